@@ -1,0 +1,72 @@
+/**
+ * What a caller got wrong is thrown as one of these; what the world did (a failed model call, a failed tool) is a value.
+ *
+ *     TurnError
+ *     ├─ ProtocolError     the host: a response or an order that the turn cannot take now
+ *     ├─ SchemaError       the host: a value that has not the shape of the wire
+ *     ├─ DriverError       the driver: a list of actions that leads nowhere, or to two places
+ *     └─ CheckpointError   a checkpoint that cannot be restored
+ *
+ * Every error has a stable `code` to branch on; docs/errors.md lists them with what to do.
+ */
+export abstract class TurnError<Code extends string = string> extends Error {
+  readonly code: Code
+
+  constructor(code: Code, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.name = new.target.name
+  }
+}
+
+export type ProtocolErrorCode =
+  | "unexpected_response"
+  | "unknown_effect"
+  | "unknown_call"
+  | "call_already_answered"
+  | "turn_finished"
+  | "action_starts_work"
+
+/** A response or an order that the turn cannot take now. The turn is unchanged. */
+export class ProtocolError extends TurnError<ProtocolErrorCode> {}
+
+/** One thing that is wrong with a value: where, and what was expected there. */
+export interface SchemaIssue {
+  readonly path: string
+  readonly message: string
+}
+
+export type SchemaErrorCode = "invalid_response" | "invalid_actions" | "invalid_start" | "invalid_config"
+
+/** A value that has not the shape of the wire. Nothing was changed. `issues` says where, as JSON pointers. */
+export class SchemaError extends TurnError<SchemaErrorCode> {
+  readonly issues: readonly SchemaIssue[]
+
+  constructor(code: SchemaErrorCode, message: string, issues: readonly SchemaIssue[], options?: ErrorOptions) {
+    super(code, message, options)
+    this.issues = issues
+  }
+}
+
+export type DriverErrorCode = "no_way_forward" | "two_starts" | "action_after_finish" | "unknown_action" | "missing_callback" | "driver_threw"
+
+/** A list of driver actions that leads nowhere, or to two places. From a driver it ends the turn; from `apply` it is thrown. */
+export class DriverError extends TurnError<DriverErrorCode> {}
+
+export type CheckpointErrorCode =
+  | "not_json"
+  | "not_a_checkpoint"
+  | "unsupported_version"
+  | "driver_mismatch"
+  | "invalid_checkpoint"
+  | "inconsistent_checkpoint"
+
+/** A checkpoint that cannot be restored. `path` is a JSON pointer to what is wrong; "" is the whole. */
+export class CheckpointError extends TurnError<CheckpointErrorCode> {
+  readonly path: string
+
+  constructor(code: CheckpointErrorCode, path: string, message: string, options?: ErrorOptions) {
+    super(code, message, options)
+    this.path = path
+  }
+}

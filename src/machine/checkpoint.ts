@@ -1,0 +1,238 @@
+import { CheckpointError } from "../errors.ts"
+import type { SavedEffect, SavedRecord, TurnCheckpoint } from "../schemas/checkpoint.ts"
+import type { Effect } from "../schemas/effect.ts"
+import type { HistoryRecord, Message } from "../schemas/message.ts"
+import { doneEffect, progressEffect } from "./effects.ts"
+import { History } from "./history.ts"
+import { outstandingEffect, type Turn, type TurnConfig, type TurnState } from "./turn.ts"
+
+const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
+const VERSION: TurnCheckpoint["version"] = 1
+
+/** From each older version to the next one. */
+export type Migrations = { readonly [version: number]: (checkpoint: Record<string, unknown>) => Record<string, unknown> }
+const MIGRATIONS: Migrations = {}
+
+/** What a turn machine holds: the turn, the effects not yet polled, and which of those is there to be redelivered. */
+export interface Held {
+  readonly turn: Turn
+  readonly unpolled: readonly Effect[]
+  readonly redelivery: Effect | undefined
+}
+
+/** The turn as plain JSON, which shares nothing that could change with the turn. */
+export function writeCheckpoint(config: TurnConfig, { turn, unpolled, redelivery }: Held): TurnCheckpoint {
+  const messages = turn.messages.toArray()
+  const { driver } = config
+  return {
+    format: FORMAT,
+    version: VERSION,
+    driver: { name: driver.name, version: driver.version },
+    state: plainState(turn.state),
+    unpolled: saveUnpolled(turn, unpolled, redelivery),
+    messages,
+    events: saveRecords(turn, messages),
+    turnCauses: turn.turnCauses,
+    reportedEvents: turn.reportedEvents,
+    iteration: turn.iteration,
+    iterationOffset: turn.iterationOffset,
+    usage: turn.usage,
+    nextEffectId: turn.nextEffectId,
+    nextMessageNumber: turn.nextMessageNumber,
+    ...(turn.syncedIteration !== undefined && { syncedIteration: turn.syncedIteration }),
+    turnLimitScheduled: turn.turnLimitScheduled,
+    systemPrompt: turn.systemPrompt,
+    tools: turn.tools,
+    ...(turn.at !== undefined && { at: turn.at }),
+  }
+}
+
+/** A projector may make a request's lists on demand; a checkpoint holds them as they are. */
+function plainState(state: TurnState): TurnCheckpoint["state"] {
+  if (state.type !== "waiting_llm") return state
+  const { outstanding } = state
+  return { ...state, outstanding: { ...outstanding, request: { ...outstanding.request } } }
+}
+
+function saveRecords(turn: Turn, messages: readonly Message[]): readonly SavedRecord[] {
+  const indexes = new Map<Message, number>()
+  messages.forEach((message, index) => {
+    indexes.set(message, index)
+  })
+  return turn.events.toArray().map((record) => {
+    const index = record.type === "conversation" ? indexes.get(record.message) : undefined
+    return index === undefined ? record : { type: "message", index }
+  })
+}
+
+function saveUnpolled(turn: Turn, unpolled: readonly Effect[], redelivery: Effect | undefined): readonly SavedEffect[] {
+  const outstanding = "outstanding" in turn.state ? turn.state.outstanding : undefined
+  // The deltas told are contiguous and end at `reportedEvents`, so each one's place follows from those behind it.
+  let eventsTo = turn.reportedEvents
+  const saved: SavedEffect[] = []
+  for (let index = unpolled.length - 1; index >= 0; index -= 1) {
+    const effect = unpolled[index] as Effect
+    if (effect === outstanding || effect === redelivery) {
+      saved.push({ type: "outstanding" })
+    } else if (effect.type === "progress" || effect.type === "done") {
+      const eventsFrom = eventsTo - effect.eventDelta.length
+      const told = { messageCount: effect.messages.length, eventsFrom, eventsTo, iteration: effect.iteration }
+      eventsTo = eventsFrom
+      saved.push(effect.type === "done" ? { type: "done", outcome: effect.outcome, ...told } : { type: "progress", ...told })
+    } else if (effect.type === "llm_call") {
+      saved.push({ ...effect, request: { ...effect.request } })
+    } else {
+      saved.push(effect)
+    }
+  }
+  return saved.reverse()
+}
+
+/**
+ * Reads a checkpoint: its JSON text or its parsed value, of this version or an older one.
+ * @throws {CheckpointError} every code of {@link CheckpointErrorCode}
+ */
+export function readCheckpoint(config: TurnConfig, value: unknown, migrations: Migrations = MIGRATIONS): Held {
+  const migrated = migrate(identify(typeof value === "string" ? parseText(value) : value), migrations)
+  const checkpoint = config.validation === undefined ? (migrated as unknown as TurnCheckpoint) : config.validation.checkpoint(migrated)
+  checkDriver(config, checkpoint)
+  checkConsistency(checkpoint)
+
+  const { state } = checkpoint
+  const messages = History.of(checkpoint.messages)
+  const events = History.of(
+    checkpoint.events.map((record): HistoryRecord =>
+      record.type === "message" ? { type: "conversation", message: checkpoint.messages[record.index] as Message } : record,
+    ),
+  )
+  const { turnCauses, reportedEvents, iteration, iterationOffset, usage, nextEffectId, nextMessageNumber } = checkpoint
+  const { syncedIteration, turnLimitScheduled, systemPrompt, tools, at } = checkpoint
+  const turn: Turn = {
+    state: state as TurnState,
+    messages,
+    events,
+    turnCauses,
+    reportedEvents,
+    iteration,
+    iterationOffset,
+    usage,
+    nextEffectId,
+    nextMessageNumber,
+    syncedIteration,
+    turnLimitScheduled,
+    systemPrompt,
+    tools,
+    at,
+  }
+  return { turn, ...restoreUnpolled(turn, checkpoint.unpolled) }
+}
+
+function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): Pick<Held, "unpolled" | "redelivery"> {
+  const redelivery = outstandingEffect(turn.state)
+  const unpolled: Effect[] = []
+  for (const effect of saved) {
+    if (effect.type === "outstanding") {
+      if (redelivery !== undefined) unpolled.push(redelivery)
+    } else if (effect.type === "progress" || effect.type === "done") {
+      const messages = turn.messages.prefix(effect.messageCount)
+      const eventDelta = turn.events.slice(effect.eventsFrom, effect.eventsTo)
+      const { iteration } = effect
+      unpolled.push(effect.type === "done" ? doneEffect(effect.outcome, messages, eventDelta, iteration) : progressEffect(messages, eventDelta, iteration))
+    } else {
+      unpolled.push(effect)
+    }
+  }
+  if (redelivery !== undefined && !unpolled.includes(redelivery)) unpolled.push(redelivery)
+  return { unpolled, redelivery }
+}
+
+function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new CheckpointError("not_json", "", "The checkpoint is not JSON text; it may have been cut off.", { cause })
+  }
+}
+
+function identify(value: unknown): Record<string, unknown> & { version: number } {
+  if (typeof value !== "object" || value === null || (value as { format?: unknown }).format !== FORMAT) {
+    throw new CheckpointError("not_a_checkpoint", "/format", `Not a checkpoint: its format is not "${FORMAT}".`)
+  }
+  const { version } = value as { version?: unknown }
+  if (!Number.isSafeInteger(version) || (version as number) < 0) {
+    throw new CheckpointError("unsupported_version", "/version", `A checkpoint's version is a whole number, not ${JSON.stringify(version)}.`)
+  }
+  return value as Record<string, unknown> & { version: number }
+}
+
+function migrate(checkpoint: Record<string, unknown> & { version: number }, migrations: Migrations): Record<string, unknown> {
+  if (checkpoint.version > VERSION) {
+    throw new CheckpointError("unsupported_version", "/version", `The checkpoint has version ${checkpoint.version}; this package reads up to ${VERSION}.`)
+  }
+  let migrated: Record<string, unknown> = checkpoint
+  for (let version = checkpoint.version; version < VERSION; version += 1) {
+    const migration = migrations[version]
+    if (migration === undefined) {
+      throw new CheckpointError("unsupported_version", "/version", `No way is known from checkpoint version ${version} to ${version + 1}.`)
+    }
+    migrated = { ...migration(migrated), version: version + 1 }
+  }
+  return migrated
+}
+
+function checkDriver(config: TurnConfig, checkpoint: TurnCheckpoint): void {
+  const { driver } = checkpoint
+  const { name, version } = config.driver
+  if (driver.name !== name || driver.version !== version) {
+    const path = driver.name !== name ? "/driver/name" : "/driver/version"
+    throw new CheckpointError("driver_mismatch", path, `The checkpoint was made under driver "${driver.name}" version ${driver.version}, not "${name}" version ${version}.`)
+  }
+}
+
+/** Counters that contradict one another would send effects under wrong ids or tell records twice. */
+function checkConsistency(checkpoint: TurnCheckpoint): void {
+  const { state, unpolled, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents } = checkpoint
+  const require = (holds: boolean, path: string, message: string): void => {
+    if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
+  }
+
+  require(nextEffectId >= 1, "/nextEffectId", "effect ids count from 1")
+  require(iteration >= iterationOffset, "/iteration", `iteration ${iteration} lies before the offset ${iterationOffset}`)
+  require(syncedIteration === undefined || syncedIteration <= iteration, "/syncedIteration", "a later iteration than the present one is synced")
+  require(reportedEvents <= events.length, "/reportedEvents", `${reportedEvents} of ${events.length} records were reported`)
+  if ("outstanding" in state) {
+    const { id } = state.outstanding
+    require(id === nextEffectId - 1, "/state/outstanding/id", `effect ${id} is outstanding while the next id is ${nextEffectId}`)
+  }
+  if (state.type === "waiting_tools") {
+    const { outstanding, results } = state
+    require(results.length === outstanding.calls.length, "/state/results", `${results.length} results stand for ${outstanding.calls.length} calls`)
+    results.forEach((result, index) => {
+      const fits = result === null || result.callId === outstanding.calls[index]?.callId
+      require(fits, `/state/results/${index}/callId`, "the result belongs to another call")
+    })
+    require(results.length === 0 || results.includes(null), "/state/results", "every call is answered, so nothing is awaited")
+  }
+  events.forEach((record, index) => {
+    require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "there is no such message")
+  })
+  checkUnpolled(checkpoint, require)
+  require(unpolled.every((effect) => effect.type !== "done") || state.type === "finished", "/unpolled", "done is told while the turn goes on")
+}
+
+function checkUnpolled(checkpoint: TurnCheckpoint, require: (holds: boolean, path: string, message: string) => void): void {
+  const { state, unpolled, messages, events, nextEffectId } = checkpoint
+  let outstanding = 0
+  unpolled.forEach((effect, index) => {
+    const path = `/unpolled/${index}`
+    if (effect.type === "outstanding") {
+      outstanding += 1
+      require("outstanding" in state && outstanding === 1, path, "there is no such effect to hand out")
+    } else if (effect.type === "progress" || effect.type === "done") {
+      require(effect.messageCount <= messages.length, `${path}/messageCount`, "more messages are told than there are")
+      require(effect.eventsFrom <= effect.eventsTo && effect.eventsTo <= events.length, `${path}/eventsTo`, "records are told that are not there")
+    } else if ("id" in effect) {
+      require(effect.id < nextEffectId, `${path}/id`, `effect ${effect.id} lies at or above the next id ${nextEffectId}`)
+    }
+  })
+}

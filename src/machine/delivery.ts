@@ -1,0 +1,52 @@
+import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message, Part, TurnCause } from "../schemas/message.ts"
+import type { MachineAction } from "./apply-actions.ts"
+import type { TurnContext } from "./driver.ts"
+
+/** Whether a delivery counts: any list has an element, also one that will be dropped. */
+export function isEmptyDelivery(delivery: CheckpointDelivery): boolean {
+  const { userMessages, messages, transientMessages, turnCauses, events } = delivery
+  return !(userMessages?.length || messages?.length || transientMessages?.length || turnCauses?.length || events?.length)
+}
+
+/**
+ * What a delivery adds, in order: whole user messages and the driver's events, which are history; then injected messages
+ * and turn causes, which are in the transcript only.
+ */
+export function deliveryActions(context: TurnContext, delivery: CheckpointDelivery): readonly MachineAction[] {
+  const records: HistoryRecord[] = []
+  for (const message of delivery.userMessages ?? []) records.push({ type: "conversation", message })
+  for (const event of delivery.events ?? []) records.push({ type: "protocol", event })
+
+  const messages: Message[] = []
+  for (const delivered of delivery.messages ?? []) deliverMessage(messages, context, delivered, false)
+  for (const delivered of delivery.transientMessages ?? []) deliverMessage(messages, context, delivered, true)
+
+  const known = new Set(context.turnCauses.map((cause) => cause.id))
+  const turnCauses: TurnCause[] = []
+  for (const cause of delivery.turnCauses ?? []) {
+    if (known.has(cause.id)) continue
+    known.add(cause.id)
+    turnCauses.push(cause)
+    messages.push({ id: cause.id, role: "event", parts: [{ id: `${cause.id}.p0`, type: "text", text: cause.text }], origin: cause.origin })
+  }
+
+  return [
+    { type: "append_events", events: records },
+    { type: "append_messages", messages },
+    { type: "add_turn_causes", turnCauses },
+  ]
+}
+
+/** Only user and system messages are injected: nobody speaks for the model, and events come as turn causes. */
+function deliverMessage(messages: Message[], context: TurnContext, delivered: DeliveredMessage, transient: boolean): void {
+  if (delivered.role !== "user" && delivered.role !== "system") return
+  const id = context.newMessageId("checkpoint")
+  const given = delivered.parts ?? []
+  const parts: readonly Part[] = given.length === 0 ? [{ id: "", type: "text", text: delivered.content }] : given
+  messages.push({
+    id,
+    role: delivered.role,
+    parts: parts.map((part, index) => ({ ...part, id: `${id}.p${index}` })),
+    origin: delivered.origin ?? { type: "plugin", pluginId: "plugin", ...(transient && { transient: true as const }) },
+  })
+}

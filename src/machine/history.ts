@@ -1,0 +1,52 @@
+/**
+ * An append-only list as a value: appending gives a new history and leaves the old one as it was, and both share one
+ * array. Appending to the newest history costs the same at 10 and at 10,000 items; appending to an older one (a turn
+ * that was taken up again from the past) copies once.
+ */
+export class History<Item> {
+  /** What all histories grown from one another share. Its items below `length` never change, so it may key a cache. */
+  readonly storage: readonly Item[]
+  readonly length: number
+  #array: readonly Item[] | undefined
+
+  private constructor(storage: readonly Item[], length: number) {
+    this.storage = storage
+    this.length = length
+  }
+
+  static of<Item>(items: readonly Item[]): History<Item> {
+    return new History(items.slice(), items.length)
+  }
+
+  /** The item at `index`; a negative one counts from the end. */
+  at(index: number): Item | undefined {
+    const position = index < 0 ? this.length + index : index
+    return position < this.length ? this.storage[position] : undefined
+  }
+
+  append(items: readonly Item[]): History<Item> {
+    if (items.length === 0) return this
+    const storage = this.storage.length === this.length ? (this.storage as Item[]) : this.storage.slice(0, this.length)
+    for (const item of items) storage.push(item)
+    return new History(storage, storage.length)
+  }
+
+  /** The first `length` items, sharing the storage. */
+  prefix(length: number): History<Item> {
+    return length === this.length ? this : new History(this.storage, length)
+  }
+
+  slice(start: number, end: number = this.length): readonly Item[] {
+    return this.storage.slice(start, Math.min(end, this.length))
+  }
+
+  /** All items as an array of its own, made once. */
+  toArray(): readonly Item[] {
+    this.#array ??= this.storage.slice(0, this.length)
+    return this.#array
+  }
+
+  *[Symbol.iterator](): IterableIterator<Item> {
+    for (let index = 0; index < this.length; index += 1) yield this.storage[index] as Item
+  }
+}

@@ -1,0 +1,36 @@
+import type { LlmResponse, TokenUsage } from "../schemas/llm.ts"
+import type { TurnConfigData } from "../schemas/config.ts"
+
+export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+
+/** Adds two usages, bucket by bucket. Saturates at the largest safe integer, so that a sum is always a valid count. */
+export function addUsage(left: TokenUsage, right: TokenUsage): TokenUsage {
+  return {
+    inputTokens: addCounts(left.inputTokens, right.inputTokens),
+    cachedInputTokens: addCounts(left.cachedInputTokens, right.cachedInputTokens),
+    outputTokens: addCounts(left.outputTokens, right.outputTokens),
+    reasoningTokens: addCounts(left.reasoningTokens, right.reasoningTokens),
+  }
+}
+
+function addCounts(left: number, right: number): number {
+  return Math.min(left + right, Number.MAX_SAFE_INTEGER)
+}
+
+/** Whether `iteration` is at or past `iterationOffset + maxIterations`. Without a limit it never is. */
+export function limitReached(config: TurnConfigData, iterationOffset: number, iteration: number): boolean {
+  return config.maxIterations !== undefined && iteration >= iterationOffset + config.maxIterations
+}
+
+/**
+ * Some providers say `output_limit` when the prompt alone filled the window. Nothing generated and a prompt of at least
+ * 95% of the window (rounded down) is an overflow of the context instead.
+ */
+export function refineTerminalReason(config: TurnConfigData, response: LlmResponse): LlmResponse {
+  const { maxContextTokens } = config
+  if (response.terminalReason !== "output_limit" || response.usage.outputTokens > 0) return response
+  if (maxContextTokens === undefined || maxContextTokens === 0) return response
+  const promptTokens = addCounts(response.usage.inputTokens, response.usage.cachedInputTokens)
+  if (promptTokens < Math.floor((maxContextTokens * 95) / 100)) return response
+  return { ...response, terminalReason: "context_overflow", terminalDiagnostic: "No output: the prompt fills the context window." }
+}

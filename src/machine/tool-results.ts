@@ -1,0 +1,107 @@
+import type { Json } from "../schemas/json.ts"
+import type { AttachmentRef, Part } from "../schemas/message.ts"
+import type { CompletedToolCall, ModelReturn, ToolOutput } from "../schemas/tool.ts"
+
+/**
+ * The parts of the message that answers a batch: exactly one `tool_result` for each call, in call order, then the images
+ * that came with it. Several texts of one result are joined by a newline; a result without text answers with "".
+ */
+export function toolResultParts(messageId: string, results: readonly CompletedToolCall[]): readonly Part[] {
+  const parts: Part[] = []
+  for (const result of results) {
+    const returned = (result.modelReturn ?? deriveModelReturn(result.output)).parts
+    const texts: string[] = []
+    const attachments: AttachmentRef[] = []
+    for (const part of returned) {
+      if (part.type === "text") texts.push(part.text)
+      else attachments.push(part.attachment)
+    }
+    parts.push({ id: `${messageId}.p${parts.length}`, type: "tool_result", callId: result.callId, toolName: result.toolName, text: texts.join("\n") })
+    for (const attachment of attachments) parts.push({ id: `${messageId}.p${parts.length}`, type: "image", attachment })
+  }
+  return parts
+}
+
+/**
+ * What the model is shown of an output when the tool did not say: a text as it is; another value as compact JSON with
+ * sorted keys, cut around its attachments; a failure or cancellation as a bracketed line and its message.
+ */
+export function deriveModelReturn(output: ToolOutput): ModelReturn {
+  switch (output.status) {
+    case "success":
+      return { parts: valueParts(output.value) }
+    case "failure":
+      return { parts: [troubleText("[Tool execution failed]", output.failure.message), ...attachmentsOf(output.failure.raw)] }
+    case "cancelled":
+      return { parts: [troubleText("[Tool execution cancelled]", output.message), ...attachmentsOf(output.raw)] }
+  }
+}
+
+type ReturnPart = ModelReturn["parts"][number]
+
+function troubleText(label: string, message: string): ReturnPart {
+  return { type: "text", text: message === "" ? label : `${label}\n${message}` }
+}
+
+function attachmentsOf(raw: Json | undefined): readonly ReturnPart[] {
+  return raw === undefined ? [] : valueParts(raw).filter((part) => part.type === "attachment")
+}
+
+function valueParts(value: Json): readonly ReturnPart[] {
+  if (typeof value === "string") return value === "" ? [] : [{ type: "text", text: value }]
+  const parts: ReturnPart[] = []
+  let text = ""
+  const write = (piece: Json): void => {
+    if (piece === null || typeof piece !== "object") {
+      text += JSON.stringify(piece)
+    } else if (isList(piece)) {
+      text += "["
+      piece.forEach((item, index) => {
+        if (index > 0) text += ","
+        write(item)
+      })
+      text += "]"
+    } else if (isAttachment(piece)) {
+      if (text !== "") parts.push({ type: "text", text })
+      text = ""
+      parts.push({ type: "attachment", attachment: piece.$attachment })
+    } else {
+      const shown = unescapeObject(piece)
+      text += "{"
+      Object.keys(shown)
+        .sort(byCodePoint)
+        .forEach((key, index) => {
+          if (index > 0) text += ","
+          text += `${JSON.stringify(key)}:`
+          write(shown[key] as Json)
+        })
+      text += "}"
+    }
+  }
+  write(value)
+  if (text !== "") parts.push({ type: "text", text })
+  return parts
+}
+
+type JsonObject = { readonly [key: string]: Json }
+
+function isList(value: Json): value is readonly Json[] {
+  return Array.isArray(value)
+}
+
+/** `{ "$attachment": AttachmentRef }`, the form in which a tool's value refers to bytes. */
+function isAttachment(value: JsonObject): value is { readonly $attachment: AttachmentRef } {
+  const reference = Object.hasOwn(value, "$attachment") && Object.keys(value).length === 1 ? value["$attachment"] : undefined
+  if (typeof reference !== "object" || reference === null || isList(reference)) return false
+  return typeof reference["id"] === "string" && typeof reference["mediaType"] === "string" && typeof reference["byteLength"] === "number"
+}
+
+/** An object of a tool's own that has a `$attachment` or `$object` key travels as `{ "$object": { … } }`. */
+function unescapeObject(value: JsonObject): JsonObject {
+  const inner = Object.hasOwn(value, "$object") && Object.keys(value).length === 1 ? value["$object"] : undefined
+  return typeof inner === "object" && inner !== null && !isList(inner) ? inner : value
+}
+
+function byCodePoint(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0
+}

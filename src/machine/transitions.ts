@@ -1,0 +1,173 @@
+/**
+ * Rule 1: whatever decides where a turn may go next is in this file.
+ * Rule 2: nothing here knows which host or model is on the other side.
+ */
+import { DriverError, ProtocolError } from "../errors.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import type { AnswerableEffect } from "../schemas/effect.ts"
+import type { Response } from "../schemas/response.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { MachineAction } from "./apply-actions.ts"
+import { deliveryActions, isEmptyDelivery } from "./delivery.ts"
+import { TurnContext } from "./driver.ts"
+import { addUsage, refineTerminalReason } from "./limits.ts"
+import { debugLog, errorEvent, errorLog, failureActions, failWith, stopped, terminalActions } from "./terminal.ts"
+import type { StateName, StateOf, Turn, TurnConfig, TurnState } from "./turn.ts"
+
+export type ResponseType = Response["type"]
+type ResponseOf<Type extends ResponseType> = Extract<Response, { type: Type }>
+
+/** What one row makes of a response: what the machine does itself, and then what the driver answers, where it is asked. */
+export interface Orders {
+  readonly context: TurnContext
+  readonly actions: readonly MachineAction[]
+  readonly ask?: () => readonly DriverAction[]
+}
+
+/** One row: what runs, and the states it may lead to. */
+export interface Rule<State extends StateName, Type extends ResponseType> {
+  readonly run: (config: TurnConfig, turn: Turn, state: StateOf<State>, response: ResponseOf<Type>) => Orders
+  readonly next: readonly StateName[]
+}
+export type TransitionTable = { readonly [State in StateName]: { readonly [Type in ResponseType]?: Rule<State, Type> } }
+
+/** Wherever a driver is asked, it chooses freely which work comes next, or ends the turn. */
+const DRIVER_CHOICE = ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint", "finished"] as const
+
+export const TRANSITIONS = {
+  preparing: {}, // left when the host polls: see PREPARATION
+  waiting_execution_surface: {
+    execution_surface_synced: { run: syncSurface, next: ["prepare_iteration", "finished"] },
+  },
+  prepare_iteration: {}, // left when the host polls: see PREPARATION
+  waiting_llm: {
+    llm_complete: { run: completeModelCall, next: DRIVER_CHOICE },
+  },
+  waiting_tools: {
+    tool_results: { run: collectResults, next: DRIVER_CHOICE },
+  },
+  waiting_exec: {
+    exec_result: { run: completeExec, next: DRIVER_CHOICE },
+  },
+  waiting_checkpoint: {
+    checkpoint_delivery: { run: deliver, next: ["prepare_iteration", ...DRIVER_CHOICE] },
+  },
+  finished: {},
+} as const satisfies TransitionTable
+
+/** The two states that a poll leaves, and where to. */
+export const PREPARATION = {
+  preparing: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
+  prepare_iteration: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
+} as const satisfies { readonly [State in StateName]?: { run: (config: TurnConfig, turn: Turn) => Orders; next: readonly StateName[] } }
+
+/** Which response answers which effect. */
+export const ANSWERS = {
+  sync_execution_surface: "execution_surface_synced",
+  llm_call: "llm_complete",
+  tool_calls: "tool_results",
+  exec_code: "exec_result",
+  checkpoint: "checkpoint_delivery",
+} as const satisfies Record<AnswerableEffect["type"], ResponseType>
+
+function prepare(config: TurnConfig, turn: Turn): Orders {
+  const context = new TurnContext(config, turn)
+  if (config.syncExecutionSurface && turn.syncedIteration !== turn.iteration) {
+    // At the very start the host's own view is fresh; the call only tells it that a turn begins.
+    return { context, actions: [{ type: "start_sync", updateMachineConfig: turn.state.type !== "preparing" }] }
+  }
+  return { context, actions: [], ask: () => config.driver.prepareIteration(context) }
+}
+
+function syncSurface(config: TurnConfig, turn: Turn, _state: TurnState, { at, result }: ResponseOf<"execution_surface_synced">): Orders {
+  const context = new TurnContext(config, turn, at)
+  if (result.ok) {
+    return { context, actions: [{ type: "take_surface", update: result.update }, { type: "prepare_iteration" }] }
+  }
+  const message = `Execution surface not refreshed: ${result.error}`
+  const event = errorEvent(message, { kind: "execution_surface", code: "reconfigure_failed", raw: result.error })
+  return { context, actions: failWith(event) }
+}
+
+function completeModelCall(config: TurnConfig, turn: Turn, state: StateOf<"waiting_llm">, answer: ResponseOf<"llm_complete">): Orders {
+  const { driver, sessionId, emitLlmTrace } = config
+  const { iteration } = turn
+  const actions: MachineAction[] = []
+
+  if (!answer.result.ok) {
+    const { error } = answer.result
+    const context = new TurnContext(config, turn, answer.at)
+    if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
+    return { context, actions, ask: () => driver.onLlmFailed?.(context, state, error) ?? failureActions(error) }
+  }
+
+  const response = refineTerminalReason(config, answer.result.response)
+  const { usage } = response
+  const cumulative = addUsage(turn.usage, usage)
+  const context = new TurnContext(config, turn, answer.at, cumulative)
+  actions.push({ type: "count_usage", cumulative }, { type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
+  if (emitLlmTrace) actions.push({ type: "log", event: debugLog(sessionId, iteration, response) })
+  const textStreamed = answer.textStreamed === true
+  const ending = terminalActions(response, textStreamed, iteration)
+  if (ending !== undefined) return { context, actions: [...actions, ...ending] }
+  return { context, actions, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
+}
+
+/** Results may come in any order and any split; the driver is asked once, when none is missing, and sees them in call order. */
+function collectResults(config: TurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_results">): Orders {
+  const context = new TurnContext(config, turn, response.at)
+  const { calls } = state.outstanding
+  const results = state.results.slice()
+  const arrived: number[] = []
+  for (const result of response.results) {
+    const index = calls.findIndex((call, position) => results[position] === null && call.callId === result.callId)
+    if (index < 0) throw callRefused(state, result)
+    results[index] = result
+    arrived.push(index)
+  }
+
+  const actions: MachineAction[] = arrived
+    .sort((left, right) => left - right)
+    .map((index) => {
+      const { callId, toolName: name, args, output, durationMs } = results[index] as CompletedToolCall
+      return { type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }
+    })
+  if (results.includes(null)) return { context, actions: [...actions, { type: "keep_results", results }] }
+  return { context, actions, ask: () => config.driver.onToolResults(context, results as readonly CompletedToolCall[]) }
+}
+
+function callRefused(state: StateOf<"waiting_tools">, result: CompletedToolCall): ProtocolError {
+  const { id, calls } = state.outstanding
+  const name = JSON.stringify(result.callId)
+  if (calls.some((call) => call.callId === result.callId)) {
+    return new ProtocolError("call_already_answered", `The call ${name} of effect ${id} already has its result.`)
+  }
+  return new ProtocolError("unknown_call", `Effect ${id} has no call ${name}.`)
+}
+
+function completeExec(config: TurnConfig, turn: Turn, state: StateOf<"waiting_exec">, { at, result }: ResponseOf<"exec_result">): Orders {
+  const context = new TurnContext(config, turn, at)
+  const { driver } = config
+  const ask = (): readonly DriverAction[] => {
+    if (driver.onExecResult !== undefined) return driver.onExecResult(context, state, result)
+    throw new DriverError("missing_callback", `The driver "${driver.name}" starts exec_code but has no onExecResult.`)
+  }
+  return { context, actions: [], ask }
+}
+
+function deliver(config: TurnConfig, turn: Turn, state: StateOf<"waiting_checkpoint">, response: ResponseOf<"checkpoint_delivery">): Orders {
+  const context = new TurnContext(config, turn, response.at)
+  const { delivery } = response
+  if (isEmptyDelivery(delivery)) return { context, actions: [state.onEmpty] }
+
+  const { checkpoint } = state.outstanding
+  const actions: MachineAction[] = [...deliveryActions(context, delivery)]
+  if (checkpoint === "before_completion") {
+    actions.push({ type: "advance_iteration" })
+    if (turn.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
+    if (context.limitReached(1)) actions.push({ type: "schedule_turn_limit_final", message: context.turnLimitMessage() })
+  }
+  // Where the driver has something to start or to end, that comes instead of preparing.
+  actions.push({ type: "prepare_iteration", tellProgress: true })
+  return { context, actions, ask: () => config.driver.onDelivery?.(context, checkpoint, delivery) ?? [] }
+}

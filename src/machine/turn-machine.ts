@@ -1,0 +1,298 @@
+import { DriverError, ProtocolError } from "../errors.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
+import type { TurnStart } from "../schemas/config.ts"
+import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
+import type { Outcome, TurnEvent } from "../schemas/event.ts"
+import type { TokenUsage } from "../schemas/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
+import type { Response } from "../schemas/response.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+import { applyActions, type MachineAction } from "./apply-actions.ts"
+import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts"
+import { TurnContext } from "./driver.ts"
+import { errorEvent, failWith, stopped } from "./terminal.ts"
+import { toolResultParts } from "./tool-results.ts"
+import { ANSWERS, type Orders, PREPARATION, TRANSITIONS } from "./transitions.ts"
+import { newTurn, outstandingEffect, type StateName, type Step, type Turn, type TurnConfig, type TurnState } from "./turn.ts"
+
+/**
+ * Begins a turn. Nothing is asked yet: {@link advance} lets the driver begin.
+ * @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given
+ */
+export function begin(config: TurnConfig, start: TurnStart): Step {
+  config.validation?.config(config)
+  return unchanged(newTurn(config, config.validation?.start(start) ?? start))
+}
+
+/** Lets the driver prepare the coming iteration, where one is to be prepared; else changes nothing. Pure. */
+export function advance(config: TurnConfig, turn: Turn): Step {
+  const { state } = turn
+  if (state.type !== "preparing" && state.type !== "prepare_iteration") return unchanged(turn)
+  const rule = PREPARATION[state.type]
+  return step(config, turn, rule.run(config, turn), rule.next)
+}
+
+/**
+ * Feeds one response to a turn and returns the turn after it with every effect it raised, in order. Pure.
+ * `response.id` answers the outstanding effect; one already answered returns `status: "stale"`, the same turn and no effects.
+ * @throws {SchemaError} `invalid_response`, where `config.validation` is given. The turn is unchanged.
+ * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`. The turn is unchanged.
+ * @see docs/protocol.md
+ */
+export function handle(config: TurnConfig, turn: Turn, response: Response): Step {
+  const answer = config.validation === undefined ? response : config.validation.response(response)
+  const { state } = turn
+  const outstanding = "outstanding" in state ? state.outstanding : undefined
+  if (answer.id !== outstanding?.id) {
+    if (answer.id >= 1 && answer.id < turn.nextEffectId) return { turn, effects: [], status: "stale" }
+    throw new ProtocolError("unknown_effect", `No effect has the id ${answer.id}; a turn in "${state.type}" takes ${whatItTakes(outstanding)}.`)
+  }
+  const rule = ruleFor(state, answer)
+  if (rule !== undefined) return step(config, turn, rule.run(config, turn, state, answer), rule.next)
+  throw new ProtocolError("unexpected_response", `A turn in "${state.type}" cannot take "${answer.type}"; it takes ${whatItTakes(outstanding)}.`)
+}
+
+/** A row as it looks once the table has said that state and response belong together. */
+interface MatchedRule {
+  readonly run: (config: TurnConfig, turn: Turn, state: TurnState, response: Response) => Orders
+  readonly next: readonly StateName[]
+}
+
+function ruleFor(state: TurnState, response: Response): MatchedRule | undefined {
+  const rules = TRANSITIONS[state.type]
+  return Object.hasOwn(rules, response.type) ? (rules as Record<string, unknown>)[response.type] as MatchedRule : undefined
+}
+
+function whatItTakes(outstanding: AnswerableEffect | undefined): string {
+  return outstanding === undefined ? "nothing now" : `${ANSWERS[outstanding.type]} for effect ${outstanding.id}`
+}
+
+/** What a host may order from outside, besides answering. */
+export type Interruption =
+  | { readonly type: "cancel"; readonly reason?: string }
+  | { readonly type: "fail"; readonly event: TurnEvent }
+  | { readonly type: "finish"; readonly outcome: Outcome }
+  | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
+
+/**
+ * Ends a turn from outside, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
+ * @throws {SchemaError} `invalid_actions` (apply, where `config.validation` is given). The turn is unchanged.
+ * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
+ * @throws {DriverError} `action_after_finish`, `unknown_action` (apply). The turn is unchanged.
+ */
+export function interrupt(config: TurnConfig, turn: Turn, interruption: Interruption): Step {
+  const context = new TurnContext(config, turn)
+  if (turn.state.type === "finished" && interruption.type !== "apply") return unchanged(turn)
+  return accept(applyActions(config, turn, interruptingActions(context, turn, interruption), context))
+}
+
+function interruptingActions(context: TurnContext, turn: Turn, interruption: Interruption): readonly MachineAction[] {
+  switch (interruption.type) {
+    case "cancel":
+      return [...leaveWork(context, turn, interruption.reason), { type: "finish", outcome: stopped("cancelled") }]
+    case "fail":
+      return failWith(interruption.event)
+    case "finish":
+      return [{ type: "finish", outcome: interruption.outcome }]
+    case "apply": {
+      const actions = context.config.validation?.actions(interruption.actions) ?? interruption.actions
+      if (turn.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn takes no more actions.")
+      const start = actions.find((action) => action.type.startsWith("start_"))
+      if (start === undefined) return actions
+      throw new ProtocolError("action_starts_work", `Only a driver may order ${start.type}; apply takes actions that start no work.`)
+    }
+  }
+}
+
+/** What a cancelled turn leaves behind: no model call that runs on, and no tool call without its result. */
+function leaveWork(context: TurnContext, { state }: Turn, reason = "The turn was cancelled."): readonly MachineAction[] {
+  const notice: MachineAction = { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }
+  if (state.type === "waiting_llm") return [{ type: "cancel_llm", id: state.outstanding.id }, notice]
+  if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return [notice]
+  const results = state.outstanding.calls.map(
+    (call, index): CompletedToolCall =>
+      state.results[index] ?? { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 },
+  )
+  const id = context.newMessageId("cancelled")
+  const message: Message = { id, role: "user", parts: toolResultParts(id, results) }
+  return [{ type: "append_events", events: [{ type: "conversation", message }] }, notice]
+}
+
+/**
+ * Applies what a row of the table ordered, and what the driver answers to it. A driver that throws, contradicts itself or
+ * leads nowhere ends the turn as `runtime_error`: the response was taken, and a turn that cannot go on must not look as
+ * if it could.
+ */
+function step(config: TurnConfig, turn: Turn, { context, actions, ask }: Orders, next: readonly StateName[]): Step {
+  const { driver } = config
+  try {
+    const result = applyActions(config, turn, ask === undefined ? actions : [...actions, ...ask()], context)
+    if (result.turn.state !== turn.state && next.includes(result.turn.state.type)) return accept(result)
+    throw new DriverError("no_way_forward", `The driver "${driver.name}" answered a turn in "${turn.state.type}" with nothing to start and no end.`)
+  } catch (error) {
+    const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${String(error)}`)
+    const event = errorEvent(failure.message, { kind: "driver", code: failure.code })
+    return accept(applyActions(config, turn, [...actions, ...failWith(event)], context))
+  }
+}
+
+function accept(result: Pick<Step, "turn" | "effects">): Step {
+  return { turn: result.turn, effects: result.effects, status: "accepted" }
+}
+
+function unchanged(turn: Turn): Step {
+  return { turn, effects: [], status: "accepted" }
+}
+
+/**
+ * One turn of an agent: asks for effects, takes responses. A thin shell over {@link begin}, {@link advance},
+ * {@link handle} and {@link interrupt} that holds the current turn and the effects not yet polled.
+ *
+ *     const machine = new TurnMachine(config, start)
+ *     for (let effect = machine.poll(); effect; effect = machine.poll()) {
+ *       const response = await perform(effect)          // undefined for effects that are told, not asked
+ *       if (response) machine.handle(response)
+ *     }
+ *
+ * Values handed in belong to the machine from then on: do not change them.
+ */
+export class TurnMachine {
+  readonly #config: TurnConfig
+  #turn: Turn
+  #unpolled: Effect[] = []
+  /** The outstanding effect, while it stands in `#unpolled` to be handed out once more after a restore. */
+  #redelivery: Effect | undefined
+
+  /** @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given */
+  constructor(config: TurnConfig, start: TurnStart) {
+    this.#config = config
+    this.#turn = begin(config, start).turn
+  }
+
+  /**
+   * Takes up a saved turn, from its JSON text or its parsed value. Effects not yet polled come out as they would have; the
+   * outstanding one is handed out once more, under its id, unless it is answered first.
+   * @throws {CheckpointError} with the `code` and `path` of what is wrong
+   * @see docs/errors.md
+   */
+  static restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
+    const { turn, unpolled, redelivery } = readCheckpoint(config, checkpoint)
+    const machine = new this(config, { messages: [] })
+    machine.#turn = turn
+    machine.#unpolled = [...unpolled]
+    machine.#redelivery = redelivery
+    return machine
+  }
+
+  /** The turn as JSON, at any moment, also between two polls. `JSON.stringify` it, or keep it as it is. */
+  checkpoint(): TurnCheckpoint {
+    return writeCheckpoint(this.#config, { turn: this.#turn, unpolled: this.#unpolled, redelivery: this.#redelivery })
+  }
+
+  /** The next effect. `undefined`: an answer is awaited, or the turn is done. */
+  poll(): Effect | undefined {
+    if (this.#unpolled.length === 0) this.#take(advance(this.#config, this.#turn))
+    const effect = this.#unpolled.shift()
+    if (effect === this.#redelivery) this.#redelivery = undefined
+    return effect
+  }
+
+  /**
+   * Gives the answer to an effect. One already answered is `stale` and changes nothing.
+   * @throws {SchemaError} `invalid_response`. The turn is unchanged.
+   * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`. The turn is unchanged.
+   */
+  handle(response: Response): { readonly status: "accepted" | "stale" } {
+    const result = handle(this.#config, this.#turn, response)
+    if (result.status === "accepted") {
+      this.#withdraw(this.#redelivery)
+      this.#take(result)
+    }
+    return { status: result.status }
+  }
+
+  /** Ends the turn as cancelled. A model call under way gets `cancel_llm`; tool calls without a result get a cancelled one. */
+  cancel(reason?: string): void {
+    const { state } = this.#turn
+    const result = interrupt(this.#config, this.#turn, { type: "cancel", ...(reason !== undefined && { reason }) })
+    // A model call that the host has not even taken is not handed out any more, and so need not be cancelled.
+    const neverTaken = "outstanding" in state && this.#withdraw(state.outstanding)
+    this.#withdraw(this.#redelivery)
+    this.#take(neverTaken ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)
+  }
+
+  /** Ends the turn as `runtime_error`, with an event that says why. */
+  fail(event: TurnEvent): void {
+    this.#interrupt({ type: "fail", event })
+  }
+
+  /** Ends the turn with an outcome of the host's own. */
+  finish(outcome: Outcome): void {
+    this.#interrupt({ type: "finish", outcome })
+  }
+
+  /**
+   * Applies a host's own actions that start no work: events to emit, records to append.
+   * @throws {SchemaError} `invalid_actions`. The turn is unchanged.
+   * @throws {ProtocolError} `turn_finished`, `action_starts_work`. The turn is unchanged.
+   */
+  apply(actions: readonly DriverAction[]): void {
+    this.#interrupt({ type: "apply", actions })
+  }
+
+  /** The name of the state the turn is in. */
+  get state(): StateName {
+    return this.#turn.state.type
+  }
+  /** The whole turn as a value. Later inputs leave it as it is. */
+  get turn(): Turn {
+    return this.#turn
+  }
+  /** The effect that waits for its answer; of a tool batch, only the calls still missing. */
+  get outstanding(): AnswerableEffect | undefined {
+    return outstandingEffect(this.#turn.state)
+  }
+  get done(): boolean {
+    return this.#turn.state.type === "finished"
+  }
+  get outcome(): Outcome | undefined {
+    return this.#turn.state.type === "finished" ? this.#turn.state.outcome : undefined
+  }
+  get messages(): readonly Message[] {
+    return this.#turn.messages.toArray()
+  }
+  get events(): readonly HistoryRecord[] {
+    return this.#turn.events.toArray()
+  }
+  get usage(): TokenUsage {
+    return this.#turn.usage
+  }
+  get iteration(): number {
+    return this.#turn.iteration
+  }
+  get turnCauses(): readonly TurnCause[] {
+    return this.#turn.turnCauses
+  }
+
+  #interrupt(interruption: Interruption): void {
+    const result = interrupt(this.#config, this.#turn, interruption)
+    if (result.turn.state.type === "finished") this.#withdraw(this.#redelivery)
+    this.#take(result)
+  }
+
+  /** Takes an effect back that was not polled yet; says whether it was there and is no redelivery. */
+  #withdraw(effect: Effect | undefined): boolean {
+    const index = effect === undefined ? -1 : this.#unpolled.indexOf(effect)
+    if (index < 0) return false
+    this.#unpolled.splice(index, 1)
+    if (effect !== this.#redelivery) return true
+    this.#redelivery = undefined
+    return false
+  }
+
+  #take(result: Step): void {
+    this.#turn = result.turn
+    this.#unpolled.push(...result.effects)
+  }
+}

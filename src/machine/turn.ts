@@ -1,0 +1,116 @@
+import type { Projector } from "../projectors/projector.ts"
+import type { OnEmpty } from "../schemas/action.ts"
+import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
+import type { TurnConfigData, TurnStart } from "../schemas/config.ts"
+import type { AnswerableEffect, Checkpoint, Effect, ExecCode, LlmCall, SyncExecutionSurface, ToolCalls } from "../schemas/effect.ts"
+import type { Outcome } from "../schemas/event.ts"
+import type { Json } from "../schemas/json.ts"
+import type { TokenUsage } from "../schemas/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
+import type { Response } from "../schemas/response.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import type { CompletedToolCall, ToolSpec } from "../schemas/tool.ts"
+import type { ProtocolDriver } from "./driver.ts"
+import { History } from "./history.ts"
+import { NO_USAGE } from "./limits.ts"
+
+/** Checks values from outside. Each throws an error that says where the value is wrong, and gives back a clean one. */
+export interface Validation {
+  /** @throws {SchemaError} `invalid_response` */
+  response(value: unknown): Response
+  /** @throws {SchemaError} `invalid_actions` */
+  actions(value: unknown): readonly DriverAction[]
+  /** @throws {SchemaError} `invalid_start` */
+  start(value: unknown): TurnStart
+  /** @throws {SchemaError} `invalid_config` */
+  config(value: unknown): void
+  /** @throws {CheckpointError} `invalid_checkpoint` */
+  checkpoint(value: unknown): TurnCheckpoint
+}
+
+/** A turn's configuration: {@link TurnConfigData} and what can only be given in code. None of the latter is saved. */
+export interface TurnConfig extends TurnConfigData {
+  readonly driver: ProtocolDriver
+  readonly projector: Projector
+  /** The message that tells the model its limit is reached. Pure. Absent: a sentence of this package. */
+  readonly turnLimitMessage?: (id: string, maxIterations: number) => Message
+  /** Checks of what comes from outside. Absent: values are trusted to have the types they are declared with. */
+  readonly validation?: Validation
+}
+
+/** Where a turn stands. A waiting state carries the whole effect it waits for. */
+export type TurnState =
+  | { readonly type: "preparing" }
+  | { readonly type: "prepare_iteration" }
+  | { readonly type: "waiting_execution_surface"; readonly outstanding: SyncExecutionSurface }
+  | { readonly type: "waiting_llm"; readonly outstanding: LlmCall; readonly driverState?: Json }
+  /** `results` stand in call order; null where a call is not answered yet. */
+  | { readonly type: "waiting_tools"; readonly outstanding: ToolCalls; readonly results: readonly (CompletedToolCall | null)[] }
+  | { readonly type: "waiting_exec"; readonly outstanding: ExecCode; readonly driverState: Json }
+  | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
+  | { readonly type: "finished"; readonly outcome: Outcome }
+
+export type StateName = TurnState["type"]
+export type StateOf<Name extends StateName> = Extract<TurnState, { type: Name }>
+
+/** One turn as an immutable value. Keeping an old one is time travel. */
+export interface Turn {
+  readonly state: TurnState
+  /** The transcript: what the model may be shown. */
+  readonly messages: History<Message>
+  /** The history: conversation and the driver's own events. Delivered messages are in the transcript only. */
+  readonly events: History<HistoryRecord>
+  readonly turnCauses: readonly TurnCause[]
+  /** How many history records were reported by `progress`; those of the start count as reported. */
+  readonly reportedEvents: number
+  readonly iteration: number
+  readonly iterationOffset: number
+  readonly usage: TokenUsage
+  readonly nextEffectId: number
+  readonly nextMessageNumber: number
+  /** The iteration for which the execution surface was last synced. */
+  readonly syncedIteration: number | undefined
+  readonly turnLimitScheduled: boolean
+  /** The execution surface last synced; at first the config's. */
+  readonly systemPrompt: string
+  readonly tools: readonly ToolSpec[]
+  /** The latest time seen on any response, in milliseconds since the epoch. */
+  readonly at: number | undefined
+}
+
+/** What one input made of a turn. `stale`: it answered what was already answered, and changed nothing. */
+export interface Step {
+  readonly turn: Turn
+  readonly effects: readonly Effect[]
+  readonly status: "accepted" | "stale"
+}
+
+/** A turn that has not begun: the driver is asked when the host first polls. */
+export function newTurn(config: TurnConfigData, start: TurnStart): Turn {
+  const iterationOffset = start.iterationOffset ?? 0
+  return {
+    state: { type: "preparing" },
+    messages: History.of(start.messages),
+    events: History.of(start.events ?? []),
+    turnCauses: start.turnCauses ?? [],
+    reportedEvents: start.events?.length ?? 0,
+    iteration: iterationOffset,
+    iterationOffset,
+    usage: NO_USAGE,
+    nextEffectId: 1,
+    nextMessageNumber: start.messages.length,
+    syncedIteration: undefined,
+    turnLimitScheduled: false,
+    systemPrompt: config.systemPrompt,
+    tools: config.tools,
+    at: undefined,
+  }
+}
+
+/** The effect that waits for its answer, as it is handed out again: of a tool batch only the calls still missing. */
+export function outstandingEffect(state: TurnState): AnswerableEffect | undefined {
+  if (!("outstanding" in state)) return undefined
+  if (state.type !== "waiting_tools" || state.results.every((result) => result === null)) return state.outstanding
+  const { outstanding, results } = state
+  return { ...outstanding, calls: outstanding.calls.filter((_, index) => results[index] === null) }
+}

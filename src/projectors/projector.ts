@@ -1,0 +1,30 @@
+import type { LlmRequest } from "../schemas/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
+import type { ToolSpec } from "../schemas/tool.ts"
+import type { TurnConfigData } from "../schemas/config.ts"
+
+/** A list that only grows: what a projector and a driver may ask of the transcript. `storage` may key a cache. */
+export interface Transcript<Item> extends Iterable<Item> {
+  readonly length: number
+  /** Shared by all transcripts grown from one another; its items below `length` never change. */
+  readonly storage: readonly Item[]
+  at(index: number): Item | undefined
+  slice(start: number, end?: number): readonly Item[]
+  toArray(): readonly Item[]
+}
+
+/** What a request is made of. `systemPrompt` and `tools` are the ones last synced; they win over the config's. */
+export interface ProjectionInput {
+  readonly config: TurnConfigData
+  readonly systemPrompt: string
+  readonly tools: readonly ToolSpec[]
+  readonly messages: Transcript<Message>
+  readonly events: Transcript<HistoryRecord>
+  readonly turnCauses: readonly TurnCause[]
+  readonly iteration: number
+  /** Whether the model may call tools in this request. */
+  readonly useTools: boolean
+}
+
+/** Renders the transcript as a model request. Pure: the same input gives the same request, always. */
+export type Projector = (input: ProjectionInput) => LlmRequest

@@ -1,0 +1,142 @@
+import * as z from "zod"
+import { Count, Json, type Readonlys } from "./json.ts"
+import { TerminalReason, TokenUsage } from "./llm.ts"
+import { DeliveredMessage } from "./message.ts"
+import { ToolFailure, ToolOutput } from "./tool.ts"
+
+/** At which point of a turn a host saves and may deliver. */
+export const CheckpointKind = z.enum(["after_work", "before_completion"])
+export type CheckpointKind = z.infer<typeof CheckpointKind>
+
+/** How a turn ended. */
+export const Outcome = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("finished"),
+    finish: z.discriminatedUnion("type", [
+      z.object({ type: z.literal("assistant_message"), text: z.string() }),
+      z.object({ type: z.literal("submitted_value"), value: Json }),
+      z.object({ type: z.literal("tool_value"), toolName: z.string(), value: Json }),
+    ]),
+  }),
+  z.object({ type: z.literal("agent_frame_switch"), frameId: z.string() }),
+  z.object({
+    type: z.literal("stopped"),
+    stop: z.discriminatedUnion("type", [
+      z.object({
+        type: z.enum([
+          "cancelled",
+          "incomplete",
+          "invalid_input",
+          "max_iterations",
+          "tool_failure",
+          "provider_error",
+          "plugin_abort",
+          "runtime_error",
+        ]),
+      }),
+      z.object({ type: z.literal("submitted_error"), value: Json }),
+      z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([ToolFailure, Json]) }),
+    ]),
+  }),
+])
+export type Outcome = Readonlys<z.infer<typeof Outcome>>
+
+/** An error with what a program needs (`kind`, `code`) apart from what a person reads (`userMessage`). */
+export const ErrorEnvelope = z.object({
+  kind: z.string(),
+  code: z.string().exactOptional(),
+  terminalReason: TerminalReason.exactOptional(),
+  userMessage: z.string(),
+  raw: z.string().exactOptional(),
+})
+export type ErrorEnvelope = Readonlys<z.infer<typeof ErrorEnvelope>>
+
+const toolCallId = { callId: z.string().exactOptional(), name: z.string(), args: Json }
+
+/** What a user interface may show. Events may be lost or repeated; nothing durable rests on them. */
+export const TurnEvent = z.discriminatedUnion("type", [
+  z.object({ type: z.enum(["text_delta", "reasoning_delta"]), content: z.string() }),
+  z.object({ type: z.literal("message"), text: z.string(), kind: z.string() }),
+  z.object({ type: z.literal("tool_call_start"), ...toolCallId }),
+  z.object({ type: z.literal("tool_call"), ...toolCallId, output: ToolOutput, durationMs: Count }),
+  z.object({ type: z.literal("llm_request"), iteration: Count, messageCount: Count, tools: z.array(z.string()) }),
+  z.object({ type: z.literal("llm_response"), iteration: Count, content: z.string(), durationMs: Count }),
+  z.object({ type: z.literal("token_usage"), iteration: Count, usage: TokenUsage, cumulative: TokenUsage }),
+  z.object({
+    type: z.literal("child_token_usage"),
+    sessionId: z.string(),
+    source: z.string(),
+    model: z.string(),
+    iteration: Count,
+    usage: TokenUsage,
+    cumulative: TokenUsage,
+  }),
+  z.object({
+    type: z.literal("retry_status"),
+    waitSeconds: z.number().check(z.nonnegative()),
+    attempt: Count,
+    maxAttempts: Count,
+    reason: z.string(),
+    envelope: ErrorEnvelope.exactOptional(),
+  }),
+  z.object({ type: z.literal("injected_turn_input_accepted"), inputs: z.array(Json), checkpoint: CheckpointKind }),
+  z.object({ type: z.literal("injected_messages_committed"), messages: z.array(DeliveredMessage), checkpoint: CheckpointKind }),
+  z.object({
+    type: z.literal("plugin_event"),
+    pluginId: z.string(),
+    event: z.discriminatedUnion("type", [
+      z.object({ type: z.literal("status"), key: z.string(), label: z.string(), detail: z.string().exactOptional() }),
+      z.object({ type: z.literal("custom"), name: z.string(), payload: Json }),
+    ]),
+  }),
+  z.object({ type: z.literal("turn_outcome"), outcome: Outcome }),
+  z.object({ type: z.literal("done") }),
+  z.object({ type: z.literal("error"), message: z.string(), envelope: ErrorEnvelope.exactOptional() }),
+])
+export type TurnEvent = Readonlys<z.infer<typeof TurnEvent>>
+
+const responsePartDigest = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text"), text: z.string() }),
+  z.object({
+    type: z.literal("reasoning"),
+    id: z.string().exactOptional(),
+    summary: z.array(z.string()).exactOptional(),
+    text: z.string(),
+    hasEncrypted: z.boolean(),
+    redacted: z.boolean(),
+  }),
+  z.object({
+    type: z.literal("tool_call"),
+    callId: z.string(),
+    toolName: z.string(),
+    inputJson: z.string(),
+    id: z.string().exactOptional(),
+    hasOpaque: z.boolean(),
+  }),
+])
+
+/** What a host may write to its log about a model call, when `emitLlmTrace` is set. */
+export const LogEvent = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("llm_debug"),
+    sessionId: z.string(),
+    iteration: Count,
+    usage: TokenUsage,
+    providerUsage: Json.exactOptional(),
+    requestBody: z.string().exactOptional(),
+    responseText: z.string(),
+    responseParts: z.array(responsePartDigest).exactOptional(),
+  }),
+  z.object({
+    type: z.literal("llm_error"),
+    sessionId: z.string(),
+    iteration: Count,
+    message: z.string(),
+    retryable: z.boolean(),
+    code: z.string().exactOptional(),
+    raw: z.string().exactOptional(),
+    terminalReason: TerminalReason,
+    requestBody: z.string().exactOptional(),
+  }),
+])
+export type LogEvent = Readonlys<z.infer<typeof LogEvent>>

@@ -1,0 +1,58 @@
+import * as z from "zod"
+import { CheckpointError, SchemaError, type SchemaErrorCode, type SchemaIssue } from "../errors.ts"
+import type { Validation } from "../machine/turn.ts"
+import { DriverAction } from "./action.ts"
+import { TurnCheckpoint } from "./checkpoint.ts"
+import { TurnConfigData, TurnStart } from "./config.ts"
+import { Response } from "./response.ts"
+
+const DriverActions = z.array(DriverAction)
+
+/** Checks every value that crosses the machine's edge against its schema. */
+export const wireValidation: Validation = {
+  response: (value) => parse(Response, value, "invalid_response", "response"),
+  actions: (value) => parse(DriverActions, value, "invalid_actions", "list of actions"),
+  start: (value) => parse(TurnStart, value, "invalid_start", "start of a turn"),
+  config: (value) => void parse(TurnConfigData, value, "invalid_config", "turn configuration"),
+  checkpoint(value) {
+    const result = TurnCheckpoint.safeParse(value)
+    if (!result.success) {
+      const [first] = issuesOf(result.error)
+      const { path, message } = first ?? { path: "", message: "unknown" }
+      throw new CheckpointError("invalid_checkpoint", path, `The checkpoint is not valid at "${path}": ${message}.`, { cause: result.error })
+    }
+    const lost = unknownKey(value, result.data, "")
+    if (lost !== undefined) {
+      throw new CheckpointError("invalid_checkpoint", lost, `The checkpoint has an unknown key at "${lost}"; leaving it out could lose what it means.`)
+    }
+    return result.data
+  },
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, code: SchemaErrorCode, what: string): z.output<Schema> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issues = issuesOf(result.error)
+  const shown = issues.slice(0, 3).map(({ path, message }) => `${path === "" ? "the whole" : `"${path}"`}: ${message}`)
+  throw new SchemaError(code, `Not a valid ${what}: ${shown.join("; ")}.`, issues, { cause: result.error })
+}
+
+function issuesOf(error: z.ZodError): readonly SchemaIssue[] {
+  return error.issues.map((issue) => ({ path: pointer(issue.path), message: issue.message }))
+}
+
+function pointer(path: readonly PropertyKey[]): string {
+  return path.map((key) => `/${String(key).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("")
+}
+
+/** The path of a key that parsing dropped. What parsing passed on by reference (free JSON) is not searched. */
+function unknownKey(input: unknown, output: unknown, path: string): string | undefined {
+  if (input === output || typeof input !== "object" || input === null) return undefined
+  for (const key of Object.keys(input)) {
+    const here = `${path}${pointer([key])}`
+    if (!Object.hasOwn(output as object, key)) return here
+    const found = unknownKey((input as Record<string, unknown>)[key], (output as Record<string, unknown>)[key], here)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
