@@ -1,4 +1,4 @@
-import type { Json } from "../schemas/json.ts"
+import type { Json } from "../json.ts"
 import type { AttachmentRef, Part } from "../schemas/message.ts"
 import type { CompletedToolCall, ModelReturn, ToolOutput } from "../schemas/tool.ts"
 

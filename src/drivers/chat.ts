@@ -1,0 +1,106 @@
+import { isBlank } from "../text.ts"
+import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
+import { errorEvent, stopped } from "../machine/terminal.ts"
+import { toolResultParts } from "../machine/tool-results.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import type { Outcome } from "../schemas/event.ts"
+import type { HistoryRecord, Message } from "../schemas/message.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+import { assistantParts, type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+import { pairToolCalls } from "./tool-pairs.ts"
+
+/**
+ * The driver for models with native tool calls: an answer with calls runs the tools and goes on, one without ends the
+ * turn. In every request that it orders, each tool call has exactly one result.
+ */
+export function chatDriver(): ProtocolDriver {
+  return CHAT_DRIVER
+}
+
+const CHAT_DRIVER: ProtocolDriver = {
+  name: "chat",
+  version: 1,
+
+  prepareIteration(context) {
+    return [{ type: "start_llm", request: pairToolCalls(context.projectRequest({ tools: true }), context.messages) }]
+  },
+
+  onLlmComplete(context, _waiting, response, textStreamed) {
+    const read = readResponse(context, response)
+    const shown = responseEvents(read, context.iteration, textStreamed).map((event): DriverAction => ({ type: "emit", event }))
+    return [...shown, ...(read.calls.length > 0 ? runTools(context, read) : complete(context, read))]
+  },
+
+  onToolResults(context, results) {
+    const told = tellResults(context, results)
+    const outcome = controlOutcome(results)
+    if (outcome !== undefined) return [...told, { type: "finish", outcome }]
+    if (context.limitReached(1)) {
+      const limit: DriverAction = { type: "append_events", events: [conversation(context.turnLimitMessage())] }
+      return [...told, { type: "advance_iteration" }, limit, { type: "finish", outcome: stopped("max_iterations") }]
+    }
+    return [...told, { type: "advance_iteration" }, { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }]
+  },
+}
+
+function runTools(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
+  return [
+    { type: "append_events", events: [assistantRecord(context, read)] },
+    { type: "start_tools", calls: read.calls },
+  ]
+}
+
+/** The answer goes into the transcript before the checkpoint, so that whatever is delivered there comes after it. */
+function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
+  const silent = isBlank(read.text) && read.steps.length === 0
+  if (silent && !followsToolResult(context)) {
+    const event = errorEvent("The model answered with neither text nor a tool call.", { kind: "llm_provider", code: "empty_response" })
+    return [
+      { type: "emit", event },
+      { type: "finish", outcome: stopped("provider_error") },
+    ]
+  }
+  const outcome: Outcome = { type: "finished", finish: { type: "assistant_message", text: silent ? "" : read.text } }
+  return [
+    { type: "append_events", events: silent ? [] : [assistantRecord(context, read)] },
+    { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } },
+  ]
+}
+
+/** After a tool's work a model may have nothing to add; in answer to a user, saying nothing is an error. */
+function followsToolResult(context: DriverContext): boolean {
+  const last = context.messages.at(-1)
+  return last?.role === "user" && last.parts.some((part) => part.type === "tool_result")
+}
+
+function tellResults(context: DriverContext, results: readonly CompletedToolCall[]): readonly DriverAction[] {
+  if (results.length === 0) return []
+  const id = context.newMessageId("tools")
+  return [{ type: "append_events", events: [conversation({ id, role: "user", parts: toolResultParts(id, results) })] }]
+}
+
+/** The first successful tool that tells the turn to end decides how. */
+function controlOutcome(results: readonly CompletedToolCall[]): Outcome | undefined {
+  for (const { output, toolName } of results) {
+    if (output.status !== "success" || output.control === undefined) continue
+    const { control } = output
+    switch (control.type) {
+      case "finish":
+        return { type: "finished", finish: { type: "tool_value", toolName, value: control.value } }
+      case "fail":
+        return { type: "stopped", stop: { type: "tool_error", toolName, value: control.failure } }
+      case "switch_agent_frame":
+        if (!isBlank(control.frameId)) return { type: "agent_frame_switch", frameId: control.frameId }
+    }
+  }
+  return undefined
+}
+
+function assistantRecord(context: DriverContext, read: ReadResponse): HistoryRecord {
+  const id = context.newMessageId("assistant")
+  return conversation({ id, role: "assistant", parts: assistantParts(id, read) })
+}
+
+function conversation(message: Message): HistoryRecord {
+  return { type: "conversation", message }
+}

@@ -1,0 +1,6 @@
+export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "../machine/driver.ts"
+export { errorEvent, stopped } from "../machine/terminal.ts"
+export { deriveModelReturn, toolResultParts } from "../machine/tool-results.ts"
+export { chatDriver } from "./chat.ts"
+export { assistantParts, type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+export { pairToolCalls } from "./tool-pairs.ts"

@@ -1,0 +1,79 @@
+import { type Json, parseJson } from "../json.ts"
+import type { DriverContext } from "../machine/driver.ts"
+import { isReplayable } from "../projectors/chat.ts"
+import type { TurnEvent } from "../schemas/event.ts"
+import type { LlmResponse, OutputPart } from "../schemas/llm.ts"
+import type { Part } from "../schemas/message.ts"
+import type { PendingToolCall } from "../schemas/tool.ts"
+import { isBlank, trim } from "../text.ts"
+
+type TextPart = Extract<OutputPart, { type: "text" }>
+type ReasoningPart = Extract<OutputPart, { type: "reasoning" }>
+type ToolCallPart = Extract<OutputPart, { type: "tool_call" }>
+
+/** A model's answer, sorted: what it said, and what it wants done. */
+export interface ReadResponse {
+  /** All texts as one, with an empty line between two that had none. */
+  readonly text: string
+  /** The texts one by one; joined they give `text`. */
+  readonly texts: readonly TextPart[]
+  /** Reasoning and tool calls in the order they came. */
+  readonly steps: readonly (ReasoningPart | ToolCallPart)[]
+  readonly calls: readonly PendingToolCall[]
+}
+
+/** Sorts the parts of an answer. An answer without parts is its text. Call ids that are blank or repeated are replaced by counted ones. */
+export function readResponse(context: DriverContext, response: LlmResponse): ReadResponse {
+  const parts: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
+  let text = ""
+  const texts: TextPart[] = []
+  const steps: (ReasoningPart | ToolCallPart)[] = []
+  const calls: PendingToolCall[] = []
+  for (const part of parts) {
+    if (part.type === "text") {
+      if (part.text === "") continue
+      const piece = text === "" ? part.text : separator(text, part.text) + part.text
+      text += piece
+      texts.push({ ...part, text: piece })
+    } else if (part.type === "reasoning") {
+      if (!isBlank(part.text) || isReplayable(part.replay)) steps.push({ ...part, text: trim(part.text) })
+    } else {
+      const { toolName, inputJson, replay } = part
+      const fresh = !isBlank(part.callId) && calls.every((call) => call.callId !== part.callId)
+      const callId = fresh ? part.callId : context.newMessageId("call")
+      steps.push(fresh ? part : { ...part, callId })
+      calls.push({ callId, toolName, args: readArguments(inputJson), ...(replay !== undefined && { replay }) })
+    }
+  }
+  return { text, texts, steps, calls }
+}
+
+/** Arguments that are no JSON, or nested too deep to be kept, count as none; the tool says what it misses. */
+function readArguments(inputJson: string): Json {
+  return parseJson(inputJson) ?? {}
+}
+
+/** The newlines missing for an empty line between two texts, counting those that are there. */
+function separator(before: string, after: string): string {
+  let newlines = 0
+  while (before.endsWith("\n", before.length - newlines) && newlines < 2) newlines += 1
+  let leading = 0
+  while (after.charAt(leading) === "\n" && leading < 2) leading += 1
+  return "\n".repeat(Math.max(0, 2 - newlines - leading))
+}
+
+/** The events that show an answer: its texts, unless they were streamed, and that it is complete. */
+export function responseEvents(read: ReadResponse, iteration: number, textStreamed: boolean): readonly TurnEvent[] {
+  const events: TurnEvent[] = []
+  if (!textStreamed) for (const { text } of read.texts) events.push({ type: "text_delta", content: text })
+  events.push({ type: "llm_response", iteration, content: read.text, durationMs: 0 })
+  return events
+}
+
+/** The parts of the assistant's message for an answer: its texts first, then each call with the reasoning that led to it. */
+export function assistantParts(messageId: string, read: ReadResponse): readonly Part[] {
+  const parts: Part[] = []
+  for (const part of read.texts) if (!isBlank(part.text)) parts.push({ id: `${messageId}.p${parts.length}`, ...part })
+  for (const part of read.steps) parts.push({ id: `${messageId}.p${parts.length}`, ...part })
+  return parts
+}

@@ -1,0 +1,101 @@
+import type { Transcript } from "../projectors/projector.ts"
+import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
+import type { Message } from "../schemas/message.ts"
+
+type ResultBlock = Extract<Block, { type: "tool_result" }>
+
+const NO_RESULT = "[No result: the call was interrupted before it ended.]"
+
+/**
+ * Providers refuse a request in which a tool call has no result right behind it, or a result no call. A transcript may
+ * hold such calls all the same: a turn was stopped between call and result, or a host delivered what it liked. Then the
+ * request is mended: results move behind their calls, a missing one is stated, one without a call becomes a text.
+ */
+export function pairToolCalls(request: LlmRequest, transcript: Transcript<Message>): LlmRequest {
+  if (isPaired(transcript)) return request
+  return { ...request, messages: mend(request.messages) }
+}
+
+/** How far a storage was looked through, and the first place where a call and its result came apart. */
+interface Pairing {
+  seen: number
+  /** Ids of the calls made by the message before, not answered yet; empty where all is well. */
+  readonly open: string[]
+  /** The length of the transcript from which on it can no longer be well paired. */
+  brokenAt: number
+}
+
+const pairings = new WeakMap<readonly Message[], Pairing>()
+
+function isPaired(transcript: Transcript<Message>): boolean {
+  let pairing = pairings.get(transcript.storage)
+  if (pairing === undefined || pairing.seen > transcript.length) {
+    pairing = { seen: 0, open: [], brokenAt: Number.POSITIVE_INFINITY }
+    pairings.set(transcript.storage, pairing)
+  }
+  for (; pairing.seen < transcript.length; pairing.seen += 1) {
+    if (pairing.brokenAt === Number.POSITIVE_INFINITY && !follows(pairing.open, transcript.at(pairing.seen) as Message)) pairing.brokenAt = pairing.seen
+  }
+  return pairing.brokenAt === Number.POSITIVE_INFINITY && pairing.open.length === 0
+}
+
+/** Whether a message keeps calls and results together, given the calls still open before it; takes note of its own. */
+function follows(open: string[], message: Message): boolean {
+  const waiting = open.length > 0
+  let answered = false
+  for (const part of message.parts) {
+    if (part.type === "tool_call") {
+      if (message.role !== "assistant" || waiting) return false
+      open.push(part.callId)
+    } else if (part.type === "tool_result") {
+      const index = message.role === "user" ? open.indexOf(part.callId) : -1
+      if (index < 0) return false
+      open.splice(index, 1)
+      answered = true
+    }
+  }
+  return !waiting || (answered && open.length === 0)
+}
+
+/** A result where it stands in the request, until a call before it takes it. */
+interface LooseResult {
+  readonly position: number
+  readonly block: ResultBlock
+  taken: boolean
+}
+
+function mend(messages: readonly LlmMessage[]): readonly LlmMessage[] {
+  const loose: LooseResult[] = []
+  const byCall = new Map<string, LooseResult[]>()
+  messages.forEach((message, position) => {
+    for (const block of message.blocks) {
+      if (block.type !== "tool_result") continue
+      const result = { position, block, taken: false }
+      loose.push(result)
+      byCall.set(block.callId, [...(byCall.get(block.callId) ?? []), result])
+    }
+  })
+
+  const behind = messages.map((message, position): readonly ResultBlock[] => {
+    if (message.role !== "assistant") return []
+    const calls = message.blocks.filter((block) => block.type === "tool_call")
+    return calls.map((call) => {
+      const result = byCall.get(call.callId)?.find((candidate) => !candidate.taken && candidate.position > position)
+      if (result === undefined) return { type: "tool_result", callId: call.callId, toolName: call.toolName, text: NO_RESULT }
+      result.taken = true
+      return result.block
+    })
+  })
+
+  const orphans = new Set(loose.filter((result) => !result.taken).map((result) => result.block))
+  return messages.flatMap((message, position) => {
+    const kept = message.blocks.flatMap((block): readonly Block[] => {
+      if (block.type === "tool_call") return message.role === "assistant" ? [block] : []
+      if (block.type !== "tool_result") return [block]
+      return orphans.has(block) ? [{ type: "text", text: `[Result of an earlier tool call]\n${block.text}` }] : []
+    })
+    const results = behind[position] ?? []
+    const mended: LlmMessage[] = kept.length > 0 ? [{ ...message, blocks: kept }] : []
+    return results.length > 0 ? [...mended, { role: "user", blocks: results }] : mended
+  })
+}

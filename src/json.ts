@@ -1,0 +1,50 @@
+/** Any JSON value. Free JSON (tool arguments, values, driver state) is carried by reference and never copied. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+
+/** Deeper JSON is refused: `JSON.stringify` recurses, so a deeper value could enter a turn but never leave it. */
+export const MAX_JSON_DEPTH = 128
+
+/** Says what keeps a value from being JSON, or `undefined` if nothing does. `depth` is how deep it stands already. */
+export function whyNotJson(value: unknown, depth = 0): string | undefined {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return undefined
+    case "number":
+      return Number.isFinite(value) ? undefined : "a number that is not finite"
+    case "object":
+      return value === null ? undefined : whyNotJsonObject(value, depth)
+    default:
+      return `a value of type ${typeof value}`
+  }
+}
+
+function whyNotJsonObject(value: object, depth: number): string | undefined {
+  if (depth === MAX_JSON_DEPTH) return `JSON nested deeper than ${MAX_JSON_DEPTH}`
+  if (Array.isArray(value)) {
+    // Not `every`, which passes over holes.
+    for (let index = 0; index < value.length; index += 1) {
+      const found = whyNotJson(value[index], depth + 1)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  const prototype: unknown = Object.getPrototypeOf(value)
+  // A plain object of another realm has that realm's Object.prototype, which is the end of its chain, too.
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return "an instance of a class"
+  for (const key of Object.keys(value)) {
+    const found = whyNotJson((value as Record<string, unknown>)[key], depth + 1)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Parses JSON text; `undefined` where it is none, or nested deeper than {@link MAX_JSON_DEPTH}. */
+export function parseJson(text: string): Json | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return whyNotJson(value) === undefined ? (value as Json) : undefined
+  } catch {
+    return undefined
+  }
+}

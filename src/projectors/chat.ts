@@ -1,0 +1,160 @@
+import { isBlank, trim } from "../text.ts"
+import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
+import type { AttachmentRef, Message, Origin, Part, ReasoningReplay, TurnCause } from "../schemas/message.ts"
+import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
+
+/**
+ * The transcript as chat messages: the system prompt, one message per transcript message that has something to show, and
+ * at the very end the events that the turn runs for. Tool calls and results are passed on as they stand.
+ *
+ * What a transcript grown from another has in common with it is rendered once; the request's lists are put together when
+ * they are first read. So projecting costs what is new, at any length.
+ */
+export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
+  const { config, tools, useTools, messages } = input
+  const rendered = renderTranscript(messages)
+  const length = messages.length
+  let list: readonly LlmMessage[] | undefined
+  return {
+    model: config.model,
+    ...(config.modelVariant !== undefined && { modelVariant: config.modelVariant }),
+    get messages() {
+      list ??= requestMessages(input, rendered, length)
+      return list
+    },
+    attachments: rendered.attachments.slice(0, rendered.attachmentEnds[length]),
+    tools: useTools ? tools : [],
+    toolChoice: useTools ? "auto" : "none",
+    generation: config.generation,
+    ...(config.runSessionId !== undefined && { sessionId: config.runSessionId }),
+  }
+}
+
+function requestMessages(input: ProjectionInput, rendered: Rendered, length: number): readonly LlmMessage[] {
+  const { systemPrompt, turnCauses } = input
+  const messages: LlmMessage[] = isBlank(systemPrompt) ? [] : [{ role: "system", blocks: [{ type: "text", text: systemPrompt }] }]
+  const end = rendered.ends[length] as number
+  if (turnCauses.length === 0) return messages.concat(end === rendered.messages.length ? rendered.messages : rendered.messages.slice(0, end))
+
+  // Causes are shown in a block of their own; the event messages that brought them would show them twice.
+  const causes = new Set(turnCauses.map((cause) => cause.id))
+  for (let index = 0; index < end; index += 1) {
+    const source = rendered.sources[index] as Message
+    if (source.role !== "event" || !causes.has(source.id)) messages.push(rendered.messages[index] as LlmMessage)
+  }
+  messages.push({ role: "user", blocks: [{ type: "text", text: renderTurnCauses(turnCauses) }] })
+  return messages
+}
+
+/** What was rendered of one storage so far. `ends[n]`: how many messages the first n of the transcript gave; likewise attachments. */
+interface Rendered {
+  readonly messages: LlmMessage[]
+  /** Which message of the transcript each rendered one came from. */
+  readonly sources: Message[]
+  readonly ends: number[]
+  readonly attachments: AttachmentRef[]
+  readonly attachmentEnds: number[]
+}
+
+const renderings = new WeakMap<readonly Message[], Rendered>()
+
+/** Renders what is new in a transcript. The items of a storage never change, so what was rendered of it stays true. */
+function renderTranscript(transcript: Transcript<Message>): Rendered {
+  let rendered = renderings.get(transcript.storage)
+  if (rendered === undefined) {
+    rendered = { messages: [], sources: [], ends: [0], attachments: [], attachmentEnds: [0] }
+    renderings.set(transcript.storage, rendered)
+  }
+  for (let index = rendered.ends.length - 1; index < transcript.length; index += 1) {
+    const message = transcript.at(index) as Message
+    const blocks = renderMessage(message, rendered.attachments)
+    if (blocks.length > 0) {
+      rendered.messages.push({ role: message.role === "event" ? "user" : message.role, blocks })
+      rendered.sources.push(message)
+    }
+    rendered.ends.push(rendered.messages.length)
+    rendered.attachmentEnds.push(rendered.attachments.length)
+  }
+  return rendered
+}
+
+function renderMessage(message: Message, attachments: AttachmentRef[]): readonly Block[] {
+  const blocks: Block[] = []
+  for (const part of message.parts) {
+    const block = renderPart(message.role, part, attachments)
+    if (block !== undefined) blocks.push(block)
+  }
+  return blocks
+}
+
+function renderPart(role: Message["role"], part: Part, attachments: AttachmentRef[]): Block | undefined {
+  switch (part.type) {
+    case "reasoning":
+      // Providers take back only reasoning that they can recognise as their own.
+      return isReplayable(part.replay) ? { type: "reasoning", text: part.text, replay: part.replay } : undefined
+    case "tool_call": {
+      const { callId, toolName, inputJson, replay } = part
+      return { type: "tool_call", callId, toolName, inputJson, ...(replay !== undefined && { replay }) }
+    }
+    case "tool_result": {
+      const { callId, toolName } = part
+      return { type: "tool_result", callId, ...(toolName !== undefined && { toolName }), text: shownText(part, part.text) }
+    }
+    case "image": {
+      if (part.attachment !== undefined && role === "user") return { type: "image", attachmentIndex: attachments.push(part.attachment) - 1 }
+      const text = part.attachment === undefined ? (part.text ?? "") : ""
+      return textBlock(role, isBlank(text) ? "[Image attached]" : text)
+    }
+    case "text": {
+      const block = textBlock(role, shownText(part, part.text))
+      return block === undefined || part.responseMeta === undefined ? block : { ...block, responseMeta: part.responseMeta }
+    }
+    case "output":
+    case "error": {
+      const text = shownText(part, part.text)
+      return textBlock(role, role === "system" ? `<${part.type}>\n${text}\n</${part.type}>` : text)
+    }
+    case "code":
+      return textBlock(role, shownText(part, part.text))
+  }
+}
+
+function textBlock(role: Message["role"], text: string): Extract<Block, { type: "text" }> | undefined {
+  if (isBlank(text)) return undefined
+  const note = role === "system" ? "Runtime note:\n" : role === "event" ? "Runtime event:\n" : ""
+  return { type: "text", text: note + text }
+}
+
+/** The text of a part, or what stands in for it where it was pruned. */
+function shownText({ prune }: Part, text: string): string {
+  switch (prune?.type) {
+    case undefined:
+      return text
+    case "cleared":
+      return "[Old tool result content cleared]"
+    case "deleted":
+      return `[pruned:${prune.archiveHash} — ${prune.breadcrumb}]`
+    case "summarized":
+      return `[SUMMARY of original ${prune.archiveHash}]\n${prune.summary}`
+  }
+}
+
+/** Whether there is anything in reasoning that its provider could recognise. */
+export function isReplayable(replay: ReasoningReplay | undefined): replay is ReasoningReplay {
+  if (replay === undefined) return false
+  const { itemId, encryptedContent, signature, redacted, summary } = replay
+  return itemId !== undefined || encryptedContent !== undefined || signature !== undefined || redacted === true || (summary?.length ?? 0) > 0
+}
+
+function renderTurnCauses(causes: readonly TurnCause[]): string {
+  const events = causes.map(
+    ({ id, eventType, origin, text }, index) => `\n\n--- event[${index}] · ${eventType} · ${id} ---\nOrigin: ${renderOrigin(origin)}\n\n${trim(text)}`,
+  )
+  return `=== TURN EVENTS ===${events.join("")}`
+}
+
+function renderOrigin(origin: Origin): string {
+  if (origin.type === "plugin") return `plugin ${origin.pluginId}${origin.transient === true ? " (transient)" : ""}`
+  const wake = origin.wakeId === undefined ? "" : ` (${origin.wakeId})`
+  return `process ${origin.processId} ${origin.eventType} #${origin.sequence}${wake}`
+}

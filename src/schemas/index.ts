@@ -1,0 +1,39 @@
+/** One zod schema per wire value; each name is the schema and, as a type, what it parses to. `z.toJSONSchema` works on all. */
+export { DriverAction, OnEmpty } from "./action.ts"
+export { CHECKPOINT_FORMAT, CHECKPOINT_VERSION, TurnCheckpoint } from "./checkpoint.ts"
+export { TurnConfigData, TurnStart } from "./config.ts"
+export {
+  AnswerableEffect,
+  CancelLlm,
+  Checkpoint,
+  Done,
+  Effect,
+  Emit,
+  ExecCode,
+  LlmCall,
+  Log,
+  Progress,
+  SyncExecutionSurface,
+  ToolCalls,
+} from "./effect.ts"
+export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./event.ts"
+export { Count, Json, MAX_JSON_DEPTH, type Readonlys, Timestamp } from "./json.ts"
+export { Block, Generation, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "./llm.ts"
+export {
+  AttachmentRef,
+  CheckpointDelivery,
+  DeliveredMessage,
+  HistoryRecord,
+  Message,
+  Origin,
+  Part,
+  Prune,
+  ReasoningReplay,
+  ReplayMeta,
+  ResponseMeta,
+  Role,
+  TurnCause,
+} from "./message.ts"
+export { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolResults } from "./response.ts"
+export { CompletedToolCall, ExecResponse, FailureSource, ModelReturn, PendingToolCall, ToolControl, ToolFailure, ToolOutput, ToolSpec } from "./tool.ts"
+export { wireValidation } from "./validation.ts"

@@ -1,0 +1,36 @@
+import { History } from "../../src/machine/history.ts"
+import { chatProjector } from "../../src/projectors/chat.ts"
+import type { TurnConfigData } from "../../src/schemas/config.ts"
+import type { LlmRequest } from "../../src/schemas/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../../src/schemas/message.ts"
+import { expectSame, runSuite, type Scenario } from "./suite.ts"
+
+interface ProjectorScenario extends Scenario {
+  readonly input: {
+    readonly messages: readonly Message[]
+    readonly turnCauses: readonly TurnCause[]
+    readonly events?: readonly HistoryRecord[]
+    readonly config: TurnConfigData
+    readonly useTools: boolean
+    readonly iteration: number
+  }
+  readonly request: LlmRequest
+}
+
+runSuite<ProjectorScenario>("projector", ({ input, request }) => {
+  const { config, turnCauses, useTools, iteration } = input
+  const { systemPrompt, tools } = config
+  const events = History.of(input.events ?? [])
+  const project = (messages: History<Message>): LlmRequest =>
+    chatProjector({ config, systemPrompt, tools, messages, events, turnCauses, iteration, useTools })
+
+  expectSame(project(History.of(input.messages)), request, "request")
+
+  // The same transcript grown one message at a time: each step renders only what is new, and the end must be the same.
+  let grown = History.of<Message>([])
+  for (const message of input.messages) {
+    grown = grown.append([message])
+    project(grown)
+  }
+  expectSame(project(grown), request, "request of a transcript that grew")
+})
