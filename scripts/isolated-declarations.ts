@@ -7,7 +7,18 @@ import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import ts from "typescript"
 
-const CHECKED = ["src/machine", "src/drivers", "src/projectors", "src/replay", "src/hosts", "src/testing", "src/errors.ts", "src/json.ts", "src/text.ts", "src/turn-machine.ts"]
+const CHECKED = [
+  "src/machine",
+  "src/drivers",
+  "src/projectors",
+  "src/replay",
+  "src/hosts",
+  "src/testing",
+  "src/errors.ts",
+  "src/json.ts",
+  "src/text.ts",
+  "src/turn-machine.ts",
+]
 
 /** The tables' exact literal types are what makes a wrong row fail to compile. */
 const INFERRED_BY_DESIGN = new Set(["src/machine/transitions.ts"])
@@ -27,5 +38,7 @@ function sources(path: string): string[] {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat === undefined) return []
   if (stat.isFile()) return [path]
-  return readdirSync(path).flatMap((name) => sources(join(path, name))).filter((file) => file.endsWith(".ts"))
+  return readdirSync(path)
+    .flatMap((name) => sources(join(path, name)))
+    .filter((file) => file.endsWith(".ts"))
 }
