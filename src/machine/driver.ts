@@ -81,10 +81,11 @@ export class TurnContext implements DriverContext {
   readonly #turn: Turn
   nextMessageNumber: number
 
-  constructor(config: TurnConfig, turn: Turn, at: number | undefined = turn.at, usage: TokenUsage = turn.usage) {
+  constructor(config: TurnConfig, turn: Turn, at?: number, usage: TokenUsage = turn.usage) {
     this.config = config
     this.#turn = turn
-    this.at = at
+    // Answers may come late or from another clock; the latest time seen never goes back.
+    this.at = at === undefined || (turn.at !== undefined && turn.at > at) ? turn.at : at
     this.usage = usage
     this.nextMessageNumber = turn.nextMessageNumber
   }

@@ -1,6 +1,7 @@
-import { isBlank, trim } from "../text.ts"
+import { type Listing, withMessages } from "../lazy.ts"
 import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
 import type { AttachmentRef, Message, Origin, Part, ReasoningReplay, TurnCause } from "../schemas/message.ts"
+import { isBlank, trim } from "../text.ts"
 import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 
 /**
@@ -13,28 +14,41 @@ import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
   const { config, tools, useTools, messages } = input
   const rendered = renderTranscript(messages)
-  const length = messages.length
-  let list: readonly LlmMessage[] | undefined
-  return {
+  const request: Omit<LlmRequest, "messages"> = {
     model: config.model,
     ...(config.modelVariant !== undefined && { modelVariant: config.modelVariant }),
-    get messages() {
-      list ??= requestMessages(input, rendered, length)
-      return list
-    },
-    attachments: rendered.attachments.slice(0, rendered.attachmentEnds[length]),
+    attachments: rendered.attachments.slice(0, rendered.attachmentEnds[messages.length]),
     tools: useTools ? tools : [],
     toolChoice: useTools ? "auto" : "none",
     generation: config.generation,
     ...(config.runSessionId !== undefined && { sessionId: config.runSessionId }),
   }
+  return withMessages(request, new RequestMessages(input, rendered))
 }
 
-function requestMessages(input: ProjectionInput, rendered: Rendered, length: number): readonly LlmMessage[] {
+/** The messages of a request, put together when they are first read. */
+class RequestMessages implements Listing<LlmMessage> {
+  readonly #input: Pick<ProjectionInput, "systemPrompt" | "turnCauses">
+  readonly #rendered: Rendered
+  readonly #end: number
+  #array: readonly LlmMessage[] | undefined
+
+  constructor(input: ProjectionInput, rendered: Rendered) {
+    this.#input = input
+    this.#rendered = rendered
+    this.#end = rendered.ends[input.messages.length] as number
+  }
+
+  toArray(): readonly LlmMessage[] {
+    this.#array ??= requestMessages(this.#input, this.#rendered, this.#end)
+    return this.#array
+  }
+}
+
+function requestMessages(input: Pick<ProjectionInput, "systemPrompt" | "turnCauses">, rendered: Rendered, end: number): readonly LlmMessage[] {
   const { systemPrompt, turnCauses } = input
   const messages: LlmMessage[] = isBlank(systemPrompt) ? [] : [{ role: "system", blocks: [{ type: "text", text: systemPrompt }] }]
-  const end = rendered.ends[length] as number
-  if (turnCauses.length === 0) return messages.concat(end === rendered.messages.length ? rendered.messages : rendered.messages.slice(0, end))
+  if (turnCauses.length === 0) return messages.concat(rendered.messages.slice(0, end))
 
   // Causes are shown in a block of their own; the event messages that brought them would show them twice.
   const causes = new Set(turnCauses.map((cause) => cause.id))
