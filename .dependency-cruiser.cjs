@@ -1,0 +1,153 @@
+/**
+ * Which folder may import which. Dependencies point one way, hosts → replay → drivers → machine; projectors and schemas are
+ * leaves. Imports of types alone are erased, so they bind no bundle and no runtime; each rule says whether it minds them.
+ */
+
+/** Files beside the folders that every folder may use (errors, JSON, text, …): all but the two that gather the layers. */
+const SHARED = "^src/(?!index\\.ts$|turn-machine\\.ts$)[^/]+\\.ts$"
+const INSTALLED = "^node_modules/"
+
+/** A folder reaches only itself, the shared files, and these. What it imports from npm has rules of its own. */
+function only(folder, others, comment) {
+  return {
+    name: `${folder}-reaches-only`,
+    severity: "error",
+    comment,
+    from: { path: `^src/${folder}/` },
+    to: { pathNot: [`^src/${folder}/`, SHARED, INSTALLED, ...others], dependencyTypesNot: ["core"] },
+  }
+}
+
+/** Types may come from there, values may not. */
+function typesOnly(name, from, to, comment) {
+  return { name, severity: "error", comment, from: { path: from }, to: { path: to, dependencyTypesNot: ["type-only"] } }
+}
+
+/** An installed package has its places; elsewhere it may not even be named as a type. */
+function packageOnlyIn(name, places, comment) {
+  return {
+    name: `${name}-in-its-place`,
+    severity: "error",
+    comment,
+    from: { path: "^src/", pathNot: places },
+    to: { path: `^${name}($|/)|^node_modules/${name}/` },
+  }
+}
+
+module.exports = {
+  forbidden: [
+    only(
+      "machine",
+      ["^src/schemas/", "^src/projectors/projector\\.ts$"],
+      "The machine knows no driver, no host and no wire format; only their types, where it needs them.",
+    ),
+    typesOnly(
+      "machine-takes-only-types",
+      "^src/machine/",
+      "^src/(schemas|projectors)/",
+      "The core is bundled without zod and without projectors: checks and the projector are given in the config.",
+    ),
+    only("drivers", ["^src/machine/", "^src/schemas/", "^src/projectors/"], "A driver is policy over the machine; it knows no journal and no host."),
+    only("projectors", ["^src/schemas/"], "Projectors are leaves: transcript in, request out."),
+    only(
+      "replay",
+      ["^src/drivers/", "^src/machine/", "^src/schemas/", "^src/projectors/", "^src/turn-machine\\.ts$"],
+      "A journal is folded without a host.",
+    ),
+    typesOnly(
+      "no-zod-under-the-core",
+      "^src/(drivers|projectors|replay)/",
+      "^src/schemas/",
+      "Checking costs zod. A folder that runs without it takes the types, and a check as a parameter.",
+    ),
+    only("schemas", ["^src/machine/turn\\.ts$"], "Schemas are leaves: the wire, and nothing of what is done with it."),
+    {
+      name: "only-validation-knows-the-machine",
+      severity: "error",
+      comment: "The one meeting point: schemas/validation.ts implements the type `Validation` of machine/turn.ts.",
+      from: { path: "^src/schemas/", pathNot: "^src/schemas/validation\\.ts$" },
+      to: { path: "^src/machine/" },
+    },
+    typesOnly("validation-takes-only-types", "^src/schemas/validation\\.ts$", "^src/machine/", "The schemas can be used without the machine."),
+    {
+      name: "shared-files-are-leaves",
+      severity: "error",
+      comment: "What everything may import must import nothing of ours.",
+      from: { path: SHARED },
+      to: { path: "^src/", pathNot: SHARED },
+    },
+    {
+      name: "nothing-imports-the-command-line",
+      severity: "error",
+      comment: "The command line is the only Node code; a library that imports it does not run elsewhere.",
+      from: { pathNot: "^src/cli/" },
+      to: { path: "^src/cli/" },
+    },
+    {
+      name: "nothing-imports-the-test-helpers",
+      severity: "error",
+      comment: "They need fast-check, which users do not have.",
+      from: { pathNot: "^src/testing/" },
+      to: { path: "^src/testing/" },
+    },
+    {
+      name: "layers-do-not-import-the-front-door",
+      severity: "error",
+      comment: "src/index.ts gathers the layers; one that imports it would import all of them.",
+      from: { path: "^src/[^/]+/", pathNot: "^src/(cli|testing)/" },
+      to: { path: "^src/index\\.ts$" },
+    },
+    {
+      name: "no-node",
+      severity: "error",
+      comment: "Only the command line may import Node's modules.",
+      from: { path: "^src/", pathNot: "^src/cli/" },
+      to: { dependencyTypes: ["core"] },
+    },
+    packageOnlyIn("immer", "^src/machine/apply-actions\\.ts$", "One place makes a next turn."),
+    packageOnlyIn(
+      "zod",
+      "^src/(schemas/|hosts/define-tool\\.ts$|cli/)",
+      "zod stays at the edge; users bring it along for the schemas of their tools.",
+    ),
+    packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
+    {
+      name: "no-other-package",
+      severity: "error",
+      comment: "The dependencies are immer and zod; a host adapter that needs more gets a rule of its own here.",
+      from: { path: "^src/" },
+      to: {
+        dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
+        pathNot: "^node_modules/(immer|zod|fast-check)/",
+      },
+    },
+    {
+      name: "no-unresolvable",
+      severity: "error",
+      comment: "An import that leads nowhere.",
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    {
+      name: "no-cycle-at-run-time",
+      severity: "error",
+      comment: "What a module sees of another then depends on who was loaded first.",
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
+    {
+      name: "no-cycle-outside-the-machine",
+      severity: "error",
+      comment:
+        "Types may refer to one another in a circle only within src/machine, where a turn's config names its driver and a driver's context its turn.",
+      from: {},
+      to: { circular: true, via: { pathNot: "^src/machine/" } },
+    },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: "specify",
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["types", "import", "default"], mainFields: ["module", "main"] },
+  },
+}
