@@ -36,14 +36,20 @@ export class History<Item> {
     return length === this.length ? this : new History(this.storage, length)
   }
 
+  /** A stretch of the items; negative bounds count from the end, as an array's do. */
   slice(start: number, end: number = this.length): readonly Item[] {
-    return this.storage.slice(start, Math.min(end, this.length))
+    return this.storage.slice(this.#bound(start), this.#bound(end))
   }
 
   /** All items as an array of its own, made once. */
   toArray(): readonly Item[] {
     this.#array ??= this.storage.slice(0, this.length)
     return this.#array
+  }
+
+  /** The storage may be longer than this history, so bounds are counted here. */
+  #bound(position: number): number {
+    return position < 0 ? Math.max(0, this.length + position) : Math.min(position, this.length)
   }
 
   *[Symbol.iterator](): IterableIterator<Item> {
