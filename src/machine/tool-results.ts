@@ -61,11 +61,14 @@ function valueParts(value: Json): readonly ReturnPart[] {
         write(item)
       })
       text += "]"
-    } else if (isAttachment(piece)) {
-      if (text !== "") parts.push({ type: "text", text })
-      text = ""
-      parts.push({ type: "attachment", attachment: piece.$attachment })
     } else {
+      const attachment = readAttachment(piece)
+      if (attachment !== undefined) {
+        if (text !== "") parts.push({ type: "text", text })
+        text = ""
+        parts.push({ type: "attachment", attachment })
+        return
+      }
       const shown = unescapeObject(piece)
       text += "{"
       Object.keys(shown)
@@ -89,11 +92,29 @@ function isList(value: Json): value is readonly Json[] {
   return Array.isArray(value)
 }
 
-/** `{ "$attachment": AttachmentRef }`, the form in which a tool's value refers to bytes. */
-function isAttachment(value: JsonObject): value is { readonly $attachment: AttachmentRef } {
+/**
+ * `{ "$attachment": AttachmentRef }`, the form in which a tool's value refers to bytes. Tool values are free JSON, and a
+ * reference goes into the transcript: one that the wire does not allow would make a turn that cannot be restored.
+ */
+function readAttachment(value: JsonObject): AttachmentRef | undefined {
   const reference = Object.hasOwn(value, "$attachment") && Object.keys(value).length === 1 ? value["$attachment"] : undefined
-  if (typeof reference !== "object" || reference === null || isList(reference)) return false
-  return typeof reference["id"] === "string" && typeof reference["mediaType"] === "string" && typeof reference["byteLength"] === "number"
+  if (typeof reference !== "object" || reference === null || isList(reference)) return undefined
+  const { id, mediaType, byteLength, width, height, label } = reference
+  if (typeof id !== "string" || typeof mediaType !== "string" || !isCount(byteLength)) return undefined
+  if (!(width === undefined || isCount(width)) || !(height === undefined || isCount(height))) return undefined
+  if (!(label === undefined || typeof label === "string")) return undefined
+  return {
+    id,
+    mediaType,
+    byteLength,
+    ...(width !== undefined && { width }),
+    ...(height !== undefined && { height }),
+    ...(label !== undefined && { label }),
+  }
+}
+
+function isCount(value: Json | undefined): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0
 }
 
 /** An object of a tool's own that has a `$attachment` or `$object` key travels as `{ "$object": { … } }`. */
@@ -102,6 +123,17 @@ function unescapeObject(value: JsonObject): JsonObject {
   return typeof inner === "object" && inner !== null && !isList(inner) ? inner : value
 }
 
+/** The order of the texts' UTF-8 bytes, which is not that of their UTF-16 units. */
 function byCodePoint(left: string, right: string): number {
-  return left < right ? -1 : left > right ? 1 : 0
+  const shorter = Math.min(left.length, right.length)
+  for (let index = 0; index < shorter; index += 1) {
+    const difference = rank(left.charCodeAt(index)) - rank(right.charCodeAt(index))
+    if (difference !== 0) return difference
+  }
+  return left.length - right.length
+}
+
+/** Surrogates stand for the code points above all others. */
+function rank(unit: number): number {
+  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit
 }

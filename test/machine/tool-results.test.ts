@@ -1,0 +1,224 @@
+import { describe, expect, test } from "vitest"
+import { deriveModelReturn, toolResultParts } from "../../src/machine/tool-results.ts"
+import type { Json } from "../../src/schemas/json.ts"
+import type { AttachmentRef } from "../../src/schemas/message.ts"
+import { Message } from "../../src/schemas/message.ts"
+import type { ToolFailure } from "../../src/schemas/tool.ts"
+import { completed, withOutput } from "./support.ts"
+
+const PICTURE: AttachmentRef = { id: "att-1", mediaType: "image/png", byteLength: 3 }
+const OTHER: AttachmentRef = { id: "att-2", mediaType: "image/webp", byteLength: 70, width: 4, height: 5, label: "tiny" }
+
+const shown = (value: Json) => deriveModelReturn({ status: "success", value }).parts
+const text = (content: string) => ({ type: "text", text: content })
+const attachment = (reference: AttachmentRef) => ({ type: "attachment", attachment: reference })
+
+function failure(message: string, raw?: Json): ToolFailure {
+  return { class: "execution", code: "boom", message, source: "tool", retry: { type: "never" }, ...(raw !== undefined && { raw }) }
+}
+
+describe("what the model is shown of a successful value", () => {
+  test("a text as it is, not quoted", () => {
+    expect(shown('say "hi"\n')).toEqual([text('say "hi"\n')])
+  })
+
+  test("an empty text gives no part", () => {
+    expect(shown("")).toEqual([])
+  })
+
+  test.each([
+    [null, "null"],
+    [true, "true"],
+    [0, "0"],
+    [-1.5, "-1.5"],
+    [[], "[]"],
+    [{}, "{}"],
+    [[""], '[""]'],
+    [[1, [2, { a: "b" }]], '[1,[2,{"a":"b"}]]'],
+  ] as const)("%j as compact JSON", (value, expected) => {
+    expect(shown(value)).toEqual([text(expected)])
+  })
+
+  test("keys are sorted by code point: letters outside the basic plane come last, a beginning before what it begins", () => {
+    expect(shown({ "😀": 1, "\uff5e": 2, ab: 3, a: 4, "": 5 })).toEqual([text('{"":5,"a":4,"ab":3,"\uff5e":2,"😀":1}')])
+  })
+
+  test("keys are sorted at every depth, and not by locale", () => {
+    expect(shown({ b: 1, a: { z: 1, é: 2, Z: 3 }, 10: 4, 9: 5 })).toEqual([text('{"10":4,"9":5,"a":{"Z":3,"z":1,"é":2},"b":1}')])
+  })
+
+  test("keys and texts are escaped as JSON", () => {
+    expect(shown({ 'a"b': "line\n" })).toEqual([text('{"a\\"b":"line\\n"}')])
+  })
+
+  test("__proto__ is a key like any other", () => {
+    expect(shown(JSON.parse('{"__proto__":{"x":1},"constructor":2}') as Json)).toEqual([text('{"__proto__":{"x":1},"constructor":2}')])
+  })
+})
+
+describe("attachments", () => {
+  test("alone: no text at all", () => {
+    expect(shown({ $attachment: PICTURE })).toEqual([attachment(PICTURE)])
+  })
+
+  test("inside a value: the JSON is cut around them, in order", () => {
+    expect(shown({ before: 1, picture: { $attachment: PICTURE }, z: [{ $attachment: OTHER }] })).toEqual([
+      text('{"before":1,"picture":'),
+      attachment(PICTURE),
+      text(',"z":['),
+      attachment(OTHER),
+      text("]}"),
+    ])
+  })
+
+  test("two side by side have the comma between them", () => {
+    expect(shown([{ $attachment: PICTURE }, { $attachment: OTHER }])).toEqual([
+      text("["),
+      attachment(PICTURE),
+      text(","),
+      attachment(OTHER),
+      text("]"),
+    ])
+  })
+
+  test("only what the wire knows of a reference goes into the transcript", () => {
+    const value: Json = { $attachment: { ...OTHER, url: "file:///etc/passwd", nested: { deep: [1] } } }
+    expect(shown(value)).toEqual([attachment(OTHER)])
+  })
+
+  test.each([
+    ["null", null],
+    ["a text", "att-1"],
+    ["a list", [PICTURE]],
+    ["no id", { mediaType: "image/png", byteLength: 3 }],
+    ["an id that is no text", { ...PICTURE, id: 7 }],
+    ["no media type", { id: "att-1", byteLength: 3 }],
+    ["a negative length", { ...PICTURE, byteLength: -1 }],
+    ["a length that is no whole number", { ...PICTURE, byteLength: 1.5 }],
+    ["a length beyond the safe integers", { ...PICTURE, byteLength: 2 ** 53 }],
+    ["a width that is a text", { ...PICTURE, width: "4" }],
+    ["a height of null", { ...PICTURE, height: null }],
+    ["a label that is a number", { ...PICTURE, label: 1 }],
+  ] as const)("a reference that is none (%s) is shown as the JSON it is", (_, reference) => {
+    const parts = shown({ $attachment: reference as Json })
+    expect(parts).toHaveLength(1)
+    expect(parts[0]).toMatchObject({ type: "text" })
+  })
+
+  test("whatever a tool returns, the message it makes can be saved and restored", () => {
+    const odd: Json[] = [
+      { $attachment: { ...PICTURE, byteLength: 1.5 } },
+      { $attachment: { ...PICTURE, width: -1 } },
+      { $attachment: { ...PICTURE, extra: true } },
+      { $attachment: { ...PICTURE, label: [] } },
+    ]
+    for (const value of odd) {
+      const message = { id: "m", role: "user", parts: toolResultParts("m", [completed("c", value)]) }
+      expect(Message.parse(message)).toEqual(message)
+    }
+  })
+
+  test("with another key beside it, it is an ordinary object", () => {
+    expect(shown({ $attachment: { id: "x" }, more: 1 })).toEqual([text('{"$attachment":{"id":"x"},"more":1}')])
+  })
+})
+
+describe("escaped objects", () => {
+  test("a user's own $attachment key is shown as the user wrote it", () => {
+    expect(shown({ $object: { $attachment: { ...PICTURE } } })).toEqual([
+      text('{"$attachment":{"byteLength":3,"id":"att-1","mediaType":"image/png"}}'),
+    ])
+  })
+
+  test("a user's own $object key, too", () => {
+    expect(shown({ $object: { $object: 5 } })).toEqual([text('{"$object":5}')])
+  })
+
+  test("only one layer of escape is taken off, and inside it values are read again", () => {
+    expect(shown({ $object: { $object: { $object: { a: 1 } } } })).toEqual([text('{"$object":{"a":1}}')])
+    expect(shown({ $object: { $attachment: "mine", real: { $attachment: PICTURE } } })).toEqual([
+      text('{"$attachment":"mine","real":'),
+      attachment(PICTURE),
+      text("}"),
+    ])
+  })
+
+  test("deep inside a value as well", () => {
+    expect(shown([{ a: { $object: { $attachment: 1 } } }])).toEqual([text('[{"a":{"$attachment":1}}]')])
+  })
+
+  test.each([
+    [{ $object: 5 }, '{"$object":5}'] as const,
+    [{ $object: [1] }, '{"$object":[1]}'] as const,
+    [{ $object: null }, '{"$object":null}'] as const,
+  ])("%j escapes nothing and is shown as it is", (value, expected) => {
+    expect(shown(value)).toEqual([text(expected)])
+  })
+})
+
+describe("failures and cancellations", () => {
+  test("a failure is a bracketed line and its message", () => {
+    expect(deriveModelReturn({ status: "failure", failure: failure("disk full") }).parts).toEqual([text("[Tool execution failed]\ndisk full")])
+  })
+
+  test("a cancellation likewise", () => {
+    expect(deriveModelReturn({ status: "cancelled", message: "stopped", source: "cancellation" }).parts).toEqual([
+      text("[Tool execution cancelled]\nstopped"),
+    ])
+  })
+
+  test("without a message the line stands alone", () => {
+    expect(deriveModelReturn({ status: "failure", failure: failure("") }).parts).toEqual([text("[Tool execution failed]")])
+    expect(deriveModelReturn({ status: "cancelled", message: "", source: "tool" }).parts).toEqual([text("[Tool execution cancelled]")])
+  })
+
+  test("of raw data only the attachments are shown", () => {
+    const raw: Json = { log: "secret", screens: [{ $attachment: PICTURE }, { $attachment: OTHER }] }
+    expect(deriveModelReturn({ status: "failure", failure: failure("no", raw) }).parts).toEqual([
+      text("[Tool execution failed]\nno"),
+      attachment(PICTURE),
+      attachment(OTHER),
+    ])
+    expect(deriveModelReturn({ status: "cancelled", message: "", source: "tool", raw }).parts).toEqual([
+      text("[Tool execution cancelled]"),
+      attachment(PICTURE),
+      attachment(OTHER),
+    ])
+  })
+})
+
+describe("toolResultParts", () => {
+  test("one tool_result for each call, in call order, under counted part ids", () => {
+    expect(toolResultParts("m", [completed("a", "one"), completed("b", 2), withOutput("c", { status: "failure", failure: failure("no") })])).toEqual([
+      { id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "one" },
+      { id: "m.p1", type: "tool_result", callId: "b", toolName: "look", text: "2" },
+      { id: "m.p2", type: "tool_result", callId: "c", toolName: "look", text: "[Tool execution failed]\nno" },
+    ])
+  })
+
+  test("a result that shows nothing still answers its call", () => {
+    expect(toolResultParts("m", [completed("a", ""), completed("b", null, { modelReturn: { parts: [] } })])).toEqual([
+      { id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "" },
+      { id: "m.p1", type: "tool_result", callId: "b", toolName: "look", text: "" },
+    ])
+  })
+
+  test("several texts of one result are one text; its images follow it", () => {
+    expect(toolResultParts("m", [completed("a", [{ $attachment: PICTURE }]), completed("b", "next")])).toEqual([
+      { id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "[\n]" },
+      { id: "m.p1", type: "image", attachment: PICTURE },
+      { id: "m.p2", type: "tool_result", callId: "b", toolName: "look", text: "next" },
+    ])
+  })
+
+  test("what a tool says that the model shall see wins over its value", () => {
+    const modelReturn = { parts: [{ type: "text" as const, text: "short" }] }
+    expect(toolResultParts("m", [completed("a", "very long", { modelReturn })])).toEqual([
+      { id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "short" },
+    ])
+  })
+
+  test("no results, no parts", () => {
+    expect(toolResultParts("m", [])).toEqual([])
+  })
+})
