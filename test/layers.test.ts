@@ -1,0 +1,104 @@
+import { execFile } from "node:child_process"
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { ROOT } from "./built.ts"
+
+/** A small package with the folders of this one: what each file imports, and the rules that it breaks. A circle is told once. */
+const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: readonly string[] }>> = {
+  "src/errors.ts": { code: "export const error = 1" },
+  "src/index.ts": { code: 'export * from "./machine/turn.ts"' },
+  "src/turn-machine.ts": { code: 'import "./machine/turn.ts"\nimport "./schemas/validation.ts"' },
+  "src/machine/turn.ts": { code: 'import type { D } from "./driver.ts"\nimport "./apply-actions.ts"\nimport "../errors.ts"\nexport type T = D' },
+  "src/machine/driver.ts": { code: 'import "./turn.ts"\nimport type { P } from "../projectors/projector.ts"\nexport type D = P' },
+  "src/machine/apply-actions.ts": { code: 'import "immer"\nimport type { M } from "../schemas/message.ts"\nexport type A = M' },
+  "src/drivers/chat.ts": {
+    code: 'import "../machine/turn.ts"\nimport "../projectors/chat.ts"\nimport type { M } from "../schemas/message.ts"\nexport type C = M',
+  },
+  "src/projectors/projector.ts": { code: 'import type { M } from "../schemas/message.ts"\nexport type P = M' },
+  "src/projectors/chat.ts": { code: 'import type { P } from "./projector.ts"\nimport "../errors.ts"\nexport type C = P' },
+  "src/replay/journal.ts": { code: 'import "../drivers/chat.ts"\nimport "../machine/turn.ts"' },
+  "src/schemas/message.ts": { code: 'import * as z from "zod"\nexport type M = z.ZodType' },
+  "src/hosts/host.ts": { code: 'import "../turn-machine.ts"\nimport "../replay/journal.ts"\nimport "../schemas/message.ts"' },
+  "src/hosts/define-tool.ts": { code: 'import * as z from "zod"\nexport const tool = z' },
+  "src/testing/arbitraries.ts": { code: 'import "fast-check"\nimport "../hosts/host.ts"' },
+  "src/cli/main.ts": { code: 'import "node:fs"\nimport "../index.ts"\nimport "../hosts/host.ts"\nimport * as z from "zod"\nexport const main = z' },
+
+  "src/broken.ts": { code: 'import "./machine/turn.ts"', breaks: ["shared-files-are-leaves"] },
+  "src/machine/to-host.ts": { code: 'import "../hosts/host.ts"', breaks: ["machine-reaches-only"] },
+  "src/machine/to-driver.ts": { code: 'import type { C } from "../drivers/chat.ts"\nexport type X = C', breaks: ["machine-reaches-only"] },
+  "src/machine/to-projector.ts": { code: 'import type { C } from "../projectors/chat.ts"\nexport type X = C', breaks: ["machine-reaches-only"] },
+  "src/machine/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["machine-takes-only-types"] },
+  "src/machine/with-immer.ts": { code: 'import "immer"', breaks: ["immer-in-its-place"] },
+  "src/machine/with-zod.ts": { code: 'import type { ZodType } from "zod"\nexport type X = ZodType', breaks: ["zod-in-its-place"] },
+  "src/machine/circle.ts": { code: 'import "./circle-back.ts"' },
+  "src/machine/circle-back.ts": { code: 'import "./circle.ts"', breaks: ["no-cycle-at-run-time"] },
+  "src/drivers/to-replay.ts": { code: 'import "../replay/journal.ts"', breaks: ["drivers-reaches-only"] },
+  "src/drivers/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["no-zod-under-the-core"] },
+  "src/drivers/to-front.ts": { code: 'import "../index.ts"', breaks: ["drivers-reaches-only", "layers-do-not-import-the-front-door"] },
+  "src/projectors/to-machine.ts": { code: 'import type { T } from "../machine/turn.ts"\nexport type X = T', breaks: ["projectors-reaches-only"] },
+  "src/projectors/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["no-zod-under-the-core"] },
+  "src/replay/to-host.ts": { code: 'import "../hosts/host.ts"', breaks: ["replay-reaches-only"] },
+  "src/replay/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["no-zod-under-the-core"] },
+  "src/schemas/to-machine.ts": {
+    code: 'import type { T } from "../machine/turn.ts"\nexport type X = T',
+    breaks: ["only-validation-knows-the-machine"],
+  },
+  "src/schemas/validation.ts": { code: 'import "../machine/turn.ts"\nimport "./message.ts"', breaks: ["validation-takes-only-types"] },
+  "src/schemas/to-driver.ts": { code: 'import "../drivers/chat.ts"', breaks: ["schemas-reaches-only"] },
+  "src/hosts/to-cli.ts": { code: 'import "../cli/main.ts"', breaks: ["nothing-imports-the-command-line"] },
+  "src/hosts/to-testing.ts": { code: 'import "../testing/arbitraries.ts"', breaks: ["nothing-imports-the-test-helpers"] },
+  "src/cli/to-testing.ts": { code: 'import "../testing/arbitraries.ts"', breaks: ["nothing-imports-the-test-helpers"] },
+  "src/hosts/to-front.ts": { code: 'import "../index.ts"', breaks: ["layers-do-not-import-the-front-door"] },
+  "src/hosts/with-node.ts": { code: 'import "node:fs"', breaks: ["no-node"] },
+  "src/hosts/with-node-unprefixed.ts": { code: 'import "path"', breaks: ["no-node"] },
+  "src/hosts/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
+  "src/hosts/with-fast-check.ts": { code: 'import "fast-check"', breaks: ["fast-check-in-its-place"] },
+  "src/hosts/with-another.ts": { code: 'import "another"', breaks: ["no-other-package"] },
+  "src/hosts/to-nowhere.ts": { code: 'import "./nowhere.ts"', breaks: ["no-other-package", "no-unresolvable"] },
+  "src/hosts/circle.ts": { code: 'import type { B } from "./circle-back.ts"\nexport type A = B' },
+  "src/hosts/circle-back.ts": { code: 'import type { A } from "./circle.ts"\nexport type B = A', breaks: ["no-cycle-outside-the-machine"] },
+}
+
+const scratch = mkdtempSync(join(tmpdir(), "turn-machine-layers-"))
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+interface Violation {
+  readonly from: string
+  readonly rule: { readonly name: string }
+}
+let violations: readonly Violation[] = []
+
+beforeAll(async () => {
+  for (const name of [".dependency-cruiser.cjs", "tsconfig.json", "tsconfig.base.json"]) cpSync(join(ROOT, name), join(scratch, name))
+  const packages = ["immer", "zod", "fast-check", "another"]
+  write("package.json", JSON.stringify({ type: "module", dependencies: Object.fromEntries(packages.map((name) => [name, "1.0.0"])) }))
+  for (const name of packages) {
+    write(`node_modules/${name}/package.json`, JSON.stringify({ name, version: "1.0.0", main: "index.js" }))
+    write(`node_modules/${name}/index.js`, "")
+  }
+  for (const [path, { code }] of Object.entries(FILES)) write(path, code)
+  violations = await cruise()
+}, 60_000)
+
+function write(path: string, text: string): void {
+  mkdirSync(dirname(join(scratch, path)), { recursive: true })
+  writeFileSync(join(scratch, path), text)
+}
+
+async function cruise(): Promise<readonly Violation[]> {
+  const args = [join(ROOT, "node_modules/dependency-cruiser/bin/dependency-cruise.mjs"), "--config", ".dependency-cruiser.cjs", "-T", "json", "src"]
+  const report = await new Promise<string>((resolve) => {
+    execFile(process.execPath, args, { cwd: scratch, maxBuffer: 64 * 1024 * 1024 }, (_error, stdout) => resolve(stdout))
+  })
+  return (JSON.parse(report) as { summary: { violations: Violation[] } }).summary.violations
+}
+
+function broken(path: string): readonly string[] {
+  return [...new Set(violations.filter(({ from }) => from === path).map(({ rule }) => rule.name))].sort()
+}
+
+test.each(Object.entries(FILES))("%s", (path, { breaks }) => {
+  expect(broken(path)).toEqual(breaks ?? [])
+})
