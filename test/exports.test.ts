@@ -1,0 +1,254 @@
+import { execFile } from "node:child_process"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { promisify } from "node:util"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { ROOT, requireFreshBuild } from "./built.ts"
+
+/** Every name that a subpath exports at run time. A name that goes from here is a breaking change. */
+const NAMES: Readonly<Record<string, readonly string[]>> = {
+  "turn-machine": [
+    "CheckpointError",
+    "DriverError",
+    "ProtocolError",
+    "SchemaError",
+    "TurnError",
+    "TurnMachine",
+    "advance",
+    "begin",
+    "chatDriver",
+    "chatProjector",
+    "handle",
+    "interrupt",
+    "wireValidation",
+  ],
+  "turn-machine/machine": [
+    "ANSWERS",
+    "CheckpointError",
+    "DriverError",
+    "History",
+    "MAX_JSON_DEPTH",
+    "NO_USAGE",
+    "PREPARATION",
+    "ProtocolError",
+    "SchemaError",
+    "TRANSITIONS",
+    "TurnError",
+    "TurnMachine",
+    "addUsage",
+    "advance",
+    "applyActions",
+    "begin",
+    "deriveModelReturn",
+    "errorEvent",
+    "failWith",
+    "handle",
+    "interrupt",
+    "stopped",
+    "toolResultParts",
+  ],
+  "turn-machine/drivers": [
+    "assistantParts",
+    "chatDriver",
+    "deriveModelReturn",
+    "errorEvent",
+    "pairToolCalls",
+    "readResponse",
+    "responseEvents",
+    "stopped",
+    "toolResultParts",
+  ],
+  "turn-machine/projectors": ["chatProjector"],
+  "turn-machine/schemas": [
+    "AnswerableEffect",
+    "AttachmentRef",
+    "Block",
+    "CHECKPOINT_FORMAT",
+    "CHECKPOINT_VERSION",
+    "CancelLlm",
+    "Checkpoint",
+    "CheckpointDelivered",
+    "CheckpointDelivery",
+    "CheckpointKind",
+    "CompletedToolCall",
+    "Count",
+    "DeliveredMessage",
+    "Done",
+    "DriverAction",
+    "Effect",
+    "Emit",
+    "ErrorEnvelope",
+    "ExecCode",
+    "ExecResponse",
+    "ExecResult",
+    "ExecutionSurfaceSynced",
+    "FailureSource",
+    "Generation",
+    "HistoryRecord",
+    "Json",
+    "LlmCall",
+    "LlmComplete",
+    "LlmFailure",
+    "LlmMessage",
+    "LlmRequest",
+    "LlmResponse",
+    "Log",
+    "LogEvent",
+    "MAX_JSON_DEPTH",
+    "Message",
+    "ModelReturn",
+    "OnEmpty",
+    "Origin",
+    "Outcome",
+    "OutputPart",
+    "Part",
+    "PendingToolCall",
+    "Progress",
+    "Prune",
+    "ReasoningReplay",
+    "ReplayMeta",
+    "Response",
+    "ResponseMeta",
+    "Role",
+    "SyncExecutionSurface",
+    "TerminalReason",
+    "Timestamp",
+    "TokenUsage",
+    "ToolCalls",
+    "ToolControl",
+    "ToolFailure",
+    "ToolOutput",
+    "ToolResults",
+    "ToolSpec",
+    "TurnCause",
+    "TurnCheckpoint",
+    "TurnConfigData",
+    "TurnEvent",
+    "TurnStart",
+    "wireValidation",
+  ],
+  "turn-machine/hosts": ["LlmCallError", "ToolDefinitionError", "ToolError", "ToolReply", "defineTool", "runTurn", "toolbox"],
+  "turn-machine/testing": [],
+}
+
+/** What a user of the package writes; it must compile as it stands. */
+const CONSUMER = `
+import { type Effect, type Json, TurnMachine, chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn-machine"
+import { assistantParts } from "turn-machine/drivers"
+import { type Host, runTurn } from "turn-machine/hosts"
+import { type Turn, TurnMachine as BareTurnMachine, begin } from "turn-machine/machine"
+import type { Projector } from "turn-machine/projectors"
+import { Response } from "turn-machine/schemas"
+import * as testing from "turn-machine/testing"
+
+const projector: Projector = chatProjector
+const config: TurnConfig = {
+  model: "any", sessionId: "s", systemPrompt: "", tools: [], generation: {}, driver: chatDriver(), projector,
+  syncExecutionSurface: false, autonomous: false, emitLlmTrace: false,
+}
+const start: TurnStart = { messages: [{ id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "Hello" }] }] }
+const machine: BareTurnMachine = new TurnMachine(config, start)
+const effect: Effect | undefined = machine.poll()
+if (effect?.type === "llm_call") {
+  const model: string = effect.request.model
+  // @ts-expect-error the types arrived: a model is no number
+  const wrong: number = effect.request.model
+  console.log(model, wrong)
+}
+const answer: Response = Response.parse({ type: "checkpoint_delivery", id: 1, delivery: {} })
+const value: Json = { answer: machine.handle(answer).status }
+const turn: Turn = begin(config, start)
+const host: Host = { llmCall: async () => { throw new Error("no model") } }
+export const all = [value, turn, runTurn(machine, host), assistantParts, testing]
+`
+
+const run = promisify(execFile)
+const scratch = mkdtempSync(join(tmpdir(), "turn-machine-exports-"))
+const installed = join(scratch, "node_modules/turn-machine")
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+beforeAll(async () => {
+  requireFreshBuild([""])
+  const { stdout } = await npm(ROOT, "pack", "--json", "--ignore-scripts", "--pack-destination", scratch)
+  const [packed] = JSON.parse(stdout) as [{ filename: string }]
+  write("package.json", JSON.stringify({ private: true, type: "module" }))
+  const { version } = createRequire(import.meta.url)("fast-check/package.json") as { version: string }
+  await npm(scratch, "install", "--prefer-offline", "--no-audit", "--no-fund", `./${packed.filename}`, `fast-check@${version}`)
+}, 120_000)
+
+function npm(cwd: string, ...args: string[]): Promise<{ stdout: string }> {
+  return run("npm", args, { cwd, maxBuffer: 64 * 1024 * 1024, shell: process.platform === "win32" })
+}
+
+function write(path: string, text: string): void {
+  writeFileSync(join(scratch, path), text)
+}
+
+describe("the installed package", () => {
+  test("exports the subpaths and names of the list, and no other", async () => {
+    const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8")) as { exports: Record<string, unknown> }
+    const subpaths = Object.keys(manifest.exports).filter((path) => path !== "./package.json")
+    expect(subpaths.map((path) => path.replace(".", "turn-machine"))).toEqual(Object.keys(NAMES))
+
+    write(
+      "names.js",
+      `export {}\nconst names = {}\nfor (const path of process.argv.slice(2)) names[path] = Object.keys(await import(path)).sort()\nconsole.log(JSON.stringify(names))`,
+    )
+    const { stdout } = await run(process.execPath, ["names.js", ...Object.keys(NAMES)], { cwd: scratch })
+    expect(JSON.parse(stdout)).toEqual(Object.fromEntries(Object.entries(NAMES).map(([path, names]) => [path, [...names].sort()])))
+  })
+
+  test.each([
+    ["node16", "node16"],
+    ["nodenext", "nodenext"],
+    ["esnext", "bundler"],
+  ])(
+    "compiles for a user under module %s and moduleResolution %s, declarations included",
+    async (module, moduleResolution) => {
+      const compilerOptions = {
+        module,
+        moduleResolution,
+        target: "es2022",
+        lib: ["es2023", "dom", "dom.iterable"],
+        types: [],
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noEmit: true,
+        skipLibCheck: false,
+      }
+      write("consumer.ts", CONSUMER)
+      write(`tsconfig.${moduleResolution}.json`, JSON.stringify({ compilerOptions, files: ["consumer.ts"] }))
+      const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc")
+      const { stdout } = await run(process.execPath, [tsc, "-p", `tsconfig.${moduleResolution}.json`], { cwd: scratch }).catch(
+        (error: { stdout: string }) => error,
+      )
+      expect(stdout).toBe("")
+    },
+    60_000,
+  )
+
+  test("holds what its source maps point at, and the papers", () => {
+    const maps = readdirSync(join(installed, "dist"), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".map"))
+    expect(maps.length).toBeGreaterThan(50)
+    const lost = maps.flatMap((name) => {
+      const file = join(installed, "dist", name)
+      const { sources } = JSON.parse(readFileSync(file, "utf8")) as { sources: string[] }
+      return sources.map((source) => join(dirname(file), source)).filter((source) => !existsSync(source))
+    })
+    expect(lost).toEqual([])
+    for (const name of ["README.md", "LICENSE", "CHANGELOG.md"]) expect(existsSync(join(installed, name)), name).toBe(true)
+    for (const name of ["test", "bench", "scripts", "examples"]) expect(existsSync(join(installed, name)), name).toBe(false)
+  })
+
+  test("has its command", async () => {
+    const { stdout } = await run(join(scratch, "node_modules/.bin/turn-machine"), ["--help"], { cwd: scratch, shell: process.platform === "win32" })
+    expect(stdout).toContain("turn-machine run")
+  })
+
+  test("brings immer and zod along, and nothing else", () => {
+    const packages = readdirSync(join(scratch, "node_modules")).filter((name) => !name.startsWith("."))
+    expect(packages.sort()).toEqual(["fast-check", "immer", "pure-rand", "turn-machine", "zod"])
+  })
+})
