@@ -35,7 +35,8 @@ export const Outcome = z.discriminatedUnion("type", [
         ]),
       }),
       z.object({ type: z.literal("submitted_error"), value: Json }),
-      z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([ToolFailure, Json]) }),
+      // Json stands first: it passes the whole value on, where ToolFailure would drop keys that it does not know.
+      z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([Json, ToolFailure]) }),
     ]),
   }),
 ])

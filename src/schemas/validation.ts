@@ -15,26 +15,44 @@ export const wireValidation: Validation = {
   start: (value) => parse(TurnStart, value, "invalid_start", "start of a turn"),
   config: (value) => void parse(TurnConfigData, value, "invalid_config", "turn configuration"),
   checkpoint(value) {
-    const result = TurnCheckpoint.safeParse(value)
+    const refuse = (cause: unknown) =>
+      new CheckpointError("invalid_checkpoint", "", "The checkpoint cannot be read: looking at it throws.", { cause })
+    const result = look(() => TurnCheckpoint.safeParse(value), refuse)
     if (!result.success) {
       const [first] = issuesOf(result.error)
       const { path, message } = first ?? { path: "", message: "unknown" }
       throw new CheckpointError("invalid_checkpoint", path, `The checkpoint is not valid at "${path}": ${message}.`, { cause: result.error })
     }
-    const lost = unknownKey(value, result.data, "")
+    const lost = look(() => unknownKey(value, result.data, ""), refuse)
     if (lost !== undefined) {
-      throw new CheckpointError("invalid_checkpoint", lost, `The checkpoint has an unknown key at "${lost}"; leaving it out could lose what it means.`)
+      throw new CheckpointError(
+        "invalid_checkpoint",
+        lost,
+        `The checkpoint has an unknown key at "${lost}"; leaving it out could lose what it means.`,
+      )
     }
     return result.data
   },
 }
 
 function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, code: SchemaErrorCode, what: string): z.output<Schema> {
-  const result = schema.safeParse(value)
+  const result = look(
+    () => schema.safeParse(value),
+    (cause) => new SchemaError(code, `Not a valid ${what}: looking at it throws.`, [{ path: "", message: "it cannot be read" }], { cause }),
+  )
   if (result.success) return result.data
   const issues = issuesOf(result.error)
   const shown = issues.slice(0, 3).map(({ path, message }) => `${path === "" ? "the whole" : `"${path}"`}: ${message}`)
   throw new SchemaError(code, `Not a valid ${what}: ${shown.join("; ")}.`, issues, { cause: result.error })
+}
+
+/** A proxy or a getter may throw whatever it likes; what comes out of here is one of our errors. */
+function look<Result>(act: () => Result, refuse: (cause: unknown) => Error): Result {
+  try {
+    return act()
+  } catch (cause) {
+    throw refuse(cause)
+  }
 }
 
 function issuesOf(error: z.ZodError): readonly SchemaIssue[] {

@@ -1,0 +1,498 @@
+import { describe, expect, test } from "vitest"
+import * as z from "zod"
+import * as schemas from "../../src/schemas/index.ts"
+import { plain } from "../machine/support.ts"
+
+/** Full examples of every shape of the wire, written from its description. `optional`: the keys that may be left out, as JSON pointers. */
+interface Example {
+  readonly schema: z.ZodType
+  readonly value: unknown
+  readonly optional?: readonly string[]
+}
+
+const usage = { inputTokens: 1, cachedInputTokens: 2, outputTokens: 3, reasoningTokens: 1 }
+const attachment = { id: "att-1", mediaType: "image/png", byteLength: 3, width: 4, height: 5, label: "tiny" }
+const origin = { type: "process", processId: "p", eventType: "tick", sequence: 7, wakeId: "w", causedBy: { a: [1] } }
+const message = { id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "hello" }], origin }
+const request = {
+  model: "m",
+  modelVariant: "fast",
+  messages: [{ role: "system", blocks: [{ type: "text", text: "t" }] }],
+  attachments: [attachment],
+  tools: [{ name: "look", description: "d", inputSchema: { type: "object" }, outputSchema: true }],
+  toolChoice: "auto",
+  generation: { maxOutputTokens: 5 },
+  sessionId: "s",
+  outputSpec: { type: "json_schema", name: "n", schema: { a: 1 }, strict: true },
+}
+const response = {
+  text: "hi",
+  parts: [
+    { type: "text", text: "hi", responseMeta: { id: "r", status: "done", phase: "final" } },
+    { type: "reasoning", text: "hm", replay: { itemId: "i", encryptedContent: "e", signature: "s", redacted: true, summary: ["x"] } },
+    { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", replay: { itemId: "i", opaque: "o" } },
+  ],
+  usage,
+  terminalReason: "stop",
+  terminalDiagnostic: "d",
+  providerUsage: { raw: 1 },
+  requestBody: "b",
+  httpSummary: "200",
+}
+const llmFailure = { message: "no", retryable: true, code: "c", raw: "r", terminalReason: "provider_error", requestBody: "b" }
+const failure = { class: "timeout", code: "c", message: "m", source: "tool", retry: { type: "safe", afterMs: 5 }, raw: [1] }
+const pendingCall = { callId: "c", toolName: "t", args: { a: [null] }, replay: { itemId: "i", opaque: "o" } }
+const completedCall = {
+  callId: "c",
+  toolName: "t",
+  args: {},
+  output: { status: "success", value: 1, control: { type: "finish", value: null } },
+  modelReturn: {
+    parts: [
+      { type: "text", text: "t" },
+      { type: "attachment", attachment },
+    ],
+  },
+  durationMs: 5,
+  replay: { itemId: "i", opaque: "o" },
+}
+const execResponse = {
+  observations: ["1"],
+  toolCalls: [{}],
+  images: [null],
+  printedImages: [attachment],
+  error: "e",
+  durationMs: 1,
+  terminalFinish: 42,
+  observationTruncation: [1],
+}
+const delivered = { role: "system", content: "c", origin, parts: [{ id: "", type: "text", text: "t" }] }
+const turnCause = { id: "e1", eventType: "mail", origin, text: "you have mail" }
+const delivery = { userMessages: [message], messages: [delivered], transientMessages: [delivered], turnCauses: [turnCause], events: [{ mine: 1 }] }
+const envelope = { kind: "k", code: "c", terminalReason: "unknown", userMessage: "u", raw: "r" }
+const finished = { type: "finished", finish: { type: "assistant_message", text: "t" } }
+const tool = { name: "look", description: "d", inputSchema: { type: "object" }, outputSchema: true }
+const config = {
+  model: "m",
+  modelVariant: "v",
+  sessionId: "s",
+  runSessionId: "r",
+  systemPrompt: "p",
+  tools: [tool],
+  maxContextTokens: 1,
+  maxIterations: 2,
+  generation: {},
+  syncExecutionSurface: false,
+  autonomous: true,
+  emitLlmTrace: false,
+}
+
+const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
+  Role: ["user", "assistant", "system", "event"].map((value) => ({ schema: schemas.Role, value })),
+  Origin: [
+    { schema: schemas.Origin, value: { type: "plugin", pluginId: "p", transient: true }, optional: ["/transient"] },
+    { schema: schemas.Origin, value: origin, optional: ["/wakeId"] },
+  ],
+  Prune: [
+    { schema: schemas.Prune, value: { type: "cleared" } },
+    { schema: schemas.Prune, value: { type: "deleted", breadcrumb: "b", archiveHash: "h" } },
+    { schema: schemas.Prune, value: { type: "summarized", summary: "s", archiveHash: "h" } },
+  ],
+  AttachmentRef: [{ schema: schemas.AttachmentRef, value: attachment, optional: ["/width", "/height", "/label"] }],
+  ResponseMeta: [{ schema: schemas.ResponseMeta, value: { id: "i", status: "s", phase: "p" }, optional: ["/id", "/status", "/phase"] }],
+  ReplayMeta: [{ schema: schemas.ReplayMeta, value: { itemId: "i", opaque: "o" }, optional: ["/itemId", "/opaque"] }],
+  ReasoningReplay: [
+    {
+      schema: schemas.ReasoningReplay,
+      value: { itemId: "i", encryptedContent: "e", signature: "s", redacted: true, summary: ["a"] },
+      optional: ["/itemId", "/encryptedContent", "/signature", "/redacted", "/summary"],
+    },
+  ],
+  Part: [
+    {
+      schema: schemas.Part,
+      value: { id: "p", type: "text", text: "t", prune: { type: "cleared" }, responseMeta: { id: "r" } },
+      optional: ["/prune", "/responseMeta"],
+    },
+    ...["code", "output", "error"].map((type) => ({
+      schema: schemas.Part,
+      value: { id: "p", type, text: "t", prune: { type: "cleared" } },
+      optional: ["/prune"],
+    })),
+    { schema: schemas.Part, value: { id: "p", type: "image", attachment, text: "t" }, optional: ["/attachment", "/text"] },
+    {
+      schema: schemas.Part,
+      value: { id: "p", type: "tool_call", callId: "", toolName: "", inputJson: "{", replay: { opaque: "o" } },
+      optional: ["/replay"],
+    },
+    { schema: schemas.Part, value: { id: "p", type: "tool_result", callId: "c", toolName: "t", text: "" }, optional: ["/toolName"] },
+    { schema: schemas.Part, value: { id: "p", type: "reasoning", text: "", replay: { redacted: true } }, optional: ["/replay"] },
+  ],
+  Message: [{ schema: schemas.Message, value: message, optional: ["/origin"] }],
+  HistoryRecord: [
+    { schema: schemas.HistoryRecord, value: { type: "conversation", message } },
+    { schema: schemas.HistoryRecord, value: { type: "protocol", event: null } },
+  ],
+  TurnCause: [{ schema: schemas.TurnCause, value: turnCause }],
+  DeliveredMessage: [{ schema: schemas.DeliveredMessage, value: delivered, optional: ["/origin", "/parts"] }],
+  CheckpointDelivery: [
+    { schema: schemas.CheckpointDelivery, value: delivery, optional: ["/userMessages", "/messages", "/transientMessages", "/turnCauses", "/events"] },
+    { schema: schemas.CheckpointDelivery, value: {} },
+  ],
+  Block: [
+    {
+      schema: schemas.Block,
+      value: { type: "text", text: "t", responseMeta: {}, cacheBreakpoint: true },
+      optional: ["/responseMeta", "/cacheBreakpoint"],
+    },
+    { schema: schemas.Block, value: { type: "image", attachmentIndex: 0 } },
+    { schema: schemas.Block, value: { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", replay: {} }, optional: ["/replay"] },
+    { schema: schemas.Block, value: { type: "tool_result", callId: "c", toolName: "t", text: "r" }, optional: ["/toolName"] },
+    { schema: schemas.Block, value: { type: "reasoning", text: "t", replay: {} }, optional: ["/replay"] },
+  ],
+  LlmMessage: [{ schema: schemas.LlmMessage, value: { role: "assistant", blocks: [] } }],
+  Generation: [{ schema: schemas.Generation, value: { maxOutputTokens: 1 }, optional: ["/maxOutputTokens"] }],
+  LlmRequest: [
+    {
+      schema: schemas.LlmRequest,
+      value: request,
+      optional: ["/modelVariant", "/sessionId", "/outputSpec", "/generation/maxOutputTokens", "/tools/0/outputSchema"],
+    },
+    { schema: schemas.LlmRequest, value: { ...request, toolChoice: { toolName: "look" }, outputSpec: { type: "json_object" } } },
+    { schema: schemas.LlmRequest, value: { ...request, toolChoice: "required" } },
+  ],
+  TokenUsage: [{ schema: schemas.TokenUsage, value: usage }],
+  TerminalReason: ["stop", "tool_use", "output_limit", "context_overflow", "content_filter", "provider_error", "cancelled", "unknown"].map(
+    (value) => ({
+      schema: schemas.TerminalReason,
+      value,
+    }),
+  ),
+  OutputPart: response.parts.map((value) => ({
+    schema: schemas.OutputPart,
+    value,
+    optional: [value.type === "text" ? "/responseMeta" : "/replay"],
+  })),
+  LlmResponse: [
+    {
+      schema: schemas.LlmResponse,
+      value: response,
+      optional: [
+        "/terminalDiagnostic",
+        "/requestBody",
+        "/httpSummary",
+        "/parts/0/responseMeta",
+        "/parts/1/replay",
+        "/parts/2/replay",
+        "/parts/1/replay/redacted",
+      ],
+    },
+  ],
+  LlmFailure: [{ schema: schemas.LlmFailure, value: llmFailure, optional: ["/code", "/raw", "/requestBody"] }],
+  ToolSpec: [{ schema: schemas.ToolSpec, value: tool }],
+  PendingToolCall: [{ schema: schemas.PendingToolCall, value: pendingCall, optional: ["/replay"] }],
+  FailureSource: ["runtime", "tool", "plugin", "policy", "cancellation"].map((value) => ({ schema: schemas.FailureSource, value })),
+  ToolFailure: [
+    { schema: schemas.ToolFailure, value: failure, optional: ["/retry/afterMs"] },
+    { schema: schemas.ToolFailure, value: { ...failure, retry: { type: "never" } } },
+    { schema: schemas.ToolFailure, value: { ...failure, retry: { type: "exhausted", attempts: 3 } } },
+  ],
+  ToolControl: [
+    {
+      schema: schemas.ToolControl,
+      value: { type: "switch_agent_frame", frameId: "f", initialNodes: [1], task: "t" },
+      optional: ["/initialNodes", "/task"],
+    },
+    { schema: schemas.ToolControl, value: { type: "finish", value: null } },
+    { schema: schemas.ToolControl, value: { type: "fail", failure } },
+  ],
+  ToolOutput: [
+    { schema: schemas.ToolOutput, value: completedCall.output, optional: ["/control"] },
+    { schema: schemas.ToolOutput, value: { status: "failure", failure, control: { type: "fail", failure } }, optional: ["/control"] },
+    { schema: schemas.ToolOutput, value: { status: "cancelled", message: "m", source: "policy", raw: {} } },
+  ],
+  ModelReturn: [{ schema: schemas.ModelReturn, value: completedCall.modelReturn }],
+  CompletedToolCall: [{ schema: schemas.CompletedToolCall, value: completedCall, optional: ["/modelReturn", "/replay", "/output/control"] }],
+  ExecResponse: [{ schema: schemas.ExecResponse, value: execResponse, optional: ["/error", "/observationTruncation"] }],
+  Response: [
+    {
+      schema: schemas.Response,
+      value: { type: "execution_surface_synced", id: 1, at: 5, result: { ok: true, update: { systemPrompt: "p", tools: [tool] } } },
+      optional: ["/at", "/result/update"],
+    },
+    { schema: schemas.Response, value: { type: "execution_surface_synced", id: 1, result: { ok: false, error: "e" } } },
+    {
+      schema: schemas.Response,
+      value: { type: "llm_complete", id: 1, at: 5, textStreamed: true, result: { ok: true, response } },
+      optional: ["/at", "/textStreamed", "/result/response/httpSummary"],
+    },
+    { schema: schemas.Response, value: { type: "llm_complete", id: 1, result: { ok: false, error: llmFailure } }, optional: ["/result/error/raw"] },
+    {
+      schema: schemas.Response,
+      value: { type: "tool_results", id: 1, at: 5, results: [completedCall] },
+      optional: ["/at", "/results/0/modelReturn"],
+    },
+    {
+      schema: schemas.Response,
+      value: { type: "exec_result", id: 1, at: 5, result: { ok: true, value: execResponse } },
+      optional: ["/at", "/result/value/error"],
+    },
+    { schema: schemas.Response, value: { type: "exec_result", id: 1, result: { ok: false, error: "e" } } },
+    { schema: schemas.Response, value: { type: "checkpoint_delivery", id: 1, at: 5, delivery }, optional: ["/at", "/delivery/events"] },
+  ],
+  ErrorEnvelope: [{ schema: schemas.ErrorEnvelope, value: envelope, optional: ["/code", "/terminalReason", "/raw"] }],
+  CheckpointKind: ["after_work", "before_completion"].map((value) => ({ schema: schemas.CheckpointKind, value })),
+  Outcome: [
+    finished,
+    { type: "finished", finish: { type: "submitted_value", value: [1] } },
+    { type: "finished", finish: { type: "tool_value", toolName: "t", value: null } },
+    { type: "agent_frame_switch", frameId: "f" },
+    ...["cancelled", "incomplete", "invalid_input", "max_iterations", "tool_failure", "provider_error", "plugin_abort", "runtime_error"].map(
+      (type) => ({
+        type: "stopped",
+        stop: { type },
+      }),
+    ),
+    { type: "stopped", stop: { type: "submitted_error", value: "v" } },
+    { type: "stopped", stop: { type: "tool_error", toolName: "t", value: failure } },
+    // Free JSON: also where it looks like a failure and holds more.
+    { type: "stopped", stop: { type: "tool_error", toolName: "t", value: { ...failure, extra: { kept: true } } } },
+  ].map((value) => ({ schema: schemas.Outcome, value })),
+  TurnEvent: [
+    { schema: schemas.TurnEvent, value: { type: "text_delta", content: "" } },
+    { schema: schemas.TurnEvent, value: { type: "reasoning_delta", content: "c" } },
+    { schema: schemas.TurnEvent, value: { type: "message", text: "t", kind: "k" } },
+    { schema: schemas.TurnEvent, value: { type: "tool_call_start", callId: "c", name: "n", args: {} }, optional: ["/callId"] },
+    {
+      schema: schemas.TurnEvent,
+      value: { type: "tool_call", callId: "c", name: "n", args: {}, output: completedCall.output, durationMs: 1 },
+      optional: ["/callId"],
+    },
+    { schema: schemas.TurnEvent, value: { type: "llm_request", iteration: 0, messageCount: 1, tools: ["a"] } },
+    { schema: schemas.TurnEvent, value: { type: "llm_response", iteration: 0, content: "c", durationMs: 0 } },
+    { schema: schemas.TurnEvent, value: { type: "token_usage", iteration: 0, usage, cumulative: usage } },
+    {
+      schema: schemas.TurnEvent,
+      value: { type: "child_token_usage", sessionId: "s", source: "s", model: "m", iteration: 0, usage, cumulative: usage },
+    },
+    {
+      schema: schemas.TurnEvent,
+      value: { type: "retry_status", waitSeconds: 1.5, attempt: 1, maxAttempts: 3, reason: "r", envelope },
+      optional: ["/envelope", "/envelope/raw"],
+    },
+    { schema: schemas.TurnEvent, value: { type: "injected_turn_input_accepted", inputs: [1], checkpoint: "after_work" } },
+    { schema: schemas.TurnEvent, value: { type: "injected_messages_committed", messages: [delivered], checkpoint: "before_completion" } },
+    {
+      schema: schemas.TurnEvent,
+      value: { type: "plugin_event", pluginId: "p", event: { type: "status", key: "k", label: "l", detail: "d" } },
+      optional: ["/event/detail"],
+    },
+    { schema: schemas.TurnEvent, value: { type: "plugin_event", pluginId: "p", event: { type: "custom", name: "n", payload: 1 } } },
+    { schema: schemas.TurnEvent, value: { type: "turn_outcome", outcome: finished } },
+    { schema: schemas.TurnEvent, value: { type: "done" } },
+    { schema: schemas.TurnEvent, value: { type: "error", message: "m", envelope }, optional: ["/envelope"] },
+  ],
+  LogEvent: [
+    {
+      schema: schemas.LogEvent,
+      value: {
+        type: "llm_debug",
+        sessionId: "s",
+        iteration: 0,
+        usage,
+        providerUsage: 1,
+        requestBody: "b",
+        responseText: "t",
+        responseParts: [
+          { type: "text", text: "t" },
+          { type: "reasoning", id: "i", summary: [], text: "t", hasEncrypted: true, redacted: false },
+          { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", id: "i", hasOpaque: true },
+        ],
+      },
+      optional: ["/requestBody", "/responseParts", "/responseParts/1/id", "/responseParts/1/summary", "/responseParts/2/id"],
+    },
+    {
+      schema: schemas.LogEvent,
+      value: { type: "llm_error", sessionId: "s", iteration: 0, ...llmFailure },
+      optional: ["/code", "/raw", "/requestBody"],
+    },
+  ],
+  OnEmpty: [
+    { schema: schemas.OnEmpty, value: { type: "prepare_iteration" } },
+    { schema: schemas.OnEmpty, value: { type: "finish", outcome: finished } },
+  ],
+  DriverAction: [
+    { schema: schemas.DriverAction, value: { type: "emit", event: { type: "done" } } },
+    { schema: schemas.DriverAction, value: { type: "append_events", events: [{ type: "protocol", event: {} }] } },
+    { schema: schemas.DriverAction, value: { type: "start_llm", request, driverState: { a: 1 } } },
+    { schema: schemas.DriverAction, value: { type: "start_tools", calls: [pendingCall] } },
+    { schema: schemas.DriverAction, value: { type: "start_exec", code: "c", language: "js", driverState: null }, optional: ["/language"] },
+    { schema: schemas.DriverAction, value: { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } } },
+    { schema: schemas.DriverAction, value: { type: "advance_iteration" } },
+    { schema: schemas.DriverAction, value: { type: "schedule_turn_limit_final", message } },
+    { schema: schemas.DriverAction, value: { type: "finish", outcome: finished } },
+  ],
+  Effect: [
+    { schema: schemas.Effect, value: { type: "sync_execution_surface", id: 1, updateMachineConfig: true } },
+    { schema: schemas.Effect, value: { type: "llm_call", id: 1, request } },
+    { schema: schemas.Effect, value: { type: "cancel_llm", id: 1 } },
+    { schema: schemas.Effect, value: { type: "tool_calls", id: 1, calls: [pendingCall] } },
+    { schema: schemas.Effect, value: { type: "exec_code", id: 1, code: "c", language: "js" }, optional: ["/language"] },
+    { schema: schemas.Effect, value: { type: "checkpoint", id: 1, checkpoint: "after_work" } },
+    { schema: schemas.Effect, value: { type: "progress", messages: [message], eventDelta: [{ type: "protocol", event: 1 }], iteration: 0 } },
+    { schema: schemas.Effect, value: { type: "done", outcome: finished, messages: [], eventDelta: [], iteration: 0 } },
+    { schema: schemas.Effect, value: { type: "emit", event: { type: "done" } } },
+    { schema: schemas.Effect, value: { type: "log", event: { type: "llm_error", sessionId: "s", iteration: 0, ...llmFailure } } },
+  ],
+  TurnConfigData: [
+    {
+      schema: schemas.TurnConfigData,
+      value: config,
+      optional: ["/modelVariant", "/runSessionId", "/maxContextTokens", "/maxIterations"],
+    },
+  ],
+  TurnStart: [
+    {
+      schema: schemas.TurnStart,
+      value: { messages: [message], events: [{ type: "protocol", event: 1 }], turnCauses: [turnCause], iterationOffset: 3 },
+      optional: ["/events", "/turnCauses", "/iterationOffset"],
+    },
+  ],
+  TurnCheckpoint: [
+    {
+      schema: schemas.TurnCheckpoint,
+      value: {
+        format: "turn-machine/checkpoint",
+        version: 1,
+        driver: { name: "chat", version: 1 },
+        state: {
+          type: "waiting_tools",
+          outstanding: { type: "tool_calls", id: 2, calls: [pendingCall, pendingCall] },
+          results: [completedCall, null],
+        },
+        unpolled: [
+          { type: "emit", event: { type: "done" } },
+          { type: "progress", messageCount: 1, eventsFrom: 0, eventsTo: 1, iteration: 0 },
+          { type: "outstanding" },
+          { type: "cancel_llm", id: 1 },
+          { type: "done", outcome: finished, messageCount: 1, eventsFrom: 1, eventsTo: 1, iteration: 0 },
+        ],
+        messages: [message],
+        events: [
+          { type: "message", index: 0 },
+          { type: "protocol", event: 1 },
+        ],
+        turnCauses: [turnCause],
+        reportedEvents: 1,
+        iteration: 0,
+        iterationOffset: 0,
+        usage,
+        nextEffectId: 3,
+        nextMessageNumber: 4,
+        syncedIteration: 0,
+        turnLimitScheduled: false,
+        systemPrompt: "p",
+        tools: [tool],
+        at: 5,
+      },
+      optional: ["/syncedIteration", "/at", "/state/results/0/modelReturn"],
+    },
+  ],
+}
+
+/** Exported schemas that are one option of a union above, and are covered there. */
+const COVERED_BY_UNIONS = [
+  "AnswerableEffect",
+  "CancelLlm",
+  "Checkpoint",
+  "CheckpointDelivered",
+  "Done",
+  "Emit",
+  "ExecCode",
+  "ExecResult",
+  "ExecutionSurfaceSynced",
+  "LlmCall",
+  "LlmComplete",
+  "Log",
+  "Progress",
+  "SyncExecutionSurface",
+  "ToolCalls",
+  "ToolResults",
+]
+const COVERED_ELSEWHERE = ["Count", "Json", "Timestamp"]
+
+const EXPORTED = Object.entries(schemas).flatMap(([name, value]): readonly [string, z.ZodType][] =>
+  value instanceof z.ZodType ? [[name, value]] : [],
+)
+
+test("every exported schema has an example", () => {
+  const named = new Set([...Object.keys(EXAMPLES), ...COVERED_BY_UNIONS, ...COVERED_ELSEWHERE])
+  expect(EXPORTED.map(([name]) => name).filter((name) => !named.has(name))).toEqual([])
+  expect(EXPORTED.length).toBeGreaterThan(50)
+})
+
+test.each(EXPORTED)("%s can be written as JSON Schema", (_, schema) => {
+  const jsonSchema = z.toJSONSchema(schema)
+  expect(jsonSchema.$schema).toBe("https://json-schema.org/draft/2020-12/schema")
+  expect(plain(jsonSchema)).toEqual(jsonSchema)
+})
+
+describe.each(Object.entries(EXAMPLES))("%s", (_, examples) => {
+  test.each(examples.map((example, index) => [index, example] as const))(
+    "example %d is taken and comes out unchanged",
+    (_index, { schema, value }) => {
+      expect(schema.parse(value)).toEqual(value)
+    },
+  )
+
+  const optionals = examples.flatMap((example) => (example.optional ?? []).map((pointer) => ({ ...example, pointer })))
+  if (optionals.length > 0) {
+    test.each(optionals)("$pointer may be left out", ({ schema, value, pointer }) => {
+      const without = edited(value, pointer, (holder, key) => delete holder[key])
+      expect(schema.parse(without)).toEqual(without)
+    })
+
+    test.each(optionals)("$pointer may not be null, nor undefined", ({ schema, value, pointer }) => {
+      for (const nothing of [null, undefined]) {
+        const broken = edited(value, pointer, (holder, key) => {
+          holder[key] = nothing
+        })
+        // Free JSON has no null to refuse, only an undefined.
+        const free = pointer.endsWith("outputSchema")
+        if (free && nothing === null) continue
+        const result = schema.safeParse(broken)
+        expect(result.success).toBe(false)
+        expect(result.error?.issues.map((issue) => `/${issue.path.join("/")}`)).toContain(pointer)
+      }
+    })
+  }
+
+  const objects = examples.filter(({ value }) => typeof value === "object")
+  if (objects.length > 0) {
+    test.each(objects)("unknown keys are left out of $value", ({ schema, value }) => {
+      expect(schema.parse({ ...(value as object), aKeyOfTheFuture: { deep: 1 } })).toEqual(value)
+    })
+  }
+})
+
+test("required keys are required", () => {
+  for (const [name, [example]] of Object.entries(EXAMPLES)) {
+    if (example === undefined || typeof example.value !== "object") continue
+    const optional = new Set([...(example.optional ?? []), "/causedBy", "/outputSchema", "/raw", "/providerUsage", "/terminalFinish"])
+    for (const key of Object.keys(example.value as object)) {
+      if (optional.has(`/${key}`)) continue
+      const without = edited(example.value, `/${key}`, (holder, last) => delete holder[last])
+      expect(example.schema.safeParse(without).success, `${name} without ${key}`).toBe(false)
+    }
+  }
+})
+
+function edited(value: unknown, pointer: string, edit: (holder: Record<string, unknown>, key: string) => void): unknown {
+  const copy = structuredClone(value)
+  const keys = pointer.slice(1).split("/")
+  const last = keys.pop() as string
+  let holder = copy as Record<string, unknown>
+  for (const key of keys) holder = holder[key] as Record<string, unknown>
+  edit(holder, last)
+  return copy
+}
