@@ -29,6 +29,7 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
   const texts: TextPart[] = []
   const steps: (ReasoningPart | ToolCallPart)[] = []
   const calls: PendingToolCall[] = []
+  const callIds = new Set<string>()
   for (const part of parts) {
     if (part.type === "text") {
       if (part.text === "") continue
@@ -39,9 +40,10 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
       if (!isBlank(part.text) || isReplayable(part.replay)) steps.push({ ...part, text: trim(part.text) })
     } else {
       const { toolName, inputJson, replay } = part
-      const fresh = !isBlank(part.callId) && calls.every((call) => call.callId !== part.callId)
-      const callId = fresh ? part.callId : context.newMessageId("call")
-      steps.push(fresh ? part : { ...part, callId })
+      let { callId } = part
+      while (isBlank(callId) || callIds.has(callId)) callId = context.newMessageId("call")
+      callIds.add(callId)
+      steps.push(callId === part.callId ? part : { ...part, callId })
       calls.push({ callId, toolName, args: readArguments(inputJson), ...(replay !== undefined && { replay }) })
     }
   }
@@ -50,7 +52,8 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
 
 /** Arguments that are no JSON, or nested too deep to be kept, count as none; the tool says what it misses. */
 function readArguments(inputJson: string): Json {
-  return parseJson(inputJson) ?? {}
+  const args = parseJson(inputJson)
+  return args === undefined ? {} : args
 }
 
 /** The newlines missing for an empty line between two texts, counting those that are there. */

@@ -1,0 +1,195 @@
+import { describe, expect, test } from "vitest"
+import { assistantParts, readResponse, responseEvents } from "../../src/drivers/response-parts.ts"
+import type { DriverContext } from "../../src/machine/driver.ts"
+import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
+
+const USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+
+/** Only what reading an answer needs of a context: message ids that count up from 5. */
+function counting(): DriverContext {
+  let next = 5
+  const context: Pick<DriverContext, "newMessageId"> = {
+    newMessageId: (scope) => {
+      next += 1
+      return `m_0_${scope}_${next - 1}`
+    },
+  }
+  return context as DriverContext
+}
+
+function read(...parts: readonly OutputPart[]) {
+  return readResponse(counting(), { text: "", parts, usage: USAGE, terminalReason: "stop" })
+}
+
+const text = (content: string): OutputPart => ({ type: "text", text: content })
+const call = (callId: string, inputJson = "{}"): OutputPart => ({ type: "tool_call", callId, toolName: "look", inputJson })
+
+describe("texts", () => {
+  test.each([
+    [
+      ["a", "b"],
+      ["a", "\n\nb"],
+    ],
+    [
+      ["a\n", "b"],
+      ["a\n", "\nb"],
+    ],
+    [
+      ["a\n\n", "b"],
+      ["a\n\n", "b"],
+    ],
+    [
+      ["a", "\n\nb"],
+      ["a", "\n\nb"],
+    ],
+    [
+      ["a\n", "\nb"],
+      ["a\n", "\nb"],
+    ],
+    [
+      ["a\n\n\n", "\n\nb"],
+      ["a\n\n\n", "\n\nb"],
+    ],
+    [
+      ["", "a", "", "b"],
+      ["a", "\n\nb"],
+    ],
+    [
+      ["\n", "b"],
+      ["\n", "\nb"],
+    ],
+    [
+      ["a", "\n", "b"],
+      ["a", "\n\n", "b"],
+    ],
+    [["a "], ["a "]],
+  ])("%j are joined so that an empty line stands between: %j", (given, joined) => {
+    const found = read(...given.map(text))
+    expect(found.texts.map((part) => part.text)).toEqual(joined)
+    expect(found.text).toBe(joined.join(""))
+  })
+
+  test("an answer without parts is its text", () => {
+    const response: LlmResponse = { text: "all", parts: [], usage: USAGE, terminalReason: "stop" }
+    expect(readResponse(counting(), response)).toEqual({ text: "all", texts: [{ type: "text", text: "all" }], steps: [], calls: [] })
+  })
+
+  test("an answer with parts is its parts, whatever its text says", () => {
+    expect(readResponse(counting(), { text: "other", parts: [text("part")], usage: USAGE, terminalReason: "stop" }).text).toBe("part")
+  })
+
+  test("what the provider said about a text stays with it", () => {
+    expect(read({ type: "text", text: "a", responseMeta: { id: "r1" } }).texts).toEqual([{ type: "text", text: "a", responseMeta: { id: "r1" } }])
+  })
+})
+
+describe("reasoning", () => {
+  test("is trimmed; blank and without replay data it is nothing", () => {
+    const steps = read(
+      { type: "reasoning", text: " \u0085because\n" },
+      { type: "reasoning", text: " " },
+      { type: "reasoning", text: "", replay: {} },
+    ).steps
+    expect(steps).toEqual([{ type: "reasoning", text: "because" }])
+  })
+
+  test.each([{ itemId: "" }, { encryptedContent: "" }, { signature: "s" }, { redacted: true as const }, { summary: ["x"] }])(
+    "blank with replay data %j it is kept, because its provider wants it back",
+    (replay) => {
+      expect(read({ type: "reasoning", text: " ", replay }).steps).toEqual([{ type: "reasoning", text: "", replay }])
+    },
+  )
+
+  test("an empty summary is no replay data", () => {
+    expect(read({ type: "reasoning", text: "", replay: { summary: [] } }).steps).toEqual([])
+  })
+})
+
+describe("tool calls", () => {
+  test("keep their order, arguments, replay data and raw text", () => {
+    const found = read(call("a", '{"x":1}'), { type: "tool_call", callId: "b", toolName: "t", inputJson: "[2]", replay: { opaque: "o" } })
+    expect(found.calls).toEqual([
+      { callId: "a", toolName: "look", args: { x: 1 } },
+      { callId: "b", toolName: "t", args: [2], replay: { opaque: "o" } },
+    ])
+    expect(found.steps).toEqual([
+      { type: "tool_call", callId: "a", toolName: "look", inputJson: '{"x":1}' },
+      { type: "tool_call", callId: "b", toolName: "t", inputJson: "[2]", replay: { opaque: "o" } },
+    ])
+  })
+
+  test("blank and repeated ids are replaced by counted ones, in call and step alike", () => {
+    const found = read(call("a"), call(""), call(" \u0085"), call("a"), call("b"))
+    const ids = ["a", "m_0_call_5", "m_0_call_6", "m_0_call_7", "b"]
+    expect(found.calls.map((each) => each.callId)).toEqual(ids)
+    expect(found.steps.map((step) => step.type === "tool_call" && step.callId)).toEqual(ids)
+  })
+
+  test("a counted id that the model used itself is passed over", () => {
+    expect(read(call("m_0_call_5"), call(""), call("m_0_call_6")).calls.map((each) => each.callId)).toEqual([
+      "m_0_call_5",
+      "m_0_call_6",
+      "m_0_call_7",
+    ])
+  })
+
+  test.each([
+    ["", {}],
+    ["nonsense", {}],
+    ['{"a":1', {}],
+    ['{"a":1} and more', {}],
+    ["1e999", {}],
+    ["null", null],
+    ['"text"', "text"],
+    ["[1,[2]]", [1, [2]]],
+    ['{"a":1,"a":2}', { a: 2 }],
+    [" {} ", {}],
+  ])("arguments %j are read as %j", (inputJson, args) => {
+    expect(read(call("a", inputJson)).calls[0]?.args).toEqual(args)
+  })
+
+  test("arguments nested 128 deep are kept, deeper ones count as none, and the raw text stays", () => {
+    const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth)
+    expect(JSON.stringify(read(call("a", nested(128))).calls[0]?.args)).toBe(nested(128))
+    const deep = read(call("a", nested(129)))
+    expect(deep.calls[0]?.args).toEqual({})
+    expect(deep.steps[0]).toMatchObject({ inputJson: nested(129) })
+  })
+
+  test("__proto__ in arguments is a key like any other", () => {
+    const args = read(call("a", '{"__proto__":{"polluted":true}}')).calls[0]?.args
+    expect(JSON.stringify(args)).toBe('{"__proto__":{"polluted":true}}')
+    expect(Object.getPrototypeOf(args)).toBe(Object.prototype)
+    expect(({} as { polluted?: true }).polluted).toBeUndefined()
+  })
+})
+
+describe("what is made of an answer", () => {
+  const found = read(text("first"), { type: "reasoning", text: "why a" }, call("a"), text(" "), { type: "reasoning", text: "why b" }, call("b"), {
+    type: "reasoning",
+    text: "after",
+  })
+
+  test("the message: texts first, then each call behind the reasoning that led to it; blank texts are left out", () => {
+    expect(assistantParts("m", found)).toEqual([
+      { id: "m.p0", type: "text", text: "first" },
+      { id: "m.p1", type: "reasoning", text: "why a" },
+      { id: "m.p2", type: "tool_call", callId: "a", toolName: "look", inputJson: "{}" },
+      { id: "m.p3", type: "reasoning", text: "why b" },
+      { id: "m.p4", type: "tool_call", callId: "b", toolName: "look", inputJson: "{}" },
+      { id: "m.p5", type: "reasoning", text: "after" },
+    ])
+  })
+
+  test("the events: one delta for each text, then the whole", () => {
+    expect(responseEvents(found, 2, false)).toEqual([
+      { type: "text_delta", content: "first" },
+      { type: "text_delta", content: "\n\n " },
+      { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 },
+    ])
+  })
+
+  test("streamed text is not shown again", () => {
+    expect(responseEvents(found, 2, true)).toEqual([{ type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 }])
+  })
+})
