@@ -159,7 +159,7 @@ if (effect?.type === "llm_call") {
 }
 const answer: Response = Response.parse({ type: "checkpoint_delivery", id: 1, delivery: {} })
 const value: Json = { answer: machine.handle(answer).status }
-const turn: Turn = begin(config, start)
+const { turn }: { readonly turn: Turn } = begin(config, start)
 const host: Host = { llmCall: async () => { throw new Error("no model") } }
 export const all = [value, turn, runTurn(machine, host), assistantParts, testing]
 `
@@ -176,7 +176,7 @@ beforeAll(async () => {
   write("package.json", JSON.stringify({ private: true, type: "module" }))
   const { version } = createRequire(import.meta.url)("fast-check/package.json") as { version: string }
   await npm(scratch, "install", "--prefer-offline", "--no-audit", "--no-fund", `./${packed.filename}`, `fast-check@${version}`)
-}, 120_000)
+}, 180_000)
 
 function npm(cwd: string, ...args: string[]): Promise<{ stdout: string }> {
   return run("npm", args, { cwd, maxBuffer: 64 * 1024 * 1024, shell: process.platform === "win32" })
@@ -202,7 +202,6 @@ describe("the installed package", () => {
 
   test.each([
     ["node16", "node16"],
-    ["nodenext", "nodenext"],
     ["esnext", "bundler"],
   ])(
     "compiles for a user under module %s and moduleResolution %s, declarations included",
@@ -226,7 +225,7 @@ describe("the installed package", () => {
       )
       expect(stdout).toBe("")
     },
-    60_000,
+    120_000,
   )
 
   test("holds what its source maps point at, and the papers", () => {
