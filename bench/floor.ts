@@ -1,95 +1,135 @@
-import type { HistoryRecord, Message, Part } from "../src/schemas/message.ts"
-import type { LlmMessage, TokenUsage } from "../src/schemas/llm.ts"
 import type { Effect } from "../src/schemas/effect.ts"
+import type { LlmMessage, LlmRequest, TokenUsage } from "../src/schemas/llm.ts"
+import type { Message, Part } from "../src/schemas/message.ts"
 import type { Response } from "../src/schemas/response.ts"
 import { CONFIG, START } from "./script.ts"
 
 /**
- * The floor: the same turn by the least code that gives the same effects. One mutable object, arrays that are pushed to
- * and handed out as they are, nothing checked, nothing that could be saved, resumed or taken back.
+ * The floor: the same turn by a bare hand-written reducer. It gives the same effects from the same responses, as plain
+ * values, and no more: nothing is checked, no driver is asked, nothing can be saved, resumed or refused. Its lists are
+ * pushed to and handed out as they are, which no two states of a real machine could share.
  */
-export class BareReducer {
-  readonly #messages: Message[] = [...START.messages]
-  readonly #rendered: LlmMessage[] = [
+export interface BareState {
+  readonly waitsFor: "llm_complete" | "tool_results" | "checkpoint_delivery" | "nothing"
+  readonly completing: boolean
+  readonly messages: Message[]
+  readonly rendered: LlmMessage[]
+  readonly usage: TokenUsage
+  readonly iteration: number
+  readonly nextEffectId: number
+  readonly nextMessageNumber: number
+  readonly at: number
+}
+
+export interface BareStep {
+  readonly state: BareState
+  readonly effects: readonly Effect[]
+}
+
+export function begin(): BareStep {
+  const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+  const rendered: LlmMessage[] = [
     { role: "system", blocks: [{ type: "text", text: CONFIG.systemPrompt }] },
     { role: "user", blocks: [{ type: "text", text: "Read all files." }] },
   ]
-  readonly #effects: Effect[] = []
-  #usage: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
-  #iteration = 0
-  #nextId = 1
-  #nextMessage = 1
-  done = false
+  const messages = [...START.messages]
+  return callModel({ waitsFor: "nothing", completing: false, messages, rendered, usage, iteration: 0, nextEffectId: 1, nextMessageNumber: 1, at: 0 })
+}
 
-  constructor() {
-    this.#callModel()
+export function reduce(state: BareState, response: Response): BareStep {
+  if (response.type !== state.waitsFor) return { state, effects: [] }
+  const at = response.at ?? state.at
+  switch (response.type) {
+    case "llm_complete":
+      return response.result.ok ? completeModelCall({ ...state, at }, response.result.response) : { state, effects: [] }
+    case "tool_results":
+      return collectResults({ ...state, at }, response)
+    default:
+      if (!state.completing) return callModel({ ...state, at })
+      return { state: { ...state, at, waitsFor: "nothing" }, effects: [{ type: "emit", event: { type: "done" } }] }
   }
+}
 
-  poll(): Effect | undefined {
-    return this.#effects.shift()
+type LlmAnswer = Extract<Extract<Response, { type: "llm_complete" }>["result"], { ok: true }>["response"]
+
+function completeModelCall(state: BareState, { parts, usage }: LlmAnswer): BareStep {
+  const { iteration, nextEffectId, nextMessageNumber } = state
+  const cumulative: TokenUsage = {
+    inputTokens: state.usage.inputTokens + usage.inputTokens,
+    cachedInputTokens: state.usage.cachedInputTokens + usage.cachedInputTokens,
+    outputTokens: state.usage.outputTokens + usage.outputTokens,
+    reasoningTokens: state.usage.reasoningTokens + usage.reasoningTokens,
   }
-
-  handle(response: Response): void {
-    const effects = this.#effects
-    const iteration = this.#iteration
-    switch (response.type) {
-      case "llm_complete": {
-        if (!response.result.ok) throw new Error("not in the script")
-        const { parts, usage } = response.result.response
-        const sum = this.#usage
-        this.#usage = {
-          inputTokens: sum.inputTokens + usage.inputTokens,
-          cachedInputTokens: sum.cachedInputTokens + usage.cachedInputTokens,
-          outputTokens: sum.outputTokens + usage.outputTokens,
-          reasoningTokens: sum.reasoningTokens + usage.reasoningTokens,
-        }
-        effects.push({ type: "emit", event: { type: "token_usage", iteration, usage, cumulative: this.#usage } })
-        const [part] = parts
-        const text = part?.type === "text" ? part.text : ""
-        if (text !== "") effects.push({ type: "emit", event: { type: "text_delta", content: text } })
-        effects.push({ type: "emit", event: { type: "llm_response", iteration, content: text, durationMs: 0 } })
-        const id = `m_0_assistant_${this.#nextMessage++}`
-        if (part?.type === "tool_call") {
-          this.#append({ id, role: "assistant", parts: [{ id: `${id}.p0`, ...part }] }, { role: "assistant", blocks: [part] })
-          const call = { callId: part.callId, toolName: part.toolName, args: JSON.parse(part.inputJson) }
-          effects.push({ type: "tool_calls", id: this.#nextId++, calls: [call] })
-        } else {
-          this.#append({ id, role: "assistant", parts: [{ id: `${id}.p0`, type: "text", text }] }, { role: "assistant", blocks: [{ type: "text", text }] })
-          effects.push({ type: "checkpoint", id: this.#nextId++, checkpoint: "before_completion" })
-          this.done = true
-        }
-        return
-      }
-      case "tool_results": {
-        const [result] = response.results
-        if (result?.output.status !== "success") throw new Error("not in the script")
-        const { callId, toolName, args, output, durationMs } = result
-        effects.push({ type: "emit", event: { type: "tool_call", callId, name: toolName, args, output, durationMs } })
-        const id = `m_0_tools_${this.#nextMessage++}`
-        const part: Part = { id: `${id}.p0`, type: "tool_result", callId, toolName, text: output.value as string }
-        this.#iteration += 1
-        this.#append({ id, role: "user", parts: [part] }, { role: "user", blocks: [{ type: "tool_result", callId, toolName, text: part.text }] })
-        effects.push({ type: "checkpoint", id: this.#nextId++, checkpoint: "after_work" })
-        return
-      }
-      default:
-        if (this.done) effects.push({ type: "emit", event: { type: "done" } })
-        else this.#callModel()
+  const counted: BareState = { ...state, usage: cumulative, nextEffectId: nextEffectId + 1, nextMessageNumber: nextMessageNumber + 1 }
+  const usageEvent: Effect = { type: "emit", event: { type: "token_usage", iteration, usage, cumulative } }
+  const id = `m_0_assistant_${nextMessageNumber}`
+  const [part] = parts
+  if (part?.type !== "tool_call") {
+    const text = part?.text ?? ""
+    const told = append(counted, { id, role: "assistant", parts: [{ id: `${id}.p0`, type: "text", text }] }, { role: "assistant", blocks: [{ type: "text", text }] })
+    return {
+      state: { ...counted, waitsFor: "checkpoint_delivery", completing: true },
+      effects: [
+        usageEvent,
+        { type: "emit", event: { type: "text_delta", content: text } },
+        { type: "emit", event: { type: "llm_response", iteration, content: text, durationMs: 0 } },
+        told,
+        { type: "checkpoint", id: nextEffectId, checkpoint: "before_completion" },
+      ],
     }
   }
-
-  #append(message: Message, rendered: LlmMessage): void {
-    const eventDelta: HistoryRecord[] = [{ type: "conversation", message }]
-    this.#messages.push(message)
-    this.#rendered.push(rendered)
-    this.#effects.push({ type: "progress", messages: this.#messages, eventDelta, iteration: this.#iteration })
+  const { callId, toolName, inputJson } = part
+  const told = append(
+    counted,
+    { id, role: "assistant", parts: [{ id: `${id}.p0`, type: "tool_call", callId, toolName, inputJson }] },
+    { role: "assistant", blocks: [{ type: "tool_call", callId, toolName, inputJson }] },
+  )
+  return {
+    state: { ...counted, waitsFor: "tool_results" },
+    effects: [
+      usageEvent,
+      { type: "emit", event: { type: "llm_response", iteration, content: "", durationMs: 0 } },
+      told,
+      { type: "tool_calls", id: nextEffectId, calls: [{ callId, toolName, args: JSON.parse(inputJson) }] },
+    ],
   }
+}
 
-  #callModel(): void {
-    const { model, tools, generation } = CONFIG
-    const event = { type: "llm_request", iteration: this.#iteration, messageCount: this.#messages.length, tools: tools.map((tool) => tool.name) } as const
-    this.#effects.push({ type: "emit", event })
-    const request = { model, messages: this.#rendered, attachments: [], tools, toolChoice: "auto", generation } as const
-    this.#effects.push({ type: "llm_call", id: this.#nextId++, request })
+function collectResults(state: BareState, { results }: Extract<Response, { type: "tool_results" }>): BareStep {
+  const { nextEffectId, nextMessageNumber } = state
+  const id = `m_0_tools_${nextMessageNumber}`
+  const events = results.map(({ callId, toolName: name, args, output, durationMs }): Effect => ({ type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }))
+  const parts = results.map(({ callId, toolName, output }, index) => {
+    const text = output.status === "success" ? String(output.value) : ""
+    return { id: `${id}.p${index}`, type: "tool_result", callId, toolName, text } satisfies Part
+  })
+  const counted: BareState = {
+    ...state,
+    waitsFor: "checkpoint_delivery",
+    iteration: state.iteration + 1,
+    nextEffectId: nextEffectId + 1,
+    nextMessageNumber: nextMessageNumber + 1,
+  }
+  const blocks = parts.map(({ callId, toolName, text }) => ({ type: "tool_result", callId, toolName, text }) as const)
+  const told = append(counted, { id, role: "user", parts }, { role: "user", blocks })
+  return { state: counted, effects: [...events, told, { type: "checkpoint", id: nextEffectId, checkpoint: "after_work" }] }
+}
+
+function append({ messages, rendered, iteration }: BareState, message: Message, llmMessage: LlmMessage): Effect {
+  messages.push(message)
+  rendered.push(llmMessage)
+  return { type: "progress", messages, eventDelta: [{ type: "conversation", message }], iteration }
+}
+
+function callModel(state: BareState): BareStep {
+  const { model, tools, generation } = CONFIG
+  const { iteration, messages, rendered, nextEffectId } = state
+  const request: LlmRequest = { model, messages: rendered, attachments: [], tools, toolChoice: "auto", generation }
+  return {
+    state: { ...state, waitsFor: "llm_complete", nextEffectId: nextEffectId + 1 },
+    effects: [
+      { type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools: tools.map((tool) => tool.name) } },
+      { type: "llm_call", id: nextEffectId, request },
+    ],
   }
 }

@@ -44,7 +44,8 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
       while (isBlank(callId) || callIds.has(callId)) callId = context.newMessageId("call")
       callIds.add(callId)
       steps.push(callId === part.callId ? part : { ...part, callId })
-      calls.push({ callId, toolName, args: readArguments(inputJson), ...(replay !== undefined && { replay }) })
+      const args = readArguments(inputJson)
+      calls.push(replay === undefined ? { callId, toolName, args } : { callId, toolName, args, replay })
     }
   }
   return { text, texts, steps, calls }
@@ -76,7 +77,7 @@ export function responseEvents(read: ReadResponse, iteration: number, textStream
 /** The parts of the assistant's message for an answer: its texts first, then each call with the reasoning that led to it. */
 export function assistantParts(messageId: string, read: ReadResponse): readonly Part[] {
   const parts: Part[] = []
-  for (const part of read.texts) if (!isBlank(part.text)) parts.push({ id: `${messageId}.p${parts.length}`, ...part })
-  for (const part of read.steps) parts.push({ id: `${messageId}.p${parts.length}`, ...part })
+  for (const part of read.texts) if (!isBlank(part.text)) parts.push({ ...part, id: `${messageId}.p${parts.length}` })
+  for (const part of read.steps) parts.push({ ...part, id: `${messageId}.p${parts.length}` })
   return parts
 }

@@ -9,7 +9,7 @@ import type { CompletedToolCall, ToolSpec } from "../schemas/tool.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import type { History } from "./history.ts"
 import { limitReached } from "./limits.ts"
-import type { Turn, TurnConfig, TurnState } from "./turn.ts"
+import type { Turn, TurnConfig, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
 
 /** What the machine itself does to a turn, in one list with what its driver orders. */
 export type MachineAction =
@@ -30,9 +30,9 @@ export interface StepFacts {
   readonly nextMessageNumber: number
 }
 
-type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
+type WaitingState = Extract<TurnState, { outstanding: AnswerableEffect }>
 
-// Auto-freezing would walk every appended message; turns are readonly by type, and histories are append-only by design.
+// Auto-freezing would walk every appended message; turns are readonly by type, and histories append-only by design.
 const { produce } = new Immer({ autoFreeze: false })
 
 /**
@@ -43,132 +43,131 @@ const { produce } = new Immer({ autoFreeze: false })
  */
 export function applyActions(config: TurnConfig, turn: Turn, actions: readonly MachineAction[], facts: StepFacts): { turn: Turn; effects: Effect[] } {
   const effects: Effect[] = []
+  let { state, iteration, syncedIteration, turnLimitScheduled, nextEffectId, usage } = turn.position
+  let { messages, events, turnCauses } = turn.record
+  let { surface } = turn
   let work: AnswerableEffect | undefined
-  let ended = false
+  let outcome: Outcome | undefined
   let untold = false
 
-  const next = produce(turn, (draftTurn) => {
-    // Every field is a whole value that is replaced, never edited in place, so the draft may be typed as a plain turn.
-    const draft = draftTurn as unknown as Mutable<Turn>
-    if (facts.at !== turn.at) draft.at = facts.at
-    if (facts.nextMessageNumber !== turn.nextMessageNumber) draft.nextMessageNumber = facts.nextMessageNumber
-    let { nextEffectId, messages, events, iteration } = turn
-
-    const wait = (state: Extract<TurnState, { outstanding: AnswerableEffect }>): void => {
-      if (work !== undefined) throw new DriverError("two_starts", `One list of actions starts both ${work.type} and ${state.outstanding.type}; a turn waits for one effect at a time.`)
-      nextEffectId += 1
-      work = state.outstanding
-      effects.push(work)
-      draft.state = state
-    }
-
-    for (const action of actions) {
-      if (ended) throw new DriverError("action_after_finish", `A list of actions goes on with ${action.type} after finish.`)
-      switch (action.type) {
-        case "emit":
-          effects.push({ type: "emit", event: action.event })
-          break
-        case "log":
-          effects.push({ type: "log", event: action.event })
-          break
-        case "cancel_llm":
-          effects.push({ type: "cancel_llm", id: action.id })
-          break
-        case "append_events":
-          if (action.events.length === 0) break
-          events = events.append(action.events)
-          messages = appendConversation(messages, action.events)
-          untold = true
-          break
-        case "append_messages":
-          messages = messages.append(action.messages)
-          untold = true
-          break
-        case "add_turn_causes":
-          draft.turnCauses = [...turn.turnCauses, ...action.turnCauses]
-          break
-        case "count_usage":
-          draft.usage = action.cumulative
-          break
-        case "keep_results":
-          if (turn.state.type === "waiting_tools") draft.state = { ...turn.state, results: action.results }
-          break
-        case "take_surface":
-          draft.syncedIteration = iteration
-          if (action.update === undefined) break
-          draft.systemPrompt = action.update.systemPrompt
-          draft.tools = action.update.tools
-          break
-        case "advance_iteration":
-          iteration += 1
-          draft.syncedIteration = undefined
-          untold = true
-          break
-        case "schedule_turn_limit_final":
-          if (turn.turnLimitScheduled || !limitReached(config, turn.iterationOffset, iteration)) break
-          draft.turnLimitScheduled = true
-          messages = messages.append([action.message])
-          untold = true
-          break
-        case "prepare_iteration":
-          draft.state = { type: "prepare_iteration" }
-          untold ||= action.tellProgress === true
-          break
-        case "start_sync":
-          wait({
-            type: "waiting_execution_surface",
-            outstanding: { type: "sync_execution_surface", id: nextEffectId, updateMachineConfig: action.updateMachineConfig },
-          })
-          break
-        case "start_llm": {
-          const tools = turn.tools.map((tool) => tool.name)
-          effects.push({ type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools } })
-          const outstanding = { type: "llm_call", id: nextEffectId, request: action.request } as const
-          wait(action.driverState === undefined ? { type: "waiting_llm", outstanding } : { type: "waiting_llm", outstanding, driverState: action.driverState })
-          break
-        }
-        case "start_tools":
-          wait({
-            type: "waiting_tools",
-            outstanding: { type: "tool_calls", id: nextEffectId, calls: action.calls },
-            results: action.calls.map(() => null),
-          })
-          break
-        case "start_exec":
-          wait({
-            type: "waiting_exec",
-            outstanding: { type: "exec_code", id: nextEffectId, code: action.code, ...(action.language !== undefined && { language: action.language }) },
-            driverState: action.driverState,
-          })
-          break
-        case "start_checkpoint":
-          wait({
-            type: "waiting_checkpoint",
-            outstanding: { type: "checkpoint", id: nextEffectId, checkpoint: action.checkpoint },
-            onEmpty: action.onEmpty,
-          })
-          break
-        case "finish":
-          if (work !== undefined) throw new DriverError("two_starts", `One list of actions starts ${work.type} and finishes the turn.`)
-          ended = true
-          draft.state = { type: "finished", outcome: action.outcome }
-          break
-        default:
-          throw new DriverError("unknown_action", `A driver returned an action of unknown type: ${JSON.stringify((action as { type?: unknown })?.type)}.`)
+  for (const action of actions) {
+    if (outcome !== undefined) throw new DriverError("action_after_finish", `A list of actions goes on with ${action.type} after finish.`)
+    let started: WaitingState | undefined
+    switch (action.type) {
+      case "emit":
+        effects.push({ type: "emit", event: action.event })
+        break
+      case "log":
+        effects.push({ type: "log", event: action.event })
+        break
+      case "cancel_llm":
+        effects.push({ type: "cancel_llm", id: action.id })
+        break
+      case "append_events":
+        if (action.events.length === 0) break
+        events = events.append(action.events)
+        messages = appendConversation(messages, action.events)
+        untold = true
+        break
+      case "append_messages":
+        messages = messages.append(action.messages)
+        untold = true
+        break
+      case "add_turn_causes":
+        turnCauses = [...turnCauses, ...action.turnCauses]
+        break
+      case "count_usage":
+        usage = action.cumulative
+        break
+      case "keep_results":
+        if (state.type === "waiting_tools") state = { type: state.type, outstanding: state.outstanding, results: action.results }
+        break
+      case "take_surface":
+        syncedIteration = iteration
+        if (action.update !== undefined) surface = { systemPrompt: action.update.systemPrompt, tools: action.update.tools }
+        break
+      case "advance_iteration":
+        iteration += 1
+        syncedIteration = undefined
+        untold = true
+        break
+      case "schedule_turn_limit_final":
+        if (turnLimitScheduled || !limitReached(config, turn.position.iterationOffset, iteration)) break
+        turnLimitScheduled = true
+        messages = messages.append([action.message])
+        untold = true
+        break
+      case "prepare_iteration":
+        state = PREPARE_ITERATION
+        untold ||= action.tellProgress === true
+        break
+      case "start_sync": {
+        const { updateMachineConfig } = action
+        started = { type: "waiting_execution_surface", outstanding: { type: "sync_execution_surface", id: nextEffectId, updateMachineConfig } }
+        break
       }
+      case "start_llm": {
+        const tools = surface.tools.map((tool) => tool.name)
+        effects.push({ type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools } })
+        const waiting = { type: "waiting_llm", outstanding: { type: "llm_call", id: nextEffectId, request: action.request } } as const
+        started = action.driverState === undefined ? waiting : { ...waiting, driverState: action.driverState }
+        break
+      }
+      case "start_tools": {
+        const { calls } = action
+        started = { type: "waiting_tools", outstanding: { type: "tool_calls", id: nextEffectId, calls }, results: calls.map(() => null) }
+        break
+      }
+      case "start_exec": {
+        const { code, language, driverState } = action
+        const outstanding = { type: "exec_code", id: nextEffectId, code } as const
+        started = { type: "waiting_exec", outstanding: language === undefined ? outstanding : { ...outstanding, language }, driverState }
+        break
+      }
+      case "start_checkpoint": {
+        const { checkpoint, onEmpty } = action
+        started = { type: "waiting_checkpoint", outstanding: { type: "checkpoint", id: nextEffectId, checkpoint }, onEmpty }
+        break
+      }
+      case "finish":
+        if (work !== undefined) throw new DriverError("two_starts", `One list of actions starts ${work.type} and finishes the turn.`)
+        outcome = action.outcome
+        state = { type: "finished", outcome }
+        break
+      default:
+        throw new DriverError("unknown_action", `A list holds an action of no known type: ${String((action as { type?: unknown } | null)?.type)}.`)
     }
+    if (started === undefined) continue
+    if (work !== undefined) throw new DriverError("two_starts", `One list starts ${work.type} and ${started.outstanding.type}; a turn waits for one effect at a time.`)
+    nextEffectId += 1
+    state = started
+    work = started.outstanding
+    effects.push(work)
+  }
 
-    if (messages !== turn.messages) draft.messages = messages
-    if (events !== turn.events) draft.events = events
-    if (iteration !== turn.iteration) draft.iteration = iteration
-    if (nextEffectId !== turn.nextEffectId) draft.nextEffectId = nextEffectId
-    if (untold) draft.reportedEvents = events.length
+  const { at, nextMessageNumber } = facts
+  const { reportedEvents } = turn.record
+  const { iterationOffset } = turn.position
+  const position: TurnPosition = { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at }
+  const record: TurnRecord =
+    untold || turnCauses !== turn.record.turnCauses
+      ? { messages, events, turnCauses, reportedEvents: untold ? events.length : reportedEvents }
+      : turn.record
+  const next = produce(turn, (draftTurn) => {
+    // Groups are replaced, never edited in place, so the draft may be taken for a plain turn.
+    const draft = draftTurn as unknown as Mutable<Turn>
+    draft.position = position
+    if (record !== turn.record) draft.record = record
+    if (surface !== turn.surface) draft.surface = surface
   })
-
-  if (untold) tellProgress(effects, turn, next, work)
-  if (next.state.type === "finished" && turn.state.type !== "finished") tellEnd(effects, next, next.state.outcome)
+  if (untold) tellProgress(effects, reportedEvents, next, work)
+  if (outcome !== undefined) tellEnd(effects, next, outcome)
   return { turn: next, effects }
 }
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
+
+const PREPARE_ITERATION: TurnState = { type: "prepare_iteration" }
 
 function appendConversation(messages: History<Message>, records: readonly HistoryRecord[]): History<Message> {
   const said: Message[] = []
@@ -177,13 +176,13 @@ function appendConversation(messages: History<Message>, records: readonly Histor
 }
 
 /** Puts one `progress` right before the work that waits for its answer; last, if no work was started. */
-function tellProgress(effects: Effect[], before: Turn, after: Turn, work: AnswerableEffect | undefined): void {
-  const progress = progressEffect(after.messages, after.events.slice(before.reportedEvents), after.iteration)
+function tellProgress(effects: Effect[], from: number, { record, position }: Turn, work: AnswerableEffect | undefined): void {
+  const progress = progressEffect(record.messages, record.events.slice(from), position.iteration)
   if (work === undefined) effects.push(progress)
   else effects.splice(effects.lastIndexOf(work), 0, progress)
 }
 
-function tellEnd(effects: Effect[], { messages, iteration }: Turn, outcome: Outcome): void {
+function tellEnd(effects: Effect[], { record, position }: Turn, outcome: Outcome): void {
   effects.push({ type: "emit", event: { type: "turn_outcome", outcome } }, { type: "emit", event: { type: "done" } })
-  effects.push(doneEffect(outcome, messages, [], iteration))
+  effects.push(doneEffect(outcome, record.messages, [], position.iteration))
 }

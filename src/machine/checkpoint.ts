@@ -4,7 +4,7 @@ import type { Effect } from "../schemas/effect.ts"
 import type { HistoryRecord, Message } from "../schemas/message.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
-import { outstandingEffect, type Turn, type TurnConfig, type TurnState } from "./turn.ts"
+import { outstandingEffect, type Turn, type TurnConfig, type TurnRecord, type TurnState } from "./turn.ts"
 
 const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
 const VERSION: TurnCheckpoint["version"] = 1
@@ -22,28 +22,29 @@ export interface Held {
 
 /** The turn as plain JSON, which shares nothing that could change with the turn. */
 export function writeCheckpoint(config: TurnConfig, { turn, unpolled, redelivery }: Held): TurnCheckpoint {
-  const messages = turn.messages.toArray()
-  const { driver } = config
+  const { position, record, surface } = turn
+  const { syncedIteration, at } = position
+  const messages = record.messages.toArray()
   return {
     format: FORMAT,
     version: VERSION,
-    driver: { name: driver.name, version: driver.version },
-    state: plainState(turn.state),
+    driver: { name: config.driver.name, version: config.driver.version },
+    state: plainState(turn.position.state),
     unpolled: saveUnpolled(turn, unpolled, redelivery),
     messages,
-    events: saveRecords(turn, messages),
-    turnCauses: turn.turnCauses,
-    reportedEvents: turn.reportedEvents,
-    iteration: turn.iteration,
-    iterationOffset: turn.iterationOffset,
-    usage: turn.usage,
-    nextEffectId: turn.nextEffectId,
-    nextMessageNumber: turn.nextMessageNumber,
-    ...(turn.syncedIteration !== undefined && { syncedIteration: turn.syncedIteration }),
-    turnLimitScheduled: turn.turnLimitScheduled,
-    systemPrompt: turn.systemPrompt,
-    tools: turn.tools,
-    ...(turn.at !== undefined && { at: turn.at }),
+    events: saveRecords(record, messages),
+    turnCauses: record.turnCauses,
+    reportedEvents: record.reportedEvents,
+    iteration: position.iteration,
+    iterationOffset: position.iterationOffset,
+    ...(syncedIteration !== undefined && { syncedIteration }),
+    turnLimitScheduled: position.turnLimitScheduled,
+    nextEffectId: position.nextEffectId,
+    nextMessageNumber: position.nextMessageNumber,
+    usage: position.usage,
+    ...(at !== undefined && { at }),
+    systemPrompt: surface.systemPrompt,
+    tools: surface.tools,
   }
 }
 
@@ -54,21 +55,21 @@ function plainState(state: TurnState): TurnCheckpoint["state"] {
   return { ...state, outstanding: { ...outstanding, request: { ...outstanding.request } } }
 }
 
-function saveRecords(turn: Turn, messages: readonly Message[]): readonly SavedRecord[] {
+function saveRecords({ events }: TurnRecord, messages: readonly Message[]): readonly SavedRecord[] {
   const indexes = new Map<Message, number>()
   messages.forEach((message, index) => {
     indexes.set(message, index)
   })
-  return turn.events.toArray().map((record) => {
+  return events.toArray().map((record) => {
     const index = record.type === "conversation" ? indexes.get(record.message) : undefined
     return index === undefined ? record : { type: "message", index }
   })
 }
 
 function saveUnpolled(turn: Turn, unpolled: readonly Effect[], redelivery: Effect | undefined): readonly SavedEffect[] {
-  const outstanding = "outstanding" in turn.state ? turn.state.outstanding : undefined
+  const outstanding = "outstanding" in turn.position.state ? turn.position.state.outstanding : undefined
   // The deltas told are contiguous and end at `reportedEvents`, so each one's place follows from those behind it.
-  let eventsTo = turn.reportedEvents
+  let eventsTo = turn.record.reportedEvents
   const saved: SavedEffect[] = []
   for (let index = unpolled.length - 1; index >= 0; index -= 1) {
     const effect = unpolled[index] as Effect
@@ -98,44 +99,31 @@ export function readCheckpoint(config: TurnConfig, value: unknown, migrations: M
   checkDriver(config, checkpoint)
   checkConsistency(checkpoint)
 
-  const { state } = checkpoint
   const messages = History.of(checkpoint.messages)
   const events = History.of(
     checkpoint.events.map((record): HistoryRecord =>
       record.type === "message" ? { type: "conversation", message: checkpoint.messages[record.index] as Message } : record,
     ),
   )
-  const { turnCauses, reportedEvents, iteration, iterationOffset, usage, nextEffectId, nextMessageNumber } = checkpoint
-  const { syncedIteration, turnLimitScheduled, systemPrompt, tools, at } = checkpoint
+  const { state, turnCauses, reportedEvents, systemPrompt, tools } = checkpoint
+  const { iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at } = checkpoint
   const turn: Turn = {
-    state: state as TurnState,
-    messages,
-    events,
-    turnCauses,
-    reportedEvents,
-    iteration,
-    iterationOffset,
-    usage,
-    nextEffectId,
-    nextMessageNumber,
-    syncedIteration,
-    turnLimitScheduled,
-    systemPrompt,
-    tools,
-    at,
+    record: { messages, events, turnCauses, reportedEvents },
+    position: { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at },
+    surface: { systemPrompt, tools },
   }
   return { turn, ...restoreUnpolled(turn, checkpoint.unpolled) }
 }
 
 function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): Pick<Held, "unpolled" | "redelivery"> {
-  const redelivery = outstandingEffect(turn.state)
+  const redelivery = outstandingEffect(turn.position.state)
   const unpolled: Effect[] = []
   for (const effect of saved) {
     if (effect.type === "outstanding") {
       if (redelivery !== undefined) unpolled.push(redelivery)
     } else if (effect.type === "progress" || effect.type === "done") {
-      const messages = turn.messages.prefix(effect.messageCount)
-      const eventDelta = turn.events.slice(effect.eventsFrom, effect.eventsTo)
+      const messages = turn.record.messages.prefix(effect.messageCount)
+      const eventDelta = turn.record.events.slice(effect.eventsFrom, effect.eventsTo)
       const { iteration } = effect
       unpolled.push(effect.type === "done" ? doneEffect(effect.outcome, messages, eventDelta, iteration) : progressEffect(messages, eventDelta, iteration))
     } else {

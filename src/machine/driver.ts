@@ -8,6 +8,7 @@ import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../schemas
 import type { CheckpointDelivery, HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
 import type { ExecResult } from "../schemas/response.ts"
 import type { CompletedToolCall, ToolSpec } from "../schemas/tool.ts"
+import type { History } from "./history.ts"
 import { limitReached } from "./limits.ts"
 import type { Turn, TurnConfig } from "./turn.ts"
 
@@ -73,59 +74,51 @@ export interface DriverContext {
   turnLimitMessage(): Message
 }
 
-/** Makes message ids and gives the driver its view. `drawn` counts on from the turn's own counter. */
+/** Makes message ids and gives the driver its view. `nextMessageNumber` counts on from the turn's own counter. */
 export class TurnContext implements DriverContext {
   readonly config: TurnConfig
+  readonly tools: readonly ToolSpec[]
+  readonly messages: History<Message>
+  readonly events: History<HistoryRecord>
+  readonly turnCauses: readonly TurnCause[]
+  readonly iteration: number
+  readonly iterationOffset: number
+  readonly maxIterations: number | undefined
   readonly usage: TokenUsage
   readonly at: number | undefined
-  readonly #turn: Turn
   nextMessageNumber: number
+  readonly #systemPrompt: string
 
-  constructor(config: TurnConfig, turn: Turn, at?: number, usage: TokenUsage = turn.usage) {
+  constructor(config: TurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
     this.config = config
-    this.#turn = turn
-    // Answers may come late or from another clock; the latest time seen never goes back.
-    this.at = at === undefined || (turn.at !== undefined && turn.at > at) ? turn.at : at
+    this.tools = surface.tools
+    this.messages = record.messages
+    this.events = record.events
+    this.turnCauses = record.turnCauses
+    this.iteration = position.iteration
+    this.iterationOffset = position.iterationOffset
+    this.maxIterations = config.maxIterations
     this.usage = usage
-    this.nextMessageNumber = turn.nextMessageNumber
-  }
-
-  get tools(): readonly ToolSpec[] {
-    return this.#turn.tools
-  }
-  get messages(): Transcript<Message> {
-    return this.#turn.messages
-  }
-  get events(): Transcript<HistoryRecord> {
-    return this.#turn.events
-  }
-  get turnCauses(): readonly TurnCause[] {
-    return this.#turn.turnCauses
-  }
-  get iteration(): number {
-    return this.#turn.iteration
-  }
-  get iterationOffset(): number {
-    return this.#turn.iterationOffset
-  }
-  get maxIterations(): number | undefined {
-    return this.config.maxIterations
+    // Answers may come late or from another clock; the latest time seen never goes back.
+    this.at = at === undefined || (position.at !== undefined && position.at > at) ? position.at : at
+    this.nextMessageNumber = position.nextMessageNumber
+    this.#systemPrompt = surface.systemPrompt
   }
 
   projectRequest(options: { readonly tools: boolean }): LlmRequest {
-    const { messages, events, turnCauses, iteration, systemPrompt, tools } = this.#turn
-    const project: Projector = this.config.projector
-    return project({ config: this.config, systemPrompt, tools, messages, events, turnCauses, iteration, useTools: options.tools })
+    const { config, tools, messages, events, turnCauses, iteration } = this
+    const project: Projector = config.projector
+    return project({ config, systemPrompt: this.#systemPrompt, tools, messages, events, turnCauses, iteration, useTools: options.tools })
   }
 
   newMessageId(scope: string): string {
-    const id = `m_${this.#turn.iterationOffset}_${scope}_${this.nextMessageNumber}`
+    const id = `m_${this.iterationOffset}_${scope}_${this.nextMessageNumber}`
     this.nextMessageNumber += 1
     return id
   }
 
   limitReached(ahead = 0): boolean {
-    return limitReached(this.config, this.#turn.iterationOffset, this.#turn.iteration + ahead)
+    return limitReached(this.config, this.iterationOffset, this.iteration + ahead)
   }
 
   turnLimitMessage(): Message {

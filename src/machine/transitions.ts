@@ -72,9 +72,9 @@ export const ANSWERS = {
 
 function prepare(config: TurnConfig, turn: Turn): Orders {
   const context = new TurnContext(config, turn)
-  if (config.syncExecutionSurface && turn.syncedIteration !== turn.iteration) {
+  if (config.syncExecutionSurface && turn.position.syncedIteration !== turn.position.iteration) {
     // At the very start the host's own view is fresh; the call only tells it that a turn begins.
-    return { context, actions: [{ type: "start_sync", updateMachineConfig: turn.state.type !== "preparing" }] }
+    return { context, actions: [{ type: "start_sync", updateMachineConfig: turn.position.state.type !== "preparing" }] }
   }
   return { context, actions: [], ask: () => config.driver.prepareIteration(context) }
 }
@@ -91,7 +91,7 @@ function syncSurface(config: TurnConfig, turn: Turn, _state: TurnState, { at, re
 
 function completeModelCall(config: TurnConfig, turn: Turn, state: StateOf<"waiting_llm">, answer: ResponseOf<"llm_complete">): Orders {
   const { driver, sessionId, emitLlmTrace } = config
-  const { iteration } = turn
+  const { iteration } = turn.position
   const actions: MachineAction[] = []
 
   if (!answer.result.ok) {
@@ -103,7 +103,7 @@ function completeModelCall(config: TurnConfig, turn: Turn, state: StateOf<"waiti
 
   const response = refineTerminalReason(config, answer.result.response)
   const { usage } = response
-  const cumulative = addUsage(turn.usage, usage)
+  const cumulative = addUsage(turn.position.usage, usage)
   const context = new TurnContext(config, turn, answer.at, cumulative)
   actions.push({ type: "count_usage", cumulative }, { type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
   if (emitLlmTrace) actions.push({ type: "log", event: debugLog(sessionId, iteration, response) })
@@ -164,7 +164,7 @@ function deliver(config: TurnConfig, turn: Turn, state: StateOf<"waiting_checkpo
   const actions: MachineAction[] = [...deliveryActions(context, delivery)]
   if (checkpoint === "before_completion") {
     actions.push({ type: "advance_iteration" })
-    if (turn.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
+    if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
     if (context.limitReached(1)) actions.push({ type: "schedule_turn_limit_final", message: context.turnLimitMessage() })
   }
   // Where the driver has something to start or to end, that comes instead of preparing.

@@ -27,7 +27,7 @@ export function begin(config: TurnConfig, start: TurnStart): Step {
 
 /** Lets the driver prepare the coming iteration, where one is to be prepared; else changes nothing. Pure. */
 export function advance(config: TurnConfig, turn: Turn): Step {
-  const { state } = turn
+  const { state } = turn.position
   if (state.type !== "preparing" && state.type !== "prepare_iteration") return unchanged(turn)
   const rule = PREPARATION[state.type]
   return step(config, turn, rule.run(config, turn), rule.next)
@@ -42,10 +42,10 @@ export function advance(config: TurnConfig, turn: Turn): Step {
  */
 export function handle(config: TurnConfig, turn: Turn, response: Response): Step {
   const answer = config.validation === undefined ? response : config.validation.response(response)
-  const { state } = turn
+  const { state } = turn.position
   const outstanding = "outstanding" in state ? state.outstanding : undefined
   if (answer.id !== outstanding?.id) {
-    if (answer.id >= 1 && answer.id < turn.nextEffectId) return { turn, effects: [], status: "stale" }
+    if (answer.id >= 1 && answer.id < turn.position.nextEffectId) return { turn, effects: [], status: "stale" }
     throw new ProtocolError("unknown_effect", `No effect has the id ${answer.id}; a turn in "${state.type}" takes ${whatItTakes(outstanding)}.`)
   }
   const rule = ruleFor(state, answer)
@@ -83,7 +83,7 @@ export type Interruption =
  */
 export function interrupt(config: TurnConfig, turn: Turn, interruption: Interruption): Step {
   const context = new TurnContext(config, turn)
-  if (turn.state.type === "finished" && interruption.type !== "apply") return unchanged(turn)
+  if (turn.position.state.type === "finished" && interruption.type !== "apply") return unchanged(turn)
   return accept(applyActions(config, turn, interruptingActions(context, turn, interruption), context))
 }
 
@@ -97,7 +97,7 @@ function interruptingActions(context: TurnContext, turn: Turn, interruption: Int
       return [{ type: "finish", outcome: interruption.outcome }]
     case "apply": {
       const actions = context.config.validation?.actions(interruption.actions) ?? interruption.actions
-      if (turn.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn takes no more actions.")
+      if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn takes no more actions.")
       const start = actions.find((action) => action.type.startsWith("start_"))
       if (start === undefined) return actions
       throw new ProtocolError("action_starts_work", `Only a driver may order ${start.type}; apply takes actions that start no work.`)
@@ -106,7 +106,7 @@ function interruptingActions(context: TurnContext, turn: Turn, interruption: Int
 }
 
 /** What a cancelled turn leaves behind: no model call that runs on, and no tool call without its result. */
-function leaveWork(context: TurnContext, { state }: Turn, reason = "The turn was cancelled."): readonly MachineAction[] {
+function leaveWork(context: TurnContext, { position: { state } }: Turn, reason = "The turn was cancelled."): readonly MachineAction[] {
   const notice: MachineAction = { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }
   if (state.type === "waiting_llm") return [{ type: "cancel_llm", id: state.outstanding.id }, notice]
   if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return [notice]
@@ -128,8 +128,8 @@ function step(config: TurnConfig, turn: Turn, { context, actions, ask }: Orders,
   const { driver } = config
   try {
     const result = applyActions(config, turn, ask === undefined ? actions : [...actions, ...ask()], context)
-    if (result.turn.state !== turn.state && next.includes(result.turn.state.type)) return accept(result)
-    throw new DriverError("no_way_forward", `The driver "${driver.name}" answered a turn in "${turn.state.type}" with nothing to start and no end.`)
+    if (result.turn.position.state !== turn.position.state && next.includes(result.turn.position.state.type)) return accept(result)
+    throw new DriverError("no_way_forward", `The driver "${driver.name}" answered a turn in "${turn.position.state.type}" with nothing to start and no end.`)
   } catch (error) {
     const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${String(error)}`)
     const event = errorEvent(failure.message, { kind: "driver", code: failure.code })
@@ -214,7 +214,7 @@ export class TurnMachine {
 
   /** Ends the turn as cancelled. A model call under way gets `cancel_llm`; tool calls without a result get a cancelled one. */
   cancel(reason?: string): void {
-    const { state } = this.#turn
+    const { state } = this.#turn.position
     const result = interrupt(this.#config, this.#turn, { type: "cancel", ...(reason !== undefined && { reason }) })
     // A model call that the host has not even taken is not handed out any more, and so need not be cancelled.
     const neverTaken = "outstanding" in state && this.#withdraw(state.outstanding)
@@ -243,7 +243,7 @@ export class TurnMachine {
 
   /** The name of the state the turn is in. */
   get state(): StateName {
-    return this.#turn.state.type
+    return this.#turn.position.state.type
   }
   /** The whole turn as a value. Later inputs leave it as it is. */
   get turn(): Turn {
@@ -251,33 +251,33 @@ export class TurnMachine {
   }
   /** The effect that waits for its answer; of a tool batch, only the calls still missing. */
   get outstanding(): AnswerableEffect | undefined {
-    return outstandingEffect(this.#turn.state)
+    return outstandingEffect(this.#turn.position.state)
   }
   get done(): boolean {
-    return this.#turn.state.type === "finished"
+    return this.#turn.position.state.type === "finished"
   }
   get outcome(): Outcome | undefined {
-    return this.#turn.state.type === "finished" ? this.#turn.state.outcome : undefined
+    return this.#turn.position.state.type === "finished" ? this.#turn.position.state.outcome : undefined
   }
   get messages(): readonly Message[] {
-    return this.#turn.messages.toArray()
+    return this.#turn.record.messages.toArray()
   }
   get events(): readonly HistoryRecord[] {
-    return this.#turn.events.toArray()
+    return this.#turn.record.events.toArray()
   }
   get usage(): TokenUsage {
-    return this.#turn.usage
+    return this.#turn.position.usage
   }
   get iteration(): number {
-    return this.#turn.iteration
+    return this.#turn.position.iteration
   }
   get turnCauses(): readonly TurnCause[] {
-    return this.#turn.turnCauses
+    return this.#turn.record.turnCauses
   }
 
   #interrupt(interruption: Interruption): void {
     const result = interrupt(this.#config, this.#turn, interruption)
-    if (result.turn.state.type === "finished") this.#withdraw(this.#redelivery)
+    if (result.turn.position.state.type === "finished") this.#withdraw(this.#redelivery)
     this.#take(result)
   }
 

@@ -53,29 +53,43 @@ export type TurnState =
 export type StateName = TurnState["type"]
 export type StateOf<Name extends StateName> = Extract<TurnState, { type: Name }>
 
-/** One turn as an immutable value. Keeping an old one is time travel. */
+/** One turn as an immutable value, in three groups that are replaced as wholes. Keeping an old one is time travel. */
 export interface Turn {
-  readonly state: TurnState
+  readonly position: TurnPosition
+  readonly record: TurnRecord
+  readonly surface: ExecutionSurface
+}
+
+/** What was said and done. */
+export interface TurnRecord {
   /** The transcript: what the model may be shown. */
   readonly messages: History<Message>
   /** The history: conversation and the driver's own events. Delivered messages are in the transcript only. */
   readonly events: History<HistoryRecord>
   readonly turnCauses: readonly TurnCause[]
-  /** How many history records were reported by `progress`; those of the start count as reported. */
+  /** How many history records were told by `progress`; those of the start count as told. */
   readonly reportedEvents: number
+}
+
+/** Where a turn stands. Ids and message numbers are counted here, so that they are the same in every replay. */
+export interface TurnPosition {
+  readonly state: TurnState
   readonly iteration: number
   readonly iterationOffset: number
-  readonly usage: TokenUsage
-  readonly nextEffectId: number
-  readonly nextMessageNumber: number
   /** The iteration for which the execution surface was last synced. */
   readonly syncedIteration: number | undefined
   readonly turnLimitScheduled: boolean
-  /** The execution surface last synced; at first the config's. */
-  readonly systemPrompt: string
-  readonly tools: readonly ToolSpec[]
+  readonly nextEffectId: number
+  readonly nextMessageNumber: number
+  readonly usage: TokenUsage
   /** The latest time seen on any response, in milliseconds since the epoch. */
   readonly at: number | undefined
+}
+
+/** What the model is given to work with, as last synced; at first the config's. */
+export interface ExecutionSurface {
+  readonly systemPrompt: string
+  readonly tools: readonly ToolSpec[]
 }
 
 /** What one input made of a turn. `stale`: it answered what was already answered, and changed nothing. */
@@ -87,23 +101,21 @@ export interface Step {
 
 /** A turn that has not begun: the driver is asked when the host first polls. */
 export function newTurn(config: TurnConfigData, start: TurnStart): Turn {
-  const iterationOffset = start.iterationOffset ?? 0
+  const { messages, events = [], turnCauses = [], iterationOffset = 0 } = start
   return {
-    state: { type: "preparing" },
-    messages: History.of(start.messages),
-    events: History.of(start.events ?? []),
-    turnCauses: start.turnCauses ?? [],
-    reportedEvents: start.events?.length ?? 0,
-    iteration: iterationOffset,
-    iterationOffset,
-    usage: NO_USAGE,
-    nextEffectId: 1,
-    nextMessageNumber: start.messages.length,
-    syncedIteration: undefined,
-    turnLimitScheduled: false,
-    systemPrompt: config.systemPrompt,
-    tools: config.tools,
-    at: undefined,
+    record: { messages: History.of(messages), events: History.of(events), turnCauses, reportedEvents: events.length },
+    position: {
+      state: { type: "preparing" },
+      iteration: iterationOffset,
+      iterationOffset,
+      syncedIteration: undefined,
+      turnLimitScheduled: false,
+      nextEffectId: 1,
+      nextMessageNumber: messages.length,
+      usage: NO_USAGE,
+      at: undefined,
+    },
+    surface: { systemPrompt: config.systemPrompt, tools: config.tools },
   }
 }
 

@@ -14,17 +14,19 @@ import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
   const { config, tools, useTools, messages } = input
   const rendered = renderTranscript(messages)
-  const request: Omit<LlmRequest, "messages"> = {
+  const request: Mutable<Omit<LlmRequest, "messages">> = {
     model: config.model,
-    ...(config.modelVariant !== undefined && { modelVariant: config.modelVariant }),
     attachments: rendered.attachments.slice(0, rendered.attachmentEnds[messages.length]),
     tools: useTools ? tools : [],
     toolChoice: useTools ? "auto" : "none",
     generation: config.generation,
-    ...(config.runSessionId !== undefined && { sessionId: config.runSessionId }),
   }
+  if (config.modelVariant !== undefined) request.modelVariant = config.modelVariant
+  if (config.runSessionId !== undefined) request.sessionId = config.runSessionId
   return withMessages(request, new RequestMessages(input, rendered))
 }
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
 
 /** The messages of a request, put together when they are first read. */
 class RequestMessages implements Listing<LlmMessage> {
@@ -107,12 +109,13 @@ function renderPart(role: Message["role"], part: Part, attachments: AttachmentRe
       // Providers take back only reasoning that they can recognise as their own.
       return isReplayable(part.replay) ? { type: "reasoning", text: part.text, replay: part.replay } : undefined
     case "tool_call": {
-      const { callId, toolName, inputJson, replay } = part
-      return { type: "tool_call", callId, toolName, inputJson, ...(replay !== undefined && { replay }) }
+      const { type, callId, toolName, inputJson, replay } = part
+      return replay === undefined ? { type, callId, toolName, inputJson } : { type, callId, toolName, inputJson, replay }
     }
     case "tool_result": {
-      const { callId, toolName } = part
-      return { type: "tool_result", callId, ...(toolName !== undefined && { toolName }), text: shownText(part, part.text) }
+      const { type, callId, toolName } = part
+      const text = shownText(part, part.text)
+      return toolName === undefined ? { type, callId, text } : { type, callId, toolName, text }
     }
     case "image": {
       if (part.attachment !== undefined && role === "user") return { type: "image", attachmentIndex: attachments.push(part.attachment) - 1 }

@@ -52,12 +52,12 @@ describe("a driver", () => {
     expectTypeOf(context.messages.length).toBeNumber()
     // @ts-expect-error a transcript has no way to append
     context.messages.push
-    expectTypeOf(turn.counters.iteration).toBeNumber()
+    expectTypeOf(turn.position.iteration).toBeNumber()
     // @ts-expect-error readonly
-    turn.counters.iteration = 2
-    expectTypeOf(turn.counters.usage.inputTokens).toBeNumber()
+    turn.position.iteration = 2
+    expectTypeOf(turn.position.usage.inputTokens).toBeNumber()
     // @ts-expect-error readonly
-    turn.counters.usage.inputTokens = 0
+    turn.position.usage.inputTokens = 0
     expectTypeOf(turn.surface.tools.length).toBeNumber()
     // @ts-expect-error readonly
     turn.surface.tools.push
