@@ -13,8 +13,8 @@ export function toolResultParts(messageId: string, results: readonly CompletedTo
     const texts: string[] = []
     const attachments: AttachmentRef[] = []
     for (const part of returned) {
-      if (part.type === "text") texts.push(part.text)
-      else attachments.push(part.attachment)
+      if (part.type === "attachment") attachments.push(part.attachment)
+      else if (part.text !== "") texts.push(part.text)
     }
     parts.push({ id: `${messageId}.p${parts.length}`, type: "tool_result", callId: result.callId, toolName: result.toolName, text: texts.join("\n") })
     for (const attachment of attachments) parts.push({ id: `${messageId}.p${parts.length}`, type: "image", attachment })

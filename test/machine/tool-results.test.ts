@@ -211,6 +211,11 @@ describe("toolResultParts", () => {
     ])
   })
 
+  test("empty texts of a result are dropped, so that no line is left for them", () => {
+    const modelReturn = { parts: ["", "one", "", "two"].map((piece) => ({ type: "text" as const, text: piece })) }
+    expect(toolResultParts("m", [completed("a", null, { modelReturn })])).toMatchObject([{ text: "one\ntwo" }])
+  })
+
   test("what a tool says that the model shall see wins over its value", () => {
     const modelReturn = { parts: [{ type: "text" as const, text: "short" }] }
     expect(toolResultParts("m", [completed("a", "very long", { modelReturn })])).toEqual([
