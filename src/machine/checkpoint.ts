@@ -4,7 +4,7 @@ import type { Effect } from "../schemas/effect.ts"
 import type { HistoryRecord, Message } from "../schemas/message.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
-import { outstandingEffect, type Turn, type TurnConfig, type TurnRecord, type TurnState } from "./turn.ts"
+import type { Turn, TurnConfig, TurnRecord, TurnState } from "./turn.ts"
 
 const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
 const VERSION: TurnCheckpoint["version"] = 1
@@ -116,7 +116,8 @@ export function readCheckpoint(config: TurnConfig, value: unknown, migrations: M
 }
 
 function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): Pick<Held, "unpolled" | "redelivery"> {
-  const redelivery = outstandingEffect(turn.position.state)
+  const { state } = turn.position
+  const redelivery = "outstanding" in state ? state.outstanding : undefined
   const unpolled: Effect[] = []
   for (const effect of saved) {
     if (effect.type === "outstanding") {

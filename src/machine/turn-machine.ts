@@ -195,7 +195,9 @@ export class TurnMachine {
     if (this.#unpolled.length === 0) this.#take(advance(this.#config, this.#turn))
     const effect = this.#unpolled.shift()
     if (effect === this.#redelivery) this.#redelivery = undefined
-    return effect
+    const { state } = this.#turn.position
+    // A batch may have been answered in part before it was taken; what is done is not asked for again.
+    return "outstanding" in state && effect === state.outstanding ? outstandingEffect(state) : effect
   }
 
   /**
@@ -206,7 +208,8 @@ export class TurnMachine {
   handle(response: Response): { readonly status: "accepted" | "stale" } {
     const result = handle(this.#config, this.#turn, response)
     if (result.status === "accepted") {
-      this.#withdraw(this.#redelivery)
+      // Of a batch answered in part, the rest is still to be handed out.
+      if (outstandingEffect(result.turn.position.state)?.id !== response.id) this.#withdraw(this.#redelivery)
       this.#take(result)
     }
     return { status: result.status }
