@@ -130,7 +130,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "wireValidation",
   ],
   "turn-machine/hosts": ["LlmCallError", "ToolDefinitionError", "ToolError", "ToolReply", "defineTool", "runTurn", "toolbox"],
-  "turn-machine/testing": [],
+  "turn-machine/testing": ["LAWS", "LawError", "NUMBERS_PER_ANSWER", "answerTo", "expectTurn", "firstDifference", "scriptedDriver", "scriptedHost"],
+  "turn-machine/testing/arbitraries": [],
 }
 
 /** What a user of the package writes; it must compile as it stands. */
