@@ -4,9 +4,9 @@ import { errorEvent, stopped } from "../machine/terminal.ts"
 import { toolResultParts } from "../machine/tool-results.ts"
 import type { DriverAction } from "../schemas/action.ts"
 import type { Outcome } from "../schemas/event.ts"
-import type { HistoryRecord, Message } from "../schemas/message.ts"
 import type { CompletedToolCall } from "../schemas/tool.ts"
-import { assistantParts, type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+import { type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+import { assistantRecord, conversation, nextIteration } from "./steps.ts"
 import { pairToolCalls } from "./tool-pairs.ts"
 
 /**
@@ -35,11 +35,7 @@ const CHAT_DRIVER: ProtocolDriver = {
     const told = tellResults(context, results)
     const outcome = controlOutcome(results)
     if (outcome !== undefined) return [...told, { type: "finish", outcome }]
-    if (context.limitReached(1)) {
-      const limit: DriverAction = { type: "append_events", events: [conversation(context.turnLimitMessage())] }
-      return [...told, { type: "advance_iteration" }, limit, { type: "finish", outcome: stopped("max_iterations") }]
-    }
-    return [...told, { type: "advance_iteration" }, { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }]
+    return [...told, ...nextIteration(context)]
   },
 }
 
@@ -94,13 +90,4 @@ function controlOutcome(results: readonly CompletedToolCall[]): Outcome | undefi
     }
   }
   return undefined
-}
-
-function assistantRecord(context: DriverContext, read: ReadResponse): HistoryRecord {
-  const id = context.newMessageId("assistant")
-  return conversation({ id, role: "assistant", parts: assistantParts(id, read) })
-}
-
-function conversation(message: Message): HistoryRecord {
-  return { type: "conversation", message }
 }

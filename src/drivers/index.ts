@@ -2,5 +2,8 @@ export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "../
 export { errorEvent, stopped } from "../machine/terminal.ts"
 export { deriveModelReturn, toolResultParts } from "../machine/tool-results.ts"
 export { chatDriver } from "./chat.ts"
+export { codeDriver, type CodeDriverOptions, codeInstructions } from "./code.ts"
+export { type Fence, readFences } from "./fences.ts"
 export { assistantParts, type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+export { assistantRecord, conversation, nextIteration } from "./steps.ts"
 export { pairToolCalls } from "./tool-pairs.ts"

@@ -1,0 +1,175 @@
+import type { Json } from "../json.ts"
+import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
+import { errorEvent, stopped } from "../machine/terminal.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import type { Outcome } from "../schemas/event.ts"
+import type { LlmResponse } from "../schemas/llm.ts"
+import type { HistoryRecord, Part } from "../schemas/message.ts"
+import type { ExecResponse } from "../schemas/tool.ts"
+import { cutMiddle, isBlank, trim } from "../text.ts"
+import { type Fence, readFences } from "./fences.ts"
+import { type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+import { assistantRecord, conversation, nextIteration } from "./steps.ts"
+import { pairToolCalls } from "./tool-pairs.ts"
+
+/** How a {@link codeDriver} reads and limits its model. */
+export interface CodeDriverOptions {
+  /** Words after an opening fence that mean code to run; the first is handed to the host as `language`. Default `["ts", "typescript", "js", "javascript"]`. */
+  readonly languages?: readonly string[]
+  /** Longest code that is run, in characters. Default 100,000. */
+  readonly maxCodeChars?: number
+  /** Longest text of all observations of one run that the model is shown, in characters; the middle is left out. Default 20,000. */
+  readonly maxObservationChars?: number
+  /** How many answers in a row may be malformed before the turn stops as `incomplete`. Default 3. */
+  readonly maxRepairs?: number
+}
+
+/**
+ * The driver for models that act by writing code: the first fenced block of an answer is run by the host (`exec_code`),
+ * what it printed goes back to the model, and a value that it submits ends the turn (`submitted_value`). An answer
+ * without a block ends the turn with its text. Give the model {@link codeInstructions} in its system prompt.
+ * @see docs/code-driver.md for the grammar of a block, and what counts as malformed
+ */
+export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
+  const settings: Settings = {
+    languages: options.languages ?? DEFAULT_LANGUAGES,
+    maxCodeChars: options.maxCodeChars ?? 100_000,
+    maxObservationChars: options.maxObservationChars ?? 20_000,
+    maxRepairs: options.maxRepairs ?? 3,
+  }
+  return {
+    name: "code",
+    version: 1,
+    prepareIteration: (context) => [{ type: "start_llm", request: pairToolCalls(context.projectRequest({ tools: false }), context.messages) }],
+    onLlmComplete: (context, _waiting, response, textStreamed) => readAnswer(settings, context, response, textStreamed),
+    onToolResults: () => [],
+    onExecResult: (context, _waiting, result) => observe(settings, context, result.ok ? result.value : failedRun(result.error)),
+  }
+}
+
+/** What a model has to know to work with a {@link codeDriver}, for a host's system prompt. */
+export function codeInstructions(options: Pick<CodeDriverOptions, "languages"> = {}): string {
+  const [language = "ts"] = options.languages ?? DEFAULT_LANGUAGES
+  return [
+    `To act, write one fenced block of code marked \`${language}\` and end your answer there. It is run, and you are shown what it printed.`,
+    "Only the first block of an answer is run; nothing after it is read. Variables are kept from one block to the next where the host says so.",
+    "Call `submit(value)` in your code to end the task with that value. To end it with words instead, answer without a block of code.",
+  ].join("\n")
+}
+
+type Settings = Required<CodeDriverOptions>
+
+const DEFAULT_LANGUAGES = ["ts", "typescript", "js", "javascript"] as const
+
+/** The driver's own records: a malformed answer, and a run that ended a row of them. */
+const REPAIR: HistoryRecord = { type: "protocol", event: { type: "code_repair" } }
+const EXECUTED: HistoryRecord = { type: "protocol", event: { type: "code_executed" } }
+
+function readAnswer(settings: Settings, context: DriverContext, response: LlmResponse, textStreamed: boolean): readonly DriverAction[] {
+  const whole = withoutCalls(readResponse(context, response))
+  const fence = readFences(whole.text).find((candidate) => isCode(settings, candidate))
+  const shown = responseEvents(whole, context.iteration, textStreamed).map((event): DriverAction => ({ type: "emit", event }))
+  const problem = problemOf(settings, whole, fence)
+  if (problem !== undefined) return [...shown, ...repair(settings, context, whole, problem)]
+  if (fence === undefined) return [...shown, ...complete(context, whole)]
+
+  // What a model writes behind its code was written without knowing what the code gives; it is not kept.
+  const said: ReadResponse = { ...whole, texts: [{ type: "text", text: whole.text.slice(0, fence.end) }] }
+  const language = settings.languages[0] ?? ""
+  return [
+    ...shown,
+    { type: "append_events", events: [assistantRecord(context, said)] },
+    { type: "start_exec", code: fence.code, ...(language !== "" && { language }), driverState: null },
+  ]
+}
+
+/** Native tool calls mean nothing to this driver; kept, they would stay without a result. */
+function withoutCalls(read: ReadResponse): ReadResponse {
+  return { ...read, steps: read.steps.filter((step) => step.type === "reasoning"), calls: [] }
+}
+
+function isCode(settings: Settings, { language }: Fence): boolean {
+  return settings.languages.includes(language)
+}
+
+function problemOf(settings: Settings, { text }: ReadResponse, fence: Fence | undefined): string | undefined {
+  if (fence === undefined) return isBlank(text) ? "The answer was empty." : undefined
+  if (!fence.closed) return "The block of code has no closing fence."
+  if (isBlank(fence.code)) return "The block of code is empty."
+  if (fence.code.length > settings.maxCodeChars) return `The block of code has ${fence.code.length} characters; at most ${settings.maxCodeChars} are run.`
+  return undefined
+}
+
+function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
+  return [
+    { type: "append_events", events: [assistantRecord(context, read)] },
+    { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome: { type: "finished", finish: { type: "assistant_message", text: read.text } } } },
+  ]
+}
+
+/** Tells the model what is wrong with its answer, unless it was told too often. */
+function repair(settings: Settings, context: DriverContext, read: ReadResponse, problem: string): readonly DriverAction[] {
+  const said = isBlank(read.text) && read.steps.length === 0 ? [] : [assistantRecord(context, read)]
+  if (repairsInARow(context) >= settings.maxRepairs) {
+    const event = errorEvent(`${settings.maxRepairs + 1} answers in a row could not be used. ${problem}`, { kind: "driver", code: "malformed_code" })
+    return [
+      { type: "append_events", events: said },
+      { type: "emit", event },
+      { type: "finish", outcome: stopped("incomplete") },
+    ]
+  }
+  const [language = ""] = settings.languages
+  const text = `${problem} Nothing was run. Write one block that opens with \`\`\`${language} on a line of its own and closes with \`\`\` on a line of its own, or answer in words without a block of code.`
+  const asked = note(context, "repair", [{ type: "error", text }])
+  return [{ type: "append_events", events: [...said, asked, REPAIR] }, ...nextIteration(context)]
+}
+
+function repairsInARow(context: DriverContext): number {
+  let repairs = 0
+  for (let index = context.events.length - 1; index >= 0; index -= 1) {
+    const record = context.events.at(index)
+    if (record?.type !== "protocol") continue
+    if (eventType(record.event) === "code_executed") break
+    if (eventType(record.event) === "code_repair") repairs += 1
+  }
+  return repairs
+}
+
+function eventType(event: Json): Json | undefined {
+  return typeof event === "object" && event !== null && "type" in event ? event["type"] : undefined
+}
+
+function observe(settings: Settings, context: DriverContext, run: ExecResponse): readonly DriverAction[] {
+  const events: HistoryRecord[] = [EXECUTED]
+  const parts: PartDraft[] = []
+  const output = cutMiddle(run.observations.join("\n"), settings.maxObservationChars)
+  if (!isBlank(output)) parts.push({ type: "output", text: output })
+  if (run.error !== undefined) parts.push({ type: "error", text: cutMiddle(trim(run.error), settings.maxObservationChars) })
+  if (parts.length === 0) parts.push({ type: "output", text: "[The code ran and printed nothing.]" })
+  events.push(note(context, "observation", parts))
+  if (run.printedImages.length > 0) events.push(images(context, run))
+
+  const told: DriverAction = { type: "append_events", events }
+  if (run.terminalFinish === undefined) return [told, ...nextIteration(context)]
+  const outcome: Outcome = { type: "finished", finish: { type: "submitted_value", value: run.terminalFinish } }
+  return [told, { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }]
+}
+
+function failedRun(error: string): ExecResponse {
+  return { observations: [], toolCalls: [], images: [], printedImages: [], error, durationMs: 0 }
+}
+
+type PartDraft = { readonly type: "output" | "error"; readonly text: string }
+
+function note(context: DriverContext, scope: string, drafts: readonly PartDraft[]): HistoryRecord {
+  const id = context.newMessageId(scope)
+  const parts = drafts.map((draft, index): Part => ({ id: `${id}.p${index}`, ...draft }))
+  return conversation({ id, role: "system", parts })
+}
+
+/** Images are shown to a model only under the user's role. */
+function images(context: DriverContext, run: ExecResponse): HistoryRecord {
+  const id = context.newMessageId("images")
+  const parts = run.printedImages.map((attachment, index): Part => ({ id: `${id}.p${index}`, type: "image", attachment }))
+  return conversation({ id, role: "user", parts })
+}

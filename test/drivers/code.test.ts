@@ -1,0 +1,173 @@
+import { expect, test } from "vitest"
+import { codeDriver, type CodeDriverOptions, codeInstructions } from "../../src/drivers/code.ts"
+import { chatProjector } from "../../src/projectors/chat.ts"
+import type { Effect } from "../../src/schemas/effect.ts"
+import type { LlmMessage } from "../../src/schemas/llm.ts"
+import type { ExecResult } from "../../src/schemas/response.ts"
+import type { ExecResponse } from "../../src/schemas/tool.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+
+const USAGE = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
+const BASE = {
+  model: "m",
+  sessionId: "s",
+  systemPrompt: "",
+  tools: [],
+  generation: {},
+  syncExecutionSurface: false,
+  autonomous: false,
+  emitLlmTrace: false,
+}
+const RUN: ExecResponse = { observations: [], toolCalls: [], images: [], printedImages: [], durationMs: 1 }
+
+/** A turn under the code driver, told as a talk: what the model says, what its code gives, what it is shown. */
+class Talk {
+  readonly machine: TurnMachine
+  readonly effects: Effect[] = []
+
+  constructor(options: CodeDriverOptions = {}, maxIterations?: number) {
+    const config = { ...BASE, driver: codeDriver(options), projector: chatProjector, ...(maxIterations !== undefined && { maxIterations }) }
+    this.machine = new TurnMachine(config, { messages: [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "Sum the files." }] }] })
+    this.#poll()
+  }
+
+  says(text: string): this {
+    return this.answers({ type: "llm_complete", id: this.#id(), result: { ok: true, response: { text, parts: [], usage: USAGE, terminalReason: "stop" } } })
+  }
+
+  gives(result: ExecResult["result"]): this {
+    return this.answers({ type: "exec_result", id: this.#id(), result })
+  }
+
+  goesOn(): this {
+    return this.answers({ type: "checkpoint_delivery", id: this.#id(), delivery: {} })
+  }
+
+  answers(response: Parameters<TurnMachine["handle"]>[0]): this {
+    this.machine.handle(response)
+    this.#poll()
+    return this
+  }
+
+  /** The messages of the last request. */
+  shown(): readonly LlmMessage[] {
+    const calls = this.effects.filter((effect) => effect.type === "llm_call")
+    return calls.at(-1)?.request.messages ?? []
+  }
+
+  lastTexts(count: number): readonly string[] {
+    return this.shown()
+      .slice(-count)
+      .flatMap((message) => message.blocks.map((block) => ("text" in block ? `${message.role}: ${block.text}` : block.type)))
+  }
+
+  #id(): number {
+    return this.machine.outstanding?.id ?? 0
+  }
+
+  #poll(): void {
+    for (let effect = this.machine.poll(); effect; effect = this.machine.poll()) this.effects.push(effect)
+  }
+}
+
+test("the first block of code is run, and what it printed goes back to the model", () => {
+  const talk = new Talk().says("Let me count.\n```ts\nprint(1 + 1)\n```\nIt surely prints 3.")
+  expect(talk.machine.outstanding).toEqual({ type: "exec_code", id: 2, code: "print(1 + 1)", language: "ts" })
+
+  talk.gives({ ok: true, value: { ...RUN, observations: ["2", "two"] } }).goesOn()
+  expect(talk.lastTexts(2)).toEqual(["assistant: Let me count.\n```ts\nprint(1 + 1)\n```", "system: Runtime note:\n<output>\n2\ntwo\n</output>"])
+  expect(talk.shown().every((message) => message.blocks.length > 0)).toBe(true)
+})
+
+test("a submitted value ends the turn with that value", () => {
+  const talk = new Talk().says("```js\nsubmit({ sum: 3 })\n```").gives({ ok: true, value: { ...RUN, terminalFinish: { sum: 3 } } })
+  expect(talk.machine.outstanding).toMatchObject({ type: "checkpoint", checkpoint: "before_completion" })
+  expect(talk.goesOn().machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: { sum: 3 } } })
+})
+
+test("null may be submitted", () => {
+  const talk = new Talk().says("```ts\nsubmit(null)\n```").gives({ ok: true, value: { ...RUN, terminalFinish: null } }).goesOn()
+  expect(talk.machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: null } })
+})
+
+test("an answer without code ends the turn with its text, and stays in the transcript", () => {
+  const talk = new Talk().says("The sum is 3. See:\n```json\n{}\n```").goesOn()
+  expect(talk.machine.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "The sum is 3. See:\n```json\n{}\n```" } })
+  expect(talk.machine.messages.at(-1)?.role).toBe("assistant")
+})
+
+test("an error of the code, and a host that could not run it, are shown and the turn goes on", () => {
+  const talk = new Talk().says("```ts\nboom()\n```").gives({ ok: true, value: { ...RUN, observations: ["before"], error: " ReferenceError: boom \n" } }).goesOn()
+  expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\nbefore\n</output>", "system: Runtime note:\n<error>\nReferenceError: boom\n</error>"])
+  talk.says("```ts\nx\n```").gives({ ok: false, error: "sandbox is gone" }).goesOn()
+  expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<error>\nsandbox is gone\n</error>"])
+})
+
+test("code that prints nothing is said to have run", () => {
+  const talk = new Talk().says("```ts\nx = 1\n```").gives({ ok: true, value: RUN }).goesOn()
+  expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\n[The code ran and printed nothing.]\n</output>"])
+})
+
+test("printed images are shown under the user's role, the only one under which models see them", () => {
+  const image = { id: "a1", mediaType: "image/png", byteLength: 9 }
+  const talk = new Talk().says("```ts\nplot()\n```").gives({ ok: true, value: { ...RUN, printedImages: [image] } }).goesOn()
+  expect(talk.shown().at(-1)).toEqual({ role: "user", blocks: [{ type: "image", attachmentIndex: 0 }] })
+})
+
+test.each([
+  ["a block that is not closed", "```ts\nprint(1)", "The block of code has no closing fence."],
+  ["an empty block", "```ts\n \n```", "The block of code is empty."],
+  ["an empty answer", "", "The answer was empty."],
+  ["code that is too long", "```ts\n123456\n```", "The block of code has 6 characters; at most 5 are run."],
+])("%s is not run: the model is told and asked again", (_what, answer, problem) => {
+  const talk = new Talk({ maxCodeChars: 5 }).says(answer).goesOn()
+  expect(talk.effects.some((effect) => effect.type === "exec_code")).toBe(false)
+  expect(talk.lastTexts(1).join()).toContain(problem)
+  expect(talk.machine.iteration).toBe(1)
+})
+
+test("the turn stops as incomplete when one answer more than allowed is malformed in a row", () => {
+  const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").goesOn().says("").goesOn().says("```ts\nb")
+  expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "incomplete" } })
+  const errors = talk.effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "error" ? [effect.event.envelope?.code] : []))
+  expect(errors).toEqual(["malformed_code"])
+})
+
+test("a run in between starts the count of malformed answers anew", () => {
+  const talk = new Talk({ maxRepairs: 1 }).says("```ts\na").goesOn().says("```ts\nok\n```").gives({ ok: true, value: RUN }).goesOn()
+  talk.says("```ts\nb").goesOn()
+  expect(talk.machine.done).toBe(false)
+  expect(talk.says("```ts\nc").machine.done).toBe(true)
+})
+
+test("long observations keep their two ends", () => {
+  const talk = new Talk({ maxObservationChars: 4 }).says("```ts\nx\n```").gives({ ok: true, value: { ...RUN, observations: ["abcdefgh"] } }).goesOn()
+  expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\nab\n\n... (4 chars omitted) ...\n\ngh\n</output>"])
+})
+
+test("the iteration limit stops a turn after its code ran, with the limit said in the transcript", () => {
+  const talk = new Talk({}, 1).says("```ts\nx\n```").gives({ ok: true, value: RUN })
+  expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "max_iterations" } })
+  expect(talk.machine.messages.at(-1)?.id).toMatch(/^m_0_turn_limit_/)
+})
+
+test("native tool calls are left out: nothing would answer them", () => {
+  const talk = new Talk()
+  const call = { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}" } as const
+  talk.answers({ type: "llm_complete", id: 1, result: { ok: true, response: { text: "", parts: [call, { type: "text", text: "Done." }], usage: USAGE, terminalReason: "tool_use" } } }).goesOn()
+  expect(talk.machine.outcome).toMatchObject({ finish: { text: "Done." } })
+  expect(JSON.stringify(talk.machine.messages)).not.toContain("tool_call")
+})
+
+test("the host chooses the languages; the first is the one it is asked to run", () => {
+  const talk = new Talk({ languages: ["python", "py"] }).says("```ts\nno\n```\n```py\nprint(1)\n```")
+  expect(talk.machine.outstanding).toMatchObject({ type: "exec_code", code: "print(1)", language: "python" })
+  expect(codeInstructions({ languages: ["python", "py"] })).toContain("`python`")
+})
+
+test("a turn restored while its code runs hands the code out again", () => {
+  const talk = new Talk().says("```ts\nprint(1)\n```")
+  const config = { ...BASE, driver: codeDriver(), projector: chatProjector }
+  const restored = TurnMachine.restore(config, JSON.stringify(talk.machine.checkpoint()))
+  expect(restored.poll()).toEqual({ type: "exec_code", id: 2, code: "print(1)", language: "ts" })
+})
