@@ -101,8 +101,9 @@ export function readCheckpoint(config: TurnConfig, value: unknown, migrations: M
 
   const messages = History.of(checkpoint.messages)
   const events = History.of(
-    checkpoint.events.map((record): HistoryRecord =>
-      record.type === "message" ? { type: "conversation", message: checkpoint.messages[record.index] as Message } : record,
+    checkpoint.events.map(
+      (record): HistoryRecord =>
+        record.type === "message" ? { type: "conversation", message: checkpoint.messages[record.index] as Message } : record,
     ),
   )
   const { state, turnCauses, reportedEvents, systemPrompt, tools } = checkpoint
@@ -126,7 +127,9 @@ function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): Pick<Held, 
       const messages = turn.record.messages.prefix(effect.messageCount)
       const eventDelta = turn.record.events.slice(effect.eventsFrom, effect.eventsTo)
       const { iteration } = effect
-      unpolled.push(effect.type === "done" ? doneEffect(effect.outcome, messages, eventDelta, iteration) : progressEffect(messages, eventDelta, iteration))
+      unpolled.push(
+        effect.type === "done" ? doneEffect(effect.outcome, messages, eventDelta, iteration) : progressEffect(messages, eventDelta, iteration),
+      )
     } else {
       unpolled.push(effect)
     }
@@ -144,19 +147,33 @@ function parseText(text: string): unknown {
 }
 
 function identify(value: unknown): Record<string, unknown> & { version: number } {
-  if (typeof value !== "object" || value === null || (value as { format?: unknown }).format !== FORMAT) {
-    throw new CheckpointError("not_a_checkpoint", "/format", `Not a checkpoint: its format is not "${FORMAT}".`)
+  if (typeof value !== "object" || value === null) {
+    throw new CheckpointError("not_a_checkpoint", "", `Not a checkpoint but ${value === null ? "null" : `a value of type ${typeof value}`}.`)
   }
-  const { version } = value as { version?: unknown }
+  const { format, version } = readHeader(value)
+  if (format !== FORMAT) throw new CheckpointError("not_a_checkpoint", "/format", `Not a checkpoint: its format is not "${FORMAT}".`)
   if (!Number.isSafeInteger(version) || (version as number) < 0) {
-    throw new CheckpointError("unsupported_version", "/version", `A checkpoint's version is a whole number, not ${JSON.stringify(version)}.`)
+    throw new CheckpointError("unsupported_version", "/version", "The checkpoint's version is not a whole number.")
   }
   return value as Record<string, unknown> & { version: number }
 }
 
+function readHeader(value: object): { readonly format?: unknown; readonly version?: unknown } {
+  try {
+    const { format, version } = value as { readonly format?: unknown; readonly version?: unknown }
+    return { format, version }
+  } catch (cause) {
+    throw new CheckpointError("not_a_checkpoint", "", "Not a checkpoint: looking at it throws.", { cause })
+  }
+}
+
 function migrate(checkpoint: Record<string, unknown> & { version: number }, migrations: Migrations): Record<string, unknown> {
   if (checkpoint.version > VERSION) {
-    throw new CheckpointError("unsupported_version", "/version", `The checkpoint has version ${checkpoint.version}; this package reads up to ${VERSION}.`)
+    throw new CheckpointError(
+      "unsupported_version",
+      "/version",
+      `The checkpoint has version ${checkpoint.version}; this package reads up to ${VERSION}.`,
+    )
   }
   let migrated: Record<string, unknown> = checkpoint
   for (let version = checkpoint.version; version < VERSION; version += 1) {
@@ -164,7 +181,13 @@ function migrate(checkpoint: Record<string, unknown> & { version: number }, migr
     if (migration === undefined) {
       throw new CheckpointError("unsupported_version", "/version", `No way is known from checkpoint version ${version} to ${version + 1}.`)
     }
-    migrated = { ...migration(migrated), version: version + 1 }
+    try {
+      migrated = { ...migration(migrated), version: version + 1 }
+    } catch (cause) {
+      throw new CheckpointError("invalid_checkpoint", "", `The checkpoint cannot be carried over from version ${version} to ${version + 1}.`, {
+        cause,
+      })
+    }
   }
   return migrated
 }
@@ -174,13 +197,17 @@ function checkDriver(config: TurnConfig, checkpoint: TurnCheckpoint): void {
   const { name, version } = config.driver
   if (driver.name !== name || driver.version !== version) {
     const path = driver.name !== name ? "/driver/name" : "/driver/version"
-    throw new CheckpointError("driver_mismatch", path, `The checkpoint was made under driver "${driver.name}" version ${driver.version}, not "${name}" version ${version}.`)
+    throw new CheckpointError(
+      "driver_mismatch",
+      path,
+      `The checkpoint was made under driver "${driver.name}" version ${driver.version}, not "${name}" version ${version}.`,
+    )
   }
 }
 
 /** Counters that contradict one another would send effects under wrong ids or tell records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
-  const { state, unpolled, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents } = checkpoint
+  const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents } = checkpoint
   const require = (holds: boolean, path: string, message: string): void => {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
@@ -206,22 +233,32 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
     require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "there is no such message")
   })
   checkUnpolled(checkpoint, require)
-  require(unpolled.every((effect) => effect.type !== "done") || state.type === "finished", "/unpolled", "done is told while the turn goes on")
 }
 
 function checkUnpolled(checkpoint: TurnCheckpoint, require: (holds: boolean, path: string, message: string) => void): void {
-  const { state, unpolled, messages, events, nextEffectId } = checkpoint
+  const { state, unpolled, messages, events, nextEffectId, reportedEvents } = checkpoint
+  // The outstanding effect is only named here; any other was answered, and so came before it.
+  const answeredBelow = "outstanding" in state ? state.outstanding.id : nextEffectId
   let outstanding = 0
+  let told: { readonly to: number; readonly path: string } | undefined
   unpolled.forEach((effect, index) => {
     const path = `/unpolled/${index}`
     if (effect.type === "outstanding") {
       outstanding += 1
       require("outstanding" in state && outstanding === 1, path, "there is no such effect to hand out")
     } else if (effect.type === "progress" || effect.type === "done") {
+      const { eventsFrom, eventsTo } = effect
       require(effect.messageCount <= messages.length, `${path}/messageCount`, "more messages are told than there are")
-      require(effect.eventsFrom <= effect.eventsTo && effect.eventsTo <= events.length, `${path}/eventsTo`, "records are told that are not there")
+      require(eventsFrom <= eventsTo && eventsTo <= events.length, `${path}/eventsTo`, "records are told that are not there")
+      require(told === undefined || eventsFrom === told.to, `${path}/eventsFrom`, "records are told twice or left out")
+      told = { to: eventsTo, path: `${path}/eventsTo` }
+      const last = state.type === "finished" && index === unpolled.length - 1
+      require(effect.type !== "done" || last, path, "done is told, and not as the last effect of a finished turn")
     } else if ("id" in effect) {
-      require(effect.id < nextEffectId, `${path}/id`, `effect ${effect.id} lies at or above the next id ${nextEffectId}`)
+      const { id } = effect
+      require(id >= 1 && id < answeredBelow, `${path}/id`, `effect ${id} was never answered, for the ids answered lie between 0 and ${answeredBelow}`)
     }
   })
+  if (told !== undefined)
+    require(told.to === reportedEvents, told.path, `what is told ends at record ${told.to}, what was reported at ${reportedEvents}`)
 }

@@ -154,3 +154,33 @@ export function callsAndResults(messages: readonly { readonly parts: Message["pa
     parts.flatMap((part) => (part.type === "tool_call" ? [`call ${part.callId}`] : part.type === "tool_result" ? [`result ${part.callId}`] : [])),
   )
 }
+
+/** A change to a JSON value in place, at a place named by a JSON pointer. */
+export type Edit = (root: object) => void
+
+export function set(pointer: string, value: unknown): Edit {
+  return (root) => void Object.defineProperty(...placeOf(root, pointer), { value, enumerable: true, writable: true, configurable: true })
+}
+
+export function remove(pointer: string): Edit {
+  return (root) => {
+    const [holder, key] = placeOf(root, pointer)
+    if (Array.isArray(holder)) holder.splice(Number(key), 1)
+    else delete (holder as Record<string, unknown>)[key]
+  }
+}
+
+export function push(pointer: string, ...values: readonly unknown[]): Edit {
+  return (root) => {
+    const [holder, key] = placeOf(root, pointer)
+    ;((holder as Record<string, unknown>)[key] as unknown[]).push(...values)
+  }
+}
+
+function placeOf(root: object, pointer: string): readonly [object, string] {
+  const keys = pointer.slice(1).split("/")
+  const last = keys.pop() ?? ""
+  let holder: unknown = root
+  for (const key of keys) holder = (holder as Record<string, unknown>)[key]
+  return [holder as object, last]
+}

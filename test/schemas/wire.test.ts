@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import * as z from "zod"
 import * as schemas from "../../src/schemas/index.ts"
-import { plain } from "../machine/support.ts"
+import { type Edit, plain, remove, set } from "../machine/support.ts"
 
 /** Full examples of every shape of the wire, written from its description. `optional`: the keys that may be left out, as JSON pointers. */
 interface Example {
@@ -448,15 +448,13 @@ describe.each(Object.entries(EXAMPLES))("%s", (_, examples) => {
   const optionals = examples.flatMap((example) => (example.optional ?? []).map((pointer) => ({ ...example, pointer })))
   if (optionals.length > 0) {
     test.each(optionals)("$pointer may be left out", ({ schema, value, pointer }) => {
-      const without = edited(value, pointer, (holder, key) => delete holder[key])
+      const without = edited(value, remove(pointer))
       expect(schema.parse(without)).toEqual(without)
     })
 
     test.each(optionals)("$pointer may not be null, nor undefined", ({ schema, value, pointer }) => {
       for (const nothing of [null, undefined]) {
-        const broken = edited(value, pointer, (holder, key) => {
-          holder[key] = nothing
-        })
+        const broken = edited(value, set(pointer, nothing))
         // Free JSON has no null to refuse, only an undefined.
         const free = pointer.endsWith("outputSchema")
         if (free && nothing === null) continue
@@ -481,18 +479,14 @@ test("required keys are required", () => {
     const optional = new Set([...(example.optional ?? []), "/causedBy", "/outputSchema", "/raw", "/providerUsage", "/terminalFinish"])
     for (const key of Object.keys(example.value as object)) {
       if (optional.has(`/${key}`)) continue
-      const without = edited(example.value, `/${key}`, (holder, last) => delete holder[last])
+      const without = edited(example.value, remove(`/${key}`))
       expect(example.schema.safeParse(without).success, `${name} without ${key}`).toBe(false)
     }
   }
 })
 
-function edited(value: unknown, pointer: string, edit: (holder: Record<string, unknown>, key: string) => void): unknown {
-  const copy = structuredClone(value)
-  const keys = pointer.slice(1).split("/")
-  const last = keys.pop() as string
-  let holder = copy as Record<string, unknown>
-  for (const key of keys) holder = holder[key] as Record<string, unknown>
-  edit(holder, last)
+function edited(value: unknown, edit: Edit): unknown {
+  const copy = structuredClone(value) as object
+  edit(copy)
   return copy
 }

@@ -1,0 +1,471 @@
+import { describe, expect, test } from "vitest"
+import { CheckpointError } from "../../src/errors.ts"
+import { readCheckpoint } from "../../src/machine/checkpoint.ts"
+import type { TurnConfig } from "../../src/machine/turn.ts"
+import { wireValidation } from "../../src/schemas/validation.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import {
+  callsTools,
+  completed,
+  configOf,
+  delivers,
+  driverOf,
+  type Edit,
+  moved,
+  plain,
+  pollAll,
+  push,
+  refusal,
+  remove,
+  respond,
+  results,
+  says,
+  set,
+  told,
+  userMessage,
+} from "./support.ts"
+
+const CONFIG = configOf()
+
+/** A turn that waits for two of three tool calls, as its JSON, with what a test changes in it. */
+function saved(...edits: readonly Edit[]): object {
+  const machine = new TurnMachine(CONFIG, { messages: [userMessage("hello")] })
+  pollAll(machine)
+  respond(machine, callsTools(1, ["a", "b", "c"]))
+  respond(machine, { ...results(2, completed("b")), at: 1_700_000_000_000 })
+  const checkpoint = plain(machine.checkpoint())
+  for (const edit of edits) edit(checkpoint)
+  return checkpoint
+}
+
+function problem(checkpoint: unknown, config: TurnConfig = CONFIG): readonly [string, string | undefined] {
+  const error = refusal(() => TurnMachine.restore(config, checkpoint))
+  expect(error).toBeInstanceOf(CheckpointError)
+  expect(error.message).not.toBe("")
+  return [error.code, error.path]
+}
+
+const RESULT = { callId: "b", toolName: "look", args: {}, output: { status: "success", value: "result of b" }, durationMs: 1 }
+const usage = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
+
+test("a saved turn is this JSON", () => {
+  const call = (callId: string, index: number) => ({ id: `m_0_assistant_1.p${index}`, type: "tool_call", callId, toolName: "look", inputJson: "{}" })
+  expect(saved()).toEqual({
+    format: "turn-machine/checkpoint",
+    version: 1,
+    driver: { name: "chat", version: 1 },
+    state: {
+      type: "waiting_tools",
+      outstanding: { type: "tool_calls", id: 2, calls: ["a", "b", "c"].map((callId) => ({ callId, toolName: "look", args: {} })) },
+      results: [null, RESULT, null],
+    },
+    unpolled: [],
+    messages: [userMessage("hello"), { id: "m_0_assistant_1", role: "assistant", parts: ["a", "b", "c"].map(call) }],
+    events: [{ type: "message", index: 1 }],
+    turnCauses: [],
+    reportedEvents: 1,
+    iteration: 0,
+    iterationOffset: 0,
+    usage,
+    nextEffectId: 3,
+    nextMessageNumber: 2,
+    turnLimitScheduled: false,
+    systemPrompt: "",
+    tools: [],
+    at: 1_700_000_000_000,
+  })
+})
+
+test("a turn can be restored from the text, from the parsed value, and from the value that checkpoint gave", () => {
+  const machine = new TurnMachine(CONFIG, { messages: [userMessage("hello")] })
+  pollAll(machine)
+  const checkpoint = machine.checkpoint()
+  for (const form of [JSON.stringify(checkpoint), plain(checkpoint), checkpoint, JSON.stringify(checkpoint, null, 2)]) {
+    expect(plain(TurnMachine.restore(CONFIG, form).checkpoint())).toMatchObject({
+      state: { type: "waiting_llm" },
+      unpolled: [{ type: "outstanding" }],
+    })
+  }
+})
+
+test("changing a checkpoint's lists does not change the turn it came from", () => {
+  const machine = new TurnMachine(CONFIG, { messages: [userMessage("hello")] })
+  push("/unpolled", { type: "emit", event: { type: "done" } })(machine.checkpoint())
+  expect(told(pollAll(machine))).toEqual(["emit llm_request", "llm_call 1"])
+})
+
+describe("not_json", () => {
+  test("text that was cut off, wherever", () => {
+    const text = JSON.stringify(saved())
+    expect(text.length).toBeGreaterThan(800)
+    for (let length = 0; length < text.length; length += 1) expect(problem(text.slice(0, length))).toEqual(["not_json", ""])
+  })
+
+  test.each(["", " ", "undefined", "{'format':1}", "\ufeff{}", "{} {}"])("%j", (text) => {
+    expect(problem(text)).toEqual(["not_json", ""])
+  })
+})
+
+describe("not_a_checkpoint", () => {
+  test.each([
+    ["nothing", undefined],
+    ["null", null],
+    ["a number", 7],
+    ["a function", () => saved()],
+    ["a symbol", Symbol("checkpoint")],
+    ["null as text", "null"],
+    ["a text as text", '"turn-machine/checkpoint"'],
+  ])("%s", (_, value) => {
+    expect(problem(value)).toEqual(["not_a_checkpoint", ""])
+  })
+
+  test.each([
+    ["a list", []],
+    ["an empty object", {}],
+    ["another format", { ...saved(), format: "another/checkpoint" }],
+    ["a list as text", "[]"],
+    ["bytes of a checkpoint", new TextEncoder().encode(JSON.stringify(saved()))],
+  ])("%s", (_, value) => {
+    expect(problem(value)).toEqual(["not_a_checkpoint", "/format"])
+  })
+
+  test("a value that throws when it is looked at", () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    expect(problem(proxy)).toEqual(["not_a_checkpoint", ""])
+    const thrower = {
+      get format(): string {
+        throw new Error("not for you")
+      },
+    }
+    expect(problem(thrower)).toEqual(["not_a_checkpoint", ""])
+  })
+})
+
+describe("unsupported_version", () => {
+  test.each([2, 99, Number.MAX_SAFE_INTEGER, 0])("%d: newer, or older without a way from there", (version) => {
+    expect(problem(saved(set("/version", version)))).toEqual(["unsupported_version", "/version"])
+  })
+
+  test.each([undefined, null, "1", 1.5, -1, Number.NaN, 2 ** 53, {}, 1n, [1], true])("%s is no version", (version) => {
+    expect(problem(saved(set("/version", version)))).toEqual(["unsupported_version", "/version"])
+  })
+
+  test("a newer one is named, and what this package reads", () => {
+    const error = refusal(() => TurnMachine.restore(CONFIG, saved(set("/version", 2))))
+    expect(error.message).toBe("The checkpoint has version 2; this package reads up to 1.")
+  })
+})
+
+describe("migrations", () => {
+  const config = { ...CONFIG, validation: wireValidation }
+  // As if `nextEffectId` had been called `effectCount` in version 0.
+  const older = (): object => saved(set("/version", 0), remove("/nextEffectId"), set("/effectCount", 2))
+  const fromZero = ({ effectCount, ...rest }: Record<string, unknown>): Record<string, unknown> => ({
+    ...rest,
+    nextEffectId: Number(effectCount) + 1,
+  })
+
+  test("an older checkpoint is carried over, and then checked like any other", () => {
+    const checkpoint = older()
+    const before = JSON.stringify(checkpoint)
+    const { turn, redelivery } = readCheckpoint(config, checkpoint, { 0: fromZero })
+    expect(redelivery).toMatchObject({ type: "tool_calls", id: 2 })
+    expect(turn.record.messages.length).toBe(2)
+    expect(JSON.stringify(checkpoint)).toBe(before)
+    expect(readCheckpoint(config, before, { 0: fromZero }).redelivery).toMatchObject({ id: 2 })
+  })
+
+  test("without the migration it is refused", () => {
+    const error = refusal(() => readCheckpoint(config, older(), {}))
+    expect(error).toMatchObject({ code: "unsupported_version", path: "/version", message: "No way is known from checkpoint version 0 to 1." })
+  })
+
+  test("a migration that leaves something wrong behind is found out", () => {
+    expect(refusal(() => readCheckpoint(config, older(), { 0: (checkpoint) => checkpoint }))).toMatchObject({
+      code: "invalid_checkpoint",
+      path: "/nextEffectId",
+    })
+  })
+
+  test("a migration that cannot cope with a damaged checkpoint makes it invalid", () => {
+    const failing = (): never => {
+      throw new TypeError("Cannot read properties of undefined")
+    }
+    expect(refusal(() => readCheckpoint(config, older(), { 0: failing }))).toMatchObject({ code: "invalid_checkpoint", path: "" })
+  })
+})
+
+describe("driver_mismatch", () => {
+  test("another driver, or another version of it", () => {
+    expect(problem(saved(), configOf({ driver: driverOf({ name: "code" }) }))).toEqual(["driver_mismatch", "/driver/name"])
+    expect(problem(saved(), configOf({ driver: driverOf({ name: "chat", version: 2 }) }))).toEqual(["driver_mismatch", "/driver/version"])
+    const error = refusal(() => TurnMachine.restore(configOf({ driver: driverOf({ name: "chat", version: 2 }) }), saved()))
+    expect(error.message).toBe('The checkpoint was made under driver "chat" version 1, not "chat" version 2.')
+  })
+})
+
+describe("invalid_checkpoint", () => {
+  test.each<readonly [string, Edit | readonly Edit[], string]>([
+    ["a missing list", remove("/messages"), "/messages"],
+    ["a missing number", remove("/nextEffectId"), "/nextEffectId"],
+    ["no driver", remove("/driver"), "/driver"],
+    ["an unknown state", set("/state", { type: "resting" }), "/state/type"],
+    ["a state named like a prototype key", set("/state", { type: "constructor" }), "/state/type"],
+    ["a waiting state without what it waits for", remove("/state/outstanding"), "/state/outstanding"],
+    ["an effect of another state", set("/state/outstanding", { type: "checkpoint", id: 2, checkpoint: "after_work" }), "/state/outstanding/type"],
+    ["a result without output", remove("/state/results/1/output"), "/state/results/1/output"],
+    ["an id that is a text", set("/state/outstanding/id", "2"), "/state/outstanding/id"],
+    ["an id that is no whole number", set("/nextEffectId", 2.5), "/nextEffectId"],
+    ["a negative count", set("/iteration", -1), "/iteration"],
+    ["null for a missing optional value", set("/at", null), "/at"],
+    ["an unknown role", set("/messages/0/role", "robot"), "/messages/0/role"],
+    ["an unknown part", set("/messages/0/parts/0/type", "video"), "/messages/0/parts/0/type"],
+    ["an unknown effect", push("/unpolled", { type: "constructor" }), "/unpolled/0/type"],
+    ["an unknown record", push("/events", { type: "note" }), "/events/1/type"],
+    ["arguments that are no JSON", set("/state/outstanding/calls/0/args", { at: new Date(0) }), "/state/outstanding/calls/0/args"],
+  ])("%s", (_, edits, path) => {
+    expect(problem(saved(...[edits].flat()))).toEqual(["invalid_checkpoint", path])
+  })
+
+  test.each<readonly [string, Edit | readonly Edit[], string]>([
+    ["at the top", set("/comment", "hi"), "/comment"],
+    ["in the driver", set("/driver/author", 1), "/driver/author"],
+    ["in the state", set("/state/since", 1), "/state/since"],
+    ["in a call", set("/state/outstanding/calls/1/priority", 1), "/state/outstanding/calls/1/priority"],
+    ["in a result", set("/state/results/1/output/more", 1), "/state/results/1/output/more"],
+    ["in a message", set("/messages/1/pinned", true), "/messages/1/pinned"],
+    ["in a part", set("/messages/1/parts/2/cache", 1), "/messages/1/parts/2/cache"],
+    ["in the usage", set("/usage/cost", 1), "/usage/cost"],
+    ["in a record", set("/events/0/note", 1), "/events/0/note"],
+    ["in an unpolled effect", push("/unpolled", { type: "outstanding", id: 2 }), "/unpolled/0/id"],
+    ["one that is undefined", set("/later", undefined), "/later"],
+    ["constructor", set("/state/constructor", 1), "/state/constructor"],
+  ])("an unknown key %s", (_, edits, path) => {
+    expect(problem(saved(...[edits].flat()))).toEqual(["invalid_checkpoint", path])
+  })
+
+  test("__proto__ as a key is unknown, at any depth, and changes no prototype", () => {
+    const text = JSON.stringify(saved())
+    expect(problem(text.replace('{"format"', '{"__proto__":{"polluted":1},"format"'))).toEqual(["invalid_checkpoint", "/__proto__"])
+    expect(problem(text.replace('"usage":{', '"usage":{"__proto__":{"polluted":1},'))).toEqual(["invalid_checkpoint", "/usage/__proto__"])
+    expect(Object.hasOwn(Object.prototype, "polluted")).toBe(false)
+  })
+})
+
+describe("inconsistent_checkpoint", () => {
+  const tell = { type: "progress", messageCount: 2, eventsFrom: 0, eventsTo: 1, iteration: 0 }
+  const done = { type: "done", outcome: { type: "agent_frame_switch", frameId: "f" }, messageCount: 2, eventsFrom: 1, eventsTo: 1, iteration: 0 }
+  const finished = { type: "finished", outcome: done.outcome }
+  const checkpointEffect = (id: number) => ({ type: "checkpoint", id, checkpoint: "after_work" })
+
+  test.each<readonly [string, Edit | readonly Edit[], string]>([
+    ["no effect id left to begin with", set("/nextEffectId", 0), "/nextEffectId"],
+    ["an outstanding id above the next id", set("/state/outstanding/id", 4), "/state/outstanding/id"],
+    ["an outstanding id at the next id", set("/state/outstanding/id", 3), "/state/outstanding/id"],
+    ["an outstanding id below the last one given", set("/state/outstanding/id", 1), "/state/outstanding/id"],
+    ["an iteration before the offset", set("/iterationOffset", 1), "/iteration"],
+    ["an iteration synced that has not come", set("/syncedIteration", 1), "/syncedIteration"],
+    ["more records reported than there are", set("/reportedEvents", 2), "/reportedEvents"],
+    ["a result too few", remove("/state/results/2"), "/state/results"],
+    ["a result too many", push("/state/results", null), "/state/results"],
+    ["the result of another call", set("/state/results", [RESULT, null, null]), "/state/results/0/callId"],
+    ["the result of an unknown call", set("/state/results/1/callId", "x"), "/state/results/1/callId"],
+    [
+      "nothing left to wait for",
+      [set("/state/outstanding/calls", [{ callId: "b", toolName: "look", args: {} }]), set("/state/results", [RESULT])],
+      "/state/results",
+    ],
+    ["a record of a message that is not there", set("/events/0/index", 2), "/events/0/index"],
+    ["the outstanding effect twice", push("/unpolled", { type: "outstanding" }, { type: "outstanding" }), "/unpolled/1"],
+    [
+      "an outstanding effect where none is",
+      [set("/state", { type: "prepare_iteration" }), push("/unpolled", { type: "outstanding" })],
+      "/unpolled/0",
+    ],
+    ["a second effect under the outstanding id", push("/unpolled", checkpointEffect(2)), "/unpolled/0/id"],
+    ["an effect above the next id", push("/unpolled", checkpointEffect(3)), "/unpolled/0/id"],
+    ["an effect that has no number", push("/unpolled", checkpointEffect(0)), "/unpolled/0/id"],
+    ["done while the turn goes on", push("/unpolled", done), "/unpolled/0"],
+    ["done twice", [set("/state", finished), push("/unpolled", done, done)], "/unpolled/0"],
+    ["something after done", [set("/state", finished), push("/unpolled", done, { type: "emit", event: { type: "done" } })], "/unpolled/0"],
+    ["more messages told than there are", push("/unpolled", { ...tell, messageCount: 3 }), "/unpolled/0/messageCount"],
+    ["records told backwards", push("/unpolled", { ...tell, eventsFrom: 1, eventsTo: 0 }), "/unpolled/0/eventsTo"],
+    ["records told that are not there", push("/unpolled", { ...tell, eventsTo: 2 }), "/unpolled/0/eventsTo"],
+    ["records told twice", push("/unpolled", tell, tell), "/unpolled/1/eventsFrom"],
+    ["records left out between two tellings", push("/unpolled", { ...tell, eventsFrom: 0, eventsTo: 0 }), "/unpolled/0/eventsTo"],
+  ])("%s", (_, edits, path) => {
+    expect(problem(saved(...[edits].flat()))).toEqual(["inconsistent_checkpoint", path])
+  })
+
+  test("one that only looks odd is taken: told effects that fit", () => {
+    const machine = TurnMachine.restore(CONFIG, saved(push("/unpolled", { type: "outstanding" }, checkpointEffect(1), tell)))
+    expect(told(pollAll(machine))).toEqual(["tool_calls 2", "checkpoint 1", "progress"])
+  })
+})
+
+describe("what a restored turn goes on with", () => {
+  test("redelivery keeps its place among the effects that were not polled yet", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    machine.handle(callsTools(1, ["a"]))
+    // Live, these come: token_usage, llm_response, progress, tool_calls.
+    const live = told(pollAll(TurnMachine.restore(CONFIG, JSON.stringify(machine.checkpoint()))))
+    expect(live).toEqual(["emit token_usage", "emit llm_response", "progress", "tool_calls 2"])
+    machine.poll()
+    expect(told(pollAll(moved(machine, CONFIG)))).toEqual(["emit llm_response", "progress", "tool_calls 2"])
+    const again = moved(moved(machine, CONFIG), CONFIG)
+    expect(told(pollAll(again))).toEqual(["emit llm_response", "progress", "tool_calls 2"])
+    expect(again.poll()).toBeUndefined()
+  })
+
+  test("effects that stand behind the outstanding one stay behind it", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    machine.poll()
+    machine.apply([{ type: "emit", event: { type: "message", text: "hi", kind: "note" } }])
+    const restored = moved(machine, CONFIG)
+    expect(told(pollAll(restored))).toEqual(["llm_call 1", "emit message"])
+  })
+
+  test("an outstanding effect that was polled comes once more, behind what was not polled", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    machine.apply([{ type: "emit", event: { type: "message", text: "hi", kind: "note" } }])
+    expect(told(pollAll(moved(machine, CONFIG)))).toEqual(["emit message", "llm_call 1"])
+  })
+
+  test("the outstanding effect is equal to the one before, under its id", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    const [, before] = pollAll(machine)
+    expect(pollAll(moved(machine, CONFIG))).toEqual([before])
+  })
+
+  test("an answer that comes before the redelivery is polled takes its place", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    const restored = moved(machine, CONFIG)
+    expect(told(respond(restored, says(1, "Hi.")))).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "progress", "checkpoint 2"])
+  })
+
+  test("a stale answer does not", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    respond(machine, says(1, "Hi."))
+    const restored = moved(machine, CONFIG)
+    expect(restored.handle(says(1, "Hi."))).toEqual({ status: "stale" })
+    expect(told(pollAll(restored))).toEqual(["checkpoint 2"])
+  })
+
+  test("of a tool batch only the missing calls are handed out, and they complete it", () => {
+    const restored = TurnMachine.restore(CONFIG, saved())
+    const batch = { type: "tool_calls", id: 2, calls: ["a", "c"].map((callId) => ({ callId, toolName: "look", args: {} })) }
+    expect(pollAll(restored)).toEqual([batch])
+    expect(restored.outstanding).toEqual(batch)
+    respond(restored, results(2, completed("c"), completed("a")))
+    expect(restored.messages.at(-1)?.parts.map((part) => part.type === "tool_result" && part.text)).toEqual([
+      "result of a",
+      "result of b",
+      "result of c",
+    ])
+  })
+
+  test("a result handed in before the redelivery leaves the rest to be handed out", () => {
+    const restored = TurnMachine.restore(CONFIG, saved())
+    restored.handle(results(2, completed("a")))
+    expect(pollAll(restored).map((effect) => (effect.type === "tool_calls" ? effect.calls.map((call) => call.callId) : effect.type))).toEqual([
+      ["c"],
+      "emit",
+    ])
+  })
+
+  test("the last synced prompt and tools win over the config's, also over a changed config", () => {
+    const tools = (name: string) => [{ name, description: "d", inputSchema: {} }]
+    const config = configOf({ syncExecutionSurface: true, systemPrompt: "first", tools: tools("first") })
+    const machine = new TurnMachine(config, { messages: [userMessage("hello")] })
+    pollAll(machine)
+    respond(machine, { type: "execution_surface_synced", id: 1, result: { ok: true, update: { systemPrompt: "synced", tools: tools("synced") } } })
+    const changed = configOf({ systemPrompt: "second", tools: tools("second"), model: "another-model" })
+    for (const restored of [moved(machine, config), moved(machine, changed)]) {
+      respond(restored, callsTools(2, ["a"]))
+      respond(restored, results(3, completed("a")))
+      const effects = respond(restored, delivers(4))
+      const call =
+        restored === undefined ? undefined : effects.findLast((effect) => effect.type === "llm_call" || effect.type === "sync_execution_surface")
+      if (call?.type === "llm_call") {
+        expect(call.request.messages[0]).toEqual({ role: "system", blocks: [{ type: "text", text: "synced" }] })
+        expect(call.request.tools).toEqual(tools("synced"))
+        // The rest of the config is the host's to pass.
+        expect(call.request.model).toBe("another-model")
+      } else expect(call).toEqual({ type: "sync_execution_surface", id: 5, updateMachineConfig: true })
+    }
+  })
+
+  test("counters, causes, times and the limit's mark go along", () => {
+    const config = configOf({ maxIterations: 1 })
+    const cause = { id: "e1", eventType: "mail", origin: { type: "plugin", pluginId: "p" }, text: "mail" } as const
+    const machine = new TurnMachine(config, {
+      messages: [userMessage("hello")],
+      turnCauses: [cause],
+      iterationOffset: 3,
+      events: [{ type: "protocol", event: "old" }],
+    })
+    pollAll(machine)
+    respond(machine, { ...says(1, "Hi."), at: 50 })
+    respond(machine, delivers(2, { messages: [{ role: "user", content: "more" }] }))
+    const restored = moved(machine, config)
+    expect(plain(restored.checkpoint())).toMatchObject({
+      iteration: 4,
+      iterationOffset: 3,
+      nextEffectId: 4,
+      nextMessageNumber: 4,
+      reportedEvents: 2,
+      turnLimitScheduled: true,
+      usage,
+      at: 50,
+      turnCauses: [cause],
+    })
+    respond(restored, says(3, "Done."))
+    respond(restored, delivers(4, { messages: [{ role: "user", content: "even more" }] }))
+    expect(restored.outcome).toEqual({ type: "stopped", stop: { type: "max_iterations" } })
+  })
+
+  test("records of the start were reported long ago, and are not told again", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")], events: [{ type: "protocol", event: "old" }] })
+    const restored = moved(machine, CONFIG)
+    pollAll(restored)
+    const effects = respond(restored, says(1, "Hi."))
+    const message = { id: "m_0_assistant_1", role: "assistant", parts: [{ id: "m_0_assistant_1.p0", type: "text", text: "Hi." }] }
+    expect(effects.flatMap((effect) => (effect.type === "progress" ? effect.eventDelta : []))).toEqual([{ type: "conversation", message }])
+  })
+
+  test("a finished turn is still finished, with its messages, and tells nothing twice", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    machine.cancel()
+    pollAll(machine)
+    const restored = moved(machine, CONFIG)
+    expect(restored.done).toBe(true)
+    expect(restored.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    expect(restored.messages).toEqual([userMessage("hello")])
+    expect(restored.poll()).toBeUndefined()
+  })
+
+  test("done that was not polled yet is told after the restore, with what it tells", () => {
+    const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    machine.handle(callsTools(1, ["a"]))
+    machine.cancel("enough")
+    const restored = pollAll(moved(machine, CONFIG))
+    expect(told(restored)).toEqual([
+      "emit token_usage",
+      "emit llm_response",
+      "progress",
+      "emit message",
+      "progress",
+      "emit turn_outcome",
+      "emit done",
+      "done",
+    ])
+    expect(restored).toEqual(pollAll(machine))
+  })
+})
