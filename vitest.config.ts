@@ -7,7 +7,8 @@ export default defineConfig(({ mode }) => {
     test: {
       include: deep ? ["test/properties/**/*.test.ts"] : ["test/**/*.test.ts"],
       env: deep ? { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" } : {},
-      testTimeout: deep ? 3_600_000 : 20_000,
+      testTimeout: deep ? 3_600_000 : 30_000,
+      hookTimeout: 60_000,
       typecheck: {
         enabled: !deep,
         include: ["test/types/**/*.test-d.ts"],

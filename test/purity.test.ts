@@ -112,7 +112,7 @@ const NOT_ECMASCRIPT = [
   'require("fs")',
   "globalThis.fetch",
   'import "node:fs"',
-  'import * as fs from "node:fs"',
+  'export { readFileSync } from "node:fs"',
   "[2, 1].toSorted()",
   "[2, 1].findLast((item) => item > 1)",
   "Object.groupBy([1], String)",

@@ -43,7 +43,8 @@ describe("a host", () => {
           return answerable.type
         default:
           // @ts-expect-error sync_execution_surface is left over
-          return answerable satisfies never
+          answerable satisfies never
+          return ""
       }
     }
     expectTypeOf(name).toBeFunction()
