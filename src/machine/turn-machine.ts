@@ -61,7 +61,7 @@ interface MatchedRule {
 
 function ruleFor(state: TurnState, response: Response): MatchedRule | undefined {
   const rules = TRANSITIONS[state.type]
-  return Object.hasOwn(rules, response.type) ? (rules as Record<string, unknown>)[response.type] as MatchedRule : undefined
+  return Object.hasOwn(rules, response.type) ? ((rules as Record<string, unknown>)[response.type] as MatchedRule) : undefined
 }
 
 function whatItTakes(outstanding: AnswerableEffect | undefined): string {
@@ -77,7 +77,7 @@ export type Interruption =
 
 /**
  * Ends a turn from outside, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
- * @throws {SchemaError} `invalid_actions` (apply, where `config.validation` is given). The turn is unchanged.
+ * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is none. The turn is unchanged.
  * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
  * @throws {DriverError} `action_after_finish`, `unknown_action` (apply). The turn is unchanged.
  */
@@ -92,11 +92,11 @@ function interruptingActions(context: TurnContext, turn: Turn, interruption: Int
     case "cancel":
       return [...leaveWork(context, turn, interruption.reason), { type: "finish", outcome: stopped("cancelled") }]
     case "fail":
-      return failWith(interruption.event)
+      return checked(context, failWith(interruption.event))
     case "finish":
-      return [{ type: "finish", outcome: interruption.outcome }]
+      return checked(context, [{ type: "finish", outcome: interruption.outcome }])
     case "apply": {
-      const actions = context.config.validation?.actions(interruption.actions) ?? interruption.actions
+      const actions = checked(context, interruption.actions)
       if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn takes no more actions.")
       const start = actions.find((action) => action.type.startsWith("start_"))
       if (start === undefined) return actions
@@ -107,16 +107,21 @@ function interruptingActions(context: TurnContext, turn: Turn, interruption: Int
 
 /** What a cancelled turn leaves behind: no model call that runs on, and no tool call without its result. */
 function leaveWork(context: TurnContext, { position: { state } }: Turn, reason = "The turn was cancelled."): readonly MachineAction[] {
-  const notice: MachineAction = { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }
-  if (state.type === "waiting_llm") return [{ type: "cancel_llm", id: state.outstanding.id }, notice]
-  if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return [notice]
+  const notice = checked(context, [{ type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }])
+  if (state.type === "waiting_llm") return [{ type: "cancel_llm", id: state.outstanding.id }, ...notice]
+  if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return notice
   const results = state.outstanding.calls.map(
     (call, index): CompletedToolCall =>
       state.results[index] ?? { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 },
   )
   const id = context.newMessageId("cancelled")
   const message: Message = { id, role: "user", parts: toolResultParts(id, results) }
-  return [{ type: "append_events", events: [{ type: "conversation", message }] }, notice]
+  return [{ type: "append_events", events: [{ type: "conversation", message }] }, ...notice]
+}
+
+/** What a host orders goes into the turn and its checkpoint, so it is checked as its responses are. */
+function checked(context: TurnContext, actions: readonly DriverAction[]): readonly DriverAction[] {
+  return context.config.validation?.actions(actions) ?? actions
 }
 
 /**
@@ -127,13 +132,25 @@ function leaveWork(context: TurnContext, { position: { state } }: Turn, reason =
 function step(config: TurnConfig, turn: Turn, { context, actions, ask }: Orders, next: readonly StateName[]): Step {
   const { driver } = config
   try {
-    const result = applyActions(config, turn, ask === undefined ? actions : [...actions, ...ask()], context)
+    const result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
     if (result.turn.position.state !== turn.position.state && next.includes(result.turn.position.state.type)) return accept(result)
-    throw new DriverError("no_way_forward", `The driver "${driver.name}" answered a turn in "${turn.position.state.type}" with nothing to start and no end.`)
+    throw new DriverError(
+      "no_way_forward",
+      `The driver "${driver.name}" answered a turn in "${turn.position.state.type}" with nothing to start and no end.`,
+    )
   } catch (error) {
-    const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${String(error)}`)
+    const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${textOf(error)}`)
     const event = errorEvent(failure.message, { kind: "driver", code: failure.code })
     return accept(applyActions(config, turn, [...actions, ...failWith(event)], context))
+  }
+}
+
+/** Anything can be thrown, also what has no text. */
+function textOf(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return "something that has no text"
   }
 }
 
@@ -209,13 +226,17 @@ export class TurnMachine {
     const result = handle(this.#config, this.#turn, response)
     if (result.status === "accepted") {
       // Of a batch answered in part, the rest is still to be handed out.
-      if (outstandingEffect(result.turn.position.state)?.id !== response.id) this.#withdraw(this.#redelivery)
+      const { state } = result.turn.position
+      if (!("outstanding" in state) || state.outstanding !== this.#redelivery) this.#withdraw(this.#redelivery)
       this.#take(result)
     }
     return { status: result.status }
   }
 
-  /** Ends the turn as cancelled. A model call under way gets `cancel_llm`; tool calls without a result get a cancelled one. */
+  /**
+   * Ends the turn as cancelled. A model call under way gets `cancel_llm`; tool calls without a result get a cancelled one.
+   * @throws {SchemaError} `invalid_actions`: the reason is no text. The turn is unchanged.
+   */
   cancel(reason?: string): void {
     const { state } = this.#turn.position
     const result = interrupt(this.#config, this.#turn, { type: "cancel", ...(reason !== undefined && { reason }) })
@@ -225,12 +246,18 @@ export class TurnMachine {
     this.#take(neverTaken ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)
   }
 
-  /** Ends the turn as `runtime_error`, with an event that says why. */
+  /**
+   * Ends the turn as `runtime_error`, with an event that says why.
+   * @throws {SchemaError} `invalid_actions`: the event is none. The turn is unchanged.
+   */
   fail(event: TurnEvent): void {
     this.#interrupt({ type: "fail", event })
   }
 
-  /** Ends the turn with an outcome of the host's own. */
+  /**
+   * Ends the turn with an outcome of the host's own.
+   * @throws {SchemaError} `invalid_actions`: the outcome is none. The turn is unchanged.
+   */
   finish(outcome: Outcome): void {
     this.#interrupt({ type: "finish", outcome })
   }
@@ -296,6 +323,7 @@ export class TurnMachine {
 
   #take(result: Step): void {
     this.#turn = result.turn
-    this.#unpolled.push(...result.effects)
+    // Not `push(...effects)`: one answer may raise more effects than a call can have arguments.
+    for (const effect of result.effects) this.#unpolled.push(effect)
   }
 }

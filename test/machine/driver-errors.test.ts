@@ -1,0 +1,242 @@
+import { describe, expect, test } from "vitest"
+import { DriverError } from "../../src/errors.ts"
+import type { ProtocolDriver } from "../../src/machine/driver.ts"
+import type { DriverAction } from "../../src/schemas/action.ts"
+import type { Effect } from "../../src/schemas/effect.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import {
+  completed,
+  configOf,
+  delivers,
+  driverOf,
+  pending,
+  plain,
+  pollAll,
+  REQUEST,
+  respond,
+  results,
+  says,
+  startedWith,
+  told,
+  userMessage,
+} from "./support.ts"
+
+const RUNTIME_ERROR = { type: "stopped", stop: { type: "runtime_error" } }
+const FINISH: DriverAction = { type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }
+const LLM: DriverAction = { type: "start_llm", request: REQUEST }
+const TOOLS: DriverAction = { type: "start_tools", calls: [pending("a")] }
+const EXEC: DriverAction = { type: "start_exec", code: "1", driverState: { n: 1 } }
+const CHECKPOINT: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
+const EMIT: DriverAction = { type: "emit", event: { type: "message", text: "hi", kind: "note" } }
+const APPEND: DriverAction = { type: "append_events", events: [{ type: "protocol", event: 1 }] }
+
+function errorOf(effects: readonly Effect[]): { readonly message: string; readonly code: string | undefined } {
+  for (const effect of effects) {
+    if (effect.type === "emit" && effect.event.type === "error") return { message: effect.event.message, code: effect.event.envelope?.code }
+  }
+  throw new Error("No error was told.")
+}
+
+describe("a driver's list that leads nowhere or to two places ends the turn, and says why", () => {
+  const lists: readonly (readonly [string, unknown, string, string])[] = [
+    ["nothing at all", [], "no_way_forward", 'The driver "test" answered a turn in "preparing" with nothing to start and no end.'],
+    ["only something to show", [EMIT], "no_way_forward", 'The driver "test" answered a turn in "preparing" with nothing to start and no end.'],
+    [
+      "only something to keep",
+      [APPEND, { type: "advance_iteration" }],
+      "no_way_forward",
+      'The driver "test" answered a turn in "preparing" with nothing to start and no end.',
+    ],
+    ["two pieces of work", [LLM, TOOLS], "two_starts", "One list starts llm_call and tool_calls; a turn waits for one effect at a time."],
+    [
+      "the same work twice",
+      [CHECKPOINT, CHECKPOINT],
+      "two_starts",
+      "One list starts checkpoint and checkpoint; a turn waits for one effect at a time.",
+    ],
+    ["work and an end", [EXEC, FINISH], "two_starts", "One list of actions starts exec_code and finishes the turn."],
+    ["an end and work", [FINISH, LLM], "action_after_finish", "A list of actions goes on with start_llm after finish."],
+    ["an end and more", [FINISH, EMIT], "action_after_finish", "A list of actions goes on with emit after finish."],
+    ["two ends", [FINISH, FINISH], "action_after_finish", "A list of actions goes on with finish after finish."],
+    ["an unknown action", [{ type: "explode" }], "unknown_action", "A list holds an action of no known type: explode."],
+    ["a prototype's key", [{ type: "constructor" }], "unknown_action", "A list holds an action of no known type: constructor."],
+  ]
+
+  test.each(lists)("%s", (_, actions, code, message) => {
+    const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => actions as readonly DriverAction[] }) }), {
+      messages: [userMessage("hello")],
+    })
+    const effects = pollAll(machine)
+    expect(effects[0]).toEqual({ type: "emit", event: { type: "error", message, envelope: { kind: "driver", code, userMessage: message } } })
+    expect(told(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effects[3]).toEqual({ type: "done", outcome: RUNTIME_ERROR, messages: [userMessage("hello")], eventDelta: [], iteration: 0 })
+    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+    expect(machine.poll()).toBeUndefined()
+  })
+
+  test.each([
+    ["no list", undefined],
+    ["null", null],
+    ["an object", { type: "finish" }],
+    ["a list with a hole", Object.assign([EMIT], { length: 2 })],
+    ["a list with null", [null]],
+  ])("%s counts as a driver that threw", (_, actions) => {
+    const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => actions as never }) }), { messages: [] })
+    const { code } = errorOf(pollAll(machine))
+    expect(["driver_threw", "unknown_action"]).toContain(code)
+    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+  })
+
+  test.each([
+    ["an error", () => new TypeError("x is not a function"), 'The driver "test" threw: TypeError: x is not a function'],
+    ["a text", () => "no idea", 'The driver "test" threw: no idea'],
+    ["nothing", () => undefined, 'The driver "test" threw: undefined'],
+    ["a symbol", () => Symbol("s"), 'The driver "test" threw: Symbol(s)'],
+    ["what cannot even be said", () => Object.create(null), 'The driver "test" threw: something that has no text'],
+    [
+      "what throws when it is said",
+      () => ({
+        toString() {
+          throw new Error("again")
+        },
+      }),
+      'The driver "test" threw: something that has no text',
+    ],
+  ])("a driver that throws %s", (_, make, message) => {
+    const prepareIteration = (): never => {
+      throw make()
+    }
+    const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration }) }), { messages: [] })
+    expect(errorOf(pollAll(machine))).toEqual({ message, code: "driver_threw" })
+  })
+
+  test("an error of ours that a driver throws keeps its code", () => {
+    const prepareIteration = (): never => {
+      throw new DriverError("two_starts", "I cannot decide.")
+    }
+    const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration }) }), { messages: [] })
+    expect(errorOf(pollAll(machine))).toEqual({ message: "I cannot decide.", code: "two_starts" })
+  })
+
+  test("a driver that starts code without a way to take its result", () => {
+    const { onExecResult: _, ...driver } = driverOf({ prepareIteration: () => [EXEC] })
+    const machine = new TurnMachine(configOf({ driver: driver as ProtocolDriver }), { messages: [] })
+    pollAll(machine)
+    const effects = respond(machine, { type: "exec_result", id: 1, result: { ok: false, error: "e" } })
+    expect(errorOf(effects)).toEqual({ message: 'The driver "test" starts exec_code but has no onExecResult.', code: "missing_callback" })
+  })
+})
+
+describe("what the machine did itself before it asked a driver that fails is kept", () => {
+  const throwing = (): never => {
+    throw new Error("boom")
+  }
+
+  test("a model's answer: the tokens were spent", () => {
+    const machine = new TurnMachine(configOf({ driver: driverOf({ onLlmComplete: throwing }), emitLlmTrace: true }), { messages: [] })
+    pollAll(machine)
+    const effects = respond(machine, says(1, "Hi."))
+    expect(told(effects)).toEqual(["emit token_usage", "log llm_debug", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(machine.usage).toEqual({ inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 })
+  })
+
+  test("tool results: the calls were run", () => {
+    const machine = startedWith([TOOLS], { onToolResults: () => [EMIT] })
+    const effects = respond(machine, results(1, completed("a")))
+    expect(told(effects)).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(errorOf(effects).code).toBe("no_way_forward")
+  })
+
+  test("a delivery: what was delivered is in the transcript", () => {
+    const machine = startedWith([CHECKPOINT], { onDelivery: throwing })
+    const effects = respond(machine, delivers(1, { userMessages: [userMessage("more", "u2")], events: [{ mine: 1 }] }))
+    expect(told(effects)).toEqual(["emit error", "progress", "emit turn_outcome", "emit done", "done"])
+    expect(plain(machine.events)).toEqual([
+      { type: "conversation", message: userMessage("more", "u2") },
+      { type: "protocol", event: { mine: 1 } },
+    ])
+    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+  })
+
+  test("what the failing list itself asked for is not: it is all or nothing", () => {
+    const machine = startedWith([TOOLS], { onToolResults: () => [APPEND, { type: "advance_iteration" }, LLM, TOOLS] })
+    respond(machine, results(1, completed("a")))
+    expect(machine.events).toEqual([])
+    expect(machine.iteration).toBe(0)
+    expect(machine.checkpoint().nextEffectId).toBe(2)
+  })
+
+  test("such an end can be saved and restored like any other", () => {
+    const machine = startedWith([TOOLS], { onToolResults: throwing })
+    machine.handle(results(1, completed("a")))
+    const config = configOf({ driver: driverOf() })
+    const restored = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
+    expect(told(pollAll(restored))).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
+  })
+})
+
+describe("a driver's answer to a failed model call", () => {
+  const failure = { message: "overloaded", retryable: true, code: "529", terminalReason: "provider_error" } as const
+  const failed = { type: "llm_complete", id: 1, result: { ok: false, error: failure } } as const
+
+  test("is used, and it sees the error and what it gave along", () => {
+    const seen: unknown[] = []
+    const onLlmFailed: ProtocolDriver["onLlmFailed"] = (_, waiting, error) => {
+      seen.push(waiting.driverState, waiting.outstanding.id, error)
+      return [LLM]
+    }
+    const machine = startedWith([{ ...LLM, driverState: { attempt: 1 } }], { onLlmFailed })
+    expect(told(respond(machine, failed))).toEqual(["emit llm_request", "llm_call 2"])
+    expect(seen).toEqual([{ attempt: 1 }, 1, failure])
+    expect(machine.usage.inputTokens).toBe(0)
+  })
+
+  test("undefined leaves it to the machine: stopped as provider_error", () => {
+    for (const callbacks of [{ onLlmFailed: () => undefined }, {}]) {
+      const machine = startedWith([LLM], callbacks)
+      const effects = respond(machine, failed)
+      expect(told(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
+      expect(errorOf(effects)).toEqual({ message: "LLM error: overloaded", code: "529" })
+      expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    }
+  })
+
+  test("an empty list is an answer, and leads nowhere", () => {
+    const machine = startedWith([LLM], { onLlmFailed: () => [] })
+    expect(errorOf(respond(machine, failed)).code).toBe("no_way_forward")
+  })
+
+  test("the log has the failure before anything else", () => {
+    const machine = new TurnMachine(configOf({ driver: driverOf({ onLlmFailed: () => [FINISH] }), emitLlmTrace: true }), { messages: [] })
+    pollAll(machine)
+    expect(told(respond(machine, failed))).toEqual(["log llm_error", "emit turn_outcome", "emit done", "done"])
+  })
+})
+
+describe("what a driver may order together", () => {
+  test("progress is told right before the work that depends on it, wherever that stands in the list", () => {
+    const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [EMIT, TOOLS, APPEND, EMIT] }) }), { messages: [] })
+    expect(told(pollAll(machine))).toEqual(["emit message", "progress", "tool_calls 1", "emit message"])
+  })
+
+  test("driver state travels with the work and comes back with its answer", () => {
+    const seen: unknown[] = []
+    const onExecResult: ProtocolDriver["onExecResult"] = (_, waiting, result) => {
+      seen.push(plain(waiting), result)
+      return [FINISH]
+    }
+    const machine = startedWith([{ type: "start_exec", code: "1+1", language: "js", driverState: { n: 1 } }], { onExecResult })
+    const restored = TurnMachine.restore(configOf({ driver: driverOf({ onExecResult }) }), JSON.stringify(machine.checkpoint()))
+    respond(restored, { type: "exec_result", id: 1, result: { ok: false, error: "e" } })
+    expect(seen).toEqual([
+      { type: "waiting_exec", outstanding: { type: "exec_code", id: 1, code: "1+1", language: "js" }, driverState: { n: 1 } },
+      { ok: false, error: "e" },
+    ])
+  })
+
+  test("a batch without calls is answered with no results, or with an empty part", () => {
+    const machine = startedWith([{ type: "start_tools", calls: [] }])
+    respond(machine, results(1))
+    expect(machine.done).toBe(true)
+  })
+})

@@ -1,0 +1,327 @@
+import { describe, expect, test } from "vitest"
+import type { DriverAction } from "../../src/schemas/action.ts"
+import type { Effect } from "../../src/schemas/effect.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import {
+  callsAndResults,
+  callsTools,
+  completed,
+  configOf,
+  delivers,
+  driverOf,
+  expectRefused,
+  moved,
+  pending,
+  pollAll,
+  REQUEST,
+  respond,
+  results,
+  says,
+  startedWith,
+  told,
+  userMessage,
+} from "./support.ts"
+
+const CANCELLED = { type: "stopped", stop: { type: "cancelled" } }
+const RUNTIME_ERROR = { type: "stopped", stop: { type: "runtime_error" } }
+const NOTICE = { type: "emit", event: { type: "message", text: "The turn was cancelled.", kind: "cancelled" } }
+const END = ["emit turn_outcome", "emit done", "done"]
+
+/** A chat turn, begun but not polled. */
+function chat(): TurnMachine {
+  return new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+}
+
+function waitingForTools(...callIds: readonly string[]): TurnMachine {
+  const machine = chat()
+  pollAll(machine)
+  respond(machine, callsTools(1, callIds))
+  return machine
+}
+
+describe("cancel", () => {
+  test("before anything began: the notice and the end", () => {
+    const machine = chat()
+    machine.cancel()
+    const effects = pollAll(machine)
+    expect(effects[0]).toEqual(NOTICE)
+    expect(told(effects)).toEqual(["emit message", ...END])
+    expect(effects[3]).toEqual({ type: "done", outcome: CANCELLED, messages: [userMessage("hello")], eventDelta: [], iteration: 0 })
+    expect(machine.poll()).toBeUndefined()
+  })
+
+  test("while a model call runs: cancel_llm with its id", () => {
+    const machine = chat()
+    pollAll(machine)
+    machine.cancel("User pressed stop.")
+    const effects = pollAll(machine)
+    expect(effects.slice(0, 2)).toEqual([
+      { type: "cancel_llm", id: 1 },
+      { type: "emit", event: { type: "message", text: "User pressed stop.", kind: "cancelled" } },
+    ])
+    expect(told(effects).slice(2)).toEqual(END)
+    expect(machine.handle(says(1, "too late"))).toEqual({ status: "stale" })
+    expect(machine.messages).toEqual([userMessage("hello")])
+  })
+
+  test("a model call that the host never took is neither handed out nor cancelled", () => {
+    const machine = chat()
+    expect(machine.poll()?.type).toBe("emit")
+    machine.cancel()
+    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+  })
+
+  test("after a restore nobody knows whether it was taken, so it is cancelled, and not handed out again", () => {
+    const machine = chat()
+    pollAll(machine)
+    const restored = moved(machine, configOf())
+    restored.cancel()
+    expect(told(pollAll(restored))).toEqual(["cancel_llm 1", "emit message", ...END])
+  })
+
+  test("while tools run: each call without a result gets a cancelled one, finished ones keep theirs", () => {
+    const machine = waitingForTools("a", "b", "c")
+    respond(machine, results(2, completed("b", "kept")))
+    machine.cancel("Stop.")
+    const effects = pollAll(machine)
+    expect(told(effects)).toEqual(["emit message", "progress", ...END])
+    const message = {
+      id: "m_0_cancelled_2",
+      role: "user",
+      parts: [
+        { id: "m_0_cancelled_2.p0", type: "tool_result", callId: "a", toolName: "look", text: "[Tool execution cancelled]\nStop." },
+        { id: "m_0_cancelled_2.p1", type: "tool_result", callId: "b", toolName: "look", text: "kept" },
+        { id: "m_0_cancelled_2.p2", type: "tool_result", callId: "c", toolName: "look", text: "[Tool execution cancelled]\nStop." },
+      ],
+    }
+    expect(machine.messages.at(-1)).toEqual(message)
+    expect(effects[1]).toMatchObject({ type: "progress", eventDelta: [{ type: "conversation", message }] })
+    expect(callsAndResults(machine.messages)).toEqual(["call a", "call b", "call c", "result a", "result b", "result c"])
+    expect(machine.handle(results(2, completed("a")))).toEqual({ status: "stale" })
+  })
+
+  test("a batch that the host never took is not handed out any more, and its calls have results all the same", () => {
+    const machine = chat()
+    pollAll(machine)
+    machine.handle(callsTools(1, ["a"]))
+    machine.cancel()
+    const effects = pollAll(machine)
+    expect(effects.map((effect) => effect.type)).not.toContain("tool_calls")
+    expect(callsAndResults(machine.messages)).toEqual(["call a", "result a"])
+  })
+
+  test("a batch answered in part and restored: the same", () => {
+    const machine = waitingForTools("a", "b")
+    respond(machine, results(2, completed("a", "kept")))
+    const restored = moved(machine, configOf())
+    restored.cancel()
+    expect(told(pollAll(restored))).toEqual(["emit message", "progress", ...END])
+    expect(restored.messages.at(-1)?.parts.map((part) => part.type === "tool_result" && part.text)).toEqual([
+      "kept",
+      "[Tool execution cancelled]\nThe turn was cancelled.",
+    ])
+  })
+
+  test.each<readonly [string, readonly DriverAction[]]>([
+    ["an empty batch", [{ type: "start_tools", calls: [] }]],
+    ["code", [{ type: "start_exec", code: "1", driverState: null }]],
+    ["a checkpoint after work", [{ type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }]],
+    ["a checkpoint before completion", [{ type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "prepare_iteration" } }]],
+  ])("while %s is awaited: the notice and the end", (_, actions) => {
+    const machine = startedWith(actions)
+    machine.cancel()
+    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+    expect(machine.outcome).toEqual(CANCELLED)
+  })
+
+  test("while the execution surface is awaited", () => {
+    const machine = new TurnMachine(configOf({ syncExecutionSurface: true }), { messages: [] })
+    pollAll(machine)
+    machine.cancel()
+    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+  })
+
+  test("between two iterations", () => {
+    const machine = startedWith([{ type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }])
+    machine.handle(delivers(1))
+    expect(machine.state).toBe("prepare_iteration")
+    machine.cancel()
+    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+  })
+
+  test("a finished turn: nothing happens", () => {
+    const machine = chat()
+    pollAll(machine)
+    respond(machine, says(1, "Hi."))
+    respond(machine, delivers(2))
+    const before = JSON.stringify(machine.checkpoint())
+    machine.cancel()
+    expect(machine.poll()).toBeUndefined()
+    expect(JSON.stringify(machine.checkpoint())).toBe(before)
+  })
+
+  test("a reason that is no text is refused: it would go into the transcript", () => {
+    const machine = waitingForTools("a")
+    expectRefused(machine, () => machine.cancel(new Error("aborted") as never), "invalid_actions")
+    expect(machine.state).toBe("waiting_tools")
+  })
+})
+
+describe("fail", () => {
+  const event = { type: "error", message: "The host is shutting down." } as const
+
+  test("tells the event and ends the turn as runtime_error", () => {
+    const machine = chat()
+    pollAll(machine)
+    machine.fail(event)
+    const effects = pollAll(machine)
+    expect(effects[0]).toEqual({ type: "emit", event })
+    expect(told(effects)).toEqual(["emit error", ...END])
+    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+  })
+
+  test("a finished turn stays as it ended", () => {
+    const machine = chat()
+    machine.cancel()
+    pollAll(machine)
+    machine.fail(event)
+    expect(machine.poll()).toBeUndefined()
+    expect(machine.outcome).toEqual(CANCELLED)
+  })
+
+  test("an event that is none is refused", () => {
+    const machine = chat()
+    expectRefused(machine, () => machine.fail({ type: "error", message: 5 } as never), "invalid_actions")
+    expectRefused(machine, () => machine.fail(new Error("no") as never), "invalid_actions")
+  })
+})
+
+describe("finish", () => {
+  const outcome = { type: "finished", finish: { type: "submitted_value", value: { n: 1 } } } as const
+
+  test("ends the turn with the host's outcome", () => {
+    const machine = chat()
+    machine.finish(outcome)
+    expect(told(pollAll(machine))).toEqual(END)
+    expect(machine.outcome).toEqual(outcome)
+  })
+
+  test("twice: the second does nothing", () => {
+    const machine = chat()
+    machine.finish(outcome)
+    machine.finish({ type: "agent_frame_switch", frameId: "f" })
+    expect(told(pollAll(machine))).toEqual(END)
+    expect(machine.outcome).toEqual(outcome)
+  })
+
+  test("an effect that was queued still comes out, before the end", () => {
+    const machine = chat()
+    machine.poll()
+    machine.finish(outcome)
+    expect(told(pollAll(machine))).toEqual(["llm_call 1", ...END])
+    expect(machine.handle(says(1, "late"))).toEqual({ status: "stale" })
+  })
+
+  test("a redelivery that was not taken does not come out any more", () => {
+    const machine = chat()
+    pollAll(machine)
+    const restored = moved(machine, configOf())
+    restored.finish(outcome)
+    expect(told(pollAll(restored))).toEqual(END)
+  })
+
+  test("an outcome that is none, or could not be saved, is refused", () => {
+    const machine = chat()
+    for (const bad of [{ type: "won" }, null, "finished", { type: "finished", finish: { type: "submitted_value", value: 1n } }]) {
+      expectRefused(machine, () => machine.finish(bad as never), "invalid_actions")
+    }
+    expect(machine.state).toBe("preparing")
+  })
+})
+
+describe("apply", () => {
+  test("emits and appends, in any state, and the turn goes on", () => {
+    const machine = chat()
+    pollAll(machine)
+    const record = { type: "protocol", event: { note: 1 } } as const
+    machine.apply([
+      { type: "emit", event: { type: "message", text: "hi", kind: "note" } },
+      { type: "append_events", events: [record, { type: "conversation", message: userMessage("aside", "u2") }] },
+    ])
+    const effects = pollAll(machine)
+    expect(told(effects)).toEqual(["emit message", "progress"])
+    expect((effects[1] as Extract<Effect, { type: "progress" }>).eventDelta).toEqual([
+      record,
+      { type: "conversation", message: userMessage("aside", "u2") },
+    ])
+    expect(machine.messages.map((message) => message.id)).toEqual(["u1", "u2"])
+    respond(machine, says(1, "Hi."))
+    expect(machine.state).toBe("waiting_checkpoint")
+  })
+
+  test("may end the turn", () => {
+    const machine = chat()
+    machine.apply([{ type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }])
+    expect(told(pollAll(machine))).toEqual(END)
+  })
+
+  test("nothing to do is nothing done", () => {
+    const machine = chat()
+    machine.apply([])
+    expect(machine.state).toBe("preparing")
+    expect(told(pollAll(machine))).toEqual(["emit llm_request", "llm_call 1"])
+  })
+
+  test.each<readonly [string, DriverAction]>([
+    ["start_llm", { type: "start_llm", request: REQUEST }],
+    ["start_tools", { type: "start_tools", calls: [pending("a")] }],
+    ["start_exec", { type: "start_exec", code: "1", driverState: null }],
+    ["start_checkpoint", { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }],
+  ])("%s is work, and refused with the whole list", (name, action) => {
+    const machine = chat()
+    pollAll(machine)
+    const error = expectRefused(machine, () => machine.apply([{ type: "advance_iteration" }, action]), "action_starts_work")
+    expect(error.message).toBe(`Only a driver may order ${name}; apply takes actions that start no work.`)
+  })
+
+  test("anything behind a finish is refused with the whole list", () => {
+    const machine = chat()
+    const finish: DriverAction = { type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }
+    expectRefused(machine, () => machine.apply([finish, { type: "advance_iteration" }]), "action_after_finish")
+    expectRefused(machine, () => machine.apply([finish, finish]), "action_after_finish")
+  })
+
+  test("a finished turn takes no more", () => {
+    const machine = chat()
+    machine.cancel()
+    const error = expectRefused(machine, () => machine.apply([{ type: "emit", event: { type: "done" } }]), "turn_finished")
+    expect(error.message).toBe("A finished turn takes no more actions.")
+  })
+
+  test.each([
+    ["no list", { type: "advance_iteration" }],
+    ["an unknown action", [{ type: "explode" }]],
+    [
+      "one of the machine's own",
+      [{ type: "count_usage", cumulative: { inputTokens: 9, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 } }],
+    ],
+    ["a record that is none", [{ type: "append_events", events: [{ type: "protocol", event: undefined }] }]],
+    ["nothing", undefined],
+  ])("%s is refused", (_, actions) => {
+    expectRefused(chat(), () => chat().apply(actions as never), "invalid_actions")
+  })
+})
+
+test("an ending turn whose driver is gone: cancel and finish ask no driver", () => {
+  const driver = driverOf({
+    onToolResults: () => {
+      throw new Error("asked")
+    },
+  })
+  const machine = new TurnMachine(configOf({ driver: { ...driver, prepareIteration: () => [{ type: "start_tools", calls: [pending("a")] }] } }), {
+    messages: [],
+  })
+  pollAll(machine)
+  machine.cancel()
+  expect(machine.outcome).toEqual(CANCELLED)
+})
