@@ -165,7 +165,6 @@ async function withinTime<Value>(
     timer = setTimeout(() => {
       const message = `The tool "${name}" did not end within ${timeoutMs} ms and was stopped.`
       const error = new ToolError({ class: "timeout", code: "tool_timeout", message, source: "runtime" })
-      // In this order: what a stopped tool throws is not the reason why it failed.
       reject(error)
       controller.abort(error)
     }, timeoutMs)

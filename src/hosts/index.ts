@@ -10,4 +10,5 @@ export {
   toolbox,
 } from "./define-tool.ts"
 export { type EffectContext, type Host, LlmCallError, type RunOptions, type ToolAnswer, ToolError, type ToolErrorFacts } from "./host.ts"
+export { type OpenAiCompatibleOptions, openAiCompatible } from "./openai-compatible.ts"
 export { runTurn } from "./run-turn.ts"

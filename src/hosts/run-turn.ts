@@ -85,7 +85,6 @@ function endOf({ messages, iteration }: TurnMachine, outcome: Done["outcome"]): 
 
 /** Hands an answer in; one that the turn refuses becomes a failure of its effect. Says whether anything was taken. */
 function take(machine: TurnMachine, answer: Answer): boolean {
-  if (answer.response.id !== machine.outstanding?.id) return false
   try {
     return machine.handle(answer.response).status === "accepted"
   } catch (error) {

@@ -348,23 +348,23 @@ describe("a tool with a timeout", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test("is stopped by the turn as well", async () => {
-    const controller = new AbortController()
-    const reasons: unknown[] = []
+  test("is stopped by the turn as well, but not once it ended", async () => {
+    const signals: AbortSignal[] = []
+    const tool = defineTool({ ...plain, timeoutMs: 5_000, execute: async (_input, { signal }) => void signals.push(signal) })
     const slow = defineTool({
       ...plain,
       timeoutMs: 5_000,
-      execute: (_input, { signal }) =>
-        new Promise((resolve) => {
-          signal.addEventListener("abort", () => {
-            reasons.push(signal.reason)
-            resolve("stopped")
-          })
-          controller.abort("Enough.")
-        }),
+      execute: (_input, { signal }) => new Promise((resolve) => signal.addEventListener("abort", () => resolve(signal.reason))),
     })
-    await run(slow, {}, { ...context, signal: controller.signal })
-    expect(reasons).toEqual(["Enough."])
+    const controller = new AbortController()
+    const given = { ...context, signal: controller.signal }
+    await run(tool, {}, given)
+    const stopped = run(slow, {}, given)
+    await vi.advanceTimersByTimeAsync(0)
+    controller.abort("Enough.")
+    expect(await stopped).toEqual({ output: { status: "success", value: "Enough." } })
+    await run(tool, {}, given)
+    expect(signals.map((signal) => signal.aborted)).toEqual([false, true])
   })
 
   test("of a month never goes off at once", async () => {

@@ -32,11 +32,11 @@ describe("a turn runs to its end", () => {
         return undefined
       },
       progress: async (effect) => {
-        await Promise.resolve()
+        await ticks(10)
         steps.push(`${effect.type}: ${effect.messages.length} messages`)
       },
       save: async ({ state }) => {
-        await Promise.resolve()
+        await ticks(10)
         steps.push(`save ${state}`)
       },
     })
@@ -233,6 +233,27 @@ describe("an abort cancels the turn", () => {
     expect(started).toEqual(["c1", "c2", "c3"])
   })
 
+  test("a result that came before the abort is kept, also where it was still to be handed in", async () => {
+    const controller = new AbortController()
+    const machine = newTurn()
+    const done = await runTurn(
+      machine,
+      {
+        llmCall: script(calls(["c1", "look"], ["c2", "look"])),
+        toolCall: async ({ callId }) => ({ output: { status: "success", value: callId } }),
+        async save() {
+          // The result of c1 was taken, and while it is saved that of c2 comes.
+          if (machine.outstanding?.type !== "tool_calls" || machine.outstanding.calls.length !== 1) return
+          await ticks(20)
+          controller.abort()
+        },
+      },
+      { signal: controller.signal },
+    )
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    expect(toolTexts(done)).toEqual(["c1", "c2"])
+  })
+
   test("calls that had not started are never started", async () => {
     const controller = new AbortController()
     const slow = deferred<Json>()
@@ -424,28 +445,25 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
   })
 
   test.each([
-    ["nothing", undefined],
-    ["a value instead of an answer", { files: [] }],
-    ["a status of its own", { output: { status: "fine", value: 1 } }],
-    ["a failure without its facts", { output: { status: "failure", failure: { message: "no" } } }],
-    ["a number that is none", { output: { status: "success", value: { size: Number.NaN } } }],
-    ["a bigint", { output: { status: "success", value: 10n } }],
-    ["a function", { output: { status: "success", value: () => 1 } }],
-    ["a map", { output: { status: "success", value: new Map([["a", 1]]) } }],
-    ["a promise", { output: { status: "success", value: { text: Promise.resolve("") } } }],
-    ["a value that contains itself", { output: { status: "success", value: circle() } }],
-    ["a value nested 129 deep", { output: { status: "success", value: nested(129) } }],
-    [
-      "a getter that throws",
-      { output: { status: "success", value: Object.defineProperty({}, "x", { enumerable: true, get: () => neverCalled() }) } },
-    ],
-  ])("of a tool: %s", async (_what, answer) => {
+    ["nothing", undefined, "A tool executor answers an object with an output."],
+    ["a value instead of an answer", { files: [] }, "A tool executor answers an object with an output."],
+    ["a status of its own", { output: { status: "fine", value: 1 } }, "Not a valid response"],
+    ["a failure without its facts", { output: { status: "failure", failure: { message: "no" } } }, "Not a valid response"],
+    ["a number that is none", success({ size: Number.NaN }), 'Not JSON: the number NaN at "/size".'],
+    ["a bigint", success(10n), "Not JSON: a bigint."],
+    ["a function", success(() => 1), "Not JSON: a function."],
+    ["a map", success(new Map([["a", 1]])), "Not JSON: an instance of Map."],
+    ["a promise", success({ text: Promise.resolve("") }), 'Not JSON: a Promise (is an await missing?) at "/text".'],
+    ["a value that contains itself", success(circle()), 'Not JSON: a value that contains itself at "/0/list".'],
+    ["a value nested 129 deep", success(nested(129)), 'Not JSON: nested deeper than 128 at "/0/0/0/0/0/0/0/0/…".'],
+    ["a getter that throws", success(Object.defineProperty({}, "x", { enumerable: true, get: neverCalled })), "This was not to be called."],
+  ])("of a tool: %s", async (_what, answer, why) => {
     const { done, events } = await runAndWatch(newTurn(), {
       llmCall: script(calls(["c1", "look"], ["c2", "other"]), says("Sorry.")),
       toolCall: async (call) => (call.callId === "c1" ? (answer as never) : { output: { status: "success", value: "fine" } }),
     })
     expect(failures(events)).toMatchObject([{ class: "internal", code: "invalid_tool_result" }])
-    expect(toolTexts(done)).toEqual([expect.stringMatching(/^\[Tool execution failed]\nThe tool ran, but its result cannot be used\. /), "fine"])
+    expect(toolTexts(done)).toEqual([expect.stringContaining(`The tool ran, but its result cannot be used. ${why}`), "fine"])
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Sorry." } })
   })
 
@@ -475,7 +493,6 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
   test("undefined, dates, instances and -0 become JSON instead", async () => {
     class Row {
       readonly id = 7
-      readonly note = undefined
     }
     const value = { at: new Date(0), rows: [new Row(), undefined], left: undefined, zero: -0, [Symbol("s")]: 1, never: new Date(Number.NaN) }
     const values: unknown[] = []
@@ -543,22 +560,30 @@ describe("what executors emit", () => {
     expect(shown).toEqual(["text_delta ", "reasoning_delta Hm.", "text_delta Hello.", "llm_response Hello."])
   })
 
-  test("does nothing once the effect ended", async () => {
+  test("does nothing once the work ended: neither in the same batch nor later", async () => {
     const shown: TurnEvent[] = []
-    let late: ((event: TurnEvent) => void) | undefined
+    const ended = deferred<void>()
+    let emitLate = (): void => neverCalled()
     const host: Host = {
-      llmCall: script(calls(["c1", "look"]), says("Done.")),
-      async toolCall(_call, { emit }) {
-        late = emit
+      llmCall: script(calls(["c1", "look"], ["c2", "look"]), says("Done.")),
+      async toolCall({ callId }, { emit }) {
+        if (callId === "c1") emitLate = () => emit({ type: "message", text: "still here", kind: "late" })
+        else await ended.promise.then(emitLate)
         return { output: { status: "success", value: null } }
       },
       async checkpoint() {
-        late?.({ type: "message", text: "still here", kind: "late" })
+        emitLate()
         return undefined
       },
     }
-    await runTurn(newTurn(), host, { onEvent: (event) => void shown.push(event) })
-    late?.({ type: "message", text: "still here", kind: "late" })
+    await runTurn(newTurn(), host, {
+      onEvent(event) {
+        shown.push(event)
+        if (event.type === "tool_call" && event.callId === "c1") ended.resolve()
+      },
+    })
+    emitLate()
+    expect(shown.filter((event) => event.type === "tool_call")).toHaveLength(2)
     expect(shown.filter((event) => event.type === "message")).toEqual([])
   })
 
@@ -980,6 +1005,10 @@ async function ticks(count: number): Promise<void> {
 async function until(holds: () => boolean): Promise<void> {
   for (let index = 0; index < 1_000 && !holds(); index += 1) await Promise.resolve()
   expect(holds()).toBe(true)
+}
+
+function success(value: unknown): unknown {
+  return { output: { status: "success", value } }
 }
 
 function circle(): unknown {
