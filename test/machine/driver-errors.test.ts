@@ -77,10 +77,10 @@ describe("a driver's list that leads nowhere or to two places ends the turn, and
   test.each([
     ["no list", undefined],
     ["null", null],
-    ["an object", { type: "finish" }],
+    ["an object", { actions: [] }],
     ["a list with a hole", Object.assign([EMIT], { length: 2 })],
     ["a list with null", [null]],
-  ])("%s counts as a driver that threw", (_, actions) => {
+  ])("%s is no answer, and ends the turn", (_, actions) => {
     const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => actions as never }) }), { messages: [] })
     const { code } = errorOf(pollAll(machine))
     expect(["driver_threw", "unknown_action"]).toContain(code)
