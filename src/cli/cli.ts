@@ -1,0 +1,50 @@
+import { readFileSync } from "node:fs"
+import { didYouMean, readArgs } from "./args.ts"
+import { CliError } from "./errors.ts"
+import { oneLine } from "./format.ts"
+import { HELP } from "./help.ts"
+import type { Io } from "./io.ts"
+import { run } from "./run.ts"
+
+/** Does what one word after `turn-machine` asks for, with the arguments after it, and gives the exit code. */
+type Command = (args: readonly string[], io: Io) => Promise<number>
+
+const COMMANDS: Readonly<Record<string, Command>> = { run }
+
+/** The command line: gives the exit code. What went wrong is one line on stderr. */
+export async function cli(args: readonly string[], io: Io): Promise<number> {
+  try {
+    return await dispatch(args, io)
+  } catch (error) {
+    const failure = error instanceof CliError ? error : new CliError(`Something went wrong that should not have: ${String(error)}`, 1)
+    io.stderr.write(`turn-machine: ${oneLine(failure.message)}\n`)
+    return failure.exitCode
+  }
+}
+
+async function dispatch([name, ...rest]: readonly string[], io: Io): Promise<number> {
+  if (name === undefined || name === "help") {
+    io.stdout.write(HELP)
+    return 0
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command !== undefined) return command(rest, io)
+  const names = Object.keys(COMMANDS)
+  if (!name.startsWith("-")) {
+    throw new CliError(
+      `There is no command ${oneLine(name)}.${didYouMean(name, names)} The commands are: ${names.join(", ")}. See: turn-machine --help`,
+    )
+  }
+  const { values } = readArgs(
+    [name, ...rest],
+    { help: { type: "boolean", short: "h" }, version: { type: "boolean", short: "v" } },
+    "turn-machine --help",
+  )
+  io.stdout.write(values.version === true && values.help !== true ? `${version()}\n` : HELP)
+  return 0
+}
+
+function version(): string {
+  const { version: found } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string }
+  return found
+}

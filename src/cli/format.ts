@@ -1,0 +1,52 @@
+/** `1234567` → `1,234,567`. */
+export function formatCount(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",")
+}
+
+/** `1 file`, `2 files`, `2 matches`. */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}
+
+/** `812 B`, `3.4 kB`, `12 MB`. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} B`
+  return bytes < 1_000_000 ? `${threeDigits(bytes / 1_000)} kB` : `${threeDigits(bytes / 1_000_000)} MB`
+}
+
+/** `4 ms`, `1.2 s`, `3 min 5 s`. */
+export function formatDuration(durationMs: number): string {
+  if (durationMs < 1_000) return `${Math.round(durationMs)} ms`
+  if (durationMs < 60_000) return `${(durationMs / 1_000).toFixed(1)} s`
+  const seconds = Math.round(durationMs / 1_000)
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+}
+
+/** At most `limit` characters, with an ellipsis for what is cut off. A pair of surrogates stays whole. */
+export function cutText(text: string, limit: number): string {
+  if (text.length <= limit) return text
+  const end = isHighSurrogate(text.charCodeAt(limit - 2)) ? limit - 2 : limit - 1
+  return `${text.slice(0, end)}…`
+}
+
+/** Whether a UTF-16 code unit is the first half of a pair. */
+export function isHighSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdbff
+}
+
+// Controls, and the marks that turn the direction of text: in a terminal they could hide or fake what is shown.
+const CONTROLS = /(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu
+
+/** Text that a terminal shows as it stands: what could move the cursor or change colours is taken out. Newlines and tabs stay. */
+export function plainText(text: string): string {
+  return text.replace(CONTROLS, (control) => (control === "\r" ? "" : "\ufffd"))
+}
+
+/** The same on one line. */
+export function oneLine(text: string): string {
+  return plainText(text).replace(/\s+/g, " ").trim()
+}
+
+function threeDigits(value: number): string {
+  return value < 10 ? value.toFixed(1) : String(Math.round(value))
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+import { cli } from "./cli.ts"
+import type { Io } from "./io.ts"
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+
+const io: Io = {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  cwd: process.cwd(),
+  onInterrupt(listener) {
+    for (const signal of SIGNALS) process.on(signal, listener)
+    return () => {
+      for (const signal of SIGNALS) process.off(signal, listener)
+    }
+  },
+  exit: (exitCode) => process.exit(exitCode),
+}
+
+for (const stream of [process.stdout, process.stderr]) {
+  // Whoever read the output has gone (`| head`): there is nobody left to tell.
+  stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 1 : 2))
+}
+
+const exitCode = await cli(process.argv.slice(2), io)
+// Work that was left, a model call perhaps, must not keep the process; what was written must get out.
+process.stdout.write("", () => process.stderr.write("", () => process.exit(exitCode)))

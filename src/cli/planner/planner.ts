@@ -1,0 +1,64 @@
+import type { LlmMessage, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../schemas/llm.ts"
+import { type Conversation, readConversation } from "./conversation.ts"
+import { readIntent } from "./intent.ts"
+import { type PlannedStep, WHAT_I_AM } from "./planned-step.ts"
+import { searchSurvey } from "./search-survey.ts"
+import { nextStep } from "./survey.ts"
+import { todoSurvey } from "./todo-survey.ts"
+
+/**
+ * The embedded model: a planner that works through the tools like a model would, without a network. A pure function: all
+ * it knows is in the request, so a turn can be taken up anywhere, by any process, and goes on the same way.
+ */
+export function plan(request: LlmRequest): LlmResponse {
+  const conversation = readConversation(request.messages)
+  const { text, calls } = decide(conversation, request)
+  const parts: OutputPart[] = [{ type: "text", text }]
+  calls.forEach(({ toolName, input }, index) => {
+    parts.push({ type: "tool_call", callId: `call_${conversation.exchanges.length + index + 1}`, toolName, inputJson: JSON.stringify(input) })
+  })
+  return { text, parts, usage: estimateUsage(request, parts), terminalReason: calls.length > 0 ? "tool_use" : "stop" }
+}
+
+function decide({ task, exchanges }: Conversation, { tools }: LlmRequest): PlannedStep {
+  const missing = ["list_files", "search_text", "read_file", "write_file"].filter((name) => tools.every((tool) => tool.name !== name))
+  if (missing.length > 0) return { text: `${WHAT_I_AM} I cannot work here: I have no tool ${missing.join(", ")}.`, calls: [] }
+
+  const intent = readIntent(task)
+  switch (intent.type) {
+    case "todo":
+      return nextStep(todoSurvey(intent.markers), exchanges)
+    case "search":
+      return nextStep(searchSurvey(intent.phrases, task), exchanges)
+    case "unclear":
+      return {
+        text: `${WHAT_I_AM} In this task I found no word to search for. Name TODO or FIXME, put what to look for in "quotes", or run with --base-url and --model to ask a real model.`,
+        calls: [],
+      }
+  }
+}
+
+/**
+ * Tokens at four characters each, rounded up. What the request before this one held, up to the last answer, counts as
+ * cached, as it would with a provider that caches prompts.
+ */
+function estimateUsage({ messages, tools }: LlmRequest, parts: readonly OutputPart[]): TokenUsage {
+  const lastAnswer = messages.findLastIndex((message) => message.role === "assistant")
+  const toolLength = tools.length === 0 ? 0 : JSON.stringify(tools).length
+  const before = lastAnswer < 0 ? 0 : toolLength + lengthOf(messages.slice(0, lastAnswer))
+  const all = toolLength + lengthOf(messages)
+  const said = parts.reduce((sum, part) => sum + (part.type === "tool_call" ? part.toolName.length + part.inputJson.length : part.text.length), 0)
+  const cachedInputTokens = Math.ceil(before / 4)
+  return { inputTokens: Math.ceil(all / 4) - cachedInputTokens, cachedInputTokens, outputTokens: Math.ceil(said / 4), reasoningTokens: 0 }
+}
+
+function lengthOf(messages: readonly LlmMessage[]): number {
+  let length = 0
+  for (const { blocks } of messages) {
+    for (const block of blocks) {
+      if (block.type === "tool_call") length += block.toolName.length + block.inputJson.length
+      else if (block.type !== "image") length += block.text.length
+    }
+  }
+  return length
+}

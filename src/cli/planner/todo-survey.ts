@@ -1,0 +1,164 @@
+import { formatCount, plural } from "../format.ts"
+import { byCodePoint } from "../order.ts"
+import type { SearchResult } from "../tools.ts"
+import { COMMENT_RULE, type Note, readNote } from "./comments.ts"
+import { leftOut, searchedFiles, untoldLines } from "./coverage.ts"
+import { byFile, code, MAX_BLOCKS, prose, surroundings } from "./markdown.ts"
+import type { Evidence, Survey } from "./survey.ts"
+import type { Hit } from "./windows.ts"
+
+interface TodoHit extends Hit {
+  readonly note: Note
+  readonly points: number
+  readonly reasons: readonly string[]
+}
+
+const MAX_URGENT = 5
+const MAX_MENTIONS = 20
+const URGENT_POINTS = 3
+const ALARMING =
+  /(?<!\p{L})(?:asap|before (?:the )?release|blocker|broken|corrupt\w*|crash\w*|data loss|deadlock\w*|injection|leak\w*|race|secur\w*|unsafe|urgent\w*|vulnerab\w*)(?!\p{L})/iu
+
+const URGENCY_RULE = `Points: FIXME 3, other markers 1; a word that alarms (security, crash, leak, data loss, race, broken, urgent and the like) 3 more; an exclamation mark 1 more. Urgent is what has ${URGENT_POINTS} or more; among equals the order is that of the files.`
+
+/** Finds comments with markers like TODO, and reports them with the lines around them and what looks most urgent. */
+export function todoSurvey(markers: readonly string[]): Survey<TodoHit> {
+  const subject = markers.join(" and ")
+  return {
+    reportName: "todo-report",
+    subject: `${subject} in comments`,
+    searches: markers.map((marker) => ({ texts: [marker], wholeWord: true, ignoreCase: false })),
+    find: (results) => findNotes(results, markers),
+    byImportance: (found) => mostUrgentFirst(commentsOf(found)),
+    report: (evidence) => report(evidence, markers, subject),
+    summary: (evidence) => {
+      const comments = commentsOf(evidence.found)
+      const searched = plural(searchedFiles(evidence), "file")
+      if (comments.length === 0) return `There is no ${markers.join(" or ")} comment in the ${searched} I searched.`
+      const files = formatCount(byFile(comments).size)
+      const urgent = mostUrgent(comments).length
+      const [first] = mostUrgentFirst(comments)
+      const most =
+        urgent === 0 || first === undefined
+          ? "None looks urgent by the report's rules."
+          : `Most urgent: ${first.path}:${first.line} (${first.reasons.join(", ")}).`
+      return `I found ${plural(comments.length, "comment")} (${counts(comments, markers)}) in ${files} of the ${searched} I searched${uncounted(evidence)}. ${most}`
+    },
+  }
+}
+
+function findNotes(results: readonly SearchResult[], markers: readonly string[]): readonly TodoHit[] {
+  const hits = new Map<string, TodoHit>()
+  // A line that holds two of the markers is found by two searches.
+  for (const { path, line, text } of results.flatMap((result) => result.matches)) {
+    const note = readNote(path, text, markers)
+    if (note !== undefined) hits.set(`${line}:${path}`, { path, line, text, note, ...urgency(note) })
+  }
+  return [...hits.values()].sort(inOrder)
+}
+
+function urgency({ marker, text }: Note): Pick<TodoHit, "points" | "reasons"> {
+  const alarm = ALARMING.exec(text)?.[0]
+  const loud = text.includes("!")
+  const points = (marker === "FIXME" ? 3 : 1) + (alarm === undefined ? 0 : 3) + (loud ? 1 : 0)
+  return { points, reasons: [marker, ...(alarm === undefined ? [] : [`says "${alarm}"`]), ...(loud ? ['has a "!"'] : [])] }
+}
+
+function commentsOf(found: readonly TodoHit[]): readonly TodoHit[] {
+  return found.filter((hit) => hit.note.inComment)
+}
+
+function mostUrgentFirst(comments: readonly TodoHit[]): readonly TodoHit[] {
+  return [...comments].sort((left, right) => right.points - left.points || inOrder(left, right))
+}
+
+function mostUrgent(comments: readonly TodoHit[]): readonly TodoHit[] {
+  return mostUrgentFirst(comments).filter((hit) => hit.points >= URGENT_POINTS)
+}
+
+function inOrder(left: Hit, right: Hit): number {
+  return byCodePoint(left.path, right.path) || left.line - right.line
+}
+
+function counts(hits: readonly TodoHit[], markers: readonly string[]): string {
+  return markers.map((marker) => `${formatCount(countOf(hits, marker))} ${marker}`).join(", ")
+}
+
+function countOf(hits: readonly TodoHit[], marker: string): number {
+  return hits.filter((hit) => hit.note.marker === marker).length
+}
+
+function report(evidence: Evidence<TodoHit>, markers: readonly string[], subject: string): string {
+  const comments = commentsOf(evidence.found)
+  const mentions = evidence.found.filter((hit) => !hit.note.inComment)
+  const files = byFile(comments)
+  const searched = plural(searchedFiles(evidence), "file")
+  const total =
+    comments.length === 0
+      ? `No comment in ${searched}.`
+      : `**${plural(comments.length, "comment")}** (${counts(comments, markers)}) in ${formatCount(files.size)} of ${searched}${uncounted(evidence)}.`
+  const sections = [
+    `# ${subject} comments in ${prose(evidence.list.root)}`,
+    total,
+    ...(comments.length === 0 ? [] : [countTable(files, markers), urgentSection(comments), ...commentSections(files, evidence)]),
+    ...mentionSection(mentions),
+    ...leftOutSection(evidence),
+    `## Rules\n\n- ${COMMENT_RULE}\n- ${URGENCY_RULE}`,
+  ]
+  return `${sections.join("\n\n")}\n`
+}
+
+function countTable(files: ReadonlyMap<string, readonly TodoHit[]>, markers: readonly string[]): string {
+  const rows = [...files].map(
+    ([path, hits]) => `| ${code(path).replaceAll("|", "\\|")} | ${markers.map((marker) => countOf(hits, marker)).join(" | ")} |`,
+  )
+  return [`| File | ${markers.join(" | ")} |`, `|---|${markers.map(() => "---:|").join("")}`, ...rows].join("\n")
+}
+
+function urgentSection(comments: readonly TodoHit[]): string {
+  const urgent = mostUrgent(comments)
+  if (urgent.length === 0) return "## Most urgent\n\nNothing looks urgent by the rules below."
+  const rows = urgent
+    .slice(0, MAX_URGENT)
+    .map((hit, index) => `${index + 1}. ${code(`${hit.path}:${hit.line}`)} ${said(hit)} (${hit.reasons.map(prose).join(", ")})`)
+  const rest =
+    urgent.length > MAX_URGENT
+      ? `\n\nThere ${urgent.length === MAX_URGENT + 1 ? "is" : "are"} ${formatCount(urgent.length - MAX_URGENT)} more as urgent as these by the rules below.`
+      : ""
+  return `## Most urgent\n\n${rows.join("\n")}${rest}`
+}
+
+function commentSections(files: ReadonlyMap<string, readonly TodoHit[]>, { readings }: Evidence<TodoHit>): readonly string[] {
+  const sections = ["## Comments by file"]
+  let shown = 0
+  for (const [path, hits] of files) {
+    sections.push(`### ${code(path)}`)
+    for (const hit of hits) {
+      const block = shown < MAX_BLOCKS ? surroundings(hit, readings) : undefined
+      shown += 1
+      sections.push(`**Line ${hit.line}, ${hit.note.marker}:** ${said(hit)}`, ...(block === undefined ? [] : [block]))
+    }
+  }
+  return sections
+}
+
+function mentionSection(mentions: readonly TodoHit[]): readonly string[] {
+  if (mentions.length === 0) return []
+  const rows = mentions.slice(0, MAX_MENTIONS).map((hit) => `- ${code(`${hit.path}:${hit.line}`)} ${code(hit.text.trim())}`)
+  if (mentions.length > MAX_MENTIONS) rows.push(`- and ${formatCount(mentions.length - MAX_MENTIONS)} more`)
+  return [`## Not in comments\n\nLines that only mention a marker; they are not counted above:\n\n${rows.join("\n")}`]
+}
+
+function leftOutSection(evidence: Evidence<TodoHit>): readonly string[] {
+  const notes = leftOut(evidence)
+  return notes.length === 0 ? [] : [`## Left out\n\n${notes.map((note) => `- ${note}`).join("\n")}`]
+}
+
+function uncounted(evidence: Evidence<TodoHit>): string {
+  const untold = untoldLines(evidence)
+  return untold === 0 ? "" : `; ${plural(untold, "line")} more ${untold === 1 ? "holds" : "hold"} a marker, too many to look at`
+}
+
+function said({ note }: TodoHit): string {
+  return note.text === "" ? "*(nothing is said)*" : prose(note.text)
+}

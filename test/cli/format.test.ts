@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest"
+import { didYouMean, readArgs, readCount } from "../../src/cli/args.ts"
+import { cutText, formatBytes, formatCount, formatDuration, oneLine, plainText, plural } from "../../src/cli/format.ts"
+import { byCodePoint } from "../../src/cli/order.ts"
+import { Wrap } from "../../src/cli/wrap.ts"
+
+describe("numbers for people", () => {
+  it.each([
+    [formatCount(0), "0"],
+    [formatCount(999), "999"],
+    [formatCount(1_234_567), "1,234,567"],
+    [plural(1, "file"), "1 file"],
+    [plural(0, "file"), "0 files"],
+    [plural(2, "match", "matches"), "2 matches"],
+    [formatBytes(999), "999 B"],
+    [formatBytes(1_000), "1.0 kB"],
+    [formatBytes(12_345), "12 kB"],
+    [formatBytes(2_500_000), "2.5 MB"],
+    [formatDuration(4.4), "4 ms"],
+    [formatDuration(1_240), "1.2 s"],
+    [formatDuration(185_000), "3 min 5 s"],
+  ])("%s", (shown, expected) => {
+    expect(shown).toBe(expected)
+  })
+})
+
+describe("text that is shown", () => {
+  it("is cut with an ellipsis, never in the middle of a pair of surrogates", () => {
+    expect(cutText("abcdef", 6)).toBe("abcdef")
+    expect(cutText("abcdefg", 6)).toBe("abcde…")
+    expect(cutText("abcd\u{1f600}fg", 6)).toBe("abcd…")
+    expect(cutText("abc\u{1f600}fg", 6)).toBe("abc\u{1f600}…")
+  })
+
+  it("cannot move the cursor, change colours or turn its direction", () => {
+    expect(plainText("a\u001b[31mb\r\nc\td\u009b0m\u202ee\u0000")).toBe("a\ufffd[31mb\nc\td\ufffd0m\ufffde\ufffd")
+    expect(oneLine("  a\n\n b\t\u0007 ")).toBe("a b \ufffd")
+  })
+
+  it("is wrapped between words, whatever the pieces it comes in", () => {
+    const wrap = (...pieces: readonly string[]): string => {
+      const wrapper = new Wrap(12, "  ", 2)
+      return pieces.map((piece) => wrapper.add(piece)).join("")
+    }
+    expect(wrap("one two three four")).toBe("one two\n  three four")
+    expect(wrap("one two", " three", " fo", "ur")).toBe("one two\n  three four")
+    expect(wrap("one\ntwo   \n\nthree")).toBe("one\n  two\n\n  three")
+    expect(wrap("a-very-long-word and another")).toBe("a-very-long-word\n  and\n  another")
+    expect(new Wrap(0, "  ", 2).add("one two three four five six")).toBe("one two three four five six")
+  })
+})
+
+describe("order by code point", () => {
+  it("is that of the characters, not of their UTF-16 units", () => {
+    expect(["\u{1f600}", "\uffee", "b", "B", "ba", "", "\ud7ff", "\ud800"].sort(byCodePoint)).toEqual([
+      "",
+      "B",
+      "b",
+      "ba",
+      "\ud7ff",
+      "\uffee",
+      "\ud800",
+      "\u{1f600}",
+    ])
+  })
+})
+
+describe("flags", () => {
+  const SPECS = { dir: { type: "string" }, json: { type: "boolean", short: "j" } } as const
+
+  it("are read before, between and after words", () => {
+    expect(readArgs(["--json", "do", "--dir=a b", "it"], SPECS, "help")).toEqual({ values: { json: true, dir: "a b" }, words: ["do", "it"] })
+    expect(readArgs(["-j", "--dir", "x", "--dir", "y", "--", "--json"], SPECS, "help")).toEqual({
+      values: { json: true, dir: "y" },
+      words: ["--json"],
+    })
+  })
+
+  it("that begin with a dash need an equals sign before them", () => {
+    expect(() => readArgs(["--dir", "-x"], SPECS, "help")).toThrow("--dir needs a value after it. See: help")
+    expect(readArgs(["--dir=-x"], SPECS, "help").values).toEqual({ dir: "-x" })
+  })
+
+  it("that are mistyped bring the nearest to mind, if one is near", () => {
+    expect(didYouMean("--jsn", ["--dir", "--json"])).toBe(" Did you mean --json?")
+    expect(didYouMean("--josn", ["--dir", "--json"])).toBe(" Did you mean --json?")
+    expect(didYouMean("--DIR", ["--dir", "--json"])).toBe(" Did you mean --dir?")
+    expect(didYouMean("--something", ["--dir", "--json"])).toBe("")
+  })
+
+  it("that take a count take no other text", () => {
+    expect(readCount("--n", "7", 1, 10)).toBe(7)
+    for (const text of ["", "0", "11", "-1", "1e1", " 7", "0x7", "7.0", "9".repeat(400)])
+      expect(() => readCount("--n", text, 1, 10)).toThrow("--n takes a whole number from 1 to 10")
+  })
+})

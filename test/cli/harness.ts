@@ -1,0 +1,138 @@
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { build } from "esbuild"
+import { afterAll, onTestFinished } from "vitest"
+import { cli } from "../../src/cli/cli.ts"
+import type { EffectContext } from "../../src/hosts/host.ts"
+
+export const FIXTURES = fileURLToPath(new URL("../fixtures/folders/", import.meta.url))
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
+
+/** A new folder that is removed after the test. */
+export function newFolder(): string {
+  const path = realpathSync(mkdtempSync(join(tmpdir(), "turn-machine-")))
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+/** Writes files, by path, into a folder. */
+export function fill(folder: string, files: Readonly<Record<string, string | Uint8Array>>): string {
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), content)
+  }
+  return folder
+}
+
+/** A copy of the sample folder, under a new folder. */
+export function newShop(): { readonly base: string; readonly shop: string } {
+  const base = newFolder()
+  const shop = join(base, "shop")
+  cpSync(join(FIXTURES, "shop"), shop, { recursive: true })
+  return { base, shop }
+}
+
+export interface Ran {
+  readonly exitCode: number | null
+  readonly stdout: string
+  readonly stderr: string
+  /** What the process would have ended with at once, in the middle of its work. */
+  readonly exitedAtOnceWith?: number
+}
+
+/** Runs the command line in this process. `cwd` should be a folder of the test's own. */
+export async function runCli(
+  args: readonly string[],
+  {
+    cwd,
+    env = {},
+    isTTY = false,
+    onOutput,
+  }: { cwd: string; env?: Record<string, string>; isTTY?: boolean; onOutput?: (stdout: string, interrupt: () => void) => void },
+): Promise<Ran> {
+  let [stdout, stderr] = ["", ""]
+  let listener: (() => void) | undefined
+  let exitedAtOnceWith: number | undefined
+  const exitCode = await cli(args, {
+    stdout: {
+      isTTY,
+      columns: 80,
+      write(text) {
+        stdout += text
+        onOutput?.(stdout, () => listener?.())
+      },
+    },
+    stderr: { write: (text) => (stderr += text) },
+    env,
+    cwd,
+    onInterrupt(added) {
+      listener = added
+      return () => {
+        listener = undefined
+      }
+    },
+    exit(code) {
+      exitedAtOnceWith ??= code
+    },
+  })
+  return { exitCode, stdout, stderr, ...(exitedAtOnceWith !== undefined && { exitedAtOnceWith }) }
+}
+
+export interface Spawned extends Promise<Ran & { readonly signal: NodeJS.Signals | null }> {
+  readonly child: ChildProcess
+}
+
+/** How Node is to run the command line: straight from its sources, as `npm start` does. */
+export const FROM_SOURCES: readonly string[] = ["--import", import.meta.resolve("tsx"), MAIN]
+
+/** The same in one file made of the same sources, which starts in a tenth of the time. To be called for a whole test file. */
+export async function bundleCli(): Promise<readonly string[]> {
+  const folder = mkdtempSync(join(tmpdir(), "turn-machine-cli-"))
+  chmodSync(folder, 0o755)
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const outfile = join(folder, "main.mjs")
+  await build({ entryPoints: [MAIN], outfile, bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "error" })
+  return [outfile]
+}
+
+/** Runs the command line in a process of its own. */
+export function spawnCli(how: readonly string[], args: readonly string[], options: SpawnOptions & { readonly cwd: string }): Spawned {
+  const child = spawn(process.execPath, [...how, ...args], { ...options, env: { ...process.env, ...options.env }, stdio: "pipe" })
+  let [stdout, stderr] = ["", ""]
+  child.stdout?.on("data", (data: Buffer) => (stdout += data.toString()))
+  child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()))
+  const ended = new Promise<Ran & { readonly signal: NodeJS.Signals | null }>((resolve, reject) => {
+    child.on("error", reject)
+    child.on("close", (exitCode, signal) => resolve({ exitCode, signal, stdout, stderr }))
+  })
+  onTestFinished(() => void child.kill("SIGKILL"))
+  return Object.assign(ended, { child })
+}
+
+/** Waits until something holds; the test's own time limit is the only one. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
+}
+
+/** A local HTTP server; gives the base URL of an endpoint. */
+export async function serve(answer: (body: string, response: ServerResponse, request: IncomingMessage) => void): Promise<string> {
+  const server: Server = createServer((request, response) => {
+    let body = ""
+    request.on("data", (data: Buffer) => (body += data.toString()))
+    request.on("end", () => answer(body, response, request))
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`
+}
+
+/** An executor's context for tools that are called without a run loop. */
+export const CONTEXT: EffectContext = { effectId: 1, signal: new AbortController().signal, emit: () => {} }

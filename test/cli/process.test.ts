@@ -1,0 +1,231 @@
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs"
+import type { ServerResponse } from "node:http"
+import { join } from "node:path"
+import { describe, expect, it, vi } from "vitest"
+import { bundleCli, FIXTURES, FROM_SOURCES, fill, newFolder, newShop, runCli, serve, spawnCli, until } from "./harness.ts"
+
+// Starting processes takes its time on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
+
+const bundled = await bundleCli()
+const SHOP_REPORT = readFileSync(join(FIXTURES, "shop.todo-report.md"), "utf8")
+
+/** An endpoint whose model lists, searches, writes and is done. It holds back its answer number `holdAt`, counted from 0, until released. */
+async function holdingModel(holdAt: number): Promise<{ readonly url: string; readonly asked: number[]; release(): void }> {
+  const asked: number[] = []
+  const held: (() => void)[] = []
+  let released = false
+  const call = (id: string, name: string, args: object): object => ({ id, type: "function", function: { name, arguments: JSON.stringify(args) } })
+  const steps = [
+    { content: "I list.", tool_calls: [call("a", "list_files", {})] },
+    { content: "I search.", tool_calls: [call("b", "search_text", { texts: ["TODO"] }), call("c", "search_text", { texts: ["FIXME"] })] },
+    { content: "I write.", tool_calls: [call("d", "write_file", { path: "answer.md", content: "An answer.\n" })] },
+    { content: "All is done." },
+  ]
+  const send = (response: ServerResponse, said: number): void => {
+    const body = {
+      choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", ...steps[said] } }],
+      usage: { prompt_tokens: 100, completion_tokens: 10 },
+    }
+    response.setHeader("content-type", "application/json").end(JSON.stringify(body))
+  }
+  const url = await serve((body, response) => {
+    const { messages } = JSON.parse(body) as { messages: readonly { role: string }[] }
+    const said = messages.filter((message) => message.role === "assistant").length
+    asked.push(said)
+    if (said === holdAt && !released) held.push(() => send(response, said))
+    else send(response, said)
+  })
+  return {
+    url,
+    asked,
+    release() {
+      released = true
+      for (const go of held) go()
+    },
+  }
+}
+
+function runArgs(url: string, ...more: readonly string[]): readonly string[] {
+  return ["run", "--dir", "shop", "--base-url", url, "--model", "tiny", ...more]
+}
+
+describe("the process", () => {
+  it("runs the default task on the current folder and exits with 0", async () => {
+    const { shop } = newShop()
+    const ran = await spawnCli(FROM_SOURCES, ["run"], { cwd: shop })
+    expect(ran).toMatchObject({ exitCode: 0, signal: null, stderr: "" })
+    expect(readFileSync(join(shop, "turn-machine-out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
+  })
+
+  it("exits with 2 and one line, on bad input", async () => {
+    const base = newFolder()
+    expect(await spawnCli(bundled, ["run", "--dir", "nowhere"], { cwd: base })).toMatchObject({
+      exitCode: 2,
+      stdout: "",
+      stderr: "turn-machine: The folder nowhere cannot be read: it does not exist. Give a folder that can be read with --dir.\n",
+    })
+  })
+
+  it("says that a folder it may not read is not readable", async () => {
+    const base = newFolder()
+    const locked = join(fill(base, { "locked/x": "" }), "locked")
+    chmodSync(base, 0o755)
+    chmodSync(locked, 0o000)
+    // To the superuser every folder is readable, so the process runs as nobody.
+    const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+    const ran = await spawnCli(bundled, ["run", "--dir", locked, "--out", join(base, "out")], { cwd: "/", ...nobody })
+    chmodSync(locked, 0o755)
+    expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(ran.stderr).toBe(`turn-machine: The folder ${locked} cannot be read: permission is denied. Give a folder that can be read with --dir.\n`)
+  })
+
+  it("ends without a word when nobody reads its output any more", async () => {
+    const { base } = newShop()
+    const model = await holdingModel(0)
+    const running = spawnCli(bundled, runArgs(model.url), { cwd: base })
+    await until(() => model.asked.length === 1)
+    running.child.stdout?.destroy()
+    model.release()
+    expect(await running).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
+  })
+})
+
+describe("kill -9, then the same command with --resume", () => {
+  it.each([0, 1, 2, 3])("goes on with model call %i, and does nothing twice", async (holdAt) => {
+    const { base } = newShop()
+    const model = await holdingModel(holdAt)
+    const args = runArgs(model.url, "--state", "s.json", "Look around.")
+    const killed = spawnCli(bundled, args, { cwd: base })
+    await until(() => model.asked.includes(holdAt))
+    killed.child.kill("SIGKILL")
+    expect((await killed).signal).toBe("SIGKILL")
+    expect(existsSync(join(base, "s.json.lock"))).toBe(true)
+
+    model.release()
+    const resumed = await spawnCli(bundled, [...args, "--resume"], { cwd: base })
+    expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(resumed.stdout).toContain("work     4 iterations, 4 model calls, 4 tool calls")
+    expect(resumed.stdout).toContain("written  turn-machine-out/answer.md\n")
+    expect(readFileSync(join(base, "turn-machine-out/answer.md"), "utf8")).toBe("An answer.\n")
+    // Only the call that was cut off is made again.
+    expect(model.asked).toEqual([0, 1, 2, 3].flatMap((said) => (said === holdAt ? [said, said] : [said])))
+    expect(existsSync(join(base, "s.json.lock"))).toBe(false)
+  })
+
+  it("in the middle of tools ends with the same report", async () => {
+    const base = newFolder()
+    // Enough for the searches to take a while.
+    const files = Object.fromEntries(
+      Array.from({ length: 1_000 }, (_, index) => [`dir/f${index}.js`, `${"x\n".repeat(2_000)}${index % 100 === 0 ? "// TODO here\n" : ""}`]),
+    )
+    fill(base, files)
+    expect((await runCli(["run", "--dir", "dir", "--out", "whole"], { cwd: base })).exitCode).toBe(0)
+
+    const args = ["run", "--dir", "dir", "--state", "s.json", "--out", "parts"]
+    const killed = spawnCli(bundled, args, { cwd: base })
+    const state = join(base, "s.json")
+    await until(() => existsSync(state) && /"state":\{"type":"waiting_tools".{1,200}search_text/.test(readFileSync(state, "utf8")))
+    killed.child.kill("SIGKILL")
+    expect((await killed).signal).toBe("SIGKILL")
+    expect(await spawnCli(bundled, [...args, "--resume"], { cwd: base })).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(readFileSync(join(base, "parts/todo-report.md"), "utf8")).toBe(readFileSync(join(base, "whole/todo-report.md"), "utf8"))
+  })
+
+  it("at any moment, and again and again, ends with the same report", async () => {
+    for (const delaysMs of [
+      [0, 8],
+      [16, 24],
+      [32, 48],
+      [64, 96],
+    ]) {
+      const { base } = newShop()
+      const args = ["run", "--dir", "shop", "--state", "s.json"]
+      for (const [time, delayMs] of delaysMs.entries()) {
+        const running = spawnCli(bundled, time === 0 ? args : [...args, "--resume"], { cwd: base })
+        let ended = false
+        void running.then(() => {
+          ended = true
+        })
+        await until(() => ended || existsSync(join(base, "s.json")))
+        await new Promise((resolve) => setTimeout(resolve, delayMs))
+        running.child.kill("SIGKILL")
+        await running
+      }
+      expect(await spawnCli(bundled, [...args, "--resume"], { cwd: base })).toMatchObject({ exitCode: 0, stderr: "" })
+      expect(readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
+    }
+  })
+})
+
+describe("a signal", () => {
+  it.each(["SIGINT", "SIGTERM"] as const)("%s stops in order with a state file, to be resumed", async (signal) => {
+    const { base } = newShop()
+    const model = await holdingModel(2)
+    const args = runArgs(model.url, "--state", "s.json", "Look around.")
+    const stopped = spawnCli(bundled, args, { cwd: base })
+    await until(() => model.asked.includes(2))
+    stopped.child.kill(signal)
+    const ran = await stopped
+    expect(ran).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
+    expect(ran.stdout).toContain("outcome  stopped, can be resumed\nwork     3 iterations, 2 model calls, 3 tool calls")
+    expect(ran.stdout).toContain("Go on with: the same command and --resume (the turn is saved in s.json)\n")
+    expect(existsSync(join(base, "s.json.lock"))).toBe(false)
+
+    model.release()
+    const resumed = await spawnCli(bundled, [...args, "--resume"], { cwd: base })
+    expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(resumed.stdout).toContain("state    s.json (resumed at iteration 3)\n")
+    expect(model.asked).toEqual([0, 1, 2, 2, 3])
+  })
+
+  it("cancels the turn without one", async () => {
+    const { base } = newShop()
+    const model = await holdingModel(1)
+    const stopped = spawnCli(bundled, runArgs(model.url, "--json"), { cwd: base })
+    await until(() => model.asked.includes(1))
+    stopped.child.kill("SIGINT")
+    const ran = await stopped
+    expect(ran).toMatchObject({ exitCode: 1, signal: null })
+    expect(JSON.parse(ran.stdout.trimEnd().split("\n").at(-1) ?? "")).toMatchObject({
+      type: "run_ended",
+      outcome: { type: "stopped", stop: { type: "cancelled" } },
+      toolCalls: 1,
+    })
+  })
+})
+
+describe("two processes", () => {
+  it("do not use one state file at a time", async () => {
+    const { base } = newShop()
+    const model = await holdingModel(1)
+    const args = runArgs(model.url, "--state", "s.json", "Look around.")
+    const first = spawnCli(bundled, args, { cwd: base })
+    await until(() => model.asked.includes(1))
+    const saved = readFileSync(join(base, "s.json"), "utf8")
+    const second = await runCli([...args, "--resume"], { cwd: base })
+    expect(second).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(second.stderr).toBe(
+      `turn-machine: The state file ${join(base, "s.json")} is in use by process ${first.child.pid}. Wait for it or stop it, or give another path with --state.\n`,
+    )
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
+    model.release()
+    expect(await first).toMatchObject({ exitCode: 0, stderr: "" })
+  })
+
+  it("one of which took over the file, end in order: the other one stops", async () => {
+    const { base } = newShop()
+    const model = await holdingModel(1)
+    const first = spawnCli(bundled, runArgs(model.url, "--state", "s.json"), { cwd: base })
+    await until(() => model.asked.includes(1))
+    writeFileSync(join(base, "s.json.lock"), "999999999 1")
+    const saved = readFileSync(join(base, "s.json"), "utf8")
+    model.release()
+    const ran = await first
+    expect(ran).toMatchObject({
+      exitCode: 1,
+      stderr: `turn-machine: Another process took over the state file ${join(base, "s.json")}; this one stopped.\n`,
+    })
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
+  })
+})

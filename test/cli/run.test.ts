@@ -1,0 +1,641 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "vitest"
+import { FIXTURES, fill, newFolder, newShop, type Ran, runCli, serve } from "./harness.ts"
+
+const SHOP_REPORT = readFileSync(join(FIXTURES, "shop.todo-report.md"), "utf8")
+const DEFAULT_TASK = "Find the TODO and FIXME comments in this folder, read around each, and write a report."
+
+interface Line {
+  readonly type: string
+  readonly [key: string]: unknown
+}
+
+function linesOf(stdout: string): readonly Line[] {
+  expect(stdout.endsWith("\n")).toBe(true)
+  return stdout
+    .slice(0, -1)
+    .split("\n")
+    .map((line) => JSON.parse(line) as Line)
+}
+
+/** Output without what differs from run to run: times, and in which order the tools of a batch ended. */
+function steady(stdout: string): string {
+  const lines = stdout
+    .replace(/[\d.]+ k?B, \d+ ms$/gm, "…")
+    .replace(/, [\d.]+ m?s$/gm, ", …")
+    .split("\n")
+  const sorted: string[] = []
+  let batch: string[] = []
+  for (const line of lines) {
+    if (line.startsWith("   ✓")) batch.push(line)
+    else {
+      sorted.push(...batch.sort(), line)
+      batch = []
+    }
+  }
+  return sorted.join("\n")
+}
+
+/** A user who presses Ctrl-C when he sees something. */
+function once(sees: (stdout: string) => boolean): (stdout: string, interrupt: () => void) => void {
+  let pressed = false
+  return (stdout, interrupt) => {
+    if (pressed || !sees(stdout)) return
+    pressed = true
+    interrupt()
+  }
+}
+
+describe("turn-machine run", () => {
+  it("finds the TODO comments of a folder, reports them, and shows how", async () => {
+    const { base } = newShop()
+    const ran = await runCli(["run", "--dir", "shop"], { cwd: base })
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
+    expect(steady(ran.stdout).replace(/\d[\d,]* (in|cached|out)/g, "… $1")).toBe(`folder   ${base}/shop
+task     ${DEFAULT_TASK}
+model    embedded planner, no network
+
+1  I begin with a list of the files in this folder.
+   ✓ list_files                                   6 files, 613 B         …
+   tokens … in, … cached, … out
+
+2  There are 6 files. I search for TODO and FIXME in comments.
+   ✓ search_text FIXME wholeWord                  2 lines in 2 files     …
+   ✓ search_text TODO wholeWord                   6 lines in 4 files     …
+   tokens … in, … cached, … out
+
+3  5 lines in 4 files are worth a look. I read around them.
+   ✓ read_file README.md 2-8                      lines 2-5 of 5         …
+   ✓ read_file src/cart.js 1-8                    lines 1-8 of 9         …
+   ✓ read_file src/checkout.py 1-6                lines 1-6 of 8         …
+   ✓ read_file src/deep/er/styles.css 1-4         lines 1-2 of 2         …
+   tokens … in, … cached, … out
+
+4  I have what I need and write the report.
+   ✓ write_file todo-report.md 2.5 kB             written                …
+   tokens … in, … cached, … out
+
+5  I found 5 comments (3 TODO, 2 FIXME) in 4 of the 5 files I searched. Most urgent: src/cart.js:5 (FIXME, says "crash", has a "!"). The report is in todo-report.md.
+   tokens … in, … cached, … out
+
+outcome  finished
+work     5 iterations, 5 model calls, 8 tool calls, …
+tokens   … in, … cached, … out (estimated)
+written  turn-machine-out/todo-report.md
+`)
+  })
+
+  it.each(["out", "shop/src/out", "shop"])("writes the same report twice into %s, and does not find its own", async (out) => {
+    const { base } = newShop()
+    for (let time = 1; time <= 2; time += 1) {
+      expect((await runCli(["run", "--dir", "shop", "--out", out, "--state", `shop/s${time}.json`], { cwd: base })).exitCode).toBe(0)
+      expect(readFileSync(join(base, out, "todo-report.md"), "utf8")).toBe(SHOP_REPORT)
+      rmSync(join(base, "shop", `s${time}.json`))
+    }
+  })
+
+  it("does not find reports of earlier runs, wherever they stand", async () => {
+    const { base } = newShop()
+    for (const out of ["shop/first", "shop/second"]) await runCli(["run", "--dir", "shop", "--out", out], { cwd: base })
+    expect(readFileSync(join(base, "shop/second/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
+  })
+
+  it("replaces its report when the files changed, and keeps one that somebody edited", async () => {
+    const { base, shop } = newShop()
+    const report = join(base, "turn-machine-out/todo-report.md")
+    await runCli(["run", "--dir", "shop"], { cwd: base })
+    writeFileSync(join(shop, "notes.txt"), "TODO: say more\n")
+    await runCli(["run", "--dir", "shop"], { cwd: base })
+    expect(readFileSync(report, "utf8")).toContain("**6 comments**")
+
+    writeFileSync(report, "my own words")
+    const ran = await runCli(["run", "--dir", "shop"], { cwd: base })
+    expect(ran.exitCode).toBe(0)
+    expect(ran.stdout).toContain("A file of somebody else has that name. I write to todo-report-2.md instead.")
+    expect(readFileSync(report, "utf8")).toBe("my own words")
+    expect(readFileSync(join(base, "turn-machine-out/todo-report-2.md"), "utf8")).toContain("**6 comments**")
+
+    await runCli(["run", "--dir", "shop", "--force"], { cwd: base })
+    expect(readFileSync(report, "utf8")).toContain("**6 comments**")
+  })
+
+  it("searches for what a task names", async () => {
+    const { base } = newShop()
+    const ran = await runCli(["run", "--dir", "shop", 'Where does "price" stand?'], { cwd: base })
+    expect(ran.exitCode).toBe(0)
+    expect(ran.stdout).toContain("I am the embedded planner, not a language model")
+    expect(ran.stdout).toContain('I searched 5 files for "price" (1 line in 1 file).')
+    expect(readFileSync(join(base, "turn-machine-out/search-report.md"), "utf8")).toContain("| `price` | 1 | 1 |")
+  })
+
+  it("says so where there is nothing to search, and leaves no trace", async () => {
+    const base = newFolder()
+    mkdirSync(join(base, "empty"))
+    const ran = await runCli(["run", "--dir", "empty"], { cwd: base })
+    expect(ran.exitCode).toBe(0)
+    expect(ran.stdout).toContain("There are no files to search in this folder. I wrote no report.")
+    expect(readdirSync(base)).toEqual(["empty"])
+  })
+
+  it("copes with thousands of hits, and says what it left out", async () => {
+    const base = fill(newFolder(), { "dir/many.js": "// TODO one more\n".repeat(3_000), "dir/few.py": "# FIXME it is broken\n" })
+    const ran = await runCli(["run", "--dir", "dir"], { cwd: base })
+    expect(ran.exitCode).toBe(0)
+    expect(ran.stdout).toContain(
+      'I found 501 comments (500 TODO, 1 FIXME) in 2 of the 2 files I searched; 2,500 lines more hold a marker, too many to look at. Most urgent: few.py:1 (FIXME, says "broken").',
+    )
+    const report = readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")
+    expect(report).toContain("- The first 500 of 3000 lines are told.")
+    expect(report.match(/^\*\*Line \d+, TODO:\*\*/gm)).toHaveLength(500)
+    expect(report.match(/^```text$/gm)).toHaveLength(200)
+  })
+
+  it("stops at its limit of iterations with exit code 1", async () => {
+    const { base } = newShop()
+    const ran = await runCli(["run", "--dir", "shop", "--max-iterations", "2"], { cwd: base })
+    expect(ran.exitCode).toBe(1)
+    expect(ran.stdout).toContain("outcome  stopped: max iterations\nwork     2 iterations, 2 model calls, 3 tool calls")
+    expect(ran.stderr).toBe(
+      "turn-machine: The turn reached its limit of 2 iterations before it was done. Allow more with --max-iterations, in a new run.\n",
+    )
+  })
+
+  it("shows nothing that could change a terminal, whatever files are called and hold", async () => {
+    const base = newFolder()
+    fill(base, { "dir/e\u001b[2Jvil.js": "// TODO \u001b]0;owned\u0007 \u202etxt\n" })
+    const ran = await runCli(["run", "--dir", "dir"], { cwd: base })
+    const report = readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")
+    for (const shown of [ran.stdout, report]) {
+      expect(shown).toContain("e\ufffd[2Jvil.js")
+      expect(/(?!\n)[\p{Cc}\u202e]/u.test(shown)).toBe(false)
+    }
+  })
+
+  it("colours what it shows on a terminal, unless that is not wanted", async () => {
+    const { base } = newShop()
+    const coloured = async (env: Record<string, string>, isTTY: boolean): Promise<boolean> =>
+      (await runCli(["run", "--dir", "shop"], { cwd: base, env, isTTY })).stdout.includes("\u001b[")
+    expect(await coloured({}, false)).toBe(false)
+    expect(await coloured({}, true)).toBe(true)
+    expect(await coloured({ NO_COLOR: "1" }, true)).toBe(false)
+    expect(await coloured({ NO_COLOR: "" }, true)).toBe(true)
+    expect(await coloured({ TERM: "dumb" }, true)).toBe(false)
+    expect(await coloured({ FORCE_COLOR: "1" }, false)).toBe(true)
+    expect(await coloured({ FORCE_COLOR: "0" }, true)).toBe(false)
+  })
+})
+
+describe("--json", () => {
+  it("gives one object a line: the start, the events, and at last the outcome with usage", async () => {
+    const { base, shop } = newShop()
+    const ran = await runCli(["run", "--dir", "shop", "--json"], { cwd: base })
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    const lines = linesOf(ran.stdout)
+    expect(lines[0]).toEqual({
+      type: "run_started",
+      task: DEFAULT_TASK,
+      dir: shop,
+      out: join(base, "turn-machine-out"),
+      model: "embedded",
+      maxIterations: 30,
+      resumed: false,
+    })
+    expect(new Set(lines.map((line) => line.type))).toEqual(
+      new Set([
+        "run_started",
+        "llm_request",
+        "token_usage",
+        "text_delta",
+        "llm_response",
+        "tool_call_start",
+        "tool_call",
+        "turn_outcome",
+        "done",
+        "run_ended",
+      ]),
+    )
+    expect(lines.filter((line) => line.type === "tool_call")).toHaveLength(8)
+    const usages = lines.filter((line) => line.type === "token_usage")
+    expect(lines.at(-1)).toEqual({
+      type: "run_ended",
+      outcome: {
+        type: "finished",
+        finish: { type: "assistant_message", text: expect.stringMatching(/^I found 5 comments \(3 TODO, 2 FIXME\) in 4 of the 5 files/) as string },
+      },
+      iterations: 5,
+      modelCalls: 5,
+      toolCalls: 8,
+      usage: usages.at(-1)?.["cumulative"],
+      files: ["todo-report.md"],
+      durationMs: expect.any(Number) as number,
+      exitCode: 0,
+    })
+  })
+
+  it("keeps errors out of it", async () => {
+    const ran = await runCli(["run", "--dir", "nowhere", "--json"], { cwd: newFolder() })
+    expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
+  })
+})
+
+describe("--state and --resume", () => {
+  it("show the answer of a finished turn again, and do nothing twice", async () => {
+    const { base } = newShop()
+    const first = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
+    expect(first.stdout).toContain("state    s.json\n")
+    const saved = readFileSync(join(base, "s.json"), "utf8")
+    writeFileSync(join(base, "turn-machine-out/todo-report.md"), "edited")
+
+    const again = await runCli(["run", "--state", "s.json", "--resume"], { cwd: base })
+    expect(again).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(again.stdout).toContain("I found 5 comments (3 TODO, 2 FIXME)")
+    expect(again.stdout).toContain("work     5 iterations, 5 model calls, 8 tool calls")
+    expect(again.stdout).not.toContain("✓")
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
+    expect(readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")).toBe("edited")
+    expect(readdirSync(base).sort()).toEqual(["s.json", "shop", "turn-machine-out"])
+  })
+
+  it.each(["list_files", "search_text", "5 lines in 4 files", "write the report"])(
+    "stop in order when asked to at %j, and go on with the same command",
+    async (place) => {
+      const { base } = newShop()
+      const args = ["run", "--dir", "shop", "--state", "s.json"]
+      const stopped = await runCli(args, { cwd: base, onOutput: once((stdout) => stdout.includes(place)) })
+      expect(stopped).toMatchObject({ exitCode: 1, stderr: "" })
+      expect(stopped.stdout).toContain("outcome  stopped, can be resumed\n")
+      expect(stopped.stdout).toContain("Go on with: the same command and --resume (the turn is saved in s.json)\n")
+      expect(existsSync(join(base, "turn-machine-out/todo-report.md"))).toBe(false)
+
+      const resumed = await runCli([...args, "--resume"], { cwd: base })
+      expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
+      expect(resumed.stdout).toMatch(/^state {4}s\.json \(resumed at iteration [1-4]\)$/m)
+      expect(resumed.stdout).toContain("work     5 iterations, 5 model calls, 8 tool calls")
+      expect(readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
+    },
+  )
+
+  it("stop at once when asked to twice", async () => {
+    const { base } = newShop()
+    const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], {
+      cwd: base,
+      onOutput: (stdout, interrupt) => {
+        if (!stdout.includes("list_files")) return
+        interrupt()
+        interrupt()
+      },
+    })
+    expect(ran.exitedAtOnceWith).toBe(1)
+  })
+
+  it("end --json with a line that says the run is paused", async () => {
+    const { base } = newShop()
+    const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--json"], {
+      cwd: base,
+      onOutput: once((stdout) => stdout.includes('"name":"search_text"')),
+    })
+    expect(ran.exitCode).toBe(1)
+    expect(linesOf(ran.stdout).at(-1)).toMatchObject({ type: "run_paused", state: join(base, "s.json"), modelCalls: 2, toolCalls: 1, files: [] })
+  })
+
+  it("begin the turn where there is no state file yet, saying so", async () => {
+    const { base } = newShop()
+    const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--resume"], { cwd: base })
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "turn-machine: There is no state file s.json yet; the turn begins.\n" })
+  })
+
+  it("cancel the turn without a state file", async () => {
+    const { base } = newShop()
+    const ran = await runCli(["run", "--dir", "shop"], {
+      cwd: base,
+      onOutput: once((stdout) => stdout.endsWith("search for TODO and FIXME in comments.")),
+    })
+    expect(ran).toMatchObject({ exitCode: 1, stderr: "turn-machine: The turn was cancelled. With --state FILE a turn can be stopped and resumed.\n" })
+    expect(ran.stdout).toContain("   The user stopped the turn.\n")
+    expect(ran.stdout).toContain("outcome  stopped: cancelled\nwork     2 iterations, 2 model calls, 3 tool calls")
+    expect(existsSync(join(base, "turn-machine-out"))).toBe(false)
+  })
+})
+
+describe("a state file that does not fit", () => {
+  async function stoppedShop(): Promise<{ readonly base: string; readonly saved: string }> {
+    const { base } = newShop()
+    mkdirSync(join(base, "other"))
+    await runCli(["run", "--dir", "shop", "--state", "s.json"], {
+      cwd: base,
+      onOutput: once((stdout) => stdout.includes("list_files")),
+    })
+    return { base, saved: readFileSync(join(base, "s.json"), "utf8") }
+  }
+
+  it.each([
+    [["another task"], `another task: "${DEFAULT_TASK}". To resume it leave the task out; for a new run give another --state path.`],
+    [["--dir", "other"], "another folder: BASE/shop. To resume it leave --dir out; for a new run give another --state path."],
+    [["--out", "other"], "another output folder: BASE/turn-machine-out. To resume it leave --out out; for a new run give another --state path."],
+    [["--model", "gpt"], "another model: embedded. To resume it leave --model out; for a new run give another --state path."],
+    [["--base-url", "http://localhost/v1"], "another endpoint: none. To resume it leave --base-url out; for a new run give another --state path."],
+  ])("is refused and kept: %j", async (args, line) => {
+    const { base, saved } = await stoppedShop()
+    const ran = await runCli(["run", "--state", "s.json", "--resume", ...args], { cwd: base })
+    expect(ran).toEqual({ exitCode: 2, stdout: "", stderr: `turn-machine: The state file belongs to ${line.replace("BASE", base)}\n` })
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
+    expect(readdirSync(base).sort()).toEqual(["other", "s.json", "shop"])
+  })
+
+  it("is taken with the same folder by another path", async () => {
+    const { base } = await stoppedShop()
+    symlinkSync("shop", join(base, "linked"))
+    expect((await runCli(["run", "--state", "s.json", "--resume", "--dir", "linked", DEFAULT_TASK], { cwd: base })).exitCode).toBe(0)
+  })
+
+  it("is not overwritten by a new run", async () => {
+    const { base, saved } = await stoppedShop()
+    const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
+    expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(ran.stderr).toMatch(
+      /^turn-machine: The state file \S+\/s\.json exists already, and nothing was overwritten: add --resume to go on with that run, or give another path\.\n$/,
+    )
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
+  })
+
+  it.each([
+    [
+      "cut off",
+      (text: string) => text.slice(0, text.length / 2),
+      /cannot be resumed: it is not JSON, or was cut off\. It was left as it is; begin anew with another --state path\.\n$/,
+    ],
+    [
+      "with a turn that contradicts itself",
+      (text: string) => text.replace(/"nextEffectId":\d+/, '"nextEffectId":0'),
+      /cannot be resumed: The checkpoint contradicts itself at "\/nextEffectId": .+ It was left as it is/,
+    ],
+    [
+      "with a turn that lacks a part",
+      (text: string) => text.replace('"iterationOffset":0,', ""),
+      /cannot be resumed: The checkpoint is not valid at "\/iterationOffset": .+ It was left as it is/,
+    ],
+    [
+      "with a turn of another driver",
+      (text: string) => text.replace('{"name":"chat"', '{"name":"code"'),
+      /cannot be resumed: The checkpoint was made under driver "code" version 1, not "chat" version 1\. It was left as it is/,
+    ],
+    [
+      "without a turn",
+      (text: string) => text.replace(/"checkpoint":.*$/, '"checkpoint":null}'),
+      /cannot be resumed: Not a checkpoint.+ It was left as it is/,
+    ],
+  ])("is refused %s, and kept", async (_, damage, line) => {
+    const { base, saved } = await stoppedShop()
+    const damagedText = damage(saved)
+    expect(damagedText).not.toBe(saved)
+    writeFileSync(join(base, "s.json"), damagedText)
+    const ran = await runCli(["run", "--state", "s.json", "--resume"], { cwd: base })
+    expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(ran.stderr).toMatch(line)
+    expect(ran.stderr.split("\n")).toHaveLength(2)
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(damagedText)
+    expect(readdirSync(base).sort()).toEqual(["other", "s.json", "shop"])
+  })
+})
+
+describe("what cannot be run as given gets one line and exit code 2", () => {
+  it.each([
+    [["rnu"], "There is no command rnu. Did you mean run? The commands are: run. See: turn-machine --help"],
+    [["constructor"], "There is no command constructor. The commands are: run. See: turn-machine --help"],
+    [["--verison"], "There is no flag --verison. Did you mean --version? See: turn-machine --help"],
+    [["run", "--jsno"], "There is no flag --jsno. Did you mean --json? See: turn-machine run --help"],
+    [["run", "--modle=x"], "There is no flag --modle. Did you mean --model? See: turn-machine run --help"],
+    [["run", "-x"], "There is no flag -x. See: turn-machine run --help"],
+    [["run", "--__proto__"], "There is no flag --__proto__. See: turn-machine run --help"],
+    [["run", "--dir"], "--dir needs a value after it. See: turn-machine run --help"],
+    [["run", "--dir", "--json"], "--dir needs a value after it. See: turn-machine run --help"],
+    [["run", "--out="], "--out needs a value after it. See: turn-machine run --help"],
+    [["run", "--json=yes"], "--json takes no value. See: turn-machine run --help"],
+    [["run", ""], "The task is empty. Say in words what to do, or leave it out for the default task."],
+    [["run", "sub"], '"sub" is a folder, not a task. To work on it, use: --dir sub'],
+    [["run", "--dir", "nowhere"], "The folder nowhere cannot be read: it does not exist. Give a folder that can be read with --dir."],
+    [["run", "--dir", "file.txt"], "--dir file.txt is a file, not a folder. Give the folder it is in."],
+    [
+      ["run", "--out", "file.txt"],
+      "The output folder BASE/file.txt cannot be written to: a part of its path is not a folder. Give another one with --out.",
+    ],
+    [
+      ["run", "--out", "file.txt/out"],
+      "The output folder BASE/file.txt/out cannot be written to: a part of its path is not a folder. Give another one with --out.",
+    ],
+    [["run", "--resume"], "--resume needs the state file to go on with: --state FILE."],
+    [["run", "--state", "sub"], "The state file BASE/sub is no file. Give the path of a file with --state."],
+    [
+      ["run", "--state", "no/s.json"],
+      "The state file BASE/no/s.json cannot be made in its folder: it does not exist. Make the folder, or give another path.",
+    ],
+    [["run", "--max-iterations", "0"], '--max-iterations takes a whole number from 1 to 10000, not "0".'],
+    [["run", "--max-iterations", "2.5"], '--max-iterations takes a whole number from 1 to 10000, not "2.5".'],
+    [["run", "--model", "gpt"], "--model gpt needs the endpoint that has it: --base-url URL. Without one there is --model embedded."],
+    [
+      ["run", "--api-key-env", "KEY"],
+      "--api-key-env is for a model at an endpoint; give that with --base-url and --model, or leave --api-key-env out.",
+    ],
+    [["run", "--base-url", "http://localhost/v1"], "--base-url needs the endpoint's name for a model: --model NAME."],
+    [
+      ["run", "--base-url", "localhost:1", "--model", "m"],
+      "--base-url localhost:1 is no http or https address. Give one like http://localhost:11434/v1.",
+    ],
+    [["run", "--base-url", "nonsense", "--model", "m"], "--base-url nonsense is no http or https address. Give one like http://localhost:11434/v1."],
+    [
+      ["run", "--base-url", "http://me:hunter2@localhost/v1", "--model", "m"],
+      "--base-url must hold no user name or password. Put the key into an environment variable and name that with --api-key-env.",
+    ],
+    [
+      ["run", "--base-url", "http://localhost/v1", "--model", "m", "--api-key-env", "NO_KEY"],
+      "The environment variable NO_KEY is not set, or is empty. Put the key into it: export NO_KEY=…",
+    ],
+    [
+      ["run", "--base-url", "http://localhost/v1", "--model", "m", "--api-key-env", "sk-secret-1"],
+      "--api-key-env takes the name of an environment variable, as OPENAI_API_KEY, and not the key itself.",
+    ],
+    [
+      ["run", "--base-url", "http://localhost/v1", "--model", "m", "--api-key-env", "BAD_KEY"],
+      "The environment variable BAD_KEY holds characters that no key has. Put the key alone into it.",
+    ],
+    [["run", "--base-url", "http://localhost/v1", "--model", "m", "--retries", "many"], '--retries takes a whole number from 0 to 100, not "many".'],
+  ])("%j", async (args, line) => {
+    const base = fill(newFolder(), { "file.txt": "kept", "sub/x": "" })
+    const ran = await runCli(args, { cwd: base, env: { BAD_KEY: "a b" } })
+    expect(ran).toEqual({ exitCode: 2, stdout: "", stderr: `turn-machine: ${line.replace("BASE", base)}\n` })
+    expect(readdirSync(base).sort()).toEqual(["file.txt", "sub"])
+    expect(readFileSync(join(base, "file.txt"), "utf8")).toBe("kept")
+  })
+})
+
+describe("help and version", () => {
+  it.each([[[]], [["--help"]], [["-h"]], [["help"]]])("are told by %j", async (args) => {
+    const ran = await runCli(args, { cwd: newFolder() })
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(ran.stdout).toContain("turn-machine run [flags]")
+  })
+
+  it("of run name every flag, within 120 columns", async () => {
+    const { stdout, exitCode } = await runCli(["run", "--help"], { cwd: newFolder() })
+    expect(exitCode).toBe(0)
+    for (const flag of "dir out force model base-url api-key-env timeout-ms retries max-iterations state resume json help".split(" ")) {
+      expect(stdout).toMatch(new RegExp(`^ {2}--${flag}\\b`, "m"))
+    }
+    expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(120)
+  })
+
+  it("name the version of the package", async () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
+    expect(await runCli(["--version"], { cwd: newFolder() })).toEqual({ exitCode: 0, stdout: `${version}\n`, stderr: "" })
+  })
+})
+
+describe("a model at an endpoint", () => {
+  /** Answers like a model that lists, writes a file and is done; it goes by how many answers it has given. */
+  function scripted(body: string): object {
+    const { messages } = JSON.parse(body) as { messages: readonly { role: string }[] }
+    const said = messages.filter((message) => message.role === "assistant").length
+    const call = (name: string, args: object): object => ({
+      content: `Step ${said + 1}.`,
+      tool_calls: [{ id: `c${said}`, type: "function", function: { name, arguments: JSON.stringify(args) } }],
+    })
+    const steps = [call("list_files", {}), call("write_file", { path: "answer.md", content: "An answer.\n" }), { content: "All is done." }]
+    return {
+      choices: [{ index: 0, finish_reason: said < 2 ? "tool_calls" : "stop", message: { role: "assistant", ...steps[said] } }],
+      usage: { prompt_tokens: 100, completion_tokens: 10, prompt_tokens_details: { cached_tokens: 40 } },
+    }
+  }
+
+  function runAgainst(baseUrl: string, base: string, ...more: readonly string[]): Promise<Ran> {
+    const env = { MY_KEY: "sk-very-secret-1" }
+    return runCli(["run", "--dir", "shop", "--base-url", baseUrl, "--model", "tiny", "--api-key-env", "MY_KEY", "--retries", "0", ...more], {
+      cwd: base,
+      env,
+    })
+  }
+
+  it("is asked with the key and the tools, and its answers are carried out", async () => {
+    const { base } = newShop()
+    const requests: { readonly authorization: string | undefined; readonly body: { model: string; tools: { function: { name: string } }[] } }[] = []
+    const url = await serve((body, response, request) => {
+      requests.push({ authorization: request.headers.authorization, body: JSON.parse(body) as (typeof requests)[number]["body"] })
+      response.setHeader("content-type", "application/json").end(JSON.stringify(scripted(body)))
+    })
+    const ran = await runAgainst(url, base, "--state", "s.json", "Do it.")
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(ran.stdout).toContain(`model    tiny at ${url}\n`)
+    expect(ran.stdout).toContain("3  All is done.\n")
+    expect(ran.stdout).toContain("tokens   180 in, 120 cached, 30 out\n")
+    expect(readFileSync(join(base, "turn-machine-out/answer.md"), "utf8")).toBe("An answer.\n")
+    expect(requests.map((request) => request.authorization)).toEqual(Array.from({ length: 3 }, () => "Bearer sk-very-secret-1"))
+    expect(requests[0]?.body.model).toBe("tiny")
+    expect(requests[0]?.body.tools.map((tool) => tool.function.name)).toEqual(["list_files", "read_file", "search_text", "write_file"])
+    expect(ran.stdout + readFileSync(join(base, "s.json"), "utf8")).not.toContain("sk-very-secret-1")
+  })
+
+  it("that refuses the connection stops the turn, which can be resumed when it answers", async () => {
+    const { base } = newShop()
+    let broken = true
+    const url = await serve((body, response) => {
+      if (broken) response.destroy()
+      else response.setHeader("content-type", "application/json").end(JSON.stringify(scripted(body)))
+    })
+    const first = await runAgainst(url, base, "--state", "s.json", "Do it.")
+    expect(first.exitCode).toBe(1)
+    expect(first.stderr).toMatch(
+      new RegExp(
+        `^turn-machine: The model call to ${url} failed\\. .+ Check the address, --model and the key, then run the same command with --resume\\.\\n$`,
+      ),
+    )
+    broken = false
+    const second = await runAgainst(url, base, "--state", "s.json", "--resume")
+    expect(second).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(readFileSync(join(base, "turn-machine-out/answer.md"), "utf8")).toBe("An answer.\n")
+  })
+
+  it.each([
+    ["a page for people", 500, "text/html", "<html><body>Oops</body></html>", /500/],
+    ["a page with a good status", 200, "text/html", "<html></html>", /it is a page, not JSON; check the base URL/],
+    ["nonsense", 200, "application/json", "{]", /it is no JSON; check the base URL/],
+    ["nothing", 200, "application/json", "", /it is empty/],
+    ["JSON of another kind", 200, "application/json", '{"hello":"world"}', /turn-machine: The model call to .+ failed\. \S+/],
+    ["a refusal of the key", 401, "application/json", '{"error":{"message":"Incorrect API key provided: sk-very-secret-1"}}', /Incorrect API key/],
+  ])("that answers with %s stops the turn with one line", async (_, status, type, answer, reason) => {
+    const { base } = newShop()
+    const url = await serve((_body, response) => void response.writeHead(status, { "content-type": type }).end(answer))
+    const ran = await runAgainst(url, base)
+    expect(ran.exitCode).toBe(1)
+    expect(ran.stderr).toMatch(reason)
+    expect(ran.stderr).toContain(url)
+    expect(ran.stderr).toMatch(/Check the address, --model and the key, then run the command again\.\n$/)
+    expect(ran.stderr.split("\n")).toHaveLength(2)
+    expect(ran.stdout).toContain("outcome  stopped: provider error\n")
+    expect(ran.stdout + ran.stderr).not.toContain("sk-very-secret-1")
+    expect(existsSync(join(base, "turn-machine-out"))).toBe(false)
+  })
+
+  it("where nothing listens, or that does not answer in time, likewise", async () => {
+    const { base } = newShop()
+    const refused = await runAgainst("http://127.0.0.1:1/v1", base)
+    expect(refused.exitCode).toBe(1)
+    expect(refused.stderr).toMatch(/^turn-machine: The model call to http:\/\/127\.0\.0\.1:1\/v1 failed\. .*could not be reached.+\n$/)
+
+    const url = await serve(() => {})
+    const silent = await runAgainst(url, base, "--timeout-ms", "50", "--json")
+    expect(silent.exitCode).toBe(1)
+    expect(silent.stderr).toMatch(/no complete answer within 0\.05 seconds/)
+    expect(linesOf(silent.stdout).at(-1)).toMatchObject({
+      type: "run_ended",
+      outcome: { type: "stopped", stop: { type: "provider_error" } },
+      exitCode: 1,
+    })
+  })
+
+  it("may take its time and fail at times: what failed is tried again, and told", async () => {
+    const { base } = newShop()
+    let calls = 0
+    const url = await serve((body, response) => {
+      calls += 1
+      if (calls === 1) response.writeHead(503, { "retry-after": "0" }).end()
+      else response.setHeader("content-type", "application/json").end(JSON.stringify(scripted(body)))
+    })
+    const ran = await runCli(["run", "--dir", "shop", "--base-url", url, "--model", "tiny"], { cwd: base })
+    expect(ran.exitCode).toBe(0)
+    expect(ran.stdout).toMatch(/ {3}The model call failed: .+\n {3}Attempt 2 of 3 in \d+ ms\.\n/)
+  })
+
+  it("that asks for files outside is refused them and told so", async () => {
+    const { base } = newShop()
+    fill(base, { "secret.txt": "SECRET" })
+    const results: string[] = []
+    const url = await serve((body, response) => {
+      const { messages } = JSON.parse(body) as { messages: readonly { role: string; content: string }[] }
+      results.push(...messages.filter((message) => message.role === "tool").map((message) => message.content))
+      const message =
+        results.length > 0
+          ? { content: "I cannot." }
+          : {
+              content: null,
+              tool_calls: [
+                { id: "a", type: "function", function: { name: "read_file", arguments: '{"path":"../secret.txt"}' } },
+                { id: "b", type: "function", function: { name: "write_file", arguments: '{"path":"../shop/notes.txt","content":"gone"}' } },
+                { id: "c", type: "function", function: { name: "delete_all", arguments: "{}" } },
+              ],
+            }
+      response
+        .setHeader("content-type", "application/json")
+        .end(JSON.stringify({ choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", ...message } }] }))
+    })
+    const ran = await runAgainst(url, base)
+    expect(ran.exitCode).toBe(0)
+    expect(results).toEqual([
+      '[Tool execution failed]\n"../secret.txt" is outside the folder. Give a path inside it, relative to it, without "..".',
+      '[Tool execution failed]\n"../shop/notes.txt" is no path inside the output folder. Give one relative to it, without "..".',
+      '[Tool execution failed]\nThere is no tool "delete_all". The tools are: list_files, read_file, search_text, write_file.',
+    ])
+    expect(readFileSync(join(base, "shop/notes.txt"), "utf8")).toBe("Nothing to do here.\n")
+    expect(ran.stdout).toContain("✗ read_file ../secret.txt")
+  })
+})

@@ -1,0 +1,262 @@
+import { renameSync, symlinkSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "vitest"
+import { Folder } from "../../src/cli/folder.ts"
+import { OutFolder } from "../../src/cli/out-folder.ts"
+import { fileTools } from "../../src/cli/tools.ts"
+import { toolbox } from "../../src/hosts/define-tool.ts"
+import type { Json } from "../../src/json.ts"
+import type { ToolOutput } from "../../src/schemas/tool.ts"
+import { CONTEXT, fill, newFolder } from "./harness.ts"
+
+type Call = (toolName: string, args: Json) => Promise<ToolOutput>
+
+function toolsOf(dir: string, hidden?: (path: string) => boolean): Call {
+  const { toolCall } = toolbox(fileTools(new Folder(dir, hidden), new OutFolder(join(dir, "..", "out"))))
+  return async (toolName, args) => (await toolCall({ callId: "c", toolName, args }, CONTEXT)).output
+}
+
+/** A folder `inside` with a neighbour `outside` that must never be seen. */
+function newPair(): { readonly inside: string; readonly outside: string } {
+  const base = newFolder()
+  fill(base, { "inside/a.txt": "one\ntwo\n", "outside/secret.txt": "SECRET\n", "inside-too/secret.txt": "SECRET\n" })
+  return { inside: join(base, "inside"), outside: join(base, "outside") }
+}
+
+function failureOf(output: ToolOutput): { readonly class: string; readonly code: string; readonly message: string } {
+  if (output.status !== "failure") throw new Error(`expected a failure, not ${JSON.stringify(output)}`)
+  const { class: kind, code, message } = output.failure
+  return { class: kind, code, message }
+}
+
+function value<Value>(output: ToolOutput): Value {
+  if (output.status !== "success") throw new Error(`expected a success, not ${JSON.stringify(output)}`)
+  return output.value as Value
+}
+
+describe("what lies outside the folder", () => {
+  it.each([
+    "..",
+    "../outside/secret.txt",
+    "sub/../../outside/secret.txt",
+    "sub/../a.txt",
+    "..\\outside\\secret.txt",
+    "/etc/passwd",
+    "../inside-too/secret.txt",
+  ])("is not read by the path %s", async (path) => {
+    const call = toolsOf(newPair().inside)
+    expect(failureOf(await call("read_file", { path }))).toMatchObject({ class: "permission_denied", code: "outside_folder" })
+    expect(failureOf(await call("list_files", { folder: path })).code).toBe("outside_folder")
+    expect(failureOf(await call("search_text", { texts: ["SECRET"], folder: path })).code).toBe("outside_folder")
+  })
+
+  it("is not reached by a link to a file, nor by one to a folder", async () => {
+    const { inside, outside } = newPair()
+    symlinkSync(join(outside, "secret.txt"), join(inside, "link.txt"))
+    symlinkSync(outside, join(inside, "linked"))
+    const call = toolsOf(inside)
+    expect(failureOf(await call("read_file", { path: "link.txt" }))).toEqual({
+      class: "permission_denied",
+      code: "outside_folder",
+      message: '"link.txt" is a link that leads out of the folder.',
+    })
+    expect(failureOf(await call("read_file", { path: "linked/secret.txt" })).code).toBe("outside_folder")
+    expect(failureOf(await call("list_files", { folder: "linked" })).code).toBe("outside_folder")
+    expect(value(await call("search_text", { texts: ["SECRET"] }))).toMatchObject({ totalMatches: 0, filesSearched: 1 })
+  })
+
+  it("is refused by a path with a NUL character and by one that is too long", async () => {
+    const call = toolsOf(newPair().inside)
+    expect(failureOf(await call("read_file", { path: "a.txt\0.png" })).code).toBe("not_found")
+    expect(failureOf(await call("read_file", { path: "x".repeat(5_000) })).message).toMatch(/cannot be read: its path is too long\.$/)
+  })
+
+  it("may be named by an absolute path that leads back inside", async () => {
+    const { inside } = newPair()
+    expect(value(await toolsOf(inside)("read_file", { path: join(inside, "a.txt") }))).toMatchObject({ text: "one\ntwo" })
+  })
+})
+
+describe("read_file", () => {
+  it("reads a link that stays inside", async () => {
+    const { inside } = newPair()
+    symlinkSync("a.txt", join(inside, "link.txt"))
+    expect(value(await toolsOf(inside)("read_file", { path: "link.txt" }))).toMatchObject({ text: "one\ntwo", totalLines: 2 })
+  })
+
+  it("reads the lines asked for", async () => {
+    const dir = fill(newFolder(), { "f.txt": "1\r\n2\n3\r4\n5" })
+    const call = toolsOf(dir)
+    expect(value(await call("read_file", { path: "f.txt", fromLine: 2, toLine: 4 }))).toEqual({
+      path: "f.txt",
+      fromLine: 2,
+      toLine: 4,
+      totalLines: 5,
+      text: "2\n3\n4",
+    })
+    expect(value(await call("read_file", { path: "f.txt", fromLine: 4, toLine: 99 }))).toMatchObject({ toLine: 5, text: "4\n5" })
+    expect(value(await call("read_file", { path: "f.txt", fromLine: 9 }))).toEqual({ path: "f.txt", fromLine: 9, toLine: 8, totalLines: 5, text: "" })
+  })
+
+  it("says what it cut", async () => {
+    const dir = fill(newFolder(), { "long.txt": "x\n".repeat(1_500), "wide.txt": `${"y".repeat(1_200)}\nshort\n` })
+    const call = toolsOf(dir)
+    expect(value(await call("read_file", { path: "long.txt" }))).toMatchObject({
+      toLine: 1_000,
+      totalLines: 1_500,
+      cut: "Lines up to 1000 are shown; ask again from line 1001.",
+    })
+    expect(value(await call("read_file", { path: "wide.txt" }))).toMatchObject({
+      text: `${"y".repeat(999)}…\nshort`,
+      cut: 'Lines longer than 1000 characters are cut; they end in "…".',
+    })
+  })
+
+  it("refuses folders, missing files, binary files and files that are too large", async () => {
+    const dir = fill(newFolder(), { "sub/f.txt": "", "b.bin": new Uint8Array([65, 0, 66]), "big.txt": "x".repeat(2 * 1024 * 1024 + 1) })
+    const call = toolsOf(dir)
+    expect(failureOf(await call("read_file", { path: "sub" }))).toMatchObject({ code: "not_a_file", message: '"sub" is not a file.' })
+    expect(failureOf(await call("read_file", { path: "no.txt" }))).toMatchObject({
+      class: "invalid_request",
+      code: "not_found",
+      message: '"no.txt" does not exist.',
+    })
+    expect(failureOf(await call("read_file", { path: "b.bin" })).code).toBe("binary_file")
+    expect(failureOf(await call("read_file", { path: "big.txt" }))).toMatchObject({ class: "resource_limit", code: "too_large" })
+    expect(failureOf(await call("read_file", { path: 7 })).class).toBe("invalid_request")
+  })
+})
+
+describe("list_files", () => {
+  it("lists in code-point order and passes by what is no work of anybody's", async () => {
+    const dir = fill(newFolder(), {
+      "b/c.txt": "12",
+      "b.txt": "1",
+      "B.txt": "",
+      "ä.txt": "",
+      "\u{1f600}.txt": "",
+      "\uff5e.txt": "",
+      "node_modules/x/index.js": "",
+      "b/.git/config": "",
+      ".env": "KEY=1",
+    })
+    symlinkSync("b.txt", join(dir, "link.txt"))
+    expect(value(await toolsOf(dir)("list_files", {}))).toEqual({
+      root: dir.slice(dir.lastIndexOf("/") + 1),
+      folder: ".",
+      files: [
+        { path: ".env", bytes: 5 },
+        { path: "B.txt", bytes: 0 },
+        { path: "b.txt", bytes: 1 },
+        { path: "b/c.txt", bytes: 2 },
+        { path: "ä.txt", bytes: 0 },
+        { path: "\uff5e.txt", bytes: 0 },
+        { path: "\u{1f600}.txt", bytes: 0 },
+      ],
+      totalFiles: 7,
+      totalBytes: 8,
+      skippedFolders: ["b/.git", "node_modules"],
+      skippedLinks: 1,
+      unreadable: 0,
+    })
+  })
+
+  it("goes into a folder that is passed by otherwise, if it is asked to", async () => {
+    const dir = fill(newFolder(), { "node_modules/x/index.js": "" })
+    expect(value(await toolsOf(dir)("list_files", { folder: "node_modules" }))).toMatchObject({ files: [{ path: "node_modules/x/index.js" }] })
+  })
+
+  it("lists the first thousand files and says so", async () => {
+    const dir = fill(newFolder(), Object.fromEntries(Array.from({ length: 1_001 }, (_, index) => [`f${index}`, ""])))
+    const { files, cut } = value<{ files: unknown[]; cut: string }>(await toolsOf(dir)("list_files", {}))
+    expect(files).toHaveLength(1_000)
+    expect(cut).toBe("The first 1000 of 1001 files are listed; give a folder to see more of it.")
+  })
+
+  it("goes 300 folders deep, and is not caught in a circle of links", async () => {
+    const dir = newFolder()
+    const deep = Array.from({ length: 300 }, () => "d").join("/")
+    fill(dir, { [`${deep}/f.txt`]: "found" })
+    symlinkSync("../..", join(dir, "d/d/loop"))
+    expect(value(await toolsOf(dir)("list_files", {}))).toMatchObject({ files: [{ path: `${deep}/f.txt`, bytes: 5 }], skippedLinks: 1 })
+  })
+
+  it("does not list what is hidden from it", async () => {
+    const dir = fill(newFolder(), { "a.txt": "", "out/report.md": "", "state.json": "" })
+    const call = toolsOf(dir, (path) => path === join(dir, "out") || path === join(dir, "state.json"))
+    expect(value(await call("list_files", {}))).toMatchObject({ files: [{ path: "a.txt", bytes: 0 }], totalFiles: 1 })
+  })
+})
+
+describe("search_text", () => {
+  it("finds lines that hold one of the texts, as they stand", async () => {
+    const dir = fill(newFolder(), { "a.txt": "a.b\naxb\nTODOs TODO\ntodo\n", "b.txt": "TODO_LATER\nthe end (TODO)" })
+    const call = toolsOf(dir)
+    expect(value(await call("search_text", { texts: ["a.b", "(TODO)"] }))).toEqual({
+      matches: [
+        { path: "a.txt", line: 1, text: "a.b" },
+        { path: "b.txt", line: 2, text: "the end (TODO)" },
+      ],
+      totalMatches: 2,
+      filesWithMatches: 2,
+      filesSearched: 2,
+      skipped: { binary: 0, tooLarge: [], unreadable: 0 },
+    })
+    const lines = async (args: { [key: string]: Json }): Promise<readonly string[]> =>
+      value<{ matches: { path: string; line: number }[] }>(await call("search_text", args)).matches.map(({ path, line }) => `${path}:${line}`)
+    expect(await lines({ texts: ["TODO"], wholeWord: true })).toEqual(["a.txt:3", "b.txt:2"])
+    expect(await lines({ texts: ["TODO"], ignoreCase: true })).toEqual(["a.txt:3", "a.txt:4", "b.txt:1", "b.txt:2"])
+  })
+
+  it("passes by binary and too large files, and says so", async () => {
+    const dir = fill(newFolder(), { "b.bin": new Uint8Array([84, 79, 68, 79, 0]), "big.txt": "TODO\n".repeat(500_000), "c.txt": "TODO" })
+    expect(value(await toolsOf(dir)("search_text", { texts: ["TODO"] }))).toEqual({
+      matches: [{ path: "c.txt", line: 1, text: "TODO" }],
+      totalMatches: 1,
+      filesWithMatches: 1,
+      filesSearched: 1,
+      skipped: { binary: 1, tooLarge: ["big.txt"], unreadable: 0 },
+      cut: "Files of more than 2097152 bytes were not searched: 1.",
+    })
+  })
+
+  it("tells 500 lines and counts the rest", async () => {
+    const dir = fill(newFolder(), { "f.txt": "TODO\n".repeat(1_234) })
+    const { matches, totalMatches, cut } = value<{ matches: unknown[]; totalMatches: number; cut: string }>(
+      await toolsOf(dir)("search_text", { texts: ["TODO"] }),
+    )
+    expect([matches.length, totalMatches, cut]).toEqual([500, 1_234, "The first 500 of 1234 lines are told."])
+  })
+
+  it("shows of a long line the part around the match, with no pair of surrogates cut in two", async () => {
+    const dir = fill(newFolder(), { "min.js": `${"\u{1f600}".repeat(500)}TODO${"y".repeat(1_000)}` })
+    const { matches } = value<{ matches: { text: string }[] }>(await toolsOf(dir)("search_text", { texts: ["TODO"] }))
+    expect(matches[0]?.text).toBe(`…${"\u{1f600}".repeat(50)}TODO${"y".repeat(195)}…`)
+  })
+
+  it("stops when the turn is cancelled", async () => {
+    const dir = fill(newFolder(), { "a.txt": "x" })
+    const { toolCall } = toolbox(fileTools(new Folder(dir), new OutFolder(join(dir, "out"))))
+    const context = { ...CONTEXT, signal: AbortSignal.abort() }
+    expect((await toolCall({ callId: "c", toolName: "search_text", args: { texts: ["x"] } }, context)).output.status).toBe("failure")
+  })
+})
+
+describe("a walk over what cannot be looked at", () => {
+  it("counts it and goes on", async () => {
+    const base = newFolder()
+    const long = (parts: number): string => Array.from({ length: parts }, () => "n".repeat(200)).join("/")
+    fill(base, { "dir/a.txt": "TODO", [`dir/${long(9)}/b.txt`]: "TODO", [`rest/${long(12)}/c.txt`]: "TODO" })
+    // Put together, the path is longer than the system takes; only half of it can be looked at.
+    const joined = join(base, "dir", long(9), "rest")
+    renameSync(join(base, "rest"), joined)
+    try {
+      expect(value(await toolsOf(join(base, "dir"))("search_text", { texts: ["TODO"] }))).toMatchObject({
+        totalMatches: 2,
+        skipped: { unreadable: 1 },
+      })
+    } finally {
+      renameSync(joined, join(base, "rest"))
+    }
+  })
+})
