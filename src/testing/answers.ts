@@ -1,0 +1,62 @@
+import type { AnswerableEffect } from "../schemas/effect.ts"
+import type { CheckpointDelivery } from "../schemas/message.ts"
+import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "../schemas/response.ts"
+import type { CompletedToolCall, PendingToolCall } from "../schemas/tool.ts"
+
+/** What a tool call came to, without what the call itself says. */
+export type ToolAnswer = Pick<CompletedToolCall, "output" | "modelReturn">
+
+/** One answer for each kind of effect; the effect that is outstanding takes the one that fits it. Absent: all goes well and nothing is special. */
+export interface Answers {
+  readonly surface?: ExecutionSurfaceSynced["result"]
+  readonly llm?: LlmComplete["result"]
+  readonly textStreamed?: true
+  /** For the calls in order; from the first again where there are more calls than answers. */
+  readonly tools?: readonly ToolAnswer[]
+  readonly exec?: ExecResult["result"]
+  readonly delivery?: CheckpointDelivery
+}
+
+const SUCCESS: ToolAnswer = { output: { status: "success", value: "done" } }
+
+/** The surface is unchanged, the model says "done", tools and code succeed, nothing is delivered. */
+const DEFAULTS = {
+  surface: { ok: true },
+  llm: {
+    ok: true,
+    response: {
+      text: "done",
+      parts: [],
+      usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
+      terminalReason: "stop",
+    },
+  },
+  exec: { ok: true, value: { observations: [], toolCalls: [], images: [], printedImages: [], durationMs: 0 } },
+  delivery: {},
+} as const satisfies Answers
+
+/** The response that answers an effect, all calls of a batch at once. `at`: milliseconds since the epoch. */
+export function answerTo(effect: AnswerableEffect, answers: Answers = {}, at?: number): Response {
+  const base = { id: effect.id, ...(at !== undefined && { at }) }
+  switch (effect.type) {
+    case "sync_execution_surface":
+      return { type: "execution_surface_synced", ...base, result: answers.surface ?? DEFAULTS.surface }
+    case "llm_call": {
+      const streamed = answers.textStreamed === true ? { textStreamed: true as const } : {}
+      return { type: "llm_complete", ...base, ...streamed, result: answers.llm ?? DEFAULTS.llm }
+    }
+    case "tool_calls": {
+      const tools = answers.tools ?? []
+      const results = effect.calls.map((call, index) => completed(call, tools[index % tools.length] ?? SUCCESS))
+      return { type: "tool_results", ...base, results }
+    }
+    case "exec_code":
+      return { type: "exec_result", ...base, result: answers.exec ?? DEFAULTS.exec }
+    case "checkpoint":
+      return { type: "checkpoint_delivery", ...base, delivery: answers.delivery ?? DEFAULTS.delivery }
+  }
+}
+
+function completed(call: PendingToolCall, answer: ToolAnswer): CompletedToolCall {
+  return { ...call, ...answer, durationMs: 0 }
+}

@@ -1,0 +1,63 @@
+/**
+ * fast-check arbitraries of the values on the wire and of whole turns. All are valid; many are odd: lone surrogates, keys
+ * named `__proto__`, empty and repeated ids, white space that JavaScript and Unicode see differently, long texts, -0.
+ *
+ *     import * as arbitrary from "turn-machine/testing/arbitraries"
+ *     fc.assert(fc.property(arbitrary.llmResponse, (response) => { … }))
+ */
+export {
+  answers,
+  callbacks,
+  configData,
+  moves,
+  quietAction,
+  script,
+  scriptedAnswer,
+  start,
+  startAction,
+} from "./arbitrary-turns.ts"
+export {
+  attachmentRef,
+  block,
+  checkpointKind,
+  completedToolCall,
+  count,
+  deliveredMessage,
+  delivery,
+  execResponse,
+  execResult,
+  failureSource,
+  historyRecord,
+  id,
+  inputJson,
+  json,
+  llmFailure,
+  llmMessage,
+  llmRequest,
+  llmResponse,
+  llmResult,
+  message,
+  modelReturn,
+  origin,
+  outcome,
+  outputPart,
+  part,
+  pendingToolCall,
+  prune,
+  reasoningReplay,
+  replayMeta,
+  response,
+  responseMeta,
+  role,
+  surfaceResult,
+  terminalReason,
+  text,
+  timestamp,
+  toolControl,
+  toolFailure,
+  toolOutput,
+  toolSpec,
+  turnCause,
+  turnEvent,
+  usage,
+} from "./arbitrary-values.ts"

@@ -1,0 +1,151 @@
+import * as fc from "fast-check"
+import type { DriverAction, OnEmpty } from "../schemas/action.ts"
+import type { TurnConfigData, TurnStart } from "../schemas/config.ts"
+import type { Answers, ToolAnswer } from "./answers.ts"
+import * as wire from "./arbitrary-values.ts"
+import { few, object } from "./arbitrary-values.ts"
+import type { OptionalCallback, ScriptedAnswer } from "./scripted-driver.ts"
+import type { HostMove } from "./scripted-host.ts"
+
+// fast-check arbitraries of whole turns: configs, starts, scripts of a driver, and what a host does.
+
+type Arbitrary<Value> = fc.Arbitrary<Value>
+
+const yes = fc.constant(true as const)
+
+export const configData: Arbitrary<TurnConfigData> = object(
+  {
+    model: wire.text,
+    sessionId: wire.text,
+    systemPrompt: wire.text,
+    tools: few(wire.toolSpec),
+    generation: object({}, { maxOutputTokens: wire.count }),
+    syncExecutionSurface: fc.boolean(),
+    autonomous: fc.boolean(),
+    emitLlmTrace: fc.boolean(),
+  },
+  { modelVariant: wire.text, runSessionId: wire.text, maxContextTokens: wire.count, maxIterations: fc.nat({ max: 4 }) },
+)
+
+export const start: Arbitrary<TurnStart> = object(
+  { messages: few(wire.message, 4) },
+  { events: few(wire.historyRecord), turnCauses: few(wire.turnCause, 1), iterationOffset: fc.nat({ max: 5 }) },
+)
+
+const append: Arbitrary<DriverAction> = object({ type: fc.constant("append_events" as const), events: few(wire.historyRecord) })
+
+/** Actions that start no work and end nothing. */
+export const quietAction: Arbitrary<DriverAction> = fc.oneof(
+  { weight: 4, arbitrary: object({ type: fc.constant("emit" as const), event: wire.turnEvent }) },
+  { weight: 4, arbitrary: append },
+  { weight: 2, arbitrary: fc.constant({ type: "advance_iteration" } as const) },
+  { weight: 1, arbitrary: object({ type: fc.constant("schedule_turn_limit_final" as const), message: wire.message }) },
+)
+
+const finish: Arbitrary<Extract<DriverAction, { type: "finish" }>> = object({ type: fc.constant("finish" as const), outcome: wire.outcome })
+
+const onEmpty: Arbitrary<OnEmpty> = fc.oneof(fc.constant({ type: "prepare_iteration" } as const), finish)
+
+/** Actions that start one piece of work. */
+export const startAction: Arbitrary<DriverAction> = fc.oneof(
+  { weight: 4, arbitrary: object({ type: fc.constant("start_llm" as const), request: wire.llmRequest }, { driverState: wire.json }) },
+  { weight: 4, arbitrary: object({ type: fc.constant("start_tools" as const), calls: few(wire.pendingToolCall, 4) }) },
+  {
+    weight: 2,
+    arbitrary: object({ type: fc.constant("start_exec" as const), code: wire.text, driverState: wire.json }, { language: wire.text }),
+  },
+  { weight: 4, arbitrary: object({ type: fc.constant("start_checkpoint" as const), checkpoint: wire.checkpointKind, onEmpty }) },
+)
+
+/** A list that leads on: work among quiet actions, or an end behind them. */
+const leadingList: Arbitrary<readonly DriverAction[]> = fc.oneof(
+  {
+    weight: 12,
+    arbitrary: fc.tuple(few(quietAction), startAction, few(quietAction, 1)).map(([before, work, behind]) => [...before, work, ...behind]),
+  },
+  { weight: 1, arbitrary: fc.tuple(few(quietAction), finish).map(([before, end]) => [...before, end]) },
+)
+
+/** A list that a driver must not return: it leads nowhere, or to two places, or holds what is no action. */
+const misleadingList: Arbitrary<readonly DriverAction[]> = fc.oneof(
+  few(quietAction),
+  fc.tuple(startAction, few(quietAction, 1), fc.oneof(startAction, finish)).map(([first, between, second]) => [first, ...between, second]),
+  fc.tuple(finish, fc.oneof(quietAction, startAction, finish)),
+  few(quietAction, 1).map((before) => [...before, { type: "nonsense" } as never]),
+)
+
+export const scriptedAnswer: Arbitrary<ScriptedAnswer> = fc.oneof(
+  { weight: 40, arbitrary: leadingList.map((actions) => ({ actions })) },
+  { weight: 1, arbitrary: misleadingList.map((actions) => ({ actions })) },
+  { weight: 1, arbitrary: fc.constantFrom<ScriptedAnswer>({}, { throws: "The script says so." }) },
+)
+
+/** The answers of a scripted driver; a question behind the last one ends the turn. */
+export const script: Arbitrary<readonly ScriptedAnswer[]> = oftenLong(scriptedAnswer, 5, 12)
+
+export const callbacks: Arbitrary<readonly OptionalCallback[]> = fc.oneof(
+  { weight: 9, arbitrary: fc.subarray<OptionalCallback>(["onLlmFailed", "onDelivery"]).map((others) => ["onExecResult" as const, ...others]) },
+  { weight: 1, arbitrary: fc.constant([]) },
+)
+
+const toolAnswer: Arbitrary<ToolAnswer> = object({ output: wire.toolOutput }, { modelReturn: wire.modelReturn })
+
+/** What a host would answer to whatever is asked. */
+export const answers: Arbitrary<Answers> = object(
+  {
+    surface: wire.surfaceResult,
+    llm: wire.llmResult,
+    tools: fc.array(toolAnswer, { minLength: 1, maxLength: 3 }),
+    exec: wire.execResult,
+    delivery: wire.delivery,
+  },
+  { textStreamed: yes },
+)
+
+const pollAll: Arbitrary<HostMove> = fc.constant({ type: "poll" } as const)
+const pollSome: Arbitrary<HostMove> = object({ type: fc.constant("poll" as const), most: fc.integer({ min: 1, max: 3 }) })
+const answerAll: Arbitrary<HostMove> = object({ type: fc.constant("answer" as const), answers }, { at: wire.timestamp })
+const answerSome: Arbitrary<HostMove> = object(
+  { type: fc.constant("answer" as const), answers, pick: fc.array(fc.nat({ max: 3 }), { maxLength: 2 }) },
+  { at: wire.timestamp },
+)
+const repeat: Arbitrary<HostMove> = object({ type: fc.constant("repeat" as const), back: fc.nat({ max: 2 }) })
+const offend: Arbitrary<HostMove> = object({ type: fc.constant("offend" as const), which: fc.nat({ max: 30 }) })
+const apply: Arbitrary<HostMove> = object({ type: fc.constant("apply" as const), actions: few(quietAction) })
+
+/** What a host that does its work does, and what goes wrong around it. */
+const round: Arbitrary<readonly HostMove[]> = fc.oneof(
+  { weight: 10, arbitrary: fc.tuple(pollAll, answerAll) },
+  { weight: 6, arbitrary: fc.tuple(pollAll, answerSome, pollAll, answerAll) },
+  { weight: 2, arbitrary: fc.tuple(pollSome, answerAll) },
+  { weight: 1, arbitrary: fc.tuple(answerAll) },
+  { weight: 1, arbitrary: fc.tuple(answerSome) },
+  { weight: 1, arbitrary: fc.tuple(pollSome) },
+  { weight: 1, arbitrary: fc.tuple(repeat) },
+  { weight: 1, arbitrary: fc.tuple(offend) },
+  { weight: 1, arbitrary: fc.tuple(apply) },
+)
+
+const endMove: Arbitrary<HostMove> = fc.oneof(
+  { weight: 4, arbitrary: object({ type: fc.constant("cancel" as const) }, { reason: wire.text }) },
+  { weight: 1, arbitrary: object({ type: fc.constant("fail" as const), event: wire.turnEvent }) },
+  { weight: 1, arbitrary: object({ type: fc.constant("finish" as const), outcome: wire.outcome }) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(few(quietAction, 1), finish).map(([before, end]): HostMove => ({ type: "apply", actions: [...before, end] })),
+  },
+)
+
+/** What a host does with a turn: work, then an end from outside if the turn has not come to one, and some more behind it. */
+export const moves: Arbitrary<readonly HostMove[]> = fc
+  .tuple(oftenLong(round, 4, 10), endMove, few(round, 1), pollAll)
+  .map(([work, end, behind, last]) => [...work.flat(), end, ...behind.flat(), last])
+
+/** A list that is long more often than fast-check would make it; it shrinks to a short one. */
+function oftenLong<Item>(item: Arbitrary<Item>, long: number, most: number): Arbitrary<readonly Item[]> {
+  return fc.oneof(
+    { withCrossShrink: true },
+    { weight: 1, arbitrary: fc.array(item, { maxLength: most, size: "max" }) },
+    { weight: 5, arbitrary: fc.array(item, { minLength: long, maxLength: most, size: "max" }) },
+  )
+}

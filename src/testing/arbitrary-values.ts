@@ -1,0 +1,389 @@
+import * as fc from "fast-check"
+import type { Json } from "../json.ts"
+import type { CheckpointKind, ErrorEnvelope, Outcome, TurnEvent } from "../schemas/event.ts"
+import type { Block, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../schemas/llm.ts"
+import type {
+  AttachmentRef,
+  CheckpointDelivery,
+  DeliveredMessage,
+  HistoryRecord,
+  Message,
+  Origin,
+  Part,
+  Prune,
+  ReasoningReplay,
+  ReplayMeta,
+  ResponseMeta,
+  Role,
+  TurnCause,
+} from "../schemas/message.ts"
+import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "../schemas/response.ts"
+import type {
+  CompletedToolCall,
+  ExecResponse,
+  FailureSource,
+  ModelReturn,
+  PendingToolCall,
+  ToolControl,
+  ToolFailure,
+  ToolOutput,
+  ToolSpec,
+} from "../schemas/tool.ts"
+
+// fast-check arbitraries of the values on the wire. All are valid; many are odd: lone surrogates, keys named `__proto__`,
+// empty and repeated ids, white space that JavaScript sees otherwise than Unicode, texts beyond every cut, -0.
+
+type Arbitrary<Value> = fc.Arbitrary<Value>
+type Fields<Value> = { readonly [Key in keyof Value]: Arbitrary<Value[Key]> }
+
+/** An object with all the required keys and any of the optional ones. */
+export function object<Required extends object, Optional extends object = object>(
+  required: Fields<Required>,
+  optional?: Fields<Optional>,
+): Arbitrary<Required & Partial<Optional>> {
+  const model: { [key: string]: Arbitrary<unknown> } = { ...required, ...optional }
+  return fc.record(model, { requiredKeys: Object.keys(required), noNullPrototype: true }) as Arbitrary<unknown> as Arbitrary<
+    Required & Partial<Optional>
+  >
+}
+
+/** A value with its tag. */
+function tagged<Type extends string, Required extends object, Optional extends object = object>(
+  type: Type,
+  required: Fields<Required>,
+  optional?: Fields<Optional>,
+): Arbitrary<{ type: Type } & Required & Partial<Optional>> {
+  return object<{ type: Type } & Required, Optional>({ type: fc.constant(type), ...required } as Fields<{ type: Type } & Required>, optional)
+}
+
+/** At most `most` items. */
+export function few<Item>(item: Arbitrary<Item>, most = 2): Arbitrary<readonly Item[]> {
+  return fc.array(item, { maxLength: most })
+}
+
+const yes = fc.constant(true as const)
+
+const ODD_TEXTS = [
+  "",
+  " ",
+  "\n\n",
+  "\u0085",
+  "\ufeff",
+  "\u2028",
+  "\u0000",
+  "\ud800",
+  "\udc00 and \ud83d",
+  "😀 and 𝒳",
+  "__proto__",
+  "constructor",
+  "null",
+  '{"a":1}',
+  "[1,2",
+  "```js\nsubmit(1)\n```",
+  " padded ",
+]
+
+/** A text beyond every length at which something is cut, of characters that take two code units. */
+const BIG_TEXT = `head ${"😀 big ".repeat(700)}tail`
+
+export const text: Arbitrary<string> = fc.oneof(
+  { withCrossShrink: true },
+  { weight: 60, arbitrary: fc.string({ maxLength: 10 }) },
+  { weight: 30, arbitrary: fc.constantFrom(...ODD_TEXTS) },
+  { weight: 10, arbitrary: fc.string({ unit: "binary", maxLength: 5 }) },
+  { weight: 1, arbitrary: fc.constant(BIG_TEXT) },
+)
+
+/** Ids out of a small stock, so that some are the same. */
+export const id: Arbitrary<string> = fc.oneof(
+  { weight: 4, arbitrary: fc.constantFrom("a", "b", "c", "d") },
+  { weight: 1, arbitrary: fc.constantFrom("", " ", "__proto__", "m_0_call_3", "\ud800") },
+)
+
+export const count: Arbitrary<number> = fc.oneof(
+  { weight: 8, arbitrary: fc.nat({ max: 200 }) },
+  { weight: 1, arbitrary: fc.constantFrom(0, Number.MAX_SAFE_INTEGER) },
+)
+
+/** Milliseconds since the epoch, some before it. */
+export const timestamp: Arbitrary<number> = fc.integer({ min: -1_000, max: 2_000_000_000_000 })
+
+export const attachmentRef: Arbitrary<AttachmentRef> = object(
+  { id, mediaType: fc.constantFrom("image/png", "image/jpeg", "text/plain"), byteLength: count },
+  { width: count, height: count, label: text },
+)
+
+const jsonKey = fc.oneof(
+  { weight: 4, arbitrary: text },
+  { weight: 1, arbitrary: fc.constantFrom("__proto__", "toString", "$attachment", "$object", "0", "type") },
+)
+
+/** Free JSON, at most a few levels deep, some of it in the forms that mean something to the machine. */
+export const json: Arbitrary<Json> = fc.letrec<{ value: Json; leaf: Json; list: Json; object: Json; attachment: Json }>((tie) => ({
+  value: fc.oneof({ maxDepth: 2, depthSize: "small", withCrossShrink: true }, tie("leaf"), tie("list"), tie("object"), tie("attachment")),
+  leaf: fc.oneof(fc.constantFrom(null, true, false, 0, -0, 1e21, 5e-324), text, fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true })),
+  list: fc.array(tie("value"), { maxLength: 3 }),
+  object: fc.array(fc.tuple(jsonKey, tie("value")), { maxLength: 3 }).map((entries) => Object.fromEntries(entries)),
+  attachment: fc.oneof(
+    attachmentRef.map((reference): Json => ({ $attachment: { ...reference } })),
+    tie("value").map((value): Json => ({ $object: { $attachment: value } })),
+  ),
+})).value
+
+export const role: Arbitrary<Role> = fc.constantFrom("user", "assistant", "system", "event")
+
+export const origin: Arbitrary<Origin> = fc.oneof(
+  tagged("plugin", { pluginId: text }, { transient: yes }),
+  tagged("process", { processId: text, eventType: text, sequence: count }, { wakeId: text, causedBy: json }),
+)
+
+export const prune: Arbitrary<Prune> = fc.oneof(
+  tagged("cleared", {}),
+  tagged("deleted", { breadcrumb: text, archiveHash: text }),
+  tagged("summarized", { summary: text, archiveHash: text }),
+)
+
+export const responseMeta: Arbitrary<ResponseMeta> = object({}, { id: text, status: text, phase: text })
+export const replayMeta: Arbitrary<ReplayMeta> = object({}, { itemId: text, opaque: text })
+export const reasoningReplay: Arbitrary<ReasoningReplay> = object(
+  {},
+  { itemId: text, encryptedContent: text, signature: text, redacted: yes, summary: few(text) },
+)
+
+/** The text of a tool call's arguments: mostly JSON. */
+export const inputJson: Arbitrary<string> = fc.oneof(
+  { weight: 3, arbitrary: json.map((value) => JSON.stringify(value)) },
+  { weight: 1, arbitrary: text },
+)
+
+const toolCall = { callId: id, toolName: id, inputJson }
+
+export const part: Arbitrary<Part> = fc.oneof(
+  { weight: 3, arbitrary: tagged("text", { id, text }, { prune, responseMeta }) },
+  { weight: 1, arbitrary: object({ type: fc.constantFrom("code", "output", "error"), id, text }, { prune }) },
+  { weight: 1, arbitrary: tagged("image", { id }, { prune, attachment: attachmentRef, text }) },
+  { weight: 2, arbitrary: tagged("tool_call", { id, ...toolCall }, { prune, replay: replayMeta }) },
+  { weight: 2, arbitrary: tagged("tool_result", { id, callId: id, text }, { prune, toolName: id }) },
+  { weight: 1, arbitrary: tagged("reasoning", { id, text }, { prune, replay: reasoningReplay }) },
+)
+
+export const message: Arbitrary<Message> = object({ id, role, parts: few(part, 3) }, { origin })
+
+export const historyRecord: Arbitrary<HistoryRecord> = fc.oneof(tagged("conversation", { message }), tagged("protocol", { event: json }))
+
+export const turnCause: Arbitrary<TurnCause> = object({ id, eventType: text, origin, text })
+
+export const deliveredMessage: Arbitrary<DeliveredMessage> = object({ role, content: text }, { origin, parts: few(part) })
+
+/** What a host delivers; about one in three is nothing. */
+export const delivery: Arbitrary<CheckpointDelivery> = fc.oneof(
+  { weight: 1, arbitrary: fc.constant({}) },
+  {
+    weight: 3,
+    arbitrary: object(
+      {},
+      {
+        userMessages: few(message),
+        messages: few(deliveredMessage),
+        transientMessages: few(deliveredMessage),
+        turnCauses: few(turnCause),
+        events: few(json),
+      },
+    ),
+  },
+)
+
+export const toolSpec: Arbitrary<ToolSpec> = object({ name: id, description: text, inputSchema: json }, { outputSchema: json })
+
+export const block: Arbitrary<Block> = fc.oneof(
+  tagged("text", { text }, { responseMeta, cacheBreakpoint: yes }),
+  tagged("image", { attachmentIndex: count }),
+  tagged("tool_call", toolCall, { replay: replayMeta }),
+  tagged("tool_result", { callId: id, text }, { toolName: id }),
+  tagged("reasoning", { text }, { replay: reasoningReplay }),
+)
+
+export const llmMessage: Arbitrary<LlmMessage> = object({ role: fc.constantFrom("system", "user", "assistant"), blocks: few(block) })
+
+const generation = object({}, { maxOutputTokens: count })
+
+export const llmRequest: Arbitrary<LlmRequest> = object(
+  {
+    model: text,
+    messages: few(llmMessage),
+    attachments: few(attachmentRef, 1),
+    tools: few(toolSpec, 1),
+    toolChoice: fc.oneof(fc.constantFrom("auto", "none", "required"), object({ toolName: id })),
+    generation,
+  },
+  {
+    modelVariant: text,
+    sessionId: text,
+    outputSpec: fc.oneof(tagged("json_object", {}), tagged("json_schema", { name: text, schema: json, strict: fc.boolean() })),
+  },
+)
+
+export const usage: Arbitrary<TokenUsage> = object({ inputTokens: count, cachedInputTokens: count, outputTokens: count, reasoningTokens: count })
+
+/** Mostly reasons with which a turn goes on. */
+export const terminalReason: Arbitrary<TerminalReason> = fc.oneof(
+  { weight: 9, arbitrary: fc.constantFrom("stop", "tool_use", "unknown") },
+  { weight: 1, arbitrary: fc.constantFrom("output_limit", "context_overflow", "content_filter", "provider_error", "cancelled") },
+)
+
+export const outputPart: Arbitrary<OutputPart> = fc.oneof(
+  { weight: 2, arbitrary: tagged("text", { text }, { responseMeta }) },
+  { weight: 1, arbitrary: tagged("reasoning", { text }, { replay: reasoningReplay }) },
+  { weight: 3, arbitrary: tagged("tool_call", toolCall, { replay: replayMeta }) },
+)
+
+export const llmResponse: Arbitrary<LlmResponse> = object(
+  { text, parts: few(outputPart, 4), usage, terminalReason },
+  { terminalDiagnostic: text, providerUsage: json, requestBody: text, httpSummary: text },
+)
+
+export const llmFailure: Arbitrary<LlmFailure> = object(
+  { message: text, retryable: fc.boolean(), terminalReason },
+  { code: text, raw: text, requestBody: text },
+)
+
+export const pendingToolCall: Arbitrary<PendingToolCall> = object({ callId: id, toolName: id, args: json }, { replay: replayMeta })
+
+export const failureSource: Arbitrary<FailureSource> = fc.constantFrom("runtime", "tool", "plugin", "policy", "cancellation")
+
+export const toolFailure: Arbitrary<ToolFailure> = object(
+  {
+    class: fc.constantFrom("invalid_request", "unavailable", "permission_denied", "timeout", "execution", "external", "resource_limit", "internal"),
+    code: text,
+    message: text,
+    source: failureSource,
+    retry: fc.oneof(tagged("never", {}), tagged("safe", {}, { afterMs: count }), tagged("exhausted", { attempts: count })),
+  },
+  { raw: json },
+)
+
+export const toolControl: Arbitrary<ToolControl> = fc.oneof(
+  tagged("switch_agent_frame", { frameId: text }, { initialNodes: few(json), task: text }),
+  tagged("finish", { value: json }),
+  tagged("fail", { failure: toolFailure }),
+)
+
+/** What tools put out; one in eight controls the turn. */
+export const toolOutput: Arbitrary<ToolOutput> = fc
+  .tuple(
+    fc.oneof(
+      { weight: 4, arbitrary: object({ status: fc.constant("success"), value: json }) },
+      { weight: 1, arbitrary: object({ status: fc.constant("failure"), failure: toolFailure }) },
+      { weight: 1, arbitrary: object({ status: fc.constant("cancelled"), message: text, source: failureSource }, { raw: json }) },
+    ) as Arbitrary<ToolOutput>,
+    fc.option(toolControl, { freq: 8, nil: undefined }),
+  )
+  .map(([output, control]) => (control === undefined ? output : { ...output, control }))
+
+export const modelReturn: Arbitrary<ModelReturn> = object({
+  parts: few(fc.oneof(tagged("text", { text }), tagged("attachment", { attachment: attachmentRef }))),
+})
+
+export const completedToolCall: Arbitrary<CompletedToolCall> = object(
+  { callId: id, toolName: id, args: json, output: toolOutput, durationMs: count },
+  { modelReturn, replay: replayMeta },
+)
+
+export const execResponse: Arbitrary<ExecResponse> = object(
+  { observations: few(text), toolCalls: few(json, 1), images: few(json, 1), printedImages: few(attachmentRef, 1), durationMs: count },
+  { error: text, terminalFinish: json, observationTruncation: few(json, 1) },
+)
+
+const failed = <Failure>(error: Arbitrary<Failure>): Arbitrary<{ ok: false; error: Failure }> => object({ ok: fc.constant(false as const), error })
+
+export const surfaceResult: Arbitrary<ExecutionSurfaceSynced["result"]> = fc.oneof(
+  { weight: 12, arbitrary: object({ ok: yes }, { update: object({ systemPrompt: text, tools: few(toolSpec) }) }) },
+  { weight: 1, arbitrary: failed(text) },
+)
+
+export const llmResult: Arbitrary<LlmComplete["result"]> = fc.oneof(
+  { weight: 12, arbitrary: object({ ok: yes, response: llmResponse }) },
+  { weight: 1, arbitrary: failed(llmFailure) },
+)
+
+export const execResult: Arbitrary<ExecResult["result"]> = fc.oneof(
+  { weight: 4, arbitrary: object({ ok: yes, value: execResponse }) },
+  { weight: 1, arbitrary: failed(text) },
+)
+
+const answer = { id: count }
+const answeredAt = { at: timestamp }
+
+/** A response of any kind, to any effect. */
+export const response: Arbitrary<Response> = fc.oneof(
+  tagged("execution_surface_synced", { ...answer, result: surfaceResult }, answeredAt),
+  tagged("llm_complete", { ...answer, result: llmResult }, { ...answeredAt, textStreamed: yes }),
+  tagged("tool_results", { ...answer, results: few(completedToolCall) }, answeredAt),
+  tagged("exec_result", { ...answer, result: execResult }, answeredAt),
+  tagged("checkpoint_delivery", { ...answer, delivery }, answeredAt),
+)
+
+export const checkpointKind: Arbitrary<CheckpointKind> = fc.constantFrom("after_work", "before_completion")
+
+export const outcome: Arbitrary<Outcome> = fc.oneof(
+  tagged("finished", {
+    finish: fc.oneof(
+      tagged("assistant_message", { text }),
+      tagged("submitted_value", { value: json }),
+      tagged("tool_value", { toolName: id, value: json }),
+    ),
+  }),
+  tagged("agent_frame_switch", { frameId: text }),
+  tagged("stopped", {
+    stop: fc.oneof(
+      object({
+        type: fc.constantFrom(
+          "cancelled",
+          "incomplete",
+          "invalid_input",
+          "max_iterations",
+          "tool_failure",
+          "provider_error",
+          "plugin_abort",
+          "runtime_error",
+        ),
+      }),
+      tagged("submitted_error", { value: json }),
+      tagged("tool_error", {
+        toolName: id,
+        value: fc.oneof(
+          json,
+          toolFailure,
+          toolFailure.map((failure) => ({ ...failure, more: 1 }) as Json),
+        ),
+      }),
+    ),
+  }),
+)
+
+const errorEnvelope: Arbitrary<ErrorEnvelope> = object({ kind: text, userMessage: text }, { code: text, terminalReason, raw: text })
+const toolCallEvent = { name: id, args: json }
+
+/** What a driver or host may show. Not among them: `turn_outcome` and `done`, which only the machine itself tells. */
+export const turnEvent: Arbitrary<TurnEvent> = fc.oneof(
+  object({ type: fc.constantFrom("text_delta", "reasoning_delta"), content: text }),
+  tagged("message", { text, kind: text }),
+  tagged("tool_call_start", toolCallEvent, { callId: id }),
+  tagged("tool_call", { ...toolCallEvent, output: toolOutput, durationMs: count }, { callId: id }),
+  tagged("llm_request", { iteration: count, messageCount: count, tools: few(id) }),
+  tagged("llm_response", { iteration: count, content: text, durationMs: count }),
+  tagged("token_usage", { iteration: count, usage, cumulative: usage }),
+  tagged("child_token_usage", { sessionId: text, source: text, model: text, iteration: count, usage, cumulative: usage }),
+  tagged(
+    "retry_status",
+    { waitSeconds: fc.double({ min: 0, max: 1e6, noNaN: true }), attempt: count, maxAttempts: count, reason: text },
+    { envelope: errorEnvelope },
+  ),
+  tagged("injected_turn_input_accepted", { inputs: few(json), checkpoint: checkpointKind }),
+  tagged("injected_messages_committed", { messages: few(deliveredMessage), checkpoint: checkpointKind }),
+  tagged("plugin_event", {
+    pluginId: text,
+    event: fc.oneof(tagged("status", { key: text, label: text }, { detail: text }), tagged("custom", { name: text, payload: json })),
+  }),
+  tagged("error", { message: text }, { envelope: errorEnvelope }),
+)

@@ -1,0 +1,145 @@
+import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
+import type { Effect } from "../schemas/effect.ts"
+import type { Response } from "../schemas/response.ts"
+import { jsonText } from "./difference.ts"
+import { requireEqual, requireEqualLists, requireEqualTexts, requireEqualTurns, requireThat } from "./laws.ts"
+import { give, type TestedMachine } from "./turn-input.ts"
+import { checkpointText, isAnswerable, restoredMachine, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
+import type { Asked } from "./watched-driver.ts"
+
+/** Law 2: the turn is cut before step `place` (written as JSON text and restored) and goes on with the same inputs. */
+export function checkCut(subject: Subject, trace: Trace, place: number): void {
+  const rest = trace.steps.slice(place)
+  const follower = new Follower(subject, trace, place)
+  for (const step of rest) follower.take(`cut before ${rest[0]?.where}; ${step.where}`, step)
+  follower.end(`cut before ${rest[0]?.where ?? "the end"}; at the end`)
+}
+
+/**
+ * Laws 2 and 3 in one run that is cut before every step: what one restore has left to hand out survives the next, and
+ * earlier answers that come once more meanwhile are stale and do not cancel it.
+ */
+export function checkCutsInARow(subject: Subject, trace: Trace): void {
+  const follower = new Follower(subject, trace, 0)
+  const answers: Response[] = []
+  for (const step of trace.steps) {
+    const where = `cut before every step; ${step.where}`
+    follower.cut()
+    for (const response of answers.slice(-2)) follower.repeat(where, response)
+    follower.take(where, step)
+    if (step.input.type === "respond" && step.verdict === "accepted" && step.after.outstanding?.id !== step.input.response.id)
+      answers.push(step.input.response)
+  }
+  follower.end("cut before every step; at the end")
+}
+
+/**
+ * A restored turn that is taken through the steps of one that was never cut. The two may differ in this only: an effect
+ * that was outstanding at the cut and that the host had taken comes once more, behind what stood in the queue, unless it
+ * is answered or ended first. A restored turn cannot know whether its host took the outstanding effect, so one that it
+ * had not taken counts as handed out as well: answered or ended first, it does not come any more, and `cancel` calls it
+ * off.
+ */
+class Follower {
+  readonly #subject: Subject
+  readonly #trace: Trace
+  readonly #asked: Asked[] = []
+  readonly #askedBefore: number
+  #machine: TestedMachine
+  /** Ids of the answerable effects that were handed out. */
+  readonly #taken = new Set<number>()
+  /** Ids of those that were outstanding at a cut and were answered or ended before they were handed out. */
+  readonly #passedOver = new Set<number>()
+  #outstandingAtCut: number | undefined
+  /** What is to come once more, and how many effects come before it. */
+  #redelivery: { readonly id: number; readonly queued: number } | undefined
+  #toldSinceCut = 0
+
+  constructor(subject: Subject, trace: Trace, place: number) {
+    this.#subject = subject
+    this.#trace = trace
+    for (const { effect } of trace.steps.slice(0, place)) if (isAnswerable(effect)) this.#taken.add(effect.id)
+    const standing = place === 0 ? trace.begin : (trace.steps[place - 1] as TraceStep).after
+    this.#askedBefore = standing.askedCount
+    this.#machine = this.#restore(standing.checkpoint)
+  }
+
+  /** Cuts the turn where it stands. */
+  cut(): void {
+    this.#machine = this.#restore(checkpointText(this.#machine))
+  }
+
+  /** Gives an answer once more that was given before. */
+  repeat(where: string, response: Response): void {
+    const before = checkpointText(this.#machine)
+    requireEqual(
+      "duplicates",
+      where,
+      `the answer to effect ${response.id}, given once more,`,
+      give(this.#machine, { type: "respond", response }),
+      "stale",
+    )
+    requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(this.#machine), before)
+  }
+
+  take(where: string, step: TraceStep): void {
+    if (step.input.type === "poll_once") {
+      this.#poll(where, step)
+      return
+    }
+    requireEqual("cut", where, "what came of the input", give(this.#machine, step.input), step.verdict)
+    const { outstanding } = step.before
+    if (outstanding === undefined || outstanding.id === step.after.outstanding?.id) return
+    if (outstanding.id === this.#outstandingAtCut && !this.#taken.has(outstanding.id)) this.#passedOver.add(outstanding.id)
+    this.#redelivery = undefined
+  }
+
+  end(where: string): void {
+    const { steps, asked, begin } = this.#trace
+    const last = steps.at(-1)?.after ?? begin
+    requireEqualTurns("cut", where, "the turn", checkpointText(this.#machine), last.checkpoint)
+    requireEqualLists("cut", where, "what the driver was asked since, and answered", this.#asked, asked.slice(this.#askedBefore))
+  }
+
+  #restore(checkpoint: string): TestedMachine {
+    const machine = restoredMachine(this.#subject, checkpoint, (question) => this.#asked.push(question))
+    const { outstanding } = machine
+    this.#toldSinceCut = 0
+    this.#outstandingAtCut = outstanding?.id
+    this.#redelivery = undefined
+    if (outstanding !== undefined && this.#taken.has(outstanding.id)) {
+      const { unpolled } = JSON.parse(checkpoint) as TurnCheckpoint
+      const place = unpolled.findIndex((effect) => effect.type === "outstanding")
+      this.#redelivery = { id: outstanding.id, queued: place < 0 ? unpolled.length : place }
+    }
+    return machine
+  }
+
+  #poll(where: string, step: TraceStep): void {
+    if (isAnswerable(step.effect) && this.#passedOver.has(step.effect.id)) return
+    let effect = this.#machine.poll()
+    while (this.#mayDiffer(where, step, effect)) effect = this.#machine.poll()
+    requireEqualTexts("cut", where, "the effect polled", jsonText(effect), step.effectText)
+    if (isAnswerable(effect)) this.#taken.add(effect.id)
+    if (effect !== undefined) this.#toldSinceCut += 1
+    else if (this.#redelivery !== undefined)
+      requireThat("cut", where, false, `effect ${this.#redelivery.id} was outstanding at the cut and did not come once more`)
+  }
+
+  /** Whether an effect is one that only a restored turn gives. */
+  #mayDiffer(where: string, step: TraceStep, effect: Effect | undefined): boolean {
+    if (effect?.type === "cancel_llm") return this.#passedOver.delete(effect.id)
+    const redelivery = this.#redelivery
+    if (!isAnswerable(effect) || effect.id !== redelivery?.id) return false
+    requireEqualTexts("cut", where, "the outstanding effect that came once more", jsonText(effect), step.before.outstandingText)
+    const told = this.#toldSinceCut
+    requireThat(
+      "cut",
+      where,
+      told === redelivery.queued,
+      `effect ${effect.id} came once more after ${told} effects, not after the ${redelivery.queued} that were queued`,
+    )
+    this.#redelivery = undefined
+    return true
+  }
+}

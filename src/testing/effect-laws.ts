@@ -1,0 +1,117 @@
+import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
+import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
+import type { TestedMachine } from "./turn-input.ts"
+import { isAnswerable, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
+
+/** Laws that show in the effects of one run. */
+export function checkEffects(subject: Subject, trace: Trace): void {
+  checkOutstanding(trace)
+  checkCancelled(trace)
+  checkEnding(trace)
+  checkProgress(subject, trace)
+}
+
+/** Law 5: answerable effects come under 1, 2, 3, …, each only after the one before was answered. */
+function checkOutstanding({ steps }: Trace): void {
+  let lastId = 0
+  let handedOut = 0
+  for (const step of steps) {
+    const { where, input, verdict, effect, before, after } = step
+    const answered = input.type === "respond" && verdict === "accepted" ? input.response.id : undefined
+    if (answered !== undefined) {
+      requireThat(
+        "outstanding",
+        where,
+        answered === before.outstanding?.id,
+        `accepted for effect ${answered} while ${name(before.outstanding)} was outstanding`,
+      )
+    }
+    const id = after.outstanding?.id
+    if (id !== undefined && id !== lastId) {
+      requireThat("outstanding", where, id === lastId + 1, `effect ${id} is outstanding after effect ${lastId}; ids rise by one`)
+      const free = before.outstanding === undefined || answered === before.outstanding.id
+      requireThat("outstanding", where, free, `effect ${id} became outstanding while ${name(before.outstanding)} was not answered`)
+      lastId = id
+    }
+    if (isAnswerable(effect)) {
+      requireThat("outstanding", where, effect.id === handedOut + 1, `effect ${effect.id} was handed out after effect ${handedOut}; ids rise by one`)
+      handedOut = effect.id
+      if (effect.id === id)
+        requireEqualTexts("outstanding", where, "the effect handed out is the outstanding one", step.effectText, after.outstandingText)
+    }
+  }
+}
+
+/** A model call is called off only if it was handed out and nobody answered it. */
+function checkCancelled({ steps }: Trace): void {
+  const open = new Set<number>()
+  for (const { where, input, verdict, effect } of steps) {
+    if (effect?.type === "llm_call") open.add(effect.id)
+    if (input.type === "respond" && verdict === "accepted") open.delete(input.response.id)
+    if (effect?.type !== "cancel_llm") continue
+    requireThat(
+      "outstanding",
+      where,
+      open.delete(effect.id),
+      `cancel_llm for effect ${effect.id}, which is no model call that was handed out and waits`,
+    )
+  }
+}
+
+/** Law 6: the three signs of the end, once, in order, at the end, and saying the same. */
+function checkEnding({ steps, machine }: Trace): void {
+  const told = steps.filter((step) => step.effect !== undefined)
+  const kinds = told.map(({ effect }) => endingKind(effect))
+  for (const kind of SIGNS_OF_THE_END) {
+    const times = kinds.filter((found) => found === kind).length
+    requireThat("ending", "the turn's effects", times <= 1, `${kind} came ${times} times`)
+  }
+  const first = kinds.findIndex((kind) => kind !== undefined)
+  if (first >= 0) {
+    requireThat("ending", told[first]?.where ?? "", machine.done, "the end was told of a turn that is not done")
+    told.slice(first).forEach(({ where, effect }, place) => {
+      const due = SIGNS_OF_THE_END[place] ?? "nothing more"
+      requireThat("ending", where, endingKind(effect) === due, `expected ${due}, received ${endingKind(effect) ?? effect?.type}`)
+    })
+  }
+  if (machine.done && wasDrained(steps)) {
+    requireThat("ending", "the turn's effects", kinds.at(-1) === "done", "a finished turn was polled to its end and gave no done")
+  }
+  requireThat("ending", "the turn", machine.done === (machine.outcome !== undefined), "a turn has an outcome when it is done, and only then")
+  for (const { where, effect } of told) checkTold(where, effect, machine)
+}
+
+function checkTold(where: string, effect: Effect | undefined, { outcome, messages }: TestedMachine): void {
+  if (effect?.type === "done") {
+    requireEqual("ending", where, "the outcome of done and that of the machine", effect.outcome, outcome)
+    requireEqual("ending", where, "the messages of done and those of the machine", effect.messages, messages)
+  } else if (effect?.type === "emit" && effect.event.type === "turn_outcome") {
+    requireEqual("ending", where, "the outcome of turn_outcome and that of the machine", effect.event.outcome, outcome)
+  }
+}
+
+const SIGNS_OF_THE_END = ["turn_outcome", "done event", "done"] as const
+
+function endingKind(effect: Effect | undefined): (typeof SIGNS_OF_THE_END)[number] | undefined {
+  if (effect?.type === "done") return "done"
+  if (effect?.type !== "emit") return undefined
+  return effect.event.type === "turn_outcome" ? "turn_outcome" : effect.event.type === "done" ? "done event" : undefined
+}
+
+/** Law 7: what the deltas tell, joined, is what was appended; all of it once the turn was polled to its end. */
+function checkProgress({ start }: Subject, { steps, machine }: Trace): void {
+  const told = steps.flatMap(({ effect }) => (effect?.type === "progress" || effect?.type === "done" ? effect.eventDelta : []))
+  const appended = machine.events.slice(start.events?.length ?? 0)
+  const due = wasDrained(steps) ? appended : appended.slice(0, told.length)
+  requireEqual("progress", "the turn's effects", "the deltas of progress and done, joined, and the events appended", told, due)
+}
+
+/** Whether the last thing that happened was a poll that gave nothing. */
+function wasDrained(steps: readonly TraceStep[]): boolean {
+  const last = steps.at(-1)
+  return last?.input.type === "poll_once" && last.effect === undefined
+}
+
+function name(effect: AnswerableEffect | undefined): string {
+  return effect === undefined ? "nothing" : `effect ${effect.id}`
+}

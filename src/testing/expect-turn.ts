@@ -1,0 +1,86 @@
+import type { StateName, TurnConfig } from "../machine/turn.ts"
+import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
+import type { TurnStart } from "../schemas/config.ts"
+import type { Effect } from "../schemas/effect.ts"
+import type { Outcome } from "../schemas/event.ts"
+import type { TokenUsage } from "../schemas/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
+import { TurnMachine } from "../turn-machine.ts"
+import { checkCut, checkCutsInARow } from "./cut-law.ts"
+import { checkEffects } from "./effect-laws.ts"
+import { checkRefusals, checkReplay, checkToolOrder } from "./run-laws.ts"
+import type { TestedMachineClass, TurnInput, Verdict } from "./turn-input.ts"
+import { type Subject, type Trace, traceTurn } from "./turn-trace.ts"
+
+export interface ExpectTurnOptions {
+  /** The class of the machine. Default: `TurnMachine`, which checks every value that comes from outside. */
+  readonly machine?: TestedMachineClass
+  /** At how many places the turn is cut, at most; more are spread evenly. Default 200. */
+  readonly mostCuts?: number
+}
+
+/** What a turn came to, for further expectations. */
+export interface TurnSummary {
+  /** Every effect polled, in order. */
+  readonly effects: readonly Effect[]
+  /** What came of each input other than a poll. */
+  readonly verdicts: readonly Verdict[]
+  readonly state: StateName
+  readonly done: boolean
+  readonly outcome: Outcome | undefined
+  readonly messages: readonly Message[]
+  readonly events: readonly HistoryRecord[]
+  readonly usage: TokenUsage
+  readonly iteration: number
+  readonly turnCauses: readonly TurnCause[]
+  readonly checkpoint: TurnCheckpoint
+  /** At how many places the turn was cut. */
+  readonly cuts: number
+}
+
+/**
+ * Runs a turn through its inputs and checks the laws on it: it is replayed, cut between any two polls and after every
+ * input, given answers twice and answers that it must refuse, and its tool results are given in another order.
+ *
+ *     const turn = expectTurn(config, { messages: [] }, [{ type: "poll" }, { type: "respond", response }, { type: "poll" }])
+ *     expect(turn.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "42" } })
+ *
+ * The driver, the projector and `turnLimitMessage` must be pure, as every host may expect of them.
+ * @throws {LawError} with the law that is broken, where, and the first difference
+ */
+export function expectTurn(config: TurnConfig, start: TurnStart, inputs: readonly TurnInput[], options: ExpectTurnOptions = {}): TurnSummary {
+  const subject: Subject = { machine: options.machine ?? TurnMachine, config, start }
+  const trace = traceTurn(subject, inputs)
+  checkEffects(subject, trace)
+  checkReplay(subject, trace)
+  checkRefusals(subject, trace)
+  const places = placesOf(trace, options.mostCuts ?? 200)
+  for (const place of places) checkCut(subject, trace, place)
+  checkCutsInARow(subject, trace)
+  checkToolOrder(subject, trace)
+  return summaryOf(trace, places.length)
+}
+
+/** Before every step and behind the last; of very many steps, evenly spread ones with both ends. */
+function placesOf({ steps }: Trace, most: number): readonly number[] {
+  const count = Math.min(steps.length + 1, most)
+  return Array.from({ length: count }, (_, index) => (count === 1 ? 0 : Math.round((index * steps.length) / (count - 1))))
+}
+
+function summaryOf({ machine, steps }: Trace, cuts: number): TurnSummary {
+  const { state, done, outcome, messages, events, usage, iteration, turnCauses } = machine
+  return {
+    effects: steps.flatMap(({ effect }) => (effect === undefined ? [] : [effect])),
+    verdicts: steps.flatMap(({ verdict }) => (verdict === undefined ? [] : [verdict])),
+    state,
+    done,
+    outcome,
+    messages,
+    events,
+    usage,
+    iteration,
+    turnCauses,
+    checkpoint: machine.checkpoint(),
+    cuts,
+  }
+}

@@ -1,0 +1,18 @@
+/**
+ * For those who write drivers and hosts, and for this package's own tests: scripted drivers and hosts, and the laws of a
+ * turn as one function. Arbitraries for fast-check are in `turn-machine/testing/arbitraries`.
+ */
+export { type Answers, answerTo, type ToolAnswer } from "./answers.ts"
+export { type Difference, firstDifference } from "./difference.ts"
+export { type ExpectTurnOptions, expectTurn, type TurnSummary } from "./expect-turn.ts"
+export { LAWS, type Law, LawError } from "./laws.ts"
+export {
+  type DriverCallback,
+  NUMBERS_PER_ANSWER,
+  type OptionalCallback,
+  type ScriptedAnswer,
+  type ScriptedDriverOptions,
+  scriptedDriver,
+} from "./scripted-driver.ts"
+export { type HostMove, type ScriptedHost, scriptedHost } from "./scripted-host.ts"
+export type { TestedMachine, TestedMachineClass, TurnInput, Verdict } from "./turn-input.ts"

@@ -1,0 +1,105 @@
+import { ANSWERS, type ResponseType } from "../machine/transitions.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
+import type { ToolCalls } from "../schemas/effect.ts"
+import type { Response } from "../schemas/response.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { TestedMachine, TurnInput } from "./turn-input.ts"
+
+/** An input that a turn must refuse, and the code it must refuse it with. */
+export interface Refusal {
+  readonly what: string
+  readonly input: Extract<TurnInput, { type: "respond" | "apply" }>
+  readonly code: string
+}
+
+/** What a turn must refuse as it stands now, whatever its state. */
+export function refusalsOf(machine: TestedMachine): readonly Refusal[] {
+  const { outstanding, done } = machine
+  const { state, nextEffectId } = machine.checkpoint()
+  const id = outstanding?.id ?? 1
+  const refusals: Refusal[] = [
+    ...malformed(id),
+    respond("an id that was never given", sample("llm_complete", nextEffectId), "unknown_effect"),
+    respond("the largest id", sample("checkpoint_delivery", Number.MAX_SAFE_INTEGER), "unknown_effect"),
+    respond("id 0", sample("exec_result", 0), "unknown_effect"),
+    { what: "actions that are none", input: { type: "apply", actions: [{ type: "nonsense" }] as never }, code: "invalid_actions" },
+    { what: "an action that starts work", input: { type: "apply", actions: [START] }, code: done ? "turn_finished" : "action_starts_work" },
+    { what: "an action behind the end", input: { type: "apply", actions: [END, END] }, code: done ? "turn_finished" : "action_after_finish" },
+  ]
+  if (outstanding === undefined) return refusals
+  for (const type of RESPONSE_TYPES) {
+    if (type !== ANSWERS[outstanding.type]) refusals.push(respond(`${type} for ${outstanding.type}`, sample(type, id), "unexpected_response"))
+  }
+  if (outstanding.type === "tool_calls") refusals.push(...badResults(outstanding, state))
+  return refusals
+}
+
+const END: DriverAction = { type: "finish", outcome: { type: "stopped", stop: { type: "plugin_abort" } } }
+const START: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
+const RESPONSE_TYPES = Object.values(ANSWERS)
+
+function respond(what: string, response: unknown, code: string): Refusal {
+  return { what, input: { type: "respond", response: response as Response }, code }
+}
+
+/** Values that are no response at all, or one whose id is none. */
+function malformed(id: number): readonly Refusal[] {
+  const values: readonly (readonly [what: string, value: unknown])[] = [
+    ["null", null],
+    ["a text", "llm_complete"],
+    ["a list", []],
+    ["an object without a type", { id }],
+    ["a type that is none", { type: "nonsense", id }],
+    ["a type from the prototype", { type: "constructor", id }],
+    ["a response without its result", { type: "llm_complete", id }],
+    ["a negative id", sample("llm_complete", -1)],
+    ["an id that is not finite", sample("tool_results", Number.NaN)],
+    ["an id that is a text", { ...sample("checkpoint_delivery", 1), id: String(id) }],
+    ["half an id", sample("exec_result", 0.5)],
+  ]
+  return values.map(([what, value]) => respond(what, value, "invalid_response"))
+}
+
+/** A well-formed response of a type. */
+function sample(type: ResponseType, id: number): Response {
+  switch (type) {
+    case "execution_surface_synced":
+      return { type, id, result: { ok: true } }
+    case "llm_complete":
+      return { type, id, result: { ok: false, error: { message: "no answer", retryable: false, terminalReason: "provider_error" } } }
+    case "tool_results":
+      return { type, id, results: [] }
+    case "exec_result":
+      return { type, id, result: { ok: false, error: "no result" } }
+    case "checkpoint_delivery":
+      return { type, id, delivery: {} }
+  }
+}
+
+/** Results of calls that nobody made, alone and behind one that would fit, and of a call that is answered already. */
+function badResults(outstanding: ToolCalls, state: TurnCheckpoint["state"]): readonly Refusal[] {
+  const { id, calls } = outstanding
+  const unknown = result(unusedCallId(state))
+  const missing = calls.map((call) => result(call.callId))
+  const refusals = [
+    respond("the result of a call that nobody made", { type: "tool_results", id, results: [unknown] }, "unknown_call"),
+    respond("a fitting result and one of no call", { type: "tool_results", id, results: [...missing.slice(0, 1), unknown] }, "unknown_call"),
+  ]
+  const answered =
+    state.type === "waiting_tools" ? state.results.find((given) => given !== null && calls.every((call) => call.callId !== given.callId)) : undefined
+  const twice = answered?.callId ?? missing[0]?.callId
+  if (twice === undefined) return refusals
+  const open = calls.filter((call) => call.callId === twice).length
+  const tooMany = Array.from({ length: open + 1 }, () => result(twice))
+  return [...refusals, respond("one result more than there are calls", { type: "tool_results", id, results: tooMany }, "call_already_answered")]
+}
+
+function unusedCallId(state: TurnCheckpoint["state"]): string {
+  const used = state.type === "waiting_tools" ? state.outstanding.calls.map((call) => call.callId) : []
+  return `no call of ${used.join()}`
+}
+
+function result(callId: string): CompletedToolCall {
+  return { callId, toolName: "tool", args: {}, output: { status: "success", value: "unwanted" }, durationMs: 0 }
+}

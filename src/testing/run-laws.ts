@@ -1,0 +1,154 @@
+import type { Turn } from "../machine/turn.ts"
+import type { ToolResults } from "../schemas/response.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+import { jsonText } from "./difference.ts"
+import { requireEqual, requireEqualLists, requireEqualTexts, requireEqualTurns } from "./laws.ts"
+import { refusalsOf } from "./refusals.ts"
+import { give, type TestedMachine } from "./turn-input.ts"
+import { checkpointText, newMachine, type StepInput, type Subject, type Trace } from "./turn-trace.ts"
+import type { Asked } from "./watched-driver.ts"
+
+/** Law 1: the same turn from copies of the same values, without a checkpoint in between, its effects looked at last. */
+export function checkReplay(subject: Subject, trace: Trace): void {
+  const asked: Asked[] = []
+  const machine = newMachine({ ...subject, start: copy(subject.start) }, (question) => asked.push(question))
+  const done = trace.steps.map(({ input }) => (input.type === "poll_once" ? machine.poll() : give(machine, copyInput(input))))
+  trace.steps.forEach(({ where, input, verdict, effectText }, index) => {
+    if (input.type === "poll_once") requireEqualTexts("replay", where, "the effect polled", jsonText(done[index]), effectText)
+    else requireEqual("replay", where, "what came of the input", done[index], verdict)
+  })
+  requireEqualTexts("replay", "at the end", "the checkpoint", checkpointText(machine), (trace.steps.at(-1)?.after ?? trace.begin).checkpoint)
+  requireEqualLists("replay", "at the end", "what the driver was asked and answered", asked, trace.asked)
+}
+
+/** Laws 3 and 4: before every step all that must be refused, and after every answer the same answer again; neither changes what follows. */
+export function checkRefusals(subject: Subject, trace: Trace): void {
+  const machine = newMachine(subject, () => {})
+  let refusedBy: Turn | undefined
+  for (const { where, input, verdict, effectText, after } of trace.steps) {
+    // A poll mostly leaves the turn as it is; what it refused a moment ago it need not refuse again.
+    if (machine.turn !== refusedBy) requireRefusals(`before ${where}`, machine)
+    refusedBy = machine.turn
+    if (input.type === "poll_once") {
+      requireEqualTexts("refusal", where, "the effect polled after refusals", jsonText(machine.poll()), effectText)
+      continue
+    }
+    requireEqual("refusal", where, "what came of the input after refusals", give(machine, input), verdict)
+    if (input.type === "respond" && verdict === "accepted") requireStale(where, machine, input, after.outstanding?.id)
+  }
+}
+
+function requireRefusals(where: string, machine: TestedMachine): void {
+  const before = checkpointText(machine)
+  const { turn } = machine
+  for (const { what, input, code } of refusalsOf(machine)) {
+    requireEqual("refusal", where, `what came of ${what}`, verdictOf(machine, input), code)
+    if (machine.turn !== turn) requireEqualTexts("refusal", where, `the checkpoint after ${what} and before it`, checkpointText(machine), before)
+  }
+  requireEqualTexts("refusal", where, "the checkpoint after refusals and before them", checkpointText(machine), before)
+}
+
+/** What came of an input; an error without a code is told as the text that it is. */
+function verdictOf(machine: TestedMachine, input: Parameters<typeof give>[1]): string {
+  try {
+    return give(machine, input)
+  } catch (error) {
+    return String(error)
+  }
+}
+
+function requireStale(
+  where: string,
+  machine: TestedMachine,
+  input: Extract<StepInput, { type: "respond" }>,
+  outstandingId: number | undefined,
+): void {
+  // Of a batch that is still waited for, a part that comes again is no answer to all of it; see the refusals.
+  if (outstandingId === input.response.id) return
+  const before = checkpointText(machine)
+  requireEqual("duplicates", where, "the same answer once more", verdictOf(machine, input), "stale")
+  requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), before)
+}
+
+/** Law 8: all results of a batch at once, and one by one from the last to the first, against the parts that came. */
+export function checkToolOrder(subject: Subject, trace: Trace): void {
+  const inputs = trace.steps.flatMap(({ input, verdict }): Input[] => (input.type === "poll_once" || verdict !== "accepted" ? [] : [input]))
+  const batches = batchesOf(inputs)
+  if (Array.from(batches.values()).every(({ results }) => results.length < 2)) return
+  const asItCame = runDrained(subject, inputs)
+  for (const [order, split] of Object.entries(SPLITS)) {
+    const other = runDrained(subject, regroup(inputs, batches, split))
+    requireEqualLists("tools", `results ${order}`, "what the driver was asked and answered", other.asked, asItCame.asked)
+    requireEqualTurns("tools", `results ${order}`, "the turn at the end", other.checkpoint, asItCame.checkpoint)
+  }
+}
+
+type Input = Exclude<StepInput, { type: "poll_once" }>
+type Results = readonly CompletedToolCall[]
+
+/** What was given to one batch, in order of arrival, and the last input that gave to it. */
+interface Batch {
+  readonly lastInput: Input
+  readonly results: Results
+  readonly at: number | undefined
+}
+
+function batchesOf(inputs: readonly Input[]): ReadonlyMap<number, Batch> {
+  const batches = new Map<number, Batch>()
+  for (const input of inputs) {
+    if (input.type !== "respond" || input.response.type !== "tool_results") continue
+    const { id, results, at } = input.response
+    const before = batches.get(id)
+    const latest = before?.at === undefined || (at !== undefined && at > before.at) ? at : before.at
+    batches.set(id, { lastInput: input, results: [...(before?.results ?? []), ...results], at: latest })
+  }
+  return batches
+}
+
+const SPLITS: { readonly [order: string]: (results: Results) => readonly Results[] } = {
+  "all at once": (results) => [results],
+  "one by one, the last first": (results) => (results.length === 0 ? [[]] : lastFirst(results).map((result) => [result])),
+}
+
+/** From the last to the first; but several under one call id keep their order, because only it tells their calls apart. */
+function lastFirst(results: Results): Results {
+  const waiting = new Map<string, CompletedToolCall[]>()
+  for (const result of results) waiting.set(result.callId, [...(waiting.get(result.callId) ?? []), result])
+  return [...results].reverse().map(({ callId }) => waiting.get(callId)?.shift() as CompletedToolCall)
+}
+
+/** The same inputs, but that each batch is given its results where its last part came, split anew. */
+function regroup(inputs: readonly Input[], batches: ReadonlyMap<number, Batch>, split: (results: Results) => readonly Results[]): readonly Input[] {
+  return inputs.flatMap((input): readonly Input[] => {
+    const batch = input.type === "respond" ? batches.get(input.response.id) : undefined
+    if (input.type !== "respond" || input.response.type !== "tool_results" || batch === undefined) return [input]
+    if (batch.lastInput !== input) return []
+    const { id } = input.response
+    const at = batch.at === undefined ? {} : { at: batch.at }
+    return split(batch.results).map((results) => ({ type: "respond", response: { type: "tool_results", id, ...at, results } satisfies ToolResults }))
+  })
+}
+
+/** Runs inputs with a poll to the end after each, so that what was polled when makes no difference. */
+function runDrained(subject: Subject, inputs: readonly Input[]): { readonly asked: readonly Asked[]; readonly checkpoint: string } {
+  const asked: Asked[] = []
+  const machine = newMachine(subject, (question) => asked.push(question))
+  const drain = (): void => {
+    while (machine.poll() !== undefined);
+  }
+  drain()
+  for (const input of inputs) {
+    give(machine, input)
+    drain()
+  }
+  return { asked, checkpoint: checkpointText(machine) }
+}
+
+function copy<Value>(value: Value): Value {
+  return JSON.parse(JSON.stringify(value)) as Value
+}
+
+/** Refused inputs may hold what JSON cannot; they are given as they are. */
+function copyInput(input: Input): Input {
+  return "expect" in input && input.expect !== undefined && input.expect !== "accepted" ? input : copy(input)
+}

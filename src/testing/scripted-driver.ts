@@ -1,0 +1,69 @@
+import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
+import type { DriverAction } from "../schemas/action.ts"
+
+export type DriverCallback = "prepareIteration" | "onLlmComplete" | "onToolResults" | "onExecResult" | "onLlmFailed" | "onDelivery"
+export type OptionalCallback = Extract<DriverCallback, "onExecResult" | "onLlmFailed" | "onDelivery">
+
+/** One answer of a scripted driver. Without `actions` it is `undefined` to `onLlmFailed`, and an empty list otherwise. */
+export interface ScriptedAnswer {
+  readonly actions?: readonly DriverAction[]
+  /** Throws an error with this message instead. */
+  readonly throws?: string
+  /** The callback that the answer is for; being asked another is an error. Absent: any. */
+  readonly callback?: DriverCallback
+}
+
+export interface ScriptedDriverOptions {
+  readonly name?: string
+  readonly version?: number
+  /** Which optional callbacks the driver has. Default: `onExecResult`. Every question to one takes an answer of the script. */
+  readonly callbacks?: readonly OptionalCallback[]
+}
+
+/** Between two answers a turn may draw fewer message numbers than this, and begin with fewer messages. */
+export const NUMBERS_PER_ANSWER = 100
+
+/**
+ * A driver whose answers are data: the first question gets the first answer, and so on, whatever is asked. A question
+ * behind the last answer throws, which ends the turn as `runtime_error`.
+ *
+ * The driver keeps no count of its own, because a restored turn has only its checkpoint, and one driver may serve many
+ * turns. It counts in the message numbers, which a turn saves and never gives twice: with every answer it draws all up to
+ * the next hundred. So answer 0 draws up to 99, answer 1 up to 199, and the number drawn says which answer is due, in a
+ * replay and after any cut. A turn that itself draws a hundred numbers between two answers skips an answer.
+ */
+export function scriptedDriver(answers: readonly ScriptedAnswer[], options: ScriptedDriverOptions = {}): ProtocolDriver {
+  const { name = "scripted", version = 1, callbacks = ["onExecResult"] } = options
+  const answer = (callback: DriverCallback, context: DriverContext): readonly DriverAction[] | undefined => {
+    const place = drawPlace(context)
+    const due = answers[place]
+    if (due === undefined) throw new Error(`The script has ${answers.length} answers; ${callback} asked for one more.`)
+    if (due.callback !== undefined && due.callback !== callback)
+      throw new Error(`Answer ${place} of the script is for ${due.callback}; ${callback} asked.`)
+    if (due.throws !== undefined) throw new Error(due.throws)
+    return due.actions
+  }
+  const list = (callback: DriverCallback, context: DriverContext): readonly DriverAction[] => answer(callback, context) ?? []
+  const optional = {
+    onExecResult: (context: DriverContext) => list("onExecResult", context),
+    onLlmFailed: (context: DriverContext) => answer("onLlmFailed", context),
+    onDelivery: (context: DriverContext) => list("onDelivery", context),
+  }
+  return {
+    name,
+    version,
+    prepareIteration: (context) => list("prepareIteration", context),
+    onLlmComplete: (context) => list("onLlmComplete", context),
+    onToolResults: (context) => list("onToolResults", context),
+    ...Object.fromEntries(callbacks.map((callback) => [callback, optional[callback]])),
+  }
+}
+
+/** Draws numbers up to the next hundred, and says which hundred that is. */
+function drawPlace(context: DriverContext): number {
+  for (;;) {
+    const id = context.newMessageId("script")
+    const number = Number(id.slice(id.lastIndexOf("_") + 1))
+    if (number % NUMBERS_PER_ANSWER === NUMBERS_PER_ANSWER - 1) return Math.floor(number / NUMBERS_PER_ANSWER)
+  }
+}

@@ -1,0 +1,81 @@
+import { TurnError } from "../errors.ts"
+import type { TurnConfig } from "../machine/turn.ts"
+import type { TurnMachine } from "../machine/turn-machine.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import type { TurnStart } from "../schemas/config.ts"
+import type { Outcome, TurnEvent } from "../schemas/event.ts"
+import type { Response } from "../schemas/response.ts"
+
+/** Everything that a host can do to a turn, as data. */
+export type TurnInput =
+  /** Polls until nothing comes, or at most `most` times. */
+  | { readonly type: "poll"; readonly most?: number }
+  /** Hands in a response. `expect`: what must come of it; default `accepted`. A code is that of the error thrown. */
+  | { readonly type: "respond"; readonly response: Response; readonly expect?: Verdict }
+  | { readonly type: "cancel"; readonly reason?: string }
+  | { readonly type: "fail"; readonly event: TurnEvent }
+  | { readonly type: "finish"; readonly outcome: Outcome }
+  | { readonly type: "apply"; readonly actions: readonly DriverAction[]; readonly expect?: Verdict }
+
+/** What came of an input: taken, already answered, or refused with the `code` of a `TurnError`. */
+export type Verdict = "accepted" | "stale" | (string & {})
+
+/** A turn machine as the laws see it. `TurnMachine` is one; a wrapper around it may be another. */
+export type TestedMachine = Pick<
+  TurnMachine,
+  | "poll"
+  | "handle"
+  | "checkpoint"
+  | "cancel"
+  | "fail"
+  | "finish"
+  | "apply"
+  | "state"
+  | "turn"
+  | "outstanding"
+  | "done"
+  | "outcome"
+  | "messages"
+  | "events"
+  | "usage"
+  | "iteration"
+  | "turnCauses"
+>
+
+/** The class of the machine under test. */
+export interface TestedMachineClass {
+  new (config: TurnConfig, start: TurnStart): TestedMachine
+  restore(config: TurnConfig, checkpoint: unknown): TestedMachine
+}
+
+/** Gives one input other than a poll to a machine. Errors that are no {@link TurnError} pass through: they are never right. */
+export function give(machine: TestedMachine, input: Exclude<TurnInput, { type: "poll" }>): Verdict {
+  try {
+    switch (input.type) {
+      case "respond":
+        return machine.handle(input.response).status
+      case "cancel":
+        machine.cancel(input.reason)
+        return "accepted"
+      case "fail":
+        machine.fail(input.event)
+        return "accepted"
+      case "finish":
+        machine.finish(input.outcome)
+        return "accepted"
+      case "apply":
+        machine.apply(input.actions)
+        return "accepted"
+    }
+  } catch (error) {
+    if (error instanceof TurnError) return error.code
+    throw error
+  }
+}
+
+/** An input in few words, for messages. */
+export function describeInput(input: TurnInput): string {
+  if (input.type !== "respond") return input.type
+  const { type, id } = (input.response ?? {}) as Partial<Response>
+  return `respond ${String(type)} to effect ${String(id)}`
+}

@@ -1,0 +1,130 @@
+import { History } from "../machine/history.ts"
+import type { Turn, TurnConfig } from "../machine/turn.ts"
+import type { TurnStart } from "../schemas/config.ts"
+import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
+import { jsonText } from "./difference.ts"
+import { requireEqualTexts, requireThat } from "./laws.ts"
+import { describeInput, give, type TestedMachine, type TestedMachineClass, type TurnInput, type Verdict } from "./turn-input.ts"
+import { type Asked, watchDriver } from "./watched-driver.ts"
+
+/** A turn to be tried: what it is made from, and the class of the machine. */
+export interface Subject {
+  readonly machine: TestedMachineClass
+  readonly config: TurnConfig
+  readonly start: TurnStart
+}
+
+/** An input, or one single poll. */
+export type StepInput = { readonly type: "poll_once" } | Exclude<TurnInput, { type: "poll" }>
+
+/** How a turn stands between two steps. */
+export interface Standing {
+  /** JSON text of the checkpoint. */
+  readonly checkpoint: string
+  /** The effect that waits for its answer, and its JSON text. */
+  readonly outstanding: AnswerableEffect | undefined
+  readonly outstandingText: string | undefined
+  /** Whether the host has taken the outstanding effect. */
+  readonly taken: boolean
+  /** How often the driver was asked so far. */
+  readonly askedCount: number
+}
+
+/** One step of a turn: what was done, what came of it, and how the turn stood before and after. */
+export interface TraceStep {
+  readonly where: string
+  readonly input: StepInput
+  /** What came of an input; of a poll, nothing. */
+  readonly verdict: Verdict | undefined
+  /** What a poll gave, and its JSON text at that moment. */
+  readonly effect: Effect | undefined
+  readonly effectText: string | undefined
+  readonly before: Standing
+  readonly after: Standing
+}
+
+/** A turn that was run once, step by step. */
+export interface Trace {
+  readonly machine: TestedMachine
+  readonly begin: Standing
+  readonly steps: readonly TraceStep[]
+  readonly asked: readonly Asked[]
+}
+
+/**
+ * Runs a turn through its inputs, with a checkpoint after every step.
+ * @throws {LawError} `inputs`, where an input does not do what was expected of it; `values`, where an old turn changed
+ */
+export function traceTurn(subject: Subject, inputs: readonly TurnInput[]): Trace {
+  const asked: Asked[] = []
+  const machine = newMachine(subject, (question) => asked.push(question))
+  const steps: TraceStep[] = []
+  const oldTurns: { readonly where: string; readonly turn: Turn; readonly text: string }[] = []
+  const taken = new Set<number>()
+
+  const standing = (): Standing => {
+    const { outstanding } = machine
+    return {
+      checkpoint: checkpointText(machine),
+      outstanding,
+      outstandingText: jsonText(outstanding),
+      taken: outstanding !== undefined && taken.has(outstanding.id),
+      askedCount: asked.length,
+    }
+  }
+  const begin = standing()
+  let before = begin
+  const step = (where: string, input: StepInput): TraceStep => {
+    oldTurns.push({ where, turn: machine.turn, text: turnText(machine.turn) })
+    const effect = input.type === "poll_once" ? machine.poll() : undefined
+    const verdict = input.type === "poll_once" ? undefined : give(machine, input)
+    if (isAnswerable(effect)) taken.add(effect.id)
+    const done = { where, input, verdict, effect, effectText: jsonText(effect), before, after: standing() }
+    steps.push(done)
+    before = done.after
+    return done
+  }
+
+  inputs.forEach((input, index) => {
+    const where = `input ${index} (${describeInput(input)})`
+    if (input.type === "poll") {
+      const most = input.most ?? Number.POSITIVE_INFINITY
+      for (let count = 0; count < most; count += 1) if (step(`${where}, poll ${count}`, { type: "poll_once" }).effect === undefined) break
+      return
+    }
+    const { verdict } = step(where, input)
+    const expected = ("expect" in input ? input.expect : undefined) ?? "accepted"
+    requireThat("inputs", where, verdict === expected, `expected ${expected}, received ${verdict}`)
+  })
+
+  for (const { where, turn, text } of oldTurns)
+    requireEqualTexts("values", `the turn before ${where}`, "looked at again at the end", turnText(turn), text)
+  return { machine, begin, steps, asked }
+}
+
+/** A new machine of the subject's class, whose driver tells what it is asked. */
+export function newMachine({ machine, config, start }: Subject, asked: (asked: Asked) => void): TestedMachine {
+  return new machine(watchedConfig(config, asked), start)
+}
+
+/** A machine taken up from a checkpoint's JSON text. */
+export function restoredMachine({ machine, config }: Subject, checkpoint: string, asked: (asked: Asked) => void): TestedMachine {
+  return machine.restore(watchedConfig(config, asked), checkpoint)
+}
+
+function watchedConfig(config: TurnConfig, asked: (asked: Asked) => void): TurnConfig {
+  return { ...config, driver: watchDriver(config.driver, asked) }
+}
+
+export function checkpointText(machine: TestedMachine): string {
+  return jsonText(machine.checkpoint()) as string
+}
+
+export function isAnswerable(effect: Effect | undefined): effect is AnswerableEffect {
+  return effect !== undefined && "id" in effect && effect.type !== "cancel_llm"
+}
+
+/** A turn as JSON text, its histories item by item: lists that a history made earlier would hide what changed since. */
+function turnText(turn: Turn): string {
+  return JSON.stringify(turn, (_key, value: unknown) => (value instanceof History ? [...value] : value))
+}

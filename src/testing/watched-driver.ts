@@ -1,0 +1,57 @@
+import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
+import type { DriverAction } from "../schemas/action.ts"
+import { jsonText } from "./difference.ts"
+
+/** One question to a driver, as JSON text: which callback was asked, what it was shown, and what it answered or threw. */
+export type Asked = string
+
+/** The same driver, under the same name, that tells `asked` about every question and its answer. */
+export function watchDriver(driver: ProtocolDriver, asked: (asked: Asked) => void): ProtocolDriver {
+  const watch = <Answer extends readonly DriverAction[] | undefined>(
+    callback: string,
+    context: DriverContext,
+    shown: { readonly [key: string]: unknown },
+    ask: () => Answer,
+  ): Answer => {
+    const { iteration, iterationOffset, maxIterations, usage, at, messages, events, turnCauses, tools } = context
+    const view = { iteration, iterationOffset, maxIterations, usage, at, turnCauses, tools: tools.map((tool) => tool.name), ...shown }
+    const question = {
+      callback,
+      messageCount: messages.length,
+      lastMessage: messages.at(-1),
+      eventCount: events.length,
+      lastEvent: events.at(-1),
+      ...view,
+    }
+    const tell = (answer: { readonly actions?: Answer; readonly threw?: string }): void => asked(jsonText({ ...question, ...answer }) as string)
+    try {
+      const actions = ask()
+      tell({ actions })
+      return actions
+    } catch (error) {
+      tell({ threw: String(error) })
+      throw error
+    }
+  }
+
+  return {
+    name: driver.name,
+    version: driver.version,
+    prepareIteration: (context) => watch("prepareIteration", context, {}, () => driver.prepareIteration(context)),
+    onLlmComplete: (context, waiting, response, textStreamed) =>
+      watch("onLlmComplete", context, { waiting, response, textStreamed }, () => driver.onLlmComplete(context, waiting, response, textStreamed)),
+    onToolResults: (context, results) => watch("onToolResults", context, { results }, () => driver.onToolResults(context, results)),
+    ...(driver.onExecResult !== undefined && {
+      onExecResult: (context, waiting, result) =>
+        watch("onExecResult", context, { waiting, result }, () => driver.onExecResult?.(context, waiting, result) ?? []),
+    }),
+    ...(driver.onLlmFailed !== undefined && {
+      onLlmFailed: (context, waiting, error) =>
+        watch("onLlmFailed", context, { waiting, error }, () => driver.onLlmFailed?.(context, waiting, error)),
+    }),
+    ...(driver.onDelivery !== undefined && {
+      onDelivery: (context, checkpoint, delivery) =>
+        watch("onDelivery", context, { checkpoint, delivery }, () => driver.onDelivery?.(context, checkpoint, delivery) ?? []),
+    }),
+  }
+}

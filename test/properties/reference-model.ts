@@ -1,0 +1,722 @@
+import type { Json } from "../../src/json.ts"
+import type { DriverContext } from "../../src/machine/driver.ts"
+import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { Transcript } from "../../src/projectors/projector.ts"
+import type { DriverAction } from "../../src/schemas/action.ts"
+import type { TurnStart } from "../../src/schemas/config.ts"
+import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
+import type { LogEvent, Outcome, TurnEvent } from "../../src/schemas/event.ts"
+import type { LlmResponse, TokenUsage } from "../../src/schemas/llm.ts"
+import { AttachmentRef, type CheckpointDelivery, type HistoryRecord, type Message, type Part, type TurnCause } from "../../src/schemas/message.ts"
+import type { Response } from "../../src/schemas/response.ts"
+import type { CompletedToolCall, ModelReturn, ToolOutput, ToolSpec } from "../../src/schemas/tool.ts"
+
+/**
+ * The machine once more, as plainly as the rules can be written down: one object with fields that are overwritten, every
+ * list copied, nothing shared with the package but its types (and one schema, to say what an attachment is). The driver is asked as the package asks it.
+ */
+export class ReferenceMachine {
+  readonly #config: TurnConfig
+  #turn: ModelTurn
+  #queue: Queued[] = []
+
+  constructor(config: TurnConfig, start: TurnStart) {
+    const iterationOffset = start.iterationOffset ?? 0
+    this.#config = config
+    this.#turn = {
+      state: "preparing",
+      messages: [...start.messages],
+      events: [...(start.events ?? [])],
+      causes: [...(start.turnCauses ?? [])],
+      told: start.events?.length ?? 0,
+      iteration: iterationOffset,
+      offset: iterationOffset,
+      nextId: 1,
+      nextNumber: start.messages.length,
+      usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
+      synced: "never",
+      limitSaid: false,
+      prompt: config.systemPrompt,
+      tools: config.tools,
+      at: undefined,
+      work: undefined,
+      outcome: undefined,
+    }
+  }
+
+  /** What can be seen of the turn from outside. */
+  get seen(): unknown {
+    const { state, messages, events, causes, iteration, usage, outcome } = this.#turn
+    return { state, done: state === "finished", messages, events, turnCauses: causes, iteration, usage, outcome, outstanding: this.outstanding }
+  }
+
+  get outstanding(): AnswerableEffect | undefined {
+    return this.#turn.work === undefined ? undefined : effectOf(this.#turn.work)
+  }
+
+  poll(): Effect | undefined {
+    if (this.#queue.length === 0) this.#prepare()
+    const first = this.#queue.shift()
+    if (first === undefined) return undefined
+    // What is handed out is what is missing now.
+    return first.work !== undefined && first.work === this.#turn.work ? effectOf(first.work) : first.effect
+  }
+
+  /** Through JSON and back: what is outstanding is to be handed out once more, behind all else, if it is not queued anyway. */
+  restore(): void {
+    this.#turn = JSON.parse(JSON.stringify(this.#turn)) as ModelTurn
+    const { work } = this.#turn
+    if (work === undefined) return
+    const place = this.#queue.findIndex(
+      (queued) => queued.effect.type !== "cancel_llm" && "id" in queued.effect && queued.effect.id === work.effect.id,
+    )
+    const again: Queued = { effect: work.effect, work, again: true }
+    if (place < 0) this.#queue.push(again)
+    else this.#queue[place] = again
+  }
+
+  /** `accepted`, `stale`, or the code of an error. */
+  respond(response: Response): string {
+    const { work, nextId } = this.#turn
+    if (work === undefined || response.id !== work.effect.id) return response.id > 0 && response.id < nextId ? "stale" : "unknown_effect"
+    const at = latest(this.#turn.at, response.at)
+    switch (response.type) {
+      case "execution_surface_synced":
+        if (work.effect.type !== "sync_execution_surface") return "unexpected_response"
+        this.#leave(work)
+        this.#surface(response.result, at)
+        return "accepted"
+      case "llm_complete":
+        if (work.effect.type !== "llm_call") return "unexpected_response"
+        this.#leave(work)
+        this.#model(work, response, at)
+        return "accepted"
+      case "tool_results":
+        return work.effect.type === "tool_calls" ? this.#results(work, response.results, at) : "unexpected_response"
+      case "exec_result": {
+        if (work.effect.type !== "exec_code") return "unexpected_response"
+        this.#leave(work)
+        const { onExecResult } = this.#config.driver
+        const waiting = { outstanding: work.effect, driverState: work.driverState ?? null }
+        this.#run(at, [], onExecResult === undefined ? "missing_callback" : (context) => onExecResult(context, waiting, response.result))
+        return "accepted"
+      }
+      case "checkpoint_delivery":
+        if (work.effect.type !== "checkpoint") return "unexpected_response"
+        this.#leave(work)
+        this.#deliver(work, response.delivery, at)
+        return "accepted"
+    }
+  }
+
+  cancel(reason = "The turn was cancelled."): void {
+    if (this.#turn.state === "finished") return
+    const { work, nextNumber } = this.#turn
+    const steps: Step[] = []
+    if (work !== undefined) {
+      // What nobody has taken is taken back; a restored machine counts its outstanding work as taken.
+      const place = this.#queue.findIndex((queued) => queued.work === work)
+      const queued = this.#queue[place]
+      if (queued !== undefined) this.#queue.splice(place, 1)
+      if (work.effect.type === "llm_call" && (queued === undefined || queued.again))
+        steps.push({ do: "tell", effect: { type: "cancel_llm", id: work.effect.id } })
+      if (work.effect.type === "tool_calls" && work.effect.calls.length > 0) {
+        const results = work.effect.calls.map((call, index): CompletedToolCall => {
+          const cancelled: CompletedToolCall = { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 }
+          return work.results[index] ?? cancelled
+        })
+        const id = `m_${this.#turn.offset}_cancelled_${nextNumber}`
+        this.#turn.nextNumber += 1
+        steps.push({ do: "record", records: [{ type: "conversation", message: { id, role: "user", parts: resultParts(id, results) } }] })
+      }
+    }
+    steps.push({ do: "tell", effect: { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } } })
+    this.#carryOut([...steps, { do: "end", outcome: stop("cancelled") }])
+  }
+
+  fail(event: TurnEvent): void {
+    if (this.#turn.state === "finished") return
+    this.#carryOut([
+      { do: "tell", effect: { type: "emit", event } },
+      { do: "end", outcome: stop("runtime_error") },
+    ])
+    this.#forgetAgain()
+  }
+
+  finish(outcome: Outcome): void {
+    if (this.#turn.state === "finished") return
+    this.#carryOut([{ do: "end", outcome }])
+    this.#forgetAgain()
+  }
+
+  apply(actions: readonly DriverAction[]): string {
+    if (this.#turn.state === "finished") return "turn_finished"
+    if (actions.some((action) => STARTS.includes(action.type))) return "action_starts_work"
+    const steps = actions.map(stepOf)
+    const wrong = contradiction(steps)
+    if (wrong !== undefined) return wrong
+    this.#carryOut(steps)
+    if ((this.#turn.state as string) === "finished") this.#forgetAgain()
+    return "accepted"
+  }
+
+  #forgetAgain(): void {
+    this.#queue = this.#queue.filter((queued) => !queued.again)
+  }
+
+  /** Work that is answered is not handed out again after a restore; what was never handed out comes late. */
+  #leave(work: Work): void {
+    this.#queue = this.#queue.filter((queued) => !(queued.again && queued.work === work))
+    this.#turn.work = undefined
+  }
+
+  #prepare(): void {
+    const { state, synced, iteration, at } = this.#turn
+    if (state !== "preparing" && state !== "prepare_iteration") return
+    if (this.#config.syncExecutionSurface && synced !== iteration) {
+      this.#carryOut([{ do: "work", order: { type: "start_sync", updateMachineConfig: state === "prepare_iteration" } }])
+    } else this.#run(at, [], (context) => this.#config.driver.prepareIteration(context))
+  }
+
+  #surface(result: Extract<Response, { type: "execution_surface_synced" }>["result"], at: number | undefined): void {
+    this.#turn.at = at
+    if (result.ok) {
+      this.#turn.synced = this.#turn.iteration
+      if (result.update !== undefined) {
+        this.#turn.prompt = result.update.systemPrompt
+        this.#turn.tools = result.update.tools
+      }
+      this.#turn.state = "prepare_iteration"
+      return
+    }
+    const event = errorEvent(
+      `Execution surface not refreshed: ${result.error}`,
+      { kind: "execution_surface", code: "reconfigure_failed" },
+      result.error,
+    )
+    this.#carryOut([
+      { do: "tell", effect: { type: "emit", event } },
+      { do: "end", outcome: stop("runtime_error") },
+    ])
+  }
+
+  #model(work: Work, answer: Extract<Response, { type: "llm_complete" }>, at: number | undefined): void {
+    const { sessionId, emitLlmTrace, driver } = this.#config
+    const { iteration } = this.#turn
+    const waiting = {
+      outstanding: work.effect as Extract<AnswerableEffect, { type: "llm_call" }>,
+      ...(work.driverState !== undefined && { driverState: work.driverState }),
+    }
+    const steps: Step[] = []
+    if (!answer.result.ok) {
+      const { error } = answer.result
+      if (emitLlmTrace) steps.push(log({ type: "llm_error", sessionId, iteration, ...error }))
+      const given = { kind: "llm_provider", ...(error.code !== undefined && { code: error.code }), terminalReason: error.terminalReason }
+      const event = errorEvent(`LLM error: ${error.message}`, given, error.raw)
+      this.#run(
+        at,
+        steps,
+        (context) =>
+          driver.onLlmFailed?.(context, waiting, error) ?? [
+            { type: "emit", event },
+            { type: "finish", outcome: stop("provider_error") },
+          ],
+      )
+      return
+    }
+    const response = refine(answer.result.response, this.#config.maxContextTokens)
+    const cumulative = sum(this.#turn.usage, response.usage)
+    this.#turn.usage = cumulative
+    steps.push(emit({ type: "token_usage", iteration, usage: response.usage, cumulative }))
+    if (emitLlmTrace) steps.push(log(debug(sessionId, iteration, response)))
+    const streamed = answer.textStreamed === true
+    const end = ENDINGS[response.terminalReason]
+    if (end === undefined) {
+      this.#run(at, steps, (context) => driver.onLlmComplete(context, waiting, response, streamed))
+      return
+    }
+    if (!streamed && response.text.length > 0) steps.push(emit({ type: "text_delta", content: response.text }))
+    steps.push(emit({ type: "llm_response", iteration, content: response.text, durationMs: 0 }))
+    const { terminalReason } = response
+    const message = response.terminalDiagnostic ?? `Model call ended: ${terminalReason}.`
+    steps.push(emit(errorEvent(message, { kind: "llm_provider", code: terminalReason, terminalReason })))
+    this.#turn.at = at
+    this.#carryOut([...steps, { do: "end", outcome: stop(end) }])
+  }
+
+  #results(work: Work, results: readonly CompletedToolCall[], at: number | undefined): string {
+    const { calls } = work.effect as Extract<AnswerableEffect, { type: "tool_calls" }>
+    const filled = [...work.results]
+    const arrived: number[] = []
+    for (const result of results) {
+      const open = calls.findIndex((call, index) => call.callId === result.callId && filled[index] === null)
+      if (open < 0) return calls.some((call) => call.callId === result.callId) ? "call_already_answered" : "unknown_call"
+      filled[open] = result
+      arrived.push(open)
+    }
+    const steps: Step[] = []
+    for (let index = 0; index < calls.length; index += 1) {
+      const result = filled[index]
+      if (!arrived.includes(index) || result === null || result === undefined) continue
+      const { callId, toolName, args, output, durationMs } = result
+      steps.push(emit({ type: "tool_call", callId, name: toolName, args, output, durationMs }))
+    }
+    if (filled.includes(null)) {
+      work.results = filled
+      this.#turn.at = at
+      this.#carryOut(steps)
+    } else {
+      this.#leave(work)
+      this.#run(at, steps, (context) => this.#config.driver.onToolResults(context, filled as CompletedToolCall[]))
+    }
+    return "accepted"
+  }
+
+  #deliver(work: Work, delivery: CheckpointDelivery, at: number | undefined): void {
+    const kind = (work.effect as Extract<AnswerableEffect, { type: "checkpoint" }>).checkpoint
+    const lists = [delivery.userMessages, delivery.messages, delivery.transientMessages, delivery.turnCauses, delivery.events]
+    if (lists.every((list) => list === undefined || list.length === 0)) {
+      this.#turn.at = at
+      if (work.onEmpty?.type === "finish") this.#carryOut([{ do: "end", outcome: work.onEmpty.outcome }])
+      else this.#turn.state = "prepare_iteration"
+      return
+    }
+    const steps: Step[] = [
+      { do: "record", records: (delivery.userMessages ?? []).map((message) => ({ type: "conversation", message })) },
+      { do: "record", records: (delivery.events ?? []).map((event) => ({ type: "protocol", event })) },
+    ]
+    for (const [list, transient] of [
+      [delivery.messages, false],
+      [delivery.transientMessages, true],
+    ] as const) {
+      for (const { role, content, origin, parts } of list ?? []) {
+        if (role !== "user" && role !== "system") continue
+        const id = `m_${this.#turn.offset}_checkpoint_${this.#turn.nextNumber}`
+        this.#turn.nextNumber += 1
+        const given: readonly Part[] = parts === undefined || parts.length === 0 ? [{ id: "", type: "text", text: content }] : parts
+        const from =
+          origin ??
+          (transient ? { type: "plugin" as const, pluginId: "plugin", transient: true as const } : { type: "plugin" as const, pluginId: "plugin" })
+        steps.push({ do: "say", message: { id, role, parts: given.map((part, index) => ({ ...part, id: `${id}.p${index}` })), origin: from } })
+      }
+    }
+    const known = this.#turn.causes.map((cause) => cause.id)
+    for (const cause of delivery.turnCauses ?? []) {
+      if (known.includes(cause.id)) continue
+      known.push(cause.id)
+      const { id, text, origin } = cause
+      steps.push({ do: "cause", cause }, { do: "say", message: { id, role: "event", parts: [{ id: `${id}.p0`, type: "text", text }], origin } })
+    }
+    const { maxIterations } = this.#config
+    if (kind === "before_completion") {
+      steps.push({ do: "advance" })
+      if (this.#turn.limitSaid) {
+        this.#turn.at = at
+        this.#carryOut([...steps, { do: "end", outcome: stop("max_iterations") }])
+        return
+      }
+      if (maxIterations !== undefined && this.#turn.iteration + 1 >= this.#turn.offset + maxIterations) {
+        steps.push({ do: "say_limit", message: this.#limitMessage(this.#turn, maxIterations) })
+      }
+    }
+    steps.push({ do: "prepare" })
+    const { onDelivery } = this.#config.driver
+    this.#run(at, steps, (context) => onDelivery?.(context, kind, delivery) ?? [])
+  }
+
+  #limitMessage(turn: ModelTurn, maxIterations: number): Message {
+    const id = `m_${turn.offset}_turn_limit_${turn.nextNumber}`
+    turn.nextNumber += 1
+    const make = this.#config.turnLimitMessage
+    if (make === undefined) throw new Error("The model needs a turnLimitMessage; the default one is worded by the package.")
+    return make(id, maxIterations)
+  }
+
+  /** Carries out what the machine itself does, and then what the driver answers; a driver that errs ends the turn. */
+  #run(at: number | undefined, own: readonly Step[], ask: ((context: DriverContext) => readonly DriverAction[]) | "missing_callback"): void {
+    this.#turn.at = at
+    let wrong: string | undefined
+    let answer: readonly Step[] = []
+    if (ask === "missing_callback") wrong = ask
+    else {
+      try {
+        answer = ask(this.#context()).map(stepOf)
+      } catch {
+        wrong = "driver_threw"
+      }
+    }
+    const all = [...own, ...answer]
+    wrong ??= contradiction(all)
+    if (wrong === undefined && !all.some((step) => step.do === "work" || step.do === "end" || step.do === "prepare")) wrong = "no_way_forward"
+    if (wrong === undefined) this.#carryOut(all)
+    else this.#carryOut([...own, emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: wrong })), { do: "end", outcome: stop("runtime_error") }])
+  }
+
+  #context(): DriverContext {
+    const turn = this.#turn
+    const { messages, events, causes, iteration, offset, tools, usage, at } = turn
+    const { maxIterations } = this.#config
+    return {
+      config: this.#config,
+      tools: [...tools],
+      messages: transcript(messages),
+      events: transcript(events),
+      turnCauses: [...causes],
+      iteration,
+      iterationOffset: offset,
+      maxIterations,
+      usage,
+      at,
+      projectRequest: () => {
+        throw new Error("The model projects nothing.")
+      },
+      newMessageId(scope) {
+        turn.nextNumber += 1
+        return `m_${offset}_${scope}_${turn.nextNumber - 1}`
+      },
+      limitReached: (ahead = 0) => maxIterations !== undefined && iteration + ahead >= offset + maxIterations,
+      turnLimitMessage: () => this.#limitMessage(turn, maxIterations ?? 0),
+    }
+  }
+
+  /** Does the steps one after the other. What became durable is told before the work, before the end, or else last. */
+  #carryOut(steps: readonly Step[]): void {
+    const turn = this.#turn
+    const queued: Queued[] = []
+    let durable = false
+    for (const step of steps) {
+      if (step.do === "tell") queued.push({ effect: step.effect })
+      else if (step.do === "record") {
+        if (step.records.length === 0) continue
+        durable = true
+        turn.events = [...turn.events, ...step.records]
+        for (const record of step.records) if (record.type === "conversation") turn.messages = [...turn.messages, record.message]
+      } else if (step.do === "say") {
+        durable = true
+        turn.messages = [...turn.messages, step.message]
+      } else if (step.do === "say_limit") {
+        const { maxIterations } = this.#config
+        if (turn.limitSaid || maxIterations === undefined || turn.iteration < turn.offset + maxIterations) continue
+        durable = true
+        turn.limitSaid = true
+        turn.messages = [...turn.messages, step.message]
+      } else if (step.do === "cause") turn.causes = [...turn.causes, step.cause]
+      else if (step.do === "advance") {
+        durable = true
+        turn.iteration += 1
+        turn.synced = "never"
+      } else if (step.do === "prepare") {
+        durable = true
+        turn.state = "prepare_iteration"
+      } else if (step.do === "work") queued.push(...this.#start(step.order))
+      else if (step.do === "end") {
+        turn.outcome = step.outcome
+        turn.state = "finished"
+        turn.work = undefined
+      }
+    }
+    if (durable) {
+      const progress: Effect = { type: "progress", messages: [...turn.messages], eventDelta: turn.events.slice(turn.told), iteration: turn.iteration }
+      turn.told = turn.events.length
+      const place = queued.findIndex(({ work }) => work !== undefined)
+      queued.splice(place < 0 ? queued.length : place, 0, { effect: progress })
+    }
+    if (turn.outcome !== undefined) {
+      const { outcome, messages, iteration } = turn
+      queued.push({ effect: { type: "emit", event: { type: "turn_outcome", outcome } } }, { effect: { type: "emit", event: { type: "done" } } })
+      queued.push({ effect: { type: "done", outcome, messages: [...messages], eventDelta: [], iteration } })
+    }
+    this.#queue.push(...queued)
+  }
+
+  #start(order: Order): readonly Queued[] {
+    const turn = this.#turn
+    const id = turn.nextId
+    turn.nextId += 1
+    const before: Queued[] = []
+    let work: Work
+    switch (order.type) {
+      case "start_sync":
+        turn.state = "waiting_execution_surface"
+        work = { effect: { type: "sync_execution_surface", id, updateMachineConfig: order.updateMachineConfig }, results: [] }
+        break
+      case "start_llm":
+        turn.state = "waiting_llm"
+        before.push({
+          effect: {
+            type: "emit",
+            event: { type: "llm_request", iteration: turn.iteration, messageCount: turn.messages.length, tools: turn.tools.map((tool) => tool.name) },
+          },
+        })
+        work = {
+          effect: { type: "llm_call", id, request: order.request },
+          results: [],
+          ...(order.driverState !== undefined && { driverState: order.driverState }),
+        }
+        break
+      case "start_tools":
+        turn.state = "waiting_tools"
+        work = { effect: { type: "tool_calls", id, calls: order.calls }, results: order.calls.map(() => null) }
+        break
+      case "start_exec": {
+        turn.state = "waiting_exec"
+        const { code, language, driverState } = order
+        work = { effect: { type: "exec_code", id, code, ...(language !== undefined && { language }) }, results: [], driverState }
+        break
+      }
+      case "start_checkpoint":
+        turn.state = "waiting_checkpoint"
+        work = { effect: { type: "checkpoint", id, checkpoint: order.checkpoint }, results: [], onEmpty: order.onEmpty }
+    }
+    turn.work = work
+    return [...before, { effect: work.effect, work }]
+  }
+}
+
+/** Stands for whatever the package says when a driver errs. */
+export const DRIVER_ERROR = "the driver erred"
+
+interface ModelTurn {
+  state: string
+  messages: readonly Message[]
+  events: readonly HistoryRecord[]
+  causes: readonly TurnCause[]
+  told: number
+  iteration: number
+  readonly offset: number
+  nextId: number
+  nextNumber: number
+  usage: TokenUsage
+  synced: number | "never"
+  limitSaid: boolean
+  prompt: string
+  tools: readonly ToolSpec[]
+  at: number | undefined
+  work: Work | undefined
+  outcome: Outcome | undefined
+}
+
+/** Outstanding work with what is kept beside it. */
+interface Work {
+  readonly effect: AnswerableEffect
+  results: readonly (CompletedToolCall | null)[]
+  readonly driverState?: Json
+  readonly onEmpty?: Extract<DriverAction, { type: "start_checkpoint" }>["onEmpty"]
+}
+
+interface Queued {
+  readonly effect: Effect
+  readonly work?: Work
+  /** It is there because a restore put it there. */
+  readonly again?: boolean
+}
+
+type Order = Extract<DriverAction, { type: `start_${string}` }> | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
+
+type Step =
+  | { readonly do: "tell"; readonly effect: Effect }
+  | { readonly do: "record"; readonly records: readonly HistoryRecord[] }
+  | { readonly do: "say" | "say_limit"; readonly message: Message }
+  | { readonly do: "cause"; readonly cause: TurnCause }
+  | { readonly do: "advance" | "prepare" }
+  | { readonly do: "work"; readonly order: Order }
+  | { readonly do: "end"; readonly outcome: Outcome }
+  | { readonly do: "unknown" }
+
+const STARTS: readonly string[] = ["start_llm", "start_tools", "start_exec", "start_checkpoint"]
+
+function stepOf(action: DriverAction): Step {
+  switch (action.type) {
+    case "emit":
+      return emit(action.event)
+    case "append_events":
+      return { do: "record", records: action.events }
+    case "advance_iteration":
+      return { do: "advance" }
+    case "schedule_turn_limit_final":
+      return { do: "say_limit", message: action.message }
+    case "finish":
+      return { do: "end", outcome: action.outcome }
+    case "start_llm":
+    case "start_tools":
+    case "start_exec":
+    case "start_checkpoint":
+      return { do: "work", order: action }
+    default:
+      return { do: "unknown" }
+  }
+}
+
+/** The code of what is wrong with a list: it leads to two places, goes on behind its end, or holds what is no action. */
+function contradiction(steps: readonly Step[]): string | undefined {
+  let works = 0
+  let ended = false
+  for (const step of steps) {
+    if (ended) return "action_after_finish"
+    if (step.do === "unknown") return "unknown_action"
+    if ((step.do === "work" || step.do === "end") && works > 0) return "two_starts"
+    if (step.do === "work") works += 1
+    if (step.do === "end") ended = true
+  }
+  return undefined
+}
+
+/** Work as it is handed out: of a batch, the calls that have no result. */
+function effectOf({ effect, results }: Work): AnswerableEffect {
+  if (effect.type !== "tool_calls") return effect
+  return { ...effect, calls: effect.calls.filter((_, index) => results[index] === null) }
+}
+
+const ENDINGS: { readonly [reason: string]: SimpleStop | undefined } = {
+  output_limit: "incomplete",
+  context_overflow: "provider_error",
+  content_filter: "provider_error",
+  provider_error: "provider_error",
+  cancelled: "cancelled",
+}
+type SimpleStop = "incomplete" | "provider_error" | "cancelled" | "max_iterations" | "runtime_error"
+
+function stop(type: SimpleStop): Outcome {
+  return { type: "stopped", stop: { type } }
+}
+
+function emit(event: TurnEvent): Step {
+  return { do: "tell", effect: { type: "emit", event } }
+}
+
+function log(event: LogEvent): Step {
+  return { do: "tell", effect: { type: "log", event } }
+}
+
+function errorEvent(message: string, facts: object, raw?: string): TurnEvent {
+  const envelope = { ...facts, userMessage: message, ...(raw !== undefined && { raw: shorten(raw) }) }
+  return { type: "error", message, envelope } as TurnEvent
+}
+
+function shorten(raw: string): string {
+  const characters = [...raw.replace(/^\p{White_Space}+/u, "").replace(/\p{White_Space}+$/u, "")]
+  if (characters.length <= 4_000) return characters.join("")
+  return `${characters.slice(0, 2_000).join("")}\n\n... (${characters.length - 4_000} chars omitted) ...\n\n${characters.slice(-2_000).join("")}`
+}
+
+function latest(before: number | undefined, now: number | undefined): number | undefined {
+  if (before === undefined || now === undefined) return now ?? before
+  return before > now ? before : now
+}
+
+function add(left: number, right: number): number {
+  return left + right > Number.MAX_SAFE_INTEGER ? Number.MAX_SAFE_INTEGER : left + right
+}
+
+function sum(left: TokenUsage, right: TokenUsage): TokenUsage {
+  return {
+    inputTokens: add(left.inputTokens, right.inputTokens),
+    cachedInputTokens: add(left.cachedInputTokens, right.cachedInputTokens),
+    outputTokens: add(left.outputTokens, right.outputTokens),
+    reasoningTokens: add(left.reasoningTokens, right.reasoningTokens),
+  }
+}
+
+function refine(response: LlmResponse, window = 0): LlmResponse {
+  const { terminalReason, usage } = response
+  const full = add(usage.inputTokens, usage.cachedInputTokens) >= Math.floor((window * 95) / 100)
+  if (terminalReason !== "output_limit" || usage.outputTokens !== 0 || window === 0 || !full) return response
+  return { ...response, terminalReason: "context_overflow", terminalDiagnostic: "No output: the prompt fills the context window." }
+}
+
+function debug(sessionId: string, iteration: number, response: LlmResponse): LogEvent {
+  const { text, parts, usage, providerUsage, requestBody } = response
+  const digests = parts
+    .filter((part) => !(part.type === "text" && part.text === ""))
+    .map((part) => {
+      if (part.type === "text") return { type: "text", text: part.text }
+      if (part.type === "tool_call") {
+        const { callId, toolName, inputJson, replay } = part
+        return { type: "tool_call", callId, toolName, inputJson, id: replay?.itemId, hasOpaque: replay?.opaque !== undefined }
+      }
+      const { replay } = part
+      const hasEncrypted = replay?.encryptedContent !== undefined || replay?.signature !== undefined
+      return {
+        type: "reasoning",
+        id: replay?.itemId,
+        summary: replay && (replay.summary ?? []),
+        text: part.text,
+        hasEncrypted,
+        redacted: replay?.redacted ?? false,
+      }
+    })
+  const responseParts = digests.length === 0 ? undefined : digests
+  return { type: "llm_debug", sessionId, iteration, usage, providerUsage, requestBody, responseText: text, responseParts } as LogEvent
+}
+
+function transcript<Item>(items: readonly Item[]): Transcript<Item> {
+  return {
+    length: items.length,
+    storage: [...items],
+    at: (index) => items.at(index),
+    slice: (from, to) => items.slice(from, to),
+    toArray: () => [...items],
+    [Symbol.iterator]: () => items[Symbol.iterator](),
+  }
+}
+
+/** One result part for each call, then its images. */
+function resultParts(id: string, results: readonly CompletedToolCall[]): readonly Part[] {
+  const parts: Part[] = []
+  for (const { callId, toolName, output, modelReturn } of results) {
+    const shown = modelReturn?.parts ?? shownOf(output)
+    const texts = shown.flatMap((part) => (part.type === "text" && part.text !== "" ? [part.text] : []))
+    parts.push({ id: "", type: "tool_result", callId, toolName, text: texts.join("\n") })
+    for (const part of shown) if (part.type === "attachment") parts.push({ id: "", type: "image", attachment: part.attachment })
+  }
+  return parts.map((part, index) => ({ ...part, id: `${id}.p${index}` }))
+}
+
+type Shown = Extract<Part, { type: "image" }>["attachment"]
+type Piece = string | { readonly attachment: NonNullable<Shown> }
+
+/** What the model is shown of an output that does not say it: texts, with attachments cut out of them. */
+function shownOf(output: ToolOutput): ModelReturn["parts"] {
+  if (output.status === "success") return typeof output.value === "string" ? [{ type: "text", text: output.value }] : joined(pieces(output.value))
+  const [label, message, raw] =
+    output.status === "failure"
+      ? ["[Tool execution failed]", output.failure.message, output.failure.raw]
+      : ["[Tool execution cancelled]", output.message, output.raw]
+  const attached = raw === undefined || typeof raw === "string" ? [] : joined(pieces(raw)).filter((part) => part.type === "attachment")
+  return [{ type: "text", text: message === "" ? label : `${label}\n${message}` }, ...attached]
+}
+
+function joined(pieces: readonly Piece[]): ModelReturn["parts"] {
+  const parts: ModelReturn["parts"][number][] = []
+  for (const piece of pieces) {
+    const last = parts.at(-1)
+    if (typeof piece !== "string") parts.push({ type: "attachment", attachment: piece.attachment })
+    else if (last?.type === "text") parts.splice(-1, 1, { type: "text", text: last.text + piece })
+    else parts.push({ type: "text", text: piece })
+  }
+  return parts
+}
+
+function pieces(value: Json): readonly Piece[] {
+  if (value === null || typeof value !== "object") return [JSON.stringify(value)]
+  if (Array.isArray(value)) return ["[", ...value.flatMap((item: Json, index): Piece[] => [...(index > 0 ? [","] : []), ...pieces(item)]), "]"]
+  const entries = Object.entries(value)
+  const [only] = entries.length === 1 ? entries : []
+  const attachment = only?.[0] === "$attachment" ? AttachmentRef.safeParse(only[1]) : undefined
+  if (attachment?.success === true) return [{ attachment: attachment.data }]
+  const inner = only?.[0] === "$object" ? only[1] : undefined
+  const shown = typeof inner === "object" && inner !== null && !Array.isArray(inner) ? Object.entries(inner) : entries
+  shown.sort(([left], [right]) => byCodePoints(left, right))
+  return ["{", ...shown.flatMap(([key, item], index): Piece[] => [`${index > 0 ? "," : ""}${JSON.stringify(key)}:`, ...pieces(item)]), "}"]
+}
+
+/** Half a surrogate pair has no place among the code points; it comes last. */
+function byCodePoints(left: string, right: string): number {
+  const points = (text: string): number[] => [...text].map((point) => (/^[\ud800-\udfff]$/.test(point) ? 0x200000 : 0) + (point.codePointAt(0) ?? 0))
+  const [ours, theirs] = [points(left), points(right)]
+  for (let index = 0; index < Math.min(ours.length, theirs.length); index += 1) {
+    const difference = (ours[index] ?? 0) - (theirs[index] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return ours.length - theirs.length
+}
