@@ -5,6 +5,9 @@ import type { Response } from "../src/schemas/response.ts"
 /** The script of every measurement: each iteration calls one tool whose result has 200 characters; the last one answers. */
 const RESULT = "x".repeat(200)
 
+/** How many iterations the measured turns have. */
+export const LENGTHS = [10, 50, 100, 1_000, 10_000] as const
+
 export const CONFIG: TurnConfigData = {
   model: "bench",
   sessionId: "bench",

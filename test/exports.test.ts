@@ -56,7 +56,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "errorEvent",
     "pairToolCalls",
     "readResponse",
-    "responseEvents",
+    "showResponse",
     "stopped",
     "toolResultParts",
   ],

@@ -5,7 +5,7 @@ import { toolResultParts } from "../machine/tool-results.ts"
 import type { DriverAction } from "../schemas/action.ts"
 import type { Outcome } from "../schemas/event.ts"
 import type { CompletedToolCall } from "../schemas/tool.ts"
-import { type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
 import { assistantRecord, conversation, nextIteration } from "./steps.ts"
 import { pairToolCalls } from "./tool-pairs.ts"
 
@@ -27,15 +27,15 @@ const CHAT_DRIVER: ProtocolDriver = {
 
   onLlmComplete(context, _waiting, response, textStreamed) {
     const read = readResponse(context, response)
-    const shown = responseEvents(read, context.iteration, textStreamed).map((event): DriverAction => ({ type: "emit", event }))
-    return [...shown, ...(read.calls.length > 0 ? runTools(context, read) : complete(context, read))]
+    const orders = read.calls.length > 0 ? runTools(context, read) : complete(context, read)
+    return showResponse(read, context.iteration, textStreamed).concat(orders)
   },
 
   onToolResults(context, results) {
     const told = tellResults(context, results)
     const outcome = controlOutcome(results)
     if (outcome !== undefined) return [...told, { type: "finish", outcome }]
-    return [...told, ...nextIteration(context)]
+    return told.concat(nextIteration(context))
   },
 }
 
@@ -69,7 +69,7 @@ function followsToolResult(context: DriverContext): boolean {
   return last?.role === "user" && last.parts.some((part) => part.type === "tool_result")
 }
 
-function tellResults(context: DriverContext, results: readonly CompletedToolCall[]): readonly DriverAction[] {
+function tellResults(context: DriverContext, results: readonly CompletedToolCall[]): DriverAction[] {
   if (results.length === 0) return []
   const id = context.newMessageId("tools")
   return [{ type: "append_events", events: [conversation({ id, role: "user", parts: toolResultParts(id, results) })] }]

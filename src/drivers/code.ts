@@ -8,7 +8,7 @@ import type { HistoryRecord, Part } from "../schemas/message.ts"
 import type { ExecResponse } from "../schemas/tool.ts"
 import { cutMiddle, isBlank, trim } from "../text.ts"
 import { type Fence, readFences } from "./fences.ts"
-import { type ReadResponse, readResponse, responseEvents } from "./response-parts.ts"
+import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
 import { assistantRecord, conversation, nextIteration } from "./steps.ts"
 import { pairToolCalls } from "./tool-pairs.ts"
 
@@ -68,7 +68,7 @@ const EXECUTED: HistoryRecord = { type: "protocol", event: { type: "code_execute
 function readAnswer(settings: Settings, context: DriverContext, response: LlmResponse, textStreamed: boolean): readonly DriverAction[] {
   const whole = withoutCalls(readResponse(context, response))
   const fence = readFences(whole.text).find((candidate) => isCode(settings, candidate))
-  const shown = responseEvents(whole, context.iteration, textStreamed).map((event): DriverAction => ({ type: "emit", event }))
+  const shown = showResponse(whole, context.iteration, textStreamed)
   const problem = problemOf(settings, whole, fence)
   if (problem !== undefined) return [...shown, ...repair(settings, context, whole, problem)]
   if (fence === undefined) return [...shown, ...complete(context, whole)]

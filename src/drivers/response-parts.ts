@@ -1,7 +1,7 @@
 import { type Json, parseJson } from "../json.ts"
 import type { DriverContext } from "../machine/driver.ts"
 import { isReplayable } from "../projectors/chat.ts"
-import type { TurnEvent } from "../schemas/event.ts"
+import type { DriverAction } from "../schemas/action.ts"
 import type { LlmResponse, OutputPart } from "../schemas/llm.ts"
 import type { Part } from "../schemas/message.ts"
 import type { PendingToolCall } from "../schemas/tool.ts"
@@ -66,18 +66,25 @@ function separator(before: string, after: string): string {
   return "\n".repeat(Math.max(0, 2 - newlines - leading))
 }
 
-/** The events that show an answer: its texts, unless they were streamed, and that it is complete. */
-export function responseEvents(read: ReadResponse, iteration: number, textStreamed: boolean): readonly TurnEvent[] {
-  const events: TurnEvent[] = []
-  if (!textStreamed) for (const { text } of read.texts) events.push({ type: "text_delta", content: text })
-  events.push({ type: "llm_response", iteration, content: read.text, durationMs: 0 })
-  return events
+/** Shows an answer: its texts, unless they were streamed, and that it is complete. */
+export function showResponse(read: ReadResponse, iteration: number, textStreamed: boolean): DriverAction[] {
+  const actions: DriverAction[] = []
+  if (!textStreamed) for (const { text } of read.texts) actions.push({ type: "emit", event: { type: "text_delta", content: text } })
+  actions.push({ type: "emit", event: { type: "llm_response", iteration, content: read.text, durationMs: 0 } })
+  return actions
 }
 
 /** The parts of the assistant's message for an answer: its texts first, then each call with the reasoning that led to it. */
 export function assistantParts(messageId: string, read: ReadResponse): readonly Part[] {
   const parts: Part[] = []
-  for (const part of read.texts) if (!isBlank(part.text)) parts.push({ ...part, id: `${messageId}.p${parts.length}` })
-  for (const part of read.steps) parts.push({ ...part, id: `${messageId}.p${parts.length}` })
+  for (const part of read.texts) if (!isBlank(part.text)) parts.push({ id: `${messageId}.p${parts.length}`, ...part })
+  for (const part of read.steps) {
+    const id = `${messageId}.p${parts.length}`
+    if (part.type === "tool_call" && part.replay === undefined) {
+      // By far the most frequent part; spelled out, because a spread costs as much as all the rest of it.
+      const { type, callId, toolName, inputJson } = part
+      parts.push({ id, type, callId, toolName, inputJson })
+    } else parts.push({ id, ...part })
+  }
   return parts
 }

@@ -1,4 +1,4 @@
-import { Immer } from "immer"
+import { castDraft, Immer } from "immer"
 import { DriverError } from "../errors.ts"
 import type { DriverAction } from "../schemas/action.ts"
 import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
@@ -9,20 +9,26 @@ import type { CompletedToolCall, ToolSpec } from "../schemas/tool.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import type { History } from "./history.ts"
 import { limitReached } from "./limits.ts"
-import type { Turn, TurnConfig, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
+import type { StateOf, Turn, TurnConfig, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
 
 /** What the machine itself does to a turn, in one list with what its driver orders. */
 export type MachineAction =
   | DriverAction
   | { readonly type: "log"; readonly event: LogEvent }
   | { readonly type: "count_usage"; readonly cumulative: TokenUsage }
-  | { readonly type: "keep_results"; readonly results: readonly (CompletedToolCall | null)[] }
+  | { readonly type: "keep_results"; readonly arrived: readonly ArrivedResult[] }
   | { readonly type: "append_messages"; readonly messages: readonly Message[] }
   | { readonly type: "add_turn_causes"; readonly turnCauses: readonly TurnCause[] }
   | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
   | { readonly type: "take_surface"; readonly update: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] } | undefined }
   | { readonly type: "prepare_iteration"; readonly tellProgress?: true }
   | { readonly type: "cancel_llm"; readonly id: number }
+
+/** A result with its place in the batch. */
+export interface ArrivedResult {
+  readonly index: number
+  readonly result: CompletedToolCall
+}
 
 /** What a step changes besides what its actions say: the time seen, and the message ids drawn. */
 export interface StepFacts {
@@ -32,7 +38,7 @@ export interface StepFacts {
 
 type WaitingState = Extract<TurnState, { outstanding: AnswerableEffect }>
 
-// Auto-freezing would walk every appended message; turns are readonly by type, and histories append-only by design.
+// Auto-freezing would walk what it is given, tool results of any size; turns are readonly by type.
 const { produce } = new Immer({ autoFreeze: false })
 
 /**
@@ -80,7 +86,7 @@ export function applyActions(config: TurnConfig, turn: Turn, actions: readonly M
         usage = action.cumulative
         break
       case "keep_results":
-        if (state.type === "waiting_tools") state = { type: state.type, outstanding: state.outstanding, results: action.results }
+if (state.type === "waiting_tools") state = keepResults(state, action.arrived)
         break
       case "take_surface":
         syncedIteration = iteration
@@ -149,23 +155,19 @@ export function applyActions(config: TurnConfig, turn: Turn, actions: readonly M
   const { reportedEvents } = turn.record
   const { iterationOffset } = turn.position
   const position: TurnPosition = { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at }
-  const record: TurnRecord =
-    untold || turnCauses !== turn.record.turnCauses
-      ? { messages, events, turnCauses, reportedEvents: untold ? events.length : reportedEvents }
-      : turn.record
-  const next = produce(turn, (draftTurn) => {
-    // Groups are replaced, never edited in place, so the draft may be taken for a plain turn.
-    const draft = draftTurn as unknown as Mutable<Turn>
-    draft.position = position
-    if (record !== turn.record) draft.record = record
-    if (surface !== turn.surface) draft.surface = surface
-  })
+  const record: TurnRecord = { messages, events, turnCauses, reportedEvents: untold ? events.length : reportedEvents }
+  const next: Turn = { position, record, surface }
   if (untold) tellProgress(effects, reportedEvents, next, work)
   if (outcome !== undefined) tellEnd(effects, next, outcome)
   return { turn: next, effects }
 }
 
-type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
+/** Puts results into their places; the batch itself and the results that came before are shared with the old state. */
+function keepResults(state: StateOf<"waiting_tools">, arrived: readonly ArrivedResult[]): TurnState {
+  return produce(state, (draft) => {
+    for (const { index, result } of arrived) draft.results[index] = castDraft(result)
+  })
+}
 
 const PREPARE_ITERATION: TurnState = { type: "prepare_iteration" }
 

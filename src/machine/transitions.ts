@@ -7,7 +7,7 @@ import type { DriverAction } from "../schemas/action.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { Response } from "../schemas/response.ts"
 import type { CompletedToolCall } from "../schemas/tool.ts"
-import type { MachineAction } from "./apply-actions.ts"
+import type { ArrivedResult, MachineAction } from "./apply-actions.ts"
 import { deliveryActions, isEmptyDelivery } from "./delivery.ts"
 import { TurnContext } from "./driver.ts"
 import { addUsage, refineTerminalReason } from "./limits.ts"
@@ -118,21 +118,20 @@ function collectResults(config: TurnConfig, turn: Turn, state: StateOf<"waiting_
   const context = new TurnContext(config, turn, response.at)
   const { calls } = state.outstanding
   const results = state.results.slice()
-  const arrived: number[] = []
+  const arrived: ArrivedResult[] = []
   for (const result of response.results) {
     const index = calls.findIndex((call, position) => results[position] === null && call.callId === result.callId)
     if (index < 0) throw callRefused(state, result)
     results[index] = result
-    arrived.push(index)
+    arrived.push({ index, result })
   }
 
   const actions: MachineAction[] = arrived
-    .sort((left, right) => left - right)
-    .map((index) => {
-      const { callId, toolName: name, args, output, durationMs } = results[index] as CompletedToolCall
+    .sort((left, right) => left.index - right.index)
+    .map(({ result: { callId, toolName: name, args, output, durationMs } }) => {
       return { type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }
     })
-  if (results.includes(null)) return { context, actions: [...actions, { type: "keep_results", results }] }
+  if (results.includes(null)) return { context, actions: [...actions, { type: "keep_results", arrived }] }
   return { context, actions, ask: () => config.driver.onToolResults(context, results as readonly CompletedToolCall[]) }
 }
 

@@ -133,7 +133,9 @@ function step(config: TurnConfig, turn: Turn, { context, actions, ask }: Orders,
   const { driver } = config
   try {
     const result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
-    if (result.turn.position.state !== turn.position.state && next.includes(result.turn.position.state.type)) return accept(result)
+    const { state } = result.turn.position
+    const ledOn = ask === undefined || state !== turn.position.state
+    if (ledOn && next.includes(state.type)) return accept(result)
     throw new DriverError(
       "no_way_forward",
       `The driver "${driver.name}" answered a turn in "${turn.position.state.type}" with nothing to start and no end.`,

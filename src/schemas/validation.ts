@@ -23,15 +23,10 @@ export const wireValidation: Validation = {
       const { path, message } = first ?? { path: "", message: "unknown" }
       throw new CheckpointError("invalid_checkpoint", path, `The checkpoint is not valid at "${path}": ${message}.`, { cause: result.error })
     }
-    const lost = look(() => unknownKey(value, result.data, ""), refuse)
-    if (lost !== undefined) {
-      throw new CheckpointError(
-        "invalid_checkpoint",
-        lost,
-        `The checkpoint has an unknown key at "${lost}"; leaving it out could lose what it means.`,
-      )
-    }
-    return result.data
+    const lost = look(() => unknownKey(value, result.data), refuse)
+    if (lost === undefined) return result.data
+    const path = pointer(lost)
+    throw new CheckpointError("invalid_checkpoint", path, `The checkpoint has an unknown key at "${path}"; leaving it out could lose what it means.`)
   },
 }
 
@@ -63,14 +58,20 @@ function pointer(path: readonly PropertyKey[]): string {
   return path.map((key) => `/${String(key).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("")
 }
 
-/** The path of a key that parsing dropped. What parsing passed on by reference (free JSON) is not searched. */
-function unknownKey(input: unknown, output: unknown, path: string): string | undefined {
+/** The path of a key that parsing dropped, if any. What parsing passed on by reference (free JSON) is not searched. */
+function unknownKey(input: unknown, output: unknown): readonly PropertyKey[] | undefined {
   if (input === output || typeof input !== "object" || input === null) return undefined
+  if (Array.isArray(input)) {
+    for (let index = 0; index < input.length; index += 1) {
+      const found = unknownKey(input[index], (output as readonly unknown[])[index])
+      if (found !== undefined) return [index, ...found]
+    }
+    return undefined
+  }
   for (const key of Object.keys(input)) {
-    const here = `${path}${pointer([key])}`
-    if (!Object.hasOwn(output as object, key)) return here
-    const found = unknownKey((input as Record<string, unknown>)[key], (output as Record<string, unknown>)[key], here)
-    if (found !== undefined) return found
+    if (!Object.hasOwn(output as object, key)) return [key]
+    const found = unknownKey((input as Record<string, unknown>)[key], (output as Record<string, unknown>)[key])
+    if (found !== undefined) return [key, ...found]
   }
   return undefined
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { assistantParts, readResponse, responseEvents } from "../../src/drivers/response-parts.ts"
+import { assistantParts, readResponse, showResponse } from "../../src/drivers/response-parts.ts"
 import type { DriverContext } from "../../src/machine/driver.ts"
 import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
 
@@ -182,14 +182,14 @@ describe("what is made of an answer", () => {
   })
 
   test("the events: one delta for each text, then the whole", () => {
-    expect(responseEvents(found, 2, false)).toEqual([
-      { type: "text_delta", content: "first" },
-      { type: "text_delta", content: "\n\n " },
-      { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 },
+    expect(showResponse(found, 2, false)).toEqual([
+      { type: "emit", event: { type: "text_delta", content: "first" } },
+      { type: "emit", event: { type: "text_delta", content: "\n\n " } },
+      { type: "emit", event: { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 } },
     ])
   })
 
   test("streamed text is not shown again", () => {
-    expect(responseEvents(found, 2, true)).toEqual([{ type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 }])
+    expect(showResponse(found, 2, true)).toEqual([{ type: "emit", event: { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 } }])
   })
 })
