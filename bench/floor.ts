@@ -66,7 +66,11 @@ function completeModelCall(state: BareState, { parts, usage }: LlmAnswer): BareS
   const [part] = parts
   if (part?.type !== "tool_call") {
     const text = part?.text ?? ""
-    const told = append(counted, { id, role: "assistant", parts: [{ id: `${id}.p0`, type: "text", text }] }, { role: "assistant", blocks: [{ type: "text", text }] })
+    const told = append(
+      counted,
+      { id, role: "assistant", parts: [{ id: `${id}.p0`, type: "text", text }] },
+      { role: "assistant", blocks: [{ type: "text", text }] },
+    )
     return {
       state: { ...counted, waitsFor: "checkpoint_delivery", completing: true },
       effects: [
@@ -98,7 +102,12 @@ function completeModelCall(state: BareState, { parts, usage }: LlmAnswer): BareS
 function collectResults(state: BareState, { results }: Extract<Response, { type: "tool_results" }>): BareStep {
   const { nextEffectId, nextMessageNumber } = state
   const id = `m_0_tools_${nextMessageNumber}`
-  const events = results.map(({ callId, toolName: name, args, output, durationMs }): Effect => ({ type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }))
+  const events = results.map(
+    ({ callId, toolName: name, args, output, durationMs }): Effect => ({
+      type: "emit",
+      event: { type: "tool_call", callId, name, args, output, durationMs },
+    }),
+  )
   const parts = results.map(({ callId, toolName, output }, index) => {
     const text = output.status === "success" ? String(output.value) : ""
     return { id: `${id}.p${index}`, type: "tool_result", callId, toolName, text } satisfies Part

@@ -9,7 +9,11 @@ export interface Figure {
  * Runs the contenders in turn, round after round, and puts each beside the first, which is the floor. `units` is what one
  * run counts as: the iterations of a turn, or 1.
  */
-export function measureRounds<Name extends string>(rounds: number, units: number, contenders: { readonly [Key in Name]: () => unknown }): { readonly [Key in Name]: Figure } {
+export function measureRounds<Name extends string>(
+  rounds: number,
+  units: number,
+  contenders: { readonly [Key in Name]: () => unknown },
+): { readonly [Key in Name]: Figure } {
   const names = Object.keys(contenders) as Name[]
   const times = new Map<Name, number[]>(names.map((name) => [name, []]))
   const warmUps = Math.max(2, Math.ceil(rounds / 5))

@@ -31,10 +31,20 @@ export function answer(effect: Pick<AnswerableEffect, "type" | "id">, iteration:
     case "llm_call": {
       if (iteration === iterations) {
         const text = "All files are read."
-        return { type: "llm_complete", id, at: 1_700_000_000_000 + id, result: { ok: true, response: { text, parts: [{ type: "text", text }], usage, terminalReason: "stop" } } }
+        return {
+          type: "llm_complete",
+          id,
+          at: 1_700_000_000_000 + id,
+          result: { ok: true, response: { text, parts: [{ type: "text", text }], usage, terminalReason: "stop" } },
+        }
       }
       const call = { type: "tool_call", callId: `call_${iteration}`, toolName: "read_file", inputJson: `{"path":"file-${iteration}.txt"}` } as const
-      return { type: "llm_complete", id, at: 1_700_000_000_000 + id, result: { ok: true, response: { text: "", parts: [call], usage, terminalReason: "tool_use" } } }
+      return {
+        type: "llm_complete",
+        id,
+        at: 1_700_000_000_000 + id,
+        result: { ok: true, response: { text: "", parts: [call], usage, terminalReason: "tool_use" } },
+      }
     }
     case "tool_calls": {
       const result = {
@@ -54,10 +64,15 @@ export function answer(effect: Pick<AnswerableEffect, "type" | "id">, iteration:
 /** All responses of a turn of so many iterations, made beforehand, so that making them is in no measurement. */
 export function responses(iterations: number): readonly Response[] {
   const all: Response[] = []
-  let id = 0
-  for (let iteration = 0; iteration < iterations; iteration += 1) {
-    for (const type of ["llm_call", "tool_calls", "checkpoint"] as const) all.push(answer({ type, id: (id += 1) }, iteration, iterations))
+  const add = (type: AnswerableEffect["type"], iteration: number): void => {
+    all.push(answer({ type, id: all.length + 1 }, iteration, iterations))
   }
-  all.push(answer({ type: "llm_call", id: (id += 1) }, iterations, iterations), answer({ type: "checkpoint", id: (id += 1) }, iterations, iterations))
+  for (let iteration = 0; iteration < iterations; iteration += 1) {
+    add("llm_call", iteration)
+    add("tool_calls", iteration)
+    add("checkpoint", iteration)
+  }
+  add("llm_call", iterations)
+  add("checkpoint", iterations)
   return all
 }

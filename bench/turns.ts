@@ -26,12 +26,15 @@ type Row = Pick<TurnFigure, "bestUs" | "medianUs">
 export function measureTurns(quick: boolean): readonly TurnFigures[] {
   const passes = bundled({ contenders: 'import "./contenders.ts"' }, ({ contenders }) =>
     Array.from({ length: quick ? 1 : 5 }, () =>
-      NAMES.map((name) => JSON.parse(execFileSync(process.execPath, [contenders, name, quick ? "0.2" : "1"], { encoding: "utf8" })) as readonly Row[]),
+      NAMES.map(
+        (name) => JSON.parse(execFileSync(process.execPath, [contenders, name, quick ? "0.2" : "1"], { encoding: "utf8" })) as readonly Row[],
+      ),
     ),
   )
   return LENGTHS.map((iterations, length) => {
     const figure = (name: (typeof NAMES)[number]): TurnFigure => {
-      const row = (pass: readonly (readonly Row[])[], of: (typeof NAMES)[number]): Row => pass[NAMES.indexOf(of)]?.[length] ?? { bestUs: Number.NaN, medianUs: Number.NaN }
+      const row = (pass: readonly (readonly Row[])[], of: (typeof NAMES)[number]): Row =>
+        pass[NAMES.indexOf(of)]?.[length] ?? { bestUs: Number.NaN, medianUs: Number.NaN }
       return {
         bestUs: Math.min(...passes.map((pass) => row(pass, name).bestUs)),
         medianUs: median(passes.map((pass) => row(pass, name).medianUs)),

@@ -1,6 +1,6 @@
 /** What every host needs, by name. The folders have subpaths of their own for the rest. */
 export { chatDriver } from "./drivers/chat.ts"
-export { codeDriver, type CodeDriverOptions, codeInstructions } from "./drivers/code.ts"
+export { type CodeDriverOptions, codeDriver, codeInstructions } from "./drivers/code.ts"
 export {
   CheckpointError,
   type CheckpointErrorCode,

@@ -1,5 +1,5 @@
-import { TurnMachine as BareTurnMachine } from "./machine/turn-machine.ts"
 import type { TurnConfig } from "./machine/turn.ts"
+import { TurnMachine as BareTurnMachine } from "./machine/turn-machine.ts"
 import type { TurnStart } from "./schemas/config.ts"
 import { wireValidation } from "./schemas/validation.ts"
 

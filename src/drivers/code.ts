@@ -96,14 +96,19 @@ function problemOf(settings: Settings, { text }: ReadResponse, fence: Fence | un
   if (fence === undefined) return isBlank(text) ? "The answer was empty." : undefined
   if (!fence.closed) return "The block of code has no closing fence."
   if (isBlank(fence.code)) return "The block of code is empty."
-  if (fence.code.length > settings.maxCodeChars) return `The block of code has ${fence.code.length} characters; at most ${settings.maxCodeChars} are run.`
+  if (fence.code.length > settings.maxCodeChars)
+    return `The block of code has ${fence.code.length} characters; at most ${settings.maxCodeChars} are run.`
   return undefined
 }
 
 function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
   return [
     { type: "append_events", events: [assistantRecord(context, read)] },
-    { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome: { type: "finished", finish: { type: "assistant_message", text: read.text } } } },
+    {
+      type: "start_checkpoint",
+      checkpoint: "before_completion",
+      onEmpty: { type: "finish", outcome: { type: "finished", finish: { type: "assistant_message", text: read.text } } },
+    },
   ]
 }
 

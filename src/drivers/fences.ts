@@ -18,7 +18,9 @@ export interface Fence {
  */
 export function readFences(text: string): readonly Fence[] {
   const fences: Fence[] = []
-  let open: { readonly marker: string; readonly indent: number; readonly language: string; readonly start: number; readonly lines: string[] } | undefined
+  let open:
+    | { readonly marker: string; readonly indent: number; readonly language: string; readonly start: number; readonly lines: string[] }
+    | undefined
   let position = 0
   while (position < text.length) {
     const newline = text.indexOf("\n", position)

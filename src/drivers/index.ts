@@ -2,7 +2,7 @@ export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "../
 export { errorEvent, stopped } from "../machine/terminal.ts"
 export { deriveModelReturn, toolResultParts } from "../machine/tool-results.ts"
 export { chatDriver } from "./chat.ts"
-export { codeDriver, type CodeDriverOptions, codeInstructions } from "./code.ts"
+export { type CodeDriverOptions, codeDriver, codeInstructions } from "./code.ts"
 export { type Fence, readFences } from "./fences.ts"
 export { assistantParts, type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
 export { assistantRecord, conversation, nextIteration } from "./steps.ts"

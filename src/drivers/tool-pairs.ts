@@ -34,7 +34,8 @@ function isPaired(transcript: Transcript<Message>): boolean {
     pairings.set(transcript.storage, pairing)
   }
   for (; pairing.seen < transcript.length; pairing.seen += 1) {
-    if (pairing.brokenAt === Number.POSITIVE_INFINITY && !follows(pairing.open, transcript.at(pairing.seen) as Message)) pairing.brokenAt = pairing.seen
+    if (pairing.brokenAt === Number.POSITIVE_INFINITY && !follows(pairing.open, transcript.at(pairing.seen) as Message))
+      pairing.brokenAt = pairing.seen
   }
   return pairing.brokenAt === Number.POSITIVE_INFINITY && pairing.open.length === 0
 }

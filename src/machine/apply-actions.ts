@@ -86,7 +86,7 @@ export function applyActions(config: TurnConfig, turn: Turn, actions: readonly M
         usage = action.cumulative
         break
       case "keep_results":
-if (state.type === "waiting_tools") state = keepResults(state, action.arrived)
+        if (state.type === "waiting_tools") state = keepResults(state, action.arrived)
         break
       case "take_surface":
         syncedIteration = iteration
@@ -144,7 +144,8 @@ if (state.type === "waiting_tools") state = keepResults(state, action.arrived)
         throw new DriverError("unknown_action", `A list holds an action of no known type: ${String((action as { type?: unknown } | null)?.type)}.`)
     }
     if (started === undefined) continue
-    if (work !== undefined) throw new DriverError("two_starts", `One list starts ${work.type} and ${started.outstanding.type}; a turn waits for one effect at a time.`)
+    if (work !== undefined)
+      throw new DriverError("two_starts", `One list starts ${work.type} and ${started.outstanding.type}; a turn waits for one effect at a time.`)
     nextEffectId += 1
     state = started
     work = started.outstanding
@@ -154,8 +155,19 @@ if (state.type === "waiting_tools") state = keepResults(state, action.arrived)
   const { at, nextMessageNumber } = facts
   const { reportedEvents } = turn.record
   const { iterationOffset } = turn.position
-  const position: TurnPosition = { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at }
-  const record: TurnRecord = { messages, events, turnCauses, reportedEvents: untold ? events.length : reportedEvents }
+  const position: TurnPosition = {
+    state,
+    iteration,
+    iterationOffset,
+    syncedIteration,
+    turnLimitScheduled,
+    nextEffectId,
+    nextMessageNumber,
+    usage,
+    at,
+  }
+  const changed = untold || turnCauses !== turn.record.turnCauses
+  const record: TurnRecord = changed ? { messages, events, turnCauses, reportedEvents: untold ? events.length : reportedEvents } : turn.record
   const next: Turn = { position, record, surface }
   if (untold) tellProgress(effects, reportedEvents, next, work)
   if (outcome !== undefined) tellEnd(effects, next, outcome)

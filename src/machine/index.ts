@@ -1,13 +1,5 @@
 /** The pure core, without validation: values are trusted to have the types they are declared with. */
-export { type MachineAction, applyActions, type StepFacts } from "./apply-actions.ts"
-export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./driver.ts"
-export { History } from "./history.ts"
-export { addUsage, NO_USAGE } from "./limits.ts"
-export { errorEvent, failWith, stopped } from "./terminal.ts"
-export { deriveModelReturn, toolResultParts } from "./tool-results.ts"
-export { ANSWERS, PREPARATION, type ResponseType, type Rule, TRANSITIONS, type TransitionTable } from "./transitions.ts"
-export type { StateName, StateOf, Step, Turn, TurnConfig, TurnState, Validation } from "./turn.ts"
-export { advance, begin, handle, type Interruption, interrupt, TurnMachine } from "./turn-machine.ts"
+
 export {
   CheckpointError,
   type CheckpointErrorCode,
@@ -21,3 +13,12 @@ export {
   TurnError,
 } from "../errors.ts"
 export { MAX_JSON_DEPTH } from "../json.ts"
+export { applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
+export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./driver.ts"
+export { History } from "./history.ts"
+export { addUsage, NO_USAGE } from "./limits.ts"
+export { errorEvent, failWith, stopped } from "./terminal.ts"
+export { deriveModelReturn, toolResultParts } from "./tool-results.ts"
+export { ANSWERS, PREPARATION, type ResponseType, type Rule, TRANSITIONS, type TransitionTable } from "./transitions.ts"
+export type { StateName, StateOf, Step, Turn, TurnConfig, TurnState, Validation } from "./turn.ts"
+export { advance, begin, handle, type Interruption, interrupt, TurnMachine } from "./turn-machine.ts"

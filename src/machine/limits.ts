@@ -1,5 +1,5 @@
-import type { LlmResponse, TokenUsage } from "../schemas/llm.ts"
 import type { TurnConfigData } from "../schemas/config.ts"
+import type { LlmResponse, TokenUsage } from "../schemas/llm.ts"
 
 export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 

@@ -165,7 +165,8 @@ export function isReplayable(replay: ReasoningReplay | undefined): replay is Rea
 
 function renderTurnCauses(causes: readonly TurnCause[]): string {
   const events = causes.map(
-    ({ id, eventType, origin, text }, index) => `\n\n--- event[${index}] · ${eventType} · ${id} ---\nOrigin: ${renderOrigin(origin)}\n\n${trim(text)}`,
+    ({ id, eventType, origin, text }, index) =>
+      `\n\n--- event[${index}] · ${eventType} · ${id} ---\nOrigin: ${renderOrigin(origin)}\n\n${trim(text)}`,
   )
   return `=== TURN EVENTS ===${events.join("")}`
 }

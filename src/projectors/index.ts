@@ -1,2 +1,17 @@
 export { chatProjector } from "./chat.ts"
+export {
+  type HttpFacts,
+  type LlmResult,
+  type OpenAiAnswerOptions,
+  type OpenAiChatBody,
+  type OpenAiChatProjector,
+  OpenAiChatStream,
+  type OpenAiContentPart,
+  type OpenAiMessage,
+  type OpenAiRequestOptions,
+  type OpenAiTool,
+  type OpenAiToolCall,
+  openAiChatProjector,
+  type ReasoningField,
+} from "./openai-chat.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"

@@ -35,5 +35,15 @@ export {
   TurnCause,
 } from "./message.ts"
 export { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolResults } from "./response.ts"
-export { CompletedToolCall, ExecResponse, FailureSource, ModelReturn, PendingToolCall, ToolControl, ToolFailure, ToolOutput, ToolSpec } from "./tool.ts"
+export {
+  CompletedToolCall,
+  ExecResponse,
+  FailureSource,
+  ModelReturn,
+  PendingToolCall,
+  ToolControl,
+  ToolFailure,
+  ToolOutput,
+  ToolSpec,
+} from "./tool.ts"
 export { wireValidation } from "./validation.ts"

@@ -40,10 +40,7 @@ export type ToolResults = Readonlys<z.infer<typeof ToolResults>>
 export const ExecResult = z.object({
   type: z.literal("exec_result"),
   ...answer,
-  result: z.discriminatedUnion("ok", [
-    z.object({ ok: z.literal(true), value: ExecResponse }),
-    z.object({ ok: z.literal(false), error: z.string() }),
-  ]),
+  result: z.discriminatedUnion("ok", [z.object({ ok: z.literal(true), value: ExecResponse }), z.object({ ok: z.literal(false), error: z.string() })]),
 })
 export type ExecResult = Readonlys<z.infer<typeof ExecResult>>
 

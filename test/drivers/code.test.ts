@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { codeDriver, type CodeDriverOptions, codeInstructions } from "../../src/drivers/code.ts"
+import { type CodeDriverOptions, codeDriver, codeInstructions } from "../../src/drivers/code.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { LlmMessage } from "../../src/schemas/llm.ts"
@@ -32,7 +32,11 @@ class Talk {
   }
 
   says(text: string): this {
-    return this.answers({ type: "llm_complete", id: this.#id(), result: { ok: true, response: { text, parts: [], usage: USAGE, terminalReason: "stop" } } })
+    return this.answers({
+      type: "llm_complete",
+      id: this.#id(),
+      result: { ok: true, response: { text, parts: [], usage: USAGE, terminalReason: "stop" } },
+    })
   }
 
   gives(result: ExecResult["result"]): this {
@@ -86,7 +90,10 @@ test("a submitted value ends the turn with that value", () => {
 })
 
 test("null may be submitted", () => {
-  const talk = new Talk().says("```ts\nsubmit(null)\n```").gives({ ok: true, value: { ...RUN, terminalFinish: null } }).goesOn()
+  const talk = new Talk()
+    .says("```ts\nsubmit(null)\n```")
+    .gives({ ok: true, value: { ...RUN, terminalFinish: null } })
+    .goesOn()
   expect(talk.machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: null } })
 })
 
@@ -97,8 +104,14 @@ test("an answer without code ends the turn with its text, and stays in the trans
 })
 
 test("an error of the code, and a host that could not run it, are shown and the turn goes on", () => {
-  const talk = new Talk().says("```ts\nboom()\n```").gives({ ok: true, value: { ...RUN, observations: ["before"], error: " ReferenceError: boom \n" } }).goesOn()
-  expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\nbefore\n</output>", "system: Runtime note:\n<error>\nReferenceError: boom\n</error>"])
+  const talk = new Talk()
+    .says("```ts\nboom()\n```")
+    .gives({ ok: true, value: { ...RUN, observations: ["before"], error: " ReferenceError: boom \n" } })
+    .goesOn()
+  expect(talk.lastTexts(1)).toEqual([
+    "system: Runtime note:\n<output>\nbefore\n</output>",
+    "system: Runtime note:\n<error>\nReferenceError: boom\n</error>",
+  ])
   talk.says("```ts\nx\n```").gives({ ok: false, error: "sandbox is gone" }).goesOn()
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<error>\nsandbox is gone\n</error>"])
 })
@@ -110,7 +123,10 @@ test("code that prints nothing is said to have run", () => {
 
 test("printed images are shown under the user's role, the only one under which models see them", () => {
   const image = { id: "a1", mediaType: "image/png", byteLength: 9 }
-  const talk = new Talk().says("```ts\nplot()\n```").gives({ ok: true, value: { ...RUN, printedImages: [image] } }).goesOn()
+  const talk = new Talk()
+    .says("```ts\nplot()\n```")
+    .gives({ ok: true, value: { ...RUN, printedImages: [image] } })
+    .goesOn()
   expect(talk.shown().at(-1)).toEqual({ role: "user", blocks: [{ type: "image", attachmentIndex: 0 }] })
 })
 
@@ -141,7 +157,10 @@ test("a run in between starts the count of malformed answers anew", () => {
 })
 
 test("long observations keep their two ends", () => {
-  const talk = new Talk({ maxObservationChars: 4 }).says("```ts\nx\n```").gives({ ok: true, value: { ...RUN, observations: ["abcdefgh"] } }).goesOn()
+  const talk = new Talk({ maxObservationChars: 4 })
+    .says("```ts\nx\n```")
+    .gives({ ok: true, value: { ...RUN, observations: ["abcdefgh"] } })
+    .goesOn()
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\nab\n\n... (4 chars omitted) ...\n\ngh\n</output>"])
 })
 
@@ -154,7 +173,13 @@ test("the iteration limit stops a turn after its code ran, with the limit said i
 test("native tool calls are left out: nothing would answer them", () => {
   const talk = new Talk()
   const call = { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}" } as const
-  talk.answers({ type: "llm_complete", id: 1, result: { ok: true, response: { text: "", parts: [call, { type: "text", text: "Done." }], usage: USAGE, terminalReason: "tool_use" } } }).goesOn()
+  talk
+    .answers({
+      type: "llm_complete",
+      id: 1,
+      result: { ok: true, response: { text: "", parts: [call, { type: "text", text: "Done." }], usage: USAGE, terminalReason: "tool_use" } },
+    })
+    .goesOn()
   expect(talk.machine.outcome).toMatchObject({ finish: { text: "Done." } })
   expect(JSON.stringify(talk.machine.messages)).not.toContain("tool_call")
 })

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest"
 import { readFences } from "../../src/drivers/fences.ts"
 
-const blocks = (text: string): readonly (readonly [string, string, boolean])[] => readFences(text).map(({ language, code, closed }) => [language, code, closed])
+const blocks = (text: string): readonly (readonly [string, string, boolean])[] =>
+  readFences(text).map(({ language, code, closed }) => [language, code, closed])
 
 test("a block is what stands between two fences, with the first word behind the opening one as its language", () => {
   expect(blocks("So:\n```ts title=a\nlet a = 1\n\nprint(a)\n```\nDone.")).toEqual([["ts", "let a = 1\n\nprint(a)", true]])
