@@ -20,6 +20,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "begin",
     "chatDriver",
     "chatProjector",
+    "codeDriver",
+    "codeInstructions",
     "handle",
     "interrupt",
     "wireValidation",
@@ -51,16 +53,22 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   "turn-machine/drivers": [
     "assistantParts",
+    "assistantRecord",
     "chatDriver",
+    "codeDriver",
+    "codeInstructions",
+    "conversation",
     "deriveModelReturn",
     "errorEvent",
+    "nextIteration",
     "pairToolCalls",
+    "readFences",
     "readResponse",
     "showResponse",
     "stopped",
     "toolResultParts",
   ],
-  "turn-machine/projectors": ["chatProjector"],
+  "turn-machine/projectors": ["OpenAiChatStream", "chatProjector", "openAiChatProjector"],
   "turn-machine/schemas": [
     "AnswerableEffect",
     "AttachmentRef",
@@ -129,9 +137,62 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "TurnStart",
     "wireValidation",
   ],
-  "turn-machine/hosts": ["LlmCallError", "ToolDefinitionError", "ToolError", "ToolReply", "defineTool", "runTurn", "toolbox"],
+  "turn-machine/hosts": ["LlmCallError", "ToolDefinitionError", "ToolError", "ToolReply", "defineTool", "openAiCompatible", "runTurn", "toolbox"],
   "turn-machine/testing": ["LAWS", "LawError", "NUMBERS_PER_ANSWER", "answerTo", "expectTurn", "firstDifference", "scriptedDriver", "scriptedHost"],
-  "turn-machine/testing/arbitraries": [],
+  "turn-machine/testing/arbitraries": [
+    "answers",
+    "callbacks",
+    "configData",
+    "moves",
+    "quietAction",
+    "script",
+    "scriptedAnswer",
+    "start",
+    "startAction",
+    "attachmentRef",
+    "block",
+    "checkpointKind",
+    "completedToolCall",
+    "count",
+    "deliveredMessage",
+    "delivery",
+    "execResponse",
+    "execResult",
+    "failureSource",
+    "historyRecord",
+    "id",
+    "inputJson",
+    "json",
+    "llmFailure",
+    "llmMessage",
+    "llmRequest",
+    "llmResponse",
+    "llmResult",
+    "message",
+    "modelReturn",
+    "origin",
+    "outcome",
+    "outputPart",
+    "part",
+    "pendingToolCall",
+    "prune",
+    "reasoningReplay",
+    "replayMeta",
+    "response",
+    "responseMeta",
+    "role",
+    "surfaceResult",
+    "terminalReason",
+    "text",
+    "timestamp",
+    "toolControl",
+    "toolFailure",
+    "toolOutput",
+    "toolSpec",
+    "turnCause",
+    "turnEvent",
+    "usage",
+  ],
 }
 
 /** What a user of the package writes; it must compile as it stands. */
@@ -142,7 +203,8 @@ import { type Host, runTurn } from "turn-machine/hosts"
 import { type Turn, TurnMachine as BareTurnMachine, begin } from "turn-machine/machine"
 import type { Projector } from "turn-machine/projectors"
 import { Response } from "turn-machine/schemas"
-import * as testing from "turn-machine/testing"
+import { expectTurn } from "turn-machine/testing"
+import * as arbitrary from "turn-machine/testing/arbitraries"
 
 const projector: Projector = chatProjector
 const config: TurnConfig = {
@@ -162,7 +224,7 @@ const answer: Response = Response.parse({ type: "checkpoint_delivery", id: 1, de
 const value: Json = { answer: machine.handle(answer).status }
 const { turn }: { readonly turn: Turn } = begin(config, start)
 const host: Host = { llmCall: async () => { throw new Error("no model") } }
-export const all = [value, turn, runTurn(machine, host), assistantParts, testing]
+export const all = [value, turn, runTurn(machine, host), assistantParts, expectTurn, arbitrary.message]
 `
 
 const run = promisify(execFile)
