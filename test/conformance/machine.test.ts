@@ -56,6 +56,7 @@ runSuite<MachineScenario>("machine", (scenario) => {
       machine = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
     }
     script.check()
+    expectRestorable(config, machine, `step ${index}`)
     expectSame(effects, step.effects, `step ${index} ${JSON.stringify(action).slice(0, 200)}: effects`)
   })
 
@@ -63,6 +64,20 @@ runSuite<MachineScenario>("machine", (scenario) => {
   expectSame({ done, state, iteration, messages, events, usage, turnCauses }, scenario.end, "end")
   expect(script.unused(), "script entries that were never asked for").toBe(0)
 })
+
+/** At every step, besides what the scenario says: what a checkpoint holds is what a restored machine would save again. */
+function expectRestorable(config: TurnConfig, machine: TurnMachine, where: string): void {
+  const checkpoint = machine.checkpoint()
+  const again = TurnMachine.restore(config, JSON.stringify(checkpoint)).checkpoint()
+  // Only the outstanding effect moves: polled before, it stands among the unpolled again.
+  const settled = checkpoint.unpolled.filter((effect) => effect.type !== "outstanding")
+  expectSame(
+    again.unpolled.filter((effect) => effect.type !== "outstanding"),
+    settled,
+    `${where}: unpolled effects after a restore`,
+  )
+  expectSame({ ...again, unpolled: [] }, { ...checkpoint, unpolled: [] }, `${where}: checkpoint after a restore`)
+}
 
 function poll(machine: TurnMachine, most: number): readonly Effect[] {
   const effects: Effect[] = []
