@@ -27,6 +27,24 @@ class Listed extends Given {
   }
 }
 
+/** As {@link Listed}, for the other list of a request: an object bears one stamp of a class. */
+class Attached extends Given {
+  readonly #listing: Listing<unknown>
+
+  constructor(target: object, listing: Listing<unknown>) {
+    super(target)
+    this.#listing = listing
+  }
+
+  static readonly ATTACHMENTS: PropertyDescriptor & ThisType<Attached> = {
+    enumerable: true,
+    configurable: true,
+    get() {
+      return this.#listing.toArray()
+    },
+  }
+}
+
 /**
  * Gives a plain object a list of `messages` of its own that is put together when it is read. To JSON, spread and
  * `structuredClone` it is an array like any other. Handing out a long transcript this way costs what a short one costs,
@@ -39,4 +57,11 @@ export function withMessages<Rest extends object, Item>(rest: Rest, listing: Lis
   Object.defineProperty(rest, "messages", Listed.MESSAGES)
   new Listed(rest, listing)
   return rest as Rest & { readonly messages: readonly Item[] }
+}
+
+/** As {@link withMessages}, for a list of `attachments`. */
+export function withAttachments<Rest extends object, Item>(rest: Rest, listing: Listing<Item>): Rest & { readonly attachments: readonly Item[] } {
+  Object.defineProperty(rest, "attachments", Attached.ATTACHMENTS)
+  new Attached(rest, listing)
+  return rest as Rest & { readonly attachments: readonly Item[] }
 }

@@ -1,4 +1,4 @@
-import { type Listing, withMessages } from "../lazy.ts"
+import { type Listing, withAttachments, withMessages } from "../lazy.ts"
 import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
 import type { AttachmentRef, Message, Origin, Part, ReasoningReplay, TurnCause } from "../schemas/message.ts"
 import { isBlank, trim } from "../text.ts"
@@ -14,17 +14,21 @@ import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
   const { config, tools, useTools, messages } = input
   const rendered = renderTranscript(messages)
+  const attachmentEnd = rendered.attachmentEnds[messages.length] as number
   const request: Mutable<Omit<LlmRequest, "messages">> = {
     model: config.model,
-    attachments: rendered.attachments.slice(0, rendered.attachmentEnds[messages.length]),
+    attachments: NO_ATTACHMENTS,
     tools: useTools ? tools : [],
     toolChoice: useTools ? "auto" : "none",
     generation: config.generation,
   }
   if (config.modelVariant !== undefined) request.modelVariant = config.modelVariant
   if (config.runSessionId !== undefined) request.sessionId = config.runSessionId
+  if (attachmentEnd > 0) withAttachments(request, new Beginning(rendered.attachments, attachmentEnd))
   return withMessages(request, new RequestMessages(input, rendered))
 }
+
+const NO_ATTACHMENTS: readonly AttachmentRef[] = []
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
 
@@ -43,6 +47,23 @@ class RequestMessages implements Listing<LlmMessage> {
 
   toArray(): readonly LlmMessage[] {
     this.#array ??= requestMessages(this.#input, this.#rendered, this.#end)
+    return this.#array
+  }
+}
+
+/** The first items of a list that goes on growing. */
+class Beginning<Item> implements Listing<Item> {
+  readonly #items: readonly Item[]
+  readonly #end: number
+  #array: readonly Item[] | undefined
+
+  constructor(items: readonly Item[], end: number) {
+    this.#items = items
+    this.#end = end
+  }
+
+  toArray(): readonly Item[] {
+    this.#array ??= this.#items.slice(0, this.#end)
     return this.#array
   }
 }
