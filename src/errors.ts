@@ -19,6 +19,7 @@ export abstract class TurnError<Code extends string = string> extends Error {
   }
 }
 
+/** What a host may get wrong about a turn. */
 export type ProtocolErrorCode =
   | "unexpected_response"
   | "unknown_effect"
@@ -36,6 +37,7 @@ export interface SchemaIssue {
   readonly message: string
 }
 
+/** Which of the values from outside has not the shape of the wire. */
 export type SchemaErrorCode = "invalid_response" | "invalid_actions" | "invalid_start" | "invalid_config"
 
 /** A value that has not the shape of the wire. Nothing was changed. `issues` says where, as JSON pointers. */
@@ -48,11 +50,13 @@ export class SchemaError extends TurnError<SchemaErrorCode> {
   }
 }
 
+/** What may be wrong with a list of driver actions, or with the driver that was asked for one. */
 export type DriverErrorCode = "no_way_forward" | "two_starts" | "action_after_finish" | "unknown_action" | "missing_callback" | "driver_threw"
 
 /** A list of driver actions that leads nowhere, or to two places. From a driver it ends the turn; from `apply` it is thrown. */
 export class DriverError extends TurnError<DriverErrorCode> {}
 
+/** Why a checkpoint cannot be restored. */
 export type CheckpointErrorCode =
   | "not_json"
   | "not_a_checkpoint"

@@ -6,10 +6,12 @@ import type { History } from "./history.ts"
 
 // Both effects tell the whole transcript, though most hosts read `eventDelta` and leave `messages` alone.
 
+/** Tells what became durable. */
 export function progressEffect(messages: History<Message>, eventDelta: readonly HistoryRecord[], iteration: number): Progress {
   return withMessages({ type: "progress", eventDelta, iteration }, messages)
 }
 
+/** Tells how the turn ended. */
 export function doneEffect(outcome: Outcome, messages: History<Message>, eventDelta: readonly HistoryRecord[], iteration: number): Done {
   return withMessages({ type: "done", outcome, eventDelta, iteration }, messages)
 }

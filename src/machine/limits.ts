@@ -1,6 +1,7 @@
 import type { TurnConfigData } from "../schemas/config.ts"
 import type { LlmResponse, TokenUsage } from "../schemas/llm.ts"
 
+/** No tokens at all. */
 export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
 /** Adds two usages, bucket by bucket. Saturates at the largest safe integer, so that a sum is always a valid count. */

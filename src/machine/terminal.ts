@@ -5,6 +5,7 @@ import { cutMiddle, trim } from "../text.ts"
 
 const RAW_LIMIT = 4_000
 
+/** The reasons for which a turn may stop without a value of its own. */
 export type StopType = Exclude<Extract<Outcome, { type: "stopped" }>["stop"]["type"], "submitted_error" | "tool_error">
 
 /** The outcome of a turn that was stopped without a value. */

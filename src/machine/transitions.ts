@@ -14,6 +14,7 @@ import { addUsage, refineTerminalReason } from "./limits.ts"
 import { debugLog, errorEvent, errorLog, failureActions, failWith, stopped, terminalActions } from "./terminal.ts"
 import type { StateName, StateOf, Turn, TurnConfig, TurnState } from "./turn.ts"
 
+/** The tag of a response. */
 export type ResponseType = Response["type"]
 type ResponseOf<Type extends ResponseType> = Extract<Response, { type: Type }>
 
@@ -29,11 +30,13 @@ export interface Rule<State extends StateName, Type extends ResponseType> {
   readonly run: (config: TurnConfig, turn: Turn, state: StateOf<State>, response: ResponseOf<Type>) => Orders
   readonly next: readonly StateName[]
 }
+/** A row for each state; in it, a rule for each response that the state takes. */
 export type TransitionTable = { readonly [State in StateName]: { readonly [Type in ResponseType]?: Rule<State, Type> } }
 
 /** Wherever a driver is asked, it chooses freely which work comes next, or ends the turn. */
 const DRIVER_CHOICE = ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint", "finished"] as const
 
+/** The whole protocol. A response that its state has no rule for is refused. */
 export const TRANSITIONS = {
   preparing: {}, // left when the host polls: see PREPARATION
   waiting_execution_surface: {

@@ -23,9 +23,11 @@ export const Block = z.discriminatedUnion("type", [
 ])
 export type Block = Readonlys<z.infer<typeof Block>>
 
+/** One message of a request. Tool results stand under `user`. */
 export const LlmMessage = z.object({ role: z.enum(["system", "user", "assistant"]), blocks: z.array(Block) })
 export type LlmMessage = Readonlys<z.infer<typeof LlmMessage>>
 
+/** Limits of what is generated. Absent: the provider's own. */
 export const Generation = z.object({ maxOutputTokens: Count.exactOptional() })
 export type Generation = Readonlys<z.infer<typeof Generation>>
 
@@ -56,6 +58,7 @@ export type LlmRequest = Readonlys<z.infer<typeof LlmRequest>>
 export const TokenUsage = z.object({ inputTokens: Count, cachedInputTokens: Count, outputTokens: Count, reasoningTokens: Count })
 export type TokenUsage = Readonlys<z.infer<typeof TokenUsage>>
 
+/** Why a model stopped. `unknown`: the provider gave none, or one that is not known. */
 export const TerminalReason = z.enum([
   "stop",
   "tool_use",
@@ -68,6 +71,7 @@ export const TerminalReason = z.enum([
 ])
 export type TerminalReason = z.infer<typeof TerminalReason>
 
+/** One piece of a model's answer. */
 export const OutputPart = z.discriminatedUnion("type", [z.object(textBlock), reasoningBlock, toolCallBlock])
 export type OutputPart = Readonlys<z.infer<typeof OutputPart>>
 

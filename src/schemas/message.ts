@@ -76,6 +76,7 @@ export const Part = z.discriminatedUnion("type", [
 ])
 export type Part = Readonlys<z.infer<typeof Part>>
 
+/** Who speaks. `event`: nobody; something happened outside. */
 export const Role = z.enum(["user", "assistant", "system", "event"])
 export type Role = z.infer<typeof Role>
 

@@ -15,6 +15,7 @@ export type ToolSpec = Readonlys<z.infer<typeof ToolSpec>>
 export const PendingToolCall = z.object({ callId: z.string(), toolName: z.string(), args: Json, replay: ReplayMeta.exactOptional() })
 export type PendingToolCall = Readonlys<z.infer<typeof PendingToolCall>>
 
+/** Where a failure or a cancellation comes from. */
 export const FailureSource = z.enum(["runtime", "tool", "plugin", "policy", "cancellation"])
 export type FailureSource = z.infer<typeof FailureSource>
 
