@@ -22,6 +22,7 @@ export function whyNotJson(value: unknown, depth = 0): string | undefined {
 function whyNotJsonObject(value: object, depth: number): string | undefined {
   if (depth === MAX_JSON_DEPTH) return `JSON nested deeper than ${MAX_JSON_DEPTH}`
   if (Array.isArray(value)) {
+    if (hasOwnJson(value)) return "a list with a toJSON method"
     // Not `every`, which passes over holes.
     for (let index = 0; index < value.length; index += 1) {
       const found = whyNotJson(value[index], depth + 1)
@@ -32,11 +33,17 @@ function whyNotJsonObject(value: object, depth: number): string | undefined {
   const prototype: unknown = Object.getPrototypeOf(value)
   // A plain object of another realm has that realm's Object.prototype, which is the end of its chain, too.
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return "an instance of a class"
+  if (hasOwnJson(value)) return "an object with a toJSON method"
   for (const key of Object.keys(value)) {
     const found = whyNotJson((value as Record<string, unknown>)[key], depth + 1)
     if (found !== undefined) return found
   }
   return undefined
+}
+
+/** What `JSON.stringify` asks of every object first. Asked here as well, so that what throws then is refused now. */
+function hasOwnJson(value: object): boolean {
+  return typeof (value as { readonly toJSON?: unknown }).toJSON === "function"
 }
 
 /** Parses JSON text; `undefined` where it is none, or nested deeper than {@link MAX_JSON_DEPTH}. */

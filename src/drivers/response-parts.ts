@@ -26,6 +26,7 @@ export interface ReadResponse {
 export function readResponse(context: DriverContext, response: LlmResponse): ReadResponse {
   const parts: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
   let text = ""
+  let newlines = 0
   const texts: TextPart[] = []
   const steps: (ReasoningPart | ToolCallPart)[] = []
   const calls: PendingToolCall[] = []
@@ -33,7 +34,9 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
   for (const part of parts) {
     if (part.type === "text") {
       if (part.text === "") continue
-      const piece = text === "" ? part.text : separator(text, part.text) + part.text
+      const piece = text === "" ? part.text : separator(newlines, part.text) + part.text
+      // Counted along: looking at the end of a growing text copies all of it each time.
+      newlines = trailingNewlines(newlines, piece)
       text += piece
       texts.push({ ...part, text: piece })
     } else if (part.type === "reasoning") {
@@ -57,13 +60,18 @@ function readArguments(inputJson: string): Json {
   return args === undefined ? {} : args
 }
 
-/** The newlines missing for an empty line between two texts, counting those that are there. */
-function separator(before: string, after: string): string {
-  let newlines = 0
-  while (before.endsWith("\n", before.length - newlines) && newlines < 2) newlines += 1
+/** The newlines missing for an empty line before a text, given how many stand before it. */
+function separator(newlines: number, text: string): string {
   let leading = 0
-  while (after.charAt(leading) === "\n" && leading < 2) leading += 1
+  while (leading < 2 && text.charAt(leading) === "\n") leading += 1
   return "\n".repeat(Math.max(0, 2 - newlines - leading))
+}
+
+/** How many newlines stand at the end, counted to two, when `piece` follows a text that ends in so many. */
+function trailingNewlines(newlines: number, piece: string): number {
+  let trailing = 0
+  while (trailing < 2 && piece.charAt(piece.length - 1 - trailing) === "\n") trailing += 1
+  return trailing < piece.length ? trailing : Math.min(2, newlines + trailing)
 }
 
 /** Shows an answer: its texts, unless they were streamed, and that it is complete. */

@@ -21,8 +21,16 @@ import { newTurn, outstandingEffect, type StateName, type Step, type Turn, type 
  * @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given
  */
 export function begin(config: TurnConfig, start: TurnStart): Step {
-  config.validation?.config(config)
-  return unchanged(newTurn(config, config.validation?.start(start) ?? start))
+  return unchanged(firstTurn(checkedConfig(config), start))
+}
+
+/** An unknown key, as of a tool that carries its code, would go into requests and checkpoints; only what has a place stays. */
+function checkedConfig(config: TurnConfig): TurnConfig {
+  return config.validation === undefined ? config : { ...config, ...config.validation.config(config) }
+}
+
+function firstTurn(config: TurnConfig, start: TurnStart): Turn {
+  return newTurn(config, config.validation?.start(start) ?? start)
 }
 
 /** Lets the driver prepare the coming iteration, where one is to be prepared; else changes nothing. Pure. */
@@ -185,8 +193,8 @@ export class TurnMachine {
 
   /** @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given */
   constructor(config: TurnConfig, start: TurnStart) {
-    this.#config = config
-    this.#turn = begin(config, start).turn
+    this.#config = checkedConfig(config)
+    this.#turn = firstTurn(this.#config, start)
   }
 
   /**
@@ -285,24 +293,31 @@ export class TurnMachine {
   get outstanding(): AnswerableEffect | undefined {
     return outstandingEffect(this.#turn.position.state)
   }
+  /** Whether the turn has ended. Its last effects may still have to be polled. */
   get done(): boolean {
     return this.#turn.position.state.type === "finished"
   }
+  /** How the turn ended; `undefined` until it has. */
   get outcome(): Outcome | undefined {
     return this.#turn.position.state.type === "finished" ? this.#turn.position.state.outcome : undefined
   }
+  /** The transcript, also after the end. */
   get messages(): readonly Message[] {
     return this.#turn.record.messages.toArray()
   }
+  /** The history, with the records that the turn began with. */
   get events(): readonly HistoryRecord[] {
     return this.#turn.record.events.toArray()
   }
+  /** The tokens of all answers of this turn. */
   get usage(): TokenUsage {
     return this.#turn.position.usage
   }
+  /** The present iteration, counted on from `iterationOffset`. */
   get iteration(): number {
     return this.#turn.position.iteration
   }
+  /** Why the turn runs: the causes it began with, and those delivered. */
   get turnCauses(): readonly TurnCause[] {
     return this.#turn.record.turnCauses
   }

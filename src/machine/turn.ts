@@ -22,7 +22,7 @@ export interface Validation {
   /** @throws {SchemaError} `invalid_start` */
   start(value: unknown): TurnStart
   /** @throws {SchemaError} `invalid_config` */
-  config(value: unknown): void
+  config(value: unknown): TurnConfigData
   /** @throws {CheckpointError} `invalid_checkpoint` */
   checkpoint(value: unknown): TurnCheckpoint
 }
@@ -49,7 +49,9 @@ export type TurnState =
   | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
   | { readonly type: "finished"; readonly outcome: Outcome }
 
+/** The tag of a state. */
 export type StateName = TurnState["type"]
+/** The state of that name, with what it carries. */
 export type StateOf<Name extends StateName> = Extract<TurnState, { type: Name }>
 
 /** One turn as an immutable value, in three groups that are replaced as wholes. Keeping an old one is time travel. */

@@ -13,13 +13,13 @@ export const wireValidation: Validation = {
   response: (value) => parse(Response, value, "invalid_response", "response"),
   actions: (value) => parse(DriverActions, value, "invalid_actions", "list of actions"),
   start: (value) => parse(TurnStart, value, "invalid_start", "start of a turn"),
-  config: (value) => void parse(TurnConfigData, value, "invalid_config", "turn configuration"),
+  config: (value) => parse(TurnConfigData, value, "invalid_config", "turn configuration"),
   checkpoint(value) {
     const refuse = (cause: unknown) =>
       new CheckpointError("invalid_checkpoint", "", "The checkpoint cannot be read: looking at it throws.", { cause })
     const result = look(() => TurnCheckpoint.safeParse(value), refuse)
     if (!result.success) {
-      const [first] = issuesOf(result.error)
+      const [first] = look(() => issuesOf(result.error), refuse)
       const { path, message } = first ?? { path: "", message: "unknown" }
       throw new CheckpointError("invalid_checkpoint", path, `The checkpoint is not valid at "${path}": ${message}.`, { cause: result.error })
     }
@@ -31,12 +31,12 @@ export const wireValidation: Validation = {
 }
 
 function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, code: SchemaErrorCode, what: string): z.output<Schema> {
-  const result = look(
-    () => schema.safeParse(value),
-    (cause) => new SchemaError(code, `Not a valid ${what}: looking at it throws.`, [{ path: "", message: "it cannot be read" }], { cause }),
-  )
+  const refuse = (cause: unknown) =>
+    new SchemaError(code, `Not a valid ${what}: looking at it throws.`, [{ path: "", message: "it cannot be read" }], { cause })
+  const result = look(() => schema.safeParse(value), refuse)
   if (result.success) return result.data
-  const issues = issuesOf(result.error)
+  // The messages are made when they are read, and making them looks at the value again.
+  const issues = look(() => issuesOf(result.error), refuse)
   const shown = issues.slice(0, 3).map(({ path, message }) => `${path === "" ? "the whole" : `"${path}"`}: ${message}`)
   throw new SchemaError(code, `Not a valid ${what}: ${shown.join("; ")}.`, issues, { cause: result.error })
 }

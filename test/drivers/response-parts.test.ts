@@ -181,7 +181,7 @@ describe("what is made of an answer", () => {
     ])
   })
 
-  test("the events: one delta for each text, then the whole", () => {
+  test("what is shown: one delta for each text, then the whole", () => {
     expect(showResponse(found, 2, false)).toEqual([
       { type: "emit", event: { type: "text_delta", content: "first" } },
       { type: "emit", event: { type: "text_delta", content: "\n\n " } },
@@ -190,6 +190,8 @@ describe("what is made of an answer", () => {
   })
 
   test("streamed text is not shown again", () => {
-    expect(showResponse(found, 2, true)).toEqual([{ type: "emit", event: { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 } }])
+    expect(showResponse(found, 2, true)).toEqual([
+      { type: "emit", event: { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 } },
+    ])
   })
 })

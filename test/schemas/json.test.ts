@@ -44,6 +44,8 @@ describe("free JSON", () => {
     ["an instance of a class", new Point()],
     ["an error", new Error("e")],
     ["an object that inherits from a plain one", Object.create({ a: 1 })],
+    ["an object that says itself what its JSON is", { toJSON: () => 1 }],
+    ["a list that does", Object.assign([], { toJSON: () => 1 })],
   ])("%s is not", (_, value) => {
     expect(Json.safeParse(value).success).toBe(false)
   })

@@ -99,6 +99,19 @@ describe("unknown keys", () => {
     ])
   })
 
+  test("in a configuration likewise: a tool may be passed with what executes it", () => {
+    const tool = { name: "look", description: "Looks.", inputSchema: { type: "object" } }
+    const config = configOf({
+      tools: [{ ...tool, strict: true, execute: () => 1 } as typeof tool],
+      generation: { maxOutputTokens: 5, temperature: 1 } as { maxOutputTokens: number },
+    })
+    const machine = new TurnMachine(config, { messages: [userMessage("hello")] })
+    pollAll(machine)
+    const restored = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
+    expect(restored.outstanding).toMatchObject({ request: { tools: [tool], generation: { maxOutputTokens: 5 } } })
+    expect(JSON.stringify(restored.checkpoint())).not.toMatch(/strict|temperature/)
+  })
+
   test("on a model's answer likewise", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
