@@ -1,0 +1,70 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { readArgs } from "../../src/cli/args.ts"
+import { cli } from "../../src/cli/cli.ts"
+import { RUN_FLAGS } from "../../src/cli/run-settings.ts"
+import { ROOT } from "../built.ts"
+import { type Block, option } from "./blocks.ts"
+
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { scripts: Record<string, string>; bin: Record<string, string> }
+
+/**
+ * What is wrong with the commands of an `sh` block. Scripts and files must be there. A run of the command line is performed in a
+ * small folder and must end well; one that needs an endpoint is only read, flag by flag.
+ */
+export async function commandsProblem(block: Block, others: readonly Block[]): Promise<string | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), "turn-machine-docs-run-"))
+  try {
+    mkdirSync(join(folder, "src"))
+    writeFileSync(join(folder, "src/cart.js"), "// TODO: say what a cart is\nexport const cart = []\n")
+    const lines = block.text.split("\n").map((line) => line.replace(/(^|\s)#.*$/, "").trim())
+    for (const command of lines.flatMap((line) => line.split(/\s*&&\s*/)).filter((part) => part !== "")) {
+      const problem = await commandProblem(splitWords(command), folder, others)
+      if (problem !== undefined) return `${command}: ${problem}`
+    }
+    return undefined
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function commandProblem(
+  [program, first = "", ...rest]: readonly string[],
+  folder: string,
+  others: readonly Block[],
+): Promise<string | undefined> {
+  if (program === "npm" && first === "ci") return existsSync(join(ROOT, "package-lock.json")) ? undefined : "there is no lockfile"
+  if (program === "npm") {
+    const [script = "", ...args] = first === "run" ? rest : [first, ...rest]
+    if (!Object.hasOwn(manifest.scripts, script)) return `package.json has no script "${script}"`
+    if (script === "start") return runProblem(args[0] === "--" ? args.slice(1) : args, folder)
+    return args.length === 0 ? undefined : scriptArgsProblem(script, args.slice(1))
+  }
+  if (program === "npx" && Object.hasOwn(manifest.bin, first)) return rest[0] === "run" ? runProblem(rest.slice(1), folder) : "only run is known"
+  if (program === "npx" && first === "tsx")
+    return others.some((block) => option(block, "file") === rest[0]) ? undefined : `no block is the file ${rest[0]}`
+  return "there is no way to check this"
+}
+
+async function runProblem(args: readonly string[], folder: string): Promise<string | undefined> {
+  readArgs(args, RUN_FLAGS, "")
+  if (args.includes("--base-url")) return undefined
+  let printed = ""
+  const output = { write: (text: string) => (printed += text) }
+  const exitCode = await cli(["run", ...args], { stdout: output, stderr: output, env: {}, cwd: folder, onInterrupt: () => () => {}, exit: () => {} })
+  return exitCode === 0 ? undefined : `exit code ${exitCode}\n${printed}`
+}
+
+/** Flags of a script of ours stand in its source. */
+function scriptArgsProblem(script: string, args: readonly string[]): string | undefined {
+  const file = /\btsx (\S+\.ts)/.exec(manifest.scripts[script] ?? "")?.[1]
+  const source = file === undefined ? "" : readFileSync(join(ROOT, file), "utf8")
+  const unknown = args.find((arg) => !source.includes(arg))
+  return unknown === undefined ? undefined : `the script "${script}" has no ${unknown}`
+}
+
+/** Words of a shell command; quotes hold words together. */
+function splitWords(command: string): readonly string[] {
+  return Array.from(command.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g), ([, double, single, bare]) => double ?? single ?? bare ?? "")
+}
