@@ -61,10 +61,6 @@ type Settings = Required<CodeDriverOptions>
 
 const DEFAULT_LANGUAGES = ["ts", "typescript", "js", "javascript"] as const
 
-/** The driver's own records: a malformed answer, and a run that ended a row of them. */
-const REPAIR: HistoryRecord = { type: "protocol", event: { type: "code_repair" } }
-const EXECUTED: HistoryRecord = { type: "protocol", event: { type: "code_executed" } }
-
 function readAnswer(settings: Settings, context: DriverContext, response: LlmResponse, textStreamed: boolean): readonly DriverAction[] {
   const whole = withoutCalls(readResponse(context, response))
   const fence = readFences(whole.text).find((candidate) => isCode(settings, candidate))
@@ -126,26 +122,31 @@ function repair(settings: Settings, context: DriverContext, read: ReadResponse, 
   const [language = ""] = settings.languages
   const text = `${problem} Nothing was run. Write one block that opens with \`\`\`${language} on a line of its own and closes with \`\`\` on a line of its own, or answer in words without a block of code.`
   const asked = note(context, "repair", [{ type: "error", text }])
-  return [{ type: "append_events", events: [...said, asked, REPAIR] }, ...nextIteration(context)]
+  return [{ type: "append_events", events: [...said, asked, repairRecord(context.iteration)] }, ...nextIteration(context)]
 }
 
-function repairsInARow(context: DriverContext): number {
+/** The record of a malformed answer. Those of iterations one behind the other are a row, which a new turn does not go on with. */
+function repairRecord(iteration: number): HistoryRecord {
+  return { type: "protocol", event: { type: "code_repair", iteration } }
+}
+
+function repairsInARow({ events, iteration }: DriverContext): number {
   let repairs = 0
-  for (let index = context.events.length - 1; index >= 0; index -= 1) {
-    const record = context.events.at(index)
-    if (record?.type !== "protocol") continue
-    if (eventType(record.event) === "code_executed") break
-    if (eventType(record.event) === "code_repair") repairs += 1
+  for (let index = events.length - 1; index >= 0; index -= 1) {
+    const record = events.at(index)
+    if (record?.type !== "protocol" || !isRepair(record.event)) continue
+    if (record.event.iteration !== iteration - 1 - repairs) break
+    repairs += 1
   }
   return repairs
 }
 
-function eventType(event: Json): Json | undefined {
-  return typeof event === "object" && event !== null && "type" in event ? event["type"] : undefined
+function isRepair(event: Json): event is { readonly type: "code_repair"; readonly iteration: Json } {
+  return typeof event === "object" && event !== null && "type" in event && event["type"] === "code_repair" && "iteration" in event
 }
 
 function observe(settings: Settings, context: DriverContext, run: ExecResponse): readonly DriverAction[] {
-  const events: HistoryRecord[] = [EXECUTED]
+  const events: HistoryRecord[] = []
   const parts: PartDraft[] = []
   const output = cutMiddle(run.observations.join("\n"), settings.maxObservationChars)
   if (!isBlank(output)) parts.push({ type: "output", text: output })

@@ -156,6 +156,16 @@ test("a run in between starts the count of malformed answers anew", () => {
   expect(talk.says("```ts\nc").machine.done).toBe(true)
 })
 
+test("malformed answers of an earlier turn of the thread do not count", () => {
+  const earlier = new Talk({ maxRepairs: 1 }).says("```ts\na").goesOn().says("In words, then.").goesOn().machine
+  const config = { ...BASE, driver: codeDriver({ maxRepairs: 1 }), projector: chatProjector }
+  const later = new TurnMachine(config, { messages: earlier.messages, events: earlier.events })
+  while (later.poll() !== undefined);
+  const response = { text: "```ts\nb", parts: [], usage: USAGE, terminalReason: "stop" } as const
+  later.handle({ type: "llm_complete", id: 1, result: { ok: true, response } })
+  expect(later.done).toBe(false)
+})
+
 test("long observations keep their two ends", () => {
   const talk = new Talk({ maxObservationChars: 4 })
     .says("```ts\nx\n```")
