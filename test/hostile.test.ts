@@ -298,7 +298,7 @@ function withValueAt(root: object, pointer: string, value: unknown): unknown {
   return copy
 }
 
-describe("each hostile value at each place of each answer", () => {
+describe("each hostile value at each place of each answer", { timeout: 120_000 }, () => {
   test.each(Object.keys(FULL))("%s", (name) => {
     const response = FULL[name] as Response
     expect(give(response.type, response)).toBe("taken")
@@ -365,7 +365,7 @@ describe("each hostile value as a whole", () => {
   })
 })
 
-describe("each hostile value at each place of what a turn is made of", () => {
+describe("each hostile value at each place of what a turn is made of", { timeout: 120_000 }, () => {
   const start: TurnStart = {
     messages: [{ ...userMessage("hello"), origin }],
     events: [
@@ -412,7 +412,7 @@ describe("each hostile value at each place of what a turn is made of", () => {
   }
 })
 
-describe("each hostile value at each place of a checkpoint", () => {
+describe("each hostile value at each place of a checkpoint", { timeout: 120_000 }, () => {
   test.each(Object.keys(SAVED) as Response["type"][])("of a turn that waits for %s", (type) => {
     const { config, text } = SAVED[type]
     const checkpoint = JSON.parse(text) as object
@@ -589,7 +589,7 @@ describe("nesting 10,000 deep", () => {
   })
 })
 
-describe("much of it", () => {
+describe("much of it", { timeout: 120_000 }, () => {
   const BIG = "x".repeat(10_000_000)
 
   test("10 MB texts in answers, results and deliveries", () => {
