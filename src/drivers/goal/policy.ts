@@ -1,0 +1,45 @@
+import type { GoalPolicyData } from "../../schemas/goal.ts"
+
+/** The switches of the goal machine. {@link GoalPolicyData} is the part that is JSON. */
+export interface GoalPolicy extends GoalPolicyData {
+  /** Ids for new goals, where `g1`, `g2`, … will not do. `n` counts the thread's goals from 1; the same `n` must give the same id. */
+  readonly newGoalId?: (n: number) => string
+}
+
+/** A policy with every switch set. */
+export type FullGoalPolicy = Required<Omit<GoalPolicy, "compat">>
+
+/** What holds where a policy says nothing. */
+export const DEFAULT_GOAL_POLICY: FullGoalPolicy = {
+  onInterrupt: "pause",
+  onResume: "keep",
+  onTurnError: "block",
+  maxIdleContinuations: 3,
+  maxContinuations: 50,
+  maxRepeatedAnswers: 3,
+  maxTransientErrors: 5,
+  backoffBaseMs: 10_000,
+  backoffMaxMs: 600_000,
+  blockedAfter: 3,
+  countChildren: true,
+  newGoalId: (n) => `g${n}`,
+}
+
+/** What `compat: "reference"` stands for: no brakes, and only usage limits and the model itself stop a goal. */
+export const REFERENCE_GOAL_POLICY: FullGoalPolicy = {
+  ...DEFAULT_GOAL_POLICY,
+  onInterrupt: "keep",
+  onTurnError: "keep",
+  maxIdleContinuations: 0,
+  maxContinuations: 0,
+  maxRepeatedAnswers: 0,
+  maxTransientErrors: 0,
+  backoffBaseMs: 0,
+  blockedAfter: 1,
+  countChildren: false,
+}
+
+/** Fills in what a policy leaves open. A switch given beside `compat` wins. */
+export function fullPolicy({ compat, ...given }: GoalPolicy): FullGoalPolicy {
+  return { ...(compat === "reference" ? REFERENCE_GOAL_POLICY : DEFAULT_GOAL_POLICY), ...given }
+}
