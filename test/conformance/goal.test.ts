@@ -42,10 +42,10 @@ runSuite<GoalScenario>("goal", ({ policy, threadId, watch, steps }) => {
 
 /** By the keys that are given, deeply; texts, and the texts of messages, also by what they contain and lack. */
 function expectMatch(received: unknown, expected: Json, where: string): void {
-  if (typeof expected !== "object" || expected === null) return expectSame(received, expected, where)
+  if (typeof expected !== "object" || expected === null) return void expectSame(received, expected, where)
   if (typeof received !== "object" || received === null || Array.isArray(expected)) {
-    if ("contains" in expected && typeof received === "string") return expectText(received, expected, where)
-    return expectSame(received, expected, where)
+    if ("contains" in expected && typeof received === "string") return void expectText(received, expected, where)
+    return void expectSame(received, expected, where)
   }
   if ("contains" in expected && "content" in received && typeof received.content === "string") expectText(received.content, expected, where)
   for (const [key, value] of Object.entries(expected)) {

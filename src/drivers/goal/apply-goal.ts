@@ -35,27 +35,27 @@ export function applyGoal(
 function take(step: Step, input: GoalInput): void {
   switch (input.type) {
     case "turn_started":
-      return turnStarted(step, input)
+      return void turnStarted(step, input)
     case "usage_reported":
-      return usageReported(step, input)
+      return void usageReported(step, input)
     case "child_usage_reported":
-      return childUsageReported(step, input)
+      return void childUsageReported(step, input)
     case "tool_finished":
-      return toolFinished(step)
+      return void toolFinished(step)
     case "goal_tool_called":
-      return answerGoalTool(step, input)
+      return void answerGoalTool(step, input)
     case "turn_finished":
-      return turnFinished(step, input)
+      return void turnFinished(step, input)
     case "turn_interrupted":
-      return turnInterrupted(step)
+      return void turnInterrupted(step)
     case "turn_failed":
-      return turnFailed(step, input)
+      return void turnFailed(step, input)
     case "command":
-      return command(step, input.command)
+      return void command(step, input.command)
     case "thread_resumed":
-      return threadResumed(step, input)
+      return void threadResumed(step, input)
     case "goal_copied":
-      return goalCopied(step, input)
+      return void goalCopied(step, input)
     case "idle":
       step.answer = answerIdle(step, input)
   }

@@ -12,15 +12,15 @@ import { type GoalChange, nextStatus } from "./transitions.ts"
 export function command(step: Step, order: GoalCommand): void {
   switch (order.type) {
     case "set":
-      return set(step, order)
+      return void set(step, order)
     case "resume":
-      return set(step, { ...order, type: "set", status: "active" })
+      return void set(step, { ...order, type: "set", status: "active" })
     case "start":
-      return start(step, order)
+      return void start(step, order)
     case "pause":
-      return pause(step)
+      return void pause(step)
     case "clear":
-      return clear(step)
+      return void clear(step)
   }
 }
 
@@ -30,10 +30,10 @@ type Budgets = Pick<Goal, "tokenBudget" | "secondsBudget" | "costBudgetMicros">
 function set(step: Step, order: SetGoal): void {
   const { status } = order
   const objective = order.objective === undefined ? undefined : checkObjective(order.objective)
-  if (step.goal === null && objective === undefined) return refuse(step, NO_GOAL)
-  if (typeof objective === "object") return refuse(step, objective)
+  if (step.goal === null && objective === undefined) return void refuse(step, NO_GOAL)
+  if (typeof objective === "object") return void refuse(step, objective)
   const budgets = givenBudgets(order)
-  if (budgets === undefined) return refuse(step, BUDGET_INVALID)
+  if (budgets === undefined) return void refuse(step, BUDGET_INVALID)
 
   if (step.goal === null) {
     if (objective !== undefined) createGoal(step, { objective, ...(status !== undefined && { status }), ...budgets }, "command")
@@ -81,17 +81,17 @@ function notice(step: Step, before: Goal, goal: Goal, set: GoalStatus | undefine
 
 function start(step: Step, order: Extract<GoalCommand, { type: "start" }>): void {
   const objective = checkObjective(order.objective)
-  if (typeof objective === "object") return refuse(step, objective)
+  if (typeof objective === "object") return void refuse(step, objective)
   const budgets = givenBudgets(order)
-  if (budgets === undefined) return refuse(step, BUDGET_INVALID)
+  if (budgets === undefined) return void refuse(step, BUDGET_INVALID)
   clear(step)
   createGoal(step, { objective, ...budgets }, "command")
 }
 
 function pause(step: Step): void {
-  if (step.goal === null) return refuse(step, NO_GOAL)
+  if (step.goal === null) return void refuse(step, NO_GOAL)
   if (nextStatus(step.goal.status, "pause", false) === "refused") {
-    return refuse(step, { code: "not_active", message: `Only an active goal can be paused; this one is ${step.goal.status}.` })
+    return void refuse(step, { code: "not_active", message: `Only an active goal can be paused; this one is ${step.goal.status}.` })
   }
   flush(step)
   const status = nextStatus(step.goal.status, "pause", false)

@@ -71,7 +71,7 @@ export function turnInterrupted(step: Step): void {
     breakAnswers(step, turn)
   } else if (pauses) flush(step)
   if (step.goal?.status !== "active") return
-  if (!pauses) return remember(step, { interrupted: true })
+  if (!pauses) return void remember(step, { interrupted: true })
   const status = nextStatus("active", "interrupt", false)
   if (status !== "refused") write(step, withStatus(step.goal, status, "Paused by an interrupt. Resume to go on."), "interrupt")
 }
@@ -84,9 +84,9 @@ export function turnFailed(step: Step, { error }: InputOf<"turn_failed">): void 
   endTurn(step, turn)
   breakAnswers(step, turn)
   if (!marked || step.goal === null) return
-  if (error.kind === "usage_limit") return usageLimit(step, error.message, error.retryAt)
+  if (error.kind === "usage_limit") return void usageLimit(step, error.message, error.retryAt)
   if (step.goal.status !== "active") return
-  if (error.kind === "transient") return transientError(step, error.message, error.retryAt)
+  if (error.kind === "transient") return void transientError(step, error.message, error.retryAt)
   if (step.policy.onTurnError === "block") block(step, `The turn failed: ${short(error.message)}`)
 }
 
@@ -110,7 +110,7 @@ function transientError(step: Step, message: string, retryAt: number | undefined
   const errors = step.memory.transientErrors + 1
   if (maxTransientErrors > 0 && errors >= maxTransientErrors) {
     remember(step, { transientErrors: errors, retryAt: undefined })
-    return block(step, `${errors === 1 ? "A turn" : `${errors} turns in a row`} failed, the last with: ${short(message)}`)
+    return void block(step, `${errors === 1 ? "A turn" : `${errors} turns in a row`} failed, the last with: ${short(message)}`)
   }
   // Doubled 52 times, any wait is longer than the longest, and still a finite number.
   const waitMs = Math.min(backoffBaseMs * 2 ** Math.min(errors - 1, 52), backoffMaxMs)
