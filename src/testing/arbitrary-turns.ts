@@ -122,7 +122,7 @@ const round: Arbitrary<readonly HostMove[]> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(answerSome) },
   { weight: 1, arbitrary: fc.tuple(pollSome) },
   { weight: 1, arbitrary: fc.tuple(repeat) },
-  { weight: 1, arbitrary: fc.tuple(offend) },
+  { weight: 2, arbitrary: fc.tuple(offend) },
   { weight: 1, arbitrary: fc.tuple(apply) },
 )
 
@@ -138,8 +138,8 @@ const endMove: Arbitrary<HostMove> = fc.oneof(
 
 /** What a host does with a turn: work, then an end from outside if the turn has not come to one, and some more behind it. */
 export const moves: Arbitrary<readonly HostMove[]> = fc
-  .tuple(oftenLong(round, 4, 10), endMove, few(round, 1), pollAll)
-  .map(([work, end, behind, last]) => [...work.flat(), end, ...behind.flat(), last])
+  .tuple(oftenLong(round, 4, 10), few(fc.oneof(pollAll, pollSome), 1), endMove, few(round, 1), pollAll)
+  .map(([work, before, end, behind, last]) => [...work.flat(), ...before, end, ...behind.flat(), last])
 
 /** A list that is long more often than fast-check would make it; it shrinks to a short one. */
 function oftenLong<Item>(item: Arbitrary<Item>, long: number, most: number): Arbitrary<readonly Item[]> {

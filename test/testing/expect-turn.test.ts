@@ -1,0 +1,473 @@
+import { describe, expect, test } from "vitest"
+import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { DriverAction } from "../../src/schemas/action.ts"
+import type { TurnCheckpoint } from "../../src/schemas/checkpoint.ts"
+import type { TurnStart } from "../../src/schemas/config.ts"
+import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
+import type { Response, ToolResults } from "../../src/schemas/response.ts"
+import { expectTurn } from "../../src/testing/expect-turn.ts"
+import { type Law, LawError } from "../../src/testing/laws.ts"
+import type { TestedMachineClass, TurnInput } from "../../src/testing/turn-input.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import { CHECKPOINT, configOf, FINISH, message, REQUEST, START, START_LLM, START_TOOLS, say } from "./turns.ts"
+
+const EMIT: DriverAction = { type: "emit", event: { type: "text_delta", content: "shown" } }
+const CONFIG = configOf([[say("one"), EMIT, START_LLM], [say("two"), EMIT, START_TOOLS], [say("three"), EMIT, CHECKPOINT], [FINISH]])
+const POLL: TurnInput = { type: "poll" }
+
+function respond(response: Response): TurnInput {
+  return { type: "respond", response }
+}
+
+function results(...callIds: readonly string[]): TurnInput {
+  const completed: ToolResults["results"] = callIds.map((callId) => ({
+    callId,
+    toolName: "tool",
+    args: {},
+    output: { status: "success", value: callId },
+    durationMs: 1,
+  }))
+  return respond({ type: "tool_results", id: 2, results: completed })
+}
+
+const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 5, reasoningTokens: 0 }
+const INPUTS: readonly TurnInput[] = [
+  POLL,
+  respond({ type: "llm_complete", id: 1, result: { ok: true, response: { text: "", parts: [], usage: USAGE, terminalReason: "stop" } } }),
+  POLL,
+  { type: "apply", actions: [EMIT] },
+  results("c", "a"),
+  POLL,
+  results("b"),
+  POLL,
+  respond({ type: "checkpoint_delivery", id: 3, delivery: { messages: [{ role: "user", content: "delivered" }] } }),
+  POLL,
+]
+
+describe("a turn that keeps the laws", () => {
+  const turn = expectTurn(CONFIG, START, INPUTS)
+
+  test("is summed up", () => {
+    expect(turn.effects.map((effect) => (effect.type === "emit" ? effect.event.type : effect.type))).toEqual([
+      ...["text_delta", "llm_request", "progress", "llm_call"],
+      ...["token_usage", "text_delta", "progress", "tool_calls"],
+      ...["text_delta", "tool_call", "tool_call"],
+      ...["tool_call", "text_delta", "progress", "checkpoint"],
+      ...["progress", "turn_outcome", "done", "done"],
+    ])
+    expect(turn.verdicts).toEqual(["accepted", "accepted", "accepted", "accepted", "accepted"])
+    expect(turn).toMatchObject({ state: "finished", done: true, iteration: 0, usage: USAGE, turnCauses: [] })
+    expect(turn.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "the end" } })
+    expect(turn.messages.map(({ id }) => id)).toEqual(["asked", "one", "two", "three", "m_0_checkpoint_300"])
+    expect(turn.events.length).toBe(3)
+    expect(turn.checkpoint.state.type).toBe("finished")
+  })
+
+  test("is cut before every step and behind the last", () => {
+    // 19 effects, 5 polls that gave nothing, 5 other inputs, and the end.
+    expect(turn.cuts).toBe(19 + 5 + 5 + 1)
+    expect(expectTurn(CONFIG, START, INPUTS, { mostCuts: 7 }).cuts).toBe(7)
+  })
+
+  test("may be cancelled, and offended, and need not end", () => {
+    expectTurn(CONFIG, START, [])
+    expectTurn(CONFIG, START, [POLL])
+    expect(expectTurn(CONFIG, START, [POLL, { type: "cancel", reason: "enough" }, POLL]).outcome).toEqual({
+      type: "stopped",
+      stop: { type: "cancelled" },
+    })
+    expectTurn(CONFIG, START, [
+      POLL,
+      { ...respond({ type: "exec_result", id: 1, result: { ok: false, error: "" } }), expect: "unexpected_response" } as TurnInput,
+    ])
+  })
+})
+
+/** Machines that break one law each, and how. */
+class Broken extends TurnMachine {
+  /** What the right machine would give, or what it gives instead. */
+  protected change(effect: Effect): Effect | undefined {
+    return effect
+  }
+
+  override poll(): Effect | undefined {
+    const effect = super.poll()
+    return effect === undefined ? undefined : this.change(effect)
+  }
+}
+
+/** A machine that takes each checkpoint for another one. */
+function restoring(change: (checkpoint: TurnCheckpoint) => TurnCheckpoint): TestedMachineClass {
+  return class extends TurnMachine {
+    static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
+      return super.restore(config, change(JSON.parse(checkpoint as string) as TurnCheckpoint))
+    }
+  }
+}
+
+/** A machine whose effects are changed when they are polled. */
+function telling(change: (effect: Effect) => Effect | undefined): TestedMachineClass {
+  return class extends Broken {
+    protected override change(effect: Effect): Effect | undefined {
+      return change(effect)
+    }
+  }
+}
+
+function isAnswerable(effect: Effect): effect is AnswerableEffect {
+  return "id" in effect && effect.type !== "cancel_llm"
+}
+
+const nextNumber = Array.from({ length: 1_000 }, (_, index) => index).values()
+const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machine: TestedMachineClass])[] = [
+  [
+    "what it tells depends on something else than its inputs",
+    "replay",
+    /input 0 \(poll\), poll 0/,
+    class extends Broken {
+      readonly #number = String(nextNumber.next().value)
+      protected override change(effect: Effect): Effect {
+        return effect.type === "emit" && effect.event.type === "text_delta"
+          ? { type: "emit", event: { type: "text_delta", content: this.#number } }
+          : effect
+      }
+    },
+  ],
+  [
+    "taking a checkpoint changes it",
+    "replay",
+    /poll/,
+    class extends TurnMachine {
+      #changed = false
+      override checkpoint(): TurnCheckpoint {
+        const checkpoint = super.checkpoint()
+        if (!this.#changed && checkpoint.state.type === "waiting_llm") this.apply([EMIT])
+        this.#changed ||= checkpoint.state.type === "waiting_llm"
+        return checkpoint
+      }
+    },
+  ],
+  ["usage is lost in a restore", "cut", /cut before input 0/, restoring((checkpoint) => ({ ...checkpoint, usage: { ...USAGE, outputTokens: 0 } }))],
+  ["effects not polled yet are lost in a restore", "cut", /cut before input/, restoring((checkpoint) => ({ ...checkpoint, unpolled: [] }))],
+  [
+    "the outstanding effect comes before what was queued",
+    "cut",
+    /cut before input 2 \(poll\), poll 0; input 2 \(poll\), poll 0/,
+    restoring((checkpoint) => {
+      const { state, unpolled } = checkpoint
+      const others = unpolled.filter((effect) => effect.type !== "outstanding")
+      return state.type === "waiting_tools" ? { ...checkpoint, unpolled: [{ type: "outstanding" }, ...others] } : checkpoint
+    }),
+  ],
+  [
+    "nothing is handed out again after a restore",
+    "cut",
+    /cut before input 0 \(poll\), poll 4; input 0 \(poll\), poll 4/,
+    class extends TurnMachine {
+      static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
+        const machine = super.restore(config, checkpoint)
+        if ((JSON.parse(checkpoint as string) as TurnCheckpoint).unpolled.length === 0 && machine.outstanding !== undefined) machine.poll()
+        return machine
+      }
+    },
+  ],
+  [
+    "after a restore the whole batch is handed out again, done calls and all",
+    "cut",
+    /cut before input 5/,
+    restoring((checkpoint) => {
+      const { state } = checkpoint
+      return state.type === "waiting_tools" ? { ...checkpoint, state: { ...state, results: state.results.map(() => null) } } : checkpoint
+    }),
+  ],
+  [
+    "a restored turn asks its driver once more",
+    "cut",
+    /cut before/,
+    class extends TurnMachine {
+      static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
+        const machine = super.restore(config, checkpoint)
+        const { messages, events, turnCauses } = machine.turn.record
+        const seen = { config, tools: [], messages, events, turnCauses, iteration: 0, iterationOffset: 0, maxIterations: 0, usage: USAGE, at: 0 }
+        const asking = {
+          ...seen,
+          newMessageId: () => "m_0_script_99",
+          projectRequest: () => REQUEST,
+          limitReached: () => false,
+          turnLimitMessage: () => message("limit"),
+        }
+        config.driver.prepareIteration(asking)
+        return machine
+      }
+    },
+  ],
+  [
+    "an answer that comes twice is accepted twice",
+    "duplicates",
+    /input 1 \(respond llm_complete to effect 1\)/,
+    class extends TurnMachine {
+      override handle(response: Response): { status: "accepted" | "stale" } {
+        super.handle(response)
+        return { status: "accepted" }
+      }
+    },
+  ],
+  [
+    "an answer that comes twice changes the turn",
+    "duplicates",
+    /input 1/,
+    class extends TurnMachine {
+      override handle(response: Response): { status: "accepted" | "stale" } {
+        const { status } = super.handle(response)
+        if (status === "stale") this.apply([EMIT])
+        return { status }
+      }
+    },
+  ],
+  [
+    "an answer that comes twice cancels a redelivery",
+    "cut",
+    /cut before every step/,
+    class extends Broken {
+      #redelivered = 0
+      #cancelled = 0
+      static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
+        const machine = super.restore(config, checkpoint)
+        if (#redelivered in machine) machine.#redelivered = machine.outstanding?.id ?? 0
+        return machine
+      }
+      override handle(response: Response): { status: "accepted" | "stale" } {
+        const { status } = super.handle(response)
+        if (status === "stale") this.#cancelled = this.#redelivered
+        return { status }
+      }
+      protected override change(effect: Effect): Effect | undefined {
+        return isAnswerable(effect) && effect.id === this.#cancelled ? this.poll() : effect
+      }
+    },
+  ],
+  [
+    "a malformed response throws an error without a code",
+    "refusal",
+    /before input 0/,
+    class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        if (response === null) throw new TypeError("Cannot read properties of null")
+        return super.handle(response)
+      }
+    },
+  ],
+  [
+    "a response of another type is taken for stale",
+    "refusal",
+    /before input 0 \(poll\), poll 1/,
+    class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        const fits = this.outstanding === undefined || response?.id !== this.outstanding.id || response.type !== "exec_result"
+        return fits ? super.handle(response) : { status: "stale" }
+      }
+    },
+  ],
+  [
+    "a refused response leaves a trace",
+    "refusal",
+    /before input 0 \(poll\), poll 1/,
+    class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        try {
+          return super.handle(response)
+        } catch (error) {
+          if (this.outstanding !== undefined) this.apply([say("a trace")])
+          throw error
+        }
+      }
+    },
+  ],
+  [
+    "the fitting results beside a result of no call are kept",
+    "refusal",
+    /before input 2 \(poll\), poll 0/,
+    class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        try {
+          return super.handle(response)
+        } catch (error) {
+          const [first, second] = response?.type === "tool_results" ? response.results : []
+          if (first?.callId === "a" && second !== undefined && second.callId !== "a") super.handle({ ...(response as ToolResults), results: [first] })
+          throw error
+        }
+      }
+    },
+  ],
+  [
+    "ids do not begin at 1",
+    "outstanding",
+    /input 0 \(poll\), poll 3/,
+    telling((effect) => (isAnswerable(effect) ? { ...effect, id: effect.id + 1 } : effect)),
+  ],
+  [
+    "the outstanding effect is handed out twice",
+    "outstanding",
+    /input 0 \(poll\), poll 4/,
+    class extends Broken {
+      #again: Effect | undefined
+      override poll(): Effect | undefined {
+        const again = this.#again
+        this.#again = undefined
+        return again ?? super.poll()
+      }
+      protected override change(effect: Effect): Effect {
+        if (isAnswerable(effect)) this.#again = effect
+        return effect
+      }
+    },
+  ],
+  [
+    "another effect is handed out than is outstanding",
+    "outstanding",
+    /input 0 \(poll\), poll 3/,
+    telling((effect) => (effect.type === "llm_call" ? { ...effect, request: { ...effect.request, model: "other" } } : effect)),
+  ],
+  [
+    "a model call is called off that was answered",
+    "outstanding",
+    /input 7/,
+    telling((effect) =>
+      effect.type === "emit" && effect.event.type === "tool_call" && effect.event.callId === "b" ? { type: "cancel_llm", id: 1 } : effect,
+    ),
+  ],
+  ["done comes twice", "ending", /the turn's effects/, telling((effect) => (effect.type === "emit" && effect.event.type === "done" ? DONE : effect))],
+  [
+    "the done event comes twice",
+    "ending",
+    /the turn's effects/,
+    telling((effect) => (effect.type === "done" ? { type: "emit", event: { type: "done" } } : effect)),
+  ],
+  ["there is no done", "ending", /the turn's effects/, telling((effect) => (effect.type === "done" ? undefined : effect))],
+  [
+    "there is no turn_outcome",
+    "ending",
+    /input 9/,
+    telling((effect) => (effect.type === "emit" && effect.event.type === "turn_outcome" ? (EMIT as Effect) : effect)),
+  ],
+  [
+    "something comes after done",
+    "ending",
+    /input 9 \(poll\), poll 4/,
+    class extends Broken {
+      #after = false
+      override poll(): Effect | undefined {
+        const effect = super.poll()
+        if (effect !== undefined || !this.#after) return effect
+        this.#after = false
+        return EMIT as Effect
+      }
+      protected override change(effect: Effect): Effect {
+        this.#after = effect.type === "done"
+        return effect
+      }
+    },
+  ],
+  [
+    "done tells another outcome",
+    "ending",
+    /input 9/,
+    telling((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect)),
+  ],
+  ["done leaves messages out", "ending", /input 9/, telling((effect) => (effect.type === "done" ? { ...effect, messages: [] } : effect))],
+  ["a delta is lost", "progress", /the turn's effects/, telling((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [] } : effect))],
+  [
+    "deltas are told twice",
+    "progress",
+    /the turn's effects/,
+    telling((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [...effect.eventDelta, ...effect.eventDelta] } : effect)),
+  ],
+  [
+    "an old turn changes",
+    "values",
+    /the turn before input/,
+    class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        const last = this.messages.at(-1) as { id: string } | undefined
+        if (last !== undefined) last.id = `${last.id}!`
+        return super.handle(response)
+      }
+    },
+  ],
+]
+
+const DONE: Effect = {
+  type: "done",
+  outcome: { type: "finished", finish: { type: "assistant_message", text: "the end" } },
+  messages: [],
+  eventDelta: [],
+  iteration: 0,
+}
+
+/** The latest arrival last; shared by all machines, so that only the order of arrival decides. */
+const arrivals: string[] = []
+class InOrderOfArrival extends TurnMachine {
+  constructor(config: TurnConfig, start: TurnStart) {
+    const { driver } = config
+    const place = ({ callId }: { readonly callId: string }): number => arrivals.lastIndexOf(callId)
+    const sorting = {
+      ...driver,
+      onToolResults: (...[context, given]: Parameters<typeof driver.onToolResults>) =>
+        driver.onToolResults(
+          context,
+          [...given].sort((left, right) => place(left) - place(right)),
+        ),
+    }
+    super({ ...config, driver: sorting }, start)
+  }
+  override handle(response: Response): { readonly status: "accepted" | "stale" } {
+    if (response?.type === "tool_results") arrivals.push(...response.results.map(({ callId }) => callId))
+    return super.handle(response)
+  }
+}
+
+describe("a machine that breaks a law is found out", () => {
+  test.each(BREACHES)("%s", (_what, law, where, machine) => {
+    const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine }))
+    expect(error.law).toBe(law)
+    expect(error.where).toMatch(where)
+  })
+
+  test("the driver sees results in the order of their arrival", () => {
+    const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine: InOrderOfArrival }))
+    expect(error.law).toBe("tools")
+    expect(error.where).toBe("results one by one, the last first")
+  })
+
+  test("an input does something else than was expected of it", () => {
+    const error = breach(() => expectTurn(CONFIG, START, [POLL, { ...results("a"), expect: "stale" } as TurnInput]))
+    expect(error.law).toBe("inputs")
+    expect(error.message).toContain("expected stale, received unknown_effect")
+  })
+})
+
+describe("a broken law", () => {
+  test("is told with its words, the place, the JSON pointer and both values", () => {
+    const machine = telling((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect))
+    const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine }))
+    expect(error.difference).toEqual({ pointer: "/type", received: "agent_frame_switch", expected: "finished" })
+    expect(error.message).toBe(
+      [
+        "Broken: law 6, ending: one turn_outcome, one done event and one done effect, and nothing after them.",
+        'input 9 (poll), poll 3: the outcome of done and that of the machine, first difference at "/type":',
+        '  expected "finished"',
+        '  received "agent_frame_switch"',
+      ].join("\n"),
+    )
+  })
+})
+
+function breach(run: () => unknown): LawError {
+  try {
+    run()
+  } catch (error) {
+    if (error instanceof LawError) return error
+    throw error
+  }
+  throw new Error("No law was found broken.")
+}
