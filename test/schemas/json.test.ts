@@ -45,6 +45,7 @@ describe("free JSON", () => {
     ["an error", new Error("e")],
     ["an object that inherits from a plain one", Object.create({ a: 1 })],
     ["an object that says itself what its JSON is", { toJSON: () => 1 }],
+    ["a proxy that does", new Proxy({}, { get: (_, key) => (key === "toJSON" ? () => 1 : undefined) })],
     ["a list that does", Object.assign([], { toJSON: () => 1 })],
   ])("%s is not", (_, value) => {
     expect(Json.safeParse(value).success).toBe(false)
