@@ -2,6 +2,7 @@ import type { Transcript } from "../projectors/projector.ts"
 import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
 import type { Message } from "../schemas/message.ts"
 
+type CallBlock = Extract<Block, { type: "tool_call" }>
 type ResultBlock = Extract<Block, { type: "tool_result" }>
 
 const NO_RESULT = "[No result: the call was interrupted before it ended.]"
@@ -58,44 +59,44 @@ function follows(open: string[], message: Message): boolean {
   return !waiting || (answered && open.length === 0)
 }
 
-/** A result where it stands in the request, until a call before it takes it. */
-interface LooseResult {
-  readonly position: number
-  readonly block: ResultBlock
-  taken: boolean
+/** A call of the request, and the result that was found for it. */
+interface MadeCall {
+  readonly block: CallBlock
+  result: ResultBlock | undefined
 }
 
 function mend(messages: readonly LlmMessage[]): readonly LlmMessage[] {
-  const loose: LooseResult[] = []
-  const byCall = new Map<string, LooseResult[]>()
-  messages.forEach((message, position) => {
+  const open = new Map<string, MadeCall[]>()
+  const orphans = new Set<ResultBlock>()
+  const made = messages.map((message): readonly MadeCall[] => {
     for (const block of message.blocks) {
       if (block.type !== "tool_result") continue
-      const result = { position, block, taken: false }
-      loose.push(result)
-      byCall.set(block.callId, [...(byCall.get(block.callId) ?? []), result])
+      const call = open.get(block.callId)?.pop()
+      if (call === undefined) orphans.add(block)
+      else call.result = block
     }
+    const calls = message.role === "assistant" ? message.blocks.filter((block) => block.type === "tool_call") : []
+    const waiting = calls.map((block): MadeCall => ({ block, result: undefined }))
+    // Some models number their calls anew in each answer. So a result belongs to the latest message with a call under its
+    // id, and there to the first such call: the one that is taken from the end of the list.
+    for (let index = waiting.length - 1; index >= 0; index -= 1) {
+      const call = waiting[index] as MadeCall
+      const others = open.get(call.block.callId)
+      if (others === undefined) open.set(call.block.callId, [call])
+      else others.push(call)
+    }
+    return waiting
   })
 
-  const behind = messages.map((message, position): readonly ResultBlock[] => {
-    if (message.role !== "assistant") return []
-    const calls = message.blocks.filter((block) => block.type === "tool_call")
-    return calls.map((call) => {
-      const result = byCall.get(call.callId)?.find((candidate) => !candidate.taken && candidate.position > position)
-      if (result === undefined) return { type: "tool_result", callId: call.callId, toolName: call.toolName, text: NO_RESULT }
-      result.taken = true
-      return result.block
-    })
-  })
-
-  const orphans = new Set(loose.filter((result) => !result.taken).map((result) => result.block))
   return messages.flatMap((message, position) => {
     const kept = message.blocks.flatMap((block): readonly Block[] => {
       if (block.type === "tool_call") return message.role === "assistant" ? [block] : []
       if (block.type !== "tool_result") return [block]
       return orphans.has(block) ? [{ type: "text", text: `[Result of an earlier tool call]\n${block.text}` }] : []
     })
-    const results = behind[position] ?? []
+    const results = (made[position] ?? []).map(({ block: { callId, toolName }, result }): ResultBlock => {
+      return result ?? { type: "tool_result", callId, toolName, text: NO_RESULT }
+    })
     const mended: LlmMessage[] = kept.length > 0 ? [{ ...message, blocks: kept }] : []
     return results.length > 0 ? [...mended, { role: "user", blocks: results }] : mended
   })

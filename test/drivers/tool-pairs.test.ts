@@ -160,13 +160,63 @@ describe("a result without a call", () => {
     ])
   })
 
-  test("two calls under one id take two results, in order", () => {
-    expect(sent(message("assistant", call("a")), message("assistant", call("a")), message("user", result("a", "one"), result("a", "two")))).toEqual([
+  test("two calls under one id take two results: in one message in order, of two messages the later one first", () => {
+    const results = message("user", result("a", "one"), result("a", "two"))
+    expect(sent(message("assistant", call("a"), call("a")), message("user", text("wait")), results)).toEqual([
+      "assistant: call a | call a",
+      "user: result a: one | result a: two",
+      "user: wait",
+    ])
+    expect(sent(message("assistant", call("a")), message("assistant", call("a")), results)).toEqual([
+      "assistant: call a",
+      "user: result a: two",
+      "assistant: call a",
+      "user: result a: one",
+    ])
+  })
+})
+
+describe("call ids that models number anew in each message", () => {
+  const interrupted = [message("assistant", call("a")), message("user", text("stop")), message("user", text("go on"))]
+
+  test("a call that was interrupted does not take the result of a later call under its id", () => {
+    expect(sent(...interrupted, message("assistant", call("a")), message("user", result("a", "later")))).toEqual([
+      "assistant: call a",
+      `user: result a: ${NO_RESULT}`,
+      "user: stop",
+      "user: go on",
+      "assistant: call a",
+      "user: result a: later",
+    ])
+  })
+
+  test("each later call keeps its own result", () => {
+    const later = ["one", "two", "three"].flatMap((content) => [message("assistant", call("a")), message("user", result("a", content))])
+    expect(sent(...interrupted, ...later).slice(4)).toEqual([
       "assistant: call a",
       "user: result a: one",
       "assistant: call a",
       "user: result a: two",
+      "assistant: call a",
+      "user: result a: three",
     ])
+  })
+
+  test("a result that came late goes to the call it stands behind, where that one has none of its own", () => {
+    expect(sent(message("assistant", call("a")), message("user", text("wait")), message("user", result("a", "late")), ...interrupted)).toEqual([
+      "assistant: call a",
+      "user: result a: late",
+      "user: wait",
+      "assistant: call a",
+      `user: result a: ${NO_RESULT}`,
+      "user: stop",
+      "user: go on",
+    ])
+  })
+
+  test("so do 10,000 later calls", () => {
+    const later = Array.from({ length: 10_000 }, (_, index) => [message("assistant", call("a")), message("user", result("a", String(index)))])
+    expect(sent(...interrupted, ...later.flat()).slice(-2)).toEqual(["assistant: call a", "user: result a: 9999"])
   })
 })
 
