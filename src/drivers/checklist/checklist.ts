@@ -1,0 +1,92 @@
+import type { ChecklistGoal, ChecklistItem, ChecklistState, ItemStatus } from "../../schemas/checklist.ts"
+import { trim } from "../../text.ts"
+import { evidenceText, pauseText } from "./wording.ts"
+
+/** A thread without a goal. */
+export function newChecklistState(): ChecklistState {
+  return { nextGoalNumber: 1 }
+}
+
+export interface ItemCounts {
+  readonly total: number
+  readonly completed: number
+  readonly impossible: number
+  readonly pending: number
+}
+
+export function countItems(items: readonly ChecklistItem[]): ItemCounts {
+  const count = (status: ItemStatus): number => items.filter((item) => item.status === status).length
+  return { total: items.length, completed: count("completed"), impossible: count("impossible"), pending: count("pending") }
+}
+
+/** Completed or impossible: the judge cannot change such an item any more. */
+export function isTerminal(item: ChecklistItem): boolean {
+  return item.status !== "pending"
+}
+
+/** Whether there is a list and all of it is terminal. */
+export function allTerminal(items: readonly ChecklistItem[]): boolean {
+  return items.length > 0 && items.every(isTerminal)
+}
+
+export function isActive(state: ChecklistState): boolean {
+  return state.goal?.status === "active"
+}
+
+/** Whether there is a goal that is active or paused. */
+export function hasGoal(state: ChecklistState): boolean {
+  return state.goal?.status === "active" || state.goal?.status === "paused"
+}
+
+const MARKS: Readonly<Record<ItemStatus, string>> = { pending: "[ ]", completed: "[x]", impossible: "[!]" }
+
+/** One row per item: `[x] text`, with the evidence behind an impossible one; with `numbered` as `1. [x] text`, else indented. */
+export function renderItems(items: readonly ChecklistItem[], options: { readonly numbered: boolean }): string {
+  return items.map((item, index) => `${options.numbered ? `${index + 1}. ` : "  "}${renderItem(item)}`).join("\n")
+}
+
+function renderItem({ status, text, evidence }: ChecklistItem): string {
+  const why = status === "impossible" && evidence !== undefined ? evidenceText(evidence) : ""
+  return `${MARKS[status]} ${oneLine(text)}${why === "" ? "" : ` (impossible: ${oneLine(why)})`}`
+}
+
+/** A line break in an item could pass for a row of its own. */
+export function oneLine(text: string): string {
+  return text.replace(/\s*[\r\n\u0085\u2028\u2029]\s*/g, " ")
+}
+
+/** The list as a user is shown it. */
+export function renderChecklist({ goal }: ChecklistState): string {
+  if (goal === undefined) return "(no goal)"
+  if (goal.checklist.length === 0) return "(no items yet: the judge writes the list after the next turn)"
+  return renderItems(goal.checklist, { numbered: true })
+}
+
+/** The goal in one line. */
+export function statusLine({ goal }: ChecklistState): string {
+  if (goal === undefined || goal.status === "cleared") return "No goal is set."
+  const why = goal.status === "paused" && goal.pausedReason !== undefined ? pauseText(goal.pausedReason) : ""
+  return `Goal ${goal.status} (${progressText(goal)}${why === "" ? "" : `; ${why}`}): ${goal.goal}`
+}
+
+/** `3/20 turns, 2/5 items`; the items only where there are any. */
+export function progressText(goal: ChecklistGoal): string {
+  const { total, pending } = countItems(goal.checklist)
+  return `${goal.turnsUsed}/${goal.maxTurns} turns${total === 0 ? "" : `, ${total - pending}/${total} items`}`
+}
+
+/** Two items are the same when their texts are, but for case and the white space around them. */
+export function sameText(left: string, right: string): boolean {
+  return foldText(left) === foldText(right)
+}
+
+export function foldText(text: string): string {
+  return trim(text).toUpperCase().toLowerCase()
+}
+
+/** The number that an id stands for is counted in the goal, so that an id is never used again. */
+export function newItems(goal: ChecklistGoal, texts: readonly string[], addedBy: ChecklistItem["addedBy"], at: number): ChecklistGoal {
+  if (texts.length === 0) return goal
+  const items = texts.map((text, index): ChecklistItem => ({ id: `i${goal.nextItemNumber + index}`, text, status: "pending", addedBy, addedAt: at }))
+  return { ...goal, checklist: [...goal.checklist, ...items], nextItemNumber: goal.nextItemNumber + items.length }
+}

@@ -1,0 +1,17 @@
+export {
+  allTerminal,
+  countItems,
+  hasGoal,
+  type ItemCounts,
+  isActive,
+  newChecklistState,
+  renderChecklist,
+  renderItems,
+  statusLine,
+} from "./checklist.ts"
+export { type Decision, type DecisionReason, decisionReasonText, decisionText, type Notice } from "./decision.ts"
+export { ChecklistJudge, JUDGE_TRANSITIONS, type JudgeConfig } from "./judge.ts"
+export { type Applied, applyJudgement } from "./judgement.ts"
+export { type Managed, manageChecklist, type Refusal, restoreChecklist } from "./manager.ts"
+export { continuationPrompt } from "./prompts.ts"
+export { evidenceText, pauseText, reasonText } from "./wording.ts"

@@ -1,0 +1,181 @@
+import type {
+  ChecklistGoal,
+  ChecklistItem,
+  ChecklistPolicy,
+  ChecklistState,
+  Finding,
+  ItemRuling,
+  Judgement,
+  PauseReason,
+} from "../../schemas/checklist.ts"
+import { allTerminal, foldText, isTerminal, newItems } from "./checklist.ts"
+import { continuing, type Decision } from "./decision.ts"
+import { continuationPrompt } from "./prompts.ts"
+import { type ChecklistSettings, checklistSettings } from "./settings.ts"
+import { reasonText } from "./wording.ts"
+
+export interface Applied {
+  readonly state: ChecklistState
+  readonly decision: Decision
+}
+
+type Judged = Extract<Finding, { type: "judged" }>
+
+/**
+ * Applies a judgement to the goal that it was made for, and says what follows. Pure; `at` is ms since the epoch. One that was made
+ * for another goal or an older revision changes nothing, nor does one that was applied before: its decision is `stale`.
+ */
+export function applyJudgement(policy: ChecklistPolicy, state: ChecklistState, judgement: Judgement, at: number): Applied {
+  const settings = checklistSettings(policy)
+  const { goal } = state
+  const { finding } = judgement
+  if (finding.type === "inactive" && goal?.status !== "active") return unchanged(state, { verdict: "inactive", reason: { type: "no_active_goal" } })
+  if (goal === undefined || !meets(judgement, goal)) return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
+  switch (finding.type) {
+    case "inactive":
+      return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
+    case "waiting":
+      return unchanged(state, {
+        verdict: "wait",
+        reason: goal.lastReason ?? { type: "none_given" },
+        ...(goal.notBefore !== undefined && { notBefore: goal.notBefore }),
+      })
+    case "turn_failed":
+    case "turn_cancelled":
+      return unchanged(state, { verdict: "skipped", reason: { type: finding.type } })
+    case "decomposed":
+      return takeList(settings, state, startTurn(goal, judgement, at), finding.items, at)
+    case "judged":
+      return rule(settings, state, startTurn(goal, judgement, at), finding, at)
+  }
+}
+
+/** A verdict on the whole does not hold once there are items to rule on one by one. */
+function meets({ goalId, revision, finding }: Judgement, goal: ChecklistGoal): boolean {
+  if (goal.status !== "active" || goalId !== goal.goalId || revision !== goal.revision) return false
+  return finding.type !== "judged" || finding.mode !== "freeform" || goal.checklist.length === 0
+}
+
+function unchanged(state: ChecklistState, decision: Pick<Decision, "verdict" | "reason" | "notBefore">): Applied {
+  const status = state.goal?.status
+  return { state, decision: { ...(status !== undefined && { status }), shouldContinue: false, ...decision } }
+}
+
+/** A turn counts when its judgement is applied, so that one whose judgement was lost is not counted. */
+function startTurn(goal: ChecklistGoal, { decomposeTried }: Judgement, at: number): ChecklistGoal {
+  const { notBefore: _over, ...rest } = goal
+  return { ...rest, revision: goal.revision + 1, turnsUsed: goal.turnsUsed + 1, lastTurnAt: at, decomposed: goal.decomposed || decomposeTried }
+}
+
+/** The turn that makes the list is not judged, and no limit is looked at. */
+function takeList(settings: ChecklistSettings, state: ChecklistState, goal: ChecklistGoal, texts: readonly string[], at: number): Applied {
+  const added = freshTexts(settings, goal, texts)
+  const reason = { type: "decomposed", items: added.length } as const
+  const next: ChecklistGoal = { ...newItems(goal, added, "judge", at), lastVerdict: "decompose", lastReason: reason, stalledTurns: 0 }
+  return goOn(state, next, { verdict: "decompose", reason, notice: { type: "created", items: added.length } })
+}
+
+function rule(settings: ChecklistSettings, state: ChecklistState, goal: ChecklistGoal, finding: Judged, at: number): Applied {
+  const { mode, answer, says, reason } = finding
+  const rulings = new Map(finding.rulings.map((ruling) => [ruling.itemId, ruling]))
+  const ruled = goal.checklist.map((item) => ruleItem(item, rulings.get(item.id), at))
+  const settled = ruled.some((item, index) => item !== goal.checklist[index])
+  const listed: ChecklistGoal = newItems(
+    { ...goal, checklist: ruled },
+    freshTexts(settings, { ...goal, checklist: ruled }, finding.newItems),
+    "judge",
+    at,
+  )
+
+  const done = mode === "freeform" ? says === "done" : allTerminal(listed.checklist) && (answer !== "unasked" || mode === "none")
+  const waits = says === "wait" && finding.waitMs !== undefined && !done
+  const next: ChecklistGoal = {
+    ...listed,
+    turnsUsed: waits ? goal.turnsUsed - 1 : goal.turnsUsed,
+    lastVerdict: done ? "done" : says === "done" ? "continue" : says,
+    lastReason: reason,
+    ...countFailures(settings, goal, answer),
+    stalledTurns: !waits && (settled || mode !== "checklist") ? 0 : goal.stalledTurns + 1,
+  }
+  if (done) {
+    return {
+      state: { ...state, goal: { ...next, status: "done" } },
+      decision: { status: "done", shouldContinue: false, verdict: "done", reason, notice: { type: "done" } },
+    }
+  }
+  const pause = whyPause(settings, next, finding)
+  if (pause !== undefined) {
+    const verdict = pause.type === "blocked" ? "blocked" : "continue"
+    const paused: ChecklistGoal = { ...next, status: "paused", pausedReason: pause }
+    return {
+      state: { ...state, goal: paused },
+      decision: { status: "paused", shouldContinue: false, verdict, reason, notice: { type: "paused", reason: pause } },
+    }
+  }
+  if (waits) {
+    const notBefore = at + (finding.waitMs ?? 0)
+    const waiting: ChecklistGoal = { ...next, notBefore }
+    return {
+      state: { ...state, goal: waiting },
+      decision: { status: "active", shouldContinue: false, notBefore, verdict: "wait", reason, notice: { type: "waiting", notBefore } },
+    }
+  }
+  return goOn(state, next, { verdict: "continue", reason, notice: continuing(next) })
+}
+
+function goOn(state: ChecklistState, goal: ChecklistGoal, decision: Pick<Decision, "verdict" | "reason" | "notice">): Applied {
+  const prompt = continuationPrompt(goal)
+  return {
+    state: { ...state, goal },
+    decision: { status: goal.status, shouldContinue: true, ...(prompt !== undefined && { continuationPrompt: prompt }), ...decision },
+  }
+}
+
+/** What is terminal stays as it is; only a user takes it back. */
+function ruleItem(item: ChecklistItem, ruling: ItemRuling | undefined, at: number): ChecklistItem {
+  if (ruling === undefined || isTerminal(item)) return item
+  const { status, evidence } = ruling
+  return { ...item, status, completedAt: at, ...(evidence !== undefined && { evidence: { type: "text", text: evidence } as const }) }
+}
+
+/** The texts that the judge may add: new ones only, and no more than the list may hold. The reference takes all. */
+function freshTexts({ reference, maxItems }: ChecklistSettings, { checklist }: ChecklistGoal, texts: readonly string[]): readonly string[] {
+  const known = new Set(checklist.map((item) => foldText(item.text)))
+  const fresh = reference
+    ? texts
+    : texts.filter((text) => {
+        const folded = foldText(text)
+        return !known.has(folded) && known.add(folded)
+      })
+  return maxItems === 0 ? fresh : fresh.slice(0, Math.max(0, maxItems - checklist.length))
+}
+
+/** Failed calls say nothing of the judge's model, and answers without a verdict nothing of the way to it. The reference has one count. */
+function countFailures(
+  { reference }: ChecklistSettings,
+  { consecutiveParseFailures: parse, consecutiveTransportFailures: transport }: ChecklistGoal,
+  answer: Judged["answer"],
+): Pick<ChecklistGoal, "consecutiveParseFailures" | "consecutiveTransportFailures"> {
+  switch (answer) {
+    case "unparseable":
+      return { consecutiveParseFailures: parse + 1, consecutiveTransportFailures: 0 }
+    case "unreachable":
+      return { consecutiveParseFailures: reference ? 0 : parse, consecutiveTransportFailures: transport + 1 }
+    case "usable":
+      return { consecutiveParseFailures: 0, consecutiveTransportFailures: 0 }
+    case "unasked":
+      return { consecutiveParseFailures: reference ? 0 : parse, consecutiveTransportFailures: transport }
+  }
+}
+
+/** The first that holds, in this order. */
+function whyPause(settings: ChecklistSettings, goal: ChecklistGoal, { says, reason }: Judged): PauseReason | undefined {
+  const { consecutiveParseFailures: parse, consecutiveTransportFailures: transport, turnsUsed, maxTurns, stalledTurns } = goal
+  const reached = (count: number, limit: number): boolean => limit > 0 && count >= limit
+  if (says === "blocked") return { type: "blocked", text: reasonText(reason) }
+  if (reached(parse, settings.maxParseFailures)) return { type: "unparseable", failures: parse }
+  if (reached(transport, settings.maxTransportFailures)) return { type: "unreachable", failures: transport }
+  if (turnsUsed >= maxTurns) return { type: "budget", turnsUsed, maxTurns }
+  if (reached(stalledTurns, settings.maxStalledTurns)) return { type: "stalled", turns: stalledTurns }
+  return undefined
+}

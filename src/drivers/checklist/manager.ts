@@ -1,0 +1,175 @@
+import { CheckpointError } from "../../errors.ts"
+import type { ChecklistCommand, ChecklistGoal, ChecklistItem, ChecklistPolicy, ChecklistState, JudgeValidation } from "../../schemas/checklist.ts"
+import { trim } from "../../text.ts"
+import { allTerminal, isTerminal, newItems } from "./checklist.ts"
+import { looseIndex } from "./loose-values.ts"
+import { type ChecklistSettings, checklistSettings } from "./settings.ts"
+
+/** Why a command was not carried out. */
+export type Refusal = "empty_goal" | "empty_item" | "no_goal" | "unknown_status" | "invalid_index" | "index_out_of_range" | "unknown_item"
+
+/** What came of a command. `item` is the one that it was about. A refused one changed nothing; `message` says why, for people. */
+export type Managed =
+  | { readonly ok: true; readonly state: ChecklistState; readonly item?: ChecklistItem }
+  | { readonly ok: false; readonly state: ChecklistState; readonly refused: Refusal; readonly message: string }
+
+/**
+ * Carries out what a user wants done to a goal. Pure. Settled items are no barrier here: the judge cannot change them, a user can.
+ * A command after which an older judgement must not count raises the goal's revision; edits of items need not, for a judgement
+ * names items by id.
+ */
+export function manageChecklist(policy: ChecklistPolicy, state: ChecklistState, command: ChecklistCommand): Managed {
+  const settings = checklistSettings(policy)
+  const { goal } = state
+  switch (command.type) {
+    case "set":
+      return setGoal(settings, state, command)
+    case "clear":
+      return done(goal === undefined ? state : { nextGoalNumber: state.nextGoalNumber, clearedGoal: revise({ ...goal, status: "cleared" }) })
+    case "pause": {
+      const { reason } = command
+      return change(state, (kept) =>
+        revise({ ...kept, status: "paused", pausedReason: reason === undefined ? { type: "user" } : { type: "text", text: reason } }),
+      )
+    }
+    case "resume":
+      return change(state, (kept) => resumed(settings, kept, command.resetBudget ?? true))
+    case "mark_done":
+      return change(state, (kept) => revise({ ...kept, status: "done", lastVerdict: "done", lastReason: { type: "text", text: command.reason } }))
+    case "clear_checklist":
+      return change(state, (kept) => revise({ ...kept, checklist: [], decomposed: false, stalledTurns: 0 }))
+    case "add_item":
+      return addItem(state, command)
+    case "mark_item":
+      return markItem(settings, state, command, command.status)
+    case "undo_item":
+      return markItem(settings, state, command, "pending")
+    case "remove_item":
+      return removeItem(settings, state, command)
+  }
+}
+
+function done(state: ChecklistState, item?: ChecklistItem): Managed {
+  return item === undefined ? { ok: true, state } : { ok: true, state, item }
+}
+
+function refuse(state: ChecklistState, refused: Refusal, message: string): Managed {
+  return { ok: false, state, refused, message }
+}
+
+/** Without a goal there is nothing to change, and nothing is wrong either. */
+function change(state: ChecklistState, edit: (goal: ChecklistGoal) => ChecklistGoal): Managed {
+  return done(state.goal === undefined ? state : { ...state, goal: edit(state.goal) })
+}
+
+function revise(goal: ChecklistGoal): ChecklistGoal {
+  return { ...goal, revision: goal.revision + 1 }
+}
+
+function setGoal(settings: ChecklistSettings, state: ChecklistState, command: Extract<ChecklistCommand, { type: "set" }>): Managed {
+  const text = trim(command.goal)
+  if (text === "") return refuse(state, "empty_goal", "A goal needs a text.")
+  const goal: ChecklistGoal = {
+    goalId: `g${state.nextGoalNumber}`,
+    revision: 0,
+    goal: text,
+    status: "active",
+    turnsUsed: 0,
+    maxTurns: command.maxTurns || settings.defaultMaxTurns,
+    createdAt: command.at,
+    consecutiveParseFailures: 0,
+    consecutiveTransportFailures: 0,
+    stalledTurns: 0,
+    checklist: [],
+    decomposed: false,
+    nextItemNumber: 1,
+  }
+  return done({ nextGoalNumber: state.nextGoalNumber + 1, goal })
+}
+
+function resumed({ reference }: ChecklistSettings, goal: ChecklistGoal, resetBudget: boolean): ChecklistGoal {
+  const { pausedReason: _why, notBefore: _until, ...kept } = goal
+  const counts = { consecutiveParseFailures: 0, consecutiveTransportFailures: 0, stalledTurns: 0 }
+  return revise({ ...kept, status: "active", ...(resetBudget && { turnsUsed: 0 }), ...(!reference && counts) })
+}
+
+function addItem(state: ChecklistState, { text: given, at }: Extract<ChecklistCommand, { type: "add_item" }>): Managed {
+  if (state.goal === undefined) return noGoal(state)
+  const text = trim(given)
+  if (text === "") return refuse(state, "empty_item", "An item needs a text.")
+  const goal = newItems(state.goal, [text], "user", at)
+  return done({ ...state, goal }, goal.checklist.at(-1))
+}
+
+type ItemCommand = Extract<ChecklistCommand, { type: "mark_item" | "undo_item" | "remove_item" }>
+
+function markItem(settings: ChecklistSettings, state: ChecklistState, command: ItemCommand, given: string): Managed {
+  const status = trim(given).toLowerCase()
+  if (state.goal === undefined) return noGoal(state)
+  if (status !== "completed" && status !== "impossible" && status !== "pending")
+    return refuse(state, "unknown_status", "An item is completed, impossible or pending.")
+  const found = findItem(state, state.goal, command)
+  if (!found.ok) return found.refusal
+  const { completedAt: _then, ...kept } = found.item
+  const item: ChecklistItem =
+    status === "pending" ? { ...kept, status } : { ...kept, status, completedAt: command.at, evidence: kept.evidence ?? { type: "user_mark" } }
+  const checklist = state.goal.checklist.map((other) => (other.id === item.id ? item : other))
+  const goal: ChecklistGoal = { ...state.goal, checklist, ...(isTerminal(item) && { stalledTurns: 0 }) }
+  return done({ ...state, goal: finishIfSettled(settings, goal) }, item)
+}
+
+function removeItem(settings: ChecklistSettings, state: ChecklistState, command: ItemCommand): Managed {
+  if (state.goal === undefined) return noGoal(state)
+  const found = findItem(state, state.goal, command)
+  if (!found.ok) return found.refusal
+  const { item } = found
+  const checklist = state.goal.checklist.filter((other) => other.id !== item.id)
+  return done({ ...state, goal: finishIfSettled(settings, { ...state.goal, checklist }) }, item)
+}
+
+/** A user who settles the last open item finishes the goal. The reference waits for the judge to notice. */
+function finishIfSettled({ reference }: ChecklistSettings, goal: ChecklistGoal): ChecklistGoal {
+  const open = goal.status === "active" || goal.status === "paused"
+  if (reference || !open || !allTerminal(goal.checklist)) return goal
+  const { notBefore: _until, ...kept } = goal
+  return revise({ ...kept, status: "done", lastVerdict: "done", lastReason: { type: "user_marks" } })
+}
+
+type Found = { readonly ok: true; readonly item: ChecklistItem } | { readonly ok: false; readonly refusal: Managed }
+
+function findItem(state: ChecklistState, { checklist }: ChecklistGoal, { itemId, index }: ItemCommand): Found {
+  const refusal = (refused: Refusal, message: string): Found => ({ ok: false, refusal: refuse(state, refused, message) })
+  if (itemId !== undefined) {
+    const item = checklist.find(({ id }) => id === itemId)
+    return item === undefined ? refusal("unknown_item", `There is no item ${itemId}.`) : { ok: true, item }
+  }
+  const number = looseIndex(index)
+  if (number === undefined || !Number.isFinite(number)) return refusal("invalid_index", "An item is named by its number in the list.")
+  const item = number < 1 ? undefined : checklist[number - 1]
+  if (item !== undefined) return { ok: true, item }
+  return refusal("index_out_of_range", checklist.length === 0 ? "The list has no items." : `The list has items 1 to ${checklist.length}.`)
+}
+
+function noGoal(state: ChecklistState): Managed {
+  return refuse(state, "no_goal", "No goal is set.")
+}
+
+/**
+ * Takes up a saved state: its JSON text or its parsed value. In the reference's way a cleared goal is found again, as cleared.
+ * @throws {CheckpointError} `not_json`, and `invalid_checkpoint` where `validation` is given
+ */
+export function restoreChecklist(policy: ChecklistPolicy, value: unknown, validation?: JudgeValidation): ChecklistState {
+  const parsed = typeof value === "string" ? parseText(value) : value
+  const state = validation === undefined ? (parsed as ChecklistState) : validation.state(parsed)
+  const { clearedGoal, ...rest } = state
+  if (policy.compat !== "reference" || clearedGoal === undefined || rest.goal !== undefined) return state
+  return { ...rest, goal: clearedGoal }
+}
+
+function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new CheckpointError("not_json", "", "The checklist's state is not JSON text; it may have been cut off.", { cause })
+  }
+}
