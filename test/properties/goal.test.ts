@@ -4,6 +4,7 @@ import { applyGoal } from "../../src/drivers/goal/apply-goal.ts"
 import { foldGoal, newGoalState } from "../../src/drivers/goal/goal.ts"
 import type { GoalPolicy } from "../../src/drivers/goal/policy.ts"
 import { type Goal, type GoalEvent, GoalInput, GoalOutput, GoalState } from "../../src/schemas/goal.ts"
+import type { TokenUsage } from "../../src/schemas/llm.ts"
 import { check, SLOW } from "./check.ts"
 
 const small = fc.integer({ min: 0, max: 40 })
@@ -56,7 +57,9 @@ const move = fc.oneof(
     arbitrary: fc.record({
       type: fc.constant("command" as const),
       command: fc.oneof(
-        fc.tuple(fc.record({ objective, status }, { requiredKeys: [] }), budgets).map(([given, more]) => ({ type: "set" as const, ...given, ...more })),
+        fc
+          .tuple(fc.record({ objective, status }, { requiredKeys: [] }), budgets)
+          .map(([given, more]) => ({ type: "set" as const, ...given, ...more })),
         fc.tuple(objective, budgets).map(([given, more]) => ({ type: "start" as const, objective: given, ...more })),
         budgets.map((more) => ({ type: "resume" as const, ...more })),
         fc.constant({ type: "pause" as const }),
@@ -95,7 +98,7 @@ class Host {
   next(made: Move, elapsedMs: number): GoalInput {
     this.at += elapsedMs
     const { at } = this
-    const usage = (): { inputTokens: number; cachedInputTokens: number; outputTokens: number; reasoningTokens: number } => {
+    const usage = (): TokenUsage => {
       return { inputTokens: this.input, cachedInputTokens: this.at % 7, outputTokens: this.output, reasoningTokens: 0 }
     }
     const turnId = "back" in made ? `turn-${this.turns - made.back}` : ""
@@ -231,10 +234,10 @@ describe("whatever happens to a goal", () => {
         let state = begin.state
         let at = 0
         let tokens = 0
-        const give = (input: GoalInput): void => void ({ state } = applyGoal(state, input, calm))
-        const usage = (): GoalState["turn"] extends infer T ? (T extends { charged: infer U } ? U : never) : never => {
-          return { inputTokens: tokens, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+        const give = (input: GoalInput): void => {
+          state = applyGoal(state, input, calm).state
         }
+        const usage = (): TokenUsage => ({ inputTokens: tokens, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 })
         made.forEach((uses, index) => {
           const turnId = `turn-${index}`
           give({ type: "turn_started", at, turnId, mode: "default", usage: usage(), origin: "user" })

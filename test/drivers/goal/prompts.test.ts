@@ -1,0 +1,71 @@
+import { describe, expect, test } from "vitest"
+import { fullPolicy } from "../../../src/drivers/goal/policy.ts"
+import { budgetLimitMessage, continuationMessage, objectiveUpdatedMessage } from "../../../src/drivers/goal/prompts.ts"
+import type { Goal } from "../../../src/schemas/goal.ts"
+
+const GOAL: Goal = {
+  goalId: "g1",
+  threadId: "t1",
+  objective: "ship <it> & {{ objective }}",
+  status: "active",
+  tokenBudget: 12_000,
+  secondsBudget: 600,
+  costBudgetMicros: 25_000,
+  tokensUsed: 3121,
+  childTokensUsed: 100,
+  secondsUsed: 43,
+  costUsedMicros: 777,
+  continuations: 0,
+  createdAt: 0,
+  updatedAt: 0,
+}
+const POLICY = fullPolicy({})
+const MESSAGES = { continuationMessage, budgetLimitMessage, objectiveUpdatedMessage }
+
+describe.each(Object.entries(MESSAGES))("%s", (name, make) => {
+  const message = make(GOAL, POLICY)
+
+  test("is a hidden user message in its own tags, with the objective escaped on a line of its own", () => {
+    expect(message).toMatchObject({ role: "user", origin: { type: "plugin", pluginId: "goal", transient: true } })
+    expect(message.content.split("\n").at(0)).toBe("<goal_context>")
+    expect(message.content.split("\n").at(-1)).toBe("</goal_context>")
+    const tag = name === "objectiveUpdatedMessage" ? "untrusted_objective" : "objective"
+    expect(message.content).toContain(`<${tag}>\nship &lt;it&gt; &amp; {{ objective }}\n</${tag}>`)
+  })
+
+  test("shows every budget with its figures in plain digits, children counted", () => {
+    for (const figure of ["3221", "12000", "8779", "43 of 600", "777 of 25000"]) expect(message.content).toContain(figure)
+    expect(make(GOAL, fullPolicy({ countChildren: false })).content).toContain("3121")
+  })
+
+  test("says none and unbounded where there is no budget", () => {
+    const { content } = make({ ...GOAL, tokenBudget: null }, POLICY)
+    expect(content).toMatch(/budget: none/)
+    expect(content).toMatch(/left: unbounded/)
+  })
+
+  test("offers the model no status that it may not set", () => {
+    for (const word of ["paused", "budgetLimited", "usage_limited", 'status "active"']) expect(message.content).not.toContain(word)
+  })
+})
+
+test("the continuation tells what the audit of a completion and of a blockage asks for", () => {
+  const { content } = continuationMessage(GOAL, POLICY)
+  for (const fact of [
+    /outlives this turn/,
+    /as they are now/,
+    /plan is not progress/,
+    /easier one/,
+    /each the evidence/,
+    /at least three goal turns in a row/,
+  ]) {
+    expect(content).toMatch(fact)
+  }
+  expect(content).toMatch(/resumed starts that count again/)
+  expect(content).toMatch(/report the final usage/)
+})
+
+test("the budget text names the status, the time, and how to end", () => {
+  const { content } = budgetLimitMessage(GOAL, POLICY)
+  for (const fact of [/budget_limited/, /43 seconds/, /no new piece of substantial work/, /what is left/, /next step/]) expect(content).toMatch(fact)
+})
