@@ -5,7 +5,9 @@
  *     ├─ ProtocolError     the host: a response or an order that the turn cannot take now
  *     ├─ SchemaError       the host: a value that has not the shape of the wire
  *     ├─ DriverError       the driver: a list of actions that leads nowhere, or to two places
- *     └─ CheckpointError   a checkpoint that cannot be restored
+ *     ├─ CheckpointError   a checkpoint that cannot be restored
+ *     ├─ JournalError      a journal that is damaged, or none
+ *     └─ ReplayDivergence  a journal that another turn than the replayed one has written
  *
  * Every error has a stable `code` to branch on; docs/errors.md lists them with what to do.
  */
@@ -38,7 +40,7 @@ export interface SchemaIssue {
 }
 
 /** Which of the values from outside has not the shape of the wire. */
-export type SchemaErrorCode = "invalid_response" | "invalid_actions" | "invalid_start" | "invalid_config"
+export type SchemaErrorCode = "invalid_response" | "invalid_actions" | "invalid_start" | "invalid_config" | "invalid_record"
 
 /** A value that has not the shape of the wire. Nothing was changed. `issues` says where, as JSON pointers. */
 export class SchemaError extends TurnError<SchemaErrorCode> {
@@ -72,5 +74,50 @@ export class CheckpointError extends TurnError<CheckpointErrorCode> {
   constructor(code: CheckpointErrorCode, path: string, message: string, options?: ErrorOptions) {
     super(code, message, options)
     this.path = path
+  }
+}
+
+/** Why a journal cannot be read on. */
+export type JournalErrorCode = "not_a_journal" | "unsupported_version" | "damaged_record" | "invalid_record"
+
+/**
+ * A journal that is damaged, or none. `record` counts from 1. What stands before it is whole: the first `intactLength`
+ * characters of the text are a journal of their own.
+ */
+export class JournalError extends TurnError<JournalErrorCode> {
+  readonly record: number
+  readonly intactLength: number
+
+  constructor(code: JournalErrorCode, record: number, intactLength: number, message: string, options?: ErrorOptions) {
+    super(code, message, options)
+    this.record = record
+    this.intactLength = intactLength
+  }
+}
+
+/** One place at which a replay differs from its journal: a JSON pointer, and both values as far as they are known. */
+export interface Difference {
+  readonly path: string
+  readonly recorded: unknown
+  readonly replayed: unknown
+}
+
+/** How a replay can part from its journal. */
+export type ReplayErrorCode = "configuration_differs" | "effect_differs" | "outcome_differs"
+
+/** A replay that does not give what its journal holds. `differences` are the first eight of `differenceCount`. */
+export class ReplayDivergence extends TurnError<ReplayErrorCode> {
+  /** The record at which the two parted, counted from 1. */
+  readonly record: number
+  readonly effectId: number | undefined
+  readonly differences: readonly Difference[]
+  readonly differenceCount: number
+
+  constructor(code: ReplayErrorCode, record: number, effectId: number | undefined, all: readonly Difference[], message: string) {
+    super(code, message)
+    this.record = record
+    this.effectId = effectId
+    this.differences = all.slice(0, 8)
+    this.differenceCount = all.length
   }
 }

@@ -1,6 +1,14 @@
+/** The first `length` items of a list that may go on growing; those items never change. */
+export interface Segment<Item> {
+  readonly storage: readonly Item[]
+  readonly length: number
+}
+
 /** Something that can list what it holds. */
 export interface Listing<Item> {
   toArray(): readonly Item[]
+  /** The same items as stretches of lists that outlive this one, where it is made of such: work on them can be kept. */
+  segments?(): readonly Segment<Item>[] | undefined
 }
 
 /** Stamps a private field on an object that is not its instance, by returning that object from the base constructor. */
@@ -16,6 +24,10 @@ class Listed extends Given {
   constructor(target: object, listing: Listing<unknown>) {
     super(target)
     this.#listing = listing
+  }
+
+  static of(target: object): Listing<unknown> | undefined {
+    return #listing in target ? target.#listing : undefined
   }
 
   static readonly MESSAGES: PropertyDescriptor & ThisType<Listed> = {
@@ -57,6 +69,11 @@ export function withMessages<Rest extends object, Item>(rest: Rest, listing: Lis
   Object.defineProperty(rest, "messages", Listed.MESSAGES)
   new Listed(rest, listing)
   return rest as Rest & { readonly messages: readonly Item[] }
+}
+
+/** What {@link withMessages} made the `messages` of an object from; `undefined` where they are a list like any other. */
+export function messagesListing<Item>(target: object): Listing<Item> | undefined {
+  return Listed.of(target) as Listing<Item> | undefined
 }
 
 /** As {@link withMessages}, for a list of `attachments`. */

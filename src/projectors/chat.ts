@@ -1,4 +1,4 @@
-import { type Listing, withAttachments, withMessages } from "../lazy.ts"
+import { type Listing, type Segment, withAttachments, withMessages } from "../lazy.ts"
 import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
 import type { AttachmentRef, Message, Origin, Part, ReasoningReplay, TurnCause } from "../schemas/message.ts"
 import { isBlank, trim } from "../text.ts"
@@ -49,6 +49,25 @@ class RequestMessages implements Listing<LlmMessage> {
     this.#array ??= requestMessages(this.#input, this.#rendered, this.#end)
     return this.#array
   }
+
+  segments(): readonly Segment<LlmMessage>[] | undefined {
+    const { systemPrompt, turnCauses } = this.#input
+    if (turnCauses.length > 0) return undefined
+    const system = systemMessages(this.#rendered, systemPrompt)
+    return [
+      { storage: system, length: system.length },
+      { storage: this.#rendered.messages, length: this.#end },
+    ]
+  }
+}
+
+/** The system prompt as the list that a request begins with; the same list as long as the prompt is the same. */
+function systemMessages(rendered: Rendered, systemPrompt: string): readonly LlmMessage[] {
+  if (rendered.system?.prompt !== systemPrompt) {
+    const messages: readonly LlmMessage[] = isBlank(systemPrompt) ? [] : [{ role: "system", blocks: [{ type: "text", text: systemPrompt }] }]
+    rendered.system = { prompt: systemPrompt, messages }
+  }
+  return rendered.system.messages
 }
 
 /** The first items of a list that goes on growing. */
@@ -70,7 +89,7 @@ class Beginning<Item> implements Listing<Item> {
 
 function requestMessages(input: Pick<ProjectionInput, "systemPrompt" | "turnCauses">, rendered: Rendered, end: number): readonly LlmMessage[] {
   const { systemPrompt, turnCauses } = input
-  const messages: LlmMessage[] = isBlank(systemPrompt) ? [] : [{ role: "system", blocks: [{ type: "text", text: systemPrompt }] }]
+  const messages: LlmMessage[] = systemMessages(rendered, systemPrompt).slice()
   if (turnCauses.length === 0) return messages.concat(rendered.messages.slice(0, end))
 
   // Causes are shown in a block of their own; the event messages that brought them would show them twice.
@@ -85,6 +104,7 @@ function requestMessages(input: Pick<ProjectionInput, "systemPrompt" | "turnCaus
 
 /** What was rendered of one storage so far. `ends[n]`: how many messages the first n of the transcript gave; likewise attachments. */
 interface Rendered {
+  system?: { readonly prompt: string; readonly messages: readonly LlmMessage[] }
   readonly messages: LlmMessage[]
   /** Which message of the transcript each rendered one came from. */
   readonly sources: Message[]

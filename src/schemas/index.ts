@@ -17,6 +17,16 @@ export {
   ToolCalls,
 } from "./effect.ts"
 export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./event.ts"
+export {
+  JOURNAL_FORMAT,
+  JOURNAL_VERSION,
+  JournalEffect,
+  JournalEnd,
+  JournalHeader,
+  JournalInterruption,
+  JournalRecord,
+  JournalSnapshot,
+} from "./journal.ts"
 export { Count, Json, MAX_JSON_DEPTH, type Readonlys, Timestamp } from "./json.ts"
 export { Block, Generation, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "./llm.ts"
 export {
@@ -46,4 +56,4 @@ export {
   ToolOutput,
   ToolSpec,
 } from "./tool.ts"
-export { wireValidation } from "./validation.ts"
+export { journalValidation, wireValidation } from "./validation.ts"

@@ -4,9 +4,19 @@ import type { Validation } from "../machine/turn.ts"
 import { DriverAction } from "./action.ts"
 import { TurnCheckpoint } from "./checkpoint.ts"
 import { TurnConfigData, TurnStart } from "./config.ts"
+import { JournalRecord } from "./journal.ts"
 import { Response } from "./response.ts"
 
 const DriverActions = z.array(DriverAction)
+
+/** Checks one record of a journal; a key that nobody knows is refused, because leaving it out could lose what it means. */
+export function journalValidation(value: unknown): JournalRecord {
+  const record = parse(JournalRecord, value, "invalid_record", "journal record")
+  const lost = unknownKey(value, record)
+  if (lost === undefined) return record
+  const path = pointer(lost)
+  throw new SchemaError("invalid_record", `Not a valid journal record: unknown key at "${path}".`, [{ path, message: "unknown key" }])
+}
 
 /** Checks every value that crosses the machine's edge against its schema. */
 export const wireValidation: Validation = {

@@ -1,0 +1,15 @@
+/** The journal of a turn, and what can be done with one. Needs `@noble/hashes` and `crc-32`. */
+export {
+  type Difference,
+  JournalError,
+  type JournalErrorCode,
+  ReplayDivergence,
+  type ReplayErrorCode,
+} from "../errors.ts"
+export type { JournalHeader, JournalInterruption, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
+export { canonicalJson, digest } from "./digest.ts"
+export { differences } from "./divergence.ts"
+export { fingerprint } from "./fingerprint.ts"
+export { type Journal, type JournalEntry, type JournalValidation, JournalWriter, readJournal } from "./journal.ts"
+export { Recorder, type RecorderOptions } from "./recorder.ts"
+export { type ReplayOptions, replay, resume } from "./replay.ts"

@@ -1,0 +1,125 @@
+import CRC32 from "crc-32"
+import { JournalError } from "../errors.ts"
+import type { JournalHeader, JournalRecord } from "../schemas/journal.ts"
+
+/**
+ * A journal is text: one record a line, `["<checksum>",<record>]` or, for the answer to an effect,
+ * `["<checksum>",<record>,"<fingerprint of the effect>"]`. A line's checksum covers it and the checksum before, so that a
+ * flipped byte, a missing line, two in the wrong order and a header of another journal all show.
+ */
+export interface Journal {
+  readonly header: JournalHeader
+  /** All records behind the header. */
+  readonly entries: readonly JournalEntry[]
+  /** The checksum of the last line, with which the next one goes on. */
+  readonly checksum: string
+  /** How many characters are whole. A text that is longer ends in a line that was never finished. */
+  readonly length: number
+  /** How many characters of an unfinished last line were left out; 0 for a whole journal. */
+  readonly droppedLength: number
+}
+
+/** One record with its place. */
+export interface JournalEntry {
+  /** Counted from 1; the header is the first. */
+  readonly number: number
+  readonly record: JournalRecord
+  /** Of the effect that the record answers. */
+  readonly fingerprint: string | undefined
+}
+
+/** Checks one record from outside against its schema; throws where it does not fit, or has keys that nobody knows. */
+export type JournalValidation = (record: unknown) => JournalRecord
+
+const FORMAT: JournalHeader["format"] = "turn-machine/journal"
+const VERSION: JournalHeader["version"] = 1
+
+/** Makes the lines of a journal, from its beginning or going on behind what was read of it. */
+export class JournalWriter {
+  #checksum: string
+
+  constructor(journal?: Pick<Journal, "checksum">) {
+    this.#checksum = journal?.checksum ?? ""
+  }
+
+  /** The next line, with its newline. Append it as it is; a line that was made belongs behind the one made before. */
+  line(record: JournalRecord, fingerprint?: string): string {
+    const rest = `${JSON.stringify(record)}${fingerprint === undefined ? "" : `,${JSON.stringify(fingerprint)}`}]`
+    this.#checksum = checksum(this.#checksum, rest)
+    return `["${this.#checksum}",${rest}\n`
+  }
+}
+
+function checksum(before: string, rest: string): string {
+  return (CRC32.str(before + rest) >>> 0).toString(16).padStart(8, "0")
+}
+
+/**
+ * Reads a journal. A last line without its newline was never finished and is left out: `droppedLength` says so.
+ * @param validation without it, records are trusted to have the types they are declared with
+ * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`; what stands before is whole
+ */
+export function readJournal(text: string, validation?: JournalValidation): Journal {
+  let header: JournalHeader | undefined
+  const entries: JournalEntry[] = []
+  let before = ""
+  let position = 0
+  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", position)) {
+    const number = entries.length + (header === undefined ? 1 : 2)
+    const line = readLine(text.slice(position, end), before)
+    if (line === undefined) throw damaged(number, position)
+    const record = check(line.record, validation, number, position)
+    if (header === undefined) header = asHeader(record)
+    else entries.push({ number, record, fingerprint: line.fingerprint })
+    before = line.checksum
+    position = end + 1
+  }
+  if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it has no whole first line.")
+  return { header, entries, checksum: before, length: position, droppedLength: text.length - position }
+}
+
+interface Line {
+  readonly checksum: string
+  readonly record: unknown
+  readonly fingerprint: string | undefined
+}
+
+function readLine(line: string, before: string): Line | undefined {
+  const stated = /^\["([0-9a-f]{8})",/.exec(line)?.[1]
+  if (stated === undefined || checksum(before, line.slice(12)) !== stated) return undefined
+  try {
+    const [, record, fingerprint] = JSON.parse(line) as readonly [unknown, unknown, unknown]
+    return { checksum: stated, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined }
+  } catch {
+    return undefined
+  }
+}
+
+function check(record: unknown, validation: JournalValidation | undefined, number: number, position: number): JournalRecord {
+  if (number === 1) checkFormat(record)
+  if (validation === undefined) return record as JournalRecord
+  try {
+    return validation(record)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new JournalError("invalid_record", number, position, `Record ${number} of the journal is whole but means nothing here: ${why}`, { cause })
+  }
+}
+
+function checkFormat(record: unknown): void {
+  const { type, format, version } = (record ?? {}) as { readonly type?: unknown; readonly format?: unknown; readonly version?: unknown }
+  if (type !== "header" || format !== FORMAT)
+    throw new JournalError("not_a_journal", 1, 0, `Not a journal: its first record is no header of "${FORMAT}".`)
+  if (version === VERSION) return
+  throw new JournalError("unsupported_version", 1, 0, `The journal has version ${JSON.stringify(version)}; this package reads version ${VERSION}.`)
+}
+
+function asHeader(record: JournalRecord): JournalHeader {
+  if (record.type === "header") return record
+  throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first record is no header.")
+}
+
+function damaged(number: number, position: number): JournalError {
+  const message = `Record ${number} of the journal is damaged, missing or out of place. What stands before it (${position} characters) is whole.`
+  return new JournalError("damaged_record", number, position, message)
+}

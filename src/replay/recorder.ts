@@ -1,0 +1,136 @@
+import type { TurnConfig } from "../machine/turn.ts"
+import type { Interruption, TurnMachine } from "../machine/turn-machine.ts"
+import type { TurnConfigData, TurnStart } from "../schemas/config.ts"
+import type { AnswerableEffect } from "../schemas/effect.ts"
+import type { JournalHeader } from "../schemas/journal.ts"
+import type { Response } from "../schemas/response.ts"
+import { digest } from "./digest.ts"
+import { fingerprint } from "./fingerprint.ts"
+import { type Journal, JournalWriter } from "./journal.ts"
+
+/** What a {@link Recorder} keeps beyond the responses. */
+export interface RecorderOptions {
+  /** After how many records a snapshot is due. Default 300; 0: never. */
+  readonly snapshotEveryRecords?: number
+  /** After how many characters of records a snapshot is due. Default 1,000,000; 0: never. */
+  readonly snapshotEveryChars?: number
+  /** Keeps every effect in full, so that a divergence can say what differs. Grows by the transcript, not by the responses. */
+  readonly keepEffects?: boolean
+}
+
+/**
+ * Makes the lines of a turn's journal. Pure: what it returns is the host's to append, before it acts on it. A response
+ * is recorded before the machine is given it, so that none that was acted on is lost.
+ */
+export class Recorder {
+  readonly #writer: JournalWriter
+  readonly #options: Required<RecorderOptions>
+  #records = 0
+  #chars = 0
+
+  private constructor(writer: JournalWriter, options: RecorderOptions) {
+    this.#writer = writer
+    this.#options = {
+      snapshotEveryRecords: options.snapshotEveryRecords ?? 300,
+      snapshotEveryChars: options.snapshotEveryChars ?? 1_000_000,
+      keepEffects: options.keepEffects ?? false,
+    }
+  }
+
+  /** Begins a journal, with its first line. `turnId` tells this turn from all others of the host. */
+  static begin(
+    config: TurnConfig,
+    start: TurnStart,
+    turnId: string,
+    options: RecorderOptions = {},
+  ): { readonly recorder: Recorder; readonly line: string } {
+    const recorder = new Recorder(new JournalWriter(), options)
+    const { name, version } = config.driver
+    const header: JournalHeader = {
+      type: "header",
+      format: "turn-machine/journal",
+      version: 1,
+      turnId,
+      driver: { name, version },
+      config: configDigests(config),
+      start,
+    }
+    return { recorder, line: recorder.#count(recorder.#writer.line(header)) }
+  }
+
+  /** Goes on behind what was read of a journal. A snapshot is due as if it had been written at the end. */
+  static resume(journal: Journal, options: RecorderOptions = {}): Recorder {
+    return new Recorder(new JournalWriter(journal), options)
+  }
+
+  /** The lines for a response, given the machine that is about to get it. */
+  response(machine: TurnMachine, response: Response): string {
+    const { state } = machine.turn.position
+    const answered = "outstanding" in state && state.outstanding.id === response.id ? state.outstanding : undefined
+    if (answered === undefined) return this.#count(this.#writer.line(response))
+    return this.#effect(answered) + this.#count(this.#writer.line(response, fingerprint(answered)))
+  }
+
+  /** The line for what a host orders besides answering, given the machine that is about to get it. */
+  interruption(machine: TurnMachine, interruption: Interruption): string {
+    const effectId = machine.outstanding?.id
+    return this.#count(this.#writer.line({ type: "interruption", ...(effectId !== undefined && { effectId }), interruption }))
+  }
+
+  /** A snapshot where one is due, else "". Take it when everything that the machine told was polled. */
+  snapshotIfDue(machine: TurnMachine): string {
+    const { snapshotEveryRecords, snapshotEveryChars } = this.#options
+    const due = (snapshotEveryRecords > 0 && this.#records >= snapshotEveryRecords) || (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars)
+    return due ? this.snapshot(machine) : ""
+  }
+
+  /** A snapshot, whether or not one is due. */
+  snapshot(machine: TurnMachine): string {
+    const line = this.#writer.line({ type: "snapshot", checkpoint: machine.checkpoint() })
+    this.#records = 0
+    this.#chars = 0
+    return line
+  }
+
+  /** The line that ends a journal; "" as long as the turn has not ended. */
+  end(machine: TurnMachine): string {
+    const { outcome } = machine
+    return outcome === undefined ? "" : this.#writer.line({ type: "end", outcome })
+  }
+
+  #effect(effect: AnswerableEffect): string {
+    return this.#options.keepEffects ? this.#writer.line({ type: "effect", effect }) : ""
+  }
+
+  #count(line: string): string {
+    this.#records += 1
+    this.#chars += line.length
+    return line
+  }
+}
+
+/** A digest for each key of the JSON part of a configuration. */
+export function configDigests(config: TurnConfig): JournalHeader["config"] {
+  const data: TurnConfigData = config
+  const digests: Record<string, string> = {}
+  for (const key of CONFIG_KEYS) {
+    const value = data[key]
+    if (value !== undefined) digests[key] = digest(value)
+  }
+  return digests
+}
+
+const CONFIG_KEYS = [
+  "model",
+  "modelVariant",
+  "sessionId",
+  "runSessionId",
+  "systemPrompt",
+  "tools",
+  "maxContextTokens",
+  "maxIterations",
+  "generation",
+  "syncExecutionSurface",
+  "autonomous",
+  "emitLlmTrace",
+] as const satisfies readonly (keyof TurnConfigData)[]

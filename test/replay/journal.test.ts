@@ -1,0 +1,125 @@
+import { expect, test } from "vitest"
+import { JournalError } from "../../src/errors.ts"
+import { JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import { journalValidation } from "../../src/schemas/validation.ts"
+import { CONFIG, recordTurn } from "./support.ts"
+
+const { text } = recordTurn(2, { snapshotEveryRecords: 4 })
+const lines = text.split("\n").slice(0, -1)
+
+function failureOf(journal: string): JournalError {
+  try {
+    readJournal(journal)
+  } catch (error) {
+    if (error instanceof JournalError) return error
+    throw error
+  }
+  throw new Error("The journal was read")
+}
+
+test("a journal is read as it was written", () => {
+  const journal = readJournal(text)
+  expect(journal.header).toMatchObject({ type: "header", turnId: "turn-1", driver: { name: "chat", version: 1 } })
+  expect(journal.entries.map(({ number, record }) => `${number} ${record.type}`)).toEqual([
+    "2 llm_complete",
+    "3 tool_results",
+    "4 checkpoint_delivery",
+    "5 snapshot",
+    "6 llm_complete",
+    "7 tool_results",
+    "8 checkpoint_delivery",
+    "9 llm_complete",
+    "10 snapshot",
+    "11 checkpoint_delivery",
+    "12 end",
+  ])
+  expect(journal).toMatchObject({ length: text.length, droppedLength: 0 })
+})
+
+test("a writer goes on where a journal ended", () => {
+  const half = `${lines.slice(0, 3).join("\n")}\n`
+  const writer = new JournalWriter(readJournal(half))
+  const record = { type: "end", outcome: { type: "stopped", stop: { type: "cancelled" } } } as const
+  expect(readJournal(half + writer.line(record)).entries.at(-1)?.record).toEqual(record)
+})
+
+const small = recordTurn(1, { snapshotEveryRecords: 3 }).text
+
+test("every truncation leaves the whole lines and says what it dropped", () => {
+  const ends = new Set<number>()
+  for (let position = small.indexOf("\n"); position >= 0; position = small.indexOf("\n", position + 1)) ends.add(position + 1)
+  for (let length = small.indexOf("\n"); length <= small.length; length += 1) {
+    const cut = small.slice(0, length)
+    const whole = Math.max(0, ...[...ends].filter((end) => end <= length))
+    if (whole === 0) expect(failureOf(cut).code).toBe("not_a_journal")
+    else expect(readJournal(cut)).toMatchObject({ length: whole, droppedLength: length - whole })
+  }
+})
+
+test("every changed character is found at its record, or makes the last line an unfinished one", () => {
+  let record = 1
+  for (let position = 0; position < small.length; position += 1) {
+    const changed = `${small.slice(0, position)}${small.charAt(position) === "x" ? "y" : "x"}${small.slice(position + 1)}`
+    if (position === small.length - 1) {
+      expect(readJournal(changed).entries).toHaveLength(small.split("\n").length - 3)
+      continue
+    }
+    const error = failureOf(changed)
+    if (record === 1) expect(["damaged_record", "not_a_journal", "unsupported_version"]).toContain(error.code)
+    else expect(`${error.code} ${error.record}`).toBe(`damaged_record ${record}`)
+    expect(readJournal(small.slice(0, error.intactLength) || small).droppedLength).toBe(0)
+    if (small.charAt(position) === "\n") record += 1
+  }
+})
+
+test.each([
+  ["a missing record", [0, 1, 3], 3],
+  ["two in the wrong order", [0, 2, 1], 2],
+  ["one twice", [0, 1, 1], 3],
+])("%s is found", (_what, order, record) => {
+  const journal = order.map((index) => `${lines[index]}\n`).join("")
+  expect(failureOf(journal)).toMatchObject({ code: "damaged_record", record })
+})
+
+test("records of another journal do not follow this one's header", () => {
+  const other = recordTurn(3, {}, { ...CONFIG, model: "another" }).text.split("\n")
+  expect(failureOf([lines[0], ...other.slice(1)].join("\n"))).toMatchObject({ code: "damaged_record", record: 2 })
+})
+
+test.each([
+  ["nothing at all", ""],
+  ["some other text", "hello\nworld\n"],
+  ["JSON lines of another kind", '{"a":1}\n'],
+])("%s is no journal, or a damaged one", (_what, other) => {
+  expect(["not_a_journal", "damaged_record"]).toContain(failureOf(other).code)
+})
+
+test("a journal of a newer version is refused by name, another format as none", () => {
+  const header = readJournal(text).header
+  const of = (changed: object): string => new JournalWriter().line({ ...header, ...changed } as never)
+  expect(failureOf(of({ version: 2 }))).toMatchObject({ code: "unsupported_version", record: 1 })
+  expect(failureOf(of({ format: "other" }))).toMatchObject({ code: "not_a_journal" })
+})
+
+test("records are checked against their schema where it is given: a record that is whole but means nothing is refused", () => {
+  const header = readJournal(text).header
+  const writer = new JournalWriter()
+  const begun = writer.line(header)
+  const odd = begun + writer.line({ type: "end", outcome: { type: "finished" } } as never)
+  expect(() => readJournal(odd, journalValidation)).toThrow(
+    expect.objectContaining({ code: "invalid_record", record: 2, intactLength: begun.length }),
+  )
+  expect(readJournal(text, journalValidation)).toEqual(readJournal(text))
+})
+
+test("a key that nobody knows is refused, at any depth", () => {
+  const { header, entries } = readJournal(text)
+  const [entry] = entries
+  const changed = JSON.parse(JSON.stringify(entry?.record)) as { result: { response: { extra?: number } } }
+  changed.result.response.extra = 1
+  const writer = new JournalWriter()
+  const journal = writer.line(header) + writer.line(changed as never)
+  expect(() => readJournal(journal, journalValidation)).toThrow(
+    expect.objectContaining({ code: "invalid_record", message: expect.stringContaining("/result/response/extra") }),
+  )
+})

@@ -1,0 +1,173 @@
+import { expect, test } from "vitest"
+import { codeDriver } from "../../src/drivers/code.ts"
+import { ReplayDivergence } from "../../src/errors.ts"
+import type { TurnConfig } from "../../src/machine/turn.ts"
+import { readJournal } from "../../src/replay/journal.ts"
+import { Recorder } from "../../src/replay/recorder.ts"
+import { replay, resume } from "../../src/replay/replay.ts"
+import type { Effect } from "../../src/schemas/effect.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import { answerOf, CONFIG, journalOf, recordTurn, START } from "./support.ts"
+
+function divergenceOf(act: () => unknown): ReplayDivergence {
+  try {
+    act()
+  } catch (error) {
+    if (error instanceof ReplayDivergence) return error
+    throw error
+  }
+  throw new Error("The replay did not diverge")
+}
+
+const pollAll = (machine: { poll(): Effect | undefined }): Effect[] => {
+  const effects: Effect[] = []
+  for (let effect = machine.poll(); effect; effect = machine.poll()) effects.push(effect)
+  return effects
+}
+
+test("a replay gives the turn as it was at its end, performing nothing", () => {
+  const { text, machine } = recordTurn(3)
+  const replayed = replay(readJournal(text), CONFIG)
+  expect(replayed.checkpoint()).toEqual(machine.checkpoint())
+  expect(replayed.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
+})
+
+test("a replay gives the turn at any record", () => {
+  const journal = journalOf(3)
+  expect(replay(journal, CONFIG, { at: 1 }).outstanding).toMatchObject({ type: "llm_call", id: 1 })
+  expect(replay(journal, CONFIG, { at: 2 }).outstanding).toMatchObject({ type: "tool_calls", id: 2 })
+  expect(replay(journal, CONFIG, { at: 3 }).iteration).toBe(1)
+})
+
+test.each([
+  ["the system prompt", { systemPrompt: "You guess." }, ["/config/systemPrompt"]],
+  ["the tools", { tools: [] }, ["/config/tools"]],
+  ["the driver", { driver: codeDriver() }, ["/driver/name"]],
+  ["an option that was not there", { maxIterations: 9 }, ["/config/maxIterations"]],
+])("%s: a change of it is found and named", (_what, change, paths) => {
+  const error = divergenceOf(() => replay(journalOf(1), { ...CONFIG, ...change } as TurnConfig))
+  expect(error.code).toBe("configuration_differs")
+  expect(error.differences.map(({ path }) => path)).toEqual(paths)
+})
+
+test("a change that changes no effect may be let pass", () => {
+  expect(replay(journalOf(1), { ...CONFIG, maxIterations: 9 }, { checkConfig: false }).done).toBe(true)
+})
+
+test("an effect that differs is found at its record, also without a look at the configuration", () => {
+  const error = divergenceOf(() => replay(journalOf(2), { ...CONFIG, systemPrompt: "You guess." }, { checkConfig: false }))
+  expect(error).toMatchObject({ code: "effect_differs", record: 2, effectId: 1 })
+})
+
+test("with effects kept, a divergence says what differs, as pointers with both values", () => {
+  const { text } = recordTurn(1, { keepEffects: true })
+  const error = divergenceOf(() => replay(readJournal(text), { ...CONFIG, systemPrompt: "You guess." }, { checkConfig: false }))
+  expect(error.differences).toEqual([{ path: "/request/messages/0/blocks/0/text", recorded: "You count.", replayed: "You guess." }])
+})
+
+test("the first eight differences are kept, and their number is told", () => {
+  const tools = Array.from({ length: 12 }, (_, index) => ({ name: `t${index}`, description: "", inputSchema: {} }))
+  const { text } = recordTurn(0, { keepEffects: true }, { ...CONFIG, tools })
+  const renamed = tools.map((tool) => ({ ...tool, name: `${tool.name}x` }))
+  const error = divergenceOf(() => replay(readJournal(text), { ...CONFIG, tools: renamed }, { checkConfig: false }))
+  expect(error.differences).toHaveLength(8)
+  expect(error.differenceCount).toBe(12)
+})
+
+test("a changed projector is found, though no digest in the header covers it", () => {
+  const projector: TurnConfig["projector"] = (input) => ({ ...CONFIG.projector(input), model: "other" })
+  expect(divergenceOf(() => replay(journalOf(1), { ...CONFIG, projector })).code).toBe("effect_differs")
+})
+
+test("an outcome that differs is found", () => {
+  const { recorder, line } = Recorder.begin(CONFIG, START, "t")
+  const machine = new TurnMachine(CONFIG, START)
+  pollAll(machine)
+  let text = line + recorder.interruption(machine, { type: "cancel" })
+  machine.finish({ type: "stopped", stop: { type: "incomplete" } })
+  text += recorder.end(machine)
+  expect(divergenceOf(() => replay(readJournal(text), CONFIG))).toMatchObject({
+    code: "outcome_differs",
+    record: 3,
+    differences: [{ path: "/stop/type", recorded: "incomplete", replayed: "cancelled" }],
+  })
+})
+
+test.each([0, 1, 2, 3, 4, 5, 6, 7, 8])("cancelled after %i answers: the replay ends the same, with the same effect ids", (answers) => {
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "t")
+  let text = line
+  for (let count = 0; count < answers; count += 1) {
+    pollAll(machine)
+    if (machine.outstanding === undefined) break
+    const response = answerOf(machine.outstanding, machine.iteration, 3)
+    text += recorder.response(machine, response)
+    machine.handle(response)
+  }
+  text += recorder.interruption(machine, { type: "cancel", reason: "enough" })
+  machine.cancel("enough")
+  text += recorder.end(machine)
+  pollAll(machine)
+  const replayed = replay(readJournal(text), CONFIG)
+  expect(replayed.checkpoint()).toEqual(machine.checkpoint())
+})
+
+test("answers that the live turn refused or found stale do the same in a replay", () => {
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "t")
+  pollAll(machine)
+  const first = answerOf({ type: "llm_call", id: 1, request: {} as never }, 0, 1)
+  const text = line + recorder.response(machine, first)
+  machine.handle(first)
+  const again = recorder.response(machine, first)
+  expect(machine.handle(first).status).toBe("stale")
+  const foreign = { type: "checkpoint_delivery", id: 99, delivery: {} } as const
+  const refused = recorder.response(machine, foreign)
+  expect(() => machine.handle(foreign)).toThrow("99")
+  const replayed = replay(readJournal(text + again + refused), CONFIG)
+  pollAll(machine)
+  expect(replayed.checkpoint()).toEqual(machine.checkpoint())
+})
+
+test.each([0, 2, 5])("a turn is taken up at every record, with snapshots every %i, and ends the same", (snapshotEveryRecords) => {
+  const { text, machine } = recordTurn(3, { snapshotEveryRecords })
+  const lines = text.split("\n").slice(0, -1)
+  for (let count = 1; count <= lines.length; count += 1) {
+    const resumed = resume(readJournal(`${lines.slice(0, count).join("\n")}\n`), CONFIG)
+    for (;;) {
+      pollAll(resumed)
+      if (resumed.outstanding === undefined) break
+      resumed.handle(answerOf(resumed.outstanding, resumed.iteration, 3))
+    }
+    expect(resumed.checkpoint()).toEqual(machine.checkpoint())
+  }
+})
+
+test("what the last answer raised is told after a resume: the host may have died before it was told", () => {
+  const { text } = recordTurn(0)
+  const withoutEnd = `${text.split("\n").slice(0, -2).join("\n")}\n`
+  const effects = pollAll(resume(readJournal(withoutEnd), CONFIG)).map((effect) => effect.type)
+  expect(effects.filter((type) => type === "done")).toEqual(["done"])
+})
+
+test("of a tool batch that was answered in part, only the rest is handed out after a resume", () => {
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "t")
+  pollAll(machine)
+  const parts = ["a", "b", "c"].map((callId) => ({ type: "tool_call", callId, toolName: "count", inputJson: "{}" }) as const)
+  const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+  const asked = { type: "llm_complete", id: 1, result: { ok: true, response: { text: "", parts, usage, terminalReason: "tool_use" } } } as const
+  let text = line + recorder.response(machine, asked)
+  machine.handle(asked)
+  const output = { status: "success", value: 1 } as const
+  const one = { type: "tool_results", id: 2, results: [{ callId: "b", toolName: "count", args: {}, output, durationMs: 1 }] } as const
+  text += recorder.response(machine, one)
+  const effects = pollAll(resume(readJournal(text), CONFIG))
+  expect(effects.filter((effect) => effect.type === "llm_call")).toEqual([])
+  expect(effects.at(-1)).toMatchObject({ type: "tool_calls", id: 2, calls: [{ callId: "a" }, { callId: "c" }] })
+})
+
+test("a journal grows by the responses, not by the transcript", () => {
+  const { text, responsesText } = recordTurn(1_000, { snapshotEveryRecords: 0, snapshotEveryChars: 0 })
+  expect(text.length / responsesText.length).toBeLessThan(1.3)
+})
