@@ -693,7 +693,11 @@ describe("much of it", { timeout: 120_000 }, () => {
     expect(machine.handle(answer(1, parts))).toEqual({ status: "accepted" })
     expect(machine.state).toBe("waiting_checkpoint")
     machine.finish({ type: "agent_frame_switch", frameId: "f" })
-    expect(TurnMachine.restore(configOf(), JSON.stringify(machine.checkpoint())).done).toBe(true)
+    const restored = TurnMachine.restore(configOf(), JSON.stringify(machine.checkpoint()))
+    expect(restored.done).toBe(true)
+    const effects = pollAll(restored)
+    expect(effects.filter((effect) => effect.type === "emit" && effect.event.type === "text_delta")).toHaveLength(200_000)
+    expect(effects.at(-1)?.type).toBe("done")
   })
 
   test("a batch that asks for 10,000 results of the same call", () => {

@@ -187,8 +187,10 @@ function unchanged(turn: Turn): Step {
 export class TurnMachine {
   readonly #config: TurnConfig
   #turn: Turn
-  #unpolled: Effect[] = []
-  /** The outstanding effect, while it stands in `#unpolled` to be handed out once more after a restore. */
+  /** Those from `#polled` on are still to be polled. Taken off the front one by one, each would move all behind it. */
+  #effects: Effect[] = []
+  #polled = 0
+  /** The outstanding effect, while it stands among the effects to be handed out once more after a restore. */
   #redelivery: Effect | undefined
 
   /** @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given */
@@ -207,20 +209,22 @@ export class TurnMachine {
     const { turn, unpolled, redelivery } = readCheckpoint(config, checkpoint)
     const machine = new this(config, { messages: [] })
     machine.#turn = turn
-    machine.#unpolled = [...unpolled]
+    machine.#effects = [...unpolled]
     machine.#redelivery = redelivery
     return machine
   }
 
   /** The turn as JSON, at any moment, also between two polls. `JSON.stringify` it, or keep it as it is. */
   checkpoint(): TurnCheckpoint {
-    return writeCheckpoint(this.#config, { turn: this.#turn, unpolled: this.#unpolled, redelivery: this.#redelivery })
+    return writeCheckpoint(this.#config, { turn: this.#turn, unpolled: this.#effects.slice(this.#polled), redelivery: this.#redelivery })
   }
 
   /** The next effect. `undefined`: an answer is awaited, or the turn is done. */
   poll(): Effect | undefined {
-    if (this.#unpolled.length === 0) this.#take(advance(this.#config, this.#turn))
-    const effect = this.#unpolled.shift()
+    if (this.#polled === this.#effects.length) this.#take(advance(this.#config, this.#turn))
+    const effect = this.#effects[this.#polled]
+    if (effect !== undefined) this.#polled += 1
+    if (this.#polled * 2 > this.#effects.length) this.#forgetPolled()
     if (effect === this.#redelivery) this.#redelivery = undefined
     const { state } = this.#turn.position
     // A batch may have been answered in part before it was taken; what is done is not asked for again.
@@ -330,17 +334,22 @@ export class TurnMachine {
 
   /** Takes an effect back that was not polled yet; says whether it was there and is no redelivery. */
   #withdraw(effect: Effect | undefined): boolean {
-    const index = effect === undefined ? -1 : this.#unpolled.indexOf(effect)
+    const index = effect === undefined ? -1 : this.#effects.indexOf(effect, this.#polled)
     if (index < 0) return false
-    this.#unpolled.splice(index, 1)
+    this.#effects.splice(index, 1)
     if (effect !== this.#redelivery) return true
     this.#redelivery = undefined
     return false
   }
 
+  #forgetPolled(): void {
+    this.#effects = this.#effects.slice(this.#polled)
+    this.#polled = 0
+  }
+
   #take(result: Step): void {
     this.#turn = result.turn
     // Not `push(...effects)`: one answer may raise more effects than a call can have arguments.
-    for (const effect of result.effects) this.#unpolled.push(effect)
+    for (const effect of result.effects) this.#effects.push(effect)
   }
 }
