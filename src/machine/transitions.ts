@@ -121,21 +121,34 @@ function collectResults(config: TurnConfig, turn: Turn, state: StateOf<"waiting_
   const context = new TurnContext(config, turn, response.at)
   const { calls } = state.outstanding
   const results = state.results.slice()
+  const given = resultsByCall(response.results)
   const arrived: ArrivedResult[] = []
-  for (const result of response.results) {
-    const index = calls.findIndex((call, position) => results[position] === null && call.callId === result.callId)
-    if (index < 0) throw callRefused(state, result)
+  for (let index = 0; index < calls.length && arrived.length < response.results.length; index += 1) {
+    const result = results[index] === null ? given.get(calls[index]?.callId as string)?.pop() : undefined
+    if (result === undefined) continue
     results[index] = result
     arrived.push({ index, result })
   }
+  const refused = arrived.length < response.results.length && response.results.find(({ callId }) => given.get(callId)?.length)
+  if (refused) throw callRefused(state, refused)
 
-  const actions: MachineAction[] = arrived
-    .sort((left, right) => left.index - right.index)
-    .map(({ result: { callId, toolName: name, args, output, durationMs } }) => {
-      return { type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }
-    })
+  const actions: MachineAction[] = arrived.map(({ result: { callId, toolName: name, args, output, durationMs } }) => {
+    return { type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }
+  })
   if (results.includes(null)) return { context, actions: [...actions, { type: "keep_results", arrived }] }
   return { context, actions, ask: () => config.driver.onToolResults(context, results as readonly CompletedToolCall[]) }
+}
+
+/** The results of each call id, the first of them last in its list. */
+function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
+  const given = new Map<string, CompletedToolCall[]>()
+  for (let index = results.length - 1; index >= 0; index -= 1) {
+    const result = results[index] as CompletedToolCall
+    const others = given.get(result.callId)
+    if (others === undefined) given.set(result.callId, [result])
+    else others.push(result)
+  }
+  return given
 }
 
 function callRefused(state: StateOf<"waiting_tools">, result: CompletedToolCall): ProtocolError {
