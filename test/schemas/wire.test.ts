@@ -87,6 +87,41 @@ const config = {
   emitLlmTrace: false,
 }
 
+const savedTurn = {
+  format: "turn-machine/checkpoint",
+  version: 1,
+  driver: { name: "chat", version: 1 },
+  state: {
+    type: "waiting_tools",
+    outstanding: { type: "tool_calls", id: 2, calls: [pendingCall, pendingCall] },
+    results: [completedCall, null],
+  },
+  unpolled: [
+    { type: "emit", event: { type: "done" } },
+    { type: "progress", messageCount: 1, eventsFrom: 0, eventsTo: 1, iteration: 0 },
+    { type: "outstanding" },
+    { type: "cancel_llm", id: 1 },
+    { type: "done", outcome: finished, messageCount: 1, eventsFrom: 1, eventsTo: 1, iteration: 0 },
+  ],
+  messages: [message],
+  events: [
+    { type: "message", index: 0 },
+    { type: "protocol", event: 1 },
+  ],
+  turnCauses: [turnCause],
+  reportedEvents: 1,
+  iteration: 0,
+  iterationOffset: 0,
+  usage,
+  nextEffectId: 3,
+  nextMessageNumber: 4,
+  syncedIteration: 0,
+  turnLimitScheduled: false,
+  systemPrompt: "p",
+  tools: [tool],
+  at: 5,
+}
+
 const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
   Role: ["user", "assistant", "system", "event"].map((value) => ({ schema: schemas.Role, value })),
   Origin: [
@@ -361,42 +396,37 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
   TurnCheckpoint: [
     {
       schema: schemas.TurnCheckpoint,
-      value: {
-        format: "turn-machine/checkpoint",
-        version: 1,
-        driver: { name: "chat", version: 1 },
-        state: {
-          type: "waiting_tools",
-          outstanding: { type: "tool_calls", id: 2, calls: [pendingCall, pendingCall] },
-          results: [completedCall, null],
-        },
-        unpolled: [
-          { type: "emit", event: { type: "done" } },
-          { type: "progress", messageCount: 1, eventsFrom: 0, eventsTo: 1, iteration: 0 },
-          { type: "outstanding" },
-          { type: "cancel_llm", id: 1 },
-          { type: "done", outcome: finished, messageCount: 1, eventsFrom: 1, eventsTo: 1, iteration: 0 },
-        ],
-        messages: [message],
-        events: [
-          { type: "message", index: 0 },
-          { type: "protocol", event: 1 },
-        ],
-        turnCauses: [turnCause],
-        reportedEvents: 1,
-        iteration: 0,
-        iterationOffset: 0,
-        usage,
-        nextEffectId: 3,
-        nextMessageNumber: 4,
-        syncedIteration: 0,
-        turnLimitScheduled: false,
-        systemPrompt: "p",
-        tools: [tool],
-        at: 5,
-      },
+      value: savedTurn,
       optional: ["/syncedIteration", "/at", "/state/results/0/modelReturn"],
     },
+  ],
+  JournalRecord: [
+    {
+      schema: schemas.JournalRecord,
+      value: {
+        type: "header",
+        format: "turn-machine/journal",
+        version: 1,
+        turnId: "t1",
+        driver: { name: "chat", version: 1 },
+        config: { model: "digest" },
+        start: { messages: [message] },
+        at: 5,
+      },
+      optional: ["/at"],
+    },
+    { schema: schemas.JournalRecord, value: { type: "llm_complete", id: 1, result: { ok: true, response } } },
+    {
+      schema: schemas.JournalRecord,
+      value: { type: "interruption", effectId: 1, interruption: { type: "cancel", reason: "r" } },
+      optional: ["/effectId", "/interruption/reason"],
+    },
+    { schema: schemas.JournalRecord, value: { type: "interruption", interruption: { type: "fail", event: { type: "done" } } } },
+    { schema: schemas.JournalRecord, value: { type: "interruption", interruption: { type: "finish", outcome: finished } } },
+    { schema: schemas.JournalRecord, value: { type: "interruption", interruption: { type: "apply", actions: [{ type: "advance_iteration" }] } } },
+    { schema: schemas.JournalRecord, value: { type: "snapshot", checkpoint: savedTurn } },
+    { schema: schemas.JournalRecord, value: { type: "effect", effect: { type: "llm_call", id: 1, request } } },
+    { schema: schemas.JournalRecord, value: { type: "end", outcome: finished } },
   ],
 }
 
@@ -411,6 +441,11 @@ const COVERED_BY_UNIONS = [
   "ExecCode",
   "ExecResult",
   "ExecutionSurfaceSynced",
+  "JournalEffect",
+  "JournalEnd",
+  "JournalHeader",
+  "JournalInterruption",
+  "JournalSnapshot",
   "LlmCall",
   "LlmComplete",
   "Log",
