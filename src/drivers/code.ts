@@ -85,7 +85,7 @@ function withoutCalls(read: ReadResponse): ReadResponse {
 }
 
 function isCode(settings: Settings, { language }: Fence): boolean {
-  return settings.languages.includes(language)
+  return settings.languages.some((known) => known.toLowerCase() === language)
 }
 
 function problemOf(settings: Settings, { text }: ReadResponse, fence: Fence | undefined): string | undefined {

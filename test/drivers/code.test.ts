@@ -200,6 +200,11 @@ test("the host chooses the languages; the first is the one it is asked to run", 
   expect(codeInstructions({ languages: ["python", "py"] })).toContain("`python`")
 })
 
+test("however a host writes its languages, a block of them is run", () => {
+  const talk = new Talk({ languages: ["JavaScript"] }).says("```JavaScript\nprint(1)\n```")
+  expect(talk.machine.outstanding).toMatchObject({ type: "exec_code", code: "print(1)", language: "JavaScript" })
+})
+
 test("a turn restored while its code runs hands the code out again", () => {
   const talk = new Talk().says("```ts\nprint(1)\n```")
   const config = { ...BASE, driver: codeDriver(), projector: chatProjector }
