@@ -21,7 +21,7 @@ export interface Held {
 }
 
 /** The turn as plain JSON, which shares nothing that could change with the turn. */
-export function writeCheckpoint(config: TurnConfig, { turn, unpolled, redelivery }: Held): TurnCheckpoint {
+export function writeCheckpoint(config: TurnConfig, { turn, unpolled }: Omit<Held, "redelivery">): TurnCheckpoint {
   const { position, record, surface } = turn
   const { syncedIteration, at } = position
   const messages = record.messages.toArray()
@@ -30,7 +30,7 @@ export function writeCheckpoint(config: TurnConfig, { turn, unpolled, redelivery
     version: VERSION,
     driver: { name: config.driver.name, version: config.driver.version },
     state: plainState(turn.position.state),
-    unpolled: saveUnpolled(turn, unpolled, redelivery),
+    unpolled: saveUnpolled(turn, unpolled),
     messages,
     events: saveRecords(record, messages),
     turnCauses: record.turnCauses,
@@ -66,14 +66,14 @@ function saveRecords({ events }: TurnRecord, messages: readonly Message[]): read
   })
 }
 
-function saveUnpolled(turn: Turn, unpolled: readonly Effect[], redelivery: Effect | undefined): readonly SavedEffect[] {
+function saveUnpolled(turn: Turn, unpolled: readonly Effect[]): readonly SavedEffect[] {
   const outstanding = "outstanding" in turn.position.state ? turn.position.state.outstanding : undefined
   // The deltas told are contiguous and end at `reportedEvents`, so each one's place follows from those behind it.
   let eventsTo = turn.record.reportedEvents
   const saved: SavedEffect[] = []
   for (let index = unpolled.length - 1; index >= 0; index -= 1) {
     const effect = unpolled[index] as Effect
-    if (effect === outstanding || effect === redelivery) {
+    if (effect === outstanding) {
       saved.push({ type: "outstanding" })
     } else if (effect.type === "progress" || effect.type === "done") {
       const eventsFrom = eventsTo - effect.eventDelta.length
@@ -95,7 +95,16 @@ function saveUnpolled(turn: Turn, unpolled: readonly Effect[], redelivery: Effec
  */
 export function readCheckpoint(config: TurnConfig, value: unknown, migrations: Migrations = MIGRATIONS): Held {
   const migrated = migrate(identify(typeof value === "string" ? parseText(value) : value), migrations)
-  const checkpoint = config.validation === undefined ? (migrated as unknown as TurnCheckpoint) : config.validation.checkpoint(migrated)
+  if (config.validation !== undefined) return takeUp(config, config.validation.checkpoint(migrated))
+  try {
+    return takeUp(config, migrated as unknown as TurnCheckpoint)
+  } catch (cause) {
+    if (cause instanceof CheckpointError) throw cause
+    throw new CheckpointError("invalid_checkpoint", "", "The checkpoint lacks what a turn needs.", { cause })
+  }
+}
+
+function takeUp(config: TurnConfig, checkpoint: TurnCheckpoint): Held {
   checkDriver(config, checkpoint)
   checkConsistency(checkpoint)
 

@@ -203,6 +203,7 @@ export class TurnMachine {
    * Takes up a saved turn, from its JSON text or its parsed value. Effects not yet polled come out as they would have; the
    * outstanding one is handed out once more, under its id, unless it is answered first.
    * @throws {CheckpointError} with the `code` and `path` of what is wrong
+   * @throws {SchemaError} `invalid_config`, where `config.validation` is given
    * @see docs/errors.md
    */
   static restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
@@ -216,7 +217,7 @@ export class TurnMachine {
 
   /** The turn as JSON, at any moment, also between two polls. `JSON.stringify` it, or keep it as it is. */
   checkpoint(): TurnCheckpoint {
-    return writeCheckpoint(this.#config, { turn: this.#turn, unpolled: this.#effects.slice(this.#polled), redelivery: this.#redelivery })
+    return writeCheckpoint(this.#config, { turn: this.#turn, unpolled: this.#effects.slice(this.#polled) })
   }
 
   /** The next effect. `undefined`: an answer is awaited, or the turn is done. */

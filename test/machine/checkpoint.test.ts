@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest"
 import { CheckpointError } from "../../src/errors.ts"
 import { readCheckpoint } from "../../src/machine/checkpoint.ts"
 import type { TurnConfig } from "../../src/machine/turn.ts"
+import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import { wireValidation } from "../../src/schemas/validation.ts"
 import { TurnMachine } from "../../src/turn-machine.ts"
 import {
@@ -140,6 +141,15 @@ describe("not_a_checkpoint", () => {
     }
     expect(problem(thrower)).toEqual(["not_a_checkpoint", ""])
   })
+})
+
+test("without validation, one that lacks what a turn needs is invalid all the same, and no TypeError", () => {
+  const { format, version } = saved() as { readonly format: string; readonly version: number }
+  for (const checkpoint of [{ format, version }, { ...saved(), state: undefined }, saved(set("/events", [null]))]) {
+    const error = refusal(() => BareTurnMachine.restore(CONFIG, checkpoint))
+    expect(error).toBeInstanceOf(CheckpointError)
+    expect([error.code, error.path]).toEqual(["invalid_checkpoint", ""])
+  }
 })
 
 describe("unsupported_version", () => {
