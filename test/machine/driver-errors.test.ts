@@ -175,6 +175,22 @@ describe("what the machine did itself before it asked a driver that fails is kep
   })
 })
 
+test("a driver that is shown an answer sees the usage with that answer in it", () => {
+  const seen: unknown[] = []
+  const machine = startedWith([LLM], {
+    onLlmComplete: ({ usage }) => {
+      seen.push(usage)
+      return seen.length < 2 ? [LLM] : [FINISH]
+    },
+  })
+  respond(machine, says(1, "one"))
+  respond(machine, says(2, "two"))
+  expect(seen).toEqual([
+    { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 },
+    { inputTokens: 20, cachedInputTokens: 0, outputTokens: 4, reasoningTokens: 0 },
+  ])
+})
+
 describe("a driver's answer to a failed model call", () => {
   const failure = { message: "overloaded", retryable: true, code: "529", terminalReason: "provider_error" } as const
   const failed = { type: "llm_complete", id: 1, result: { ok: false, error: failure } } as const
