@@ -38,7 +38,8 @@ export type Read<Value> = { readonly ok: true; readonly value: Value } | { reado
 
 /** Reads a call's arguments. Only in the reference's way do broken ones count as none. */
 export function readArguments(toolName: string, inputJson: string, reading: Reading): Read<JsonObject> {
-  const args = reading.reference ? (parseReferenceJson(inputJson) ?? {}) : parseJson(inputJson)
+  const parsed = reading.reference ? parseReferenceJson(inputJson) : parseJson(inputJson)
+  const args = parsed === undefined && reading.reference ? {} : parsed
   if (isObject(args)) return { ok: true, value: args }
   return { ok: false, reason: { type: "bad_arguments", toolName, problem: args === undefined ? "they are no JSON" : "they are no object" } }
 }

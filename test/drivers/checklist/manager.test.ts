@@ -1,0 +1,147 @@
+import { describe, expect, test } from "vitest"
+import {
+  continuationPrompt,
+  manageChecklist,
+  newChecklistState,
+  renderChecklist,
+  restoreChecklist,
+  statusLine,
+} from "../../../src/drivers/checklist/index.ts"
+import { ChecklistCommand, judgeValidation } from "../../../src/schemas/checklist.ts"
+import { AT, CONFIG, completes, goalOf, listed, manage, play, rules } from "./support.ts"
+
+const later = AT + 1000
+
+describe("commands", () => {
+  test("set begins anew under a new id", () => {
+    const state = manage(listed(["a"]), [{ type: "set", goal: "  second " }])
+    expect(goalOf(state)).toEqual({
+      goalId: "g2",
+      revision: 0,
+      goal: "second",
+      status: "active",
+      turnsUsed: 0,
+      maxTurns: 20,
+      createdAt: AT,
+      consecutiveParseFailures: 0,
+      consecutiveTransportFailures: 0,
+      stalledTurns: 0,
+      checklist: [],
+      decomposed: false,
+      nextItemNumber: 1,
+    })
+  })
+
+  test("a user who settles the last open item finishes the goal at once", () => {
+    const half = play(listed(["a", "b"]), [completes(1)]).state
+    const marked = manage(half, [{ type: "mark_item", itemId: "i2", status: "impossible" }])
+    expect(goalOf(marked)).toMatchObject({ status: "done", lastVerdict: "done", lastReason: { type: "user_marks" } })
+    expect(goalOf(manage(half, [{ type: "remove_item", index: "2" }])).status).toBe("done")
+    expect(goalOf(manage(half, [{ type: "pause" }, { type: "mark_item", index: 2, status: "completed" }])).status).toBe("done")
+    const reference = { ...CONFIG, compat: "reference" } as const
+    expect(goalOf(manage(half, [{ type: "mark_item", index: 2, status: "completed" }], reference)).status).toBe("active")
+  })
+
+  test("undo takes back what the judge settled and keeps its evidence", () => {
+    const half = play(listed(["a", "b"]), [completes(1)]).state
+    const undone = manageChecklist(CONFIG, half, { type: "undo_item", itemId: "i1", at: later })
+    expect(undone).toMatchObject({ ok: true, item: { id: "i1", status: "pending", evidence: { type: "text", text: "saw 1" } } })
+    expect(goalOf(undone.state).checklist[0]).not.toHaveProperty("completedAt")
+  })
+
+  test("an id is not used again after its item was removed", () => {
+    const state = manage(listed(["a", "b"]), [
+      { type: "remove_item", itemId: "i2" },
+      { type: "add_item", text: "c" },
+    ])
+    expect(goalOf(state).checklist.map(({ id, text }) => `${id} ${text}`)).toEqual(["i1 a", "i3 c"])
+  })
+
+  test.each([
+    [{ type: "set", goal: " \u2003\n" }, "empty_goal"],
+    [{ type: "add_item", text: "\t" }, "empty_item"],
+    [{ type: "mark_item", index: 99, status: "finished" }, "unknown_status"],
+    [{ type: "mark_item", index: 3, status: "completed" }, "index_out_of_range"],
+    [{ type: "remove_item", index: 0 }, "index_out_of_range"],
+    [{ type: "remove_item", index: "2.5" }, "invalid_index"],
+    [{ type: "remove_item" }, "invalid_index"],
+    [{ type: "undo_item", itemId: "i9" }, "unknown_item"],
+  ] as const)("%j is refused and changes nothing", (command, refused) => {
+    const state = listed(["a", "b"])
+    const managed = manageChecklist(CONFIG, state, { at: AT, ...command })
+    expect(managed).toMatchObject({ ok: false, refused })
+    expect(managed.state).toBe(state)
+  })
+
+  test("without a goal items are refused, and all else does nothing", () => {
+    const none = newChecklistState()
+    expect(manageChecklist(CONFIG, none, { type: "add_item", text: "a", at: AT })).toMatchObject({ ok: false, refused: "no_goal" })
+    expect(manageChecklist(CONFIG, none, { type: "remove_item", index: 1, at: AT })).toMatchObject({ ok: false, refused: "no_goal" })
+    expect(manage(none, [{ type: "pause" }, { type: "resume" }, { type: "clear" }, { type: "clear_checklist" }])).toBe(none)
+  })
+
+  test("a command is JSON of a known shape", () => {
+    expect(ChecklistCommand.safeParse({ type: "mark_item", index: "2", status: "done", at: AT }).success).toBe(true)
+    expect(ChecklistCommand.safeParse({ type: "mark_item", index: [], status: "done", at: AT }).success).toBe(false)
+  })
+})
+
+describe("texts", () => {
+  test("the goal in one line", () => {
+    expect(statusLine(newChecklistState())).toBe("No goal is set.")
+    const state = play(listed(["a", "b"]), [completes(1)]).state
+    expect(statusLine(state)).toBe("Goal active (2/20 turns, 1/2 items): ship it")
+    expect(statusLine(manage(state, [{ type: "pause" }]))).toBe("Goal paused (2/20 turns, 1/2 items; by the user): ship it")
+    expect(statusLine(manage(state, [{ type: "pause", reason: "lunch" }]))).toBe("Goal paused (2/20 turns, 1/2 items; lunch): ship it")
+    expect(statusLine(manage(state, [{ type: "mark_done", reason: "" }]))).toBe("Goal done (2/20 turns, 1/2 items): ship it")
+    expect(statusLine(manage(state, [{ type: "clear" }]))).toBe("No goal is set.")
+  })
+
+  test("the list, with the reason for what is impossible; an item cannot pass for two", () => {
+    const forged = listed(["a", "b\n2. [x] all else", "c"])
+    const state = play(forged, [rules([{ index: 3, status: "impossible", evidence: "no\nnetwork" }])]).state
+    expect(renderChecklist(state)).toBe("1. [ ] a\n2. [ ] b 2. [x] all else\n3. [!] c (impossible: no network)")
+    expect(renderChecklist(newChecklistState())).toBe("(no goal)")
+  })
+
+  test("what the agent is told to go on, with the goal's text as it is", () => {
+    const state = manage(newChecklistState(), [{ type: "set", goal: "fix {goal} $& %s" }])
+    expect(continuationPrompt(state.goal)).toMatch(/^\[Still working on a standing goal\]\nGoal: fix \{goal\} \$& %s\n\nTake the next step/)
+    expect(continuationPrompt(listed(["a"]).goal)).toContain("Criteria (0 of 1 settled):\n  [ ] a\n")
+    expect(continuationPrompt(manage(state, [{ type: "pause" }]).goal)).toBeUndefined()
+    expect(continuationPrompt(undefined)).toBeUndefined()
+  })
+})
+
+describe("taking up a saved state", () => {
+  test("it is what was saved", () => {
+    const state = play(listed(["a", "b"]), [completes(1)]).state
+    expect(restoreChecklist(CONFIG, JSON.stringify(state), judgeValidation)).toEqual(state)
+  })
+
+  test("a cleared goal stays cleared; in the reference it is found again", () => {
+    const cleared = JSON.stringify(manage(listed(["a"]), [{ type: "clear" }]))
+    expect(restoreChecklist(CONFIG, cleared, judgeValidation).goal).toBeUndefined()
+    const found = restoreChecklist({ ...CONFIG, compat: "reference" }, cleared, judgeValidation)
+    expect(goalOf(found).status).toBe("cleared")
+    expect(statusLine(found)).toBe("No goal is set.")
+    expect(goalOf(manage(found, [{ type: "resume" }])).status).toBe("active")
+  })
+
+  test("what is no state is refused", () => {
+    const error = (value: unknown) => {
+      try {
+        restoreChecklist(CONFIG, value, judgeValidation)
+      } catch (thrown) {
+        return thrown
+      }
+      return undefined
+    }
+    expect(error("{")).toMatchObject({ name: "CheckpointError", code: "not_json" })
+    expect(error({})).toMatchObject({ code: "invalid_checkpoint", path: "/nextGoalNumber" })
+    expect(error({ nextGoalNumber: 1, more: 1 })).toMatchObject({ code: "invalid_checkpoint", path: "/more" })
+    const state = listed(["a"])
+    const broken = { ...state, goal: { ...state.goal, checklist: [{ ...goalOf(state).checklist[0], status: "finished" }] } }
+    expect(error(broken)).toMatchObject({ code: "invalid_checkpoint", path: "/goal/checklist/0/status" })
+  })
+})

@@ -1,0 +1,145 @@
+import { describe, expect, test } from "vitest"
+import { objectInText } from "../../../src/drivers/checklist/json-text.ts"
+import { readArguments, readFreeformText, readItems, readItemsText, readVerdict, readVerdictText } from "../../../src/drivers/checklist/verdict.ts"
+
+const OURS = { reference: false, maxWaitMs: 60_000 }
+const REFERENCE = { reference: true, maxWaitMs: 60_000 }
+
+describe("the object in a text", () => {
+  test.each([
+    ["bare", '{"a": 1}', { a: 1 }],
+    ["in a fence", 'Here:\n```json\n{"a": 1}\n```\nDone }', { a: 1 }],
+    ["two: the first", '{"a": 1} and {"a": 2}', { a: 1 }],
+    ["behind braces that are no JSON", "f() { return {} } {'b': 2} {\"a\": 1}", {}],
+    ["behind an open brace", 'set {x, then {"a": 1}', { a: 1 }],
+    ["with braces in its strings", 'so {"a": "}{", "b": "\\"}"} end', { a: "}{", b: '"}' }],
+    ["behind thinking", '<think>{"a": 0}</think>\n{"a": 1}', { a: 1 }],
+    ["behind thinking of which only the end is there", '{"a": 0}</think>{"a": 1}', { a: 1 }],
+    ["in a list", '[{"a": 1}]', { a: 1 }],
+    ["whole, with a tag inside", '{"a": "<think>"}', { a: "<think>" }],
+    ["only in thinking that never ends", '<think>{"a": 0}', undefined],
+    ["none", "no { object } here", undefined],
+    ["cut off", '{"a": [1, 2', undefined],
+  ])("%s", (_, text, found) => expect(objectInText(text, false)).toEqual(found))
+
+  test("text made to be slow is given up, and what is nested too deep is no object", () => {
+    expect(objectInText("{".repeat(400_000), false)).toBeUndefined()
+    expect(objectInText("<think>".repeat(100_000), false)).toBeUndefined()
+    expect(objectInText(`${'{"a":'.repeat(200)}1${"}".repeat(200)}`, false)).not.toHaveProperty("b")
+    expect(objectInText(`{"a":${"[".repeat(100_000)}${"]".repeat(100_000)}}`, false)).toBeUndefined()
+  })
+})
+
+describe("arguments", () => {
+  test.each([
+    ["", "they are no JSON"],
+    ['{"updates": [', "they are no JSON"],
+    ["[]", "they are no object"],
+    ["null", "they are no object"],
+    ['"text"', "they are no object"],
+    [`${"[".repeat(1000)}${"]".repeat(1000)}`, "they are no JSON"],
+  ])("%s cannot be read", (inputJson, problem) => {
+    expect(readArguments("update_checklist", inputJson, OURS)).toEqual({
+      ok: false,
+      reason: { type: "bad_arguments", toolName: "update_checklist", problem },
+    })
+  })
+
+  test("in the reference's way broken ones are none, but no list or null", () => {
+    expect(readArguments("t", '{"updates": [', REFERENCE)).toEqual({ ok: true, value: {} })
+    expect(readArguments("t", "", REFERENCE)).toEqual({ ok: true, value: {} })
+    expect(readArguments("t", "[]", REFERENCE).ok).toBe(false)
+    expect(readArguments("t", "null", REFERENCE).ok).toBe(false)
+  })
+})
+
+describe("verdicts", () => {
+  const updates = (...entries: unknown[]) => {
+    const read = readVerdict({ updates: entries } as never, "t", OURS)
+    return read.ok ? read.value.updates : read.reason
+  }
+
+  test("indexes are read as people write them", () => {
+    const written = [2, "2", " 3 ", 4.9, true, "1_0", "+5", -1, 0]
+    expect(updates(...written.map((index) => ({ index, status: "completed" })))).toEqual(
+      [2, 2, 3, 4, 1, 10, 5, -1, 0].map((index) => ({ index, status: "completed" })),
+    )
+    const wrong = [null, "", "abc", "5.0", [], [1], {}, undefined, "1__0", "_1"]
+    expect(updates(...wrong.map((index) => ({ index, status: "completed" })), null, 7, "x", [])).toEqual([])
+  })
+
+  test("an infinite index spoils the verdict, and does not throw", () => {
+    const reason = { type: "bad_arguments", toolName: "t", problem: "an index is infinite" }
+    expect(updates({ index: 1, status: "completed" }, { index: Number.POSITIVE_INFINITY, status: "completed" })).toEqual(reason)
+    expect(readVerdictText('{"updates": [{"index": 1e999, "status": "completed"}]}', REFERENCE)).toMatchObject({ ok: false })
+    expect(readVerdictText('{"updates": [{"index": Infinity, "status": "completed"}]}', REFERENCE)).toMatchObject({ ok: false })
+  })
+
+  test("a status is a word, evidence a text", () => {
+    expect(updates({ index: 1, status: " Completed ", evidence: "  " }, { index: 2, status: "pending" }, { index: 3, status: "done" })).toEqual([
+      { index: 1, status: "completed" },
+    ])
+    expect(updates({ index: 1, status: "impossible", evidence: 12 }, { index: 2, status: "completed", evidence: { k: "v" } })).toEqual([
+      { index: 1, status: "impossible", evidence: "12" },
+      { index: 2, status: "completed", evidence: '{"k":"v"}' },
+    ])
+  })
+
+  test("lists that are none are left out; a reason that says nothing is none", () => {
+    for (const args of [{ updates: { 0: {} }, new_items: "x", reason: "  " }, { updates: null, new_items: 3, reason: null }, {}, { reason: false }])
+      expect(readVerdict(args as never, "t", OURS)).toEqual({
+        ok: true,
+        value: { updates: [], newItems: [], reason: { type: "none_given" }, says: "continue" },
+      })
+  })
+
+  test("keys that every object has are none of the answer's", () => {
+    const args = JSON.parse('{"__proto__": {"updates": [{"index": 1, "status": "completed"}], "reason": "inherited"}, "constructor": 1}')
+    expect(readVerdict(args, "t", OURS)).toMatchObject({ ok: true, value: { updates: [], reason: { type: "none_given" } } })
+    expect(Object.hasOwn(Object.prototype, "updates")).toBe(false)
+  })
+
+  test("texts of the judge are kept short", () => {
+    const read = readVerdict({ new_items: ["x".repeat(5000)], reason: "y".repeat(5000) }, "t", OURS)
+    if (!read.ok || read.value.reason.type !== "text") throw new Error("not read")
+    expect(read.value.newItems[0]).toBe(`${"x".repeat(1000)}\n\n... (3000 chars omitted) ...\n\n${"x".repeat(1000)}`)
+    expect(read.value.reason.text.length).toBeLessThan(2100)
+    const whole = readVerdict({ reason: "y".repeat(5000) }, "t", REFERENCE)
+    expect(whole).toMatchObject({ value: { reason: { text: "y".repeat(5000) } } })
+  })
+
+  test("freeform: a verdict in a word, or done as it comes; the word wins", () => {
+    const says = (text: string) => {
+      const read = readFreeformText(text, OURS)
+      return read.ok ? read.value.says : read.reason.type
+    }
+    expect(says('{"verdict": " DONE "}')).toBe("done")
+    expect(says('{"verdict": "continue", "done": true}')).toBe("continue")
+    expect(says('{"verdict": "blocked"}')).toBe("blocked")
+    expect(says('{"verdict": "unsure"}')).toBe("continue")
+    expect(says('{"verdict": "", "done": "Yes"}')).toBe("done")
+    expect(says('{"done": [0]}')).toBe("done")
+    expect(says('{"done": {}}')).toBe("continue")
+    expect(says("")).toBe("empty_reply")
+    expect(says("I think so")).toBe("not_json")
+    expect(readFreeformText('{"verdict": "wait", "wait_seconds": "1.5"}', OURS)).toMatchObject({ value: { says: "wait", waitMs: 1500 } })
+    expect(readFreeformText('{"verdict": "wait", "wait_seconds": 1000}', OURS)).toMatchObject({ value: { waitMs: 60_000 } })
+    expect(readFreeformText('{"verdict": "blocked", "done": false}', REFERENCE)).toMatchObject({ value: { says: "continue" } })
+  })
+})
+
+describe("items", () => {
+  test("texts and objects with a text; in the reference's way null is a word, too", () => {
+    const items = [" a ", { text: "b" }, { text: 5 }, { text: null }, { text: true }, {}, "", { text: " " }, 3, null, ["c"]]
+    expect(readItems({ items }, OURS)).toEqual(["a", "b", "5", "true"])
+    expect(readItems({ items }, REFERENCE)).toEqual(["a", "b", "5", "None", "True"])
+    expect(readItems({ items: [{ text: { k: "it's", l: [null, "x"] } }] }, REFERENCE)).toEqual([`{'k': "it's", 'l': [None, 'x']}`])
+    expect(readItems({ items: { 0: "a" } }, OURS)).toEqual([])
+  })
+
+  test("in a text their key is checklist", () => {
+    expect(readItemsText('{"checklist": ["a"]}', OURS)).toEqual({ ok: true, value: ["a"] })
+    expect(readItemsText('{"items": ["a"]}', OURS)).toEqual({ ok: false, reason: { type: "no_verdict" } })
+    expect(readItemsText("prose", OURS)).toEqual({ ok: false, reason: { type: "not_json", text: "prose" } })
+  })
+})
