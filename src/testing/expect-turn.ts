@@ -17,6 +17,8 @@ export interface ExpectTurnOptions {
   readonly machine?: TestedMachineClass
   /** At how many places the turn is cut, at most; more are spread evenly. Default 200. */
   readonly mostCuts?: number
+  /** After how many polls in a row effects must have stopped coming. Default 20,000. */
+  readonly mostPolls?: number
 }
 
 /** What a turn came to, for further expectations. */
@@ -50,7 +52,7 @@ export interface TurnSummary {
  */
 export function expectTurn(config: TurnConfig, start: TurnStart, inputs: readonly TurnInput[], options: ExpectTurnOptions = {}): TurnSummary {
   const subject: Subject = { machine: options.machine ?? TurnMachine, config, start }
-  const trace = traceTurn(subject, inputs)
+  const trace = traceTurn(subject, inputs, options.mostPolls ?? 20_000)
   checkEffects(subject, trace)
   checkReplay(subject, trace)
   checkRefusals(subject, trace)

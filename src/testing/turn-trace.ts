@@ -55,7 +55,7 @@ export interface Trace {
  * Runs a turn through its inputs, with a checkpoint after every step.
  * @throws {LawError} `inputs`, where an input does not do what was expected of it; `values`, where an old turn changed
  */
-export function traceTurn(subject: Subject, inputs: readonly TurnInput[]): Trace {
+export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPolls: number): Trace {
   const asked: Asked[] = []
   const machine = newMachine(subject, (question) => asked.push(question))
   const steps: TraceStep[] = []
@@ -88,9 +88,9 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[]): Trace
   inputs.forEach((input, index) => {
     const where = `input ${index} (${describeInput(input)})`
     if (input.type === "poll") {
-      const most = input.most ?? MOST_POLLS
+      const most = input.most ?? mostPolls
       for (let count = 0; count < most; count += 1) if (step(`${where}, poll ${count}`, { type: "poll_once" }).effect === undefined) return
-      requireThat("inputs", where, input.most !== undefined, `${MOST_POLLS} polls, and effects still come`)
+      requireThat("inputs", where, input.most !== undefined, `${mostPolls} polls, and effects still come`)
       return
     }
     const { verdict } = step(where, input)
@@ -102,9 +102,6 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[]): Trace
     requireEqualTexts("values", `the turn before ${where}`, "looked at again at the end", turnText(turn), text)
   return { machine, begin, steps, asked }
 }
-
-/** A poll to the end of what is queued ends; a machine whose effects never do would fill the memory. */
-const MOST_POLLS = 20_000
 
 /** A new machine of the subject's class, whose driver tells what it is asked. */
 export function newMachine({ machine, config, start }: Subject, asked: (asked: Asked) => void): TestedMachine {

@@ -96,6 +96,43 @@ class Broken extends TurnMachine {
   }
 }
 
+/** Knows whether it comes from a checkpoint. */
+class Knowing extends Broken {
+  protected restored = false
+
+  static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
+    const machine = super.restore(config, checkpoint)
+    if (machine instanceof Knowing) machine.restored = true
+    return machine
+  }
+}
+
+/** Counts its machines, of each class for itself: the turn itself is run by number 1, the replay by number 2. */
+class Numbered extends Broken {
+  static readonly made = new Map<unknown, number>()
+  protected readonly number: number
+
+  constructor(config: TurnConfig, start: TurnStart) {
+    super(config, start)
+    this.number = (Numbered.made.get(new.target) ?? 0) + 1
+    Numbered.made.set(new.target, this.number)
+  }
+}
+
+/** Remembers that it was offended. */
+class Resentful extends Broken {
+  protected offended = false
+
+  override handle(response: Response): { readonly status: "accepted" | "stale" } {
+    try {
+      return super.handle(response)
+    } catch (error) {
+      this.offended = true
+      throw error
+    }
+  }
+}
+
 /** A machine that takes each checkpoint for another one. */
 function restoring(change: (checkpoint: TurnCheckpoint) => TurnCheckpoint): TestedMachineClass {
   return class extends TurnMachine {
@@ -118,18 +155,15 @@ function isAnswerable(effect: Effect): effect is AnswerableEffect {
   return "id" in effect && effect.type !== "cancel_llm"
 }
 
-const nextNumber = Array.from({ length: 1_000 }, (_, index) => index).values()
-const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machine: TestedMachineClass])[] = [
+const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machine: TestedMachineClass])[] = [
   [
     "what it tells depends on something else than its inputs",
     "replay",
     /input 0 \(poll\), poll 0/,
-    class extends Broken {
-      readonly #number = String(nextNumber.next().value)
+    class extends Numbered {
       protected override change(effect: Effect): Effect {
-        return effect.type === "emit" && effect.event.type === "text_delta"
-          ? { type: "emit", event: { type: "text_delta", content: this.#number } }
-          : effect
+        const shown = effect.type === "emit" && effect.event.type === "text_delta"
+        return shown ? { type: "emit", event: { type: "text_delta", content: String(this.number) } } : effect
       }
     },
   ],
@@ -147,16 +181,76 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
       }
     },
   ],
+  [
+    "what comes of an input depends on something else than the inputs",
+    "replay",
+    /input 1 .*what came of the input/,
+    class extends Numbered {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        const { status } = super.handle(response)
+        return { status: this.number === 1 ? status : "stale" }
+      }
+    },
+  ],
+  [
+    "its checkpoint depends on something else than the inputs",
+    "replay",
+    /at the end: the checkpoint/,
+    class extends Numbered {
+      override checkpoint(): TurnCheckpoint {
+        return { ...super.checkpoint(), systemPrompt: String(this.number) }
+      }
+    },
+  ],
+  [
+    "what its driver is asked depends on something else than the inputs",
+    "replay",
+    /at the end: what the driver was asked/,
+    class extends Numbered {
+      constructor(config: TurnConfig, start: TurnStart) {
+        super(config, start)
+        if (this.number === 2) askOnceMore(config, this)
+      }
+    },
+  ],
+  [
+    "a part of the turn that shows in no effect is lost in a restore",
+    "cut",
+    /at the end: the turn/,
+    restoring((checkpoint) => ({ ...checkpoint, turnLimitScheduled: true })),
+  ],
+  [
+    "the outstanding effect comes back as another one",
+    "cut",
+    /the outstanding effect that came once more/,
+    restoring((checkpoint) => {
+      const { state } = checkpoint
+      if (state.type !== "waiting_llm" || checkpoint.unpolled.length > 0) return checkpoint
+      const request = { ...state.outstanding.request, model: "other" }
+      return { ...checkpoint, state: { ...state, outstanding: { ...state.outstanding, request } } }
+    }),
+  ],
+  [
+    "after a restore an answer is taken for stale",
+    "cut",
+    /cut before input 0 .*what came of the input/,
+    class extends Knowing {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        const { status } = super.handle(response)
+        return { status: this.restored ? "stale" : status }
+      }
+    },
+  ],
   ["usage is lost in a restore", "cut", /cut before input 0/, restoring((checkpoint) => ({ ...checkpoint, usage: { ...USAGE, outputTokens: 0 } }))],
   ["effects not polled yet are lost in a restore", "cut", /cut before input/, restoring((checkpoint) => ({ ...checkpoint, unpolled: [] }))],
   [
     "the outstanding effect comes before what was queued",
     "cut",
-    /cut before input 2 \(poll\), poll 0; input 2 \(poll\), poll 0/,
+    /cut before input 4 .*came once more after 0 effects, not after the 1 that were queued/,
     restoring((checkpoint) => {
       const { state, unpolled } = checkpoint
-      const others = unpolled.filter((effect) => effect.type !== "outstanding")
-      return state.type === "waiting_tools" ? { ...checkpoint, unpolled: [{ type: "outstanding" }, ...others] } : checkpoint
+      const taken = state.type === "waiting_tools" && unpolled.every((effect) => effect.type !== "outstanding")
+      return taken ? { ...checkpoint, unpolled: [{ type: "outstanding" }, ...unpolled] } : checkpoint
     }),
   ],
   [
@@ -187,16 +281,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
     class extends TurnMachine {
       static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
         const machine = super.restore(config, checkpoint)
-        const { messages, events, turnCauses } = machine.turn.record
-        const seen = { config, tools: [], messages, events, turnCauses, iteration: 0, iterationOffset: 0, maxIterations: 0, usage: USAGE, at: 0 }
-        const asking = {
-          ...seen,
-          newMessageId: () => "m_0_script_99",
-          projectRequest: () => REQUEST,
-          limitReached: () => false,
-          turnLimitMessage: () => message("limit"),
-        }
-        config.driver.prepareIteration(asking)
+        askOnceMore(config, machine)
         return machine
       }
     },
@@ -225,20 +310,37 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
     },
   ],
   [
+    "after a restore an answer that comes twice is accepted twice",
+    "duplicates",
+    /cut before every step.*given once more/,
+    class extends Knowing {
+      override handle(response: Response): { status: "accepted" | "stale" } {
+        const { status } = super.handle(response)
+        return { status: this.restored ? "accepted" : status }
+      }
+    },
+  ],
+  [
+    "after a restore an answer that comes twice changes the turn",
+    "duplicates",
+    /cut before every step.*after a stale answer/,
+    class extends Knowing {
+      override handle(response: Response): { status: "accepted" | "stale" } {
+        const { status } = super.handle(response)
+        if (status === "stale" && this.restored) this.apply([EMIT])
+        return { status }
+      }
+    },
+  ],
+  [
     "an answer that comes twice cancels a redelivery",
     "cut",
     /cut before every step/,
-    class extends Broken {
-      #redelivered = 0
+    class extends Knowing {
       #cancelled = 0
-      static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
-        const machine = super.restore(config, checkpoint)
-        if (#redelivered in machine) machine.#redelivered = machine.outstanding?.id ?? 0
-        return machine
-      }
       override handle(response: Response): { status: "accepted" | "stale" } {
         const { status } = super.handle(response)
-        if (status === "stale") this.#cancelled = this.#redelivered
+        if (status === "stale" && this.restored) this.#cancelled = this.outstanding?.id ?? 0
         return { status }
       }
       protected override change(effect: Effect): Effect | undefined {
@@ -271,7 +373,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
   [
     "a refused response leaves a trace",
     "refusal",
-    /before input 0 \(poll\), poll 1/,
+    /before input 0 \(poll\), poll 1: the checkpoint after null and before it/,
     class extends TurnMachine {
       override handle(response: Response): { readonly status: "accepted" | "stale" } {
         try {
@@ -300,6 +402,42 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
     },
   ],
   [
+    "a refusal takes an effect out of the queue",
+    "refusal",
+    /the checkpoint after refusals/,
+    class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        try {
+          return super.handle(response)
+        } catch (error) {
+          if (this.outstanding !== undefined) this.poll()
+          throw error
+        }
+      }
+    },
+  ],
+  [
+    "a refusal shows in a later effect",
+    "refusal",
+    /the effect polled after refusals/,
+    class extends Resentful {
+      protected override change(effect: Effect): Effect {
+        return this.offended && effect.type === "emit" ? { type: "emit", event: { type: "done" } } : effect
+      }
+    },
+  ],
+  [
+    "a refusal shows in what comes of a later answer",
+    "refusal",
+    /input 1 .*what came of the input after refusals/,
+    class extends Resentful {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        const result = super.handle(response)
+        return this.offended ? { status: "stale" } : result
+      }
+    },
+  ],
+  [
     "ids do not begin at 1",
     "outstanding",
     /input 0 \(poll\), poll 3/,
@@ -318,6 +456,33 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
       }
       protected override change(effect: Effect): Effect {
         if (isAnswerable(effect)) this.#again = effect
+        return effect
+      }
+    },
+  ],
+  [
+    "the outstanding effect has an id that does not follow",
+    "outstanding",
+    /effect 2 is outstanding after effect 0/,
+    class extends TurnMachine {
+      override get outstanding(): AnswerableEffect | undefined {
+        const outstanding = super.outstanding
+        return outstanding && { ...outstanding, id: outstanding.id + 1 }
+      }
+    },
+  ],
+  [
+    "another effect becomes outstanding before the first is answered",
+    "outstanding",
+    /effect 2 became outstanding while effect 1 was not answered/,
+    class extends Broken {
+      #taken = false
+      override get outstanding(): AnswerableEffect | undefined {
+        const outstanding = super.outstanding
+        return outstanding?.id === 1 && this.#taken ? { ...outstanding, id: 2 } : outstanding
+      }
+      protected override change(effect: Effect): Effect {
+        this.#taken ||= isAnswerable(effect)
         return effect
       }
     },
@@ -374,6 +539,32 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
     /input 9/,
     telling((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect)),
   ],
+  [
+    "turn_outcome tells another outcome",
+    "ending",
+    /the outcome of turn_outcome/,
+    telling((effect) => (effect.type === "emit" && effect.event.type === "turn_outcome" ? OTHER_OUTCOME : effect)),
+  ],
+  [
+    "the end is told and the turn goes on",
+    "ending",
+    /told of a turn that is not done/,
+    class extends TurnMachine {
+      override get done(): boolean {
+        return false
+      }
+    },
+  ],
+  [
+    "a turn that is done has no outcome",
+    "ending",
+    /has an outcome when it is done/,
+    class extends TurnMachine {
+      override get outcome(): undefined {
+        return undefined
+      }
+    },
+  ],
   ["done leaves messages out", "ending", /input 9/, telling((effect) => (effect.type === "done" ? { ...effect, messages: [] } : effect))],
   ["a delta is lost", "progress", /the turn's effects/, telling((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [] } : effect))],
   [
@@ -396,6 +587,19 @@ const BREACHES: readonly (readonly [what: string, law: Law, where: RegExp, machi
   ],
 ]
 
+/** Asks the driver behind the turn's back. */
+function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
+  const { messages, events, turnCauses } = turn.record
+  config.driver.prepareIteration({
+    ...{ config, tools: [], messages, events, turnCauses, iteration: 0, iterationOffset: 0, maxIterations: 0, usage: USAGE, at: 0 },
+    newMessageId: () => "m_0_script_99",
+    projectRequest: () => REQUEST,
+    limitReached: () => false,
+    turnLimitMessage: () => message("limit"),
+  })
+}
+
+const OTHER_OUTCOME: Effect = { type: "emit", event: { type: "turn_outcome", outcome: { type: "agent_frame_switch", frameId: "other" } } }
 const DONE: Effect = {
   type: "done",
   outcome: { type: "finished", finish: { type: "assistant_message", text: "the end" } },
@@ -427,16 +631,54 @@ class InOrderOfArrival extends TurnMachine {
 }
 
 describe("a machine that breaks a law is found out", () => {
-  test.each(BREACHES)("%s", (_what, law, where, machine) => {
+  test.each(BREACHES)("%s", (_what, law, told, machine) => {
     const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine }))
     expect(error.law).toBe(law)
-    expect(error.where).toMatch(where)
+    expect(error.message).toMatch(told)
   })
 
   test("the driver sees results in the order of their arrival", () => {
     const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine: InOrderOfArrival }))
     expect(error.law).toBe("tools")
     expect(error.where).toBe("results one by one, the last first")
+  })
+
+  test("an answer is accepted for an effect that is not outstanding", () => {
+    const machine = class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        super.handle(response)
+        return { status: "accepted" }
+      }
+    }
+    const error = breach(() => expectTurn(CONFIG, START, [POLL, INPUTS[1] as TurnInput, INPUTS[1] as TurnInput], { machine }))
+    expect(error.law).toBe("outstanding")
+    expect(error.message).toContain("accepted for effect 1 while effect 2 was outstanding")
+  })
+
+  test("the turn at the end depends on the order of results, though the driver never sees it", () => {
+    const machine = class extends TurnMachine {
+      override handle(response: Response): { readonly status: "accepted" | "stale" } {
+        const { outstanding } = this
+        const result = super.handle(response)
+        const complete = response?.type === "tool_results" && this.outstanding?.id !== outstanding?.id
+        if (complete && result.status === "accepted") this.apply([say(`first ${response.results[0]?.callId}`)])
+        return result
+      }
+    }
+    const error = breach(() => expectTurn(CONFIG, START, INPUTS.slice(0, 8), { machine }))
+    expect(error.law).toBe("tools")
+    expect(error.message).toContain("results all at once: the turn at the end")
+  })
+
+  test("effects never stop coming", () => {
+    const machine = class extends TurnMachine {
+      override poll(): Effect {
+        return EMIT as Effect
+      }
+    }
+    const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine, mostPolls: 50 }))
+    expect(error.law).toBe("inputs")
+    expect(error.message).toContain("50 polls, and effects still come")
   })
 
   test("an input does something else than was expected of it", () => {
