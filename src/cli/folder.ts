@@ -1,4 +1,4 @@
-import { constants, type Dirent } from "node:fs"
+import { constants, type Dirent, type Stats } from "node:fs"
 import { type FileHandle, lstat, open, readdir, realpath, stat } from "node:fs/promises"
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { ToolError } from "../hosts/host.ts"
@@ -78,8 +78,7 @@ export class Folder {
     const real = await this.#locate(path)
     const handle = await this.#open(path, real)
     try {
-      await this.#checkOpened(path, real, handle)
-      const { size } = await handle.stat()
+      const { size } = await this.#checkOpened(path, real, handle)
       if (size > maxBytes) throw refused("resource_limit", "too_large", `"${path}" has ${size} bytes; files of up to ${maxBytes} bytes are read.`)
       // One byte more than allowed is asked for: the file may grow while it is read.
       const buffer = Buffer.alloc(Math.min(size, maxBytes) + 1)
@@ -176,7 +175,7 @@ export class Folder {
   }
 
   /** Looks again after opening: a folder on the way may have been replaced by a link between the look and the opening. */
-  async #checkOpened(path: string, real: string, handle: FileHandle): Promise<void> {
+  async #checkOpened(path: string, real: string, handle: FileHandle): Promise<Stats> {
     const opened = await handle.stat()
     if (!opened.isFile()) throw notAFile(path)
     const now = await realpath(real)
@@ -184,6 +183,7 @@ export class Folder {
     if (!this.#holds(now) || there.ino !== opened.ino || there.dev !== opened.dev) {
       throw refused("permission_denied", "outside_folder", `"${path}" was moved while it was opened.`)
     }
+    return opened
   }
 
   #holds(path: string): boolean {

@@ -1,5 +1,6 @@
 import type { Output } from "./io.ts"
 import type { Reporter } from "./reporter.ts"
+import { shownUrl } from "./run-settings.ts"
 
 /**
  * One JSON object per line: `run_started`, then the turn's own events as they come, and at last exactly one of `run_ended`,
@@ -9,7 +10,7 @@ export function jsonLines(output: Output): Reporter {
   const write = (value: object): void => void output.write(`${JSON.stringify(value)}\n`)
   return {
     started({ task, dir, out, model, maxIterations }, { state, resumedAt }) {
-      const endpoint = model.type === "endpoint" ? { baseUrl: model.baseUrl } : {}
+      const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
       write({ type: "run_started", task, dir, out, model: model.name, ...endpoint, maxIterations, state, resumed: resumedAt !== undefined })
     },
     event: write,

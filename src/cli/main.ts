@@ -2,7 +2,7 @@
 import { cli } from "./cli.ts"
 import type { Io } from "./io.ts"
 
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+const SIGNALS = ["SIGINT", "SIGTERM"] as const
 
 const io: Io = {
   stdout: process.stdout,

@@ -116,7 +116,8 @@ async function settleOut(given: string | undefined, cwd: string, saved: SavedRun
 function settleModel(flags: RunFlags, env: Io["env"], saved: SavedRun | undefined): ModelChoice {
   const { model: givenName, "base-url": givenUrl } = flags
   if (saved !== undefined && givenName !== undefined && givenName !== saved.model) throw notTheSame("model", saved.model, "--model")
-  if (saved !== undefined && givenUrl !== undefined && givenUrl !== saved.baseUrl) throw notTheSame("endpoint", saved.baseUrl ?? "none", "--base-url")
+  if (saved !== undefined && givenUrl !== undefined && givenUrl !== saved.baseUrl)
+    throw notTheSame("endpoint", saved.baseUrl === undefined ? "none" : shownUrl(saved.baseUrl), "--base-url")
   const baseUrl = givenUrl ?? saved?.baseUrl
   const name = givenName ?? saved?.model ?? (baseUrl === undefined ? "embedded" : undefined)
 
@@ -150,6 +151,11 @@ function checkUrl(baseUrl: string): void {
   // Not shown: it holds a secret.
   if (url.username !== "" || url.password !== "")
     throw new CliError("--base-url must hold no user name or password. Put the key into an environment variable and name that with --api-key-env.")
+}
+
+/** An endpoint's address as it is shown: without the query, which may hold a key. */
+export function shownUrl(baseUrl: string): string {
+  return oneLine(baseUrl).replace(/[?#].*$/, "")
 }
 
 function readKey(name: string, env: Io["env"]): string {

@@ -20,7 +20,7 @@ import { jsonLines } from "./json-lines.ts"
 import { OutFolder } from "./out-folder.ts"
 import { plan } from "./planner/planner.ts"
 import type { Reporter } from "./reporter.ts"
-import { type ModelChoice, RUN_FLAGS, type RunSettings, settleRun } from "./run-settings.ts"
+import { type ModelChoice, RUN_FLAGS, type RunSettings, settleRun, shownUrl } from "./run-settings.ts"
 import { Screen } from "./screen.ts"
 import { damaged, type SavedRun, StateFile } from "./state-file.ts"
 import { tallyOf } from "./tally.ts"
@@ -152,7 +152,7 @@ class Run {
       const result = await Promise.race([ended, paused])
       if (this.#state !== undefined && result.outcome === undefined) {
         await this.#state.close()
-        this.#reporter.paused({ state: this.#state.path, tally: this.#tally(machine), durationMs: this.#elapsedMs() })
+        this.#reporter.paused({ state: this.#state.path, tally: tallyOf(machine), durationMs: this.#elapsedMs() })
       }
       return result
     } finally {
@@ -162,25 +162,26 @@ class Run {
 
   #end(machine: TurnMachine, outcome: Outcome, again: boolean): number {
     const exitCode = outcome.type === "finished" ? 0 : 1
-    this.#reporter.ended({ outcome, tally: this.#tally(machine), durationMs: this.#elapsedMs(), exitCode, again })
-    if (outcome.type !== "finished") this.#io.stderr.write(`turn-machine: ${oneLine(this.#whyStopped(outcome))}\n`)
+    const tally = tallyOf(machine)
+    this.#reporter.ended({ outcome, tally, durationMs: this.#elapsedMs(), exitCode, again })
+    if (outcome.type !== "finished") this.#io.stderr.write(`turn-machine: ${oneLine(this.#whyStopped(outcome, tally.iterations))}\n`)
     return exitCode
   }
 
   /** Says why a turn stopped and what to do, in one line. */
-  #whyStopped(outcome: Outcome): string {
-    const { model, maxIterations } = this.#settings
+  #whyStopped(outcome: Outcome, iterations: number): string {
+    const { model } = this.#settings
     const why = this.#lastError === "" ? "" : ` ${this.#lastError.replace(/^LLM error: /, "").replace(/\.?$/, ".")}`
     if (outcome.type !== "stopped") return "The turn went over to another agent, which this command cannot run."
     switch (outcome.stop.type) {
       case "cancelled":
         return "The turn was cancelled. With --state FILE a turn can be stopped and resumed."
       case "max_iterations":
-        return `The turn reached its limit of ${maxIterations} iterations before it was done. Allow more with --max-iterations, in a new run.`
+        return `The turn reached its limit of ${iterations} iterations before it was done. Allow more with --max-iterations, in a new run.`
       case "provider_error": {
         const again = this.#state === undefined ? "run the command again" : "run the same command with --resume"
         if (model.type === "embedded") return `The embedded planner failed.${why}`
-        return `The model call to ${model.baseUrl} failed.${why} Check the address, --model and the key, then ${again}.`
+        return `The model call to ${shownUrl(model.baseUrl)} failed.${why} Check the address, --model and the key, then ${again}.`
       }
       case "incomplete":
         return "The model's answer was cut off at its length limit. Ask for less in one task."
@@ -205,10 +206,6 @@ class Run {
       checkpoint: machine.checkpoint(),
     }
     await this.#state.save(saved)
-  }
-
-  #tally(machine: TurnMachine): ReturnType<typeof tallyOf> {
-    return tallyOf(machine, this.#settings.maxIterations)
   }
 
   /** Milliseconds spent on the turn in this process and in those before it. */

@@ -5,7 +5,7 @@ import type { TokenUsage } from "../schemas/llm.ts"
 import { formatCount, formatDuration, oneLine, plainText, plural } from "./format.ts"
 import type { Io } from "./io.ts"
 import type { Reporter, RunEnd, RunPause } from "./reporter.ts"
-import type { RunSettings } from "./run-settings.ts"
+import { type RunSettings, shownUrl } from "./run-settings.ts"
 import type { Tally } from "./tally.ts"
 import { toolLine } from "./tool-line.ts"
 import { Wrap } from "./wrap.ts"
@@ -46,7 +46,7 @@ export class Screen implements Reporter {
     this.#fields([
       ["folder", dir],
       ["task", oneLine(task)],
-      ["model", model.type === "embedded" ? "embedded planner, no network" : `${oneLine(model.name)} at ${model.baseUrl}`],
+      ["model", model.type === "embedded" ? "embedded planner, no network" : `${oneLine(model.name)} at ${shownUrl(model.baseUrl)}`],
       ...(state === undefined ? [] : [["state", `${this.#short(state)}${resumed}`] as const]),
     ])
   }

@@ -5,7 +5,7 @@ import { writeAtomically } from "./atomic-file.ts"
 import { CliError, errorCode, fileReason } from "./errors.ts"
 import { LockFile } from "./lock-file.ts"
 
-/** A run as it is saved: what was asked, and where the turn stands. No key is ever in it. */
+/** A run as it is saved: what was asked, and where the turn stands. Of a key, only the name of its variable is in it. */
 export const SavedRun = z.strictObject({
   format: z.literal("turn-machine/run"),
   version: z.literal(1),

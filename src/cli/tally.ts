@@ -1,7 +1,7 @@
 import { parseJson } from "../json.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { TokenUsage } from "../schemas/llm.ts"
-import type { WrittenFile } from "./tools.ts"
+import type { Written } from "./out-folder.ts"
 
 /** What a turn took so far, in all processes that ran it: it is read from the turn itself. */
 export interface Tally {
@@ -13,7 +13,7 @@ export interface Tally {
   readonly files: readonly string[]
 }
 
-export function tallyOf(machine: TurnMachine, maxIterations: number): Tally {
+export function tallyOf(machine: TurnMachine): Tally {
   const files = new Set<string>()
   let modelCalls = 0
   let toolCalls = 0
@@ -23,9 +23,11 @@ export function tallyOf(machine: TurnMachine, maxIterations: number): Tally {
       if (part.type !== "tool_result") continue
       toolCalls += 1
       const value = part.toolName === "write_file" ? parseJson(part.text) : undefined
-      if (typeof value === "object" && value !== null) files.add((value as unknown as WrittenFile).path)
+      if (typeof value === "object" && value !== null) files.add((value as unknown as Written).path)
     }
   }
   // Iterations count from 0, and a turn that reached its limit stands at the one it may not have.
-  return { iterations: Math.min(machine.iteration + 1, maxIterations), modelCalls, toolCalls, usage: machine.usage, files: [...files] }
+  const { outcome, iteration } = machine
+  const atLimit = outcome?.type === "stopped" && outcome.stop.type === "max_iterations"
+  return { iterations: atLimit ? iteration : iteration + 1, modelCalls, toolCalls, usage: machine.usage, files: [...files] }
 }

@@ -2,11 +2,14 @@ import type { Json } from "../json.ts"
 import { deriveModelReturn } from "../machine/tool-results.ts"
 import type { TurnEvent } from "../schemas/event.ts"
 import { cutText, formatBytes, formatDuration, oneLine, plural } from "./format.ts"
-import type { FileList, FileText, SearchResult, WrittenFile } from "./tools.ts"
+import type { Written } from "./out-folder.ts"
+import type { SearchResult } from "./text-search.ts"
+import type { FileList, FileText } from "./tools.ts"
 
 type ToolEvent = Extract<TurnEvent, { type: "tool_call" }>
 
 const MAX_ARGUMENTS = 60
+const MAX_PATH = 34
 
 /** What a line about a tool call says, piece by piece. */
 export interface ToolLine {
@@ -24,7 +27,7 @@ export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLin
   return {
     ok: output.status === "success",
     name: oneLine(name),
-    args: cutText(shortArguments(args), MAX_ARGUMENTS),
+    args: name === "read_file" && output.status === "success" ? cutStart(pathOf(args)) : cutText(shortArguments(args), MAX_ARGUMENTS),
     result: resultOf(name, output),
     facts: `${formatBytes(characters)}, ${formatDuration(durationMs)}`,
   }
@@ -39,6 +42,15 @@ function shortArguments(args: Json): string {
     fromLine === undefined && toLine === undefined ? [] : [`${shortValue(fromLine ?? 1)}-${toLine === undefined ? "" : shortValue(toLine)}`]
   const written = typeof content === "string" ? [formatBytes(Buffer.byteLength(content))] : content === undefined ? [] : [shortValue(content)]
   return oneLine([...values, ...lines, ...written].join(" "))
+}
+
+/** Of a file that was read the result says which lines, and the end of a long path says more than its beginning. */
+function pathOf(args: Json): string {
+  return oneLine(shortValue((args as { readonly path: Json }).path))
+}
+
+function cutStart(path: string): string {
+  return path.length <= MAX_PATH ? path : `…${path.slice(1 - MAX_PATH)}`
 }
 
 function shortValue(value: Json): string {
@@ -63,7 +75,7 @@ function resultOf(name: string, output: ToolEvent["output"]): string {
       return toLine < fromLine ? "no lines" : `lines ${fromLine}-${toLine} of ${totalLines}`
     }
     case "write_file":
-      return (output.value as unknown as WrittenFile).status
+      return (output.value as unknown as Written).status
     default:
       return "done"
   }

@@ -1,22 +1,19 @@
 import * as z from "zod"
 import { defineTool, type Tool } from "../hosts/define-tool.ts"
 import { ToolError } from "../hosts/host.ts"
-import { type Folder, MAX_WALKED_FILES, type Walk } from "./folder.ts"
-import { cutText, isHighSurrogate } from "./format.ts"
-import type { OutFolder } from "./out-folder.ts"
+import type { Folder } from "./folder.ts"
+import { cutText } from "./format.ts"
+import type { OutFolder, Written } from "./out-folder.ts"
+import { isBinary, linePattern, linesOf, MAX_FILE_BYTES, MAX_MATCHES, saysCut, searchFolder, walkCut } from "./text-search.ts"
 
-const MAX_FILE_BYTES = 2 * 1024 * 1024
-const MAX_SEARCHED_BYTES = 256 * 1024 * 1024
 const MAX_LISTED_FILES = 1_000
-const MAX_MATCHES = 500
-const MAX_MATCH_LENGTH = 300
 const MAX_READ_LINES = 1_000
 const MAX_READ_LENGTH = 64_000
 const MAX_LINE_LENGTH = 1_000
 const MAX_WRITTEN_LENGTH = 2_000_000
 const MAX_NAMED_FOLDERS = 20
 
-/** What each tool answers. In every one, `cut` says in words what was left out because of a limit; absent: nothing was. */
+/** What `list_files` answers. Here and below, `cut` says in words what was left out because of a limit; absent: nothing was. */
 export interface FileList {
   readonly root: string
   readonly folder: string
@@ -28,6 +25,8 @@ export interface FileList {
   readonly unreadable: number
   readonly cut?: string
 }
+
+/** What `read_file` answers. */
 export interface FileText {
   readonly path: string
   readonly fromLine: number
@@ -35,19 +34,6 @@ export interface FileText {
   readonly totalLines: number
   readonly text: string
   readonly cut?: string
-}
-export interface SearchResult {
-  readonly matches: readonly { readonly path: string; readonly line: number; readonly text: string }[]
-  readonly totalMatches: number
-  readonly filesWithMatches: number
-  readonly filesSearched: number
-  readonly skipped: { readonly binary: number; readonly tooLarge: readonly string[]; readonly unreadable: number }
-  readonly cut?: string
-}
-export interface WrittenFile {
-  readonly path: string
-  readonly bytes: number
-  readonly status: "written" | "unchanged"
 }
 
 /** The tools of `turn-machine run`: three that read in `folder`, one that writes to `out`. */
@@ -133,56 +119,8 @@ function searchText(folder: Folder): Tool {
       ignoreCase: z.boolean().default(false).describe("Whether upper and lower case count as the same."),
       folder: inFolder,
     }),
-    async execute({ texts, wholeWord, ignoreCase, folder: start }, { signal }): Promise<SearchResult> {
-      const walk = await folder.walk(start, signal)
-      const pattern = patternFor(texts, wholeWord, ignoreCase)
-      const matches: { path: string; line: number; text: string }[] = []
-      const tooLarge: string[] = []
-      let [totalMatches, filesWithMatches, filesSearched, binary, unreadable, searchedBytes, left] = [0, 0, 0, 0, walk.unreadable, 0, 0]
-      for (const { path, bytes } of walk.files) {
-        signal.throwIfAborted()
-        if (bytes > MAX_FILE_BYTES) {
-          tooLarge.push(path)
-          continue
-        }
-        if (searchedBytes + bytes > MAX_SEARCHED_BYTES) {
-          left += 1
-          continue
-        }
-        const content = await folder.read(path, MAX_FILE_BYTES).catch(() => undefined)
-        if (content === undefined) {
-          unreadable += 1
-          continue
-        }
-        searchedBytes += content.length
-        if (isBinary(content)) {
-          binary += 1
-          continue
-        }
-        filesSearched += 1
-        const before = totalMatches
-        linesOf(content).forEach((line, index) => {
-          const found = pattern.exec(line)
-          if (found === null) return
-          totalMatches += 1
-          if (matches.length < MAX_MATCHES) matches.push({ path, line: index + 1, text: cutAround(line, found.index) })
-        })
-        if (totalMatches > before) filesWithMatches += 1
-      }
-      return {
-        matches,
-        totalMatches,
-        filesWithMatches,
-        filesSearched,
-        skipped: { binary, tooLarge: tooLarge.slice(0, MAX_NAMED_FOLDERS), unreadable },
-        ...saysCut(
-          matches.length < totalMatches && `The first ${matches.length} of ${totalMatches} lines are told.`,
-          tooLarge.length > 0 && `Files of more than ${MAX_FILE_BYTES} bytes were not searched: ${tooLarge.length}.`,
-          left > 0 && `After ${MAX_SEARCHED_BYTES} bytes the search ended; not searched: ${left} files.`,
-          walkCut(walk),
-        ),
-      }
-    },
+    execute: ({ texts, wholeWord, ignoreCase, folder: start }, { signal }) =>
+      searchFolder(folder, start, linePattern(texts, wholeWord, ignoreCase), signal),
   })
 }
 
@@ -195,39 +133,6 @@ function writeFile(out: OutFolder): Tool {
       path: z.string().min(1).max(1_000).describe("The file, relative to the output folder."),
       content: z.string().max(MAX_WRITTEN_LENGTH),
     }),
-    execute: ({ path, content }): Promise<WrittenFile> => out.write(path, content),
+    execute: ({ path, content }): Promise<Written> => out.write(path, content),
   })
-}
-
-function saysCut(...notes: readonly (string | false | undefined)[]): { readonly cut?: string } {
-  const said = notes.filter((note) => typeof note === "string")
-  return said.length === 0 ? {} : { cut: said.join(" ") }
-}
-
-function walkCut({ cut }: Walk): string | undefined {
-  return cut ? `The folder has more than ${MAX_WALKED_FILES} files; those after the first ${MAX_WALKED_FILES} were not looked at.` : undefined
-}
-
-function isBinary(content: Buffer): boolean {
-  return content.subarray(0, 8_000).includes(0)
-}
-
-/** The lines of a text, without their ends. An end after the last line begins no further line. */
-function linesOf(content: Buffer): readonly string[] {
-  const lines = new TextDecoder().decode(content).split(/\r\n|\n|\r/)
-  if (lines.at(-1) === "") lines.pop()
-  return lines
-}
-
-function patternFor(texts: readonly string[], wholeWord: boolean, ignoreCase: boolean): RegExp {
-  const either = texts.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")
-  return new RegExp(wholeWord ? `(?<![\\p{L}\\p{N}_])(?:${either})(?![\\p{L}\\p{N}_])` : either, ignoreCase ? "iu" : "u")
-}
-
-/** A line, or of a long one the part where the match is. */
-function cutAround(line: string, index: number): string {
-  if (line.length <= MAX_MATCH_LENGTH) return line
-  let start = Math.max(0, Math.min(index - MAX_MATCH_LENGTH / 3, line.length - MAX_MATCH_LENGTH))
-  if (start > 0 && isHighSurrogate(line.charCodeAt(start - 1))) start += 1
-  return `${start > 0 ? "…" : ""}${cutText(line.slice(start), MAX_MATCH_LENGTH)}`
 }

@@ -44,6 +44,7 @@ describe("text that is shown", () => {
     }
     expect(wrap("one two three four")).toBe("one two\n  three four")
     expect(wrap("one two", " three", " fo", "ur")).toBe("one two\n  three four")
+    expect(wrap("one two th", "ree four")).toBe("one two three\n  four")
     expect(wrap("one\ntwo   \n\nthree")).toBe("one\n  two\n\n  three")
     expect(wrap("a-very-long-word and another")).toBe("a-very-long-word\n  and\n  another")
     expect(new Wrap(0, "  ", 2).add("one two three four five six")).toBe("one two three four five six")

@@ -67,10 +67,10 @@ model    embedded planner, no network
    tokens … in, … cached, … out
 
 3  5 lines in 4 files are worth a look. I read around them.
-   ✓ read_file README.md 2-8                      lines 2-5 of 5         …
-   ✓ read_file src/cart.js 1-8                    lines 1-8 of 9         …
-   ✓ read_file src/checkout.py 1-6                lines 1-6 of 8         …
-   ✓ read_file src/deep/er/styles.css 1-4         lines 1-2 of 2         …
+   ✓ read_file README.md                          lines 2-5 of 5         …
+   ✓ read_file src/cart.js                        lines 1-8 of 9         …
+   ✓ read_file src/checkout.py                    lines 1-6 of 8         …
+   ✓ read_file src/deep/er/styles.css             lines 1-2 of 2         …
    tokens … in, … cached, … out
 
 4  I have what I need and write the report.
@@ -94,6 +94,13 @@ written  turn-machine-out/todo-report.md
       expect(readFileSync(join(base, out, "todo-report.md"), "utf8")).toBe(SHOP_REPORT)
       rmSync(join(base, "shop", `s${time}.json`))
     }
+  })
+
+  it("does not look into its output folder, whatever is in it", async () => {
+    const { base, shop } = newShop()
+    fill(shop, { "out/remarks.txt": "TODO: read the report" })
+    await runCli(["run", "--dir", "shop", "--out", "shop/out"], { cwd: base })
+    expect(readFileSync(join(shop, "out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
   })
 
   it("does not find reports of earlier runs, wherever they stand", async () => {
@@ -144,7 +151,7 @@ written  turn-machine-out/todo-report.md
     const ran = await runCli(["run", "--dir", "dir"], { cwd: base })
     expect(ran.exitCode).toBe(0)
     expect(ran.stdout).toContain(
-      'I found 501 comments (500 TODO, 1 FIXME) in 2 of the 2 files I searched; 2,500 lines more hold a marker, too many to look at. Most urgent: few.py:1 (FIXME, says "broken").',
+      'I found 501 comments (500 TODO, 1 FIXME) in 2 of the 2 files I searched; 2,500 lines more hold a marker, too many to look at. Most urgent: few.py:1 (FIXME, says "broken"). Not everything was looked at; the report says what was left out.',
     )
     const report = readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")
     expect(report).toContain("- The first 500 of 3000 lines are told.")
@@ -157,9 +164,14 @@ written  turn-machine-out/todo-report.md
     const ran = await runCli(["run", "--dir", "shop", "--max-iterations", "2"], { cwd: base })
     expect(ran.exitCode).toBe(1)
     expect(ran.stdout).toContain("outcome  stopped: max iterations\nwork     2 iterations, 2 model calls, 3 tool calls")
-    expect(ran.stderr).toBe(
-      "turn-machine: The turn reached its limit of 2 iterations before it was done. Allow more with --max-iterations, in a new run.\n",
-    )
+    const line = "turn-machine: The turn reached its limit of 2 iterations before it was done. Allow more with --max-iterations, in a new run.\n"
+    expect(ran.stderr).toBe(line)
+
+    // Saved, it is over for good, and says the same again.
+    await runCli(["run", "--dir", "shop", "--max-iterations", "2", "--state", "s.json"], { cwd: base })
+    const again = await runCli(["run", "--state", "s.json", "--resume", "--max-iterations", "9"], { cwd: base })
+    expect(again).toMatchObject({ exitCode: 1, stderr: line })
+    expect(again.stdout).toContain("work     2 iterations, 2 model calls, 3 tool calls")
   })
 
   it("shows nothing that could change a terminal, whatever files are called and hold", async () => {
@@ -533,6 +545,21 @@ describe("a model at an endpoint", () => {
     expect(requests[0]?.body.model).toBe("tiny")
     expect(requests[0]?.body.tools.map((tool) => tool.function.name)).toEqual(["list_files", "read_file", "search_text", "write_file"])
     expect(ran.stdout + readFileSync(join(base, "s.json"), "utf8")).not.toContain("sk-very-secret-1")
+  })
+
+  it("has an address whose query, which may hold a key, is sent and not shown", async () => {
+    const { base } = newShop()
+    let asked: string | undefined
+    const url = await serve((_body, response, request) => {
+      asked = request.url
+      response.writeHead(404).end()
+    })
+    for (const how of [[], ["--json"]]) {
+      const ran = await runAgainst(`${url}?key=sk-other-secret-2`, base, ...how)
+      expect(asked).toBe("/v1/chat/completions?key=sk-other-secret-2")
+      expect(ran.stdout + ran.stderr).toContain(url)
+      expect(ran.stdout + ran.stderr).not.toContain("sk-other")
+    }
   })
 
   it("that refuses the connection stops the turn, which can be resumed when it answers", async () => {

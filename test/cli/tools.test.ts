@@ -71,6 +71,15 @@ describe("what lies outside the folder", () => {
     expect(failureOf(await call("read_file", { path: "x".repeat(5_000) })).message).toMatch(/cannot be read: its path is too long\.$/)
   })
 
+  it("is refused by its absolute path, and nobody learns whether it is there", async () => {
+    const { inside, outside } = newPair()
+    const call = toolsOf(inside)
+    for (const path of [join(outside, "secret.txt"), join(outside, "missing.txt"), join(inside, ".."), "/"]) {
+      expect(failureOf(await call("read_file", { path })).code).toBe("outside_folder")
+      expect(failureOf(await call("list_files", { folder: path })).code).toBe("outside_folder")
+    }
+  })
+
   it("may be named by an absolute path that leads back inside", async () => {
     const { inside } = newPair()
     expect(value(await toolsOf(inside)("read_file", { path: join(inside, "a.txt") }))).toMatchObject({ text: "one\ntwo" })

@@ -1,5 +1,5 @@
 import { formatCount, plural } from "../format.ts"
-import type { SearchResult } from "../tools.ts"
+import type { SearchResult } from "../text-search.ts"
 import { code } from "./markdown.ts"
 import type { Evidence } from "./survey.ts"
 import type { Hit } from "./windows.ts"

@@ -1,6 +1,6 @@
 import { formatCount, oneLine, plural } from "../format.ts"
 import { byCodePoint } from "../order.ts"
-import type { SearchResult } from "../tools.ts"
+import type { SearchResult } from "../text-search.ts"
 import { leftOut, searchedFiles } from "./coverage.ts"
 import { byFile, code, MAX_BLOCKS, prose, surroundings } from "./markdown.ts"
 import { WHAT_I_AM } from "./planned-step.ts"

@@ -1,7 +1,8 @@
 import type { Json } from "../../json.ts"
 import { formatCount, plural } from "../format.ts"
-import { KEPT_EXISTING } from "../out-folder.ts"
-import type { FileList, FileText, SearchResult, WrittenFile } from "../tools.ts"
+import { KEPT_EXISTING, type Written } from "../out-folder.ts"
+import type { SearchResult } from "../text-search.ts"
+import type { FileList, FileText } from "../tools.ts"
 import type { Exchange } from "./conversation.ts"
 import type { PlannedStep } from "./planned-step.ts"
 import { type Hit, type Window, windowsAround } from "./windows.ts"
@@ -12,6 +13,7 @@ export const AROUND = 3
 export const MAX_WINDOWS = 40
 const CALLS_AT_ONCE = 8
 const MAX_NAMES = 5
+const PARTIAL = " Not everything was looked at; the report says what was left out."
 
 /** A job that goes: list, search, read around what was found, report, answer. */
 export interface Survey<Found extends Hit> {
@@ -89,14 +91,15 @@ export function nextStep<Found extends Hit>(survey: Survey<Found>, exchanges: re
 
 function finish<Found extends Hit>(survey: Survey<Found>, evidence: Evidence<Found>, writes: readonly Exchange[]): PlannedStep {
   const last = writes.at(-1)?.result
+  const summary = `${survey.summary(evidence)}${evidence.results.some((result) => result?.cut !== undefined) ? PARTIAL : ""}`
   if (last?.ok === true) {
-    const { path, status } = last.value as unknown as WrittenFile
+    const { path, status } = last.value as unknown as Written
     const where = status === "unchanged" ? `The report stands in ${path} already, word for word.` : `The report is in ${path}.`
-    return answer(`${survey.summary(evidence)} ${where}`)
+    return answer(`${summary} ${where}`)
   }
   const taken = last?.message.startsWith(KEPT_EXISTING) === true
   if (last !== undefined && (!taken || writes.length === MAX_NAMES)) {
-    return answer(`${survey.summary(evidence)} I could not write the report: ${last.message}`)
+    return answer(`${summary} I could not write the report: ${last.message}`)
   }
   const path = `${survey.reportName}${writes.length === 0 ? "" : `-${writes.length + 1}`}.md`
   const text = taken ? `A file of somebody else has that name. I write to ${path} instead.` : "I have what I need and write the report."

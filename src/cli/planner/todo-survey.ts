@@ -1,6 +1,6 @@
 import { formatCount, plural } from "../format.ts"
 import { byCodePoint } from "../order.ts"
-import type { SearchResult } from "../tools.ts"
+import type { SearchResult } from "../text-search.ts"
 import { COMMENT_RULE, type Note, readNote } from "./comments.ts"
 import { leftOut, searchedFiles, untoldLines } from "./coverage.ts"
 import { byFile, code, MAX_BLOCKS, prose, surroundings } from "./markdown.ts"
