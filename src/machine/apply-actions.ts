@@ -21,7 +21,7 @@ export type MachineAction =
   | { readonly type: "add_turn_causes"; readonly turnCauses: readonly TurnCause[] }
   | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
   | { readonly type: "take_surface"; readonly update: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] } | undefined }
-  | { readonly type: "prepare_iteration"; readonly tellProgress?: true }
+  | { readonly type: "prepare_iteration" }
   | { readonly type: "cancel_llm"; readonly id: number }
 
 /** A result with its place in the batch. */
@@ -76,6 +76,7 @@ export function applyActions(config: TurnConfig, turn: Turn, actions: readonly M
         untold = true
         break
       case "append_messages":
+        // Also where nothing is left of a delivery: it counted, and so it is told.
         messages = messages.append(action.messages)
         untold = true
         break
@@ -105,7 +106,6 @@ export function applyActions(config: TurnConfig, turn: Turn, actions: readonly M
         break
       case "prepare_iteration":
         state = PREPARE_ITERATION
-        untold ||= action.tellProgress === true
         break
       case "start_sync": {
         const { updateMachineConfig } = action

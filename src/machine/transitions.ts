@@ -183,6 +183,6 @@ function deliver(config: TurnConfig, turn: Turn, state: StateOf<"waiting_checkpo
     if (context.limitReached(1)) actions.push({ type: "schedule_turn_limit_final", message: context.turnLimitMessage() })
   }
   // Where the driver has something to start or to end, that comes instead of preparing.
-  actions.push({ type: "prepare_iteration", tellProgress: true })
+  actions.push({ type: "prepare_iteration" })
   return { context, actions, ask: () => config.driver.onDelivery?.(context, checkpoint, delivery) ?? [] }
 }
