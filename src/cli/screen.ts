@@ -90,6 +90,8 @@ export class Screen implements Reporter {
         this.#line(`${INDENT}${oneLine(event.text)}`)
         break
       case "error":
+        // A model call that failed for good is told at the end, with what to do.
+        if (event.envelope?.kind === "llm_provider") break
         this.#endText()
         this.#line(`${INDENT}${this.#style("red", oneLine(event.message))}`)
         break

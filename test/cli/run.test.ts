@@ -598,7 +598,7 @@ describe("a model at an endpoint", () => {
     expect(ran.stderr).toContain(url)
     expect(ran.stderr).toMatch(/Check the address, --model and the key, then run the command again\.\n$/)
     expect(ran.stderr.split("\n")).toHaveLength(2)
-    expect(ran.stdout).toContain("outcome  stopped: provider error\n")
+    expect(ran.stdout).toContain("\n1  \n\noutcome  stopped: provider error\n")
     expect(ran.stdout + ran.stderr).not.toContain("sk-very-secret-1")
     expect(existsSync(join(base, "turn-machine-out"))).toBe(false)
   })
