@@ -50,6 +50,13 @@ ${figures(goal, policy)}
 Turn the work of this turn towards the new objective. Drop what served only the old one, and keep what serves both. Call update_goal only when the objective as it reads now is complete.`)
 }
 
+/** Tells the model, in a request, that this very call will use up what is left. */
+export function nextCallMessage(goal: Goal, left: number, needed: number): DeliveredMessage {
+  return hidden(`The token budget of this thread's goal is nearly used up: ${left} of ${goal.tokenBudget ?? 0} tokens are left, and this call alone is expected to take about ${needed}.
+
+Begin no new piece of substantial work for the goal. Say what was achieved, what is left or stands in the way, and which next step you suggest to the user. Call update_goal only if the goal really is complete.`)
+}
+
 /** What goes with a completion: how the model is to report what was used. */
 export const COMPLETION_REPORT =
   "The goal is complete. Tell the user what it took, from the figures in this result: the tokens used and the token budget if there is one, the other budgets that are set, and the time if it is above zero, written as people say it (minutes, hours) in the language of your reply."
