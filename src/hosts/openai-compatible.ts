@@ -53,9 +53,11 @@ const FIRST_WAIT_MS = 500
  * `connection_failed`, `timeout`, `idle_timeout`, `stream_truncated`, `malformed_response`, `response_too_large`, `redirected`
  * and `cancelled`, the others are the provider's.
  * @throws {TypeError} on a base URL, key or header that cannot be sent.
+ * @throws {RangeError} on a time, count or size that is no number from 0; all may be `Infinity`.
  * @see https://platform.openai.com/docs/guides/rate-limits (2026-11)
  */
 export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "llmCall"> {
+  checkLimits(options)
   const { keepRequestBody = false, maxRetries = 3, maxRetryWaitMs = 60_000, random = Math.random, stream = true } = options
   const url = endpointUrl(options.baseUrl)
   const maxTokensField = TAKES_NEW_FIELD.test(url.hostname) ? "max_completion_tokens" : "max_tokens"
@@ -107,6 +109,14 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
         if (context.signal.aborted) throw new LlmCallError(CANCELLED)
       }
     },
+  }
+}
+
+/** What is no number compares as false with every other: retries would have no end, and waits no length. */
+function checkLimits(options: OpenAiCompatibleOptions): void {
+  for (const name of ["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const) {
+    const { [name]: value = 0 } = options
+    if (!(value >= 0)) throw new RangeError(`${name} is a number from 0, not ${value}.`)
   }
 }
 

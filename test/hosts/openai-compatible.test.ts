@@ -520,6 +520,16 @@ describe("secrets", () => {
   })
 })
 
+describe("limits", () => {
+  test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is no number is refused", (name) => {
+    // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
+    for (const value of [Number.NaN, -1]) {
+      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(new RangeError(`${name} is a number from 0, not ${value}.`))
+    }
+    expect(() => openAiCompatible({ baseUrl: "http://h", [name]: Number.POSITIVE_INFINITY })).not.toThrow()
+  })
+})
+
 type Handler = (response: ServerResponse, request: IncomingMessage) => void
 
 interface Recorded {
