@@ -8,17 +8,22 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`
 }
 
+const UNITS = ["kB", "MB", "GB", "TB"] as const
+
 /** `812 B`, `3.4 kB`, `12 MB`. */
 export function formatBytes(bytes: number): string {
   if (bytes < 1_000) return `${bytes} B`
-  return bytes < 1_000_000 ? `${threeDigits(bytes / 1_000)} kB` : `${threeDigits(bytes / 1_000_000)} MB`
+  let [value, unit] = [bytes / 1_000, 0]
+  for (; Math.round(value) >= 1_000 && unit + 1 < UNITS.length; unit += 1) value /= 1_000
+  return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`
 }
 
 /** `4 ms`, `1.2 s`, `3 min 5 s`. */
 export function formatDuration(durationMs: number): string {
-  if (durationMs < 1_000) return `${Math.round(durationMs)} ms`
-  if (durationMs < 60_000) return `${(durationMs / 1_000).toFixed(1)} s`
-  const seconds = Math.round(durationMs / 1_000)
+  const milliseconds = Math.round(durationMs)
+  if (milliseconds < 1_000) return `${milliseconds} ms`
+  if (milliseconds < 59_950) return `${(milliseconds / 1_000).toFixed(1)} s`
+  const seconds = Math.round(milliseconds / 1_000)
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
 
@@ -45,8 +50,4 @@ export function plainText(text: string): string {
 /** The same on one line. */
 export function oneLine(text: string): string {
   return plainText(text).replace(/\s+/g, " ").trim()
-}
-
-function threeDigits(value: number): string {
-  return value < 10 ? value.toFixed(1) : String(Math.round(value))
 }

@@ -15,9 +15,16 @@ describe("numbers for people", () => {
     [formatBytes(999), "999 B"],
     [formatBytes(1_000), "1.0 kB"],
     [formatBytes(12_345), "12 kB"],
+    [formatBytes(9_960), "10 kB"],
+    [formatBytes(999_499), "999 kB"],
+    [formatBytes(999_500), "1.0 MB"],
     [formatBytes(2_500_000), "2.5 MB"],
+    [formatBytes(3_225_000_000), "3.2 GB"],
+    [formatBytes(7_000_000_000_000), "7.0 TB"],
     [formatDuration(4.4), "4 ms"],
+    [formatDuration(999.6), "1.0 s"],
     [formatDuration(1_240), "1.2 s"],
+    [formatDuration(59_960), "1 min 0 s"],
     [formatDuration(185_000), "3 min 5 s"],
   ])("%s", (shown, expected) => {
     expect(shown).toBe(expected)
