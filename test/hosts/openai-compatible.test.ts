@@ -328,6 +328,17 @@ describe("broken connections", () => {
     expect((await call(server.url)).response).toMatchObject({ text: "Hi", terminalReason: "stop" })
   })
 
+  test("a connection lost after a fault was told: the fault is what failed", async () => {
+    const server = await serve((response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" })
+      const call = '{"index":0,"function":{"arguments":"{\\"a\\":1}"}}'
+      response.write(`data: {"choices":[{"index":0,"delta":{"tool_calls":[${call}]},"finish_reason":"tool_calls"}]}\n\n`, () => response.destroy())
+    })
+    const { failure } = await refused(server.url)
+    expect(failure).toMatchObject({ code: "malformed_response", message: "The endpoint's answer is malformed: a tool call names no function." })
+    expect(server.requests).toHaveLength(1)
+  })
+
   test("a whole answer cut off", async () => {
     const server = await serve((response) => {
       response.writeHead(200, { "content-type": "application/json", "content-length": "5000" })
@@ -481,6 +492,12 @@ describe("secrets", () => {
   test("the summary of an answer quotes nothing either", async () => {
     const server = await serve(sendFile("openai-text.json", { "x-request-id": KEY }))
     expect((await call(server.url, { apiKey: KEY })).response.httpSummary).toBe("attempt 1, request [secret]")
+  })
+
+  test("of two secrets one of which begins like the other, none is left in part", async () => {
+    const server = await serve(send(400, '{"error":{"message":"no such key: 0123456789-abcdef"}}'))
+    const { failure } = await refused(server.url, { apiKey: "0123456789", headers: { "x-key": "0123456789-abcdef" } })
+    expect(failure.message).toBe("The endpoint answered 400: no such key: [secret].")
   })
 
   test("a fetch that quotes its headers", async () => {
