@@ -51,6 +51,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
+type ErrorEvent = Extract<TurnEvent, { type: "error" }>
+
 /** One turn in this process, from its beginning or from where it was saved. */
 class Run {
   readonly #settings: RunSettings
@@ -58,7 +60,7 @@ class Run {
   readonly #reporter: Reporter
   readonly #io: Io
   readonly #startedAt = performance.now()
-  #lastError = ""
+  #lastError: ErrorEvent | undefined
 
   constructor(settings: RunSettings, state: StateFile | undefined, reporter: Reporter, io: Io) {
     this.#settings = settings
@@ -144,7 +146,7 @@ class Run {
     try {
       const onEvent = (event: TurnEvent): void => {
         if (asked && this.#state !== undefined) return
-        if (event.type === "error") this.#lastError = event.message
+        if (event.type === "error") this.#lastError = event
         this.#reporter.event(event)
       }
       const ended = runTurn(machine, host, { signal: controller.signal, onEvent })
@@ -171,7 +173,7 @@ class Run {
   /** Says why a turn stopped and what to do, in one line. */
   #whyStopped(outcome: Outcome, iterations: number): string {
     const { model } = this.#settings
-    const why = this.#lastError === "" ? "" : ` ${this.#lastError.replace(/^LLM error: /, "").replace(/\.?$/, ".")}`
+    const why = this.#lastError === undefined ? "" : ` ${this.#lastError.message.replace(/^LLM error: /, "").replace(/\.?$/, ".")}`
     if (outcome.type !== "stopped") return "The turn went over to another agent, which this command cannot run."
     switch (outcome.stop.type) {
       case "cancelled":
@@ -179,9 +181,15 @@ class Run {
       case "max_iterations":
         return `The turn reached its limit of ${iterations} iterations before it was done. Allow more with --max-iterations, in a new run.`
       case "provider_error": {
-        const again = this.#state === undefined ? "run the command again" : "run the same command with --resume"
         if (model.type === "embedded") return `The embedded planner failed.${why}`
-        return `The model call to ${shownUrl(model.baseUrl)} failed.${why} Check the address, --model and the key, then ${again}.`
+        const again = this.#state === undefined ? "run the command again" : "run the same command with --resume"
+        const { code, terminalReason } = this.#lastError?.envelope ?? {}
+        const failed = `The model call to ${shownUrl(model.baseUrl)} failed.${why}`
+        if (terminalReason === "content_filter") return `${why} Put the task in other words, in a new run.`
+        if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or take a model with a larger context.`
+        if (code === "empty_response") return `${why} Another try may help: ${again}.`
+        if (code === "timeout" || code === "idle_timeout") return `${failed} Allow more with --timeout-ms, or check the address, then ${again}.`
+        return `${failed} Check the address, --model and the key, then ${again}.`
       }
       case "incomplete":
         return "The model's answer was cut off at its length limit. Ask for less in one task."

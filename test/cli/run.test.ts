@@ -603,6 +603,39 @@ describe("a model at an endpoint", () => {
     expect(existsSync(join(base, "turn-machine-out"))).toBe(false)
   })
 
+  it.each([
+    [
+      "refuses",
+      { finish_reason: "stop", message: { role: "assistant", content: null, refusal: "I will not." } },
+      "The model refused to answer. Put the task in other words, in a new run.",
+    ],
+    [
+      "is cut off by a filter",
+      { finish_reason: "content_filter", message: { role: "assistant", content: "Well" } },
+      "The provider's content filter cut the answer off. Put the task in other words, in a new run.",
+    ],
+    [
+      "says nothing",
+      { finish_reason: "stop", message: { role: "assistant", content: "" } },
+      "The model answered with neither text nor a tool call. Another try may help: run the command again.",
+    ],
+  ])("that %s is not told as an address that is wrong", async (_, choice, line) => {
+    const { base } = newShop()
+    const url = await serve((_body, response) => {
+      response.setHeader("content-type", "application/json").end(JSON.stringify({ choices: [{ index: 0, ...choice }] }))
+    })
+    expect(await runAgainst(url, base)).toMatchObject({ exitCode: 1, stderr: `turn-machine: ${line}\n` })
+  })
+
+  it("whose context the task does not fit into says what to do", async () => {
+    const { base } = newShop()
+    const error = { message: "This model's maximum context length is 10 tokens.", code: "context_length_exceeded" }
+    const url = await serve((_body, response) => void response.writeHead(400).end(JSON.stringify({ error })))
+    expect((await runAgainst(url, base)).stderr).toMatch(
+      / failed\. .+maximum context length.+ Ask for less in one task, or take a model with a larger context\.\n$/,
+    )
+  })
+
   it("where nothing listens, or that does not answer in time, likewise", async () => {
     const { base } = newShop()
     const refused = await runAgainst("http://127.0.0.1:1/v1", base)
@@ -612,7 +645,9 @@ describe("a model at an endpoint", () => {
     const url = await serve(() => {})
     const silent = await runAgainst(url, base, "--timeout-ms", "50", "--json")
     expect(silent.exitCode).toBe(1)
-    expect(silent.stderr).toMatch(/no complete answer within 0\.05 seconds/)
+    expect(silent.stderr).toMatch(
+      /no complete answer within 0\.05 seconds\. Allow more with --timeout-ms, or check the address, then run the command again\.\n$/,
+    )
     expect(linesOf(silent.stdout).at(-1)).toMatchObject({
       type: "run_ended",
       outcome: { type: "stopped", stop: { type: "provider_error" } },
