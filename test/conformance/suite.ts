@@ -9,7 +9,9 @@ const FIXTURES = fileURLToPath(new URL("../fixtures/conformance", import.meta.ur
 /** What every scenario file says of itself. */
 export interface Scenario {
   readonly name: string
+  /** What it was made to show, under the one or the other name; a random scenario has neither. */
   readonly rule?: string
+  readonly about?: string
 }
 
 /** One test per scenario file of a suite, from `CONFORMANCE_DIR` where it is set, else from the fixtures. */
@@ -24,7 +26,7 @@ export function runSuite<Kind extends Scenario>(suite: string, run: (scenario: K
         try {
           run(scenario)
         } catch (error) {
-          const rule = scenario.rule ?? "a random scenario, made to show no rule in particular"
+          const rule = scenario.rule ?? scenario.about ?? "a random scenario, made to show no rule in particular"
           throw new Error(`${scenario.name}: ${rule}\n${error instanceof Error ? error.message : String(error)}`, { cause: error })
         }
       })

@@ -36,8 +36,9 @@ function collect(file: ts.SourceFile, { codes, kinds }: { readonly codes: Set<st
     }
     if (ts.isPropertyAssignment(node) && node.name.getText() === "code") add(node.initializer)
     if (ts.isObjectLiteralExpression(node)) {
-      const [kind, type] = ["kind", "type"].map((name) => node.properties.find((property) => property.name?.getText() === name))
-      if (kind !== undefined && type === undefined && ts.isPropertyAssignment(kind)) add(kind.initializer, kinds)
+      // An error event has no `message` beside its kind; the failure of a turn that a goal is told of has one.
+      const [kind, type, message] = ["kind", "type", "message"].map((name) => node.properties.find((property) => property.name?.getText() === name))
+      if (kind !== undefined && type === undefined && message === undefined && ts.isPropertyAssignment(kind)) add(kind.initializer, kinds)
     }
     if (ts.isNewExpression(node) && node.expression.getText().endsWith("Error")) {
       // Plain errors begin with their message.
