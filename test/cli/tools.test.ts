@@ -42,6 +42,7 @@ describe("what lies outside the folder", () => {
     "sub/../a.txt",
     "..\\outside\\secret.txt",
     "/etc/passwd",
+    "/etc/there-is-no-such-file",
     "../inside-too/secret.txt",
   ])("is not read by the path %s", async (path) => {
     const call = toolsOf(newPair().inside)
