@@ -52,7 +52,7 @@ export class OutFolder {
     const content = Buffer.from(text)
     const bytes = content.length
     try {
-      await mkdir(this.path, { recursive: true })
+      await makeFolder(this.path)
       const root = await realpath(this.path)
       const parent = await this.#makeParents(root, parts.slice(0, -1))
       const target = join(parent, basename(name))
@@ -98,9 +98,7 @@ export class OutFolder {
     let parent = root
     for (const name of names) {
       parent = join(parent, name)
-      await mkdir(parent).catch((error: unknown) => {
-        if (errorCode(error) !== "EEXIST") throw error
-      })
+      await makeOne(parent)
       const found = await lstat(parent)
       const shown = relative(root, parent).split(sep).join("/")
       if (found.isSymbolicLink()) throw refusal("is_a_link", `"${shown}" is a link; nothing is written through links.`)
@@ -137,6 +135,22 @@ export async function checkWritable(path: string): Promise<void> {
       if (errorCode(error) !== "ENOENT" || dirname(folder) === folder) throw error
     }
   }
+}
+
+/**
+ * Makes a folder and those above it. Not all at once: where the system says of a folder inside an existing one that it
+ * does not exist, as in /proc, Node's `recursive` tries for ever.
+ */
+async function makeFolder(path: string): Promise<void> {
+  if ((await stat(path).catch(() => undefined)) !== undefined) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  await makeOne(path)
+}
+
+async function makeOne(path: string): Promise<void> {
+  await mkdir(path).catch((error: unknown) => {
+    if (errorCode(error) !== "EEXIST") throw error
+  })
 }
 
 function temporaryFor(target: string): string {

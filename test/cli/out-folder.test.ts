@@ -21,6 +21,13 @@ describe("the output folder", () => {
     expect(readdirSync(join(path, "a/b"))).toEqual(["report.md"])
   })
 
+  it.runIf(existsSync("/proc/self"))("that cannot be made is told, and not tried for ever", async () => {
+    expect(await refusalOf(new OutFolder("/proc/self/new/out").write("a.md", "x"))).toEqual({
+      code: "unwritable",
+      message: '"a.md" cannot be written: it does not exist.',
+    })
+  })
+
   it.each(["..", "../x.md", "a/../../x.md", "/tmp/x.md", "", ".", "a/..", "..\\x.md", "x\0.md"])("writes nothing to the path %j", async (file) => {
     const base = newFolder()
     expect((await refusalOf(new OutFolder(join(base, "out")).write(file, "x"))).code).toBe("outside_folder")
