@@ -97,7 +97,11 @@ async function settleDir(given: string | undefined, cwd: string, saved: SavedRun
     if (saved === undefined || saved.dir === real) return real
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`The folder ${shown} cannot be read: ${fileReason(error)}. Give a folder that can be read with --dir.`)
+    const remedy =
+      given === undefined && saved !== undefined
+        ? "The state file belongs to it: put it back, or give another --state path."
+        : "Give a folder that can be read with --dir."
+    throw new CliError(`The folder ${shown} cannot be read: ${fileReason(error)}. ${remedy}`)
   }
   throw notTheSame("folder", saved.dir, "--dir")
 }

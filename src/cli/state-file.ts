@@ -133,7 +133,9 @@ function parse(path: string, text: string): SavedRun {
     throw new CliError(`The state file ${path} has version ${String(version)}; this program reads version 1. Resume with the program that wrote it.`)
   const result = SavedRun.safeParse(value)
   if (result.success) return result.data
-  throw damaged(path, `at "${result.error.issues[0]?.path.join("/") ?? ""}" it does not hold what it should`)
+  const [issue] = result.error.issues
+  if (issue?.code === "unrecognized_keys") throw damaged(path, `it holds "${issue.keys[0]}", which this program does not know`)
+  throw damaged(path, `at "${issue?.path.join("/") ?? ""}" it does not hold what it should`)
 }
 
 /** One line for a state that cannot be used. The file is left as it is. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { FIXTURES, fill, newFolder, newShop, type Ran, runCli, serve } from "./harness.ts"
@@ -354,6 +354,17 @@ describe("a state file that does not fit", () => {
     expect(ran).toEqual({ exitCode: 2, stdout: "", stderr: `turn-machine: The state file belongs to ${line.replace("BASE", base)}\n` })
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
     expect(readdirSync(base).sort()).toEqual(["other", "s.json", "shop"])
+  })
+
+  it("is kept where its folder is gone, and another one is not asked for", async () => {
+    const { base, saved } = await stoppedShop()
+    renameSync(join(base, "shop"), join(base, "moved"))
+    expect(await runCli(["run", "--state", "s.json", "--resume"], { cwd: base })).toEqual({
+      exitCode: 2,
+      stdout: "",
+      stderr: `turn-machine: The folder ${base}/shop cannot be read: it does not exist. The state file belongs to it: put it back, or give another --state path.\n`,
+    })
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
   })
 
   it("is taken with the same folder by another path", async () => {

@@ -52,7 +52,7 @@ describe("a state file", () => {
     ["null", "it is not the state of a run"],
     ['{"format":"turn-machine/checkpoint"}', "it is not the state of a run"],
     [JSON.stringify({ ...RUN, maxIterations: "30" }), 'at "maxIterations" it does not hold what it should'],
-    [JSON.stringify({ ...RUN, more: 1 }), 'at "" it does not hold what it should'],
+    [JSON.stringify({ ...RUN, more: 1 }), 'it holds "more", which this program does not know'],
   ])("that is damaged is left as it is: %s", async (text, why) => {
     const path = join(newFolder(), "s.json")
     writeFileSync(path, text)
