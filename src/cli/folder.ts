@@ -80,15 +80,14 @@ export class Folder {
     try {
       const { size } = await this.#checkOpened(path, real, handle)
       if (size > maxBytes) throw refused("resource_limit", "too_large", `"${path}" has ${size} bytes; files of up to ${maxBytes} bytes are read.`)
-      // One byte more than allowed is asked for: the file may grow while it is read.
-      const buffer = Buffer.alloc(Math.min(size, maxBytes) + 1)
+      const buffer = Buffer.alloc(size)
       let length = 0
-      while (length < buffer.length) {
-        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length)
+      while (length < size) {
+        const { bytesRead } = await handle.read(buffer, length, size - length, length)
         if (bytesRead === 0) break
         length += bytesRead
       }
-      return buffer.subarray(0, Math.min(length, size))
+      return buffer.subarray(0, length)
     } catch (error) {
       if (error instanceof ToolError) throw error
       throw unreadable(path, error)

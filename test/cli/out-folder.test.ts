@@ -50,6 +50,16 @@ describe("the output folder", () => {
     expect(readFileSync(join(base, "outside/kept.md"), "utf8")).toBe("kept")
   })
 
+  it("writes through no link that somebody laid under the name it writes to first", async () => {
+    const base = fill(newFolder(), { "kept.md": "kept", "out/x": "" })
+    const link = join(base, `out/.report.md.${process.pid}.turn-machine-tmp`)
+    symlinkSync(join(base, "kept.md"), link)
+    const folder = new OutFolder(join(base, "out"))
+    expect((await refusalOf(folder.write("report.md", "new"))).code).toBe("unwritable")
+    expect(readFileSync(join(base, "kept.md"), "utf8")).toBe("kept")
+    expect((await folder.write("report.md", "new")).status).toBe("written")
+  })
+
   it("replaces what it wrote, also in another run", async () => {
     const out = join(newFolder(), "out")
     await new OutFolder(out).write("report.md", "first")
