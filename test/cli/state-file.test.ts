@@ -92,6 +92,15 @@ describe("a state file", () => {
     expect(readdirSync(base).sort()).toEqual(["link.json", "real"])
   })
 
+  it("is let go of when the save under way is through", async () => {
+    const path = join(newFolder(), "s.json")
+    const state = await StateFile.claim(path, false)
+    const saved = state.save(RUN)
+    await state.close()
+    expect(JSON.parse(readFileSync(path, "utf8"))).toEqual(RUN)
+    await saved
+  })
+
   it("saves nothing after it was closed, and holds up whoever waits for that", async () => {
     const path = join(newFolder(), "s.json")
     const state = await StateFile.claim(path, false)
