@@ -56,7 +56,7 @@ export function scriptedHost(moves: readonly HostMove[], machineClass: TestedMac
 }
 
 /** Polls from data: until nothing comes, or at most so many times; else gives the input. */
-export function perform(machine: TestedMachine, input: TurnInput): void {
+function perform(machine: TestedMachine, input: TurnInput): void {
   if (input.type !== "poll") return void give(machine, input)
   const most = input.most ?? Number.POSITIVE_INFINITY
   for (let count = 0; count < most; count += 1) if (machine.poll() === undefined) return

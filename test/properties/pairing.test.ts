@@ -21,7 +21,7 @@ const restores = fc.infiniteStream(fc.oneof({ weight: 4, arbitrary: fc.constant(
 describe("the chat driver and projector", () => {
   test("order no request in which a call has not exactly one result, or a result no call (law 10)", SLOW, () => {
     check(
-      250,
+      150,
       fc.property(configData, start, moves, moves, restores, (data, begin, first, second, restore) => {
         const config = { ...data, ...CHAT }
         const again = (): boolean => restore.next().value === true
