@@ -145,12 +145,14 @@ describe("the lock of a state file", () => {
     expect(existsSync(`${path}.lock`)).toBe(false)
   })
 
-  it("that was lost ends the saving", async () => {
+  it("that was lost ends the saving, and is left to whoever has it", async () => {
     const path = join(newFolder(), "s.json")
     const state = await StateFile.claim(path, false)
     await state.save(RUN)
     writeFileSync(`${path}.lock`, "999999999 1")
     expect(await messageOf(state.save({ ...RUN, elapsedMs: 99 }))).toBe(`Another process took over the state file ${path}; this one stopped.`)
     expect(JSON.parse(readFileSync(path, "utf8"))).toEqual(RUN)
+    await state.close()
+    expect(readFileSync(`${path}.lock`, "utf8")).toBe("999999999 1")
   })
 })
