@@ -312,6 +312,15 @@ describe("--state and --resume", () => {
     expect(linesOf(ran.stdout).at(-1)).toMatchObject({ type: "run_paused", state: join(base, "s.json"), modelCalls: 2, toolCalls: 1, files: [] })
   })
 
+  it("show and do nothing where the turn cannot be saved", async () => {
+    const { base } = newShop()
+    mkdirSync(join(base, "s.json.tmp"))
+    const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
+    expect(ran).toMatchObject({ exitCode: 1, stdout: "" })
+    expect(ran.stderr).toMatch(/^turn-machine: The state file .+ cannot be written: it is a folder\. .+\n$/)
+    expect(readdirSync(base).sort()).toEqual(["s.json.tmp", "shop"])
+  })
+
   it("begin the turn where there is no state file yet, saying so", async () => {
     const { base } = newShop()
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--resume"], { cwd: base })
