@@ -1,6 +1,6 @@
 import { CheckpointError } from "../errors.ts"
 import type { SavedEffect, SavedRecord, TurnCheckpoint } from "../schemas/checkpoint.ts"
-import type { Effect } from "../schemas/effect.ts"
+import type { Effect, LlmCall } from "../schemas/effect.ts"
 import type { HistoryRecord, Message } from "../schemas/message.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
@@ -48,11 +48,13 @@ export function writeCheckpoint(config: TurnConfig, { turn, unpolled }: Omit<Hel
   }
 }
 
-/** A projector may make a request's lists on demand; a checkpoint holds them as they are. */
 function plainState(state: TurnState): TurnCheckpoint["state"] {
-  if (state.type !== "waiting_llm") return state
-  const { outstanding } = state
-  return { ...state, outstanding: { ...outstanding, request: { ...outstanding.request } } }
+  return state.type === "waiting_llm" ? { ...state, outstanding: plainCall(state.outstanding) } : state
+}
+
+/** A projector may make a request's lists on demand; a checkpoint holds them as they are. */
+function plainCall(call: LlmCall): LlmCall {
+  return { ...call, request: { ...call.request } }
 }
 
 function saveRecords({ events }: TurnRecord, messages: readonly Message[]): readonly SavedRecord[] {
@@ -81,7 +83,7 @@ function saveUnpolled(turn: Turn, unpolled: readonly Effect[]): readonly SavedEf
       eventsTo = eventsFrom
       saved.push(effect.type === "done" ? { type: "done", outcome: effect.outcome, ...told } : { type: "progress", ...told })
     } else if (effect.type === "llm_call") {
-      saved.push({ ...effect, request: { ...effect.request } })
+      saved.push(plainCall(effect))
     } else {
       saved.push(effect)
     }

@@ -129,8 +129,8 @@ function collectResults(config: TurnConfig, turn: Turn, state: StateOf<"waiting_
     results[index] = result
     arrived.push({ index, result })
   }
-  const refused = arrived.length < response.results.length && response.results.find(({ callId }) => given.get(callId)?.length)
-  if (refused) throw callRefused(state, refused)
+  const refused = response.results.find(({ callId }) => given.get(callId)?.length)
+  if (refused !== undefined) throw callRefused(state, refused)
 
   const actions: MachineAction[] = arrived.map(({ result: { callId, toolName: name, args, output, durationMs } }) => {
     return { type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }
@@ -142,8 +142,7 @@ function collectResults(config: TurnConfig, turn: Turn, state: StateOf<"waiting_
 /** The results of each call id, the first of them last in its list. */
 function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
   const given = new Map<string, CompletedToolCall[]>()
-  for (let index = results.length - 1; index >= 0; index -= 1) {
-    const result = results[index] as CompletedToolCall
+  for (const result of results.slice().reverse()) {
     const others = given.get(result.callId)
     if (others === undefined) given.set(result.callId, [result])
     else others.push(result)

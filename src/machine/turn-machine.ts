@@ -190,7 +190,7 @@ export class TurnMachine {
   /** Those from `#polled` on are still to be polled. Taken off the front one by one, each would move all behind it. */
   #effects: Effect[] = []
   #polled = 0
-  /** The outstanding effect, while it stands among the effects to be handed out once more after a restore. */
+  /** What was outstanding when the turn was restored, and so stands among the effects to be handed out once more. */
   #redelivery: Effect | undefined
 
   /** @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given */
@@ -225,8 +225,10 @@ export class TurnMachine {
     if (this.#polled === this.#effects.length) this.#take(advance(this.#config, this.#turn))
     const effect = this.#effects[this.#polled]
     if (effect !== undefined) this.#polled += 1
-    if (this.#polled * 2 > this.#effects.length) this.#forgetPolled()
-    if (effect === this.#redelivery) this.#redelivery = undefined
+    if (this.#polled * 2 > this.#effects.length) {
+      this.#effects = this.#effects.slice(this.#polled)
+      this.#polled = 0
+    }
     const { state } = this.#turn.position
     // A batch may have been answered in part before it was taken; what is done is not asked for again.
     return "outstanding" in state && effect === state.outstanding ? outstandingEffect(state) : effect
@@ -257,7 +259,6 @@ export class TurnMachine {
     const result = interrupt(this.#config, this.#turn, { type: "cancel", ...(reason !== undefined && { reason }) })
     // A model call that the host has not even taken is not handed out any more, and so need not be cancelled.
     const neverTaken = "outstanding" in state && this.#withdraw(state.outstanding)
-    this.#withdraw(this.#redelivery)
     this.#take(neverTaken ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)
   }
 
@@ -338,14 +339,7 @@ export class TurnMachine {
     const index = effect === undefined ? -1 : this.#effects.indexOf(effect, this.#polled)
     if (index < 0) return false
     this.#effects.splice(index, 1)
-    if (effect !== this.#redelivery) return true
-    this.#redelivery = undefined
-    return false
-  }
-
-  #forgetPolled(): void {
-    this.#effects = this.#effects.slice(this.#polled)
-    this.#polled = 0
+    return effect !== this.#redelivery
   }
 
   #take(result: Step): void {
