@@ -142,6 +142,19 @@ test.each([
   expect(talk.machine.iteration).toBe(1)
 })
 
+test("code as long as is allowed is run", () => {
+  expect(new Talk({ maxCodeChars: 5 }).says("```ts\n12345\n```").machine.outstanding).toMatchObject({ type: "exec_code", code: "12345" })
+})
+
+test("a call that another driver left in the thread without a result is stated as interrupted in the request", () => {
+  const config = { ...BASE, driver: codeDriver(), projector: chatProjector }
+  const call = { id: "a.p0", type: "tool_call", callId: "c", toolName: "look", inputJson: "{}" } as const
+  const machine = new TurnMachine(config, { messages: [{ id: "a", role: "assistant", parts: [call] }] })
+  while (machine.poll() !== undefined);
+  const request = machine.outstanding?.type === "llm_call" ? machine.outstanding.request : undefined
+  expect(request?.messages.at(-1)).toMatchObject({ role: "user", blocks: [{ type: "tool_result", callId: "c" }] })
+})
+
 test("the turn stops as incomplete when one answer more than allowed is malformed in a row", () => {
   const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").goesOn().says("").goesOn().says("```ts\nb")
   expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "incomplete" } })

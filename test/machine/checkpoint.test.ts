@@ -95,6 +95,24 @@ test("changing a checkpoint's lists does not change the turn it came from", () =
   expect(told(pollAll(machine))).toEqual(["emit llm_request", "llm_call 1"])
 })
 
+test("a saved request is plain data: its lists are there, not put together when read", () => {
+  const machine = new TurnMachine(CONFIG, { messages: [userMessage("hello")] })
+  pollAll(machine)
+  const { state } = machine.checkpoint()
+  respond(machine, callsTools(1, ["a"]))
+  respond(machine, results(2, completed("a")))
+  machine.handle(delivers(3))
+  machine.poll()
+  // Answered before it was polled, so that it stands among the unpolled effects and is not the outstanding one.
+  machine.handle(says(4, "Done."))
+  const { unpolled } = machine.checkpoint()
+  const requests = [state, ...unpolled]
+    .flatMap((saved) => ("outstanding" in saved ? [saved.outstanding] : [saved]))
+    .flatMap((effect) => ("request" in effect ? [effect.request] : []))
+  expect(requests).toHaveLength(2)
+  for (const request of requests) expect(Object.getOwnPropertyDescriptor(request, "messages")?.value).toBeInstanceOf(Array)
+})
+
 describe("not_json", () => {
   test("text that was cut off, wherever", () => {
     const text = JSON.stringify(saved())

@@ -79,6 +79,8 @@ describe("History", () => {
     expect(history.slice(0, -1)).toEqual(["a", "b"])
     expect(history.slice(-2, -1)).toEqual(["b"])
     expect(history.slice(-99)).toEqual(["a", "b", "c"])
+    // Counted from the end of the storage, which is longer, this would be its last item.
+    expect(history.slice(-4)).toEqual(["a", "b", "c"])
   })
 
   test("prefix: the beginning, sharing the storage; its own future is apart", () => {

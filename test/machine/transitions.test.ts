@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { ANSWERS, PREPARATION, TRANSITIONS } from "../../src/machine/transitions.ts"
 import type { StateName } from "../../src/machine/turn.ts"
+import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import { AnswerableEffect, Response, TurnCheckpoint } from "../../src/schemas/index.ts"
 import { TurnMachine } from "../../src/turn-machine.ts"
 import {
@@ -248,4 +249,12 @@ describe("a turn as a value", () => {
     expect(old.record.messages.toArray()).toEqual([userMessage("hello")])
     expect(before).not.toBe(JSON.stringify(machine.checkpoint()))
   })
+})
+
+test("without validation, what every object inherits is no response type either", () => {
+  const machine = new BareTurnMachine(configOf(), { messages: [userMessage("hello")] })
+  while (machine.poll() !== undefined);
+  for (const type of ["constructor", "toString", "__proto__"]) {
+    expectRefused(machine, () => machine.handle({ type, id: 1 } as unknown as Response), "unexpected_response")
+  }
 })
