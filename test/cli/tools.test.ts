@@ -1,4 +1,4 @@
-import { renameSync, symlinkSync } from "node:fs"
+import { linkSync, renameSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { Folder } from "../../src/cli/folder.ts"
@@ -120,6 +120,12 @@ describe("read_file", () => {
       text: `${"y".repeat(999)}…\nshort`,
       cut: 'Lines longer than 1000 characters are cut; they end in "…".',
     })
+    fill(dir, { "both.txt": `${"z".repeat(899)}\n`.repeat(200) })
+    expect(value(await call("read_file", { path: "both.txt" }))).toMatchObject({
+      toLine: 71,
+      totalLines: 200,
+      cut: "Lines up to 71 are shown; ask again from line 72.",
+    })
   })
 
   it("refuses folders, missing files, binary files and files that are too large", async () => {
@@ -176,6 +182,14 @@ describe("list_files", () => {
     expect(value(await toolsOf(dir)("list_files", { folder: "node_modules" }))).toMatchObject({ files: [{ path: "node_modules/x/index.js" }] })
   })
 
+  it("looks at twenty thousand files and says so", { timeout: 120_000 }, async () => {
+    const dir = fill(newFolder(), { f0: "" })
+    for (let number = 1; number <= 20_000; number += 1) linkSync(join(dir, "f0"), join(dir, `f${number}`))
+    const { totalFiles, cut } = value<{ totalFiles: number; cut: string }>(await toolsOf(dir)("list_files", {}))
+    expect(totalFiles).toBe(20_000)
+    expect(cut).toMatch(/ The folder has more than 20000 files; those after the first 20000 were not looked at\.$/)
+  })
+
   it("lists the first thousand files and says so", async () => {
     const dir = fill(newFolder(), Object.fromEntries(Array.from({ length: 1_001 }, (_, index) => [`f${index}`, ""])))
     const { files, cut } = value<{ files: unknown[]; cut: string }>(await toolsOf(dir)("list_files", {}))
@@ -227,6 +241,15 @@ describe("search_text", () => {
       filesSearched: 1,
       skipped: { binary: 1, tooLarge: ["big.txt"], unreadable: 0 },
       cut: "Files of more than 2097152 bytes were not searched: 1.",
+    })
+  })
+
+  it("ends where a folder holds too much, and says so", async () => {
+    const dir = fill(newFolder(), { f000: new Uint8Array(2 * 1024 * 1024) })
+    for (let number = 1; number <= 130; number += 1) linkSync(join(dir, "f000"), join(dir, `f${String(number).padStart(3, "0")}`))
+    expect(value(await toolsOf(dir)("search_text", { texts: ["TODO"] }))).toMatchObject({
+      skipped: { binary: 128, tooLarge: [], unreadable: 0 },
+      cut: "After 268435456 bytes the search ended; not searched: 3 files.",
     })
   })
 
