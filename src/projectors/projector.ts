@@ -1,7 +1,7 @@
+import type { TurnConfigData } from "../schemas/config.ts"
 import type { LlmRequest } from "../schemas/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
 import type { ToolSpec } from "../schemas/tool.ts"
-import type { TurnConfigData } from "../schemas/config.ts"
 
 /** A list that only grows: what a projector and a driver may ask of the transcript. `storage` may key a cache. */
 export interface Transcript<Item> extends Iterable<Item> {
