@@ -1,16 +1,17 @@
 import * as fc from "fast-check"
 import { describe, test } from "vitest"
+import { toolResultParts } from "../../src/machine/tool-results.ts"
 import type { TurnConfig } from "../../src/machine/turn.ts"
 import type { TurnConfigData, TurnStart } from "../../src/schemas/config.ts"
 import type { Response } from "../../src/schemas/response.ts"
-import { callbacks, configData, moves, script, start } from "../../src/testing/arbitraries.ts"
+import { callbacks, completedToolCall, configData, moves, script, start } from "../../src/testing/arbitraries.ts"
 import { describeDifference, firstDifference } from "../../src/testing/difference.ts"
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import { type HostMove, inputOf } from "../../src/testing/scripted-host.ts"
 import { describeInput, give, type TurnInput } from "../../src/testing/turn-input.ts"
 import { TurnMachine } from "../../src/turn-machine.ts"
 import { check, SLOW } from "./check.ts"
-import { DRIVER_ERROR, ReferenceMachine } from "./reference-model.ts"
+import { DRIVER_ERROR, ReferenceMachine, resultParts } from "./reference-model.ts"
 
 describe("the machine and a reference model of it", () => {
   test("do the same, step by step, restores included", SLOW, () => {
@@ -22,6 +23,15 @@ describe("the machine and a reference model of it", () => {
       }),
     )
   })
+})
+
+test("the parts that answer a batch are those of the model", SLOW, () => {
+  check(
+    300,
+    fc.property(fc.array(completedToolCall, { maxLength: 3 }), (results) => {
+      expectSame("the parts", toolResultParts("m", results), resultParts("m", results))
+    }),
+  )
 })
 
 function compare(config: TurnConfig, start: TurnStart, moves: readonly HostMove[], restore: () => boolean): void {

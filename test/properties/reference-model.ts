@@ -661,7 +661,7 @@ function transcript<Item>(items: readonly Item[]): Transcript<Item> {
 }
 
 /** One result part for each call, then its images. */
-function resultParts(id: string, results: readonly CompletedToolCall[]): readonly Part[] {
+export function resultParts(id: string, results: readonly CompletedToolCall[]): readonly Part[] {
   const parts: Part[] = []
   for (const { callId, toolName, output, modelReturn } of results) {
     const shown = modelReturn?.parts ?? shownOf(output)
