@@ -1,5 +1,5 @@
 import * as z from "zod"
-import { CheckpointError, SchemaError } from "../errors.ts"
+import { parse, parseSaved } from "./checking.ts"
 import { LlmCall } from "./effect.ts"
 import { Count, type Readonlys, Timestamp } from "./json.ts"
 import { LlmMessage, TokenUsage } from "./llm.ts"
@@ -230,59 +230,7 @@ export interface JudgeValidation {
 
 /** Checks every value that crosses the judge's edge against its schema. */
 export const judgeValidation: JudgeValidation = {
-  response(value) {
-    const result = look(
-      () => Response.safeParse(value),
-      (cause) =>
-        new SchemaError("invalid_response", "Not a valid response: looking at it throws.", [{ path: "", message: "it cannot be read" }], { cause }),
-    )
-    if (result.success) return result.data
-    const issues = issuesOf(result.error)
-    const [first] = issues
-    throw new SchemaError("invalid_response", `Not a valid response at "${first?.path}": ${first?.message}.`, issues, { cause: result.error })
-  },
-  checkpoint: (value) => whole(JudgeCheckpoint, value, "judge's checkpoint"),
-  state: (value) => whole(ChecklistState, value, "checklist state"),
-}
-
-/** Parses what must not lose anything: a key that the schema does not know is refused. */
-function whole<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
-  const refuse = (path: string, message: string, cause?: unknown) =>
-    new CheckpointError("invalid_checkpoint", path, `The ${what} is not valid at "${path}": ${message}.`, { cause })
-  const unreadable = (cause: unknown) => refuse("", "looking at it throws", cause)
-  const result = look(() => schema.safeParse(value), unreadable)
-  if (!result.success) {
-    const [first] = issuesOf(result.error)
-    throw refuse(first?.path ?? "", first?.message ?? "unknown", result.error)
-  }
-  const lost = look(() => unknownKey(value, result.data), unreadable)
-  if (lost === undefined) return result.data
-  throw refuse(pointer(lost), "an unknown key, and leaving it out could lose what it means")
-}
-
-function look<Result>(act: () => Result, refuse: (cause: unknown) => Error): Result {
-  try {
-    return act()
-  } catch (cause) {
-    throw refuse(cause)
-  }
-}
-
-function issuesOf(error: z.ZodError): readonly { readonly path: string; readonly message: string }[] {
-  return error.issues.map((issue) => ({ path: pointer(issue.path), message: issue.message }))
-}
-
-function pointer(path: readonly PropertyKey[]): string {
-  return path.map((key) => `/${String(key).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("")
-}
-
-/** The path of a key that parsing dropped, if any. */
-function unknownKey(input: unknown, output: unknown): readonly PropertyKey[] | undefined {
-  if (input === output || typeof input !== "object" || input === null) return undefined
-  for (const key of Object.keys(input)) {
-    if (!Object.hasOwn(output as object, key)) return [key]
-    const found = unknownKey((input as Record<string, unknown>)[key], (output as Record<string, unknown>)[key])
-    if (found !== undefined) return [key, ...found]
-  }
-  return undefined
+  response: (value) => parse(Response, value, "invalid_response", "response"),
+  checkpoint: (value) => parseSaved(JudgeCheckpoint, value, "judge's checkpoint"),
+  state: (value) => parseSaved(ChecklistState, value, "checklist's state"),
 }
