@@ -78,7 +78,7 @@ export class CheckpointError extends TurnError<CheckpointErrorCode> {
 }
 
 /** Why a journal cannot be read on. */
-export type JournalErrorCode = "not_a_journal" | "unsupported_version" | "damaged_record" | "invalid_record"
+export type JournalErrorCode = "not_a_journal" | "unsupported_version" | "damaged_record" | "invalid_record" | "dropped_record"
 
 /**
  * A journal that is damaged, or none. `record` counts from 1. What stands before it is whole: the first `intactLength`

@@ -49,7 +49,10 @@ export function advance(config: TurnConfig, turn: Turn): Step {
  * @see docs/protocol.md
  */
 export function handle(config: TurnConfig, turn: Turn, response: Response): Step {
-  const answer = config.validation === undefined ? response : config.validation.response(response)
+  return answerWith(config, turn, config.validation === undefined ? response : config.validation.response(response))
+}
+
+function answerWith(config: TurnConfig, turn: Turn, answer: Response): Step {
   const { state } = turn.position
   const outstanding = "outstanding" in state ? state.outstanding : undefined
   if (answer.id !== outstanding?.id) {
@@ -192,6 +195,8 @@ export class TurnMachine {
   #polled = 0
   /** What was outstanding when the turn was restored, and so stands among the effects to be handed out once more. */
   #redelivery: Effect | undefined
+  /** What {@link check} gave back last; it need not be checked again. */
+  #checked: Response | undefined
 
   /** @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given */
   constructor(config: TurnConfig, start: TurnStart) {
@@ -235,12 +240,22 @@ export class TurnMachine {
   }
 
   /**
+   * Checks the shape of a response as {@link handle} does, and gives it back with only the keys that have a place: what a
+   * host may keep before it hands it in. Changes nothing.
+   * @throws {SchemaError} `invalid_response`
+   */
+  check(response: unknown): Response {
+    this.#checked = this.#config.validation === undefined ? (response as Response) : this.#config.validation.response(response)
+    return this.#checked
+  }
+
+  /**
    * Gives the answer to an effect. One already answered is `stale` and changes nothing.
    * @throws {SchemaError} `invalid_response`. The turn is unchanged.
    * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`. The turn is unchanged.
    */
   handle(response: Response): { readonly status: "accepted" | "stale" } {
-    const result = handle(this.#config, this.#turn, response)
+    const result = (response === this.#checked ? answerWith : handle)(this.#config, this.#turn, response)
     if (result.status === "accepted") {
       // Of a batch answered in part, the rest is still to be handed out.
       const { state } = result.turn.position

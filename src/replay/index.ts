@@ -6,10 +6,10 @@ export {
   ReplayDivergence,
   type ReplayErrorCode,
 } from "../errors.ts"
-export type { JournalHeader, JournalInterruption, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
+export type { JournalCallStarted, JournalHeader, JournalInterruption, JournalOpened, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
 export { canonicalJson, digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
 export { fingerprint } from "./fingerprint.ts"
-export { type Journal, type JournalEntry, type JournalValidation, JournalWriter, readJournal } from "./journal.ts"
+export { compacted, isUnfinishedHeader, type Journal, type JournalEntry, type JournalValidation, JournalWriter, readJournal } from "./journal.ts"
 export { Recorder, type RecorderOptions } from "./recorder.ts"
-export { type ReplayOptions, replay, resume } from "./replay.ts"
+export { type ReplayOptions, type ResumeOptions, replay, resume } from "./replay.ts"

@@ -21,11 +21,13 @@ export interface Journal {
 
 /** One record with its place. */
 export interface JournalEntry {
-  /** Counted from 1; the header is the first. */
+  /** Counted from 1; the header is the first. What a compaction left out is counted. */
   readonly number: number
   readonly record: JournalRecord
   /** Of the effect that the record answers. */
   readonly fingerprint: string | undefined
+  /** How many characters of the text end with this record: so many are a journal of their own. */
+  readonly end: number
 }
 
 /** Checks one record from outside against its schema; throws where it does not fit, or has keys that nobody knows. */
@@ -65,17 +67,27 @@ export function readJournal(text: string, validation?: JournalValidation): Journ
   let before = ""
   let position = 0
   for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", position)) {
-    const number = entries.length + (header === undefined ? 1 : 2)
+    const number = header === undefined ? 1 : entries.length + 2 + (header.dropped ?? 0)
     const line = readLine(text.slice(position, end), before)
     if (line === undefined) throw damaged(number, position)
     const record = check(line.record, validation, number, position)
     if (header === undefined) header = asHeader(record)
-    else entries.push({ number, record, fingerprint: line.fingerprint })
+    else entries.push({ number, record, fingerprint: line.fingerprint, end: end + 1 })
     before = line.checksum
     position = end + 1
   }
   if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it has no whole first line.")
   return { header, entries, checksum: before, length: position, droppedLength: text.length - position }
+}
+
+/** How every journal begins, but for its checksum. */
+const BEGINNING = `",{"type":"header","format":"${FORMAT}"`
+
+/** Whether a text is the beginning of a first line that was never finished: nothing is lost if it is begun anew. */
+export function isUnfinishedHeader(text: string): boolean {
+  const [, rest] = /^\[?"?[0-9a-f]{0,8}(.*)$/s.exec(text) ?? []
+  if (rest === undefined || text.includes("\n")) return false
+  return rest === "" ? '["'.startsWith(text) || text.startsWith('["') : BEGINNING.startsWith(rest) || rest.startsWith(BEGINNING)
 }
 
 interface Line {
@@ -117,6 +129,35 @@ function checkFormat(record: unknown): void {
 function asHeader(record: JournalRecord): JournalHeader {
   if (record.type === "header") return record
   throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first record is no header.")
+}
+
+/**
+ * The text of a journal without what its last snapshot made superfluous; the same text where there is none. Such a journal
+ * can be taken up, and replayed from that snapshot on.
+ */
+export function compacted(journal: Journal): string {
+  const { header, entries } = journal
+  const last = lastSnapshot(entries)
+  const snapshot = entries[last]
+  const writer = new JournalWriter()
+  const lines = (list: readonly JournalEntry[]): string => list.map(({ record, fingerprint }) => writer.line(record, fingerprint)).join("")
+  if (snapshot === undefined) return writer.line(header) + lines(entries)
+  // Calls that were begun before the snapshot and have no result in it may have happened all the same.
+  const begun = entries.slice(0, last).filter(({ record }) => record.type === "call_started" && isOutstanding(snapshot.record, record.effectId))
+  const dropped = snapshot.number - begun.length - 2
+  return writer.line({ ...header, ...(dropped > 0 && { dropped }) }) + lines([...begun, ...entries.slice(last)])
+}
+
+/** Where the last snapshot stands among the entries; -1 if there is none. */
+export function lastSnapshot(entries: readonly JournalEntry[]): number {
+  let index = entries.length - 1
+  while (index >= 0 && entries[index]?.record.type !== "snapshot") index -= 1
+  return index
+}
+
+function isOutstanding(record: JournalRecord, effectId: number): boolean {
+  const state = record.type === "snapshot" ? record.checkpoint.state : undefined
+  return state !== undefined && "outstanding" in state && state.outstanding.id === effectId
 }
 
 function damaged(number: number, position: number): JournalError {

@@ -1,10 +1,10 @@
 import type { TurnConfig } from "../machine/turn.ts"
 import type { Interruption, TurnMachine } from "../machine/turn-machine.ts"
-import type { TurnConfigData, TurnStart } from "../schemas/config.ts"
+import type { TurnStart } from "../schemas/config.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { JournalHeader } from "../schemas/journal.ts"
 import type { Response } from "../schemas/response.ts"
-import { digest } from "./digest.ts"
+import { configDigests, trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { type Journal, JournalWriter } from "./journal.ts"
 
@@ -42,18 +42,24 @@ export class Recorder {
     config: TurnConfig,
     start: TurnStart,
     turnId: string,
-    options: RecorderOptions = {},
+    options: RecorderOptions & Pick<JournalHeader, "at" | "meta"> = {},
   ): { readonly recorder: Recorder; readonly line: string } {
+    const { at, meta } = options
     const recorder = new Recorder(new JournalWriter(), options)
     const { name, version } = config.driver
+    const trusted = trustingConfig(config)
+    const { systemPrompt, tools } = trusted
     const header: JournalHeader = {
       type: "header",
       format: "turn-machine/journal",
       version: 1,
       turnId,
       driver: { name, version },
-      config: configDigests(config),
-      start,
+      config: configDigests(trusted),
+      start: config.validation?.start(start) ?? start,
+      surface: { systemPrompt, tools },
+      ...(at !== undefined && { at }),
+      ...(meta !== undefined && { meta }),
     }
     return { recorder, line: recorder.#count(recorder.#writer.line(header)) }
   }
@@ -63,7 +69,20 @@ export class Recorder {
     return new Recorder(new JournalWriter(journal), options)
   }
 
-  /** The lines for a response, given the machine that is about to get it. */
+  /** The line that says that a process took the turn up. `at`: milliseconds since the epoch. */
+  opened(at?: number): string {
+    return this.#count(this.#writer.line({ type: "opened", ...(at !== undefined && { at }) }))
+  }
+
+  /** The line for a tool call that must not happen twice and is about to be run. */
+  callStarted(effectId: number, callId: string, at?: number): string {
+    return this.#count(this.#writer.line({ type: "call_started", effectId, callId, ...(at !== undefined && { at }) }))
+  }
+
+  /**
+   * The lines for a response, given the machine that is about to get it. The response is one that `machine.check` gave
+   * back, or is trusted to have no more keys than its type: a journal with others could not be read.
+   */
   response(machine: TurnMachine, response: Response): string {
     const { state } = machine.turn.position
     const answered = "outstanding" in state && state.outstanding.id === response.id ? state.outstanding : undefined
@@ -108,29 +127,3 @@ export class Recorder {
     return line
   }
 }
-
-/** A digest for each key of the JSON part of a configuration. */
-export function configDigests(config: TurnConfig): JournalHeader["config"] {
-  const data: TurnConfigData = config
-  const digests: Record<string, string> = {}
-  for (const key of CONFIG_KEYS) {
-    const value = data[key]
-    if (value !== undefined) digests[key] = digest(value)
-  }
-  return digests
-}
-
-const CONFIG_KEYS = [
-  "model",
-  "modelVariant",
-  "sessionId",
-  "runSessionId",
-  "systemPrompt",
-  "tools",
-  "maxContextTokens",
-  "maxIterations",
-  "generation",
-  "syncExecutionSurface",
-  "autonomous",
-  "emitLlmTrace",
-] as const satisfies readonly (keyof TurnConfigData)[]

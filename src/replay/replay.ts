@@ -1,14 +1,14 @@
-import { type Difference, ReplayDivergence, TurnError } from "../errors.ts"
+import { type Difference, JournalError, ReplayDivergence, TurnError } from "../errors.ts"
 import type { TurnConfig } from "../machine/turn.ts"
-import { TurnMachine } from "../machine/turn-machine.ts"
+import { type Interruption, TurnMachine } from "../machine/turn-machine.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
-import type { JournalInterruption, JournalSnapshot } from "../schemas/journal.ts"
+import type { JournalHeader, JournalInterruption, JournalRecord } from "../schemas/journal.ts"
 import type { Response } from "../schemas/response.ts"
+import { configDigests, trustingConfig } from "./config.ts"
 import { canonicalJson } from "./digest.ts"
 import { differences } from "./divergence.ts"
 import { fingerprint } from "./fingerprint.ts"
-import type { Journal, JournalEntry } from "./journal.ts"
-import { configDigests } from "./recorder.ts"
+import { type Journal, type JournalEntry, lastSnapshot } from "./journal.ts"
 
 /** How much of a journal is replayed, and how strictly. */
 export interface ReplayOptions {
@@ -21,42 +21,65 @@ export interface ReplayOptions {
 /**
  * Folds a journal through the machine, from its start and performing nothing, and gives the machine as it stood after the
  * record asked for, with every effect told up to there taken. Each effect is compared with the fingerprint recorded.
+ * A journal that was compacted is folded from its snapshot.
  * @throws {ReplayDivergence} where the configuration, an effect or the outcome is another than the recorded one
+ * @throws {JournalError} `dropped_record`: a compaction left out the record asked for
  */
 export function replay(journal: Journal, config: TurnConfig, options: ReplayOptions = {}): TurnMachine {
-  if (options.checkConfig !== false) checkConfiguration(journal, config)
-  // The records were checked when they were read.
-  const { validation: _, ...trusting } = config
-  const machine = new TurnMachine(trusting, journal.header.start)
-  fold(machine, journal.entries, options.at ?? Number.POSITIVE_INFINITY)
+  const { at = Number.POSITIVE_INFINITY, checkConfig = true } = options
+  const trusting = trustingConfig(config)
+  if (checkConfig) checkConfiguration(journal, trusting)
+  const { entries, header } = journal
+  const first = header.dropped === undefined ? -1 : entries.findIndex(({ record }) => record.type === "snapshot")
+  const { number = 1, record } = entries[first] ?? {}
+  if (at < number) {
+    throw new JournalError("dropped_record", at, 0, `Record ${at} was left out by a compaction; the first that can be replayed is ${number}.`)
+  }
+  const machine = beginAt(journal, record, trusting)
+  fold(machine, entries.slice(first + 1), at, true)
   drain(machine)
   return machine
 }
 
+/** How strictly a turn is taken up. */
+export interface ResumeOptions {
+  /**
+   * False: effects are not compared with what was recorded, so that a turn can go on under another model or driver than
+   * it began with. Default true.
+   */
+  readonly checkEffects?: boolean
+}
+
 /**
  * Takes a turn up where its journal ends: from the last snapshot and what follows it. Its outstanding effect is polled
- * again, unless it was answered; of a tool batch only the calls without a result.
- * @throws {ReplayDivergence | CheckpointError} as {@link replay}, and as `TurnMachine.restore`
+ * again, unless it was answered; of a tool batch only the calls without a result. As from a checkpoint, the system prompt
+ * and tools are those that the turn had; the rest of the configuration is the caller's.
+ * @throws {ReplayDivergence} `effect_differs`, `outcome_differs`
+ * @throws {CheckpointError} as `TurnMachine.restore`
  */
-export function resume(journal: Journal, config: TurnConfig): TurnMachine {
-  const { entries } = journal
-  let last = entries.length - 1
-  while (last >= 0 && entries[last]?.record.type !== "snapshot") last -= 1
-  const { validation: _, ...trusting } = config
-  const snapshot = entries[last]?.record as JournalSnapshot | undefined
-  const machine = snapshot === undefined ? new TurnMachine(trusting, journal.header.start) : TurnMachine.restore(trusting, snapshot.checkpoint)
-  fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY)
+export function resume(journal: Journal, config: TurnConfig, options: ResumeOptions = {}): TurnMachine {
+  const { entries, header } = journal
+  const trusting = { ...trustingConfig(config), ...header.surface }
+  const last = lastSnapshot(entries)
+  const machine = beginAt(journal, entries[last]?.record, trusting)
+  fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY, options.checkEffects ?? true)
   return TurnMachine.restore(config, machine.checkpoint())
 }
 
+function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
+  return snapshot?.type === "snapshot" ? TurnMachine.restore(config, snapshot.checkpoint) : new TurnMachine(config, header.start)
+}
+
 /** Leaves what the last record raised unpolled: a host may have died before it was told. */
-function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number): void {
+function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, checkEffects: boolean): void {
   let kept: AnswerableEffect | undefined
   for (const entry of entries) {
     if (entry.number > at) break
     const { record } = entry
     switch (record.type) {
       case "header":
+      case "opened":
+      case "call_started":
         break
       case "effect":
         kept = record.effect
@@ -72,7 +95,10 @@ function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number
         checkOutcome(machine, entry.number, record.outcome)
         break
       default:
-        answer(machine, entry, record, kept)
+        drain(machine)
+        if (checkEffects) checkEffect(machine, entry, record, kept)
+        // What the live turn refused after it was recorded, the replayed one refuses, too.
+        unlessRefused(() => machine.handle(record))
         kept = undefined
     }
   }
@@ -82,18 +108,21 @@ function drain(machine: TurnMachine): void {
   while (machine.poll() !== undefined);
 }
 
-function answer(machine: TurnMachine, { number, fingerprint: recorded }: JournalEntry, response: Response, kept: AnswerableEffect | undefined): void {
-  drain(machine)
-  if (recorded !== undefined) checkEffect(machine, number, response, recorded, kept)
+function unlessRefused(act: () => unknown): void {
   try {
-    machine.handle(response)
+    act()
   } catch (error) {
-    // What the live turn refused after it was recorded, the replayed one refuses, too.
     if (!(error instanceof TurnError)) throw error
   }
 }
 
-function checkEffect(machine: TurnMachine, number: number, { id }: Response, recorded: string, kept: AnswerableEffect | undefined): void {
+function checkEffect(
+  machine: TurnMachine,
+  { number, fingerprint: recorded }: JournalEntry,
+  { id }: Response,
+  kept: AnswerableEffect | undefined,
+): void {
+  if (recorded === undefined) return
   const { state } = machine.turn.position
   const effect = "outstanding" in state ? state.outstanding : undefined
   if (effect?.id === id && fingerprint(effect) === recorded) return
@@ -132,6 +161,10 @@ function checkOutcome(machine: TurnMachine, number: number, outcome: NonNullable
 /** What was ordered before the driver had been asked for the next iteration must not ask it now. */
 function interrupt(machine: TurnMachine, { effectId, interruption }: JournalInterruption): void {
   if (effectId !== undefined) drain(machine)
+  unlessRefused(() => interruptMachine(machine, interruption))
+}
+
+function interruptMachine(machine: TurnMachine, interruption: Interruption): void {
   switch (interruption.type) {
     case "cancel":
       machine.cancel(interruption.reason)
@@ -147,12 +180,21 @@ function interrupt(machine: TurnMachine, { effectId, interruption }: JournalInte
   }
 }
 
+/** Of the prompt and the tools the journal holds more than a digest. */
+function inFull(difference: Difference, { surface }: JournalHeader, { systemPrompt, tools }: TurnConfig): readonly Difference[] {
+  const { path } = difference
+  if (path === "/config/systemPrompt") return [{ path, recorded: surface.systemPrompt, replayed: systemPrompt }]
+  return path === "/config/tools" ? differences(surface.tools, tools).map((found) => ({ ...found, path: `${path}${found.path}` })) : [difference]
+}
+
 function checkConfiguration({ header }: Journal, config: TurnConfig): void {
   const { name, version } = config.driver
   const recorded = { driver: header.driver, config: header.config }
-  const found = differences(recorded, { driver: { name, version }, config: configDigests(config) })
+  const found = differences(recorded, { driver: { name, version }, config: configDigests(config) }).flatMap((difference) =>
+    inFull(difference, header, config),
+  )
   if (found.length === 0) return
-  const names = found.map(({ path }) => path.replace(/^\/(config\/)?/, "")).join(", ")
+  const names = [...new Set(found.map(({ path }) => path.replace(/^\/(config\/)?/, "").replace(/^tools\/.*/, "tools")))].join(", ")
   throw new ReplayDivergence(
     "configuration_differs",
     1,

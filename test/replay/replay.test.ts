@@ -41,7 +41,7 @@ test("a replay gives the turn at any record", () => {
 
 test.each([
   ["the system prompt", { systemPrompt: "You guess." }, ["/config/systemPrompt"]],
-  ["the tools", { tools: [] }, ["/config/tools"]],
+  ["the tools", { tools: [] }, ["/config/tools/0"]],
   ["the driver", { driver: codeDriver() }, ["/driver/name"]],
   ["an option that was not there", { maxIterations: 9 }, ["/config/maxIterations"]],
 ])("%s: a change of it is found and named", (_what, change, paths) => {
