@@ -103,7 +103,7 @@ export interface Difference {
 }
 
 /** How a replay can part from its journal. */
-export type ReplayErrorCode = "configuration_differs" | "effect_differs" | "outcome_differs"
+export type ReplayErrorCode = "configuration_differs" | "effect_differs" | "outcome_differs" | "snapshot_differs"
 
 /** A replay that does not give what its journal holds. `differences` are the first eight of `differenceCount`. */
 export class ReplayDivergence extends TurnError<ReplayErrorCode> {

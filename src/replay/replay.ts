@@ -1,6 +1,7 @@
 import { type Difference, JournalError, ReplayDivergence, TurnError } from "../errors.ts"
 import type { TurnConfig } from "../machine/turn.ts"
 import { type Interruption, TurnMachine } from "../machine/turn-machine.ts"
+import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { JournalHeader, JournalInterruption, JournalRecord } from "../schemas/journal.ts"
 import type { Response } from "../schemas/response.ts"
@@ -66,12 +67,12 @@ export function resume(journal: Journal, config: TurnConfig, options: ResumeOpti
   return TurnMachine.restore(config, machine.checkpoint())
 }
 
-function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
+export function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
   return snapshot?.type === "snapshot" ? TurnMachine.restore(config, snapshot.checkpoint) : new TurnMachine(config, header.start)
 }
 
 /** Leaves what the last record raised unpolled: a host may have died before it was told. */
-function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, checkEffects: boolean): void {
+export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, checkEffects: boolean): void {
   let kept: AnswerableEffect | undefined
   for (const entry of entries) {
     if (entry.number > at) break
@@ -85,7 +86,8 @@ function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number
         kept = record.effect
         break
       case "snapshot":
-        drain(machine)
+        // One that was taken before the driver was asked for the next iteration must not ask it now.
+        if (!isPreparing(record.checkpoint.state)) drain(machine)
         break
       case "interruption":
         interrupt(machine, record)
@@ -104,7 +106,11 @@ function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number
   }
 }
 
-function drain(machine: TurnMachine): void {
+export function isPreparing({ type }: TurnCheckpoint["state"]): boolean {
+  return type === "preparing" || type === "prepare_iteration"
+}
+
+export function drain(machine: TurnMachine): void {
   while (machine.poll() !== undefined);
 }
 
@@ -187,7 +193,7 @@ function inFull(difference: Difference, { surface }: JournalHeader, { systemProm
   return path === "/config/tools" ? differences(surface.tools, tools).map((found) => ({ ...found, path: `${path}${found.path}` })) : [difference]
 }
 
-function checkConfiguration({ header }: Journal, config: TurnConfig): void {
+export function checkConfiguration({ header }: Journal, config: TurnConfig): void {
   const { name, version } = config.driver
   const recorded = { driver: header.driver, config: header.config }
   const found = differences(recorded, { driver: { name, version }, config: configDigests(config) }).flatMap((difference) =>
