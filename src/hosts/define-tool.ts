@@ -3,7 +3,7 @@ import { TurnError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { ModelReturn, PendingToolCall, ToolControl, ToolFailure, ToolSpec } from "../schemas/tool.ts"
 import { invalidToolResult, toolFailureOf } from "./failures.ts"
-import { type EffectContext, type ToolAnswer, ToolError } from "./host.ts"
+import { type EffectContext, type Host, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "./host.ts"
 import { toJson } from "./plain-json.ts"
 
 /** What a tool is given besides its input. `effectId` and `callId` together name the call, also when it is handed out again. */
@@ -16,6 +16,10 @@ export interface Tool {
   readonly spec: ToolSpec
   /** Runs one call. Never throws: what went wrong is a failure in the answer. */
   call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
+  /** What a call does to the world. Absent: it may be run again after a crash, as with `idempotent`. */
+  readonly effects?: ToolEffects
+  /** Finds out what became of a `once` call that a crash cut off. */
+  recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
 }
 
 /** What {@link defineTool} takes. */
@@ -33,7 +37,17 @@ export interface ToolDefinition<Input extends z.core.$ZodType, Value = unknown> 
    * dates are their text. Throw {@link ToolError} to say what kind of failure it was; the model reads the message of any error.
    */
   execute(input: z.core.output<Input>, context: ToolContext): Returned<NoInfer<Value>> | Promise<Returned<NoInfer<Value>>>
+  /** What a call does to the world, and so whether it may be run again after a crash. Default `idempotent`: it may. */
+  readonly effects?: ToolEffects
+  /**
+   * Only for `effects: "once"`: finds out what became of a call that a crash cut off, mostly by its `idempotencyKey`.
+   * `{ ran: true, value }` is its result, `{ ran: false }` lets it run; `undefined`, or an error, reports it as unknown.
+   */
+  recover?(input: z.core.output<Input>, context: ToolContext): Recovery<NoInfer<Value>> | Promise<Recovery<NoInfer<Value>>>
 }
+
+/** What a tool found out about a call that a crash cut off. `undefined`: nothing. */
+export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Returned<Value> } | { readonly ran: false } | undefined
 
 type Returned<Value> = Value | ToolReply<Value>
 
@@ -48,7 +62,13 @@ export class ToolReply<Value = unknown> {
   }
 }
 
-export type ToolDefinitionErrorCode = "invalid_name" | "invalid_input_schema" | "invalid_output_schema" | "invalid_timeout" | "duplicate_tool"
+export type ToolDefinitionErrorCode =
+  | "invalid_name"
+  | "invalid_input_schema"
+  | "invalid_output_schema"
+  | "invalid_timeout"
+  | "invalid_effects"
+  | "duplicate_tool"
 
 /** A tool that cannot be offered to a model. Thrown while tools are defined, never while a turn runs. */
 export class ToolDefinitionError extends TurnError<ToolDefinitionErrorCode> {}
@@ -56,18 +76,22 @@ export class ToolDefinitionError extends TurnError<ToolDefinitionErrorCode> {}
 /**
  * Makes a tool from zod schemas and a function. Arguments that do not fit are answered with a failure that tells the
  * model what is wrong where; `execute` only sees those that fit.
- * @throws {ToolDefinitionError} `invalid_name`, `invalid_input_schema`, `invalid_output_schema`, `invalid_timeout`
+ * @throws {ToolDefinitionError} `invalid_name`, `invalid_input_schema`, `invalid_output_schema`, `invalid_timeout`, `invalid_effects`
  */
 export function defineTool<Input extends z.core.$ZodType, Value = unknown>(definition: ToolDefinition<Input, Value>): Tool {
-  const { name, description, input, output, timeoutMs } = definition
+  const { name, description, input, output, timeoutMs, effects = "idempotent", recover } = definition
   if (name.trim() === "") throw new ToolDefinitionError("invalid_name", "A tool needs a name.")
   if (timeoutMs !== undefined && !(timeoutMs > 0))
     throw new ToolDefinitionError("invalid_timeout", `The tool "${name}" cannot have a timeout of ${timeoutMs} ms.`)
+  if (recover !== undefined && effects !== "once")
+    throw new ToolDefinitionError("invalid_effects", `The tool "${name}" is run again after a crash; only one with effects "once" is looked up.`)
   const inputSchema = jsonSchema(name, input, "input")
   const outputSchema = output === undefined ? undefined : jsonSchema(name, output, "output")
   return {
     spec: { name, description, inputSchema, ...(outputSchema !== undefined && { outputSchema }) },
     call: (call, context) => callTool(definition, call, context),
+    effects,
+    ...(recover !== undefined && { recover: (call: PendingToolCall, context: EffectContext) => recoverCall(definition, call, context) }),
   }
 }
 
@@ -76,14 +100,13 @@ export function defineTool<Input extends z.core.$ZodType, Value = unknown>(defin
  *
  *     const tools = toolbox([readFile, listFiles])
  *     const machine = new TurnMachine({ ...config, tools: tools.specs }, start)
- *     await runTurn(machine, { llmCall, toolCall: tools.toolCall })
+ *     await runTurn(machine, { llmCall, ...tools })
  *
  * @throws {ToolDefinitionError} `duplicate_tool`
  */
 export function toolbox(tools: readonly Tool[]): {
   readonly specs: readonly ToolSpec[]
-  readonly toolCall: (call: PendingToolCall, context: EffectContext) => Promise<ToolAnswer>
-} {
+} & Required<Pick<Host, "toolCall" | "toolEffects" | "recoverToolCall">> {
   // A map, because a model may ask for a tool named "constructor".
   const byName = new Map<string, Tool>()
   for (const tool of tools) {
@@ -99,6 +122,8 @@ export function toolbox(tools: readonly Tool[]): {
       const known = byName.size === 0 ? "There are no tools." : `The tools are: ${[...byName.keys()].join(", ")}.`
       return failed(invalidRequest("unknown_tool", `There is no tool ${shortened(call.toolName)}. ${known}`))
     },
+    toolEffects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",
+    recoverToolCall: async (call, context) => byName.get(call.toolName)?.recover?.(call, context),
   }
 }
 
@@ -129,11 +154,32 @@ async function callTool<Input extends z.core.$ZodType, Value>(
     const fitting = await z.safeParseAsync(input, args)
     if (!fitting.success) return failed(invalidArguments(name, fitting.error.issues))
     returned = await withinTime(name, timeoutMs, context.signal, async (signal) =>
-      definition.execute(fitting.data, { effectId: context.effectId, callId, signal, emit: (event) => context.emit(event) }),
+      definition.execute(fitting.data, { ...contextOf(context, callId), signal }),
     )
   } catch (error) {
     return failed(toolFailureOf(error))
   }
+  return answerOf(output, returned)
+}
+
+async function recoverCall<Input extends z.core.$ZodType, Value>(
+  { input, output, recover }: ToolDefinition<Input, Value>,
+  { callId, args }: PendingToolCall,
+  context: EffectContext,
+): Promise<Recovered> {
+  const fitting = await z.safeParseAsync(input, args)
+  // Then it was not run before, either; running it says what is wrong.
+  if (!fitting.success) return { ran: false }
+  const recovery = await recover?.(fitting.data, contextOf(context, callId))
+  return recovery?.ran === true ? { ran: true, answer: await answerOf(output, recovery.value) } : recovery
+}
+
+function contextOf(context: EffectContext, callId: string): ToolContext {
+  const { effectId, idempotencyKey, signal } = context
+  return { effectId, idempotencyKey, callId, signal, emit: (event) => context.emit(event) }
+}
+
+async function answerOf<Value>(output: z.core.$ZodType<unknown, Value> | undefined, returned: Returned<Value>): Promise<ToolAnswer> {
   try {
     const { value, extra } = returned instanceof ToolReply ? returned : { value: returned, extra: {} }
     const { control, modelReturn } = extra as ToolReply["extra"]

@@ -1,14 +1,21 @@
-import type { TurnMachine } from "../machine/turn-machine.ts"
+import type { Interruption, TurnMachine } from "../machine/turn-machine.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../schemas/effect.ts"
 import type { LogEvent, TurnEvent } from "../schemas/event.ts"
 import type { LlmFailure, LlmResponse } from "../schemas/llm.ts"
 import type { CheckpointDelivery } from "../schemas/message.ts"
+import type { Response } from "../schemas/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolSpec } from "../schemas/tool.ts"
 
 /** What every executor is given besides its effect. */
 export interface EffectContext {
   /** The effect's id: the same when the effect is handed out again after a crash. */
   readonly effectId: number
+  /**
+   * Names this piece of work among all that a host ever does, also when it is done again after a crash: `turnId:effectId`,
+   * of a tool call `turnId:effectId:callId`. What is asked to keep it can tell a repetition from something new.
+   * `undefined` where the run has no `turnId`.
+   */
+  readonly idempotencyKey: string | undefined
   /** Aborted when the turn is cancelled, or when nobody waits for this effect any more. */
   readonly signal: AbortSignal
   /**
@@ -22,10 +29,20 @@ export interface EffectContext {
 export type ToolAnswer = Pick<CompletedToolCall, "output" | "modelReturn">
 
 /**
+ * What a tool does to the world, and so what may be done about a call that a crash cut off. `none`: it only looks; it is
+ * run again. `idempotent`: done twice under one idempotency key it is done once; it is run again. `once`: it must not
+ * happen twice; it is looked up (`recoverToolCall`), or reported as of unknown outcome.
+ */
+export type ToolEffects = "none" | "idempotent" | "once"
+
+/** What was found out about a call that a crash cut off. `undefined`: nothing. */
+export type Recovered = { readonly ran: true; readonly answer: ToolAnswer } | { readonly ran: false } | undefined
+
+/**
  * The I/O: one async function per answerable effect. An executor that throws, or answers what has no place on the wire,
  * never loses the turn: its effect fails, and the turn goes on or ends in order. After a crash the effect that was
- * outstanding is performed again, under the same id: what must not happen twice has to look for `effectId` (of a tool
- * call: with its `callId`).
+ * outstanding is performed again, under the same id and idempotency key; of a tool batch, only the calls without a
+ * result, and none that `toolEffects` says must happen `once` and that may have been begun.
  */
 export interface Host {
   /**
@@ -39,6 +56,13 @@ export interface Host {
    * what is no JSON, with code `invalid_tool_result`.
    */
   toolCall?(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
+  /** What a call does to the world. Absent: every call may be run again. Throws nothing. */
+  toolEffects?(call: PendingToolCall): ToolEffects
+  /**
+   * Finds out what became of a `once` call that may have been begun before a crash. Absent, thrown, or nothing found: the
+   * call fails as `outcome_unknown`, and is not run.
+   */
+  recoverToolCall?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
   /** Runs code. Absent, or thrown: the code fails, with the error's message. */
   execCode?(effect: ExecCode, context: EffectContext): Promise<ExecResponse>
   /** Delivers at a checkpoint. Absent, or no answer: nothing is delivered. Thrown: likewise, and an `error` event tells it. */
@@ -82,8 +106,31 @@ export class ToolError extends Error {
   }
 }
 
+/**
+ * Keeps what happens to a turn before the turn is told, so that no answer that was acted on is lost. `TurnJournal` in
+ * `turn-machine/hosts/journal` is one. What a method rejects with, {@link runTurn} rejects with.
+ */
+export interface TurnLog {
+  /** Names the turn among all of the host's. */
+  readonly turnId: string
+  /** Resolves when the response is kept; only then the machine is given it. */
+  response(machine: TurnMachine, response: Response): Promise<void>
+  /** Resolves when the order is kept; only then the machine is given it. */
+  interruption(machine: TurnMachine, interruption: Interruption): Promise<void>
+  /** Resolves when it is kept that a `once` call is about to be run; only then it is run. */
+  callStarted(effectId: number, callId: string): Promise<void>
+  /** Whether `callStarted` was told of a call, in this process or in one before it. */
+  mayHaveRun(effectId: number, callId: string): boolean
+  /** Everything that the machine had to tell was told: a moment for a snapshot, or the end. */
+  settled(machine: TurnMachine): Promise<void>
+}
+
 /** How {@link runTurn} is to run. */
 export interface RunOptions {
+  /** Keeps each answer before it is acted on. Absent: nothing is kept but by `Host.save`. */
+  readonly journal?: TurnLog
+  /** Names the turn among all of the host's, for idempotency keys. Default: the journal's. */
+  readonly turnId?: string
   /** Aborting cancels the turn; it still ends in order, with its `done`. A reason given as a text or an error is shown. */
   readonly signal?: AbortSignal
   /** Every event for a user interface, the executors' own included. Thrown: {@link runTurn} rejects. */

@@ -1,7 +1,8 @@
 import { ProtocolError } from "../errors.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Done, Progress } from "../schemas/effect.ts"
-import type { Host, RunOptions } from "./host.ts"
+import type { Response } from "../schemas/response.ts"
+import type { Host, RunOptions, TurnLog } from "./host.ts"
 import { type Answer, Work } from "./work.ts"
 
 /**
@@ -10,45 +11,51 @@ import { type Answer, Work } from "./work.ts"
  * given back; if it was told before, with an empty `eventDelta`).
  *
  * What the world does, a failing executor included, is part of the turn and never rejects. It rejects with what the
- * host's own `save`, `progress`, `onEvent`, `onLog` or `now` threw, because then nothing can be promised any more. The machine
- * is usable all the same: run it again, and what was not told is told and the outstanding effect is performed again; or
- * go on from what was saved last.
+ * host's own `journal`, `save`, `progress`, `onEvent`, `onLog` or `now` threw, because then nothing can be promised any more. The
+ * machine is usable all the same: run it again, and what was not told is told and the outstanding effect is performed
+ * again; or go on from what was saved last.
  *
  * Run a machine once at a time, and stop it by `options.signal`: `machine.cancel()` from elsewhere is only seen when the
  * executor that runs has ended.
  * @throws {RangeError} `toolConcurrency` is below 1
  */
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
-  const { signal, toolConcurrency } = options
+  const { signal, toolConcurrency, journal } = options
   if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency is at least 1, not ${toolConcurrency}.`)
+  // Somebody may have performed this before, in part; whatever becomes outstanding from here on, nobody has.
+  const redelivered = machine.outstanding?.id
   let work: Work | undefined
   try {
     for (;;) {
       if (signal?.aborted === true && !machine.done) {
-        leave(machine, work)
-        machine.cancel(reasonOf(signal))
+        await leave(machine, work, journal)
+        await cancel(machine, journal, reasonOf(signal))
         await host.save?.(machine)
       }
 
       const done = await tell(machine, host, options)
       if (done !== undefined) {
+        await journal?.settled(machine)
         await host.save?.(machine)
         return done
       }
 
       if (work === undefined || work.effectId !== machine.outstanding?.id) {
-        leave(machine, work)
+        await leave(machine, work, journal)
+        await journal?.settled(machine)
         await host.save?.(machine)
         // Asked again after the wait: only what is outstanding now is performed, whatever was polled.
         const { outstanding } = machine
-        work = outstanding === undefined || signal?.aborted === true ? undefined : new Work(outstanding, host, options)
+        const stopped = outstanding === undefined || signal?.aborted === true
+        work = stopped ? undefined : new Work(outstanding, host, options, outstanding.id === redelivered)
       } else {
         const answer = await work.next()
-        if (answer !== undefined && take(machine, answer)) await host.save?.(machine)
+        if (answer !== undefined && (await take(machine, answer, journal))) await host.save?.(machine)
       }
     }
   } finally {
-    leave(machine, work)
+    // What broke the run off is what the caller is told, also where keeping the last answers fails after it.
+    await leave(machine, work, journal).catch(() => {})
   }
 }
 
@@ -83,19 +90,33 @@ function endOf({ messages, iteration }: TurnMachine, outcome: Done["outcome"]): 
   return { type: "done", outcome, messages, eventDelta: [], iteration }
 }
 
-/** Hands an answer in; one that the turn refuses becomes a failure of its effect. Says whether anything was taken. */
-function take(machine: TurnMachine, answer: Answer): boolean {
+/** Keeps an answer, then hands it in; one that the turn refuses becomes a failure of its effect. Says whether anything was taken. */
+async function take(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined): Promise<boolean> {
+  let response: Response
   try {
-    return machine.handle(answer.response).status === "accepted"
+    response = machine.check(answer.response)
+  } catch (error) {
+    response = answer.instead(error)
+  }
+  await journal?.response(machine, response)
+  try {
+    return machine.handle(response).status === "accepted"
   } catch (error) {
     if (error instanceof ProtocolError && error.code === "call_already_answered") return false
-    return machine.handle(answer.instead(error)).status === "accepted"
+    const instead = answer.instead(error)
+    await journal?.response(machine, instead)
+    return machine.handle(instead).status === "accepted"
   }
 }
 
+async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined): Promise<void> {
+  await journal?.interruption(machine, { type: "cancel", ...(reason !== undefined && { reason }) })
+  machine.cancel(reason)
+}
+
 /** Stops what runs. What was done before that is not lost, and so need not be done again. */
-function leave(machine: TurnMachine, work: Work | undefined): void {
-  for (const answer of work?.leave() ?? []) take(machine, answer)
+async function leave(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<void> {
+  for (const answer of work?.leave() ?? []) await take(machine, answer, journal)
 }
 
 /** A caller's own words, if there are any; the machine has words for an abort without. */

@@ -5,7 +5,7 @@ import type { TurnEvent } from "../schemas/event.ts"
 import type { Response } from "../schemas/response.ts"
 import type { PendingToolCall, ToolOutput } from "../schemas/tool.ts"
 import { invalidToolResult, llmFailureOf, messageOf, toolFailureOf } from "./failures.ts"
-import { type EffectContext, type Host, type ToolAnswer, ToolError } from "./host.ts"
+import { type EffectContext, type Host, type Recovered, type ToolAnswer, ToolError } from "./host.ts"
 import { toJson } from "./plain-json.ts"
 
 /** One executor to call, and what its answer or its error is to the turn. */
@@ -86,8 +86,11 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>)
   }
 }
 
-/** One call of a tool batch. Its result is handed in by itself. */
-export function toolTask(host: Host, effectId: number, call: PendingToolCall): Task {
+/**
+ * One call of a tool batch. Its result is handed in by itself. A call that may have run before a crash is looked up
+ * first, and run only where it is found not to have been.
+ */
+export function toolTask(host: Host, effectId: number, call: PendingToolCall, past?: "may_have_run"): Task {
   const complete = (answer: unknown, { at, durationMs }: Facts): Response => {
     const { output, modelReturn } = plainAnswer(answer)
     return { type: "tool_results", id: effectId, at, results: [{ ...call, output, ...(modelReturn !== undefined && { modelReturn }), durationMs }] }
@@ -97,14 +100,34 @@ export function toolTask(host: Host, effectId: number, call: PendingToolCall): T
     execute: (context) => {
       const { callId, toolName: name, args } = call
       context.emit({ type: "tool_call_start", callId, name, args })
-      if (host.toolCall === undefined)
-        throw new ToolError({ class: "unavailable", code: "no_tools", message: "This host runs no tools.", source: "runtime" })
-      return host.toolCall(call, context)
+      const run = async (): Promise<ToolAnswer> => {
+        if (host.toolCall === undefined)
+          throw new ToolError({ class: "unavailable", code: "no_tools", message: "This host runs no tools.", source: "runtime" })
+        return host.toolCall(call, context)
+      }
+      return past === undefined ? run() : recover(host, call, context, run)
     },
     answer: complete,
     failure: (thrown, facts) => fail(toolFailureOf(thrown), facts),
     refusal: (error, facts) => fail(invalidToolResult(error), facts),
   }
+}
+
+async function recover(host: Host, call: PendingToolCall, context: EffectContext, run: () => Promise<ToolAnswer>): Promise<ToolAnswer> {
+  let recovered: Recovered
+  let why = ""
+  try {
+    recovered = await host.recoverToolCall?.(call, context)
+  } catch (error) {
+    why = ` Looking it up failed: ${messageOf(error)}`
+  }
+  if (recovered === undefined) throw outcomeUnknown(why)
+  return recovered.ran ? recovered.answer : run()
+}
+
+function outcomeUnknown(why: string): ToolError {
+  const message = `The call was cut off by a crash: it may have taken effect or not, and was not run again.${why} Find out before asking for it once more.`
+  return new ToolError({ class: "internal", code: "outcome_unknown", message, source: "runtime" })
 }
 
 /** Free JSON stands a few levels deep in a response; how deep that JSON itself is, the machine checks. */

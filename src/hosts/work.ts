@@ -1,6 +1,7 @@
 import type { AnswerableEffect, ToolCalls } from "../schemas/effect.ts"
 import type { TurnEvent } from "../schemas/event.ts"
 import type { Response } from "../schemas/response.ts"
+import type { PendingToolCall } from "../schemas/tool.ts"
 import type { EffectContext, Host, RunOptions } from "./host.ts"
 import { type Facts, type Task, taskOf, toolTask } from "./task.ts"
 
@@ -19,19 +20,23 @@ export interface Answer {
  */
 export class Work {
   readonly effectId: number
+  readonly #host: Host
   readonly #options: RunOptions
+  readonly #redelivered: boolean
   readonly #running = new Set<AbortController>()
   #answers: Answer[] = []
   #over = false
   #broken: { readonly error: unknown } | undefined
   #wake: () => void = () => {}
 
-  /** Starts at once. */
-  constructor(effect: AnswerableEffect, host: Host, options: RunOptions) {
+  /** Starts at once. `redelivered`: the effect may have been performed before, in part. */
+  constructor(effect: AnswerableEffect, host: Host, options: RunOptions, redelivered: boolean) {
     this.effectId = effect.id
+    this.#host = host
     this.#options = options
+    this.#redelivered = redelivered
     options.signal?.addEventListener("abort", this.#stop)
-    const started = effect.type === "tool_calls" ? this.#runBatch(host, effect) : this.#run(taskOf(host, effect))
+    const started = effect.type === "tool_calls" ? this.#runBatch(effect) : this.#run(taskOf(host, effect))
     started.catch(this.#break)
   }
 
@@ -69,7 +74,7 @@ export class Work {
     this.#wake()
   }
 
-  async #runBatch(host: Host, { id, calls }: ToolCalls): Promise<void> {
+  async #runBatch({ id, calls }: ToolCalls): Promise<void> {
     if (calls.length === 0) {
       const response: Response = { type: "tool_results", id, at: this.#now(), results: [] }
       this.#put({ response, instead: () => response })
@@ -77,13 +82,24 @@ export class Work {
     }
     const queue = calls.values()
     const runner = async (): Promise<void> => {
-      for (const call of queue) await this.#run(toolTask(host, id, call))
+      for (const call of queue) await this.#run(await this.#toolTask(call), call.callId)
     }
     const count = Math.min(this.#options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, calls.length)
     await Promise.all(Array.from({ length: count }, runner))
   }
 
-  async #run(task: Task): Promise<void> {
+  /** What keeps `once` calls from happening twice; a failure to keep their beginning ends the run. */
+  async #toolTask(call: PendingToolCall): Promise<Task> {
+    const { effectId } = this
+    const { journal } = this.#options
+    if (this.#over || this.#host.toolEffects?.(call) !== "once") return toolTask(this.#host, effectId, call)
+    // Without a journal nobody knows how far a batch came that was handed out before.
+    if (journal?.mayHaveRun(effectId, call.callId) ?? this.#redelivered) return toolTask(this.#host, effectId, call, "may_have_run")
+    await journal?.callStarted(effectId, call.callId)
+    return toolTask(this.#host, effectId, call)
+  }
+
+  async #run(task: Task, callId?: string): Promise<void> {
     if (this.#over) return
     const controller = new AbortController()
     const startedAt = this.#now()
@@ -91,6 +107,7 @@ export class Work {
     let textStreamed = false
     const context: EffectContext = {
       effectId: this.effectId,
+      idempotencyKey: this.#keyOf(callId),
       signal: controller.signal,
       emit: (event) => {
         if (ended || this.#over) return
@@ -119,6 +136,11 @@ export class Work {
     } catch (error) {
       this.#put({ response: instead(error), instead })
     }
+  }
+
+  #keyOf(callId: string | undefined): string | undefined {
+    const turnId = this.#options.turnId ?? this.#options.journal?.turnId
+    return turnId === undefined ? undefined : `${turnId}:${this.effectId}${callId === undefined ? "" : `:${callId}`}`
   }
 
   #put(answer: Answer): void {

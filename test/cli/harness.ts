@@ -135,4 +135,4 @@ export async function serve(answer: (body: string, response: ServerResponse, req
 }
 
 /** An executor's context for tools that are called without a run loop. */
-export const CONTEXT: EffectContext = { effectId: 1, signal: new AbortController().signal, emit: () => {} }
+export const CONTEXT: EffectContext = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }

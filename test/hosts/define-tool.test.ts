@@ -379,7 +379,7 @@ describe("a tool with a timeout", () => {
 
 const plain = { name: "plain", description: "Does nothing.", input: z.object({}), execute: (): unknown => null }
 
-const context: EffectContext = { effectId: 7, signal: new AbortController().signal, emit: () => {} }
+const context: EffectContext = { effectId: 7, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }
 
 function run(tool: Tool, args: Json, given: EffectContext = context): Promise<ToolAnswer> {
   return tool.call({ callId: "c1", toolName: tool.spec.name, args }, given)

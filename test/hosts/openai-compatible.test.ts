@@ -392,7 +392,7 @@ describe("aborts", () => {
       response.write(fixture("openai-truncated.sse"))
     })
     const context = {
-      effectId: 1,
+      effectId: 1, idempotencyKey: undefined,
       signal: new AbortController().signal,
       emit: () => {
         throw new Error("full")
@@ -627,7 +627,7 @@ async function attempt(baseUrl: string, options: CallOptions, request: LlmReques
   let response: LlmResponse | undefined
   let error: unknown
   try {
-    response = await host.llmCall({ type: "llm_call", id: 1, request }, { effectId: 1, signal, emit })
+    response = await host.llmCall({ type: "llm_call", id: 1, request }, { effectId: 1, idempotencyKey: undefined, signal, emit })
   } catch (thrown) {
     error = thrown
   }
