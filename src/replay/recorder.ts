@@ -6,13 +6,19 @@ import type { JournalHeader } from "../schemas/journal.ts"
 import type { Response } from "../schemas/response.ts"
 import { configDigests, trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
-import { type Journal, JournalWriter } from "./journal.ts"
+import { type Journal, JournalWriter, lastSnapshot } from "./journal.ts"
+
+/** Characters up to which a snapshot is written whenever one is due. */
+const SMALL_SNAPSHOT = 10_000
 
 /** What a {@link Recorder} keeps beyond the responses. */
 export interface RecorderOptions {
-  /** After how many records a snapshot is due. Default 300; 0: never. */
+  /**
+   * After how many records a snapshot is due. A large one is put off until as many characters were written as the last
+   * one has, so that all together stay in proportion to what they save. Default 300; 0: never.
+   */
   readonly snapshotEveryRecords?: number
-  /** After how many characters of records a snapshot is due. Default 1,000,000; 0: never. */
+  /** After how many characters of records a snapshot is due, likewise. Default 1,000,000; 0: never. */
   readonly snapshotEveryChars?: number
   /** Keeps every effect in full, so that a divergence can say what differs. Grows by the transcript, not by the responses. */
   readonly keepEffects?: boolean
@@ -27,6 +33,7 @@ export class Recorder {
   readonly #options: Required<RecorderOptions>
   #records = 0
   #chars = 0
+  #snapshotChars = 0
 
   private constructor(writer: JournalWriter, options: RecorderOptions) {
     this.#writer = writer
@@ -66,7 +73,10 @@ export class Recorder {
 
   /** Goes on behind what was read of a journal. A snapshot is due as if it had been written at the end. */
   static resume(journal: Journal, options: RecorderOptions = {}): Recorder {
-    return new Recorder(new JournalWriter(journal), options)
+    const recorder = new Recorder(new JournalWriter(journal), options)
+    const last = lastSnapshot(journal.entries)
+    recorder.#snapshotChars = (journal.entries[last]?.end ?? 0) - (journal.entries[last - 1]?.end ?? 0)
+    return recorder
   }
 
   /** The line that says that a process took the turn up. `at`: milliseconds since the epoch. */
@@ -99,6 +109,7 @@ export class Recorder {
   /** A snapshot where one is due, else "". Take it when everything that the machine told was polled. */
   snapshotIfDue(machine: TurnMachine): string {
     const { snapshotEveryRecords, snapshotEveryChars } = this.#options
+    if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return ""
     const due = (snapshotEveryRecords > 0 && this.#records >= snapshotEveryRecords) || (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars)
     return due ? this.snapshot(machine) : ""
   }
@@ -108,6 +119,7 @@ export class Recorder {
     const line = this.#writer.line({ type: "snapshot", checkpoint: machine.checkpoint() })
     this.#records = 0
     this.#chars = 0
+    this.#snapshotChars = line.length
     return line
   }
 
