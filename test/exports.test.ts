@@ -81,6 +81,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "readJournal",
     "replay",
     "resume",
+    "verifyReplay",
   ],
   "turn-machine/schemas": [
     "AnswerableEffect",
