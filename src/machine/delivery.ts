@@ -2,10 +2,9 @@ import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message, Part
 import type { MachineAction } from "./apply-actions.ts"
 import type { TurnContext } from "./driver.ts"
 
-/** Whether a delivery counts: any list has an element, also one that will be dropped. */
-export function isEmptyDelivery(delivery: CheckpointDelivery): boolean {
-  const { userMessages, messages, transientMessages, turnCauses, events } = delivery
-  return !(userMessages?.length || messages?.length || transientMessages?.length || turnCauses?.length || events?.length)
+/** Whether a delivery says nothing to the model: all lists but the driver's events are empty. An element that will be dropped counts. */
+export function isSilent({ userMessages, messages, transientMessages, turnCauses }: CheckpointDelivery): boolean {
+  return !(userMessages?.length || messages?.length || transientMessages?.length || turnCauses?.length)
 }
 
 /**

@@ -8,7 +8,7 @@ import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { Response } from "../schemas/response.ts"
 import type { CompletedToolCall } from "../schemas/tool.ts"
 import type { ArrivedResult, MachineAction } from "./apply-actions.ts"
-import { deliveryActions, isEmptyDelivery } from "./delivery.ts"
+import { deliveryActions, isSilent } from "./delivery.ts"
 import { TurnContext } from "./driver.ts"
 import { addUsage, refineTerminalReason } from "./limits.ts"
 import { debugLog, errorEvent, errorLog, failureActions, failWith, stopped, terminalActions } from "./terminal.ts"
@@ -22,7 +22,7 @@ type ResponseOf<Type extends ResponseType> = Extract<Response, { type: Type }>
 export interface Orders {
   readonly context: TurnContext
   readonly actions: readonly MachineAction[]
-  readonly ask?: () => readonly DriverAction[]
+  readonly ask?: () => readonly MachineAction[]
 }
 
 /** One row: what runs, and the states it may lead to. */
@@ -97,18 +97,21 @@ function completeModelCall(config: TurnConfig, turn: Turn, state: StateOf<"waiti
   const { iteration } = turn.position
   const actions: MachineAction[] = []
 
-  if (!answer.result.ok) {
-    const { error } = answer.result
-    const context = new TurnContext(config, turn, answer.at)
+  const { result } = answer
+  // A call that failed may have been paid for all the same.
+  const usage = result.ok ? result.response.usage : result.error.usage
+  const cumulative = usage && addUsage(turn.position.usage, usage)
+  const context = new TurnContext(config, turn, answer.at, cumulative)
+  if (usage !== undefined && cumulative !== undefined) {
+    actions.push({ type: "count_usage", cumulative }, { type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
+  }
+  if (!result.ok) {
+    const { error } = result
     if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
     return { context, actions, ask: () => driver.onLlmFailed?.(context, state, error) ?? failureActions(error) }
   }
 
-  const response = refineTerminalReason(config, answer.result.response)
-  const { usage } = response
-  const cumulative = addUsage(turn.position.usage, usage)
-  const context = new TurnContext(config, turn, answer.at, cumulative)
-  actions.push({ type: "count_usage", cumulative }, { type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
+  const response = refineTerminalReason(config, result.response)
   if (emitLlmTrace) actions.push({ type: "log", event: debugLog(sessionId, iteration, response) })
   const textStreamed = answer.textStreamed === true
   const ending = terminalActions(response, textStreamed, iteration)
@@ -172,10 +175,14 @@ function completeExec(config: TurnConfig, turn: Turn, state: StateOf<"waiting_ex
 function deliver(config: TurnConfig, turn: Turn, state: StateOf<"waiting_checkpoint">, response: ResponseOf<"checkpoint_delivery">): Orders {
   const context = new TurnContext(config, turn, response.at)
   const { delivery } = response
-  if (isEmptyDelivery(delivery)) return { context, actions: [state.onEmpty] }
+  const silent = isSilent(delivery)
+  if (silent && !delivery.events?.length) return { context, actions: [state.onEmpty] }
 
   const { checkpoint } = state.outstanding
   const actions: MachineAction[] = [...deliveryActions(context, delivery)]
+  const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
+  // Events alone are no reason to call the model again, unless the driver finds one in them.
+  if (silent) return { context, actions, ask: () => orElse(ask(), state.onEmpty) }
   if (checkpoint === "before_completion") {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
@@ -183,5 +190,10 @@ function deliver(config: TurnConfig, turn: Turn, state: StateOf<"waiting_checkpo
   }
   // Where the driver has something to start or to end, that comes instead of preparing.
   actions.push({ type: "prepare_iteration" })
-  return { context, actions, ask: () => config.driver.onDelivery?.(context, checkpoint, delivery) ?? [] }
+  return { context, actions, ask }
+}
+
+/** The driver's orders where they lead on; else with what follows without them. */
+function orElse(orders: readonly DriverAction[], next: MachineAction): readonly MachineAction[] {
+  return orders.some(({ type }) => type === "finish" || type.startsWith("start_")) ? orders : [...orders, next]
 }

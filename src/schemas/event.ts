@@ -138,6 +138,7 @@ export const LogEvent = z.discriminatedUnion("type", [
     raw: z.string().exactOptional(),
     terminalReason: TerminalReason,
     requestBody: z.string().exactOptional(),
+    usage: TokenUsage.exactOptional(),
   }),
 ])
 export type LogEvent = Readonlys<z.infer<typeof LogEvent>>

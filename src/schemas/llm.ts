@@ -96,5 +96,7 @@ export const LlmFailure = z.object({
   raw: z.string().exactOptional(),
   terminalReason: TerminalReason,
   requestBody: z.string().exactOptional(),
+  /** What the call used all the same, where the host knows; counted like the usage of an answer. */
+  usage: TokenUsage.exactOptional(),
 })
 export type LlmFailure = Readonlys<z.infer<typeof LlmFailure>>

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
+import { stopped } from "../../src/machine/terminal.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { CheckpointDelivery, TurnCause } from "../../src/schemas/message.ts"
 import type { TurnMachine } from "../../src/turn-machine.ts"
@@ -140,7 +141,6 @@ describe("which deliveries count", () => {
     ["a message that is dropped", { messages: [{ role: "assistant", content: "x" }] }],
     ["a transient message", { transientMessages: [{ role: "user", content: "x" }] }],
     ["a cause", { turnCauses: [cause("e1")] }],
-    ["an event of null", { events: [null] }],
   ])("%s: the turn prepares anew, in a new iteration", (_, delivery) => {
     const machine = waitingAt(BEFORE_COMPLETION)
     expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
@@ -148,6 +148,30 @@ describe("which deliveries count", () => {
     const working = waitingAt(AFTER_WORK)
     expect(told(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
     expect(working.iteration).toBe(0)
+  })
+})
+
+describe("a delivery of the driver's events alone", () => {
+  const delivery: CheckpointDelivery = { events: [null] }
+
+  test("is kept, and the turn goes on as its driver ordered: nothing was said to the model", () => {
+    const machine = waitingAt(BEFORE_COMPLETION)
+    expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
+    expect(machine.events).toEqual([{ type: "protocol", event: null }])
+    expect(machine.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "done" } })
+    const working = waitingAt(AFTER_WORK)
+    expect(told(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
+  })
+
+  test("lets the driver start or end something instead", () => {
+    const starting = waitingAt(BEFORE_COMPLETION, { onDelivery: () => [{ type: "start_llm", request: REQUEST }] })
+    expect(told(respond(starting, delivers(1, delivery)))).toEqual(["emit llm_request", "progress", "llm_call 2"])
+    expect(starting.iteration).toBe(0)
+    const ending = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "finish", outcome: stopped("plugin_abort") }] })
+    respond(ending, delivers(1, delivery))
+    expect(ending.outcome).toEqual({ type: "stopped", stop: { type: "plugin_abort" } })
+    const noting = waitingAt(BEFORE_COMPLETION, { onDelivery: () => [{ type: "append_events", events: [{ type: "protocol", event: 1 }] }] })
+    expect(told(respond(noting, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
   })
 })
 

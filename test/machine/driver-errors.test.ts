@@ -207,6 +207,18 @@ describe("a driver's answer to a failed model call", () => {
     expect(machine.usage.inputTokens).toBe(0)
   })
 
+  test("what the failed call used is counted, told, and seen by the driver, where the host knows it", () => {
+    const usage = { inputTokens: 7, cachedInputTokens: 1, outputTokens: 3, reasoningTokens: 2 }
+    const seen: unknown[] = []
+    const machine = startedWith([LLM], { onLlmFailed: (context) => [LLM].filter(() => seen.push(context.usage)) })
+    const effects = respond(machine, { ...failed, result: { ok: false, error: { ...failure, usage } } })
+    expect(effects[0]).toEqual({ type: "emit", event: { type: "token_usage", iteration: 0, usage, cumulative: usage } })
+    expect(seen).toEqual([usage])
+    expect(machine.usage).toEqual(usage)
+    respond(machine, says(2, "there"))
+    expect(machine.usage).toEqual({ inputTokens: 17, cachedInputTokens: 1, outputTokens: 5, reasoningTokens: 2 })
+  })
+
   test("undefined leaves it to the machine: stopped as provider_error", () => {
     for (const callbacks of [{ onLlmFailed: () => undefined }, {}]) {
       const machine = startedWith([LLM], callbacks)

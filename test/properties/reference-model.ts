@@ -210,6 +210,10 @@ export class ReferenceMachine {
     const steps: Step[] = []
     if (!answer.result.ok) {
       const { error } = answer.result
+      if (error.usage !== undefined) {
+        this.#turn.usage = sum(this.#turn.usage, error.usage)
+        steps.push(emit({ type: "token_usage", iteration, usage: error.usage, cumulative: this.#turn.usage }))
+      }
       if (emitLlmTrace) steps.push(log({ type: "llm_error", sessionId, iteration, ...error }))
       const given = { kind: "llm_provider", ...(error.code !== undefined && { code: error.code }), terminalReason: error.terminalReason }
       const event = errorEvent(`LLM error: ${error.message}`, given, error.raw)
@@ -308,6 +312,17 @@ export class ReferenceMachine {
       steps.push({ do: "cause", cause }, { do: "say", message: { id, role: "event", parts: [{ id: `${id}.p0`, type: "text", text }], origin } })
     }
     const { maxIterations } = this.#config
+    const { onDelivery } = this.#config.driver
+    if (lists.slice(0, 4).every((list) => list === undefined || list.length === 0)) {
+      this.#run(at, steps, (context) => {
+        const answer = onDelivery?.(context, kind, delivery) ?? []
+        const moves = answer.map(stepOf).some((step) => step.do === "work" || step.do === "end")
+        if (moves || work.onEmpty?.type === "finish") return moves ? answer : [...answer, work.onEmpty as DriverAction]
+        steps.push({ do: "prepare" })
+        return answer
+      })
+      return
+    }
     if (kind === "before_completion") {
       steps.push({ do: "advance" })
       if (this.#turn.limitSaid) {
@@ -320,7 +335,6 @@ export class ReferenceMachine {
       }
     }
     steps.push({ do: "prepare" })
-    const { onDelivery } = this.#config.driver
     this.#run(at, steps, (context) => onDelivery?.(context, kind, delivery) ?? [])
   }
 

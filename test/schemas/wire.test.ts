@@ -39,7 +39,7 @@ const response = {
   requestBody: "b",
   httpSummary: "200",
 }
-const llmFailure = { message: "no", retryable: true, code: "c", raw: "r", terminalReason: "provider_error", requestBody: "b" }
+const llmFailure = { message: "no", retryable: true, code: "c", raw: "r", terminalReason: "provider_error", requestBody: "b", usage }
 const failure = { class: "timeout", code: "c", message: "m", source: "tool", retry: { type: "safe", afterMs: 5 }, raw: [1] }
 const pendingCall = { callId: "c", toolName: "t", args: { a: [null] }, replay: { itemId: "i", opaque: "o" } }
 const completedCall = {
@@ -223,7 +223,7 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       ],
     },
   ],
-  LlmFailure: [{ schema: schemas.LlmFailure, value: llmFailure, optional: ["/code", "/raw", "/requestBody"] }],
+  LlmFailure: [{ schema: schemas.LlmFailure, value: llmFailure, optional: ["/code", "/raw", "/requestBody", "/usage"] }],
   ToolSpec: [{ schema: schemas.ToolSpec, value: tool }],
   PendingToolCall: [{ schema: schemas.PendingToolCall, value: pendingCall, optional: ["/replay"] }],
   FailureSource: ["runtime", "tool", "plugin", "policy", "cancellation"].map((value) => ({ schema: schemas.FailureSource, value })),
