@@ -101,8 +101,8 @@ export const ChecklistCommand = z.discriminatedUnion("type", [
 export type ChecklistCommand = Readonlys<z.infer<typeof ChecklistCommand>>
 
 /**
- * How a goal is judged. Every limit that counts is switched off by 0. `compat: "reference"` sets what is not given as in the
- * reference; a value given beside it wins. docs/checklist-judge.md says what each default is and why.
+ * How a goal is judged. `compat: "reference"` sets what is not given as in the reference; a value given beside it wins.
+ * docs/checklist-judge.md says why the defaults are what they are. Where 0 is not explained, it stands for the default.
  */
 export const ChecklistPolicy = z.object({
   /** The judge's model. */
@@ -114,15 +114,15 @@ export const ChecklistPolicy = z.object({
   judge: z.enum(["checklist", "freeform", "none"]).exactOptional(),
   /** Turns after which a goal pauses. Default 20. */
   defaultMaxTurns: z.int().exactOptional(),
-  /** Items that the judge may bring a list to. Default 50. */
+  /** Items that the judge may bring a list to. Default 50; 0: no limit. */
   maxItems: Count.exactOptional(),
-  /** Turns in a row without an item turning terminal, or with a wait, that pause. Default 8. */
+  /** Turns in a row without an item turning terminal, or with a wait, that pause. Default 8; 0: no limit. */
   maxStalledTurns: Count.exactOptional(),
-  /** Answers in a row that hold no verdict and pause. Default 3. */
+  /** Answers in a row that hold no verdict and pause. Default 3; 0: no limit. */
   maxParseFailures: Count.exactOptional(),
-  /** Failed model calls in a row that pause. Default 5. */
+  /** Failed model calls in a row that pause. Default 5; 0: no limit. */
   maxTransportFailures: Count.exactOptional(),
-  /** Pages of history per evaluation. Default 5. */
+  /** Pages of history per evaluation. Default 5; 0: none is shown. */
   maxHistoryPages: Count.exactOptional(),
   /** Code points of one page. Default 32,000. */
   historyPageChars: Count.exactOptional(),
@@ -220,6 +220,10 @@ export type JudgeCheckpoint = Readonlys<z.infer<typeof JudgeCheckpoint>>
 
 /** Checks values from outside for a judge. Each throws an error that says where the value is wrong, and gives back a clean one. */
 export interface JudgeValidation {
+  /** @throws {SchemaError} `invalid_config` */
+  policy(value: unknown): ChecklistPolicy
+  /** @throws {SchemaError} `invalid_start` */
+  turn(value: unknown): JudgedTurn
   /** @throws {SchemaError} `invalid_response` */
   response(value: unknown): Response
   /** @throws {CheckpointError} `invalid_checkpoint` */
@@ -230,6 +234,8 @@ export interface JudgeValidation {
 
 /** Checks every value that crosses the judge's edge against its schema. */
 export const judgeValidation: JudgeValidation = {
+  policy: (value) => parse(ChecklistPolicy, value, "invalid_config", "checklist policy"),
+  turn: (value) => parse(JudgedTurn, value, "invalid_start", "turn to judge"),
   response: (value) => parse(Response, value, "invalid_response", "response"),
   checkpoint: (value) => parseSaved(JudgeCheckpoint, value, "judge's checkpoint"),
   state: (value) => parseSaved(ChecklistState, value, "checklist's state"),

@@ -52,7 +52,13 @@ function renderItem({ status, text, evidence }: ChecklistItem): string {
 
 /** A line break in an item could pass for a row of its own. */
 export function oneLine(text: string): string {
-  return text.replace(/\s*[\r\n\u0085\u2028\u2029]\s*/g, " ")
+  const lines = text.split(/[\r\n\u0085\u2028\u2029]+/)
+  return lines.length === 1
+    ? text
+    : lines
+        .map(trim)
+        .filter((line) => line !== "")
+        .join(" ")
 }
 
 /** The list as a user is shown it. */

@@ -94,18 +94,25 @@ function renderMessage(number: number, { role, parts }: Message): string {
 function renderPart(part: Part): string {
   switch (part.type) {
     case "text":
-      return part.text
+      return asSaid(part.text)
     case "code":
     case "output":
     case "error":
-      return `[${part.type}]\n${part.text}`
-    case "image":
-      return `[image${part.attachment?.label === undefined ? "" : `: ${part.attachment.label}`}]${part.text === undefined ? "" : ` ${part.text}`}`
+      return `[${part.type}]\n${asSaid(part.text)}`
+    case "image": {
+      const { attachment, text } = part
+      return `[image${attachment?.label === undefined ? "" : `: ${asSaid(attachment.label)}`}]${text === undefined ? "" : ` ${asSaid(text)}`}`
+    }
     case "tool_call":
-      return `[call of ${part.toolName}, ${part.callId}] ${part.inputJson}`
+      return `[call of ${part.toolName}, ${part.callId}] ${asSaid(part.inputJson)}`
     case "tool_result":
-      return `[result of ${part.toolName ?? "call"}, ${part.callId}]\n${part.text}`
+      return `[result of ${part.toolName ?? "call"}, ${part.callId}]\n${asSaid(part.text)}`
     case "reasoning":
       return ""
   }
+}
+
+/** A line that looks like one of ours gets a backslash, so that no text can pass for another message or for a tool's result. */
+function asSaid(text: string): string {
+  return text.replace(/^(?=[ \t]*(?:--- message\b|\[(?:code|output|error|image|call of|result of)\b))/gim, "\\")
 }

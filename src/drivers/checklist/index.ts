@@ -10,7 +10,8 @@ export {
   statusLine,
 } from "./checklist.ts"
 export { type Decision, type DecisionReason, decisionReasonText, decisionText, type Notice } from "./decision.ts"
-export { ChecklistJudge, JUDGE_TRANSITIONS, type JudgeConfig } from "./judge.ts"
+export { JUDGE_TRANSITIONS } from "./evaluation.ts"
+export { ChecklistJudge, type JudgeConfig } from "./judge.ts"
 export { type Applied, applyJudgement } from "./judgement.ts"
 export { type Managed, manageChecklist, type Refusal, restoreChecklist } from "./manager.ts"
 export { continuationPrompt } from "./prompts.ts"

@@ -13,14 +13,14 @@ export function ownValue(object: JsonObject, key: string): Json | undefined {
 }
 
 /**
- * Finds the JSON object that a model wrote into its text: the whole text, else the first balanced object that parses.
+ * Finds the JSON object that a model wrote into its text: the whole text, else the first balanced object that parses and `fits`.
  * Thinking between `<think>` tags is passed over, and so are fences and prose. `reference`: see {@link referenceObject}.
  */
-export function objectInText(text: string, reference: boolean): JsonObject | undefined {
+export function objectInText(text: string, reference: boolean, fits: (object: JsonObject) => boolean = () => true): JsonObject | undefined {
   if (reference) return referenceObject(text)
   const whole = parseJson(trim(text))
-  if (isObject(whole)) return whole
-  return firstObject(withoutThinking(text))
+  if (isObject(whole)) return fits(whole) ? whole : undefined
+  return firstObject(withoutThinking(text), fits)
 }
 
 const THINKING = ["think", "thinking"] as const
@@ -48,14 +48,19 @@ function withoutThinking(text: string): string {
 /** Characters looked at before the search gives up; a text of nothing but open braces would take the square of its length. */
 const SEARCH_LIMIT = 4_000_000
 
-function firstObject(text: string): JsonObject | undefined {
+function firstObject(text: string, fits: (object: JsonObject) => boolean): JsonObject | undefined {
   let looked = 0
-  for (let start = text.indexOf("{"); start >= 0 && looked < SEARCH_LIMIT; start = text.indexOf("{", start + 1)) {
+  let from = 0
+  for (let start = text.indexOf("{"); start >= 0 && looked < SEARCH_LIMIT; start = text.indexOf("{", from)) {
     const end = balancedEnd(text, start)
     looked += (end ?? text.length) - start
+    from = start + 1
     if (end === undefined) continue
     const value = parseJson(text.slice(start, end))
-    if (isObject(value)) return value
+    if (!isObject(value)) continue
+    if (fits(value)) return value
+    // What stands inside an object that means something else means nothing by itself.
+    from = end
   }
   return undefined
 }

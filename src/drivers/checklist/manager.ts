@@ -1,8 +1,8 @@
-import { CheckpointError } from "../../errors.ts"
 import type { ChecklistCommand, ChecklistGoal, ChecklistItem, ChecklistPolicy, ChecklistState, JudgeValidation } from "../../schemas/checklist.ts"
 import { trim } from "../../text.ts"
 import { allTerminal, isTerminal, newItems } from "./checklist.ts"
 import { looseIndex } from "./loose-values.ts"
+import { readChecklistState } from "./saved.ts"
 import { type ChecklistSettings, checklistSettings } from "./settings.ts"
 
 /** Why a command was not carried out. */
@@ -156,20 +156,11 @@ function noGoal(state: ChecklistState): Managed {
 
 /**
  * Takes up a saved state: its JSON text or its parsed value. In the reference's way a cleared goal is found again, as cleared.
- * @throws {CheckpointError} `not_json`, and `invalid_checkpoint` where `validation` is given
+ * @throws {CheckpointError} `not_json`, `invalid_checkpoint` where `validation` is given, `inconsistent_checkpoint`
  */
 export function restoreChecklist(policy: ChecklistPolicy, value: unknown, validation?: JudgeValidation): ChecklistState {
-  const parsed = typeof value === "string" ? parseText(value) : value
-  const state = validation === undefined ? (parsed as ChecklistState) : validation.state(parsed)
+  const state = readChecklistState(value, validation)
   const { clearedGoal, ...rest } = state
   if (policy.compat !== "reference" || clearedGoal === undefined || rest.goal !== undefined) return state
   return { ...rest, goal: clearedGoal }
-}
-
-function parseText(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new CheckpointError("not_json", "", "The checklist's state is not JSON text; it may have been cut off.", { cause })
-  }
 }

@@ -70,9 +70,9 @@ export function freeformPrompt(goal: string, response: string): string {
   return `${quoted("goal", goal)}\n\nThe agent's latest response:\n${quoted("response", response)}\n\nIs the goal reached?`
 }
 
-/** Between tags of its own, which the text itself cannot close. */
-function quoted(tag: string, text: string): string {
-  return `<${tag}>\n${text.replaceAll(`</${tag}`, `<\\/${tag}`)}\n</${tag}>`
+/** Between tags of its own. The text itself can neither close them nor open others of the kind, in whatever spelling. */
+function quoted(tag: "goal" | "checklist" | "response", text: string): string {
+  return `<${tag}>\n${text.replace(/<(?=\s*(?:\/\s*)?(?:goal|checklist|response)\b)/gi, "<\\")}\n</${tag}>`
 }
 
 /** What is said to the agent to go on. `undefined` unless the goal is active. */

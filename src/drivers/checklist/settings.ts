@@ -47,11 +47,13 @@ export function checklistSettings(policy: ChecklistPolicy): ChecklistSettings {
   }
 }
 
-/** Code points of the goal and of the response that the judge is shown. */
+/** In code points: how much of the goal and of the response the judge is shown. */
 export const LIMITS = {
   goalToDecompose: 4000,
   goal: 2000,
   response: 4000,
   /** Of texts that the judge wrote and that go into the goal. The reference keeps them whole. */
   judgeText: 2000,
+  /** Items of one answer that are looked at. */
+  texts: 1000,
 } as const

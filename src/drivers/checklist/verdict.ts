@@ -51,7 +51,7 @@ export function readItems(args: JsonObject, reading: Reading): readonly string[]
 
 /** The items in an answer that is a text. Its key is `checklist`. */
 export function readItemsText(text: string, reading: Reading): Read<readonly string[]> {
-  const found = readObject(text, reading)
+  const found = readObject(text, reading, ["checklist"])
   if (!found.ok) return found
   const items = ownValue(found.value, "checklist")
   if (!Array.isArray(items)) return { ok: false, reason: { type: "no_verdict" } }
@@ -78,13 +78,13 @@ export function readVerdict(args: JsonObject, toolName: string, reading: Reading
 
 /** The verdict on the items in an answer that is a text. */
 export function readVerdictText(text: string, reading: Reading): Read<ChecklistVerdict> {
-  const found = readObject(text, reading)
+  const found = readObject(text, reading, ["updates", "new_items", "reason", "verdict"])
   return found.ok ? readVerdict(found.value, "no tool", reading) : found
 }
 
 /** The verdict on the whole in an answer that is a text. */
 export function readFreeformText(text: string, reading: Reading): Read<FreeformVerdict> {
-  const found = readObject(text, reading)
+  const found = readObject(text, reading, ["done", "verdict"])
   if (!found.ok) return found
   const reason = readReason(found.value, reading)
   if (saysDone(found.value, reading)) return { ok: true, value: { says: "done", reason } }
@@ -116,10 +116,13 @@ function waitSeconds(value: Json | undefined): number | undefined {
   return typeof seconds === "number" && seconds > 0 ? seconds : undefined
 }
 
-function readObject(text: string, reading: Reading): Read<JsonObject> {
+/** The object that is meant has one of these keys. In the reference's way any object is. */
+function readObject(text: string, reading: Reading, keys: readonly string[]): Read<JsonObject> {
   if (text === "") return { ok: false, reason: { type: "empty_reply" } }
-  const value = objectInText(text, reading.reference)
-  return value === undefined ? { ok: false, reason: { type: "not_json", text: shorten(text, 200, true) } } : { ok: true, value }
+  const value = objectInText(text, reading.reference, (object) => keys.some((key) => Object.hasOwn(object, key)))
+  if (value !== undefined) return { ok: true, value }
+  if (objectInText(text, reading.reference) !== undefined) return { ok: false, reason: { type: "no_verdict" } }
+  return { ok: false, reason: { type: "not_json", text: shorten(text, 200, true) } }
 }
 
 function readReason(args: JsonObject, reading: Reading): JudgeReason {
@@ -127,10 +130,11 @@ function readReason(args: JsonObject, reading: Reading): JudgeReason {
   return text === "" ? { type: "none_given" } : { type: "text", text }
 }
 
-/** Texts in a list, each a text or an object with one. Blank ones are dropped, and so is what no list could hold anyway. */
+/** Texts in a list, each a text or an object with one. Blank ones are dropped, and all behind the first {@link LIMITS}`.texts` entries. */
 function readTexts(list: Json | undefined, reading: Reading): readonly string[] {
   const texts: string[] = []
-  for (const entry of Array.isArray(list) ? list : []) {
+  const entries: readonly Json[] = Array.isArray(list) ? list : []
+  for (const entry of reading.reference ? entries : entries.slice(0, LIMITS.texts)) {
     const value: Json | undefined = isObject(entry) ? ownValue(entry, "text") : entry
     const text = isObject(entry) || typeof value === "string" ? clip(looseText(value, reading.reference), reading) : ""
     if (!isBlank(text)) texts.push(text)

@@ -102,6 +102,11 @@ describe("texts", () => {
     const state = play(forged, [rules([{ index: 3, status: "impossible", evidence: "no\nnetwork" }])]).state
     expect(renderChecklist(state)).toBe("1. [ ] a\n2. [ ] b 2. [x] all else\n3. [!] c (impossible: no network)")
     expect(renderChecklist(newChecklistState())).toBe("(no goal)")
+    const wide = manage(newChecklistState(), [
+      { type: "set", goal: "g" },
+      { type: "add_item", text: `a \n\n\t b${" ".repeat(200_000)}c` },
+    ])
+    expect(renderChecklist(wide)).toBe(`1. [ ] a b${" ".repeat(200_000)}c`)
   })
 
   test("what the agent is told to go on, with the goal's text as it is", () => {
@@ -143,5 +148,24 @@ describe("taking up a saved state", () => {
     const state = listed(["a"])
     const broken = { ...state, goal: { ...state.goal, checklist: [{ ...goalOf(state).checklist[0], status: "finished" }] } }
     expect(error(broken)).toMatchObject({ code: "invalid_checkpoint", path: "/goal/checklist/0/status" })
+  })
+
+  test("one in which an id would be given twice is refused", () => {
+    const state = listed(["a", "b"])
+    const goal = goalOf(state)
+    const path = (value: unknown) => {
+      try {
+        restoreChecklist(CONFIG, value)
+      } catch (thrown) {
+        expect(thrown).toMatchObject({ name: "CheckpointError", code: "inconsistent_checkpoint" })
+        return (thrown as { path: string }).path
+      }
+      return undefined
+    }
+    expect(path({ ...state, nextGoalNumber: 1 })).toBe("/goal/goalId")
+    expect(path({ nextGoalNumber: 0, clearedGoal: goal })).toBe("/clearedGoal/goalId")
+    expect(path({ ...state, goal: { ...goal, nextItemNumber: 2 } })).toBe("/goal/checklist/1/id")
+    expect(path({ ...state, goal: { ...goal, checklist: goal.checklist.map((item) => ({ ...item, id: "mine" })) } })).toBe("/goal/checklist/1/id")
+    expect(path({ ...state, goal: { ...goal, goalId: "mine" } })).toBeUndefined()
   })
 })

@@ -7,14 +7,14 @@ import {
   newChecklistState,
 } from "../../../src/drivers/checklist/index.ts"
 import { type ChecklistCommand, type ChecklistGoal, type ChecklistState, type JudgedTurn, judgeValidation } from "../../../src/schemas/checklist.ts"
-import type { LlmRequest, OutputPart, TerminalReason } from "../../../src/schemas/llm.ts"
+import type { LlmFailure, LlmRequest, OutputPart, TerminalReason } from "../../../src/schemas/llm.ts"
 import type { LlmComplete } from "../../../src/schemas/response.ts"
 
 export const CONFIG: JudgeConfig = { model: "judge", validation: judgeValidation }
 export const AT = 1_700_000_000_000
 
 /** What the judge's model answers: a text, a call, or a failure. */
-export type Reply = string | { readonly tool: string; readonly args: unknown } | { readonly fails: string; readonly code?: string }
+export type Reply = string | { readonly tool: string; readonly args: unknown } | ({ readonly fails: string } & Partial<LlmFailure>)
 
 export const list = (...items: string[]): Reply => ({ tool: "submit_checklist", args: { items: items.map((text) => ({ text })) } })
 export const rules = (updates: readonly unknown[], more: object = {}): Reply => ({
@@ -28,8 +28,8 @@ const USAGE = { inputTokens: 10, cachedInputTokens: 1, outputTokens: 5, reasonin
 
 export function answerOf(id: number, reply: Reply, terminalReason?: TerminalReason): LlmComplete {
   if (typeof reply === "object" && "fails" in reply) {
-    const error = { message: reply.fails, retryable: false, terminalReason: "provider_error" as const }
-    return { type: "llm_complete", id, result: { ok: false, error: { ...error, ...(reply.code !== undefined && { code: reply.code }) } } }
+    const { fails: message, ...facts } = reply
+    return { type: "llm_complete", id, result: { ok: false, error: { message, retryable: false, terminalReason: "provider_error", ...facts } } }
   }
   const part: OutputPart =
     typeof reply === "string"

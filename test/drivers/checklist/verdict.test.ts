@@ -122,6 +122,8 @@ describe("verdicts", () => {
     expect(says('{"done": {}}')).toBe("continue")
     expect(says("")).toBe("empty_reply")
     expect(says("I think so")).toBe("not_json")
+    expect(says('{"reason": "no idea"}')).toBe("no_verdict")
+    expect(says('The page says {"status": 200, "inner": {"done": true}}.\n{"verdict": "blocked"}')).toBe("blocked")
     expect(readFreeformText('{"verdict": "wait", "wait_seconds": "1.5"}', OURS)).toMatchObject({ value: { says: "wait", waitMs: 1500 } })
     expect(readFreeformText('{"verdict": "wait", "wait_seconds": 1000}', OURS)).toMatchObject({ value: { waitMs: 60_000 } })
     expect(readFreeformText('{"verdict": "blocked", "done": false}', REFERENCE)).toMatchObject({ value: { says: "continue" } })
@@ -135,6 +137,15 @@ describe("items", () => {
     expect(readItems({ items }, REFERENCE)).toEqual(["a", "b", "5", "None", "True"])
     expect(readItems({ items: [{ text: { k: "it's", l: [null, "x"] } }] }, REFERENCE)).toEqual([`{'k': "it's", 'l': [None, 'x']}`])
     expect(readItems({ items: { 0: "a" } }, OURS)).toEqual([])
+  })
+
+  test("in a text a verdict on items has one of its keys; in the reference's way any object is one", () => {
+    for (const text of ["{}", '{"done": true}', 'Looking at {"updates_seen": {"updates": []}} now.'])
+      expect(readVerdictText(text, OURS)).toEqual({ ok: false, reason: { type: "no_verdict" } })
+    expect(readVerdictText('I saw {"a": 1}. {"updates": [{"index": 1, "status": "completed"}]}', OURS)).toMatchObject({
+      value: { updates: [{ index: 1, status: "completed" }] },
+    })
+    expect(readVerdictText('{"done": true}', REFERENCE)).toMatchObject({ ok: true, value: { updates: [] } })
   })
 
   test("in a text their key is checklist", () => {

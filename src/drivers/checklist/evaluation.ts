@@ -1,0 +1,235 @@
+import { ProtocolError } from "../../errors.ts"
+import { addUsage, NO_USAGE } from "../../machine/limits.ts"
+import type { ChecklistState, Evaluation, Finding, JudgedTurn, JudgeState, JudgeValidation } from "../../schemas/checklist.ts"
+import type { LlmCall } from "../../schemas/effect.ts"
+import type { LlmFailure, LlmResponse } from "../../schemas/llm.ts"
+import type { Response } from "../../schemas/response.ts"
+import { isBlank } from "../../text.ts"
+import { isActive, isTerminal } from "./checklist.ts"
+import { answerHistoryCall, callOf, endedBadly, textOf } from "./judge-reply.ts"
+import { decomposeRequest, evaluateRequest, freeformRequest, LAST_ATTEMPT, rejectsChoice } from "./judge-request.ts"
+import { shorten } from "./prompts.ts"
+import { type ChecklistSettings, LIMITS } from "./settings.ts"
+import { historyToolName, SUBMIT_CHECKLIST, UPDATE_CHECKLIST } from "./tools.ts"
+import {
+  type ChecklistVerdict,
+  type FreeformVerdict,
+  type Read,
+  readArguments,
+  readFreeformText,
+  readItems,
+  readItemsText,
+  readVerdict,
+  readVerdictText,
+} from "./verdict.ts"
+
+export type JudgeStateName = JudgeState["type"]
+type Waiting<Name extends JudgeStateName> = Extract<JudgeState, { type: Name; outstanding: LlmCall }>
+type Answer = { readonly ok: true; readonly response: LlmResponse } | { readonly ok: false; readonly error: LlmFailure }
+
+interface JudgeRule<Name extends JudgeStateName> {
+  run(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<Name>, answer: Answer): Evaluation
+  readonly next: readonly JudgeStateName[]
+}
+type JudgeTable = { readonly [Name in JudgeStateName]: { readonly llm_complete?: JudgeRule<Name> } }
+
+/** Everything that decides where a judge may go next. */
+export const JUDGE_TRANSITIONS: JudgeTable = {
+  decomposing: { llm_complete: { run: takeItems, next: ["decomposing", "evaluating", "judging_freely", "finished"] } },
+  evaluating: { llm_complete: { run: takeVerdict, next: ["evaluating", "finished"] } },
+  judging_freely: { llm_complete: { run: takeOpinion, next: ["finished"] } },
+  finished: {},
+}
+
+/** Begins to judge a turn. Pure. An evaluation that has nothing to ask is finished at once. */
+export function beginEvaluation(settings: ChecklistSettings, state: ChecklistState, turn: JudgedTurn): Evaluation {
+  const { goal } = state
+  const { transcript } = turn
+  const evaluation: Evaluation = {
+    goalId: goal?.goalId ?? "",
+    revision: goal?.revision ?? 0,
+    goal: goal?.goal ?? "",
+    items: goal?.checklist ?? [],
+    response: turn.response,
+    ...(transcript !== undefined && transcript.messages.length > 0 && { transcript }),
+    decomposeTried: false,
+    state: { type: "finished", finding: { type: "inactive" } },
+    nextEffectId: 1,
+    requests: 0,
+    usage: NO_USAGE,
+  }
+  if (goal === undefined || !isActive(state)) return evaluation
+  if (turn.ended === "failed") return finish(evaluation, { type: "turn_failed" })
+  if (turn.ended === "cancelled") return finish(evaluation, { type: "turn_cancelled" })
+  if (goal.notBefore !== undefined && turn.at < goal.notBefore) return finish(evaluation, { type: "waiting" })
+  if (settings.judge === "none") return finish(evaluation, unasked({ mode: "none", says: "continue", reason: { type: "judge_off" } }))
+  if (settings.judge !== "checklist" || goal.decomposed) return judgeResponse(settings, evaluation)
+  const tried: Evaluation = { ...evaluation, decomposeTried: true }
+  return isBlank(goal.goal) ? judgeResponse(settings, tried) : ask(settings, tried, { type: "decomposing", attempt: 0 })
+}
+
+/**
+ * Gives a judge the answer to its call. Pure. One already answered returns `status: "stale"` and the same evaluation.
+ * @throws {SchemaError} `invalid_response`, where `validation` is given. The evaluation is unchanged.
+ * @throws {ProtocolError} `unexpected_response`, `unknown_effect`. The evaluation is unchanged.
+ */
+export function answerJudge(
+  settings: ChecklistSettings,
+  evaluation: Evaluation,
+  given: Response,
+  validation?: JudgeValidation,
+): { readonly evaluation: Evaluation; readonly status: "accepted" | "stale" } {
+  const response = validation === undefined ? given : validation.response(given)
+  const { state } = evaluation
+  const outstanding = outstandingCall(state)
+  if (response.id !== outstanding?.id) {
+    if (response.id >= 1 && response.id < evaluation.nextEffectId) return { evaluation, status: "stale" }
+    const takes = outstanding === undefined ? "nothing now" : `llm_complete for effect ${outstanding.id}`
+    throw new ProtocolError("unknown_effect", `No effect has the id ${response.id}; a judge in "${state.type}" takes ${takes}.`)
+  }
+  if (response.type !== "llm_complete") {
+    throw new ProtocolError(
+      "unexpected_response",
+      `A judge in "${state.type}" cannot take "${response.type}"; it takes llm_complete for effect ${outstanding.id}.`,
+    )
+  }
+  const { result } = response
+  const counted = result.ok ? { ...evaluation, usage: addUsage(evaluation.usage, result.response.usage) } : evaluation
+  const rule = JUDGE_TRANSITIONS[state.type].llm_complete as JudgeRule<JudgeStateName>
+  return { evaluation: rule.run(settings, counted, state as Waiting<JudgeStateName>, result), status: "accepted" }
+}
+
+function takeItems(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<"decomposing">, answer: Answer): Evaluation {
+  if (!answer.ok && rejectsChoice(settings, answer.error) && state.attempt < LAST_ATTEMPT)
+    return ask(settings, evaluation, { type: "decomposing", attempt: state.attempt + 1 })
+  const items = answer.ok ? itemsOf(settings, answer.response) : []
+  if (items.length > 0) return finish(evaluation, { type: "decomposed", items })
+  // A model that cannot write a list is asked for a verdict without one. A call that failed says nothing of the model: the list waits.
+  const failure = answer.ok ? endedBadly(answer.response) : rejectsChoice(settings, answer.error) ? undefined : answer.error
+  return settings.reference || failure === undefined ? judgeResponse(settings, evaluation) : lose(settings, evaluation, "checklist", failure)
+}
+
+/** A call with an empty list is an answer; the text beside it does not count. */
+function itemsOf(settings: ChecklistSettings, response: LlmResponse): readonly string[] {
+  const call = callOf(response, SUBMIT_CHECKLIST)
+  if (call === undefined) {
+    const read = readItemsText(textOf(response), settings)
+    return read.ok ? read.value : []
+  }
+  const args = readArguments(call.toolName, call.inputJson, settings)
+  return args.ok ? readItems(args.value, settings) : []
+}
+
+/** Judges the response as it is: by the list where there is one. */
+function judgeResponse(settings: ChecklistSettings, evaluation: Evaluation): Evaluation {
+  const mode = evaluation.items.length > 0 ? "checklist" : "freeform"
+  if (isBlank(evaluation.response)) return finish(evaluation, unasked({ mode, says: "continue", reason: { type: "empty_response" } }))
+  if (mode === "checklist") {
+    const pagesLeft = evaluation.transcript === undefined ? 0 : settings.maxHistoryPages
+    return ask(settings, evaluation, { type: "evaluating", attempt: 0, pagesLeft, exchange: [] })
+  }
+  if (isBlank(evaluation.goal)) return finish(evaluation, unasked({ mode, says: "skipped", reason: { type: "empty_goal" } }))
+  return ask(settings, evaluation, { type: "judging_freely", attempt: 0 })
+}
+
+function takeVerdict(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<"evaluating">, answer: Answer): Evaluation {
+  if (!answer.ok) {
+    const { attempt, pagesLeft, exchange } = state
+    if (rejectsChoice(settings, answer.error) && attempt < LAST_ATTEMPT)
+      return ask(settings, evaluation, { type: "evaluating", attempt: attempt + 1, pagesLeft, exchange })
+    return lose(settings, evaluation, "checklist", answer.error)
+  }
+  const { response } = answer
+  const update = callOf(response, UPDATE_CHECKLIST)
+  if (update !== undefined) {
+    const args = readArguments(update.toolName, update.inputJson, settings)
+    return finish(evaluation, checklistFinding(evaluation, args.ok ? readVerdict(args.value, update.toolName, settings) : args))
+  }
+  const { transcript } = evaluation
+  const read = callOf(response, historyToolName(settings.reference))
+  if (read !== undefined && transcript !== undefined && state.pagesLeft > 0) {
+    const exchange = [...state.exchange, ...answerHistoryCall(settings, transcript, response, read)]
+    return ask(settings, evaluation, { type: "evaluating", attempt: 0, pagesLeft: state.pagesLeft - 1, exchange })
+  }
+  const inText = readVerdictText(textOf(response), settings)
+  if (inText.ok) return finish(evaluation, checklistFinding(evaluation, inText))
+  const failure = endedBadly(response)
+  if (failure !== undefined) return lose(settings, evaluation, "checklist", failure)
+  const reason = inText.reason.type === "bad_arguments" ? inText.reason : ({ type: "no_verdict" } as const)
+  return finish(evaluation, checklistFinding(evaluation, { ok: false, reason }))
+}
+
+/**
+ * The judge speaks of numbers; what it said holds for the items that had these numbers when it was asked, and were open. The
+ * first ruling on an item counts.
+ */
+function checklistFinding({ items }: Evaluation, read: Read<ChecklistVerdict>): Finding {
+  if (!read.ok) return judged({ mode: "checklist", answer: "unparseable", says: "continue", reason: read.reason })
+  const { updates, newItems, ...rest } = read.value
+  const ruled = new Set<string>()
+  const rulings = updates.flatMap(({ index, ...ruling }) => {
+    const item = items[index - 1]
+    if (item === undefined || isTerminal(item) || ruled.has(item.id)) return []
+    ruled.add(item.id)
+    return [{ itemId: item.id, ...ruling }]
+  })
+  return judged({ mode: "checklist", answer: "usable", ...rest, rulings, newItems })
+}
+
+function takeOpinion(settings: ChecklistSettings, evaluation: Evaluation, _state: Waiting<"judging_freely">, answer: Answer): Evaluation {
+  if (!answer.ok) return lose(settings, evaluation, "freeform", answer.error)
+  const read: Read<FreeformVerdict> = readFreeformText(textOf(answer.response), settings)
+  if (read.ok) return finish(evaluation, judged({ mode: "freeform", answer: "usable", ...read.value }))
+  const failure = endedBadly(answer.response)
+  if (failure !== undefined) return lose(settings, evaluation, "freeform", failure)
+  return finish(evaluation, judged({ mode: "freeform", answer: "unparseable", says: "continue", reason: read.reason }))
+}
+
+type Judged = Extract<Finding, { type: "judged" }>
+
+function judged(facts: Omit<Judged, "type" | "rulings" | "newItems"> & Partial<Pick<Judged, "rulings" | "newItems">>): Finding {
+  return { type: "judged", rulings: [], newItems: [], ...facts }
+}
+
+function unasked(facts: Pick<Judged, "mode" | "says" | "reason">): Finding {
+  return judged({ answer: "unasked", ...facts })
+}
+
+/** Ends with a call that failed. The list that could not be asked for is asked for after the next turn; the reference asks once. */
+function lose(
+  { reference }: ChecklistSettings,
+  evaluation: Evaluation,
+  mode: Judged["mode"],
+  { code, message }: Pick<LlmFailure, "code" | "message">,
+): Evaluation {
+  const reason = { type: "judge_error", ...(code !== undefined && { code }), message: shorten(message, LIMITS.judgeText, false) } as const
+  const finding = judged({ mode, answer: "unreachable", says: "continue", reason })
+  return finish({ ...evaluation, decomposeTried: reference && evaluation.decomposeTried }, finding)
+}
+
+function finish(evaluation: Evaluation, finding: Finding): Evaluation {
+  return { ...evaluation, state: { type: "finished", finding } }
+}
+
+type WithoutCall<State> = State extends { outstanding: LlmCall } ? Omit<State, "outstanding"> : never
+
+function ask(settings: ChecklistSettings, evaluation: Evaluation, state: WithoutCall<JudgeState>): Evaluation {
+  const id = evaluation.nextEffectId
+  const outstanding: LlmCall = { type: "llm_call", id, request: requestFor(settings, evaluation, state) }
+  return { ...evaluation, state: { ...state, outstanding } as JudgeState, nextEffectId: id + 1, requests: evaluation.requests + 1 }
+}
+
+function requestFor(settings: ChecklistSettings, evaluation: Evaluation, state: WithoutCall<JudgeState>): LlmCall["request"] {
+  switch (state.type) {
+    case "decomposing":
+      return decomposeRequest(settings, evaluation, state.attempt)
+    case "evaluating":
+      return evaluateRequest(settings, evaluation, state)
+    case "judging_freely":
+      return freeformRequest(settings, evaluation)
+  }
+}
+
+export function outstandingCall(state: JudgeState): LlmCall | undefined {
+  return state.type === "finished" ? undefined : state.outstanding
+}

@@ -1,0 +1,104 @@
+import { CheckpointError } from "../../errors.ts"
+import type { ChecklistItem, ChecklistState, Evaluation, JudgeCheckpoint, JudgeValidation } from "../../schemas/checklist.ts"
+import { LAST_ATTEMPT } from "./judge-request.ts"
+
+const FORMAT: JudgeCheckpoint["format"] = "turn-machine/checklist-judge"
+const VERSION: JudgeCheckpoint["version"] = 1
+
+export function writeJudgeCheckpoint(evaluation: Evaluation): JudgeCheckpoint {
+  return { format: FORMAT, version: VERSION, evaluation }
+}
+
+/**
+ * Reads a judge's checkpoint: its JSON text or its parsed value.
+ * @throws {CheckpointError} `not_json`, `not_a_checkpoint`, `unsupported_version`, `invalid_checkpoint`, `inconsistent_checkpoint`
+ */
+export function readJudgeCheckpoint(value: unknown, validation: JudgeValidation | undefined): Evaluation {
+  const identified = identify(typeof value === "string" ? parseText(value, "judge's checkpoint") : value)
+  const { evaluation } = validation === undefined ? (identified as JudgeCheckpoint) : validation.checkpoint(identified)
+  checkEvaluation(evaluation)
+  return evaluation
+}
+
+/**
+ * Reads a saved state: its JSON text or its parsed value.
+ * @throws {CheckpointError} `not_json`, `invalid_checkpoint` where `validation` is given, `inconsistent_checkpoint`
+ */
+export function readChecklistState(value: unknown, validation: JudgeValidation | undefined): ChecklistState {
+  const parsed = typeof value === "string" ? parseText(value, "checklist's state") : value
+  const state = validation === undefined ? (parsed as ChecklistState) : validation.state(parsed)
+  checkState(state)
+  return state
+}
+
+function parseText(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new CheckpointError("not_json", "", `The ${what} is not JSON text; it may have been cut off.`, { cause })
+  }
+}
+
+function identify(value: unknown): object {
+  const { format, version } = readHeader(value)
+  if (format !== FORMAT) throw new CheckpointError("not_a_checkpoint", "/format", `Not a judge's checkpoint: its format is not "${FORMAT}".`)
+  if (version !== VERSION)
+    throw new CheckpointError(
+      "unsupported_version",
+      "/version",
+      `The judge's checkpoint is of a version that this package does not read; it reads ${VERSION}.`,
+    )
+  return value as object
+}
+
+function readHeader(value: unknown): { readonly format?: unknown; readonly version?: unknown } {
+  if (typeof value !== "object" || value === null) throw new CheckpointError("not_a_checkpoint", "", "Not a judge's checkpoint: it is no object.")
+  try {
+    const { format, version } = value as { readonly format?: unknown; readonly version?: unknown }
+    return { format, version }
+  } catch (cause) {
+    throw new CheckpointError("not_a_checkpoint", "", "Not a judge's checkpoint: looking at it throws.", { cause })
+  }
+}
+
+function checkEvaluation({ state, nextEffectId, requests, items, transcript }: Evaluation): void {
+  require(nextEffectId === requests + 1, "/evaluation/nextEffectId", `${requests} calls were made, and the next id is ${nextEffectId}`)
+  checkItems(items, "/evaluation/items")
+  if (state.type === "finished") return
+  const { id } = state.outstanding
+  require(id === nextEffectId - 1, "/evaluation/state/outstanding/id", `effect ${id} is outstanding while the next id is ${nextEffectId}`)
+  require(state.attempt <= LAST_ATTEMPT, "/evaluation/state/attempt", `there are ${LAST_ATTEMPT + 1} attempts, counted from 0`)
+  if (state.type !== "evaluating") return
+  require(items.length > 0, "/evaluation/items", "items are ruled on, and there are none")
+  require(state.pagesLeft === 0 || transcript !== undefined, "/evaluation/state/pagesLeft", "pages are left of a transcript that is not there")
+}
+
+/** An id that is given twice would let a ruling land on another item, or a late judgement on another goal. */
+function checkState({ goal, clearedGoal, nextGoalNumber }: ChecklistState): void {
+  for (const [path, kept] of [["/goal", goal] as const, ["/clearedGoal", clearedGoal] as const]) {
+    if (kept === undefined) continue
+    const { goalId, checklist, nextItemNumber } = kept
+    require(isBefore(goalId, "g", nextGoalNumber), `${path}/goalId`, `the next goal is number ${nextGoalNumber}, and there is ${goalId}`)
+    checkItems(checklist, `${path}/checklist`)
+    for (const [index, { id }] of checklist.entries())
+      require(isBefore(id, "i", nextItemNumber), `${path}/checklist/${index}/id`, `the next item is number ${nextItemNumber}, and there is ${id}`)
+  }
+}
+
+function checkItems(items: readonly ChecklistItem[], path: string): void {
+  const ids = new Set<string>()
+  for (const [index, { id }] of items.entries()) {
+    require(!ids.has(id), `${path}/${index}/id`, `there are two items ${id}`)
+    ids.add(id)
+  }
+}
+
+/** Whether an id is none that will be given: a counted one has a smaller number. */
+function isBefore(id: string, prefix: "g" | "i", next: number): boolean {
+  const [, number] = new RegExp(`^${prefix}([0-9]+)$`).exec(id) ?? []
+  return number === undefined || Number(number) < next
+}
+
+function require(holds: boolean, path: string, message: string): void {
+  if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `What was saved contradicts itself at "${path}": ${message}.`)
+}
