@@ -64,8 +64,11 @@ export interface DriverContext {
   readonly usage: TokenUsage
   /** The latest time seen on any response, in milliseconds since the epoch. Absent until a response carries one. */
   readonly at: number | undefined
-  /** Renders the transcript as it is now. What the same list appends is not in it. */
-  projectRequest(options: { readonly tools: boolean }): LlmRequest
+  /**
+   * Renders the transcript as it is now. What the same list appends is not in it. `ownTools`: tools that the driver answers
+   * itself, shown behind the host's where tools are shown at all.
+   */
+  projectRequest(options: { readonly tools: boolean; readonly ownTools?: readonly ToolSpec[] }): LlmRequest
   /** The next message id, `m_<iterationOffset>_<scope>_<n>`. Counted, so the same in every replay. */
   newMessageId(scope: string): string
   /** Whether the iteration `ahead` of this one (default 0) is at or past the turn's limit. */
@@ -105,10 +108,11 @@ export class TurnContext implements DriverContext {
     this.#systemPrompt = surface.systemPrompt
   }
 
-  projectRequest(options: { readonly tools: boolean }): LlmRequest {
-    const { config, tools, messages, events, turnCauses, iteration } = this
+  projectRequest({ tools: useTools, ownTools }: { readonly tools: boolean; readonly ownTools?: readonly ToolSpec[] }): LlmRequest {
+    const { config, messages, events, turnCauses, iteration } = this
     const project: Projector = config.projector
-    return project({ config, systemPrompt: this.#systemPrompt, tools, messages, events, turnCauses, iteration, useTools: options.tools })
+    const tools = ownTools === undefined ? this.tools : this.tools.concat(ownTools)
+    return project({ config, systemPrompt: this.#systemPrompt, tools, messages, events, turnCauses, iteration, useTools })
   }
 
   newMessageId(scope: string): string {

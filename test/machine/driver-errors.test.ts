@@ -3,6 +3,7 @@ import { DriverError } from "../../src/errors.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
+import type { ToolSpec } from "../../src/schemas/tool.ts"
 import { TurnMachine } from "../../src/turn-machine.ts"
 import {
   completed,
@@ -173,6 +174,17 @@ describe("what the machine did itself before it asked a driver that fails is kep
     const restored = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
     expect(told(pollAll(restored))).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
   })
+})
+
+test("a driver's own tools are shown behind the host's, where tools are shown", () => {
+  const tool = (name: string): ToolSpec => ({ name, description: "", inputSchema: {} })
+  const driver = driverOf({
+    prepareIteration: (context) => [{ type: "start_llm", request: context.projectRequest({ tools: true, ownTools: [tool("own")] }) }],
+    onLlmComplete: (context) => [{ type: "start_llm", request: context.projectRequest({ tools: false, ownTools: [tool("own")] }) }],
+  })
+  const machine = new TurnMachine(configOf({ driver, tools: [tool("host")] }), { messages: [] })
+  expect(pollAll(machine).at(-1)).toMatchObject({ request: { tools: [{ name: "host" }, { name: "own" }], toolChoice: "auto" } })
+  expect(respond(machine, says(1, "on")).at(-1)).toMatchObject({ request: { tools: [], toolChoice: "none" } })
 })
 
 test("a driver that is shown an answer sees the usage with that answer in it", () => {

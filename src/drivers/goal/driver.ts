@@ -1,13 +1,16 @@
 import type { DriverContext, ProtocolDriver } from "../../machine/driver.ts"
+import { addUsage, NO_USAGE } from "../../machine/limits.ts"
+import { failureActions } from "../../machine/terminal.ts"
 import type { DriverAction } from "../../schemas/action.ts"
 import type { GoalMode, TurnOrigin } from "../../schemas/goal.ts"
-import type { LlmRequest, TokenUsage } from "../../schemas/llm.ts"
+import type { LlmFailure, LlmRequest, TokenUsage } from "../../schemas/llm.ts"
 import type { CompletedToolCall, PendingToolCall, ToolOutput, ToolSpec } from "../../schemas/tool.ts"
 import { remainingTokens } from "./budgets.ts"
-import { GoalWriter, goalEvent, readGoal } from "./history.ts"
+import { GoalWriter, goalEvent, readGoal, type TurnError } from "./history.ts"
 import { fullPolicy, type GoalPolicy } from "./policy.ts"
 import { nextCallMessage } from "./prompts.ts"
 import { GOAL_TOOLS, isGoalTool } from "./tools.ts"
+import { costOf, since } from "./usage.ts"
 
 /** What a goal driver must know of the turn it drives. */
 export interface GoalDriverOptions {
@@ -25,9 +28,14 @@ export interface GoalDriverOptions {
   readonly costMicros?: (usage: TokenUsage) => number
   /**
    * About how many tokens a model call will be charged. Where that is more than what is left of the token budget, the
-   * request tells the model so, once for each goal. Absent: nothing is estimated.
+   * request tells the model so, once for each goal and budget. Absent: nothing is estimated.
    */
   readonly estimate?: (request: LlmRequest) => number
+  /**
+   * What a failed model call means for the goal, if it ends the turn: an account's usage limit, an error that will pass, or
+   * any other. `at`: milliseconds. Default: retryable failures are transient, all others `other`.
+   */
+  readonly errorOf?: (failure: LlmFailure, at: number) => TurnError
 }
 
 /**
@@ -39,7 +47,7 @@ export interface GoalDriverOptions {
  * in the transcript; it must not look for it there.
  */
 export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): ProtocolDriver {
-  const { onExecResult, onLlmFailed } = inner
+  const { onExecResult } = inner
   return {
     name: `goal(${inner.name})`,
     version: inner.version,
@@ -85,17 +93,20 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
       },
     }),
 
-    ...(onLlmFailed !== undefined && {
-      onLlmFailed(context, waiting, error) {
-        return onLlmFailed.call(inner, withGoalTools(context), waiting, error)
-      },
-    }),
+    onLlmFailed(context, waiting, error) {
+      const orders = inner.onLlmFailed?.(withGoalTools(context), waiting, error)
+      if (orders !== undefined) return orders
+      // The turn ends as it would without a driver's word; why it did is kept for the goal.
+      const goal = open(context, options)
+      goal.error = (options.errorOf ?? errorOf)(error, now(context, options))
+      return recorded(goal, failureActions(error))
+    },
 
     onDelivery(context, checkpoint, delivery) {
       const goal = open(context, options)
       for (const event of delivery.events ?? []) {
         const record = goalEvent(event, options.threadId)
-        if (record?.type === "goal_input") goal.give(record.input)
+        if (record?.type === "goal_input") goal.give(record.input, record.told)
       }
       return recorded(goal, inner.onDelivery?.(withGoalTools(context), checkpoint, delivery) ?? [])
     },
@@ -109,35 +120,28 @@ function now(context: DriverContext, { startedAt }: GoalDriverOptions): number {
 /** The goal at this moment: in this turn, and with all usage that was reported. */
 function open(context: DriverContext, options: GoalDriverOptions): GoalWriter {
   const { threadId, turnId, mode = "default", origin = "user", policy = {} } = options
-  const goal = new GoalWriter(readGoal(context.events, threadId), policy)
+  const before = readGoal(context.events, threadId)
+  const goal = new GoalWriter(before, policy)
   if (goal.state.turn?.turnId !== turnId) {
     goal.calls = undefined
-    goal.give({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NOTHING_USED, origin })
+    goal.give({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NO_USAGE, origin })
   }
-  const reported = goal.state.turn?.reported ?? NOTHING_USED
-  const { usage } = context
+  const reported = goal.state.turn?.reported ?? NO_USAGE
+  const usage = addUsage(context.usage, before.lost)
   if (sameUsage(reported, usage)) return goal
   // Without a goal nothing is remembered of the cost, so that nothing has to be written.
-  const cost = options.costMicros === undefined || goal.state.goal === null ? undefined : options.costMicros(since(reported, usage))
-  const costMicros = cost === undefined ? undefined : (goal.state.turn?.reportedCostMicros ?? 0) + Math.max(0, Math.round(cost))
+  const costMicros = goal.state.goal === null ? undefined : costOf(goal.state.turn, usage, options.costMicros)
   goal.give({ type: "usage_reported", at: now(context, options), turnId, usage, ...(costMicros !== undefined && { costMicros }) })
   return goal
 }
-
-const NOTHING_USED: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
 function sameUsage(left: TokenUsage, right: TokenUsage): boolean {
   const { inputTokens, cachedInputTokens, outputTokens, reasoningTokens } = since(left, right)
   return inputTokens === 0 && cachedInputTokens === 0 && outputTokens === 0 && reasoningTokens === 0
 }
 
-function since(before: TokenUsage, now: TokenUsage): TokenUsage {
-  return {
-    inputTokens: now.inputTokens - before.inputTokens,
-    cachedInputTokens: now.cachedInputTokens - before.cachedInputTokens,
-    outputTokens: now.outputTokens - before.outputTokens,
-    reasoningTokens: now.reasoningTokens - before.reasoningTokens,
-  }
+function errorOf({ message, retryable }: LlmFailure): TurnError {
+  return { kind: retryable ? "transient" : "other", message }
 }
 
 /** What became of the goal comes before what the inner driver orders. */
@@ -178,18 +182,20 @@ function outputOf(outputs: ReturnType<GoalWriter["give"]>): ToolOutput {
   throw new Error("A goal tool was not answered.")
 }
 
-/** Says in the request itself that the call would not fit into what is left of the token budget, once for each goal. */
+/** Says in the request itself that the call would not fit into what is left of the token budget, once for each goal and budget. */
 function reserve(writer: GoalWriter, action: DriverAction, { estimate, policy = {} }: GoalDriverOptions): DriverAction {
   const { goal, turn } = writer.state
   if (estimate === undefined || action.type !== "start_llm" || goal === null) return action
-  if (goal.status !== "active" || turn?.marked !== true || writer.warned === goal.goalId) return action
+  if (goal.status !== "active" || turn?.marked !== true) return action
+  const warned = `${goal.goalId} ${goal.tokenBudget}`
+  if (writer.warned === warned) return action
   const left = remainingTokens(goal, fullPolicy(policy))
   if (left === null) return action
   const unwritten = since(turn.charged, turn.reported)
   const room = Math.max(0, left - unwritten.inputTokens - unwritten.outputTokens)
   const needed = estimate(action.request)
   if (needed <= room) return action
-  writer.warned = goal.goalId
+  writer.warned = warned
   const { content } = nextCallMessage(goal, room, needed)
   const messages = [...action.request.messages, { role: "user" as const, blocks: [{ type: "text" as const, text: content }] }]
   return { ...action, request: { ...action.request, messages } }
@@ -198,7 +204,7 @@ function reserve(writer: GoalWriter, action: DriverAction, { estimate, policy = 
 /** The turn as the inner driver sees it: its model has the goal tools as well. */
 function withGoalTools(context: DriverContext): DriverContext {
   const { config, messages, events, turnCauses, iteration, iterationOffset, maxIterations, usage, at } = context
-  const tools = addGoalTools(context.tools)
+  const tools = context.tools.concat(missingTools(context, []))
   return {
     config,
     tools,
@@ -210,20 +216,14 @@ function withGoalTools(context: DriverContext): DriverContext {
     maxIterations,
     usage,
     at,
-    projectRequest(options) {
-      const request = context.projectRequest(options)
-      if (!options.tools) return request
-      // A projector forbids calls where it knows of no tool.
-      const toolChoice = request.tools.length === 0 && request.toolChoice === "none" ? "auto" : request.toolChoice
-      return { ...request, tools: addGoalTools(request.tools), toolChoice }
-    },
+    projectRequest: ({ tools: shown, ownTools = [] }) => context.projectRequest({ tools: shown, ownTools: missingTools(context, ownTools) }),
     newMessageId: (scope) => context.newMessageId(scope),
     limitReached: (ahead) => context.limitReached(ahead),
     turnLimitMessage: () => context.turnLimitMessage(),
   }
 }
 
-function addGoalTools(tools: readonly ToolSpec[]): readonly ToolSpec[] {
-  const missing = GOAL_TOOLS.filter(({ name }) => !tools.some((tool) => tool.name === name))
-  return missing.length === 0 ? tools : [...tools, ...missing]
+/** The driver's own tools and the goal's; a host's tool of the same name stands where it is and is never run. */
+function missingTools({ tools }: DriverContext, ownTools: readonly ToolSpec[]): readonly ToolSpec[] {
+  return ownTools.concat(GOAL_TOOLS.filter(({ name }) => !tools.some((tool) => tool.name === name)))
 }
