@@ -79,9 +79,16 @@ module.exports = {
     {
       name: "nothing-imports-the-command-line",
       severity: "error",
-      comment: "The command line is the only Node code; a library that imports it does not run elsewhere.",
+      comment: "The command line is a program for Node; a library that imports it does not run elsewhere.",
       from: { pathNot: "^src/cli/" },
       to: { path: "^src/cli/" },
+    },
+    {
+      name: "only-the-command-line-imports-what-needs-node",
+      severity: "error",
+      comment: "Hosts run everywhere; what of them needs Node has a subpath of its own.",
+      from: { pathNot: "^src/(cli|hosts/node)/" },
+      to: { path: "^src/hosts/node/" },
     },
     {
       name: "nothing-imports-the-test-helpers",
@@ -100,8 +107,8 @@ module.exports = {
     {
       name: "no-node",
       severity: "error",
-      comment: "Only the command line may import Node's modules.",
-      from: { path: "^src/", pathNot: "^src/cli/" },
+      comment: "Only the command line and src/hosts/node may import Node's modules.",
+      from: { path: "^src/", pathNot: "^src/(cli|hosts/node)/" },
       to: { dependencyTypes: ["core"] },
     },
     packageOnlyIn("immer", "^src/machine/apply-actions\\.ts$", "One place makes a next turn."),

@@ -22,9 +22,12 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/replay/digest.ts": { code: 'import "@noble/hashes"' },
   "src/schemas/message.ts": { code: 'import * as z from "zod"\nexport type M = z.ZodType' },
   "src/hosts/host.ts": { code: 'import "../turn-machine.ts"\nimport "../replay/journal.ts"\nimport "../schemas/message.ts"' },
+  "src/hosts/node/index.ts": { code: 'import "node:fs"\nimport "../host.ts"' },
   "src/hosts/define-tool.ts": { code: 'import * as z from "zod"\nexport const tool = z' },
   "src/testing/arbitraries.ts": { code: 'import "fast-check"\nimport "../hosts/host.ts"' },
-  "src/cli/main.ts": { code: 'import "node:fs"\nimport "../index.ts"\nimport "../hosts/host.ts"\nimport * as z from "zod"\nexport const main = z' },
+  "src/cli/main.ts": {
+    code: 'import "node:fs"\nimport "../index.ts"\nimport "../hosts/host.ts"\nimport "../hosts/node/index.ts"\nimport * as z from "zod"\nexport const main = z',
+  },
 
   "src/broken.ts": { code: 'import "./machine/turn.ts"', breaks: ["shared-files-are-leaves"] },
   "src/machine/to-host.ts": { code: 'import "../hosts/host.ts"', breaks: ["machine-reaches-only"] },
@@ -54,6 +57,9 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/hosts/to-front.ts": { code: 'import "../index.ts"', breaks: ["layers-do-not-import-the-front-door"] },
   "src/hosts/with-node.ts": { code: 'import "node:fs"', breaks: ["no-node"] },
   "src/hosts/with-node-unprefixed.ts": { code: 'import "path"', breaks: ["no-node"] },
+  "src/hosts/to-node.ts": { code: 'import "./node/index.ts"', breaks: ["only-the-command-line-imports-what-needs-node"] },
+  "src/testing/to-node.ts": { code: 'import "../hosts/node/index.ts"', breaks: ["only-the-command-line-imports-what-needs-node"] },
+  "src/hosts/node/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
   "src/hosts/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
   "src/hosts/with-fast-check.ts": { code: 'import "fast-check"', breaks: ["fast-check-in-its-place"] },
   "src/replay/with-hashes.ts": { code: 'import "@noble/hashes"', breaks: ["@noble/hashes-in-its-place"] },

@@ -137,7 +137,7 @@ describe("the linter", () => {
   beforeAll(async () => {
     for (const name of ["biome.json", "lint", ".gitignore"]) cpSync(join(ROOT, name), join(scratch, name), { recursive: true })
     const offences = OFFENCES.map(([code]) => code).join("\n")
-    for (const folder of [...PURE_FOLDERS, "hosts", "testing", "cli"]) write(`src/${folder}/offences.ts`, offences)
+    for (const folder of [...PURE_FOLDERS, "hosts", "hosts/node", "testing", "cli"]) write(`src/${folder}/offences.ts`, offences)
     write("src/offences.ts", offences)
     write("src/machine/innocent.ts", INNOCENT.join("\n"))
     write("src/hosts/define-tool.ts", 'import * as z from "zod"')
@@ -207,9 +207,9 @@ describe("the linter", () => {
     expect(reasons("src/schemas/named.ts", 1)).toEqual([expect.stringContaining("Import all of zod as a namespace")])
   })
 
-  test("lets the command line import Node", () => {
+  test.each(["cli", "hosts/node"])("lets src/%s import Node", (folder) => {
     const line = OFFENCES.findIndex(([, reason]) => reason === NODE) + 1
-    expect(reasons("src/cli/offences.ts", line)).toEqual([])
+    expect(reasons(`src/${folder}/offences.ts`, line)).toEqual([])
   })
 })
 

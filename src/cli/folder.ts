@@ -2,7 +2,7 @@ import { constants, type Dirent, type Stats } from "node:fs"
 import { type FileHandle, lstat, open, readdir, realpath, stat } from "node:fs/promises"
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { ToolError } from "../hosts/host.ts"
-import { errorCode, fileReason } from "./errors.ts"
+import { errorCode, fileReason } from "../hosts/node/file-error.ts"
 import { byCodePoint } from "./order.ts"
 import { OWN_FILES, readOwnFiles } from "./own-files.ts"
 

@@ -1,7 +1,8 @@
 import { open, readFile, unlink } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
-import { CliError, errorCode, fileReason } from "./errors.ts"
-import { birthOf, isRunning } from "./process-id.ts"
+import { errorCode, fileReason } from "../hosts/node/file-error.ts"
+import { birthOf, isRunning } from "../hosts/node/process-id.ts"
+import { CliError } from "./errors.ts"
 
 /**
  * Keeps two processes from using one file. The lock is a small file that names its process; one whose process is gone,

@@ -1,8 +1,9 @@
 import { readFile, realpath, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import * as z from "zod"
-import { writeAtomically } from "./atomic-file.ts"
-import { CliError, errorCode, fileReason } from "./errors.ts"
+import { writeAtomically } from "../hosts/node/atomic-file.ts"
+import { errorCode, fileReason } from "../hosts/node/file-error.ts"
+import { CliError } from "./errors.ts"
 import { LockFile } from "./lock-file.ts"
 
 /** A run as it is saved: what was asked, and where the turn stands. Of a key, only the name of its variable is in it. */

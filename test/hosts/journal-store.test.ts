@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest"
 import { type JournalStore, JournalStoreError } from "../../src/hosts/journal-store.ts"
 import { memoryJournalStore } from "../../src/hosts/memory-journal-store.ts"
+import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
+import { newFolder } from "../cli/harness.ts"
 
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
 interface Kind {
@@ -15,6 +17,13 @@ const KINDS: readonly Kind[] = [
     make: () => {
       const store = memoryJournalStore()
       return () => store
+    },
+  },
+  {
+    name: "files",
+    make: () => {
+      const folder = newFolder()
+      return () => fileJournalStore(folder)
     },
   },
 ]

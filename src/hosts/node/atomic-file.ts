@@ -32,7 +32,7 @@ export async function writeAtomically(
 }
 
 /** Makes the new name survive a power cut, where the system can do that. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   try {
     const handle = await open(path, constants.O_RDONLY)
     try {
