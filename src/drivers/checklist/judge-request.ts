@@ -23,14 +23,17 @@ function choices(forced: ToolChoice): readonly [ToolChoice, ToolChoice, ToolChoi
 }
 export const LAST_ATTEMPT = 2
 
+/** Codes of failures behind an answer that came: the request itself was taken. */
+const ANSWERED: ReadonlySet<string> = new Set(["invalid_llm_response", "malformed_response"])
+
 const REJECTIONS = ["tool_choice", "tool choice", "required", "function call", "unsupported", "not supported", "invalid", "400"] as const
 
 /**
  * Whether a call seems to have failed because the provider does not take its tool choice. A fault that passes, a context that is
  * full and the like are none of it, whatever words they come in; the reference looks at the words alone.
  */
-export function rejectsChoice({ reference }: ChecklistSettings, { message, retryable, terminalReason }: LlmFailure): boolean {
-  if (!reference && (retryable || terminalReason !== "provider_error")) return false
+export function rejectsChoice({ reference }: ChecklistSettings, { code, message, retryable, terminalReason }: LlmFailure): boolean {
+  if (!reference && (retryable || terminalReason !== "provider_error" || ANSWERED.has(code ?? ""))) return false
   const text = message.toLowerCase()
   return REJECTIONS.some((word) => text.includes(word))
 }
