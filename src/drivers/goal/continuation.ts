@@ -8,7 +8,7 @@ import { remember, type Step } from "./step.ts"
  * Returns why the goal must be paused, for people, or `undefined` where it may go on.
  */
 export function countContinuation(step: Step, turn: GoalTurn, toolCalls: number, finalText = ""): string | undefined {
-  const { maxIdleContinuations, maxRepeatedAnswers, maxContinuations } = step.policy
+  const { maxIdleContinuations, maxRepeatedAnswers } = step.policy
   if (turn.origin === "continuation") {
     const { idleContinuations, repeatedAnswers, lastAnswer } = step.memory
     const answer = fingerprint(trim(finalText))
@@ -16,18 +16,22 @@ export function countContinuation(step: Step, turn: GoalTurn, toolCalls: number,
     if (answer === undefined) remember(step, { repeatedAnswers: 0, lastAnswer: undefined })
     else remember(step, { repeatedAnswers: answer === lastAnswer ? repeatedAnswers + 1 : 1, lastAnswer: answer })
   }
-  const { memory, goal } = step
-  const continuations = (goal?.continuations ?? 0) - memory.continuationsBefore
+  const { memory } = step
   if (reached(memory.idleContinuations, maxIdleContinuations)) {
     return `Paused: ${memory.idleContinuations} continuations in a row called no tool. See whether there is anything left to do, then resume or say how to go on.`
   }
   if (reached(memory.repeatedAnswers, maxRepeatedAnswers)) {
     return `Paused: ${memory.repeatedAnswers} continuations in a row ended with the same answer. See what they are stuck on, then resume or change the objective.`
   }
-  if (reached(continuations, maxContinuations)) {
-    return `Paused: ${continuations} continuations have run, which is the limit. Resume to allow as many again.`
-  }
-  return undefined
+  return capReached(step)
+}
+
+/** Why no more continuations may run, for people; or `undefined`. Those that failed count as well. */
+export function capReached({ goal, memory, policy }: Step): string | undefined {
+  const continuations = (goal?.continuations ?? 0) - memory.continuationsBefore
+  return reached(continuations, policy.maxContinuations)
+    ? `Paused: ${continuations} continuations have run, which is the limit. Resume to allow as many again.`
+    : undefined
 }
 
 function reached(count: number, limit: number): boolean {

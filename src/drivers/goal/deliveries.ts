@@ -1,50 +1,73 @@
 import type { Json } from "../../json.ts"
 import type { CheckpointKind } from "../../schemas/event.ts"
-import type { GoalInput } from "../../schemas/goal.ts"
-import type { CheckpointDelivery, DeliveredMessage } from "../../schemas/message.ts"
-import { type GoalDeliveredRecord, type GoalInHistory, type GoalInputRecord, GoalWriter, type RecordList, readGoal } from "./history.ts"
+import type { GoalCommand, GoalInput } from "../../schemas/goal.ts"
+import type { TokenUsage } from "../../schemas/llm.ts"
+import type { CheckpointDelivery, DeliveredMessage, HistoryRecord } from "../../schemas/message.ts"
+import { type GoalDeliveredRecord, type GoalInputRecord, type GoalLostRecord, GoalWriter, type RecordList, readGoal } from "./history.ts"
 import type { GoalPolicy } from "./policy.ts"
 
 /** Which goal is asked for what it wants delivered. */
 export interface GoalDeliveryOptions {
   readonly threadId: string
   readonly policy?: GoalPolicy
+  /** What people want of the goal and the driver was not told yet, in order. One that is refused is left out: see `changeGoal`. */
+  readonly commands?: readonly GoalCommand[]
   /** Goes on with the goal inside the turn where the turn would end, with the same brakes as between turns. Default false. */
   readonly continueInTurn?: boolean
+  /** Whether the host delivers something of its own that comes first, so that the goal need not go on. Default false. */
+  readonly queuedInput?: boolean
 }
 
 /**
  * What the goal wants said at a checkpoint: that a budget is reached, that the objective is another, and where the host
  * wants one long turn, to go on. `history` is the turn's (`machine.events`), `at` in milliseconds. Pure; hand the delivery
- * to the machine, whole, and the same is not said again.
+ * to the machine, whole, and the same is not said again. Where the turn would end, a reached budget is no reason to go on.
  */
 export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, at: number, options: GoalDeliveryOptions): CheckpointDelivery {
-  const { threadId } = options
+  const { threadId, policy = {}, commands = [] } = options
   const found = readGoal(history, threadId)
-  const { undelivered } = found
-  if (undelivered.length > 0) {
-    const delivered: GoalDeliveredRecord = { type: "goal_delivered", threadId, count: undelivered.length }
-    return { transientMessages: undelivered.map(({ message }) => message), events: [delivered as unknown as Json] }
+  const goal = new GoalWriter(found, policy)
+  const messages: DeliveredMessage[] = []
+  const events: Json[] = []
+
+  const ending = checkpoint === "before_completion"
+  const due = found.undelivered.filter(({ kind }) => !ending || kind === "objective_updated")
+  if (due.length > 0) {
+    for (const { message } of due) messages.push(message)
+    events.push(asJson({ type: "goal_delivered", threadId, count: found.undelivered.length }))
   }
-  if (checkpoint !== "before_completion" || options.continueInTurn !== true) return {}
-  return continueHere(history, found, at, options)
+  for (const command of commands) {
+    const turnId = goal.state.turn?.turnId
+    const input: GoalInput = { type: "command", at, ...(turnId !== undefined && { turnId }), command }
+    const outputs = goal.give(input)
+    if (outputs.some(({ type }) => type === "refused")) continue
+    for (const output of outputs) if (output.type === "steer") messages.push(output.message)
+    events.push(asJson({ type: "goal_input", threadId, input, told: true }))
+  }
+  if (messages.length === 0 && ending && options.continueInTurn === true && options.queuedInput !== true) {
+    const further = goOn(goal, history, at)
+    if (further !== undefined) {
+      messages.push(further.message)
+      for (const input of further.inputs) events.push(goalInputEvent(threadId, input))
+    }
+  }
+  return { ...(messages.length > 0 && { transientMessages: messages }), ...(events.length > 0 && { events }) }
 }
 
 /** The goal's turn ends here and its next one begins, though it is one turn to the host. */
-function continueHere(history: RecordList, found: GoalInHistory, at: number, { threadId, policy = {} }: GoalDeliveryOptions): CheckpointDelivery {
-  const { turn } = found.state
-  if (turn === null) return {}
+function goOn(
+  goal: GoalWriter,
+  history: RecordList,
+  at: number,
+): { readonly message: DeliveredMessage; readonly inputs: readonly GoalInput[] } | undefined {
+  const { turn } = goal.state
+  if (turn === null) return undefined
   const { turnId, mode, reported: usage } = turn
-  const finished: GoalInput = { type: "turn_finished", at, turnId, toolCalls: found.toolCalls, finalText: lastAnswer(history) }
-  const writer = new GoalWriter(found, policy)
-  writer.give(finished)
-  const answer = writer.give({ type: "idle", at, mode, queuedInput: false, nextTurnId: turnId }).at(-1)
-  if (answer?.type !== "continue" || answer.notBefore !== undefined) return {}
-  const events = [
-    goalInputEvent(threadId, finished),
-    goalInputEvent(threadId, { type: "turn_started", at, turnId, mode, usage, origin: "continuation" }),
-  ]
-  return { transientMessages: [answer.message], events }
+  const finished: GoalInput = { type: "turn_finished", at, turnId, toolCalls: goal.toolCalls, finalText: lastAnswer(history) }
+  goal.give(finished)
+  const answer = goal.give({ type: "idle", at, mode, queuedInput: false, nextTurnId: turnId }).at(-1)
+  if (answer?.type !== "continue" || answer.notBefore !== undefined) return undefined
+  return { message: answer.message, inputs: [finished, { type: "turn_started", at, turnId, mode, usage, origin: "continuation" }] }
 }
 
 function lastAnswer(history: RecordList): string {
@@ -56,9 +79,21 @@ function lastAnswer(history: RecordList): string {
   return ""
 }
 
-/** An input as an event of a delivery: what a person wants of the goal while the turn runs (`{ type: "command", … }`). */
+/** An input as an event of a delivery, for the driver to apply: tokens of children, or what a sandbox was asked of the goal. */
 export function goalInputEvent(threadId: string, input: GoalInput): Json {
-  const record: GoalInputRecord = { type: "goal_input", threadId, input }
+  return asJson({ type: "goal_input", threadId, input })
+}
+
+/**
+ * Tells of tokens that no response will ever tell of: a model call was begun, its answer was lost with its process, and it is
+ * made again. Append it before that (`machine.apply`), and both calls are charged. An estimate will do.
+ */
+export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUsage): HistoryRecord {
+  return { type: "protocol", event: asJson({ type: "goal_lost", threadId, turnId, usage }) }
+}
+
+/** What stands in the history is plain JSON by type. */
+function asJson(record: GoalInputRecord | GoalDeliveredRecord | GoalLostRecord): Json {
   return record as unknown as Json
 }
 

@@ -2,7 +2,7 @@ import type { GoalInput, GoalTurn } from "../../schemas/goal.ts"
 import { cutMiddle } from "../../text.ts"
 import { flush, startCharging, tokensOf } from "./accounting.ts"
 import { budgetReached, budgetReason } from "./budgets.ts"
-import { countContinuation } from "./continuation.ts"
+import { capReached, countContinuation } from "./continuation.ts"
 import { isCharged, withStatus } from "./goal.ts"
 import { GOAL_RESUMED } from "./metrics.ts"
 import { takeUp } from "./new-goal.ts"
@@ -57,9 +57,14 @@ export function turnFinished(step: Step, { toolCalls, finalText }: InputOf<"turn
   endTurn(step, turn)
   remember(step, { transientErrors: 0, retryAt: undefined })
   if (turn.mode === "plan" || step.goal?.status !== "active") return
-  const reason = countContinuation(step, turn, toolCalls, finalText)
-  const status = nextStatus("active", "brake", false)
-  if (reason !== undefined && status !== "refused") write(step, withStatus(step.goal, status, reason), "brake")
+  brake(step, countContinuation(step, turn, toolCalls, finalText))
+}
+
+function brake(step: Step, reason: string | undefined): void {
+  const { goal } = step
+  if (reason === undefined || goal?.status !== "active") return
+  const status = nextStatus(goal.status, "brake", false)
+  if (status !== "refused") write(step, withStatus(goal, status, reason), "brake")
 }
 
 export function turnInterrupted(step: Step): void {
@@ -86,8 +91,10 @@ export function turnFailed(step: Step, { error }: InputOf<"turn_failed">): void 
   if (!marked || step.goal === null) return
   if (error.kind === "usage_limit") return void usageLimit(step, error.message, error.retryAt)
   if (step.goal.status !== "active") return
-  if (error.kind === "transient") return void transientError(step, error.message, error.retryAt)
-  if (step.policy.onTurnError === "block") block(step, `The turn failed: ${short(error.message)}`)
+  if (error.kind === "transient") transientError(step, error.message, error.retryAt)
+  else if (step.policy.onTurnError === "block") block(step, `The turn failed: ${short(error.message)}`)
+  // Where failures leave a goal active, they must not be a way around the cap.
+  brake(step, capReached(step))
 }
 
 function usageLimit(step: Step, message: string, retryAt: number | undefined): void {
