@@ -1,5 +1,28 @@
 /** One zod schema per wire value; each name is the schema and, as a type, what it parses to. `z.toJSONSchema` works on all. */
 export { DriverAction, OnEmpty } from "./action.ts"
+export {
+  ChecklistCommand,
+  ChecklistGoal,
+  ChecklistItem,
+  ChecklistPolicy,
+  ChecklistState,
+  Evaluation,
+  Evidence,
+  EvidenceTranscript,
+  Finding,
+  ItemRuling,
+  ItemStatus,
+  JUDGE_CHECKPOINT_FORMAT,
+  JUDGE_CHECKPOINT_VERSION,
+  JudgeCheckpoint,
+  JudgedTurn,
+  Judgement,
+  JudgeReason,
+  JudgeState,
+  type JudgeValidation,
+  judgeValidation,
+  PauseReason,
+} from "./checklist.ts"
 export { CHECKPOINT_FORMAT, CHECKPOINT_VERSION, TurnCheckpoint } from "./checkpoint.ts"
 export { TurnConfigData, TurnStart } from "./config.ts"
 export {

@@ -454,7 +454,29 @@ const COVERED_BY_UNIONS = [
   "ToolCalls",
   "ToolResults",
 ]
-const COVERED_ELSEWHERE = ["Count", "Json", "Timestamp"]
+/** In json.test.ts and checklist.test.ts. */
+const COVERED_ELSEWHERE = [
+  "Count",
+  "Json",
+  "Timestamp",
+  "ChecklistCommand",
+  "ChecklistGoal",
+  "ChecklistItem",
+  "ChecklistPolicy",
+  "ChecklistState",
+  "Evaluation",
+  "Evidence",
+  "EvidenceTranscript",
+  "Finding",
+  "ItemRuling",
+  "ItemStatus",
+  "JudgeCheckpoint",
+  "JudgeReason",
+  "JudgeState",
+  "JudgedTurn",
+  "Judgement",
+  "PauseReason",
+]
 
 const EXPORTED = Object.entries(schemas).flatMap(([name, value]): readonly [string, z.ZodType][] =>
   value instanceof z.ZodType ? [[name, value]] : [],
