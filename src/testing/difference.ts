@@ -37,10 +37,11 @@ export function describeDifference({ pointer, received, expected }: Difference):
 
 const SHOWN_LENGTH = 600
 
-function shown(value: Json | undefined): string {
+/** A value as JSON text, shortened where it is longer than `most` characters. */
+export function shown(value: Json | undefined, most: number = SHOWN_LENGTH): string {
   if (value === undefined) return "nothing"
   const text = JSON.stringify(value)
-  return text.length <= SHOWN_LENGTH ? text : `${text.slice(0, SHOWN_LENGTH)}… (${text.length} characters)`
+  return text.length <= most ? text : `${text.slice(0, most)}… (${text.length} characters)`
 }
 
 function parse(text: string | undefined): Json | undefined {

@@ -1,11 +1,14 @@
 /**
- * For those who write drivers and hosts, and for this package's own tests: scripted drivers and hosts, and the laws of a
- * turn as one function. Arbitraries for fast-check are in `turn-machine/testing/arbitraries`.
+ * For those who write drivers and hosts, and for this package's own tests: scripted drivers, hosts and models, the laws of a
+ * turn as one function, and expectations on journals that were kept. Needs `@noble/hashes` and `crc-32`, as journals do.
+ * Arbitraries for fast-check are in `turn-machine/testing/arbitraries`.
  */
 export { type Answers, answerTo, type ToolAnswer } from "./answers.ts"
 export { type Difference, firstDifference } from "./difference.ts"
+export { expectReplays, ReplayMismatch } from "./expect-replays.ts"
 export { type ExpectTurnOptions, expectTurn, type TurnSummary } from "./expect-turn.ts"
 export { LAWS, type Law, LawError } from "./laws.ts"
+export { type RecordedModel, type RecordedTools, recordedModel, recordedTools } from "./recorded-model.ts"
 export {
   type DriverCallback,
   NUMBERS_PER_ANSWER,
@@ -15,4 +18,13 @@ export {
   scriptedDriver,
 } from "./scripted-driver.ts"
 export { type HostMove, type ScriptedHost, scriptedHost } from "./scripted-host.ts"
+export {
+  type ScriptedModel,
+  type ScriptedModelAnswer,
+  type ScriptedModelCall,
+  type ScriptedModelData,
+  type ScriptedModelOptions,
+  type ScriptedToolCall,
+  scriptedModel,
+} from "./scripted-model.ts"
 export type { TestedMachine, TestedMachineClass, TurnInput, Verdict } from "./turn-input.ts"

@@ -232,6 +232,10 @@ test("an interruption of something else than what is outstanding is found", () =
   })
 })
 
+test("effects that were kept are compared with the answers behind them, and not again at the end", () => {
+  expect(verifyReplay(journalOf(1, { keepEffects: true }), CONFIG)).toMatchObject({ effects: 5, outcome: DONE })
+})
+
 test("an effect that was written down, but whose answer was not, is compared too", () => {
   const lines = recordTurn(1, { keepEffects: true }).text.split("\n")
   const journal = readJournal(`${lines.slice(0, 2).join("\n")}\n`)

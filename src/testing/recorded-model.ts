@@ -1,0 +1,133 @@
+import { type Difference, ReplayDivergence } from "../errors.ts"
+import { type Host, LlmCallError, type ToolAnswer } from "../hosts/host.ts"
+import { differences } from "../replay/divergence.ts"
+import { fingerprint } from "../replay/fingerprint.ts"
+import type { Journal } from "../replay/journal.ts"
+import type { LlmCall } from "../schemas/effect.ts"
+import type { LlmComplete } from "../schemas/response.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+
+/** A model whose answers are those of a journal. Take `llmCall` into a host. */
+export interface RecordedModel extends Pick<Host, "llmCall"> {
+  /** @throws {ReplayDivergence} the first one, if any call was not the recorded one: a turn only tells that its call failed */
+  check(): void
+}
+
+/** Tools whose results are those of a journal. Take `toolCall` into a host. */
+export interface RecordedTools extends Required<Pick<Host, "toolCall">> {
+  /** @throws {ReplayDivergence} the first one, if any call was not the recorded one */
+  check(): void
+}
+
+/**
+ * A model that answers from a journal's own records, found by the effect's id: for running a turn again with real tools,
+ * or up to the end of its journal and on from there. A recorded failure is thrown as `LlmCallError`; a text that was
+ * streamed is streamed again, in one piece.
+ *
+ * A call that the journal does not answer, or whose request is not the recorded one, rejects with a `ReplayDivergence`
+ * (`effect_differs`).
+ */
+export function recordedModel(journal: Journal): RecordedModel {
+  const answers = new Map<number, Recorded<LlmComplete>>()
+  const requests = new Map<number, LlmCall>()
+  for (const { number, record, fingerprint: asked } of journal.entries) {
+    if (record.type === "effect" && record.effect.type === "llm_call") requests.set(record.effect.id, record.effect)
+    if (record.type !== "llm_complete" || asked === undefined || answers.has(record.id)) continue
+    answers.set(record.id, { number, record, asked })
+  }
+  const doubts = new Doubts(journal)
+  return {
+    check: () => doubts.check(),
+    async llmCall(effect, { emit }) {
+      const { id } = effect
+      const answer = answers.get(id)
+      if (answer === undefined) throw doubts.unanswered(id, "model call", effect.request)
+      const { number, record, asked } = answer
+      if (fingerprint(effect) !== asked) {
+        const kept = requests.get(id)
+        const fingerprints: Difference = { path: "", recorded: { id, fingerprint: asked }, replayed: { id, fingerprint: fingerprint(effect) } }
+        throw doubts.add(number, id, kept === undefined ? [fingerprints] : differences(kept, effect), `the request of effect ${id}`)
+      }
+      const { result, textStreamed } = record
+      if (!result.ok) throw new LlmCallError(result.error)
+      if (textStreamed === true && result.response.text !== "") emit({ type: "text_delta", content: result.response.text })
+      return result.response
+    },
+  }
+}
+
+/**
+ * Tools that answer from a journal's own records, found by the effect's id and the call id: for running a turn again with
+ * a real model, or with nothing real at all.
+ *
+ * A call that the journal does not answer, or that has another name or other arguments, rejects with a `ReplayDivergence`
+ * (`effect_differs`).
+ */
+export function recordedTools(journal: Journal): RecordedTools {
+  const answers = new Map<string, Recorded<CompletedToolCall>[]>()
+  for (const { number, record, fingerprint: asked } of journal.entries) {
+    if (record.type !== "tool_results" || asked === undefined) continue
+    for (const result of record.results) {
+      const key = keyOf(record.id, result.callId)
+      answers.set(key, [...(answers.get(key) ?? []), { number, record: result, asked }])
+    }
+  }
+  const doubts = new Doubts(journal)
+  return {
+    check: () => doubts.check(),
+    async toolCall({ callId, toolName, args }, { effectId }): Promise<ToolAnswer> {
+      const found = answers.get(keyOf(effectId, callId)) ?? []
+      const difference = ({ record }: Recorded<CompletedToolCall>): readonly Difference[] =>
+        differences({ toolName: record.toolName, args: record.args }, { toolName, args })
+      const answer = found.find((recorded) => difference(recorded).length === 0)
+      if (answer === undefined) {
+        const [first] = found
+        if (first === undefined) throw doubts.unanswered(effectId, `tool call "${callId}"`, { toolName, args })
+        throw doubts.add(first.number, effectId, difference(first), `the call "${callId}" of effect ${effectId}`)
+      }
+      const { output, modelReturn } = answer.record
+      return { output, ...(modelReturn !== undefined && { modelReturn }) }
+    },
+  }
+}
+
+/** What a record holds, with its number and the fingerprint of the effect that it answers. */
+interface Recorded<Answer> {
+  readonly number: number
+  readonly record: Answer
+  readonly asked: string
+}
+
+function keyOf(effectId: number, callId: string): string {
+  return `${effectId} ${callId}`
+}
+
+/** Where a turn parted from its journal. */
+class Doubts {
+  readonly #journal: Journal
+  #first: ReplayDivergence | undefined
+
+  constructor(journal: Journal) {
+    this.#journal = journal
+  }
+
+  check(): void {
+    if (this.#first !== undefined) throw this.#first
+  }
+
+  add(number: number, effectId: number, found: readonly Difference[], what: string): ReplayDivergence {
+    const message = `Record ${number} answers something else: ${what} is not the recorded one.`
+    return this.#keep(new ReplayDivergence("effect_differs", number, effectId, found, message))
+  }
+
+  unanswered(effectId: number, what: string, asked: unknown): ReplayDivergence {
+    const { entries } = this.#journal
+    const message = `The journal holds no answer to the ${what} of effect ${effectId}.`
+    return this.#keep(new ReplayDivergence("effect_differs", entries.at(-1)?.number ?? 1, effectId, differences(undefined, asked), message))
+  }
+
+  #keep(divergence: ReplayDivergence): ReplayDivergence {
+    this.#first ??= divergence
+    return divergence
+  }
+}

@@ -1,0 +1,141 @@
+import { type EffectContext, type Host, LlmCallError } from "../hosts/host.ts"
+import type { Json } from "../json.ts"
+import { fingerprint } from "../replay/fingerprint.ts"
+import type { TurnStart } from "../schemas/config.ts"
+import type { LlmCall } from "../schemas/effect.ts"
+import type { LlmFailure, LlmRequest, LlmResponse, OutputPart } from "../schemas/llm.ts"
+import { shown } from "./difference.ts"
+
+/** A tool call as a model asks for it. Absent `callId`: counted, `call_<answer>_<call>`, both from 1. */
+export interface ScriptedToolCall {
+  readonly toolName: string
+  readonly args: Json
+  readonly callId?: string
+}
+
+/** One answer of a scripted model as data: the last words, tool calls, a failed call, or the whole response. */
+export type ScriptedModelData =
+  | string
+  | { readonly text?: string; readonly toolCalls: readonly ScriptedToolCall[] }
+  | { readonly failure: LlmFailure }
+  | LlmResponse
+
+/** One answer of a scripted model; a function sees the request, and may emit events and wait as any executor may. */
+export type ScriptedModelAnswer =
+  | ScriptedModelData
+  | ((request: LlmRequest, context: EffectContext) => ScriptedModelData | Promise<ScriptedModelData>)
+
+/** One call that a scripted model was asked for. */
+export interface ScriptedModelCall {
+  readonly effectId: number
+  readonly request: LlmRequest
+  /** The place of the answer that it got, from 0; that many answers where the script was at its end. */
+  readonly answer: number
+}
+
+export interface ScriptedModelOptions {
+  /**
+   * What the turn began with, if messages of the model were among it: those are no answers of this script. Needed only by
+   * a script that is to be begun anew in the middle of a thread.
+   */
+  readonly start?: Pick<TurnStart, "messages">
+}
+
+/** A model whose answers are data, with what it was asked. Take `llmCall` into a host. */
+export interface ScriptedModel extends Pick<Host, "llmCall"> {
+  /** All calls so far, in order; a call that was handed out again stands in it again. */
+  readonly calls: readonly ScriptedModelCall[]
+  /** How many answers behind the last one given are left. */
+  readonly remaining: number
+  /** @throws {Error} if the script did not fit: more was asked for than it holds, or some of it is left */
+  check(): void
+}
+
+const NO_USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+
+/**
+ * A model whose answers are data, in order: the first call gets the first answer, and so on, over as many turns as there
+ * are. Usage is zero.
+ *
+ *     const model = scriptedModel([{ toolCalls: [{ toolName: "add", args: { a: 2, b: 40 } }] }, "It is 42."])
+ *     await runTurn(machine, { llmCall: model.llmCall, toolCall: tools.toolCall })
+ *     model.check()
+ *
+ * A call that is handed out again, equal and under its id, gets its answer again. A new script, as after a crash in
+ * another process, finds its place by its first request: it goes on behind as many answers as there are messages of the
+ * model in it. The transcript is all that such a script can know of the past: effect ids also count tool batches and
+ * checkpoints, so an id does not say how many calls came before. Failures leave no message: one that stands there is
+ * given again. From then on the script counts for itself, so that a transcript that is shortened does not confuse it.
+ *
+ * Behind the last answer calls reject, which ends most turns as `provider_error`; `check` then says why.
+ */
+export function scriptedModel(answers: readonly ScriptedModelAnswer[], options: ScriptedModelOptions = {}): ScriptedModel {
+  const calls: ScriptedModelCall[] = []
+  const places = new Map<string, number>()
+  let next: number | undefined
+  let ranOut: Error | undefined
+  return {
+    calls,
+    get remaining() {
+      return answers.length - Math.min(next ?? 0, answers.length)
+    },
+    async llmCall(effect, context) {
+      const key = `${effect.id} ${fingerprint(effect)}`
+      const place = places.get(key) ?? next ?? firstPlace(answers, effect.request, options)
+      calls.push({ effectId: effect.id, request: effect.request, answer: place })
+      const answer = answers[place]
+      if (answer === undefined) {
+        const error = pastTheEnd(answers.length, place, effect)
+        ranOut ??= error
+        throw error
+      }
+      places.set(key, place)
+      next = place + 1
+      const data = typeof answer === "function" ? await answer(effect.request, context) : answer
+      if (typeof data === "object" && "failure" in data) throw new LlmCallError(data.failure)
+      return responseOf(data, place)
+    },
+    check() {
+      if (ranOut !== undefined) throw ranOut
+      const left = answers.slice(next ?? 0)
+      if (left.length === 0) return
+      const [first] = left
+      const what = typeof first === "function" ? "a function" : shown(first as Json, 200)
+      throw new Error(`${left.length} of the script's ${answers.length} answers were not asked for, from answer ${(next ?? 0) + 1} on: ${what}`)
+    },
+  }
+}
+
+/** Behind as many answers as the request holds, and behind no failure that comes next: it may be the one that is due. */
+function firstPlace(answers: readonly ScriptedModelAnswer[], request: LlmRequest, { start }: ScriptedModelOptions): number {
+  let missing = modelMessages(request) - (start?.messages.filter(({ role }) => role === "assistant").length ?? 0)
+  let place = 0
+  while (missing > 0) {
+    const answer = answers[place]
+    if (typeof answer !== "object" || !("failure" in answer)) missing -= 1
+    place += 1
+  }
+  return place
+}
+
+function modelMessages({ messages }: LlmRequest): number {
+  return messages.filter(({ role }) => role === "assistant").length
+}
+
+function pastTheEnd(length: number, place: number, { id, request }: LlmCall): Error {
+  const script = `The script has ${length} ${length === 1 ? "answer" : "answers"}`
+  const last = `The request of effect ${id} ends with ${shown((request.messages.at(-1) ?? null) as Json, 200)}.`
+  if (place === length) return new Error(`${script}, and the turn asked for one more. ${last}`)
+  const told = `its first request holds ${modelMessages(request)} messages of the model, so it would have to go on at answer ${place + 1}`
+  return new Error(`${script}; ${told}. If the turn began with some of them, give the script its \`start\`. ${last}`)
+}
+
+function responseOf(data: Exclude<ScriptedModelData, { readonly failure: LlmFailure }>, place: number): LlmResponse {
+  if (typeof data === "object" && "parts" in data) return data
+  const { text = "", toolCalls } = typeof data === "string" ? { text: data, toolCalls: [] } : data
+  const parts: OutputPart[] = text === "" ? [] : [{ type: "text", text }]
+  toolCalls.forEach(({ toolName, args, callId }, index) => {
+    parts.push({ type: "tool_call", callId: callId ?? `call_${place + 1}_${index + 1}`, toolName, inputJson: JSON.stringify(args) })
+  })
+  return { text, parts, usage: NO_USAGE, terminalReason: toolCalls.length > 0 ? "tool_use" : "stop" }
+}

@@ -1,0 +1,220 @@
+import { describe, expect, test } from "vitest"
+import { type EffectContext, LlmCallError } from "../../src/hosts/host.ts"
+import { runTurn } from "../../src/hosts/run-turn.ts"
+import type { LlmCall } from "../../src/schemas/effect.ts"
+import type { LlmMessage, LlmRequest, LlmResponse } from "../../src/schemas/llm.ts"
+import { type ScriptedModelAnswer, scriptedModel } from "../../src/testing/scripted-model.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import { CONFIG, START } from "../replay/support.ts"
+
+const CONTEXT: EffectContext = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit() {} }
+const USER: LlmMessage = { role: "user", blocks: [{ type: "text", text: "Hello" }] }
+const ASSISTANT: LlmMessage = { role: "assistant", blocks: [{ type: "text", text: "Hello" }] }
+
+/** A model call whose request holds so many messages of the model. */
+function call(id: number, answers: number): LlmCall {
+  const messages = Array.from({ length: answers }, () => [USER, ASSISTANT]).flat()
+  return {
+    type: "llm_call",
+    id,
+    request: { model: "m", messages: [...messages, USER], attachments: [], tools: [], toolChoice: "auto", generation: {} },
+  }
+}
+
+const USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+const FAILURE = { message: "busy", retryable: true, code: "busy", terminalReason: "provider_error" } as const
+
+describe("answers", () => {
+  const whole: LlmResponse = { text: "whole", parts: [], usage: { ...USAGE, outputTokens: 3 }, terminalReason: "output_limit" }
+
+  test.each<readonly [string, ScriptedModelAnswer, LlmResponse]>([
+    ["words", "Hi.", { text: "Hi.", parts: [{ type: "text", text: "Hi." }], usage: USAGE, terminalReason: "stop" }],
+    ["no words", "", { text: "", parts: [], usage: USAGE, terminalReason: "stop" }],
+    [
+      "tool calls, with ids counted or given",
+      {
+        text: "Look.",
+        toolCalls: [
+          { toolName: "a", args: { n: 1 } },
+          { toolName: "b", args: [], callId: "mine" },
+          { toolName: "c", args: null },
+        ],
+      },
+      {
+        text: "Look.",
+        parts: [
+          { type: "text", text: "Look." },
+          { type: "tool_call", callId: "call_1_1", toolName: "a", inputJson: '{"n":1}' },
+          { type: "tool_call", callId: "mine", toolName: "b", inputJson: "[]" },
+          { type: "tool_call", callId: "call_1_3", toolName: "c", inputJson: "null" },
+        ],
+        usage: USAGE,
+        terminalReason: "tool_use",
+      },
+    ],
+    ["a whole response", whole, whole],
+    [
+      "a function of the request",
+      ({ messages }) => `You said ${messages.length} things.`,
+      { text: "You said 1 things.", parts: [{ type: "text", text: "You said 1 things." }], usage: USAGE, terminalReason: "stop" },
+    ],
+    ["a function that waits", async () => whole, whole],
+  ])("%s", async (_what, answer, response) => {
+    expect(await scriptedModel([answer]).llmCall(call(1, 0), CONTEXT)).toEqual(response)
+  })
+
+  test.each<readonly [string, ScriptedModelAnswer]>([
+    ["a failure", { failure: FAILURE }],
+    ["a function that fails", () => ({ failure: FAILURE })],
+  ])("%s is thrown with its facts", async (_what, answer) => {
+    const error = await scriptedModel([answer])
+      .llmCall(call(1, 0), CONTEXT)
+      .catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(LlmCallError)
+    expect((error as LlmCallError).failure).toEqual(FAILURE)
+  })
+
+  test("a function may show text while it answers", async () => {
+    const shown: unknown[] = []
+    const model = scriptedModel([
+      (_request, { emit }) => {
+        emit({ type: "text_delta", content: "H" })
+        return "H"
+      },
+    ])
+    await model.llmCall(call(1, 0), { ...CONTEXT, emit: (event) => shown.push(event) })
+    expect(shown).toEqual([{ type: "text_delta", content: "H" }])
+  })
+})
+
+/** Which answer each of these calls gets, by its number. */
+async function given(
+  script: readonly ScriptedModelAnswer[],
+  calls: readonly LlmCall[],
+  start?: Parameters<typeof scriptedModel>[1],
+): Promise<readonly number[]> {
+  const model = scriptedModel(script, start)
+  for (const effect of calls) await model.llmCall(effect, CONTEXT).catch(() => undefined)
+  return model.calls.map(({ answer }) => answer + 1)
+}
+
+describe("the place", () => {
+  const SCRIPT = ["one", "two", "three", "four"]
+
+  test("is the next one, whatever becomes of the transcript", async () => {
+    expect(await given(SCRIPT, [call(1, 0), call(4, 1), call(7, 0), call(1, 9)])).toEqual([1, 2, 3, 4])
+  })
+
+  test("is the same for a call that is handed out again; another request under its id is another turn's", async () => {
+    expect(await given(SCRIPT, [call(1, 0), call(1, 0), call(4, 1), call(1, 0), call(4, 1), call(1, 2)])).toEqual([1, 1, 2, 1, 2, 3])
+  })
+
+  test("of a new script is behind as many answers as its first request holds", async () => {
+    expect(await given(SCRIPT, [call(7, 2), call(10, 3)])).toEqual([3, 4])
+  })
+
+  test("of a new script does not count failures, and is at one that comes next", async () => {
+    const failure = { failure: FAILURE }
+    expect(await given([failure, "a", failure, "b"], [call(1, 0)])).toEqual([1])
+    expect(await given([failure, "a", failure, "b"], [call(1, 1), call(4, 1)])).toEqual([3, 4])
+    expect(await given([failure, "a", failure, "b", "c"], [call(1, 2)])).toEqual([5])
+  })
+
+  test("does not count what the turn began with", async () => {
+    const messages = [START.messages[0], { id: "a", role: "assistant", parts: [] }] as const
+    expect(await given(SCRIPT, [call(1, 1), call(4, 2)], { start: { messages: messages.filter((message) => message !== undefined) } })).toEqual([
+      1, 2,
+    ])
+  })
+
+  test("of failures is remembered like any other", async () => {
+    expect(await given([{ failure: FAILURE }, "a"], [call(1, 0), call(1, 0), call(2, 0)])).toEqual([1, 1, 2])
+  })
+})
+
+describe("what a script tells", () => {
+  test("the requests, and how much of it is left", async () => {
+    const model = scriptedModel(["one", "two", "three"])
+    expect(model).toMatchObject({ calls: [], remaining: 3 })
+    const effect = call(4, 1)
+    await model.llmCall(effect, CONTEXT)
+    expect(model.calls).toEqual([{ effectId: 4, request: effect.request, answer: 1 }])
+    expect(model.remaining).toBe(1)
+    expect(() => model.check()).toThrow(`1 of the script's 3 answers were not asked for, from answer 3 on: "three"`)
+    await model.llmCall(call(7, 2), CONTEXT)
+    expect(model.remaining).toBe(0)
+    model.check()
+  })
+
+  test("that it was never asked", () => {
+    expect(() => scriptedModel([() => "a"]).check()).toThrow("1 of the script's 1 answers were not asked for, from answer 1 on: a function")
+    scriptedModel([]).check()
+  })
+
+  test("that it is at its end, and again when it is checked", async () => {
+    const model = scriptedModel(["one"])
+    await model.llmCall(call(1, 0), CONTEXT)
+    const asked = { role: "user", blocks: [{ type: "text", text: "Hello" }] }
+    const message = `The script has 1 answer, and the turn asked for one more. The request of effect 4 ends with ${JSON.stringify(asked)}.`
+    await expect(model.llmCall(call(4, 1), CONTEXT)).rejects.toThrow(message)
+    await expect(model.llmCall(call(7, 2), CONTEXT)).rejects.toThrow("effect 7")
+    expect(() => model.check()).toThrow(message)
+    expect(model.remaining).toBe(0)
+  })
+
+  test("that a first request is far behind its end: the thread was not begun with this script", async () => {
+    await expect(scriptedModel(["one", "two"]).llmCall(call(1, 4), CONTEXT)).rejects.toThrow(
+      "The script has 2 answers; its first request holds 4 messages of the model, so it would have to go on at answer 5. If the turn began with some of them",
+    )
+  })
+})
+
+describe("a turn", () => {
+  const SCRIPT: readonly ScriptedModelAnswer[] = [
+    { toolCalls: [{ toolName: "count", args: { n: 1 } }] },
+    { text: "Once more.", toolCalls: [{ toolName: "count", args: { n: 2 } }] },
+    "Done.",
+  ]
+  const toolCall = async () => ({ output: { status: "success", value: "counted" } }) as const
+  const texts = ({ messages }: LlmRequest): readonly string[] =>
+    messages.map(({ blocks: [block] }) => (block?.type === "tool_call" ? block.callId : (block?.type ?? "")))
+
+  test("is run by a script", async () => {
+    const model = scriptedModel(SCRIPT)
+    const { outcome } = await runTurn(new TurnMachine(CONFIG, START), { ...model, toolCall })
+    expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
+    expect(model.calls.map(({ request }) => texts(request))).toEqual([
+      ["text", "text"],
+      ["text", "text", "call_1_1", "tool_result"],
+      ["text", "text", "call_1_1", "tool_result", "text", "tool_result"],
+    ])
+    model.check()
+  })
+
+  test("that dies anywhere is run to the same end by a new script in another process", async () => {
+    const saved: string[] = []
+    const whole = new TurnMachine(CONFIG, START)
+    await runTurn(
+      whole,
+      { llmCall: scriptedModel(SCRIPT).llmCall, toolCall, save: (machine) => void saved.push(JSON.stringify(machine.checkpoint())) },
+      { now: () => 1 },
+    )
+    for (const checkpoint of saved) {
+      const model = scriptedModel(SCRIPT)
+      const machine = TurnMachine.restore(CONFIG, checkpoint)
+      await runTurn(machine, { llmCall: model.llmCall, toolCall }, { now: () => 1 })
+      expect(machine.checkpoint()).toEqual(whole.checkpoint())
+      if (model.calls.length > 0) model.check()
+    }
+    expect(saved.length).toBeGreaterThan(8)
+  })
+
+  test("and the next one of its thread go on in one script", async () => {
+    const model = scriptedModel(["Hello.", "Goodbye."])
+    const first = await runTurn(new TurnMachine(CONFIG, START), model)
+    const messages = [...first.messages, { id: "u2", role: "user", parts: [{ id: "u2.p0", type: "text", text: "Bye" }] }] as const
+    const { outcome } = await runTurn(new TurnMachine(CONFIG, { messages }), model)
+    expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Goodbye." } })
+    model.check()
+  })
+})
