@@ -7,6 +7,7 @@
  *     ├─ DriverError       the driver: a list of actions that leads nowhere, or to two places
  *     ├─ CheckpointError   a checkpoint that cannot be restored
  *     ├─ JournalError      a journal that is damaged, or none
+ *     ├─ ForkError         a journal that cannot be gone on with otherwise at that record, or not with that answer
  *     └─ ReplayDivergence  a journal that another turn than the replayed one has written
  *
  * Every error has a stable `code` to branch on; docs/errors.md lists them with what to do.
@@ -92,6 +93,19 @@ export class JournalError extends TurnError<JournalErrorCode> {
     super(code, message, options)
     this.record = record
     this.intactLength = intactLength
+  }
+}
+
+/** Why a journal cannot be forked. */
+export type ForkErrorCode = "no_such_record" | "not_a_response" | "answers_another_effect" | "invalid_answer" | "turn_id_in_use"
+
+/** A journal that cannot be gone on with otherwise at that record, or not with that answer. `record` is the one that was named. */
+export class ForkError extends TurnError<ForkErrorCode> {
+  readonly record: number
+
+  constructor(code: ForkErrorCode, record: number, message: string, options?: ErrorOptions) {
+    super(code, message, options)
+    this.record = record
   }
 }
 

@@ -1,15 +1,19 @@
 /** The journal of a turn, and what can be done with one. Needs `@noble/hashes` and `crc-32`. */
 export {
   type Difference,
+  ForkError,
+  type ForkErrorCode,
   JournalError,
   type JournalErrorCode,
   ReplayDivergence,
   type ReplayErrorCode,
 } from "../errors.ts"
 export type { JournalCallStarted, JournalHeader, JournalInterruption, JournalOpened, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
+export { compareJournals, type JournalComparison, type JournalDifference, type JournalParting } from "./compare.ts"
 export { canonicalJson, digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
 export { fingerprint } from "./fingerprint.ts"
+export { type ForkOptions, fork } from "./fork.ts"
 export { compacted, isUnfinishedHeader, type Journal, type JournalEntry, type JournalValidation, JournalWriter, readJournal } from "./journal.ts"
 export { Recorder, type RecorderOptions } from "./recorder.ts"
 export { type ReplayOptions, type ResumeOptions, replay, resume } from "./replay.ts"

@@ -1,0 +1,179 @@
+import type { JournalHeader, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+import { differences } from "./divergence.ts"
+import type { Journal, JournalEntry } from "./journal.ts"
+
+/** One place at which two journals differ: a JSON pointer, and both values. A missing value is `undefined`. */
+export interface JournalDifference {
+  readonly path: string
+  readonly first: unknown
+  readonly second: unknown
+}
+
+/** Where two journals part. */
+export interface JournalParting {
+  /** The record of the first journal; `undefined`: it ends before. */
+  readonly first: JournalEntry | undefined
+  /** The record of the second journal, likewise. */
+  readonly second: JournalEntry | undefined
+  /**
+   * `asked`: the two turns ask for different things, which the records answer; `answered`: for the same, and it was answered otherwise, or
+   * the turn interrupted or ended otherwise; `length`: one journal goes on where the other one ends.
+   */
+  readonly type: "asked" | "answered" | "length"
+  /** Pointers into the two records; of `asked`, into the effects if both journals keep them, else none. */
+  readonly differences: readonly JournalDifference[]
+}
+
+/** What {@link compareJournals} found. */
+export interface JournalComparison {
+  /** What differs in the headers: `/driver`, `/config/<key>`, `/surface`, `/start`. */
+  readonly header: readonly JournalDifference[]
+  readonly parting: JournalParting | undefined
+  /** How many answers to effects, tool results one by one, are the same in both before they part. */
+  readonly alike: number
+  /** The first effect whose answers are compared: above 1 where a journal was compacted. */
+  readonly fromEffect: number
+}
+
+/**
+ * Compares two journals record by record, up to the first that differs. What is only about when, where and by whom a turn was
+ * run counts for nothing: times and durations, openings, snapshots, begun calls, checksums, effects kept in full, in which order and in how
+ * many parts the results of a tool batch came in, and of the header `turnId`, `meta`, `forkedFrom` and `dropped`. Behind a
+ * compaction only those effects are compared that both journals answer as a whole.
+ */
+export function compareJournals(first: Journal, second: Journal): JournalComparison {
+  const header = paired(comparedHeader(first.header), comparedHeader(second.header))
+  const fromEffect = Math.max(firstWholeEffect(first), firstWholeEffect(second))
+  const [left, right] = [stepsOf(first, fromEffect), stepsOf(second, fromEffect)]
+  let alike = 0
+  for (let index = 0; index < Math.max(left.length, right.length); index += 1) {
+    const found = compareSteps(left[index], right[index])
+    alike += found.alike
+    if (found.parting !== undefined) return { header, parting: found.parting, alike, fromEffect }
+  }
+  return { header, parting: undefined, alike, fromEffect }
+}
+
+function comparedHeader({ driver, config, surface, start }: JournalHeader): unknown {
+  return { driver, config, surface, start }
+}
+
+function firstWholeEffect({ header, entries }: Journal): number {
+  if (header.dropped === undefined) return 1
+  const snapshot = entries.find((entry): entry is JournalEntry & { readonly record: JournalSnapshot } => entry.record.type === "snapshot")
+  if (snapshot === undefined) return 1
+  const { state, nextEffectId } = snapshot.record.checkpoint
+  if (!("outstanding" in state)) return nextEffectId
+  // Of a batch that was answered in part, the rest alone says little.
+  return state.type === "waiting_tools" && state.results.some((result) => result !== null) ? nextEffectId : state.outstanding.id
+}
+
+/** What is compared with one step of the other journal: a record, or all records with results of one batch. */
+interface Step {
+  readonly entry: JournalEntry
+  readonly results: ReadonlyMap<string, Result> | undefined
+  /** The effect that the records answer, where the journal keeps it. */
+  readonly effect: unknown
+}
+
+/** One result with its record and its place there. */
+interface Result {
+  readonly entry: JournalEntry
+  readonly index: number
+  readonly result: CompletedToolCall
+}
+
+function stepsOf({ entries }: Journal, fromEffect: number): readonly Step[] {
+  const steps: Step[] = []
+  let effect: unknown
+  let batch: { readonly id: number; readonly results: Map<string, Result> } | undefined
+  let begun = fromEffect === 1
+  for (const entry of entries) {
+    const { record } = entry
+    if (record.type === "effect") effect = record.effect
+    if (!isCompared(record)) continue
+    if ("id" in record) begun ||= record.id >= fromEffect
+    else begun ||= record.type === "end"
+    if (!begun) continue
+    if (record.type !== "tool_results") {
+      batch = undefined
+      steps.push({ entry, results: undefined, effect })
+    } else {
+      if (batch?.id !== record.id) {
+        batch = { id: record.id, results: new Map() }
+        steps.push({ entry, results: batch.results, effect })
+      }
+      for (const [index, result] of record.results.entries()) addResult(batch.results, { entry, index, result })
+    }
+    effect = undefined
+  }
+  return steps
+}
+
+function isCompared({ type }: JournalRecord): boolean {
+  return type !== "opened" && type !== "snapshot" && type !== "call_started" && type !== "effect"
+}
+
+/** A call that was answered twice has two entries: the turn refused the second one. */
+function addResult(results: Map<string, Result>, found: Result): void {
+  let key = found.result.callId
+  while (results.has(key)) key += "\0again"
+  results.set(key, found)
+}
+
+interface Compared {
+  readonly parting?: JournalParting
+  readonly alike: number
+}
+
+function compareSteps(left: Step | undefined, right: Step | undefined): Compared {
+  const [first, second] = [left?.entry, right?.entry]
+  if (left === undefined || right === undefined) return { parting: { first, second, type: "length", differences: [] }, alike: 0 }
+  const [leftAsks, rightAsks] = [asks(left.entry), asks(right.entry)]
+  if (leftAsks !== rightAsks && "id" in left.entry.record && "id" in right.entry.record) {
+    const differing = left.effect === undefined || right.effect === undefined ? [] : paired(left.effect, right.effect)
+    return { parting: { first, second, type: "asked", differences: differing }, alike: 0 }
+  }
+  if (left.results !== undefined && right.results !== undefined) return compareBatches(left.results, right.results)
+  const found = paired(timeless(left.entry.record), timeless(right.entry.record))
+  return found.length === 0
+    ? { alike: "id" in left.entry.record ? 1 : 0 }
+    : { parting: { first, second, type: "answered", differences: found }, alike: 0 }
+}
+
+function asks({ record, fingerprint }: JournalEntry): string {
+  return "id" in record ? `${record.type} ${record.id} ${fingerprint ?? ""}` : ""
+}
+
+function compareBatches(left: ReadonlyMap<string, Result>, right: ReadonlyMap<string, Result>): Compared {
+  let alike = 0
+  for (const [key, { entry: first, index, result }] of left) {
+    const other = right.get(key)
+    if (other === undefined) continue
+    const found = paired(untimed(result), untimed(other.result), `/results/${index}`)
+    if (found.length > 0) return { parting: { first, second: other.entry, type: "answered", differences: found }, alike }
+    alike += 1
+  }
+  const missing = (there: ReadonlyMap<string, Result>, here: ReadonlyMap<string, Result>): JournalEntry | undefined =>
+    [...there].find(([key]) => !here.has(key))?.[1].entry
+  const [first, second] = [missing(left, right), missing(right, left)]
+  return first === undefined && second === undefined ? { alike } : { parting: { first, second, type: "length", differences: [] }, alike }
+}
+
+/** A record without what is only about when. */
+function timeless(record: JournalRecord): unknown {
+  if (!("id" in record)) return record
+  const { at: _, ...rest } = record
+  if (rest.type !== "exec_result" || !rest.result.ok) return rest
+  return { ...rest, result: { ...rest.result, value: untimed(rest.result.value) } }
+}
+
+function untimed<Value extends { readonly durationMs: number }>(value: Value): Omit<Value, "durationMs"> {
+  const { durationMs: _, ...rest } = value
+  return rest
+}
+
+function paired(left: unknown, right: unknown, prefix = ""): readonly JournalDifference[] {
+  return differences(left, right).map(({ path, recorded, replayed }) => ({ path: `${prefix}${path}`, first: recorded, second: replayed }))
+}

@@ -1,0 +1,126 @@
+import { expect, test } from "vitest"
+import type { TurnConfig } from "../../src/machine/turn.ts"
+import { compareJournals } from "../../src/replay/compare.ts"
+import { fork } from "../../src/replay/fork.ts"
+import { compacted, type Journal, readJournal } from "../../src/replay/journal.ts"
+import { Recorder, type RecorderOptions } from "../../src/replay/recorder.ts"
+import type { Response } from "../../src/schemas/response.ts"
+import type { CompletedToolCall } from "../../src/schemas/tool.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import { CONFIG, journalOf, recordTurn, START } from "./support.ts"
+
+const USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+const ALIKE = { header: [], parting: undefined, fromEffect: 1 }
+
+const call = (callId: string) => ({ type: "tool_call", callId, toolName: "count", inputJson: "{}" }) as const
+const result = (callId: string, value: string, durationMs = 0): CompletedToolCall => ({
+  callId,
+  toolName: "count",
+  args: {},
+  output: { status: "success", value },
+  durationMs,
+})
+
+/** A model that asks for two calls at once, and their results as they come. */
+function batchOf(...results: readonly (readonly CompletedToolCall[])[]): Journal {
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1")
+  const response = { text: "", parts: [call("c"), call("d")], usage: USAGE, terminalReason: "tool_use" } as const
+  const responses: Response[] = [
+    { type: "llm_complete", id: 1, result: { ok: true, response } },
+    ...results.map((part): Response => ({ type: "tool_results", id: 2, results: part })),
+  ]
+  let text = line
+  for (const answer of responses) {
+    while (machine.poll() !== undefined);
+    text += recorder.response(machine, answer)
+    machine.handle(answer)
+  }
+  return readJournal(text)
+}
+
+function recorded(options: RecorderOptions, config: TurnConfig = CONFIG): Journal {
+  return readJournal(recordTurn(2, options, config).text)
+}
+
+test("journals of the same turn do not part, whenever and by whomever they were written", () => {
+  // Three model calls, two batches of one call, three checkpoints.
+  expect(compareJournals(recorded({}), recorded({ keepEffects: true, snapshotEveryRecords: 2 }))).toEqual({ ...ALIKE, alike: 8 })
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "other", { at: 7, meta: { mine: true } })
+  const lines = [line, recorder.opened(8), recorder.callStarted(1, "c", 9)]
+  while (machine.poll() !== undefined);
+  const answer: Response = {
+    type: "llm_complete",
+    id: 1,
+    at: 10,
+    result: { ok: true, response: { text: "", parts: [call("c")], usage: USAGE, terminalReason: "tool_use" } },
+  }
+  lines.push(recorder.response(machine, answer))
+  const { at: _, ...untimed } = answer
+  const plain = Recorder.begin(CONFIG, START, "turn-1")
+  expect(compareJournals(readJournal(lines.join("")), readJournal(plain.line + plain.recorder.response(machine, untimed)))).toEqual({
+    ...ALIKE,
+    alike: 1,
+  })
+})
+
+test("results of a batch may come in another order, in other parts and at another pace", () => {
+  const whole = batchOf([result("c", "one"), result("d", "two")])
+  expect(compareJournals(whole, batchOf([result("d", "two", 9)], [result("c", "one", 8)]))).toEqual({ ...ALIKE, alike: 3 })
+})
+
+test("a result that differs is found where it stands in each of the two", () => {
+  const { parting, alike } = compareJournals(batchOf([result("c", "one"), result("d", "two")]), batchOf([result("d", "three")], [result("c", "one")]))
+  expect(alike).toBe(2)
+  expect(parting).toMatchObject({ type: "answered", first: { number: 3 }, second: { number: 3 } })
+  expect(parting?.differences).toEqual([{ path: "/results/1/output/value", first: "two", second: "three" }])
+})
+
+test("a result that is in one of them alone is where it goes on", () => {
+  const { parting, alike } = compareJournals(batchOf([result("c", "one")], [result("d", "two")]), batchOf([result("c", "one")]))
+  expect(alike).toBe(2)
+  expect(parting).toMatchObject({ type: "length", first: { number: 4 }, second: undefined, differences: [] })
+})
+
+test("a fork parts from its journal at the record that was answered otherwise", () => {
+  const other: Response = {
+    type: "llm_complete",
+    id: 4,
+    result: { ok: true, response: { text: "Four.", parts: [], usage: USAGE, terminalReason: "stop" } },
+  }
+  const { header, parting, alike } = compareJournals(journalOf(2), readJournal(fork(journalOf(2), 5, other, { turnId: "turn-2" })))
+  expect({ header, alike }).toEqual({ header: [], alike: 3 })
+  expect(parting).toMatchObject({ type: "answered", first: { number: 5 }, second: { number: 5 } })
+  expect(parting?.differences).toContainEqual({ path: "/result/response/text", first: "", second: "Four." })
+})
+
+test("what the turns ask for is told apart from what was answered", () => {
+  const changed: TurnConfig = { ...CONFIG, systemPrompt: "You guess.", model: "n" }
+  const { header, parting } = compareJournals(recorded({}), recorded({}, changed))
+  expect(header.map(({ path }) => path)).toEqual(["/config/model", "/config/systemPrompt", "/surface/systemPrompt"])
+  expect(header.at(-1)).toEqual({ path: "/surface/systemPrompt", first: "You count.", second: "You guess." })
+  expect(parting).toMatchObject({ type: "asked", first: { number: 2 }, second: { number: 2 }, differences: [] })
+
+  const kept = compareJournals(recorded({ keepEffects: true }), recorded({ keepEffects: true }, changed)).parting?.differences
+  expect(kept).toContainEqual({ path: "/request/model", first: "m", second: "n" })
+})
+
+test("another end is another answer", () => {
+  const machine = new TurnMachine(CONFIG, START)
+  const ended = (reason: string): Journal => {
+    const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1")
+    return readJournal(line + recorder.interruption(machine, { type: "cancel", reason }))
+  }
+  expect(compareJournals(ended("late"), ended("later")).parting?.differences).toEqual([
+    { path: "/interruption/reason", first: "late", second: "later" },
+  ])
+})
+
+test("behind a compaction the effects that both answer are compared", () => {
+  const whole = recorded({ snapshotEveryRecords: 4 })
+  const short = readJournal(compacted(whole))
+  // The last snapshot stands behind the answer to effect 7.
+  expect(compareJournals(whole, short)).toEqual({ ...ALIKE, fromEffect: 8, alike: 1 })
+  expect(compareJournals(short, whole)).toEqual({ ...ALIKE, fromEffect: 8, alike: 1 })
+})
