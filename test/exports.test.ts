@@ -68,6 +68,27 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "stopped",
     "toolResultParts",
   ],
+  "turn-machine/drivers/checklist": [
+    "ChecklistJudge",
+    "JUDGE_TRANSITIONS",
+    "allTerminal",
+    "applyJudgement",
+    "continuationPrompt",
+    "countItems",
+    "decisionReasonText",
+    "decisionText",
+    "evidenceText",
+    "hasGoal",
+    "isActive",
+    "manageChecklist",
+    "newChecklistState",
+    "pauseText",
+    "reasonText",
+    "renderChecklist",
+    "renderItems",
+    "restoreChecklist",
+    "statusLine",
+  ],
   "turn-machine/projectors": ["OpenAiChatStream", "chatProjector", "openAiChatProjector"],
   "turn-machine/replay": [
     "ForkError",
@@ -94,6 +115,11 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "CHECKPOINT_VERSION",
     "CancelLlm",
     "Checkpoint",
+    "ChecklistCommand",
+    "ChecklistGoal",
+    "ChecklistItem",
+    "ChecklistPolicy",
+    "ChecklistState",
     "CheckpointDelivered",
     "CheckpointDelivery",
     "CheckpointKind",
@@ -105,15 +131,23 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "Effect",
     "Emit",
     "ErrorEnvelope",
+    "Evaluation",
+    "Evidence",
+    "EvidenceTranscript",
     "ExecCode",
     "ExecResponse",
     "ExecResult",
     "ExecutionSurfaceSynced",
     "FailureSource",
+    "Finding",
     "Generation",
     "HistoryRecord",
+    "ItemRuling",
+    "ItemStatus",
     "JOURNAL_FORMAT",
     "JOURNAL_VERSION",
+    "JUDGE_CHECKPOINT_FORMAT",
+    "JUDGE_CHECKPOINT_VERSION",
     "JournalEffect",
     "JournalEnd",
     "JournalHeader",
@@ -121,6 +155,11 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "JournalRecord",
     "JournalSnapshot",
     "Json",
+    "JudgeCheckpoint",
+    "JudgeReason",
+    "JudgeState",
+    "JudgedTurn",
+    "Judgement",
     "LlmCall",
     "LlmComplete",
     "LlmFailure",
@@ -137,6 +176,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "Outcome",
     "OutputPart",
     "Part",
+    "PauseReason",
     "PendingToolCall",
     "Progress",
     "Prune",
@@ -161,6 +201,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "TurnEvent",
     "TurnStart",
     "journalValidation",
+    "judgeValidation",
     "wireValidation",
   ],
   "turn-machine/hosts/journal": ["TurnJournal", "journaled"],
@@ -173,6 +214,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "defineTool",
     "memoryJournalStore",
     "openAiCompatible",
+    "runJudge",
     "runTurn",
     "toolbox",
   ],
@@ -252,11 +294,12 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
 const CONSUMER = `
 import { type Effect, type Json, TurnMachine, chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn-machine"
 import { assistantParts } from "turn-machine/drivers"
-import { type Host, runTurn } from "turn-machine/hosts"
+import { ChecklistJudge, type Decision, type JudgeConfig, newChecklistState } from "turn-machine/drivers/checklist"
+import { type Host, runJudge, runTurn } from "turn-machine/hosts"
 import { type Turn, TurnMachine as BareTurnMachine, begin } from "turn-machine/machine"
 import type { Projector } from "turn-machine/projectors"
 import { type Journal, readJournal } from "turn-machine/replay"
-import { journalValidation, Response } from "turn-machine/schemas"
+import { journalValidation, type Judgement, judgeValidation, Response } from "turn-machine/schemas"
 import { expectTurn } from "turn-machine/testing"
 import * as arbitrary from "turn-machine/testing/arbitraries"
 
@@ -279,7 +322,10 @@ const value: Json = { answer: machine.handle(answer).status }
 const { turn }: { readonly turn: Turn } = begin(config, start)
 const host: Host = { llmCall: async () => { throw new Error("no model") } }
 const journal: (text: string) => Journal = (text) => readJournal(text, journalValidation)
-export const all = [journal, value, turn, runTurn(machine, host), assistantParts, expectTurn, arbitrary.message]
+const judgeConfig: JudgeConfig = { model: "any", validation: judgeValidation }
+const judgement: Promise<Judgement | undefined> = runJudge(new ChecklistJudge(judgeConfig, newChecklistState(), { response: "", at: 0 }), host)
+export const verdict: Decision["verdict"] = "wait"
+export const all = [judgement, journal, value, turn, runTurn(machine, host), assistantParts, expectTurn, arbitrary.message]
 `
 
 const run = promisify(execFile)
