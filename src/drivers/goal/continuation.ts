@@ -1,4 +1,4 @@
-import type { GoalInput, GoalOutput, GoalTurn } from "../../schemas/goal.ts"
+import type { GoalInput, GoalOutput, GoalStatus, GoalTurn } from "../../schemas/goal.ts"
 import { trim } from "../../text.ts"
 import { continuationMessage } from "./prompts.ts"
 import { remember, type Step } from "./step.ts"
@@ -43,8 +43,7 @@ export function answerIdle({ goal, memory, turn, at, policy }: Step, { mode, que
   if (goal === null) return rest("There is no goal.")
   if (goal.status !== "active") {
     const { limitEndsAt } = memory
-    const because = `The goal is ${goal.status}${goal.reason === undefined ? "." : `: ${goal.reason}`}`
-    return rest(because, goal.status === "usage_limited" ? limitEndsAt : undefined)
+    return rest(goal.reason ?? WAITING[goal.status], goal.status === "usage_limited" ? limitEndsAt : undefined)
   }
   if (turn !== null) return rest("A turn is running.")
   if (queuedInput) return rest("Input is waiting, which comes first.")
@@ -53,6 +52,15 @@ export function answerIdle({ goal, memory, turn, at, policy }: Step, { mode, que
   if (memory.interrupted) return rest("The last turn was interrupted; the goal goes on after a turn or a command.")
   const notBefore = Math.max(memory.retryAt ?? 0, memory.limitEndsAt ?? 0)
   return { type: "continue", message: continuationMessage(goal, policy), ...(notBefore > at && { notBefore }) }
+}
+
+/** Why a goal rests that nobody gave a reason for, and what gets it going. */
+const WAITING: { readonly [Status in Exclude<GoalStatus, "active">]: string } = {
+  paused: "The goal is paused. Resume to go on.",
+  blocked: "The goal is blocked: the model sees no way on. Clear what stands in the way or change the objective, then resume.",
+  usage_limited: "The usage limit of the account is reached. Resume when there is room again.",
+  budget_limited: "The goal is budget_limited. Raise the budget and resume to go on.",
+  complete: "The goal is complete.",
 }
 
 function rest(reason: string, notBefore?: number): GoalOutput {

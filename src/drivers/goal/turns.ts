@@ -92,7 +92,7 @@ export function turnFailed(step: Step, { error }: InputOf<"turn_failed">): void 
   if (error.kind === "usage_limit") return void usageLimit(step, error.message, error.retryAt)
   if (step.goal.status !== "active") return
   if (error.kind === "transient") transientError(step, error.message, error.retryAt)
-  else if (step.policy.onTurnError === "block") block(step, `The turn failed: ${short(error.message)}`)
+  else if (step.policy.onTurnError === "block") block(step, `the turn failed with: ${short(error.message)}`)
   // Where failures leave a goal active, they must not be a way around the cap.
   brake(step, capReached(step))
 }
@@ -117,16 +117,17 @@ function transientError(step: Step, message: string, retryAt: number | undefined
   const errors = step.memory.transientErrors + 1
   if (maxTransientErrors > 0 && errors >= maxTransientErrors) {
     remember(step, { transientErrors: errors, retryAt: undefined })
-    return void block(step, `${errors === 1 ? "A turn" : `${errors} turns in a row`} failed, the last with: ${short(message)}`)
+    return void block(step, `${errors === 1 ? "a turn" : `${errors} turns in a row`} failed, the last with: ${short(message)}`)
   }
   // Doubled 52 times, any wait is longer than the longest, and still a finite number.
   const waitMs = Math.min(backoffBaseMs * 2 ** Math.min(errors - 1, 52), backoffMaxMs)
   remember(step, { transientErrors: errors, retryAt: Math.max(step.at + waitMs, retryAt ?? 0) })
 }
 
-function block(step: Step, reason: string): void {
+function block(step: Step, trouble: string): void {
   if (step.goal === null) return
   const status = nextStatus(step.goal.status, "error", false)
+  const reason = `Blocked: ${trouble}. Resume to try again.`
   if (status !== "refused") write(step, withStatus(step.goal, status, reason), "error")
 }
 
@@ -176,5 +177,5 @@ function countedId(goalId: string): number {
 }
 
 function short(message: string): string {
-  return cutMiddle(message, 500)
+  return cutMiddle(message, 500).replace(/[.\s]+$/, "")
 }
