@@ -286,6 +286,65 @@ describe("the built core", () => {
     export const report = JSON.stringify({ trace, outcome: machine.outcome, usage: machine.usage, messages: machine.messages.length })
   `
 
+  /** A turn that is recorded, with a snapshot and an end that was torn off; read, replayed, verified, and taken up again. */
+  const JOURNAL = `
+    import { chatDriver } from "./dist/drivers/index.js"
+    import { TurnMachine } from "./dist/machine/index.js"
+    import { chatProjector } from "./dist/projectors/index.js"
+    import { JournalError, readJournal, Recorder, replay, ReplayDivergence, resume, verifyReplay } from "./dist/replay/index.js"
+
+    const usage = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 5, reasoningTokens: 0 }
+    const look = { type: "tool_call", callId: "call_1", toolName: "look", inputJson: '{"at":"sky \u{1f324}"}' }
+    const config = {
+      model: "any", sessionId: "session", systemPrompt: "Answer.", generation: {}, driver: chatDriver(), projector: chatProjector,
+      tools: [{ name: "look", description: "Looks.", inputSchema: { type: "object" } }],
+      syncExecutionSurface: false, autonomous: false, emitLlmTrace: false,
+    }
+    const start = { messages: [{ id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "What do you see?" }] }] }
+    const complete = (id, answer) => ({ type: "llm_complete", id, at: 1000 * id, result: { ok: true, response: { ...answer, usage } } })
+    const responses = [
+      complete(1, { text: "", parts: [look], terminalReason: "tool_use" }),
+      { type: "tool_results", id: 2, results: [{ callId: "call_1", toolName: "look", args: { at: "sky" }, output: { status: "success", value: "blue" }, durationMs: 2 }] },
+      { type: "checkpoint_delivery", id: 3, delivery: {} },
+      complete(4, { text: "Blue.", parts: [{ type: "text", text: "Blue." }], terminalReason: "stop" }),
+      { type: "checkpoint_delivery", id: 5, delivery: {} },
+    ]
+    const caught = (type, act) => {
+      try { act() } catch (error) { if (error instanceof type) return error.code + " " + error.record; throw error }
+    }
+    const play = (machine, answered) => {
+      for (const response of answered) {
+        while (machine.poll() !== undefined);
+        text += recorder.response(machine, response)
+        machine.handle(response)
+        while (machine.poll() !== undefined);
+        if (response.id === 2) text += recorder.snapshot(machine)
+      }
+    }
+
+    const machine = new TurnMachine(config, start)
+    let { recorder, line: text } = Recorder.begin(config, start, "turn-1", { keepEffects: true })
+    play(machine, responses.slice(0, 4))
+    const torn = readJournal(text.slice(0, -9))
+    const journal = readJournal(text.slice(0, torn.length))
+    const seen = { types: journal.entries.map(({ record }) => record.type), torn: torn.droppedLength > 0 }
+    seen.replayed = replay(journal, config, { at: 3 }).state
+    seen.verified = verifyReplay(journal, config)
+    seen.changed = caught(ReplayDivergence, () => verifyReplay(journal, { ...config, model: "other" }))
+    seen.asked = caught(ReplayDivergence, () => verifyReplay(journal, { ...config, model: "other" }, { checkConfig: false }))
+    seen.damaged = caught(JournalError, () => readJournal(text.replace("Blue.", "Red.")))
+
+    text = text.slice(0, torn.length)
+    recorder = Recorder.resume(journal)
+    const resumed = resume(journal, config)
+    while (resumed.poll() !== undefined);
+    seen.outstanding = resumed.outstanding.type + " " + resumed.outstanding.id
+    play(resumed, responses.slice(3))
+    text += recorder.end(resumed)
+    seen.ended = verifyReplay(readJournal(text), config)
+    export const report = JSON.stringify(seen)
+  `
+
   async function bundle(contents: string): Promise<string> {
     const { outputFiles } = await build({
       stdin: { contents, resolveDir: ROOT, loader: "js" },
@@ -293,6 +352,8 @@ describe("the built core", () => {
       format: "iife",
       globalName: "core",
       platform: "neutral",
+      // crc-32 names its entry in the old way, which a neutral platform does not look for by itself.
+      mainFields: ["module", "main"],
       define: { "process.env.NODE_ENV": '"production"' },
       logLevel: "silent",
       write: false,
@@ -322,6 +383,29 @@ describe("the built core", () => {
       outcome: { type: "finished", finish: { type: "assistant_message", text: "Blue." } },
       usage: { inputTokens: 20, cachedInputTokens: 0, outputTokens: 10, reasoningTokens: 0 },
       messages: 4,
+    })
+  })
+
+  test("records, reads, replays, verifies and takes up a turn there", async () => {
+    requireFreshBuild(["machine", "drivers", "projectors", "replay"])
+    const report = runInEmptyContext(await bundle(JOURNAL))
+    const recorded = ["effect", "llm_complete", "effect", "tool_results", "snapshot", "effect", "checkpoint_delivery", "effect"]
+    expect(JSON.parse(report as string)).toEqual({
+      types: recorded,
+      torn: true,
+      replayed: "waiting_tools",
+      verified: { records: 9, effects: 3, snapshots: 1, iterations: 1 },
+      changed: "configuration_differs 1",
+      asked: "effect_differs 3",
+      damaged: "damaged_record 10",
+      outstanding: "llm_call 4",
+      ended: {
+        records: 12,
+        effects: 5,
+        snapshots: 1,
+        iterations: 2,
+        outcome: { type: "finished", finish: { type: "assistant_message", text: "Blue." } },
+      },
     })
   })
 
