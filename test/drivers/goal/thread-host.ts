@@ -6,6 +6,7 @@ import type { GoalPolicy } from "../../../src/drivers/goal/policy.ts"
 import { changeGoal, endGoalTurn, type NextTurn, nextTurn } from "../../../src/drivers/goal/thread.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
 import type { TurnConfig } from "../../../src/machine/turn.ts"
+import type { TurnStart } from "../../../src/schemas/config.ts"
 import type { Effect } from "../../../src/schemas/effect.ts"
 import type { Goal, GoalCommand, GoalOutput, TurnOrigin } from "../../../src/schemas/goal.ts"
 import type { Json } from "../../../src/schemas/json.ts"
@@ -34,6 +35,15 @@ export interface ThreadHostOptions {
   readonly answerMs?: number
 }
 
+/** A turn with all that it takes to play it again. */
+export interface PlayedTurn {
+  readonly config: TurnConfig
+  readonly start: TurnStart
+  readonly machine: TurnMachine
+  readonly responses: Response[]
+  readonly effects: Effect[]
+}
+
 export const LOOK = { name: "look", description: "Looks.", inputSchema: {} }
 export const TEN: TokenUsage = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 1 }
 
@@ -58,8 +68,7 @@ export class ThreadHost {
   readonly #world: World
   readonly #options: ThreadHostOptions
   history: readonly HistoryRecord[] = []
-  /** Every request, response and time of each turn, to be replayed. */
-  readonly turns: { readonly config: TurnConfig; readonly machine: TurnMachine; readonly responses: Response[]; readonly effects: Effect[] }[] = []
+  readonly turns: PlayedTurn[] = []
   readonly waitsMs: number[] = []
   readonly outputs: GoalOutput[] = []
   modelCalls = 0
@@ -116,7 +125,7 @@ export class ThreadHost {
     const said = this.history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
     const start = { messages: [...said, ...more], events: [...this.history], iterationOffset: this.#iteration }
     const machine = new TurnMachine(config, start)
-    const kept = { config, start, machine, responses: [] as Response[], effects: [] as Effect[] }
+    const kept: PlayedTurn = { config, start, machine, responses: [], effects: [] }
     this.turns.push(kept)
     for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) {
       kept.effects.push(effect)

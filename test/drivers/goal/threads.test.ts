@@ -1,0 +1,257 @@
+import { describe, expect, test } from "vitest"
+import { codeDriver } from "../../../src/drivers/code.ts"
+import { goalChanges } from "../../../src/drivers/goal/changes.ts"
+import { goalDeliveries, goalInputEvent, lostUsageRecord } from "../../../src/drivers/goal/deliveries.ts"
+import { goalDriver } from "../../../src/drivers/goal/driver.ts"
+import { readGoal } from "../../../src/drivers/goal/history.ts"
+import { changeGoal, endGoalTurn, nextTurn } from "../../../src/drivers/goal/thread.ts"
+import type { GoalInput, GoalOutput } from "../../../src/schemas/goal.ts"
+import type { HistoryRecord } from "../../../src/schemas/message.ts"
+import { TurnMachine } from "../../../src/turn-machine.ts"
+import { plain, pollAll } from "../../machine/support.ts"
+import { breaks, replies, TEN, ThreadHost, type World } from "./thread-host.ts"
+
+function host(model: World["model"], more: Partial<World> = {}, options: ConstructorParameters<typeof ThreadHost>[1] = {}): ThreadHost {
+  return new ThreadHost({ model, ...more }, options)
+}
+
+/** Replies in order; the last for ever. */
+function inOrder(...answers: readonly ReturnType<World["model"]>[]): World["model"] {
+  return (calls) => answers[Math.min(calls, answers.length - 1)] as ReturnType<World["model"]>
+}
+
+function shownToModel(thread: ThreadHost, turn: number): readonly string[] {
+  const effects = thread.turns[turn]?.effects ?? []
+  return effects.flatMap((effect) => (effect.type === "llm_call" ? [JSON.stringify(effect.request.messages)] : []))
+}
+
+describe("a whole thread", () => {
+  function work(): ThreadHost {
+    const thread = host(
+      inOrder(
+        replies("", ["create_goal", { objective: "Ship it & rest", token_budget: 500 }]),
+        replies("", "look", ["get_goal", {}]),
+        replies("Half of it."),
+        replies("", "look"),
+        replies("", ["update_goal", { status: "complete" }]),
+        replies("It is shipped."),
+      ),
+    )
+    thread.says("Please ship it; that is your goal.")
+    expect(thread.runs(9)).toEqual({ type: "rest", reason: "The goal is complete." })
+    return thread
+  }
+
+  test("goes from the user's turn through a continuation to its end, every token charged once", () => {
+    const thread = work()
+    expect(thread.turns).toHaveLength(2)
+    // Not the call that created it, and not the one after it was complete.
+    expect(thread.goal).toMatchObject({ status: "complete", tokensUsed: 40, continuations: 1, objective: "Ship it & rest" })
+    expect(thread.modelCalls).toBe(6)
+    expect(shownToModel(thread, 1)[0]).toContain("Ship it &amp; rest")
+    // The continuation is for the model alone.
+    expect(JSON.stringify(thread.history)).not.toContain("goal_context")
+  })
+
+  test("is the same when it is replayed from its responses, and from JSON", () => {
+    const thread = work()
+    for (const { config, start, responses, effects } of thread.turns) {
+      const machine = new TurnMachine(config, plain(start))
+      const again = [...pollAll(machine)]
+      for (const response of plain(responses)) {
+        machine.handle(response)
+        again.push(...pollAll(machine))
+      }
+      expect(JSON.stringify(again)).toBe(JSON.stringify(effects))
+    }
+    expect(readGoal(plain(thread.history), "t1")).toEqual(readGoal(thread.history, "t1"))
+  })
+
+  test("tells what became of the goal, with its metrics, from the records of each turn", () => {
+    const thread = work()
+    const told = goalChanges(thread.history, "t1", null)
+    const short = told.map((output) =>
+      output.type === "metric" ? `${output.name} ${output.value}` : output.type === "goal_updated" ? output.cause : output.type,
+    )
+    expect(short).toEqual([
+      ...["create_goal", "goal.created 1"],
+      ...["usage", "usage", "usage", "usage"],
+      ...["update_goal", "goal.completed 1", "goal.token_count 40", expect.stringMatching(/^goal.duration_s /) as string],
+    ])
+    // Taken up in the middle, with the goal as it was there.
+    const middle = 6
+    const before = readGoal(thread.history.slice(0, middle), "t1").state.goal
+    const rest = goalChanges(thread.history.slice(middle), "t1", before)
+    expect([...goalChanges(thread.history.slice(0, middle), "t1", null), ...rest]).toEqual(told)
+  })
+})
+
+describe("with the code driver", () => {
+  const world: World = {
+    model: inOrder(replies("```js\nlook()\n```"), replies("```js\nsubmit(42)\n```"), replies("It was 42.")),
+    code: (code) => (code.includes("submit") ? { terminalFinish: 42 } : { observations: ["seen"] }),
+  }
+
+  test("runs are tool ends: usage is written, the budget is reached and told, and the next turn does not start", () => {
+    const thread = new ThreadHost(world, { inner: codeDriver() })
+    thread.command({ type: "set", objective: "Find the number", tokenBudget: 10 })
+    const machine = thread.says("Find it.")
+    expect(machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: 42 } })
+    expect(shownToModel(thread, 0)[1]).toContain("budget_limited")
+    expect(thread.goal).toMatchObject({ status: "budget_limited", tokensUsed: 20 })
+    expect(thread.runs(1).reason).toMatch(/Raise the budget/)
+    // Such a model has no native tools, so none are offered.
+    expect(thread.turns[0]?.effects.find((effect) => effect.type === "llm_call")).toMatchObject({ request: { tools: [], toolChoice: "none" } })
+  })
+
+  test("a budget that the submitting run reaches is no reason to ask the model again", () => {
+    const submits: World = { ...world, model: inOrder(replies("```js\nsubmit(42)\n```")) }
+    const thread = new ThreadHost(submits, { inner: codeDriver() })
+    thread.command({ type: "set", objective: "Find the number", tokenBudget: 10 })
+    thread.says("Find it.")
+    expect(thread.modelCalls).toBe(1)
+    expect(thread.goal).toMatchObject({ status: "budget_limited", tokensUsed: 10 })
+  })
+
+  test("a sandbox can offer the goal tools: asked beforehand, delivered afterwards", () => {
+    let asked: GoalInput | undefined
+    const answers: GoalOutput[] = []
+    const thread = new ThreadHost(
+      {
+        model: inOrder(replies("```js\ndone()\n```"), replies("Done.")),
+        code(_, machine) {
+          asked = { type: "goal_tool_called", at: thread.at, turnId: "turn-0", callId: "x", toolName: "update_goal", args: { status: "complete" } }
+          answers.push(...changeGoal({ threadId: "t1", history: machine.events }, asked).outputs)
+          return { observations: ["noted"] }
+        },
+        delivers: (_, before) => (before === 0 && asked !== undefined ? { events: [goalInputEvent("t1", asked)] } : {}),
+      },
+      { inner: codeDriver() },
+    )
+    thread.command({ type: "set", objective: "Find the number" })
+    thread.says("Find it.")
+    expect(answers.at(-1)).toMatchObject({ type: "tool_result", output: { status: "success", value: { goal: { status: "complete" } } } })
+    expect(thread.goal).toMatchObject({ status: "complete", tokensUsed: 10 })
+    expect(thread.modelCalls).toBe(2)
+  })
+})
+
+describe("a model call that was made and gave no answer is paid for all the same", () => {
+  test("what a failed call used is in its failure", () => {
+    const thread = host(() => breaks(true, { usage: TEN }))
+    thread.command({ type: "set", objective: "Ship it" })
+    thread.says("Go.")
+    expect(thread.goal).toMatchObject({ status: "active", tokensUsed: 10 })
+    expect(readGoal(thread.history, "t1").state.memory.transientErrors).toBe(1)
+  })
+
+  test("what a lost call used is told by the host, when the call is made again", () => {
+    const thread = host(() => replies("Ship!"))
+    thread.command({ type: "set", objective: "Ship it" })
+    const driver = goalDriver(codeDriver(), { threadId: "t1", turnId: "turn-x", startedAt: thread.at })
+    const config = { ...(thread.says("Warm up.") && thread.turns[0]?.config), driver } as ConstructorParameters<typeof TurnMachine>[0]
+    const first = new TurnMachine(config, { messages: [], events: [...thread.history] })
+    pollAll(first)
+    // The process dies here, with the call under way; another takes the turn up.
+    const machine = TurnMachine.restore(config, JSON.stringify(first.checkpoint()))
+    const lost = lostUsageRecord("t1", "turn-x", { inputTokens: 100, cachedInputTokens: 5, outputTokens: 7, reasoningTokens: 0 })
+    const ofAnother = lostUsageRecord("t1", "turn-y", { inputTokens: 9999, cachedInputTokens: 5, outputTokens: 7, reasoningTokens: 0 })
+    machine.apply([{ type: "append_events", events: [lost, ofAnother] }])
+    pollAll(machine)
+    machine.handle({ type: "llm_complete", id: 1, result: replies("Ship!") })
+    pollAll(machine)
+    machine.handle({ type: "checkpoint_delivery", id: 2, delivery: {} })
+    const { outcome, events, usage } = machine
+    if (outcome === undefined) throw new Error("The turn goes on.")
+    const ended = endGoalTurn({ threadId: "t1", history: events }, { turnId: "turn-x", outcome, usage }, thread.at)
+    expect(ended.state.goal?.tokensUsed).toBe(10 + 10 + 107)
+    // Told twice, an end comes to nothing.
+    const history = [...events, ...ended.records]
+    expect(endGoalTurn({ threadId: "t1", history }, { turnId: "turn-x", outcome, usage }, thread.at).records).toEqual([])
+  })
+
+  test("a turn that is given up with its process is charged what its driver saw", () => {
+    const thread = host(inOrder(replies("", "look"), replies("On it.")))
+    thread.command({ type: "set", objective: "Ship it" })
+    const machine = thread.says("Go.")
+    const cut = machine.events.findIndex((record) => JSON.stringify(record).includes("tools")) + 1
+    const history = machine.events.slice(0, cut)
+    const outcome = { type: "stopped", stop: { type: "cancelled" } } as const
+    const ended = endGoalTurn({ threadId: "t1", history }, { turnId: "turn-0", outcome }, thread.at)
+    expect(ended.state.goal).toMatchObject({ status: "paused", tokensUsed: 10 })
+  })
+})
+
+describe("what people want in mid-turn", () => {
+  test("comes with what the model has to know of it, at once, and is not said again", () => {
+    const commands = [
+      { type: "set", objective: "Sink it" },
+      { type: "set", tokenBudget: -1 },
+    ] as const
+    const world: World = {
+      model: inOrder(replies("", "look"), replies("", "look"), replies("Sunk.")),
+      delivers: (checkpoint, asked) =>
+        asked === 0 ? goalDeliveries(live.turns[0]?.machine.events ?? [], checkpoint, live.at, { threadId: "t1", commands }) : {},
+    }
+    const live = new ThreadHost(world)
+    live.command({ type: "set", objective: "Ship it" })
+    live.says("Go.")
+    const requests = shownToModel(live, 0)
+    expect(requests.map((text) => text.split("untrusted_objective>\\nSink it").length - 1)).toEqual([0, 1, 1])
+    expect(live.goal.objective).toBe("Sink it")
+  })
+
+  test("a pause where the turn would end lets it end", () => {
+    const world: World = {
+      model: inOrder(replies("Well.")),
+      delivers: (checkpoint) =>
+        goalDeliveries(live.turns[0]?.machine.events ?? [], checkpoint, live.at, {
+          threadId: "t1",
+          commands: [{ type: "pause" }],
+          continueInTurn: true,
+        }),
+    }
+    const live = new ThreadHost(world)
+    live.command({ type: "set", objective: "Ship it" })
+    live.says("Go.")
+    expect(live.modelCalls).toBe(1)
+    expect(live.goal.status).toBe("paused")
+    expect(live.runs(1).reason).toMatch(/paused/)
+  })
+
+  test("input that waits comes before going on in the turn", () => {
+    const thread = host(() => replies("Well."), {}, { deliveries: { continueInTurn: true, queuedInput: true } })
+    thread.command({ type: "set", objective: "Ship it" })
+    thread.says("Go.")
+    expect(thread.modelCalls).toBe(1)
+    expect(nextTurn({ threadId: "t1", history: thread.history, queuedInput: true }, thread.at)).toEqual({ type: "user_input" })
+  })
+
+  test("a refused command is not delivered", () => {
+    const history: readonly HistoryRecord[] = []
+    expect(goalDeliveries(history, "after_work", 1, { threadId: "t1", commands: [{ type: "pause" }] })).toEqual({})
+  })
+})
+
+describe("reservation", () => {
+  test("is said once for a budget, and again when that is raised", () => {
+    const thread = host((calls) => (calls % 3 === 2 ? replies(`Part ${calls}.`) : replies("", "look")), {}, { driver: { estimate: () => 30 } })
+    thread.command({ type: "set", objective: "Ship it", tokenBudget: 45 })
+    thread.says("Go.")
+    const hints = (turn: number): readonly boolean[] => shownToModel(thread, turn).map((text) => text.includes("this call alone"))
+    expect(hints(0)).toEqual([false, false, true])
+    thread.command({ type: "set", tokenBudget: 75 })
+    thread.says("Go on.")
+    expect(hints(1)).toEqual([false, false, true])
+    expect(thread.goal).toMatchObject({ status: "active", tokensUsed: 60 })
+  })
+})
+
+test("a tool of the host's that has a goal tool's name is listed once, and never reaches the host", () => {
+  const own = { name: "get_goal", description: "The host's own.", inputSchema: {} }
+  const thread = host(inOrder(replies("", "get_goal"), replies("Seen.")), {}, { config: { tools: [own] } })
+  thread.says("Go.")
+  const [call] = thread.turns[0]?.effects.filter((effect) => effect.type === "llm_call") ?? []
+  expect(call?.request.tools.map(({ name }) => name)).toEqual(["get_goal", "create_goal", "update_goal"])
+  expect(thread.toolCalls).toBe(0)
+})
