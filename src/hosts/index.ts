@@ -31,5 +31,5 @@ export {
 } from "./journal-store.ts"
 export { memoryJournalStore } from "./memory-journal-store.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./openai-compatible.ts"
-export { type JudgeHost, type JudgeOptions, runJudge } from "./run-judge.ts"
+export { type JudgeOptions, runJudge } from "./run-judge.ts"
 export { runTurn } from "./run-turn.ts"
