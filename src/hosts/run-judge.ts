@@ -3,21 +3,18 @@ import type { Judgement } from "../schemas/checklist.ts"
 import type { Host, RunOptions } from "./host.ts"
 import { type Answer, Work } from "./work.ts"
 
-/** The I/O of a judge: the same `llmCall` as a turn's {@link Host} has, under the same rules. */
-export interface JudgeHost extends Pick<Host, "llmCall"> {
-  /** Called with the judge before a call is made and after each answer was taken: the moment to save `judge.checkpoint()`. Awaited. */
-  save?(judge: ChecklistJudge): Promise<void> | void
-}
-
 /**
  * How {@link runJudge} is to run. Aborting `signal` stops the call that is open. `turnId` names the turn that is judged; an
  * idempotency key is then `turnId:judge:goalId:revision:effectId`.
  */
-export type JudgeOptions = Pick<RunOptions, "signal" | "onEvent" | "now" | "turnId">
+export interface JudgeOptions extends Pick<RunOptions, "signal" | "onEvent" | "now" | "turnId"> {
+  /** Called with the judge before a call is made and after each answer was taken: the moment to save `judge.checkpoint()`. Awaited. */
+  readonly save?: (judge: ChecklistJudge) => Promise<void> | void
+}
 
 /**
- * Runs a judge to its judgement: makes the calls that it asks for, hands the answers in. Takes a judge at any point: new, restored,
- * in the middle, finished.
+ * Runs a judge to its judgement: makes the calls that it asks for, hands the answers in. `host` may be that of the turns; the same
+ * rules hold. Takes a judge at any point: new, restored, in the middle, finished.
  *
  * A call that fails, an answer that cannot be used, an executor that throws: all are failures that the judge rules on, and never
  * reject. It rejects with what `save`, `onEvent` or `now` threw. `undefined`: `signal` was aborted before there was a judgement.
@@ -25,13 +22,13 @@ export type JudgeOptions = Pick<RunOptions, "signal" | "onEvent" | "now" | "turn
  *
  * Run a judge once at a time.
  */
-export async function runJudge(judge: ChecklistJudge, host: JudgeHost, options: JudgeOptions = {}): Promise<Judgement | undefined> {
-  const caller: Host = { llmCall: (effect, context) => host.llmCall(effect, context) }
-  const named = { ...options, ...(options.turnId !== undefined && { turnId: nameOf(judge, options.turnId) }) }
-  await host.save?.(judge)
+export async function runJudge(judge: ChecklistJudge, host: Pick<Host, "llmCall">, options: JudgeOptions = {}): Promise<Judgement | undefined> {
+  const { save, turnId, ...rest } = options
+  const runOptions: RunOptions = { ...rest, ...(turnId !== undefined && { turnId: nameOf(judge, turnId) }) }
+  await save?.(judge)
   for (let { outstanding } = judge; outstanding !== undefined; { outstanding } = judge) {
     if (options.signal?.aborted === true) return undefined
-    const work = new Work(outstanding, caller, named, false)
+    const work = new Work(outstanding, host, runOptions, false)
     try {
       const answer = await work.next()
       if (answer === undefined) return undefined
@@ -39,7 +36,7 @@ export async function runJudge(judge: ChecklistJudge, host: JudgeHost, options: 
     } finally {
       work.leave()
     }
-    await host.save?.(judge)
+    await save?.(judge)
   }
   return judge.judgement
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { applyJudgement, ChecklistJudge, type JudgeConfig, manageChecklist, newChecklistState } from "../../src/drivers/checklist/index.ts"
-import { type JudgeHost, LlmCallError, runJudge } from "../../src/hosts/index.ts"
+import { type Host, LlmCallError, runJudge } from "../../src/hosts/index.ts"
 import { judgeValidation } from "../../src/schemas/checklist.ts"
 import type { LlmCall } from "../../src/schemas/effect.ts"
 import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
@@ -22,7 +22,7 @@ const lists = (...items: string[]) =>
   answers({ type: "tool_call", callId: "c1", toolName: "submit_checklist", inputJson: JSON.stringify({ items: items.map((text) => ({ text })) }) })
 
 /** Answers in order, and remembers what was asked. */
-function script(...steps: readonly (LlmResponse | Error | (() => unknown))[]): JudgeHost & { readonly calls: LlmCall[] } {
+function script(...steps: readonly (LlmResponse | Error | (() => unknown))[]): Host & { readonly calls: LlmCall[] } {
   const calls: LlmCall[] = []
   const llmCall = async (call: LlmCall): Promise<LlmResponse> => {
     calls.push(call)
@@ -69,7 +69,7 @@ describe("a judge runs to its judgement", () => {
   test("idempotency keys name the turn, the judge and what it judges", async () => {
     const keys: (string | undefined)[] = []
     const model = script(says("no list"), says('{"verdict": "continue"}'))
-    const host: JudgeHost = {
+    const host: Host = {
       llmCall: (call, context) => {
         keys.push(context.idempotencyKey)
         return model.llmCall(call, context)
@@ -81,8 +81,8 @@ describe("a judge runs to its judgement", () => {
 
   test("it is saved before a call and after each answer, and what was saved goes on", async () => {
     const saved: string[] = []
-    const host = { ...script(says("no list"), says('{"verdict": "continue"}')), save: (judge: ChecklistJudge) => void saved.push(stateOf(judge)) }
-    await runJudge(newJudge(), host)
+    const host = script(says("no list"), says('{"verdict": "continue"}'))
+    await runJudge(newJudge(), host, { save: (judge) => void saved.push(stateOf(judge)) })
     expect(saved.map((text) => ChecklistJudge.restore(CONFIG, text).state)).toEqual(["decomposing", "judging_freely", "finished"])
   })
 })
@@ -120,10 +120,10 @@ describe("what the model and its executor do never rejects", () => {
     const broken = () => {
       throw new Error("disk full")
     }
-    await expect(runJudge(judge, { ...script(lists("a")), save: broken })).rejects.toThrow("disk full")
+    await expect(runJudge(judge, script(lists("a")), { save: broken })).rejects.toThrow("disk full")
     await expect(runJudge(judge, script(lists("a")), { now: broken })).rejects.toThrow("disk full")
     let seen: AbortSignal | undefined
-    const shows: JudgeHost = {
+    const shows: Host = {
       llmCall: (_call, { emit, signal }) => {
         seen = signal
         emit({ type: "text_delta", content: "hm" })
@@ -177,14 +177,12 @@ describe("an abort", () => {
     const controller = new AbortController()
     const judge = newJudge()
     const saved: string[] = []
-    const host: JudgeHost = {
-      ...script(says("no list"), says('{"verdict": "done"}')),
-      save: ({ state }) => {
-        saved.push(state)
-        if (state === "judging_freely") controller.abort()
-      },
+    const host = script(says("no list"), says('{"verdict": "done"}'))
+    const save = ({ state }: ChecklistJudge): void => {
+      saved.push(state)
+      if (state === "judging_freely") controller.abort()
     }
-    expect(await runJudge(judge, host, { signal: controller.signal })).toBeUndefined()
+    expect(await runJudge(judge, host, { signal: controller.signal, save })).toBeUndefined()
     expect(saved).toEqual(["decomposing", "judging_freely"])
     expect(judge.checkpoint().evaluation).toMatchObject({ requests: 2, usage: { inputTokens: 100 } })
   })
