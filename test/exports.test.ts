@@ -216,6 +216,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "openAiCompatible",
     "runJudge",
     "runTurn",
+    "sqliteJournalStore",
     "toolbox",
   ],
   "turn-machine/hosts/node": ["fileJournalStore"],
