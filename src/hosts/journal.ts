@@ -185,16 +185,18 @@ export class TurnJournal implements TurnLog {
   }
 
   async #compact(machine: TurnMachine): Promise<void> {
+    // What is ordered meanwhile is kept, and done, before the snapshot is taken: it would not be in it.
+    for (let kept: Promise<void> | undefined; kept !== this.#kept; await kept) kept = this.#kept
     const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
     const entries = [...this.#begunCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
     const text = compacted({ header: this.#known(), entries, checksum: "", length: 0, droppedLength: 0 })
-    this.#kept = this.#kept.then(() => this.#stored.replace(text))
-    await this.#kept
     const journal = readJournal(text)
     this.#recorder = Recorder.resume(journal, this.#options)
     this.#header = journal.header
     this.#records = journal.entries.at(-1)?.number ?? 1
     this.#chars = text.length
+    this.#kept = this.#kept.then(() => this.#stored.replace(text))
+    await this.#kept
   }
 
   /** Keeps lines behind all others; those that wait while others are written are written together. */

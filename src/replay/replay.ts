@@ -2,7 +2,7 @@ import { type Difference, JournalError, ReplayDivergence, TurnError } from "../e
 import type { TurnConfig } from "../machine/turn.ts"
 import { type Interruption, TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
-import type { AnswerableEffect } from "../schemas/effect.ts"
+import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
 import type { JournalHeader, JournalInterruption, JournalRecord } from "../schemas/journal.ts"
 import type { Response } from "../schemas/response.ts"
 import { configDigests, trustingConfig } from "./config.ts"
@@ -64,7 +64,10 @@ export function resume(journal: Journal, config: TurnConfig, options: ResumeOpti
   const last = lastSnapshot(entries)
   const machine = beginAt(journal, entries[last]?.record, trusting)
   fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY, options.checkEffects ?? true)
-  return TurnMachine.restore(config, machine.checkpoint())
+  const untold: Effect[] = []
+  for (let effect = machine.poll(); effect !== undefined; effect = machine.poll())
+    if (!("id" in effect) || effect.type === "cancel_llm") untold.push(effect)
+  return TurnMachine.of(config, machine.turn, untold)
 }
 
 export function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
@@ -164,9 +167,12 @@ function checkOutcome(machine: TurnMachine, number: number, outcome: NonNullable
   )
 }
 
-/** What was ordered before the driver had been asked for the next iteration must not ask it now. */
+/**
+ * What was ordered before the driver had been asked for the next iteration must not ask it now. Of what the response before
+ * it raised, a host may have told nothing yet.
+ */
 function interrupt(machine: TurnMachine, { effectId, interruption }: JournalInterruption): void {
-  if (effectId !== undefined) drain(machine)
+  if (effectId !== undefined && machine.outstanding === undefined) drain(machine)
   unlessRefused(() => interruptMachine(machine, interruption))
 }
 

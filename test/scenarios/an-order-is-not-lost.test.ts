@@ -1,0 +1,81 @@
+import { expect, test } from "vitest"
+import { TurnJournal } from "../../src/hosts/journal.ts"
+import type { JournalStore } from "../../src/hosts/journal-store.ts"
+import { memoryJournalStore } from "../../src/hosts/memory-journal-store.ts"
+import { runTurn } from "../../src/hosts/run-turn.ts"
+import { readJournal } from "../../src/replay/journal.ts"
+import { answer, configOf, userMessage } from "../machine/support.ts"
+
+const CONFIG = configOf()
+const START = { messages: [userMessage("Look.")] }
+
+/** A model that asks for one call, and then has no more to say. */
+const llmCall = async ({ id }: { readonly id: number }) => {
+  const parts = id === 1 ? [{ type: "tool_call" as const, callId: "a", toolName: "look", inputJson: "{}" }] : []
+  const { result } = answer(id, parts, { text: id === 1 ? "" : "Seen.", terminalReason: id === 1 ? "tool_use" : "stop" })
+  if (!result.ok) throw new Error("Not scripted.")
+  return result.response
+}
+
+const toolCall = async () => ({ output: { status: "success", value: "seen" } }) as const
+
+test("what a result raised is told, though the turn was cancelled and the process killed before it was", async () => {
+  const store = memoryJournalStore()
+  const journal = await TurnJournal.open(store, "turn")
+  const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
+  while (machine.poll() !== undefined);
+  await llmCall({ id: 1 }).then(async (response) => {
+    const complete = { type: "llm_complete", id: 1, result: { ok: true, response } } as const
+    await journal.response(machine, complete)
+    machine.handle(complete)
+  })
+  while (machine.poll() !== undefined);
+  const results = {
+    type: "tool_results",
+    id: 2,
+    results: [{ callId: "a", toolName: "look", args: {}, ...(await toolCall()), durationMs: 0 }],
+  } as const
+  await journal.response(machine, results)
+  machine.handle(results)
+  // Killed here: the order is kept, and of the result nothing was told.
+  await journal.interruption(machine, { type: "cancel" })
+  await journal.close()
+
+  const told: string[] = []
+  const second = await TurnJournal.open(store, "turn")
+  const done = await runTurn(
+    await second.resume(CONFIG),
+    { llmCall, progress: ({ eventDelta }) => void told.push(...eventDelta.map((event) => (event.type === "conversation" ? event.message.id : ""))) },
+    { journal: second },
+  )
+  expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+  expect(told).toEqual(["m_0_tools_2"])
+})
+
+test("an order that comes while the journal is compacted stands in it, and the journal is whole", async () => {
+  const kept = memoryJournalStore()
+  let order = (): void => {}
+  // The order comes while the new text is written.
+  const store: JournalStore = {
+    async open(name, options) {
+      const stored = await kept.open(name, options)
+      const replace = (text: string): Promise<void> => {
+        order()
+        return stored.replace(text)
+      }
+      return { text: stored.text, append: (text) => stored.append(text), close: () => stored.close(), replace }
+    },
+  }
+  const journal = await TurnJournal.open(store, "turn", { snapshotEveryRecords: 1, compactAboveChars: 1 })
+  const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
+  let ordered: Promise<void> | undefined
+  order = () => {
+    ordered ??= journal.interruption(machine, { type: "apply", actions: [] })
+  }
+  await runTurn(machine, { llmCall, toolCall, checkpoint: async () => undefined }, { journal })
+  await ordered
+  await journal.close()
+  const { text } = await kept.open("turn")
+  expect(ordered).toBeDefined()
+  expect(readJournal(text).entries.map(({ record }) => record.type)).toContain("end")
+})
