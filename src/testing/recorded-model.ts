@@ -32,7 +32,7 @@ export function recordedModel(journal: Journal): RecordedModel {
   const requests = new Map<number, LlmCall>()
   for (const { number, record, fingerprint: asked } of journal.entries) {
     if (record.type === "effect" && record.effect.type === "llm_call") requests.set(record.effect.id, record.effect)
-    if (record.type !== "llm_complete" || asked === undefined || answers.has(record.id)) continue
+    if (record.type !== "llm_complete" || asked === undefined) continue
     answers.set(record.id, { number, record, asked })
   }
   const doubts = new Doubts(journal)

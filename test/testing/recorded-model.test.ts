@@ -135,7 +135,8 @@ describe("a recorded model", () => {
       ({ type: "llm_complete", id, result: { ok: true, response: { text, parts: [], usage: USAGE, terminalReason: "stop" } } }) as const
     const journal = journalOfResponses(answer(7, "nothing's"), answer(1, "the answer"), answer(1, "late"))
     expect(await recordedModel(journal).llmCall(first, contextOf(1))).toMatchObject({ text: "the answer" })
-    expect((await divergenceOf(recordedModel(journal).llmCall({ ...first, id: 7 }, contextOf(7)))).effectId).toBe(7)
+    const { message } = await divergenceOf(recordedModel(journal).llmCall({ ...first, id: 7 }, contextOf(7)))
+    expect(message).toBe("The journal holds no answer to the model call of effect 7.")
   })
 })
 
@@ -166,6 +167,13 @@ describe("recorded tools", () => {
       effectId: 5,
       message: 'The journal holds no answer to the tool call "c0" of effect 5.',
     })
+  })
+
+  test("take no results that answered nothing", async () => {
+    const result = { ...call, output: { status: "success", value: 1 }, durationMs: 1 } as const
+    const journal = journalOfResponses({ type: "tool_results", id: 7, results: [result] })
+    const { message } = await divergenceOf(recordedTools(journal).toolCall(call, contextOf(7)))
+    expect(message).toBe('The journal holds no answer to the tool call "c0" of effect 7.')
   })
 
   test("answer what the model was shown, too, and calls of one id by their arguments", async () => {

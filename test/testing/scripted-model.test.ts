@@ -109,6 +109,10 @@ describe("the place", () => {
     expect(await given(SCRIPT, [call(1, 0), call(1, 0), call(4, 1), call(1, 0), call(4, 1), call(1, 2)])).toEqual([1, 1, 2, 1, 2, 3])
   })
 
+  test("goes on from a call that was handed out again: the turn was taken up from the past", async () => {
+    expect(await given(SCRIPT, [call(1, 0), call(4, 1), call(7, 2), call(1, 0), call(4, 5)])).toEqual([1, 2, 3, 1, 2])
+  })
+
   test("of a new script is behind as many answers as its first request holds", async () => {
     expect(await given(SCRIPT, [call(7, 2), call(10, 3)])).toEqual([3, 4])
   })
@@ -121,10 +125,9 @@ describe("the place", () => {
   })
 
   test("does not count what the turn began with", async () => {
-    const messages = [START.messages[0], { id: "a", role: "assistant", parts: [] }] as const
-    expect(await given(SCRIPT, [call(1, 1), call(4, 2)], { start: { messages: messages.filter((message) => message !== undefined) } })).toEqual([
-      1, 2,
-    ])
+    const messages = [...START.messages, { id: "a", role: "assistant", parts: [] }] as const
+    expect(await given(SCRIPT, [call(1, 1), call(4, 2)], { start: { messages } })).toEqual([1, 2])
+    expect(await given(SCRIPT, [call(4, 2)], { start: { messages } })).toEqual([2])
   })
 
   test("of failures is remembered like any other", async () => {
