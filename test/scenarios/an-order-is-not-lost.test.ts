@@ -52,7 +52,7 @@ test("what a result raised is told, though the turn was cancelled and the proces
   expect(told).toEqual(["m_0_tools_2"])
 })
 
-test("an order that comes while the journal is compacted stands in it, and the journal is whole", async () => {
+test("an order that comes while the journal is compacted leaves it whole", async () => {
   const kept = memoryJournalStore()
   let order = (): void => {}
   // The order comes while the new text is written.
@@ -68,14 +68,12 @@ test("an order that comes while the journal is compacted stands in it, and the j
   }
   const journal = await TurnJournal.open(store, "turn", { snapshotEveryRecords: 1, compactAboveChars: 1 })
   const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
-  let ordered: Promise<void> | undefined
-  order = () => {
-    ordered ??= journal.interruption(machine, { type: "apply", actions: [] })
-  }
+  const ordered: Promise<void>[] = []
+  order = () => void ordered.push(journal.interruption(machine, { type: "apply", actions: [] }))
   await runTurn(machine, { llmCall, toolCall, checkpoint: async () => undefined }, { journal })
-  await ordered
+  await Promise.all(ordered)
   await journal.close()
   const { text } = await kept.open("turn")
-  expect(ordered).toBeDefined()
+  expect(ordered.length).toBeGreaterThan(0)
   expect(readJournal(text).entries.map(({ record }) => record.type)).toContain("end")
 })
