@@ -117,8 +117,7 @@ module.exports = {
       "^src/(schemas/|hosts/define-tool\\.ts$|cli/)",
       "zod stays at the edge; users bring it along for the schemas of their tools.",
     ),
-    packageOnlyIn("@noble/hashes", "^src/replay/digest\\.ts$", "An optional peer dependency of turn-machine/replay: fingerprints."),
-    packageOnlyIn("crc-32", "^src/replay/journal\\.ts$", "An optional peer dependency of turn-machine/replay: the checksum of a line."),
+    packageOnlyIn("crc-32", "^src/replay/(journal|digest)\\.ts$", "An optional peer dependency of turn-machine/replay: checksums and fingerprints."),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
       name: "no-other-package",
@@ -127,7 +126,7 @@ module.exports = {
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
-        pathNot: "^node_modules/(immer|zod|fast-check|@noble/hashes|crc-32)/",
+        pathNot: "^node_modules/(immer|zod|fast-check|crc-32)/",
       },
     },
     {

@@ -1,6 +1,7 @@
-import type { TurnConfig } from "./machine/turn.ts"
+import type { Turn, TurnConfig } from "./machine/turn.ts"
 import { TurnMachine as BareTurnMachine } from "./machine/turn-machine.ts"
 import type { TurnStart } from "./schemas/config.ts"
+import type { Effect } from "./schemas/effect.ts"
 import { wireValidation } from "./schemas/validation.ts"
 
 /**
@@ -14,6 +15,10 @@ export class TurnMachine extends BareTurnMachine {
 
   static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
     return super.restore(checked(config), checkpoint) as TurnMachine
+  }
+
+  static override of(config: TurnConfig, turn: Turn, unpolled: readonly Effect[] = []): TurnMachine {
+    return super.of(checked(config), turn, unpolled) as TurnMachine
   }
 }
 

@@ -13,15 +13,14 @@ const VERSION: TurnCheckpoint["version"] = 1
 export type Migrations = { readonly [version: number]: (checkpoint: Record<string, unknown>) => Record<string, unknown> }
 const MIGRATIONS: Migrations = {}
 
-/** What a turn machine holds: the turn, the effects not yet polled, and which of those is there to be redelivered. */
+/** What a turn machine holds: the turn, and the effects not yet polled. */
 export interface Held {
   readonly turn: Turn
   readonly unpolled: readonly Effect[]
-  readonly redelivery: Effect | undefined
 }
 
 /** The turn as plain JSON, which shares nothing that could change with the turn. */
-export function writeCheckpoint(config: TurnConfig, { turn, unpolled }: Omit<Held, "redelivery">): TurnCheckpoint {
+export function writeCheckpoint(config: TurnConfig, { turn, unpolled }: Held): TurnCheckpoint {
   const { position, record, surface } = turn
   const { syncedIteration, at } = position
   const messages = record.messages.toArray()
@@ -124,16 +123,15 @@ function takeUp(config: TurnConfig, checkpoint: TurnCheckpoint): Held {
     position: { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at },
     surface: { systemPrompt, tools },
   }
-  return { turn, ...restoreUnpolled(turn, checkpoint.unpolled) }
+  return { turn, unpolled: restoreUnpolled(turn, checkpoint.unpolled) }
 }
 
-function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): Pick<Held, "unpolled" | "redelivery"> {
+function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): readonly Effect[] {
   const { state } = turn.position
-  const redelivery = "outstanding" in state ? state.outstanding : undefined
   const unpolled: Effect[] = []
   for (const effect of saved) {
     if (effect.type === "outstanding") {
-      if (redelivery !== undefined) unpolled.push(redelivery)
+      if ("outstanding" in state) unpolled.push(state.outstanding)
     } else if (effect.type === "progress" || effect.type === "done") {
       const messages = turn.record.messages.prefix(effect.messageCount)
       const eventDelta = turn.record.events.slice(effect.eventsFrom, effect.eventsTo)
@@ -145,8 +143,7 @@ function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): Pick<Held, 
       unpolled.push(effect)
     }
   }
-  if (redelivery !== undefined && !unpolled.includes(redelivery)) unpolled.push(redelivery)
-  return { unpolled, redelivery }
+  return unpolled
 }
 
 function parseText(text: string): unknown {

@@ -212,11 +212,22 @@ export class TurnMachine {
    * @see docs/errors.md
    */
   static restore(config: TurnConfig, checkpoint: unknown): TurnMachine {
-    const { turn, unpolled, redelivery } = readCheckpoint(config, checkpoint)
+    const { turn, unpolled } = readCheckpoint(config, checkpoint)
+    return this.of(config, turn, unpolled)
+  }
+
+  /**
+   * Takes up a turn that is at hand as a value. The outstanding effect is handed out once more, behind the effects that
+   * were not polled yet where it is not among these.
+   * @throws {SchemaError} `invalid_config`, where `config.validation` is given
+   */
+  static of(config: TurnConfig, turn: Turn, unpolled: readonly Effect[] = []): TurnMachine {
     const machine = new this(config, { messages: [] })
+    const { state } = turn.position
     machine.#turn = turn
     machine.#effects = [...unpolled]
-    machine.#redelivery = redelivery
+    machine.#redelivery = "outstanding" in state ? state.outstanding : undefined
+    if (machine.#redelivery !== undefined && !unpolled.includes(machine.#redelivery)) machine.#effects.push(machine.#redelivery)
     return machine
   }
 

@@ -1,67 +1,68 @@
-import { sha256 } from "@noble/hashes/sha2.js"
+import CRC32 from "crc-32"
 import type { Json } from "../json.ts"
 
 /**
- * A short digest of a JSON value: the first 48 bits of the SHA-256 of its canonical text, as 8 characters of base64url.
- * Equal values have equal digests, whatever the order of their keys.
+ * A short digest of JSON values, one behind the other: the CRC-32 of their canonical texts, and how long these are. One
+ * that is not empty can be gone on with, and then costs what is new. It is there to find changes that nobody meant; it
+ * does not keep out anybody who wants two values to look the same.
  */
-export function digest(value: Json): string {
-  return digestText(canonicalJson(value))
+export interface Digest {
+  readonly crc: number
+  readonly length: number
 }
 
-/** The digest of a text that is canonical already, or that is made of digests. */
-export function digestText(text: string): string {
-  return base64Url(sha256(utf8(text)))
+export const EMPTY: Digest = { crc: 0, length: 0 }
+
+/** The digest of what `before` is of, and of one more text. */
+export function extend({ crc, length }: Digest, text: string): Digest {
+  return { crc: CRC32.str(text, crc), length: length + text.length }
+}
+
+/** As it stands in a journal: the checksum as eight hexadecimal digits, and the length in base 36. */
+export function digestString({ crc, length }: Digest): string {
+  return `${(crc >>> 0).toString(16).padStart(8, "0")}-${length.toString(36)}`
+}
+
+/** The digest of one JSON value. Equal values have equal digests, whatever the order of their keys. */
+export function digest(value: Json): string {
+  return digestString(extend(EMPTY, canonicalJson(value)))
 }
 
 /** JSON text with object keys in the order of their UTF-16 code units and no white space. What has no value is left out. */
 export function canonicalJson(value: Json): string {
-  if (value === null || typeof value !== "object") return JSON.stringify(value)
-  if (isList(value)) return `[${value.map(canonicalJson).join(",")}]`
-  const fields: string[] = []
-  for (const key of Object.keys(value).sort()) {
-    const field = value[key]
-    if (field !== undefined) fields.push(`${JSON.stringify(key)}:${canonicalJson(field)}`)
+  if (typeof value === "string") return JSON.stringify(value)
+  if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null"
+  let text = ""
+  if (isList(value)) {
+    for (const item of value) text += text === "" ? canonicalJson(item) : `,${canonicalJson(item)}`
+    return `[${text}]`
   }
-  return `{${fields.join(",")}}`
+  for (const key of sorted(Object.keys(value))) {
+    const field = value[key]
+    if (field !== undefined) text += `${text === "" ? "" : ","}${quoted(key)}:${canonicalJson(field)}`
+  }
+  return `{${text}}`
 }
 
 function isList(value: Json): value is readonly Json[] {
   return Array.isArray(value)
 }
 
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-
-function base64Url(bytes: Uint8Array): string {
-  let text = ""
-  for (let index = 0; index < 6; index += 3) {
-    const group = ((bytes[index] as number) << 16) | ((bytes[index + 1] as number) << 8) | (bytes[index + 2] as number)
-    for (let shift = 18; shift >= 0; shift -= 6) text += ALPHABET.charAt((group >> shift) & 63)
+/** In place, by insertion: objects have few keys, and for these it takes a third of the time that `sort` does. */
+function sorted(keys: string[]): readonly string[] {
+  if (keys.length > MOST_INSERTED) return keys.sort()
+  for (let index = 1; index < keys.length; index += 1) {
+    const key = keys[index] as string
+    let place = index - 1
+    for (; place >= 0 && (keys[place] as string) > key; place -= 1) keys[place + 1] = keys[place] as string
+    keys[place + 1] = key
   }
-  return text
+  return keys
 }
 
-/** UTF-8 without `TextEncoder`, which is no part of the language. A lone surrogate is written like any other code unit. */
-function utf8(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length * 3)
-  let length = 0
-  for (let index = 0; index < text.length; index += 1) {
-    let code = text.codePointAt(index) as number
-    if (code < 0x80) {
-      bytes[length++] = code
-      continue
-    }
-    if (code > 0xffff) {
-      index += 1
-      bytes[length++] = 0xf0 | (code >> 18)
-      bytes[length++] = 0x80 | ((code >> 12) & 63)
-    } else if (code > 0x7ff) bytes[length++] = 0xe0 | (code >> 12)
-    if (code <= 0x7ff) bytes[length++] = 0xc0 | (code >> 6)
-    else {
-      code &= 0xfff
-      bytes[length++] = 0x80 | (code >> 6)
-    }
-    bytes[length++] = 0x80 | (code & 63)
-  }
-  return bytes.subarray(0, length)
+const MOST_INSERTED = 20
+const PLAIN_KEY = /^[\w-]*$/
+
+function quoted(key: string): string {
+  return PLAIN_KEY.test(key) ? `"${key}"` : JSON.stringify(key)
 }

@@ -2,11 +2,11 @@ import type { Json } from "../json.ts"
 import { messagesListing, type Segment } from "../lazy.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { LlmRequest } from "../schemas/llm.ts"
-import { digest, digestText } from "./digest.ts"
+import { canonicalJson, type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
 
 /**
- * A short digest of all that an effect asks for; its id is left out. Each message is digested once: a request's messages
- * come to a chain, in which a longer transcript goes on where a shorter one ended. So it costs the same at any length.
+ * A short digest of all that an effect asks for; its id is left out. A longer transcript goes on where a shorter one
+ * ended, so that each message is digested once, and a request costs the same at any length.
  */
 export function fingerprint(effect: AnswerableEffect): string {
   let known = fingerprints.get(effect)
@@ -26,61 +26,48 @@ function withoutId(effect: Exclude<AnswerableEffect, { type: "llm_call" }>): Jso
 
 function requestFingerprint(request: LlmRequest): string {
   const { model, modelVariant, toolChoice, generation, sessionId, outputSpec, attachments, tools } = request
-  const head = [model, modelVariant ?? null, toolChoice, generation, sessionId ?? null, outputSpec ?? null]
+  const head = canonicalJson([model, modelVariant ?? null, toolChoice, generation, sessionId ?? null, outputSpec ?? null])
   const listing = messagesListing<LlmRequest["messages"][number]>(request)
   const messages = chain(listing?.segments?.() ?? [{ storage: request.messages, length: request.messages.length }])
-  return digestText([memoized(JSON.stringify(head)), objectDigest(tools), attachments.length === 0 ? "" : digest(attachments), messages].join())
+  return digestString(extend(messages, head + toolsDigest(tools) + (attachments.length === 0 ? "" : canonicalJson(attachments))))
 }
 
-/** Few heads occur in a turn, mostly one. */
-const heads = new Map<string, string>()
-const MOST_HEADS = 64
+const toolsDigests = new WeakMap<LlmRequest["tools"], string>()
 
-function memoized(text: string): string {
-  let known = heads.get(text)
+/** Of a list that is never changed in place, made once. */
+function toolsDigest(tools: LlmRequest["tools"]): string {
+  let known = toolsDigests.get(tools)
   if (known === undefined) {
-    known = digestText(text)
-    if (heads.size >= MOST_HEADS) heads.clear()
-    heads.set(text, known)
-  }
-  return known
-}
-
-const objectDigests = new WeakMap<object, string>()
-
-/** The digest of a value that is never changed in place, made once. */
-function objectDigest(value: Json & object): string {
-  let known = objectDigests.get(value)
-  if (known === undefined) {
-    known = digest(value)
-    objectDigests.set(value, known)
+    known = digest(tools)
+    toolsDigests.set(tools, known)
   }
   return known
 }
 
 /** For each storage, and each digest that a chain came to it with: the digest after so many of its items. */
-const chains = new WeakMap<readonly object[], Map<string, string[]>>()
+const chains = new WeakMap<readonly object[], Map<string, Digest[]>>()
 
-function chain(segments: readonly Segment<Json & object>[]): string {
-  let last = ""
+function chain(segments: readonly Segment<Json & object>[]): Digest {
+  let last = EMPTY
   for (const { storage, length } of segments) {
     const links = linksOf(storage, last)
-    while (links.length <= length) links.push(digestText(`${links[links.length - 1]}${objectDigest(storage[links.length - 1] as Json & object)}`))
-    last = links[length] as string
+    for (let index = links.length - 1; index < length; index += 1) links.push(extend(links[index] as Digest, canonicalJson(storage[index] as Json)))
+    last = links[length] as Digest
   }
   return last
 }
 
-function linksOf(storage: readonly object[], start: string): string[] {
+function linksOf(storage: readonly object[], start: Digest): Digest[] {
   let byStart = chains.get(storage)
   if (byStart === undefined) {
     byStart = new Map()
     chains.set(storage, byStart)
   }
-  let links = byStart.get(start)
+  const key = digestString(start)
+  let links = byStart.get(key)
   if (links === undefined) {
     links = [start]
-    byStart.set(start, links)
+    byStart.set(key, links)
   }
   return links
 }

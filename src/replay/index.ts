@@ -1,4 +1,4 @@
-/** The journal of a turn, and what can be done with one. Needs `@noble/hashes` and `crc-32`. */
+/** The journal of a turn, and what can be done with one. Needs `crc-32`. */
 export {
   type Difference,
   ForkError,

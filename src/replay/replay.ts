@@ -37,7 +37,7 @@ export function replay(journal: Journal, config: TurnConfig, options: ReplayOpti
     throw new JournalError("dropped_record", at, 0, `Record ${at} was left out by a compaction; the first that can be replayed is ${number}.`)
   }
   const machine = beginAt(journal, record, trusting)
-  fold(machine, entries.slice(first + 1), at, true)
+  fold(machine, entries.slice(first + 1), at, all)
   drain(machine)
   return machine
 }
@@ -45,8 +45,8 @@ export function replay(journal: Journal, config: TurnConfig, options: ReplayOpti
 /** How strictly a turn is taken up. */
 export interface ResumeOptions {
   /**
-   * False: effects are not compared with what was recorded, so that a turn can go on under another model or driver than
-   * it began with. Default true.
+   * False: nothing is compared with what was recorded, so that a turn can go on under another model or driver than it
+   * began with. Default true: the last model call that was answered is compared, and so the whole transcript up to it.
    */
   readonly checkEffects?: boolean
 }
@@ -63,7 +63,8 @@ export function resume(journal: Journal, config: TurnConfig, options: ResumeOpti
   const trusting = { ...trustingConfig(config), ...header.surface }
   const last = lastSnapshot(entries)
   const machine = beginAt(journal, entries[last]?.record, trusting)
-  fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY, options.checkEffects ?? true)
+  const checked = options.checkEffects === false ? undefined : lastModelCall(entries)
+  fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY, (entry) => entry === checked)
   const untold: Effect[] = []
   for (let effect = machine.poll(); effect !== undefined; effect = machine.poll())
     if (!("id" in effect) || effect.type === "cancel_llm") untold.push(effect)
@@ -74,8 +75,17 @@ export function beginAt({ header }: Journal, snapshot: JournalRecord | undefined
   return snapshot?.type === "snapshot" ? TurnMachine.restore(config, snapshot.checkpoint) : new TurnMachine(config, header.start)
 }
 
+/** Compares every effect. */
+export const all = (): boolean => true
+
+function lastModelCall(entries: readonly JournalEntry[]): JournalEntry | undefined {
+  let index = entries.length - 1
+  while (index >= 0 && entries[index]?.record.type !== "llm_complete") index -= 1
+  return entries[index]
+}
+
 /** Leaves what the last record raised unpolled: a host may have died before it was told. */
-export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, checkEffects: boolean): void {
+export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, isChecked: (entry: JournalEntry) => boolean): void {
   let kept: AnswerableEffect | undefined
   for (const entry of entries) {
     if (entry.number > at) break
@@ -101,7 +111,7 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
         break
       default:
         drain(machine)
-        if (checkEffects) checkEffect(machine, entry, record, kept)
+        if (isChecked(entry)) checkEffect(machine, entry, record, kept)
         // What the live turn refused after it was recorded, the replayed one refuses, too.
         unlessRefused(() => machine.handle(record))
         kept = undefined

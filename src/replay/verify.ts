@@ -7,7 +7,7 @@ import type { Outcome } from "../schemas/event.ts"
 import { trustingConfig } from "./config.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
-import { beginAt, checkConfiguration, drain, fold, isPreparing, type ReplayOptions } from "./replay.ts"
+import { all, beginAt, checkConfiguration, drain, fold, isPreparing, type ReplayOptions } from "./replay.ts"
 
 /** How strictly {@link verifyReplay} compares. */
 export type VerifyOptions = Pick<ReplayOptions, "checkConfig">
@@ -74,7 +74,7 @@ export function verifyReplay(journal: Journal, config: TurnConfig, options: Veri
         if (machine.outstanding?.type === "llm_call") iterations.add(machine.iteration)
         effects.add(record.id)
     }
-    fold(machine, kept === undefined ? [entry] : [kept.entry, entry], Number.POSITIVE_INFINITY, true)
+    fold(machine, kept === undefined ? [entry] : [kept.entry, entry], Number.POSITIVE_INFINITY, all)
     if ("id" in record) kept = undefined
   }
   drain(machine)

@@ -197,8 +197,8 @@ describe("migrations", () => {
   test("an older checkpoint is carried over, and then checked like any other", () => {
     const checkpoint = older()
     const before = JSON.stringify(checkpoint)
-    const { turn, redelivery } = readCheckpoint(config, checkpoint, { 0: fromZero })
-    expect(redelivery).toMatchObject({ type: "tool_calls", id: 2 })
+    const { turn, unpolled } = readCheckpoint(config, checkpoint, { 0: fromZero })
+    expect(unpolled).toMatchObject([{ type: "tool_calls", id: 2 }])
     expect(turn.record.messages.length).toBe(2)
     expect(JSON.stringify(checkpoint)).toBe(before)
     expect(readCheckpoint(config, before, { 0: fromZero }).redelivery).toMatchObject({ id: 2 })
