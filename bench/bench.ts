@@ -7,6 +7,7 @@
  */
 import { parseArgs } from "node:util"
 import { measureCheckpoints } from "./checkpoints.ts"
+import { measureJournals } from "./journal.ts"
 import { measureProcess } from "./process.ts"
 import { measureSizes } from "./size.ts"
 import { measureTurns } from "./turns.ts"
@@ -47,6 +48,54 @@ say(
   ),
 )
 
+const journals = measureJournals(values.quick)
+say("Recording: one iteration (three responses), in µs and bytes, beside a hand-written reducer that writes its responses as JSON lines")
+say(
+  table(
+    ["iterations", "floor", "journal", "with snapshots", "floor, bytes", "journal, bytes", "with snapshots, bytes"],
+    journals.recording.map((row) => [
+      String(row.iterations),
+      micros(row.floor.bestUs),
+      against(row.journal),
+      against(row.snapshots),
+      perIteration(row.floorBytes, row.iterations),
+      `${perIteration(row.journalBytes, row.iterations)} (${(row.journalBytes / row.floorBytes).toFixed(2)} ×)`,
+      perIteration(row.snapshotBytes, row.iterations),
+    ]),
+  ),
+)
+say("Reading a journal that is in memory, whole, in ms; × JSON.parse of its lines")
+say(
+  table(
+    [
+      "iterations",
+      "kB",
+      "JSON.parse",
+      "replay",
+      "replay, all compared",
+      "read and replay, all compared",
+      "take up",
+      "take up, with snapshots",
+      "compacted",
+    ],
+    journals.reading.map((row) => [
+      String(row.iterations),
+      String(Math.round(row.bytes / 1000)),
+      millis(row.parse),
+      millis(row.fold),
+      millis(row.verify),
+      millis(row.readAndVerify),
+      millis(row.resume),
+      millis(row.resumeFromSnapshot),
+      millis(row.resumeCompacted),
+    ]),
+  ),
+)
+const { plain, journal, plainSynced, journalSynced } = journals.appending
+say(
+  `Appending a response to a file and waiting for it: ${micros(plain)} µs to a plain file, ${micros(journal)} µs to a journal (${(journal / plain).toFixed(2)} ×); with fdatasync ${micros(plainSynced)} and ${micros(journalSynced)} µs (${(journalSynced / plainSynced).toFixed(2)} ×)\n`,
+)
+
 const run = measureProcess()
 say(
   `Memory: a turn of 1,000 iterations takes ${mebibytes(run.turnBytes)} over the import (peak resident set; the import alone ${mebibytes(run.importBytes)})`,
@@ -63,7 +112,7 @@ say(
   ),
 )
 
-if (values.json) console.log(JSON.stringify({ node: process.version, turns, growth, checkpoints, process: run, sizes }))
+if (values.json) console.log(JSON.stringify({ node: process.version, turns, growth, checkpoints, journals, process: run, sizes }))
 
 function micros(us: number): string {
   return us >= 100 ? us.toFixed(0) : us.toFixed(2)
@@ -71,6 +120,14 @@ function micros(us: number): string {
 
 function against({ bestUs, ratio }: { readonly bestUs: number; readonly ratio: number }): string {
   return `${micros(bestUs)} (${ratio.toFixed(2)} ×)`
+}
+
+function millis({ bestUs, ratio }: { readonly bestUs: number; readonly ratio: number }): string {
+  return `${(bestUs / 1000).toFixed(1)} (${ratio.toFixed(2)} ×)`
+}
+
+function perIteration(bytes: number, iterations: number): string {
+  return (bytes / iterations).toFixed(0)
 }
 
 function mebibytes(bytes: number): string {

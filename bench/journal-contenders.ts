@@ -1,0 +1,146 @@
+/**
+ * Everything about journals, in a process of its own: node journal-contenders.js ROUNDS_FACTOR. Prints one line of JSON,
+ * times in microseconds.
+ */
+import { open, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { chatDriver } from "../src/drivers/chat.ts"
+import { fileJournalStore } from "../src/hosts/node/file-journal-store.ts"
+import type { TurnConfig } from "../src/machine/turn.ts"
+import { chatProjector } from "../src/projectors/chat.ts"
+import { compacted, readJournal } from "../src/replay/journal.ts"
+import { Recorder, type RecorderOptions } from "../src/replay/recorder.ts"
+import { replay, resume } from "../src/replay/replay.ts"
+import { verifyReplay } from "../src/replay/verify.ts"
+import type { Response } from "../src/schemas/response.ts"
+import { journalValidation } from "../src/schemas/validation.ts"
+import { TurnMachine } from "../src/turn-machine.ts"
+import { begin, reduce } from "./floor.ts"
+import type { AppendFigures, JournalFigures, ReadFigures } from "./journal.ts"
+import { measureRounds, median } from "./rounds.ts"
+import { CONFIG, responses, START } from "./script.ts"
+
+const config: TurnConfig = { ...CONFIG, driver: chatDriver(), projector: chatProjector }
+const WITHOUT_SNAPSHOTS: RecorderOptions = { snapshotEveryRecords: 0, snapshotEveryChars: 0 }
+const factor = Number(process.argv[2] ?? "1")
+
+/** A hand-written reducer that writes its responses as lines of JSON: the least that could be kept of a turn. */
+function jsonLines(script: readonly Response[]): number {
+  let step = begin()
+  let chars = 0
+  for (const response of script) {
+    chars += `${JSON.stringify(response)}\n`.length
+    step = reduce(step.state, response)
+  }
+  return chars
+}
+
+/** The machine with its checks, each response recorded before it is handed in; `keep` is given every line. */
+function record(script: readonly Response[], options: RecorderOptions, keep: (lines: string) => void): void {
+  const machine = new TurnMachine(config, START)
+  const { recorder, line } = Recorder.begin(config, START, "bench", options)
+  keep(line)
+  while (machine.poll() !== undefined);
+  for (const response of script) {
+    const checked = machine.check(response)
+    keep(recorder.response(machine, checked))
+    machine.handle(checked)
+    while (machine.poll() !== undefined);
+    const snapshot = recorder.snapshotIfDue(machine)
+    if (snapshot !== "") keep(snapshot)
+  }
+  keep(recorder.end(machine))
+}
+
+function journalText(script: readonly Response[], options: RecorderOptions): string {
+  const lines: string[] = []
+  record(script, options, (line) => lines.push(line))
+  return lines.join("")
+}
+
+function measureRecording(iterations: number): JournalFigures {
+  const script = responses(iterations)
+  const rounds = Math.max(5, Math.ceil((20_000 * factor) / iterations))
+  const kept = { chars: 0 }
+  const count = (lines: string): void => {
+    kept.chars += lines.length
+  }
+  const times = measureRounds(rounds, iterations, {
+    floor: () => jsonLines(script),
+    journal: () => record(script, WITHOUT_SNAPSHOTS, count),
+    snapshots: () => record(script, {}, count),
+  })
+  return {
+    iterations,
+    responses: script.length,
+    floorBytes: jsonLines(script),
+    journalBytes: journalText(script, WITHOUT_SNAPSHOTS).length,
+    snapshotBytes: journalText(script, {}).length,
+    ...times,
+  }
+}
+
+/** Reading and checking a journal that is in memory, and taking the turn up. */
+function measureReading(iterations: number): ReadFigures {
+  const script = responses(iterations)
+  const whole = journalText(script, WITHOUT_SNAPSHOTS)
+  // Cut before the end: a turn that has ended is not taken up.
+  const cut = (text: string): string => text.slice(0, text.lastIndexOf("\n", text.length - 400) + 1)
+  const [unfinished, snapshots] = [cut(whole), cut(journalText(script, {}))]
+  const read = readJournal(whole)
+  const short = compacted(readJournal(snapshots))
+  const rounds = Math.max(5, Math.ceil((10_000 * factor) / iterations))
+  const times = measureRounds(rounds, 1, {
+    parse: () => whole.split("\n").map((line) => (line === "" ? undefined : (JSON.parse(line) as unknown))),
+    fold: () => replay(read, config),
+    verify: () => verifyReplay(read, config),
+    readAndVerify: () => verifyReplay(readJournal(whole, journalValidation), config),
+    resume: () => resume(readJournal(unfinished), config),
+    resumeFromSnapshot: () => resume(readJournal(snapshots), config),
+    resumeCompacted: () => resume(readJournal(short), config),
+  })
+  return { iterations, bytes: whole.length, ...times }
+}
+
+/** Appending one response after the other, each awaited: to a plain file, and to a journal file. */
+async function measureAppending(): Promise<AppendFigures> {
+  const lines = responses(Math.ceil(100 * factor)).map((response) => `${JSON.stringify(response)}\n`)
+  const folder = join(tmpdir(), `turn-machine-bench-${process.pid}`)
+  const plain = async (sync: boolean): Promise<number> => {
+    const handle = await open(folder, "a")
+    const start = performance.now()
+    for (const line of lines) {
+      await handle.write(line)
+      if (sync) await handle.datasync()
+    }
+    const took = performance.now() - start
+    await handle.close()
+    await rm(folder)
+    return (took * 1000) / lines.length
+  }
+  const journal = async (fsync: "always" | "never"): Promise<number> => {
+    const stored = await fileJournalStore(tmpdir(), { fsync }).open(`turn-machine-bench-${process.pid}`)
+    const start = performance.now()
+    for (const line of lines) await stored.append(line)
+    const took = performance.now() - start
+    await stored.close()
+    await rm(folder)
+    return (took * 1000) / lines.length
+  }
+  const passes: { readonly [Name in keyof AppendFigures]: number }[] = []
+  for (let pass = 0; pass < 7; pass += 1) {
+    passes.push({
+      plain: await plain(false),
+      journal: await journal("never"),
+      plainSynced: await plain(true),
+      journalSynced: await journal("always"),
+    })
+  }
+  const of = (name: keyof AppendFigures): number => median(passes.map((pass) => pass[name]))
+  return { plain: of("plain"), journal: of("journal"), plainSynced: of("plainSynced"), journalSynced: of("journalSynced") }
+}
+
+const recording = [100, 1_000, 10_000].map(measureRecording)
+const reading = [1_000, 10_000].map(measureReading)
+console.log(JSON.stringify({ recording, reading, appending: await measureAppending() }))

@@ -1,0 +1,50 @@
+import { execFileSync } from "node:child_process"
+import { bundled } from "./bundle.ts"
+import type { Figure } from "./rounds.ts"
+
+/** What recording a turn costs. Times per iteration; bytes of the whole turn (the script is ASCII). */
+export interface JournalFigures {
+  readonly iterations: number
+  readonly responses: number
+  readonly floorBytes: number
+  readonly journalBytes: number
+  readonly snapshotBytes: number
+  /** A hand-written reducer that writes its responses as lines of JSON. */
+  readonly floor: Figure
+  readonly journal: Figure
+  readonly snapshots: Figure
+}
+
+/** Reading a journal, for a whole turn. `parse`: `JSON.parse` of every line, the floor. */
+export interface ReadFigures {
+  readonly iterations: number
+  readonly bytes: number
+  readonly parse: Figure
+  readonly fold: Figure
+  readonly verify: Figure
+  readonly readAndVerify: Figure
+  readonly resume: Figure
+  readonly resumeFromSnapshot: Figure
+  readonly resumeCompacted: Figure
+}
+
+/** One append of one response, awaited: microseconds. */
+export interface AppendFigures {
+  readonly plain: number
+  readonly journal: number
+  readonly plainSynced: number
+  readonly journalSynced: number
+}
+
+export interface AllJournalFigures {
+  readonly recording: readonly JournalFigures[]
+  readonly reading: readonly ReadFigures[]
+  readonly appending: AppendFigures
+}
+
+/** In a process of its own, as the turns are. */
+export function measureJournals(quick: boolean): AllJournalFigures {
+  return bundled({ contenders: 'import "./journal-contenders.ts"' }, ({ contenders }) =>
+    JSON.parse(execFileSync(process.execPath, [contenders, quick ? "0.2" : "1"], { encoding: "utf8" })),
+  ) as AllJournalFigures
+}
