@@ -43,6 +43,8 @@ export interface Script {
   readonly toolConcurrency: number
   readonly snapshotEveryRecords: number
   readonly compactAboveChars: number
+  /** How many turns of the queue the store takes to keep something. */
+  readonly keepTicks: number
   /** Where appends are torn, from 0 to 1. */
   readonly tear: number
 }
@@ -147,6 +149,7 @@ export class World {
         const write = async (kind: string, parts: readonly string[], put: (part: string) => Memory, whole: string): Promise<void> => {
           if (this.#owner !== owner) throw fenced("turn")
           await process.moment(`before ${kind}`)
+          await ticks(this.#script.keepTicks)
           for (const part of parts) process.note(`in the middle of ${kind}`, put(part))
           if (this.#owner !== owner) throw fenced("turn")
           this.memory = put(whole)
@@ -266,15 +269,15 @@ class Process {
   readonly host: Host = {
     llmCall: async (effect, context) => {
       await this.#perform(`${effect.id}`, "model", context)
-      await this.#ticks(1)
+      await ticks(1)
       if (this.#script.streams) context.emit({ type: "text_delta", content: "…" })
       return this.#answerOf(effect)
     },
     toolCall: async (call, context) => {
       const scripted = this.#callOf(call)
-      await this.#ticks(scripted.before)
+      await ticks(scripted.before)
       await this.#perform(`${context.effectId}:${call.callId}`, scripted.effects, context)
-      await this.#ticks(scripted.after)
+      await ticks(scripted.after)
       if (scripted.answer === "throws") throw new ToolError({ class: "execution", code: "scripted", message: "It failed." })
       return toolAnswer(scripted)
     },
@@ -349,10 +352,11 @@ class Process {
     })
     return { text: "", parts, usage: USAGE, terminalReason: "tool_use" }
   }
+}
 
-  async #ticks(count: number): Promise<void> {
-    for (let tick = 0; tick < count; tick += 1) await undefined
-  }
+/** Lets others go first, so many times. */
+async function ticks(count: number): Promise<void> {
+  for (let tick = 0; tick < count; tick += 1) await undefined
 }
 
 function toolAnswer({ value, answer }: ScriptedCall): ToolAnswer {

@@ -47,6 +47,7 @@ const script: fc.Arbitrary<Script> = fc.record({
   toolConcurrency: fc.integer({ min: 1, max: 4 }),
   snapshotEveryRecords: fc.constantFrom(0, 1, 3, 300),
   compactAboveChars: fc.constantFrom(0, 0, 1, 3_000),
+  keepTicks: fc.constantFrom(0, 2, 30),
   tear: fc.double({ min: 0, max: 1, noNaN: true }),
 })
 
@@ -77,6 +78,9 @@ async function crashEverywhere(scripted: Script, counts: Counts, { fault, cancel
   const run = (memory: Memory, more: Partial<ProcessOptions> = {}): Promise<Ended> =>
     new World(scripted, memory).process({ fault, violations: counts, ...more })
   const whole = await run(NOTHING, { ...(cancelAt !== undefined && { cancelAt }) })
+  expect(whole.memory.told[0]?.flatMap((delta): unknown[] => JSON.parse(delta))).toEqual(
+    (JSON.parse(whole.end) as { readonly events: unknown }).events,
+  )
   const resume = async (memory: Memory): Promise<Ended | undefined> => {
     counts.crashes += 1
     try {
@@ -265,6 +269,7 @@ const PLAIN: Script = {
   toolConcurrency: 3,
   snapshotEveryRecords: 0,
   compactAboveChars: 0,
+  keepTicks: 10,
   tear: 0.5,
 }
 
