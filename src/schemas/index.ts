@@ -41,6 +41,24 @@ export {
 } from "./effect.ts"
 export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./event.ts"
 export {
+  Goal,
+  GoalCause,
+  GoalCommand,
+  GoalEvent,
+  GoalInput,
+  GoalMemory,
+  GoalMetricName,
+  GoalMode,
+  GoalOutput,
+  GoalPolicyData,
+  GoalRefusal,
+  GoalState,
+  GoalStatus,
+  GoalToolName,
+  GoalTurn,
+  TurnOrigin,
+} from "./goal.ts"
+export {
   JOURNAL_FORMAT,
   JOURNAL_VERSION,
   JournalEffect,

@@ -454,7 +454,7 @@ const COVERED_BY_UNIONS = [
   "ToolCalls",
   "ToolResults",
 ]
-/** In json.test.ts and checklist.test.ts. */
+/** In json.test.ts, checklist.test.ts and goal.test.ts. */
 const COVERED_ELSEWHERE = [
   "Count",
   "Json",
@@ -468,6 +468,21 @@ const COVERED_ELSEWHERE = [
   "Evidence",
   "EvidenceTranscript",
   "Finding",
+  "Goal",
+  "GoalCause",
+  "GoalCommand",
+  "GoalEvent",
+  "GoalInput",
+  "GoalMemory",
+  "GoalMetricName",
+  "GoalMode",
+  "GoalOutput",
+  "GoalPolicyData",
+  "GoalRefusal",
+  "GoalState",
+  "GoalStatus",
+  "GoalToolName",
+  "GoalTurn",
   "ItemRuling",
   "ItemStatus",
   "JudgeCheckpoint",
@@ -476,6 +491,7 @@ const COVERED_ELSEWHERE = [
   "JudgedTurn",
   "Judgement",
   "PauseReason",
+  "TurnOrigin",
 ]
 
 const EXPORTED = Object.entries(schemas).flatMap(([name, value]): readonly [string, z.ZodType][] =>
