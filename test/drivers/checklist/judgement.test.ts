@@ -58,6 +58,12 @@ describe("verdicts", () => {
     expect(whole.decision).toMatchObject({ status: "paused", verdict: "blocked" })
   })
 
+  test("a list that grows by an item while all others are settled is not done", () => {
+    const { state, decision } = play(listed(["a"]), [rules([{ index: 1, status: "completed", evidence: "e" }], { new_items: ["b"] })])
+    expect(itemsOf(state)).toEqual(["a:completed", "b:pending"])
+    expect(decision.status).toBe("active")
+  })
+
   test("a list that is settled is done, even if the judge says blocked", () => {
     const reply = rules([{ index: 1, status: "impossible", evidence: "no network" }], { verdict: "blocked" })
     expect(play(listed(["a"]), [reply]).decision).toMatchObject({ status: "done", verdict: "done" })
@@ -194,6 +200,14 @@ describe("a judgement that comes late", () => {
     const { state, decision } = applyJudgement(CONFIG, meanwhile, judgement, AT)
     expect(itemsOf(state)).toEqual(["b:completed", "c:pending"])
     expect(decision.status).toBe("active")
+  })
+
+  test("what a user settled meanwhile stays as the user settled it", () => {
+    const meanwhile = manage(before, [{ type: "mark_item", index: 1, status: "impossible" }])
+    const { state, decision } = applyJudgement(CONFIG, meanwhile, judgement, AT + 5)
+    expect(itemsOf(state)).toEqual(["a:impossible", "b:completed"])
+    expect(goalOf(state).checklist[0]).toMatchObject({ completedAt: AT, evidence: { type: "user_mark" } })
+    expect(decision.status).toBe("done")
   })
 
   test("a verdict on the whole does not hold once there are items", () => {
