@@ -1,111 +1,21 @@
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { codeDriver } from "../../src/drivers/code.ts"
-import type { EffectContext, Host, Recovered, ToolAnswer, ToolEffects, TurnLog } from "../../src/hosts/host.ts"
-import { LlmCallError, ToolError } from "../../src/hosts/host.ts"
+import type { TurnLog } from "../../src/hosts/host.ts"
 import { TurnJournal } from "../../src/hosts/journal.ts"
 import { fenced } from "../../src/hosts/journal-refusals.ts"
 import type { JournalStore, StoredJournal } from "../../src/hosts/journal-store.ts"
 import { runTurn } from "../../src/hosts/run-turn.ts"
-import type { Json } from "../../src/json.ts"
 import type { TurnConfig } from "../../src/machine/turn.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
-import type { LlmCall } from "../../src/schemas/effect.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
-import type { LlmResponse } from "../../src/schemas/llm.ts"
-import type { PendingToolCall } from "../../src/schemas/tool.ts"
 import { TurnMachine } from "../../src/turn-machine.ts"
+import { type Ended, type Fault, type Memory, Process, type ProcessOptions, type Script, type Surroundings, ticks } from "./crash-process.ts"
 
 // A world that outlives its processes, and processes that run one turn in it. What a process holds in memory is gone with
 // it, so a crash at a moment is the world as it stands at that moment, and a next process that is made of new objects.
 
-/** One call of a batch, as data. */
-export interface ScriptedCall {
-  readonly effects: ToolEffects
-  /** Of a `once` call: how it is looked up. Absent: it cannot be. */
-  readonly recover?: "finds" | "knows_nothing" | "throws" | undefined
-  readonly answer: "value" | "throws" | "ends_turn"
-  readonly value: Json
-  /** How many turns of the event loop's queue pass before it takes effect, and before it answers: the order among parallel ones. */
-  readonly before: number
-  readonly after: number
-}
-
-/** A turn, as data. */
-export interface Script {
-  readonly driver: "chat" | "code"
-  /** One batch for each iteration; under the code driver, one piece of code. */
-  readonly batches: readonly (readonly ScriptedCall[])[]
-  readonly modelFails: boolean
-  readonly streams: boolean
-  readonly syncs: boolean
-  /** Checkpoints, by effect id, at which a user's message is delivered. */
-  readonly deliverAt: readonly number[]
-  readonly toolConcurrency: number
-  readonly snapshotEveryRecords: number
-  readonly compactAboveChars: number
-  /** How many turns of the queue the store takes to keep something. */
-  readonly keepTicks: number
-  /** Where appends are torn, from 0 to 1. */
-  readonly tear: number
-}
-
-/** A way to break the promise, to see that it is noticed. */
-export type Fault = "answers_kept_late" | "beginnings_not_kept" | "journal_not_folded"
-
-/** What there is besides processes: it survives them. */
-export interface Memory {
-  readonly text: string
-  /** What the kept text answers: effect ids, and `effectId:callId` of tool calls. */
-  readonly answered: ReadonlySet<string>
-  /** The `once` calls whose beginning was kept. */
-  readonly begun: ReadonlySet<string>
-  readonly unknown: ReadonlySet<string>
-  /** Everything that took effect, in order. */
-  readonly performed: readonly string[]
-  /** `eventDelta`s told, as JSON, by process. */
-  readonly told: readonly (readonly string[])[]
-}
-
-export const NOTHING: Memory = { text: "", answered: new Set(), begun: new Set(), unknown: new Set(), performed: [], told: [] }
-
-/** A moment at which a process may die. */
-export interface Moment {
-  readonly kind: string
-  readonly memory: Memory
-}
-
-/** What the promise forbids, counted. */
-export interface Violations {
-  /** Model calls, deliveries, code and surfaces whose answer was kept, asked for again. */
-  askedAgain: number
-  /** Tool calls whose result was kept, run again. */
-  ranAgain: number
-  /** Work that was begun before the answer that it rests on was kept. */
-  actedEarly: number
-  /** `once` calls run twice, or run before their beginning was kept; anything run twice by one process, or under another key. */
-  beyondPromise: number
-}
-
-export const noViolations = (): Violations => ({ askedAgain: 0, ranAgain: 0, actedEarly: 0, beyondPromise: 0 })
-
-export interface Ended {
-  /** Outcome, transcript and usage, as JSON. */
-  readonly end: string
-  readonly memory: Memory
-  readonly moments: readonly Moment[]
-}
-
-export interface ProcessOptions {
-  readonly fault?: Fault | undefined
-  readonly violations: Violations
-  /** Awaited at each moment, by its number: a process that hangs there lives on. */
-  readonly hang?: (moment: number) => Promise<void> | undefined
-  /** The moment, by its number, at which the turn is cancelled. */
-  readonly cancelAt?: number
-}
-
 /** The world of one turn. */
-export class World {
+export class World implements Surroundings {
   readonly #script: Script
   memory: Memory
   #owner: object | undefined
@@ -236,134 +146,3 @@ function faulty(journal: TurnJournal, fault: Fault | undefined): TurnLog {
 }
 
 const SOME_SCRIPT = { driver: "chat", syncs: false, batches: [] as const } as unknown as Script
-
-const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
-
-/** One process: the executors that it has, and the moments that it came through. */
-class Process {
-  readonly moments: Moment[] = []
-  readonly cancelling = new AbortController()
-  readonly #world: World
-  readonly #script: Script
-  readonly #options: ProcessOptions
-  readonly #mine = new Set<string>()
-  #count = 0
-
-  constructor(world: World, script: Script, options: ProcessOptions) {
-    this.#world = world
-    this.#script = script
-    this.#options = options
-  }
-
-  note(kind: string, memory: Memory): void {
-    this.moments.push({ kind, memory })
-  }
-
-  async moment(kind: string): Promise<void> {
-    this.note(kind, this.#world.memory)
-    const number = this.#count++
-    if (number === this.#options.cancelAt) this.cancelling.abort()
-    await this.#options.hang?.(number)
-  }
-
-  readonly host: Host = {
-    llmCall: async (effect, context) => {
-      await this.#perform(`${effect.id}`, "model", context)
-      await ticks(1)
-      if (this.#script.streams) context.emit({ type: "text_delta", content: "…" })
-      return this.#answerOf(effect)
-    },
-    toolCall: async (call, context) => {
-      const scripted = this.#callOf(call)
-      await ticks(scripted.before)
-      await this.#perform(`${context.effectId}:${call.callId}`, scripted.effects, context)
-      await ticks(scripted.after)
-      if (scripted.answer === "throws") throw new ToolError({ class: "execution", code: "scripted", message: "It failed." })
-      return toolAnswer(scripted)
-    },
-    toolEffects: (call) => this.#callOf(call).effects,
-    recoverToolCall: async (call, context) => this.#recover(call, context),
-    execCode: async ({ id, code }, context) => {
-      await this.#perform(`${id}`, "code", context)
-      return { observations: [`ran ${code}`], toolCalls: [], images: [], printedImages: [], durationMs: 0 }
-    },
-    checkpoint: async ({ id }, context) => {
-      await this.#perform(`${id}`, "checkpoint", context)
-      if (!this.#script.deliverAt.includes(id)) return undefined
-      return { userMessages: [{ id: `d${id}`, role: "user", parts: [{ id: `d${id}.p0`, type: "text", text: `And ${id}.` }] }] }
-    },
-    syncExecutionSurface: async ({ id }, context) => {
-      await this.#perform(`${id}`, "surface", context)
-      return id % 2 === 0 ? undefined : { systemPrompt: `Go on from ${id}.`, tools: [] }
-    },
-    progress: async ({ eventDelta }) => {
-      await this.moment("before something is told")
-      const { told } = this.#world.memory
-      const mine = [...(told.at(-1) ?? []), JSON.stringify(eventDelta)]
-      this.#world.memory = { ...this.#world.memory, told: [...told.slice(0, -1), mine] }
-      await this.moment("after something was told")
-    },
-  }
-
-  /** Takes effect in the world, and counts what must not. */
-  async #perform(key: string, what: string, { idempotencyKey }: EffectContext): Promise<void> {
-    await this.moment("before an executor takes effect")
-    const { memory } = this.#world
-    const { violations } = this.#options
-    if (memory.answered.has(key)) violations[what === "none" || what === "idempotent" || what === "once" ? "ranAgain" : "askedAgain"] += 1
-    const before = Number.parseInt(key, 10) - 1
-    if (before > 0 && ![...memory.answered].some((answered) => Number.parseInt(answered, 10) === before)) violations.actedEarly += 1
-    if (this.#mine.has(key) || idempotencyKey !== `turn-1:${key}`) violations.beyondPromise += 1
-    if (what === "once" && (memory.performed.includes(`once ${key}`) || !memory.begun.has(key))) violations.beyondPromise += 1
-    this.#mine.add(key)
-    if (!this.#world.void.has(key)) this.#world.memory = { ...memory, performed: [...memory.performed, `${what} ${key}`] }
-    await this.moment("after an executor took effect")
-  }
-
-  async #recover(call: PendingToolCall, { effectId }: EffectContext): Promise<Recovered> {
-    const scripted = this.#callOf(call)
-    await this.moment("before a call is looked up")
-    if (scripted.recover === "throws") throw new Error("The ledger is away.")
-    if (scripted.recover !== "finds") return undefined
-    const key = `${effectId}:${call.callId}`
-    if (!this.#world.memory.performed.includes(`once ${key}`)) {
-      if (this.#options.hang !== undefined) this.#world.void.add(key)
-      return { ran: false }
-    }
-    return { ran: true, answer: scripted.answer === "throws" ? failedAnswer() : toolAnswer(scripted) }
-  }
-
-  #callOf({ args }: PendingToolCall): ScriptedCall {
-    const { batch, call } = args as { readonly batch: number; readonly call: number }
-    return this.#script.batches[batch]?.[call] as ScriptedCall
-  }
-
-  #answerOf({ request }: LlmCall): LlmResponse {
-    const { batches, modelFails, driver } = this.#script
-    const said = request.messages.filter(({ role }) => role === "assistant").length
-    const batch = batches[said]
-    if (batch === undefined) {
-      if (modelFails) throw new LlmCallError({ message: "No answer.", retryable: false, code: "scripted", terminalReason: "provider_error" })
-      return { text: `All of ${said} done.`, parts: [], usage: USAGE, terminalReason: "stop" }
-    }
-    if (driver === "code") return { text: `\`\`\`ts\nstep(${said})\n\`\`\``, parts: [], usage: USAGE, terminalReason: "stop" }
-    const parts = batch.map((_call, call): LlmResponse["parts"][number] => {
-      return { type: "tool_call", callId: `c${call}`, toolName: "act", inputJson: JSON.stringify({ batch: said, call }) }
-    })
-    return { text: "", parts, usage: USAGE, terminalReason: "tool_use" }
-  }
-}
-
-/** Lets others go first, so many times. */
-async function ticks(count: number): Promise<void> {
-  for (let tick = 0; tick < count; tick += 1) await undefined
-}
-
-function toolAnswer({ value, answer }: ScriptedCall): ToolAnswer {
-  return { output: { status: "success", value, ...(answer === "ends_turn" && { control: { type: "finish", value: "ended" } }) } }
-}
-
-function failedAnswer(): ToolAnswer {
-  const { failure } = new ToolError({ class: "execution", code: "scripted", message: "It failed." })
-  return { output: { status: "failure", failure } }
-}

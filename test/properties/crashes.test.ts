@@ -13,8 +13,8 @@ import {
   type Script,
   type ScriptedCall,
   type Violations,
-  World,
-} from "./crash-world.ts"
+} from "./crash-process.ts"
+import { World } from "./crash-world.ts"
 
 const few = fc.nat({ max: 4 })
 
