@@ -16,7 +16,8 @@ export interface ForkOptions {
 
 /**
  * The text of a new journal, in which a turn goes another way: the records before one of them and, in its place, another
- * answer to the same effect. Without an answer the records before it alone: the effect is then performed anew.
+ * answer to the same effect. Without an answer the records before it alone: the effect is then performed anew. One more
+ * than there are records is the end: all of them, for a turn that goes on apart from the old one.
  *
  * The new header says where it comes from (`forkedFrom`). What else stands before the record stays: snapshots, openings, and
  * calls that were begun, which may have happened whichever way the turn goes now.
@@ -29,18 +30,20 @@ export function fork(journal: Journal, at: number, answer: Response | undefined,
   if (turnId === header.turnId)
     throw new ForkError("turn_id_in_use", at, `The new turn cannot be called ${JSON.stringify(turnId)}: so is the one that it is forked from.`)
   const index = placeOf(journal, at)
-  const replaced = entries[index] as JournalEntry
-  const checked = answer === undefined ? undefined : check(replaced, answer, validation)
+  const replaced = entries[index]
+  if (answer !== undefined && replaced === undefined) throw noSuchRecord(at, entries)
+  const checked = answer === undefined || replaced === undefined ? undefined : check(replaced, answer, validation)
 
   const writer = new JournalWriter()
   let text = writer.line({ ...header, turnId, forkedFrom: { turnId: header.turnId, record: at } })
   for (const { record, fingerprint } of entries.slice(0, index)) text += writer.line(record, fingerprint)
-  return checked === undefined ? text : text + writer.line(checked, replaced.fingerprint)
+  return checked === undefined ? text : text + writer.line(checked, replaced?.fingerprint)
 }
 
 function placeOf({ header, entries }: Journal, at: number): number {
-  const index = entries.findIndex(({ number }) => number === at)
-  if (index < 0) throw new ForkError("no_such_record", at, whyMissing(at, entries))
+  const last = entries.at(-1)?.number ?? 1
+  const index = at === last + 1 ? entries.length : entries.findIndex(({ number }) => number === at)
+  if (index < 0) throw noSuchRecord(at, entries)
   // What a compaction kept before its snapshot is no beginning of a turn.
   const first = header.dropped === undefined ? -1 : entries.findIndex(({ record }) => record.type === "snapshot")
   if (index > first) return index
@@ -49,6 +52,10 @@ function placeOf({ header, entries }: Journal, at: number): number {
     at,
     `Record ${at} stands before what a compaction left; the first to fork at is ${(entries[first]?.number ?? at) + 1}.`,
   )
+}
+
+function noSuchRecord(at: number, entries: readonly JournalEntry[]): ForkError {
+  return new ForkError("no_such_record", at, whyMissing(at, entries))
 }
 
 function whyMissing(at: number, entries: readonly JournalEntry[]): string {

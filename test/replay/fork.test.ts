@@ -46,7 +46,7 @@ test("a turn goes another way from the record that was answered otherwise", () =
 
 test("without an answer it is the journal before the record, whatever that is", () => {
   const { text } = recordTurn(1)
-  for (const at of [2, 5, 7]) {
+  for (const at of [2, 5, 7, 8]) {
     const journal = forked(readJournal(text), at)
     expect(journal.entries).toHaveLength(at - 2)
     expect(journal.entries.map(({ record }) => record)).toEqual(
@@ -112,7 +112,8 @@ test("a compacted journal is forked behind its snapshot, by the numbers that its
 
 test.each<readonly [string, number, Response | undefined, string]>([
   ["the header", 1, undefined, "no_such_record"],
-  ["a record behind the end", 8, undefined, "no_such_record"],
+  ["a record behind the end", 9, undefined, "no_such_record"],
+  ["an answer behind the end", 8, says(4, ""), "no_such_record"],
   ["a record before the beginning", 0, says(1, ""), "no_such_record"],
   ["the end, answered", 7, says(4, ""), "not_a_response"],
   ["an answer of another type", 3, says(2, ""), "answers_another_effect"],
