@@ -5,7 +5,7 @@ export default defineConfig(({ mode }) => {
   const deep = mode === "deep"
   return {
     test: {
-      include: deep ? ["test/properties/**/*.test.ts"] : ["test/**/*.test.ts"],
+      include: deep ? ["test/properties/**/*.test.ts"] : ["test/**/*.test.ts", "examples/**/*.test.ts"],
       env: deep ? { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" } : {},
       testTimeout: deep ? 3_600_000 : 30_000,
       hookTimeout: 60_000,

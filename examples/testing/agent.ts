@@ -1,0 +1,63 @@
+import { chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn-machine"
+import { defineTool, type Host, ToolError, toolbox } from "turn-machine/hosts"
+import * as z from "zod"
+
+/** What the tools work on. A test gives its own. */
+export interface Library {
+  find(title: string): Promise<readonly Book[]>
+  book(isbn: string): Promise<Book | undefined>
+  /** `key` is the same when a call is run again after a crash: two reservations under one key are one. */
+  reserve(isbn: string, key: string): Promise<{ readonly until: string }>
+}
+
+export interface Book {
+  readonly isbn: string
+  readonly title: string
+  readonly copies: number
+}
+
+/** Everything of the agent but the model: the configuration of its turns, and what runs its tools. */
+export interface Agent {
+  readonly config: TurnConfig
+  readonly tools: Omit<Host, "llmCall">
+}
+
+export function libraryAgent(library: Library): Agent {
+  const findBooks = defineTool({
+    name: "find_books",
+    description: "Finds books by a part of their title, with how many copies are in.",
+    input: z.object({ title: z.string().min(1) }),
+    execute: ({ title }) => library.find(title),
+  })
+  const reserveBook = defineTool({
+    name: "reserve_book",
+    description: "Reserves one copy of a book for the reader.",
+    input: z.object({ isbn: z.string() }),
+    async execute({ isbn }, { callId, idempotencyKey = callId }) {
+      if ((await library.book(isbn)) !== undefined) return library.reserve(isbn, idempotencyKey)
+      throw new ToolError({ class: "invalid_request", code: "no_such_book", message: `There is no book ${isbn}.` })
+    },
+  })
+  const { specs, ...tools } = toolbox([findBooks, reserveBook])
+  return {
+    tools,
+    config: {
+      driver: chatDriver(),
+      projector: chatProjector,
+      model: "small",
+      sessionId: "library",
+      systemPrompt: "You are the desk of a library. Look books up before you speak of them. Reserve only what was asked for.",
+      tools: specs,
+      maxIterations: 8,
+      generation: { maxOutputTokens: 500 },
+      syncExecutionSurface: false,
+      autonomous: false,
+      emitLlmTrace: false,
+    },
+  }
+}
+
+/** What a turn begins with when a reader asks. */
+export function asked(text: string): TurnStart {
+  return { messages: [{ id: "reader-1", role: "user", parts: [{ id: "reader-1.p0", type: "text", text }] }] }
+}
