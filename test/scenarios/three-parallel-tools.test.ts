@@ -1,0 +1,92 @@
+import { expect, test } from "vitest"
+import type { Host, ToolEffects } from "../../src/hosts/host.ts"
+import { journaled } from "../../src/hosts/journal.ts"
+import { memoryJournalStore } from "../../src/hosts/memory-journal-store.ts"
+import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
+import { configOf, userMessage } from "../machine/support.ts"
+
+const TURN = { config: configOf(), start: { messages: [userMessage("Look at all three.")] }, turnId: "turn-1" }
+const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
+
+/** Three calls at once, then words. */
+function answerTo(id: number): LlmResponse {
+  const parts = ["a", "b", "c"].map((callId): OutputPart => ({ type: "tool_call", callId, toolName: "look", inputJson: "{}" }))
+  return id === 1
+    ? { text: "", parts, usage: USAGE, terminalReason: "tool_use" }
+    : { text: "All seen.", parts: [], usage: USAGE, terminalReason: "stop" }
+}
+
+/** A process that is killed in the third call, when the results of the others are kept, and one that takes its turn up. */
+async function killedInTheThird(more: Pick<Host, "recoverToolCall"> & { readonly effects: ToolEffects }) {
+  const done: string[] = []
+  const store = memoryJournalStore()
+  const hostOf = (process: string, third: () => Promise<void>): Host => ({
+    async llmCall({ id }) {
+      done.push(`${process} asks ${id}`)
+      return answerTo(id)
+    },
+    async toolCall({ callId }, { idempotencyKey }) {
+      done.push(`${process} runs ${idempotencyKey}`)
+      if (callId === "c") await third()
+      return { output: { status: "success", value: `saw ${callId}` } }
+    },
+    toolEffects: ({ callId }) => (callId === "c" ? more.effects : "idempotent"),
+    ...(more.recoverToolCall !== undefined && { recoverToolCall: more.recoverToolCall }),
+  })
+
+  let killed = (): void => {}
+  const atTheThird = new Promise<void>((resolve) => {
+    killed = resolve
+  })
+  let kept = 0
+  const first = hostOf("first", () => new Promise(() => {}))
+  // It never gets any further, as if it had been killed.
+  void journaled(
+    {
+      ...first,
+      save: ({ outstanding }) => {
+        if (outstanding?.type === "tool_calls") kept = 3 - outstanding.calls.length
+        if (kept === 2) killed()
+      },
+    },
+    store,
+  ).run("turn", TURN)
+  await atTheThird
+
+  const second = hostOf("second", async () => {})
+  const { outcome, messages } = await journaled(second, store, { takeOver: true }).run("turn", TURN)
+  const results = messages.flatMap(({ parts }) =>
+    parts.flatMap((part) => (part.type === "tool_result" ? [`${part.callId}: ${part.text.slice(0, 60)}`] : [])),
+  )
+  return { done, outcome: outcome.type, results }
+}
+
+const BY_THE_FIRST = ["first asks 1", "first runs turn-1:2:a", "first runs turn-1:2:b", "first runs turn-1:2:c"]
+
+test("of three parallel tools, the one that was cut off is run again, under the same key; the others are not, and the model is not asked again", async () => {
+  expect(await killedInTheThird({ effects: "idempotent" })).toEqual({
+    done: [...BY_THE_FIRST, "second runs turn-1:2:c", "second asks 4"],
+    outcome: "finished",
+    results: ["a: saw a", "b: saw b", "c: saw c"],
+  })
+})
+
+test("one that must happen once is not run again, and the model is told so", async () => {
+  expect(await killedInTheThird({ effects: "once" })).toEqual({
+    done: [...BY_THE_FIRST, "second asks 4"],
+    outcome: "finished",
+    results: ["a: saw a", "b: saw b", "c: [Tool execution failed]\nThe call was cut off by a crash: it "],
+  })
+})
+
+test("one that must happen once is looked up, where that can be done", async () => {
+  const found = { ran: true, answer: { output: { status: "success", value: "found c" } } } as const
+  expect(await killedInTheThird({ effects: "once", recoverToolCall: async () => found })).toMatchObject({
+    done: [...BY_THE_FIRST, "second asks 4"],
+    results: ["a: saw a", "b: saw b", "c: found c"],
+  })
+  expect(await killedInTheThird({ effects: "once", recoverToolCall: async () => ({ ran: false }) })).toMatchObject({
+    done: [...BY_THE_FIRST, "second runs turn-1:2:c", "second asks 4"],
+    results: ["a: saw a", "b: saw b", "c: saw c"],
+  })
+})
