@@ -37,7 +37,7 @@ const FORMAT: JournalHeader["format"] = "turn-machine/journal"
 const VERSION: JournalHeader["version"] = 1
 
 /** Makes the lines of a journal, from its beginning or going on behind what was read of it. */
-export class JournalWriter {
+export class JournalWriter<Line extends object = JournalRecord> {
   #checksum: string
 
   constructor(journal?: Pick<Journal, "checksum">) {
@@ -45,7 +45,7 @@ export class JournalWriter {
   }
 
   /** The next line, with its newline. Append it as it is; a line that was made belongs behind the one made before. */
-  line(record: JournalRecord, fingerprint?: string): string {
+  line(record: Line, fingerprint?: string): string {
     const rest = `${JSON.stringify(record)}${fingerprint === undefined ? "" : `,${JSON.stringify(fingerprint)}`}]`
     this.#checksum = checksum(this.#checksum, rest)
     return `["${this.#checksum}",${rest}\n`
@@ -64,20 +64,32 @@ function checksum(before: string, rest: string): string {
 export function readJournal(text: string, validation?: JournalValidation): Journal {
   let header: JournalHeader | undefined
   const entries: JournalEntry[] = []
-  let before = ""
-  let position = 0
-  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", position)) {
+  const end = readLines(text, (line, position) => {
     const number = header === undefined ? 1 : entries.length + 2 + (header.dropped ?? 0)
-    const line = readLine(text.slice(position, end), before)
     if (line === undefined) throw damaged(number, position)
     const record = check(line.record, validation, number, position)
     if (header === undefined) header = asHeader(record)
-    else entries.push({ number, record, fingerprint: line.fingerprint, end: end + 1 })
-    before = line.checksum
-    position = end + 1
-  }
+    else entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
+  })
   if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it has no whole first line.")
-  return { header, entries, checksum: before, length: position, droppedLength: text.length - position }
+  return { header, entries, ...end, droppedLength: text.length - end.length }
+}
+
+/**
+ * Goes through the whole lines of a text, and gives the last checksum and how many characters were whole. A line that is
+ * damaged, missing or out of place is `undefined`; nothing is read behind it.
+ */
+export function readLines(text: string, take: (line: JournalLine | undefined, position: number) => void): Pick<Journal, "checksum" | "length"> {
+  let checksum = ""
+  let length = 0
+  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", length)) {
+    const line = readLine(text.slice(length, end), checksum, end + 1)
+    take(line, length)
+    if (line === undefined) break
+    checksum = line.checksum
+    length = end + 1
+  }
+  return { checksum, length }
 }
 
 /** How every journal begins, but for its checksum. */
@@ -90,18 +102,20 @@ export function isUnfinishedHeader(text: string): boolean {
   return rest === "" ? '["'.startsWith(text) || text.startsWith('["') : BEGINNING.startsWith(rest) || rest.startsWith(BEGINNING)
 }
 
-interface Line {
+/** One whole line, with how many characters of the text end with it. */
+export interface JournalLine {
   readonly checksum: string
   readonly record: unknown
   readonly fingerprint: string | undefined
+  readonly end: number
 }
 
-function readLine(line: string, before: string): Line | undefined {
+function readLine(line: string, before: string, end: number): JournalLine | undefined {
   const stated = /^\["([0-9a-f]{8})",/.exec(line)?.[1]
   if (stated === undefined || checksum(before, line.slice(12)) !== stated) return undefined
   try {
     const [, record, fingerprint] = JSON.parse(line) as readonly [unknown, unknown, unknown]
-    return { checksum: stated, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined }
+    return { checksum: stated, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined, end }
   } catch {
     return undefined
   }
