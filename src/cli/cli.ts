@@ -4,12 +4,13 @@ import { CliError } from "./errors.ts"
 import { oneLine } from "./format.ts"
 import { HELP } from "./help.ts"
 import type { Io } from "./io.ts"
-import { run } from "./run.ts"
+import { journal } from "./journal/journal.ts"
+import { resumeRun, run } from "./run.ts"
 
 /** Does what one word after `turn-machine` asks for, with the arguments after it, and gives the exit code. */
 type Command = (args: readonly string[], io: Io) => Promise<number>
 
-const COMMANDS: Readonly<Record<string, Command>> = { run }
+const COMMANDS: Readonly<Record<string, Command>> = { run, resume: resumeRun, journal }
 
 /** The command line: gives the exit code. What went wrong is one line on stderr. */
 export async function cli(args: readonly string[], io: Io): Promise<number> {

@@ -51,3 +51,14 @@ export function plainText(text: string): string {
 export function oneLine(text: string): string {
   return plainText(text).replace(/\s+/g, " ").trim()
 }
+
+/** JSON that a terminal shows as it stands: what could move the cursor is escaped, and nothing else is changed. */
+export function plainJson(value: unknown, indent?: number): string {
+  const text = JSON.stringify(value, undefined, indent) ?? "null"
+  return text.replace(CONTROLS, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`)
+}
+
+/** A word as a shell takes it. */
+export function shellWord(word: string): string {
+  return /^[\w./@%+:,~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}

@@ -26,14 +26,14 @@ export interface Written {
 export class OutFolder {
   readonly path: string
   readonly #replaceAny: boolean
-  readonly #reserved: ReadonlySet<string>
+  readonly #reserved: (path: string) => boolean
   #last: Promise<unknown> = Promise.resolve()
 
-  /** `path` is absolute; it need not exist. `replaceAny`: files of others may be replaced. `reserved`: absolute paths never written to. */
-  constructor(path: string, options: { readonly replaceAny?: boolean; readonly reserved?: readonly string[] } = {}) {
+  /** `path` is absolute; it need not exist. `replaceAny`: files of others may be replaced. `reserved`: which absolute paths are never written to. */
+  constructor(path: string, options: { readonly replaceAny?: boolean; readonly reserved?: (path: string) => boolean } = {}) {
     this.path = path
     this.#replaceAny = options.replaceAny ?? false
-    this.#reserved = new Set(options.reserved ?? [])
+    this.#reserved = options.reserved ?? (() => false)
   }
 
   /**
@@ -56,7 +56,7 @@ export class OutFolder {
       const root = await realpath(this.path)
       const parent = await this.#makeParents(root, parts.slice(0, -1))
       const target = join(parent, basename(name))
-      if (this.#reserved.has(target)) throw refusal("outside_folder", `"${name}" is in use by the program itself; take another name.`)
+      if (this.#reserved(target)) throw refusal("outside_folder", `"${name}" is in use by the program itself; take another name.`)
 
       const existing = await this.#existing(target, name)
       if (existing?.equals(content)) return { path: name, bytes, status: "unchanged" }

@@ -8,7 +8,7 @@ import { oneLine } from "./format.ts"
 import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TASK, DEFAULT_TIMEOUT_MS } from "./help.ts"
 import type { Io } from "./io.ts"
 import { checkWritable } from "./out-folder.ts"
-import type { SavedRun } from "./state-file.ts"
+import type { RunMeta } from "./run-meta.ts"
 
 export const RUN_FLAGS = {
   dir: { type: "string" },
@@ -22,6 +22,9 @@ export const RUN_FLAGS = {
   "max-iterations": { type: "string" },
   state: { type: "string" },
   resume: { type: "boolean" },
+  compact: { type: "boolean" },
+  "no-check": { type: "boolean" },
+  "take-over": { type: "boolean" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
 } as const
@@ -53,32 +56,40 @@ export interface RunSettings {
 }
 
 /**
- * Settles what a run is to do from its flags, its words and, where it is resumed, what was saved.
+ * Settles what a run is to do from its flags, its words and, where it is resumed, what was saved. `isOver`: the turn has ended.
  * @throws {CliError} something given is wrong, missing, or not what was saved
  */
 export async function settleRun(
   flags: RunFlags,
   words: readonly string[],
   { cwd, env }: Pick<Io, "cwd" | "env">,
-  saved?: SavedRun,
+  saved?: RunMeta,
+  isOver = false,
 ): Promise<RunSettings> {
   const model = settleModel(flags, env, saved)
   const task = await settleTask(words, flags, cwd, saved)
   const dir = await settleDir(flags.dir, cwd, saved)
   const out = await settleOut(flags.out, cwd, saved)
-  const maxIterations = flags["max-iterations"]
   return {
     task,
     dir,
     out,
     force: flags.force ?? false,
     model,
-    maxIterations:
-      maxIterations === undefined ? (saved?.maxIterations ?? DEFAULT_MAX_ITERATIONS) : readCount("--max-iterations", maxIterations, 1, 10_000),
+    maxIterations: settleLimit(flags["max-iterations"], saved, isOver),
   }
 }
 
-async function settleTask(words: readonly string[], flags: RunFlags, cwd: string, saved: SavedRun | undefined): Promise<string> {
+/** The limit is part of what the turn was begun with: under another one it may not have come to where it stands. */
+function settleLimit(given: string | undefined, saved: RunMeta | undefined, isOver: boolean): number {
+  const limit = given === undefined ? undefined : readCount("--max-iterations", given, 1, 10_000)
+  if (saved === undefined) return limit ?? DEFAULT_MAX_ITERATIONS
+  if (limit !== undefined && limit !== saved.maxIterations && !isOver)
+    throw notTheSame("limit", `${saved.maxIterations} iterations`, "--max-iterations")
+  return saved.maxIterations
+}
+
+async function settleTask(words: readonly string[], flags: RunFlags, cwd: string, saved: RunMeta | undefined): Promise<string> {
   if (words.length === 0) return saved?.task ?? DEFAULT_TASK
   const task = words.join(" ").trim()
   if (task === "") throw new CliError("The task is empty. Say in words what to do, or leave it out for the default task.")
@@ -88,7 +99,7 @@ async function settleTask(words: readonly string[], flags: RunFlags, cwd: string
   throw notTheSame("task", shorten(saved.task), "task")
 }
 
-async function settleDir(given: string | undefined, cwd: string, saved: SavedRun | undefined): Promise<string> {
+async function settleDir(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
   const path = given ?? saved?.dir ?? cwd
   const shown = oneLine(path)
   try {
@@ -107,7 +118,7 @@ async function settleDir(given: string | undefined, cwd: string, saved: SavedRun
   throw notTheSame("folder", saved.dir, "--dir")
 }
 
-async function settleOut(given: string | undefined, cwd: string, saved: SavedRun | undefined): Promise<string> {
+async function settleOut(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
   const path = resolve(cwd, given ?? saved?.out ?? DEFAULT_OUT)
   if (saved !== undefined && saved.out !== path) throw notTheSame("output folder", saved.out, "--out")
   try {
@@ -118,7 +129,7 @@ async function settleOut(given: string | undefined, cwd: string, saved: SavedRun
   }
 }
 
-function settleModel(flags: RunFlags, env: Io["env"], saved: SavedRun | undefined): ModelChoice {
+function settleModel(flags: RunFlags, env: Io["env"], saved: RunMeta | undefined): ModelChoice {
   const { model: givenName, "base-url": givenUrl } = flags
   if (saved !== undefined && givenName !== undefined && givenName !== saved.model) throw notTheSame("model", saved.model, "--model")
   if (saved !== undefined && givenUrl !== undefined && givenUrl !== saved.baseUrl)

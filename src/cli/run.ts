@@ -1,35 +1,29 @@
 import { realpath } from "node:fs/promises"
 import { resolve } from "node:path"
-import { chatDriver } from "../drivers/chat.ts"
-import { CheckpointError } from "../errors.ts"
 import { toolbox } from "../hosts/define-tool.ts"
 import type { Host } from "../hosts/host.ts"
 import { openAiCompatible } from "../hosts/openai-compatible.ts"
 import { runTurn } from "../hosts/run-turn.ts"
-import type { TurnConfig } from "../machine/turn.ts"
-import { chatProjector } from "../projectors/chat.ts"
 import type { Outcome, TurnEvent } from "../schemas/event.ts"
+import type { ToolSpec } from "../schemas/tool.ts"
 import { TurnMachine } from "../turn-machine.ts"
 import { readArgs } from "./args.ts"
 import { CliError } from "./errors.ts"
 import { Folder, isInside } from "./folder.ts"
 import { oneLine } from "./format.ts"
-import { RUN_HELP } from "./help.ts"
+import { RESUME_HELP, RUN_HELP } from "./help.ts"
 import type { Io } from "./io.ts"
 import { jsonLines } from "./json-lines.ts"
 import { OutFolder } from "./out-folder.ts"
 import { plan } from "./planner/planner.ts"
 import type { Reporter } from "./reporter.ts"
-import { type ModelChoice, RUN_FLAGS, type RunSettings, settleRun, shownUrl } from "./run-settings.ts"
+import { runConfig, runStart } from "./run-config.ts"
+import type { RunMeta } from "./run-meta.ts"
+import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, settleRun, shownUrl } from "./run-settings.ts"
+import { RunState, type TakeOptions } from "./run-state.ts"
 import { Screen } from "./screen.ts"
-import { damaged, type SavedRun, StateFile } from "./state-file.ts"
 import { tallyOf } from "./tally.ts"
 import { fileTools } from "./tools.ts"
-
-const SYSTEM_PROMPT = `You work on the files of one folder with the tools you are given.
-Paths are relative to that folder; nothing outside of it can be read. What you write goes to a separate output folder, so no file that you read is changed.
-Ask for several tools in one answer where they do not wait for each other. Where a tool says that something was cut, ask for the rest if it matters.
-When you are done, answer in a few sentences with what you found and where you wrote it. Say what you could not do; do not guess.`
 
 /** `turn-machine run`. Gives the exit code. @throws {CliError} */
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -39,13 +33,40 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0
   }
   if (flags.resume === true && flags.state === undefined) throw new CliError("--resume needs the state file to go on with: --state FILE.")
-  const state = flags.state === undefined ? undefined : await StateFile.claim(resolve(io.cwd, flags.state), flags.resume ?? false)
+  if (flags["no-check"] === true && flags.resume !== true) throw new CliError("--no-check is for a turn that is resumed; add --resume.")
+  for (const flag of ["compact", "take-over"] as const) {
+    if (flags[flag] === true && flags.state === undefined) throw new CliError(`--${flag} is for a state file; give one with --state FILE.`)
+  }
+  return perform(flags, words, io)
+}
+
+/** `turn-machine resume FILE`: as `run --state FILE --resume`, but there must be a turn to go on with. @throws {CliError} */
+export async function resumeRun(args: readonly string[], io: Io): Promise<number> {
+  const { values: flags, words } = readArgs(args, RUN_FLAGS, "turn-machine resume --help")
+  if (flags.help === true) {
+    io.stdout.write(RESUME_HELP)
+    return 0
+  }
+  const [file = flags.state, ...task] = words
+  if (file === undefined) throw new CliError("resume needs the state file to go on with: turn-machine resume FILE.")
+  if (flags.state !== undefined && flags.state !== file) throw new CliError("resume takes one state file: turn-machine resume FILE.")
+  return perform({ ...flags, state: file, resume: true }, task, io, true)
+}
+
+async function perform(flags: RunFlags, words: readonly string[], io: Io, mustExist = false): Promise<number> {
+  const state = flags.state === undefined ? undefined : await RunState.find(resolve(io.cwd, flags.state), flags.resume ?? false)
+  if (mustExist && state?.saved === undefined)
+    throw new CliError(`There is no turn to resume in ${resolve(io.cwd, flags.state ?? "")}. Begin one: turn-machine run --state FILE.`)
+  const settings = await settleRun(flags, words, io, state?.saved, state?.isOver)
+  const reporter = flags.json === true ? jsonLines(io.stdout) : new Screen(io)
+  if (flags.resume === true && state?.saved === undefined)
+    io.stderr.write(`turn-machine: There is no turn in ${oneLine(flags.state ?? "")} yet; it begins.\n`)
   try {
-    const settings = await settleRun(flags, words, io, state?.saved)
-    const reporter = flags.json === true ? jsonLines(io.stdout) : new Screen(io)
-    if (flags.resume === true && state?.saved === undefined)
-      io.stderr.write(`turn-machine: There is no state file ${flags.state} yet; the turn begins.\n`)
-    return await new Run(settings, state, reporter, io).perform()
+    return await new Run(settings, state, reporter, io).perform({
+      takeOver: flags["take-over"] ?? false,
+      checkEffects: flags["no-check"] !== true,
+      compact: flags.compact ?? false,
+    })
   } finally {
     await state?.close()
   }
@@ -56,74 +77,64 @@ type ErrorEvent = Extract<TurnEvent, { type: "error" }>
 /** One turn in this process, from its beginning or from where it was saved. */
 class Run {
   readonly #settings: RunSettings
-  readonly #state: StateFile | undefined
+  readonly #state: RunState | undefined
   readonly #reporter: Reporter
   readonly #io: Io
   readonly #startedAt = performance.now()
   #lastError: ErrorEvent | undefined
 
-  constructor(settings: RunSettings, state: StateFile | undefined, reporter: Reporter, io: Io) {
+  constructor(settings: RunSettings, state: RunState | undefined, reporter: Reporter, io: Io) {
     this.#settings = settings
     this.#state = state
     this.#reporter = reporter
     this.#io = io
   }
 
-  async perform(): Promise<number> {
-    const reserved = this.#state?.files ?? []
+  async perform(options: TakeOptions): Promise<number> {
+    const state = this.#state
     const { dir, out, force, model } = this.#settings
-    const outFolder = new OutFolder(out, { replaceAny: force, reserved })
-    const folder = new Folder(dir, await hiddenFiles(dir, out, reserved))
+    const owns = state?.owns ?? (() => false)
+    const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
+    const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const tools = toolbox(fileTools(folder, outFolder))
-    const machine = this.#machine({ ...this.#config(), tools: tools.specs })
-    const host: Host = { ...modelHost(model), toolCall: tools.toolCall, save: (saved) => this.#save(saved) }
+    const host: Host = { ...modelHost(model), ...tools }
 
-    // Before anything is shown or done: a state that cannot be saved should be known now.
-    if (!machine.done) await this.#save(machine)
+    // Before anything is shown or done: a state that cannot be kept should be known now.
+    const machine = await this.#machine(tools.specs, options)
     this.#reporter.started(this.#settings, {
-      ...(this.#state !== undefined && { state: this.#state.path }),
-      ...(this.#state?.saved !== undefined && { resumedAt: machine.iteration }),
+      ...(state !== undefined && { state: state.path }),
+      ...(state?.saved !== undefined && { resumedAt: machine.iteration }),
     })
-    if (machine.outcome !== undefined) return this.#end(machine, machine.outcome, true)
     try {
+      if (machine.outcome !== undefined) {
+        await state?.journal?.settled(machine)
+        return this.#end(machine, machine.outcome, true)
+      }
       const { outcome } = await this.#runOrPause(machine, host)
       return outcome === undefined ? 1 : this.#end(machine, outcome, false)
-    } catch (error) {
+    } catch (thrown) {
+      const error = state?.explain(thrown) ?? thrown
       const failure = error instanceof CliError ? error : new CliError(`The run broke off: ${oneLine(String(error))}`, 1, { cause: error })
       this.#reporter.failed(failure.message)
       throw failure
     }
   }
 
-  #config(): Omit<TurnConfig, "tools"> {
-    const { model, maxIterations } = this.#settings
-    return {
-      driver: chatDriver(),
-      projector: chatProjector,
+  async #machine(tools: readonly ToolSpec[], options: TakeOptions): Promise<TurnMachine> {
+    const { task, dir, out, model, maxIterations } = this.#settings
+    const meta: RunMeta = {
+      format: "turn-machine/run",
+      version: 2,
+      task,
+      dir,
+      out,
       model: model.name,
-      sessionId: "run",
-      systemPrompt: SYSTEM_PROMPT,
+      ...(model.type === "endpoint" && { baseUrl: model.baseUrl, ...(model.apiKeyEnv !== undefined && { apiKeyEnv: model.apiKeyEnv }) }),
       maxIterations,
-      generation: {},
-      syncExecutionSurface: false,
-      autonomous: true,
-      emitLlmTrace: false,
     }
-  }
-
-  #machine(config: TurnConfig): TurnMachine {
-    const saved = this.#state?.saved
-    if (this.#state === undefined || saved === undefined) {
-      return new TurnMachine(config, {
-        messages: [{ id: "task", role: "user", parts: [{ id: "task.p0", type: "text", text: this.#settings.task }] }],
-      })
-    }
-    try {
-      return TurnMachine.restore(config, saved.checkpoint)
-    } catch (error) {
-      if (error instanceof CheckpointError) throw damaged(this.#state.path, oneLine(error.message).replace(/\.$/, ""))
-      throw error
-    }
+    const config = runConfig(meta, tools)
+    const start = runStart(task)
+    return this.#state === undefined ? new TurnMachine(config, start) : this.#state.take(config, start, meta, options)
   }
 
   /**
@@ -149,7 +160,8 @@ class Run {
         if (event.type === "error") this.#lastError = event
         this.#reporter.event(event)
       }
-      const ended = runTurn(machine, host, { signal: controller.signal, onEvent })
+      const journal = this.#state?.journal
+      const ended = runTurn(machine, host, { signal: controller.signal, onEvent, ...(journal !== undefined && { journal }) })
       ended.catch(() => {})
       const result = await Promise.race([ended, paused])
       if (this.#state !== undefined && result.outcome === undefined) {
@@ -198,33 +210,10 @@ class Run {
     }
   }
 
-  async #save(machine: TurnMachine): Promise<void> {
-    if (this.#state === undefined || failedModelCall(machine)) return
-    const { task, dir, out, model, maxIterations } = this.#settings
-    const saved: SavedRun = {
-      format: "turn-machine/run",
-      version: 1,
-      task,
-      dir,
-      out,
-      model: model.name,
-      ...(model.type === "endpoint" && { baseUrl: model.baseUrl, ...(model.apiKeyEnv !== undefined && { apiKeyEnv: model.apiKeyEnv }) }),
-      maxIterations,
-      elapsedMs: this.#elapsedMs(),
-      checkpoint: machine.checkpoint(),
-    }
-    await this.#state.save(saved)
-  }
-
   /** Milliseconds spent on the turn in this process and in those before it. */
   #elapsedMs(): number {
-    return (this.#state?.saved?.elapsedMs ?? 0) + performance.now() - this.#startedAt
+    return (this.#state?.workedMs ?? 0) + performance.now() - this.#startedAt
   }
-}
-
-/** Such a turn stays saved as it was before the call, so that resuming it tries the call again. */
-function failedModelCall({ outcome }: TurnMachine): boolean {
-  return outcome?.type === "stopped" && outcome.stop.type === "provider_error"
 }
 
 function modelHost(model: ModelChoice): Pick<Host, "llmCall"> {
@@ -234,8 +223,8 @@ function modelHost(model: ModelChoice): Pick<Host, "llmCall"> {
 }
 
 /** What a search must not find besides reports: the output folder, and the state with what stands beside it. */
-async function hiddenFiles(dir: string, out: string, state: readonly string[]): Promise<(path: string) => boolean> {
+async function hiddenFiles(dir: string, out: string, ownedByState: (path: string) => boolean): Promise<(path: string) => boolean> {
   const outPath = await realpath(out).catch(() => out)
   const apart = outPath !== dir && isInside(dir, outPath)
-  return (path) => state.includes(path) || (apart && path === outPath) || path.endsWith(".turn-machine-tmp")
+  return (path) => ownedByState(path) || (apart && path === outPath) || path.endsWith(".turn-machine-tmp")
 }

@@ -1,16 +1,14 @@
 import { relative, resolve, sep } from "node:path"
-import { styleText } from "node:util"
 import type { Outcome, TurnEvent } from "../schemas/event.ts"
 import type { TokenUsage } from "../schemas/llm.ts"
-import { formatCount, formatDuration, oneLine, plainText, plural } from "./format.ts"
+import { formatCount, formatDuration, oneLine, plainText, plural, shellWord } from "./format.ts"
 import type { Io } from "./io.ts"
 import type { Reporter, RunEnd, RunPause } from "./reporter.ts"
 import { type RunSettings, shownUrl } from "./run-settings.ts"
+import { isColoured, type Style, styler } from "./style.ts"
 import type { Tally } from "./tally.ts"
 import { toolLine } from "./tool-line.ts"
 import { Wrap } from "./wrap.ts"
-
-type Style = Parameters<typeof styleText>[0]
 
 const INDENT = "   "
 const CALL_WIDTH = 44
@@ -23,6 +21,7 @@ const RESTORE_CURSOR_AND_CLEAR = "\u001b8\u001b[K"
 export class Screen implements Reporter {
   readonly #io: Pick<Io, "stdout" | "env" | "cwd">
   readonly #coloured: boolean
+  readonly #style: (style: Style, text: string) => string
   #out = ""
   #estimated = false
   /** Where the text stands: at the beginning of a line, or behind what the model says. */
@@ -33,9 +32,8 @@ export class Screen implements Reporter {
 
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">) {
     this.#io = io
-    const { NO_COLOR, FORCE_COLOR, TERM } = io.env
-    const wanted = FORCE_COLOR !== undefined && FORCE_COLOR !== "" && FORCE_COLOR !== "0"
-    this.#coloured = (NO_COLOR ?? "") === "" && (wanted || (io.stdout.isTTY === true && TERM !== "dumb" && FORCE_COLOR !== "0"))
+    this.#coloured = isColoured(io)
+    this.#style = styler(io)
   }
 
   started(settings: RunSettings, { state, resumedAt }: { readonly state?: string; readonly resumedAt?: number }): void {
@@ -108,7 +106,7 @@ export class Screen implements Reporter {
   paused({ state, tally, durationMs }: RunPause): void {
     this.#endIteration()
     this.#summary(this.#style(["bold", "yellow"], "stopped, can be resumed"), tally, durationMs)
-    this.#line(`Go on with: the same command and --resume (the turn is saved in ${this.#short(state)})`)
+    this.#line(`Go on with: turn-machine resume ${shellWord(this.#short(state))} (or the same command and --resume)`)
   }
 
   failed(): void {
@@ -190,16 +188,14 @@ export class Screen implements Reporter {
     const way = relative(this.#io.cwd, path)
     return oneLine(way === "" || way === ".." || way.startsWith(`..${sep}`) ? path : way)
   }
-
-  #style(style: Style, text: string): string {
-    return this.#coloured ? styleText(style, text, { validateStream: false }) : text
-  }
 }
 
-function tokens({ inputTokens, cachedInputTokens, outputTokens }: TokenUsage): string {
+/** Tokens by bucket, in words. */
+export function tokens({ inputTokens, cachedInputTokens, outputTokens }: TokenUsage): string {
   return `${formatCount(inputTokens)} in, ${formatCount(cachedInputTokens)} cached, ${formatCount(outputTokens)} out`
 }
 
-function wordsOf(outcome: Outcome): string {
+/** How a turn ended, in two or three words. */
+export function wordsOf(outcome: Outcome): string {
   return outcome.type === "stopped" ? `stopped: ${outcome.stop.type.replaceAll("_", " ")}` : outcome.type.replaceAll("_", " ")
 }

@@ -46,6 +46,7 @@ const inFolder = z.string().default(".").describe("Folder to look in, relative t
 function listFiles(folder: Folder): Tool {
   return defineTool({
     name: "list_files",
+    effects: "none",
     description: `Lists the files in a folder and all folders below it, with their sizes in bytes, at most ${MAX_LISTED_FILES} of them. Paths are relative to the root. Links, and folders of copies and caches such as node_modules and .git, are passed by.`,
     input: z.object({ folder: inFolder }),
     async execute(input, { signal }): Promise<FileList> {
@@ -71,6 +72,7 @@ function listFiles(folder: Folder): Tool {
 function readFile(folder: Folder): Tool {
   return defineTool({
     name: "read_file",
+    effects: "none",
     description: `Reads lines of a text file: all of them, or those from fromLine to toLine, at most ${MAX_READ_LINES} at a time. Lines count from 1.`,
     input: z.object({
       path: z.string().min(1).describe("The file, relative to the root."),
@@ -111,6 +113,7 @@ function readFile(folder: Folder): Tool {
 function searchText(folder: Folder): Tool {
   return defineTool({
     name: "search_text",
+    effects: "none",
     // Plain texts, because a pattern of a model's own could keep the search busy for ever.
     description: `Searches all text files of a folder for lines that hold one of the given texts, and tells path, line number and line, at most ${MAX_MATCHES} of them, and how many there are. Texts are searched as they stand; there are no patterns.`,
     input: z.object({
@@ -127,6 +130,8 @@ function searchText(folder: Folder): Tool {
 function writeFile(out: OutFolder): Tool {
   return defineTool({
     name: "write_file",
+    // What it wrote is what it would write again.
+    effects: "idempotent",
     description:
       "Writes a text file into the output folder, which is apart from the files that are read. It replaces what this program wrote under that name, and keeps what others wrote.",
     input: z.object({

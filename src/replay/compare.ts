@@ -27,7 +27,7 @@ export interface JournalParting {
 
 /** What {@link compareJournals} found. */
 export interface JournalComparison {
-  /** What differs in the headers: `/driver`, `/config/<key>`, `/surface`, `/start`. */
+  /** What differs in the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`. */
   readonly header: readonly JournalDifference[]
   readonly parting: JournalParting | undefined
   /** How many answers to effects, tool results one by one, are the same in both before they part. */
@@ -55,8 +55,10 @@ export function compareJournals(first: Journal, second: Journal): JournalCompari
   return { header, parting: undefined, alike, fromEffect }
 }
 
+/** Of the prompt and the tools, `surface` holds more than the digests say. */
 function comparedHeader({ driver, config, surface, start }: JournalHeader): unknown {
-  return { driver, config, surface, start }
+  const { systemPrompt: _prompt, tools: _tools, ...digests } = config
+  return { driver, config: digests, surface, start }
 }
 
 function firstWholeEffect({ header, entries }: Journal): number {

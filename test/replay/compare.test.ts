@@ -98,7 +98,7 @@ test("a fork parts from its journal at the record that was answered otherwise", 
 test("what the turns ask for is told apart from what was answered", () => {
   const changed: TurnConfig = { ...CONFIG, systemPrompt: "You guess.", model: "n" }
   const { header, parting } = compareJournals(recorded({}), recorded({}, changed))
-  expect(header.map(({ path }) => path)).toEqual(["/config/model", "/config/systemPrompt", "/surface/systemPrompt"])
+  expect(header.map(({ path }) => path)).toEqual(["/config/model", "/surface/systemPrompt"])
   expect(header.at(-1)).toEqual({ path: "/surface/systemPrompt", first: "You count.", second: "You guess." })
   expect(parting).toMatchObject({ type: "asked", first: { number: 2 }, second: { number: 2 }, differences: [] })
 

@@ -1,0 +1,57 @@
+import { JournalError } from "../../errors.ts"
+import { JournalStoreError, type StoredJournal } from "../../hosts/journal-store.ts"
+import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
+import { compacted, readJournal } from "../../replay/journal.ts"
+import { journalValidation } from "../../schemas/validation.ts"
+import { readArgs } from "../args.ts"
+import { CliError } from "../errors.ts"
+import { formatBytes, oneLine, plural } from "../format.ts"
+import type { Io } from "../io.ts"
+import { storeRefusal } from "../journal-file.ts"
+import { COMPACT_HELP } from "./help.ts"
+import { damageOf, givenJournals, HELP_FLAG } from "./open.ts"
+
+const FLAGS = { "take-over": { type: "boolean" }, ...HELP_FLAG } as const
+
+/** `turn-machine journal compact`. Gives the exit code. @throws {CliError} */
+export async function compactJournal(args: readonly string[], io: Io): Promise<number> {
+  const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal compact --help")
+  if (flags.help === true) {
+    io.stdout.write(COMPACT_HELP)
+    return 0
+  }
+  // Looked at before it is taken: what is no journal stays as it is.
+  const [given] = await givenJournals(words, 1, "compact", io)
+  if (given === undefined) return 2
+  const damage = damageOf(given)
+  if (damage !== undefined) throw new CliError(damage)
+  try {
+    const stored = await fileJournalStore().open(given.path, { takeOver: flags["take-over"] ?? false })
+    try {
+      io.stdout.write(`${await compact(stored, given.name)}\n`)
+    } finally {
+      await stored.close()
+    }
+  } catch (error) {
+    if (error instanceof JournalStoreError) throw storeRefusal(given.name, error, "try again later")
+    if (error instanceof JournalError) throw new CliError(oneLine(error.message))
+    throw error
+  }
+  return 0
+}
+
+async function compact(stored: StoredJournal, name: string): Promise<string> {
+  const journal = readJournal(stored.text, journalValidation)
+  const text = compacted(journal)
+  const before = journal.header.dropped ?? 0
+  const dropped = (readJournal(text).header.dropped ?? 0) - before
+  if (dropped === 0) {
+    const why = journal.entries.some(({ record }) => record.type === "snapshot")
+      ? "it begins with its last snapshot"
+      : "it has no snapshot yet, which a turn can go on from"
+    return `Nothing to drop from ${name}: ${why}.`
+  }
+  await stored.replace(text)
+  const sizes = `${formatBytes(Buffer.byteLength(stored.text))} before, ${formatBytes(Buffer.byteLength(text))} now`
+  return `Dropped ${plural(dropped, "record")} from ${name}: ${sizes}. It can be resumed, but no longer be replayed from its beginning.`
+}

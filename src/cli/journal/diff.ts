@@ -1,0 +1,95 @@
+import { compareJournals, type JournalDifference, type JournalParting } from "../../replay/compare.ts"
+import { readArgs } from "../args.ts"
+import { CliError } from "../errors.ts"
+import { cutText, plainJson, plural } from "../format.ts"
+import type { Io } from "../io.ts"
+import { styler, widthOf } from "../style.ts"
+import { DIFF_HELP } from "./help.ts"
+import { damageOf, type GivenJournal, givenJournals, HELP_FLAG } from "./open.ts"
+import { rowOf } from "./rows.ts"
+import { differingLines } from "./values.ts"
+
+const FLAGS = { json: { type: "boolean" }, ...HELP_FLAG } as const
+const MOST_SHOWN = 8
+
+/** `turn-machine journal diff`. Gives the exit code. @throws {CliError} */
+export async function diffJournals(args: readonly string[], io: Io): Promise<number> {
+  const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal diff --help")
+  if (flags.help === true) {
+    io.stdout.write(DIFF_HELP)
+    return 0
+  }
+  const [first, second] = await givenJournals(words, 2, "diff", io)
+  if (first === undefined || second === undefined) return 2
+  // What a damaged journal lost cannot be compared; to call the rest equal would mislead.
+  for (const given of [first, second]) {
+    const damage = damageOf(given)
+    if (damage !== undefined) throw new CliError(damage)
+  }
+  const { header, parting, alike, fromEffect } = compareJournals(first.journal, second.journal)
+  const differs = header.length > 0 || parting !== undefined
+  if (flags.json === true) {
+    const numbers = parting && {
+      type: parting.type,
+      first: parting.first?.number,
+      second: parting.second?.number,
+      differences: plainDifferences(parting.differences),
+    }
+    io.stdout.write(`${plainJson({ type: "diff", differs, header: plainDifferences(header), parting: numbers, alike, fromEffect })}\n`)
+    return differs ? 1 : 0
+  }
+  const width = widthOf(io.stdout)
+  const line = (text: string): void => void io.stdout.write(`${text}\n`)
+  const names = first.name === second.name ? (["first", "second"] as const) : ([first.name, second.name] as const)
+  const list = (found: readonly JournalDifference[]): void => {
+    const shown = found.slice(0, MOST_SHOWN).map(({ path, first: left, second: right }) => ({ path, values: [left, right] as const }))
+    for (const text of differingLines(shown, names, width)) line(text)
+    if (found.length > shown.length) line(`  and ${plural(found.length - shown.length, "place")} more`)
+  }
+  if (fromEffect > 1) line(`A compaction left out what came before effect ${fromEffect}; it is not compared.`)
+  if (header.length > 0) {
+    line("The turns were begun differently:")
+    list(header)
+  }
+  const style = styler(io)
+  if (!differs) line(style("green", "No difference."))
+  line(`${plural(alike, "answer is", "answers are")} the same in both.`)
+  if (parting !== undefined) {
+    line(style("bold", partingText(parting, names)))
+    list(parting.differences)
+    const entries =
+      parting.type === "answered"
+        ? []
+        : ([
+            [first, parting.first],
+            [second, parting.second],
+          ] as const)
+    for (const [given, entry] of entries) if (entry !== undefined) line(cutText(`  ${given.name}: ${rowText(given, entry)}`, width))
+  }
+  return differs ? 1 : 0
+}
+
+function rowText({ meta }: GivenJournal, entry: NonNullable<JournalParting["first"]>): string {
+  return rowOf(entry, 0, typeof meta === "object").text
+}
+
+function partingText({ type, first, second }: JournalParting, names: readonly [string, string]): string {
+  if (first === undefined || second === undefined) {
+    const [ended, going, number] = first === undefined ? [names[0], names[1], second?.number] : [names[1], names[0], first.number]
+    return `There ${ended} ends; ${going} goes on with record ${number}:`
+  }
+  if (type === "length")
+    return `They part at record ${first.number} of ${names[0]} and record ${second.number} of ${names[1]}: other calls have their results.`
+  const place =
+    first.number === second.number
+      ? `record ${first.number} of both`
+      : `record ${first.number} of ${names[0]} and record ${second.number} of ${names[1]}`
+  const effect = "id" in first.record ? first.record.id : undefined
+  if (type === "asked") return `They part at ${place}: the turns asked for different things${effect === undefined ? "" : ` (effect ${effect})`}.`
+  return `They part at ${place}: ${effect === undefined ? "the turn went on otherwise" : `effect ${effect} was answered otherwise`}.`
+}
+
+/** A value that is not there is null: JSON would leave it out. */
+function plainDifferences(found: readonly JournalDifference[]): readonly object[] {
+  return found.map(({ path, first, second }) => ({ path, first: first ?? null, second: second ?? null }))
+}

@@ -1,0 +1,141 @@
+import { readFile } from "node:fs/promises"
+import { resolve } from "node:path"
+import { ForkError, TurnError } from "../../errors.ts"
+import { JournalStoreError } from "../../hosts/journal-store.ts"
+import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
+import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
+import { fork } from "../../replay/fork.ts"
+import type { Journal, JournalEntry } from "../../replay/journal.ts"
+import { replay } from "../../replay/replay.ts"
+import type { JournalRecord } from "../../schemas/journal.ts"
+import type { Response } from "../../schemas/response.ts"
+import { journalValidation, wireValidation } from "../../schemas/validation.ts"
+import { readArgs } from "../args.ts"
+import { CliError } from "../errors.ts"
+import { oneLine, shellWord } from "../format.ts"
+import type { Io } from "../io.ts"
+import { readRegular, storeRefusal } from "../journal-file.ts"
+import { recordedConfig } from "../run-config.ts"
+import { FORK_HELP } from "./help.ts"
+import { type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
+
+const FLAGS = {
+  at: { type: "string" },
+  out: { type: "string" },
+  text: { type: "string" },
+  answer: { type: "string" },
+  "answer-file": { type: "string" },
+  ...HELP_FLAG,
+} as const
+
+/** `turn-machine journal fork`. Gives the exit code. @throws {CliError} */
+export async function forkJournal(args: readonly string[], io: Io): Promise<number> {
+  const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal fork --help")
+  if (flags.help === true) {
+    io.stdout.write(FORK_HELP)
+    return 0
+  }
+  const { at: atText, out, text, answer: json, "answer-file": file } = flags
+  if (atText === undefined)
+    throw new CliError("journal fork needs the record to go another way at: --at N. The numbers: turn-machine journal show FILE")
+  if (out === undefined) throw new CliError("journal fork needs the path of the new journal: --out NEW.")
+  if ([text, json, file].filter((given) => given !== undefined).length > 1) throw new CliError("Give one answer: --text, --answer or --answer-file.")
+  const [given] = await givenJournals(words, 1, "fork", io)
+  if (given === undefined) return 2
+
+  const at = readRecordNumber("--at", atText, given.journal, 1)
+  const replaced = given.journal.entries.find(({ number }) => number === at)
+  const answer = text !== undefined ? saying(replaced, at, text) : await answerOf(json, file, replaced, io)
+  const turnId = crypto.randomUUID()
+  let forked: string
+  try {
+    forked = fork(given.journal, at, answer, { turnId, validation: journalValidation })
+    if (answer !== undefined) checkTaken(given, at, answer)
+  } catch (error) {
+    if (error instanceof ForkError || error instanceof TurnError) throw new CliError(oneLine(error.message))
+    throw error
+  }
+  await writeNew(resolve(io.cwd, out), forked)
+  const before = at === 2 ? `the first record of ${given.name}` : `records 1 to ${at - 1} of ${given.name}`
+  io.stdout.write(`Wrote ${oneLine(out)}: ${before}${answer === undefined ? "" : `, and another answer as record ${at}`}. Its turn is ${turnId}.\n`)
+  const go = typeof given.meta === "object" ? `turn-machine resume ${shellWord(oneLine(out))}` : `the program that wrote ${given.name}`
+  io.stdout.write(`Go on with: ${go}\n`)
+  return 0
+}
+
+/** A model's answer of words alone. What it costs is not known, so nothing is counted for it. */
+function saying(replaced: JournalEntry | undefined, at: number, text: string): Response {
+  if (replaced?.record.type !== "llm_complete") {
+    throw new CliError(`--text is for what a model says, and record ${at} is none of a model's answers. The numbers: turn-machine journal show FILE`)
+  }
+  const { id, at: time } = replaced.record
+  const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+  const response = { text, parts: [{ type: "text", text }], usage, terminalReason: "stop" } as const
+  return { type: "llm_complete", id, ...(time !== undefined && { at: time }), result: { ok: true, response } }
+}
+
+async function answerOf(
+  json: string | undefined,
+  file: string | undefined,
+  replaced: JournalEntry | undefined,
+  { cwd }: Io,
+): Promise<Response | undefined> {
+  const text = file === undefined ? json : await readAnswer(resolve(cwd, file), oneLine(file))
+  if (text === undefined) return undefined
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new CliError(`The answer is not JSON: ${oneLine(error instanceof Error ? error.message : String(error))}.`)
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new CliError("The answer is no JSON object. One looks like what show --record N prints.")
+  // What it answers need not be repeated, and when it came is taken over, so that time goes on evenly.
+  return { ...asked(replaced?.record), ...value } as Response
+}
+
+function asked(record: JournalRecord | undefined): object {
+  if (record === undefined || !("id" in record)) return {}
+  const { type, id, at } = record
+  return { type, id, ...(at !== undefined && { at }) }
+}
+
+async function readAnswer(path: string, shown: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8")
+  } catch (error) {
+    throw new CliError(`The answer in ${shown} cannot be read: ${fileReason(error)}.`)
+  }
+}
+
+/** A turn that refuses the answer would go on as if there were none. */
+function checkTaken({ journal, meta }: GivenJournal, at: number, answer: Response): void {
+  if (typeof meta !== "object") return
+  const before: Journal = { ...journal, entries: journal.entries.filter(({ number }) => number < at) }
+  const machine = replay(before, { ...recordedConfig(meta), validation: wireValidation }, { checkConfig: false })
+  if (machine.handle(answer).status !== "accepted")
+    throw new CliError(`Record ${at} was too late when it was written, and so would be the answer in its place.`)
+}
+
+async function writeNew(path: string, text: string): Promise<void> {
+  const shown = oneLine(path)
+  const exists = new CliError(`${shown} exists already, and nothing was overwritten: give another path with --out.`)
+  try {
+    await readRegular(path)
+    throw exists
+  } catch (error) {
+    if (error === exists) throw exists
+    if (errorCode(error) !== "ENOENT") throw new CliError(`${shown} cannot be written: ${fileReason(error)}. Give another path with --out.`)
+  }
+  try {
+    const stored = await fileJournalStore().open(path)
+    try {
+      if (stored.text !== "") throw exists
+      await stored.replace(text)
+    } finally {
+      await stored.close()
+    }
+  } catch (error) {
+    throw error instanceof JournalStoreError ? storeRefusal(shown, error, "give another path with --out") : error
+  }
+}

@@ -1,0 +1,35 @@
+import { didYouMean } from "../args.ts"
+import { CliError } from "../errors.ts"
+import { oneLine, shellWord } from "../format.ts"
+import type { Io } from "../io.ts"
+import { compactJournal } from "./compact.ts"
+import { diffJournals } from "./diff.ts"
+import { forkJournal } from "./fork.ts"
+import { JOURNAL_HELP } from "./help.ts"
+import { replayJournal } from "./replay.ts"
+import { showJournal } from "./show.ts"
+
+const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Promise<number>>> = {
+  show: showJournal,
+  replay: replayJournal,
+  diff: diffJournals,
+  fork: forkJournal,
+  compact: compactJournal,
+}
+
+/** `turn-machine journal`. Gives the exit code. @throws {CliError} */
+export async function journal([name, ...rest]: readonly string[], io: Io): Promise<number> {
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    io.stdout.write(JOURNAL_HELP)
+    return 0
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command !== undefined) return command(rest, io)
+  const names = Object.keys(COMMANDS)
+  // Who names a file first means to look at it.
+  if (/[./]/.test(name))
+    throw new CliError(`There is no command journal ${oneLine(name)}. To look at that file: turn-machine journal show ${shellWord(oneLine(name))}`)
+  throw new CliError(
+    `There is no command journal ${oneLine(name)}.${didYouMean(name, names)} The commands are: ${names.join(", ")}. See: turn-machine journal --help`,
+  )
+}

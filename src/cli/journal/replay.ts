@@ -1,0 +1,88 @@
+import { CheckpointError, JournalError, ReplayDivergence } from "../../errors.ts"
+import type { Journal } from "../../replay/journal.ts"
+import { replay } from "../../replay/replay.ts"
+import { type ReplayReport, verifyReplay } from "../../replay/verify.ts"
+import { readArgs } from "../args.ts"
+import { CliError } from "../errors.ts"
+import { oneLine, plainJson, plural } from "../format.ts"
+import type { Io } from "../io.ts"
+import { styler, widthOf } from "../style.ts"
+import { REPLAY_HELP } from "./help.ts"
+import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, ownConfig, readRecordNumber } from "./open.ts"
+import { type Standing, standingOf, standingText } from "./standing.ts"
+import { differingLines } from "./values.ts"
+
+const FLAGS = { at: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
+
+/** `turn-machine journal replay`. Gives the exit code. @throws {CliError} */
+export async function replayJournal(args: readonly string[], io: Io): Promise<number> {
+  const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal replay --help")
+  if (flags.help === true) {
+    io.stdout.write(REPLAY_HELP)
+    return 0
+  }
+  const [given] = await givenJournals(words, 1, "replay", io)
+  if (given === undefined) return 2
+  const config = ownConfig(
+    given,
+    "replay",
+    "Replay it in a test, with the driver and configuration it was written under: verifyReplay in turn-machine/replay.",
+  )
+  const whole = given.journal
+  const at = flags.at === undefined ? undefined : readRecordNumber("--at", flags.at, whole)
+  const journal: Journal = at === undefined ? whole : { ...whole, entries: whole.entries.filter(({ number }) => number <= at) }
+  try {
+    const standing = standingOf(replay(journal, config, at === undefined ? {} : { at }))
+    const report = verifyReplay(journal, config)
+    if (flags.json === true) io.stdout.write(`${plainJson({ type: "replay", agrees: true, ...factsOf(report), standing })}\n`)
+    else writeReport(given, report, standing, at, io)
+  } catch (error) {
+    if (error instanceof ReplayDivergence) {
+      writeDivergence(error, flags.json === true, io)
+      return 1
+    }
+    if (error instanceof JournalError || error instanceof CheckpointError) throw new CliError(oneLine(error.message))
+    throw error
+  }
+  const damage = damageOf(given)
+  if (damage === undefined || at !== undefined) return 0
+  throw new CliError(damage, 1)
+}
+
+function factsOf({ records, effects, snapshots, iterations }: ReplayReport): object {
+  return { records, effects, snapshots, iterations }
+}
+
+function writeReport({ name, journal }: GivenJournal, report: ReplayReport, standing: Standing, at: number | undefined, io: Io): void {
+  const style = styler(io)
+  const total = journal.entries.length + 1
+  const snapshots = report.snapshots === 0 ? "" : ` and ${plural(report.snapshots, "snapshot")}`
+  const fields: readonly (readonly [string, string])[] = [
+    [
+      "journal",
+      `${name}, ${at === undefined ? plural(report.records, "record") : `up to record ${at}: ${report.records} of ${plural(total, "record")}`}`,
+    ],
+    [
+      "replayed",
+      `${plural(report.effects, "answered effect")}${snapshots} in ${plural(report.iterations, "iteration")}: ${style("green", "all as recorded")}`,
+    ],
+    [at === undefined ? "state" : "then", standingText(standing)],
+  ]
+  for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${value}\n`)
+}
+
+function writeDivergence(error: ReplayDivergence, asJson: boolean, io: Io): void {
+  const { code, record, effectId, differences, differenceCount, message } = error
+  if (asJson) {
+    // A value that is not there is said to be so; JSON would leave it out.
+    const shown = differences.map(({ path, recorded, replayed }) => ({ path, recorded: recorded ?? null, now: replayed ?? null }))
+    io.stdout.write(`${plainJson({ type: "replay", agrees: false, code, record, effectId, message, differences: shown, differenceCount })}\n`)
+    return
+  }
+  const width = widthOf(io.stdout)
+  const where = `record ${record}${effectId === undefined ? "" : `, effect ${effectId}`}`
+  io.stdout.write(`${styler(io)("red", "differs")}  at ${where}: ${oneLine(message)}\n`)
+  const found = differences.map(({ path, recorded, replayed }) => ({ path, values: [recorded, replayed] as const }))
+  for (const line of differingLines(found, ["recorded", "now"], width)) io.stdout.write(`${line}\n`)
+  if (differenceCount > differences.length) io.stdout.write(`  and ${plural(differenceCount - differences.length, "place")} more\n`)
+}

@@ -1,0 +1,183 @@
+import { resume } from "../../replay/replay.ts"
+import type { JournalRecord } from "../../schemas/journal.ts"
+import type { TokenUsage } from "../../schemas/llm.ts"
+import type { TurnMachine } from "../../turn-machine.ts"
+import { readArgs } from "../args.ts"
+import { CliError } from "../errors.ts"
+import { cutText, formatBytes, formatDuration, oneLine, plainJson, plural } from "../format.ts"
+import type { Io } from "../io.ts"
+import { workedMs } from "../journal-times.ts"
+import { recordedConfig } from "../run-config.ts"
+import { tokens } from "../screen.ts"
+import { styler, widthOf } from "../style.ts"
+import { SHOW_HELP } from "./help.ts"
+import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
+import { type Row, rowOf } from "./rows.ts"
+import { type Standing, standingOf, standingText } from "./standing.ts"
+
+const FLAGS = { record: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
+
+/** `turn-machine journal show`. Gives the exit code. @throws {CliError} */
+export async function showJournal(args: readonly string[], io: Io): Promise<number> {
+  const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal show --help")
+  if (flags.help === true) {
+    io.stdout.write(SHOW_HELP)
+    return 0
+  }
+  const [given] = await givenJournals(words, 1, "show", io)
+  if (given === undefined) return 2
+  if (flags.record !== undefined) io.stdout.write(`${plainJson(recordOf(given, flags.record), 2)}\n`)
+  else if (flags.json === true) writeJson(given, io)
+  else writeTable(given, io)
+  const damage = damageOf(given)
+  if (damage === undefined) return 0
+  throw new CliError(damage, 1)
+}
+
+function recordOf({ journal }: GivenJournal, text: string): JournalRecord {
+  const number = readRecordNumber("--record", text, journal)
+  const record = number === 1 ? journal.header : journal.entries.find((entry) => entry.number === number)?.record
+  if (record === undefined)
+    throw new CliError(`Record ${number} was left out by a compaction; the first behind it is ${journal.entries[0]?.number ?? 1}.`)
+  return record
+}
+
+/** What all records come to. */
+interface Totals {
+  readonly modelCalls: number
+  readonly toolCalls: number
+  readonly usage: TokenUsage
+  /** How many processes ran the turn. */
+  readonly processes: number
+  readonly workedMs: number
+}
+
+function totalsOf({ journal }: GivenJournal): Totals {
+  const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+  let [modelCalls, toolCalls, processes] = [0, 0, 1]
+  for (const { record } of journal.entries) {
+    if (record.type === "opened") processes += 1
+    if (record.type === "tool_results") toolCalls += record.results.length
+    if (record.type !== "llm_complete") continue
+    modelCalls += 1
+    const used = record.result.ok ? record.result.response.usage : record.result.error.usage
+    for (const bucket of Object.keys(usage) as (keyof typeof usage)[]) usage[bucket] += used?.[bucket] ?? 0
+  }
+  return { modelCalls, toolCalls, usage, processes, workedMs: workedMs(journal) }
+}
+
+function rowsOf({ journal, text, meta }: GivenJournal): readonly Row[] {
+  const isOurs = typeof meta === "object"
+  let start = text.indexOf("\n") + 1
+  const rows = [rowOf({ number: 1, record: journal.header }, Buffer.byteLength(text.slice(0, start)), isOurs)]
+  for (const entry of journal.entries) {
+    rows.push(rowOf(entry, Buffer.byteLength(text.slice(start, entry.end)), isOurs))
+    start = entry.end
+  }
+  return rows
+}
+
+/** The turn as its last record left it, where this program can tell. */
+function machineOf({ journal, meta }: GivenJournal): TurnMachine | undefined {
+  if (typeof meta !== "object") return undefined
+  try {
+    return resume(journal, recordedConfig(meta), { checkEffects: false })
+  } catch {
+    return undefined
+  }
+}
+
+function standing(given: GivenJournal): Standing {
+  const end = given.journal.entries.at(-1)?.record
+  return end?.type === "end" ? { type: "ended", outcome: end.outcome } : standingOf(machineOf(given))
+}
+
+/** How many bytes stand behind the last whole line, of a journal that is not damaged otherwise. */
+function tornBytes({ journal, text, damage }: GivenJournal): number {
+  return damage === undefined ? Buffer.byteLength(text.slice(journal.length)) : 0
+}
+
+function writeTable(given: GivenJournal, io: Io): void {
+  const style = styler(io)
+  const width = widthOf(io.stdout)
+  const line = (text: string): void => void io.stdout.write(`${text}\n`)
+  const { journal, meta, name, text } = given
+  const { header, entries } = journal
+  const totals = totalsOf(given)
+  const fields: [string, string][] = [
+    [
+      "journal",
+      `${name}, ${plural(entries.length + 1, given.damage === undefined ? "record" : "whole record")}, ${formatBytes(Buffer.byteLength(text))}`,
+    ],
+    ["turn", `${oneLine(header.turnId)}${header.at === undefined ? "" : `, begun ${dateOf(header.at)} ${clockOf(header.at)}`}`],
+    ["driver", `${oneLine(header.driver.name)} version ${header.driver.version}`],
+  ]
+  if (typeof meta === "object") fields.push(["model", oneLine(meta.model)], ["task", oneLine(meta.task)])
+  else fields.push(["written", `not by turn-machine run: ${meta}`])
+  const { forkedFrom, dropped } = header
+  if (forkedFrom !== undefined) fields.push(["forked", `from turn ${oneLine(forkedFrom.turnId)} at record ${forkedFrom.record}`])
+  if (dropped !== undefined) fields.push(["left out", `${plural(dropped, "record")}, by a compaction; the totals are without them`])
+  fields.push(
+    ["state", standingText(standing(given), given.damage === undefined ? name : undefined)],
+    [
+      "work",
+      `${plural(totals.modelCalls, "model call")}, ${plural(totals.toolCalls, "tool call")}, ${formatDuration(totals.workedMs)} in ${plural(totals.processes, "process", "processes")}`,
+    ],
+    ["tokens", tokens(totals.usage)],
+  )
+  for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutText(value, width - 9)}\n`)
+  line("")
+  const rows = rowsOf(given)
+  const numberWidth = Math.max(2, String(rows.at(-1)?.number ?? 1).length)
+  line(style("dim", cutText(`${"no".padStart(numberWidth)}  time      effect     size  what happened (tokens: input/cached/output)`, width)))
+  let date = header.at === undefined ? "" : dateOf(header.at)
+  for (const { number, at, effectId, bytes, tone, text: what } of rows) {
+    if (at !== undefined && dateOf(at) !== date) {
+      date = dateOf(at)
+      line(style("dim", `${"".padStart(numberWidth)}  ${date}`))
+    }
+    const facts = `${String(number).padStart(numberWidth)}  ${(at === undefined ? "-" : clockOf(at)).padEnd(8)}  ${String(effectId ?? "-").padStart(6)}  ${formatBytes(bytes).padStart(7)}  `
+    const shown = cutText(what, width - facts.length)
+    io.stdout.write(`${facts}${tone === "plain" ? shown : style(tone === "bad" ? "red" : "dim", shown)}\n`)
+  }
+  const torn = tornBytes(given)
+  if (torn > 0) line(cutText(`${formatBytes(torn)} of a line that was never finished stand at the end; they count for nothing.`, width))
+}
+
+function writeJson(given: GivenJournal, io: Io): void {
+  const write = (value: object): void => void io.stdout.write(`${plainJson(value)}\n`)
+  const { journal, meta, path, damage, text } = given
+  const { turnId, driver, at, forkedFrom, dropped } = journal.header
+  const run = typeof meta === "object" ? { run: meta } : {}
+  write({
+    type: "journal",
+    path,
+    turnId,
+    driver,
+    at,
+    forkedFrom,
+    dropped,
+    ...run,
+    records: journal.entries.length + 1,
+    bytes: Buffer.byteLength(text),
+    standing: standing(given),
+    ...totalsOf(given),
+    tornBytes: tornBytes(given),
+  })
+  for (const { tone: _, ...row } of rowsOf(given)) write({ type: "record", ...row })
+  if (damage !== undefined) write({ type: "damage", code: damage.code, record: damage.record, message: damage.message })
+}
+
+function dateOf(at: number): string {
+  const time = new Date(at)
+  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`
+}
+
+function clockOf(at: number): string {
+  const time = new Date(at)
+  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`
+}
+
+function two(count: number): string {
+  return String(count).padStart(2, "0")
+}

@@ -1,0 +1,47 @@
+import { isHighSurrogate, plainJson } from "../format.ts"
+
+const LEAST_WIDTH = 24
+const WIDTH_ELSEWHERE = 200
+const BEFORE = 16
+
+/** One place at which two JSON values differ, and both. */
+export interface Differing {
+  readonly path: string
+  readonly values: readonly [unknown, unknown]
+}
+
+/** Lines that show what differs: the pointer, and below it both values, cut to the piece around the first difference. */
+export function differingLines(found: readonly Differing[], names: readonly [string, string], width: number): readonly string[] {
+  const nameWidth = Math.max(names[0].length, names[1].length)
+  const room = Math.max(LEAST_WIDTH, (Number.isFinite(width) ? width : WIDTH_ELSEWHERE) - nameWidth - 6)
+  return found.flatMap(({ path, values }) => {
+    const [left, right] = excerpts(...(values.map((value) => (value === undefined ? "(nothing)" : plainJson(value))) as [string, string]), room)
+    return [
+      `  ${path === "" ? "(the whole)" : plainPointer(path)}`,
+      `    ${names[0].padEnd(nameWidth)}  ${left}`,
+      `    ${names[1].padEnd(nameWidth)}  ${right}`,
+    ]
+  })
+}
+
+function plainPointer(path: string): string {
+  return plainJson(path).slice(1, -1)
+}
+
+/** Both texts from a little before where they part, in at most `room` characters. */
+function excerpts(left: string, right: string, room: number): readonly [string, string] {
+  let parted = 0
+  while (parted < left.length && left[parted] === right[parted]) parted += 1
+  const longest = Math.max(left.length, right.length)
+  const start = longest <= room ? 0 : Math.max(0, Math.min(parted - BEFORE, longest - room + 1))
+  return [excerpt(left, start, room), excerpt(right, start, room)]
+}
+
+function excerpt(text: string, from: number, room: number): string {
+  const start = from > 0 && isHighSurrogate(text.charCodeAt(from - 1)) ? from + 1 : from
+  const head = start > 0 ? "…" : ""
+  const shown = text.slice(start)
+  if (head.length + shown.length <= room) return `${head}${shown}`
+  const end = room - head.length - 1
+  return `${head}${shown.slice(0, isHighSurrogate(shown.charCodeAt(end - 1)) ? end - 1 : end)}…`
+}
