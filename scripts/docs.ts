@@ -1,15 +1,16 @@
 /**
- * Draws the transition table into docs/protocol.md. `tsx scripts/docs.ts` writes the marked regions anew and leaves the text
- * around them alone; with `--check` it writes nothing and fails if a region is stale.
+ * Draws the transition tables into docs/protocol.md and docs/goals.md. `tsx scripts/docs.ts` writes the marked regions anew
+ * and leaves the text around them alone; with `--check` it writes nothing and fails if a region is stale.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { pathToFileURL } from "node:url"
 import * as z from "zod"
+import { DEFAULT_GOAL_POLICY, REFERENCE_GOAL_POLICY } from "../src/drivers/goal/policy.ts"
+import { GOAL_STANDINGS, GOAL_TRANSITIONS, type GoalCell } from "../src/drivers/goal/transitions.ts"
 import { ANSWERS, PREPARATION, TRANSITIONS } from "../src/machine/transitions.ts"
 import { AnswerableEffect, Effect } from "../src/schemas/effect.ts"
+import { GoalPolicyData } from "../src/schemas/goal.ts"
 import { Response } from "../src/schemas/response.ts"
-
-const FILE = "docs/protocol.md"
 
 /** One way out of a state: what is asked for, what answers it, and where that may lead. */
 interface Row {
@@ -29,21 +30,34 @@ const ROWS: readonly Row[] = Object.keys(TRANSITIONS).flatMap((state): readonly 
 /** Where a driver may lead a turn: what the row says that does nothing but ask it. */
 const DRIVER_CHOICE: readonly string[] = TRANSITIONS.waiting_llm.llm_complete.next
 
-/** The text of docs/protocol.md with every region drawn anew. @throws {Error} if a region is missing, or a state has no heading */
-export function refresh(text: string): string {
-  for (const state of Object.keys(TRANSITIONS)) {
-    if (!text.includes(`\n### \`${state}\`\n`)) throw new Error(`${FILE} does not explain the state ${state}: it needs a heading "### \`${state}\`".`)
-  }
-  return Object.entries(REGIONS).reduce((changed, [name, draw]) => replaceRegion(changed, name, draw()), text)
+/** A document with regions that are drawn, and what it has to have besides. */
+interface Drawn {
+  readonly regions: { readonly [name: string]: () => string }
+  readonly headings: readonly string[]
+}
+
+/** The documents, by path. */
+export const DRAWN: { readonly "docs/protocol.md": Drawn; readonly "docs/goals.md": Drawn } = {
+  "docs/protocol.md": {
+    regions: { diagram: drawDiagram, transitions: drawTransitions, effects: drawEffects, responses: drawResponses },
+    headings: Object.keys(TRANSITIONS).map((state) => `### ${code(state)}`),
+  },
+  "docs/goals.md": { regions: { statuses: drawGoalStatuses, policy: drawGoalPolicy }, headings: [] },
+}
+type DrawnFile = keyof typeof DRAWN
+
+/** The text of a document with every region drawn anew. @throws {Error} if a region or a heading is missing */
+export function refresh(text: string, file: DrawnFile = "docs/protocol.md"): string {
+  const { regions, headings } = DRAWN[file]
+  for (const heading of headings) if (!text.includes(`\n${heading}\n`)) throw new Error(`${file} needs a heading "${heading}".`)
+  return Object.entries(regions).reduce((changed, [name, draw]) => replaceRegion(file, changed, name, draw()), text)
 }
 
 /** Which regions are not as they would be drawn now. */
-export function staleRegions(text: string): readonly string[] {
-  const drawn = refresh(text)
-  return Object.keys(REGIONS).filter((name) => regionOf(text, name) !== regionOf(drawn, name))
+export function staleRegions(text: string, file: DrawnFile = "docs/protocol.md"): readonly string[] {
+  const drawn = refresh(text, file)
+  return Object.keys(DRAWN[file].regions).filter((name) => regionOf(file, text, name) !== regionOf(file, drawn, name))
 }
-
-const REGIONS = { diagram: drawDiagram, transitions: drawTransitions, effects: drawEffects, responses: drawResponses }
 
 /** Rows that ask the driver meet in one box, or every waiting state would have an arrow to every other. */
 function drawDiagram(): string {
@@ -124,18 +138,59 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n")
 }
 
-function regionOf(text: string, name: string): string {
+/** What may change a goal, in the words of the document. A row of the table that is not here does not compile. */
+const GOAL_CHANGES: { readonly [Change in keyof typeof GOAL_TRANSITIONS]: string } = {
+  create_goal: "tool `create_goal`",
+  complete_goal: "tool `update_goal` complete",
+  block_goal: "tool `update_goal` blocked",
+  set_active: "`set` active, `resume`",
+  set_paused: "`set` paused",
+  set_blocked: "`set` blocked",
+  set_usage_limited: "`set` usage_limited",
+  set_budget_limited: "`set` budget_limited",
+  set_complete: "`set` complete",
+  set_budget: "`set` a budget alone",
+  set_objective: "`set` an objective alone",
+  pause: "`pause`",
+  usage: "usage is charged",
+  usage_limit: "a turn fails: usage limit",
+  error: "a turn fails for good",
+  interrupt: "a turn is interrupted",
+  brake: "a brake acts",
+  reactivate: 'the thread is loaded, `onResume: "reactivate"`',
+}
+
+function drawGoalStatuses(): string {
+  const rows = Object.entries(GOAL_TRANSITIONS).map(([change, cells]) => {
+    return [GOAL_CHANGES[change as keyof typeof GOAL_TRANSITIONS], ...cells.map(cellText)]
+  })
+  return table(["", ...GOAL_STANDINGS.map((standing) => (standing === "none" ? "no goal" : standing))], rows)
+}
+
+function cellText(cell: GoalCell): string {
+  if (cell === "same") return "—"
+  return cell === "in_budget" ? "active ¹" : cell
+}
+
+function drawGoalPolicy(): string {
+  const switches = Object.keys(GoalPolicyData.shape).filter((name) => name !== "compat") as (keyof typeof DEFAULT_GOAL_POLICY)[]
+  const shown = (value: unknown): string => (typeof value === "string" ? code(`"${value}"`) : String(value))
+  const rows = switches.map((name) => [code(name), shown(DEFAULT_GOAL_POLICY[name]), shown(REFERENCE_GOAL_POLICY[name])])
+  return table(["switch", "default", 'with `compat: "reference"`'], rows)
+}
+
+function regionOf(file: string, text: string, name: string): string {
   const [before, after] = marks(name)
   const start = text.indexOf(before)
   const end = text.indexOf(after)
   if (start < 0 || end < start)
-    throw new Error(`${FILE} has no region "${name}": it begins with ${before} and ends with ${after}, each on a line of its own.`)
+    throw new Error(`${file} has no region "${name}": it begins with ${before} and ends with ${after}, each on a line of its own.`)
   return text.slice(start + before.length, end)
 }
 
-function replaceRegion(text: string, name: string, drawn: string): string {
+function replaceRegion(file: string, text: string, name: string, drawn: string): string {
   const [before, after] = marks(name)
-  const region = regionOf(text, name)
+  const region = regionOf(file, text, name)
   return text.replace(`${before}${region}${after}`, () => `${before}\n\n${drawn}\n\n${after}`)
 }
 
@@ -144,17 +199,19 @@ function marks(name: string): readonly [string, string] {
 }
 
 function main(args: readonly string[]): void {
-  const text = readFileSync(FILE, "utf8")
-  if (!args.includes("--check")) {
-    writeFileSync(FILE, refresh(text))
-    return
+  for (const file of Object.keys(DRAWN) as DrawnFile[]) {
+    const text = readFileSync(file, "utf8")
+    if (!args.includes("--check")) {
+      writeFileSync(file, refresh(text, file))
+      continue
+    }
+    const stale = staleRegions(text, file)
+    if (stale.length === 0) continue
+    process.stderr.write(
+      `${file} is stale: what is drawn there (${stale.join(", ")}) is not what the sources say. Run "npm run docs" and commit the file.\n`,
+    )
+    process.exitCode = 1
   }
-  const stale = staleRegions(text)
-  if (stale.length === 0) return
-  process.stderr.write(
-    `${FILE} is stale: what is drawn there (${stale.join(", ")}) is not what the sources say. Run "npm run docs" and commit the file.\n`,
-  )
-  process.exitCode = 1
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

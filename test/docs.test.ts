@@ -144,6 +144,19 @@ describe("docs/protocol.md", () => {
   })
 })
 
+describe("docs/goals.md", () => {
+  const text = docs.find(({ path }) => path === "docs/goals.md")?.text ?? ""
+
+  test("is as the tables draw it", () => {
+    expect(staleRegions(text, "docs/goals.md")).toEqual([])
+  })
+
+  test("is stale where a status or a default is another", () => {
+    expect(staleRegions(text.replace("| a brake acts | — | paused |", "| a brake acts | — | blocked |"), "docs/goals.md")).toEqual(["statuses"])
+    expect(staleRegions(text.replace("| `maxContinuations` | 50 |", "| `maxContinuations` | 500 |"), "docs/goals.md")).toEqual(["policy"])
+  })
+})
+
 describe("docs/errors.md", () => {
   const prose = docs.find(({ path }) => path === "docs/errors.md")?.prose ?? ""
   const rows = readTables(prose)
