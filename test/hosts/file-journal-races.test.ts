@@ -106,7 +106,8 @@ describe("an owner that wakes up late", () => {
     ["close", "old\n", (journal: StoredJournal) => journal.close()],
   ])("changes nothing that the new owner reads, whatever step of %s it takes then", async (what, done, act) => {
     const count = await atEachStep(async (at) => {
-      const store = fileJournalStore(newFolder())
+      const folder = newFolder()
+      const store = fileJournalStore(folder)
       const old = await store.open("turn")
       await old.append("old\n")
       const late = await stoppedBefore(at, () => act(old))
@@ -114,6 +115,7 @@ describe("an owner that wakes up late", () => {
       await taken.append("new\n")
       const result = await late.wake()
       await taken.append("newer\n")
+      expect(readFileSync(join(folder, "turn"), "utf8")).toBe(`${taken.text}new\nnewer\n`)
       await taken.replace(`${taken.text}new\nnewer\n`)
       await taken.append("newest\n")
       await old.close()
@@ -270,5 +272,120 @@ describe("several that open one journal", () => {
     await fc.assert(property, { numRuns: 60 * Number(process.env["FC_RUNS_FACTOR"] ?? 1) })
     // The orders are such that it comes to that.
     expect(fenced > 0).toBe(takeOver)
+  })
+})
+
+describe("a disk that fails", () => {
+  /** Throws in the stead of some steps. */
+  const failing =
+    (...which: readonly string[]): Steps =>
+    (step) => {
+      if (which.includes(step)) throw Object.assign(new Error("injected"), { code: "ENOSPC" })
+    }
+
+  test.each([
+    ["append", "write", (journal: StoredJournal) => journal.append("lost\n")],
+    ["append", "write the rest", (journal: StoredJournal) => journal.append("lost\n")],
+    ["append", "datasync", (journal: StoredJournal) => journal.append("lost\n")],
+    ["append", "stat", (journal: StoredJournal) => journal.append("lost\n")],
+    ["replace", "open", (journal: StoredJournal) => journal.replace("lost\n")],
+    ["replace", "write the rest", (journal: StoredJournal) => journal.replace("lost\n")],
+    ["replace", "sync", (journal: StoredJournal) => journal.replace("lost\n")],
+  ])("keeps nothing of the %s that fails at %s, and all from before; what comes then is kept", async (_what, step, act) => {
+    const folder = newFolder()
+    const journal = await fileJournalStore(folder).open("turn")
+    await journal.append("before\n")
+    let failed = false
+    const once: Steps = (at) => {
+      if (at !== step || failed) return
+      failed = true
+      failing(step)(at, "")
+    }
+    const message = `The journal "turn" cannot be written to ${join(folder, "turn")}, because the disk is full. What was kept before is still kept.`
+    await expect(steps.run(once, () => act(journal))).rejects.toMatchObject({ code: "unavailable", message })
+    expect(readFileSync(join(folder, "turn"), "utf8")).toBe("before\n")
+    expect(readdirSync(join(folder, "turn.lock"))).toHaveLength(1)
+    await journal.append("after\n")
+    await journal.close()
+    expect(readFileSync(join(folder, "turn"), "utf8")).toBe("before\nafter\n")
+  })
+
+  test.each([
+    ["what was written cannot be taken back", ["write the rest", "truncate"], "append"],
+    ["it is not certain which file is the journal", ["rename"], "replace"],
+    ["it is not certain whose the journal is", ["datasync", "stat"], "append"],
+  ] as const)("so that %s has nothing more written to it", async (_why, broken, what) => {
+    const folder = newFolder()
+    const store = fileJournalStore(folder)
+    const journal = await store.open("turn")
+    await journal.append("before\n")
+    expect(await resultOf(steps.run(failing(...broken), () => journal[what]("lost\n")))).toEqual({ code: "unavailable" })
+    expect(await resultOf(journal.append("after\n"))).toEqual({ code: "unavailable" })
+    await journal.close()
+    const again = await store.open("turn")
+    expect(again.text.startsWith("before\n")).toBe(true)
+    expect(again.text).not.toContain("after")
+    await again.close()
+  })
+
+  test.each(["mkdir", "write", "rename", "open", "sync", "read"])(
+    "while a journal is opened, at %s, leaves it as it was and held by nobody",
+    async (step) => {
+      const folder = fill(newFolder(), { turn: "before\n" })
+      const store = fileJournalStore(folder)
+      expect(await resultOf(steps.run(failing(step), () => store.open("turn")))).toEqual({ code: "unavailable" })
+      const journal = await store.open("turn")
+      expect(journal.text).toBe("before\n")
+      await journal.close()
+      expect(readdirSync(folder)).toEqual(["turn"])
+    },
+  )
+
+  test("tells an owner that was taken over in the middle of it", async () => {
+    const store = fileJournalStore(newFolder())
+    const old = await store.open("turn")
+    let failed = false
+    const takenOver = steps.run(
+      async (step) => {
+        if (step === "write the rest") await steps.exit(async () => (await store.open("turn", { takeOver: true })).close())
+        if (step === "datasync" && !failed) {
+          failed = true
+          failing(step)(step, "")
+        }
+      },
+      () => resultOf(old.append("late\n")),
+    )
+    expect(await takenOver).toEqual({ code: "fenced" })
+  })
+})
+
+describe("syncing", () => {
+  async function syncsOf(fsync: "always" | "never", act: (journal: StoredJournal) => Promise<unknown>): Promise<readonly string[]> {
+    const journal = await fileJournalStore(newFolder(), { fsync }).open("turn")
+    const taken: string[] = []
+    await steps.run(
+      (step) => void taken.push(step),
+      () => act(journal),
+    )
+    await journal.close()
+    return taken.filter((step) => /write$|sync|rename/.test(step))
+  }
+
+  test("happens before an append or a replacement is through, unless it is not wanted", async () => {
+    expect(await syncsOf("always", (journal) => journal.append("a\n"))).toEqual(["write", "datasync"])
+    expect(await syncsOf("always", (journal) => journal.replace("a\n"))).toEqual(["write", "sync", "rename", "sync"])
+    expect(await syncsOf("never", (journal) => journal.append("a\n"))).toEqual(["write"])
+    expect(await syncsOf("never", (journal) => journal.replace("a\n"))).toEqual(["write", "rename"])
+  })
+
+  test("is done once for all appends that wait", async () => {
+    const all = Array.from({ length: 100 }, (_, index) => `${index}\n`)
+    expect(await syncsOf("always", (journal) => Promise.all(all.map((line) => journal.append(line))))).toEqual(["write", "datasync"])
+    const between = (journal: StoredJournal): Promise<unknown> => {
+      const first = journal.append("first\n")
+      const rest = Promise.resolve().then(() => Promise.resolve().then(() => Promise.all(all.map((line) => journal.append(line)))))
+      return Promise.all([first, rest])
+    }
+    expect(await syncsOf("always", between)).toEqual(["write", "datasync", "write", "datasync"])
   })
 })

@@ -11,7 +11,7 @@ const HERE = dirname(fileURLToPath(import.meta.url))
 /** A program that another process runs: a module, as text. What it imports is found from this folder. */
 export type Program = string
 
-/** Makes files of programs, each with all that it imports, so that they start fast. To be called for a whole test file. */
+/** Makes files of programs, each with all that it imports but by `file:` address, so that they start fast. To be called for a whole test file. */
 export async function bundle<Name extends string>(programs: Readonly<Record<Name, Program>>): Promise<Readonly<Record<Name, string>>> {
   const folder = mkdtempSync(join(tmpdir(), "turn-machine-programs-"))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -19,7 +19,7 @@ export async function bundle<Name extends string>(programs: Readonly<Record<Name
   for (const [name, contents] of Object.entries<Program>(programs)) {
     const outfile = join(folder, `${name}.mjs`)
     const stdin = { contents, resolveDir: HERE, loader: "ts" } as const
-    await build({ stdin, outfile, bundle: true, format: "esm", platform: "node", target: "node20", external: ["libsql"], logLevel: "error" })
+    await build({ stdin, outfile, bundle: true, format: "esm", platform: "node", target: "node20", external: ["file:*"], logLevel: "error" })
     files.push([name, outfile])
   }
   return Object.fromEntries(files) as Record<Name, string>
