@@ -1,0 +1,113 @@
+import { spawn } from "node:child_process"
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { build } from "esbuild"
+import { afterAll } from "vitest"
+
+export interface Ran {
+  /** `null`: it was killed. */
+  readonly exitCode: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A folder for a whole test file, removed after it. */
+export function folderForAll(): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "turn-machine-crash-")))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Programs in one file each, which start in a tenth of the time; gives their paths, in the same order. */
+export async function bundled(folder: string, ...programs: readonly string[]): Promise<readonly string[]> {
+  const entryPoints = programs.map((program) => fileURLToPath(new URL(program, import.meta.url)))
+  const options = { bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "error" } as const
+  return Promise.all(
+    entryPoints.map(async (entry, index) => {
+      const outfile = join(folder, `program-${index}.mjs`)
+      await build({ entryPoints: [entry], outfile, ...options })
+      return outfile
+    }),
+  )
+}
+
+export function run(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd?: string): Promise<Ran> {
+  // Not the settings that a test run hands on to its children.
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|NODE_OPTIONS|NODE_ENV|FORCE_COLOR)/.test(name)))
+  const child = spawn(process.execPath, [...args], {
+    env: { ...inherited, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    ...(cwd !== undefined && { cwd }),
+  })
+  let [stdout, stderr] = ["", ""]
+  child.stdout.on("data", (data: Buffer) => (stdout += data.toString()))
+  child.stderr.on("data", (data: Buffer) => (stderr += data.toString()))
+  return new Promise((resolve, reject) => {
+    child.on("error", reject)
+    child.on("close", (exitCode) => resolve({ exitCode, stdout, stderr }))
+  })
+}
+
+/** What came of all kills of one kind of boundary. */
+export interface Row {
+  kills: number
+  differs: number
+  repeated: number
+}
+
+/** The rows of a matrix, by kind of boundary. */
+export class Matrix {
+  readonly rows = new Map<string, Row>()
+
+  row(kind: string): Row {
+    const row = this.rows.get(kind) ?? { kills: 0, differs: 0, repeated: 0 }
+    this.rows.set(kind, row)
+    return row
+  }
+
+  toString(): string {
+    const lines = [...this.rows].sort().map(([kind, { kills, differs, repeated }]) => line(kind, kills, differs, repeated))
+    const total = [...this.rows.values()].reduce((sum, row) => ({
+      kills: sum.kills + row.kills,
+      differs: sum.differs + row.differs,
+      repeated: sum.repeated + row.repeated,
+    }))
+    return [
+      line("boundary", "kills", "outcomes that differ", "repeated beyond the promise"),
+      ...lines,
+      line("all", total.kills, total.differs, total.repeated),
+    ].join("\n")
+  }
+}
+
+function line(kind: string, ...cells: readonly (string | number)[]): string {
+  return `${kind.padEnd(60)}${cells.map((cell) => String(cell).padStart(28)).join("")}`
+}
+
+/** Does things at the same time, so many at most, in their order. */
+export async function inParallel<Item>(items: Iterable<Item>, most: number, act: (item: Item) => Promise<boolean>): Promise<void> {
+  const iterator = items[Symbol.iterator]()
+  let over = false
+  const worker = async (): Promise<void> => {
+    while (!over) {
+      const { value, done } = iterator.next()
+      if (done === true) return
+      if (!(await act(value))) over = true
+    }
+  }
+  await Promise.all(Array.from({ length: most }, worker))
+}
+
+export function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8")
+  } catch {
+    return ""
+  }
+}
+
+export function linesOf(path: string): readonly string[] {
+  return textOf(path).split("\n").slice(0, -1)
+}

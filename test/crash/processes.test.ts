@@ -1,0 +1,183 @@
+import { existsSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, describe, expect, test, vi } from "vitest"
+import { readJournal } from "../../src/replay/journal.ts"
+import { bundled, folderForAll, inParallel, linesOf, Matrix, type Ran, run, textOf } from "./harness.ts"
+
+// Real processes, killed at every boundary of what they do to files (see kill.ts), and the same command again.
+
+// Starting processes takes its time on a busy machine.
+vi.setConfig({ testTimeout: 600_000 })
+
+const folder = folderForAll()
+const [worker = "", killer = ""] = await bundled(folder, "worker.ts", "kill.ts")
+const matrix = new Matrix()
+afterAll(() => console.info(matrix.toString()))
+
+/** Processes at a time. */
+const PARALLEL = 3
+
+/** One journal, with the file of what was done to the world on its behalf. */
+class Place {
+  static #count = 0
+  readonly #base = join(folder, `${Place.#count++}`)
+  readonly journal = `${this.#base}.journal`
+  readonly effects = `${this.#base}.effects`
+  readonly go = `${this.#base}.go`
+
+  constructor() {
+    writeFileSync(this.effects, "")
+  }
+
+  run(env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+    return run([worker, this.journal], { CRASH_EFFECTS: this.effects, ...env })
+  }
+
+  /** Runs until the n-th boundary. */
+  kill(at: number, env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+    return run(["--import", killer, worker, this.journal], { CRASH_EFFECTS: this.effects, CRASH_AT: `${at}`, ...env })
+  }
+
+  /** What the kept journal answers, by the keys under which it was done. Of what a compaction left out, the snapshot says how far it goes. */
+  answered(): (line: string) => boolean {
+    const text = textOf(this.journal)
+    if (!text.includes("\n")) return () => false
+    const keys = new Set<string>()
+    let below = 0
+    for (const { record } of readJournal(text).entries) {
+      if (record.type === "snapshot") below = record.checkpoint.nextEffectId - ("outstanding" in record.checkpoint.state ? 1 : 0)
+      else if (record.type === "tool_results") for (const { callId } of record.results) keys.add(`${record.id}:${callId}`)
+      else if ("id" in record) keys.add(`${record.id}`)
+    }
+    return (line) => {
+      const key = line.slice(line.indexOf(" turn-1:") + 8)
+      return keys.has(key) || Number.parseInt(key, 10) < below
+    }
+  }
+}
+
+/** What one run without a crash does and says. */
+const WHOLE = [
+  ...["model turn-1:1", "a turn-1:2:a", "b turn-1:2:b", "c turn-1:2:c", "d turn-1:2:d", "checkpoint turn-1:3"],
+  ...["model turn-1:4", "e turn-1:5:e", "checkpoint turn-1:6", "model turn-1:7", "checkpoint turn-1:8"],
+]
+const UNKNOWN = /"text":"\[Tool execution failed\]\\nThe call was cut off by a crash[^"]*"/
+
+const whole = await new Place().run()
+
+/** Whether a run ended as the one that was not killed; only `c`, a once call that nobody can look up, may be of unknown outcome. */
+function endsAlike({ exitCode, stdout }: Ran, lines: readonly string[]): boolean {
+  const unknown = UNKNOWN.test(stdout)
+  const done = new Set(lines)
+  if (exitCode !== 0 || stdout.replace(UNKNOWN, '"text":"did c"') !== whole.stdout) return false
+  return WHOLE.every((line) => done.has(line) || (unknown && line.startsWith("c "))) && done.size <= WHOLE.length
+}
+
+/** Lines of what was done that the promise forbids: once calls done twice, and what was done although its answer was kept. */
+function beyondPromise(
+  lines: readonly string[],
+  resumes: readonly { readonly from: number; readonly answered: (line: string) => boolean }[],
+): number {
+  const again = lines.filter((line, index) => /^[cd] /.test(line) && lines.indexOf(line) !== index).length
+  const kept = resumes.reduce((sum, { from, answered }, index) => sum + lines.slice(from, resumes[index + 1]?.from).filter(answered).length, 0)
+  return again + kept
+}
+
+function* counted(from = 1): Generator<number> {
+  for (let number = from; ; number += 1) yield number
+}
+
+/** Kills a process at every boundary; then runs the same command to the end. Gives the number of boundaries. */
+async function killEverywhere(name: string, env: Readonly<Record<string, string>> = {}, before: readonly number[] = []): Promise<number> {
+  let kills = 0
+  await inParallel(counted(), PARALLEL, async (at) => {
+    const place = new Place()
+    const resumes: { from: number; answered: (line: string) => boolean }[] = []
+    const resuming = (): void => void resumes.push({ from: linesOf(place.effects).length, answered: place.answered() })
+    for (const earlier of before) expect((await place.kill(earlier, env)).exitCode).toBeNull()
+    if (before.length > 0) resuming()
+    const killed = await place.kill(at, env)
+    if (killed.exitCode !== null) {
+      expect(killed).toMatchObject({ exitCode: 0, stderr: "" })
+      return false
+    }
+    kills += 1
+    resuming()
+    const resumed = await place.run(env)
+    const lines = linesOf(place.effects)
+    const row = matrix.row(`${name}: ${killed.stderr}`)
+    row.kills += 1
+    if (!endsAlike(resumed, lines) || existsSync(`${place.journal}.lock`)) row.differs += 1
+    row.repeated += beyondPromise(lines, resumes)
+    return true
+  })
+  return kills
+}
+
+function expectNoneWrong(): void {
+  const wrong = [...matrix.rows].filter(([, { differs, repeated }]) => differs > 0 || repeated > 0)
+  expect(wrong).toEqual([])
+}
+
+test("a process that nobody kills does each thing once", async () => {
+  const place = new Place()
+  expect(await place.run()).toEqual(whole)
+  expect(whole).toMatchObject({ exitCode: 0, stderr: "" })
+  expect(linesOf(place.effects)).toEqual(WHOLE)
+})
+
+describe("killed at every boundary, a turn is taken up and ends the same", () => {
+  test("with a journal that grows", async () => {
+    expect(await killEverywhere("a turn")).toBeGreaterThan(80)
+    expectNoneWrong()
+  })
+
+  test("with a journal that is compacted", async () => {
+    expect(await killEverywhere("with compactions", { CRASH_COMPACT: "1" })).toBeGreaterThan(100)
+    expectNoneWrong()
+  })
+
+  test("also when it is killed again while it is taken up", async () => {
+    // In the middle of the first batch: begun once calls without results.
+    for (const at of process.env["CRASH_DEEP"] === undefined ? [46] : [25, 32, 38, 42, 46, 50, 54, 58, 62, 70]) {
+      expect(await killEverywhere("taken up", {}, [at])).toBeGreaterThan(40)
+    }
+    expectNoneWrong()
+  })
+})
+
+describe("two processes", () => {
+  const ROUNDS = process.env["CRASH_DEEP"] === undefined ? 8 : 100
+
+  test("that take up the same journal at once: one runs it, the other says that it is in use", async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const place = new Place()
+      const first = round % 2 === 0 ? 48 : 20
+      expect((await place.kill(first)).exitCode).toBeNull()
+      // The one that has the journal waits with its model call until the other was refused.
+      const both = [0, 1].map(() => place.run({ CRASH_HOLD: place.go }))
+      const refused = await Promise.race(both)
+      expect(refused).toMatchObject({ exitCode: 3, stdout: '{"refused":"in_use"}' })
+      writeFileSync(place.go, "")
+      const ran = (await Promise.all(both)).filter((other) => other !== refused)
+      const lines = linesOf(place.effects)
+      expect(ran.map((other) => endsAlike(other, lines))).toEqual([true])
+      expect(lines.filter((line) => /^[cd] /.test(line)).length).toBeLessThanOrEqual(2)
+    }
+  })
+
+  test("of which one takes the journal from the other: that one is fenced off, and changes nothing more", async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const place = new Place()
+      const old = place.run({ CRASH_HOLD: place.go })
+      while (linesOf(place.effects).length === 0) await new Promise((resolve) => setTimeout(resolve, 2))
+      const taken = await place.run({ CRASH_TAKE_OVER: "1" })
+      const [lines, text] = [linesOf(place.effects), textOf(place.journal)]
+      expect(endsAlike(taken, lines)).toBe(true)
+      writeFileSync(place.go, "")
+      expect(await old).toMatchObject({ exitCode: 3, stdout: '{"refused":"fenced"}' })
+      expect(textOf(place.journal)).toBe(text)
+      expect(linesOf(place.effects)).toEqual(lines)
+    }
+  })
+})
