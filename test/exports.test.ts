@@ -244,7 +244,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "judgeValidation",
     "wireValidation",
   ],
-  "turn-machine/hosts/journal": ["TurnJournal", "journaled"],
   "turn-machine/hosts": [
     "JournalStoreError",
     "LlmCallError",
@@ -260,6 +259,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "toolbox",
   ],
   "turn-machine/hosts/node": ["fileJournalStore"],
+  "turn-machine/hosts/journal": ["TurnJournal", "journaled"],
   "turn-machine/testing": [
     "LAWS",
     "LawError",
