@@ -7,15 +7,25 @@ import { TurnCheckpoint } from "./checkpoint.ts"
 import { TurnConfigData, TurnStart } from "./config.ts"
 import { JournalRecord } from "./journal.ts"
 import { Response } from "./response.ts"
+import { ThreadRecord } from "./thread.ts"
 
 const DriverActions = z.array(DriverAction)
 
 /** Checks one record of a journal; a key that nobody knows is refused, because leaving it out could lose what it means. */
 export function journalValidation(value: unknown): JournalRecord {
-  const record = parse(JournalRecord, value, "invalid_record", "journal record")
+  return parseRecord(JournalRecord, value, "journal record")
+}
+
+/** Checks one record of the log of a thread, likewise. */
+export function threadValidation(value: unknown): ThreadRecord {
+  return parseRecord(ThreadRecord, value, "thread record")
+}
+
+function parseRecord<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
+  const record = parse(schema, value, "invalid_record", what)
   const path = unknownKey(value, record)
   if (path === undefined) return record
-  throw new SchemaError("invalid_record", `Not a valid journal record: unknown key at "${path}".`, [{ path, message: "unknown key" }])
+  throw new SchemaError("invalid_record", `Not a valid ${what}: unknown key at "${path}".`, [{ path, message: "unknown key" }])
 }
 
 /** Checks every value that crosses the machine's edge against its schema. */

@@ -201,7 +201,7 @@ describe("migrations", () => {
     expect(unpolled).toMatchObject([{ type: "tool_calls", id: 2 }])
     expect(turn.record.messages.length).toBe(2)
     expect(JSON.stringify(checkpoint)).toBe(before)
-    expect(readCheckpoint(config, before, { 0: fromZero }).redelivery).toMatchObject({ id: 2 })
+    expect(readCheckpoint(config, before, { 0: fromZero }).unpolled).toMatchObject([{ id: 2 }])
   })
 
   test("without the migration it is refused", () => {

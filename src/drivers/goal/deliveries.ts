@@ -10,8 +10,11 @@ import type { GoalPolicy } from "./policy.ts"
 export interface GoalDeliveryOptions {
   readonly threadId: string
   readonly policy?: GoalPolicy
-  /** What people want of the goal and the driver was not told yet, in order. One that is refused is left out: see `changeGoal`. */
-  readonly commands?: readonly GoalCommand[]
+  /**
+   * What people want of the goal and the driver was not told yet, in order, each with its time, by which its record in the
+   * history is known again. One that is refused is left out: see `changeGoal`.
+   */
+  readonly commands?: readonly { readonly at: number; readonly command: GoalCommand }[]
   /** Goes on with the goal inside the turn where the turn would end, with the same brakes as between turns. Default false. */
   readonly continueInTurn?: boolean
   /** Whether the host delivers something of its own that comes first, so that the goal need not go on. Default false. */
@@ -36,9 +39,9 @@ export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, 
     for (const { message } of due) messages.push(message)
     events.push(asJson({ type: "goal_delivered", threadId, count: found.undelivered.length }))
   }
-  for (const command of commands) {
+  for (const { at: given, command } of commands) {
     const turnId = goal.state.turn?.turnId
-    const input: GoalInput = { type: "command", at, ...(turnId !== undefined && { turnId }), command }
+    const input: GoalInput = { type: "command", at: given, ...(turnId !== undefined && { turnId }), command }
     const outputs = goal.give(input)
     if (outputs.some(({ type }) => type === "refused")) continue
     for (const output of outputs) if (output.type === "steer") messages.push(output.message)

@@ -185,8 +185,8 @@ describe("a model call that was made and gave no answer is paid for all the same
 describe("what people want in mid-turn", () => {
   test("comes with what the model has to know of it, at once, and is not said again", () => {
     const commands = [
-      { type: "set", objective: "Sink it" },
-      { type: "set", tokenBudget: -1 },
+      { at: 1_002_500, command: { type: "set", objective: "Sink it" } },
+      { at: 1_002_501, command: { type: "set", tokenBudget: -1 } },
     ] as const
     const world: World = {
       model: inOrder(replies("", "look"), replies("", "look"), replies("Sunk.")),
@@ -207,7 +207,7 @@ describe("what people want in mid-turn", () => {
       delivers: (checkpoint) =>
         goalDeliveries(live.turns[0]?.machine.events ?? [], checkpoint, live.at, {
           threadId: "t1",
-          commands: [{ type: "pause" }],
+          commands: [{ at: 1_500_000, command: { type: "pause" } }],
           continueInTurn: true,
         }),
     }
@@ -229,7 +229,7 @@ describe("what people want in mid-turn", () => {
 
   test("a refused command is not delivered", () => {
     const history: readonly HistoryRecord[] = []
-    expect(goalDeliveries(history, "after_work", 1, { threadId: "t1", commands: [{ type: "pause" }] })).toEqual({})
+    expect(goalDeliveries(history, "after_work", 1, { threadId: "t1", commands: [{ at: 1, command: { type: "pause" } }] })).toEqual({})
   })
 })
 
