@@ -197,11 +197,11 @@ describe("migrations", () => {
   test("an older checkpoint is carried over, and then checked like any other", () => {
     const checkpoint = older()
     const before = JSON.stringify(checkpoint)
-    const { turn, unpolled } = readCheckpoint(config, checkpoint, { 0: fromZero })
-    expect(unpolled).toMatchObject([{ type: "tool_calls", id: 2 }])
+    const { turn } = readCheckpoint(config, checkpoint, { 0: fromZero })
+    expect(turn.position.state).toMatchObject({ outstanding: { type: "tool_calls", id: 2 } })
     expect(turn.record.messages.length).toBe(2)
     expect(JSON.stringify(checkpoint)).toBe(before)
-    expect(readCheckpoint(config, before, { 0: fromZero }).unpolled).toMatchObject([{ id: 2 }])
+    expect(readCheckpoint(config, before, { 0: fromZero }).turn.position.state).toMatchObject({ outstanding: { id: 2 } })
   })
 
   test("without the migration it is refused", () => {
