@@ -112,6 +112,8 @@ describe("accounting in a turn", () => {
     expect(stateOf(machine).goal).toMatchObject({ status: "budget_limited", tokensUsed: 12 })
     const delivery = goalDeliveries(machine.events, "after_work", 6000, { threadId: "t1" })
     expect(delivery.transientMessages).toHaveLength(1)
+    // Where the turn ends by itself, nothing is left to be summed up.
+    expect(goalDeliveries(machine.events, "before_completion", 6000, { threadId: "t1" })).toEqual({})
     const request = requestOf(respond(machine, { ...delivers(3), delivery } as Response))
     expect(JSON.stringify(request.messages.at(-1))).toContain("budget_limited")
     expect(goalDeliveries(machine.events, "after_work", 6000, { threadId: "t1" })).toEqual({})
@@ -151,9 +153,10 @@ describe("accounting in a turn", () => {
     const event = goalInputEvent("t1", { type: "command", at: 7000, turnId: "turn-1", command: { type: "set", objective: "sink" } })
     respond(machine, delivers(3, { events: [event] }))
     expect(stateOf(machine).goal).toMatchObject({ objective: "sink", secondsUsed: 3 })
-    expect(goalDeliveries(machine.events, "after_work", 7000, { threadId: "t1" }).transientMessages?.[0]?.content).toContain(
-      "<untrusted_objective>\nsink",
-    )
+    for (const checkpoint of ["after_work", "before_completion"] as const) {
+      const { transientMessages } = goalDeliveries(machine.events, checkpoint, 7000, { threadId: "t1" })
+      expect(transientMessages?.map(({ content }) => content.includes("<untrusted_objective>\nsink"))).toEqual([true])
+    }
   })
 })
 
