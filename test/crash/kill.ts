@@ -6,9 +6,17 @@ import { syncBuiltinESMExports } from "node:module"
 // given by CRASH_AT. Which kind of boundary it was, is told on standard error. The program itself knows nothing of it.
 
 const at = Number(process.env["CRASH_AT"] ?? "0")
+/** The kinds that count, with `;` between them. Absent: all. */
+const only = process.env["CRASH_ONLY"]?.split(";")
 let boundaries = 0
 
+/** Whether the next boundary, if it is of this kind, is the one. */
+function isNext(kind: string): boolean {
+  return boundaries + 1 === at && only?.includes(kind) !== false
+}
+
 function boundary(kind: string): void {
+  if (only?.includes(kind) === false) return
   boundaries += 1
   if (boundaries !== at) return
   fs.writeSync(2, kind)
@@ -41,8 +49,12 @@ const WRITES = {
   journal: ["before an append", "in mid-append", "appended, not synced"],
   temporary: ["temporary file empty", "temporary file half written", "temporary file written, not renamed"],
   lock: [LOCK, LOCK, LOCK],
-  other: ["other", "other", "other"],
+  other: ["another file", "another file", "another file"],
 } as const satisfies Record<FileOf, readonly [string, string, string]>
+
+function kindOf(path: unknown): string {
+  return String(path).includes(".lock") ? LOCK : "another file"
+}
 
 const { open, rename, mkdir, rmdir, unlink } = promises
 const { appendFileSync } = fs
@@ -59,11 +71,11 @@ promises.rename = (from, to) => {
     await rename(from, to)
     for (const [handle, path] of paths) if (path === String(from)) paths.set(handle, String(to))
   }
-  return fileOf(to) === "journal" ? around("before the rename", moved, "after the rename") : around(LOCK, moved, LOCK)
+  return fileOf(to) === "journal" ? around("before the rename", moved, "after the rename") : around(kindOf(to), moved, kindOf(to))
 }
-promises.mkdir = ((path: string, options?: fs.MakeDirectoryOptions) => around(LOCK, () => mkdir(path, options), LOCK)) as typeof mkdir
-promises.rmdir = (path) => around(LOCK, () => rmdir(path), LOCK)
-promises.unlink = (path) => around(LOCK, () => unlink(path), LOCK)
+promises.mkdir = ((path: string, options?: fs.MakeDirectoryOptions) => around(kindOf(path), () => mkdir(path, options), kindOf(path))) as typeof mkdir
+promises.rmdir = (path) => around(kindOf(path), () => rmdir(path), kindOf(path))
+promises.unlink = (path) => around(kindOf(path), () => unlink(path), kindOf(path))
 promises.open = async (path, flags, mode) => {
   const handle = await open(path, flags, mode)
   paths.set(handle, String(path))
@@ -82,7 +94,7 @@ function writes(write: FileHandle["appendFile"]): FileHandle["appendFile"] {
     const bytes = Buffer.from(data as string)
     boundary(before)
     const half = Math.floor(bytes.length / 2)
-    if (half > 0 && boundaries + 1 === at) fs.writeSync(this.fd, bytes.subarray(0, half))
+    if (half > 0 && isNext(middle)) fs.writeSync(this.fd, bytes.subarray(0, half))
     boundary(middle)
     await write.call(this, data, options)
     boundary(after)
@@ -96,5 +108,5 @@ prototype.datasync = async function (this: FileHandle) {
 }
 prototype.sync = async function (this: FileHandle) {
   await sync.call(this)
-  boundary("other")
+  boundary("another file")
 }
