@@ -86,6 +86,11 @@ function line(kind: string, ...cells: readonly (string | number)[]): string {
   return `${kind.padEnd(60)}${cells.map((cell) => String(cell).padStart(28)).join("")}`
 }
 
+/** 1, 2, 3, … */
+export function* counted(): Generator<number> {
+  for (let number = 1; ; number += 1) yield number
+}
+
 /** Does things at the same time, so many at most, in their order. */
 export async function inParallel<Item>(items: Iterable<Item>, most: number, act: (item: Item) => Promise<boolean>): Promise<void> {
   const iterator = items[Symbol.iterator]()

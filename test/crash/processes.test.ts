@@ -2,7 +2,7 @@ import { copyFileSync, cpSync, existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, test, vi } from "vitest"
 import { readJournal } from "../../src/replay/journal.ts"
-import { bundled, folderForAll, inParallel, linesOf, Matrix, type Ran, run, textOf } from "./harness.ts"
+import { bundled, counted, folderForAll, inParallel, linesOf, Matrix, type Ran, run, textOf } from "./harness.ts"
 
 // Real processes, killed at every boundary of what they do to files (see kill.ts), and the same command again.
 
@@ -92,10 +92,6 @@ function beyondPromise(
   const again = lines.filter((line, index) => /^[cd] /.test(line) && lines.indexOf(line) !== index).length
   const kept = resumes.reduce((sum, { from, answered }, index) => sum + lines.slice(from, resumes[index + 1]?.from).filter(answered).length, 0)
   return again + kept
-}
-
-function* counted(from = 1): Generator<number> {
-  for (let number = from; ; number += 1) yield number
 }
 
 /** Kills a process at every boundary; then runs the same command to the end. Gives the number of boundaries. */
