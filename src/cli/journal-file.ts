@@ -60,10 +60,15 @@ export function noJournal(shown: string, text: string, error: unknown): CliError
     )
   }
   if (!(error instanceof JournalError)) throw error
-  if (error.code === "not_a_journal") return new CliError(`${shown} is no journal of a turn. Give the path of one.`)
+  if (!isJournal(text, error)) return new CliError(`${shown} is no journal of a turn. Give the path of one.`)
   if (error.code === "damaged_record")
     return new CliError(`${shown} cannot be read as a journal: its first record is damaged, and nothing stands before it.`)
   return new CliError(`${shown} cannot be read as a journal. ${oneLine(error.message)}`)
+}
+
+/** Whether a text that cannot be read began as a journal once. */
+export function isJournal(text: string, { code }: JournalError): boolean {
+  return code !== "not_a_journal" && /^\["[0-9a-f]{8}",\{"type":"header"/.test(text)
 }
 
 /** Whether this is a state file as it was before turns were kept in journals. */

@@ -13,7 +13,7 @@ import type { Outcome } from "../schemas/event.ts"
 import type { TurnMachine } from "../turn-machine.ts"
 import { CliError } from "./errors.ts"
 import { oneLine } from "./format.ts"
-import { isOldState, noJournal, parseJournal, readRegular, storeRefusal } from "./journal-file.ts"
+import { isJournal, isOldState, noJournal, parseJournal, readRegular, storeRefusal } from "./journal-file.ts"
 import { workedMs } from "./journal-times.ts"
 import { type RunMeta, readRunMeta } from "./run-meta.ts"
 
@@ -109,7 +109,7 @@ export class RunState {
   /** An error in one line, if it is about the journal; else the error itself. */
   explain(error: unknown): unknown {
     if (error instanceof JournalStoreError) return storeRefusal(this.#shown, error, "give another path with --state")
-    if (error instanceof JournalError) return damaged(this.#shown, error)
+    if (error instanceof JournalError) return unusable(this.#shown, oneLine(error.message).replace(/\.$/, ""))
     if (error instanceof CheckpointError) return unusable(this.#shown, oneLine(error.message).replace(/\.$/, ""))
     if (!(error instanceof ReplayDivergence)) return error
     const where = `record ${error.record}${error.effectId === undefined ? "" : `, effect ${error.effectId}`}`
@@ -173,13 +173,14 @@ function read(shown: string, text: string): Journal {
     if (damage !== undefined) throw damage
     return journal
   } catch (error) {
-    if (error instanceof JournalError) throw damaged(shown, error)
+    if (error instanceof JournalError) throw damaged(shown, text, error)
     throw error
   }
 }
 
-function damaged(shown: string, error: JournalError): CliError {
-  if (error.code === "not_a_journal") return unusable(shown, "it is not the state of a run")
+function damaged(shown: string, text: string, error: JournalError): CliError {
+  if (!isJournal(text, error)) return unusable(shown, "it is not the state of a run")
+  if (error.code === "damaged_record" && error.intactLength === 0) return unusable(shown, "its first record is damaged, and nothing stands before it")
   if (error.intactLength === 0) return unusable(shown, oneLine(error.message).replace(/\.$/, ""))
   const why = oneLine(error.message).replace(/\.? What stands before it.*$|\.$/, "")
   return new CliError(

@@ -32,7 +32,7 @@ export async function replayJournal(args: readonly string[], io: Io): Promise<nu
   const at = flags.at === undefined ? undefined : readRecordNumber("--at", flags.at, whole)
   const journal: Journal = at === undefined ? whole : { ...whole, entries: whole.entries.filter(({ number }) => number <= at) }
   try {
-    const standing = standingOf(replay(journal, config, at === undefined ? {} : { at }))
+    const standing = standingOf(replay(whole, config, at === undefined ? {} : { at }))
     const report = verifyReplay(journal, config)
     if (flags.json === true) io.stdout.write(`${plainJson({ type: "replay", agrees: true, ...factsOf(report), standing })}\n`)
     else writeReport(given, report, standing, at, io)
@@ -82,7 +82,16 @@ function writeDivergence(error: ReplayDivergence, asJson: boolean, io: Io): void
   const width = widthOf(io.stdout)
   const where = `record ${record}${effectId === undefined ? "" : `, effect ${effectId}`}`
   io.stdout.write(`${styler(io)("red", "differs")}  at ${where}: ${oneLine(message)}\n`)
+  if (isFingerprintAlone(error)) {
+    io.stdout.write("  Of what was asked for then the journal keeps a fingerprint alone, so nobody can say here what differs in it.\n")
+    return
+  }
   const found = differences.map(({ path, recorded, replayed }) => ({ path, values: [recorded, replayed] as const }))
   for (const line of differingLines(found, ["recorded", "now"], width)) io.stdout.write(`${line}\n`)
   if (differenceCount > differences.length) io.stdout.write(`  and ${plural(differenceCount - differences.length, "place")} more\n`)
+}
+
+function isFingerprintAlone({ code, differences: [first] }: ReplayDivergence): boolean {
+  const { recorded } = first ?? {}
+  return code === "effect_differs" && first?.path === "" && typeof recorded === "object" && recorded !== null && "fingerprint" in recorded
 }
