@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { chatDriver } from "../../../src/drivers/chat.ts"
 import { codeDriver } from "../../../src/drivers/code.ts"
 import { goalChanges } from "../../../src/drivers/goal/changes.ts"
 import { goalDeliveries, goalInputEvent, lostUsageRecord } from "../../../src/drivers/goal/deliveries.ts"
@@ -8,8 +9,8 @@ import { changeGoal, endGoalTurn, nextTurn } from "../../../src/drivers/goal/thr
 import type { GoalInput, GoalOutput } from "../../../src/schemas/goal.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import { TurnMachine } from "../../../src/turn-machine.ts"
-import { plain, pollAll } from "../../machine/support.ts"
-import { breaks, replies, TEN, ThreadHost, type World } from "./thread-host.ts"
+import { completed, configOf, plain, pollAll, respond, results, userMessage } from "../../machine/support.ts"
+import { breaks, LOOK, replies, TEN, ThreadHost, type World } from "./thread-host.ts"
 
 function host(model: World["model"], more: Partial<World> = {}, options: ConstructorParameters<typeof ThreadHost>[1] = {}): ThreadHost {
   return new ThreadHost({ model, ...more }, options)
@@ -146,11 +147,11 @@ describe("a model call that was made and gave no answer is paid for all the same
   })
 
   test("what a lost call used is told by the host, when the call is made again", () => {
-    const thread = host(() => replies("Ship!"))
+    const thread = host(inOrder(replies("Ship!")))
     thread.command({ type: "set", objective: "Ship it" })
-    const driver = goalDriver(codeDriver(), { threadId: "t1", turnId: "turn-x", startedAt: thread.at })
-    const config = { ...(thread.says("Warm up.") && thread.turns[0]?.config), driver } as ConstructorParameters<typeof TurnMachine>[0]
-    const first = new TurnMachine(config, { messages: [], events: [...thread.history] })
+    const driver = goalDriver(chatDriver(), { threadId: "t1", turnId: "turn-x", startedAt: thread.at })
+    const config = configOf({ driver, tools: [LOOK] })
+    const first = new TurnMachine(config, { messages: [userMessage("Go.")], events: [...thread.history] })
     pollAll(first)
     // The process dies here, with the call under way; another takes the turn up.
     const machine = TurnMachine.restore(config, JSON.stringify(first.checkpoint()))
@@ -158,16 +159,31 @@ describe("a model call that was made and gave no answer is paid for all the same
     const ofAnother = lostUsageRecord("t1", "turn-y", { inputTokens: 9999, cachedInputTokens: 5, outputTokens: 7, reasoningTokens: 0 })
     machine.apply([{ type: "append_events", events: [lost, ofAnother] }])
     pollAll(machine)
-    machine.handle({ type: "llm_complete", id: 1, result: replies("Ship!") })
-    pollAll(machine)
-    machine.handle({ type: "checkpoint_delivery", id: 2, delivery: {} })
+    respond(machine, { type: "llm_complete", id: 1, result: replies("", "look") })
+    respond(machine, results(2, completed("c0")))
+    expect(readGoal(machine.events, "t1").state.goal?.tokensUsed).toBe(10 + 107)
+    machine.cancel()
     const { outcome, events, usage } = machine
     if (outcome === undefined) throw new Error("The turn goes on.")
     const ended = endGoalTurn({ threadId: "t1", history: events }, { turnId: "turn-x", outcome, usage }, thread.at)
-    expect(ended.state.goal?.tokensUsed).toBe(10 + 10 + 107)
+    expect(ended.state.goal?.tokensUsed).toBe(10 + 107)
     // Told twice, an end comes to nothing.
     const history = [...events, ...ended.records]
     expect(endGoalTurn({ threadId: "t1", history }, { turnId: "turn-x", outcome, usage }, thread.at).records).toEqual([])
+  })
+
+  test("what was lost in the last call of a turn is charged at its end", () => {
+    const thread = host(inOrder(replies("Ship!")))
+    thread.command({ type: "set", objective: "Ship it" })
+    const config = configOf({ driver: goalDriver(chatDriver(), { threadId: "t1", turnId: "turn-x", startedAt: thread.at }) })
+    const machine = new TurnMachine(config, { messages: [userMessage("Go.")], events: [...thread.history] })
+    pollAll(machine)
+    machine.apply([{ type: "append_events", events: [lostUsageRecord("t1", "turn-x", TEN)] }])
+    machine.cancel()
+    const { outcome, events, usage } = machine
+    if (outcome === undefined) throw new Error("The turn goes on.")
+    const ended = endGoalTurn({ threadId: "t1", history: events }, { turnId: "turn-x", outcome, usage }, thread.at)
+    expect(ended.state.goal?.tokensUsed).toBe(10)
   })
 
   test("a turn that is given up with its process is charged what its driver saw", () => {
@@ -231,6 +247,14 @@ describe("what people want in mid-turn", () => {
     const history: readonly HistoryRecord[] = []
     expect(goalDeliveries(history, "after_work", 1, { threadId: "t1", commands: [{ at: 1, command: { type: "pause" } }] })).toEqual({})
   })
+})
+
+test("tools that another turn called do not make a continuation a busy one", () => {
+  const thread = host((calls) => (calls === 0 ? replies("", "look") : replies(`Thought ${calls}.`)))
+  thread.command({ type: "set", objective: "Ship it" })
+  thread.says("Go.")
+  expect(thread.runs(10).reason).toMatch(/3 continuations in a row called no tool/)
+  expect(thread.turns).toHaveLength(4)
 })
 
 describe("reservation", () => {
