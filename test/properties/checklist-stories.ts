@@ -81,14 +81,12 @@ const said = fc.record({ type: fc.constant("text" as const), text: fc.oneof(text
 export const answer: fc.Arbitrary<Answer> = fc.oneof(
   {
     weight: 5,
-    arbitrary: fc
-      .tuple(fc.array(fc.oneof({ weight: 3, arbitrary: call }, said), { maxLength: 3 }), fc.constantFrom(...TerminalReason.options))
-      .map(
-        ([parts, terminalReason]: [OutputPart[], TerminalReason]): Answer => ({
-          ok: true,
-          response: { text: "", parts, usage: USAGE, terminalReason },
-        }),
-      ),
+    arbitrary: fc.tuple(fc.array(fc.oneof({ weight: 3, arbitrary: call }, said), { maxLength: 3 }), fc.constantFrom(...TerminalReason.options)).map(
+      ([parts, terminalReason]: [OutputPart[], TerminalReason]): Answer => ({
+        ok: true,
+        response: { text: "", parts, usage: USAGE, terminalReason },
+      }),
+    ),
   },
   fc.record({
     ok: fc.constant(false as const),

@@ -60,31 +60,13 @@ export function updateChecklistTool(waits: boolean): ToolSpec {
 export function historyTool(reference: boolean, pageChars: number): ToolSpec {
   const name = historyToolName(reference)
   const description = `Shows the conversation, at most ${pageChars} characters at a time. To read on, pass the \`next\` of the page before.`
-  if (reference) {
-    return {
-      name,
-      description,
-      inputSchema: {
-        type: "object",
-        properties: {
-          path: { type: "string", description: "The transcript, as named in the task." },
-          offset: { type: "integer", description: "Number of the first message to show.", default: 1 },
-          limit: { type: "integer", description: "How many messages to show at most.", default: 400 },
-        },
-        required: ["path"],
-      },
-    }
-  }
-  return {
-    name,
-    description,
-    inputSchema: {
-      type: "object",
-      properties: {
-        transcript: { type: "string", description: "The transcript, as named in the task." },
-        cursor: { type: "string", description: "Where to begin: a message's number, or the `next` of a page. Left out: the first message." },
-      },
-      required: ["transcript"],
-    },
-  }
+  const transcript = reference ? "path" : "transcript"
+  const place = reference
+    ? {
+        offset: { type: "integer", description: "Number of the first message to show.", default: 1 },
+        limit: { type: "integer", description: "How many messages to show at most.", default: 400 },
+      }
+    : { cursor: { type: "string", description: "Where to begin: a message's number, or the `next` of a page. Left out: the first message." } }
+  const properties = { [transcript]: { type: "string", description: "The transcript, as named in the task." }, ...place }
+  return { name, description, inputSchema: { type: "object", properties, required: [transcript] } }
 }
