@@ -118,6 +118,11 @@ module.exports = {
       "zod stays at the edge; users bring it along for the schemas of their tools.",
     ),
     packageOnlyIn("crc-32", "^src/replay/(journal|digest)\\.ts$", "An optional peer dependency of turn-machine/replay: checksums and fingerprints."),
+    packageOnlyIn(
+      "@opentelemetry/api",
+      "^src/hosts/(opentelemetry|telemetry-[a-z]+)\\.ts$",
+      "An optional peer dependency of turn-machine/hosts/opentelemetry alone.",
+    ),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
       name: "no-other-package",
@@ -126,7 +131,7 @@ module.exports = {
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
-        pathNot: "^node_modules/(immer|zod|fast-check|crc-32)/",
+        pathNot: "^node_modules/(immer|zod|fast-check|crc-32|@opentelemetry/api)/",
       },
     },
     {

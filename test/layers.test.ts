@@ -23,6 +23,8 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/schemas/message.ts": { code: 'import * as z from "zod"\nexport type M = z.ZodType' },
   "src/hosts/host.ts": { code: 'import "../turn-machine.ts"\nimport "../replay/journal.ts"\nimport "../schemas/message.ts"' },
   "src/hosts/node/index.ts": { code: 'import "node:fs"\nimport "../host.ts"' },
+  "src/hosts/opentelemetry.ts": { code: 'import "@opentelemetry/api"\nimport "./host.ts"\nimport "./telemetry-spans.ts"' },
+  "src/hosts/telemetry-spans.ts": { code: 'import type { Span } from "@opentelemetry/api"\nexport type X = Span' },
   "src/hosts/define-tool.ts": { code: 'import * as z from "zod"\nexport const tool = z' },
   "src/testing/arbitraries.ts": { code: 'import "fast-check"\nimport "../hosts/host.ts"' },
   "src/cli/main.ts": {
@@ -62,6 +64,10 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/hosts/node/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
   "src/hosts/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
   "src/hosts/with-fast-check.ts": { code: 'import "fast-check"', breaks: ["fast-check-in-its-place"] },
+  "src/hosts/with-telemetry.ts": {
+    code: 'import type { Span } from "@opentelemetry/api"\nexport type X = Span',
+    breaks: ["@opentelemetry/api-in-its-place"],
+  },
   "src/replay/with-checksums.ts": { code: 'import "crc-32"', breaks: ["crc-32-in-its-place"] },
   "src/hosts/with-another.ts": { code: 'import "another"', breaks: ["no-other-package"] },
   "src/hosts/to-nowhere.ts": { code: 'import "./nowhere.ts"', breaks: ["no-other-package", "no-unresolvable"] },
@@ -80,7 +86,7 @@ let violations: readonly Violation[] = []
 
 beforeAll(async () => {
   for (const name of [".dependency-cruiser.cjs", "tsconfig.json", "tsconfig.base.json"]) cpSync(join(ROOT, name), join(scratch, name))
-  const packages = ["immer", "zod", "fast-check", "crc-32", "another"]
+  const packages = ["immer", "zod", "fast-check", "crc-32", "@opentelemetry/api", "another"]
   write("package.json", JSON.stringify({ type: "module", dependencies: Object.fromEntries(packages.map((name) => [name, "1.0.0"])) }))
   for (const name of packages) {
     write(`node_modules/${name}/package.json`, JSON.stringify({ name, version: "1.0.0", main: "index.js" }))

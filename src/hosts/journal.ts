@@ -255,14 +255,20 @@ export interface JournaledHost {
   run(name: string, turn: JournaledTurn, options?: Omit<RunOptions, "journal">): Promise<Done>
 }
 
+/** How {@link journaled} keeps journals, and runs turns. */
+export interface JournaledOptions extends TurnJournalOptions {
+  /** The loop. Default `runTurn` of `turn-machine/hosts`; that of `openTelemetry` runs turns in spans. */
+  readonly runTurn?: typeof runTurn
+}
+
 /** Lets a host run turns that survive its process: every answer is kept in the store before it is acted on. */
-export function journaled(host: Host, store: JournalStore, keeping: TurnJournalOptions = {}): JournaledHost {
+export function journaled(host: Host, store: JournalStore, { runTurn: loop = runTurn, ...keeping }: JournaledOptions = {}): JournaledHost {
   return {
     async run(name, { config, start, ...begin }, options = {}) {
       const journal = await TurnJournal.open(store, name, { ...(options.now !== undefined && { now: options.now }), ...keeping })
       try {
         const machine = journal.recorded === undefined ? await journal.begin(config, start, begin) : await journal.resume(config)
-        return await runTurn(machine, host, { ...options, journal })
+        return await loop(machine, host, { ...options, journal })
       } finally {
         await journal.close()
       }
