@@ -100,9 +100,9 @@ function completeModelCall(config: TurnConfig, turn: Turn, state: StateOf<"waiti
   const { result } = answer
   // A call that failed may have been paid for all the same.
   const usage = result.ok ? result.response.usage : result.error.usage
-  const cumulative = usage && addUsage(turn.position.usage, usage)
+  const cumulative = usage === undefined ? turn.position.usage : addUsage(turn.position.usage, usage)
   const context = new TurnContext(config, turn, answer.at, cumulative)
-  if (usage !== undefined && cumulative !== undefined) {
+  if (usage !== undefined) {
     actions.push({ type: "count_usage", cumulative }, { type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
   }
   if (!result.ok) {
