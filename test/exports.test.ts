@@ -339,6 +339,7 @@ const CONSUMER = `
 import { type Effect, type Json, TurnMachine, chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn-machine"
 import { assistantParts } from "turn-machine/drivers"
 import { ChecklistJudge, type Decision, type JudgeConfig, newChecklistState } from "turn-machine/drivers/checklist"
+import { goalDriver, type GoalState, newGoalState, nextTurn } from "turn-machine/drivers/goal"
 import { type Host, runJudge, runTurn } from "turn-machine/hosts"
 import { type Turn, TurnMachine as BareTurnMachine, begin } from "turn-machine/machine"
 import type { Projector } from "turn-machine/projectors"
@@ -354,6 +355,9 @@ const config: TurnConfig = {
 }
 const start: TurnStart = { messages: [{ id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "Hello" }] }] }
 const machine: BareTurnMachine = new TurnMachine(config, start)
+const goals: GoalState = newGoalState("t")
+const resting: string = nextTurn({ threadId: goals.threadId, history: machine.events }, 0).type
+const pursuing: TurnConfig = { ...config, driver: goalDriver(chatDriver(), { threadId: "t", turnId: resting, startedAt: 0 }) }
 const effect: Effect | undefined = machine.poll()
 if (effect?.type === "llm_call") {
   const model: string = effect.request.model
@@ -369,7 +373,7 @@ const journal: (text: string) => Journal = (text) => readJournal(text, journalVa
 const judgeConfig: JudgeConfig = { model: "any", validation: judgeValidation }
 const judgement: Promise<Judgement | undefined> = runJudge(new ChecklistJudge(judgeConfig, newChecklistState(), { response: "", at: 0 }), host)
 export const verdict: Decision["verdict"] = "wait"
-export const all = [judgement, journal, value, turn, runTurn(machine, host), assistantParts, expectTurn, arbitrary.message]
+export const all = [pursuing, judgement, journal, value, turn, runTurn(machine, host), assistantParts, expectTurn, arbitrary.message]
 `
 
 const run = promisify(execFile)
