@@ -113,12 +113,12 @@ describe("journal show", () => {
   it("says what an unfinished turn waits for, and how to go on", async () => {
     const stand = async (count: number): Promise<string | undefined> => {
       const cwd = withJournal(({ entries }) => wholeText.slice(0, entries[count - 2]?.end))
-      return /^state {4}(.+)$/m.exec((await journal(cwd, "show", "run.json")).stdout)?.[1]
+      return /^state {4}(.+\n.+)$/m.exec((await journal(cwd, "show", "run.json")).stdout)?.[1]
     }
-    expect(await stand(2)).toBe("unfinished: waits for list_files (effect 2); go on with: turn-machine resume run.json")
-    expect(await stand(4)).toBe("unfinished: waits for the model (effect 4); go on with: turn-machine resume run.json")
-    expect(await stand(5)).toBe("unfinished: waits for search_text, search_text (effect 5); go on with: turn-machine resume run.json")
-    expect(await stand(6)).toBe("unfinished: waits for search_text (effect 5); go on with: turn-machine resume run.json")
+    expect(await stand(2)).toBe("unfinished: waits for list_files (effect 2)\ngo on    turn-machine resume run.json")
+    expect(await stand(4)).toBe("unfinished: waits for the model (effect 4)\ngo on    turn-machine resume run.json")
+    expect(await stand(5)).toBe("unfinished: waits for search_text, search_text (effect 5)\ngo on    turn-machine resume run.json")
+    expect(await stand(6)).toBe("unfinished: waits for search_text (effect 5)\ngo on    turn-machine resume run.json")
   })
 
   it("shows a damaged journal as far as it is whole, and says so", async () => {
@@ -370,6 +370,20 @@ They part at record 5 of both: effect 4 was answered otherwise.
     })
     expect(readdirSync(cwd).sort()).toEqual(["d", "run.json"])
     expect(readFileSync(join(cwd, "run.json"), "utf8")).toBe(wholeText)
+  })
+
+  it("refuses to answer otherwise what was answered too late", async () => {
+    // The model's first answer once more, as a host may record it that was handed it twice.
+    const cwd = withJournal((whole) => {
+      const cut = whole.entries.slice(0, 3)
+      const writer = new JournalWriter(readJournal(wholeText.slice(0, cut[2]?.end)))
+      return `${wholeText.slice(0, cut[2]?.end)}${cut[0] === undefined ? "" : writer.line(cut[0].record)}`
+    })
+    expect(await journal(cwd, "fork", "run.json", "--at", "5", "--out", "new.json", "--text", "Else.")).toEqual({
+      exitCode: 2,
+      stdout: "",
+      stderr: "turn-machine: Record 5 came too late to change the turn, and so would the answer in its place.\n",
+    })
   })
 
   it("refuses what is no JSON, and what is no answer, in one line", async () => {

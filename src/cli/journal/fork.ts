@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises"
 import { resolve } from "node:path"
-import { ForkError, TurnError } from "../../errors.ts"
+import { ReplayDivergence, TurnError } from "../../errors.ts"
 import { JournalStoreError } from "../../hosts/journal-store.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
@@ -10,6 +10,7 @@ import { replay } from "../../replay/replay.ts"
 import type { JournalRecord } from "../../schemas/journal.ts"
 import type { Response } from "../../schemas/response.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
+import type { TurnMachine } from "../../turn-machine.ts"
 import { readArgs } from "../args.ts"
 import { CliError } from "../errors.ts"
 import { oneLine, shellWord } from "../format.ts"
@@ -52,7 +53,7 @@ export async function forkJournal(args: readonly string[], io: Io): Promise<numb
     forked = fork(given.journal, at, answer, { turnId, validation: journalValidation })
     if (answer !== undefined) checkTaken(given, at, answer)
   } catch (error) {
-    if (error instanceof ForkError || error instanceof TurnError) throw new CliError(oneLine(error.message))
+    if (error instanceof TurnError) throw new CliError(oneLine(error.message))
     throw error
   }
   await writeNew(resolve(io.cwd, out), forked)
@@ -112,9 +113,16 @@ async function readAnswer(path: string, shown: string): Promise<string> {
 function checkTaken({ journal, meta }: GivenJournal, at: number, answer: Response): void {
   if (typeof meta !== "object") return
   const before: Journal = { ...journal, entries: journal.entries.filter(({ number }) => number < at) }
-  const machine = replay(before, { ...recordedConfig(meta), validation: wireValidation }, { checkConfig: false })
+  let machine: TurnMachine
+  try {
+    machine = replay(before, { ...recordedConfig(meta), validation: wireValidation }, { checkConfig: false })
+  } catch (error) {
+    // Written by a version that asked for something else: whether it is taken shows when the fork is resumed.
+    if (error instanceof ReplayDivergence) return
+    throw error
+  }
   if (machine.handle(answer).status !== "accepted")
-    throw new CliError(`Record ${at} was too late when it was written, and so would be the answer in its place.`)
+    throw new CliError(`Record ${at} came too late to change the turn, and so would the answer in its place.`)
 }
 
 async function writeNew(path: string, text: string): Promise<void> {

@@ -8,12 +8,13 @@ import { cutText, formatBytes, formatDuration, oneLine, plainJson, plural } from
 import type { Io } from "../io.ts"
 import { workedMs } from "../journal-times.ts"
 import { recordedConfig } from "../run-config.ts"
+import { shownUrl } from "../run-settings.ts"
 import { tokens } from "../screen.ts"
 import { styler, widthOf } from "../style.ts"
 import { SHOW_HELP } from "./help.ts"
 import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
 import { type Row, rowOf } from "./rows.ts"
-import { type Standing, standingOf, standingText } from "./standing.ts"
+import { goOn, type Standing, standingOf, standingText } from "./standing.ts"
 
 const FLAGS = { record: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
@@ -104,6 +105,8 @@ function writeTable(given: GivenJournal, io: Io): void {
   const { journal, meta, name, text } = given
   const { header, entries } = journal
   const totals = totalsOf(given)
+  const stands = standing(given)
+  const go = typeof meta === "object" && given.damage === undefined ? goOn(stands, name) : undefined
   const fields: [string, string][] = [
     [
       "journal",
@@ -112,13 +115,15 @@ function writeTable(given: GivenJournal, io: Io): void {
     ["turn", `${oneLine(header.turnId)}${header.at === undefined ? "" : `, begun ${dateOf(header.at)} ${clockOf(header.at)}`}`],
     ["driver", `${oneLine(header.driver.name)} version ${header.driver.version}`],
   ]
-  if (typeof meta === "object") fields.push(["model", oneLine(meta.model)], ["task", oneLine(meta.task)])
+  if (typeof meta === "object")
+    fields.push(["model", `${oneLine(meta.model)}${meta.baseUrl === undefined ? "" : ` at ${shownUrl(meta.baseUrl)}`}`], ["task", oneLine(meta.task)])
   else fields.push(["written", `not by turn-machine run: ${meta}`])
   const { forkedFrom, dropped } = header
   if (forkedFrom !== undefined) fields.push(["forked", `from turn ${oneLine(forkedFrom.turnId)} at record ${forkedFrom.record}`])
   if (dropped !== undefined) fields.push(["left out", `${plural(dropped, "record")}, by a compaction; the totals are without them`])
   fields.push(
-    ["state", standingText(standing(given), given.damage === undefined ? name : undefined)],
+    ["state", standingText(stands)],
+    ...(go === undefined ? [] : [["go on", go] as [string, string]]),
     [
       "work",
       `${plural(totals.modelCalls, "model call")}, ${plural(totals.toolCalls, "tool call")}, ${formatDuration(totals.workedMs)} in ${plural(totals.processes, "process", "processes")}`,

@@ -19,20 +19,19 @@ export function standingOf(machine: TurnMachine | undefined): Standing {
   return { type: "waiting", effect: outstanding.type, effectId: outstanding.id, ...tools }
 }
 
-/** In words. `file`: what resumes the turn, for one that is not over. */
-export function standingText(standing: Standing, file?: string): string {
-  const go = file === undefined ? "" : `; go on with: turn-machine resume ${shellWord(file)}`
-  switch (standing.type) {
-    case "ended": {
-      const { outcome } = standing
-      const failed = outcome.type === "stopped" && outcome.stop.type === "provider_error"
-      return `${wordsOf(outcome)}${failed && file !== undefined ? `; try the model call again with: turn-machine resume ${shellWord(file)}` : ""}`
-    }
-    case "waiting":
-      return `unfinished: waits for ${whatOf(standing)}${go}`
-    case "unfinished":
-      return "unfinished"
-  }
+/** In words. */
+export function standingText(standing: Standing): string {
+  if (standing.type === "ended") return wordsOf(standing.outcome)
+  return standing.type === "waiting" ? `unfinished: waits for ${whatOf(standing)}` : "unfinished"
+}
+
+/** What goes on with a turn of `turn-machine run`; `undefined` if it is over for good. */
+export function goOn(standing: Standing, file: string): string | undefined {
+  const command = `turn-machine resume ${shellWord(file)}`
+  if (standing.type !== "ended") return command
+  const { outcome } = standing
+  const failed = outcome.type === "stopped" && outcome.stop.type === "provider_error"
+  return failed ? `${command} (tries the model call again)` : undefined
 }
 
 function whatOf({ effect, effectId, tools }: Extract<Standing, { type: "waiting" }>): string {
