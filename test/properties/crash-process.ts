@@ -93,8 +93,6 @@ export interface ProcessOptions {
 /** What a process does its work in. */
 export interface Surroundings {
   memory: Memory
-  /** Calls that were looked up and not found: whoever asked was promised that they will not take effect any more. */
-  readonly void: Set<string>
 }
 
 const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
@@ -136,7 +134,7 @@ export class Process {
     toolCall: async (call, context) => {
       const scripted = this.#callOf(call)
       await ticks(scripted.before)
-      await this.#perform(`${context.effectId}:${call.callId}`, scripted.effects, context)
+      await this.#perform(`${context.effectId}:${call.callId}`, scripted.effects, context, scripted.recover === "finds")
       await ticks(scripted.after)
       if (scripted.answer === "throws") throw new ToolError({ class: "execution", code: "scripted", message: "It failed." })
       return toolAnswer(scripted)
@@ -166,7 +164,7 @@ export class Process {
   }
 
   /** Takes effect in the world, and counts what must not. */
-  async #perform(key: string, what: string, { idempotencyKey }: EffectContext): Promise<void> {
+  async #perform(key: string, what: string, { idempotencyKey }: EffectContext, keepsKeys = false): Promise<void> {
     await this.moment("before an executor takes effect")
     const { memory } = this.#world
     const { violations } = this.#options
@@ -176,7 +174,9 @@ export class Process {
     if (this.#mine.has(key) || idempotencyKey !== `turn-1:${key}`) violations.beyondPromise += 1
     if (what === "once" && (memory.performed.includes(`once ${key}`) || !memory.begun.has(key))) violations.beyondPromise += 1
     this.#mine.add(key)
-    if (!this.#world.void.has(key)) this.#world.memory = { ...memory, performed: [...memory.performed, `${what} ${key}`] }
+    // Where an old owner may still act on what a new one found not to have happened, it is the receiver who keeps keys.
+    const kept = keepsKeys && this.#options.hang !== undefined && memory.performed.includes(`${what} ${key}`)
+    if (!kept) this.#world.memory = { ...memory, performed: [...memory.performed, `${what} ${key}`] }
     await this.moment("after an executor took effect")
   }
 
@@ -186,10 +186,7 @@ export class Process {
     if (scripted.recover === "throws") throw new Error("The ledger is away.")
     if (scripted.recover !== "finds") return undefined
     const key = `${effectId}:${call.callId}`
-    if (!this.#world.memory.performed.includes(`once ${key}`)) {
-      if (this.#options.hang !== undefined) this.#world.void.add(key)
-      return { ran: false }
-    }
+    if (!this.#world.memory.performed.includes(`once ${key}`)) return { ran: false }
     return { ran: true, answer: scripted.answer === "throws" ? failedAnswer() : toolAnswer(scripted) }
   }
 

@@ -19,8 +19,6 @@ export class World implements Surroundings {
   readonly #script: Script
   memory: Memory
   #owner: object | undefined
-  /** Calls that were looked up and not found: whoever asked was promised that they will not take effect any more. */
-  readonly void = new Set<string>()
 
   constructor(script: Script, memory: Memory) {
     this.#script = script

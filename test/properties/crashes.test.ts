@@ -3,17 +3,8 @@ import { afterAll, describe, expect, test } from "vitest"
 import { JournalStoreError } from "../../src/hosts/journal-store.ts"
 import * as arbitrary from "../../src/testing/arbitraries.ts"
 import { checkAsync, SLOW } from "./check.ts"
-import {
-  type Ended,
-  type Fault,
-  type Memory,
-  NOTHING,
-  noViolations,
-  type ProcessOptions,
-  type Script,
-  type ScriptedCall,
-  type Violations,
-} from "./crash-process.ts"
+import { add, type Counts, crashEverywhere, newCounts, sameEnd } from "./crash-everywhere.ts"
+import { type Fault, NOTHING, noViolations, type Script, type ScriptedCall } from "./crash-process.ts"
 import { World } from "./crash-world.ts"
 
 const few = fc.nat({ max: 4 })
@@ -50,134 +41,6 @@ const script: fc.Arbitrary<Script> = fc.record({
   keepTicks: fc.constantFrom(0, 2, 30),
   tear: fc.double({ min: 0, max: 1, noNaN: true }),
 })
-
-/** What came of all crashes. */
-interface Counts extends Violations {
-  /** Processes that were taken up after a crash. */
-  crashes: number
-  /** Those that did not end as the one without a crash. */
-  differs: number
-  /** Those that left out something that is to be told, or told it in another order. */
-  untold: number
-  /** `once` calls that ended as of unknown outcome. */
-  unknown: number
-  /** The moments that the crashes stand for. */
-  readonly moments: Map<string, number>
-}
-
-const newCounts = (): Counts => ({ ...noViolations(), crashes: 0, differs: 0, untold: 0, unknown: 0, moments: new Map() })
-
-interface CrashOptions {
-  readonly fault?: Fault
-  /** The moment at which the first process cancels its turn; then only crashes after the cancellation was kept are judged. */
-  readonly cancelAt?: number
-}
-
-/** Runs a script without a crash, and from every moment of that run; and from each such run once more from one of its moments. */
-async function crashEverywhere(scripted: Script, counts: Counts, { fault, cancelAt }: CrashOptions = {}): Promise<void> {
-  const run = (memory: Memory, more: Partial<ProcessOptions> = {}): Promise<Ended> =>
-    new World(scripted, memory).process({ fault, violations: counts, ...more })
-  const whole = await run(NOTHING, { ...(cancelAt !== undefined && { cancelAt }) })
-  expect(whole.memory.told[0]?.flatMap((delta): unknown[] => JSON.parse(delta))).toEqual(
-    (JSON.parse(whole.end) as { readonly events: unknown }).events,
-  )
-  const resume = async (memory: Memory): Promise<Ended | undefined> => {
-    counts.crashes += 1
-    try {
-      const ended = await run(memory)
-      if (cancelAt !== undefined && !CANCELLATION.test(memory.text)) return undefined
-      if (!sameEnd(scripted, whole, ended, counts)) counts.differs += 1
-      if (!allTold(whole.memory.told[0] ?? [], ended.memory.told)) counts.untold += 1
-      return ended
-    } catch {
-      counts.differs += 1
-      return undefined
-    }
-  }
-  let place = Math.floor(scripted.tear * 1_000)
-  for (const { memory, kinds } of distinct(whole)) {
-    for (const kind of kinds) count(counts.moments, kind)
-    const resumed = await resume(memory)
-    if (resumed === undefined) continue
-    const later = distinct(resumed)
-    place += 7
-    const second = later[place % Math.max(1, later.length)]
-    if (second === undefined) continue
-    for (const kind of second.kinds) count(counts.moments, `in a resumed process, ${kind}`)
-    await resume(second.memory)
-  }
-}
-
-const CANCELLATION = /,\{"type":"interruption".*\n/
-
-function count(counts: Map<string, number>, kind: string, more = 1): void {
-  counts.set(kind, (counts.get(kind) ?? 0) + more)
-}
-
-function add(to: Counts, from: Counts): void {
-  for (const key of ["askedAgain", "ranAgain", "actedEarly", "beyondPromise", "crashes", "differs", "untold", "unknown"] as const)
-    to[key] += from[key]
-  for (const [kind, more] of from.moments) count(to.moments, kind, more)
-}
-
-interface Crash {
-  readonly memory: Memory
-  readonly kinds: readonly string[]
-}
-
-/** Moments between which nothing happened in the world are one crash. */
-function distinct({ moments }: Ended): readonly Crash[] {
-  const crashes: { readonly memory: Memory; readonly kinds: string[] }[] = []
-  for (const { kind, memory } of moments) {
-    const last = crashes.at(-1)
-    const same = last?.memory.text === memory.text && last.memory.performed === memory.performed && last.memory.told === memory.told
-    if (same) last.kinds.push(kind)
-    else crashes.push({ memory, kinds: [kind] })
-  }
-  return crashes
-}
-
-const CUT_OFF = "The call was cut off by a crash"
-
-/** A `once` call that nobody can look up may end as unknown; nothing else may differ. */
-function sameEnd(scripted: Script, whole: Ended, ended: Ended, counts: Counts): boolean {
-  const { unknown, begun, performed } = ended.memory
-  counts.unknown += unknown.size
-  for (const key of unknown) if (!begun.has(key)) return false
-  for (const done of new Set(whole.memory.performed)) {
-    const times = performed.filter((other) => other === done).length
-    const [what, key = ""] = done.split(" ")
-    if (times === 0 && !unknown.has(key)) return false
-    if (what === "once" && times > 1) return false
-  }
-  if (new Set(performed).size > new Set(whole.memory.performed).size) return false
-  const lookedUp = scripted.batches.flat().some(({ effects, recover }) => effects === "once" && recover !== "finds")
-  if (unknown.size === 0 || !lookedUp) return ended.end === whole.end && unknown.size === 0
-  return alike(JSON.parse(whole.end), JSON.parse(ended.end))
-}
-
-function alike(one: unknown, other: unknown): boolean {
-  if (typeof one !== "object" || one === null || typeof other !== "object" || other === null) return one === other
-  const [left, right] = [one as Readonly<Record<string, unknown>>, other as Readonly<Record<string, unknown>>]
-  const unknown = right["type"] === "tool_result" && String(right["text"]).includes(CUT_OFF)
-  const keys = new Set([...Object.keys(left), ...Object.keys(right)])
-  return [...keys].every((key) => (unknown && key === "text") || alike(left[key], right[key]))
-}
-
-/** Each process tells on from somewhere that was told, and nothing is left out. */
-function allTold(whole: readonly string[], told: Memory["told"]): boolean {
-  const fits = (at: number, delta: string): boolean =>
-    whole[at] === delta || (whole[at] !== undefined && alike(JSON.parse(whole[at]), JSON.parse(delta)))
-  let covered = 0
-  for (const list of told) {
-    if (list.length === 0) continue
-    let begin = covered
-    while (begin >= 0 && !list.every((delta, index) => fits(begin + index, delta))) begin -= 1
-    if (begin < 0) return false
-    covered = Math.max(covered, begin + list.length)
-  }
-  return covered === whole.length
-}
 
 const NONE_WRONG = { askedAgain: 0, ranAgain: 0, actedEarly: 0, beyondPromise: 0, differs: 0, untold: 0 }
 
@@ -218,32 +81,22 @@ test("a turn that crashes after its cancellation was kept is cancelled, and all 
 })
 
 test("a process that was taken over and lives on changes nothing, and makes no once call happen twice", SLOW, async () => {
+  let hung = 0
   const property = fc.asyncProperty(script, fc.nat(), async (scripted, place) => {
     const violations = noViolations()
     const whole = await new World(scripted, NOTHING).process({ violations })
-    const atMoment = place % whole.moments.length
 
     const world = new World(scripted, NOTHING)
-    let wake = (): void => {}
-    const awake = new Promise<void>((resolve) => {
-      wake = resolve
-    })
-    const hanging = new Promise<"hangs">((resolve) => {
-      const hang = (moment: number): Promise<void> | undefined => {
-        if (moment < atMoment) return undefined
-        resolve("hangs")
-        return awake
-      }
-      first = world.process({ violations: noViolations(), hang }).then(
-        () => "ended",
-        (error: unknown) => (error instanceof JournalStoreError ? error.code : String(error)),
-      )
-    })
-    var first: Promise<string> = Promise.resolve("")
-    if ((await Promise.race([hanging, first])) !== "hangs") return
+    const gate = gateAt(place % whole.moments.length)
+    const first = world.process({ violations: noViolations(), hang: gate.hang }).then(
+      () => "ended",
+      (error: unknown) => (error instanceof JournalStoreError ? error.code : String(error)),
+    )
+    if ((await Promise.race([gate.reached, first])) !== "hangs") return
+    hung += 1
     const second = await world.process({ violations: noViolations(), hang: () => undefined })
     const { text } = world.memory
-    wake()
+    gate.open()
     expect(["fenced", "ended"]).toContain(await first)
     expect(world.memory.text).toBe(text)
     expect(sameEnd(scripted, whole, second, newCounts())).toBe(true)
@@ -251,7 +104,25 @@ test("a process that was taken over and lives on changes nothing, and makes no o
     expect(new Set(once).size).toBe(once.length)
   })
   await checkAsync(200, property, MOST_FACTOR)
+  expect(hung).toBeGreaterThan(50)
 })
+
+/** Lets nobody through from a moment on until it is opened. */
+function gateAt(moment: number): { readonly reached: Promise<"hangs">; hang(moment: number): Promise<void> | undefined; open(): void } {
+  let [reach, open] = [(_what: "hangs"): void => {}, (): void => {}]
+  const reached = new Promise<"hangs">((resolve) => {
+    reach = resolve
+  })
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  const hang = (number: number): Promise<void> | undefined => {
+    if (number < moment) return undefined
+    reach("hangs")
+    return opened
+  }
+  return { reached, hang, open: () => open() }
+}
 
 const some: ScriptedCall = { effects: "once", recover: undefined, answer: "value", value: "done", before: 0, after: 1 }
 
