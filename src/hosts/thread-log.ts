@@ -1,6 +1,7 @@
 import { JournalError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import { JournalWriter, readLines } from "../replay/journal.ts"
+import type { Outcome } from "../schemas/event.ts"
 import type { HistoryRecord, Message } from "../schemas/message.ts"
 import { THREAD_FORMAT, THREAD_VERSION, type ThreadCommanded, type ThreadHeader, type ThreadRecord, type ThreadTurnBegun } from "../schemas/thread.ts"
 import { threadValidation } from "../schemas/validation.ts"
@@ -10,6 +11,14 @@ import type { JournalStore, OpenOptions, StoredJournal } from "./journal-store.t
 function isUnfinished(text: string): boolean {
   const beginning = '["'
   return !text.includes("\n") && (beginning.startsWith(text) || /^\["[0-9a-f]{0,8}($|")/.test(text))
+}
+
+/** A turn that is over. */
+export interface EndedThreadTurn {
+  readonly turnId: string
+  readonly outcome: Outcome
+  /** The messages that it added to the history. */
+  readonly messages: readonly Message[]
 }
 
 /** A thread as its log tells it: a fold over its records. */
@@ -26,6 +35,7 @@ export class ThreadLog {
   commands: readonly ThreadCommanded[] = []
   /** The turn that began and is not over. */
   turn: ThreadTurnBegun | undefined
+  lastTurn: EndedThreadTurn | undefined
   turns = 0
   /** How many messages the user has sent in all. */
   saidInAll = 0
@@ -108,6 +118,11 @@ export class ThreadLog {
         this.#note(record.records)
         this.iteration = record.iteration + 1
         this.turn = undefined
+        this.lastTurn = {
+          turnId: record.turnId,
+          outcome: record.outcome,
+          messages: record.records.flatMap((added) => (added.type === "conversation" ? [added.message] : [])),
+        }
     }
   }
 

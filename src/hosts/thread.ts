@@ -1,15 +1,12 @@
 import { goalChanges } from "../drivers/goal/changes.ts"
 import { goalDeliveries, lostUsageRecord, mergeDeliveries } from "../drivers/goal/deliveries.ts"
-import { type GoalDriverOptions, goalDriver } from "../drivers/goal/driver.ts"
 import { readGoal } from "../drivers/goal/history.ts"
-import type { GoalPolicy } from "../drivers/goal/policy.ts"
 import { changeGoal, endGoalTurn, type GoalThread, nextTurn } from "../drivers/goal/thread.ts"
 import type { Json } from "../json.ts"
-import type { TurnConfig } from "../machine/turn.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Checkpoint, Done, Progress } from "../schemas/effect.ts"
 import type { Outcome } from "../schemas/event.ts"
-import type { Goal, GoalCommand, GoalMode, GoalOutput, TurnOrigin } from "../schemas/goal.ts"
+import type { Goal, GoalCommand, GoalInput, GoalOutput } from "../schemas/goal.ts"
 import type { LlmRequest, TokenUsage } from "../schemas/llm.ts"
 import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message } from "../schemas/message.ts"
 import type { ThreadCommanded, ThreadTurnBegun } from "../schemas/thread.ts"
@@ -17,27 +14,15 @@ import type { EffectContext, Host, RunOptions } from "./host.ts"
 import { TurnJournal, type TurnJournalOptions } from "./journal.ts"
 import type { JournalStore } from "./journal-store.ts"
 import { runTurn } from "./run-turn.ts"
-import { ThreadLog, unsettled, waiting } from "./thread-log.ts"
+import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./thread-config.ts"
+import { type EndedThreadTurn, ThreadLog, unsettled, waiting } from "./thread-log.ts"
 
-/** A turn that is about to begin, or to be taken up. */
-export interface ThreadTurn {
-  readonly turnId: string
-  readonly origin: TurnOrigin
-  /** Milliseconds since the epoch. */
-  readonly startedAt: number
-}
+export type { ThreadTurn }
 
 /** What a thread's turns have in common. */
-export interface ThreadOptions extends Omit<TurnJournalOptions, "compactAboveChars"> {
-  /** The configuration of a turn. Its driver is wrapped in a goal driver, which gives the model the goal tools. */
-  readonly config: TurnConfig | ((turn: ThreadTurn) => TurnConfig)
-  readonly policy?: GoalPolicy
-  /** Default `default`; `plan`: turns are neither charged to a goal nor continued. */
-  readonly mode?: GoalMode
+export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars"> {
   /** Goes on with a goal inside its turn, instead of in a new one. Default false. */
   readonly continueInTurn?: boolean
-  /** What the goal driver is told besides, as in {@link GoalDriverOptions}. */
-  readonly goal?: Pick<GoalDriverOptions, "costMicros" | "estimate" | "errorOf">
   /** About what a model call used whose answer was lost with its process; it is charged, and made again. Absent: nothing. */
   readonly lostUsage?: (request: LlmRequest) => TokenUsage
   /** The host's own facts, kept in the header of a new thread. */
@@ -54,8 +39,21 @@ export interface RunThreadOptions extends Omit<RunOptions, "journal" | "turnId">
   readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => void
   /** Waits until a time, or until the signal aborts. Default: a timer. */
   readonly wait?: (until: number, signal: AbortSignal | undefined) => Promise<void>
+  /**
+   * Called between turns, when all commands are settled and before it is decided whether a continuation starts: the moment to
+   * judge what the last turn did, and to `note` what came of it.
+   */
+  readonly between?: (thread: Thread) => Promise<Guidance | undefined> | Guidance | undefined
   /** For how long at most a run waits before a continuation; beyond it, it rests. Milliseconds; default 600,000. */
   readonly maxWaitMs?: number
+}
+
+/** What a host knows of the next continuation. */
+export interface Guidance {
+  /** Before this time none starts. Milliseconds since the epoch. */
+  readonly notBefore?: number
+  /** What it is told besides the goal. */
+  readonly say?: string
 }
 
 /** Why no turn runs any more. */
@@ -87,6 +85,8 @@ export class Thread {
   readonly #log: ThreadLog
   /** The machine of the turn that runs in this process. */
   #running: TurnMachine | undefined
+  #journal: TurnJournal | undefined
+  #onGoal: RunThreadOptions["onGoal"]
 
   private constructor(store: JournalStore, threadId: string, log: ThreadLog, options: ThreadOptions) {
     this.#store = store
@@ -129,6 +129,15 @@ export class Thread {
     return turn && { turnId: turn.turnId, origin: turn.origin, startedAt: turn.at }
   }
 
+  /** The turn that was over last: how it ended, and the messages it left. */
+  get lastTurn(): EndedThreadTurn | undefined {
+    return this.#log.lastTurn
+  }
+  /** Whether something is wanted of the goal that was not carried out yet. */
+  get isCommanded(): boolean {
+    return this.#waitingCommands().length > 0
+  }
+
   /**
    * Something that the user says. Without a turn it begins one; a running turn takes it at its next checkpoint.
    * @throws {JournalStoreError}
@@ -153,14 +162,30 @@ export class Thread {
     return outputs
   }
 
-  /** Lets go of the thread. A second time does nothing. */
-  close(): Promise<void> {
-    return this.#log.close()
+  /**
+   * Puts what happened between turns into the history, all of it or nothing: inputs of the goal, as usage of children, and records of
+   * the host's own. Gives what came of the inputs.
+   * @throws {TypeError} a turn is open
+   * @throws {JournalStoreError}
+   */
+  async note(inputs: readonly GoalInput[], records: readonly HistoryRecord[] = []): Promise<readonly GoalOutput[]> {
+    if (this.#log.turn !== undefined) throw new TypeError("A turn is open: only between turns can be noted what happened between them.")
+    const changed = changeGoal(this.#thread(), ...inputs)
+    await this.#log.append({ type: "noted", at: this.#now(), records: [...changed.records, ...records], commands: [] })
+    this.#tell(changed.outputs)
+    return changed.outputs
+  }
+
+  /** Lets go of the thread. A turn that runs is left as it stands, and its run rejects. A second time does nothing. */
+  async close(): Promise<void> {
+    await this.#journal?.close()
+    await this.#log.close()
   }
 
   /** Runs turns until the thread rests; {@link runThread} is this. */
   async run(host: Host, options: RunThreadOptions = {}): Promise<ThreadRest> {
-    const { signal, attend, maxWaitMs = DEFAULT_MAX_WAIT_MS, wait = waitUntil } = options
+    const { signal, attend, between, maxWaitMs = DEFAULT_MAX_WAIT_MS, wait = waitUntil } = options
+    this.#onGoal = options.onGoal
     let outcome: Outcome | undefined
     const rest = (reason: string, notBefore?: number): ThreadRest => ({
       reason,
@@ -175,29 +200,36 @@ export class Thread {
         continue
       }
       if (signal?.aborted === true) return rest("The run was stopped.")
-      await this.#settleCommands(options)
+      await this.#settleCommands()
+      const { say, notBefore = 0 } = (await between?.(this)) ?? {}
+      if (this.#log.commands.length > 0 || isAborted(signal)) continue
       const now = this.#now()
       const next = nextTurn({ ...this.#thread(), queuedInput: this.#log.said.length > 0 }, now)
       if (next.type === "rest") return rest(next.reason, next.notBefore)
-      if (next.type === "continue" && next.notBefore !== undefined && next.notBefore > now) {
-        if (next.notBefore - now > maxWaitMs) return rest("The goal waits before it goes on.", next.notBefore)
-        await wait(next.notBefore, signal)
+      const until = next.type === "continue" ? Math.max(next.notBefore ?? 0, notBefore) : 0
+      if (until > now) {
+        if (until - now > maxWaitMs) return rest("The goal waits before it goes on.", until)
+        await wait(until, signal)
         continue
       }
-      await this.#beginTurn(next.type === "continue" ? next.message : undefined)
+      await this.#beginTurn(next.type === "continue" ? next.message : undefined, say)
     }
   }
 
-  async #settleCommands({ onGoal }: RunThreadOptions): Promise<void> {
+  #tell(outputs: readonly GoalOutput[]): void {
+    if (this.#onGoal !== undefined) for (const output of outputs) this.#onGoal(output)
+  }
+
+  async #settleCommands(): Promise<void> {
     const { commands } = this.#log
     if (commands.length === 0) return
     const inputs = commands.map(({ at, command }) => ({ type: "command", at, command }) as const)
     const { records, outputs } = changeGoal(this.#thread(), ...inputs)
     await this.#log.append({ type: "noted", at: this.#now(), records, commands: commands.map(({ at }) => at) })
-    if (onGoal !== undefined) for (const output of outputs) onGoal(output)
+    this.#tell(outputs)
   }
 
-  async #beginTurn(continuation: DeliveredMessage | undefined): Promise<void> {
+  async #beginTurn(continuation: DeliveredMessage | undefined, say?: string): Promise<void> {
     const number = this.#log.turns + 1
     const id = `continue-${number}`
     const messages: readonly Message[] =
@@ -207,7 +239,7 @@ export class Thread {
             {
               id,
               role: continuation.role,
-              parts: [{ id: `${id}.p0`, type: "text", text: continuation.content }],
+              parts: [{ id: `${id}.p0`, type: "text", text: say === undefined ? continuation.content : `${continuation.content}\n\n${say}` }],
               ...(continuation.origin !== undefined && { origin: continuation.origin }),
             },
           ]
@@ -223,28 +255,26 @@ export class Thread {
 
   async #runOpenTurn(turn: ThreadTurnBegun, host: Host, options: RunThreadOptions): Promise<Outcome> {
     const { turnId, origin, at: startedAt } = turn
-    const { now, takeOver, policy = {}, goal = {}, mode = "default" } = this.options
+    const { now, takeOver } = this.options
     const journal = await TurnJournal.open(this.#store, turnId, {
       ...this.options,
       ...(now !== undefined && { now }),
       ...(takeOver !== undefined && { takeOver }),
     })
+    this.#journal = journal
     try {
-      const given = this.options.config
-      const config = typeof given === "function" ? given({ turnId, origin, startedAt }) : given
-      const driver = goalDriver(config.driver, { threadId: this.threadId, turnId, startedAt, origin, mode, policy, ...goal })
+      const config = goalConfig(this.threadId, { turnId, origin, startedAt }, this.options)
       const resumed = journal.recorded !== undefined
-      const machine = resumed
-        ? await journal.resume({ ...config, driver })
-        : await journal.begin({ ...config, driver }, this.#start(turn), { turnId })
+      const machine = resumed ? await journal.resume(config) : await journal.begin(config, this.#start(turn), { turnId })
       if (resumed) await this.#chargeLostCall(machine, journal, turnId)
       options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
       this.#running = machine
       const { outcome } = await runTurn(machine, this.#hostOf(machine, host, options), { ...options, journal, ...(now !== undefined && { now }) })
-      await this.#endTurn(turn, machine, outcome, options)
+      await this.#endTurn(turn, machine, outcome)
       return outcome
     } finally {
       this.#running = undefined
+      this.#journal = undefined
       await journal.close()
     }
   }
@@ -269,7 +299,7 @@ export class Thread {
     machine.apply(actions)
   }
 
-  async #endTurn(turn: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome, { onGoal }: RunThreadOptions): Promise<void> {
+  async #endTurn(turn: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome): Promise<void> {
     const { turnId } = turn
     const at = this.#now()
     const { costMicros } = this.options.goal ?? {}
@@ -281,7 +311,7 @@ export class Thread {
     )
     const records = [...history.slice(this.#log.history.length), ...ended.records]
     await this.#log.append({ type: "turn_ended", at, turnId, outcome, iteration: machine.iteration, records })
-    if (onGoal !== undefined) for (const output of ended.outputs) onGoal(output)
+    this.#tell(ended.outputs)
   }
 
   /** The host, with the thread's own deliveries before those of the goal, and the goal's changes told. */
@@ -292,7 +322,7 @@ export class Thread {
       await host.progress?.(effect)
       const outputs = goalChanges(effect.eventDelta, threadId, goal)
       goal = readGoal(machine.events, threadId).state.goal
-      if (options.onGoal !== undefined) for (const output of outputs) options.onGoal(output)
+      this.#tell(outputs)
     }
     const checkpoint = async (effect: Checkpoint, context: EffectContext): Promise<CheckpointDelivery> => {
       await options.attend?.(this)
@@ -348,6 +378,11 @@ export class Thread {
  */
 export function runThread(thread: Thread, host: Host, options: RunThreadOptions = {}): Promise<ThreadRest> {
   return thread.run(host, options)
+}
+
+/** Asked anew: it may have been aborted while something was awaited. */
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true
 }
 
 function waitUntil(until: number, signal: AbortSignal | undefined): Promise<void> {
