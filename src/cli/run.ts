@@ -216,14 +216,14 @@ class Run {
   }
 }
 
-function modelHost(model: ModelChoice): Pick<Host, "llmCall"> {
+export function modelHost(model: ModelChoice): Pick<Host, "llmCall"> {
   if (model.type === "embedded") return { llmCall: async ({ request }) => plan(request) }
   const { baseUrl, apiKey, name, timeoutMs, retries } = model
   return openAiCompatible({ baseUrl, ...(apiKey !== undefined && { apiKey }), model: name, timeoutMs, idleTimeoutMs: timeoutMs, maxRetries: retries })
 }
 
 /** What a search must not find besides reports: the output folder, and the state with what stands beside it. */
-async function hiddenFiles(dir: string, out: string, ownedByState: (path: string) => boolean): Promise<(path: string) => boolean> {
+export async function hiddenFiles(dir: string, out: string, ownedByState: (path: string) => boolean): Promise<(path: string) => boolean> {
   const outPath = await realpath(out).catch(() => out)
   const apart = outPath !== dir && isInside(dir, outPath)
   return (path) => ownedByState(path) || (apart && path === outPath) || path.endsWith(".turn-machine-tmp")
