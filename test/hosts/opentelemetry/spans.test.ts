@@ -3,13 +3,32 @@ import { describe, expect, test } from "vitest"
 import * as z from "zod"
 import { codeDriver } from "../../../src/drivers/code.ts"
 import { defineTool, toolbox } from "../../../src/hosts/define-tool.ts"
-import { type Host, LlmCallError, ToolError } from "../../../src/hosts/host.ts"
+import { type EffectContext, type Host, LlmCallError, ToolError } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal.ts"
 import { memoryJournalStore } from "../../../src/hosts/memory-journal-store.ts"
 import { runTurn } from "../../../src/hosts/run-turn.ts"
+import type { LlmCall } from "../../../src/schemas/effect.ts"
 import { TurnMachine } from "../../../src/turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"
 import { answer, answers, USAGE, watch } from "./support.ts"
+
+const CALL: LlmCall = {
+  type: "llm_call",
+  id: 1,
+  request: {
+    model: "m",
+    messages: [{ role: "user", blocks: [{ type: "image", attachmentIndex: 0 }] }],
+    attachments: [{ id: "cat", mediaType: "image/png", byteLength: 9 }],
+    tools: [],
+    toolChoice: "auto",
+    generation: {},
+    outputSpec: { type: "json_object" },
+  },
+}
+
+function effect(signal: AbortSignal = new AbortController().signal): EffectContext {
+  return { effectId: 1, idempotencyKey: undefined, signal, emit: () => {} }
+}
 
 const success = { output: { status: "success", value: 1 } } as const
 
@@ -273,6 +292,30 @@ invoke_agent !provider_error
 `)
   })
 
+  test("is also an answer that the provider ended with an error, but no call that says that it was cancelled", async () => {
+    const { telemetry, tree, spans } = watch()
+    const cut = { ...answer("On"), terminalReason: "provider_error", terminalDiagnostic: "The stream broke." } as const
+    const cancelled = { message: "The call was cancelled.", retryable: false, code: "cancelled", terminalReason: "cancelled", usage: USAGE } as const
+    const host = telemetry.traced({ llmCall: answers(cut, () => Promise.reject(new LlmCallError(cancelled))) })
+    await host.llmCall(CALL, effect())
+    await expect(host.llmCall(CALL, effect())).rejects.toThrow("cancelled")
+    expect(tree()).toBe("\nchat m !provider_error\nchat m\n")
+    expect(
+      spans().map(({ status, attributes }) => [status.message, attributes["turn_machine.cancelled"], attributes["gen_ai.usage.output_tokens"]]),
+    ).toEqual([
+      ["The stream broke.", undefined, 12],
+      [undefined, true, 12],
+    ])
+  })
+
+  test("is nothing that was cancelled before it was begun", async () => {
+    const { telemetry, tree, span } = watch()
+    const host = telemetry.traced({ llmCall: () => Promise.reject(new Error("aborted")) })
+    await expect(host.llmCall(CALL, effect(AbortSignal.abort()))).rejects.toThrow("aborted")
+    expect(tree()).toBe("\nchat m\n")
+    expect(span("chat m").attributes["turn_machine.cancelled"]).toBe(true)
+  })
+
   test("of the host itself breaks the span off as it breaks the run off", async () => {
     const { telemetry, tree, span } = watch()
     const full = new RangeError("The disk is full.")
@@ -442,6 +485,15 @@ describe("content", () => {
       "gen_ai.tool.call.arguments": '{"n":1}',
       "gen_ai.tool.call.result": '{"secret":7}',
     })
+  })
+})
+
+test("images are named, not recorded, and a request for JSON is told", async () => {
+  const { telemetry, span } = watch({ captureContent: true })
+  await telemetry.traced({ llmCall: answers(answer("A cat.")) }).llmCall(CALL, effect())
+  expect(span("chat m").attributes).toMatchObject({
+    "gen_ai.output.type": "json",
+    "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"file","modality":"image","mime_type":"image/png","file_id":"cat"}]}]',
   })
 })
 
