@@ -4,7 +4,7 @@ import type { TokenUsage } from "../schemas/llm.ts"
 import { type Ending, quietly } from "./telemetry-spans.ts"
 
 interface Instrument {
-  readonly kind: "counter" | "histogram"
+  readonly instrument: "counter" | "histogram"
   readonly unit: string
   readonly description: string
   readonly boundaries?: readonly number[]
@@ -14,26 +14,26 @@ const TOKENS = "gen_ai.client.token.usage"
 const DURATION = "gen_ai.client.operation.duration"
 
 const GOALS: { readonly [Name in GoalMetricName]: Instrument } = {
-  "goal.created": { kind: "counter", unit: "{goal}", description: "Goals that were set." },
-  "goal.resumed": { kind: "counter", unit: "{goal}", description: "Goals that went on after they were paused, blocked or out of usage." },
-  "goal.completed": { kind: "counter", unit: "{goal}", description: "Goals that were reached." },
-  "goal.budget_limited": { kind: "counter", unit: "{goal}", description: "Goals that used up their budget." },
-  "goal.usage_limited": { kind: "counter", unit: "{goal}", description: "Goals that were held up by a provider's limits." },
-  "goal.blocked": { kind: "counter", unit: "{goal}", description: "Goals that were blocked." },
-  "goal.token_count": { kind: "histogram", unit: "{token}", description: "Tokens that a goal had used when it came to a stop." },
-  "goal.duration_s": { kind: "histogram", unit: "s", description: "Time that a goal had used when it came to a stop." },
+  "goal.created": { instrument: "counter", unit: "{goal}", description: "Goals that were set." },
+  "goal.resumed": { instrument: "counter", unit: "{goal}", description: "Goals that went on after they were paused, blocked or out of usage." },
+  "goal.completed": { instrument: "counter", unit: "{goal}", description: "Goals that were reached." },
+  "goal.budget_limited": { instrument: "counter", unit: "{goal}", description: "Goals that used up their budget." },
+  "goal.usage_limited": { instrument: "counter", unit: "{goal}", description: "Goals that were held up by a provider's limits." },
+  "goal.blocked": { instrument: "counter", unit: "{goal}", description: "Goals that were blocked." },
+  "goal.token_count": { instrument: "histogram", unit: "{token}", description: "Tokens that a goal had used when it came to a stop." },
+  "goal.duration_s": { instrument: "histogram", unit: "s", description: "Time that a goal had used when it came to a stop." },
 }
 
 const INSTRUMENTS: { readonly [name: string]: Instrument } = {
   ...GOALS,
   [TOKENS]: {
-    kind: "histogram",
+    instrument: "histogram",
     unit: "{token}",
     description: "Number of input and output tokens used.",
     boundaries: Array.from({ length: 14 }, (_, power) => 4 ** power),
   },
   [DURATION]: {
-    kind: "histogram",
+    instrument: "histogram",
     unit: "s",
     description: "GenAI operation duration.",
     boundaries: Array.from({ length: 14 }, (_, power) => 2 ** power / 100),
@@ -79,9 +79,9 @@ export class TelemetryMetrics {
   }
 
   #make(name: string): (value: number, attributes: Attributes) => void {
-    const { kind = "counter", boundaries, ...options } = INSTRUMENTS[name] ?? {}
+    const { instrument = "counter", boundaries, ...options } = INSTRUMENTS[name] ?? {}
     const meter = this.#meter ?? metrics.getMeter(this.#scope)
-    if (kind === "counter") {
+    if (instrument === "counter") {
       const counter = meter.createCounter(name, options)
       return (value, attributes) => counter.add(value, attributes)
     }
