@@ -392,7 +392,8 @@ describe("aborts", () => {
       response.write(fixture("openai-truncated.sse"))
     })
     const context = {
-      effectId: 1, idempotencyKey: undefined,
+      effectId: 1,
+      idempotencyKey: undefined,
       signal: new AbortController().signal,
       emit: () => {
         throw new Error("full")
