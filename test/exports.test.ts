@@ -263,6 +263,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/node": ["fileJournalStore"],
   "turn-machine/hosts/journal": ["TurnJournal", "journaled"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
+  "turn-machine/hosts/thread": ["Thread", "runThread"],
   "turn-machine/testing": [
     "LAWS",
     "LawError",
@@ -343,6 +344,7 @@ import { goalDriver, type GoalState, newGoalState, nextTurn } from "turn-machine
 import { type Host, runJudge, runTurn } from "turn-machine/hosts"
 import { type Turn, TurnMachine as BareTurnMachine, begin } from "turn-machine/machine"
 import type { Projector } from "turn-machine/projectors"
+import { type OpenTelemetry, openTelemetry } from "turn-machine/hosts/opentelemetry"
 import { type Journal, readJournal } from "turn-machine/replay"
 import { journalValidation, type Judgement, judgeValidation, Response } from "turn-machine/schemas"
 import { expectTurn } from "turn-machine/testing"
@@ -372,6 +374,7 @@ const host: Host = { llmCall: async () => { throw new Error("no model") } }
 const journal: (text: string) => Journal = (text) => readJournal(text, journalValidation)
 const judgeConfig: JudgeConfig = { model: "any", validation: judgeValidation }
 const judgement: Promise<Judgement | undefined> = runJudge(new ChecklistJudge(judgeConfig, newChecklistState(), { response: "", at: 0 }), host)
+const telemetry: OpenTelemetry = openTelemetry({ provider: "openai" })
 export const verdict: Decision["verdict"] = "wait"
 export const all = [pursuing, judgement, journal, value, turn, runTurn(machine, host), assistantParts, expectTurn, arbitrary.message]
 `
