@@ -342,9 +342,9 @@ import { assistantParts } from "turn-machine/drivers"
 import { ChecklistJudge, type Decision, type JudgeConfig, newChecklistState } from "turn-machine/drivers/checklist"
 import { goalDriver, type GoalState, newGoalState, nextTurn } from "turn-machine/drivers/goal"
 import { type Host, runJudge, runTurn } from "turn-machine/hosts"
+import { type OpenTelemetry, openTelemetry } from "turn-machine/hosts/opentelemetry"
 import { type Turn, TurnMachine as BareTurnMachine, begin } from "turn-machine/machine"
 import type { Projector } from "turn-machine/projectors"
-import { type OpenTelemetry, openTelemetry } from "turn-machine/hosts/opentelemetry"
 import { type Journal, readJournal } from "turn-machine/replay"
 import { journalValidation, type Judgement, judgeValidation, Response } from "turn-machine/schemas"
 import { expectTurn } from "turn-machine/testing"
@@ -374,9 +374,9 @@ const host: Host = { llmCall: async () => { throw new Error("no model") } }
 const journal: (text: string) => Journal = (text) => readJournal(text, journalValidation)
 const judgeConfig: JudgeConfig = { model: "any", validation: judgeValidation }
 const judgement: Promise<Judgement | undefined> = runJudge(new ChecklistJudge(judgeConfig, newChecklistState(), { response: "", at: 0 }), host)
-const telemetry: OpenTelemetry = openTelemetry({ provider: "openai" })
+const traced: OpenTelemetry["runTurn"] = openTelemetry({ provider: "openai" }).runTurn
 export const verdict: Decision["verdict"] = "wait"
-export const all = [pursuing, judgement, journal, value, turn, runTurn(machine, host), assistantParts, expectTurn, arbitrary.message]
+export const all = [pursuing, judgement, journal, value, turn, runTurn(machine, host), traced(machine, host), assistantParts, expectTurn, arbitrary.message]
 `
 
 const run = promisify(execFile)
