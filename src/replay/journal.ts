@@ -53,7 +53,7 @@ export class JournalWriter<Line extends object = JournalRecord> {
 }
 
 function checksum(before: string, rest: string): string {
-  return (CRC32.str(before + rest) >>> 0).toString(16).padStart(8, "0")
+  return (CRC32.str(rest, CRC32.str(before)) >>> 0).toString(16).padStart(8, "0")
 }
 
 /**
