@@ -44,8 +44,8 @@ function toolsDigest(tools: LlmRequest["tools"]): string {
   return known
 }
 
-/** For each storage, and each digest that a chain came to it with: the digest after so many of its items. */
-const chains = new WeakMap<readonly object[], Map<string, Digest[]>>()
+/** The digests that a chain had in a storage: after none of its items, after one, and so on. */
+const chains = new WeakMap<readonly object[], Digest[][]>()
 
 function chain(segments: readonly Segment<Json & object>[]): Digest {
   let last = EMPTY
@@ -57,17 +57,15 @@ function chain(segments: readonly Segment<Json & object>[]): Digest {
   return last
 }
 
+/** Those of the chain that came to the storage with this digest. Few do, mostly one. */
 function linksOf(storage: readonly object[], start: Digest): Digest[] {
-  let byStart = chains.get(storage)
-  if (byStart === undefined) {
-    byStart = new Map()
-    chains.set(storage, byStart)
+  let all = chains.get(storage)
+  if (all === undefined) {
+    all = []
+    chains.set(storage, all)
   }
-  const key = digestString(start)
-  let links = byStart.get(key)
-  if (links === undefined) {
-    links = [start]
-    byStart.set(key, links)
-  }
+  for (const links of all) if (links[0]?.crc === start.crc && links[0].length === start.length) return links
+  const links = [start]
+  all.push(links)
   return links
 }

@@ -46,14 +46,18 @@ export class JournalWriter<Line extends object = JournalRecord> {
 
   /** The next line, with its newline. Append it as it is; a line that was made belongs behind the one made before. */
   line(record: Line, fingerprint?: string): string {
-    const rest = `${JSON.stringify(record)}${fingerprint === undefined ? "" : `,${JSON.stringify(fingerprint)}`}]`
-    this.#checksum = checksum(this.#checksum, rest)
-    return `["${this.#checksum}",${rest}\n`
+    const json = JSON.stringify(record)
+    const rest = fingerprint === undefined ? "]" : `,${JSON.stringify(fingerprint)}]`
+    this.#checksum = checksum(this.#checksum, json, rest)
+    return `["${this.#checksum}",${json}${rest}\n`
   }
 }
 
-function checksum(before: string, rest: string): string {
-  return (CRC32.str(rest, CRC32.str(before)) >>> 0).toString(16).padStart(8, "0")
+/** Of some texts as if they were one, without joining them. */
+function checksum(...texts: readonly string[]): string {
+  let crc = 0
+  for (const text of texts) crc = CRC32.str(text, crc)
+  return (crc >>> 0).toString(16).padStart(8, "0")
 }
 
 /**
