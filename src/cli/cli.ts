@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs"
 import { didYouMean, readArgs } from "./args.ts"
 import { CliError } from "./errors.ts"
 import { oneLine } from "./format.ts"
+import { goal } from "./goal/goal.ts"
+import { subgoal } from "./goal/subgoal.ts"
 import { HELP } from "./help.ts"
 import type { Io } from "./io.ts"
 import { journal } from "./journal/journal.ts"
@@ -10,7 +12,7 @@ import { resumeRun, run } from "./run.ts"
 /** Does what one word after `turn-machine` asks for, with the arguments after it, and gives the exit code. */
 type Command = (args: readonly string[], io: Io) => Promise<number>
 
-const COMMANDS: Readonly<Record<string, Command>> = { run, resume: resumeRun, journal }
+const COMMANDS: Readonly<Record<string, Command>> = { run, resume: resumeRun, goal, subgoal, journal }
 
 /** The command line: gives the exit code. What went wrong is one line on stderr. */
 export async function cli(args: readonly string[], io: Io): Promise<number> {

@@ -9,6 +9,8 @@ export const HELP = `turn-machine: runs one turn of an agent that can be stopped
 Usage
   turn-machine run [flags] ["task"]    run a task over the files of a folder
   turn-machine resume FILE             go on with a run that was stopped, from its state file
+  turn-machine goal [flags] ["goal"]   pursue a goal, turn after turn: with budgets, pause, resume, a judge
+  turn-machine subgoal                 edit the list by which a judge rules on a goal
   turn-machine journal                 look into such a file: show, replay, diff, fork, compact
   turn-machine COMMAND --help          flags and examples of a command
   turn-machine --version               the version

@@ -1,7 +1,7 @@
 import { relative, resolve, sep } from "node:path"
 import type { Outcome, TurnEvent } from "../schemas/event.ts"
 import type { TokenUsage } from "../schemas/llm.ts"
-import { formatCount, formatDuration, oneLine, plainText, plural, shellWord } from "./format.ts"
+import { cutText, formatCount, formatDuration, oneLine, plainText, plural, shellWord } from "./format.ts"
 import type { Io } from "./io.ts"
 import type { Reporter, RunEnd, RunPause } from "./reporter.ts"
 import { type RunSettings, shownUrl } from "./run-settings.ts"
@@ -28,10 +28,14 @@ export class Screen implements Reporter {
   #column: "start" | "text" = "start"
   #wrap = new Wrap(0, INDENT, 0)
   #status = ""
+  #waiting = ""
+  readonly #live: (() => string) | undefined
   #usage: TokenUsage | undefined
 
-  constructor(io: Pick<Io, "stdout" | "env" | "cwd">) {
+  /** `live`: what stands besides on the line that says what is going on. */
+  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, live?: () => string) {
     this.#io = io
+    this.#live = live
     this.#coloured = isColoured(io)
     this.#style = styler(io)
   }
@@ -113,6 +117,22 @@ export class Screen implements Reporter {
     this.#endIteration()
   }
 
+  /** A line of somebody else's, between two of the turn. */
+  line(text: string): void {
+    this.#endText()
+    this.#line(text)
+  }
+
+  /** The turn is over, and a summary does not follow. */
+  turnEnded(): void {
+    this.#endIteration()
+  }
+
+  /** Says anew what is going on, as it is now; with a text: says that from now on. */
+  wait(status: string = this.#waiting): void {
+    if (status !== "") this.#wait(status)
+  }
+
   #summary(outcome: string, tally: Tally, durationMs: number): void {
     const { iterations, modelCalls, toolCalls, usage, files } = tally
     this.#line("")
@@ -174,11 +194,19 @@ export class Screen implements Reporter {
   #wait(status: string): void {
     if (this.#io.stdout.isTTY !== true || !this.#coloured) return
     this.#clearStatus()
-    this.#status = `${this.#column === "start" ? INDENT : ""}${status} …`
+    this.#waiting = status
+    const { columns = 0 } = this.#io.stdout
+    const live = this.#live === undefined ? "" : ` · ${this.#live()}`
+    // Never as wide as the terminal: the cursor would go to the next line.
+    this.#status = cutText(
+      `${this.#column === "start" ? INDENT : ""}${status} …${live}`,
+      Math.max(20, columns === 0 ? 79 : columns - INDENT.length - 1),
+    )
     this.#io.stdout.write(`${SAVE_CURSOR}${this.#style("dim", this.#status)}`)
   }
 
   #clearStatus(): void {
+    this.#waiting = ""
     if (this.#status === "") return
     this.#status = ""
     this.#io.stdout.write(RESTORE_CURSOR_AND_CLEAR)

@@ -37,6 +37,8 @@ export interface RunThreadOptions extends Omit<RunOptions, "journal" | "turnId">
   readonly onGoal?: (output: GoalOutput) => void
   /** A turn begins, or is taken up (`resumed`). */
   readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => void
+  /** The loop of a turn. Default `runTurn` of `turn-machine/hosts`; that of `openTelemetry` runs turns in spans. */
+  readonly runTurn?: typeof runTurn
   /** Waits until a time, or until the signal aborts. Default: a timer. */
   readonly wait?: (until: number, signal: AbortSignal | undefined) => Promise<void>
   /**
@@ -176,6 +178,16 @@ export class Thread {
     return changed.outputs
   }
 
+  /**
+   * Carries out what is wanted of the goal, between turns. {@link run} does so by itself.
+   * @throws {TypeError} a turn is open
+   * @throws {JournalStoreError}
+   */
+  async settle(): Promise<void> {
+    if (this.#log.turn !== undefined) throw new TypeError("A turn is open: it takes commands at its next checkpoint.")
+    await this.#settleCommands()
+  }
+
   /** Lets go of the thread. A turn that runs is left as it stands, and its run rejects. A second time does nothing. */
   async close(): Promise<void> {
     await this.#journal?.close()
@@ -217,7 +229,8 @@ export class Thread {
   }
 
   #tell(outputs: readonly GoalOutput[]): void {
-    if (this.#onGoal !== undefined) for (const output of outputs) this.#onGoal(output)
+    // What goes into the history is the thread's own affair.
+    if (this.#onGoal !== undefined) for (const output of outputs) if (output.type !== "event") this.#onGoal(output)
   }
 
   async #settleCommands(): Promise<void> {
@@ -255,12 +268,9 @@ export class Thread {
 
   async #runOpenTurn(turn: ThreadTurnBegun, host: Host, options: RunThreadOptions): Promise<Outcome> {
     const { turnId, origin, at: startedAt } = turn
-    const { now, takeOver } = this.options
-    const journal = await TurnJournal.open(this.#store, turnId, {
-      ...this.options,
-      ...(now !== undefined && { now }),
-      ...(takeOver !== undefined && { takeOver }),
-    })
+    const { runTurn: loop = runTurn, ...runOptions } = options
+    const { now } = this.options
+    const journal = await TurnJournal.open(this.#store, turnId, this.options)
     this.#journal = journal
     try {
       const config = goalConfig(this.threadId, { turnId, origin, startedAt }, this.options)
@@ -269,7 +279,7 @@ export class Thread {
       if (resumed) await this.#chargeLostCall(machine, journal, turnId)
       options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
       this.#running = machine
-      const { outcome } = await runTurn(machine, this.#hostOf(machine, host, options), { ...options, journal, ...(now !== undefined && { now }) })
+      const { outcome } = await loop(machine, this.#hostOf(machine, host, options), { ...runOptions, journal, ...(now !== undefined && { now }) })
       await this.#endTurn(turn, machine, outcome)
       return outcome
     } finally {

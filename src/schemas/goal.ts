@@ -135,8 +135,14 @@ const budgets = {
 
 /** What a person or a client wants of a goal. */
 export const GoalCommand = z.discriminatedUnion("type", [
-  /** Makes a goal, or changes what is given of the one there is. */
-  z.object({ type: z.literal("set"), objective: z.string().exactOptional(), status: GoalStatus.exactOptional(), ...budgets }),
+  /** Makes a goal, or changes what is given of the one there is. `reason`: why it stops, for people, where the status says that it does. */
+  z.object({
+    type: z.literal("set"),
+    objective: z.string().exactOptional(),
+    status: GoalStatus.exactOptional(),
+    reason: z.string().exactOptional(),
+    ...budgets,
+  }),
   /** Clears the goal there is, then makes a new one. */
   z.object({ type: z.literal("start"), objective: z.string(), ...budgets }),
   z.object({ type: z.literal("resume"), ...budgets }),

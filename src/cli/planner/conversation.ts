@@ -21,13 +21,17 @@ export function readConversation(messages: readonly LlmMessage[]): Conversation 
     ({ role, blocks }) => role === "user" && blocks.some((block) => block.type === "text") && !blocks.some(isResult),
   )
   const task = (messages[asked]?.blocks ?? []).flatMap((block) => (block.type === "text" ? [block.text] : [])).join("\n")
-  const blocks = messages.slice(asked + 1).flatMap((message) => message.blocks)
+  return { task, exchanges: readExchanges(messages.slice(asked + 1)) }
+}
+
+/** The calls of some messages with what came of them. */
+export function readExchanges(messages: readonly LlmMessage[]): readonly Exchange[] {
+  const blocks = messages.flatMap((message) => message.blocks)
   const results = new Map(blocks.filter(isResult).map((block) => [block.callId, block.text]))
-  const exchanges = blocks.flatMap((block): readonly Exchange[] => {
+  return blocks.flatMap((block): readonly Exchange[] => {
     if (block.type !== "tool_call") return []
     return [{ toolName: block.toolName, input: parseJson(block.inputJson) ?? {}, result: readResult(results.get(block.callId)) }]
   })
-  return { task, exchanges }
 }
 
 function isResult(block: Block): block is Extract<Block, { type: "tool_result" }> {

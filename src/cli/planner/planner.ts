@@ -1,6 +1,9 @@
 import type { LlmMessage, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../schemas/llm.ts"
 import { type Conversation, readConversation } from "./conversation.ts"
+import { readGoalContext } from "./goal-context.ts"
+import { goalStep } from "./goal-step.ts"
 import { readIntent } from "./intent.ts"
+import { judge } from "./judge.ts"
 import { type PlannedStep, WHAT_I_AM } from "./planned-step.ts"
 import { searchSurvey } from "./search-survey.ts"
 import { nextStep } from "./survey.ts"
@@ -11,18 +14,31 @@ import { todoSurvey } from "./todo-survey.ts"
  * it knows is in the request, so a turn can be taken up anywhere, by any process, and goes on the same way.
  */
 export function plan(request: LlmRequest): LlmResponse {
-  const conversation = readConversation(request.messages)
-  const { text, calls } = decide(conversation, request)
+  const { text, calls } = judge(request) ?? pursue(request) ?? decide(readConversation(request.messages), request)
+  const before = request.messages.reduce((sum, { blocks }) => sum + blocks.filter(({ type }) => type === "tool_call").length, 0)
   const parts: OutputPart[] = [{ type: "text", text }]
   calls.forEach(({ toolName, input }, index) => {
-    parts.push({ type: "tool_call", callId: `call_${conversation.exchanges.length + index + 1}`, toolName, inputJson: JSON.stringify(input) })
+    parts.push({ type: "tool_call", callId: `call_${before + index + 1}`, toolName, inputJson: JSON.stringify(input) })
   })
   return { text, parts, usage: estimateUsage(request, parts), terminalReason: calls.length > 0 ? "tool_use" : "stop" }
 }
 
-function decide({ task, exchanges }: Conversation, { tools }: LlmRequest): PlannedStep {
-  const missing = ["list_files", "search_text", "read_file", "write_file"].filter((name) => tools.every((tool) => tool.name !== name))
-  if (missing.length > 0) return { text: `${WHAT_I_AM} I cannot work here: I have no tool ${missing.join(", ")}.`, calls: [] }
+/** The next step towards a goal; `undefined` in a turn that has none. */
+function pursue(request: LlmRequest): PlannedStep | undefined {
+  const context = readGoalContext(request.messages)
+  if (context === undefined) return undefined
+  return (
+    unable(request) ??
+    goalStep(
+      context,
+      request.tools.some(({ name }) => name === "update_goal"),
+    )
+  )
+}
+
+function decide({ task, exchanges }: Conversation, request: LlmRequest): PlannedStep {
+  const without = unable(request)
+  if (without !== undefined) return without
 
   const intent = readIntent(task)
   switch (intent.type) {
@@ -36,6 +52,12 @@ function decide({ task, exchanges }: Conversation, { tools }: LlmRequest): Plann
         calls: [],
       }
   }
+}
+
+/** Says so where a tool is missing. */
+function unable({ tools }: LlmRequest): PlannedStep | undefined {
+  const missing = ["list_files", "search_text", "read_file", "write_file"].filter((name) => tools.every((tool) => tool.name !== name))
+  return missing.length === 0 ? undefined : { text: `${WHAT_I_AM} I cannot work here: I have no tool ${missing.join(", ")}.`, calls: [] }
 }
 
 /**

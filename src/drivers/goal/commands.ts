@@ -44,7 +44,7 @@ function set(step: Step, order: SetGoal): void {
   flush(step)
   const before = step.goal
   const changed: Goal = { ...before, ...(objective !== undefined && { objective }), ...budgets }
-  const goal = changeStatus(step, changed, status ?? (withBudgets ? "budget" : "objective"))
+  const goal = changeStatus(step, changed, status ?? (withBudgets ? "budget" : "objective"), order.reason)
   notice(step, before, goal, status)
   write(step, goal, "command")
   if (goal.status !== "active") return
@@ -56,7 +56,7 @@ function set(step: Step, order: SetGoal): void {
 }
 
 /** The goal in the status that the table gives, with the reason that goes with it. */
-function changeStatus(step: Step, goal: Goal, set: GoalStatus | "budget" | "objective"): Goal {
+function changeStatus(step: Step, goal: Goal, set: GoalStatus | "budget" | "objective", reason?: string): Goal {
   const change: GoalChange = `set_${set}`
   const status = nextStatus(goal.status, change, budgetReached(goal, step.policy))
   if (status === "refused") return goal
@@ -64,7 +64,8 @@ function changeStatus(step: Step, goal: Goal, set: GoalStatus | "budget" | "obje
     // Limited by a budget just now, or still as it was.
     return set === "active" || goal.status === "active" ? withStatus(goal, status, budgetReason(goal, step.policy)) : goal
   }
-  return set === "budget" || set === "objective" ? goal : withStatus(goal, status)
+  if (set === "budget" || set === "objective") return goal
+  return withStatus(goal, status, status === "active" || status === "complete" ? undefined : reason)
 }
 
 /** Someone is there: what was counted to stop a goal that nobody watches starts again. */

@@ -89,6 +89,13 @@ export class FileLock {
   }
 }
 
+/** Who holds the lock of a file at this moment; `undefined`: nobody who is known to be alive. Looks only, and takes nothing. */
+export async function lockHolder(file: string): Promise<LockHeldError | undefined> {
+  const folder = `${file}.lock`
+  const mark = (await list(folder))?.find((name) => !name.endsWith(".tmp"))
+  return mark === undefined ? undefined : judge(join(folder, mark))
+}
+
 /** Empties the lock's folder, if its owner is gone or may be driven out. */
 async function clear(folder: string, takeOver: boolean): Promise<void> {
   const names = await list(folder)

@@ -1,0 +1,199 @@
+import { relative, resolve, sep } from "node:path"
+import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checklist/checklist.ts"
+import { type Decision, decisionReasonText } from "../../drivers/checklist/decision.ts"
+import { evidenceText } from "../../drivers/checklist/wording.ts"
+import type { ThreadTurn } from "../../hosts/thread.ts"
+import type { ChecklistItem, ChecklistState } from "../../schemas/checklist.ts"
+import type { TurnEvent } from "../../schemas/event.ts"
+import type { Goal, GoalOutput } from "../../schemas/goal.ts"
+import { cutText, oneLine, plural } from "../format.ts"
+import type { Io } from "../io.ts"
+import { shownUrl } from "../run-settings.ts"
+import { Screen } from "../screen.ts"
+import { type Style, styler, widthOf } from "../style.ts"
+import type { GoalEnd, GoalReporter } from "./goal-reporter.ts"
+import type { GoalSettings } from "./goal-settings.ts"
+import type { Answer } from "./orders.ts"
+import { leftOf, seconds, statusStyle, statusWord, usedOf, wayOn } from "./words.ts"
+
+const TICK_MS = 1_000
+
+/** Shows a goal as text: its turns as a run's, its checklist as it fills, and on a terminal a line with what it used. */
+export class GoalScreen implements GoalReporter {
+  readonly #io: Pick<Io, "stdout" | "env" | "cwd">
+  readonly #style: (style: Style, text: string) => string
+  readonly #screen: Screen
+  readonly #state: string
+  #goal: Goal | null = null
+  #estimated = false
+  #out = ""
+  #turn = 0
+  #shown: readonly ChecklistItem[] = []
+  #until: number | undefined
+  readonly #ticking: NodeJS.Timeout | undefined
+
+  /** `state`: the flag that names the goal's folder, with a space before it; empty where it is the default. */
+  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, state: string) {
+    this.#io = io
+    this.#style = styler(io)
+    this.#state = state
+    this.#screen = new Screen(io, () => this.#live())
+    if (io.stdout.isTTY !== true) return
+    this.#ticking = setInterval(() => this.#screen.wait(), TICK_MS)
+    this.#ticking.unref()
+  }
+
+  started({ run: { dir, out, model }, meta }: GoalSettings, { goal, state, resumed }: Parameters<GoalReporter["started"]>[1]): void {
+    this.#goal = goal
+    this.#out = out
+    this.#estimated = model.type === "embedded"
+    const budgets = goal === null ? [] : leftOf(goal)
+    this.#fields([
+      ["folder", dir],
+      ["goal", oneLine(goal?.objective ?? "")],
+      ["model", model.type === "embedded" ? "embedded planner, no network" : `${oneLine(model.name)} at ${shownUrl(model.baseUrl)}`],
+      ...(meta.judge === "none" ? [] : [["judge", meta.judge] as const]),
+      ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", budgets.join(", ")] as const]),
+      ["state", `${this.#short(state)}${resumed ? " (resumed)" : ""}`],
+    ])
+  }
+
+  turn({ number, resumed }: ThreadTurn & { readonly number: number; readonly resumed: boolean }): void {
+    this.#turn = number
+    this.#until = undefined
+    this.#screen.line("")
+    this.#screen.line(this.#style("bold", `Turn ${number}${resumed ? ", taken up" : ""}`))
+  }
+
+  event(event: TurnEvent): void {
+    if (event.type === "done") {
+      this.#screen.turnEnded()
+      if (this.#goal !== null) this.#screen.line(`   ${this.#style("dim", this.#standing(this.#goal))}`)
+    } else this.#screen.event(event)
+  }
+
+  goal(output: GoalOutput): void {
+    if (output.type === "goal_cleared") this.#goal = null
+    if (output.type !== "goal_updated") return
+    const before = this.#goal
+    this.#goal = output.goal
+    if (before !== null && before.objective !== output.goal.objective) this.#tell("goal", oneLine(output.goal.objective))
+    if (before === null || before.status === output.goal.status) return
+    this.#tell("goal", this.#style(statusStyle(output.goal.status), statusWord(output.goal.status)))
+  }
+
+  checklist({ goal }: ChecklistState, decision: Decision | undefined): void {
+    const items = goal?.checklist ?? []
+    const before = new Map(this.#shown.map((item) => [item.id, item]))
+    this.#shown = items
+    const changed = items.flatMap((item, index) => (sameItem(before.get(item.id), item) ? [] : [{ item, number: index + 1 }]))
+    const gone = [...before.values()].filter(({ id }) => items.every((item) => item.id !== id))
+    if (decision === undefined && changed.length === 0 && gone.length === 0) return
+    const { total, pending } = countItems(items)
+    this.#screen.line("")
+    const by = decision === undefined ? "list" : "judge"
+    this.#tell(
+      by,
+      `${total - pending} of ${plural(total, "item")} settled${decision === undefined ? "" : `. ${oneLine(decisionReasonText(decision.reason))}`}`,
+    )
+    for (const { item, number } of changed) this.#item(item, number)
+    for (const { text } of gone) this.#screen.line(`   ${this.#style("dim", `removed: ${oneRow(oneLine(text))}`)}`)
+  }
+
+  judging(): void {
+    this.#screen.wait("the judge looks at the turn")
+  }
+
+  waiting(until: number): void {
+    if (this.#until !== until) this.#tell("wait", `Nothing starts before ${new Date(until).toLocaleTimeString()}.`)
+    this.#until = until
+    this.#screen.wait("waiting")
+  }
+
+  asked(_order: unknown, { ok, message }: Answer): void {
+    this.#tell("asked", ok ? oneLine(message) : `refused: ${oneLine(message)}`)
+  }
+
+  ended(facts: GoalEnd): void {
+    this.close()
+    const { goal, reason, notBefore } = facts
+    this.#screen.turnEnded()
+    this.#screen.line("")
+    const status = goal === null ? "no goal" : this.#style(statusStyle(goal.status), statusWord(goal.status))
+    this.#fields([
+      ["status", status],
+      ...(goal?.status === "complete" ? [] : [["why", oneLine(reason)] as const]),
+      ...(notBefore === undefined ? [] : [["until", new Date(notBefore).toLocaleString()] as const]),
+      ...this.#figures(facts),
+    ])
+    if (goal?.status !== "complete") this.#screen.line(wayOn(goal, this.#state))
+  }
+
+  interrupted(facts: GoalEnd): void {
+    this.close()
+    this.#screen.turnEnded()
+    this.#screen.line("")
+    this.#fields([["status", this.#style(["bold", "yellow"], "stopped, can be resumed")], ...this.#figures(facts)])
+    this.#screen.line(`Go on with: turn-machine goal resume${this.#state}`)
+  }
+
+  failed(): void {
+    this.close()
+    this.#screen.turnEnded()
+  }
+
+  close(): void {
+    clearInterval(this.#ticking)
+  }
+
+  #figures({ goal, turns, files }: GoalEnd): readonly (readonly [string, string])[] {
+    if (goal === null) return []
+    const left = leftOf(goal)
+    const { total, pending } = countItems(this.#shown)
+    return [
+      ["work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}`],
+      ["used", `${usedOf(goal).join(", ")}${this.#estimated ? " (tokens estimated)" : ""}`],
+      ...(left.length === 0 ? [] : [["left", left.join(", ")] as const]),
+      ...(total === 0 ? [] : [["list", `${total - pending} of ${plural(total, "item")} settled`] as const]),
+      ...files.map((file, index) => [index === 0 ? "written" : "", this.#short(resolve(this.#out, file))] as const),
+    ]
+  }
+
+  /** What stands on the line that says what is going on. */
+  #live(): string {
+    const goal = this.#goal
+    const until = this.#until === undefined ? "" : `${seconds(Math.max(0, Math.ceil((this.#until - Date.now()) / 1_000)))} · `
+    return goal === null ? until : `${until}${statusWord(goal.status)} · ${usedOf(goal).join(" · ")} · turn ${this.#turn}`
+  }
+
+  #standing(goal: Goal): string {
+    const left = leftOf(goal)
+    return `goal ${statusWord(goal.status)}: ${usedOf(goal).join(", ")}${left.length === 0 ? "" : ` (left: ${left.join(", ")})`}`
+  }
+
+  #item(item: ChecklistItem, number: number): void {
+    const mark = item.status === "pending" ? "·" : item.status === "completed" ? this.#style("green", "✓") : this.#style("yellow", "!")
+    const width = Math.min(widthOf(this.#io.stdout), 160)
+    this.#screen.line(`   ${mark} ${cutText(`${String(number).padStart(2)} ${oneRow(oneLine(item.text))}`, width - 6)}`)
+    if (item.evidence !== undefined && isTerminal(item)) {
+      this.#screen.line(`        ${this.#style("dim", cutText(oneRow(oneLine(evidenceText(item.evidence))), width - 9))}`)
+    }
+  }
+
+  #tell(name: string, text: string): void {
+    this.#screen.line(`${this.#style("dim", name.padEnd(8))} ${text}`)
+  }
+
+  #fields(fields: readonly (readonly [string, string])[]): void {
+    for (const [name, value] of fields) this.#tell(name, value)
+  }
+
+  #short(path: string): string {
+    const way = relative(this.#io.cwd, path)
+    return oneLine(way === "" || way === ".." || way.startsWith(`..${sep}`) ? path : way)
+  }
+}
+
+function sameItem(left: ChecklistItem | undefined, right: ChecklistItem): boolean {
+  return left !== undefined && left.status === right.status && left.text === right.text
+}

@@ -1,0 +1,77 @@
+import type { Goal, GoalStatus } from "../../schemas/goal.ts"
+import { formatCount, formatDuration, plural } from "../format.ts"
+import type { Style } from "../style.ts"
+
+/** `1 min 5 s`; whole seconds. */
+export function seconds(count: number): string {
+  if (count < 60) return `${count} s`
+  if (count < 3_600) return formatDuration(count * 1_000)
+  return `${Math.floor(count / 3_600)} h ${Math.round((count % 3_600) / 60)} min`
+}
+
+/** Millionths as `0.0123`, at least two digits behind the point. */
+export function money(micros: number): string {
+  return (micros / 1_000_000).toFixed(6).replace(/0{1,4}$/, "")
+}
+
+/** What was used, and of how much: one phrase for each figure. */
+export function usedOf(goal: Goal): readonly string[] {
+  const { tokensUsed, childTokensUsed, tokenBudget, secondsUsed, secondsBudget, costUsedMicros, costBudgetMicros } = goal
+  const tokens = tokensUsed + childTokensUsed
+  return [
+    tokenBudget === null ? plural(tokens, "token") : `${formatCount(tokens)} of ${formatCount(tokenBudget)} tokens`,
+    secondsBudget === null ? seconds(secondsUsed) : `${seconds(secondsUsed)} of ${seconds(secondsBudget)}`,
+    ...(costBudgetMicros !== null
+      ? [`${money(costUsedMicros)} of ${money(costBudgetMicros)}`]
+      : costUsedMicros > 0
+        ? [`cost ${money(costUsedMicros)}`]
+        : []),
+  ]
+}
+
+/** What is left of the budgets; empty without any. */
+export function leftOf({
+  tokensUsed,
+  childTokensUsed,
+  tokenBudget,
+  secondsUsed,
+  secondsBudget,
+  costUsedMicros,
+  costBudgetMicros,
+}: Goal): readonly string[] {
+  const left = (budget: number, used: number): number => Math.max(0, budget - used)
+  return [
+    ...(tokenBudget === null ? [] : [plural(left(tokenBudget, tokensUsed + childTokensUsed), "token")]),
+    ...(secondsBudget === null ? [] : [seconds(left(secondsBudget, secondsUsed))]),
+    ...(costBudgetMicros === null ? [] : [money(left(costBudgetMicros, costUsedMicros))]),
+  ]
+}
+
+export function statusWord(status: GoalStatus): string {
+  return status.replaceAll("_", " ")
+}
+
+export function statusStyle(status: GoalStatus): Style {
+  if (status === "complete") return ["bold", "green"]
+  return status === "active" ? "bold" : ["bold", status === "blocked" ? "red" : "yellow"]
+}
+
+/** What a person can do about a goal that stands as it does; `state`: the flag that names its folder, if it needs one. */
+export function wayOn(goal: Goal | null, state: string): string {
+  const command = (rest: string): string => `turn-machine goal ${rest}${state}`
+  if (goal === null) return `Begin one: ${command('"what to achieve"')}`
+  switch (goal.status) {
+    case "complete":
+      return `Begin another: ${command("clear")}, then ${command('"what to achieve"')}`
+    case "budget_limited": {
+      const flags = [
+        ...(goal.tokenBudget !== null && goal.tokensUsed + goal.childTokensUsed >= goal.tokenBudget ? ["--add-tokens N"] : []),
+        ...(goal.secondsBudget !== null && goal.secondsUsed >= goal.secondsBudget ? ["--add-time 10m"] : []),
+        ...(goal.costBudgetMicros !== null && goal.costUsedMicros >= goal.costBudgetMicros ? ["--add-cost 0.50"] : []),
+      ]
+      return `Go on with more: ${command(["resume", ...flags].join(" "))}`
+    }
+    default:
+      return `Go on with: ${command("resume")}`
+  }
+}

@@ -1,0 +1,84 @@
+import { formatBytes, formatCount, plural } from "../format.ts"
+import type { SearchResult } from "../text-search.ts"
+import type { FileList, FileText } from "../tools.ts"
+import { readIntent } from "./intent.ts"
+import { code, prose } from "./markdown.ts"
+import type { Part } from "./parts.ts"
+
+const MAX_LINES = 20
+const MAX_LARGEST = 5
+
+/** What of an objective can be searched for: markers or words that it names, or else TODO and FIXME. */
+export function wanted(objective: string): { readonly texts: readonly string[]; readonly wholeWord: boolean } {
+  const intent = readIntent(objective)
+  if (intent.type === "todo") return { texts: intent.markers, wholeWord: true }
+  const quoted = /["“`']/.test(objective) && intent.type === "search"
+  return quoted ? { texts: intent.phrases, wholeWord: false } : { texts: ["TODO", "FIXME"], wholeWord: true }
+}
+
+/** The section about a part. `search`: what was found in it, or why nothing was. */
+export function section(
+  part: Part,
+  texts: readonly string[],
+  { search, reading }: { readonly search: SearchResult | string; readonly reading?: FileText },
+): string {
+  const blocks = [`# ${prose(part.name)}`, figures(part)]
+  if (reading !== undefined) blocks.push(`What ${code(reading.path)} begins with:`, quoted(reading.text))
+  const subject = texts.map(code).join(" or ")
+  if (typeof search === "string") blocks.push(`## Found\n\nThe search failed: ${prose(search)}`)
+  else {
+    // A search at the top goes through the folders as well.
+    const matches = part.folder === "." ? search.matches.filter(({ path }) => !path.includes("/")) : search.matches
+    const rows = matches.slice(0, MAX_LINES).map(({ path, line, text }) => `- ${code(`${path}:${line}`)} ${code(text.trim())}`)
+    if (matches.length > MAX_LINES) rows.push(`- and ${formatCount(matches.length - MAX_LINES)} more`)
+    blocks.push(`## Found\n\n${rows.length === 0 ? `No line with ${subject}.` : `Lines with ${subject}:\n\n${rows.join("\n")}`}`)
+  }
+  return `${blocks.join("\n\n")}\n`
+}
+
+function figures({ files }: Part): string {
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+  const endings = new Map<string, number>()
+  for (const { path } of files) {
+    const name = path.slice(path.lastIndexOf("/") + 1)
+    const ending = name.includes(".") ? name.slice(name.lastIndexOf(".")) : name
+    endings.set(ending, (endings.get(ending) ?? 0) + 1)
+  }
+  const kinds = [...endings].sort(([, left], [, right]) => right - left).slice(0, MAX_LARGEST)
+  const largest = [...files].sort((left, right) => right.bytes - left.bytes).slice(0, MAX_LARGEST)
+  return [
+    `${plural(files.length, "file")}, ${formatBytes(bytes)}. Most of them: ${kinds.map(([ending, count]) => `${code(ending)} (${formatCount(count)})`).join(", ")}.`,
+    [
+      "| Largest | Size |",
+      "|---|---:|",
+      ...largest.map(({ path, bytes: size }) => `| ${code(path).replaceAll("|", "\\|")} | ${formatBytes(size)} |`),
+    ].join("\n"),
+  ].join("\n\n")
+}
+
+function quoted(text: string): string {
+  const longest = Math.max(0, ...[...text.matchAll(/`+/g)].map((run) => run[0].length))
+  const fence = "`".repeat(Math.max(3, longest + 1))
+  return [`${fence}text`, text.trimEnd(), fence].join("\n")
+}
+
+/** Names all sections. */
+export function overview(list: FileList, parts: readonly Part[], paths: ReadonlyMap<string, string>): string {
+  const rows = parts.map((part) => {
+    const bytes = part.files.reduce((sum, file) => sum + file.bytes, 0)
+    const path = paths.get(part.name) ?? ""
+    return `| ${prose(part.name)} | ${formatCount(part.files.length)} | ${formatBytes(bytes)} | ${code(path.replace(/^survey\//, ""))} |`
+  })
+  const left = [
+    ...(list.cut === undefined ? [] : [list.cut]),
+    ...(list.skippedFolders.length > 0 ? [`Folders passed by: ${list.skippedFolders.map(code).join(", ")}.`] : []),
+    ...(list.skippedLinks > 0 ? [`Links not followed: ${formatCount(list.skippedLinks)}.`] : []),
+  ]
+  const blocks = [
+    `# Survey of ${prose(list.root)}`,
+    `${plural(list.totalFiles, "file")}, ${formatBytes(list.totalBytes)}, in ${plural(parts.length, "part")}.`,
+    ["| Part | Files | Size | Section |", "|---|---:|---:|---|", ...rows].join("\n"),
+    ...(left.length === 0 ? [] : [`## Left out\n\n${left.map((note) => `- ${note}`).join("\n")}`]),
+  ]
+  return `${blocks.join("\n\n")}\n`
+}
