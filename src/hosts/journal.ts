@@ -58,6 +58,8 @@ export class TurnJournal implements TurnLog {
   #flush: Promise<void> | undefined
   /** Rejects for good once something was not kept: what comes after it would not follow on what is kept. */
   #kept: Promise<void> = Promise.resolve()
+  /** Resolves when all that was ordered is done; `undefined` when nothing is under way. */
+  #ordering: Promise<void> | undefined
 
   private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
     this.#stored = stored
@@ -146,11 +148,27 @@ export class TurnJournal implements TurnLog {
   }
 
   response(machine: TurnMachine, response: Response): Promise<void> {
+    if (this.#ordering !== undefined) return this.#ordering.then(() => this.response(machine, response))
     return this.#append(this.#recording().response(machine, response))
   }
 
+  /**
+   * Keeps what a host orders, in its turn: behind what is being kept, and before the answers and snapshots that come meanwhile. Do what
+   * was ordered at once when it resolves.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
   interruption(machine: TurnMachine, interruption: Interruption): Promise<void> {
-    return this.#append(this.#recording().interruption(machine, interruption))
+    const kept = (this.#ordering ?? Promise.resolve()).then(async () => {
+      await this.#kept
+      // What was kept last is done by whoever waited for it.
+      await nextTask()
+      await this.#append(this.#recording().interruption(machine, interruption))
+    })
+    const done = kept.then(nextTask, nextTask).then(() => {
+      if (this.#ordering === done) this.#ordering = undefined
+    })
+    this.#ordering = done
+    return kept
   }
 
   callStarted(effectId: number, callId: string): Promise<void> {
@@ -165,6 +183,7 @@ export class TurnJournal implements TurnLog {
   }
 
   async settled(machine: TurnMachine): Promise<void> {
+    while (this.#ordering !== undefined) await this.#ordering
     const recorder = this.#recording()
     if (machine.done) {
       if (this.#ended) return
@@ -180,13 +199,13 @@ export class TurnJournal implements TurnLog {
 
   /** Lets go of the journal, when all that was asked for is kept. A second time does nothing. */
   async close(): Promise<void> {
+    while (this.#ordering !== undefined) await this.#ordering
     await this.#kept.catch(() => {})
     await this.#stored.close()
   }
 
   async #compact(machine: TurnMachine): Promise<void> {
-    // What is ordered meanwhile is kept, and done, before the snapshot is taken: it would not be in it.
-    for (let kept: Promise<void> | undefined; kept !== this.#kept; await kept) kept = this.#kept
+    await this.#kept
     const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
     const entries = [...this.#begunCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
     const text = compacted({ header: this.#known(), entries, checksum: "", length: 0, droppedLength: 0 })
@@ -228,6 +247,13 @@ export class TurnJournal implements TurnLog {
   #now(): number {
     return Math.floor((this.#options.now ?? Date.now)())
   }
+}
+
+/** When everything that waits for what was kept has gone on. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, 0)
+  })
 }
 
 function keyOf(effectId: number, callId: string): string {

@@ -7,9 +7,11 @@ import type { JournalStore, StoredJournal } from "../../src/hosts/journal-store.
 import { memoryJournalStore } from "../../src/hosts/memory-journal-store.ts"
 import { runTurn } from "../../src/hosts/run-turn.ts"
 import { readJournal } from "../../src/replay/journal.ts"
-import { replay } from "../../src/replay/replay.ts"
+import { replay, resume } from "../../src/replay/replay.ts"
+import { verifyReplay } from "../../src/replay/verify.ts"
 import type { LlmCall } from "../../src/schemas/effect.ts"
 import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
+import { journalValidation } from "../../src/schemas/validation.ts"
 import { CONFIG, START } from "../replay/support.ts"
 
 const USAGE = { inputTokens: 5, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
@@ -355,6 +357,87 @@ describe("compaction", () => {
     expect(third.recorded?.entries.map(({ record }) => record.type)).toEqual(["call_started", "snapshot"])
     const done = await runTurn(await third.resume(CONFIG), tools(false), { journal: third })
     expect(JSON.stringify(done.messages)).toContain("may have taken effect or not")
+  })
+})
+
+describe("an order from outside", () => {
+  const order = { type: "cancel", reason: "enough" } as const
+
+  /** A store that calls `told` with each text while it is being kept. */
+  function watchedStore(store: JournalStore, told: (text: string) => void): JournalStore {
+    return {
+      async open(name, options) {
+        const stored = await store.open(name, options)
+        const keep = async (text: string, act: () => Promise<void>): Promise<void> => {
+          told(text)
+          // Whoever is told may do something before it is kept.
+          await new Promise((resolve) => setImmediate(resolve))
+          await act()
+        }
+        return {
+          text: stored.text,
+          append: (text) => keep(text, () => stored.append(text)),
+          replace: (text) => keep(text, () => stored.replace(text)),
+          close: () => stored.close(),
+        }
+      },
+    }
+  }
+
+  function expectCancelled(text: string): void {
+    const journal = readJournal(text, journalValidation)
+    expect(verifyReplay(journal, CONFIG).outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    expect(resume(journal, CONFIG).outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+  }
+
+  test.each([{ snapshotEveryRecords: 0 }, { snapshotEveryRecords: 1 }, { snapshotEveryRecords: 1, compactAboveChars: 1 }])(
+    "is not lost and replays alike, whatever is being kept when it comes: %j",
+    async (keeping) => {
+      // The header is kept when there is no turn yet to order anything of.
+      let moment = 1
+      for (let inTime = true; inTime; moment += 1) {
+        const store = memoryJournalStore()
+        let ordered: Promise<void> | undefined
+        let writes = -1
+        const watched = watchedStore(store, () => {
+          writes += 1
+          if (writes === moment) ordered = journal.interruption(machine, order).then(() => machine.cancel(order.reason))
+        })
+        const journal = await TurnJournal.open(watched, "t", keeping)
+        const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
+        await runTurn(machine, { ...model(["a", "b"], ["c"]), toolCall: async () => success }, { journal })
+        await ordered
+        await journal.close()
+        // One that comes while the last answer is kept, which ends the turn, is too late.
+        inTime = machine.outcome?.type === "stopped"
+        if (inTime) expectCancelled(await textOf(store))
+      }
+      expect(moment).toBeGreaterThan(8)
+    },
+  )
+
+  test("that is being kept when an answer comes is done before it", async () => {
+    const store = memoryJournalStore()
+    let answerNow = (): void => {}
+    const answered = new Promise<void>((resolve) => {
+      answerNow = resolve
+    })
+    const watched = watchedStore(store, (text) => {
+      if (text.includes('"interruption"')) answerNow()
+    })
+    const journal = await TurnJournal.open(watched, "t")
+    const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
+    const host: Host = {
+      async llmCall(effect, context) {
+        const kept = journal.interruption(machine, order).then(() => machine.cancel(order.reason))
+        kept.catch(() => {})
+        await answered
+        return model().llmCall(effect, context)
+      },
+    }
+    expect((await runTurn(machine, host, { journal })).outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    await journal.close()
+    expectCancelled(await textOf(store))
   })
 })
 
