@@ -155,9 +155,11 @@ export class TurnJournal implements TurnLog {
   /**
    * Keeps what a host orders, in its turn: behind what is being kept, and before the answers and snapshots that come meanwhile. Do what
    * was ordered at once when it resolves.
+   * @throws {SchemaError} `invalid_record`: the order is none, or has keys that nobody knows; nothing was written
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
-  interruption(machine: TurnMachine, interruption: Interruption): Promise<void> {
+  async interruption(machine: TurnMachine, interruption: Interruption): Promise<void> {
+    journalValidation({ type: "interruption", interruption })
     const kept = (this.#ordering ?? Promise.resolve()).then(async () => {
       await this.#kept
       // What was kept last is done by whoever waited for it.

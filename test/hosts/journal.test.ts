@@ -416,6 +416,20 @@ describe("an order from outside", () => {
     },
   )
 
+  test.each([
+    ["a key that nobody knows", { type: "apply", actions: [{ type: "advance_iteration", twice: true }] }],
+    ["another type", { type: "pause" }],
+    ["a reason that is no text", { type: "cancel", reason: 7 }],
+    ["what is no JSON", { type: "apply", actions: [{ type: "append_events", events: [{ type: "protocol", event: Number.NaN }] }] }],
+  ])("with %s is refused, and not kept: a journal with it could not be read", async (_what, wrong) => {
+    const store = memoryJournalStore()
+    const journal = await TurnJournal.open(store, "t")
+    const machine = await journal.begin(CONFIG, START)
+    await expect(journal.interruption(machine, wrong as never)).rejects.toMatchObject({ name: "SchemaError", code: "invalid_record" })
+    await journal.close()
+    expect(kindsOf(await textOf(store))).toEqual([])
+  })
+
   test("that is being kept when an answer comes is done before it", async () => {
     const store = memoryJournalStore()
     let answerNow = (): void => {}
