@@ -83,7 +83,7 @@ export type JournalErrorCode = "not_a_journal" | "unsupported_version" | "damage
 
 /**
  * A journal that is damaged, or none. `record` counts from 1. What stands before it is whole: the first `intactLength`
- * characters of the text are a journal of their own.
+ * characters of the text are a journal of their own. 0: nothing is left to go on with, as of a compacted journal without its snapshot.
  */
 export class JournalError extends TurnError<JournalErrorCode> {
   readonly record: number

@@ -61,7 +61,7 @@ export function noJournal(shown: string, text: string, error: unknown): CliError
   }
   if (!(error instanceof JournalError)) throw error
   if (!isJournal(text, error)) return new CliError(`${shown} is no journal of a turn. Give the path of one.`)
-  if (error.code === "damaged_record")
+  if (error.code === "damaged_record" && error.record === 1)
     return new CliError(`${shown} cannot be read as a journal: its first record is damaged, and nothing stands before it.`)
   return new CliError(`${shown} cannot be read as a journal. ${oneLine(error.message)}`)
 }

@@ -180,7 +180,7 @@ function read(shown: string, text: string): Journal {
 
 function damaged(shown: string, text: string, error: JournalError): CliError {
   if (!isJournal(text, error)) return unusable(shown, "it is not the state of a run")
-  if (error.code === "damaged_record" && error.intactLength === 0) return unusable(shown, "its first record is damaged, and nothing stands before it")
+  if (error.code === "damaged_record" && error.record === 1) return unusable(shown, "its first record is damaged, and nothing stands before it")
   if (error.intactLength === 0) return unusable(shown, oneLine(error.message).replace(/\.$/, ""))
   const why = oneLine(error.message).replace(/\.? What stands before it.*$|\.$/, "")
   return new CliError(

@@ -135,7 +135,7 @@ export class TurnJournal implements TurnLog {
 
   /**
    * Cuts off all records behind one of them, for good, before the turn is resumed: what came after it did not happen.
-   * @throws {RangeError} there is no such record
+   * @throws {RangeError} there is no such record, or a compaction left nothing to begin with up to it
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async rewind(record: number): Promise<void> {
@@ -143,8 +143,14 @@ export class TurnJournal implements TurnLog {
     const end = entries.find(({ number }) => number === record)?.end ?? (record === 1 ? entries[0] && headerEnd(this.#stored.text) : undefined)
     if (end === undefined || this.#recorder !== undefined) throw new RangeError(`The journal cannot be cut behind record ${record}.`)
     const text = this.#stored.text.slice(0, end)
+    let rewound: Journal
+    try {
+      rewound = readJournal(text)
+    } catch (cause) {
+      throw new RangeError(`The journal cannot be cut behind record ${record}: a compaction left no turn that ends there.`, { cause })
+    }
     await this.#stored.replace(text)
-    this.#recorded = readJournal(text)
+    this.#recorded = rewound
   }
 
   response(machine: TurnMachine, response: Response): Promise<void> {

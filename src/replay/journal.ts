@@ -68,14 +68,20 @@ function checksum(...texts: readonly string[]): string {
 export function readJournal(text: string, validation?: JournalValidation): Journal {
   let header: JournalHeader | undefined
   const entries: JournalEntry[] = []
+  let hasBeginning = true
+  const next = (): number => entries.length + 2 + (header?.dropped ?? 0)
   const end = readLines(text, (line, position) => {
-    const number = header === undefined ? 1 : entries.length + 2 + (header.dropped ?? 0)
-    if (line === undefined) throw damaged(number, position)
-    const record = check(line.record, validation, number, position)
-    if (header === undefined) header = asHeader(record)
-    else entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
+    const number = header === undefined ? 1 : next()
+    // Of a compacted journal nothing is left without its snapshot.
+    const intact = hasBeginning ? position : 0
+    if (line === undefined) throw damaged(number, intact)
+    const record = check(line.record, validation, number, intact)
+    if (header !== undefined) entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
+    else header = asHeader(record)
+    hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : hasBeginning)
   })
   if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it has no whole first line.")
+  if (!hasBeginning) throw damaged(next(), 0)
   return { header, entries, ...end, droppedLength: text.length - end.length }
 }
 
@@ -179,6 +185,7 @@ function isOutstanding(record: JournalRecord, effectId: number): boolean {
 }
 
 function damaged(number: number, position: number): JournalError {
-  const message = `Record ${number} of the journal is damaged, missing or out of place. What stands before it (${position} characters) is whole.`
+  const rest = position === 0 ? "Nothing before it can be gone on with." : `What stands before it (${position} characters) is whole.`
+  const message = `Record ${number} of the journal is damaged, missing or out of place. ${rest}`
   return new JournalError("damaged_record", number, position, message)
 }

@@ -458,6 +458,17 @@ describe("journal compact", () => {
     expect((await journal(base, "compact", "run.json")).stdout).toBe("Nothing to drop from run.json: it begins with its last snapshot.\n")
     expect((await journal(base, "show", "run.json")).stdout).toMatch(/^left out 3 records, by a compaction; the totals are without them$/m)
     expect(await journal(base, "replay", "run.json", "--at", "2")).toMatchObject({ exitCode: 2 })
+    // Without its snapshot nothing is left to go on with, and the turn must not begin anew.
+    writeFileSync(join(base, "cut.json"), readFileSync(join(base, "run.json"), "utf8").slice(0, -9))
+    const why = "Record 5 of the journal is damaged, missing or out of place. Nothing before it can be gone on with"
+    expect(await runCli(["resume", "cut.json"], { cwd: base })).toMatchObject({
+      exitCode: 2,
+      stderr: `turn-machine: The state file ${join(base, "cut.json")} cannot be resumed: ${why}. It was left as it is; begin anew with another --state path.\n`,
+    })
+    expect(await journal(base, "show", "cut.json")).toMatchObject({
+      exitCode: 2,
+      stderr: `turn-machine: cut.json cannot be read as a journal. ${why}.\n`,
+    })
     rmSync(join(base, "turn-machine-out"), { recursive: true })
     const resumed = await runCli(["resume", "run.json"], { cwd: base })
     expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })

@@ -254,6 +254,7 @@ describe("the time that a turn took", () => {
 
   it("is not known where no record says when, or what a compaction left out", () => {
     expect(workedMs(readJournal(records(header, { type: "opened" })))).toBe(0)
-    expect(workedMs(readJournal(records({ ...header, at: 1_000, dropped: 5 }, answer(7, 5_000), answer(8, 5_004))))).toBe(4)
+    const rest = readJournal(records({ ...header, at: 1_000 }, answer(7, 5_000), answer(8, 5_004)))
+    expect(workedMs({ ...rest, header: { ...rest.header, dropped: 5 } })).toBe(4)
   })
 })

@@ -311,6 +311,19 @@ describe("what a crash leaves", () => {
 })
 
 describe("compaction", () => {
+  test("leaves a journal that is not rewound to before its snapshot", async () => {
+    const store = memoryJournalStore()
+    const host: Host = { ...model(["a"]), toolCall: async () => success }
+    await journaled(host, store, { snapshotEveryRecords: 3, compactAboveChars: 1 }).run("t", turn)
+    const journal = await TurnJournal.open(store, "t")
+    const text = await textOf(store)
+    const [snapshot] = journal.recorded?.entries ?? []
+    expect(snapshot).toMatchObject({ number: 4, record: { type: "snapshot" } })
+    await expect(journal.rewind(1)).rejects.toThrow(RangeError)
+    expect(await textOf(store)).toBe(text)
+    expect(journal.recorded?.entries[0]).toBe(snapshot)
+  })
+
   test("leaves a journal that is taken up from its snapshot, whose record numbers go on", async () => {
     const store = memoryJournalStore()
     const host: Host = { ...model(["a"], ["b"], ["c"]), toolCall: async () => success }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
 import { JournalError } from "../../src/errors.ts"
-import { JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import { compacted, JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { journalValidation } from "../../src/schemas/validation.ts"
 import { CONFIG, recordTurn } from "./support.ts"
 
@@ -54,6 +54,16 @@ test("every truncation leaves the whole lines and says what it dropped", () => {
     if (whole === 0) expect(failureOf(cut).code).toBe("not_a_journal")
     else expect(readJournal(cut)).toMatchObject({ length: whole, droppedLength: length - whole })
   }
+})
+
+test("a compacted journal that is cut off in its snapshot, or before, is damaged: read on, the turn would begin anew", () => {
+  const whole = compacted(readJournal(text))
+  const snapshotEnd = whole.indexOf("\n", whole.indexOf("\n") + 1) + 1
+  for (let length = whole.indexOf("\n") + 1; length < snapshotEnd; length += 1)
+    expect(failureOf(whole.slice(0, length))).toMatchObject({ code: "damaged_record", record: 10, intactLength: 0 })
+  expect(readJournal(whole.slice(0, snapshotEnd)).entries).toMatchObject([{ number: 10, record: { type: "snapshot" } }])
+  // A changed byte in the snapshot leaves as little.
+  expect(failureOf(whole.replace('"unpolled"', '"unpolleD"'))).toMatchObject({ code: "damaged_record", record: 10, intactLength: 0 })
 })
 
 test("every changed character is found at its record, or makes the last line an unfinished one", () => {
