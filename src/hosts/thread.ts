@@ -1,5 +1,5 @@
 import { goalChanges } from "../drivers/goal/changes.ts"
-import { goalDeliveries, lostUsageRecord, mergeDeliveries } from "../drivers/goal/deliveries.ts"
+import { goalDeliveries, lostUsageRecord, mergeDeliveries, stopRecord } from "../drivers/goal/deliveries.ts"
 import { readGoal } from "../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn, type GoalThread, nextTurn } from "../drivers/goal/thread.ts"
 import type { Json } from "../json.ts"
@@ -107,6 +107,7 @@ export class Thread {
     const log = await ThreadLog.open(store, `${threadId}.thread`, options)
     const thread = new Thread(store, threadId, log, options)
     if (log.header === undefined) await log.begin(threadId, thread.#now(), options.meta)
+    else if (log.turn === undefined) await thread.#passOverStop()
     return thread
   }
 
@@ -276,7 +277,7 @@ export class Thread {
       const config = goalConfig(this.threadId, { turnId, origin, startedAt }, this.options)
       const resumed = journal.recorded !== undefined
       const machine = resumed ? await journal.resume(config) : await journal.begin(config, this.#start(turn), { turnId })
-      if (resumed) await this.#chargeLostCall(machine, journal, turnId)
+      if (resumed) await this.#takeUp(machine, journal, turnId)
       options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
       this.#running = machine
       const { outcome } = await loop(machine, this.#hostOf(machine, host, options), { ...runOptions, journal, ...(now !== undefined && { now }) })
@@ -298,15 +299,27 @@ export class Thread {
     return { messages: [...said, ...messages], events: this.#log.history, iterationOffset: this.#log.iteration }
   }
 
-  /** The call that was outstanding may have been made, and will be made again. */
-  async #chargeLostCall(machine: TurnMachine, journal: TurnJournal, turnId: string): Promise<void> {
+  /** The call that was outstanding may have been made, and will be made again. The time in which nobody ran the turn is free. */
+  async #takeUp(machine: TurnMachine, journal: TurnJournal, turnId: string): Promise<void> {
     const { outstanding } = machine
+    if (outstanding === undefined) return
     const { lostUsage } = this.options
-    if (outstanding?.type !== "llm_call" || lostUsage === undefined) return
-    const record = lostUsageRecord(this.threadId, turnId, lostUsage(outstanding.request))
-    const actions = [{ type: "append_events", events: [record] }] as const
+    const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
+    const stop = stopRecord(machine.events, this.threadId, this.#now())
+    const events = [
+      ...(isLost ? [lostUsageRecord(this.threadId, turnId, lostUsage(outstanding.request))] : []),
+      ...(stop === undefined ? [] : [stop]),
+    ]
+    if (events.length === 0) return
+    const actions = [{ type: "append_events", events }] as const
     await journal.interruption(machine, { type: "apply", actions })
     machine.apply(actions)
+  }
+
+  async #passOverStop(): Promise<void> {
+    const at = this.#now()
+    const stop = stopRecord(this.#log.history, this.threadId, at)
+    if (stop !== undefined) await this.#log.append({ type: "noted", at, records: [stop], commands: [] })
   }
 
   async #endTurn(turn: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome): Promise<void> {

@@ -28,6 +28,7 @@ export class GoalScreen implements GoalReporter {
   #estimated = false
   #out = ""
   #turn = 0
+  readonly #since = Date.now()
   #shown: readonly ChecklistItem[] = []
   #until: number | undefined
   readonly #ticking: NodeJS.Timeout | undefined
@@ -62,14 +63,13 @@ export class GoalScreen implements GoalReporter {
     this.#turn = number
     this.#until = undefined
     this.#screen.line("")
-    this.#screen.line(this.#style("bold", `Turn ${number}${resumed ? ", taken up" : ""}`))
+    const standing = this.#goal === null ? "" : ` ${this.#style("dim", this.#standing(this.#goal))}`
+    this.#screen.line(`${this.#style("bold", `Turn ${number}${resumed ? ", taken up" : ""}`)}${standing}`)
   }
 
   event(event: TurnEvent): void {
-    if (event.type === "done") {
-      this.#screen.turnEnded()
-      if (this.#goal !== null) this.#screen.line(`   ${this.#style("dim", this.#standing(this.#goal))}`)
-    } else this.#screen.event(event)
+    if (event.type === "done") this.#screen.turnEnded()
+    else this.#screen.event(event)
   }
 
   goal(output: GoalOutput): void {
@@ -159,16 +159,20 @@ export class GoalScreen implements GoalReporter {
     ]
   }
 
-  /** What stands on the line that says what is going on. */
+  /** What stands on the line that says what is going on. Time goes on between two records of it. */
   #live(): string {
     const goal = this.#goal
     const until = this.#until === undefined ? "" : `${seconds(Math.max(0, Math.ceil((this.#until - Date.now()) / 1_000)))} · `
-    return goal === null ? until : `${until}${statusWord(goal.status)} · ${usedOf(goal).join(" · ")} · turn ${this.#turn}`
+    if (goal === null) return until
+    const { status, secondsUsed, updatedAt } = goal
+    const running = status === "active" ? Math.max(0, Math.floor((Date.now() - Math.max(updatedAt, this.#since)) / 1_000)) : 0
+    const used = usedOf({ ...goal, secondsUsed: secondsUsed + running }).map((figure) => figure.replace(" of ", "/"))
+    return `${until}${status === "active" ? "" : `${statusWord(status)} · `}${used.join(" · ")} · turn ${this.#turn}`
   }
 
   #standing(goal: Goal): string {
     const left = leftOf(goal)
-    return `goal ${statusWord(goal.status)}: ${usedOf(goal).join(", ")}${left.length === 0 ? "" : ` (left: ${left.join(", ")})`}`
+    return `${usedOf(goal).join(", ")} used${left.length === 0 ? "" : `, ${left.join(", ")} left`}`
   }
 
   #item(item: ChecklistItem, number: number): void {

@@ -5,8 +5,9 @@ import type { Style } from "../style.ts"
 /** `1 min 5 s`; whole seconds. */
 export function seconds(count: number): string {
   if (count < 60) return `${count} s`
-  if (count < 3_600) return formatDuration(count * 1_000)
-  return `${Math.floor(count / 3_600)} h ${Math.round((count % 3_600) / 60)} min`
+  if (count < 3_600) return count % 60 === 0 ? `${count / 60} min` : formatDuration(count * 1_000)
+  const minutes = Math.floor((count % 3_600) / 60)
+  return `${Math.floor(count / 3_600)} h${minutes === 0 ? "" : ` ${minutes} min`}`
 }
 
 /** Millionths as `0.0123`, at least two digits behind the point. */

@@ -16,6 +16,13 @@ export function wanted(objective: string): { readonly texts: readonly string[]; 
   return quoted ? { texts: intent.phrases, wholeWord: false } : { texts: ["TODO", "FIXME"], wholeWord: true }
 }
 
+/** The folder of the sections: each objective that the planner tells apart has its own. */
+export function surveyFolder(objective: string): string {
+  const { texts, wholeWord } = wanted(objective)
+  const words = texts.join("-").replace(/[^\p{L}\p{N}_-]+/gu, "-")
+  return wholeWord && texts.includes("TODO") ? "survey" : `survey-${words.slice(0, 60).replace(/^-+|-+$/g, "") || "words"}`
+}
+
 /** The section about a part. `search`: what was found in it, or why nothing was. */
 export function section(
   part: Part,
@@ -67,7 +74,7 @@ export function overview(list: FileList, parts: readonly Part[], paths: Readonly
   const rows = parts.map((part) => {
     const bytes = part.files.reduce((sum, file) => sum + file.bytes, 0)
     const path = paths.get(part.name) ?? ""
-    return `| ${prose(part.name)} | ${formatCount(part.files.length)} | ${formatBytes(bytes)} | ${code(path.replace(/^survey\//, ""))} |`
+    return `| ${prose(part.name)} | ${formatCount(part.files.length)} | ${formatBytes(bytes)} | ${code(path.replace(/^.*\//, ""))} |`
   })
   const left = [
     ...(list.cut === undefined ? [] : [list.cut]),

@@ -5,8 +5,8 @@ import type { SearchResult } from "../text-search.ts"
 import type { FileList, FileText } from "../tools.ts"
 import type { Exchange } from "./conversation.ts"
 import type { GoalContext } from "./goal-context.ts"
-import { overview, section, wanted } from "./goal-report.ts"
-import { namesOf, OVERVIEW, type Part, partsOf } from "./parts.ts"
+import { overview, section, surveyFolder, wanted } from "./goal-report.ts"
+import { namesOf, overviewIn, type Part, partsOf } from "./parts.ts"
 import { type PlannedStep, WHAT_I_AM } from "./planned-step.ts"
 
 /**
@@ -23,16 +23,16 @@ export function goalStep(context: GoalContext, ends: boolean): PlannedStep {
   }
   if (!listing.result.ok) return answer(`I could not list the folder, so I did nothing more: ${listing.result.message}`)
   const list = listing.result.value as unknown as FileList
-  const survey = surveyOf(list, all)
+  const survey = surveyOf(list, all, surveyFolder(context.objective))
   if (isToEnd) return answer(`The budget is used up, so I stop here.\n${standing(survey)}\nNext, I would write ${survey.left[0] ?? "nothing more"}.`)
 
   const written = writtenIn(turn)
   const [next] = survey.open
-  if (written !== undefined && written.path !== OVERVIEW) return answer(sectionText(written, survey, context))
+  if (written !== undefined && written.path !== survey.overviewPath) return answer(sectionText(written, survey, context))
   if (next !== undefined && written === undefined) return writeSection(next, context, survey)
-  if (!survey.overview)
+  if (survey.overviewPath === undefined)
     return writeOnce(
-      OVERVIEW,
+      survey.last,
       overview(list, survey.parts, survey.paths),
       turn,
       `All ${plural(survey.parts.length, "section")} are written. I write the overview.`,
@@ -45,28 +45,34 @@ interface Standing {
   /** Where each section is, by the name of its part. */
   readonly paths: ReadonlyMap<string, string>
   readonly open: readonly Part[]
-  readonly overview: boolean
+  /** Where the overview is to be, and where it is. */
+  readonly last: string
+  readonly overviewPath: string | undefined
   /** What is not written, in words. */
   readonly left: readonly string[]
 }
 
 /** How far the survey has come, by what the thread wrote. */
-function surveyOf(list: FileList, all: readonly Exchange[]): Standing {
+function surveyOf(list: FileList, all: readonly Exchange[], folder: string): Standing {
   const written = new Set(all.flatMap((exchange) => writtenBy(exchange)?.path ?? []))
-  const parts = partsOf(list)
+  const parts = partsOf(list, folder)
   const paths = new Map<string, string>()
   for (const { name, section } of parts) {
     const path = namesOf(section).find((candidate) => written.has(candidate))
     if (path !== undefined) paths.set(name, path)
   }
   const open = parts.filter(({ name }) => !paths.has(name))
-  const hasOverview = namesOf(OVERVIEW).some((path) => written.has(path))
-  return { parts, paths, open, overview: hasOverview, left: [...open.map(({ name }) => name), ...(hasOverview ? [] : ["the overview"])] }
+  const last = overviewIn(folder)
+  const overviewPath = namesOf(last).find((path) => written.has(path))
+  return { parts, paths, open, last, overviewPath, left: [...open.map(({ name }) => name), ...(overviewPath !== undefined ? [] : ["the overview"])] }
 }
 
 /** In a form that can be read again: a judge goes by it. */
-function standing({ paths, overview: hasOverview, left }: Standing): string {
-  const written = [...[...paths].map(([name, path]) => `${name} → ${path}`), ...(hasOverview ? [`the overview → ${OVERVIEW}`] : [])]
+function standing({ paths, overviewPath, left }: Standing): string {
+  const written = [
+    ...[...paths].map(([name, path]) => `${name} → ${path}`),
+    ...(overviewPath === undefined ? [] : [`the overview → ${overviewPath}`]),
+  ]
   return `Written so far: ${written.length === 0 ? "nothing" : written.join("; ")}.\nLeft: ${left.length === 0 ? "nothing" : left.join("; ")}.`
 }
 

@@ -11,10 +11,15 @@ export interface Part {
   readonly files: FileList["files"]
 }
 
-export const OVERVIEW = "survey/overview.md"
+/** The overview's file in a survey's folder. */
+export function overviewIn(survey: string): string {
+  return `${survey}/overview.md`
+}
+
 const TOP = "the top"
 
-export function partsOf(list: FileList): readonly Part[] {
+/** `survey`: the folder of the sections, in the output folder. */
+export function partsOf(list: FileList, survey: string): readonly Part[] {
   const byFolder = new Map<string, FileList["files"][number][]>()
   for (const file of list.files) {
     const end = file.path.indexOf("/")
@@ -23,14 +28,14 @@ export function partsOf(list: FileList): readonly Part[] {
     if (files === undefined) byFolder.set(folder, [file])
     else files.push(file)
   }
-  const taken = new Set([OVERVIEW])
+  const taken = new Set([overviewIn(survey)])
   return [...byFolder]
     .sort(([left], [right]) => byCodePoint(left, right))
     .map(([folder, files]): Part => {
       const name = folder === "." ? TOP : folder
       const word = folder === "." ? "top" : folder.replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[.-]+/, "") || "folder"
-      let section = `survey/${word}.md`
-      for (let number = 2; taken.has(section); number += 1) section = `survey/${word}.${number}.md`
+      let section = `${survey}/${word}.md`
+      for (let number = 2; taken.has(section); number += 1) section = `${survey}/${word}.${number}.md`
       taken.add(section)
       return { folder, name, section, files }
     })

@@ -3,7 +3,15 @@ import type { CheckpointKind } from "../../schemas/event.ts"
 import type { GoalCommand, GoalInput } from "../../schemas/goal.ts"
 import type { TokenUsage } from "../../schemas/llm.ts"
 import type { CheckpointDelivery, DeliveredMessage, HistoryRecord } from "../../schemas/message.ts"
-import { type GoalDeliveredRecord, type GoalInputRecord, type GoalLostRecord, GoalWriter, type RecordList, readGoal } from "./history.ts"
+import {
+  type GoalDeliveredRecord,
+  type GoalInputRecord,
+  type GoalLostRecord,
+  type GoalTurnRecord,
+  GoalWriter,
+  type RecordList,
+  readGoal,
+} from "./history.ts"
 import type { GoalPolicy } from "./policy.ts"
 
 /** Which goal is asked for what it wants delivered. */
@@ -95,8 +103,30 @@ export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUs
   return { type: "protocol", event: asJson({ type: "goal_lost", threadId, turnId, usage }) }
 }
 
+/**
+ * Lets the goal's clock pass over the time in which nobody ran the thread: from the last that the history knows of until `at`, in
+ * milliseconds. Append it where a thread is taken up, between turns or in mid-turn. `undefined`: no clock runs.
+ */
+export function stopRecord(history: RecordList, threadId: string, at: number): HistoryRecord | undefined {
+  const { state, toolCalls, calls, warned, error } = readGoal(history, threadId)
+  const { turn, clock } = state
+  const { markedAt, seenAt } = clock
+  if (markedAt === null || seenAt === null || at <= seenAt) return undefined
+  const event: GoalTurnRecord = {
+    type: "goal_turn",
+    threadId,
+    turn,
+    clock: { seenAt: at, markedAt: markedAt + (at - seenAt) },
+    toolCalls,
+    ...(calls !== undefined && { calls }),
+    ...(warned !== undefined && { warned }),
+    ...(error !== undefined && { error }),
+  }
+  return { type: "protocol", event: asJson(event) }
+}
+
 /** What stands in the history is plain JSON by type. */
-function asJson(record: GoalInputRecord | GoalDeliveredRecord | GoalLostRecord): Json {
+function asJson(record: GoalInputRecord | GoalDeliveredRecord | GoalLostRecord | GoalTurnRecord): Json {
   return record as unknown as Json
 }
 

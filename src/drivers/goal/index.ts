@@ -13,7 +13,7 @@ export type {
 } from "../../schemas/goal.ts"
 export { applyGoal } from "./apply-goal.ts"
 export { goalChanges } from "./changes.ts"
-export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries } from "./deliveries.ts"
+export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"
 export { type GoalDriverOptions, goalDriver } from "./driver.ts"
 export { foldGoal, newGoalState } from "./goal.ts"
 export { type GoalInHistory, type GoalSteerRecord, type RecordList, readGoal, type TurnError } from "./history.ts"
