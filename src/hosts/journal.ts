@@ -98,6 +98,7 @@ export class TurnJournal implements TurnLog {
   /**
    * Begins a turn, and its journal, which must be new.
    * @throws {SchemaError} `invalid_config`, `invalid_start`; nothing was written
+   * @throws {JournalError} `invalid_record`: with this `turnId`, `meta` or clock the header could not be read again; nothing was written
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta }: BeginOptions = {}): Promise<TurnMachine> {
@@ -105,8 +106,8 @@ export class TurnJournal implements TurnLog {
     const checked = { validation: wireValidation, ...config }
     const machine = new CheckedTurnMachine(checked, start)
     const { recorder, line } = Recorder.begin(checked, start, turnId, { ...this.#options, at: this.#now(), ...(meta !== undefined && { meta }) })
+    this.#header = readJournal(line, journalValidation).header
     this.#recorder = recorder
-    this.#header = readJournal(line).header
     await this.#append(line)
     return machine
   }
@@ -252,8 +253,11 @@ export class TurnJournal implements TurnLog {
     return this.#header
   }
 
+  /** @throws {RangeError} the clock gives no time; a record with it could not be read again */
   #now(): number {
-    return Math.floor((this.#options.now ?? Date.now)())
+    const now = Math.floor((this.#options.now ?? Date.now)())
+    if (Number.isSafeInteger(now)) return now
+    throw new RangeError(`The clock gives milliseconds since the epoch, not ${now}.`)
   }
 }
 

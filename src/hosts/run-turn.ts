@@ -96,14 +96,14 @@ async function take(machine: TurnMachine, answer: Answer, journal: TurnLog | und
   try {
     response = machine.check(answer.response)
   } catch (error) {
-    response = answer.instead(error)
+    response = machine.check(answer.instead(error))
   }
   await journal?.response(machine, response)
   try {
     return machine.handle(response).status === "accepted"
   } catch (error) {
     if (error instanceof ProtocolError && error.code === "call_already_answered") return false
-    const instead = answer.instead(error)
+    const instead = machine.check(answer.instead(error))
     await journal?.response(machine, instead)
     return machine.handle(instead).status === "accepted"
   }

@@ -234,6 +234,41 @@ describe("a journaled turn", () => {
   })
 })
 
+/** So deep that it is no JSON of ours. */
+const deepList = JSON.parse(`${"[".repeat(200)}${"]".repeat(200)}`)
+
+describe("what could not be read again is not written", () => {
+  test.each([
+    ["what a host adds", { meta: deepList }],
+    ["a turn's name", { turnId: 7 as never }],
+    ["a driver's version", { config: { ...CONFIG, driver: { ...CONFIG.driver, version: 1.5 } } }],
+  ])("in the header: %s", async (_what, wrong) => {
+    const store = memoryJournalStore()
+    await expect(journaled(model(), store).run("t", { ...turn, ...wrong })).rejects.toMatchObject({ name: "JournalError", code: "invalid_record" })
+    expect(await textOf(store)).toBe("")
+    expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
+  })
+
+  test.each([1, 2, 3, 4, 5, 6, 7])("with a clock that fails after %i times, however an executor fails", async (times) => {
+    const store = memoryJournalStore()
+    let asked = 0
+    const now = (): number => {
+      asked += 1
+      return asked <= times ? 5 : Number.NaN
+    }
+    const host: Host = {
+      ...model(["a"]),
+      toolEffects: () => "once",
+      toolCall: async () => Promise.reject(new Error("no")),
+      checkpoint: async () => Promise.reject(new Error("no")),
+    }
+    await expect(journaled(host, store).run("t", turn, { now })).rejects.toThrow()
+    const done = await journaled(host, store).run("t", turn)
+    expect(done.outcome.type).toBe("finished")
+    expect(readJournal(await textOf(store), journalValidation).entries.at(-1)?.record.type).toBe("end")
+  })
+})
+
 describe("what a crash leaves", () => {
   const whole = async (): Promise<string> => {
     const store = memoryJournalStore()
