@@ -92,10 +92,12 @@ async function resumeGoal(args: readonly string[], io: Io): Promise<number> {
   const wanted: Order = { type: "resume", ...more }
   const folder = await folderOf(flags, io)
   const kept = await folder.readExisting()
-  const isWanted = Object.keys(more).length > 0 || kept.goal?.status !== "active" || kept.commands.length > 0
+  const isComplete = kept.goal?.status === "complete" && Object.keys(more).length === 0
+  const isWanted = !isComplete && (Object.keys(more).length > 0 || kept.goal?.status !== "active" || kept.commands.length > 0)
   if (kept.goal === null && kept.commands.length === 0)
     throw new CliError(`There is no goal in ${folder.path} any more. Begin one: turn-machine goal "what to achieve".`)
-  if (kept.goal?.status === "complete" && Object.keys(more).length === 0) {
+  // Its last turn may have been cut off, after it had said that all is done.
+  if (isComplete && kept.openTurn === undefined) {
     io.stdout.write("The goal is complete.\n")
     return 0
   }

@@ -1,0 +1,277 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "vitest"
+import { lockHolder } from "../../src/hosts/node/file-lock.ts"
+import { fill, newFolder, newShop, type Ran, runCli, serve } from "./harness.ts"
+
+interface Line {
+  readonly type: string
+  readonly [key: string]: unknown
+}
+
+function linesOf(stdout: string): readonly Line[] {
+  expect(stdout.endsWith("\n")).toBe(true)
+  const lines = stdout.slice(0, -1).split("\n")
+  return lines.map((line) => JSON.parse(line) as Line)
+}
+
+/** Runs `turn-machine goal` on the sample folder. */
+function goal(base: string, ...args: readonly string[]): Promise<Ran> {
+  return runCli(["goal", ...args], { cwd: base })
+}
+
+const ON_SHOP = ["--dir", "shop"]
+
+describe("turn-machine goal", () => {
+  it("pursues the default objective to its end, a part in each turn, and shows how", async () => {
+    const { base } = newShop()
+    const ran = await goal(base, ...ON_SHOP)
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(readdirSync(join(base, "turn-machine-out/survey")).sort()).toEqual(["data.md", "overview.md", "src.md", "top.md"])
+    expect(readFileSync(join(base, "turn-machine-out/survey/overview.md"), "utf8")).toBe(`# Survey of shop
+
+6 files, 613 B, in 3 parts.
+
+| Part | Files | Size | Section |
+|---|---:|---:|---|
+| the top | 2 | 116 B | \`top.md\` |
+| data | 1 | 23 B | \`data.md\` |
+| src | 3 | 474 B | \`src.md\` |
+`)
+    expect(ran.stdout).toContain(`folder   ${base}/shop\ngoal     Survey this folder part by part`)
+    expect(ran.stdout.match(/^Turn \d/gm)).toEqual(["Turn 1", "Turn 2", "Turn 3", "Turn 4"])
+    expect(ran.stdout).toMatch(
+      /\nstatus {3}complete\nwork {5}4 turns, 4 continuations\nused {5}[\d,]+ tokens, \d s \(tokens estimated\)\nwritten {2}turn-machine-out\/survey\/top.md\n/,
+    )
+  })
+
+  it("is begun once in a folder: a second one is refused, and resume says that it is complete", async () => {
+    const { base } = newShop()
+    await goal(base, ...ON_SHOP)
+    const log = readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")
+    const again = await goal(base, ...ON_SHOP, "Something else.")
+    expect(again).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(again.stderr).toContain("holds a goal already, which is complete: give it up with goal clear; or give another folder with --state.")
+    expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stdout: "The goal is complete.\n" })
+    expect(readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")).toBe(log)
+  })
+
+  it("with a small budget ends in order, and goes on with more", async () => {
+    const { base } = newShop()
+    const short = await goal(base, ...ON_SHOP, "--budget-tokens", "3000")
+    expect(short).toMatchObject({ exitCode: 1, stderr: "" })
+    expect(short.stdout).toContain(
+      "The budget is used up, so I stop here.\n   Written so far: the top → survey/top.md.\n   Left: data; src; the overview.",
+    )
+    expect(short.stdout).toMatch(/\nstatus {3}budget limited\nwhy {6}Stopped: the token budget is used up \(tokens: \d+ of 3000\)\./)
+    expect(short.stdout.endsWith("Go on with more: turn-machine goal resume --add-tokens N\n")).toBe(true)
+
+    const still = await goal(base, "resume")
+    expect(still.exitCode).toBe(1)
+    expect(still.stdout).not.toContain("Turn 3")
+    const more = await goal(base, "resume", "--add-tokens", "20000")
+    expect(more).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(more.stdout).toContain("\nstatus   complete\n")
+    expect(existsSync(join(base, "turn-machine-out/survey/overview.md"))).toBe(true)
+  })
+
+  it("stops at a cost budget and at the most continuations, and says why", async () => {
+    const { base } = newShop()
+    const dear = await goal(base, ...ON_SHOP, "--state", "dear", "--budget-cost", "0.002", "--price-in", "1", "--price-out", "2")
+    expect(dear.exitCode).toBe(1)
+    expect(dear.stdout).toMatch(/why {6}Stopped: the cost budget is used up \(cost in micro-units: \d+ of 2000\)/)
+    expect(dear.stdout).toContain("turn-machine goal resume --add-cost 0.50 --state dear\n")
+    const capped = await goal(base, ...ON_SHOP, "--state", "capped", "--out", "o2", "--max-continuations", "2")
+    expect(capped.exitCode).toBe(1)
+    expect(capped.stdout).toContain(
+      "\nstatus   paused\nwhy      Paused: 2 continuations have run, which is the limit. Resume to allow as many again.\n",
+    )
+    expect((await goal(base, "resume", "--state", "capped")).exitCode).toBe(0)
+  })
+
+  it("tells all of it as JSON, line by line", async () => {
+    const { base } = newShop()
+    const ran = await goal(base, ...ON_SHOP, "--json", "--budget-tokens", "50000")
+    const lines = linesOf(ran.stdout)
+    expect(lines[0]).toMatchObject({
+      type: "goal_started",
+      dir: `${base}/shop`,
+      judge: "none",
+      resumed: false,
+      goal: { status: "active", tokenBudget: 50000 },
+    })
+    expect(lines.filter(({ type }) => type === "turn_started").map(({ turnId, origin }) => `${turnId} ${origin}`)).toEqual(
+      [1, 2, 3, 4].map((number) => `goal.${number} continuation`),
+    )
+    expect(lines.filter(({ type }) => type === "turn_outcome")).toHaveLength(4)
+    expect(lines.filter(({ type, name }) => type === "metric" && name === "goal.completed")).toHaveLength(1)
+    expect(lines.findLast(({ type }) => type === "goal_updated")).toMatchObject({ goal: { status: "complete" }, cause: "update_goal" })
+    expect(lines.at(-1)).toMatchObject({ type: "goal_ended", status: "complete", exitCode: 0, turns: 4 })
+    expect(lines.at(-1)?.["files"]).toEqual(["survey/top.md", "survey/data.md", "survey/src.md", "survey/overview.md"])
+  })
+
+  it("stopped by Ctrl-C leaves the turn as it stands, lets go of it, and goes on", async () => {
+    const { base } = newShop()
+    let pressed = false
+    const stopped = await runCli(["goal", ...ON_SHOP], {
+      cwd: base,
+      onOutput(stdout, interrupt) {
+        if (pressed || !stdout.includes("In this turn I look at data")) return
+        pressed = true
+        interrupt()
+      },
+    })
+    expect(stopped).toMatchObject({ exitCode: 1, stderr: "" })
+    expect(stopped.stdout).toContain("\nstatus   stopped, can be resumed\n")
+    expect(stopped.stdout.endsWith("Go on with: turn-machine goal resume\n")).toBe(true)
+    expect(await lockHolder(join(base, "turn-machine-goal/goal.thread"))).toBeUndefined()
+    expect(await lockHolder(join(base, "turn-machine-goal/goal.2"))).toBeUndefined()
+    expect((await goal(base, "status")).stdout).toContain("; turn 2 is open\nrun by   nobody\n")
+
+    const resumed = await goal(base, "resume")
+    expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(resumed.stdout).toContain("\nTurn 2, taken up")
+    expect(resumed.stdout).toContain("work     4 turns, 4 continuations")
+  })
+
+  it.each([
+    [["--budget-tokens", "0"], '--budget-tokens takes a whole number from 1 to 1000000000000, not "0".'],
+    [["--budget-time", "10"], '--budget-time takes a time with its unit, as 90s, 10m or 1h30m, not "10".'],
+    [["--budget-cost", "1"], "--budget-cost needs to know what tokens cost: --price-in and --price-out, for a million tokens each."],
+    [["--price-in", "1"], "Prices are given together: --price-in and --price-out, for a million tokens each."],
+    [["--judge", "me"], '--judge is checklist or none, not "me".'],
+    [["--state", "none/x"], "/none/x cannot be made: it does not exist. Make the folder it is in, or give another path with --state."],
+    [["  "], "The objective is empty. Say in words what to achieve, or leave it out for the default."],
+  ])("refuses %j before anything is made", async (args, message) => {
+    const { base } = newShop()
+    const ran = await goal(base, ...ON_SHOP, ...args)
+    expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(ran.stderr).toContain(message)
+    expect(readdirSync(base)).toEqual(["shop"])
+  })
+
+  it("leaves a folder alone whose log is damaged or another program's", async () => {
+    const { base } = newShop()
+    await goal(base, ...ON_SHOP, "--budget-tokens", "3000")
+    const path = join(base, "turn-machine-goal/goal.thread")
+    const text = readFileSync(path, "utf8")
+    writeFileSync(path, text.replace("Survey this", "survey this"))
+    const ran = await goal(base, "resume")
+    expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(ran.stderr).toMatch(/The goal's folder .* cannot be used: Record \d+ of the thread's log is damaged/)
+    writeFileSync(path, "hello\n")
+    expect((await goal(base, "status")).stderr).toContain("cannot be used: Record 1 of the thread's log is damaged")
+  })
+})
+
+describe("a goal that nobody runs", () => {
+  it("is shown, paused, changed, set going, given more, and cleared", async () => {
+    const { base } = newShop()
+    expect(await goal(base, "status")).toMatchObject({ exitCode: 2 })
+    await goal(base, ...ON_SHOP, "--budget-tokens", "3000")
+    const shown = await goal(base, "status")
+    expect(shown.exitCode).toBe(0)
+    expect(shown.stdout).toMatch(
+      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d s\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}nobody\n/,
+    )
+
+    expect(await goal(base, "pause")).toMatchObject({
+      exitCode: 1,
+      stderr: "turn-machine: Only an active goal can be paused; this one is budget_limited.\n",
+    })
+    expect(await goal(base, "resume", "--add-time", "5m", "--no-run")).toMatchObject({
+      exitCode: 1,
+      stderr: "turn-machine: The goal has no time budget, so --add-time has nothing to add to.\n",
+    })
+    const more = await goal(base, "resume", "--no-run", "--add-tokens", "100000")
+    expect(more.stdout).toMatch(/^Resumed\. The budget is 103,\d{3} tokens now\.\n$/)
+    expect(await goal(base, "pause")).toMatchObject({ exitCode: 0, stdout: "Paused.\n" })
+    expect(await goal(base, "edit", "Find", '"qty"')).toMatchObject({ exitCode: 0, stdout: 'The objective is now: Find "qty"\n' })
+    expect(linesOf((await goal(base, "status", "--json")).stdout)[0]).toMatchObject({
+      type: "goal_status",
+      goal: { status: "paused", objective: 'Find "qty"' },
+      runner: null,
+      requests: 0,
+      turns: 2,
+    })
+    const done = await goal(base, "resume")
+    expect(done.exitCode).toBe(0)
+    expect(done.stdout).toContain("turn-machine-out/survey-qty/overview.md\n")
+    expect(await goal(base, "clear")).toMatchObject({ exitCode: 0, stdout: "Cleared: there is no goal any more.\n" })
+    expect((await goal(base, "status")).stdout).toBe('goal     none\nrun by   nobody\nBegin one: turn-machine goal "what to achieve"\n')
+    expect((await goal(base, "clear")).exitCode).toBe(1)
+    expect((await goal(base, ...ON_SHOP, 'Find "cart"')).exitCode).toBe(0)
+  })
+})
+
+/** An endpoint that answers each call with the next of some messages. */
+function endpoint(...answers: readonly object[]): Promise<string> {
+  let asked = 0
+  return serve((_body, response) => {
+    const answer = answers[Math.min(asked, answers.length - 1)] ?? {}
+    asked += 1
+    if ("status" in answer) response.statusCode = 401
+    const body =
+      "status" in answer
+        ? { error: { message: "No such key." } }
+        : {
+            choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", ...answer } }],
+            usage: { prompt_tokens: 100, completion_tokens: 10 },
+          }
+    response.setHeader("content-type", "application/json").end(JSON.stringify(body))
+  })
+}
+
+const call = (name: string, args: object): object => ({
+  tool_calls: [{ id: "c1", type: "function", function: { name, arguments: JSON.stringify(args) } }],
+})
+
+describe("a goal that stops says why", () => {
+  it.each([
+    [
+      "the model only talks",
+      [{ content: "One." }, { content: "Two." }, { content: "Three." }],
+      "paused",
+      "Paused: 3 continuations in a row called no tool.",
+    ],
+    [
+      "the model repeats itself",
+      [call("list_files", {}), { content: "Hm." }, call("list_files", {}), { content: "Hm." }, call("list_files", {}), { content: "Hm." }],
+      "paused",
+      "Paused: 3 continuations in a row ended with the same answer.",
+    ],
+    [
+      "the model call fails for good",
+      [{ status: 401 }],
+      "blocked",
+      "Blocked: the turn failed with: The endpoint answered 401: No such key. Resume to try again.",
+    ],
+    [
+      "the model is blocked three turns in a row",
+      [
+        call("update_goal", { status: "blocked" }),
+        { content: "A key is missing." },
+        call("update_goal", { status: "blocked" }),
+        { content: "It is still missing." },
+        call("update_goal", { status: "blocked" }),
+        { content: "And still." },
+      ],
+      "blocked",
+      "The goal is blocked",
+    ],
+  ])("%s", async (_name, answers, status, why) => {
+    const base = fill(newFolder(), { "dir/a.txt": "a" })
+    const ran = await goal(base, "--dir", "dir", "--base-url", await endpoint(...answers), "--model", "tiny", "Do it.")
+    expect(ran).toMatchObject({ exitCode: 1, stderr: "" })
+    expect(ran.stdout).toContain(`\nstatus   ${status}\nwhy      ${why}`)
+    expect(ran.stdout.endsWith("Go on with: turn-machine goal resume\n")).toBe(true)
+  })
+
+  it("each turn is bounded by its own limit of model calls", async () => {
+    const base = fill(newFolder(), { "dir/a.txt": "a" })
+    const url = await endpoint(call("list_files", {}))
+    const ran = await goal(base, "--dir", "dir", "--base-url", url, "--model", "tiny", "--max-iterations", "3", "--max-continuations", "2", "Do it.")
+    expect(ran.exitCode).toBe(1)
+    expect(ran.stdout).toContain("work     2 turns, 2 continuations")
+  })
+})
