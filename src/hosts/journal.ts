@@ -15,7 +15,7 @@ import type { JournalStore, OpenOptions, StoredJournal } from "./journal-store.t
 import { runTurn } from "./run-turn.ts"
 
 /** How a journal is opened and kept. */
-export interface TurnJournalOptions extends OpenOptions, RecorderOptions {
+export interface TurnJournalOptions extends OpenOptions, Omit<RecorderOptions, "validation"> {
   /**
    * Above how many characters a journal loses the records that a snapshot made superfluous, whenever one is due. It can
    * then be taken up, but no longer be replayed from its beginning. Default 0: never.
@@ -46,7 +46,7 @@ export interface BeginOptions {
  */
 export class TurnJournal implements TurnLog {
   readonly #stored: StoredJournal
-  readonly #options: TurnJournalOptions
+  readonly #options: TurnJournalOptions & RecorderOptions
   readonly #begunCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
   #recorder: Recorder | undefined
@@ -64,7 +64,7 @@ export class TurnJournal implements TurnLog {
   private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
     this.#stored = stored
     this.#recorded = recorded
-    this.#options = options
+    this.#options = { ...options, validation: journalValidation }
   }
 
   /**

@@ -2,11 +2,11 @@ import type { TurnConfig } from "../machine/turn.ts"
 import type { Interruption, TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnStart } from "../schemas/config.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
-import type { JournalHeader } from "../schemas/journal.ts"
+import type { JournalHeader, JournalRecord } from "../schemas/journal.ts"
 import type { Response } from "../schemas/response.ts"
 import { configDigests, trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
-import { type Journal, JournalWriter, lastSnapshot } from "./journal.ts"
+import { type Journal, type JournalValidation, JournalWriter, lastSnapshot } from "./journal.ts"
 
 /** Characters up to which a snapshot is written whenever one is due. */
 const SMALL_SNAPSHOT = 10_000
@@ -22,6 +22,11 @@ export interface RecorderOptions {
   readonly snapshotEveryChars?: number
   /** Keeps every effect in full, so that a divergence can say what differs. Grows by the transcript, not by the responses. */
   readonly keepEffects?: boolean
+  /**
+   * Checks snapshots, kept effects and the end before they are written. One that could not be read again, because a driver or projector put
+   * in what has no place on the wire, is left out: the responses alone are enough to go on. Absent: they are trusted.
+   */
+  readonly validation?: JournalValidation
 }
 
 /**
@@ -30,7 +35,8 @@ export interface RecorderOptions {
  */
 export class Recorder {
   readonly #writer: JournalWriter
-  readonly #options: Required<RecorderOptions>
+  readonly #options: Required<Omit<RecorderOptions, "validation">>
+  readonly #validation: JournalValidation | undefined
   #records = 0
   #chars = 0
   #snapshotChars = 0
@@ -42,6 +48,7 @@ export class Recorder {
       snapshotEveryChars: options.snapshotEveryChars ?? 1_000_000,
       keepEffects: options.keepEffects ?? false,
     }
+    this.#validation = options.validation
   }
 
   /** Begins a journal, with its first line. `turnId` tells this turn from all others of the host. */
@@ -114,28 +121,48 @@ export class Recorder {
     return due ? this.snapshot(machine) : ""
   }
 
-  /** A snapshot, whether or not one is due. */
+  /** A snapshot, whether or not one is due; "" for one that could not be read again. */
   snapshot(machine: TurnMachine): string {
-    const line = this.#writer.line({ type: "snapshot", checkpoint: machine.checkpoint() })
     this.#records = 0
     this.#chars = 0
+    const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
+    if (!this.#isReadable(record)) return ""
+    const line = this.#writer.line(record)
     this.#snapshotChars = line.length
     return line
   }
 
-  /** The line that ends a journal; "" as long as the turn has not ended. */
+  /** The line that ends a journal; "" as long as the turn has not ended, or for an end that could not be read again. */
   end(machine: TurnMachine): string {
     const { outcome } = machine
-    return outcome === undefined ? "" : this.#writer.line({ type: "end", outcome })
+    if (outcome === undefined) return ""
+    const record: JournalRecord = { type: "end", outcome }
+    return this.#isReadable(record) ? this.#writer.line(record) : ""
   }
 
   #effect(effect: AnswerableEffect): string {
-    return this.#options.keepEffects ? this.#writer.line({ type: "effect", effect }) : ""
+    const record: JournalRecord = { type: "effect", effect }
+    return this.#options.keepEffects && this.#isReadable(record) ? this.#writer.line(record) : ""
+  }
+
+  #isReadable(record: JournalRecord): boolean {
+    const validation = this.#validation
+    // What JSON turns into something readable, as a date into its text, may stand in memory.
+    return validation === undefined || passes(() => validation(record)) || passes(() => validation(JSON.parse(JSON.stringify(record))))
   }
 
   #count(line: string): string {
     this.#records += 1
     this.#chars += line.length
     return line
+  }
+}
+
+function passes(check: () => unknown): boolean {
+  try {
+    check()
+    return true
+  } catch {
+    return false
   }
 }

@@ -6,6 +6,7 @@ import { journaled, TurnJournal } from "../../src/hosts/journal.ts"
 import type { JournalStore, StoredJournal } from "../../src/hosts/journal-store.ts"
 import { memoryJournalStore } from "../../src/hosts/memory-journal-store.ts"
 import { runTurn } from "../../src/hosts/run-turn.ts"
+import type { TurnConfig } from "../../src/machine/turn.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { replay, resume } from "../../src/replay/replay.ts"
 import { verifyReplay } from "../../src/replay/verify.ts"
@@ -247,6 +248,51 @@ describe("what could not be read again is not written", () => {
     await expect(journaled(model(), store).run("t", { ...turn, ...wrong })).rejects.toMatchObject({ name: "JournalError", code: "invalid_record" })
     expect(await textOf(store)).toBe("")
     expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
+  })
+
+  const { driver, projector } = CONFIG
+  const outcome = { type: "finished", finish: { type: "assistant_message", text: "Done.", by: "me" } } as never
+  test.each<readonly [string, Partial<TurnConfig>, string]>([
+    [
+      "a projector's own keys",
+      { projector: (input) => ({ ...projector(input), temperature: 1 }) },
+      "llm_complete snapshot effect checkpoint_delivery end",
+    ],
+    [
+      "a projector's numbers",
+      { projector: (input) => ({ ...projector(input), generation: { maxOutputTokens: Number.NaN } }) },
+      "llm_complete snapshot effect checkpoint_delivery end",
+    ],
+    [
+      "a driver's own keys in what it ends with",
+      {
+        driver: {
+          ...driver,
+          onLlmComplete: () => [{ type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }],
+        },
+      },
+      "snapshot effect llm_complete effect checkpoint_delivery",
+    ],
+    [
+      "a driver's records that are no JSON",
+      {
+        driver: {
+          ...driver,
+          prepareIteration: (context) => [
+            { type: "append_events", events: [{ type: "protocol", event: 1n as never }] },
+            ...driver.prepareIteration(context),
+          ],
+        },
+      },
+      "effect llm_complete effect checkpoint_delivery end",
+    ],
+  ])("in snapshots, kept effects and the end, and the turn is taken up without: %s", async (_what, wrong, kinds) => {
+    const store = memoryJournalStore()
+    const config = { ...CONFIG, ...wrong }
+    await journaled(model(), store, { snapshotEveryRecords: 1, keepEffects: true }).run("t", { ...turn, config })
+    const journal = readJournal(await textOf(store), journalValidation)
+    expect(journal.entries.map(({ record }) => record.type).join(" ")).toBe(kinds)
+    expect(resume(journal, config).outcome?.type).toBe("finished")
   })
 
   test.each([1, 2, 3, 4, 5, 6, 7])("with a clock that fails after %i times, however an executor fails", async (times) => {
