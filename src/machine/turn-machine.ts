@@ -195,8 +195,8 @@ export class TurnMachine {
   #polled = 0
   /** What was outstanding when the turn was restored, and so stands among the effects to be handed out once more. */
   #redelivery: Effect | undefined
-  /** What {@link check} gave back last; it need not be checked again. */
-  #checked: Response | undefined
+  /** What {@link check} gave back last; it need not be checked again. At first something that nobody else has. */
+  #checked: object = {}
 
   /** @throws {SchemaError} `invalid_config`, `invalid_start`, where `config.validation` is given */
   constructor(config: TurnConfig, start: TurnStart) {
@@ -256,8 +256,9 @@ export class TurnMachine {
    * @throws {SchemaError} `invalid_response`
    */
   check(response: unknown): Response {
-    this.#checked = this.#config.validation === undefined ? (response as Response) : this.#config.validation.response(response)
-    return this.#checked
+    const checked = this.#config.validation === undefined ? (response as Response) : this.#config.validation.response(response)
+    this.#checked = checked
+    return checked
   }
 
   /**
