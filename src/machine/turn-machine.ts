@@ -267,7 +267,7 @@ export class TurnMachine {
    * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`. The turn is unchanged.
    */
   handle(response: Response): { readonly status: "accepted" | "stale" } {
-    const result = (response === this.#checked ? answerWith : handle)(this.#config, this.#turn, response)
+    const result = answerWith(this.#config, this.#turn, response === this.#checked ? response : this.check(response))
     if (result.status === "accepted") {
       // Of a batch answered in part, the rest is still to be handed out.
       const { state } = result.turn.position

@@ -413,7 +413,6 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
         start: { messages: [message] },
         surface: { systemPrompt: "p", tools: [{ name: "t", description: "d", inputSchema: {} }] },
         at: 5,
-        meta: { any: ["thing"] },
         dropped: 3,
         forkedFrom: { turnId: "t0", record: 2 },
       },
