@@ -13,18 +13,18 @@ export interface JudgeMemory {
   readonly objective?: string | undefined
   /** The last turn that was judged. */
   readonly judged?: string | undefined
-  /** The judge that is at work, and on which turn. */
-  readonly judging?: { readonly turnId: string; readonly checkpoint: JudgeCheckpoint } | undefined
+  /** The judge that is at work, and on which turn; or one whose judgement is charged and not applied yet. */
+  readonly judging?: { readonly turnId: string; readonly checkpoint: JudgeCheckpoint; readonly isCharged?: boolean } | undefined
   /** What calls used whose answers were lost, as far as it is known; not charged yet. */
   readonly lost?: TokenUsage | undefined
-  /** What the thread has to be told of a judgement that was applied to the list. */
+  /** What the thread has to be told of a judgement. */
   readonly owed?: Owed | undefined
 }
 
 interface Owed {
-  readonly turnId: string
-  readonly revision: number
-  readonly usage: TokenUsage
+  /** Names it among all that the thread is ever told. */
+  readonly key: string
+  readonly usage?: TokenUsage
   readonly status?: "complete" | "blocked" | "paused"
   readonly reason?: string
 }

@@ -58,6 +58,7 @@ export class JudgedThread {
     try {
       const notes = new JudgeNotes(stored)
       const judged = new JudgedThread(thread, notes, options)
+      if (thread.openTurn === undefined) await judged.#settle()
       if (thread.openTurn === undefined || notes.memory.goalId === undefined) await judged.#follow()
       return judged
     } catch (error) {
@@ -129,30 +130,30 @@ export class JudgedThread {
     const judge = await this.#judgeOf(turn)
     const judgement = await runJudge(judge, host, {
       turnId,
-      save: (saved) => this.#keep({ judging: { turnId, checkpoint: saved.checkpoint() } }, false),
+      save: (saved) =>
+        saved.done && this.#notes.memory.judging?.isCharged === true
+          ? undefined
+          : this.#keep({ judging: { turnId, checkpoint: saved.checkpoint() } }, false),
       ...(signal !== undefined && { signal }),
       ...(onEvent !== undefined && { onEvent }),
     })
-    // What is wanted of the goal comes first; the judgement is kept, and meets the goal as it is then.
-    if (judgement === undefined || this.#thread.isCommanded) return
-    const at = this.#now()
-    const { state, decision } = applyJudgement(config, this.state, judgement, at)
-    const { lost = NO_USAGE } = this.#notes.memory
-    const again = decision.verdict === "stale"
-    await this.#keep(
-      {
-        checklist: state,
-        judging: undefined,
-        lost: undefined,
-        owed: { turnId, revision: judgement.revision, usage: addUsage(judgement.usage, lost), ...endOf(decision) },
-        ...(!again && { judged: turnId }),
-      },
-      true,
-      decision,
-    )
+    if (judgement === undefined) return
+    const key = `${turnId}:${judgement.goalId}:${judgement.revision}`
+    const { judging, lost = NO_USAGE } = this.#notes.memory
+    if (judging?.isCharged !== true) {
+      const charged = { turnId, checkpoint: judge.checkpoint(), isCharged: true }
+      await this.#keep({ judging: charged, lost: undefined, owed: { key: `${key}:usage`, usage: addUsage(judgement.usage, lost) } }, false)
+      await this.#settle()
+    }
+    // What is wanted of the goal comes before what the judge found, which is kept, and then meets the goal as it is.
+    if (this.#thread.isCommanded) return
+    const { state, decision } = applyJudgement(config, this.state, judgement, this.#now())
+    const isStale = decision.verdict === "stale"
+    const owed = { key: `${key}:verdict`, ...endOf(decision) }
+    await this.#keep({ checklist: state, judging: undefined, owed, ...(!isStale && { judged: turnId }) }, true, decision)
     await this.#settle()
     // A user did something that the judge did not know of: the same turn, with the list as it is now.
-    if (again && this.#isActive() && !this.#thread.isCommanded) await this.#judge(turn)
+    if (isStale && this.#isActive() && !this.#thread.isCommanded) await this.#judge(turn)
   }
 
   /** The judge that was at work when its process died, or a new one. */
@@ -168,19 +169,18 @@ export class JudgedThread {
     return judge
   }
 
-  /** Tells the thread what a judgement cost and what it means for the goal, once. */
+  /** Tells the thread what a judgement cost, or what it means for the goal, once. */
   async #settle(): Promise<void> {
     const { owed } = this.#notes.memory
     if (owed === undefined) return
     const { threadId, history } = this.#thread
-    const { turnId, revision, usage, status, reason } = owed
-    const event = { type: "judged", threadId, turnId, revision } as const
-    if (!history.some((record) => isThat(record, event))) {
+    const { key, usage, status, reason } = owed
+    if (!history.some((record) => isJudged(record, key))) {
       const at = this.#now()
-      const inputs: GoalInput[] = [{ type: "child_usage_reported", at, usage }]
+      const inputs: GoalInput[] = usage === undefined ? [] : [{ type: "child_usage_reported", at, usage }]
       if (status !== undefined && this.#isActive())
         inputs.push({ type: "command", at, command: { type: "set", status, ...(reason !== undefined && { reason }) } })
-      await this.#thread.note(inputs, [{ type: "protocol", event }])
+      await this.#thread.note(inputs, [{ type: "protocol", event: { type: "judged", threadId, key } }])
     }
     await this.#keep({ owed: undefined }, false)
   }
@@ -222,10 +222,11 @@ function endOf({ notice }: Decision): { readonly status?: "complete" | "blocked"
   return { status: "paused", reason: `Paused by the judge: ${pauseText(reason)}. Edit the list, settle items yourself or resume.` }
 }
 
-function isThat(record: HistoryRecord, { turnId, revision }: { readonly turnId: string; readonly revision: number }): boolean {
+/** Whether the thread was told already. */
+function isJudged(record: HistoryRecord, key: string): boolean {
   if (record.type !== "protocol" || typeof record.event !== "object" || record.event === null) return false
-  const event = record.event as { readonly type?: unknown; readonly turnId?: unknown; readonly revision?: unknown }
-  return event.type === "judged" && event.turnId === turnId && event.revision === revision
+  const event = record.event as { readonly type?: unknown; readonly key?: unknown }
+  return event.type === "judged" && event.key === key
 }
 
 /**

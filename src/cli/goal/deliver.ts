@@ -1,7 +1,7 @@
 import { JournalStoreError } from "../../hosts/journal-store.ts"
 import { JudgedThread } from "../../hosts/judged-thread.ts"
 import { Thread } from "../../hosts/thread.ts"
-import { goalOptions } from "./goal-config.ts"
+import { goalOptions, judgeConfig } from "./goal-config.ts"
 import { type GoalFolder, THREAD_ID } from "./goal-folder.ts"
 import type { GoalMeta } from "./goal-meta.ts"
 import { officeOf } from "./office.ts"
@@ -43,7 +43,7 @@ async function carryOut(folder: GoalFolder, meta: GoalMeta, order: Order): Promi
     const { store } = folder
     thread = await Thread.open(store, THREAD_ID, goalOptions(meta))
     const noModel = { llmCall: () => Promise.reject(new Error("No model is asked here.")) }
-    if (meta.judge !== "none") judged = await JudgedThread.open(store, thread, { judge: { model: meta.model }, host: noModel })
+    if (meta.judge !== "none") judged = await JudgedThread.open(store, thread, { judge: judgeConfig(meta), host: noModel })
     const office = officeOf(thread, judged)
     await folder.inbox.take(office)
     const settled = office.settle(order)

@@ -1,7 +1,9 @@
 import { chatDriver } from "../../drivers/chat.ts"
+import type { JudgeConfig } from "../../drivers/checklist/judge.ts"
 import { toolbox } from "../../hosts/define-tool.ts"
 import { judgedDriver } from "../../hosts/judged-thread.ts"
 import type { ThreadOptions } from "../../hosts/thread.ts"
+import { judgeValidation } from "../../schemas/checklist.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../schemas/llm.ts"
 import type { ToolSpec } from "../../schemas/tool.ts"
 import { Folder } from "../folder.ts"
@@ -30,6 +32,14 @@ export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recorde
     ...(meta.baseUrl !== undefined && { lostUsage }),
     meta,
   }
+}
+
+/** The limit of continuations is the goal's; the judge has none of its own. */
+const UNLIMITED_TURNS = 1_000_000
+
+/** How the goal's judge works, whoever opens it. */
+export function judgeConfig({ model }: GoalMeta): JudgeConfig {
+  return { model, sessionId: "goal:judge", defaultMaxTurns: UNLIMITED_TURNS, validation: judgeValidation }
 }
 
 /** Where turns are only read: their tools are named, and never run. */

@@ -9,9 +9,21 @@ import type { GoalReporter } from "./goal-reporter.ts"
 export function goalLines(output: Output): GoalReporter {
   const write = (value: object): void => void output.write(`${JSON.stringify(value)}\n`)
   return {
-    started({ run: { dir, out, model }, meta: { judge, maxIterations } }, { goal, state, resumed }) {
+    started({ run: { dir, out, model }, meta: { judge, maxIterations } }, { goal, state, resumed, checklist }) {
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
-      write({ type: "goal_started", goal, dir, out, model: model.name, ...endpoint, maxIterations, judge, state, resumed })
+      write({
+        type: "goal_started",
+        goal,
+        dir,
+        out,
+        model: model.name,
+        ...endpoint,
+        maxIterations,
+        judge,
+        state,
+        resumed,
+        items: checklist?.goal?.checklist,
+      })
     },
     turn: (turn) => write({ type: "turn_started", ...turn }),
     event: write,

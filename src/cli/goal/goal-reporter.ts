@@ -8,7 +8,7 @@ import type { Answer, Settled } from "./orders.ts"
 
 /** Shows the pursuit of a goal to whoever watches. */
 export interface GoalReporter {
-  started(settings: GoalSettings, facts: { readonly goal: Goal | null; readonly state: string; readonly resumed: boolean }): void
+  started(settings: GoalSettings, facts: GoalStart): void
   turn(turn: ThreadTurn & { readonly number: number; readonly resumed: boolean }): void
   event(event: TurnEvent): void
   goal(output: GoalOutput): void
@@ -28,6 +28,14 @@ export interface GoalReporter {
   failed(message: string): void
   /** Nothing is shown any more. */
   close(): void
+}
+
+export interface GoalStart {
+  readonly goal: Goal | null
+  readonly state: string
+  readonly resumed: boolean
+  /** The judge's list as it stands, where there is one. */
+  readonly checklist: ChecklistState | undefined
 }
 
 export interface GoalEnd {

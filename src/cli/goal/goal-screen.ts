@@ -11,7 +11,7 @@ import type { Io } from "../io.ts"
 import { shownUrl } from "../run-settings.ts"
 import { Screen } from "../screen.ts"
 import { type Style, styler, widthOf } from "../style.ts"
-import type { GoalEnd, GoalReporter } from "./goal-reporter.ts"
+import type { GoalEnd, GoalReporter, GoalStart } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
 import type { Answer } from "./orders.ts"
 import { leftOf, seconds, statusStyle, statusWord, usedOf, wayOn } from "./words.ts"
@@ -44,8 +44,9 @@ export class GoalScreen implements GoalReporter {
     this.#ticking.unref()
   }
 
-  started({ run: { dir, out, model }, meta }: GoalSettings, { goal, state, resumed }: Parameters<GoalReporter["started"]>[1]): void {
+  started({ run: { dir, out, model }, meta }: GoalSettings, { goal, state, resumed, checklist }: GoalStart): void {
     this.#goal = goal
+    this.#shown = checklist?.goal?.checklist ?? []
     this.#out = out
     this.#estimated = model.type === "embedded"
     const budgets = goal === null ? [] : leftOf(goal)

@@ -3,7 +3,6 @@ import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judged-thread.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread.ts"
 import { parseJson } from "../../json.ts"
-import { judgeValidation } from "../../schemas/checklist.ts"
 import type { GoalCommand } from "../../schemas/goal.ts"
 import { CliError } from "../errors.ts"
 import { Folder } from "../folder.ts"
@@ -12,7 +11,7 @@ import type { Io } from "../io.ts"
 import { OutFolder, type Written } from "../out-folder.ts"
 import { hiddenFiles, modelHost } from "../run.ts"
 import { fileTools } from "../tools.ts"
-import { goalOptions } from "./goal-config.ts"
+import { goalOptions, judgeConfig } from "./goal-config.ts"
 import { type GoalFolder, THREAD_ID } from "./goal-folder.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
@@ -90,7 +89,7 @@ export class Pursuit {
     try {
       await this.#attend()
       if (this.#thread.openTurn === undefined) await this.#thread.settle()
-      reporter.started(this.#settings, { goal: this.#thread.goal, state: this.#folder.path, resumed })
+      reporter.started(this.#settings, { goal: this.#thread.goal, state: this.#folder.path, resumed, checklist: this.#judged?.state })
       const running = this.#runAll(reporter, () => isAsked)
       running.catch(() => {})
       const rest = await Promise.race([running, paused])
@@ -146,13 +145,10 @@ export class Pursuit {
   }
 
   async #openJudge(takeOver: boolean): Promise<void> {
-    const { model } = this.#settings.run
-    const { maxContinuations } = this.#settings.meta
     this.#judged = await JudgedThread.open(this.#folder.store, this.#thread, {
       takeOver,
       host: this.#host,
-      // The goal has a limit of its own; the judge's only counts turns that it ruled on.
-      judge: { model: model.name, sessionId: "goal:judge", defaultMaxTurns: maxContinuations ?? 50, validation: judgeValidation },
+      judge: judgeConfig(this.#settings.meta),
       onChecklist: (state, decision) => this.#reporter?.checklist(state, decision),
       onJudging: () => this.#reporter?.judging(),
     })

@@ -128,7 +128,7 @@ function finish({ turn, openItems }: GoalContext, survey: Standing, ends: boolea
   if (ends && update === undefined)
     return { text: "Nothing is left. The goal is complete.", calls: [{ toolName: "update_goal", input: { status: "complete" } }] }
   const others = openItems.filter((item) => !isOwn(item))
-  const cannot = others.length === 0 ? "" : `\n${WHAT_I_AM} I cannot do: ${others.join("; ")}.`
+  const cannot = others.length === 0 ? "" : `\n${WHAT_I_AM} I cannot do: ${others.join("; ").replace(/\.$/, "")}.`
   return answer(`The survey is complete: ${plural(survey.parts.length, "section")} and an overview.${usage(update)}\n${standing(survey)}${cannot}`)
 }
 
