@@ -62,8 +62,10 @@ export function resume(journal: Journal, config: TurnConfig, options: ResumeOpti
   const { entries, header } = journal
   const trusting = { ...trustingConfig(config), ...header.surface }
   const last = lastSnapshot(entries)
-  const machine = beginAt(journal, entries[last]?.record, trusting)
-  const checked = options.checkEffects === false ? undefined : lastModelCall(entries)
+  const isChecked = options.checkEffects !== false
+  const snapshot = entries[last]?.record
+  const machine = beginAt(journal, isChecked ? snapshot : underDriver(snapshot, trusting), trusting)
+  const checked = isChecked ? lastModelCall(entries) : undefined
   fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY, (entry) => entry === checked)
   const untold: Effect[] = []
   for (let effect = machine.poll(); effect !== undefined; effect = machine.poll())
@@ -73,6 +75,11 @@ export function resume(journal: Journal, config: TurnConfig, options: ResumeOpti
 
 export function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
   return snapshot?.type === "snapshot" ? TurnMachine.restore(config, snapshot.checkpoint) : new TurnMachine(config, header.start)
+}
+
+/** A snapshot as if the configuration's driver had been there when it was taken. */
+function underDriver(record: JournalRecord | undefined, { driver: { name, version } }: TurnConfig): JournalRecord | undefined {
+  return record?.type === "snapshot" ? { ...record, checkpoint: { ...record.checkpoint, driver: { name, version } } } : record
 }
 
 /** Compares every effect. */

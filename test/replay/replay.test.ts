@@ -171,3 +171,14 @@ test("a journal grows by the responses, not by the transcript", () => {
   const { text, responsesText } = recordTurn(1_000, { snapshotEveryRecords: 0, snapshotEveryChars: 0 })
   expect(text.length / responsesText.length).toBeLessThan(1.3)
 })
+
+test("a turn goes on under another driver where that is asked for, from a snapshot as from the beginning", () => {
+  const driver = { ...CONFIG.driver, version: CONFIG.driver.version + 1 }
+  for (const snapshotEveryRecords of [0, 3]) {
+    const { text } = recordTurn(2, { snapshotEveryRecords })
+    const journal = readJournal(`${text.split("\n").slice(0, -2).join("\n")}\n`)
+    const resumed = resume(journal, { ...CONFIG, driver }, { checkEffects: false })
+    expect(resumed.outcome).toMatchObject({ type: "finished" })
+    if (snapshotEveryRecords > 0) expect(() => resume(journal, { ...CONFIG, driver })).toThrow(expect.objectContaining({ code: "driver_mismatch" }))
+  }
+})
