@@ -20,7 +20,7 @@ export interface GoalDeliveryOptions {
   readonly policy?: GoalPolicy
   /**
    * What people want of the goal and the driver was not told yet, in order, each with its time, by which its record in the
-   * history is known again. One that is refused is left out: see `changeGoal`.
+   * history is known again. One that is refused by now is recorded as well, so that it does not take effect later.
    */
   readonly commands?: readonly { readonly at: number; readonly command: GoalCommand }[]
   /** Goes on with the goal inside the turn where the turn would end, with the same brakes as between turns. Default false. */
@@ -41,19 +41,20 @@ export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, 
   const messages: DeliveredMessage[] = []
   const events: Json[] = []
 
-  const ending = checkpoint === "before_completion"
-  const due = found.undelivered.filter(({ kind }) => !ending || kind === "objective_updated")
-  if (due.length > 0) {
-    for (const { message } of due) messages.push(message)
-    events.push(asJson({ type: "goal_delivered", threadId, count: found.undelivered.length }))
-  }
   for (const { at: given, command } of commands) {
     const turnId = goal.state.turn?.turnId
     const input: GoalInput = { type: "command", at: given, ...(turnId !== undefined && { turnId }), command }
-    const outputs = goal.give(input)
-    if (outputs.some(({ type }) => type === "refused")) continue
-    for (const output of outputs) if (output.type === "steer") messages.push(output.message)
+    for (const output of goal.give(input)) if (output.type === "steer") messages.push(output.message)
     events.push(asJson({ type: "goal_input", threadId, input, told: true }))
+  }
+  const ending = checkpoint === "before_completion"
+  // A budget that was raised meanwhile is no reason to stop.
+  const isLimited = goal.state.goal?.status === "budget_limited"
+  const standing = found.undelivered.filter(({ kind }) => kind !== "budget_limit" || isLimited)
+  const due = ending && !standing.some(({ kind }) => kind === "objective_updated") ? [] : standing
+  if (due.length > 0 || standing.length < found.undelivered.length) {
+    messages.unshift(...due.map(({ message }) => message))
+    events.unshift(asJson({ type: "goal_delivered", threadId, count: found.undelivered.length }))
   }
   if (messages.length === 0 && ending && options.continueInTurn === true && options.queuedInput !== true) {
     const further = goOn(goal, history, at)

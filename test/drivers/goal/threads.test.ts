@@ -243,9 +243,40 @@ describe("what people want in mid-turn", () => {
     expect(nextTurn({ threadId: "t1", history: thread.history, queuedInput: true }, thread.at)).toEqual({ type: "user_input" })
   })
 
-  test("a refused command is not delivered", () => {
-    const history: readonly HistoryRecord[] = []
-    expect(goalDeliveries(history, "after_work", 1, { threadId: "t1", commands: [{ at: 1, command: { type: "pause" } }] })).toEqual({})
+  test("a command that can no longer be carried out is settled all the same: it does not take effect later", () => {
+    // Completed before the pause arrives, and set going again by a command behind it.
+    const commands = [
+      { at: 1_002_500, command: { type: "pause" } },
+      { at: 1_002_501, command: { type: "resume" } },
+    ] as const
+    const deliveries = {
+      get commands() {
+        const told = JSON.stringify(live.turns[0]?.effects)
+        return commands.filter(({ command }) => !told.includes(`"command":{"type":"${command.type}"}`))
+      },
+    }
+    const model = inOrder(replies("", ["update_goal", { status: "complete" }], "look"), replies("", "look"), replies("On it."))
+    const live: ThreadHost = host(model, {}, { deliveries })
+    live.command({ type: "set", objective: "Ship it" })
+    live.says("Go.")
+    expect(live.modelCalls).toBe(3)
+    expect(live.goal.status).toBe("active")
+  })
+
+  test("a larger budget, given where the old one was just reached: the model is not told to stop", () => {
+    let asked = 0
+    const deliveries = {
+      get commands() {
+        asked += 1
+        return asked === 1 ? ([{ at: 1_002_500, command: { type: "resume", tokenBudget: 25 } }] as const) : []
+      },
+    }
+    const live = host(inOrder(replies("", "look"), replies("", "look"), replies("", "look"), replies("Done.")), {}, { deliveries })
+    live.command({ type: "set", objective: "Ship it", tokenBudget: 10 })
+    live.says("Go.")
+    // Told of the second budget alone, when that is used up as well.
+    expect(shownToModel(live, 0).map((text) => text.split("has used up a budget").length - 1)).toEqual([0, 0, 0, 1])
+    expect(shownToModel(live, 0).at(-1)).toContain("Token budget: 25")
   })
 })
 
