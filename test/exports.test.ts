@@ -264,7 +264,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/node": ["fileJournalStore"],
   "turn-machine/hosts/journal": ["TurnJournal", "journaled"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
-  "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedDriver", "readJudged", "runThread", "snapshotThread"],
+  "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "judgedDriver", "readJudged", "runThread", "snapshotThread"],
   "turn-machine/testing": [
     "LAWS",
     "LawError",

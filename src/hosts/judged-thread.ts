@@ -213,7 +213,7 @@ function responseOf(outcome: Outcome, messages: EndedThreadTurn["messages"]): st
 }
 
 /** What a decision means for the thread's goal, if it ends its pursuit. */
-function endOf({ notice }: Decision): { readonly status?: "complete" | "blocked" | "paused"; readonly reason?: string } {
+export function endOf({ notice }: Decision): { readonly status?: "complete" | "blocked" | "paused"; readonly reason?: string } {
   if (notice?.type === "done") return { status: "complete" }
   if (notice?.type !== "paused") return {}
   const { reason } = notice

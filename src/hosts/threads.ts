@@ -1,4 +1,5 @@
 export { JudgedThread, type JudgedThreadOptions, judgedDriver, readJudged } from "./judged-thread.ts"
+export { type JudgedTurnOptions, judgedCheckpoint } from "./judged-turn.ts"
 export {
   type Guidance,
   type RunThreadOptions,

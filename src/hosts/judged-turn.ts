@@ -1,0 +1,70 @@
+import type { Decision } from "../drivers/checklist/decision.ts"
+import { ChecklistJudge, type JudgeConfig } from "../drivers/checklist/judge.ts"
+import { applyJudgement } from "../drivers/checklist/judgement.ts"
+import { goalInputEvent } from "../drivers/goal/deliveries.ts"
+import type { Json } from "../json.ts"
+import type { ChecklistState, Judgement } from "../schemas/checklist.ts"
+import type { Checkpoint } from "../schemas/effect.ts"
+import type { CheckpointDelivery, Message } from "../schemas/message.ts"
+import type { EffectContext, Host } from "./host.ts"
+import { endOf } from "./judged-thread.ts"
+import { runJudge } from "./run-judge.ts"
+
+/** How a turn is judged where it would end. */
+export interface JudgedTurnOptions {
+  readonly judge: JudgeConfig
+  /** Whose model the judge asks. */
+  readonly host: Pick<Host, "llmCall">
+  /** The list as it stands, with a goal that is set (`manageChecklist`). */
+  readonly state: () => ChecklistState
+  /** Keeps the list as it is now; awaited before anything is delivered. */
+  readonly keep: (state: ChecklistState, decision: Decision) => Promise<void> | void
+  /** The transcript at this moment: `() => machine.messages`. */
+  readonly messages: () => readonly Message[]
+  /**
+   * The thread whose goal the list is for, where the turn has a goal driver: the judge's tokens are charged as a child's, and
+   * done, blocked and paused are told to the goal. Absent: there is the list alone.
+   */
+  readonly threadId?: string
+  /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
+  readonly now?: () => number
+}
+
+/**
+ * A checkpoint handler that lets a judge rule where a turn would end (`before_completion`), so that one turn goes on until its
+ * list is settled: what is open is said to the model, and anything else lets the turn end. A verdict to wait ends it, too;
+ * `notBefore` then stands in the list. To be merged with a host's own deliveries (`mergeDeliveries`).
+ *
+ * The judge is asked again where a process died before the delivery was kept; what it found was kept by `keep`, and the list
+ * changes for the better only.
+ */
+export function judgedCheckpoint(options: JudgedTurnOptions): (effect: Checkpoint, context: EffectContext) => Promise<CheckpointDelivery> {
+  const { judge: config, host, state, keep, messages, threadId, now = Date.now } = options
+  return async ({ checkpoint }, { signal, idempotencyKey }) => {
+    if (checkpoint !== "before_completion") return {}
+    const at = Math.floor(now())
+    const judge = new ChecklistJudge(config, state(), { response: lastAnswer(messages()), transcript: { id: "", messages: [...messages()] }, at })
+    const judgement = await runJudge(judge, host, { signal, now, ...(idempotencyKey !== undefined && { turnId: idempotencyKey }) })
+    if (judgement === undefined) return {}
+    const applied = applyJudgement(config, state(), judgement, at)
+    await keep(applied.state, applied.decision)
+    const { shouldContinue, continuationPrompt } = applied.decision
+    const events = threadId === undefined ? [] : goalEvents(threadId, judgement, applied.decision, at)
+    return {
+      ...(shouldContinue && continuationPrompt !== undefined && { transientMessages: [{ role: "user", content: continuationPrompt }] }),
+      ...(events.length > 0 && { events }),
+    }
+  }
+}
+
+function goalEvents(threadId: string, { usage }: Judgement, decision: Decision, at: number): readonly Json[] {
+  const charged = goalInputEvent(threadId, { type: "child_usage_reported", at, usage })
+  const end = endOf(decision)
+  if (end.status === undefined) return [charged]
+  return [charged, goalInputEvent(threadId, { type: "command", at, command: { type: "set", ...end } })]
+}
+
+function lastAnswer(messages: readonly Message[]): string {
+  const last = messages.filter(({ role }) => role === "assistant").at(-1)
+  return (last?.parts ?? []).flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n")
+}
