@@ -56,6 +56,8 @@ export const GoalMemory = z.object({
   lastAnswer: z.string().exactOptional(),
   /** The goal's continuations when it was last set going: the cap counts from there. */
   continuationsBefore: Count,
+  /** Continuations for earlier goals, where one of them made this goal: the cap counts them, too. Until somebody says something. */
+  earlierContinuations: Count.exactOptional(),
   /** Transient errors in a row, and when to try again. */
   transientErrors: Count,
   retryAt: Timestamp.exactOptional(),

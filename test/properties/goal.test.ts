@@ -268,7 +268,7 @@ describe("whatever happens to a goal", () => {
   })
 
   test("under the default policy every model comes to rest", SLOW, () => {
-    const behaviour = fc.constantFrom("idle", "busy", "repeats", "transient", "other", "usage_limit", "claims")
+    const behaviour = fc.constantFrom("idle", "busy", "repeats", "transient", "other", "usage_limit", "claims", "renews")
     check(
       150,
       fc.property(fc.array(behaviour, { minLength: 1, maxLength: 12 }), (behaviours) => {
@@ -289,6 +289,11 @@ describe("whatever happens to a goal", () => {
           const does = behaviours[turns % behaviours.length] as string
           const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
           give({ type: "turn_started", at, turnId, mode: "default", usage, origin: "continuation" })
+          if (does === "renews") {
+            const call = { type: "goal_tool_called", at, turnId, callId: "c" } as const
+            give({ ...call, toolName: "update_goal", args: { status: "complete" } })
+            give({ ...call, toolName: "create_goal", args: { objective: `goal ${turns}` } })
+          }
           if (does === "claims") give({ type: "goal_tool_called", at, turnId, callId: "c", toolName: "update_goal", args: { status: "blocked" } })
           if (does === "transient" || does === "other" || does === "usage_limit") {
             give({ type: "turn_failed", at, turnId, error: { kind: does, message: "it failed" } })

@@ -75,6 +75,32 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.goal).toMatchObject({ status: "blocked", continuations: 3 })
   })
 
+  test("a model that completes its goal and gives itself another, over and over: after fifty, whatever the goals are", () => {
+    const host = unwatched((calls) => {
+      if (calls % 3 === 0) return replies("", ["update_goal", { status: "complete" }])
+      return calls % 3 === 1 ? replies("", ["create_goal", { objective: `More, ${calls}.` }]) : replies(`Done, ${calls}.`)
+    })
+    expect(host.runs(100).reason).toMatch(/50 continuations have run.*Resume/)
+    expect(host.turns).toHaveLength(50)
+    expect(host.goal).toMatchObject({ goalId: "g51", status: "paused", continuations: 0 })
+    // As many again, when somebody says so; and what a user asks for has all of its own.
+    host.command({ type: "resume" })
+    expect(host.runs(200).reason).toMatch(/50 continuations have run/)
+    host.command({ type: "resume" })
+    host.says("Make more of it.")
+    expect(host.runs(300).reason).toMatch(/50 continuations have run/)
+    expect(host.turns).toHaveLength(151)
+  })
+
+  test("likewise, with the same words each time: after three", () => {
+    const host = unwatched((calls) => {
+      if (calls % 3 === 0) return replies("", ["update_goal", { status: "complete" }])
+      return calls % 3 === 1 ? replies("", ["create_goal", { objective: "Again." }]) : replies("Done.")
+    })
+    expect(host.runs(100).reason).toMatch(/same answer/)
+    expect(host.turns).toHaveLength(3)
+  })
+
   test("code that submits the same value each time: after three", () => {
     const world: World = { model: () => replies("```js\nsubmit(1)\n```"), code: () => ({ terminalFinish: { tests: "red" } }) }
     const host = new ThreadHost(world, { inner: codeDriver() })

@@ -76,7 +76,7 @@ function notice(step: Step, before: Goal, goal: Goal, set: GoalStatus | undefine
   remember(step, { interrupted: false })
   if (before.status === "active") return
   remember(step, { repeatedAnswers: 0, lastAnswer: undefined, transientErrors: 0, retryAt: undefined, blockedTurns: 0 })
-  remember(step, { continuationsBefore: goal.continuations })
+  remember(step, { continuationsBefore: goal.continuations, earlierContinuations: undefined })
   if (step.turn !== null) step.turn = { ...step.turn, claimed: false }
 }
 

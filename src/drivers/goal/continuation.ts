@@ -1,4 +1,4 @@
-import type { GoalInput, GoalOutput, GoalStatus, GoalTurn } from "../../schemas/goal.ts"
+import type { Goal, GoalInput, GoalMemory, GoalOutput, GoalStatus, GoalTurn } from "../../schemas/goal.ts"
 import { trim } from "../../text.ts"
 import { continuationMessage } from "./prompts.ts"
 import { remember, type Step } from "./step.ts"
@@ -28,10 +28,15 @@ export function countContinuation(step: Step, turn: GoalTurn, toolCalls: number,
 
 /** Why no more continuations may run, for people; or `undefined`. Those that failed count as well. */
 export function capReached({ goal, memory, policy }: Step): string | undefined {
-  const continuations = (goal?.continuations ?? 0) - memory.continuationsBefore
+  const continuations = continuationsOf(goal, memory)
   return reached(continuations, policy.maxContinuations)
     ? `Paused: ${continuations} continuations have run, which is the limit. Resume to allow as many again.`
     : undefined
+}
+
+/** How many have run since somebody last set the goal going, those for earlier goals included that led to it unasked. */
+export function continuationsOf(goal: Goal | null, { continuationsBefore, earlierContinuations = 0 }: GoalMemory): number {
+  return (goal?.continuations ?? 0) - continuationsBefore + earlierContinuations
 }
 
 function reached(count: number, limit: number): boolean {

@@ -1,6 +1,7 @@
 import type { Goal, GoalCause, GoalMemory, GoalStatus } from "../../schemas/goal.ts"
 import { startCharging } from "./accounting.ts"
 import { budgetReached, budgetReason } from "./budgets.ts"
+import { continuationsOf } from "./continuation.ts"
 import { NEW_MEMORY, withStatus } from "./goal.ts"
 import { type Step, stopCharging, write } from "./step.ts"
 import { nextStatus } from "./transitions.ts"
@@ -37,9 +38,16 @@ export function createGoal(step: Step, given: NewGoal, cause: GoalCause, charge 
   }
   const status = nextStatus("none", `set_${requested}`, budgetReached(fresh, policy))
   const goal = status === requested || status === "refused" ? fresh : withStatus(fresh, status, budgetReason(fresh, policy))
-  takeUp(step, { goalsMade, limitTold: requested === "budget_limited" })
+  takeUp(step, { ...(cause === "create_goal" && unasked(step)), goalsMade, limitTold: requested === "budget_limited" })
   write(step, goal, cause)
   if (charge && goal.status === "active") startCharging(step)
+}
+
+/** What goes on where a continuation makes a goal, which nobody asked for: or a model with ever new goals would have no brakes. */
+function unasked({ turn, goal, memory }: Step): Partial<GoalMemory> {
+  if (turn?.origin !== "continuation") return {}
+  const { repeatedAnswers, lastAnswer } = memory
+  return { earlierContinuations: continuationsOf(goal, memory), repeatedAnswers, ...(lastAnswer !== undefined && { lastAnswer }) }
 }
 
 /** Leaves the old goal behind, if there is one, with everything that was remembered for it. */

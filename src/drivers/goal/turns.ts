@@ -15,7 +15,7 @@ type InputOf<Type extends GoalInput["type"]> = Extract<GoalInput, { type: Type }
 export function turnStarted(step: Step, { turnId, mode, usage, origin }: InputOf<"turn_started">): void {
   if (step.turn !== null) endTurn(step, step.turn)
   remember(step, { deferred: false, interrupted: false })
-  if (origin === "user") remember(step, { idleContinuations: 0, repeatedAnswers: 0, lastAnswer: undefined })
+  if (origin === "user") remember(step, { idleContinuations: 0, repeatedAnswers: 0, lastAnswer: undefined, earlierContinuations: undefined })
   if (origin === "continuation" && step.goal !== null) step.goal = { ...step.goal, continuations: step.goal.continuations + 1 }
   step.turn = {
     turnId,
