@@ -24,7 +24,7 @@ export interface GoalDriverOptions {
   /** Default `default`. */
   readonly mode?: GoalMode
   readonly policy?: GoalPolicy
-  /** What a usage costs, in micro-units of the currency of the cost budget. Absent: cost is not counted. */
+  /** What a usage costs, in micro-units of the currency of the cost budget. Absent: cost is not counted. NaN is a `TypeError`. */
   readonly costMicros?: (usage: TokenUsage) => number
   /**
    * About how many tokens a model call will be charged. Where that is more than what is left of the token budget, the
@@ -194,7 +194,8 @@ function reserve(writer: GoalWriter, action: DriverAction, { estimate, policy = 
   const unwritten = since(turn.charged, turn.reported)
   const room = Math.max(0, left - unwritten.inputTokens - unwritten.outputTokens)
   const needed = estimate(action.request)
-  if (needed <= room) return action
+  // What is no number says nothing.
+  if (!(needed > room)) return action
   writer.warned = warned
   const { content } = nextCallMessage(goal, room, needed)
   const messages = [...action.request.messages, { role: "user" as const, blocks: [{ type: "text" as const, text: content }] }]

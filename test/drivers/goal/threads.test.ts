@@ -301,6 +301,21 @@ describe("reservation", () => {
   })
 })
 
+describe("a host's own figures that are no numbers", () => {
+  test("a price says so at once: a cost that nobody knows would never reach its budget", () => {
+    const thread = host(() => replies("Hm."), {}, { driver: { costMicros: () => Number.NaN } })
+    thread.command({ type: "set", objective: "Ship it", costBudgetMicros: 10 })
+    expect(() => thread.says("Go.")).toThrow(new TypeError("costMicros gave something that is no number."))
+  })
+
+  test("an estimate is none", () => {
+    const thread = host(() => replies("Hm."), {}, { driver: { estimate: () => Number.NaN } })
+    thread.command({ type: "set", objective: "Ship it", tokenBudget: 100 })
+    thread.says("Go.")
+    expect(shownToModel(thread, 0)[0]).not.toContain("this call alone")
+  })
+})
+
 test("a tool of the host's that has a goal tool's name is listed once, and never reaches the host", () => {
   const own = { name: "get_goal", description: "The host's own.", inputSchema: {} }
   const thread = host(inOrder(replies("", "get_goal"), replies("Seen.")), {}, { config: { tools: [own] } })
