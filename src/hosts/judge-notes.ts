@@ -13,8 +13,8 @@ export interface JudgeMemory {
   readonly objective?: string | undefined
   /** The last turn that was judged. */
   readonly judged?: string | undefined
-  /** The judge that is at work, and on which turn; or one whose judgement is charged and not applied yet. */
-  readonly judging?: { readonly turnId: string; readonly checkpoint: JudgeCheckpoint; readonly isCharged?: boolean } | undefined
+  /** The judge that is at work, and on which turn; its judgement may not be applied yet. */
+  readonly judging?: { readonly turnId: string; readonly checkpoint: JudgeCheckpoint } | undefined
   /** What calls used whose answers were lost, as far as it is known; not charged yet. */
   readonly lost?: TokenUsage | undefined
   /** What the thread has to be told of a judgement. */

@@ -130,21 +130,15 @@ export class JudgedThread {
     const judge = await this.#judgeOf(turn)
     const judgement = await runJudge(judge, host, {
       turnId,
-      save: (saved) =>
-        saved.done && this.#notes.memory.judging?.isCharged === true
-          ? undefined
-          : this.#keep({ judging: { turnId, checkpoint: saved.checkpoint() } }, false),
+      save: (saved) => this.#keep({ judging: { turnId, checkpoint: saved.checkpoint() } }, false),
       ...(signal !== undefined && { signal }),
       ...(onEvent !== undefined && { onEvent }),
     })
     if (judgement === undefined) return
     const key = `${turnId}:${judgement.goalId}:${judgement.revision}`
-    const { judging, lost = NO_USAGE } = this.#notes.memory
-    if (judging?.isCharged !== true) {
-      const charged = { turnId, checkpoint: judge.checkpoint(), isCharged: true }
-      await this.#keep({ judging: charged, lost: undefined, owed: { key: `${key}:usage`, usage: addUsage(judgement.usage, lost) } }, false)
-      await this.#settle()
-    }
+    const { lost = NO_USAGE } = this.#notes.memory
+    await this.#keep({ lost: undefined, owed: { key: `${key}:usage`, usage: addUsage(judgement.usage, lost) } }, false)
+    await this.#settle()
     // What is wanted of the goal comes before what the judge found, which is kept, and then meets the goal as it is.
     if (this.#thread.isCommanded) return
     const { state, decision } = applyJudgement(config, this.state, judgement, this.#now())

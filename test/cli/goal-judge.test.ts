@@ -67,6 +67,8 @@ describe("turn-machine goal --judge checklist", () => {
     expect(ran?.stdout).toContain(
       "\nstatus   blocked\nwhy      Blocked, says the judge: Nobody here can do: Ask the owner. Clear what stands in the way, then resume.\n",
     )
+    // Only what is new is shown again.
+    expect(ran?.stdout).not.toContain("·  1 Ask the owner.")
     expect(await subgoal(base, "done", "9")).toMatchObject({
       exitCode: 1,
       stderr: "turn-machine: There is no item 9. The list has the items 1 to 6.\n",

@@ -158,6 +158,18 @@ describe("a thread with a judge", () => {
     expect(both.thread.goal?.childTokensUsed).toBe(20)
   })
 
+  test("is not completed by what the judge found about an objective that was changed meanwhile", async () => {
+    const script = [LIST, rules({ updates: [holds(1), holds(2)] }), LIST, LIST]
+    const world = new World(script, async (asked) => {
+      if (asked === 2) await both.thread.command({ type: "set", objective: "Build two kites." })
+      if (asked === 3) await both.thread.command({ type: "pause" })
+    })
+    const both = await begun(world)
+    await world.run(both)
+    expect(both.thread.goal).toMatchObject({ status: "paused", objective: "Build two kites.", continuations: 3, childTokensUsed: 30 })
+    expect(both.judged.state.goal).toMatchObject({ goal: "Build two kites.", checklist: [] })
+  })
+
   test("refuses what the list refuses, and changes nothing", async () => {
     const world = new World()
     const both = await begun(world)
@@ -218,6 +230,31 @@ describe("a judge whose process dies", () => {
       expect(first.judged.length + second.judged.length).toBeLessThanOrEqual(4)
     }
     expect(crashes).toBeGreaterThan(30)
+  })
+
+  test("at any write after a verdict of blocked: the goal is blocked with its reason", async () => {
+    const script = [LIST, rules({ verdict: "blocked", reason: "There is no wind." })]
+    let crashes = 0
+    for (let writes = 3; ; writes += 1) {
+      const store = memoryJournalStore()
+      const first = new World(script)
+      const died = await begun(first, dying(store, writes))
+        .then((both) => first.run(both))
+        .then(
+          () => false,
+          (error: Error) => error.message === "killed",
+        )
+      if (!died) break
+      crashes += 1
+      const second = new World(script)
+      second.at = first.at
+      const taken = await second.open(store, { takeOver: true })
+      await second.run(taken)
+      expect(taken.thread.goal).toMatchObject({ status: "blocked", continuations: 2, childTokensUsed: 20 })
+      expect(taken.judged.state.goal?.status).toBe("paused")
+      expect(taken.thread.goal?.reason).toBe("Blocked, says the judge: There is no wind. Clear what stands in the way, then resume.")
+    }
+    expect(crashes).toBeGreaterThan(20)
   })
 
   test("in the middle of a call: it is charged as well, where the host says what it used", async () => {
