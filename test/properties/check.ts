@@ -1,6 +1,7 @@
 import * as fc from "fast-check"
 
-const FACTOR = Number(process.env["FC_RUNS_FACTOR"] ?? "1")
+/** How many times as long as usual the properties are tried. */
+export const FACTOR = Number(process.env["FC_RUNS_FACTOR"] ?? "1")
 const SEED = process.env["FC_SEED"]
 const PATH = process.env["FC_PATH"]
 

@@ -2,7 +2,7 @@ import * as fc from "fast-check"
 import { afterAll, describe, expect, test } from "vitest"
 import { JournalStoreError } from "../../src/hosts/journal-store.ts"
 import * as arbitrary from "../../src/testing/arbitraries.ts"
-import { checkAsync, SLOW } from "./check.ts"
+import { checkAsync, FACTOR, SLOW } from "./check.ts"
 import { add, type Counts, crashEverywhere, newCounts, sameEnd } from "./crash-everywhere.ts"
 import { type Fault, NOTHING, noViolations, type Script, type ScriptedCall } from "./crash-process.ts"
 import { World } from "./crash-world.ts"
@@ -57,13 +57,14 @@ function judge(counts: Counts): void {
 
 const SCRIPTS = 85
 
+const crashing = fc.asyncProperty(script, async (scripted) => {
+  const counts = newCounts()
+  await crashEverywhere(scripted, counts)
+  judge(counts)
+})
+
 test("a turn that crashes at any moment, and at a second one, ends as if it had not, and does nothing twice beyond the promise", SLOW, async () => {
-  const property = fc.asyncProperty(script, async (scripted) => {
-    const counts = newCounts()
-    await crashEverywhere(scripted, counts)
-    judge(counts)
-  })
-  await checkAsync(SCRIPTS, property, MOST_FACTOR)
+  await checkAsync(SCRIPTS, crashing, MOST_FACTOR)
   expect(total.crashes).toBeGreaterThan(50 * scripts)
   expect(total.unknown).toBeGreaterThan(0)
 })
@@ -78,6 +79,11 @@ test("a turn that crashes after its cancellation was kept is cancelled, and all 
     judge(counts)
   })
   await checkAsync(10, property, MOST_FACTOR)
+})
+
+test("these were 10,000 crashes at least, and in the deep run 100,000", SLOW, async () => {
+  // Scripts are long or short by chance.
+  while (total.crashes < 10_000 * Math.min(FACTOR, MOST_FACTOR)) await checkAsync(5, crashing, MOST_FACTOR)
 })
 
 test("a process that was taken over and lives on changes nothing, and makes no once call happen twice", SLOW, async () => {
