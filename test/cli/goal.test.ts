@@ -141,6 +141,24 @@ describe("turn-machine goal", () => {
     expect(resumed.stdout).toContain("work     4 turns, 4 continuations")
   })
 
+  it("waits after a failure that will pass, and can be stopped there", async () => {
+    const base = fill(newFolder(), { "dir/a.txt": "a" })
+    const url = await serve((_body, response) => void response.writeHead(503).end("busy"))
+    let pressed = false
+    const ran = await runCli(["goal", "--dir", "dir", "--base-url", url, "--model", "tiny", "--retries", "0", "Do it."], {
+      cwd: base,
+      onOutput(stdout, interrupt) {
+        if (pressed || !stdout.includes("Nothing starts before")) return
+        pressed = true
+        interrupt()
+      },
+    })
+    expect(ran).toMatchObject({ exitCode: 1, stderr: "" })
+    expect(ran.stdout).toContain("   LLM error: The endpoint answered 503: busy.\nwait     Nothing starts before")
+    expect(ran.stdout).toContain("work     1 turn, 1 continuation\n")
+    expect((await goal(base, "status")).stdout).toContain("\nstatus   active\n")
+  })
+
   it.each([
     [["--budget-tokens", "0"], '--budget-tokens takes a whole number from 1 to 1000000000000, not "0".'],
     [["--budget-time", "10"], '--budget-time takes a time with its unit, as 90s, 10m or 1h30m, not "10".'],

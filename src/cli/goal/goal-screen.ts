@@ -64,12 +64,14 @@ export class GoalScreen implements GoalReporter {
     this.#turn = number
     this.#until = undefined
     this.#screen.line("")
-    const standing = this.#goal === null ? "" : ` ${this.#style("dim", this.#standing(this.#goal))}`
+    const standing = this.#goal === null ? "" : this.#style("dim", ` · ${this.#standing(this.#goal)}`)
     this.#screen.line(`${this.#style("bold", `Turn ${number}${resumed ? ", taken up" : ""}`)}${standing}`)
   }
 
   event(event: TurnEvent): void {
     if (event.type === "done") this.#screen.turnEnded()
+    // A run tells it at its end; a goal may try again.
+    else if (event.type === "error" && event.envelope?.kind === "llm_provider") this.#screen.line(`   ${this.#style("red", oneLine(event.message))}`)
     else this.#screen.event(event)
   }
 
@@ -102,7 +104,7 @@ export class GoalScreen implements GoalReporter {
   }
 
   judging(): void {
-    this.#screen.wait("the judge looks at the turn")
+    this.#screen.wait("judging")
   }
 
   waiting(until: number): void {
@@ -168,7 +170,7 @@ export class GoalScreen implements GoalReporter {
     const { status, secondsUsed, updatedAt } = goal
     const running = status === "active" ? Math.max(0, Math.floor((Date.now() - Math.max(updatedAt, this.#since)) / 1_000)) : 0
     const used = usedOf({ ...goal, secondsUsed: secondsUsed + running }).map((figure) => figure.replace(" of ", "/"))
-    return `${until}${status === "active" ? "" : `${statusWord(status)} · `}${used.join(" · ")} · turn ${this.#turn}`
+    return `${until}${statusWord(status)} · ${used.join(" · ")} · turn ${this.#turn}`
   }
 
   #standing(goal: Goal): string {

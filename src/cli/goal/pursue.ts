@@ -27,6 +27,7 @@ export class Pursuit {
   readonly #settings: GoalSettings
   readonly #thread: Thread
   readonly #host: Host
+  readonly #controller = new AbortController()
   #judged: JudgedThread | undefined
   #reporter: GoalReporter | undefined
 
@@ -95,6 +96,8 @@ export class Pursuit {
       const rest = await Promise.race([running, paused])
       if (rest !== undefined) return this.#end(rest, reporter)
       await this.close()
+      // Nothing is kept any more, so nothing is done any more; what waits or is under way need not go on.
+      this.#controller.abort("The user stopped the process.")
       reporter.interrupted({ ...this.#facts(), reason: "The user stopped the process.", exitCode: 1 })
       return 1
     } catch (thrown) {
@@ -125,6 +128,7 @@ export class Pursuit {
       }
     let waitsUntil = 0
     const options: RunThreadOptions = {
+      signal: this.#controller.signal,
       attend: () => this.#attend(),
       onEvent: unlessStopped((event) => reporter.event(event)),
       onGoal: unlessStopped((output) => reporter.goal(output)),
