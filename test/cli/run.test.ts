@@ -421,8 +421,8 @@ describe("a state file that does not fit", () => {
 
 describe("what cannot be run as given gets one line and exit code 2", () => {
   it.each([
-    [["rnu"], "There is no command rnu. Did you mean run? The commands are: run, resume, journal. See: turn-machine --help"],
-    [["constructor"], "There is no command constructor. The commands are: run, resume, journal. See: turn-machine --help"],
+    [["rnu"], "There is no command rnu. Did you mean run? The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
+    [["constructor"], "There is no command constructor. The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
     [["--verison"], "There is no flag --verison. Did you mean --version? See: turn-machine --help"],
     [["run", "--jsno"], "There is no flag --jsno. Did you mean --json? See: turn-machine run --help"],
     [["run", "--modle=x"], "There is no flag --modle. Did you mean --model? See: turn-machine run --help"],
