@@ -81,11 +81,7 @@ export function progressText(goal: ChecklistGoal): string {
   return `${goal.turnsUsed}/${goal.maxTurns} turns${total === 0 ? "" : `, ${total - pending}/${total} items`}`
 }
 
-/** Two items are the same when their texts are, but for case and the white space around them. */
-export function sameText(left: string, right: string): boolean {
-  return foldText(left) === foldText(right)
-}
-
+/** Two items are the same when their folded texts are: case and the white space around them tell nothing apart. */
 export function foldText(text: string): string {
   return trim(text).toUpperCase().toLowerCase()
 }
