@@ -1,6 +1,7 @@
 import { expect, test } from "vitest"
 import { JournalError } from "../../src/errors.ts"
 import { compacted, JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { journalValidation } from "../../src/schemas/validation.ts"
 import { CONFIG, recordTurn } from "./support.ts"
 
@@ -54,6 +55,49 @@ test("every truncation leaves the whole lines and says what it dropped", () => {
     if (whole === 0) expect(failureOf(cut).code).toBe("not_a_journal")
     else expect(readJournal(cut)).toMatchObject({ length: whole, droppedLength: length - whole })
   }
+})
+
+test("every changed bit of a file is found, or makes the last line an unfinished one, whatever kinds of records there are", () => {
+  const writer = new JournalWriter()
+  const { header, entries } = readJournal(small)
+  const others: readonly JournalRecord[] = [
+    { type: "opened", at: 5 },
+    { type: "call_started", effectId: 2, callId: "ü\u2028" },
+    { type: "interruption", effectId: 2, interruption: { type: "cancel", reason: "enough" } },
+  ]
+  let mixed = writer.line(header)
+  for (const { record, fingerprint } of [
+    ...entries.slice(0, 3),
+    ...others.map((record) => ({ record, fingerprint: undefined })),
+    ...entries.slice(-1),
+  ])
+    mixed += writer.line(record, fingerprint)
+  expect(readJournal(mixed, journalValidation).entries.map(({ record }) => record.type)).toEqual([
+    "llm_complete",
+    "tool_results",
+    "snapshot",
+    "opened",
+    "call_started",
+    "interruption",
+    "end",
+  ])
+
+  const bytes = Buffer.from(mixed)
+  const wrong: string[] = []
+  for (let position = 0; position < bytes.length; position += 1) {
+    for (let bit = 1; bit < 256; bit *= 2) {
+      const changed = Buffer.from(bytes)
+      changed[position] = (bytes[position] ?? 0) ^ bit
+      try {
+        const { entries: read, droppedLength } = readJournal(changed.toString("utf8"))
+        if (position === bytes.length - 1 && read.length === 6 && droppedLength > 0) continue
+        wrong.push(`bit ${bit} of byte ${position}`)
+      } catch (error) {
+        if (!(error instanceof JournalError)) wrong.push(`bit ${bit} of byte ${position}: ${error}`)
+      }
+    }
+  }
+  expect(wrong).toEqual([])
 })
 
 test("a compacted journal that is cut off in its snapshot, or before, is damaged: read on, the turn would begin anew", () => {
