@@ -171,6 +171,8 @@ export class TurnJournal implements TurnLog {
       await this.#kept
       // What was kept last is done by whoever waited for it.
       await nextTask()
+      // An ended turn takes no orders, and its end is its last record.
+      if (machine.done) return
       await this.#append(this.#recording().interruption(machine, interruption))
     })
     const done = kept.then(nextTask, nextTask).then(() => {

@@ -524,6 +524,16 @@ describe("an order from outside", () => {
     expect(kindsOf(await textOf(store))).toEqual([])
   })
 
+  test("that comes when the turn has ended is not kept, so that the end is the last record", async () => {
+    const store = memoryJournalStore()
+    const journal = await TurnJournal.open(store, "t")
+    const machine = await journal.begin(CONFIG, START)
+    await runTurn(machine, model(), { journal })
+    await journal.interruption(machine, order)
+    await journal.close()
+    expect(kindsOf(await textOf(store))).toEqual(["llm_complete", "checkpoint_delivery", "end"])
+  })
+
   test("that is being kept when an answer comes is done before it", async () => {
     const store = memoryJournalStore()
     let answerNow = (): void => {}
