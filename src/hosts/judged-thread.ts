@@ -4,6 +4,7 @@ import { applyJudgement } from "../drivers/checklist/judgement.ts"
 import { type Managed, manageChecklist } from "../drivers/checklist/manager.ts"
 import { continuationPrompt } from "../drivers/checklist/prompts.ts"
 import { pauseText } from "../drivers/checklist/wording.ts"
+import { escapeXml } from "../drivers/goal/prompts.ts"
 import type { ProtocolDriver } from "../machine/driver.ts"
 import { addUsage, NO_USAGE } from "../machine/limits.ts"
 import type { DriverAction } from "../schemas/action.ts"
@@ -92,7 +93,9 @@ export class JudgedThread {
     if (lastTurn !== undefined && lastTurn.turnId !== this.#notes.memory.judged && this.#isActive()) await this.#judge(lastTurn)
     const { goal } = this.state
     if (!this.#isActive() || goal?.status !== "active") return {}
-    const say = goal.checklist.length === 0 ? undefined : continuationPrompt(goal)
+    const open = goal.checklist.length === 0 ? undefined : continuationPrompt(goal)
+    // What users and judges wrote is material here as it is in the goal's own prompt.
+    const say = open === undefined ? undefined : `<goal_checklist>\n${escapeXml(open)}\n</goal_checklist>`
     return { ...(say !== undefined && { say }), ...(goal.notBefore !== undefined && { notBefore: goal.notBefore }) }
   }
 

@@ -2,6 +2,7 @@ import { goalChanges } from "../drivers/goal/changes.ts"
 import { goalDeliveries, lostUsageRecord, mergeDeliveries, stopRecord } from "../drivers/goal/deliveries.ts"
 import { readGoal } from "../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn, type GoalThread, nextTurn } from "../drivers/goal/thread.ts"
+import { JournalError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Checkpoint, Done, Progress } from "../schemas/effect.ts"
@@ -33,7 +34,7 @@ export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions,
 export interface RunThreadOptions extends Omit<RunOptions, "journal" | "turnId"> {
   /** Called at each checkpoint and between turns, before anything is decided: the moment to `say` and `command` what came in. */
   readonly attend?: (thread: Thread) => Promise<void> | void
-  /** What became of the goal: changes and metrics, as they become durable. */
+  /** What became of the goal: changes and metrics, as they become durable, each at least once; and commands that came to be refused. */
   readonly onGoal?: (output: GoalOutput) => void
   /** A turn begins, or is taken up (`resumed`). */
   readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => void
@@ -105,6 +106,11 @@ export class Thread {
    */
   static async open(store: JournalStore, threadId: string, options: ThreadOptions): Promise<Thread> {
     const log = await ThreadLog.open(store, `${threadId}.thread`, options)
+    const known = log.header?.threadId ?? threadId
+    if (known !== threadId) {
+      await log.close()
+      throw new JournalError("invalid_record", 1, 0, `The log is that of the thread ${JSON.stringify(known)}, not of ${JSON.stringify(threadId)}.`)
+    }
     const thread = new Thread(store, threadId, log, options)
     if (log.header === undefined) await log.begin(threadId, thread.#now(), options.meta)
     else if (log.turn === undefined) await thread.#passOverStop()
@@ -153,7 +159,8 @@ export class Thread {
 
   /**
    * Something that is wanted of the goal. A running turn takes it at its next checkpoint. Gives what would come of it as
-   * things stand; one that is `refused` is not kept.
+   * things stand; one that is `refused` is not kept. While a turn is open and not taken up yet nobody knows what it did to the
+   * goal: whatever rests on that is kept, and nothing is given.
    * @throws {JournalStoreError}
    */
   async command(command: GoalCommand): Promise<readonly GoalOutput[]> {
@@ -161,8 +168,10 @@ export class Thread {
     const before = this.#waitingCommands().map((waits) => ({ type: "command", at: waits.at, command: waits.command }) as const)
     const thread = { ...this.#thread(), history: [...this.history, ...changeGoal(this.#thread(), ...before).records] }
     const { outputs } = changeGoal(thread, { type: "command", at, command })
-    if (!outputs.some(({ type }) => type === "refused")) await this.#log.append({ type: "commanded", at, command })
-    return outputs
+    const refused = outputs.find((output) => output.type === "refused")
+    const isUnsure = this.#log.turn !== undefined && this.#running === undefined && (refused?.code === "no_goal" || refused?.code === "not_active")
+    if (refused === undefined || isUnsure) await this.#log.append({ type: "commanded", at, command })
+    return isUnsure ? [] : outputs
   }
 
   /**
@@ -374,6 +383,9 @@ export class Thread {
     const userMessages = said.length === 0 ? said : waiting(said, history.slice(this.#log.history.length))
     const commands = this.#waitingCommands()
     const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
+    // What was no mistake when it was said may be one by now.
+    const inputs = commands.map(({ at, command }) => ({ type: "command", at, command }) as const)
+    if (inputs.length > 0) this.#tell(changeGoal(this.#thread(), ...inputs).outputs.filter(({ type }) => type === "refused"))
     const goals = goalDeliveries(history, checkpoint, this.#now(), { threadId: this.threadId, policy, commands, continueInTurn, queuedInput })
     return mergeDeliveries({ ...(userMessages.length > 0 && { userMessages: [...userMessages] }) }, own, goals)
   }

@@ -231,6 +231,21 @@ describe("commands", () => {
     expect(thread.goal).toMatchObject({ status: "complete", tokenBudget: 500, objective: "One." })
   })
 
+  test("that came to be refused by their time are told to whoever listens", async () => {
+    const world = new World(async (calls) => {
+      if (calls === 0) {
+        await thread.command({ type: "pause" })
+        return says("", COMPLETE, "c=count")
+      }
+      return says("All done.")
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Count." })
+    await world.run(thread)
+    expect(world.told).toContain("refused")
+    expect(thread.goal?.status).toBe("complete")
+  })
+
   test("about a goal that the running turn has made are understood", async () => {
     const world = new World(async (calls) => {
       if (calls === 1) expect((await thread.command({ type: "pause" })).at(-1)).toMatchObject({ goal: { status: "paused" } })
@@ -349,6 +364,35 @@ describe("a process that dies", () => {
     await world.run(second)
     expect(shown(world.requests[0])).toContain("Hello?")
     expect(second.goal?.status).toBe("complete")
+  })
+
+  test("leaves a thread that takes commands before its turn is taken up, whatever that turn did to the goal", async () => {
+    const store = memoryJournalStore()
+    const first = new World((calls) => (calls === 0 ? says("", 'g=create_goal {"objective":"Learn to fly."}') : new Promise<never>(() => {})))
+    const begun = await Thread.open(store, "t", first.options())
+    await begun.say("Make yourself a goal.")
+    void first.run(begun)
+    while (first.requests.length < 2) await new Promise((resolve) => setImmediate(resolve))
+
+    const second = new World(() => says("Paused, then."))
+    const taken = await Thread.open(store, "t", second.options({ takeOver: true }))
+    expect(await taken.command({ type: "pause" })).toEqual([])
+    expect(await taken.command({ type: "set", objective: " " })).toMatchObject([{ type: "refused", code: "objective_empty" }])
+    await second.run(taken)
+    expect(taken.goal).toMatchObject({ status: "paused", objective: "Learn to fly." })
+  })
+
+  test("a log under another name is refused", async () => {
+    const store = memoryJournalStore()
+    const world = new World(answer)
+    const thread = await Thread.open(store, "t", world.options())
+    await thread.close()
+    const { text } = await store.open("t.thread")
+    const copy = await store.open("copy.thread")
+    await copy.append(text)
+    await copy.close()
+    await expect(Thread.open(store, "copy", world.options())).rejects.toMatchObject({ code: "invalid_record" })
+    await expect(Thread.open(store, "copy", world.options())).rejects.toMatchObject({ code: "invalid_record" })
   })
 
   test("every prefix of the log is taken up, or says that it is none", async () => {

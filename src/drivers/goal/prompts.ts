@@ -78,7 +78,7 @@ function tagged(tag: string, objective: string): string {
 }
 
 /** The ampersand first, or the other escapes would be escaped again. Quotes need none outside attributes. */
-function escapeXml(text: string): string {
+export function escapeXml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 }
 
