@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest"
 import type { Host } from "../../src/hosts/host.ts"
 import type { JournalStore, StoredJournal } from "../../src/hosts/journal-store.ts"
 import { memoryJournalStore } from "../../src/hosts/memory-journal-store.ts"
+import { runTurn } from "../../src/hosts/run-turn.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadOptions } from "../../src/hosts/thread.ts"
 import type { LlmCall } from "../../src/schemas/effect.ts"
 import type { GoalOutput } from "../../src/schemas/goal.ts"
@@ -195,6 +196,20 @@ describe("a thread with a goal", () => {
     await thread.command({ type: "set", objective: "Go out." })
     await runThread(thread, host, { now: () => world.at })
     expect(shown(world.requests[1])).toContain("It rains.")
+  })
+
+  test("runs its turns in the loop that it is given, as one that traces them", async () => {
+    const world = new World((_calls, request) => completes(request))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Count." })
+    const turns: (string | undefined)[] = []
+    await world.run(thread, {
+      runTurn: (machine, host, options) => {
+        turns.push(options?.journal?.turnId)
+        return runTurn(machine, host, options)
+      },
+    })
+    expect(turns).toEqual(["t.1"])
   })
 })
 
