@@ -6,7 +6,7 @@ import { changeGoal } from "../../src/drivers/goal/thread.ts"
 import type { Host } from "../../src/hosts/host.ts"
 import { judgedCheckpoint } from "../../src/hosts/judged-turn.ts"
 import { runTurn } from "../../src/hosts/run-turn.ts"
-import type { ChecklistState } from "../../src/schemas/checklist.ts"
+import type { ChecklistState, PauseReason } from "../../src/schemas/checklist.ts"
 import type { LlmRequest, LlmResponse } from "../../src/schemas/llm.ts"
 import type { HistoryRecord } from "../../src/schemas/message.ts"
 import { TurnMachine } from "../../src/turn-machine.ts"
@@ -21,6 +21,8 @@ class Judged {
   readonly judge: LlmRequest[] = []
   readonly verdicts: string[] = []
   state: ChecklistState
+  /** What happens while the judge is at work, at its first, second, … call. */
+  onJudge: (asked: number) => void = () => {}
   readonly machine: TurnMachine
   readonly #options: { readonly works: readonly string[]; readonly rules: readonly Reply[]; readonly threadId?: string }
 
@@ -46,6 +48,7 @@ class Judged {
         return { text, parts: [{ type: "text", text }], usage: USAGE, terminalReason: "stop" }
       }
       this.judge.push(request)
+      this.onJudge(this.judge.length)
       const reply = replies[this.judge.length - 1]
       if (reply === undefined) throw new Error("The judge asks once too often.")
       const { result } = answerOf(1, reply)
@@ -108,6 +111,38 @@ describe("a turn that is judged where it would end", () => {
     const { goal } = readGoal(judged.machine.events, "t1").state
     expect(goal).toMatchObject({ status: "complete", childTokensUsed: 30 })
     expect(judged.worker).toHaveLength(2)
+  })
+
+  test("completes the goal of a list that a user settled, or whose verdict was lost on its way", async () => {
+    const judged = new Judged({ works: ["All green."], rules: [], threadId: "t1" })
+    judged.state = manageChecklist(JUDGE, judged.state, { type: "mark_done", reason: "seen" }).state
+    await judged.run()
+    expect(judged.judge).toEqual([])
+    expect(readGoal(judged.machine.events, "t1").state.goal).toMatchObject({ status: "complete" })
+  })
+
+  test("tells the goal what its list was paused for, but not that a user paused it", async () => {
+    const paused = async (pausedReason: PauseReason): Promise<string | undefined> => {
+      const judged = new Judged({ works: ["I wait."], rules: [], threadId: "t1" })
+      const { goal } = judged.state
+      if (goal !== undefined) judged.state = { ...judged.state, goal: { ...goal, status: "paused", pausedReason } }
+      await judged.run()
+      return readGoal(judged.machine.events, "t1").state.goal?.status
+    }
+    expect(await paused({ type: "blocked", text: "no paint" })).toBe("blocked")
+    expect(await paused({ type: "stalled", turns: 8 })).toBe("paused")
+    expect(await paused({ type: "user" })).toBe("active")
+  })
+
+  test("is judged again where a user changed the list meanwhile, and both are charged", async () => {
+    const judged = new Judged({ works: ["All green."], rules: [list("front"), completes(1), completes(1)], threadId: "t1" })
+    judged.onJudge = (asked) => {
+      if (asked === 2) judged.state = manageChecklist(JUDGE, judged.state, { type: "resume", at: 60 }).state
+    }
+    await judged.run()
+    expect(judged.verdicts).toEqual(["decompose", "stale", "done"])
+    expect(judged.worker).toHaveLength(2)
+    expect(readGoal(judged.machine.events, "t1").state.goal).toMatchObject({ status: "complete", childTokensUsed: 45 })
   })
 
   test("is not judged at other checkpoints", async () => {
