@@ -115,7 +115,7 @@ describe("a turn that is judged where it would end", () => {
 
   test("completes the goal of a list that a user settled, or whose verdict was lost on its way", async () => {
     const judged = new Judged({ works: ["All green."], rules: [], threadId: "t1" })
-    judged.state = manageChecklist(JUDGE, judged.state, { type: "mark_done", reason: "seen" }).state
+    judged.state = manageChecklist(JUDGE, judged.state, { type: "mark_done", reason: "seen", at: 2 }).state
     await judged.run()
     expect(judged.judge).toEqual([])
     expect(readGoal(judged.machine.events, "t1").state.goal).toMatchObject({ status: "complete" })
