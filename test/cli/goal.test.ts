@@ -227,6 +227,28 @@ describe("a goal that nobody runs", () => {
     expect((await goal(base, "clear")).exitCode).toBe(1)
     expect((await goal(base, ...ON_SHOP, 'Find "cart"')).exitCode).toBe(0)
   })
+
+  it("is open again when a complete one gets another objective", async () => {
+    const { base } = newShop()
+    await goal(base, ...ON_SHOP, 'Find "cart"')
+    expect(await goal(base, "edit", 'Find "qty"')).toMatchObject({ exitCode: 0, stdout: 'The objective is now: Find "qty"\n' })
+    expect(linesOf((await goal(base, "status", "--json")).stdout)[0]).toMatchObject({ goal: { status: "active", objective: 'Find "qty"' } })
+    const done = await goal(base, "resume")
+    expect(done).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(done.stdout).toContain("turn-machine-out/survey-qty/overview.md\n")
+  })
+
+  it("is not begun with an empty objective, and goes on with --resume and the same one, however it is given", async () => {
+    const { base } = newShop()
+    expect(await goal(base, "")).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/^turn-machine: The objective is empty\./) })
+    expect(existsSync(join(base, "turn-machine-goal"))).toBe(false)
+    expect((await goal(base, ...ON_SHOP, "--budget-tokens", "1000", "--state", "Find", "Find", '"qty"')).exitCode).toBe(1)
+    const still = await goal(base, "--resume", "--state", "Find", "Find", '"qty"')
+    expect(still).toMatchObject({ exitCode: 1, stderr: "" })
+    expect(still.stdout).toContain("status   budget limited\n")
+    const spaced = await goal(base, "--resume", "--state", "Find", ' Find "qty" ')
+    expect(spaced).toMatchObject({ exitCode: 1, stderr: "" })
+  })
 })
 
 /** An endpoint that answers each call with the next of some messages. */

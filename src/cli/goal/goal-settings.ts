@@ -21,7 +21,8 @@ export const GOAL_FLAGS = {
   judge: { type: "string" },
 } as const
 
-type Flags<Specs extends Readonly<Record<string, { readonly type: "string" | "boolean" }>>> = {
+/** What flags come to when they are read. */
+export type Flags<Specs extends Readonly<Record<string, { readonly type: "string" | "boolean" }>>> = {
   readonly [Name in keyof Specs]?: Specs[Name]["type"] extends "boolean" ? boolean : string
 }
 export type GoalFlags = Flags<typeof GOAL_FLAGS>

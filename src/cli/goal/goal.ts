@@ -9,7 +9,7 @@ import { GoalFolder } from "./goal-folder.ts"
 import { goalLines } from "./goal-lines.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import { GoalScreen } from "./goal-screen.ts"
-import { GOAL_FLAGS, type GoalFlags, settleBudgets, settleGoal } from "./goal-settings.ts"
+import { type Flags, GOAL_FLAGS, type GoalFlags, settleBudgets, settleGoal } from "./goal-settings.ts"
 import { DEFAULT_OBJECTIVE, DEFAULT_STATE, GOAL_HELP } from "./help.ts"
 import type { Order } from "./orders.ts"
 import { Pursuit } from "./pursue.ts"
@@ -34,14 +34,10 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Pro
 }
 
 /** `turn-machine goal`. Gives the exit code. @throws {CliError} */
-export async function goal([first = "", ...rest]: readonly string[], io: Io): Promise<number> {
+export async function goal(args: readonly string[], io: Io): Promise<number> {
+  const [first = "", ...rest] = args
   const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined
-  return command === undefined
-    ? begin(
-        [first, ...rest].filter((word) => word !== "" || rest.length > 0),
-        io,
-      )
-    : command(rest, io)
+  return command === undefined ? begin(args, io) : command(rest, io)
 }
 
 async function begin(args: readonly string[], io: Io): Promise<number> {
@@ -64,10 +60,7 @@ async function begin(args: readonly string[], io: Io): Promise<number> {
     }
     if (given !== "" && given !== kept.goal.objective)
       throw new CliError("The goal in the folder has another objective. Leave it out to go on; goal edit changes it.")
-    return resumeGoal(
-      args.filter((word) => word !== "--resume" && word !== given),
-      io,
-    )
+    return goOn(flags, io)
   }
   const settings = await settleGoal(flags, io, kept?.known)
   const budgets = settleBudgets(flags, settings.meta)
@@ -84,6 +77,10 @@ async function resumeGoal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RESUME_FLAGS, HELP)
   if (flags.help === true) return help(io)
   if (words.length > 0) throw new CliError('goal resume takes no words. To change the objective: turn-machine goal edit "new objective".')
+  return goOn(flags, io)
+}
+
+async function goOn(flags: Flags<typeof RESUME_FLAGS>, io: Io): Promise<number> {
   const more = {
     ...(flags["add-tokens"] !== undefined && { addTokens: readCount("--add-tokens", flags["add-tokens"], 1, 1_000_000_000_000) }),
     ...(flags["add-time"] !== undefined && { addSeconds: readSeconds("--add-time", flags["add-time"]) }),

@@ -21,7 +21,8 @@ function settle(order: Order, goal: Goal | null, judged: JudgedThread | undefine
     case "clear":
       return { goal: { type: order.type } }
     case "edit":
-      return { goal: { type: "set", objective: order.objective } }
+      // What was reached is not what is wanted now.
+      return { goal: { type: "set", objective: order.objective, ...(goal?.status === "complete" && { status: "active" }) } }
     case "resume":
       return goal === null ? { goal: { type: "resume" } } : resume(order, goal)
     default:
