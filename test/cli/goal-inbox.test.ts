@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
+import { CliError } from "../../src/cli/errors.ts"
 import { readMicros, readPrice, readSeconds } from "../../src/cli/goal/amounts.ts"
 import { Inbox } from "../../src/cli/goal/inbox.ts"
 import type { Office, Settled } from "../../src/cli/goal/orders.ts"
@@ -92,6 +93,30 @@ describe("an inbox", () => {
     await new Inbox(folder).take(office())
     expect(readFileSync(join(folder, `${id}.answer`), "utf8")).toBe('{"ok":false,"message":"The request is not of this version."}\n')
     expect(readdirSync(folder).sort()).toEqual([`${id}.answer`, "notes.txt"])
+  })
+
+  it("passes by what is no file, under whichever name", async () => {
+    const folder = join(newFolder(), "inbox")
+    const inbox = new Inbox(folder)
+    mkdirSync(join(folder, "000000000000001-1-00000000.json"), { recursive: true })
+    mkdirSync(join(folder, `000000000000001-${nobody}-00000000.answer`))
+    const id = await inbox.post({ type: "pause" })
+    expect(await inbox.waiting()).toBe(1)
+    await inbox.take(office())
+    expect(await inbox.answer(id)).toEqual({ ok: true, message: "Done 1." })
+  })
+
+  it("says which folder cannot be used, and why", async () => {
+    const folder = join(newFolder(), "inbox")
+    writeFileSync(folder, "mine")
+    const inbox = new Inbox(folder)
+    const listed = `The goal's inbox ${folder} cannot be used: a part of its path is not a folder. Mend that, or give another folder with --state.`
+    await expect(inbox.waiting()).rejects.toThrow(new CliError(listed, 1))
+    await expect(inbox.take(office())).rejects.toThrow(new CliError(listed, 1))
+    await expect(inbox.post({ type: "pause" })).rejects.toThrow(
+      new CliError(`The goal's inbox ${folder} cannot be used: it exists already. Mend that, or give another folder with --state.`, 1),
+    )
+    expect(readFileSync(folder, "utf8")).toBe("mine")
   })
 })
 

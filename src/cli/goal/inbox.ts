@@ -3,8 +3,9 @@ import { mkdir, readdir, readFile, unlink } from "node:fs/promises"
 import { join } from "node:path"
 import * as z from "zod"
 import { writeAtomically } from "../../hosts/node/atomic-file.ts"
-import { errorCode } from "../../hosts/node/file-error.ts"
+import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { isRunning } from "../../hosts/node/process-id.ts"
+import { CliError } from "../errors.ts"
 import { Answer, type Office, Order, Settled } from "./orders.ts"
 
 const Request = z.strictObject({
@@ -33,7 +34,7 @@ export class Inbox {
 
   /** Leaves a request; gives its id. */
   async post(order: Order): Promise<string> {
-    await mkdir(this.#folder, { recursive: true })
+    await this.#done(mkdir(this.#folder, { recursive: true }))
     const id = `${String(Date.now()).padStart(15, "0")}-${process.pid}-${randomBytes(4).toString("hex")}`
     await this.#write(`${id}.json`, { format: "turn-machine/request", version: 1, order })
     return id
@@ -90,36 +91,39 @@ export class Inbox {
     await this.#remove(`${id}.json`)
   }
 
+  /** The names of the files in it: what is none was put there by somebody else, and is left alone. */
   async #list(): Promise<string[]> {
-    try {
-      return await readdir(this.#folder)
-    } catch (error) {
-      if (errorCode(error) === "ENOENT") return []
-      throw error
-    }
+    const entries = await this.#done(readdir(this.#folder, { withFileTypes: true }), [])
+    return entries.filter((entry) => entry.isFile()).map(({ name }) => name)
   }
 
-  async #read(name: string): Promise<string | undefined> {
-    try {
-      return await readFile(join(this.#folder, name), "utf8")
-    } catch (error) {
-      if (errorCode(error) === "ENOENT") return undefined
-      throw error
-    }
+  #read(name: string): Promise<string | undefined> {
+    return this.#done(readFile(join(this.#folder, name), "utf8"), undefined)
   }
 
   #write(name: string, value: Request | Answer): Promise<void> {
     const path = join(this.#folder, name)
-    return writeAtomically(path, `${JSON.stringify(value)}\n`, `${path}.${process.pid}.turn-machine-tmp`, { mode: 0o600 })
+    return this.#done(writeAtomically(path, `${JSON.stringify(value)}\n`, `${path}.${process.pid}.turn-machine-tmp`, { mode: 0o600 }))
   }
 
-  async #remove(name: string): Promise<boolean> {
+  #remove(name: string): Promise<boolean> {
+    const removed = unlink(join(this.#folder, name)).then(() => true)
+    return this.#done(removed, false)
+  }
+
+  /** What came of an operation on files; `missing`, if it is given: where there is no such file. @throws {CliError} */
+  async #done<T>(operation: Promise<T>, ...missing: readonly [T?]): Promise<T> {
     try {
-      await unlink(join(this.#folder, name))
-      return true
+      return await operation
     } catch (error) {
-      if (errorCode(error) === "ENOENT") return false
-      throw error
+      if (errorCode(error) === "ENOENT" && missing.length > 0) return missing[0] as T
+      throw new CliError(
+        `The goal's inbox ${this.#folder} cannot be used: ${fileReason(error)}. Mend that, or give another folder with --state.`,
+        1,
+        {
+          cause: error,
+        },
+      )
     }
   }
 }
