@@ -79,6 +79,19 @@ describe("turn-machine goal --judge checklist", () => {
     expect((await goal(base, "status")).stdout).toContain("\nstatus   complete\n")
   })
 
+  it("goes on with a complete goal whose list a person opened again", async () => {
+    const { base } = newShop()
+    await goal(base, ...BEGIN)
+    expect((await goal(base, "resume")).stdout).toBe("The goal is complete.\n")
+    expect(await subgoal(base, "undo", "3")).toMatchObject({ exitCode: 0, stdout: "[ ] There is a section about the top.\n" })
+    expect(await goal(base, "resume", "--no-run")).toMatchObject({ exitCode: 0, stdout: "Resumed.\n" })
+    const ran = await goal(base, "resume")
+    expect(ran.stdout).toContain("\nTurn 5 ")
+    expect((await subgoal(base, "done", "3")).exitCode).toBe(0)
+    expect(await goal(base, "resume")).toMatchObject({ exitCode: 0 })
+    expect((await goal(base, "status")).stdout).toContain("\nstatus   complete\n")
+  })
+
   it("takes changes of the list while it runs, in their order, each once", async () => {
     const { base } = newShop()
     const inbox = join(base, "turn-machine-goal/inbox")

@@ -89,7 +89,9 @@ async function goOn(flags: Flags<typeof RESUME_FLAGS>, io: Io): Promise<number> 
   const wanted: Order = { type: "resume", ...more }
   const folder = await folderOf(flags, io)
   const kept = await folder.readExisting()
-  const isComplete = kept.goal?.status === "complete" && Object.keys(more).length === 0
+  // An item that was taken back or added since is wanted still.
+  const isOpen = kept.checklist?.goal?.checklist.some((item) => item.status === "pending") === true
+  const isComplete = kept.goal?.status === "complete" && Object.keys(more).length === 0 && !isOpen
   const isWanted = !isComplete && (Object.keys(more).length > 0 || kept.goal?.status !== "active" || kept.commands.length > 0)
   if (kept.goal === null && kept.commands.length === 0)
     throw new CliError(`There is no goal in ${folder.path} any more. Begin one: turn-machine goal "what to achieve".`)
