@@ -1,17 +1,11 @@
 import { JournalError } from "../errors.ts"
 import type { Json } from "../json.ts"
-import { JournalWriter, readLines } from "../replay/journal.ts"
+import { isUnfinishedHeader, JournalWriter, readLines } from "../replay/journal.ts"
 import type { Outcome } from "../schemas/event.ts"
 import type { HistoryRecord, Message } from "../schemas/message.ts"
 import { THREAD_FORMAT, THREAD_VERSION, type ThreadCommanded, type ThreadHeader, type ThreadRecord, type ThreadTurnBegun } from "../schemas/thread.ts"
 import { threadValidation } from "../schemas/validation.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./journal-store.ts"
-
-/** Whether a text is the beginning of a first line that was never finished: nothing is lost if it is begun anew. */
-function isUnfinished(text: string): boolean {
-  const beginning = '["'
-  return !text.includes("\n") && (beginning.startsWith(text) || /^\["[0-9a-f]{0,8}($|")/.test(text))
-}
 
 /** A turn that is over. */
 export interface EndedThreadTurn {
@@ -55,7 +49,7 @@ export class ThreadLog {
     try {
       const records: ThreadRecord[] = []
       const { text } = stored
-      const unfinished = isUnfinished(text)
+      const unfinished = isUnfinishedHeader(text, THREAD_FORMAT)
       const read = readLines(unfinished ? "" : text, (line, position) => {
         const number = records.length + 1
         if (line === undefined)

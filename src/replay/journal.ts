@@ -102,14 +102,12 @@ export function readLines(text: string, take: (line: JournalLine | undefined, po
   return { checksum, length }
 }
 
-/** How every journal begins, but for its checksum. */
-const BEGINNING = `",{"type":"header","format":"${FORMAT}"`
-
-/** Whether a text is the beginning of a first line that was never finished: nothing is lost if it is begun anew. */
-export function isUnfinishedHeader(text: string): boolean {
+/** Whether a text is the beginning of a first line of that format that was never finished: nothing is lost if it is begun anew. */
+export function isUnfinishedHeader(text: string, format: string = FORMAT): boolean {
+  const beginning = `",{"type":"header","format":"${format}"`
   const [, rest] = /^\[?"?[0-9a-f]{0,8}(.*)$/s.exec(text) ?? []
   if (rest === undefined || text.includes("\n")) return false
-  return rest === "" ? '["'.startsWith(text) || text.startsWith('["') : BEGINNING.startsWith(rest) || rest.startsWith(BEGINNING)
+  return rest === "" ? '["'.startsWith(text) || text.startsWith('["') : beginning.startsWith(rest) || rest.startsWith(beginning)
 }
 
 /** One whole line, with how many characters of the text end with it. */

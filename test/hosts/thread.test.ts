@@ -434,6 +434,7 @@ describe("a process that dies", () => {
     ["a flipped character", (text: string) => text.replace("Count everything", "Count everybody"), "damaged_record"],
     ["another format", (text: string) => text.replace("turn-machine/thread", "turn-machine/threat"), "damaged_record"],
     ["some other text", () => "hello", "not_a_journal"],
+    ["what only begins like one", () => '["01234567",{"type":"header","format":"turn-machine/x', "not_a_journal"],
   ])("%s in the log is refused", async (_what, change, code) => {
     const store = memoryJournalStore()
     const world = new World(answer)
