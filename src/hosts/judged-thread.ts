@@ -11,7 +11,7 @@ import type { DriverAction } from "../schemas/action.ts"
 import type { ChecklistCommand, ChecklistState, JudgedTurn } from "../schemas/checklist.ts"
 import type { Outcome } from "../schemas/event.ts"
 import type { GoalInput } from "../schemas/goal.ts"
-import type { HistoryRecord } from "../schemas/message.ts"
+import type { HistoryRecord, Message } from "../schemas/message.ts"
 import type { Host } from "./host.ts"
 import type { JournalStore, OpenOptions } from "./journal-store.ts"
 import { type JudgeMemory, JudgeNotes } from "./judge-notes.ts"
@@ -205,6 +205,11 @@ function workedOn(outcome: Outcome): boolean {
 /** What the turn ended with; of one that came to no end of its own, what it said last. */
 function responseOf(outcome: Outcome, messages: EndedThreadTurn["messages"]): string {
   if (outcome.type === "finished") return outcome.finish.type === "assistant_message" ? outcome.finish.text : JSON.stringify(outcome.finish.value)
+  return lastAnswer(messages)
+}
+
+/** What the agent said last, in words. */
+export function lastAnswer(messages: readonly Message[]): string {
   const last = messages.findLast(({ role }) => role === "assistant")
   return (last?.parts ?? []).flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n")
 }

@@ -9,7 +9,7 @@ import type { Checkpoint } from "../schemas/effect.ts"
 import type { TokenUsage } from "../schemas/llm.ts"
 import type { CheckpointDelivery, Message } from "../schemas/message.ts"
 import type { EffectContext, Host } from "./host.ts"
-import { endOf } from "./judged-thread.ts"
+import { endOf, lastAnswer } from "./judged-thread.ts"
 import { runJudge } from "./run-judge.ts"
 
 /** How a turn is judged where it would end. */
@@ -78,9 +78,4 @@ function meaning({ goal }: ChecklistState, decision: Decision): ReturnType<typeo
   const reason = goal?.status === "paused" ? goal.pausedReason : undefined
   if (reason === undefined || reason.type === "user" || reason.type === "text") return {}
   return endOf({ ...decision, notice: { type: "paused", reason } })
-}
-
-function lastAnswer(messages: readonly Message[]): string {
-  const last = messages.filter(({ role }) => role === "assistant").at(-1)
-  return (last?.parts ?? []).flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n")
 }
