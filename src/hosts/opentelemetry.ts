@@ -1,11 +1,12 @@
 import { type Attributes, type Meter, SpanKind, type Tracer, trace } from "@opentelemetry/api"
+import { since } from "../drivers/goal/usage.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Done } from "../schemas/effect.ts"
 import type { GoalOutput } from "../schemas/goal.ts"
 import type { PendingToolCall } from "../schemas/tool.ts"
 import type { EffectContext, Host, RunOptions } from "./host.ts"
 import { runTurn } from "./run-turn.ts"
-import { requestAttributes, usageSince } from "./telemetry-content.ts"
+import { requestAttributes } from "./telemetry-content.ts"
 import { answeredCall, answeredCode, failedCall, failedTool, failedWork, outcomeOf, ranTool, recoveredCall, rejected } from "./telemetry-endings.ts"
 import { TelemetryMetrics } from "./telemetry-metrics.ts"
 import { active, inSpan, QuietSpan, quietly, type SpannedWork, within } from "./telemetry-spans.ts"
@@ -194,7 +195,8 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
       const before = machine.usage
       const turn: TracedTurn = { span, machine, redelivered: machine.outstanding?.id, conversationId }
       const end = (say: Parameters<QuietSpan["end"]>[0]): void => {
-        const ended = span.end(() => ({ ...say(), usage: usageSince(before, machine.usage) }))
+        // A turn that is taken up has used tokens before, which were told then.
+        const ended = span.end(() => ({ ...say(), usage: since(before, machine.usage) }))
         if (ended !== undefined) metrics.duration(ended.seconds, operation, ended.ending)
       }
       try {

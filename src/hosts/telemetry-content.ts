@@ -24,16 +24,6 @@ export function usageAttributes({ inputTokens, cachedInputTokens, outputTokens, 
   }
 }
 
-/** A turn that is taken up has used tokens before, which were told then. */
-export function usageSince(before: TokenUsage, after: TokenUsage): TokenUsage {
-  return {
-    inputTokens: after.inputTokens - before.inputTokens,
-    cachedInputTokens: after.cachedInputTokens - before.cachedInputTokens,
-    outputTokens: after.outputTokens - before.outputTokens,
-    reasoningTokens: after.reasoningTokens - before.reasoningTokens,
-  }
-}
-
 /** What a model call's span says of its request, but for the model. */
 export function requestAttributes(request: LlmRequest, captureContent: boolean): Attributes {
   const { generation, outputSpec } = request
