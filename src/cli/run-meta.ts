@@ -2,12 +2,8 @@ import * as z from "zod"
 import type { Json } from "../json.ts"
 import { oneLine } from "./format.ts"
 
-/** What a run was asked, as it stands in the header of its journal. Of a key, only the name of its variable is in it. */
-export const RunMeta = z.strictObject({
-  format: z.literal("turn-machine/run"),
-  // 1 was a file of its own, which held a checkpoint.
-  version: z.literal(2),
-  task: z.string(),
+/** Where a command works, and with which model. */
+export const workFields = {
   /** Real path of the folder that is read. */
   dir: z.string(),
   /** Absolute path of the folder that is written to. */
@@ -15,7 +11,17 @@ export const RunMeta = z.strictObject({
   model: z.string(),
   baseUrl: z.string().exactOptional(),
   apiKeyEnv: z.string().exactOptional(),
+  /** Of each turn. */
   maxIterations: z.int().positive(),
+}
+
+/** What a run was asked, as it stands in the header of its journal. Of a key, only the name of its variable is in it. */
+export const RunMeta = z.strictObject({
+  format: z.literal("turn-machine/run"),
+  // 1 was a file of its own, which held a checkpoint.
+  version: z.literal(2),
+  task: z.string(),
+  ...workFields,
 })
 export type RunMeta = Readonly<z.infer<typeof RunMeta>>
 

@@ -2,7 +2,7 @@ import * as z from "zod"
 import type { Json } from "../../json.ts"
 import type { TokenUsage } from "../../schemas/llm.ts"
 import { oneLine } from "../format.ts"
-import type { RunMeta } from "../run-meta.ts"
+import { type RunMeta, workFields } from "../run-meta.ts"
 
 const Price = z.number().nonnegative()
 
@@ -10,15 +10,7 @@ const Price = z.number().nonnegative()
 export const GoalMeta = z.strictObject({
   format: z.literal("turn-machine/goal"),
   version: z.literal(1),
-  /** Real path of the folder that is read. */
-  dir: z.string(),
-  /** Absolute path of the folder that is written to. */
-  out: z.string(),
-  model: z.string(),
-  baseUrl: z.string().exactOptional(),
-  apiKeyEnv: z.string().exactOptional(),
-  /** Of each turn. */
-  maxIterations: z.int().positive(),
+  ...workFields,
   maxContinuations: z.int().positive().exactOptional(),
   judge: z.enum(["none", "checklist"]),
   /** For a million tokens. */
