@@ -18,6 +18,20 @@ function only(folder, others, comment) {
   }
 }
 
+const HOST = "^src/hosts/host\\.ts$"
+
+/** A room of a folder reaches only itself and these of the other rooms beside it; the folder's own rule covers the rest. Its index may gather more. */
+function room(name, others, comment) {
+  const [folder] = name.split("/")
+  return {
+    name: `${name.replaceAll("/", "-")}-reaches-only`,
+    severity: "error",
+    comment,
+    from: { path: `^src/${name}/`, pathNot: "^src/hosts/thread/index\\.ts$" },
+    to: { path: `^src/(${folder}|hosts|cli)/`, pathNot: [`^src/${name}/`, ...others] },
+  }
+}
+
 /** Types may come from there, values may not. */
 function typesOnly(name, from, to, comment) {
   return { name, severity: "error", comment, from: { path: from }, to: { path: to, dependencyTypesNot: ["type-only"] } }
@@ -60,6 +74,22 @@ module.exports = {
       "^src/schemas/",
       "Checking costs zod. A folder that runs without it takes the types, and a check as a parameter.",
     ),
+    room("hosts/run", [HOST], "The loop performs effects; it knows no journal store, no model client and no thread."),
+    room("hosts/tools", [HOST, "^src/hosts/run/(failures|plain-json)\\.ts$"], "A tool is an executor with a schema; it knows no loop."),
+    room("hosts/models", [HOST, "^src/projectors/openai-chat/"], "A model client is an executor; it knows no loop."),
+    room("hosts/journal", [HOST, "^src/hosts/run/"], "A journal records one turn; it knows no thread."),
+    room("hosts/thread", [HOST, "^src/hosts/(run|journal)/"], "A thread runs turns in journals; a judge looks at it from outside."),
+    room("hosts/judge", [HOST, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
+    room("hosts/opentelemetry", [HOST, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
+    room("hosts/node", ["^src/hosts/journal/"], "Stores in files; they know no loop."),
+    room("projectors/openai-chat", ["^src/projectors/projector\\.ts$"], "A wire is a room of its own."),
+    {
+      name: "the-host-contract-is-a-leaf",
+      severity: "error",
+      comment: "src/hosts/host.ts is what executors implement: every room may import it, and it imports no room.",
+      from: { path: HOST },
+      to: { path: "^src/(hosts|replay|drivers|projectors)/" },
+    },
     only("schemas", ["^src/machine/turn\\.ts$"], "Schemas are leaves: the wire, and nothing of what is done with it."),
     {
       name: "only-validation-knows-the-machine",
@@ -112,17 +142,9 @@ module.exports = {
       to: { dependencyTypes: ["core"] },
     },
     packageOnlyIn("immer", "^src/machine/apply-actions\\.ts$", "One place makes a next turn."),
-    packageOnlyIn(
-      "zod",
-      "^src/(schemas/|hosts/define-tool\\.ts$|cli/)",
-      "zod stays at the edge; users bring it along for the schemas of their tools.",
-    ),
+    packageOnlyIn("zod", "^src/(schemas/|hosts/tools/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
     packageOnlyIn("crc-32", "^src/replay/(journal|digest)\\.ts$", "An optional peer dependency of turn-machine/replay: checksums and fingerprints."),
-    packageOnlyIn(
-      "@opentelemetry/api",
-      "^src/hosts/(opentelemetry|telemetry-[a-z]+)\\.ts$",
-      "An optional peer dependency of turn-machine/hosts/opentelemetry alone.",
-    ),
+    packageOnlyIn("@opentelemetry/api", "^src/hosts/opentelemetry/", "An optional peer dependency of turn-machine/hosts/opentelemetry alone."),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
       name: "no-other-package",

@@ -140,7 +140,7 @@ describe("the linter", () => {
     for (const folder of [...PURE_FOLDERS, "hosts", "hosts/node", "testing", "cli"]) write(`src/${folder}/offences.ts`, offences)
     write("src/offences.ts", offences)
     write("src/machine/innocent.ts", INNOCENT.join("\n"))
-    write("src/hosts/define-tool.ts", 'import * as z from "zod"')
+    write("src/hosts/tools/define-tool.ts", 'import * as z from "zod"')
     write("src/schemas/named.ts", 'import { z } from "zod"')
     findings = await lint()
   })
@@ -203,7 +203,7 @@ describe("the linter", () => {
   })
 
   test("lets zod into the schemas and defineTool, as a namespace", () => {
-    expect(findings.filter(({ path }) => path === "src/hosts/define-tool.ts")).toEqual([])
+    expect(findings.filter(({ path }) => path === "src/hosts/tools/define-tool.ts")).toEqual([])
     expect(reasons("src/schemas/named.ts", 1)).toEqual([expect.stringContaining("Import all of zod as a namespace")])
   })
 

@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs"
-import { didYouMean, readArgs } from "./args.ts"
-import { CliError } from "./errors.ts"
-import { oneLine } from "./format.ts"
 import { goal } from "./goal/goal.ts"
 import { subgoal } from "./goal/subgoal.ts"
-import { HELP } from "./help.ts"
-import type { Io } from "./io.ts"
 import { journal } from "./journal/journal.ts"
-import { resumeRun, run } from "./run.ts"
+import { HELP } from "./run/help.ts"
+import { resumeRun, run } from "./run/run.ts"
+import { didYouMean, readArgs } from "./terminal/args.ts"
+import { CliError } from "./terminal/errors.ts"
+import { oneLine } from "./terminal/format.ts"
+import type { Io } from "./terminal/io.ts"
 
 /** Does what one word after `turn-machine` asks for, with the arguments after it, and gives the exit code. */
 type Command = (args: readonly string[], io: Io) => Promise<number>

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { cli } from "./cli.ts"
-import type { Io } from "./io.ts"
+import type { Io } from "./terminal/io.ts"
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const
 

@@ -13,5 +13,5 @@ export {
   type OpenAiToolCall,
   openAiChatProjector,
   type ReasoningField,
-} from "./openai-chat.ts"
+} from "./openai-chat/index.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"

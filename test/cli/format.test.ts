@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest"
-import { didYouMean, readArgs, readCount } from "../../src/cli/args.ts"
-import { cutText, formatBytes, formatCount, formatDuration, oneLine, plainText, plural } from "../../src/cli/format.ts"
-import { byCodePoint } from "../../src/cli/order.ts"
-import { Wrap } from "../../src/cli/wrap.ts"
+import { didYouMean, readArgs, readCount } from "../../src/cli/terminal/args.ts"
+import { cutText, formatBytes, formatCount, formatDuration, oneLine, plainText, plural } from "../../src/cli/terminal/format.ts"
+import { Wrap } from "../../src/cli/terminal/wrap.ts"
+import { byCodePoint } from "../../src/cli/workspace/code-points.ts"
 
 describe("numbers for people", () => {
   it.each([

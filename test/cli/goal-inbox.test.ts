@@ -1,11 +1,11 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { CliError } from "../../src/cli/errors.ts"
 import { readMicros, readPrice, readSeconds } from "../../src/cli/goal/amounts.ts"
 import { Inbox } from "../../src/cli/goal/inbox.ts"
 import type { Office, Settled } from "../../src/cli/goal/orders.ts"
 import { money, seconds } from "../../src/cli/goal/words.ts"
+import { CliError } from "../../src/cli/terminal/errors.ts"
 import { newFolder } from "./harness.ts"
 
 /** Notes what it is asked; orders settle to a budget that grows by ten with each. */

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { OutFolder } from "../../src/cli/out-folder.ts"
+import { OutFolder } from "../../src/cli/workspace/out-folder.ts"
 import type { ToolError } from "../../src/hosts/host.ts"
 import { fill, newFolder } from "./harness.ts"
 

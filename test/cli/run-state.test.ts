@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { workedMs } from "../../src/cli/journal-times.ts"
+import { workedMs } from "../../src/cli/journal/journal-times.ts"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
 import type { Json } from "../../src/json.ts"

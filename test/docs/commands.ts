@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { readArgs } from "../../src/cli/args.ts"
 import { cli } from "../../src/cli/cli.ts"
-import { RUN_FLAGS } from "../../src/cli/run-settings.ts"
+import { RUN_FLAGS } from "../../src/cli/run/run-settings.ts"
+import { readArgs } from "../../src/cli/terminal/args.ts"
 import { ROOT } from "../built.ts"
 import { type Block, option } from "./blocks.ts"
 

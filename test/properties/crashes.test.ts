@@ -1,6 +1,6 @@
 import * as fc from "fast-check"
 import { afterAll, describe, expect, test } from "vitest"
-import { JournalStoreError } from "../../src/hosts/journal-store.ts"
+import { JournalStoreError } from "../../src/hosts/journal/store.ts"
 import * as arbitrary from "../../src/testing/arbitraries.ts"
 import { checkAsync, FACTOR, SLOW } from "./check.ts"
 import { add, type Counts, crashEverywhere, newCounts, sameEnd } from "./crash-everywhere.ts"

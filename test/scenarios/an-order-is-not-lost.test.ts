@@ -1,8 +1,8 @@
 import { expect, test } from "vitest"
-import { TurnJournal } from "../../src/hosts/journal.ts"
-import type { JournalStore } from "../../src/hosts/journal-store.ts"
-import { memoryJournalStore } from "../../src/hosts/memory-journal-store.ts"
-import { runTurn } from "../../src/hosts/run-turn.ts"
+import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
+import type { JournalStore } from "../../src/hosts/journal/store.ts"
+import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
+import { runTurn } from "../../src/hosts/run/run-turn.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { answer, configOf, userMessage } from "../machine/support.ts"
 

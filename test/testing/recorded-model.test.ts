@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { ReplayDivergence } from "../../src/errors.ts"
 import { type EffectContext, LlmCallError } from "../../src/hosts/host.ts"
-import { runTurn } from "../../src/hosts/run-turn.ts"
+import { runTurn } from "../../src/hosts/run/run-turn.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import type { AnswerableEffect, LlmCall } from "../../src/schemas/effect.ts"

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { type EffectContext, LlmCallError } from "../../src/hosts/host.ts"
-import { runTurn } from "../../src/hosts/run-turn.ts"
+import { runTurn } from "../../src/hosts/run/run-turn.ts"
 import type { LlmCall } from "../../src/schemas/effect.ts"
 import type { LlmMessage, LlmRequest, LlmResponse } from "../../src/schemas/llm.ts"
 import { type ScriptedModelAnswer, scriptedModel } from "../../src/testing/scripted-model.ts"

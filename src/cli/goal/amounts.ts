@@ -1,5 +1,5 @@
-import { CliError } from "../errors.ts"
-import { oneLine } from "../format.ts"
+import { CliError } from "../terminal/errors.ts"
+import { oneLine } from "../terminal/format.ts"
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, min: 60, h: 3_600, d: 86_400 }
 

@@ -1,5 +1,5 @@
-import type { Output } from "../io.ts"
-import { shownUrl } from "../run-settings.ts"
+import { shownUrl } from "../run/run-settings.ts"
+import type { Output } from "../terminal/io.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 
 /**

@@ -1,8 +1,8 @@
 import * as z from "zod"
 import type { Json } from "../../json.ts"
 import type { TokenUsage } from "../../schemas/llm.ts"
-import { oneLine } from "../format.ts"
-import { type RunMeta, workFields } from "../run-meta.ts"
+import { type RunMeta, workFields } from "../run/run-meta.ts"
+import { oneLine } from "../terminal/format.ts"
 
 const Price = z.number().nonnegative()
 

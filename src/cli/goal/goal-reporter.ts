@@ -1,5 +1,5 @@
 import type { Decision } from "../../drivers/checklist/decision.ts"
-import type { ThreadTurn } from "../../hosts/thread.ts"
+import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import type { ChecklistState } from "../../schemas/checklist.ts"
 import type { TurnEvent } from "../../schemas/event.ts"
 import type { Goal, GoalOutput } from "../../schemas/goal.ts"

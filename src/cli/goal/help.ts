@@ -1,4 +1,4 @@
-import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS } from "../help.ts"
+import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS } from "../run/help.ts"
 
 export const DEFAULT_STATE = "turn-machine-goal"
 export const DEFAULT_OBJECTIVE =

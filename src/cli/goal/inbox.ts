@@ -5,7 +5,7 @@ import * as z from "zod"
 import { writeAtomically } from "../../hosts/node/atomic-file.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { isRunning } from "../../hosts/node/process-id.ts"
-import { CliError } from "../errors.ts"
+import { CliError } from "../terminal/errors.ts"
 import { Answer, type Office, Order, Settled } from "./orders.ts"
 
 const Request = z.strictObject({

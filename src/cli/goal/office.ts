@@ -1,9 +1,9 @@
 import { renderItems } from "../../drivers/checklist/checklist.ts"
-import type { JudgedThread } from "../../hosts/judged-thread.ts"
-import type { Thread } from "../../hosts/thread.ts"
+import type { JudgedThread } from "../../hosts/judge/judged-thread.ts"
+import type { Thread } from "../../hosts/thread/thread.ts"
 import type { ChecklistCommand, ChecklistItem } from "../../schemas/checklist.ts"
 import type { Goal, GoalCommand } from "../../schemas/goal.ts"
-import { formatCount, oneLine } from "../format.ts"
+import { formatCount, oneLine } from "../terminal/format.ts"
 import type { Answer, Office, Order, Settled } from "./orders.ts"
 import { money, seconds } from "./words.ts"
 

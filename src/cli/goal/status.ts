@@ -1,9 +1,9 @@
 import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checklist/checklist.ts"
 import { evidenceText } from "../../drivers/checklist/wording.ts"
 import type { ChecklistState } from "../../schemas/checklist.ts"
-import { cutText, oneLine, plural } from "../format.ts"
-import type { Io } from "../io.ts"
-import { styler, widthOf } from "../style.ts"
+import { cutText, oneLine, plural } from "../terminal/format.ts"
+import type { Io } from "../terminal/io.ts"
+import { styler, widthOf } from "../terminal/style.ts"
 import type { GoalFolder, KeptGoal } from "./goal-folder.ts"
 import { leftOf, statusStyle, statusWord, usedOf, wayOn } from "./words.ts"
 

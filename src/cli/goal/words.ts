@@ -1,6 +1,6 @@
 import type { Goal, GoalStatus } from "../../schemas/goal.ts"
-import { formatCount, formatDuration, plural } from "../format.ts"
-import type { Style } from "../style.ts"
+import { formatCount, formatDuration, plural } from "../terminal/format.ts"
+import type { Style } from "../terminal/style.ts"
 
 /** `1 min 5 s`; whole seconds. */
 export function seconds(count: number): string {

@@ -1,13 +1,13 @@
 import { resolve } from "node:path"
 import type { TurnConfig } from "../../machine/turn.ts"
 import type { Journal } from "../../replay/journal.ts"
-import { type FlagSpecs, readCount } from "../args.ts"
-import { CliError } from "../errors.ts"
-import { oneLine } from "../format.ts"
-import type { Io } from "../io.ts"
-import { type JournalFile, readJournalFile } from "../journal-file.ts"
-import { recordedConfig } from "../run-config.ts"
-import { type RunMeta, readRunMeta } from "../run-meta.ts"
+import { recordedConfig } from "../run/run-config.ts"
+import { type RunMeta, readRunMeta } from "../run/run-meta.ts"
+import { type FlagSpecs, readCount } from "../terminal/args.ts"
+import { CliError } from "../terminal/errors.ts"
+import { oneLine } from "../terminal/format.ts"
+import type { Io } from "../terminal/io.ts"
+import { type JournalFile, readJournalFile } from "./journal-file.ts"
 
 export const HELP_FLAG = { help: { type: "boolean", short: "h" } } as const satisfies FlagSpecs
 

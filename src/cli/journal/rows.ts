@@ -2,10 +2,10 @@ import type { JournalEntry } from "../../replay/journal.ts"
 import type { JournalRecord } from "../../schemas/journal.ts"
 import type { LlmResponse, TokenUsage } from "../../schemas/llm.ts"
 import type { CompletedToolCall } from "../../schemas/tool.ts"
-import { cutText, formatCount, formatDuration, oneLine, plural } from "../format.ts"
-import { timeOf } from "../journal-times.ts"
-import { wordsOf } from "../screen.ts"
-import { toolLine } from "../tool-line.ts"
+import { cutText, formatCount, formatDuration, oneLine, plural } from "../terminal/format.ts"
+import { wordsOf } from "../terminal/screen.ts"
+import { toolLine } from "../terminal/tool-line.ts"
+import { timeOf } from "./journal-times.ts"
 
 /** One record as `journal show` tells it. */
 export interface Row {

@@ -1,7 +1,7 @@
 import type { Outcome } from "../../schemas/event.ts"
 import type { TurnMachine } from "../../turn-machine.ts"
-import { oneLine, shellWord } from "../format.ts"
-import { wordsOf } from "../screen.ts"
+import { oneLine, shellWord } from "../terminal/format.ts"
+import { wordsOf } from "../terminal/screen.ts"
 
 /** Where a turn stands: over, waiting for an answer, or unknown, which only the program that runs it can tell. */
 export type Standing =

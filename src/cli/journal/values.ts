@@ -1,4 +1,4 @@
-import { isHighSurrogate, plainJson } from "../format.ts"
+import { isHighSurrogate, plainJson } from "../terminal/format.ts"
 
 const LEAST_WIDTH = 24
 const WIDTH_ELSEWHERE = 200

@@ -1,5 +1,5 @@
-import { formatCount, plural } from "../format.ts"
-import type { SearchResult } from "../text-search.ts"
+import { formatCount, plural } from "../terminal/format.ts"
+import type { SearchResult } from "../workspace/text-search.ts"
 import { code } from "./markdown.ts"
 import type { Evidence } from "./survey.ts"
 import type { Hit } from "./windows.ts"

@@ -1,5 +1,5 @@
-import { cutText, plainText } from "../format.ts"
-import type { FileText } from "../tools.ts"
+import { cutText, plainText } from "../terminal/format.ts"
+import type { FileText } from "../workspace/tools.ts"
 import { AROUND } from "./survey.ts"
 import { type Hit, holds } from "./windows.ts"
 

@@ -1,5 +1,5 @@
-import { byCodePoint } from "../order.ts"
-import type { FileList } from "../tools.ts"
+import { byCodePoint } from "../workspace/code-points.ts"
+import type { FileList } from "../workspace/tools.ts"
 
 /** One of the parts that a folder is surveyed in: a folder in it with all that is below, or the files that are in none. */
 export interface Part {

@@ -3,7 +3,7 @@ import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-ho
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { ChecklistJudge, manageChecklist, newChecklistState } from "../../../src/drivers/checklist/index.ts"
 import type { Host } from "../../../src/hosts/host.ts"
-import { runJudge } from "../../../src/hosts/run-judge.ts"
+import { runJudge } from "../../../src/hosts/judge/run-judge.ts"
 import { judgeValidation } from "../../../src/schemas/checklist.ts"
 import { TurnMachine } from "../../../src/turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"

@@ -1,7 +1,7 @@
 import { type ContextManager, context, diag, type Meter, type Span, type Tracer } from "@opentelemetry/api"
 import { afterEach, describe, expect, test } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
-import { openTelemetry } from "../../../src/hosts/opentelemetry.ts"
+import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import { TurnMachine } from "../../../src/turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"

@@ -2,7 +2,7 @@ import { type Attributes, SpanStatusCode } from "@opentelemetry/api"
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics"
 import { BasicTracerProvider, InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, type SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { onTestFinished } from "vitest"
-import { type OpenTelemetry, type OpenTelemetryOptions, openTelemetry } from "../../../src/hosts/opentelemetry.ts"
+import { type OpenTelemetry, type OpenTelemetryOptions, openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import type { LlmResponse, OutputPart, TokenUsage } from "../../../src/schemas/llm.ts"
 
 export const USAGE: TokenUsage = { inputTokens: 30, cachedInputTokens: 70, outputTokens: 12, reasoningTokens: 5 }

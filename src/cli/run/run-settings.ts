@@ -1,0 +1,197 @@
+import { constants } from "node:fs"
+import { access, realpath, stat } from "node:fs/promises"
+import { resolve } from "node:path"
+import { fileReason } from "../../hosts/node/file-error.ts"
+import { readCount } from "../terminal/args.ts"
+import { CliError } from "../terminal/errors.ts"
+import { oneLine } from "../terminal/format.ts"
+import type { Io } from "../terminal/io.ts"
+import { checkWritable } from "../workspace/out-folder.ts"
+import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TASK, DEFAULT_TIMEOUT_MS } from "./help.ts"
+import type { RunMeta } from "./run-meta.ts"
+
+export const RUN_FLAGS = {
+  dir: { type: "string" },
+  out: { type: "string" },
+  force: { type: "boolean" },
+  model: { type: "string" },
+  "base-url": { type: "string" },
+  "api-key-env": { type: "string" },
+  "timeout-ms": { type: "string" },
+  retries: { type: "string" },
+  "max-iterations": { type: "string" },
+  state: { type: "string" },
+  resume: { type: "boolean" },
+  compact: { type: "boolean" },
+  "no-check": { type: "boolean" },
+  "take-over": { type: "boolean" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const
+
+export type RunFlags = { readonly [Name in keyof typeof RUN_FLAGS]?: (typeof RUN_FLAGS)[Name]["type"] extends "boolean" ? boolean : string }
+
+export type ModelChoice =
+  | { readonly type: "embedded"; readonly name: "embedded" }
+  | {
+      readonly type: "endpoint"
+      readonly name: string
+      readonly baseUrl: string
+      readonly apiKeyEnv?: string
+      readonly apiKey?: string
+      readonly timeoutMs: number
+      readonly retries: number
+    }
+
+/** What a run is to do, with every default filled in and every path resolved. */
+export interface RunSettings {
+  readonly task: string
+  /** Real path of the folder to read. */
+  readonly dir: string
+  /** Absolute path of the folder to write to. */
+  readonly out: string
+  readonly force: boolean
+  readonly model: ModelChoice
+  readonly maxIterations: number
+}
+
+/**
+ * Settles what a run is to do from its flags, its words and, where it is resumed, what was saved. `isOver`: the turn has ended.
+ * @throws {CliError} something given is wrong, missing, or not what was saved
+ */
+export async function settleRun(
+  flags: RunFlags,
+  words: readonly string[],
+  { cwd, env }: Pick<Io, "cwd" | "env">,
+  saved?: RunMeta,
+  isOver = false,
+): Promise<RunSettings> {
+  const model = settleModel(flags, env, saved)
+  const task = await settleTask(words, flags, cwd, saved)
+  const dir = await settleDir(flags.dir, cwd, saved)
+  const out = await settleOut(flags.out, cwd, saved)
+  return {
+    task,
+    dir,
+    out,
+    force: flags.force ?? false,
+    model,
+    maxIterations: settleLimit(flags["max-iterations"], saved, isOver),
+  }
+}
+
+/** The limit is part of what the turn was begun with: under another one it may not have come to where it stands. */
+function settleLimit(given: string | undefined, saved: RunMeta | undefined, isOver: boolean): number {
+  const limit = given === undefined ? undefined : readCount("--max-iterations", given, 1, 10_000)
+  if (saved === undefined) return limit ?? DEFAULT_MAX_ITERATIONS
+  if (limit !== undefined && limit !== saved.maxIterations && !isOver)
+    throw notTheSame("limit", `${saved.maxIterations} iterations`, "--max-iterations")
+  return saved.maxIterations
+}
+
+async function settleTask(words: readonly string[], flags: RunFlags, cwd: string, saved: RunMeta | undefined): Promise<string> {
+  if (words.length === 0) return saved?.task ?? DEFAULT_TASK
+  const task = words.join(" ").trim()
+  if (task === "") throw new CliError("The task is empty. Say in words what to do, or leave it out for the default task.")
+  const folder = words.length === 1 && flags.dir === undefined && (await stat(resolve(cwd, task)).catch(() => undefined))?.isDirectory()
+  if (folder) throw new CliError(`"${oneLine(task)}" is a folder, not a task. To work on it, use: --dir ${oneLine(task)}`)
+  if (saved === undefined || saved.task === task) return task
+  throw notTheSame("task", shorten(saved.task), "task")
+}
+
+async function settleDir(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
+  const path = given ?? saved?.dir ?? cwd
+  const shown = oneLine(path)
+  try {
+    const real = await realpath(resolve(cwd, path))
+    if (!(await stat(real)).isDirectory()) throw new CliError(`--dir ${shown} is a file, not a folder. Give the folder it is in.`)
+    await access(real, constants.R_OK | constants.X_OK)
+    if (saved === undefined || saved.dir === real) return real
+  } catch (error) {
+    if (error instanceof CliError) throw error
+    const remedy =
+      given === undefined && saved !== undefined
+        ? "The state file belongs to it: put it back, or give another --state path."
+        : "Give a folder that can be read with --dir."
+    throw new CliError(`The folder ${shown} cannot be read: ${fileReason(error)}. ${remedy}`)
+  }
+  throw notTheSame("folder", saved.dir, "--dir")
+}
+
+async function settleOut(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
+  const path = resolve(cwd, given ?? saved?.out ?? DEFAULT_OUT)
+  if (saved !== undefined && saved.out !== path) throw notTheSame("output folder", saved.out, "--out")
+  try {
+    await checkWritable(path)
+    return path
+  } catch (error) {
+    throw new CliError(`The output folder ${oneLine(path)} cannot be written to: ${fileReason(error)}. Give another one with --out.`)
+  }
+}
+
+function settleModel(flags: RunFlags, env: Io["env"], saved: RunMeta | undefined): ModelChoice {
+  const { model: givenName, "base-url": givenUrl } = flags
+  if (saved !== undefined && givenName !== undefined && givenName !== saved.model) throw notTheSame("model", saved.model, "--model")
+  if (saved !== undefined && givenUrl !== undefined && givenUrl !== saved.baseUrl)
+    throw notTheSame("endpoint", saved.baseUrl === undefined ? "none" : shownUrl(saved.baseUrl), "--base-url")
+  const baseUrl = givenUrl ?? saved?.baseUrl
+  const name = givenName ?? saved?.model ?? (baseUrl === undefined ? "embedded" : undefined)
+
+  if (baseUrl === undefined) {
+    if (name !== "embedded")
+      throw new CliError(`--model ${oneLine(name ?? "")} needs the endpoint that has it: --base-url URL. Without one there is --model embedded.`)
+    for (const flag of ["api-key-env", "timeout-ms", "retries"] as const) {
+      if (flags[flag] !== undefined)
+        throw new CliError(`--${flag} is for a model at an endpoint; give that with --base-url and --model, or leave --${flag} out.`)
+    }
+    return { type: "embedded", name }
+  }
+  checkUrl(baseUrl)
+  if (name === undefined || name === "embedded") throw new CliError("--base-url needs the endpoint's name for a model: --model NAME.")
+  const apiKeyEnv = flags["api-key-env"] ?? saved?.apiKeyEnv
+  return {
+    type: "endpoint",
+    name,
+    baseUrl,
+    ...(apiKeyEnv !== undefined && { apiKeyEnv, apiKey: readKey(apiKeyEnv, env) }),
+    timeoutMs: flags["timeout-ms"] === undefined ? DEFAULT_TIMEOUT_MS : readCount("--timeout-ms", flags["timeout-ms"], 1, 2_000_000_000),
+    retries: flags.retries === undefined ? DEFAULT_RETRIES : readCount("--retries", flags.retries, 0, 100),
+  }
+}
+
+function checkUrl(baseUrl: string): void {
+  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new CliError(`--base-url ${oneLine(baseUrl)} is no http or https address. Give one like http://localhost:11434/v1.`)
+  }
+  // Not shown: it holds a secret.
+  if (url.username !== "" || url.password !== "")
+    throw new CliError("--base-url must hold no user name or password. Put the key into an environment variable and name that with --api-key-env.")
+}
+
+/** An endpoint's address as it is shown: without the query, which may hold a key. */
+export function shownUrl(baseUrl: string): string {
+  return oneLine(baseUrl).replace(/[?#].*$/, "")
+}
+
+function readKey(name: string, env: Io["env"]): string {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+    // Not shown: somebody may have given the key itself.
+    throw new CliError("--api-key-env takes the name of an environment variable, as OPENAI_API_KEY, and not the key itself.")
+  }
+  const key = env[name]?.trim() ?? ""
+  if (key === "") throw new CliError(`The environment variable ${name} is not set, or is empty. Put the key into it: export ${name}=…`)
+  if (!/^[\x21-\x7e]+$/.test(key)) throw new CliError(`The environment variable ${name} holds characters that no key has. Put the key alone into it.`)
+  return key
+}
+
+function notTheSame(what: string, saved: string, flag: string): CliError {
+  return new CliError(
+    `The state file belongs to another ${what}: ${oneLine(saved)}. To resume it leave ${flag === "task" ? "the task" : flag} out; for a new run give another --state path.`,
+  )
+}
+
+function shorten(task: string): string {
+  const line = oneLine(task)
+  return `"${line.length > 100 ? `${line.slice(0, 99)}…` : line}"`
+}

@@ -1,0 +1,231 @@
+import { constants, type Dirent, type Stats } from "node:fs"
+import { type FileHandle, lstat, open, readdir, realpath, stat } from "node:fs/promises"
+import { basename, isAbsolute, join, relative, resolve, sep } from "node:path"
+import { ToolError } from "../../hosts/host.ts"
+import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
+import { byCodePoint } from "./code-points.ts"
+import { OWN_FILES, readOwnFiles } from "./own-files.ts"
+
+/** Folders that hold copies, caches and histories rather than what somebody wrote; a walk passes them by. */
+export const SKIPPED_FOLDERS: readonly string[] = [
+  ".cache",
+  ".git",
+  ".gradle",
+  ".hg",
+  ".idea",
+  ".jj",
+  ".mypy_cache",
+  ".next",
+  ".nuxt",
+  ".parcel-cache",
+  ".pytest_cache",
+  ".ruff_cache",
+  ".svn",
+  ".terraform",
+  ".tox",
+  ".turbo",
+  ".venv",
+  "__pycache__",
+  "bower_components",
+  "coverage",
+  "dist",
+  "node_modules",
+]
+
+/** A walk takes in this many files at most. */
+export const MAX_WALKED_FILES = 20_000
+
+export interface FoundFile {
+  /** From the folder's root, with `/` between the parts. */
+  readonly path: string
+  readonly bytes: number
+}
+
+/** What a walk came by, in code-point order of the paths. */
+export interface Walk {
+  readonly files: readonly FoundFile[]
+  /** Folders passed by because of their names. */
+  readonly skippedFolders: readonly string[]
+  /** Links passed by: what they lead to is either elsewhere in the folder or none of ours. */
+  readonly links: number
+  /** Files and folders that could not be looked at. */
+  readonly unreadable: number
+  /** Whether the walk ended at {@link MAX_WALKED_FILES}. */
+  readonly cut: boolean
+}
+
+/** A folder that can be read, and nothing outside of it: no `..`, no other absolute path, no link that leads out. */
+export class Folder {
+  /** Its real path: absolute, without links. */
+  readonly root: string
+  readonly #hidden: (path: string) => boolean
+
+  /** `root` is a real path. `hidden` names files and folders, by absolute path, that a walk leaves out. */
+  constructor(root: string, hidden: (path: string) => boolean = () => false) {
+    this.root = root
+    this.#hidden = hidden
+  }
+
+  get name(): string {
+    return basename(this.root)
+  }
+
+  /**
+   * Reads a file of at most `maxBytes`.
+   * @throws {ToolError} `outside_folder`, `not_found`, `not_a_file`, `too_large`, `unreadable`
+   */
+  async read(path: string, maxBytes: number): Promise<Buffer> {
+    const real = await this.#locate(path)
+    const handle = await this.#open(path, real)
+    try {
+      const { size } = await this.#checkOpened(path, real, handle)
+      if (size > maxBytes) throw refused("resource_limit", "too_large", `"${path}" has ${size} bytes; files of up to ${maxBytes} bytes are read.`)
+      const buffer = Buffer.alloc(size)
+      let length = 0
+      while (length < size) {
+        const { bytesRead } = await handle.read(buffer, length, size - length, length)
+        if (bytesRead === 0) break
+        length += bytesRead
+      }
+      return buffer.subarray(0, length)
+    } catch (error) {
+      if (error instanceof ToolError) throw error
+      throw unreadable(path, error)
+    } finally {
+      await handle.close()
+    }
+  }
+
+  /**
+   * Finds every file under a folder, without following links, but for those that this program wrote itself. The same tree gives the same answer on every machine.
+   * @throws {ToolError} `outside_folder`, `not_found`, `not_a_folder`
+   */
+  async walk(start: string, signal?: AbortSignal): Promise<Walk> {
+    const realStart = await this.#locate(start)
+    if (!(await stat(realStart)).isDirectory()) throw refused("invalid_request", "not_a_folder", `"${start}" is not a folder.`)
+    const files: FoundFile[] = []
+    const skippedFolders: string[] = []
+    let links = 0
+    let unreadable = 0
+
+    const own = new Set<string>()
+    const pending: Place[] = [{ path: realStart, isFolder: true }]
+    for (let place = pending.pop(); place !== undefined; place = pending.pop()) {
+      signal?.throwIfAborted()
+      const { path } = place
+      try {
+        if (!place.isFolder) {
+          const { size } = await lstat(path)
+          if (files.length === MAX_WALKED_FILES) return { files, skippedFolders, links, unreadable, cut: true }
+          files.push({ path: this.#nameOf(path), bytes: size })
+          continue
+        }
+        const entries = await readdir(path, { withFileTypes: true })
+        // Had the folder been replaced by a link in the meantime, these would be somebody else's files.
+        if ((await realpath(path)) !== path) throw refused("permission_denied", "outside_folder", "replaced by a link")
+        if (entries.some((entry) => entry.name === OWN_FILES)) {
+          for (const file of [OWN_FILES, ...Object.keys(await readOwnFiles(path))]) own.add(join(path, file))
+        }
+        const inside: Place[] = []
+        for (const entry of entries) {
+          const place = placeOf(path, entry)
+          if (entry.isSymbolicLink()) links += 1
+          else if (place === undefined || own.has(place.path) || this.#hidden(place.path)) continue
+          else if (place.isFolder && SKIPPED_FOLDERS.includes(entry.name)) skippedFolders.push(this.#nameOf(place.path))
+          else inside.push(place)
+        }
+        pending.push(...inside.sort((left, right) => byCodePoint(sortName(right), sortName(left))))
+      } catch {
+        unreadable += 1
+      }
+    }
+    return { files, skippedFolders: skippedFolders.sort(byCodePoint), links, unreadable, cut: false }
+  }
+
+  /** The real path of something that exists inside. */
+  async #locate(path: string): Promise<string> {
+    if (path.includes("\0")) throw refused("invalid_request", "not_found", "A path cannot hold a NUL character.")
+    const outside = refused(
+      "permission_denied",
+      "outside_folder",
+      `"${path}" is outside the folder. Give a path inside it, relative to it, without "..".`,
+    )
+    if (path.split(/[/\\]/).includes("..")) throw outside
+    const wanted = resolve(this.root, path === "" ? "." : path)
+    if (!this.#holds(wanted)) throw outside
+    let real: string
+    try {
+      real = await realpath(wanted)
+    } catch (error) {
+      throw unreadable(path, error)
+    }
+    if (!this.#holds(real)) throw refused("permission_denied", "outside_folder", `"${path}" is a link that leads out of the folder.`)
+    return real
+  }
+
+  async #open(path: string, real: string): Promise<FileHandle> {
+    try {
+      // Not following a link that took the file's place since; not waiting where the file is a pipe.
+      return await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
+    } catch (error) {
+      if (errorCode(error) === "EISDIR") throw notAFile(path)
+      throw unreadable(path, error)
+    }
+  }
+
+  /** Looks again after opening: a folder on the way may have been replaced by a link between the look and the opening. */
+  async #checkOpened(path: string, real: string, handle: FileHandle): Promise<Stats> {
+    const opened = await handle.stat()
+    if (!opened.isFile()) throw notAFile(path)
+    const now = await realpath(real)
+    const there = await lstat(now)
+    if (!this.#holds(now) || there.ino !== opened.ino || there.dev !== opened.dev) {
+      throw refused("permission_denied", "outside_folder", `"${path}" was moved while it was opened.`)
+    }
+    return opened
+  }
+
+  #holds(path: string): boolean {
+    return isInside(this.root, path)
+  }
+
+  #nameOf(path: string): string {
+    return relative(this.root, path).split(sep).join("/")
+  }
+}
+
+/** Whether `path` is `root` or lies under it. Both absolute. */
+export function isInside(root: string, path: string): boolean {
+  const way = relative(root, path)
+  return way === "" || (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way))
+}
+
+interface Place {
+  readonly path: string
+  readonly isFolder: boolean
+}
+
+/** Sockets, pipes and devices have no place in a walk. */
+function placeOf(parent: string, entry: Dirent): Place | undefined {
+  if (!entry.isDirectory() && !entry.isFile()) return undefined
+  return { path: join(parent, entry.name), isFolder: entry.isDirectory() }
+}
+
+/** With the separator behind a folder's name, going down as one goes along gives whole paths in order. */
+function sortName({ path, isFolder }: Place): string {
+  return isFolder ? `${path}/` : path
+}
+
+function refused(kind: "permission_denied" | "invalid_request" | "resource_limit", code: string, message: string): ToolError {
+  return new ToolError({ class: kind, code, message })
+}
+
+function notAFile(path: string): ToolError {
+  return refused("invalid_request", "not_a_file", `"${path}" is not a file.`)
+}
+
+function unreadable(path: string, cause: unknown): ToolError {
+  if (errorCode(cause) === "ENOENT")
+    return new ToolError({ class: "invalid_request", code: "not_found", message: `"${path}" does not exist.` }, { cause })
+  return new ToolError({ class: "external", code: "unreadable", message: `"${path}" cannot be read: ${fileReason(cause)}.` }, { cause })
+}

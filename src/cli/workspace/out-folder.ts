@@ -1,0 +1,174 @@
+import { createHash } from "node:crypto"
+import { constants } from "node:fs"
+import { access, lstat, mkdir, readdir, readFile, realpath, stat, unlink } from "node:fs/promises"
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
+import { ToolError } from "../../hosts/host.ts"
+import { writeAtomically } from "../../hosts/node/atomic-file.ts"
+import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
+import { isRunning } from "../../hosts/node/process-id.ts"
+import { isInside } from "./folder.ts"
+import { notesOf, OWN_FILES, readOwnFiles } from "./own-files.ts"
+
+/** Begins the message of a refusal to replace what somebody else wrote; the embedded planner then takes another name. */
+export const KEPT_EXISTING = "A file that this program did not write is kept"
+
+export interface Written {
+  /** From the output folder, with `/` between the parts. */
+  readonly path: string
+  readonly bytes: number
+  readonly status: "written" | "unchanged"
+}
+
+/**
+ * The one folder that may be written to. Files appear whole or not at all. A file is replaced only if its content is
+ * what this program wrote, in this run or in an earlier one; what somebody wrote or edited is kept.
+ */
+export class OutFolder {
+  readonly path: string
+  readonly #replaceAny: boolean
+  readonly #reserved: (path: string) => boolean
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** `path` is absolute; it need not exist. `replaceAny`: files of others may be replaced. `reserved`: which absolute paths are never written to. */
+  constructor(path: string, options: { readonly replaceAny?: boolean; readonly reserved?: (path: string) => boolean } = {}) {
+    this.path = path
+    this.#replaceAny = options.replaceAny ?? false
+    this.#reserved = options.reserved ?? (() => false)
+  }
+
+  /**
+   * Writes a text file, one at a time.
+   * @throws {ToolError} `outside_folder`, `file_exists`, `is_a_link`, `not_a_file`, `unwritable`
+   */
+  write(path: string, text: string): Promise<Written> {
+    const written = this.#last.then(() => this.#write(path, text))
+    this.#last = written.catch(() => {})
+    return written
+  }
+
+  async #write(path: string, text: string): Promise<Written> {
+    const parts = this.#parts(path)
+    const name = parts.join("/")
+    const content = Buffer.from(text)
+    const bytes = content.length
+    try {
+      await makeFolder(this.path)
+      const root = await realpath(this.path)
+      const parent = await this.#makeParents(root, parts.slice(0, -1))
+      const target = join(parent, basename(name))
+      if (this.#reserved(target)) throw refusal("outside_folder", `"${name}" is in use by the program itself; take another name.`)
+
+      const existing = await this.#existing(target, name)
+      if (existing?.equals(content)) return { path: name, bytes, status: "unchanged" }
+      const own = await readOwnFiles(root)
+      const known = Object.hasOwn(own, name) ? (own[name] ?? []) : []
+      if (existing !== undefined && !this.#replaceAny && !known.includes(fingerprint(existing))) {
+        throw refusal("file_exists", `${KEPT_EXISTING}: "${name}". Take another name, or ask the user to run with --force.`)
+      }
+
+      // Noted first: were it noted after, a crash in between would make the file look like somebody else's.
+      const prints = existing === undefined ? [fingerprint(content)] : [fingerprint(content), fingerprint(existing)]
+      const notes = join(root, OWN_FILES)
+      await writeAtomically(notes, notesOf({ ...own, [name]: prints }), temporaryFor(notes))
+      await removeLeftovers(parent)
+      const check = async (): Promise<void> => {
+        if ((await realpath(parent)) !== parent) throw refusal("outside_folder", `The folder of "${name}" was moved while the file was written.`)
+      }
+      await writeAtomically(target, text, temporaryFor(target), { check })
+      return { path: name, bytes, status: "written" }
+    } catch (error) {
+      if (error instanceof ToolError) throw error
+      const message = `"${name}" cannot be written: ${fileReason(error)}.`
+      throw new ToolError({ class: "external", code: "unwritable", message }, { cause: error })
+    }
+  }
+
+  #parts(path: string): readonly string[] {
+    const parts = path.split(/[/\\]/).filter((part) => part !== "" && part !== ".")
+    const last = parts.at(-1)
+    if (path.includes("\0") || isAbsolute(path) || parts.includes("..") || last === undefined || !isInside(this.path, resolve(this.path, path))) {
+      throw refusal("outside_folder", `"${path}" is no path inside the output folder. Give one relative to it, without "..".`)
+    }
+    if (last.toLowerCase() === OWN_FILES) throw refusal("outside_folder", `"${OWN_FILES}" is in use by the program itself; take another name.`)
+    return parts
+  }
+
+  /** Makes the folders on the way, one by one, so that none of them is a link. */
+  async #makeParents(root: string, names: readonly string[]): Promise<string> {
+    let parent = root
+    for (const name of names) {
+      parent = join(parent, name)
+      await makeOne(parent)
+      const found = await lstat(parent)
+      const shown = relative(root, parent).split(sep).join("/")
+      if (found.isSymbolicLink()) throw refusal("is_a_link", `"${shown}" is a link; nothing is written through links.`)
+      if (!found.isDirectory()) throw refusal("not_a_folder", `"${shown}" is a file, not a folder.`)
+    }
+    return parent
+  }
+
+  /** What stands under the name now; `undefined` if nothing does. */
+  async #existing(target: string, name: string): Promise<Buffer | undefined> {
+    try {
+      const found = await lstat(target)
+      if (found.isSymbolicLink()) throw refusal("is_a_link", `"${name}" is a link; nothing is written through links.`)
+      if (!found.isFile()) throw refusal("not_a_file", `"${name}" exists and is not a file.`)
+      return await readFile(target)
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return undefined
+      throw error
+    }
+  }
+}
+
+/**
+ * Finds out, without making it, whether a folder can be made and written to.
+ * @throws {Error} of the file system
+ */
+export async function checkWritable(path: string): Promise<void> {
+  for (let folder = path; ; folder = dirname(folder)) {
+    try {
+      if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error("not a folder"), { code: "ENOTDIR" })
+      await access(folder, constants.W_OK | constants.X_OK)
+      return
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT" || dirname(folder) === folder) throw error
+    }
+  }
+}
+
+/**
+ * Makes a folder and those above it. Not all at once: where the system says of a folder inside an existing one that it
+ * does not exist, as in /proc, Node's `recursive` tries for ever.
+ */
+async function makeFolder(path: string): Promise<void> {
+  if ((await stat(path).catch(() => undefined)) !== undefined) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  await makeOne(path)
+}
+
+async function makeOne(path: string): Promise<void> {
+  await mkdir(path).catch((error: unknown) => {
+    if (errorCode(error) !== "EEXIST") throw error
+  })
+}
+
+function temporaryFor(target: string): string {
+  return join(dirname(target), `.${basename(target)}.${process.pid}.turn-machine-tmp`)
+}
+
+/** Removes what writers left behind that were killed in the middle. */
+async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const pid = /\.(\d+)\.turn-machine-tmp$/.exec(name)?.[1]
+    if (pid !== undefined && !isRunning(Number(pid))) await unlink(join(folder, name)).catch(() => {})
+  }
+}
+
+function fingerprint(content: Buffer): string {
+  return createHash("sha256").update(content).digest("hex")
+}
+
+function refusal(code: string, message: string): ToolError {
+  return new ToolError({ class: "permission_denied", code, message })
+}

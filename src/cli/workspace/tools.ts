@@ -1,0 +1,143 @@
+import * as z from "zod"
+import { ToolError } from "../../hosts/host.ts"
+import { defineTool, type Tool } from "../../hosts/tools/define-tool.ts"
+import { cutText } from "../terminal/format.ts"
+import type { Folder } from "./folder.ts"
+import type { OutFolder, Written } from "./out-folder.ts"
+import { isBinary, linePattern, linesOf, MAX_FILE_BYTES, MAX_MATCHES, saysCut, searchFolder, walkCut } from "./text-search.ts"
+
+const MAX_LISTED_FILES = 1_000
+const MAX_READ_LINES = 1_000
+const MAX_READ_LENGTH = 64_000
+const MAX_LINE_LENGTH = 1_000
+const MAX_WRITTEN_LENGTH = 2_000_000
+const MAX_NAMED_FOLDERS = 20
+
+/** What `list_files` answers. Here and below, `cut` says in words what was left out because of a limit; absent: nothing was. */
+export interface FileList {
+  readonly root: string
+  readonly folder: string
+  readonly files: readonly { readonly path: string; readonly bytes: number }[]
+  readonly totalFiles: number
+  readonly totalBytes: number
+  readonly skippedFolders: readonly string[]
+  readonly skippedLinks: number
+  readonly unreadable: number
+  readonly cut?: string
+}
+
+/** What `read_file` answers. */
+export interface FileText {
+  readonly path: string
+  readonly fromLine: number
+  readonly toLine: number
+  readonly totalLines: number
+  readonly text: string
+  readonly cut?: string
+}
+
+/** The tools of `turn-machine run`: three that read in `folder`, one that writes to `out`. */
+export function fileTools(folder: Folder, out: OutFolder): readonly Tool[] {
+  return [listFiles(folder), readFile(folder), searchText(folder), writeFile(out)]
+}
+
+const inFolder = z.string().default(".").describe("Folder to look in, relative to the root. Default: the root.")
+
+function listFiles(folder: Folder): Tool {
+  return defineTool({
+    name: "list_files",
+    effects: "none",
+    description: `Lists the files in a folder and all folders below it, with their sizes in bytes, at most ${MAX_LISTED_FILES} of them. Paths are relative to the root. Links, and folders of copies and caches such as node_modules and .git, are passed by.`,
+    input: z.object({ folder: inFolder }),
+    async execute(input, { signal }): Promise<FileList> {
+      const walk = await folder.walk(input.folder, signal)
+      const files = walk.files.slice(0, MAX_LISTED_FILES)
+      const total = walk.files.length
+      const cut = files.length < total ? `The first ${files.length} of ${total} files are listed; give a folder to see more of it.` : undefined
+      return {
+        root: folder.name,
+        folder: input.folder,
+        files,
+        totalFiles: total,
+        totalBytes: walk.files.reduce((sum, file) => sum + file.bytes, 0),
+        skippedFolders: walk.skippedFolders.slice(0, MAX_NAMED_FOLDERS),
+        skippedLinks: walk.links,
+        unreadable: walk.unreadable,
+        ...saysCut(cut, walkCut(walk)),
+      }
+    },
+  })
+}
+
+function readFile(folder: Folder): Tool {
+  return defineTool({
+    name: "read_file",
+    effects: "none",
+    description: `Reads lines of a text file: all of them, or those from fromLine to toLine, at most ${MAX_READ_LINES} at a time. Lines count from 1.`,
+    input: z.object({
+      path: z.string().min(1).describe("The file, relative to the root."),
+      fromLine: z.int().min(1).default(1).describe("First line to read. Default: 1."),
+      toLine: z.int().min(1).optional().describe("Last line to read. Default: the end of the file."),
+    }),
+    async execute({ path, fromLine, toLine }): Promise<FileText> {
+      const content = await folder.read(path, MAX_FILE_BYTES)
+      if (isBinary(content)) throw new ToolError({ class: "invalid_request", code: "binary_file", message: `"${path}" is not a text file.` })
+      const lines = linesOf(content)
+      const wantedEnd = Math.min(toLine ?? lines.length, lines.length)
+      const end = Math.min(wantedEnd, fromLine - 1 + MAX_READ_LINES)
+      const shown: string[] = []
+      let length = 0
+      let cutLines = 0
+      for (const line of lines.slice(fromLine - 1, end)) {
+        length += Math.min(line.length, MAX_LINE_LENGTH) + 1
+        if (length > MAX_READ_LENGTH) break
+        if (line.length > MAX_LINE_LENGTH) cutLines += 1
+        shown.push(cutText(line, MAX_LINE_LENGTH))
+      }
+      const last = fromLine - 1 + shown.length
+      return {
+        path,
+        fromLine,
+        toLine: last,
+        totalLines: lines.length,
+        text: shown.join("\n"),
+        ...saysCut(
+          last < wantedEnd && `Lines up to ${last} are shown; ask again from line ${last + 1}.`,
+          cutLines > 0 && `Lines longer than ${MAX_LINE_LENGTH} characters are cut; they end in "…".`,
+        ),
+      }
+    },
+  })
+}
+
+function searchText(folder: Folder): Tool {
+  return defineTool({
+    name: "search_text",
+    effects: "none",
+    // Plain texts, because a pattern of a model's own could keep the search busy for ever.
+    description: `Searches all text files of a folder for lines that hold one of the given texts, and tells path, line number and line, at most ${MAX_MATCHES} of them, and how many there are. Texts are searched as they stand; there are no patterns.`,
+    input: z.object({
+      texts: z.array(z.string().min(1).max(200)).min(1).max(20).describe("A line matches if it holds one of these."),
+      wholeWord: z.boolean().default(false).describe("Whether what is found must not go on with a letter, a digit or an underscore at either end."),
+      ignoreCase: z.boolean().default(false).describe("Whether upper and lower case count as the same."),
+      folder: inFolder,
+    }),
+    execute: ({ texts, wholeWord, ignoreCase, folder: start }, { signal }) =>
+      searchFolder(folder, start, linePattern(texts, wholeWord, ignoreCase), signal),
+  })
+}
+
+function writeFile(out: OutFolder): Tool {
+  return defineTool({
+    name: "write_file",
+    // What it wrote is what it would write again.
+    effects: "idempotent",
+    description:
+      "Writes a text file into the output folder, which is apart from the files that are read. It replaces what this program wrote under that name, and keeps what others wrote.",
+    input: z.object({
+      path: z.string().min(1).max(1_000).describe("The file, relative to the output folder."),
+      content: z.string().max(MAX_WRITTEN_LENGTH),
+    }),
+    execute: ({ path, content }): Promise<Written> => out.write(path, content),
+  })
+}

@@ -1,0 +1,279 @@
+import { malformed, truncated } from "../../projectors/openai-chat/failure.ts"
+import { type LlmResult, type OpenAiAnswerOptions, type OpenAiChatStream, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
+import type { LlmFailure } from "../../schemas/llm.ts"
+import { type EffectContext, LlmCallError } from "../host.ts"
+import { orAborted, retryAfterMs, timerMs } from "./retry.ts"
+import { type SseEvent, SseParser } from "./sse.ts"
+
+/** An address, and what holds for every request to it. */
+export interface Endpoint {
+  readonly url: URL
+  readonly headers: Headers
+  readonly fetch: typeof fetch
+  readonly timeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly maxBodyBytes: number
+  readonly now: () => number
+  /** Strikes out what must not be quoted. */
+  readonly redact: (text: string) => string
+}
+
+/** What came of one request. */
+export interface Attempt {
+  readonly result: LlmResult
+  /** Whether text of the answer was shown. */
+  readonly shown: boolean
+  /** How long the endpoint asks to wait before the next request, in milliseconds. */
+  readonly askedMs?: number
+  /** The endpoint's id for the request, to ask its operator about. */
+  readonly requestId?: string
+}
+
+/** The failure of a call that nobody waits for any more. */
+export const CANCELLED: LlmFailure = {
+  message: "The model call was cancelled.",
+  retryable: false,
+  code: "cancelled",
+  terminalReason: "cancelled",
+}
+
+/** How much of the answer to a refused request is read. */
+const MAX_ERROR_BYTES = 64 * 1024
+
+/** Makes one request and reads its answer, streamed or whole. What goes wrong is a failure, also a time-out or an abort. */
+export async function attempt(endpoint: Endpoint, body: string, options: OpenAiAnswerOptions, context: EffectContext): Promise<Attempt> {
+  const controller = new AbortController()
+  const stop = (failure: LlmFailure): void => controller.abort(new LlmCallError(failure))
+  const cancel = (): void => stop(CANCELLED)
+  const timer = setTimeout(() => stop(timedOut(endpoint.timeoutMs)), timerMs(endpoint.timeoutMs))
+  if (context.signal.aborted) cancel()
+  else context.signal.addEventListener("abort", cancel)
+  const request = new OneRequest(endpoint, options, context, controller.signal, stop)
+  try {
+    return await request.run(body)
+  } catch (error) {
+    if (!(error instanceof LlmCallError)) throw error
+    return { result: { ok: false, error: error.failure }, shown: request.shown }
+  } finally {
+    clearTimeout(timer)
+    context.signal.removeEventListener("abort", cancel)
+    controller.abort()
+  }
+}
+
+class OneRequest {
+  shown = false
+  readonly #endpoint: Endpoint
+  readonly #options: OpenAiAnswerOptions
+  readonly #context: EffectContext
+  readonly #signal: AbortSignal
+  readonly #stop: (failure: LlmFailure) => void
+
+  constructor(endpoint: Endpoint, options: OpenAiAnswerOptions, context: EffectContext, signal: AbortSignal, stop: (failure: LlmFailure) => void) {
+    this.#endpoint = endpoint
+    this.#options = options
+    this.#context = context
+    this.#signal = signal
+    this.#stop = stop
+  }
+
+  async run(body: string): Promise<Attempt> {
+    const { headers, now, url } = this.#endpoint
+    const response = await this.#network(() =>
+      // A redirect would take the headers, secrets among them, to wherever it points.
+      this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" }),
+    )
+    const result = await this.#read(response)
+    const askedMs = response.ok ? undefined : retryAfterMs(response.headers, now())
+    const requestId = response.headers.get("x-request-id")
+    return { result, shown: this.shown, ...(askedMs !== undefined && { askedMs }), ...(requestId !== null && { requestId }) }
+  }
+
+  async #read(response: Response): Promise<LlmResult> {
+    const { status, type } = response
+    if (type === "opaqueredirect" || (status >= 300 && status < 400)) return { ok: false, error: redirected(response) }
+    if (!response.ok) {
+      const { text } = await this.#readText(response, MAX_ERROR_BYTES)
+      const shouldRetry = response.headers.get("x-should-retry")
+      const facts = shouldRetry === "true" || shouldRetry === "false" ? { shouldRetry: shouldRetry === "true" } : {}
+      return { ok: false, error: openAiChatProjector.failure(status, this.#endpoint.redact(text), facts) }
+    }
+    const contentType = response.headers.get("content-type") ?? ""
+    return contentType.includes("text/event-stream") ? this.#readStream(response) : this.#readWhole(response)
+  }
+
+  async #readWhole(response: Response): Promise<LlmResult> {
+    const { lost, text, tooLong } = await this.#readText(response, this.#endpoint.maxBodyBytes)
+    if (tooLong) return { ok: false, error: tooLarge(this.#endpoint.maxBodyBytes) }
+    if (lost !== undefined) return { ok: false, error: truncated(lost) }
+    const start = text.trimStart().slice(0, 20)
+    if (start === "") return { ok: false, error: malformed("it is empty") }
+    if (start.startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text) }
+    if (/^(?:data|event|id|retry)?:/.test(start)) return this.#readMislabelled(text)
+    const body = parse(text)
+    if (body === undefined) return { ok: false, error: malformed("it is no JSON; check the base URL", text) }
+    return openAiChatProjector.response(body, this.#options)
+  }
+
+  /** A stream that was not declared as one. */
+  #readMislabelled(text: string): LlmResult {
+    const stream = openAiChatProjector.stream(this.#options)
+    const parser = new SseParser()
+    const events = parser.push(new TextEncoder().encode(text))
+    if (!this.#takeAll(stream, events, true)) this.#takeAll(stream, parser.end(), false)
+    return stream.finish()
+  }
+
+  async #readStream(response: Response): Promise<LlmResult> {
+    const { idleTimeoutMs, maxBodyBytes } = this.#endpoint
+    const stream = openAiChatProjector.stream(this.#options)
+    const parser = new SseParser()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const waitOn = (): void => {
+      clearTimeout(timer)
+      timer = setTimeout(() => this.#stop(silent(idleTimeoutMs)), timerMs(idleTimeoutMs))
+    }
+    let size = 0
+    let done = false
+    waitOn()
+    try {
+      await this.#readBody(response, (bytes) => {
+        waitOn()
+        size += bytes.byteLength
+        done = size > maxBodyBytes || this.#takeAll(stream, parser.push(bytes), true)
+        return !done
+      })
+      if (!done) this.#takeAll(stream, parser.end(), false)
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error
+      // With the finish reason the answer was complete; what is lost is at most the usage.
+      const result = stream.finish()
+      return result.ok || stream.failed ? result : { ok: false, error: truncated(error.message) }
+    } finally {
+      clearTimeout(timer)
+    }
+    return size > maxBodyBytes ? { ok: false, error: tooLarge(maxBodyBytes) } : stream.finish()
+  }
+
+  /** Takes events and shows what they add. Returns whether the stream is done. `complete`: false for one that may be cut off. */
+  #takeAll(stream: OpenAiChatStream, events: readonly SseEvent[], complete: boolean): boolean {
+    for (const { event, data } of events) {
+      if (data.trim() === "[DONE]") return true
+      if (data.trim() === "") continue
+      const parsed = parse(data)
+      if (parsed === undefined && !complete) continue
+      const chunk = parsed === undefined ? data : event === "error" && !hasError(parsed) ? { error: parsed } : parsed
+      for (const shown of stream.push(chunk)) {
+        if (this.#signal.aborted) throw this.#signal.reason
+        if (shown.type === "text_delta") this.shown = true
+        this.#context.emit(shown)
+      }
+      if (stream.failed) return true
+    }
+    return false
+  }
+
+  /** Reads a body as text: `tooLong` where it was cut at `maxBytes`, `lost` where the connection broke. */
+  async #readText(response: Response, maxBytes: number): Promise<BodyText> {
+    const decoder = new TextDecoder()
+    let text = ""
+    let size = 0
+    let lost: string | undefined
+    try {
+      await this.#readBody(response, (bytes) => {
+        text += decoder.decode(bytes.subarray(0, maxBytes - size), { stream: true })
+        size += bytes.byteLength
+        return size <= maxBytes
+      })
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error
+      lost = error.message
+    }
+    return { text: text + decoder.decode(), tooLong: size > maxBytes, lost }
+  }
+
+  /** Hands over the body's bytes as they come, until `take` returns false. */
+  async #readBody(response: Response, take: (bytes: Uint8Array) => boolean): Promise<void> {
+    const reader = response.body?.getReader()
+    if (reader === undefined) return
+    try {
+      for (;;) {
+        const { done, value } = await this.#network(() => reader.read(), true)
+        if (done || !take(value)) return
+      }
+    } finally {
+      reader.cancel().catch(() => undefined)
+    }
+  }
+
+  async #network<Value>(work: () => Promise<Value>, connected = false): Promise<Value> {
+    try {
+      return await orAborted(work(), this.#signal)
+    } catch (error) {
+      if (this.#signal.aborted) throw this.#signal.reason
+      if (connected) throw new ConnectionLost(reasonOf(error))
+      throw new LlmCallError(unreachable(this.#endpoint.url, reasonOf(error)))
+    }
+  }
+}
+
+interface BodyText {
+  readonly text: string
+  readonly tooLong: boolean
+  readonly lost: string | undefined
+}
+
+/** A connection that broke while the answer was read. */
+class ConnectionLost extends Error {}
+
+function hasError(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "error" in value
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** What a failed `fetch` says, which is mostly in its causes. No cause is passed on as it is: it may quote headers. */
+function reasonOf(error: unknown): string {
+  let reason = ""
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
+    const first: unknown = at instanceof AggregateError ? at.errors[0] : undefined
+    const code: unknown = "code" in at ? at.code : undefined
+    reason = at.message || (first instanceof Error ? first.message : "") || (typeof code === "string" ? code : reason)
+  }
+  return reason === "" ? "the connection failed" : reason.slice(0, 500)
+}
+
+function provider(code: string, message: string, retryable: boolean): LlmFailure {
+  return { message, retryable, code, terminalReason: "provider_error" }
+}
+
+function unreachable(url: URL, why: string): LlmFailure {
+  return provider("connection_failed", `The endpoint at ${url.origin}${url.pathname} could not be reached: ${why}.`, true)
+}
+
+function timedOut(ms: number): LlmFailure {
+  return provider("timeout", `The endpoint gave no complete answer within ${ms / 1_000} seconds.`, true)
+}
+
+function silent(ms: number): LlmFailure {
+  return provider("idle_timeout", `The endpoint's stream was silent for ${ms / 1_000} seconds.`, true)
+}
+
+function tooLarge(bytes: number): LlmFailure {
+  return provider("response_too_large", `The endpoint's answer is longer than ${bytes} bytes.`, false)
+}
+
+function redirected(response: Response): LlmFailure {
+  const target = (response.headers.get("location") ?? "").replace(/[?#].*$/s, "").slice(0, 200)
+  return provider(
+    "redirected",
+    `The endpoint redirects${target === "" ? "" : ` to ${target}`}; give the address it redirects to as the base URL.`,
+    false,
+  )
+}

@@ -1,0 +1,76 @@
+import type { Attributes } from "@opentelemetry/api"
+import type { Json } from "../../json.ts"
+import type { Block, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../../schemas/llm.ts"
+
+/** What the conventions call the ends that they have a word for. */
+const FINISH_REASONS: { readonly [Reason in TerminalReason]?: string } = {
+  tool_use: "tool_call",
+  output_limit: "length",
+  provider_error: "error",
+}
+
+export function finishReason(reason: TerminalReason): string {
+  return FINISH_REASONS[reason] ?? reason
+}
+
+/** In the conventions the prompt's tokens include those from the cache; here they stand apart. None at all: the endpoint told nothing. */
+export function usageAttributes({ inputTokens, cachedInputTokens, outputTokens, reasoningTokens }: TokenUsage): Attributes {
+  if (inputTokens + cachedInputTokens + outputTokens === 0) return {}
+  return {
+    "gen_ai.usage.input_tokens": inputTokens + cachedInputTokens,
+    "gen_ai.usage.output_tokens": outputTokens,
+    ...(cachedInputTokens > 0 && { "gen_ai.usage.cache_read.input_tokens": cachedInputTokens }),
+    ...(reasoningTokens > 0 && { "gen_ai.usage.reasoning.output_tokens": reasoningTokens }),
+  }
+}
+
+/** What a model call's span says of its request, but for the model. */
+export function requestAttributes(request: LlmRequest, captureContent: boolean): Attributes {
+  const { generation, outputSpec } = request
+  return {
+    ...(generation.maxOutputTokens !== undefined && { "gen_ai.request.max_tokens": generation.maxOutputTokens }),
+    ...(outputSpec !== undefined && { "gen_ai.output.type": "json" }),
+    ...(captureContent && { "gen_ai.input.messages": inputMessages(request) }),
+  }
+}
+
+/** A request's messages as JSON text in the conventions' shape: span attributes hold no structures. */
+function inputMessages({ messages, attachments }: LlmRequest): string {
+  return JSON.stringify(
+    messages.map(({ role, blocks }) => ({
+      role: blocks.some(({ type }) => type === "tool_result") ? "tool" : role,
+      parts: blocks.map((block) => partOf(block, attachments)),
+    })),
+  )
+}
+
+/** An answer likewise. */
+export function outputMessages({ text, parts, terminalReason }: LlmResponse): string {
+  const said = parts.length > 0 ? parts.map((part) => partOf(part, [])) : [{ type: "text", content: text }]
+  return JSON.stringify([{ role: "assistant", parts: said, finish_reason: finishReason(terminalReason) }])
+}
+
+function partOf(block: Block | OutputPart, attachments: LlmRequest["attachments"]): Json {
+  switch (block.type) {
+    case "text":
+    case "reasoning":
+      return { type: block.type, content: block.text }
+    case "image": {
+      const attachment = attachments[block.attachmentIndex]
+      return { type: "file", modality: "image", mime_type: attachment?.mediaType ?? null, file_id: attachment?.id ?? "" }
+    }
+    case "tool_call":
+      return { type: "tool_call", id: block.callId, name: block.toolName, arguments: parsed(block.inputJson) }
+    case "tool_result":
+      return { type: "tool_call_response", id: block.callId, response: block.text }
+  }
+}
+
+/** What a model wrote as arguments need not be JSON. */
+function parsed(text: string): Json {
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    return text
+  }
+}

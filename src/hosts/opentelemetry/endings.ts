@@ -1,0 +1,90 @@
+import type { Attributes } from "@opentelemetry/api"
+import type { Done } from "../../schemas/effect.ts"
+import type { LlmResponse, TokenUsage } from "../../schemas/llm.ts"
+import type { ExecResponse, ToolOutput } from "../../schemas/tool.ts"
+import type { Recovered, ToolAnswer } from "../host.ts"
+import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
+import { finishReason, outputMessages } from "./content.ts"
+import { type Ending, exceptionOf } from "./spans.ts"
+
+/** What a model call's span says of its answer. What is no answer, the run loop makes a failure of that name. */
+export function answeredCall(response: LlmResponse, captureContent: boolean): Ending {
+  const usage: TokenUsage | undefined = response?.usage
+  if (usage === undefined) return { error: { type: "invalid_llm_response", message: "The model's answer cannot be used." } }
+  const { terminalReason, terminalDiagnostic = "The provider ended its answer with an error." } = response
+  return {
+    usage,
+    attributes: {
+      "gen_ai.response.finish_reasons": [finishReason(terminalReason)],
+      ...(captureContent && { "gen_ai.output.messages": outputMessages(response) }),
+    },
+    ...(terminalReason === "provider_error" && { error: { type: terminalReason, message: terminalDiagnostic } }),
+  }
+}
+
+export function failedCall(thrown: unknown): Ending {
+  const { code, terminalReason, message, usage } = llmFailureOf(thrown)
+  if (terminalReason === "cancelled") return { cancelled: true, ...(usage && { usage }) }
+  return { ...(usage && { usage }), error: { type: code ?? terminalReason, message, exception: exceptionOf(thrown) } }
+}
+
+/** What a tool's span says of its answer. */
+export function ranTool(answer: ToolAnswer, captureContent: boolean): Ending {
+  const output: ToolOutput | undefined = answer?.output
+  switch (output?.status) {
+    case "success":
+      return captureContent ? { attributes: { "gen_ai.tool.call.result": JSON.stringify(output.value) } } : {}
+    case "failure": {
+      const { code, message } = output.failure
+      return { error: { type: code, message, exception: { name: code, message } } }
+    }
+    case "cancelled":
+      return { cancelled: true }
+    default:
+      return { error: { type: "invalid_tool_result", message: "The tool ran, but its result cannot be used." } }
+  }
+}
+
+export function failedTool(thrown: unknown): Ending {
+  const { code, message } = toolFailureOf(thrown)
+  return { error: { type: code, message, exception: exceptionOf(thrown) } }
+}
+
+/** What any other executor's span says of what it threw. */
+export function failedWork(thrown: unknown): Ending {
+  return { error: { type: "executor_threw", message: messageOf(thrown), exception: exceptionOf(thrown) } }
+}
+
+export function recoveredCall(recovered: Recovered): Ending {
+  return { attributes: { "turn_machine.recovered": recovered === undefined ? "unknown" : recovered.ran ? "ran" : "not_run" } }
+}
+
+export function answeredCode({ error, observations }: ExecResponse, captureContent: boolean): Ending {
+  return {
+    ...(captureContent && { attributes: { "turn_machine.code.observations": [...observations] } }),
+    ...(error !== undefined && { error: { type: "code_failed", message: error, exception: { name: "code_failed", message: error } } }),
+  }
+}
+
+/** How a turn ended. A cancelled one did what it was told; any other stop is an error. */
+export function outcomeOf({ outcome, iteration }: Done): Ending {
+  const attributes: Attributes = { "turn_machine.outcome.type": outcome.type, "turn_machine.iteration": iteration }
+  switch (outcome.type) {
+    case "finished":
+      return { attributes: { ...attributes, "turn_machine.outcome.finish": outcome.finish.type } }
+    case "agent_frame_switch":
+      return { attributes }
+    case "stopped": {
+      const { type } = outcome.stop
+      const stopped = { ...attributes, "turn_machine.outcome.stop": type }
+      if (type === "cancelled") return { attributes: stopped, cancelled: true }
+      return { attributes: stopped, error: { type, message: `The turn was stopped: ${type}.` } }
+    }
+  }
+}
+
+/** The host could not keep or show what happened, and the run broke off. */
+export function rejected(thrown: unknown): Ending {
+  const type = thrown instanceof Error ? thrown.name : "_OTHER"
+  return { error: { type, message: messageOf(thrown), exception: exceptionOf(thrown) } }
+}

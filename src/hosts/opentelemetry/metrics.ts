@@ -1,0 +1,91 @@
+import { type Attributes, type Meter, metrics } from "@opentelemetry/api"
+import type { GoalMetricName, GoalOutput } from "../../schemas/goal.ts"
+import type { TokenUsage } from "../../schemas/llm.ts"
+import { type Ending, quietly } from "./spans.ts"
+
+interface Instrument {
+  readonly instrument: "counter" | "histogram"
+  readonly unit: string
+  readonly description: string
+  readonly boundaries?: readonly number[]
+}
+
+const TOKENS = "gen_ai.client.token.usage"
+const DURATION = "gen_ai.client.operation.duration"
+
+const GOALS: { readonly [Name in GoalMetricName]: Instrument } = {
+  "goal.created": { instrument: "counter", unit: "{goal}", description: "Goals that were set." },
+  "goal.resumed": { instrument: "counter", unit: "{goal}", description: "Goals that went on after they were paused, blocked or out of usage." },
+  "goal.completed": { instrument: "counter", unit: "{goal}", description: "Goals that were reached." },
+  "goal.budget_limited": { instrument: "counter", unit: "{goal}", description: "Goals that used up their budget." },
+  "goal.usage_limited": { instrument: "counter", unit: "{goal}", description: "Goals that were held up by a provider's limits." },
+  "goal.blocked": { instrument: "counter", unit: "{goal}", description: "Goals that were blocked." },
+  "goal.token_count": { instrument: "histogram", unit: "{token}", description: "Tokens that a goal had used when it came to a stop." },
+  "goal.duration_s": { instrument: "histogram", unit: "s", description: "Time that a goal had used when it came to a stop." },
+}
+
+const INSTRUMENTS: { readonly [name: string]: Instrument } = {
+  ...GOALS,
+  [TOKENS]: {
+    instrument: "histogram",
+    unit: "{token}",
+    description: "Number of input and output tokens used.",
+    boundaries: Array.from({ length: 14 }, (_, power) => 4 ** power),
+  },
+  [DURATION]: {
+    instrument: "histogram",
+    unit: "s",
+    description: "GenAI operation duration.",
+    boundaries: Array.from({ length: 14 }, (_, power) => 2 ** power / 100),
+  },
+}
+
+/** Records on one meter. Instruments are made when they are first needed: a global meter that is set later is found. */
+export class TelemetryMetrics {
+  readonly #meter: Meter | undefined
+  readonly #scope: string
+  readonly #records = new Map<string, (value: number, attributes: Attributes) => void>()
+
+  /** Absent: the global meter of that name. */
+  constructor(meter: Meter | undefined, scope: string) {
+    this.#meter = meter
+    this.#scope = scope
+  }
+
+  /** How long it took before it was cut off says nothing about an operation. */
+  duration(seconds: number, attributes: Attributes, { cancelled, error }: Pick<Ending, "cancelled" | "error">): void {
+    if (cancelled !== true) this.#record(DURATION, seconds, { ...attributes, ...(error && { "error.type": error.type }) })
+  }
+
+  tokens({ inputTokens, cachedInputTokens, outputTokens }: TokenUsage, attributes: Attributes): void {
+    if (inputTokens + cachedInputTokens + outputTokens === 0) return
+    this.#record(TOKENS, inputTokens + cachedInputTokens, { ...attributes, "gen_ai.token.type": "input" })
+    this.#record(TOKENS, outputTokens, { ...attributes, "gen_ai.token.type": "output" })
+  }
+
+  goal(outputs: readonly GoalOutput[]): void {
+    for (const output of outputs) if (output.type === "metric") this.#record(output.name, output.value, output.tags)
+  }
+
+  #record(name: string, value: number, attributes: Attributes): void {
+    quietly(() => {
+      let record = this.#records.get(name)
+      if (record === undefined) {
+        record = this.#make(name)
+        this.#records.set(name, record)
+      }
+      record(value, attributes)
+    })
+  }
+
+  #make(name: string): (value: number, attributes: Attributes) => void {
+    const { instrument = "counter", boundaries, ...options } = INSTRUMENTS[name] ?? {}
+    const meter = this.#meter ?? metrics.getMeter(this.#scope)
+    if (instrument === "counter") {
+      const counter = meter.createCounter(name, options)
+      return (value, attributes) => counter.add(value, attributes)
+    }
+    const histogram = meter.createHistogram(name, { ...options, ...(boundaries && { advice: { explicitBucketBoundaries: [...boundaries] } }) })
+    return (value, attributes) => histogram.record(value, attributes)
+  }
+}

@@ -1,0 +1,31 @@
+import type { LlmFailure } from "../../schemas/llm.ts"
+import type { ToolFailure } from "../../schemas/tool.ts"
+import { LlmCallError, ToolError } from "../host.ts"
+
+/** What a thrown value says; never throws itself. */
+export function messageOf(thrown: unknown): string {
+  try {
+    if (thrown instanceof Error) return String(thrown.message === "" ? thrown.name : thrown.message)
+    return typeof thrown === "string" ? thrown : `A value was thrown that is no error: ${String(thrown)}`
+  } catch {
+    return "A value was thrown that cannot be shown."
+  }
+}
+
+/** The failure of a model call whose executor threw. */
+export function llmFailureOf(thrown: unknown): LlmFailure {
+  if (thrown instanceof LlmCallError) return thrown.failure
+  return { message: messageOf(thrown), retryable: false, code: "executor_threw", terminalReason: "provider_error" }
+}
+
+/** The failure of a tool call whose executor threw. */
+export function toolFailureOf(thrown: unknown): ToolFailure {
+  if (thrown instanceof ToolError) return thrown.failure
+  return { class: "execution", code: "tool_threw", message: messageOf(thrown), source: "tool", retry: { type: "never" } }
+}
+
+/** The failure of a tool call whose result has no place on the wire. */
+export function invalidToolResult(error: unknown): ToolFailure {
+  const message = `The tool ran, but its result cannot be used. ${messageOf(error)}`
+  return { class: "internal", code: "invalid_tool_result", message, source: "tool", retry: { type: "never" } }
+}

@@ -1,0 +1,146 @@
+import { MAX_JSON_DEPTH } from "../../json.ts"
+import { errorEvent } from "../../machine/terminal.ts"
+import type { AnswerableEffect, ToolCalls } from "../../schemas/effect.ts"
+import type { TurnEvent } from "../../schemas/event.ts"
+import type { Response } from "../../schemas/response.ts"
+import type { PendingToolCall, ToolOutput } from "../../schemas/tool.ts"
+import { type EffectContext, type Host, type Recovered, type ToolAnswer, ToolError } from "../host.ts"
+import { invalidToolResult, llmFailureOf, messageOf, toolFailureOf } from "./failures.ts"
+import { toJson } from "./plain-json.ts"
+
+/** One executor to call, and what its answer or its error is to the turn. */
+export interface Task {
+  execute(context: EffectContext): unknown
+  /** The response for what the executor answered. @throws if that has no place on the wire */
+  answer(value: unknown, facts: Facts): Response
+  /** The response for what the executor threw. @throws if that has no place on the wire */
+  failure(thrown: unknown, facts: Facts): Response
+  /** The response in place of one that has no place on the wire. */
+  refusal(error: unknown, facts: Facts): Response
+}
+
+/** What the run loop knows about a task that ended. */
+export interface Facts {
+  readonly at: number
+  readonly durationMs: number
+  readonly textStreamed: boolean
+  show(event: TurnEvent): void
+}
+
+/** Every effect but a tool batch is one task. */
+export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>): Task {
+  const { id } = effect
+  switch (effect.type) {
+    case "llm_call": {
+      const complete = (result: unknown, { at, textStreamed }: Facts): Response =>
+        wired({ type: "llm_complete", id, at, ...(textStreamed && { textStreamed }), result })
+      return {
+        execute: (context) => host.llmCall(effect, context),
+        answer: (response, facts) => complete({ ok: true, response }, facts),
+        failure: (thrown, facts) => complete({ ok: false, error: llmFailureOf(thrown) }, facts),
+        refusal: (error, facts) => {
+          const message = `The model's answer cannot be used. ${messageOf(error)}`
+          return complete({ ok: false, error: { message, retryable: false, code: "invalid_llm_response", terminalReason: "provider_error" } }, facts)
+        },
+      }
+    }
+    case "exec_code": {
+      const fail = (error: unknown, { at }: Facts): Response => ({ type: "exec_result", id, at, result: { ok: false, error: messageOf(error) } })
+      return {
+        execute: (context) => {
+          if (host.execCode === undefined) throw new Error("This host does not run code.")
+          return host.execCode(effect, context)
+        },
+        answer: (value, { at }) => wired({ type: "exec_result", id, at, result: { ok: true, value } }),
+        failure: fail,
+        refusal: fail,
+      }
+    }
+    case "checkpoint": {
+      // Without its delivery the turn goes on as its driver ordered; to end it would lose what the model did so far.
+      const deliverNothing = (code: string, error: unknown, { at, show }: Facts): Response => {
+        show(errorEvent(`Nothing was delivered at the checkpoint. ${messageOf(error)}`, { kind: "checkpoint", code }))
+        return { type: "checkpoint_delivery", id, at, delivery: {} }
+      }
+      return {
+        execute: (context) => host.checkpoint?.(effect, context),
+        answer: (delivery, { at }) => wired({ type: "checkpoint_delivery", id, at, delivery: delivery ?? {} }),
+        failure: (thrown, facts) => deliverNothing("executor_threw", thrown, facts),
+        refusal: (error, facts) => deliverNothing("invalid_delivery", error, facts),
+      }
+    }
+    case "sync_execution_surface": {
+      const fail = (error: unknown, { at }: Facts): Response => ({
+        type: "execution_surface_synced",
+        id,
+        at,
+        result: { ok: false, error: messageOf(error) },
+      })
+      return {
+        execute: (context) => host.syncExecutionSurface?.(effect, context),
+        answer: (update, { at }) => wired({ type: "execution_surface_synced", id, at, result: { ok: true, update: update ?? undefined } }),
+        failure: fail,
+        refusal: fail,
+      }
+    }
+  }
+}
+
+/**
+ * One call of a tool batch. Its result is handed in by itself. A call that may have run before a crash is looked up
+ * first, and run only where it is found not to have been.
+ */
+export function toolTask(host: Host, effectId: number, call: PendingToolCall, past?: "may_have_run"): Task {
+  const complete = (answer: unknown, { at, durationMs }: Facts): Response => {
+    const { output, modelReturn } = plainAnswer(answer)
+    return { type: "tool_results", id: effectId, at, results: [{ ...call, output, ...(modelReturn !== undefined && { modelReturn }), durationMs }] }
+  }
+  const fail = (failure: unknown, facts: Facts): Response => complete({ output: { status: "failure", failure } }, facts)
+  return {
+    execute: (context) => {
+      const { callId, toolName: name, args } = call
+      context.emit({ type: "tool_call_start", callId, name, args })
+      const run = async (): Promise<ToolAnswer> => {
+        if (host.toolCall === undefined)
+          throw new ToolError({ class: "unavailable", code: "no_tools", message: "This host runs no tools.", source: "runtime" })
+        return host.toolCall(call, context)
+      }
+      return past === undefined ? run() : recover(host, call, context, run)
+    },
+    answer: complete,
+    failure: (thrown, facts) => fail(toolFailureOf(thrown), facts),
+    refusal: (error, facts) => fail(invalidToolResult(error), facts),
+  }
+}
+
+async function recover(host: Host, call: PendingToolCall, context: EffectContext, run: () => Promise<ToolAnswer>): Promise<ToolAnswer> {
+  let recovered: Recovered
+  let why = ""
+  try {
+    recovered = await host.recoverToolCall?.(call, context)
+  } catch (error) {
+    why = ` Looking it up failed: ${messageOf(error)}`
+  }
+  if (recovered === undefined) throw outcomeUnknown(why)
+  return recovered.ran ? recovered.answer : run()
+}
+
+function outcomeUnknown(why: string): ToolError {
+  const message = `The call was cut off by a crash: it may have taken effect or not, and was not run again.${why} Find out before asking for it once more.`
+  return new ToolError({ class: "internal", code: "outcome_unknown", message, source: "runtime" })
+}
+
+/** Free JSON stands a few levels deep in a response; how deep that JSON itself is, the machine checks. */
+const RESPONSE_DEPTH = MAX_JSON_DEPTH + 8
+
+/** A response without the `undefined`s, dates and instances that JavaScript programs easily put into one. Its shape is the machine's to check. */
+function wired(response: unknown): Response {
+  return toJson(response, RESPONSE_DEPTH) as unknown as Response
+}
+
+function plainAnswer(answer: unknown): ToolAnswer {
+  const { output } = (answer ?? {}) as { output?: ToolOutput }
+  if (typeof output !== "object" || output === null) throw new TypeError("A tool executor answers an object with an output.")
+  const valued = output.status === "success" ? { ...output, value: toJson(output.value) } : output
+  return toJson({ ...(answer as ToolAnswer), output: valued }, RESPONSE_DEPTH) as unknown as ToolAnswer
+}

@@ -1,0 +1,96 @@
+import { type Json, MAX_JSON_DEPTH } from "../../json.ts"
+
+/**
+ * A value as `JSON.stringify` would write it, but nothing is lost in silence: `undefined` is null (in an object its key
+ * is left out), `toJSON` is heard, and instances of a class come as their own properties. Plain JSON is given back as it
+ * is, not copied.
+ * @throws {TypeError} saying where: a number that is not finite, a value that contains itself or is nested deeper than
+ *   `maxDepth`, and what JSON has no form for: functions, symbols, bigints, maps, sets, promises, errors, bytes
+ */
+export function toJson(value: unknown, maxDepth: number = MAX_JSON_DEPTH): Json {
+  return plain(value, { maxDepth, ancestors: [], path: [] }) ?? null
+}
+
+interface Walk {
+  readonly maxDepth: number
+  readonly ancestors: object[]
+  readonly path: (string | number)[]
+}
+
+function plain(value: unknown, walk: Walk): Json | undefined {
+  if (typeof value !== "object" || value === null) return plainScalar(value, walk)
+  const { toJSON } = value as { toJSON?: unknown }
+  if (typeof toJSON !== "function") return plainObject(value, walk)
+  const own: unknown = toJSON.call(value, String(walk.path.at(-1) ?? ""))
+  return typeof own !== "object" || own === null ? plainScalar(own, walk) : plainObject(own, walk)
+}
+
+function plainScalar(value: unknown, walk: Walk): Json | undefined {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+    case "undefined":
+      return value
+    case "number":
+      if (!Number.isFinite(value)) throw notJson(`the number ${value}`, walk)
+      // JSON has no negative zero, so it would not come back from a checkpoint as it was.
+      return value === 0 ? 0 : value
+    case "object":
+      return null
+    default:
+      throw notJson(`a ${typeof value}`, walk)
+  }
+}
+
+function plainObject(value: object, walk: Walk): Json {
+  if (walk.ancestors.includes(value)) throw notJson("a value that contains itself", walk)
+  if (walk.ancestors.length >= walk.maxDepth) throw notJson(`nested deeper than ${walk.maxDepth}`, walk)
+  walk.ancestors.push(value)
+  const result = Array.isArray(value) ? plainList(value, walk) : plainRecord(value as Record<string, unknown>, walk)
+  walk.ancestors.pop()
+  return result
+}
+
+function plainList(list: readonly unknown[], walk: Walk): Json {
+  let changed = false
+  const items: Json[] = []
+  // Not `map`, which passes over holes.
+  for (let index = 0; index < list.length; index += 1) {
+    const item = step(list[index], index, walk) ?? null
+    changed ||= !Object.is(item, list[index])
+    items.push(item)
+  }
+  return changed ? items : (list as readonly Json[])
+}
+
+function plainRecord(record: Record<string, unknown>, walk: Walk): Json {
+  const tag = Object.prototype.toString.call(record).slice("[object ".length, -1)
+  if (tag !== "Object") throw notJson(tag === "Promise" ? "a Promise (is an await missing?)" : `an instance of ${tag}`, walk)
+  let changed = !isPlain(record)
+  const entries: [string, Json][] = []
+  for (const key of Object.keys(record)) {
+    const before = record[key]
+    const item = step(before, key, walk)
+    changed ||= !Object.is(item, before) || item === undefined
+    if (item !== undefined) entries.push([key, item])
+  }
+  // Unlike assignment, `fromEntries` makes `__proto__` a key like any other.
+  return changed ? Object.fromEntries(entries) : (record as { readonly [key: string]: Json })
+}
+
+function step(value: unknown, key: string | number, walk: Walk): Json | undefined {
+  walk.path.push(key)
+  const item = plain(value, walk)
+  walk.path.pop()
+  return item
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+function notJson(what: string, { path }: Walk): TypeError {
+  const pointer = path.slice(0, 8).map((key) => `/${key}`)
+  return new TypeError(`Not JSON: ${what}${pointer.length > 0 ? ` at "${pointer.join("")}${path.length > 8 ? "/…" : ""}"` : ""}.`)
+}

@@ -1,0 +1,14 @@
+export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkpoint.ts"
+export { JudgedThread, type JudgedThreadOptions, judgedDriver, readJudged } from "../judge/judged-thread.ts"
+export type { GoalTurnOptions } from "./config.ts"
+export type { EndedThreadTurn } from "./log.ts"
+export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"
+export {
+  type Guidance,
+  type RunThreadOptions,
+  runThread,
+  Thread,
+  type ThreadOptions,
+  type ThreadRest,
+  type ThreadTurn,
+} from "./thread.ts"

@@ -1,0 +1,177 @@
+import { JournalError } from "../../errors.ts"
+import type { Json } from "../../json.ts"
+import { isUnfinishedHeader, JournalWriter, readLines } from "../../replay/journal.ts"
+import type { Outcome } from "../../schemas/event.ts"
+import type { HistoryRecord, Message } from "../../schemas/message.ts"
+import {
+  THREAD_FORMAT,
+  THREAD_VERSION,
+  type ThreadCommanded,
+  type ThreadHeader,
+  type ThreadRecord,
+  type ThreadTurnBegun,
+} from "../../schemas/thread.ts"
+import { threadValidation } from "../../schemas/validation.ts"
+import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
+
+/** A turn that is over. */
+export interface EndedThreadTurn {
+  readonly turnId: string
+  readonly outcome: Outcome
+  /** The messages that it added to the history. */
+  readonly messages: readonly Message[]
+}
+
+/** A thread as its log tells it: a fold over its records. */
+export class ThreadLog {
+  readonly #stored: StoredJournal
+  #writer: JournalWriter<ThreadRecord>
+  #kept: Promise<void> = Promise.resolve()
+  header: ThreadHeader | undefined
+  /** What all turns that are over left, and what was noted between them. */
+  history: readonly HistoryRecord[] = []
+  /** What the user said and no turn took. */
+  said: readonly Message[] = []
+  /** What was wanted of the goal and is not settled. */
+  commands: readonly ThreadCommanded[] = []
+  /** The turn that began and is not over. */
+  turn: ThreadTurnBegun | undefined
+  lastTurn: EndedThreadTurn | undefined
+  turns = 0
+  /** How many messages the user has sent in all. */
+  saidInAll = 0
+  /** The iteration that the next turn begins with. */
+  iteration = 0
+  /** The latest time of a record. */
+  at = 0
+
+  private constructor(stored: StoredJournal, writer: JournalWriter<ThreadRecord>) {
+    this.#stored = stored
+    this.#writer = writer
+  }
+
+  /** @throws {JournalStoreError | JournalError} */
+  static async open(store: JournalStore, name: string, options: OpenOptions): Promise<ThreadLog> {
+    const stored = await store.open(name, options)
+    try {
+      const records: ThreadRecord[] = []
+      const { text } = stored
+      const unfinished = isUnfinishedHeader(text, THREAD_FORMAT)
+      const read = readLines(unfinished ? "" : text, (line, position) => {
+        const number = records.length + 1
+        if (line === undefined)
+          throw new JournalError("damaged_record", number, position, `Record ${number} of the thread's log is damaged, missing or out of place.`)
+        records.push(checked(line.record, number, position))
+      })
+      if (records.length === 0 && !unfinished) throw new JournalError("not_a_journal", 1, 0, "Not the log of a thread: it has no whole first line.")
+      if (read.length < text.length) await stored.replace(text.slice(0, read.length))
+      const log = new ThreadLog(stored, new JournalWriter(read))
+      for (const record of records) log.#follow(record)
+      return log
+    } catch (error) {
+      await stored.close()
+      throw error
+    }
+  }
+
+  begin(threadId: string, at: number, meta?: Json): Promise<void> {
+    return this.append({ type: "header", format: THREAD_FORMAT, version: THREAD_VERSION, threadId, at, ...(meta !== undefined && { meta }) })
+  }
+
+  /** Keeps a record; the thread is as it says at once. Rejects for good once one was not kept. */
+  append(record: ThreadRecord): Promise<void> {
+    this.#follow(record)
+    const line = this.#writer.line(record)
+    this.#kept = this.#kept.then(() => this.#stored.append(line))
+    return this.#kept
+  }
+
+  async close(): Promise<void> {
+    await this.#kept.catch(() => {})
+    await this.#stored.close()
+  }
+
+  #follow(record: ThreadRecord): void {
+    this.at = Math.max(this.at, record.at)
+    switch (record.type) {
+      case "header":
+        this.header = record
+        break
+      case "said":
+        this.said = [...this.said, record.message]
+        this.saidInAll += 1
+        break
+      case "commanded":
+        this.commands = [...this.commands, record]
+        break
+      case "noted":
+        this.#note(record.records)
+        this.commands = this.commands.filter(({ at }) => !record.commands.includes(at))
+        break
+      case "turn_begun": {
+        const taken = this.said.filter(({ id }) => record.said.includes(id))
+        this.#note(taken.map((message) => ({ type: "conversation", message })))
+        this.turn = record
+        this.turns += 1
+        break
+      }
+      case "turn_ended":
+        this.#note(record.records)
+        this.iteration = record.iteration + 1
+        this.turn = undefined
+        this.lastTurn = {
+          turnId: record.turnId,
+          outcome: record.outcome,
+          messages: record.records.flatMap((added) => (added.type === "conversation" ? [added.message] : [])),
+        }
+    }
+  }
+
+  /** What stands in the history was taken: it waits no more. */
+  #note(records: readonly HistoryRecord[]): void {
+    this.history = [...this.history, ...records]
+    this.said = waiting(this.said, records)
+    this.commands = unsettled(this.commands, records)
+  }
+}
+
+/** The messages that are not among what was added to a history. */
+export function waiting(said: readonly Message[], added: readonly HistoryRecord[]): readonly Message[] {
+  if (said.length === 0) return said
+  const taken = new Set(added.map((record) => (record.type === "conversation" ? record.message.id : undefined)))
+  return said.filter(({ id }) => !taken.has(id))
+}
+
+/** The commands that are not among what was added to a history. */
+export function unsettled(commands: readonly ThreadCommanded[], added: readonly HistoryRecord[]): readonly ThreadCommanded[] {
+  if (commands.length === 0) return commands
+  const settled = new Set(added.map(commandTime))
+  return commands.filter(({ at }) => !settled.has(at))
+}
+
+/** The time of a command that a driver was told of. */
+function commandTime(record: HistoryRecord): number | undefined {
+  if (record.type !== "protocol") return undefined
+  const { type, input } = record.event as { readonly type?: unknown; readonly input?: { readonly type?: unknown; readonly at?: number } }
+  return type === "goal_input" && input?.type === "command" ? input.at : undefined
+}
+
+function checked(record: unknown, number: number, position: number): ThreadRecord {
+  if (number === 1) {
+    const { format, version } = (record ?? {}) as { readonly format?: unknown; readonly version?: unknown }
+    if (format !== THREAD_FORMAT)
+      throw new JournalError("not_a_journal", 1, 0, `Not the log of a thread: its first record is no header of "${THREAD_FORMAT}".`)
+    if (version !== THREAD_VERSION) {
+      const message = `The log of the thread has version ${JSON.stringify(version)}; this package reads version ${THREAD_VERSION}.`
+      throw new JournalError("unsupported_version", 1, 0, message)
+    }
+  }
+  try {
+    return threadValidation(record)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new JournalError("invalid_record", number, position, `Record ${number} of the thread's log is whole but means nothing here: ${why}`, {
+      cause,
+    })
+  }
+}

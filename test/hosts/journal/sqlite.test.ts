@@ -1,0 +1,171 @@
+import { join } from "node:path"
+import Database from "libsql"
+import { describe, expect, onTestFinished, test, vi } from "vitest"
+import { type SqliteDatabase, sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
+import type { JournalStoreError } from "../../../src/hosts/journal/store.ts"
+import { newFolder, until } from "../../cli/harness.ts"
+import { bundle, run } from "../harness.ts"
+
+// Starting processes takes its time on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
+
+const programs = await bundle({
+  /** Appends numbered lines, saying each number when it is kept, and in the end why it stopped. */
+  appends: `
+    import Database from ${JSON.stringify(import.meta.resolve("libsql"))}
+    import { sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
+    const say = (line) => new Promise((resolve) => process.stdout.write(line + "\\n", resolve))
+    const database = new Database(process.argv[2])
+    database.exec("PRAGMA journal_mode = WAL")
+    const journal = await sqliteJournalStore(database).open("turn")
+    const append = async (number) => {
+      await journal.append(number + ":" + "x".repeat(number % 700) + "\\n")
+      await say(number)
+      await append(number + 1)
+    }
+    await append(0).catch((error) => say(error.code))`,
+})
+
+function connect(path: string): Database.Database {
+  const database = new Database(path)
+  onTestFinished(() => void database.close())
+  return database
+}
+
+function newPath(): string {
+  return join(newFolder(), "journals.db")
+}
+
+async function refusal(work: Promise<unknown>): Promise<string> {
+  return work.then(
+    () => "not refused",
+    (error: JournalStoreError) => `${error.code}: ${error.message}`,
+  )
+}
+
+function answerOf(database: SqliteDatabase, sql: string): unknown {
+  return Object.values(database.prepare(sql).get() as object)[0]
+}
+
+describe("a SQLite store", () => {
+  test("leaves what else is in the database as it is", async () => {
+    const database = connect(newPath())
+    database.exec("PRAGMA user_version = 7; CREATE TABLE other (a); INSERT INTO other VALUES ('kept')")
+    const journal = await sqliteJournalStore(database).open("turn")
+    await journal.append("a\n")
+    await journal.close()
+    expect(answerOf(database, "PRAGMA user_version")).toBe(7)
+    expect(answerOf(database, "PRAGMA journal_mode")).toBe("delete")
+    expect(answerOf(database, "SELECT a FROM other")).toBe("kept")
+    const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").all() as { name: string }[]
+    expect(tables.map(({ name }) => name)).toEqual(["other", "turn_machine_journal_schema", "turn_machine_journal_texts", "turn_machine_journals"])
+  })
+
+  test("has its writes synced, unless that is to stay as it is", async () => {
+    const [synced, unchanged] = [connect(newPath()), connect(newPath())]
+    for (const database of [synced, unchanged]) database.exec("PRAGMA synchronous = OFF")
+    await (await sqliteJournalStore(synced).open("turn")).close()
+    await (await sqliteJournalStore(unchanged, { synchronous: "unchanged" }).open("turn")).close()
+    expect(answerOf(synced, "PRAGMA synchronous")).toBe(3)
+    expect(answerOf(unchanged, "PRAGMA synchronous")).toBe(0)
+  })
+
+  test("waits for others for as long as it is told, or longer where the connection does", async () => {
+    const [short, long] = [connect(newPath()), connect(newPath())]
+    short.exec("PRAGMA busy_timeout = 10")
+    long.exec("PRAGMA busy_timeout = 60000")
+    for (const database of [short, long]) await (await sqliteJournalStore(database, { busyTimeoutMs: 1234 }).open("turn")).close()
+    expect(answerOf(short, "PRAGMA busy_timeout")).toBe(1234)
+    expect(answerOf(long, "PRAGMA busy_timeout")).toBe(60000)
+    expect(() => sqliteJournalStore(short, { busyTimeoutMs: -1 })).toThrow(new RangeError("busyTimeoutMs is a whole number from 0, not -1."))
+  })
+
+  test("says that it is not available while another connection writes, and is so after", async () => {
+    const path = newPath()
+    const [other, own] = [connect(path), connect(path)]
+    const store = sqliteJournalStore(own, { busyTimeoutMs: 0 })
+    other.exec("BEGIN IMMEDIATE")
+    expect(await refusal(store.open("turn"))).toBe('unavailable: The journal "turn" cannot be opened: database is locked.')
+    other.exec("ROLLBACK")
+    const journal = await store.open("turn")
+    other.exec("BEGIN IMMEDIATE")
+    expect(await refusal(journal.append("lost\n"))).toBe('unavailable: The journal "turn" cannot be written: database is locked.')
+    other.exec("ROLLBACK")
+    await journal.append("kept\n")
+    await journal.close()
+    expect((await store.open("turn")).text).toBe("kept\n")
+  })
+
+  test("keeps nothing within a transaction that is not its own", async () => {
+    const database = connect(newPath())
+    const journal = await sqliteJournalStore(database).open("turn")
+    database.exec("BEGIN")
+    expect(await refusal(journal.append("lost\n"))).toMatch(/^unavailable: .* cannot start a transaction within a transaction\.$/)
+    database.exec("COMMIT")
+    await journal.append("kept\n")
+    await journal.close()
+    expect((await sqliteJournalStore(database).open("turn")).text).toBe("kept\n")
+  })
+
+  test("leaves a journal as it was where it cannot be replaced", async () => {
+    const database = connect(newPath())
+    const journal = await sqliteJournalStore(database).open("turn")
+    await journal.append("before\n")
+    database.exec("CREATE TRIGGER full BEFORE INSERT ON turn_machine_journal_texts BEGIN SELECT RAISE(ABORT, 'full'); END")
+    expect(await refusal(journal.replace("lost\n"))).toBe('unavailable: The journal "turn" cannot be written: full.')
+    database.exec("DROP TRIGGER full")
+    await journal.append("after\n")
+    await journal.close()
+    expect((await sqliteJournalStore(database).open("turn")).text).toBe("before\nafter\n")
+  })
+
+  test("refuses tables of a later version", async () => {
+    const database = connect(newPath())
+    await (await sqliteJournalStore(database).open("turn")).close()
+    database.exec("UPDATE turn_machine_journal_schema SET version = 2")
+    expect(await refusal(sqliteJournalStore(database).open("turn"))).toBe(
+      'unavailable: The journal "turn" cannot be opened: its tables have version 2, and this package knows version 1.',
+    )
+  })
+
+  test("lets a journal go that was deleted, and its owner with it", async () => {
+    const database = connect(newPath())
+    const store = sqliteJournalStore(database)
+    const old = await store.open("turn")
+    database.exec("DELETE FROM turn_machine_journals; DELETE FROM turn_machine_journal_texts")
+    const journal = await store.open("turn")
+    expect(await refusal(old.append("late\n"))).toMatch(/^fenced: /)
+    await journal.append("new\n")
+    await journal.close()
+    expect((await store.open("turn")).text).toBe("new\n")
+  })
+
+  test.each([1, 60])("has kept each of %i appends of a process that was killed, which must be taken over", async (count) => {
+    const path = newPath()
+    const running = run(programs.appends, [path])
+    await until(() => running.lines.length >= count)
+    running.child.kill("SIGKILL")
+    expect(await running.ended).toBe("SIGKILL")
+
+    const store = sqliteJournalStore(connect(path))
+    expect(await refusal(store.open("turn"))).toMatch(/^in_use: /)
+    const lines = (await store.open("turn", { takeOver: true })).text.split("\n")
+    expect(lines.pop()).toBe("")
+    expect(lines.map((line, number) => line === `${number}:${"x".repeat(number % 700)}`)).not.toContain(false)
+    expect(lines.length).toBeGreaterThanOrEqual(running.lines.length)
+  })
+
+  test("fences a process in the middle of its appends", async () => {
+    const path = newPath()
+    const running = run(programs.appends, [path])
+    await until(() => running.lines.length >= 20)
+    const store = sqliteJournalStore(connect(path))
+    const taken = await store.open("turn", { takeOver: true })
+    expect(await running.ended).toBe(0)
+    expect(running.lines.at(-1)).toBe("fenced")
+    expect(taken.text.split("\n")).toHaveLength(running.lines.length)
+    await taken.append("ours\n")
+    await taken.close()
+    expect((await store.open("turn")).text).toBe(`${taken.text}ours\n`)
+  })
+})

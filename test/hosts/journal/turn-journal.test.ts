@@ -1,0 +1,687 @@
+import { describe, expect, test } from "vitest"
+import * as z from "zod"
+import type { Host } from "../../../src/hosts/host.ts"
+import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
+import { journaled, TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
+import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import { defineTool, toolbox } from "../../../src/hosts/tools/define-tool.ts"
+import type { TurnConfig } from "../../../src/machine/turn.ts"
+import { readJournal } from "../../../src/replay/journal.ts"
+import { replay, resume } from "../../../src/replay/replay.ts"
+import { verifyReplay } from "../../../src/replay/verify.ts"
+import type { LlmCall } from "../../../src/schemas/effect.ts"
+import type { LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
+import { journalValidation } from "../../../src/schemas/validation.ts"
+import { CONFIG, START } from "../../replay/support.ts"
+
+const USAGE = { inputTokens: 5, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
+
+/** A model whose answer depends on nothing but how often it answered before in this turn: each list is a batch of calls. */
+function model(...batches: readonly (readonly string[])[]): { readonly llmCall: Host["llmCall"]; readonly asked: number[] } {
+  const asked: number[] = []
+  return {
+    asked,
+    async llmCall({ id, request }: LlmCall): Promise<LlmResponse> {
+      asked.push(id)
+      const said = request.messages.filter(({ role }) => role === "assistant").length
+      const parts = (batches[said] ?? []).map((call): OutputPart => {
+        const [callId = "", toolName = "count"] = call.split("=")
+        return { type: "tool_call", callId, toolName, inputJson: "{}" }
+      })
+      return { text: parts.length === 0 ? "Done." : "", parts, usage: USAGE, terminalReason: parts.length === 0 ? "stop" : "tool_use" }
+    },
+  }
+}
+
+const success = { output: { status: "success", value: 1 } } as const
+
+/** What a store keeps of a journal at this moment. */
+async function textOf(store: JournalStore, name = "t"): Promise<string> {
+  const stored = await store.open(name, { takeOver: true })
+  await stored.close()
+  return stored.text
+}
+
+const kindsOf = (text: string): readonly string[] => readJournal(text).entries.map(({ record }) => record.type)
+
+/** A store that dies before the n-th append of an owner, as a process does: whatever comes later is not kept. */
+function dyingStore(store: JournalStore, appends: number): JournalStore {
+  return {
+    async open(name, options) {
+      const stored = await store.open(name, options)
+      let left = appends
+      const guard = <Result>(act: () => Promise<Result>): Promise<Result> => {
+        left -= 1
+        return left < 0 ? Promise.reject(new Error("killed")) : act()
+      }
+      const dying: StoredJournal = {
+        text: stored.text,
+        append: (text) => guard(() => stored.append(text)),
+        replace: (text) => guard(() => stored.replace(text)),
+        // A process that is killed closes nothing.
+        close: async () => {},
+      }
+      return dying
+    },
+  }
+}
+
+const turn = { config: CONFIG, start: START, turnId: "turn-1" }
+
+describe("a journaled turn", () => {
+  test("keeps every answer, and ends with its outcome", async () => {
+    const store = memoryJournalStore()
+    const done = await journaled({ ...model(["a", "b"]), toolCall: async () => success }, store).run("t", turn, { now: () => 7 })
+    expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
+    const text = await textOf(store)
+    expect(kindsOf(text)).toEqual([
+      "llm_complete",
+      "tool_results",
+      "tool_results",
+      "checkpoint_delivery",
+      "llm_complete",
+      "checkpoint_delivery",
+      "end",
+    ])
+    expect(readJournal(text).header).toMatchObject({ turnId: "turn-1", at: 7, surface: { systemPrompt: "You count.", tools: CONFIG.tools } })
+    expect(replay(readJournal(text), CONFIG).outcome).toEqual(done.outcome)
+  })
+
+  test("keeps an answer before the machine is told of it", async () => {
+    const journal = await TurnJournal.open(memoryJournalStore(), "t")
+    const machine = await journal.begin(CONFIG, START, { turnId: "x" })
+    const seen: string[] = []
+    const watched = {
+      turnId: "x",
+      response: async (...[told, response]: Parameters<TurnJournal["response"]>) => {
+        await journal.response(told, response)
+        seen.push(`${response.type} kept in ${told.state}`)
+      },
+      interruption: journal.interruption.bind(journal),
+      callStarted: journal.callStarted.bind(journal),
+      mayHaveRun: journal.mayHaveRun.bind(journal),
+      settled: journal.settled.bind(journal),
+    }
+    await runTurn(machine, model([]), { journal: watched })
+    expect(seen).toEqual(["llm_complete kept in waiting_llm", "checkpoint_delivery kept in waiting_checkpoint"])
+  })
+
+  test("that has ended gives its end once more, and nothing is written", async () => {
+    const store = memoryJournalStore()
+    const first = model()
+    const done = await journaled(first, store).run("t", turn)
+    const text = await textOf(store)
+    const second = model()
+    expect((await journaled(second, store).run("t", turn)).outcome).toEqual(done.outcome)
+    expect(second.asked).toEqual([])
+    expect(await textOf(store)).toBe(text)
+  })
+
+  test("is run by one process at a time", async () => {
+    const store = memoryJournalStore()
+    const journal = await TurnJournal.open(store, "t")
+    await journal.begin(CONFIG, START)
+    await expect(journaled(model(), store).run("t", turn)).rejects.toMatchObject({ code: "in_use" })
+    await journal.close()
+    expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
+  })
+
+  test("stops where another process took over, before anything is acted on", async () => {
+    const store = memoryJournalStore()
+    let ran = 0
+    const host: Host = {
+      llmCall: async (effect) => {
+        await store.open("t", { takeOver: true })
+        return model(["a"]).llmCall(effect, {} as never)
+      },
+      toolCall: async () => {
+        ran += 1
+        return success
+      },
+    }
+    await expect(journaled(host, store).run("t", turn)).rejects.toMatchObject({ code: "fenced" })
+    expect(ran).toBe(0)
+    expect(kindsOf(await textOf(store))).toEqual([])
+  })
+
+  test.each([1, 2, 3, 4, 5, 6, 7])("killed before append %i goes on where it was kept, and asks nothing again that was kept", async (appends) => {
+    const store = memoryJournalStore()
+    const results: string[] = []
+    const host = (): Host & { readonly asked: number[] } => ({
+      ...model(["a"], ["b"]),
+      toolCall: async ({ callId }) => {
+        results.push(callId)
+        return success
+      },
+    })
+    const [first, second] = [host(), host()]
+    await expect(journaled(first, dyingStore(store, appends)).run("t", turn)).rejects.toThrow("killed")
+    const kept = kindsOf(await textOf(store))
+    const done = await journaled(second, store, { takeOver: true }).run("t", turn)
+    expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
+    expect(second.asked).toHaveLength(3 - kept.filter((type) => type === "llm_complete").length)
+    expect(results.length - 2).toBeLessThanOrEqual(1)
+    expect(kindsOf(await textOf(store)).slice(0, kept.length + 1)).toEqual([...kept, "opened"])
+  })
+
+  test("cancelled, keeps that it was, and replays to the same end", async () => {
+    const store = memoryJournalStore()
+    const controller = new AbortController()
+    const host: Host = {
+      async llmCall() {
+        controller.abort("enough")
+        return new Promise<LlmResponse>(() => {})
+      },
+    }
+    const done = await journaled(host, store).run("t", turn, { signal: controller.signal })
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    const text = await textOf(store)
+    expect(kindsOf(text)).toEqual(["interruption", "end"])
+    expect(replay(readJournal(text), CONFIG).outcome).toEqual(done.outcome)
+  })
+
+  test("an answer with keys that nobody knows is kept without them, and can be read again", async () => {
+    const store = memoryJournalStore()
+    const host: Host = { llmCall: async (effect, context) => ({ ...(await model().llmCall(effect, context)), cost: 3 }) }
+    await journaled(host, store).run("t", turn)
+    expect(await textOf(store)).not.toContain("cost")
+    expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
+  })
+
+  test("an answer that has not the shape of the wire is kept as the failure that the turn sees", async () => {
+    const store = memoryJournalStore()
+    const done = await journaled({ llmCall: async () => ({ text: 5 }) as never }, store).run("t", turn)
+    expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
+    const [answer] = readJournal(await textOf(store)).entries
+    expect(answer?.record).toMatchObject({ type: "llm_complete", result: { ok: false, error: { code: "invalid_llm_response" } } })
+  })
+
+  test("under another system prompt and other tools is taken up with its own", async () => {
+    const store = memoryJournalStore()
+    const host: Host = { ...model(["a"]), toolCall: async () => success }
+    await expect(journaled(host, dyingStore(store, 3)).run("t", turn)).rejects.toThrow("killed")
+    let prompt = ""
+    const next: Host = {
+      async llmCall(effect, context) {
+        prompt = JSON.stringify(effect.request.messages[0])
+        return model(["a"]).llmCall(effect, context)
+      },
+    }
+    await journaled(next, store, { takeOver: true }).run("t", { ...turn, config: { ...CONFIG, systemPrompt: "You guess.", tools: [] } })
+    expect(prompt).toContain("You count.")
+  })
+
+  test("under another model is refused, and goes on where that is asked for", async () => {
+    const store = memoryJournalStore()
+    const host: Host = { ...model(["a"]), toolCall: async () => success }
+    await expect(journaled(host, dyingStore(store, 3)).run("t", turn)).rejects.toThrow("killed")
+    const changed = { ...CONFIG, model: "another" }
+    await expect(journaled(host, store, { takeOver: true }).run("t", { ...turn, config: changed })).rejects.toMatchObject({
+      code: "effect_differs",
+      record: 2,
+    })
+    const journal = await TurnJournal.open(store, "t")
+    const machine = await journal.resume(changed, { checkEffects: false })
+    expect((await runTurn(machine, host, { journal })).outcome.type).toBe("finished")
+  })
+
+  test("with a machine that cannot begin writes nothing", async () => {
+    const store = memoryJournalStore()
+    await expect(journaled(model(), store).run("t", { ...turn, config: { ...CONFIG, model: 5 as never } })).rejects.toMatchObject({
+      code: "invalid_config",
+    })
+    expect(await textOf(store)).toBe("")
+  })
+})
+
+/** So deep that it is no JSON of ours. */
+const deepList = JSON.parse(`${"[".repeat(200)}${"]".repeat(200)}`)
+
+describe("what could not be read again is not written", () => {
+  test.each([
+    ["what a host adds", { meta: deepList }],
+    ["a turn's name", { turnId: 7 as never }],
+    ["a driver's version", { config: { ...CONFIG, driver: { ...CONFIG.driver, version: 1.5 } } }],
+  ])("in the header: %s", async (_what, wrong) => {
+    const store = memoryJournalStore()
+    await expect(journaled(model(), store).run("t", { ...turn, ...wrong })).rejects.toMatchObject({ name: "JournalError", code: "invalid_record" })
+    expect(await textOf(store)).toBe("")
+    expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
+  })
+
+  const { driver, projector } = CONFIG
+  const outcome = { type: "finished", finish: { type: "assistant_message", text: "Done.", by: "me" } } as never
+  test.each<readonly [string, Partial<TurnConfig>, string]>([
+    [
+      "a projector's own keys",
+      { projector: (input) => ({ ...projector(input), temperature: 1 }) },
+      "llm_complete snapshot effect checkpoint_delivery end",
+    ],
+    [
+      "a projector's numbers",
+      { projector: (input) => ({ ...projector(input), generation: { maxOutputTokens: Number.NaN } }) },
+      "llm_complete snapshot effect checkpoint_delivery end",
+    ],
+    [
+      "a driver's own keys in what it ends with",
+      {
+        driver: {
+          ...driver,
+          onLlmComplete: () => [{ type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }],
+        },
+      },
+      "snapshot effect llm_complete effect checkpoint_delivery",
+    ],
+    [
+      "a driver's records that are no JSON",
+      {
+        driver: {
+          ...driver,
+          prepareIteration: (context) => [
+            { type: "append_events", events: [{ type: "protocol", event: 1n as never }] },
+            ...driver.prepareIteration(context),
+          ],
+        },
+      },
+      "effect llm_complete effect checkpoint_delivery end",
+    ],
+  ])("in snapshots, kept effects and the end, and the turn is taken up without: %s", async (_what, wrong, kinds) => {
+    const store = memoryJournalStore()
+    const config = { ...CONFIG, ...wrong }
+    await journaled(model(), store, { snapshotEveryRecords: 1, keepEffects: true }).run("t", { ...turn, config })
+    const journal = readJournal(await textOf(store), journalValidation)
+    expect(journal.entries.map(({ record }) => record.type).join(" ")).toBe(kinds)
+    expect(resume(journal, config).outcome?.type).toBe("finished")
+  })
+
+  test.each([1, 2, 3, 4, 5, 6, 7])("with a clock that fails after %i times, however an executor fails", async (times) => {
+    const store = memoryJournalStore()
+    let asked = 0
+    const now = (): number => {
+      asked += 1
+      return asked <= times ? 5 : Number.NaN
+    }
+    const host: Host = {
+      ...model(["a"]),
+      toolEffects: () => "once",
+      toolCall: async () => Promise.reject(new Error("no")),
+      checkpoint: async () => Promise.reject(new Error("no")),
+    }
+    await expect(journaled(host, store).run("t", turn, { now })).rejects.toThrow()
+    const done = await journaled(host, store).run("t", turn)
+    expect(done.outcome.type).toBe("finished")
+    expect(readJournal(await textOf(store), journalValidation).entries.at(-1)?.record.type).toBe("end")
+  })
+})
+
+describe("what a crash leaves", () => {
+  const whole = async (): Promise<string> => {
+    const store = memoryJournalStore()
+    await journaled({ ...model(["a"]), toolCall: async () => success }, store).run("t", turn)
+    return textOf(store)
+  }
+
+  async function storeWith(text: string): Promise<JournalStore> {
+    const store = memoryJournalStore()
+    const stored = await store.open("t")
+    await stored.append(text)
+    await stored.close()
+    return store
+  }
+
+  test("every prefix of a journal is taken up and ends the same", async () => {
+    const text = await whole()
+    for (let length = 0; length <= text.length; length += 1) {
+      const store = await storeWith(text.slice(0, length))
+      const done = await journaled({ ...model(["a"]), toolCall: async () => success }, store).run("t", turn)
+      expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
+      const kept = readJournal(await textOf(store))
+      expect(kept.droppedLength).toBe(0)
+      expect(replay(kept, CONFIG).outcome).toEqual(done.outcome)
+    }
+  })
+
+  test.each([
+    ["some other text", "hello"],
+    ["other lines", "hello\nworld\n"],
+    ["what only begins like one", '["0123456789'],
+    ["another format's header", '["01234567",{"type":"header","format":"x'],
+  ])("%s is refused and left as it is", async (_what, text) => {
+    const store = await storeWith(text)
+    await expect(TurnJournal.open(store, "t")).rejects.toMatchObject({ name: "JournalError" })
+    expect(await textOf(store)).toBe(text)
+  })
+
+  test("a damaged journal is refused, left as it is, and let go of", async () => {
+    const text = (await whole()).replace("tool_use", "tool_usr")
+    const store = await storeWith(text)
+    await expect(TurnJournal.open(store, "t")).rejects.toMatchObject({ code: "damaged_record", record: 2 })
+    await expect(TurnJournal.open(store, "t")).rejects.toMatchObject({ code: "damaged_record" })
+    expect(await textOf(store)).toBe(text)
+  })
+
+  test("what is rewound did not happen", async () => {
+    const store = await storeWith(await whole())
+    const journal = await TurnJournal.open(store, "t")
+    await journal.rewind(2)
+    const asked = model(["a"])
+    const machine = await journal.resume(CONFIG)
+    expect(machine.outstanding).toMatchObject({ type: "tool_calls", id: 2 })
+    await runTurn(machine, { ...asked, toolCall: async () => success }, { journal })
+    expect(asked.asked).toEqual([4])
+    await journal.close()
+    expect(kindsOf(await textOf(store))).toEqual([
+      "llm_complete",
+      "opened",
+      "tool_results",
+      "checkpoint_delivery",
+      "llm_complete",
+      "checkpoint_delivery",
+      "end",
+    ])
+  })
+
+  test("all can be rewound but the header, and nothing that is not there", async () => {
+    const journal = await TurnJournal.open(await storeWith(await whole()), "t")
+    await expect(journal.rewind(99)).rejects.toThrow(RangeError)
+    await journal.rewind(1)
+    expect(journal.recorded?.entries).toEqual([])
+    await expect(journal.rewind(2)).rejects.toThrow(RangeError)
+  })
+})
+
+describe("compaction", () => {
+  test("leaves a journal that is not rewound to before its snapshot", async () => {
+    const store = memoryJournalStore()
+    const host: Host = { ...model(["a"]), toolCall: async () => success }
+    await journaled(host, store, { snapshotEveryRecords: 3, compactAboveChars: 1 }).run("t", turn)
+    const journal = await TurnJournal.open(store, "t")
+    const text = await textOf(store)
+    const [snapshot] = journal.recorded?.entries ?? []
+    expect(snapshot).toMatchObject({ number: 4, record: { type: "snapshot" } })
+    await expect(journal.rewind(1)).rejects.toThrow(RangeError)
+    expect(await textOf(store)).toBe(text)
+    expect(journal.recorded?.entries[0]).toBe(snapshot)
+  })
+
+  test("leaves a journal that is taken up from its snapshot, whose record numbers go on", async () => {
+    const store = memoryJournalStore()
+    const host: Host = { ...model(["a"], ["b"], ["c"]), toolCall: async () => success }
+    const keeping = { snapshotEveryRecords: 4, compactAboveChars: 1 }
+    await expect(journaled(host, dyingStore(store, 9), keeping).run("t", turn)).rejects.toThrow("killed")
+    const kept = readJournal(await textOf(store))
+    expect(kept.header.dropped).toBeGreaterThan(0)
+    expect(kept.entries[0]?.record.type).toBe("snapshot")
+    expect(kept.entries[0]?.number).toBe((kept.header.dropped ?? 0) + 2)
+    const done = await journaled(host, store, { ...keeping, takeOver: true }).run("t", turn)
+    expect(done.messages).toHaveLength(8)
+    const end = readJournal(await textOf(store))
+    expect(replay(end, CONFIG).outcome).toEqual(done.outcome)
+    expect(() => replay(end, CONFIG, { at: 1 })).toThrow(expect.objectContaining({ code: "dropped_record" }))
+  })
+
+  test("keeps the beginnings of calls that may have happened", async () => {
+    const store = memoryJournalStore()
+    const never = new Promise<never>(() => {})
+    const tools = (cutOff: boolean): Host => ({
+      ...model(["a=pay", "b=look"]),
+      toolEffects: ({ toolName }) => (toolName === "pay" ? "once" : "none"),
+      toolCall: async ({ toolName }) => (toolName === "pay" && cutOff ? never : success),
+    })
+    const journal = await TurnJournal.open(store, "t", { snapshotEveryRecords: 1, compactAboveChars: 1 })
+    const machine = await journal.begin(CONFIG, START)
+    let lookedUp: () => void = () => {}
+    const looked = new Promise<void>((resolve) => {
+      lookedUp = resolve
+    })
+    const first: Host = {
+      ...tools(true),
+      save: ({ turn: { position } }) => void (position.state.type === "waiting_tools" && position.state.results[1] && lookedUp()),
+    }
+    runTurn(machine, first, { journal }).catch(() => {})
+    await looked
+
+    const second = await TurnJournal.open(store, "t", { takeOver: true, snapshotEveryRecords: 1, compactAboveChars: 1 })
+    const taken = await second.resume(CONFIG)
+    await second.settled(taken)
+    expect(second.mayHaveRun(2, "a")).toBe(true)
+    await second.close()
+    const third = await TurnJournal.open(store, "t")
+    expect(third.recorded?.entries.map(({ record }) => record.type)).toEqual(["call_started", "snapshot"])
+    const done = await runTurn(await third.resume(CONFIG), tools(false), { journal: third })
+    expect(JSON.stringify(done.messages)).toContain("may have taken effect or not")
+  })
+})
+
+describe("an order from outside", () => {
+  const order = { type: "cancel", reason: "enough" } as const
+
+  /** A store that calls `told` with each text while it is being kept. */
+  function watchedStore(store: JournalStore, told: (text: string) => void): JournalStore {
+    return {
+      async open(name, options) {
+        const stored = await store.open(name, options)
+        const keep = async (text: string, act: () => Promise<void>): Promise<void> => {
+          told(text)
+          // Whoever is told may do something before it is kept.
+          await new Promise((resolve) => setImmediate(resolve))
+          await act()
+        }
+        return {
+          text: stored.text,
+          append: (text) => keep(text, () => stored.append(text)),
+          replace: (text) => keep(text, () => stored.replace(text)),
+          close: () => stored.close(),
+        }
+      },
+    }
+  }
+
+  function expectCancelled(text: string): void {
+    const journal = readJournal(text, journalValidation)
+    expect(verifyReplay(journal, CONFIG).outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    expect(resume(journal, CONFIG).outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+  }
+
+  test.each([{ snapshotEveryRecords: 0 }, { snapshotEveryRecords: 1 }, { snapshotEveryRecords: 1, compactAboveChars: 1 }])(
+    "is not lost and replays alike, whatever is being kept when it comes: %j",
+    async (keeping) => {
+      // The header is kept when there is no turn yet to order anything of.
+      let moment = 1
+      for (let inTime = true; inTime; moment += 1) {
+        const store = memoryJournalStore()
+        let ordered: Promise<void> | undefined
+        let writes = -1
+        const watched = watchedStore(store, () => {
+          writes += 1
+          if (writes === moment) ordered = journal.interruption(machine, order).then(() => machine.cancel(order.reason))
+        })
+        const journal = await TurnJournal.open(watched, "t", keeping)
+        const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
+        await runTurn(machine, { ...model(["a", "b"], ["c"]), toolCall: async () => success }, { journal })
+        await ordered
+        await journal.close()
+        // One that comes while the last answer is kept, which ends the turn, is too late.
+        inTime = machine.outcome?.type === "stopped"
+        if (inTime) expectCancelled(await textOf(store))
+      }
+      expect(moment).toBeGreaterThan(8)
+    },
+  )
+
+  test.each([
+    ["a key that nobody knows", { type: "apply", actions: [{ type: "advance_iteration", twice: true }] }],
+    ["another type", { type: "pause" }],
+    ["a reason that is no text", { type: "cancel", reason: 7 }],
+    ["what is no JSON", { type: "apply", actions: [{ type: "append_events", events: [{ type: "protocol", event: Number.NaN }] }] }],
+  ])("with %s is refused, and not kept: a journal with it could not be read", async (_what, wrong) => {
+    const store = memoryJournalStore()
+    const journal = await TurnJournal.open(store, "t")
+    const machine = await journal.begin(CONFIG, START)
+    await expect(journal.interruption(machine, wrong as never)).rejects.toMatchObject({ name: "SchemaError", code: "invalid_record" })
+    await journal.close()
+    expect(kindsOf(await textOf(store))).toEqual([])
+  })
+
+  test("that comes when the turn has ended is not kept, so that the end is the last record", async () => {
+    const store = memoryJournalStore()
+    const journal = await TurnJournal.open(store, "t")
+    const machine = await journal.begin(CONFIG, START)
+    await runTurn(machine, model(), { journal })
+    await journal.interruption(machine, order)
+    await journal.close()
+    expect(kindsOf(await textOf(store))).toEqual(["llm_complete", "checkpoint_delivery", "end"])
+  })
+
+  test("that is being kept when an answer comes is done before it", async () => {
+    const store = memoryJournalStore()
+    let answerNow = (): void => {}
+    const answered = new Promise<void>((resolve) => {
+      answerNow = resolve
+    })
+    const watched = watchedStore(store, (text) => {
+      if (text.includes('"interruption"')) answerNow()
+    })
+    const journal = await TurnJournal.open(watched, "t")
+    const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
+    const host: Host = {
+      async llmCall(effect, context) {
+        const kept = journal.interruption(machine, order).then(() => machine.cancel(order.reason))
+        kept.catch(() => {})
+        await answered
+        return model().llmCall(effect, context)
+      },
+    }
+    expect((await runTurn(machine, host, { journal })).outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    await journal.close()
+    expectCancelled(await textOf(store))
+  })
+})
+
+describe("doing things once", () => {
+  test("executors are given keys that name the work among all that the host does", async () => {
+    const keys: (string | undefined)[] = []
+    const host: Host = {
+      llmCall: async (effect, context) => {
+        keys.push(context.idempotencyKey)
+        return model(["a", "b"]).llmCall(effect, context)
+      },
+      toolCall: async (_call, context) => {
+        keys.push(context.idempotencyKey)
+        return success
+      },
+      checkpoint: async (_effect, context) => {
+        keys.push(context.idempotencyKey)
+        return undefined
+      },
+    }
+    await journaled(host, memoryJournalStore()).run("t", turn)
+    expect(keys).toEqual(["turn-1:1", "turn-1:2:a", "turn-1:2:b", "turn-1:3", "turn-1:4", "turn-1:5"])
+  })
+})
+
+type PayTool = "recovers" | "finds_nothing" | "not_run" | "throws" | "no_recover"
+
+describe("a once call that a crash cut off", () => {
+  /** Kills the first process while the call runs; gives what the model is told by the second, and how often the tool ran. */
+  async function cutOff(kind: PayTool): Promise<{ readonly told: string; readonly ran: number; readonly kinds: readonly string[] }> {
+    const store = memoryJournalStore()
+    let ran = 0
+    const keys: (string | undefined)[] = []
+    const pay = (hangs: boolean) =>
+      defineTool({
+        name: "pay",
+        description: "Pays.",
+        input: z.object({}),
+        effects: "once",
+        execute: async (_input, { idempotencyKey }) => {
+          ran += 1
+          keys.push(idempotencyKey)
+          return hangs ? new Promise<string>(() => {}) : "paid now"
+        },
+        ...(kind !== "no_recover" && {
+          recover: async (_input: object, { idempotencyKey }: { readonly idempotencyKey: string | undefined }) => {
+            keys.push(idempotencyKey)
+            if (kind === "throws") throw new Error("no connection")
+            if (kind === "finds_nothing") return undefined
+            return kind === "not_run" ? ({ ran: false } as const) : ({ ran: true, value: "paid before" } as const)
+          },
+        }),
+      })
+    const journal = await TurnJournal.open(store, "t")
+    const first = toolbox([pay(true)])
+    const machine = await journal.begin({ ...CONFIG, tools: first.specs }, START, { turnId: "turn-1" })
+    runTurn(machine, { ...model(["a=pay"]), ...first }, { journal }).catch(() => {})
+    while (ran === 0) await new Promise((resolve) => setImmediate(resolve))
+
+    const second = toolbox([pay(false)])
+    const done = await journaled({ ...model(["a=pay"]), ...second }, store, { takeOver: true }).run("t", {
+      config: { ...CONFIG, tools: second.specs },
+      start: START,
+    })
+    expect(new Set(keys)).toEqual(new Set(["turn-1:2:a"]))
+    const result = done.messages.flatMap(({ parts }) => parts).find(({ type }) => type === "tool_result")
+    return { told: result?.type === "tool_result" ? result.text : "", ran, kinds: kindsOf(await textOf(store)) }
+  }
+
+  test("is looked up, and its result given, where the tool can do that", async () => {
+    expect(await cutOff("recovers")).toEqual({
+      told: "paid before",
+      ran: 1,
+      kinds: ["llm_complete", "call_started", "opened", "tool_results", "checkpoint_delivery", "llm_complete", "checkpoint_delivery", "end"],
+    })
+  })
+
+  test.each(["finds_nothing", "throws", "no_recover"] as const)("is not run again, and reported as unknown, where nobody knows: %s", async (kind) => {
+    const { told, ran } = await cutOff(kind)
+    expect(ran).toBe(1)
+    expect(told).toContain("it may have taken effect or not, and was not run again.")
+    expect(told.includes("no connection")).toBe(kind === "throws")
+  })
+
+  test("is run where it is found not to have been", async () => {
+    expect(await cutOff("not_run")).toMatchObject({ told: "paid now", ran: 2 })
+  })
+
+  test("is run where its beginning was never kept", async () => {
+    const store = memoryJournalStore()
+    const ran: string[] = []
+    const host: Host = {
+      ...model(["a=pay"]),
+      toolEffects: () => "once",
+      toolCall: async ({ callId }) => {
+        ran.push(callId)
+        return success
+      },
+    }
+    await expect(journaled(host, dyingStore(store, 2)).run("t", turn)).rejects.toThrow("killed")
+    expect(ran).toEqual([])
+    await journaled(host, store, { takeOver: true }).run("t", turn)
+    expect(ran).toEqual(["a"])
+  })
+
+  test("without a journal is not run again where it was handed out before", async () => {
+    const ran: string[] = []
+    const host: Host = {
+      ...model(["a=pay"]),
+      toolEffects: () => "once",
+      toolCall: async ({ callId }) => {
+        ran.push(callId)
+        throw new Error("not reached")
+      },
+    }
+    const journal = await TurnJournal.open(memoryJournalStore(), "t")
+    const machine = await journal.begin(CONFIG, START)
+    while (machine.poll());
+    machine.handle({
+      type: "llm_complete",
+      id: 1,
+      result: { ok: true, response: await model(["a=pay"]).llmCall({ type: "llm_call", id: 1, request: { messages: [] } } as never, {} as never) },
+    })
+    while (machine.poll());
+    const done = await runTurn(machine, host)
+    expect(ran).toEqual([])
+    expect(JSON.stringify(done.messages)).toContain("was not run again")
+  })
+})

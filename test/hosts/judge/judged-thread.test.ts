@@ -1,0 +1,397 @@
+import { describe, expect, test } from "vitest"
+import { chatDriver } from "../../../src/drivers/chat.ts"
+import type { Host } from "../../../src/hosts/host.ts"
+import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
+import { JudgedThread, judgedDriver, readJudged } from "../../../src/hosts/judge/judged-thread.ts"
+import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
+import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
+import { judgeValidation } from "../../../src/schemas/checklist.ts"
+import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
+import { CONFIG } from "../../replay/support.ts"
+
+const USAGE = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 0 }
+
+function says(text: string, toolName?: string, args: object = {}): LlmResponse {
+  const call: OutputPart[] = toolName === undefined ? [] : [{ type: "tool_call", callId: "c", toolName, inputJson: JSON.stringify(args) }]
+  const parts: OutputPart[] = text === "" ? call : [{ type: "text", text }, ...call]
+  return { text, parts, usage: USAGE, terminalReason: call.length > 0 ? "tool_use" : "stop" }
+}
+
+const isJudge = ({ tools }: LlmRequest): boolean => tools.some(({ name }) => name === "submit_checklist" || name === "update_checklist")
+const LIST = says("", "submit_checklist", { items: [{ text: "It flies." }, { text: "It lands." }] })
+const rules = (args: object): LlmResponse => says("", "update_checklist", { updates: [], new_items: [], reason: "Not yet.", ...args })
+const holds = (index: number): object => ({ index, status: "completed", evidence: `seen ${index}` })
+/** The judge of a goal of three turns: it writes the list, then settles an item after each turn. */
+const JUDGE: readonly LlmResponse[] = [LIST, rules({ updates: [holds(1)] }), rules({ updates: [holds(2)], reason: "All is shown." })]
+
+/** A model that works in plain words, and a judge with a script; a clock that stands but for calls of a second. */
+class World {
+  at = 1_000_000
+  readonly worked: LlmRequest[] = []
+  readonly judged: LlmRequest[] = []
+  readonly waits: number[] = []
+  readonly script: readonly LlmResponse[]
+  readonly onJudge: (asked: number) => Promise<void> | void
+
+  constructor(script: readonly LlmResponse[] = JUDGE, onJudge: World["onJudge"] = () => {}) {
+    this.script = script
+    this.onJudge = onJudge
+  }
+
+  readonly host: Host = {
+    llmCall: async ({ request }) => {
+      this.at += 1000
+      if (!isJudge(request)) {
+        this.worked.push(request)
+        return says(`Work ${request.messages.filter(({ role }) => role === "assistant").length + 1}.`)
+      }
+      this.judged.push(request)
+      await this.onJudge(this.judged.length)
+      return this.script[judgements(request)] ?? rules({})
+    },
+  }
+
+  options(more: Partial<ThreadOptions> = {}): ThreadOptions {
+    return { config: { ...CONFIG, driver: judgedDriver(chatDriver()) }, policy: { maxIdleContinuations: 0 }, now: () => this.at, ...more }
+  }
+
+  async open(store: JournalStore, more: Partial<ThreadOptions> = {}): Promise<{ thread: Thread; judged: JudgedThread }> {
+    const thread = await Thread.open(store, "t", this.options(more))
+    const judged = await JudgedThread.open(store, thread, { judge: { model: "judge", validation: judgeValidation }, host: this.host, takeOver: true })
+    return { thread, judged }
+  }
+
+  run({ thread, judged }: { thread: Thread; judged: JudgedThread }): ReturnType<typeof runThread> {
+    const wait = async (until: number): Promise<void> => {
+      this.waits.push(until - this.at)
+      this.at = until
+    }
+    return runThread(thread, this.host, { now: () => this.at, wait, between: () => judged.between() })
+  }
+}
+
+/** Which answer of the script a request wants: by what it shows, so that a call made again gets the same. */
+function judgements(request: LlmRequest): number {
+  const text = JSON.stringify(request.messages)
+  if (request.tools.some(({ name }) => name === "submit_checklist")) return 0
+  return Number(/Work (\d+)\./.exec(text.slice(text.lastIndexOf("latest response")))?.[1] ?? 0) - 1
+}
+
+const begun = async (world: World, store: JournalStore = memoryJournalStore(), more: Partial<ThreadOptions> = {}) => {
+  const both = await world.open(store, more)
+  await both.thread.command({ type: "set", objective: "Build a kite." })
+  return both
+}
+
+describe("a thread with a judge", () => {
+  test("goes on until the judge settled the list, and is charged what that cost", async () => {
+    const world = new World()
+    const both = await begun(world)
+    expect(await world.run(both)).toMatchObject({ reason: "The goal is complete." })
+    expect(both.thread.goal).toMatchObject({ status: "complete", continuations: 3, tokensUsed: 30, childTokensUsed: 30 })
+    expect(both.judged.state.goal?.checklist.map(({ text, status }) => `${text} ${status}`)).toEqual(["It flies. completed", "It lands. completed"])
+    // The worker is told the list, and cannot end the goal itself.
+    expect(JSON.stringify(world.worked[1]?.messages)).toContain("  [ ] It flies.")
+    expect(JSON.stringify(world.worked[2]?.messages)).toContain("  [x] It flies.")
+    expect(world.worked.flatMap(({ tools }) => tools.map(({ name }) => name)).filter((name) => name === "update_goal")).toEqual([])
+    expect(world.worked[0]?.tools.map(({ name }) => name)).toContain("get_goal")
+  })
+
+  test("is blocked with the judge's reason, and judged on when it is resumed", async () => {
+    const world = new World([LIST, rules({ verdict: "blocked", reason: "There is no wind." }), rules({ updates: [holds(1), holds(2)] })])
+    const both = await begun(world)
+    expect(await world.run(both)).toMatchObject({ reason: "Blocked, says the judge: There is no wind. Clear what stands in the way, then resume." })
+    expect(both.thread.goal?.status).toBe("blocked")
+    await both.thread.command({ type: "resume" })
+    await world.run(both)
+    expect(both.thread.goal).toMatchObject({ status: "complete", continuations: 3 })
+  })
+
+  test("waits as long as the judge says", async () => {
+    const world = new World([LIST, rules({ verdict: "wait", wait_seconds: 90 }), rules({ updates: [holds(1), holds(2)] })])
+    const both = await begun(world)
+    await world.run(both)
+    expect(world.waits).toEqual([90_000])
+    expect(both.thread.goal?.status).toBe("complete")
+  })
+
+  test("is paused where the judge's model gives no verdict", async () => {
+    const world = new World([LIST, says("Fine!"), says("Fine!"), says("Fine!")])
+    const both = await begun(world)
+    expect((await world.run(both)).reason).toBe(
+      "Paused by the judge: 3 answers of the judge in a row held no verdict. Edit the list, settle items yourself or resume.",
+    )
+    expect(both.thread.goal?.status).toBe("paused")
+  })
+
+  test("whose tokens run out because of the judge stops at its budget", async () => {
+    const world = new World()
+    const both = await begun(world)
+    await both.thread.command({ type: "set", tokenBudget: 20 })
+    expect((await world.run(both)).reason).toContain("the token budget is used up (tokens: 20 of 20)")
+    expect(world.worked).toHaveLength(1)
+  })
+
+  test("gets a new list with a new objective", async () => {
+    const world = new World()
+    const both = await begun(world)
+    await both.thread.command({ type: "set", objective: "Build two kites." })
+    await world.run(both)
+    await both.thread.command({ type: "start", objective: "Fly." })
+    await both.thread.settle()
+    await both.judged.between()
+    expect(both.judged.state.goal).toMatchObject({ goal: "Fly.", status: "active", checklist: [] })
+    expect(world.judged).toHaveLength(3)
+  })
+
+  test("is complete when a user settles the last item, also while the judge is at work", async () => {
+    const manage = async (both: Awaited<ReturnType<typeof begun>>): Promise<void> => {
+      for (const index of [1, 2]) await both.judged.manage({ type: "mark_item", index, status: "completed", at: 5 })
+    }
+    const world = new World(JUDGE, (asked) => (asked === 2 ? manage(both) : undefined))
+    const both = await begun(world)
+    await world.run(both)
+    expect(both.thread.goal).toMatchObject({ status: "complete", continuations: 2 })
+    expect(world.judged).toHaveLength(2)
+    // What the judge cost whose verdict came too late is charged all the same.
+    expect(both.thread.goal?.childTokensUsed).toBe(20)
+  })
+
+  test("is not completed by what the judge found about an objective that was changed meanwhile", async () => {
+    const script = [LIST, rules({ updates: [holds(1), holds(2)] }), LIST, LIST]
+    const world = new World(script, async (asked) => {
+      if (asked === 2) await both.thread.command({ type: "set", objective: "Build two kites." })
+      if (asked === 3) await both.thread.command({ type: "pause" })
+    })
+    const both = await begun(world)
+    await world.run(both)
+    expect(both.thread.goal).toMatchObject({ status: "paused", objective: "Build two kites.", continuations: 3, childTokensUsed: 30 })
+    expect(both.judged.state.goal).toMatchObject({ goal: "Build two kites.", checklist: [] })
+  })
+
+  test("refuses what the list refuses, and changes nothing", async () => {
+    const world = new World()
+    const both = await begun(world)
+    await world.run(both)
+    const before = both.judged.state
+    expect(await both.judged.manage({ type: "remove_item", index: 9, at: 5 })).toMatchObject({ ok: false, refused: "index_out_of_range" })
+    expect(both.judged.state).toEqual(before)
+  })
+})
+
+/** A store whose process dies before its n-th write, whatever journal it is for. */
+function dying(store: JournalStore, writes: number): JournalStore {
+  let left = writes
+  return {
+    async open(name) {
+      const stored = await store.open(name, { takeOver: true })
+      const write = async (act: () => Promise<void>): Promise<void> => {
+        left -= 1
+        if (left < 0) throw new Error("killed")
+        await act()
+      }
+      const handle: StoredJournal = {
+        text: stored.text,
+        append: (text) => write(() => stored.append(text)),
+        replace: (text) => write(() => stored.replace(text)),
+        close: async () => {},
+      }
+      return handle
+    },
+  }
+}
+
+describe("a judge whose process dies", () => {
+  test("at any write is taken up: each turn is judged once, charged once, and the goal ends as it would", async () => {
+    let crashes = 0
+    for (let writes = 3; ; writes += 1) {
+      const store = memoryJournalStore()
+      const first = new World()
+      const died = await begun(first, dying(store, writes))
+        .then((both) => first.run(both))
+        .then(
+          () => false,
+          (error: Error) => error.message === "killed",
+        )
+      if (!died) break
+      crashes += 1
+      const second = new World()
+      second.at = first.at
+      const taken = await second.open(store, { takeOver: true })
+      if (taken.thread.goal === null && !taken.thread.isCommanded) await taken.thread.command({ type: "set", objective: "Build a kite." })
+      await second.run(taken)
+      expect(taken.thread.goal).toMatchObject({ status: "complete", continuations: 3, tokensUsed: 30, childTokensUsed: 30 })
+      expect(taken.judged.state.goal?.checklist.map(({ id, evidence }) => `${id} ${evidence?.type === "text" ? evidence.text : ""}`)).toEqual([
+        "i1 seen 1",
+        "i2 seen 2",
+      ])
+      // Only a call that was under way is made again.
+      expect(first.judged.length + second.judged.length).toBeLessThanOrEqual(4)
+    }
+    expect(crashes).toBeGreaterThan(30)
+  })
+
+  test("at any write after a verdict of blocked: the goal is blocked with its reason", async () => {
+    const script = [LIST, rules({ verdict: "blocked", reason: "There is no wind." })]
+    let crashes = 0
+    for (let writes = 3; ; writes += 1) {
+      const store = memoryJournalStore()
+      const first = new World(script)
+      const died = await begun(first, dying(store, writes))
+        .then((both) => first.run(both))
+        .then(
+          () => false,
+          (error: Error) => error.message === "killed",
+        )
+      if (!died) break
+      crashes += 1
+      const second = new World(script)
+      second.at = first.at
+      const taken = await second.open(store, { takeOver: true })
+      await second.run(taken)
+      expect(taken.thread.goal).toMatchObject({ status: "blocked", continuations: 2, childTokensUsed: 20 })
+      expect(taken.judged.state.goal?.status).toBe("paused")
+      expect(taken.thread.goal?.reason).toBe("Blocked, says the judge: There is no wind. Clear what stands in the way, then resume.")
+    }
+    expect(crashes).toBeGreaterThan(20)
+  })
+
+  test("in the middle of a call: it is charged as well, where the host says what it used", async () => {
+    const store = memoryJournalStore()
+    const first = new World()
+    const lostUsage = () => ({ inputTokens: 7, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 })
+    const killed = await begun(first, store, { lostUsage })
+    const dead = new Promise<never>(() => {})
+    const reached = new Promise<void>((resolve) => {
+      Object.assign(first, {
+        onJudge(asked: number): Promise<void> | undefined {
+          if (asked !== 2) return undefined
+          resolve()
+          return dead
+        },
+      })
+    })
+    void first.run(killed).catch(() => {})
+    await reached
+    const second = new World()
+    second.at = first.at
+    const taken = await second.open(store, { lostUsage, takeOver: true })
+    await second.run(taken)
+    expect(taken.thread.goal).toMatchObject({ status: "complete", childTokensUsed: 37 })
+  })
+
+  test("a memory that is none is refused", async () => {
+    expect(() => readJudged("{}")).toThrow(/Not the memory of a thread's judge/)
+    expect(() => readJudged("x")).toThrow(/not JSON/)
+    expect(() => readJudged('{"format":"turn-machine/judged-thread","version":2}')).toThrow(/version/)
+    expect(readJudged(undefined)).toEqual({ nextGoalNumber: 1 })
+  })
+})
+
+describe("a thread that is only looked at", () => {
+  test("is seen as it is while its turn runs, with what is wanted of it, and nothing is written", async () => {
+    const store = memoryJournalStore()
+    const texts = new Map<string, string>()
+    const seen: unknown[] = []
+    const world = new World()
+    const mirrored = mirror(store, texts)
+    const look = () => snapshotThread(async (name) => texts.get(name), "t", world.options())
+    expect(await look()).toBeUndefined()
+    const thread = await Thread.open(mirrored, "t", world.options({ meta: { mine: 1 } }))
+    await thread.command({ type: "set", objective: "Build a kite.", tokenBudget: 10 })
+    expect(await look()).toMatchObject({ goal: null, commands: [{ type: "set" }], meta: { mine: 1 }, turns: 0 })
+    const host: Host = {
+      llmCall: async () => {
+        world.at += 1000
+        if (seen.length === 0) await thread.command({ type: "pause" })
+        // A line that is being written at this moment is left out.
+        texts.set("t.1", `${texts.get("t.1")}["0000`)
+        seen.push(await look())
+        return says("Work.")
+      },
+    }
+    await runThread(thread, host, { now: () => world.at })
+    expect(seen).toMatchObject([
+      { goal: { status: "active", continuations: 1 }, openTurn: { turnId: "t.1" }, commands: [{ type: "pause" }], turns: 1 },
+    ])
+    expect(await look()).toMatchObject({ goal: { status: "budget_limited", tokensUsed: 10 }, openTurn: undefined, lastTurn: { turnId: "t.1" } })
+  })
+})
+
+/** A store that also keeps its texts where a test can see them. */
+function mirror(store: JournalStore, texts: Map<string, string>): JournalStore {
+  return {
+    async open(name, options) {
+      const stored = await store.open(name, options)
+      texts.set(name, stored.text)
+      return {
+        text: stored.text,
+        async append(text) {
+          await stored.append(text)
+          texts.set(name, (texts.get(name) ?? "").replace(/\["0000$/, "") + text)
+        },
+        async replace(text) {
+          await stored.replace(text)
+          texts.set(name, text)
+        },
+        close: () => stored.close(),
+      }
+    },
+  }
+}
+
+describe("time in which nobody runs a thread", () => {
+  test("is not charged: neither between turns nor in the middle of one", async () => {
+    const store = memoryJournalStore()
+    const world = new World()
+    const first = await Thread.open(store, "t", world.options())
+    await first.command({ type: "set", objective: "Build a kite." })
+    await first.settle()
+    await first.close()
+    world.at += 3_600_000
+    const second = await Thread.open(store, "t", world.options())
+    let calls = 0
+    const reached = new Promise<void>((resolve) => {
+      const host: Host = {
+        llmCall: () => {
+          world.at += 1000
+          calls += 1
+          if (calls === 1) return Promise.resolve(says("", "count"))
+          resolve()
+          return new Promise<never>(() => {})
+        },
+        toolCall: async () => ({ output: { status: "success", value: "1" } }),
+      }
+      void runThread(second, host, { now: () => world.at }).catch(() => {})
+    })
+    await reached
+    expect(second.goal?.secondsUsed).toBe(1)
+    // Closed in the middle of a turn, which is left as it stands.
+    await second.close()
+    world.at += 7_200_000
+    const third = await Thread.open(store, "t", world.options({ policy: { maxContinuations: 1 } }))
+    await runThread(third, world.host, { now: () => world.at })
+    expect(third.turns).toBe(1)
+    expect(third.goal).toMatchObject({ status: "paused", secondsUsed: 2 })
+  })
+
+  test("what happened between turns can only be noted there", async () => {
+    const world = new World()
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Build a kite." })
+    await thread.settle()
+    await thread.note([{ type: "child_usage_reported", at: world.at, usage: USAGE }], [{ type: "protocol", event: { type: "mine" } }])
+    expect(thread.goal?.childTokensUsed).toBe(10)
+    expect(thread.history.at(-1)).toEqual({ type: "protocol", event: { type: "mine" } })
+    let refused: unknown
+    const host: Host = {
+      llmCall: async () => {
+        refused = await thread.note([]).catch((error: unknown) => error)
+        return says("Work.")
+      },
+    }
+    await runThread(thread, host, { now: () => world.at }).catch(() => {})
+    expect(refused).toBeInstanceOf(TypeError)
+  })
+})

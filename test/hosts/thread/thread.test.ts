@@ -1,0 +1,449 @@
+import { describe, expect, test } from "vitest"
+import type { Host } from "../../../src/hosts/host.ts"
+import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
+import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import { type RunThreadOptions, runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
+import type { LlmCall } from "../../../src/schemas/effect.ts"
+import type { GoalOutput } from "../../../src/schemas/goal.ts"
+import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
+import { CONFIG } from "../../replay/support.ts"
+
+const USAGE = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 1 }
+
+/** An answer of ten tokens: a text, calls, or both. A call is `id=tool`, with arguments behind a space. */
+function says(text: string, ...calls: readonly string[]): LlmResponse {
+  const parts: OutputPart[] = text === "" ? [] : [{ type: "text", text }]
+  for (const call of calls) {
+    const [name = "", inputJson = "{}"] = call.split(/ (.*)/s)
+    const [callId = "", toolName = ""] = name.split("=")
+    parts.push({ type: "tool_call", callId, toolName, inputJson })
+  }
+  return { text, parts, usage: USAGE, terminalReason: calls.length > 0 ? "tool_use" : "stop" }
+}
+
+const COMPLETE = 'u=update_goal {"status":"complete"}'
+
+/** Completes the goal, and says so when that is done. */
+function completes({ messages }: LlmRequest): LlmResponse {
+  const isDone = messages.some(({ blocks }) => blocks.some((block) => block.type === "tool_result" && block.toolName === "update_goal"))
+  return isDone ? says("All done.") : says("", COMPLETE)
+}
+
+/** A world with a clock: each model call takes a second. */
+class World {
+  at = 1_000_000
+  readonly requests: LlmRequest[] = []
+  readonly waits: number[] = []
+  readonly told: string[] = []
+  readonly answer: (calls: number, request: LlmRequest) => LlmResponse | Promise<LlmResponse>
+
+  constructor(answer: World["answer"]) {
+    this.answer = answer
+  }
+
+  readonly host: Host = {
+    llmCall: async ({ request }: LlmCall) => {
+      this.at += 1000
+      this.requests.push(request)
+      return this.answer(this.requests.length - 1, request)
+    },
+    toolCall: async ({ toolName }) => ({ output: { status: "success", value: `${toolName} done` } }),
+  }
+
+  options(more: Partial<ThreadOptions> = {}): ThreadOptions {
+    return { config: CONFIG, now: () => this.at, ...more }
+  }
+
+  run(thread: Thread, more: RunThreadOptions = {}): ReturnType<typeof runThread> {
+    return runThread(thread, this.host, {
+      now: () => this.at,
+      onGoal: (output) => this.told.push(describeGoal(output)),
+      wait: async (until) => {
+        this.waits.push(until - this.at)
+        this.at = until
+      },
+      ...more,
+    })
+  }
+}
+
+function describeGoal(output: GoalOutput): string {
+  if (output.type === "goal_updated") return `${output.cause}: ${output.goal.status} ${output.goal.tokensUsed}`
+  return output.type === "metric" ? output.name : output.type
+}
+
+const shown = (request: LlmRequest | undefined): string => JSON.stringify(request?.messages ?? [])
+/** Without the figures of a clock, which a repeated call moves. */
+const timeless = (request: LlmRequest): string => shown(request).replace(/(secondsUsed|updatedAt)\\":\d+/g, "$1")
+
+describe("a thread without a goal", () => {
+  test("runs a turn for what the user says, remembers it, and rests", async () => {
+    const world = new World((calls) => says(`Answer ${calls}.`))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.say("One?")
+    expect(await world.run(thread)).toEqual({
+      reason: "There is no goal.",
+      outcome: { type: "finished", finish: { type: "assistant_message", text: "Answer 0." } },
+    })
+    await thread.say("Two?")
+    await world.run(thread)
+    expect(shown(world.requests[1])).toMatch(/One\?.*Answer 0\..*Two\?/)
+    expect(thread.turns).toBe(2)
+  })
+
+  test("rests at once where nobody said anything", async () => {
+    const world = new World(() => says("?"))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    expect(await world.run(thread)).toEqual({ reason: "There is no goal." })
+    expect(world.requests).toEqual([])
+  })
+
+  test("all that was said while nothing ran goes into one turn", async () => {
+    const world = new World(() => says("Both."))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.say("One?")
+    await thread.say("Two?")
+    await world.run(thread)
+    expect(world.requests).toHaveLength(1)
+    expect(shown(world.requests[0])).toMatch(/One\?.*Two\?/)
+  })
+
+  test("what is said while a turn runs is heard at its next checkpoint, once", async () => {
+    const world = new World(async (calls) => {
+      if (calls === 0) await thread.say("And quickly.")
+      return calls < 2 ? says("", `c${calls}=count`) : says("Done.")
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.say("Count.")
+    await world.run(thread)
+    expect(world.requests.map((request) => shown(request).split("And quickly.").length - 1)).toEqual([0, 1, 1])
+    expect(thread.turns).toBe(1)
+    expect(thread.history.filter((record) => record.type === "conversation" && record.message.id === "user-2")).toHaveLength(1)
+  })
+})
+
+describe("a thread with a goal", () => {
+  test("goes on turn after turn until the model completes it", async () => {
+    const world = new World((calls, request) =>
+      calls >= 4 ? completes(request) : calls % 2 === 0 ? says("", `c${calls}=count`) : says(`Part ${calls}.`),
+    )
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Count everything." })
+    const rest = await world.run(thread)
+    expect(thread.goal).toMatchObject({ status: "complete", tokensUsed: 50, continuations: 3, secondsUsed: 4 })
+    expect(rest.reason).toMatch(/complete/i)
+    expect(thread.turns).toBe(3)
+    expect(world.told.filter((told) => told.startsWith("goal."))).toEqual(["goal.created", "goal.completed", "goal.token_count", "goal.duration_s"])
+  })
+
+  test("is stopped by its budget, and its changes are told once each as they come", async () => {
+    const world = new World((calls) => (calls % 3 === 2 ? says(`Part ${calls}.`) : says("", `c${calls}=count`)))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Count everything.", tokenBudget: 25 })
+    expect((await world.run(thread)).reason).toMatch(/^Stopped: the token budget is used up \(tokens: \d+ of 25\)\./)
+    expect(world.told).toEqual([
+      "command: active 0",
+      "goal.created",
+      "usage: active 10",
+      "usage: active 20",
+      "usage: budget_limited 30",
+      "goal.budget_limited",
+      "goal.token_count",
+      "goal.duration_s",
+    ])
+  })
+
+  test("waits after a transient error, as long as the goal says, and rests where that is too long", async () => {
+    const failing = new World(() => {
+      throw Object.assign(new Error("busy"), {})
+    })
+    const options = failing.options({ goal: { errorOf: (failure) => ({ kind: "transient", message: failure.message }) } })
+    const thread = await Thread.open(memoryJournalStore(), "t", options)
+    await thread.command({ type: "set", objective: "Try." })
+    const rest = await failing.run(thread, { maxWaitMs: 25_000 })
+    expect(failing.waits).toEqual([10_000, 20_000])
+    expect(rest).toMatchObject({ reason: "The goal waits before it goes on.", notBefore: failing.at + 40_000 })
+  })
+
+  test("what the user says comes before a continuation", async () => {
+    const world = new World(async (calls, request) => {
+      if (calls === 0) await thread.say("Stop that. Sing.")
+      return calls < 2 ? says("Hm.") : completes(request)
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options({ policy: { maxIdleContinuations: 9 } }))
+    await thread.command({ type: "set", objective: "Dance." })
+    await world.run(thread)
+    expect(shown(world.requests[1])).toContain("Stop that. Sing.")
+  })
+
+  test("one long turn, where the host wants that", async () => {
+    const world = new World((calls) => says(`Thought ${calls}.`))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options({ continueInTurn: true }))
+    await thread.command({ type: "set", objective: "Think." })
+    expect((await world.run(thread)).reason).toMatch(/called no tool/)
+    expect(thread.turns).toBe(1)
+    expect(world.requests).toHaveLength(3)
+  })
+
+  test("a host's own deliveries come through", async () => {
+    const world = new World((calls, request) => (calls === 0 ? says("", "c=count") : completes(request)))
+    const host: Host = {
+      ...world.host,
+      checkpoint: async ({ checkpoint }) => (checkpoint === "after_work" ? { messages: [{ role: "system", content: "It rains." }] } : undefined),
+    }
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Go out." })
+    await runThread(thread, host, { now: () => world.at })
+    expect(shown(world.requests[1])).toContain("It rains.")
+  })
+
+  test("runs its turns in the loop that it is given, as one that traces them", async () => {
+    const world = new World((_calls, request) => completes(request))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Count." })
+    const turns: (string | undefined)[] = []
+    await world.run(thread, {
+      runTurn: (machine, host, options) => {
+        turns.push(options?.journal?.turnId)
+        return runTurn(machine, host, options)
+      },
+    })
+    expect(turns).toEqual(["t.1"])
+  })
+})
+
+describe("commands", () => {
+  test("are refused at once where they cannot be carried out, and leave no trace", async () => {
+    const world = new World(() => says("?"))
+    const store = memoryJournalStore()
+    const thread = await Thread.open(store, "t", world.options())
+    expect(await thread.command({ type: "pause" })).toMatchObject([{ type: "refused", code: "no_goal" }])
+    await thread.close()
+    expect((await (await store.open("t.thread")).text).split("\n")).toHaveLength(2)
+  })
+
+  test("while a turn runs are taken at its next checkpoint: a pause ends the goal's turns in order", async () => {
+    const world = new World(async (calls) => {
+      if (calls === 0) expect((await thread.command({ type: "pause" })).at(-1)).toMatchObject({ type: "goal_updated", goal: { status: "paused" } })
+      return calls === 0 ? says("", "c=count") : says("Then that.")
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Count." })
+    expect((await world.run(thread)).reason).toMatch(/paused/i)
+    expect(world.requests).toHaveLength(2)
+    expect(thread.goal?.status).toBe("paused")
+  })
+
+  test("several at once take effect in their order, and later ones see what came of the earlier", async () => {
+    const world = new World((_calls, request) => completes(request))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "One." })
+    expect((await thread.command({ type: "pause" })).at(-1)).toMatchObject({ goal: { status: "paused" } })
+    expect(await thread.command({ type: "pause" })).toMatchObject([{ type: "refused", code: "not_active" }])
+    await thread.command({ type: "resume", tokenBudget: 500 })
+    await world.run(thread)
+    expect(thread.goal).toMatchObject({ status: "complete", tokenBudget: 500, objective: "One." })
+  })
+
+  test("that came to be refused by their time are told to whoever listens", async () => {
+    const world = new World(async (calls) => {
+      if (calls === 0) {
+        await thread.command({ type: "pause" })
+        return says("", COMPLETE, "c=count")
+      }
+      return says("All done.")
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Count." })
+    await world.run(thread)
+    expect(world.told).toContain("refused")
+    expect(thread.goal?.status).toBe("complete")
+  })
+
+  test("about a goal that the running turn has made are understood", async () => {
+    const world = new World(async (calls) => {
+      if (calls === 1) expect((await thread.command({ type: "pause" })).at(-1)).toMatchObject({ goal: { status: "paused" } })
+      return calls === 0 ? says("", 'g=create_goal {"objective":"Learn to fly."}') : calls === 1 ? says("", "c=count") : says("Paused, then.")
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.say("Make yourself a goal.")
+    await world.run(thread)
+    expect(thread.goal).toMatchObject({ status: "paused", objective: "Learn to fly." })
+  })
+})
+
+describe("a run that is stopped", () => {
+  test("by its signal cancels the turn, which pauses the goal", async () => {
+    const controller = new AbortController()
+    const world = new World(() => {
+      controller.abort("Enough.")
+      return new Promise<never>(() => {})
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Wait." })
+    expect(await world.run(thread, { signal: controller.signal })).toEqual({
+      reason: "The run was stopped.",
+      outcome: { type: "stopped", stop: { type: "cancelled" } },
+    })
+    expect(thread.goal?.status).toBe("paused")
+  })
+})
+
+/** A store whose process dies before its n-th write, whatever journal it is for; only what was kept stays. */
+function dying(store: JournalStore, writes: number): JournalStore {
+  let left = writes
+  return {
+    async open(name) {
+      const stored = await store.open(name, { takeOver: true })
+      const write = async (act: () => Promise<void>): Promise<void> => {
+        left -= 1
+        if (left < 0) throw new Error("killed")
+        await act()
+      }
+      const handle: StoredJournal = {
+        text: stored.text,
+        append: (text) => write(() => stored.append(text)),
+        replace: (text) => write(() => stored.replace(text)),
+        close: async () => {},
+      }
+      return handle
+    },
+  }
+}
+
+describe("a process that dies", () => {
+  const answer = (_calls: number, request: LlmRequest): LlmResponse => {
+    const said = request.messages.filter(({ role }) => role === "assistant").length
+    const answers = [says("", "a=count"), says("First part."), says("", "b=count"), says("Second part."), says("", COMPLETE), says("All done.")]
+    return answers[said] ?? says("What else?")
+  }
+  const objective = "Count everything."
+
+  test("at any write is taken up by the next one: the same turns, nothing asked twice that was kept, the same goal", async () => {
+    const whole = new World(answer)
+    const counting = memoryJournalStore()
+    const thread = await Thread.open(counting, "t", whole.options())
+    await thread.command({ type: "set", objective })
+    await whole.run(thread)
+    expect(thread.goal).toMatchObject({ status: "complete", tokensUsed: 50, continuations: 3 })
+    const texts = whole.requests.map(timeless)
+
+    let crashes = 0
+    for (let writes = 2; ; writes += 1) {
+      const store = memoryJournalStore()
+      const first = new World(answer)
+      const begun = await Thread.open(dying(store, writes), "t", first.options())
+      await begun.command({ type: "set", objective })
+      const died = await first.run(begun).then(
+        () => false,
+        (error: Error) => error.message === "killed",
+      )
+      if (!died) break
+      crashes += 1
+      const second = new World(answer)
+      second.at = first.at
+      const taken = await Thread.open(store, "t", second.options({ takeOver: true }))
+      await second.run(taken)
+      expect(taken.goal).toMatchObject({ status: "complete", objective, continuations: 3, tokensUsed: 50 })
+      expect(taken.turns).toBe(3)
+      const asked = [...first.requests, ...second.requests].map(timeless)
+      expect(new Set(asked)).toEqual(new Set(texts))
+      expect(asked.length - texts.length).toBeLessThanOrEqual(1)
+    }
+    expect(crashes).toBeGreaterThan(20)
+  })
+
+  test("in the middle of a model call: it is charged, and so is the one that is made again, where the host says what it used", async () => {
+    const store = memoryJournalStore()
+    const first = new World(() => new Promise<never>(() => {}))
+    const begun = await Thread.open(store, "t", first.options())
+    await begun.command({ type: "set", objective })
+    void first.run(begun)
+    while (first.requests.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    const second = new World((_calls, request) => completes(request))
+    const lostUsage = () => ({ inputTokens: 7, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 })
+    const taken = await Thread.open(store, "t", second.options({ takeOver: true, lostUsage }))
+    await second.run(taken)
+    expect(taken.goal).toMatchObject({ status: "complete", tokensUsed: 17 })
+  })
+
+  test("what was said and wanted, and not taken, is still there", async () => {
+    const store = memoryJournalStore()
+    const world = new World((_calls, request) => completes(request))
+    const first = await Thread.open(store, "t", world.options({ meta: { made: "by hand" } }))
+    await first.say("Hello?")
+    await first.command({ type: "set", objective: "Answer." })
+    const second = await Thread.open(store, "t", world.options({ takeOver: true }))
+    expect(second.meta).toEqual({ made: "by hand" })
+    await world.run(second)
+    expect(shown(world.requests[0])).toContain("Hello?")
+    expect(second.goal?.status).toBe("complete")
+  })
+
+  test("leaves a thread that takes commands before its turn is taken up, whatever that turn did to the goal", async () => {
+    const store = memoryJournalStore()
+    const first = new World((calls) => (calls === 0 ? says("", 'g=create_goal {"objective":"Learn to fly."}') : new Promise<never>(() => {})))
+    const begun = await Thread.open(store, "t", first.options())
+    await begun.say("Make yourself a goal.")
+    void first.run(begun)
+    while (first.requests.length < 2) await new Promise((resolve) => setImmediate(resolve))
+
+    const second = new World(() => says("Paused, then."))
+    const taken = await Thread.open(store, "t", second.options({ takeOver: true }))
+    expect(await taken.command({ type: "pause" })).toEqual([])
+    expect(await taken.command({ type: "set", objective: " " })).toMatchObject([{ type: "refused", code: "objective_empty" }])
+    await second.run(taken)
+    expect(taken.goal).toMatchObject({ status: "paused", objective: "Learn to fly." })
+  })
+
+  test("a log under another name is refused", async () => {
+    const store = memoryJournalStore()
+    const world = new World(answer)
+    const thread = await Thread.open(store, "t", world.options())
+    await thread.close()
+    const { text } = await store.open("t.thread")
+    const copy = await store.open("copy.thread")
+    await copy.append(text)
+    await copy.close()
+    await expect(Thread.open(store, "copy", world.options())).rejects.toMatchObject({ code: "invalid_record" })
+    await expect(Thread.open(store, "copy", world.options())).rejects.toMatchObject({ code: "invalid_record" })
+  })
+
+  test("every prefix of the log is taken up, or says that it is none", async () => {
+    const store = memoryJournalStore()
+    const world = new World(answer)
+    const thread = await Thread.open(store, "t", world.options())
+    await thread.command({ type: "set", objective })
+    await world.run(thread)
+    await thread.close()
+    const kept = await store.open("t.thread")
+    await kept.close()
+    for (let length = 0; length < kept.text.length; length += 7) {
+      const cut = memoryJournalStore()
+      const stored = await cut.open("t.thread")
+      await stored.append(kept.text.slice(0, length))
+      await stored.close()
+      const taken = await Thread.open(cut, "t", world.options())
+      expect(taken.turns).toBeLessThanOrEqual(3)
+      await taken.close()
+    }
+  })
+
+  test.each([
+    ["a flipped character", (text: string) => text.replace("Count everything", "Count everybody"), "damaged_record"],
+    ["another format", (text: string) => text.replace("turn-machine/thread", "turn-machine/threat"), "damaged_record"],
+    ["some other text", () => "hello", "not_a_journal"],
+    ["what only begins like one", () => '["01234567",{"type":"header","format":"turn-machine/x', "not_a_journal"],
+  ])("%s in the log is refused", async (_what, change, code) => {
+    const store = memoryJournalStore()
+    const world = new World(answer)
+    const thread = await Thread.open(store, "t", world.options())
+    await thread.command({ type: "set", objective })
+    await thread.close()
+    const stored = await store.open("t.thread")
+    await stored.replace(change(stored.text))
+    await stored.close()
+    await expect(Thread.open(store, "t", world.options())).rejects.toMatchObject({ name: "JournalError", code })
+  })
+})

@@ -1,0 +1,392 @@
+import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest"
+import * as z from "zod"
+import * as mini from "zod/mini"
+import { type EffectContext, type Host, type ToolAnswer, ToolError } from "../../../src/hosts/host.ts"
+import { defineTool, type Tool, type ToolDefinition, ToolDefinitionError, ToolReply, toolbox } from "../../../src/hosts/tools/define-tool.ts"
+import type { TurnEvent } from "../../../src/schemas/event.ts"
+import type { Json } from "../../../src/schemas/json.ts"
+import type { ToolFailure } from "../../../src/schemas/tool.ts"
+
+describe("what the model is shown", () => {
+  test("the JSON Schema of what goes in, without defaults being required", () => {
+    const { spec } = defineTool({
+      name: "read_file",
+      description: "Reads a file.",
+      input: z.object({ path: z.string().describe("Relative to the folder."), lines: z.int().min(1).default(100) }),
+      execute: () => "",
+    })
+    expect(spec).toStrictEqual({
+      name: "read_file",
+      description: "Reads a file.",
+      inputSchema: {
+        type: "object",
+        properties: {
+          path: { type: "string", description: "Relative to the folder." },
+          lines: { type: "integer", minimum: 1, maximum: 9007199254740991, default: 100 },
+        },
+        required: ["path"],
+      },
+    })
+  })
+
+  test("a schema of zod/mini, and an output schema", () => {
+    const { spec } = defineTool({
+      name: "count",
+      description: "Counts.",
+      input: mini.object({ of: mini.string() }),
+      output: mini.object({ count: mini.number() }),
+      execute: () => ({ count: 1 }),
+    })
+    expect(spec.inputSchema).toStrictEqual({ type: "object", properties: { of: { type: "string" } }, required: ["of"] })
+    expect(spec.outputSchema).toStrictEqual({
+      type: "object",
+      properties: { count: { type: "number" } },
+      required: ["count"],
+      additionalProperties: false,
+    })
+  })
+
+  test("what goes in, where the schema transforms it", () => {
+    const { spec } = defineTool({ ...plain, input: z.object({ ids: z.string().transform((text) => text.split(",")) }) })
+    expect(spec.inputSchema).toStrictEqual({ type: "object", properties: { ids: { type: "string" } }, required: ["ids"] })
+  })
+})
+
+describe("a tool that cannot be offered is refused when it is defined", () => {
+  test.each([
+    ["a date", { input: z.object({ when: z.date() }) }, "invalid_input_schema", "Date cannot be represented in JSON Schema"],
+    ["a text", { input: z.string() }, "invalid_input_schema", "it is not an object"],
+    ["a union", { input: z.union([z.object({ a: z.string() }), z.object({ b: z.string() })]) }, "invalid_input_schema", "it is not an object"],
+    ["anything", { input: z.unknown() }, "invalid_input_schema", "it is not an object"],
+    ["a bigint that comes out", { output: z.bigint() }, "invalid_output_schema", "BigInt cannot be represented in JSON Schema"],
+    ["no name", { name: " " }, "invalid_name", "A tool needs a name."],
+    ["no time", { timeoutMs: 0 }, "invalid_timeout", 'The tool "plain" cannot have a timeout of 0 ms.'],
+    ["time that is none", { timeoutMs: Number.NaN }, "invalid_timeout", 'The tool "plain" cannot have a timeout of NaN ms.'],
+  ])("%s", (_what, wrong, code, message) => {
+    const define = (): Tool => defineTool({ ...plain, ...wrong } as ToolDefinition<z.ZodType>)
+    expect(define).toThrow(ToolDefinitionError)
+    expect(define).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }))
+  })
+
+  test("the message names the tool", () => {
+    expect(() => defineTool({ ...plain, input: z.string() as never })).toThrow(
+      'The input of the tool "plain" cannot be shown to a model: it is not an object. Wrap it: z.object({ … }).',
+    )
+  })
+
+  test("two tools of one name", () => {
+    expect(() => toolbox([defineTool(plain), defineTool(plain)])).toThrow(
+      expect.objectContaining({ code: "duplicate_tool", message: 'There are two tools named "plain".' }),
+    )
+  })
+})
+
+describe("a tool's types", () => {
+  test("a value has to fit the output schema, and without one may be anything", () => {
+    const output = z.object({ size: z.number() })
+    defineTool({ ...plain, output, execute: () => ({ size: 1 }) })
+    defineTool({ ...plain, output, execute: async () => new ToolReply({ size: 1 }, { control: { type: "finish", value: null } }) })
+    // @ts-expect-error: a text is not a size
+    defineTool({ ...plain, output, execute: () => ({ size: "big" }) })
+    // @ts-expect-error: nor in a promise
+    defineTool({ ...plain, output, execute: async () => ({ size: "big" }) })
+    interface Row {
+      readonly id: number
+    }
+    defineTool({ ...plain, execute: async (): Promise<Row> => ({ id: 1 }) })
+    // @ts-expect-error: the input has no such field
+    defineTool({ ...plain, input: z.object({ path: z.string() }), execute: ({ pth }) => pth })
+    expectTypeOf(toolbox([]).toolCall).toExtend<NonNullable<Host["toolCall"]>>()
+  })
+})
+
+describe("a call", () => {
+  test("gets the input as it comes out of the schema, typed, and answers with its value", async () => {
+    const tool = defineTool({
+      name: "add",
+      description: "Adds.",
+      input: z.object({ a: z.coerce.number<string>(), b: z.number().default(2) }),
+      execute: ({ a, b }, { callId, effectId }) => {
+        expectTypeOf(a).toEqualTypeOf<number>()
+        expectTypeOf(b).toEqualTypeOf<number>()
+        return { sum: a + b, callId, effectId }
+      },
+    })
+    expect(await run(tool, { a: "40" })).toStrictEqual({ output: { status: "success", value: { sum: 42, callId: "c1", effectId: 7 } } })
+  })
+
+  test("a function that is not async, and a value that becomes JSON", async () => {
+    const tool = defineTool({ ...plain, execute: () => ({ at: new Date(0), nothing: undefined }) })
+    expect(await run(tool, {})).toStrictEqual({ output: { status: "success", value: { at: "1970-01-01T00:00:00.000Z" } } })
+    const silent = defineTool({ ...plain, execute: async () => {} })
+    expect(await run(silent, {})).toStrictEqual({ output: { status: "success", value: null } })
+  })
+
+  test("a value that looks like an answer is still a value", async () => {
+    const value = { output: { status: "failure" }, modelReturn: { parts: [] } }
+    expect(await run(defineTool({ ...plain, execute: () => value }), {})).toStrictEqual({ output: { status: "success", value } })
+  })
+
+  test("a reply says more than its value", async () => {
+    const tool = defineTool({
+      ...plain,
+      execute: () =>
+        new ToolReply({ rows: 3 }, { modelReturn: { parts: [{ type: "text", text: "three rows" }] }, control: { type: "finish", value: "all" } }),
+    })
+    expect(await run(tool, {})).toStrictEqual({
+      output: { status: "success", value: { rows: 3 }, control: { type: "finish", value: "all" } },
+      modelReturn: { parts: [{ type: "text", text: "three rows" }] },
+    })
+  })
+
+  test("what the tool emits is shown", async () => {
+    const shown: TurnEvent[] = []
+    const event: TurnEvent = { type: "message", text: "half way", kind: "progress" }
+    const tool = defineTool({ ...plain, execute: (_input, { emit }) => emit(event) })
+    await run(tool, {}, { ...context, emit: (given) => void shown.push(given) })
+    expect(shown).toEqual([event])
+  })
+
+  test("a value that does not fit the output schema, or is no JSON, is a failure of the tool", async () => {
+    const unfit = defineTool({ ...plain, output: z.object({ size: z.number() }), execute: () => ({ size: "big" }) as never })
+    expect(await failure(unfit, {})).toEqual({
+      class: "internal",
+      code: "invalid_tool_result",
+      message:
+        "The tool ran, but its result cannot be used. It does not fit the output schema:\n- size: Invalid input: expected number, received string",
+      source: "tool",
+      retry: { type: "never" },
+    })
+    const unsaid = defineTool({ ...plain, execute: () => ({ rows: new Map() }) })
+    expect(await failure(unsaid, {})).toMatchObject({
+      code: "invalid_tool_result",
+      message: expect.stringContaining('an instance of Map at "/rows"'),
+    })
+  })
+
+  test("an error is a failure that the model can read, with the facts of a ToolError", async () => {
+    const broken = defineTool({
+      ...plain,
+      execute() {
+        throw new Error("disk full")
+      },
+    })
+    expect(await failure(broken, {})).toEqual({
+      class: "execution",
+      code: "tool_threw",
+      message: "disk full",
+      source: "tool",
+      retry: { type: "never" },
+    })
+    const busy = defineTool({
+      ...plain,
+      async execute() {
+        throw new ToolError({ class: "external", code: "busy", message: "Try later.", retry: { type: "safe", afterMs: 500 }, raw: { status: 503 } })
+      },
+    })
+    expect(await failure(busy, {})).toEqual({
+      class: "external",
+      code: "busy",
+      message: "Try later.",
+      source: "tool",
+      retry: { type: "safe", afterMs: 500 },
+      raw: { status: 503 },
+    })
+  })
+})
+
+describe("arguments that do not fit", () => {
+  const search = defineTool({
+    name: "search",
+    description: "Searches.",
+    input: z.strictObject({
+      query: z.string(),
+      files: z.array(z.object({ path: z.string() })).optional(),
+      limit: z.union([z.literal("all"), z.object({ lines: z.number() })]).optional(),
+    }),
+    execute: () => {
+      throw new Error("This was not to be run.")
+    },
+  })
+
+  test("tell the model per path what is wrong", async () => {
+    const args = { files: [{ path: "a" }, { path: 3 }], limit: { lines: "ten" }, querry: "TODO" }
+    expect(await failure(search, args)).toEqual({
+      class: "invalid_request",
+      code: "invalid_arguments",
+      message: [
+        'The arguments do not fit the tool "search", which was not run:',
+        "- query: Invalid input: expected string, received undefined",
+        "- files[1].path: Invalid input: expected string, received number",
+        '- limit: fits none of its forms: Invalid input: expected "all"; or lines: Invalid input: expected number, received string',
+        '- (the whole): Unrecognized key: "querry"',
+      ].join("\n"),
+      source: "runtime",
+      retry: { type: "never" },
+    })
+  })
+
+  test.each([
+    ["null", null],
+    ["a text", "TODO"],
+    ["a list", []],
+  ])("%s instead of an object", async (_what, args: Json) => {
+    expect(await failure(search, args)).toMatchObject({
+      code: "invalid_arguments",
+      message: expect.stringContaining("- (the whole): Invalid input: expected object"),
+    })
+  })
+
+  test("however many and however long, the message stays readable", async () => {
+    const files = Array.from({ length: 1_000 }, () => ({ path: 1 }))
+    const { message } = await failure(search, { query: "", files, ["x".repeat(1_000_000)]: 1 })
+    expect(message.split("\n")).toHaveLength(22)
+    expect(message).toContain("- and 981 more")
+    expect(message.length).toBeLessThan(3_000)
+  })
+
+  test("prototype keys are keys like any other", async () => {
+    const args = JSON.parse('{"query":"TODO","__proto__":{"polluted":true},"constructor":1}') as Json
+    expect((await failure(search, args)).code).toBe("invalid_arguments")
+    expect(({} as { polluted?: true }).polluted).toBeUndefined()
+  })
+
+  test("a check of the schema that throws is a failure of the tool, not of the turn", async () => {
+    const picky = defineTool({
+      ...plain,
+      input: z.object({
+        path: z.string().refine(() => {
+          throw new Error("no such disk")
+        }),
+      }),
+    })
+    expect(await failure(picky, { path: "a" })).toMatchObject({ code: "tool_threw", message: "no such disk" })
+  })
+
+  test("a check of the schema may be async", async () => {
+    const asked = defineTool({ ...plain, input: z.object({ path: z.string().refine(async (path) => path === "a", "there is no such file") }) })
+    expect((await run(asked, { path: "a" })).output.status).toBe("success")
+    expect((await failure(asked, { path: "b" })).message).toContain("- path: there is no such file")
+  })
+})
+
+describe("a toolbox", () => {
+  const box = toolbox([defineTool({ ...plain, name: "look" }), defineTool({ ...plain, name: "listen", execute: () => "a cat" })])
+
+  test("has the specs in order, and finds the tool", async () => {
+    expect(box.specs.map((spec) => spec.name)).toEqual(["look", "listen"])
+    expect(await box.toolCall({ callId: "c1", toolName: "listen", args: {} }, context)).toEqual({ output: { status: "success", value: "a cat" } })
+  })
+
+  test.each(["taste", "__proto__", "constructor", "toString", ""])("has no tool named %j, and tells the model which there are", async (toolName) => {
+    expect(await box.toolCall({ callId: "c1", toolName, args: {} }, context)).toEqual({
+      output: {
+        status: "failure",
+        failure: {
+          class: "invalid_request",
+          code: "unknown_tool",
+          message: `There is no tool "${toolName}". The tools are: look, listen.`,
+          source: "runtime",
+          retry: { type: "never" },
+        },
+      },
+    })
+  })
+
+  test("an empty one, and a name of a million letters", async () => {
+    const { output } = await toolbox([]).toolCall({ callId: "c1", toolName: "x".repeat(1_000_000), args: {} }, context)
+    expect(output).toMatchObject({ failure: { code: "unknown_tool", message: `There is no tool "${"x".repeat(300)}…". There are no tools.` } })
+  })
+
+  test("a tool may even be named __proto__", async () => {
+    const odd = toolbox([defineTool({ ...plain, name: "__proto__", execute: () => "found" })])
+    expect(await odd.toolCall({ callId: "c1", toolName: "__proto__", args: {} }, context)).toEqual({ output: { status: "success", value: "found" } })
+  })
+})
+
+describe("a tool with a timeout", () => {
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  test("that ignores its signal fails as timeout all the same", async () => {
+    const signals: AbortSignal[] = []
+    const stuck = defineTool({
+      ...plain,
+      timeoutMs: 5_000,
+      execute(_input, { signal }) {
+        signals.push(signal)
+        return new Promise(() => {})
+      },
+    })
+    const failed = failure(stuck, {})
+    await vi.advanceTimersByTimeAsync(4_999)
+    expect(signals.map((signal) => signal.aborted)).toEqual([false])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(signals.map((signal) => signal.aborted)).toEqual([true])
+    expect(await failed).toEqual({
+      class: "timeout",
+      code: "tool_timeout",
+      message: 'The tool "plain" did not end within 5000 ms and was stopped.',
+      source: "runtime",
+      retry: { type: "never" },
+    })
+  })
+
+  test("that throws when it is stopped still fails as timeout", async () => {
+    const stopped = defineTool({
+      ...plain,
+      timeoutMs: 10,
+      execute: (_input, { signal }) => new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("stopped")))),
+    })
+    const failed = failure(stopped, {})
+    await vi.advanceTimersByTimeAsync(10)
+    expect((await failed).class).toBe("timeout")
+  })
+
+  test("that ends in time leaves no timer behind", async () => {
+    expect(await run(defineTool({ ...plain, timeoutMs: 5_000, execute: () => 1 }), {})).toEqual({ output: { status: "success", value: 1 } })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test("is stopped by the turn as well, but not once it ended", async () => {
+    const signals: AbortSignal[] = []
+    const tool = defineTool({ ...plain, timeoutMs: 5_000, execute: async (_input, { signal }) => void signals.push(signal) })
+    const slow = defineTool({
+      ...plain,
+      timeoutMs: 5_000,
+      execute: (_input, { signal }) => new Promise((resolve) => signal.addEventListener("abort", () => resolve(signal.reason))),
+    })
+    const controller = new AbortController()
+    const given = { ...context, signal: controller.signal }
+    await run(tool, {}, given)
+    const stopped = run(slow, {}, given)
+    await vi.advanceTimersByTimeAsync(0)
+    controller.abort("Enough.")
+    expect(await stopped).toEqual({ output: { status: "success", value: "Enough." } })
+    await run(tool, {}, given)
+    expect(signals.map((signal) => signal.aborted)).toEqual([false, true])
+  })
+
+  test("of a month never goes off at once", async () => {
+    const done = run(
+      defineTool({ ...plain, timeoutMs: 30 * 24 * 3_600_000, execute: () => new Promise((resolve) => setTimeout(() => resolve("late"), 60_000)) }),
+      {},
+    )
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(await done).toEqual({ output: { status: "success", value: "late" } })
+  })
+})
+
+const plain = { name: "plain", description: "Does nothing.", input: z.object({}), execute: (): unknown => null }
+
+const context: EffectContext = { effectId: 7, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }
+
+function run(tool: Tool, args: Json, given: EffectContext = context): Promise<ToolAnswer> {
+  return tool.call({ callId: "c1", toolName: tool.spec.name, args }, given)
+}
+
+async function failure(tool: Tool, args: Json): Promise<ToolFailure> {
+  const { output } = await run(tool, args)
+  if (output.status !== "failure") throw new Error(`Expected a failure, not ${JSON.stringify(output)}.`)
+  return output.failure
+}
