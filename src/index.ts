@@ -15,7 +15,7 @@ export {
 } from "./errors.ts"
 export type { DriverContext, ProtocolDriver } from "./machine/driver.ts"
 export type { StateName, Step, Turn, TurnConfig, TurnState, Validation } from "./machine/turn.ts"
-export { advance, begin, handle, type Interruption, interrupt } from "./machine/turn-machine.ts"
+export { advance, begin, command, type HostCommand, handle } from "./machine/turn-machine.ts"
 export { chatProjector } from "./projectors/chat.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projectors/projector.ts"
 export type { DriverAction } from "./schemas/action.ts"

@@ -22,8 +22,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "chatProjector",
     "codeDriver",
     "codeInstructions",
+    "command",
     "handle",
-    "interrupt",
     "wireValidation",
   ],
   "turn-machine/machine": [
@@ -43,11 +43,11 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "advance",
     "applyActions",
     "begin",
+    "command",
     "deriveModelReturn",
     "errorEvent",
     "failWith",
     "handle",
-    "interrupt",
     "stopped",
     "toolResultParts",
   ],
@@ -359,7 +359,7 @@ const config: TurnConfig = {
 const start: TurnStart = { messages: [{ id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "Hello" }] }] }
 const machine: BareTurnMachine = new TurnMachine(config, start)
 const goals: GoalState = newGoalState("t")
-const resting: string = nextTurn({ threadId: goals.threadId, history: machine.events }, 0).type
+const resting: string = nextTurn({ threadId: goals.threadId, history: machine.history }, 0).type
 const pursuing: TurnConfig = { ...config, driver: goalDriver(chatDriver(), { threadId: "t", turnId: resting, startedAt: 0 }) }
 const effect: Effect | undefined = machine.poll()
 if (effect?.type === "llm_call") {

@@ -1,4 +1,4 @@
-import type { Interruption, TurnMachine } from "../machine/turn-machine.ts"
+import type { HostCommand, TurnMachine } from "../machine/turn-machine.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../schemas/effect.ts"
 import type { LogEvent, TurnEvent } from "../schemas/event.ts"
 import type { LlmFailure, LlmResponse } from "../schemas/llm.ts"
@@ -116,7 +116,7 @@ export interface TurnLog {
   /** Resolves when the response is kept; only then the machine is given it. */
   response(machine: TurnMachine, response: Response): Promise<void>
   /** Resolves when the order is kept; only then the machine is given it. */
-  interruption(machine: TurnMachine, interruption: Interruption): Promise<void>
+  command(machine: TurnMachine, command: HostCommand): Promise<void>
   /** Resolves when it is kept that a `once` call is about to be run; only then it is run. */
   callStarted(effectId: number, callId: string): Promise<void>
   /** Whether `callStarted` was told of a call, in this process or in one before it. */

@@ -79,8 +79,8 @@ function whatItTakes(outstanding: AnswerableEffect | undefined): string {
   return outstanding === undefined ? "nothing now" : `${ANSWERS[outstanding.type]} for effect ${outstanding.id}`
 }
 
-/** What a host may order from outside, besides answering. */
-export type Interruption =
+/** What a host applies to a turn from outside, besides answering its effects. */
+export type HostCommand =
   | { readonly type: "cancel"; readonly reason?: string }
   | { readonly type: "fail"; readonly event: TurnEvent }
   | { readonly type: "finish"; readonly outcome: Outcome }
@@ -92,22 +92,22 @@ export type Interruption =
  * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
  * @throws {DriverError} `action_after_finish`, `unknown_action` (apply). The turn is unchanged.
  */
-export function interrupt(config: TurnConfig, turn: Turn, interruption: Interruption): Step {
+export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
   const context = new TurnContext(config, turn)
-  if (turn.position.state.type === "finished" && interruption.type !== "apply") return unchanged(turn)
-  return accept(applyActions(config, turn, interruptingActions(context, turn, interruption), context))
+  if (turn.position.state.type === "finished" && hostCommand.type !== "apply") return unchanged(turn)
+  return accept(applyActions(config, turn, commandedActions(context, turn, hostCommand), context))
 }
 
-function interruptingActions(context: TurnContext, turn: Turn, interruption: Interruption): readonly MachineAction[] {
-  switch (interruption.type) {
+function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand): readonly MachineAction[] {
+  switch (hostCommand.type) {
     case "cancel":
-      return [...leaveWork(context, turn, interruption.reason), { type: "finish", outcome: stopped("cancelled") }]
+      return [...leaveWork(context, turn, hostCommand.reason), { type: "finish", outcome: stopped("cancelled") }]
     case "fail":
-      return checked(context, failWith(interruption.event))
+      return checked(context, failWith(hostCommand.event))
     case "finish":
-      return checked(context, [{ type: "finish", outcome: interruption.outcome }])
+      return checked(context, [{ type: "finish", outcome: hostCommand.outcome }])
     case "apply": {
-      const actions = checked(context, interruption.actions)
+      const actions = checked(context, hostCommand.actions)
       if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn takes no more actions.")
       const start = actions.find((action) => action.type.startsWith("start_"))
       if (start === undefined) return actions
@@ -177,7 +177,7 @@ function unchanged(turn: Turn): Step {
 
 /**
  * One turn of an agent: asks for effects, takes responses. A thin shell over {@link begin}, {@link advance},
- * {@link handle} and {@link interrupt} that holds the current turn and the effects not yet polled.
+ * {@link handle} and {@link command} that holds the current turn and the effects not yet polled.
  *
  *     const machine = new TurnMachine(config, start)
  *     for (let effect = machine.poll(); effect; effect = machine.poll()) {
@@ -283,7 +283,7 @@ export class TurnMachine {
    */
   cancel(reason?: string): void {
     const { state } = this.#turn.position
-    const result = interrupt(this.#config, this.#turn, { type: "cancel", ...(reason !== undefined && { reason }) })
+    const result = command(this.#config, this.#turn, { type: "cancel", ...(reason !== undefined && { reason }) })
     // A model call that the host has not even taken is not handed out any more, and so need not be cancelled.
     const neverTaken = "outstanding" in state && this.#withdraw(state.outstanding)
     this.#take(neverTaken ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)
@@ -294,7 +294,7 @@ export class TurnMachine {
    * @throws {SchemaError} `invalid_actions`: the event is none. The turn is unchanged.
    */
   fail(event: TurnEvent): void {
-    this.#interrupt({ type: "fail", event })
+    this.#command({ type: "fail", event })
   }
 
   /**
@@ -302,7 +302,7 @@ export class TurnMachine {
    * @throws {SchemaError} `invalid_actions`: the outcome is none. The turn is unchanged.
    */
   finish(outcome: Outcome): void {
-    this.#interrupt({ type: "finish", outcome })
+    this.#command({ type: "finish", outcome })
   }
 
   /**
@@ -311,7 +311,7 @@ export class TurnMachine {
    * @throws {ProtocolError} `turn_finished`, `action_starts_work`. The turn is unchanged.
    */
   apply(actions: readonly DriverAction[]): void {
-    this.#interrupt({ type: "apply", actions })
+    this.#command({ type: "apply", actions })
   }
 
   /** The name of the state the turn is in. */
@@ -338,9 +338,13 @@ export class TurnMachine {
   get messages(): readonly Message[] {
     return this.#turn.record.messages.toArray()
   }
-  /** The history, with the records that the turn began with. */
-  get events(): readonly HistoryRecord[] {
+  /** The durable records of the thread, those that the turn began with included. */
+  get history(): readonly HistoryRecord[] {
     return this.#turn.record.events.toArray()
+  }
+  /** @deprecated Use {@link history}; this alias goes with 0.2. */
+  get events(): readonly HistoryRecord[] {
+    return this.history
   }
   /** The tokens of all answers of this turn. */
   get usage(): TokenUsage {
@@ -355,8 +359,8 @@ export class TurnMachine {
     return this.#turn.record.turnCauses
   }
 
-  #interrupt(interruption: Interruption): void {
-    const result = interrupt(this.#config, this.#turn, interruption)
+  #command(hostCommand: HostCommand): void {
+    const result = command(this.#config, this.#turn, hostCommand)
     if (result.turn.position.state.type === "finished") this.#withdraw(this.#redelivery)
     this.#take(result)
   }

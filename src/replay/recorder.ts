@@ -1,5 +1,5 @@
 import type { TurnConfig } from "../machine/turn.ts"
-import type { Interruption, TurnMachine } from "../machine/turn-machine.ts"
+import type { HostCommand, TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnStart } from "../schemas/config.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { JournalHeader, JournalRecord } from "../schemas/journal.ts"
@@ -108,9 +108,9 @@ export class Recorder {
   }
 
   /** The line for what a host orders besides answering, given the machine that is about to get it. */
-  interruption(machine: TurnMachine, interruption: Interruption): string {
+  command(machine: TurnMachine, command: HostCommand): string {
     const effectId = machine.outstanding?.id
-    return this.#count(this.#writer.line({ type: "interruption", ...(effectId !== undefined && { effectId }), interruption }))
+    return this.#count(this.#writer.line({ type: "interruption", ...(effectId !== undefined && { effectId }), interruption: command }))
   }
 
   /** A snapshot where one is due, else "". Take it when everything that the machine told was polled. */

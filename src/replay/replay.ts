@@ -1,6 +1,6 @@
 import { type Difference, JournalError, ReplayDivergence, TurnError } from "../errors.ts"
 import type { TurnConfig } from "../machine/turn.ts"
-import { type Interruption, TurnMachine } from "../machine/turn-machine.ts"
+import { type HostCommand, TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
 import type { JournalHeader, JournalInterruption, JournalRecord } from "../schemas/journal.ts"
@@ -110,7 +110,7 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
         if (!isPreparing(record.checkpoint.state)) drain(machine)
         break
       case "interruption":
-        interrupt(machine, record)
+        replayCommand(machine, record)
         break
       case "end":
         drain(machine)
@@ -188,24 +188,24 @@ function checkOutcome(machine: TurnMachine, number: number, outcome: NonNullable
  * What was ordered before the driver had been asked for the next iteration must not ask it now. Of what the response before
  * it raised, a host may have told nothing yet.
  */
-function interrupt(machine: TurnMachine, { effectId, interruption }: JournalInterruption): void {
+function replayCommand(machine: TurnMachine, { effectId, interruption }: JournalInterruption): void {
   if (effectId !== undefined && machine.outstanding === undefined) drain(machine)
-  unlessRefused(() => interruptMachine(machine, interruption))
+  unlessRefused(() => applyCommand(machine, interruption))
 }
 
-function interruptMachine(machine: TurnMachine, interruption: Interruption): void {
-  switch (interruption.type) {
+function applyCommand(machine: TurnMachine, command: HostCommand): void {
+  switch (command.type) {
     case "cancel":
-      machine.cancel(interruption.reason)
+      machine.cancel(command.reason)
       break
     case "fail":
-      machine.fail(interruption.event)
+      machine.fail(command.event)
       break
     case "finish":
-      machine.finish(interruption.outcome)
+      machine.finish(command.outcome)
       break
     case "apply":
-      machine.apply(interruption.actions)
+      machine.apply(command.actions)
   }
 }
 

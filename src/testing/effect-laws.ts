@@ -101,7 +101,7 @@ function endingKind(effect: Effect | undefined): (typeof SIGNS_OF_THE_END)[numbe
 /** Law 7: what the deltas tell, joined, is what was appended; all of it once the turn was polled to its end. */
 function checkProgress({ start }: Subject, { steps, machine }: Trace): void {
   const told = steps.flatMap(({ effect }) => (effect?.type === "progress" || effect?.type === "done" ? effect.eventDelta : []))
-  const appended = machine.events.slice(start.events?.length ?? 0)
+  const appended = machine.history.slice(start.events?.length ?? 0)
   const due = wasDrained(steps) ? appended : appended.slice(0, told.length)
   requireEqual("progress", "the turn's effects", "the deltas of progress and done, joined, and the events appended", told, due)
 }

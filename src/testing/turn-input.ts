@@ -36,7 +36,7 @@ export type TestedMachine = Pick<
   | "done"
   | "outcome"
   | "messages"
-  | "events"
+  | "history"
   | "usage"
   | "iteration"
   | "turnCauses"

@@ -48,7 +48,7 @@ describe("what is delivered", () => {
       { type: "protocol", event: { of: "the driver" } },
     ]
     expect(effects[0]).toMatchObject({ eventDelta: records, iteration: 0 })
-    expect(machine.events).toEqual(records)
+    expect(machine.history).toEqual(records)
     expect(machine.turnCauses).toEqual([cause("e1")])
     expect(machine.messages.slice(1)).toEqual([
       userMessage("mine", "u2"),
@@ -157,7 +157,7 @@ describe("a delivery of the driver's events alone", () => {
   test("is kept, and the turn goes on as its driver ordered: nothing was said to the model", () => {
     const machine = waitingAt(BEFORE_COMPLETION)
     expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
-    expect(machine.events).toEqual([{ type: "protocol", event: null }])
+    expect(machine.history).toEqual([{ type: "protocol", event: null }])
     expect(machine.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "done" } })
     const working = waitingAt(AFTER_WORK)
     expect(told(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
@@ -203,7 +203,7 @@ describe("the driver's callback for deliveries", () => {
     const machine = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "append_events", events: [{ type: "protocol", event: "noted" }] }] })
     const effects = respond(machine, delivers(1, delivery))
     expect(told(effects)).toEqual(["progress", "emit llm_request", "llm_call 2"])
-    expect(machine.events.map((record) => (record.type === "protocol" ? record.event : record.message.id))).toEqual(["u2", { steer: true }, "noted"])
+    expect(machine.history.map((record) => (record.type === "protocol" ? record.event : record.message.id))).toEqual(["u2", { steer: true }, "noted"])
   })
 
   test("work that it starts comes instead of preparing", () => {

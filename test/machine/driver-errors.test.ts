@@ -152,7 +152,7 @@ describe("what the machine did itself before it asked a driver that fails is kep
     const machine = startedWith([CHECKPOINT], { onDelivery: throwing })
     const effects = respond(machine, delivers(1, { userMessages: [userMessage("more", "u2")], events: [{ mine: 1 }] }))
     expect(told(effects)).toEqual(["emit error", "progress", "emit turn_outcome", "emit done", "done"])
-    expect(plain(machine.events)).toEqual([
+    expect(plain(machine.history)).toEqual([
       { type: "conversation", message: userMessage("more", "u2") },
       { type: "protocol", event: { mine: 1 } },
     ])
@@ -162,7 +162,7 @@ describe("what the machine did itself before it asked a driver that fails is kep
   test("what the failing list itself asked for is not: it is all or nothing", () => {
     const machine = startedWith([TOOLS], { onToolResults: () => [APPEND, { type: "advance_iteration" }, LLM, TOOLS] })
     respond(machine, results(1, completed("a")))
-    expect(machine.events).toEqual([])
+    expect(machine.history).toEqual([])
     expect(machine.iteration).toBe(0)
     expect(machine.checkpoint().nextEffectId).toBe(2)
   })

@@ -44,7 +44,7 @@ export class World implements Surroundings {
     const { signal } = process.cancelling
     const { outcome } = await runTurn(machine, process.host, { journal: log, now: () => 1_000, toolConcurrency, signal })
     await journal.close()
-    const end = JSON.stringify({ outcome, messages: machine.messages, events: machine.events, usage: machine.usage, iteration: machine.iteration })
+    const end = JSON.stringify({ outcome, messages: machine.messages, events: machine.history, usage: machine.usage, iteration: machine.iteration })
     return { end, memory: this.memory, moments: process.moments }
   }
 
@@ -122,7 +122,7 @@ function faulty(journal: TurnJournal, fault: Fault | undefined): TurnLog {
   const log: TurnLog = {
     turnId: journal.turnId,
     response: (machine, response) => journal.response(machine, response),
-    interruption: (machine, interruption) => journal.interruption(machine, interruption),
+    command: (machine, command) => journal.command(machine, command),
     callStarted: (effectId, callId) => journal.callStarted(effectId, callId),
     mayHaveRun: (effectId, callId) => journal.mayHaveRun(effectId, callId),
     settled: (machine) => journal.settled(machine),

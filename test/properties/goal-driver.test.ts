@@ -168,7 +168,7 @@ describe("threads of turns, whatever the model does and people want", () => {
               machine.handle({ type: "tool_results", id: outstanding.id, at, results })
             } else if (outstanding?.type === "checkpoint") {
               const { checkpoint } = outstanding
-              const delivery = delivering ? goalDeliveries(machine.events, checkpoint, at, { threadId: "t1" }) : {}
+              const delivery = delivering ? goalDeliveries(machine.history, checkpoint, at, { threadId: "t1" }) : {}
               machine.handle({ type: "checkpoint_delivery", id: outstanding.id, at, delivery })
             }
           }

@@ -3,7 +3,7 @@ import { describe, test } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { History } from "../../src/machine/history.ts"
 import { outstandingEffect, type Step, type Turn, type TurnConfig } from "../../src/machine/turn.ts"
-import { advance, begin, handle, interrupt } from "../../src/machine/turn-machine.ts"
+import { advance, begin, command, handle } from "../../src/machine/turn-machine.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
@@ -63,7 +63,7 @@ function travel(config: TurnConfig, start: TurnStart, played: readonly Answers[]
       take((from) => handle(config, from, response))
     }
   }
-  take((from) => interrupt(config, from, { type: "cancel", reason: "enough" }))
+  take((from) => command(config, from, { type: "cancel", reason: "enough" }))
 
   for (const { from, go, came } of passages.reverse()) {
     goElsewhere(config, from, others)
@@ -76,7 +76,7 @@ function travel(config: TurnConfig, start: TurnStart, played: readonly Answers[]
 function goElsewhere(config: TurnConfig, from: Turn, others: Answers): void {
   const said: Message = { id: "elsewhere", role: "user", parts: [{ id: "elsewhere.p0", type: "text", text: "elsewhere" }] }
   let { turn } =
-    from.position.state.type === "finished" ? { turn: from } : interrupt(config, from, { type: "apply", actions: [append(said), append(said)] })
+    from.position.state.type === "finished" ? { turn: from } : command(config, from, { type: "apply", actions: [append(said), append(said)] })
   turn = advance(config, turn).turn
   for (const part of partsOf(turn)) turn = handle(config, turn, answerTo(part, others)).turn
   textOf(advance(config, turn))

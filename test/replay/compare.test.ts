@@ -110,7 +110,7 @@ test("another end is another answer", () => {
   const machine = new TurnMachine(CONFIG, START)
   const ended = (reason: string): Journal => {
     const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1")
-    return readJournal(line + recorder.interruption(machine, { type: "cancel", reason }))
+    return readJournal(line + recorder.command(machine, { type: "cancel", reason }))
   }
   expect(compareJournals(ended("late"), ended("later")).parting?.differences).toEqual([
     { path: "/interruption/reason", first: "late", second: "later" },

@@ -83,7 +83,7 @@ test("an outcome that differs is found", () => {
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   const machine = new TurnMachine(CONFIG, START)
   pollAll(machine)
-  let text = line + recorder.interruption(machine, { type: "cancel" })
+  let text = line + recorder.command(machine, { type: "cancel" })
   machine.finish({ type: "stopped", stop: { type: "incomplete" } })
   text += recorder.end(machine)
   expect(divergenceOf(() => replay(readJournal(text), CONFIG))).toMatchObject({
@@ -104,7 +104,7 @@ test.each([0, 1, 2, 3, 4, 5, 6, 7, 8])("cancelled after %i answers: the replay e
     text += recorder.response(machine, response)
     machine.handle(response)
   }
-  text += recorder.interruption(machine, { type: "cancel", reason: "enough" })
+  text += recorder.command(machine, { type: "cancel", reason: "enough" })
   machine.cancel("enough")
   text += recorder.end(machine)
   pollAll(machine)

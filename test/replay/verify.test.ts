@@ -162,7 +162,7 @@ test.each([0, 1, 2, 3, 9])("a snapshot taken after %i polls is the replayed turn
 test("a turn that was cancelled behind a snapshot that was taken before the driver was asked ends the same", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
-  let text = line + recorder.snapshot(machine) + recorder.interruption(machine, { type: "cancel" })
+  let text = line + recorder.snapshot(machine) + recorder.command(machine, { type: "cancel" })
   machine.cancel()
   text += recorder.snapshot(machine) + recorder.end(machine)
   expect(verifyReplay(readJournal(text), CONFIG)).toMatchObject({ snapshots: 2, outcome: { type: "stopped", stop: { type: "cancelled" } } })
@@ -221,7 +221,7 @@ test("an interruption of something else than what is outstanding is found", () =
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   pollAll(machine)
-  const text = line + recorder.interruption(machine, { type: "cancel" })
+  const text = line + recorder.command(machine, { type: "cancel" })
   expect(verifyReplay(readJournal(text), CONFIG).outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
   const other = rewritten(readJournal(text), (record) => (record.type === "interruption" ? { ...record, effectId: 5 } : record))
   expect(divergenceOf(() => verifyReplay(other, CONFIG))).toMatchObject({

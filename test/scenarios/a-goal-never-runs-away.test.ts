@@ -161,6 +161,6 @@ test("a host that forgets to tell the end of a turn starts no other", () => {
   const host = unwatched(() => replies("Done?"))
   host.turn("continuation")
   // As it was before the end was told.
-  host.history = host.turns[0]?.machine.events ?? []
+  host.history = host.turns[0]?.machine.history ?? []
   expect(host.runs(100).reason).toMatch(/"turn-0" is still open: tell its end/)
 })

@@ -38,7 +38,7 @@ test("what a result raised is told, though the turn was cancelled and the proces
   await journal.response(machine, results)
   machine.handle(results)
   // Killed here: the order is kept, and of the result nothing was told.
-  await journal.interruption(machine, { type: "cancel" })
+  await journal.command(machine, { type: "cancel" })
   await journal.close()
 
   const told: string[] = []
@@ -69,7 +69,7 @@ test("an order that comes while the journal is compacted leaves it whole", async
   const journal = await TurnJournal.open(store, "turn", { snapshotEveryRecords: 1, compactAboveChars: 1 })
   const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
   const ordered: Promise<void>[] = []
-  order = () => void ordered.push(journal.interruption(machine, { type: "apply", actions: [] }))
+  order = () => void ordered.push(journal.command(machine, { type: "apply", actions: [] }))
   await runTurn(machine, { llmCall, toolCall, checkpoint: async () => undefined }, { journal })
   await Promise.all(ordered)
   await journal.close()

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
 import type { Turn } from "../../src/machine/turn.ts"
-import { advance, begin, handle, interrupt } from "../../src/machine/turn-machine.ts"
+import { advance, begin, command, handle } from "../../src/machine/turn-machine.ts"
 import { TurnMachine } from "../../src/turn-machine.ts"
 import { callsTools, completed, configOf, delivers, plain, pollAll, results, says, set, told, userMessage } from "../machine/support.ts"
 
@@ -65,7 +65,7 @@ test("a request that was projected before a turn grew still says what it said", 
 
 test("a cancelled future does not cancel the past", () => {
   const { turn } = advance(CONFIG, begin(CONFIG, { messages: [userMessage("Look.")] }).turn)
-  expect(interrupt(CONFIG, turn, { type: "cancel" }).turn.position.state.type).toBe("finished")
+  expect(command(CONFIG, turn, { type: "cancel" }).turn.position.state.type).toBe("finished")
   expect(handle(CONFIG, turn, says(1, "Still here.")).status).toBe("accepted")
 })
 

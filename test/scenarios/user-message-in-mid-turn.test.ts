@@ -26,7 +26,7 @@ test("a user message that comes in mid-turn is read by the model in the next cal
   respond(machine, delivers(5))
   // It keeps its own id and has no origin: nobody injected it.
   expect(machine.messages).toContainEqual(CORRECTION)
-  expect(machine.events.filter((record) => record.type === "conversation" && record.message.id === "u2")).toHaveLength(1)
+  expect(machine.history.filter((record) => record.type === "conversation" && record.message.id === "u2")).toHaveLength(1)
 })
 
 test("one that comes when the answer is already there starts another iteration, behind the answer", () => {

@@ -102,7 +102,7 @@ describe("the message says where, what differs and what to do", () => {
     const machine = new TurnMachine(CONFIG, START)
     const { recorder, line } = Recorder.begin(CONFIG, START, "t")
     while (machine.poll() !== undefined);
-    const cancelled = line + recorder.interruption(machine, { type: "cancel" })
+    const cancelled = line + recorder.command(machine, { type: "cancel" })
     machine.finish({ type: "stopped", stop: { type: "incomplete" } })
     const ended = mismatchOf(cancelled + recorder.end(machine), CONFIG).message
     expect(ended).toContain('Record 3: {"type":"end","outcome":{"type":"stopped","stop":{"type":"incomplete"}}}')

@@ -31,7 +31,7 @@ export interface GoalDeliveryOptions {
 
 /**
  * What the goal wants said at a checkpoint: that a budget is reached, that the objective is another, and where the host
- * wants one long turn, to go on. `history` is the turn's (`machine.events`), `at` in milliseconds. Pure; hand the delivery
+ * wants one long turn, to go on. `history` is the turn's (`machine.history`), `at` in milliseconds. Pure; hand the delivery
  * to the machine, whole, and the same is not said again. Where the turn would end, a reached budget is no reason to go on.
  */
 export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, at: number, options: GoalDeliveryOptions): CheckpointDelivery {

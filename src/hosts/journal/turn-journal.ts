@@ -1,6 +1,6 @@
 import type { Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/turn.ts"
-import type { Interruption, TurnMachine } from "../../machine/turn-machine.ts"
+import type { HostCommand, TurnMachine } from "../../machine/turn-machine.ts"
 import { compacted, isUnfinishedHeader, type Journal, type JournalEntry, readJournal } from "../../replay/journal.ts"
 import { Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resume } from "../../replay/replay.ts"
@@ -42,7 +42,7 @@ export interface BeginOptions {
  *     await journal.close()
  *
  * Once keeping something failed, it keeps nothing more, and rejects with the same error: close it and open it anew. What
- * a host orders of the machine itself (`cancel`, `apply`, …) it tells the journal first, with {@link interruption}.
+ * a host orders of the machine itself (`cancel`, `apply`, …) it tells the journal first, with {@link command}.
  */
 export class TurnJournal implements TurnLog {
   readonly #stored: StoredJournal
@@ -165,15 +165,15 @@ export class TurnJournal implements TurnLog {
    * @throws {SchemaError} `invalid_record`: the order is none, or has keys that nobody knows; nothing was written
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
-  async interruption(machine: TurnMachine, interruption: Interruption): Promise<void> {
-    journalValidation({ type: "interruption", interruption })
+  async command(machine: TurnMachine, command: HostCommand): Promise<void> {
+    journalValidation({ type: "interruption", interruption: command })
     const kept = (this.#ordering ?? Promise.resolve()).then(async () => {
       await this.#kept
       // What was kept last is done by whoever waited for it.
       await nextTask()
       // An ended turn takes no orders, and its end is its last record.
       if (machine.done) return
-      await this.#append(this.#recording().interruption(machine, interruption))
+      await this.#append(this.#recording().command(machine, command))
     })
     const done = kept.then(nextTask, nextTask).then(() => {
       if (this.#ordering === done) this.#ordering = undefined

@@ -110,7 +110,7 @@ async function take(machine: TurnMachine, answer: Answer, journal: TurnLog | und
 }
 
 async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined): Promise<void> {
-  await journal?.interruption(machine, { type: "cancel", ...(reason !== undefined && { reason }) })
+  await journal?.command(machine, { type: "cancel", ...(reason !== undefined && { reason }) })
   machine.cancel(reason)
 }
 

@@ -43,8 +43,8 @@ export async function snapshotThread(
   if (openTurn !== undefined && options !== undefined && text !== undefined && !isUnfinishedHeader(text)) {
     const config = { validation: wireValidation, ...goalConfig(threadId, openTurn, options) }
     const machine = resume(readJournal(text, journalValidation), config, { checkEffects: false })
-    commands = unsettled(commands, machine.events.slice(history.length))
-    history = machine.events
+    commands = unsettled(commands, machine.history.slice(history.length))
+    history = machine.history
   }
   return {
     goal: readGoal(history, threadId).state.goal,

@@ -122,7 +122,7 @@ export class Thread {
   }
   /** The history of all turns, up to this moment, and what was noted between them. */
   get history(): readonly HistoryRecord[] {
-    return this.#running?.events ?? this.#log.history
+    return this.#running?.history ?? this.#log.history
   }
   /** The host's own facts, from the header. */
   get meta(): Json | undefined {
@@ -314,14 +314,14 @@ export class Thread {
     if (outstanding === undefined) return
     const { lostUsage } = this.options
     const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
-    const stop = stopRecord(machine.events, this.threadId, this.#now())
+    const stop = stopRecord(machine.history, this.threadId, this.#now())
     const events = [
       ...(isLost ? [lostUsageRecord(this.threadId, turnId, lostUsage(outstanding.request))] : []),
       ...(stop === undefined ? [] : [stop]),
     ]
     if (events.length === 0) return
     const actions = [{ type: "append_events", events }] as const
-    await journal.interruption(machine, { type: "apply", actions })
+    await journal.command(machine, { type: "apply", actions })
     machine.apply(actions)
   }
 
@@ -335,7 +335,7 @@ export class Thread {
     const { turnId } = turn
     const at = this.#now()
     const { costMicros } = this.options.goal ?? {}
-    const history = machine.events
+    const history = machine.history
     const ended = endGoalTurn(
       { ...this.#thread(), history },
       { turnId, outcome, usage: machine.usage, ...(costMicros !== undefined && { costMicros }) },
@@ -349,11 +349,11 @@ export class Thread {
   /** The host, with the thread's own deliveries before those of the goal, and the goal's changes told. */
   #hostOf(machine: TurnMachine, host: Host, options: RunThreadOptions): Host {
     const { threadId } = this
-    let goal = readGoal(machine.events, threadId).state.goal
+    let goal = readGoal(machine.history, threadId).state.goal
     const progress = async (effect: Progress | Done): Promise<void> => {
       await host.progress?.(effect)
       const outputs = goalChanges(effect.eventDelta, threadId, goal)
-      goal = readGoal(machine.events, threadId).state.goal
+      goal = readGoal(machine.history, threadId).state.goal
       this.#tell(outputs)
     }
     const checkpoint = async (effect: Checkpoint, context: EffectContext): Promise<CheckpointDelivery> => {
@@ -378,7 +378,7 @@ export class Thread {
 
   #deliver(machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): CheckpointDelivery {
     const { policy = {}, continueInTurn = false } = this.options
-    const history = machine.events
+    const history = machine.history
     const { said } = this.#log
     const userMessages = said.length === 0 ? said : waiting(said, history.slice(this.#log.history.length))
     const commands = this.#waitingCommands()

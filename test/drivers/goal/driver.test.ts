@@ -44,7 +44,7 @@ function asks(id: number, ...parts: readonly OutputPart[]): Response {
 }
 
 function stateOf(machine: TurnMachine): GoalState {
-  return readGoal(machine.events, "t1").state
+  return readGoal(machine.history, "t1").state
 }
 
 function requestOf(effects: readonly Effect[]): Extract<Effect, { type: "llm_call" }>["request"] {
@@ -99,7 +99,7 @@ describe("goal tools", () => {
     expect(toolTexts(machine).map((text) => text.slice(0, 2))).toEqual(["a:", "g:", "b:"])
     // The 12 tokens were written when the first tool had ended, before the goal was shown.
     expect(toolTexts(machine)[1]).toContain('"tokensUsed":12')
-    expect(readGoal(machine.events, "t1")).toMatchObject({ toolCalls: 3, calls: undefined })
+    expect(readGoal(machine.history, "t1")).toMatchObject({ toolCalls: 3, calls: undefined })
   })
 })
 
@@ -110,13 +110,13 @@ describe("accounting in a turn", () => {
     expect(stateOf(machine).goal).toMatchObject({ status: "active", tokensUsed: 0 })
     respond(machine, results(2, completed("a")))
     expect(stateOf(machine).goal).toMatchObject({ status: "budget_limited", tokensUsed: 12 })
-    const delivery = goalDeliveries(machine.events, "after_work", 6000, { threadId: "t1" })
+    const delivery = goalDeliveries(machine.history, "after_work", 6000, { threadId: "t1" })
     expect(delivery.transientMessages).toHaveLength(1)
     // Where the turn ends by itself, nothing is left to be summed up.
-    expect(goalDeliveries(machine.events, "before_completion", 6000, { threadId: "t1" })).toEqual({})
+    expect(goalDeliveries(machine.history, "before_completion", 6000, { threadId: "t1" })).toEqual({})
     const request = requestOf(respond(machine, { ...delivers(3), delivery } as Response))
     expect(JSON.stringify(request.messages.at(-1))).toContain("budget_limited")
-    expect(goalDeliveries(machine.events, "after_work", 6000, { threadId: "t1" })).toEqual({})
+    expect(goalDeliveries(machine.history, "after_work", 6000, { threadId: "t1" })).toEqual({})
   })
 
   test("cost is what the host's prices make of the tokens", () => {
@@ -154,7 +154,7 @@ describe("accounting in a turn", () => {
     respond(machine, delivers(3, { events: [event] }))
     expect(stateOf(machine).goal).toMatchObject({ objective: "sink", secondsUsed: 3 })
     for (const checkpoint of ["after_work", "before_completion"] as const) {
-      const { transientMessages } = goalDeliveries(machine.events, checkpoint, 7000, { threadId: "t1" })
+      const { transientMessages } = goalDeliveries(machine.history, checkpoint, 7000, { threadId: "t1" })
       expect(transientMessages?.map(({ content }) => content.includes("<untrusted_objective>\nsink"))).toEqual([true])
     }
   })
@@ -247,7 +247,7 @@ describe("between turns", () => {
     for (let id = 1; !machine.done && answers < 10; id += 2) {
       answers += 1
       respond(machine, says(id, `thought ${answers}`))
-      const delivery = goalDeliveries(machine.events, "before_completion", 6000, { threadId: "t1", continueInTurn: true })
+      const delivery = goalDeliveries(machine.history, "before_completion", 6000, { threadId: "t1", continueInTurn: true })
       respond(machine, delivers(id + 1, delivery))
     }
     expect(answers).toBe(3)

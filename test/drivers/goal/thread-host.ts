@@ -178,7 +178,7 @@ export class ThreadHost {
         const { policy = {} } = this.#options
         const own = world.delivers?.(effect.checkpoint, this.deliveriesAsked) ?? {}
         this.deliveriesAsked += 1
-        const goals = goalDeliveries(machine.events, effect.checkpoint, at, { threadId: this.threadId, policy, ...this.#options.deliveries })
+        const goals = goalDeliveries(machine.history, effect.checkpoint, at, { threadId: this.threadId, policy, ...this.#options.deliveries })
         return { type: "checkpoint_delivery", id, at, delivery: mergeDeliveries(own, goals) }
       }
       case "sync_execution_surface":

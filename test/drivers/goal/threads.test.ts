@@ -121,7 +121,7 @@ describe("with the code driver", () => {
         model: inOrder(replies("```js\ndone()\n```"), replies("Done.")),
         code(_, machine) {
           asked = { type: "goal_tool_called", at: thread.at, turnId: "turn-0", callId: "x", toolName: "update_goal", args: { status: "complete" } }
-          answers.push(...changeGoal({ threadId: "t1", history: machine.events }, asked).outputs)
+          answers.push(...changeGoal({ threadId: "t1", history: machine.history }, asked).outputs)
           return { observations: ["noted"] }
         },
         delivers: (_, before) => (before === 0 && asked !== undefined ? { events: [goalInputEvent("t1", asked)] } : {}),
@@ -160,7 +160,7 @@ describe("a model call that was made and gave no answer is paid for all the same
     pollAll(machine)
     respond(machine, { type: "llm_complete", id: 1, result: replies("", "look") })
     respond(machine, results(2, completed("c0")))
-    expect(readGoal(machine.events, "t1").state.goal?.tokensUsed).toBe(10 + 107)
+    expect(readGoal(machine.history, "t1").state.goal?.tokensUsed).toBe(10 + 107)
     machine.cancel()
     const { outcome, events, usage } = machine
     if (outcome === undefined) throw new Error("The turn goes on.")
@@ -189,8 +189,8 @@ describe("a model call that was made and gave no answer is paid for all the same
     const thread = host(inOrder(replies("", "look"), replies("On it.")))
     thread.command({ type: "set", objective: "Ship it" })
     const machine = thread.says("Go.")
-    const cut = machine.events.findIndex((record) => JSON.stringify(record).includes("tools")) + 1
-    const history = machine.events.slice(0, cut)
+    const cut = machine.history.findIndex((record) => JSON.stringify(record).includes("tools")) + 1
+    const history = machine.history.slice(0, cut)
     const outcome = { type: "stopped", stop: { type: "cancelled" } } as const
     const ended = endGoalTurn({ threadId: "t1", history }, { turnId: "turn-0", outcome }, thread.at)
     expect(ended.state.goal).toMatchObject({ status: "paused", tokensUsed: 10 })
@@ -206,7 +206,7 @@ describe("what people want in mid-turn", () => {
     const world: World = {
       model: inOrder(replies("", "look"), replies("", "look"), replies("Sunk.")),
       delivers: (checkpoint, asked) =>
-        asked === 0 ? goalDeliveries(live.turns[0]?.machine.events ?? [], checkpoint, live.at, { threadId: "t1", commands }) : {},
+        asked === 0 ? goalDeliveries(live.turns[0]?.machine.history ?? [], checkpoint, live.at, { threadId: "t1", commands }) : {},
     }
     const live = new ThreadHost(world)
     live.command({ type: "set", objective: "Ship it" })
@@ -220,7 +220,7 @@ describe("what people want in mid-turn", () => {
     const world: World = {
       model: inOrder(replies("Well.")),
       delivers: (checkpoint) =>
-        goalDeliveries(live.turns[0]?.machine.events ?? [], checkpoint, live.at, {
+        goalDeliveries(live.turns[0]?.machine.history ?? [], checkpoint, live.at, {
           threadId: "t1",
           commands: [{ at: 1_500_000, command: { type: "pause" } }],
           continueInTurn: true,

@@ -13,7 +13,7 @@ const programs = await bundle({
   /** Appends numbered lines, saying each number when it is kept, and in the end why it stopped. */
   appends: `
     import Database from ${JSON.stringify(import.meta.resolve("libsql"))}
-    import { sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
+    import { sqliteJournalStore } from "../../src/hosts/journal/sqlite.ts"
     const say = (line) => new Promise((resolve) => process.stdout.write(line + "\\n", resolve))
     const database = new Database(process.argv[2])
     database.exec("PRAGMA journal_mode = WAL")

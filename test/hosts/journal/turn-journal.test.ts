@@ -98,7 +98,7 @@ describe("a journaled turn", () => {
         await journal.response(told, response)
         seen.push(`${response.type} kept in ${told.state}`)
       },
-      interruption: journal.interruption.bind(journal),
+      command: journal.command.bind(journal),
       callStarted: journal.callStarted.bind(journal),
       mayHaveRun: journal.mayHaveRun.bind(journal),
       settled: journal.settled.bind(journal),
@@ -495,7 +495,7 @@ describe("an order from outside", () => {
         let writes = -1
         const watched = watchedStore(store, () => {
           writes += 1
-          if (writes === moment) ordered = journal.interruption(machine, order).then(() => machine.cancel(order.reason))
+          if (writes === moment) ordered = journal.command(machine, order).then(() => machine.cancel(order.reason))
         })
         const journal = await TurnJournal.open(watched, "t", keeping)
         const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
@@ -519,7 +519,7 @@ describe("an order from outside", () => {
     const store = memoryJournalStore()
     const journal = await TurnJournal.open(store, "t")
     const machine = await journal.begin(CONFIG, START)
-    await expect(journal.interruption(machine, wrong as never)).rejects.toMatchObject({ name: "SchemaError", code: "invalid_record" })
+    await expect(journal.command(machine, wrong as never)).rejects.toMatchObject({ name: "SchemaError", code: "invalid_record" })
     await journal.close()
     expect(kindsOf(await textOf(store))).toEqual([])
   })
@@ -529,7 +529,7 @@ describe("an order from outside", () => {
     const journal = await TurnJournal.open(store, "t")
     const machine = await journal.begin(CONFIG, START)
     await runTurn(machine, model(), { journal })
-    await journal.interruption(machine, order)
+    await journal.command(machine, order)
     await journal.close()
     expect(kindsOf(await textOf(store))).toEqual(["llm_complete", "checkpoint_delivery", "end"])
   })
@@ -547,7 +547,7 @@ describe("an order from outside", () => {
     const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
     const host: Host = {
       async llmCall(effect, context) {
-        const kept = journal.interruption(machine, order).then(() => machine.cancel(order.reason))
+        const kept = journal.command(machine, order).then(() => machine.cancel(order.reason))
         kept.catch(() => {})
         await answered
         return model().llmCall(effect, context)

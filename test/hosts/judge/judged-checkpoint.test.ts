@@ -108,7 +108,7 @@ describe("a turn that is judged where it would end", () => {
   test("tells the goal of its thread what was found, and what the judge used", async () => {
     const judged = new Judged({ works: ["I begin.", "All green."], rules: [list("front"), completes(1)], threadId: "t1" })
     await judged.run()
-    const { goal } = readGoal(judged.machine.events, "t1").state
+    const { goal } = readGoal(judged.machine.history, "t1").state
     expect(goal).toMatchObject({ status: "complete", childTokensUsed: 30 })
     expect(judged.worker).toHaveLength(2)
   })
@@ -118,7 +118,7 @@ describe("a turn that is judged where it would end", () => {
     judged.state = manageChecklist(JUDGE, judged.state, { type: "mark_done", reason: "seen", at: 2 }).state
     await judged.run()
     expect(judged.judge).toEqual([])
-    expect(readGoal(judged.machine.events, "t1").state.goal).toMatchObject({ status: "complete" })
+    expect(readGoal(judged.machine.history, "t1").state.goal).toMatchObject({ status: "complete" })
   })
 
   test("tells the goal what its list was paused for, but not that a user paused it", async () => {
@@ -127,7 +127,7 @@ describe("a turn that is judged where it would end", () => {
       const { goal } = judged.state
       if (goal !== undefined) judged.state = { ...judged.state, goal: { ...goal, status: "paused", pausedReason } }
       await judged.run()
-      return readGoal(judged.machine.events, "t1").state.goal?.status
+      return readGoal(judged.machine.history, "t1").state.goal?.status
     }
     expect(await paused({ type: "blocked", text: "no paint" })).toBe("blocked")
     expect(await paused({ type: "stalled", turns: 8 })).toBe("paused")
@@ -142,7 +142,7 @@ describe("a turn that is judged where it would end", () => {
     await judged.run()
     expect(judged.verdicts).toEqual(["decompose", "stale", "done"])
     expect(judged.worker).toHaveLength(2)
-    expect(readGoal(judged.machine.events, "t1").state.goal).toMatchObject({ status: "complete", childTokensUsed: 45 })
+    expect(readGoal(judged.machine.history, "t1").state.goal).toMatchObject({ status: "complete", childTokensUsed: 45 })
   })
 
   test("is not judged at other checkpoints", async () => {

@@ -11,7 +11,7 @@ import { bundle, run } from "../harness.ts"
 // Starting processes takes its time on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
-const STORE = 'import { fileJournalStore } from "../../../src/hosts/node/index.ts"\nconst store = fileJournalStore(process.argv[2])'
+const STORE = 'import { fileJournalStore } from "../../src/hosts/node/index.ts"\nconst store = fileJournalStore(process.argv[2])'
 const SAY = "const say = (line) => new Promise((resolve) => process.stdout.write(line + '\\n', resolve))"
 const programs = await bundle({
   /** Opens at the first word on its input, says what came of it, and holds on to it. */
