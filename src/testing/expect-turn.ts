@@ -31,7 +31,7 @@ export interface TurnSummary {
   readonly done: boolean
   readonly outcome: Outcome | undefined
   readonly messages: readonly Message[]
-  readonly events: readonly HistoryRecord[]
+  readonly history: readonly HistoryRecord[]
   readonly usage: TokenUsage
   readonly iteration: number
   readonly turnCauses: readonly TurnCause[]
@@ -70,7 +70,7 @@ function placesOf({ steps }: Trace, most: number): readonly number[] {
 }
 
 function summaryOf({ machine, steps }: Trace, cuts: number): TurnSummary {
-  const { state, done, outcome, messages, events, usage, iteration, turnCauses } = machine
+  const { state, done, outcome, messages, history, usage, iteration, turnCauses } = machine
   return {
     effects: steps.flatMap(({ effect }) => (effect === undefined ? [] : [effect])),
     verdicts: steps.flatMap(({ verdict }) => (verdict === undefined ? [] : [verdict])),
@@ -78,7 +78,7 @@ function summaryOf({ machine, steps }: Trace, cuts: number): TurnSummary {
     done,
     outcome,
     messages,
-    events,
+    history,
     usage,
     iteration,
     turnCauses,

@@ -59,7 +59,7 @@ describe("a turn that keeps the laws", () => {
     expect(turn).toMatchObject({ state: "finished", done: true, iteration: 0, usage: USAGE, turnCauses: [] })
     expect(turn.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "the end" } })
     expect(turn.messages.map(({ id }) => id)).toEqual(["asked", "one", "two", "three", "m_0_checkpoint_300"])
-    expect(turn.events.length).toBe(3)
+    expect(turn.history.length).toBe(3)
     expect(turn.checkpoint.state.type).toBe("finished")
   })
 

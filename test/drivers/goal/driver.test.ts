@@ -176,12 +176,12 @@ describe("the laws", () => {
     const turn = expectTurn(config(), { messages: [userMessage("hello")], events }, [...inputs, { type: "poll" }])
     expect(turn.outcome).toMatchObject({ type: "finished" })
     expect(turn.cuts).toBeGreaterThan(10)
-    const { state } = readGoal(turn.events, "t1")
+    const { state } = readGoal(turn.history, "t1")
     expect(state.goal).toMatchObject({ status: "budget_limited", tokensUsed: 24 })
     // Read at once or record by record, it is the same.
-    for (let length = 0; length <= turn.events.length; length += 1) {
-      expect(readGoal(turn.events.slice(0, length), "t1")).toEqual(
-        readGoal(JSON.parse(JSON.stringify(turn.events.slice(0, length))) as HistoryRecord[], "t1"),
+    for (let length = 0; length <= turn.history.length; length += 1) {
+      expect(readGoal(turn.history.slice(0, length), "t1")).toEqual(
+        readGoal(JSON.parse(JSON.stringify(turn.history.slice(0, length))) as HistoryRecord[], "t1"),
       )
     }
   })
