@@ -260,6 +260,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "runTurn",
     "sqliteJournalStore",
     "toolbox",
+    "wrapHost",
   ],
   "turn-machine/hosts/node": ["fileJournalStore"],
   "turn-machine/hosts/journal": ["TurnJournal", "journaled"],

@@ -19,7 +19,7 @@ test("a book is found, reserved and told", async () => {
   const books = shelf()
   const { config, tools } = libraryAgent(books)
   const model = scriptedModel([FIND, RESERVE, "It is yours."])
-  const { outcome } = await runTurn(new TurnMachine(config, START), { llmCall: model.llmCall, ...tools })
+  const { outcome } = await runTurn(new TurnMachine(config, START), { llmCall: model.llmCall, tools })
   expect(outcome).toEqual(DONE)
   expect([...books.reserved.values()]).toEqual(["978-0-01"])
   // What the model was shown of the first call, when it was asked for the second time.
@@ -35,7 +35,7 @@ test("a book that is not there is not reserved, and the model is told so", async
     { toolCalls: [{ toolName: "reserve_book", args: { isbn: "978-9-99" } }] },
     ({ messages }) => (JSON.stringify(messages.at(-1)).includes("There is no book 978-9-99.") ? "There is none." : "It is yours."),
   ])
-  const { outcome } = await runTurn(new TurnMachine(config, START), { llmCall: model.llmCall, ...tools })
+  const { outcome } = await runTurn(new TurnMachine(config, START), { llmCall: model.llmCall, tools })
   expect(outcome).toMatchObject({ finish: { text: "There is none." } })
   expect(books.reserved.size).toBe(0)
 })
@@ -80,12 +80,12 @@ test("a turn that dies anywhere is taken up, and nothing is reserved twice", asy
     }
     // With it, a call that is run again has the key that it had.
     const options = { turnId: "turn-1" }
-    const first = runTurn(new TurnMachine(config, START), { llmCall: scriptedModel(script).llmCall, ...tools, save }, options)
+    const first = runTurn(new TurnMachine(config, START), { llmCall: scriptedModel(script).llmCall, tools, save }, options)
     const end = await first.catch((error: unknown) => error)
 
     // A new script finds its place by the transcript.
     const machine = saved === undefined ? new TurnMachine(config, START) : TurnMachine.restore(config, saved)
-    const { outcome } = await runTurn(machine, { llmCall: scriptedModel(script).llmCall, ...tools }, options)
+    const { outcome } = await runTurn(machine, { llmCall: scriptedModel(script).llmCall, tools }, options)
     expect(outcome).toEqual(DONE)
     expect([...books.reserved.values()]).toEqual(["978-0-01"])
     if (end !== died) break

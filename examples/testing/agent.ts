@@ -1,5 +1,5 @@
 import { chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn-machine"
-import { defineTool, type Host, ToolError, toolbox } from "turn-machine/hosts"
+import { defineTool, type Toolbox, ToolError, toolbox } from "turn-machine/hosts"
 import * as z from "zod"
 
 /** What the tools work on. A test gives its own. */
@@ -19,7 +19,7 @@ export interface Book {
 /** Everything of the agent but the model: the configuration of its turns, and what runs its tools. */
 export interface Agent {
   readonly config: TurnConfig
-  readonly tools: Omit<Host, "llmCall">
+  readonly tools: Toolbox
 }
 
 export function libraryAgent(library: Library): Agent {
@@ -38,7 +38,7 @@ export function libraryAgent(library: Library): Agent {
       throw new ToolError({ class: "invalid_request", code: "no_such_book", message: `There is no book ${isbn}.` })
     },
   })
-  const { specs, ...tools } = toolbox([findBooks, reserveBook])
+  const tools = toolbox([findBooks, reserveBook])
   return {
     tools,
     config: {
@@ -47,7 +47,7 @@ export function libraryAgent(library: Library): Agent {
       model: "small",
       sessionId: "library",
       systemPrompt: "You are the desk of a library. Look books up before you speak of them. Reserve only what was asked for.",
-      tools: specs,
+      tools: tools.specs,
       maxIterations: 8,
       generation: { maxOutputTokens: 500 },
       syncExecutionSurface: false,

@@ -20,7 +20,7 @@ const llmCall = baseUrl === undefined ? script.llmCall : openAiCompatible({ base
 const { config, tools } = libraryAgent(shelf())
 const store = memoryJournalStore()
 // With the effects kept, a test that fails can say what differs, and not only where.
-const host = journaled({ llmCall, ...tools }, store, { keepEffects: true })
+const host = journaled({ llmCall, tools }, store, { keepEffects: true })
 const { outcome } = await host.run("reserve", { config, start: asked("Is there anything on axolotls? I would take it."), turnId: "reserve" })
 
 const { text } = await store.open("reserve")

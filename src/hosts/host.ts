@@ -1,10 +1,12 @@
+import type { Json } from "../json.ts"
 import type { HostCommand, TurnMachine } from "../machine/turn-machine.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../schemas/effect.ts"
 import type { LogEvent, TurnEvent } from "../schemas/event.ts"
 import type { LlmFailure, LlmResponse } from "../schemas/llm.ts"
 import type { CheckpointDelivery } from "../schemas/message.ts"
 import type { Response } from "../schemas/response.ts"
-import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolSpec } from "../schemas/tool.ts"
+import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../schemas/tool.ts"
+import { type Change, wrapMembers } from "../wrap.ts"
 
 /** What every executor is given besides its effect. */
 export interface EffectContext {
@@ -25,13 +27,17 @@ export interface EffectContext {
   emit(event: TurnEvent): void
 }
 
-/** What a tool executor answers; call id, name, arguments and duration are the run loop's to fill in. */
-export type ToolAnswer = Pick<CompletedToolCall, "output" | "modelReturn">
+/** What a tool executor returns, its value typed where it is known. The run loop adds call id, name, arguments and duration. */
+export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn"> {
+  readonly output:
+    | Exclude<ToolOutput, { status: "success" }>
+    | (Omit<Extract<ToolOutput, { status: "success" }>, "value"> & { readonly value: Value })
+}
 
 /**
  * What a tool does to the world, and so what may be done about a call that a crash cut off. `none`: it only looks; it is
  * run again. `idempotent`: done twice under one idempotency key it is done once; it is run again. `once`: it must not
- * happen twice; it is looked up (`recoverToolCall`), or reported as of unknown outcome.
+ * happen twice; it is looked up (`HostTools.recover`), or reported as of unknown outcome.
  */
 export type ToolEffects = "none" | "idempotent" | "once"
 
@@ -39,10 +45,29 @@ export type ToolEffects = "none" | "idempotent" | "once"
 export type Recovered = { readonly ran: true; readonly answer: ToolAnswer } | { readonly ran: false } | undefined
 
 /**
+ * The tools of a host: how a call runs, what it does to the world, and how to recover a call that a crash cut off. One member of
+ * a host, so that calls are never run by a loop that does not know which of them must not run twice.
+ */
+export interface HostTools {
+  /**
+   * Runs one tool call of a batch. Throw {@link ToolError} to classify a failure. Any other error fails the call with code
+   * `tool_threw`; a value that is not a `ToolAnswer`, or is not JSON, fails it with code `invalid_tool_result`.
+   */
+  call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
+  /** What a call does to the world. Must not throw. */
+  effects(call: PendingToolCall): ToolEffects
+  /**
+   * Finds out whether a `once` call that may have started before a crash took effect. Absent, or if it throws or returns
+   * `undefined`: the call fails as `outcome_unknown` and does not run.
+   */
+  recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
+}
+
+/**
  * The I/O: one async function per answerable effect. An executor that throws, or answers what has no place on the wire,
  * never loses the turn: its effect fails, and the turn goes on or ends in order. After a crash the effect that was
  * outstanding is performed again, under the same id and idempotency key; of a tool batch, only the calls without a
- * result, and none that `toolEffects` says must happen `once` and that may have been begun.
+ * result, and none that `HostTools.effects` says must happen `once` and that may have been begun.
  */
 export interface Host {
   /**
@@ -50,19 +75,8 @@ export interface Host {
    * code `executor_threw`, and an answer that is no `LlmResponse` with code `invalid_llm_response`.
    */
   llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse>
-  /**
-   * Runs one tool call of a batch. Absent: every call fails as `unavailable`. Throw {@link ToolError} to say what kind of
-   * failure it was; anything else fails the call with code `tool_threw`, and an answer that is no `ToolAnswer`, or holds
-   * what is no JSON, with code `invalid_tool_result`.
-   */
-  toolCall?(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
-  /** What a call does to the world. Absent: every call may be run again. Throws nothing. */
-  toolEffects?(call: PendingToolCall): ToolEffects
-  /**
-   * Finds out what became of a `once` call that may have been begun before a crash. Absent, thrown, or nothing found: the
-   * call fails as `outcome_unknown`, and is not run.
-   */
-  recoverToolCall?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
+  /** Runs tool calls. `toolbox([...])` makes one. Absent: every call fails as `unavailable`. */
+  readonly tools?: HostTools
   /** Runs code. Absent, or thrown: the code fails, with the error's message. */
   execCode?(effect: ExecCode, context: EffectContext): Promise<ExecResponse>
   /** Delivers at a checkpoint. Absent, or no answer: nothing is delivered. Thrown: likewise, and an `error` event tells it. */
@@ -81,6 +95,37 @@ export interface Host {
   save?(machine: TurnMachine): Promise<void> | void
 }
 
+/** What {@link wrapHost} changes: for each member, a function that gets the host's own as `next`, then the member's arguments. */
+export type HostPatch = { readonly [Name in keyof Omit<Host, "tools">]?: Change<NonNullable<Host[Name]>> } & {
+  readonly tools?: { readonly [Name in keyof HostTools]?: Change<NonNullable<HostTools[Name]>> }
+}
+
+/** What a host does that lacks an optional member. A missing `tools` or `execCode` is a failure of its effect, so it has no entry. */
+const ABSENT: Partial<Host> = {
+  checkpoint: async () => undefined,
+  syncExecutionSurface: async () => undefined,
+  progress: () => {},
+  save: () => {},
+}
+
+/**
+ * Wraps a host: the patch changes some members, all others pass through, also those of a later version of this interface.
+ *
+ *     const logged = wrapHost(host, {
+ *       llmCall: async (next, effect, context) => {
+ *         console.log(effect.request.model)
+ *         return next(effect, context)
+ *       },
+ *     })
+ *
+ * A wrapper of an optional member that the host lacks gets a `next` that does nothing; one of `tools` or `execCode` is left out
+ * where the host has none.
+ */
+export function wrapHost(host: Host, { tools, ...patch }: HostPatch): Host {
+  const changes = tools === undefined || host.tools === undefined ? patch : { ...patch, tools: wrapMembers(host.tools, tools) }
+  return wrapMembers(host, changes, ABSENT as { readonly [name: string]: unknown })
+}
+
 /** A failed model call with its facts, thrown by `llmCall`. */
 export class LlmCallError extends Error {
   readonly failure: LlmFailure
@@ -95,7 +140,7 @@ export class LlmCallError extends Error {
 /** The facts of a failed tool call. Left out: `source` is `tool`, and trying again makes no sense. */
 export type ToolErrorFacts = Omit<ToolFailure, "source" | "retry"> & Partial<Pick<ToolFailure, "source" | "retry">>
 
-/** A failed tool call with its facts, thrown by `toolCall` or by a tool. The model reads the message. */
+/** A failed tool call with its facts, thrown by `HostTools.call` or by a tool. The model reads the message. */
 export class ToolError extends Error {
   readonly failure: ToolFailure
 

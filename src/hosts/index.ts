@@ -1,8 +1,9 @@
-/** The I/O around a machine, on web-standard APIs: the run loop, tools, model clients. */
-
+/** The I/O around a machine, on web-standard APIs: the run loop, tools, model clients, journal stores. */
 export {
   type EffectContext,
   type Host,
+  type HostPatch,
+  type HostTools,
   LlmCallError,
   type Recovered,
   type RunOptions,
@@ -11,6 +12,7 @@ export {
   ToolError,
   type ToolErrorFacts,
   type TurnLog,
+  wrapHost,
 } from "./host.ts"
 export { memoryJournalStore } from "./journal/memory.ts"
 export { type SqliteDatabase, type SqliteJournalStoreOptions, type SqliteStatement, sqliteJournalStore } from "./journal/sqlite.ts"
@@ -25,13 +27,14 @@ export { type JudgeOptions, runJudge } from "./judge/run-judge.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./models/openai-compatible.ts"
 export { runTurn } from "./run/run-turn.ts"
 export {
+  type DefinedTool,
   defineTool,
+  type JsonOf,
   type Recovery,
-  type Tool,
   type ToolContext,
   type ToolDefinition,
-  ToolDefinitionError,
-  type ToolDefinitionErrorCode,
   ToolReply,
-  toolbox,
+  type ZodSchema,
 } from "./tools/define-tool.ts"
+export { ToolDefinitionError, type ToolDefinitionErrorCode } from "./tools/tool-definition-error.ts"
+export { type Tool, type Toolbox, type ToolDescription, toolbox } from "./tools/toolbox.ts"

@@ -1,5 +1,5 @@
 import { type Difference, ReplayDivergence } from "../errors.ts"
-import { type Host, LlmCallError, type ToolAnswer } from "../hosts/host.ts"
+import { type Host, type HostTools, LlmCallError, type ToolAnswer } from "../hosts/host.ts"
 import { differences } from "../replay/divergence.ts"
 import { fingerprint } from "../replay/fingerprint.ts"
 import type { Journal } from "../replay/journal.ts"
@@ -13,8 +13,8 @@ export interface RecordedModel extends Pick<Host, "llmCall"> {
   check(): void
 }
 
-/** Tools whose results are those of a journal. Take `toolCall` into a host. */
-export interface RecordedTools extends Required<Pick<Host, "toolCall">> {
+/** Tools whose results are those of a journal. Use them as `Host.tools`. */
+export interface RecordedTools extends HostTools {
   /** @throws {ReplayDivergence} the first one, if any call was not the recorded one */
   check(): void
 }
@@ -75,7 +75,9 @@ export function recordedTools(journal: Journal): RecordedTools {
   const doubts = new Doubts(journal)
   return {
     check: () => doubts.check(),
-    async toolCall({ callId, toolName, args }, { effectId }): Promise<ToolAnswer> {
+    // Reading a journal changes nothing in the world.
+    effects: () => "none",
+    async call({ callId, toolName, args }, { effectId }): Promise<ToolAnswer> {
       const found = answers.get(keyOf(effectId, callId)) ?? []
       const difference = ({ record }: Recorded<CompletedToolCall>): readonly Difference[] =>
         differences({ toolName: record.toolName, args: record.args }, { toolName, args })

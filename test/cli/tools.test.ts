@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest"
 import { Folder } from "../../src/cli/workspace/folder.ts"
 import { OutFolder } from "../../src/cli/workspace/out-folder.ts"
 import { fileTools } from "../../src/cli/workspace/tools.ts"
-import { toolbox } from "../../src/hosts/tools/define-tool.ts"
+import { toolbox } from "../../src/hosts/tools/toolbox.ts"
 import type { Json } from "../../src/json.ts"
 import type { ToolOutput } from "../../src/schemas/tool.ts"
 import { CONTEXT, fill, newFolder } from "./harness.ts"
@@ -12,8 +12,8 @@ import { CONTEXT, fill, newFolder } from "./harness.ts"
 type Call = (toolName: string, args: Json) => Promise<ToolOutput>
 
 function toolsOf(dir: string, hidden?: (path: string) => boolean): Call {
-  const { toolCall } = toolbox(fileTools(new Folder(dir, hidden), new OutFolder(join(dir, "..", "out"))))
-  return async (toolName, args) => (await toolCall({ callId: "c", toolName, args }, CONTEXT)).output
+  const { call } = toolbox(fileTools(new Folder(dir, hidden), new OutFolder(join(dir, "..", "out"))))
+  return async (toolName, args) => (await call({ callId: "c", toolName, args }, CONTEXT)).output
 }
 
 /** A folder `inside` with a neighbour `outside` that must never be seen. */
@@ -269,9 +269,9 @@ describe("search_text", () => {
 
   it("stops when the turn is cancelled", async () => {
     const dir = fill(newFolder(), { "a.txt": "x" })
-    const { toolCall } = toolbox(fileTools(new Folder(dir), new OutFolder(join(dir, "out"))))
+    const { call } = toolbox(fileTools(new Folder(dir), new OutFolder(join(dir, "out"))))
     const context = { ...CONTEXT, signal: AbortSignal.abort() }
-    expect((await toolCall({ callId: "c", toolName: "search_text", args: { texts: ["x"] } }, context)).output.status).toBe("failure")
+    expect((await call({ callId: "c", toolName: "search_text", args: { texts: ["x"] } }, context)).output.status).toBe("failure")
   })
 })
 

@@ -39,15 +39,17 @@ const host: Host = {
     await held()
     return answerTo(request.messages.filter(({ role }) => role === "assistant").length)
   },
-  async toolCall({ callId }, { idempotencyKey }) {
-    perform(callId, idempotencyKey)
-    return { output: { status: "success", value: `did ${callId}` } }
-  },
-  toolEffects: ({ callId }) => EFFECTS[callId] ?? "none",
-  async recoverToolCall({ callId }, { idempotencyKey }) {
-    if (callId !== "d") return undefined
-    if (!readFileSync(CRASH_EFFECTS, "utf8").includes(`d ${idempotencyKey}\n`)) return { ran: false }
-    return { ran: true, answer: { output: { status: "success", value: "did d" } } }
+  tools: {
+    async call({ callId }, { idempotencyKey }) {
+      perform(callId, idempotencyKey)
+      return { output: { status: "success", value: `did ${callId}` } }
+    },
+    effects: ({ callId }) => EFFECTS[callId] ?? "none",
+    async recover({ callId }, { idempotencyKey }) {
+      if (callId !== "d") return undefined
+      if (!readFileSync(CRASH_EFFECTS, "utf8").includes(`d ${idempotencyKey}\n`)) return { ran: false }
+      return { ran: true, answer: { output: { status: "success", value: "did d" } } }
+    },
   },
   async checkpoint({ checkpoint }, { idempotencyKey }) {
     perform("checkpoint", idempotencyKey)

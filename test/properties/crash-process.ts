@@ -131,16 +131,18 @@ export class Process {
       if (this.#script.streams) context.emit({ type: "text_delta", content: "…" })
       return this.#answerOf(effect)
     },
-    toolCall: async (call, context) => {
-      const scripted = this.#callOf(call)
-      await ticks(scripted.before)
-      await this.#perform(`${context.effectId}:${call.callId}`, scripted.effects, context, scripted.recover === "finds")
-      await ticks(scripted.after)
-      if (scripted.answer === "throws") throw new ToolError({ class: "execution", code: "scripted", message: "It failed." })
-      return toolAnswer(scripted)
+    tools: {
+      call: async (call, context) => {
+        const scripted = this.#callOf(call)
+        await ticks(scripted.before)
+        await this.#perform(`${context.effectId}:${call.callId}`, scripted.effects, context, scripted.recover === "finds")
+        await ticks(scripted.after)
+        if (scripted.answer === "throws") throw new ToolError({ class: "execution", code: "scripted", message: "It failed." })
+        return toolAnswer(scripted)
+      },
+      effects: (call) => this.#callOf(call).effects,
+      recover: async (call, context) => this.#recover(call, context),
     },
-    toolEffects: (call) => this.#callOf(call).effects,
-    recoverToolCall: async (call, context) => this.#recover(call, context),
     execCode: async ({ id, code }, context) => {
       await this.#perform(`${id}`, "code", context)
       return { observations: [`ran ${code}`], toolCalls: [], images: [], printedImages: [], durationMs: 0 }

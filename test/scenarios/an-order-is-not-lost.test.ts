@@ -70,7 +70,7 @@ test("an order that comes while the journal is compacted leaves it whole", async
   const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
   const ordered: Promise<void>[] = []
   order = () => void ordered.push(journal.command(machine, { type: "apply", actions: [] }))
-  await runTurn(machine, { llmCall, toolCall, checkpoint: async () => undefined }, { journal })
+  await runTurn(machine, { llmCall, tools: { call: toolCall, effects: () => "idempotent" }, checkpoint: async () => undefined }, { journal })
   await Promise.all(ordered)
   await journal.close()
   const { text } = await kept.open("turn")

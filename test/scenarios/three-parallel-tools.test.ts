@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import type { Host, ToolEffects } from "../../src/hosts/host.ts"
+import type { Host, HostTools, ToolEffects } from "../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { journaled } from "../../src/hosts/journal/turn-journal.ts"
 import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
@@ -17,7 +17,7 @@ function answerTo(id: number): LlmResponse {
 }
 
 /** A process that is killed in the third call, when the results of the others are kept, and one that takes its turn up. */
-async function killedInTheThird(more: Pick<Host, "recoverToolCall"> & { readonly effects: ToolEffects }) {
+async function killedInTheThird(more: Pick<HostTools, "recover"> & { readonly effects: ToolEffects }) {
   const done: string[] = []
   const store = memoryJournalStore()
   const hostOf = (process: string, third: () => Promise<void>): Host => ({
@@ -25,13 +25,15 @@ async function killedInTheThird(more: Pick<Host, "recoverToolCall"> & { readonly
       done.push(`${process} asks ${id}`)
       return answerTo(id)
     },
-    async toolCall({ callId }, { idempotencyKey }) {
-      done.push(`${process} runs ${idempotencyKey}`)
-      if (callId === "c") await third()
-      return { output: { status: "success", value: `saw ${callId}` } }
+    tools: {
+      async call({ callId }, { idempotencyKey }) {
+        done.push(`${process} runs ${idempotencyKey}`)
+        if (callId === "c") await third()
+        return { output: { status: "success", value: `saw ${callId}` } }
+      },
+      effects: ({ callId }) => (callId === "c" ? more.effects : "idempotent"),
+      ...(more.recover !== undefined && { recover: more.recover }),
     },
-    toolEffects: ({ callId }) => (callId === "c" ? more.effects : "idempotent"),
-    ...(more.recoverToolCall !== undefined && { recoverToolCall: more.recoverToolCall }),
   })
 
   let killed = (): void => {}
@@ -81,11 +83,11 @@ test("one that must happen once is not run again, and the model is told so", asy
 
 test("one that must happen once is looked up, where that can be done", async () => {
   const found = { ran: true, answer: { output: { status: "success", value: "found c" } } } as const
-  expect(await killedInTheThird({ effects: "once", recoverToolCall: async () => found })).toMatchObject({
+  expect(await killedInTheThird({ effects: "once", recover: async () => found })).toMatchObject({
     done: [...BY_THE_FIRST, "second asks 4"],
     results: ["a: saw a", "b: saw b", "c: found c"],
   })
-  expect(await killedInTheThird({ effects: "once", recoverToolCall: async () => ({ ran: false }) })).toMatchObject({
+  expect(await killedInTheThird({ effects: "once", recover: async () => ({ ran: false }) })).toMatchObject({
     done: [...BY_THE_FIRST, "second runs turn-1:2:c", "second asks 4"],
     results: ["a: saw a", "b: saw b", "c: saw c"],
   })

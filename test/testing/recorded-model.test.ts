@@ -60,7 +60,7 @@ test("a turn runs again from its journal alone", async () => {
   const model = recordedModel(journal)
   const tools = recordedTools(journal)
   const machine = new TurnMachine(CONFIG, START)
-  const { outcome } = await runTurn(machine, { ...model, ...tools })
+  const { outcome } = await runTurn(machine, { ...model, tools })
   expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
   expect(machine.messages).toHaveLength(6)
   model.check()
@@ -145,8 +145,8 @@ describe("recorded tools", () => {
 
   test("answer by effect and call", async () => {
     const tools = recordedTools(journalOf(2))
-    expect(await tools.toolCall(call, contextOf(2))).toEqual({ output: { status: "success", value: "counted 0" } })
-    expect(await tools.toolCall({ ...call, callId: "c1", args: { n: 1 } }, contextOf(5))).toEqual({
+    expect(await tools.call(call, contextOf(2))).toEqual({ output: { status: "success", value: "counted 0" } })
+    expect(await tools.call({ ...call, callId: "c1", args: { n: 1 } }, contextOf(5))).toEqual({
       output: { status: "success", value: "counted 1" },
     })
     tools.check()
@@ -154,16 +154,16 @@ describe("recorded tools", () => {
 
   test("reject a call with other arguments or another name", async () => {
     const tools = recordedTools(journalOf(1))
-    const error = await divergenceOf(tools.toolCall({ ...call, args: { n: 5 } }, contextOf(2)))
+    const error = await divergenceOf(tools.call({ ...call, args: { n: 5 } }, contextOf(2)))
     expect(error).toMatchObject({ code: "effect_differs", record: 3, effectId: 2, differences: [{ path: "/args/n", recorded: 0, replayed: 5 }] })
-    expect((await divergenceOf(tools.toolCall({ ...call, toolName: "add" }, contextOf(2)))).differences).toEqual([
+    expect((await divergenceOf(tools.call({ ...call, toolName: "add" }, contextOf(2)))).differences).toEqual([
       { path: "/toolName", recorded: "count", replayed: "add" },
     ])
     expect(() => tools.check()).toThrow(error)
   })
 
   test("reject a call that the journal does not answer", async () => {
-    expect(await divergenceOf(recordedTools(journalOf(1)).toolCall(call, contextOf(5)))).toMatchObject({
+    expect(await divergenceOf(recordedTools(journalOf(1)).call(call, contextOf(5)))).toMatchObject({
       effectId: 5,
       message: 'The journal holds no answer to the tool call "c0" of effect 5.',
     })
@@ -172,7 +172,7 @@ describe("recorded tools", () => {
   test("take no results that answered nothing", async () => {
     const result = { ...call, output: { status: "success", value: 1 }, durationMs: 1 } as const
     const journal = journalOfResponses({ type: "tool_results", id: 7, results: [result] })
-    const { message } = await divergenceOf(recordedTools(journal).toolCall(call, contextOf(7)))
+    const { message } = await divergenceOf(recordedTools(journal).call(call, contextOf(7)))
     expect(message).toBe('The journal holds no answer to the tool call "c0" of effect 7.')
   })
 
@@ -195,11 +195,11 @@ describe("recorded tools", () => {
       },
     )
     const tools = recordedTools(journal)
-    expect(await tools.toolCall({ callId: "same", toolName: "count", args: { n: 2 } }, contextOf(2))).toEqual({
+    expect(await tools.call({ callId: "same", toolName: "count", args: { n: 2 } }, contextOf(2))).toEqual({
       output: { status: "success", value: 2 },
       modelReturn,
     })
-    expect(await tools.toolCall({ callId: "same", toolName: "count", args: { n: 1 } }, contextOf(2))).toEqual({
+    expect(await tools.call({ callId: "same", toolName: "count", args: { n: 1 } }, contextOf(2))).toEqual({
       output: { status: "success", value: 1 },
     })
   })

@@ -184,7 +184,7 @@ describe("a turn", () => {
 
   test("is run by a script", async () => {
     const model = scriptedModel(SCRIPT)
-    const { outcome } = await runTurn(new TurnMachine(CONFIG, START), { ...model, toolCall })
+    const { outcome } = await runTurn(new TurnMachine(CONFIG, START), { ...model, tools: { call: toolCall, effects: () => "idempotent" } })
     expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
     expect(model.calls.map(({ request }) => texts(request))).toEqual([
       ["text", "text"],
@@ -199,13 +199,17 @@ describe("a turn", () => {
     const whole = new TurnMachine(CONFIG, START)
     await runTurn(
       whole,
-      { llmCall: scriptedModel(SCRIPT).llmCall, toolCall, save: (machine) => void saved.push(JSON.stringify(machine.checkpoint())) },
+      {
+        llmCall: scriptedModel(SCRIPT).llmCall,
+        tools: { call: toolCall, effects: () => "idempotent" },
+        save: (machine) => void saved.push(JSON.stringify(machine.checkpoint())),
+      },
       { now: () => 1 },
     )
     for (const checkpoint of saved) {
       const model = scriptedModel(SCRIPT)
       const machine = TurnMachine.restore(CONFIG, checkpoint)
-      await runTurn(machine, { llmCall: model.llmCall, toolCall }, { now: () => 1 })
+      await runTurn(machine, { llmCall: model.llmCall, tools: { call: toolCall, effects: () => "idempotent" } }, { now: () => 1 })
       expect(machine.checkpoint()).toEqual(whole.checkpoint())
       if (model.calls.length > 0) model.check()
     }

@@ -1,7 +1,7 @@
 import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
-import { toolbox } from "../../hosts/tools/define-tool.ts"
+import { toolbox } from "../../hosts/tools/toolbox.ts"
 import { parseJson } from "../../json.ts"
 import type { GoalCommand } from "../../schemas/goal.ts"
 import { hiddenFiles, modelHost } from "../run/run.ts"
@@ -43,7 +43,7 @@ export class Pursuit {
     const { dir, out, force, model } = settings.run
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
     const tools = toolbox(fileTools(new Folder(dir, await hiddenFiles(dir, out, folder.owns)), outFolder))
-    const host: Host = { ...modelHost(model), ...tools }
+    const host: Host = { ...modelHost(model), tools }
     try {
       const thread = await Thread.open(folder.store, THREAD_ID, { ...goalOptions(settings.meta, tools.specs), takeOver })
       const pursuit = new Pursuit(folder, settings, thread, host)

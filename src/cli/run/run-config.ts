@@ -1,5 +1,5 @@
 import { chatDriver } from "../../drivers/chat.ts"
-import { toolbox } from "../../hosts/tools/define-tool.ts"
+import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { TurnConfig } from "../../machine/turn.ts"
 import { chatProjector } from "../../projectors/chat.ts"
 import type { TurnStart } from "../../schemas/config.ts"

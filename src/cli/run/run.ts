@@ -3,7 +3,7 @@ import { resolve } from "node:path"
 import type { Host } from "../../hosts/host.ts"
 import { openAiCompatible } from "../../hosts/models/openai-compatible.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
-import { toolbox } from "../../hosts/tools/define-tool.ts"
+import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Outcome, TurnEvent } from "../../schemas/event.ts"
 import type { ToolSpec } from "../../schemas/tool.ts"
 import { TurnMachine } from "../../turn-machine.ts"
@@ -97,7 +97,7 @@ class Run {
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const tools = toolbox(fileTools(folder, outFolder))
-    const host: Host = { ...modelHost(model), ...tools }
+    const host: Host = { ...modelHost(model), tools }
 
     // Before anything is shown or done: a state that cannot be kept should be known now.
     const machine = await this.#machine(tools.specs, options)

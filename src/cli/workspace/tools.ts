@@ -1,6 +1,7 @@
 import * as z from "zod"
 import { ToolError } from "../../hosts/host.ts"
-import { defineTool, type Tool } from "../../hosts/tools/define-tool.ts"
+import { defineTool } from "../../hosts/tools/define-tool.ts"
+import type { Tool } from "../../hosts/tools/toolbox.ts"
 import { cutText } from "../terminal/format.ts"
 import type { Folder } from "./folder.ts"
 import type { OutFolder, Written } from "./out-folder.ts"

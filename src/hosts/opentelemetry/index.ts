@@ -1,10 +1,10 @@
 import { type Attributes, type Meter, SpanKind, type Tracer, trace } from "@opentelemetry/api"
 import { since } from "../../drivers/goal/usage.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
-import type { Done } from "../../schemas/effect.ts"
+import type { Checkpoint, Done, SyncExecutionSurface } from "../../schemas/effect.ts"
 import type { GoalOutput } from "../../schemas/goal.ts"
 import type { PendingToolCall } from "../../schemas/tool.ts"
-import type { EffectContext, Host, RunOptions } from "../host.ts"
+import { type EffectContext, type Host, type RunOptions, wrapHost } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { requestAttributes } from "./content.ts"
 import { answeredCall, answeredCode, failedCall, failedTool, failedWork, outcomeOf, ranTool, recoveredCall, rejected } from "./endings.ts"
@@ -88,10 +88,8 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
   }
 
   function traced(host: Host, turn?: TracedTurn): Host {
-    const { toolCall, recoverToolCall, execCode, checkpoint, syncExecutionSurface } = host
-    return {
-      ...passedOn(host),
-      llmCall(effect, context) {
+    return wrapHost(host, {
+      llmCall(next, effect, context) {
         const { request } = effect
         const conversationId = turn?.conversationId ?? request.sessionId
         const known = {
@@ -104,7 +102,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
           name: `chat ${request.model}`,
           kind: SpanKind.CLIENT,
           attributes: () => ({ ...operation, ...known, ...requestAttributes(request, captureContent) }),
-          execute: (inner) => host.llmCall(effect, inner),
+          execute: (inner) => next(effect, inner),
           answered: (response) => answeredCall(response, captureContent),
           failed: failedCall,
           measure(seconds, { usage, ...ending }) {
@@ -113,8 +111,8 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
           },
         })
       },
-      ...(toolCall && {
-        toolCall: (call, context) =>
+      tools: {
+        call: (next, call, context) =>
           work(context, turn, {
             name: `execute_tool ${call.toolName}`,
             attributes: () => ({
@@ -122,52 +120,49 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
               ...toolAttributes(call),
               ...(captureContent && { "gen_ai.tool.call.arguments": JSON.stringify(call.args) }),
             }),
-            execute: (inner) => toolCall.call(host, call, inner),
+            execute: (inner) => next(call, inner),
             answered: (answer) => ranTool(answer, captureContent),
             failed: failedTool,
             measure: (seconds, ending) => metrics.duration(seconds, { "gen_ai.operation.name": "execute_tool" }, ending),
           }),
-      }),
-      ...(recoverToolCall && {
-        recoverToolCall: (call, context) =>
+        recover: (next, call, context) =>
           work(context, turn, {
             name: `recover_tool ${call.toolName}`,
             attributes: () => toolAttributes(call),
-            execute: (inner) => recoverToolCall.call(host, call, inner),
+            execute: (inner) => next(call, inner),
             answered: recoveredCall,
           }),
-      }),
-      ...(execCode && {
-        execCode: (effect, context) =>
-          work(context, turn, {
-            name: "exec_code",
-            attributes: () => ({
-              ...(effect.language !== undefined && { "turn_machine.code.language": effect.language }),
-              ...(captureContent && { "turn_machine.code.text": effect.code }),
-            }),
-            execute: (inner) => execCode.call(host, effect, inner),
-            answered: (answer) => answeredCode(answer, captureContent),
+      },
+      execCode: (next, effect, context) =>
+        work(context, turn, {
+          name: "exec_code",
+          attributes: () => ({
+            ...(effect.language !== undefined && { "turn_machine.code.language": effect.language }),
+            ...(captureContent && { "turn_machine.code.text": effect.code }),
           }),
-      }),
-      ...(checkpoint && {
-        checkpoint: (effect, context) =>
+          execute: (inner) => next(effect, inner),
+          answered: (answer) => answeredCode(answer, captureContent),
+        }),
+      // A host without one delivers nothing: there is no work to show.
+      ...(host.checkpoint !== undefined && {
+        checkpoint: (next: NonNullable<Host["checkpoint"]>, effect: Checkpoint, context: EffectContext) =>
           work(context, turn, {
             name: `checkpoint ${effect.checkpoint}`,
             attributes: () => ({}),
-            execute: (inner) => checkpoint.call(host, effect, inner),
+            execute: (inner) => next(effect, inner),
             answered: () => ({}),
           }),
       }),
-      ...(syncExecutionSurface && {
-        syncExecutionSurface: (effect, context) =>
+      ...(host.syncExecutionSurface !== undefined && {
+        syncExecutionSurface: (next: NonNullable<Host["syncExecutionSurface"]>, effect: SyncExecutionSurface, context: EffectContext) =>
           work(context, turn, {
             name: "sync_execution_surface",
             attributes: () => ({}),
-            execute: (inner) => syncExecutionSurface.call(host, effect, inner),
+            execute: (inner) => next(effect, inner),
             answered: () => ({}),
           }),
       }),
-    }
+    })
   }
 
   return {
@@ -208,16 +203,6 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
         throw thrown
       }
     },
-  }
-}
-
-/** What of a host is no executor. */
-function passedOn(host: Host): Partial<Host> {
-  const { toolEffects, progress, save } = host
-  return {
-    ...(toolEffects && { toolEffects: (call) => toolEffects.call(host, call) }),
-    ...(progress && { progress: (effect) => progress.call(host, effect) }),
-    ...(save && { save: (machine) => save.call(host, machine) }),
   }
 }
 

@@ -13,6 +13,7 @@ import {
 } from "@opentelemetry/api"
 import type { TurnEvent } from "../../schemas/event.ts"
 import type { TokenUsage } from "../../schemas/llm.ts"
+import { wrapMembers } from "../../wrap.ts"
 import type { EffectContext } from "../host.ts"
 import { messageOf } from "../run/failures.ts"
 import { usageAttributes } from "./content.ts"
@@ -132,14 +133,13 @@ export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWo
   }
   // Whatever the executor does from then on is dropped, and it may never end.
   const cutOff = (): void => end(() => ({ cancelled: true }))
-  const emit = (event: TurnEvent): void => {
+  const emit = (next: EffectContext["emit"], event: TurnEvent): void => {
     if (event.type === "retry_status") span.event("turn_machine.retry", () => retryAttributes(event))
-    effect.emit(event)
+    next(event)
   }
   effect.signal.addEventListener("abort", cutOff)
   try {
-    const { effectId, idempotencyKey, signal } = effect
-    const answer = await within(span.context, () => work.execute({ effectId, idempotencyKey, signal, emit }))
+    const answer = await within(span.context, () => work.execute(wrapMembers(effect, { emit })))
     end(() => work.answered(answer))
     return answer
   } catch (thrown) {

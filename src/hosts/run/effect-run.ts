@@ -92,7 +92,7 @@ export class Work {
   async #toolTask(call: PendingToolCall): Promise<Task> {
     const { effectId } = this
     const { journal } = this.#options
-    if (this.#over || this.#host.toolEffects?.(call) !== "once") return toolTask(this.#host, effectId, call)
+    if (this.#over || this.#host.tools?.effects(call) !== "once") return toolTask(this.#host, effectId, call)
     // Without a journal nobody knows how far a batch came that was handed out before.
     if (journal?.mayHaveRun(effectId, call.callId) ?? this.#redelivered) return toolTask(this.#host, effectId, call, "may_have_run")
     await journal?.callStarted(effectId, call.callId)

@@ -101,9 +101,9 @@ export function toolTask(host: Host, effectId: number, call: PendingToolCall, pa
       const { callId, toolName: name, args } = call
       context.emit({ type: "tool_call_start", callId, name, args })
       const run = async (): Promise<ToolAnswer> => {
-        if (host.toolCall === undefined)
+        if (host.tools === undefined)
           throw new ToolError({ class: "unavailable", code: "no_tools", message: "This host runs no tools.", source: "runtime" })
-        return host.toolCall(call, context)
+        return host.tools.call(call, context)
       }
       return past === undefined ? run() : recover(host, call, context, run)
     },
@@ -117,7 +117,7 @@ async function recover(host: Host, call: PendingToolCall, context: EffectContext
   let recovered: Recovered
   let why = ""
   try {
-    recovered = await host.recoverToolCall?.(call, context)
+    recovered = await host.tools?.recover?.(call, context)
   } catch (error) {
     why = ` Looking it up failed: ${messageOf(error)}`
   }

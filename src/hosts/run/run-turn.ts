@@ -18,9 +18,11 @@ import { type Answer, Work } from "./effect-run.ts"
  * Run a machine once at a time, and stop it by `options.signal`: `machine.cancel()` from elsewhere is only seen when the
  * executor that runs has ended.
  * @throws {RangeError} `toolConcurrency` is below 1
+ * @throws {TypeError} the host has no `llmCall`, or a toolbox is spread into it
  */
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
   const { signal, toolConcurrency, journal } = options
+  checkHost(host)
   if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency is at least 1, not ${toolConcurrency}.`)
   // Somebody may have performed this before, in part; whatever becomes outstanding from here on, nobody has.
   const redelivered = machine.outstanding?.id
@@ -57,6 +59,13 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
     // What broke the run off is what the caller is told, also where keeping the last answers fails after it.
     await leave(machine, work, journal).catch(() => {})
   }
+}
+
+/** Two mistakes that a compiler lets pass: no model, and a toolbox that is spread into the host, whose tools would never run. */
+function checkHost(host: Host): void {
+  if (typeof host?.llmCall !== "function") throw new TypeError("The host needs an llmCall function.")
+  if (host.tools === undefined && "specs" in host && "effects" in host)
+    throw new TypeError("A toolbox is spread into the host, so its tools would never run. Pass it as a member: { llmCall, tools }.")
 }
 
 /** What a host failed to take, by machine: told first when the machine is run again. */

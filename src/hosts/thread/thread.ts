@@ -5,13 +5,13 @@ import { changeGoal, endGoalTurn, type GoalThread, nextTurn } from "../../driver
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
-import type { Checkpoint, Done, Progress } from "../../schemas/effect.ts"
+import type { Checkpoint } from "../../schemas/effect.ts"
 import type { Outcome } from "../../schemas/event.ts"
 import type { Goal, GoalCommand, GoalInput, GoalOutput } from "../../schemas/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../schemas/llm.ts"
 import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message } from "../../schemas/message.ts"
 import type { ThreadCommanded, ThreadTurnBegun } from "../../schemas/thread.ts"
-import type { EffectContext, Host, RunOptions } from "../host.ts"
+import { type Host, type RunOptions, wrapHost } from "../host.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { TurnJournal, type TurnJournalOptions } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
@@ -350,30 +350,19 @@ export class Thread {
   #hostOf(machine: TurnMachine, host: Host, options: RunThreadOptions): Host {
     const { threadId } = this
     let goal = readGoal(machine.history, threadId).state.goal
-    const progress = async (effect: Progress | Done): Promise<void> => {
-      await host.progress?.(effect)
-      const outputs = goalChanges(effect.eventDelta, threadId, goal)
-      goal = readGoal(machine.history, threadId).state.goal
-      this.#tell(outputs)
-    }
-    const checkpoint = async (effect: Checkpoint, context: EffectContext): Promise<CheckpointDelivery> => {
-      await options.attend?.(this)
-      const own = (await host.checkpoint?.(effect, context)) ?? {}
-      return this.#deliver(machine, effect, own)
-    }
-    return {
-      llmCall: (effect, context) => host.llmCall(effect, context),
-      ...(host.toolCall !== undefined && { toolCall: (call, context) => host.toolCall?.(call, context) ?? Promise.reject() }),
-      ...(host.toolEffects !== undefined && { toolEffects: (call) => host.toolEffects?.(call) ?? "idempotent" }),
-      ...(host.recoverToolCall !== undefined && { recoverToolCall: async (call, context) => host.recoverToolCall?.(call, context) }),
-      ...(host.execCode !== undefined && { execCode: (effect, context) => host.execCode?.(effect, context) ?? Promise.reject() }),
-      ...(host.syncExecutionSurface !== undefined && {
-        syncExecutionSurface: async (effect, context) => host.syncExecutionSurface?.(effect, context),
-      }),
-      ...(host.save !== undefined && { save: (saved) => host.save?.(saved) }),
-      checkpoint,
-      progress,
-    }
+    return wrapHost(host, {
+      progress: async (next, effect) => {
+        await next(effect)
+        const outputs = goalChanges(effect.eventDelta, threadId, goal)
+        goal = readGoal(machine.history, threadId).state.goal
+        this.#tell(outputs)
+      },
+      checkpoint: async (next, effect, context) => {
+        await options.attend?.(this)
+        const own = (await next(effect, context)) ?? {}
+        return this.#deliver(machine, effect, own)
+      },
+    })
   }
 
   #deliver(machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): CheckpointDelivery {

@@ -5,7 +5,8 @@ import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { journaled, TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
-import { defineTool, toolbox } from "../../../src/hosts/tools/define-tool.ts"
+import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
+import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { TurnConfig } from "../../../src/machine/turn.ts"
 import { readJournal } from "../../../src/replay/journal.ts"
 import { replay, resume } from "../../../src/replay/replay.ts"
@@ -72,7 +73,9 @@ const turn = { config: CONFIG, start: START, turnId: "turn-1" }
 describe("a journaled turn", () => {
   test("keeps every answer, and ends with its outcome", async () => {
     const store = memoryJournalStore()
-    const done = await journaled({ ...model(["a", "b"]), toolCall: async () => success }, store).run("t", turn, { now: () => 7 })
+    const done = await journaled({ ...model(["a", "b"]), tools: { call: async () => success, effects: () => "idempotent" } }, store).run("t", turn, {
+      now: () => 7,
+    })
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
     const text = await textOf(store)
     expect(kindsOf(text)).toEqual([
@@ -135,9 +138,12 @@ describe("a journaled turn", () => {
         await store.open("t", { takeOver: true })
         return model(["a"]).llmCall(effect, {} as never)
       },
-      toolCall: async () => {
-        ran += 1
-        return success
+      tools: {
+        call: async () => {
+          ran += 1
+          return success
+        },
+        effects: () => "idempotent",
       },
     }
     await expect(journaled(host, store).run("t", turn)).rejects.toMatchObject({ code: "fenced" })
@@ -150,9 +156,12 @@ describe("a journaled turn", () => {
     const results: string[] = []
     const host = (): Host & { readonly asked: number[] } => ({
       ...model(["a"], ["b"]),
-      toolCall: async ({ callId }) => {
-        results.push(callId)
-        return success
+      tools: {
+        call: async ({ callId }) => {
+          results.push(callId)
+          return success
+        },
+        effects: () => "idempotent",
       },
     })
     const [first, second] = [host(), host()]
@@ -199,7 +208,7 @@ describe("a journaled turn", () => {
 
   test("under another system prompt and other tools is taken up with its own", async () => {
     const store = memoryJournalStore()
-    const host: Host = { ...model(["a"]), toolCall: async () => success }
+    const host: Host = { ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }
     await expect(journaled(host, dyingStore(store, 3)).run("t", turn)).rejects.toThrow("killed")
     let prompt = ""
     const next: Host = {
@@ -214,7 +223,7 @@ describe("a journaled turn", () => {
 
   test("under another model is refused, and goes on where that is asked for", async () => {
     const store = memoryJournalStore()
-    const host: Host = { ...model(["a"]), toolCall: async () => success }
+    const host: Host = { ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }
     await expect(journaled(host, dyingStore(store, 3)).run("t", turn)).rejects.toThrow("killed")
     const changed = { ...CONFIG, model: "another" }
     await expect(journaled(host, store, { takeOver: true }).run("t", { ...turn, config: changed })).rejects.toMatchObject({
@@ -304,8 +313,7 @@ describe("what could not be read again is not written", () => {
     }
     const host: Host = {
       ...model(["a"]),
-      toolEffects: () => "once",
-      toolCall: async () => Promise.reject(new Error("no")),
+      tools: { effects: () => "once", call: async () => Promise.reject(new Error("no")) },
       checkpoint: async () => Promise.reject(new Error("no")),
     }
     await expect(journaled(host, store).run("t", turn, { now })).rejects.toThrow()
@@ -318,7 +326,7 @@ describe("what could not be read again is not written", () => {
 describe("what a crash leaves", () => {
   const whole = async (): Promise<string> => {
     const store = memoryJournalStore()
-    await journaled({ ...model(["a"]), toolCall: async () => success }, store).run("t", turn)
+    await journaled({ ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }, store).run("t", turn)
     return textOf(store)
   }
 
@@ -334,7 +342,7 @@ describe("what a crash leaves", () => {
     const text = await whole()
     for (let length = 0; length <= text.length; length += 1) {
       const store = await storeWith(text.slice(0, length))
-      const done = await journaled({ ...model(["a"]), toolCall: async () => success }, store).run("t", turn)
+      const done = await journaled({ ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }, store).run("t", turn)
       expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
       const kept = readJournal(await textOf(store))
       expect(kept.droppedLength).toBe(0)
@@ -368,7 +376,7 @@ describe("what a crash leaves", () => {
     const asked = model(["a"])
     const machine = await journal.resume(CONFIG)
     expect(machine.outstanding).toMatchObject({ type: "tool_calls", id: 2 })
-    await runTurn(machine, { ...asked, toolCall: async () => success }, { journal })
+    await runTurn(machine, { ...asked, tools: { call: async () => success, effects: () => "idempotent" } }, { journal })
     expect(asked.asked).toEqual([4])
     await journal.close()
     expect(kindsOf(await textOf(store))).toEqual([
@@ -394,7 +402,7 @@ describe("what a crash leaves", () => {
 describe("compaction", () => {
   test("leaves a journal that is not rewound to before its snapshot", async () => {
     const store = memoryJournalStore()
-    const host: Host = { ...model(["a"]), toolCall: async () => success }
+    const host: Host = { ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }
     await journaled(host, store, { snapshotEveryRecords: 3, compactAboveChars: 1 }).run("t", turn)
     const journal = await TurnJournal.open(store, "t")
     const text = await textOf(store)
@@ -407,7 +415,7 @@ describe("compaction", () => {
 
   test("leaves a journal that is taken up from its snapshot, whose record numbers go on", async () => {
     const store = memoryJournalStore()
-    const host: Host = { ...model(["a"], ["b"], ["c"]), toolCall: async () => success }
+    const host: Host = { ...model(["a"], ["b"], ["c"]), tools: { call: async () => success, effects: () => "idempotent" } }
     const keeping = { snapshotEveryRecords: 4, compactAboveChars: 1 }
     await expect(journaled(host, dyingStore(store, 9), keeping).run("t", turn)).rejects.toThrow("killed")
     const kept = readJournal(await textOf(store))
@@ -426,8 +434,10 @@ describe("compaction", () => {
     const never = new Promise<never>(() => {})
     const tools = (cutOff: boolean): Host => ({
       ...model(["a=pay", "b=look"]),
-      toolEffects: ({ toolName }) => (toolName === "pay" ? "once" : "none"),
-      toolCall: async ({ toolName }) => (toolName === "pay" && cutOff ? never : success),
+      tools: {
+        effects: ({ toolName }) => (toolName === "pay" ? "once" : "none"),
+        call: async ({ toolName }) => (toolName === "pay" && cutOff ? never : success),
+      },
     })
     const journal = await TurnJournal.open(store, "t", { snapshotEveryRecords: 1, compactAboveChars: 1 })
     const machine = await journal.begin(CONFIG, START)
@@ -499,7 +509,7 @@ describe("an order from outside", () => {
         })
         const journal = await TurnJournal.open(watched, "t", keeping)
         const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
-        await runTurn(machine, { ...model(["a", "b"], ["c"]), toolCall: async () => success }, { journal })
+        await runTurn(machine, { ...model(["a", "b"], ["c"]), tools: { call: async () => success, effects: () => "idempotent" } }, { journal })
         await ordered
         await journal.close()
         // One that comes while the last answer is kept, which ends the turn, is too late.
@@ -567,9 +577,12 @@ describe("doing things once", () => {
         keys.push(context.idempotencyKey)
         return model(["a", "b"]).llmCall(effect, context)
       },
-      toolCall: async (_call, context) => {
-        keys.push(context.idempotencyKey)
-        return success
+      tools: {
+        call: async (_call, context) => {
+          keys.push(context.idempotencyKey)
+          return success
+        },
+        effects: () => "idempotent",
       },
       checkpoint: async (_effect, context) => {
         keys.push(context.idempotencyKey)
@@ -612,11 +625,11 @@ describe("a once call that a crash cut off", () => {
     const journal = await TurnJournal.open(store, "t")
     const first = toolbox([pay(true)])
     const machine = await journal.begin({ ...CONFIG, tools: first.specs }, START, { turnId: "turn-1" })
-    runTurn(machine, { ...model(["a=pay"]), ...first }, { journal }).catch(() => {})
+    runTurn(machine, { ...model(["a=pay"]), tools: first }, { journal }).catch(() => {})
     while (ran === 0) await new Promise((resolve) => setImmediate(resolve))
 
     const second = toolbox([pay(false)])
-    const done = await journaled({ ...model(["a=pay"]), ...second }, store, { takeOver: true }).run("t", {
+    const done = await journaled({ ...model(["a=pay"]), tools: second }, store, { takeOver: true }).run("t", {
       config: { ...CONFIG, tools: second.specs },
       start: START,
     })
@@ -649,10 +662,12 @@ describe("a once call that a crash cut off", () => {
     const ran: string[] = []
     const host: Host = {
       ...model(["a=pay"]),
-      toolEffects: () => "once",
-      toolCall: async ({ callId }) => {
-        ran.push(callId)
-        return success
+      tools: {
+        effects: () => "once",
+        call: async ({ callId }) => {
+          ran.push(callId)
+          return success
+        },
       },
     }
     await expect(journaled(host, dyingStore(store, 2)).run("t", turn)).rejects.toThrow("killed")
@@ -665,10 +680,12 @@ describe("a once call that a crash cut off", () => {
     const ran: string[] = []
     const host: Host = {
       ...model(["a=pay"]),
-      toolEffects: () => "once",
-      toolCall: async ({ callId }) => {
-        ran.push(callId)
-        throw new Error("not reached")
+      tools: {
+        effects: () => "once",
+        call: async ({ callId }) => {
+          ran.push(callId)
+          throw new Error("not reached")
+        },
       },
     }
     const journal = await TurnJournal.open(memoryJournalStore(), "t")

@@ -361,7 +361,7 @@ describe("time in which nobody runs a thread", () => {
           resolve()
           return new Promise<never>(() => {})
         },
-        toolCall: async () => ({ output: { status: "success", value: "1" } }),
+        tools: { call: async () => ({ output: { status: "success", value: "1" } }), effects: () => "idempotent" },
       }
       void runThread(second, host, { now: () => world.at }).catch(() => {})
     })

@@ -160,7 +160,10 @@ describe("answers", () => {
     )
     const done = await runTurn(
       machine,
-      { ...openAiCompatible({ baseUrl: server.url }), toolCall: async ({ args }) => ({ output: { status: "success", value: args } }) },
+      {
+        ...openAiCompatible({ baseUrl: server.url }),
+        tools: { call: async ({ args }) => ({ output: { status: "success", value: args } }), effects: () => "idempotent" },
+      },
       { onEvent: (event) => void (event.type === "text_delta" && shown.push(event.content)) },
     )
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Grüße from 東京 🗼." } })
@@ -636,5 +639,5 @@ async function attempt(baseUrl: string, options: CallOptions, request: LlmReques
 }
 
 function fixture(name: string): Buffer {
-  return readFileSync(new URL(`../fixtures/openai/${name}`, import.meta.url))
+  return readFileSync(new URL(`../../fixtures/openai/${name}`, import.meta.url))
 }

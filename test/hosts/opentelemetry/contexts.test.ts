@@ -24,9 +24,12 @@ test("what executors begin stands under their span, also beside others, and the 
       await begin("POST")
       return model()
     },
-    async toolCall({ toolName }) {
-      await begin(`query ${toolName}`)
-      return { output: { status: "success", value: 1 } }
+    tools: {
+      async call({ toolName }) {
+        await begin(`query ${toolName}`)
+        return { output: { status: "success", value: 1 } }
+      },
+      effects: () => "idempotent",
     },
     save: () => begin("save"),
   }

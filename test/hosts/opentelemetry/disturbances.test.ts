@@ -18,9 +18,12 @@ function counting(): { readonly host: Host; readonly asked: string[] } {
       asked.push("llm_call")
       return model()
     },
-    async toolCall({ callId }) {
-      asked.push(callId)
-      return success
+    tools: {
+      async call({ callId }) {
+        asked.push(callId)
+        return success
+      },
+      effects: () => "idempotent",
     },
     checkpoint: async ({ checkpoint }) => void asked.push(checkpoint),
   }
@@ -104,11 +107,9 @@ test("what is answered and thrown is passed on as it is, with the host as `this`
     async llmCall() {
       return this.#answer
     }
-    async toolCall(): Promise<never> {
-      throw this.#error
-    }
-    toolEffects() {
-      return this.#answer.text === "One." ? ("once" as const) : ("none" as const)
+    get tools() {
+      const effects = this.#answer.text === "One." ? ("once" as const) : ("none" as const)
+      return { call: (): Promise<never> => Promise.reject(this.#error), effects: () => effects }
     }
     get parts() {
       return { answer: this.#answer, error: this.#error }
@@ -120,16 +121,16 @@ test("what is answered and thrown is passed on as it is, with the host as `this`
   const effect = { effectId: 1, idempotencyKey: undefined, signal, emit: () => {} }
   const request: LlmCall["request"] = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "auto", generation: {} }
   expect(await traced.llmCall({ type: "llm_call", id: 1, request }, effect)).toBe(hosted.parts.answer)
-  await expect(traced.toolCall?.({ callId: "a", toolName: "count", args: {} }, effect)).rejects.toBe(hosted.parts.error)
-  expect(traced.toolEffects?.({ callId: "a", toolName: "count", args: {} })).toBe("once")
+  await expect(traced.tools?.call({ callId: "a", toolName: "count", args: {} }, effect)).rejects.toBe(hosted.parts.error)
+  expect(traced.tools?.effects({ callId: "a", toolName: "count", args: {} })).toBe("once")
 })
 
 test("content that cannot be written down leaves the span without it", async () => {
   const { telemetry, span } = watch({ captureContent: true })
   const circle: Record<string, unknown> = {}
   circle["circle"] = circle
-  const traced = telemetry.traced({ llmCall: async () => answer("One."), toolCall: async () => success })
+  const traced = telemetry.traced({ llmCall: async () => answer("One."), tools: { call: async () => success, effects: () => "idempotent" } })
   const effect = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }
-  await expect(traced.toolCall?.({ callId: "a", toolName: "count", args: circle as never }, effect)).resolves.toBe(success)
+  await expect(traced.tools?.call({ callId: "a", toolName: "count", args: circle as never }, effect)).resolves.toBe(success)
   expect(span("execute_tool count").attributes).not.toHaveProperty("gen_ai.tool.call.arguments")
 })

@@ -23,9 +23,12 @@ describe("of turns", () => {
         ms += 1_500
         return asked()
       },
-      async toolCall() {
-        ms += 250
-        return { output: { status: "success", value: 1 } }
+      tools: {
+        async call() {
+          ms += 250
+          return { output: { status: "success", value: 1 } }
+        },
+        effects: () => "idempotent",
       },
     })
     expect(await metric("gen_ai.client.token.usage")).toEqual([

@@ -6,7 +6,8 @@ import { type EffectContext, type Host, LlmCallError, ToolError } from "../../..
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { journaled } from "../../../src/hosts/journal/turn-journal.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
-import { defineTool, toolbox } from "../../../src/hosts/tools/define-tool.ts"
+import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
+import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import { TurnMachine } from "../../../src/turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"
@@ -37,7 +38,7 @@ describe("a turn", () => {
     const { telemetry, tree } = watch()
     const host: Host = {
       llmCall: answers(answer("count#a", "count#b"), answer("add#c"), answer("Three.")),
-      toolCall: async () => success,
+      tools: { call: async () => success, effects: () => "idempotent" },
       checkpoint: async () => undefined,
     }
     await telemetry.runTurn(new TurnMachine(CONFIG, START), host)
@@ -57,7 +58,7 @@ invoke_agent
 
   test("tells who was asked for what, how it ended and what it used", async () => {
     const { telemetry, spans } = watch({ agentName: "counter" })
-    const host: Host = { llmCall: answers(answer("count#a"), answer("One.")), toolCall: async () => success }
+    const host: Host = { llmCall: answers(answer("count#a"), answer("One.")), tools: { call: async () => success, effects: () => "idempotent" } }
     const config = { ...CONFIG, generation: { maxOutputTokens: 50 } }
     await telemetry.runTurn(new TurnMachine(config, START), host, { turnId: "turn-1", conversationId: "thread-1" })
     expect(spans().map(({ name, kind, attributes, status, events }) => ({ name, kind, attributes, status, events }))).toEqual([
@@ -229,12 +230,15 @@ describe("what fails", () => {
     } as const
     const host: Host = {
       llmCall: answers(answer("told#a", "thrown#b", "crashed#c", "fine#d", "stopped#e"), answer("Done.")),
-      async toolCall({ toolName }) {
-        if (toolName === "told") return { output: told }
-        if (toolName === "thrown") throw new ToolError({ class: "timeout", code: "too_slow", message: "It took too long." })
-        if (toolName === "crashed") throw new TypeError("x is undefined")
-        if (toolName === "stopped") return { output: { status: "cancelled", message: "Stopped.", source: "policy" } }
-        return success
+      tools: {
+        async call({ toolName }) {
+          if (toolName === "told") return { output: told }
+          if (toolName === "thrown") throw new ToolError({ class: "timeout", code: "too_slow", message: "It took too long." })
+          if (toolName === "crashed") throw new TypeError("x is undefined")
+          if (toolName === "stopped") return { output: { status: "cancelled", message: "Stopped.", source: "policy" } }
+          return success
+        },
+        effects: () => "idempotent",
       },
     }
     await telemetry.runTurn(new TurnMachine(CONFIG, START), host)
@@ -263,7 +267,10 @@ invoke_agent
   test("is told of tools made with defineTool, too", async () => {
     const { telemetry, tree } = watch()
     const divide = defineTool({ name: "divide", description: "Divides.", input: z.object({ by: z.number() }), execute: ({ by }) => 1 / by })
-    await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: answers(answer("divide#a", "none#b"), answer("Done.")), ...toolbox([divide]) })
+    await telemetry.runTurn(new TurnMachine(CONFIG, START), {
+      llmCall: answers(answer("divide#a", "none#b"), answer("Done.")),
+      tools: toolbox([divide]),
+    })
     expect(tree()).toContain("\n  execute_tool divide !invalid_arguments\n  execute_tool none !unknown_tool\n")
   })
 
@@ -283,7 +290,10 @@ invoke_agent
   test("is told of answers that are none", async () => {
     const { telemetry, tree } = watch()
     const nothing = (): Promise<never> => Promise.resolve(undefined as never)
-    await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: answers(answer("count#a"), nothing), toolCall: nothing })
+    await telemetry.runTurn(new TurnMachine(CONFIG, START), {
+      llmCall: answers(answer("count#a"), nothing),
+      tools: { call: nothing, effects: () => "idempotent" },
+    })
     expect(tree()).toBe(`
 invoke_agent !provider_error
   chat m
@@ -332,10 +342,13 @@ describe("a cancelled turn", () => {
     const controller = new AbortController()
     const host: Host = {
       llmCall: answers(answer("quick#a", "endless#b")),
-      async toolCall({ toolName }) {
-        if (toolName === "quick") return success
-        setTimeout(() => controller.abort("Enough."), 0)
-        return new Promise(() => {})
+      tools: {
+        async call({ toolName }) {
+          if (toolName === "quick") return success
+          setTimeout(() => controller.abort("Enough."), 0)
+          return new Promise(() => {})
+        },
+        effects: () => "idempotent",
       },
     }
     const done = await telemetry.runTurn(new TurnMachine(CONFIG, START), host, { signal: controller.signal })
@@ -375,11 +388,13 @@ describe("a turn that is taken up", () => {
     let killed = false
     const dying: Host = {
       llmCall: answers(answer("count#a", "pay#b")),
-      toolEffects: ({ toolName }) => (toolName === "pay" ? effects.once : effects.none),
-      toolCall: async ({ toolName }) => {
-        if (toolName === "count") return success
-        killed = true
-        throw new Error("The process dies here.")
+      tools: {
+        effects: ({ toolName }) => (toolName === "pay" ? effects.once : effects.none),
+        call: async ({ toolName }) => {
+          if (toolName === "count") return success
+          killed = true
+          throw new Error("The process dies here.")
+        },
       },
       progress() {
         if (killed) throw new Error("killed")
@@ -393,9 +408,11 @@ describe("a turn that is taken up", () => {
     const second = watch()
     const host: Host = {
       llmCall: answers(answer("Done.")),
-      toolEffects: dying.toolEffects ?? (() => effects.none),
-      toolCall: async () => success,
-      recoverToolCall: async () => ({ ran: true, answer: success }),
+      tools: {
+        effects: dying.tools?.effects ?? (() => effects.none),
+        call: async () => success,
+        recover: async () => ({ ran: true, answer: success }),
+      },
     }
     const done = await journaled(host, store, { runTurn: second.telemetry.runTurn }).run("t", turn, {})
     expect(done.outcome.type).toBe("finished")
@@ -445,7 +462,7 @@ describe("content", () => {
       { ...answer("count#a"), text: "secret thought", parts: [{ type: "reasoning", text: "secret thought" }, ...answer("count#a").parts] },
       answer("secret answer"),
     ),
-    toolCall: async () => ({ output: { status: "success", value: { secret: 7 } } }),
+    tools: { call: async () => ({ output: { status: "success", value: { secret: 7 } } }), effects: () => "idempotent" },
   })
   const start = { messages: [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "secret question" }] }] } as const
 

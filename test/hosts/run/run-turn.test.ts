@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
-import { type Host, LlmCallError, type RunOptions, ToolError } from "../../../src/hosts/host.ts"
+import { type Host, type HostTools, LlmCallError, type RunOptions, ToolError } from "../../../src/hosts/host.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
 import type { TurnConfig } from "../../../src/machine/turn.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
@@ -23,9 +24,12 @@ describe("a turn runs to its end", () => {
         steps.push("call the model")
         return model()
       },
-      toolCall: async (call) => {
-        steps.push(`run ${call.toolName}`)
-        return { output: { status: "success", value: "a lamp" } }
+      tools: {
+        call: async (call) => {
+          steps.push(`run ${call.toolName}`)
+          return { output: { status: "success", value: "a lamp" } }
+        },
+        effects: () => "idempotent",
       },
       checkpoint: async ({ checkpoint }) => {
         steps.push(checkpoint)
@@ -121,7 +125,11 @@ describe("a turn runs to its end", () => {
     const events: string[] = []
     const log: string[] = []
     const options: RunOptions = { onEvent: (event) => void events.push(event.type), onLog: (event) => void log.push(event.type) }
-    await runTurn(newTurn({ emitLlmTrace: true }), { llmCall: script(calls(["c1", "look"]), says("Yes.")), toolCall: succeed }, options)
+    await runTurn(
+      newTurn({ emitLlmTrace: true }),
+      { llmCall: script(calls(["c1", "look"]), says("Yes.")), tools: { call: succeed, effects: () => "idempotent" } },
+      options,
+    )
     expect(events).toEqual([
       "llm_request",
       "token_usage",
@@ -149,10 +157,13 @@ describe("the calls of a batch", () => {
       machine,
       {
         llmCall: script(calls(["c1", "one"], ["c2", "two"], ["c3", "three"]), says("Done.")),
-        async toolCall({ callId }) {
-          const result = deferred<Json>()
-          running.set(callId, result)
-          return { output: { status: "success", value: await result.promise } }
+        tools: {
+          async call({ callId }) {
+            const result = deferred<Json>()
+            running.set(callId, result)
+            return { output: { status: "success", value: await result.promise } }
+          },
+          effects: () => "idempotent",
         },
         save() {
           if (machine.outstanding?.type === "tool_calls") missing.push(machine.outstanding.calls.map((call) => call.callId))
@@ -181,12 +192,15 @@ describe("the calls of a batch", () => {
     const ids = Array.from({ length: 20 }, (_, index): [string, string] => [`c${index}`, "look"])
     await runTurn(newTurn(), {
       llmCall: script(calls(...ids), says("Done.")),
-      async toolCall() {
-        running += 1
-        most = Math.max(most, running)
-        await ticks(10)
-        running -= 1
-        return { output: { status: "success", value: null } }
+      tools: {
+        async call() {
+          running += 1
+          most = Math.max(most, running)
+          await ticks(10)
+          running -= 1
+          return { output: { status: "success", value: null } }
+        },
+        effects: () => "idempotent",
       },
     })
     expect(most).toBe(8)
@@ -209,11 +223,14 @@ describe("an abort cancels the turn", () => {
       newTurn(),
       {
         llmCall: script(calls(["c1", "quick"], ["c2", "slow"], ["c3", "waiting"])),
-        async toolCall({ callId }, { signal }) {
-          started.push(callId)
-          if (callId === "c1") return { output: { status: "success", value: "in time" } }
-          signals.push(signal)
-          return { output: { status: "success", value: await slow.promise } }
+        tools: {
+          async call({ callId }, { signal }) {
+            started.push(callId)
+            if (callId === "c1") return { output: { status: "success", value: "in time" } }
+            signals.push(signal)
+            return { output: { status: "success", value: await slow.promise } }
+          },
+          effects: () => "idempotent",
         },
       },
       // The second place is free again only once c1 ended; c3 takes it.
@@ -240,7 +257,7 @@ describe("an abort cancels the turn", () => {
       machine,
       {
         llmCall: script(calls(["c1", "look"], ["c2", "look"])),
-        toolCall: async ({ callId }) => ({ output: { status: "success", value: callId } }),
+        tools: { call: async ({ callId }) => ({ output: { status: "success", value: callId } }), effects: () => "idempotent" },
         async save() {
           // The result of c1 was taken, and while it is saved that of c2 comes.
           if (machine.outstanding?.type !== "tool_calls" || machine.outstanding.calls.length !== 1) return
@@ -262,9 +279,12 @@ describe("an abort cancels the turn", () => {
       newTurn(),
       {
         llmCall: script(calls(["c1", "slow"], ["c2", "waiting"])),
-        async toolCall({ callId }) {
-          started.push(callId)
-          return { output: { status: "success", value: await slow.promise } }
+        tools: {
+          async call({ callId }) {
+            started.push(callId)
+            return { output: { status: "success", value: await slow.promise } }
+          },
+          effects: () => "idempotent",
         },
       },
       { signal: controller.signal, toolConcurrency: 1 },
@@ -335,7 +355,11 @@ describe("an abort cancels the turn", () => {
         return typeof value === "function" ? value.bind(target) : value
       },
     })
-    await runTurn(newTurn(), { llmCall: script(calls(["c1", "look"]), says("Done.")), toolCall: succeed }, { signal: counting })
+    await runTurn(
+      newTurn(),
+      { llmCall: script(calls(["c1", "look"]), says("Done.")), tools: { call: succeed, effects: () => "idempotent" } },
+      { signal: counting },
+    )
     expect(listeners).toBe(0)
   })
 })
@@ -371,10 +395,13 @@ describe("an executor that throws does not lose the turn", () => {
   test("a tool call fails, the others do not, and the model is told", async () => {
     const { done, events } = await runAndWatch(newTurn(), {
       llmCall: script(calls(["c1", "look"], ["c2", "break"], ["c3", "refuse"]), says("Sorry.")),
-      async toolCall({ toolName }) {
-        if (toolName === "break") throw new Error("disk full")
-        if (toolName === "refuse") throw new ToolError({ class: "permission_denied", code: "not_yours", message: "That file is not yours." })
-        return { output: { status: "success", value: "fine" } }
+      tools: {
+        async call({ toolName }) {
+          if (toolName === "break") throw new Error("disk full")
+          if (toolName === "refuse") throw new ToolError({ class: "permission_denied", code: "not_yours", message: "That file is not yours." })
+          return { output: { status: "success", value: "fine" } }
+        },
+        effects: () => "idempotent",
       },
     })
     expect(toolTexts(done)).toEqual(["fine", "[Tool execution failed]\ndisk full", "[Tool execution failed]\nThat file is not yours."])
@@ -460,7 +487,10 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
   ])("of a tool: %s", async (_what, answer, why) => {
     const { done, events } = await runAndWatch(newTurn(), {
       llmCall: script(calls(["c1", "look"], ["c2", "other"]), says("Sorry.")),
-      toolCall: async (call) => (call.callId === "c1" ? (answer as never) : { output: { status: "success", value: "fine" } }),
+      tools: {
+        call: async (call) => (call.callId === "c1" ? (answer as never) : { output: { status: "success", value: "fine" } }),
+        effects: () => "idempotent",
+      },
     })
     expect(failures(events)).toMatchObject([{ class: "internal", code: "invalid_tool_result" }])
     expect(toolTexts(done)).toEqual([expect.stringContaining(`The tool ran, but its result cannot be used. ${why}`), "fine"])
@@ -470,7 +500,10 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
   test("of a tool: where in the value it is", async () => {
     const { events } = await runAndWatch(newTurn(), {
       llmCall: script(calls(["c1", "look"]), says("Sorry.")),
-      toolCall: async () => ({ output: { status: "success", value: { rows: [{ size: 1 }, { size: Number.POSITIVE_INFINITY }] } } }),
+      tools: {
+        call: async () => ({ output: { status: "success", value: { rows: [{ size: 1 }, { size: Number.POSITIVE_INFINITY }] } } }),
+        effects: () => "idempotent",
+      },
     })
     expect(failures(events)).toMatchObject([
       { message: 'The tool ran, but its result cannot be used. Not JSON: the number Infinity at "/rows/1/size".' },
@@ -504,15 +537,18 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
       newTurn(),
       {
         llmCall: model,
-        async toolCall({ toolName }) {
-          const all: Record<string, unknown> = {
-            value,
-            nothing: undefined,
-            deep: nested(128),
-            keys: JSON.parse('{"__proto__":{"polluted":true},"gone":0}'),
-          }
-          const modelReturn = toolName === "nothing" ? { parts: [{ type: "text", text: "(nothing)" }] } : undefined
-          return { output: { status: "success", value: all[toolName] }, modelReturn } as never
+        tools: {
+          async call({ toolName }) {
+            const all: Record<string, unknown> = {
+              value,
+              nothing: undefined,
+              deep: nested(128),
+              keys: JSON.parse('{"__proto__":{"polluted":true},"gone":0}'),
+            }
+            const modelReturn = toolName === "nothing" ? { parts: [{ type: "text", text: "(nothing)" }] } : undefined
+            return { output: { status: "success", value: all[toolName] }, modelReturn } as never
+          },
+          effects: () => "idempotent",
         },
       },
       { onEvent: (event) => void (event.type === "tool_call" && event.output.status === "success" && values.push(event.output.value)) },
@@ -566,10 +602,13 @@ describe("what executors emit", () => {
     let emitLate = (): void => neverCalled()
     const host: Host = {
       llmCall: script(calls(["c1", "look"], ["c2", "look"]), says("Done.")),
-      async toolCall({ callId }, { emit }) {
-        if (callId === "c1") emitLate = () => emit({ type: "message", text: "still here", kind: "late" })
-        else await ended.promise.then(emitLate)
-        return { output: { status: "success", value: null } }
+      tools: {
+        async call({ callId }, { emit }) {
+          if (callId === "c1") emitLate = () => emit({ type: "message", text: "still here", kind: "late" })
+          else await ended.promise.then(emitLate)
+          return { output: { status: "success", value: null } }
+        },
+        effects: () => "idempotent",
       },
       async checkpoint() {
         emitLate()
@@ -591,9 +630,12 @@ describe("what executors emit", () => {
     const ids: number[] = []
     await runTurn(newTurn(), {
       llmCall: script(calls(["c1", "look"], ["c2", "look"]), says("Done.")),
-      async toolCall(_call, { effectId }) {
-        ids.push(effectId)
-        return { output: { status: "success", value: null } }
+      tools: {
+        async call(_call, { effectId }) {
+          ids.push(effectId)
+          return { output: { status: "success", value: null } }
+        },
+        effects: () => "idempotent",
       },
     })
     expect(ids).toEqual([2, 2])
@@ -617,9 +659,12 @@ describe("time", () => {
           time += 100.75
           return id === 1 ? calls(["c1", "look"]) : says("Done.")
         },
-        async toolCall() {
-          time += 40
-          return { output: { status: "success", value: null } }
+        tools: {
+          async call() {
+            time += 40
+            return { output: { status: "success", value: null } }
+          },
+          effects: () => "idempotent",
         },
       },
       { now: () => time },
@@ -639,7 +684,7 @@ describe("time", () => {
     let time = 1_000
     const { events } = await runAndWatch(
       newTurn(),
-      { llmCall: script(calls(["c1", "look"]), says("Done.")), toolCall: succeed },
+      { llmCall: script(calls(["c1", "look"]), says("Done.")), tools: { call: succeed, effects: () => "idempotent" } },
       { now: () => (time -= 10) },
     )
     expect(events.filter((event) => event.type === "tool_call").map((event) => event.durationMs)).toEqual([0])
@@ -661,12 +706,15 @@ describe("where nothing durable can be promised, the run rejects and the machine
     const signals: AbortSignal[] = []
     const first = runTurn(machine, {
       llmCall: script(calls(["c1", "one"], ["c2", "two"], ["c3", "three"])),
-      async toolCall({ callId }, { signal }) {
-        ran.push(callId)
-        // c1 and c2 end in the same moment: when saving c1's result fails, c2's has come but was not handed in.
-        if (callId !== "c3") return { output: { status: "success", value: callId } }
-        signals.push(signal)
-        return new Promise(() => {})
+      tools: {
+        async call({ callId }, { signal }) {
+          ran.push(callId)
+          // c1 and c2 end in the same moment: when saving c1's result fails, c2's has come but was not handed in.
+          if (callId !== "c3") return { output: { status: "success", value: callId } }
+          signals.push(signal)
+          return new Promise(() => {})
+        },
+        effects: () => "idempotent",
       },
       save() {
         saves += 1
@@ -679,9 +727,12 @@ describe("where nothing durable can be promised, the run rejects and the machine
 
     const done = await runTurn(machine, {
       llmCall: script(says("Done.")),
-      async toolCall({ callId }) {
-        ran.push(callId)
-        return { output: { status: "success", value: `${callId} again` } }
+      tools: {
+        async call({ callId }) {
+          ran.push(callId)
+          return { output: { status: "success", value: `${callId} again` } }
+        },
+        effects: () => "idempotent",
       },
     })
     expect(ran).toEqual(["c1", "c2", "c3", "c3"])
@@ -694,7 +745,7 @@ describe("where nothing durable can be promised, the run rejects and the machine
     let failing = true
     const host: Host = {
       llmCall: script(calls(["c1", "look"]), says("Done.")),
-      toolCall: succeed,
+      tools: { call: succeed, effects: () => "idempotent" },
       async progress({ type, eventDelta }) {
         if (failing && told.length === 1) throw new Error("store down")
         told.push(`${type} ${eventDelta.length}`)
@@ -765,7 +816,10 @@ describe("a machine at any point", () => {
       machine,
       {
         llmCall: script(calls(["c1", "one"], ["c2", "two"])),
-        toolCall: async ({ callId }) => ({ output: { status: "success", value: callId === "c1" ? "kept" : await slow.promise } }),
+        tools: {
+          call: async ({ callId }) => ({ output: { status: "success", value: callId === "c1" ? "kept" : await slow.promise } }),
+          effects: () => "idempotent",
+        },
         save: () => void saved.push(JSON.stringify(machine.checkpoint())),
       },
       { signal: controller.signal },
@@ -776,10 +830,13 @@ describe("a machine at any point", () => {
     const effects: number[] = []
     const done = await runTurn(TurnMachine.restore(config, saved[3]), {
       llmCall: script(says("Done.")),
-      async toolCall({ callId }, { effectId }) {
-        ran.push(callId)
-        effects.push(effectId)
-        return { output: { status: "success", value: "made up for" } }
+      tools: {
+        async call({ callId }, { effectId }) {
+          ran.push(callId)
+          effects.push(effectId)
+          return { output: { status: "success", value: "made up for" } }
+        },
+        effects: () => "idempotent",
       },
     })
     expect(ran).toEqual(["c2"])
@@ -796,7 +853,7 @@ describe("a machine at any point", () => {
     const saved: string[] = []
     const host: Host = {
       llmCall: async ({ request }) => (request.messages.length === 2 ? calls(["c1", "look"], ["c2", "look"]) : says("Done.")),
-      toolCall: async ({ callId }) => ({ output: { status: "success", value: callId } }),
+      tools: { call: async ({ callId }) => ({ output: { status: "success", value: callId } }), effects: () => "idempotent" },
     }
     const done = await runTurn(machine, { ...host, save: () => void saved.push(JSON.stringify(machine.checkpoint())) })
     expect(saved).toHaveLength(12)
@@ -835,10 +892,13 @@ describe("a machine at any point", () => {
     const batch = newTurn()
     const both = await runTurn(batch, {
       llmCall: script(calls(["c1", "look"], ["c2", "look"]), says("Done.")),
-      async toolCall(call, { effectId }) {
-        const theirs = { ...call, output: { status: "success", value: "theirs" }, durationMs: 0 } as const
-        if (call.callId === "c1") batch.handle({ type: "tool_results", id: effectId, results: [theirs] })
-        return { output: { status: "success", value: "ours" } }
+      tools: {
+        async call(call, { effectId }) {
+          const theirs = { ...call, output: { status: "success", value: "theirs" }, durationMs: 0 } as const
+          if (call.callId === "c1") batch.handle({ type: "tool_results", id: effectId, results: [theirs] })
+          return { output: { status: "success", value: "ours" } }
+        },
+        effects: () => "idempotent",
       },
     })
     expect(toolTexts(both)).toEqual(["theirs", "ours"])
@@ -958,7 +1018,18 @@ function neverCalled(): never {
   throw new Error("This was not to be called.")
 }
 
-const succeed: NonNullable<Host["toolCall"]> = async () => ({ output: { status: "success", value: "fine" } })
+describe("a host that cannot be meant", () => {
+  test.each([
+    ["without a model", {}, "The host needs an llmCall function."],
+    ["with a toolbox spread into it", { llmCall: script(says("Yes.")), ...toolbox([]) }, "Pass it as a member: { llmCall, tools }."],
+  ])("%s is refused before anything is polled", async (_what, host, message) => {
+    const machine = newTurn()
+    await expect(runTurn(machine, host as Host)).rejects.toThrow(message)
+    expect(machine.state).toBe("preparing")
+  })
+})
+
+const succeed: HostTools["call"] = async () => ({ output: { status: "success", value: "fine" } })
 
 async function runAndWatch(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<{ done: Done; events: readonly TurnEvent[] }> {
   const events: TurnEvent[] = []

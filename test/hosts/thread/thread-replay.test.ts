@@ -48,7 +48,7 @@ test("every turn of a thread replays from its journal, one that was lost, taken 
           asked += 1
           return asked === hangs ? new Promise<never>(() => {}) : answer(request)
         },
-        toolCall: async () => ({ output: { status: "success", value: 1 } }),
+        tools: { call: async () => ({ output: { status: "success", value: 1 } }), effects: () => "idempotent" },
       },
       { now: () => at, onTurn: (turn) => void (turn.resumed || turns.push(turn)) },
     )

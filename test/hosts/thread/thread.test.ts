@@ -48,7 +48,7 @@ class World {
       this.requests.push(request)
       return this.answer(this.requests.length - 1, request)
     },
-    toolCall: async ({ toolName }) => ({ output: { status: "success", value: `${toolName} done` } }),
+    tools: { call: async ({ toolName }) => ({ output: { status: "success", value: `${toolName} done` } }), effects: () => "idempotent" },
   }
 
   options(more: Partial<ThreadOptions> = {}): ThreadOptions {

@@ -2,7 +2,9 @@ import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from 
 import * as z from "zod"
 import * as mini from "zod/mini"
 import { type EffectContext, type Host, type ToolAnswer, ToolError } from "../../../src/hosts/host.ts"
-import { defineTool, type Tool, type ToolDefinition, ToolDefinitionError, ToolReply, toolbox } from "../../../src/hosts/tools/define-tool.ts"
+import { defineTool, type ToolDefinition, ToolReply } from "../../../src/hosts/tools/define-tool.ts"
+import { ToolDefinitionError } from "../../../src/hosts/tools/tool-definition-error.ts"
+import { type Tool, toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 import type { ToolFailure } from "../../../src/schemas/tool.ts"
@@ -55,13 +57,22 @@ describe("what the model is shown", () => {
 describe("a tool that cannot be offered is refused when it is defined", () => {
   test.each([
     ["a date", { input: z.object({ when: z.date() }) }, "invalid_input_schema", "Date cannot be represented in JSON Schema"],
-    ["a text", { input: z.string() }, "invalid_input_schema", "it is not an object"],
-    ["a union", { input: z.union([z.object({ a: z.string() }), z.object({ b: z.string() })]) }, "invalid_input_schema", "it is not an object"],
-    ["anything", { input: z.unknown() }, "invalid_input_schema", "it is not an object"],
+    ["a text", { input: z.string() }, "invalid_input_schema", "is not an object"],
+    ["a union", { input: z.union([z.object({ a: z.string() }), z.object({ b: z.string() })]) }, "invalid_input_schema", "is not an object"],
+    ["anything", { input: z.unknown() }, "invalid_input_schema", "is not an object"],
     ["a bigint that comes out", { output: z.bigint() }, "invalid_output_schema", "BigInt cannot be represented in JSON Schema"],
+    [
+      "a schema of zod 3",
+      { input: { _def: { typeName: "ZodObject" }, parse: () => ({}) } },
+      "invalid_input_schema",
+      "is a zod 3 schema; zod 4 is needed",
+    ],
+    ["no schema", { input: undefined }, "invalid_input_schema", "is missing. Give a zod schema"],
+    ["a JSON Schema", { input: { type: "object" } }, "invalid_input_schema", "is not a zod schema"],
+    ["nothing to run", { execute: undefined }, "invalid_execute", 'The tool "plain" needs an execute function.'],
     ["no name", { name: " " }, "invalid_name", "A tool needs a name."],
-    ["no time", { timeoutMs: 0 }, "invalid_timeout", 'The tool "plain" cannot have a timeout of 0 ms.'],
-    ["time that is none", { timeoutMs: Number.NaN }, "invalid_timeout", 'The tool "plain" cannot have a timeout of NaN ms.'],
+    ["no time", { timeoutMs: 0 }, "invalid_timeout", 'The tool "plain" cannot have a timeout of 0 ms; it must be positive.'],
+    ["time that is none", { timeoutMs: Number.NaN }, "invalid_timeout", 'The tool "plain" cannot have a timeout of NaN ms; it must be positive.'],
   ])("%s", (_what, wrong, code, message) => {
     const define = (): Tool => defineTool({ ...plain, ...wrong } as ToolDefinition<z.ZodType>)
     expect(define).toThrow(ToolDefinitionError)
@@ -70,13 +81,13 @@ describe("a tool that cannot be offered is refused when it is defined", () => {
 
   test("the message names the tool", () => {
     expect(() => defineTool({ ...plain, input: z.string() as never })).toThrow(
-      'The input of the tool "plain" cannot be shown to a model: it is not an object. Wrap it: z.object({ … }).',
+      'The input schema of the tool "plain" is not an object. Wrap it: z.object({ … }).',
     )
   })
 
   test("two tools of one name", () => {
     expect(() => toolbox([defineTool(plain), defineTool(plain)])).toThrow(
-      expect.objectContaining({ code: "duplicate_tool", message: 'There are two tools named "plain".' }),
+      expect.objectContaining({ code: "duplicate_tool", message: 'Two tools are named "plain".' }),
     )
   })
 })
@@ -96,7 +107,7 @@ describe("a tool's types", () => {
     defineTool({ ...plain, execute: async (): Promise<Row> => ({ id: 1 }) })
     // @ts-expect-error: the input has no such field
     defineTool({ ...plain, input: z.object({ path: z.string() }), execute: ({ pth }) => pth })
-    expectTypeOf(toolbox([]).toolCall).toExtend<NonNullable<Host["toolCall"]>>()
+    expectTypeOf(toolbox([])).toExtend<NonNullable<Host["tools"]>>()
   })
 })
 
@@ -153,7 +164,7 @@ describe("a call", () => {
       class: "internal",
       code: "invalid_tool_result",
       message:
-        "The tool ran, but its result cannot be used. It does not fit the output schema:\n- size: Invalid input: expected number, received string",
+        "The tool ran, but its result cannot be used. It does not match the output schema:\n- size: Invalid input: expected number, received string",
       source: "tool",
       retry: { type: "never" },
     })
@@ -215,11 +226,11 @@ describe("arguments that do not fit", () => {
       class: "invalid_request",
       code: "invalid_arguments",
       message: [
-        'The arguments do not fit the tool "search", which was not run:',
+        'The arguments do not match the schema of the tool "search", which was not run:',
         "- query: Invalid input: expected string, received undefined",
         "- files[1].path: Invalid input: expected string, received number",
-        '- limit: fits none of its forms: Invalid input: expected "all"; or lines: Invalid input: expected number, received string',
-        '- (the whole): Unrecognized key: "querry"',
+        '- limit: matches none of the options: Invalid input: expected "all"; or lines: Invalid input: expected number, received string',
+        '- (the whole value): Unrecognized key: "querry"',
       ].join("\n"),
       source: "runtime",
       retry: { type: "never" },
@@ -233,7 +244,7 @@ describe("arguments that do not fit", () => {
   ])("%s instead of an object", async (_what, args: Json) => {
     expect(await failure(search, args)).toMatchObject({
       code: "invalid_arguments",
-      message: expect.stringContaining("- (the whole): Invalid input: expected object"),
+      message: expect.stringContaining("- (the whole value): Invalid input: expected object"),
     })
   })
 
@@ -275,11 +286,11 @@ describe("a toolbox", () => {
 
   test("has the specs in order, and finds the tool", async () => {
     expect(box.specs.map((spec) => spec.name)).toEqual(["look", "listen"])
-    expect(await box.toolCall({ callId: "c1", toolName: "listen", args: {} }, context)).toEqual({ output: { status: "success", value: "a cat" } })
+    expect(await box.call({ callId: "c1", toolName: "listen", args: {} }, context)).toEqual({ output: { status: "success", value: "a cat" } })
   })
 
   test.each(["taste", "__proto__", "constructor", "toString", ""])("has no tool named %j, and tells the model which there are", async (toolName) => {
-    expect(await box.toolCall({ callId: "c1", toolName, args: {} }, context)).toEqual({
+    expect(await box.call({ callId: "c1", toolName, args: {} }, context)).toEqual({
       output: {
         status: "failure",
         failure: {
@@ -294,13 +305,13 @@ describe("a toolbox", () => {
   })
 
   test("an empty one, and a name of a million letters", async () => {
-    const { output } = await toolbox([]).toolCall({ callId: "c1", toolName: "x".repeat(1_000_000), args: {} }, context)
+    const { output } = await toolbox([]).call({ callId: "c1", toolName: "x".repeat(1_000_000), args: {} }, context)
     expect(output).toMatchObject({ failure: { code: "unknown_tool", message: `There is no tool "${"x".repeat(300)}…". There are no tools.` } })
   })
 
   test("a tool may even be named __proto__", async () => {
     const odd = toolbox([defineTool({ ...plain, name: "__proto__", execute: () => "found" })])
-    expect(await odd.toolCall({ callId: "c1", toolName: "__proto__", args: {} }, context)).toEqual({ output: { status: "success", value: "found" } })
+    expect(await odd.call({ callId: "c1", toolName: "__proto__", args: {} }, context)).toEqual({ output: { status: "success", value: "found" } })
   })
 })
 
@@ -326,7 +337,7 @@ describe("a tool with a timeout", () => {
     expect(await failed).toEqual({
       class: "timeout",
       code: "tool_timeout",
-      message: 'The tool "plain" did not end within 5000 ms and was stopped.',
+      message: 'The tool "plain" did not finish within 5000 ms and was stopped.',
       source: "runtime",
       retry: { type: "never" },
     })

@@ -883,6 +883,6 @@ function nested(depth: number): unknown {
 function fixture(name: string): string
 function fixture<Value>(name: string, read: (text: string) => Value): Value
 function fixture<Value>(name: string, read?: (text: string) => Value): Value | string {
-  const text = readFileSync(new URL(`../fixtures/openai/${name}`, import.meta.url), "utf8")
+  const text = readFileSync(new URL(`../../fixtures/openai/${name}`, import.meta.url), "utf8")
   return read === undefined ? text : read(text)
 }

@@ -1,0 +1,94 @@
+import type { PendingToolCall, ToolFailure, ToolSpec } from "../../schemas/tool.ts"
+import type { EffectContext, HostTools, Recovered, ToolAnswer, ToolEffects } from "../host.ts"
+import { toJson } from "../run/plain-json.ts"
+import { shorten } from "./argument-errors.ts"
+import { ToolDefinitionError } from "./tool-definition-error.ts"
+
+/**
+ * A tool: what the model is shown, and how one call runs. `defineTool` makes one from a zod schema; write one by hand where there
+ * is a JSON Schema instead.
+ */
+export interface Tool<Name extends string = string> {
+  readonly spec: ToolDescription<Name>
+  /** Runs one call. Must not throw: return a failure instead. */
+  call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
+  /** What a call does to the world. Default `idempotent`: a call that a crash cut off runs again. */
+  readonly effects?: ToolEffects
+  /** Finds out whether a `once` call that a crash cut off took effect. */
+  recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
+}
+
+/** What the model is shown of a tool. A schema is a JSON Schema of an object, of any type that describes one. */
+export interface ToolDescription<Name extends string = string> {
+  readonly name: Name
+  readonly description: string
+  readonly inputSchema: object
+  readonly outputSchema?: object
+}
+
+/** Tools put together: `specs` for the turn's config, and the rest for the host. */
+export interface Toolbox extends Required<HostTools> {
+  readonly specs: readonly ToolSpec[]
+}
+
+/**
+ * Puts tools together: their specs for the turn's config, and `Host.tools`.
+ *
+ *     const tools = toolbox([readFile, listFiles])
+ *     const machine = new TurnMachine({ ...config, tools: tools.specs }, start)
+ *     await runTurn(machine, { llmCall, tools })
+ *
+ * @throws {ToolDefinitionError} `not_a_tool`, `invalid_input_schema`, `invalid_output_schema`, `duplicate_tool`
+ */
+export function toolbox(tools: readonly Tool[]): Toolbox {
+  // A map, because a model may call a tool named "constructor".
+  const byName = new Map<string, Tool>()
+  const specs = tools.map((tool, index) => {
+    const spec = specOf(tool, index)
+    if (byName.has(spec.name)) throw new ToolDefinitionError("duplicate_tool", `Two tools are named "${spec.name}".`)
+    byName.set(spec.name, tool)
+    return spec
+  })
+  return {
+    specs,
+    async call(call, context) {
+      const tool = byName.get(call.toolName)
+      if (tool !== undefined) return tool.call(call, context)
+      const known = byName.size === 0 ? "There are no tools." : `The tools are: ${[...byName.keys()].join(", ")}.`
+      return failed(invalidRequest("unknown_tool", `There is no tool ${JSON.stringify(shorten(call.toolName))}. ${known}`))
+    },
+    effects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",
+    recover: async (call, context) => byName.get(call.toolName)?.recover?.(call, context),
+  }
+}
+
+function specOf(tool: Tool, index: number): ToolSpec {
+  const { spec, call } = (tool ?? {}) as Partial<Tool>
+  if (typeof spec?.name !== "string" || typeof call !== "function")
+    throw new ToolDefinitionError("not_a_tool", `Item ${index} given to toolbox is not a tool. Pass what defineTool returns, or { spec, call }.`)
+  const { name, description, inputSchema, outputSchema } = spec
+  const schema = (io: "input" | "output", value: unknown): ToolSpec["inputSchema"] => {
+    try {
+      if (typeof value === "object" && value !== null) return toJson(value)
+    } catch (cause) {
+      throw new ToolDefinitionError(`invalid_${io}_schema`, `The ${io} schema of the tool "${name}" is not JSON.`, { cause })
+    }
+    throw new ToolDefinitionError(`invalid_${io}_schema`, `The tool "${name}" needs a JSON Schema object as its ${io}Schema.`)
+  }
+  return {
+    name,
+    description,
+    inputSchema: schema("input", inputSchema),
+    ...(outputSchema !== undefined && { outputSchema: schema("output", outputSchema) }),
+  }
+}
+
+/** The answer of a call that failed. */
+export function failed(failure: ToolFailure): ToolAnswer<never> {
+  return { output: { status: "failure", failure } }
+}
+
+/** The failure of a call that the model should not have made like this. */
+export function invalidRequest(code: string, message: string): ToolFailure {
+  return { class: "invalid_request", code, message, source: "runtime", retry: { type: "never" } }
+}

@@ -1,0 +1,81 @@
+import { describe, expect, test } from "vitest"
+import { type EffectContext, type Host, wrapHost } from "../../src/hosts/host.ts"
+import { openTelemetry } from "../../src/hosts/opentelemetry/index.ts"
+import type { LlmResponse } from "../../src/schemas/llm.ts"
+
+const USAGE = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
+const CONTEXT: EffectContext = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }
+const REQUEST = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "auto", generation: {} } as const
+const CALL = { callId: "c", toolName: "look", args: {} }
+
+/** A host whose members are inherited and need its private fields, with members that no interface here declares. */
+class LaterHost implements Host {
+  readonly #text = "yes"
+  async llmCall(): Promise<LlmResponse> {
+    return { text: this.#text, parts: [], usage: USAGE, terminalReason: "stop" }
+  }
+  get tools() {
+    return {
+      call: async () => ({ output: { status: "success", value: this.#text } }) as const,
+      effects: () => "once" as const,
+      list: () => this.#text,
+    }
+  }
+  laterMember(): string {
+    return this.#text
+  }
+  laterValue = 7
+}
+
+function later(host: Host): { laterMember(): string; laterValue: number; tools: { list(): string } } {
+  return host as never
+}
+
+describe("wrapHost", () => {
+  test("a member of a later version passes through, with the host as its `this`", async () => {
+    for (const wrapped of [
+      wrapHost(new LaterHost(), {
+        llmCall: (next, effect, context) => next(effect, context),
+        tools: { call: (next, call, context) => next(call, context) },
+      }),
+      openTelemetry({ provider: "none" }).traced(new LaterHost()),
+    ]) {
+      expect(later(wrapped).laterMember()).toBe("yes")
+      expect(later(wrapped).laterValue).toBe(7)
+      expect(later(wrapped).tools.list()).toBe("yes")
+      expect(wrapped.tools?.effects(CALL)).toBe("once")
+      expect(await wrapped.llmCall({ type: "llm_call", id: 1, request: REQUEST }, CONTEXT)).toMatchObject({ text: "yes" })
+      expect(await wrapped.tools?.call(CALL, CONTEXT)).toEqual({ output: { status: "success", value: "yes" } })
+    }
+  })
+
+  test("a wrapper gets the host's own function and the arguments", async () => {
+    const seen: unknown[] = []
+    const wrapped = wrapHost(new LaterHost(), {
+      async llmCall(next, effect, context) {
+        seen.push(effect.id, context)
+        return { ...(await next(effect, context)), text: "no" }
+      },
+      tools: { effects: (next, call) => (next(call) === "once" ? "none" : "once") },
+    })
+    expect(await wrapped.llmCall({ type: "llm_call", id: 3, request: REQUEST }, CONTEXT)).toMatchObject({ text: "no" })
+    expect(seen).toEqual([3, CONTEXT])
+    expect(wrapped.tools?.effects(CALL)).toBe("none")
+    expect({ ...wrapped.tools }).toHaveProperty("call")
+  })
+
+  test("an optional member that is missing: `next` does nothing, and tools stay missing", async () => {
+    const wrapped = wrapHost(
+      { llmCall: async () => Promise.reject(new Error("unused")) },
+      {
+        checkpoint: async (next, effect, context) => (await next(effect, context)) ?? { events: [1] },
+        tools: { call: (next, call, context) => next(call, context) },
+        execCode: (next, effect, context) => next(effect, context),
+      },
+    )
+    expect(await wrapped.checkpoint?.({ type: "checkpoint", id: 1, checkpoint: "after_work" }, CONTEXT)).toEqual({ events: [1] })
+    expect(wrapped.tools).toBeUndefined()
+    expect(wrapped.execCode).toBeUndefined()
+    expect("save" in wrapped).toBe(false)
+  })
+})
