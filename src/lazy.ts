@@ -48,6 +48,10 @@ class Attached extends Given {
     this.#listing = listing
   }
 
+  static of(target: object): Listing<unknown> | undefined {
+    return #listing in target ? target.#listing : undefined
+  }
+
   static readonly ATTACHMENTS: PropertyDescriptor & ThisType<Attached> = {
     enumerable: true,
     configurable: true,
@@ -81,4 +85,17 @@ export function withAttachments<Rest extends object, Item>(rest: Rest, listing: 
   Object.defineProperty(rest, "attachments", Attached.ATTACHMENTS)
   new Attached(rest, listing)
   return rest as Rest & { readonly attachments: readonly Item[] }
+}
+
+/** A copy with some properties changed, whose lists are still put together when they are read. */
+export function withChanges<Target extends object>(target: Target, changes: Partial<Target>): Target {
+  const values = Object.entries(Object.getOwnPropertyDescriptors(target)).flatMap(([key, { value, get }]) =>
+    get === undefined ? [[key, value]] : [],
+  )
+  const copy = { ...(Object.fromEntries(values) as Target), ...changes }
+  const messages = messagesListing(target)
+  const attachments = Attached.of(target)
+  if (messages !== undefined && !("messages" in changes)) withMessages(copy, messages)
+  if (attachments !== undefined && !("attachments" in changes)) withAttachments(copy, attachments)
+  return copy
 }

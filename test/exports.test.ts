@@ -68,6 +68,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "showResponse",
     "stopped",
     "toolResultParts",
+    "wrapDriver",
   ],
   "turn-machine/drivers/checklist": [
     "ChecklistJudge",
@@ -114,7 +115,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "readGoal",
     "stopRecord",
   ],
-  "turn-machine/projectors": ["OpenAiChatStream", "chatProjector", "openAiChatProjector"],
+  "turn-machine/projectors": ["OpenAiChatStream", "chatProjector", "openAiChatProjector", "wrapProjector"],
   "turn-machine/replay": [
     "ForkError",
     "JournalError",

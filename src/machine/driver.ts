@@ -75,6 +75,11 @@ export interface DriverContext {
   limitReached(ahead?: number): boolean
   /** The host's message for a reached limit, under a new id. */
   turnLimitMessage(): Message
+  /**
+   * The same context with tools of a wrapping driver's own, for the driver inside: they are among `tools`, and every request that
+   * shows tools shows them last. A tool whose name is taken already is left out: the host's own stays, and is never run.
+   */
+  withTools(tools: readonly ToolSpec[]): DriverContext
 }
 
 /** Makes message ids and gives the driver its view. `nextMessageNumber` counts on from the turn's own counter. */
@@ -89,8 +94,9 @@ export class TurnContext implements DriverContext {
   readonly maxIterations: number | undefined
   readonly usage: TokenUsage
   readonly at: number | undefined
-  nextMessageNumber: number
-  readonly #systemPrompt: string
+  // No private fields here: `withTools` makes contexts that inherit from this one, and they count message ids together.
+  readonly counter: { next: number }
+  readonly systemPrompt: string
 
   constructor(config: TurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
     this.config = config
@@ -104,21 +110,25 @@ export class TurnContext implements DriverContext {
     this.usage = usage
     // Answers may come late or from another clock; the latest time seen never goes back.
     this.at = at === undefined || (position.at !== undefined && position.at > at) ? position.at : at
-    this.nextMessageNumber = position.nextMessageNumber
-    this.#systemPrompt = surface.systemPrompt
+    this.counter = { next: position.nextMessageNumber }
+    this.systemPrompt = surface.systemPrompt
   }
 
   projectRequest({ tools: useTools, ownTools }: { readonly tools: boolean; readonly ownTools?: readonly ToolSpec[] }): LlmRequest {
     const { config, messages, events, turnCauses, iteration } = this
     const project: Projector = config.projector
     const tools = ownTools === undefined ? this.tools : this.tools.concat(ownTools)
-    return project({ config, systemPrompt: this.#systemPrompt, tools, messages, events, turnCauses, iteration, useTools })
+    return project({ config, systemPrompt: this.systemPrompt, tools, messages, events, turnCauses, iteration, useTools })
   }
 
   newMessageId(scope: string): string {
-    const id = `m_${this.iterationOffset}_${scope}_${this.nextMessageNumber}`
-    this.nextMessageNumber += 1
+    const id = `m_${this.iterationOffset}_${scope}_${this.counter.next}`
+    this.counter.next += 1
     return id
+  }
+
+  get nextMessageNumber(): number {
+    return this.counter.next
   }
 
   limitReached(ahead = 0): boolean {
@@ -128,6 +138,13 @@ export class TurnContext implements DriverContext {
   turnLimitMessage(): Message {
     const make = this.config.turnLimitMessage ?? defaultTurnLimitMessage
     return make(this.newMessageId("turn_limit"), this.config.maxIterations ?? 0)
+  }
+
+  withTools(added: readonly ToolSpec[]): DriverContext {
+    const missing = added.filter(({ name }) => !this.tools.some((tool) => tool.name === name))
+    const projectRequest: DriverContext["projectRequest"] = ({ tools, ownTools = [] }) =>
+      this.projectRequest({ tools, ownTools: ownTools.concat(missing) })
+    return Object.create(this, { tools: { value: this.tools.concat(missing) }, projectRequest: { value: projectRequest } }) as DriverContext
   }
 }
 

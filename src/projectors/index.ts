@@ -15,3 +15,4 @@ export {
   type ReasoningField,
 } from "./openai-chat/index.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"
+export { type ProjectorPatch, wrapProjector } from "./wrap-projector.ts"

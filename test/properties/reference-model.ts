@@ -390,6 +390,9 @@ export class ReferenceMachine {
       },
       limitReached: (ahead = 0) => maxIterations !== undefined && iteration + ahead >= offset + maxIterations,
       turnLimitMessage: () => this.#limitMessage(turn, maxIterations ?? 0),
+      withTools: () => {
+        throw new Error("The model wraps no driver.")
+      },
     }
   }
 

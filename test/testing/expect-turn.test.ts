@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import type { DriverContext } from "../../src/machine/driver.ts"
 import type { TurnConfig } from "../../src/machine/turn.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnCheckpoint } from "../../src/schemas/checkpoint.ts"
@@ -590,13 +591,15 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
 /** Asks the driver behind the turn's back. */
 function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
   const { messages, events, turnCauses } = turn.record
-  config.driver.prepareIteration({
+  const context: DriverContext = {
+    withTools: () => context,
     ...{ config, tools: [], messages, events, turnCauses, iteration: 0, iterationOffset: 0, maxIterations: 0, usage: USAGE, at: 0 },
     newMessageId: () => "m_0_script_99",
     projectRequest: () => REQUEST,
     limitReached: () => false,
     turnLimitMessage: () => message("limit"),
-  })
+  }
+  config.driver.prepareIteration(context)
 }
 
 const OTHER_OUTCOME: Effect = { type: "emit", event: { type: "turn_outcome", outcome: { type: "agent_frame_switch", frameId: "other" } } }

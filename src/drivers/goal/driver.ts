@@ -4,7 +4,8 @@ import { failureActions } from "../../machine/terminal.ts"
 import type { DriverAction } from "../../schemas/action.ts"
 import type { GoalMode, TurnOrigin } from "../../schemas/goal.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../schemas/llm.ts"
-import type { CompletedToolCall, PendingToolCall, ToolOutput, ToolSpec } from "../../schemas/tool.ts"
+import type { CompletedToolCall, PendingToolCall, ToolOutput } from "../../schemas/tool.ts"
+import { wrapDriver } from "../wrap-driver.ts"
 import { remainingTokens } from "./budgets.ts"
 import { GoalWriter, goalEvent, readGoal, type TurnError } from "./history.ts"
 import { fullPolicy, type GoalPolicy } from "./policy.ts"
@@ -47,20 +48,18 @@ export interface GoalDriverOptions {
  * in the transcript; it must not look for it there.
  */
 export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): ProtocolDriver {
-  const { onExecResult } = inner
-  return {
+  return wrapDriver(inner, {
     name: `goal(${inner.name})`,
-    version: inner.version,
 
-    prepareIteration(context) {
+    prepareIteration(next, context) {
       const goal = open(context, options)
-      const actions = inner.prepareIteration(withGoalTools(context)).map((action) => reserve(goal, action, options))
+      const actions = next(context.withTools(GOAL_TOOLS)).map((action) => reserve(goal, action, options))
       return recorded(goal, actions)
     },
 
-    onLlmComplete(context, waiting, response, textStreamed) {
+    onLlmComplete(next, context, waiting, response, textStreamed) {
       const goal = open(context, options)
-      const actions = inner.onLlmComplete(withGoalTools(context), waiting, response, textStreamed)
+      const actions = next(context.withTools(GOAL_TOOLS), waiting, response, textStreamed)
       const index = actions.findIndex((action) => action.type === "start_tools")
       const start = actions[index]
       if (start?.type !== "start_tools") return recorded(goal, actions)
@@ -74,43 +73,41 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
         return recorded(goal, [...before, { ...start, calls: others }, ...after])
       }
       const { emits, results } = answerBatch(goal, start.calls, [], context, options)
-      return [...before, ...emits, ...recorded(goal, inner.onToolResults(withGoalTools(context), results)), ...after]
+      return [...before, ...emits, ...recorded(goal, inner.onToolResults(context.withTools(GOAL_TOOLS), results)), ...after]
     },
 
-    onToolResults(context, results) {
+    onToolResults(next, context, results) {
       const goal = open(context, options)
       const { emits, results: all } = answerBatch(goal, goal.calls ?? results, results, context, options)
       goal.calls = undefined
-      return [...emits, ...recorded(goal, inner.onToolResults(withGoalTools(context), all))]
+      return [...emits, ...recorded(goal, next(context.withTools(GOAL_TOOLS), all))]
     },
 
-    ...(onExecResult !== undefined && {
-      onExecResult(context, waiting, result) {
-        const goal = open(context, options)
-        goal.toolCalls += 1
-        goal.give({ type: "tool_finished", at: now(context, options), turnId: options.turnId, callId: "", toolName: "exec_code" })
-        return recorded(goal, onExecResult.call(inner, withGoalTools(context), waiting, result))
-      },
-    }),
+    onExecResult(next, context, waiting, result) {
+      const goal = open(context, options)
+      goal.toolCalls += 1
+      goal.give({ type: "tool_finished", at: now(context, options), turnId: options.turnId, callId: "", toolName: "exec_code" })
+      return recorded(goal, next(context.withTools(GOAL_TOOLS), waiting, result))
+    },
 
-    onLlmFailed(context, waiting, error) {
-      const orders = inner.onLlmFailed?.(withGoalTools(context), waiting, error)
-      if (orders !== undefined) return orders
-      // The turn ends as it would without a driver's word; why it did is kept for the goal.
+    onLlmFailed(next, context, waiting, error) {
+      const actions = next(context.withTools(GOAL_TOOLS), waiting, error)
+      if (actions !== undefined) return actions
+      // The turn ends as it would without a driver's decision; the goal records why.
       const goal = open(context, options)
       goal.error = (options.errorOf ?? errorOf)(error, now(context, options))
       return recorded(goal, failureActions(error))
     },
 
-    onDelivery(context, checkpoint, delivery) {
+    onDelivery(next, context, checkpoint, delivery) {
       const goal = open(context, options)
       for (const event of delivery.events ?? []) {
         const record = goalEvent(event, options.threadId)
         if (record?.type === "goal_input") goal.give(record.input, record.told)
       }
-      return recorded(goal, inner.onDelivery?.(withGoalTools(context), checkpoint, delivery) ?? [])
+      return recorded(goal, next(context.withTools(GOAL_TOOLS), checkpoint, delivery))
     },
-  }
+  })
 }
 
 function now(context: DriverContext, { startedAt }: GoalDriverOptions): number {
@@ -200,31 +197,4 @@ function reserve(writer: GoalWriter, action: DriverAction, { estimate, policy = 
   const { content } = nextCallMessage(goal, room, needed)
   const messages = [...action.request.messages, { role: "user" as const, blocks: [{ type: "text" as const, text: content }] }]
   return { ...action, request: { ...action.request, messages } }
-}
-
-/** The turn as the inner driver sees it: its model has the goal tools as well. */
-function withGoalTools(context: DriverContext): DriverContext {
-  const { config, messages, events, turnCauses, iteration, iterationOffset, maxIterations, usage, at } = context
-  const tools = context.tools.concat(missingTools(context, []))
-  return {
-    config,
-    tools,
-    messages,
-    events,
-    turnCauses,
-    iteration,
-    iterationOffset,
-    maxIterations,
-    usage,
-    at,
-    projectRequest: ({ tools: shown, ownTools = [] }) => context.projectRequest({ tools: shown, ownTools: missingTools(context, ownTools) }),
-    newMessageId: (scope) => context.newMessageId(scope),
-    limitReached: (ahead) => context.limitReached(ahead),
-    turnLimitMessage: () => context.turnLimitMessage(),
-  }
-}
-
-/** The driver's own tools and the goal's; a host's tool of the same name stands where it is and is never run. */
-function missingTools({ tools }: DriverContext, ownTools: readonly ToolSpec[]): readonly ToolSpec[] {
-  return ownTools.concat(GOAL_TOOLS.filter(({ name }) => !tools.some((tool) => tool.name === name)))
 }

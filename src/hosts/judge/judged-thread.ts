@@ -5,6 +5,8 @@ import { type Managed, manageChecklist } from "../../drivers/checklist/manager.t
 import { continuationPrompt } from "../../drivers/checklist/prompts.ts"
 import { pauseText } from "../../drivers/checklist/wording.ts"
 import { escapeXml } from "../../drivers/goal/prompts.ts"
+import { wrapDriver } from "../../drivers/wrap-driver.ts"
+import { withChanges } from "../../lazy.ts"
 import type { ProtocolDriver } from "../../machine/driver.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { DriverAction } from "../../schemas/action.ts"
@@ -236,22 +238,19 @@ function isJudged(record: HistoryRecord, key: string): boolean {
  * threads whose goal a judge rules on.
  */
 export function judgedDriver(inner: ProtocolDriver): ProtocolDriver {
-  const { onExecResult, onLlmFailed, onDelivery } = inner
-  return {
-    name: inner.name,
-    version: inner.version,
-    prepareIteration: (context) => inner.prepareIteration(context).map(withoutUpdateGoal),
-    onLlmComplete: (...given) => inner.onLlmComplete(...given).map(withoutUpdateGoal),
-    onToolResults: (...given) => inner.onToolResults(...given).map(withoutUpdateGoal),
-    ...(onExecResult !== undefined && { onExecResult: (...given) => onExecResult.apply(inner, given).map(withoutUpdateGoal) }),
-    ...(onLlmFailed !== undefined && { onLlmFailed: (...given) => onLlmFailed.apply(inner, given)?.map(withoutUpdateGoal) }),
-    ...(onDelivery !== undefined && { onDelivery: (...given) => onDelivery.apply(inner, given).map(withoutUpdateGoal) }),
-  }
+  return wrapDriver(inner, {
+    prepareIteration: (next, ...given) => next(...given).map(withoutUpdateGoal),
+    onLlmComplete: (next, ...given) => next(...given).map(withoutUpdateGoal),
+    onToolResults: (next, ...given) => next(...given).map(withoutUpdateGoal),
+    onExecResult: (next, ...given) => next(...given).map(withoutUpdateGoal),
+    onLlmFailed: (next, ...given) => next(...given)?.map(withoutUpdateGoal),
+    onDelivery: (next, ...given) => next(...given).map(withoutUpdateGoal),
+  })
 }
 
 function withoutUpdateGoal(action: DriverAction): DriverAction {
   if (action.type !== "start_llm") return action
-  return { ...action, request: { ...action.request, tools: action.request.tools.filter(({ name }) => name !== "update_goal") } }
+  return { ...action, request: withChanges(action.request, { tools: action.request.tools.filter(({ name }) => name !== "update_goal") }) }
 }
 
 export { readJudged } from "./judge-notes.ts"

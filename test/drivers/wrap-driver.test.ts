@@ -1,0 +1,136 @@
+import { describe, expect, test } from "vitest"
+import { goalDriver } from "../../src/drivers/goal/driver.ts"
+import { type DriverPatch, wrapDriver } from "../../src/drivers/wrap-driver.ts"
+import { judgedDriver } from "../../src/hosts/judge/judged-thread.ts"
+import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
+import { NO_USAGE } from "../../src/machine/limits.ts"
+import type { DriverAction } from "../../src/schemas/action.ts"
+import type { Json } from "../../src/schemas/json.ts"
+import { TurnMachine } from "../../src/turn-machine.ts"
+import { configOf, driverOf, pollAll, REQUEST, userMessage } from "../machine/support.ts"
+
+const GOAL = { threadId: "t1", turnId: "t1.1", startedAt: 0 }
+
+/** A driver whose members are inherited and need its private fields, with a member that no interface here declares. */
+class LaterDriver implements ProtocolDriver {
+  readonly name = "later"
+  readonly version = 3
+  readonly #actions: readonly DriverAction[] = [{ type: "start_llm", request: REQUEST }]
+  prepareIteration(): readonly DriverAction[] {
+    return this.#actions
+  }
+  onLlmComplete(): readonly DriverAction[] {
+    return this.#actions
+  }
+  onToolResults(): readonly DriverAction[] {
+    return this.#actions
+  }
+  laterMember(): number {
+    return this.#actions.length
+  }
+}
+
+describe("wrapDriver", () => {
+  test.each([
+    ["wrapDriver", (inner: ProtocolDriver) => wrapDriver(inner, { name: "wrapped(later)" }), "wrapped(later)"],
+    ["wrapDriver with a state of its own", (inner: ProtocolDriver) => wrapDriver(inner, { ownState: () => 1 }), "later"],
+    ["goalDriver", (inner: ProtocolDriver) => goalDriver(inner, GOAL), "goal(later)"],
+    ["judgedDriver", judgedDriver, "later"],
+  ])("%s: a member of a later version passes through, with the driver as its `this`", (_what, wrap, name) => {
+    const wrapped = wrap(new LaterDriver())
+    expect((wrapped as ProtocolDriver & { laterMember(): number }).laterMember()).toBe(1)
+    expect([wrapped.name, wrapped.version]).toEqual([name, 3])
+    expect(wrapped.onExecResult).toBeUndefined()
+  })
+
+  test("a wrapper decides about what the inner driver answers, and about callbacks that it lacks", () => {
+    const finish: DriverAction = { type: "finish", outcome: { type: "finished", finish: { type: "assistant_message", text: "mended" } } }
+    const driver = wrapDriver(driverOf(), {
+      onLlmFailed: (next, ...given) => {
+        expect(next(...given)).toBeUndefined()
+        return [finish]
+      },
+    })
+    const machine = new TurnMachine(configOf({ driver }), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    machine.handle({
+      type: "llm_complete",
+      id: 1,
+      result: { ok: false, error: { message: "no", retryable: false, terminalReason: "provider_error" } },
+    })
+    expect(machine.outcome).toEqual(finish.type === "finish" ? finish.outcome : undefined)
+  })
+
+  test("withTools: the inner driver sees the tools, requests show them last, and ids are counted in common", () => {
+    const spec = (name: string) => ({ name, description: "", inputSchema: { type: "object" } })
+    const seen: { readonly tools: readonly string[]; readonly shown: readonly string[]; readonly ids: readonly string[] }[] = []
+    const inner = driverOf({
+      prepareIteration(context) {
+        const request = context.projectRequest({ tools: true, ownTools: [spec("inner")] })
+        const names = (tools: readonly { readonly name: string }[]): readonly string[] => tools.map(({ name }) => name)
+        seen.push({ tools: names(context.tools), shown: names(request.tools), ids: [context.newMessageId("a")] })
+        return [{ type: "start_llm", request }]
+      },
+    })
+    const ids: string[] = []
+    const driver = wrapDriver(inner, {
+      prepareIteration(next, context: DriverContext) {
+        ids.push(context.newMessageId("own"))
+        const actions = next(context.withTools([spec("outer"), spec("host")]).withTools([spec("last")]))
+        ids.push(context.newMessageId("own"))
+        return actions
+      },
+    })
+    pollAll(new TurnMachine(configOf({ driver, tools: [spec("host")] }), { messages: [userMessage("hello")] }))
+    expect(seen).toEqual([{ tools: ["host", "outer", "last"], shown: ["host", "inner", "last", "outer"], ids: ["m_0_a_2"] }])
+    expect(ids).toEqual(["m_0_own_1", "m_0_own_3"])
+  })
+})
+
+describe("a driver state of the wrapper's own", () => {
+  const states: { who: string; state: Json | undefined }[] = []
+  const note = (who: string, state: Json | undefined): void => void states.push({ who, state })
+  const inner = (driverState: Json | undefined): ProtocolDriver =>
+    driverOf({
+      prepareIteration: () => [{ type: "start_llm", request: REQUEST, ...(driverState !== undefined && { driverState }) }],
+      onLlmComplete(_context, waiting) {
+        note("inner", waiting.driverState)
+        return [{ type: "start_exec", code: "1", driverState: "of the code" }]
+      },
+      onExecResult(_context, waiting) {
+        note("inner", waiting.driverState)
+        return [{ type: "finish", outcome: { type: "finished", finish: { type: "assistant_message", text: "end" } } }]
+      },
+    })
+  const patch: DriverPatch = {
+    ownState: (context, start) => `${start.type} ${context.iteration}`,
+    onLlmComplete(next, context, waiting, ...rest) {
+      note("wrapper", waiting.driverState)
+      return next(context, waiting, ...rest)
+    },
+  }
+
+  test.each([
+    ["with a state of the inner driver", { own: "mine", inner: 7 }, { own: "start_llm 0", inner: { own: "mine", inner: 7 } }],
+    ["without one", undefined, { own: "start_llm 0" }],
+  ])("nests around the inner one, %s, and survives a restore", (_what, innerState, nested) => {
+    states.length = 0
+    const config = configOf({ driver: wrapDriver(inner(innerState), patch) })
+    const first = new TurnMachine(config, { messages: [userMessage("hello")] })
+    pollAll(first)
+    const machine = TurnMachine.restore(config, JSON.stringify(first.checkpoint()))
+    pollAll(machine)
+    machine.handle({
+      type: "llm_complete",
+      id: 1,
+      result: { ok: true, response: { text: "run it", parts: [], usage: NO_USAGE, terminalReason: "stop" } },
+    })
+    machine.handle({ type: "exec_result", id: 2, result: { ok: false, error: "none" } })
+    expect(machine.outcome?.type).toBe("finished")
+    expect(states).toEqual([
+      { who: "wrapper", state: nested },
+      { who: "inner", state: innerState },
+      { who: "inner", state: "of the code" },
+    ])
+  })
+})
