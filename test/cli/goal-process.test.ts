@@ -91,7 +91,7 @@ describe("a goal that runs, from another terminal", () => {
     const ran = await running
     expect(ran).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
     expect(ran.stdout).toContain("\nasked    Paused.\n")
-    expect(ran.stdout).toContain("\nstatus   paused\nwhy      The goal is paused. Resume to go on.\n")
+    expect(ran.stdout).toContain("\nstatus   paused\nwhy      The goal is paused. Resume to continue.\n")
     // The turn ended of itself, and no other began.
     expect(model.asked).toEqual([0, 1, 2, 3])
     expect(readdirSync(join(base, "turn-machine-goal/inbox"))).toEqual([])

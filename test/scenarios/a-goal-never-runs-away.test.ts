@@ -64,14 +64,14 @@ describe("under the default policy a goal stops, with a reason that says what to
     const host = unwatched(() => breaks(false), { driver: { errorOf } })
     expect(host.runs(100)).toEqual({
       type: "rest",
-      reason: "The usage limit of the account is reached: Weekly limit. Resume when there is room again.",
+      reason: "The usage limit of the account is reached: Weekly limit. Resume when usage is available again.",
       notBefore: host.at + 5000,
     })
   })
 
   test("a model that gives up too early is made to go on, and stops in the third turn", () => {
     const host = unwatched((calls) => (calls % 2 === 0 ? replies("", ["update_goal", { status: "blocked" }]) : replies(`No key yet, ${calls}.`)))
-    expect(host.runs(100).reason).toMatch(/the model sees no way on.*resume/)
+    expect(host.runs(100).reason).toMatch(/the model cannot continue.*resume/)
     expect(host.goal).toMatchObject({ status: "blocked", continuations: 3 })
   })
 
@@ -125,7 +125,7 @@ describe("budgets stop it as well", () => {
       return calls % 4 === 3 ? replies(`Part ${calls} done.`) : replies("", "look")
     })
     host.command({ type: "set", tokenBudget: 55 })
-    expect(host.runs(100).reason).toBe("Stopped: the token budget is used up (tokens: 60 of 55). Raise the budget and resume to go on.")
+    expect(host.runs(100).reason).toBe("Stopped: the token budget is used up (tokens: 60 of 55). Raise the budget and resume to continue.")
     expect(told).toEqual([6])
     // What the model still did to wrap up is on the bill.
     expect(host.goal).toMatchObject({ status: "budget_limited", tokensUsed: 80 })
@@ -162,5 +162,5 @@ test("a host that forgets to tell the end of a turn starts no other", () => {
   host.turn("continuation")
   // As it was before the end was told.
   host.history = host.turns[0]?.machine.history ?? []
-  expect(host.runs(100).reason).toMatch(/"turn-0" is still open: tell its end/)
+  expect(host.runs(100).reason).toMatch(/"turn-0" is still open: report its end/)
 })

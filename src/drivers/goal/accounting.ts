@@ -1,16 +1,15 @@
 import type { Goal, GoalTurn } from "../../schemas/goal.ts"
 import type { TokenUsage } from "../../schemas/llm.ts"
-import { add, budgetReached, budgetReason } from "./budgets.ts"
-import { isCharged, withStatus } from "./goal.ts"
+import { add, budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
 import type { FullGoalPolicy } from "./policy.ts"
-import { remember, type Step, write } from "./step.ts"
+import { type GoalStep, updateMemory, write } from "./step.ts"
 import { nextStatus } from "./transitions.ts"
 
 /**
- * Writes what was used since the last write: whole seconds, the rest carried over, and the marked turn's tokens, cost and
- * children's tokens. Where nothing was used, nothing is written. `steer`: the turn may be told if a budget is reached.
+ * Writes the usage since the last write: whole seconds (the remainder carries over) and the marked turn's tokens, cost and
+ * child tokens. Without usage it writes nothing. `steer`: a message about a reached budget may be sent to the turn.
  */
-export function flush(step: Step, options: { readonly steer?: boolean; readonly childTokens?: number } = {}): void {
+export function flush(step: GoalStep, options: { readonly steer?: boolean; readonly childTokens?: number } = {}): void {
   const { goal, turn, markedAt, at } = step
   if (goal === null || !isCharged(goal.status)) return
   const seconds = markedAt === null ? 0 : Math.floor((at - markedAt) / 1000)
@@ -23,7 +22,7 @@ export function flush(step: Step, options: { readonly steer?: boolean; readonly 
   if (markedAt !== null) step.markedAt = markedAt + seconds * 1000
   if (marked !== null) {
     step.turn = { ...marked, ...settled(marked) }
-    remember(step, { costMicros: marked.reportedCostMicros })
+    updateMemory(step, { costMicros: marked.reportedCostMicros })
   }
   const spent: Goal = {
     ...goal,
@@ -40,8 +39,8 @@ function limitedByBudget(before: Goal, spent: Goal, policy: FullGoalPolicy): Goa
   return status === "refused" || status === before.status ? spent : withStatus(spent, status, budgetReason(spent, policy))
 }
 
-/** From here on the running turn and the time are charged to the goal; what was used before is not. Plan turns are free. */
-export function startCharging(step: Step): void {
+/** Charges the running turn and the time to the goal from now on; earlier usage is not charged. Plan turns are free. */
+export function startCharging(step: GoalStep): void {
   const { turn } = step
   if (turn !== null) {
     if (turn.mode === "plan") return
@@ -50,17 +49,17 @@ export function startCharging(step: Step): void {
   step.markedAt ??= step.at
 }
 
-/** Everything reported so far is charged, or never will be. */
+/** Marks all usage reported so far as settled: it is charged already, or never will be. */
 function settled(turn: GoalTurn): Pick<GoalTurn, "charged" | "chargedCostMicros" | "childTokens"> {
   return { charged: turn.reported, chargedCostMicros: turn.reportedCostMicros, childTokens: 0 }
 }
 
-/** Prompt tokens that were not read from a cache, and every generated token. A figure that shrank counts as unchanged. */
+/** Input tokens not read from a cache, plus all output tokens. A figure that shrank counts as unchanged. */
 function tokensSince({ charged, reported }: GoalTurn): number {
   return Math.max(0, reported.inputTokens - charged.inputTokens) + Math.max(0, reported.outputTokens - charged.outputTokens)
 }
 
-/** The tokens of one report, counted the same way. */
+/** The tokens of one report, counted in the same way. */
 export function tokensOf(usage: TokenUsage): number {
   return usage.inputTokens + usage.outputTokens
 }

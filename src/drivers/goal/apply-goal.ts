@@ -1,9 +1,9 @@
 import type { GoalInput, GoalOutput, GoalState } from "../../schemas/goal.ts"
-import { command } from "./commands.ts"
+import { applyCommand } from "./commands.ts"
 import { answerIdle } from "./continuation.ts"
-import { answerGoalTool } from "./goal-tools.ts"
 import type { GoalPolicy } from "./policy.ts"
-import { beginStep, endStep, type Step } from "./step.ts"
+import { beginStep, endStep, type GoalStep } from "./step.ts"
+import { answerGoalTool } from "./tools.ts"
 import {
   childUsageReported,
   goalCopied,
@@ -17,10 +17,10 @@ import {
 } from "./turns.ts"
 
 /**
- * Applies one input to the goal of a thread and returns the state after it with every output, in order.
- * Pure; time is `input.at`, in milliseconds. Outputs of type `event` are to be appended to the history, and
- * `foldGoal` of all of them gives the state back. An input that names a turn which is not the running one changes nothing,
- * but that goal tools still answer and commands are still carried out.
+ * Applies one input to the goal of a thread. Returns the next state and every output, in order.
+ * Pure; the time is `input.at`, in milliseconds. Append outputs of type `event` to the history: `foldGoal` rebuilds the state
+ * from them. An input that names a turn other than the running one changes nothing, with two exceptions: goal tools still
+ * answer, and commands are still carried out.
  */
 export function applyGoal(
   state: GoalState,
@@ -28,11 +28,11 @@ export function applyGoal(
   policy: GoalPolicy,
 ): { readonly state: GoalState; readonly outputs: readonly GoalOutput[] } {
   const step = beginStep(state, input, policy)
-  take(step, input)
+  applyInput(step, input)
   return endStep(step)
 }
 
-function take(step: Step, input: GoalInput): void {
+function applyInput(step: GoalStep, input: GoalInput): void {
   switch (input.type) {
     case "turn_started":
       return void turnStarted(step, input)
@@ -51,7 +51,7 @@ function take(step: Step, input: GoalInput): void {
     case "turn_failed":
       return void turnFailed(step, input)
     case "command":
-      return void command(step, input.command)
+      return void applyCommand(step, input.command)
     case "thread_resumed":
       return void threadResumed(step, input)
     case "goal_copied":

@@ -6,106 +6,105 @@ import type { GoalMode, TurnOrigin } from "../../schemas/goal.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../schemas/llm.ts"
 import type { CompletedToolCall, PendingToolCall, ToolOutput } from "../../schemas/tool.ts"
 import { wrapDriver } from "../wrap-driver.ts"
-import { remainingTokens } from "./budgets.ts"
-import { GoalWriter, goalEvent, readGoal, type TurnError } from "./history.ts"
+import { costOf, remainingTokens, since } from "./goal.ts"
+import { type GoalTurnError, GoalWriter, goalEvent, readGoal } from "./history.ts"
 import { fullPolicy, type GoalPolicy } from "./policy.ts"
 import { nextCallMessage } from "./prompts.ts"
 import { GOAL_TOOLS, isGoalTool } from "./tools.ts"
-import { costOf, since } from "./usage.ts"
 
-/** What a goal driver must know of the turn it drives. */
+/** Options of {@link goalDriver}: the turn, and how its goal is treated. */
 export interface GoalDriverOptions {
   readonly threadId: string
-  /** Names the turn; the same when it is restored, another for every other turn of the thread. */
+  /** Identifies the turn. Stable across restores; unique within the thread. */
   readonly turnId: string
-  /** When the turn began, in milliseconds since the epoch. */
+  /** When the turn started, in milliseconds since the epoch. */
   readonly startedAt: number
   /** Default `user`. */
   readonly origin?: TurnOrigin
   /** Default `default`. */
   readonly mode?: GoalMode
   readonly policy?: GoalPolicy
-  /** What a usage costs, in micro-units of the currency of the cost budget. Absent: cost is not counted. NaN is a `TypeError`. */
+  /** Returns the cost of a usage, in micro-units of the cost budget's currency. Absent: cost is not counted. NaN throws a `TypeError`. */
   readonly costMicros?: (usage: TokenUsage) => number
   /**
-   * About how many tokens a model call will be charged. Where that is more than what is left of the token budget, the
-   * request tells the model so, once for each goal and budget. Absent: nothing is estimated.
+   * Estimates the tokens that a model call will be charged. If the estimate exceeds the remaining token budget, the request
+   * warns the model, once for each goal and budget. Absent: no estimate, no warning.
    */
   readonly estimate?: (request: LlmRequest) => number
   /**
-   * What a failed model call means for the goal, if it ends the turn: an account's usage limit, an error that will pass, or
-   * any other. `at`: milliseconds. Default: retryable failures are transient, all others `other`.
+   * Classifies a failed model call that ends the turn: an account's usage limit, a transient error, or any other. `at` is in
+   * milliseconds since the epoch. Default: retryable failures are `transient`, all others `other`.
    */
-  readonly errorOf?: (failure: LlmFailure, at: number) => TurnError
+  readonly errorOf?: (failure: LlmFailure, at: number) => GoalTurnError
 }
 
 /**
- * Wraps a driver so that its turn is charged to the thread's goal and its model has the goal tools, which are answered here
- * and never reach the host. The goal is kept in the history, as `protocol` records. While a thread has no goal, effects are
- * those of the inner driver, but for the tools that a request lists.
+ * Wraps a driver: charges its turn to the thread's goal and adds the goal tools, which this driver answers, so they never
+ * reach the host. The goal is stored in the history as `protocol` records. Without a goal, the effects are those of the inner
+ * driver, except for the tools that a request lists.
  *
- * The inner driver is asked about the results of a batch that holds goal tools alone before its own answer to the model is
- * in the transcript; it must not look for it there.
+ * For a batch of goal tools only, the inner driver's `onToolResults` is called before the model's answer is in the
+ * transcript. It must not look for the answer there.
  */
 export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): ProtocolDriver {
   return wrapDriver(inner, {
     name: `goal(${inner.name})`,
 
     prepareIteration(next, context) {
-      const goal = open(context, options)
-      const actions = next(context.withTools(GOAL_TOOLS)).map((action) => reserve(goal, action, options))
-      return recorded(goal, actions)
+      const goal = openGoal(context, options)
+      const actions = next(context.withTools(GOAL_TOOLS)).map((action) => warnOfBudget(goal, action, options))
+      return withRecords(goal, actions)
     },
 
     onLlmComplete(next, context, waiting, response, textStreamed) {
-      const goal = open(context, options)
+      const goal = openGoal(context, options)
       const actions = next(context.withTools(GOAL_TOOLS), waiting, response, textStreamed)
       const index = actions.findIndex((action) => action.type === "start_tools")
       const start = actions[index]
-      if (start?.type !== "start_tools") return recorded(goal, actions)
+      if (start?.type !== "start_tools") return withRecords(goal, actions)
       goal.toolCalls += start.calls.length
       const others = start.calls.filter((call) => !isGoalTool(call.toolName))
-      if (others.length === start.calls.length) return recorded(goal, actions)
+      if (others.length === start.calls.length) return withRecords(goal, actions)
       const before = actions.slice(0, index)
       const after = actions.slice(index + 1)
       if (others.length > 0) {
         goal.calls = start.calls
-        return recorded(goal, [...before, { ...start, calls: others }, ...after])
+        return withRecords(goal, [...before, { ...start, calls: others }, ...after])
       }
       const { emits, results } = answerBatch(goal, start.calls, [], context, options)
-      return [...before, ...emits, ...recorded(goal, inner.onToolResults(context.withTools(GOAL_TOOLS), results)), ...after]
+      return [...before, ...emits, ...withRecords(goal, inner.onToolResults(context.withTools(GOAL_TOOLS), results)), ...after]
     },
 
     onToolResults(next, context, results) {
-      const goal = open(context, options)
+      const goal = openGoal(context, options)
       const { emits, results: all } = answerBatch(goal, goal.calls ?? results, results, context, options)
       goal.calls = undefined
-      return [...emits, ...recorded(goal, next(context.withTools(GOAL_TOOLS), all))]
+      return [...emits, ...withRecords(goal, next(context.withTools(GOAL_TOOLS), all))]
     },
 
     onExecResult(next, context, waiting, result) {
-      const goal = open(context, options)
+      const goal = openGoal(context, options)
       goal.toolCalls += 1
-      goal.give({ type: "tool_finished", at: now(context, options), turnId: options.turnId, callId: "", toolName: "exec_code" })
-      return recorded(goal, next(context.withTools(GOAL_TOOLS), waiting, result))
+      goal.apply({ type: "tool_finished", at: now(context, options), turnId: options.turnId, callId: "", toolName: "exec_code" })
+      return withRecords(goal, next(context.withTools(GOAL_TOOLS), waiting, result))
     },
 
     onLlmFailed(next, context, waiting, error) {
       const actions = next(context.withTools(GOAL_TOOLS), waiting, error)
       if (actions !== undefined) return actions
       // The turn ends as it would without a driver's decision; the goal records why.
-      const goal = open(context, options)
+      const goal = openGoal(context, options)
       goal.error = (options.errorOf ?? errorOf)(error, now(context, options))
-      return recorded(goal, failureActions(error))
+      return withRecords(goal, failureActions(error))
     },
 
     onDelivery(next, context, checkpoint, delivery) {
-      const goal = open(context, options)
+      const goal = openGoal(context, options)
       for (const event of delivery.events ?? []) {
         const record = goalEvent(event, options.threadId)
-        if (record?.type === "goal_input") goal.give(record.input, record.told)
+        if (record?.type === "goal_input") goal.apply(record.input, record.told)
       }
-      return recorded(goal, next(context.withTools(GOAL_TOOLS), checkpoint, delivery))
+      return withRecords(goal, next(context.withTools(GOAL_TOOLS), checkpoint, delivery))
     },
   })
 }
@@ -114,21 +113,21 @@ function now(context: DriverContext, { startedAt }: GoalDriverOptions): number {
   return context.at === undefined ? startedAt : Math.max(context.at, startedAt)
 }
 
-/** The goal at this moment: in this turn, and with all usage that was reported. */
-function open(context: DriverContext, options: GoalDriverOptions): GoalWriter {
+/** Opens the goal for writing: in this turn, with all usage reported so far. */
+function openGoal(context: DriverContext, options: GoalDriverOptions): GoalWriter {
   const { threadId, turnId, mode = "default", origin = "user", policy = {} } = options
   const before = readGoal(context.events, threadId)
   const goal = new GoalWriter(before, policy)
   if (goal.state.turn?.turnId !== turnId) {
     goal.calls = undefined
-    goal.give({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NO_USAGE, origin })
+    goal.apply({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NO_USAGE, origin })
   }
   const reported = goal.state.turn?.reported ?? NO_USAGE
   const usage = addUsage(context.usage, before.lost)
   if (sameUsage(reported, usage)) return goal
-  // Without a goal nothing is remembered of the cost, so that nothing has to be written.
+  // Without a goal the cost is not stored, so that no record is needed.
   const costMicros = goal.state.goal === null ? undefined : costOf(goal.state.turn, usage, options.costMicros)
-  goal.give({ type: "usage_reported", at: now(context, options), turnId, usage, ...(costMicros !== undefined && { costMicros }) })
+  goal.apply({ type: "usage_reported", at: now(context, options), turnId, usage, ...(costMicros !== undefined && { costMicros }) })
   return goal
 }
 
@@ -137,21 +136,21 @@ function sameUsage(left: TokenUsage, right: TokenUsage): boolean {
   return inputTokens === 0 && cachedInputTokens === 0 && outputTokens === 0 && reasoningTokens === 0
 }
 
-function errorOf({ message, retryable }: LlmFailure): TurnError {
+function errorOf({ message, retryable }: LlmFailure): GoalTurnError {
   return { kind: retryable ? "transient" : "other", message }
 }
 
-/** What became of the goal comes before what the inner driver orders. */
-function recorded(goal: GoalWriter, actions: readonly DriverAction[]): readonly DriverAction[] {
+/** Puts the goal's records before the actions of the inner driver. */
+function withRecords(goal: GoalWriter, actions: readonly DriverAction[]): readonly DriverAction[] {
   const events = goal.records()
   return events.length === 0 ? actions : [{ type: "append_events", events }, ...actions]
 }
 
-/** Goes through a batch in the order of its calls: goal tools are answered, of the others the goal learns that they ended. */
+/** Completes a batch in call order: answers the goal tools, and reports the end of all other calls to the goal. */
 function answerBatch(
   goal: GoalWriter,
   calls: readonly PendingToolCall[],
-  given: readonly CompletedToolCall[],
+  hostResults: readonly CompletedToolCall[],
   context: DriverContext,
   options: GoalDriverOptions,
 ): { readonly emits: readonly DriverAction[]; readonly results: readonly CompletedToolCall[] } {
@@ -159,14 +158,14 @@ function answerBatch(
   const at = now(context, options)
   const emits: DriverAction[] = []
   const results: CompletedToolCall[] = []
-  const byCall = new Map(given.map((result) => [result.callId, result]))
+  const byCall = new Map(hostResults.map((result) => [result.callId, result]))
   for (const { callId, toolName, args, replay } of calls) {
     const result = byCall.get(callId)
     if (result !== undefined) {
-      if (result.output.status !== "cancelled") goal.give({ type: "tool_finished", at, turnId, callId, toolName })
+      if (result.output.status !== "cancelled") goal.apply({ type: "tool_finished", at, turnId, callId, toolName })
       results.push(result)
     } else if (isGoalTool(toolName)) {
-      const output = outputOf(goal.give({ type: "goal_tool_called", at, turnId, callId, toolName, args }))
+      const output = outputOf(goal.apply({ type: "goal_tool_called", at, turnId, callId, toolName, args }))
       emits.push({ type: "emit", event: { type: "tool_call", callId, name: toolName, args, output, durationMs: 0 } })
       results.push({ callId, toolName, args, output, durationMs: 0, ...(replay !== undefined && { replay }) })
     }
@@ -174,13 +173,13 @@ function answerBatch(
   return { emits, results }
 }
 
-function outputOf(outputs: ReturnType<GoalWriter["give"]>): ToolOutput {
+function outputOf(outputs: ReturnType<GoalWriter["apply"]>): ToolOutput {
   for (const output of outputs) if (output.type === "tool_result") return output.output
-  throw new Error("A goal tool was not answered.")
+  throw new Error("The goal machine returned no result for a goal tool call.")
 }
 
-/** Says in the request itself that the call would not fit into what is left of the token budget, once for each goal and budget. */
-function reserve(writer: GoalWriter, action: DriverAction, { estimate, policy = {} }: GoalDriverOptions): DriverAction {
+/** Adds a warning to a request that is expected to exceed the remaining token budget, once for each goal and budget. */
+function warnOfBudget(writer: GoalWriter, action: DriverAction, { estimate, policy = {} }: GoalDriverOptions): DriverAction {
   const { goal, turn } = writer.state
   if (estimate === undefined || action.type !== "start_llm" || goal === null) return action
   if (goal.status !== "active" || turn?.marked !== true) return action
@@ -191,7 +190,7 @@ function reserve(writer: GoalWriter, action: DriverAction, { estimate, policy = 
   const unwritten = since(turn.charged, turn.reported)
   const room = Math.max(0, left - unwritten.inputTokens - unwritten.outputTokens)
   const needed = estimate(action.request)
-  // What is no number says nothing.
+  // Negated, so that NaN adds no warning.
   if (!(needed > room)) return action
   writer.warned = warned
   const { content } = nextCallMessage(goal, room, needed)

@@ -1,13 +1,15 @@
-import type { Goal, GoalEvent, GoalMemory, GoalState, GoalStatus } from "../../schemas/goal.ts"
+import type { Goal, GoalEvent, GoalMemory, GoalState, GoalStatus, GoalTurn } from "../../schemas/goal.ts"
+import type { TokenUsage } from "../../schemas/llm.ts"
+import type { FullGoalPolicy } from "./policy.ts"
 
-/** The state of a thread on which nothing has happened yet. */
+/** Returns the state of a new thread, without a goal. */
 export function newGoalState(threadId: string): GoalState {
   return { threadId, goal: null, memory: NEW_MEMORY, turn: null, clock: { seenAt: null, markedAt: null } }
 }
 
 /**
- * The state that the events of a history leave: equal to the live one but for an open turn, usage that was not written yet,
- * and the running clock, of which there is none. Events of other threads (a copied history has some) are passed over.
+ * Rebuilds the state from the goal events of a history. It equals the live state except for the open turn, usage not yet
+ * recorded, and the running clock, which events do not hold. Events of other threads (in a copied history) are ignored.
  */
 export function foldGoal(threadId: string, events: readonly GoalEvent[]): GoalState {
   let state = newGoalState(threadId)
@@ -15,12 +17,12 @@ export function foldGoal(threadId: string, events: readonly GoalEvent[]): GoalSt
   return state
 }
 
-/** Every event holds the whole of what it leaves, so the last of a shortened history is enough. */
+/** Each event holds the complete goal and memory, so the last event of a shortened history is enough. */
 function foldEvent(state: GoalState, { at, goal, memory }: GoalEvent): GoalState {
   return { ...state, goal, memory, clock: { seenAt: at, markedAt: null } }
 }
 
-/** What a thread without a goal remembers. */
+/** The memory of a thread without a goal. */
 export const NEW_MEMORY: GoalMemory = {
   goalsMade: 0,
   costMicros: 0,
@@ -34,13 +36,78 @@ export const NEW_MEMORY: GoalMemory = {
   blockedTurns: 0,
 }
 
-/** Whether usage is charged in this status: while the goal is pursued, and on to the end of the turn that reached a budget. */
+/** Whether usage is charged in this status: while the goal is active, and until the end of the turn that reached a budget. */
 export function isCharged(status: GoalStatus): boolean {
   return status === "active" || status === "budget_limited"
 }
 
-/** The goal in another status. A reason says why it stopped; one that goes on, or is done, has none. */
+/** Returns the goal with another status. `reason` says why it stopped; without one, an earlier reason is removed. */
 export function withStatus(goal: Goal, status: GoalStatus, reason?: string): Goal {
   const { reason: _, ...rest } = goal
   return reason === undefined ? { ...rest, status } : { ...rest, status, reason }
+}
+
+/** The tokens that count towards the token budget. */
+export function tokensCounted(goal: Goal, policy: FullGoalPolicy): number {
+  return policy.countChildren ? add(goal.tokensUsed, goal.childTokensUsed) : goal.tokensUsed
+}
+
+/** Tokens left of the token budget, at least 0. Null without a token budget. */
+export function remainingTokens(goal: Goal | null, policy: FullGoalPolicy): number | null {
+  return goal === null || goal.tokenBudget === null ? null : Math.max(0, goal.tokenBudget - tokensCounted(goal, policy))
+}
+
+interface Budget {
+  readonly name: "token" | "time" | "cost"
+  readonly unit: string
+  readonly used: number
+  readonly budget: number
+}
+
+/** The budgets that are set. */
+export function budgetsOf(goal: Goal, policy: FullGoalPolicy): readonly Budget[] {
+  const all = [
+    { name: "token", unit: "Tokens", used: tokensCounted(goal, policy), budget: goal.tokenBudget },
+    { name: "time", unit: "Seconds", used: goal.secondsUsed, budget: goal.secondsBudget },
+    { name: "cost", unit: "Cost in micro-units", used: goal.costUsedMicros, budget: goal.costBudgetMicros },
+  ] as const
+  return all.filter((entry): entry is (typeof all)[number] & { readonly budget: number } => entry.budget !== null)
+}
+
+/** Whether any budget is reached. Usage equal to the budget reaches it. */
+export function budgetReached(goal: Goal, policy: FullGoalPolicy): boolean {
+  return budgetsOf(goal, policy).some(({ used, budget }) => used >= budget)
+}
+
+/** Explains to people why a goal is `budget_limited`. */
+export function budgetReason(goal: Goal, policy: FullGoalPolicy): string {
+  const reached = budgetsOf(goal, policy).filter(({ used, budget }) => used >= budget)
+  const parts = reached.map(({ name, unit, used, budget }) => `the ${name} budget is used up (${unit.toLowerCase()}: ${used} of ${budget})`)
+  return `Stopped: ${parts.join(", and ")}. Raise the budget and resume to continue.`
+}
+
+/** Adds, capped at the largest safe integer. */
+export function add(used: number, more: number): number {
+  return Math.min(Number.MAX_SAFE_INTEGER, used + more)
+}
+
+/** Usage between two cumulative figures. */
+export function since(before: TokenUsage, now: TokenUsage): TokenUsage {
+  return {
+    inputTokens: now.inputTokens - before.inputTokens,
+    cachedInputTokens: now.cachedInputTokens - before.cachedInputTokens,
+    outputTokens: now.outputTokens - before.outputTokens,
+    reasoningTokens: now.reasoningTokens - before.reasoningTokens,
+  }
+}
+
+/**
+ * The cumulative cost of a turn at a cumulative usage, in micro-units; `undefined` without a turn or a price function.
+ * @throws {TypeError} The price function returned NaN. Counting NaN as 0 would mean a budget that is never reached.
+ */
+export function costOf(turn: GoalTurn | null, usage: TokenUsage, price: ((usage: TokenUsage) => number) | undefined): number | undefined {
+  if (turn === null || price === undefined) return undefined
+  const cost = Math.round(price(since(turn.reported, usage)))
+  if (Number.isNaN(cost)) throw new TypeError("costMicros returned NaN. It must return a number of micro-units.")
+  return Math.min(Number.MAX_SAFE_INTEGER, turn.reportedCostMicros + Math.max(0, cost))
 }

@@ -8,26 +8,26 @@ import { applyGoal } from "./apply-goal.ts"
 import { newGoalState } from "./goal.ts"
 import type { GoalPolicy } from "./policy.ts"
 
-/** What the goal driver keeps in the history beside the goal's own events: the open turn and the clock, which events do not hold. */
+/** The goal driver's own record: the open turn and the clock, which goal events do not hold. */
 export interface GoalTurnRecord {
   readonly type: "goal_turn"
   readonly threadId: string
   readonly turn: GoalTurn | null
   readonly clock: GoalState["clock"]
-  /** Tool calls of the turn so far. */
+  /** Number of tool calls in the turn so far. */
   readonly toolCalls: number
-  /** The whole batch that waits for the host's part of its results. */
+  /** The complete batch while the host's results for it are outstanding. */
   readonly calls?: readonly PendingToolCall[]
-  /** The goal and budget of which the model was told that the next call would not fit. */
+  /** The goal and budget for which the model was warned that the next call would exceed the budget. */
   readonly warned?: string
-  /** Why the model call failed that ended the turn. */
-  readonly error?: TurnError
+  /** The failure of the model call that ended the turn. */
+  readonly error?: GoalTurnError
 }
 
-/** Why a turn failed, as far as it matters to a goal. */
-export type TurnError = Extract<GoalInput, { type: "turn_failed" }>["error"]
+/** Why a turn failed: an account's usage limit, a transient error, or any other. */
+export type GoalTurnError = Extract<GoalInput, { type: "turn_failed" }>["error"]
 
-/** What the goal machine wants said to the model; said once a later record counts it as delivered. */
+/** A message for the model from the goal machine. Pending until a `goal_delivered` record counts it. */
 export interface GoalSteerRecord {
   readonly type: "goal_steer"
   readonly threadId: string
@@ -35,23 +35,23 @@ export interface GoalSteerRecord {
   readonly message: DeliveredMessage
 }
 
-/** So many of the oldest undelivered steerings were delivered. */
+/** Marks the oldest `count` pending messages as delivered. */
 export interface GoalDeliveredRecord {
   readonly type: "goal_delivered"
   readonly threadId: string
   readonly count: number
 }
 
-/** An input that a host delivers, for the driver to apply: a command in mid-turn, mostly. */
+/** An input that a host delivers for the driver to apply, mostly a command during a turn. */
 export interface GoalInputRecord {
   readonly type: "goal_input"
   readonly threadId: string
   readonly input: GoalInput
-  /** What the goal wants said because of it is in the same delivery. */
+  /** The resulting messages for the model are part of the same delivery. */
   readonly told?: true
 }
 
-/** What a turn used that no response will ever tell: a model call whose answer was lost with its process. */
+/** Usage that no response reports: a model call whose answer was lost with its process. */
 export interface GoalLostRecord {
   readonly type: "goal_lost"
   readonly threadId: string
@@ -61,52 +61,52 @@ export interface GoalLostRecord {
 
 type GoalRecord = GoalEvent | GoalTurnRecord | GoalSteerRecord | GoalDeliveredRecord | GoalInputRecord | GoalLostRecord
 
-/** A history: an array of its records, or a turn's own. */
+/** A history: an array of records, or `machine.history`. */
 export interface RecordList {
   readonly length: number
   at(index: number): HistoryRecord | undefined
-  /** Shared by all histories grown from one another; keys a cache. */
+  /** Shared by all histories that grow from one another. Used as a cache key. */
   readonly storage?: readonly HistoryRecord[]
 }
 
-/** The goal as a history leaves it, the open turn included. */
+/** The goal read from a history, including the open turn. */
 export interface GoalInHistory {
   readonly state: GoalState
   readonly toolCalls: number
   readonly calls: readonly PendingToolCall[] | undefined
   readonly warned: string | undefined
-  readonly error: TurnError | undefined
-  /** What the open turn used beyond what its machine counts. */
+  readonly error: GoalTurnError | undefined
+  /** Usage of the open turn that its machine does not count. */
   readonly lost: TokenUsage
-  /** Steerings that were not delivered yet, the oldest first. */
+  /** Messages not yet delivered, oldest first. */
   readonly undelivered: readonly GoalSteerRecord[]
-  /** Whether the history says anything of goals. */
+  /** Whether the history contains any goal records of the thread. */
   readonly known: boolean
 }
 
-interface Reading {
+interface CachedRead {
   readonly threadId: string
   readonly seen: number
   readonly goal: GoalInHistory
 }
 
-const readings = new WeakMap<readonly HistoryRecord[], Reading>()
+const cache = new WeakMap<readonly HistoryRecord[], CachedRead>()
 
-/** Reads a history from where it was last read: what it costs does not grow with the history. */
+/** Reads the goal from a history. It continues after the records read last, so the cost does not grow with the history. */
 export function readGoal(history: RecordList, threadId: string): GoalInHistory {
   const { storage } = history
-  const last = storage === undefined ? undefined : readings.get(storage)
+  const last = storage === undefined ? undefined : cache.get(storage)
   const from = last !== undefined && last.threadId === threadId && last.seen <= history.length ? last : undefined
-  let goal = from?.goal ?? nothingKnown(threadId)
+  let goal = from?.goal ?? withoutGoal(threadId)
   for (let index = from?.seen ?? 0; index < history.length; index += 1) {
     const record = goalRecord(history.at(index), threadId)
-    if (record !== undefined) goal = follow(goal, record)
+    if (record !== undefined) goal = applyRecord(goal, record)
   }
-  if (storage !== undefined) readings.set(storage, { threadId, seen: history.length, goal })
+  if (storage !== undefined) cache.set(storage, { threadId, seen: history.length, goal })
   return goal
 }
 
-function nothingKnown(threadId: string): GoalInHistory {
+function withoutGoal(threadId: string): GoalInHistory {
   return {
     state: newGoalState(threadId),
     toolCalls: 0,
@@ -119,7 +119,7 @@ function nothingKnown(threadId: string): GoalInHistory {
   }
 }
 
-function follow(before: GoalInHistory, record: GoalRecord): GoalInHistory {
+function applyRecord(before: GoalInHistory, record: GoalRecord): GoalInHistory {
   const { state, undelivered } = before
   switch (record.type) {
     case "goal": {
@@ -128,9 +128,9 @@ function follow(before: GoalInHistory, record: GoalRecord): GoalInHistory {
     }
     case "goal_turn": {
       const { turn, clock, toolCalls, calls, warned, error } = record
-      // What was to be said in a turn that is over is not said in the next, and what that turn lost is settled.
-      const left = turn?.turnId === state.turn?.turnId ? before : NOTHING_LEFT
-      return { known: true, state: { ...state, turn, clock }, toolCalls, calls, warned, error, undelivered: left.undelivered, lost: left.lost }
+      // Pending messages and lost usage of an ended turn do not carry over to the next one.
+      const pending = turn?.turnId === state.turn?.turnId ? before : NOTHING_PENDING
+      return { known: true, state: { ...state, turn, clock }, toolCalls, calls, warned, error, undelivered: pending.undelivered, lost: pending.lost }
     }
     case "goal_steer":
       return { ...before, known: true, undelivered: [...undelivered, record] }
@@ -143,17 +143,17 @@ function follow(before: GoalInHistory, record: GoalRecord): GoalInHistory {
   }
 }
 
-const NOTHING_LEFT: Pick<GoalInHistory, "undelivered" | "lost"> = { undelivered: [], lost: NO_USAGE }
+const NOTHING_PENDING: Pick<GoalInHistory, "undelivered" | "lost"> = { undelivered: [], lost: NO_USAGE }
 
-/** A record of goals of this thread. What is in a history was written by this package, or checked at the edge. */
+/** Returns the goal record of this thread in a history record, if any. Records are trusted: this package wrote them, or validation checked them. */
 export function goalRecord(record: HistoryRecord | undefined, threadId: string): GoalRecord | undefined {
   return record?.type === "protocol" ? goalEvent(record.event, threadId) : undefined
 }
 
 export function goalEvent(event: Json, threadId: string): GoalRecord | undefined {
   if (typeof event !== "object" || event === null || Array.isArray(event)) return undefined
-  const { type, threadId: of } = event as { readonly [key: string]: Json | undefined }
-  return typeof type === "string" && RECORD_TYPES.has(type) && of === threadId ? (event as unknown as GoalRecord) : undefined
+  const { type, threadId: owner } = event as { readonly [key: string]: Json | undefined }
+  return typeof type === "string" && RECORD_TYPES.has(type) && owner === threadId ? (event as unknown as GoalRecord) : undefined
 }
 
 const RECORD_TYPES: ReadonlySet<string> = new Set<GoalRecord["type"]>([
@@ -165,7 +165,7 @@ const RECORD_TYPES: ReadonlySet<string> = new Set<GoalRecord["type"]>([
   "goal_lost",
 ])
 
-/** Inputs applied one after another to the goal of a history, and the records that keep what came of it. */
+/** Applies inputs in order to the goal of a history, and collects the records to append. */
 export class GoalWriter {
   readonly #before: GoalInHistory
   readonly #policy: GoalPolicy
@@ -174,7 +174,7 @@ export class GoalWriter {
   toolCalls: number
   calls: readonly PendingToolCall[] | undefined
   warned: string | undefined
-  error: TurnError | undefined
+  error: GoalTurnError | undefined
 
   constructor(before: GoalInHistory, policy: GoalPolicy) {
     this.#before = before
@@ -186,8 +186,8 @@ export class GoalWriter {
     this.error = before.error
   }
 
-  /** `told`: what it wants said is said already. */
-  give(input: GoalInput, told = false): readonly GoalOutput[] {
+  /** Applies one input. `delivered`: its messages for the model are delivered already, so no pending record is written. */
+  apply(input: GoalInput, delivered = false): readonly GoalOutput[] {
     const { state, outputs } = applyGoal(this.state, input, this.#policy)
     this.state = state
     if (input.type === "turn_started") {
@@ -196,14 +196,14 @@ export class GoalWriter {
     }
     for (const output of outputs) {
       if (output.type === "event") this.#records.push(output.event)
-      else if (output.type === "steer" && !told) {
+      else if (output.type === "steer" && !delivered) {
         this.#records.push({ type: "goal_steer", threadId: state.threadId, kind: output.kind, message: output.message })
       }
     }
     return outputs
   }
 
-  /** What to append. A thread that never had a goal is left without a trace. */
+  /** The records to append. Empty for a thread that never had a goal. */
   records(): readonly HistoryRecord[] {
     const { threadId, goal, turn, clock } = this.state
     const { toolCalls, calls, warned, error } = this

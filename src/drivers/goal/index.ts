@@ -1,4 +1,4 @@
-/** Goals: an objective attached to a thread, with budgets and brakes. Pure; time comes in with each input. See docs/goals.md. */
+/** Goals: an objective attached to a thread, with budgets and brakes. Pure; each input carries its time. See docs/goals.md. */
 export type {
   Goal,
   GoalCommand,
@@ -12,12 +12,20 @@ export type {
   GoalTurn,
 } from "../../schemas/goal.ts"
 export { applyGoal } from "./apply-goal.ts"
-export { goalChanges } from "./changes.ts"
 export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"
 export { type GoalDriverOptions, goalDriver } from "./driver.ts"
 export { foldGoal, newGoalState } from "./goal.ts"
-export { type GoalInHistory, type GoalSteerRecord, type RecordList, readGoal, type TurnError } from "./history.ts"
+export { type GoalInHistory, type GoalSteerRecord, type GoalTurnError, type RecordList, readGoal } from "./history.ts"
 export { DEFAULT_GOAL_POLICY, type FullGoalPolicy, type GoalPolicy, REFERENCE_GOAL_POLICY } from "./policy.ts"
-export { changeGoal, type EndedTurn, endGoalTurn, type GoalChangeBetweenTurns, type GoalThread, type NextTurn, nextTurn } from "./thread.ts"
+export {
+  changeGoal,
+  type EndedTurn,
+  endGoalTurn,
+  type GoalChangeBetweenTurns,
+  type GoalThread,
+  goalChanges,
+  type NextTurn,
+  nextTurn,
+} from "./thread.ts"
 export { GOAL_TOOLS, isGoalTool, MAX_OBJECTIVE_LENGTH } from "./tools.ts"
 export { GOAL_STANDINGS, GOAL_TRANSITIONS, type GoalCell, type GoalChange, type GoalStanding, nextStatus } from "./transitions.ts"

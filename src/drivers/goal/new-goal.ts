@@ -1,12 +1,11 @@
 import type { Goal, GoalCause, GoalMemory, GoalStatus } from "../../schemas/goal.ts"
 import { startCharging } from "./accounting.ts"
-import { budgetReached, budgetReason } from "./budgets.ts"
 import { continuationsOf } from "./continuation.ts"
-import { NEW_MEMORY, withStatus } from "./goal.ts"
-import { type Step, stopCharging, write } from "./step.ts"
+import { budgetReached, budgetReason, NEW_MEMORY, withStatus } from "./goal.ts"
+import { type GoalStep, stopCharging, write } from "./step.ts"
 import { nextStatus } from "./transitions.ts"
 
-/** What a new goal is given. */
+/** The fields of a new goal. */
 export interface NewGoal {
   readonly objective: string
   readonly status?: GoalStatus
@@ -15,8 +14,8 @@ export interface NewGoal {
   readonly costBudgetMicros?: number | null
 }
 
-/** Makes a goal under the next id, with nothing used. `charge`: what happens from here on is charged to it if it is active. */
-export function createGoal(step: Step, given: NewGoal, cause: GoalCause, charge = true): void {
+/** Creates a goal with the next id and no usage. `charge`: usage from now on is charged to it, if it is active. */
+export function createGoal(step: GoalStep, given: NewGoal, cause: GoalCause, charge = true): void {
   const { at, policy, threadId } = step
   const requested = given.status ?? "active"
   const goalsMade = step.memory.goalsMade + 1
@@ -38,20 +37,20 @@ export function createGoal(step: Step, given: NewGoal, cause: GoalCause, charge 
   }
   const status = nextStatus("none", `set_${requested}`, budgetReached(fresh, policy))
   const goal = status === requested || status === "refused" ? fresh : withStatus(fresh, status, budgetReason(fresh, policy))
-  takeUp(step, { ...(cause === "create_goal" && unasked(step)), goalsMade, limitTold: requested === "budget_limited" })
+  resetForNewGoal(step, { ...(cause === "create_goal" && inheritedBrakes(step)), goalsMade, limitTold: requested === "budget_limited" })
   write(step, goal, cause)
   if (charge && goal.status === "active") startCharging(step)
 }
 
-/** What goes on where a continuation makes a goal, which nobody asked for: or a model with ever new goals would have no brakes. */
-function unasked({ turn, goal, memory }: Step): Partial<GoalMemory> {
+/** Brake counters that a goal created by a continuation inherits. Otherwise a model could escape the brakes by creating new goals. */
+function inheritedBrakes({ turn, goal, memory }: GoalStep): Partial<GoalMemory> {
   if (turn?.origin !== "continuation") return {}
   const { repeatedAnswers, lastAnswer } = memory
   return { earlierContinuations: continuationsOf(goal, memory), repeatedAnswers, ...(lastAnswer !== undefined && { lastAnswer }) }
 }
 
-/** Leaves the old goal behind, if there is one, with everything that was remembered for it. */
-export function takeUp(step: Step, changes: Partial<GoalMemory>): void {
+/** Drops the old goal, if any, with the memory that belongs to it. */
+export function resetForNewGoal(step: GoalStep, changes: Partial<GoalMemory>): void {
   stopCharging(step)
   const { turn, memory } = step
   if (turn !== null) step.turn = { ...turn, ofGoal: false, claimed: false }

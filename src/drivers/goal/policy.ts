@@ -2,14 +2,14 @@ import type { GoalPolicyData } from "../../schemas/goal.ts"
 
 /** The switches of the goal machine. {@link GoalPolicyData} is the part that is JSON. */
 export interface GoalPolicy extends GoalPolicyData {
-  /** Ids for new goals, where `g1`, `g2`, … will not do. `n` counts the thread's goals from 1; the same `n` must give the same id. */
+  /** Returns the id of a new goal. `n` counts the thread's goals from 1; the same `n` must give the same id. Default: `g1`, `g2`, … */
   readonly newGoalId?: (n: number) => string
 }
 
 /** A policy with every switch set. */
 export type FullGoalPolicy = Required<Omit<GoalPolicy, "compat">>
 
-/** What holds where a policy says nothing. */
+/** The default of every switch. */
 export const DEFAULT_GOAL_POLICY: FullGoalPolicy = {
   onInterrupt: "pause",
   onResume: "keep",
@@ -25,7 +25,7 @@ export const DEFAULT_GOAL_POLICY: FullGoalPolicy = {
   newGoalId: (n) => `g${n}`,
 }
 
-/** What `compat: "reference"` stands for: no brakes, and only usage limits and the model itself stop a goal. */
+/** The defaults under `compat: "reference"`: no brakes; only usage limits and the model itself stop a goal. */
 export const REFERENCE_GOAL_POLICY: FullGoalPolicy = {
   ...DEFAULT_GOAL_POLICY,
   onInterrupt: "keep",
@@ -39,7 +39,7 @@ export const REFERENCE_GOAL_POLICY: FullGoalPolicy = {
   countChildren: false,
 }
 
-/** Fills in what a policy leaves open. A switch given beside `compat` wins. */
+/** Fills in the defaults of a policy. A switch that is given overrides `compat`. */
 export function fullPolicy({ compat, ...given }: GoalPolicy): FullGoalPolicy {
   return { ...(compat === "reference" ? REFERENCE_GOAL_POLICY : DEFAULT_GOAL_POLICY), ...given }
 }

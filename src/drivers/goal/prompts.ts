@@ -1,9 +1,9 @@
 import type { Goal } from "../../schemas/goal.ts"
 import type { DeliveredMessage } from "../../schemas/message.ts"
-import { budgetsOf, remainingTokens, tokensCounted } from "./budgets.ts"
+import { budgetsOf, remainingTokens, tokensCounted } from "./goal.ts"
 import type { FullGoalPolicy } from "./policy.ts"
 
-/** The input of a turn that starts by itself. */
+/** The input of a turn that starts automatically. */
 export function continuationMessage(goal: Goal, policy: FullGoalPolicy): DeliveredMessage {
   return hidden(`You are still working on the goal of this thread. Nobody has asked anything new: go on from where the work stands.
 
@@ -23,7 +23,7 @@ Before you call the goal blocked, be strict as well. The first time something st
 In every other case leave update_goal alone: not because the budget is almost used, and not because you are about to stop.`)
 }
 
-/** Tells the running turn, once, that a budget is reached. */
+/** Tells the model in the running turn, once, that a budget is reached. */
 export function budgetLimitMessage(goal: Goal, policy: FullGoalPolicy): DeliveredMessage {
   return hidden(`The goal of this thread has used up a budget it was given.
 
@@ -38,7 +38,7 @@ The goal now has the status budget_limited. Begin no new piece of substantial wo
 Call update_goal only if the goal really is complete.`)
 }
 
-/** Tells the running turn that the objective is another now. */
+/** Tells the model in the running turn that the objective changed. */
 export function objectiveUpdatedMessage(goal: Goal, policy: FullGoalPolicy): DeliveredMessage {
   return hidden(`The user has changed the objective of this thread's goal. The new text replaces every earlier one.
 
@@ -50,14 +50,14 @@ ${figures(goal, policy)}
 Turn the work of this turn towards the new objective. Drop what served only the old one, and keep what serves both. Call update_goal only when the objective as it reads now is complete.`)
 }
 
-/** Tells the model, in a request, that this very call will use up what is left. */
+/** Tells the model, in a request, that this call is expected to use up the remaining tokens. */
 export function nextCallMessage(goal: Goal, left: number, needed: number): DeliveredMessage {
   return hidden(`The token budget of this thread's goal is nearly used up: ${left} of ${goal.tokenBudget ?? 0} tokens are left, and this call alone is expected to take about ${needed}.
 
 Begin no new piece of substantial work for the goal. Say what was achieved, what is left or stands in the way, and which next step you suggest to the user. Call update_goal only if the goal really is complete.`)
 }
 
-/** What goes with a completion: how the model is to report what was used. */
+/** Part of the result of a completion: asks the model to report the usage. */
 export const COMPLETION_REPORT =
   "The goal is complete. Tell the user what it took, from the figures in this result: the tokens used and the token budget if there is one, the other budgets that are set, and the time if it is above zero, written as people say it (minutes, hours) in the language of your reply."
 
@@ -77,12 +77,12 @@ function tagged(tag: string, objective: string): string {
   return `<${tag}>\n${escapeXml(objective)}\n</${tag}>`
 }
 
-/** The ampersand first, or the other escapes would be escaped again. Quotes need none outside attributes. */
+/** Escapes the ampersand first, or the other escapes would be escaped again. Outside attributes, quotes need no escaping. */
 export function escapeXml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 }
 
-/** For the model alone: a host does not show it, and does not keep it as the user's own. */
+/** A message for the model only: a host neither shows it nor stores it as the user's. */
 function hidden(prompt: string): DeliveredMessage {
   return { role: "user", content: `<goal_context>\n${prompt}\n</goal_context>`, origin: { type: "plugin", pluginId: "goal", transient: true } }
 }

@@ -1,14 +1,24 @@
-import type { Goal, GoalCause, GoalEvent, GoalInput, GoalMemory, GoalOutput, GoalState, GoalTurn } from "../../schemas/goal.ts"
+import type {
+  Goal,
+  GoalCause,
+  GoalEvent,
+  GoalInput,
+  GoalMemory,
+  GoalMetricName,
+  GoalOutput,
+  GoalState,
+  GoalStatus,
+  GoalTurn,
+} from "../../schemas/goal.ts"
 import { isCharged } from "./goal.ts"
-import { metricsOf } from "./metrics.ts"
 import { type FullGoalPolicy, fullPolicy, type GoalPolicy } from "./policy.ts"
 import { budgetLimitMessage } from "./prompts.ts"
 
-/** One input at work on a state. The values in it are never changed, only replaced. */
-export interface Step {
+/** The working state of one input. Its values are replaced, never mutated. */
+export interface GoalStep {
   readonly threadId: string
   readonly policy: FullGoalPolicy
-  /** The input's time, or the latest seen where that is later. */
+  /** The input's time, or the latest time seen if that is later. */
   readonly at: number
   /** The turn that the input names. */
   readonly turnId: string | undefined
@@ -17,13 +27,13 @@ export interface Step {
   memory: GoalMemory
   turn: GoalTurn | null
   markedAt: number | null
-  /** The answer to the input; it comes out last. */
+  /** The answer to the input. It becomes the last output. */
   answer: GoalOutput | undefined
-  /** What the history has been told. */
+  /** What the history already holds. */
   recorded: Pick<GoalState, "goal" | "memory">
 }
 
-export function beginStep({ threadId, goal, memory, turn, clock }: GoalState, input: GoalInput, policy: GoalPolicy): Step {
+export function beginStep({ threadId, goal, memory, turn, clock }: GoalState, input: GoalInput, policy: GoalPolicy): GoalStep {
   const at = clock.seenAt === null ? input.at : Math.max(clock.seenAt, input.at)
   const turnId = "turnId" in input ? input.turnId : undefined
   const { markedAt } = clock
@@ -42,55 +52,55 @@ export function beginStep({ threadId, goal, memory, turn, clock }: GoalState, in
   }
 }
 
-export function endStep(step: Step): { readonly state: GoalState; readonly outputs: readonly GoalOutput[] } {
+export function endStep(step: GoalStep): { readonly state: GoalState; readonly outputs: readonly GoalOutput[] } {
   const { threadId, at, goal, memory, turn, markedAt, outputs, answer, recorded } = step
   if (recorded.goal !== goal || recorded.memory !== memory) record(step, "noted")
   if (answer !== undefined) outputs.push(answer)
   return { state: { threadId, goal, memory, turn, clock: { seenAt: at, markedAt } }, outputs }
 }
 
-/** What a write may bring besides the goal itself. */
+/** Options of {@link write}. */
 export interface WriteOptions {
-  /** Whether the running turn may be told that a budget is reached. */
+  /** Whether a message about a reached budget may be sent to the running turn. */
   readonly steer?: boolean
-  /** A goal of another thread: its times are its own, and it counts as nothing new. */
+  /** The goal comes from another thread: it keeps its timestamps and counts in no metric. */
   readonly copied?: boolean
 }
 
-/** Writes the goal, tells of it, and stops charging where it has stopped. */
-export function write(step: Step, goal: Goal, cause: GoalCause, { steer = false, copied = false }: WriteOptions = {}): void {
+/** Writes the goal, emits the change, and stops charging if the goal has stopped. */
+export function write(step: GoalStep, goal: Goal, cause: GoalCause, { steer = false, copied = false }: WriteOptions = {}): void {
   const from = step.goal !== null && step.goal.goalId === goal.goalId ? step.goal.status : "none"
   const written = copied ? goal : { ...goal, updatedAt: step.at }
   const limited = written.status === "budget_limited"
-  const tell = steer && limited && !step.memory.limitTold
+  const steers = steer && limited && !step.memory.limitTold
   step.goal = written
-  if (tell) remember(step, { limitTold: true })
-  else if (!limited) remember(step, { limitTold: false })
+  if (steers) updateMemory(step, { limitTold: true })
+  else if (!limited) updateMemory(step, { limitTold: false })
   if (!isCharged(written.status)) stopCharging(step)
   else if (limited && step.turn === null) step.markedAt = null
 
   record(step, cause)
   step.outputs.push({ type: "goal_updated", goal: written, ...(step.turnId !== undefined && { turnId: step.turnId }), cause })
   if (!copied) step.outputs.push(...metricsOf(from, written))
-  if (tell) step.outputs.push({ type: "steer", kind: "budget_limit", message: budgetLimitMessage(written, step.policy) })
+  if (steers) step.outputs.push({ type: "steer", kind: "budget_limit", message: budgetLimitMessage(written, step.policy) })
 }
 
-/** From here on neither the turn nor the time is charged. */
-export function stopCharging(step: Step): void {
+/** Stops charging the turn and the time from now on. */
+export function stopCharging(step: GoalStep): void {
   if (step.turn?.marked) step.turn = { ...step.turn, marked: false, childTokens: 0 }
   step.markedAt = null
 }
 
-/** Puts into the history what it does not know yet. */
-export function record(step: Step, cause: GoalEvent["cause"]): void {
+/** Emits the event that records the current goal and memory. */
+export function record(step: GoalStep, cause: GoalEvent["cause"]): void {
   const { threadId, at, turnId, goal, memory } = step
   const event: GoalEvent = { type: "goal", at, threadId, ...(turnId !== undefined && { turnId }), cause, goal, memory }
   step.outputs.push({ type: "event", event })
   step.recorded = { goal, memory }
 }
 
-/** Changes what is remembered; `undefined` forgets. Nothing new leaves it the same object, so that nothing is recorded. */
-export function remember(step: Step, changes: { readonly [Key in keyof GoalMemory]?: GoalMemory[Key] | undefined }): void {
+/** Changes the memory; `undefined` deletes a key. Without a difference the object stays the same, so no event is recorded. */
+export function updateMemory(step: GoalStep, changes: { readonly [Key in keyof GoalMemory]?: GoalMemory[Key] | undefined }): void {
   const next: { -readonly [Key in keyof GoalMemory]?: GoalMemory[Key] } = { ...step.memory }
   let changed = false
   for (const key of Object.keys(changes) as (keyof GoalMemory)[]) {
@@ -102,7 +112,39 @@ export function remember(step: Step, changes: { readonly [Key in keyof GoalMemor
   if (changed) step.memory = next as GoalMemory
 }
 
-/** The running turn, if it is the one that the input names. */
-export function namedTurn(step: Step): GoalTurn | null {
+/** The running turn, if the input names it. */
+export function namedTurn(step: GoalStep): GoalTurn | null {
   return step.turn !== null && step.turn.turnId === step.turnId ? step.turn : null
+}
+
+type Metric = Extract<GoalOutput, { type: "metric" }>
+
+/** The metrics of one write. `from` is the status before it, or `none` for a new goal. */
+export function metricsOf(from: GoalStatus | "none", goal: Goal): readonly Metric[] {
+  const metrics: Metric[] = []
+  if (from === "none") metrics.push(metric("goal.created"))
+  if (goal.status === from) return metrics
+  if (goal.status === "active" && RESUMED_FROM.has(from)) metrics.push(GOAL_RESUMED)
+  const counter = COUNTERS[goal.status]
+  if (counter !== undefined) {
+    const tags = { status: goal.status }
+    metrics.push(metric(counter), metric("goal.token_count", goal.tokensUsed, tags), metric("goal.duration_s", goal.secondsUsed, tags))
+  }
+  return metrics
+}
+
+const RESUMED_FROM: ReadonlySet<string> = new Set<GoalStatus>(["paused", "blocked", "usage_limited"])
+
+const COUNTERS: { readonly [Status in GoalStatus]?: GoalMetricName } = {
+  blocked: "goal.blocked",
+  usage_limited: "goal.usage_limited",
+  budget_limited: "goal.budget_limited",
+  complete: "goal.completed",
+}
+
+/** A goal continues: after a command, or because its thread was resumed. */
+export const GOAL_RESUMED: Metric = metric("goal.resumed")
+
+function metric(name: GoalMetricName, value = 1, tags: Metric["tags"] = {}): Metric {
+  return { type: "metric", name, value, tags }
 }

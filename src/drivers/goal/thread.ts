@@ -1,46 +1,47 @@
 import { addUsage } from "../../machine/limits.ts"
 import type { Outcome } from "../../schemas/event.ts"
-import type { GoalInput, GoalMode, GoalOutput, GoalState } from "../../schemas/goal.ts"
+import type { Goal, GoalInput, GoalMode, GoalOutput, GoalState } from "../../schemas/goal.ts"
 import type { TokenUsage } from "../../schemas/llm.ts"
 import type { DeliveredMessage, HistoryRecord } from "../../schemas/message.ts"
-import { type GoalInHistory, GoalWriter, type RecordList, readGoal, type TurnError } from "./history.ts"
+import { costOf } from "./goal.ts"
+import { type GoalInHistory, type GoalTurnError, GoalWriter, goalRecord, type RecordList, readGoal } from "./history.ts"
 import type { GoalPolicy } from "./policy.ts"
-import { costOf } from "./usage.ts"
+import { metricsOf } from "./step.ts"
 
 /** A thread between two turns. */
 export interface GoalThread {
   readonly threadId: string
-  /** All records of the thread so far. */
+  /** All records of the thread. */
   readonly history: RecordList
   readonly policy?: GoalPolicy
   /** Default `default`. */
   readonly mode?: GoalMode
-  /** Whether the user, or anything else, has said something that waits for a turn. Default false. */
+  /** Whether input from the user or another source waits for a turn. Default false. */
   readonly queuedInput?: boolean
 }
 
-/** What comes next: the waiting input; a continuation with its message; or nothing, why, and when to ask again if that is known. */
+/** The next turn: for the waiting input, a continuation with its message, or none (`rest`) with the reason and, if known, the time to ask again. */
 export type NextTurn =
   | { readonly type: "user_input" }
   | { readonly type: "continue"; readonly message: DeliveredMessage; readonly notBefore?: number }
   | { readonly type: "rest"; readonly reason: string; readonly notBefore?: number }
 
-/** Decides whether a turn starts now, and with what. Pure, and the only place that decides it; `at` in milliseconds. */
+/** Decides whether a turn starts now, and with which input. Pure. `at`: milliseconds since the epoch. */
 export function nextTurn({ threadId, history, policy = {}, mode = "default", queuedInput = false }: GoalThread, at: number): NextTurn {
   if (queuedInput) return { type: "user_input" }
   const writer = new GoalWriter(readGoal(history, threadId), policy)
   const { goal, turn } = writer.state
   if (turn !== null && goal?.status === "active") {
-    return { type: "rest", reason: `The turn "${turn.turnId}" is still open: tell its end (endGoalTurn) before the next one begins.` }
+    return { type: "rest", reason: `The turn "${turn.turnId}" is still open: report its end with endGoalTurn before the next turn starts.` }
   }
-  const answer = writer.give({ type: "idle", at, mode, queuedInput, nextTurnId: "" }).at(-1)
+  const answer = writer.apply({ type: "idle", at, mode, queuedInput, nextTurnId: "" }).at(-1)
   if (answer?.type === "continue") return answer
   if (answer?.type !== "rest") return { type: "rest", reason: "There is nothing to decide." }
   const { reason, notBefore } = answer
   return { type: "rest", reason, ...(notBefore !== undefined && notBefore > at && { notBefore }) }
 }
 
-/** What came of an input between turns: what to append to the history, and what to tell. */
+/** The result of inputs between turns: `records` to append to the history, and `outputs` to report. */
 export interface GoalChangeBetweenTurns {
   readonly state: GoalState
   readonly records: readonly HistoryRecord[]
@@ -48,32 +49,31 @@ export interface GoalChangeBetweenTurns {
 }
 
 /**
- * Applies an input between turns: a command, a thread that was loaded or copied, usage of children. Pure.
- * In mid-turn, deliver it instead (`goalDeliveries`); here one can see
- * beforehand what would come of it.
+ * Applies inputs between turns: a command, a loaded or copied thread, usage of children. Pure.
+ * During a turn, deliver the input with `goalDeliveries` instead; there, use `changeGoal` only to preview its effect.
  */
 export function changeGoal({ threadId, history, policy = {} }: GoalThread, ...inputs: readonly GoalInput[]): GoalChangeBetweenTurns {
   const writer = new GoalWriter(readGoal(history, threadId), policy)
-  const outputs = inputs.flatMap((input) => writer.give(input))
+  const outputs = inputs.flatMap((input) => writer.apply(input))
   return { state: writer.state, records: writer.records(), outputs }
 }
 
-/** A turn that has ended, as its machine tells. */
+/** A turn that has ended, as its machine reports it. */
 export interface EndedTurn {
   readonly turnId: string
   readonly outcome: Outcome
-  /** All tokens of the turn (`machine.usage`). Absent, where the machine is lost: what its driver saw last. */
+  /** All tokens of the turn (`machine.usage`). Absent if the machine is lost: the usage that its driver saw last counts. */
   readonly usage?: TokenUsage
-  /** What a usage costs, as the driver was told. */
+  /** The cost of a usage, in micro-units: the function that the driver was given. */
   readonly costMicros?: (usage: TokenUsage) => number
-  /** Why the turn failed, where the host knows better than the driver and the outcome. */
-  readonly error?: TurnError
+  /** Why the turn failed, if the host knows more than the driver and the outcome. */
+  readonly error?: GoalTurnError
 }
 
 /**
- * Tells the goal that a turn has ended, however it ended; a driver is not asked about most ends, and of a turn that is given
- * up with its process there is none. Append the records to the history before `nextTurn`, which rests until then. Pure.
- * Nothing comes of a turn that the goal knows nothing of, so that telling an end twice does no harm. `at` in milliseconds.
+ * Reports the end of a turn to the goal. Call it for every turn: a driver is not called for most endings, and not at all for
+ * a turn that was abandoned with its process. Append the records to the history before `nextTurn`, which rests until then.
+ * Pure and idempotent: it returns no records for a turn that is not open. `at`: milliseconds since the epoch.
  */
 export function endGoalTurn(thread: GoalThread, ended: EndedTurn, at: number): GoalChangeBetweenTurns {
   const found = readGoal(thread.history, thread.threadId)
@@ -87,7 +87,7 @@ export function endGoalTurn(thread: GoalThread, ended: EndedTurn, at: number): G
   return changeGoal(thread, reported, endOf(ended, found, at))
 }
 
-/** A turn that used up its iterations or its output has worked: the goal may go on in the next. */
+/** A turn that reached its iteration or output limit has finished its work: the goal may continue in the next turn. */
 function endOf({ turnId, outcome, error }: EndedTurn, found: GoalInHistory, at: number): GoalInput {
   const { toolCalls } = found
   if (error !== undefined) return { type: "turn_failed", at, turnId, error }
@@ -102,14 +102,38 @@ function endOf({ turnId, outcome, error }: EndedTurn, found: GoalInHistory, at: 
     case "incomplete":
       return { type: "turn_finished", at, turnId, toolCalls }
     default: {
-      const unknown: TurnError = { kind: "other", message: `The turn stopped with ${outcome.stop.type}.` }
+      const unknown: GoalTurnError = { kind: "other", message: `The turn stopped with ${outcome.stop.type}.` }
       return { type: "turn_failed", at, turnId, error: found.error ?? unknown }
     }
   }
 }
 
-/** What a turn ended with, as a text: that of a value shows a repetition just as well. */
+/** The final text of a turn. A value is returned as JSON, which detects repeated answers equally well. */
 function finalTextOf(outcome: Outcome): string | undefined {
   if (outcome.type !== "finished") return undefined
   return outcome.finish.type === "assistant_message" ? outcome.finish.text : JSON.stringify(outcome.finish.value)
+}
+
+/**
+ * Derives the goal outputs from history records: each `goal_updated` and `goal_cleared` with its metrics, in order, as the
+ * goal machine emitted them. A host receives each record of a turn once (`eventDelta`), so nothing is counted twice.
+ * `before`: the goal before these records. Missing here: `goal.resumed` of a loaded thread, which leaves no record.
+ */
+export function goalChanges(records: readonly HistoryRecord[], threadId: string, before: Goal | null): readonly GoalOutput[] {
+  const outputs: GoalOutput[] = []
+  let last = before
+  for (const record of records) {
+    const event = goalRecord(record, threadId)
+    if (event?.type !== "goal") continue
+    const { cause, goal, turnId } = event
+    if (cause !== "noted") {
+      if (goal === null) outputs.push({ type: "goal_cleared", threadId })
+      else {
+        outputs.push({ type: "goal_updated", goal, ...(turnId !== undefined && { turnId }), cause })
+        if (cause !== "goal_copied") outputs.push(...metricsOf(last?.goalId === goal.goalId ? last.status : "none", goal))
+      }
+    }
+    last = goal
+  }
+  return outputs
 }

@@ -1,10 +1,15 @@
 import type { Json } from "../../json.ts"
-import type { GoalStatus, GoalToolName } from "../../schemas/goal.ts"
+import type { Goal, GoalInput, GoalStatus, GoalToolName } from "../../schemas/goal.ts"
 import type { ToolOutput, ToolSpec } from "../../schemas/tool.ts"
 import { trim } from "../../text.ts"
-import { GOAL_STANDINGS } from "./transitions.ts"
+import { flush } from "./accounting.ts"
+import { budgetReached, budgetsOf, remainingTokens, withStatus } from "./goal.ts"
+import { createGoal } from "./new-goal.ts"
+import { COMPLETION_REPORT } from "./prompts.ts"
+import { type GoalStep, namedTurn, stopCharging, write } from "./step.ts"
+import { GOAL_STANDINGS, nextStatus } from "./transitions.ts"
 
-/** The tools that a model has for goals, as it sees them. A driver answers them itself; a host never gets to run them. */
+/** The goal tools as the model sees them. The driver answers them; a host never runs them. */
 export const GOAL_TOOLS: readonly ToolSpec[] = [
   {
     name: "get_goal",
@@ -43,11 +48,99 @@ export function isGoalTool(name: string): name is GoalToolName {
   return name === "get_goal" || name === "create_goal" || name === "update_goal"
 }
 
-/** Objectives may have this many characters, counted as Unicode code points. */
+type GoalToolCalled = Extract<GoalInput, { type: "goal_tool_called" }>
+
+/** Answers a goal tool. A call from a turn other than the running one is answered, but charges nothing. */
+export function answerGoalTool(step: GoalStep, { callId, toolName, args }: GoalToolCalled): void {
+  // update_goal flushes only when it succeeds, so that a refused call writes nothing.
+  if (toolName !== "update_goal" && namedTurn(step) !== null) flush(step, { steer: true })
+  step.answer = { type: "tool_result", callId, output: ANSWERS[toolName](step, args) }
+}
+
+const ANSWERS: { readonly [Name in GoalToolCalled["toolName"]]: (step: GoalStep, args: Json) => ToolOutput } = {
+  get_goal(step, args) {
+    const problem = getArguments(args)
+    return problem === undefined ? shown(step) : toolFailure(problem)
+  },
+
+  create_goal(step, args) {
+    const given = createArguments(args)
+    if ("code" in given) return toolFailure(given)
+    if (step.goal !== null && nextStatus(step.goal.status, "create_goal", false) === "refused") return toolFailure(GOAL_EXISTS)
+    createGoal(step, given, "create_goal", namedTurn(step) !== null)
+    return shown(step)
+  },
+
+  update_goal(step, args) {
+    const given = updateArguments(args)
+    if ("code" in given) return toolFailure(given)
+    if (step.goal === null) return toolFailure(NO_GOAL)
+    if (given.status !== "complete" && given.status !== "blocked") return toolFailure(STATUS_NOT_ALLOWED)
+    const early = given.status === "blocked" ? claimBlocked(step) : undefined
+    if (early !== undefined) return toolFailure(early)
+    end(step, step.goal, given.status === "complete" ? "complete_goal" : "block_goal")
+    return shown(step, given.status === "complete")
+  },
+}
+
+/** Counts the claim for this turn. Returns the problem if the claim comes too early. */
+function claimBlocked(step: GoalStep): Problem<GoalToolProblem> | undefined {
+  const turn = namedTurn(step)
+  if (turn !== null) step.turn = { ...turn, claimed: true }
+  const { blockedAfter } = step.policy
+  const missing = blockedAfter - step.memory.blockedTurns - (turn?.ofGoal === true ? 1 : 0)
+  if (blockedAfter <= 1 || missing <= 0) return undefined
+  const turns = missing === 1 ? "one more goal turn" : `${missing} more goal turns`
+  return {
+    code: "blocked_too_early",
+    message: `Not yet: a goal counts as blocked when the same obstacle has held in ${blockedAfter} goal turns in a row. It must hold in ${turns} (${missing} missing). Until then look for another way.`,
+  }
+}
+
+function end(step: GoalStep, before: Goal, change: "complete_goal" | "block_goal"): void {
+  const current = namedTurn(step) !== null
+  if (current) flush(step)
+  const goal = step.goal ?? before
+  const status = nextStatus(goal.status, change, budgetReached(goal, step.policy))
+  if (status === "refused") return
+  // withStatus drops an older reason: here the model stops the goal.
+  write(step, status === goal.status ? goal : withStatus(goal, status), "update_goal")
+  if (current) stopCharging(step)
+}
+
+/** The goal as the model sees it, with the remaining tokens. */
+function shown(step: GoalStep, completed = false): ToolOutput {
+  const { goal, policy } = step
+  const report = completed && goal !== null && (budgetsOf(goal, policy).length > 0 || goal.secondsUsed > 0)
+  return {
+    status: "success",
+    value: {
+      goal: goal && withoutId(goal),
+      remainingTokens: remainingTokens(goal, policy),
+      completionBudgetReport: report ? COMPLETION_REPORT : null,
+    },
+  }
+}
+
+function withoutId({ goalId: _, ...rest }: Goal): Json {
+  return rest
+}
+
+const GOAL_EXISTS: Problem<GoalToolProblem> = {
+  code: "goal_exists",
+  message: "This thread has a goal that is not complete. Complete it before you create another.",
+}
+const NO_GOAL: Problem<GoalToolProblem> = { code: "no_goal", message: "This thread has no goal to update." }
+const STATUS_NOT_ALLOWED: Problem<GoalToolProblem> = {
+  code: "status_not_allowed",
+  message: 'Only "complete" and "blocked" can be set here. Pausing, resuming and limiting a goal are up to the user and the system.',
+}
+
+/** The maximum length of an objective, in Unicode code points. */
 export const MAX_OBJECTIVE_LENGTH = 4000
 
-/** Why a goal tool cannot do what it was called for. */
-export type GoalToolTrouble =
+/** Why a goal tool call failed. */
+export type GoalToolProblem =
   | "arguments_invalid"
   | "objective_empty"
   | "objective_too_long"
@@ -57,19 +150,19 @@ export type GoalToolTrouble =
   | "status_not_allowed"
   | "blocked_too_early"
 
-/** A code to branch on, and a sentence for whoever asked. */
-export interface Trouble<Code extends string> {
+/** A code to branch on, and a message for the caller. */
+export interface Problem<Code extends string> {
   readonly code: Code
   readonly message: string
 }
 
-/** A failed answer of a goal tool. */
-export function toolFailure({ code, message }: Trouble<GoalToolTrouble>): ToolOutput {
+/** The failed result of a goal tool. */
+function toolFailure({ code, message }: Problem<GoalToolProblem>): ToolOutput {
   return { status: "failure", failure: { class: "invalid_request", code, message, source: "tool", retry: { type: "never" } } }
 }
 
-/** `create_goal`: the trimmed objective and the budget, or what is wrong with them. */
-export function createArguments(args: Json): { readonly objective: string; readonly tokenBudget: number | null } | Trouble<GoalToolTrouble> {
+/** Reads the arguments of `create_goal`: the trimmed objective and the budget, or the problem. */
+function createArguments(args: Json): { readonly objective: string; readonly tokenBudget: number | null } | Problem<GoalToolProblem> {
   const object = argumentsOf(args, ["objective", "token_budget"])
   if (object === undefined) return invalid("create_goal takes an objective and, where one was asked for, a token_budget.")
   const objective = object["objective"]
@@ -82,37 +175,37 @@ export function createArguments(args: Json): { readonly objective: string; reado
   return { objective: checked, tokenBudget }
 }
 
-/** `update_goal`: the status, which need not be one that a model may set. */
-export function updateArguments(args: Json): { readonly status: GoalStatus } | Trouble<GoalToolTrouble> {
+/** Reads the argument of `update_goal`: any status, allowed for a model or not. */
+function updateArguments(args: Json): { readonly status: GoalStatus } | Problem<GoalToolProblem> {
   const status = argumentsOf(args, ["status"])?.["status"]
   return isStatus(status) ? { status } : invalid('update_goal takes one status, "complete" or "blocked".')
 }
 
-/** `get_goal` takes nothing. */
-export function getArguments(args: Json): Trouble<GoalToolTrouble> | undefined {
+/** Checks that `get_goal` has no arguments. */
+function getArguments(args: Json): Problem<GoalToolProblem> | undefined {
   return argumentsOf(args, []) === undefined ? invalid("get_goal takes no arguments.") : undefined
 }
 
-/** The trimmed objective, or what is wrong with it. */
-export function checkObjective(text: string): string | Trouble<"objective_empty" | "objective_too_long"> {
+/** Returns the trimmed objective, or the problem. */
+export function checkObjective(text: string): string | Problem<"objective_empty" | "objective_too_long"> {
   const objective = trim(text)
   if (objective === "") return { code: "objective_empty", message: "The objective must not be empty." }
   if (tooLong(objective)) return { code: "objective_too_long", message: `The objective may have at most ${MAX_OBJECTIVE_LENGTH} characters.` }
   return objective
 }
 
-/** None, or a positive safe integer. */
+/** Whether a budget is null or a positive safe integer. */
 export function isBudget(budget: number | null): boolean {
   return budget === null || (Number.isSafeInteger(budget) && budget > 0)
 }
 
-export const BUDGET_INVALID: Trouble<"budget_invalid"> = { code: "budget_invalid", message: "A budget must be a whole number above 0." }
+export const BUDGET_INVALID: Problem<"budget_invalid"> = { code: "budget_invalid", message: "A budget must be a whole number above 0." }
 
-function invalid(message: string): Trouble<GoalToolTrouble> {
+function invalid(message: string): Problem<GoalToolProblem> {
   return { code: "arguments_invalid", message }
 }
 
-/** The arguments as an object with no other keys than these. */
+/** Returns the arguments as an object; `undefined` if it has other keys. */
 function argumentsOf(args: Json, keys: readonly string[]): { readonly [key: string]: Json | undefined } | undefined {
   if (typeof args !== "object" || args === null || Array.isArray(args)) return undefined
   const own: { [key: string]: Json | undefined } = {}
@@ -127,7 +220,7 @@ function isStatus(value: Json | undefined): value is GoalStatus {
   return typeof value === "string" && value !== "none" && (GOAL_STANDINGS as readonly string[]).includes(value)
 }
 
-/** A code point has one or two units, so most texts need no counting. A lone surrogate counts as one. */
+/** A code point has one or two UTF-16 units, so most texts need no counting. A lone surrogate counts as one. */
 function tooLong(text: string): boolean {
   if (text.length <= MAX_OBJECTIVE_LENGTH) return false
   if (text.length > 2 * MAX_OBJECTIVE_LENGTH) return true

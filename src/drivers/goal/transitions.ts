@@ -1,13 +1,13 @@
 /**
- * Rule: whatever decides which status a goal may take next is in this file.
- * A policy may leave a change out (`onInterrupt: "keep"`); where a change leads is said here alone.
+ * Rule: everything that decides a goal's next status is in this file.
+ * A policy may skip a change (`onInterrupt: "keep"`); only this file decides the status that a change leads to.
  */
 import type { GoalStatus } from "../../schemas/goal.ts"
 
-/** A status, or that there is no goal. */
+/** A status, or `none` without a goal. */
 export type GoalStanding = GoalStatus | "none"
 
-/** `in_budget`: active, or budget_limited where a budget is reached. `same`: as it was. `refused`: cannot be done. */
+/** `in_budget`: `active`, or `budget_limited` if a budget is reached. `same`: unchanged. `refused`: the change is not allowed. */
 export type GoalCell = GoalStatus | "in_budget" | "same" | "refused"
 
 /** The columns of the table. */
@@ -18,13 +18,13 @@ type Row = RowOf<typeof GOAL_STANDINGS>
 
 /** Every change in every status, in the columns of {@link GOAL_STANDINGS}. */
 export const GOAL_TRANSITIONS = {
-  // The model's tools. An objective that is done makes room for the next.
+  // The model's tools. A complete goal can be replaced.
   create_goal: ["in_budget", "refused", "refused", "refused", "refused", "refused", "in_budget"],
   complete_goal: ["refused", "complete", "complete", "complete", "complete", "complete", "complete"],
   block_goal: ["refused", "blocked", "blocked", "blocked", "blocked", "same", "blocked"],
 
-  // A client's commands; in the first column, those that come with an objective. A reached budget is lifted by making the goal
-  // active with room to go on, not by stopping it in another way, nor by more room alone.
+  // A client's commands; the first column is for commands with an objective. To lift budget_limited, raise the budget and set
+  // the goal active. Pausing or blocking the goal, or raising the budget alone does not lift it.
   set_active: ["in_budget", "in_budget", "in_budget", "in_budget", "in_budget", "in_budget", "in_budget"],
   set_paused: ["paused", "paused", "paused", "paused", "paused", "same", "paused"],
   set_blocked: ["blocked", "blocked", "blocked", "blocked", "blocked", "same", "blocked"],
@@ -35,7 +35,7 @@ export const GOAL_TRANSITIONS = {
   set_objective: ["refused", "same", "same", "same", "same", "same", "same"],
   pause: ["refused", "paused", "refused", "refused", "refused", "refused", "refused"],
 
-  // What happens to turns and threads.
+  // Events of turns and threads.
   usage: ["same", "in_budget", "same", "same", "same", "same", "same"],
   usage_limit: ["same", "usage_limited", "same", "same", "same", "usage_limited", "same"],
   error: ["same", "blocked", "same", "same", "same", "same", "same"],
@@ -44,10 +44,10 @@ export const GOAL_TRANSITIONS = {
   reactivate: ["same", "same", "in_budget", "same", "same", "same", "same"],
 } as const satisfies Record<string, Row>
 
-/** What may change a goal's status: the rows of the table. */
+/** A change of a goal's status: the rows of the table. */
 export type GoalChange = keyof typeof GOAL_TRANSITIONS
 
-/** The status that a change leads to, or that it is refused. `budgetReached`: as the budgets are after the change. */
+/** Returns the status after a change, or `refused`. `budgetReached` refers to the budgets after the change. */
 export function nextStatus(from: GoalStanding, change: GoalChange, budgetReached: boolean): GoalStatus | "refused" {
   const cell: GoalCell | undefined = GOAL_TRANSITIONS[change][GOAL_STANDINGS.indexOf(from)]
   if (cell === "in_budget") return budgetReached ? "budget_limited" : "active"

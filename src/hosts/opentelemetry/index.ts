@@ -1,5 +1,5 @@
 import { type Attributes, type Meter, SpanKind, type Tracer, trace } from "@opentelemetry/api"
-import { since } from "../../drivers/goal/usage.ts"
+import { since } from "../../drivers/goal/goal.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Checkpoint, Done, SyncExecutionSurface } from "../../schemas/effect.ts"
 import type { GoalOutput } from "../../schemas/goal.ts"

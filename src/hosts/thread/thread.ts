@@ -1,7 +1,6 @@
-import { goalChanges } from "../../drivers/goal/changes.ts"
 import { goalDeliveries, lostUsageRecord, mergeDeliveries, stopRecord } from "../../drivers/goal/deliveries.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
-import { changeGoal, endGoalTurn, type GoalThread, nextTurn } from "../../drivers/goal/thread.ts"
+import { changeGoal, endGoalTurn, type GoalThread, goalChanges, nextTurn } from "../../drivers/goal/thread.ts"
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"

@@ -1,11 +1,10 @@
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { codeDriver } from "../../../src/drivers/code.ts"
-import { goalChanges } from "../../../src/drivers/goal/changes.ts"
 import { goalDeliveries, goalInputEvent, lostUsageRecord } from "../../../src/drivers/goal/deliveries.ts"
 import { goalDriver } from "../../../src/drivers/goal/driver.ts"
 import { readGoal } from "../../../src/drivers/goal/history.ts"
-import { changeGoal, endGoalTurn, nextTurn } from "../../../src/drivers/goal/thread.ts"
+import { changeGoal, endGoalTurn, goalChanges, nextTurn } from "../../../src/drivers/goal/thread.ts"
 import type { GoalInput, GoalOutput } from "../../../src/schemas/goal.ts"
 import { TurnMachine } from "../../../src/turn-machine.ts"
 import { completed, configOf, plain, pollAll, respond, results, userMessage } from "../../machine/support.ts"
@@ -305,7 +304,7 @@ describe("a host's own figures that are no numbers", () => {
   test("a price says so at once: a cost that nobody knows would never reach its budget", () => {
     const thread = host(() => replies("Hm."), {}, { driver: { costMicros: () => Number.NaN } })
     thread.command({ type: "set", objective: "Ship it", costBudgetMicros: 10 })
-    expect(() => thread.says("Go.")).toThrow(new TypeError("costMicros gave something that is no number."))
+    expect(() => thread.says("Go.")).toThrow(new TypeError("costMicros returned NaN. It must return a number of micro-units."))
   })
 
   test("an estimate is none", () => {
