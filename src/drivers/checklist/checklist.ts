@@ -2,7 +2,7 @@ import type { ChecklistGoal, ChecklistItem, ChecklistState, ItemStatus } from ".
 import { trim } from "../../text.ts"
 import { evidenceText, pauseText } from "./wording.ts"
 
-/** A thread without a goal. */
+/** The state of a thread without a goal. */
 export function newChecklistState(): ChecklistState {
   return { nextGoalNumber: 1 }
 }
@@ -19,12 +19,12 @@ export function countItems(items: readonly ChecklistItem[]): ItemCounts {
   return { total: items.length, completed: count("completed"), impossible: count("impossible"), pending: count("pending") }
 }
 
-/** Completed or impossible: the judge cannot change such an item any more. */
+/** Completed or impossible. The judge can no longer change such an item. */
 export function isTerminal(item: ChecklistItem): boolean {
   return item.status !== "pending"
 }
 
-/** Whether there is a list and all of it is terminal. */
+/** Whether there are items and all of them are terminal. */
 export function allTerminal(items: readonly ChecklistItem[]): boolean {
   return items.length > 0 && items.every(isTerminal)
 }
@@ -40,7 +40,7 @@ export function hasGoal(state: ChecklistState): boolean {
 
 const MARKS: Readonly<Record<ItemStatus, string>> = { pending: "[ ]", completed: "[x]", impossible: "[!]" }
 
-/** One row per item: `[x] text`, with the evidence behind an impossible one; with `numbered` as `1. [x] text`, else indented. */
+/** Renders one row per item: `[x] text`, plus the evidence if it is impossible. With `numbered`: `1. [x] text`; else indented. */
 export function renderItems(items: readonly ChecklistItem[], options: { readonly numbered: boolean }): string {
   return items.map((item, index) => `${options.numbered ? `${index + 1}. ` : "  "}${renderItem(item)}`).join("\n")
 }
@@ -50,7 +50,7 @@ function renderItem({ status, text, evidence }: ChecklistItem): string {
   return `${MARKS[status]} ${oneLine(text)}${why === "" ? "" : ` (impossible: ${oneLine(why)})`}`
 }
 
-/** A line break in an item could pass for a row of its own. */
+/** Joins the lines of an item, because a line break could pass for another row. */
 export function oneLine(text: string): string {
   const lines = text.split(/[\r\n\u0085\u2028\u2029]+/)
   return lines.length === 1
@@ -61,32 +61,32 @@ export function oneLine(text: string): string {
         .join(" ")
 }
 
-/** The list as a user is shown it. */
+/** Renders the list for a user. */
 export function renderChecklist({ goal }: ChecklistState): string {
   if (goal === undefined) return "(no goal)"
   if (goal.checklist.length === 0) return "(no items yet: the judge writes the list after the next turn)"
   return renderItems(goal.checklist, { numbered: true })
 }
 
-/** The goal in one line. */
+/** Describes the goal in one line. */
 export function statusLine({ goal }: ChecklistState): string {
   if (goal === undefined || goal.status === "cleared") return "No goal is set."
   const why = goal.status === "paused" && goal.pausedReason !== undefined ? pauseText(goal.pausedReason) : ""
   return `Goal ${goal.status} (${progressText(goal)}${why === "" ? "" : `; ${why}`}): ${goal.goal}`
 }
 
-/** `3/20 turns, 2/5 items`; the items only where there are any. */
+/** `3/20 turns, 2/5 items`; without items, the turns only. */
 export function progressText(goal: ChecklistGoal): string {
   const { total, pending } = countItems(goal.checklist)
   return `${goal.turnsUsed}/${goal.maxTurns} turns${total === 0 ? "" : `, ${total - pending}/${total} items`}`
 }
 
-/** Two items are the same when their folded texts are: case and the white space around them tell nothing apart. */
+/** Folds a text for comparison: ignores case and surrounding white space. */
 export function foldText(text: string): string {
   return trim(text).toUpperCase().toLowerCase()
 }
 
-/** The number that an id stands for is counted in the goal, so that an id is never used again. */
+/** Appends items. The goal counts their ids, so that no id is reused. */
 export function newItems(goal: ChecklistGoal, texts: readonly string[], addedBy: ChecklistItem["addedBy"], at: number): ChecklistGoal {
   if (texts.length === 0) return goal
   const items = texts.map((text, index): ChecklistItem => ({ id: `i${goal.nextItemNumber + index}`, text, status: "pending", addedBy, addedAt: at }))

@@ -2,10 +2,10 @@ import type { ChecklistGoal, JudgeReason, PauseReason } from "../../schemas/chec
 import { countItems } from "./checklist.ts"
 import { counted, pauseText, reasonText } from "./wording.ts"
 
-/** Why it was decided so: the judge's reason, or that there was nothing to judge. */
+/** The reason for a decision: the judge's, or why there was nothing to judge. */
 export type DecisionReason = JudgeReason | { readonly type: "no_active_goal" | "turn_failed" | "turn_cancelled" | "stale" }
 
-/** What a user is told of a decision. */
+/** What to show a user about a decision. */
 export type Notice =
   | { readonly type: "created"; readonly items: number }
   | { readonly type: "continuing"; readonly turnsUsed: number; readonly maxTurns: number; readonly settled?: number; readonly items?: number }
@@ -14,9 +14,9 @@ export type Notice =
   | { readonly type: "waiting"; readonly notBefore: number }
 
 /**
- * What follows from a judgement. `status` is the goal's; missing where there is none. `shouldContinue`: run another turn now with
- * `continuationPrompt`. `notBefore` (ms since the epoch) stands with the verdict `wait`: run it then. `stale`: the judgement met a
- * goal that had changed meanwhile, and changed nothing.
+ * The result of a judgement. `status` is the goal's; absent without a goal. `shouldContinue`: run another turn now with
+ * `continuationPrompt`. `notBefore` (milliseconds since the epoch) comes with the verdict `wait`: run it then. `stale`: the goal
+ * changed before the judgement was applied, so the judgement changed nothing.
  */
 export interface Decision {
   readonly status?: ChecklistGoal["status"]
@@ -28,14 +28,14 @@ export interface Decision {
   readonly notice?: Notice
 }
 
-/** The notice of a goal that goes on. */
+/** The notice of a goal that continues. */
 export function continuing(goal: ChecklistGoal): Notice {
   const { total, pending } = countItems(goal.checklist)
   const { turnsUsed, maxTurns } = goal
   return { type: "continuing", turnsUsed, maxTurns, ...(total > 0 && { settled: total - pending, items: total }) }
 }
 
-/** What a user is told, in words; "" where there is nothing to tell. */
+/** The notice in words, for a user; "" without a notice. */
 export function decisionText({ notice, reason }: Decision): string {
   switch (notice?.type) {
     case undefined:
@@ -44,7 +44,7 @@ export function decisionText({ notice, reason }: Decision): string {
       return `The judge wrote a list of ${counted(notice.items, "item")}.`
     case "continuing": {
       const items = notice.items === undefined ? "" : `, ${notice.settled}/${notice.items} items`
-      return `Going on (${notice.turnsUsed}/${notice.maxTurns} turns${items}): ${decisionReasonText(reason)}`
+      return `Continuing (${notice.turnsUsed}/${notice.maxTurns} turns${items}): ${decisionReasonText(reason)}`
     }
     case "done":
       return `Goal reached: ${decisionReasonText(reason)}`
@@ -58,9 +58,9 @@ export function decisionText({ notice, reason }: Decision): string {
 function pausedText(reason: PauseReason): string {
   const hints: Partial<Record<PauseReason["type"], string>> = {
     unparseable: " The judge's model may be too weak for tool calls; try another.",
-    unreachable: " Look at the judge's endpoint and key.",
-    budget: " Resume it for as many turns again.",
-    stalled: " The list may ask for what cannot be shown; edit it, or settle items yourself.",
+    unreachable: " Check the judge's endpoint and key.",
+    budget: " Resume to allow as many turns again.",
+    stalled: " The list may ask for things that cannot be shown. Edit it, or settle items yourself.",
   }
   return `Goal paused: ${pauseText(reason)}.${hints[reason.type] ?? ""}`
 }
@@ -74,7 +74,7 @@ export function decisionReasonText(reason: DecisionReason): string {
     case "turn_cancelled":
       return "the turn was cancelled and was not judged"
     case "stale":
-      return "the goal was changed while the judge was at work"
+      return "the goal changed while the judge was running"
     default:
       return reasonText(reason)
   }

@@ -2,15 +2,23 @@ import { ProtocolError } from "../../errors.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { ChecklistState, Evaluation, Finding, JudgedTurn, JudgeState, JudgeValidation } from "../../schemas/checklist.ts"
 import type { LlmCall } from "../../schemas/effect.ts"
-import type { LlmFailure, LlmResponse } from "../../schemas/llm.ts"
+import type { LlmFailure, LlmResponse, OutputPart } from "../../schemas/llm.ts"
 import type { Response } from "../../schemas/response.ts"
 import { isBlank } from "../../text.ts"
 import { isActive, isTerminal } from "./checklist.ts"
-import { answerHistoryCall, callOf, endedBadly, textOf } from "./judge-reply.ts"
-import { decomposeRequest, evaluateRequest, freeformRequest, LAST_ATTEMPT, rejectsChoice } from "./judge-request.ts"
+import { answerHistoryCall } from "./history.ts"
+import {
+  decomposeRequest,
+  evaluateRequest,
+  freeformRequest,
+  historyToolName,
+  LAST_ATTEMPT,
+  rejectsChoice,
+  SUBMIT_CHECKLIST,
+  UPDATE_CHECKLIST,
+} from "./judge-request.ts"
 import { shorten } from "./prompts.ts"
 import { type ChecklistSettings, LIMITS } from "./settings.ts"
-import { historyToolName, SUBMIT_CHECKLIST, UPDATE_CHECKLIST } from "./tools.ts"
 import {
   type ChecklistVerdict,
   type FreeformVerdict,
@@ -25,6 +33,7 @@ import {
 
 export type JudgeStateName = JudgeState["type"]
 type Waiting<Name extends JudgeStateName> = Extract<JudgeState, { type: Name; outstanding: LlmCall }>
+type ToolCall = Extract<OutputPart, { type: "tool_call" }>
 type Answer = { readonly ok: true; readonly response: LlmResponse } | { readonly ok: false; readonly error: LlmFailure }
 
 interface JudgeRule<Name extends JudgeStateName> {
@@ -33,15 +42,15 @@ interface JudgeRule<Name extends JudgeStateName> {
 }
 type JudgeTable = { readonly [Name in JudgeStateName]: { readonly llm_complete?: JudgeRule<Name> } }
 
-/** Everything that decides where a judge may go next. */
+/** The transition table of the judge: everything that decides its next state. */
 export const JUDGE_TRANSITIONS: JudgeTable = {
-  decomposing: { llm_complete: { run: takeItems, next: ["decomposing", "evaluating", "judging_freely", "finished"] } },
-  evaluating: { llm_complete: { run: takeVerdict, next: ["evaluating", "finished"] } },
-  judging_freely: { llm_complete: { run: takeOpinion, next: ["finished"] } },
+  decomposing: { llm_complete: { run: readChecklistAnswer, next: ["decomposing", "evaluating", "judging_freely", "finished"] } },
+  evaluating: { llm_complete: { run: readVerdictAnswer, next: ["evaluating", "finished"] } },
+  judging_freely: { llm_complete: { run: readFreeformAnswer, next: ["finished"] } },
   finished: {},
 }
 
-/** Begins to judge a turn. Pure. An evaluation that has nothing to ask is finished at once. */
+/** Starts to judge a turn. Pure. An evaluation that needs no model call is finished immediately. */
 export function beginEvaluation(settings: ChecklistSettings, state: ChecklistState, turn: JudgedTurn): Evaluation {
   const { goal } = state
   const { transcript } = turn
@@ -69,8 +78,8 @@ export function beginEvaluation(settings: ChecklistSettings, state: ChecklistSta
 }
 
 /**
- * Gives a judge the answer to its call. Pure. One already answered returns `status: "stale"` and the same evaluation.
- * @throws {SchemaError} `invalid_response`, where `validation` is given. The evaluation is unchanged.
+ * Feeds a judge the response to its call. Pure. A call already answered returns `status: "stale"` and the same evaluation.
+ * @throws {SchemaError} `invalid_response`, if `validation` is given. The evaluation is unchanged.
  * @throws {ProtocolError} `unexpected_response`, `unknown_effect`. The evaluation is unchanged.
  */
 export function answerJudge(
@@ -84,13 +93,13 @@ export function answerJudge(
   const outstanding = outstandingCall(state)
   if (response.id !== outstanding?.id) {
     if (response.id >= 1 && response.id < evaluation.nextEffectId) return { evaluation, status: "stale" }
-    const takes = outstanding === undefined ? "nothing now" : `llm_complete for effect ${outstanding.id}`
-    throw new ProtocolError("unknown_effect", `No effect has the id ${response.id}; a judge in "${state.type}" takes ${takes}.`)
+    const accepted = outstanding === undefined ? "no response" : `llm_complete for effect ${outstanding.id}`
+    throw new ProtocolError("unknown_effect", `No effect has the id ${response.id}; a judge in "${state.type}" accepts ${accepted}.`)
   }
   if (response.type !== "llm_complete") {
     throw new ProtocolError(
       "unexpected_response",
-      `A judge in "${state.type}" cannot take "${response.type}"; it takes llm_complete for effect ${outstanding.id}.`,
+      `A judge in "${state.type}" does not accept "${response.type}"; it accepts llm_complete for effect ${outstanding.id}.`,
     )
   }
   const { result } = response
@@ -99,17 +108,19 @@ export function answerJudge(
   return { evaluation: rule.run(settings, counted, state as Waiting<JudgeStateName>, result), status: "accepted" }
 }
 
-function takeItems(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<"decomposing">, answer: Answer): Evaluation {
+function readChecklistAnswer(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<"decomposing">, answer: Answer): Evaluation {
   if (!answer.ok && rejectsChoice(settings, answer.error) && state.attempt < LAST_ATTEMPT)
     return ask(settings, evaluation, { type: "decomposing", attempt: state.attempt + 1 })
   const items = answer.ok ? itemsOf(settings, answer.response) : []
   if (items.length > 0) return finish(evaluation, { type: "decomposed", items })
-  // A model that cannot write a list is asked for a verdict without one. A call that failed says nothing of the model: the list waits.
+  // A model that cannot write a list judges without one. A failed call says nothing about the model: the list is requested again later.
   const failure = answer.ok ? endedBadly(answer.response) : rejectsChoice(settings, answer.error) ? undefined : answer.error
-  return settings.reference || failure === undefined ? judgeResponse(settings, evaluation) : lose(settings, evaluation, "checklist", failure)
+  return settings.reference || failure === undefined
+    ? judgeResponse(settings, evaluation)
+    : finishUnreachable(settings, evaluation, "checklist", failure)
 }
 
-/** A call with an empty list is an answer; the text beside it does not count. */
+/** Reads the items of an answer. If it calls the tool, even with an empty list, its text is ignored. */
 function itemsOf(settings: ChecklistSettings, response: LlmResponse): readonly string[] {
   const call = callOf(response, SUBMIT_CHECKLIST)
   if (call === undefined) {
@@ -120,7 +131,7 @@ function itemsOf(settings: ChecklistSettings, response: LlmResponse): readonly s
   return args.ok ? readItems(args.value, settings) : []
 }
 
-/** Judges the response as it is: by the list where there is one. */
+/** Judges the response: by its checklist if there is one, else as a whole. */
 function judgeResponse(settings: ChecklistSettings, evaluation: Evaluation): Evaluation {
   const mode = evaluation.items.length > 0 ? "checklist" : "freeform"
   if (isBlank(evaluation.response)) return finish(evaluation, unasked({ mode, says: "continue", reason: { type: "empty_response" } }))
@@ -132,12 +143,12 @@ function judgeResponse(settings: ChecklistSettings, evaluation: Evaluation): Eva
   return ask(settings, evaluation, { type: "judging_freely", attempt: 0 })
 }
 
-function takeVerdict(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<"evaluating">, answer: Answer): Evaluation {
+function readVerdictAnswer(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<"evaluating">, answer: Answer): Evaluation {
   if (!answer.ok) {
     const { attempt, pagesLeft, exchange } = state
     if (rejectsChoice(settings, answer.error) && attempt < LAST_ATTEMPT)
       return ask(settings, evaluation, { type: "evaluating", attempt: attempt + 1, pagesLeft, exchange })
-    return lose(settings, evaluation, "checklist", answer.error)
+    return finishUnreachable(settings, evaluation, "checklist", answer.error)
   }
   const { response } = answer
   const update = callOf(response, UPDATE_CHECKLIST)
@@ -154,14 +165,14 @@ function takeVerdict(settings: ChecklistSettings, evaluation: Evaluation, state:
   const inText = readVerdictText(textOf(response), settings)
   if (inText.ok) return finish(evaluation, checklistFinding(evaluation, inText))
   const failure = endedBadly(response)
-  if (failure !== undefined) return lose(settings, evaluation, "checklist", failure)
+  if (failure !== undefined) return finishUnreachable(settings, evaluation, "checklist", failure)
   const reason = inText.reason.type === "bad_arguments" ? inText.reason : ({ type: "no_verdict" } as const)
   return finish(evaluation, checklistFinding(evaluation, { ok: false, reason }))
 }
 
 /**
- * The judge speaks of numbers; what it said holds for the items that had these numbers when it was asked, and were open. The
- * first ruling on an item counts.
+ * Maps the judge's item numbers to ids. The numbers refer to the items as they were in the request; rulings on settled items
+ * are ignored. The first ruling on an item counts.
  */
 function checklistFinding({ items }: Evaluation, read: Read<ChecklistVerdict>): Finding {
   if (!read.ok) return judged({ mode: "checklist", answer: "unparseable", says: "continue", reason: read.reason })
@@ -176,12 +187,12 @@ function checklistFinding({ items }: Evaluation, read: Read<ChecklistVerdict>): 
   return judged({ mode: "checklist", answer: "usable", ...rest, rulings, newItems })
 }
 
-function takeOpinion(settings: ChecklistSettings, evaluation: Evaluation, _state: Waiting<"judging_freely">, answer: Answer): Evaluation {
-  if (!answer.ok) return lose(settings, evaluation, "freeform", answer.error)
+function readFreeformAnswer(settings: ChecklistSettings, evaluation: Evaluation, _state: Waiting<"judging_freely">, answer: Answer): Evaluation {
+  if (!answer.ok) return finishUnreachable(settings, evaluation, "freeform", answer.error)
   const read: Read<FreeformVerdict> = readFreeformText(textOf(answer.response), settings)
   if (read.ok) return finish(evaluation, judged({ mode: "freeform", answer: "usable", ...read.value }))
   const failure = endedBadly(answer.response)
-  if (failure !== undefined) return lose(settings, evaluation, "freeform", failure)
+  if (failure !== undefined) return finishUnreachable(settings, evaluation, "freeform", failure)
   return finish(evaluation, judged({ mode: "freeform", answer: "unparseable", says: "continue", reason: read.reason }))
 }
 
@@ -195,8 +206,8 @@ function unasked(facts: Pick<Judged, "mode" | "says" | "reason">): Finding {
   return judged({ answer: "unasked", ...facts })
 }
 
-/** Ends with a call that failed. The list that could not be asked for is asked for after the next turn; the reference asks once. */
-function lose(
+/** Finishes with a failed call. A list that could not be requested is requested again after the next turn; the reference tries once. */
+function finishUnreachable(
   { reference }: ChecklistSettings,
   evaluation: Evaluation,
   mode: Judged["mode"],
@@ -232,4 +243,21 @@ function requestFor(settings: ChecklistSettings, evaluation: Evaluation, state: 
 
 export function outstandingCall(state: JudgeState): LlmCall | undefined {
   return state.type === "finished" ? undefined : state.outstanding
+}
+
+/** The first call of a tool in an answer. */
+function callOf({ parts }: LlmResponse, toolName: string): ToolCall | undefined {
+  return parts.find((part): part is ToolCall => part.type === "tool_call" && part.toolName === toolName)
+}
+
+/** The text of an answer. */
+function textOf({ parts, text }: LlmResponse): string {
+  const partTexts = parts.map((part) => (part.type === "text" ? part.text : "")).join("")
+  return partTexts === "" ? text : partTexts
+}
+
+/** Returns the failure of an answer that the provider cut off; such an answer is not the judge's. */
+function endedBadly({ terminalReason, terminalDiagnostic }: LlmResponse): Pick<LlmFailure, "code" | "message"> | undefined {
+  if (terminalReason !== "provider_error" && terminalReason !== "cancelled") return undefined
+  return { code: terminalReason, message: terminalDiagnostic ?? "The provider cut off the answer." }
 }

@@ -1,13 +1,15 @@
 import type { Json } from "../../json.ts"
 import type { EvidenceTranscript } from "../../schemas/checklist.ts"
+import type { Block, LlmMessage, LlmResponse, OutputPart } from "../../schemas/llm.ts"
 import type { Message, Part } from "../../schemas/message.ts"
-import { trim } from "../../text.ts"
-import { type JsonObject, ownValue } from "./json-text.ts"
-import { looseIndex, looseText, truthy } from "./loose-values.ts"
+import { isBlank, trim } from "../../text.ts"
+import { type JsonObject, looseIndex, looseText, ownValue, truthy } from "./json-text.ts"
+import type { ChecklistSettings } from "./settings.ts"
+import { readArguments } from "./verdict.ts"
 
 /**
- * A page of a transcript. `content` is whole messages, as many as fit; a message that is longer than a page is shown in
- * pieces. `next` is the cursor of what comes behind, null at the end: pages read one after the other leave nothing out.
+ * A page of a transcript. `content` holds as many whole messages as fit; a message longer than a page is split.
+ * `next` is the cursor of the following page, null at the end. Consecutive pages cover the complete transcript.
  */
 export interface HistoryPage {
   readonly transcript: string
@@ -19,17 +21,19 @@ export interface HistoryPage {
 
 export type HistoryAnswer = HistoryPage | { readonly error: string }
 
-/** Where to read on: a message, from 1, and how many of its code points were shown already. Written `3` or `3:32000`. */
+type ToolCall = Extract<OutputPart, { type: "tool_call" }>
+
+/** The position to read from: a message number, from 1, and the code points of it already shown. Written `3` or `3:32000`. */
 interface Cursor {
   readonly message: number
   readonly shown: number
 }
 
-const MOST_MESSAGES = 400
+const MAX_MESSAGES = 400
 
 /**
- * Answers a call of the tool that reads history. The transcript is named by `transcript` (or `path`), the place by `cursor` (or
- * `offset`), the number of messages by `limit`. A call that cannot be answered gets an error that says why.
+ * Answers a call of the history tool. `transcript` (or `path`) names the transcript, `cursor` (or `offset`) the position, and
+ * `limit` the number of messages. Returns an error with the reason for a call that cannot be answered.
  */
 export function readHistory(transcript: EvidenceTranscript, args: JsonObject, pageChars: number): HistoryAnswer {
   const wanted = looseText(ownValue(args, "transcript") ?? ownValue(args, "path"), false)
@@ -39,7 +43,7 @@ export function readHistory(transcript: EvidenceTranscript, args: JsonObject, pa
   const cursor = readCursor(ownValue(args, "cursor") ?? ownValue(args, "offset"))
   if (cursor === undefined) return { error: "The cursor is neither the number of a message nor the `next` of a page." }
   const limit = readLimit(ownValue(args, "limit"))
-  if (limit === undefined) return { error: "The limit is no whole number." }
+  if (limit === undefined) return { error: "The limit is not a whole number." }
   return readPage(transcript, cursor, limit, pageChars)
 }
 
@@ -52,8 +56,8 @@ function readCursor(value: Json | undefined): Cursor | undefined {
 }
 
 function readLimit(value: Json | undefined): number | undefined {
-  const limit = truthy(value) ? looseIndex(value) : MOST_MESSAGES
-  return limit === undefined ? undefined : Math.min(Math.max(limit, 1), MOST_MESSAGES)
+  const limit = truthy(value) ? looseIndex(value) : MAX_MESSAGES
+  return limit === undefined ? undefined : Math.min(Math.max(limit, 1), MAX_MESSAGES)
 }
 
 function readPage({ id, messages }: EvidenceTranscript, from: Cursor, limit: number, pageChars: number): HistoryPage {
@@ -68,7 +72,7 @@ function readPage({ id, messages }: EvidenceTranscript, from: Cursor, limit: num
     const shown = number === from.message ? from.shown : 0
     const rest = Array.from(renderMessage(number, messages[number - 1] as Message)).slice(shown)
     if (rest.length > room) {
-      // Only what is too long for any page is broken up, and then from the top of a page.
+      // Only a message longer than a page is split, starting at the top of a page.
       const fitsNowhere = pieces.length === 0
       if (fitsNowhere) pieces.push(rest.slice(0, room).join(""))
       next = { message: number, shown: fitsNowhere ? shown + room : 0 }
@@ -85,7 +89,7 @@ function writeCursor({ message, shown }: Cursor): string {
   return shown === 0 ? String(message) : `${message}:${shown}`
 }
 
-/** Reasoning is left out: what a model thought is no evidence of what it did. What was pruned to save room is shown in full where it is kept. */
+/** Leaves reasoning out: it is not evidence of what the model did. Pruned parts are shown in full if their text is still stored. */
 function renderMessage(number: number, { role, parts }: Message): string {
   const texts = parts.map(renderPart).filter((text) => text !== "")
   return `--- message ${number}, ${role} ---\n${texts.join("\n")}\n`
@@ -94,25 +98,69 @@ function renderMessage(number: number, { role, parts }: Message): string {
 function renderPart(part: Part): string {
   switch (part.type) {
     case "text":
-      return asSaid(part.text)
+      return escapeHeaders(part.text)
     case "code":
     case "output":
     case "error":
-      return `[${part.type}]\n${asSaid(part.text)}`
+      return `[${part.type}]\n${escapeHeaders(part.text)}`
     case "image": {
       const { attachment, text } = part
-      return `[image${attachment?.label === undefined ? "" : `: ${asSaid(attachment.label)}`}]${text === undefined ? "" : ` ${asSaid(text)}`}`
+      return `[image${attachment?.label === undefined ? "" : `: ${escapeHeaders(attachment.label)}`}]${text === undefined ? "" : ` ${escapeHeaders(text)}`}`
     }
     case "tool_call":
-      return `[call of ${part.toolName}, ${part.callId}] ${asSaid(part.inputJson)}`
+      return `[call of ${part.toolName}, ${part.callId}] ${escapeHeaders(part.inputJson)}`
     case "tool_result":
-      return `[result of ${part.toolName ?? "call"}, ${part.callId}]\n${asSaid(part.text)}`
+      return `[result of ${part.toolName ?? "call"}, ${part.callId}]\n${escapeHeaders(part.text)}`
     case "reasoning":
       return ""
   }
 }
 
-/** A line that looks like one of ours gets a backslash, so that no text can pass for another message or for a tool's result. */
-function asSaid(text: string): string {
+/** Escapes lines that look like our headers, so that no text can pass for another message or a tool result. */
+function escapeHeaders(text: string): string {
   return text.replace(/^(?=[ \t]*(?:--- message\b|\[(?:code|output|error|image|call of|result of)\b))/gim, "\\")
+}
+
+/**
+ * Returns the two messages that a history call adds to the exchange: the judge's own with all its calls, and the page. Only one
+ * call is answered at a time. The others get an error result, because providers refuse calls without a result; the reference leaves
+ * them open.
+ */
+export function answerHistoryCall(
+  settings: ChecklistSettings,
+  transcript: EvidenceTranscript,
+  response: LlmResponse,
+  answered: ToolCall,
+): readonly [LlmMessage, LlmMessage] {
+  const args = readArguments(answered.toolName, answered.inputJson, settings)
+  const page = args.ok ? readHistory(transcript, args.value, settings.historyPageChars) : { error: "The arguments are not a JSON object." }
+  const blocks: Block[] = []
+  const results: Block[] = []
+  const callIds = new Set<string>()
+  for (const part of response.parts) {
+    if (part.type === "text") {
+      if (part.text !== "") blocks.push(part)
+    } else if (part.type === "reasoning") {
+      if (part.replay !== undefined) blocks.push(part)
+    } else {
+      const callId = settings.reference ? part.callId : freeCallId(part.callId, callIds)
+      callIds.add(callId)
+      blocks.push({ ...part, callId })
+      const { toolName } = part
+      if (part === answered) results.push({ type: "tool_result", callId, toolName, text: JSON.stringify(page) })
+      else if (!settings.reference)
+        results.push({ type: "tool_result", callId, toolName, text: JSON.stringify({ error: "One call at a time is answered." }) })
+    }
+  }
+  return [
+    { role: "assistant", blocks },
+    { role: "user", blocks: results },
+  ]
+}
+
+function freeCallId(callId: string, used: ReadonlySet<string>): string {
+  if (!isBlank(callId) && !used.has(callId)) return callId
+  let number = used.size + 1
+  while (used.has(`call_${number}`)) number += 1
+  return `call_${number}`
 }

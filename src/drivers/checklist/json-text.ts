@@ -7,14 +7,14 @@ export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
-/** A value of the object itself; what it inherits (`constructor`, `__proto__`) is none. */
+/** Returns an own value of an object; `undefined` for inherited ones (`constructor`, `__proto__`). */
 export function ownValue(object: JsonObject, key: string): Json | undefined {
   return Object.hasOwn(object, key) ? object[key] : undefined
 }
 
 /**
- * Finds the JSON object that a model wrote into its text: the whole text, else the first balanced object that parses and `fits`.
- * Thinking between `<think>` tags is passed over, and so are fences and prose. `reference`: see {@link referenceObject}.
+ * Finds the JSON object in a model's text: the whole text, else the first balanced object that parses and `fits`.
+ * Skips thinking between `<think>` tags, fences and prose. `reference`: see {@link referenceObject}.
  */
 export function objectInText(text: string, reference: boolean, fits: (object: JsonObject) => boolean = () => true): JsonObject | undefined {
   if (reference) return referenceObject(text)
@@ -25,47 +25,47 @@ export function objectInText(text: string, reference: boolean, fits: (object: Js
 
 const THINKING = ["think", "thinking"] as const
 
-/** Cuts thinking out. Left open, it goes to the end; where only its end is there, it goes from the beginning. */
+/** Removes thinking. Without a closing tag it extends to the end; without an opening tag, from the beginning. */
 function withoutThinking(text: string): string {
   return THINKING.reduce((rest, tag) => {
     const [open, close] = [`<${tag}>`, `</${tag}>`]
     const lower = rest.toLowerCase()
-    // A letter whose lower case is longer would shift every place behind it.
+    // A letter whose lower case is longer would shift all positions after it.
     const searched = lower.length === rest.length ? lower : rest
-    let kept = ""
+    let remaining = ""
     let from = 0
     for (;;) {
       const start = searched.indexOf(open, from)
       const end = searched.indexOf(close, start < 0 ? from : start)
-      if (start < 0) return end < 0 ? kept + rest.slice(from) : rest.slice(end + close.length)
-      kept += rest.slice(from, start)
-      if (end < 0) return kept
+      if (start < 0) return end < 0 ? remaining + rest.slice(from) : rest.slice(end + close.length)
+      remaining += rest.slice(from, start)
+      if (end < 0) return remaining
       from = end + close.length
     }
   }, text)
 }
 
-/** Characters looked at before the search gives up; a text of nothing but open braces would take the square of its length. */
+/** The maximum number of characters examined. Without it, a text of open braces only would take quadratic time. */
 const SEARCH_LIMIT = 4_000_000
 
 function firstObject(text: string, fits: (object: JsonObject) => boolean): JsonObject | undefined {
-  let looked = 0
+  let examined = 0
   let from = 0
-  for (let start = text.indexOf("{"); start >= 0 && looked < SEARCH_LIMIT; start = text.indexOf("{", from)) {
+  for (let start = text.indexOf("{"); start >= 0 && examined < SEARCH_LIMIT; start = text.indexOf("{", from)) {
     const end = balancedEnd(text, start)
-    looked += (end ?? text.length) - start
+    examined += (end ?? text.length) - start
     from = start + 1
     if (end === undefined) continue
     const value = parseJson(text.slice(start, end))
     if (!isObject(value)) continue
     if (fits(value)) return value
-    // What stands inside an object that means something else means nothing by itself.
+    // Skips the objects nested in one that does not fit.
     from = end
   }
   return undefined
 }
 
-/** Where the object that begins at `start` ends, strings passed over. */
+/** The end of the object that starts at `start`. Braces in strings are ignored. */
 function balancedEnd(text: string, start: number): number | undefined {
   let depth = 0
   let quoted = false
@@ -85,8 +85,8 @@ function balancedEnd(text: string, start: number): number | undefined {
 }
 
 /**
- * The reference's search: backticks around the text go, with the first line of a fence; then the whole text, and if that is no
- * JSON at all, all between its first and its last brace.
+ * The reference's search: removes backticks around the text, with the first line of a fence. Then parses the whole text or, if it
+ * is not JSON, the part from its first to its last brace.
  */
 function referenceObject(raw: string): JsonObject | undefined {
   let text = trim(raw)
@@ -110,7 +110,7 @@ function withoutBackticks(text: string): string {
   return text.slice(start, end)
 }
 
-/** The reference's JSON knows the words NaN and Infinity. Here they are numbers that no JSON holds, and are read as such. */
+/** Parses JSON that may contain NaN and Infinity, as the reference does. Returns them as numbers. */
 export function parseReferenceJson(text: string): Json | undefined {
   const value = parseJson(text)
   if (value !== undefined || !/NaN|Infinity/.test(text)) return value
@@ -127,4 +127,52 @@ function unmark(value: Json): Json {
   if (typeof value !== "object" || value === null) return value
   if (Array.isArray(value)) return value.map(unmark)
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, unmark(inner)]))
+}
+
+/** Reads a whole number as a model or a user writes one: `2`, `"2"`, `" 3 "`, `4.9` (4), `true` (1), `"1_0"` (10). Else `undefined`. */
+export function looseIndex(value: Json | undefined): number | undefined {
+  if (typeof value === "boolean") return value ? 1 : 0
+  if (typeof value === "number") return Number.isNaN(value) ? undefined : Math.trunc(value)
+  if (typeof value !== "string") return undefined
+  const digits = trim(value)
+  return /^[+-]?[0-9]+(?:_[0-9]+)*$/.test(digits) ? Number(digits.replaceAll("_", "")) : undefined
+}
+
+/** Whether a value is truthy as in Python: not false, 0, "", null, or an empty list or object. */
+export function truthy(value: Json | undefined): boolean {
+  if (typeof value === "object" && value !== null) return Object.keys(value).length > 0
+  if (typeof value === "number") return value !== 0
+  return value !== undefined && value !== null && value !== false && value !== ""
+}
+
+/** Returns a value as a trimmed text. Other types than strings become JSON, or under `reference` their Python text. */
+export function looseText(value: Json | undefined, reference: boolean): string {
+  if (typeof value === "string") return trim(value)
+  if (value === undefined) return ""
+  if (reference) return pythonText(value)
+  return value === null ? "" : JSON.stringify(value)
+}
+
+function pythonText(value: Json): string {
+  if (value === null) return "None"
+  if (typeof value === "boolean") return value ? "True" : "False"
+  if (typeof value === "number") return pythonNumber(value)
+  if (typeof value === "string") return pythonQuoted(value)
+  if (Array.isArray(value)) return `[${value.map(pythonText).join(", ")}]`
+  return `{${Object.entries(value)
+    .map(([key, inner]) => `${pythonQuoted(key)}: ${pythonText(inner)}`)
+    .join(", ")}}`
+}
+
+function pythonNumber(value: number): string {
+  if (Number.isFinite(value)) return String(value)
+  return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf"
+}
+
+const PYTHON_ESCAPES: Readonly<Record<string, string>> = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" }
+
+function pythonQuoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'"
+  const inner = text.replace(/[\\\n\r\t]/g, (char) => PYTHON_ESCAPES[char] ?? char)
+  return quote + (quote === "'" ? inner.replaceAll("'", "\\'") : inner) + quote
 }

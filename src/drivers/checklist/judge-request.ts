@@ -1,5 +1,6 @@
 import type { Evaluation, JudgeState } from "../../schemas/checklist.ts"
 import type { LlmFailure, LlmMessage, LlmRequest } from "../../schemas/llm.ts"
+import type { ToolSpec } from "../../schemas/tool.ts"
 import { renderItems } from "./checklist.ts"
 import {
   DECOMPOSE_SYSTEM,
@@ -13,24 +14,23 @@ import {
   shorten,
 } from "./prompts.ts"
 import { type ChecklistSettings, LIMITS } from "./settings.ts"
-import { historyTool, historyToolName, SUBMIT_CHECKLIST, submitChecklistTool, UPDATE_CHECKLIST, updateChecklistTool } from "./tools.ts"
 
 type ToolChoice = LlmRequest["toolChoice"]
 
-/** The tool choices tried one after the other, the strictest first. The same number is tried whatever the tools are. */
+/** The tool choices to try in order, strictest first. Their number does not depend on the tools. */
 function choices(forced: ToolChoice): readonly [ToolChoice, ToolChoice, ToolChoice] {
   return [forced, "required", "auto"]
 }
 export const LAST_ATTEMPT = 2
 
-/** Codes of failures behind an answer that came: the request itself was taken. */
+/** Codes of failures after an answer arrived: the provider accepted the request. */
 const ANSWERED: ReadonlySet<string> = new Set(["invalid_llm_response", "malformed_response"])
 
 const REJECTIONS = ["tool_choice", "tool choice", "required", "function call", "unsupported", "not supported", "invalid", "400"] as const
 
 /**
- * Whether a call seems to have failed because the provider does not take its tool choice. A fault that passes, a context that is
- * full and the like are none of it, whatever words they come in; the reference looks at the words alone.
+ * Whether a call seems to have failed because the provider does not support its tool choice. Transient errors, a full context and
+ * the like never count, whatever their message says; the reference looks at the message only.
  */
 export function rejectsChoice({ reference }: ChecklistSettings, { code, message, retryable, terminalReason }: LlmFailure): boolean {
   if (!reference && (retryable || terminalReason !== "provider_error" || ANSWERED.has(code ?? ""))) return false
@@ -47,7 +47,7 @@ export function decomposeRequest(settings: ChecklistSettings, { goal }: Evaluati
   }
 }
 
-/** Once the pages are used up only the verdict is offered, and forced. */
+/** Once no pages are left, only the verdict tool is offered, and it is forced. */
 export function evaluateRequest(
   settings: ChecklistSettings,
   { goal, items, response, transcript }: Evaluation,
@@ -95,12 +95,83 @@ function base(
   return {
     model,
     ...(modelVariant !== undefined && { modelVariant }),
-    messages: [said("system", system), said("user", user)],
+    messages: [textMessage("system", system), textMessage("user", user)],
     attachments: [],
     ...(sessionId !== undefined && { sessionId }),
   }
 }
 
-function said(role: LlmMessage["role"], text: string): LlmMessage {
+function textMessage(role: LlmMessage["role"], text: string): LlmMessage {
   return { role, blocks: [{ type: "text", text }] }
+}
+
+export const SUBMIT_CHECKLIST = "submit_checklist"
+export const UPDATE_CHECKLIST = "update_checklist"
+
+/** The name of the history tool. Under `compat: "reference"` it has the reference's name and arguments. */
+export function historyToolName(reference: boolean): string {
+  return reference ? "read_file" : "read_history"
+}
+
+const itemList = (description: string) => ({
+  type: "array",
+  description,
+  items: { type: "object", properties: { text: { type: "string", description: "The criterion, one statement." } }, required: ["text"] },
+})
+
+const submitChecklistTool: ToolSpec = {
+  name: SUBMIT_CHECKLIST,
+  description: "Hands in the criteria by which the goal will be judged.",
+  inputSchema: {
+    type: "object",
+    properties: { items: itemList("The criteria, each a single statement about the finished work that can be checked.") },
+    required: ["items"],
+  },
+}
+
+/** `waits`: includes the verdicts `blocked` and `wait`. */
+function updateChecklistTool(waits: boolean): ToolSpec {
+  return {
+    name: UPDATE_CHECKLIST,
+    description: "Gives your verdict on the list and ends the evaluation.",
+    inputSchema: {
+      type: "object",
+      properties: {
+        updates: {
+          type: "array",
+          description: "A ruling for each open item that is settled now. Items that stay open are left out.",
+          items: {
+            type: "object",
+            properties: {
+              index: { type: "integer", description: "The item's number in the list." },
+              status: { type: "string", enum: ["completed", "impossible"] },
+              evidence: { type: "string", description: "One sentence: what in the output shows it." },
+            },
+            required: ["index", "status", "evidence"],
+          },
+        },
+        new_items: itemList("Criteria that the list should have had from the start. Mostly empty."),
+        reason: { type: "string", description: "One sentence on where the goal stands." },
+        ...(waits && {
+          verdict: { type: "string", enum: ["continue", "blocked", "wait"], description: "How the agent should go on." },
+          wait_seconds: { type: "number", description: "With wait: in how many seconds to look again." },
+        }),
+      },
+      required: ["updates", "new_items", "reason"],
+    },
+  }
+}
+
+function historyTool(reference: boolean, pageChars: number): ToolSpec {
+  const name = historyToolName(reference)
+  const description = `Shows the conversation, at most ${pageChars} characters at a time. To read on, pass the \`next\` of the page before.`
+  const transcript = reference ? "path" : "transcript"
+  const place = reference
+    ? {
+        offset: { type: "integer", description: "Number of the first message to show.", default: 1 },
+        limit: { type: "integer", description: "How many messages to show at most.", default: 400 },
+      }
+    : { cursor: { type: "string", description: "Where to begin: a message's number, or the `next` of a page. Left out: the first message." } }
+  const properties = { [transcript]: { type: "string", description: "The transcript, as named in the task." }, ...place }
+  return { name, description, inputSchema: { type: "object", properties, required: [transcript] } }
 }

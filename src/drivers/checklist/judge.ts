@@ -6,15 +6,15 @@ import { answerJudge, beginEvaluation, type JudgeStateName, outstandingCall } fr
 import { readJudgeCheckpoint, writeJudgeCheckpoint } from "./saved.ts"
 import { type ChecklistSettings, checklistSettings } from "./settings.ts"
 
-/** How a judge works, and how what comes from outside is checked. Without `validation`, values are trusted to have their types. */
+/** The policy of a judge, and how outside values are validated. Without `validation`, values are trusted to have their types. */
 export interface JudgeConfig extends ChecklistPolicy {
   readonly validation?: JudgeValidation
 }
 
 /**
- * Judges one turn of a goal: asks for model calls, takes their answers, and ends with a judgement for {@link applyJudgement}. A
- * thin shell over {@link beginEvaluation} and {@link answerJudge}. It changes no goal: whatever a user does meanwhile, an answer
- * that comes late meets a newer revision.
+ * Judges one turn of a goal: requests model calls, accepts their responses, and ends with a judgement for {@link applyJudgement}.
+ * A thin shell over {@link beginEvaluation} and {@link answerJudge}. It changes no goal. If a user changes the goal before the
+ * judgement is applied, the judgement is stale.
  *
  *     const judge = new ChecklistJudge(config, state, { response, at })
  *     for (let call = judge.poll(); call; call = judge.poll()) judge.handle(await perform(call))
@@ -26,7 +26,7 @@ export class ChecklistJudge {
   #evaluation: Evaluation
   #polled: number | undefined
 
-  /** @throws {SchemaError} `invalid_config`, `invalid_start`, where `validation` is given */
+  /** @throws {SchemaError} `invalid_config`, `invalid_start`, if `validation` is given */
   constructor(config: JudgeConfig, state: ChecklistState, turn: JudgedTurn) {
     const { validation } = config
     this.#settings = checklistSettings(validation?.policy(config) ?? config)
@@ -35,9 +35,9 @@ export class ChecklistJudge {
   }
 
   /**
-   * Takes up a saved judge, from its JSON text or its parsed value. The outstanding call is handed out once more, under its id.
-   * @throws {CheckpointError} with the `code` and `path` of what is wrong
-   * @throws {SchemaError} `invalid_config`, where `validation` is given
+   * Restores a saved judge from its JSON text or its parsed value. `poll` returns the outstanding call again, under its id.
+   * @throws {CheckpointError} with the `code` and `path` of the problem
+   * @throws {SchemaError} `invalid_config`, if `validation` is given
    */
   static restore(config: JudgeConfig, checkpoint: unknown): ChecklistJudge {
     const evaluation = readJudgeCheckpoint(checkpoint, config.validation)
@@ -46,12 +46,12 @@ export class ChecklistJudge {
     return judge
   }
 
-  /** The judge as JSON, at any moment. */
+  /** The judge as JSON. Available in every state. */
   checkpoint(): JudgeCheckpoint {
     return writeJudgeCheckpoint(this.#evaluation)
   }
 
-  /** The next model call. `undefined`: an answer is awaited, or the judge is done. */
+  /** The next model call. `undefined` while a response is outstanding, or when the judge is done. */
   poll(): LlmCall | undefined {
     const { outstanding } = this
     if (outstanding === undefined || outstanding.id === this.#polled) return undefined
@@ -60,8 +60,8 @@ export class ChecklistJudge {
   }
 
   /**
-   * Gives the answer to a call. One already answered is `stale` and changes nothing.
-   * @throws {SchemaError} `invalid_response`, where `validation` is given. The judge is unchanged.
+   * Feeds the response to a call. A call already answered returns `stale` and changes nothing.
+   * @throws {SchemaError} `invalid_response`, if `validation` is given. The judge is unchanged.
    * @throws {ProtocolError} `unexpected_response`, `unknown_effect`. The judge is unchanged.
    */
   handle(response: Response): { readonly status: "accepted" | "stale" } {
@@ -70,7 +70,7 @@ export class ChecklistJudge {
     return { status }
   }
 
-  /** What came out; `undefined` while calls are open. */
+  /** The judgement; `undefined` until the judge is done. */
   get judgement(): Judgement | undefined {
     const { state, goalId, revision, decomposeTried, usage, requests } = this.#evaluation
     return state.type === "finished" ? { goalId, revision, decomposeTried, finding: state.finding, usage, requests } : undefined
@@ -81,11 +81,11 @@ export class ChecklistJudge {
   get state(): JudgeStateName {
     return this.#evaluation.state.type
   }
-  /** The call that waits for its answer. */
+  /** The call whose response is outstanding. */
   get outstanding(): LlmCall | undefined {
     return outstandingCall(this.#evaluation.state)
   }
-  /** What the calls answered so far cost together. */
+  /** Tokens of all calls answered so far. */
   get usage(): TokenUsage {
     return this.#evaluation.usage
   }

@@ -22,15 +22,15 @@ export interface Applied {
 type Judged = Extract<Finding, { type: "judged" }>
 
 /**
- * Applies a judgement to the goal that it was made for, and says what follows. Pure; `at` is ms since the epoch. One that was made
- * for another goal or an older revision changes nothing, nor does one that was applied before: its decision is `stale`.
+ * Applies a judgement to its goal and returns the next state and the decision. Pure; `at` is in milliseconds since the epoch. A
+ * judgement of another goal or of an older revision, or one already applied, changes nothing: its decision is `stale`.
  */
 export function applyJudgement(policy: ChecklistPolicy, state: ChecklistState, judgement: Judgement, at: number): Applied {
   const settings = checklistSettings(policy)
   const { goal } = state
   const { finding } = judgement
   if (finding.type === "inactive" && goal?.status !== "active") return unchanged(state, { verdict: "inactive", reason: { type: "no_active_goal" } })
-  if (goal === undefined || !meets(judgement, goal)) return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
+  if (goal === undefined || !isCurrent(judgement, goal)) return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
   switch (finding.type) {
     case "inactive":
       return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
@@ -44,14 +44,14 @@ export function applyJudgement(policy: ChecklistPolicy, state: ChecklistState, j
     case "turn_cancelled":
       return unchanged(state, { verdict: "skipped", reason: { type: finding.type } })
     case "decomposed":
-      return takeList(settings, state, startTurn(goal, judgement, at), finding.items, at)
+      return addList(settings, state, startTurn(goal, judgement, at), finding.items, at)
     case "judged":
       return rule(settings, state, startTurn(goal, judgement, at), finding, at)
   }
 }
 
-/** A verdict on the whole does not hold once there are items to rule on one by one. */
-function meets({ goalId, revision, finding }: Judgement, goal: ChecklistGoal): boolean {
+/** Whether a judgement still applies. A freeform verdict does not once the goal has items. */
+function isCurrent({ goalId, revision, finding }: Judgement, goal: ChecklistGoal): boolean {
   if (goal.status !== "active" || goalId !== goal.goalId || revision !== goal.revision) return false
   return finding.type !== "judged" || finding.mode !== "freeform" || goal.checklist.length === 0
 }
@@ -61,18 +61,18 @@ function unchanged(state: ChecklistState, decision: Pick<Decision, "verdict" | "
   return { state, decision: { ...(status !== undefined && { status }), shouldContinue: false, ...decision } }
 }
 
-/** A turn counts when its judgement is applied, so that one whose judgement was lost is not counted. */
+/** Counts the turn when its judgement is applied, so that a turn whose judgement was lost is not counted. */
 function startTurn(goal: ChecklistGoal, { decomposeTried }: Judgement, at: number): ChecklistGoal {
   const { notBefore: _over, ...rest } = goal
   return { ...rest, revision: goal.revision + 1, turnsUsed: goal.turnsUsed + 1, lastTurnAt: at, decomposed: goal.decomposed || decomposeTried }
 }
 
-/** The turn that makes the list is not judged, and no limit is looked at. */
-function takeList(settings: ChecklistSettings, state: ChecklistState, goal: ChecklistGoal, texts: readonly string[], at: number): Applied {
+/** Adds the list. The turn that creates it is not judged, and no limit is checked. */
+function addList(settings: ChecklistSettings, state: ChecklistState, goal: ChecklistGoal, texts: readonly string[], at: number): Applied {
   const added = freshTexts(settings, goal, texts)
   const reason = { type: "decomposed", items: added.length } as const
   const next: ChecklistGoal = { ...newItems(goal, added, "judge", at), lastVerdict: "decompose", lastReason: reason, stalledTurns: 0 }
-  return goOn(state, next, { verdict: "decompose", reason, notice: { type: "created", items: added.length } })
+  return continueGoal(state, next, { verdict: "decompose", reason, notice: { type: "created", items: added.length } })
 }
 
 function rule(settings: ChecklistSettings, state: ChecklistState, goal: ChecklistGoal, finding: Judged, at: number): Applied {
@@ -120,10 +120,10 @@ function rule(settings: ChecklistSettings, state: ChecklistState, goal: Checklis
       decision: { status: "active", shouldContinue: false, notBefore, verdict: "wait", reason, notice: { type: "waiting", notBefore } },
     }
   }
-  return goOn(state, next, { verdict: "continue", reason, notice: continuing(next) })
+  return continueGoal(state, next, { verdict: "continue", reason, notice: continuing(next) })
 }
 
-function goOn(state: ChecklistState, goal: ChecklistGoal, decision: Pick<Decision, "verdict" | "reason" | "notice">): Applied {
+function continueGoal(state: ChecklistState, goal: ChecklistGoal, decision: Pick<Decision, "verdict" | "reason" | "notice">): Applied {
   const prompt = continuationPrompt(goal)
   return {
     state: { ...state, goal },
@@ -131,14 +131,14 @@ function goOn(state: ChecklistState, goal: ChecklistGoal, decision: Pick<Decisio
   }
 }
 
-/** What is terminal stays as it is; only a user takes it back. */
+/** Applies a ruling to an open item. Only a user can change a terminal one. */
 function ruleItem(item: ChecklistItem, ruling: ItemRuling | undefined, at: number): ChecklistItem {
   if (ruling === undefined || isTerminal(item)) return item
   const { status, evidence } = ruling
   return { ...item, status, completedAt: at, ...(evidence !== undefined && { evidence: { type: "text", text: evidence } as const }) }
 }
 
-/** The texts that the judge may add: new ones only, and no more than the list may hold. The reference takes all. */
+/** The texts that the judge may add: new ones only, up to the maximum of the list. The reference accepts all. */
 function freshTexts({ reference, maxItems }: ChecklistSettings, { checklist }: ChecklistGoal, texts: readonly string[]): readonly string[] {
   const known = new Set(checklist.map((item) => foldText(item.text)))
   const fresh = reference
@@ -150,7 +150,7 @@ function freshTexts({ reference, maxItems }: ChecklistSettings, { checklist }: C
   return maxItems === 0 ? fresh : fresh.slice(0, Math.max(0, maxItems - checklist.length))
 }
 
-/** Failed calls say nothing of the judge's model, and answers without a verdict nothing of the way to it. The reference has one count. */
+/** Counts failed calls and answers without a verdict separately: the former have nothing to do with the judge's model. The reference has one count. */
 function countFailures(
   { reference }: ChecklistSettings,
   { consecutiveParseFailures: parse, consecutiveTransportFailures: transport }: ChecklistGoal,
@@ -168,7 +168,7 @@ function countFailures(
   }
 }
 
-/** The first that holds, in this order. */
+/** Returns the first reason to pause, in this order. */
 function whyPause(settings: ChecklistSettings, goal: ChecklistGoal, { says, reason }: Judged): PauseReason | undefined {
   const { consecutiveParseFailures: parse, consecutiveTransportFailures: transport, turnsUsed, maxTurns, stalledTurns } = goal
   const reached = (count: number, limit: number): boolean => limit > 0 && count >= limit

@@ -1,22 +1,22 @@
 import type { ChecklistCommand, ChecklistGoal, ChecklistItem, ChecklistPolicy, ChecklistState, JudgeValidation } from "../../schemas/checklist.ts"
 import { trim } from "../../text.ts"
 import { allTerminal, isTerminal, newItems } from "./checklist.ts"
-import { looseIndex } from "./loose-values.ts"
+import { looseIndex } from "./json-text.ts"
 import { readChecklistState } from "./saved.ts"
 import { type ChecklistSettings, checklistSettings } from "./settings.ts"
 
 /** Why a command was not carried out. */
 export type Refusal = "empty_goal" | "empty_item" | "no_goal" | "unknown_status" | "invalid_index" | "index_out_of_range" | "unknown_item"
 
-/** What came of a command. `item` is the one that it was about. A refused one changed nothing; `message` says why, for people. */
+/** The result of a command. `item` is the affected item. A refused command changes nothing; `message` explains why, for people. */
 export type Managed =
   | { readonly ok: true; readonly state: ChecklistState; readonly item?: ChecklistItem }
   | { readonly ok: false; readonly state: ChecklistState; readonly refused: Refusal; readonly message: string }
 
 /**
- * Carries out what a user wants done to a goal. Pure. Settled items are no barrier here: the judge cannot change them, a user can.
- * A command after which an older judgement must not count raises the goal's revision; edits of items need not, for a judgement
- * names items by id.
+ * Applies a user's command to a goal. Pure. A user can change settled items; the judge cannot.
+ * A command that must invalidate a pending judgement raises the goal's revision. Edits of items do not: a judgement names items
+ * by id.
  */
 export function manageChecklist(policy: ChecklistPolicy, state: ChecklistState, command: ChecklistCommand): Managed {
   const settings = checklistSettings(policy)
@@ -28,16 +28,16 @@ export function manageChecklist(policy: ChecklistPolicy, state: ChecklistState, 
       return done(goal === undefined ? state : { nextGoalNumber: state.nextGoalNumber, clearedGoal: revise({ ...goal, status: "cleared" }) })
     case "pause": {
       const { reason } = command
-      return change(state, (kept) =>
-        revise({ ...kept, status: "paused", pausedReason: reason === undefined ? { type: "user" } : { type: "text", text: reason } }),
+      return change(state, (goal) =>
+        revise({ ...goal, status: "paused", pausedReason: reason === undefined ? { type: "user" } : { type: "text", text: reason } }),
       )
     }
     case "resume":
-      return change(state, (kept) => resumed(settings, kept, command.resetBudget ?? true))
+      return change(state, (goal) => resumed(settings, goal, command.resetBudget ?? true))
     case "mark_done":
-      return change(state, (kept) => revise({ ...kept, status: "done", lastVerdict: "done", lastReason: { type: "text", text: command.reason } }))
+      return change(state, (goal) => revise({ ...goal, status: "done", lastVerdict: "done", lastReason: { type: "text", text: command.reason } }))
     case "clear_checklist":
-      return change(state, (kept) => revise({ ...kept, checklist: [], decomposed: false, stalledTurns: 0 }))
+      return change(state, (goal) => revise({ ...goal, checklist: [], decomposed: false, stalledTurns: 0 }))
     case "add_item":
       return addItem(state, command)
     case "mark_item":
@@ -57,7 +57,7 @@ function refuse(state: ChecklistState, refused: Refusal, message: string): Manag
   return { ok: false, state, refused, message }
 }
 
-/** Without a goal there is nothing to change, and nothing is wrong either. */
+/** Edits the goal. Succeeds without a change if there is no goal. */
 function change(state: ChecklistState, edit: (goal: ChecklistGoal) => ChecklistGoal): Managed {
   return done(state.goal === undefined ? state : { ...state, goal: edit(state.goal) })
 }
@@ -68,7 +68,7 @@ function revise(goal: ChecklistGoal): ChecklistGoal {
 
 function setGoal(settings: ChecklistSettings, state: ChecklistState, command: Extract<ChecklistCommand, { type: "set" }>): Managed {
   const text = trim(command.goal)
-  if (text === "") return refuse(state, "empty_goal", "A goal needs a text.")
+  if (text === "") return refuse(state, "empty_goal", "The text of a goal must not be empty.")
   const goal: ChecklistGoal = {
     goalId: `g${state.nextGoalNumber}`,
     revision: 0,
@@ -96,7 +96,7 @@ function resumed({ reference }: ChecklistSettings, goal: ChecklistGoal, resetBud
 function addItem(state: ChecklistState, { text: given, at }: Extract<ChecklistCommand, { type: "add_item" }>): Managed {
   if (state.goal === undefined) return noGoal(state)
   const text = trim(given)
-  if (text === "") return refuse(state, "empty_item", "An item needs a text.")
+  if (text === "") return refuse(state, "empty_item", "The text of an item must not be empty.")
   const goal = newItems(state.goal, [text], "user", at)
   return done({ ...state, goal }, goal.checklist.at(-1))
 }
@@ -107,7 +107,7 @@ function markItem(settings: ChecklistSettings, state: ChecklistState, command: I
   const status = trim(given).toLowerCase()
   if (state.goal === undefined) return noGoal(state)
   if (status !== "completed" && status !== "impossible" && status !== "pending")
-    return refuse(state, "unknown_status", "An item is completed, impossible or pending.")
+    return refuse(state, "unknown_status", "The status of an item must be completed, impossible or pending.")
   const found = findItem(state, state.goal, command)
   if (!found.ok) return found.refusal
   const { completedAt: _then, ...kept } = found.item
@@ -127,7 +127,7 @@ function removeItem(settings: ChecklistSettings, state: ChecklistState, command:
   return done({ ...state, goal: finishIfSettled(settings, { ...state.goal, checklist }) }, item)
 }
 
-/** A user who settles the last open item finishes the goal. The reference waits for the judge to notice. */
+/** Finishes the goal if the user has settled its last open item. The reference waits for the judge. */
 function finishIfSettled({ reference }: ChecklistSettings, goal: ChecklistGoal): ChecklistGoal {
   const open = goal.status === "active" || goal.status === "paused"
   if (reference || !open || !allTerminal(goal.checklist)) return goal
@@ -144,7 +144,7 @@ function findItem(state: ChecklistState, { checklist }: ChecklistGoal, { itemId,
     return item === undefined ? refusal("unknown_item", `There is no item ${itemId}.`) : { ok: true, item }
   }
   const number = looseIndex(index)
-  if (number === undefined || !Number.isFinite(number)) return refusal("invalid_index", "An item is named by its number in the list.")
+  if (number === undefined || !Number.isFinite(number)) return refusal("invalid_index", "An item is identified by its number in the list.")
   const item = number < 1 ? undefined : checklist[number - 1]
   if (item !== undefined) return { ok: true, item }
   return refusal("index_out_of_range", checklist.length === 0 ? "The list has no items." : `The list has items 1 to ${checklist.length}.`)
@@ -155,8 +155,8 @@ function noGoal(state: ChecklistState): Managed {
 }
 
 /**
- * Takes up a saved state: its JSON text or its parsed value. In the reference's way a cleared goal is found again, as cleared.
- * @throws {CheckpointError} `not_json`, `invalid_checkpoint` where `validation` is given, `inconsistent_checkpoint`
+ * Restores a saved state from its JSON text or its parsed value. Under `compat: "reference"` a cleared goal is restored, as cleared.
+ * @throws {CheckpointError} `not_json`, `invalid_checkpoint` if `validation` is given, `inconsistent_checkpoint`
  */
 export function restoreChecklist(policy: ChecklistPolicy, value: unknown, validation?: JudgeValidation): ChecklistState {
   const state = readChecklistState(value, validation)

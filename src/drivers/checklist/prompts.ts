@@ -2,7 +2,7 @@ import type { ChecklistGoal } from "../../schemas/checklist.ts"
 import { cutMiddle } from "../../text.ts"
 import { countItems, renderItems } from "./checklist.ts"
 
-/** Asks for the list. */
+/** Asks the judge for the list. */
 export const DECOMPOSE_SYSTEM: string = [
   "You judge whether an agent has reached a goal that a user set. Before any work is judged, write down what has to be true for the goal to count as reached.",
   "Split the goal into as many separate criteria as it really has. Each is one plain statement about the finished work that somebody else could check from the agent's output and answer with yes or no. Cover what the user plainly expects without saying it: edge cases, quality, and the checks that show that the work holds. Leave out what the goal does not ask for.",
@@ -14,7 +14,7 @@ export function decomposePrompt(goal: string): string {
   return `${quoted("goal", goal)}\n\nWrite the criteria, at least five where the goal has that many, each a single statement.`
 }
 
-/** Asks for a verdict on the items. `toolName` reads history. `waits`: whether the judge may also say blocked or wait. */
+/** Asks for a verdict on the items. `toolName` is the history tool. `waits`: whether the judge may also answer `blocked` or `wait`. */
 export function evaluateSystem(toolName: string, waits: boolean): string {
   const more = waits
     ? [
@@ -70,12 +70,12 @@ export function freeformPrompt(goal: string, response: string): string {
   return `${quoted("goal", goal)}\n\nThe agent's latest response:\n${quoted("response", response)}\n\nIs the goal reached?`
 }
 
-/** Between tags of its own. The text itself can neither close them nor open others of the kind, in whatever spelling. */
+/** Puts a text between tags. The text can neither close them nor open such tags, in any spelling. */
 function quoted(tag: "goal" | "checklist" | "response", text: string): string {
   return `<${tag}>\n${text.replace(/<(?=\s*(?:\/\s*)?(?:goal|checklist|response)\b)/gi, "<\\")}\n</${tag}>`
 }
 
-/** What is said to the agent to go on. `undefined` unless the goal is active. */
+/** The prompt that makes the agent continue; `undefined` unless the goal is active. */
 export function continuationPrompt(goal: ChecklistGoal | undefined): string | undefined {
   if (goal?.status !== "active") return undefined
   const head = `[Still working on a standing goal]\nGoal: ${goal.goal}`
@@ -90,7 +90,7 @@ export function continuationPrompt(goal: ChecklistGoal | undefined): string | un
   ].join("\n\n")
 }
 
-/** Head and tail kept; in the reference's way only the head. Limits are in code points. */
+/** Shortens a text to its head and tail, or with `headOnly` to its head. `limit` is in code points. */
 export function shorten(text: string, limit: number, headOnly: boolean): string {
   if (text.length <= limit) return text
   if (!headOnly) return cutMiddle(text, limit)

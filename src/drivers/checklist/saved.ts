@@ -10,7 +10,7 @@ export function writeJudgeCheckpoint(evaluation: Evaluation): JudgeCheckpoint {
 }
 
 /**
- * Reads a judge's checkpoint: its JSON text or its parsed value.
+ * Reads a judge's checkpoint from its JSON text or its parsed value.
  * @throws {CheckpointError} `not_json`, `not_a_checkpoint`, `unsupported_version`, `invalid_checkpoint`, `inconsistent_checkpoint`
  */
 export function readJudgeCheckpoint(value: unknown, validation: JudgeValidation | undefined): Evaluation {
@@ -21,8 +21,8 @@ export function readJudgeCheckpoint(value: unknown, validation: JudgeValidation 
 }
 
 /**
- * Reads a saved state: its JSON text or its parsed value.
- * @throws {CheckpointError} `not_json`, `invalid_checkpoint` where `validation` is given, `inconsistent_checkpoint`
+ * Reads a saved state from its JSON text or its parsed value.
+ * @throws {CheckpointError} `not_json`, `invalid_checkpoint` if `validation` is given, `inconsistent_checkpoint`
  */
 export function readChecklistState(value: unknown, validation: JudgeValidation | undefined): ChecklistState {
   const parsed = typeof value === "string" ? parseText(value, "checklist's state") : value
@@ -46,59 +46,59 @@ function identify(value: unknown): object {
     throw new CheckpointError(
       "unsupported_version",
       "/version",
-      `The judge's checkpoint is of a version that this package does not read; it reads ${VERSION}.`,
+      `The judge's checkpoint has a version that this package does not read; it reads version ${VERSION}.`,
     )
   return value as object
 }
 
 function readHeader(value: unknown): { readonly format?: unknown; readonly version?: unknown } {
-  if (typeof value !== "object" || value === null) throw new CheckpointError("not_a_checkpoint", "", "Not a judge's checkpoint: it is no object.")
+  if (typeof value !== "object" || value === null) throw new CheckpointError("not_a_checkpoint", "", "Not a judge's checkpoint: it is not an object.")
   try {
     const { format, version } = value as { readonly format?: unknown; readonly version?: unknown }
     return { format, version }
   } catch (cause) {
-    throw new CheckpointError("not_a_checkpoint", "", "Not a judge's checkpoint: looking at it throws.", { cause })
+    throw new CheckpointError("not_a_checkpoint", "", "Not a judge's checkpoint: reading its properties throws.", { cause })
   }
 }
 
 function checkEvaluation({ state, nextEffectId, requests, items, transcript }: Evaluation): void {
-  require(nextEffectId === requests + 1, "/evaluation/nextEffectId", `${requests} calls were made, and the next id is ${nextEffectId}`)
+  require(nextEffectId === requests + 1, "/evaluation/nextEffectId", `${requests} calls were made, but the next id is ${nextEffectId}`)
   checkItems(items, "/evaluation/items")
   if (state.type === "finished") return
   const { id } = state.outstanding
   require(id === nextEffectId - 1, "/evaluation/state/outstanding/id", `effect ${id} is outstanding while the next id is ${nextEffectId}`)
   require(state.attempt <= LAST_ATTEMPT, "/evaluation/state/attempt", `there are ${LAST_ATTEMPT + 1} attempts, counted from 0`)
   if (state.type !== "evaluating") return
-  require(items.length > 0, "/evaluation/items", "items are ruled on, and there are none")
-  require(state.pagesLeft === 0 || transcript !== undefined, "/evaluation/state/pagesLeft", "pages are left of a transcript that is not there")
+  require(items.length > 0, "/evaluation/items", "items are being judged, but there are none")
+  require(state.pagesLeft === 0 || transcript !== undefined, "/evaluation/state/pagesLeft", "pages are left of a missing transcript")
 }
 
-/** An id that is given twice would let a ruling land on another item, or a late judgement on another goal. */
+/** Checks the ids: a duplicate could apply a ruling to another item, or a late judgement to another goal. */
 function checkState({ goal, clearedGoal, nextGoalNumber }: ChecklistState): void {
-  for (const [path, kept] of [["/goal", goal] as const, ["/clearedGoal", clearedGoal] as const]) {
-    if (kept === undefined) continue
-    const { goalId, checklist, nextItemNumber } = kept
-    require(isBefore(goalId, "g", nextGoalNumber), `${path}/goalId`, `the next goal is number ${nextGoalNumber}, and there is ${goalId}`)
+  for (const [path, saved] of [["/goal", goal] as const, ["/clearedGoal", clearedGoal] as const]) {
+    if (saved === undefined) continue
+    const { goalId, checklist, nextItemNumber } = saved
+    require(isBefore(goalId, "g", nextGoalNumber), `${path}/goalId`, `the next goal is number ${nextGoalNumber}, but ${goalId} exists`)
     checkItems(checklist, `${path}/checklist`)
     for (const [index, { id }] of checklist.entries())
-      require(isBefore(id, "i", nextItemNumber), `${path}/checklist/${index}/id`, `the next item is number ${nextItemNumber}, and there is ${id}`)
+      require(isBefore(id, "i", nextItemNumber), `${path}/checklist/${index}/id`, `the next item is number ${nextItemNumber}, but ${id} exists`)
   }
 }
 
 function checkItems(items: readonly ChecklistItem[], path: string): void {
   const ids = new Set<string>()
   for (const [index, { id }] of items.entries()) {
-    require(!ids.has(id), `${path}/${index}/id`, `there are two items ${id}`)
+    require(!ids.has(id), `${path}/${index}/id`, `two items have the id ${id}`)
     ids.add(id)
   }
 }
 
-/** Whether an id is none that will be given: a counted one has a smaller number. */
+/** Whether an id cannot be assigned again: its number is smaller than the next one, or it has none. */
 function isBefore(id: string, prefix: "g" | "i", next: number): boolean {
   const [, number] = new RegExp(`^${prefix}([0-9]+)$`).exec(id) ?? []
   return number === undefined || Number(number) < next
 }
 
 function require(holds: boolean, path: string, message: string): void {
-  if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `What was saved contradicts itself at "${path}": ${message}.`)
+  if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The saved data is inconsistent at "${path}": ${message}.`)
 }

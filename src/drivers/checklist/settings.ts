@@ -1,11 +1,11 @@
 import type { ChecklistPolicy } from "../../schemas/checklist.ts"
 
-/** A {@link ChecklistPolicy} with everything filled in. A limit of 0 is no limit. */
+/** A {@link ChecklistPolicy} with all defaults. A limit of 0 means unlimited. */
 export interface ChecklistSettings {
   readonly model: string
   readonly modelVariant: string | undefined
   readonly sessionId: string | undefined
-  /** The reference's own ways of reading answers, cutting texts and ending goals, where no limit tells them apart. */
+  /** Reads answers, cuts texts and ends goals as the reference does. */
   readonly reference: boolean
   readonly judge: "checklist" | "freeform" | "none"
   readonly defaultMaxTurns: number
@@ -21,7 +21,7 @@ export interface ChecklistSettings {
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** Fills in what a policy leaves open. Of two values the one given in the policy wins over the one that `compat` stands for. */
+/** Fills in the defaults of a policy. A value in the policy overrides the one of `compat`. */
 export function checklistSettings(policy: ChecklistPolicy): ChecklistSettings {
   const reference = policy.compat === "reference"
   const tokens = policy.maxOutputTokens
@@ -39,7 +39,7 @@ export function checklistSettings(policy: ChecklistPolicy): ChecklistSettings {
     maxHistoryPages: policy.maxHistoryPages ?? 5,
     historyPageChars: policy.historyPageChars || 32_000,
     maxWaitMs: policy.maxWaitMs || DAY_MS,
-    // An answer that is cut off is no verdict. The reference's limits are too narrow for long lists and for models that reason first.
+    // An answer that is cut off gives no verdict. The reference's limits are too small for long lists and for reasoning models.
     maxOutputTokens:
       tokens === undefined && reference
         ? { decompose: 2000, evaluate: 1500, freeform: 200 }
@@ -47,13 +47,13 @@ export function checklistSettings(policy: ChecklistPolicy): ChecklistSettings {
   }
 }
 
-/** In code points: how much of the goal and of the response the judge is shown. */
+/** The maximum lengths, in code points, of the texts that the judge sees. */
 export const LIMITS = {
   goalToDecompose: 4000,
   goal: 2000,
   response: 4000,
-  /** Of texts that the judge wrote and that go into the goal. The reference keeps them whole. */
+  /** Texts of the judge that become part of the goal. The reference does not cut them. */
   judgeText: 2000,
-  /** Items of one answer that are looked at. */
+  /** The maximum number of items read from one answer. */
   texts: 1000,
 } as const

@@ -1,21 +1,20 @@
 import { type Json, parseJson } from "../../json.ts"
 import type { JudgeReason } from "../../schemas/checklist.ts"
 import { isBlank, trim } from "../../text.ts"
-import { isObject, type JsonObject, objectInText, ownValue, parseReferenceJson } from "./json-text.ts"
-import { looseIndex, looseText, truthy } from "./loose-values.ts"
+import { isObject, type JsonObject, looseIndex, looseText, objectInText, ownValue, parseReferenceJson, truthy } from "./json-text.ts"
 import { shorten } from "./prompts.ts"
 import { type ChecklistSettings, LIMITS } from "./settings.ts"
 
-/** How answers are read. */
-export type Reading = Pick<ChecklistSettings, "reference" | "maxWaitMs">
+/** The settings for reading answers. */
+export type ReadSettings = Pick<ChecklistSettings, "reference" | "maxWaitMs">
 
-/** How the agent should go on. `waitMs` stands with `wait`. */
+/** How the agent should continue. `waitMs` comes with `wait`. */
 export interface Stance {
   readonly says: "continue" | "blocked" | "wait"
   readonly waitMs?: number
 }
 
-/** A ruling as the judge gave it: `index` counts from 1 and may point nowhere. */
+/** A ruling as the judge gave it: `index` counts from 1 and may be out of range. */
 export interface IndexedRuling {
   readonly index: number
   readonly status: "completed" | "impossible"
@@ -33,33 +32,33 @@ export interface FreeformVerdict extends Omit<Stance, "says"> {
   readonly reason: JudgeReason
 }
 
-/** What was read, or why nothing could be. */
+/** The value, or the reason why it could not be read. */
 export type Read<Value> = { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly reason: JudgeReason }
 
-/** Reads a call's arguments. Only in the reference's way do broken ones count as none. */
-export function readArguments(toolName: string, inputJson: string, reading: Reading): Read<JsonObject> {
-  const parsed = reading.reference ? parseReferenceJson(inputJson) : parseJson(inputJson)
-  const args = parsed === undefined && reading.reference ? {} : parsed
+/** Reads the arguments of a call. Under `reference`, malformed JSON counts as no arguments. */
+export function readArguments(toolName: string, inputJson: string, settings: ReadSettings): Read<JsonObject> {
+  const parsed = settings.reference ? parseReferenceJson(inputJson) : parseJson(inputJson)
+  const args = parsed === undefined && settings.reference ? {} : parsed
   if (isObject(args)) return { ok: true, value: args }
-  return { ok: false, reason: { type: "bad_arguments", toolName, problem: args === undefined ? "they are no JSON" : "they are no object" } }
+  return { ok: false, reason: { type: "bad_arguments", toolName, problem: args === undefined ? "they are not JSON" : "they are not an object" } }
 }
 
-/** The items in the arguments of `submit_checklist`; none if there is no list. */
-export function readItems(args: JsonObject, reading: Reading): readonly string[] {
-  return readTexts(ownValue(args, "items"), reading)
+/** Reads the items in the arguments of `submit_checklist`; empty without a list. */
+export function readItems(args: JsonObject, settings: ReadSettings): readonly string[] {
+  return readTexts(ownValue(args, "items"), settings)
 }
 
-/** The items in an answer that is a text. Its key is `checklist`. */
-export function readItemsText(text: string, reading: Reading): Read<readonly string[]> {
-  const found = readObject(text, reading, ["checklist"])
+/** Reads the items, under the key `checklist`, from the text of an answer. */
+export function readItemsText(text: string, settings: ReadSettings): Read<readonly string[]> {
+  const found = readObject(text, settings, ["checklist"])
   if (!found.ok) return found
   const items = ownValue(found.value, "checklist")
   if (!Array.isArray(items)) return { ok: false, reason: { type: "no_verdict" } }
-  return { ok: true, value: readTexts(items, reading) }
+  return { ok: true, value: readTexts(items, settings) }
 }
 
-/** The verdict in the arguments of `update_checklist`. What has not its shape is left out; a number that is infinite spoils all. */
-export function readVerdict(args: JsonObject, toolName: string, reading: Reading): Read<ChecklistVerdict> {
+/** Reads the verdict in the arguments of `update_checklist`. Malformed entries are ignored; an infinite index is an error. */
+export function readVerdict(args: JsonObject, toolName: string, settings: ReadSettings): Read<ChecklistVerdict> {
   const updates: IndexedRuling[] = []
   const entries = ownValue(args, "updates")
   for (const entry of Array.isArray(entries) ? entries : []) {
@@ -67,42 +66,42 @@ export function readVerdict(args: JsonObject, toolName: string, reading: Reading
     const index = looseIndex(ownValue(entry, "index"))
     if (index === undefined) continue
     if (!Number.isFinite(index)) return { ok: false, reason: { type: "bad_arguments", toolName, problem: "an index is infinite" } }
-    const status = looseText(ownValue(entry, "status"), reading.reference).toLowerCase()
+    const status = looseText(ownValue(entry, "status"), settings.reference).toLowerCase()
     if (status !== "completed" && status !== "impossible") continue
-    const evidence = judgeText(ownValue(entry, "evidence"), reading)
+    const evidence = judgeText(ownValue(entry, "evidence"), settings)
     updates.push({ index, status, ...(evidence !== "" && { evidence }) })
   }
-  const reason = readReason(args, reading)
-  return { ok: true, value: { updates, newItems: readTexts(ownValue(args, "new_items"), reading), reason, ...readStance(args, reading) } }
+  const reason = readReason(args, settings)
+  return { ok: true, value: { updates, newItems: readTexts(ownValue(args, "new_items"), settings), reason, ...readStance(args, settings) } }
 }
 
-/** The verdict on the items in an answer that is a text. */
-export function readVerdictText(text: string, reading: Reading): Read<ChecklistVerdict> {
-  const found = readObject(text, reading, ["updates", "new_items", "reason", "verdict"])
-  return found.ok ? readVerdict(found.value, "no tool", reading) : found
+/** Reads the verdict on the items from the text of an answer. */
+export function readVerdictText(text: string, settings: ReadSettings): Read<ChecklistVerdict> {
+  const found = readObject(text, settings, ["updates", "new_items", "reason", "verdict"])
+  return found.ok ? readVerdict(found.value, "no tool", settings) : found
 }
 
-/** The verdict on the whole in an answer that is a text. */
-export function readFreeformText(text: string, reading: Reading): Read<FreeformVerdict> {
-  const found = readObject(text, reading, ["done", "verdict"])
+/** Reads the verdict on the whole from the text of an answer. */
+export function readFreeformText(text: string, settings: ReadSettings): Read<FreeformVerdict> {
+  const found = readObject(text, settings, ["done", "verdict"])
   if (!found.ok) return found
-  const reason = readReason(found.value, reading)
-  if (saysDone(found.value, reading)) return { ok: true, value: { says: "done", reason } }
-  return { ok: true, value: { reason, ...readStance(found.value, reading) } }
+  const reason = readReason(found.value, settings)
+  if (saysDone(found.value, settings)) return { ok: true, value: { says: "done", reason } }
+  return { ok: true, value: { reason, ...readStance(found.value, settings) } }
 }
 
 const DONE_WORDS: ReadonlySet<string> = new Set(["true", "yes", "1", "done"])
 
-/** A verdict in a word rules; without one, `done` does, which may be anything. */
-function saysDone(args: JsonObject, reading: Reading): boolean {
+/** The word in `verdict` decides. Without it `done` does, which may be any JSON value. */
+function saysDone(args: JsonObject, settings: ReadSettings): boolean {
   const verdict = ownValue(args, "verdict")
-  if (!reading.reference && typeof verdict === "string" && !isBlank(verdict)) return trim(verdict).toLowerCase() === "done"
+  if (!settings.reference && typeof verdict === "string" && !isBlank(verdict)) return trim(verdict).toLowerCase() === "done"
   const done = ownValue(args, "done")
   return typeof done === "string" ? DONE_WORDS.has(trim(done).toLowerCase()) : truthy(done)
 }
 
-/** An unknown word is `continue`, and so is a wait that does not say how long. */
-function readStance(args: JsonObject, { reference, maxWaitMs }: Reading): Stance {
+/** An unknown word means `continue`, and so does a wait without a duration. */
+function readStance(args: JsonObject, { reference, maxWaitMs }: ReadSettings): Stance {
   if (reference) return { says: "continue" }
   const says = looseText(ownValue(args, "verdict"), false).toLowerCase()
   if (says === "blocked") return { says }
@@ -116,37 +115,37 @@ function waitSeconds(value: Json | undefined): number | undefined {
   return typeof seconds === "number" && seconds > 0 ? seconds : undefined
 }
 
-/** The object that is meant has one of these keys. In the reference's way any object is. */
-function readObject(text: string, reading: Reading, keys: readonly string[]): Read<JsonObject> {
+/** Finds the JSON object with one of these keys. Under `reference`, any object is accepted. */
+function readObject(text: string, settings: ReadSettings, keys: readonly string[]): Read<JsonObject> {
   if (text === "") return { ok: false, reason: { type: "empty_reply" } }
-  const value = objectInText(text, reading.reference, (object) => keys.some((key) => Object.hasOwn(object, key)))
+  const value = objectInText(text, settings.reference, (object) => keys.some((key) => Object.hasOwn(object, key)))
   if (value !== undefined) return { ok: true, value }
-  if (objectInText(text, reading.reference) !== undefined) return { ok: false, reason: { type: "no_verdict" } }
+  if (objectInText(text, settings.reference) !== undefined) return { ok: false, reason: { type: "no_verdict" } }
   return { ok: false, reason: { type: "not_json", text: shorten(text, 200, true) } }
 }
 
-function readReason(args: JsonObject, reading: Reading): JudgeReason {
-  const text = judgeText(ownValue(args, "reason"), reading)
+function readReason(args: JsonObject, settings: ReadSettings): JudgeReason {
+  const text = judgeText(ownValue(args, "reason"), settings)
   return text === "" ? { type: "none_given" } : { type: "text", text }
 }
 
-/** Texts in a list, each a text or an object with one. Blank ones are dropped, and all behind the first {@link LIMITS}`.texts` entries. */
-function readTexts(list: Json | undefined, reading: Reading): readonly string[] {
+/** Reads a list of texts, each a string or an object with `text`. Ignores blank texts and all entries after the first {@link LIMITS}`.texts`. */
+function readTexts(list: Json | undefined, settings: ReadSettings): readonly string[] {
   const texts: string[] = []
   const entries: readonly Json[] = Array.isArray(list) ? list : []
-  for (const entry of reading.reference ? entries : entries.slice(0, LIMITS.texts)) {
+  for (const entry of settings.reference ? entries : entries.slice(0, LIMITS.texts)) {
     const value: Json | undefined = isObject(entry) ? ownValue(entry, "text") : entry
-    const text = isObject(entry) || typeof value === "string" ? clip(looseText(value, reading.reference), reading) : ""
+    const text = isObject(entry) || typeof value === "string" ? clip(looseText(value, settings.reference), settings) : ""
     if (!isBlank(text)) texts.push(text)
   }
   return texts
 }
 
-function judgeText(value: Json | undefined, reading: Reading): string {
-  return truthy(value) ? clip(looseText(value, reading.reference), reading) : ""
+function judgeText(value: Json | undefined, settings: ReadSettings): string {
+  return truthy(value) ? clip(looseText(value, settings.reference), settings) : ""
 }
 
-/** Goes into the goal and from there into every later prompt. */
-function clip(text: string, { reference }: Reading): string {
+/** Shortens a text, because it becomes part of the goal and of every later prompt. */
+function clip(text: string, { reference }: ReadSettings): string {
   return reference ? text : shorten(text, LIMITS.judgeText, false)
 }

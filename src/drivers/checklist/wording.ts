@@ -1,6 +1,6 @@
 import type { Evidence, JudgeReason, PauseReason } from "../../schemas/checklist.ts"
 
-/** A reason in words. */
+/** A judge's reason in words. */
 export function reasonText(reason: JudgeReason): string {
   switch (reason.type) {
     case "text":
@@ -14,7 +14,7 @@ export function reasonText(reason: JudgeReason): string {
     case "empty_reply":
       return "the judge's answer was empty"
     case "not_json":
-      return `the judge's answer was no JSON object: ${JSON.stringify(reason.text)}`
+      return `the judge's answer was not a JSON object: ${JSON.stringify(reason.text)}`
     case "no_verdict":
       return "the judge gave no verdict"
     case "bad_arguments":
@@ -22,7 +22,7 @@ export function reasonText(reason: JudgeReason): string {
     case "none_given":
       return "the judge gave no reason"
     case "judge_off":
-      return "no judge is asked"
+      return "the judge is off"
     case "user_marks":
       return "the last open item was settled by the user"
     case "judge_error":

@@ -87,6 +87,6 @@ describe("calls as judges make them", () => {
     expect(error({ transcript: "../t2" })).toEqual({ error: 'Only the transcript "t1" of this conversation can be read.' })
     for (const cursor of ["x", "2:", "2:x", "1.5", [1], Number.POSITIVE_INFINITY, "9".repeat(400)])
       expect(error({ path: "t1", cursor })).toEqual({ error: "The cursor is neither the number of a message nor the `next` of a page." })
-    expect(error({ transcript: "t1", limit: "many" })).toEqual({ error: "The limit is no whole number." })
+    expect(error({ transcript: "t1", limit: "many" })).toEqual({ error: "The limit is not a whole number." })
   })
 })

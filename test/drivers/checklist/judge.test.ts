@@ -104,7 +104,7 @@ describe("what is asked", () => {
 
   test("a broken call for a page is answered with an error, and counts", () => {
     const { requests } = play(listed(["a"]), [{ tool: "read_history", args: "{" }, completes(1)], { transcript: TRANSCRIPT })
-    expect(JSON.stringify(requests[1]?.messages[3])).toContain("The arguments are no JSON object.")
+    expect(JSON.stringify(requests[1]?.messages[3])).toContain("The arguments are not a JSON object.")
   })
 
   test("every call of an answer gets a result, reasoning that must go back does, and ids are made good", () => {
@@ -136,7 +136,7 @@ describe("what is asked", () => {
 describe("what is made of answers", () => {
   test("arguments that cannot be read are a failure with its reason, never an empty verdict", () => {
     const { decision, state } = play(listed(["a"]), [{ tool: "update_checklist", args: '{"updates": [{"index": 1, "sta' }])
-    expect(decision.reason).toEqual({ type: "bad_arguments", toolName: "update_checklist", problem: "they are no JSON" })
+    expect(decision.reason).toEqual({ type: "bad_arguments", toolName: "update_checklist", problem: "they are not JSON" })
     expect(goalOf(state).consecutiveParseFailures).toBe(1)
     expect(play(goal(), [{ tool: "submit_checklist", args: "[]" }, '{"verdict": "continue"}']).requests).toHaveLength(2)
   })

@@ -32,12 +32,12 @@ describe("the object in a text", () => {
 
 describe("arguments", () => {
   test.each([
-    ["", "they are no JSON"],
-    ['{"updates": [', "they are no JSON"],
-    ["[]", "they are no object"],
-    ["null", "they are no object"],
-    ['"text"', "they are no object"],
-    [`${"[".repeat(1000)}${"]".repeat(1000)}`, "they are no JSON"],
+    ["", "they are not JSON"],
+    ['{"updates": [', "they are not JSON"],
+    ["[]", "they are not an object"],
+    ["null", "they are not an object"],
+    ['"text"', "they are not an object"],
+    [`${"[".repeat(1000)}${"]".repeat(1000)}`, "they are not JSON"],
   ])("%s cannot be read", (inputJson, problem) => {
     expect(readArguments("update_checklist", inputJson, OURS)).toEqual({
       ok: false,
