@@ -10,8 +10,8 @@ import { assistantRecord, conversation, nextIteration } from "./steps.ts"
 import { pairToolCalls } from "./tool-pairs.ts"
 
 /**
- * The driver for models with native tool calls: an answer with calls runs the tools and goes on, one without ends the
- * turn. In every request that it orders, each tool call has exactly one result.
+ * The driver for models with native tool calls. An answer with calls runs the tools and continues; an answer without calls
+ * ends the turn. In every request, each tool call has exactly one result.
  */
 export function chatDriver(): ProtocolDriver {
   return CHAT_DRIVER
@@ -27,15 +27,15 @@ const CHAT_DRIVER: ProtocolDriver = {
 
   onLlmComplete(context, _waiting, response, textStreamed) {
     const read = readResponse(context, response)
-    const orders = read.calls.length > 0 ? runTools(context, read) : complete(context, read)
-    return showResponse(read, context.iteration, textStreamed).concat(orders)
+    const actions = read.calls.length > 0 ? runTools(context, read) : complete(context, read)
+    return showResponse(read, context.iteration, textStreamed).concat(actions)
   },
 
   onToolResults(context, results) {
-    const told = tellResults(context, results)
+    const appended = appendResults(context, results)
     const outcome = controlOutcome(results)
-    if (outcome !== undefined) return [...told, { type: "finish", outcome }]
-    return told.concat(nextIteration(context))
+    if (outcome !== undefined) return [...appended, { type: "finish", outcome }]
+    return appended.concat(nextIteration(context))
   },
 }
 
@@ -46,7 +46,7 @@ function runTools(context: DriverContext, read: ReadResponse): readonly DriverAc
   ]
 }
 
-/** The answer goes into the transcript before the checkpoint, so that whatever is delivered there comes after it. */
+/** Appends the answer before the checkpoint, so that delivered messages come after it in the transcript. */
 function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
   const silent = isBlank(read.text) && read.steps.length === 0
   if (silent && !followsToolResult(context)) {
@@ -63,19 +63,19 @@ function complete(context: DriverContext, read: ReadResponse): readonly DriverAc
   ]
 }
 
-/** After a tool's work a model may have nothing to add; in answer to a user, saying nothing is an error. */
+/** An empty answer is fine after a tool result, when the model may have nothing to add. As an answer to a user it is an error. */
 function followsToolResult(context: DriverContext): boolean {
   const last = context.messages.at(-1)
   return last?.role === "user" && last.parts.some((part) => part.type === "tool_result")
 }
 
-function tellResults(context: DriverContext, results: readonly CompletedToolCall[]): DriverAction[] {
+function appendResults(context: DriverContext, results: readonly CompletedToolCall[]): DriverAction[] {
   if (results.length === 0) return []
   const id = context.newMessageId("tools")
   return [{ type: "append_events", events: [conversation({ id, role: "user", parts: toolResultParts(id, results) })] }]
 }
 
-/** The first successful tool that tells the turn to end decides how. */
+/** The outcome requested by the first successful tool with a `control`, if any. */
 function controlOutcome(results: readonly CompletedToolCall[]): Outcome | undefined {
   for (const { output, toolName } of results) {
     if (output.status !== "success" || output.control === undefined) continue

@@ -12,23 +12,23 @@ import { type ReadResponse, readResponse, showResponse } from "./response-parts.
 import { assistantRecord, conversation, nextIteration } from "./steps.ts"
 import { pairToolCalls } from "./tool-pairs.ts"
 
-/** How a {@link codeDriver} reads and limits its model. */
+/** Options of {@link codeDriver}. */
 export interface CodeDriverOptions {
-  /** Words after an opening fence that mean code to run; the first is handed to the host as `language`. Default `["ts", "typescript", "js", "javascript"]`. */
+  /** Words after an opening fence that mark code to run. The first is passed to the host as `language`. Default `["ts", "typescript", "js", "javascript"]`. */
   readonly languages?: readonly string[]
-  /** Longest code that is run, in characters. Default 100,000. */
+  /** The maximum length of code to run, in characters. Default 100,000. */
   readonly maxCodeChars?: number
-  /** Longest text of all observations of one run that the model is shown, in characters; the middle is left out. Default 20,000. */
+  /** The maximum length of the observations of one run that the model sees, in characters. The middle is cut out. Default 20,000. */
   readonly maxObservationChars?: number
-  /** How many answers in a row may be malformed before the turn stops as `incomplete`. Default 3. */
+  /** The number of malformed answers in a row after which the next one stops the turn as `incomplete`. Default 3. */
   readonly maxRepairs?: number
 }
 
 /**
- * The driver for models that act by writing code: the first fenced block of an answer is run by the host (`exec_code`),
- * what it printed goes back to the model, and a value that it submits ends the turn (`submitted_value`). An answer
- * without a block ends the turn with its text. Give the model {@link codeInstructions} in its system prompt.
- * @see docs/code-driver.md for the grammar of a block, and what counts as malformed
+ * The driver for models that act by writing code. The host runs the first fenced block of an answer (`exec_code`), and the
+ * output goes back to the model. A value that the code submits ends the turn (`submitted_value`), and so does an answer without
+ * a block. Put {@link codeInstructions} into the system prompt.
+ * @see docs/code-driver.md for the grammar of a block and for malformed answers
  */
 export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
   const settings: Settings = {
@@ -47,7 +47,7 @@ export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
   }
 }
 
-/** What a model has to know to work with a {@link codeDriver}, for a host's system prompt. */
+/** Instructions for the model of a {@link codeDriver}, for the system prompt. */
 export function codeInstructions(options: Pick<CodeDriverOptions, "languages"> = {}): string {
   const [language = "ts"] = options.languages ?? DEFAULT_LANGUAGES
   return [
@@ -69,17 +69,17 @@ function readAnswer(settings: Settings, context: DriverContext, response: LlmRes
   if (problem !== undefined) return [...shown, ...repair(settings, context, whole, problem)]
   if (fence === undefined) return [...shown, ...complete(context, whole)]
 
-  // What a model writes behind its code was written without knowing what the code gives; it is not kept.
-  const said: ReadResponse = { ...whole, texts: [{ type: "text", text: whole.text.slice(0, fence.end) }] }
+  // Text after the code is dropped: the model wrote it without knowing the output of the code.
+  const answer: ReadResponse = { ...whole, texts: [{ type: "text", text: whole.text.slice(0, fence.end) }] }
   const language = settings.languages[0] ?? ""
   return [
     ...shown,
-    { type: "append_events", events: [assistantRecord(context, said)] },
+    { type: "append_events", events: [assistantRecord(context, answer)] },
     { type: "start_exec", code: fence.code, ...(language !== "" && { language }), driverState: null },
   ]
 }
 
-/** Native tool calls mean nothing to this driver; kept, they would stay without a result. */
+/** Removes native tool calls, which this driver does not run: they would remain without a result. */
 function withoutCalls(read: ReadResponse): ReadResponse {
   return { ...read, steps: read.steps.filter((step) => step.type === "reasoning"), calls: [] }
 }
@@ -108,24 +108,24 @@ function complete(context: DriverContext, read: ReadResponse): readonly DriverAc
   ]
 }
 
-/** Tells the model what is wrong with its answer, unless it was told too often. */
+/** Asks the model to repair its answer. Stops the turn after too many repairs in a row. */
 function repair(settings: Settings, context: DriverContext, read: ReadResponse, problem: string): readonly DriverAction[] {
-  const said = isBlank(read.text) && read.steps.length === 0 ? [] : [assistantRecord(context, read)]
+  const answer = isBlank(read.text) && read.steps.length === 0 ? [] : [assistantRecord(context, read)]
   if (repairsInARow(context) >= settings.maxRepairs) {
     const event = errorEvent(`${settings.maxRepairs + 1} answers in a row could not be used. ${problem}`, { kind: "driver", code: "malformed_code" })
     return [
-      { type: "append_events", events: said },
+      { type: "append_events", events: answer },
       { type: "emit", event },
       { type: "finish", outcome: stopped("incomplete") },
     ]
   }
   const [language = ""] = settings.languages
   const text = `${problem} Nothing was run. Write one block that opens with \`\`\`${language} on a line of its own and closes with \`\`\` on a line of its own, or answer in words without a block of code.`
-  const asked = note(context, "repair", [{ type: "error", text }])
-  return [{ type: "append_events", events: [...said, asked, repairRecord(context.iteration)] }, ...nextIteration(context)]
+  const request = note(context, "repair", [{ type: "error", text }])
+  return [{ type: "append_events", events: [...answer, request, repairRecord(context.iteration)] }, ...nextIteration(context)]
 }
 
-/** The record of a malformed answer. Those of iterations one behind the other are a row, which a new turn does not go on with. */
+/** The record of a malformed answer. Records of consecutive iterations form a row; a new turn starts a new row. */
 function repairRecord(iteration: number): HistoryRecord {
   return { type: "protocol", event: { type: "code_repair", iteration } }
 }
@@ -155,10 +155,10 @@ function observe(settings: Settings, context: DriverContext, run: ExecResponse):
   events.push(note(context, "observation", parts))
   if (run.printedImages.length > 0) events.push(images(context, run))
 
-  const told: DriverAction = { type: "append_events", events }
-  if (run.terminalFinish === undefined) return [told, ...nextIteration(context)]
+  const append: DriverAction = { type: "append_events", events }
+  if (run.terminalFinish === undefined) return [append, ...nextIteration(context)]
   const outcome: Outcome = { type: "finished", finish: { type: "submitted_value", value: run.terminalFinish } }
-  return [told, { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }]
+  return [append, { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }]
 }
 
 function failedRun(error: string): ExecResponse {
@@ -173,7 +173,7 @@ function note(context: DriverContext, scope: string, drafts: readonly PartDraft[
   return conversation({ id, role: "system", parts })
 }
 
-/** Images are shown to a model only under the user's role. */
+/** Models accept images only under the user's role. */
 function images(context: DriverContext, run: ExecResponse): HistoryRecord {
   const id = context.newMessageId("images")
   const parts = run.printedImages.map((attachment, index): Part => ({ id: `${id}.p${index}`, type: "image", attachment }))

@@ -1,20 +1,19 @@
 /** One fenced block of code in a model's text. */
 export interface Fence {
-  /** The first word after the opening fence, lower-cased; "" where there is none. */
+  /** The first word after the opening fence, in lower case; "" without one. */
   readonly language: string
   readonly code: string
-  /** Where the block's opening line begins, and where its closing line ends, in the text. */
+  /** The offsets in the text: the start of the opening line, and the end of the closing line. */
   readonly start: number
   readonly end: number
-  /** False where the text ended before a closing fence. */
+  /** False if the text ends without a closing fence. */
   readonly closed: boolean
 }
 
 /**
- * Reads the fenced blocks of a text, after CommonMark's rules for fenced code (section 4.5 of version 0.31): a line of at
- * most three spaces and then three or more backticks or tildes opens, with an info string that for backticks holds none;
- * a line of at least as many of the same character and nothing else closes. Indentation of the opening line is taken
- * off the lines between.
+ * Reads the fenced code blocks of a text by the rules of CommonMark 0.31, section 4.5. An opening line has at most three spaces,
+ * three or more backticks or tildes, and an info string (without backticks after backticks). A closing line has at least as many
+ * of the same character and nothing else. The indentation of the opening line is removed from the lines between.
  */
 export function readFences(text: string): readonly Fence[] {
   const fences: Fence[] = []

@@ -11,18 +11,18 @@ type TextPart = Extract<OutputPart, { type: "text" }>
 type ReasoningPart = Extract<OutputPart, { type: "reasoning" }>
 type ToolCallPart = Extract<OutputPart, { type: "tool_call" }>
 
-/** A model's answer, sorted: what it said, and what it wants done. */
+/** A model's answer, split into texts, reasoning and tool calls. */
 export interface ReadResponse {
-  /** All texts as one, with an empty line between two that had none. */
+  /** All texts joined, with an empty line between two of them. */
   readonly text: string
-  /** The texts one by one; joined they give `text`. */
+  /** The single texts including their separators. Concatenated they give `text`. */
   readonly texts: readonly TextPart[]
-  /** Reasoning and tool calls in the order they came. */
+  /** Reasoning and tool calls in their original order. */
   readonly steps: readonly (ReasoningPart | ToolCallPart)[]
   readonly calls: readonly PendingToolCall[]
 }
 
-/** Sorts the parts of an answer. An answer without parts is its text. Call ids that are blank or repeated are replaced by counted ones. */
+/** Splits an answer into its parts. Without parts, its `text` counts as the only one. Replaces blank or repeated call ids with generated ones. */
 export function readResponse(context: DriverContext, response: LlmResponse): ReadResponse {
   const parts: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
   let text = ""
@@ -35,7 +35,7 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
     if (part.type === "text") {
       if (part.text === "") continue
       const piece = text === "" ? part.text : separator(newlines, part.text) + part.text
-      // Counted along: looking at the end of a growing text copies all of it each time.
+      // Counted incrementally: reading the end of a growing string copies it each time.
       newlines = trailingNewlines(newlines, piece)
       text += piece
       texts.push({ ...part, text: piece })
@@ -54,27 +54,27 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
   return { text, texts, steps, calls }
 }
 
-/** Arguments that are no JSON, or nested too deep to be kept, count as none; the tool says what it misses. */
+/** Arguments that are not JSON, or nested too deeply to be stored, become `{}`. The tool then reports what is missing. */
 function readArguments(inputJson: string): Json {
   const args = parseJson(inputJson)
   return args === undefined ? {} : args
 }
 
-/** The newlines missing for an empty line before a text, given how many stand before it. */
+/** The newlines to add for an empty line before a text, given the number already before it. */
 function separator(newlines: number, text: string): string {
   let leading = 0
   while (leading < 2 && text.charAt(leading) === "\n") leading += 1
   return "\n".repeat(Math.max(0, 2 - newlines - leading))
 }
 
-/** How many newlines stand at the end, counted to two, when `piece` follows a text that ends in so many. */
+/** The number of newlines at the end, at most two, after `piece` is appended to a text that ends in `newlines` newlines. */
 function trailingNewlines(newlines: number, piece: string): number {
   let trailing = 0
   while (trailing < 2 && piece.charAt(piece.length - 1 - trailing) === "\n") trailing += 1
   return trailing < piece.length ? trailing : Math.min(2, newlines + trailing)
 }
 
-/** Shows an answer: its texts, unless they were streamed, and that it is complete. */
+/** The events of an answer: its texts, unless they were streamed, and `llm_response`. */
 export function showResponse(read: ReadResponse, iteration: number, textStreamed: boolean): DriverAction[] {
   const actions: DriverAction[] = []
   if (!textStreamed) for (const { text } of read.texts) actions.push({ type: "emit", event: { type: "text_delta", content: text } })
@@ -82,14 +82,14 @@ export function showResponse(read: ReadResponse, iteration: number, textStreamed
   return actions
 }
 
-/** The parts of the assistant's message for an answer: its texts first, then each call with the reasoning that led to it. */
+/** The parts of the assistant's message: the texts first, then reasoning and calls in their order. */
 export function assistantParts(messageId: string, read: ReadResponse): readonly Part[] {
   const parts: Part[] = []
   for (const part of read.texts) if (!isBlank(part.text)) parts.push({ id: `${messageId}.p${parts.length}`, ...part })
   for (const part of read.steps) {
     const id = `${messageId}.p${parts.length}`
     if (part.type === "tool_call" && part.replay === undefined) {
-      // By far the most frequent part; spelled out, because a spread costs as much as all the rest of it.
+      // The most frequent part. Spelled out, because a spread costs as much as everything else here.
       const { type, callId, toolName, inputJson } = part
       parts.push({ id, type, callId, toolName, inputJson })
     } else parts.push({ id, ...part })

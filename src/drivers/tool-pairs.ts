@@ -8,21 +8,21 @@ type ResultBlock = Extract<Block, { type: "tool_result" }>
 const NO_RESULT = "[No result: the call was interrupted before it ended.]"
 
 /**
- * Providers refuse a request in which a tool call has no result right behind it, or a result no call. A transcript may
- * hold such calls all the same: a turn was stopped between call and result, or a host delivered what it liked. Then the
- * request is mended: results move behind their calls, a missing one is stated, one without a call becomes a text.
+ * Repairs a request so that every tool call is followed by exactly one result, because providers refuse anything else. A
+ * transcript can break this rule if a turn stopped between call and result, or through delivered messages. Results move right
+ * after their calls, a missing result becomes a note, and a result without a call becomes a text.
  */
 export function pairToolCalls(request: LlmRequest, transcript: Transcript<Message>): LlmRequest {
   if (isPaired(transcript)) return request
-  return { ...request, messages: mend(request.messages) }
+  return { ...request, messages: repair(request.messages) }
 }
 
-/** How far a storage was looked through, and the first place where a call and its result came apart. */
+/** How much of a transcript was checked, and the first position where calls and results do not match. */
 interface Pairing {
   seen: number
-  /** Ids of the calls made by the message before, not answered yet; empty where all is well. */
+  /** Ids of unanswered calls of the previous message. */
   readonly open: string[]
-  /** The length of the transcript from which on it can no longer be well paired. */
+  /** The transcript length from which on calls and results no longer match. */
   brokenAt: number
 }
 
@@ -35,14 +35,14 @@ function isPaired(transcript: Transcript<Message>): boolean {
     pairings.set(transcript.storage, pairing)
   }
   for (; pairing.seen < transcript.length; pairing.seen += 1) {
-    if (pairing.brokenAt === Number.POSITIVE_INFINITY && !follows(pairing.open, transcript.at(pairing.seen) as Message))
+    if (pairing.brokenAt === Number.POSITIVE_INFINITY && !keepsPairs(pairing.open, transcript.at(pairing.seen) as Message))
       pairing.brokenAt = pairing.seen
   }
   return pairing.brokenAt === Number.POSITIVE_INFINITY && pairing.open.length === 0
 }
 
-/** Whether a message keeps calls and results together, given the calls still open before it; takes note of its own. */
-function follows(open: string[], message: Message): boolean {
+/** Whether a message keeps calls and results paired, given the open calls before it. Updates `open`. */
+function keepsPairs(open: string[], message: Message): boolean {
   const waiting = open.length > 0
   let answered = false
   for (const part of message.parts) {
@@ -59,13 +59,13 @@ function follows(open: string[], message: Message): boolean {
   return !waiting || (answered && open.length === 0)
 }
 
-/** A call of the request, and the result that was found for it. */
+/** A call of the request with the result found for it. */
 interface MadeCall {
   readonly block: CallBlock
   result: ResultBlock | undefined
 }
 
-function mend(messages: readonly LlmMessage[]): readonly LlmMessage[] {
+function repair(messages: readonly LlmMessage[]): readonly LlmMessage[] {
   const open = new Map<string, MadeCall[]>()
   const orphans = new Set<ResultBlock>()
   const made = messages.map((message): readonly MadeCall[] => {
@@ -77,8 +77,8 @@ function mend(messages: readonly LlmMessage[]): readonly LlmMessage[] {
     }
     const calls = message.role === "assistant" ? message.blocks.filter((block) => block.type === "tool_call") : []
     const waiting = calls.map((block): MadeCall => ({ block, result: undefined }))
-    // Some models number their calls anew in each answer. So a result belongs to the latest message with a call under its
-    // id, and there to the first such call: the one that is taken from the end of the list.
+    // Some models reuse call ids across answers. So a result belongs to the latest message with a call of its id, and within that
+    // message to the first such call. Pushing in reverse makes pop() return it.
     for (let index = waiting.length - 1; index >= 0; index -= 1) {
       const call = waiting[index] as MadeCall
       const others = open.get(call.block.callId)
@@ -89,7 +89,7 @@ function mend(messages: readonly LlmMessage[]): readonly LlmMessage[] {
   })
 
   return messages.flatMap((message, position) => {
-    const kept = message.blocks.flatMap((block): readonly Block[] => {
+    const blocks = message.blocks.flatMap((block): readonly Block[] => {
       if (block.type === "tool_call") return message.role === "assistant" ? [block] : []
       if (block.type !== "tool_result") return [block]
       return orphans.has(block) ? [{ type: "text", text: `[Result of an earlier tool call]\n${block.text}` }] : []
@@ -97,7 +97,7 @@ function mend(messages: readonly LlmMessage[]): readonly LlmMessage[] {
     const results = (made[position] ?? []).map(({ block: { callId, toolName }, result }): ResultBlock => {
       return result ?? { type: "tool_result", callId, toolName, text: NO_RESULT }
     })
-    const mended: LlmMessage[] = kept.length > 0 ? [{ ...message, blocks: kept }] : []
-    return results.length > 0 ? [...mended, { role: "user", blocks: results }] : mended
+    const repaired: LlmMessage[] = blocks.length > 0 ? [{ ...message, blocks }] : []
+    return results.length > 0 ? [...repaired, { role: "user", blocks: results }] : repaired
   })
 }
