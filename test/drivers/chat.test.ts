@@ -46,7 +46,7 @@ const FINISHED = (text: string) => ({ type: "finished", finish: { type: "assista
 const STOPPED = (type: string) => ({ type: "stopped", stop: { type } })
 
 describe("a text answer", () => {
-  test("stands in the transcript before the checkpoint, and ends the turn when nothing is delivered", () => {
+  test("is in the transcript before the checkpoint, and ends the turn if nothing is delivered", () => {
     const machine = begun()
     const shown = respond(machine, says(1, "Hi."))
     const message = { id: "m_0_assistant_1", role: "assistant", parts: [{ id: "m_0_assistant_1.p0", type: "text", text: "Hi." }] }
@@ -64,7 +64,7 @@ describe("a text answer", () => {
     expect(end[2]).toEqual({ type: "done", outcome: FINISHED("Hi."), messages: [userMessage("hello"), message], eventDelta: [], iteration: 0 })
   })
 
-  test("what is delivered comes after it, and the model sees both", () => {
+  test("precedes delivered messages, and the model sees both", () => {
     const machine = begun()
     respond(machine, says(1, "Shall I go on?"))
     respond(machine, delivers(2, { userMessages: [userMessage("Yes.", "u2")] }))
@@ -76,7 +76,7 @@ describe("a text answer", () => {
     ])
   })
 
-  test("with reasoning keeps the reasoning behind the text, and the outcome is the text alone", () => {
+  test("with reasoning stores the reasoning after the text, and the outcome is the text only", () => {
     const machine = begun()
     const replay = { encryptedContent: "xyz" }
     respond(
@@ -95,8 +95,8 @@ describe("a text answer", () => {
   })
 })
 
-describe("answers that say nothing", () => {
-  test("to the user are an error of the provider", () => {
+describe("empty answers", () => {
+  test("to the user are a provider error", () => {
     const machine = begun()
     const shown = respond(machine, says(1, " \n\u0085"))
     const message = "The model answered with neither text nor a tool call."
@@ -109,7 +109,7 @@ describe("answers that say nothing", () => {
     expect(machine.messages).toEqual([userMessage("hello")])
   })
 
-  test("right after a tool's result are an end without a word, and nothing is appended", () => {
+  test("after a tool result end the turn with an empty text and append nothing", () => {
     const machine = begun()
     respond(machine, callsTools(1, ["a"]))
     respond(machine, results(2, completed("a")))
@@ -120,7 +120,7 @@ describe("answers that say nothing", () => {
     expect(machine.messages).toHaveLength(3)
   })
 
-  test("of reasoning alone end the turn with an empty text", () => {
+  test("with reasoning only end the turn with an empty text", () => {
     const machine = begun()
     respond(machine, answer(1, [{ type: "reasoning", text: "hm" }]))
     respond(machine, delivers(2))
@@ -130,7 +130,7 @@ describe("answers that say nothing", () => {
 })
 
 describe("tool calls", () => {
-  test("the calls are durable before the tools run, and all of a batch run at once", () => {
+  test("are persisted before the tools run, and a batch runs at once", () => {
     const machine = begun()
     const shown = respond(machine, callsTools(1, ["a", "b"]))
     expect(told(shown)).toEqual(["emit token_usage", "emit llm_response", "progress", "tool_calls 2"])
@@ -144,7 +144,7 @@ describe("tool calls", () => {
     })
   })
 
-  test("results in any order and split make one message, in call order", () => {
+  test("get one message of results in call order, however the results arrive", () => {
     const machine = begun()
     respond(machine, callsTools(1, ["a", "b", "c"]))
     expect(told(respond(machine, results(2, completed("c"), completed("a"))))).toEqual(["emit tool_call", "emit tool_call"])
@@ -163,7 +163,7 @@ describe("tool calls", () => {
     expect(machine.iteration).toBe(1)
   })
 
-  test("texts come first in the message, and each call behind the reasoning that led to it", () => {
+  test("come after the texts of the message, each after the reasoning that led to it", () => {
     const machine = begun()
     const call = (callId: string) => ({ type: "tool_call" as const, callId, toolName: "look", inputJson: '{"n": 1}' })
     const replay = { signature: "s" }
@@ -186,7 +186,7 @@ describe("tool calls", () => {
     ])
   })
 
-  test("blank and repeated call ids are replaced everywhere: call, effect, result, request", () => {
+  test("with blank or repeated ids get new ids everywhere: call, effect, result, request", () => {
     const machine = begun()
     respond(machine, callsTools(1, ["same", "same", ""]))
     expect(machine.outstanding).toMatchObject({ calls: [{ callId: "same" }, { callId: "m_0_call_1" }, { callId: "m_0_call_2" }] })
@@ -210,7 +210,7 @@ describe("tool calls", () => {
     ])
   })
 
-  test("broken arguments, and ones nested too deep to be saved, reach the tool as none; the raw text stays", () => {
+  test("with malformed arguments, or ones nested too deeply to be saved, reach the tool as {}; the raw text stays", () => {
     const machine = begun()
     const deep = `${"[".repeat(129)}${"]".repeat(129)}`
     const parts = ["{broken", deep].map((inputJson, index) => ({ type: "tool_call" as const, callId: `c${index}`, toolName: "t", inputJson }))
@@ -225,7 +225,7 @@ describe("tool calls", () => {
     expect(moved(machine, configOf()).state).toBe("waiting_tools")
   })
 
-  test("a call with terminal reason stop is a call all the same; tool_use without one is an answer", () => {
+  test("run with terminal reason stop as well; tool_use without a call is an answer", () => {
     const calling = begun()
     respond(calling, callsTools(1, ["a"], { terminalReason: "stop" }))
     expect(calling.state).toBe("waiting_tools")
@@ -235,10 +235,10 @@ describe("tool calls", () => {
   })
 })
 
-describe("a tool that decides about the turn", () => {
+describe("a tool result with control", () => {
   const control = (callId: string, value: Json) => withOutput(callId, { status: "success", value: null, control: { type: "finish", value } })
 
-  test("finish: the first in call order wins, whatever came first in time; all results are in the transcript", () => {
+  test("finish: the first in call order wins, not the first to arrive; all results are in the transcript", () => {
     const machine = begun()
     respond(machine, callsTools(1, ["a", "b", "c"]))
     respond(machine, results(2, control("c", "late"), completed("a")))
@@ -267,7 +267,7 @@ describe("a tool that decides about the turn", () => {
     expect(switching(" \u2003").state).toBe("waiting_checkpoint")
   })
 
-  test("a tool that did not succeed decides nothing", () => {
+  test("is ignored unless the tool succeeded", () => {
     const failure = { class: "execution", code: "x", message: "m", source: "tool", retry: { type: "never" } } as const
     const finish = { type: "finish", value: 1 } as const
     const machine = begun()
@@ -285,7 +285,7 @@ describe("a tool that decides about the turn", () => {
 })
 
 describe("limits", () => {
-  test("tools that reach the limit end the turn, with a message that says so and no further model call", () => {
+  test("tools at the limit end the turn with a message and without another model call", () => {
     const machine = begun({ maxIterations: 2 })
     respond(machine, callsTools(1, ["a"]))
     respond(machine, results(2, completed("a")))
@@ -309,7 +309,7 @@ describe("limits", () => {
     expect(callsAndResults(machine.messages)).toEqual(["call a", "result a", "call b", "result b"])
   })
 
-  test("the host's own message is used where it gives one, and the limit counts from the offset", () => {
+  test("a message of the host replaces the default, and the limit counts from the offset", () => {
     const turnLimitMessage = (id: string, max: number): Message => ({
       id,
       role: "system",
@@ -328,7 +328,7 @@ describe("limits", () => {
     })
   })
 
-  test("a delivery at the limit gets one grace iteration; it may answer", () => {
+  test("a delivery at the limit gets one grace iteration, which may answer", () => {
     const machine = begun({ maxIterations: 1 })
     respond(machine, says(1, "Done."))
     const shown = respond(machine, delivers(2, { messages: [{ role: "user", content: "And now?" }] }))
@@ -339,7 +339,7 @@ describe("limits", () => {
     expect(machine.outcome).toEqual(FINISHED("Really done."))
   })
 
-  test("a delivery after the grace iteration ends the turn, with what was delivered kept", () => {
+  test("a delivery after the grace iteration is stored and ends the turn", () => {
     const machine = begun({ maxIterations: 1 })
     respond(machine, says(1, "Done."))
     respond(machine, delivers(2, { messages: [{ role: "user", content: "And now?" }] }))
@@ -350,7 +350,7 @@ describe("limits", () => {
     expect(machine.messages.at(-1)).toEqual(userMessage("More!", "u9"))
   })
 
-  test("a grace iteration that calls tools runs them and ends there", () => {
+  test("a grace iteration that calls tools runs them and ends the turn", () => {
     const machine = begun({ maxIterations: 1 })
     respond(machine, says(1, "Done."))
     respond(machine, delivers(2, { messages: [{ role: "user", content: "And now?" }] }))
@@ -362,7 +362,7 @@ describe("limits", () => {
 })
 
 describe("deliveries", () => {
-  test("after work they come behind the results, in the same iteration", () => {
+  test("after work come after the results, in the same iteration", () => {
     const machine = begun()
     respond(machine, callsTools(1, ["a"]))
     respond(machine, results(2, completed("a")))
@@ -384,7 +384,7 @@ describe("deliveries", () => {
     ])
   })
 
-  test("one that puts a message between call and result cannot happen, and one that delivers a lone result does no harm", () => {
+  test("cannot put a message between call and result, and a result without a call is harmless", () => {
     const machine = begun()
     respond(machine, says(1, "Done."))
     const parts = [{ id: "", type: "tool_result" as const, callId: "ghost", text: "boo" }]
@@ -396,7 +396,7 @@ describe("deliveries", () => {
   })
 })
 
-test("every iteration is projected with the tools last synced", () => {
+test("every iteration is projected with the tools synced last", () => {
   const tools = [{ name: "look", description: "Looks.", inputSchema: { type: "object" } }]
   const machine = begun({ syncExecutionSurface: true, systemPrompt: "old" })
   respond(machine, { type: "execution_surface_synced", id: 1, result: { ok: true, update: { systemPrompt: "new", tools } } })
@@ -407,9 +407,9 @@ test("every iteration is projected with the tools last synced", () => {
   })
 })
 
-// The recorded scenarios give the driver as data. Here the real driver gets the same responses, and must come to the same
-// actions, but for what architecture.md departs in: the final answer is appended (departure 1), ids are counted under
-// scopes of their own (2), our wording is ours, and each call has exactly one tool_result.
+// The recorded scenarios describe the driver as data. Here the real driver gets the same responses and must return the same
+// actions, except for our departures: the final answer is appended (departure 1), ids are counted in
+// separate scopes (2), our wording differs, and each call has exactly one tool_result.
 const FIXTURES = fileURLToPath(new URL("../fixtures/conformance/machine/", import.meta.url))
 
 interface ChatScenario {
@@ -454,7 +454,7 @@ describe("the real driver on the responses of the recorded scenarios", () => {
   })
 })
 
-/** The recorded driver answered one call with two results where a picture stood between two texts. */
+/** The recorded driver answered one call with two results if an image was between two texts. */
 const PICTURE = { id: "att-9", mediaType: "image/png", byteLength: 3, width: 4, height: 5, label: "tiny" }
 const CALLS = ["shot", "b"].map((toolName, index) => ({ type: "tool_call" as const, callId: `c${index + 1}`, toolName, inputJson: "{}" }))
 const ONE_RESULT_PER_CALL: { readonly [file: string]: { readonly [call: number]: readonly DriverAction[] } } = {
@@ -521,7 +521,7 @@ function recording(log: { callback: string; actions: readonly DriverAction[] }[]
   }
 }
 
-/** Actions without what we depart in: the appended answer, the scopes and numbers of ids, our wording of an empty answer. */
+/** Actions without our departures: the appended answer, the scopes and numbers of ids, the wording for an empty answer. */
 function comparable(actions: readonly DriverAction[]): Json {
   const completing = actions.at(-1)?.type === "start_checkpoint" && (actions.at(-1) as { checkpoint: string }).checkpoint === "before_completion"
   const kept = completing ? actions.filter((action) => action.type !== "append_events") : actions

@@ -20,7 +20,7 @@ const BASE = {
 }
 const RUN: ExecResponse = { observations: [], toolCalls: [], images: [], printedImages: [], durationMs: 1 }
 
-/** A turn under the code driver, told as a talk: what the model says, what its code gives, what it is shown. */
+/** A turn under the code driver as a dialogue: the model's answers, the results of its code, and what it sees. */
 class Talk {
   readonly machine: TurnMachine
   readonly effects: Effect[] = []
@@ -74,7 +74,7 @@ class Talk {
   }
 }
 
-test("the first block of code is run, and what it printed goes back to the model", () => {
+test("the first block of code runs, and its output goes back to the model", () => {
   const talk = new Talk().says("Let me count.\n```ts\nprint(1 + 1)\n```\nIt surely prints 3.")
   expect(talk.machine.outstanding).toEqual({ type: "exec_code", id: 2, code: "print(1 + 1)", language: "ts" })
 
@@ -89,7 +89,7 @@ test("a submitted value ends the turn with that value", () => {
   expect(talk.goesOn().machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: { sum: 3 } } })
 })
 
-test("null may be submitted", () => {
+test("null can be submitted", () => {
   const talk = new Talk()
     .says("```ts\nsubmit(null)\n```")
     .gives({ ok: true, value: { ...RUN, terminalFinish: null } })
@@ -103,7 +103,7 @@ test("an answer without code ends the turn with its text, and stays in the trans
   expect(talk.machine.messages.at(-1)?.role).toBe("assistant")
 })
 
-test("an error of the code, and a host that could not run it, are shown and the turn goes on", () => {
+test("the model sees an error of its code or of the host, and the turn continues", () => {
   const talk = new Talk()
     .says("```ts\nboom()\n```")
     .gives({ ok: true, value: { ...RUN, observations: ["before"], error: " ReferenceError: boom \n" } })
@@ -116,12 +116,12 @@ test("an error of the code, and a host that could not run it, are shown and the 
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<error>\nsandbox is gone\n</error>"])
 })
 
-test("code that prints nothing is said to have run", () => {
+test("the model sees that code without output has run", () => {
   const talk = new Talk().says("```ts\nx = 1\n```").gives({ ok: true, value: RUN }).goesOn()
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\n[The code ran and printed nothing.]\n</output>"])
 })
 
-test("printed images are shown under the user's role, the only one under which models see them", () => {
+test("printed images have the user's role, the only one in which models accept them", () => {
   const image = { id: "a1", mediaType: "image/png", byteLength: 9 }
   const talk = new Talk()
     .says("```ts\nplot()\n```")
@@ -135,18 +135,18 @@ test.each([
   ["an empty block", "```ts\n \n```", "The block of code is empty."],
   ["an empty answer", "", "The answer was empty."],
   ["code that is too long", "```ts\n123456\n```", "The block of code has 6 characters; at most 5 are run."],
-])("%s is not run: the model is told and asked again", (_what, answer, problem) => {
+])("%s does not run: the model gets the reason and answers again", (_what, answer, problem) => {
   const talk = new Talk({ maxCodeChars: 5 }).says(answer).goesOn()
   expect(talk.effects.some((effect) => effect.type === "exec_code")).toBe(false)
   expect(talk.lastTexts(1).join()).toContain(problem)
   expect(talk.machine.iteration).toBe(1)
 })
 
-test("code as long as is allowed is run", () => {
+test("code of the maximum length runs", () => {
   expect(new Talk({ maxCodeChars: 5 }).says("```ts\n12345\n```").machine.outstanding).toMatchObject({ type: "exec_code", code: "12345" })
 })
 
-test("a call that another driver left in the thread without a result is stated as interrupted in the request", () => {
+test("a call without a result from another driver appears as interrupted in the request", () => {
   const config = { ...BASE, driver: codeDriver(), projector: chatProjector }
   const call = { id: "a.p0", type: "tool_call", callId: "c", toolName: "look", inputJson: "{}" } as const
   const machine = new TurnMachine(config, { messages: [{ id: "a", role: "assistant", parts: [call] }] })
@@ -155,14 +155,14 @@ test("a call that another driver left in the thread without a result is stated a
   expect(request?.messages.at(-1)).toMatchObject({ role: "user", blocks: [{ type: "tool_result", callId: "c" }] })
 })
 
-test("the turn stops as incomplete when one answer more than allowed is malformed in a row", () => {
+test("one malformed answer in a row more than allowed stops the turn as incomplete", () => {
   const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").goesOn().says("").goesOn().says("```ts\nb")
   expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "incomplete" } })
   const errors = talk.effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "error" ? [effect.event.envelope?.code] : []))
   expect(errors).toEqual(["malformed_code"])
 })
 
-test("a run in between starts the count of malformed answers anew", () => {
+test("a run resets the count of malformed answers", () => {
   const talk = new Talk({ maxRepairs: 1 }).says("```ts\na").goesOn().says("```ts\nok\n```").gives({ ok: true, value: RUN }).goesOn()
   talk.says("```ts\nb").goesOn()
   expect(talk.machine.done).toBe(false)
@@ -179,7 +179,7 @@ test("malformed answers of an earlier turn of the thread do not count", () => {
   expect(later.done).toBe(false)
 })
 
-test("long observations keep their two ends", () => {
+test("long observations keep their head and tail", () => {
   const talk = new Talk({ maxObservationChars: 4 })
     .says("```ts\nx\n```")
     .gives({ ok: true, value: { ...RUN, observations: ["abcdefgh"] } })
@@ -187,13 +187,13 @@ test("long observations keep their two ends", () => {
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\nab\n\n... (4 chars omitted) ...\n\ngh\n</output>"])
 })
 
-test("the iteration limit stops a turn after its code ran, with the limit said in the transcript", () => {
+test("the iteration limit stops a turn after its code ran, with a message in the transcript", () => {
   const talk = new Talk({}, 1).says("```ts\nx\n```").gives({ ok: true, value: RUN })
   expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "max_iterations" } })
   expect(talk.machine.messages.at(-1)?.id).toMatch(/^m_0_turn_limit_/)
 })
 
-test("native tool calls are left out: nothing would answer them", () => {
+test("native tool calls are left out, because they would get no result", () => {
   const talk = new Talk()
   const call = { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}" } as const
   talk
@@ -207,18 +207,18 @@ test("native tool calls are left out: nothing would answer them", () => {
   expect(JSON.stringify(talk.machine.messages)).not.toContain("tool_call")
 })
 
-test("the host chooses the languages; the first is the one it is asked to run", () => {
+test("the host chooses the languages; effects name the first one", () => {
   const talk = new Talk({ languages: ["python", "py"] }).says("```ts\nno\n```\n```py\nprint(1)\n```")
   expect(talk.machine.outstanding).toMatchObject({ type: "exec_code", code: "print(1)", language: "python" })
   expect(codeInstructions({ languages: ["python", "py"] })).toContain("`python`")
 })
 
-test("however a host writes its languages, a block of them is run", () => {
+test("the case of a language does not matter", () => {
   const talk = new Talk({ languages: ["JavaScript"] }).says("```JavaScript\nprint(1)\n```")
   expect(talk.machine.outstanding).toMatchObject({ type: "exec_code", code: "print(1)", language: "JavaScript" })
 })
 
-test("a turn restored while its code runs hands the code out again", () => {
+test("a turn restored while its code runs returns the code again", () => {
   const talk = new Talk().says("```ts\nprint(1)\n```")
   const config = { ...BASE, driver: codeDriver(), projector: chatProjector }
   const restored = TurnMachine.restore(config, JSON.stringify(talk.machine.checkpoint()))

@@ -5,7 +5,7 @@ import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
 
 const USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
-/** Only what reading an answer needs of a context: message ids that count up from 5. */
+/** The part of a context that reading an answer needs: message ids that count up from 5. */
 function counting(): DriverContext {
   let next = 5
   const context: Pick<DriverContext, "newMessageId"> = {
@@ -40,28 +40,28 @@ describe("texts", () => {
     ["\n|\n|b", "\n|\n|b"],
     ["\n\n\n|b", "\n\n\n|b"],
     ["a ", "a "],
-  ])("%j are joined so that an empty line stands between: %j", (given, joined) => {
+  ])("%j are joined with an empty line between: %j", (given, joined) => {
     const found = read(...given.split("|").map(text))
     expect(found.texts.map((part) => part.text).join("|")).toBe(joined)
     expect(found.text).toBe(joined.replaceAll("|", ""))
   })
 
-  test("an answer without parts is its text", () => {
+  test("an answer without parts uses its text", () => {
     const response: LlmResponse = { text: "all", parts: [], usage: USAGE, terminalReason: "stop" }
     expect(readResponse(counting(), response)).toEqual({ text: "all", texts: [{ type: "text", text: "all" }], steps: [], calls: [] })
   })
 
-  test("an answer with parts is its parts, whatever its text says", () => {
+  test("an answer with parts ignores its text", () => {
     expect(readResponse(counting(), { text: "other", parts: [text("part")], usage: USAGE, terminalReason: "stop" }).text).toBe("part")
   })
 
-  test("what the provider said about a text stays with it", () => {
+  test("a text keeps its provider metadata", () => {
     expect(read({ type: "text", text: "a", responseMeta: { id: "r1" } }).texts).toEqual([{ type: "text", text: "a", responseMeta: { id: "r1" } }])
   })
 })
 
 describe("reasoning", () => {
-  test("is trimmed; blank and without replay data it is nothing", () => {
+  test("is trimmed, and left out if it is blank and has no replay data", () => {
     const steps = read(
       { type: "reasoning", text: " \u0085because\n" },
       { type: "reasoning", text: " " },
@@ -77,7 +77,7 @@ describe("reasoning", () => {
     },
   )
 
-  test("an empty summary is no replay data", () => {
+  test("an empty summary is not replay data", () => {
     expect(read({ type: "reasoning", text: "", replay: { summary: [] } }).steps).toEqual([])
   })
 })
@@ -95,14 +95,14 @@ describe("tool calls", () => {
     ])
   })
 
-  test("blank and repeated ids are replaced by counted ones, in call and step alike", () => {
+  test("with blank or repeated ids get generated ones, in call and step", () => {
     const found = read(call("a"), call(""), call(" \u0085"), call("a"), call("b"))
     const ids = ["a", "m_0_call_5", "m_0_call_6", "m_0_call_7", "b"]
     expect(found.calls.map((each) => each.callId)).toEqual(ids)
     expect(found.steps.map((step) => step.type === "tool_call" && step.callId)).toEqual(ids)
   })
 
-  test("a counted id that the model used itself is passed over", () => {
+  test("a generated id that the model already used is skipped", () => {
     expect(read(call("m_0_call_5"), call(""), call("m_0_call_6")).calls.map((each) => each.callId)).toEqual([
       "m_0_call_5",
       "m_0_call_6",
@@ -125,7 +125,7 @@ describe("tool calls", () => {
     expect(read(call("a", inputJson)).calls[0]?.args).toEqual(args)
   })
 
-  test("arguments nested 128 deep are kept, deeper ones count as none, and the raw text stays", () => {
+  test("arguments nested 128 deep are preserved, deeper ones become {}, and the raw text stays", () => {
     const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth)
     expect(JSON.stringify(read(call("a", nested(128))).calls[0]?.args)).toBe(nested(128))
     const deep = read(call("a", nested(129)))
@@ -141,13 +141,13 @@ describe("tool calls", () => {
   })
 })
 
-describe("what is made of an answer", () => {
+describe("the message and the events of an answer", () => {
   const found = read(text("first"), { type: "reasoning", text: "why a" }, call("a"), text(" "), { type: "reasoning", text: "why b" }, call("b"), {
     type: "reasoning",
     text: "after",
   })
 
-  test("the message: texts first, then each call behind the reasoning that led to it; blank texts are left out", () => {
+  test("the message: texts first, then reasoning and calls in order; blank texts are left out", () => {
     expect(assistantParts("m", found)).toEqual([
       { id: "m.p0", type: "text", text: "first" },
       { id: "m.p1", type: "reasoning", text: "why a" },
@@ -158,7 +158,7 @@ describe("what is made of an answer", () => {
     ])
   })
 
-  test("what is shown: one delta for each text, then the whole", () => {
+  test("the events: one delta for each text, then the whole text", () => {
     expect(showResponse(found, 2, false)).toEqual([
       { type: "emit", event: { type: "text_delta", content: "first" } },
       { type: "emit", event: { type: "text_delta", content: "\n\n " } },
@@ -166,7 +166,7 @@ describe("what is made of an answer", () => {
     ])
   })
 
-  test("streamed text is not shown again", () => {
+  test("streamed text is not emitted again", () => {
     expect(showResponse(found, 2, true)).toEqual([
       { type: "emit", event: { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 } },
     ])

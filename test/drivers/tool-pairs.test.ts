@@ -31,7 +31,7 @@ function project(transcript: History<Message>): LlmRequest {
   })
 }
 
-/** One line per message of the request that would be sent, each block in short. */
+/** The request to be sent, one line per message with each block abbreviated. */
 function sent(...messages: readonly Message[]): readonly string[] {
   return shown(History.of(messages))
 }
@@ -48,8 +48,8 @@ function shown(transcript: History<Message>): readonly string[] {
   })
 }
 
-describe("a transcript in which each call has its result right behind it", () => {
-  test("is sent as the projector made it, the very same request", () => {
+describe("a transcript in which each call is followed by its result", () => {
+  test("is sent unchanged, as the same request object", () => {
     const transcript = History.of([
       message("user", text("hi")),
       message("assistant", text("ok"), call("a"), call("b")),
@@ -62,7 +62,7 @@ describe("a transcript in which each call has its result right behind it", () =>
     expect(pairToolCalls(request, transcript)).toBe(request)
   })
 
-  test("call ids may come again in a later message: some models number them anew each time", () => {
+  test("may repeat call ids in a later message, as some models do", () => {
     const transcript = History.of([
       message("assistant", call("call_0")),
       message("user", result("call_0")),
@@ -75,7 +75,7 @@ describe("a transcript in which each call has its result right behind it", () =>
 })
 
 describe("a call without a result", () => {
-  test("at the very end gets a stated one", () => {
+  test("at the end gets a placeholder", () => {
     expect(sent(message("user", text("hi")), message("assistant", call("a"), call("b")))).toEqual([
       "user: hi",
       "assistant: call a | call b",
@@ -83,7 +83,7 @@ describe("a call without a result", () => {
     ])
   })
 
-  test("in the middle, too, before what came next", () => {
+  test("in the middle gets one too, before the next message", () => {
     expect(sent(message("assistant", call("a")), message("user", text("never mind")), message("assistant", text("fine")))).toEqual([
       "assistant: call a",
       `user: result a: ${NO_RESULT}`,
@@ -92,14 +92,14 @@ describe("a call without a result", () => {
     ])
   })
 
-  test("of two, the finished one keeps its result", () => {
+  test("does not affect the result of the call next to it", () => {
     expect(sent(message("assistant", call("a"), call("b")), message("user", result("b")))).toEqual([
       "assistant: call a | call b",
       `user: result a: ${NO_RESULT} | result b: result b`,
     ])
   })
 
-  test("the stated result carries the tool's name", () => {
+  test("gets a placeholder with the tool's name", () => {
     const transcript = History.of([message("assistant", call("a"))])
     expect(plain(pairToolCalls(project(transcript), transcript)).messages[1]).toEqual({
       role: "user",
@@ -107,13 +107,13 @@ describe("a call without a result", () => {
     })
   })
 
-  test("a call that is not the assistant's is none, and is left out", () => {
+  test("is left out if it is not in an assistant message", () => {
     expect(sent(message("user", text("look: "), call("a")), message("system", call("b")))).toEqual(["user: look: "])
   })
 })
 
 describe("a result away from its call", () => {
-  test("moves behind it", () => {
+  test("moves after it", () => {
     expect(sent(message("assistant", call("a")), message("system", text("by the way")), message("user", result("a")))).toEqual([
       "assistant: call a",
       "user: result a: result a",
@@ -121,7 +121,7 @@ describe("a result away from its call", () => {
     ])
   })
 
-  test("leaves what stood with it in its place", () => {
+  test("leaves the other blocks of its message in place", () => {
     expect(sent(message("assistant", call("a")), message("user", text("first")), message("user", result("a"), text("second")))).toEqual([
       "assistant: call a",
       "user: result a: result a",
@@ -130,7 +130,7 @@ describe("a result away from its call", () => {
     ])
   })
 
-  test("under another role than the user's it moves as well", () => {
+  test("moves from a message of another role too", () => {
     expect(sent(message("assistant", call("a")), message("assistant", result("a"), text("mine")))).toEqual([
       "assistant: call a",
       "user: result a: result a",
@@ -138,7 +138,7 @@ describe("a result away from its call", () => {
     ])
   })
 
-  test("in the call's own message, or before it, it is no result of it", () => {
+  test("does not count if it is in or before the call's message", () => {
     expect(sent(message("user", result("a", "early")), message("assistant", call("a"), result("a", "same")))).toEqual([
       "user: [Result of an earlier tool call]\nearly",
       "assistant: call a | [Result of an earlier tool call]\nsame",
@@ -148,11 +148,11 @@ describe("a result away from its call", () => {
 })
 
 describe("a result without a call", () => {
-  test("becomes a text, so that what it said is not lost", () => {
+  test("becomes a text, so that its content is not lost", () => {
     expect(sent(message("user", text("hi"), result("gone")))).toEqual(["user: hi | [Result of an earlier tool call]\nresult gone"])
   })
 
-  test("the second of two for one call, likewise", () => {
+  test("becomes a text if it is the second one for a call", () => {
     expect(sent(message("assistant", call("a")), message("user", result("a", "one"), result("a", "two")))).toEqual([
       "assistant: call a",
       "user: result a: one",
@@ -160,7 +160,7 @@ describe("a result without a call", () => {
     ])
   })
 
-  test("two calls under one id take two results: in one message in order, of two messages the later one first", () => {
+  test("two calls with one id get two results: in order within a message; across messages the later call first", () => {
     const results = message("user", result("a", "one"), result("a", "two"))
     expect(sent(message("assistant", call("a"), call("a")), message("user", text("wait")), results)).toEqual([
       "assistant: call a | call a",
@@ -176,10 +176,10 @@ describe("a result without a call", () => {
   })
 })
 
-describe("call ids that models number anew in each message", () => {
+describe("call ids that models reuse in each message", () => {
   const interrupted = [message("assistant", call("a")), message("user", text("stop")), message("user", text("go on"))]
 
-  test("a call that was interrupted does not take the result of a later call under its id", () => {
+  test("an interrupted call does not get the result of a later call with its id", () => {
     expect(sent(...interrupted, message("assistant", call("a")), message("user", result("a", "later")))).toEqual([
       "assistant: call a",
       `user: result a: ${NO_RESULT}`,
@@ -202,7 +202,7 @@ describe("call ids that models number anew in each message", () => {
     ])
   })
 
-  test("a result that came late goes to the call it stands behind, where that one has none of its own", () => {
+  test("a late result goes to the call it follows, if that call has no other result", () => {
     expect(sent(message("assistant", call("a")), message("user", text("wait")), message("user", result("a", "late")), ...interrupted)).toEqual([
       "assistant: call a",
       "user: result a: late",
@@ -220,8 +220,8 @@ describe("call ids that models number anew in each message", () => {
   })
 })
 
-describe("transcripts that grow and part", () => {
-  test("growing one message at a time, each request is right for its moment", () => {
+describe("transcripts that grow and fork", () => {
+  test("each request is correct while a transcript grows message by message", () => {
     let transcript = History.of<Message>([message("user", text("hi"))])
     const steps: (readonly string[])[] = []
     for (const next of [message("assistant", call("a")), message("user", result("a")), message("assistant", text("done"))]) {
@@ -235,7 +235,7 @@ describe("transcripts that grow and part", () => {
     ])
   })
 
-  test("an older transcript is still well paired after a younger one was broken", () => {
+  test("an older transcript stays paired after a newer one has lost its pairing", () => {
     const past = History.of([message("user", text("hi"))])
     const broken = past.append([message("assistant", call("a"))]).append([message("user", text("stop"))])
     expect(shown(broken)).toHaveLength(4)
@@ -244,7 +244,7 @@ describe("transcripts that grow and part", () => {
     expect(shown(broken)).toEqual(["user: hi", "assistant: call a", `user: result a: ${NO_RESULT}`, "user: stop"])
   })
 
-  test("two futures of one past are judged each by itself", () => {
+  test("two forks of one transcript are checked independently", () => {
     const past = History.of([message("assistant", call("a"))])
     const good = past.append([message("user", result("a"))])
     const bad = past.append([message("user", text("no"))])
@@ -255,7 +255,7 @@ describe("transcripts that grow and part", () => {
   })
 })
 
-test("a mended request changes neither the request nor its messages", () => {
+test("a repair mutates neither the request nor its messages", () => {
   const transcript = History.of([message("assistant", call("a")), message("user", text("no"), result("b"))])
   const request = project(transcript)
   const before = JSON.stringify(request)

@@ -8,7 +8,7 @@ function code(output: unknown): unknown {
 }
 
 describe("order of outputs", () => {
-  test("a write is recorded before it is told, counted and steered by; the answer to a tool comes last", () => {
+  test("a write is recorded first, then emitted, counted and steered; the answer to a tool comes last", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a", tokenBudget: 10 })
     thread.starts("turn-1")
@@ -25,7 +25,7 @@ describe("order of outputs", () => {
     ])
   })
 
-  test("a start writes the old goal, clears it, and makes the new one", () => {
+  test("a start writes the old goal, clears it, and creates the new one", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.at = 3000
@@ -42,7 +42,7 @@ describe("order of outputs", () => {
     expect(thread.goal).toMatchObject({ goalId: "g2", objective: "b", secondsUsed: 0 })
   })
 
-  test("a refused command comes alone, and nothing is written", () => {
+  test("a refused command is the only output, and nothing is written", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a", status: "paused" })
     thread.at = 9000
@@ -50,8 +50,8 @@ describe("order of outputs", () => {
   })
 })
 
-describe("what is remembered survives in the events", () => {
-  test("counts that no goal_updated tells are recorded all the same", () => {
+describe("the events preserve the memory", () => {
+  test("counts without a goal_updated are recorded too", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     expect(names(thread.starts("turn-1", { origin: "continuation" }))).toEqual(["event noted"])
@@ -61,7 +61,7 @@ describe("what is remembered survives in the events", () => {
     expect(folded.memory.idleContinuations).toBe(1)
   })
 
-  test("the last event alone gives the state; events of another thread do not", () => {
+  test("the last event alone restores the state; events of another thread are ignored", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.command({ type: "pause" })
@@ -69,7 +69,7 @@ describe("what is remembered survives in the events", () => {
     expect(foldGoal("t2", thread.events)).toEqual(newGoalState("t2"))
   })
 
-  test("ids count on after a clear, after a fold, and past an id that came with a copy", () => {
+  test("ids continue after a clear, after a fold, and after the id of a copied goal", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.command({ type: "clear" })
@@ -81,15 +81,15 @@ describe("what is remembered survives in the events", () => {
     expect(thread.goal.goalId).toBe("g8")
   })
 
-  test("a host may name goals itself", () => {
+  test("a host can choose the ids of goals", () => {
     const thread = new Thread({ newGoalId: (n) => `goal-${n}-of-mine` })
     thread.command({ type: "set", objective: "a" })
     expect(thread.goal.goalId).toBe("goal-1-of-mine")
   })
 })
 
-describe("waiting after errors", () => {
-  test("the wait doubles, has a longest, gives way to the provider's own time, and is left out once passed", () => {
+describe("delays after errors", () => {
+  test("the delay doubles up to a maximum, yields to the provider's own time, and is omitted once it has passed", () => {
     const thread = new Thread({ backoffBaseMs: 100, backoffMaxMs: 250, maxTransientErrors: 0 })
     thread.command({ type: "set", objective: "a" })
     const waits: (number | undefined)[] = []
@@ -103,7 +103,7 @@ describe("waiting after errors", () => {
     expect(thread.idle()).not.toHaveProperty("notBefore")
   })
 
-  test("a turn that ends well takes the wait away", () => {
+  test("a finished turn clears the delay", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -114,7 +114,7 @@ describe("waiting after errors", () => {
     expect(thread.idle()).not.toHaveProperty("notBefore")
   })
 
-  test("a usage limit rests until its end is known to be over, and is carried by a continuation resumed before", () => {
+  test("a usage limit rests until it ends, and a goal resumed earlier passes the time on to its continuation", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -128,7 +128,7 @@ describe("waiting after errors", () => {
     expect(thread.idle()).toMatchObject({ type: "continue", notBefore: 60_000 })
   })
 
-  test("an interrupt that keeps the goal rests it until a turn, a command or a resumed thread", () => {
+  test("an interrupt that keeps the goal active makes it rest until a turn, a command or a resumed thread", () => {
     const wakers: readonly ((thread: Thread) => void)[] = [
       (thread) => {
         thread.starts("turn-2")
@@ -151,7 +151,7 @@ describe("waiting after errors", () => {
 })
 
 describe("brakes", () => {
-  test("a resume after the cap grants as many continuations again, and the goal's own count goes on", () => {
+  test("a resume after the cap allows as many continuations again, and the goal's own count continues", () => {
     const thread = new Thread({ maxContinuations: 2 })
     thread.command({ type: "set", objective: "a" })
     const run = (): void => {
@@ -170,7 +170,7 @@ describe("brakes", () => {
     expect(thread.goal.status).toBe("paused")
   })
 
-  test("a continuation that fails in between breaks a run of equal answers", () => {
+  test("a failed continuation resets the count of equal answers", () => {
     const thread = new Thread({ maxRepeatedAnswers: 2 })
     thread.command({ type: "set", objective: "a" })
     for (const fails of [false, true, false]) {
@@ -181,7 +181,7 @@ describe("brakes", () => {
     expect(thread.goal.status).toBe("active")
   })
 
-  test("plan turns stand outside: they neither count nor pause", () => {
+  test("plan turns neither count nor pause", () => {
     const thread = new Thread({ maxIdleContinuations: 1 })
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1", { mode: "plan", origin: "continuation" })
@@ -191,7 +191,7 @@ describe("brakes", () => {
 })
 
 describe("claims to be blocked", () => {
-  test("the text says how many turns are missing, and twice in one turn counts once", () => {
+  test("the result says how many turns are missing, and two claims in one turn count once", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -206,7 +206,7 @@ describe("claims to be blocked", () => {
     })
   })
 
-  test("a turn that was interrupted or failed counts as a goal turn too", () => {
+  test("an interrupted or failed turn counts as a goal turn too", () => {
     const thread = new Thread({ onInterrupt: "keep", onTurnError: "keep" })
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -244,7 +244,7 @@ describe("goal tools", () => {
     expect(thread.state.goal).toBeNull()
   })
 
-  test("with a goal, create_goal fails as goal_exists and update_goal knows what a model may not set", () => {
+  test("with a goal, create_goal fails with goal_exists and update_goal refuses statuses that a model may not set", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -261,7 +261,7 @@ describe("goal tools", () => {
     expect(thread.command({ type: "set", objective: "\uD83D".repeat(4001) })).toMatchObject([{ code: "objective_too_long" }])
   })
 
-  test("for a turn that is over they answer, and neither charge nor mark", () => {
+  test("answer for a turn that has ended, and neither charge nor mark", () => {
     const thread = new Thread()
     thread.starts("turn-1")
     thread.finishes("turn-1")
@@ -272,7 +272,7 @@ describe("goal tools", () => {
     expect(thread.goal.secondsUsed).toBe(0)
   })
 
-  test("the result shows all of the goal but its id, and counts children where the policy does", () => {
+  test("show the goal without its id, and count children if the policy does", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a", tokenBudget: 100 })
     thread.give({ type: "child_usage_reported", at: 1000, usage: used(20, 10) })
@@ -284,7 +284,7 @@ describe("goal tools", () => {
     })
   })
 
-  test("a completion within its first second and without a budget has nothing to report", () => {
+  test("a completion within the first second and without a budget has nothing to report", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -293,7 +293,7 @@ describe("goal tools", () => {
 })
 
 describe("accounting", () => {
-  test("cost is cumulative over turns, and what came before the goal is not charged", () => {
+  test("cost is cumulative over turns, and cost before the goal is not charged", () => {
     const thread = new Thread()
     thread.starts("turn-1")
     thread.reports("turn-1", used(1), 400)
@@ -310,7 +310,7 @@ describe("accounting", () => {
     expect(thread.goal).toMatchObject({ costUsedMicros: 1000, status: "budget_limited" })
   })
 
-  test("one bucket that shrinks takes nothing back from the other, and the sample is the next baseline", () => {
+  test("one figure that shrinks does not reduce the other, and the sample is the next baseline", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1", { usage: used(100, 10) })
@@ -322,7 +322,7 @@ describe("accounting", () => {
     expect(thread.goal.tokensUsed).toBe(15)
   })
 
-  test("children of a plan turn, and of a paused goal, are charged to nobody", () => {
+  test("child usage of a plan turn or a paused goal is not charged", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1", { mode: "plan" })
@@ -333,7 +333,7 @@ describe("accounting", () => {
     expect(thread.goal.childTokensUsed).toBe(0)
   })
 
-  test("a goal that is copied over a running one takes over nothing of its turn", () => {
+  test("a goal copied over a running one inherits nothing from its turn", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -349,7 +349,7 @@ describe("accounting", () => {
     expect(thread.goal).toMatchObject({ goalId: "x", threadId: "t1", tokensUsed: 3, secondsUsed: 0, updatedAt: 1000 })
   })
 
-  test("a turn that starts over a running one first writes that one", () => {
+  test("a turn that starts during another one first writes that turn's usage", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -361,7 +361,7 @@ describe("accounting", () => {
     expect(thread.goal.tokensUsed).toBe(51)
   })
 
-  test("loading a thread drops its open turn, and the time it lay unloaded", () => {
+  test("loading a thread drops its open turn, and the time while it was not loaded", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-1")
@@ -373,7 +373,7 @@ describe("accounting", () => {
     expect(thread.goal).toMatchObject({ tokensUsed: 0, secondsUsed: 2 })
   })
 
-  test("a command is carried out whichever turn it names", () => {
+  test("a command is carried out whatever turn it names", () => {
     const thread = new Thread()
     thread.command({ type: "set", objective: "a" })
     thread.starts("turn-2")

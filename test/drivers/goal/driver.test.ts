@@ -38,7 +38,7 @@ function call(callId: string, toolName: string, args: Json = {}): OutputPart {
   return { type: "tool_call", callId, toolName, inputJson: JSON.stringify(args) }
 }
 
-/** An answer with calls; it takes 12 tokens. */
+/** An answer with calls that uses 12 tokens. */
 function asks(id: number, ...parts: readonly OutputPart[]): Response {
   return answer(id, parts, { terminalReason: "tool_use" })
 }
@@ -53,13 +53,13 @@ function requestOf(effects: readonly Effect[]): Extract<Effect, { type: "llm_cal
   return found.request
 }
 
-/** What the tools answered, as the transcript has it. */
+/** The tool results in the transcript. */
 function toolTexts(machine: TurnMachine): readonly string[] {
   return machine.messages.flatMap(({ parts }) => parts.flatMap((part) => (part.type === "tool_result" ? [`${part.callId}: ${part.text}`] : [])))
 }
 
 describe("without a goal", () => {
-  test("effects are the inner driver's, but for the tools that a request lists", () => {
+  test("effects are the inner driver's, except for the tools that a request lists", () => {
     const script: readonly Response[] = [asks(1, call("a", "look")), results(2, completed("a")), delivers(3), says(4, "done"), delivers(5)]
     const run = (driver: ReturnType<typeof chatDriver>): string => {
       const machine = new TurnMachine(configOf({ driver, tools: [SHELL] }), { messages: [userMessage("hello")] })
@@ -73,21 +73,21 @@ describe("without a goal", () => {
 })
 
 describe("goal tools", () => {
-  test("alone, they are answered without the host, and the model sees the answer", () => {
+  test("are answered without the host, and the model sees the result", () => {
     const machine = machineWith([])
     const effects = respond(machine, asks(1, call("g", "create_goal", { objective: "ship", token_budget: 500 })))
     expect(effects.map(({ type }) => type)).toEqual(["emit", "emit", "emit", "progress", "checkpoint"])
     expect(effects.filter((effect) => effect.type === "emit" && effect.event.type === "tool_call")).toHaveLength(1)
     expect(toolTexts(machine)).toHaveLength(1)
     expect(toolTexts(machine)[0]).toContain('"remainingTokens":500')
-    // The call that created it was made before it was there.
+    // The call that created the goal was made before the goal existed.
     expect(stateOf(machine).goal).toMatchObject({ objective: "ship", tokensUsed: 0 })
     respond(machine, delivers(2))
     respond(machine, says(3, "working"))
     expect(stateOf(machine).turn).toMatchObject({ turnId: "turn-1", marked: true })
   })
 
-  test("mixed with others, the host gets the others, and the model all answers in the order of its calls", () => {
+  test("in a mixed batch: the host gets only the other calls, and the model gets all results in call order", () => {
     let machine = machineWith(commanded({ type: "set", objective: "ship" }))
     const effects = respond(machine, asks(1, call("a", "look"), call("g", "get_goal"), call("b", "look")))
     const batch = effects.find((effect) => effect.type === "tool_calls")
@@ -97,14 +97,14 @@ describe("goal tools", () => {
     respond(machine, results(2, completed("b")))
     respond(machine, results(2, completed("a")))
     expect(toolTexts(machine).map((text) => text.slice(0, 2))).toEqual(["a:", "g:", "b:"])
-    // The 12 tokens were written when the first tool had ended, before the goal was shown.
+    // The 12 tokens were written at the end of the first tool, before get_goal answered.
     expect(toolTexts(machine)[1]).toContain('"tokensUsed":12')
     expect(readGoal(machine.history, "t1")).toMatchObject({ toolCalls: 3, calls: undefined })
   })
 })
 
 describe("accounting in a turn", () => {
-  test("reaching the budget at a tool asks for a steering that is delivered once", () => {
+  test("reaching the budget at a tool steers the model once", () => {
     const machine = machineWith(commanded({ type: "set", objective: "ship", tokenBudget: 10 }))
     respond(machine, asks(1, call("a", "look")))
     expect(stateOf(machine).goal).toMatchObject({ status: "active", tokensUsed: 0 })
@@ -112,14 +112,14 @@ describe("accounting in a turn", () => {
     expect(stateOf(machine).goal).toMatchObject({ status: "budget_limited", tokensUsed: 12 })
     const delivery = goalDeliveries(machine.history, "after_work", 6000, { threadId: "t1" })
     expect(delivery.transientMessages).toHaveLength(1)
-    // Where the turn ends by itself, nothing is left to be summed up.
+    // A turn that ends anyway needs no message.
     expect(goalDeliveries(machine.history, "before_completion", 6000, { threadId: "t1" })).toEqual({})
     const request = requestOf(respond(machine, { ...delivers(3), delivery } as Response))
     expect(JSON.stringify(request.messages.at(-1))).toContain("budget_limited")
     expect(goalDeliveries(machine.history, "after_work", 6000, { threadId: "t1" })).toEqual({})
   })
 
-  test("cost is what the host's prices make of the tokens", () => {
+  test("cost is computed with the host's prices", () => {
     const machine = machineWith(commanded({ type: "set", objective: "ship", costBudgetMicros: 100 }), {
       costMicros: ({ inputTokens, outputTokens }) => inputTokens * 3 + outputTokens * 10,
     })
@@ -132,7 +132,7 @@ describe("accounting in a turn", () => {
     expect(stateOf(machine).goal).toMatchObject({ costUsedMicros: 100, status: "budget_limited" })
   })
 
-  test("a call that would not fit into what is left says so in its request, once", () => {
+  test("a call that would exceed the remaining budget carries one warning in its request", () => {
     const machine = new TurnMachine(config({ estimate: () => 30 }), {
       messages: [userMessage("hello")],
       events: [...commanded({ type: "set", objective: "ship", tokenBudget: 40 })],
@@ -146,7 +146,7 @@ describe("accounting in a turn", () => {
     expect(JSON.stringify(requestOf(respond(machine, delivers(6))))).not.toContain("goal_context")
   })
 
-  test("a command in mid-turn comes as an event of a delivery", () => {
+  test("a command during a turn arrives as an event of a delivery", () => {
     const machine = machineWith(commanded({ type: "set", objective: "ship" }))
     respond(machine, asks(1, call("a", "look")))
     respond(machine, results(2, completed("a")))
@@ -178,7 +178,7 @@ describe("the laws", () => {
     expect(turn.cuts).toBeGreaterThan(10)
     const { state } = readGoal(turn.history, "t1")
     expect(state.goal).toMatchObject({ status: "budget_limited", tokensUsed: 24 })
-    // Read at once or record by record, it is the same.
+    // Reading at once or record by record gives the same result.
     for (let length = 0; length <= turn.history.length; length += 1) {
       expect(readGoal(turn.history.slice(0, length), "t1")).toEqual(
         readGoal(JSON.parse(JSON.stringify(turn.history.slice(0, length))) as HistoryRecord[], "t1"),
@@ -196,7 +196,7 @@ describe("between turns", () => {
     return [...events, ...endGoalTurn({ threadId: "t1", history: events }, { turnId, outcome, usage }, 6000).records]
   }
 
-  test("input comes first, then the goal; brakes stop a model that only talks", () => {
+  test("input comes first, then the goal; brakes stop a model that calls no tools", () => {
     let history = commanded({ type: "set", objective: "ship" })
     expect(nextTurn({ threadId: "t1", history, queuedInput: true }, 5000)).toEqual({ type: "user_input" })
     let turns = 0
@@ -214,7 +214,7 @@ describe("between turns", () => {
     expect(nextTurn({ threadId: "t1", history }, 7000).type).toBe("continue")
   })
 
-  test("a cancelled turn pauses, and what it used is charged", () => {
+  test("a cancelled turn pauses the goal, and its usage is charged", () => {
     const history = runTurn(commanded({ type: "set", objective: "ship" }), "turn-1", (machine) => {
       respond(machine, asks(1, call("a", "look")))
       machine.cancel()
@@ -222,14 +222,14 @@ describe("between turns", () => {
     expect(readGoal(history, "t1").state.goal).toMatchObject({ status: "paused", tokensUsed: 12 })
   })
 
-  test("an answer that ends the turn without its driver is charged as well", () => {
+  test("an answer that ends the turn without the driver is charged too", () => {
     const history = runTurn(commanded({ type: "set", objective: "ship" }), "turn-1", (machine) => {
       respond(machine, says(1, "too long", { terminalReason: "content_filter" }))
     })
     expect(readGoal(history, "t1").state).toMatchObject({ turn: null, goal: { status: "blocked", tokensUsed: 12 } })
   })
 
-  test("a time to ask again is told only while it is ahead", () => {
+  test("a time to ask again is returned only while it is in the future", () => {
     let history = commanded({ type: "set", objective: "ship" })
     const machine = machineWith(history)
     machine.fail({ type: "error", message: "limit" })
@@ -241,7 +241,7 @@ describe("between turns", () => {
     expect(nextTurn({ threadId: "t1", history }, 9000)).not.toHaveProperty("notBefore")
   })
 
-  test("in one long turn the same brakes hold", () => {
+  test("the same brakes apply within one long turn", () => {
     const machine = machineWith(commanded({ type: "set", objective: "ship" }), { origin: "continuation" })
     let answers = 0
     for (let id = 1; !machine.done && answers < 10; id += 2) {
@@ -255,7 +255,7 @@ describe("between turns", () => {
   })
 })
 
-test("deliveries are merged list by list, and nothing is nothing", () => {
+test("deliveries are merged list by list, and empty ones merge to an empty one", () => {
   const note = (content: string): { role: "user"; content: string } => ({ role: "user", content })
   expect(mergeDeliveries({}, { messages: [] })).toEqual({})
   expect(mergeDeliveries({ messages: [note("a")], events: [1] }, { messages: [note("b")], transientMessages: [note("c")] }, { events: [2] })).toEqual(

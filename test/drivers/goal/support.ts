@@ -8,12 +8,12 @@ import type { ToolOutput } from "../../../src/schemas/tool.ts"
 
 type InputOf<Type extends GoalInput["type"]> = Extract<GoalInput, { type: Type }>
 
-/** Uncached prompt tokens and generated ones, as a cumulative figure of the thread. */
+/** Cumulative usage of the thread: uncached input tokens and output tokens. */
 export function used(inputTokens: number, outputTokens = 0, more: Partial<TokenUsage> = {}): TokenUsage {
   return { inputTokens, cachedInputTokens: 0, outputTokens, reasoningTokens: 0, ...more }
 }
 
-/** A goal machine at work, with words for what happens. Times are milliseconds. */
+/** A goal machine with a method for each input. Times are milliseconds. */
 export class Thread {
   state: GoalState
   readonly policy: GoalPolicy
@@ -74,7 +74,7 @@ export class Thread {
   }
 }
 
-/** What came out, in short: events and metrics by name. */
+/** Outputs in short form: events and metrics by name. */
 export function names(outputs: readonly GoalOutput[]): readonly string[] {
   return outputs.map((output) => {
     if (output.type === "metric") return output.name

@@ -17,7 +17,7 @@ import type { ExecResponse } from "../../../src/schemas/tool.ts"
 import { TurnMachine } from "../../../src/turn-machine.ts"
 import { configOf } from "../../machine/support.ts"
 
-/** What the world does: a model, and where they are needed tools, code and a host that delivers. Each is told how often it was asked before. */
+/** The simulated world: a model and, if needed, tools, code and deliveries. Each function gets the number of its earlier calls. */
 export interface World {
   readonly model: (calls: number, request: LlmRequest) => LlmComplete["result"]
   readonly tool?: (toolName: string, calls: number) => Json
@@ -35,7 +35,7 @@ export interface ThreadHostOptions {
   readonly answerMs?: number
 }
 
-/** A turn with all that it takes to play it again. */
+/** A turn with everything needed to replay it. */
 export interface PlayedTurn {
   readonly config: TurnConfig
   readonly start: TurnStart
@@ -62,7 +62,7 @@ export function breaks(retryable: boolean, more: Partial<LlmFailure> = {}): LlmC
   return { ok: false, error: { message: "The server is busy.", retryable, terminalReason: "provider_error", ...more } }
 }
 
-/** A host of whole threads, in words of the package alone: goal commands, turns on the real machine, and what is between them. */
+/** A host of whole threads that uses only the public API: goal commands, turns on the real machine, and the steps between them. */
 export class ThreadHost {
   readonly threadId = "t1"
   readonly #world: World
@@ -94,7 +94,7 @@ export class ThreadHost {
     return outputs
   }
 
-  /** Turns that start by themselves, until the goal rests; more than `most` are a failure of the test. */
+  /** Runs continuations until the goal rests. Fails the test after more than `most`. */
   runs(most: number): Extract<NextTurn, { type: "rest" }> {
     for (;;) {
       const next = nextTurn(this.#thread(), this.at)

@@ -14,7 +14,7 @@ function host(model: World["model"], more: Partial<World> = {}, options: Constru
   return new ThreadHost({ model, ...more }, options)
 }
 
-/** Replies in order; the last for ever. */
+/** Replies in order; the last one repeats. */
 function inOrder(...answers: readonly ReturnType<World["model"]>[]): World["model"] {
   return (calls) => answers[Math.min(calls, answers.length - 1)] as ReturnType<World["model"]>
 }
@@ -41,18 +41,18 @@ describe("a whole thread", () => {
     return thread
   }
 
-  test("goes from the user's turn through a continuation to its end, every token charged once", () => {
+  test("runs from the user's turn through a continuation to completion, with every token charged once", () => {
     const thread = work()
     expect(thread.turns).toHaveLength(2)
-    // Not the call that created it, and not the one after it was complete.
+    // Without the call that created the goal, and without the one after its completion.
     expect(thread.goal).toMatchObject({ status: "complete", tokensUsed: 40, continuations: 1, objective: "Ship it & rest" })
     expect(thread.modelCalls).toBe(6)
     expect(shownToModel(thread, 1)[0]).toContain("Ship it &amp; rest")
-    // The continuation is for the model alone.
+    // The continuation is for the model only.
     expect(JSON.stringify(thread.history)).not.toContain("goal_context")
   })
 
-  test("is the same when it is replayed from its responses, and from JSON", () => {
+  test("gives the same result when replayed from its responses, and from JSON", () => {
     const thread = work()
     for (const { config, start, responses, effects } of thread.turns) {
       const machine = new TurnMachine(config, plain(start))
@@ -66,7 +66,7 @@ describe("a whole thread", () => {
     expect(readGoal(plain(thread.history), "t1")).toEqual(readGoal(thread.history, "t1"))
   })
 
-  test("tells what became of the goal, with its metrics, from the records of each turn", () => {
+  test("derives the goal's changes and metrics from the records of each turn", () => {
     const thread = work()
     const told = goalChanges(thread.history, "t1", null)
     const short = told.map((output) =>
@@ -77,7 +77,7 @@ describe("a whole thread", () => {
       ...["usage", "usage", "usage", "usage"],
       ...["update_goal", "goal.completed 1", "goal.token_count 40", expect.stringMatching(/^goal.duration_s /) as string],
     ])
-    // Taken up in the middle, with the goal as it was there.
+    // Starting in the middle, with the goal at that position.
     const middle = 6
     const before = readGoal(thread.history.slice(0, middle), "t1").state.goal
     const rest = goalChanges(thread.history.slice(middle), "t1", before)
@@ -91,7 +91,7 @@ describe("with the code driver", () => {
     code: (code) => (code.includes("submit") ? { terminalFinish: 42 } : { observations: ["seen"] }),
   }
 
-  test("runs are tool ends: usage is written, the budget is reached and told, and the next turn does not start", () => {
+  test("a run counts as a tool end: usage is written, the reached budget is reported, and the next turn does not start", () => {
     const thread = new ThreadHost(world, { inner: codeDriver() })
     thread.command({ type: "set", objective: "Find the number", tokenBudget: 10 })
     const machine = thread.says("Find it.")
@@ -99,11 +99,11 @@ describe("with the code driver", () => {
     expect(shownToModel(thread, 0)[1]).toContain("budget_limited")
     expect(thread.goal).toMatchObject({ status: "budget_limited", tokensUsed: 20 })
     expect(thread.runs(1).reason).toMatch(/Raise the budget/)
-    // Such a model has no native tools, so none are offered.
+    // A code driver offers no native tools.
     expect(thread.turns[0]?.effects.find((effect) => effect.type === "llm_call")).toMatchObject({ request: { tools: [], toolChoice: "none" } })
   })
 
-  test("a budget that the submitting run reaches is no reason to ask the model again", () => {
+  test("a budget reached by the submitting run does not cause another model call", () => {
     const submits: World = { ...world, model: inOrder(replies("```js\nsubmit(42)\n```")) }
     const thread = new ThreadHost(submits, { inner: codeDriver() })
     thread.command({ type: "set", objective: "Find the number", tokenBudget: 10 })
@@ -112,7 +112,7 @@ describe("with the code driver", () => {
     expect(thread.goal).toMatchObject({ status: "budget_limited", tokensUsed: 10 })
   })
 
-  test("a sandbox can offer the goal tools: asked beforehand, delivered afterwards", () => {
+  test("a sandbox can offer the goal tools: previewed first, delivered afterwards", () => {
     let asked: GoalInput | undefined
     const answers: GoalOutput[] = []
     const thread = new ThreadHost(
@@ -135,8 +135,8 @@ describe("with the code driver", () => {
   })
 })
 
-describe("a model call that was made and gave no answer is paid for all the same", () => {
-  test("what a failed call used is in its failure", () => {
+describe("a model call without an answer is charged too", () => {
+  test("a failed call reports its usage in the failure", () => {
     const thread = host(() => breaks(true, { usage: TEN }))
     thread.command({ type: "set", objective: "Ship it" })
     thread.says("Go.")
@@ -144,14 +144,14 @@ describe("a model call that was made and gave no answer is paid for all the same
     expect(readGoal(thread.history, "t1").state.memory.transientErrors).toBe(1)
   })
 
-  test("what a lost call used is told by the host, when the call is made again", () => {
+  test("the host reports the usage of a lost call when the call is made again", () => {
     const thread = host(inOrder(replies("Ship!")))
     thread.command({ type: "set", objective: "Ship it" })
     const driver = goalDriver(chatDriver(), { threadId: "t1", turnId: "turn-x", startedAt: thread.at })
     const config = configOf({ driver, tools: [LOOK] })
     const first = new TurnMachine(config, { messages: [userMessage("Go.")], events: [...thread.history] })
     pollAll(first)
-    // The process dies here, with the call under way; another takes the turn up.
+    // The process dies here during the call; another one resumes the turn.
     const machine = TurnMachine.restore(config, JSON.stringify(first.checkpoint()))
     const lost = lostUsageRecord("t1", "turn-x", { inputTokens: 100, cachedInputTokens: 5, outputTokens: 7, reasoningTokens: 0 })
     const ofAnother = lostUsageRecord("t1", "turn-y", { inputTokens: 9999, cachedInputTokens: 5, outputTokens: 7, reasoningTokens: 0 })
@@ -165,12 +165,12 @@ describe("a model call that was made and gave no answer is paid for all the same
     if (outcome === undefined) throw new Error("The turn goes on.")
     const ended = endGoalTurn({ threadId: "t1", history: events }, { turnId: "turn-x", outcome, usage }, thread.at)
     expect(ended.state.goal?.tokensUsed).toBe(10 + 107)
-    // Told twice, an end comes to nothing.
+    // Reporting an end twice has no effect.
     const history = [...events, ...ended.records]
     expect(endGoalTurn({ threadId: "t1", history }, { turnId: "turn-x", outcome, usage }, thread.at).records).toEqual([])
   })
 
-  test("what was lost in the last call of a turn is charged at its end", () => {
+  test("lost usage of the last call of a turn is charged at the end of the turn", () => {
     const thread = host(inOrder(replies("Ship!")))
     thread.command({ type: "set", objective: "Ship it" })
     const config = configOf({ driver: goalDriver(chatDriver(), { threadId: "t1", turnId: "turn-x", startedAt: thread.at }) })
@@ -184,7 +184,7 @@ describe("a model call that was made and gave no answer is paid for all the same
     expect(ended.state.goal?.tokensUsed).toBe(10)
   })
 
-  test("a turn that is given up with its process is charged what its driver saw", () => {
+  test("a turn abandoned with its process is charged the usage that its driver saw", () => {
     const thread = host(inOrder(replies("", "look"), replies("On it.")))
     thread.command({ type: "set", objective: "Ship it" })
     const machine = thread.says("Go.")
@@ -196,8 +196,8 @@ describe("a model call that was made and gave no answer is paid for all the same
   })
 })
 
-describe("what people want in mid-turn", () => {
-  test("comes with what the model has to know of it, at once, and is not said again", () => {
+describe("commands during a turn", () => {
+  test("are delivered immediately with their message for the model, which is not repeated", () => {
     const commands = [
       { at: 1_002_500, command: { type: "set", objective: "Sink it" } },
       { at: 1_002_501, command: { type: "set", tokenBudget: -1 } },
@@ -215,7 +215,7 @@ describe("what people want in mid-turn", () => {
     expect(live.goal.objective).toBe("Sink it")
   })
 
-  test("a pause where the turn would end lets it end", () => {
+  test("a pause when the turn would end lets it end", () => {
     const world: World = {
       model: inOrder(replies("Well.")),
       delivers: (checkpoint) =>
@@ -233,7 +233,7 @@ describe("what people want in mid-turn", () => {
     expect(live.runs(1).reason).toMatch(/paused/)
   })
 
-  test("input that waits comes before going on in the turn", () => {
+  test("waiting input comes before a continuation within the turn", () => {
     const thread = host(() => replies("Well."), {}, { deliveries: { continueInTurn: true, queuedInput: true } })
     thread.command({ type: "set", objective: "Ship it" })
     thread.says("Go.")
@@ -241,8 +241,8 @@ describe("what people want in mid-turn", () => {
     expect(nextTurn({ threadId: "t1", history: thread.history, queuedInput: true }, thread.at)).toEqual({ type: "user_input" })
   })
 
-  test("a command that can no longer be carried out is settled all the same: it does not take effect later", () => {
-    // Completed before the pause arrives, and set going again by a command behind it.
+  test("a command that can no longer be carried out is recorded too, so that it does not take effect later", () => {
+    // Completed before the pause arrives, and reactivated by a later command.
     const commands = [
       { at: 1_002_500, command: { type: "pause" } },
       { at: 1_002_501, command: { type: "resume" } },
@@ -261,7 +261,7 @@ describe("what people want in mid-turn", () => {
     expect(live.goal.status).toBe("active")
   })
 
-  test("a larger budget, given where the old one was just reached: the model is not told to stop", () => {
+  test("a budget raised just after the old one was reached does not tell the model to stop", () => {
     let asked = 0
     const deliveries = {
       get commands() {
@@ -272,13 +272,13 @@ describe("what people want in mid-turn", () => {
     const live = host(inOrder(replies("", "look"), replies("", "look"), replies("", "look"), replies("Done.")), {}, { deliveries })
     live.command({ type: "set", objective: "Ship it", tokenBudget: 10 })
     live.says("Go.")
-    // Told of the second budget alone, when that is used up as well.
+    // The message names only the second budget, once that is used up as well.
     expect(shownToModel(live, 0).map((text) => text.split("has used up a budget").length - 1)).toEqual([0, 0, 0, 1])
     expect(shownToModel(live, 0).at(-1)).toContain("Token budget: 25")
   })
 })
 
-test("tools that another turn called do not make a continuation a busy one", () => {
+test("tool calls of another turn do not count for a continuation", () => {
   const thread = host((calls) => (calls === 0 ? replies("", "look") : replies(`Thought ${calls}.`)))
   thread.command({ type: "set", objective: "Ship it" })
   thread.says("Go.")
@@ -286,8 +286,8 @@ test("tools that another turn called do not make a continuation a busy one", () 
   expect(thread.turns).toHaveLength(4)
 })
 
-describe("reservation", () => {
-  test("is said once for a budget, and again when that is raised", () => {
+describe("the warning before a call", () => {
+  test("is sent once for a budget, and again after the budget is raised", () => {
     const thread = host((calls) => (calls % 3 === 2 ? replies(`Part ${calls}.`) : replies("", "look")), {}, { driver: { estimate: () => 30 } })
     thread.command({ type: "set", objective: "Ship it", tokenBudget: 45 })
     thread.says("Go.")
@@ -300,14 +300,14 @@ describe("reservation", () => {
   })
 })
 
-describe("a host's own figures that are no numbers", () => {
-  test("a price says so at once: a cost that nobody knows would never reach its budget", () => {
+describe("NaN from a host's own functions", () => {
+  test("as a price throws immediately: an unknown cost would never reach its budget", () => {
     const thread = host(() => replies("Hm."), {}, { driver: { costMicros: () => Number.NaN } })
     thread.command({ type: "set", objective: "Ship it", costBudgetMicros: 10 })
     expect(() => thread.says("Go.")).toThrow(new TypeError("costMicros returned NaN. It must return a number of micro-units."))
   })
 
-  test("an estimate is none", () => {
+  test("as an estimate is ignored", () => {
     const thread = host(() => replies("Hm."), {}, { driver: { estimate: () => Number.NaN } })
     thread.command({ type: "set", objective: "Ship it", tokenBudget: 100 })
     thread.says("Go.")
@@ -315,7 +315,7 @@ describe("a host's own figures that are no numbers", () => {
   })
 })
 
-test("a tool of the host's that has a goal tool's name is listed once, and never reaches the host", () => {
+test("a host tool with the name of a goal tool is listed once, and never reaches the host", () => {
   const own = { name: "get_goal", description: "The host's own.", inputSchema: {} }
   const thread = host(inOrder(replies("", "get_goal"), replies("Seen.")), {}, { config: { tools: [own] } })
   thread.says("Go.")

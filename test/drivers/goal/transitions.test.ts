@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest"
 import type { GoalChange, GoalStanding } from "../../../src/drivers/goal/transitions.ts"
 import { GOAL_TRANSITIONS, nextStatus } from "../../../src/drivers/goal/transitions.ts"
 
-/** By row: what comes of each status while no budget is reached; `-` stays, `!` is refused. By hand, from the rules of the reference. */
+/** By row: the next status for each status while no budget is reached; `-` stays, `!` is refused. Written by hand from the rules of the reference. */
 const EXPECTED: { readonly [Change in GoalChange]: string } = {
   //                   none             active           paused           blocked          usage_limited    budget_limited   complete
   create_goal: "        active           !                !                !                !                !                active",
@@ -27,19 +27,19 @@ const EXPECTED: { readonly [Change in GoalChange]: string } = {
 
 const COLUMNS: readonly GoalStanding[] = ["none", "active", "paused", "blocked", "usage_limited", "budget_limited", "complete"]
 
-describe("the table, with room in every budget", () => {
+describe("the table, with no budget reached", () => {
   test.each(Object.entries(EXPECTED) as [GoalChange, string][])("%s", (change, row) => {
     const cells = row.trim().split(/\s+/)
     const expected = COLUMNS.map((from, index) => (cells[index] === "-" ? from : cells[index] === "!" ? "refused" : cells[index]))
     expect(COLUMNS.map((from) => nextStatus(from, change, false))).toEqual(expected)
   })
 
-  test("has no row that is not looked at here", () => {
+  test("has only rows that are tested here", () => {
     expect(Object.keys(GOAL_TRANSITIONS).sort()).toEqual(Object.keys(EXPECTED).sort())
   })
 })
 
-test("with a budget reached, whatever would be active is budget_limited, and nothing else is touched", () => {
+test("with a budget reached, active becomes budget_limited, and every other cell stays the same", () => {
   for (const change of Object.keys(EXPECTED) as GoalChange[]) {
     for (const from of COLUMNS) {
       const withRoom = nextStatus(from, change, false)
