@@ -41,7 +41,7 @@ interface ChecklistScenario extends Scenario {
   readonly steps: readonly Step[]
 }
 
-/** A text, or the kind of what the implementation words itself. */
+/** A text, or the kind of a text that each implementation words for itself. */
 type Worded = string | { readonly kind: string; readonly [fact: string]: Json }
 interface ShownItem {
   readonly status: string
@@ -96,7 +96,7 @@ runSuite<ChecklistScenario>("checklist", (scenario) => {
   })
 })
 
-/** The codes of refusals, and what scenarios may call them: of these names the README settles the first only. */
+/** The codes of refusals, and their names in scenarios. The README fixes only the first of these names. */
 const REFUSALS: readonly (readonly [ours: RegExp, theirs: RegExp])[] = [
   [/^empty_goal$/, /(?=.*(?:empty|blank))(?=.*goal)(?!.*subgoal)/],
   [/^empty_item$/, /empty|blank/],
@@ -160,7 +160,7 @@ function takeTurn(policy: ChecklistPolicy, state: ChecklistState, step: Step, wh
   const replies = [...(step.judge ?? [])]
   for (let call = judge.poll(); call !== undefined; call = judge.poll()) {
     requests.push(call.request)
-    // Every call is also cut: saved, taken up again, and handed out once more.
+    // Every call is also interrupted: saved, restored, and returned again.
     judge = ChecklistJudge.restore(config, JSON.stringify(judge.checkpoint()))
     expectSame(judge.poll(), call, `${where}: the call handed out again`)
     const reply = replies.shift()
@@ -297,7 +297,7 @@ function startState({ checklist = [], lastReason, pausedReason, ...given }: Star
   return judgeValidation.state({ nextGoalNumber: 2, goal })
 }
 
-// Texts are not taken apart: the one that the expected facts make is put together here, by hand, and compared.
+// Texts are not parsed: the expected text is built here from the expected facts and compared.
 
 function checkStatus(state: ChecklistState, expected: Json | undefined, where: string): Json | undefined {
   const facts = expected as { status: string; turns: number[]; progress?: number[]; pausedReason?: Worded; goal: string }

@@ -40,7 +40,7 @@ runSuite<GoalScenario>("goal", ({ policy, threadId, watch, steps }) => {
   })
 })
 
-/** By the keys that are given, deeply; texts, and the texts of messages, also by what they contain and lack. */
+/** Compares the given keys deeply. Texts and message texts are also compared by what they contain and lack. */
 function expectMatch(received: unknown, expected: Json, where: string): void {
   if (typeof expected !== "object" || expected === null) return void expectSame(received, expected, where)
   if (typeof received !== "object" || received === null || Array.isArray(expected)) {

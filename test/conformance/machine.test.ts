@@ -65,11 +65,11 @@ runSuite<MachineScenario>("machine", (scenario) => {
   expect(script.unused(), "script entries that were never asked for").toBe(0)
 })
 
-/** At every step, besides what the scenario says: what a checkpoint holds is what a restored machine would save again. */
+/** Checks at every step, in addition to the scenario, that a restored machine saves the same checkpoint again. */
 function expectRestorable(config: TurnConfig, machine: TurnMachine, where: string): void {
   const checkpoint = machine.checkpoint()
   const again = TurnMachine.restore(config, JSON.stringify(checkpoint)).checkpoint()
-  // Only the outstanding effect moves: polled before, it stands among the unpolled again.
+  // Only the outstanding effect moves: it was polled before, and is unpolled again.
   const settled = checkpoint.unpolled.filter((effect) => effect.type !== "outstanding")
   expectSame(
     again.unpolled.filter((effect) => effect.type !== "outstanding"),
@@ -120,12 +120,12 @@ function configOf({ turnLimitMessage, ...data }: ScenarioConfig, driver: Protoco
 
 interface Script {
   readonly driver: ProtocolDriver
-  /** Throws what first went wrong when the driver was asked. */
+  /** Throws the first failure of a driver call. */
   readonly check: () => void
   readonly unused: () => number
 }
 
-/** A driver that answers with the scenario's next entry, and checks that this is what was asked and shown. */
+/** A driver that returns the scenario's next entry, and checks that the call and its context match the entry. */
 function scriptOf(scenario: MachineScenario): Script {
   let position = 0
   let failure: unknown
@@ -141,7 +141,7 @@ function scriptOf(scenario: MachineScenario): Script {
       expectSame({ iteration, messageCount: messages.length, eventCount: events.length, turnCauseIds, ...shown }, entry.sees, where)
       return entry.actions
     } catch (error) {
-      failure ??= error // a turn goes on when its driver throws; the scenario must not
+      failure ??= error // a turn continues when its driver throws; the scenario must not
       throw error
     }
   }

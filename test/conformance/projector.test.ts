@@ -26,7 +26,7 @@ runSuite<ProjectorScenario>("projector", ({ input, request }) => {
 
   expectSame(project(History.of(input.messages)), request, "request")
 
-  // The same transcript grown one message at a time: each step renders only what is new, and the end must be the same.
+  // The same transcript grown message by message: each step renders only the new messages, and the result must be the same.
   let grown = History.of<Message>([])
   for (const message of input.messages) {
     grown = grown.append([message])

@@ -6,15 +6,15 @@ import type { Json } from "../../src/schemas/json.ts"
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/conformance", import.meta.url))
 
-/** What every scenario file says of itself. */
+/** The common fields of every scenario file. */
 export interface Scenario {
   readonly name: string
-  /** What it was made to show, under the one or the other name; a random scenario has neither. */
+  /** The purpose of the scenario, in one of two fields. A random scenario has neither. */
   readonly rule?: string
   readonly about?: string
 }
 
-/** One test per scenario file of a suite, from `CONFORMANCE_DIR` where it is set, else from the fixtures. */
+/** Runs one test per scenario file of a suite, from `CONFORMANCE_DIR` if it is set, else from the fixtures. */
 export function runSuite<Kind extends Scenario>(suite: string, run: (scenario: Kind) => void): void {
   const folder = join(process.env["CONFORMANCE_DIR"] ?? FIXTURES, suite)
   const files = readdirSync(folder).filter((file) => file.endsWith(".json"))
@@ -34,7 +34,7 @@ export function runSuite<Kind extends Scenario>(suite: string, run: (scenario: K
   })
 }
 
-/** Compares as JSON values and names the first path at which the two differ. */
+/** Compares as JSON values and names the first path at which they differ. */
 export function expectSame(received: unknown, expected: unknown, where: string): void {
   const difference = firstDifference(plain(received), plain(expected), "")
   if (difference === undefined) return

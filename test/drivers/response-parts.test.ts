@@ -71,7 +71,7 @@ describe("reasoning", () => {
   })
 
   test.each([{ itemId: "" }, { encryptedContent: "" }, { signature: "s" }, { redacted: true as const }, { summary: ["x"] }])(
-    "blank with replay data %j it is kept, because its provider wants it back",
+    "blank with replay data %j it is preserved, because its provider requires it",
     (replay) => {
       expect(read({ type: "reasoning", text: " ", replay }).steps).toEqual([{ type: "reasoning", text: "", replay }])
     },

@@ -214,7 +214,7 @@ describe("call ids that models reuse in each message", () => {
     ])
   })
 
-  test("so do 10,000 later calls", () => {
+  test("10,000 later calls keep their own results", () => {
     const later = Array.from({ length: 10_000 }, (_, index) => [message("assistant", call("a")), message("user", result("a", String(index)))])
     expect(sent(...interrupted, ...later.flat()).slice(-2)).toEqual(["assistant: call a", "user: result a: 9999"])
   })

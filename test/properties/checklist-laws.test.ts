@@ -13,7 +13,7 @@ const config = fc.record(
   { model: fc.constant("judge"), compat: fc.constant("reference" as const), maxHistoryPages: fc.constantFrom(0, 1, 5) },
   { requiredKeys: ["model"] },
 )
-/** Goals as an evaluation meets them: without a list, with one, with one that is partly settled. */
+/** Goals for an evaluation: without a list, with one, and with a partly settled one. */
 const goal = fc.constantFrom("new", "listed", "partly settled")
 const evaluation = fc.record({ config, goal, turn, answers: fc.array(answer, { minLength: 1, maxLength: 8 }) })
 
@@ -45,7 +45,7 @@ interface Trace {
   readonly judgement: Judgement
 }
 
-/** Plays to the end, from a judge that may have some of it behind it. `between`: what happens before each answer. */
+/** Plays a judge from its current state to the end. `between` runs before each answer. */
 function play(given: Case, judge: ChecklistJudge, between: (judge: ChecklistJudge, trace: Omit<Trace, "judgement">) => void = () => {}): Trace {
   const trace = { calls: [] as LlmCall[], answers: [] as Response[], checkpoints: [] as string[] }
   for (let call = judge.poll(); call !== undefined; call = judge.poll()) {
@@ -85,7 +85,7 @@ law("replay: the same answers give equal calls and an equal judgement", (given, 
   expect(play(given, begin())).toEqual(play(given, begin()))
 })
 
-law("cut: taken up from what was saved, at any call, everything after it is the same", (given, begin) => {
+law("cut: a judge restored at any call behaves the same afterwards", (given, begin) => {
   const whole = play(given, begin())
   for (const [index, checkpoint] of whole.checkpoints.entries()) {
     const rest = play(given, ChecklistJudge.restore(given.config, checkpoint))
@@ -94,7 +94,7 @@ law("cut: taken up from what was saved, at any call, everything after it is the 
   }
 })
 
-law("duplicates: an answer given before is stale, changes nothing, and takes no call away", (given, begin) => {
+law("duplicates: a repeated answer is stale, changes nothing, and cancels no call", (given, begin) => {
   play(given, begin(), (judge, { answers }) => {
     const before = JSON.stringify(judge.checkpoint())
     const again = ChecklistJudge.restore(given.config, before)
@@ -107,7 +107,7 @@ law("duplicates: an answer given before is stale, changes nothing, and takes no 
   })
 })
 
-law("refusal: what is no answer to the open call throws a coded error and changes nothing", (given, begin) => {
+law("refusal: a response that does not answer the outstanding call throws a coded error and changes nothing", (given, begin) => {
   play(given, begin(), (judge) => {
     const before = JSON.stringify(judge.checkpoint())
     const id = judge.outstanding?.id
@@ -132,7 +132,7 @@ law("refusal: what is no answer to the open call throws a coded error and change
   })
 })
 
-law("calls are counted from 1, bounded, and lead where the table says; behind the last page only the verdict is offered", (given, begin) => {
+law("calls are numbered from 1, bounded, and follow the table; after the last page only the verdict is offered", (given, begin) => {
   let before: ChecklistJudge["state"] | undefined
   const { calls, judgement } = play(given, begin(), ({ state }) => {
     if (before !== undefined) expect(JUDGE_TRANSITIONS[before].llm_complete?.next).toContain(state)

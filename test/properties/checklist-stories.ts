@@ -10,8 +10,8 @@ export type Step =
       readonly response: string
       readonly withHistory: boolean
       readonly answers: readonly Answer[]
-      /** What a user does while the judge is at work. */
-      readonly meanwhile: readonly ChecklistCommand[]
+      /** The commands of a user while the judge is running. */
+      readonly commands: readonly ChecklistCommand[]
       readonly at: number
     }
 export type Answer = LlmComplete["result"]
@@ -44,7 +44,7 @@ const verdict = fc.record(
   },
   { requiredKeys: [] },
 )
-/** Sound, so that stories come to lists that are partly settled and ruled on again. */
+/** Valid answers, so that stories reach partly settled lists that are judged again. */
 const soundAnswer: fc.Arbitrary<Answer> = fc
   .array(fc.record({ index: fc.integer({ min: 1, max: 4 }), status: fc.constantFrom("completed", "impossible"), evidence: text }), { maxLength: 2 })
   .map((updates): Answer => {
@@ -120,7 +120,7 @@ const turn = fc.record({
     fc.array(answer, { minLength: 1, maxLength: 6 }),
     soundAnswer.map((sound) => [sound]),
   ),
-  meanwhile: fc.oneof({ weight: 4, arbitrary: fc.constant([]) }, fc.array(command, { maxLength: 2 })),
+  commands: fc.oneof({ weight: 4, arbitrary: fc.constant([]) }, fc.array(command, { maxLength: 2 })),
   at,
 })
 const steps = fc.array(

@@ -15,7 +15,7 @@ import { type Answer, answer, MOST_REQUESTS, type Step, story } from "./checklis
 
 const START = manageChecklist({ model: "judge" }, newChecklistState(), { type: "set", goal: "g", at: 0 }).state
 
-/** Plays a story. `cut`: whatever holds state is saved and taken up again at every step. */
+/** Plays a story. `cut`: saves and restores all state at every step. */
 function playStory(given: JudgeConfig, story: readonly Step[], cut: boolean, watch?: Watch): ChecklistState {
   const config = { ...given, validation: judgeValidation }
   let state = START
@@ -41,7 +41,7 @@ function playStory(given: JudgeConfig, story: readonly Step[], cut: boolean, wat
     const { judgement } = judge
     if (judgement === undefined) throw new Error("The judge neither asks nor ends.")
     expect(judgement.requests).toBe(asked)
-    for (const inner of step.meanwhile) state = manageChecklist(config, state, inner).state
+    for (const inner of step.commands) state = manageChecklist(config, state, inner).state
     const applied = applyJudgement(config, state, judgement, step.at)
     watch?.({ before: state, applied, judgement })
     state = applied.state
@@ -49,7 +49,7 @@ function playStory(given: JudgeConfig, story: readonly Step[], cut: boolean, wat
   return state
 }
 
-/** A saved state of ours goes on as it was; only the reference finds cleared goals again. */
+/** A saved state continues unchanged; only the reference restores cleared goals. */
 function reload(state: ChecklistState): ChecklistState {
   return restoreChecklist({ model: "judge" }, JSON.stringify(state), judgeValidation)
 }
@@ -60,7 +60,7 @@ type Watch = (seen: {
   readonly judgement: NonNullable<ChecklistJudge["judgement"]>
 }) => void
 
-test("a judgement never changes a settled item, and never takes one away", SLOW, () => {
+test("a judgement never changes or removes a settled item", SLOW, () => {
   check(
     400,
     fc.property(story, ({ config, steps }) => {
@@ -76,7 +76,7 @@ test("a judgement never changes a settled item, and never takes one away", SLOW,
   )
 })
 
-test("a judgement finishes a goal exactly if all items are settled, or the judge of the whole says done", SLOW, () => {
+test("a judgement finishes a goal if and only if all items are settled, or a freeform judge says done", SLOW, () => {
   check(
     400,
     fc.property(story, ({ config, steps }) => {
@@ -110,7 +110,7 @@ test("a judgement for another goal or an older revision changes nothing, nor doe
   )
 })
 
-test("saved and taken up again at every step, a story ends as it does in one go", SLOW, () => {
+test("a story that is saved and restored at every step ends in the same way as without", SLOW, () => {
   check(
     200,
     fc.property(story, ({ config, steps }) => {
@@ -121,7 +121,7 @@ test("saved and taken up again at every step, a story ends as it does in one go"
   )
 })
 
-test("under our defaults no goal runs on: turns, stalls and failures each bring it to rest", SLOW, () => {
+test("under the defaults no goal runs forever: turns, stalls and failures each stop it", SLOW, () => {
   check(
     60,
     fc.property(fc.array(answer, { minLength: 1, maxLength: 5 }), (answers) => {

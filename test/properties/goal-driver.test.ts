@@ -31,7 +31,7 @@ function withGoal(command: GoalCommand): readonly HistoryRecord[] {
   return changeGoal({ threadId: "t1", history: [] }, { type: "command", at: 0, command }).records
 }
 
-/** What the goal driver adds where there is no goal: its name, and its tools in a request. */
+/** What the goal driver adds without a goal: its name, and its tools in a request. */
 function withoutTraces(effects: unknown): string {
   const tools = JSON.stringify(GOAL_TOOLS).slice(1, -1)
   return JSON.stringify(effects).replaceAll(`,${tools}`, "").replaceAll(tools, "").replaceAll("goal(scripted)", "scripted")
@@ -76,7 +76,7 @@ describe("the goal driver around any driver", () => {
   })
 })
 
-/** What an input came to, and every effect behind it. */
+/** The result of an input, and all later effects. */
 function outcomeOf(machine: TurnMachine, input: TurnInput): unknown {
   try {
     switch (input.type) {
@@ -132,81 +132,86 @@ const CALLS: { readonly [Key in Reply]?: readonly (readonly [string, object])[] 
   ],
 }
 
-describe("threads of turns, whatever the model does and people want", () => {
-  test("used tokens never fall, no token is charged twice, the fold is the state at every cut, and a continuation is always due", SLOW, () => {
-    const turns = fc.array(fc.tuple(fc.array(reply, { minLength: 1, maxLength: 5 }), between, fc.boolean(), fc.boolean()), { maxLength: 8 })
-    check(
-      60,
-      fc.property(turns, (played) => {
-        let history: readonly HistoryRecord[] = withGoal({ type: "set", objective: "first", tokenBudget: 60 })
-        let at = 0
-        let spent = 0
-        let mode: "default" | "plan" = "default"
-        const charged = new Map<string, number>()
-        played.forEach(([replies, command, plans, delivering], index) => {
-          mode = plans && index % 2 === 1 ? "plan" : "default"
-          const turnId = `turn-${index}`
-          const driver = goalDriver(chatDriver(), { threadId: "t1", turnId, startedAt: at, mode })
-          const config = configOf({ driver, tools: [{ name: "look", description: "", inputSchema: {} }] })
-          const machine = new TurnMachine(config, { messages: [userMessage("go", `u${index}`)], events: [...history], iterationOffset: index * 20 })
-          let calls = 0
-          for (let steps = 0; steps < 60 && !machine.done; steps += 1) {
-            pollAll(machine)
-            at += 700
-            const { outstanding } = machine
-            if (outstanding?.type === "llm_call") {
-              const how = replies[Math.min(calls, replies.length)] ?? "talk"
-              calls += 1
-              if (how === "cancel") machine.cancel()
-              else {
-                const usage = { inputTokens: 5 + calls, cachedInputTokens: 50, outputTokens: index, reasoningTokens: 0 }
-                spent += usage.inputTokens + usage.outputTokens
-                machine.handle({ type: "llm_complete", id: outstanding.id, at, result: resultOf(how, usage) })
+describe("threads of turns, for any model and any commands", () => {
+  test(
+    "used tokens never decrease, no token is charged twice, the fold equals the state at every cut, and every continuation is allowed",
+    SLOW,
+    () => {
+      const turns = fc.array(fc.tuple(fc.array(reply, { minLength: 1, maxLength: 5 }), between, fc.boolean(), fc.boolean()), { maxLength: 8 })
+      check(
+        60,
+        fc.property(turns, (played) => {
+          let history: readonly HistoryRecord[] = withGoal({ type: "set", objective: "first", tokenBudget: 60 })
+          let at = 0
+          let spent = 0
+          let mode: "default" | "plan" = "default"
+          const charged = new Map<string, number>()
+          played.forEach(([replies, command, plans, delivering], index) => {
+            mode = plans && index % 2 === 1 ? "plan" : "default"
+            const turnId = `turn-${index}`
+            const driver = goalDriver(chatDriver(), { threadId: "t1", turnId, startedAt: at, mode })
+            const config = configOf({ driver, tools: [{ name: "look", description: "", inputSchema: {} }] })
+            const machine = new TurnMachine(config, { messages: [userMessage("go", `u${index}`)], events: [...history], iterationOffset: index * 20 })
+            let calls = 0
+            for (let steps = 0; steps < 60 && !machine.done; steps += 1) {
+              pollAll(machine)
+              at += 700
+              const { outstanding } = machine
+              if (outstanding?.type === "llm_call") {
+                const how = replies[Math.min(calls, replies.length)] ?? "talk"
+                calls += 1
+                if (how === "cancel") machine.cancel()
+                else {
+                  const usage = { inputTokens: 5 + calls, cachedInputTokens: 50, outputTokens: index, reasoningTokens: 0 }
+                  spent += usage.inputTokens + usage.outputTokens
+                  machine.handle({ type: "llm_complete", id: outstanding.id, at, result: resultOf(how, usage) })
+                }
+              } else if (outstanding?.type === "tool_calls") {
+                const results = outstanding.calls.map((call) => ({ ...call, output: { status: "success", value: 1 }, durationMs: 1 }) as const)
+                machine.handle({ type: "tool_results", id: outstanding.id, at, results })
+              } else if (outstanding?.type === "checkpoint") {
+                const { checkpoint } = outstanding
+                const delivery = delivering ? goalDeliveries(machine.history, checkpoint, at, { threadId: "t1" }) : {}
+                machine.handle({ type: "checkpoint_delivery", id: outstanding.id, at, delivery })
               }
-            } else if (outstanding?.type === "tool_calls") {
-              const results = outstanding.calls.map((call) => ({ ...call, output: { status: "success", value: 1 }, durationMs: 1 }) as const)
-              machine.handle({ type: "tool_results", id: outstanding.id, at, results })
-            } else if (outstanding?.type === "checkpoint") {
-              const { checkpoint } = outstanding
-              const delivery = delivering ? goalDeliveries(machine.history, checkpoint, at, { threadId: "t1" }) : {}
-              machine.handle({ type: "checkpoint_delivery", id: outstanding.id, at, delivery })
             }
+            const { outcome, events, usage } = machine
+            if (outcome === undefined) throw new Error("The turn has not ended.")
+            history = [...events, ...endGoalTurn({ threadId: "t1", history: events }, { turnId, outcome, usage }, at).records]
+            if (command === "load") history = [...history, ...changeGoal({ threadId: "t1", history }, { type: "thread_resumed", at, mode }).records]
+            else if (command !== "nothing")
+              history = [...history, ...changeGoal({ threadId: "t1", history }, { type: "command", at, command }).records]
+
+            const { goal } = readGoal(history, "t1").state
+            const next = nextTurn({ threadId: "t1", history, mode }, at)
+            if (goal?.status !== "active" || mode === "plan") expect(next.type).toBe("rest")
+            if (next.type === "rest") expect(next.reason).toMatch(/\w/)
+            expect(nextTurn({ threadId: "t1", history, mode, queuedInput: true }, at)).toEqual({ type: "user_input" })
+          })
+
+          const goalEvents: GoalEvent[] = []
+          for (let length = 1; length <= history.length; length += 1) {
+            const record = goalRecord(history[length - 1], "t1")
+            if (record?.type !== "goal") continue
+            goalEvents.push(record)
+            const { goal, memory } = readGoal(history.slice(0, length), "t1").state
+            expect({ goal, memory }).toEqual({ goal: record.goal, memory: record.memory })
+            expect(foldGoal("t1", goalEvents)).toMatchObject({ goal, memory })
+            if (goal === null) continue
+            expect(goal.tokensUsed).toBeGreaterThanOrEqual(charged.get(goal.goalId) ?? 0)
+            charged.set(goal.goalId, goal.tokensUsed)
+            if (goal.status === "active" && goal.tokenBudget !== null) expect(goal.tokensUsed).toBeLessThan(goal.tokenBudget)
           }
-          const { outcome, events, usage } = machine
-          if (outcome === undefined) throw new Error("The turn goes on.")
-          history = [...events, ...endGoalTurn({ threadId: "t1", history: events }, { turnId, outcome, usage }, at).records]
-          if (command === "load") history = [...history, ...changeGoal({ threadId: "t1", history }, { type: "thread_resumed", at, mode }).records]
-          else if (command !== "nothing") history = [...history, ...changeGoal({ threadId: "t1", history }, { type: "command", at, command }).records]
-
-          const { goal } = readGoal(history, "t1").state
-          const next = nextTurn({ threadId: "t1", history, mode }, at)
-          if (goal?.status !== "active" || mode === "plan") expect(next.type).toBe("rest")
-          if (next.type === "rest") expect(next.reason).toMatch(/\w/)
-          expect(nextTurn({ threadId: "t1", history, mode, queuedInput: true }, at)).toEqual({ type: "user_input" })
-        })
-
-        const goalEvents: GoalEvent[] = []
-        for (let length = 1; length <= history.length; length += 1) {
-          const record = goalRecord(history[length - 1], "t1")
-          if (record?.type !== "goal") continue
-          goalEvents.push(record)
-          const { goal, memory } = readGoal(history.slice(0, length), "t1").state
-          expect({ goal, memory }).toEqual({ goal: record.goal, memory: record.memory })
-          expect(foldGoal("t1", goalEvents)).toMatchObject({ goal, memory })
-          if (goal === null) continue
-          expect(goal.tokensUsed).toBeGreaterThanOrEqual(charged.get(goal.goalId) ?? 0)
-          charged.set(goal.goalId, goal.tokensUsed)
-          if (goal.status === "active" && goal.tokenBudget !== null) expect(goal.tokensUsed).toBeLessThan(goal.tokenBudget)
-        }
-        const sum = Array.from(charged.values()).reduce((total, tokens) => total + tokens, 0)
-        expect(sum).toBeLessThanOrEqual(spent)
-        const untouched = played.every(
-          ([replies, command, plans]) => !plans && command === "nothing" && replies.every((how) => how === "talk" || how === "look"),
-        )
-        if (untouched) expect(sum).toBe(spent)
-      }),
-    )
-  })
+          const sum = Array.from(charged.values()).reduce((total, tokens) => total + tokens, 0)
+          expect(sum).toBeLessThanOrEqual(spent)
+          const untouched = played.every(
+            ([replies, command, plans]) => !plans && command === "nothing" && replies.every((how) => how === "talk" || how === "look"),
+          )
+          if (untouched) expect(sum).toBe(spent)
+        }),
+      )
+    },
+  )
 })
 
 type Result = Extract<Parameters<TurnMachine["handle"]>[0], { type: "llm_complete" }>["result"]
@@ -223,7 +228,7 @@ function resultOf(how: Reply, usage: Usage): Result {
   return { ok: true, response: { text: parts.length > 0 ? "" : how, parts, usage, terminalReason } }
 }
 
-test("a projection is not read by the goal driver: a request costs what is new in it", () => {
+test("the goal driver does not read a projection, so the cost of a request depends only on its new messages", () => {
   let read = 0
   const projector: TurnConfig["projector"] = (input) => {
     const request = chatProjector(input)

@@ -19,7 +19,7 @@ const budgets = fc.record(
 )
 const objective = fc.constantFrom("one", "two", " ")
 
-/** What may happen next, whatever came before. Turns are named by how far back they are: 0 is the one begun last. */
+/** The moves that can happen next, in any state. Turns are numbered backwards: 0 is the latest one. */
 const move = fc.oneof(
   { weight: 4, arbitrary: fc.record({ type: fc.constant("start" as const), plan: fc.constantFrom(false, false, true), continues: fc.boolean() }) },
   {
@@ -86,7 +86,7 @@ const policy: fc.Arbitrary<GoalPolicy> = fc.record(
   { requiredKeys: [] },
 )
 
-/** Makes moves into inputs; it knows which turns there were, what the thread used so far, and the time. */
+/** Turns moves into inputs. It tracks the turns, the usage of the thread, and the time. */
 class Host {
   at = 1_000_000
   turns = 0
@@ -157,17 +157,17 @@ function reached(goal: Goal, given: GoalPolicy): boolean {
   return costBudgetMicros !== null && goal.costUsedMicros >= costBudgetMicros
 }
 
-describe("whatever happens to a goal", () => {
+describe("any sequence of inputs", () => {
   const moves = fc.array(fc.tuple(move, fc.integer({ min: 0, max: 2500 })), { maxLength: 60 })
 
-  test("figures, statuses, continuations and the fold hold at every step", SLOW, () => {
+  test("keeps figures, statuses, continuations and the fold consistent at every step", SLOW, () => {
     check(
       400,
       fc.property(policy, moves, (given, made) => {
         const host = new Host()
         let state = newGoalState("t")
         const events: GoalEvent[] = []
-        // What the running turn used since it began, or since it was last charged: no more than this can be charged, and once.
+        // The usage of the running turn since its start or its last charge. At most this can be charged, once.
         let chargeable = { tokens: 0, cost: 0 }
         let reported = 0
         let charged = 0
@@ -180,11 +180,11 @@ describe("whatever happens to a goal", () => {
             chargeable = { tokens: 0, cost: 0 }
             reported = host.input + host.output
             charged = reported
-            // The turn that it ends may still be charged in this step.
+            // The turn that ends here can still be charged in this step.
             before = { tokens, cost }
           } else before = { tokens: 0, cost: 0 }
           if (next.type === "use" && next.back === 0 && state.turn !== null) {
-            // Figures are the thread's: what was reported under another turn's name is in them too.
+            // Figures are cumulative for the thread: they include usage reported for other turns.
             reported = host.input + host.output
             chargeable = { tokens: reported - charged, cost: host.cost - state.turn.chargedCostMicros }
           }
@@ -197,10 +197,10 @@ describe("whatever happens to a goal", () => {
           for (const output of step.outputs) {
             expect(GoalOutput.parse(output)).toEqual(output)
             if (output.type === "event") events.push(output.event)
-            // Only a client may call a goal limited that has room; at each write, for the next may change the budget.
+            // Only a client can set budget_limited below the budget. Checked at each write, because the next may change the budget.
             if (output.type === "goal_updated") {
-              const ordered = input.type === "command" && input.command.type === "set" && input.command.status === "budget_limited"
-              if (standing === "active" && output.goal.status === "budget_limited" && !ordered) expect(reached(output.goal, given)).toBe(true)
+              const commanded = input.type === "command" && input.command.type === "set" && input.command.status === "budget_limited"
+              if (standing === "active" && output.goal.status === "budget_limited" && !commanded) expect(reached(output.goal, given)).toBe(true)
               standing = output.goal.status
             }
             if (output.type === "continue") {
@@ -210,7 +210,7 @@ describe("whatever happens to a goal", () => {
           }
           expect(GoalState.parse(JSON.parse(JSON.stringify(state)))).toEqual(state)
 
-          // The fold is the live state but for the open turn, and loading a thread makes them the same in all that shows.
+          // The fold equals the live state except for the open turn. After loading a thread, both have the same visible state.
           const folded = foldGoal("t", events)
           expect({ goal: folded.goal, memory: folded.memory }).toEqual({ goal: state.goal, memory: state.memory })
           const load: GoalInput = { type: "thread_resumed", at: host.at, mode: "default" }
@@ -236,7 +236,7 @@ describe("whatever happens to a goal", () => {
     )
   })
 
-  test("a goal that nobody touches is charged every unit of every turn, and all of the time", SLOW, () => {
+  test("a goal without commands is charged every unit of every turn, and all of the time", SLOW, () => {
     const turns = fc.array(fc.array(fc.tuple(small, small, fc.boolean(), fc.integer({ min: 0, max: 1500 })), { maxLength: 6 }), { maxLength: 8 })
     check(
       200,
@@ -267,7 +267,7 @@ describe("whatever happens to a goal", () => {
     )
   })
 
-  test("under the default policy every model comes to rest", SLOW, () => {
+  test("under the default policy every model stops eventually", SLOW, () => {
     const behaviour = fc.constantFrom("idle", "busy", "repeats", "transient", "other", "usage_limit", "claims", "renews")
     check(
       150,

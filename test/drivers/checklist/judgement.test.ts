@@ -5,14 +5,14 @@ import { AT, answerOf, CONFIG, completes, goalOf, itemsOf, list, listed, manage,
 const goal = () => manage(newChecklistState(), [{ type: "set", goal: "ship it" }])
 
 describe("the list", () => {
-  test("the first turn makes it and is not judged", () => {
+  test("is created by the first turn, which is not judged", () => {
     const { state, decision } = play(goal(), [list("a", "b")])
     expect(itemsOf(state)).toEqual(["a:pending", "b:pending"])
     expect(goalOf(state).checklist.map((item) => item.id)).toEqual(["i1", "i2"])
     expect(decision).toMatchObject({ verdict: "decompose", shouldContinue: true, notice: { type: "created", items: 2 } })
   })
 
-  test("items that are there already are not added again, whatever their case and the space around them", () => {
+  test("does not get an item twice, regardless of case and surrounding space", () => {
     const mine = manage(goal(), [{ type: "add_item", text: "Tests pass" }])
     expect(itemsOf(play(mine, [list(" tests PASS ", "Straße", "STRASSE", "docs")]).state)).toEqual([
       "Tests pass:pending",
@@ -23,7 +23,7 @@ describe("the list", () => {
     expect(itemsOf(play(state, [rules([], { new_items: [{ text: "A " }, { text: "b" }, "b"] })]).state)).toEqual(["a:pending", "b:pending"])
   })
 
-  test("it holds at most maxItems items of the judge, 50 if nothing is said; a user's come on top", () => {
+  test("holds at most maxItems items of the judge, 50 by default; a user can add more", () => {
     const many = Array.from({ length: 120 }, (_, index) => `item ${index}`)
     expect(goalOf(listed(many)).checklist).toHaveLength(50)
     const small = { ...CONFIG, maxItems: 3 }
@@ -32,7 +32,7 @@ describe("the list", () => {
     expect(itemsOf(play(full, [rules([], { new_items: ["more"] })], {}, small).state)).toEqual(itemsOf(full))
   })
 
-  test("a judge that is freeform writes none, and rules by a user's items where there are some", () => {
+  test("is not written by a freeform judge, which rules on a user's items if there are any", () => {
     const freeform = { ...CONFIG, judge: "freeform" } as const
     const plain = play(goal(), ['{"verdict": "continue", "reason": "more"}'], {}, freeform)
     expect(plain.requests[0]?.tools).toEqual([])
@@ -40,7 +40,7 @@ describe("the list", () => {
     expect(play(mine, [completes(1)], {}, freeform).decision.verdict).toBe("done")
   })
 
-  test("without a judge nothing is asked, turns are counted and the budget holds", () => {
+  test("without a judge no request is made, turns are counted and the budget applies", () => {
     const none = { ...CONFIG, judge: "none", defaultMaxTurns: 2 } as const
     const first = play(manage(newChecklistState(), [{ type: "set", goal: "g" }], none), [], {}, none)
     expect(first.decision).toMatchObject({ verdict: "continue", shouldContinue: true, reason: { type: "judge_off" } })
@@ -58,7 +58,7 @@ describe("verdicts", () => {
     expect(whole.decision).toMatchObject({ status: "paused", verdict: "blocked" })
   })
 
-  test("a list that grows by an item while all others are settled is not done", () => {
+  test("a list that gains an item when all others are settled is not done", () => {
     const { state, decision } = play(listed(["a"]), [rules([{ index: 1, status: "completed", evidence: "e" }], { new_items: ["b"] })])
     expect(itemsOf(state)).toEqual(["a:completed", "b:pending"])
     expect(decision.status).toBe("active")
@@ -69,7 +69,7 @@ describe("verdicts", () => {
     expect(play(listed(["a"]), [reply]).decision).toMatchObject({ status: "done", verdict: "done" })
   })
 
-  test("wait counts no turn; until its time is over nothing is judged", () => {
+  test("wait does not count the turn, and nothing is judged until its time is over", () => {
     const before = listed(["a"])
     const { state, decision } = play(before, [rules([], { verdict: "wait", wait_seconds: 90 })])
     expect(decision).toMatchObject({ status: "active", verdict: "wait", shouldContinue: false, notBefore: AT + 90_000 })
@@ -83,7 +83,7 @@ describe("verdicts", () => {
     expect(goalOf(manage(state, [{ type: "resume" }]))).not.toHaveProperty("notBefore")
   })
 
-  test("a wait is cut to a day, and one that does not say how long is continue, as is an unknown word", () => {
+  test("a wait is limited to a day; a wait without a duration and an unknown word mean continue", () => {
     expect(play(listed(["a"]), [rules([], { verdict: "wait", wait_seconds: 1e9 })]).decision.notBefore).toBe(AT + 86_400_000)
     for (const more of [
       { verdict: "wait" },
@@ -107,7 +107,7 @@ describe("verdicts", () => {
 describe("limits", () => {
   const failing = { fails: "connection reset", code: "ECONNRESET" }
 
-  test("failed calls count apart from answers without a verdict, and the fifth in a row pauses", () => {
+  test("failed calls count separately from answers without a verdict, and the fifth in a row pauses", () => {
     let state = play(listed(["a"]), ["no verdict"]).state
     for (let turn = 1; turn <= 4; turn += 1) {
       state = play(state, [failing]).state
@@ -119,7 +119,7 @@ describe("limits", () => {
     expect(goalOf(play(state, [rules([])]).state)).toMatchObject({ consecutiveParseFailures: 0, consecutiveTransportFailures: 0 })
   })
 
-  test("resume starts all counts again", () => {
+  test("resume resets all counts", () => {
     let state = listed(["a"])
     for (let turn = 1; turn <= 3; turn += 1) state = play(state, ["no verdict"]).state
     expect(goalOf(state)).toMatchObject({ status: "paused", pausedReason: { type: "unparseable", failures: 3 } })
@@ -129,7 +129,7 @@ describe("limits", () => {
     expect(goalOf(manage(state, [{ type: "resume", resetBudget: false }])).turnsUsed).toBe(4)
   })
 
-  test("eight turns without an item that is settled pause", () => {
+  test("eight turns without a settled item pause the goal", () => {
     let state = listed(["a", "b"])
     for (let turn = 1; turn <= 7; turn += 1) state = play(state, [rules([])]).state
     expect(goalOf(state)).toMatchObject({ status: "active", stalledTurns: 7 })
@@ -141,7 +141,7 @@ describe("limits", () => {
     expect(decisionText(eighth.decision)).toMatch(/^Goal paused: no item was settled in 8 turns\./)
   })
 
-  test("a limit of 0 is none", () => {
+  test("a limit of 0 means unlimited", () => {
     const free = { ...CONFIG, maxStalledTurns: 0, maxTransportFailures: 0, maxParseFailures: 0, maxItems: 0 }
     let state = listed(
       Array.from({ length: 60 }, (_, index) => `${index}`),
@@ -153,7 +153,7 @@ describe("limits", () => {
     expect(goalOf(state).status).toBe("active")
   })
 
-  test("done comes before every pause, and the judge's failures before the budget", () => {
+  test("done takes precedence over every pause, and the judge's failures over the budget", () => {
     const last = listed(["a"], CONFIG, 2)
     expect(play(last, [completes(1)]).decision.status).toBe("done")
     expect(play(last, [rules([])]).decision).toMatchObject({ notice: { reason: { type: "budget", turnsUsed: 2, maxTurns: 2 } } })
@@ -162,8 +162,8 @@ describe("limits", () => {
   })
 })
 
-describe("a judgement that comes late", () => {
-  /** The verdict that all is done, given while something else happened. */
+describe("a late judgement", () => {
+  /** The verdict that everything is done, given while the goal changed. */
   const lateVerdict = (state: ReturnType<typeof goal>) => {
     const judge = new ChecklistJudge(CONFIG, state, { response: "done", at: AT })
     judge.handle(answerOf(judge.poll()?.id ?? 0, completes(1, 2)))
@@ -181,45 +181,45 @@ describe("a judgement that comes late", () => {
     ["a new list", manage(before, [{ type: "clear_checklist" }])],
     ["a mark that finished the goal", manage(before, [{ type: "mark_done", reason: "by hand" }])],
     ["another judgement", play(before, [rules([])]).state],
-  ])("%s wins over it", (_, meanwhile) => {
-    const { state, decision } = applyJudgement(CONFIG, meanwhile, judgement, AT)
-    expect(state).toBe(meanwhile)
+  ])("loses to %s", (_, changed) => {
+    const { state, decision } = applyJudgement(CONFIG, changed, judgement, AT)
+    expect(state).toBe(changed)
     expect(decision).toMatchObject({ verdict: "stale", shouldContinue: false })
   })
 
-  test("applied twice it counts once", () => {
+  test("counts once if applied twice", () => {
     const once = applyJudgement(CONFIG, before, judgement, AT).state
     expect(applyJudgement(CONFIG, once, judgement, AT).state).toBe(once)
   })
 
-  test("it meets the items it was made for, whatever their numbers are now", () => {
-    const meanwhile = manage(before, [
+  test("applies to its items, even if their numbers have changed", () => {
+    const changed = manage(before, [
       { type: "remove_item", index: 1 },
       { type: "add_item", text: "c" },
     ])
-    const { state, decision } = applyJudgement(CONFIG, meanwhile, judgement, AT)
+    const { state, decision } = applyJudgement(CONFIG, changed, judgement, AT)
     expect(itemsOf(state)).toEqual(["b:completed", "c:pending"])
     expect(decision.status).toBe("active")
   })
 
-  test("what a user settled meanwhile stays as the user settled it", () => {
-    const meanwhile = manage(before, [{ type: "mark_item", index: 1, status: "impossible" }])
-    const { state, decision } = applyJudgement(CONFIG, meanwhile, judgement, AT + 5)
+  test("does not change an item that a user has settled since", () => {
+    const changed = manage(before, [{ type: "mark_item", index: 1, status: "impossible" }])
+    const { state, decision } = applyJudgement(CONFIG, changed, judgement, AT + 5)
     expect(itemsOf(state)).toEqual(["a:impossible", "b:completed"])
     expect(goalOf(state).checklist[0]).toMatchObject({ completedAt: AT, evidence: { type: "user_mark" } })
     expect(decision.status).toBe("done")
   })
 
-  test("a verdict on the whole does not hold once there are items", () => {
+  test("on the whole no longer applies once there are items", () => {
     const freeform = { ...CONFIG, judge: "freeform" } as const
     const judge = new ChecklistJudge(freeform, goal(), { response: "done", at: AT })
     judge.handle(answerOf(1, '{"verdict": "done"}'))
-    const meanwhile = manage(goal(), [{ type: "add_item", text: "one more" }])
+    const changed = manage(goal(), [{ type: "add_item", text: "one more" }])
     if (judge.judgement === undefined) throw new Error("no judgement")
-    expect(applyJudgement(freeform, meanwhile, judge.judgement, AT)).toMatchObject({ state: meanwhile, decision: { verdict: "stale" } })
+    expect(applyJudgement(freeform, changed, judge.judgement, AT)).toMatchObject({ state: changed, decision: { verdict: "stale" } })
   })
 
-  test("that nothing was to be judged says nothing of a goal that was set meanwhile", () => {
+  test("of an inactive goal does not apply to a goal set since", () => {
     const judge = new ChecklistJudge(CONFIG, newChecklistState(), { response: "x", at: AT })
     if (judge.judgement === undefined) throw new Error("no judgement")
     expect(applyJudgement(CONFIG, goal(), judge.judgement, AT).decision.verdict).toBe("stale")

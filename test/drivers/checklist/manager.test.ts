@@ -13,7 +13,7 @@ import { AT, CONFIG, completes, goalOf, listed, manage, play, rules } from "./su
 const later = AT + 1000
 
 describe("commands", () => {
-  test("set begins anew under a new id", () => {
+  test("set starts a new goal with a new id", () => {
     const state = manage(listed(["a"]), [{ type: "set", goal: "  second " }])
     expect(goalOf(state)).toEqual({
       goalId: "g2",
@@ -32,7 +32,7 @@ describe("commands", () => {
     })
   })
 
-  test("a user who settles the last open item finishes the goal at once", () => {
+  test("a user who settles the last open item finishes the goal immediately", () => {
     const half = play(listed(["a", "b"]), [completes(1)]).state
     const marked = manage(half, [{ type: "mark_item", itemId: "i2", status: "impossible" }])
     expect(goalOf(marked)).toMatchObject({ status: "done", lastVerdict: "done", lastReason: { type: "user_marks" } })
@@ -42,14 +42,14 @@ describe("commands", () => {
     expect(goalOf(manage(half, [{ type: "mark_item", index: 2, status: "completed" }], reference)).status).toBe("active")
   })
 
-  test("undo takes back what the judge settled and keeps its evidence", () => {
+  test("undo reopens an item that the judge settled and keeps its evidence", () => {
     const half = play(listed(["a", "b"]), [completes(1)]).state
     const undone = manageChecklist(CONFIG, half, { type: "undo_item", itemId: "i1", at: later })
     expect(undone).toMatchObject({ ok: true, item: { id: "i1", status: "pending", evidence: { type: "text", text: "saw 1" } } })
     expect(goalOf(undone.state).checklist[0]).not.toHaveProperty("completedAt")
   })
 
-  test("an id is not used again after its item was removed", () => {
+  test("the id of a removed item is not reused", () => {
     const state = manage(listed(["a", "b"]), [
       { type: "remove_item", itemId: "i2" },
       { type: "add_item", text: "c" },
@@ -73,14 +73,14 @@ describe("commands", () => {
     expect(managed.state).toBe(state)
   })
 
-  test("without a goal items are refused, and all else does nothing", () => {
+  test("without a goal, item commands are refused, and other commands do nothing", () => {
     const none = newChecklistState()
     expect(manageChecklist(CONFIG, none, { type: "add_item", text: "a", at: AT })).toMatchObject({ ok: false, refused: "no_goal" })
     expect(manageChecklist(CONFIG, none, { type: "remove_item", index: 1, at: AT })).toMatchObject({ ok: false, refused: "no_goal" })
     expect(manage(none, [{ type: "pause" }, { type: "resume" }, { type: "clear" }, { type: "clear_checklist" }])).toBe(none)
   })
 
-  test("a command is JSON of a known shape", () => {
+  test("a command is validated by its schema", () => {
     expect(ChecklistCommand.safeParse({ type: "mark_item", index: "2", status: "done", at: AT }).success).toBe(true)
     expect(ChecklistCommand.safeParse({ type: "mark_item", index: [], status: "done", at: AT }).success).toBe(false)
   })
@@ -97,7 +97,7 @@ describe("texts", () => {
     expect(statusLine(manage(state, [{ type: "clear" }]))).toBe("No goal is set.")
   })
 
-  test("the list, with the reason for what is impossible; an item cannot pass for two", () => {
+  test("the list, with the reason for impossible items; an item cannot pass for two", () => {
     const forged = listed(["a", "b\n2. [x] all else", "c"])
     const state = play(forged, [rules([{ index: 3, status: "impossible", evidence: "no\nnetwork" }])]).state
     expect(renderChecklist(state)).toBe("1. [ ] a\n2. [ ] b 2. [x] all else\n3. [!] c (impossible: no network)")
@@ -109,7 +109,7 @@ describe("texts", () => {
     expect(renderChecklist(wide)).toBe(`1. [ ] a b${" ".repeat(200_000)}c`)
   })
 
-  test("what the agent is told to go on, with the goal's text as it is", () => {
+  test("the continuation prompt, with the goal's text unchanged", () => {
     const state = manage(newChecklistState(), [{ type: "set", goal: "fix {goal} $& %s" }])
     expect(continuationPrompt(state.goal)).toMatch(/^\[Still working on a standing goal\]\nGoal: fix \{goal\} \$& %s\n\nTake the next step/)
     expect(continuationPrompt(listed(["a"]).goal)).toContain("Criteria (0 of 1 settled):\n  [ ] a\n")
@@ -118,13 +118,13 @@ describe("texts", () => {
   })
 })
 
-describe("taking up a saved state", () => {
-  test("it is what was saved", () => {
+describe("restoring a saved state", () => {
+  test("returns the saved state", () => {
     const state = play(listed(["a", "b"]), [completes(1)]).state
     expect(restoreChecklist(CONFIG, JSON.stringify(state), judgeValidation)).toEqual(state)
   })
 
-  test("a cleared goal stays cleared; in the reference it is found again", () => {
+  test("a cleared goal stays cleared; the reference restores it", () => {
     const cleared = JSON.stringify(manage(listed(["a"]), [{ type: "clear" }]))
     expect(restoreChecklist(CONFIG, cleared, judgeValidation).goal).toBeUndefined()
     const found = restoreChecklist({ ...CONFIG, compat: "reference" }, cleared, judgeValidation)
@@ -133,7 +133,7 @@ describe("taking up a saved state", () => {
     expect(goalOf(manage(found, [{ type: "resume" }])).status).toBe("active")
   })
 
-  test("what is no state is refused", () => {
+  test("refuses a value that is not a state", () => {
     const error = (value: unknown) => {
       try {
         restoreChecklist(CONFIG, value, judgeValidation)
@@ -150,7 +150,7 @@ describe("taking up a saved state", () => {
     expect(error(broken)).toMatchObject({ code: "invalid_checkpoint", path: "/goal/checklist/0/status" })
   })
 
-  test("one in which an id would be given twice is refused", () => {
+  test("refuses a state that would assign an id twice", () => {
     const state = listed(["a", "b"])
     const goal = goalOf(state)
     const path = (value: unknown) => {

@@ -13,7 +13,7 @@ import type { LlmComplete } from "../../../src/schemas/response.ts"
 export const CONFIG: JudgeConfig = { model: "judge", validation: judgeValidation }
 export const AT = 1_700_000_000_000
 
-/** What the judge's model answers: a text, a call, or a failure. */
+/** A reply of the judge's model: a text, a call, or a failure. */
 export type Reply = string | { readonly tool: string; readonly args: unknown } | ({ readonly fails: string } & Partial<LlmFailure>)
 
 export const list = (...items: string[]): Reply => ({ tool: "submit_checklist", args: { items: items.map((text) => ({ text })) } })
@@ -53,7 +53,7 @@ export interface Played extends Applied {
   readonly judge: ChecklistJudge
 }
 
-/** Judges one turn with these replies, and applies what came out. */
+/** Judges one turn with these replies, and applies the judgement. */
 export function play(state: ChecklistState, replies: readonly Reply[], turn: Partial<JudgedTurn> = {}, config: JudgeConfig = CONFIG): Played {
   const whole: JudgedTurn = { response: "I worked.", at: AT, ...turn }
   const judge = new ChecklistJudge(config, state, whole)
@@ -69,7 +69,7 @@ export function play(state: ChecklistState, replies: readonly Reply[], turn: Par
   return { ...applyJudgement(config, state, judge.judgement, whole.at), requests, judge }
 }
 
-/** Carries out commands, each of which must be taken. */
+/** Applies commands, each of which must succeed. */
 export function manage(state: ChecklistState, commands: readonly CommandWithoutTime[], config: JudgeConfig = CONFIG): ChecklistState {
   return commands.reduce((before, command) => {
     const managed = manageChecklist(config, before, { at: AT, ...command } as ChecklistCommand)

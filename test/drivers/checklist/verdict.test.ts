@@ -10,19 +10,19 @@ describe("the object in a text", () => {
     ["bare", '{"a": 1}', { a: 1 }],
     ["in a fence", 'Here:\n```json\n{"a": 1}\n```\nDone }', { a: 1 }],
     ["two: the first", '{"a": 1} and {"a": 2}', { a: 1 }],
-    ["behind braces that are no JSON", "f() { return {} } {'b': 2} {\"a\": 1}", {}],
-    ["behind an open brace", 'set {x, then {"a": 1}', { a: 1 }],
+    ["after braces that are not JSON", "f() { return {} } {'b': 2} {\"a\": 1}", {}],
+    ["after an open brace", 'set {x, then {"a": 1}', { a: 1 }],
     ["with braces in its strings", 'so {"a": "}{", "b": "\\"}"} end', { a: "}{", b: '"}' }],
-    ["behind thinking", '<think>{"a": 0}</think>\n{"a": 1}', { a: 1 }],
-    ["behind thinking of which only the end is there", '{"a": 0}</think>{"a": 1}', { a: 1 }],
+    ["after thinking", '<think>{"a": 0}</think>\n{"a": 1}', { a: 1 }],
+    ["after thinking without an opening tag", '{"a": 0}</think>{"a": 1}', { a: 1 }],
     ["in a list", '[{"a": 1}]', { a: 1 }],
     ["whole, with a tag inside", '{"a": "<think>"}', { a: "<think>" }],
-    ["only in thinking that never ends", '<think>{"a": 0}', undefined],
+    ["only in thinking without a closing tag", '<think>{"a": 0}', undefined],
     ["none", "no { object } here", undefined],
     ["cut off", '{"a": [1, 2', undefined],
   ])("%s", (_, text, found) => expect(objectInText(text, false)).toEqual(found))
 
-  test("text made to be slow is given up, and what is nested too deep is no object", () => {
+  test("a text built to be slow is abandoned, and an object nested too deeply is not found", () => {
     expect(objectInText("{".repeat(400_000), false)).toBeUndefined()
     expect(objectInText("<think>".repeat(100_000), false)).toBeUndefined()
     expect(objectInText(`${'{"a":'.repeat(200)}1${"}".repeat(200)}`, false)).not.toHaveProperty("b")
@@ -45,7 +45,7 @@ describe("arguments", () => {
     })
   })
 
-  test("in the reference's way broken ones are none, but no list or null", () => {
+  test("under reference, malformed JSON counts as {}, but a list or null does not", () => {
     expect(readArguments("t", '{"updates": [', REFERENCE)).toEqual({ ok: true, value: {} })
     expect(readArguments("t", "", REFERENCE)).toEqual({ ok: true, value: {} })
     expect(readArguments("t", "[]", REFERENCE).ok).toBe(false)
@@ -68,14 +68,14 @@ describe("verdicts", () => {
     expect(updates(...wrong.map((index) => ({ index, status: "completed" })), null, 7, "x", [])).toEqual([])
   })
 
-  test("an infinite index spoils the verdict, and does not throw", () => {
+  test("an infinite index invalidates the verdict and does not throw", () => {
     const reason = { type: "bad_arguments", toolName: "t", problem: "an index is infinite" }
     expect(updates({ index: 1, status: "completed" }, { index: Number.POSITIVE_INFINITY, status: "completed" })).toEqual(reason)
     expect(readVerdictText('{"updates": [{"index": 1e999, "status": "completed"}]}', REFERENCE)).toMatchObject({ ok: false })
     expect(readVerdictText('{"updates": [{"index": Infinity, "status": "completed"}]}', REFERENCE)).toMatchObject({ ok: false })
   })
 
-  test("a status is a word, evidence a text", () => {
+  test("a status must be a known word, evidence becomes a text", () => {
     expect(updates({ index: 1, status: " Completed ", evidence: "  " }, { index: 2, status: "pending" }, { index: 3, status: "done" })).toEqual([
       { index: 1, status: "completed" },
     ])
@@ -85,7 +85,7 @@ describe("verdicts", () => {
     ])
   })
 
-  test("lists that are none are left out; a reason that says nothing is none", () => {
+  test("values that are not lists are ignored; an empty reason counts as none", () => {
     for (const args of [{ updates: { 0: {} }, new_items: "x", reason: "  " }, { updates: null, new_items: 3, reason: null }, {}, { reason: false }])
       expect(readVerdict(args as never, "t", OURS)).toEqual({
         ok: true,
@@ -93,13 +93,13 @@ describe("verdicts", () => {
       })
   })
 
-  test("keys that every object has are none of the answer's", () => {
+  test("inherited keys are ignored", () => {
     const args = JSON.parse('{"__proto__": {"updates": [{"index": 1, "status": "completed"}], "reason": "inherited"}, "constructor": 1}')
     expect(readVerdict(args, "t", OURS)).toMatchObject({ ok: true, value: { updates: [], reason: { type: "none_given" } } })
     expect(Object.hasOwn(Object.prototype, "updates")).toBe(false)
   })
 
-  test("texts of the judge are kept short", () => {
+  test("texts of the judge are shortened", () => {
     const read = readVerdict({ new_items: ["x".repeat(5000)], reason: "y".repeat(5000) }, "t", OURS)
     if (!read.ok || read.value.reason.type !== "text") throw new Error("not read")
     expect(read.value.newItems[0]).toBe(`${"x".repeat(1000)}\n\n... (3000 chars omitted) ...\n\n${"x".repeat(1000)}`)
@@ -108,7 +108,7 @@ describe("verdicts", () => {
     expect(whole).toMatchObject({ value: { reason: { text: "y".repeat(5000) } } })
   })
 
-  test("freeform: a verdict in a word, or done as it comes; the word wins", () => {
+  test("freeform: a verdict word, or done of any type; the word takes precedence", () => {
     const says = (text: string) => {
       const read = readFreeformText(text, OURS)
       return read.ok ? read.value.says : read.reason.type
@@ -131,7 +131,7 @@ describe("verdicts", () => {
 })
 
 describe("items", () => {
-  test("texts and objects with a text; in the reference's way null is a word, too", () => {
+  test("are texts and objects with a text; under reference, null becomes a word", () => {
     const items = [" a ", { text: "b" }, { text: 5 }, { text: null }, { text: true }, {}, "", { text: " " }, 3, null, ["c"]]
     expect(readItems({ items }, OURS)).toEqual(["a", "b", "5", "true"])
     expect(readItems({ items }, REFERENCE)).toEqual(["a", "b", "5", "None", "True"])
@@ -139,7 +139,7 @@ describe("items", () => {
     expect(readItems({ items: { 0: "a" } }, OURS)).toEqual([])
   })
 
-  test("in a text a verdict on items has one of its keys; in the reference's way any object is one", () => {
+  test("in a text, a verdict on items has one of its keys; under reference, any object counts", () => {
     for (const text of ["{}", '{"done": true}', 'Looking at {"updates_seen": {"updates": []}} now.'])
       expect(readVerdictText(text, OURS)).toEqual({ ok: false, reason: { type: "no_verdict" } })
     expect(readVerdictText('I saw {"a": 1}. {"updates": [{"index": 1, "status": "completed"}]}', OURS)).toMatchObject({
@@ -148,7 +148,7 @@ describe("items", () => {
     expect(readVerdictText('{"done": true}', REFERENCE)).toMatchObject({ ok: true, value: { updates: [] } })
   })
 
-  test("in a text their key is checklist", () => {
+  test("in a text, their key is checklist", () => {
     expect(readItemsText('{"checklist": ["a"]}', OURS)).toEqual({ ok: true, value: ["a"] })
     expect(readItemsText('{"items": ["a"]}', OURS)).toEqual({ ok: false, reason: { type: "no_verdict" } })
     expect(readItemsText("prose", OURS)).toEqual({ ok: false, reason: { type: "not_json", text: "prose" } })

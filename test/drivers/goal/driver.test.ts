@@ -192,7 +192,7 @@ describe("between turns", () => {
     const machine = machineWith(history, { turnId, origin: "continuation" })
     end(machine)
     const { outcome, events, usage } = machine
-    if (outcome === undefined) throw new Error("The turn goes on.")
+    if (outcome === undefined) throw new Error("The turn has not ended.")
     return [...events, ...endGoalTurn({ threadId: "t1", history: events }, { turnId, outcome, usage }, 6000).records]
   }
 
@@ -234,7 +234,7 @@ describe("between turns", () => {
     const machine = machineWith(history)
     machine.fail({ type: "error", message: "limit" })
     const { outcome, events, usage } = machine
-    if (outcome === undefined) throw new Error("The turn goes on.")
+    if (outcome === undefined) throw new Error("The turn has not ended.")
     const error = { kind: "usage_limit", message: "come back later", retryAt: 9000 } as const
     history = [...events, ...endGoalTurn({ threadId: "t1", history: events }, { turnId: "turn-1", outcome, usage, error }, 6000).records]
     expect(nextTurn({ threadId: "t1", history }, 6000)).toMatchObject({ type: "rest", notBefore: 9000 })

@@ -99,7 +99,7 @@ export class ThreadHost {
     for (;;) {
       const next = nextTurn(this.#thread(), this.at)
       if (next.type === "rest") return next
-      if (next.type !== "continue" || this.turns.length >= most) throw new Error(`The goal still goes on after ${this.turns.length} turns.`)
+      if (next.type !== "continue" || this.turns.length >= most) throw new Error(`The goal still runs after ${this.turns.length} turns.`)
       const { notBefore, message } = next
       if (notBefore !== undefined) {
         this.waitsMs.push(notBefore - this.at)
@@ -125,17 +125,17 @@ export class ThreadHost {
     const said = this.history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
     const start = { messages: [...said, ...more], events: [...this.history], iterationOffset: this.#iteration }
     const machine = new TurnMachine(config, start)
-    const kept: PlayedTurn = { config, start, machine, responses: [], effects: [] }
-    this.turns.push(kept)
+    const turn: PlayedTurn = { config, start, machine, responses: [], effects: [] }
+    this.turns.push(turn)
     for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) {
-      kept.effects.push(effect)
+      turn.effects.push(effect)
       const response = this.#perform(machine, effect)
       if (response === undefined) continue
-      kept.responses.push(response)
+      turn.responses.push(response)
       machine.handle(response)
     }
     const { outcome, events, usage, iteration } = machine
-    if (outcome === undefined) throw new Error("The turn goes on.")
+    if (outcome === undefined) throw new Error("The turn has not ended.")
     this.#iteration = iteration + 1
     this.history = events
     const { costMicros } = this.#options.driver ?? {}

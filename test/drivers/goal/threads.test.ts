@@ -68,8 +68,8 @@ describe("a whole thread", () => {
 
   test("derives the goal's changes and metrics from the records of each turn", () => {
     const thread = work()
-    const told = goalChanges(thread.history, "t1", null)
-    const short = told.map((output) =>
+    const changes = goalChanges(thread.history, "t1", null)
+    const short = changes.map((output) =>
       output.type === "metric" ? `${output.name} ${output.value}` : output.type === "goal_updated" ? output.cause : output.type,
     )
     expect(short).toEqual([
@@ -81,7 +81,7 @@ describe("a whole thread", () => {
     const middle = 6
     const before = readGoal(thread.history.slice(0, middle), "t1").state.goal
     const rest = goalChanges(thread.history.slice(middle), "t1", before)
-    expect([...goalChanges(thread.history.slice(0, middle), "t1", null), ...rest]).toEqual(told)
+    expect([...goalChanges(thread.history.slice(0, middle), "t1", null), ...rest]).toEqual(changes)
   })
 })
 
@@ -162,7 +162,7 @@ describe("a model call without an answer is charged too", () => {
     expect(readGoal(machine.history, "t1").state.goal?.tokensUsed).toBe(10 + 107)
     machine.cancel()
     const { outcome, events, usage } = machine
-    if (outcome === undefined) throw new Error("The turn goes on.")
+    if (outcome === undefined) throw new Error("The turn has not ended.")
     const ended = endGoalTurn({ threadId: "t1", history: events }, { turnId: "turn-x", outcome, usage }, thread.at)
     expect(ended.state.goal?.tokensUsed).toBe(10 + 107)
     // Reporting an end twice has no effect.
@@ -179,7 +179,7 @@ describe("a model call without an answer is charged too", () => {
     machine.apply([{ type: "append_events", events: [lostUsageRecord("t1", "turn-x", TEN)] }])
     machine.cancel()
     const { outcome, events, usage } = machine
-    if (outcome === undefined) throw new Error("The turn goes on.")
+    if (outcome === undefined) throw new Error("The turn has not ended.")
     const ended = endGoalTurn({ threadId: "t1", history: events }, { turnId: "turn-x", outcome, usage }, thread.at)
     expect(ended.state.goal?.tokensUsed).toBe(10)
   })
@@ -249,8 +249,8 @@ describe("commands during a turn", () => {
     ] as const
     const deliveries = {
       get commands() {
-        const told = JSON.stringify(live.turns[0]?.effects)
-        return commands.filter(({ command }) => !told.includes(`"command":{"type":"${command.type}"}`))
+        const delivered = JSON.stringify(live.turns[0]?.effects)
+        return commands.filter(({ command }) => !delivered.includes(`"command":{"type":"${command.type}"}`))
       },
     }
     const model = inOrder(replies("", ["update_goal", { status: "complete" }], "look"), replies("", "look"), replies("On it."))
