@@ -4,13 +4,13 @@ import type { DriverAction } from "../schemas/action.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
 
 /**
- * What {@link wrapDriver} changes: for each callback, a function that gets the inner driver's own as `next`, then the callback's
- * arguments; a name and a version of its own.
+ * The changes of {@link wrapDriver}. A callback gets the inner driver's callback as `next`, followed by the callback's arguments.
+ * `name` and `version` replace those of the inner driver.
  */
 export type DriverPatch = { readonly [Name in keyof ProtocolDriver]?: Change<NonNullable<ProtocolDriver[Name]>> } & {
   /**
-   * State of the wrapping driver's own for a piece of work that is about to start. Given, the `driverState` of that work is
-   * `{ own, inner }`: the wrapper's callbacks get it whole, `next` gets the inner driver's part.
+   * Returns the wrapper's state for a piece of work that is about to start. If given, the `driverState` of that work is
+   * `{ own, inner }`: the wrapper's callbacks get both, `next` gets the inner driver's part.
    */
   readonly ownState?: (context: DriverContext, start: StartWithState) => Json
 }
@@ -18,25 +18,25 @@ export type DriverPatch = { readonly [Name in keyof ProtocolDriver]?: Change<Non
 /** The actions that carry a `driverState`. */
 export type StartWithState = Extract<DriverAction, { type: "start_llm" | "start_exec" }>
 
-/** The `driverState` of work that a driver with `ownState` started. `inner` is missing where the inner driver gave none. */
+/** The `driverState` of work that a driver with `ownState` started. `inner` is absent if the inner driver set none. */
 export interface NestedState {
   readonly own: Json
   readonly inner?: Json
 }
 
-/** What a driver does that lacks an optional callback. Without `onExecResult` no code may start, so it has no entry. */
+/** The default of each optional callback. Without `onExecResult` no code may start, so it has no default. */
 const ABSENT = { onLlmFailed: () => undefined, onDelivery: () => [] }
 
 /**
- * Wraps a driver: the patch changes some members, all others pass through, also those of a later version of this interface.
+ * Wraps a driver. The patch changes some members; all others pass through, including those of a later version of this interface.
  *
  *     const counting = wrapDriver(chatDriver(), {
  *       name: "counting(chat)",
  *       onToolResults: (next, context, results) => [countRecord(results), ...next(context, results)],
  *     })
  *
- * A wrapper of `onLlmFailed` or `onDelivery` that the inner driver lacks gets a `next` that decides nothing; one of `onExecResult` is
- * left out then.
+ * If the inner driver lacks `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`,
+ * a patch for it is ignored.
  */
 export function wrapDriver(inner: ProtocolDriver, { ownState, ...patch }: DriverPatch): ProtocolDriver {
   if (ownState === undefined) return wrapMembers(inner, patch, ABSENT)

@@ -11,7 +11,7 @@ import { configOf, driverOf, pollAll, REQUEST, userMessage } from "../machine/su
 
 const GOAL = { threadId: "t1", turnId: "t1.1", startedAt: 0 }
 
-/** A driver whose members are inherited and need its private fields, with a member that no interface here declares. */
+/** A driver with inherited members that use its private fields, and with a member that no interface here declares. */
 class LaterDriver implements ProtocolDriver {
   readonly name = "later"
   readonly version = 3
@@ -43,7 +43,7 @@ describe("wrapDriver", () => {
     expect(wrapped.onExecResult).toBeUndefined()
   })
 
-  test("a wrapper decides about what the inner driver answers, and about callbacks that it lacks", () => {
+  test("a wrapper changes the inner driver's actions, and adds callbacks that it lacks", () => {
     const finish: DriverAction = { type: "finish", outcome: { type: "finished", finish: { type: "assistant_message", text: "mended" } } }
     const driver = wrapDriver(driverOf(), {
       onLlmFailed: (next, ...given) => {
@@ -61,7 +61,7 @@ describe("wrapDriver", () => {
     expect(machine.outcome).toEqual(finish.type === "finish" ? finish.outcome : undefined)
   })
 
-  test("withTools: the inner driver sees the tools, requests show them last, and ids are counted in common", () => {
+  test("withTools: the inner driver sees the tools, requests list them last, and ids share one counter", () => {
     const spec = (name: string) => ({ name, description: "", inputSchema: { type: "object" } })
     const seen: { readonly tools: readonly string[]; readonly shown: readonly string[]; readonly ids: readonly string[] }[] = []
     const inner = driverOf({
@@ -87,7 +87,7 @@ describe("wrapDriver", () => {
   })
 })
 
-describe("a driver state of the wrapper's own", () => {
+describe("the wrapper's driver state", () => {
   const states: { who: string; state: Json | undefined }[] = []
   const note = (who: string, state: Json | undefined): void => void states.push({ who, state })
   const inner = (driverState: Json | undefined): ProtocolDriver =>

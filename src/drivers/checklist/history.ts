@@ -36,9 +36,9 @@ const MAX_MESSAGES = 400
  * `limit` the number of messages. Returns an error with the reason for a call that cannot be answered.
  */
 export function readHistory(transcript: EvidenceTranscript, args: JsonObject, pageChars: number): HistoryAnswer {
-  const wanted = looseText(ownValue(args, "transcript") ?? ownValue(args, "path"), false)
-  if (wanted === "") return { error: "Name the transcript to read." }
-  if (wanted !== transcript.id && wanted !== trim(transcript.id))
+  const requested = looseText(ownValue(args, "transcript") ?? ownValue(args, "path"), false)
+  if (requested === "") return { error: "Name the transcript to read." }
+  if (requested !== transcript.id && requested !== trim(transcript.id))
     return { error: `Only the transcript ${JSON.stringify(transcript.id)} of this conversation can be read.` }
   const cursor = readCursor(ownValue(args, "cursor") ?? ownValue(args, "offset"))
   if (cursor === undefined) return { error: "The cursor is neither the number of a message nor the `next` of a page." }

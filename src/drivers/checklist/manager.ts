@@ -88,9 +88,9 @@ function setGoal(settings: ChecklistSettings, state: ChecklistState, command: Ex
 }
 
 function resumed({ reference }: ChecklistSettings, goal: ChecklistGoal, resetBudget: boolean): ChecklistGoal {
-  const { pausedReason: _why, notBefore: _until, ...kept } = goal
+  const { pausedReason: _why, notBefore: _until, ...rest } = goal
   const counts = { consecutiveParseFailures: 0, consecutiveTransportFailures: 0, stalledTurns: 0 }
-  return revise({ ...kept, status: "active", ...(resetBudget && { turnsUsed: 0 }), ...(!reference && counts) })
+  return revise({ ...rest, status: "active", ...(resetBudget && { turnsUsed: 0 }), ...(!reference && counts) })
 }
 
 function addItem(state: ChecklistState, { text: given, at }: Extract<ChecklistCommand, { type: "add_item" }>): Managed {
@@ -110,9 +110,9 @@ function markItem(settings: ChecklistSettings, state: ChecklistState, command: I
     return refuse(state, "unknown_status", "The status of an item must be completed, impossible or pending.")
   const found = findItem(state, state.goal, command)
   if (!found.ok) return found.refusal
-  const { completedAt: _then, ...kept } = found.item
+  const { completedAt: _then, ...rest } = found.item
   const item: ChecklistItem =
-    status === "pending" ? { ...kept, status } : { ...kept, status, completedAt: command.at, evidence: kept.evidence ?? { type: "user_mark" } }
+    status === "pending" ? { ...rest, status } : { ...rest, status, completedAt: command.at, evidence: rest.evidence ?? { type: "user_mark" } }
   const checklist = state.goal.checklist.map((other) => (other.id === item.id ? item : other))
   const goal: ChecklistGoal = { ...state.goal, checklist, ...(isTerminal(item) && { stalledTurns: 0 }) }
   return done({ ...state, goal: finishIfSettled(settings, goal) }, item)
@@ -131,8 +131,8 @@ function removeItem(settings: ChecklistSettings, state: ChecklistState, command:
 function finishIfSettled({ reference }: ChecklistSettings, goal: ChecklistGoal): ChecklistGoal {
   const open = goal.status === "active" || goal.status === "paused"
   if (reference || !open || !allTerminal(goal.checklist)) return goal
-  const { notBefore: _until, ...kept } = goal
-  return revise({ ...kept, status: "done", lastVerdict: "done", lastReason: { type: "user_marks" } })
+  const { notBefore: _until, ...rest } = goal
+  return revise({ ...rest, status: "done", lastVerdict: "done", lastReason: { type: "user_marks" } })
 }
 
 type Found = { readonly ok: true; readonly item: ChecklistItem } | { readonly ok: false; readonly refusal: Managed }

@@ -3,15 +3,7 @@ import type { CheckpointKind } from "../../schemas/event.ts"
 import type { GoalCommand, GoalInput } from "../../schemas/goal.ts"
 import type { TokenUsage } from "../../schemas/llm.ts"
 import type { CheckpointDelivery, DeliveredMessage, HistoryRecord } from "../../schemas/message.ts"
-import {
-  type GoalDeliveredRecord,
-  type GoalInputRecord,
-  type GoalLostRecord,
-  type GoalTurnRecord,
-  GoalWriter,
-  type RecordList,
-  readGoal,
-} from "./history.ts"
+import { asJson, GoalWriter, protocolRecord, type RecordList, readGoal, turnRecord } from "./history.ts"
 import type { GoalPolicy } from "./policy.ts"
 
 /** Options of {@link goalDeliveries}. */
@@ -41,9 +33,9 @@ export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, 
   const messages: DeliveredMessage[] = []
   const events: Json[] = []
 
-  for (const { at: given, command } of commands) {
+  for (const { at: commandedAt, command } of commands) {
     const turnId = goal.state.turn?.turnId
-    const input: GoalInput = { type: "command", at: given, ...(turnId !== undefined && { turnId }), command }
+    const input: GoalInput = { type: "command", at: commandedAt, ...(turnId !== undefined && { turnId }), command }
     for (const output of goal.apply(input)) if (output.type === "steer") messages.push(output.message)
     events.push(asJson({ type: "goal_input", threadId, input, told: true }))
   }
@@ -102,7 +94,7 @@ export function goalInputEvent(threadId: string, input: GoalInput): Json {
  * Append the record before the second call (`machine.apply`), so that both calls are charged. An estimate is enough.
  */
 export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUsage): HistoryRecord {
-  return { type: "protocol", event: asJson({ type: "goal_lost", threadId, turnId, usage }) }
+  return protocolRecord({ type: "goal_lost", threadId, turnId, usage })
 }
 
 /**
@@ -110,26 +102,11 @@ export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUs
  * record when a thread is resumed, between turns or during one. `undefined` if no clock runs.
  */
 export function stopRecord(history: RecordList, threadId: string, at: number): HistoryRecord | undefined {
-  const { state, toolCalls, calls, warned, error } = readGoal(history, threadId)
-  const { turn, clock } = state
-  const { markedAt, seenAt } = clock
+  const goal = readGoal(history, threadId)
+  const { markedAt, seenAt } = goal.state.clock
   if (markedAt === null || seenAt === null || at <= seenAt) return undefined
-  const event: GoalTurnRecord = {
-    type: "goal_turn",
-    threadId,
-    turn,
-    clock: { seenAt: at, markedAt: markedAt + (at - seenAt) },
-    toolCalls,
-    ...(calls !== undefined && { calls }),
-    ...(warned !== undefined && { warned }),
-    ...(error !== undefined && { error }),
-  }
-  return { type: "protocol", event: asJson(event) }
-}
-
-/** Records are plain JSON by type. */
-function asJson(record: GoalInputRecord | GoalDeliveredRecord | GoalLostRecord | GoalTurnRecord): Json {
-  return record as unknown as Json
+  const clock = { seenAt: at, markedAt: markedAt + (at - seenAt) }
+  return protocolRecord(turnRecord({ ...goal, state: { ...goal.state, clock } }))
 }
 
 /** Merges deliveries into one. Each list keeps the order of the arguments. */

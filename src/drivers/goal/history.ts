@@ -9,7 +9,7 @@ import { newGoalState } from "./goal.ts"
 import type { GoalPolicy } from "./policy.ts"
 
 /** The goal driver's own record: the open turn and the clock, which goal events do not hold. */
-export interface GoalTurnRecord {
+interface GoalTurnRecord {
   readonly type: "goal_turn"
   readonly threadId: string
   readonly turn: GoalTurn | null
@@ -36,14 +36,14 @@ export interface GoalSteerRecord {
 }
 
 /** Marks the oldest `count` pending messages as delivered. */
-export interface GoalDeliveredRecord {
+interface GoalDeliveredRecord {
   readonly type: "goal_delivered"
   readonly threadId: string
   readonly count: number
 }
 
 /** An input that a host delivers for the driver to apply, mostly a command during a turn. */
-export interface GoalInputRecord {
+interface GoalInputRecord {
   readonly type: "goal_input"
   readonly threadId: string
   readonly input: GoalInput
@@ -52,7 +52,7 @@ export interface GoalInputRecord {
 }
 
 /** Usage that no response reports: a model call whose answer was lost with its process. */
-export interface GoalLostRecord {
+interface GoalLostRecord {
   readonly type: "goal_lost"
   readonly threadId: string
   readonly turnId: string
@@ -165,6 +165,31 @@ const RECORD_TYPES: ReadonlySet<string> = new Set<GoalRecord["type"]>([
   "goal_lost",
 ])
 
+/** Builds the record of the open turn and the clock. */
+export function turnRecord({ state, toolCalls, calls, warned, error }: Omit<GoalInHistory, "lost" | "undelivered" | "known">): GoalTurnRecord {
+  const { threadId, turn, clock } = state
+  return {
+    type: "goal_turn",
+    threadId,
+    turn,
+    clock,
+    toolCalls,
+    ...(calls !== undefined && { calls }),
+    ...(warned !== undefined && { warned }),
+    ...(error !== undefined && { error }),
+  }
+}
+
+/** Wraps a goal record as a history record. */
+export function protocolRecord(record: GoalRecord): HistoryRecord {
+  return { type: "protocol", event: asJson(record) }
+}
+
+/** Goal records are plain JSON by type. */
+export function asJson(record: GoalRecord): Json {
+  return record as unknown as Json
+}
+
 /** Applies inputs in order to the goal of a history, and collects the records to append. */
 export class GoalWriter {
   readonly #before: GoalInHistory
@@ -205,24 +230,15 @@ export class GoalWriter {
 
   /** The records to append. Empty for a thread that never had a goal. */
   records(): readonly HistoryRecord[] {
-    const { threadId, goal, turn, clock } = this.state
+    const { goal, turn, clock } = this.state
     const { toolCalls, calls, warned, error } = this
     const before = this.#before
     const written = this.#records.slice()
     const noted = calls !== before.calls || warned !== before.warned || error !== before.error
     const moved = turn !== before.state.turn || clock !== before.state.clock || noted
     if (moved && (goal !== null || before.known || calls !== undefined)) {
-      written.push({
-        type: "goal_turn",
-        threadId,
-        turn,
-        clock,
-        toolCalls,
-        ...(calls !== undefined && { calls }),
-        ...(warned !== undefined && { warned }),
-        ...(error !== undefined && { error }),
-      })
+      written.push(turnRecord({ state: this.state, toolCalls, calls, warned, error }))
     }
-    return written.map((event) => ({ type: "protocol", event: event as unknown as Json }))
+    return written.map(protocolRecord)
   }
 }
