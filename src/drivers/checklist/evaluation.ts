@@ -71,7 +71,7 @@ export function beginEvaluation(settings: ChecklistSettings, state: ChecklistSta
   if (turn.ended === "failed") return finish(evaluation, { type: "turn_failed" })
   if (turn.ended === "cancelled") return finish(evaluation, { type: "turn_cancelled" })
   if (goal.notBefore !== undefined && turn.at < goal.notBefore) return finish(evaluation, { type: "waiting" })
-  if (settings.judge === "none") return finish(evaluation, unasked({ mode: "none", says: "continue", reason: { type: "judge_off" } }))
+  if (settings.judge === "none") return finish(evaluation, withoutRequest({ mode: "none", says: "continue", reason: { type: "judge_off" } }))
   if (settings.judge !== "checklist" || goal.decomposed) return judgeResponse(settings, evaluation)
   const tried: Evaluation = { ...evaluation, decomposeTried: true }
   return isBlank(goal.goal) ? judgeResponse(settings, tried) : ask(settings, tried, { type: "decomposing", attempt: 0 })
@@ -85,10 +85,10 @@ export function beginEvaluation(settings: ChecklistSettings, state: ChecklistSta
 export function answerJudge(
   settings: ChecklistSettings,
   evaluation: Evaluation,
-  given: Response,
+  input: Response,
   validation?: JudgeValidation,
 ): { readonly evaluation: Evaluation; readonly status: "accepted" | "stale" } {
-  const response = validation === undefined ? given : validation.response(given)
+  const response = validation === undefined ? input : validation.response(input)
   const { state } = evaluation
   const outstanding = outstandingCall(state)
   if (response.id !== outstanding?.id) {
@@ -134,12 +134,12 @@ function itemsOf(settings: ChecklistSettings, response: LlmResponse): readonly s
 /** Judges the response: by its checklist if there is one, else as a whole. */
 function judgeResponse(settings: ChecklistSettings, evaluation: Evaluation): Evaluation {
   const mode = evaluation.items.length > 0 ? "checklist" : "freeform"
-  if (isBlank(evaluation.response)) return finish(evaluation, unasked({ mode, says: "continue", reason: { type: "empty_response" } }))
+  if (isBlank(evaluation.response)) return finish(evaluation, withoutRequest({ mode, says: "continue", reason: { type: "empty_response" } }))
   if (mode === "checklist") {
     const pagesLeft = evaluation.transcript === undefined ? 0 : settings.maxHistoryPages
     return ask(settings, evaluation, { type: "evaluating", attempt: 0, pagesLeft, exchange: [] })
   }
-  if (isBlank(evaluation.goal)) return finish(evaluation, unasked({ mode, says: "skipped", reason: { type: "empty_goal" } }))
+  if (isBlank(evaluation.goal)) return finish(evaluation, withoutRequest({ mode, says: "skipped", reason: { type: "empty_goal" } }))
   return ask(settings, evaluation, { type: "judging_freely", attempt: 0 })
 }
 
@@ -202,7 +202,7 @@ function judged(facts: Omit<Judged, "type" | "rulings" | "newItems"> & Partial<P
   return { type: "judged", rulings: [], newItems: [], ...facts }
 }
 
-function unasked(facts: Pick<Judged, "mode" | "says" | "reason">): Finding {
+function withoutRequest(facts: Pick<Judged, "mode" | "says" | "reason">): Finding {
   return judged({ answer: "unasked", ...facts })
 }
 
