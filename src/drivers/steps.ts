@@ -15,7 +15,10 @@ export function assistantRecord(context: DriverContext, read: ReadResponse): His
   return conversation({ id, role: "assistant", parts: assistantParts(id, read) })
 }
 
-/** The actions that start the next iteration, through an `after_work` checkpoint. At the turn's limit: a message that says so, and the end of the turn. */
+/**
+ * Returns the actions that start the next iteration, after an `after_work` checkpoint.
+ * At the turn's limit they append a message about the limit and finish the turn as `max_iterations`.
+ */
 export function nextIteration(context: DriverContext): readonly DriverAction[] {
   if (!context.limitReached(1)) {
     return [{ type: "advance_iteration" }, { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }]

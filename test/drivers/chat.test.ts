@@ -524,9 +524,9 @@ function recording(log: { callback: string; actions: readonly DriverAction[] }[]
 /** Actions without our departures: the appended answer, the scopes and numbers of ids, the wording for an empty answer. */
 function comparable(actions: readonly DriverAction[]): Json {
   const completing = actions.at(-1)?.type === "start_checkpoint" && (actions.at(-1) as { checkpoint: string }).checkpoint === "before_completion"
-  const kept = completing ? actions.filter((action) => action.type !== "append_events") : actions
+  const compared = completing ? actions.filter((action) => action.type !== "append_events") : actions
   const ids: string[] = []
-  const text = JSON.stringify(kept)
+  const text = JSON.stringify(compared)
     .replaceAll(/m_\d+_(?:driver|assistant|tools|call)_\d+/g, (id) => {
       if (!ids.includes(id)) ids.push(id)
       return `id ${ids.indexOf(id)}`

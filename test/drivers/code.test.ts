@@ -43,7 +43,7 @@ class Talk {
     return this.answers({ type: "exec_result", id: this.#id(), result })
   }
 
-  goesOn(): this {
+  continues(): this {
     return this.answers({ type: "checkpoint_delivery", id: this.#id(), delivery: {} })
   }
 
@@ -78,7 +78,7 @@ test("the first block of code runs, and its output goes back to the model", () =
   const talk = new Talk().says("Let me count.\n```ts\nprint(1 + 1)\n```\nIt surely prints 3.")
   expect(talk.machine.outstanding).toEqual({ type: "exec_code", id: 2, code: "print(1 + 1)", language: "ts" })
 
-  talk.gives({ ok: true, value: { ...RUN, observations: ["2", "two"] } }).goesOn()
+  talk.gives({ ok: true, value: { ...RUN, observations: ["2", "two"] } }).continues()
   expect(talk.lastTexts(2)).toEqual(["assistant: Let me count.\n```ts\nprint(1 + 1)\n```", "system: Runtime note:\n<output>\n2\ntwo\n</output>"])
   expect(talk.shown().every((message) => message.blocks.length > 0)).toBe(true)
 })
@@ -86,19 +86,19 @@ test("the first block of code runs, and its output goes back to the model", () =
 test("a submitted value ends the turn with that value", () => {
   const talk = new Talk().says("```js\nsubmit({ sum: 3 })\n```").gives({ ok: true, value: { ...RUN, terminalFinish: { sum: 3 } } })
   expect(talk.machine.outstanding).toMatchObject({ type: "checkpoint", checkpoint: "before_completion" })
-  expect(talk.goesOn().machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: { sum: 3 } } })
+  expect(talk.continues().machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: { sum: 3 } } })
 })
 
 test("null can be submitted", () => {
   const talk = new Talk()
     .says("```ts\nsubmit(null)\n```")
     .gives({ ok: true, value: { ...RUN, terminalFinish: null } })
-    .goesOn()
+    .continues()
   expect(talk.machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: null } })
 })
 
 test("an answer without code ends the turn with its text, and stays in the transcript", () => {
-  const talk = new Talk().says("The sum is 3. See:\n```json\n{}\n```").goesOn()
+  const talk = new Talk().says("The sum is 3. See:\n```json\n{}\n```").continues()
   expect(talk.machine.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "The sum is 3. See:\n```json\n{}\n```" } })
   expect(talk.machine.messages.at(-1)?.role).toBe("assistant")
 })
@@ -107,17 +107,17 @@ test("the model sees an error of its code or of the host, and the turn continues
   const talk = new Talk()
     .says("```ts\nboom()\n```")
     .gives({ ok: true, value: { ...RUN, observations: ["before"], error: " ReferenceError: boom \n" } })
-    .goesOn()
+    .continues()
   expect(talk.lastTexts(1)).toEqual([
     "system: Runtime note:\n<output>\nbefore\n</output>",
     "system: Runtime note:\n<error>\nReferenceError: boom\n</error>",
   ])
-  talk.says("```ts\nx\n```").gives({ ok: false, error: "sandbox is gone" }).goesOn()
+  talk.says("```ts\nx\n```").gives({ ok: false, error: "sandbox is gone" }).continues()
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<error>\nsandbox is gone\n</error>"])
 })
 
 test("the model sees that code without output has run", () => {
-  const talk = new Talk().says("```ts\nx = 1\n```").gives({ ok: true, value: RUN }).goesOn()
+  const talk = new Talk().says("```ts\nx = 1\n```").gives({ ok: true, value: RUN }).continues()
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\n[The code ran and printed nothing.]\n</output>"])
 })
 
@@ -126,7 +126,7 @@ test("printed images have the user's role, the only one in which models accept t
   const talk = new Talk()
     .says("```ts\nplot()\n```")
     .gives({ ok: true, value: { ...RUN, printedImages: [image] } })
-    .goesOn()
+    .continues()
   expect(talk.shown().at(-1)).toEqual({ role: "user", blocks: [{ type: "image", attachmentIndex: 0 }] })
 })
 
@@ -136,7 +136,7 @@ test.each([
   ["an empty answer", "", "The answer was empty."],
   ["code that is too long", "```ts\n123456\n```", "The block of code has 6 characters; at most 5 are run."],
 ])("%s does not run: the model gets the reason and answers again", (_what, answer, problem) => {
-  const talk = new Talk({ maxCodeChars: 5 }).says(answer).goesOn()
+  const talk = new Talk({ maxCodeChars: 5 }).says(answer).continues()
   expect(talk.effects.some((effect) => effect.type === "exec_code")).toBe(false)
   expect(talk.lastTexts(1).join()).toContain(problem)
   expect(talk.machine.iteration).toBe(1)
@@ -156,21 +156,21 @@ test("a call without a result from another driver appears as interrupted in the 
 })
 
 test("one malformed answer in a row more than allowed stops the turn as incomplete", () => {
-  const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").goesOn().says("").goesOn().says("```ts\nb")
+  const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").continues().says("").continues().says("```ts\nb")
   expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "incomplete" } })
   const errors = talk.effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "error" ? [effect.event.envelope?.code] : []))
   expect(errors).toEqual(["malformed_code"])
 })
 
 test("a run resets the count of malformed answers", () => {
-  const talk = new Talk({ maxRepairs: 1 }).says("```ts\na").goesOn().says("```ts\nok\n```").gives({ ok: true, value: RUN }).goesOn()
-  talk.says("```ts\nb").goesOn()
+  const talk = new Talk({ maxRepairs: 1 }).says("```ts\na").continues().says("```ts\nok\n```").gives({ ok: true, value: RUN }).continues()
+  talk.says("```ts\nb").continues()
   expect(talk.machine.done).toBe(false)
   expect(talk.says("```ts\nc").machine.done).toBe(true)
 })
 
 test("malformed answers of an earlier turn of the thread do not count", () => {
-  const earlier = new Talk({ maxRepairs: 1 }).says("```ts\na").goesOn().says("In words, then.").goesOn().machine
+  const earlier = new Talk({ maxRepairs: 1 }).says("```ts\na").continues().says("In words, then.").continues().machine
   const config = { ...BASE, driver: codeDriver({ maxRepairs: 1 }), projector: chatProjector }
   const later = new TurnMachine(config, { messages: earlier.messages, events: earlier.events })
   while (later.poll() !== undefined);
@@ -183,7 +183,7 @@ test("long observations keep their head and tail", () => {
   const talk = new Talk({ maxObservationChars: 4 })
     .says("```ts\nx\n```")
     .gives({ ok: true, value: { ...RUN, observations: ["abcdefgh"] } })
-    .goesOn()
+    .continues()
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\nab\n\n... (4 chars omitted) ...\n\ngh\n</output>"])
 })
 
@@ -202,7 +202,7 @@ test("native tool calls are left out, because they would get no result", () => {
       id: 1,
       result: { ok: true, response: { text: "", parts: [call, { type: "text", text: "Done." }], usage: USAGE, terminalReason: "tool_use" } },
     })
-    .goesOn()
+    .continues()
   expect(talk.machine.outcome).toMatchObject({ finish: { text: "Done." } })
   expect(JSON.stringify(talk.machine.messages)).not.toContain("tool_call")
 })

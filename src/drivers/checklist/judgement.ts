@@ -150,7 +150,10 @@ function freshTexts({ reference, maxItems }: ChecklistSettings, { checklist }: C
   return maxItems === 0 ? fresh : fresh.slice(0, Math.max(0, maxItems - checklist.length))
 }
 
-/** Counts failed calls and answers without a verdict separately: the former have nothing to do with the judge's model. The reference has one count. */
+/**
+ * Counts failed calls and answers without a verdict separately: the former say nothing about the judge's model, the latter nothing
+ * about its endpoint. The reference has one count.
+ */
 function countFailures(
   { reference }: ChecklistSettings,
   { consecutiveParseFailures: parse, consecutiveTransportFailures: transport }: ChecklistGoal,
