@@ -18,7 +18,7 @@ import { type Answer, Work } from "./effect-run.ts"
  * Run a machine once at a time, and stop it by `options.signal`: `machine.cancel()` from elsewhere is only seen when the
  * executor that runs has ended.
  * @throws {RangeError} `toolConcurrency` is below 1
- * @throws {TypeError} the host has no `llmCall`, or a toolbox is spread into it
+ * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
   const { signal, toolConcurrency, journal } = options
@@ -61,11 +61,11 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
   }
 }
 
-/** Two mistakes that a compiler lets pass: no model, and a toolbox that is spread into the host, whose tools would never run. */
+/** Two mistakes that a compiler may let pass: no model, and tools that are spread into the host, which would never run. */
 function checkHost(host: Host): void {
   if (typeof host?.llmCall !== "function") throw new TypeError("The host needs an llmCall function.")
-  if (host.tools === undefined && "specs" in host && "effects" in host)
-    throw new TypeError("A toolbox is spread into the host, so its tools would never run. Pass it as a member: { llmCall, tools }.")
+  if (host.tools === undefined && "call" in host && "effects" in host)
+    throw new TypeError("Tools are spread into the host, so they would never run. Pass them as a member: { llmCall, tools }.")
 }
 
 /** What a host failed to take, by machine: told first when the machine is run again. */

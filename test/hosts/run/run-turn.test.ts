@@ -1021,7 +1021,7 @@ function neverCalled(): never {
 describe("a host that cannot be meant", () => {
   test.each([
     ["without a model", {}, "The host needs an llmCall function."],
-    ["with a toolbox spread into it", { llmCall: script(says("Yes.")), ...toolbox([]) }, "Pass it as a member: { llmCall, tools }."],
+    ["with a toolbox spread into it", { llmCall: script(says("Yes.")), ...toolbox([]) }, "Pass them as a member: { llmCall, tools }."],
   ])("%s is refused before anything is polled", async (_what, host, message) => {
     const machine = newTurn()
     await expect(runTurn(machine, host as Host)).rejects.toThrow(message)
