@@ -143,7 +143,6 @@ module.exports = {
     },
     packageOnlyIn("immer", "^src/machine/apply-actions\\.ts$", "One place makes a next turn."),
     packageOnlyIn("zod", "^src/(schemas/|hosts/tools/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
-    packageOnlyIn("crc-32", "^src/replay/(journal|digest)\\.ts$", "An optional peer dependency of turn-machine/replay: checksums and fingerprints."),
     packageOnlyIn("@opentelemetry/api", "^src/hosts/opentelemetry/", "An optional peer dependency of turn-machine/hosts/opentelemetry alone."),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
@@ -153,7 +152,7 @@ module.exports = {
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
-        pathNot: "^node_modules/(immer|zod|fast-check|crc-32|@opentelemetry/api)/",
+        pathNot: "^node_modules/(immer|zod|fast-check|@opentelemetry/api)/",
       },
     },
     {

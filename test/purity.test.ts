@@ -352,8 +352,6 @@ describe("the built core", () => {
       format: "iife",
       globalName: "core",
       platform: "neutral",
-      // crc-32 names its entry in the old way, which a neutral platform does not look for by itself.
-      mainFields: ["module", "main"],
       define: { "process.env.NODE_ENV": '"production"' },
       logLevel: "silent",
       write: false,

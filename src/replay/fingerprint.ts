@@ -2,7 +2,7 @@ import type { Json } from "../json.ts"
 import { messagesListing, type Segment } from "../lazy.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { LlmRequest } from "../schemas/llm.ts"
-import { canonicalJson, type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
+import { type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
 
 /**
  * A short digest of all that an effect asks for; its id is left out. A longer transcript goes on where a shorter one
@@ -26,10 +26,10 @@ function withoutId(effect: Exclude<AnswerableEffect, { type: "llm_call" }>): Jso
 
 function requestFingerprint(request: LlmRequest): string {
   const { model, modelVariant, toolChoice, generation, sessionId, outputSpec, attachments, tools } = request
-  const head = canonicalJson([model, modelVariant ?? null, toolChoice, generation, sessionId ?? null, outputSpec ?? null])
   const listing = messagesListing<LlmRequest["messages"][number]>(request)
   const messages = chain(listing?.segments?.() ?? [{ storage: request.messages, length: request.messages.length }])
-  return digestString(extend(messages, head + toolsDigest(tools) + (attachments.length === 0 ? "" : canonicalJson(attachments))))
+  const rest = [model, modelVariant ?? null, toolChoice, generation, sessionId ?? null, outputSpec ?? null, toolsDigest(tools), attachments]
+  return digestString(extend(messages, rest))
 }
 
 const toolsDigests = new WeakMap<LlmRequest["tools"], string>()
@@ -51,7 +51,7 @@ function chain(segments: readonly Segment<Json & object>[]): Digest {
   let last = EMPTY
   for (const { storage, length } of segments) {
     const links = linksOf(storage, last)
-    for (let index = links.length - 1; index < length; index += 1) links.push(extend(links[index] as Digest, canonicalJson(storage[index] as Json)))
+    for (let index = links.length - 1; index < length; index += 1) links.push(extend(links[index] as Digest, storage[index] as Json))
     last = links[length] as Digest
   }
   return last
@@ -64,7 +64,7 @@ function linksOf(storage: readonly object[], start: Digest): Digest[] {
     all = []
     chains.set(storage, all)
   }
-  for (const links of all) if (links[0]?.crc === start.crc && links[0].length === start.length) return links
+  for (const links of all) if (links[0]?.a === start.a && links[0].b === start.b) return links
   const links = [start]
   all.push(links)
   return links

@@ -1,4 +1,4 @@
-/** The journal of a turn, and what can be done with one. Needs `crc-32`. */
+/** The journal of a turn, and what can be done with one. */
 export {
   type Difference,
   ForkError,
@@ -9,8 +9,9 @@ export {
   type ReplayErrorCode,
 } from "../errors.ts"
 export type { JournalCallStarted, JournalHeader, JournalInterruption, JournalOpened, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
+export { canonicalJson } from "./canonical-json.ts"
 export { compareJournals, type JournalComparison, type JournalDifference, type JournalParting } from "./compare.ts"
-export { canonicalJson, digest } from "./digest.ts"
+export { digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
 export { fingerprint } from "./fingerprint.ts"
 export { type ForkOptions, fork } from "./fork.ts"

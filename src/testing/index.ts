@@ -1,6 +1,6 @@
 /**
  * For those who write drivers and hosts, and for this package's own tests: scripted drivers, hosts and models, the laws of a
- * turn as one function, and expectations on journals that were kept. Needs `crc-32`, as journals do.
+ * turn as one function, and expectations on journals that were kept.
  * Arbitraries for fast-check are in `turn-machine/testing/arbitraries`.
  */
 export { type Answers, answerTo, type ToolAnswer } from "./answers.ts"

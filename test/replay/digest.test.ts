@@ -1,18 +1,23 @@
+import fc from "fast-check"
 import { expect, test } from "vitest"
-import { canonicalJson, digest, digestString, EMPTY, extend } from "../../src/replay/digest.ts"
+import type { Json } from "../../src/json.ts"
+import { canonicalJson } from "../../src/replay/canonical-json.ts"
+import { digest, digestString, EMPTY, extend } from "../../src/replay/digest.ts"
 
-// Published check values of CRC-32 (ISO-HDLC).
 test.each([
-  ["", "00000000-0"],
-  ["a", "e8b7be43-1"],
-  ["123456789", "cbf43926-9"],
-  ["The quick brown fox jumps over the lazy dog", "414fa339-17"],
-])("the digest of a text is its CRC-32 and its length in base 36: %j", (text, expected) => {
+  ["", "b0dfe5fb7dd05cf0"],
+  ["a", "90f353c51165818a"],
+  ["123456789", "6d3249ef2d26ea26"],
+])("the digest of a text is stable, because journals store it: %j", (text, expected) => {
+  expect(digest(text)).toBe(expected)
   expect(digestString(extend(EMPTY, text))).toBe(expected)
 })
 
-test("a text in parts has the digest of the whole", () => {
-  expect(digestString(extend(extend(EMPTY, "1234"), "56789"))).toBe("cbf43926-9")
+test("a digest is continued with one more value, in order", () => {
+  const both = digestString(extend(extend(EMPTY, { a: 1 }), "2"))
+  expect(digestString(extend(extend(EMPTY, { a: 1 }), "2"))).toBe(both)
+  for (const other of [extend(extend(EMPTY, "2"), { a: 1 }), extend(EMPTY, { a: 1 }), extend(EMPTY, [{ a: 1 }, "2"])])
+    expect(digestString(other)).not.toBe(both)
 })
 
 test("canonical JSON sorts keys by code unit and leaves nothing to taste", () => {
@@ -34,4 +39,42 @@ test("equal values have equal digests whatever the order of their keys, others h
   expect(digest({ a: 1 })).not.toBe(digest({ a: "1" }))
   expect(digest([1, 2])).not.toBe(digest([[1, 2]]))
   expect(digest([1, 2])).not.toBe(digest([2, 1]))
+  const all: readonly Json[] = [
+    null,
+    true,
+    false,
+    0,
+    1,
+    -1,
+    2 ** 31,
+    0.5,
+    1e21,
+    "",
+    "1",
+    "0.5",
+    "null",
+    [],
+    {},
+    [[]],
+    [{}],
+    { "": {} },
+    { a: null },
+    [null],
+  ]
+  expect(new Set(all.map((value) => digest(value))).size).toBe(all.length)
+})
+
+test("two values have equal digests exactly if their canonical texts are equal", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.jsonValue(), (left, right) => {
+      const [first, second] = [left as Json, right as Json]
+      expect(digest(first) === digest(second)).toBe(canonicalJson(first) === canonicalJson(second))
+      expect(digest(JSON.parse(canonicalJson(first)))).toBe(digest(first))
+    }),
+  )
+})
+
+test("what JSON leaves out or writes as null has the digest of what JSON writes", () => {
+  expect(digest({ a: 1, b: undefined } as never)).toBe(digest({ a: 1 }))
+  expect(digest([Number.NaN, Number.POSITIVE_INFINITY, undefined, -0] as never)).toBe(digest([null, null, null, 0]))
 })
