@@ -109,11 +109,14 @@ export class ForkError extends TurnError<ForkErrorCode> {
   }
 }
 
-/** One place at which a replay differs from its journal: a JSON pointer, and both values as far as they are known. */
+/**
+ * One place at which two JSON values differ. `path` is a JSON pointer; "" is the whole value. A missing value is `undefined`.
+ * Of a replay, `expected` is what the journal holds; of two journals, what the first one holds.
+ */
 export interface Difference {
   readonly path: string
-  readonly recorded: unknown
-  readonly replayed: unknown
+  readonly expected: unknown
+  readonly received: unknown
 }
 
 /** How a replay can part from its journal. */

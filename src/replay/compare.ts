@@ -1,14 +1,8 @@
+import type { Difference } from "../errors.ts"
 import type { JournalHeader, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
 import type { CompletedToolCall } from "../schemas/tool.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
-
-/** One place at which two journals differ: a JSON pointer, and both values. A missing value is `undefined`. */
-export interface JournalDifference {
-  readonly path: string
-  readonly first: unknown
-  readonly second: unknown
-}
 
 /** Where two journals part. */
 export interface JournalParting {
@@ -22,13 +16,13 @@ export interface JournalParting {
    */
   readonly type: "asked" | "answered" | "length"
   /** Pointers into the two records; of `asked`, into the effects if both journals keep them, else none. */
-  readonly differences: readonly JournalDifference[]
+  readonly differences: readonly Difference[]
 }
 
 /** What {@link compareJournals} found. */
 export interface JournalComparison {
   /** What differs in the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`. */
-  readonly header: readonly JournalDifference[]
+  readonly header: readonly Difference[]
   readonly parting: JournalParting | undefined
   /** How many answers to effects, tool results one by one, are the same in both before they part. */
   readonly alike: number
@@ -43,7 +37,7 @@ export interface JournalComparison {
  * compaction only those effects are compared that both journals answer as a whole.
  */
 export function compareJournals(first: Journal, second: Journal): JournalComparison {
-  const header = paired(comparedHeader(first.header), comparedHeader(second.header))
+  const header = differences(comparedHeader(first.header), comparedHeader(second.header))
   const fromEffect = Math.max(firstWholeEffect(first), firstWholeEffect(second))
   const [left, right] = [stepsOf(first, fromEffect), stepsOf(second, fromEffect)]
   let alike = 0
@@ -72,7 +66,7 @@ function firstWholeEffect({ header, entries }: Journal): number {
 }
 
 /** What is compared with one step of the other journal: a record, or all records with results of one batch. */
-interface Step {
+interface ComparedStep {
   readonly entry: JournalEntry
   readonly results: ReadonlyMap<string, Result> | undefined
   /** The effect that the records answer, where the journal keeps it. */
@@ -86,8 +80,8 @@ interface Result {
   readonly result: CompletedToolCall
 }
 
-function stepsOf({ entries }: Journal, fromEffect: number): readonly Step[] {
-  const steps: Step[] = []
+function stepsOf({ entries }: Journal, fromEffect: number): readonly ComparedStep[] {
+  const steps: ComparedStep[] = []
   let effect: unknown
   let batch: { readonly id: number; readonly results: Map<string, Result> } | undefined
   let begun = fromEffect === 1
@@ -129,16 +123,16 @@ interface Compared {
   readonly alike: number
 }
 
-function compareSteps(left: Step | undefined, right: Step | undefined): Compared {
+function compareSteps(left: ComparedStep | undefined, right: ComparedStep | undefined): Compared {
   const [first, second] = [left?.entry, right?.entry]
   if (left === undefined || right === undefined) return { parting: { first, second, type: "length", differences: [] }, alike: 0 }
   const [leftAsks, rightAsks] = [asks(left.entry), asks(right.entry)]
   if (leftAsks !== rightAsks && "id" in left.entry.record && "id" in right.entry.record) {
-    const differing = left.effect === undefined || right.effect === undefined ? [] : paired(left.effect, right.effect)
+    const differing = left.effect === undefined || right.effect === undefined ? [] : differences(left.effect, right.effect)
     return { parting: { first, second, type: "asked", differences: differing }, alike: 0 }
   }
   if (left.results !== undefined && right.results !== undefined) return compareBatches(left.results, right.results)
-  const found = paired(timeless(left.entry.record), timeless(right.entry.record))
+  const found = differences(timeless(left.entry.record), timeless(right.entry.record))
   return found.length === 0
     ? { alike: "id" in left.entry.record ? 1 : 0 }
     : { parting: { first, second, type: "answered", differences: found }, alike: 0 }
@@ -153,7 +147,7 @@ function compareBatches(left: ReadonlyMap<string, Result>, right: ReadonlyMap<st
   for (const [key, { entry: first, index, result }] of left) {
     const other = right.get(key)
     if (other === undefined) continue
-    const found = paired(untimed(result), untimed(other.result), `/results/${index}`)
+    const found = differences(untimed(result), untimed(other.result), `/results/${index}`)
     if (found.length > 0) return { parting: { first, second: other.entry, type: "answered", differences: found }, alike }
     alike += 1
   }
@@ -174,8 +168,4 @@ function timeless(record: JournalRecord): unknown {
 function untimed<Value extends { readonly durationMs: number }>(value: Value): Omit<Value, "durationMs"> {
   const { durationMs: _, ...rest } = value
   return rest
-}
-
-function paired(left: unknown, right: unknown, prefix = ""): readonly JournalDifference[] {
-  return differences(left, right).map(({ path, recorded, replayed }) => ({ path: `${prefix}${path}`, first: recorded, second: replayed }))
 }

@@ -1,20 +1,23 @@
 import type { Difference } from "../errors.ts"
 
-/** All places at which two JSON values differ, as JSON pointers, in the order of the recorded one. A missing value is `undefined`. */
-export function differences(recorded: unknown, replayed: unknown): readonly Difference[] {
+/**
+ * Returns every place at which two JSON values differ, in the order of the expected one. The order of keys does not count.
+ * @param path JSON pointer to the two values, which every returned path starts with
+ */
+export function differences(expected: unknown, received: unknown, path: string = ""): readonly Difference[] {
   const found: Difference[] = []
-  compare(recorded, replayed, "", found)
+  compare(expected, received, path, found)
   return found
 }
 
-function compare(recorded: unknown, replayed: unknown, path: string, found: Difference[]): void {
-  if (Object.is(recorded, replayed) || recorded === replayed) return
-  if (!isNested(recorded) || !isNested(replayed) || Array.isArray(recorded) !== Array.isArray(replayed)) {
-    found.push({ path, recorded, replayed })
+function compare(expected: unknown, received: unknown, path: string, found: Difference[]): void {
+  if (Object.is(expected, received) || expected === received) return
+  if (!isNested(expected) || !isNested(received) || Array.isArray(expected) !== Array.isArray(received)) {
+    found.push({ path, expected, received })
     return
   }
-  for (const key of new Set([...Object.keys(recorded), ...Object.keys(replayed)])) {
-    compare(own(recorded, key), own(replayed, key), `${path}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`, found)
+  for (const key of new Set([...Object.keys(expected), ...Object.keys(received)])) {
+    compare(own(expected, key), own(received, key), `${path}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`, found)
   }
 }
 

@@ -10,7 +10,7 @@ export {
 } from "../errors.ts"
 export type { JournalCallStarted, JournalHeader, JournalInterruption, JournalOpened, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
 export { canonicalJson } from "./canonical-json.ts"
-export { compareJournals, type JournalComparison, type JournalDifference, type JournalParting } from "./compare.ts"
+export { compareJournals, type JournalComparison, type JournalParting } from "./compare.ts"
 export { digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
 export { fingerprint } from "./fingerprint.ts"

@@ -157,8 +157,8 @@ function checkEffect(
       ? [
           {
             path: "",
-            recorded: { id, fingerprint: recorded },
-            replayed: effect && { id: effect.id, type: effect.type, fingerprint: fingerprint(effect) },
+            expected: { id, fingerprint: recorded },
+            received: effect && { id: effect.id, type: effect.type, fingerprint: fingerprint(effect) },
           },
         ]
       : differences(kept, effect)
@@ -212,7 +212,7 @@ function applyCommand(machine: TurnMachine, command: HostCommand): void {
 /** Of the prompt and the tools the journal holds more than a digest. */
 function inFull(difference: Difference, { surface }: JournalHeader, { systemPrompt, tools }: TurnConfig): readonly Difference[] {
   const { path } = difference
-  if (path === "/config/systemPrompt") return [{ path, recorded: surface.systemPrompt, replayed: systemPrompt }]
+  if (path === "/config/systemPrompt") return [{ path, expected: surface.systemPrompt, received: systemPrompt }]
   return path === "/config/tools" ? differences(surface.tools, tools).map((found) => ({ ...found, path: `${path}${found.path}` })) : [difference]
 }
 

@@ -68,12 +68,12 @@ function brief(record: JournalRecord): Json {
   return record.type === "effect" ? { type: record.type, effect: { type: record.effect.type, id: record.effect.id } } : (record as Json)
 }
 
-function describe({ path, recorded, replayed }: Difference, config: TurnConfig): readonly string[] {
+function describe({ path, expected, received }: Difference, config: TurnConfig): readonly string[] {
   const [, key] = /^\/config\/(\w+)$/.exec(path) ?? []
   // Of most of the configuration a journal holds digests, which say nothing to a person.
   const digest = key !== undefined && key !== "systemPrompt" && key !== "tools"
-  const was = digest && recorded !== undefined ? "another value" : shown(recorded as Json | undefined, SHOWN_LENGTH)
-  const is = digest && replayed !== undefined ? (config as unknown as Readonly<Record<string, Json>>)[key] : (replayed as Json | undefined)
+  const was = digest && expected !== undefined ? "another value" : shown(expected, SHOWN_LENGTH)
+  const is = digest && received !== undefined ? (config as unknown as Readonly<Record<string, Json>>)[key] : received
   return [`  at "${path}"`, `    recorded ${was}`, `    replayed ${shown(is, SHOWN_LENGTH)}`]
 }
 

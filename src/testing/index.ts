@@ -3,8 +3,10 @@
  * turn as one function, and expectations on journals that were kept.
  * Arbitraries for fast-check are in `turn-machine/testing/arbitraries`.
  */
+
+export type { Difference } from "../errors.ts"
 export { type Answers, answerTo, type ToolAnswer } from "./answers.ts"
-export { type Difference, firstDifference } from "./difference.ts"
+export { firstDifference } from "./difference.ts"
 export { expectReplays, ReplayMismatch } from "./expect-replays.ts"
 export { type ExpectTurnOptions, expectTurn, type TurnSummary } from "./expect-turn.ts"
 export { LAWS, type Law, LawError } from "./laws.ts"

@@ -1,5 +1,6 @@
+import type { Difference } from "../errors.ts"
 import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
-import { type Difference, describeDifference, differenceOfTexts, firstDifference } from "./difference.ts"
+import { describeDifference, differenceOfTexts, firstDifference } from "./difference.ts"
 
 /** The laws of a turn that `expectTurn` checks, in the words of docs; `inputs` is what the caller expected of single inputs. */
 export const LAWS = {

@@ -45,7 +45,7 @@ export function recordedModel(journal: Journal): RecordedModel {
       const { number, record, asked } = answer
       if (fingerprint(effect) !== asked) {
         const kept = requests.get(id)
-        const fingerprints: Difference = { path: "", recorded: { id, fingerprint: asked }, replayed: { id, fingerprint: fingerprint(effect) } }
+        const fingerprints: Difference = { path: "", expected: { id, fingerprint: asked }, received: { id, fingerprint: fingerprint(effect) } }
         throw doubts.add(number, id, kept === undefined ? [fingerprints] : differences(kept, effect), `the request of effect ${id}`)
       }
       const { result, textStreamed } = record

@@ -74,7 +74,7 @@ test("a result that differs is found where it stands in each of the two", () => 
   const { parting, alike } = compareJournals(batchOf([result("c", "one"), result("d", "two")]), batchOf([result("d", "three")], [result("c", "one")]))
   expect(alike).toBe(2)
   expect(parting).toMatchObject({ type: "answered", first: { number: 3 }, second: { number: 3 } })
-  expect(parting?.differences).toEqual([{ path: "/results/1/output/value", first: "two", second: "three" }])
+  expect(parting?.differences).toEqual([{ path: "/results/1/output/value", expected: "two", received: "three" }])
 })
 
 test("a result that is in one of them alone is where it goes on", () => {
@@ -92,18 +92,18 @@ test("a fork parts from its journal at the record that was answered otherwise", 
   const { header, parting, alike } = compareJournals(journalOf(2), readJournal(fork(journalOf(2), 5, other, { turnId: "turn-2" })))
   expect({ header, alike }).toEqual({ header: [], alike: 3 })
   expect(parting).toMatchObject({ type: "answered", first: { number: 5 }, second: { number: 5 } })
-  expect(parting?.differences).toContainEqual({ path: "/result/response/text", first: "", second: "Four." })
+  expect(parting?.differences).toContainEqual({ path: "/result/response/text", expected: "", received: "Four." })
 })
 
 test("what the turns ask for is told apart from what was answered", () => {
   const changed: TurnConfig = { ...CONFIG, systemPrompt: "You guess.", model: "n" }
   const { header, parting } = compareJournals(recorded({}), recorded({}, changed))
   expect(header.map(({ path }) => path)).toEqual(["/config/model", "/surface/systemPrompt"])
-  expect(header.at(-1)).toEqual({ path: "/surface/systemPrompt", first: "You count.", second: "You guess." })
+  expect(header.at(-1)).toEqual({ path: "/surface/systemPrompt", expected: "You count.", received: "You guess." })
   expect(parting).toMatchObject({ type: "asked", first: { number: 2 }, second: { number: 2 }, differences: [] })
 
   const kept = compareJournals(recorded({ keepEffects: true }), recorded({ keepEffects: true }, changed)).parting?.differences
-  expect(kept).toContainEqual({ path: "/request/model", first: "m", second: "n" })
+  expect(kept).toContainEqual({ path: "/request/model", expected: "m", received: "n" })
 })
 
 test("another end is another answer", () => {
@@ -113,7 +113,7 @@ test("another end is another answer", () => {
     return readJournal(line + recorder.command(machine, { type: "cancel", reason }))
   }
   expect(compareJournals(ended("late"), ended("later")).parting?.differences).toEqual([
-    { path: "/interruption/reason", first: "late", second: "later" },
+    { path: "/interruption/reason", expected: "late", received: "later" },
   ])
 })
 

@@ -62,7 +62,7 @@ test("an effect that differs is found at its record, also without a look at the 
 test("with effects kept, a divergence says what differs, as pointers with both values", () => {
   const { text } = recordTurn(1, { keepEffects: true })
   const error = divergenceOf(() => replay(readJournal(text), { ...CONFIG, systemPrompt: "You guess." }, { checkConfig: false }))
-  expect(error.differences).toEqual([{ path: "/request/messages/0/blocks/0/text", recorded: "You count.", replayed: "You guess." }])
+  expect(error.differences).toEqual([{ path: "/request/messages/0/blocks/0/text", expected: "You count.", received: "You guess." }])
 })
 
 test("the first eight differences are kept, and their number is told", () => {
@@ -89,7 +89,7 @@ test("an outcome that differs is found", () => {
   expect(divergenceOf(() => replay(readJournal(text), CONFIG))).toMatchObject({
     code: "outcome_differs",
     record: 3,
-    differences: [{ path: "/stop/type", recorded: "incomplete", replayed: "cancelled" }],
+    differences: [{ path: "/stop/type", expected: "incomplete", received: "cancelled" }],
   })
 })
 

@@ -91,7 +91,7 @@ const projector: TurnConfig["projector"] = (input) => ({ ...CONFIG.projector(inp
 test("a changed projector is found at the first effect, and named where effects are kept", () => {
   expect(divergenceOf(() => verifyReplay(journalOf(1), { ...CONFIG, projector }))).toMatchObject({ code: "effect_differs", record: 2, effectId: 1 })
   expect(divergenceOf(() => verifyReplay(journalOf(1, { keepEffects: true }), { ...CONFIG, projector })).differences).toEqual([
-    { path: "/request/toolChoice", recorded: "auto", replayed: "required" },
+    { path: "/request/toolChoice", expected: "auto", received: "required" },
   ])
 })
 
@@ -121,7 +121,7 @@ test("a snapshot that is not the turn at that point is found, with what differs"
   const error = divergenceOf(() => verifyReplay(journal, CONFIG))
   expect(error).toMatchObject({ code: "snapshot_differs", record: 10, effectId: undefined })
   // Three answers of two tokens each.
-  expect(error.differences).toEqual([{ path: "/usage/outputTokens", recorded: 7, replayed: 6 }])
+  expect(error.differences).toEqual([{ path: "/usage/outputTokens", expected: 7, received: 6 }])
   expect(replay(journal, CONFIG).done).toBe(true)
 })
 
@@ -135,7 +135,7 @@ test("a driver that writes other records is found at a snapshot, though it asks 
   }
   const error = divergenceOf(() => verifyReplay(journalWithSnapshots(4, 8), { ...CONFIG, driver: noting }))
   expect(error).toMatchObject({ code: "snapshot_differs", record: 5 })
-  expect(error.differences[0]).toMatchObject({ path: "/events/1/type", recorded: "conversation", replayed: "protocol" })
+  expect(error.differences[0]).toMatchObject({ path: "/events/1/type", expected: "conversation", received: "protocol" })
 })
 
 /** Plays three answers, with a snapshot after so many polls before each of them. */
@@ -228,7 +228,7 @@ test("an interruption of something else than what is outstanding is found", () =
     code: "effect_differs",
     record: 2,
     effectId: 5,
-    differences: [{ path: "/effectId", recorded: 5, replayed: 1 }],
+    differences: [{ path: "/effectId", expected: 5, received: 1 }],
   })
 })
 

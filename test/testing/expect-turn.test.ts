@@ -695,7 +695,7 @@ describe("a broken law", () => {
   test("is told with its words, the place, the JSON pointer and both values", () => {
     const machine = telling((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect))
     const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine }))
-    expect(error.difference).toEqual({ pointer: "/type", received: "agent_frame_switch", expected: "finished" })
+    expect(error.difference).toEqual({ path: "/type", received: "agent_frame_switch", expected: "finished" })
     expect(error.message).toBe(
       [
         "Broken: law 6, ending: one turn_outcome, one done event and one done effect, and nothing after them.",

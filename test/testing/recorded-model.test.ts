@@ -88,7 +88,7 @@ describe("a recorded model", () => {
       effectId: 1,
       message: expect.stringContaining("the request of effect 1 is not the recorded one"),
     })
-    expect(error.differences[0]).toMatchObject({ path: "", recorded: { id: 1 }, replayed: { id: 1 } })
+    expect(error.differences[0]).toMatchObject({ path: "", expected: { id: 1 }, received: { id: 1 } })
     await divergenceOf(model.llmCall({ ...second, id: 99 }, contextOf(99)))
     expect(() => model.check()).toThrow(error)
   })
@@ -96,7 +96,7 @@ describe("a recorded model", () => {
   test("says what differs where the journal kept the request", async () => {
     const other: LlmCall = { ...second, request: { ...second.request, model: "other" } }
     const error = await divergenceOf(recordedModel(journalOf(1, { keepEffects: true })).llmCall(other, contextOf(4)))
-    expect(error).toMatchObject({ record: 9, effectId: 4, differences: [{ path: "/request/model", recorded: "m", replayed: "other" }] })
+    expect(error).toMatchObject({ record: 9, effectId: 4, differences: [{ path: "/request/model", expected: "m", received: "other" }] })
   })
 
   test("rejects a call that the journal does not answer", async () => {
@@ -155,9 +155,9 @@ describe("recorded tools", () => {
   test("reject a call with other arguments or another name", async () => {
     const tools = recordedTools(journalOf(1))
     const error = await divergenceOf(tools.call({ ...call, args: { n: 5 } }, contextOf(2)))
-    expect(error).toMatchObject({ code: "effect_differs", record: 3, effectId: 2, differences: [{ path: "/args/n", recorded: 0, replayed: 5 }] })
+    expect(error).toMatchObject({ code: "effect_differs", record: 3, effectId: 2, differences: [{ path: "/args/n", expected: 0, received: 5 }] })
     expect((await divergenceOf(tools.call({ ...call, toolName: "add" }, contextOf(2)))).differences).toEqual([
-      { path: "/toolName", recorded: "count", replayed: "add" },
+      { path: "/toolName", expected: "count", received: "add" },
     ])
     expect(() => tools.check()).toThrow(error)
   })

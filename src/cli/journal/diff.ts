@@ -1,4 +1,5 @@
-import { compareJournals, type JournalDifference, type JournalParting } from "../../replay/compare.ts"
+import type { Difference } from "../../errors.ts"
+import { compareJournals, type JournalParting } from "../../replay/compare.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { cutText, plainJson, plural } from "../terminal/format.ts"
@@ -41,8 +42,8 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
   const width = widthOf(io.stdout)
   const line = (text: string): void => void io.stdout.write(`${text}\n`)
   const names = first.name === second.name ? (["first", "second"] as const) : ([first.name, second.name] as const)
-  const list = (found: readonly JournalDifference[]): void => {
-    const shown = found.slice(0, MOST_SHOWN).map(({ path, first: left, second: right }) => ({ path, values: [left, right] as const }))
+  const list = (found: readonly Difference[]): void => {
+    const shown = found.slice(0, MOST_SHOWN)
     for (const text of differingLines(shown, names, width)) line(text)
     if (found.length > shown.length) line(`  and ${plural(found.length - shown.length, "place")} more`)
   }
@@ -90,6 +91,6 @@ function partingText({ type, first, second }: JournalParting, names: readonly [s
 }
 
 /** A value that is not there is null: JSON would leave it out. */
-function plainDifferences(found: readonly JournalDifference[]): readonly object[] {
-  return found.map(({ path, first, second }) => ({ path, first: first ?? null, second: second ?? null }))
+function plainDifferences(found: readonly Difference[]): readonly object[] {
+  return found.map(({ path, expected, received }) => ({ path, first: expected ?? null, second: received ?? null }))
 }

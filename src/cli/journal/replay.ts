@@ -75,7 +75,7 @@ function writeDivergence(error: ReplayDivergence, asJson: boolean, io: Io): void
   const { code, record, effectId, differences, differenceCount, message } = error
   if (asJson) {
     // A value that is not there is said to be so; JSON would leave it out.
-    const shown = differences.map(({ path, recorded, replayed }) => ({ path, recorded: recorded ?? null, now: replayed ?? null }))
+    const shown = differences.map(({ path, expected, received }) => ({ path, recorded: expected ?? null, now: received ?? null }))
     io.stdout.write(`${plainJson({ type: "replay", agrees: false, code, record, effectId, message, differences: shown, differenceCount })}\n`)
     return
   }
@@ -86,12 +86,11 @@ function writeDivergence(error: ReplayDivergence, asJson: boolean, io: Io): void
     io.stdout.write("  Of what was asked for then the journal keeps a fingerprint alone, so nobody can say here what differs in it.\n")
     return
   }
-  const found = differences.map(({ path, recorded, replayed }) => ({ path, values: [recorded, replayed] as const }))
-  for (const line of differingLines(found, ["recorded", "now"], width)) io.stdout.write(`${line}\n`)
+  for (const line of differingLines(differences, ["recorded", "now"], width)) io.stdout.write(`${line}\n`)
   if (differenceCount > differences.length) io.stdout.write(`  and ${plural(differenceCount - differences.length, "place")} more\n`)
 }
 
 function isFingerprintAlone({ code, differences: [first] }: ReplayDivergence): boolean {
-  const { recorded } = first ?? {}
-  return code === "effect_differs" && first?.path === "" && typeof recorded === "object" && recorded !== null && "fingerprint" in recorded
+  const { expected } = first ?? {}
+  return code === "effect_differs" && first?.path === "" && typeof expected === "object" && expected !== null && "fingerprint" in expected
 }

@@ -1,21 +1,17 @@
+import type { Difference } from "../../errors.ts"
 import { isHighSurrogate, plainJson } from "../terminal/format.ts"
 
 const LEAST_WIDTH = 24
 const WIDTH_ELSEWHERE = 200
 const BEFORE = 16
 
-/** One place at which two JSON values differ, and both. */
-export interface Differing {
-  readonly path: string
-  readonly values: readonly [unknown, unknown]
-}
-
 /** Lines that show what differs: the pointer, and below it both values, cut to the piece around the first difference. */
-export function differingLines(found: readonly Differing[], names: readonly [string, string], width: number): readonly string[] {
+export function differingLines(found: readonly Difference[], names: readonly [string, string], width: number): readonly string[] {
   const nameWidth = Math.max(names[0].length, names[1].length)
   const room = Math.max(LEAST_WIDTH, (Number.isFinite(width) ? width : WIDTH_ELSEWHERE) - nameWidth - 6)
-  return found.flatMap(({ path, values }) => {
-    const [left, right] = excerpts(...(values.map((value) => (value === undefined ? "(nothing)" : plainJson(value))) as [string, string]), room)
+  const shown = (value: unknown): string => (value === undefined ? "(nothing)" : plainJson(value))
+  return found.flatMap(({ path, expected, received }) => {
+    const [left, right] = excerpts(shown(expected), shown(received), room)
     return [
       `  ${path === "" ? "(the whole)" : plainPointer(path)}`,
       `    ${names[0].padEnd(nameWidth)}  ${left}`,
