@@ -130,10 +130,12 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "fingerprint",
     "fork",
     "isUnfinishedHeader",
+    "journalOutline",
     "readJournal",
     "replay",
     "resume",
     "verifyReplay",
+    "workedMs",
   ],
   "turn-machine/schemas": [
     "AnswerableEffect",

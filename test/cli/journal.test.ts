@@ -318,7 +318,7 @@ They part at record 5 of both: effect 4 was answered otherwise.
     expect((await runCli(["resume", "new.json"], { cwd: base })).exitCode).toBe(0)
     const { stdout } = await journal(base, "show", "new.json")
     expect(stdout).toMatch(/^work {5}5 model calls, 8 tool calls, .+ in 2 processes$/m)
-    expect(stdout).toContain("taken up by another process\n")
+    expect(stdout).toContain("resumed by another process\n")
   })
 
   it("takes answers as show gives them, without what they answer, from a file as well", async () => {

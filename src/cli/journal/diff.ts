@@ -1,13 +1,14 @@
 import type { Difference } from "../../errors.ts"
 import { compareJournals, type JournalParting } from "../../replay/compare.ts"
+import { outlineRow } from "../../replay/outline.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { cutText, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { DIFF_HELP } from "./help.ts"
-import { damageOf, type GivenJournal, givenJournals, HELP_FLAG } from "./open.ts"
-import { rowOf } from "./rows.ts"
+import { damageOf, givenJournals, HELP_FLAG } from "./open.ts"
+import { rowText } from "./rows.ts"
 import { differingLines } from "./values.ts"
 
 const FLAGS = { json: { type: "boolean" }, ...HELP_FLAG } as const
@@ -65,13 +66,10 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
             [first, parting.first],
             [second, parting.second],
           ] as const)
-    for (const [given, entry] of entries) if (entry !== undefined) line(cutText(`  ${given.name}: ${rowText(given, entry)}`, width))
+    for (const [given, entry] of entries)
+      if (entry !== undefined) line(cutText(`  ${given.name}: ${rowText(outlineRow(entry, undefined), typeof given.meta === "object")}`, width))
   }
   return differs ? 1 : 0
-}
-
-function rowText({ meta }: GivenJournal, entry: NonNullable<JournalParting["first"]>): string {
-  return rowOf(entry, 0, typeof meta === "object").text
 }
 
 function partingText({ type, first, second }: JournalParting, names: readonly [string, string]): string {

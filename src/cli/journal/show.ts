@@ -1,6 +1,6 @@
+import { journalOutline, type OutlineRow } from "../../replay/outline.ts"
 import { resume } from "../../replay/replay.ts"
 import type { JournalRecord } from "../../schemas/journal.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
 import type { TurnMachine } from "../../turn-machine.ts"
 import { recordedConfig } from "../run/run-config.ts"
 import { shownUrl } from "../run/run-settings.ts"
@@ -11,9 +11,8 @@ import type { Io } from "../terminal/io.ts"
 import { tokens } from "../terminal/screen.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { SHOW_HELP } from "./help.ts"
-import { workedMs } from "./journal-times.ts"
 import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
-import { type Row, rowOf } from "./rows.ts"
+import { rowText } from "./rows.ts"
 import { goOn, type Standing, standingOf, standingText } from "./standing.ts"
 
 const FLAGS = { record: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
@@ -43,41 +42,6 @@ function recordOf({ journal }: GivenJournal, text: string): JournalRecord {
   return record
 }
 
-/** What all records come to. */
-interface Totals {
-  readonly modelCalls: number
-  readonly toolCalls: number
-  readonly usage: TokenUsage
-  /** How many processes ran the turn. */
-  readonly processes: number
-  readonly workedMs: number
-}
-
-function totalsOf({ journal }: GivenJournal): Totals {
-  const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
-  let [modelCalls, toolCalls, processes] = [0, 0, 1]
-  for (const { record } of journal.entries) {
-    if (record.type === "opened") processes += 1
-    if (record.type === "tool_results") toolCalls += record.results.length
-    if (record.type !== "llm_complete") continue
-    modelCalls += 1
-    const used = record.result.ok ? record.result.response.usage : record.result.error.usage
-    for (const bucket of Object.keys(usage) as (keyof typeof usage)[]) usage[bucket] += used?.[bucket] ?? 0
-  }
-  return { modelCalls, toolCalls, usage, processes, workedMs: workedMs(journal) }
-}
-
-function rowsOf({ journal, text, meta }: GivenJournal): readonly Row[] {
-  const isOurs = typeof meta === "object"
-  let start = text.indexOf("\n") + 1
-  const rows = [rowOf({ number: 1, record: journal.header }, Buffer.byteLength(text.slice(0, start)), isOurs)]
-  for (const entry of journal.entries) {
-    rows.push(rowOf(entry, Buffer.byteLength(text.slice(start, entry.end)), isOurs))
-    start = entry.end
-  }
-  return rows
-}
-
 /** The turn as its last record left it, where this program can tell. */
 function machineOf({ journal, meta }: GivenJournal): TurnMachine | undefined {
   if (typeof meta !== "object") return undefined
@@ -104,7 +68,8 @@ function writeTable(given: GivenJournal, io: Io): void {
   const line = (text: string): void => void io.stdout.write(`${text}\n`)
   const { journal, meta, name, text } = given
   const { header, entries } = journal
-  const totals = totalsOf(given)
+  const outline = journalOutline(journal, text)
+  const isOurs = typeof meta === "object"
   const stands = standing(given)
   const go = typeof meta === "object" && given.damage === undefined ? goOn(stands, name) : undefined
   const fields: [string, string][] = [
@@ -126,24 +91,24 @@ function writeTable(given: GivenJournal, io: Io): void {
     ...(go === undefined ? [] : [["go on", go] as [string, string]]),
     [
       "work",
-      `${plural(totals.modelCalls, "model call")}, ${plural(totals.toolCalls, "tool call")}, ${formatDuration(totals.workedMs)} in ${plural(totals.processes, "process", "processes")}`,
+      `${plural(outline.modelCalls, "model call")}, ${plural(outline.toolCalls, "tool call")}, ${formatDuration(outline.workedMs)} in ${plural(outline.processes, "process", "processes")}`,
     ],
-    ["tokens", tokens(totals.usage)],
+    ["tokens", tokens(outline.usage)],
   )
   for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutText(value, width - 9)}\n`)
   line("")
-  const rows = rowsOf(given)
-  const numberWidth = Math.max(2, String(rows.at(-1)?.number ?? 1).length)
+  const numberWidth = Math.max(2, String(outline.rows.at(-1)?.number ?? 1).length)
   line(style("dim", cutText(`${"no".padStart(numberWidth)}  time      effect     size  what happened (tokens: input/cached/output)`, width)))
   let date = header.at === undefined ? "" : dateOf(header.at)
-  for (const { number, at, effectId, bytes, tone, text: what } of rows) {
+  for (const row of outline.rows) {
+    const { number, at, effectId, bytes } = row
     if (at !== undefined && dateOf(at) !== date) {
       date = dateOf(at)
       line(style("dim", `${"".padStart(numberWidth)}  ${date}`))
     }
-    const facts = `${String(number).padStart(numberWidth)}  ${(at === undefined ? "-" : clockOf(at)).padEnd(8)}  ${String(effectId ?? "-").padStart(6)}  ${formatBytes(bytes).padStart(7)}  `
-    const shown = cutText(what, width - facts.length)
-    io.stdout.write(`${facts}${tone === "plain" ? shown : style(tone === "bad" ? "red" : "dim", shown)}\n`)
+    const facts = `${String(number).padStart(numberWidth)}  ${(at === undefined ? "-" : clockOf(at)).padEnd(8)}  ${String(effectId ?? "-").padStart(6)}  ${formatBytes(bytes ?? 0).padStart(7)}  `
+    const shown = cutText(rowText(row, isOurs), width - facts.length)
+    io.stdout.write(`${facts}${row.failed ? style("red", shown) : row.changesTurn ? shown : style("dim", shown)}\n`)
   }
   const torn = tornBytes(given)
   if (torn > 0) line(cutText(`${formatBytes(torn)} of a line that was never finished stand at the end; they count for nothing.`, width))
@@ -152,7 +117,7 @@ function writeTable(given: GivenJournal, io: Io): void {
 function writeJson(given: GivenJournal, io: Io): void {
   const write = (value: object): void => void io.stdout.write(`${plainJson(value)}\n`)
   const { journal, meta, path, damage, text } = given
-  const { turnId, driver, at, forkedFrom, dropped } = journal.header
+  const { rows, outcome: _, turnId, driver, at, forkedFrom, dropped, ...totals } = journalOutline(journal, text)
   const run = typeof meta === "object" ? { run: meta } : {}
   write({
     type: "journal",
@@ -166,11 +131,18 @@ function writeJson(given: GivenJournal, io: Io): void {
     records: journal.entries.length + 1,
     bytes: Buffer.byteLength(text),
     standing: standing(given),
-    ...totalsOf(given),
+    ...totals,
     tornBytes: tornBytes(given),
   })
-  for (const { tone: _, ...row } of rowsOf(given)) write({ type: "record", ...row })
+  for (const row of rows) write(plainRow(row, typeof meta === "object"))
   if (damage !== undefined) write({ type: "damage", code: damage.code, record: damage.record, message: damage.message })
+}
+
+function plainRow(row: OutlineRow, isOurs: boolean): object {
+  const { number, type, at, effectId, bytes } = row
+  const line = { type: "record", number, kind: type, at, effectId, bytes, text: rowText(row, isOurs) }
+  if (row.type === "tool_results") return { ...line, tools: row.results.map(({ toolName: name, output: { status } }) => ({ name, status })) }
+  return row.type === "llm_complete" && row.error === undefined ? { ...line, calls: row.calls, usage: row.usage } : line
 }
 
 function dateOf(at: number): string {

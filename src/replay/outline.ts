@@ -1,0 +1,236 @@
+import { addUsage, NO_USAGE } from "../machine/limits.ts"
+import type { AnswerableEffect } from "../schemas/effect.ts"
+import type { Outcome } from "../schemas/event.ts"
+import type { JournalHeader, JournalInterruption, JournalRecord } from "../schemas/journal.ts"
+import type { TerminalReason, TokenUsage } from "../schemas/llm.ts"
+import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { Journal, JournalEntry } from "./journal.ts"
+
+/** The facts of a journal, record by record and in total, as plain data for whatever shows them. */
+export interface JournalOutline extends Pick<JournalHeader, "turnId" | "driver" | "at" | "forkedFrom" | "dropped">, OutlineTotals {
+  /** One row for each record, the header first. */
+  readonly rows: readonly OutlineRow[]
+  /** `undefined`: the journal does not say that the turn ended. */
+  readonly outcome: Outcome | undefined
+}
+
+/** Totals over all records. Records that a compaction left out are not counted. */
+export interface OutlineTotals {
+  /** Answered model calls, failed ones included. */
+  readonly modelCalls: number
+  /** Results of tool calls, failed ones included. */
+  readonly toolCalls: number
+  readonly usage: TokenUsage
+  /** How many processes ran the turn. */
+  readonly processes: number
+  /** As {@link workedMs}. */
+  readonly workedMs: number
+}
+
+/** The facts of one record. */
+export type OutlineRow = OutlineFacts & {
+  /** Counted from 1; the header is the first. */
+  readonly number: number
+  /** Milliseconds since the epoch; `undefined` if the record has no time. */
+  readonly at: number | undefined
+  /** The effect that the record answers, or is about. */
+  readonly effectId: number | undefined
+  /** Bytes of the record's line in UTF-8, with its newline; `undefined` if the journal's text was not given. */
+  readonly bytes: number | undefined
+  /** Whether the record is of something that failed, or that ended the turn early. */
+  readonly failed: boolean
+  /** Whether a replay of the turn needs the record. Not so: snapshots, openings, started calls and recorded effects. */
+  readonly changesTurn: boolean
+}
+
+/** The facts of a record by its type. */
+export type OutlineFacts =
+  | { readonly type: "header"; readonly messageCount: number }
+  | {
+      readonly type: "llm_complete"
+      /** `undefined`: the call succeeded. */
+      readonly error: string | undefined
+      readonly text: string
+      /** The names of the tools that the model calls, in order. */
+      readonly calls: readonly string[]
+      readonly terminalReason: TerminalReason
+      /** `undefined`: a failed call whose usage is not known. */
+      readonly usage: TokenUsage | undefined
+    }
+  | { readonly type: "tool_results"; readonly results: readonly CompletedToolCall[] }
+  | {
+      readonly type: "exec_result"
+      /** Whether the code ran; it may have ended with an error. */
+      readonly ran: boolean
+      readonly error: string | undefined
+      /** `undefined`: the code did not run. */
+      readonly durationMs: number | undefined
+    }
+  | {
+      readonly type: "execution_surface_synced"
+      readonly error: string | undefined
+      /** `undefined`: system prompt and tools are unchanged. */
+      readonly toolCount: number | undefined
+    }
+  /** `delivered`: the keys of the delivery that are not empty. */
+  | { readonly type: "checkpoint_delivery"; readonly delivered: readonly string[] }
+  | { readonly type: "interruption"; readonly command: JournalInterruption["interruption"] }
+  /** `iteration`: counted from 1. */
+  | { readonly type: "snapshot"; readonly iteration: number }
+  | { readonly type: "opened" }
+  | { readonly type: "call_started"; readonly callId: string }
+  | { readonly type: "effect"; readonly effect: AnswerableEffect["type"] }
+  | { readonly type: "end"; readonly outcome: Outcome }
+
+/**
+ * Returns the facts of a journal as plain data. Pure, and replays nothing.
+ * @param text what the journal was read from; without it, the rows have no `bytes`
+ */
+export function journalOutline(journal: Journal, text?: string): JournalOutline {
+  const { header, entries } = journal
+  const { turnId, driver, at, forkedFrom, dropped } = header
+  const headerEnd = text === undefined ? 0 : text.indexOf("\n") + 1
+  const bytesOf = (start: number, end: number): number | undefined => (text === undefined ? undefined : utf8Length(text, start, end))
+  const rows = [outlineRow({ number: 1, record: header }, bytesOf(0, headerEnd))]
+  for (const [index, entry] of entries.entries()) rows.push(outlineRow(entry, bytesOf(entries[index - 1]?.end ?? headerEnd, entry.end)))
+  const last = entries.at(-1)?.record
+  return {
+    turnId,
+    driver,
+    ...(at !== undefined && { at }),
+    ...(forkedFrom !== undefined && { forkedFrom }),
+    ...(dropped !== undefined && { dropped }),
+    outcome: last?.type === "end" ? last.outcome : undefined,
+    ...totalsOf(rows),
+    workedMs: workedMs(journal),
+    rows,
+  }
+}
+
+/** Returns the facts of one record. `bytes`: the size of its line. */
+export function outlineRow({ number, record }: Pick<JournalEntry, "number" | "record">, bytes: number | undefined): OutlineRow {
+  const effectId = "id" in record ? record.id : "effectId" in record ? record.effectId : undefined
+  const changesTurn = record.type !== "snapshot" && record.type !== "opened" && record.type !== "call_started" && record.type !== "effect"
+  return { ...factsOf(record), number, at: timeOf(record), effectId, bytes, failed: hasFailed(record), changesTurn }
+}
+
+function factsOf(record: JournalRecord): OutlineFacts {
+  const { type } = record
+  switch (type) {
+    case "header":
+      return { type, messageCount: record.start.messages.length }
+    case "llm_complete": {
+      if (!record.result.ok) {
+        const { message, terminalReason, usage } = record.result.error
+        return { type, error: message, text: "", calls: [], terminalReason, usage }
+      }
+      const { text, parts, terminalReason, usage } = record.result.response
+      return {
+        type,
+        error: undefined,
+        text,
+        calls: parts.flatMap((part) => (part.type === "tool_call" ? [part.toolName] : [])),
+        terminalReason,
+        usage,
+      }
+    }
+    case "tool_results":
+      return { type, results: record.results }
+    case "exec_result": {
+      const { result } = record
+      if (!result.ok) return { type, ran: false, error: result.error, durationMs: undefined }
+      return { type, ran: true, error: result.value.error, durationMs: result.value.durationMs }
+    }
+    case "execution_surface_synced": {
+      const { result } = record
+      return { type, error: result.ok ? undefined : result.error, toolCount: result.ok ? result.update?.tools.length : undefined }
+    }
+    case "checkpoint_delivery":
+      return { type, delivered: Object.entries(record.delivery).flatMap(([key, list]) => (list.length > 0 ? [key] : [])) }
+    case "interruption":
+      return { type, command: record.interruption }
+    case "snapshot":
+      return { type, iteration: record.checkpoint.iteration + 1 }
+    case "opened":
+      return { type }
+    case "call_started":
+      return { type, callId: record.callId }
+    case "effect":
+      return { type, effect: record.effect.type }
+    case "end":
+      return { type, outcome: record.outcome }
+  }
+}
+
+function hasFailed(record: JournalRecord): boolean {
+  switch (record.type) {
+    case "llm_complete":
+    case "exec_result":
+    case "execution_surface_synced":
+      return !record.result.ok
+    case "tool_results":
+      return record.results.some(({ output }) => output.status !== "success")
+    case "interruption":
+      return true
+    case "end":
+      return record.outcome.type !== "finished"
+    default:
+      return false
+  }
+}
+
+function totalsOf(rows: readonly OutlineRow[]): Omit<OutlineTotals, "workedMs"> {
+  let usage = NO_USAGE
+  let [modelCalls, toolCalls, processes] = [0, 0, 1]
+  for (const row of rows) {
+    if (row.type === "opened") processes += 1
+    if (row.type === "tool_results") toolCalls += row.results.length
+    if (row.type !== "llm_complete") continue
+    modelCalls += 1
+    usage = addUsage(usage, row.usage ?? NO_USAGE)
+  }
+  return { modelCalls, toolCalls, usage, processes }
+}
+
+/** Returns when a record was written, in milliseconds since the epoch; `undefined` if it has no time. */
+export function timeOf(record: JournalRecord): number | undefined {
+  if (record.type === "snapshot") return record.checkpoint.at
+  return "at" in record ? record.at : undefined
+}
+
+/**
+ * Returns the milliseconds that processes worked on a turn: for each process, from its opening of the journal to its last record.
+ * Time before the records that a compaction left is not included.
+ */
+export function workedMs({ header, entries }: Journal): number {
+  let total = 0
+  let from = header.dropped === undefined ? header.at : undefined
+  let to = from
+  for (const { record } of entries) {
+    const at = timeOf(record)
+    if (at === undefined) continue
+    if (record.type === "opened") {
+      total += span(from, to)
+      from = at
+    }
+    from ??= at
+    to = at
+  }
+  return total + span(from, to)
+}
+
+function span(from: number | undefined, to: number | undefined): number {
+  return from === undefined || to === undefined ? 0 : Math.max(0, to - from)
+}
+
+/** ECMAScript alone has no encoder. Half a surrogate pair has three bytes, as encoders write U+FFFD for it. */
+function utf8Length(text: string, start: number, end: number): number {
+  let bytes = end - start
+  for (let index = start; index < end; index += 1) {
+    const unit = text.charCodeAt(index)
+    if (unit >= 0x80) bytes += unit < 0x800 ? 1 : 2
+    // A pair has four bytes: one for each half, and two more that the first half has added.
+    if (unit >= 0xd800 && unit < 0xdc00 && (text.charCodeAt(index + 1) & 0xfc00) === 0xdc00) index += 1
+  }
+  return bytes
+}
