@@ -1,0 +1,202 @@
+import { expect, test } from "vitest"
+import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import type { LlmRequest } from "../../../src/schemas/llm.ts"
+
+const base: LlmRequest = { model: "gpt-4.1", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
+const body = openAiChatProjector.request
+
+test("system, user and assistant texts become messages", () => {
+  const request: LlmRequest = {
+    ...base,
+    messages: [
+      { role: "system", blocks: [{ type: "text", text: "Be brief." }] },
+      {
+        role: "user",
+        blocks: [
+          { type: "text", text: "One" },
+          { type: "text", text: "Two\n" },
+          { type: "text", text: "\nThree", cacheBreakpoint: true },
+        ],
+      },
+      { role: "assistant", blocks: [{ type: "text", text: "Four" }] },
+    ],
+  }
+  expect(body(request)).toEqual({
+    model: "gpt-4.1",
+    messages: [
+      { role: "system", content: "Be brief." },
+      { role: "user", content: "One\n\nTwo\n\nThree" },
+      { role: "assistant", content: "Four" },
+    ],
+  })
+  expect(body(request, { systemRole: "developer" }).messages[0]).toEqual({ role: "developer", content: "Be brief." })
+})
+
+test("tool results become tool messages directly after the calls, before the rest of the user message", () => {
+  const { messages } = body({
+    ...base,
+    messages: [
+      {
+        role: "assistant",
+        blocks: [
+          { type: "text", text: "Looking." },
+          { type: "reasoning", text: "hidden" },
+          { type: "tool_call", callId: "a", toolName: "read", inputJson: '{"path":"x"}' },
+          { type: "tool_call", callId: "b", toolName: "list", inputJson: " \n" },
+        ],
+      },
+      {
+        role: "user",
+        blocks: [
+          { type: "text", text: "And hurry." },
+          { type: "tool_result", callId: "b", toolName: "list", text: "" },
+          { type: "tool_result", callId: "a", text: "content" },
+        ],
+      },
+      { role: "assistant", blocks: [{ type: "tool_call", callId: "c", toolName: "list", inputJson: "" }] },
+    ],
+  })
+  expect(messages).toEqual([
+    {
+      role: "assistant",
+      content: "Looking.",
+      tool_calls: [
+        { id: "a", type: "function", function: { name: "read", arguments: '{"path":"x"}' } },
+        { id: "b", type: "function", function: { name: "list", arguments: "{}" } },
+      ],
+    },
+    { role: "tool", tool_call_id: "b", content: "" },
+    { role: "tool", tool_call_id: "a", content: "content" },
+    { role: "user", content: "And hurry." },
+    { role: "assistant", content: null, tool_calls: [{ id: "c", type: "function", function: { name: "list", arguments: "{}" } }] },
+  ])
+})
+
+test("calls and results under unusual roles still become calls and tool messages", () => {
+  const { messages } = body({
+    ...base,
+    messages: [
+      {
+        role: "assistant",
+        blocks: [
+          { type: "tool_call", callId: "a", toolName: "f", inputJson: "{}" },
+          { type: "tool_result", callId: "a", text: "done" },
+        ],
+      },
+      {
+        role: "user",
+        blocks: [
+          { type: "text", text: "Look:" },
+          { type: "tool_call", callId: "b", toolName: "f", inputJson: "{}" },
+          { type: "tool_result", callId: "b", text: "done too" },
+        ],
+      },
+    ],
+  })
+  expect(messages.map(({ role }) => role)).toEqual(["assistant", "tool", "assistant", "tool", "user"])
+})
+
+test("images are sent with the URL that the host gives, and as text without one", () => {
+  const request: LlmRequest = {
+    ...base,
+    attachments: [
+      { id: "att_1", mediaType: "image/png", byteLength: 10, width: 640, height: 480, label: "shot.png" },
+      { id: "att_2", mediaType: "image/jpeg", byteLength: 10 },
+    ],
+    messages: [
+      {
+        role: "user",
+        blocks: [
+          { type: "tool_result", callId: "a", text: "see image" },
+          { type: "text", text: "What is this?" },
+          { type: "image", attachmentIndex: 0 },
+          { type: "image", attachmentIndex: 1 },
+          { type: "image", attachmentIndex: 7 },
+        ],
+      },
+      { role: "assistant", blocks: [{ type: "image", attachmentIndex: 0 }] },
+    ],
+  }
+  const attachmentUrl = ({ id }: { id: string }) => (id === "att_1" ? "data:image/png;base64,AAAA" : undefined)
+  expect(body(request, { attachmentUrl }).messages).toEqual([
+    { role: "tool", tool_call_id: "a", content: "see image" },
+    {
+      role: "user",
+      content: [
+        { type: "text", text: "What is this?" },
+        { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } },
+        { type: "text", text: "[Image: image/jpeg]" },
+        { type: "text", text: "[Image: not available]" },
+      ],
+    },
+    { role: "assistant", content: "[Image: shot.png, image/png, 640x480]" },
+  ])
+  expect(body(request).messages[1]).toEqual({
+    role: "user",
+    content: "What is this?\n\n[Image: shot.png, image/png, 640x480]\n\n[Image: image/jpeg]\n\n[Image: not available]",
+  })
+})
+
+test("reasoning is left out, unless the endpoint accepts it back", () => {
+  const request: LlmRequest = {
+    ...base,
+    messages: [
+      { role: "assistant", blocks: [{ type: "reasoning", text: "Hm." }] },
+      {
+        role: "assistant",
+        blocks: [
+          { type: "reasoning", text: "First." },
+          { type: "tool_call", callId: "a", toolName: "f", inputJson: "{}" },
+          { type: "reasoning", text: "Second." },
+        ],
+      },
+    ],
+  }
+  const call = [{ id: "a", type: "function", function: { name: "f", arguments: "{}" } }]
+  expect(body(request).messages).toEqual([{ role: "assistant", content: null, tool_calls: call }])
+  expect(body(request, { reasoningField: "reasoning_content" }).messages).toEqual([
+    { role: "assistant", content: "", reasoning_content: "Hm." },
+    { role: "assistant", content: null, tool_calls: call, reasoning_content: "First.\n\nSecond." },
+  ])
+  expect(body(request, { reasoningField: "reasoning" }).messages[0]).toEqual({ role: "assistant", content: "", reasoning: "Hm." })
+})
+
+test("tools are sent with the tool choice, and without tools no choice is sent", () => {
+  const inputSchema = { type: "object", properties: { path: { type: "string" } } }
+  const tools = [{ name: "read", description: "Reads a file.", inputSchema, outputSchema: { type: "string" } }]
+  expect(body({ ...base, tools, toolChoice: "auto" })).toEqual({
+    model: "gpt-4.1",
+    messages: [],
+    tools: [{ type: "function", function: { name: "read", description: "Reads a file.", parameters: inputSchema } }],
+    tool_choice: "auto",
+  })
+  expect(body({ ...base, tools, toolChoice: { toolName: "read" } }).tool_choice).toEqual({ type: "function", function: { name: "read" } })
+  expect(body({ ...base, tools, toolChoice: "required" }).tool_choice).toBe("required")
+  expect(body({ ...base, toolChoice: "required" })).toEqual({ model: "gpt-4.1", messages: [] })
+})
+
+test("limit, effort, output format, streaming and extra keys become keys of the body", () => {
+  const request: LlmRequest = {
+    ...base,
+    modelVariant: "high",
+    generation: { maxOutputTokens: 500 },
+    outputSpec: { type: "json_schema", name: "verdict", schema: { type: "object" }, strict: true },
+  }
+  expect(body(request, { stream: true, extraBody: { temperature: 0, model: "other" } })).toEqual({
+    model: "other",
+    messages: [],
+    max_completion_tokens: 500,
+    reasoning_effort: "high",
+    response_format: { type: "json_schema", json_schema: { name: "verdict", schema: { type: "object" }, strict: true } },
+    stream: true,
+    stream_options: { include_usage: true },
+    temperature: 0,
+  })
+  expect(body({ ...base, outputSpec: { type: "json_object" }, generation: { maxOutputTokens: 5 } }, { maxTokensField: "max_tokens" })).toEqual({
+    model: "gpt-4.1",
+    messages: [],
+    max_tokens: 5,
+    response_format: { type: "json_object" },
+  })
+  expect(body(base, { stream: true, includeUsage: false })).toEqual({ model: "gpt-4.1", messages: [], stream: true })
+})

@@ -1,0 +1,67 @@
+import { expect, test } from "vitest"
+import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { answer, NO_USAGE } from "./support.ts"
+
+const usage = (figures: unknown) =>
+  answer(openAiChatProjector.response({ choices: [{ message: { content: "Hi" }, finish_reason: "stop" }], usage: figures })).usage
+
+test.each([
+  ["nothing", undefined],
+  ["null", null],
+  ["a text", "many"],
+  ["figures that are not numbers", { prompt_tokens: "12", completion_tokens: null }],
+  [
+    "NaN and negative numbers",
+    { prompt_tokens: Number.NaN, completion_tokens: -3, prompt_tokens_details: { cached_tokens: Number.POSITIVE_INFINITY } },
+  ],
+  ["details that are not objects", { prompt_tokens_details: 7, completion_tokens_details: [] }],
+])("%s counts as 0", (_what, figures) => {
+  expect(usage(figures)).toEqual(NO_USAGE)
+})
+
+test("cached tokens above the prompt's are counted in addition to it", () => {
+  expect(usage({ prompt_tokens: 10, completion_tokens: 5, prompt_tokens_details: { cached_tokens: 1000 } })).toEqual({
+    inputTokens: 10,
+    cachedInputTokens: 1000,
+    outputTokens: 5,
+    reasoningTokens: 0,
+  })
+})
+
+test("xAI counts reasoning in addition to the completion, as its total shows", () => {
+  expect(
+    usage({
+      prompt_tokens: 10120,
+      completion_tokens: 1499,
+      total_tokens: 14428,
+      prompt_tokens_details: { cached_tokens: 128 },
+      completion_tokens_details: { reasoning_tokens: 2809 },
+    }),
+  ).toEqual({ inputTokens: 9992, cachedInputTokens: 128, outputTokens: 4308, reasoningTokens: 2809 })
+  expect(usage({ prompt_tokens: 12, completion_tokens: 2, completion_tokens_details: { reasoning_tokens: 317 } })).toMatchObject({
+    outputTokens: 319,
+    reasoningTokens: 317,
+  })
+  const details = { completion_tokens_details: { reasoning_tokens: 20 } }
+  expect(usage({ prompt_tokens: 100, completion_tokens: 50, total_tokens: 170, ...details })).toMatchObject({
+    outputTokens: 70,
+    reasoningTokens: 20,
+  })
+  expect(usage({ prompt_tokens: 100, completion_tokens: 50, total_tokens: 150, ...details })).toMatchObject({
+    outputTokens: 50,
+    reasoningTokens: 20,
+  })
+})
+
+test("DeepSeek and Moonshot use other names for cached tokens", () => {
+  expect(usage({ prompt_tokens: 100, prompt_cache_hit_tokens: 64, completion_tokens: 1 })).toMatchObject({ inputTokens: 36, cachedInputTokens: 64 })
+  expect(usage({ prompt_tokens: 100, cached_tokens: 60, completion_tokens: 1 })).toMatchObject({ inputTokens: 40, cachedInputTokens: 60 })
+})
+
+test("figures that are not JSON are not passed on", () => {
+  const read = openAiChatProjector.response(
+    JSON.parse('{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1e999}}'),
+  )
+  expect(answer(read)).not.toHaveProperty("providerUsage")
+  expect(answer(read).usage).toEqual(NO_USAGE)
+})
