@@ -5,11 +5,11 @@ import { isBlank, trim } from "../text.ts"
 import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 
 /**
- * The transcript as chat messages: the system prompt, one message per transcript message that has something to show, and
- * at the very end the events that the turn runs for. Tool calls and results are passed on as they stand.
+ * Projects the transcript to chat messages: the system prompt, one message for each transcript message with content to show,
+ * and at the end the events that the turn runs for. Tool calls and results are passed on unchanged.
  *
- * What a transcript grown from another has in common with it is rendered once; the request's lists are put together when
- * they are first read. So projecting costs what is new, at any length.
+ * The common beginning of two transcripts, one grown from the other, is rendered once. The request's lists are built when
+ * they are first read. So the cost of a request is that of its new messages, at any length.
  */
 export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
   const { config, tools, useTools, messages } = input
@@ -32,7 +32,7 @@ const NO_ATTACHMENTS: readonly AttachmentRef[] = []
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
 
-/** The messages of a request, put together when they are first read. */
+/** The messages of a request, built when they are first read. */
 class RequestMessages implements Listing<LlmMessage> {
   readonly #input: Pick<ProjectionInput, "systemPrompt" | "turnCauses">
   readonly #rendered: Rendered
@@ -61,7 +61,7 @@ class RequestMessages implements Listing<LlmMessage> {
   }
 }
 
-/** The system prompt as the list that a request begins with; the same list as long as the prompt is the same. */
+/** The system prompt as the first messages of a request. The same prompt gives the same list, so that it may key a cache. */
 function systemMessages(rendered: Rendered, systemPrompt: string): readonly LlmMessage[] {
   if (rendered.system?.prompt !== systemPrompt) {
     const messages: readonly LlmMessage[] = isBlank(systemPrompt) ? [] : [{ role: "system", blocks: [{ type: "text", text: systemPrompt }] }]
@@ -70,7 +70,7 @@ function systemMessages(rendered: Rendered, systemPrompt: string): readonly LlmM
   return rendered.system.messages
 }
 
-/** The first items of a list that goes on growing. */
+/** The first items of a list that grows. */
 class Beginning<Item> implements Listing<Item> {
   readonly #items: readonly Item[]
   readonly #end: number
@@ -92,7 +92,7 @@ function requestMessages(input: Pick<ProjectionInput, "systemPrompt" | "turnCaus
   const messages: LlmMessage[] = systemMessages(rendered, systemPrompt).slice()
   if (turnCauses.length === 0) return messages.concat(rendered.messages.slice(0, end))
 
-  // Causes are shown in a block of their own; the event messages that brought them would show them twice.
+  // Causes are shown in a block of their own; with their event messages they would appear twice.
   const causes = new Set(turnCauses.map((cause) => cause.id))
   for (let index = 0; index < end; index += 1) {
     const source = rendered.sources[index] as Message
@@ -102,11 +102,11 @@ function requestMessages(input: Pick<ProjectionInput, "systemPrompt" | "turnCaus
   return messages
 }
 
-/** What was rendered of one storage so far. `ends[n]`: how many messages the first n of the transcript gave; likewise attachments. */
+/** The rendered part of one storage. `ends[n]`: how many messages the first n of the transcript give; `attachmentEnds` the same for attachments. */
 interface Rendered {
   system?: { readonly prompt: string; readonly messages: readonly LlmMessage[] }
   readonly messages: LlmMessage[]
-  /** Which message of the transcript each rendered one came from. */
+  /** The transcript message of each rendered one. */
   readonly sources: Message[]
   readonly ends: number[]
   readonly attachments: AttachmentRef[]
@@ -115,7 +115,7 @@ interface Rendered {
 
 const renderings = new WeakMap<readonly Message[], Rendered>()
 
-/** Renders what is new in a transcript. The items of a storage never change, so what was rendered of it stays true. */
+/** Renders the new messages of a transcript. The items of a storage never change, so rendered messages stay valid. */
 function renderTranscript(transcript: Transcript<Message>): Rendered {
   let rendered = renderings.get(transcript.storage)
   if (rendered === undefined) {
@@ -147,7 +147,7 @@ function renderMessage(message: Message, attachments: AttachmentRef[]): readonly
 function renderPart(role: Message["role"], part: Part, attachments: AttachmentRef[]): Block | undefined {
   switch (part.type) {
     case "reasoning":
-      // Providers take back only reasoning that they can recognise as their own.
+      // Providers accept back only reasoning that they recognise as their own.
       return isReplayable(part.replay) ? { type: "reasoning", text: part.text, replay: part.replay } : undefined
     case "tool_call": {
       const { type, callId, toolName, inputJson, replay } = part
@@ -183,7 +183,7 @@ function textBlock(role: Message["role"], text: string): Extract<Block, { type: 
   return { type: "text", text: note + text }
 }
 
-/** The text of a part, or what stands in for it where it was pruned. */
+/** The text of a part, or its replacement if it was pruned. */
 function shownText({ prune }: Part, text: string): string {
   switch (prune?.type) {
     case undefined:
@@ -197,7 +197,7 @@ function shownText({ prune }: Part, text: string): string {
   }
 }
 
-/** Whether there is anything in reasoning that its provider could recognise. */
+/** Whether reasoning has anything by which its provider could recognise it. */
 export function isReplayable(replay: ReasoningReplay | undefined): replay is ReasoningReplay {
   if (replay === undefined) return false
   const { itemId, encryptedContent, signature, redacted, summary } = replay

@@ -3,7 +3,7 @@ import type { LlmRequest } from "../schemas/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
 import type { ToolSpec } from "../schemas/tool.ts"
 
-/** A list that only grows: what a projector and a driver may ask of the transcript. `storage` may key a cache. */
+/** A list that only grows, as projectors and drivers read the transcript. `storage` may key a cache. */
 export interface Transcript<Item> extends Iterable<Item> {
   readonly length: number
   /** Shared by all transcripts grown from one another; its items below `length` never change. */
@@ -13,7 +13,7 @@ export interface Transcript<Item> extends Iterable<Item> {
   toArray(): readonly Item[]
 }
 
-/** What a request is made of. `systemPrompt` and `tools` are the ones last synced; they win over the config's. */
+/** The input of a projector. `systemPrompt` and `tools` are the last synced ones, which override the config's. */
 export interface ProjectionInput {
   readonly config: TurnConfigData
   readonly systemPrompt: string
@@ -26,5 +26,5 @@ export interface ProjectionInput {
   readonly useTools: boolean
 }
 
-/** Renders the transcript as a model request. Pure: the same input gives the same request, always. */
+/** Renders the transcript as a model request. Pure: the same input always gives the same request. */
 export type Projector = (input: ProjectionInput) => LlmRequest

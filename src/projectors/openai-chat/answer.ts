@@ -1,30 +1,29 @@
-import type { LlmFailure, OutputPart, TerminalReason } from "../../schemas/llm.ts"
+import type { LlmFailure, OutputPart, TerminalReason, TokenUsage } from "../../schemas/llm.ts"
 import type { LlmComplete } from "../../schemas/response.ts"
 import { CallCollector } from "./calls.ts"
 import { brokenOff, malformed } from "./failure.ts"
 import type { ReasoningField } from "./request.ts"
-import { readUsage } from "./usage.ts"
 import { isRecord, jsonOf, stringOf, textOf } from "./values.ts"
 
-/** What a model call came to: the same as `llm_complete.result`. */
+/** The result of a model call: `llm_complete.result`. */
 export type LlmResult = LlmComplete["result"]
 
 export interface OpenAiAnswerOptions {
-  /** Set it as for the request: reasoning is then marked, so that the transcript keeps it to give it back. */
+  /** The same as in the request. Reasoning is then marked with it, so that the next request can send it back. */
   readonly reasoningField?: ReasoningField
-  /** Calls without an id of their own get `call_<n>`, counted from here. Default 1. */
+  /** The first number of the ids `call_<n>` for calls that come without an id. Default 1. */
   readonly firstCallNumber?: number
 }
 
-/** What is new in what a message says, for a user interface. */
+/** The text that a delta adds, for a user interface. */
 export interface NewText {
   readonly text: string
   readonly reasoning: string
 }
 
-/** Collects an answer, whole or piece by piece; both ways come to the same result. Takes anything, and never throws. */
+/** Collects an answer, whole or in pieces, with the same result. Accepts any value and never throws. */
 export class Answer {
-  /** The last finish reason given. A content filter may still strike after a `stop` (Azure's asynchronous filter). */
+  /** The last finish reason. A content filter may still act after a `stop` (Azure's asynchronous filter). */
   finishReason: string | undefined
   usage: unknown
   failure: LlmFailure | undefined
@@ -39,14 +38,14 @@ export class Answer {
     this.#check(this.#calls.addWhole(message), message)
   }
 
-  /** Adds a piece of a message, and returns what it adds to what is shown. */
+  /** Adds a piece of a message and returns the text to show. */
   addDelta(delta: Readonly<Record<string, unknown>>): NewText {
     const added = this.#addText(delta)
     this.#check(this.#calls.addDelta(delta), delta)
     return added
   }
 
-  /** Notes what makes the answer useless; the first reason stays. */
+  /** Records what makes the answer unusable; the first reason wins. */
   refuse(what: string, raw: unknown): void {
     this.failure ??= malformed(what, textOf(raw))
   }
@@ -54,9 +53,9 @@ export class Answer {
   result({ reasoningField, firstCallNumber = 1 }: OpenAiAnswerOptions): LlmResult {
     const refused = this.#refusal !== ""
     const terminalReason = reasonOf(this.finishReason, this.#calls.any, refused)
-    // An answer that was cut off may end in the middle of a call.
+    // An answer that was cut off may end inside a call.
     const cutOff = terminalReason === "output_limit" || terminalReason === "content_filter"
-    if (this.#calls.hasNameless && !cutOff) this.refuse("a tool call names no function", undefined)
+    if (this.#calls.hasNameless && !cutOff) this.refuse("a tool call does not name a function", undefined)
     if (terminalReason === "provider_error") this.failure ??= brokenOff(this.finishReason ?? "")
     if (this.failure !== undefined) return { ok: false, error: this.failure }
 
@@ -83,18 +82,18 @@ export class Answer {
   }
 
   #addText(message: Readonly<Record<string, unknown>>): NewText {
-    const said = readContent(message["content"])
-    if (said === undefined) {
+    const content = readContent(message["content"])
+    if (content === undefined) {
       this.refuse("its content is neither text nor a list of parts", message)
       return { text: "", reasoning: "" }
     }
-    // Servers that send both fields send the same under both.
-    const reasoning = said.reasoning + (stringOf(message["reasoning_content"]) || stringOf(message["reasoning"]))
-    const refusal = said.refusal + stringOf(message["refusal"])
-    this.#text += said.text
+    // Servers that send both fields send the same text in both.
+    const reasoning = content.reasoning + (stringOf(message["reasoning_content"]) || stringOf(message["reasoning"]))
+    const refusal = content.refusal + stringOf(message["refusal"])
+    this.#text += content.text
     this.#refusal += refusal
     this.#reasoning += reasoning
-    return { text: said.text + refusal, reasoning }
+    return { text: content.text + refusal, reasoning }
   }
 
   #check(wrong: string | undefined, raw: unknown): void {
@@ -103,9 +102,9 @@ export class Answer {
 }
 
 /**
- * Why an answer ended. `stop` with calls means the calls: llama.cpp and others say so, and OpenAI where the request named
- * the tool. A refusal ends the turn like a content filter of the provider's, so that nobody takes it for the answer that was
- * asked for, or asks again; its text is shown.
+ * Returns why an answer ended. `stop` with calls is a tool use: llama.cpp and others send it, and so does OpenAI if the request
+ * named the tool. A refusal ends the turn as the provider's content filter does, so that it is neither mistaken for the
+ * requested answer nor retried. Its text is shown.
  */
 function reasonOf(finishReason: string | undefined, hasCalls: boolean, refused: boolean): TerminalReason {
   switch (finishReason) {
@@ -146,7 +145,7 @@ interface Content {
   reasoning: string
 }
 
-/** A message's content: a text, or parts (Mistral sends its reasoning as `thinking` parts). `undefined`: neither. */
+/** Reads a message's content: a text, or parts (Mistral sends its reasoning as `thinking` parts). `undefined`: neither. */
 function readContent(content: unknown): Content | undefined {
   const read: Content = { text: "", refusal: "", reasoning: "" }
   if (content === undefined || content === null) return read
@@ -164,4 +163,40 @@ function readContent(content: unknown): Content | undefined {
 function thoughts(value: unknown): string {
   if (!Array.isArray(value)) return stringOf(value)
   return (value as readonly unknown[]).map((part) => (isRecord(part) ? stringOf(part["text"]) : "")).join("")
+}
+
+/**
+ * Reads a provider's usage into our buckets. Figures that are missing, negative or not numbers count as 0.
+ *
+ * OpenAI includes cached tokens in `prompt_tokens` and reasoning in `completion_tokens`. Other providers do not, which only
+ * their figures show: cached tokens above the prompt's are separate from it, and so is reasoning above the completion's, or
+ * reasoning that `total_tokens` counts separately (xAI).
+ * @see https://platform.openai.com/docs/api-reference/chat/object (2026-11)
+ * @see https://docs.x.ai/docs/key-information/consumption-and-rate-limits (2026-11)
+ * @see https://api-docs.deepseek.com/api/create-chat-completion (2026-11): `prompt_cache_hit_tokens`
+ */
+function readUsage(usage: unknown): TokenUsage {
+  if (!isRecord(usage)) return { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+  const prompt = count(usage["prompt_tokens"])
+  const completion = count(usage["completion_tokens"])
+  const total = count(usage["total_tokens"])
+  const cached =
+    count(detail(usage["prompt_tokens_details"], "cached_tokens")) || count(usage["prompt_cache_hit_tokens"]) || count(usage["cached_tokens"])
+  const reasoning = count(detail(usage["completion_tokens_details"], "reasoning_tokens")) || count(usage["reasoning_tokens"])
+  const isSeparate = reasoning > completion || (reasoning > 0 && total === prompt + completion + reasoning)
+  return {
+    inputTokens: cached > prompt ? prompt : prompt - cached,
+    cachedInputTokens: cached,
+    outputTokens: isSeparate ? count(completion + reasoning) : completion,
+    reasoningTokens: reasoning,
+  }
+}
+
+function detail(details: unknown, key: string): unknown {
+  return isRecord(details) ? details[key] : undefined
+}
+
+function count(value: unknown): number {
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) return 0
+  return Math.min(Math.round(value), Number.MAX_SAFE_INTEGER)
 }

@@ -3,7 +3,7 @@ import type { OutputPart } from "../../schemas/llm.ts"
 import { isBlank } from "../../text.ts"
 import { isRecord, stringOf, textOf } from "./values.ts"
 
-/** A tool call, or a piece of one, as it stands in a message or a delta. */
+/** A tool call in a message, or a piece of one in a delta. */
 interface CallPiece {
   readonly id: string
   readonly index: number | undefined
@@ -11,7 +11,7 @@ interface CallPiece {
   readonly arguments: string
 }
 
-/** A tool call as far as it has come. */
+/** A tool call from the pieces so far. */
 interface CallSoFar {
   id: string
   name: string
@@ -22,9 +22,9 @@ interface CallSoFar {
 const FUNCTION_CALL_INDEX = -1
 
 /**
- * Puts tool calls together. In a stream, a piece belongs to the call with its id, else to the one at its index, else to the
- * last one; but a piece that names a function which that call cannot be begins a new call. So it takes servers that leave the
- * index or the id out, that number all calls 0, or that repeat id and name in each piece.
+ * Joins the pieces of tool calls. In a stream, a piece belongs to the call with its id, else to the call at its index, else to
+ * the last call. A piece with the name of another function starts a new call. This covers servers that leave out the index or
+ * the id, that number all calls 0, or that repeat id and name in each piece.
  * @see https://github.com/openai/openai-python/issues/2806, https://github.com/mudler/LocalAI/issues/9722 (2026-11)
  */
 export class CallCollector {
@@ -32,12 +32,12 @@ export class CallCollector {
   readonly #byId = new Map<string, CallSoFar>()
   readonly #byIndex = new Map<number, CallSoFar>()
 
-  /** Whether there is a call that names a function. */
+  /** Whether any call names a function. */
   get any(): boolean {
     return this.#calls.some((call) => !isBlank(call.name))
   }
 
-  /** Adds the calls of a whole message. Returns what is wrong with them, if anything. */
+  /** Adds the calls of a whole message. Returns what is malformed, or `undefined`. */
   addWhole(message: Readonly<Record<string, unknown>>): string | undefined {
     const pieces = readPieces(message)
     if (typeof pieces === "string") return pieces
@@ -45,7 +45,7 @@ export class CallCollector {
     return undefined
   }
 
-  /** Adds the pieces in a delta. Returns what is wrong with them, if anything. */
+  /** Adds the pieces in a delta. Returns what is malformed, or `undefined`. */
   addDelta(delta: Readonly<Record<string, unknown>>): string | undefined {
     const pieces = readPieces(delta)
     if (typeof pieces === "string") return pieces
@@ -53,12 +53,12 @@ export class CallCollector {
     return undefined
   }
 
-  /** Whether a call has arguments but names no function. Calls with neither are nothing: some servers send them. */
+  /** Whether a call has arguments but does not name a function. Calls with neither are ignored: some servers send them. */
   get hasNameless(): boolean {
     return this.#calls.some((call) => isBlank(call.name) && !isBlank(call.arguments))
   }
 
-  /** The calls that name a function, with ids that all differ: a missing or repeated one is replaced by a counted one. */
+  /** The calls that name a function, with unique ids: a missing or repeated id is replaced by `call_<n>`. */
   parts(firstNumber: number): readonly OutputPart[] {
     const named = this.#calls.filter((call) => !isBlank(call.name))
     const given = new Set(named.map((call) => call.id))
@@ -77,7 +77,7 @@ export class CallCollector {
   }
 
   #addPiece(piece: CallPiece): void {
-    const call = this.#callOf(piece) ?? this.#begin()
+    const call = this.#callOf(piece) ?? this.#start()
     if (call.id === "" && piece.id !== "") call.id = piece.id
     if (piece.id !== "") this.#byId.set(piece.id, call)
     if (piece.index !== undefined) this.#byIndex.set(piece.index, call)
@@ -94,24 +94,24 @@ export class CallCollector {
     if (name === "" || call.name === "") return call
     if (known !== undefined) return name === call.name ? call : undefined
     if (otherId || index === undefined) return undefined
-    // A name in pieces comes before the arguments; another name after them is another call.
+    // A name in pieces comes before the arguments; a different name after them belongs to another call.
     return name === call.name || call.arguments === "" ? call : undefined
   }
 
-  #begin(): CallSoFar {
+  #start(): CallSoFar {
     const call: CallSoFar = { id: "", name: "", arguments: "" }
     this.#calls.push(call)
     return call
   }
 }
 
-/** The calls of a message or a delta, or what is wrong with them. */
+/** Returns the calls of a message or a delta, or what is malformed in them. */
 function readPieces(message: Readonly<Record<string, unknown>>): readonly CallPiece[] | string {
   const list = message["tool_calls"] ?? []
-  if (!Array.isArray(list)) return "its tool calls are no list"
+  if (!Array.isArray(list)) return "its tool calls are not a list"
   const pieces: CallPiece[] = []
   for (const item of list as readonly unknown[]) {
-    if (!isRecord(item)) return "a tool call is no JSON object"
+    if (!isRecord(item)) return "a tool call is not a JSON object"
     const { id, index } = item
     const piece = readFunction(item["function"], stringOf(id), typeof index === "number" ? index : undefined)
     if (typeof piece === "string") return piece
@@ -125,9 +125,9 @@ function readPieces(message: Readonly<Record<string, unknown>>): readonly CallPi
 
 function readFunction(value: unknown, id: string, index: number | undefined): CallPiece | string {
   const called = value ?? {}
-  if (!isRecord(called)) return "the function of a tool call is no JSON object"
+  if (!isRecord(called)) return "the function of a tool call is not a JSON object"
   // Ollama's own format and some proxies send the arguments as an object.
   const text = called["arguments"]
-  if (text !== undefined && whyNotJson(text) !== undefined) return "the arguments of a tool call are no JSON"
+  if (text !== undefined && whyNotJson(text) !== undefined) return "the arguments of a tool call are not JSON"
   return { id, index, name: stringOf(called["name"]), arguments: textOf(text) ?? "" }
 }

@@ -17,21 +17,21 @@ export type {
 } from "./request.ts"
 export { OpenAiChatStream } from "./stream.ts"
 
-/** The Chat Completions wire format, both ways. Pure: what travels, and how, is the host's. */
+/** The Chat Completions wire format, both ways. Pure: the host sends and receives. */
 export interface OpenAiChatProjector {
-  /** The body to post to `/chat/completions`. */
+  /** Returns the body to post to `/chat/completions`. */
   request(request: LlmRequest, options?: OpenAiRequestOptions): OpenAiChatBody
-  /** Reads a whole answer, parsed from JSON. Never throws: what is no answer is a failure, `malformed_response`. */
+  /** Reads a whole answer, parsed from JSON. Never throws: anything else gives the failure `malformed_response`. */
   response(body: unknown, options?: OpenAiAnswerOptions): LlmResult
-  /** Reads an answer in chunks. Without a finish reason at its end it is a failure, `stream_truncated`. */
+  /** Reads an answer in chunks. A stream that ends without a finish reason gives the failure `stream_truncated`. */
   stream(options?: OpenAiAnswerOptions): OpenAiChatStream
-  /** Reads the answer to a request that was refused: any status but 2xx, with whatever text came along. */
+  /** Describes a refused request: any status but 2xx, with the text of its body. */
   failure(status: number, body: string, facts?: HttpFacts): LlmFailure
 }
 
 /**
- * Requests and answers of OpenAI's Chat Completions, and of the many servers that speak it with an accent: Azure, OpenRouter,
- * vLLM, llama.cpp, Ollama, DeepSeek, Mistral, xAI, Google.
+ * Projects requests to OpenAI's Chat Completions and reads its answers, also those of compatible servers that deviate from it:
+ * Azure, OpenRouter, vLLM, llama.cpp, Ollama, DeepSeek, Mistral, xAI, Google.
  * @see https://platform.openai.com/docs/api-reference/chat (2026-11)
  */
 export const openAiChatProjector: OpenAiChatProjector = {

@@ -4,25 +4,25 @@ import type { AttachmentRef } from "../../schemas/message.ts"
 import type { ToolSpec } from "../../schemas/tool.ts"
 import { isBlank } from "../../text.ts"
 
-/** What an endpoint takes. Every option has the value that the OpenAI reference asks for as its default. */
+/** What an endpoint accepts. The defaults are those of the OpenAI reference. */
 export interface OpenAiRequestOptions {
-  /** Asks for the answer in chunks. Default `false`. */
+  /** Requests the answer in chunks. Default `false`. */
   readonly stream?: boolean
-  /** With `stream`: asks for the usage in a last chunk. `false` for endpoints that refuse `stream_options`. Default `true`. */
+  /** With `stream`: requests the usage in a last chunk. `false` for endpoints that refuse `stream_options`. Default `true`. */
   readonly includeUsage?: boolean
-  /** The key for `generation.maxOutputTokens`. Many compatible servers know only `max_tokens`. Default `max_completion_tokens`. */
+  /** The key for `generation.maxOutputTokens`. Many compatible servers accept only `max_tokens`. Default `max_completion_tokens`. */
   readonly maxTokensField?: "max_completion_tokens" | "max_tokens"
   /** Default `system`; newer OpenAI models read it as `developer`. */
   readonly systemRole?: "system" | "developer"
-  /** Where the endpoint finds an attachment: an `https:` or `data:` URL. Without one, a text stands in for the image. */
+  /** Returns the URL of an attachment, `https:` or `data:`. Without one, a text replaces the image. */
   readonly attachmentUrl?: (attachment: AttachmentRef) => string | undefined
   /**
-   * The key under which the endpoint takes the model's own reasoning back. Absent: reasoning is left out.
-   * DeepSeek wants `reasoning_content` with every message that called tools.
+   * The key under which the endpoint accepts the model's own reasoning back. Absent: reasoning is left out.
+   * DeepSeek requires `reasoning_content` in every message that called tools.
    * @see https://api-docs.deepseek.com/guides/thinking_mode (2026-11)
    */
   readonly reasoningField?: ReasoningField
-  /** More keys for the body, or others in place of ours: `temperature`, `parallel_tool_calls`, … */
+  /** Further keys for the body, which override ours: `temperature`, `parallel_tool_calls`, … */
   readonly extraBody?: { readonly [key: string]: Json }
 }
 
@@ -73,12 +73,12 @@ export interface OpenAiTool {
 }
 
 /**
- * A model request as a Chat Completions body.
+ * Projects a model request to a Chat Completions body.
  *
- * Tool results stand in user messages with us, in messages of their own there: those of one message go out first, right
- * behind the calls that they answer, and then what else the user said. The texts of a message are joined by an empty line;
- * with images they stay parts. `modelVariant` is the reasoning effort. Cache breakpoints have no counterpart: these
- * endpoints cache by themselves. A message with nothing left to say is left out.
+ * Our user messages contain tool results; the wire has messages of their own for them. The results of a message come first,
+ * directly after the calls that they answer, then the rest of the message. The texts of a message are joined by an empty line;
+ * with images they stay parts. `modelVariant` is the reasoning effort. Cache breakpoints are dropped: these endpoints cache
+ * automatically. Empty messages are left out.
  * @see https://platform.openai.com/docs/api-reference/chat/create (2026-11)
  */
 export function openAiRequest(request: LlmRequest, options: OpenAiRequestOptions = {}): OpenAiChatBody {
@@ -134,12 +134,12 @@ function projectMessage(message: LlmMessage, attachments: readonly AttachmentRef
         reasoning = joinTexts(reasoning, block.text)
     }
   }
-  const said = message.role === "assistant" ? [] : projectContent(message.role, content, options)
-  const answered = projectAnswer(message.role === "assistant" ? content : [], calls, reasoning, options)
-  return [...answered, ...results, ...said]
+  const rest = message.role === "assistant" ? [] : projectContent(message.role, content, options)
+  const answer = projectAnswer(message.role === "assistant" ? content : [], calls, reasoning, options)
+  return [...answer, ...results, ...rest]
 }
 
-/** What the model said and called. Calls under another role than its own still need a message that makes them. */
+/** The text and calls of the model. Calls under another role still need an assistant message. */
 function projectAnswer(
   content: readonly OpenAiContentPart[],
   calls: readonly OpenAiToolCall[],
@@ -185,7 +185,7 @@ function textOnly(content: readonly OpenAiContentPart[]): string {
   return text
 }
 
-/** Two texts with an empty line between them, counting the newlines that are there. */
+/** Joins two texts with an empty line between them, of which existing newlines are a part. */
 function joinTexts(before: string, after: string): string {
   if (before === "" || after === "") return before + after
   const trailing = before.endsWith("\n\n") ? 2 : before.endsWith("\n") ? 1 : 0

@@ -4,8 +4,8 @@ import { answerFailure, malformed, truncated } from "./failure.ts"
 import { isRecord, textOf } from "./values.ts"
 
 /**
- * Reads a streamed answer chunk by chunk: `push` every parsed chunk, then `finish`. Takes anything, and never throws; what
- * is no chunk makes `finish` answer a failure. Of several choices the first is read.
+ * Reads a streamed answer: `push` every parsed chunk, then call `finish`. Accepts any value and never throws; after a value
+ * that is not a chunk, `finish` returns a failure. Only the first of several choices is read.
  * @see https://platform.openai.com/docs/api-reference/chat-streaming/streaming (2026-11)
  */
 export class OpenAiChatStream {
@@ -16,27 +16,27 @@ export class OpenAiChatStream {
     this.#options = options
   }
 
-  /** Whether the answer has failed already, so that nothing that comes counts any more. */
+  /** Whether the answer has failed. Further chunks are then ignored. */
   get failed(): boolean {
     return this.#answer.failure !== undefined
   }
 
-  /** Takes one chunk and returns what it adds to what is shown. */
+  /** Adds one chunk and returns the events to show. */
   push(chunk: unknown): readonly TurnEvent[] {
     const answer = this.#answer
     if (this.failed) return []
     answer.failure = answerFailure(chunk)
     if (this.failed) return []
-    if (!isRecord(chunk)) return this.#refuse("a chunk is no JSON object", chunk)
-    // Some servers count up in every chunk; the last figures hold.
+    if (!isRecord(chunk)) return this.#refuse("a chunk is not a JSON object", chunk)
+    // Some servers send a running count in every chunk; the last one counts.
     if (isRecord(chunk["usage"])) answer.usage = chunk["usage"]
-    // The usage comes in a chunk with no choices; vLLM has sent null for them.
+    // The usage comes in a chunk without choices; vLLM has sent null for them.
     const choices = chunk["choices"] ?? []
-    if (!Array.isArray(choices)) return this.#refuse("the choices of a chunk are no list", chunk)
+    if (!Array.isArray(choices)) return this.#refuse("the choices of a chunk are not a list", chunk)
     return (choices as readonly unknown[]).flatMap((choice) => this.#pushChoice(choice))
   }
 
-  /** The answer, when no more chunks come. Without a finish reason it is a failure, `stream_truncated`. */
+  /** Returns the answer after the last chunk. Without a finish reason it is the failure `stream_truncated`. */
   finish(): LlmResult {
     if (!this.failed && this.#answer.finishReason === undefined) return { ok: false, error: truncated() }
     return this.#answer.result(this.#options)
@@ -44,7 +44,7 @@ export class OpenAiChatStream {
 
   #pushChoice(choice: unknown): readonly TurnEvent[] {
     const answer = this.#answer
-    if (!isRecord(choice)) return this.#refuse("a choice is no JSON object", choice)
+    if (!isRecord(choice)) return this.#refuse("a choice is not a JSON object", choice)
     if (typeof choice["index"] === "number" && choice["index"] !== 0) return []
     answer.failure ??= answerFailure(choice)
     if (isRecord(choice["usage"])) answer.usage = choice["usage"] // Moonshot
@@ -52,7 +52,7 @@ export class OpenAiChatStream {
     if (typeof finishReason === "string" && finishReason !== "") answer.finishReason = finishReason
     // A server that cannot stream sends the whole message as one chunk.
     const delta = choice["delta"] ?? choice["message"] ?? {}
-    if (!isRecord(delta)) return this.#refuse("the delta of a chunk is no JSON object", choice)
+    if (!isRecord(delta)) return this.#refuse("the delta of a chunk is not a JSON object", choice)
     const { text, reasoning } = answer.addDelta(delta)
     const events: TurnEvent[] = []
     if (reasoning !== "") events.push({ type: "reasoning_delta", content: reasoning })
@@ -67,7 +67,7 @@ export class OpenAiChatStream {
 }
 
 /**
- * Reads a whole answer; of several choices the first.
+ * Reads a whole answer. Only the first of several choices is read.
  * @see https://platform.openai.com/docs/api-reference/chat/object (2026-11)
  */
 export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {}): LlmResult {

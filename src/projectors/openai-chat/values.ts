@@ -5,19 +5,19 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
-/** A value as text: a string as it is, other JSON as JSON text; `undefined` for nothing, and for what is no JSON. */
+/** A value as text: a string unchanged, other JSON as JSON text; `undefined` for `null`, `undefined` and values that are not JSON. */
 export function textOf(value: unknown): string | undefined {
   if (typeof value === "string") return value
   if (value === undefined || value === null || whyNotJson(value) !== undefined) return undefined
   return JSON.stringify(value)
 }
 
-/** A value as free JSON, or `undefined` where it is none: numbers like 1e999 parse to no finite number. */
+/** A value as JSON, or `undefined` if it is not JSON: a number like 1e999 parses to Infinity. */
 export function jsonOf(value: unknown): Json | undefined {
   return value === undefined || whyNotJson(value) !== undefined ? undefined : (value as Json)
 }
 
-/** A value where it is a string, else the empty one. */
+/** A value if it is a string, else "". */
 export function stringOf(value: unknown): string {
   return typeof value === "string" ? value : ""
 }

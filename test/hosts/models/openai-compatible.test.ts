@@ -338,7 +338,10 @@ describe("broken connections", () => {
       response.write(`data: {"choices":[{"index":0,"delta":{"tool_calls":[${call}]},"finish_reason":"tool_calls"}]}\n\n`, () => response.destroy())
     })
     const { failure } = await refused(server.url)
-    expect(failure).toMatchObject({ code: "malformed_response", message: "The endpoint's answer is malformed: a tool call names no function." })
+    expect(failure).toMatchObject({
+      code: "malformed_response",
+      message: "The endpoint's answer is malformed: a tool call does not name a function.",
+    })
     expect(server.requests).toHaveLength(1)
   })
 
@@ -413,7 +416,7 @@ describe("nonsense", () => {
     ["nothing", "", {}, "it is empty"],
     ["a text", "It works!", { "content-type": "text/plain" }, "it is no JSON; check the base URL"],
     ["other JSON", '{"hello":"world"}', { "content-type": "application/json" }, "it has no list of choices"],
-    ["a stream of no JSON", "data: It works!\n\n", { "content-type": "text/event-stream" }, "a chunk is no JSON object"],
+    ["a stream of no JSON", "data: It works!\n\n", { "content-type": "text/event-stream" }, "a chunk is not a JSON object"],
   ])("%s with status 200", async (_what, text, headers, problem) => {
     const server = await serve(send(200, text, headers))
     const { failure, waits } = await refused(server.url)

@@ -134,7 +134,7 @@ test("a call without a name is dropped if the answer was cut off, and malformed 
   expect(answer(response(calls, "length")).parts).toEqual([{ type: "text", text: "Hi" }])
   expect(failure(response(calls, "tool_calls"))).toMatchObject({
     code: "malformed_response",
-    message: "The endpoint's answer is malformed: a tool call names no function.",
+    message: "The endpoint's answer is malformed: a tool call does not name a function.",
   })
 })
 
