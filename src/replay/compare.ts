@@ -4,37 +4,37 @@ import type { CompletedToolCall } from "../schemas/tool.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 
-/** Where two journals part. */
+/** The first records at which two journals differ. */
 export interface JournalParting {
-  /** The record of the first journal; `undefined`: it ends before. */
+  /** The record of the first journal; `undefined` if it ends before. */
   readonly first: JournalEntry | undefined
-  /** The record of the second journal, likewise. */
+  /** The record of the second journal; `undefined` if it ends before. */
   readonly second: JournalEntry | undefined
   /**
-   * `asked`: the two turns ask for different things, which the records answer; `answered`: for the same, and it was answered otherwise, or
-   * the turn interrupted or ended otherwise; `length`: one journal goes on where the other one ends.
+   * `asked`: the records answer different effects. `answered`: the effects are the same and the answers differ, or the host
+   * commands or the ends of the turn differ. `length`: one journal continues where the other one ends.
    */
   readonly type: "asked" | "answered" | "length"
-  /** Pointers into the two records; of `asked`, into the effects if both journals keep them, else none. */
+  /** Paths into the two records. For `asked`, paths into the effects if both journals have them, else none. */
   readonly differences: readonly Difference[]
 }
 
-/** What {@link compareJournals} found. */
+/** The result of {@link compareJournals}. In each difference, `expected` is the first journal's value and `received` the second's. */
 export interface JournalComparison {
-  /** What differs in the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`. */
+  /** Differences of the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`. */
   readonly header: readonly Difference[]
   readonly parting: JournalParting | undefined
-  /** How many answers to effects, tool results one by one, are the same in both before they part. */
+  /** How many answers to effects, tool results counted one by one, are equal before the first difference. */
   readonly alike: number
-  /** The first effect whose answers are compared: above 1 where a journal was compacted. */
+  /** The first effect whose answers are compared: above 1 if a journal was compacted. */
   readonly fromEffect: number
 }
 
 /**
- * Compares two journals record by record, up to the first that differs. What is only about when, where and by whom a turn was
- * run counts for nothing: times and durations, openings, snapshots, begun calls, checksums, effects kept in full, in which order and in how
- * many parts the results of a tool batch came in, and of the header `turnId`, `meta`, `forkedFrom` and `dropped`. Behind a
- * compaction only those effects are compared that both journals answer as a whole.
+ * Compares two journals record by record, up to the first difference. Facts about when, where and by which process a turn was run
+ * are ignored: times and durations, openings, snapshots, started calls, checksums, recorded effects, the order and the parts in
+ * which the results of a tool batch arrived, and `turnId`, `meta`, `forkedFrom` and `dropped` of the header. After a compaction,
+ * only effects that both journals answer completely are compared.
  */
 export function compareJournals(first: Journal, second: Journal): JournalComparison {
   const header = differences(comparedHeader(first.header), comparedHeader(second.header))
@@ -49,7 +49,7 @@ export function compareJournals(first: Journal, second: Journal): JournalCompari
   return { header, parting: undefined, alike, fromEffect }
 }
 
-/** Of the prompt and the tools, `surface` holds more than the digests say. */
+/** `surface` has the prompt and the tools themselves, so their digests are left out. */
 function comparedHeader({ driver, config, surface, start }: JournalHeader): unknown {
   const { systemPrompt: _prompt, tools: _tools, ...digests } = config
   return { driver, config: digests, surface, start }
@@ -61,19 +61,19 @@ function firstWholeEffect({ header, entries }: Journal): number {
   if (snapshot === undefined) return 1
   const { state, nextEffectId } = snapshot.record.checkpoint
   if (!("outstanding" in state)) return nextEffectId
-  // Of a batch that was answered in part, the rest alone says little.
+  // The remaining results of a batch that was answered in part are not comparable on their own.
   return state.type === "waiting_tools" && state.results.some((result) => result !== null) ? nextEffectId : state.outstanding.id
 }
 
-/** What is compared with one step of the other journal: a record, or all records with results of one batch. */
+/** The unit of comparison: a record, or all records with results of one batch. */
 interface ComparedStep {
   readonly entry: JournalEntry
   readonly results: ReadonlyMap<string, Result> | undefined
-  /** The effect that the records answer, where the journal keeps it. */
+  /** The effect that the records answer, if the journal has it. */
   readonly effect: unknown
 }
 
-/** One result with its record and its place there. */
+/** One result, with its record and its index there. */
 interface Result {
   readonly entry: JournalEntry
   readonly index: number
@@ -84,14 +84,14 @@ function stepsOf({ entries }: Journal, fromEffect: number): readonly ComparedSte
   const steps: ComparedStep[] = []
   let effect: unknown
   let batch: { readonly id: number; readonly results: Map<string, Result> } | undefined
-  let begun = fromEffect === 1
+  let isCounted = fromEffect === 1
   for (const entry of entries) {
     const { record } = entry
     if (record.type === "effect") effect = record.effect
     if (!isCompared(record)) continue
-    if ("id" in record) begun ||= record.id >= fromEffect
-    else begun ||= record.type === "end"
-    if (!begun) continue
+    if ("id" in record) isCounted ||= record.id >= fromEffect
+    else isCounted ||= record.type === "end"
+    if (!isCounted) continue
     if (record.type !== "tool_results") {
       batch = undefined
       steps.push({ entry, results: undefined, effect })
@@ -111,7 +111,7 @@ function isCompared({ type }: JournalRecord): boolean {
   return type !== "opened" && type !== "snapshot" && type !== "call_started" && type !== "effect"
 }
 
-/** A call that was answered twice has two entries: the turn refused the second one. */
+/** A call that was answered twice has two entries, of which the turn refused the second. */
 function addResult(results: Map<string, Result>, found: Result): void {
   let key = found.result.callId
   while (results.has(key)) key += "\0again"
@@ -126,8 +126,8 @@ interface Compared {
 function compareSteps(left: ComparedStep | undefined, right: ComparedStep | undefined): Compared {
   const [first, second] = [left?.entry, right?.entry]
   if (left === undefined || right === undefined) return { parting: { first, second, type: "length", differences: [] }, alike: 0 }
-  const [leftAsks, rightAsks] = [asks(left.entry), asks(right.entry)]
-  if (leftAsks !== rightAsks && "id" in left.entry.record && "id" in right.entry.record) {
+  const [leftEffect, rightEffect] = [effectKey(left.entry), effectKey(right.entry)]
+  if (leftEffect !== rightEffect && "id" in left.entry.record && "id" in right.entry.record) {
     const differing = left.effect === undefined || right.effect === undefined ? [] : differences(left.effect, right.effect)
     return { parting: { first, second, type: "asked", differences: differing }, alike: 0 }
   }
@@ -138,7 +138,7 @@ function compareSteps(left: ComparedStep | undefined, right: ComparedStep | unde
     : { parting: { first, second, type: "answered", differences: found }, alike: 0 }
 }
 
-function asks({ record, fingerprint }: JournalEntry): string {
+function effectKey({ record, fingerprint }: JournalEntry): string {
   return "id" in record ? `${record.type} ${record.id} ${fingerprint ?? ""}` : ""
 }
 
@@ -157,7 +157,7 @@ function compareBatches(left: ReadonlyMap<string, Result>, right: ReadonlyMap<st
   return first === undefined && second === undefined ? { alike } : { parting: { first, second, type: "length", differences: [] }, alike }
 }
 
-/** A record without what is only about when. */
+/** A record without its times. */
 function timeless(record: JournalRecord): unknown {
   if (!("id" in record)) return record
   const { at: _, ...rest } = record

@@ -4,15 +4,15 @@ import type { JournalHeader } from "../schemas/journal.ts"
 import { digest } from "./digest.ts"
 
 /**
- * A configuration for folding a journal: cleaned as a live turn's is, and without checks, because the records were checked
- * when they were read.
+ * Returns the configuration for replaying a journal: cleaned as that of a live turn, and without checks, because the records
+ * were checked when they were read.
  */
 export function trustingConfig(config: TurnConfig): TurnConfig {
   const { validation, ...trusting } = config
   return { ...trusting, ...validation?.config(config) }
 }
 
-/** A digest for each key of the JSON part of a configuration. */
+/** Returns a digest for each key of the JSON part of a configuration. */
 export function configDigests(config: TurnConfig): JournalHeader["config"] {
   const data: TurnConfigData = config
   const digests: Record<string, string> = {}

@@ -5,8 +5,8 @@ import type { LlmRequest } from "../schemas/llm.ts"
 import { type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
 
 /**
- * A short digest of all that an effect asks for; its id is left out. A longer transcript goes on where a shorter one
- * ended, so that each message is digested once, and a request costs the same at any length.
+ * Returns a short digest of an effect without its id. The digest of a longer transcript continues that of a shorter one, so
+ * each message is read once, and a request costs the same at any length.
  */
 export function fingerprint(effect: AnswerableEffect): string {
   let known = fingerprints.get(effect)
@@ -20,8 +20,8 @@ export function fingerprint(effect: AnswerableEffect): string {
 const fingerprints = new WeakMap<AnswerableEffect, string>()
 
 function withoutId(effect: Exclude<AnswerableEffect, { type: "llm_call" }>): Json {
-  const { id: _, ...asked } = effect
-  return asked
+  const { id: _, ...content } = effect
+  return content
 }
 
 function requestFingerprint(request: LlmRequest): string {
@@ -34,7 +34,7 @@ function requestFingerprint(request: LlmRequest): string {
 
 const toolsDigests = new WeakMap<LlmRequest["tools"], string>()
 
-/** Of a list that is never changed in place, made once. */
+/** Cached by the list, which is never changed in place. */
 function toolsDigest(tools: LlmRequest["tools"]): string {
   let known = toolsDigests.get(tools)
   if (known === undefined) {
@@ -44,7 +44,7 @@ function toolsDigest(tools: LlmRequest["tools"]): string {
   return known
 }
 
-/** The digests that a chain had in a storage: after none of its items, after one, and so on. */
+/** The digests of a storage's beginnings: of no items, of one item, and so on. One list for each digest before the storage. */
 const chains = new WeakMap<readonly object[], Digest[][]>()
 
 function chain(segments: readonly Segment<Json & object>[]): Digest {
@@ -57,7 +57,7 @@ function chain(segments: readonly Segment<Json & object>[]): Digest {
   return last
 }
 
-/** Those of the chain that came to the storage with this digest. Few do, mostly one. */
+/** Returns the list that starts with this digest. A storage has few, mostly one. */
 function linksOf(storage: readonly object[], start: Digest): Digest[] {
   let all = chains.get(storage)
   if (all === undefined) {

@@ -1,4 +1,4 @@
-/** The journal of a turn, and what can be done with one. */
+/** Journals of turns: recording, reading, replaying, resuming, forking and comparing them. */
 export {
   type Difference,
   ForkError,

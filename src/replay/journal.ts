@@ -3,40 +3,40 @@ import type { JournalHeader, JournalRecord } from "../schemas/journal.ts"
 import { Hash } from "./hash.ts"
 
 /**
- * A journal is text: one record a line, `["<checksum>",<record>]` or, for the answer to an effect,
- * `["<checksum>",<record>,"<fingerprint of the effect>"]`. A line's checksum covers it and the checksum before, so that a
- * flipped byte, a missing line, two in the wrong order and a header of another journal all show.
+ * A journal is text with one record per line: `["<checksum>",<record>]` or, for the answer to an effect,
+ * `["<checksum>",<record>,"<fingerprint of the effect>"]`. The checksum of a line covers the line and the checksum before it. So
+ * a flipped byte, a missing line, two lines in the wrong order and the header of another journal are all detected.
  */
 export interface Journal {
   readonly header: JournalHeader
-  /** All records behind the header. */
+  /** All records after the header. */
   readonly entries: readonly JournalEntry[]
-  /** The checksum of the last line, with which the next one goes on. */
+  /** The checksum of the last line, which the next line's checksum covers. */
   readonly checksum: string
-  /** How many characters are whole. A text that is longer ends in a line that was never finished. */
+  /** Length of the text's whole lines, in characters. A longer text ends in an unfinished line. */
   readonly length: number
-  /** How many characters of an unfinished last line were left out; 0 for a whole journal. */
+  /** Length of the unfinished last line, in characters; 0 for a whole journal. */
   readonly droppedLength: number
 }
 
-/** One record with its place. */
+/** One record with its number and where it ends. */
 export interface JournalEntry {
-  /** Counted from 1; the header is the first. What a compaction left out is counted. */
+  /** Counted from 1; the header is the first. Records that a compaction left out are counted. */
   readonly number: number
   readonly record: JournalRecord
-  /** Of the effect that the record answers. */
+  /** The fingerprint of the effect that the record answers; `undefined` if it answers none. */
   readonly fingerprint: string | undefined
-  /** How many characters of the text end with this record: so many are a journal of their own. */
+  /** Length of the text up to and including this record, in characters. That much of it is a journal too. */
   readonly end: number
 }
 
-/** Checks one record from outside against its schema; throws where it does not fit, or has keys that nobody knows. */
+/** Checks one record against its schema. Throws if it does not match or has unknown keys. */
 export type JournalValidation = (record: unknown) => JournalRecord
 
 const FORMAT: JournalHeader["format"] = "turn-machine/journal"
 const VERSION: JournalHeader["version"] = 1
 
-/** Makes the lines of a journal, from its beginning or going on behind what was read of it. */
+/** Makes the lines of a journal: from its beginning, or from the end of one that was read. */
 export class JournalWriter<Line extends object = JournalRecord> {
   #checksum: string
 
@@ -59,9 +59,9 @@ function checksum(before: string, text: string, start: number, end: number): str
 }
 
 /**
- * Reads a journal. A last line without its newline was never finished and is left out: `droppedLength` says so.
- * @param validation without it, records are trusted to have the types they are declared with
- * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`; what stands before is whole
+ * Reads a journal. A last line without its newline is unfinished and left out; `droppedLength` is its length.
+ * @param validation checks every record. Absent: records are trusted to have their declared types
+ * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The records before are whole
  */
 export function readJournal(text: string, validation?: JournalValidation): Journal {
   let header: JournalHeader | undefined
@@ -70,7 +70,7 @@ export function readJournal(text: string, validation?: JournalValidation): Journ
   const next = (): number => entries.length + 2 + (header?.dropped ?? 0)
   const end = readLines(text, (line, position) => {
     const number = header === undefined ? 1 : next()
-    // Of a compacted journal nothing is left without its snapshot.
+    // Without its snapshot, a compacted journal is lost.
     const intact = hasBeginning ? position : 0
     if (line === undefined) throw damaged(number, intact)
     const record = check(line.record, validation, number, intact)
@@ -78,21 +78,21 @@ export function readJournal(text: string, validation?: JournalValidation): Journ
     else header = asHeader(record)
     hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : hasBeginning)
   })
-  if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it has no whole first line.")
+  if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it does not have a whole first line.")
   if (!hasBeginning) throw damaged(next(), 0)
   return { header, entries, ...end, droppedLength: text.length - end.length }
 }
 
 /**
- * Goes through the whole lines of a text, and gives the last checksum and how many characters were whole. A line that is
- * damaged, missing or out of place is `undefined`; nothing is read behind it.
+ * Reads the whole lines of a text and calls `onLine` with each. Returns the last checksum and the length of the lines read. A
+ * line that is damaged, missing or out of place is `undefined`, and the last one read.
  */
-export function readLines(text: string, take: (line: JournalLine | undefined, position: number) => void): Pick<Journal, "checksum" | "length"> {
+export function readLines(text: string, onLine: (line: JournalLine | undefined, position: number) => void): Pick<Journal, "checksum" | "length"> {
   let checksum = ""
   let length = 0
   for (let newline = text.indexOf("\n"); newline >= 0; newline = text.indexOf("\n", length)) {
     const line = readLine(text, length, newline, checksum)
-    take(line, length)
+    onLine(line, length)
     if (line === undefined) break
     checksum = line.checksum
     length = line.end
@@ -100,7 +100,7 @@ export function readLines(text: string, take: (line: JournalLine | undefined, po
   return { checksum, length }
 }
 
-/** Whether a text is the beginning of a first line of that format that was never finished: nothing is lost if it is begun anew. */
+/** Whether a text is an unfinished first line of that format. Such a journal has no records, so it may be started again. */
 export function isUnfinishedHeader(text: string, format: string = FORMAT): boolean {
   const beginning = `",{"type":"header","format":"${format}"`
   const [, rest] = /^\[?"?[0-9a-f]{0,8}(.*)$/s.exec(text) ?? []
@@ -108,7 +108,7 @@ export function isUnfinishedHeader(text: string, format: string = FORMAT): boole
   return rest === "" ? '["'.startsWith(text) || text.startsWith('["') : beginning.startsWith(rest) || rest.startsWith(beginning)
 }
 
-/** One whole line, with how many characters of the text end with it. */
+/** One whole line. `end`: length of the text up to and including it, in characters. */
 export interface JournalLine {
   readonly checksum: string
   readonly record: unknown
@@ -137,26 +137,32 @@ function check(record: unknown, validation: JournalValidation | undefined, numbe
     return validation(record)
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
-    throw new JournalError("invalid_record", number, position, `Record ${number} of the journal is whole but means nothing here: ${why}`, { cause })
+    throw new JournalError(
+      "invalid_record",
+      number,
+      position,
+      `Record ${number} of the journal is not damaged but does not match its schema: ${why}`,
+      { cause },
+    )
   }
 }
 
 function checkFormat(record: unknown): void {
   const { type, format, version } = (record ?? {}) as { readonly type?: unknown; readonly format?: unknown; readonly version?: unknown }
   if (type !== "header" || format !== FORMAT)
-    throw new JournalError("not_a_journal", 1, 0, `Not a journal: its first record is no header of "${FORMAT}".`)
+    throw new JournalError("not_a_journal", 1, 0, `Not a journal: its first record is not a header of "${FORMAT}".`)
   if (version === VERSION) return
   throw new JournalError("unsupported_version", 1, 0, `The journal has version ${JSON.stringify(version)}; this package reads version ${VERSION}.`)
 }
 
 function asHeader(record: JournalRecord): JournalHeader {
   if (record.type === "header") return record
-  throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first record is no header.")
+  throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first record is not a header.")
 }
 
 /**
- * The text of a journal without what its last snapshot made superfluous; the same text where there is none. Such a journal
- * can be taken up, and replayed from that snapshot on.
+ * Returns the text of a journal without the records that its last snapshot replaces; the same text if it has no snapshot. The
+ * compacted journal can be resumed, and replayed from that snapshot.
  */
 export function compacted(journal: Journal): string {
   const { header, entries } = journal
@@ -165,13 +171,13 @@ export function compacted(journal: Journal): string {
   const writer = new JournalWriter()
   const lines = (list: readonly JournalEntry[]): string => list.map(({ record, fingerprint }) => writer.line(record, fingerprint)).join("")
   if (snapshot === undefined) return writer.line(header) + lines(entries)
-  // Calls that were begun before the snapshot and have no result in it may have happened all the same.
-  const begun = entries.slice(0, last).filter(({ record }) => record.type === "call_started" && isOutstanding(snapshot.record, record.effectId))
-  const dropped = snapshot.number - begun.length - 2
-  return writer.line({ ...header, ...(dropped > 0 && { dropped }) }) + lines([...begun, ...entries.slice(last)])
+  // Calls that started before the snapshot and do not have a result in it may have taken effect.
+  const started = entries.slice(0, last).filter(({ record }) => record.type === "call_started" && isOutstanding(snapshot.record, record.effectId))
+  const dropped = snapshot.number - started.length - 2
+  return writer.line({ ...header, ...(dropped > 0 && { dropped }) }) + lines([...started, ...entries.slice(last)])
 }
 
-/** Where the last snapshot stands among the entries; -1 if there is none. */
+/** The index of the last snapshot among the entries; -1 if there is none. */
 export function lastSnapshot(entries: readonly JournalEntry[]): number {
   let index = entries.length - 1
   while (index >= 0 && entries[index]?.record.type !== "snapshot") index -= 1
@@ -184,7 +190,7 @@ function isOutstanding(record: JournalRecord, effectId: number): boolean {
 }
 
 function damaged(number: number, position: number): JournalError {
-  const rest = position === 0 ? "Nothing before it can be gone on with." : `What stands before it (${position} characters) is whole.`
+  const rest = position === 0 ? "The journal cannot be resumed." : `The records before it (${position} characters) are whole.`
   const message = `Record ${number} of the journal is damaged, missing or out of place. ${rest}`
   return new JournalError("damaged_record", number, position, message)
 }

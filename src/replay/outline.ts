@@ -6,7 +6,7 @@ import type { TerminalReason, TokenUsage } from "../schemas/llm.ts"
 import type { CompletedToolCall } from "../schemas/tool.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 
-/** The facts of a journal, record by record and in total, as plain data for whatever shows them. */
+/** The facts of a journal, record by record and in total, as plain data for user interfaces. */
 export interface JournalOutline extends Pick<JournalHeader, "turnId" | "driver" | "at" | "forkedFrom" | "dropped">, OutlineTotals {
   /** One row for each record, the header first. */
   readonly rows: readonly OutlineRow[]
@@ -39,7 +39,7 @@ export type OutlineRow = OutlineFacts & {
   readonly bytes: number | undefined
   /** Whether the record is of something that failed, or that ended the turn early. */
   readonly failed: boolean
-  /** Whether a replay of the turn needs the record. Not so: snapshots, openings, started calls and recorded effects. */
+  /** Whether the record changes the turn. Snapshots, openings, started calls and recorded effects do not. */
   readonly changesTurn: boolean
 }
 

@@ -11,27 +11,27 @@ import { type Journal, type JournalValidation, JournalWriter, lastSnapshot } fro
 /** Characters up to which a snapshot is written whenever one is due. */
 const SMALL_SNAPSHOT = 10_000
 
-/** What a {@link Recorder} keeps beyond the responses. */
+/** What a {@link Recorder} writes besides the responses. */
 export interface RecorderOptions {
   /**
-   * After how many records a snapshot is due. A large one is put off until as many characters were written as the last
-   * one has, so that all together stay in proportion to what they save. Default 300; 0: never.
+   * Number of records after which a snapshot is due. A large snapshot is delayed until as many characters were written as the
+   * last one has, so that the size of all snapshots stays in proportion to the rest. Default 300; 0: never.
    */
   readonly snapshotEveryRecords?: number
-  /** After how many characters of records a snapshot is due, likewise. Default 1,000,000; 0: never. */
+  /** Number of characters of records after which a snapshot is due, with the same delay. Default 1,000,000; 0: never. */
   readonly snapshotEveryChars?: number
-  /** Keeps every effect in full, so that a divergence can say what differs. Grows by the transcript, not by the responses. */
+  /** Records every effect in full, so that a divergence can say what differs. The journal then grows with the transcript. Default false. */
   readonly keepEffects?: boolean
   /**
-   * Checks snapshots, kept effects and the end before they are written. One that could not be read again, because a driver or projector put
-   * in what has no place on the wire, is left out: the responses alone are enough to go on. Absent: they are trusted.
+   * Checks snapshots, effects and the end before they are written. One that could not be read again, because a driver or projector
+   * added a value that is not serializable, is left out: the responses alone are enough to resume. Absent: they are trusted.
    */
   readonly validation?: JournalValidation
 }
 
 /**
- * Makes the lines of a turn's journal. Pure: what it returns is the host's to append, before it acts on it. A response
- * is recorded before the machine is given it, so that none that was acted on is lost.
+ * Makes the lines of a turn's journal. Pure: the host appends them. It appends the line of a response before it passes the
+ * response to the machine, so that every response that had an effect is in the journal.
  */
 export class Recorder {
   readonly #writer: JournalWriter
@@ -51,7 +51,7 @@ export class Recorder {
     this.#validation = options.validation
   }
 
-  /** Begins a journal, with its first line. `turnId` tells this turn from all others of the host. */
+  /** Starts a journal and returns its first line. `turnId` is unique among the turns of the host. */
   static begin(
     config: TurnConfig,
     start: TurnStart,
@@ -78,7 +78,7 @@ export class Recorder {
     return { recorder, line: recorder.#count(recorder.#writer.line(header)) }
   }
 
-  /** Goes on behind what was read of a journal. A snapshot is due as if it had been written at the end. */
+  /** Continues a journal that was read. The next snapshot is due as if the last one were at the end of the journal. */
   static resume(journal: Journal, options: RecorderOptions = {}): Recorder {
     const recorder = new Recorder(new JournalWriter(journal), options)
     const last = lastSnapshot(journal.entries)
@@ -86,19 +86,19 @@ export class Recorder {
     return recorder
   }
 
-  /** The line that says that a process took the turn up. `at`: milliseconds since the epoch. */
+  /** Returns the line that records that a process resumed the turn. `at`: milliseconds since the epoch. */
   opened(at?: number): string {
     return this.#count(this.#writer.line({ type: "opened", ...(at !== undefined && { at }) }))
   }
 
-  /** The line for a tool call that must not happen twice and is about to be run. */
+  /** Returns the line for a tool call with `effects: "once"` that is about to run. */
   callStarted(effectId: number, callId: string, at?: number): string {
     return this.#count(this.#writer.line({ type: "call_started", effectId, callId, ...(at !== undefined && { at }) }))
   }
 
   /**
-   * The lines for a response, given the machine that is about to get it. The response is one that `machine.check` gave
-   * back, or is trusted to have no more keys than its type: a journal with others could not be read.
+   * Returns the lines for a response, before the machine handles it. The response must come from `machine.check`, or have only
+   * the keys of its type: a journal with other keys cannot be read.
    */
   response(machine: TurnMachine, response: Response): string {
     const { state } = machine.turn.position
@@ -107,13 +107,13 @@ export class Recorder {
     return this.#effect(answered) + this.#count(this.#writer.line(response, fingerprint(answered)))
   }
 
-  /** The line for what a host orders besides answering, given the machine that is about to get it. */
+  /** Returns the line for a host command, before the machine applies it. */
   command(machine: TurnMachine, command: HostCommand): string {
     const effectId = machine.outstanding?.id
     return this.#count(this.#writer.line({ type: "interruption", ...(effectId !== undefined && { effectId }), interruption: command }))
   }
 
-  /** A snapshot where one is due, else "". Take it when everything that the machine told was polled. */
+  /** Returns a snapshot if one is due, else "". Call it when all effects of the machine were polled. */
   snapshotIfDue(machine: TurnMachine): string {
     const { snapshotEveryRecords, snapshotEveryChars } = this.#options
     if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return ""
@@ -121,7 +121,7 @@ export class Recorder {
     return due ? this.snapshot(machine) : ""
   }
 
-  /** A snapshot, whether or not one is due; "" for one that could not be read again. */
+  /** Returns a snapshot, whether or not one is due; "" if it could not be read again. */
   snapshot(machine: TurnMachine): string {
     this.#records = 0
     this.#chars = 0
@@ -132,7 +132,7 @@ export class Recorder {
     return line
   }
 
-  /** The line that ends a journal; "" as long as the turn has not ended, or for an end that could not be read again. */
+  /** Returns the line that ends a journal; "" if the turn has not ended or the end could not be read again. */
   end(machine: TurnMachine): string {
     const { outcome } = machine
     if (outcome === undefined) return ""
@@ -147,7 +147,7 @@ export class Recorder {
 
   #isReadable(record: JournalRecord): boolean {
     const validation = this.#validation
-    // What JSON turns into something readable, as a date into its text, may stand in memory.
+    // A value that JSON makes readable is allowed, such as a date, which becomes text.
     return validation === undefined || passes(() => validation(record)) || passes(() => validation(JSON.parse(JSON.stringify(record))))
   }
 

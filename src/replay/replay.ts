@@ -11,20 +11,19 @@ import { differences } from "./divergence.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { type Journal, type JournalEntry, lastSnapshot } from "./journal.ts"
 
-/** How much of a journal is replayed, and how strictly. */
+/** Options of {@link replay}. */
 export interface ReplayOptions {
-  /** The last record to fold, counted from 1. Default: all. */
+  /** The last record to replay, counted from 1. Default: all. */
   readonly at?: number
-  /** False: a changed configuration is let pass, as long as it gives the same effects. Default true. */
+  /** False: a changed configuration is accepted as long as it gives the same effects. Default true. */
   readonly checkConfig?: boolean
 }
 
 /**
- * Folds a journal through the machine, from its start and performing nothing, and gives the machine as it stood after the
- * record asked for, with every effect told up to there taken. Each effect is compared with the fingerprint recorded.
- * A journal that was compacted is folded from its snapshot.
- * @throws {ReplayDivergence} where the configuration, an effect or the outcome is another than the recorded one
- * @throws {JournalError} `dropped_record`: a compaction left out the record asked for
+ * Replays a journal from its start without performing anything. Returns the machine after the record `at`, with all effects up
+ * to there polled. Each effect is compared with the recorded fingerprint. A compacted journal is replayed from its snapshot.
+ * @throws {ReplayDivergence} the configuration, an effect or the outcome differs from the recorded one
+ * @throws {JournalError} `dropped_record`: a compaction left out the record `at`
  */
 export function replay(journal: Journal, config: TurnConfig, options: ReplayOptions = {}): TurnMachine {
   const { at = Number.POSITIVE_INFINITY, checkConfig = true } = options
@@ -42,19 +41,19 @@ export function replay(journal: Journal, config: TurnConfig, options: ReplayOpti
   return machine
 }
 
-/** How strictly a turn is taken up. */
+/** Options of {@link resume}. */
 export interface ResumeOptions {
   /**
-   * False: nothing is compared with what was recorded, so that a turn can go on under another model or driver than it
-   * began with. Default true: the last model call that was answered is compared, and so the whole transcript up to it.
+   * False: nothing is compared with the journal, so that a turn can continue with another model or driver. Default true: the
+   * last answered model call is compared, and with it the whole transcript up to it.
    */
   readonly checkEffects?: boolean
 }
 
 /**
- * Takes a turn up where its journal ends: from the last snapshot and what follows it. Its outstanding effect is polled
- * again, unless it was answered; of a tool batch only the calls without a result. As from a checkpoint, the system prompt
- * and tools are those that the turn had; the rest of the configuration is the caller's.
+ * Resumes a turn at the end of its journal, from the last snapshot and the records after it. The outstanding effect is emitted
+ * again unless it was answered; of a tool batch, only the calls without a result. As with a checkpoint, system prompt and
+ * tools are those of the turn; the rest of the configuration is the caller's.
  * @throws {ReplayDivergence} `effect_differs`, `outcome_differs`
  * @throws {CheckpointError} as `TurnMachine.restore`
  */
@@ -67,17 +66,17 @@ export function resume(journal: Journal, config: TurnConfig, options: ResumeOpti
   const machine = beginAt(journal, isChecked ? snapshot : underDriver(snapshot, trusting), trusting)
   const checked = isChecked ? lastModelCall(entries) : undefined
   fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY, (entry) => entry === checked)
-  const untold: Effect[] = []
+  const unreported: Effect[] = []
   for (let effect = machine.poll(); effect !== undefined; effect = machine.poll())
-    if (!("id" in effect) || effect.type === "cancel_llm") untold.push(effect)
-  return TurnMachine.of(config, machine.turn, untold)
+    if (!("id" in effect) || effect.type === "cancel_llm") unreported.push(effect)
+  return TurnMachine.of(config, machine.turn, unreported)
 }
 
 export function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
   return snapshot?.type === "snapshot" ? TurnMachine.restore(config, snapshot.checkpoint) : new TurnMachine(config, header.start)
 }
 
-/** A snapshot as if the configuration's driver had been there when it was taken. */
+/** A snapshot with the configuration's driver in place of the recorded one. */
 function underDriver(record: JournalRecord | undefined, { driver: { name, version } }: TurnConfig): JournalRecord | undefined {
   return record?.type === "snapshot" ? { ...record, checkpoint: { ...record.checkpoint, driver: { name, version } } } : record
 }
@@ -91,9 +90,9 @@ function lastModelCall(entries: readonly JournalEntry[]): JournalEntry | undefin
   return entries[index]
 }
 
-/** Leaves what the last record raised unpolled: a host may have died before it was told. */
+/** Leaves the effects of the last record unpolled: a host may have crashed before it polled them. */
 export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, isChecked: (entry: JournalEntry) => boolean): void {
-  let kept: AnswerableEffect | undefined
+  let recorded: AnswerableEffect | undefined
   for (const entry of entries) {
     if (entry.number > at) break
     const { record } = entry
@@ -103,10 +102,10 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
       case "call_started":
         break
       case "effect":
-        kept = record.effect
+        recorded = record.effect
         break
       case "snapshot":
-        // One that was taken before the driver was asked for the next iteration must not ask it now.
+        // A snapshot from before the driver was asked for the next iteration must not ask it now.
         if (!isPreparing(record.checkpoint.state)) drain(machine)
         break
       case "interruption":
@@ -118,10 +117,10 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
         break
       default:
         drain(machine)
-        if (isChecked(entry)) checkEffect(machine, entry, record, kept)
-        // What the live turn refused after it was recorded, the replayed one refuses, too.
+        if (isChecked(entry)) checkEffect(machine, entry, record, recorded)
+        // A response that the live turn refused after it was recorded is refused here, too.
         unlessRefused(() => machine.handle(record))
-        kept = undefined
+        recorded = undefined
     }
   }
 }
@@ -144,32 +143,32 @@ function unlessRefused(act: () => unknown): void {
 
 function checkEffect(
   machine: TurnMachine,
-  { number, fingerprint: recorded }: JournalEntry,
+  { number, fingerprint: expected }: JournalEntry,
   { id }: Response,
-  kept: AnswerableEffect | undefined,
+  recorded: AnswerableEffect | undefined,
 ): void {
-  if (recorded === undefined) return
+  if (expected === undefined) return
   const { state } = machine.turn.position
   const effect = "outstanding" in state ? state.outstanding : undefined
-  if (effect?.id === id && fingerprint(effect) === recorded) return
+  if (effect?.id === id && fingerprint(effect) === expected) return
   const found: readonly Difference[] =
-    kept === undefined
+    recorded === undefined
       ? [
           {
             path: "",
-            expected: { id, fingerprint: recorded },
+            expected: { id, fingerprint: expected },
             received: effect && { id: effect.id, type: effect.type, fingerprint: fingerprint(effect) },
           },
         ]
-      : differences(kept, effect)
+      : differences(recorded, effect)
   const first = found[0]?.path
-  const where = kept === undefined ? "" : `, first at "${first ?? ""}"`
+  const where = recorded === undefined ? "" : `, first at "${first ?? ""}"`
   throw new ReplayDivergence(
     "effect_differs",
     number,
     id,
     found,
-    `Record ${number} answers effect ${id}, but the replayed turn asks for something else${where}.`,
+    `Record ${number} answers effect ${id}, but the replayed turn has another effect${where}.`,
   )
 }
 
@@ -180,13 +179,13 @@ function checkOutcome(machine: TurnMachine, number: number, outcome: NonNullable
     number,
     undefined,
     differences(outcome, machine.outcome),
-    `Record ${number} ends the turn otherwise than the replayed turn ended.`,
+    `Record ${number} ends the turn with another outcome than the replayed turn.`,
   )
 }
 
 /**
- * What was ordered before the driver had been asked for the next iteration must not ask it now. Of what the response before
- * it raised, a host may have told nothing yet.
+ * A command from before the driver was asked for the next iteration must not ask it now. The host may not have polled the
+ * effects of the response before it.
  */
 function replayCommand(machine: TurnMachine, { effectId, interruption }: JournalInterruption): void {
   if (effectId !== undefined && machine.outstanding === undefined) drain(machine)
@@ -209,7 +208,7 @@ function applyCommand(machine: TurnMachine, command: HostCommand): void {
   }
 }
 
-/** Of the prompt and the tools the journal holds more than a digest. */
+/** For the prompt and the tools, the journal has the values themselves and not only digests. */
 function inFull(difference: Difference, { surface }: JournalHeader, { systemPrompt, tools }: TurnConfig): readonly Difference[] {
   const { path } = difference
   if (path === "/config/systemPrompt") return [{ path, expected: surface.systemPrompt, received: systemPrompt }]
@@ -229,6 +228,6 @@ export function checkConfiguration({ header }: Journal, config: TurnConfig): voi
     1,
     undefined,
     found,
-    `The journal was written under another configuration; what differs: ${names}.`,
+    `The journal was written with another configuration. Different keys: ${names}.`,
   )
 }

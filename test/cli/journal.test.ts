@@ -228,7 +228,7 @@ describe("journal replay", () => {
     const ran = await journal(cwd, "replay", "run.json")
     expect(ran).toMatchObject({ exitCode: 1, stderr: "" })
     expect(ran.stdout).toBe(
-      "differs  at record 5, effect 4: Record 5 answers effect 4, but the replayed turn asks for something else.\n  Of what was asked for then the journal keeps a fingerprint alone, so nobody can say here what differs in it.\n",
+      "differs  at record 5, effect 4: Record 5 answers effect 4, but the replayed turn has another effect.\n  Of what was asked for then the journal keeps a fingerprint alone, so nobody can say here what differs in it.\n",
     )
     expect(objectsOf(await journal(cwd, "replay", "run.json", "--json"))[0]).toMatchObject({
       agrees: false,
@@ -246,7 +246,7 @@ describe("journal replay", () => {
     )
     const { stdout } = await runCli(["journal", "replay", "run.json"], { cwd: prompt, isTTY: true, env: { NO_COLOR: "1" } })
     expect(stdout).toBe(
-      'differs  at record 1: The journal was written under another configuration; what differs: systemPrompt.\n  /config/systemPrompt\n    recorded  "You play."\n    now       "You work on the files of one folder with the tools you are given…\n',
+      'differs  at record 1: The journal was written with another configuration. Different keys: systemPrompt.\n  /config/systemPrompt\n    recorded  "You play."\n    now       "You work on the files of one folder with the tools you are given…\n',
     )
   })
 
@@ -345,8 +345,8 @@ They part at record 5 of both: effect 4 was answered otherwise.
 
   it.each<readonly [readonly string[], string]>([
     [["--at", "22"], '--at takes a whole number from 1 to 21, not "22".'],
-    [["--at", "1"], "Record 1 is the header; a fork begins at a record behind it."],
-    [["--at", "20", "--answer", "{}"], 'Record 20 is no response but of type "end"; nothing can be answered otherwise there.'],
+    [["--at", "1"], "Record 1 is the header; fork at a record after it."],
+    [["--at", "20", "--answer", "{}"], 'Record 20 is not a response but of type "end", so it cannot be replaced by another answer.'],
     [["--at", "21", "--answer", "{}"], "There is no record 21; the last one is 20."],
     [
       ["--at", "3", "--text", "a"],
@@ -354,7 +354,7 @@ They part at record 5 of both: effect 4 was answered otherwise.
     ],
     [
       ["--at", "2", "--answer", '{"id":9,"result":{"ok":false,"error":{"message":"m","retryable":false,"terminalReason":"stop"}}}'],
-      "Record 2 is llm_complete for effect 1; in its place stands another such, not llm_complete for effect 9.",
+      "Record 2 is llm_complete for effect 1; its replacement must be one too, but is llm_complete for effect 9.",
     ],
     [["--at", "2", "--answer", "[]"], "The answer is no JSON object. One looks like what show --record N prints."],
     [["--at", "2", "--answer-file", "none.json"], "The answer in none.json cannot be read: it does not exist."],
@@ -390,7 +390,7 @@ They part at record 5 of both: effect 4 was answered otherwise.
     const cwd = withJournal()
     for (const [answer, line] of [
       ["{", /The answer is not JSON: /],
-      ['{"result":1}', /The answer in the place of record 2 is not valid: /],
+      ['{"result":1}', /The answer that replaces record 2 is not valid: /],
     ] as const) {
       const ran = await journal(cwd, "fork", "run.json", "--at", "2", "--out", "new.json", "--answer", answer)
       expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
@@ -460,7 +460,7 @@ describe("journal compact", () => {
     expect(await journal(base, "replay", "run.json", "--at", "2")).toMatchObject({ exitCode: 2 })
     // Without its snapshot nothing is left to go on with, and the turn must not begin anew.
     writeFileSync(join(base, "cut.json"), readFileSync(join(base, "run.json"), "utf8").slice(0, -9))
-    const why = "Record 5 of the journal is damaged, missing or out of place. Nothing before it can be gone on with"
+    const why = "Record 5 of the journal is damaged, missing or out of place. The journal cannot be resumed"
     expect(await runCli(["resume", "cut.json"], { cwd: base })).toMatchObject({
       exitCode: 2,
       stderr: `turn-machine: The state file ${join(base, "cut.json")} cannot be resumed: ${why}. It was left as it is; begin anew with another --state path.\n`,

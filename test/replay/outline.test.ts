@@ -62,7 +62,7 @@ test("an unfinished, forked, compacted journal says so; each opening is a proces
 })
 
 const result = { callId: "c", toolName: "count", args: {}, durationMs: 1 } as const
-const failed: CompletedToolCall = { ...result, output: { status: "failure", message: "no", source: "tool" } }
+const failed: CompletedToolCall = { ...result, output: { status: "cancelled", message: "no", source: "tool" } }
 const succeeded: CompletedToolCall = { ...result, output: { status: "success", value: 1 } }
 const [snapshot] = journalOf(2, { snapshotEveryRecords: 4 }).entries.filter(({ record }) => record.type === "snapshot")
 const delivery = { userMessages: [], causes: [] } as never

@@ -53,7 +53,7 @@ describe("the message says where, what differs and what to do", () => {
     const error = mismatchOf(text, { ...CONFIG, model: "n", systemPrompt: "You guess.", maxIterations: 9 })
     expect(error.message.split("\n")).toEqual([
       'The journal of turn "turn-1" (driver "chat" 1) does not replay: configuration_differs.',
-      "The journal was written under another configuration; what differs: model, systemPrompt, maxIterations.",
+      "The journal was written with another configuration. Different keys: model, systemPrompt, maxIterations.",
       '  at "/config/model"',
       "    recorded another value",
       '    replayed "n"',
@@ -73,7 +73,7 @@ describe("the message says where, what differs and what to do", () => {
     const { text: kept } = recordTurn(1, { keepEffects: true })
     expect(mismatchOf(kept, { ...CONFIG, projector }).message.split("\n")).toEqual([
       'The journal of turn "turn-1" (driver "chat" 1) does not replay: effect_differs.',
-      'Record 3 answers effect 1, but the replayed turn asks for something else, first at "/request/toolChoice".',
+      'Record 3 answers effect 1, but the replayed turn has another effect, first at "/request/toolChoice".',
       expect.stringMatching(/^Record 3: \{"type":"llm_complete","id":1,.{150,}… \(\d+ characters\)$/),
       '  at "/request/toolChoice"',
       '    recorded "auto"',

@@ -182,7 +182,7 @@ function damaged(shown: string, text: string, error: JournalError): CliError {
   if (!isJournal(text, error)) return unusable(shown, "it is not the state of a run")
   if (error.code === "damaged_record" && error.record === 1) return unusable(shown, "its first record is damaged, and nothing stands before it")
   if (error.intactLength === 0) return unusable(shown, oneLine(error.message).replace(/\.$/, ""))
-  const why = oneLine(error.message).replace(/\.? What stands before it.*$|\.$/, "")
+  const why = oneLine(error.message).replace(/\.? The records before it.*$|\.$/, "")
   return new CliError(
     `${shown} cannot be resumed: ${why}. It was left as it is; what stands before can be gone on with from a copy: turn-machine journal fork FILE --at ${error.record} --out NEW.`,
   )
