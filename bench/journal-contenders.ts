@@ -1,6 +1,6 @@
 /**
- * Everything about journals, in a process of its own: node journal-contenders.js ROUNDS_FACTOR. Prints one line of JSON,
- * times in microseconds.
+ * Measures journals in a process of its own: node journal-contenders.js ROUNDS_FACTOR. Prints one line of JSON, times in
+ * microseconds.
  */
 import { open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -25,7 +25,7 @@ const config: TurnConfig = { ...CONFIG, driver: chatDriver(), projector: chatPro
 const WITHOUT_SNAPSHOTS: RecorderOptions = { snapshotEveryRecords: 0, snapshotEveryChars: 0 }
 const factor = Number(process.argv[2] ?? "1")
 
-/** A hand-written reducer that writes its responses as lines of JSON: the least that could be kept of a turn. */
+/** A hand-written reducer that writes its responses as lines of JSON: the least that a turn could store. */
 function jsonLines(script: readonly Response[]): number {
   let step = begin()
   let chars = 0
@@ -36,21 +36,21 @@ function jsonLines(script: readonly Response[]): number {
   return chars
 }
 
-/** The machine with its checks, each response recorded before it is handed in; `keep` is given every line. */
-function record(script: readonly Response[], options: RecorderOptions, keep: (lines: string) => void): void {
+/** Runs the machine with its checks and records each response before handling it. `append` gets every line. */
+function record(script: readonly Response[], options: RecorderOptions, append: (lines: string) => void): void {
   const machine = new TurnMachine(config, START)
   const { recorder, line } = Recorder.begin(config, START, "bench", options)
-  keep(line)
+  append(line)
   while (machine.poll() !== undefined);
   for (const response of script) {
     const checked = machine.check(response)
-    keep(recorder.response(machine, checked))
+    append(recorder.response(machine, checked))
     machine.handle(checked)
     while (machine.poll() !== undefined);
     const snapshot = recorder.snapshotIfDue(machine)
-    if (snapshot !== "") keep(snapshot)
+    if (snapshot !== "") append(snapshot)
   }
-  keep(recorder.end(machine))
+  append(recorder.end(machine))
 }
 
 function journalText(script: readonly Response[], options: RecorderOptions): string {
@@ -62,9 +62,9 @@ function journalText(script: readonly Response[], options: RecorderOptions): str
 function measureRecording(iterations: number): JournalFigures {
   const script = responses(iterations)
   const rounds = Math.max(5, Math.ceil((20_000 * factor) / iterations))
-  const kept = { chars: 0 }
+  const written = { chars: 0 }
   const count = (lines: string): void => {
-    kept.chars += lines.length
+    written.chars += lines.length
   }
   const times = measureRounds(rounds, iterations, {
     floor: () => jsonLines(script),
@@ -81,11 +81,11 @@ function measureRecording(iterations: number): JournalFigures {
   }
 }
 
-/** Reading and checking a journal that is in memory, and taking the turn up. */
+/** Reads and checks a journal in memory, and resumes its turn. */
 function measureReading(iterations: number): ReadFigures {
   const script = responses(iterations)
   const whole = journalText(script, WITHOUT_SNAPSHOTS)
-  // Cut before the end: a turn that has ended is not taken up.
+  // Cut before the end: a finished turn is not resumed.
   const cut = (text: string): string => text.slice(0, text.lastIndexOf("\n", text.length - 400) + 1)
   const [unfinished, snapshots] = [cut(whole), cut(journalText(script, {}))]
   const read = readJournal(whole)
@@ -103,7 +103,7 @@ function measureReading(iterations: number): ReadFigures {
   return { iterations, bytes: whole.length, ...times }
 }
 
-/** Appending one response after the other, each awaited: to a plain file, and to a journal file. */
+/** Appends responses one by one, each awaited, to a plain file and to a journal file. */
 async function measureAppending(): Promise<AppendFigures> {
   const lines = responses(Math.ceil(100 * factor)).map((response) => `${JSON.stringify(response)}\n`)
   const folder = join(tmpdir(), `turn-machine-bench-${process.pid}`)

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process"
 import { bundled } from "./bundle.ts"
 import type { Figure } from "./rounds.ts"
 
-/** What recording a turn costs. Times per iteration; bytes of the whole turn (the script is ASCII). */
+/** The cost of recording a turn. Times per iteration; bytes of the whole turn (the script is ASCII). */
 export interface JournalFigures {
   readonly iterations: number
   readonly responses: number
@@ -15,7 +15,7 @@ export interface JournalFigures {
   readonly snapshots: Figure
 }
 
-/** Reading a journal, for a whole turn. `parse`: `JSON.parse` of every line, the floor. */
+/** Times to read the journal of a whole turn. `parse`: `JSON.parse` of every line, the floor. */
 export interface ReadFigures {
   readonly iterations: number
   readonly bytes: number
@@ -28,7 +28,7 @@ export interface ReadFigures {
   readonly resumeCompacted: Figure
 }
 
-/** One append of one response, awaited: microseconds. */
+/** Microseconds for one awaited append of one response. */
 export interface AppendFigures {
   readonly plain: number
   readonly journal: number
@@ -42,7 +42,7 @@ export interface AllJournalFigures {
   readonly appending: AppendFigures
 }
 
-/** In a process of its own, as the turns are. */
+/** Measures in a process of its own, as with turns. */
 export function measureJournals(quick: boolean): AllJournalFigures {
   return bundled({ contenders: 'import "./journal-contenders.ts"' }, ({ contenders }) =>
     JSON.parse(execFileSync(process.execPath, [contenders, quick ? "0.2" : "1"], { encoding: "utf8" })),

@@ -29,7 +29,7 @@ const text = (content: string): Part => ({ id: "p", type: "text", text: content 
 const picture = (id: string): Part => ({ id: "p", type: "image", attachment: { id, mediaType: "image/png", byteLength: 1 } })
 
 describe("the request as a whole", () => {
-  test("has what the config says, and leaves out what it does not", () => {
+  test("has the keys of the config, and leaves out absent ones", () => {
     expect(plain(project([userMessage("hi")]))).toEqual({
       model: "test-model",
       messages: [{ role: "user", blocks: [{ type: "text", text: "hi" }] }],
@@ -51,18 +51,18 @@ describe("the request as a whole", () => {
     })
   })
 
-  test("the prompt and tools are those last synced, not the config's", () => {
+  test("the prompt and tools are the last synced ones, not the config's", () => {
     const config = configOf({ systemPrompt: "config's", tools: [{ ...TOOL, name: "old" }] })
     const request = plain(project([], { config, systemPrompt: "synced", tools: [TOOL] }))
     expect(request.messages).toEqual([{ role: "system", blocks: [{ type: "text", text: "synced" }] }])
     expect(request.tools).toEqual([TOOL])
   })
 
-  test("without tools the model may call none", () => {
+  test("without tools the tool choice is none", () => {
     expect(plain(project([], { tools: [TOOL], useTools: false }))).toMatchObject({ tools: [], toolChoice: "none" })
   })
 
-  test("is the same to JSON, spread, structuredClone and a look at its keys", () => {
+  test("is equal in JSON, spread, structuredClone and Object.keys", () => {
     const request = project([userMessage("hi"), message("user", picture("a"))])
     const expected = [
       { role: "user", blocks: [{ type: "text", text: "hi" }] },
@@ -78,7 +78,7 @@ describe("the request as a whole", () => {
 })
 
 describe("attachments", () => {
-  test("are counted over the whole request, in order", () => {
+  test("are numbered across the whole request", () => {
     const request = plain(project([message("user", picture("a"), text("and"), picture("b")), message("user", picture("c"))]))
     expect(request.attachments.map(({ id }) => id)).toEqual(["a", "b", "c"])
     expect(request.messages.flatMap(({ blocks }) => blocks.map((block) => (block.type === "image" ? block.attachmentIndex : block.type)))).toEqual([
@@ -89,7 +89,7 @@ describe("attachments", () => {
     ])
   })
 
-  test("of a request are those of its own transcript, though a longer one has more", () => {
+  test("of a request are those of its own transcript, although a longer one has more", () => {
     const short = History.of([message("user", picture("a"))])
     const request = project(short)
     const longer = project(short.append([message("user", picture("b"))]))
@@ -114,7 +114,7 @@ describe("projecting costs what is new", () => {
     return { message: watched, reads: () => reads }
   }
 
-  test("a message is rendered once, however often the transcript that holds it grows", () => {
+  test("a message is rendered once, however often its transcript grows", () => {
     const first = counted("first")
     let transcript = History.of<Message>([first.message])
     for (let index = 0; index < 20; index += 1) {
@@ -124,7 +124,7 @@ describe("projecting costs what is new", () => {
     expect(first.reads()).toBe(1)
   })
 
-  test("the rendered messages of one request are those of the next", () => {
+  test("rendered messages are shared with the next request", () => {
     const transcript = History.of([userMessage("one"), userMessage("two")])
     const before = project(transcript).messages
     const after = project(transcript.append([userMessage("three")])).messages
@@ -132,7 +132,7 @@ describe("projecting costs what is new", () => {
     expect(after[1]).toBe(before[1])
   })
 
-  test("nothing is put together for a request whose messages nobody reads", () => {
+  test("the messages of a request are not built until they are read", () => {
     const transcript = History.of([userMessage("one")])
     const request = project(transcript, { systemPrompt: "first" })
     project(transcript.append([userMessage("two")]))
@@ -144,7 +144,7 @@ describe("projecting costs what is new", () => {
 })
 
 describe("transcripts that part", () => {
-  test("each is rendered with its own messages, in whatever order they are asked for", () => {
+  test("each is rendered with its own messages, in any order of reading", () => {
     const past = History.of([userMessage("past")])
     const left = past.append([userMessage("left"), userMessage("further left")])
     const right = past.append([userMessage("right")])
@@ -168,7 +168,7 @@ describe("turn causes", () => {
   })
   const event: Message = { id: "e1", role: "event", parts: [text("the event's own message")] }
 
-  test("take the place of the event messages that brought them, at the very end", () => {
+  test("replace the event messages that brought them, at the end", () => {
     const request = plain(project([event, userMessage("hi")], { turnCauses: [cause("e1")], systemPrompt: "prompt" }))
     expect(request.messages).toEqual([
       { role: "system", blocks: [{ type: "text", text: "prompt" }] },
@@ -177,7 +177,7 @@ describe("turn causes", () => {
     ])
   })
 
-  test("a message of another role under a cause's id stays, and so does an event that is no cause", () => {
+  test("a message of another role with a cause's id stays, and so does an event that is not a cause", () => {
     const request = plain(
       project(
         [
@@ -194,7 +194,7 @@ describe("turn causes", () => {
     ])
   })
 
-  test("the origin of a process is told with its number, and its wake where there is one", () => {
+  test("the origin of a process has its number, and its wake if there is one", () => {
     const origin = { type: "process", processId: "p1", eventType: "tick", sequence: 7 } as const
     const shown = (given: TurnCause["origin"]): string => JSON.stringify(project([], { turnCauses: [{ ...cause("e1"), origin: given }] }).messages)
     expect(shown(origin)).toContain("Origin: process p1 tick #7\\n")

@@ -43,7 +43,7 @@ function recorded(options: RecorderOptions, config: TurnConfig = CONFIG): Journa
   return readJournal(recordTurn(2, options, config).text)
 }
 
-test("journals of the same turn do not part, whenever and by whomever they were written", () => {
+test("journals of equal turns do not differ, whichever process wrote them and when", () => {
   // Three model calls, two batches of one call, three checkpoints.
   expect(compareJournals(recorded({}), recorded({ keepEffects: true, snapshotEveryRecords: 2 }))).toEqual({ ...ALIKE, alike: 8 })
   const machine = new TurnMachine(CONFIG, START)
@@ -65,25 +65,25 @@ test("journals of the same turn do not part, whenever and by whomever they were 
   })
 })
 
-test("results of a batch may come in another order, in other parts and at another pace", () => {
+test("results of a batch are equal in any order, in any parts and with any durations", () => {
   const whole = batchOf([result("c", "one"), result("d", "two")])
   expect(compareJournals(whole, batchOf([result("d", "two", 9)], [result("c", "one", 8)]))).toEqual({ ...ALIKE, alike: 3 })
 })
 
-test("a result that differs is found where it stands in each of the two", () => {
+test("a different result is located in both journals", () => {
   const { parting, alike } = compareJournals(batchOf([result("c", "one"), result("d", "two")]), batchOf([result("d", "three")], [result("c", "one")]))
   expect(alike).toBe(2)
   expect(parting).toMatchObject({ type: "answered", first: { number: 3 }, second: { number: 3 } })
   expect(parting?.differences).toEqual([{ path: "/results/1/output/value", expected: "two", received: "three" }])
 })
 
-test("a result that is in one of them alone is where it goes on", () => {
+test("a result that only one journal has is a difference in length", () => {
   const { parting, alike } = compareJournals(batchOf([result("c", "one")], [result("d", "two")]), batchOf([result("c", "one")]))
   expect(alike).toBe(2)
   expect(parting).toMatchObject({ type: "length", first: { number: 4 }, second: undefined, differences: [] })
 })
 
-test("a fork parts from its journal at the record that was answered otherwise", () => {
+test("a fork differs from its journal at the record with another answer", () => {
   const other: Response = {
     type: "llm_complete",
     id: 4,
@@ -95,18 +95,18 @@ test("a fork parts from its journal at the record that was answered otherwise", 
   expect(parting?.differences).toContainEqual({ path: "/result/response/text", expected: "", received: "Four." })
 })
 
-test("what the turns ask for is told apart from what was answered", () => {
+test("different effects are distinguished from different answers", () => {
   const changed: TurnConfig = { ...CONFIG, systemPrompt: "You guess.", model: "n" }
   const { header, parting } = compareJournals(recorded({}), recorded({}, changed))
   expect(header.map(({ path }) => path)).toEqual(["/config/model", "/surface/systemPrompt"])
   expect(header.at(-1)).toEqual({ path: "/surface/systemPrompt", expected: "You count.", received: "You guess." })
   expect(parting).toMatchObject({ type: "asked", first: { number: 2 }, second: { number: 2 }, differences: [] })
 
-  const kept = compareJournals(recorded({ keepEffects: true }), recorded({ keepEffects: true }, changed)).parting?.differences
-  expect(kept).toContainEqual({ path: "/request/model", expected: "m", received: "n" })
+  const found = compareJournals(recorded({ keepEffects: true }), recorded({ keepEffects: true }, changed)).parting?.differences
+  expect(found).toContainEqual({ path: "/request/model", expected: "m", received: "n" })
 })
 
-test("another end is another answer", () => {
+test("a different end counts as a different answer", () => {
   const machine = new TurnMachine(CONFIG, START)
   const ended = (reason: string): Journal => {
     const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1")
@@ -117,10 +117,10 @@ test("another end is another answer", () => {
   ])
 })
 
-test("behind a compaction the effects that both answer are compared", () => {
+test("after a compaction, the effects that both journals answer are compared", () => {
   const whole = recorded({ snapshotEveryRecords: 4 })
   const short = readJournal(compacted(whole))
-  // The last snapshot stands behind the answer to effect 7.
+  // The last snapshot follows the answer to effect 7.
   expect(compareJournals(whole, short)).toEqual({ ...ALIKE, fromEffect: 8, alike: 1 })
   expect(compareJournals(short, whole)).toEqual({ ...ALIKE, fromEffect: 8, alike: 1 })
 })

@@ -20,7 +20,7 @@ test("a digest is continued with one more value, in order", () => {
     expect(digestString(other)).not.toBe(both)
 })
 
-test("canonical JSON sorts keys by code unit and leaves nothing to taste", () => {
+test("canonical JSON sorts keys by code unit and has one form for each value", () => {
   expect(canonicalJson({ b: [1, { d: null, c: "x\n" }], a: true, Z: -0, 'q"': [], "": {} })).toBe(
     '{"":{},"Z":0,"a":true,"b":[1,{"c":"x\\n","d":null}],"q\\"":[]}',
   )
@@ -34,7 +34,7 @@ test("keys are sorted however many there are", () => {
   expect(canonicalJson(many)).toBe(`{${expected.join(",")}}`)
 })
 
-test("equal values have equal digests whatever the order of their keys, others have others", () => {
+test("equal values have equal digests in any order of keys, and different values have different ones", () => {
   expect(digest({ a: 1, b: { c: 2, d: 3 } })).toBe(digest({ b: { d: 3, c: 2 }, a: 1 }))
   expect(digest({ a: 1 })).not.toBe(digest({ a: "1" }))
   expect(digest([1, 2])).not.toBe(digest([[1, 2]]))

@@ -30,12 +30,12 @@ function forked(journal: Journal, at: number, answer?: Response): Journal {
   return readJournal(fork(journal, at, answer, { turnId: "turn-2", validation: journalValidation }), journalValidation)
 }
 
-test("a turn goes another way from the record that was answered otherwise", () => {
+test("a fork has another answer from the given record on", () => {
   const journal = forked(journalOf(1), 2, says(1, "Four."))
   expect(journal.header).toMatchObject({ turnId: "turn-2", forkedFrom: { turnId: "turn-1", record: 2 } })
   expect(journal.entries.map(({ number, record }) => [number, record.type])).toEqual([[2, "llm_complete"]])
 
-  // The answer answers what the recorded one did, so the fork can be replayed and taken up.
+  // The new answer is for the same effect, so the fork can be replayed and resumed.
   expect(journal.entries[0]?.fingerprint).toBe(journalOf(1).entries[0]?.fingerprint)
   expect(replay(journal, CONFIG).outstanding).toMatchObject({ type: "checkpoint", id: 2, checkpoint: "before_completion" })
   const machine = resume(journal, CONFIG)
@@ -44,7 +44,7 @@ test("a turn goes another way from the record that was answered otherwise", () =
   expect(machine.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Four." } })
 })
 
-test("without an answer it is the journal before the record, whatever that is", () => {
+test("without an answer, a fork is the journal before the record, of any type", () => {
   const { text } = recordTurn(1)
   for (const at of [2, 5, 7, 8]) {
     const journal = forked(readJournal(text), at)
@@ -58,7 +58,7 @@ test("without an answer it is the journal before the record, whatever that is", 
   expect(replay(forked(readJournal(text), 5), CONFIG).outstanding).toMatchObject({ type: "llm_call", id: 4 })
 })
 
-test("snapshots, openings, effects and begun calls before the record stay", () => {
+test("snapshots, openings, effects and started calls before the record are copied", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1", { keepEffects: true })
   const call = { type: "tool_call", callId: "c", toolName: "count", inputJson: "{}" } as const
@@ -88,13 +88,13 @@ test("snapshots, openings, effects and begun calls before the record stay", () =
   ])
   expect(forked(readJournal(text), 8, counted("two")).entries.at(-1)?.record).toEqual(counted("two"))
 
-  // Another call is another question.
+  // Results of another call do not match.
   const other: Response = { ...counted("two"), results: [{ ...(counted("two") as never as { results: [object] }).results[0], callId: "d" }] } as never
   expect(codeOf(() => forked(readJournal(text), 8, other))).toEqual(["answers_another_effect", 8])
 })
 
-test("a compacted journal is forked behind its snapshot, by the numbers that its records had", () => {
-  // The last snapshot is record 12; behind it stand the answers to the model call 10 and the checkpoint 11, and the end.
+test("a compacted journal is forked after its snapshot, with the original record numbers", () => {
+  // The last snapshot is record 12; it is followed by the answers to the model call 10 and the checkpoint 11, and the end.
   const whole = readJournal(recordTurn(3, { snapshotEveryRecords: 5 }).text)
   const journal = readJournal(compacted(whole))
   expect(journal.entries.map(({ number, record }) => [number, record.type])).toEqual([
@@ -112,23 +112,23 @@ test("a compacted journal is forked behind its snapshot, by the numbers that its
 
 test.each<readonly [string, number, Response | undefined, string]>([
   ["the header", 1, undefined, "no_such_record"],
-  ["a record behind the end", 9, undefined, "no_such_record"],
-  ["an answer behind the end", 8, says(4, ""), "no_such_record"],
+  ["a record after the end", 9, undefined, "no_such_record"],
+  ["an answer after the end", 8, says(4, ""), "no_such_record"],
   ["a record before the beginning", 0, says(1, ""), "no_such_record"],
   ["the end, answered", 7, says(4, ""), "not_a_response"],
   ["an answer of another type", 3, says(2, ""), "answers_another_effect"],
   ["an answer of another id", 2, says(4, ""), "answers_another_effect"],
   ["nonsense", 2, { type: "llm_complete", id: 1 } as never, "invalid_answer"],
-  ["a key too many", 2, { ...says(1, ""), more: 1 } as never, "invalid_answer"],
+  ["an unknown key", 2, { ...says(1, ""), more: 1 } as never, "invalid_answer"],
 ])("%s is refused", (_what, at, answer, code) => {
   expect(codeOf(() => forked(journalOf(1), at, answer))).toEqual([code, at])
 })
 
-test("the new turn has a name of its own", () => {
+test("the new turn needs an id of its own", () => {
   expect(codeOf(() => fork(journalOf(1), 2, undefined, { turnId: "turn-1" }))).toEqual(["turn_id_in_use", 2])
 })
 
-test("an answer without a check is taken as it is", () => {
+test("without validation, an answer is used unchecked", () => {
   const { header, entries } = readJournal(fork(journalOf(1), 2, says(1, "Four."), { turnId: "turn-2" }))
   const writer = new JournalWriter()
   expect(writer.line(header) + writer.line(says(1, "Four."), entries[0]?.fingerprint)).toBe(

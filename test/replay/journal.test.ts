@@ -37,7 +37,7 @@ test("a journal is read as it was written", () => {
   expect(journal).toMatchObject({ length: text.length, droppedLength: 0 })
 })
 
-test("a writer goes on where a journal ended", () => {
+test("a writer continues a journal at its end", () => {
   const half = `${lines.slice(0, 3).join("\n")}\n`
   const writer = new JournalWriter(readJournal(half))
   const record = { type: "end", outcome: { type: "stopped", stop: { type: "cancelled" } } } as const
@@ -46,7 +46,7 @@ test("a writer goes on where a journal ended", () => {
 
 const small = recordTurn(1, { snapshotEveryRecords: 3 }).text
 
-test("every truncation leaves the whole lines and says what it dropped", () => {
+test("every truncation leaves the whole lines and reports the dropped length", () => {
   const ends = new Set<number>()
   for (let position = small.indexOf("\n"); position >= 0; position = small.indexOf("\n", position + 1)) ends.add(position + 1)
   for (let length = small.indexOf("\n"); length <= small.length; length += 1) {
@@ -57,7 +57,7 @@ test("every truncation leaves the whole lines and says what it dropped", () => {
   }
 })
 
-test("every changed bit of a file is found, or makes the last line an unfinished one, whatever kinds of records there are", () => {
+test("every changed bit of a file is detected, or makes the last line an unfinished one, for all types of records", () => {
   const writer = new JournalWriter()
   const { header, entries } = readJournal(small)
   const others: readonly JournalRecord[] = [
@@ -100,17 +100,17 @@ test("every changed bit of a file is found, or makes the last line an unfinished
   expect(wrong).toEqual([])
 })
 
-test("a compacted journal that is cut off in its snapshot, or before, is damaged: read on, the turn would begin anew", () => {
+test("a compacted journal cut off in its snapshot, or before, is damaged: otherwise the turn would start over", () => {
   const whole = compacted(readJournal(text))
   const snapshotEnd = whole.indexOf("\n", whole.indexOf("\n") + 1) + 1
   for (let length = whole.indexOf("\n") + 1; length < snapshotEnd; length += 1)
     expect(failureOf(whole.slice(0, length))).toMatchObject({ code: "damaged_record", record: 10, intactLength: 0 })
   expect(readJournal(whole.slice(0, snapshotEnd)).entries).toMatchObject([{ number: 10, record: { type: "snapshot" } }])
-  // A changed byte in the snapshot leaves as little.
+  // The same with a changed byte in the snapshot.
   expect(failureOf(whole.replace('"unpolled"', '"unpolleD"'))).toMatchObject({ code: "damaged_record", record: 10, intactLength: 0 })
 })
 
-test("every changed character is found at its record, or makes the last line an unfinished one", () => {
+test("every changed character is detected at its record, or makes the last line an unfinished one", () => {
   let record = 1
   for (let position = 0; position < small.length; position += 1) {
     const changed = `${small.slice(0, position)}${small.charAt(position) === "x" ? "y" : "x"}${small.slice(position + 1)}`
@@ -128,9 +128,9 @@ test("every changed character is found at its record, or makes the last line an 
 
 test.each([
   ["a missing record", [0, 1, 3], 3],
-  ["two in the wrong order", [0, 2, 1], 2],
+  ["two lines in the wrong order", [0, 2, 1], 2],
   ["one twice", [0, 1, 1], 3],
-])("%s is found", (_what, order, record) => {
+])("%s is detected", (_what, order, record) => {
   const journal = order.map((index) => `${lines[index]}\n`).join("")
   expect(failureOf(journal)).toMatchObject({ code: "damaged_record", record })
 })
@@ -144,18 +144,18 @@ test.each([
   ["nothing at all", ""],
   ["some other text", "hello\nworld\n"],
   ["JSON lines of another kind", '{"a":1}\n'],
-])("%s is no journal, or a damaged one", (_what, other) => {
+])("%s is not a journal, or a damaged one", (_what, other) => {
   expect(["not_a_journal", "damaged_record"]).toContain(failureOf(other).code)
 })
 
-test("a journal of a newer version is refused by name, another format as none", () => {
+test("a journal of a newer version is refused as unsupported, another format as not a journal", () => {
   const header = readJournal(text).header
   const of = (changed: object): string => new JournalWriter().line({ ...header, ...changed } as never)
   expect(failureOf(of({ version: 2 }))).toMatchObject({ code: "unsupported_version", record: 1 })
   expect(failureOf(of({ format: "other" }))).toMatchObject({ code: "not_a_journal" })
 })
 
-test("records are checked against their schema where it is given: a record that is whole but means nothing is refused", () => {
+test("with validation, an undamaged record that does not match its schema is refused", () => {
   const header = readJournal(text).header
   const writer = new JournalWriter()
   const begun = writer.line(header)
@@ -166,7 +166,7 @@ test("records are checked against their schema where it is given: a record that 
   expect(readJournal(text, journalValidation)).toEqual(readJournal(text))
 })
 
-test("a key that nobody knows is refused, at any depth", () => {
+test("an unknown key is refused, at any depth", () => {
   const { header, entries } = readJournal(text)
   const [entry] = entries
   const changed = JSON.parse(JSON.stringify(entry?.record)) as { result: { response: { extra?: number } } }

@@ -25,14 +25,14 @@ const pollAll = (machine: { poll(): Effect | undefined }): Effect[] => {
   return effects
 }
 
-test("a replay gives the turn as it was at its end, performing nothing", () => {
+test("a replay returns the turn at its end without performing anything", () => {
   const { text, machine } = recordTurn(3)
   const replayed = replay(readJournal(text), CONFIG)
   expect(replayed.checkpoint()).toEqual(machine.checkpoint())
   expect(replayed.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
 })
 
-test("a replay gives the turn at any record", () => {
+test("a replay returns the turn at any record", () => {
   const journal = journalOf(3)
   expect(replay(journal, CONFIG, { at: 1 }).outstanding).toMatchObject({ type: "llm_call", id: 1 })
   expect(replay(journal, CONFIG, { at: 2 }).outstanding).toMatchObject({ type: "tool_calls", id: 2 })
@@ -43,29 +43,29 @@ test.each([
   ["the system prompt", { systemPrompt: "You guess." }, ["/config/systemPrompt"]],
   ["the tools", { tools: [] }, ["/config/tools/0"]],
   ["the driver", { driver: codeDriver() }, ["/driver/name"]],
-  ["an option that was not there", { maxIterations: 9 }, ["/config/maxIterations"]],
-])("%s: a change of it is found and named", (_what, change, paths) => {
+  ["an option that was absent", { maxIterations: 9 }, ["/config/maxIterations"]],
+])("a change of %s is detected and named", (_what, change, paths) => {
   const error = divergenceOf(() => replay(journalOf(1), { ...CONFIG, ...change } as TurnConfig))
   expect(error.code).toBe("configuration_differs")
   expect(error.differences.map(({ path }) => path)).toEqual(paths)
 })
 
-test("a change that changes no effect may be let pass", () => {
+test("a change that does not affect any effect may be accepted", () => {
   expect(replay(journalOf(1), { ...CONFIG, maxIterations: 9 }, { checkConfig: false }).done).toBe(true)
 })
 
-test("an effect that differs is found at its record, also without a look at the configuration", () => {
+test("a different effect is detected at its record, also without comparing the configuration", () => {
   const error = divergenceOf(() => replay(journalOf(2), { ...CONFIG, systemPrompt: "You guess." }, { checkConfig: false }))
   expect(error).toMatchObject({ code: "effect_differs", record: 2, effectId: 1 })
 })
 
-test("with effects kept, a divergence says what differs, as pointers with both values", () => {
+test("with recorded effects, a divergence has the paths of the differences with both values", () => {
   const { text } = recordTurn(1, { keepEffects: true })
   const error = divergenceOf(() => replay(readJournal(text), { ...CONFIG, systemPrompt: "You guess." }, { checkConfig: false }))
   expect(error.differences).toEqual([{ path: "/request/messages/0/blocks/0/text", expected: "You count.", received: "You guess." }])
 })
 
-test("the first eight differences are kept, and their number is told", () => {
+test("a divergence has the first eight differences and their number", () => {
   const tools = Array.from({ length: 12 }, (_, index) => ({ name: `t${index}`, description: "", inputSchema: {} }))
   const { text } = recordTurn(0, { keepEffects: true }, { ...CONFIG, tools })
   const renamed = tools.map((tool) => ({ ...tool, name: `${tool.name}x` }))
@@ -74,12 +74,12 @@ test("the first eight differences are kept, and their number is told", () => {
   expect(error.differenceCount).toBe(12)
 })
 
-test("a changed projector is found, though no digest in the header covers it", () => {
+test("a changed projector is detected, although no digest in the header covers it", () => {
   const projector: TurnConfig["projector"] = (input) => ({ ...CONFIG.projector(input), model: "other" })
   expect(divergenceOf(() => replay(journalOf(1), { ...CONFIG, projector })).code).toBe("effect_differs")
 })
 
-test("an outcome that differs is found", () => {
+test("a different outcome is detected", () => {
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   const machine = new TurnMachine(CONFIG, START)
   pollAll(machine)
@@ -112,7 +112,7 @@ test.each([0, 1, 2, 3, 4, 5, 6, 7, 8])("cancelled after %i answers: the replay e
   expect(replayed.checkpoint()).toEqual(machine.checkpoint())
 })
 
-test("answers that the live turn refused or found stale do the same in a replay", () => {
+test("answers that were refused or stale in the live turn are so in a replay", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   pollAll(machine)
@@ -129,7 +129,7 @@ test("answers that the live turn refused or found stale do the same in a replay"
   expect(replayed.checkpoint()).toEqual(machine.checkpoint())
 })
 
-test.each([0, 2, 5])("a turn is taken up at every record, with snapshots every %i, and ends the same", (snapshotEveryRecords) => {
+test.each([0, 2, 5])("a turn is resumed at every record, with snapshots every %i, and ends the same", (snapshotEveryRecords) => {
   const { text, machine } = recordTurn(3, { snapshotEveryRecords })
   const lines = text.split("\n").slice(0, -1)
   for (let count = 1; count <= lines.length; count += 1) {
@@ -143,14 +143,14 @@ test.each([0, 2, 5])("a turn is taken up at every record, with snapshots every %
   }
 })
 
-test("what the last answer raised is told after a resume: the host may have died before it was told", () => {
+test("the effects of the last answer are emitted after a resume: the host may have crashed before it polled them", () => {
   const { text } = recordTurn(0)
   const withoutEnd = `${text.split("\n").slice(0, -2).join("\n")}\n`
   const effects = pollAll(resume(readJournal(withoutEnd), CONFIG)).map((effect) => effect.type)
   expect(effects.filter((type) => type === "done")).toEqual(["done"])
 })
 
-test("of a tool batch that was answered in part, only the rest is handed out after a resume", () => {
+test("after a resume, only the unanswered calls of a tool batch are emitted", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   pollAll(machine)
@@ -172,7 +172,7 @@ test("a journal grows by the responses, not by the transcript", () => {
   expect(text.length / responsesText.length).toBeLessThan(1.3)
 })
 
-test("a turn goes on under another driver where that is asked for, from a snapshot as from the beginning", () => {
+test("a turn may continue with another driver, from a snapshot and from the beginning", () => {
   const driver = { ...CONFIG.driver, version: CONFIG.driver.version + 1 }
   for (const snapshotEveryRecords of [0, 3]) {
     const { text } = recordTurn(2, { snapshotEveryRecords })

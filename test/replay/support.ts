@@ -25,7 +25,7 @@ export const START: TurnStart = { messages: [{ id: "u", role: "user", parts: [{ 
 
 const USAGE = { inputTokens: 5, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
 
-/** What the world answers: `calls` iterations with one tool call each, then words. */
+/** Returns the answer to an effect: `calls` iterations with one tool call each, then text. */
 export function answerOf(effect: AnswerableEffect, iteration: number, calls: number): Response {
   const { id } = effect
   switch (effect.type) {

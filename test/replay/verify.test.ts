@@ -36,7 +36,7 @@ function rewritten(journal: Journal, change: (record: JournalRecord, number: num
   return readJournal(writer.line(journal.header) + lines.map((line) => line()).join(""))
 }
 
-/** Two tool calls, then words: eight effects, with a snapshot before each of these is answered. */
+/** Two tool calls, then text: eight effects, with a snapshot before the answer to each. */
 function journalWithSnapshots(...before: readonly number[]): Journal {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
@@ -54,7 +54,7 @@ function journalWithSnapshots(...before: readonly number[]): Journal {
 
 const DONE = { type: "finished", finish: { type: "assistant_message", text: "Done." } }
 
-test("says what was compared, and how the turn ended", () => {
+test("reports what was compared and how the turn ended", () => {
   // Two calls: model, tools, checkpoint, twice; then model and checkpoint.
   expect(verifyReplay(journalWithSnapshots(4, 8), CONFIG)).toEqual({
     records: 12,
@@ -65,7 +65,7 @@ test("says what was compared, and how the turn ended", () => {
   })
 })
 
-test("a turn that has not ended has no outcome; one that was never answered has nothing to compare", () => {
+test("an unfinished turn does not have an outcome, and without answers there is nothing to compare", () => {
   const lines = recordTurn(2).text.split("\n")
   const cut = (count: number): Journal => readJournal(`${lines.slice(0, count).join("\n")}\n`)
   expect(verifyReplay(cut(5), CONFIG)).toEqual({ records: 5, effects: 4, snapshots: 0, iterations: 2, outcome: undefined })
@@ -80,7 +80,7 @@ test.each<readonly [string, Partial<TurnConfig>, readonly string[]]>([
   ["the prompt", { systemPrompt: "You guess." }, ["/config/systemPrompt"]],
   ["the tools", { tools: [...CONFIG.tools, { name: "add", description: "Adds.", inputSchema: {} }] }, ["/config/tools/1"]],
   ["the model", { model: "n" }, ["/config/model"]],
-])("%s: a change of it is found and named", (_what, change, paths) => {
+])("a change of %s is detected and named", (_what, change, paths) => {
   const error = divergenceOf(() => verifyReplay(journalOf(1), { ...CONFIG, ...change }))
   expect(error).toMatchObject({ code: "configuration_differs", record: 1 })
   expect(error.differences.map(({ path }) => path)).toEqual(paths)
@@ -88,14 +88,14 @@ test.each<readonly [string, Partial<TurnConfig>, readonly string[]]>([
 
 const projector: TurnConfig["projector"] = (input) => ({ ...CONFIG.projector(input), toolChoice: "required" })
 
-test("a changed projector is found at the first effect, and named where effects are kept", () => {
+test("a changed projector is detected at the first effect, and named if effects are recorded", () => {
   expect(divergenceOf(() => verifyReplay(journalOf(1), { ...CONFIG, projector }))).toMatchObject({ code: "effect_differs", record: 2, effectId: 1 })
   expect(divergenceOf(() => verifyReplay(journalOf(1, { keepEffects: true }), { ...CONFIG, projector })).differences).toEqual([
     { path: "/request/toolChoice", expected: "auto", received: "required" },
   ])
 })
 
-test("a driver that asks for something else under the same name and version is found where it does", () => {
+test("a driver with other effects under the same name and version is detected at its first one", () => {
   const eager: ProtocolDriver = {
     ...driver,
     onToolResults: () => [{ type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "prepare_iteration" } }],
@@ -107,13 +107,13 @@ test("a driver that asks for something else under the same name and version is f
   })
 })
 
-test("a changed configuration may be let pass where it asks for the same, snapshots included", () => {
+test("a changed configuration may be accepted if its effects are the same, snapshots included", () => {
   const journal = journalWithSnapshots(4, 8)
   expect(verifyReplay(journal, { ...CONFIG, maxIterations: 9, driver: changedDriver }, { checkConfig: false })).toMatchObject({ snapshots: 2 })
   expect(divergenceOf(() => verifyReplay(journal, { ...CONFIG, model: "n" }, { checkConfig: false })).code).toBe("effect_differs")
 })
 
-test("a snapshot that is not the turn at that point is found, with what differs", () => {
+test("a snapshot that differs from the turn at that point is detected, with the differences", () => {
   const journal = rewritten(journalWithSnapshots(4, 8), (record, number) => {
     if (record.type !== "snapshot" || number !== 10) return record
     return { ...record, checkpoint: { ...record.checkpoint, usage: { ...record.checkpoint.usage, outputTokens: 7 } } }
@@ -125,7 +125,7 @@ test("a snapshot that is not the turn at that point is found, with what differs"
   expect(replay(journal, CONFIG).done).toBe(true)
 })
 
-test("a driver that writes other records is found at a snapshot, though it asks for the same effects", () => {
+test("a driver that appends other records is detected at a snapshot, although its effects are the same", () => {
   const noting: ProtocolDriver = {
     ...driver,
     onToolResults: (context, results) => [
@@ -159,7 +159,7 @@ test.each([0, 1, 2, 3, 9])("a snapshot taken after %i polls is the replayed turn
   expect(verifyReplay(snapshotAfter(polls), CONFIG)).toMatchObject({ effects: 3, snapshots: 4 })
 })
 
-test("a turn that was cancelled behind a snapshot that was taken before the driver was asked ends the same", () => {
+test("a turn cancelled after a snapshot from before the driver was asked ends the same", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   let text = line + recorder.snapshot(machine) + recorder.command(machine, { type: "cancel" })
@@ -169,13 +169,13 @@ test("a turn that was cancelled behind a snapshot that was taken before the driv
   expect(replay(readJournal(text), CONFIG).checkpoint().nextEffectId).toBe(1)
 })
 
-test("messages that were one object in memory when the turn was recorded are equal ones when it is read", () => {
+test("messages that were one object in memory during recording are equal after reading", () => {
   const { messages } = START
   const start: TurnStart = { messages, events: messages.map((message) => ({ type: "conversation", message })) }
   expect(verifyReplay(snapshotAfter(9, start), CONFIG)).toMatchObject({ snapshots: 4 })
 })
 
-test("a batch answered in parts is one effect; answers that the turn refused or found stale change nothing", () => {
+test("a batch answered in parts is one effect; refused and stale answers change nothing", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
@@ -202,7 +202,7 @@ test("a batch answered in parts is one effect; answers that the turn refused or 
     try {
       machine.handle(response)
     } catch {
-      // Refused, and recorded all the same.
+      // Refused, but recorded.
     }
   }
   pollAll(machine)
@@ -211,13 +211,13 @@ test("a batch answered in parts is one effect; answers that the turn refused or 
   expect(verifyReplay(readJournal(text), CONFIG)).toEqual({ records: 9, effects: 2, snapshots: 1, iterations: 1, outcome: undefined })
 })
 
-test("an answer to nothing that the replayed turn waits for is found", () => {
+test("an answer to an effect that is not outstanding is detected", () => {
   const writer = new JournalWriter()
   const text = writer.line(journalOf(0).header) + writer.line({ type: "checkpoint_delivery", id: 1, delivery: {} })
   expect(divergenceOf(() => verifyReplay(readJournal(text), CONFIG))).toMatchObject({ code: "effect_differs", record: 2, effectId: 1 })
 })
 
-test("an interruption of something else than what is outstanding is found", () => {
+test("an interruption of another effect than the outstanding one is detected", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   pollAll(machine)
@@ -232,11 +232,11 @@ test("an interruption of something else than what is outstanding is found", () =
   })
 })
 
-test("effects that were kept are compared with the answers behind them, and not again at the end", () => {
+test("recorded effects are compared with the answers after them, and not again at the end", () => {
   expect(verifyReplay(journalOf(1, { keepEffects: true }), CONFIG)).toMatchObject({ effects: 5, outcome: DONE })
 })
 
-test("an effect that was written down, but whose answer was not, is compared too", () => {
+test("a recorded effect without an answer is compared too", () => {
   const lines = recordTurn(1, { keepEffects: true }).text.split("\n")
   const journal = readJournal(`${lines.slice(0, 2).join("\n")}\n`)
   expect(verifyReplay(journal, CONFIG)).toMatchObject({ records: 2, effects: 0 })
@@ -244,14 +244,14 @@ test("an effect that was written down, but whose answer was not, is compared too
   expect(error).toMatchObject({ code: "effect_differs", record: 2, effectId: 1, differences: [{ path: "/request/toolChoice" }] })
 })
 
-test("an outcome that differs is found", () => {
+test("a different outcome is detected", () => {
   const journal = rewritten(journalOf(1), (record) =>
     record.type === "end" ? { ...record, outcome: { type: "agent_frame_switch", frameId: "f" } } : record,
   )
   expect(divergenceOf(() => verifyReplay(journal, CONFIG))).toMatchObject({ code: "outcome_differs", record: 7 })
 })
 
-test("a compacted journal is compared from its snapshot on", () => {
+test("a compacted journal is compared from its snapshot", () => {
   const text = compacted(journalWithSnapshots(4, 8))
   // The snapshot is record 10; an answer and the end follow.
   expect(verifyReplay(readJournal(text), CONFIG)).toEqual({ records: 4, effects: 1, snapshots: 0, iterations: 0, outcome: DONE })
