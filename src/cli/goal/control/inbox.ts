@@ -2,18 +2,18 @@ import { randomBytes } from "node:crypto"
 import { mkdir, readdir, readFile, unlink } from "node:fs/promises"
 import { join } from "node:path"
 import * as z from "zod"
-import { writeAtomically } from "../../hosts/node/atomic-file.ts"
-import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
-import { isRunning } from "../../hosts/node/process-id.ts"
-import { CliError } from "../terminal/errors.ts"
-import { Answer, type Office, Order, Settled } from "./orders.ts"
+import { writeAtomically } from "../../../hosts/node/atomic-file.ts"
+import { errorCode, fileReason } from "../../../hosts/node/file-error.ts"
+import { isRunning } from "../../../hosts/node/process-id.ts"
+import { CliError } from "../../terminal/errors.ts"
+import { GoalRequest, type RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
 const Request = z.strictObject({
   format: z.literal("turn-machine/request"),
   version: z.literal(1),
-  order: Order,
-  /** What the order came to when it was taken: doing that again, after a crash, changes nothing more. */
-  settled: Settled.exactOptional(),
+  order: GoalRequest,
+  /** The resolved request, written before it is applied: applying it again after a crash changes nothing. */
+  settled: ResolvedRequest.exactOptional(),
 })
 type Request = Readonly<z.infer<typeof Request>>
 
@@ -21,8 +21,8 @@ const REQUEST = /^(\d{15}-(\d+)-[0-9a-f]{8})\.json$/
 const ANSWER = /^\d{15}-(\d+)-[0-9a-f]{8}\.answer$/
 
 /**
- * Requests of other processes to the one that runs a goal: a file each, and a file with its answer beside it. Both appear whole.
- * They are taken in the order in which they were made; one that nobody took waits for the next run.
+ * Requests from other processes to the one that runs a goal: one file for each, and one for its answer, both written
+ * atomically. Requests are handled in the order they were made; an unhandled one waits for the next run.
  */
 export class Inbox {
   readonly #folder: string
@@ -32,93 +32,93 @@ export class Inbox {
     this.#folder = folder
   }
 
-  /** Leaves a request; gives its id. */
-  async post(order: Order): Promise<string> {
-    await this.#done(mkdir(this.#folder, { recursive: true }))
+  /** Adds a request and returns its id. */
+  async post(request: GoalRequest): Promise<string> {
+    await this.#attempt(mkdir(this.#folder, { recursive: true }))
     const id = `${String(Date.now()).padStart(15, "0")}-${process.pid}-${randomBytes(4).toString("hex")}`
-    await this.#write(`${id}.json`, { format: "turn-machine/request", version: 1, order })
+    await this.#write(`${id}.json`, { format: "turn-machine/request", version: 1, order: request })
     return id
   }
 
-  /** The answer to a request, which it takes out; `undefined` while there is none. */
-  async answer(id: string): Promise<Answer | undefined> {
+  /** Reads and removes the answer to a request; `undefined` while there is none. */
+  async answer(id: string): Promise<RequestResult | undefined> {
     const text = await this.#read(`${id}.answer`)
     if (text === undefined) return undefined
     await this.#remove(`${id}.answer`)
-    return Answer.parse(JSON.parse(text))
+    return RequestResult.parse(JSON.parse(text))
   }
 
-  /** Takes a request back. False: somebody has it already. */
+  /** Withdraws a request. False: it was already handled. */
   async withdraw(id: string): Promise<boolean> {
     return this.#remove(`${id}.json`)
   }
 
-  /** How many requests wait. */
+  /** Counts the waiting requests. */
   async waiting(): Promise<number> {
     return (await this.#list()).filter((name) => REQUEST.test(name)).length
   }
 
-  /** Takes all requests that are there, one by one. Calls that overlap come one after the other. */
-  take(office: Office): Promise<void> {
-    const taken = this.#last.then(() => this.#take(office))
-    this.#last = taken.catch(() => {})
-    return taken
+  /** Handles all waiting requests in order. Overlapping calls run one after the other. */
+  process(handler: RequestHandler): Promise<void> {
+    const processed = this.#last.then(() => this.#process(handler))
+    this.#last = processed.catch(() => {})
+    return processed
   }
 
-  async #take(office: Office): Promise<void> {
+  async #process(handler: RequestHandler): Promise<void> {
     const names = await this.#list()
     for (const name of names.sort()) {
       const [, id, pid] = REQUEST.exec(name) ?? []
-      if (id !== undefined) await this.#takeOne(id, isRunning(Number(pid)), office)
-      // Nobody reads the answer any more.
+      if (id !== undefined) await this.#processOne(id, isRunning(Number(pid)), handler)
+      // The process that made the request has ended, so its answer is not needed.
       const asked = ANSWER.exec(name)?.[1]
       if (asked !== undefined && !isRunning(Number(asked))) await this.#remove(name)
     }
   }
 
-  async #takeOne(id: string, isAwaited: boolean, office: Office): Promise<void> {
+  async #processOne(id: string, isAwaited: boolean, handler: RequestHandler): Promise<void> {
     const text = await this.#read(`${id}.json`)
     if (text === undefined) return
     const request = readRequest(text)
-    const settled = request === undefined ? "The request is not of this version." : (request.settled ?? office.settle(request.order))
-    let answer: Answer
-    if (request === undefined || typeof settled === "string") answer = { ok: false, message: String(settled) }
+    const resolved = request === undefined ? "The request was written by another version." : (request.settled ?? handler.resolve(request.order))
+    let answer: RequestResult
+    if (request === undefined || typeof resolved === "string") answer = { ok: false, message: String(resolved) }
     else {
-      if (request.settled === undefined) await this.#write(`${id}.json`, { ...request, settled })
-      answer = await office.perform(settled)
+      if (request.settled === undefined) await this.#write(`${id}.json`, { ...request, settled: resolved })
+      answer = await handler.apply(resolved)
     }
     if (isAwaited) await this.#write(`${id}.answer`, answer)
     await this.#remove(`${id}.json`)
   }
 
-  /** The names of the files in it: what is none was put there by somebody else, and is left alone. */
+  /** The names of the files in the folder. Anything else there is ignored. */
   async #list(): Promise<string[]> {
-    const entries = await this.#done(readdir(this.#folder, { withFileTypes: true }), [])
+    const entries = await this.#attempt(readdir(this.#folder, { withFileTypes: true }), [])
     return entries.filter((entry) => entry.isFile()).map(({ name }) => name)
   }
 
   #read(name: string): Promise<string | undefined> {
-    return this.#done(readFile(join(this.#folder, name), "utf8"), undefined)
+    return this.#attempt(readFile(join(this.#folder, name), "utf8"), undefined)
   }
 
-  #write(name: string, value: Request | Answer): Promise<void> {
+  #write(name: string, value: Request | RequestResult): Promise<void> {
     const path = join(this.#folder, name)
-    return this.#done(writeAtomically(path, `${JSON.stringify(value)}\n`, `${path}.${process.pid}.turn-machine-tmp`, { mode: 0o600 }))
+    return this.#attempt(writeAtomically(path, `${JSON.stringify(value)}\n`, `${path}.${process.pid}.turn-machine-tmp`, { mode: 0o600 }))
   }
 
   #remove(name: string): Promise<boolean> {
     const removed = unlink(join(this.#folder, name)).then(() => true)
-    return this.#done(removed, false)
+    return this.#attempt(removed, false)
   }
 
-  /** What came of an operation on files; `missing`, if it is given: where there is no such file. @throws {CliError} */
-  async #done<T>(operation: Promise<T>, ...missing: readonly [T?]): Promise<T> {
+  /** Awaits a file operation; `missing`, if given, is its result where the file does not exist. @throws {CliError} */
+  async #attempt<T>(operation: Promise<T>, ...missing: readonly [T?]): Promise<T> {
     try {
       return await operation
     } catch (error) {
       if (errorCode(error) === "ENOENT" && missing.length > 0) return missing[0] as T
       throw new CliError(
-        `The goal's inbox ${this.#folder} cannot be used: ${fileReason(error)}. Mend that, or give another folder with --state.`,
+        `The goal's inbox ${this.#folder} cannot be used: ${fileReason(error)}. Fix the cause, or pass another folder with --state.`,
         1,
         {
           cause: error,

@@ -1,11 +1,11 @@
 import * as z from "zod"
-import { ChecklistCommand } from "../../schemas/checklist.ts"
-import { GoalCommand } from "../../schemas/goal.ts"
+import { ChecklistCommand } from "../../../schemas/checklist.ts"
+import { GoalCommand } from "../../../schemas/goal.ts"
 
 const more = z.int().positive().exactOptional()
 
-/** What a person wants of a goal, from whichever terminal. */
-export const Order = z.discriminatedUnion("type", [
+/** A user's request about a goal, from any terminal. */
+export const GoalRequest = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("pause") }),
   z.strictObject({ type: z.literal("resume"), addTokens: more, addSeconds: more, addCostMicros: more }),
   z.strictObject({ type: z.literal("edit"), objective: z.string() }),
@@ -13,20 +13,20 @@ export const Order = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("subgoal_add"), text: z.string() }),
   z.strictObject({ type: z.enum(["subgoal_done", "subgoal_impossible", "subgoal_undo", "subgoal_remove"]), index: z.string() }),
 ])
-export type Order = Readonly<z.infer<typeof Order>>
+export type GoalRequest = Readonly<z.infer<typeof GoalRequest>>
 
-/** The same with what it depends on filled in. */
-export const Settled = z.union([z.strictObject({ goal: GoalCommand }), z.strictObject({ item: ChecklistCommand })])
-export type Settled = Readonly<z.infer<typeof Settled>>
+/** A request with everything filled in that depends on the goal's current state. */
+export const ResolvedRequest = z.union([z.strictObject({ goal: GoalCommand }), z.strictObject({ item: ChecklistCommand })])
+export type ResolvedRequest = Readonly<z.infer<typeof ResolvedRequest>>
 
-/** What came of an order, for whoever gave it. */
-export const Answer = z.strictObject({ ok: z.boolean(), message: z.string() })
-export type Answer = Readonly<z.infer<typeof Answer>>
+/** The result of a request, for the process that made it. */
+export const RequestResult = z.strictObject({ ok: z.boolean(), message: z.string() })
+export type RequestResult = Readonly<z.infer<typeof RequestResult>>
 
-/** Settles what is ordered, given how things stand now, and does what is settled. */
-export interface Office {
-  /** A text says why it cannot be done. */
-  settle(order: Order): Settled | string
-  /** Done twice, it is as if it was done once. */
-  perform(settled: Settled): Promise<Answer>
+/** Carries out requests in two steps, so that a crash between them does not apply a request twice. */
+export interface RequestHandler {
+  /** Fills in what depends on the goal's current state. A string says why the request cannot be carried out. */
+  resolve(request: GoalRequest): ResolvedRequest | string
+  /** Applies a request. Idempotent. */
+  apply(resolved: ResolvedRequest): Promise<RequestResult>
 }
