@@ -66,7 +66,7 @@ export const SUBGOAL_HELP = `turn-machine subgoal: edits the checklist of a goal
 
 Usage
   turn-machine subgoal list                   show the checklist with its evidence
-  turn-machine subgoal add "new item"     add an item
+  turn-machine subgoal add "new item"         add an item
   turn-machine subgoal done N                 mark item N as done
   turn-machine subgoal impossible N           mark item N as impossible; it no longer counts
   turn-machine subgoal undo N                 reopen item N
