@@ -19,6 +19,7 @@ function only(folder, others, comment) {
 }
 
 const HOST = "^src/hosts/host\\.ts$"
+const HOSTS = "^src/hosts/"
 
 /** A room of a folder reaches only itself and these of the other rooms beside it; the folder's own rule covers the rest. Its index may gather more. */
 function room(name, others, comment) {
@@ -82,6 +83,12 @@ module.exports = {
     room("hosts/judge", [HOST, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
     room("hosts/node", ["^src/hosts/journal/"], "Stores in files; they know no loop."),
+    room("cli/terminal", [], "Text on a terminal; it knows no command."),
+    room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
+    room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),
+    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|planner)/"], "A run is one turn; goals and journals build on it."),
+    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|run)/"], "A goal is many runs; it knows no journal command."),
+    room("cli/journal", [HOSTS, "^src/cli/(terminal|run)/"], "Journal commands read what runs wrote; they know no goal."),
     room("projectors/openai-chat", ["^src/projectors/projector\\.ts$"], "A wire is a room of its own."),
     {
       name: "the-host-contract-is-a-leaf",

@@ -9,17 +9,17 @@ import { CliError } from "./terminal/errors.ts"
 import { oneLine } from "./terminal/format.ts"
 import type { Io } from "./terminal/io.ts"
 
-/** Does what one word after `turn-machine` asks for, with the arguments after it, and gives the exit code. */
+/** Runs one command with its arguments. Returns the exit code. */
 type Command = (args: readonly string[], io: Io) => Promise<number>
 
 const COMMANDS: Readonly<Record<string, Command>> = { run, resume: resumeRun, goal, subgoal, journal }
 
-/** The command line: gives the exit code. What went wrong is one line on stderr. */
+/** Runs the command line and returns its exit code. Errors are one line on stderr. */
 export async function cli(args: readonly string[], io: Io): Promise<number> {
   try {
     return await dispatch(args, io)
   } catch (error) {
-    const failure = error instanceof CliError ? error : new CliError(`Something went wrong that should not have: ${String(error)}`, 1)
+    const failure = error instanceof CliError ? error : new CliError(`Unexpected error: ${String(error)}`, 1)
     io.stderr.write(`turn-machine: ${oneLine(failure.message)}\n`)
     return failure.exitCode
   }
@@ -34,9 +34,7 @@ async function dispatch([name, ...rest]: readonly string[], io: Io): Promise<num
   if (command !== undefined) return command(rest, io)
   const names = Object.keys(COMMANDS)
   if (!name.startsWith("-")) {
-    throw new CliError(
-      `There is no command ${oneLine(name)}.${didYouMean(name, names)} The commands are: ${names.join(", ")}. See: turn-machine --help`,
-    )
+    throw new CliError(`Unknown command ${oneLine(name)}.${didYouMean(name, names)} The commands are: ${names.join(", ")}. See: turn-machine --help`)
   }
   const { values } = readArgs(
     [name, ...rest],

@@ -19,10 +19,10 @@ const io: Io = {
 }
 
 for (const stream of [process.stdout, process.stderr]) {
-  // Whoever read the output has gone (`| head`): there is nobody left to tell.
+  // The reader of the output exited (`| head`), so an error message would reach no one.
   stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 1 : 2))
 }
 
 const exitCode = await cli(process.argv.slice(2), io)
-// Work that was left, a model call perhaps, must not keep the process; what was written must get out.
+// Pending work, such as a model call, must not keep the process alive; written output must be flushed.
 process.stdout.write("", () => process.stderr.write("", () => process.exit(exitCode)))

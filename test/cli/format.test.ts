@@ -85,7 +85,7 @@ describe("flags", () => {
   })
 
   it("that begin with a dash need an equals sign before them", () => {
-    expect(() => readArgs(["--dir", "-x"], SPECS, "help")).toThrow("--dir needs a value after it. See: help")
+    expect(() => readArgs(["--dir", "-x"], SPECS, "help")).toThrow("--dir needs a value. See: help")
     expect(readArgs(["--dir=-x"], SPECS, "help").values).toEqual({ dir: "-x" })
   })
 

@@ -1,25 +1,25 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { readMicros, readPrice, readSeconds } from "../../src/cli/goal/amounts.ts"
-import { Inbox } from "../../src/cli/goal/inbox.ts"
-import type { Office, Settled } from "../../src/cli/goal/orders.ts"
-import { money, seconds } from "../../src/cli/goal/words.ts"
+import { Inbox } from "../../src/cli/goal/control/inbox.ts"
+import type { RequestHandler, ResolvedRequest } from "../../src/cli/goal/control/requests.ts"
+import { money, seconds } from "../../src/cli/goal/goal-format.ts"
+import { readMicros, readPrice, readSeconds } from "../../src/cli/goal/goal-settings.ts"
 import { CliError } from "../../src/cli/terminal/errors.ts"
 import { newFolder } from "./harness.ts"
 
-/** Notes what it is asked; orders settle to a budget that grows by ten with each. */
-function office(performed: Settled[] = []): Office & { readonly settled: string[] } {
-  const settled: string[] = []
+/** Records its calls. Each request resolves to a budget that is ten higher than the one before. */
+function testHandler(applied: ResolvedRequest[] = []): RequestHandler & { readonly resolved: string[] } {
+  const resolved: string[] = []
   return {
-    settled,
-    settle(order) {
-      settled.push(order.type)
-      return order.type === "clear" ? "Not now." : { goal: { type: "resume", tokenBudget: 10 * settled.length } }
+    resolved,
+    resolve(request) {
+      resolved.push(request.type)
+      return request.type === "clear" ? "Not now." : { goal: { type: "resume", tokenBudget: 10 * resolved.length } }
     },
-    async perform(what) {
-      performed.push(what)
-      return { ok: true, message: `Done ${performed.length}.` }
+    async apply(request) {
+      applied.push(request)
+      return { ok: true, message: `Done ${applied.length}.` }
     },
   }
 }
@@ -30,18 +30,18 @@ describe("an inbox", () => {
   it("gives each request an answer, in order, and leaves nothing behind", async () => {
     const folder = join(newFolder(), "inbox")
     const inbox = new Inbox(folder)
-    const performed: Settled[] = []
+    const applied: ResolvedRequest[] = []
     const first = await inbox.post({ type: "pause" })
     const second = await inbox.post({ type: "clear" })
     expect(await inbox.waiting()).toBe(2)
     expect(await inbox.answer(first)).toBeUndefined()
-    await inbox.take(office(performed))
+    await inbox.process(testHandler(applied))
     expect([await inbox.answer(first), await inbox.answer(second)]).toEqual([
       { ok: true, message: "Done 1." },
       { ok: false, message: "Not now." },
     ])
     expect(readdirSync(folder)).toEqual([])
-    expect(performed).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
+    expect(applied).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
   })
 
   it("gives a request back that nobody took, and no other", async () => {
@@ -49,23 +49,23 @@ describe("an inbox", () => {
     const id = await inbox.post({ type: "pause" })
     expect([await inbox.withdraw(id), await inbox.withdraw(id)]).toEqual([true, false])
     await inbox.post({ type: "pause" })
-    const performed: Settled[] = []
-    await Promise.all([inbox.take(office(performed)), inbox.take(office(performed))])
-    expect(performed).toHaveLength(1)
+    const applied: ResolvedRequest[] = []
+    await Promise.all([inbox.process(testHandler(applied)), inbox.process(testHandler(applied))])
+    expect(applied).toHaveLength(1)
   })
 
   it("keeps what an order came to before it does it: done again after a crash, it is the same", async () => {
     const folder = join(newFolder(), "inbox")
     const inbox = new Inbox(folder)
     await inbox.post({ type: "resume", addTokens: 10 })
-    const dying: Office = { ...office(), perform: () => Promise.reject(new Error("killed")) }
-    await expect(inbox.take(dying)).rejects.toThrow("killed")
-    const performed: Settled[] = []
-    const next = office(performed)
-    next.settled.push("something else in between")
-    await new Inbox(folder).take(next)
-    expect(performed).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
-    expect(next.settled).toHaveLength(1)
+    const dying: RequestHandler = { ...testHandler(), apply: () => Promise.reject(new Error("killed")) }
+    await expect(inbox.process(dying)).rejects.toThrow("killed")
+    const applied: ResolvedRequest[] = []
+    const next = testHandler(applied)
+    next.resolved.push("something else in between")
+    await new Inbox(folder).process(next)
+    expect(applied).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
+    expect(next.resolved).toHaveLength(1)
   })
 
   it("of a process that is gone takes the request, and writes no answer; an old one is swept away", async () => {
@@ -73,9 +73,9 @@ describe("an inbox", () => {
     mkdirSync(folder)
     writeFileSync(join(folder, `000000000000001-${nobody}-00000000.json`), '{"format":"turn-machine/request","version":1,"order":{"type":"pause"}}')
     writeFileSync(join(folder, `000000000000000-${nobody}-00000000.answer`), '{"ok":true,"message":"Old."}')
-    const performed: Settled[] = []
-    await new Inbox(folder).take(office(performed))
-    expect(performed).toHaveLength(1)
+    const applied: ResolvedRequest[] = []
+    await new Inbox(folder).process(testHandler(applied))
+    expect(applied).toHaveLength(1)
     expect(readdirSync(folder)).toEqual([])
   })
 
@@ -90,8 +90,8 @@ describe("an inbox", () => {
     const id = `000000000000001-${process.pid}-00000000`
     writeFileSync(join(folder, `${id}.json`), text)
     writeFileSync(join(folder, "notes.txt"), "mine")
-    await new Inbox(folder).take(office())
-    expect(readFileSync(join(folder, `${id}.answer`), "utf8")).toBe('{"ok":false,"message":"The request is not of this version."}\n')
+    await new Inbox(folder).process(testHandler())
+    expect(readFileSync(join(folder, `${id}.answer`), "utf8")).toBe('{"ok":false,"message":"The request was written by another version."}\n')
     expect(readdirSync(folder).sort()).toEqual([`${id}.answer`, "notes.txt"])
   })
 
@@ -102,7 +102,7 @@ describe("an inbox", () => {
     mkdirSync(join(folder, `000000000000001-${nobody}-00000000.answer`))
     const id = await inbox.post({ type: "pause" })
     expect(await inbox.waiting()).toBe(1)
-    await inbox.take(office())
+    await inbox.process(testHandler())
     expect(await inbox.answer(id)).toEqual({ ok: true, message: "Done 1." })
   })
 
@@ -110,11 +110,11 @@ describe("an inbox", () => {
     const folder = join(newFolder(), "inbox")
     writeFileSync(folder, "mine")
     const inbox = new Inbox(folder)
-    const listed = `The goal's inbox ${folder} cannot be used: a part of its path is not a folder. Mend that, or give another folder with --state.`
+    const listed = `The goal's inbox ${folder} cannot be used: a part of its path is not a folder. Fix the cause, or pass another folder with --state.`
     await expect(inbox.waiting()).rejects.toThrow(new CliError(listed, 1))
-    await expect(inbox.take(office())).rejects.toThrow(new CliError(listed, 1))
+    await expect(inbox.process(testHandler())).rejects.toThrow(new CliError(listed, 1))
     await expect(inbox.post({ type: "pause" })).rejects.toThrow(
-      new CliError(`The goal's inbox ${folder} cannot be used: it exists already. Mend that, or give another folder with --state.`, 1),
+      new CliError(`The goal's inbox ${folder} cannot be used: it exists already. Fix the cause, or pass another folder with --state.`, 1),
     )
     expect(readFileSync(folder, "utf8")).toBe("mine")
   })
@@ -128,7 +128,7 @@ describe("amounts", () => {
   })
 
   it.each(["", "10", "m", "0s", "-1s", "1.5h", "1y", "10 m"])("a time is not %j", (text) => {
-    expect(() => readSeconds("--t", text)).toThrow(/--t takes a time with its unit/)
+    expect(() => readSeconds("--t", text)).toThrow(/--t takes a duration with a unit/)
   })
 
   it.each(["", "0", "-1", "1e3", "0.0000001", "1,5"])("a sum is not %j", (text) => {

@@ -65,13 +65,13 @@ describe("turn-machine goal --judge checklist", () => {
     for (let turns = 2; turns <= 5; turns += 1) ran = await goal(base, "resume")
     expect(ran?.exitCode).toBe(1)
     expect(ran?.stdout).toContain(
-      "\nstatus   blocked\nwhy      Blocked, says the judge: Nobody here can do: Ask the owner. Clear what stands in the way, then resume.\n",
+      "\nstatus   blocked\nwhy      Blocked, says the judge: The planner cannot do: Ask the owner. Clear what stands in the way, then resume.\n",
     )
     // Only what is new is shown again.
     expect(ran?.stdout).not.toContain("·  1 Ask the owner.")
     expect(await subgoal(base, "done", "9")).toMatchObject({
       exitCode: 1,
-      stderr: "turn-machine: There is no item 9. The list has the items 1 to 6.\n",
+      stderr: "turn-machine: There is no item 9. The list has items 1 to 6.\n",
     })
     expect((await subgoal(base, "impossible", "1")).stdout).toBe("[!] Ask the owner. (impossible: marked by the user)\n")
     expect((await goal(base, "status")).stdout).toContain("\nlist     6 of 6 items settled\n")
@@ -116,12 +116,12 @@ describe("turn-machine goal --judge checklist", () => {
       },
     })
     expect(ran.exitCode).toBe(1)
-    expect(ran.stdout).toContain("\nasked    [ ] Say who asked.\n")
+    expect(ran.stdout).toContain("\nrequest  [ ] Say who asked.\n")
     const answers = orders.map((_order, number) => readFileSync(join(inbox, `00000000000000${number}-${process.pid}-00000000.answer`), "utf8"))
     expect(answers.map((answer) => JSON.parse(answer) as unknown)).toEqual([
       { ok: true, message: "[ ] Say who asked." },
       { ok: true, message: "Removed: [ ] Every part of the folder has a section of its own." },
-      { ok: false, message: "There is no item 7. The list has the items 1 to 2." },
+      { ok: false, message: "There is no item 7. The list has items 1 to 2." },
     ])
     expect(readdirSync(inbox).filter((name) => name.endsWith(".json"))).toEqual([])
     const list = (await subgoal(base, "list")).stdout
@@ -134,10 +134,10 @@ describe("turn-machine goal --judge checklist", () => {
     await goal(base, "--dir", "shop", "--max-continuations", "1")
     expect(await subgoal(base, "list")).toMatchObject({
       exitCode: 2,
-      stderr: "turn-machine: This goal has no judge, and so no list: it was begun without --judge checklist.\n",
+      stderr: "turn-machine: This goal has no checklist: it was started without --judge checklist.\n",
     })
     expect(await subgoal(base, "ad", "x")).toMatchObject({ exitCode: 2 })
-    expect((await goal(base, "resume", "--judge", "checklist")).stderr).toContain("The goal was begun with another judge.")
-    expect((await subgoal(base)).stdout).toContain("turn-machine subgoal: edits the list")
+    expect((await goal(base, "resume", "--judge", "checklist")).stderr).toContain("The goal was started with another judge.")
+    expect((await subgoal(base)).stdout).toContain("turn-machine subgoal: edits the checklist")
   })
 })

@@ -90,7 +90,7 @@ describe("a goal that runs, from another terminal", () => {
     model.release()
     const ran = await running
     expect(ran).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
-    expect(ran.stdout).toContain("\nasked    Paused.\n")
+    expect(ran.stdout).toContain("\nrequest  Paused.\n")
     expect(ran.stdout).toContain("\nstatus   paused\nwhy      The goal is paused. Resume to continue.\n")
     // The turn ended of itself, and no other began.
     expect(model.asked).toEqual([0, 1, 2, 3])
@@ -122,7 +122,7 @@ describe("a goal that runs, from another terminal", () => {
     const running = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
     await until(() => model.asked.length === 1)
     expect((await goal(base, ...flags(model.url), "--resume")).stderr).toMatch(/The goal's folder .* is in use by process \d+/)
-    expect((await goal(base, ...flags(model.url), "Another.")).stderr).toContain("holds a goal already, which is active")
+    expect((await goal(base, ...flags(model.url), "Another.")).stderr).toContain("already has a goal (active)")
     expect((await goal(base, "resume")).exitCode).toBe(2)
     model.release()
     expect((await running).exitCode).toBe(0)

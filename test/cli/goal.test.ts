@@ -58,7 +58,7 @@ describe("turn-machine goal", () => {
     const log = readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")
     const again = await goal(base, ...ON_SHOP, "Something else.")
     expect(again).toMatchObject({ exitCode: 2, stdout: "" })
-    expect(again.stderr).toContain("holds a goal already, which is complete: give it up with goal clear; or give another folder with --state.")
+    expect(again.stderr).toContain("already has a goal (complete). To remove it, use goal clear; or pass another folder with --state.")
     expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stdout: "The goal is complete.\n" })
     expect(readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")).toBe(log)
   })
@@ -71,7 +71,7 @@ describe("turn-machine goal", () => {
       "The budget is used up, so I stop here.\n   Written so far: the top → survey/top.md.\n   Left: data; src; the overview.",
     )
     expect(short.stdout).toMatch(/\nstatus {3}budget limited\nwhy {6}Stopped: the token budget is used up \(tokens: \d+ of 3000\)\./)
-    expect(short.stdout.endsWith("Go on with more: turn-machine goal resume --add-tokens N\n")).toBe(true)
+    expect(short.stdout.endsWith("Extend the budget with: turn-machine goal resume --add-tokens N\n")).toBe(true)
 
     const still = await goal(base, "resume")
     expect(still.exitCode).toBe(1)
@@ -123,21 +123,21 @@ describe("turn-machine goal", () => {
     const stopped = await runCli(["goal", ...ON_SHOP], {
       cwd: base,
       onOutput(stdout, interrupt) {
-        if (pressed || !stdout.includes("In this turn I look at data")) return
+        if (pressed || !stdout.includes("In this turn I cover data")) return
         pressed = true
         interrupt()
       },
     })
     expect(stopped).toMatchObject({ exitCode: 1, stderr: "" })
     expect(stopped.stdout).toContain("\nstatus   stopped, can be resumed\n")
-    expect(stopped.stdout.endsWith("Go on with: turn-machine goal resume\n")).toBe(true)
+    expect(stopped.stdout.endsWith("Resume with: turn-machine goal resume\n")).toBe(true)
     expect(await lockHolder(join(base, "turn-machine-goal/goal.thread"))).toBeUndefined()
     expect(await lockHolder(join(base, "turn-machine-goal/goal.2"))).toBeUndefined()
-    expect((await goal(base, "status")).stdout).toContain("; turn 2 is open\nrun by   nobody\n")
+    expect((await goal(base, "status")).stdout).toContain("; turn 2 is open\nrun by   no process\n")
 
     const resumed = await goal(base, "resume")
     expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
-    expect(resumed.stdout).toContain("\nTurn 2, taken up")
+    expect(resumed.stdout).toContain("\nTurn 2 (resumed)")
     expect(resumed.stdout).toContain("work     4 turns, 4 continuations")
   })
 
@@ -148,25 +148,25 @@ describe("turn-machine goal", () => {
     const ran = await runCli(["goal", "--dir", "dir", "--base-url", url, "--model", "tiny", "--retries", "0", "Do it."], {
       cwd: base,
       onOutput(stdout, interrupt) {
-        if (pressed || !stdout.includes("Nothing starts before")) return
+        if (pressed || !stdout.includes("The next turn starts at")) return
         pressed = true
         interrupt()
       },
     })
     expect(ran).toMatchObject({ exitCode: 1, stderr: "" })
-    expect(ran.stdout).toContain("   LLM error: The endpoint answered 503: busy.\nwait     Nothing starts before")
+    expect(ran.stdout).toContain("   LLM error: The endpoint answered 503: busy.\nwait     The next turn starts at")
     expect(ran.stdout).toContain("work     1 turn, 1 continuation\n")
     expect((await goal(base, "status")).stdout).toContain("\nstatus   active\n")
   })
 
   it.each([
     [["--budget-tokens", "0"], '--budget-tokens takes a whole number from 1 to 1000000000000, not "0".'],
-    [["--budget-time", "10"], '--budget-time takes a time with its unit, as 90s, 10m or 1h30m, not "10".'],
-    [["--budget-cost", "1"], "--budget-cost needs to know what tokens cost: --price-in and --price-out, for a million tokens each."],
-    [["--price-in", "1"], "Prices are given together: --price-in and --price-out, for a million tokens each."],
-    [["--judge", "me"], '--judge is checklist or none, not "me".'],
-    [["--state", "none/x"], "/none/x cannot be made: it does not exist. Make the folder it is in, or give another path with --state."],
-    [["  "], "The objective is empty. Say in words what to achieve, or leave it out for the default."],
+    [["--budget-time", "10"], '--budget-time takes a duration with a unit, such as 90s, 10m or 1h30m, not "10".'],
+    [["--budget-cost", "1"], "--budget-cost needs prices per million tokens: --price-in and --price-out."],
+    [["--price-in", "1"], "Pass both prices per million tokens: --price-in and --price-out."],
+    [["--judge", "me"], '--judge takes checklist or none, not "me".'],
+    [["--state", "none/x"], "/none/x cannot be created: it does not exist. Create its parent folder, or pass another path with --state."],
+    [["  "], "The objective is empty. Describe what to achieve, or omit it for the default."],
   ])("refuses %j before anything is made", async (args, message) => {
     const { base } = newShop()
     const ran = await goal(base, ...ON_SHOP, ...args)
@@ -197,7 +197,7 @@ describe("a goal that nobody runs", () => {
     const shown = await goal(base, "status")
     expect(shown.exitCode).toBe(0)
     expect(shown.stdout).toMatch(
-      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d s\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}nobody\n/,
+      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d s\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}no process\n/,
     )
 
     expect(await goal(base, "pause")).toMatchObject({
@@ -206,7 +206,7 @@ describe("a goal that nobody runs", () => {
     })
     expect(await goal(base, "resume", "--add-time", "5m", "--no-run")).toMatchObject({
       exitCode: 1,
-      stderr: "turn-machine: The goal has no time budget, so --add-time has nothing to add to.\n",
+      stderr: "turn-machine: The goal has no time budget, so --add-time has nothing to extend.\n",
     })
     const more = await goal(base, "resume", "--no-run", "--add-tokens", "100000")
     expect(more.stdout).toMatch(/^Resumed\. The budget is 103,(?!000)\d{3} tokens now\.\n$/)
@@ -222,8 +222,8 @@ describe("a goal that nobody runs", () => {
     const done = await goal(base, "resume")
     expect(done.exitCode).toBe(0)
     expect(done.stdout).toContain("turn-machine-out/survey-qty/overview.md\n")
-    expect(await goal(base, "clear")).toMatchObject({ exitCode: 0, stdout: "Cleared: there is no goal any more.\n" })
-    expect((await goal(base, "status")).stdout).toBe('goal     none\nrun by   nobody\nBegin one: turn-machine goal "what to achieve"\n')
+    expect(await goal(base, "clear")).toMatchObject({ exitCode: 0, stdout: "Cleared. The folder has no goal now.\n" })
+    expect((await goal(base, "status")).stdout).toBe('goal     none\nrun by   no process\nStart one: turn-machine goal "what to achieve"\n')
     expect((await goal(base, "clear")).exitCode).toBe(1)
     expect((await goal(base, ...ON_SHOP, 'Find "cart"')).exitCode).toBe(0)
   })
@@ -311,7 +311,7 @@ describe("a goal that stops says why", () => {
     const ran = await goal(base, "--dir", "dir", "--base-url", await endpoint(...answers), "--model", "tiny", "Do it.")
     expect(ran).toMatchObject({ exitCode: 1, stderr: "" })
     expect(ran.stdout).toContain(`\nstatus   ${status}\nwhy      ${why}`)
-    expect(ran.stdout.endsWith("Go on with: turn-machine goal resume\n")).toBe(true)
+    expect(ran.stdout.endsWith("Resume with: turn-machine goal resume\n")).toBe(true)
   })
 
   it("each turn is bounded by its own limit of model calls", async () => {

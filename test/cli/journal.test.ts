@@ -2,8 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it, vi } from "vitest"
-import { recordedConfig } from "../../src/cli/run/run-config.ts"
-import { RunMeta } from "../../src/cli/run/run-meta.ts"
+import { RunMeta, recordedConfig } from "../../src/cli/run/run-config.ts"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
 import { type Journal, JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
@@ -51,12 +50,12 @@ function objectsOf({ stdout }: Ran): readonly Record<string, unknown>[] {
 }
 
 describe("journal show", () => {
-  it("tells what happened, one line a record", async () => {
+  it("lists the records, one line each", async () => {
     const ran = await journal(withJournal(), "show", "run.json")
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
     const lines = ran.stdout.split("\n")
     expect(lines[0]).toMatch(/^journal {2}run\.json, 20 records, \d+ kB$/)
-    expect(lines[1]).toMatch(/^turn {5}[0-9a-f-]{36}, begun \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/)
+    expect(lines[1]).toMatch(/^turn {5}[0-9a-f-]{36}, started \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/)
     expect(lines.slice(2, 6)).toEqual([
       "driver   chat version 1",
       "model    embedded",
@@ -67,11 +66,11 @@ describe("journal show", () => {
     // Without the time and the size, which are those of the machine.
     const table = lines.slice(10, -1).map((line) => line.replace(/^( ?\d+) {2}(\d\d:\d\d:\d\d|- {7}) {2}( +\S+) {2} +[\d.]+ k?B {2}/, "$1 $3 | "))
     expect(table.slice(0, 5).map((line) => line.replace(/[\d,]+\/[\d,]+\/[\d,]+/, "…"))).toEqual([
-      " 1      - | the turn begins with 1 message",
-      " 2      1 | model calls list_files, … tokens: I begin with a list of the files in this folder.",
+      " 1      - | the turn starts with 1 message",
+      " 2      1 | model calls list_files, … tokens: I start by listing the files in this folder.",
       " 3      2 | ✓ list_files: 6 files, 613 B",
       " 4      3 | checkpoint",
-      " 5      4 | model calls search_text ×2, … tokens: There are 6 files. I search for TODO and FIXME in comments.",
+      " 5      4 | model calls search_text ×2, … tokens: The folder has 6 files. I search for TODO and FIXME in comments.",
     ])
     expect(table.slice(9, 13).sort()[0]).toMatch(/^10 {6}8 \| ✓ read_file /)
     expect(table.at(-1)).toBe("20      - | the turn ends: finished")
@@ -115,22 +114,22 @@ describe("journal show", () => {
       const cwd = withJournal(({ entries }) => wholeText.slice(0, entries[count - 2]?.end))
       return /^state {4}(.+\n.+)$/m.exec((await journal(cwd, "show", "run.json")).stdout)?.[1]
     }
-    expect(await stand(2)).toBe("unfinished: waits for list_files (effect 2)\ngo on    turn-machine resume run.json")
-    expect(await stand(4)).toBe("unfinished: waits for the model (effect 4)\ngo on    turn-machine resume run.json")
-    expect(await stand(5)).toBe("unfinished: waits for search_text, search_text (effect 5)\ngo on    turn-machine resume run.json")
-    expect(await stand(6)).toBe("unfinished: waits for search_text (effect 5)\ngo on    turn-machine resume run.json")
+    expect(await stand(2)).toBe("unfinished: waiting for list_files (effect 2)\nresume   turn-machine resume run.json")
+    expect(await stand(4)).toBe("unfinished: waiting for the model (effect 4)\nresume   turn-machine resume run.json")
+    expect(await stand(5)).toBe("unfinished: waiting for search_text, search_text (effect 5)\nresume   turn-machine resume run.json")
+    expect(await stand(6)).toBe("unfinished: waiting for search_text (effect 5)\nresume   turn-machine resume run.json")
   })
 
   it("shows a damaged journal as far as it is whole, and says so", async () => {
-    const cwd = withJournal(() => wholeText.replace("There are 6 files", "There are 7 files"))
+    const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     const ran = await journal(cwd, "show", "run.json")
     expect(ran.exitCode).toBe(1)
     expect(ran.stderr).toBe(
-      "turn-machine: run.json is not whole. Record 5 is damaged, missing or out of place; it and all behind it are lost. Go on with what stands before it: turn-machine journal fork run.json --at 5 --out NEW\n",
+      "turn-machine: run.json is damaged. Record 5 is damaged, missing or out of place; it and all later records are lost. To resume from the records before it: turn-machine journal fork run.json --at 5 --out NEW\n",
     )
     expect(ran.stdout).toMatch(/^journal {2}run\.json, 4 whole records, \d+ kB$/m)
     expect(ran.stdout).toMatch(/\n 4 .+checkpoint\n$/)
-    expect(ran.stdout).toMatch(/^state {4}unfinished: waits for the model \(effect 4\)$/m)
+    expect(ran.stdout).toMatch(/^state {4}unfinished: waiting for the model \(effect 4\)$/m)
     expect(objectsOf(await journal(cwd, "show", "run.json", "--json")).at(-1)).toMatchObject({ type: "damage", code: "damaged_record", record: 5 })
   })
 
@@ -141,7 +140,7 @@ describe("journal show", () => {
       "run.json",
     )
     expect(ran.exitCode).toBe(0)
-    expect(ran.stdout).toMatch(/\n\d+ B of a line that was never finished stand at the end; they count for nothing\.\n$/)
+    expect(ran.stdout).toMatch(/\nThe file ends with \d+ B of an unfinished line, which is ignored\.\n$/)
   })
 
   it("shows what other programs wrote, whatever their tools are called", async () => {
@@ -154,7 +153,7 @@ describe("journal show", () => {
     )
     const { stdout, exitCode } = await journal(cwd, "show", "run.json")
     expect(exitCode).toBe(0)
-    expect(stdout).toContain("written  not by turn-machine run: another program wrote it\n")
+    expect(stdout).toContain("writer   not turn-machine run: another program wrote it\n")
     expect(stdout).toContain("  ✓ list_files\n")
   })
 
@@ -194,7 +193,7 @@ describe("journal replay", () => {
   it("says where it stood at a record", async () => {
     const cwd = withJournal()
     expect((await journal(cwd, "replay", "run.json", "--at", "6")).stdout).toBe(
-      "journal  run.json, up to record 6: 6 of 20 records\nreplayed 5 answered effects in 2 iterations: all as recorded\nthen     unfinished: waits for search_text (effect 5)\n",
+      "journal  run.json, up to record 6: 6 of 20 records\nreplayed 5 answered effects in 2 iterations: all as recorded\nstate    unfinished: waiting for search_text (effect 5)\n",
     )
     expect(objectsOf(await journal(cwd, "replay", "run.json", "--at", "1", "--json"))).toEqual([
       {
@@ -228,7 +227,7 @@ describe("journal replay", () => {
     const ran = await journal(cwd, "replay", "run.json")
     expect(ran).toMatchObject({ exitCode: 1, stderr: "" })
     expect(ran.stdout).toBe(
-      "differs  at record 5, effect 4: Record 5 answers effect 4, but the replayed turn has another effect.\n  Of what was asked for then the journal keeps a fingerprint alone, so nobody can say here what differs in it.\n",
+      "differs  at record 5, effect 4: Record 5 answers effect 4, but the replayed turn has another effect.\n  The journal stores only a fingerprint of the recorded request, so the difference cannot be shown.\n",
     )
     expect(objectsOf(await journal(cwd, "replay", "run.json", "--json"))[0]).toMatchObject({
       agrees: false,
@@ -256,12 +255,12 @@ describe("journal replay", () => {
       exitCode: 2,
       stdout: "",
       stderr:
-        "turn-machine: journal replay can do nothing with run.json: another program wrote it. Replay it in a test, with the driver and configuration it was written under: verifyReplay in turn-machine/replay.\n",
+        "turn-machine: journal replay cannot read run.json: another program wrote it. Replay it in a test with its own driver and configuration: verifyReplay in turn-machine/replay.\n",
     })
   })
 
   it("of a damaged journal replays what is whole", async () => {
-    const cwd = withJournal(() => wholeText.replace("There are 6 files", "There are 7 files"))
+    const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     const ran = await journal(cwd, "replay", "run.json")
     expect(ran.exitCode).toBe(1)
     expect(ran.stdout).toContain("replayed 3 answered effects in 1 iteration: all as recorded\n")
@@ -278,7 +277,7 @@ describe("journal fork, then resume, then diff", () => {
     const forked = await journal(base, "fork", "run.json", "--at", "5", "--out", "it's.json", "--text", "That is all.")
     expect(forked).toMatchObject({ exitCode: 0, stderr: "" })
     expect(forked.stdout).toMatch(
-      /^Wrote it's\.json: records 1 to 4 of run\.json, and another answer as record 5\. Its turn is [0-9a-f-]{36}\.\nGo on with: turn-machine resume 'it'\\''s\.json'\n$/,
+      /^Wrote it's\.json: records 1 to 4 of run\.json, and a new answer as record 5\. Its turn id is [0-9a-f-]{36}\.\nResume with: turn-machine resume 'it'\\''s\.json'\n$/,
     )
 
     const resumed = await runCli(["resume", "it's.json"], { cwd: base })
@@ -292,9 +291,9 @@ describe("journal fork, then resume, then diff", () => {
     expect(diff).toMatchObject({ exitCode: 1, stderr: "" })
     expect(diff.stdout).toContain(
       `3 answers are the same in both.
-They part at record 5 of both: effect 4 was answered otherwise.
+They diverge at record 5 of both: effect 4 has different answers.
   /result/response/text
-    run.json   "There are 6 files. I search for TODO and FIXME in comments."
+    run.json   "The folder has 6 files. I search for TODO and FIXME in comments."
     it's.json  "That is all."
 `,
     )
@@ -313,7 +312,7 @@ They part at record 5 of both: effect 4 was answered otherwise.
     expect((await journal(base, "fork", "run.json", "--at", "5", "--out", "new.json")).exitCode).toBe(0)
     const shorter = await journal(base, "diff", "run.json", "new.json")
     expect(shorter.stdout).toMatch(
-      /^3 answers are the same in both\.\nThere new\.json ends; run\.json goes on with record 5:\n {2}run\.json: model calls search_text ×2/,
+      /^3 answers are the same in both\.\nnew\.json ends here; run\.json continues with record 5:\n {2}run\.json: model calls search_text ×2/,
     )
     expect((await runCli(["resume", "new.json"], { cwd: base })).exitCode).toBe(0)
     const { stdout } = await journal(base, "show", "new.json")
@@ -338,7 +337,7 @@ They part at record 5 of both: effect 4 was answered otherwise.
   })
 
   it("is a way out of damage", async () => {
-    const cwd = withJournal(() => wholeText.replace("There are 6 files", "There are 7 files"))
+    const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     expect((await journal(cwd, "fork", "run.json", "--at", "5", "--out", "new.json")).exitCode).toBe(0)
     expect(readJournal(readFileSync(join(cwd, "new.json"), "utf8")).entries).toHaveLength(3)
   })
@@ -348,18 +347,15 @@ They part at record 5 of both: effect 4 was answered otherwise.
     [["--at", "1"], "Record 1 is the header; fork at a record after it."],
     [["--at", "20", "--answer", "{}"], 'Record 20 is not a response but of type "end", so it cannot be replaced by another answer.'],
     [["--at", "21", "--answer", "{}"], "There is no record 21; the last one is 20."],
-    [
-      ["--at", "3", "--text", "a"],
-      "--text is for what a model says, and record 3 is none of a model's answers. The numbers: turn-machine journal show FILE",
-    ],
+    [["--at", "3", "--text", "a"], "--text replaces a model's answer, and record 3 is not one. To list the records: turn-machine journal show FILE"],
     [
       ["--at", "2", "--answer", '{"id":9,"result":{"ok":false,"error":{"message":"m","retryable":false,"terminalReason":"stop"}}}'],
       "Record 2 is llm_complete for effect 1; its replacement must be one too, but is llm_complete for effect 9.",
     ],
-    [["--at", "2", "--answer", "[]"], "The answer is no JSON object. One looks like what show --record N prints."],
+    [["--at", "2", "--answer", "[]"], "The answer is not a JSON object. For the shape, see: turn-machine journal show FILE --record N"],
     [["--at", "2", "--answer-file", "none.json"], "The answer in none.json cannot be read: it does not exist."],
-    [["--at", "2", "--out", "run.json"], "BASE/run.json exists already, and nothing was overwritten: give another path with --out."],
-    [["--at", "2", "--out", "d"], "BASE/d exists already, and nothing was overwritten: give another path with --out."],
+    [["--at", "2", "--out", "run.json"], "BASE/run.json exists already, and nothing was overwritten. Pass another path with --out."],
+    [["--at", "2", "--out", "d"], "BASE/d exists already, and nothing was overwritten. Pass another path with --out."],
   ])("is refused and writes nothing: %j", async (args, line) => {
     const cwd = withJournal()
     mkdirSync(join(cwd, "d"))
@@ -382,7 +378,7 @@ They part at record 5 of both: effect 4 was answered otherwise.
     expect(await journal(cwd, "fork", "run.json", "--at", "5", "--out", "new.json", "--text", "Else.")).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: "turn-machine: Record 5 came too late to change the turn, and so would the answer in its place.\n",
+      stderr: "turn-machine: Record 5 arrived too late to change the turn, so a new answer in its place would have no effect.\n",
     })
   })
 
@@ -417,15 +413,15 @@ describe("journal diff", () => {
     await runCli(["run", "--dir", "shop", "--state", "two.json", "--max-iterations", "9", 'Where does "price" stand?'], { cwd: base })
     const { stdout, exitCode } = await journal(base, "diff", "one.json", "two.json")
     expect(exitCode).toBe(1)
-    expect(stdout).toMatch(/^The turns were begun differently:\n {2}\/config\/maxIterations\n/)
+    expect(stdout).toMatch(/^The turns started differently:\n {2}\/config\/maxIterations\n/)
     expect(stdout).toContain('    two.json  "Where does \\"price\\" stand?"\n')
     expect(stdout).toContain(
-      "0 answers are the same in both.\nThey part at record 2 of both: the turns asked for different things (effect 1).\n  one.json: model calls list_files",
+      "0 answers are the same in both.\nThey diverge at record 2 of both: the turns made different requests (effect 1).\n  one.json: model calls list_files",
     )
   })
 
   it("compares no damaged journal", async () => {
-    const cwd = withJournal(() => wholeText.replace("There are 6 files", "There are 7 files"))
+    const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     expect(await journal(cwd, "diff", "run.json", "run.json")).toMatchObject({ exitCode: 2, stdout: "" })
   })
 })
@@ -435,7 +431,7 @@ describe("journal compact", () => {
     const cwd = withJournal()
     expect(await journal(cwd, "compact", "run.json")).toEqual({
       exitCode: 0,
-      stdout: "Nothing to drop from run.json: it has no snapshot yet, which a turn can go on from.\n",
+      stdout: "Nothing to drop from run.json: it has no snapshot yet.\n",
       stderr: "",
     })
     expect(readFileSync(join(cwd, "run.json"), "utf8")).toBe(wholeText)
@@ -453,17 +449,17 @@ describe("journal compact", () => {
     const ran = await journal(base, "compact", "run.json")
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
     expect(ran.stdout).toMatch(
-      /^Dropped 3 records from run\.json: [\d.]+ kB before, [\d.]+ kB now\. It can be resumed, but no longer be replayed from its beginning\.\n$/,
+      /^Dropped 3 records from run\.json: [\d.]+ kB before, [\d.]+ kB now\. It can be resumed, but no longer replayed from its start\.\n$/,
     )
-    expect((await journal(base, "compact", "run.json")).stdout).toBe("Nothing to drop from run.json: it begins with its last snapshot.\n")
-    expect((await journal(base, "show", "run.json")).stdout).toMatch(/^left out 3 records, by a compaction; the totals are without them$/m)
+    expect((await journal(base, "compact", "run.json")).stdout).toBe("Nothing to drop from run.json: it already starts with its last snapshot.\n")
+    expect((await journal(base, "show", "run.json")).stdout).toMatch(/^dropped {2}3 records, by a compaction; the totals do not count them$/m)
     expect(await journal(base, "replay", "run.json", "--at", "2")).toMatchObject({ exitCode: 2 })
     // Without its snapshot nothing is left to go on with, and the turn must not begin anew.
     writeFileSync(join(base, "cut.json"), readFileSync(join(base, "run.json"), "utf8").slice(0, -9))
     const why = "Record 5 of the journal is damaged, missing or out of place. The journal cannot be resumed"
     expect(await runCli(["resume", "cut.json"], { cwd: base })).toMatchObject({
       exitCode: 2,
-      stderr: `turn-machine: The state file ${join(base, "cut.json")} cannot be resumed: ${why}. It was left as it is; begin anew with another --state path.\n`,
+      stderr: `turn-machine: The state file ${join(base, "cut.json")} cannot be resumed: ${why}. The file was not changed. Start a new run with another --state path.\n`,
     })
     expect(await journal(base, "show", "cut.json")).toMatchObject({
       exitCode: 2,
@@ -475,7 +471,7 @@ describe("journal compact", () => {
     expect(resumed.stdout).toContain("work     5 iterations, 5 model calls, 8 tool calls")
     expect((await journal(base, "replay", "run.json")).exitCode).toBe(0)
     expect((await journal(base, "diff", "whole.json", "run.json")).stdout).toBe(
-      "A compaction left out what came before effect 4; it is not compared.\nNo difference.\n15 answers are the same in both.\n",
+      "A compaction dropped the records before effect 4; they are not compared.\nNo difference.\n15 answers are the same in both.\n",
     )
   })
 
@@ -488,7 +484,7 @@ describe("journal compact", () => {
       stderr: "turn-machine: run.json is in use by this process. Wait for it or stop it, or try again later.\n",
     })
     await held.close()
-    const damaged = withJournal(() => wholeText.replace("There are 6 files", "There are 7 files"))
+    const damaged = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     expect((await journal(damaged, "compact", "run.json")).stderr).toContain("Record 5 is damaged")
   })
 })

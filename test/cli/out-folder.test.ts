@@ -75,7 +75,8 @@ describe("the output folder", () => {
     const folder = new OutFolder(out)
     expect(await refusalOf(folder.write("mine.md", "x"))).toEqual({
       code: "file_exists",
-      message: 'A file that this program did not write is kept: "mine.md". Take another name, or ask the user to run with --force.',
+      message:
+        'A file with this name exists that this program did not write, or that was edited: "mine.md". Choose another name, or ask the user to run with --force.',
     })
     expect((await folder.write("mine.md", "mine")).status).toBe("unchanged")
     // That it has the same content does not make it ours.

@@ -81,12 +81,12 @@ describe("the planner", () => {
   it("lists, searches for each marker at once, reads around what it found, writes, and sums up", () => {
     const talk = new Talk("Find all TODO and FIXME comments.")
     expect(talk.ask()).toEqual({
-      text: "I begin with a list of the files in this folder.",
+      text: "I start by listing the files in this folder.",
       calls: [{ callId: "call_1", toolName: "list_files", input: {} }],
     })
     talk.answer({ ...LIST, totalFiles: 7 })
     expect(talk.ask()).toEqual({
-      text: "There are 7 files. I search for TODO and FIXME in comments.",
+      text: "The folder has 7 files. I search for TODO and FIXME in comments.",
       calls: [
         { callId: "call_2", toolName: "search_text", input: { texts: ["TODO"], wholeWord: true, ignoreCase: false } },
         { callId: "call_3", toolName: "search_text", input: { texts: ["FIXME"], wholeWord: true, ignoreCase: false } },
@@ -125,7 +125,7 @@ describe("the planner", () => {
   it("says so when the folder is empty, and writes nothing", () => {
     const talk = new Talk("todo").answer({ ...LIST, totalFiles: 0, skippedFolders: ["node_modules"], skippedLinks: 2 })
     expect(talk.ask()).toEqual({
-      text: "There are no files to search in this folder (the folder node_modules and 2 links left out). I wrote no report.",
+      text: "There are no files to search in this folder (skipped: the folder node_modules, 2 links). I wrote no report.",
       calls: [],
     })
   })
@@ -136,16 +136,16 @@ describe("the planner", () => {
     talk.answer(NOTHING)
     expect(contentOf(talk.ask().calls[0])).toContain("No comment in 1 file.")
     talk.answer({ path: "todo-report.md", bytes: 3, status: "unchanged" })
-    expect(talk.ask().text).toBe("There is no TODO comment in the 1 file I searched. The report stands in todo-report.md already, word for word.")
+    expect(talk.ask().text).toBe("There is no TODO comment in the 1 file I searched. The report in todo-report.md is already up to date.")
   })
 
   it("gives up where no tool works, saying which failed", () => {
     expect(new Talk("todo").answer("no permission").ask()).toEqual({
-      text: "I could not list the folder, so I did nothing more: no permission",
+      text: "I could not list the folder, so I stopped: no permission",
       calls: [],
     })
     expect(new Talk("todo fixme").answer(LIST).answer("broken", "broken too").ask().text).toBe(
-      "No search came through, so there is nothing to report. broken broken too",
+      "Every search failed, so there is nothing to report. broken broken too",
     )
   })
 
@@ -157,11 +157,11 @@ describe("the planner", () => {
       if (call === undefined) break
       const { path } = call.input as { path: string }
       names.push(path)
-      talk.answer(`A file that this program did not write is kept: "${path}". Take another name.`)
+      talk.answer(`A file with this name exists that this program did not write, or that was edited: "${path}". Take another name.`)
     }
     expect(names).toEqual(["todo-report.md", "todo-report-2.md", "todo-report-3.md", "todo-report-4.md", "todo-report-5.md"])
     expect(talk.ask().text).toBe(
-      'There is no TODO comment in the 1 file I searched. I could not write the report: A file that this program did not write is kept: "todo-report-5.md". Take another name.',
+      'There is no TODO comment in the 1 file I searched. I could not write the report: A file with this name exists that this program did not write, or that was edited: "todo-report-5.md". Take another name.',
     )
     const full = new Talk("todo").answer(LIST).answer(NOTHING).answer("the disk is full")
     expect(full.ask()).toEqual({
@@ -187,8 +187,8 @@ describe("the planner", () => {
     ])
     for (let batch = 1; batch <= 5; batch += 1) talk.answer(...Array.from({ length: 8 }, () => "unreadable"))
     const content = contentOf(talk.ask().calls[0])
-    expect(content).toContain("**60 comments** (60 TODO) in 60 of 7 files; 1,000 lines more hold a marker, too many to look at")
-    expect(content).toContain("- 20 places more are listed without the lines around.")
+    expect(content).toContain("**60 comments** (60 TODO) in 60 of 7 files; 1,000 more lines with a marker were not examined")
+    expect(content).toContain("- 20 places more are listed without surrounding lines.")
   })
 
   it("goes on the same way whoever asks, as all it knows is in the request", () => {
@@ -199,22 +199,22 @@ describe("the planner", () => {
   it("estimates tokens at four characters each, with what was asked before as cached", () => {
     const talk = new Talk("todo")
     const toolLength = JSON.stringify(TOOLS).length
-    // "You work on files." has 18 characters, "todo" 4; it says 48 and calls list_files (10) with {} (2).
+    // "You work on files." has 18 characters, "todo" 4; it says 44 and calls list_files (10) with {} (2).
     expect(plan(talk.request).usage).toEqual({
       inputTokens: Math.ceil((toolLength + 22) / 4),
       cachedInputTokens: 0,
-      outputTokens: 15,
+      outputTokens: 14,
       reasoningTokens: 0,
     })
     talk.answer("xx")
     const before = Math.ceil((toolLength + 22) / 4)
-    // The answer has 60 characters, the failure 26 with its heading.
-    expect(plan(talk.request).usage).toMatchObject({ cachedInputTokens: before, inputTokens: Math.ceil((toolLength + 22 + 60 + 26) / 4) - before })
+    // The answer has 56 characters, the failure 26 with its heading.
+    expect(plan(talk.request).usage).toMatchObject({ cachedInputTokens: before, inputTokens: Math.ceil((toolLength + 22 + 56 + 26) / 4) - before })
   })
 
   it("says what it is when it is asked for more than it can do", () => {
     expect(new Talk("What is this?").ask()).toEqual({
-      text: 'I am the embedded planner, not a language model: I can find words in files and report where they stand, but I do not understand them. In this task I found no word to search for. Name TODO or FIXME, put what to look for in "quotes", or run with --base-url and --model to ask a real model.',
+      text: 'I am the embedded planner, not a language model: I can find words in files and report where they are, but I do not understand them. This task names no word to search for. Name TODO or FIXME, put a search text in "quotes", or use a language model with --base-url and --model.',
       calls: [],
     })
   })
@@ -227,7 +227,7 @@ describe("the planner", () => {
   it("searches for other words, and tells for each what it found", () => {
     const talk = new Talk('Where is "max items" or "cart" used?').answer(LIST)
     expect(talk.ask()).toMatchObject({
-      text: 'There is 1 file. I search for "max items", "cart".',
+      text: 'The folder has 1 file. I search for "max items", "cart".',
       calls: [
         { input: { texts: ["max items"], wholeWord: false, ignoreCase: true } },
         { input: { texts: ["cart"], wholeWord: false, ignoreCase: true } },
@@ -241,7 +241,7 @@ describe("the planner", () => {
 
 Task: Where is "max items" or "cart" used?
 
-Upper and lower case count as the same. 1 file searched.
+The search ignored case. Files searched: 1.
 
 | Searched | Lines | Files |
 |---|---:|---:|
@@ -261,7 +261,7 @@ Upper and lower case count as the same. 1 file searched.
     })
     talk.answer({ path: "search-report.md", bytes: 3, status: "written" })
     expect(talk.ask().text).toBe(
-      'I am the embedded planner, not a language model: I can find words in files and report where they stand, but I do not understand them. I searched 1 file for "max items" (not found), "cart" (1 line in 1 file). The report is in search-report.md.',
+      'I am the embedded planner, not a language model: I can find words in files and report where they are, but I do not understand them. I searched 1 file for "max items" (not found), "cart" (1 line in 1 file). The report is in search-report.md.',
     )
   })
 })

@@ -64,7 +64,7 @@ describe("the process", () => {
     expect(await spawnCli(bundled, ["run", "--dir", "nowhere"], { cwd: base })).toMatchObject({
       exitCode: 2,
       stdout: "",
-      stderr: "turn-machine: The folder nowhere cannot be read: it does not exist. Give a folder that can be read with --dir.\n",
+      stderr: "turn-machine: The folder nowhere cannot be read: it does not exist. Pass a readable folder with --dir.\n",
     })
   })
 
@@ -78,7 +78,7 @@ describe("the process", () => {
     const ran = await spawnCli(bundled, ["run", "--dir", locked, "--out", join(base, "out")], { cwd: "/", ...nobody })
     chmodSync(locked, 0o755)
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
-    expect(ran.stderr).toBe(`turn-machine: The folder ${locked} cannot be read: permission is denied. Give a folder that can be read with --dir.\n`)
+    expect(ran.stderr).toBe(`turn-machine: The folder ${locked} cannot be read: permission is denied. Pass a readable folder with --dir.\n`)
   })
 
   it("ends without a word when nobody reads its output any more", async () => {
@@ -157,7 +157,7 @@ describe("kill -9, then the same command with --resume", () => {
       const ended = await spawnCli(bundled, [...args, "--resume"], { cwd: base })
       expect(ended.exitCode).toBe(0)
       // It may have been killed before its first line was whole.
-      expect(ended.stderr).toMatch(/^(turn-machine: There is no turn in s\.json yet; it begins\.\n)?$/)
+      expect(ended.stderr).toMatch(/^(turn-machine: s\.json has no turn yet; starting a new one\.\n)?$/)
       expect(readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
     }
   })
@@ -174,7 +174,7 @@ describe("a signal", () => {
     const ran = await stopped
     expect(ran).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
     expect(ran.stdout).toContain("outcome  stopped, can be resumed\nwork     3 iterations, 2 model calls, 3 tool calls")
-    expect(ran.stdout).toContain("Go on with: turn-machine resume s.json (or the same command and --resume)\n")
+    expect(ran.stdout).toContain("Resume with: turn-machine resume s.json (or the same command with --resume)\n")
     expect(existsSync(join(base, "s.json.lock"))).toBe(false)
 
     model.release()
@@ -211,7 +211,7 @@ describe("two processes", () => {
     const second = await runCli([...args, "--resume"], { cwd: base })
     expect(second).toMatchObject({ exitCode: 2, stdout: "" })
     expect(second.stderr).toBe(
-      `turn-machine: The state file ${join(base, "s.json")} is in use by process ${first.child.pid}. Wait for it or stop it, or give another path with --state.\n`,
+      `turn-machine: The state file ${join(base, "s.json")} is in use by process ${first.child.pid}. Wait for it or stop it, or pass another path with --state.\n`,
     )
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
     model.release()

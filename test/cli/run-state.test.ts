@@ -83,7 +83,7 @@ describe("a state file", () => {
     const text = JSON.stringify({ ...META, version: 1, elapsedMs: 1, checkpoint: {} })
     writeFileSync(join(base, "s.json"), text)
     expect(await refusal(base)).toBe(
-      "was written by an earlier version of turn-machine, which kept a run as one JSON value. Finish it with that version, or begin a new run with another --state path.\n",
+      "was written by an earlier version of turn-machine, which stored a run as one JSON value. Finish it with that version, or start a new run with another --state path.\n",
     )
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(text)
   })
@@ -91,14 +91,14 @@ describe("a state file", () => {
   it.each<readonly [string, Json | undefined, string]>([
     ["of another program", undefined, "another program wrote it"],
     ["of another program with facts of its own", { format: "mine" }, "another program wrote it"],
-    ["of a later version", { ...META, version: 3 }, "its run has version 3, and this program reads version 2"],
-    ["with a limit that is no number", { ...META, maxIterations: "30" }, 'at "maxIterations" its run does not hold what it should'],
-    ["with more than is known", { ...META, more: 1 }, 'its run holds "more", which this program does not know'],
+    ["of a later version", { ...META, version: 3 }, "it has version 3 of the run settings, and this program reads version 2"],
+    ["with a limit that is no number", { ...META, maxIterations: "30" }, 'its run settings are invalid at "maxIterations"'],
+    ["with more than is known", { ...META, more: 1 }, 'its run settings have the unknown key "more"'],
   ])("%s is refused and kept", async (_, meta, why) => {
     const base = newFolder()
     const text = headerWith(meta)
     writeFileSync(join(base, "s.json"), text)
-    expect(await refusal(base)).toBe(`cannot be resumed here: ${why}. Resume it with the program that wrote it, or give another --state path.\n`)
+    expect(await refusal(base)).toBe(`cannot be resumed here: ${why}. Resume it with the program that wrote it, or pass another --state path.\n`)
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(text)
     expect(readdirSync(base)).toEqual(["s.json"])
   })
@@ -106,17 +106,19 @@ describe("a state file", () => {
   it.each(["null", "somebody's notes", '{"format":"turn-machine/checkpoint"}', "a\nb\n"])("that is none is left as it is: %s", async (text) => {
     const base = newFolder()
     writeFileSync(join(base, "s.json"), text)
-    expect(await refusal(base)).toBe("cannot be resumed: it is not the state of a run. It was left as it is; begin anew with another --state path.\n")
+    expect(await refusal(base)).toBe(
+      "cannot be resumed: it is not the state of a run. The file was not changed. Start a new run with another --state path.\n",
+    )
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(text)
     expect(readdirSync(base)).toEqual(["s.json"])
   })
 
-  it.each(["", '["0badc0de",{"type":"hea'])("whose first line was never finished is begun: %s", async (text) => {
+  it.each(["", '["0badc0de",{"type":"hea'])("whose first line was never finished is started: %s", async (text) => {
     const { base } = newShop()
     writeFileSync(join(base, "s.json"), text)
     expect((await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })).stderr).toMatch(/exists already, and nothing was overwritten/)
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--resume"], { cwd: base })
-    expect(ran).toMatchObject({ exitCode: 0, stderr: "turn-machine: There is no turn in s.json yet; it begins.\n" })
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "turn-machine: s.json has no turn yet; starting a new one.\n" })
   })
 
   it("reached by a link is replaced itself, and the link stays", async () => {
@@ -133,7 +135,7 @@ describe("a state file", () => {
   it("in use is refused, and said by whom", async () => {
     const { base, path } = await stoppedShop()
     const held = await fileJournalStore().open(path)
-    expect(await refusal(base)).toBe("is in use by this process. Wait for it or stop it, or give another path with --state.\n")
+    expect(await refusal(base)).toBe("is in use by this process. Wait for it or stop it, or pass another path with --state.\n")
     await held.close()
     expect((await runCli(["resume", "s.json"], { cwd: base })).exitCode).toBe(0)
   })
@@ -143,7 +145,7 @@ describe("a state file", () => {
     mkdirSync(join(base, "s.json.lock"))
     writeFileSync(join(base, "s.json.lock/0123456789abcdef"), JSON.stringify({ pid: 7, host: "elsewhere" }))
     expect(await refusal(base)).toBe(
-      'is in use by process 7 of host "elsewhere", which may still run. If it does not, take the file over with --take-over.\n',
+      'is in use by process 7 of host "elsewhere", which may still run. If that process has ended, take the file over with --take-over.\n',
     )
     expect((await runCli(["resume", "s.json", "--take-over"], { cwd: base })).exitCode).toBe(0)
   })
@@ -170,7 +172,7 @@ describe("turn-machine resume", () => {
     expect(await runCli(["resume", "s.json"], { cwd: base })).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: `turn-machine: There is no turn to resume in ${base}/s.json. Begin one: turn-machine run --state FILE.\n`,
+      stderr: `turn-machine: There is no turn to resume in ${base}/s.json. Start one: turn-machine run --state FILE.\n`,
     })
   })
 
@@ -179,7 +181,7 @@ describe("turn-machine resume", () => {
     rewrite(path, (record, fingerprint) => (record.type === "llm_complete" ? "AAAAAAAA" : fingerprint))
     const text = readFileSync(path, "utf8")
     expect(await refusal(base)).toBe(
-      "was written by a version of this program that asked for something else (record 2, effect 1). Resume it with that version, or add --no-check to go on all the same.\n",
+      "was written by a version of this program that made another request (record 2, effect 1). Resume it with that version, or add --no-check to resume anyway.\n",
     )
     expect(readFileSync(path, "utf8")).toBe(text)
     expect((await runCli(["resume", "s.json", "--no-check"], { cwd: base })).exitCode).toBe(0)
@@ -201,7 +203,7 @@ describe("turn-machine resume", () => {
     expect(types()).toEqual(["llm_complete", "end"])
     const { stdout } = await runCli(["journal", "show", "s.json"], { cwd: base })
     expect(stdout).toContain(`model    tiny at ${url}\n`)
-    expect(stdout).toContain("state    stopped: provider error\ngo on    turn-machine resume s.json (tries the model call again)\n")
+    expect(stdout).toContain("state    stopped: provider error\nresume   turn-machine resume s.json (retries the model call)\n")
     expect(await runCli(["resume", "s.json"], { cwd: base })).toMatchObject({ exitCode: 0, stderr: "" })
     expect(types()).toEqual(["opened", "llm_complete", "checkpoint_delivery", "end"])
     expect(answers).toBe(2)

@@ -57,11 +57,11 @@ describe("turn-machine run", () => {
 task     ${DEFAULT_TASK}
 model    embedded planner, no network
 
-1  I begin with a list of the files in this folder.
+1  I start by listing the files in this folder.
    ✓ list_files                                   6 files, 613 B         …
    tokens … in, … cached, … out
 
-2  There are 6 files. I search for TODO and FIXME in comments.
+2  The folder has 6 files. I search for TODO and FIXME in comments.
    ✓ search_text FIXME wholeWord                  2 lines in 2 files     …
    ✓ search_text TODO wholeWord                   6 lines in 4 files     …
    tokens … in, … cached, … out
@@ -73,7 +73,7 @@ model    embedded planner, no network
    ✓ read_file src/deep/er/styles.css             lines 1-2 of 2         …
    tokens … in, … cached, … out
 
-4  I have what I need and write the report.
+4  I have what I need, so I write the report.
    ✓ write_file todo-report.md 2.5 kB             written                …
    tokens … in, … cached, … out
 
@@ -120,7 +120,7 @@ written  turn-machine-out/todo-report.md
     writeFileSync(report, "my own words")
     const ran = await runCli(["run", "--dir", "shop"], { cwd: base })
     expect(ran.exitCode).toBe(0)
-    expect(ran.stdout).toContain("A file of somebody else has that name. I write to todo-report-2.md instead.")
+    expect(ran.stdout).toContain("Another file has that name. I write to todo-report-2.md instead.")
     expect(readFileSync(report, "utf8")).toBe("my own words")
     expect(readFileSync(join(base, "turn-machine-out/todo-report-2.md"), "utf8")).toContain("**6 comments**")
 
@@ -151,10 +151,10 @@ written  turn-machine-out/todo-report.md
     const ran = await runCli(["run", "--dir", "dir"], { cwd: base })
     expect(ran.exitCode).toBe(0)
     expect(ran.stdout).toContain(
-      'I found 501 comments (500 TODO, 1 FIXME) in 2 of the 2 files I searched; 2,500 lines more hold a marker, too many to look at. Most urgent: few.py:1 (FIXME, says "broken"). Not everything was looked at; the report says what was left out.',
+      'I found 501 comments (500 TODO, 1 FIXME) in 2 of the 2 files I searched; 2,500 more lines with a marker were not examined. Most urgent: few.py:1 (FIXME, says "broken"). The search was not complete; the report lists what was omitted.',
     )
     const report = readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")
-    expect(report).toContain("- The first 500 of 3000 lines are told.")
+    expect(report).toContain("- The first 500 of 3000 lines are listed.")
     expect(report.match(/^\*\*Line \d+, TODO:\*\*/gm)).toHaveLength(500)
     expect(report.match(/^```text$/gm)).toHaveLength(200)
   })
@@ -164,7 +164,7 @@ written  turn-machine-out/todo-report.md
     const ran = await runCli(["run", "--dir", "shop", "--max-iterations", "2"], { cwd: base })
     expect(ran.exitCode).toBe(1)
     expect(ran.stdout).toContain("outcome  stopped: max iterations\nwork     2 iterations, 2 model calls, 3 tool calls")
-    const line = "turn-machine: The turn reached its limit of 2 iterations before it was done. Allow more with --max-iterations, in a new run.\n"
+    const line = "turn-machine: The turn reached its limit of 2 iterations before it finished. Start a new run with a higher --max-iterations.\n"
     expect(ran.stderr).toBe(line)
 
     // Saved, it is over for good, and says the same again.
@@ -278,7 +278,7 @@ describe("--state and --resume", () => {
       const stopped = await runCli(args, { cwd: base, onOutput: once((stdout) => stdout.includes(place)) })
       expect(stopped).toMatchObject({ exitCode: 1, stderr: "" })
       expect(stopped.stdout).toContain("outcome  stopped, can be resumed\n")
-      expect(stopped.stdout).toContain("Go on with: turn-machine resume s.json (or the same command and --resume)\n")
+      expect(stopped.stdout).toContain("Resume with: turn-machine resume s.json (or the same command with --resume)\n")
       expect(existsSync(join(base, "turn-machine-out/todo-report.md"))).toBe(false)
 
       const resumed = await runCli([...args, "--resume"], { cwd: base })
@@ -326,7 +326,7 @@ describe("--state and --resume", () => {
   it("begin the turn where there is no state file yet, saying so", async () => {
     const { base } = newShop()
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--resume"], { cwd: base })
-    expect(ran).toMatchObject({ exitCode: 0, stderr: "turn-machine: There is no turn in s.json yet; it begins.\n" })
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "turn-machine: s.json has no turn yet; starting a new one.\n" })
   })
 
   it("cancel the turn without a state file", async () => {
@@ -335,7 +335,7 @@ describe("--state and --resume", () => {
       cwd: base,
       onOutput: once((stdout) => stdout.endsWith("search for TODO and FIXME in comments.")),
     })
-    expect(ran).toMatchObject({ exitCode: 1, stderr: "turn-machine: The turn was cancelled. With --state FILE a turn can be stopped and resumed.\n" })
+    expect(ran).toMatchObject({ exitCode: 1, stderr: "turn-machine: The turn was cancelled. To stop and resume a turn, use --state FILE.\n" })
     expect(ran.stdout).toContain("   The user stopped the turn.\n")
     expect(ran.stdout).toContain("outcome  stopped: cancelled\nwork     2 iterations, 2 model calls, 3 tool calls")
     expect(existsSync(join(base, "turn-machine-out"))).toBe(false)
@@ -354,16 +354,16 @@ describe("a state file that does not fit", () => {
   }
 
   it.each([
-    [["another task"], `another task: "${DEFAULT_TASK}". To resume it leave the task out; for a new run give another --state path.`],
-    [["--dir", "other"], "another folder: BASE/shop. To resume it leave --dir out; for a new run give another --state path."],
-    [["--out", "other"], "another output folder: BASE/turn-machine-out. To resume it leave --out out; for a new run give another --state path."],
-    [["--model", "gpt"], "another model: embedded. To resume it leave --model out; for a new run give another --state path."],
-    [["--base-url", "http://localhost/v1"], "another endpoint: none. To resume it leave --base-url out; for a new run give another --state path."],
-    [["--max-iterations", "9"], "another limit: 30 iterations. To resume it leave --max-iterations out; for a new run give another --state path."],
+    [["another task"], `another task: "${DEFAULT_TASK}". To resume it, omit the task; for a new run, pass another --state path.`],
+    [["--dir", "other"], "another folder: BASE/shop. To resume it, omit --dir; for a new run, pass another --state path."],
+    [["--out", "other"], "another output folder: BASE/turn-machine-out. To resume it, omit --out; for a new run, pass another --state path."],
+    [["--model", "gpt"], "another model: embedded. To resume it, omit --model; for a new run, pass another --state path."],
+    [["--base-url", "http://localhost/v1"], "another endpoint: none. To resume it, omit --base-url; for a new run, pass another --state path."],
+    [["--max-iterations", "9"], "another limit: 30 iterations. To resume it, omit --max-iterations; for a new run, pass another --state path."],
   ])("is refused and kept: %j", async (args, line) => {
     const { base, saved } = await stoppedShop()
     const ran = await runCli(["run", "--state", "s.json", "--resume", ...args], { cwd: base })
-    expect(ran).toEqual({ exitCode: 2, stdout: "", stderr: `turn-machine: The state file belongs to ${line.replace("BASE", base)}\n` })
+    expect(ran).toEqual({ exitCode: 2, stdout: "", stderr: `turn-machine: The state file was written for ${line.replace("BASE", base)}\n` })
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
     expect(readdirSync(base).sort()).toEqual(["other", "s.json", "shop"])
   })
@@ -374,7 +374,7 @@ describe("a state file that does not fit", () => {
     expect(await runCli(["run", "--state", "s.json", "--resume"], { cwd: base })).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: `turn-machine: The folder ${base}/shop cannot be read: it does not exist. The state file belongs to it: put it back, or give another --state path.\n`,
+      stderr: `turn-machine: The folder ${base}/shop cannot be read: it does not exist. The state file needs this folder: restore it, or pass another --state path.\n`,
     })
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
   })
@@ -390,7 +390,7 @@ describe("a state file that does not fit", () => {
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
     expect(ran.stderr).toMatch(
-      /^turn-machine: The state file \S+\/s\.json exists already, and nothing was overwritten: add --resume to go on with that run, or give another path\.\n$/,
+      /^turn-machine: The state file \S+\/s\.json exists already, and nothing was overwritten\. Add --resume to resume that run, or pass another path\.\n$/,
     )
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
   })
@@ -398,14 +398,14 @@ describe("a state file that does not fit", () => {
   it("is refused where it was damaged, and kept, with a way to what stands before", async () => {
     const { base, saved } = await stoppedShop()
     // The second line, the model's answer, says something else than was written.
-    const damagedText = saved.replace("I begin with", "I began with")
+    const damagedText = saved.replace("I start by", "I started by")
     expect(damagedText).not.toBe(saved)
     writeFileSync(join(base, "s.json"), damagedText)
     const ran = await runCli(["run", "--state", "s.json", "--resume"], { cwd: base })
     expect(ran).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: `turn-machine: The state file ${base}/s.json cannot be resumed: Record 2 of the journal is damaged, missing or out of place. It was left as it is; what stands before can be gone on with from a copy: turn-machine journal fork FILE --at 2 --out NEW.\n`,
+      stderr: `turn-machine: The state file ${base}/s.json cannot be resumed: Record 2 of the journal is damaged, missing or out of place. The file was not changed. To resume from the records before the damage, fork it: turn-machine journal fork FILE --at 2 --out NEW.\n`,
     })
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(damagedText)
     expect(readdirSync(base).sort()).toEqual(["other", "s.json", "shop"])
@@ -421,93 +421,87 @@ describe("a state file that does not fit", () => {
 
 describe("what cannot be run as given gets one line and exit code 2", () => {
   it.each([
-    [["rnu"], "There is no command rnu. Did you mean run? The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
-    [["constructor"], "There is no command constructor. The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
-    [["--verison"], "There is no flag --verison. Did you mean --version? See: turn-machine --help"],
-    [["run", "--jsno"], "There is no flag --jsno. Did you mean --json? See: turn-machine run --help"],
-    [["run", "--modle=x"], "There is no flag --modle. Did you mean --model? See: turn-machine run --help"],
-    [["run", "-x"], "There is no flag -x. See: turn-machine run --help"],
-    [["run", "--__proto__"], "There is no flag --__proto__. See: turn-machine run --help"],
-    [["run", "--dir"], "--dir needs a value after it. See: turn-machine run --help"],
-    [["run", "--dir", "--json"], "--dir needs a value after it. See: turn-machine run --help"],
-    [["run", "--out="], "--out needs a value after it. See: turn-machine run --help"],
+    [["rnu"], "Unknown command rnu. Did you mean run? The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
+    [["constructor"], "Unknown command constructor. The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
+    [["--verison"], "Unknown flag --verison. Did you mean --version? See: turn-machine --help"],
+    [["run", "--jsno"], "Unknown flag --jsno. Did you mean --json? See: turn-machine run --help"],
+    [["run", "--modle=x"], "Unknown flag --modle. Did you mean --model? See: turn-machine run --help"],
+    [["run", "-x"], "Unknown flag -x. See: turn-machine run --help"],
+    [["run", "--__proto__"], "Unknown flag --__proto__. See: turn-machine run --help"],
+    [["run", "--dir"], "--dir needs a value. See: turn-machine run --help"],
+    [["run", "--dir", "--json"], "--dir needs a value. See: turn-machine run --help"],
+    [["run", "--out="], "--out needs a value. See: turn-machine run --help"],
     [["run", "--json=yes"], "--json takes no value. See: turn-machine run --help"],
-    [["run", ""], "The task is empty. Say in words what to do, or leave it out for the default task."],
+    [["run", ""], "The task is empty. Describe what to do, or omit it for the default task."],
     [["run", "sub"], '"sub" is a folder, not a task. To work on it, use: --dir sub'],
-    [["run", "--dir", "nowhere"], "The folder nowhere cannot be read: it does not exist. Give a folder that can be read with --dir."],
-    [["run", "--dir", "file.txt"], "--dir file.txt is a file, not a folder. Give the folder it is in."],
+    [["run", "--dir", "nowhere"], "The folder nowhere cannot be read: it does not exist. Pass a readable folder with --dir."],
+    [["run", "--dir", "file.txt"], "--dir file.txt is a file, not a folder. Pass the folder that contains it."],
     [
       ["run", "--out", "file.txt"],
-      "The output folder BASE/file.txt cannot be written to: a part of its path is not a folder. Give another one with --out.",
+      "The output folder BASE/file.txt cannot be written to: a part of its path is not a folder. Pass another one with --out.",
     ],
     [
       ["run", "--out", "file.txt/out"],
-      "The output folder BASE/file.txt/out cannot be written to: a part of its path is not a folder. Give another one with --out.",
+      "The output folder BASE/file.txt/out cannot be written to: a part of its path is not a folder. Pass another one with --out.",
     ],
-    [["run", "--resume"], "--resume needs the state file to go on with: --state FILE."],
-    [["run", "--no-check", "--state", "s.json"], "--no-check is for a turn that is resumed; add --resume."],
-    [["run", "--compact"], "--compact is for a state file; give one with --state FILE."],
-    [["run", "--take-over"], "--take-over is for a state file; give one with --state FILE."],
-    [["resume"], "resume needs the state file to go on with: turn-machine resume FILE."],
+    [["run", "--resume"], "--resume needs the state file: --state FILE."],
+    [["run", "--no-check", "--state", "s.json"], "--no-check applies only to a resumed turn; add --resume."],
+    [["run", "--compact"], "--compact needs a state file: --state FILE."],
+    [["run", "--take-over"], "--take-over needs a state file: --state FILE."],
+    [["resume"], "resume needs the state file: turn-machine resume FILE."],
     [["resume", "s.json", "--state", "t.json"], "resume takes one state file: turn-machine resume FILE."],
-    [["resume", "s.json"], "There is no turn to resume in BASE/s.json. Begin one: turn-machine run --state FILE."],
-    [["resume", "s.json", "--jsno"], "There is no flag --jsno. Did you mean --json? See: turn-machine resume --help"],
+    [["resume", "s.json"], "There is no turn to resume in BASE/s.json. Start one: turn-machine run --state FILE."],
+    [["resume", "s.json", "--jsno"], "Unknown flag --jsno. Did you mean --json? See: turn-machine resume --help"],
     [
       ["resume", "file.txt"],
-      "The state file BASE/file.txt cannot be resumed: it is not the state of a run. It was left as it is; begin anew with another --state path.",
+      "The state file BASE/file.txt cannot be resumed: it is not the state of a run. The file was not changed. Start a new run with another --state path.",
     ],
     [
       ["journal", "shwo"],
-      "There is no command journal shwo. Did you mean show? The commands are: show, replay, diff, fork, compact. See: turn-machine journal --help",
+      "Unknown command journal shwo. Did you mean show? The commands are: show, replay, diff, fork, compact. See: turn-machine journal --help",
     ],
-    [["journal", "file.txt"], "There is no command journal file.txt. To look at that file: turn-machine journal show file.txt"],
+    [["journal", "file.txt"], "Unknown command journal file.txt. To show that file: turn-machine journal show file.txt"],
     [["journal", "show"], "journal show takes the path of one journal. See: turn-machine journal show --help"],
     [["journal", "show", "s.json"], "s.json cannot be read: it does not exist."],
-    [["journal", "show", "sub"], "sub is no file. Give the path of a journal."],
-    [["journal", "show", "file.txt"], "file.txt is no journal of a turn. Give the path of one."],
+    [["journal", "show", "sub"], "sub is not a file. Pass the path of a journal."],
+    [["journal", "show", "file.txt"], "file.txt is not a journal of a turn. Pass the path of a journal."],
     [["journal", "diff", "file.txt"], "journal diff takes the paths of two journals. See: turn-machine journal diff --help"],
     [
       ["journal", "fork", "file.txt", "--out", "x"],
-      "journal fork needs the record to go another way at: --at N. The numbers: turn-machine journal show FILE",
+      "journal fork needs the record to fork at: --at N. To list the records: turn-machine journal show FILE",
     ],
     [["journal", "fork", "file.txt", "--at", "2"], "journal fork needs the path of the new journal: --out NEW."],
     [
       ["journal", "fork", "file.txt", "--at", "2", "--out", "x", "--text", "a", "--answer", "{}"],
-      "Give one answer: --text, --answer or --answer-file.",
+      "Pass only one of --text, --answer and --answer-file.",
     ],
-    [["run", "--state", "sub"], "The state file BASE/sub is no file. Give the path of a file with --state."],
-    [
-      ["run", "--state", "no/s.json"],
-      "The state file BASE/no/s.json cannot be made in its folder: it does not exist. Make the folder, or give another path.",
-    ],
+    [["run", "--state", "sub"], "The state file BASE/sub is not a file. Pass the path of a file with --state."],
+    [["run", "--state", "no/s.json"], "The state file BASE/no/s.json cannot be created: it does not exist. Create its folder, or pass another path."],
     [["run", "--max-iterations", "0"], '--max-iterations takes a whole number from 1 to 10000, not "0".'],
     [["run", "--max-iterations", "2.5"], '--max-iterations takes a whole number from 1 to 10000, not "2.5".'],
-    [["run", "--model", "gpt"], "--model gpt needs the endpoint that has it: --base-url URL. Without one there is --model embedded."],
-    [
-      ["run", "--api-key-env", "KEY"],
-      "--api-key-env is for a model at an endpoint; give that with --base-url and --model, or leave --api-key-env out.",
-    ],
-    [["run", "--base-url", "http://localhost/v1"], "--base-url needs the endpoint's name for a model: --model NAME."],
+    [["run", "--model", "gpt"], "--model gpt needs an endpoint: --base-url URL. Without one, use --model embedded."],
+    [["run", "--api-key-env", "KEY"], "--api-key-env applies only to a model at an endpoint. Add --base-url and --model, or omit --api-key-env."],
+    [["run", "--base-url", "http://localhost/v1"], "--base-url needs the model's name at the endpoint: --model NAME."],
     [
       ["run", "--base-url", "localhost:1", "--model", "m"],
-      "--base-url localhost:1 is no http or https address. Give one like http://localhost:11434/v1.",
+      "--base-url localhost:1 is not an http or https URL. Pass one like http://localhost:11434/v1.",
     ],
-    [["run", "--base-url", "nonsense", "--model", "m"], "--base-url nonsense is no http or https address. Give one like http://localhost:11434/v1."],
+    [["run", "--base-url", "nonsense", "--model", "m"], "--base-url nonsense is not an http or https URL. Pass one like http://localhost:11434/v1."],
     [
       ["run", "--base-url", "http://me:hunter2@localhost/v1", "--model", "m"],
-      "--base-url must hold no user name or password. Put the key into an environment variable and name that with --api-key-env.",
+      "--base-url must not contain a user name or password. Put the key into an environment variable and pass its name with --api-key-env.",
     ],
     [
       ["run", "--base-url", "http://localhost/v1", "--model", "m", "--api-key-env", "NO_KEY"],
-      "The environment variable NO_KEY is not set, or is empty. Put the key into it: export NO_KEY=…",
+      "The environment variable NO_KEY is not set or is empty. Set it to the key: export NO_KEY=…",
     ],
     [
       ["run", "--base-url", "http://localhost/v1", "--model", "m", "--api-key-env", "sk-secret-1"],
-      "--api-key-env takes the name of an environment variable, as OPENAI_API_KEY, and not the key itself.",
+      "--api-key-env takes the name of an environment variable, such as OPENAI_API_KEY, not the key itself.",
     ],
     [
       ["run", "--base-url", "http://localhost/v1", "--model", "m", "--api-key-env", "BAD_KEY"],
-      "The environment variable BAD_KEY holds characters that no key has. Put the key alone into it.",
+      "The environment variable BAD_KEY contains characters that keys do not have. Set it to the key alone.",
     ],
     [["run", "--base-url", "http://localhost/v1", "--model", "m", "--retries", "many"], '--retries takes a whole number from 0 to 100, not "many".'],
   ])("%j", async (args, line) => {
@@ -612,7 +606,7 @@ describe("a model at an endpoint", () => {
     expect(first.exitCode).toBe(1)
     expect(first.stderr).toMatch(
       new RegExp(
-        `^turn-machine: The model call to ${url} failed\\. .+ Check the address, --model and the key, then run the same command with --resume\\.\\n$`,
+        `^turn-machine: The model call to ${url} failed\\. .+ Check the URL, --model and the key, then run the same command with --resume\\.\\n$`,
       ),
     )
     broken = false
@@ -635,7 +629,7 @@ describe("a model at an endpoint", () => {
     expect(ran.exitCode).toBe(1)
     expect(ran.stderr).toMatch(reason)
     expect(ran.stderr).toContain(url)
-    expect(ran.stderr).toMatch(/Check the address, --model and the key, then run the command again\.\n$/)
+    expect(ran.stderr).toMatch(/Check the URL, --model and the key, then run the command again\.\n$/)
     expect(ran.stderr.split("\n")).toHaveLength(2)
     expect(ran.stdout).toContain("\n1  \n\noutcome  stopped: provider error\n")
     expect(ran.stdout + ran.stderr).not.toContain("sk-very-secret-1")
@@ -646,17 +640,17 @@ describe("a model at an endpoint", () => {
     [
       "refuses",
       { finish_reason: "stop", message: { role: "assistant", content: null, refusal: "I will not." } },
-      "The model refused to answer. Put the task in other words, in a new run.",
+      "The model refused to answer. Rephrase the task in a new run.",
     ],
     [
       "is cut off by a filter",
       { finish_reason: "content_filter", message: { role: "assistant", content: "Well" } },
-      "The provider's content filter cut the answer off. Put the task in other words, in a new run.",
+      "The provider's content filter cut the answer off. Rephrase the task in a new run.",
     ],
     [
       "says nothing",
       { finish_reason: "stop", message: { role: "assistant", content: "" } },
-      "The model answered with neither text nor a tool call. Another try may help: run the command again.",
+      "The model answered with neither text nor a tool call. A retry may help: run the command again.",
     ],
   ])("that %s is not told as an address that is wrong", async (_, choice, line) => {
     const { base } = newShop()
@@ -671,7 +665,7 @@ describe("a model at an endpoint", () => {
     const error = { message: "This model's maximum context length is 10 tokens.", code: "context_length_exceeded" }
     const url = await serve((_body, response) => void response.writeHead(400).end(JSON.stringify({ error })))
     expect((await runAgainst(url, base)).stderr).toMatch(
-      / failed\. .+maximum context length.+ Ask for less in one task, or take a model with a larger context\.\n$/,
+      / failed\. .+maximum context length.+ Ask for less in one task, or use a model with a larger context\.\n$/,
     )
   })
 
@@ -684,9 +678,7 @@ describe("a model at an endpoint", () => {
     const url = await serve(() => {})
     const silent = await runAgainst(url, base, "--timeout-ms", "50", "--json")
     expect(silent.exitCode).toBe(1)
-    expect(silent.stderr).toMatch(
-      /no complete answer within 0\.05 seconds\. Allow more with --timeout-ms, or check the address, then run the command again\.\n$/,
-    )
+    expect(silent.stderr).toMatch(/no complete answer within 0\.05 seconds\. Raise --timeout-ms or check the URL, then run the command again\.\n$/)
     expect(linesOf(silent.stdout).at(-1)).toMatchObject({
       type: "run_ended",
       outcome: { type: "stopped", stop: { type: "provider_error" } },

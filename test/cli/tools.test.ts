@@ -187,7 +187,7 @@ describe("list_files", () => {
     for (let number = 1; number <= 20_000; number += 1) linkSync(join(dir, "f0"), join(dir, `f${number}`))
     const { totalFiles, cut } = value<{ totalFiles: number; cut: string }>(await toolsOf(dir)("list_files", {}))
     expect(totalFiles).toBe(20_000)
-    expect(cut).toMatch(/ The folder has more than 20000 files; those after the first 20000 were not looked at\.$/)
+    expect(cut).toMatch(/ The folder has more than 20000 files; only the first 20000 were considered\.$/)
   })
 
   it("lists the first thousand files and says so", async () => {
@@ -249,7 +249,7 @@ describe("search_text", () => {
     for (let number = 1; number <= 130; number += 1) linkSync(join(dir, "f000"), join(dir, `f${String(number).padStart(3, "0")}`))
     expect(value(await toolsOf(dir)("search_text", { texts: ["TODO"] }))).toMatchObject({
       skipped: { binary: 128, tooLarge: [], unreadable: 0 },
-      cut: "After 268435456 bytes the search ended; not searched: 3 files.",
+      cut: "The search stopped after 268435456 bytes; not searched: 3 files.",
     })
   })
 
@@ -258,7 +258,7 @@ describe("search_text", () => {
     const { matches, totalMatches, cut } = value<{ matches: unknown[]; totalMatches: number; cut: string }>(
       await toolsOf(dir)("search_text", { texts: ["TODO"] }),
     )
-    expect([matches.length, totalMatches, cut]).toEqual([500, 1_234, "The first 500 of 1234 lines are told."])
+    expect([matches.length, totalMatches, cut]).toEqual([500, 1_234, "The first 500 of 1234 lines are listed."])
   })
 
   it("shows of a long line the part around the match, with no pair of surrogates cut in two", async () => {

@@ -1,22 +1,69 @@
+import * as z from "zod"
 import { chatDriver } from "../../drivers/chat.ts"
 import type { JudgeConfig } from "../../drivers/checklist/judge.ts"
 import { judgedDriver } from "../../hosts/judge/judged-thread.ts"
 import type { ThreadOptions } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
+import type { Json } from "../../json.ts"
 import { judgeValidation } from "../../schemas/checklist.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../schemas/llm.ts"
 import type { ToolSpec } from "../../schemas/tool.ts"
-import { runConfig } from "../run/run-config.ts"
+import { type RunMeta, runConfig, workFields } from "../run/run-config.ts"
+import { oneLine } from "../terminal/format.ts"
 import { Folder } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
-import { costOf, type GoalMeta } from "./goal-meta.ts"
+
+const Price = z.number().nonnegative()
+
+/** The settings of a goal in the header of its log. It names the variable of an API key, never the key. */
+export const GoalMeta = z.strictObject({
+  format: z.literal("turn-machine/goal"),
+  version: z.literal(1),
+  ...workFields,
+  maxContinuations: z.int().positive().exactOptional(),
+  judge: z.enum(["none", "checklist"]),
+  /** Per million tokens. */
+  prices: z.strictObject({ in: Price, out: Price, cached: Price }).exactOptional(),
+})
+export type GoalMeta = Readonly<z.infer<typeof GoalMeta>>
+
+/** Reads the settings of a goal from a header's `meta`; a string says why it has none. */
+export function readGoalMeta(meta: Json | undefined): GoalMeta | string {
+  const { format, version } = (typeof meta === "object" && meta !== null ? meta : {}) as { readonly format?: Json; readonly version?: Json }
+  if (format !== "turn-machine/goal") return "another program wrote it"
+  if (version !== 1) return `it has version ${oneLine(JSON.stringify(version) ?? "none")}, and this program reads version 1`
+  const result = GoalMeta.safeParse(meta)
+  if (result.success) return result.data
+  return `its settings are invalid at "${result.error.issues[0]?.path.join("/") ?? ""}"`
+}
+
+/** The settings that a goal shares with a run. */
+export function runMetaOf({ dir, out, model, baseUrl, apiKeyEnv, maxIterations }: GoalMeta, task: string): RunMeta {
+  return {
+    format: "turn-machine/run",
+    version: 2,
+    task,
+    dir,
+    out,
+    model,
+    ...(baseUrl !== undefined && { baseUrl }),
+    ...(apiKeyEnv !== undefined && { apiKeyEnv }),
+    maxIterations,
+  }
+}
+
+/** Computes the cost of tokens, in millionths: the price of a million tokens is the price of one in millionths. */
+export function costOf(prices: NonNullable<GoalMeta["prices"]>): (usage: TokenUsage) => number {
+  return ({ inputTokens, cachedInputTokens, outputTokens }) =>
+    Math.round(inputTokens * prices.in + cachedInputTokens * prices.cached + outputTokens * prices.out)
+}
 
 const WORK = `You pursue a goal over several turns. In each turn do one piece of it: look, write what you found into the output folder, and end the turn with a few sentences on what is written so far and what is left.`
 const ENDS_IT = `When nothing is left, call update_goal with the status "complete".`
 const JUDGED = `A judge settles after each turn what of the goal is reached, from what your answer shows. You have no tool for that: where something says to call update_goal, say in your answer what is done and where it can be seen.`
 
-/** What the turns of a goal have in common: the same for the same facts, in whichever process. */
+/** The thread options of a goal: equal in every process for the same settings. */
 export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recordedTools(meta)): ThreadOptions {
   const judged = meta.judge !== "none"
   const config = runConfig(meta, tools)
@@ -34,26 +81,26 @@ export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recorde
   }
 }
 
-/** The limit of continuations is the goal's; the judge has none of its own. */
+/** The goal limits continuations, so the judge has no limit. */
 const UNLIMITED_TURNS = 1_000_000
 
-/** How the goal's judge works, whoever opens it. */
+/** The configuration of the goal's judge: equal in every process. */
 export function judgeConfig({ model }: GoalMeta): JudgeConfig {
   return { model, sessionId: "goal:judge", defaultMaxTurns: UNLIMITED_TURNS, validation: judgeValidation }
 }
 
-/** Where turns are only read: their tools are named, and never run. */
+/** The tools of turns that are only read: declared and never run. */
 function recordedTools(meta: GoalMeta): readonly ToolSpec[] {
   return toolbox(fileTools(new Folder(meta.dir), new OutFolder(meta.out))).specs
 }
 
-/** An account without room is nothing that trying again mends, and no fault of the goal's. */
+/** Classifies a failed model call. An exhausted account cannot be fixed by a retry, and is not an error of the goal. */
 function errorOf({ message, retryable, code = "" }: LlmFailure): { readonly kind: "usage_limit" | "transient" | "other"; readonly message: string } {
   const outOfMoney = /^insufficient_quota$|^billing_|credit_balance|spend_limit/.test(code)
   return { kind: outOfMoney ? "usage_limit" : retryable ? "transient" : "other", message }
 }
 
-/** Four characters to a token, for a prompt whose answer was lost with its process. */
+/** Estimates the usage of a call whose answer was lost with its process: four characters per token. */
 function lostUsage({ messages, tools }: LlmRequest): TokenUsage {
   return { inputTokens: Math.ceil(JSON.stringify([messages, tools]).length / 4), cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 }

@@ -8,24 +8,23 @@ import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import { lockHolder } from "../../hosts/node/file-lock.ts"
 import { snapshotThread, type ThreadSnapshot } from "../../hosts/thread/snapshot.ts"
 import type { ChecklistState } from "../../schemas/checklist.ts"
-import { readRegular, storeRefusal } from "../journal/journal-file.ts"
+import { readRegular, storeRefusal } from "../run/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import { isInside } from "../workspace/folder.ts"
-import { goalOptions } from "./goal-config.ts"
-import { type GoalMeta, readGoalMeta } from "./goal-meta.ts"
-import { Inbox } from "./inbox.ts"
+import { Inbox } from "./control/inbox.ts"
+import { type GoalMeta, goalOptions, readGoalMeta } from "./goal-config.ts"
 
 /** The thread in a goal's folder; its log is `goal.thread`, its turns are `goal.1`, `goal.2`, … */
 export const THREAD_ID = "goal"
 
-/** A goal as it stands in its folder. */
-export interface KeptGoal extends ThreadSnapshot {
+/** The stored state of a goal. */
+export interface StoredGoal extends ThreadSnapshot {
   readonly known: GoalMeta
   readonly checklist: ChecklistState | undefined
 }
 
-/** The folder of `--state`: a goal's log, the journals of its turns, what its judge remembers, and an inbox. */
+/** The folder of `--state`: a goal's log, the journals of its turns, the state of its judge, and an inbox. */
 export class GoalFolder {
   /** Its real path. */
   readonly path: string
@@ -40,63 +39,63 @@ export class GoalFolder {
     this.store = fileJournalStore(path)
   }
 
-  /** A folder that need not exist, but the one it is in must. @throws {CliError} */
+  /** Finds a folder. It need not exist, but its parent must. @throws {CliError} */
   static async find(path: string): Promise<GoalFolder> {
     const found = await stat(path).catch(() => undefined)
-    if (found !== undefined && !found.isDirectory()) throw new CliError(`${path} is no folder. Give a folder for the goal's state with --state.`)
+    if (found !== undefined && !found.isDirectory()) throw new CliError(`${path} is not a folder. Pass a folder for the goal's state with --state.`)
     if (found !== undefined) return new GoalFolder(await realpath(path))
     try {
       return new GoalFolder(join(await realpath(dirname(path)), basename(path)))
     } catch (error) {
       throw new CliError(
-        `The goal's folder ${path} cannot be made: ${fileReason(error)}. Make the folder it is in, or give another path with --state.`,
+        `The goal's folder ${path} cannot be created: ${fileReason(error)}. Create its parent folder, or pass another path with --state.`,
       )
     }
   }
 
-  /** Whether an absolute path is the folder or in it. */
+  /** Whether an absolute path is the folder or inside it. */
   readonly owns = (path: string): boolean => isInside(this.path, path)
 
-  /** The goal as it is now, whoever runs it; `undefined` where none was begun. @throws {CliError} */
-  async read(): Promise<KeptGoal | undefined> {
+  /** Reads the goal, also while another process runs it; `undefined` if none was started. @throws {CliError} */
+  async read(): Promise<StoredGoal | undefined> {
     try {
       const bare = await snapshotThread(this.#text, THREAD_ID, undefined)
       if (bare === undefined) return undefined
       const known = readGoalMeta(bare.meta)
-      if (typeof known === "string") throw new CliError(`${this.shown} cannot be used here: ${known}. Give another one with --state.`)
-      const kept = bare.openTurn === undefined ? bare : await snapshotThread(this.#text, THREAD_ID, goalOptions(known))
-      return { ...(kept ?? bare), known, checklist: known.judge === "none" ? undefined : readJudged(await this.#text(`${THREAD_ID}.judge`)) }
+      if (typeof known === "string") throw new CliError(`${this.shown} cannot be used here: ${known}. Pass another one with --state.`)
+      const stored = bare.openTurn === undefined ? bare : await snapshotThread(this.#text, THREAD_ID, goalOptions(known))
+      return { ...(stored ?? bare), known, checklist: known.judge === "none" ? undefined : readJudged(await this.#text(`${THREAD_ID}.judge`)) }
     } catch (error) {
       throw this.explain(error)
     }
   }
 
-  /** The same, where there must be one. */
-  async readExisting(): Promise<KeptGoal> {
-    const kept = await this.read()
-    if (kept === undefined) throw new CliError(`There is no goal in ${this.path}. Begin one: turn-machine goal "what to achieve".`)
-    return kept
+  /** Reads the goal, which must exist. @throws {CliError} */
+  async readExisting(): Promise<StoredGoal> {
+    const stored = await this.read()
+    if (stored === undefined) throw new CliError(`There is no goal in ${this.path}. Start one: turn-machine goal "what to achieve".`)
+    return stored
   }
 
-  /** Who runs the goal now, in words; `undefined`: nobody. */
+  /** Names the process that runs the goal now; `undefined` if none does. */
   async runner(): Promise<string | undefined> {
     const held = await lockHolder(join(this.path, `${THREAD_ID}.thread`))
     if (held === undefined) return undefined
-    if (held.holder === undefined) return "a process that left no name"
+    if (held.holder === undefined) return "an unknown process"
     const { pid, host, where } = held.holder
-    return where === "another host" ? `process ${pid} of host ${host}` : `process ${pid}`
+    return where === "another host" ? `process ${pid} on host ${host}` : `process ${pid}`
   }
 
-  /** An error in one line, if it is about what is kept; else the error itself. */
+  /** Turns an error about the stored goal into a one-line {@link CliError}; returns any other error unchanged. */
   explain(error: unknown): unknown {
-    if (error instanceof JournalStoreError) return storeRefusal(this.shown, error, "give another folder with --state")
+    if (error instanceof JournalStoreError) return storeRefusal(this.shown, error, "pass another folder with --state")
     if (error instanceof JournalError || error instanceof CheckpointError)
       return new CliError(
-        `${this.shown} cannot be used: ${oneLine(error.message).replace(/\.$/, "")}. It was left as it is; begin anew with another --state.`,
+        `${this.shown} cannot be used: ${oneLine(error.message).replace(/\.$/, "")}. Nothing was changed. Start a new goal with another --state.`,
       )
     if (!(error instanceof ReplayDivergence)) return error
     return new CliError(
-      `${this.shown} was written by a version of this program that asked for something else (record ${error.record}). Go on with that version.`,
+      `${this.shown} was written by a version of this program that made another request (record ${error.record}). Resume it with that version.`,
       2,
       {
         cause: error,

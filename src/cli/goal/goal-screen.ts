@@ -1,4 +1,4 @@
-import { relative, resolve, sep } from "node:path"
+import { resolve } from "node:path"
 import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checklist/checklist.ts"
 import { type Decision, decisionReasonText } from "../../drivers/checklist/decision.ts"
 import { evidenceText } from "../../drivers/checklist/wording.ts"
@@ -6,23 +6,24 @@ import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import type { ChecklistItem, ChecklistState } from "../../schemas/checklist.ts"
 import type { TurnEvent } from "../../schemas/event.ts"
 import type { Goal, GoalOutput } from "../../schemas/goal.ts"
-import { shownUrl } from "../run/run-settings.ts"
+import { modelText, RunScreen } from "../run/run-screen.ts"
 import { cutText, oneLine, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
+import type { RequestResult } from "./control/requests.ts"
+import { leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf } from "./goal-format.ts"
 import type { GoalEnd, GoalReporter, GoalStart } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
-import type { Answer } from "./orders.ts"
-import { leftOf, seconds, statusStyle, statusWord, usedOf, wayOn } from "./words.ts"
 
 const TICK_MS = 1_000
 
-/** Shows a goal as text: its turns as a run's, its checklist as it fills, and on a terminal a line with what it used. */
+/** Shows a goal as text: each turn like a run, changes of its checklist, and on a terminal a status line with its usage. */
 export class GoalScreen implements GoalReporter {
   readonly #io: Pick<Io, "stdout" | "env" | "cwd">
   readonly #style: (style: Style, text: string) => string
   readonly #screen: Screen
+  readonly #run: RunScreen
   readonly #state: string
   #goal: Goal | null = null
   #estimated = false
@@ -39,6 +40,7 @@ export class GoalScreen implements GoalReporter {
     this.#style = styler(io)
     this.#state = state
     this.#screen = new Screen(io, () => this.#live())
+    this.#run = new RunScreen(io, this.#screen)
     if (io.stdout.isTTY !== true) return
     this.#ticking = setInterval(() => this.#screen.wait(), TICK_MS)
     this.#ticking.unref()
@@ -53,10 +55,10 @@ export class GoalScreen implements GoalReporter {
     this.#fields([
       ["folder", dir],
       ["goal", oneLine(goal?.objective ?? "")],
-      ["model", model.type === "embedded" ? "embedded planner, no network" : `${oneLine(model.name)} at ${shownUrl(model.baseUrl)}`],
+      ["model", modelText(model)],
       ...(meta.judge === "none" ? [] : [["judge", meta.judge] as const]),
       ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", budgets.join(", ")] as const]),
-      ["state", `${this.#short(state)}${resumed ? " (resumed)" : ""}`],
+      ["state", `${this.#screen.shortPath(state)}${resumed ? " (resumed)" : ""}`],
     ])
   }
 
@@ -64,15 +66,15 @@ export class GoalScreen implements GoalReporter {
     this.#turn = number
     this.#until = undefined
     this.#screen.line("")
-    const standing = this.#goal === null ? "" : this.#style("dim", ` · ${this.#standing(this.#goal)}`)
-    this.#screen.line(`${this.#style("bold", `Turn ${number}${resumed ? ", taken up" : ""}`)}${standing}`)
+    const usage = this.#goal === null ? "" : this.#style("dim", ` · ${this.#usage(this.#goal)}`)
+    this.#screen.line(`${this.#style("bold", `Turn ${number}${resumed ? " (resumed)" : ""}`)}${usage}`)
   }
 
   event(event: TurnEvent): void {
-    if (event.type === "done") this.#screen.turnEnded()
-    // A run tells it at its end; a goal may try again.
+    if (event.type === "done") this.#run.turnEnded()
+    // A run reports a failed model call at its end; a goal may retry.
     else if (event.type === "error" && event.envelope?.kind === "llm_provider") this.#screen.line(`   ${this.#style("red", oneLine(event.message))}`)
-    else this.#screen.event(event)
+    else this.#run.event(event)
   }
 
   goal(output: GoalOutput): void {
@@ -80,9 +82,9 @@ export class GoalScreen implements GoalReporter {
     if (output.type !== "goal_updated") return
     const before = this.#goal
     this.#goal = output.goal
-    if (before !== null && before.objective !== output.goal.objective) this.#tell("goal", oneLine(output.goal.objective))
+    if (before !== null && before.objective !== output.goal.objective) this.#field("goal", oneLine(output.goal.objective))
     if (before === null || before.status === output.goal.status) return
-    this.#tell("goal", this.#style(statusStyle(output.goal.status), statusWord(output.goal.status)))
+    this.#field("goal", this.#style(statusStyle(output.goal.status), statusWord(output.goal.status)))
   }
 
   checklist({ goal }: ChecklistState, decision: Decision | undefined): void {
@@ -95,7 +97,7 @@ export class GoalScreen implements GoalReporter {
     const { total, pending } = countItems(items)
     this.#screen.line("")
     const by = decision === undefined ? "list" : "judge"
-    this.#tell(
+    this.#field(
       by,
       `${total - pending} of ${plural(total, "item")} settled${decision === undefined ? "" : `. ${oneLine(decisionReasonText(decision.reason))}`}`,
     )
@@ -108,19 +110,19 @@ export class GoalScreen implements GoalReporter {
   }
 
   waiting(until: number): void {
-    if (this.#until !== until) this.#tell("wait", `Nothing starts before ${new Date(until).toLocaleTimeString()}.`)
+    if (this.#until !== until) this.#field("wait", `The next turn starts at ${new Date(until).toLocaleTimeString()} or later.`)
     this.#until = until
     this.#screen.wait("waiting")
   }
 
-  asked(_order: unknown, { ok, message }: Answer): void {
-    this.#tell("asked", ok ? oneLine(message) : `refused: ${oneLine(message)}`)
+  requested(_request: unknown, { ok, message }: RequestResult): void {
+    this.#field("request", ok ? oneLine(message) : `refused: ${oneLine(message)}`)
   }
 
   ended(facts: GoalEnd): void {
     this.close()
     const { goal, reason, notBefore } = facts
-    this.#screen.turnEnded()
+    this.#run.turnEnded()
     this.#screen.line("")
     const status = goal === null ? "no goal" : this.#style(statusStyle(goal.status), statusWord(goal.status))
     this.#fields([
@@ -129,20 +131,20 @@ export class GoalScreen implements GoalReporter {
       ...(notBefore === undefined ? [] : [["until", new Date(notBefore).toLocaleString()] as const]),
       ...this.#figures(facts),
     ])
-    if (goal?.status !== "complete") this.#screen.line(wayOn(goal, this.#state))
+    if (goal?.status !== "complete") this.#screen.line(nextCommand(goal, this.#state))
   }
 
   interrupted(facts: GoalEnd): void {
     this.close()
-    this.#screen.turnEnded()
+    this.#run.turnEnded()
     this.#screen.line("")
     this.#fields([["status", this.#style(["bold", "yellow"], "stopped, can be resumed")], ...this.#figures(facts)])
-    this.#screen.line(`Go on with: turn-machine goal resume${this.#state}`)
+    this.#screen.line(`Resume with: turn-machine goal resume${this.#state}`)
   }
 
   failed(): void {
     this.close()
-    this.#screen.turnEnded()
+    this.#run.turnEnded()
   }
 
   close(): void {
@@ -158,11 +160,11 @@ export class GoalScreen implements GoalReporter {
       ["used", `${usedOf(goal).join(", ")}${this.#estimated ? " (tokens estimated)" : ""}`],
       ...(left.length === 0 ? [] : [["left", left.join(", ")] as const]),
       ...(total === 0 ? [] : [["list", `${total - pending} of ${plural(total, "item")} settled`] as const]),
-      ...files.map((file, index) => [index === 0 ? "written" : "", this.#short(resolve(this.#out, file))] as const),
+      ...files.map((file, index) => [index === 0 ? "written" : "", this.#screen.shortPath(resolve(this.#out, file))] as const),
     ]
   }
 
-  /** What stands on the line that says what is going on. Time goes on between two records of it. */
+  /** The goal's figures for the status line. Adds the time since the last recorded usage. */
   #live(): string {
     const goal = this.#goal
     const until = this.#until === undefined ? "" : `${seconds(Math.max(0, Math.ceil((this.#until - Date.now()) / 1_000)))} · `
@@ -173,7 +175,7 @@ export class GoalScreen implements GoalReporter {
     return `${until}${statusWord(status)} · ${used.join(" · ")} · turn ${this.#turn}`
   }
 
-  #standing(goal: Goal): string {
+  #usage(goal: Goal): string {
     const left = leftOf(goal)
     return `${usedOf(goal).join(", ")} used${left.length === 0 ? "" : `, ${left.join(", ")} left`}`
   }
@@ -187,17 +189,12 @@ export class GoalScreen implements GoalReporter {
     }
   }
 
-  #tell(name: string, text: string): void {
+  #field(name: string, text: string): void {
     this.#screen.line(`${this.#style("dim", name.padEnd(8))} ${text}`)
   }
 
   #fields(fields: readonly (readonly [string, string])[]): void {
-    for (const [name, value] of fields) this.#tell(name, value)
-  }
-
-  #short(path: string): string {
-    const way = relative(this.#io.cwd, path)
-    return oneLine(way === "" || way === ".." || way.startsWith(`..${sep}`) ? path : way)
+    for (const [name, value] of fields) this.#field(name, value)
   }
 }
 

@@ -3,16 +3,15 @@ import { readArgs, readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
-import { readMicros, readSeconds } from "./amounts.ts"
-import { deliver } from "./deliver.ts"
+import type { GoalRequest } from "./control/requests.ts"
+import { sendRequest } from "./control/send-request.ts"
 import { GoalFolder } from "./goal-folder.ts"
-import { goalLines } from "./goal-lines.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
+import { goalLines } from "./goal-reporter.ts"
+import { GoalRunner } from "./goal-runner.ts"
 import { GoalScreen } from "./goal-screen.ts"
-import { type Flags, GOAL_FLAGS, type GoalFlags, settleBudgets, settleGoal } from "./goal-settings.ts"
+import { type Flags, GOAL_FLAGS, type GoalFlags, readMicros, readSeconds, resolveBudgets, resolveGoal } from "./goal-settings.ts"
 import { DEFAULT_OBJECTIVE, DEFAULT_STATE, GOAL_HELP } from "./help.ts"
-import type { Order } from "./orders.ts"
-import { Pursuit } from "./pursue.ts"
 import { showStatus } from "./status.ts"
 
 const HELP = "turn-machine goal --help"
@@ -27,9 +26,9 @@ const RESUME_FLAGS = {
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Promise<number>>> = {
   status,
-  pause: (args, io) => order(args, io, "pause"),
-  clear: (args, io) => order(args, io, "clear"),
-  edit: (args, io) => order(args, io, "edit"),
+  pause: (args, io) => request(args, io, "pause"),
+  clear: (args, io) => request(args, io, "clear"),
+  edit: (args, io) => request(args, io, "edit"),
   resume: resumeGoal,
 }
 
@@ -37,39 +36,35 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Pro
 export async function goal(args: readonly string[], io: Io): Promise<number> {
   const [first = "", ...rest] = args
   const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined
-  return command === undefined ? begin(args, io) : command(rest, io)
+  return command === undefined ? start(args, io) : command(rest, io)
 }
 
-async function begin(args: readonly string[], io: Io): Promise<number> {
+async function start(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, GOAL_FLAGS, HELP)
   if (flags.help === true) return help(io)
   const given = words.join(" ").trim()
-  if (words.length > 0 && given === "") throw new CliError("The objective is empty. Say in words what to achieve, or leave it out for the default.")
+  if (words.length > 0 && given === "") throw new CliError("The objective is empty. Describe what to achieve, or omit it for the default.")
   const folder = await folderOf(flags, io)
-  const kept = await folder.read()
-  if (kept !== undefined && kept.goal !== null) {
+  const stored = await folder.read()
+  if (stored !== undefined && stored.goal !== null) {
     if (flags.resume !== true) {
-      const { status: standing } = kept.goal
+      const { status } = stored.goal
       const ways =
-        standing === "complete"
-          ? "give it up with goal clear"
-          : "go on with it: turn-machine goal resume, change it with goal edit, or give it up with goal clear"
-      throw new CliError(
-        `${folder.shown} holds a goal already, which is ${standing.replaceAll("_", " ")}: ${ways}; or give another folder with --state.`,
-      )
+        status === "complete" ? "To remove it, use goal clear" : "Use goal resume to resume it, goal edit to change it, or goal clear to remove it"
+      throw new CliError(`${folder.shown} already has a goal (${status.replaceAll("_", " ")}). ${ways}; or pass another folder with --state.`)
     }
-    if (given !== "" && given !== kept.goal.objective)
-      throw new CliError("The goal in the folder has another objective. Leave it out to go on; goal edit changes it.")
-    return goOn(flags, io)
+    if (given !== "" && given !== stored.goal.objective)
+      throw new CliError("The goal in the folder has another objective. Omit the objective to resume; to change it, use goal edit.")
+    return runAgain(flags, io)
   }
-  const settings = await settleGoal(flags, io, kept?.known)
-  const budgets = settleBudgets(flags, settings.meta)
-  const pursuit = await Pursuit.open(folder, settings, { takeOver: flags["take-over"] ?? false })
+  const settings = await resolveGoal(flags, io, stored?.known)
+  const budgets = resolveBudgets(flags, settings.meta)
+  const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false })
   try {
-    await pursuit.command({ type: "set", objective: given === "" ? DEFAULT_OBJECTIVE : given, ...budgets })
-    return await pursuit.run(reporterOf(flags, io), io, false)
+    await runner.command({ type: "set", objective: given === "" ? DEFAULT_OBJECTIVE : given, ...budgets })
+    return await runner.run(reporterOf(flags, io), io, false)
   } finally {
-    await pursuit.close()
+    await runner.close()
   }
 }
 
@@ -77,59 +72,61 @@ async function resumeGoal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RESUME_FLAGS, HELP)
   if (flags.help === true) return help(io)
   if (words.length > 0) throw new CliError('goal resume takes no words. To change the objective: turn-machine goal edit "new objective".')
-  return goOn(flags, io)
+  return runAgain(flags, io)
 }
 
-async function goOn(flags: Flags<typeof RESUME_FLAGS>, io: Io): Promise<number> {
+async function runAgain(flags: Flags<typeof RESUME_FLAGS>, io: Io): Promise<number> {
   const more = {
     ...(flags["add-tokens"] !== undefined && { addTokens: readCount("--add-tokens", flags["add-tokens"], 1, 1_000_000_000_000) }),
     ...(flags["add-time"] !== undefined && { addSeconds: readSeconds("--add-time", flags["add-time"]) }),
     ...(flags["add-cost"] !== undefined && { addCostMicros: readMicros("--add-cost", flags["add-cost"]) }),
   }
-  const wanted: Order = { type: "resume", ...more }
+  const resume: GoalRequest = { type: "resume", ...more }
   const folder = await folderOf(flags, io)
-  const kept = await folder.readExisting()
-  // An item that was taken back or added since is wanted still.
-  const isOpen = kept.checklist?.goal?.checklist.some((item) => item.status === "pending") === true
-  const isComplete = kept.goal?.status === "complete" && Object.keys(more).length === 0 && !isOpen
-  const isWanted = !isComplete && (Object.keys(more).length > 0 || kept.goal?.status !== "active" || kept.commands.length > 0)
-  if (kept.goal === null && kept.commands.length === 0)
-    throw new CliError(`There is no goal in ${folder.path} any more. Begin one: turn-machine goal "what to achieve".`)
-  // Its last turn may have been cut off, after it had said that all is done.
-  if (isComplete && kept.openTurn === undefined) {
+  const stored = await folder.readExisting()
+  // A complete goal with items that were reopened or added since can be resumed.
+  const isOpen = stored.checklist?.goal?.checklist.some((item) => item.status === "pending") === true
+  const isComplete = stored.goal?.status === "complete" && Object.keys(more).length === 0 && !isOpen
+  const isWanted = !isComplete && (Object.keys(more).length > 0 || stored.goal?.status !== "active" || stored.commands.length > 0)
+  if (stored.goal === null && stored.commands.length === 0)
+    throw new CliError(`The goal in ${folder.path} was cleared. Start a new one: turn-machine goal "what to achieve".`)
+  // A complete goal may still have an open turn, interrupted after it marked the goal complete.
+  if (isComplete && stored.openTurn === undefined) {
     io.stdout.write("The goal is complete.\n")
     return 0
   }
-  if (flags["no-run"] === true || (isWanted && (await folder.runner()) !== undefined)) return say(await deliver(folder, kept.known, wanted), io)
+  if (flags["no-run"] === true || (isWanted && (await folder.runner()) !== undefined))
+    return printResult(await sendRequest(folder, stored.known, resume), io)
 
-  const settings = await settleGoal(flags, io, kept.known)
-  if (settleHas(flags)) throw new CliError("A goal that was begun has its budgets. To give it more: --add-tokens, --add-time, --add-cost.")
-  const pursuit = await Pursuit.open(folder, settings, { takeOver: flags["take-over"] ?? false })
+  const settings = await resolveGoal(flags, io, stored.known)
+  if (hasBudgets(flags)) throw new CliError("The budgets of a started goal cannot be replaced. To extend them: --add-tokens, --add-time, --add-cost.")
+  const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false })
   try {
     if (isWanted) {
-      const answer = await pursuit.order(wanted)
+      const answer = await runner.handle(resume)
       if (!answer.ok) throw new CliError(answer.message)
     }
-    return await pursuit.run(reporterOf(flags, io), io, true)
+    return await runner.run(reporterOf(flags, io), io, true)
   } finally {
-    await pursuit.close()
+    await runner.close()
   }
 }
 
-function settleHas(flags: GoalFlags): boolean {
+function hasBudgets(flags: GoalFlags): boolean {
   return flags["budget-tokens"] !== undefined || flags["budget-time"] !== undefined || flags["budget-cost"] !== undefined
 }
 
-async function order(args: readonly string[], io: Io, type: "pause" | "clear" | "edit"): Promise<number> {
+async function request(args: readonly string[], io: Io, type: "pause" | "clear" | "edit"): Promise<number> {
   const { values: flags, words } = readArgs(args, STATE_FLAGS, HELP)
   if (flags.help === true) return help(io)
   const objective = words.join(" ").trim()
   if (type === "edit" && objective === "") throw new CliError('goal edit needs the new objective: turn-machine goal edit "what to achieve".')
   if (type !== "edit" && words.length > 0) throw new CliError(`goal ${type} takes no words.`)
   const folder = await folderOf(flags, io)
-  const kept = await folder.readExisting()
-  if (type === "clear" && kept.goal === null && kept.commands.length === 0) return say({ ok: false, message: "There is no goal to clear." }, io)
-  return say(await deliver(folder, kept.known, type === "edit" ? { type, objective } : { type }), io)
+  const stored = await folder.readExisting()
+  if (type === "clear" && stored.goal === null && stored.commands.length === 0)
+    return printResult({ ok: false, message: "The folder has no goal to clear." }, io)
+  return printResult(await sendRequest(folder, stored.known, type === "edit" ? { type, objective } : { type }), io)
 }
 
 async function status(args: readonly string[], io: Io): Promise<number> {
@@ -141,8 +138,8 @@ async function status(args: readonly string[], io: Io): Promise<number> {
   return 0
 }
 
-/** Tells what came of an order. */
-export function say({ ok, message }: { readonly ok: boolean; readonly message: string }, io: Io): number {
+/** Prints the result of a request. Returns the exit code. */
+export function printResult({ ok, message }: { readonly ok: boolean; readonly message: string }, io: Io): number {
   if (ok) io.stdout.write(`${oneLine(message)}\n`)
   else io.stderr.write(`turn-machine: ${oneLine(message)}\n`)
   return ok ? 0 : 1

@@ -4,19 +4,19 @@ import type { ChecklistState } from "../../schemas/checklist.ts"
 import { cutText, oneLine, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
-import type { GoalFolder, KeptGoal } from "./goal-folder.ts"
-import { leftOf, statusStyle, statusWord, usedOf, wayOn } from "./words.ts"
+import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
+import { leftOf, nextCommand, statusStyle, statusWord, usedOf } from "./goal-format.ts"
 
-/** Shows how a goal stands, whether or not a process runs it. */
+/** Shows the status of a goal, also while another process runs it. */
 export async function showStatus(
   folder: GoalFolder,
-  kept: KeptGoal,
+  stored: StoredGoal,
   io: Io,
   { json, state }: { readonly json: boolean; readonly state: string },
 ): Promise<void> {
   const runner = await folder.runner()
   const requests = await folder.inbox.waiting()
-  const { goal, turns, openTurn, commands, checklist } = kept
+  const { goal, turns, openTurn, commands, checklist } = stored
   if (json) {
     const value = {
       type: "goal_status",
@@ -43,20 +43,20 @@ export async function showStatus(
     if (left.length > 0) row("left", left.join(", "))
     row("work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}${openTurn === undefined ? "" : `; turn ${turns} is open`}`)
   }
-  row("run by", runner ?? "nobody")
-  if (commands.length > 0) row("wanted", `${commands.map(({ type }) => type).join(", ")}, at the next step of the turn`)
-  if (requests > 0) row("waiting", `${plural(requests, "request")} that nobody has taken yet`)
+  row("run by", runner ?? "no process")
+  if (commands.length > 0) row("pending", `${commands.map(({ type }) => type).join(", ")}, at the next step of the turn`)
+  if (requests > 0) row("waiting", `${plural(requests, "unhandled request")}`)
   if (checklist !== undefined) showList(checklist, io)
-  if (runner === undefined && goal?.status !== "complete") io.stdout.write(`${wayOn(goal, state)}\n`)
+  if (runner === undefined && goal?.status !== "complete") io.stdout.write(`${nextCommand(goal, state)}\n`)
 }
 
-/** The judge's list with its evidence. */
+/** Shows the judge's list with its evidence. */
 export function showList({ goal }: ChecklistState, io: Io): void {
   const style = styler(io)
   const items = goal?.checklist ?? []
   const { total, pending } = countItems(items)
-  const standing = total === 0 ? "none yet; the judge writes it after the first turn" : `${total - pending} of ${plural(total, "item")} settled`
-  io.stdout.write(`${style("dim", "list".padEnd(8))} ${standing}\n`)
+  const progress = total === 0 ? "empty; the judge writes it after the first turn" : `${total - pending} of ${plural(total, "item")} settled`
+  io.stdout.write(`${style("dim", "list".padEnd(8))} ${progress}\n`)
   const width = Math.min(widthOf(io.stdout), 160)
   for (const [index, item] of items.entries()) {
     const mark = item.status === "pending" ? "·" : item.status === "completed" ? style("green", "✓") : style("yellow", "!")

@@ -2,8 +2,8 @@ import { didYouMean, readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
-import { deliver } from "./deliver.ts"
-import { folderOf, say } from "./goal.ts"
+import { sendRequest } from "./control/send-request.ts"
+import { folderOf, printResult } from "./goal.ts"
 import { SUBGOAL_HELP } from "./help.ts"
 import { showList } from "./status.ts"
 
@@ -20,10 +20,10 @@ export async function subgoal(args: readonly string[], io: Io): Promise<number> 
     return 0
   }
   if (!COMMANDS.includes(command))
-    throw new CliError(`There is no subgoal command ${oneLine(command)}.${didYouMean(command, COMMANDS)} The commands are: ${COMMANDS.join(", ")}.`)
+    throw new CliError(`Unknown command subgoal ${oneLine(command)}.${didYouMean(command, COMMANDS)} The commands are: ${COMMANDS.join(", ")}.`)
   const folder = await folderOf(flags, io)
   const { known, checklist } = await folder.readExisting()
-  if (checklist === undefined) throw new CliError("This goal has no judge, and so no list: it was begun without --judge checklist.")
+  if (checklist === undefined) throw new CliError("This goal has no checklist: it was started without --judge checklist.")
   if (command === "list") {
     if (rest.length > 0) throw new CliError("subgoal list takes no words.")
     showList(checklist, io)
@@ -31,12 +31,12 @@ export async function subgoal(args: readonly string[], io: Io): Promise<number> 
   }
   if (command === "add") {
     const text = rest.join(" ").trim()
-    if (text === "") throw new CliError('subgoal add needs a text: turn-machine subgoal add "what must hold".')
-    return say(await deliver(folder, known, { type: "subgoal_add", text }), io)
+    if (text === "") throw new CliError('subgoal add needs a text: turn-machine subgoal add "new item".')
+    return printResult(await sendRequest(folder, known, { type: "subgoal_add", text }), io)
   }
   const [index, ...others] = rest
   const type = ITEM_COMMANDS.find((name) => name === command)
   if (index === undefined || others.length > 0 || type === undefined)
     throw new CliError(`subgoal ${command} takes the number of one item: turn-machine subgoal ${command} 2.`)
-  return say(await deliver(folder, known, { type: `subgoal_${type}`, index }), io)
+  return printResult(await sendRequest(folder, known, { type: `subgoal_${type}`, index }), io)
 }

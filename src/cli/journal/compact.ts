@@ -3,12 +3,12 @@ import { JournalStoreError, type StoredJournal } from "../../hosts/journal/store
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import { compacted, readJournal } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
+import { storeRefusal } from "../run/journal-file.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatBytes, oneLine, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { COMPACT_HELP } from "./help.ts"
-import { storeRefusal } from "./journal-file.ts"
 import { damageOf, givenJournals, HELP_FLAG } from "./open.ts"
 
 const FLAGS = { "take-over": { type: "boolean" }, ...HELP_FLAG } as const
@@ -20,7 +20,7 @@ export async function compactJournal(args: readonly string[], io: Io): Promise<n
     io.stdout.write(COMPACT_HELP)
     return 0
   }
-  // Looked at before it is taken: what is no journal stays as it is.
+  // Read before it is opened for writing: a file that is not a journal must not change.
   const [given] = await givenJournals(words, 1, "compact", io)
   if (given === undefined) return 2
   const damage = damageOf(given)
@@ -47,11 +47,11 @@ async function compact(stored: StoredJournal, name: string): Promise<string> {
   const dropped = (readJournal(text).header.dropped ?? 0) - before
   if (dropped === 0) {
     const why = journal.entries.some(({ record }) => record.type === "snapshot")
-      ? "it begins with its last snapshot"
-      : "it has no snapshot yet, which a turn can go on from"
+      ? "it already starts with its last snapshot"
+      : "it has no snapshot yet"
     return `Nothing to drop from ${name}: ${why}.`
   }
   await stored.replace(text)
   const sizes = `${formatBytes(Buffer.byteLength(stored.text))} before, ${formatBytes(Buffer.byteLength(text))} now`
-  return `Dropped ${plural(dropped, "record")} from ${name}: ${sizes}. It can be resumed, but no longer be replayed from its beginning.`
+  return `Dropped ${plural(dropped, "record")} from ${name}: ${sizes}. It can be resumed, but no longer replayed from its start.`
 }

@@ -9,7 +9,7 @@ import { styler, widthOf } from "../terminal/style.ts"
 import { DIFF_HELP } from "./help.ts"
 import { damageOf, givenJournals, HELP_FLAG } from "./open.ts"
 import { rowText } from "./rows.ts"
-import { differingLines } from "./values.ts"
+import { differingLines } from "./value-diff.ts"
 
 const FLAGS = { json: { type: "boolean" }, ...HELP_FLAG } as const
 const MOST_SHOWN = 8
@@ -23,7 +23,7 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
   }
   const [first, second] = await givenJournals(words, 2, "diff", io)
   if (first === undefined || second === undefined) return 2
-  // What a damaged journal lost cannot be compared; to call the rest equal would mislead.
+  // The lost records of a damaged journal cannot be compared, so calling the rest equal would mislead.
   for (const given of [first, second]) {
     const damage = damageOf(given)
     if (damage !== undefined) throw new CliError(damage)
@@ -46,11 +46,11 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
   const list = (found: readonly Difference[]): void => {
     const shown = found.slice(0, MOST_SHOWN)
     for (const text of differingLines(shown, names, width)) line(text)
-    if (found.length > shown.length) line(`  and ${plural(found.length - shown.length, "place")} more`)
+    if (found.length > shown.length) line(`  and ${plural(found.length - shown.length, "more place")}`)
   }
-  if (fromEffect > 1) line(`A compaction left out what came before effect ${fromEffect}; it is not compared.`)
+  if (fromEffect > 1) line(`A compaction dropped the records before effect ${fromEffect}; they are not compared.`)
   if (header.length > 0) {
-    line("The turns were begun differently:")
+    line("The turns started differently:")
     list(header)
   }
   const style = styler(io)
@@ -75,20 +75,20 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
 function partingText({ type, first, second }: JournalParting, names: readonly [string, string]): string {
   if (first === undefined || second === undefined) {
     const [ended, going, number] = first === undefined ? [names[0], names[1], second?.number] : [names[1], names[0], first.number]
-    return `There ${ended} ends; ${going} goes on with record ${number}:`
+    return `${ended} ends here; ${going} continues with record ${number}:`
   }
   if (type === "length")
-    return `They part at record ${first.number} of ${names[0]} and record ${second.number} of ${names[1]}: other calls have their results.`
+    return `They diverge at record ${first.number} of ${names[0]} and record ${second.number} of ${names[1]}: different calls have results.`
   const place =
     first.number === second.number
       ? `record ${first.number} of both`
       : `record ${first.number} of ${names[0]} and record ${second.number} of ${names[1]}`
   const effect = "id" in first.record ? first.record.id : undefined
-  if (type === "asked") return `They part at ${place}: the turns asked for different things${effect === undefined ? "" : ` (effect ${effect})`}.`
-  return `They part at ${place}: ${effect === undefined ? "the turn went on otherwise" : `effect ${effect} was answered otherwise`}.`
+  if (type === "asked") return `They diverge at ${place}: the turns made different requests${effect === undefined ? "" : ` (effect ${effect})`}.`
+  return `They diverge at ${place}: ${effect === undefined ? "the turn continued differently" : `effect ${effect} has different answers`}.`
 }
 
-/** A value that is not there is null: JSON would leave it out. */
+/** An undefined value becomes null: JSON would omit it. */
 function plainDifferences(found: readonly Difference[]): readonly object[] {
   return found.map(({ path, expected, received }) => ({ path, first: expected ?? null, second: received ?? null }))
 }

@@ -11,13 +11,13 @@ import type { JournalRecord } from "../../schemas/journal.ts"
 import type { Response } from "../../schemas/response.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { TurnMachine } from "../../turn-machine.ts"
+import { readRegular, storeRefusal } from "../run/journal-file.ts"
 import { recordedConfig } from "../run/run-config.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { FORK_HELP } from "./help.ts"
-import { readRegular, storeRefusal } from "./journal-file.ts"
 import { type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
 
 const FLAGS = {
@@ -38,36 +38,36 @@ export async function forkJournal(args: readonly string[], io: Io): Promise<numb
   }
   const { at: atText, out, text, answer: json, "answer-file": file } = flags
   if (atText === undefined)
-    throw new CliError("journal fork needs the record to go another way at: --at N. The numbers: turn-machine journal show FILE")
+    throw new CliError("journal fork needs the record to fork at: --at N. To list the records: turn-machine journal show FILE")
   if (out === undefined) throw new CliError("journal fork needs the path of the new journal: --out NEW.")
-  if ([text, json, file].filter((given) => given !== undefined).length > 1) throw new CliError("Give one answer: --text, --answer or --answer-file.")
+  if ([text, json, file].filter((given) => given !== undefined).length > 1) throw new CliError("Pass only one of --text, --answer and --answer-file.")
   const [given] = await givenJournals(words, 1, "fork", io)
   if (given === undefined) return 2
 
   const at = readRecordNumber("--at", atText, given.journal, 1)
   const replaced = given.journal.entries.find(({ number }) => number === at)
-  const answer = text !== undefined ? saying(replaced, at, text) : await answerOf(json, file, replaced, io)
+  const answer = text !== undefined ? textAnswer(replaced, at, text) : await answerOf(json, file, replaced, io)
   const turnId = crypto.randomUUID()
   let forked: string
   try {
     forked = fork(given.journal, at, answer, { turnId, validation: journalValidation })
-    if (answer !== undefined) checkTaken(given, at, answer)
+    if (answer !== undefined) checkAccepted(given, at, answer)
   } catch (error) {
     if (error instanceof TurnError) throw new CliError(oneLine(error.message))
     throw error
   }
   await writeNew(resolve(io.cwd, out), forked)
   const before = at === 2 ? `the first record of ${given.name}` : `records 1 to ${at - 1} of ${given.name}`
-  io.stdout.write(`Wrote ${oneLine(out)}: ${before}${answer === undefined ? "" : `, and another answer as record ${at}`}. Its turn is ${turnId}.\n`)
+  io.stdout.write(`Wrote ${oneLine(out)}: ${before}${answer === undefined ? "" : `, and a new answer as record ${at}`}. Its turn id is ${turnId}.\n`)
   const go = typeof given.meta === "object" ? `turn-machine resume ${shellWord(oneLine(out))}` : `the program that wrote ${given.name}`
-  io.stdout.write(`Go on with: ${go}\n`)
+  io.stdout.write(`Resume with: ${go}\n`)
   return 0
 }
 
-/** A model's answer of words alone. What it costs is not known, so nothing is counted for it. */
-function saying(replaced: JournalEntry | undefined, at: number, text: string): Response {
+/** A model's answer that is only text. Its usage is unknown and counts as zero. */
+function textAnswer(replaced: JournalEntry | undefined, at: number, text: string): Response {
   if (replaced?.record.type !== "llm_complete") {
-    throw new CliError(`--text is for what a model says, and record ${at} is none of a model's answers. The numbers: turn-machine journal show FILE`)
+    throw new CliError(`--text replaces a model's answer, and record ${at} is not one. To list the records: turn-machine journal show FILE`)
   }
   const { id, at: time } = replaced.record
   const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
@@ -90,12 +90,12 @@ async function answerOf(
     throw new CliError(`The answer is not JSON: ${oneLine(error instanceof Error ? error.message : String(error))}.`)
   }
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new CliError("The answer is no JSON object. One looks like what show --record N prints.")
-  // What it answers need not be repeated, and when it came is taken over, so that time goes on evenly.
-  return { ...asked(replaced?.record), ...value } as Response
+    throw new CliError("The answer is not a JSON object. For the shape, see: turn-machine journal show FILE --record N")
+  // Type, id and time default to those of the replaced record.
+  return { ...answeredEffect(replaced?.record), ...value } as Response
 }
 
-function asked(record: JournalRecord | undefined): object {
+function answeredEffect(record: JournalRecord | undefined): object {
   if (record === undefined || !("id" in record)) return {}
   const { type, id, at } = record
   return { type, id, ...(at !== undefined && { at }) }
@@ -109,31 +109,31 @@ async function readAnswer(path: string, shown: string): Promise<string> {
   }
 }
 
-/** A turn that refuses the answer would go on as if there were none. */
-function checkTaken({ journal, meta }: GivenJournal, at: number, answer: Response): void {
+/** Checks that the turn accepts the answer; otherwise the fork would continue without it. */
+function checkAccepted({ journal, meta }: GivenJournal, at: number, answer: Response): void {
   if (typeof meta !== "object") return
   const before: Journal = { ...journal, entries: journal.entries.filter(({ number }) => number < at) }
   let machine: TurnMachine
   try {
     machine = replay(before, { ...recordedConfig(meta), validation: wireValidation }, { checkConfig: false })
   } catch (error) {
-    // Written by a version that asked for something else: whether it is taken shows when the fork is resumed.
+    // Another version wrote the journal: whether the turn accepts the answer shows when the fork is resumed.
     if (error instanceof ReplayDivergence) return
     throw error
   }
   if (machine.handle(answer).status !== "accepted")
-    throw new CliError(`Record ${at} came too late to change the turn, and so would the answer in its place.`)
+    throw new CliError(`Record ${at} arrived too late to change the turn, so a new answer in its place would have no effect.`)
 }
 
 async function writeNew(path: string, text: string): Promise<void> {
   const shown = oneLine(path)
-  const exists = new CliError(`${shown} exists already, and nothing was overwritten: give another path with --out.`)
+  const exists = new CliError(`${shown} exists already, and nothing was overwritten. Pass another path with --out.`)
   try {
     await readRegular(path)
     throw exists
   } catch (error) {
     if (error === exists) throw exists
-    if (errorCode(error) !== "ENOENT") throw new CliError(`${shown} cannot be written: ${fileReason(error)}. Give another path with --out.`)
+    if (errorCode(error) !== "ENOENT") throw new CliError(`${shown} cannot be written: ${fileReason(error)}. Pass another path with --out.`)
   }
   try {
     const stored = await fileJournalStore().open(path)
@@ -144,6 +144,6 @@ async function writeNew(path: string, text: string): Promise<void> {
       await stored.close()
     }
   } catch (error) {
-    throw error instanceof JournalStoreError ? storeRefusal(shown, error, "give another path with --out") : error
+    throw error instanceof JournalStoreError ? storeRefusal(shown, error, "pass another path with --out") : error
   }
 }

@@ -1,104 +1,103 @@
-export const JOURNAL_HELP = `turn-machine journal: looks into the journal of a turn, as turn-machine run --state FILE keeps one.
+export const JOURNAL_HELP = `turn-machine journal: inspects the journal of a turn, which turn-machine run --state FILE writes.
 
 Usage
-  turn-machine journal show FILE             what happened, one line a record
-  turn-machine journal replay FILE           does this version still ask for what was answered then?
-  turn-machine journal diff FIRST SECOND     where two journals part
+  turn-machine journal show FILE             list the records, one line each
+  turn-machine journal replay FILE           check that this version still makes the recorded requests
+  turn-machine journal diff FIRST SECOND     find where two journals diverge
   turn-machine journal fork FILE --at N --out NEW
-                                             a new journal that goes another way at record N
-  turn-machine journal compact FILE          drops what a resumed turn does not need
+                                             write a new journal with another answer at record N
+  turn-machine journal compact FILE          drop the records that resuming does not need
   turn-machine journal COMMAND --help        flags and examples of a command
 
-Only fork and compact write anything; only turn-machine run and resume call models and run tools.
+Only fork and compact write files. Only turn-machine run and resume call models and run tools.
 `
 
-export const SHOW_HELP = `turn-machine journal show: shows what happened in a turn, one line a record of its journal.
+export const SHOW_HELP = `turn-machine journal show: lists the records of a turn's journal, one line each.
 
 Usage
   turn-machine journal show FILE [flags]
 
-  --record N    that record in full, as JSON
-  --json        one JSON object per line: the journal, its records, and last what is damaged, if anything is
-  --help        this text
+  --record N    print record N in full, as JSON
+  --json        one JSON object per line: the journal, its records, and last the damage, if there is any
+  --help        show this help
 
-Each line has the record's number, the time at which it was written, the effect that it answers, its size in the file
-and what it is. A damaged journal is shown as far as it is whole.
+Each line has the record's number, the time it was written, the effect it answers, its size in the file and a summary.
+Of a damaged journal, the intact records are shown.
 
-Exit codes: 0 shown, 1 the journal is damaged, 2 the command cannot be run as given.
+Exit codes: 0 shown, 1 the journal is damaged, 2 the command cannot run as given.
 
 Examples
   turn-machine journal show run.json
   turn-machine journal show run.json --record 2
 `
 
-export const REPLAY_HELP = `turn-machine journal replay: goes through a turn once more from its journal. No model is called and no tool is run.
+export const REPLAY_HELP = `turn-machine journal replay: replays a turn from its journal. It calls no model and runs no tool.
 
 Usage
   turn-machine journal replay FILE [flags]
 
-  --at N        only up to record N, and says where the turn stood there
+  --at N        replay only up to record N, and show the turn's state there
   --json        one JSON object instead of text
-  --help        this text
+  --help        show this help
 
-Everything that this version of the program asks for is compared with what was asked for when the journal was written.
-At the first difference it says which record, which effect, and what differs.
+Each request that this version makes is compared with the recorded one. The first difference is reported with its
+record, its effect and the values that differ.
 
-Exit codes: 0 all is as recorded, 1 something differs or the journal is damaged, 2 the command cannot be run as given.
+Exit codes: 0 no difference, 1 a difference or a damaged journal, 2 the command cannot run as given.
 
 Examples
   turn-machine journal replay run.json
   turn-machine journal replay run.json --at 7
 `
 
-export const DIFF_HELP = `turn-machine journal diff: finds where two journals part.
+export const DIFF_HELP = `turn-machine journal diff: finds where two journals diverge.
 
 Usage
   turn-machine journal diff FIRST SECOND [flags]
 
   --json        one JSON object instead of text
-  --help        this text
+  --help        show this help
 
-Times, durations, snapshots, how often a turn was taken up, and in which order tools that ran at once ended, count for
-nothing.
+It ignores times, durations, snapshots, how often a turn was resumed, and the order in which parallel tools ended.
 
-Exit codes: 0 no difference, 1 they differ, 2 the command cannot be run as given.
+Exit codes: 0 no difference, 1 they differ, 2 the command cannot run as given.
 
 Examples
   turn-machine journal diff monday.json tuesday.json
 `
 
-export const FORK_HELP = `turn-machine journal fork: writes a new journal that is the same up to a record, and goes another way there.
+export const FORK_HELP = `turn-machine journal fork: copies a journal up to a record, to continue differently from there.
 
 Usage
   turn-machine journal fork FILE --at N --out NEW [flags]
 
-  --at N              the record in whose place the fork goes on. One more than there are records: at the end.
-  --out NEW           the new journal, a file that does not exist yet
-  --text TEXT         what the model says in that record instead; it calls no tools then
-  --answer JSON       the answer that stands there instead, like one that show --record N prints
-  --answer-file FILE  the same from a file
-  --help              this text
+  --at N              the first record that is not copied. The number of records plus one forks at the end.
+  --out NEW           path of the new journal, which must not exist
+  --text TEXT         replace record N with this answer of the model, without tool calls
+  --answer JSON       replace record N with this answer, in the shape that show --record N prints
+  --answer-file FILE  read that answer from a file
+  --help              show this help
 
-Without an answer the new journal ends before record N: what was asked for there is done once more. Go on with it by
-turn-machine resume NEW. Files are written to the folder that FILE's turn writes to.
+Without an answer the new journal ends before record N, and resuming performs that request again. Resume it with
+turn-machine resume NEW. The resumed turn writes to the same output folder as FILE's.
 
-Exit codes: 0 written, 1 it could not be written, 2 the command cannot be run as given.
+Exit codes: 0 written, 1 it could not be written, 2 the command cannot run as given.
 
 Examples
   turn-machine journal fork run.json --at 9 --out other.json --text "That is all I need to know."
   turn-machine resume other.json
 `
 
-export const COMPACT_HELP = `turn-machine journal compact: drops from a journal what its last snapshot made superfluous.
+export const COMPACT_HELP = `turn-machine journal compact: drops the records of a journal that its last snapshot replaces.
 
 Usage
   turn-machine journal compact FILE
 
-  --take-over   take the file from a process of another computer that is known to be gone
-  --help        this text
+  --take-over   take the file from a process on another computer that has ended
+  --help        show this help
 
-The turn can be resumed as before; it can no longer be shown or replayed from its beginning. A snapshot is written every
-300 records or million characters; where there is none yet, nothing is dropped. A journal in use is left alone.
+The turn can still be resumed, but no longer shown or replayed from its start. A snapshot is written every 300 records
+or million characters; without one, nothing is dropped. A journal in use is not changed.
 
-Exit codes: 0 done, 1 it could not be written, 2 the command cannot be run as given.
+Exit codes: 0 done, 1 it could not be written, 2 the command cannot run as given.
 `

@@ -26,10 +26,10 @@ export async function journal([name, ...rest]: readonly string[], io: Io): Promi
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (command !== undefined) return command(rest, io)
   const names = Object.keys(COMMANDS)
-  // Who names a file first means to look at it.
+  // A file name in place of the command most likely means `show`.
   if (/[./]/.test(name))
-    throw new CliError(`There is no command journal ${oneLine(name)}. To look at that file: turn-machine journal show ${shellWord(oneLine(name))}`)
+    throw new CliError(`Unknown command journal ${oneLine(name)}. To show that file: turn-machine journal show ${shellWord(oneLine(name))}`)
   throw new CliError(
-    `There is no command journal ${oneLine(name)}.${didYouMean(name, names)} The commands are: ${names.join(", ")}. See: turn-machine journal --help`,
+    `Unknown command journal ${oneLine(name)}.${didYouMean(name, names)} The commands are: ${names.join(", ")}. See: turn-machine journal --help`,
   )
 }

@@ -9,8 +9,8 @@ import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { REPLAY_HELP } from "./help.ts"
 import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, ownConfig, readRecordNumber } from "./open.ts"
-import { type Standing, standingOf, standingText } from "./standing.ts"
-import { differingLines } from "./values.ts"
+import { type TurnStatus, turnStatusOf, turnStatusText } from "./turn-status.ts"
+import { differingLines } from "./value-diff.ts"
 
 const FLAGS = { at: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
@@ -23,16 +23,12 @@ export async function replayJournal(args: readonly string[], io: Io): Promise<nu
   }
   const [given] = await givenJournals(words, 1, "replay", io)
   if (given === undefined) return 2
-  const config = ownConfig(
-    given,
-    "replay",
-    "Replay it in a test, with the driver and configuration it was written under: verifyReplay in turn-machine/replay.",
-  )
+  const config = ownConfig(given, "replay", "Replay it in a test with its own driver and configuration: verifyReplay in turn-machine/replay.")
   const whole = given.journal
   const at = flags.at === undefined ? undefined : readRecordNumber("--at", flags.at, whole)
   const journal: Journal = at === undefined ? whole : { ...whole, entries: whole.entries.filter(({ number }) => number <= at) }
   try {
-    const standing = standingOf(replay(whole, config, at === undefined ? {} : { at }))
+    const standing = turnStatusOf(replay(whole, config, at === undefined ? {} : { at }))
     const report = verifyReplay(journal, config)
     if (flags.json === true) io.stdout.write(`${plainJson({ type: "replay", agrees: true, ...factsOf(report), standing })}\n`)
     else writeReport(given, report, standing, at, io)
@@ -53,7 +49,7 @@ function factsOf({ records, effects, snapshots, iterations }: ReplayReport): obj
   return { records, effects, snapshots, iterations }
 }
 
-function writeReport({ name, journal }: GivenJournal, report: ReplayReport, standing: Standing, at: number | undefined, io: Io): void {
+function writeReport({ name, journal }: GivenJournal, report: ReplayReport, standing: TurnStatus, at: number | undefined, io: Io): void {
   const style = styler(io)
   const total = journal.entries.length + 1
   const snapshots = report.snapshots === 0 ? "" : ` and ${plural(report.snapshots, "snapshot")}`
@@ -66,7 +62,7 @@ function writeReport({ name, journal }: GivenJournal, report: ReplayReport, stan
       "replayed",
       `${plural(report.effects, "answered effect")}${snapshots} in ${plural(report.iterations, "iteration")}: ${style("green", "all as recorded")}`,
     ],
-    [at === undefined ? "state" : "then", standingText(standing)],
+    ["state", turnStatusText(standing)],
   ]
   for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${value}\n`)
 }
@@ -74,7 +70,7 @@ function writeReport({ name, journal }: GivenJournal, report: ReplayReport, stan
 function writeDivergence(error: ReplayDivergence, asJson: boolean, io: Io): void {
   const { code, record, effectId, differences, differenceCount, message } = error
   if (asJson) {
-    // A value that is not there is said to be so; JSON would leave it out.
+    // JSON would omit an undefined value, so it becomes null.
     const shown = differences.map(({ path, expected, received }) => ({ path, recorded: expected ?? null, now: received ?? null }))
     io.stdout.write(`${plainJson({ type: "replay", agrees: false, code, record, effectId, message, differences: shown, differenceCount })}\n`)
     return
@@ -83,11 +79,11 @@ function writeDivergence(error: ReplayDivergence, asJson: boolean, io: Io): void
   const where = `record ${record}${effectId === undefined ? "" : `, effect ${effectId}`}`
   io.stdout.write(`${styler(io)("red", "differs")}  at ${where}: ${oneLine(message)}\n`)
   if (isFingerprintAlone(error)) {
-    io.stdout.write("  Of what was asked for then the journal keeps a fingerprint alone, so nobody can say here what differs in it.\n")
+    io.stdout.write("  The journal stores only a fingerprint of the recorded request, so the difference cannot be shown.\n")
     return
   }
   for (const line of differingLines(differences, ["recorded", "now"], width)) io.stdout.write(`${line}\n`)
-  if (differenceCount > differences.length) io.stdout.write(`  and ${plural(differenceCount - differences.length, "place")} more\n`)
+  if (differenceCount > differences.length) io.stdout.write(`  and ${plural(differenceCount - differences.length, "more place")}\n`)
 }
 
 function isFingerprintAlone({ code, differences: [first] }: ReplayDivergence): boolean {

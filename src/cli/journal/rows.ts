@@ -1,11 +1,11 @@
 import type { OutlineRow } from "../../replay/outline.ts"
 import type { CompletedToolCall } from "../../schemas/tool.ts"
+import { outcomeText } from "../run/run-screen.ts"
+import { toolLine } from "../run/tool-line.ts"
 import { cutText, formatCount, formatDuration, oneLine, plural } from "../terminal/format.ts"
-import { wordsOf } from "../terminal/screen.ts"
-import { toolLine } from "../terminal/tool-line.ts"
 
 /**
- * A record in words, on one line.
+ * Describes a record on one line.
  * @param isOurs whether `turn-machine run` wrote the journal, so that its tools are known here
  */
 export function rowText(row: OutlineRow, isOurs: boolean): string {
@@ -15,17 +15,17 @@ export function rowText(row: OutlineRow, isOurs: boolean): string {
 function textOf(row: OutlineRow, isOurs: boolean): string {
   switch (row.type) {
     case "header":
-      return `the turn begins with ${plural(row.messageCount, "message")}`
+      return `the turn starts with ${plural(row.messageCount, "message")}`
     case "llm_complete":
       return modelText(row)
     case "tool_results":
       return row.results.length === 0 ? "no tool results" : row.results.map((result) => toolText(result, isOurs)).join(" · ")
     case "exec_result":
-      if (!row.ran) return `✗ the code could not be run: ${row.error}`
+      if (!row.ran) return `✗ the code could not run: ${row.error}`
       return `the code ran in ${formatDuration(row.durationMs ?? 0)}${row.error === undefined ? "" : `, with an error: ${row.error}`}`
     case "execution_surface_synced":
-      if (row.error !== undefined) return `✗ prompt and tools could not be renewed: ${row.error}`
-      return row.toolCount === undefined ? "prompt and tools are as before" : `prompt and tools were renewed: ${plural(row.toolCount, "tool")}`
+      if (row.error !== undefined) return `✗ prompt and tools could not be updated: ${row.error}`
+      return row.toolCount === undefined ? "prompt and tools unchanged" : `prompt and tools updated: ${plural(row.toolCount, "tool")}`
     case "checkpoint_delivery":
       return row.delivered.length === 0 ? "checkpoint" : `checkpoint, delivered: ${row.delivered.join(", ")}`
     case "interruption":
@@ -37,9 +37,9 @@ function textOf(row: OutlineRow, isOurs: boolean): string {
     case "call_started":
       return `call ${row.callId} started`
     case "effect":
-      return `asked for: ${row.effect}`
+      return `requested: ${row.effect}`
     case "end":
-      return `the turn ends: ${wordsOf(row.outcome)}`
+      return `the turn ends: ${outcomeText(row.outcome)}`
   }
 }
 
@@ -65,7 +65,7 @@ function counted(names: readonly string[]): string {
 
 function toolText({ callId, toolName: name, args, output, durationMs }: CompletedToolCall, isOurs: boolean): string {
   const mark = output.status === "success" ? "✓" : "✗"
-  // A tool of the same name in another program may return something else: `name()` is the name of no tool here.
+  // A tool of the same name in another program may return other values, so `name()` avoids the known names.
   const line = toolLine({ type: "tool_call", callId, name: isOurs || output.status !== "success" ? name : `${name}()`, args, output, durationMs })
   const result = line.result === "done" ? "" : `: ${line.result}`
   return `${`${mark} ${isOurs ? line.name : name} ${line.args}`.trimEnd()}${result}`
@@ -74,9 +74,9 @@ function toolText({ callId, toolName: name, args, output, durationMs }: Complete
 function commandText(command: Extract<OutlineRow, { type: "interruption" }>["command"]): string {
   switch (command.type) {
     case "cancel":
-      return `the turn is cancelled${command.reason === undefined ? "" : `: ${command.reason}`}`
+      return `the host cancels the turn${command.reason === undefined ? "" : `: ${command.reason}`}`
     case "finish":
-      return `the host ends the turn: ${wordsOf(command.outcome)}`
+      return `the host ends the turn: ${outcomeText(command.outcome)}`
     default:
       return `the host commands: ${command.type}`
   }

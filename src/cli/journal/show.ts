@@ -3,17 +3,17 @@ import { resume } from "../../replay/replay.ts"
 import type { JournalRecord } from "../../schemas/journal.ts"
 import type { TurnMachine } from "../../turn-machine.ts"
 import { recordedConfig } from "../run/run-config.ts"
+import { tokensText } from "../run/run-screen.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { cutText, formatBytes, formatDuration, oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
-import { tokens } from "../terminal/screen.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { SHOW_HELP } from "./help.ts"
 import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
 import { rowText } from "./rows.ts"
-import { goOn, type Standing, standingOf, standingText } from "./standing.ts"
+import { resumeCommand, type TurnStatus, turnStatusOf, turnStatusText } from "./turn-status.ts"
 
 const FLAGS = { record: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
@@ -38,11 +38,11 @@ function recordOf({ journal }: GivenJournal, text: string): JournalRecord {
   const number = readRecordNumber("--record", text, journal)
   const record = number === 1 ? journal.header : journal.entries.find((entry) => entry.number === number)?.record
   if (record === undefined)
-    throw new CliError(`Record ${number} was left out by a compaction; the first behind it is ${journal.entries[0]?.number ?? 1}.`)
+    throw new CliError(`A compaction dropped record ${number}; the first remaining record is ${journal.entries[0]?.number ?? 1}.`)
   return record
 }
 
-/** The turn as its last record left it, where this program can tell. */
+/** The turn after its last record, if this program wrote the journal. */
 function machineOf({ journal, meta }: GivenJournal): TurnMachine | undefined {
   if (typeof meta !== "object") return undefined
   try {
@@ -52,12 +52,12 @@ function machineOf({ journal, meta }: GivenJournal): TurnMachine | undefined {
   }
 }
 
-function standing(given: GivenJournal): Standing {
+function statusOf(given: GivenJournal): TurnStatus {
   const end = given.journal.entries.at(-1)?.record
-  return end?.type === "end" ? { type: "ended", outcome: end.outcome } : standingOf(machineOf(given))
+  return end?.type === "end" ? { type: "ended", outcome: end.outcome } : turnStatusOf(machineOf(given))
 }
 
-/** How many bytes stand behind the last whole line, of a journal that is not damaged otherwise. */
+/** The bytes after the last complete line of an undamaged journal. */
 function tornBytes({ journal, text, damage }: GivenJournal): number {
   return damage === undefined ? Buffer.byteLength(text.slice(journal.length)) : 0
 }
@@ -70,30 +70,30 @@ function writeTable(given: GivenJournal, io: Io): void {
   const { header, entries } = journal
   const outline = journalOutline(journal, text)
   const isOurs = typeof meta === "object"
-  const stands = standing(given)
-  const go = typeof meta === "object" && given.damage === undefined ? goOn(stands, name) : undefined
+  const status = statusOf(given)
+  const go = typeof meta === "object" && given.damage === undefined ? resumeCommand(status, name) : undefined
   const fields: [string, string][] = [
     [
       "journal",
       `${name}, ${plural(entries.length + 1, given.damage === undefined ? "record" : "whole record")}, ${formatBytes(Buffer.byteLength(text))}`,
     ],
-    ["turn", `${oneLine(header.turnId)}${header.at === undefined ? "" : `, begun ${dateOf(header.at)} ${clockOf(header.at)}`}`],
+    ["turn", `${oneLine(header.turnId)}${header.at === undefined ? "" : `, started ${dateOf(header.at)} ${clockOf(header.at)}`}`],
     ["driver", `${oneLine(header.driver.name)} version ${header.driver.version}`],
   ]
   if (typeof meta === "object")
     fields.push(["model", `${oneLine(meta.model)}${meta.baseUrl === undefined ? "" : ` at ${shownUrl(meta.baseUrl)}`}`], ["task", oneLine(meta.task)])
-  else fields.push(["written", `not by turn-machine run: ${meta}`])
+  else fields.push(["writer", `not turn-machine run: ${meta}`])
   const { forkedFrom, dropped } = header
   if (forkedFrom !== undefined) fields.push(["forked", `from turn ${oneLine(forkedFrom.turnId)} at record ${forkedFrom.record}`])
-  if (dropped !== undefined) fields.push(["left out", `${plural(dropped, "record")}, by a compaction; the totals are without them`])
+  if (dropped !== undefined) fields.push(["dropped", `${plural(dropped, "record")}, by a compaction; the totals do not count them`])
   fields.push(
-    ["state", standingText(stands)],
-    ...(go === undefined ? [] : [["go on", go] as [string, string]]),
+    ["state", turnStatusText(status)],
+    ...(go === undefined ? [] : [["resume", go] as [string, string]]),
     [
       "work",
       `${plural(outline.modelCalls, "model call")}, ${plural(outline.toolCalls, "tool call")}, ${formatDuration(outline.workedMs)} in ${plural(outline.processes, "process", "processes")}`,
     ],
-    ["tokens", tokens(outline.usage)],
+    ["tokens", tokensText(outline.usage)],
   )
   for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutText(value, width - 9)}\n`)
   line("")
@@ -111,7 +111,7 @@ function writeTable(given: GivenJournal, io: Io): void {
     io.stdout.write(`${facts}${row.failed ? style("red", shown) : row.changesTurn ? shown : style("dim", shown)}\n`)
   }
   const torn = tornBytes(given)
-  if (torn > 0) line(cutText(`${formatBytes(torn)} of a line that was never finished stand at the end; they count for nothing.`, width))
+  if (torn > 0) line(cutText(`The file ends with ${formatBytes(torn)} of an unfinished line, which is ignored.`, width))
 }
 
 function writeJson(given: GivenJournal, io: Io): void {
@@ -130,7 +130,7 @@ function writeJson(given: GivenJournal, io: Io): void {
     ...run,
     records: journal.entries.length + 1,
     bytes: Buffer.byteLength(text),
-    standing: standing(given),
+    standing: statusOf(given),
     ...totals,
     tornBytes: tornBytes(given),
   })

@@ -1,21 +1,21 @@
-/** A marker like TODO where it stands, and what is said with it. */
+/** A marker such as TODO in a line, with the text after it. */
 export interface Note {
   readonly marker: string
   readonly text: string
-  /** Whether it stands in a comment; else the line only mentions the marker, in a string or a name perhaps. */
+  /** Whether it is in a comment; otherwise the line only mentions the marker, for example in a string. */
   readonly inComment: boolean
 }
 
-/** How comments are told from code, to be stated in a report. */
+/** How comments are distinguished from code, stated in a report. */
 export const COMMENT_RULE =
-  'A marker counts as a comment if a comment mark of the file\'s language stands before it on its line, outside of quotes, or if the line begins with it; in texts such as Markdown, if the line begins with it or if ":" or "(" follows it. Each line is judged by itself.'
+  'A marker counts as a comment if it follows a comment mark of the file\'s language on the same line, outside of quotes, or starts the line. In prose such as Markdown, it counts if it starts the line or is followed by ":" or "(". Each line is judged separately.'
 
-/** Reads the first marker of a line that stands in a comment, or else the first one at all. */
+/** Reads the first marker of a line that is in a comment, or else the first marker. */
 export function readNote(path: string, line: string, markers: readonly string[]): Note | undefined {
   const pattern = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${markers.join("|")})(?![\\p{L}\\p{N}_])`, "gu")
   const notes = [...line.matchAll(pattern)].map((match): Note => {
     const end = match.index + match[0].length
-    return { marker: match[0], text: saidAfter(line.slice(end)), inComment: isComment(path, line, match.index, end) }
+    return { marker: match[0], text: textAfter(line.slice(end)), inComment: isComment(path, line, match.index, end) }
   })
   return notes.find((note) => note.inComment) ?? notes[0]
 }
@@ -47,7 +47,7 @@ const MARKS = new Map(LANGUAGES.flatMap(({ marks, endings }) => endings.split(" 
 
 function isComment(path: string, line: string, start: number, end: number): boolean {
   const [before, after] = [line.slice(0, start), line.slice(end)]
-  // List marks, quote marks and check boxes may stand before what begins a line; code that begins with such a name goes on otherwise.
+  // List marks, quote marks and check boxes may come before a marker that starts a line. Code that starts with such a name continues differently.
   if (/^[\s*>#+@-]*(?:\[[ x]?\]?\s*)?$/i.test(before) && /^(?:\([^)]*\))?(?:\s*[:\]-]+)?(?:\s+\p{L}|\s*$)/u.test(after)) return true
   const name = path.slice(path.lastIndexOf("/") + 1).toLowerCase()
   const ending = name.slice(name.lastIndexOf(".") + 1)
@@ -55,7 +55,7 @@ function isComment(path: string, line: string, start: number, end: number): bool
   return hasCommentMark(line, start, MARKS.get(ending) ?? ANY_LANGUAGE)
 }
 
-/** Whether one of the marks stands before `end`, outside of quotes. A quote that is not closed is an apostrophe. */
+/** Whether one of the marks occurs before `end`, outside of quotes. An unclosed quote is an apostrophe. */
 function hasCommentMark(text: string, end: number, marks: readonly string[]): boolean {
   for (let index = 0; index < end; index += 1) {
     const mark = marks.find((candidate) => text.startsWith(candidate, index))
@@ -67,7 +67,7 @@ function hasCommentMark(text: string, end: number, marks: readonly string[]): bo
   return false
 }
 
-/** The `//` of a URL begins no comment, nor does the `#` of a colour or an anchor. */
+/** The `//` of a URL and the `#` of a colour or an anchor do not start a comment. */
 function canBegin(mark: string, before: string): boolean {
   if (mark === "//") return before !== ":"
   return mark === "/*" || mark === "<!--" || mark === "%" || /^\s?$/.test(before)
@@ -81,8 +81,8 @@ function closingQuote(text: string, opening: number): number | undefined {
   return undefined
 }
 
-/** What follows a marker, without the punctuation between and the end of the comment. A name in parentheses stays. */
-function saidAfter(after: string): string {
+/** The text after a marker, without leading punctuation and the end of the comment. Keeps a name in parentheses. */
+function textAfter(after: string): string {
   return after
     .replace(/\s*(?:\*\/|-->|\*\})\s*$/, "")
     .replace(/^[\s:\-–—,;.!]+/, "")

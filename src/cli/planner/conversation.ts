@@ -1,7 +1,7 @@
 import { type Json, parseJson } from "../../json.ts"
 import type { Block, LlmMessage } from "../../schemas/llm.ts"
 
-/** A tool call of the conversation and what came of it. */
+/** A tool call with its result. */
 export interface Exchange {
   readonly toolName: string
   readonly input: Json
@@ -9,7 +9,7 @@ export interface Exchange {
 }
 
 export interface Conversation {
-  /** What the user asked last. */
+  /** The user's last task. */
   readonly task: string
   /** Every call made since then, in order. */
   readonly exchanges: readonly Exchange[]
@@ -24,7 +24,7 @@ export function readConversation(messages: readonly LlmMessage[]): Conversation 
   return { task, exchanges: readExchanges(messages.slice(asked + 1)) }
 }
 
-/** The calls of some messages with what came of them. */
+/** Reads the tool calls in some messages, with their results. */
 export function readExchanges(messages: readonly LlmMessage[]): readonly Exchange[] {
   const blocks = messages.flatMap((message) => message.blocks)
   const results = new Map(blocks.filter(isResult).map((block) => [block.callId, block.text]))
@@ -38,9 +38,48 @@ function isResult(block: Block): block is Extract<Block, { type: "tool_result" }
   return block.type === "tool_result"
 }
 
-/** The tools answer with objects; what is no object is the words of a failure. */
+/** The tools return objects; any other result is the message of a failure. */
 function readResult(text = "there is no result"): Exchange["result"] {
   const value = parseJson(text)
   if (typeof value === "object" && value !== null) return { ok: true, value }
   return { ok: false, message: text.replace(/^\[[^\]]*\]\n/, "") }
+}
+
+/** What the request of a goal's turn says about the goal. */
+export interface GoalContext {
+  readonly objective: string
+  /** Every call of the thread, in order, and those of this turn. */
+  readonly all: readonly Exchange[]
+  readonly turn: readonly Exchange[]
+  /** Whether the request asks the turn to end because a budget is used up, or nearly. */
+  readonly isToEnd: boolean
+  /** Open items of the judge's list; empty without a judge. */
+  readonly openItems: readonly string[]
+}
+
+/** Reads the request of a goal's turn; `undefined` for any other. */
+export function readGoalContext(messages: readonly LlmMessage[]): GoalContext | undefined {
+  const texts = messages.map(({ role, blocks }) =>
+    role === "user" ? blocks.flatMap((block) => (block.type === "text" ? [block.text] : [])).join("\n") : "",
+  )
+  const isContext = texts.map((text) => text.startsWith("<goal_context>\n"))
+  const last = texts.findLastIndex((text) => text !== "")
+  if (last < 0 || isContext[last] !== true) return undefined
+  const start = texts.findLastIndex((text, index) => isContext[index] === true && text.includes("You are still working on the goal"))
+  const objective = texts.findLast((text, index) => isContext[index] === true && OBJECTIVE.test(text)) ?? ""
+  return {
+    objective: unescaped(OBJECTIVE.exec(objective)?.[2] ?? ""),
+    all: readExchanges(messages),
+    turn: readExchanges(messages.slice(start + 1)),
+    isToEnd: texts
+      .slice(start + 1)
+      .some((text, index) => isContext[start + 1 + index] === true && /has used up a budget|is nearly used up/.test(text)),
+    openItems: [...(texts[start] ?? "").matchAll(/^ {2}\[ \] (.+)$/gm)].map(([, item = ""]) => item),
+  }
+}
+
+const OBJECTIVE = /<(objective|untrusted_objective)>\n([\s\S]*?)\n<\/\1>/
+
+function unescaped(text: string): string {
+  return text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")
 }

@@ -1,30 +1,29 @@
 import type { Json } from "../../json.ts"
 import { formatBytes, formatCount, plural } from "../terminal/format.ts"
-import { KEPT_EXISTING } from "../workspace/out-folder.ts"
+import { FILE_EXISTS } from "../workspace/out-folder.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
 import type { FileList, FileText } from "../workspace/tools.ts"
-import type { Exchange } from "./conversation.ts"
-import type { GoalContext } from "./goal-context.ts"
-import { overview, section, surveyFolder, wanted } from "./goal-report.ts"
-import { namesOf, overviewIn, type Part, partsOf } from "./parts.ts"
+import type { Exchange, GoalContext } from "./conversation.ts"
+import { namesOf, overview, overviewIn, type Part, partsOf, section, surveyFolder, wanted } from "./goal-report.ts"
 import { type PlannedStep, WHAT_I_AM } from "./planned-step.ts"
 
 /**
- * What comes next for a goal: one section about one part of the folder in each turn, and an overview at last. Whatever the
- * objective is, that is what the planner can do for it; words in it are searched for. `ends`: the model itself says that it is done.
+ * Plans the next step of a goal: a section about one part of the folder in each turn, and last an overview. The planner does
+ * this for every objective, and searches for words in it. `ends`: the model decides when the goal is complete.
  */
 export function goalStep(context: GoalContext, ends: boolean): PlannedStep {
   const { all, turn, isToEnd } = context
   const listing =
     turn.findLast(({ toolName }) => toolName === "list_files") ?? (isToEnd ? all.findLast(({ toolName }) => toolName === "list_files") : undefined)
   if (listing === undefined) {
-    if (isToEnd) return answer("The budget is used up before I could begin. Next, I would list the folder.")
-    return { text: "I look at the folder as it is now.", calls: [{ toolName: "list_files", input: {} }] }
+    if (isToEnd) return answer("The budget was used up before I could start. Next, I would list the folder.")
+    return { text: "I list the folder in its current state.", calls: [{ toolName: "list_files", input: {} }] }
   }
-  if (!listing.result.ok) return answer(`I could not list the folder, so I did nothing more: ${listing.result.message}`)
+  if (!listing.result.ok) return answer(`I could not list the folder, so I stopped: ${listing.result.message}`)
   const list = listing.result.value as unknown as FileList
   const survey = surveyOf(list, all, surveyFolder(context.objective))
-  if (isToEnd) return answer(`The budget is used up, so I stop here.\n${standing(survey)}\nNext, I would write ${survey.left[0] ?? "nothing more"}.`)
+  if (isToEnd)
+    return answer(`The budget is used up, so I stop here.\n${progressText(survey)}\nNext, I would write ${survey.left[0] ?? "nothing more"}.`)
 
   const written = writtenIn(turn)
   const [next] = survey.open
@@ -40,20 +39,20 @@ export function goalStep(context: GoalContext, ends: boolean): PlannedStep {
   return finish(context, survey, ends)
 }
 
-interface Standing {
+interface Progress {
   readonly parts: readonly Part[]
-  /** Where each section is, by the name of its part. */
+  /** The path of each written section, by the name of its part. */
   readonly paths: ReadonlyMap<string, string>
   readonly open: readonly Part[]
-  /** Where the overview is to be, and where it is. */
+  /** The planned path of the overview, and its path once it is written. */
   readonly last: string
   readonly overviewPath: string | undefined
-  /** What is not written, in words. */
+  /** The names of what is not written yet. */
   readonly left: readonly string[]
 }
 
-/** How far the survey has come, by what the thread wrote. */
-function surveyOf(list: FileList, all: readonly Exchange[], folder: string): Standing {
+/** Computes the progress of a survey from the files that the thread wrote. */
+function surveyOf(list: FileList, all: readonly Exchange[], folder: string): Progress {
   const written = new Set(all.flatMap((exchange) => writtenBy(exchange)?.path ?? []))
   const parts = partsOf(list, folder)
   const paths = new Map<string, string>()
@@ -67,8 +66,8 @@ function surveyOf(list: FileList, all: readonly Exchange[], folder: string): Sta
   return { parts, paths, open, last, overviewPath, left: [...open.map(({ name }) => name), ...(overviewPath !== undefined ? [] : ["the overview"])] }
 }
 
-/** In a form that can be read again: a judge goes by it. */
-function standing({ paths, overviewPath, left }: Standing): string {
+/** Describes the progress in a form that the planner's judge parses. */
+function progressText({ paths, overviewPath, left }: Progress): string {
   const written = [
     ...[...paths].map(([name, path]) => `${name} → ${path}`),
     ...(overviewPath === undefined ? [] : [`the overview → ${overviewPath}`]),
@@ -76,13 +75,13 @@ function standing({ paths, overviewPath, left }: Standing): string {
   return `Written so far: ${written.length === 0 ? "nothing" : written.join("; ")}.\nLeft: ${left.length === 0 ? "nothing" : left.join("; ")}.`
 }
 
-function writeSection(part: Part, { objective, turn }: GoalContext, survey: Standing): PlannedStep {
+function writeSection(part: Part, { objective, turn }: GoalContext, survey: Progress): PlannedStep {
   const search = turn.find(({ toolName }) => toolName === "search_text")
   const { texts, wholeWord } = wanted(objective)
   if (search === undefined) {
     const lead = leadOf(part)
     return {
-      text: `${plural(survey.open.length, "part is", "parts are")} left of ${formatCount(survey.parts.length)}. In this turn I look at ${part.name}: ${plural(part.files.length, "file")}.`,
+      text: `${plural(survey.open.length, "part is", "parts are")} left of ${formatCount(survey.parts.length)}. In this turn I cover ${part.name}: ${plural(part.files.length, "file")}.`,
       calls: [
         { toolName: "search_text", input: { texts: [...texts], wholeWord, ignoreCase: !wholeWord, folder: part.folder } },
         ...(lead === undefined ? [] : [{ toolName: "read_file", input: { path: lead, toLine: 12 } }]),
@@ -97,20 +96,19 @@ function writeSection(part: Part, { objective, turn }: GoalContext, survey: Stan
   return writeOnce(part.section, content, turn, `I write the section about ${part.name}.`)
 }
 
-/** Writes a file, under another name where somebody else's has the first. */
+/** Writes a file, under a second name if another file has the first. */
 function writeOnce(path: string, content: string, turn: readonly Exchange[], text: string): PlannedStep {
   const failed = turn.filter(({ toolName, result }) => toolName === "write_file" && !result.ok)
   const last = failed.at(-1)?.result
-  if (last?.ok === false && (failed.length > 1 || !last.message.startsWith(KEPT_EXISTING)))
-    return answer(`I could not write ${path}: ${last.message}`)
+  if (last?.ok === false && (failed.length > 1 || !last.message.startsWith(FILE_EXISTS))) return answer(`I could not write ${path}: ${last.message}`)
   const name = namesOf(path)[failed.length] ?? path
   return {
-    text: failed.length === 0 ? text : `A file of somebody else has that name. I write to ${name}.`,
+    text: failed.length === 0 ? text : `Another file has that name. I write to ${name} instead.`,
     calls: [{ toolName: "write_file", input: { path: name, content } }],
   }
 }
 
-function sectionText(written: { readonly path: string }, survey: Standing, { turn }: GoalContext): string {
+function sectionText(written: { readonly path: string }, survey: Progress, { turn }: GoalContext): string {
   const part = survey.parts.find(({ section: path }) => namesOf(path).includes(written.path))
   const search = turn.find(({ toolName }) => toolName === "search_text")?.result
   const found =
@@ -119,25 +117,27 @@ function sectionText(written: { readonly path: string }, survey: Standing, { tur
     part === undefined
       ? written.path
       : `${part.name}, ${plural(part.files.length, "file")}, ${formatBytes(part.files.reduce((sum, file) => sum + file.bytes, 0))}${found}`
-  return `Section ${formatCount(survey.paths.size)} of ${formatCount(survey.parts.length)} is written: ${facts}.\n${standing(survey)}`
+  return `Section ${formatCount(survey.paths.size)} of ${formatCount(survey.parts.length)} is written: ${facts}.\n${progressText(survey)}`
 }
 
-/** All is written. Where a judge decides, or a user wants more than the planner can do, it only says so. */
-function finish({ turn, openItems }: GoalContext, survey: Standing, ends: boolean): PlannedStep {
+/** Ends a survey that is completely written. Names items that the planner cannot do. */
+function finish({ turn, openItems }: GoalContext, survey: Progress, ends: boolean): PlannedStep {
   const update = turn.find(({ toolName }) => toolName === "update_goal")
   if (ends && update === undefined)
     return { text: "Nothing is left. The goal is complete.", calls: [{ toolName: "update_goal", input: { status: "complete" } }] }
   const others = openItems.filter((item) => !isOwn(item))
   const cannot = others.length === 0 ? "" : `\n${WHAT_I_AM} I cannot do: ${others.join("; ").replace(/\.$/, "")}.`
-  return answer(`The survey is complete: ${plural(survey.parts.length, "section")} and an overview.${usage(update)}\n${standing(survey)}${cannot}`)
+  return answer(
+    `The survey is complete: ${plural(survey.parts.length, "section")} and an overview.${usage(update)}\n${progressText(survey)}${cannot}`,
+  )
 }
 
-/** Items that the planner itself hands in when it is the judge. */
+/** Whether the planner submitted an item itself, as the judge. */
 function isOwn(item: string): boolean {
   return /^There is a section about |^Every part of the folder has |^An overview names /.test(item)
 }
 
-/** What the goal took, as its tool told. */
+/** The usage of the goal, from the result of update_goal. */
 function usage(update: Exchange | undefined): string {
   if (update?.result.ok !== true) return ""
   const { goal } = update.result.value as {
@@ -145,10 +145,10 @@ function usage(update: Exchange | undefined): string {
   }
   if (goal?.tokensUsed === undefined) return ""
   const budget = typeof goal.tokenBudget === "number" ? ` of ${formatCount(goal.tokenBudget)}` : ""
-  return ` It took ${formatCount(goal.tokensUsed)}${budget} tokens${(goal.secondsUsed ?? 0) > 0 ? ` and ${goal.secondsUsed} s` : ""}.`
+  return ` It used ${formatCount(goal.tokensUsed)}${budget} tokens${(goal.secondsUsed ?? 0) > 0 ? ` and ${goal.secondsUsed} s` : ""}.`
 }
 
-/** The file that most likely says what a part is. */
+/** The file that most likely describes a part. */
 function leadOf({ files }: Part): string | undefined {
   const depth = (path: string): number => path.split("/").length
   const readable = files.filter(

@@ -1,4 +1,4 @@
-/** What the planner takes a task to ask for. */
+/** How the planner interprets a task. */
 export type Intent =
   | { readonly type: "todo"; readonly markers: readonly string[] }
   | { readonly type: "search"; readonly phrases: readonly string[] }
@@ -8,7 +8,7 @@ const MARKERS: readonly string[] = ["TODO", "FIXME", "HACK", "XXX"]
 const MAX_PHRASES = 5
 const MAX_PHRASE_LENGTH = 200
 
-// Words of an order rather than of what is looked for.
+// Words that phrase a task, rather than name what to search for.
 const COMMON = new Set(
   (
     "able about above after again also been before being below between both call called code comment comments could describe does doing done down " +
@@ -19,7 +19,7 @@ const COMMON = new Set(
   ).split(" "),
 )
 
-/** Takes a task apart: words in quotes are searched as they stand; TODO and its like by name; else the words that say most. */
+/** Interprets a task: markers such as TODO, else quoted phrases, else the words that are least common. */
 export function readIntent(task: string): Intent {
   const quoted = quotedPhrases(task)
   const phrases = quoted.length > 0 ? quoted : task.split(/[^\p{L}]+/u)
@@ -27,18 +27,18 @@ export function readIntent(task: string): Intent {
   const onlyMarkers = quoted.every((phrase) => MARKERS.includes(phrase.toUpperCase()))
   if (markers.length > 0 && onlyMarkers) return { type: "todo", markers }
 
-  const found = quoted.length > 0 ? quoted : sayingWords(task)
+  const found = quoted.length > 0 ? quoted : rareWords(task)
   return found.length === 0 ? { type: "unclear" } : { type: "search", phrases: found.slice(0, MAX_PHRASES) }
 }
 
 function quotedPhrases(task: string): readonly string[] {
-  // A single quote opens only where a word could begin, so that an apostrophe opens nothing.
+  // A single quote opens only where a word could start, so an apostrophe does not open one.
   const quotes = task.matchAll(/"([^"\n]+)"|“([^”\n]+)”|`([^`\n]+)`|(?<![\p{L}\p{N}])'([^'\n]+)'(?![\p{L}\p{N}])/gu)
   return unique([...quotes].map((quote) => (quote[1] ?? quote[2] ?? quote[3] ?? quote[4] ?? "").trim()).filter((phrase) => phrase !== ""))
 }
 
 /** Words of four letters or more that are not common, and names like `maxItems`, `max_items` and `max.items` of any length. */
-function sayingWords(task: string): readonly string[] {
+function rareWords(task: string): readonly string[] {
   const words = task.match(/[\p{L}\p{N}_$][\p{L}\p{N}_$.-]*[\p{L}\p{N}_$]/gu) ?? []
   return unique(words.filter((word) => isName(word) || (word.length >= 4 && !COMMON.has(word.toLowerCase()))))
 }

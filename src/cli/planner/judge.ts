@@ -6,7 +6,7 @@ const EVERY_PART = "Every part of the folder has a section of its own."
 const OVERVIEW = "An overview names all sections."
 const SECTION = "There is a section about "
 
-/** The planner as the judge of its own kind of goal: it goes by what an answer names as written. `undefined`: it is not asked as a judge. */
+/** Answers as the judge of a survey goal, from what a turn's answer lists as written. `undefined`: the request does not address a judge. */
 export function judge({ messages, tools }: LlmRequest): PlannedStep | undefined {
   if (tools.some(({ name }) => name === "submit_checklist")) {
     return call("submit_checklist", { items: [EVERY_PART, OVERVIEW].map((text) => ({ text })) })
@@ -22,24 +22,24 @@ function rule(messages: readonly LlmMessage[]): PlannedStep {
   const response = between(prompt, "response")
   const written = new Map(phrases(response, "Written so far").map((phrase) => phrase.split(" → ", 2) as [string, string | undefined]))
   const left = phrases(response, "Left")
-  const told = /^Left: /m.test(response)
+  const listsLeft = /^Left: /m.test(response)
 
   const open = rows.filter(([, , mark]) => mark === " ")
   const updates = open.flatMap(([, index, , text = ""]) => {
-    const evidence = evidenceFor(text, written, told && left.length === 0)
+    const evidence = evidenceFor(text, written, listsLeft && left.length === 0)
     return evidence === undefined ? [] : [{ index: Number(index), status: "completed", evidence }]
   })
   const known = new Set(rows.map(([, , , text = ""]) => text))
   const parts = [...written.keys(), ...left].filter((name) => name !== "the overview")
-  // Once nothing is left, an item more would only cost another turn.
+  // Once nothing is left, another item would only cost another turn.
   const added = left.length === 0 ? [] : parts.map((name) => `${SECTION}${name}.`).filter((text) => !known.has(text))
   const others = open.filter(([, index]) => updates.every((update) => update.index !== Number(index)))
-  const isStuck = told && left.length === 0 && others.length > 0 && response.includes("I cannot do: ")
+  const isStuck = listsLeft && left.length === 0 && others.length > 0 && response.includes("I cannot do: ")
   return call("update_checklist", {
     updates,
     new_items: added.map((text) => ({ text })),
     reason: isStuck
-      ? `Nobody here can do: ${others.map(([, , , text]) => text).join("; ")}`
+      ? `The planner cannot do: ${others.map(([, , , text]) => text).join("; ")}`
       : left.length > 0
         ? `Left: ${left.join("; ")}.`
         : "Nothing is left.",
@@ -47,7 +47,7 @@ function rule(messages: readonly LlmMessage[]): PlannedStep {
   })
 }
 
-/** What in the answer shows that an item holds. */
+/** Quotes what in the answer shows that an item is done. */
 function evidenceFor(text: string, written: ReadonlyMap<string, string | undefined>, isAll: boolean): string | undefined {
   if (text === EVERY_PART) return isAll ? "The answer names a section for each part and says that nothing is left." : undefined
   const name = text === OVERVIEW ? "the overview" : text.startsWith(SECTION) ? text.slice(SECTION.length, -1) : undefined
@@ -55,7 +55,7 @@ function evidenceFor(text: string, written: ReadonlyMap<string, string | undefin
   return path === undefined ? undefined : `The answer names it as written: ${path}`
 }
 
-/** The phrases of a line that begins with a word, without its full stop. */
+/** The phrases of a line that starts with a word, without the full stop. */
 function phrases(response: string, word: string): readonly string[] {
   const line = new RegExp(`^${word}: (.*)\\.$`, "m").exec(response)?.[1]
   return line === undefined || line === "nothing" ? [] : line.split("; ")

@@ -1,6 +1,5 @@
 import type { LlmMessage, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../schemas/llm.ts"
-import { type Conversation, readConversation } from "./conversation.ts"
-import { readGoalContext } from "./goal-context.ts"
+import { type Conversation, readConversation, readGoalContext } from "./conversation.ts"
 import { goalStep } from "./goal-step.ts"
 import { readIntent } from "./intent.ts"
 import { judge } from "./judge.ts"
@@ -10,11 +9,11 @@ import { nextStep } from "./survey.ts"
 import { todoSurvey } from "./todo-survey.ts"
 
 /**
- * The embedded model: a planner that works through the tools like a model would, without a network. A pure function: all
- * it knows is in the request, so a turn can be taken up anywhere, by any process, and goes on the same way.
+ * The embedded model: a planner that uses the tools like a model would, without a network. Pure: it depends only on the
+ * request, so any process can resume a turn and gets the same answers.
  */
 export function plan(request: LlmRequest): LlmResponse {
-  const { text, calls } = judge(request) ?? pursue(request) ?? decide(readConversation(request.messages), request)
+  const { text, calls } = judge(request) ?? planForGoal(request) ?? decide(readConversation(request.messages), request)
   const before = request.messages.reduce((sum, { blocks }) => sum + blocks.filter(({ type }) => type === "tool_call").length, 0)
   const parts: OutputPart[] = [{ type: "text", text }]
   calls.forEach(({ toolName, input }, index) => {
@@ -23,8 +22,8 @@ export function plan(request: LlmRequest): LlmResponse {
   return { text, parts, usage: estimateUsage(request, parts), terminalReason: calls.length > 0 ? "tool_use" : "stop" }
 }
 
-/** The next step towards a goal; `undefined` in a turn that has none. */
-function pursue(request: LlmRequest): PlannedStep | undefined {
+/** The next step towards a goal; `undefined` if the turn has no goal. */
+function planForGoal(request: LlmRequest): PlannedStep | undefined {
   const context = readGoalContext(request.messages)
   if (context === undefined) return undefined
   return (
@@ -48,30 +47,33 @@ function decide({ task, exchanges }: Conversation, request: LlmRequest): Planned
       return nextStep(searchSurvey(intent.phrases, task), exchanges)
     case "unclear":
       return {
-        text: `${WHAT_I_AM} In this task I found no word to search for. Name TODO or FIXME, put what to look for in "quotes", or run with --base-url and --model to ask a real model.`,
+        text: `${WHAT_I_AM} This task names no word to search for. Name TODO or FIXME, put a search text in "quotes", or use a language model with --base-url and --model.`,
         calls: [],
       }
   }
 }
 
-/** Says so where a tool is missing. */
+/** Names the missing tools; `undefined` if there are none. */
 function unable({ tools }: LlmRequest): PlannedStep | undefined {
   const missing = ["list_files", "search_text", "read_file", "write_file"].filter((name) => tools.every((tool) => tool.name !== name))
   return missing.length === 0 ? undefined : { text: `${WHAT_I_AM} I cannot work here: I have no tool ${missing.join(", ")}.`, calls: [] }
 }
 
 /**
- * Tokens at four characters each, rounded up. What the request before this one held, up to the last answer, counts as
- * cached, as it would with a provider that caches prompts.
+ * Estimates usage at four characters per token, rounded up. The part that the previous request had too counts as cached, as
+ * with a provider that caches prompts.
  */
 function estimateUsage({ messages, tools }: LlmRequest, parts: readonly OutputPart[]): TokenUsage {
   const lastAnswer = messages.findLastIndex((message) => message.role === "assistant")
   const toolLength = tools.length === 0 ? 0 : JSON.stringify(tools).length
   const before = lastAnswer < 0 ? 0 : toolLength + lengthOf(messages.slice(0, lastAnswer))
   const all = toolLength + lengthOf(messages)
-  const said = parts.reduce((sum, part) => sum + (part.type === "tool_call" ? part.toolName.length + part.inputJson.length : part.text.length), 0)
+  const outputLength = parts.reduce(
+    (sum, part) => sum + (part.type === "tool_call" ? part.toolName.length + part.inputJson.length : part.text.length),
+    0,
+  )
   const cachedInputTokens = Math.ceil(before / 4)
-  return { inputTokens: Math.ceil(all / 4) - cachedInputTokens, cachedInputTokens, outputTokens: Math.ceil(said / 4), reasoningTokens: 0 }
+  return { inputTokens: Math.ceil(all / 4) - cachedInputTokens, cachedInputTokens, outputTokens: Math.ceil(outputLength / 4), reasoningTokens: 0 }
 }
 
 function lengthOf(messages: readonly LlmMessage[]): number {

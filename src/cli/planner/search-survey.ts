@@ -1,13 +1,12 @@
 import { formatCount, oneLine, plural } from "../terminal/format.ts"
 import { byCodePoint } from "../workspace/code-points.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
-import { leftOut, searchedFiles } from "./coverage.ts"
-import { byFile, code, MAX_BLOCKS, prose, surroundings } from "./markdown.ts"
 import { WHAT_I_AM } from "./planned-step.ts"
+import { byFile, code, MAX_BLOCKS, omissions, prose, searchedFiles, surroundings } from "./report.ts"
 import type { Evidence, Survey } from "./survey.ts"
 import type { Hit } from "./windows.ts"
 
-/** Finds the lines that hold one of the phrases, and reports them with the lines around them. */
+/** Finds lines that contain one of the phrases, and reports them with the surrounding lines. */
 export function searchSurvey(phrases: readonly string[], task: string): Survey<Hit> {
   const subject = phrases.map((phrase) => `"${oneLine(phrase)}"`).join(", ")
   return {
@@ -27,7 +26,7 @@ function mergeMatches(results: readonly SearchResult[]): readonly Hit[] {
   return [...hits.values()].sort((left, right) => byCodePoint(left.path, right.path) || left.line - right.line)
 }
 
-/** Files with many hits come first: what a task asks about is most likely there. */
+/** Files with many hits come first: they are the most likely to answer the task. */
 function mostFoundFirst(found: readonly Hit[]): readonly Hit[] {
   return [...byFile(found).values()].sort((left, right) => right.length - left.length).flat()
 }
@@ -48,7 +47,7 @@ function report(evidence: Evidence<Hit>, phrases: readonly string[], task: strin
   const sections = [
     `# Search in ${prose(list.root)}`,
     `Task: ${prose(task)}`,
-    `Upper and lower case count as the same. ${plural(searchedFiles(evidence), "file")} searched.`,
+    `The search ignored case. Files searched: ${formatCount(searchedFiles(evidence))}.`,
     ["| Searched | Lines | Files |", "|---|---:|---:|", ...phrases.map((phrase, index) => tableRow(phrase, results[index]))].join("\n"),
   ]
   let blocks = 0
@@ -65,8 +64,8 @@ function report(evidence: Evidence<Hit>, phrases: readonly string[], task: strin
     }
     if (bare.length > 0) sections.push(bare.join("\n"))
   }
-  const notes = leftOut(evidence)
-  if (notes.length > 0) sections.push(`## Left out\n\n${notes.map((note) => `- ${note}`).join("\n")}`)
+  const notes = omissions(evidence)
+  if (notes.length > 0) sections.push(`## Omitted\n\n${notes.map((note) => `- ${note}`).join("\n")}`)
   return `${sections.join("\n\n")}\n`
 }
 

@@ -1,6 +1,6 @@
 import type { Json } from "../../json.ts"
 import { formatCount, plural } from "../terminal/format.ts"
-import { KEPT_EXISTING, type Written } from "../workspace/out-folder.ts"
+import { FILE_EXISTS, type Written } from "../workspace/out-folder.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
 import type { FileList, FileText } from "../workspace/tools.ts"
 import type { Exchange } from "./conversation.ts"
@@ -9,22 +9,22 @@ import { type Hit, type Window, windowsAround } from "./windows.ts"
 
 /** Lines read before and after each hit. */
 export const AROUND = 3
-/** More places than these are reported without the lines around them. */
+/** The most places to read around; further places are reported without surrounding lines. */
 export const MAX_WINDOWS = 40
 const CALLS_AT_ONCE = 8
 const MAX_NAMES = 5
-const PARTIAL = " Not everything was looked at; the report says what was left out."
+const PARTIAL = " The search was not complete; the report lists what was omitted."
 
-/** A job that goes: list, search, read around what was found, report, answer. */
+/** A job in five steps: list, search, read around the hits, report, answer. */
 export interface Survey<Found extends Hit> {
-  /** The report's file name without its end. */
+  /** The report's file name without its extension. */
   readonly reportName: string
   readonly searches: readonly Search[]
-  /** What is searched for, to be named in a sentence. */
+  /** What is searched for, as part of a sentence. */
   readonly subject: string
-  /** What the searches found, in the order of the report. */
+  /** Combines the search results, in the order of the report. */
   find(results: readonly SearchResult[]): readonly Found[]
-  /** What of it is worth reading around, the most important first: there may be more than can be read. */
+  /** The hits worth reading around, most important first: there may be more than can be read. */
   byImportance(found: readonly Found[]): readonly Found[]
   report(evidence: Evidence<Found>): string
   /** The figures of the final answer. */
@@ -37,40 +37,40 @@ export interface Search {
   readonly ignoreCase: boolean
 }
 
-/** All that the tools told. */
+/** Everything that the tools returned. */
 export interface Evidence<Found extends Hit> {
   readonly list: FileList
-  /** One for each search, in order; `undefined` for one that failed, which stands in `failures`. */
+  /** One for each search, in order; `undefined` for a failed one, which is in `failures`. */
   readonly results: readonly (SearchResult | undefined)[]
   readonly found: readonly Found[]
-  /** What was read around the hits. */
+  /** The lines read around the hits. */
   readonly readings: readonly FileText[]
-  /** How many places were not read because there were too many. */
+  /** The number of places not read because there were too many. */
   readonly unreadPlaces: number
-  /** What went wrong, in words. */
+  /** The messages of failed calls. */
   readonly failures: readonly string[]
 }
 
-/** What comes next, given what was done. */
+/** The next step of a survey after some tool calls. */
 export function nextStep<Found extends Hit>(survey: Survey<Found>, exchanges: readonly Exchange[]): PlannedStep {
   const [listing] = callsOf(exchanges, "list_files")
   if (listing === undefined) {
-    return { text: "I begin with a list of the files in this folder.", calls: [{ toolName: "list_files", input: {} }] }
+    return { text: "I start by listing the files in this folder.", calls: [{ toolName: "list_files", input: {} }] }
   }
-  if (!listing.result.ok) return answer(`I could not list the folder, so I did nothing more: ${listing.result.message}`)
+  if (!listing.result.ok) return answer(`I could not list the folder, so I stopped: ${listing.result.message}`)
   const list = listing.result.value as unknown as FileList
   if (list.totalFiles === 0) return answer(`There are no files to search in this folder${skippedNote(list)}. I wrote no report.`)
 
   const searches = callsOf(exchanges, "search_text")
   if (searches.length === 0) {
     const calls = survey.searches.map((input) => ({ toolName: "search_text", input: { ...input } }))
-    return { text: `There ${list.totalFiles === 1 ? "is" : "are"} ${plural(list.totalFiles, "file")}. I search for ${survey.subject}.`, calls }
+    return { text: `The folder has ${plural(list.totalFiles, "file")}. I search for ${survey.subject}.`, calls }
   }
   const results = searches.map((search) => valuesOf<SearchResult>([search])[0])
-  const told = results.filter((result) => result !== undefined)
-  if (told.length === 0) return answer(`No search came through, so there is nothing to report. ${failuresOf(searches).join(" ")}`)
+  const succeeded = results.filter((result) => result !== undefined)
+  if (succeeded.length === 0) return answer(`Every search failed, so there is nothing to report. ${failuresOf(searches).join(" ")}`)
 
-  const found = survey.find(told)
+  const found = survey.find(succeeded)
   const important = survey.byImportance(found)
   const windows = windowsAround(important, AROUND)
   const wanted = windows.slice(0, MAX_WINDOWS)
@@ -94,20 +94,20 @@ function finish<Found extends Hit>(survey: Survey<Found>, evidence: Evidence<Fou
   const summary = `${survey.summary(evidence)}${evidence.results.some((result) => result?.cut !== undefined) ? PARTIAL : ""}`
   if (last?.ok === true) {
     const { path, status } = last.value as unknown as Written
-    const where = status === "unchanged" ? `The report stands in ${path} already, word for word.` : `The report is in ${path}.`
+    const where = status === "unchanged" ? `The report in ${path} is already up to date.` : `The report is in ${path}.`
     return answer(`${summary} ${where}`)
   }
-  const taken = last?.message.startsWith(KEPT_EXISTING) === true
-  if (last !== undefined && (!taken || writes.length === MAX_NAMES)) {
+  const isTaken = last?.message.startsWith(FILE_EXISTS) === true
+  if (last !== undefined && (!isTaken || writes.length === MAX_NAMES)) {
     return answer(`${summary} I could not write the report: ${last.message}`)
   }
   const path = `${survey.reportName}${writes.length === 0 ? "" : `-${writes.length + 1}`}.md`
-  const text = taken ? `A file of somebody else has that name. I write to ${path} instead.` : "I have what I need and write the report."
+  const text = isTaken ? `Another file has that name. I write to ${path} instead.` : "I have what I need, so I write the report."
   return { text, calls: [{ toolName: "write_file", input: { path, content: survey.report(evidence) } }] }
 }
 
 function readingText(count: number, wanted: readonly Window[], windows: readonly Window[], done: number): string {
-  if (done > 0) return `I read on: ${formatCount(done)} of ${formatCount(wanted.length)} places are read.`
+  if (done > 0) return `I continue reading: ${formatCount(done)} of ${formatCount(wanted.length)} places are done.`
   const files = new Set(windows.map((window) => window.path)).size
   const rest = wanted.length < windows.length ? `, at the ${wanted.length} most important places` : ""
   return `${plural(count, "line")} in ${plural(files, "file")} ${count === 1 ? "is" : "are"} worth a look. I read around ${count === 1 ? "it" : "them"}${rest}.`
@@ -125,7 +125,7 @@ function callsOf(exchanges: readonly Exchange[], toolName: string): readonly Exc
   return exchanges.filter((exchange) => exchange.toolName === toolName)
 }
 
-/** What the calls that succeeded gave back; each tool's answer has the shape that tools.ts says. */
+/** The values of successful calls, in the shapes of workspace/tools.ts. */
 function valuesOf<Value>(exchanges: readonly Exchange[]): readonly Value[] {
   return exchanges.flatMap(({ result }) => (result.ok ? [result.value as Json as unknown as Value] : []))
 }
@@ -139,5 +139,5 @@ function skippedNote({ skippedFolders, skippedLinks }: FileList): string {
     ...(skippedFolders.length > 0 ? [`the folder ${skippedFolders.join(", ")}`] : []),
     ...(skippedLinks > 0 ? [plural(skippedLinks, "link")] : []),
   ]
-  return skipped.length === 0 ? "" : ` (${skipped.join(" and ")} left out)`
+  return skipped.length === 0 ? "" : ` (skipped: ${skipped.join(", ")})`
 }

@@ -2,8 +2,7 @@ import { formatCount, plural } from "../terminal/format.ts"
 import { byCodePoint } from "../workspace/code-points.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
 import { COMMENT_RULE, type Note, readNote } from "./comments.ts"
-import { leftOut, searchedFiles, untoldLines } from "./coverage.ts"
-import { byFile, code, MAX_BLOCKS, prose, surroundings } from "./markdown.ts"
+import { byFile, code, MAX_BLOCKS, omissions, prose, searchedFiles, surroundings, unlistedLines } from "./report.ts"
 import type { Evidence, Survey } from "./survey.ts"
 import type { Hit } from "./windows.ts"
 
@@ -19,9 +18,9 @@ const URGENT_POINTS = 3
 const ALARMING =
   /(?<!\p{L})(?:asap|before (?:the )?release|blocker|broken|corrupt\w*|crash\w*|data loss|deadlock\w*|injection|leak\w*|race|secur\w*|unsafe|urgent\w*|vulnerab\w*)(?!\p{L})/iu
 
-const URGENCY_RULE = `Points: FIXME 3, other markers 1; a word that alarms (security, crash, leak, data loss, race, broken, urgent and the like) 3 more; an exclamation mark 1 more. Urgent is what has ${URGENT_POINTS} or more; among equals the order is that of the files.`
+const URGENCY_RULE = `Points: FIXME 3, other markers 1; an alarming word (security, crash, leak, data loss, race, broken, urgent and similar) adds 3; an exclamation mark adds 1. A comment with ${URGENT_POINTS} points or more is urgent; equal points are listed in file order.`
 
-/** Finds comments with markers like TODO, and reports them with the lines around them and what looks most urgent. */
+/** Finds comments with markers such as TODO, and reports them with surrounding lines and the most urgent ones first. */
 export function todoSurvey(markers: readonly string[]): Survey<TodoHit> {
   const subject = markers.join(" and ")
   return {
@@ -40,7 +39,7 @@ export function todoSurvey(markers: readonly string[]): Survey<TodoHit> {
       const [first] = mostUrgentFirst(comments)
       const most =
         urgent === 0 || first === undefined
-          ? "None looks urgent by the report's rules."
+          ? "None is urgent by the report's rules."
           : `Most urgent: ${first.path}:${first.line} (${first.reasons.join(", ")}).`
       return `I found ${plural(comments.length, "comment")} (${counts(comments, markers)}) in ${files} of the ${searched} I searched${uncounted(evidence)}. ${most}`
     },
@@ -49,7 +48,7 @@ export function todoSurvey(markers: readonly string[]): Survey<TodoHit> {
 
 function findNotes(results: readonly SearchResult[], markers: readonly string[]): readonly TodoHit[] {
   const hits = new Map<string, TodoHit>()
-  // A line that holds two of the markers is found by two searches.
+  // Two searches find a line with two markers.
   for (const { path, line, text } of results.flatMap((result) => result.matches)) {
     const note = readNote(path, text, markers)
     if (note !== undefined) hits.set(`${line}:${path}`, { path, line, text, note, ...urgency(note) })
@@ -102,7 +101,7 @@ function report(evidence: Evidence<TodoHit>, markers: readonly string[], subject
     total,
     ...(comments.length === 0 ? [] : [countTable(files, markers), urgentSection(comments), ...commentSections(files, evidence)]),
     ...mentionSection(mentions),
-    ...leftOutSection(evidence),
+    ...omissionSection(evidence),
     `## Rules\n\n- ${COMMENT_RULE}\n- ${URGENCY_RULE}`,
   ]
   return `${sections.join("\n\n")}\n`
@@ -117,13 +116,13 @@ function countTable(files: ReadonlyMap<string, readonly TodoHit[]>, markers: rea
 
 function urgentSection(comments: readonly TodoHit[]): string {
   const urgent = mostUrgent(comments)
-  if (urgent.length === 0) return "## Most urgent\n\nNothing looks urgent by the rules below."
+  if (urgent.length === 0) return "## Most urgent\n\nNothing is urgent by the rules below."
   const rows = urgent
     .slice(0, MAX_URGENT)
-    .map((hit, index) => `${index + 1}. ${code(`${hit.path}:${hit.line}`)} ${said(hit)} (${hit.reasons.map(prose).join(", ")})`)
+    .map((hit, index) => `${index + 1}. ${code(`${hit.path}:${hit.line}`)} ${noteText(hit)} (${hit.reasons.map(prose).join(", ")})`)
   const rest =
     urgent.length > MAX_URGENT
-      ? `\n\nThere ${urgent.length === MAX_URGENT + 1 ? "is" : "are"} ${formatCount(urgent.length - MAX_URGENT)} more as urgent as these by the rules below.`
+      ? `\n\n${plural(urgent.length - MAX_URGENT, "more comment")} ${urgent.length === MAX_URGENT + 1 ? "is" : "are"} urgent by the rules below.`
       : ""
   return `## Most urgent\n\n${rows.join("\n")}${rest}`
 }
@@ -136,7 +135,7 @@ function commentSections(files: ReadonlyMap<string, readonly TodoHit[]>, { readi
     for (const hit of hits) {
       const block = shown < MAX_BLOCKS ? surroundings(hit, readings) : undefined
       shown += 1
-      sections.push(`**Line ${hit.line}, ${hit.note.marker}:** ${said(hit)}`, ...(block === undefined ? [] : [block]))
+      sections.push(`**Line ${hit.line}, ${hit.note.marker}:** ${noteText(hit)}`, ...(block === undefined ? [] : [block]))
     }
   }
   return sections
@@ -149,16 +148,16 @@ function mentionSection(mentions: readonly TodoHit[]): readonly string[] {
   return [`## Not in comments\n\nLines that only mention a marker; they are not counted above:\n\n${rows.join("\n")}`]
 }
 
-function leftOutSection(evidence: Evidence<TodoHit>): readonly string[] {
-  const notes = leftOut(evidence)
-  return notes.length === 0 ? [] : [`## Left out\n\n${notes.map((note) => `- ${note}`).join("\n")}`]
+function omissionSection(evidence: Evidence<TodoHit>): readonly string[] {
+  const notes = omissions(evidence)
+  return notes.length === 0 ? [] : [`## Omitted\n\n${notes.map((note) => `- ${note}`).join("\n")}`]
 }
 
 function uncounted(evidence: Evidence<TodoHit>): string {
-  const untold = untoldLines(evidence)
-  return untold === 0 ? "" : `; ${plural(untold, "line")} more ${untold === 1 ? "holds" : "hold"} a marker, too many to look at`
+  const unlisted = unlistedLines(evidence)
+  return unlisted === 0 ? "" : `; ${plural(unlisted, "more line")} with a marker ${unlisted === 1 ? "was" : "were"} not examined`
 }
 
-function said({ note }: TodoHit): string {
-  return note.text === "" ? "*(nothing is said)*" : prose(note.text)
+function noteText({ note }: TodoHit): string {
+  return note.text === "" ? "*(no text)*" : prose(note.text)
 }

@@ -1,11 +1,11 @@
-/** A line that was found. */
+/** A line that a search found. */
 export interface Hit {
   readonly path: string
   readonly line: number
   readonly text: string
 }
 
-/** Lines of a file to be read at once, because something was found among them. */
+/** A range of lines to read in one call, around one or more hits. */
 export interface Window {
   readonly path: string
   readonly fromLine: number
@@ -14,7 +14,7 @@ export interface Window {
 
 const MAX_WINDOW_LINES = 200
 
-/** The lines around hits; where they touch, they are read at once. In the order in which the hits need them first. */
+/** Merges the lines around hits into windows, in the order of the first hit in each. */
 export function windowsAround(hits: readonly Hit[], around: number): readonly Window[] {
   const byPath = new Map<string, number[]>()
   for (const { path, line } of hits) byPath.set(path, [...(byPath.get(path) ?? []), line])
@@ -40,7 +40,7 @@ export function windowsAround(hits: readonly Hit[], around: number): readonly Wi
     .map(({ window }) => window)
 }
 
-/** Whether a line stands in a window. */
+/** Whether a line is in a window. */
 export function holds(window: Window, { path, line }: Pick<Hit, "path" | "line">): boolean {
   return window.path === path && window.fromLine <= line && line <= window.toLine
 }

@@ -1,20 +1,57 @@
+import * as z from "zod"
 import { chatDriver } from "../../drivers/chat.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
+import type { Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/turn.ts"
 import { chatProjector } from "../../projectors/chat.ts"
 import type { TurnStart } from "../../schemas/config.ts"
 import type { ToolSpec } from "../../schemas/tool.ts"
+import { oneLine } from "../terminal/format.ts"
 import { Folder } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
-import type { RunMeta } from "./run-meta.ts"
+
+/** The folders and the model that a command works with. */
+export const workFields = {
+  /** Real path of the folder to read. */
+  dir: z.string(),
+  /** Absolute path of the folder to write to. */
+  out: z.string(),
+  model: z.string(),
+  baseUrl: z.string().exactOptional(),
+  apiKeyEnv: z.string().exactOptional(),
+  /** Of each turn. */
+  maxIterations: z.int().positive(),
+}
+
+/** The settings of a run in the header of its journal. It names the variable of an API key, never the key. */
+export const RunMeta = z.strictObject({
+  format: z.literal("turn-machine/run"),
+  // Version 1 was a separate file with a checkpoint.
+  version: z.literal(2),
+  task: z.string(),
+  ...workFields,
+})
+export type RunMeta = Readonly<z.infer<typeof RunMeta>>
+
+/** Reads the settings of a run from a header's `meta`; a string says why it has none. */
+export function readRunMeta(meta: Json | undefined): RunMeta | string {
+  const { format, version } = (typeof meta === "object" && meta !== null ? meta : {}) as { readonly format?: Json; readonly version?: Json }
+  if (format !== "turn-machine/run") return "another program wrote it"
+  if (version !== 2) return `it has version ${oneLine(JSON.stringify(version) ?? "none")} of the run settings, and this program reads version 2`
+  const result = RunMeta.safeParse(meta)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  if (issue?.code === "unrecognized_keys") return `its run settings have the unknown key "${oneLine(issue.keys[0] ?? "")}"`
+  return `its run settings are invalid at "${issue?.path.join("/") ?? ""}"`
+}
 
 const SYSTEM_PROMPT = `You work on the files of one folder with the tools you are given.
 Paths are relative to that folder; nothing outside of it can be read. What you write goes to a separate output folder, so no file that you read is changed.
 Ask for several tools in one answer where they do not wait for each other. Where a tool says that something was cut, ask for the rest if it matters.
 When you are done, answer in a few sentences with what you found and where you wrote it. Say what you could not do; do not guess.`
 
-/** The turn of a run: the same for the same model and limit, in whichever process. */
+/** The turn's configuration: equal in every process for the same model and limit. */
 export function runConfig({ model, maxIterations }: Pick<RunMeta, "model" | "maxIterations">, tools: readonly ToolSpec[]): TurnConfig {
   return {
     driver: chatDriver(),
@@ -31,7 +68,7 @@ export function runConfig({ model, maxIterations }: Pick<RunMeta, "model" | "max
   }
 }
 
-/** The same for a turn that is only read: its tools are named, and never run. */
+/** The configuration of a turn that is only read: its tools are declared and never run. */
 export function recordedConfig(meta: RunMeta): TurnConfig {
   return runConfig(meta, toolbox(fileTools(new Folder(meta.dir), new OutFolder(meta.out))).specs)
 }

@@ -8,7 +8,7 @@ import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { checkWritable } from "../workspace/out-folder.ts"
 import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TASK, DEFAULT_TIMEOUT_MS } from "./help.ts"
-import type { RunMeta } from "./run-meta.ts"
+import type { RunMeta } from "./run-config.ts"
 
 export const RUN_FLAGS = {
   dir: { type: "string" },
@@ -43,7 +43,7 @@ export type ModelChoice =
       readonly retries: number
     }
 
-/** What a run is to do, with every default filled in and every path resolved. */
+/** The settings of a run, with defaults filled in and paths resolved. */
 export interface RunSettings {
   readonly task: string
   /** Real path of the folder to read. */
@@ -56,98 +56,98 @@ export interface RunSettings {
 }
 
 /**
- * Settles what a run is to do from its flags, its words and, where it is resumed, what was saved. `isOver`: the turn has ended.
- * @throws {CliError} something given is wrong, missing, or not what was saved
+ * Resolves the settings of a run from its flags, its words and, on resume, the saved settings. `isOver`: the turn has ended.
+ * @throws {CliError} a setting is invalid, missing, or differs from the saved one
  */
-export async function settleRun(
+export async function resolveRun(
   flags: RunFlags,
   words: readonly string[],
   { cwd, env }: Pick<Io, "cwd" | "env">,
   saved?: RunMeta,
   isOver = false,
 ): Promise<RunSettings> {
-  const model = settleModel(flags, env, saved)
-  const task = await settleTask(words, flags, cwd, saved)
-  const dir = await settleDir(flags.dir, cwd, saved)
-  const out = await settleOut(flags.out, cwd, saved)
+  const model = resolveModel(flags, env, saved)
+  const task = await resolveTask(words, flags, cwd, saved)
+  const dir = await resolveDir(flags.dir, cwd, saved)
+  const out = await resolveOut(flags.out, cwd, saved)
   return {
     task,
     dir,
     out,
     force: flags.force ?? false,
     model,
-    maxIterations: settleLimit(flags["max-iterations"], saved, isOver),
+    maxIterations: resolveLimit(flags["max-iterations"], saved, isOver),
   }
 }
 
-/** The limit is part of what the turn was begun with: under another one it may not have come to where it stands. */
-function settleLimit(given: string | undefined, saved: RunMeta | undefined, isOver: boolean): number {
+/** The limit cannot change on resume: under another one the recorded turn might have ended earlier. */
+function resolveLimit(given: string | undefined, saved: RunMeta | undefined, isOver: boolean): number {
   const limit = given === undefined ? undefined : readCount("--max-iterations", given, 1, 10_000)
   if (saved === undefined) return limit ?? DEFAULT_MAX_ITERATIONS
   if (limit !== undefined && limit !== saved.maxIterations && !isOver)
-    throw notTheSame("limit", `${saved.maxIterations} iterations`, "--max-iterations")
+    throw differsFromSaved("limit", `${saved.maxIterations} iterations`, "--max-iterations")
   return saved.maxIterations
 }
 
-async function settleTask(words: readonly string[], flags: RunFlags, cwd: string, saved: RunMeta | undefined): Promise<string> {
+async function resolveTask(words: readonly string[], flags: RunFlags, cwd: string, saved: RunMeta | undefined): Promise<string> {
   if (words.length === 0) return saved?.task ?? DEFAULT_TASK
   const task = words.join(" ").trim()
-  if (task === "") throw new CliError("The task is empty. Say in words what to do, or leave it out for the default task.")
+  if (task === "") throw new CliError("The task is empty. Describe what to do, or omit it for the default task.")
   const folder = words.length === 1 && flags.dir === undefined && (await stat(resolve(cwd, task)).catch(() => undefined))?.isDirectory()
   if (folder) throw new CliError(`"${oneLine(task)}" is a folder, not a task. To work on it, use: --dir ${oneLine(task)}`)
   if (saved === undefined || saved.task === task) return task
-  throw notTheSame("task", shorten(saved.task), "task")
+  throw differsFromSaved("task", shorten(saved.task), "task")
 }
 
-async function settleDir(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
+async function resolveDir(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
   const path = given ?? saved?.dir ?? cwd
   const shown = oneLine(path)
   try {
     const real = await realpath(resolve(cwd, path))
-    if (!(await stat(real)).isDirectory()) throw new CliError(`--dir ${shown} is a file, not a folder. Give the folder it is in.`)
+    if (!(await stat(real)).isDirectory()) throw new CliError(`--dir ${shown} is a file, not a folder. Pass the folder that contains it.`)
     await access(real, constants.R_OK | constants.X_OK)
     if (saved === undefined || saved.dir === real) return real
   } catch (error) {
     if (error instanceof CliError) throw error
     const remedy =
       given === undefined && saved !== undefined
-        ? "The state file belongs to it: put it back, or give another --state path."
-        : "Give a folder that can be read with --dir."
+        ? "The state file needs this folder: restore it, or pass another --state path."
+        : "Pass a readable folder with --dir."
     throw new CliError(`The folder ${shown} cannot be read: ${fileReason(error)}. ${remedy}`)
   }
-  throw notTheSame("folder", saved.dir, "--dir")
+  throw differsFromSaved("folder", saved.dir, "--dir")
 }
 
-async function settleOut(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
+async function resolveOut(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
   const path = resolve(cwd, given ?? saved?.out ?? DEFAULT_OUT)
-  if (saved !== undefined && saved.out !== path) throw notTheSame("output folder", saved.out, "--out")
+  if (saved !== undefined && saved.out !== path) throw differsFromSaved("output folder", saved.out, "--out")
   try {
     await checkWritable(path)
     return path
   } catch (error) {
-    throw new CliError(`The output folder ${oneLine(path)} cannot be written to: ${fileReason(error)}. Give another one with --out.`)
+    throw new CliError(`The output folder ${oneLine(path)} cannot be written to: ${fileReason(error)}. Pass another one with --out.`)
   }
 }
 
-function settleModel(flags: RunFlags, env: Io["env"], saved: RunMeta | undefined): ModelChoice {
+function resolveModel(flags: RunFlags, env: Io["env"], saved: RunMeta | undefined): ModelChoice {
   const { model: givenName, "base-url": givenUrl } = flags
-  if (saved !== undefined && givenName !== undefined && givenName !== saved.model) throw notTheSame("model", saved.model, "--model")
+  if (saved !== undefined && givenName !== undefined && givenName !== saved.model) throw differsFromSaved("model", saved.model, "--model")
   if (saved !== undefined && givenUrl !== undefined && givenUrl !== saved.baseUrl)
-    throw notTheSame("endpoint", saved.baseUrl === undefined ? "none" : shownUrl(saved.baseUrl), "--base-url")
+    throw differsFromSaved("endpoint", saved.baseUrl === undefined ? "none" : shownUrl(saved.baseUrl), "--base-url")
   const baseUrl = givenUrl ?? saved?.baseUrl
   const name = givenName ?? saved?.model ?? (baseUrl === undefined ? "embedded" : undefined)
 
   if (baseUrl === undefined) {
     if (name !== "embedded")
-      throw new CliError(`--model ${oneLine(name ?? "")} needs the endpoint that has it: --base-url URL. Without one there is --model embedded.`)
+      throw new CliError(`--model ${oneLine(name ?? "")} needs an endpoint: --base-url URL. Without one, use --model embedded.`)
     for (const flag of ["api-key-env", "timeout-ms", "retries"] as const) {
       if (flags[flag] !== undefined)
-        throw new CliError(`--${flag} is for a model at an endpoint; give that with --base-url and --model, or leave --${flag} out.`)
+        throw new CliError(`--${flag} applies only to a model at an endpoint. Add --base-url and --model, or omit --${flag}.`)
     }
     return { type: "embedded", name }
   }
   checkUrl(baseUrl)
-  if (name === undefined || name === "embedded") throw new CliError("--base-url needs the endpoint's name for a model: --model NAME.")
+  if (name === undefined || name === "embedded") throw new CliError("--base-url needs the model's name at the endpoint: --model NAME.")
   const apiKeyEnv = flags["api-key-env"] ?? saved?.apiKeyEnv
   return {
     type: "endpoint",
@@ -162,32 +162,35 @@ function settleModel(flags: RunFlags, env: Io["env"], saved: RunMeta | undefined
 function checkUrl(baseUrl: string): void {
   const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new CliError(`--base-url ${oneLine(baseUrl)} is no http or https address. Give one like http://localhost:11434/v1.`)
+    throw new CliError(`--base-url ${oneLine(baseUrl)} is not an http or https URL. Pass one like http://localhost:11434/v1.`)
   }
-  // Not shown: it holds a secret.
+  // The message does not show the URL, which contains a secret.
   if (url.username !== "" || url.password !== "")
-    throw new CliError("--base-url must hold no user name or password. Put the key into an environment variable and name that with --api-key-env.")
+    throw new CliError(
+      "--base-url must not contain a user name or password. Put the key into an environment variable and pass its name with --api-key-env.",
+    )
 }
 
-/** An endpoint's address as it is shown: without the query, which may hold a key. */
+/** The URL of an endpoint without its query, which may contain a key. */
 export function shownUrl(baseUrl: string): string {
   return oneLine(baseUrl).replace(/[?#].*$/, "")
 }
 
 function readKey(name: string, env: Io["env"]): string {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-    // Not shown: somebody may have given the key itself.
-    throw new CliError("--api-key-env takes the name of an environment variable, as OPENAI_API_KEY, and not the key itself.")
+    // The message does not show the value, which may be the key itself.
+    throw new CliError("--api-key-env takes the name of an environment variable, such as OPENAI_API_KEY, not the key itself.")
   }
   const key = env[name]?.trim() ?? ""
-  if (key === "") throw new CliError(`The environment variable ${name} is not set, or is empty. Put the key into it: export ${name}=…`)
-  if (!/^[\x21-\x7e]+$/.test(key)) throw new CliError(`The environment variable ${name} holds characters that no key has. Put the key alone into it.`)
+  if (key === "") throw new CliError(`The environment variable ${name} is not set or is empty. Set it to the key: export ${name}=…`)
+  if (!/^[\x21-\x7e]+$/.test(key))
+    throw new CliError(`The environment variable ${name} contains characters that keys do not have. Set it to the key alone.`)
   return key
 }
 
-function notTheSame(what: string, saved: string, flag: string): CliError {
+function differsFromSaved(what: string, saved: string, flag: string): CliError {
   return new CliError(
-    `The state file belongs to another ${what}: ${oneLine(saved)}. To resume it leave ${flag === "task" ? "the task" : flag} out; for a new run give another --state path.`,
+    `The state file was written for another ${what}: ${oneLine(saved)}. To resume it, omit ${flag === "task" ? "the task" : flag}; for a new run, pass another --state path.`,
   )
 }
 

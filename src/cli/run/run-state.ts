@@ -12,18 +12,18 @@ import { resume } from "../../replay/replay.ts"
 import type { TurnStart } from "../../schemas/config.ts"
 import type { Outcome } from "../../schemas/event.ts"
 import type { TurnMachine } from "../../turn-machine.ts"
-import { isJournal, isOldState, noJournal, parseJournal, readRegular, storeRefusal } from "../journal/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
-import { type RunMeta, readRunMeta } from "./run-meta.ts"
+import { isJournal, isOldState, notAJournal, parseJournal, readRegular, storeRefusal } from "./journal-file.ts"
+import { type RunMeta, readRunMeta } from "./run-config.ts"
 
-/** Above so many characters a journal is compacted, where that is wanted. */
+/** With `compact`, a journal above this many characters is compacted. */
 export const COMPACT_ABOVE_CHARS = 2_000_000
 
-/** How a state is taken hold of. */
-export interface TakeOptions {
+/** How a state file is opened. */
+export interface OpenOptions {
   readonly takeOver: boolean
-  /** False: what the turn asked for is not compared with what it would ask for now. */
+  /** False: the recorded requests are not compared with those of this version. */
   readonly checkEffects: boolean
   readonly compact: boolean
 }
@@ -32,7 +32,7 @@ export interface TakeOptions {
 export class RunState {
   /** Its real path. */
   readonly path: string
-  /** What was asked of the run that stands in it; `undefined` if none does yet. */
+  /** The settings of the run in it; `undefined` if it has none yet. */
   readonly saved: RunMeta | undefined
   readonly #shown: string
   readonly #found: Journal | undefined
@@ -47,54 +47,54 @@ export class RunState {
   }
 
   /**
-   * Looks at a state file, which need not exist, and makes nothing yet; one that exists is taken only to be resumed.
-   * @throws {CliError} it exists and is not to be resumed, is damaged, or is none
+   * Reads a state file, which need not exist, and writes nothing. An existing file is accepted only on resume.
+   * @throws {CliError} it exists without resume, is damaged, or is not a state file
    */
   static async find(path: string, isResumed: boolean): Promise<RunState> {
     const shown = `The state file ${path}`
     const real = await realFile(path)
     const text = await readText(real, shown)
     if (text !== undefined && !isResumed) {
-      throw new CliError(`${shown} exists already, and nothing was overwritten: add --resume to go on with that run, or give another path.`)
+      throw new CliError(`${shown} exists already, and nothing was overwritten. Add --resume to resume that run, or pass another path.`)
     }
-    // A process may have died before its first line was written.
+    // A process may have died before it finished the first line.
     if (text === undefined || isUnfinishedHeader(text)) return new RunState(real, shown, undefined, undefined)
     const journal = read(shown, text)
     const saved = readRunMeta(journal.header.meta)
     if (typeof saved === "object") return new RunState(real, shown, journal, saved)
-    throw new CliError(`${shown} cannot be resumed here: ${saved}. Resume it with the program that wrote it, or give another --state path.`)
+    throw new CliError(`${shown} cannot be resumed here: ${saved}. Resume it with the program that wrote it, or pass another --state path.`)
   }
 
-  /** Whether the turn in the file is over for good; one whose model call failed is not. */
+  /** Whether the turn in the file has ended. One whose model call failed can be resumed and has not. */
   get isOver(): boolean {
     const last = this.#found?.entries.at(-1)?.record
     return last?.type === "end" && !isFailedCall(last.outcome)
   }
 
-  /** Whether an absolute path is the file's own, or stands beside it while it is in use. */
+  /** Whether an absolute path is the state file or its lock. */
   readonly owns = (path: string): boolean => path === this.path || path.startsWith(`${this.path}.lock`)
 
-  /** The journal, once it was taken. */
+  /** The journal, once it is open. */
   get journal(): TurnJournal | undefined {
     return this.#journal
   }
 
-  /** Milliseconds of work on the turn by the processes before this one, as its records tell. */
+  /** Milliseconds of work on the turn by earlier processes, computed from its records. */
   get workedMs(): number {
     return this.#workedMs
   }
 
   /**
-   * Takes hold of the file, and begins the turn or takes it up. A model call that failed is cut off, to be tried again.
-   * @throws {CliError} it is in use, changed since it was looked at, cannot be written or not be resumed
+   * Opens the file exclusively, and starts or resumes the turn. A failed model call is removed from the journal, to be retried.
+   * @throws {CliError} the file is in use, changed since it was read, cannot be written or cannot be resumed
    */
-  async take(config: TurnConfig, start: TurnStart, meta: RunMeta, { takeOver, checkEffects, compact }: TakeOptions): Promise<TurnMachine> {
+  async open(config: TurnConfig, start: TurnStart, meta: RunMeta, { takeOver, checkEffects, compact }: OpenOptions): Promise<TurnMachine> {
     try {
       const options = { takeOver, ...(compact && { compactAboveChars: COMPACT_ABOVE_CHARS }) }
       const journal = await TurnJournal.open(fileJournalStore(), this.path, options)
       this.#journal = journal
       if (journal.recorded?.header.turnId !== this.#found?.header.turnId) {
-        throw new CliError(`${this.#shown} was changed by another process at this moment. Try again.`)
+        throw new CliError(`${this.#shown} was changed by another process. Try again.`)
       }
       if (journal.recorded === undefined) return await journal.begin(config, start, { meta })
       const last = beforeFailedCall(journal.recorded, config, checkEffects)
@@ -106,27 +106,27 @@ export class RunState {
     }
   }
 
-  /** An error in one line, if it is about the journal; else the error itself. */
+  /** Turns an error about the journal into a one-line {@link CliError}; returns any other error unchanged. */
   explain(error: unknown): unknown {
-    if (error instanceof JournalStoreError) return storeRefusal(this.#shown, error, "give another path with --state")
+    if (error instanceof JournalStoreError) return storeRefusal(this.#shown, error, "pass another path with --state")
     if (error instanceof JournalError) return unusable(this.#shown, oneLine(error.message).replace(/\.$/, ""))
     if (error instanceof CheckpointError) return unusable(this.#shown, oneLine(error.message).replace(/\.$/, ""))
     if (!(error instanceof ReplayDivergence)) return error
     const where = `record ${error.record}${error.effectId === undefined ? "" : `, effect ${error.effectId}`}`
     return new CliError(
-      `${this.#shown} was written by a version of this program that asked for something else (${where}). Resume it with that version, or add --no-check to go on all the same.`,
+      `${this.#shown} was written by a version of this program that made another request (${where}). Resume it with that version, or add --no-check to resume anyway.`,
       2,
       { cause: error },
     )
   }
 
-  /** Lets go of the file when all is kept. */
+  /** Closes the file once everything is written. */
   async close(): Promise<void> {
     await this.#journal?.close()
   }
 }
 
-/** The record after which a turn is taken up whose last model call failed; `undefined` for any other turn. */
+/** The record before a failed last model call, after which the turn resumes; `undefined` for any other turn. */
 function beforeFailedCall(journal: Journal, config: TurnConfig, checkEffects: boolean): number | undefined {
   const { entries } = journal
   const index = entries.findLastIndex(({ record }) => "id" in record)
@@ -140,7 +140,7 @@ function isFailedCall(outcome: Outcome | undefined): boolean {
   return outcome?.type === "stopped" && outcome.stop.type === "provider_error"
 }
 
-/** The path with links resolved, so that a state file reached by a link is replaced itself, and not the link. */
+/** Resolves links, so that a write replaces the state file and not a link to it. */
 async function realFile(path: string): Promise<string> {
   try {
     return await realpath(path)
@@ -150,7 +150,7 @@ async function realFile(path: string): Promise<string> {
   try {
     return join(await realpath(dirname(path)), basename(path))
   } catch (error) {
-    throw new CliError(`The state file ${path} cannot be made in its folder: ${fileReason(error)}. Make the folder, or give another path.`)
+    throw new CliError(`The state file ${path} cannot be created: ${fileReason(error)}. Create its folder, or pass another path.`)
   }
 }
 
@@ -162,12 +162,12 @@ async function readText(path: string, shown: string): Promise<string | undefined
     if (errorCode(error) === "ENOENT") return undefined
     throw new CliError(`${shown} cannot be read: ${fileReason(error)}.`)
   }
-  if (text === undefined) throw new CliError(`${shown} is no file. Give the path of a file with --state.`)
+  if (text === undefined) throw new CliError(`${shown} is not a file. Pass the path of a file with --state.`)
   return text
 }
 
 function read(shown: string, text: string): Journal {
-  if (isOldState(text)) throw noJournal(shown, text, undefined)
+  if (isOldState(text)) throw notAJournal(shown, text, undefined)
   try {
     const { journal, damage } = parseJournal(text)
     if (damage !== undefined) throw damage
@@ -180,14 +180,14 @@ function read(shown: string, text: string): Journal {
 
 function damaged(shown: string, text: string, error: JournalError): CliError {
   if (!isJournal(text, error)) return unusable(shown, "it is not the state of a run")
-  if (error.code === "damaged_record" && error.record === 1) return unusable(shown, "its first record is damaged, and nothing stands before it")
+  if (error.code === "damaged_record" && error.record === 1) return unusable(shown, "its first record is damaged")
   if (error.intactLength === 0) return unusable(shown, oneLine(error.message).replace(/\.$/, ""))
   const why = oneLine(error.message).replace(/\.? The records before it.*$|\.$/, "")
   return new CliError(
-    `${shown} cannot be resumed: ${why}. It was left as it is; what stands before can be gone on with from a copy: turn-machine journal fork FILE --at ${error.record} --out NEW.`,
+    `${shown} cannot be resumed: ${why}. The file was not changed. To resume from the records before the damage, fork it: turn-machine journal fork FILE --at ${error.record} --out NEW.`,
   )
 }
 
 function unusable(shown: string, why: string): CliError {
-  return new CliError(`${shown} cannot be resumed: ${why}. It was left as it is; begin anew with another --state path.`)
+  return new CliError(`${shown} cannot be resumed: ${why}. The file was not changed. Start a new run with another --state path.`)
 }

@@ -12,18 +12,16 @@ import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
-import { jsonLines } from "../terminal/json-lines.ts"
-import type { Reporter } from "../terminal/reporter.ts"
-import { Screen } from "../terminal/screen.ts"
-import { tallyOf } from "../terminal/tally.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
 import { RESUME_HELP, RUN_HELP } from "./help.ts"
+import { jsonLines, type Reporter, totalsOf } from "./reporter.ts"
+import type { RunMeta } from "./run-config.ts"
 import { runConfig, runStart } from "./run-config.ts"
-import type { RunMeta } from "./run-meta.ts"
-import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, settleRun, shownUrl } from "./run-settings.ts"
-import { RunState, type TakeOptions } from "./run-state.ts"
+import { RunScreen } from "./run-screen.ts"
+import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, shownUrl } from "./run-settings.ts"
+import { type OpenOptions, RunState } from "./run-state.ts"
 
 /** `turn-machine run`. Gives the exit code. @throws {CliError} */
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -32,15 +30,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     io.stdout.write(RUN_HELP)
     return 0
   }
-  if (flags.resume === true && flags.state === undefined) throw new CliError("--resume needs the state file to go on with: --state FILE.")
-  if (flags["no-check"] === true && flags.resume !== true) throw new CliError("--no-check is for a turn that is resumed; add --resume.")
+  if (flags.resume === true && flags.state === undefined) throw new CliError("--resume needs the state file: --state FILE.")
+  if (flags["no-check"] === true && flags.resume !== true) throw new CliError("--no-check applies only to a resumed turn; add --resume.")
   for (const flag of ["compact", "take-over"] as const) {
-    if (flags[flag] === true && flags.state === undefined) throw new CliError(`--${flag} is for a state file; give one with --state FILE.`)
+    if (flags[flag] === true && flags.state === undefined) throw new CliError(`--${flag} needs a state file: --state FILE.`)
   }
   return perform(flags, words, io)
 }
 
-/** `turn-machine resume FILE`: as `run --state FILE --resume`, but there must be a turn to go on with. @throws {CliError} */
+/** `turn-machine resume FILE`: like `run --state FILE --resume`, but the file must contain a turn. @throws {CliError} */
 export async function resumeRun(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RUN_FLAGS, "turn-machine resume --help")
   if (flags.help === true) {
@@ -48,7 +46,7 @@ export async function resumeRun(args: readonly string[], io: Io): Promise<number
     return 0
   }
   const [file = flags.state, ...task] = words
-  if (file === undefined) throw new CliError("resume needs the state file to go on with: turn-machine resume FILE.")
+  if (file === undefined) throw new CliError("resume needs the state file: turn-machine resume FILE.")
   if (flags.state !== undefined && flags.state !== file) throw new CliError("resume takes one state file: turn-machine resume FILE.")
   return perform({ ...flags, state: file, resume: true }, task, io, true)
 }
@@ -56,11 +54,11 @@ export async function resumeRun(args: readonly string[], io: Io): Promise<number
 async function perform(flags: RunFlags, words: readonly string[], io: Io, mustExist = false): Promise<number> {
   const state = flags.state === undefined ? undefined : await RunState.find(resolve(io.cwd, flags.state), flags.resume ?? false)
   if (mustExist && state?.saved === undefined)
-    throw new CliError(`There is no turn to resume in ${resolve(io.cwd, flags.state ?? "")}. Begin one: turn-machine run --state FILE.`)
-  const settings = await settleRun(flags, words, io, state?.saved, state?.isOver)
-  const reporter = flags.json === true ? jsonLines(io.stdout) : new Screen(io)
+    throw new CliError(`There is no turn to resume in ${resolve(io.cwd, flags.state ?? "")}. Start one: turn-machine run --state FILE.`)
+  const settings = await resolveRun(flags, words, io, state?.saved, state?.isOver)
+  const reporter = flags.json === true ? jsonLines(io.stdout) : new RunScreen(io)
   if (flags.resume === true && state?.saved === undefined)
-    io.stderr.write(`turn-machine: There is no turn in ${oneLine(flags.state ?? "")} yet; it begins.\n`)
+    io.stderr.write(`turn-machine: ${oneLine(flags.state ?? "")} has no turn yet; starting a new one.\n`)
   try {
     return await new Run(settings, state, reporter, io).perform({
       takeOver: flags["take-over"] ?? false,
@@ -74,7 +72,7 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
 
 type ErrorEvent = Extract<TurnEvent, { type: "error" }>
 
-/** One turn in this process, from its beginning or from where it was saved. */
+/** Runs one turn in this process, from its start or from its saved state. */
 class Run {
   readonly #settings: RunSettings
   readonly #state: RunState | undefined
@@ -90,7 +88,7 @@ class Run {
     this.#io = io
   }
 
-  async perform(options: TakeOptions): Promise<number> {
+  async perform(options: OpenOptions): Promise<number> {
     const state = this.#state
     const { dir, out, force, model } = this.#settings
     const owns = state?.owns ?? (() => false)
@@ -99,7 +97,7 @@ class Run {
     const tools = toolbox(fileTools(folder, outFolder))
     const host: Host = { ...modelHost(model), tools }
 
-    // Before anything is shown or done: a state that cannot be kept should be known now.
+    // Before anything is shown or done: a state file that cannot be written should fail now.
     const machine = await this.#machine(tools.specs, options)
     this.#reporter.started(this.#settings, {
       ...(state !== undefined && { state: state.path }),
@@ -114,13 +112,13 @@ class Run {
       return outcome === undefined ? 1 : this.#end(machine, outcome, false)
     } catch (thrown) {
       const error = state?.explain(thrown) ?? thrown
-      const failure = error instanceof CliError ? error : new CliError(`The run broke off: ${oneLine(String(error))}`, 1, { cause: error })
+      const failure = error instanceof CliError ? error : new CliError(`The run failed: ${oneLine(String(error))}`, 1, { cause: error })
       this.#reporter.failed(failure.message)
       throw failure
     }
   }
 
-  async #machine(tools: readonly ToolSpec[], options: TakeOptions): Promise<TurnMachine> {
+  async #machine(tools: readonly ToolSpec[], options: OpenOptions): Promise<TurnMachine> {
     const { task, dir, out, model, maxIterations } = this.#settings
     const meta: RunMeta = {
       format: "turn-machine/run",
@@ -134,12 +132,12 @@ class Run {
     }
     const config = runConfig(meta, tools)
     const start = runStart(task)
-    return this.#state === undefined ? new TurnMachine(config, start) : this.#state.take(config, start, meta, options)
+    return this.#state === undefined ? new TurnMachine(config, start) : this.#state.open(config, start, meta, options)
   }
 
   /**
-   * Runs the turn until it is over, or until the user asks to stop. With a state file the turn is then left as it stands,
-   * to be resumed; without one it is cancelled, and so comes to its end.
+   * Runs the turn until it ends or the user asks to stop. With a state file, a stopped turn can be resumed; without one, it
+   * is cancelled and ends.
    */
   async #runOrPause(machine: TurnMachine, host: Host): Promise<{ readonly outcome?: Outcome }> {
     const controller = new AbortController()
@@ -166,7 +164,7 @@ class Run {
       const result = await Promise.race([ended, paused])
       if (this.#state !== undefined && result.outcome === undefined) {
         await this.#state.close()
-        this.#reporter.paused({ state: this.#state.path, tally: tallyOf(machine), durationMs: this.#elapsedMs() })
+        this.#reporter.paused({ state: this.#state.path, totals: totalsOf(machine), durationMs: this.#elapsedMs() })
       }
       return result
     } finally {
@@ -176,32 +174,32 @@ class Run {
 
   #end(machine: TurnMachine, outcome: Outcome, again: boolean): number {
     const exitCode = outcome.type === "finished" ? 0 : 1
-    const tally = tallyOf(machine)
-    this.#reporter.ended({ outcome, tally, durationMs: this.#elapsedMs(), exitCode, again })
-    if (outcome.type !== "finished") this.#io.stderr.write(`turn-machine: ${oneLine(this.#whyStopped(outcome, tally.iterations))}\n`)
+    const totals = totalsOf(machine)
+    this.#reporter.ended({ outcome, totals, durationMs: this.#elapsedMs(), exitCode, again })
+    if (outcome.type !== "finished") this.#io.stderr.write(`turn-machine: ${oneLine(this.#whyStopped(outcome, totals.iterations))}\n`)
     return exitCode
   }
 
-  /** Says why a turn stopped and what to do, in one line. */
+  /** Says in one line why a turn stopped and what to do. */
   #whyStopped(outcome: Outcome, iterations: number): string {
     const { model } = this.#settings
     const why = this.#lastError === undefined ? "" : ` ${this.#lastError.message.replace(/^LLM error: /, "").replace(/\.?$/, ".")}`
-    if (outcome.type !== "stopped") return "The turn went over to another agent, which this command cannot run."
+    if (outcome.type !== "stopped") return "The turn was handed over to another agent, which this command cannot run."
     switch (outcome.stop.type) {
       case "cancelled":
-        return "The turn was cancelled. With --state FILE a turn can be stopped and resumed."
+        return "The turn was cancelled. To stop and resume a turn, use --state FILE."
       case "max_iterations":
-        return `The turn reached its limit of ${iterations} iterations before it was done. Allow more with --max-iterations, in a new run.`
+        return `The turn reached its limit of ${iterations} iterations before it finished. Start a new run with a higher --max-iterations.`
       case "provider_error": {
         if (model.type === "embedded") return `The embedded planner failed.${why}`
         const again = this.#state === undefined ? "run the command again" : "run the same command with --resume"
         const { code, terminalReason } = this.#lastError?.envelope ?? {}
         const failed = `The model call to ${shownUrl(model.baseUrl)} failed.${why}`
-        if (terminalReason === "content_filter") return `${why} Put the task in other words, in a new run.`
-        if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or take a model with a larger context.`
-        if (code === "empty_response") return `${why} Another try may help: ${again}.`
-        if (code === "timeout" || code === "idle_timeout") return `${failed} Allow more with --timeout-ms, or check the address, then ${again}.`
-        return `${failed} Check the address, --model and the key, then ${again}.`
+        if (terminalReason === "content_filter") return `${why} Rephrase the task in a new run.`
+        if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or use a model with a larger context.`
+        if (code === "empty_response") return `${why} A retry may help: ${again}.`
+        if (code === "timeout" || code === "idle_timeout") return `${failed} Raise --timeout-ms or check the URL, then ${again}.`
+        return `${failed} Check the URL, --model and the key, then ${again}.`
       }
       case "incomplete":
         return "The model's answer was cut off at its length limit. Ask for less in one task."
@@ -210,21 +208,22 @@ class Run {
     }
   }
 
-  /** Milliseconds spent on the turn in this process and in those before it. */
+  /** Milliseconds spent on the turn in this process and earlier ones. */
   #elapsedMs(): number {
     return (this.#state?.workedMs ?? 0) + performance.now() - this.#startedAt
   }
 }
 
+/** The host's model call for a chosen model. */
 export function modelHost(model: ModelChoice): Pick<Host, "llmCall"> {
   if (model.type === "embedded") return { llmCall: async ({ request }) => plan(request) }
   const { baseUrl, apiKey, name, timeoutMs, retries } = model
   return openAiCompatible({ baseUrl, ...(apiKey !== undefined && { apiKey }), model: name, timeoutMs, idleTimeoutMs: timeoutMs, maxRetries: retries })
 }
 
-/** What a search must not find besides reports: the output folder, and the state with what stands beside it. */
-export async function hiddenFiles(dir: string, out: string, ownedByState: (path: string) => boolean): Promise<(path: string) => boolean> {
+/** Says which files a walk omits: the output folder, the state and its lock, and temporary files. */
+export async function hiddenFiles(dir: string, out: string, isState: (path: string) => boolean): Promise<(path: string) => boolean> {
   const outPath = await realpath(out).catch(() => out)
   const apart = outPath !== dir && isInside(dir, outPath)
-  return (path) => ownedByState(path) || (apart && path === outPath) || path.endsWith(".turn-machine-tmp")
+  return (path) => isState(path) || (apart && path === outPath) || path.endsWith(".turn-machine-tmp")
 }

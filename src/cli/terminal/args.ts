@@ -5,8 +5,8 @@ export type FlagSpecs = NonNullable<ParseArgsConfig["options"]>
 type Values<Specs extends FlagSpecs> = ReturnType<typeof parseArgs<{ options: Specs; allowPositionals: true; strict: true }>>["values"]
 
 /**
- * Reads flags and the words between them.
- * @throws {CliError} a flag that is not in `specs`, or one that has not the value it needs
+ * Parses flags and the words between them.
+ * @throws {CliError} a flag is not in `specs`, or lacks its value
  */
 export function readArgs<const Specs extends FlagSpecs>(
   args: readonly string[],
@@ -17,24 +17,24 @@ export function readArgs<const Specs extends FlagSpecs>(
   for (const token of tokens) {
     if (token.kind !== "option") continue
     const spec = Object.hasOwn(specs, token.name) ? specs[token.name] : undefined
-    if (spec === undefined) throw new CliError(`There is no flag ${token.rawName}.${didYouMean(token.rawName, flagNames(specs))} See: ${help}`)
+    if (spec === undefined) throw new CliError(`Unknown flag ${token.rawName}.${didYouMean(token.rawName, flagNames(specs))} See: ${help}`)
     if (spec.type === "boolean" && token.value !== undefined) throw new CliError(`${token.rawName} takes no value. See: ${help}`)
     if (spec.type === "string" && (token.value === undefined || token.value === "" || (token.inlineValue === false && /^-./.test(token.value)))) {
-      throw new CliError(`${token.rawName} needs a value after it. See: ${help}`)
+      throw new CliError(`${token.rawName} needs a value. See: ${help}`)
     }
   }
   const { values, positionals } = parseArgs({ args: [...args], options: specs, allowPositionals: true, strict: true })
   return { values, words: positionals }
 }
 
-/** Reads a whole number from `least` to `most`. */
+/** Parses a whole number from `least` to `most`. @throws {CliError} */
 export function readCount(flag: string, text: string, least: number, most: number): number {
   const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
   if (count >= least && count <= most) return count
   throw new CliError(`${flag} takes a whole number from ${least} to ${most}, not "${text}".`)
 }
 
-/** ` Did you mean run?`, or nothing if no candidate is near. */
+/** Returns ` Did you mean run?` for the nearest candidate, or an empty string if none is near. */
 export function didYouMean(word: string, candidates: readonly string[]): string {
   const near = candidates
     .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate) }))
@@ -47,7 +47,7 @@ function flagNames(specs: FlagSpecs): readonly string[] {
   return Object.keys(specs).map((name) => `--${name}`)
 }
 
-/** How many letters must be put in, left out, changed or swapped with their neighbour to make one word of the other. */
+/** Counts the insertions, deletions, substitutions and swaps of neighbouring letters that turn one word into the other. */
 function editDistance(left: string, right: string): number {
   let beforeLast: readonly number[] = []
   let last: readonly number[] = Array.from({ length: right.length + 1 }, (_, index) => index)

@@ -1,4 +1,4 @@
-/** A mistake that one line can explain. `exitCode` 2: what was asked cannot be done; 1: it was begun and stopped. */
+/** An error with a one-line message for the user. `exitCode` 2: the command cannot run as given; 1: it started and stopped. */
 export class CliError extends Error {
   readonly exitCode: 1 | 2
 

@@ -27,38 +27,38 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
 
-/** At most `limit` characters, with an ellipsis for what is cut off. A pair of surrogates stays whole. */
+/** Cuts a text to at most `limit` characters, including an ellipsis. Never splits a surrogate pair. */
 export function cutText(text: string, limit: number): string {
   if (text.length <= limit) return text
   const end = isHighSurrogate(text.charCodeAt(limit - 2)) ? limit - 2 : limit - 1
   return `${text.slice(0, end)}…`
 }
 
-/** Whether a UTF-16 code unit is the first half of a pair. */
+/** Whether a UTF-16 code unit is the first half of a surrogate pair. */
 export function isHighSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdbff
 }
 
-// Controls, and the marks that turn the direction of text: in a terminal they could hide or fake what is shown.
+// Control characters and bidirectional marks: in a terminal they could hide or fake output.
 const CONTROLS = /(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu
 
-/** Text that a terminal shows as it stands: what could move the cursor or change colours is taken out. Newlines and tabs stay. */
+/** Replaces characters that could move a terminal's cursor or change its colours. Newlines and tabs stay. */
 export function plainText(text: string): string {
   return text.replace(CONTROLS, (control) => (control === "\r" ? "" : "\ufffd"))
 }
 
-/** The same on one line. */
+/** Like {@link plainText}, on one line. */
 export function oneLine(text: string): string {
   return plainText(text).replace(/\s+/g, " ").trim()
 }
 
-/** JSON that a terminal shows as it stands: what could move the cursor is escaped, and nothing else is changed. */
+/** Serializes JSON for a terminal: escapes characters that could move the cursor, and changes nothing else. */
 export function plainJson(value: unknown, indent?: number): string {
   const text = JSON.stringify(value, undefined, indent) ?? "null"
   return text.replace(CONTROLS, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`)
 }
 
-/** A word as a shell takes it. */
+/** Quotes a word for a shell, where it needs quotes. */
 export function shellWord(word: string): string {
   return /^[\w./@%+:,~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

@@ -1,19 +1,19 @@
-/** Breaks text between words so that lines stay within a width, also where the text comes piece by piece. */
+/** Wraps text between words, including text that arrives in pieces. */
 export class Wrap {
   readonly #width: number
   readonly #indent: string
   #column: number
-  /** Whether what comes next goes on with a word that is written already. */
+  /** Whether the next piece continues a word that is partly written. */
   #inWord = false
 
-  /** The first line begins at `column`; those after it begin with `indent`. A `width` of 0 breaks nothing. */
+  /** The first line starts at `column`; later lines start with `indent`. A `width` of 0 turns wrapping off. */
   constructor(width: number, indent: string, column: number) {
     this.#width = width
     this.#indent = indent
     this.#column = column
   }
 
-  /** The next piece, with the breaks it needs. */
+  /** Returns the next piece with line breaks. */
   add(text: string): string {
     let wrapped = ""
     for (const piece of text.match(/\n|[^\S\n]+|\S+/g) ?? []) {
@@ -24,7 +24,7 @@ export class Wrap {
         this.#column = this.#indent.length
       }
       this.#inWord = isWord
-      // The space at which a line was broken is not needed any more.
+      // Drops the whitespace at which the line was broken.
       if (piece === "\n" || (tooLong && !isWord)) continue
       wrapped += piece
       this.#column += piece.length

@@ -1,4 +1,4 @@
-/** Compares by code point: the same order on every machine, whatever its language. */
+/** Compares by code point, so the order is the same on every machine and in every locale. */
 export function byCodePoint(left: string, right: string): number {
   const shared = Math.min(left.length, right.length)
   for (let index = 0; index < shared; index += 1) {
@@ -8,7 +8,7 @@ export function byCodePoint(left: string, right: string): number {
   return left.length - right.length
 }
 
-/** Surrogates stand for the code points above U+FFFF, but as code units they lie below U+E000. */
+/** Surrogates encode code points above U+FFFF, but their code units are below U+E000. */
 function rank(unit: number): number {
   if (unit >= 0xe000) return unit - 0x800
   return unit >= 0xd800 ? unit + 0x2000 : unit

@@ -6,7 +6,7 @@ import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { byCodePoint } from "./code-points.ts"
 import { OWN_FILES, readOwnFiles } from "./own-files.ts"
 
-/** Folders that hold copies, caches and histories rather than what somebody wrote; a walk passes them by. */
+/** Folders of copies, caches and histories, which a walk skips. */
 export const SKIPPED_FOLDERS: readonly string[] = [
   ".cache",
   ".git",
@@ -32,35 +32,35 @@ export const SKIPPED_FOLDERS: readonly string[] = [
   "node_modules",
 ]
 
-/** A walk takes in this many files at most. */
+/** The most files that a walk returns. */
 export const MAX_WALKED_FILES = 20_000
 
 export interface FoundFile {
-  /** From the folder's root, with `/` between the parts. */
+  /** Relative to the folder's root, with `/` as separator. */
   readonly path: string
   readonly bytes: number
 }
 
-/** What a walk came by, in code-point order of the paths. */
+/** The result of a walk, in code-point order of the paths. */
 export interface Walk {
   readonly files: readonly FoundFile[]
-  /** Folders passed by because of their names. */
+  /** Folders skipped because of their names. */
   readonly skippedFolders: readonly string[]
-  /** Links passed by: what they lead to is either elsewhere in the folder or none of ours. */
+  /** Links skipped: their targets are either elsewhere in the folder or outside of it. */
   readonly links: number
-  /** Files and folders that could not be looked at. */
+  /** Files and folders that could not be read. */
   readonly unreadable: number
   /** Whether the walk ended at {@link MAX_WALKED_FILES}. */
   readonly cut: boolean
 }
 
-/** A folder that can be read, and nothing outside of it: no `..`, no other absolute path, no link that leads out. */
+/** Reads inside one folder and nowhere else: no `..`, no absolute path outside, no link that leads out. */
 export class Folder {
   /** Its real path: absolute, without links. */
   readonly root: string
   readonly #hidden: (path: string) => boolean
 
-  /** `root` is a real path. `hidden` names files and folders, by absolute path, that a walk leaves out. */
+  /** `root` is a real path. `hidden` says which files and folders, by absolute path, a walk omits. */
   constructor(root: string, hidden: (path: string) => boolean = () => false) {
     this.root = root
     this.#hidden = hidden
@@ -79,7 +79,7 @@ export class Folder {
     const handle = await this.#open(path, real)
     try {
       const { size } = await this.#checkOpened(path, real, handle)
-      if (size > maxBytes) throw refused("resource_limit", "too_large", `"${path}" has ${size} bytes; files of up to ${maxBytes} bytes are read.`)
+      if (size > maxBytes) throw refused("resource_limit", "too_large", `"${path}" has ${size} bytes; the limit is ${maxBytes} bytes.`)
       const buffer = Buffer.alloc(size)
       let length = 0
       while (length < size) {
@@ -97,7 +97,8 @@ export class Folder {
   }
 
   /**
-   * Finds every file under a folder, without following links, but for those that this program wrote itself. The same tree gives the same answer on every machine.
+   * Finds every file under a folder, without following links, except files that this program wrote. The same tree gives the
+   * same result on every machine.
    * @throws {ToolError} `outside_folder`, `not_found`, `not_a_folder`
    */
   async walk(start: string, signal?: AbortSignal): Promise<Walk> {
@@ -121,7 +122,7 @@ export class Folder {
           continue
         }
         const entries = await readdir(path, { withFileTypes: true })
-        // Had the folder been replaced by a link in the meantime, these would be somebody else's files.
+        // If a link replaced the folder before the read, these are files from outside.
         if ((await realpath(path)) !== path) throw refused("permission_denied", "outside_folder", "replaced by a link")
         if (entries.some((entry) => entry.name === OWN_FILES)) {
           for (const file of [OWN_FILES, ...Object.keys(await readOwnFiles(path))]) own.add(join(path, file))
@@ -142,9 +143,9 @@ export class Folder {
     return { files, skippedFolders: skippedFolders.sort(byCodePoint), links, unreadable, cut: false }
   }
 
-  /** The real path of something that exists inside. */
+  /** The real path of an existing file or folder inside. */
   async #locate(path: string): Promise<string> {
-    if (path.includes("\0")) throw refused("invalid_request", "not_found", "A path cannot hold a NUL character.")
+    if (path.includes("\0")) throw refused("invalid_request", "not_found", "A path cannot contain a NUL character.")
     const outside = refused(
       "permission_denied",
       "outside_folder",
@@ -165,7 +166,7 @@ export class Folder {
 
   async #open(path: string, real: string): Promise<FileHandle> {
     try {
-      // Not following a link that took the file's place since; not waiting where the file is a pipe.
+      // Does not follow a link that replaced the file since, and does not block on a pipe.
       return await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
     } catch (error) {
       if (errorCode(error) === "EISDIR") throw notAFile(path)
@@ -173,14 +174,14 @@ export class Folder {
     }
   }
 
-  /** Looks again after opening: a folder on the way may have been replaced by a link between the look and the opening. */
+  /** Checks again after opening: a link may have replaced a parent folder between the check and the opening. */
   async #checkOpened(path: string, real: string, handle: FileHandle): Promise<Stats> {
     const opened = await handle.stat()
     if (!opened.isFile()) throw notAFile(path)
     const now = await realpath(real)
     const there = await lstat(now)
     if (!this.#holds(now) || there.ino !== opened.ino || there.dev !== opened.dev) {
-      throw refused("permission_denied", "outside_folder", `"${path}" was moved while it was opened.`)
+      throw refused("permission_denied", "outside_folder", `"${path}" was moved while it was being opened.`)
     }
     return opened
   }
@@ -194,7 +195,7 @@ export class Folder {
   }
 }
 
-/** Whether `path` is `root` or lies under it. Both absolute. */
+/** Whether `path` is `root` or inside it. Both are absolute. */
 export function isInside(root: string, path: string): boolean {
   const way = relative(root, path)
   return way === "" || (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way))
@@ -205,13 +206,13 @@ interface Place {
   readonly isFolder: boolean
 }
 
-/** Sockets, pipes and devices have no place in a walk. */
+/** A walk omits sockets, pipes and devices. */
 function placeOf(parent: string, entry: Dirent): Place | undefined {
   if (!entry.isDirectory() && !entry.isFile()) return undefined
   return { path: join(parent, entry.name), isFolder: entry.isDirectory() }
 }
 
-/** With the separator behind a folder's name, going down as one goes along gives whole paths in order. */
+/** A separator after folder names makes a depth-first walk return whole paths in order. */
 function sortName({ path, isFolder }: Place): string {
   return isFolder ? `${path}/` : path
 }

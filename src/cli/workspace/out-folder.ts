@@ -7,21 +7,21 @@ import { writeAtomically } from "../../hosts/node/atomic-file.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { isRunning } from "../../hosts/node/process-id.ts"
 import { isInside } from "./folder.ts"
-import { notesOf, OWN_FILES, readOwnFiles } from "./own-files.ts"
+import { OWN_FILES, ownFilesText, readOwnFiles } from "./own-files.ts"
 
-/** Begins the message of a refusal to replace what somebody else wrote; the embedded planner then takes another name. */
-export const KEPT_EXISTING = "A file that this program did not write is kept"
+/** The start of the message that refuses to replace a file of another author; the embedded planner then picks another name. */
+export const FILE_EXISTS = "A file with this name exists that this program did not write, or that was edited"
 
 export interface Written {
-  /** From the output folder, with `/` between the parts. */
+  /** Relative to the output folder, with `/` as separator. */
   readonly path: string
   readonly bytes: number
   readonly status: "written" | "unchanged"
 }
 
 /**
- * The one folder that may be written to. Files appear whole or not at all. A file is replaced only if its content is
- * what this program wrote, in this run or in an earlier one; what somebody wrote or edited is kept.
+ * The one folder that may be written to. Files are written atomically. A file is replaced only if this program wrote its
+ * current content, in this run or an earlier one; files that others wrote or edited stay.
  */
 export class OutFolder {
   readonly path: string
@@ -29,7 +29,7 @@ export class OutFolder {
   readonly #reserved: (path: string) => boolean
   #last: Promise<unknown> = Promise.resolve()
 
-  /** `path` is absolute; it need not exist. `replaceAny`: files of others may be replaced. `reserved`: which absolute paths are never written to. */
+  /** `path` is absolute; it need not exist. `replaceAny`: replace files of others too. `reserved`: absolute paths that are never written to. */
   constructor(path: string, options: { readonly replaceAny?: boolean; readonly reserved?: (path: string) => boolean } = {}) {
     this.path = path
     this.#replaceAny = options.replaceAny ?? false
@@ -56,23 +56,24 @@ export class OutFolder {
       const root = await realpath(this.path)
       const parent = await this.#makeParents(root, parts.slice(0, -1))
       const target = join(parent, basename(name))
-      if (this.#reserved(target)) throw refusal("outside_folder", `"${name}" is in use by the program itself; take another name.`)
+      if (this.#reserved(target)) throw refusal("outside_folder", `"${name}" is in use by the program itself; choose another name.`)
 
       const existing = await this.#existing(target, name)
       if (existing?.equals(content)) return { path: name, bytes, status: "unchanged" }
       const own = await readOwnFiles(root)
       const known = Object.hasOwn(own, name) ? (own[name] ?? []) : []
       if (existing !== undefined && !this.#replaceAny && !known.includes(fingerprint(existing))) {
-        throw refusal("file_exists", `${KEPT_EXISTING}: "${name}". Take another name, or ask the user to run with --force.`)
+        throw refusal("file_exists", `${FILE_EXISTS}: "${name}". Choose another name, or ask the user to run with --force.`)
       }
 
-      // Noted first: were it noted after, a crash in between would make the file look like somebody else's.
+      // Recorded first: after a crash in between, the file would otherwise look like one of another author.
       const prints = existing === undefined ? [fingerprint(content)] : [fingerprint(content), fingerprint(existing)]
-      const notes = join(root, OWN_FILES)
-      await writeAtomically(notes, notesOf({ ...own, [name]: prints }), temporaryFor(notes))
+      const list = join(root, OWN_FILES)
+      await writeAtomically(list, ownFilesText({ ...own, [name]: prints }), temporaryFor(list))
       await removeLeftovers(parent)
       const check = async (): Promise<void> => {
-        if ((await realpath(parent)) !== parent) throw refusal("outside_folder", `The folder of "${name}" was moved while the file was written.`)
+        if ((await realpath(parent)) !== parent)
+          throw refusal("outside_folder", `The folder of "${name}" was moved while the file was being written.`)
       }
       await writeAtomically(target, text, temporaryFor(target), { check })
       return { path: name, bytes, status: "written" }
@@ -89,7 +90,7 @@ export class OutFolder {
     if (path.includes("\0") || isAbsolute(path) || parts.includes("..") || last === undefined || !isInside(this.path, resolve(this.path, path))) {
       throw refusal("outside_folder", `"${path}" is no path inside the output folder. Give one relative to it, without "..".`)
     }
-    if (last.toLowerCase() === OWN_FILES) throw refusal("outside_folder", `"${OWN_FILES}" is in use by the program itself; take another name.`)
+    if (last.toLowerCase() === OWN_FILES) throw refusal("outside_folder", `"${OWN_FILES}" is in use by the program itself; choose another name.`)
     return parts
   }
 
@@ -107,7 +108,7 @@ export class OutFolder {
     return parent
   }
 
-  /** What stands under the name now; `undefined` if nothing does. */
+  /** The file's current content; `undefined` if it does not exist. */
   async #existing(target: string, name: string): Promise<Buffer | undefined> {
     try {
       const found = await lstat(target)
@@ -122,8 +123,8 @@ export class OutFolder {
 }
 
 /**
- * Finds out, without making it, whether a folder can be made and written to.
- * @throws {Error} of the file system
+ * Checks, without creating it, that a folder can be created and written to.
+ * @throws {Error} from the file system
  */
 export async function checkWritable(path: string): Promise<void> {
   for (let folder = path; ; folder = dirname(folder)) {
@@ -138,8 +139,8 @@ export async function checkWritable(path: string): Promise<void> {
 }
 
 /**
- * Makes a folder and those above it. Not all at once: where the system says of a folder inside an existing one that it
- * does not exist, as in /proc, Node's `recursive` tries for ever.
+ * Creates a folder and its parents, one by one: in places such as /proc, where creating a folder inside an existing one
+ * fails with ENOENT, Node's `recursive` never returns.
  */
 async function makeFolder(path: string): Promise<void> {
   if ((await stat(path).catch(() => undefined)) !== undefined) return
@@ -157,7 +158,7 @@ function temporaryFor(target: string): string {
   return join(dirname(target), `.${basename(target)}.${process.pid}.turn-machine-tmp`)
 }
 
-/** Removes what writers left behind that were killed in the middle. */
+/** Removes the temporary files of writers that were killed. */
 async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const pid = /\.(\d+)\.turn-machine-tmp$/.exec(name)?.[1]

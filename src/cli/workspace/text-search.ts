@@ -1,7 +1,7 @@
 import { cutText, isHighSurrogate } from "../terminal/format.ts"
 import { type Folder, MAX_WALKED_FILES, type Walk } from "./folder.ts"
 
-/** Larger files are neither read nor searched. */
+/** Files above this size are neither read nor searched. */
 export const MAX_FILE_BYTES: number = 2 * 1024 * 1024
 export const MAX_MATCHES = 500
 const MAX_SEARCHED_BYTES = 256 * 1024 * 1024
@@ -9,7 +9,7 @@ const MAX_MATCH_LENGTH = 300
 const MAX_NAMED_FILES = 20
 const FILES_AT_ONCE = 16
 
-/** What `search_text` answers. `cut` says in words what was left out because of a limit; absent: nothing was. */
+/** The result of `search_text`. `cut` describes what a limit left out; absent: nothing. */
 export interface SearchResult {
   readonly matches: readonly { readonly path: string; readonly line: number; readonly text: string }[]
   readonly totalMatches: number
@@ -55,16 +55,16 @@ export async function searchFolder(folder: Folder, start: string, pattern: RegEx
     filesWithMatches,
     filesSearched,
     skipped: { binary, tooLarge: tooLarge.slice(0, MAX_NAMED_FILES).map((file) => file.path), unreadable },
-    ...saysCut(
-      matches.length < totalMatches && `The first ${matches.length} of ${totalMatches} lines are told.`,
+    ...cutOf(
+      matches.length < totalMatches && `The first ${matches.length} of ${totalMatches} lines are listed.`,
       tooLarge.length > 0 && `Files of more than ${MAX_FILE_BYTES} bytes were not searched: ${tooLarge.length}.`,
-      end < candidates.length && `After ${MAX_SEARCHED_BYTES} bytes the search ended; not searched: ${candidates.length - end} files.`,
+      end < candidates.length && `The search stopped after ${MAX_SEARCHED_BYTES} bytes; not searched: ${candidates.length - end} files.`,
       walkCut(walk),
     ),
   }
 }
 
-/** A pattern for lines that hold one of the texts, as they stand. */
+/** Builds a pattern for lines that contain one of the texts, taken literally. */
 export function linePattern(texts: readonly string[], wholeWord: boolean, ignoreCase: boolean): RegExp {
   const either = texts.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")
   return new RegExp(wholeWord ? `(?<![\\p{L}\\p{N}_])(?:${either})(?![\\p{L}\\p{N}_])` : either, ignoreCase ? "iu" : "u")
@@ -74,24 +74,24 @@ export function isBinary(content: Buffer): boolean {
   return content.subarray(0, 8_000).includes(0)
 }
 
-/** The lines of a text, without their ends. An end after the last line begins no further line. */
+/** Splits a text into lines. A line break at the end does not start another line. */
 export function linesOf(content: Buffer): readonly string[] {
   const lines = new TextDecoder().decode(content).split(/\r\n|\n|\r/)
   if (lines.at(-1) === "") lines.pop()
   return lines
 }
 
-/** The `cut` of an answer, from the notes that hold. */
-export function saysCut(...notes: readonly (string | false | undefined)[]): { readonly cut?: string } {
-  const said = notes.filter((note) => typeof note === "string")
-  return said.length === 0 ? {} : { cut: said.join(" ") }
+/** Joins the notes that apply into the `cut` of a result. */
+export function cutOf(...notes: readonly (string | false | undefined)[]): { readonly cut?: string } {
+  const applying = notes.filter((note) => typeof note === "string")
+  return applying.length === 0 ? {} : { cut: applying.join(" ") }
 }
 
 export function walkCut({ cut }: Walk): string | undefined {
-  return cut ? `The folder has more than ${MAX_WALKED_FILES} files; those after the first ${MAX_WALKED_FILES} were not looked at.` : undefined
+  return cut ? `The folder has more than ${MAX_WALKED_FILES} files; only the first ${MAX_WALKED_FILES} were considered.` : undefined
 }
 
-/** How many of the files, from the first on, stay within so many bytes. */
+/** Counts how many of the first files fit into a number of bytes. */
 function endWithin(files: Walk["files"], maxBytes: number): number {
   let total = 0
   const over = files.findIndex((file) => {
@@ -101,7 +101,7 @@ function endWithin(files: Walk["files"], maxBytes: number): number {
   return over < 0 ? files.length : over
 }
 
-/** A line, or of a long one the part where the match is. */
+/** A line, cut to the part around the match where it is long. */
 function cutAround(line: string, index: number): string {
   if (line.length <= MAX_MATCH_LENGTH) return line
   let start = Math.max(0, Math.min(index - MAX_MATCH_LENGTH / 3, line.length - MAX_MATCH_LENGTH))

@@ -5,7 +5,7 @@ import type { Tool } from "../../hosts/tools/toolbox.ts"
 import { cutText } from "../terminal/format.ts"
 import type { Folder } from "./folder.ts"
 import type { OutFolder, Written } from "./out-folder.ts"
-import { isBinary, linePattern, linesOf, MAX_FILE_BYTES, MAX_MATCHES, saysCut, searchFolder, walkCut } from "./text-search.ts"
+import { cutOf, isBinary, linePattern, linesOf, MAX_FILE_BYTES, MAX_MATCHES, searchFolder, walkCut } from "./text-search.ts"
 
 const MAX_LISTED_FILES = 1_000
 const MAX_READ_LINES = 1_000
@@ -14,7 +14,7 @@ const MAX_LINE_LENGTH = 1_000
 const MAX_WRITTEN_LENGTH = 2_000_000
 const MAX_NAMED_FOLDERS = 20
 
-/** What `list_files` answers. Here and below, `cut` says in words what was left out because of a limit; absent: nothing was. */
+/** The result of `list_files`. Here and below, `cut` describes what a limit left out; absent: nothing. */
 export interface FileList {
   readonly root: string
   readonly folder: string
@@ -27,7 +27,7 @@ export interface FileList {
   readonly cut?: string
 }
 
-/** What `read_file` answers. */
+/** The result of `read_file`. */
 export interface FileText {
   readonly path: string
   readonly fromLine: number
@@ -64,7 +64,7 @@ function listFiles(folder: Folder): Tool {
         skippedFolders: walk.skippedFolders.slice(0, MAX_NAMED_FOLDERS),
         skippedLinks: walk.links,
         unreadable: walk.unreadable,
-        ...saysCut(cut, walkCut(walk)),
+        ...cutOf(cut, walkCut(walk)),
       }
     },
   })
@@ -102,7 +102,7 @@ function readFile(folder: Folder): Tool {
         toLine: last,
         totalLines: lines.length,
         text: shown.join("\n"),
-        ...saysCut(
+        ...cutOf(
           last < wantedEnd && `Lines up to ${last} are shown; ask again from line ${last + 1}.`,
           cutLines > 0 && `Lines longer than ${MAX_LINE_LENGTH} characters are cut; they end in "…".`,
         ),
@@ -115,7 +115,7 @@ function searchText(folder: Folder): Tool {
   return defineTool({
     name: "search_text",
     effects: "none",
-    // Plain texts, because a pattern of a model's own could keep the search busy for ever.
+    // Literal texts only: a pattern from a model could make the search run forever.
     description: `Searches all text files of a folder for lines that hold one of the given texts, and tells path, line number and line, at most ${MAX_MATCHES} of them, and how many there are. Texts are searched as they stand; there are no patterns.`,
     input: z.object({
       texts: z.array(z.string().min(1).max(200)).min(1).max(20).describe("A line matches if it holds one of these."),
@@ -131,7 +131,7 @@ function searchText(folder: Folder): Tool {
 function writeFile(out: OutFolder): Tool {
   return defineTool({
     name: "write_file",
-    // What it wrote is what it would write again.
+    // A repeated call writes the same content.
     effects: "idempotent",
     description:
       "Writes a text file into the output folder, which is apart from the files that are read. It replaces what this program wrote under that name, and keeps what others wrote.",

@@ -1,27 +1,28 @@
 import type { Json } from "../../json.ts"
 import { deriveModelReturn } from "../../machine/tool-results.ts"
 import type { TurnEvent } from "../../schemas/event.ts"
+import { cutText, formatBytes, formatDuration, oneLine, plural } from "../terminal/format.ts"
 import type { Written } from "../workspace/out-folder.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
 import type { FileList, FileText } from "../workspace/tools.ts"
-import { cutText, formatBytes, formatDuration, oneLine, plural } from "./format.ts"
 
 type ToolEvent = Extract<TurnEvent, { type: "tool_call" }>
 
 const MAX_ARGUMENTS = 60
 const MAX_PATH = 34
 
-/** What a line about a tool call says, piece by piece. */
+/** The pieces of a line about a tool call. */
 export interface ToolLine {
   readonly ok: boolean
   readonly name: string
   readonly args: string
-  /** What came of it, in words. */
+  /** The result in words. */
   readonly result: string
-  /** Size of what the model is given to read, and how long the call took. */
+  /** The size of what the model reads, and the duration of the call. */
   readonly facts: string
 }
 
+/** Describes a finished tool call. */
 export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLine {
   const characters = deriveModelReturn(output).parts.reduce((sum, part) => sum + (part.type === "text" ? Buffer.byteLength(part.text) : 0), 0)
   return {
@@ -33,7 +34,7 @@ export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLin
   }
 }
 
-/** Arguments in short: the values of an object, and the numbers of lines as a range. */
+/** Shortens arguments to the values of an object, with line numbers as a range. */
 function shortArguments(args: Json): string {
   if (typeof args !== "object" || args === null || Array.isArray(args)) return oneLine(JSON.stringify(args))
   const { fromLine, toLine, content, ...rest } = args as { readonly [key: string]: Json }
@@ -44,11 +45,12 @@ function shortArguments(args: Json): string {
   return oneLine([...values, ...lines, ...written].join(" "))
 }
 
-/** Of a file that was read the result says which lines, and the end of a long path says more than its beginning. */
+/** The path of a file that was read. */
 function pathOf(args: Json): string {
   return oneLine(shortValue((args as { readonly path: Json }).path))
 }
 
+/** The end of a long path says more than its start. */
 function cutStart(path: string): string {
   return path.length <= MAX_PATH ? path : `…${path.slice(1 - MAX_PATH)}`
 }

@@ -7,19 +7,19 @@ import { journalValidation } from "../../schemas/validation.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 
-/** A journal as it stands in its file, which may be in use. */
+/** The content of a journal file, which may be in use. */
 export interface JournalFile {
   readonly text: string
-  /** All that is whole of it. */
+  /** The intact records. */
   readonly journal: Journal
-  /** What is wrong behind that. */
+  /** The damage after them. */
   readonly damage: JournalError | undefined
 }
 
 /**
- * Reads a journal, as far as it is whole.
- * @param shown what the file is called in messages
- * @throws {CliError} there is no such file, or it is no journal
+ * Reads the intact part of a journal.
+ * @param shown the file's name in messages
+ * @throws {CliError} the file does not exist or is not a journal
  */
 export async function readJournalFile(path: string, shown: string): Promise<JournalFile> {
   let text: string | undefined
@@ -28,21 +28,21 @@ export async function readJournalFile(path: string, shown: string): Promise<Jour
   } catch (error) {
     throw new CliError(`${shown} cannot be read: ${fileReason(error)}.`)
   }
-  if (text === undefined) throw new CliError(`${shown} is no file. Give the path of a journal.`)
+  if (text === undefined) throw new CliError(`${shown} is not a file. Pass the path of a journal.`)
   try {
     return parseJournal(text)
   } catch (error) {
-    throw noJournal(shown, text, error)
+    throw notAJournal(shown, text, error)
   }
 }
 
-/** A file's text; `undefined` for what is no regular file. */
+/** Reads a file's text; `undefined` if it is not a regular file. */
 export async function readRegular(path: string): Promise<string | undefined> {
-  // Asked before it is opened: opening a pipe would wait for whoever writes to it.
+  // Checked before opening: opening a pipe would wait for a writer.
   return (await stat(path)).isFile() ? readFile(path, "utf8") : undefined
 }
 
-/** @throws {JournalError} it is no journal, or one of another version */
+/** Parses the intact part of a journal. @throws {JournalError} it is not a journal, or has another version */
 export function parseJournal(text: string): JournalFile {
   try {
     return { text, journal: readJournal(text, journalValidation), damage: undefined }
@@ -52,42 +52,43 @@ export function parseJournal(text: string): JournalFile {
   }
 }
 
-/** Why a text cannot be read as a journal at all, and what to do. */
-export function noJournal(shown: string, text: string, error: unknown): CliError {
+/** Says why a text is not a readable journal, and what to do. */
+export function notAJournal(shown: string, text: string, error: unknown): CliError {
   if (isOldState(text)) {
     return new CliError(
-      `${shown} was written by an earlier version of turn-machine, which kept a run as one JSON value. Finish it with that version, or begin a new run with another --state path.`,
+      `${shown} was written by an earlier version of turn-machine, which stored a run as one JSON value. Finish it with that version, or start a new run with another --state path.`,
     )
   }
   if (!(error instanceof JournalError)) throw error
-  if (!isJournal(text, error)) return new CliError(`${shown} is no journal of a turn. Give the path of one.`)
-  if (error.code === "damaged_record" && error.record === 1)
-    return new CliError(`${shown} cannot be read as a journal: its first record is damaged, and nothing stands before it.`)
+  if (!isJournal(text, error)) return new CliError(`${shown} is not a journal of a turn. Pass the path of a journal.`)
+  if (error.code === "damaged_record" && error.record === 1) return new CliError(`${shown} cannot be read as a journal: its first record is damaged.`)
   return new CliError(`${shown} cannot be read as a journal. ${oneLine(error.message)}`)
 }
 
-/** Whether a text that cannot be read began as a journal once. */
+/** Whether an unreadable text starts like a journal. */
 export function isJournal(text: string, { code }: JournalError): boolean {
   return code !== "not_a_journal" && /^\["[0-9a-f]{8}",\{"type":"header"/.test(text)
 }
 
-/** Whether this is a state file as it was before turns were kept in journals. */
+/** Whether a text is a state file of the version before journals. */
 export function isOldState(text: string): boolean {
   return /^\s*\{\s*"format"\s*:\s*"turn-machine\/run"/.test(text)
 }
 
-/** One line for what a store of journals refused. `otherwise`: what to do about a file that cannot be had. */
+/** Describes an error of a journal store in one line. `otherwise`: what to do if the file stays unavailable. */
 export function storeRefusal(shown: string, error: JournalStoreError, otherwise: string): CliError {
   switch (error.code) {
     case "in_use": {
       const by = / in use( by .+)\. Wait until/.exec(error.message)?.[1] ?? ""
-      const remedy = by.includes(" of host ") ? "If it does not, take the file over with --take-over." : `Wait for it or stop it, or ${otherwise}.`
+      const remedy = by.includes(" of host ")
+        ? "If that process has ended, take the file over with --take-over."
+        : `Wait for it or stop it, or ${otherwise}.`
       return new CliError(`${shown} is in use${oneLine(` ${by}`).replace(/^(?=.)/, " ")}. ${remedy}`, 2, { cause: error })
     }
     case "fenced":
       return new CliError(`Another process took over ${shown.replace(/^The/, "the")}; this one stopped.`, 1, { cause: error })
     default:
-      return new CliError(`${shown} cannot be written: ${reasonOf(error)}. What was kept before is still kept; mend that, or ${otherwise}.`, 1, {
+      return new CliError(`${shown} cannot be written: ${reasonOf(error)}. The records written before are safe. Fix the cause, or ${otherwise}.`, 1, {
         cause: error,
       })
   }

@@ -5,7 +5,7 @@ const LEAST_WIDTH = 24
 const WIDTH_ELSEWHERE = 200
 const BEFORE = 16
 
-/** Lines that show what differs: the pointer, and below it both values, cut to the piece around the first difference. */
+/** Formats differences: a JSON pointer, and below it both values, cut to the part around their first difference. */
 export function differingLines(found: readonly Difference[], names: readonly [string, string], width: number): readonly string[] {
   const nameWidth = Math.max(names[0].length, names[1].length)
   const room = Math.max(LEAST_WIDTH, (Number.isFinite(width) ? width : WIDTH_ELSEWHERE) - nameWidth - 6)
@@ -13,7 +13,7 @@ export function differingLines(found: readonly Difference[], names: readonly [st
   return found.flatMap(({ path, expected, received }) => {
     const [left, right] = excerpts(shown(expected), shown(received), room)
     return [
-      `  ${path === "" ? "(the whole)" : plainPointer(path)}`,
+      `  ${path === "" ? "(root)" : plainPointer(path)}`,
       `    ${names[0].padEnd(nameWidth)}  ${left}`,
       `    ${names[1].padEnd(nameWidth)}  ${right}`,
     ]
@@ -24,7 +24,7 @@ function plainPointer(path: string): string {
   return plainJson(path).slice(1, -1)
 }
 
-/** Both texts from a little before where they part, in at most `room` characters. */
+/** Both texts from a little before their first difference, in at most `room` characters. */
 function excerpts(left: string, right: string, room: number): readonly [string, string] {
   let parted = 0
   while (parted < left.length && left[parted] === right[parted]) parted += 1

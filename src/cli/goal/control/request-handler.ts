@@ -1,38 +1,38 @@
-import { renderItems } from "../../drivers/checklist/checklist.ts"
-import type { JudgedThread } from "../../hosts/judge/judged-thread.ts"
-import type { Thread } from "../../hosts/thread/thread.ts"
-import type { ChecklistCommand, ChecklistItem } from "../../schemas/checklist.ts"
-import type { Goal, GoalCommand } from "../../schemas/goal.ts"
-import { formatCount, oneLine } from "../terminal/format.ts"
-import type { Answer, Office, Order, Settled } from "./orders.ts"
-import { money, seconds } from "./words.ts"
+import { renderItems } from "../../../drivers/checklist/checklist.ts"
+import type { JudgedThread } from "../../../hosts/judge/judged-thread.ts"
+import type { Thread } from "../../../hosts/thread/thread.ts"
+import type { ChecklistCommand, ChecklistItem } from "../../../schemas/checklist.ts"
+import type { Goal, GoalCommand } from "../../../schemas/goal.ts"
+import { formatCount, oneLine } from "../../terminal/format.ts"
+import { money, seconds } from "../goal-format.ts"
+import type { GoalRequest, RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
-/** Carries out orders on a thread that this process holds. */
-export function officeOf(thread: Thread, judged: JudgedThread | undefined): Office {
+/** Creates a handler that carries out requests on a thread that this process has open. */
+export function createRequestHandler(thread: Thread, judged: JudgedThread | undefined): RequestHandler {
   return {
-    settle: (order) => settle(order, thread.goal, judged),
-    perform: (settled) => ("goal" in settled ? performGoal(settled.goal, thread) : performItem(settled.item, judged)),
+    resolve: (request) => resolveRequest(request, thread.goal, judged),
+    apply: (resolved) => ("goal" in resolved ? applyToGoal(resolved.goal, thread) : applyToItem(resolved.item, judged)),
   }
 }
 
-function settle(order: Order, goal: Goal | null, judged: JudgedThread | undefined): Settled | string {
-  switch (order.type) {
+function resolveRequest(request: GoalRequest, goal: Goal | null, judged: JudgedThread | undefined): ResolvedRequest | string {
+  switch (request.type) {
     case "pause":
     case "clear":
-      return { goal: { type: order.type } }
+      return { goal: { type: request.type } }
     case "edit":
-      // What was reached is not what is wanted now.
-      return { goal: { type: "set", objective: order.objective, ...(goal?.status === "complete" && { status: "active" }) } }
+      // A goal that was complete becomes active for its new objective.
+      return { goal: { type: "set", objective: request.objective, ...(goal?.status === "complete" && { status: "active" }) } }
     case "resume":
-      return goal === null ? { goal: { type: "resume" } } : resume(order, goal)
+      return goal === null ? { goal: { type: "resume" } } : resolveResume(request, goal)
     default:
-      return settleItem(order, judged)
+      return resolveItem(request, judged)
   }
 }
 
-/** More is given on top of what there is, or of what was used, if that is more already. */
-function resume({ addTokens, addSeconds, addCostMicros }: Extract<Order, { type: "resume" }>, goal: Goal): Settled | string {
-  const missing = (flag: string, what: string): string => `The goal has no ${what} budget, so ${flag} has nothing to add to.`
+/** Additions raise the budget, or the usage where that exceeds the budget. */
+function resolveResume({ addTokens, addSeconds, addCostMicros }: Extract<GoalRequest, { type: "resume" }>, goal: Goal): ResolvedRequest | string {
+  const missing = (flag: string, what: string): string => `The goal has no ${what} budget, so ${flag} has nothing to extend.`
   if (addTokens !== undefined && goal.tokenBudget === null) return missing("--add-tokens", "token")
   if (addSeconds !== undefined && goal.secondsBudget === null) return missing("--add-time", "time")
   if (addCostMicros !== undefined && goal.costBudgetMicros === null) return missing("--add-cost", "cost")
@@ -47,21 +47,21 @@ function resume({ addTokens, addSeconds, addCostMicros }: Extract<Order, { type:
   }
 }
 
-type ItemOrder = Extract<Order, { type: `subgoal_${string}` }>
+type ItemRequest = Extract<GoalRequest, { type: `subgoal_${string}` }>
 
-/** An item is meant by its id from here on: its number changes with the list. */
-function settleItem(order: ItemOrder, judged: JudgedThread | undefined): Settled | string {
+/** Replaces an item's number, which changes with the list, by its id. */
+function resolveItem(request: ItemRequest, judged: JudgedThread | undefined): ResolvedRequest | string {
   if (judged === undefined) return NO_JUDGE
   const at = Date.now()
-  if (order.type === "subgoal_add") return { item: { type: "add_item", text: order.text, at } }
+  if (request.type === "subgoal_add") return { item: { type: "add_item", text: request.text, at } }
   const items = judged.state.goal?.checklist ?? []
-  const item = /^\d{1,6}$/.test(order.index) ? items[Number(order.index) - 1] : undefined
+  const item = /^\d{1,6}$/.test(request.index) ? items[Number(request.index) - 1] : undefined
   if (item === undefined) {
-    const range = items.length === 0 ? "The list has no items yet." : `The list has the items 1 to ${items.length}.`
-    return `There is no item ${oneLine(order.index)}. ${range}`
+    const range = items.length === 0 ? "The list is empty." : `The list has items 1 to ${items.length}.`
+    return `There is no item ${oneLine(request.index)}. ${range}`
   }
   const { id: itemId } = item
-  switch (order.type) {
+  switch (request.type) {
     case "subgoal_done":
       return { item: { type: "mark_item", itemId, status: "completed", at } }
     case "subgoal_impossible":
@@ -73,23 +73,23 @@ function settleItem(order: ItemOrder, judged: JudgedThread | undefined): Settled
   }
 }
 
-const NO_JUDGE = "This goal has no judge, and so no list: it was begun without --judge checklist."
+const NO_JUDGE = "This goal has no checklist: it was started without --judge checklist."
 
-async function performGoal(command: GoalCommand, thread: Thread): Promise<Answer> {
+async function applyToGoal(command: GoalCommand, thread: Thread): Promise<RequestResult> {
   const outputs = await thread.command(command)
   const refused = outputs.find((output) => output.type === "refused")
   if (refused?.type === "refused") return { ok: false, message: refused.message }
   const last = outputs.findLast((output) => output.type === "goal_updated")
   const goal = last?.type === "goal_updated" ? last.goal : null
-  return { ok: true, message: said(command, goal) }
+  return { ok: true, message: resultText(command, goal) }
 }
 
-function said(command: GoalCommand, goal: Goal | null): string {
+function resultText(command: GoalCommand, goal: Goal | null): string {
   switch (command.type) {
     case "pause":
       return "Paused."
     case "clear":
-      return "Cleared: there is no goal any more."
+      return "Cleared. The folder has no goal now."
     case "resume": {
       const budgets = [
         ...(command.tokenBudget === undefined || command.tokenBudget === null ? [] : [`${formatCount(command.tokenBudget)} tokens`]),
@@ -104,7 +104,7 @@ function said(command: GoalCommand, goal: Goal | null): string {
   }
 }
 
-async function performItem(command: ChecklistCommand, judged: JudgedThread | undefined): Promise<Answer> {
+async function applyToItem(command: ChecklistCommand, judged: JudgedThread | undefined): Promise<RequestResult> {
   if (judged === undefined) return { ok: false, message: NO_JUDGE }
   const before = judged.state.goal?.checklist.find(
     ({ addedBy, addedAt, text }) => command.type === "add_item" && addedBy === "user" && addedAt === command.at && text === command.text.trim(),

@@ -2,27 +2,27 @@ import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
-import { parseJson } from "../../json.ts"
 import type { GoalCommand } from "../../schemas/goal.ts"
+import { writtenFiles } from "../run/reporter.ts"
 import { hiddenFiles, modelHost } from "../run/run.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { Folder } from "../workspace/folder.ts"
-import { OutFolder, type Written } from "../workspace/out-folder.ts"
+import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
+import { createRequestHandler } from "./control/request-handler.ts"
+import type { GoalRequest, RequestResult } from "./control/requests.ts"
 import { goalOptions, judgeConfig } from "./goal-config.ts"
 import { type GoalFolder, THREAD_ID } from "./goal-folder.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
-import { officeOf } from "./office.ts"
-import type { Answer, Order } from "./orders.ts"
 
-/** How often requests of other terminals are looked for while a model or a tool works. */
-const LOOK_MS = 150
+/** How often to check for requests from other terminals while a model or a tool works. */
+const POLL_MS = 150
 
-/** A goal in this process: its thread and its judge, held until it is closed. */
-export class Pursuit {
+/** Runs a goal in this process: its thread and its judge, open until {@link GoalRunner.close}. */
+export class GoalRunner {
   readonly #folder: GoalFolder
   readonly #settings: GoalSettings
   readonly #thread: Thread
@@ -38,18 +38,18 @@ export class Pursuit {
     this.#host = host
   }
 
-  /** Takes hold of the goal. @throws {CliError} */
-  static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false }: { readonly takeOver?: boolean } = {}): Promise<Pursuit> {
+  /** Opens the goal exclusively. @throws {CliError} */
+  static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false }: { readonly takeOver?: boolean } = {}): Promise<GoalRunner> {
     const { dir, out, force, model } = settings.run
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
     const tools = toolbox(fileTools(new Folder(dir, await hiddenFiles(dir, out, folder.owns)), outFolder))
     const host: Host = { ...modelHost(model), tools }
     try {
       const thread = await Thread.open(folder.store, THREAD_ID, { ...goalOptions(settings.meta, tools.specs), takeOver })
-      const pursuit = new Pursuit(folder, settings, thread, host)
+      const runner = new GoalRunner(folder, settings, thread, host)
       try {
-        if (settings.meta.judge !== "none") await pursuit.#openJudge(takeOver)
-        return pursuit
+        if (settings.meta.judge !== "none") await runner.#openJudge(takeOver)
+        return runner
       } catch (error) {
         await thread.close()
         throw error
@@ -59,20 +59,20 @@ export class Pursuit {
     }
   }
 
-  /** Carries out what a person wants. */
-  async order(order: Order): Promise<Answer> {
-    const office = officeOf(this.#thread, this.#judged)
-    const settled = office.settle(order)
-    return typeof settled === "string" ? { ok: false, message: settled } : office.perform(settled)
+  /** Carries out a request. */
+  async handle(request: GoalRequest): Promise<RequestResult> {
+    const handler = createRequestHandler(this.#thread, this.#judged)
+    const resolved = handler.resolve(request)
+    return typeof resolved === "string" ? { ok: false, message: resolved } : handler.apply(resolved)
   }
 
-  /** Gives the thread a command that must not be refused. @throws {CliError} it is */
+  /** Applies a command to the goal. @throws {CliError} the goal refuses it */
   async command(command: GoalCommand): Promise<void> {
     const refused = (await this.#thread.command(command)).find((output) => output.type === "refused")
     if (refused?.type === "refused") throw new CliError(refused.message)
   }
 
-  /** Runs turns until the goal rests, or until the user asks to stop: then the turn is left as it stands. Gives the exit code. */
+  /** Runs turns until the goal rests or the user asks to stop; a stopped turn can be resumed. Returns the exit code. */
   async run(reporter: GoalReporter, io: Io, resumed: boolean): Promise<number> {
     this.#reporter = reporter
     let pause: () => void = () => {}
@@ -85,8 +85,8 @@ export class Pursuit {
       isAsked = true
       pause()
     })
-    const looking = setInterval(() => void this.#attend().catch(() => {}), LOOK_MS)
-    looking.unref()
+    const polling = setInterval(() => void this.#attend().catch(() => {}), POLL_MS)
+    polling.unref()
     try {
       await this.#attend()
       if (this.#thread.openTurn === undefined) await this.#thread.settle()
@@ -96,23 +96,23 @@ export class Pursuit {
       const rest = await Promise.race([running, paused])
       if (rest !== undefined) return this.#end(rest, reporter)
       await this.close()
-      // Nothing is kept any more, so nothing is done any more; what waits or is under way need not go on.
+      // The journal is closed, so running and waiting work cannot be recorded and is aborted.
       this.#controller.abort("The user stopped the process.")
       reporter.interrupted({ ...this.#facts(), reason: "The user stopped the process.", exitCode: 1 })
       return 1
     } catch (thrown) {
       const error = this.#folder.explain(thrown)
-      const failure = error instanceof CliError ? error : new CliError(`The goal broke off: ${oneLine(String(error))}`, 1, { cause: error })
+      const failure = error instanceof CliError ? error : new CliError(`The goal failed: ${oneLine(String(error))}`, 1, { cause: error })
       reporter.failed(failure.message)
       throw failure
     } finally {
-      clearInterval(looking)
+      clearInterval(polling)
       stopListening()
       reporter.close()
     }
   }
 
-  /** Lets go of the goal. What runs is left as it stands. */
+  /** Closes the goal. A running turn can be resumed. */
   async close(): Promise<void> {
     await this.#judged?.close()
     await this.#thread.close()
@@ -122,9 +122,9 @@ export class Pursuit {
     const thread = this.#thread
     const judged = this.#judged
     const unlessStopped =
-      <Given extends readonly unknown[]>(tell: (...given: Given) => void) =>
+      <Given extends readonly unknown[]>(report: (...given: Given) => void) =>
       (...given: Given): void => {
-        if (!isStopped()) tell(...given)
+        if (!isStopped()) report(...given)
       }
     let waitsUntil = 0
     const options: RunThreadOptions = {
@@ -136,14 +136,14 @@ export class Pursuit {
       wait: async (until) => {
         if (until !== waitsUntil) reporter.waiting(until)
         waitsUntil = until
-        await new Promise((done) => setTimeout(done, Math.min(LOOK_MS, Math.max(0, until - Date.now()))))
+        await new Promise((done) => setTimeout(done, Math.min(POLL_MS, Math.max(0, until - Date.now()))))
       },
       ...(judged !== undefined && { between: () => judged.between() }),
     }
     for (;;) {
       const rest = await runThread(thread, this.#host, options)
       await this.#attend()
-      // Resumed from another terminal at the last moment.
+      // Another terminal resumed the goal just before it rested.
       if (!thread.isCommanded) return rest
     }
   }
@@ -159,13 +159,13 @@ export class Pursuit {
   }
 
   #attend(): Promise<void> {
-    const office = officeOf(this.#thread, this.#judged)
-    return this.#folder.inbox.take({
-      settle: (order) => office.settle(order),
-      perform: async (settled) => {
-        const answer = await office.perform(settled)
-        this.#reporter?.asked(settled, answer)
-        return answer
+    const handler = createRequestHandler(this.#thread, this.#judged)
+    return this.#folder.inbox.process({
+      resolve: (request) => handler.resolve(request),
+      apply: async (resolved) => {
+        const result = await handler.apply(resolved)
+        this.#reporter?.requested(resolved, result)
+        return result
       },
     })
   }
@@ -180,14 +180,7 @@ export class Pursuit {
 
   #facts(): { readonly goal: Thread["goal"]; readonly turns: number; readonly files: readonly string[] } {
     const { goal, turns, history } = this.#thread
-    const files = new Set<string>()
-    for (const record of history) {
-      if (record.type !== "conversation") continue
-      for (const part of record.message.parts) {
-        const value = part.type === "tool_result" && part.toolName === "write_file" ? parseJson(part.text) : undefined
-        if (typeof value === "object" && value !== null) files.add((value as unknown as Written).path)
-      }
-    }
-    return { goal, turns, files: [...files] }
+    const files = writtenFiles(history.flatMap((record) => (record.type === "conversation" ? [record.message] : [])))
+    return { goal, turns, files }
   }
 }

@@ -10,12 +10,12 @@ export function seconds(count: number): string {
   return `${Math.floor(count / 3_600)} h${minutes === 0 ? "" : ` ${minutes} min`}`
 }
 
-/** Millionths as `0.0123`, at least two digits behind the point. */
+/** Millionths as `0.0123`, at least two decimals. */
 export function money(micros: number): string {
   return (micros / 1_000_000).toFixed(6).replace(/0{1,4}$/, "")
 }
 
-/** What was used, and of how much: one phrase for each figure. */
+/** The usage of a goal, with its budgets: one phrase for each. */
 export function usedOf(goal: Goal): readonly string[] {
   const { tokensUsed, childTokensUsed, tokenBudget, secondsUsed, secondsBudget, costUsedMicros, costBudgetMicros } = goal
   const tokens = tokensUsed + childTokensUsed
@@ -30,7 +30,7 @@ export function usedOf(goal: Goal): readonly string[] {
   ]
 }
 
-/** What is left of the budgets; empty without any. */
+/** What is left of each budget; empty without budgets. */
 export function leftOf({
   tokensUsed,
   childTokensUsed,
@@ -57,22 +57,22 @@ export function statusStyle(status: GoalStatus): Style {
   return status === "active" ? "bold" : ["bold", status === "blocked" ? "red" : "yellow"]
 }
 
-/** What a person can do about a goal that stands as it does; `state`: the flag that names its folder, if it needs one. */
-export function wayOn(goal: Goal | null, state: string): string {
+/** Suggests the next command for a goal; `state`: the flag that names its folder, or an empty string. */
+export function nextCommand(goal: Goal | null, state: string): string {
   const command = (rest: string): string => `turn-machine goal ${rest}${state}`
-  if (goal === null) return `Begin one: ${command('"what to achieve"')}`
+  if (goal === null) return `Start one: ${command('"what to achieve"')}`
   switch (goal.status) {
     case "complete":
-      return `Begin another: ${command("clear")}, then ${command('"what to achieve"')}`
+      return `Start another: ${command("clear")}, then ${command('"what to achieve"')}`
     case "budget_limited": {
       const flags = [
         ...(goal.tokenBudget !== null && goal.tokensUsed + goal.childTokensUsed >= goal.tokenBudget ? ["--add-tokens N"] : []),
         ...(goal.secondsBudget !== null && goal.secondsUsed >= goal.secondsBudget ? ["--add-time 10m"] : []),
         ...(goal.costBudgetMicros !== null && goal.costUsedMicros >= goal.costBudgetMicros ? ["--add-cost 0.50"] : []),
       ]
-      return `Go on with more: ${command(["resume", ...flags].join(" "))}`
+      return `Extend the budget with: ${command(["resume", ...flags].join(" "))}`
     }
     default:
-      return `Go on with: ${command("resume")}`
+      return `Resume with: ${command("resume")}`
   }
 }

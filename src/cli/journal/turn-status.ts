@@ -1,16 +1,16 @@
 import type { Outcome } from "../../schemas/event.ts"
 import type { TurnMachine } from "../../turn-machine.ts"
+import { outcomeText } from "../run/run-screen.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
-import { wordsOf } from "../terminal/screen.ts"
 
-/** Where a turn stands: over, waiting for an answer, or unknown, which only the program that runs it can tell. */
-export type Standing =
+/** The status of a turn: ended, waiting for an answer, or unfinished, if only the program that runs it knows more. */
+export type TurnStatus =
   | { readonly type: "ended"; readonly outcome: Outcome }
   | { readonly type: "waiting"; readonly effect: string; readonly effectId: number; readonly tools?: readonly string[] }
   | { readonly type: "unfinished" }
 
-/** `machine` may have effects that were not polled yet; they are polled. */
-export function standingOf(machine: TurnMachine | undefined): Standing {
+/** Determines the status of a turn. Polls the machine's pending effects. */
+export function turnStatusOf(machine: TurnMachine | undefined): TurnStatus {
   while (machine?.poll() !== undefined);
   const { outcome, outstanding } = machine ?? {}
   if (outcome !== undefined) return { type: "ended", outcome }
@@ -19,22 +19,22 @@ export function standingOf(machine: TurnMachine | undefined): Standing {
   return { type: "waiting", effect: outstanding.type, effectId: outstanding.id, ...tools }
 }
 
-/** In words. */
-export function standingText(standing: Standing): string {
-  if (standing.type === "ended") return wordsOf(standing.outcome)
-  return standing.type === "waiting" ? `unfinished: waits for ${whatOf(standing)}` : "unfinished"
+/** Describes a status in words. */
+export function turnStatusText(status: TurnStatus): string {
+  if (status.type === "ended") return outcomeText(status.outcome)
+  return status.type === "waiting" ? `unfinished: waiting for ${whatOf(status)}` : "unfinished"
 }
 
-/** What goes on with a turn of `turn-machine run`; `undefined` if it is over for good. */
-export function goOn(standing: Standing, file: string): string | undefined {
+/** The command that resumes a turn of `turn-machine run`; `undefined` if the turn has ended. */
+export function resumeCommand(status: TurnStatus, file: string): string | undefined {
   const command = `turn-machine resume ${shellWord(file)}`
-  if (standing.type !== "ended") return command
-  const { outcome } = standing
+  if (status.type !== "ended") return command
+  const { outcome } = status
   const failed = outcome.type === "stopped" && outcome.stop.type === "provider_error"
-  return failed ? `${command} (tries the model call again)` : undefined
+  return failed ? `${command} (retries the model call)` : undefined
 }
 
-function whatOf({ effect, effectId, tools }: Extract<Standing, { type: "waiting" }>): string {
+function whatOf({ effect, effectId, tools }: Extract<TurnStatus, { type: "waiting" }>): string {
   switch (effect) {
     case "llm_call":
       return `the model (effect ${effectId})`

@@ -1,0 +1,32 @@
+import * as z from "zod"
+import { ChecklistCommand } from "../../../schemas/checklist.ts"
+import { GoalCommand } from "../../../schemas/goal.ts"
+
+const more = z.int().positive().exactOptional()
+
+/** A user's request about a goal, from any terminal. */
+export const GoalRequest = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("pause") }),
+  z.strictObject({ type: z.literal("resume"), addTokens: more, addSeconds: more, addCostMicros: more }),
+  z.strictObject({ type: z.literal("edit"), objective: z.string() }),
+  z.strictObject({ type: z.literal("clear") }),
+  z.strictObject({ type: z.literal("subgoal_add"), text: z.string() }),
+  z.strictObject({ type: z.enum(["subgoal_done", "subgoal_impossible", "subgoal_undo", "subgoal_remove"]), index: z.string() }),
+])
+export type GoalRequest = Readonly<z.infer<typeof GoalRequest>>
+
+/** A request with everything filled in that depends on the goal's current state. */
+export const ResolvedRequest = z.union([z.strictObject({ goal: GoalCommand }), z.strictObject({ item: ChecklistCommand })])
+export type ResolvedRequest = Readonly<z.infer<typeof ResolvedRequest>>
+
+/** The result of a request, for the process that made it. */
+export const RequestResult = z.strictObject({ ok: z.boolean(), message: z.string() })
+export type RequestResult = Readonly<z.infer<typeof RequestResult>>
+
+/** Carries out requests in two steps, so that a crash between them does not apply a request twice. */
+export interface RequestHandler {
+  /** Fills in what depends on the goal's current state. A string says why the request cannot be carried out. */
+  resolve(request: GoalRequest): ResolvedRequest | string
+  /** Applies a request. Idempotent. */
+  apply(resolved: ResolvedRequest): Promise<RequestResult>
+}

@@ -1,0 +1,90 @@
+import { parseJson } from "../../json.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { Outcome, TurnEvent } from "../../schemas/event.ts"
+import type { TokenUsage } from "../../schemas/llm.ts"
+import type { Output } from "../terminal/io.ts"
+import type { Written } from "../workspace/out-folder.ts"
+import { type RunSettings, shownUrl } from "./run-settings.ts"
+
+/** Shows the progress and the result of a run. */
+export interface Reporter {
+  /** `resumedAt`: the iteration at which a saved turn resumes, from 0; absent for a new one. */
+  started(settings: RunSettings, facts: { readonly state?: string; readonly resumedAt?: number }): void
+  event(event: TurnEvent): void
+  /** The turn ended. */
+  ended(facts: RunEnd): void
+  /** The process stops; the turn can be resumed from its state file. */
+  paused(facts: RunPause): void
+  /** The process stops because of an error. */
+  failed(message: string): void
+}
+
+export interface RunEnd {
+  readonly outcome: Outcome
+  readonly totals: RunTotals
+  readonly durationMs: number
+  readonly exitCode: number
+  /** Whether an earlier process finished the turn, so that this one only shows its result again. */
+  readonly again: boolean
+}
+
+export interface RunPause {
+  readonly state: string
+  readonly totals: RunTotals
+  readonly durationMs: number
+}
+
+/** The totals of a turn over all processes that ran it. */
+export interface RunTotals {
+  readonly iterations: number
+  readonly modelCalls: number
+  readonly toolCalls: number
+  readonly usage: TokenUsage
+  /** Files written, relative to the output folder, in the order in which they were first written. */
+  readonly files: readonly string[]
+}
+
+/** Computes the totals of a turn from its messages. */
+export function totalsOf(machine: TurnMachine): RunTotals {
+  let modelCalls = 0
+  let toolCalls = 0
+  for (const { role, parts } of machine.messages) {
+    if (role === "assistant") modelCalls += 1
+    toolCalls += parts.filter(({ type }) => type === "tool_result").length
+  }
+  // Iterations count from 0. A turn that reached its limit points at the one that was not allowed.
+  const { outcome, iteration } = machine
+  const atLimit = outcome?.type === "stopped" && outcome.stop.type === "max_iterations"
+  return { iterations: atLimit ? iteration : iteration + 1, modelCalls, toolCalls, usage: machine.usage, files: writtenFiles(machine.messages) }
+}
+
+/** The files that the tool calls in some messages wrote, relative to the output folder. */
+export function writtenFiles(messages: Iterable<TurnMachine["messages"][number]>): readonly string[] {
+  const files = new Set<string>()
+  for (const { parts } of messages) {
+    for (const part of parts) {
+      const value = part.type === "tool_result" && part.toolName === "write_file" ? parseJson(part.text) : undefined
+      if (typeof value === "object" && value !== null) files.add((value as unknown as Written).path)
+    }
+  }
+  return [...files]
+}
+
+/**
+ * Reports a run as JSON, one object per line: `run_started`, then the turn's events as they happen, and last exactly one of
+ * `run_ended`, `run_paused` and `run_failed`. The `type`s do not change between versions; keys may be added.
+ */
+export function jsonLines(output: Output): Reporter {
+  const write = (value: object): void => void output.write(`${JSON.stringify(value)}\n`)
+  return {
+    started({ task, dir, out, model, maxIterations }, { state, resumedAt }) {
+      const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
+      write({ type: "run_started", task, dir, out, model: model.name, ...endpoint, maxIterations, state, resumed: resumedAt !== undefined })
+    },
+    event: write,
+    ended: ({ outcome, totals, durationMs, exitCode }) =>
+      write({ type: "run_ended", outcome, ...totals, durationMs: Math.round(durationMs), exitCode }),
+    paused: ({ state, totals, durationMs }) => write({ type: "run_paused", state, ...totals, durationMs: Math.round(durationMs) }),
+    failed: (message) => write({ type: "run_failed", message }),
+  }
+}

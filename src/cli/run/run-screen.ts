@@ -1,0 +1,143 @@
+import { resolve } from "node:path"
+import type { Outcome, TurnEvent } from "../../schemas/event.ts"
+import type { TokenUsage } from "../../schemas/llm.ts"
+import { formatCount, formatDuration, oneLine, plural, shellWord } from "../terminal/format.ts"
+import type { Io } from "../terminal/io.ts"
+import { INDENT, Screen } from "../terminal/screen.ts"
+import type { Reporter, RunEnd, RunPause, RunTotals } from "./reporter.ts"
+import { type RunSettings, shownUrl } from "./run-settings.ts"
+import { toolLine } from "./tool-line.ts"
+
+const CALL_WIDTH = 44
+const RESULT_WIDTH = 22
+
+/** Shows a run as text: what the model says, each tool call, tokens, and a summary. In colour on a terminal that supports it. */
+export class RunScreen implements Reporter {
+  readonly #screen: Screen
+  #out = ""
+  #estimated = false
+  #usage: TokenUsage | undefined
+
+  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
+    this.#screen = screen
+  }
+
+  started(settings: RunSettings, { state, resumedAt }: { readonly state?: string; readonly resumedAt?: number }): void {
+    const { task, dir, out, model } = settings
+    this.#out = out
+    this.#estimated = model.type === "embedded"
+    const resumed = resumedAt === undefined ? "" : ` (resumed at iteration ${resumedAt + 1})`
+    this.#screen.fields([
+      ["folder", dir],
+      ["task", oneLine(task)],
+      ["model", modelText(model)],
+      ...(state === undefined ? [] : [["state", `${this.#screen.shortPath(state)}${resumed}`] as const]),
+    ])
+  }
+
+  event(event: TurnEvent): void {
+    const screen = this.#screen
+    switch (event.type) {
+      case "llm_request":
+        this.turnEnded()
+        screen.line("")
+        screen.begin(`${String(event.iteration + 1).padEnd(INDENT.length)}`)
+        screen.wait("waiting for the model")
+        break
+      case "text_delta":
+        screen.text(event.content)
+        break
+      case "llm_response":
+        screen.endText()
+        break
+      case "token_usage":
+        this.#usage = event.usage
+        break
+      case "tool_call_start":
+        screen.endText()
+        screen.wait(`running ${oneLine(event.name)}`)
+        break
+      case "tool_call": {
+        const { ok, name, args, result, facts } = toolLine(event)
+        const call = `${name} ${args}`.trim().padEnd(CALL_WIDTH)
+        const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
+        screen.line(`${INDENT}${mark} ${call} ${ok ? result.padEnd(RESULT_WIDTH) : screen.style("red", result)} ${screen.style("dim", facts)}`)
+        break
+      }
+      case "retry_status":
+        screen.line(`${INDENT}${screen.style("yellow", `The model call failed: ${oneLine(event.reason)}`)}`)
+        screen.line(`${INDENT}Attempt ${event.attempt + 1} of ${event.maxAttempts} in ${formatDuration(event.waitSeconds * 1_000)}.`)
+        break
+      case "message":
+        screen.line(`${INDENT}${oneLine(event.text)}`)
+        break
+      case "error":
+        // A model call that failed for good is reported at the end, with what to do.
+        if (event.envelope?.kind !== "llm_provider") screen.line(`${INDENT}${screen.style("red", oneLine(event.message))}`)
+        break
+    }
+  }
+
+  ended({ outcome, totals, durationMs, again }: RunEnd): void {
+    this.turnEnded()
+    if (again) this.#repeat(outcome)
+    const finished = outcome.type === "finished"
+    const style = this.#screen.style
+    this.#summary(finished ? style(["bold", "green"], "finished") : style(["bold", "red"], outcomeText(outcome)), totals, durationMs)
+  }
+
+  paused({ state, totals, durationMs }: RunPause): void {
+    this.turnEnded()
+    this.#summary(this.#screen.style(["bold", "yellow"], "stopped, can be resumed"), totals, durationMs)
+    this.#screen.line(`Resume with: turn-machine resume ${shellWord(this.#screen.shortPath(state))} (or the same command with --resume)`)
+  }
+
+  failed(): void {
+    this.turnEnded()
+  }
+
+  /** Ends the output of an iteration, without a summary. */
+  turnEnded(): void {
+    this.#screen.endText()
+    if (this.#usage !== undefined) this.#screen.line(`${INDENT}${this.#screen.style("dim", `tokens ${tokensText(this.#usage)}`)}`)
+    this.#usage = undefined
+  }
+
+  #summary(outcome: string, totals: RunTotals, durationMs: number): void {
+    const { iterations, modelCalls, toolCalls, usage, files } = totals
+    this.#screen.line("")
+    this.#screen.fields([
+      ["outcome", outcome],
+      [
+        "work",
+        `${plural(iterations, "iteration")}, ${plural(modelCalls, "model call")}, ${plural(toolCalls, "tool call")}, ${formatDuration(durationMs)}`,
+      ],
+      ["tokens", `${tokensText(usage)}${this.#estimated ? " (estimated)" : ""}`],
+      ...files.map((file, index) => [index === 0 ? "written" : "", this.#screen.shortPath(resolve(this.#out, file))] as const),
+    ])
+  }
+
+  /** Shows the answer of a turn that an earlier process finished. */
+  #repeat(outcome: Outcome): void {
+    if (outcome.type !== "finished") return
+    const { finish } = outcome
+    this.#screen.line("")
+    this.#screen.text(finish.type === "assistant_message" ? finish.text : JSON.stringify(finish.value))
+    this.#screen.endText()
+  }
+}
+
+/** A model and where it runs. */
+export function modelText(model: RunSettings["model"]): string {
+  return model.type === "embedded" ? "embedded planner, no network" : `${oneLine(model.name)} at ${shownUrl(model.baseUrl)}`
+}
+
+/** Token counts by bucket. */
+export function tokensText({ inputTokens, cachedInputTokens, outputTokens }: TokenUsage): string {
+  return `${formatCount(inputTokens)} in, ${formatCount(cachedInputTokens)} cached, ${formatCount(outputTokens)} out`
+}
+
+/** How a turn ended, in two or three words. */
+export function outcomeText(outcome: Outcome): string {
+  return outcome.type === "stopped" ? `stopped: ${outcome.stop.type.replaceAll("_", " ")}` : outcome.type.replaceAll("_", " ")
+}
