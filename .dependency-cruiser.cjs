@@ -4,7 +4,7 @@
  */
 
 /** Files beside the folders that every folder may use (errors, JSON, text, …): all but the two that gather the layers. */
-const SHARED = "^src/(?!index\\.ts$|turn-machine\\.ts$)[^/]+\\.ts$"
+const SHARED = "^src/(?!index\\.ts$|validated-turn-machine\\.ts$)[^/]+\\.ts$"
 const INSTALLED = "^node_modules/"
 
 /** A folder reaches only itself, the shared files, and these. What it imports from npm has rules of its own. */
@@ -53,20 +53,20 @@ module.exports = {
   forbidden: [
     only(
       "machine",
-      ["^src/schemas/", "^src/projectors/projector\\.ts$"],
-      "The machine knows no driver, no host and no wire format; only their types, where it needs them.",
+      ["^src/wire/", "^src/projectors/projector\\.ts$"],
+      "The machine knows no driver, no host, no schema and no provider's format. Its declarations need no zod, either.",
     ),
     typesOnly(
       "machine-takes-only-types",
       "^src/machine/",
-      "^src/(schemas|projectors)/",
+      "^src/(wire|projectors)/",
       "The core is bundled without zod and without projectors: checks and the projector are given in the config.",
     ),
-    only("drivers", ["^src/machine/", "^src/schemas/", "^src/projectors/"], "A driver is policy over the machine; it knows no journal and no host."),
-    only("projectors", ["^src/schemas/"], "Projectors are leaves: transcript in, request out."),
+    only("drivers", ["^src/machine/", "^src/wire/", "^src/schemas/", "^src/projectors/"], "A driver is policy over the machine; it knows no journal and no host."),
+    only("projectors", ["^src/wire/", "^src/schemas/"], "Projectors are leaves: transcript in, request out."),
     only(
       "replay",
-      ["^src/drivers/", "^src/machine/", "^src/schemas/", "^src/projectors/", "^src/turn-machine\\.ts$"],
+      ["^src/drivers/", "^src/machine/", "^src/wire/", "^src/schemas/", "^src/projectors/", "^src/validated-turn-machine\\.ts$"],
       "A journal is folded without a host.",
     ),
     typesOnly(
@@ -97,15 +97,16 @@ module.exports = {
       from: { path: HOST },
       to: { path: "^src/(hosts|replay|drivers|projectors)/" },
     },
-    only("schemas", ["^src/machine/turn\\.ts$"], "Schemas are leaves: the wire, and nothing of what is done with it."),
+    only("wire", [], "The types of wire values are leaves, without zod."),
+    only("schemas", ["^src/wire/", "^src/machine/config\\.ts$"], "Schemas are leaves: the wire, and nothing of what is done with it."),
     {
       name: "only-validation-knows-the-machine",
       severity: "error",
-      comment: "The one meeting point: schemas/validation.ts implements the type `Validation` of machine/turn.ts.",
-      from: { path: "^src/schemas/", pathNot: "^src/schemas/validation\\.ts$" },
+      comment: "The one meeting point: schemas/validation.ts implements the type `Validation` of machine/config.ts, for a `TurnConfig`.",
+      from: { path: "^src/schemas/", pathNot: "^src/schemas/(validation|config-mistakes)\\.ts$" },
       to: { path: "^src/machine/" },
     },
-    typesOnly("validation-takes-only-types", "^src/schemas/validation\\.ts$", "^src/machine/", "The schemas can be used without the machine."),
+    typesOnly("validation-takes-only-types", "^src/schemas/(validation|config-mistakes)\\.ts$", "^src/machine/", "The schemas can be used without the machine."),
     {
       name: "shared-files-are-leaves",
       severity: "error",
@@ -177,12 +178,11 @@ module.exports = {
       to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
     },
     {
-      name: "no-cycle-outside-the-machine",
+      name: "no-cycle",
       severity: "error",
-      comment:
-        "Types may refer to one another in a circle only within src/machine, where a turn's config names its driver and a driver's context its turn.",
+      comment: "Files that import one another, even only types, can only be read together.",
       from: {},
-      to: { circular: true, via: { pathNot: "^src/machine/" } },
+      to: { circular: true },
     },
   ],
   options: {

@@ -1,10 +1,10 @@
 import { chatDriver } from "../src/drivers/chat.ts"
-import type { TurnConfig } from "../src/machine/turn.ts"
+import type { TurnConfig } from "../src/machine/config.ts"
 import { chatProjector } from "../src/projectors/chat.ts"
 import type { Message } from "../src/schemas/message.ts"
 import { Message as MessageSchema } from "../src/schemas/message.ts"
 import type { Response } from "../src/schemas/response.ts"
-import { TurnMachine } from "../src/turn-machine.ts"
+import { TurnMachine } from "../src/validated-turn-machine.ts"
 import { type Figure, measureRounds } from "./rounds.ts"
 import { CONFIG, responses, START } from "./script.ts"
 

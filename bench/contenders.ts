@@ -4,12 +4,12 @@
  * each length of turn, the fastest and the median round in microseconds per iteration, as one line of JSON.
  */
 import { chatDriver } from "../src/drivers/chat.ts"
-import type { TurnConfig } from "../src/machine/turn.ts"
+import type { TurnConfig } from "../src/machine/config.ts"
 import { TurnMachine as BareTurnMachine } from "../src/machine/turn-machine.ts"
 import { chatProjector } from "../src/projectors/chat.ts"
 import type { Effect } from "../src/schemas/effect.ts"
 import type { Response } from "../src/schemas/response.ts"
-import { TurnMachine } from "../src/turn-machine.ts"
+import { TurnMachine } from "../src/validated-turn-machine.ts"
 import { begin, reduce } from "./floor.ts"
 import { median } from "./rounds.ts"
 import { CONFIG, LENGTHS, responses, START } from "./script.ts"

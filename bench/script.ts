@@ -1,4 +1,4 @@
-import type { TurnConfigData, TurnStart } from "../src/schemas/config.ts"
+import type { CompleteTurnConfigData, TurnStart } from "../src/schemas/config.ts"
 import type { AnswerableEffect } from "../src/schemas/effect.ts"
 import type { Response } from "../src/schemas/response.ts"
 
@@ -8,14 +8,13 @@ const RESULT = "x".repeat(200)
 /** How many iterations the measured turns have. */
 export const LENGTHS = [10, 50, 100, 1_000, 10_000] as const
 
-export const CONFIG: TurnConfigData = {
+export const CONFIG: CompleteTurnConfigData = {
   model: "bench",
   sessionId: "bench",
   systemPrompt: "You work through files.",
   tools: [{ name: "read_file", description: "Reads a file.", inputSchema: { type: "object", properties: { path: { type: "string" } } } }],
   generation: {},
   syncExecutionSurface: false,
-  autonomous: false,
   emitLlmTrace: false,
 }
 

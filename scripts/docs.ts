@@ -11,6 +11,7 @@ import { ANSWERS, PREPARATION, TRANSITIONS } from "../src/machine/transitions.ts
 import { AnswerableEffect, Effect } from "../src/schemas/effect.ts"
 import { GoalPolicyData } from "../src/schemas/goal.ts"
 import { Response } from "../src/schemas/response.ts"
+import { shapesOf, tagsOf } from "./shapes.ts"
 
 /** One way out of a state: what is asked for, what answers it, and where that may lead. */
 interface Row {
@@ -95,8 +96,8 @@ function drawTransitions(): string {
 }
 
 function drawEffects(): string {
-  const rows = Effect.options.map(({ shape }) => {
-    const type = literal(shape.type)
+  const rows = shapesOf(Effect).map((shape) => {
+    const type = literal(shape["type"])
     const answer = Object.entries(ANSWERS).find(([effect]) => effect === type)?.[1]
     return [code(type), fields(shape), answer === undefined ? "told, no answer" : code(answer)]
   })
@@ -104,22 +105,20 @@ function drawEffects(): string {
 }
 
 function drawResponses(): string {
-  const rows = Response.options.map(({ shape }) => {
-    const type = literal(shape.type)
+  const rows = shapesOf(Response).map((shape) => {
+    const type = literal(shape["type"])
     return [code(type), fields(shape), code(effectAnsweredBy(type))]
   })
   return table(["response", "fields", "answers"], rows)
 }
 
 function effectAnsweredBy(response: string): string {
-  const found = AnswerableEffect.options
-    .map(({ shape }) => literal(shape.type))
-    .find((effect) => (ANSWERS as Record<string, string>)[effect] === response)
+  const found = tagsOf(AnswerableEffect).find((effect) => (ANSWERS as Record<string, string>)[effect] === response)
   if (found === undefined) throw new Error(`No effect is answered by ${response}.`)
   return found
 }
 
-function literal(schema: z.core.$ZodType): string {
+function literal(schema: z.core.$ZodType | undefined): string {
   if (schema instanceof z.ZodLiteral) return String(schema.value)
   throw new Error("A wire value is tagged with something that is no literal.")
 }
@@ -173,7 +172,9 @@ function cellText(cell: GoalCell): string {
 }
 
 function drawGoalPolicy(): string {
-  const switches = Object.keys(GoalPolicyData.shape).filter((name) => name !== "compat") as (keyof typeof DEFAULT_GOAL_POLICY)[]
+  const switches = shapesOf(GoalPolicyData)
+    .flatMap(Object.keys)
+    .filter((name) => name !== "compat") as (keyof typeof DEFAULT_GOAL_POLICY)[]
   const shown = (value: unknown): string => (typeof value === "string" ? code(`"${value}"`) : String(value))
   const rows = switches.map((name) => [code(name), shown(DEFAULT_GOAL_POLICY[name]), shown(REFERENCE_GOAL_POLICY[name])])
   return table(["switch", "default", 'with `compat: "reference"`'], rows)

@@ -13,20 +13,69 @@ export {
   type SchemaIssue,
   TurnError,
 } from "./errors.ts"
-export type { DriverContext, ProtocolDriver } from "./machine/driver.ts"
-export type { StateName, Step, Turn, TurnConfig, TurnState, Validation } from "./machine/turn.ts"
-export { advance, begin, command, type HostCommand, handle } from "./machine/turn-machine.ts"
+export type { Json } from "./json.ts"
+export type { CompleteTurnConfig, TurnConfig, Validation } from "./machine/config.ts"
+export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./machine/driver.ts"
+export { advance, begin, command, type HostCommand, handle } from "./machine/step.ts"
+export type { StateName, Step, Turn, TurnState } from "./machine/turn.ts"
+export { type UserMessageOptions, userMessage } from "./machine/user-message.ts"
 export { chatProjector } from "./projectors/chat.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projectors/projector.ts"
-export type { DriverAction } from "./schemas/action.ts"
-export type { TurnCheckpoint } from "./schemas/checkpoint.ts"
-export type { TurnConfigData, TurnStart } from "./schemas/config.ts"
-export type { AnswerableEffect, Effect } from "./schemas/effect.ts"
-export type { LogEvent, Outcome, TurnEvent } from "./schemas/event.ts"
-export type { Json } from "./schemas/json.ts"
-export type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "./schemas/llm.ts"
-export type { CheckpointDelivery, HistoryRecord, Message, TurnCause } from "./schemas/message.ts"
-export type { Response } from "./schemas/response.ts"
-export type { CompletedToolCall, PendingToolCall, ToolOutput, ToolSpec } from "./schemas/tool.ts"
 export { wireValidation } from "./schemas/validation.ts"
-export { TurnMachine } from "./turn-machine.ts"
+export { TurnMachine } from "./validated-turn-machine.ts"
+export type { DriverAction, OnEmpty } from "./wire/action.ts"
+export type { TurnCheckpoint } from "./wire/checkpoint.ts"
+export type { CompleteTurnConfigData, TurnConfigData, TurnStart } from "./wire/config.ts"
+export type {
+  AnswerableEffect,
+  CancelLlm,
+  Checkpoint,
+  Done,
+  Effect,
+  Emit,
+  ExecCode,
+  LlmCall,
+  Log,
+  Progress,
+  SyncExecutionSurface,
+  ToolCalls,
+} from "./wire/effect.ts"
+export type { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./wire/event.ts"
+export type {
+  Block,
+  Generation,
+  LlmFailure,
+  LlmMessage,
+  LlmRequest,
+  LlmResponse,
+  OutputPart,
+  OutputSpec,
+  TerminalReason,
+  TokenUsage,
+} from "./wire/llm.ts"
+export type {
+  AttachmentRef,
+  CheckpointDelivery,
+  DeliveredMessage,
+  HistoryRecord,
+  Message,
+  Origin,
+  Part,
+  ReasoningReplay,
+  ReplayMeta,
+  ResponseMeta,
+  Role,
+  TurnCause,
+} from "./wire/message.ts"
+export type { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolResults } from "./wire/response.ts"
+export type {
+  CompletedToolCall,
+  ExecResponse,
+  FailureSource,
+  ModelReturn,
+  PendingToolCall,
+  ToolControl,
+  ToolFailure,
+  ToolOutput,
+  ToolSpec,
+} from "./wire/tool.ts"

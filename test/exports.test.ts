@@ -358,7 +358,7 @@ import * as arbitrary from "turn-machine/testing/arbitraries"
 const projector: Projector = chatProjector
 const config: TurnConfig = {
   model: "any", sessionId: "s", systemPrompt: "", tools: [], generation: {}, driver: chatDriver(), projector,
-  syncExecutionSurface: false, autonomous: false, emitLlmTrace: false,
+  syncExecutionSurface: false, emitLlmTrace: false,
 }
 const start: TurnStart = { messages: [{ id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "Hello" }] }] }
 const machine: BareTurnMachine = new TurnMachine(config, start)

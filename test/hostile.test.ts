@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, test } from "vitest"
 import { CheckpointError, ProtocolError, SchemaError, type TurnError } from "../src/errors.ts"
-import type { TurnConfig } from "../src/machine/turn.ts"
+import type { TurnConfig } from "../src/machine/config.ts"
 import type { DriverAction } from "../src/schemas/action.ts"
 import type { TurnStart } from "../src/schemas/config.ts"
 import type { OutputPart } from "../src/schemas/llm.ts"
 import type { Response } from "../src/schemas/response.ts"
-import { TurnMachine } from "../src/turn-machine.ts"
+import { TurnMachine } from "../src/validated-turn-machine.ts"
 import {
   answer,
   callsAndResults,

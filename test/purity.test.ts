@@ -257,7 +257,7 @@ describe("the built core", () => {
     const config = {
       model: "any", sessionId: "session", systemPrompt: "Answer.", generation: {}, driver: chatDriver(), projector: chatProjector,
       tools: [{ name: "look", description: "Looks.", inputSchema: { type: "object" } }],
-      syncExecutionSurface: false, autonomous: false, emitLlmTrace: false,
+      syncExecutionSurface: false, emitLlmTrace: false,
     }
     const asked = { id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "What do you see?" }] }
 
@@ -298,7 +298,7 @@ describe("the built core", () => {
     const config = {
       model: "any", sessionId: "session", systemPrompt: "Answer.", generation: {}, driver: chatDriver(), projector: chatProjector,
       tools: [{ name: "look", description: "Looks.", inputSchema: { type: "object" } }],
-      syncExecutionSurface: false, autonomous: false, emitLlmTrace: false,
+      syncExecutionSurface: false, emitLlmTrace: false,
     }
     const start = { messages: [{ id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "What do you see?" }] }] }
     const complete = (id, answer) => ({ type: "llm_complete", id, at: 1000 * id, result: { ok: true, response: { ...answer, usage } } })

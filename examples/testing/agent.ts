@@ -51,7 +51,6 @@ export function libraryAgent(library: Library): Agent {
       maxIterations: 8,
       generation: { maxOutputTokens: 500 },
       syncExecutionSurface: false,
-      autonomous: false,
       emitLlmTrace: false,
     },
   }

@@ -1,5 +1,6 @@
 import type { Json } from "../json.ts"
-import type { HostCommand, TurnMachine } from "../machine/turn-machine.ts"
+import type { HostCommand } from "../machine/step.ts"
+import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../schemas/effect.ts"
 import type { LogEvent, TurnEvent } from "../schemas/event.ts"
 import type { LlmFailure, LlmResponse } from "../schemas/llm.ts"

@@ -1,15 +1,16 @@
 import { castDraft, Immer } from "immer"
 import { DriverError } from "../errors.ts"
-import type { DriverAction } from "../schemas/action.ts"
-import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
-import type { LogEvent, Outcome } from "../schemas/event.ts"
-import type { TokenUsage } from "../schemas/llm.ts"
-import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
-import type { CompletedToolCall, ToolSpec } from "../schemas/tool.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { AnswerableEffect, Effect } from "../wire/effect.ts"
+import type { LogEvent, Outcome } from "../wire/event.ts"
+import type { TokenUsage } from "../wire/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
+import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
+import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import type { History } from "./history.ts"
 import { limitReached } from "./limits.ts"
-import type { StateOf, Turn, TurnConfig, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
+import type { StateOf, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
 
 /** What the machine itself does to a turn, in one list with what its driver orders. */
 export type MachineAction =
@@ -47,7 +48,12 @@ const { produce } = new Immer({ autoFreeze: false })
  * end, else last.
  * @throws {DriverError} the list starts two pieces of work, goes on after a finish, or holds no known action
  */
-export function applyActions(config: TurnConfig, turn: Turn, actions: readonly MachineAction[], facts: StepFacts): { turn: Turn; effects: Effect[] } {
+export function applyActions(
+  config: CompleteTurnConfig,
+  turn: Turn,
+  actions: readonly MachineAction[],
+  facts: StepFacts,
+): { turn: Turn; effects: Effect[] } {
   const effects: Effect[] = []
   let { state, iteration, syncedIteration, turnLimitScheduled, nextEffectId, usage } = turn.position
   let { messages, events, turnCauses } = turn.record

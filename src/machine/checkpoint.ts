@@ -1,10 +1,11 @@
 import { CheckpointError } from "../errors.ts"
-import type { SavedEffect, SavedRecord, TurnCheckpoint } from "../schemas/checkpoint.ts"
-import type { Effect, LlmCall } from "../schemas/effect.ts"
-import type { HistoryRecord, Message } from "../schemas/message.ts"
+import type { SavedEffect, SavedRecord, TurnCheckpoint } from "../wire/checkpoint.ts"
+import type { Effect, LlmCall } from "../wire/effect.ts"
+import type { HistoryRecord, Message } from "../wire/message.ts"
+import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
-import type { Turn, TurnConfig, TurnRecord, TurnState } from "./turn.ts"
+import type { Turn, TurnRecord, TurnState } from "./turn.ts"
 
 const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
 const VERSION: TurnCheckpoint["version"] = 1
@@ -20,7 +21,7 @@ export interface Held {
 }
 
 /** The turn as plain JSON, which shares nothing that could change with the turn. */
-export function writeCheckpoint(config: TurnConfig, { turn, unpolled }: Held): TurnCheckpoint {
+export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: Held): TurnCheckpoint {
   const { position, record, surface } = turn
   const { syncedIteration, at } = position
   const messages = record.messages.toArray()
@@ -94,7 +95,7 @@ function saveUnpolled(turn: Turn, unpolled: readonly Effect[]): readonly SavedEf
  * Reads a checkpoint: its JSON text or its parsed value, of this version or an older one.
  * @throws {CheckpointError} every code of {@link CheckpointErrorCode}
  */
-export function readCheckpoint(config: TurnConfig, value: unknown, migrations: Migrations = MIGRATIONS): Held {
+export function readCheckpoint(config: CompleteTurnConfig, value: unknown, migrations: Migrations = MIGRATIONS): Held {
   const migrated = migrate(identify(typeof value === "string" ? parseText(value) : value), migrations)
   if (config.validation !== undefined) return takeUp(config, config.validation.checkpoint(migrated))
   try {
@@ -105,7 +106,7 @@ export function readCheckpoint(config: TurnConfig, value: unknown, migrations: M
   }
 }
 
-function takeUp(config: TurnConfig, checkpoint: TurnCheckpoint): Held {
+function takeUp(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): Held {
   checkDriver(config, checkpoint)
   checkConsistency(checkpoint)
 
@@ -200,7 +201,7 @@ function migrate(checkpoint: Record<string, unknown> & { version: number }, migr
   return migrated
 }
 
-function checkDriver(config: TurnConfig, checkpoint: TurnCheckpoint): void {
+function checkDriver(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): void {
   const { driver } = checkpoint
   const { name, version } = config.driver
   if (driver.name !== name || driver.version !== version) {

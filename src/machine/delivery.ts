@@ -1,6 +1,6 @@
-import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message, Part, TurnCause } from "../schemas/message.ts"
+import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message, Part, TurnCause } from "../wire/message.ts"
 import type { MachineAction } from "./apply-actions.ts"
-import type { TurnContext } from "./driver.ts"
+import type { TurnContext } from "./context.ts"
 
 /** Whether a delivery says nothing to the model: all lists but the driver's events are empty. An element that will be dropped counts. */
 export function isSilent({ userMessages, messages, transientMessages, turnCauses }: CheckpointDelivery): boolean {

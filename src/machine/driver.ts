@@ -1,16 +1,13 @@
 import type { Json } from "../json.ts"
-import type { Projector, Transcript } from "../projectors/projector.ts"
-import type { DriverAction } from "../schemas/action.ts"
-import type { TurnConfigData } from "../schemas/config.ts"
-import type { ExecCode, LlmCall } from "../schemas/effect.ts"
-import type { CheckpointKind } from "../schemas/event.ts"
-import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../schemas/llm.ts"
-import type { CheckpointDelivery, HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
-import type { ExecResult } from "../schemas/response.ts"
-import type { CompletedToolCall, ToolSpec } from "../schemas/tool.ts"
-import type { History } from "./history.ts"
-import { limitReached } from "./limits.ts"
-import type { Turn, TurnConfig } from "./turn.ts"
+import type { Transcript } from "../projectors/projector.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { CompleteTurnConfigData } from "../wire/config.ts"
+import type { ExecCode, LlmCall } from "../wire/effect.ts"
+import type { CheckpointKind } from "../wire/event.ts"
+import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../wire/llm.ts"
+import type { CheckpointDelivery, HistoryRecord, Message, TurnCause } from "../wire/message.ts"
+import type { ExecResult } from "../wire/response.ts"
+import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
 
 /**
  * Pure policy: what the model's answer means and what to do next. A driver changes nothing; it returns actions.
@@ -53,7 +50,7 @@ export interface WaitingExec {
 
 /** The turn as its driver sees it: before the actions that the driver returns are applied. */
 export interface DriverContext {
-  readonly config: TurnConfigData
+  readonly config: CompleteTurnConfigData
   readonly tools: readonly ToolSpec[]
   readonly messages: Transcript<Message>
   readonly events: Transcript<HistoryRecord>
@@ -80,75 +77,4 @@ export interface DriverContext {
    * shows tools shows them last. A tool whose name is taken already is left out: the host's own stays, and is never run.
    */
   withTools(tools: readonly ToolSpec[]): DriverContext
-}
-
-/** Makes message ids and gives the driver its view. `nextMessageNumber` counts on from the turn's own counter. */
-export class TurnContext implements DriverContext {
-  readonly config: TurnConfig
-  readonly tools: readonly ToolSpec[]
-  readonly messages: History<Message>
-  readonly events: History<HistoryRecord>
-  readonly turnCauses: readonly TurnCause[]
-  readonly iteration: number
-  readonly iterationOffset: number
-  readonly maxIterations: number | undefined
-  readonly usage: TokenUsage
-  readonly at: number | undefined
-  // No private fields here: `withTools` makes contexts that inherit from this one, and they count message ids together.
-  readonly counter: { next: number }
-  readonly systemPrompt: string
-
-  constructor(config: TurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
-    this.config = config
-    this.tools = surface.tools
-    this.messages = record.messages
-    this.events = record.events
-    this.turnCauses = record.turnCauses
-    this.iteration = position.iteration
-    this.iterationOffset = position.iterationOffset
-    this.maxIterations = config.maxIterations
-    this.usage = usage
-    // Answers may come late or from another clock; the latest time seen never goes back.
-    this.at = at === undefined || (position.at !== undefined && position.at > at) ? position.at : at
-    this.counter = { next: position.nextMessageNumber }
-    this.systemPrompt = surface.systemPrompt
-  }
-
-  projectRequest({ tools: useTools, ownTools }: { readonly tools: boolean; readonly ownTools?: readonly ToolSpec[] }): LlmRequest {
-    const { config, messages, events, turnCauses, iteration } = this
-    const project: Projector = config.projector
-    const tools = ownTools === undefined ? this.tools : this.tools.concat(ownTools)
-    return project({ config, systemPrompt: this.systemPrompt, tools, messages, events, turnCauses, iteration, useTools })
-  }
-
-  newMessageId(scope: string): string {
-    const id = `m_${this.iterationOffset}_${scope}_${this.counter.next}`
-    this.counter.next += 1
-    return id
-  }
-
-  get nextMessageNumber(): number {
-    return this.counter.next
-  }
-
-  limitReached(ahead = 0): boolean {
-    return limitReached(this.config, this.iterationOffset, this.iteration + ahead)
-  }
-
-  turnLimitMessage(): Message {
-    const make = this.config.turnLimitMessage ?? defaultTurnLimitMessage
-    return make(this.newMessageId("turn_limit"), this.config.maxIterations ?? 0)
-  }
-
-  withTools(added: readonly ToolSpec[]): DriverContext {
-    const missing = added.filter(({ name }) => !this.tools.some((tool) => tool.name === name))
-    const projectRequest: DriverContext["projectRequest"] = ({ tools, ownTools = [] }) =>
-      this.projectRequest({ tools, ownTools: ownTools.concat(missing) })
-    return Object.create(this, { tools: { value: this.tools.concat(missing) }, projectRequest: { value: projectRequest } }) as DriverContext
-  }
-}
-
-function defaultTurnLimitMessage(id: string, maxIterations: number): Message {
-  const text = `This turn may use ${maxIterations} iterations and has used them. Answer now with what you have; no more tools will be run.`
-  return { id, role: "system", parts: [{ id: `${id}.p0`, type: "error", text }] }
 }

@@ -1,7 +1,7 @@
 import { withMessages } from "../lazy.ts"
-import type { Done, Progress } from "../schemas/effect.ts"
-import type { Outcome } from "../schemas/event.ts"
-import type { HistoryRecord, Message } from "../schemas/message.ts"
+import type { Done, Progress } from "../wire/effect.ts"
+import type { Outcome } from "../wire/event.ts"
+import type { HistoryRecord, Message } from "../wire/message.ts"
 import type { History } from "./history.ts"
 
 // Both effects tell the whole transcript, though most hosts read `eventDelta` and leave `messages` alone.

@@ -1,5 +1,5 @@
-import type { TurnConfigData } from "../schemas/config.ts"
-import type { LlmResponse, TokenUsage } from "../schemas/llm.ts"
+import type { CompleteTurnConfigData } from "../wire/config.ts"
+import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 
 /** No tokens at all. */
 export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
@@ -19,7 +19,7 @@ function addCounts(left: number, right: number): number {
 }
 
 /** Whether `iteration` is at or past `iterationOffset + maxIterations`. Without a limit it never is. */
-export function limitReached(config: TurnConfigData, iterationOffset: number, iteration: number): boolean {
+export function limitReached(config: Pick<CompleteTurnConfigData, "maxIterations">, iterationOffset: number, iteration: number): boolean {
   return config.maxIterations !== undefined && iteration >= iterationOffset + config.maxIterations
 }
 
@@ -27,7 +27,7 @@ export function limitReached(config: TurnConfigData, iterationOffset: number, it
  * Some providers say `output_limit` when the prompt alone filled the window. Nothing generated and a prompt of at least
  * 95% of the window (rounded down) is an overflow of the context instead.
  */
-export function refineTerminalReason(config: TurnConfigData, response: LlmResponse): LlmResponse {
+export function refineTerminalReason(config: Pick<CompleteTurnConfigData, "maxContextTokens">, response: LlmResponse): LlmResponse {
   const { maxContextTokens } = config
   if (response.terminalReason !== "output_limit" || response.usage.outputTokens > 0) return response
   if (maxContextTokens === undefined || maxContextTokens === 0) return response

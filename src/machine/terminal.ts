@@ -1,7 +1,7 @@
-import type { DriverAction } from "../schemas/action.ts"
-import type { ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "../schemas/event.ts"
-import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../schemas/llm.ts"
 import { cutMiddle, trim } from "../text.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "../wire/event.ts"
+import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../wire/llm.ts"
 
 const RAW_LIMIT = 4_000
 

@@ -1,6 +1,6 @@
 import type { Json } from "../json.ts"
-import type { AttachmentRef, Part } from "../schemas/message.ts"
-import type { CompletedToolCall, ModelReturn, ToolOutput } from "../schemas/tool.ts"
+import type { AttachmentRef, Part } from "../wire/message.ts"
+import type { CompletedToolCall, ModelReturn, ToolOutput } from "../wire/tool.ts"
 
 /**
  * The parts of the message that answers a batch: exactly one `tool_result` for each call, in call order, then the images

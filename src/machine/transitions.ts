@@ -3,23 +3,24 @@
  * Rule 2: nothing here knows which host or model is on the other side.
  */
 import { DriverError, ProtocolError } from "../errors.ts"
-import type { DriverAction } from "../schemas/action.ts"
-import type { AnswerableEffect } from "../schemas/effect.ts"
-import type { Response } from "../schemas/response.ts"
-import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { AnswerableEffect } from "../wire/effect.ts"
+import type { Response } from "../wire/response.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
 import type { ArrivedResult, MachineAction } from "./apply-actions.ts"
+import type { CompleteTurnConfig } from "./config.ts"
+import { TurnContext } from "./context.ts"
 import { deliveryActions, isSilent } from "./delivery.ts"
-import { TurnContext } from "./driver.ts"
 import { addUsage, refineTerminalReason } from "./limits.ts"
 import { debugLog, errorEvent, errorLog, failureActions, failWith, stopped, terminalActions } from "./terminal.ts"
-import type { StateName, StateOf, Turn, TurnConfig, TurnState } from "./turn.ts"
+import type { StateName, StateOf, Turn, TurnState } from "./turn.ts"
 
 /** The tag of a response. */
 export type ResponseType = Response["type"]
 type ResponseOf<Type extends ResponseType> = Extract<Response, { type: Type }>
 
 /** What one row makes of a response: what the machine does itself, and then what the driver answers, where it is asked. */
-export interface Orders {
+export interface RuleResult {
   readonly context: TurnContext
   readonly actions: readonly MachineAction[]
   readonly ask?: () => readonly MachineAction[]
@@ -27,7 +28,7 @@ export interface Orders {
 
 /** One row: what runs, and the states it may lead to. */
 export interface Rule<State extends StateName, Type extends ResponseType> {
-  readonly run: (config: TurnConfig, turn: Turn, state: StateOf<State>, response: ResponseOf<Type>) => Orders
+  readonly run: (config: CompleteTurnConfig, turn: Turn, state: StateOf<State>, response: ResponseOf<Type>) => RuleResult
   readonly next: readonly StateName[]
 }
 /** A row for each state; in it, a rule for each response that the state takes. */
@@ -62,7 +63,7 @@ export const TRANSITIONS = {
 export const PREPARATION = {
   preparing: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
   prepare_iteration: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
-} as const satisfies { readonly [State in StateName]?: { run: (config: TurnConfig, turn: Turn) => Orders; next: readonly StateName[] } }
+} as const satisfies { readonly [State in StateName]?: { run: (config: CompleteTurnConfig, turn: Turn) => RuleResult; next: readonly StateName[] } }
 
 /** Which response answers which effect. */
 export const ANSWERS = {
@@ -73,7 +74,7 @@ export const ANSWERS = {
   checkpoint: "checkpoint_delivery",
 } as const satisfies Record<AnswerableEffect["type"], ResponseType>
 
-function prepare(config: TurnConfig, turn: Turn): Orders {
+function prepare(config: CompleteTurnConfig, turn: Turn): RuleResult {
   const context = new TurnContext(config, turn)
   if (config.syncExecutionSurface && turn.position.syncedIteration !== turn.position.iteration) {
     // At the very start the host's own view is fresh; the call only tells it that a turn begins.
@@ -82,7 +83,7 @@ function prepare(config: TurnConfig, turn: Turn): Orders {
   return { context, actions: [], ask: () => config.driver.prepareIteration(context) }
 }
 
-function syncSurface(config: TurnConfig, turn: Turn, _state: TurnState, { at, result }: ResponseOf<"execution_surface_synced">): Orders {
+function syncSurface(config: CompleteTurnConfig, turn: Turn, _state: TurnState, { at, result }: ResponseOf<"execution_surface_synced">): RuleResult {
   const context = new TurnContext(config, turn, at)
   if (result.ok) {
     return { context, actions: [{ type: "take_surface", update: result.update }, { type: "prepare_iteration" }] }
@@ -92,7 +93,7 @@ function syncSurface(config: TurnConfig, turn: Turn, _state: TurnState, { at, re
   return { context, actions: failWith(event) }
 }
 
-function completeModelCall(config: TurnConfig, turn: Turn, state: StateOf<"waiting_llm">, answer: ResponseOf<"llm_complete">): Orders {
+function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_llm">, answer: ResponseOf<"llm_complete">): RuleResult {
   const { driver, sessionId, emitLlmTrace } = config
   const { iteration } = turn.position
   const actions: MachineAction[] = []
@@ -120,7 +121,7 @@ function completeModelCall(config: TurnConfig, turn: Turn, state: StateOf<"waiti
 }
 
 /** Results may come in any order and any split; the driver is asked once, when none is missing, and sees them in call order. */
-function collectResults(config: TurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_results">): Orders {
+function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_results">): RuleResult {
   const context = new TurnContext(config, turn, response.at)
   const { calls } = state.outstanding
   const results = state.results.slice()
@@ -162,7 +163,7 @@ function callRefused(state: StateOf<"waiting_tools">, result: CompletedToolCall)
   return new ProtocolError("unknown_call", `Effect ${id} has no call ${name}.`)
 }
 
-function completeExec(config: TurnConfig, turn: Turn, state: StateOf<"waiting_exec">, { at, result }: ResponseOf<"exec_result">): Orders {
+function completeExec(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_exec">, { at, result }: ResponseOf<"exec_result">): RuleResult {
   const context = new TurnContext(config, turn, at)
   const { driver } = config
   const ask = (): readonly DriverAction[] => {
@@ -172,7 +173,12 @@ function completeExec(config: TurnConfig, turn: Turn, state: StateOf<"waiting_ex
   return { context, actions: [], ask }
 }
 
-function deliver(config: TurnConfig, turn: Turn, state: StateOf<"waiting_checkpoint">, response: ResponseOf<"checkpoint_delivery">): Orders {
+function deliver(
+  config: CompleteTurnConfig,
+  turn: Turn,
+  state: StateOf<"waiting_checkpoint">,
+  response: ResponseOf<"checkpoint_delivery">,
+): RuleResult {
   const context = new TurnContext(config, turn, response.at)
   const { delivery } = response
   const silent = isSilent(delivery)

@@ -1,41 +1,13 @@
 import type { Json } from "../json.ts"
-import type { Projector } from "../projectors/projector.ts"
-import type { DriverAction, OnEmpty } from "../schemas/action.ts"
-import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
-import type { TurnConfigData, TurnStart } from "../schemas/config.ts"
-import type { AnswerableEffect, Checkpoint, Effect, ExecCode, LlmCall, SyncExecutionSurface, ToolCalls } from "../schemas/effect.ts"
-import type { Outcome } from "../schemas/event.ts"
-import type { TokenUsage } from "../schemas/llm.ts"
-import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
-import type { Response } from "../schemas/response.ts"
-import type { CompletedToolCall, ToolSpec } from "../schemas/tool.ts"
-import type { ProtocolDriver } from "./driver.ts"
+import type { OnEmpty } from "../wire/action.ts"
+import type { CompleteTurnConfigData, TurnStart } from "../wire/config.ts"
+import type { AnswerableEffect, Checkpoint, Effect, ExecCode, LlmCall, SyncExecutionSurface, ToolCalls } from "../wire/effect.ts"
+import type { Outcome } from "../wire/event.ts"
+import type { TokenUsage } from "../wire/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
+import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
 import { History } from "./history.ts"
 import { NO_USAGE } from "./limits.ts"
-
-/** Checks values from outside. Each throws an error that says where the value is wrong, and gives back a clean one. */
-export interface Validation {
-  /** @throws {SchemaError} `invalid_response` */
-  response(value: unknown): Response
-  /** @throws {SchemaError} `invalid_actions` */
-  actions(value: unknown): readonly DriverAction[]
-  /** @throws {SchemaError} `invalid_start` */
-  start(value: unknown): TurnStart
-  /** @throws {SchemaError} `invalid_config` */
-  config(value: unknown): TurnConfigData
-  /** @throws {CheckpointError} `invalid_checkpoint` */
-  checkpoint(value: unknown): TurnCheckpoint
-}
-
-/** A turn's configuration: {@link TurnConfigData} and what can only be given in code. None of the latter is saved. */
-export interface TurnConfig extends TurnConfigData {
-  readonly driver: ProtocolDriver
-  readonly projector: Projector
-  /** The message that tells the model its limit is reached. Pure. Absent: a sentence of this package. */
-  readonly turnLimitMessage?: (id: string, maxIterations: number) => Message
-  /** Checks of what comes from outside. Absent: values are trusted to have the types they are declared with. */
-  readonly validation?: Validation
-}
 
 /** Where a turn stands. A waiting state carries the whole effect it waits for. */
 export type TurnState =
@@ -101,7 +73,7 @@ export interface Step {
 }
 
 /** A turn that has not begun: the driver is asked when the host first polls. */
-export function newTurn(config: TurnConfigData, start: TurnStart): Turn {
+export function newTurn(config: CompleteTurnConfigData, start: TurnStart): Turn {
   const { messages, events = [], turnCauses = [], iterationOffset = 0 } = start
   return {
     record: { messages: History.of(messages), events: History.of(events), turnCauses, reportedEvents: events.length },

@@ -1,3 +1,4 @@
+import { SchemaError } from "../errors.ts"
 import { type Listing, type Segment, withAttachments, withMessages } from "../lazy.ts"
 import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
 import type { AttachmentRef, Message, Origin, Part, ReasoningReplay, TurnCause } from "../schemas/message.ts"
@@ -12,6 +13,13 @@ import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
  * they are first read. So the cost of a request is that of its new messages, at any length.
  */
 export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
+  // A caller without types may take it for a factory.
+  if (input === undefined)
+    throw new SchemaError(
+      "invalid_config",
+      "chatProjector is a projector, not a factory: give it without calling it, as in projector: chatProjector.",
+      [],
+    )
   const { config, tools, useTools, messages } = input
   const rendered = renderTranscript(messages)
   const attachmentEnd = rendered.attachmentEnds[messages.length] as number

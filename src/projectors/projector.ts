@@ -1,7 +1,7 @@
-import type { TurnConfigData } from "../schemas/config.ts"
-import type { LlmRequest } from "../schemas/llm.ts"
-import type { HistoryRecord, Message, TurnCause } from "../schemas/message.ts"
-import type { ToolSpec } from "../schemas/tool.ts"
+import type { CompleteTurnConfigData } from "../wire/config.ts"
+import type { LlmRequest } from "../wire/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
+import type { ToolSpec } from "../wire/tool.ts"
 
 /** A list that only grows, as projectors and drivers read the transcript. `storage` may key a cache. */
 export interface Transcript<Item> extends Iterable<Item> {
@@ -15,7 +15,7 @@ export interface Transcript<Item> extends Iterable<Item> {
 
 /** The input of a projector. `systemPrompt` and `tools` are the last synced ones, which override the config's. */
 export interface ProjectionInput {
-  readonly config: TurnConfigData
+  readonly config: CompleteTurnConfigData
   readonly systemPrompt: string
   readonly tools: readonly ToolSpec[]
   readonly messages: Transcript<Message>

@@ -1,20 +1,19 @@
-import type { TurnConfig } from "../machine/turn.ts"
-import type { TurnConfigData } from "../schemas/config.ts"
+import { type CompleteTurnConfig, completeConfig, type TurnConfig } from "../machine/config.ts"
+import type { CompleteTurnConfigData } from "../schemas/config.ts"
 import type { JournalHeader } from "../schemas/journal.ts"
 import { digest } from "./digest.ts"
 
 /**
- * Returns the configuration for replaying a journal: cleaned as that of a live turn, and without checks, because the records
+ * Returns the configuration for replaying a journal: cleaned and completed as that of a live turn, and without checks, because the records
  * were checked when they were read.
  */
-export function trustingConfig(config: TurnConfig): TurnConfig {
-  const { validation, ...trusting } = config
-  return { ...trusting, ...validation?.config(config) }
+export function trustingConfig({ validation, ...config }: TurnConfig): CompleteTurnConfig {
+  return completeConfig(validation === undefined ? config : { ...config, ...validation.config(config) })
 }
 
-/** Returns a digest for each key of the JSON part of a configuration. */
+/** Returns a digest for each key of the JSON part of a configuration, defaults included. */
 export function configDigests(config: TurnConfig): JournalHeader["config"] {
-  const data: TurnConfigData = config
+  const data: CompleteTurnConfigData = completeConfig(config)
   const digests: Record<string, string> = {}
   for (const key of CONFIG_KEYS) {
     const value = data[key]
@@ -34,6 +33,5 @@ const CONFIG_KEYS = [
   "maxIterations",
   "generation",
   "syncExecutionSurface",
-  "autonomous",
   "emitLlmTrace",
-] as const satisfies readonly (keyof TurnConfigData)[]
+] as const satisfies readonly (keyof CompleteTurnConfigData)[]

@@ -1,5 +1,6 @@
-import type { TurnConfig } from "../machine/turn.ts"
-import type { HostCommand, TurnMachine } from "../machine/turn-machine.ts"
+import type { TurnConfig } from "../machine/config.ts"
+import type { HostCommand } from "../machine/step.ts"
+import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnStart } from "../schemas/config.ts"
 import type { AnswerableEffect } from "../schemas/effect.ts"
 import type { JournalHeader, JournalRecord } from "../schemas/journal.ts"

@@ -1,6 +1,7 @@
 import { type Difference, JournalError, ReplayDivergence, TurnError } from "../errors.ts"
-import type { TurnConfig } from "../machine/turn.ts"
-import { type HostCommand, TurnMachine } from "../machine/turn-machine.ts"
+import type { TurnConfig } from "../machine/config.ts"
+import type { HostCommand } from "../machine/step.ts"
+import { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
 import type { JournalHeader, JournalInterruption, JournalRecord } from "../schemas/journal.ts"
@@ -209,7 +210,7 @@ function applyCommand(machine: TurnMachine, command: HostCommand): void {
 }
 
 /** For the prompt and the tools, the journal has the values themselves and not only digests. */
-function inFull(difference: Difference, { surface }: JournalHeader, { systemPrompt, tools }: TurnConfig): readonly Difference[] {
+function inFull(difference: Difference, { surface }: JournalHeader, { systemPrompt = "", tools = [] }: TurnConfig): readonly Difference[] {
   const { path } = difference
   if (path === "/config/systemPrompt") return [{ path, expected: surface.systemPrompt, received: systemPrompt }]
   return path === "/config/tools" ? differences(surface.tools, tools).map((found) => ({ ...found, path: `${path}${found.path}` })) : [difference]

@@ -1,31 +1,37 @@
 import * as z from "zod"
-import { Count, type Readonlys } from "./json.ts"
+import type * as wire from "../wire/config.ts"
+import { Count, exact, type Tagged } from "./json.ts"
 import { Generation } from "./llm.ts"
 import { HistoryRecord, Message, TurnCause } from "./message.ts"
 import { ToolSpec } from "./tool.ts"
 
-/** The JSON part of a turn's configuration. `maxIterations` and `maxContextTokens`: absent means no limit. */
-export const TurnConfigData = z.object({
-  model: z.string(),
-  modelVariant: z.string().exactOptional(),
-  sessionId: z.string(),
-  runSessionId: z.string().exactOptional(),
-  systemPrompt: z.string(),
-  tools: z.array(ToolSpec),
-  maxContextTokens: Count.exactOptional(),
-  maxIterations: Count.exactOptional(),
-  generation: Generation,
-  syncExecutionSurface: z.boolean(),
-  autonomous: z.boolean(),
-  emitLlmTrace: z.boolean(),
-})
-export type TurnConfigData = Readonlys<z.infer<typeof TurnConfigData>>
+/** The JSON part of a turn's configuration, as it is given: only `model` is needed. An optional key may be `undefined`. */
+export type TurnConfigData = wire.TurnConfigData
+export const TurnConfigData: Tagged<TurnConfigData> = exact(
+  z.object({
+    model: z.string(),
+    modelVariant: z.string().optional(),
+    sessionId: z.string().optional(),
+    runSessionId: z.string().optional(),
+    systemPrompt: z.string().optional(),
+    tools: z.array(ToolSpec).optional(),
+    maxContextTokens: Count.optional(),
+    maxIterations: Count.optional(),
+    generation: Generation.optional(),
+    syncExecutionSurface: z.boolean().optional(),
+    emitLlmTrace: z.boolean().optional(),
+  }),
+)
 
-/** What a turn begins with: the thread so far, and where its iterations are counted from. */
-export const TurnStart = z.object({
-  messages: z.array(Message),
-  events: z.array(HistoryRecord).exactOptional(),
-  turnCauses: z.array(TurnCause).exactOptional(),
-  iterationOffset: Count.exactOptional(),
-})
-export type TurnStart = Readonlys<z.infer<typeof TurnStart>>
+/** What a turn begins with: the thread so far. */
+export type TurnStart = wire.TurnStart
+export const TurnStart: Tagged<TurnStart> = exact(
+  z.object({
+    messages: z.array(Message),
+    events: z.array(HistoryRecord).exactOptional(),
+    turnCauses: z.array(TurnCause).exactOptional(),
+    iterationOffset: Count.exactOptional(),
+  }),
+)
+
+export type CompleteTurnConfigData = wire.CompleteTurnConfigData

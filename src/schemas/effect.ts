@@ -1,6 +1,7 @@
 import * as z from "zod"
+import type * as wire from "../wire/effect.ts"
 import { CheckpointKind, LogEvent, Outcome, TurnEvent } from "./event.ts"
-import { Count, type Readonlys } from "./json.ts"
+import { Count, exact, type Tagged } from "./json.ts"
 import { LlmRequest } from "./llm.ts"
 import { HistoryRecord, Message } from "./message.ts"
 import { PendingToolCall } from "./tool.ts"
@@ -8,43 +9,47 @@ import { PendingToolCall } from "./tool.ts"
 const id = { id: Count }
 const told = { messages: z.array(Message), eventDelta: z.array(HistoryRecord), iteration: Count }
 
-/** Asks the host for the system prompt and tools of the coming iteration. Answer: `execution_surface_synced`. */
-export const SyncExecutionSurface = z.object({ type: z.literal("sync_execution_surface"), ...id, updateMachineConfig: z.boolean() })
-export type SyncExecutionSurface = Readonlys<z.infer<typeof SyncExecutionSurface>>
-/** Call the model. Answer: `llm_complete`. */
-export const LlmCall = z.object({ type: z.literal("llm_call"), ...id, request: LlmRequest })
-export type LlmCall = Readonlys<z.infer<typeof LlmCall>>
-/** Nobody waits any more for the `llm_call` with this id. Not answerable. */
-export const CancelLlm = z.object({ type: z.literal("cancel_llm"), ...id })
-export type CancelLlm = Readonlys<z.infer<typeof CancelLlm>>
-/** Run these tools. Answer: `tool_results`, all at once or in parts. */
-export const ToolCalls = z.object({ type: z.literal("tool_calls"), ...id, calls: z.array(PendingToolCall) })
-export type ToolCalls = Readonlys<z.infer<typeof ToolCalls>>
-/** Run this code. Answer: `exec_result`. */
-export const ExecCode = z.object({ type: z.literal("exec_code"), ...id, code: z.string(), language: z.string().exactOptional() })
-export type ExecCode = Readonlys<z.infer<typeof ExecCode>>
-/** Save, and deliver if there is something to deliver. Answer: `checkpoint_delivery`. */
-export const Checkpoint = z.object({ type: z.literal("checkpoint"), ...id, checkpoint: CheckpointKind })
-export type Checkpoint = Readonlys<z.infer<typeof Checkpoint>>
-/** What became durable since the last `progress`. `messages` is the whole transcript, `eventDelta` what is new in the history. */
-export const Progress = z.object({ type: z.literal("progress"), ...told })
-export type Progress = Readonlys<z.infer<typeof Progress>>
-/** The turn is over; the last effect of every turn. */
-export const Done = z.object({ type: z.literal("done"), outcome: Outcome, ...told })
-export type Done = Readonlys<z.infer<typeof Done>>
-/** For a user interface; may be lost or repeated. */
-export const Emit = z.object({ type: z.literal("emit"), event: TurnEvent })
-export type Emit = Readonlys<z.infer<typeof Emit>>
-/** For a log. */
-export const Log = z.object({ type: z.literal("log"), event: LogEvent })
-export type Log = Readonlys<z.infer<typeof Log>>
+/** Asks the host for the system prompt and tools of the next iteration. Answer: `execution_surface_synced`. */
+export type SyncExecutionSurface = wire.SyncExecutionSurface
+export const SyncExecutionSurface: Tagged<SyncExecutionSurface> = exact(
+  z.object({ type: z.literal("sync_execution_surface"), ...id, updateMachineConfig: z.boolean() }),
+)
+/** Asks for a model call. Answer: `llm_complete`. */
+export type LlmCall = wire.LlmCall
+export const LlmCall: Tagged<LlmCall> = exact(z.object({ type: z.literal("llm_call"), ...id, request: LlmRequest }))
+/** The turn no longer waits for the `llm_call` with this id. No answer. */
+export type CancelLlm = wire.CancelLlm
+export const CancelLlm: Tagged<CancelLlm> = exact(z.object({ type: z.literal("cancel_llm"), ...id }))
+/** Asks for tool calls to be run. Answer: `tool_results`, all at once or in parts. */
+export type ToolCalls = wire.ToolCalls
+export const ToolCalls: Tagged<ToolCalls> = exact(z.object({ type: z.literal("tool_calls"), ...id, calls: z.array(PendingToolCall) }))
+/** Asks for code to be run. Answer: `exec_result`. */
+export type ExecCode = wire.ExecCode
+export const ExecCode: Tagged<ExecCode> = exact(
+  z.object({ type: z.literal("exec_code"), ...id, code: z.string(), language: z.string().exactOptional() }),
+)
+/** Asks the host to save the turn, and to deliver what there is to deliver. Answer: `checkpoint_delivery`. */
+export type Checkpoint = wire.Checkpoint
+export const Checkpoint: Tagged<Checkpoint> = exact(z.object({ type: z.literal("checkpoint"), ...id, checkpoint: CheckpointKind }))
+/** Reports what became durable since the last `progress`. No answer. */
+export type Progress = wire.Progress
+export const Progress: Tagged<Progress> = exact(z.object({ type: z.literal("progress"), ...told }))
+/** The turn is over. The last effect of every turn; no answer. */
+export type Done = wire.Done
+export const Done: Tagged<Done> = exact(z.object({ type: z.literal("done"), outcome: Outcome, ...told }))
+/** An event for a user interface. May be lost or repeated. No answer. */
+export type Emit = wire.Emit
+export const Emit: Tagged<Emit> = exact(z.object({ type: z.literal("emit"), event: TurnEvent }))
+/** An entry for a log. No answer. */
+export type Log = wire.Log
+export const Log: Tagged<Log> = exact(z.object({ type: z.literal("log"), event: LogEvent }))
 
 const answerable = [SyncExecutionSurface, LlmCall, ToolCalls, ExecCode, Checkpoint] as const
 
 /** An effect that waits for its answer. At most one is outstanding at a time. */
-export const AnswerableEffect = z.discriminatedUnion("type", answerable)
-export type AnswerableEffect = Readonlys<z.infer<typeof AnswerableEffect>>
+export type AnswerableEffect = wire.AnswerableEffect
+export const AnswerableEffect: Tagged<AnswerableEffect> = exact(z.discriminatedUnion("type", answerable))
 
-/** Everything a turn asks of its host, or tells it. */
-export const Effect = z.discriminatedUnion("type", [...answerable, CancelLlm, Progress, Done, Emit, Log])
-export type Effect = Readonlys<z.infer<typeof Effect>>
+/** Everything that a turn asks of its host or reports to it. */
+export type Effect = wire.Effect
+export const Effect: Tagged<Effect> = exact(z.discriminatedUnion("type", [...answerable, CancelLlm, Progress, Done, Emit, Log]))

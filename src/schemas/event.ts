@@ -1,100 +1,107 @@
 import * as z from "zod"
-import { Count, Json, type Readonlys } from "./json.ts"
+import type * as wire from "../wire/event.ts"
+import { Count, exact, Json, type Schema, type Tagged } from "./json.ts"
 import { TerminalReason, TokenUsage } from "./llm.ts"
 import { DeliveredMessage } from "./message.ts"
 import { ToolFailure, ToolOutput } from "./tool.ts"
 
-/** At which point of a turn a host saves and may deliver. */
-export const CheckpointKind = z.enum(["after_work", "before_completion"])
-export type CheckpointKind = z.infer<typeof CheckpointKind>
+/** The points of a turn at which a host saves and may deliver. */
+export type CheckpointKind = wire.CheckpointKind
+export const CheckpointKind: Schema<CheckpointKind> = exact(z.enum(["after_work", "before_completion"]))
 
 /** How a turn ended. */
-export const Outcome = z.discriminatedUnion("type", [
-  z.object({
-    type: z.literal("finished"),
-    finish: z.discriminatedUnion("type", [
-      z.object({ type: z.literal("assistant_message"), text: z.string() }),
-      z.object({ type: z.literal("submitted_value"), value: Json }),
-      z.object({ type: z.literal("tool_value"), toolName: z.string(), value: Json }),
-    ]),
-  }),
-  z.object({ type: z.literal("agent_frame_switch"), frameId: z.string() }),
-  z.object({
-    type: z.literal("stopped"),
-    stop: z.discriminatedUnion("type", [
-      z.object({
-        type: z.enum([
-          "cancelled",
-          "incomplete",
-          "invalid_input",
-          "max_iterations",
-          "tool_failure",
-          "provider_error",
-          "plugin_abort",
-          "runtime_error",
-        ]),
-      }),
-      z.object({ type: z.literal("submitted_error"), value: Json }),
-      // Json stands first: it passes the whole value on, where ToolFailure would drop keys that it does not know.
-      z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([Json, ToolFailure]) }),
-    ]),
-  }),
-])
-export type Outcome = Readonlys<z.infer<typeof Outcome>>
+export type Outcome = wire.Outcome
+export const Outcome: Tagged<Outcome> = exact(
+  z.discriminatedUnion("type", [
+    z.object({
+      type: z.literal("finished"),
+      finish: z.discriminatedUnion("type", [
+        z.object({ type: z.literal("assistant_message"), text: z.string() }),
+        z.object({ type: z.literal("submitted_value"), value: Json }),
+        z.object({ type: z.literal("tool_value"), toolName: z.string(), value: Json }),
+      ]),
+    }),
+    z.object({ type: z.literal("agent_frame_switch"), frameId: z.string() }),
+    z.object({
+      type: z.literal("stopped"),
+      stop: z.discriminatedUnion("type", [
+        z.object({
+          type: z.enum([
+            "cancelled",
+            "incomplete",
+            "invalid_input",
+            "max_iterations",
+            "tool_failure",
+            "provider_error",
+            "plugin_abort",
+            "runtime_error",
+          ]),
+        }),
+        z.object({ type: z.literal("submitted_error"), value: Json }),
+        // Json stands first: it passes the whole value on, where ToolFailure would drop keys that it does not know.
+        z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([Json, ToolFailure]) }),
+      ]),
+    }),
+  ]),
+)
 
 /** An error with what a program needs (`kind`, `code`) apart from what a person reads (`userMessage`). */
-export const ErrorEnvelope = z.object({
-  kind: z.string(),
-  code: z.string().exactOptional(),
-  terminalReason: TerminalReason.exactOptional(),
-  userMessage: z.string(),
-  raw: z.string().exactOptional(),
-})
-export type ErrorEnvelope = Readonlys<z.infer<typeof ErrorEnvelope>>
+export type ErrorEnvelope = wire.ErrorEnvelope
+export const ErrorEnvelope: Tagged<ErrorEnvelope> = exact(
+  z.object({
+    kind: z.string(),
+    code: z.string().exactOptional(),
+    terminalReason: TerminalReason.exactOptional(),
+    userMessage: z.string(),
+    raw: z.string().exactOptional(),
+  }),
+)
 
 const toolCallId = { callId: z.string().exactOptional(), name: z.string(), args: Json }
 
-/** What a user interface may show. Events may be lost or repeated; nothing durable rests on them. */
-export const TurnEvent = z.discriminatedUnion("type", [
-  z.object({ type: z.enum(["text_delta", "reasoning_delta"]), content: z.string() }),
-  z.object({ type: z.literal("message"), text: z.string(), kind: z.string() }),
-  z.object({ type: z.literal("tool_call_start"), ...toolCallId }),
-  z.object({ type: z.literal("tool_call"), ...toolCallId, output: ToolOutput, durationMs: Count }),
-  z.object({ type: z.literal("llm_request"), iteration: Count, messageCount: Count, tools: z.array(z.string()) }),
-  z.object({ type: z.literal("llm_response"), iteration: Count, content: z.string(), durationMs: Count }),
-  z.object({ type: z.literal("token_usage"), iteration: Count, usage: TokenUsage, cumulative: TokenUsage }),
-  z.object({
-    type: z.literal("child_token_usage"),
-    sessionId: z.string(),
-    source: z.string(),
-    model: z.string(),
-    iteration: Count,
-    usage: TokenUsage,
-    cumulative: TokenUsage,
-  }),
-  z.object({
-    type: z.literal("retry_status"),
-    waitSeconds: z.number().check(z.nonnegative()),
-    attempt: Count,
-    maxAttempts: Count,
-    reason: z.string(),
-    envelope: ErrorEnvelope.exactOptional(),
-  }),
-  z.object({ type: z.literal("injected_turn_input_accepted"), inputs: z.array(Json), checkpoint: CheckpointKind }),
-  z.object({ type: z.literal("injected_messages_committed"), messages: z.array(DeliveredMessage), checkpoint: CheckpointKind }),
-  z.object({
-    type: z.literal("plugin_event"),
-    pluginId: z.string(),
-    event: z.discriminatedUnion("type", [
-      z.object({ type: z.literal("status"), key: z.string(), label: z.string(), detail: z.string().exactOptional() }),
-      z.object({ type: z.literal("custom"), name: z.string(), payload: Json }),
-    ]),
-  }),
-  z.object({ type: z.literal("turn_outcome"), outcome: Outcome }),
-  z.object({ type: z.literal("done") }),
-  z.object({ type: z.literal("error"), message: z.string(), envelope: ErrorEnvelope.exactOptional() }),
-])
-export type TurnEvent = Readonlys<z.infer<typeof TurnEvent>>
+/** What a user interface may show. Events may be lost or repeated; nothing durable depends on them. */
+export type TurnEvent = wire.TurnEvent
+export const TurnEvent: Tagged<TurnEvent> = exact(
+  z.discriminatedUnion("type", [
+    z.object({ type: z.enum(["text_delta", "reasoning_delta"]), content: z.string() }),
+    z.object({ type: z.literal("message"), text: z.string(), kind: z.string() }),
+    z.object({ type: z.literal("tool_call_start"), ...toolCallId }),
+    z.object({ type: z.literal("tool_call"), ...toolCallId, output: ToolOutput, durationMs: Count }),
+    z.object({ type: z.literal("llm_request"), iteration: Count, messageCount: Count, tools: z.array(z.string()) }),
+    z.object({ type: z.literal("llm_response"), iteration: Count, content: z.string(), durationMs: Count }),
+    z.object({ type: z.literal("token_usage"), iteration: Count, usage: TokenUsage, cumulative: TokenUsage }),
+    z.object({
+      type: z.literal("child_token_usage"),
+      sessionId: z.string(),
+      source: z.string(),
+      model: z.string(),
+      iteration: Count,
+      usage: TokenUsage,
+      cumulative: TokenUsage,
+    }),
+    z.object({
+      type: z.literal("retry_status"),
+      waitSeconds: z.number().check(z.nonnegative()),
+      attempt: Count,
+      maxAttempts: Count,
+      reason: z.string(),
+      envelope: ErrorEnvelope.exactOptional(),
+    }),
+    z.object({ type: z.literal("injected_turn_input_accepted"), inputs: z.array(Json), checkpoint: CheckpointKind }),
+    z.object({ type: z.literal("injected_messages_committed"), messages: z.array(DeliveredMessage), checkpoint: CheckpointKind }),
+    z.object({
+      type: z.literal("plugin_event"),
+      pluginId: z.string(),
+      event: z.discriminatedUnion("type", [
+        z.object({ type: z.literal("status"), key: z.string(), label: z.string(), detail: z.string().exactOptional() }),
+        z.object({ type: z.literal("custom"), name: z.string(), payload: Json }),
+      ]),
+    }),
+    z.object({ type: z.literal("turn_outcome"), outcome: Outcome }),
+    z.object({ type: z.literal("done") }),
+    z.object({ type: z.literal("error"), message: z.string(), envelope: ErrorEnvelope.exactOptional() }),
+  ]),
+)
 
 const responsePartDigest = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text"), text: z.string() }),
@@ -116,29 +123,31 @@ const responsePartDigest = z.discriminatedUnion("type", [
   }),
 ])
 
-/** What a host may write to its log about a model call, when `emitLlmTrace` is set. */
-export const LogEvent = z.discriminatedUnion("type", [
-  z.object({
-    type: z.literal("llm_debug"),
-    sessionId: z.string(),
-    iteration: Count,
-    usage: TokenUsage,
-    providerUsage: Json.exactOptional(),
-    requestBody: z.string().exactOptional(),
-    responseText: z.string(),
-    responseParts: z.array(responsePartDigest).exactOptional(),
-  }),
-  z.object({
-    type: z.literal("llm_error"),
-    sessionId: z.string(),
-    iteration: Count,
-    message: z.string(),
-    retryable: z.boolean(),
-    code: z.string().exactOptional(),
-    raw: z.string().exactOptional(),
-    terminalReason: TerminalReason,
-    requestBody: z.string().exactOptional(),
-    usage: TokenUsage.exactOptional(),
-  }),
-])
-export type LogEvent = Readonlys<z.infer<typeof LogEvent>>
+/** What a host may write to its log about a model call. Emitted when `emitLlmTrace` is set. */
+export type LogEvent = wire.LogEvent
+export const LogEvent: Tagged<LogEvent> = exact(
+  z.discriminatedUnion("type", [
+    z.object({
+      type: z.literal("llm_debug"),
+      sessionId: z.string(),
+      iteration: Count,
+      usage: TokenUsage,
+      providerUsage: Json.exactOptional(),
+      requestBody: z.string().exactOptional(),
+      responseText: z.string(),
+      responseParts: z.array(responsePartDigest).exactOptional(),
+    }),
+    z.object({
+      type: z.literal("llm_error"),
+      sessionId: z.string(),
+      iteration: Count,
+      message: z.string(),
+      retryable: z.boolean(),
+      code: z.string().exactOptional(),
+      raw: z.string().exactOptional(),
+      terminalReason: TerminalReason,
+      requestBody: z.string().exactOptional(),
+      usage: TokenUsage.exactOptional(),
+    }),
+  ]),
+)

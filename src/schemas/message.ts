@@ -1,115 +1,134 @@
 import * as z from "zod"
-import { Count, Json, type Readonlys } from "./json.ts"
+import type * as wire from "../wire/message.ts"
+import { Count, exact, Json, type Schema, type Tagged } from "./json.ts"
 
-/** Where a message came from, when it is neither the user's nor the model's own. */
-export const Origin = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("plugin"), pluginId: z.string(), transient: z.literal(true).exactOptional() }),
-  z.object({
-    type: z.literal("process"),
-    processId: z.string(),
-    eventType: z.string(),
-    sequence: Count,
-    wakeId: z.string().exactOptional(),
-    causedBy: Json.exactOptional(),
-  }),
-])
-export type Origin = Readonlys<z.infer<typeof Origin>>
+/** Where a message came from, when neither the user nor the model wrote it. */
+export type Origin = wire.Origin
+export const Origin: Tagged<Origin> = exact(
+  z.discriminatedUnion("type", [
+    z.object({ type: z.literal("plugin"), pluginId: z.string(), transient: z.literal(true).exactOptional() }),
+    z.object({
+      type: z.literal("process"),
+      processId: z.string(),
+      eventType: z.string(),
+      sequence: Count,
+      wakeId: z.string().exactOptional(),
+      causedBy: Json.exactOptional(),
+    }),
+  ]),
+)
 
 /** How a part was shortened to save room in the context window. Absent: intact. */
-export const Prune = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("cleared") }),
-  z.object({ type: z.literal("deleted"), breadcrumb: z.string(), archiveHash: z.string() }),
-  z.object({ type: z.literal("summarized"), summary: z.string(), archiveHash: z.string() }),
-])
-export type Prune = Readonlys<z.infer<typeof Prune>>
+export type Prune = wire.Prune
+export const Prune: Tagged<Prune> = exact(
+  z.discriminatedUnion("type", [
+    z.object({ type: z.literal("cleared") }),
+    z.object({ type: z.literal("deleted"), breadcrumb: z.string(), archiveHash: z.string() }),
+    z.object({ type: z.literal("summarized"), summary: z.string(), archiveHash: z.string() }),
+  ]),
+)
 
-/** A reference to bytes that the host keeps. `mediaType` as in `image/png`. */
-export const AttachmentRef = z.object({
-  id: z.string(),
-  mediaType: z.string(),
-  byteLength: Count,
-  width: Count.exactOptional(),
-  height: Count.exactOptional(),
-  label: z.string().exactOptional(),
-})
-export type AttachmentRef = Readonlys<z.infer<typeof AttachmentRef>>
+/** A reference to bytes that the host stores. */
+export type AttachmentRef = wire.AttachmentRef
+export const AttachmentRef: Tagged<AttachmentRef> = exact(
+  z.object({
+    id: z.string(),
+    mediaType: z.string(),
+    byteLength: Count,
+    width: Count.exactOptional(),
+    height: Count.exactOptional(),
+    label: z.string().exactOptional(),
+  }),
+)
 
-/** What a provider said about a text; opaque to the machine and carried back to the provider. */
-export const ResponseMeta = z.object({
-  id: z.string().exactOptional(),
-  status: z.string().exactOptional(),
-  phase: z.string().exactOptional(),
-})
-export type ResponseMeta = Readonlys<z.infer<typeof ResponseMeta>>
+/** What a provider reported about a text. Opaque to the machine; sent back to the provider with the text. */
+export type ResponseMeta = wire.ResponseMeta
+export const ResponseMeta: Tagged<ResponseMeta> = exact(
+  z.object({
+    id: z.string().exactOptional(),
+    status: z.string().exactOptional(),
+    phase: z.string().exactOptional(),
+  }),
+)
 
-/** What a provider wants back with a tool call. */
-export const ReplayMeta = z.object({ itemId: z.string().exactOptional(), opaque: z.string().exactOptional() })
-export type ReplayMeta = Readonlys<z.infer<typeof ReplayMeta>>
+/** What a provider expects back with a tool call. */
+export type ReplayMeta = wire.ReplayMeta
+export const ReplayMeta: Tagged<ReplayMeta> = exact(z.object({ itemId: z.string().exactOptional(), opaque: z.string().exactOptional() }))
 
-/** What a provider wants back with its own reasoning. */
-export const ReasoningReplay = z.object({
-  itemId: z.string().exactOptional(),
-  encryptedContent: z.string().exactOptional(),
-  signature: z.string().exactOptional(),
-  redacted: z.literal(true).exactOptional(),
-  summary: z.array(z.string()).exactOptional(),
-})
-export type ReasoningReplay = Readonlys<z.infer<typeof ReasoningReplay>>
+/** What a provider expects back with its own reasoning. */
+export type ReasoningReplay = wire.ReasoningReplay
+export const ReasoningReplay: Tagged<ReasoningReplay> = exact(
+  z.object({
+    itemId: z.string().exactOptional(),
+    encryptedContent: z.string().exactOptional(),
+    signature: z.string().exactOptional(),
+    redacted: z.literal(true).exactOptional(),
+    summary: z.array(z.string()).exactOptional(),
+  }),
+)
 
 const partBase = { id: z.string(), prune: Prune.exactOptional() }
 
 /** One piece of a message. */
-export const Part = z.discriminatedUnion("type", [
-  z.object({ ...partBase, type: z.literal("text"), text: z.string(), responseMeta: ResponseMeta.exactOptional() }),
-  z.object({ ...partBase, type: z.enum(["code", "output", "error"]), text: z.string() }),
-  z.object({ ...partBase, type: z.literal("image"), attachment: AttachmentRef.exactOptional(), text: z.string().exactOptional() }),
-  z.object({
-    ...partBase,
-    type: z.literal("tool_call"),
-    callId: z.string(),
-    toolName: z.string(),
-    inputJson: z.string(),
-    replay: ReplayMeta.exactOptional(),
-  }),
-  z.object({ ...partBase, type: z.literal("tool_result"), callId: z.string(), toolName: z.string().exactOptional(), text: z.string() }),
-  z.object({ ...partBase, type: z.literal("reasoning"), text: z.string(), replay: ReasoningReplay.exactOptional() }),
-])
-export type Part = Readonlys<z.infer<typeof Part>>
+export type Part = wire.Part
+export const Part: Tagged<Part> = exact(
+  z.discriminatedUnion("type", [
+    z.object({ ...partBase, type: z.literal("text"), text: z.string(), responseMeta: ResponseMeta.exactOptional() }),
+    z.object({ ...partBase, type: z.enum(["code", "output", "error"]), text: z.string() }),
+    z.object({ ...partBase, type: z.literal("image"), attachment: AttachmentRef.exactOptional(), text: z.string().exactOptional() }),
+    z.object({
+      ...partBase,
+      type: z.literal("tool_call"),
+      callId: z.string(),
+      toolName: z.string(),
+      inputJson: z.string(),
+      replay: ReplayMeta.exactOptional(),
+    }),
+    z.object({ ...partBase, type: z.literal("tool_result"), callId: z.string(), toolName: z.string().exactOptional(), text: z.string() }),
+    z.object({ ...partBase, type: z.literal("reasoning"), text: z.string(), replay: ReasoningReplay.exactOptional() }),
+  ]),
+)
 
-/** Who speaks. `event`: nobody; something happened outside. */
-export const Role = z.enum(["user", "assistant", "system", "event"])
-export type Role = z.infer<typeof Role>
+/** Who wrote a message. `event`: something happened outside of the conversation. */
+export type Role = wire.Role
+export const Role: Schema<Role> = exact(z.enum(["user", "assistant", "system", "event"]))
 
 /** One message of the transcript. */
-export const Message = z.object({ id: z.string(), role: Role, parts: z.array(Part), origin: Origin.exactOptional() })
-export type Message = Readonlys<z.infer<typeof Message>>
+export type Message = wire.Message
+export const Message: Tagged<Message> = exact(z.object({ id: z.string(), role: Role, parts: z.array(Part), origin: Origin.exactOptional() }))
 
-/** One entry of the thread's history: a message, or an event of the driver's own. */
-export const HistoryRecord = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("conversation"), message: Message }),
-  z.object({ type: z.literal("protocol"), event: Json }),
-])
-export type HistoryRecord = Readonlys<z.infer<typeof HistoryRecord>>
+/** One durable record of a thread: a message, or an event of a driver's own. */
+export type HistoryRecord = wire.HistoryRecord
+export const HistoryRecord: Tagged<HistoryRecord> = exact(
+  z.discriminatedUnion("type", [
+    z.object({ type: z.literal("conversation"), message: Message }),
+    z.object({ type: z.literal("protocol"), event: Json }),
+  ]),
+)
 
-/** Why the turn runs, when no user asked: an event from outside, shown to the model for the whole turn. */
-export const TurnCause = z.object({ id: z.string(), eventType: z.string(), origin: Origin, text: z.string() })
-export type TurnCause = Readonlys<z.infer<typeof TurnCause>>
+/** An outside event that a turn runs for. The model sees it for the whole turn. */
+export type TurnCause = wire.TurnCause
+export const TurnCause: Tagged<TurnCause> = exact(z.object({ id: z.string(), eventType: z.string(), origin: Origin, text: z.string() }))
 
-/** A message that a host injects at a checkpoint. `parts`, when there are any, stand in for `content`. */
-export const DeliveredMessage = z.object({
-  role: Role,
-  content: z.string(),
-  origin: Origin.exactOptional(),
-  parts: z.array(Part).exactOptional(),
-})
-export type DeliveredMessage = Readonlys<z.infer<typeof DeliveredMessage>>
+/** A message that a host injects at a checkpoint. Only `user` and `system` messages enter the transcript. */
+export type DeliveredMessage = wire.DeliveredMessage
+export const DeliveredMessage: Tagged<DeliveredMessage> = exact(
+  z.object({
+    role: Role,
+    content: z.string(),
+    origin: Origin.exactOptional(),
+    parts: z.array(Part).exactOptional(),
+  }),
+)
 
-/** What a host injects at a checkpoint. Empty or left-out lists deliver nothing. */
-export const CheckpointDelivery = z.object({
-  userMessages: z.array(Message).exactOptional(),
-  messages: z.array(DeliveredMessage).exactOptional(),
-  transientMessages: z.array(DeliveredMessage).exactOptional(),
-  turnCauses: z.array(TurnCause).exactOptional(),
-  events: z.array(Json).exactOptional(),
-})
-export type CheckpointDelivery = Readonlys<z.infer<typeof CheckpointDelivery>>
+/** What a host injects at a checkpoint. Empty and absent lists deliver nothing. */
+export type CheckpointDelivery = wire.CheckpointDelivery
+export const CheckpointDelivery: Tagged<CheckpointDelivery> = exact(
+  z.object({
+    userMessages: z.array(Message).exactOptional(),
+    messages: z.array(DeliveredMessage).exactOptional(),
+    transientMessages: z.array(DeliveredMessage).exactOptional(),
+    turnCauses: z.array(TurnCause).exactOptional(),
+    events: z.array(Json).exactOptional(),
+  }),
+)

@@ -1,5 +1,6 @@
 import * as z from "zod"
-import { Count, type Readonlys, Timestamp } from "./json.ts"
+import type * as wire from "../wire/response.ts"
+import { Count, exact, type Tagged, Timestamp } from "./json.ts"
 import { LlmFailure, LlmResponse } from "./llm.ts"
 import { CheckpointDelivery } from "./message.ts"
 import { CompletedToolCall, ExecResponse, ToolSpec } from "./tool.ts"
@@ -7,47 +8,60 @@ import { CompletedToolCall, ExecResponse, ToolSpec } from "./tool.ts"
 const answer = { id: Count, at: Timestamp.exactOptional() }
 
 /** Answers `sync_execution_surface`. */
-export const ExecutionSurfaceSynced = z.object({
-  type: z.literal("execution_surface_synced"),
-  ...answer,
-  result: z.discriminatedUnion("ok", [
-    z.object({
-      ok: z.literal(true),
-      update: z.object({ systemPrompt: z.string(), tools: z.array(ToolSpec) }).exactOptional(),
-    }),
-    z.object({ ok: z.literal(false), error: z.string() }),
-  ]),
-})
-export type ExecutionSurfaceSynced = Readonlys<z.infer<typeof ExecutionSurfaceSynced>>
+export type ExecutionSurfaceSynced = wire.ExecutionSurfaceSynced
+export const ExecutionSurfaceSynced: Tagged<ExecutionSurfaceSynced> = exact(
+  z.object({
+    type: z.literal("execution_surface_synced"),
+    ...answer,
+    result: z.discriminatedUnion("ok", [
+      z.object({
+        ok: z.literal(true),
+        update: z.object({ systemPrompt: z.string(), tools: z.array(ToolSpec) }).exactOptional(),
+      }),
+      z.object({ ok: z.literal(false), error: z.string() }),
+    ]),
+  }),
+)
 
-/** Answers `llm_call`. `textStreamed`: the host already showed the text, so the driver does not emit it again. */
-export const LlmComplete = z.object({
-  type: z.literal("llm_complete"),
-  ...answer,
-  textStreamed: z.literal(true).exactOptional(),
-  result: z.discriminatedUnion("ok", [
-    z.object({ ok: z.literal(true), response: LlmResponse }),
-    z.object({ ok: z.literal(false), error: LlmFailure }),
-  ]),
-})
-export type LlmComplete = Readonlys<z.infer<typeof LlmComplete>>
+/** Answers `llm_call`. */
+export type LlmComplete = wire.LlmComplete
+export const LlmComplete: Tagged<LlmComplete> = exact(
+  z.object({
+    type: z.literal("llm_complete"),
+    ...answer,
+    textStreamed: z.literal(true).exactOptional(),
+    result: z.discriminatedUnion("ok", [
+      z.object({ ok: z.literal(true), response: LlmResponse }),
+      z.object({ ok: z.literal(false), error: LlmFailure }),
+    ]),
+  }),
+)
 
-/** Answers `tool_calls`: results of all calls, or of some now and the rest later. */
-export const ToolResults = z.object({ type: z.literal("tool_results"), ...answer, results: z.array(CompletedToolCall) })
-export type ToolResults = Readonlys<z.infer<typeof ToolResults>>
+/** Answers `tool_calls`: results of all calls, or of some now and of the rest later. */
+export type ToolResults = wire.ToolResults
+export const ToolResults: Tagged<ToolResults> = exact(z.object({ type: z.literal("tool_results"), ...answer, results: z.array(CompletedToolCall) }))
 
 /** Answers `exec_code`. */
-export const ExecResult = z.object({
-  type: z.literal("exec_result"),
-  ...answer,
-  result: z.discriminatedUnion("ok", [z.object({ ok: z.literal(true), value: ExecResponse }), z.object({ ok: z.literal(false), error: z.string() })]),
-})
-export type ExecResult = Readonlys<z.infer<typeof ExecResult>>
+export type ExecResult = wire.ExecResult
+export const ExecResult: Tagged<ExecResult> = exact(
+  z.object({
+    type: z.literal("exec_result"),
+    ...answer,
+    result: z.discriminatedUnion("ok", [
+      z.object({ ok: z.literal(true), value: ExecResponse }),
+      z.object({ ok: z.literal(false), error: z.string() }),
+    ]),
+  }),
+)
 
-/** Answers `checkpoint`. An empty delivery lets the turn go on as its driver ordered. */
-export const CheckpointDelivered = z.object({ type: z.literal("checkpoint_delivery"), ...answer, delivery: CheckpointDelivery })
-export type CheckpointDelivered = Readonlys<z.infer<typeof CheckpointDelivered>>
+/** Answers `checkpoint`. After an empty delivery the turn continues as its driver decided. */
+export type CheckpointDelivered = wire.CheckpointDelivered
+export const CheckpointDelivered: Tagged<CheckpointDelivered> = exact(
+  z.object({ type: z.literal("checkpoint_delivery"), ...answer, delivery: CheckpointDelivery }),
+)
 
 /** The answer to one effect. Unknown keys are ignored: a newer host may send more. */
-export const Response = z.discriminatedUnion("type", [ExecutionSurfaceSynced, LlmComplete, ToolResults, ExecResult, CheckpointDelivered])
-export type Response = Readonlys<z.infer<typeof Response>>
+export type Response = wire.Response
+export const Response: Tagged<Response> = exact(
+  z.discriminatedUnion("type", [ExecutionSurfaceSynced, LlmComplete, ToolResults, ExecResult, CheckpointDelivered]),
+)

@@ -1,24 +1,31 @@
 import * as z from "zod"
 import { SchemaError } from "../errors.ts"
-import type { Validation } from "../machine/turn.ts"
+import type { Validation } from "../machine/config.ts"
 import { DriverAction } from "./action.ts"
 import { parse, parseSaved, unknownKey } from "./checking.ts"
 import { TurnCheckpoint } from "./checkpoint.ts"
 import { TurnConfigData, TurnStart } from "./config.ts"
+import { configMistake } from "./config-mistakes.ts"
 import { JournalRecord } from "./journal.ts"
 import { Response } from "./response.ts"
 import { ThreadRecord } from "./thread.ts"
 
 const DriverActions = z.array(DriverAction)
 
-/** Checks one record of a journal; a key that nobody knows is refused, because leaving it out could lose what it means. */
+/** Checks one record of a journal. An unknown key is refused, because dropping it could lose its meaning. */
 export function journalValidation(value: unknown): JournalRecord {
   return parseRecord(JournalRecord, value, "journal record")
 }
 
-/** Checks one record of the log of a thread, likewise. */
+/** Checks one record of the log of a thread. An unknown key is refused. */
 export function threadValidation(value: unknown): ThreadRecord {
   return parseRecord(ThreadRecord, value, "thread record")
+}
+
+function parseConfig(value: unknown): TurnConfigData {
+  const mistake = configMistake(value)
+  if (mistake === undefined) return parse(TurnConfigData, value, "invalid_config", "turn configuration")
+  throw new SchemaError("invalid_config", `Not a valid turn configuration: "${mistake.path}": ${mistake.message}.`, [mistake])
 }
 
 function parseRecord<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
@@ -33,6 +40,6 @@ export const wireValidation: Validation = {
   response: (value) => parse(Response, value, "invalid_response", "response"),
   actions: (value) => parse(DriverActions, value, "invalid_actions", "list of actions"),
   start: (value) => parse(TurnStart, value, "invalid_start", "start of a turn"),
-  config: (value) => parse(TurnConfigData, value, "invalid_config", "turn configuration"),
+  config: parseConfig,
   checkpoint: (value) => parseSaved(TurnCheckpoint, value, "checkpoint"),
 }

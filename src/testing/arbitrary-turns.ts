@@ -21,7 +21,6 @@ export const configData: Arbitrary<TurnConfigData> = object(
     tools: few(wire.toolSpec),
     generation: object({}, { maxOutputTokens: wire.count }),
     syncExecutionSurface: fc.boolean(),
-    autonomous: fc.boolean(),
     emitLlmTrace: fc.boolean(),
   },
   { modelVariant: wire.text, runSessionId: wire.text, maxContextTokens: wire.count, maxIterations: fc.nat({ max: 4 }) },

@@ -1,6 +1,6 @@
 import { type Difference, ReplayDivergence, type ReplayErrorCode } from "../errors.ts"
 import type { Json } from "../json.ts"
-import type { TurnConfig } from "../machine/turn.ts"
+import type { TurnConfig } from "../machine/config.ts"
 import { type Journal, readJournal } from "../replay/journal.ts"
 import { type ReplayReport, type VerifyOptions, verifyReplay } from "../replay/verify.ts"
 import type { JournalRecord } from "../schemas/journal.ts"

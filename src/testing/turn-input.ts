@@ -1,5 +1,5 @@
 import { TurnError } from "../errors.ts"
-import type { TurnConfig } from "../machine/turn.ts"
+import type { TurnConfig } from "../machine/config.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { DriverAction } from "../schemas/action.ts"
 import type { TurnStart } from "../schemas/config.ts"

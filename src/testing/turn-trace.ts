@@ -1,5 +1,6 @@
+import type { TurnConfig } from "../machine/config.ts"
 import { History } from "../machine/history.ts"
-import type { Turn, TurnConfig } from "../machine/turn.ts"
+import type { Turn } from "../machine/turn.ts"
 import type { TurnStart } from "../schemas/config.ts"
 import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
 import { jsonText } from "./difference.ts"

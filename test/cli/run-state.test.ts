@@ -24,7 +24,6 @@ function headerWith(meta: Json | undefined): string {
     tools: [],
     generation: {},
     syncExecutionSurface: false,
-    autonomous: false,
     emitLlmTrace: false,
   }
   return Recorder.begin(config, { messages: [] }, "turn-1", meta === undefined ? {} : { meta }).line

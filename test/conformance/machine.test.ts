@@ -1,7 +1,7 @@
 import { expect } from "vitest"
 import { TurnError } from "../../src/errors.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
 import { TurnMachine } from "../../src/machine/turn-machine.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnConfigData, TurnStart } from "../../src/schemas/config.ts"
@@ -13,7 +13,9 @@ import type { Response } from "../../src/schemas/response.ts"
 import { wireValidation } from "../../src/schemas/validation.ts"
 import { expectSame, runSuite, type Scenario } from "./suite.ts"
 
-type ScenarioConfig = TurnConfigData & { readonly turnLimitMessage: { role: Role; part: "error" | "text" | "output" | "code"; text: string } }
+type ScenarioConfig = TurnConfigData & { readonly autonomous?: boolean } & {
+  readonly turnLimitMessage: { role: Role; part: "error" | "text" | "output" | "code"; text: string }
+}
 
 interface MachineScenario extends Scenario {
   readonly config: ScenarioConfig
@@ -105,7 +107,8 @@ function respond(machine: TurnMachine, response: Response, ignored: boolean): vo
   }
 }
 
-function configOf({ turnLimitMessage, ...data }: ScenarioConfig, driver: ProtocolDriver): TurnConfig {
+/** The scenarios carry `autonomous` of the reference, on which nothing acts; this package does not have it. */
+function configOf({ turnLimitMessage, autonomous: _, ...data }: ScenarioConfig, driver: ProtocolDriver): TurnConfig {
   const { role, part, text } = turnLimitMessage
   return {
     ...data,

@@ -1,6 +1,6 @@
 import { History } from "../../src/machine/history.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
-import type { TurnConfigData } from "../../src/schemas/config.ts"
+import type { CompleteTurnConfigData } from "../../src/schemas/config.ts"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../../src/schemas/message.ts"
 import { expectSame, runSuite, type Scenario } from "./suite.ts"
@@ -10,7 +10,7 @@ interface ProjectorScenario extends Scenario {
     readonly messages: readonly Message[]
     readonly turnCauses: readonly TurnCause[]
     readonly events?: readonly HistoryRecord[]
-    readonly config: TurnConfigData
+    readonly config: CompleteTurnConfigData
     readonly useTools: boolean
     readonly iteration: number
   }

@@ -67,7 +67,6 @@ const config = {
   tools: [],
   generation: {},
   syncExecutionSurface: false,
-  autonomous: false,
   emitLlmTrace: false,
 }
 const start = { messages: [{ id: "u", role: "user" as const, parts: [{ id: "u.p0", type: "text" as const, text: "Go." }] }] }

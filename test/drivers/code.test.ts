@@ -5,7 +5,7 @@ import type { Effect } from "../../src/schemas/effect.ts"
 import type { LlmMessage } from "../../src/schemas/llm.ts"
 import type { ExecResult } from "../../src/schemas/response.ts"
 import type { ExecResponse } from "../../src/schemas/tool.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 
 const USAGE = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
 const BASE = {
@@ -15,7 +15,6 @@ const BASE = {
   tools: [],
   generation: {},
   syncExecutionSurface: false,
-  autonomous: false,
   emitLlmTrace: false,
 }
 const RUN: ExecResponse = { observations: [], toolCalls: [], images: [], printedImages: [], durationMs: 1 }

@@ -6,7 +6,7 @@ import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import { NO_USAGE } from "../../src/machine/limits.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Json } from "../../src/schemas/json.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { configOf, driverOf, pollAll, REQUEST, userMessage } from "../machine/support.ts"
 
 const GOAL = { threadId: "t1", turnId: "t1.1", startedAt: 0 }

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest"
 import { CheckpointError } from "../../src/errors.ts"
 import { readCheckpoint } from "../../src/machine/checkpoint.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import { wireValidation } from "../../src/schemas/validation.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import {
   callsTools,
   completed,

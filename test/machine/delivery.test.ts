@@ -3,7 +3,7 @@ import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import { stopped } from "../../src/machine/terminal.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { CheckpointDelivery, TurnCause } from "../../src/schemas/message.ts"
-import type { TurnMachine } from "../../src/turn-machine.ts"
+import type { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { delivers, pending, plain, pollAll, REQUEST, respond, startedWith, told, userMessage } from "./support.ts"
 
 const AFTER_WORK: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }

@@ -4,7 +4,7 @@ import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { ToolSpec } from "../../src/schemas/tool.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import {
   completed,
   configOf,
@@ -40,13 +40,13 @@ function errorOf(effects: readonly Effect[]): { readonly message: string; readon
 
 describe("a driver's list that leads nowhere or to two places ends the turn, and says why", () => {
   const lists: readonly (readonly [string, unknown, string, string])[] = [
-    ["nothing at all", [], "no_way_forward", 'The driver "test" answered a turn in "preparing" with nothing to start and no end.'],
-    ["only something to show", [EMIT], "no_way_forward", 'The driver "test" answered a turn in "preparing" with nothing to start and no end.'],
+    ["nothing at all", [], "no_way_forward", 'The driver "test" neither started work nor finished a turn in "preparing".'],
+    ["only something to show", [EMIT], "no_way_forward", 'The driver "test" neither started work nor finished a turn in "preparing".'],
     [
       "only something to keep",
       [APPEND, { type: "advance_iteration" }],
       "no_way_forward",
-      'The driver "test" answered a turn in "preparing" with nothing to start and no end.',
+      'The driver "test" neither started work nor finished a turn in "preparing".',
     ],
     ["two pieces of work", [LLM, TOOLS], "two_starts", "One list starts llm_call and tool_calls; a turn waits for one effect at a time."],
     [
@@ -93,7 +93,7 @@ describe("a driver's list that leads nowhere or to two places ends the turn, and
     ["a text", () => "no idea", 'The driver "test" threw: no idea'],
     ["nothing", () => undefined, 'The driver "test" threw: undefined'],
     ["a symbol", () => Symbol("s"), 'The driver "test" threw: Symbol(s)'],
-    ["what cannot even be said", () => Object.create(null), 'The driver "test" threw: something that has no text'],
+    ["what cannot even be said", () => Object.create(null), 'The driver "test" threw: a value that has no text'],
     [
       "what throws when it is said",
       () => ({
@@ -101,7 +101,7 @@ describe("a driver's list that leads nowhere or to two places ends the turn, and
           throw new Error("again")
         },
       }),
-      'The driver "test" threw: something that has no text',
+      'The driver "test" threw: a value that has no text',
     ],
   ])("a driver that throws %s", (_, make, message) => {
     const prepareIteration = (): never => {

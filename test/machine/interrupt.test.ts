@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import {
   callsAndResults,
   callsTools,
@@ -281,7 +281,7 @@ describe("apply", () => {
     const machine = chat()
     pollAll(machine)
     const error = expectRefused(machine, () => machine.apply([{ type: "advance_iteration" }, action]), "action_starts_work")
-    expect(error.message).toBe(`Only a driver may order ${name}; apply takes actions that start no work.`)
+    expect(error.message).toBe(`Only a driver may ${name}; apply accepts actions that do not start work.`)
   })
 
   test("anything behind a finish is refused with the whole list", () => {
@@ -295,7 +295,7 @@ describe("apply", () => {
     const machine = chat()
     machine.cancel()
     const error = expectRefused(machine, () => machine.apply([{ type: "emit", event: { type: "done" } }]), "turn_finished")
-    expect(error.message).toBe("A finished turn takes no more actions.")
+    expect(error.message).toBe("A finished turn does not accept actions.")
   })
 
   test.each([

@@ -1,8 +1,8 @@
 import { expect } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { TurnError } from "../../src/errors.ts"
+import { type CompleteTurnConfig, completeConfig, type TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
@@ -11,23 +11,11 @@ import type { LlmRequest, LlmResponse, OutputPart } from "../../src/schemas/llm.
 import type { CheckpointDelivery, Message } from "../../src/schemas/message.ts"
 import type { LlmComplete, Response } from "../../src/schemas/response.ts"
 import type { CompletedToolCall, PendingToolCall, ToolOutput } from "../../src/schemas/tool.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 
-/** A configuration of the chat driver with one tool; whatever a test is about is given as `changes`. */
-export function configOf(changes: Partial<TurnConfig> = {}): TurnConfig {
-  return {
-    model: "test-model",
-    sessionId: "session",
-    systemPrompt: "",
-    tools: [],
-    generation: {},
-    syncExecutionSurface: false,
-    autonomous: false,
-    emitLlmTrace: false,
-    driver: chatDriver(),
-    projector: chatProjector,
-    ...changes,
-  }
+/** A configuration of the chat driver without tools, with the changes that a test is about. Complete, and not checked yet. */
+export function configOf(changes: Partial<TurnConfig> = {}): CompleteTurnConfig {
+  return { ...completeConfig({ model: "test-model", driver: chatDriver(), projector: chatProjector, sessionId: "session", ...changes }) }
 }
 
 /** A request as it matters to nobody. */

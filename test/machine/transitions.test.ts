@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest"
+import { shapesOf, tagsOf } from "../../scripts/shapes.ts"
 import { ANSWERS, PREPARATION, TRANSITIONS } from "../../src/machine/transitions.ts"
 import type { StateName } from "../../src/machine/turn.ts"
 import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import { AnswerableEffect, Response, TurnCheckpoint } from "../../src/schemas/index.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import {
   completed,
   configOf,
@@ -64,10 +65,7 @@ function waitingIn(state: keyof typeof WAITS_FOR): TurnMachine {
 describe("the table", () => {
   test("has every state, and no other", () => {
     expect(Object.keys(TRANSITIONS).sort()).toEqual(ALL)
-    const saved = TurnCheckpoint.shape.state.options.flatMap((option) => {
-      const type = option.shape.type
-      return "options" in type ? type.options : [...type.values]
-    })
+    const saved = shapesOf(TurnCheckpoint).flatMap(({ state }) => (state === undefined ? [] : tagsOf(state)))
     expect([...saved].sort()).toEqual(ALL)
   })
 
@@ -79,9 +77,9 @@ describe("the table", () => {
   })
 
   test("every answerable effect has one answer, and every response answers one effect", () => {
-    const effects = AnswerableEffect.options.map((option) => [...option.shape.type.values][0])
+    const effects = tagsOf(AnswerableEffect)
     expect(Object.keys(ANSWERS).sort()).toEqual([...effects].sort())
-    const responses = Response.options.map((option) => [...option.shape.type.values][0])
+    const responses = tagsOf(Response)
     expect(Object.values(ANSWERS).sort()).toEqual([...responses].sort())
   })
 
@@ -122,14 +120,14 @@ describe.each(Object.keys(WAITS_FOR) as (keyof typeof WAITS_FOR)[])("a turn in %
   test.each((Object.keys(EXAMPLES) as Response["type"][]).filter((type) => type !== right))("refuses %s under the id it waits for", (type) => {
     const machine = waitingIn(state)
     const error = expectRefused(machine, () => machine.handle(EXAMPLES[type](1)), "unexpected_response")
-    expect(error.message).toBe(`A turn in "${state}" cannot take "${type}"; it takes ${right} for effect 1.`)
+    expect(error.message).toBe(`A turn in "${state}" does not accept "${type}"; it accepts ${right} for effect 1.`)
     expect(machine.handle(EXAMPLES[right](1))).toEqual({ status: "accepted" })
   })
 
   test.each([0, 2, 3, Number.MAX_SAFE_INTEGER])("refuses an answer to effect %d, which was never given", (id) => {
     const machine = waitingIn(state)
     const error = expectRefused(machine, () => machine.handle(EXAMPLES[right](id)), "unknown_effect")
-    expect(error.message).toBe(`No effect has the id ${id}; a turn in "${state}" takes ${right} for effect 1.`)
+    expect(error.message).toBe(`No effect has the id ${id}; a turn in "${state}" accepts ${right} for effect 1.`)
   })
 })
 
@@ -138,7 +136,7 @@ describe("a turn that waits for nothing", () => {
     const machine = new TurnMachine(configOf(), { messages: [] })
     for (const example of Object.values(EXAMPLES)) {
       const error = expectRefused(machine, () => machine.handle(example(1)), "unknown_effect")
-      expect(error.message).toBe('No effect has the id 1; a turn in "preparing" takes nothing now.')
+      expect(error.message).toBe('No effect has the id 1; a turn in "preparing" accepts no response now.')
     }
   })
 

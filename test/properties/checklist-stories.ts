@@ -1,4 +1,5 @@
 import * as fc from "fast-check"
+import { valuesOf } from "../../scripts/shapes.ts"
 import type { ChecklistCommand } from "../../src/schemas/checklist.ts"
 import { type OutputPart, TerminalReason } from "../../src/schemas/llm.ts"
 import type { LlmComplete } from "../../src/schemas/response.ts"
@@ -81,7 +82,7 @@ const said = fc.record({ type: fc.constant("text" as const), text: fc.oneof(text
 export const answer: fc.Arbitrary<Answer> = fc.oneof(
   {
     weight: 5,
-    arbitrary: fc.tuple(fc.array(fc.oneof({ weight: 3, arbitrary: call }, said), { maxLength: 3 }), fc.constantFrom(...TerminalReason.options)).map(
+    arbitrary: fc.tuple(fc.array(fc.oneof({ weight: 3, arbitrary: call }, said), { maxLength: 3 }), fc.constantFrom(...valuesOf(TerminalReason))).map(
       ([parts, terminalReason]: [OutputPart[], TerminalReason]): Answer => ({
         ok: true,
         response: { text: "", parts, usage: USAGE, terminalReason },
@@ -93,7 +94,7 @@ export const answer: fc.Arbitrary<Answer> = fc.oneof(
     error: fc.record({
       message: fc.constantFrom("timed out", "tool_choice required", "400", ""),
       retryable: fc.boolean(),
-      terminalReason: fc.constantFrom(...TerminalReason.options),
+      terminalReason: fc.constantFrom(...valuesOf(TerminalReason)),
     }),
   }),
 )

@@ -5,10 +5,10 @@ import { fenced } from "../../src/hosts/journal/refusals.ts"
 import type { JournalStore, StoredJournal } from "../../src/hosts/journal/store.ts"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
 import { runTurn } from "../../src/hosts/run/run-turn.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { type Ended, type Fault, type Memory, Process, type ProcessOptions, type Script, type Surroundings, ticks } from "./crash-process.ts"
 
 // A world that outlives its processes, and processes that run one turn in it. What a process holds in memory is gone with
@@ -95,7 +95,6 @@ function configOf({ driver, syncs, batches }: Script): TurnConfig {
     maxIterations: batches.length + 2,
     generation: {},
     syncExecutionSurface: syncs,
-    autonomous: false,
     emitLlmTrace: false,
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
 import { TurnMachine } from "../../src/machine/turn-machine.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
@@ -87,7 +87,6 @@ function newMachine(driver: ProtocolDriver = chatDriver()): TurnMachine {
     tools: [{ name: "read", description: "Reads.", inputSchema: { type: "object" } }],
     generation: {},
     syncExecutionSurface: false,
-    autonomous: false,
     emitLlmTrace: false,
     driver,
     projector: chatProjector,

@@ -1,6 +1,6 @@
 import * as fc from "fast-check"
 import { describe, test } from "vitest"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import { callbacks, configData, moves, script, start } from "../../src/testing/arbitraries.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"

@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import { describe, test } from "vitest"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import { toolResultParts } from "../../src/machine/tool-results.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
 import type { TurnConfigData, TurnStart } from "../../src/schemas/config.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { callbacks, completedToolCall, configData, moves, script, start } from "../../src/testing/arbitraries.ts"
@@ -9,7 +9,7 @@ import { describeDifference, firstDifference } from "../../src/testing/differenc
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import { type HostMove, inputOf } from "../../src/testing/scripted-host.ts"
 import { describeInput, give, type TurnInput } from "../../src/testing/turn-input.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { check, SLOW } from "./check.ts"
 import { DRIVER_ERROR, ReferenceMachine, resultParts } from "./reference-model.ts"
 

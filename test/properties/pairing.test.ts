@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import { describe, test } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { LlmMessage, LlmRequest } from "../../src/schemas/llm.ts"
@@ -12,7 +12,7 @@ import { firstDifference } from "../../src/testing/difference.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { type HostMove, inputOf, scriptedHost } from "../../src/testing/scripted-host.ts"
 import { give } from "../../src/testing/turn-input.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { check, SLOW } from "./check.ts"
 
 const CHAT = { driver: chatDriver(), projector: chatProjector }

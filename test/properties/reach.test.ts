@@ -5,7 +5,7 @@ import { callbacks, configData, moves, script, start } from "../../src/testing/a
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import { scriptedHost } from "../../src/testing/scripted-host.ts"
 import { describeInput, give } from "../../src/testing/turn-input.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { SLOW } from "./check.ts"
 
 // A property says little about what its cases never come to. This is what 600 random turns must come to.

@@ -1,6 +1,6 @@
 import type { Json } from "../../src/json.ts"
+import { type CompleteTurnConfig, completeConfig, type TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext } from "../../src/machine/driver.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
 import type { Transcript } from "../../src/projectors/projector.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
@@ -16,13 +16,13 @@ import type { CompletedToolCall, ModelReturn, ToolOutput, ToolSpec } from "../..
  * list copied, nothing shared with the package but its types (and one schema, to say what an attachment is). The driver is asked as the package asks it.
  */
 export class ReferenceMachine {
-  readonly #config: TurnConfig
+  readonly #config: CompleteTurnConfig
   #turn: ModelTurn
   #queue: Queued[] = []
 
   constructor(config: TurnConfig, start: TurnStart) {
     const iterationOffset = start.iterationOffset ?? 0
-    this.#config = config
+    this.#config = completeConfig(config)
     this.#turn = {
       state: "preparing",
       messages: [...start.messages],
@@ -36,8 +36,8 @@ export class ReferenceMachine {
       usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
       synced: "never",
       limitSaid: false,
-      prompt: config.systemPrompt,
-      tools: config.tools,
+      prompt: this.#config.systemPrompt,
+      tools: this.#config.tools,
       at: undefined,
       work: undefined,
       outcome: undefined,

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { ToolResults } from "../../src/schemas/response.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
@@ -18,7 +18,6 @@ function configOf(...lists: readonly (readonly DriverAction[])[]): TurnConfig {
     tools: [],
     generation: {},
     syncExecutionSurface: false,
-    autonomous: false,
     emitLlmTrace: false,
     driver: scriptedDriver(lists.map((actions) => ({ actions }))),
     projector: () => {

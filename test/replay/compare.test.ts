@@ -1,12 +1,12 @@
 import { expect, test } from "vitest"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import { compareJournals } from "../../src/replay/compare.ts"
 import { fork } from "../../src/replay/fork.ts"
 import { compacted, type Journal, readJournal } from "../../src/replay/journal.ts"
 import { Recorder, type RecorderOptions } from "../../src/replay/recorder.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import type { CompletedToolCall } from "../../src/schemas/tool.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { CONFIG, journalOf, recordTurn, START } from "./support.ts"
 
 const USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }

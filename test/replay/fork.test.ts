@@ -6,7 +6,7 @@ import { Recorder } from "../../src/replay/recorder.ts"
 import { replay, resume } from "../../src/replay/replay.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { journalValidation } from "../../src/schemas/validation.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { CONFIG, journalOf, recordTurn, START } from "./support.ts"
 
 // Records of a turn with one call: 1 header, 2 model, 3 tools, 4 checkpoint, 5 model, 6 checkpoint, 7 end.

@@ -1,21 +1,20 @@
 import { chatDriver } from "../../src/drivers/chat.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { CompleteTurnConfig, TurnConfig } from "../../src/machine/config.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import { type Journal, readJournal } from "../../src/replay/journal.ts"
 import { Recorder, type RecorderOptions } from "../../src/replay/recorder.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { AnswerableEffect } from "../../src/schemas/effect.ts"
 import type { Response } from "../../src/schemas/response.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 
-export const CONFIG: TurnConfig = {
+export const CONFIG: CompleteTurnConfig = {
   model: "m",
   sessionId: "s",
   systemPrompt: "You count.",
   tools: [{ name: "count", description: "Counts.", inputSchema: { type: "object" } }],
   generation: {},
   syncExecutionSurface: false,
-  autonomous: false,
   emitLlmTrace: false,
   driver: chatDriver(),
   projector: chatProjector,

@@ -1,14 +1,14 @@
 import { expect, test } from "vitest"
 import { ReplayDivergence } from "../../src/errors.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
 import { compacted, type Journal, JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import { replay } from "../../src/replay/replay.ts"
 import { verifyReplay } from "../../src/replay/verify.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { answerOf, CONFIG, journalOf, recordTurn, START } from "./support.ts"
 
 function divergenceOf(act: () => unknown): ReplayDivergence {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { callsTools, completed, configOf, delivers, pollAll, respond, results, says, userMessage } from "../machine/support.ts"
 
 test("a model that always calls a tool is stopped at the limit, with every call answered", () => {

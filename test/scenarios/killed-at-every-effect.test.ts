@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { Response } from "../../src/schemas/response.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { callsTools, completed, configOf, delivers, plain, results, says, userMessage } from "../machine/support.ts"
 
 const CONFIG = configOf({ syncExecutionSurface: true })

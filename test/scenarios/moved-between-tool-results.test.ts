@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import type { PendingToolCall } from "../../src/schemas/tool.ts"
 import { expectTurn } from "../../src/testing/index.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { answer, callsAndResults, completed, configOf, delivers, pollAll, respond, results, says, userMessage } from "../machine/support.ts"
 
 const TOOLS = ["north", "east", "south"]

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
 import type { Message } from "../../src/schemas/message.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { callsAndResults, callsTools, completed, configOf, plain, pollAll, respond, results, userMessage } from "../machine/support.ts"
 
 /** The request of the next turn of a thread. */

@@ -2,7 +2,7 @@ import { expect, test } from "vitest"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { expectTurn, type TurnInput } from "../../src/testing/index.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { callsTools, completed, configOf, delivers, plain, pollAll, results, says, told, userMessage } from "../machine/support.ts"
 
 const CONFIG = configOf({ emitLlmTrace: true, maxIterations: 3, systemPrompt: "Be brief." })

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
+import { advance, begin, command, handle } from "../../src/machine/step.ts"
 import type { Turn } from "../../src/machine/turn.ts"
-import { advance, begin, command, handle } from "../../src/machine/turn-machine.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { callsTools, completed, configOf, delivers, plain, pollAll, results, says, set, told, userMessage } from "../machine/support.ts"
 
 const CONFIG = configOf()

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { HistoryRecord } from "../../src/schemas/message.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { callsTools, completed, configOf, delivers, moved, plain, pollAll, respond, results, says, told, userMessage } from "../machine/support.ts"
 
 const CONFIG = configOf()

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
 import { expectTurn } from "../../src/testing/index.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { callsTools, completed, configOf, delivers, plain, pollAll, respond, results, says, userMessage } from "../machine/support.ts"
 
 const CORRECTION = userMessage("Only the ones from this week.", "u2")

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { CheckpointError, SchemaError } from "../../src/errors.ts"
 import { wireValidation } from "../../src/schemas/validation.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { answer, completed, configOf, delivers, plain, pollAll, refusal, results, says, startedWith, userMessage } from "../machine/support.ts"
 
 function issuesOf(act: () => unknown): readonly { readonly path: string; readonly message: string }[] {

@@ -8,6 +8,8 @@ interface Example {
   readonly schema: z.ZodType
   readonly value: unknown
   readonly optional?: readonly string[]
+  /** The optional keys may also be `undefined`: a person writes this value by hand. */
+  readonly mayBeUndefined?: boolean
 }
 
 const usage = { inputTokens: 1, cachedInputTokens: 2, outputTokens: 3, reasoningTokens: 1 }
@@ -83,7 +85,6 @@ const config = {
   maxIterations: 2,
   generation: {},
   syncExecutionSurface: false,
-  autonomous: true,
   emitLlmTrace: false,
 }
 
@@ -383,7 +384,19 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     {
       schema: schemas.TurnConfigData,
       value: config,
-      optional: ["/modelVariant", "/runSessionId", "/maxContextTokens", "/maxIterations"],
+      optional: [
+        "/modelVariant",
+        "/sessionId",
+        "/runSessionId",
+        "/systemPrompt",
+        "/tools",
+        "/maxContextTokens",
+        "/maxIterations",
+        "/generation",
+        "/syncExecutionSurface",
+        "/emitLlmTrace",
+      ],
+      mayBeUndefined: true,
     },
   ],
   TurnStart: [
@@ -530,8 +543,9 @@ describe.each(Object.entries(EXAMPLES))("%s", (_, examples) => {
       expect(schema.parse(without)).toEqual(without)
     })
 
-    test.each(optionals)("$pointer may not be null, nor undefined", ({ schema, value, pointer }) => {
-      for (const nothing of [null, undefined]) {
+    test.each(optionals)("$pointer may not be null, nor undefined", ({ schema, value, pointer, mayBeUndefined = false }) => {
+      if (mayBeUndefined) expect(schema.safeParse(edited(value, set(pointer, undefined))).success).toBe(true)
+      for (const nothing of mayBeUndefined ? [null] : [null, undefined]) {
         const broken = edited(value, set(pointer, nothing))
         // Free JSON has no null to refuse, only an undefined.
         const free = pointer.endsWith("outputSchema")

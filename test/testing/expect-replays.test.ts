@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest"
 import { JournalError, ReplayDivergence } from "../../src/errors.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import { JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import { expectReplays, ReplayMismatch } from "../../src/testing/expect-replays.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { answerOf, CONFIG, recordTurn, START } from "../replay/support.ts"
 
 const { text } = recordTurn(1)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
+import { completeConfig, type TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext } from "../../src/machine/driver.ts"
-import type { TurnConfig } from "../../src/machine/turn.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnCheckpoint } from "../../src/schemas/checkpoint.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
@@ -9,7 +9,7 @@ import type { Response, ToolResults } from "../../src/schemas/response.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { type Law, LawError } from "../../src/testing/laws.ts"
 import type { TestedMachineClass, TurnInput } from "../../src/testing/turn-input.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { CHECKPOINT, configOf, FINISH, message, REQUEST, START, START_LLM, START_TOOLS, say } from "./turns.ts"
 
 const EMIT: DriverAction = { type: "emit", event: { type: "text_delta", content: "shown" } }
@@ -593,7 +593,18 @@ function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
   const { messages, events, turnCauses } = turn.record
   const context: DriverContext = {
     withTools: () => context,
-    ...{ config, tools: [], messages, events, turnCauses, iteration: 0, iterationOffset: 0, maxIterations: 0, usage: USAGE, at: 0 },
+    ...{
+      config: completeConfig(config),
+      tools: [],
+      messages,
+      events,
+      turnCauses,
+      iteration: 0,
+      iterationOffset: 0,
+      maxIterations: 0,
+      usage: USAGE,
+      at: 0,
+    },
     newMessageId: () => "m_0_script_99",
     projectRequest: () => REQUEST,
     limitReached: () => false,

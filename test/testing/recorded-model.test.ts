@@ -8,7 +8,7 @@ import type { AnswerableEffect, LlmCall } from "../../src/schemas/effect.ts"
 import type { TurnEvent } from "../../src/schemas/event.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { recordedModel, recordedTools } from "../../src/testing/recorded-model.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { answerOf, CONFIG, journalOf, START } from "../replay/support.ts"
 
 function contextOf(effectId: number, shown: TurnEvent[] = []): EffectContext {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import type { TurnMachine as Machine } from "../../src/machine/turn-machine.ts"
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { CHECKPOINT, configOf, FINISH, message, START, START_LLM, START_TOOLS } from "./turns.ts"
 
 const FAILED = { ok: false, error: { message: "no answer", retryable: false, terminalReason: "provider_error" } } as const

@@ -4,7 +4,7 @@ import { runTurn } from "../../src/hosts/run/run-turn.ts"
 import type { LlmCall } from "../../src/schemas/effect.ts"
 import type { LlmMessage, LlmRequest, LlmResponse } from "../../src/schemas/llm.ts"
 import { type ScriptedModelAnswer, scriptedModel } from "../../src/testing/scripted-model.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { CONFIG, START } from "../replay/support.ts"
 
 const CONTEXT: EffectContext = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit() {} }

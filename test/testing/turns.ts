@@ -1,4 +1,4 @@
-import type { TurnConfig } from "../../src/machine/turn.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
@@ -15,7 +15,6 @@ export function configOf(answers: readonly (ScriptedAnswer | readonly DriverActi
     tools: [],
     generation: {},
     syncExecutionSurface: false,
-    autonomous: false,
     emitLlmTrace: false,
     driver: scriptedDriver(given),
     projector: () => {

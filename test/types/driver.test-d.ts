@@ -1,6 +1,7 @@
 import { describe, expectTypeOf, test } from "vitest"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
-import type { Turn, TurnConfig } from "../../src/machine/turn.ts"
+import type { Turn } from "../../src/machine/turn.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
 

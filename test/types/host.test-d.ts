@@ -5,7 +5,7 @@ import type { Outcome } from "../../src/schemas/event.ts"
 import type { LlmRequest, LlmResponse } from "../../src/schemas/llm.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import type { ToolOutput } from "../../src/schemas/tool.ts"
-import { TurnMachine } from "../../src/turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 
 declare const machine: TurnMachine
 declare const effect: Effect

@@ -1,6 +1,7 @@
 import { describe, expectTypeOf, test } from "vitest"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ANSWERS, Orders, Rule, TRANSITIONS, TransitionTable } from "../../src/machine/transitions.ts"
-import type { StateName, StateOf, Turn, TurnConfig } from "../../src/machine/turn.ts"
+import type { StateName, StateOf, Turn } from "../../src/machine/turn.ts"
 import type { AnswerableEffect } from "../../src/schemas/effect.ts"
 import type { Response } from "../../src/schemas/response.ts"
 

@@ -1,5 +1,5 @@
 import { resolve } from "node:path"
-import type { TurnConfig } from "../../machine/turn.ts"
+import type { TurnConfig } from "../../machine/config.ts"
 import type { Journal } from "../../replay/journal.ts"
 import { type JournalFile, readJournalFile } from "../run/journal-file.ts"
 import { type RunMeta, readRunMeta, recordedConfig } from "../run/run-config.ts"

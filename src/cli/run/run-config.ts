@@ -2,7 +2,7 @@ import * as z from "zod"
 import { chatDriver } from "../../drivers/chat.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
-import type { TurnConfig } from "../../machine/turn.ts"
+import type { TurnConfig } from "../../machine/config.ts"
 import { chatProjector } from "../../projectors/chat.ts"
 import type { TurnStart } from "../../schemas/config.ts"
 import type { ToolSpec } from "../../schemas/tool.ts"
@@ -63,7 +63,6 @@ export function runConfig({ model, maxIterations }: Pick<RunMeta, "model" | "max
     maxIterations,
     generation: {},
     syncExecutionSurface: false,
-    autonomous: true,
     emitLlmTrace: false,
   }
 }

@@ -1,6 +1,7 @@
 import type { Json } from "../../json.ts"
-import type { TurnConfig } from "../../machine/turn.ts"
-import type { HostCommand, TurnMachine } from "../../machine/turn-machine.ts"
+import type { TurnConfig } from "../../machine/config.ts"
+import type { HostCommand } from "../../machine/step.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { compacted, isUnfinishedHeader, type Journal, type JournalEntry, readJournal } from "../../replay/journal.ts"
 import { Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resume } from "../../replay/replay.ts"
@@ -9,7 +10,7 @@ import type { Done } from "../../schemas/effect.ts"
 import type { JournalHeader } from "../../schemas/journal.ts"
 import type { Response } from "../../schemas/response.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
-import { TurnMachine as CheckedTurnMachine } from "../../turn-machine.ts"
+import { TurnMachine as CheckedTurnMachine } from "../../validated-turn-machine.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
@@ -103,7 +104,7 @@ export class TurnJournal implements TurnLog {
    */
   async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta }: BeginOptions = {}): Promise<TurnMachine> {
     if (this.#recorded !== undefined || this.#recorder !== undefined) throw new TypeError("This journal was begun already; resume it.")
-    const checked = { validation: wireValidation, ...config }
+    const checked = { ...config, validation: config.validation ?? wireValidation }
     const machine = new CheckedTurnMachine(checked, start)
     const { recorder, line } = Recorder.begin(checked, start, turnId, { ...this.#options, at: this.#now(), ...(meta !== undefined && { meta }) })
     this.#header = readJournal(line, journalValidation).header
@@ -121,7 +122,7 @@ export class TurnJournal implements TurnLog {
     const journal = this.#recorded
     if (journal === undefined || this.#recorder !== undefined)
       throw new TypeError("There is nothing to resume in this journal, or it was resumed already.")
-    const machine = resume(journal, { validation: wireValidation, ...config }, options)
+    const machine = resume(journal, { ...config, validation: config.validation ?? wireValidation }, options)
     const { header, entries } = journal
     this.#recorder = Recorder.resume(journal, this.#options)
     this.#header = header

@@ -1,6 +1,6 @@
 import { type GoalDriverOptions, goalDriver } from "../../drivers/goal/driver.ts"
 import type { GoalPolicy } from "../../drivers/goal/policy.ts"
-import type { TurnConfig } from "../../machine/turn.ts"
+import type { TurnConfig } from "../../machine/config.ts"
 import type { GoalMode, TurnOrigin } from "../../schemas/goal.ts"
 
 /** A turn that is about to begin, or to be taken up. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { tagsOf } from "../../../scripts/shapes.ts"
 import { ChecklistJudge, JUDGE_TRANSITIONS, newChecklistState } from "../../../src/drivers/checklist/index.ts"
 import type { SchemaError } from "../../../src/errors.ts"
 import { JudgeState } from "../../../src/schemas/checklist.ts"
@@ -201,7 +202,7 @@ describe("the laws", () => {
   })
 
   test("the table contains every state", () => {
-    expect(Object.keys(JUDGE_TRANSITIONS)).toEqual(JudgeState.options.map((option) => option.shape.type.value))
+    expect(Object.keys(JUDGE_TRANSITIONS)).toEqual(tagsOf(JudgeState))
   })
 
   test("a repeated answer is stale and does not cancel a call that is returned again", () => {

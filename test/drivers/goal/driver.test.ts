@@ -13,7 +13,7 @@ import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import type { Response } from "../../../src/schemas/response.ts"
 import { expectTurn } from "../../../src/testing/expect-turn.ts"
 import type { TurnInput } from "../../../src/testing/turn-input.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { answer, completed, configOf, delivers, moved, pollAll, respond, results, says, userMessage } from "../../machine/support.ts"
 
 const SHELL = { name: "look", description: "", inputSchema: {} }

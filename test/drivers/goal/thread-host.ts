@@ -4,8 +4,8 @@ import { type GoalDriverOptions, goalDriver } from "../../../src/drivers/goal/dr
 import { readGoal } from "../../../src/drivers/goal/history.ts"
 import type { GoalPolicy } from "../../../src/drivers/goal/policy.ts"
 import { changeGoal, endGoalTurn, type NextTurn, nextTurn } from "../../../src/drivers/goal/thread.ts"
+import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
-import type { TurnConfig } from "../../../src/machine/turn.ts"
 import type { TurnStart } from "../../../src/schemas/config.ts"
 import type { Effect } from "../../../src/schemas/effect.ts"
 import type { Goal, GoalCommand, GoalOutput, TurnOrigin } from "../../../src/schemas/goal.ts"
@@ -14,7 +14,7 @@ import type { LlmFailure, LlmRequest, LlmResponse, OutputPart, TokenUsage } from
 import type { CheckpointDelivery, HistoryRecord, Message } from "../../../src/schemas/message.ts"
 import type { LlmComplete, Response } from "../../../src/schemas/response.ts"
 import type { ExecResponse } from "../../../src/schemas/tool.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { configOf } from "../../machine/support.ts"
 
 /** The simulated world: a model and, if needed, tools, code and deliveries. Each function gets the number of its earlier calls. */

@@ -6,7 +6,7 @@ import { goalDriver } from "../../../src/drivers/goal/driver.ts"
 import { readGoal } from "../../../src/drivers/goal/history.ts"
 import { changeGoal, endGoalTurn, goalChanges, nextTurn } from "../../../src/drivers/goal/thread.ts"
 import type { GoalInput, GoalOutput } from "../../../src/schemas/goal.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { completed, configOf, plain, pollAll, respond, results, userMessage } from "../../machine/support.ts"
 import { breaks, LOOK, replies, TEN, ThreadHost, type World } from "./thread-host.ts"
 

@@ -7,7 +7,7 @@ import { journaled, TurnJournal } from "../../../src/hosts/journal/turn-journal.
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
-import type { TurnConfig } from "../../../src/machine/turn.ts"
+import type { TurnConfig } from "../../../src/machine/config.ts"
 import { readJournal } from "../../../src/replay/journal.ts"
 import { replay, resume } from "../../../src/replay/replay.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"

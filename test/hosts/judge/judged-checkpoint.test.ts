@@ -9,7 +9,7 @@ import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import type { ChecklistState, PauseReason } from "../../../src/schemas/checklist.ts"
 import type { LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { answerOf, completes, CONFIG as JUDGE, list, type Reply, rules } from "../../drivers/checklist/support.ts"
 import { CONFIG, START } from "../../replay/support.ts"
 

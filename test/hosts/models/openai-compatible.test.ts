@@ -9,7 +9,7 @@ import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { LlmFailure, LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 
 const KEY = "sk-test-0123456789/abcdef"
 const HI: LlmRequest = {
@@ -153,7 +153,6 @@ describe("answers", () => {
         tools: [{ name: "get_weather", description: "Weather.", inputSchema: { type: "object" } }],
         generation: {},
         syncExecutionSurface: false,
-        autonomous: false,
         emitLlmTrace: false,
       },
       { messages: [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "Weather?" }] }] },

@@ -5,7 +5,7 @@ import { ChecklistJudge, manageChecklist, newChecklistState } from "../../../src
 import type { Host } from "../../../src/hosts/host.ts"
 import { runJudge } from "../../../src/hosts/judge/run-judge.ts"
 import { judgeValidation } from "../../../src/schemas/checklist.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"
 import { answer, answers, watch } from "./support.ts"
 

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"
 import { answer, answers, watch } from "./support.ts"
 

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest"
 import { changeGoal, goalChanges } from "../../../src/drivers/goal/index.ts"
 import { LlmCallError } from "../../../src/hosts/host.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"
 import { answer, answers, USAGE, watch } from "./support.ts"
 

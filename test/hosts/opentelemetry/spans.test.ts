@@ -9,7 +9,7 @@ import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"
 import { answer, answers, USAGE, watch } from "./support.ts"
 

@@ -3,15 +3,15 @@ import { chatDriver } from "../../../src/drivers/chat.ts"
 import { type Host, type HostTools, LlmCallError, type RunOptions, ToolError } from "../../../src/hosts/host.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
-import type { TurnConfig } from "../../../src/machine/turn.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
 import type { Done } from "../../../src/schemas/effect.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import type { Response } from "../../../src/schemas/response.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 
 describe("a turn runs to its end", () => {
   test("saves before work and after each answer, and tells progress before the work that follows", async () => {
@@ -957,7 +957,6 @@ function configOf(overrides: Overrides = {}): TurnConfig {
     tools: [],
     generation: {},
     syncExecutionSurface: false,
-    autonomous: false,
     emitLlmTrace: false,
     driver: chatDriver(),
     projector: chatProjector,

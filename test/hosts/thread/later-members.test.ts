@@ -8,7 +8,7 @@ import { judgedDriver } from "../../../src/hosts/judge/judged-thread.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/index.ts"
 import type { DriverContext, ProtocolDriver } from "../../../src/machine/driver.ts"
-import { TurnMachine } from "../../../src/turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { CONFIG, START } from "../../replay/support.ts"
 
 const USAGE = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }

@@ -1,0 +1,80 @@
+import type { Projector } from "../projectors/projector.ts"
+import type { LlmRequest, TokenUsage } from "../wire/llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
+import type { ToolSpec } from "../wire/tool.ts"
+import type { CompleteTurnConfig } from "./config.ts"
+import type { DriverContext } from "./driver.ts"
+import type { History } from "./history.ts"
+import { limitReached } from "./limits.ts"
+import type { Turn } from "./turn.ts"
+
+/** Makes message ids and gives the driver its view. `nextMessageNumber` counts on from the turn's own counter. */
+export class TurnContext implements DriverContext {
+  readonly config: CompleteTurnConfig
+  readonly tools: readonly ToolSpec[]
+  readonly messages: History<Message>
+  readonly events: History<HistoryRecord>
+  readonly turnCauses: readonly TurnCause[]
+  readonly iteration: number
+  readonly iterationOffset: number
+  readonly maxIterations: number | undefined
+  readonly usage: TokenUsage
+  readonly at: number | undefined
+  // No private fields here: `withTools` makes contexts that inherit from this one, and they count message ids together.
+  readonly counter: { next: number }
+  readonly systemPrompt: string
+
+  constructor(config: CompleteTurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
+    this.config = config
+    this.tools = surface.tools
+    this.messages = record.messages
+    this.events = record.events
+    this.turnCauses = record.turnCauses
+    this.iteration = position.iteration
+    this.iterationOffset = position.iterationOffset
+    this.maxIterations = config.maxIterations
+    this.usage = usage
+    // Answers may come late or from another clock; the latest time seen never goes back.
+    this.at = at === undefined || (position.at !== undefined && position.at > at) ? position.at : at
+    this.counter = { next: position.nextMessageNumber }
+    this.systemPrompt = surface.systemPrompt
+  }
+
+  projectRequest({ tools: useTools, ownTools }: { readonly tools: boolean; readonly ownTools?: readonly ToolSpec[] }): LlmRequest {
+    const { config, messages, events, turnCauses, iteration } = this
+    const project: Projector = config.projector
+    const tools = ownTools === undefined ? this.tools : this.tools.concat(ownTools)
+    return project({ config, systemPrompt: this.systemPrompt, tools, messages, events, turnCauses, iteration, useTools })
+  }
+
+  newMessageId(scope: string): string {
+    const id = `m_${this.iterationOffset}_${scope}_${this.counter.next}`
+    this.counter.next += 1
+    return id
+  }
+
+  get nextMessageNumber(): number {
+    return this.counter.next
+  }
+
+  limitReached(ahead = 0): boolean {
+    return limitReached(this.config, this.iterationOffset, this.iteration + ahead)
+  }
+
+  turnLimitMessage(): Message {
+    const make = this.config.turnLimitMessage ?? defaultTurnLimitMessage
+    return make(this.newMessageId("turn_limit"), this.config.maxIterations ?? 0)
+  }
+
+  withTools(added: readonly ToolSpec[]): DriverContext {
+    const missing = added.filter(({ name }) => !this.tools.some((tool) => tool.name === name))
+    const projectRequest: DriverContext["projectRequest"] = ({ tools, ownTools = [] }) =>
+      this.projectRequest({ tools, ownTools: ownTools.concat(missing) })
+    return Object.create(this, { tools: { value: this.tools.concat(missing) }, projectRequest: { value: projectRequest } }) as DriverContext
+  }
+}
+
+function defaultTurnLimitMessage(id: string, maxIterations: number): Message {
+  const text = `This turn may use ${maxIterations} iterations and has used them. Answer now with what you have; no more tools will be run.`
+  return { id, role: "system", parts: [{ id: `${id}.p0`, type: "error", text }] }
+}

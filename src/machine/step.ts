@@ -1,0 +1,169 @@
+/** The turn as pure functions: {@link begin}, {@link advance}, {@link handle} and {@link command} each return the next turn. */
+
+import { DriverError, ProtocolError } from "../errors.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { TurnStart } from "../wire/config.ts"
+import type { AnswerableEffect } from "../wire/effect.ts"
+import type { Outcome, TurnEvent } from "../wire/event.ts"
+import type { Message } from "../wire/message.ts"
+import type { Response } from "../wire/response.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
+import { applyActions, type MachineAction } from "./apply-actions.ts"
+import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
+import { TurnContext } from "./context.ts"
+import { errorEvent, failWith, stopped } from "./terminal.ts"
+import { toolResultParts } from "./tool-results.ts"
+import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS } from "./transitions.ts"
+import { newTurn, type StateName, type Step, type Turn, type TurnState } from "./turn.ts"
+
+/**
+ * Begins a turn. The driver is not asked yet: {@link advance} lets it start. Pure.
+ * @throws {SchemaError} `invalid_config`; `invalid_start`, where `config.validation` is given
+ */
+export function begin(config: TurnConfig, start: TurnStart): Step {
+  const complete = checkedConfig(config)
+  return unchanged(newTurn(complete, complete.validation?.start(start) ?? start))
+}
+
+/** Lets the driver prepare the next iteration if the turn waits for that; otherwise changes nothing. Pure. */
+export function advance(config: TurnConfig, turn: Turn): Step {
+  const complete = completeConfig(config)
+  const { state } = turn.position
+  if (state.type !== "preparing" && state.type !== "prepare_iteration") return unchanged(turn)
+  const rule = PREPARATION[state.type]
+  return step(complete, turn, rule.run(complete, turn), rule.next)
+}
+
+/**
+ * Feeds one response to a turn and returns the turn after it with every effect it raised, in order. Pure.
+ * `response.id` answers the outstanding effect; one already answered returns `status: "stale"`, the same turn and no effects.
+ * @throws {SchemaError} `invalid_response`, where `config.validation` is given. The turn is unchanged.
+ * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`. The turn is unchanged.
+ * @see docs/protocol.md
+ */
+export function handle(config: TurnConfig, turn: Turn, response: Response): Step {
+  const complete = completeConfig(config)
+  return handleChecked(complete, turn, complete.validation === undefined ? response : complete.validation.response(response))
+}
+
+/** {@link handle} for a response that was checked before. */
+export function handleChecked(config: CompleteTurnConfig, turn: Turn, answer: Response): Step {
+  const { state } = turn.position
+  const outstanding = "outstanding" in state ? state.outstanding : undefined
+  if (answer.id !== outstanding?.id) {
+    if (answer.id >= 1 && answer.id < turn.position.nextEffectId) return { turn, effects: [], status: "stale" }
+    throw new ProtocolError("unknown_effect", `No effect has the id ${answer.id}; a turn in "${state.type}" accepts ${accepted(outstanding)}.`)
+  }
+  const rule = ruleFor(state, answer)
+  if (rule !== undefined) return step(config, turn, rule.run(config, turn, state, answer), rule.next)
+  throw new ProtocolError("unexpected_response", `A turn in "${state.type}" does not accept "${answer.type}"; it accepts ${accepted(outstanding)}.`)
+}
+
+/** A rule of the table, after its state and response were matched. */
+interface MatchedRule {
+  readonly run: (config: CompleteTurnConfig, turn: Turn, state: TurnState, response: Response) => RuleResult
+  readonly next: readonly StateName[]
+}
+
+function ruleFor(state: TurnState, response: Response): MatchedRule | undefined {
+  const rules = TRANSITIONS[state.type]
+  return Object.hasOwn(rules, response.type) ? ((rules as Record<string, unknown>)[response.type] as MatchedRule) : undefined
+}
+
+function accepted(outstanding: AnswerableEffect | undefined): string {
+  return outstanding === undefined ? "no response now" : `${ANSWERS[outstanding.type]} for effect ${outstanding.id}`
+}
+
+/** What a host applies to a turn from outside, in addition to its responses. */
+export type HostCommand =
+  | { readonly type: "cancel"; readonly reason?: string }
+  | { readonly type: "fail"; readonly event: TurnEvent }
+  | { readonly type: "finish"; readonly outcome: Outcome }
+  | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
+
+/**
+ * Ends a turn from outside, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
+ * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid. The turn is unchanged.
+ * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
+ * @throws {DriverError} `action_after_finish`, `unknown_action` (apply). The turn is unchanged.
+ */
+export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
+  const complete = completeConfig(config)
+  const context = new TurnContext(complete, turn)
+  if (turn.position.state.type === "finished" && hostCommand.type !== "apply") return unchanged(turn)
+  return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand), context))
+}
+
+function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand): readonly MachineAction[] {
+  switch (hostCommand.type) {
+    case "cancel":
+      return [...leaveWork(context, turn, hostCommand.reason), { type: "finish", outcome: stopped("cancelled") }]
+    case "fail":
+      return checked(context, failWith(hostCommand.event))
+    case "finish":
+      return checked(context, [{ type: "finish", outcome: hostCommand.outcome }])
+    case "apply": {
+      const actions = checked(context, hostCommand.actions)
+      if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn does not accept actions.")
+      const start = actions.find((action) => action.type.startsWith("start_"))
+      if (start === undefined) return actions
+      throw new ProtocolError("action_starts_work", `Only a driver may ${start.type}; apply accepts actions that do not start work.`)
+    }
+  }
+}
+
+/** Cancels the model call of a cancelled turn, and gives every open tool call a result. */
+function leaveWork(context: TurnContext, { position: { state } }: Turn, reason = "The turn was cancelled."): readonly MachineAction[] {
+  const notice = checked(context, [{ type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }])
+  if (state.type === "waiting_llm") return [{ type: "cancel_llm", id: state.outstanding.id }, ...notice]
+  if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return notice
+  const results = state.outstanding.calls.map(
+    (call, index): CompletedToolCall =>
+      state.results[index] ?? { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 },
+  )
+  const id = context.newMessageId("cancelled")
+  const message: Message = { id, role: "user", parts: toolResultParts(id, results) }
+  return [{ type: "append_events", events: [{ type: "conversation", message }] }, ...notice]
+}
+
+/** A host's actions become part of the turn and its checkpoint, so they are checked as its responses are. */
+function checked(context: TurnContext, actions: readonly DriverAction[]): readonly DriverAction[] {
+  return context.config.validation?.actions(actions) ?? actions
+}
+
+/**
+ * Applies the result of a rule and the driver's actions that follow it. A driver that throws, contradicts itself, or neither
+ * starts work nor finishes ends the turn as `runtime_error`: the response was accepted, and a turn that cannot continue must
+ * not look as if it could.
+ */
+function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask }: RuleResult, next: readonly StateName[]): Step {
+  const { driver } = config
+  try {
+    const result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
+    const { state } = result.turn.position
+    const continues = ask === undefined || state !== turn.position.state
+    if (continues && next.includes(state.type)) return accept(result)
+    throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
+  } catch (error) {
+    const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${textOf(error)}`)
+    const event = errorEvent(failure.message, { kind: "driver", code: failure.code })
+    return accept(applyActions(config, turn, [...actions, ...failWith(event)], context))
+  }
+}
+
+/** The text of a thrown value, which may be anything. */
+function textOf(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return "a value that has no text"
+  }
+}
+
+function accept(result: Pick<Step, "turn" | "effects">): Step {
+  return { turn: result.turn, effects: result.effects, status: "accepted" }
+}
+
+function unchanged(turn: Turn): Step {
+  return { turn, effects: [], status: "accepted" }
+}

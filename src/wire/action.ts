@@ -1,0 +1,56 @@
+import type { Json } from "../json.ts"
+import type { CheckpointKind, Outcome, TurnEvent } from "./event.ts"
+import type { LlmRequest } from "./llm.ts"
+import type { HistoryRecord, Message } from "./message.ts"
+import type { PendingToolCall } from "./tool.ts"
+
+/** Ends the turn. */
+export type Finish = {
+  readonly type: "finish"
+  readonly outcome: Outcome
+}
+
+/** What follows an empty delivery. */
+export type OnEmpty = { readonly type: "prepare_iteration" } | Finish
+
+/** Starts a model call. */
+export type StartLlm = {
+  readonly type: "start_llm"
+  readonly request: LlmRequest
+  /** Handed back to the driver with the answer. */
+  readonly driverState?: Json
+}
+
+/** Starts a batch of tool calls. */
+export type StartTools = {
+  readonly type: "start_tools"
+  readonly calls: readonly PendingToolCall[]
+}
+
+/** Starts the execution of code. */
+export type StartExec = {
+  readonly type: "start_exec"
+  readonly code: string
+  readonly language?: string
+  /** Handed back to the driver with the result. */
+  readonly driverState: Json
+}
+
+/** Starts a checkpoint. */
+export type StartCheckpoint = {
+  readonly type: "start_checkpoint"
+  readonly checkpoint: CheckpointKind
+  readonly onEmpty: OnEmpty
+}
+
+/** What a driver may do. At most one action of a list starts work, and none follows `finish`. */
+export type DriverAction =
+  | { readonly type: "emit"; readonly event: TurnEvent }
+  | { readonly type: "append_events"; readonly events: readonly HistoryRecord[] }
+  | StartLlm
+  | StartTools
+  | StartExec
+  | StartCheckpoint
+  | { readonly type: "advance_iteration" }
+  | { readonly type: "schedule_turn_limit_final"; readonly message: Message }
+  | Finish

@@ -1,0 +1,77 @@
+import type { Json } from "../json.ts"
+import type { OnEmpty } from "./action.ts"
+import type { AnswerableEffect, CancelLlm, Checkpoint, Emit, ExecCode, LlmCall, Log, SyncExecutionSurface, ToolCalls } from "./effect.ts"
+import type { Outcome } from "./event.ts"
+import type { TokenUsage } from "./llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "./message.ts"
+import type { CompletedToolCall, ToolSpec } from "./tool.ts"
+
+/** The state of a saved turn. */
+export type SavedState =
+  | { readonly type: "preparing" | "prepare_iteration" }
+  | { readonly type: "waiting_execution_surface"; readonly outstanding: SyncExecutionSurface }
+  | { readonly type: "waiting_llm"; readonly outstanding: LlmCall; readonly driverState?: Json }
+  | { readonly type: "waiting_tools"; readonly outstanding: ToolCalls; readonly results: readonly (CompletedToolCall | null)[] }
+  | { readonly type: "waiting_exec"; readonly outstanding: ExecCode; readonly driverState: Json }
+  | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
+  | { readonly type: "finished"; readonly outcome: Outcome }
+
+/** A history record. One whose message is in the transcript is saved as that message's index, so that it is saved once. */
+export type SavedRecord = HistoryRecord | { readonly type: "message"; readonly index: number }
+
+/** A saved `progress`. */
+export type SavedProgress = {
+  readonly type: "progress"
+  /** The first so many of `messages`. */
+  readonly messageCount: number
+  /** The records of `events` from this index on. */
+  readonly eventsFrom: number
+  /** The index after the last record. */
+  readonly eventsTo: number
+  readonly iteration: number
+}
+
+/** A saved `done`. */
+export type SavedDone = {
+  readonly type: "done"
+  /** The first so many of `messages`. */
+  readonly messageCount: number
+  /** The records of `events` from this index on. */
+  readonly eventsFrom: number
+  /** The index after the last record. */
+  readonly eventsTo: number
+  readonly iteration: number
+  readonly outcome: Outcome
+}
+
+/** An effect that was not polled yet. `outstanding`: the outstanding effect of the state. */
+export type SavedEffect = AnswerableEffect | CancelLlm | Emit | Log | { readonly type: "outstanding" } | SavedProgress | SavedDone
+
+/** A saved turn: plain JSON. Unknown keys are refused. */
+export type TurnCheckpoint = {
+  readonly format: "turn-machine/checkpoint"
+  readonly version: 1
+  /** The driver that the turn ran under; it is restored only under the same one. */
+  readonly driver: { readonly name: string; readonly version: number }
+  readonly state: SavedState
+  /** The effects that the host has not polled yet. */
+  readonly unpolled: readonly SavedEffect[]
+  readonly messages: readonly Message[]
+  readonly events: readonly SavedRecord[]
+  readonly turnCauses: readonly TurnCause[]
+  /** How many of `events` were reported by `progress`. */
+  readonly reportedEvents: number
+  readonly iteration: number
+  readonly iterationOffset: number
+  readonly usage: TokenUsage
+  readonly nextEffectId: number
+  readonly nextMessageNumber: number
+  readonly syncedIteration?: number
+  readonly turnLimitScheduled: boolean
+  /** As last synced. */
+  readonly systemPrompt: string
+  /** As last synced. */
+  readonly tools: readonly ToolSpec[]
+  /** The latest time of any response, in milliseconds since the epoch. */
+  readonly at?: number
+}

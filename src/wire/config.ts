@@ -1,0 +1,67 @@
+import type { Generation } from "./llm.ts"
+import type { HistoryRecord, Message, TurnCause } from "./message.ts"
+import type { ToolSpec } from "./tool.ts"
+
+/** The JSON part of a turn's configuration, as it is given: only `model` is needed. An optional key may be `undefined`. */
+export type TurnConfigData = {
+  /** The model's name at its provider. */
+  readonly model: string
+  /** A variant of the model, such as a reasoning effort. The model client gives it its meaning. */
+  readonly modelVariant?: string | undefined
+  /** Names the session in log entries. Default `"turn"`. */
+  readonly sessionId?: string | undefined
+  /** Sent with every request as its `sessionId`, so that a provider may route calls of one session to one cache. */
+  readonly runSessionId?: string | undefined
+  /** The system prompt. Default `""`: none. */
+  readonly systemPrompt?: string | undefined
+  /** The tools that the model is shown: the `specs` of a toolbox. Default `[]`. */
+  readonly tools?: readonly ToolSpec[] | undefined
+  /** The size of the model's context window in tokens. Absent: unknown. */
+  readonly maxContextTokens?: number | undefined
+  /** Iterations after which the turn has to end. Absent: no limit. */
+  readonly maxIterations?: number | undefined
+  /** Limits of what the model generates. Default `{}`: the provider's own. */
+  readonly generation?: Generation | undefined
+  /** Whether the host is asked for the system prompt and tools before each iteration. Default `false`. */
+  readonly syncExecutionSurface?: boolean | undefined
+  /** Whether each model call gives a `log` effect with its answer in short. Default `false`. */
+  readonly emitLlmTrace?: boolean | undefined
+}
+
+/** {@link TurnConfigData} with its defaults filled in. */
+export type CompleteTurnConfigData = {
+  /** The model's name at its provider. */
+  readonly model: string
+  /** A variant of the model, such as a reasoning effort. The model client gives it its meaning. */
+  readonly modelVariant?: string
+  /** Names the session in log entries. */
+  readonly sessionId: string
+  /** Sent with every request as its `sessionId`, so that a provider may route calls of one session to one cache. */
+  readonly runSessionId?: string
+  /** The system prompt. `""`: none. */
+  readonly systemPrompt: string
+  /** The tools that the model is shown. */
+  readonly tools: readonly ToolSpec[]
+  /** The size of the model's context window in tokens. Absent: unknown. */
+  readonly maxContextTokens?: number
+  /** Iterations after which the turn has to end. Absent: no limit. */
+  readonly maxIterations?: number
+  /** Limits of what the model generates. */
+  readonly generation: Generation
+  /** Whether the host is asked for the system prompt and tools before each iteration. */
+  readonly syncExecutionSurface: boolean
+  /** Whether each model call gives a `log` effect with its answer in short. */
+  readonly emitLlmTrace: boolean
+}
+
+/** What a turn begins with: the thread so far. */
+export type TurnStart = {
+  /** The transcript, with the user's new message last. */
+  readonly messages: readonly Message[]
+  /** The history. Default: empty. */
+  readonly events?: readonly HistoryRecord[]
+  /** The outside events that the turn runs for. */
+  readonly turnCauses?: readonly TurnCause[]
+  /** The number of the first iteration, which makes message ids unique in a thread. Default 0. */
+  readonly iterationOffset?: number
+}

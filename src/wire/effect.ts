@@ -1,0 +1,86 @@
+import type { CheckpointKind, LogEvent, Outcome, TurnEvent } from "./event.ts"
+import type { LlmRequest } from "./llm.ts"
+import type { HistoryRecord, Message } from "./message.ts"
+import type { PendingToolCall } from "./tool.ts"
+
+/** Asks the host for the system prompt and tools of the next iteration. Answer: `execution_surface_synced`. */
+export type SyncExecutionSurface = {
+  readonly type: "sync_execution_surface"
+  readonly id: number
+  /** False at the start of a turn, where the config is already up to date. */
+  readonly updateMachineConfig: boolean
+}
+
+/** Asks for a model call. Answer: `llm_complete`. */
+export type LlmCall = {
+  readonly type: "llm_call"
+  readonly id: number
+  readonly request: LlmRequest
+}
+
+/** The turn no longer waits for the `llm_call` with this id. No answer. */
+export type CancelLlm = {
+  readonly type: "cancel_llm"
+  readonly id: number
+}
+
+/** Asks for tool calls to be run. Answer: `tool_results`, all at once or in parts. */
+export type ToolCalls = {
+  readonly type: "tool_calls"
+  readonly id: number
+  readonly calls: readonly PendingToolCall[]
+}
+
+/** Asks for code to be run. Answer: `exec_result`. */
+export type ExecCode = {
+  readonly type: "exec_code"
+  readonly id: number
+  readonly code: string
+  readonly language?: string
+}
+
+/** Asks the host to save the turn, and to deliver what there is to deliver. Answer: `checkpoint_delivery`. */
+export type Checkpoint = {
+  readonly type: "checkpoint"
+  readonly id: number
+  readonly checkpoint: CheckpointKind
+}
+
+/** Reports what became durable since the last `progress`. No answer. */
+export type Progress = {
+  readonly type: "progress"
+  /** The whole transcript. */
+  readonly messages: readonly Message[]
+  /** The records that are new in the history. */
+  readonly eventDelta: readonly HistoryRecord[]
+  readonly iteration: number
+}
+
+/** The turn is over. The last effect of every turn; no answer. */
+export type Done = {
+  readonly type: "done"
+  readonly outcome: Outcome
+  /** The whole transcript. */
+  readonly messages: readonly Message[]
+  /** The records that are new in the history since the last `progress`. */
+  readonly eventDelta: readonly HistoryRecord[]
+  readonly iteration: number
+}
+
+/** An event for a user interface. May be lost or repeated. No answer. */
+export type Emit = {
+  readonly type: "emit"
+  readonly event: TurnEvent
+}
+
+/** An entry for a log. No answer. */
+export type Log = {
+  readonly type: "log"
+  readonly event: LogEvent
+}
+
+/** An effect that waits for its answer. At most one is outstanding at a time. */
+export type AnswerableEffect = SyncExecutionSurface | LlmCall | ToolCalls | ExecCode | Checkpoint
+
+/** Everything that a turn asks of its host or reports to it. */
+export type Effect = AnswerableEffect | CancelLlm | Progress | Done | Emit | Log

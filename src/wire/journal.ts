@@ -1,0 +1,88 @@
+import type { Json } from "../json.ts"
+import type { DriverAction } from "./action.ts"
+import type { TurnCheckpoint } from "./checkpoint.ts"
+import type { TurnStart } from "./config.ts"
+import type { AnswerableEffect } from "./effect.ts"
+import type { Outcome, TurnEvent } from "./event.ts"
+import type { Response } from "./response.ts"
+import type { ToolSpec } from "./tool.ts"
+
+/** The first record: what the turn began with, and a digest of each key of its configuration. */
+export type JournalHeader = {
+  readonly type: "header"
+  readonly format: "turn-machine/journal"
+  readonly version: 1
+  /** Makes effect ids unique among turns. */
+  readonly turnId: string
+  readonly driver: { readonly name: string; readonly version: number }
+  /** A digest for each key, so that a replay under another configuration can name what changed. */
+  readonly config: Readonly<Record<string, string>>
+  readonly start: TurnStart
+  /** The first system prompt and tools. A resumed turn keeps them, as one from a checkpoint does. */
+  readonly surface: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] }
+  /** Milliseconds since the epoch. */
+  readonly at?: number
+  /** The host's own data. */
+  readonly meta?: Json
+  /** How many records after this one a compaction removed. The numbers of later records count them. */
+  readonly dropped?: number
+  /** The record of another journal that was answered differently. */
+  readonly forkedFrom?: { readonly turnId: string; readonly record: number }
+}
+
+/** A command of the host. */
+export type JournalInterruption = {
+  readonly type: "interruption"
+  /** The effect that was outstanding; absent if none was. */
+  readonly effectId?: number
+  readonly interruption:
+    | { readonly type: "cancel"; readonly reason?: string }
+    | { readonly type: "fail"; readonly event: TurnEvent }
+    | { readonly type: "finish"; readonly outcome: Outcome }
+    | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
+}
+
+/** The turn after the record before. A resumed turn starts from here and does not need earlier records. */
+export type JournalSnapshot = {
+  readonly type: "snapshot"
+  readonly checkpoint: TurnCheckpoint
+}
+
+/** An effect as it was emitted. Recorded on request, so that a divergence can report what differs. */
+export type JournalEffect = {
+  readonly type: "effect"
+  readonly effect: AnswerableEffect
+}
+
+/** A process resumed the turn. */
+export type JournalOpened = {
+  readonly type: "opened"
+  /** Milliseconds since the epoch. */
+  readonly at?: number
+}
+
+/** A tool call that must not run twice is about to start. Without a later result it is unknown whether it took effect. */
+export type JournalCallStarted = {
+  readonly type: "call_started"
+  readonly effectId: number
+  readonly callId: string
+  /** Milliseconds since the epoch. */
+  readonly at?: number
+}
+
+/** The turn is over. */
+export type JournalEnd = {
+  readonly type: "end"
+  readonly outcome: Outcome
+}
+
+/** One record of a journal. Responses are recorded as they were given. */
+export type JournalRecord =
+  | JournalHeader
+  | Response
+  | JournalInterruption
+  | JournalSnapshot
+  | JournalEffect
+  | JournalOpened
+  | JournalCallStarted
+  | JournalEnd

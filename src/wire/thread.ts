@@ -1,0 +1,70 @@
+import type { Json } from "../json.ts"
+import type { Outcome } from "./event.ts"
+import type { GoalCommand, TurnOrigin } from "./goal.ts"
+import type { HistoryRecord, Message } from "./message.ts"
+
+/** The first record of a thread's log. */
+export type ThreadHeader = {
+  readonly type: "header"
+  readonly format: "turn-machine/thread"
+  readonly version: 1
+  readonly threadId: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** The host's own data. */
+  readonly meta?: Json
+}
+
+/** A message of the user. It waits for a new turn, or for the next checkpoint of the running one. */
+export type ThreadSaid = {
+  readonly type: "said"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly message: Message
+}
+
+/** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
+export type ThreadCommanded = {
+  readonly type: "commanded"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly command: GoalCommand
+}
+
+/** What was added to the history between turns, and the times of the commands that it settles. */
+export type ThreadNoted = {
+  readonly type: "noted"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly records: readonly HistoryRecord[]
+  readonly commands: readonly number[]
+}
+
+/** A turn begins. Its journal is stored separately. */
+export type ThreadTurnBegun = {
+  readonly type: "turn_begun"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly turnId: string
+  readonly origin: TurnOrigin
+  /** The ids of the waiting messages that the turn begins with. */
+  readonly said: readonly string[]
+  /** Other messages that the turn begins with. */
+  readonly messages: readonly Message[]
+}
+
+/** A turn ended. */
+export type ThreadTurnEnded = {
+  readonly type: "turn_ended"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly turnId: string
+  readonly outcome: Outcome
+  /** The turn's last iteration. */
+  readonly iteration: number
+  /** What the turn adds to the history. */
+  readonly records: readonly HistoryRecord[]
+}
+
+/** One record of the log of a thread. */
+export type ThreadRecord = ThreadHeader | ThreadSaid | ThreadCommanded | ThreadNoted | ThreadTurnBegun | ThreadTurnEnded
