@@ -1,22 +1,22 @@
 import { describe, expectTypeOf, test } from "vitest"
-import type { TurnConfig } from "../../src/machine/config.ts"
-import type { ANSWERS, Orders, Rule, TRANSITIONS, TransitionTable } from "../../src/machine/transitions.ts"
+import type { CompleteTurnConfig } from "../../src/machine/config.ts"
+import type { ANSWERS, Rule, RuleResult, TRANSITIONS, TransitionTable } from "../../src/machine/transitions.ts"
 import type { StateName, StateOf, Turn } from "../../src/machine/turn.ts"
 import type { AnswerableEffect } from "../../src/schemas/effect.ts"
 import type { Response } from "../../src/schemas/response.ts"
 
 declare function syncSurface(
-  config: TurnConfig,
+  config: CompleteTurnConfig,
   turn: Turn,
   state: StateOf<"waiting_execution_surface">,
   response: Extract<Response, { type: "execution_surface_synced" }>,
-): Orders
+): RuleResult
 declare function collectResults(
-  config: TurnConfig,
+  config: CompleteTurnConfig,
   turn: Turn,
   state: StateOf<"waiting_tools">,
   response: Extract<Response, { type: "tool_results" }>,
-): Orders
+): RuleResult
 declare const empty: Omit<TransitionTable, "waiting_tools">
 
 describe("the transition table", () => {
