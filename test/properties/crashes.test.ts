@@ -81,9 +81,10 @@ test("a turn that crashes after its cancellation was kept is cancelled, and all 
   await checkAsync(10, property, MOST_FACTOR)
 })
 
-test("these were 10,000 crashes at least, and in the deep run 100,000", SLOW, async () => {
+test("at least 1,000 crashes were simulated in the fast lane, 10,000 in the full lane and 100,000 in the deep run", SLOW, async () => {
   // Scripts are long or short by chance.
-  while (total.crashes < 10_000 * Math.min(FACTOR, MOST_FACTOR)) await checkAsync(5, crashing, MOST_FACTOR)
+  const least = Math.max(1_000, 10_000 * Math.min(FACTOR, MOST_FACTOR))
+  while (total.crashes < least) await checkAsync(5, crashing, MOST_FACTOR)
 })
 
 test("a process that was taken over and lives on changes nothing, and makes no once call happen twice", SLOW, async () => {
@@ -110,7 +111,7 @@ test("a process that was taken over and lives on changes nothing, and makes no o
     expect(new Set(once).size).toBe(once.length)
   })
   await checkAsync(200, property, MOST_FACTOR)
-  expect(hung).toBeGreaterThan(50)
+  expect(hung).toBeGreaterThan(50 * Math.min(FACTOR, 1))
 })
 
 /** Lets nobody through from a moment on until it is opened. */

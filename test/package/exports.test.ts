@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { ROOT, requireFreshBuild } from "./built.ts"
+import { ROOT, requireFreshBuild } from "../built.ts"
 
 /** Every name that a subpath exports at run time. A name that goes from here is a breaking change. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
