@@ -81,8 +81,6 @@ function packageAliases(): { readonly find: RegExp; readonly replacement: string
   return Object.entries(manifest.exports).flatMap(([subpath, target]) => {
     if (typeof target === "string") return []
     const source = target.default.replace(/^\.\/dist\//, "./src/").replace(/\.js$/, ".ts")
-    return [
-      { find: new RegExp(`^${subpath.replace(/^\./, "turn-machine")}$`), replacement: fileURLToPath(new URL(source, import.meta.url)) },
-    ]
+    return [{ find: new RegExp(`^${subpath.replace(/^\./, "turn-machine")}$`), replacement: fileURLToPath(new URL(source, import.meta.url)) }]
   })
 }

@@ -5,8 +5,9 @@ import { bundled, folderForAll, linesOf, run, textOf } from "./harness.ts"
 
 // One kill in the middle of a batch of tool calls. processes.test.ts kills at every boundary.
 
+const folder = folderForAll()
+
 test("a process that is killed while its tools run is resumed, and repeats no completed call", { timeout: 120_000 }, async () => {
-  const folder = folderForAll()
   const [worker = "", killer = ""] = await bundled(folder, "worker.ts", "kill.ts")
   const [journal, effects] = [join(folder, "turn.journal"), join(folder, "turn.effects")]
   writeFileSync(effects, "")
