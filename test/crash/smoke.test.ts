@@ -23,6 +23,9 @@ test("a process that is killed while its tools run is resumed, and repeats no co
   expect(existsSync(`${journal}.lock`)).toBe(false)
   const lines = linesOf(effects)
   for (const step of ["model turn-1:1", "checkpoint turn-1:3", "model turn-1:4", "e turn-1:5:e", "model turn-1:7", "checkpoint turn-1:8"])
-    expect(lines.filter((line) => line === step), step).toHaveLength(1)
+    expect(
+      lines.filter((line) => line === step),
+      step,
+    ).toHaveLength(1)
   for (const once of ["c turn-1:2:c", "d turn-1:2:d"]) expect(lines.filter((line) => line === once).length, once).toBeLessThanOrEqual(1)
 })
