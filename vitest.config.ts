@@ -31,19 +31,19 @@ export default defineConfig(({ mode }) => {
   }
   const fast = {
     // Sharing one module registry halves the CPU time: the sources are loaded once for each thread and not for each file.
-    extends: true,
+    extends: true as const,
     test: {
       ...shared,
       name: "fast",
       include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
       exclude: [...FULL, ...ISOLATED, "**/node_modules/**"],
-      pool: "threads",
+      pool: "threads" as const,
       isolate: false,
     },
-  } as const
-  const isolated = { extends: true, test: { ...shared, name: "isolated", include: [...ISOLATED, SMOKE], pool: "threads" } } as const
+  }
+  const isolated = { extends: true as const, test: { ...shared, name: "isolated", include: [...ISOLATED, SMOKE], pool: "threads" as const } }
   const full = {
-    extends: true,
+    extends: true as const,
     test: {
       ...shared,
       name: "full",
@@ -57,8 +57,8 @@ export default defineConfig(({ mode }) => {
         ignoreSourceErrors: true,
       },
     },
-  } as const
-  const deep = { ...fast, test: { ...fast.test, name: "deep", include: ["test/properties/**/*.test.ts"] } } as const
+  }
+  const deep = { ...fast, test: { ...fast.test, name: "deep", include: ["test/properties/**/*.test.ts"] } }
   return {
     // The examples and the docs import the package by its name.
     resolve: { alias: packageAliases() },
