@@ -206,7 +206,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "what its driver is asked depends on something else than the inputs",
     "replay",
-    /at the end: what the driver was asked/,
+    /at the end: the driver's calls/,
     class extends Numbered {
       constructor(config: TurnConfig, start: TurnStart) {
         super(config, start)
@@ -247,7 +247,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "the outstanding effect comes before what was queued",
     "cut",
-    /cut before input 4 .*came once more after 0 effects, not after the 1 that were queued/,
+    /cut before input 4 .*was returned again after 0 effects, not after the 1 that were queued/,
     restoring((checkpoint) => {
       const { state, unpolled } = checkpoint
       const taken = state.type === "waiting_tools" && unpolled.every((effect) => effect.type !== "outstanding")
@@ -313,7 +313,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "after a restore an answer that comes twice is accepted twice",
     "duplicates",
-    /cut before every step.*given once more/,
+    /cut before every step.*repeated/,
     class extends Knowing {
       override handle(response: Response): { status: "accepted" | "stale" } {
         const { status } = super.handle(response)
@@ -549,7 +549,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "the end is told and the turn goes on",
     "ending",
-    /told of a turn that is not done/,
+    /emitted by a turn that is not done/,
     class extends TurnMachine {
       override get done(): boolean {
         return false
