@@ -41,7 +41,7 @@ describe("installed with zod alone", () => {
     user.write("shop/cart.js", "// TODO: explain the cart\n")
     const { failed, output } = await user.run("turn-machine", "run", "--dir", "shop", "--state", "turn.journal")
     expect(failed, output).toBe(false)
-    expect((await user.run("turn-machine", "journal", "verify", "turn.journal")).failed).toBe(false)
+    expect((await user.run("turn-machine", "journal", "show", "turn.journal")).failed).toBe(false)
   })
 
   const needsAPeer = Object.values(NEEDED_BY).flat()
