@@ -62,7 +62,11 @@ module.exports = {
       "^src/(wire|projectors)/",
       "The core is bundled without zod and without projectors: checks and the projector are given in the config.",
     ),
-    only("drivers", ["^src/machine/", "^src/wire/", "^src/schemas/", "^src/projectors/"], "A driver is policy over the machine; it knows no journal and no host."),
+    only(
+      "drivers",
+      ["^src/machine/", "^src/wire/", "^src/schemas/", "^src/projectors/"],
+      "A driver is policy over the machine; it knows no journal and no host.",
+    ),
     only("projectors", ["^src/wire/", "^src/schemas/"], "Projectors are leaves: transcript in, request out."),
     only(
       "replay",
@@ -106,7 +110,12 @@ module.exports = {
       from: { path: "^src/schemas/", pathNot: "^src/schemas/(validation|config-mistakes)\\.ts$" },
       to: { path: "^src/machine/" },
     },
-    typesOnly("validation-takes-only-types", "^src/schemas/(validation|config-mistakes)\\.ts$", "^src/machine/", "The schemas can be used without the machine."),
+    typesOnly(
+      "validation-takes-only-types",
+      "^src/schemas/(validation|config-mistakes)\\.ts$",
+      "^src/machine/",
+      "The schemas can be used without the machine.",
+    ),
     {
       name: "shared-files-are-leaves",
       severity: "error",

@@ -1,21 +1,86 @@
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
-/** `--mode deep` runs the property tests alone, each a hundred times as long. */
+/** Tests that start processes, run the compiler, install the package or take long. Only `npm run test:full` runs them. */
+const FULL = [
+  "test/package/**/*.test.ts", // packs the package, installs it and compiles its users' programs
+  "test/crash/**/*.test.ts", // kills processes at every boundary
+  "test/docs.test.ts", // compiles and runs every program in the docs
+  "test/purity.test.ts", // runs the linter and the compiler, and bundles the core
+  "test/layers.test.ts", // runs dependency-cruiser
+  "test/cli/*process.test.ts", // starts the command line as a process
+]
+
+/** Kills one process and resumes its turn: the part of the crash tests that every run checks. */
+const SMOKE = "test/crash/smoke.test.ts"
+
+/** Tests that replace modules, and so cannot share a module registry with others. */
+const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
+
+/**
+ * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode deep` runs only the property
+ * tests, with a hundred times as many cases.
+ */
 export default defineConfig(({ mode }) => {
-  const deep = mode === "deep"
-  return {
+  const lane = mode === "full" || mode === "deep" ? mode : "fast"
+  const shared = {
+    env: { TEST_LANE: lane, ...FACTORS[lane] },
+    testTimeout: lane === "deep" ? 3_600_000 : 30_000,
+    hookTimeout: 60_000,
+  }
+  const fast = {
+    // Sharing one module registry halves the CPU time: the sources are loaded once for each thread and not for each file.
+    extends: true as const,
     test: {
-      include: deep ? ["test/properties/**/*.test.ts"] : ["test/**/*.test.ts", "examples/**/*.test.ts"],
-      env: deep ? { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" } : {},
-      testTimeout: deep ? 3_600_000 : 30_000,
-      hookTimeout: 60_000,
+      ...shared,
+      name: "fast",
+      include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
+      exclude: [...FULL, ...ISOLATED, "**/node_modules/**"],
+      pool: "threads" as const,
+      isolate: false,
+    },
+  }
+  const isolated = { extends: true as const, test: { ...shared, name: "isolated", include: [...ISOLATED, SMOKE], pool: "threads" as const } }
+  const full = {
+    extends: true as const,
+    test: {
+      ...shared,
+      name: "full",
+      include: FULL,
+      exclude: [SMOKE, "**/node_modules/**"],
       typecheck: {
-        enabled: !deep,
+        enabled: true,
         include: ["test/types/**/*.test-d.ts"],
         tsconfig: "test/types/tsconfig.json",
-        // The sources have a compilation of their own, `npm run types`.
+        // `npm run types` compiles the sources.
         ignoreSourceErrors: true,
       },
     },
   }
+  const deep = { ...fast, test: { ...fast.test, name: "deep", include: ["test/properties/**/*.test.ts"] } }
+  return {
+    // The examples and the docs import the package by its name.
+    resolve: { alias: packageAliases() },
+    test: { projects: { fast: [fast, isolated], full: [fast, isolated, full], deep: [deep] }[lane] },
+  }
 })
+
+/** How many random cases the property tests try, relative to what each of them states. */
+const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string } } = {
+  fast: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1" },
+  full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1" },
+  deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },
+}
+
+/** Maps the names that the package exports to the sources. */
+function packageAliases(): { readonly find: RegExp; readonly replacement: string }[] {
+  const manifest = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")) as {
+    readonly exports: Readonly<Record<string, string | { readonly default: string }>>
+  }
+  return Object.entries(manifest.exports).flatMap(([subpath, target]) => {
+    if (typeof target === "string") return []
+    const source = target.default.replace(/^\.\/dist\//, "./src/").replace(/\.js$/, ".ts")
+    return [{ find: new RegExp(`^${subpath.replace(/^\./, "turn-machine")}$`), replacement: fileURLToPath(new URL(source, import.meta.url)) }]
+  })
+}

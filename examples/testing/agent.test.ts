@@ -15,20 +15,20 @@ const DONE = { type: "finished", finish: { type: "assistant_message", text: "It 
 
 // (a) A turn whose model is a script: the tools are the real ones.
 
-test("a book is found, reserved and told", async () => {
+test("a book is found and reserved", async () => {
   const books = shelf()
   const { config, tools } = libraryAgent(books)
   const model = scriptedModel([FIND, RESERVE, "It is yours."])
   const { outcome } = await runTurn(new TurnMachine(config, START), { llmCall: model.llmCall, tools })
   expect(outcome).toEqual(DONE)
   expect([...books.reserved.values()]).toEqual(["978-0-01"])
-  // What the model was shown of the first call, when it was asked for the second time.
+  // The second request shows the model the result of the first call.
   const shown = model.calls[1]?.request.messages.at(-1)?.blocks[0]
   expect(shown).toMatchObject({ type: "tool_result", toolName: "find_books", text: expect.stringContaining('"copies":2') })
   model.check()
 })
 
-test("a book that is not there is not reserved, and the model is told so", async () => {
+test("an unknown book is not reserved, and the model sees why", async () => {
   const books = shelf()
   const { config, tools } = libraryAgent(books)
   const model = scriptedModel([
@@ -40,7 +40,7 @@ test("a book that is not there is not reserved, and the model is told so", async
   expect(books.reserved.size).toBe(0)
 })
 
-// (b) Turns that were recorded once and are kept: whatever changes what the agent asks for is found. See record.ts.
+// (b) Recorded turns must replay: this finds every change to the requests of the agent. See record.ts.
 
 const JOURNALS = new URL("./journals/", import.meta.url)
 
@@ -51,9 +51,9 @@ test.each(readdirSync(JOURNALS).filter((name) => name.endsWith(".jsonl")))("%s s
   expect(outcome?.type).toBe("finished")
 })
 
-// (c) Whatever a model and tools may answer, in any order and split, cancelled or failed anywhere: the laws of a turn hold.
+// (c) The laws of a turn hold for any answers of the model and the tools, in any order, and for any failure or cancellation.
 
-test("any turn of the agent can be replayed, and cut anywhere", () => {
+test("any turn of the agent can be replayed, and restored at any point", () => {
   const { config } = libraryAgent(shelf())
   fc.assert(
     fc.property(arbitrary.moves, (moves) => {
@@ -63,9 +63,9 @@ test("any turn of the agent can be replayed, and cut anywhere", () => {
   )
 }, 60_000)
 
-// (d) The process dies, and another one goes on from what was saved.
+// (d) The process stops, and another one continues from the last save.
 
-test("a turn that dies anywhere is taken up, and nothing is reserved twice", async () => {
+test("a turn that stops anywhere is resumed, and no book is reserved twice", async () => {
   const script = [FIND, RESERVE, "It is yours."]
   for (let savesBeforeDeath = 0; ; savesBeforeDeath += 1) {
     const books = shelf()
@@ -78,12 +78,12 @@ test("a turn that dies anywhere is taken up, and nothing is reserved twice", asy
       saves += 1
       saved = JSON.stringify(machine.checkpoint())
     }
-    // With it, a call that is run again has the key that it had.
+    // With a turn id, a call that runs again has the same idempotency key.
     const options = { turnId: "turn-1" }
     const first = runTurn(new TurnMachine(config, START), { llmCall: scriptedModel(script).llmCall, tools, save }, options)
     const end = await first.catch((error: unknown) => error)
 
-    // A new script finds its place by the transcript.
+    // A new scripted model continues at the position that the transcript shows.
     const machine = saved === undefined ? new TurnMachine(config, START) : TurnMachine.restore(config, saved)
     const { outcome } = await runTurn(machine, { llmCall: scriptedModel(script).llmCall, tools }, options)
     expect(outcome).toEqual(DONE)

@@ -2,7 +2,7 @@ import { chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn
 import { defineTool, type Toolbox, ToolError, toolbox } from "turn-machine/hosts"
 import * as z from "zod"
 
-/** What the tools work on. A test gives its own. */
+/** The library that the tools use. Tests pass their own. */
 export interface Library {
   find(title: string): Promise<readonly Book[]>
   book(isbn: string): Promise<Book | undefined>
@@ -16,7 +16,7 @@ export interface Book {
   readonly copies: number
 }
 
-/** Everything of the agent but the model: the configuration of its turns, and what runs its tools. */
+/** The agent without its model: the configuration of its turns, and its tools. */
 export interface Agent {
   readonly config: TurnConfig
   readonly tools: Toolbox
@@ -56,7 +56,7 @@ export function libraryAgent(library: Library): Agent {
   }
 }
 
-/** What a turn begins with when a reader asks. */
+/** The start of a turn: a message of a reader. */
 export function asked(text: string): TurnStart {
   return { messages: [{ id: "reader-1", role: "user", parts: [{ id: "reader-1.p0", type: "text", text }] }] }
 }

@@ -3,15 +3,15 @@ import type { CheckpointDelivery } from "../schemas/message.ts"
 import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "../schemas/response.ts"
 import type { CompletedToolCall, PendingToolCall } from "../schemas/tool.ts"
 
-/** What a tool call came to, without what the call itself says. */
+/** The result of a tool call, without the fields of the call itself. */
 export type ToolAnswer = Pick<CompletedToolCall, "output" | "modelReturn">
 
-/** One answer for each kind of effect; the effect that is outstanding takes the one that fits it. Absent: all goes well and nothing is special. */
+/** One answer for each type of effect. Absent: the effect succeeds with a plain answer. */
 export interface Answers {
   readonly surface?: ExecutionSurfaceSynced["result"]
   readonly llm?: LlmComplete["result"]
   readonly textStreamed?: true
-  /** For the calls in order; from the first again where there are more calls than answers. */
+  /** For the calls in order. Where there are more calls than answers, the answers repeat from the first. */
   readonly tools?: readonly ToolAnswer[]
   readonly exec?: ExecResult["result"]
   readonly delivery?: CheckpointDelivery
@@ -35,7 +35,7 @@ const DEFAULTS = {
   delivery: {},
 } as const satisfies Answers
 
-/** The response that answers an effect, all calls of a batch at once. `at`: milliseconds since the epoch. */
+/** Returns the response to an effect, with the results of all calls of a batch. `at`: milliseconds since the epoch. */
 export function answerTo(effect: AnswerableEffect, answers: Answers = {}, at?: number): Response {
   const base = { id: effect.id, ...(at !== undefined && { at }) }
   switch (effect.type) {

@@ -1,6 +1,6 @@
 /**
  * fast-check arbitraries of the values on the wire and of whole turns. All are valid; many are odd: lone surrogates, keys
- * named `__proto__`, empty and repeated ids, white space that JavaScript and Unicode see differently, long texts, -0.
+ * named `__proto__`, empty and repeated ids, white space that JavaScript and Unicode define differently, long texts, -0.
  *
  *     import * as arbitrary from "turn-machine/testing/arbitraries"
  *     fc.assert(fc.property(arbitrary.llmResponse, (response) => { … }))

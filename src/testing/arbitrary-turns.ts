@@ -7,7 +7,7 @@ import { few, object } from "./arbitrary-values.ts"
 import type { OptionalCallback, ScriptedAnswer } from "./scripted-driver.ts"
 import type { HostMove } from "./scripted-host.ts"
 
-// fast-check arbitraries of whole turns: configs, starts, scripts of a driver, and what a host does.
+// fast-check arbitraries of whole turns: configs, starts, driver scripts and host moves.
 
 type Arbitrary<Value> = fc.Arbitrary<Value>
 
@@ -33,7 +33,7 @@ export const start: Arbitrary<TurnStart> = object(
 
 const append: Arbitrary<DriverAction> = object({ type: fc.constant("append_events" as const), events: few(wire.historyRecord) })
 
-/** Actions that start no work and end nothing. */
+/** Actions that neither start work nor finish the turn. */
 export const quietAction: Arbitrary<DriverAction> = fc.oneof(
   { weight: 4, arbitrary: object({ type: fc.constant("emit" as const), event: wire.turnEvent }) },
   { weight: 4, arbitrary: append },
@@ -56,7 +56,7 @@ export const startAction: Arbitrary<DriverAction> = fc.oneof(
   { weight: 4, arbitrary: object({ type: fc.constant("start_checkpoint" as const), checkpoint: wire.checkpointKind, onEmpty }) },
 )
 
-/** A list that leads on: work among quiet actions, or an end behind them. */
+/** A valid list: one piece of work among quiet actions, or quiet actions followed by a finish. */
 const leadingList: Arbitrary<readonly DriverAction[]> = fc.oneof(
   {
     weight: 12,
@@ -65,7 +65,7 @@ const leadingList: Arbitrary<readonly DriverAction[]> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(few(quietAction), finish).map(([before, end]) => [...before, end]) },
 )
 
-/** A list that a driver must not return: it leads nowhere, or to two places, or holds what is no action. */
+/** A list that a driver must not return: it starts no work and does not finish, starts two pieces of work, or contains an invalid action. */
 const misleadingList: Arbitrary<readonly DriverAction[]> = fc.oneof(
   few(quietAction),
   fc.tuple(startAction, few(quietAction, 1), fc.oneof(startAction, finish)).map(([first, between, second]) => [first, ...between, second]),
@@ -79,7 +79,7 @@ export const scriptedAnswer: Arbitrary<ScriptedAnswer> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom<ScriptedAnswer>({}, { throws: "The script says so." }) },
 )
 
-/** The answers of a scripted driver; a question behind the last one ends the turn. */
+/** The answers of a scripted driver. A call after the last answer ends the turn. */
 export const script: Arbitrary<readonly ScriptedAnswer[]> = oftenLong(scriptedAnswer, 5, 12)
 
 export const callbacks: Arbitrary<readonly OptionalCallback[]> = fc.oneof(
@@ -89,7 +89,7 @@ export const callbacks: Arbitrary<readonly OptionalCallback[]> = fc.oneof(
 
 const toolAnswer: Arbitrary<ToolAnswer> = object({ output: wire.toolOutput }, { modelReturn: wire.modelReturn })
 
-/** What a host would answer to whatever is asked. */
+/** A host's answers to each type of effect. */
 export const answers: Arbitrary<Answers> = object(
   {
     surface: wire.surfaceResult,
@@ -112,7 +112,7 @@ const repeat: Arbitrary<HostMove> = object({ type: fc.constant("repeat" as const
 const offend: Arbitrary<HostMove> = object({ type: fc.constant("offend" as const), which: fc.nat({ max: 30 }) })
 const apply: Arbitrary<HostMove> = object({ type: fc.constant("apply" as const), actions: few(quietAction) })
 
-/** What a host that does its work does, and what goes wrong around it. */
+/** The moves of a working host, and common disturbances. */
 const round: Arbitrary<readonly HostMove[]> = fc.oneof(
   { weight: 10, arbitrary: fc.tuple(pollAll, answerAll) },
   { weight: 6, arbitrary: fc.tuple(pollAll, answerSome, pollAll, answerAll) },
@@ -135,12 +135,12 @@ const endMove: Arbitrary<HostMove> = fc.oneof(
   },
 )
 
-/** What a host does with a turn: work, then an end from outside if the turn has not come to one, and some more behind it. */
+/** A host's moves on a turn: work, then a finish by the host if the turn has not ended, then a few more moves. */
 export const moves: Arbitrary<readonly HostMove[]> = fc
   .tuple(oftenLong(round, 4, 10), few(fc.oneof(pollAll, pollSome), 1), endMove, few(round, 1), pollAll)
   .map(([work, before, end, behind, last]) => [...work.flat(), ...before, end, ...behind.flat(), last])
 
-/** A list that is long more often than fast-check would make it; it shrinks to a short one. */
+/** A list that is longer on average than fast-check's. It shrinks to a short one. */
 function oftenLong<Item>(item: Arbitrary<Item>, long: number, most: number): Arbitrary<readonly Item[]> {
   return fc.oneof(
     { withCrossShrink: true },

@@ -31,7 +31,7 @@ import type {
 } from "../schemas/tool.ts"
 
 // fast-check arbitraries of the values on the wire. All are valid; many are odd: lone surrogates, keys named `__proto__`,
-// empty and repeated ids, white space that JavaScript sees otherwise than Unicode, texts beyond every cut, -0.
+// empty and repeated ids, white space that JavaScript and Unicode define differently, texts longer than every limit, -0.
 
 type Arbitrary<Value> = fc.Arbitrary<Value>
 type Fields<Value> = { readonly [Key in keyof Value]: Arbitrary<Value[Key]> }
@@ -83,7 +83,7 @@ const ODD_TEXTS = [
   " padded ",
 ]
 
-/** A text beyond every length at which something is cut, of characters that take two code units. */
+/** A text longer than every length limit, with characters of two code units. */
 const BIG_TEXT = `head ${"😀 big ".repeat(700)}tail`
 
 export const text: Arbitrary<string> = fc.oneof(
@@ -94,7 +94,7 @@ export const text: Arbitrary<string> = fc.oneof(
   { weight: 1, arbitrary: fc.constant(BIG_TEXT) },
 )
 
-/** Ids out of a small stock, so that some are the same. */
+/** Ids from a small set, so that some are equal. */
 export const id: Arbitrary<string> = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom("a", "b", "c", "d") },
   { weight: 1, arbitrary: fc.constantFrom("", " ", "__proto__", "m_0_call_3", "\ud800") },
@@ -118,7 +118,7 @@ const jsonKey = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom("__proto__", "toString", "$attachment", "$object", "0", "type") },
 )
 
-/** Free JSON, at most a few levels deep, some of it in the forms that mean something to the machine. */
+/** Free JSON, at most a few levels deep, including the forms that the machine interprets. */
 export const json: Arbitrary<Json> = fc.letrec<{ value: Json; leaf: Json; list: Json; object: Json; attachment: Json }>((tie) => ({
   value: fc.oneof({ maxDepth: 2, depthSize: "small", withCrossShrink: true }, tie("leaf"), tie("list"), tie("object"), tie("attachment")),
   leaf: fc.oneof(fc.constantFrom(null, true, false, 0, -0, 1e21, 5e-324), text, fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true })),
@@ -175,7 +175,7 @@ export const turnCause: Arbitrary<TurnCause> = object({ id, eventType: text, ori
 
 export const deliveredMessage: Arbitrary<DeliveredMessage> = object({ role, content: text }, { origin, parts: few(part) })
 
-/** What a host delivers; about one in three is nothing. */
+/** A host's delivery. About one in three is empty. */
 export const delivery: Arbitrary<CheckpointDelivery> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({}) },
   {
@@ -225,7 +225,7 @@ export const llmRequest: Arbitrary<LlmRequest> = object(
 
 export const usage: Arbitrary<TokenUsage> = object({ inputTokens: count, cachedInputTokens: count, outputTokens: count, reasoningTokens: count })
 
-/** Mostly reasons with which a turn goes on. */
+/** Mostly reasons that let a turn continue. */
 export const terminalReason: Arbitrary<TerminalReason> = fc.oneof(
   { weight: 9, arbitrary: fc.constantFrom("stop", "tool_use", "unknown") },
   { weight: 1, arbitrary: fc.constantFrom("output_limit", "context_overflow", "content_filter", "provider_error", "cancelled") },
@@ -268,7 +268,7 @@ export const toolControl: Arbitrary<ToolControl> = fc.oneof(
   tagged("fail", { failure: toolFailure }),
 )
 
-/** What tools put out; one in eight controls the turn. */
+/** Tool outputs. One in eight controls the turn. */
 export const toolOutput: Arbitrary<ToolOutput> = fc
   .tuple(
     fc.oneof(
@@ -364,7 +364,7 @@ export const outcome: Arbitrary<Outcome> = fc.oneof(
 const errorEnvelope: Arbitrary<ErrorEnvelope> = object({ kind: text, userMessage: text }, { code: text, terminalReason, raw: text })
 const toolCallEvent = { name: id, args: json }
 
-/** What a driver or host may show. Not among them: `turn_outcome` and `done`, which only the machine itself tells. */
+/** Events that a driver or host may emit: not `turn_outcome` and `done`, which only the machine emits. */
 export const turnEvent: Arbitrary<TurnEvent> = fc.oneof(
   object({ type: fc.constantFrom("text_delta", "reasoning_delta"), content: text }),
   tagged("message", { text, kind: text }),

@@ -7,7 +7,7 @@ import { give, type TestedMachine } from "./turn-input.ts"
 import { checkpointText, isAnswerable, restoredMachine, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
 import type { Asked } from "./watched-driver.ts"
 
-/** Law 2: the turn is cut before step `place` (written as JSON text and restored) and goes on with the same inputs. */
+/** Law 2: the turn is cut before step `place` (written as JSON text and restored) and continues with the same inputs. */
 export function checkCut(subject: Subject, trace: Trace, place: number): void {
   const rest = trace.steps.slice(place)
   const follower = new Follower(subject, trace, place)
@@ -16,8 +16,8 @@ export function checkCut(subject: Subject, trace: Trace, place: number): void {
 }
 
 /**
- * Laws 2 and 3 in one run that is cut before every step: what one restore has left to hand out survives the next, and
- * earlier answers that come once more meanwhile are stale and do not cancel it.
+ * Laws 2 and 3 in one run that is cut before every step: effects that one restore has still to return survive the next, and
+ * repeated answers in between are stale and do not cancel them.
  */
 export function checkCutsInARow(subject: Subject, trace: Trace): void {
   const follower = new Follower(subject, trace, 0)
@@ -34,11 +34,11 @@ export function checkCutsInARow(subject: Subject, trace: Trace): void {
 }
 
 /**
- * A restored turn that is taken through the steps of one that was never cut. The two may differ in this only: an effect
- * that was outstanding at the cut and that the host had taken comes once more, behind what stood in the queue, unless it
- * is answered or ended first. A restored turn cannot know whether its host took the outstanding effect, so one that it
- * had not taken counts as handed out as well: answered or ended first, it does not come any more, and `cancel` calls it
- * off.
+ * A restored turn that follows the steps of one that was never cut. They may differ in one way only: an effect
+ * that was outstanding at the cut and that the host had polled is returned again, after the queued effects, unless it
+ * is answered or ended first. A restored turn cannot know whether its host polled the outstanding effect, so one that it
+ * had not polled counts as polled too: answered or ended first, it is not returned again, and `cancel` cancels
+ * it.
  */
 class Follower {
   readonly #subject: Subject
@@ -46,12 +46,12 @@ class Follower {
   readonly #asked: Asked[] = []
   readonly #askedBefore: number
   #machine: TestedMachine
-  /** Ids of the answerable effects that were handed out. */
+  /** Ids of the answerable effects that were polled. */
   readonly #taken = new Set<number>()
-  /** Ids of those that were outstanding at a cut and were answered or ended before they were handed out. */
+  /** Ids of those that were outstanding at a cut and were answered or ended before they were polled. */
   readonly #passedOver = new Set<number>()
   #outstandingAtCut: number | undefined
-  /** What is to come once more, and how many effects come before it. */
+  /** The effect to return again, and how many effects come before it. */
   #redelivery: { readonly id: number; readonly queued: number } | undefined
   #toldSinceCut = 0
 
@@ -64,21 +64,15 @@ class Follower {
     this.#machine = this.#restore(standing.checkpoint)
   }
 
-  /** Cuts the turn where it stands. */
+  /** Cuts the turn at its current step. */
   cut(): void {
     this.#machine = this.#restore(checkpointText(this.#machine))
   }
 
-  /** Gives an answer once more that was given before. */
+  /** Repeats an earlier answer. */
   repeat(where: string, response: Response): void {
     const before = checkpointText(this.#machine)
-    requireEqual(
-      "duplicates",
-      where,
-      `the answer to effect ${response.id}, given once more,`,
-      give(this.#machine, { type: "respond", response }),
-      "stale",
-    )
+    requireEqual("duplicates", where, `the answer to effect ${response.id}, repeated,`, give(this.#machine, { type: "respond", response }), "stale")
     requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(this.#machine), before)
   }
 
@@ -87,7 +81,7 @@ class Follower {
       this.#poll(where, step)
       return
     }
-    requireEqual("cut", where, "what came of the input", give(this.#machine, step.input), step.verdict)
+    requireEqual("cut", where, "the verdict on the input", give(this.#machine, step.input), step.verdict)
     const { outstanding } = step.before
     if (outstanding === undefined || outstanding.id === step.after.outstanding?.id) return
     if (outstanding.id === this.#outstandingAtCut && !this.#taken.has(outstanding.id)) this.#passedOver.add(outstanding.id)
@@ -98,7 +92,7 @@ class Follower {
     const { steps, asked, begin } = this.#trace
     const last = steps.at(-1)?.after ?? begin
     requireEqualTurns("cut", where, "the turn", checkpointText(this.#machine), last.checkpoint)
-    requireEqualLists("cut", where, "what the driver was asked since, and answered", this.#asked, asked.slice(this.#askedBefore))
+    requireEqualLists("cut", where, "the driver's calls since then, and its answers", this.#asked, asked.slice(this.#askedBefore))
   }
 
   #restore(checkpoint: string): TestedMachine {
@@ -123,21 +117,21 @@ class Follower {
     if (isAnswerable(effect)) this.#taken.add(effect.id)
     if (effect !== undefined) this.#toldSinceCut += 1
     else if (this.#redelivery !== undefined)
-      requireThat("cut", where, false, `effect ${this.#redelivery.id} was outstanding at the cut and did not come once more`)
+      requireThat("cut", where, false, `effect ${this.#redelivery.id} was outstanding at the cut and was not returned again`)
   }
 
-  /** Whether an effect is one that only a restored turn gives. */
+  /** Whether an effect is one that only a restored turn returns. */
   #mayDiffer(where: string, step: TraceStep, effect: Effect | undefined): boolean {
     if (effect?.type === "cancel_llm") return this.#passedOver.delete(effect.id)
     const redelivery = this.#redelivery
     if (!isAnswerable(effect) || effect.id !== redelivery?.id) return false
-    requireEqualTexts("cut", where, "the outstanding effect that came once more", jsonText(effect), step.before.outstandingText)
+    requireEqualTexts("cut", where, "the outstanding effect that was returned again", jsonText(effect), step.before.outstandingText)
     const told = this.#toldSinceCut
     requireThat(
       "cut",
       where,
       told === redelivery.queued,
-      `effect ${effect.id} came once more after ${told} effects, not after the ${redelivery.queued} that were queued`,
+      `effect ${effect.id} was returned again after ${told} effects, not after the ${redelivery.queued} that were queued`,
     )
     this.#redelivery = undefined
     return true

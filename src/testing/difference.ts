@@ -10,12 +10,12 @@ export function firstDifference(received: unknown, expected: unknown): Differenc
   return differenceOfTexts(jsonText(received), jsonText(expected))
 }
 
-/** The same for values that are JSON texts already; `undefined` is a missing value. */
+/** Like {@link firstDifference}, for values that are already JSON texts; `undefined` is a missing value. */
 export function differenceOfTexts(received: string | undefined, expected: string | undefined): Difference | undefined {
   return received === expected ? undefined : differences(parsed(expected), parsed(received))[0]
 }
 
-/** JSON text of any value; `undefined` for one that JSON leaves out. */
+/** Returns the JSON text of a value; `undefined` for one that JSON omits. */
 export function jsonText(value: unknown): string | undefined {
   return JSON.stringify(value) as string | undefined
 }

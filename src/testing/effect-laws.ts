@@ -3,7 +3,7 @@ import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
 import type { TestedMachine } from "./turn-input.ts"
 import { isAnswerable, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
 
-/** Laws that show in the effects of one run. */
+/** The laws that can be checked on the effects of one run. */
 export function checkEffects(subject: Subject, trace: Trace): void {
   checkOutstanding(trace)
   checkCancelled(trace)
@@ -11,7 +11,7 @@ export function checkEffects(subject: Subject, trace: Trace): void {
   checkProgress(subject, trace)
 }
 
-/** Law 5: answerable effects come under 1, 2, 3, …, each only after the one before was answered. */
+/** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered. */
 function checkOutstanding({ steps }: Trace): void {
   let lastId = 0
   let handedOut = 0
@@ -34,31 +34,26 @@ function checkOutstanding({ steps }: Trace): void {
       lastId = id
     }
     if (isAnswerable(effect)) {
-      requireThat("outstanding", where, effect.id === handedOut + 1, `effect ${effect.id} was handed out after effect ${handedOut}; ids rise by one`)
+      requireThat("outstanding", where, effect.id === handedOut + 1, `effect ${effect.id} was returned after effect ${handedOut}; ids rise by one`)
       handedOut = effect.id
       if (effect.id === id)
-        requireEqualTexts("outstanding", where, "the effect handed out is the outstanding one", step.effectText, after.outstandingText)
+        requireEqualTexts("outstanding", where, "the effect returned is the outstanding one", step.effectText, after.outstandingText)
     }
   }
 }
 
-/** A model call is called off only if it was handed out and nobody answered it. */
+/** A model call is cancelled only if it was polled and not answered. */
 function checkCancelled({ steps }: Trace): void {
   const open = new Set<number>()
   for (const { where, input, verdict, effect } of steps) {
     if (effect?.type === "llm_call") open.add(effect.id)
     if (input.type === "respond" && verdict === "accepted") open.delete(input.response.id)
     if (effect?.type !== "cancel_llm") continue
-    requireThat(
-      "outstanding",
-      where,
-      open.delete(effect.id),
-      `cancel_llm for effect ${effect.id}, which is no model call that was handed out and waits`,
-    )
+    requireThat("outstanding", where, open.delete(effect.id), `cancel_llm for effect ${effect.id}, which is not a polled and unanswered model call`)
   }
 }
 
-/** Law 6: the three signs of the end, once, in order, at the end, and saying the same. */
+/** Law 6: the three endings come once, in order, at the end, and agree. */
 function checkEnding({ steps, machine }: Trace): void {
   const told = steps.filter((step) => step.effect !== undefined)
   const kinds = told.map(({ effect }) => endingKind(effect))
@@ -68,14 +63,14 @@ function checkEnding({ steps, machine }: Trace): void {
   }
   const first = kinds.findIndex((kind) => kind !== undefined)
   if (first >= 0) {
-    requireThat("ending", told[first]?.where ?? "", machine.done, "the end was told of a turn that is not done")
+    requireThat("ending", told[first]?.where ?? "", machine.done, "the end was emitted by a turn that is not done")
     told.slice(first).forEach(({ where, effect }, place) => {
       const due = SIGNS_OF_THE_END[place] ?? "nothing more"
       requireThat("ending", where, endingKind(effect) === due, `expected ${due}, received ${endingKind(effect) ?? effect?.type}`)
     })
   }
   if (machine.done && wasDrained(steps)) {
-    requireThat("ending", "the turn's effects", kinds.at(-1) === "done", "a finished turn was polled to its end and gave no done")
+    requireThat("ending", "the turn's effects", kinds.at(-1) === "done", "a finished turn was polled to its end and returned no done")
   }
   requireThat("ending", "the turn", machine.done === (machine.outcome !== undefined), "a turn has an outcome when it is done, and only then")
   for (const { where, effect } of told) checkTold(where, effect, machine)
@@ -98,7 +93,7 @@ function endingKind(effect: Effect | undefined): (typeof SIGNS_OF_THE_END)[numbe
   return effect.event.type === "turn_outcome" ? "turn_outcome" : effect.event.type === "done" ? "done event" : undefined
 }
 
-/** Law 7: what the deltas tell, joined, is what was appended; all of it once the turn was polled to its end. */
+/** Law 7: the deltas, joined, are the appended events; all of them once the turn is polled to its end. */
 function checkProgress({ start }: Subject, { steps, machine }: Trace): void {
   const told = steps.flatMap(({ effect }) => (effect?.type === "progress" || effect?.type === "done" ? effect.eventDelta : []))
   const appended = machine.history.slice(start.events?.length ?? 0)
@@ -106,7 +101,7 @@ function checkProgress({ start }: Subject, { steps, machine }: Trace): void {
   requireEqual("progress", "the turn's effects", "the deltas of progress and done, joined, and the events appended", told, due)
 }
 
-/** Whether the last thing that happened was a poll that gave nothing. */
+/** Whether the last step was a poll that returned nothing. */
 function wasDrained(steps: readonly TraceStep[]): boolean {
   const last = steps.at(-1)
   return last?.input.type === "poll_once" && last.effect === undefined

@@ -7,7 +7,7 @@ import type { JournalRecord } from "../schemas/journal.ts"
 import { journalValidation } from "../schemas/validation.ts"
 import { shown } from "./difference.ts"
 
-/** A kept journal that does not replay any more. The message says where, what differs and what to do. */
+/** A recorded journal that no longer replays. The message says where, what differs and what to do. */
 export class ReplayMismatch extends Error {
   readonly divergence: ReplayDivergence
 
@@ -19,14 +19,14 @@ export class ReplayMismatch extends Error {
 }
 
 /**
- * Expects that a journal, or the text of one, still replays: that the turn asks for the same, record by record, and ends
+ * Expects that a journal, or the text of one, still replays: that the turn requests the same effects, record by record, and ends
  * the same. Every record of a text is checked against its schema.
  *
  *     expectReplays(readFileSync("journals/search.jsonl", "utf8"), config)
  *
- * Gives what was compared: a journal without answers replays under any driver, so a test may want to look at `effects`.
+ * Returns what was compared. A journal without answers replays under any driver, so a test may want to check `effects`.
  * @throws {ReplayMismatch} where it does not
- * @throws {JournalError} the text is no journal, or is damaged
+ * @throws {JournalError} the text is not a journal, or is damaged
  */
 export function expectReplays(journal: Journal | string, config: TurnConfig, options: VerifyOptions = {}): ReplayReport {
   const read = typeof journal === "string" ? readWhole(journal) : journal
@@ -38,7 +38,7 @@ export function expectReplays(journal: Journal | string, config: TurnConfig, opt
   }
 }
 
-/** Some editors take the newline at the end of a file away, and with it the last record. */
+/** Some editors remove the newline at the end of a file, and with it the last record. */
 function readWhole(text: string): Journal {
   const journal = readJournal(text, journalValidation)
   if (journal.droppedLength === 0) return journal
@@ -70,7 +70,7 @@ function brief(record: JournalRecord): Json {
 
 function describe({ path, expected, received }: Difference, config: TurnConfig): readonly string[] {
   const [, key] = /^\/config\/(\w+)$/.exec(path) ?? []
-  // Of most of the configuration a journal holds digests, which say nothing to a person.
+  // For most of the configuration a journal holds digests, which are not readable.
   const digest = key !== undefined && key !== "systemPrompt" && key !== "tools"
   const was = digest && expected !== undefined ? "another value" : shown(expected, SHOWN_LENGTH)
   const is = digest && received !== undefined ? (config as unknown as Readonly<Record<string, Json>>)[key] : received
@@ -81,14 +81,14 @@ function withoutPointers({ code, differences }: ReplayDivergence): boolean {
   return code === "effect_differs" && differences[0]?.path === ""
 }
 
-const RECORD_ANEW = "If the change is meant, record the journal anew, and raise the driver's version if turns of the old one are to be taken up."
+const RECORD_ANEW = "If the change is intended, record the journal again, and raise the driver's version if turns of the old one may be resumed."
 
 const ADVICE: Readonly<Record<ReplayErrorCode, string>> = {
   configuration_differs:
-    "replay with the configuration of the recording. If the change is meant, record the journal anew; { checkConfig: false } says whether it changes what the turn asks for.",
-  effect_differs: `look at what the driver, the projector or turnLimitMessage changed in what they order, or whether one of them is not pure. ${RECORD_ANEW}`,
-  outcome_differs: `look at how the driver ends a turn. ${RECORD_ANEW}`,
-  snapshot_differs: `look at what the driver appends and counts, which no effect shows. ${RECORD_ANEW}`,
+    "replay with the configuration of the recording. If the change is intended, record the journal again; { checkConfig: false } shows whether it changes the requested effects.",
+  effect_differs: `check what changed in the requests of the driver, the projector or turnLimitMessage, or whether one of them is not pure. ${RECORD_ANEW}`,
+  outcome_differs: `check how the driver ends a turn. ${RECORD_ANEW}`,
+  snapshot_differs: `check what the driver appends and counts, which no effect shows. ${RECORD_ANEW}`,
 }
 
-const KEEP_EFFECTS = " This journal holds only fingerprints of its effects; one recorded with { keepEffects: true } says what differs."
+const KEEP_EFFECTS = " This journal holds only fingerprints of its effects; one recorded with { keepEffects: true } shows what differs."

@@ -16,17 +16,17 @@ import { type Subject, type Trace, traceTurn } from "./turn-trace.ts"
 export interface ExpectTurnOptions {
   /** The class of the machine. Default: `TurnMachine`, which checks every value that comes from outside. */
   readonly machine?: TestedMachineClass
-  /** At how many places the turn is cut, at most; more are spread evenly. Default 200. */
+  /** The largest number of places at which the turn is cut, spread evenly. Default 200. */
   readonly mostCuts?: number
-  /** After how many polls in a row effects must have stopped coming. Default 20,000. */
+  /** The number of polls in a row after which a turn that still returns effects fails. Default 20,000. */
   readonly mostPolls?: number
 }
 
-/** What a turn came to, for further expectations. */
+/** The result of a turn, for further expectations. */
 export interface TurnSummary {
   /** Every effect polled, in order. */
   readonly effects: readonly Effect[]
-  /** What came of each input other than a poll. */
+  /** The verdict on each input other than a poll. */
   readonly verdicts: readonly Verdict[]
   readonly state: StateName
   readonly done: boolean
@@ -37,13 +37,13 @@ export interface TurnSummary {
   readonly iteration: number
   readonly turnCauses: readonly TurnCause[]
   readonly checkpoint: TurnCheckpoint
-  /** At how many places the turn was cut. */
+  /** The number of places at which the turn was cut. */
   readonly cuts: number
 }
 
 /**
  * Runs a turn through its inputs and checks the laws on it: it is replayed, cut between any two polls and after every
- * input, given answers twice and answers that it must refuse, and its tool results are given in another order.
+ * input; it gets repeated answers and answers that it must refuse; and its tool results arrive in another order.
  *
  *     const turn = expectTurn(config, { messages: [] }, [{ type: "poll" }, { type: "respond", response }, { type: "poll" }])
  *     expect(turn.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "42" } })
@@ -64,7 +64,7 @@ export function expectTurn(config: TurnConfig, start: TurnStart, inputs: readonl
   return summaryOf(trace, places.length)
 }
 
-/** Before every step and behind the last; of very many steps, evenly spread ones with both ends. */
+/** Before every step and after the last. Of very many steps, evenly spread ones including both ends. */
 function placesOf({ steps }: Trace, most: number): readonly number[] {
   const count = Math.min(steps.length + 1, most)
   return Array.from({ length: count }, (_, index) => (count === 1 ? 0 : Math.round((index * steps.length) / (count - 1))))

@@ -1,6 +1,6 @@
 /**
- * For those who write drivers and hosts, and for this package's own tests: scripted drivers, hosts and models, the laws of a
- * turn as one function, and expectations on journals that were kept.
+ * For authors of drivers and hosts: scripted drivers, hosts and models, the laws of a
+ * turn as one function, and expectations on recorded journals.
  * Arbitraries for fast-check are in `turn-machine/testing/arbitraries`.
  */
 

@@ -2,18 +2,18 @@ import type { Difference } from "../errors.ts"
 import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
 import { describeDifference, differenceOfTexts, firstDifference } from "./difference.ts"
 
-/** The laws of a turn that `expectTurn` checks, in the words of docs; `inputs` is what the caller expected of single inputs. */
+/** The laws of a turn that `expectTurn` checks, as docs/ words them; `inputs` covers what the caller expected of single inputs. */
 export const LAWS = {
   inputs: "an input does what was expected of it",
   replay: "law 1, replay: the same config, start and responses give equal effects in the same order",
-  cut: "law 2, cut: checkpoint, JSON text and restore change no later effect, but that the outstanding one is handed out once more",
+  cut: "law 2, cut: checkpoint, JSON text and restore change no later effect, except that the outstanding one is returned again",
   duplicates: "law 3, duplicates: an answered response is stale, changes nothing and cancels no redelivery",
-  refusal: "law 4, refusal: a response that cannot be taken throws with a stable code and leaves the turn as it was",
+  refusal: "law 4, refusal: an unacceptable response throws with a stable code and leaves the turn unchanged",
   outstanding: "law 5, outstanding: never two answerable effects at once, and ids rise by one",
   ending: "law 6, ending: one turn_outcome, one done event and one done effect, and nothing after them",
-  progress: "law 7, progress: the deltas told are the events appended, once each and in order",
+  progress: "law 7, progress: the emitted deltas are the appended events, once each and in order",
   tools: "law 8, tools: results of one batch come in any order and any split, and the driver sees the same",
-  values: "values: an old turn stays what it was",
+  values: "values: an old turn value does not change",
 } as const
 
 export type Law = keyof typeof LAWS
@@ -38,18 +38,18 @@ export function requireEqual(law: Law, where: string, what: string, received: un
   report(law, where, what, firstDifference(received, expected))
 }
 
-/** @throws {LawError} unless the two JSON texts mean the same */
+/** @throws {LawError} unless the two JSON texts are equal as JSON */
 export function requireEqualTexts(law: Law, where: string, what: string, received: string | undefined, expected: string | undefined): void {
   report(law, where, what, differenceOfTexts(received, expected))
 }
 
-/** @throws {LawError} unless the two lists of JSON texts mean the same */
+/** @throws {LawError} unless the two lists of JSON texts are equal as JSON */
 export function requireEqualLists(law: Law, where: string, what: string, received: readonly string[], expected: readonly string[]): void {
   const most = Math.max(received.length, expected.length)
   for (let index = 0; index < most; index += 1) requireEqualTexts(law, where, `${what} (${index})`, received[index], expected[index])
 }
 
-/** @throws {LawError} unless two JSON texts of checkpoints mean the same but for the effects not polled yet */
+/** @throws {LawError} unless two JSON texts of checkpoints are equal, apart from the effects not polled yet */
 export function requireEqualTurns(law: Law, where: string, what: string, received: string, expected: string): void {
   if (received !== expected) requireEqual(law, where, what, withoutUnpolled(received), withoutUnpolled(expected))
 }

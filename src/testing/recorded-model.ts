@@ -7,21 +7,21 @@ import type { LlmCall } from "../schemas/effect.ts"
 import type { LlmComplete } from "../schemas/response.ts"
 import type { CompletedToolCall } from "../schemas/tool.ts"
 
-/** A model whose answers are those of a journal. Take `llmCall` into a host. */
+/** A model that answers from a journal. Use `llmCall` in a host. */
 export interface RecordedModel extends Pick<Host, "llmCall"> {
-  /** @throws {ReplayDivergence} the first one, if any call was not the recorded one: a turn only tells that its call failed */
+  /** @throws {ReplayDivergence} the first one, if any call differed from the recorded one; the turn only reports that its call failed */
   check(): void
 }
 
-/** Tools whose results are those of a journal. Use them as `Host.tools`. */
+/** Tools that answer from a journal. Use them as `Host.tools`. */
 export interface RecordedTools extends HostTools {
-  /** @throws {ReplayDivergence} the first one, if any call was not the recorded one */
+  /** @throws {ReplayDivergence} the first one, if any call differed from the recorded one */
   check(): void
 }
 
 /**
- * A model that answers from a journal's own records, found by the effect's id: for running a turn again with real tools,
- * or up to the end of its journal and on from there. A recorded failure is thrown as `LlmCallError`; a text that was
+ * Makes a model that answers from a journal's records, found by effect id. Use it to run a turn again with real tools,
+ * or to continue a turn after the end of its journal. A recorded failure is thrown as `LlmCallError`; a text that was
  * streamed is streamed again, in one piece.
  *
  * A call that the journal does not answer, or whose request is not the recorded one, rejects with a `ReplayDivergence`
@@ -57,8 +57,8 @@ export function recordedModel(journal: Journal): RecordedModel {
 }
 
 /**
- * Tools that answer from a journal's own records, found by the effect's id and the call id: for running a turn again with
- * a real model, or with nothing real at all.
+ * Makes tools that answer from a journal's records, found by effect id and call id. Use them to run a turn again with
+ * a real or a recorded model.
  *
  * A call that the journal does not answer, or that has another name or other arguments, rejects with a `ReplayDivergence`
  * (`effect_differs`).
@@ -93,7 +93,7 @@ export function recordedTools(journal: Journal): RecordedTools {
   }
 }
 
-/** What a record holds, with its number and the fingerprint of the effect that it answers. */
+/** The content of a record, with its number and the fingerprint of the effect that it answers. */
 interface Recorded<Answer> {
   readonly number: number
   readonly record: Answer
@@ -104,7 +104,7 @@ function keyOf(effectId: number, callId: string): string {
   return `${effectId} ${callId}`
 }
 
-/** Where a turn parted from its journal. */
+/** The differences between a turn and its journal. */
 class Doubts {
   readonly #journal: Journal
   #first: ReplayDivergence | undefined

@@ -13,19 +13,19 @@ export interface Refusal {
   readonly code: string
 }
 
-/** What a turn must refuse as it stands now, whatever its state. */
+/** The inputs that a turn must refuse in its current state. */
 export function refusalsOf(machine: TestedMachine): readonly Refusal[] {
   const { outstanding, done } = machine
   const { state, nextEffectId } = machine.checkpoint()
   const id = outstanding?.id ?? 1
   const refusals: Refusal[] = [
     ...malformed(id),
-    respond("an id that was never given", sample("llm_complete", nextEffectId), "unknown_effect"),
+    respond("an id that was never issued", sample("llm_complete", nextEffectId), "unknown_effect"),
     respond("the largest id", sample("checkpoint_delivery", Number.MAX_SAFE_INTEGER), "unknown_effect"),
     respond("id 0", sample("exec_result", 0), "unknown_effect"),
-    { what: "actions that are none", input: { type: "apply", actions: [{ type: "nonsense" }] as never }, code: "invalid_actions" },
+    { what: "invalid actions", input: { type: "apply", actions: [{ type: "nonsense" }] as never }, code: "invalid_actions" },
     { what: "an action that starts work", input: { type: "apply", actions: [START] }, code: done ? "turn_finished" : "action_starts_work" },
-    { what: "an action behind the end", input: { type: "apply", actions: [END, END] }, code: done ? "turn_finished" : "action_after_finish" },
+    { what: "an action after a finish", input: { type: "apply", actions: [END, END] }, code: done ? "turn_finished" : "action_after_finish" },
   ]
   if (outstanding === undefined) return refusals
   for (const type of RESPONSE_TYPES) {
@@ -43,14 +43,14 @@ function respond(what: string, response: unknown, code: string): Refusal {
   return { what, input: { type: "respond", response: response as Response }, code }
 }
 
-/** Values that are no response at all, or one whose id is none. */
+/** Values that are not a response, or whose id is invalid. */
 function malformed(id: number): readonly Refusal[] {
   const values: readonly (readonly [what: string, value: unknown])[] = [
     ["null", null],
     ["a text", "llm_complete"],
     ["a list", []],
     ["an object without a type", { id }],
-    ["a type that is none", { type: "nonsense", id }],
+    ["an unknown type", { type: "nonsense", id }],
     ["a type from the prototype", { type: "constructor", id }],
     ["a response without its result", { type: "llm_complete", id }],
     ["a negative id", sample("llm_complete", -1)],
@@ -77,14 +77,14 @@ function sample(type: ResponseType, id: number): Response {
   }
 }
 
-/** Results of calls that nobody made, alone and behind one that would fit, and of a call that is answered already. */
+/** Results of calls that do not exist, alone and after a valid one, and of a call that is already answered. */
 function badResults(outstanding: ToolCalls, state: TurnCheckpoint["state"]): readonly Refusal[] {
   const { id, calls } = outstanding
   const unknown = result(unusedCallId(state))
   const missing = calls.map((call) => result(call.callId))
   const refusals = [
-    respond("the result of a call that nobody made", { type: "tool_results", id, results: [unknown] }, "unknown_call"),
-    respond("a fitting result and one of no call", { type: "tool_results", id, results: [...missing.slice(0, 1), unknown] }, "unknown_call"),
+    respond("the result of a call that does not exist", { type: "tool_results", id, results: [unknown] }, "unknown_call"),
+    respond("a valid result and one of an unknown call", { type: "tool_results", id, results: [...missing.slice(0, 1), unknown] }, "unknown_call"),
   ]
   const answered =
     state.type === "waiting_tools" ? state.results.find((given) => given !== null && calls.every((call) => call.callId !== given.callId)) : undefined

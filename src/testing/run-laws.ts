@@ -8,32 +8,32 @@ import { give, type TestedMachine } from "./turn-input.ts"
 import { checkpointText, newMachine, type StepInput, type Subject, type Trace } from "./turn-trace.ts"
 import type { Asked } from "./watched-driver.ts"
 
-/** Law 1: the same turn from copies of the same values, without a checkpoint in between, its effects looked at last. */
+/** Law 1: the same turn from copies of the same values, without checkpoints in between. */
 export function checkReplay(subject: Subject, trace: Trace): void {
   const asked: Asked[] = []
   const machine = newMachine({ ...subject, start: copy(subject.start) }, (question) => asked.push(question))
   const done = trace.steps.map(({ input }) => (input.type === "poll_once" ? machine.poll() : give(machine, copyInput(input))))
   trace.steps.forEach(({ where, input, verdict, effectText }, index) => {
     if (input.type === "poll_once") requireEqualTexts("replay", where, "the effect polled", jsonText(done[index]), effectText)
-    else requireEqual("replay", where, "what came of the input", done[index], verdict)
+    else requireEqual("replay", where, "the verdict on the input", done[index], verdict)
   })
   requireEqualTexts("replay", "at the end", "the checkpoint", checkpointText(machine), (trace.steps.at(-1)?.after ?? trace.begin).checkpoint)
-  requireEqualLists("replay", "at the end", "what the driver was asked and answered", asked, trace.asked)
+  requireEqualLists("replay", "at the end", "the driver's calls and answers", asked, trace.asked)
 }
 
-/** Laws 3 and 4: before every step all that must be refused, and after every answer the same answer again; neither changes what follows. */
+/** Laws 3 and 4: neither refused inputs before every step nor a repeated answer after every answer changes what follows. */
 export function checkRefusals(subject: Subject, trace: Trace): void {
   const machine = newMachine(subject, () => {})
   let refusedBy: Turn | undefined
   for (const { where, input, verdict, effectText, after } of trace.steps) {
-    // A poll mostly leaves the turn as it is; what it refused a moment ago it need not refuse again.
+    // A poll usually leaves the turn unchanged; inputs that were just refused need not be tried again.
     if (machine.turn !== refusedBy) requireRefusals(`before ${where}`, machine)
     refusedBy = machine.turn
     if (input.type === "poll_once") {
       requireEqualTexts("refusal", where, "the effect polled after refusals", jsonText(machine.poll()), effectText)
       continue
     }
-    requireEqual("refusal", where, "what came of the input after refusals", give(machine, input), verdict)
+    requireEqual("refusal", where, "the verdict on the input after refusals", give(machine, input), verdict)
     if (input.type === "respond" && verdict === "accepted") requireStale(where, machine, input, after.outstanding?.id)
   }
 }
@@ -42,13 +42,13 @@ function requireRefusals(where: string, machine: TestedMachine): void {
   const before = checkpointText(machine)
   const { turn } = machine
   for (const { what, input, code } of refusalsOf(machine)) {
-    requireEqual("refusal", where, `what came of ${what}`, verdictOf(machine, input), code)
+    requireEqual("refusal", where, `the verdict on ${what}`, verdictOf(machine, input), code)
     if (machine.turn !== turn) requireEqualTexts("refusal", where, `the checkpoint after ${what} and before it`, checkpointText(machine), before)
   }
   requireEqualTexts("refusal", where, "the checkpoint after refusals and before them", checkpointText(machine), before)
 }
 
-/** What came of an input; an error without a code is told as the text that it is. */
+/** The verdict on an input. An error without a code is returned as its text. */
 function verdictOf(machine: TestedMachine, input: Parameters<typeof give>[1]): string {
   try {
     return give(machine, input)
@@ -63,14 +63,14 @@ function requireStale(
   input: Extract<StepInput, { type: "respond" }>,
   outstandingId: number | undefined,
 ): void {
-  // Of a batch that is still waited for, a part that comes again is no answer to all of it; see the refusals.
+  // While a batch is incomplete, a repeated part is an error and not a duplicate; see the refusals.
   if (outstandingId === input.response.id) return
   const before = checkpointText(machine)
-  requireEqual("duplicates", where, "the same answer once more", verdictOf(machine, input), "stale")
+  requireEqual("duplicates", where, "the same answer repeated", verdictOf(machine, input), "stale")
   requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), before)
 }
 
-/** Law 8: all results of a batch at once, and one by one from the last to the first, against the parts that came. */
+/** Law 8: all results of a batch at once, and one by one from the last to the first, compared with the order in which they arrived. */
 export function checkToolOrder(subject: Subject, trace: Trace): void {
   const inputs = trace.steps.flatMap(({ input, verdict }): Input[] => (input.type === "poll_once" || verdict !== "accepted" ? [] : [input]))
   const batches = batchesOf(inputs)
@@ -78,7 +78,7 @@ export function checkToolOrder(subject: Subject, trace: Trace): void {
   const asItCame = runDrained(subject, inputs)
   for (const [order, split] of Object.entries(SPLITS)) {
     const other = runDrained(subject, regroup(inputs, batches, split))
-    requireEqualLists("tools", `results ${order}`, "what the driver was asked and answered", other.asked, asItCame.asked)
+    requireEqualLists("tools", `results ${order}`, "the driver's calls and answers", other.asked, asItCame.asked)
     requireEqualTurns("tools", `results ${order}`, "the turn at the end", other.checkpoint, asItCame.checkpoint)
   }
 }
@@ -86,7 +86,7 @@ export function checkToolOrder(subject: Subject, trace: Trace): void {
 type Input = Exclude<StepInput, { type: "poll_once" }>
 type Results = readonly CompletedToolCall[]
 
-/** What was given to one batch, in order of arrival, and the last input that gave to it. */
+/** The results of one batch, in order of arrival, and the last input that contained any. */
 interface Batch {
   readonly lastInput: Input
   readonly results: Results
@@ -110,14 +110,14 @@ const SPLITS: { readonly [order: string]: (results: Results) => readonly Results
   "one by one, the last first": (results) => (results.length === 0 ? [[]] : lastFirst(results).map((result) => [result])),
 }
 
-/** From the last to the first; but several under one call id keep their order, because only it tells their calls apart. */
+/** From the last to the first. Results with the same call id stay in order, because only the order distinguishes their calls. */
 function lastFirst(results: Results): Results {
   const waiting = new Map<string, CompletedToolCall[]>()
   for (const result of results) waiting.set(result.callId, [...(waiting.get(result.callId) ?? []), result])
   return [...results].reverse().map(({ callId }) => waiting.get(callId)?.shift() as CompletedToolCall)
 }
 
-/** The same inputs, but that each batch is given its results where its last part came, split anew. */
+/** The same inputs, with each batch's results split differently at the position of its last part. */
 function regroup(inputs: readonly Input[], batches: ReadonlyMap<number, Batch>, split: (results: Results) => readonly Results[]): readonly Input[] {
   return inputs.flatMap((input): readonly Input[] => {
     const batch = input.type === "respond" ? batches.get(input.response.id) : undefined
@@ -129,7 +129,7 @@ function regroup(inputs: readonly Input[], batches: ReadonlyMap<number, Batch>, 
   })
 }
 
-/** Runs inputs with a poll to the end after each, so that what was polled when makes no difference. */
+/** Runs inputs and polls until nothing is left after each, so that the timing of polls does not matter. */
 function runDrained(subject: Subject, inputs: readonly Input[]): { readonly asked: readonly Asked[]; readonly checkpoint: string } {
   const asked: Asked[] = []
   const machine = newMachine(subject, (question) => asked.push(question))
@@ -148,7 +148,7 @@ function copy<Value>(value: Value): Value {
   return JSON.parse(JSON.stringify(value)) as Value
 }
 
-/** Refused inputs may hold what JSON cannot; they are given as they are. */
+/** Refused inputs may contain values that JSON cannot represent; they are not copied. */
 function copyInput(input: Input): Input {
   return "expect" in input && input.expect !== undefined && input.expect !== "accepted" ? input : copy(input)
 }

@@ -9,23 +9,23 @@ export interface ScriptedAnswer {
   readonly actions?: readonly DriverAction[]
   /** Throws an error with this message instead. */
   readonly throws?: string
-  /** The callback that the answer is for; being asked another is an error. Absent: any. */
+  /** The callback that the answer is for. A call to another one is an error. Absent: any. */
   readonly callback?: DriverCallback
 }
 
 export interface ScriptedDriverOptions {
   readonly name?: string
   readonly version?: number
-  /** Which optional callbacks the driver has. Default: `onExecResult`. Every question to one takes an answer of the script. */
+  /** The optional callbacks that the driver has. Default: `onExecResult`. Every call to one uses an answer of the script. */
   readonly callbacks?: readonly OptionalCallback[]
 }
 
-/** Between two answers a turn may draw fewer message numbers than this, and begin with fewer messages. */
+/** The number of message numbers reserved for each answer. A turn must draw fewer between two answers, and begin with fewer messages. */
 export const NUMBERS_PER_ANSWER = 100
 
 /**
- * A driver whose answers are data: the first question gets the first answer, and so on, whatever is asked. A question
- * behind the last answer throws, which ends the turn as `runtime_error`.
+ * Makes a driver whose answers are data: the first call gets the first answer, and so on, for any callback. A call
+ * after the last answer throws, which ends the turn as `runtime_error`.
  *
  * The driver keeps no count of its own, because a restored turn has only its checkpoint, and one driver may serve many
  * turns. It counts in the message numbers, which a turn saves and never gives twice: with every answer it draws all up to
@@ -37,9 +37,9 @@ export function scriptedDriver(answers: readonly ScriptedAnswer[], options: Scri
   const answer = (callback: DriverCallback, context: DriverContext): readonly DriverAction[] | undefined => {
     const place = drawPlace(context)
     const due = answers[place]
-    if (due === undefined) throw new Error(`The script has ${answers.length} answers; ${callback} asked for one more.`)
+    if (due === undefined) throw new Error(`The script has ${answers.length} answers; ${callback} was called once more.`)
     if (due.callback !== undefined && due.callback !== callback)
-      throw new Error(`Answer ${place} of the script is for ${due.callback}; ${callback} asked.`)
+      throw new Error(`Answer ${place} of the script is for ${due.callback}; ${callback} was called.`)
     if (due.throws !== undefined) throw new Error(due.throws)
     return due.actions
   }
@@ -59,7 +59,7 @@ export function scriptedDriver(answers: readonly ScriptedAnswer[], options: Scri
   }
 }
 
-/** Draws numbers up to the next hundred, and says which hundred that is. */
+/** Draws numbers up to the next hundred, and returns which hundred that is. */
 function drawPlace(context: DriverContext): number {
   for (;;) {
     const id = context.newMessageId("script")

@@ -9,17 +9,17 @@ import { type Answers, answerTo } from "./answers.ts"
 import { refusalsOf } from "./refusals.ts"
 import { give, type TestedMachine, type TestedMachineClass, type TurnInput } from "./turn-input.ts"
 
-/** One move of a host, as data: it fits whatever the turn waits for when its time comes. */
+/** One move of a host, as data. It adapts to the effect that is outstanding when it is played. */
 export type HostMove =
   | { readonly type: "poll"; readonly most?: number }
   /**
-   * Answers the outstanding effect; does nothing where there is none. `pick` answers only some of the missing calls of a
+   * Answers the outstanding effect, if there is one. `pick` answers only some of the missing calls of a
    * batch, in this order: places among them, taken modulo their number, each once.
    */
   | { readonly type: "answer"; readonly answers?: Answers; readonly pick?: readonly number[]; readonly at?: number }
-  /** Gives an earlier answer again: 0 the last one, 1 the one before, … */
+  /** Repeats an earlier answer: 0 the last one, 1 the one before, … */
   | { readonly type: "repeat"; readonly back: number }
-  /** Gives something that the turn must refuse; `which` is taken modulo the number of such things. */
+  /** Sends an input that the turn must refuse. `which` is taken modulo the number of such inputs. */
   | { readonly type: "offend"; readonly which: number }
   | { readonly type: "cancel"; readonly reason?: string }
   | { readonly type: "fail"; readonly event: TurnEvent }
@@ -30,13 +30,13 @@ export type HostMove =
 /** A host that plays moves on a turn. */
 export interface ScriptedHost {
   /**
-   * Plays all moves on a new turn and returns the inputs that they came to, for `expectTurn` or a turn of its own. Each
-   * says what must come of it.
+   * Plays all moves on a new turn and returns the resulting inputs, for `expectTurn` or for another turn. Each
+   * states its expected verdict.
    */
   play(config: TurnConfig, start: TurnStart): readonly TurnInput[]
 }
 
-/** A host whose moves are data. They are made into inputs one by one, from what the turn waits for at that moment. */
+/** Makes a host whose moves are data. Each becomes an input when it is played, depending on the outstanding effect. */
 export function scriptedHost(moves: readonly HostMove[], machineClass: TestedMachineClass = TurnMachine): ScriptedHost {
   return {
     play(config, start) {
@@ -55,14 +55,14 @@ export function scriptedHost(moves: readonly HostMove[], machineClass: TestedMac
   }
 }
 
-/** Polls from data: until nothing comes, or at most so many times; else gives the input. */
+/** Polls until nothing is left, or at most `most` times; other inputs are handed to the machine. */
 function perform(machine: TestedMachine, input: TurnInput): void {
   if (input.type !== "poll") return void give(machine, input)
   const most = input.most ?? Number.POSITIVE_INFINITY
   for (let count = 0; count < most; count += 1) if (machine.poll() === undefined) return
 }
 
-/** What a move comes to on a turn as it stands; `answered` are the answers given so far, the last one first. */
+/** Returns the input for a move on a turn. `answered`: the answers so far, the last one first. */
 export function inputOf(move: HostMove, machine: TestedMachine, answered: readonly Response[]): TurnInput | undefined {
   switch (move.type) {
     case "answer": {
@@ -73,7 +73,7 @@ export function inputOf(move: HostMove, machine: TestedMachine, answered: readon
     }
     case "repeat": {
       const response = answered[move.back]
-      // A part of a batch that is still waited for is no answer to all of it: that is an offence, not a repetition.
+      // While a batch is incomplete, a repeated part is an error and not a duplicate.
       return response === undefined || response.id === machine.outstanding?.id ? undefined : { type: "respond", response, expect: "stale" }
     }
     case "offend": {

@@ -6,68 +6,68 @@ import type { LlmCall } from "../schemas/effect.ts"
 import type { LlmFailure, LlmRequest, LlmResponse, OutputPart } from "../schemas/llm.ts"
 import { shown } from "./difference.ts"
 
-/** A tool call as a model asks for it. Absent `callId`: counted, `call_<answer>_<call>`, both from 1. */
+/** A tool call that a model requests. Default of `callId`: `call_<answer>_<call>`, both counted from 1. */
 export interface ScriptedToolCall {
   readonly toolName: string
   readonly args: Json
   readonly callId?: string
 }
 
-/** One answer of a scripted model as data: the last words, tool calls, a failed call, or the whole response. */
+/** One answer of a scripted model as data: a final text, tool calls, a failed call, or the whole response. */
 export type ScriptedModelData =
   | string
   | { readonly text?: string; readonly toolCalls: readonly ScriptedToolCall[] }
   | { readonly failure: LlmFailure }
   | LlmResponse
 
-/** One answer of a scripted model; a function sees the request, and may emit events and wait as any executor may. */
+/** One answer of a scripted model. A function gets the request, and may emit events and wait, like any executor. */
 export type ScriptedModelAnswer =
   | ScriptedModelData
   | ((request: LlmRequest, context: EffectContext) => ScriptedModelData | Promise<ScriptedModelData>)
 
-/** One call that a scripted model was asked for. */
+/** One call to a scripted model. */
 export interface ScriptedModelCall {
   readonly effectId: number
   readonly request: LlmRequest
-  /** The place of the answer that it got, from 0; that many answers where the script was at its end. */
+  /** The index of its answer, from 0; the number of answers if the script had ended. */
   readonly answer: number
 }
 
 export interface ScriptedModelOptions {
   /**
-   * What the turn began with, if messages of the model were among it: those are no answers of this script. Needed only by
-   * a script that is to be begun anew in the middle of a thread.
+   * The start of the turn, if it contains messages of the model, which are not answers of this script. Only a script that is
+   * started in the middle of a thread needs it.
    */
   readonly start?: Pick<TurnStart, "messages">
 }
 
-/** A model whose answers are data, with what it was asked. Take `llmCall` into a host. */
+/** A model whose answers are data, with the calls it received. Use `llmCall` in a host. */
 export interface ScriptedModel extends Pick<Host, "llmCall"> {
-  /** All calls so far, in order; a call that was handed out again stands in it again. */
+  /** All calls so far, in order. A redelivered call appears again. */
   readonly calls: readonly ScriptedModelCall[]
-  /** How many answers behind the last one given are left. */
+  /** The number of answers that are left. */
   readonly remaining: number
-  /** @throws {Error} if the script did not fit: more was asked for than it holds, or some of it is left */
+  /** @throws {Error} if the script did not match the calls: there were more calls than answers, or answers are left */
   check(): void
 }
 
 const NO_USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
 /**
- * A model whose answers are data, in order: the first call gets the first answer, and so on, over as many turns as there
- * are. Usage is zero.
+ * Makes a model whose answers are data, in order: the first call gets the first answer, and so on, over any number of
+ * turns. Usage is zero.
  *
  *     const model = scriptedModel([{ toolCalls: [{ toolName: "add", args: { a: 2, b: 40 } }] }, "It is 42."])
- *     await runTurn(machine, { llmCall: model.llmCall, toolCall: tools.toolCall })
+ *     await runTurn(machine, { llmCall: model.llmCall, tools })
  *     model.check()
  *
- * A call that is handed out again, equal and under its id, gets its answer again. A new script, as after a crash in
- * another process, finds its place by its first request: it goes on behind as many answers as there are messages of the
- * model in it. The transcript is all that such a script can know of the past: effect ids also count tool batches and
- * checkpoints, so an id does not say how many calls came before. Failures leave no message: one that stands there is
- * given again. From then on the script counts for itself, so that a transcript that is shortened does not confuse it.
+ * A redelivered call, equal and with the same id, gets the same answer. A new script, as after a crash in
+ * another process, finds its position by its first request: it skips as many answers as the request has messages of the
+ * model. Only the transcript shows the past to such a script: effect ids also count tool batches and
+ * checkpoints, so an id does not show how many calls came before. Failures leave no message, so a scripted failure is
+ * given again. After its first call the script counts calls, so that a shortened transcript does not confuse it.
  *
- * Behind the last answer calls reject, which ends most turns as `provider_error`; `check` then says why.
+ * After the last answer calls reject, which ends most turns as `provider_error`; `check` then reports why.
  */
 export function scriptedModel(answers: readonly ScriptedModelAnswer[], options: ScriptedModelOptions = {}): ScriptedModel {
   const calls: ScriptedModelCall[] = []
@@ -101,12 +101,12 @@ export function scriptedModel(answers: readonly ScriptedModelAnswer[], options: 
       if (left.length === 0) return
       const [first] = left
       const what = typeof first === "function" ? "a function" : shown(first as Json, 200)
-      throw new Error(`${left.length} of the script's ${answers.length} answers were not asked for, from answer ${(next ?? 0) + 1} on: ${what}`)
+      throw new Error(`${left.length} of the script's ${answers.length} answers were not used, from answer ${(next ?? 0) + 1} on: ${what}`)
     },
   }
 }
 
-/** Behind as many answers as the request holds, and behind no failure that comes next: it may be the one that is due. */
+/** Skips as many answers as the request has messages of the model, but not a failure that follows: it may be due. */
 function firstPlace(answers: readonly ScriptedModelAnswer[], request: LlmRequest, { start }: ScriptedModelOptions): number {
   let missing = modelMessages(request) - (start?.messages.filter(({ role }) => role === "assistant").length ?? 0)
   let place = 0
@@ -125,8 +125,8 @@ function modelMessages({ messages }: LlmRequest): number {
 function pastTheEnd(length: number, place: number, { id, request }: LlmCall): Error {
   const script = `The script has ${length} ${length === 1 ? "answer" : "answers"}`
   const last = `The request of effect ${id} ends with ${shown((request.messages.at(-1) ?? null) as Json, 200)}.`
-  if (place === length) return new Error(`${script}, and the turn asked for one more. ${last}`)
-  const told = `its first request holds ${modelMessages(request)} messages of the model, so it would have to go on at answer ${place + 1}`
+  if (place === length) return new Error(`${script}, and the turn made one more call. ${last}`)
+  const told = `its first request has ${modelMessages(request)} messages of the model, so it would have to continue at answer ${place + 1}`
   return new Error(`${script}; ${told}. If the turn began with some of them, give the script its \`start\`. ${last}`)
 }
 

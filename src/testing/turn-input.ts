@@ -6,21 +6,21 @@ import type { TurnStart } from "../schemas/config.ts"
 import type { Outcome, TurnEvent } from "../schemas/event.ts"
 import type { Response } from "../schemas/response.ts"
 
-/** Everything that a host can do to a turn, as data. */
+/** Every operation of a host on a turn, as data. */
 export type TurnInput =
-  /** Polls until nothing comes, or at most `most` times. */
+  /** Polls until nothing is left, or at most `most` times. */
   | { readonly type: "poll"; readonly most?: number }
-  /** Hands in a response. `expect`: what must come of it; default `accepted`. A code is that of the error thrown. */
+  /** Hands in a response. `expect`: the verdict that it must get, default `accepted`. A code is that of the error thrown. */
   | { readonly type: "respond"; readonly response: Response; readonly expect?: Verdict }
   | { readonly type: "cancel"; readonly reason?: string }
   | { readonly type: "fail"; readonly event: TurnEvent }
   | { readonly type: "finish"; readonly outcome: Outcome }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[]; readonly expect?: Verdict }
 
-/** What came of an input: taken, already answered, or refused with the `code` of a `TurnError`. */
+/** The verdict on an input: accepted, already answered, or refused with the `code` of a `TurnError`. */
 export type Verdict = "accepted" | "stale" | (string & {})
 
-/** A turn machine as the laws see it. `TurnMachine` is one; a wrapper around it may be another. */
+/** The part of a turn machine that the laws use. `TurnMachine` implements it; so may a wrapper around it. */
 export type TestedMachine = Pick<
   TurnMachine,
   | "poll"
@@ -48,7 +48,7 @@ export interface TestedMachineClass {
   restore(config: TurnConfig, checkpoint: unknown): TestedMachine
 }
 
-/** Gives one input other than a poll to a machine. Errors that are no {@link TurnError} pass through: they are never right. */
+/** Hands one input other than a poll to a machine. Rethrows errors that are not a {@link TurnError}: they are never expected. */
 export function give(machine: TestedMachine, input: Exclude<TurnInput, { type: "poll" }>): Verdict {
   try {
     switch (input.type) {

@@ -8,7 +8,7 @@ import { requireEqualTexts, requireThat } from "./laws.ts"
 import { describeInput, give, type TestedMachine, type TestedMachineClass, type TurnInput, type Verdict } from "./turn-input.ts"
 import { type Asked, watchDriver } from "./watched-driver.ts"
 
-/** A turn to be tried: what it is made from, and the class of the machine. */
+/** The turn under test: what it is made from, and the class of the machine. */
 export interface Subject {
   readonly machine: TestedMachineClass
   readonly config: TurnConfig
@@ -18,26 +18,26 @@ export interface Subject {
 /** An input, or one single poll. */
 export type StepInput = { readonly type: "poll_once" } | Exclude<TurnInput, { type: "poll" }>
 
-/** How a turn stands between two steps. */
+/** The state of a turn between two steps. */
 export interface Standing {
   /** JSON text of the checkpoint. */
   readonly checkpoint: string
-  /** The effect that waits for its answer, and its JSON text. */
+  /** The outstanding effect, and its JSON text. */
   readonly outstanding: AnswerableEffect | undefined
   readonly outstandingText: string | undefined
-  /** Whether the host has taken the outstanding effect. */
+  /** Whether the host has polled the outstanding effect. */
   readonly taken: boolean
-  /** How often the driver was asked so far. */
+  /** The number of calls to the driver so far. */
   readonly askedCount: number
 }
 
-/** One step of a turn: what was done, what came of it, and how the turn stood before and after. */
+/** One step of a turn: the input, its verdict, and the state before and after. */
 export interface TraceStep {
   readonly where: string
   readonly input: StepInput
-  /** What came of an input; of a poll, nothing. */
+  /** The verdict on an input. Absent for a poll. */
   readonly verdict: Verdict | undefined
-  /** What a poll gave, and its JSON text at that moment. */
+  /** The effect that a poll returned, and its JSON text at that time. */
   readonly effect: Effect | undefined
   readonly effectText: string | undefined
   readonly before: Standing
@@ -54,7 +54,7 @@ export interface Trace {
 
 /**
  * Runs a turn through its inputs, with a checkpoint after every step.
- * @throws {LawError} `inputs`, where an input does not do what was expected of it; `values`, where an old turn changed
+ * @throws {LawError} `inputs`, where an input gets another verdict than expected; `values`, where an old turn changed
  */
 export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPolls: number): Trace {
   const asked: Asked[] = []
@@ -91,7 +91,7 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPo
     if (input.type === "poll") {
       const most = input.most ?? mostPolls
       for (let count = 0; count < most; count += 1) if (step(`${where}, poll ${count}`, { type: "poll_once" }).effect === undefined) return
-      requireThat("inputs", where, input.most !== undefined, `${mostPolls} polls, and effects still come`)
+      requireThat("inputs", where, input.most !== undefined, `${mostPolls} polls, and the turn still returns effects`)
       return
     }
     const { verdict } = step(where, input)
@@ -99,17 +99,16 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPo
     requireThat("inputs", where, verdict === expected, `expected ${expected}, received ${verdict}`)
   })
 
-  for (const { where, turn, text } of oldTurns)
-    requireEqualTexts("values", `the turn before ${where}`, "looked at again at the end", turnText(turn), text)
+  for (const { where, turn, text } of oldTurns) requireEqualTexts("values", `the turn before ${where}`, "read again at the end", turnText(turn), text)
   return { machine, begin, steps, asked }
 }
 
-/** A new machine of the subject's class, whose driver tells what it is asked. */
+/** Makes a machine of the subject's class, whose driver records its calls. */
 export function newMachine({ machine, config, start }: Subject, asked: (asked: Asked) => void): TestedMachine {
   return new machine(watchedConfig(config, asked), start)
 }
 
-/** A machine taken up from a checkpoint's JSON text. */
+/** Restores a machine from a checkpoint's JSON text. */
 export function restoredMachine({ machine, config }: Subject, checkpoint: string, asked: (asked: Asked) => void): TestedMachine {
   return machine.restore(watchedConfig(config, asked), checkpoint)
 }
@@ -126,7 +125,7 @@ export function isAnswerable(effect: Effect | undefined): effect is AnswerableEf
   return effect !== undefined && "id" in effect && effect.type !== "cancel_llm"
 }
 
-/** A turn as JSON text, its histories item by item: lists that a history made earlier would hide what changed since. */
+/** A turn as JSON text, its histories item by item: cached lists of a history would hide later changes. */
 function turnText(turn: Turn): string {
   return JSON.stringify(turn, (_key, value: unknown) => (value instanceof History ? [...value] : value))
 }

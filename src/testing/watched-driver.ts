@@ -2,10 +2,10 @@ import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
 import type { DriverAction } from "../schemas/action.ts"
 import { jsonText } from "./difference.ts"
 
-/** One question to a driver, as JSON text: which callback was asked, what it was shown, and what it answered or threw. */
+/** One call to a driver, as JSON text: the callback, its arguments, and what it returned or threw. */
 export type Asked = string
 
-/** The same driver, under the same name, that tells `asked` about every question and its answer. */
+/** Wraps a driver, under the same name, and reports every call and its result to `asked`. */
 export function watchDriver(driver: ProtocolDriver, asked: (asked: Asked) => void): ProtocolDriver {
   const watch = <Answer extends readonly DriverAction[] | undefined>(
     callback: string,

@@ -20,7 +20,7 @@ export function folderForAll(): string {
   return folder
 }
 
-/** Programs in one file each, which start in a tenth of the time; gives their paths, in the same order. */
+/** Bundles each program into one file, which starts ten times as fast. Returns the paths in the same order. */
 export async function bundled(folder: string, ...programs: readonly string[]): Promise<readonly string[]> {
   const entryPoints = programs.map((program) => fileURLToPath(new URL(program, import.meta.url)))
   const options = { bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "error" } as const
@@ -34,7 +34,7 @@ export async function bundled(folder: string, ...programs: readonly string[]): P
 }
 
 export function run(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd?: string): Promise<Ran> {
-  // Not the settings that a test run hands on to its children.
+  // Without the settings that a test run passes to its children.
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|NODE_OPTIONS|NODE_ENV|FORCE_COLOR)/.test(name)))
   const child = spawn(process.execPath, [...args], {
     env: { ...inherited, ...env },
@@ -50,7 +50,7 @@ export function run(args: readonly string[], env: Readonly<Record<string, string
   })
 }
 
-/** What came of all kills of one kind of boundary. */
+/** The results of all kills at one kind of boundary. */
 export interface Row {
   kills: number
   differs: number
@@ -91,7 +91,7 @@ export function* counted(): Generator<number> {
   for (let number = 1; ; number += 1) yield number
 }
 
-/** Does things at the same time, so many at most, in their order. */
+/** Runs `act` on the items in order, at most `most` at a time. */
 export async function inParallel<Item>(items: Iterable<Item>, most: number, act: (item: Item) => Promise<boolean>): Promise<void> {
   const iterator = items[Symbol.iterator]()
   let over = false

@@ -3,7 +3,7 @@ import promises, { type FileHandle } from "node:fs/promises"
 import { syncBuiltinESMExports } from "node:module"
 
 // Loaded before a program (`node --import`): kills its process at the n-th boundary of what it does to files, which is
-// given by CRASH_AT. Which kind of boundary it was, is told on standard error. The program itself knows nothing of it.
+// given by CRASH_AT. Which kind of boundary it was, is printed to standard error. The program itself is unchanged.
 
 const at = Number(process.env["CRASH_AT"] ?? "0")
 /** The kinds that count, with `;` between them. Absent: all. */
@@ -43,7 +43,7 @@ function around<Result>(before: string, act: () => Promise<Result>, after: strin
   })
 }
 
-const LOCK = "taking or leaving the lock"
+const LOCK = "acquiring or releasing the lock"
 
 const WRITES = {
   journal: ["before an append", "in mid-append", "appended, not synced"],
@@ -59,11 +59,11 @@ function kindOf(path: unknown): string {
 const { open, rename, mkdir, rmdir, unlink } = promises
 const { appendFileSync } = fs
 
-// The executors' own: everything that happens in the world.
+// The writes of executors: all effects on the world.
 fs.appendFileSync = (path, data, options) => {
   boundary("before performing")
   appendFileSync(path, data, options)
-  boundary("performed, answer not kept")
+  boundary("performed, answer not persisted")
 }
 
 promises.rename = (from, to) => {
@@ -104,7 +104,7 @@ prototype.appendFile = writes(appendFile)
 prototype.writeFile = writes(writeFile)
 prototype.datasync = async function (this: FileHandle) {
   await datasync.call(this)
-  boundary("kept, the process does not know")
+  boundary("persisted, the process does not know")
 }
 prototype.sync = async function (this: FileHandle) {
   await sync.call(this)

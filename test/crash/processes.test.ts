@@ -4,9 +4,9 @@ import { afterAll, describe, expect, test, vi } from "vitest"
 import { readJournal } from "../../src/replay/journal.ts"
 import { bundled, counted, folderForAll, inParallel, linesOf, Matrix, type Ran, run, textOf } from "./harness.ts"
 
-// Real processes, killed at every boundary of what they do to files (see kill.ts), and the same command again.
+// Real processes, killed at every boundary of what they do to files (see kill.ts), and the same command run again.
 
-// Starting processes takes its time on a busy machine.
+// Starting processes is slow on a busy machine.
 vi.setConfig({ testTimeout: 600_000 })
 
 const folder = folderForAll()
@@ -19,7 +19,7 @@ const PARALLEL = 3
 /** `CRASH_DEEP=1`: every boundary in every way, and many rounds. It takes some minutes. */
 const DEEP = process.env["CRASH_DEEP"] !== undefined
 
-/** One journal, with the file of what was done to the world on its behalf. */
+/** One journal, with the file that records its effects on the world. */
 class Place {
   static #count = 0
   readonly #base = join(folder, `${Place.#count++}`)
@@ -31,11 +31,11 @@ class Place {
     writeFileSync(this.effects, "")
   }
 
-  /** Another one, in which the same has happened so far. */
+  /** Copies the journal and its effects to a new place. */
   copy(): Place {
     const copy = new Place()
     for (const file of ["journal", "effects"] as const) copyFileSync(this[file], copy[file])
-    // What a killed process left of its lock.
+    // The lock that a killed process left.
     cpSync(`${this.journal}.lock`, `${copy.journal}.lock`, { recursive: true })
     return copy
   }
@@ -67,7 +67,7 @@ class Place {
   }
 }
 
-/** What one run without a crash does and says. */
+/** The effects of one run without a crash. */
 const WHOLE = [
   ...["model turn-1:1", "a turn-1:2:a", "b turn-1:2:b", "c turn-1:2:c", "d turn-1:2:d", "checkpoint turn-1:3"],
   ...["model turn-1:4", "e turn-1:5:e", "checkpoint turn-1:6", "model turn-1:7", "checkpoint turn-1:8"],
@@ -76,7 +76,7 @@ const UNKNOWN = /"text":"\[Tool execution failed\]\\nThe call was cut off by a c
 
 const whole = await new Place().run()
 
-/** Whether a run ended as the one that was not killed; only `c`, a once call that nobody can look up, may be of unknown outcome. */
+/** Whether a run ended as the one that was not killed; only `c`, a once call without a recover function, may be of unknown outcome. */
 function endsAlike({ exitCode, stdout }: Ran, lines: readonly string[]): boolean {
   const unknown = UNKNOWN.test(stdout)
   const done = new Set(lines)
@@ -125,14 +125,14 @@ function expectNoneWrong(): void {
   expect(wrong).toEqual([])
 }
 
-test("a process that nobody kills does each thing once", async () => {
+test("a process that is not killed does each thing once", async () => {
   const place = new Place()
   expect(await place.run()).toEqual(whole)
   expect(whole).toMatchObject({ exitCode: 0, stderr: "" })
   expect(linesOf(place.effects)).toEqual(WHOLE)
 })
 
-describe("killed at every boundary, a turn is taken up and ends the same", () => {
+describe("killed at every boundary, a turn is resumed and ends the same", () => {
   test("with a journal that grows", async () => {
     expect(await killEverywhere("a turn")).toBeGreaterThan(80)
     expectNoneWrong()
@@ -146,7 +146,7 @@ describe("killed at every boundary, a turn is taken up and ends the same", () =>
     expectNoneWrong()
   })
 
-  test("also when it is killed again while it is taken up", async () => {
+  test("also when it is killed again while it resumes", async () => {
     // In the middle of the first batch: begun once calls without results.
     for (const at of DEEP ? [25, 32, 38, 42, 46, 50, 54, 58, 62, 70] : [46]) {
       const before = new Place()
@@ -160,7 +160,7 @@ describe("killed at every boundary, a turn is taken up and ends the same", () =>
 describe("two processes", () => {
   const ROUNDS = DEEP ? 100 : 5
 
-  test("that take up the same journal at once: one runs it, the other says that it is in use", async () => {
+  test("that resume the same journal at once: one runs it, the other reports that it is in use", async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       const place = new Place()
       const first = round % 2 === 0 ? 48 : 20
@@ -177,7 +177,7 @@ describe("two processes", () => {
     }
   })
 
-  test("of which one takes the journal from the other: that one is fenced off, and changes nothing more", async () => {
+  test("of which one takes over the journal: the other is fenced off, and changes nothing more", async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       const place = new Place()
       const old = place.run({ CRASH_HOLD: place.go })

@@ -2,17 +2,17 @@ import { expect } from "vitest"
 import { type Ended, type Fault, type Memory, NOTHING, noViolations, type ProcessOptions, type Script, type Violations } from "./crash-process.ts"
 import { World } from "./crash-world.ts"
 
-/** What came of all crashes. */
+/** The results of all crashes. */
 export interface Counts extends Violations {
-  /** Processes that were taken up after a crash. */
+  /** Processes that were resumed after a crash. */
   crashes: number
   /** Those that did not end as the one without a crash. */
   differs: number
-  /** Those that left out something that is to be told, or told it in another order. */
+  /** Those that left out something to emit, or emitted it in another order. */
   untold: number
   /** `once` calls that ended as of unknown outcome. */
   unknown: number
-  /** The moments that the crashes stand for. */
+  /** The moments that each crash represents. */
   readonly moments: Map<string, number>
 }
 
@@ -20,7 +20,7 @@ export const newCounts = (): Counts => ({ ...noViolations(), crashes: 0, differs
 
 export interface CrashOptions {
   readonly fault?: Fault
-  /** The moment at which the first process cancels its turn; then only crashes after the cancellation was kept are judged. */
+  /** The moment at which the first process cancels its turn; then only crashes after the cancellation was persisted are judged. */
   readonly cancelAt?: number
 }
 
@@ -90,7 +90,7 @@ function distinct({ moments }: Ended): readonly Crash[] {
 
 const CUT_OFF = "The call was cut off by a crash"
 
-/** A `once` call that nobody can look up may end as unknown; nothing else may differ. */
+/** A `once` call without a recover function may end as unknown; nothing else may differ. */
 export function sameEnd(scripted: Script, whole: Ended, ended: Ended, counts: Counts): boolean {
   const { unknown, begun, performed } = ended.memory
   counts.unknown += unknown.size
@@ -115,7 +115,7 @@ function alike(one: unknown, other: unknown): boolean {
   return [...keys].every((key) => (unknown && key === "text") || alike(left[key], right[key]))
 }
 
-/** Each process tells on from somewhere that was told, and nothing is left out. */
+/** Each process emits from a position already emitted, and leaves nothing out. */
 function allTold(whole: readonly string[], told: Memory["told"]): boolean {
   const fits = (at: number, delta: string): boolean =>
     whole[at] === delta || (whole[at] !== undefined && alike(JSON.parse(whole[at]), JSON.parse(delta)))

@@ -35,7 +35,7 @@ test("a host that always delivers is stopped one grace iteration after the limit
   expect(machine.messages.filter((message) => message.role === "system")).toHaveLength(1)
 })
 
-test("without a limit, it is the host that ends it", () => {
+test("without a limit, the host ends it", () => {
   const machine = new TurnMachine(configOf(), { messages: [userMessage("Go on for ever.")] })
   pollAll(machine)
   for (let iteration = 0; iteration < 200; iteration += 1) {

@@ -7,7 +7,7 @@ import { callsTools, completed, configOf, delivers, plain, results, says, userMe
 const CONFIG = configOf({ syncExecutionSurface: true })
 const START = { messages: [userMessage("Look around.")] }
 
-/** What the world answers. It does not care who asks. */
+/** The world's answers, the same for every process. */
 function perform(effect: Effect): Response | undefined {
   switch (effect.type) {
     case "sync_execution_surface":
@@ -25,7 +25,7 @@ function perform(effect: Effect): Response | undefined {
   }
 }
 
-/** Runs a turn in a process that saves after each effect it takes and dies right after effect number `dies`. */
+/** Runs a turn in a process that saves after each effect it polls and stops right after effect number `dies`. */
 function run(dies: number): { readonly performed: readonly string[]; readonly end: Effect | undefined; readonly messages: unknown } {
   const performed: string[] = []
   let machine = new TurnMachine(CONFIG, START)
@@ -58,7 +58,7 @@ test("a turn that is never killed does this", () => {
   expect(WHOLE.end).toMatchObject({ outcome: { type: "finished", finish: { type: "assistant_message", text: "All seen." } } })
 })
 
-test("a turn killed right after taking any one effect does the same work and says the same in the end", () => {
+test("a turn killed right after polling any one effect does the same work and ends with the same answer", () => {
   // 11 pieces of work, and what is told between them.
   for (let dies = 0; dies < 40; dies += 1) {
     const { performed, end, messages } = run(dies)

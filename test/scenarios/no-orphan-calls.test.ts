@@ -12,7 +12,7 @@ function nextRequest(thread: readonly Message[], question: string): LlmRequest {
   return plain(call.request)
 }
 
-/** In each request every call has one result, in the message right behind it; no result stands alone. */
+/** In each request every call has one result, in the message right after it, and every result has a call. */
 function expectNoOrphans({ messages }: LlmRequest): void {
   messages.forEach(({ blocks }, index) => {
     const calls = blocks.flatMap((block) => (block.type === "tool_call" ? [block.callId] : []))
@@ -29,8 +29,8 @@ function waitingForTools(): TurnMachine {
   return machine
 }
 
-describe("the thread of a turn that was stopped while tools ran goes on in the next turn", () => {
-  test("cancelled: finished tools keep their results, the others are told as cancelled", () => {
+describe("the thread of a turn that was stopped while tools ran continues in the next turn", () => {
+  test("cancelled: finished tools keep their results, the others are reported as cancelled", () => {
     const machine = waitingForTools()
     machine.cancel("The user changed their mind.")
     expect(callsAndResults(machine.messages)).toEqual(["call left", "call right", "result left", "result right"])
@@ -43,7 +43,7 @@ describe("the thread of a turn that was stopped while tools ran goes on in the n
     expect(request.messages.at(-1)).toEqual({ role: "user", blocks: [{ type: "text", text: "Go back." }] })
   })
 
-  test("failed or finished by the host: the transcript is what it was, and the request states what is missing", () => {
+  test("failed or finished by the host: the transcript is unchanged, and the request states what is missing", () => {
     for (const stop of [
       (machine: TurnMachine) => machine.fail({ type: "error", message: "disk full" }),
       (machine: TurnMachine) => machine.finish({ type: "stopped", stop: { type: "plugin_abort" } }),
@@ -65,7 +65,7 @@ describe("the thread of a turn that was stopped while tools ran goes on in the n
   })
 })
 
-test("a turn cancelled before its tools were even taken leaves no orphans either", () => {
+test("a turn cancelled before its tools were polled leaves no orphans either", () => {
   const machine = new TurnMachine(configOf(), { messages: [userMessage("Look around.")] })
   pollAll(machine)
   machine.handle(callsTools(1, ["left"]))

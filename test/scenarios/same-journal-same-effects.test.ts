@@ -50,7 +50,7 @@ test("the effects are these", () => {
   ])
 })
 
-test("a journal that is handed in without taking a single effect leads to the same end", () => {
+test("a journal that is handed in without polling a single effect ends the turn the same way", () => {
   const unpolled = new TurnMachine(CONFIG, START)
   unpolled.poll()
   for (const response of JOURNAL) {

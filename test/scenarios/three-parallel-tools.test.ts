@@ -16,7 +16,7 @@ function answerTo(id: number): LlmResponse {
     : { text: "All seen.", parts: [], usage: USAGE, terminalReason: "stop" }
 }
 
-/** A process that is killed in the third call, when the results of the others are kept, and one that takes its turn up. */
+/** A process that is killed in the third call, after the results of the others were persisted, and one that resumes its turn. */
 async function killedInTheThird(more: Pick<HostTools, "recover"> & { readonly effects: ToolEffects }) {
   const done: string[] = []
   const store = memoryJournalStore()
@@ -65,7 +65,7 @@ async function killedInTheThird(more: Pick<HostTools, "recover"> & { readonly ef
 
 const BY_THE_FIRST = ["first asks 1", "first runs turn-1:2:a", "first runs turn-1:2:b", "first runs turn-1:2:c"]
 
-test("of three parallel tools, the one that was cut off is run again, under the same key; the others are not, and the model is not asked again", async () => {
+test("of three parallel tools, the one that was cut off is run again, under the same key; the others are not, and the model is not called again", async () => {
   expect(await killedInTheThird({ effects: "idempotent" })).toEqual({
     done: [...BY_THE_FIRST, "second runs turn-1:2:c", "second asks 4"],
     outcome: "finished",
@@ -73,7 +73,7 @@ test("of three parallel tools, the one that was cut off is run again, under the 
   })
 })
 
-test("one that must happen once is not run again, and the model is told so", async () => {
+test("one that must happen once is not run again, and the model sees why", async () => {
   expect(await killedInTheThird({ effects: "once" })).toEqual({
     done: [...BY_THE_FIRST, "second asks 4"],
     outcome: "finished",

@@ -12,7 +12,7 @@ function texts(turn: Turn): readonly string[] {
     .flatMap(({ parts }) => parts.flatMap((part) => ("text" in part && part.text !== undefined ? [part.text] : [])))
 }
 
-test("an old turn value is taken up again, and its other future knows nothing of the first", () => {
+test("an old turn value can be continued again, and its second future sees nothing of the first", () => {
   const started = advance(CONFIG, begin(CONFIG, { messages: [userMessage("Heads or tails?")] }).turn).turn
   const heads = handle(CONFIG, started, says(1, "Heads."))
   const tails = handle(CONFIG, started, says(1, "Tails."))
@@ -33,7 +33,7 @@ test("the same step taken twice gives the same effects", () => {
   expect(plain(advance(CONFIG, turn))).toEqual({ turn: plain(turn), effects: [], status: "accepted" })
 })
 
-test("from one moment in the past, many futures: each sees its own messages only", () => {
+test("many futures of one past value: each sees only its own messages", () => {
   let turn = advance(CONFIG, begin(CONFIG, { messages: [userMessage("Look.")] }).turn).turn
   turn = handle(CONFIG, turn, callsTools(1, ["a"])).turn
   const futures = Array.from({ length: 5 }, (_, index) => {
@@ -53,7 +53,7 @@ test("from one moment in the past, many futures: each sees its own messages only
   })
 })
 
-test("a request that was projected before a turn grew still says what it said", () => {
+test("a request that was projected before a turn grew does not change", () => {
   const first = advance(CONFIG, begin(CONFIG, { messages: [userMessage("Look.")] }).turn)
   const call = first.effects.find((effect) => effect.type === "llm_call")
   const later = handle(CONFIG, first.turn, says(1, "Seen."))

@@ -29,7 +29,7 @@ test("a user message that comes in mid-turn is read by the model in the next cal
   expect(machine.history.filter((record) => record.type === "conversation" && record.message.id === "u2")).toHaveLength(1)
 })
 
-test("one that comes when the answer is already there starts another iteration, behind the answer", () => {
+test("one that arrives after the answer starts another iteration", () => {
   const turn = expectTurn(configOf(), { messages: [userMessage("List my mails.", "u1")] }, [
     { type: "poll" },
     { type: "respond", response: says(1, "Here are 400.") },

@@ -34,7 +34,7 @@ test("pictures, values, failures and silence of tools all reach the model, one r
   })
 })
 
-test("what a turn runs for is shown at the end of every request, and once", () => {
+test("the causes of a turn are shown once, at the end of every request", () => {
   const cause = { id: "e1", eventType: "mail.arrived", origin: { type: "plugin", pluginId: "mail" }, text: " From Ada. \n" } as const
   const turn = expectTurn(configOf(), { messages: [userMessage("Watch my mail.")], turnCauses: [cause] }, [
     { type: "poll" },

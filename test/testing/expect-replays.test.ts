@@ -46,7 +46,7 @@ test("a text whose records mean nothing, or that is damaged, is refused as such"
 })
 
 const projector: TurnConfig["projector"] = (input) => ({ ...CONFIG.projector(input), toolChoice: "required" })
-const ANEW = "If the change is meant, record the journal anew, and raise the driver's version if turns of the old one are to be taken up."
+const ANEW = "If the change is intended, record the journal again, and raise the driver's version if turns of the old one may be resumed."
 
 describe("the message says where, what differs and what to do", () => {
   test("for a changed configuration, with the values as far as they are known", () => {
@@ -63,7 +63,7 @@ describe("the message says where, what differs and what to do", () => {
       '  at "/config/maxIterations"',
       "    recorded nothing",
       "    replayed 9",
-      "What to do: replay with the configuration of the recording. If the change is meant, record the journal anew; { checkConfig: false } says whether it changes what the turn asks for.",
+      "What to do: replay with the configuration of the recording. If the change is intended, record the journal again; { checkConfig: false } shows whether it changes the requested effects.",
     ])
     expect(error.divergence).toBeInstanceOf(ReplayDivergence)
     expect(error.cause).toBe(error.divergence)
@@ -78,14 +78,14 @@ describe("the message says where, what differs and what to do", () => {
       '  at "/request/toolChoice"',
       '    recorded "auto"',
       '    replayed "required"',
-      `What to do: look at what the driver, the projector or turnLimitMessage changed in what they order, or whether one of them is not pure. ${ANEW}`,
+      `What to do: check what changed in the requests of the driver, the projector or turnLimitMessage, or whether one of them is not pure. ${ANEW}`,
     ])
   })
 
   test("for an effect that the journal does not hold: how it would", () => {
     const { message } = mismatchOf(text, { ...CONFIG, projector })
     expect(message).toContain('at ""\n    recorded {"id":1,"fingerprint":"')
-    expect(message).toContain("one recorded with { keepEffects: true } says what differs.")
+    expect(message).toContain("one recorded with { keepEffects: true } shows what differs.")
   })
 
   test("for many differences and long values: the first eight, shortened", () => {
@@ -106,7 +106,7 @@ describe("the message says where, what differs and what to do", () => {
     machine.finish({ type: "stopped", stop: { type: "incomplete" } })
     const ended = mismatchOf(cancelled + recorder.end(machine), CONFIG).message
     expect(ended).toContain('Record 3: {"type":"end","outcome":{"type":"stopped","stop":{"type":"incomplete"}}}')
-    expect(ended).toContain(`What to do: look at how the driver ends a turn. ${ANEW}`)
+    expect(ended).toContain(`What to do: check how the driver ends a turn. ${ANEW}`)
 
     const other = new TurnMachine(CONFIG, START)
     const begun = Recorder.begin(CONFIG, START, "t")
@@ -116,6 +116,6 @@ describe("the message says where, what differs and what to do", () => {
     other.handle(answerOf(outstanding, 0, 0))
     const { message } = mismatchOf(begun.line + begun.recorder.snapshot(other), CONFIG)
     expect(message).toContain('Record 2: {"type":"snapshot","iteration":0,"state":"waiting_checkpoint"}')
-    expect(message).toContain("What to do: look at what the driver appends and counts, which no effect shows.")
+    expect(message).toContain("What to do: check what the driver appends and counts, which no effect shows.")
   })
 })

@@ -185,7 +185,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "what comes of an input depends on something else than the inputs",
     "replay",
-    /input 1 .*what came of the input/,
+    /input 1 .*the verdict on the input/,
     class extends Numbered {
       override handle(response: Response): { readonly status: "accepted" | "stale" } {
         const { status } = super.handle(response)
@@ -206,7 +206,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "what its driver is asked depends on something else than the inputs",
     "replay",
-    /at the end: what the driver was asked/,
+    /at the end: the driver's calls/,
     class extends Numbered {
       constructor(config: TurnConfig, start: TurnStart) {
         super(config, start)
@@ -223,7 +223,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "the outstanding effect comes back as another one",
     "cut",
-    /the outstanding effect that came once more/,
+    /the outstanding effect that was returned again/,
     restoring((checkpoint) => {
       const { state } = checkpoint
       if (state.type !== "waiting_llm" || checkpoint.unpolled.length > 0) return checkpoint
@@ -234,7 +234,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "after a restore an answer is taken for stale",
     "cut",
-    /cut before input 0 .*what came of the input/,
+    /cut before input 0 .*the verdict on the input/,
     class extends Knowing {
       override handle(response: Response): { readonly status: "accepted" | "stale" } {
         const { status } = super.handle(response)
@@ -247,7 +247,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "the outstanding effect comes before what was queued",
     "cut",
-    /cut before input 4 .*came once more after 0 effects, not after the 1 that were queued/,
+    /cut before input 4 .*was returned again after 0 effects, not after the 1 that were queued/,
     restoring((checkpoint) => {
       const { state, unpolled } = checkpoint
       const taken = state.type === "waiting_tools" && unpolled.every((effect) => effect.type !== "outstanding")
@@ -313,7 +313,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "after a restore an answer that comes twice is accepted twice",
     "duplicates",
-    /cut before every step.*given once more/,
+    /cut before every step.*repeated/,
     class extends Knowing {
       override handle(response: Response): { status: "accepted" | "stale" } {
         const { status } = super.handle(response)
@@ -430,7 +430,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "a refusal shows in what comes of a later answer",
     "refusal",
-    /input 1 .*what came of the input after refusals/,
+    /input 1 .*the verdict on the input after refusals/,
     class extends Resentful {
       override handle(response: Response): { readonly status: "accepted" | "stale" } {
         const result = super.handle(response)
@@ -549,7 +549,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   [
     "the end is told and the turn goes on",
     "ending",
-    /told of a turn that is not done/,
+    /emitted by a turn that is not done/,
     class extends TurnMachine {
       override get done(): boolean {
         return false
@@ -692,7 +692,7 @@ describe("a machine that breaks a law is found out", () => {
     }
     const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine, mostPolls: 50 }))
     expect(error.law).toBe("inputs")
-    expect(error.message).toContain("50 polls, and effects still come")
+    expect(error.message).toContain("50 polls, and the turn still returns effects")
   })
 
   test("an input does something else than was expected of it", () => {

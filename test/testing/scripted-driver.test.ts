@@ -65,14 +65,14 @@ describe("a scripted driver", () => {
 
   test("ends the turn behind its last answer, and says so", () => {
     const machine = new TurnMachine(configOf([]), START)
-    expect(lastError(machine)).toContain("The script has 0 answers; prepareIteration asked for one more.")
+    expect(lastError(machine)).toContain("The script has 0 answers; prepareIteration was called once more.")
     expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error" } })
   })
 
   test("throws where the script says so, and where another callback was due", () => {
     expect(lastError(new TurnMachine(configOf([{ throws: "out of luck" }]), START))).toContain("out of luck")
     const due = new TurnMachine(configOf([{ callback: "onToolResults", actions: [FINISH] }]), START)
-    expect(lastError(due)).toContain("Answer 0 of the script is for onToolResults; prepareIteration asked.")
+    expect(lastError(due)).toContain("Answer 0 of the script is for onToolResults; prepareIteration was called.")
   })
 
   test("has the optional callbacks that it is given, and onExecResult unless told otherwise", () => {

@@ -27,7 +27,7 @@ const KINDS: readonly Kind[] = [
     name: "files",
     make: () => {
       const folder = newFolder()
-      return () => fileJournalStore(folder)
+      return () => closedAfterTest(fileJournalStore(folder))
     },
   },
   { name: "SQLite, by libsql", make: () => inSqlite((path) => new Database(path)) },
@@ -53,6 +53,17 @@ function sqliteOfNode(): readonly Kind[] {
     return [{ name: "SQLite, by Node", make: () => inSqlite((path) => new DatabaseSync(path)) }]
   } catch {
     return []
+  }
+}
+
+/** A store whose journals are closed after the test. An owner that was taken over and does not write again still has its file open. */
+function closedAfterTest(store: JournalStore): JournalStore {
+  return {
+    async open(name, options) {
+      const journal = await store.open(name, options)
+      onTestFinished(() => journal.close())
+      return journal
+    },
   }
 }
 

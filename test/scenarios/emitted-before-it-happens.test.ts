@@ -10,7 +10,7 @@ function chat(): TurnMachine {
   return new TurnMachine(CONFIG, { messages: [userMessage("Look around.")], events: [{ type: "protocol", event: "from before" }] })
 }
 
-test("what tools depend on is told before they are asked for, live and after a restore alike", () => {
+test("what tools depend on is emitted before their calls, both live and after a restore", () => {
   const machine = chat()
   pollAll(machine)
   machine.handle(callsTools(1, ["a"]))
@@ -22,7 +22,7 @@ test("what tools depend on is told before they are asked for, live and after a r
   }
 })
 
-test("a store that keeps only what progress tells has the whole history of the turn, once", () => {
+test("a store that records only progress has the whole history of the turn, once", () => {
   const machine = chat()
   const store: HistoryRecord[] = []
   const keep = (effects: readonly Effect[]): void => {
@@ -50,7 +50,7 @@ test("a store that keeps only what progress tells has the whole history of the t
   expect([{ type: "protocol", event: "from before" }, ...store]).toEqual(plain(restored.events))
 })
 
-test("the end is told once: outcome, done event, done, and then nothing", () => {
+test("the end is emitted once: outcome, done event, done, and then nothing", () => {
   const machine = chat()
   pollAll(machine)
   respond(machine, says(1, "Nothing."))

@@ -9,7 +9,7 @@ import { answer, configOf, userMessage } from "../machine/support.ts"
 const CONFIG = configOf()
 const START = { messages: [userMessage("Look.")] }
 
-/** A model that asks for one call, and then has no more to say. */
+/** A model that requests one call, and then ends the turn. */
 const llmCall = async ({ id }: { readonly id: number }) => {
   const parts = id === 1 ? [{ type: "tool_call" as const, callId: "a", toolName: "look", inputJson: "{}" }] : []
   const { result } = answer(id, parts, { text: id === 1 ? "" : "Seen.", terminalReason: id === 1 ? "tool_use" : "stop" })
@@ -19,7 +19,7 @@ const llmCall = async ({ id }: { readonly id: number }) => {
 
 const toolCall = async () => ({ output: { status: "success", value: "seen" } }) as const
 
-test("what a result raised is told, though the turn was cancelled and the process killed before it was", async () => {
+test("the effects of a result are emitted, even if the turn was cancelled and the process killed before", async () => {
   const store = memoryJournalStore()
   const journal = await TurnJournal.open(store, "turn")
   const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
@@ -52,7 +52,7 @@ test("what a result raised is told, though the turn was cancelled and the proces
   expect(told).toEqual(["m_0_tools_2"])
 })
 
-test("an order that comes while the journal is compacted leaves it whole", async () => {
+test("a command that arrives while the journal is compacted leaves it intact", async () => {
   const kept = memoryJournalStore()
   let order = (): void => {}
   // The order comes while the new text is written.

@@ -1,13 +1,10 @@
-import { execFile } from "node:child_process"
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { createRequire } from "node:module"
-import { tmpdir } from "node:os"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { promisify } from "node:util"
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { ROOT, requireFreshBuild } from "./built.ts"
+import { beforeAll, describe, expect, test } from "vitest"
+import { CONSUMER } from "./consumer.ts"
+import { NEEDED_BY, packed, pinned, UserFolder } from "./support.ts"
 
-/** Every name that a subpath exports at run time. A name that goes from here is a breaking change. */
+/** Every name that a subpath exports at run time. Removing one is a breaking change. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine": [
     "CheckpointError",
@@ -340,142 +337,46 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
-/** What a user of the package writes; it must compile as it stands. */
-const CONSUMER = `
-import { type Effect, type Json, TurnMachine, chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn-machine"
-import { assistantParts } from "turn-machine/drivers"
-import { ChecklistJudge, type Decision, type JudgeConfig, newChecklistState } from "turn-machine/drivers/checklist"
-import { goalDriver, type GoalState, newGoalState, nextTurn } from "turn-machine/drivers/goal"
-import { type Host, runJudge, runTurn } from "turn-machine/hosts"
-import { type OpenTelemetry, openTelemetry } from "turn-machine/hosts/opentelemetry"
-import { type Turn, TurnMachine as BareTurnMachine, begin } from "turn-machine/machine"
-import type { Projector } from "turn-machine/projectors"
-import { type Journal, readJournal } from "turn-machine/replay"
-import { journalValidation, type Judgement, judgeValidation, Response } from "turn-machine/schemas"
-import { expectTurn } from "turn-machine/testing"
-import * as arbitrary from "turn-machine/testing/arbitraries"
+const user = new UserFolder()
+const installed = join(user.path, "node_modules/turn-machine")
+await packed()
 
-const projector: Projector = chatProjector
-const config: TurnConfig = {
-  model: "any", sessionId: "s", systemPrompt: "", tools: [], generation: {}, driver: chatDriver(), projector,
-  syncExecutionSurface: false, emitLlmTrace: false,
-}
-const start: TurnStart = { messages: [{ id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "Hello" }] }] }
-const machine: BareTurnMachine = new TurnMachine(config, start)
-const goals: GoalState = newGoalState("t")
-const resting: string = nextTurn({ threadId: goals.threadId, history: machine.history }, 0).type
-const pursuing: TurnConfig = { ...config, driver: goalDriver(chatDriver(), { threadId: "t", turnId: resting, startedAt: 0 }) }
-const effect: Effect | undefined = machine.poll()
-if (effect?.type === "llm_call") {
-  const model: string = effect.request.model
-  // @ts-expect-error the types arrived: a model is no number
-  const wrong: number = effect.request.model
-  console.log(model, wrong)
-}
-const answer: Response = Response.parse({ type: "checkpoint_delivery", id: 1, delivery: {} })
-const value: Json = { answer: machine.handle(answer).status }
-const { turn }: { readonly turn: Turn } = begin(config, start)
-const host: Host = { llmCall: async () => { throw new Error("no model") } }
-const journal: (text: string) => Journal = (text) => readJournal(text, journalValidation)
-const judgeConfig: JudgeConfig = { model: "any", validation: judgeValidation }
-const judgement: Promise<Judgement | undefined> = runJudge(new ChecklistJudge(judgeConfig, newChecklistState(), { response: "", at: 0 }), host)
-const traced: OpenTelemetry["runTurn"] = openTelemetry({ provider: "openai" }).runTurn
-export const verdict: Decision["verdict"] = "wait"
-export const all = [pursuing, judgement, journal, value, turn, runTurn(machine, host), traced(machine, host), assistantParts, expectTurn, arbitrary.message]
-`
-
-const run = promisify(execFile)
-const scratch = mkdtempSync(join(tmpdir(), "turn-machine-exports-"))
-const installed = join(scratch, "node_modules/turn-machine")
-afterAll(() => rmSync(scratch, { recursive: true, force: true }))
-
-beforeAll(async () => {
-  requireFreshBuild([""])
-  const { stdout } = await npm(ROOT, "pack", "--json", "--ignore-scripts", "--pack-destination", scratch)
-  const [packed] = JSON.parse(stdout) as [{ filename: string }]
-  write("package.json", JSON.stringify({ private: true, type: "module" }))
-  const { devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { devDependencies: Record<string, string> }
-  const peers = ["fast-check", "@opentelemetry/api"].map((name) => `${name}@${devDependencies[name]}`)
-  await npm(scratch, "install", "--prefer-offline", "--no-audit", "--no-fund", `./${packed.filename}`, ...peers)
-}, 180_000)
-
-function npm(cwd: string, ...args: string[]): Promise<{ stdout: string }> {
-  return run("npm", args, { cwd, maxBuffer: 64 * 1024 * 1024, shell: process.platform === "win32" })
-}
-
-function write(path: string, text: string): void {
-  writeFileSync(join(scratch, path), text)
-}
+beforeAll(() => user.install("turn-machine", pinned("zod"), ...Object.keys(NEEDED_BY).map(pinned)), 180_000)
 
 describe("the installed package", () => {
-  test("exports the subpaths and names of the list, and no other", async () => {
+  test("exports exactly the subpaths and names of the list", async () => {
     const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8")) as { exports: Record<string, unknown> }
     const subpaths = Object.keys(manifest.exports).filter((path) => path !== "./package.json")
     expect(subpaths.map((path) => path.replace(".", "turn-machine"))).toEqual(Object.keys(NAMES))
 
-    write(
-      "names.js",
-      `export {}\nconst names = {}\nfor (const path of process.argv.slice(2)) names[path] = Object.keys(await import(path)).sort()\nconsole.log(JSON.stringify(names))`,
+    const { output } = await user.runProgram(
+      `const names: Record<string, string[]> = {}
+       for (const path of ${JSON.stringify(Object.keys(NAMES))}) names[path] = Object.keys(await import(path)).sort()
+       console.log(JSON.stringify(names))`,
     )
-    const { stdout } = await run(process.execPath, ["names.js", ...Object.keys(NAMES)], { cwd: scratch })
-    expect(JSON.parse(stdout)).toEqual(Object.fromEntries(Object.entries(NAMES).map(([path, names]) => [path, [...names].sort()])))
+    expect(JSON.parse(output)).toEqual(Object.fromEntries(Object.entries(NAMES).map(([path, names]) => [path, [...names].sort()])))
   })
 
-  // Our own declarations are read in full once; it takes the compiler four times as long.
+  // One of the two checks our declarations in full, which takes the compiler four times as long.
   test.each([
     { module: "node16", moduleResolution: "node16", skipLibCheck: false },
     { module: "esnext", moduleResolution: "bundler", skipLibCheck: true },
   ])(
-    "compiles for a user under moduleResolution $moduleResolution",
-    async ({ module, moduleResolution, skipLibCheck }) => {
-      const compilerOptions = {
-        module,
-        moduleResolution,
-        target: "es2022",
-        lib: ["es2023", "dom", "dom.iterable"],
-        types: [],
-        strict: true,
-        exactOptionalPropertyTypes: true,
-        noEmit: true,
-        skipLibCheck,
-      }
-      write("consumer.ts", CONSUMER)
-      write(`tsconfig.${moduleResolution}.json`, JSON.stringify({ compilerOptions, files: ["consumer.ts"] }))
-      const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc")
-      const { stdout } = await run(process.execPath, [tsc, "-p", `tsconfig.${moduleResolution}.json`], { cwd: scratch }).catch(
-        (error: { stdout: string }) => error,
-      )
-      expect(stdout).toBe("")
+    "compiles for a user with moduleResolution $moduleResolution",
+    async (options) => {
+      expect(await user.compile(CONSUMER, options)).toBe("")
     },
     180_000,
   )
 
-  test("holds what its source maps point at, and the papers", () => {
+  test("contains the sources that its source maps refer to", () => {
     const maps = readdirSync(join(installed, "dist"), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".map"))
     expect(maps.length).toBeGreaterThan(50)
-    const lost = maps.flatMap((name) => {
+    const missing = maps.flatMap((name) => {
       const file = join(installed, "dist", name)
       const { sources } = JSON.parse(readFileSync(file, "utf8")) as { sources: string[] }
       return sources.map((source) => join(dirname(file), source)).filter((source) => !existsSync(source))
     })
-    expect(lost).toEqual([])
-    for (const name of ["README.md", "LICENSE", "CHANGELOG.md"]) expect(existsSync(join(installed, name)), name).toBe(true)
-    for (const name of ["test", "bench", "scripts", "examples"]) expect(existsSync(join(installed, name)), name).toBe(false)
-  })
-
-  test("has its command", async () => {
-    const { stdout } = await run(join(scratch, "node_modules/.bin/turn-machine"), ["--help"], { cwd: scratch, shell: process.platform === "win32" })
-    expect(stdout).toContain("turn-machine run")
-  })
-
-  test("brings immer and zod along, and asks for nothing else", () => {
-    const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8")) as Record<string, Record<string, { optional?: true }>>
-    expect(Object.keys(manifest["dependencies"] ?? {})).toEqual(["immer", "zod"])
-    const required = Object.keys(manifest["peerDependencies"] ?? {}).filter((name) => manifest["peerDependenciesMeta"]?.[name]?.optional !== true)
-    expect(required).toEqual([])
-    // What was installed by name beside the package, and what fast-check itself depends on.
-    const asked = ["@opentelemetry", "fast-check", "pure-rand"]
-    const packages = readdirSync(join(scratch, "node_modules")).filter((name) => !name.startsWith(".") && !asked.includes(name))
-    expect(packages.sort()).toEqual(["immer", "turn-machine", "zod"])
+    expect(missing).toEqual([])
   })
 })

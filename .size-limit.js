@@ -1,0 +1,28 @@
+// The sizes of bundles, minified and compressed. size-limit leaves out all peer dependencies; entries "with zod" bundle it.
+
+/** @param {{ external?: string[] }} config */
+const withZod = (config) => ({ ...config, external: (config.external ?? []).filter((name) => !name.startsWith("zod")) })
+
+const HOST = {
+  "./dist/index.js": "{ TurnMachine, chatDriver, chatProjector }",
+  "./dist/hosts/index.js": "{ runTurn, defineTool, toolbox }",
+}
+
+export default [
+  { name: "turn-machine/machine, without immer", path: "dist/machine/index.js", ignore: ["immer"], gzip: true, limit: "14 kB" },
+  { name: "turn-machine/machine, with immer", path: "dist/machine/index.js", gzip: true },
+  {
+    name: "what a chat host bundles, without immer",
+    import: {
+      "./dist/machine/index.js": "{ TurnMachine }",
+      "./dist/drivers/index.js": "{ chatDriver }",
+      "./dist/projectors/index.js": "{ chatProjector }",
+    },
+    ignore: ["immer"],
+    gzip: true,
+  },
+  { name: "turn-machine, without zod and immer", path: "dist/index.js", ignore: ["immer"], gzip: true },
+  { name: "turn-machine, with zod and immer", path: "dist/index.js", gzip: true, modifyEsbuildConfig: withZod },
+  { name: "a host with runTurn and defineTool, with zod and immer", import: HOST, gzip: true, limit: "60 kB", modifyEsbuildConfig: withZod },
+  { name: "a host with runTurn and defineTool, without zod and immer", import: HOST, ignore: ["immer"], gzip: true, limit: "25 kB" },
+]

@@ -1,0 +1,31 @@
+import { existsSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { expect, test } from "vitest"
+import { bundled, folderForAll, linesOf, run, textOf } from "./harness.ts"
+
+// One kill in the middle of a batch of tool calls. processes.test.ts kills at every boundary.
+
+const folder = folderForAll()
+
+test("a process that is killed while its tools run is resumed, and repeats no completed call", { timeout: 120_000 }, async () => {
+  const [worker = "", killer = ""] = await bundled(folder, "worker.ts", "kill.ts")
+  const [journal, effects] = [join(folder, "turn.journal"), join(folder, "turn.effects")]
+  writeFileSync(effects, "")
+  const env = { CRASH_EFFECTS: effects }
+
+  const killed = await run(["--import", killer, worker, journal], { ...env, CRASH_AT: "46" })
+  expect(killed.exitCode).toBeNull()
+  expect(linesOf(effects)).toContain("model turn-1:1")
+  expect(textOf(journal)).toContain('"type":"llm_complete"')
+
+  const resumed = await run([worker, journal], env)
+  expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
+  expect(existsSync(`${journal}.lock`)).toBe(false)
+  const lines = linesOf(effects)
+  for (const step of ["model turn-1:1", "checkpoint turn-1:3", "model turn-1:4", "e turn-1:5:e", "model turn-1:7", "checkpoint turn-1:8"])
+    expect(
+      lines.filter((line) => line === step),
+      step,
+    ).toHaveLength(1)
+  for (const once of ["c turn-1:2:c", "d turn-1:2:d"]) expect(lines.filter((line) => line === once).length, once).toBeLessThanOrEqual(1)
+})

@@ -1,0 +1,103 @@
+import { describe, expect, test } from "vitest"
+import { CheckpointError, SchemaError } from "../../src/errors.ts"
+import type { TurnConfig } from "../../src/machine/config.ts"
+import type { TurnStart } from "../../src/schemas/config.ts"
+import type { Response } from "../../src/schemas/response.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import { configOf, moved, pollAll, set, told, userMessage } from "../machine/support.ts"
+import { CONFIG, expectPrototypesUnchanged, SAVED } from "./support.ts"
+import { EVERY_VALUE, hostileAt, origin, places, withValueAt } from "./values.ts"
+
+expectPrototypesUnchanged()
+
+describe("each hostile value at each place of what a turn is made of", { timeout: 120_000 }, () => {
+  const start: TurnStart = {
+    messages: [{ ...userMessage("hello"), origin }],
+    events: [
+      { type: "protocol", event: { a: 1 } },
+      { type: "conversation", message: userMessage("x", "u2") },
+    ],
+    turnCauses: [{ id: "e1", eventType: "t", origin, text: "t" }],
+    iterationOffset: 2,
+  }
+  const data = {
+    maxIterations: 3,
+    maxContextTokens: 5,
+    tools: [{ name: "n", description: "d", inputSchema: { a: 1 } }],
+    generation: { maxOutputTokens: 5 },
+  }
+
+  test("the start", () => {
+    for (const [index, pointer] of places(start).entries()) {
+      for (const [, make] of hostileAt(index)) expectMadeOrRefused(CONFIG, withValueAt(start, pointer, make()) as TurnStart, "invalid_start")
+    }
+  })
+
+  test("the configuration", () => {
+    for (const [index, pointer] of places(data).entries()) {
+      if (pointer === "") continue
+      for (const [, make] of hostileAt(index)) {
+        const config = configOf(withValueAt(data, pointer, make()) as Partial<TurnConfig>)
+        expectMadeOrRefused(config, start, "invalid_config")
+      }
+    }
+  })
+
+  function expectMadeOrRefused(config: TurnConfig, given: TurnStart, code: string): void {
+    let machine: TurnMachine
+    try {
+      machine = new TurnMachine(config, given)
+    } catch (error) {
+      expect(error).toBeInstanceOf(SchemaError)
+      expect((error as SchemaError).code).toBe(code)
+      return
+    }
+    pollAll(machine)
+    moved(machine, config)
+  }
+})
+
+describe("each hostile value at each place of a checkpoint", { timeout: 120_000 }, () => {
+  test.each(Object.keys(SAVED) as Response["type"][])("of a turn that waits for %s", (type) => {
+    const { config, text } = SAVED[type]
+    const checkpoint = JSON.parse(text) as object
+    set("/unpolled", [{ type: "outstanding" }, { type: "emit", event: { type: "text_delta", content: "c" } }])(checkpoint)
+    expect(told(pollAll(TurnMachine.restore(config, checkpoint)))).toHaveLength(2)
+    const codes = new Set<string>()
+    for (const [index, pointer] of places(checkpoint).entries()) {
+      for (const [what, make] of hostileAt(index)) {
+        try {
+          codes.add(restored(config, withValueAt(checkpoint, pointer, make())))
+        } catch (error) {
+          throw new Error(`${what} at "${pointer}": ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+        }
+      }
+    }
+    const all = [
+      "driver_mismatch",
+      "inconsistent_checkpoint",
+      "invalid_checkpoint",
+      "not_a_checkpoint",
+      "not_json",
+      "restored",
+      "unsupported_version",
+    ]
+    if (EVERY_VALUE) expect([...codes].sort()).toEqual(all)
+    else expect(all).toEqual(expect.arrayContaining([...codes]))
+  })
+
+  function restored(config: TurnConfig, checkpoint: unknown): string {
+    let machine: TurnMachine
+    try {
+      machine = TurnMachine.restore(config, checkpoint)
+    } catch (error) {
+      expect(error).toBeInstanceOf(CheckpointError)
+      return (error as CheckpointError).code
+    }
+    moved(machine, config)
+    pollAll(machine)
+    machine.cancel()
+    pollAll(machine)
+    return "restored"
+  }
+})

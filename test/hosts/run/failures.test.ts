@@ -1,0 +1,231 @@
+import { describe, expect, test } from "vitest"
+import { type Host, LlmCallError, ToolError } from "../../../src/hosts/host.ts"
+import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import type { LlmResponse } from "../../../src/schemas/llm.ts"
+import {
+  calls,
+  circle,
+  errors,
+  execDriver,
+  failures,
+  nested,
+  neverCalled,
+  newTurn,
+  runAndWatch,
+  says,
+  script,
+  submitted,
+  success,
+  toolTexts,
+} from "./support.ts"
+
+describe("an executor that throws does not lose the turn", () => {
+  test("a model call fails with the facts its executor gave", async () => {
+    const failure = { message: "Overloaded.", retryable: true, code: "http_529", terminalReason: "provider_error" } as const
+    const { done, events } = await runAndWatch(newTurn({ emitLlmTrace: true }), {
+      llmCall: async () => {
+        throw new LlmCallError(failure)
+      },
+    })
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(errors(events)).toEqual(["http_529: LLM error: Overloaded."])
+  })
+
+  test.each([
+    ["an error", new Error("no network"), "executor_threw: LLM error: no network"],
+    ["an error without words", new TypeError(), "executor_threw: LLM error: TypeError"],
+    ["a text", "no network", "executor_threw: LLM error: no network"],
+    ["what cannot be shown", Object.create(null), "executor_threw: LLM error: A value was thrown that cannot be shown."],
+  ])("a model call fails with %s", async (_what, thrown: unknown, shown) => {
+    const { done, events } = await runAndWatch(newTurn(), {
+      // Not async: throws before there is a promise.
+      llmCall: () => {
+        throw thrown
+      },
+    })
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(errors(events)).toEqual([shown])
+  })
+
+  test("a tool call fails, the others do not, and the model is told", async () => {
+    const { done, events } = await runAndWatch(newTurn(), {
+      llmCall: script(calls(["c1", "look"], ["c2", "break"], ["c3", "refuse"]), says("Sorry.")),
+      tools: {
+        async call({ toolName }) {
+          if (toolName === "break") throw new Error("disk full")
+          if (toolName === "refuse") throw new ToolError({ class: "permission_denied", code: "not_yours", message: "That file is not yours." })
+          return { output: { status: "success", value: "fine" } }
+        },
+        effects: () => "idempotent",
+      },
+    })
+    expect(toolTexts(done)).toEqual(["fine", "[Tool execution failed]\ndisk full", "[Tool execution failed]\nThat file is not yours."])
+    expect(failures(events)).toEqual([
+      { class: "execution", code: "tool_threw", message: "disk full", source: "tool", retry: { type: "never" } },
+      { class: "permission_denied", code: "not_yours", message: "That file is not yours.", source: "tool", retry: { type: "never" } },
+    ])
+    expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Sorry." } })
+  })
+
+  test("without tools every call fails as unavailable", async () => {
+    const { done, events } = await runAndWatch(newTurn(), { llmCall: script(calls(["c1", "look"]), says("Sorry.")) })
+    expect(failures(events)).toMatchObject([{ class: "unavailable", code: "no_tools" }])
+    expect(done.outcome.type).toBe("finished")
+  })
+
+  test("code fails with the error's message", async () => {
+    const driver = { driver: execDriver }
+    const thrown = await runTurn(newTurn(driver), { llmCall: neverCalled, execCode: () => Promise.reject(new Error("no sandbox")) })
+    expect(submitted(thrown)).toEqual({ ok: false, error: "no sandbox" })
+    const absent = await runTurn(newTurn(driver), { llmCall: neverCalled })
+    expect(submitted(absent)).toEqual({ ok: false, error: "This host does not run code." })
+  })
+
+  test("a checkpoint delivers nothing, says so, and the turn goes on", async () => {
+    const { done, events } = await runAndWatch(newTurn(), {
+      llmCall: script(says("Hello.")),
+      checkpoint: () => Promise.reject(new Error("queue down")),
+    })
+    expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Hello." } })
+    expect(errors(events)).toEqual(["executor_threw: Nothing was delivered at the checkpoint. queue down"])
+  })
+
+  test("an execution surface that cannot be had ends the turn in order", async () => {
+    const { done, events } = await runAndWatch(newTurn({ syncExecutionSurface: true }), {
+      llmCall: neverCalled,
+      syncExecutionSurface: () => Promise.reject(new Error("no plugins")),
+    })
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error" } })
+    expect(errors(events)).toEqual(["reconfigure_failed: Execution surface not refreshed: no plugins"])
+  })
+})
+
+describe("an answer that does not fit the wire is a failure of its effect", () => {
+  test.each([
+    ["nothing", undefined],
+    ["a text", "Hello."],
+    ["parts of no known type", { ...says("Hello."), parts: [{ type: "poem", text: "Hello." }] }],
+    [
+      "counts that are no numbers",
+      { ...says("Hello."), usage: { inputTokens: Number.NaN, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 } },
+    ],
+  ])("of the model: %s", async (_what, answer) => {
+    const { done, events } = await runAndWatch(newTurn(), { llmCall: async () => answer as LlmResponse })
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: LLM error: The model's answer cannot be used\. /)])
+  })
+
+  test("of the model, also where the machine does not check", async () => {
+    const { done, events } = await runAndWatch(newTurn({ validation: undefined }), { llmCall: async () => undefined as never })
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: /)])
+  })
+
+  test("of the model: a failure without its facts", async () => {
+    const { events } = await runAndWatch(newTurn(), { llmCall: () => Promise.reject(new LlmCallError({ message: "Odd." } as never)) })
+    expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: /)])
+  })
+
+  test.each([
+    ["nothing", undefined, "A tool executor answers an object with an output."],
+    ["a value instead of an answer", { files: [] }, "A tool executor answers an object with an output."],
+    ["a status of its own", { output: { status: "fine", value: 1 } }, "Not a valid response"],
+    ["a failure without its facts", { output: { status: "failure", failure: { message: "no" } } }, "Not a valid response"],
+    ["a number that is none", success({ size: Number.NaN }), 'Not JSON: the number NaN at "/size".'],
+    ["a bigint", success(10n), "Not JSON: a bigint."],
+    ["a function", success(() => 1), "Not JSON: a function."],
+    ["a map", success(new Map([["a", 1]])), "Not JSON: an instance of Map."],
+    ["a promise", success({ text: Promise.resolve("") }), 'Not JSON: a Promise (is an await missing?) at "/text".'],
+    ["a value that contains itself", success(circle()), 'Not JSON: a value that contains itself at "/0/list".'],
+    ["a value nested 129 deep", success(nested(129)), 'Not JSON: nested deeper than 128 at "/0/0/0/0/0/0/0/0/…".'],
+    ["a getter that throws", success(Object.defineProperty({}, "x", { enumerable: true, get: neverCalled })), "This was not to be called."],
+  ])("of a tool: %s", async (_what, answer, why) => {
+    const { done, events } = await runAndWatch(newTurn(), {
+      llmCall: script(calls(["c1", "look"], ["c2", "other"]), says("Sorry.")),
+      tools: {
+        call: async (call) => (call.callId === "c1" ? (answer as never) : { output: { status: "success", value: "fine" } }),
+        effects: () => "idempotent",
+      },
+    })
+    expect(failures(events)).toMatchObject([{ class: "internal", code: "invalid_tool_result" }])
+    expect(toolTexts(done)).toEqual([expect.stringContaining(`The tool ran, but its result cannot be used. ${why}`), "fine"])
+    expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Sorry." } })
+  })
+
+  test("of a tool: where in the value it is", async () => {
+    const { events } = await runAndWatch(newTurn(), {
+      llmCall: script(calls(["c1", "look"]), says("Sorry.")),
+      tools: {
+        call: async () => ({ output: { status: "success", value: { rows: [{ size: 1 }, { size: Number.POSITIVE_INFINITY }] } } }),
+        effects: () => "idempotent",
+      },
+    })
+    expect(failures(events)).toMatchObject([
+      { message: 'The tool ran, but its result cannot be used. Not JSON: the number Infinity at "/rows/1/size".' },
+    ])
+  })
+
+  test("of a checkpoint: nothing is delivered", async () => {
+    const { done, events } = await runAndWatch(newTurn(), { llmCall: script(says("Hello.")), checkpoint: async () => ({ messages: "hi" }) as never })
+    expect(done.outcome.type).toBe("finished")
+    expect(errors(events)).toEqual([expect.stringMatching(/^invalid_delivery: Nothing was delivered at the checkpoint\. /)])
+  })
+
+  test("of code and of the execution surface: they fail", async () => {
+    const executed = await runTurn(newTurn({ driver: execDriver }), { llmCall: neverCalled, execCode: async () => ({ observations: 3 }) as never })
+    expect(submitted(executed)).toMatchObject({ ok: false })
+    const synced = await runTurn(newTurn({ syncExecutionSurface: true }), { llmCall: neverCalled, syncExecutionSurface: async () => ({}) as never })
+    expect(synced.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error" } })
+  })
+
+  test("undefined, dates, instances and -0 become JSON instead", async () => {
+    class Row {
+      readonly id = 7
+    }
+    const value = { at: new Date(0), rows: [new Row(), undefined], left: undefined, zero: -0, [Symbol("s")]: 1, never: new Date(Number.NaN) }
+    const values: unknown[] = []
+    const model = script(calls(["c1", "value"], ["c2", "nothing"], ["c3", "deep"], ["c4", "keys"]), {
+      ...says("Done."),
+      terminalDiagnostic: undefined,
+    } as never)
+    const done = await runTurn(
+      newTurn(),
+      {
+        llmCall: model,
+        tools: {
+          async call({ toolName }) {
+            const all: Record<string, unknown> = {
+              value,
+              nothing: undefined,
+              deep: nested(128),
+              keys: JSON.parse('{"__proto__":{"polluted":true},"gone":0}'),
+            }
+            const modelReturn = toolName === "nothing" ? { parts: [{ type: "text", text: "(nothing)" }] } : undefined
+            return { output: { status: "success", value: all[toolName] }, modelReturn } as never
+          },
+          effects: () => "idempotent",
+        },
+      },
+      { onEvent: (event) => void (event.type === "tool_call" && event.output.status === "success" && values.push(event.output.value)) },
+    )
+    expect(values[0]).toStrictEqual({ at: "1970-01-01T00:00:00.000Z", rows: [{ id: 7 }, null], zero: 0, never: null })
+    expect(values[1]).toBe(null)
+    expect(values[2]).toEqual(nested(128))
+    expect(Object.keys(values[3] as object)).toEqual(["__proto__", "gone"])
+    expect(({} as { polluted?: true }).polluted).toBeUndefined()
+    expect(toolTexts(done)[1]).toBe("(nothing)")
+    expect(done.outcome.type).toBe("finished")
+  })
+})
+
+describe("a host that cannot be meant", () => {
+  test.each([
+    ["without a model", {}, "The host needs an llmCall function."],
+    ["with a toolbox spread into it", { llmCall: script(says("Yes.")), ...toolbox([]) }, "Pass them as a member: { llmCall, tools }."],
+  ])("%s is refused before anything is polled", async (_what, host, message) => {
+    const machine = newTurn()
+    await expect(runTurn(machine, host as Host)).rejects.toThrow(message)
+    expect(machine.state).toBe("preparing")
+  })
+})

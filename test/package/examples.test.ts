@@ -1,0 +1,27 @@
+import { cpSync, existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, test } from "vitest"
+import { ROOT } from "../built.ts"
+import { packed, UserFolder } from "./support.ts"
+
+// Each example is a project of its own: copied to another folder, with the tarball installed over it, its tests pass.
+
+const EXAMPLES = join(ROOT, "examples")
+const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { readonly version: string }
+await packed()
+
+describe.each(readdirSync(EXAMPLES).filter((name) => existsSync(join(EXAMPLES, name, "package.json"))))("examples/%s", (name) => {
+  test("depends on this version of the package", () => {
+    const { dependencies } = JSON.parse(readFileSync(join(EXAMPLES, name, "package.json"), "utf8")) as { dependencies: Record<string, string> }
+    expect(dependencies["turn-machine"]).toBe(`^${version}`)
+  })
+
+  test("passes its tests where it was copied to", { timeout: 300_000 }, async () => {
+    const user = new UserFolder()
+    cpSync(join(EXAMPLES, name), user.path, { recursive: true, filter: (path) => !path.includes("node_modules") })
+    await user.install("turn-machine")
+    const { failed, output } = await user.run("vitest", "run")
+    expect(failed, output).toBe(false)
+    expect(output).toMatch(/Tests .*passed/)
+  })
+})
