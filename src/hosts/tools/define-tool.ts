@@ -135,13 +135,10 @@ async function callTool<Input extends ZodSchema, Value>(
   let returned: Returned<Value>
   try {
     const parsed = await safeParseAsync(coreSchema(input), args, messageOptions())
-    if (!parsed.success)
-      return failed(
-        invalidRequest(
-          "invalid_arguments",
-          `The arguments do not match the schema of the tool "${name}", which was not run:\n${describeIssues(parsed.error.issues)}`,
-        ),
-      )
+    if (!parsed.success) {
+      const wrong = describeIssues(parsed.error.issues)
+      return failed(invalidRequest("invalid_arguments", `The arguments do not match the schema of the tool "${name}", which was not run:\n${wrong}`))
+    }
     returned = await withinTime(name, timeoutMs, context.signal, async (signal) =>
       definition.execute(parsed.data, contextOf(context, callId, signal)),
     )
