@@ -1,6 +1,6 @@
 /**
- * Draws the transition tables into docs/protocol.md and docs/goals.md. `tsx scripts/docs.ts` writes the marked regions anew
- * and leaves the text around them alone; with `--check` it writes nothing and fails if a region is stale.
+ * Generates the marked regions of docs/protocol.md and docs/goals.md from the transition tables. With `--check` it writes nothing
+ * and fails if a region is stale.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { pathToFileURL } from "node:url"
@@ -13,7 +13,7 @@ import { GoalPolicyData } from "../src/schemas/goal.ts"
 import { Response } from "../src/schemas/response.ts"
 import { shapesOf, tagsOf } from "./shapes.ts"
 
-/** One way out of a state: what is asked for, what answers it, and where that may lead. */
+/** One way out of a state: its effect, the response to it, and the states that may follow. */
 interface Row {
   readonly state: string
   readonly effect?: string
@@ -28,10 +28,10 @@ const ROWS: readonly Row[] = Object.keys(TRANSITIONS).flatMap((state): readonly 
   return Object.entries(rules).map(([response, { next }]) => ({ state, effect: effectAnsweredBy(response), response, next }))
 })
 
-/** Where a driver may lead a turn: what the row says that does nothing but ask it. */
+/** The states that a driver may choose, from the row that only asks the driver. */
 const DRIVER_CHOICE: readonly string[] = TRANSITIONS.waiting_llm.llm_complete.next
 
-/** A document with regions that are drawn, and what it has to have besides. */
+/** A document with generated regions, and the headings that it must have. */
 interface Drawn {
   readonly regions: { readonly [name: string]: () => string }
   readonly headings: readonly string[]
@@ -47,20 +47,20 @@ export const DRAWN: { readonly "docs/protocol.md": Drawn; readonly "docs/goals.m
 }
 type DrawnFile = keyof typeof DRAWN
 
-/** The text of a document with every region drawn anew. @throws {Error} if a region or a heading is missing */
+/** Returns the document with every region regenerated. @throws {Error} if a region or a heading is missing */
 export function refresh(text: string, file: DrawnFile = "docs/protocol.md"): string {
   const { regions, headings } = DRAWN[file]
   for (const heading of headings) if (!text.includes(`\n${heading}\n`)) throw new Error(`${file} needs a heading "${heading}".`)
   return Object.entries(regions).reduce((changed, [name, draw]) => replaceRegion(file, changed, name, draw()), text)
 }
 
-/** Which regions are not as they would be drawn now. */
+/** Returns the names of the regions that differ from what would be generated now. */
 export function staleRegions(text: string, file: DrawnFile = "docs/protocol.md"): readonly string[] {
   const drawn = refresh(text, file)
   return Object.keys(DRAWN[file].regions).filter((name) => regionOf(file, text, name) !== regionOf(file, drawn, name))
 }
 
-/** Rows that ask the driver meet in one box, or every waiting state would have an arrow to every other. */
+/** Rows that ask the driver share one box. Otherwise every waiting state would have an arrow to every other. */
 function drawDiagram(): string {
   const edges = ROWS.flatMap(({ state, response, next }) => {
     const label = response ?? "poll"
@@ -84,22 +84,22 @@ function drawDiagram(): string {
 function drawTransitions(): string {
   const rows = Object.keys(TRANSITIONS).map((state) => {
     const row = ROWS.find((candidate) => candidate.state === state)
-    const taken = row?.response === undefined ? (row === undefined ? "nothing" : "a poll") : code(row.response)
+    const accepts = row?.response === undefined ? (row === undefined ? "nothing" : "a poll") : code(row.response)
     return [
       `[${code(state)}](#${state})`,
       row?.effect === undefined ? "nothing" : code(row.effect),
-      taken,
+      accepts,
       row?.next.map(code).join(" · ") ?? "nothing",
     ]
   })
-  return table(["state", "waits for the answer to", "takes", "and is next in"], rows)
+  return table(["state", "waits for the response to", "accepts", "next states"], rows)
 }
 
 function drawEffects(): string {
   const rows = shapesOf(Effect).map((shape) => {
     const type = literal(shape["type"])
     const answer = Object.entries(ANSWERS).find(([effect]) => effect === type)?.[1]
-    return [code(type), fields(shape), answer === undefined ? "told, no answer" : code(answer)]
+    return [code(type), fields(shape), answer === undefined ? "notification" : code(answer)]
   })
   return table(["effect", "fields", "answered by"], rows)
 }
@@ -120,7 +120,7 @@ function effectAnsweredBy(response: string): string {
 
 function literal(schema: z.core.$ZodType | undefined): string {
   if (schema instanceof z.ZodLiteral) return String(schema.value)
-  throw new Error("A wire value is tagged with something that is no literal.")
+  throw new Error("A wire value has a tag that is not a literal.")
 }
 
 function fields(shape: Readonly<Record<string, z.core.$ZodType>>): string {
@@ -137,7 +137,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n")
 }
 
-/** What may change a goal, in the words of the document. A row of the table that is not here does not compile. */
+/** The name of each row in the document. A row of the table without a name does not compile. */
 const GOAL_CHANGES: { readonly [Change in keyof typeof GOAL_TRANSITIONS]: string } = {
   create_goal: "tool `create_goal`",
   complete_goal: "tool `update_goal` complete",
@@ -208,9 +208,7 @@ function main(args: readonly string[]): void {
     }
     const stale = staleRegions(text, file)
     if (stale.length === 0) continue
-    process.stderr.write(
-      `${file} is stale: what is drawn there (${stale.join(", ")}) is not what the sources say. Run "npm run docs" and commit the file.\n`,
-    )
+    process.stderr.write(`${file} is stale: its regions ${stale.join(", ")} differ from the sources. Run "npm run docs" and commit the file.\n`)
     process.exitCode = 1
   }
 }

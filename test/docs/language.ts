@@ -2,64 +2,57 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import ts from "typescript"
 
-/** A phrase that docs, comments and messages avoid. `like`: sentences that contain it. */
+/** A phrase that docs, comments and messages avoid. */
 export interface AvoidedPhrase {
   readonly pattern: RegExp
   readonly instead: string
-  readonly like: readonly string[]
 }
 
-/** The phrases of the glossary's last table, in its order. Ordinary words stay allowed: only what reads as translated is here. */
+/** The rows of the glossary's last table, in its order. These are phrases that read as translated; ordinary words stay allowed. */
 export const AVOIDED: readonly AvoidedPhrase[] = [
   {
     pattern: /\b(?:tak(?:e|es|en|ing)|took) (?:(?:it|them|this|that|one|an?|the|its|each) (?:\w+ )?)?up\b/i,
     instead: "resume, restore",
-    like: ["It takes the turn up.", "A turn is taken up."],
   },
-  { pattern: /\btold\b|\buntold\b|\btell(?:s|ing)? (?:of|it|that|what|how|an?|everything)\b/i, instead: "emit, report, notify", like: ["Events are told."] },
+  { pattern: /\btold\b|\buntold\b|\btell(?:s|ing)? (?:of|it|that|what|how|an?|everything)\b/i, instead: "emit, report, notify" },
   {
     pattern: /\b(?:is|are|was|were|be|been) (?:durably )?kept (?:before|by|durably|as it comes)\b|\bdurably kept\b|\bkept durably\b/i,
     instead: "persist, record, store",
-    like: ["Each answer is kept before it is used."],
   },
-  { pattern: /\b(?:takes?|taken|taking|took) hold\b/i, instead: "open, acquire", like: ["It takes hold of a journal."] },
-  { pattern: /\blet(?:s|ting)? go of\b/i, instead: "close, release", like: ["It lets go of the lock."] },
+  { pattern: /\b(?:takes?|taken|taking|took) hold\b/i, instead: "open, acquire" },
+  { pattern: /\blet(?:s|ting)? go of\b/i, instead: "close, release" },
   {
     pattern: /\b(?:drivers?|hosts?|it|they|projector|list) orders?\b|\bordered by a driver\b|\ban order (?:that|is|to)\b/i,
     instead: "action (of a driver), command (of a host)",
-    like: ["What the driver orders."],
   },
-  { pattern: /\b(?:go|goes|went|gone|going) on\b/i, instead: "continue, resume, fork", like: ["The turn goes on.", "It went on with that."] },
-  { pattern: /\blead(?:s|ing)? on\b|\bled on\b/i, instead: "start work or finish", like: ["Every list must lead on."] },
+  { pattern: /\b(?:go|goes|went|gone|going) on\b/i, instead: "continue, resume, fork" },
+  { pattern: /\blead(?:s|ing)? on\b|\bled on\b/i, instead: "start work or finish the turn" },
   {
     pattern: /(?<!\bthere )\b(?:is|are|was|were) no (?!longer|more\b|different|better|later|earlier|other)[a-z]/i,
     instead: "is not a …",
-    like: ["That is no response.", "It is no agent framework."],
   },
-  { pattern: /\b(?:has|have|had) not (?:the|an?|its|their|any)\b/i, instead: "does not have …", like: ["A value has not the shape."] },
-  { pattern: /\b(?:whoever|nobody|somebody)\b/i, instead: "the host, the caller, another process", like: ["Whoever keeps keys.", "Nobody waits."] },
-  { pattern: /\b(?:is|are|was|were) another(?=[.,:;)]|$)/i, instead: "changed", like: ["The objective is another."] },
+  { pattern: /\b(?:has|have|had) not (?:the|an?|its|their|any)\b/i, instead: "does not have …" },
+  { pattern: /\b(?:whoever|nobody|somebody)\b/i, instead: "name the actor: the host, the caller, another process" },
+  { pattern: /\b(?:is|are|was|were) another(?=[.,:;)]|$)/i, instead: "changed" },
   {
     pattern: /\bbehind (?:it|them|(?:the|its|an?) (?:last|first|end|header|call|answers?|records?|checkpoint|snapshot|finish|block|name))\b/i,
     instead: "after",
-    like: ["The record behind the header."],
   },
-  { pattern: /\bwhat (?:is|was) dear\b|\bis dear\b/i, instead: "expensive", like: ["The copy is dear."] },
-  { pattern: /\bwhat (?:came|comes|has come|became|becomes) of\b/i, instead: "the result", like: ["It returns what came of it."] },
-  { pattern: /\bwhat (?:it|they|he) (?:made|makes?) of\b/i, instead: "the result", like: ["And what it made of them."] },
+  { pattern: /\bwhat (?:is|was) dear\b|\bis dear\b/i, instead: "expensive, the main cost" },
+  { pattern: /\bwhat (?:came|comes|has come|became|becomes) of\b/i, instead: "the result" },
+  { pattern: /\bwhat (?:it|they|he) (?:made|makes?) of\b/i, instead: "the result" },
   {
     pattern: /\b(?:as (?:it|they)|where (?:it|they|an? \w+)) stands?\b|\bstands? (?:behind|beside|before|at the)\b/i,
     instead: "be, appear",
-    like: ["Where a turn stands.", "It shows the thread as it stands."],
   },
-  { pattern: /\bby (?:itself|themselves)\b|\bof its own accord\b/i, instead: "automatically", like: ["It starts by itself."] },
-  { pattern: /\b(?:at hand|in the same breath|in (?:its|their) turn)\b/i, instead: "available, together, in order", like: ["The value is at hand."] },
-  { pattern: /\bmend(?:s|ed|ing)?\b/i, instead: "fix", like: ["Mend the client."] },
-  { pattern: /\bmeanwhile\b/i, instead: "a time: between two polls, before the next checkpoint", like: ["What came in meanwhile."] },
-  { pattern: /\b(?:a|the) (?:good )?moment (?:to|for|at which)\b/i, instead: "a time", like: ["The moment at which a host saves."] },
-  { pattern: /\b(?:likewise|hereafter|thereby)\b/i, instead: "and, later, so", like: ["It fails likewise."] },
-  { pattern: /\b(?:as it were|all the same)\b/i, instead: "nothing, still", like: ["It works all the same."] },
-  { pattern: /\blook(?:s|ed|ing)? whether\b/i, instead: "check whether", like: ["Look whether it is there."] },
+  { pattern: /\bby (?:itself|themselves)\b|\bof its own accord\b/i, instead: "automatically, alone" },
+  { pattern: /\b(?:at hand|in the same breath|in (?:its|their) turn)\b/i, instead: "available, together, in order" },
+  { pattern: /\bmend(?:s|ed|ing)?\b/i, instead: "fix" },
+  { pattern: /\bmeanwhile\b/i, instead: "name the time: between two polls, before the next checkpoint" },
+  { pattern: /\b(?:a|the) (?:good )?moment (?:to|for|at which)\b/i, instead: "time" },
+  { pattern: /\b(?:likewise|hereafter|thereby)\b/i, instead: "and, later, so" },
+  { pattern: /\b(?:as it were|all the same)\b/i, instead: "still, or nothing" },
+  { pattern: /\blook(?:s|ed|ing)? whether\b/i, instead: "check whether" },
 ]
 
 /** A text that people read, and where it begins. */
@@ -117,7 +110,15 @@ export function passagesOf(file: string, source: string): readonly Passage[] {
     for (const child of node.getChildren(tree)) visit(child)
   }
   visit(tree)
-  return [...passages, ...commentPassages(file, source, [...comments].sort(([a], [b]) => a - b), lineAt)]
+  return [
+    ...passages,
+    ...commentPassages(
+      file,
+      source,
+      [...comments].sort(([a], [b]) => a - b),
+      lineAt,
+    ),
+  ]
 }
 
 /** Line comments that follow one another are one passage. */
