@@ -1,9 +1,8 @@
 /**
  * npm run bench [-- --json] [-- --quick]
  *
- * Everything is measured side by side in one run, each figure next to a floor that was measured between the same two
- * moments. What is printed are the fastest rounds in microseconds, because other work on the machine only ever adds, and
- * the median ratio to the floor.
+ * Measures everything side by side in one run, each figure beside a baseline from the same round. Prints the fastest rounds in
+ * microseconds, because other work on the machine can only add time, and the median ratio to the baseline.
  */
 import { parseArgs } from "node:util"
 import { measureCheckpoints } from "./checkpoints.ts"
@@ -74,8 +73,8 @@ say(
       "replay",
       "replay, all compared",
       "read and replay, all compared",
-      "take up",
-      "take up, with snapshots",
+      "resume",
+      "resume, with snapshots",
       "compacted",
     ],
     journals.reading.map((row) => [

@@ -6,8 +6,8 @@ import { buildSync } from "esbuild"
 export const ROOT = fileURLToPath(new URL("..", import.meta.url))
 
 /**
- * Bundles each source (a module's text, as if it stood in this folder) into a script with zod and immer beside it, as in
- * an installed package, and hands over the scripts' paths; they are gone when `use` returns.
+ * Bundles each source (a module's text, resolved as a file of this folder) into a script with zod and immer beside it, as in
+ * an installed package. Passes the scripts' paths to `use` and deletes them when it returns.
  */
 export function bundled<Name extends string, Result>(
   sources: { readonly [Key in Name]: string },

@@ -16,13 +16,13 @@ export interface CheckpointFigures {
   readonly stringify: Figure
   readonly checkpoint: Figure
   readonly parse: Figure
-  /** `JSON.parse` of the messages and then their schema: what any reader that trusts nothing has to do. */
+  /** `JSON.parse` of the messages and then their schema: the least work for untrusted input. */
   readonly parseAndValidate: Figure
   /** Its ratio is to `parseAndValidate`. */
   readonly restore: Figure
 }
 
-/** A turn that has come to so many messages and waits at a checkpoint, as it stands when a host saves. */
+/** Returns a turn with that many messages that waits at a checkpoint, where a host saves. */
 function turnOf(messages: number): TurnMachine {
   const machine = new TurnMachine(TURN_CONFIG, START)
   const script: readonly Response[] = responses(messages)

@@ -1,7 +1,7 @@
 /**
- * One contender of the time measurement, in a process of its own: node contenders.js NAME ROUNDS_FACTOR. Code that runs
- * beside other code in one process is compiled for both; in its own it is compiled as it would be in use. Prints, for
- * each length of turn, the fastest and the median round in microseconds per iteration, as one line of JSON.
+ * Runs one contender of the time measurement in its own process: node contenders.js NAME ROUNDS_FACTOR. In a shared process, the
+ * engine would compile the code for all contenders together. Prints the fastest and the median round for each length of turn, in
+ * microseconds per iteration, as one line of JSON.
  */
 import { chatDriver } from "../src/drivers/chat.ts"
 import type { TurnConfig } from "../src/machine/config.ts"
@@ -23,7 +23,7 @@ const CONTENDERS: { readonly [name: string]: (script: readonly Response[]) => un
   validated: (script) => runMachine(new TurnMachine(config, START), script),
 }
 
-/** Takes every effect, as a host does that leaves the transcript of `progress` and `llm_call` unread. */
+/** Handles every effect, like a host that does not read the transcript of `progress` and `llm_call`. */
 function runFloor(script: readonly Response[]): unknown {
   let step = begin()
   for (const effect of step.effects) take(effect)

@@ -5,9 +5,9 @@ import type { Response } from "../src/schemas/response.ts"
 import { CONFIG, START } from "./script.ts"
 
 /**
- * The floor: the same turn by a bare hand-written reducer. It gives the same effects from the same responses, as plain
- * values, and no more: nothing is checked, no driver is asked, nothing can be saved, resumed or refused. Its lists are
- * pushed to and handed out as they are, which no two states of a real machine could share.
+ * The baseline: the same turn in a bare hand-written reducer. It emits the same effects for the same responses, as plain
+ * values. It validates nothing, calls no driver, and cannot save, resume or refuse anything. It mutates its lists and returns
+ * them without copies, which a machine with immutable states cannot do.
  */
 export interface BareState {
   readonly waitsFor: "llm_complete" | "tool_results" | "checkpoint_delivery" | "nothing"

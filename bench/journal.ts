@@ -42,7 +42,7 @@ export interface AllJournalFigures {
   readonly appending: AppendFigures
 }
 
-/** Measures in a process of its own, as with turns. */
+/** Runs in its own process, like the turns. */
 export function measureJournals(quick: boolean): AllJournalFigures {
   return bundled({ contenders: 'import "./journal-contenders.ts"' }, ({ contenders }) =>
     JSON.parse(execFileSync(process.execPath, [contenders, quick ? "0.2" : "1"], { encoding: "utf8" })),

@@ -12,7 +12,7 @@ export interface ProcessFigures {
   readonly zodImportMs: number
 }
 
-/** Memory and import time, each in processes of their own. */
+/** Measures memory and import time, each in separate processes. */
 export function measureProcess(): ProcessFigures {
   const sources = {
     whole: 'export * from "../src/index.ts"',
@@ -27,7 +27,7 @@ export function measureProcess(): ProcessFigures {
   }))
 }
 
-/** The resident set's peak, before and after one turn of 1,000 iterations; answers are made as they are asked for. */
+/** The peak of the resident set before and after one turn of 1,000 iterations. Answers are created on demand. */
 function measureMemory(run: string): Pick<ProcessFigures, "importBytes" | "turnBytes"> {
   const source = `const atStart = process.resourceUsage().maxRSS
 const { CONFIG, answer, START, TurnMachine, chatDriver, chatProjector } = await import(${JSON.stringify(pathToFileURL(run).href)})

@@ -1,4 +1,4 @@
-/** What one contender took: its fastest round and its median one in microseconds per unit, and the median of its ratios to the floor of the same round. */
+/** The fastest and the median round of a contender in microseconds per unit, and the median ratio to the baseline of the same round. */
 export interface Figure {
   readonly bestUs: number
   readonly medianUs: number
@@ -6,8 +6,8 @@ export interface Figure {
 }
 
 /**
- * Runs the contenders in turn, round after round, and puts each beside the first, which is the floor. `units` is what one
- * run counts as: the iterations of a turn, or 1.
+ * Runs the contenders alternately for several rounds and compares each with the first, the baseline. `units` is the number
+ * of units in one run: the iterations of a turn, or 1.
  */
 export function measureRounds<Name extends string>(
   rounds: number,
@@ -33,7 +33,7 @@ export function measureRounds<Name extends string>(
   return Object.fromEntries(names.map((name) => [name, figure(name)])) as { [Key in Name]: Figure }
 }
 
-/** Keeps what was computed alive, so that no engine leaves the work out. */
+/** Uses the results, so that the engine does not eliminate the work. */
 export let sink: unknown
 
 export function median(values: readonly number[]): number {

@@ -2,10 +2,10 @@ import type { CompleteTurnConfigData, TurnStart } from "../src/schemas/config.ts
 import type { AnswerableEffect } from "../src/schemas/effect.ts"
 import type { Response } from "../src/schemas/response.ts"
 
-/** The script of every measurement: each iteration calls one tool whose result has 200 characters; the last one answers. */
+/** The script of every measurement: each iteration calls one tool with a result of 200 characters; the last one answers. */
 const RESULT = "x".repeat(200)
 
-/** How many iterations the measured turns have. */
+/** The number of iterations in the measured turns. */
 export const LENGTHS = [10, 50, 100, 1_000, 10_000] as const
 
 export const CONFIG: CompleteTurnConfigData = {
@@ -22,7 +22,7 @@ export const START: TurnStart = {
   messages: [{ id: "m0", role: "user", parts: [{ id: "m0.p0", type: "text", text: "Read all files." }] }],
 }
 
-/** What a host answers to the effect, `calls` tool calls from the start on; ids as the machine counts them. */
+/** Returns the host's response to an effect, with tool calls in the first `calls` iterations. Ids match the machine's. */
 export function answer(effect: Pick<AnswerableEffect, "type" | "id">, iteration: number, iterations: number): Response {
   const { id } = effect
   const usage = { inputTokens: 100, cachedInputTokens: 900, outputTokens: 20, reasoningTokens: 0 }
@@ -60,7 +60,7 @@ export function answer(effect: Pick<AnswerableEffect, "type" | "id">, iteration:
   }
 }
 
-/** All responses of a turn of so many iterations, made beforehand, so that making them is in no measurement. */
+/** All responses of a turn with that many iterations, created in advance to exclude them from the measurement. */
 export function responses(iterations: number): readonly Response[] {
   const all: Response[] = []
   const add = (type: AnswerableEffect["type"], iteration: number): void => {

@@ -3,7 +3,7 @@ import { bundled } from "./bundle.ts"
 import { median } from "./rounds.ts"
 import { LENGTHS } from "./script.ts"
 
-/** Fastest and median round in microseconds per iteration, and the ratio of the fastest to the floor's of the same pass. */
+/** The fastest and the median round in microseconds per iteration, and the ratio of the fastest to the baseline's of the same pass. */
 export interface TurnFigure {
   readonly bestUs: number
   readonly medianUs: number
@@ -13,7 +13,7 @@ export interface TurnFigure {
 export interface TurnFigures {
   readonly iterations: number
   readonly floor: TurnFigure
-  /** `JSON.parse(JSON.stringify(response))` of every response: what merely storing the turn would cost. */
+  /** `JSON.parse(JSON.stringify(response))` of every response: the cost of only storing the turn. */
   readonly json: TurnFigure
   readonly bare: TurnFigure
   readonly validated: TurnFigure
@@ -22,7 +22,7 @@ export interface TurnFigures {
 const NAMES = ["floor", "json", "bare", "validated"] as const
 type Row = Pick<TurnFigure, "bestUs" | "medianUs">
 
-/** Several passes over all contenders, each in a process of its own; a ratio compares two processes of one pass. */
+/** Runs several passes over all contenders, each in its own process. A ratio compares two processes of one pass. */
 export function measureTurns(quick: boolean): readonly TurnFigures[] {
   const passes = bundled({ contenders: 'import "./contenders.ts"' }, ({ contenders }) =>
     Array.from({ length: quick ? 1 : 5 }, () =>
