@@ -16,11 +16,11 @@ const say = (line: string): void => {
   if (!values.json) console.log(line)
 }
 
-say("Time of one iteration (one model call, one tool call with a result of 200 characters, one checkpoint), in µs; × the floor")
+say("Time of one iteration (one model call, one tool call with a result of 200 characters, one checkpoint), in µs; × the baseline")
 const turns = measureTurns(values.quick)
 say(
   table(
-    ["iterations", "floor", "JSON round trip of the responses", "machine, no validation", "machine, validation"],
+    ["iterations", "baseline", "JSON round trip of the responses", "machine, no validation", "machine, validation"],
     turns.map((row) => [String(row.iterations), micros(row.floor.bestUs), against(row.json), against(row.bare), against(row.validated)]),
   ),
 )
@@ -28,7 +28,9 @@ const at50 = turns.find((row) => row.iterations === 50)
 const at10000 = turns.find((row) => row.iterations === 10_000)
 const growth = at50 && at10000 ? { bare: at10000.bare.medianUs / at50.bare.medianUs, floor: at10000.floor.medianUs / at50.floor.medianUs } : undefined
 if (growth)
-  say(`An iteration of a turn of 10,000 costs ${growth.bare.toFixed(2)} × one of a turn of 50; at the floor it is ${growth.floor.toFixed(2)} ×.\n`)
+  say(
+    `An iteration of a turn of 10,000 costs ${growth.bare.toFixed(2)} × one of a turn of 50; for the baseline it is ${growth.floor.toFixed(2)} ×.\n`,
+  )
 
 say("Checkpoint and restore beside JSON alone of the same messages, in µs")
 const checkpoints = measureCheckpoints(values.quick)
@@ -51,7 +53,7 @@ const journals = measureJournals(values.quick)
 say("Recording: one iteration (three responses), in µs and bytes, beside a hand-written reducer that writes its responses as JSON lines")
 say(
   table(
-    ["iterations", "floor", "journal", "with snapshots", "floor, bytes", "journal, bytes", "with snapshots, bytes"],
+    ["iterations", "baseline", "journal", "with snapshots", "baseline, bytes", "journal, bytes", "with snapshots, bytes"],
     journals.recording.map((row) => [
       String(row.iterations),
       micros(row.floor.bestUs),
@@ -63,7 +65,7 @@ say(
     ]),
   ),
 )
-say("Reading a journal that is in memory, whole, in ms; × JSON.parse of its lines")
+say("Reading a whole journal from memory, in ms; × JSON.parse of its lines")
 say(
   table(
     [

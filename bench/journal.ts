@@ -15,7 +15,7 @@ export interface JournalFigures {
   readonly snapshots: Figure
 }
 
-/** Times to read the journal of a whole turn. `parse`: `JSON.parse` of every line, the floor. */
+/** Reading a journal, for a whole turn. `parse`: `JSON.parse` of every line, the baseline. */
 export interface ReadFigures {
   readonly iterations: number
   readonly bytes: number

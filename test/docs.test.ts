@@ -12,16 +12,16 @@ import { errorNames } from "./docs/error-codes.ts"
 import { Programs, type Run } from "./docs/programs.ts"
 
 /**
- * Every block of README.md and docs/ is held to the sources. On the opening line behind the language:
+ * Checks every block of README.md and docs/ against the sources. The words after the language on the opening line say how:
  *
- *     ts                     a whole program: compiled and run; what it prints is the `text output` block behind it
- *     ts file=name.ts        likewise, and the programs behind it may import it; a `.test.ts` is run by vitest
- *     ts excerpt=src/x.ts    lines of that file, in its order; a line with … stands for those left out
- *     text output            what the program before it prints
- *     text files             a drawing: the files of src/ that it names are there, and hold the names beside them
- *     sh                     commands: scripts, flags and files are there; see commands.ts
- *     json [Schema]          parses, and is what that schema of turn-machine/schemas takes
- *     mermaid                a state diagram of states, effects and responses that exist
+ *     ts                     a complete program: it compiles and runs, and prints the `text output` block that follows
+ *     ts file=name.ts        the same, and later programs of the page may import it; vitest runs a `.test.ts`
+ *     ts excerpt=src/x.ts    lines of that file, in its order; a line with … replaces omitted lines
+ *     text output            the output of the program before it
+ *     text files             a drawing: the files of src/ that it names exist, and contain the names beside them
+ *     sh                     commands: scripts, flags and files exist; see commands.ts
+ *     json [Schema]          parses, and matches that schema of turn-machine/schemas
+ *     mermaid                a state diagram whose states, effects and responses exist
  */
 const docs = readDocs(ROOT)
 const programs = new Programs(ROOT, docs)
@@ -53,7 +53,7 @@ describe.each(docs.filter(({ blocks }) => blocks.length > 0))("$path", ({ blocks
           return expect(diagramProblem(block.text)).toBeUndefined()
       }
       expect.unreachable(
-        `${place(block)}: there is no way to check "${[block.language, ...block.words].join(" ")}"; the top of test/docs.test.ts lists those there are.`,
+        `${place(block)}: no check exists for "${[block.language, ...block.words].join(" ")}"; the top of test/docs.test.ts lists the kinds of blocks.`,
       )
     },
   )
@@ -61,7 +61,7 @@ describe.each(docs.filter(({ blocks }) => blocks.length > 0))("$path", ({ blocks
 
 function checkProgram(block: Block, next: Block | undefined): void {
   expect(complaints.get(place(block)) ?? "").toBe("")
-  const run = runs.get(place(block)) ?? { failure: "It was not run." }
+  const run = runs.get(place(block)) ?? { failure: "It did not run." }
   if ("failure" in run) expect.unreachable(`${place(block)}: ${run.failure}`)
   const stated = next?.language === "text" && next.words[0] === "output" ? next.text : ""
   expect(run.output.trimEnd()).toBe(stated.trimEnd())
@@ -74,12 +74,12 @@ function checkExcerpt(block: Block): void {
   for (const line of block.text.split("\n")) {
     if (line.trim() === "" || line.trim().startsWith("// …")) continue
     const found = lines.indexOf(line, position)
-    if (found < 0) expect.unreachable(`${place(block)}: ${file} does not say, at this point: ${line}`)
+    if (found < 0) expect.unreachable(`${place(block)}: ${file} does not contain, at this point: ${line}`)
     position = found + 1
   }
 }
 
-/** `machine/turn-machine.ts   handle(response)`: the file is there, and so is what is called. */
+/** `machine/turn-machine.ts   handle(response)`: the file exists and contains the name. */
 function checkFiles(block: Block): void {
   const named = block.text.split("\n").flatMap((line) => {
     const file = /[\w-]+\/[\w/-]+\.ts/.exec(line)?.[0]
@@ -102,7 +102,7 @@ function checkJson(block: Block): void {
 }
 
 describe("links", () => {
-  test.each(docs.map(({ path, prose }) => ({ path, prose })))("$path leads to what is there", ({ path, prose }) => {
+  test.each(docs.map(({ path, prose }) => ({ path, prose })))("of $path resolve", ({ path, prose }) => {
     for (const [, target = ""] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(target)) continue
       const [file = "", anchor] = target.split("#")
@@ -113,7 +113,7 @@ describe("links", () => {
   })
 })
 
-/** Headings as GitHub names them. */
+/** The anchors that GitHub gives to headings. */
 function anchorsOf(path: string): readonly string[] {
   const prose = docs.find((doc) => doc.path === path)?.prose ?? ""
   return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
@@ -127,19 +127,19 @@ function anchorsOf(path: string): readonly string[] {
 describe("docs/protocol.md", () => {
   const text = docs.find(({ path }) => path === "docs/protocol.md")?.text ?? ""
 
-  test("is as the table draws it", () => {
+  test("matches the transition table", () => {
     expect(staleRegions(text)).toEqual([])
     expect(refresh(text)).toBe(text)
   })
 
-  test("is stale where a row says something else", () => {
+  test("is stale if a row differs", () => {
     const changed = text.replace("| `execution_surface_synced` | `prepare_iteration` · `finished` |", "| `execution_surface_synced` | `finished` |")
     expect(changed).not.toBe(text)
     expect(staleRegions(changed)).toEqual(["transitions"])
     expect(staleRegions(text.replace("driver --> waiting_exec: exec_code\n", ""))).toEqual(["diagram"])
   })
 
-  test("names every state in a heading", () => {
+  test("has a heading for every state", () => {
     expect(() => refresh(text.replace("### `waiting_exec`", "### Code"))).toThrow("waiting_exec")
   })
 })
@@ -147,11 +147,11 @@ describe("docs/protocol.md", () => {
 describe("docs/goals.md", () => {
   const text = docs.find(({ path }) => path === "docs/goals.md")?.text ?? ""
 
-  test("is as the tables draw it", () => {
+  test("matches the tables", () => {
     expect(staleRegions(text, "docs/goals.md")).toEqual([])
   })
 
-  test("is stale where a status or a default is another", () => {
+  test("is stale if a status or a default differs", () => {
     expect(staleRegions(text.replace("| a brake acts | — | paused |", "| a brake acts | — | blocked |"), "docs/goals.md")).toEqual(["statuses"])
     expect(staleRegions(text.replace("| `maxContinuations` | 50 |", "| `maxContinuations` | 500 |"), "docs/goals.md")).toEqual(["policy"])
   })
@@ -164,22 +164,22 @@ describe("docs/errors.md", () => {
     rows.filter((row) => row.head === head).map(({ cells: [name = ""] }) => name.replaceAll("`", ""))
   const { codes, kinds } = errorNames(join(ROOT, "src"))
 
-  test("lists every code that the sources have, and no other", () => {
+  test("lists exactly the codes in the sources", () => {
     expect([...new Set(namesIn("code"))].sort()).toEqual([...codes].sort())
   })
 
-  test("lists every kind of error event, and no other", () => {
+  test("lists exactly the kinds of error events", () => {
     expect([...namesIn("kind")].sort()).toEqual([...kinds].sort())
   })
 
-  test("says of each what it means and what to do", () => {
+  test("gives a meaning and an action for each", () => {
     for (const { head, cells } of rows) {
       expect(cells.every((cell) => /\w/.test(cell)) && cells.length === (head === "code" ? 3 : 2), cells.join(" | ")).toBe(true)
     }
   })
 })
 
-/** The rows of all tables, each with the head of its first column. */
+/** Returns the rows of all tables, each with the heading of its first column. */
 function readTables(prose: string): readonly { readonly head: string; readonly cells: readonly string[] }[] {
   let head: string | undefined
   return prose.split("\n").flatMap((line) => {

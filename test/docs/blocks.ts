@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 
-/** One fenced block of a document. `words`: what stands behind the language on the opening line. */
+/** One fenced block of a document. `words`: the words after the language on the opening line. */
 export interface Block {
   readonly doc: string
   /** The line of the opening fence, from 1. */
@@ -12,7 +12,7 @@ export interface Block {
 }
 
 export interface Doc {
-  /** Path from the root of the repository. */
+  /** The path from the root of the repository. */
   readonly path: string
   readonly text: string
   /** The text without its blocks. */
@@ -26,7 +26,7 @@ export function readDocs(root: string): readonly Doc[] {
   return ["README.md", ...names.sort().map((name) => `docs/${name}`)].map((path) => readDoc(path, readFileSync(join(root, path), "utf8")))
 }
 
-/** Fences stand at the beginning of a line; a longer fence may hold shorter ones. */
+/** Fences begin a line. A longer fence may contain shorter ones. */
 export function readDoc(path: string, text: string): Doc {
   const blocks: Block[] = []
   const prose: string[] = []
@@ -44,16 +44,16 @@ export function readDoc(path: string, text: string): Doc {
       open.lines.push(content)
     }
   })
-  if (open !== undefined) throw new Error(`${path}:${(open as { line: number }).line}: a block that is never closed`)
+  if (open !== undefined) throw new Error(`${path}:${(open as { line: number }).line}: a block is never closed`)
   return { path, text, prose: prose.join("\n"), blocks }
 }
 
-/** Where a block is, as editors open it. */
+/** The position of a block as `file:line`. */
 export function place({ doc, line }: Block): string {
   return `${doc}:${line}`
 }
 
-/** The value of `name=value` behind the language. */
+/** The value of `name=value` after the language. */
 export function option({ words }: Block, name: string): string | undefined {
   return words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1)
 }

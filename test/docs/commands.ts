@@ -7,11 +7,18 @@ import { readArgs } from "../../src/cli/terminal/args.ts"
 import { ROOT } from "../built.ts"
 import { type Block, option } from "./blocks.ts"
 
-const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { scripts: Record<string, string>; bin: Record<string, string> }
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
+  name: string
+  scripts: Record<string, string>
+  bin: Record<string, string>
+  dependencies: Record<string, string>
+  peerDependencies: Record<string, string>
+}
+const INSTALLABLE = new Set([manifest.name, ...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies)])
 
 /**
- * What is wrong with the commands of an `sh` block. Scripts and files must be there. A run of the command line is performed in a
- * small folder and must end well; one that needs an endpoint is only read, flag by flag.
+ * Returns what is wrong with the commands of an `sh` block, or `undefined`. Scripts and files must exist. A command of
+ * `turn-machine` runs in a small folder and must succeed; of one that needs an endpoint only the flags are checked.
  */
 export async function commandsProblem(block: Block, others: readonly Block[]): Promise<string | undefined> {
   const folder = mkdtempSync(join(tmpdir(), "turn-machine-docs-run-"))
@@ -34,7 +41,9 @@ async function commandProblem(
   folder: string,
   others: readonly Block[],
 ): Promise<string | undefined> {
-  if (program === "npm" && first === "ci") return existsSync(join(ROOT, "package-lock.json")) ? undefined : "there is no lockfile"
+  if (program === "npm" && first === "ci") return existsSync(join(ROOT, "package-lock.json")) ? undefined : "the lockfile is missing"
+  if (program === "npm" && first === "install")
+    return rest.find((name) => !INSTALLABLE.has(name)) && "the package is neither this one nor one of its peers"
   if (program === "npm") {
     const [script = "", ...args] = first === "run" ? rest : [first, ...rest]
     if (!Object.hasOwn(manifest.scripts, script)) return `package.json has no script "${script}"`
@@ -44,7 +53,7 @@ async function commandProblem(
   if (program === "npx" && Object.hasOwn(manifest.bin, first)) return rest[0] === "run" ? runProblem(rest.slice(1), folder) : cliProblem(rest, folder)
   if (program === "npx" && first === "tsx")
     return others.some((block) => option(block, "file") === rest[0]) ? undefined : `no block is the file ${rest[0]}`
-  return "there is no way to check this"
+  return "no check exists for this command"
 }
 
 async function runProblem(args: readonly string[], folder: string): Promise<string | undefined> {
@@ -57,20 +66,20 @@ async function cliProblem(args: readonly string[], folder: string): Promise<stri
   let printed = ""
   const output = { write: (text: string) => (printed += text) }
   const exitCode = await cli(args, { stdout: output, stderr: output, env: {}, cwd: folder, onInterrupt: () => () => {}, exit: () => {} })
-  // That two journals differ is what a diff is asked for.
+  // A diff of two different journals exits with 1.
   const isDiff = args[0] === "journal" && args[1] === "diff"
   return exitCode === 0 || (isDiff && exitCode === 1) ? undefined : `exit code ${exitCode}\n${printed}`
 }
 
-/** Flags of a script of ours stand in its source. */
+/** Flags of the package's own scripts must occur in their source. */
 function scriptArgsProblem(script: string, args: readonly string[]): string | undefined {
   const file = /\btsx (\S+\.ts)/.exec(manifest.scripts[script] ?? "")?.[1]
   const source = file === undefined ? "" : readFileSync(join(ROOT, file), "utf8")
   const unknown = args.find((arg) => !source.includes(arg))
-  return unknown === undefined ? undefined : `the script "${script}" has no ${unknown}`
+  return unknown === undefined ? undefined : `the script "${script}" has no flag ${unknown}`
 }
 
-/** Words of a shell command; quotes hold words together. */
+/** Splits a shell command into words; quotes group them. */
 function splitWords(command: string): readonly string[] {
   return Array.from(command.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g), ([, double, single, bare]) => double ?? single ?? bare ?? "")
 }

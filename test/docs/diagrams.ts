@@ -2,10 +2,10 @@ import { ANSWERS, TRANSITIONS } from "../../src/machine/transitions.ts"
 
 const LABELS: ReadonlySet<string> = new Set(["poll", ...Object.entries(ANSWERS).flat()])
 
-/** What is wrong with a mermaid state diagram: lines that are none, states or labels that the machine does not have. */
+/** Returns what is wrong with a mermaid state diagram: invalid lines, or states and labels that the machine does not have. */
 export function diagramProblem(text: string): string | undefined {
   const [head, ...lines] = text.split("\n").map((line) => line.trim())
-  if (head !== "stateDiagram-v2") return `It begins with ${head}, not with stateDiagram-v2.`
+  if (head !== "stateDiagram-v2") return `It begins with ${head} instead of stateDiagram-v2.`
   const boxes = new Set(["[*]", ...Object.keys(TRANSITIONS)])
   let arrows = 0
   for (const line of lines) {
@@ -16,7 +16,7 @@ export function diagramProblem(text: string): string | undefined {
       continue
     }
     const arrow = /^(\S+) --> (\S+?)(?:: (\w+))?$/.exec(line)
-    if (arrow === null) return `This is no arrow: ${line}`
+    if (arrow === null) return `This is not an arrow: ${line}`
     const [, from = "", to = "", label] = arrow
     const unknown = [from, to].find((box) => !boxes.has(box)) ?? (label === undefined || LABELS.has(label) ? undefined : label)
     if (unknown !== undefined) return `There is no ${unknown}: ${line}`

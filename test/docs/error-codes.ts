@@ -2,19 +2,19 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import ts from "typescript"
 
-/** Folders whose codes no host meets: the command line's tools tell theirs to the model, schemas have zod's. */
+/** Folders whose codes never reach a host: tools of the command line report theirs to the model, schemas have those of zod. */
 const LEFT_OUT = /^(?:cli|schemas|testing)\//
 
-/** What the sources can say of an error: its code, and the kind of an error event. */
+/** The error codes and the kinds of error events in the sources. */
 export interface ErrorNames {
   readonly codes: ReadonlySet<string>
   readonly kinds: ReadonlySet<string>
 }
 
 /**
- * Every error code and kind that the sources can give. Codes are: the names in types called …ErrorCode, and the texts that stand for a `code`, as a
- * property, as the first argument of an error, or as an argument to a function of the same file with a parameter `code`. Kinds are those of
- * objects that are no event by themselves.
+ * Returns every error code and kind in the sources. Codes are the members of types named …ErrorCode, and literals used as a `code`: as a
+ * property, as the first argument of an error, or as an argument for a parameter named `code` of a function in the same file. Kinds are
+ * those of objects without a `type`.
  */
 export function errorNames(folder: string): ErrorNames {
   const names = { codes: new Set<string>(), kinds: new Set<string>() }
@@ -36,12 +36,12 @@ function collect(file: ts.SourceFile, { codes, kinds }: { readonly codes: Set<st
     }
     if (ts.isPropertyAssignment(node) && node.name.getText() === "code") add(node.initializer)
     if (ts.isObjectLiteralExpression(node)) {
-      // An error event has no `message` beside its kind; the failure of a turn that a goal is told of has one.
+      // An error event has no `message` beside its kind; the failure of a turn that is reported to a goal has one.
       const [kind, type, message] = ["kind", "type", "message"].map((name) => node.properties.find((property) => property.name?.getText() === name))
       if (kind !== undefined && type === undefined && message === undefined && ts.isPropertyAssignment(kind)) add(kind.initializer, kinds)
     }
     if (ts.isNewExpression(node) && node.expression.getText().endsWith("Error")) {
-      // Plain errors begin with their message.
+      // The first argument of a plain error is its message.
       const [first] = node.arguments ?? []
       if (first !== undefined && ts.isStringLiteral(first) && /^[a-z]+(?:_[a-z]+)*$/.test(first.text)) add(first)
     }
@@ -54,7 +54,7 @@ function collect(file: ts.SourceFile, { codes, kinds }: { readonly codes: Set<st
   visit(file)
 }
 
-/** Which parameter of which function is the `code`. */
+/** Maps each function with a parameter `code` to the position of that parameter. */
 function codeParameters(file: ts.SourceFile): ReadonlyMap<string, number> {
   const places = new Map<string, number>()
   const visit = (node: ts.Node): void => {

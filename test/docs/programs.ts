@@ -4,10 +4,10 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { type Block, type Doc, option, place } from "./blocks.ts"
 
-/** What came of a program: what it printed, or why it failed. */
+/** The result of a program: its output, or why it failed. */
 export type Run = { readonly output: string } | { readonly failure: string }
 
-/** Every `ts` block of the documents as a file of its own, in one folder where `turn-machine` means the sources. */
+/** Writes every `ts` block of the documents to its own file, in a folder where `turn-machine` resolves to the sources. */
 export class Programs {
   readonly #root: string
   readonly #folder = mkdtempSync(join(tmpdir(), "turn-machine-docs-"))
@@ -37,7 +37,7 @@ export class Programs {
     for (const block of this.#blocks) write(fileOf(block), `${block.text}\n`)
   }
 
-  /** What the compiler says, by the place of the block it says it about. */
+  /** The compiler's messages by the position of their block. */
   async typecheck(): Promise<ReadonlyMap<string, string>> {
     const { output } = await this.#node([join(this.#root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.json", "--pretty", "false"])
     const found = new Map<string, string>()
@@ -45,12 +45,12 @@ export class Programs {
       const lines = output.split("\n").filter((line) => line.startsWith(`${fileOf(block)}(`))
       if (lines.length > 0) found.set(place(block), lines.join("\n"))
     }
-    // Sources in disorder are another test's business; a compiler that did not get so far is ours.
+    // Errors in the sources fail other tests. This reports a compiler that could not start.
     if (/error TS(?:5|6|18)\d{3}\b/.test(output) && found.size === 0) throw new Error(output)
     return found
   }
 
-  /** Runs all programs one after another in one process, and the tests among them in another. Gives what came of each, by place. */
+  /** Runs all programs one after another in one process, and the tests among them in another. Returns the results by position. */
   async run(): Promise<ReadonlyMap<string, Run>> {
     const runs = new Map<string, Run>()
     const scripts = this.#blocks.filter((block) => !isTest(block))
@@ -59,7 +59,7 @@ export class Programs {
     const printed = new Map(pieces)
     const [last] = pieces.at(-1) ?? []
     for (const block of scripts) {
-      const [text, thrown] = splitOnce(printed.get(fileOf(block)) ?? `${THROWN}It was not reached. ${failure ?? ""}`, THROWN)
+      const [text, thrown] = splitOnce(printed.get(fileOf(block)) ?? `${THROWN}It did not run. ${failure ?? ""}`, THROWN)
       const died = failure !== undefined && last === fileOf(block) ? failure : ""
       runs.set(place(block), thrown === "" && died === "" ? { output: text } : { failure: [text, thrown, died].join("\n") })
     }
@@ -68,7 +68,7 @@ export class Programs {
     for (const block of tests) {
       const report = reports.find(({ name }) => name.endsWith(`/${fileOf(block)}`))
       const passed = report?.status === "passed" && report.assertionResults.length > 0
-      runs.set(place(block), passed ? { output: "" } : { failure: JSON.stringify(report, undefined, 2) ?? "It was not run." })
+      runs.set(place(block), passed ? { output: "" } : { failure: JSON.stringify(report, undefined, 2) ?? "It did not run." })
     }
     return runs
   }
@@ -115,7 +115,7 @@ const RUNNER = `for (const file of process.argv.slice(2)) {
 }
 `
 
-/** A text before and behind the first `separator`; behind is empty where there is none. */
+/** Splits a text at the first `separator`. Without one, the second part is empty. */
 function splitOnce(text: string, separator: string): readonly [string, string] {
   const at = text.indexOf(separator)
   return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + separator.length)]
@@ -129,13 +129,13 @@ function isTest(block: Block): boolean {
   return option(block, "file")?.endsWith(".test.ts") === true
 }
 
-/** Where a program stands: named ones can be imported by those of the same document. */
+/** The file of a program. Programs of the same document can import named ones. */
 function fileOf(block: Block): string {
   const folder = block.doc.replace(/\.md$/, "").replaceAll(/[^\w]+/g, "-")
   return `${folder}/${option(block, "file") ?? `line-${block.line}.ts`}`
 }
 
-/** What each name that the package exports stands for among the sources. */
+/** Maps each export of the package to its source file. */
 function sourcesByName(root: string): readonly (readonly [string, string])[] {
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { exports: Record<string, string | { default: string }> }
   return Object.entries(manifest.exports).flatMap(([subpath, target]) => {
