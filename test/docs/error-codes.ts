@@ -13,20 +13,24 @@ export interface ErrorNames {
 
 /**
  * Returns every error code and kind in the sources. Codes are the members of types named …ErrorCode, and literals used as a `code`: as a
- * property, as the first argument of an error, or as an argument for a parameter named `code` of a function in the same file. Kinds are
+ * property, as the first argument of an error, or as an argument for a parameter named `code` of a function in the same file or of an exported one. Kinds are
  * those of objects without a `type`.
  */
 export function errorNames(folder: string): ErrorNames {
   const names = { codes: new Set<string>(), kinds: new Set<string>() }
-  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
-    if (!name.endsWith(".ts") || LEFT_OUT.test(name)) continue
-    collect(ts.createSourceFile(name, readFileSync(join(folder, name), "utf8"), ts.ScriptTarget.ES2022, true), names)
-  }
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts") && !LEFT_OUT.test(name))
+    .map((name) => ts.createSourceFile(name, readFileSync(join(folder, name), "utf8"), ts.ScriptTarget.ES2022, true))
+  const exported = new Map(files.flatMap((file) => [...codeParameters(file, true)]))
+  for (const file of files) collect(file, new Map([...exported, ...codeParameters(file)]), names)
   return names
 }
 
-function collect(file: ts.SourceFile, { codes, kinds }: { readonly codes: Set<string>; readonly kinds: Set<string> }): void {
-  const places = codeParameters(file)
+function collect(
+  file: ts.SourceFile,
+  places: ReadonlyMap<string, number>,
+  { codes, kinds }: { readonly codes: Set<string>; readonly kinds: Set<string> },
+): void {
   const add = (node: ts.Node | undefined, names = codes): void => {
     if (node !== undefined && ts.isStringLiteral(node)) names.add(node.text)
   }
@@ -54,14 +58,15 @@ function collect(file: ts.SourceFile, { codes, kinds }: { readonly codes: Set<st
   visit(file)
 }
 
-/** Maps each function with a parameter `code` to the position of that parameter. */
-function codeParameters(file: ts.SourceFile): ReadonlyMap<string, number> {
+/** Maps each function, or each exported one, with a parameter `code` to the position of that parameter. */
+function codeParameters(file: ts.SourceFile, exportedOnly = false): ReadonlyMap<string, number> {
   const places = new Map<string, number>()
   const visit = (node: ts.Node): void => {
     if (ts.isFunctionDeclaration(node) || ts.isArrowFunction(node)) {
       const place = node.parameters.findIndex((parameter) => parameter.name.getText() === "code")
       const name = ts.isFunctionDeclaration(node) ? node.name : ts.isVariableDeclaration(node.parent) ? node.parent.name : undefined
-      if (place >= 0 && name !== undefined) places.set(name.getText(), place)
+      const counts = !exportedOnly || (ts.isFunctionDeclaration(node) && node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword))
+      if (place >= 0 && name !== undefined && counts) places.set(name.getText(), place)
     }
     ts.forEachChild(node, visit)
   }
