@@ -13,22 +13,22 @@ const FIND: ScriptedModelAnswer = { toolCalls: [{ toolName: "find_books", args: 
 const RESERVE: ScriptedModelAnswer = { toolCalls: [{ toolName: "reserve_book", args: { isbn: "978-0-01" } }] }
 const DONE = { type: "finished", finish: { type: "assistant_message", text: "It is yours." } }
 
-// (a) A turn with a scripted model and the real tools.
+// (a) A turn whose model is a script: the tools are the real ones.
 
-test("finds a book, reserves it and answers", async () => {
+test("a book is found and reserved", async () => {
   const books = shelf()
   const { config, tools } = libraryAgent(books)
   const model = scriptedModel([FIND, RESERVE, "It is yours."])
   const { outcome } = await runTurn(new TurnMachine(config, START), { llmCall: model.llmCall, tools })
   expect(outcome).toEqual(DONE)
   expect([...books.reserved.values()]).toEqual(["978-0-01"])
-  // The result of the first call, as the second request shows it to the model.
+  // The second request shows the model the result of the first call.
   const shown = model.calls[1]?.request.messages.at(-1)?.blocks[0]
   expect(shown).toMatchObject({ type: "tool_result", toolName: "find_books", text: expect.stringContaining('"copies":2') })
   model.check()
 })
 
-test("does not reserve an unknown book, and the model learns why", async () => {
+test("an unknown book is not reserved, and the model sees why", async () => {
   const books = shelf()
   const { config, tools } = libraryAgent(books)
   const model = scriptedModel([
@@ -40,7 +40,7 @@ test("does not reserve an unknown book, and the model learns why", async () => {
   expect(books.reserved.size).toBe(0)
 })
 
-// (b) Recorded turns: any change to what the agent asks for fails here. See record.ts.
+// (b) Recorded turns must replay: this finds every change to the requests of the agent. See record.ts.
 
 const JOURNALS = new URL("./journals/", import.meta.url)
 
@@ -51,9 +51,9 @@ test.each(readdirSync(JOURNALS).filter((name) => name.endsWith(".jsonl")))("%s s
   expect(outcome?.type).toBe("finished")
 })
 
-// (c) The laws of a turn hold for any answers of model and tools, in any order and split, cancelled or failed at any point.
+// (c) The laws of a turn hold for any answers of the model and the tools, in any order, and for any failure or cancellation.
 
-test("replays any turn of the agent, and restores it at any point", () => {
+test("any turn of the agent can be replayed, and restored at any point", () => {
   const { config } = libraryAgent(shelf())
   fc.assert(
     fc.property(arbitrary.moves, (moves) => {
@@ -63,9 +63,9 @@ test("replays any turn of the agent, and restores it at any point", () => {
   )
 }, 60_000)
 
-// (d) The process dies, and another one resumes from the last save.
+// (d) The process stops, and another one continues from the last save.
 
-test("resumes a turn after a crash at any point, and reserves nothing twice", async () => {
+test("a turn that stops anywhere is resumed, and no book is reserved twice", async () => {
   const script = [FIND, RESERVE, "It is yours."]
   for (let savesBeforeDeath = 0; ; savesBeforeDeath += 1) {
     const books = shelf()
@@ -78,12 +78,12 @@ test("resumes a turn after a crash at any point, and reserves nothing twice", as
       saves += 1
       saved = JSON.stringify(machine.checkpoint())
     }
-    // With a turn id, a repeated call has the same idempotency key.
+    // With a turn id, a call that runs again has the same idempotency key.
     const options = { turnId: "turn-1" }
     const first = runTurn(new TurnMachine(config, START), { llmCall: scriptedModel(script).llmCall, tools, save }, options)
     const end = await first.catch((error: unknown) => error)
 
-    // A new script finds its position in the transcript.
+    // A new scripted model continues at the position that the transcript shows.
     const machine = saved === undefined ? new TurnMachine(config, START) : TurnMachine.restore(config, saved)
     const { outcome } = await runTurn(machine, { llmCall: scriptedModel(script).llmCall, tools }, options)
     expect(outcome).toEqual(DONE)

@@ -2,11 +2,11 @@ import { chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn
 import { defineTool, type Toolbox, ToolError, toolbox } from "turn-machine/hosts"
 import * as z from "zod"
 
-/** The library that the tools work on. Tests pass their own. */
+/** The library that the tools use. Tests pass their own. */
 export interface Library {
   find(title: string): Promise<readonly Book[]>
   book(isbn: string): Promise<Book | undefined>
-  /** `key` is the same when a call runs again after a crash. Two reservations with one key count as one. */
+  /** `key` is the same when a call is run again after a crash: two reservations under one key are one. */
   reserve(isbn: string, key: string): Promise<{ readonly until: string }>
 }
 
@@ -16,7 +16,7 @@ export interface Book {
   readonly copies: number
 }
 
-/** The agent without its model: the config of its turns, and its tools. */
+/** The agent without its model: the configuration of its turns, and its tools. */
 export interface Agent {
   readonly config: TurnConfig
   readonly tools: Toolbox
@@ -56,7 +56,7 @@ export function libraryAgent(library: Library): Agent {
   }
 }
 
-/** The start of a turn for a reader's question. */
+/** The start of a turn: a message of a reader. */
 export function asked(text: string): TurnStart {
   return { messages: [{ id: "reader-1", role: "user", parts: [{ id: "reader-1.p0", type: "text", text }] }] }
 }

@@ -1,6 +1,6 @@
 /**
- * Records journals/reserve.jsonl again: `npx tsx record.ts`. With MODEL_URL (and MODEL_KEY, MODEL_NAME) it calls that
- * OpenAI-compatible endpoint, otherwise it plays the script. Review the difference before you commit it.
+ * Records journals/reserve.jsonl again: `npm run record`. With MODEL_URL (and MODEL_KEY, MODEL_NAME) it calls that OpenAI-compatible
+ * endpoint, otherwise it uses the scripted model. Review the diff of the journal before you commit it.
  */
 import { writeFileSync } from "node:fs"
 import { memoryJournalStore, openAiCompatible } from "turn-machine/hosts"
@@ -19,7 +19,7 @@ const llmCall = baseUrl === undefined ? script.llmCall : openAiCompatible({ base
 
 const { config, tools } = libraryAgent(shelf())
 const store = memoryJournalStore()
-// With the complete effects, a failing test shows what differs, not only where.
+// With the effects recorded, a failing test can show what differs, and not only where.
 const host = journaled({ llmCall, tools }, store, { keepEffects: true })
 const { outcome } = await host.run("reserve", { config, start: asked("Is there anything on axolotls? I would take it."), turnId: "reserve" })
 

@@ -1,6 +1,6 @@
 import type { Book, Library } from "./agent.ts"
 
-/** A library for tests that records reservations by key. */
+/** A library for tests. It records each reservation under its key. */
 export interface Shelf extends Library {
   readonly reserved: ReadonlyMap<string, string>
 }
