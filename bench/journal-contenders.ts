@@ -1,5 +1,5 @@
 /**
- * Measures journals in its own process: node journal-contenders.js ROUNDS_FACTOR. Prints one line of JSON, with times in
+ * Measures journals in a process of its own: node journal-contenders.js ROUNDS_FACTOR. Prints one line of JSON, times in
  * microseconds.
  */
 import { open, rm } from "node:fs/promises"
@@ -25,7 +25,7 @@ const config: TurnConfig = { ...CONFIG, driver: chatDriver(), projector: chatPro
 const WITHOUT_SNAPSHOTS: RecorderOptions = { snapshotEveryRecords: 0, snapshotEveryChars: 0 }
 const factor = Number(process.argv[2] ?? "1")
 
-/** A hand-written reducer that writes its responses as lines of JSON: the minimum that a journal could store. */
+/** A hand-written reducer that writes its responses as lines of JSON: the least that a turn could store. */
 function jsonLines(script: readonly Response[]): number {
   let step = begin()
   let chars = 0
@@ -36,8 +36,8 @@ function jsonLines(script: readonly Response[]): number {
   return chars
 }
 
-/** The validating machine, with each response recorded before it is handled. `keep` receives every line. */
-function record(script: readonly Response[], options: RecorderOptions, keep: (lines: string) => void): void {
+/** Runs the machine with its checks and records each response before handling it. `append` gets every line. */
+function record(script: readonly Response[], options: RecorderOptions, append: (lines: string) => void): void {
   const machine = new TurnMachine(config, START)
   const { recorder, line } = Recorder.begin(config, START, "bench", options)
   append(line)
@@ -81,11 +81,11 @@ function measureRecording(iterations: number): JournalFigures {
   }
 }
 
-/** Reads and validates a journal in memory, and resumes the turn. */
+/** Reads and checks a journal in memory, and resumes its turn. */
 function measureReading(iterations: number): ReadFigures {
   const script = responses(iterations)
   const whole = journalText(script, WITHOUT_SNAPSHOTS)
-  // Cut before the end, because a finished turn is not resumed.
+  // Cut before the end: a finished turn is not resumed.
   const cut = (text: string): string => text.slice(0, text.lastIndexOf("\n", text.length - 400) + 1)
   const [unfinished, snapshots] = [cut(whole), cut(journalText(script, {}))]
   const read = readJournal(whole)
@@ -103,7 +103,7 @@ function measureReading(iterations: number): ReadFigures {
   return { iterations, bytes: whole.length, ...times }
 }
 
-/** Appends one response after the other to a plain file and to a journal file, awaiting each. */
+/** Appends responses one by one, each awaited, to a plain file and to a journal file. */
 async function measureAppending(): Promise<AppendFigures> {
   const lines = responses(Math.ceil(100 * factor)).map((response) => `${JSON.stringify(response)}\n`)
   const folder = join(tmpdir(), `turn-machine-bench-${process.pid}`)

@@ -15,7 +15,7 @@ export interface JournalFigures {
   readonly snapshots: Figure
 }
 
-/** Reading a journal, for a whole turn. `parse`: `JSON.parse` of every line, the baseline. */
+/** Times to read the journal of a whole turn. `parse`: `JSON.parse` of every line, the floor. */
 export interface ReadFigures {
   readonly iterations: number
   readonly bytes: number
@@ -42,7 +42,7 @@ export interface AllJournalFigures {
   readonly appending: AppendFigures
 }
 
-/** Runs in its own process, like the turns. */
+/** Measures in a process of its own, as with turns. */
 export function measureJournals(quick: boolean): AllJournalFigures {
   return bundled({ contenders: 'import "./journal-contenders.ts"' }, ({ contenders }) =>
     JSON.parse(execFileSync(process.execPath, [contenders, quick ? "0.2" : "1"], { encoding: "utf8" })),
