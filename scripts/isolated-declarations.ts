@@ -1,7 +1,7 @@
 /**
  * Checks that every public name states its type, so that declarations can be made file by file and a changed body never
  * changes a public type. The compiler's own option holds for a whole program, which the schemas, whose types are inferred by
- * design, are part of; so each file is asked by itself here.
+ * design, are part of; so this checks each file separately.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"

@@ -55,8 +55,9 @@ export const AVOIDED: readonly AvoidedPhrase[] = [
   { pattern: /\blook(?:s|ed|ing)? whether\b/i, instead: "check whether" },
 ]
 
-/** A text that people read, and where it begins. */
+/** A text that people read, and where it begins. `kind`: a comment, or any other text. */
 export interface Passage {
+  readonly kind: "comment" | "text"
   readonly file: string
   readonly line: number
   readonly text: string
@@ -82,16 +83,15 @@ function acrossLines({ source }: RegExp): RegExp {
 /** A Markdown file without its inline code. */
 export function markdownPassages(root: string, file: string): readonly Passage[] {
   const text = readFileSync(join(root, file), "utf8")
-  return [{ file, line: 1, text: text.replaceAll(/`[^`\n]+`/g, "`…`") }]
+  return [{ kind: "text", file, line: 1, text: text.replaceAll(/`[^`\n]+`/g, "`…`") }]
 }
 
-/** The comments and the sentences among the string literals of every TypeScript file of a folder. */
-export function sourcePassages(root: string, folder: string, leftOut: (file: string) => boolean = () => false): readonly Passage[] {
+/** The comments of every TypeScript file of a folder, and the string literals that have more than one word. */
+export function sourcePassages(root: string, folder: string): readonly Passage[] {
   const names = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"))
   return names
     .sort()
     .map((name) => `${folder}/${name}`)
-    .filter((file) => !leftOut(file))
     .flatMap((file) => passagesOf(file, readFileSync(join(root, file), "utf8")))
 }
 
@@ -105,7 +105,7 @@ export function passagesOf(file: string, source: string): readonly Passage[] {
     const ranges = [...(ts.getLeadingCommentRanges(source, node.getFullStart()) ?? []), ...(ts.getTrailingCommentRanges(source, node.getEnd()) ?? [])]
     for (const { pos, end } of ranges) comments.set(pos, end)
     if (ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddle(node) || ts.isTemplateTail(node)) {
-      if (/[a-z] [a-z]/i.test(node.text)) passages.push({ file, line: lineAt(node.getStart()), text: node.text })
+      if (/[a-z] [a-z]/i.test(node.text)) passages.push({ kind: "text", file, line: lineAt(node.getStart()), text: node.text })
     }
     for (const child of node.getChildren(tree)) visit(child)
   }
@@ -144,5 +144,5 @@ function commentPassages(
       passages.push({ file, line: lineAt(from), text, end: to })
     }
   }
-  return passages.map(({ file, line, text }) => ({ file, line, text: text.replaceAll(/`[^`\n]+`/g, "`…`") }))
+  return passages.map(({ file, line, text }) => ({ kind: "comment", file, line, text: text.replaceAll(/`[^`\n]+`/g, "`…`") }))
 }
