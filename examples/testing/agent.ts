@@ -1,4 +1,4 @@
-import { chatDriver, chatProjector, type TurnConfig, type TurnStart } from "turn-machine"
+import { chatDriver, chatProjector, type TurnConfig, type TurnStart, userMessage } from "turn-machine"
 import { defineTool, type Toolbox, ToolError, toolbox } from "turn-machine/hosts"
 import * as z from "zod"
 
@@ -50,13 +50,11 @@ export function libraryAgent(library: Library): Agent {
       tools: tools.specs,
       maxIterations: 8,
       generation: { maxOutputTokens: 500 },
-      syncExecutionSurface: false,
-      emitLlmTrace: false,
     },
   }
 }
 
 /** The start of a turn: a message of a reader. */
 export function asked(text: string): TurnStart {
-  return { messages: [{ id: "reader-1", role: "user", parts: [{ id: "reader-1.p0", type: "text", text }] }] }
+  return { messages: [userMessage(text, { id: "reader-1" })] }
 }

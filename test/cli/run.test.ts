@@ -725,7 +725,7 @@ describe("a model at an endpoint", () => {
     expect(ran.exitCode).toBe(0)
     expect(results).toEqual([
       '[Tool execution failed]\n"../secret.txt" is outside the folder. Give a path inside it, relative to it, without "..".',
-      '[Tool execution failed]\n"../shop/notes.txt" is no path inside the output folder. Give one relative to it, without "..".',
+      '[Tool execution failed]\n"../shop/notes.txt" is not a path inside the output folder. Give one relative to it, without "..".',
       '[Tool execution failed]\nThere is no tool "delete_all". The tools are: list_files, read_file, search_text, write_file.',
     ])
     expect(readFileSync(join(base, "shop/notes.txt"), "utf8")).toBe("Nothing to do here.\n")
