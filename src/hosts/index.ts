@@ -17,6 +17,7 @@ export {
 export { memoryJournalStore } from "./journal/memory.ts"
 export { type SqliteDatabase, type SqliteJournalStoreOptions, type SqliteStatement, sqliteJournalStore } from "./journal/sqlite.ts"
 export {
+  type JournalOwner,
   type JournalStore,
   JournalStoreError,
   type JournalStoreErrorCode,

@@ -1,7 +1,7 @@
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { codeDriver } from "../../src/drivers/code.ts"
 import type { TurnLog } from "../../src/hosts/host.ts"
-import { fenced } from "../../src/hosts/journal/refusals.ts"
+import { fenced } from "../../src/hosts/journal/store.ts"
 import type { JournalStore, StoredJournal } from "../../src/hosts/journal/store.ts"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
 import { runTurn } from "../../src/hosts/run/run-turn.ts"

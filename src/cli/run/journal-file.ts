@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises"
+import { hostname } from "node:os"
 import { JournalError } from "../../errors.ts"
-import type { JournalStoreError } from "../../hosts/journal/store.ts"
+import type { JournalOwner, JournalStoreError } from "../../hosts/journal/store.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { type Journal, readJournal } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
@@ -79,11 +80,9 @@ export function isOldState(text: string): boolean {
 export function storeRefusal(shown: string, error: JournalStoreError, otherwise: string): CliError {
   switch (error.code) {
     case "in_use": {
-      const by = / in use( by .+)\. Wait until/.exec(error.message)?.[1] ?? ""
-      const remedy = by.includes(" of host ")
-        ? "If that process has ended, take the file over with --take-over."
-        : `Wait for it or stop it, or ${otherwise}.`
-      return new CliError(`${shown} is in use${oneLine(` ${by}`).replace(/^(?=.)/, " ")}. ${remedy}`, 2, { cause: error })
+      const isElsewhere = error.owner?.host !== undefined && error.owner.host !== hostname()
+      const remedy = isElsewhere ? "If that process has ended, take the file over with --take-over." : `Wait for it or stop it, or ${otherwise}.`
+      return new CliError(`${shown} is in use by ${oneLine(ownerText(error.owner, isElsewhere))}. ${remedy}`, 2, { cause: error })
     }
     case "fenced":
       return new CliError(`Another process took over ${shown.replace(/^The/, "the")}; this one stopped.`, 1, { cause: error })
@@ -92,6 +91,12 @@ export function storeRefusal(shown: string, error: JournalStoreError, otherwise:
         cause: error,
       })
   }
+}
+
+function ownerText({ pid, host }: JournalOwner = {}, isElsewhere: boolean): string {
+  if (pid === undefined) return "an unknown process"
+  if (isElsewhere) return `process ${pid} of host ${JSON.stringify(host)}, which may still run`
+  return pid === process.pid ? "this process" : `process ${pid}`
 }
 
 function reasonOf({ cause, message }: JournalStoreError): string {

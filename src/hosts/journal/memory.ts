@@ -1,55 +1,54 @@
-import { closed, fenced, inUse } from "./refusals.ts"
-import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
+import { closed, fenced, inUse, type JournalStore, type OpenOptions, type StoredJournal } from "./store.ts"
 
-/** One journal, with whoever holds it at this moment. */
-interface Kept {
+interface Entry {
   text: string
-  owner: StoredJournal | undefined
+  owner: MemoryJournal | undefined
 }
 
-/** Keeps journals for as long as the store itself is kept: for tests, and for turns that need not outlive their process. */
+/** Creates a store that holds journals in memory: for tests, and for turns that need not outlive their process. */
 export function memoryJournalStore(): JournalStore {
-  const journals = new Map<string, Kept>()
+  const entries = new Map<string, Entry>()
   return {
     async open(name: string, { takeOver = false }: OpenOptions = {}): Promise<StoredJournal> {
-      const kept = journals.get(name) ?? { text: "", owner: undefined }
-      if (kept.owner !== undefined && !takeOver) throw inUse(name)
-      journals.set(name, kept)
-      kept.owner = new MemoryJournal(name, kept)
-      return kept.owner
+      const entry = entries.get(name) ?? { text: "", owner: undefined }
+      if (entry.owner !== undefined && !takeOver) throw inUse(name, { since: entry.owner.since })
+      entries.set(name, entry)
+      entry.owner = new MemoryJournal(name, entry)
+      return entry.owner
     },
   }
 }
 
 class MemoryJournal implements StoredJournal {
   readonly text: string
+  readonly since: number = Date.now()
   readonly #name: string
-  readonly #kept: Kept
+  readonly #entry: Entry
   #closed = false
 
-  constructor(name: string, kept: Kept) {
-    this.text = kept.text
+  constructor(name: string, entry: Entry) {
+    this.text = entry.text
     this.#name = name
-    this.#kept = kept
+    this.#entry = entry
   }
 
   async append(text: string): Promise<void> {
-    this.#check()
-    this.#kept.text += text
+    this.#requireOwner()
+    this.#entry.text += text
   }
 
   async replace(text: string): Promise<void> {
-    this.#check()
-    this.#kept.text = text
+    this.#requireOwner()
+    this.#entry.text = text
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#kept.owner === this) this.#kept.owner = undefined
+    if (this.#entry.owner === this) this.#entry.owner = undefined
   }
 
-  #check(): void {
+  #requireOwner(): void {
     if (this.#closed) throw closed(this.#name)
-    if (this.#kept.owner !== this) throw fenced(this.#name)
+    if (this.#entry.owner !== this) throw fenced(this.#name)
   }
 }

@@ -1,5 +1,4 @@
-import { closed, fenced, inUse } from "./refusals.ts"
-import { type JournalStore, JournalStoreError, type OpenOptions, type StoredJournal } from "./store.ts"
+import { closed, fenced, inUse, type JournalOwner, type JournalStore, JournalStoreError, type OpenOptions, type StoredJournal } from "./store.ts"
 
 /** A synchronous SQLite connection: a `Database` of better-sqlite3 or libsql, or a `DatabaseSync` of node:sqlite. */
 export interface SqliteDatabase {
@@ -7,30 +6,30 @@ export interface SqliteDatabase {
   prepare(sql: string): SqliteStatement
 }
 
-/** A prepared statement of such a connection. */
+/** A prepared statement of a {@link SqliteDatabase}. */
 export interface SqliteStatement {
   run(...values: (string | Uint8Array)[]): { readonly changes: number | bigint }
   get(...values: (string | Uint8Array)[]): unknown
   all(...values: (string | Uint8Array)[]): unknown[]
 }
 
-/** How the store uses its connection. */
+/** Options of {@link sqliteJournalStore}. */
 export interface SqliteJournalStoreOptions {
   /**
-   * "extra": the store sets `PRAGMA synchronous = EXTRA`, so that what was appended is on the disk when `append` resolves, and
-   * outlives a power cut. "unchanged": as durable as the connection was set. Default "extra".
+   * `extra` sets `PRAGMA synchronous = EXTRA`: when `append` resolves, its text is on the disk and survives a power cut.
+   * `unchanged` leaves durability to the connection's own setting. Default `extra`.
    */
   readonly synchronous?: "extra" | "unchanged"
   /**
-   * Milliseconds for which a call may wait for another connection's transaction, and hold up its thread; then it is refused
-   * as `unavailable`. The connection's own `busy_timeout` counts where it is longer. Default 5000.
+   * How long a call may wait for another connection's transaction before it fails as `unavailable`, in milliseconds. The wait
+   * blocks the thread. If the connection's own `busy_timeout` is longer, that applies. Default 5000.
    */
   readonly busyTimeoutMs?: number
 }
 
 const VERSION = 1
 
-/** The version of the tables is theirs alone: `user_version` belongs to whoever made the database. */
+/** The tables have a version of their own, because `user_version` belongs to the application that created the database. */
 const TABLES = `
   CREATE TABLE IF NOT EXISTS turn_machine_journal_schema (version INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS turn_machine_journals (name TEXT PRIMARY KEY, owner TEXT) WITHOUT ROWID;
@@ -41,24 +40,26 @@ const TABLES = `
 `
 
 /**
- * Keeps journals in a SQLite database, in three tables `turn_machine_journal…` that are made if they are not there. Each append is a row, in
- * UTF-8. SQLite cannot tell whether an owner is gone: what a killed process held is opened with `takeOver`.
+ * Creates a store that keeps journals in a SQLite database, in three tables `turn_machine_journal…` that are created if needed. Each
+ * append is one row, in UTF-8. SQLite does not know whether an owner is still alive: after a process was killed, open its journal
+ * with `takeOver`.
  *
- * The connection should be the store's own: each write is a transaction, which is refused as `unavailable` within another.
- * The journal mode is the caller's: with `PRAGMA journal_mode = WAL` appends are faster, and readers of other
- * connections hold nobody up.
+ * Give the store a connection of its own: each write is a transaction and fails as `unavailable` inside another transaction.
+ * The store does not set the journal mode. With `PRAGMA journal_mode = WAL` appends are faster, and readers on other connections do
+ * not block writers.
+ * @throws {RangeError} `busyTimeoutMs` is not a whole number of at least 0
  */
 export function sqliteJournalStore(
   database: SqliteDatabase,
   { synchronous = "extra", busyTimeoutMs = 5000 }: SqliteJournalStoreOptions = {},
 ): JournalStore {
-  if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0) throw new RangeError(`busyTimeoutMs is a whole number from 0, not ${busyTimeoutMs}.`)
+  if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0) throw new RangeError(`busyTimeoutMs must be a whole number of at least 0, not ${busyTimeoutMs}.`)
   let tables: Tables | undefined
   return {
     async open(name: string, { takeOver = false }: OpenOptions = {}): Promise<StoredJournal> {
       try {
         tables ??= new Tables(database, synchronous === "extra", busyTimeoutMs)
-        const owner = crypto.randomUUID()
+        const owner = JSON.stringify({ id: crypto.randomUUID(), since: Date.now() })
         return new SqliteJournal(name, owner, tables, tables.claim(name, owner, takeOver))
       } catch (error) {
         throw error instanceof JournalStoreError ? error : unavailable(name, "opened", error)
@@ -95,7 +96,7 @@ class SqliteJournal implements StoredJournal {
     try {
       this.#tables.release(this.#name, this.#owner)
     } catch {
-      // As if its process had ended here: the journal is opened again with `takeOver`.
+      // The same as a process that ends here: the next owner opens the journal with `takeOver`.
     }
   }
 
@@ -111,7 +112,10 @@ class SqliteJournal implements StoredJournal {
   }
 }
 
-/** The statements. Each writes only for the owner, and in one transaction: who was the owner then is kept before a next one reads. */
+/**
+ * The prepared statements. Each one writes in one transaction and only for the current owner, so a write is either stored before the
+ * next owner reads, or not at all.
+ */
 class Tables {
   readonly #database: SqliteDatabase
   readonly #owner: SqliteStatement
@@ -128,7 +132,7 @@ class Tables {
     this.#transaction(() => {
       database.exec(TABLES)
       const version = numberOf(database, "SELECT version FROM turn_machine_journal_schema")
-      if (version !== VERSION) throw new Error(`its tables have version ${version}, and this package knows version ${VERSION}`)
+      if (version !== VERSION) throw new Error(`its tables have version ${version}, but this package supports version ${VERSION}`)
     })
     this.#owner = database.prepare("SELECT owner FROM turn_machine_journals WHERE name = ? AND owner IS NOT NULL")
     this.#claim = database.prepare(
@@ -147,20 +151,22 @@ class Tables {
     `)
   }
 
-  /** Makes somebody the owner, and gives what is kept. */
+  /** Sets the owner of a journal and returns the stored text. */
   claim(name: string, owner: string, takeOver: boolean): string {
     return this.#transaction(() => {
-      if (!takeOver && this.#owner.get(name) !== undefined) throw inUse(name)
+      const row = takeOver ? undefined : (this.#owner.get(name) as { readonly owner: string } | undefined)
+      if (row !== undefined) throw inUse(name, readOwner(row.owner))
       this.#claim.run(name, owner)
       return decode(this.#read.all(name) as readonly { readonly text: Uint8Array }[])
     })
   }
 
-  /** False, and nothing is kept, where somebody else is the owner. Likewise below. */
+  /** Returns false and stores nothing if the journal has another owner. */
   append(name: string, owner: string, text: string): boolean {
     return this.#transaction(() => Number(this.#append.run(encode(text), name, owner).changes) === 1)
   }
 
+  /** Returns false and stores nothing if the journal has another owner. */
   replace(name: string, owner: string, text: string): boolean {
     return this.#transaction(() => {
       this.#clear.run(name, name, owner)
@@ -172,7 +178,7 @@ class Tables {
     this.#transaction(() => this.#release.run(name, owner))
   }
 
-  /** Even for one statement: within a transaction of somebody else it would be kept only when that ends, if at all. */
+  /** Used even for one statement: inside a transaction of the application, the write would be stored when that commits, if at all. */
   #transaction<Value>(work: () => Value): Value {
     this.#database.exec("BEGIN IMMEDIATE")
     try {
@@ -183,10 +189,20 @@ class Tables {
       try {
         this.#database.exec("ROLLBACK")
       } catch {
-        // SQLite has done so itself.
+        // SQLite has already rolled back.
       }
       throw error
     }
+  }
+}
+
+/** The time at which an owner opened its journal; `undefined` if the row does not say. */
+function readOwner(text: string): JournalOwner | undefined {
+  try {
+    const { since } = JSON.parse(text) as { readonly since?: unknown }
+    return typeof since === "number" ? { since } : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -195,7 +211,7 @@ function numberOf(database: SqliteDatabase, sql: string): number {
   return Number(value)
 }
 
-/** As bytes, since some of the libraries end a text at its first zero character. */
+/** Text is stored as bytes, because some SQLite libraries cut a text at its first zero character. */
 function encode(text: string): Uint8Array {
   return new TextEncoder().encode(text)
 }
@@ -205,7 +221,7 @@ function decode(rows: readonly { readonly text: Uint8Array }[]): string {
   return rows.map(({ text }) => decoder.decode(text)).join("")
 }
 
-function unavailable(name: string, what: string, cause: unknown): JournalStoreError {
+function unavailable(name: string, action: string, cause: unknown): JournalStoreError {
   const why = cause instanceof Error ? cause.message : String(cause)
-  return new JournalStoreError("unavailable", `The journal ${JSON.stringify(name)} cannot be ${what}: ${why}.`, { cause })
+  return new JournalStoreError("unavailable", `Journal ${JSON.stringify(name)} cannot be ${action}: ${why}.`, { cause })
 }

@@ -6,49 +6,47 @@ import { compacted, isUnfinishedHeader, type Journal, type JournalEntry, readJou
 import { Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resume } from "../../replay/replay.ts"
 import type { TurnStart } from "../../schemas/config.ts"
-import type { Done } from "../../schemas/effect.ts"
 import type { JournalHeader } from "../../schemas/journal.ts"
 import type { Response } from "../../schemas/response.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import { TurnMachine as CheckedTurnMachine } from "../../validated-turn-machine.ts"
-import type { Host, RunOptions, TurnLog } from "../host.ts"
-import { runTurn } from "../run/run-turn.ts"
+import type { TurnLog } from "../host.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
-/** How a journal is opened and kept. */
+/** How a journal is opened and written. */
 export interface TurnJournalOptions extends OpenOptions, Omit<RecorderOptions, "validation"> {
   /**
-   * Above how many characters a journal loses the records that a snapshot made superfluous, whenever one is due. It can
-   * then be taken up, but no longer be replayed from its beginning. Default 0: never.
+   * Compacts the journal at a snapshot when it would be longer than this, in characters: records before the snapshot are removed.
+   * A compacted journal can be resumed, but no longer be replayed from its start. Default 0: never.
    */
   readonly compactAboveChars?: number
   /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
 }
 
-/** What a new journal is given besides its turn. */
+/** The identity of a new journal. */
 export interface BeginOptions {
-  /** Names the turn among all of the host's, for idempotency keys. Default: a random UUID. */
+  /** Id of the turn, unique among all turns of the host; part of its idempotency keys. Default: a random UUID. */
   readonly turnId?: string
-  /** The host's own facts, to find again in the header. */
+  /** Any data of the host, stored in the header. */
   readonly meta?: Json
 }
 
 /**
- * The journal of one turn in a store, held by this process. Give it to `runTurn` with the machine that it made:
+ * The journal of one turn, open in this process. Pass it to `runTurn` together with the machine that it created:
  *
  *     const journal = await TurnJournal.open(store, "turn-1")
  *     const machine = journal.recorded === undefined ? await journal.begin(config, start) : await journal.resume(config)
  *     const done = await runTurn(machine, host, { journal })
  *     await journal.close()
  *
- * Once keeping something failed, it keeps nothing more, and rejects with the same error: close it and open it anew. What
- * a host orders of the machine itself (`cancel`, `apply`, …) it tells the journal first, with {@link command}.
+ * After a failed write, every later write rejects with the same error: close the journal and open it again. A host that commands the
+ * machine directly (`cancel`, `apply`, …) first records the command with {@link TurnJournal.command}.
  */
 export class TurnJournal implements TurnLog {
   readonly #stored: StoredJournal
   readonly #options: TurnJournalOptions & RecorderOptions
-  readonly #begunCalls = new Map<string, JournalEntry>()
+  readonly #startedCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
   #recorder: Recorder | undefined
   #header: JournalHeader | undefined
@@ -57,10 +55,10 @@ export class TurnJournal implements TurnLog {
   #ended = false
   #pending = ""
   #flush: Promise<void> | undefined
-  /** Rejects for good once something was not kept: what comes after it would not follow on what is kept. */
-  #kept: Promise<void> = Promise.resolve()
-  /** Resolves when all that was ordered is done; `undefined` when nothing is under way. */
-  #ordering: Promise<void> | undefined
+  /** Resolves when all lines so far are stored. Stays rejected after a failed write, because later lines would follow a gap. */
+  #written: Promise<void> = Promise.resolve()
+  /** Resolves when all recorded commands were carried out; `undefined` while there are none. */
+  #commanding: Promise<void> | undefined
 
   private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
     this.#stored = stored
@@ -69,8 +67,8 @@ export class TurnJournal implements TurnLog {
   }
 
   /**
-   * Takes hold of a journal, which need not exist, and reads it. A last line that was never finished is cut off.
-   * @throws {JournalError} it is damaged, or none; it is left as it is
+   * Opens a journal exclusively, creating it if needed, and reads it. An incomplete last line is removed.
+   * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The journal is unchanged.
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
   static async open(store: JournalStore, name: string, options: TurnJournalOptions = {}): Promise<TurnJournal> {
@@ -87,23 +85,25 @@ export class TurnJournal implements TurnLog {
     }
   }
 
-  /** What the journal held when it was opened; `undefined` for a new one. */
+  /** The records that the journal held when it was opened; `undefined` for a new journal. */
   get recorded(): Journal | undefined {
     return this.#recorded
   }
 
+  /** @throws {TypeError} the journal was neither begun nor resumed */
   get turnId(): string {
-    return this.#known().turnId
+    return this.#knownHeader().turnId
   }
 
   /**
-   * Begins a turn, and its journal, which must be new.
-   * @throws {SchemaError} `invalid_config`, `invalid_start`; nothing was written
-   * @throws {JournalError} `invalid_record`: with this `turnId`, `meta` or clock the header could not be read again; nothing was written
+   * Begins a turn in a new journal.
+   * @throws {SchemaError} `invalid_config`, `invalid_start`. Nothing was written.
+   * @throws {JournalError} `invalid_record`: a header with this `turnId`, `meta` or clock could not be read again. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   * @throws {TypeError} the journal is not new
    */
   async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta }: BeginOptions = {}): Promise<TurnMachine> {
-    if (this.#recorded !== undefined || this.#recorder !== undefined) throw new TypeError("This journal was begun already; resume it.")
+    if (this.#recorded !== undefined || this.#recorder !== undefined) throw new TypeError("This journal already has a turn. Call resume instead of begin.")
     const checked = { ...config, validation: config.validation ?? wireValidation }
     const machine = new CheckedTurnMachine(checked, start)
     const { recorder, line } = Recorder.begin(checked, start, turnId, { ...this.#options, at: this.#now(), ...(meta !== undefined && { meta }) })
@@ -114,14 +114,15 @@ export class TurnJournal implements TurnLog {
   }
 
   /**
-   * Takes the turn up where the journal ends. A turn that has ended gives its end once more.
-   * @throws {ReplayDivergence | CheckpointError} as `resume`; nothing was written
+   * Resumes the turn at the end of the journal. A finished turn emits its `done` once more.
+   * @throws {ReplayDivergence | CheckpointError} as `resume` of `turn-machine/replay`. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   * @throws {TypeError} the journal is new, or was resumed before
    */
   async resume(config: TurnConfig, options: ResumeOptions = {}): Promise<TurnMachine> {
     const journal = this.#recorded
     if (journal === undefined || this.#recorder !== undefined)
-      throw new TypeError("There is nothing to resume in this journal, or it was resumed already.")
+      throw new TypeError("This journal has no turn to resume, or was already resumed. Call begin for a new journal, and resume only once.")
     const machine = resume(journal, { ...config, validation: config.validation ?? wireValidation }, options)
     const { header, entries } = journal
     this.#recorder = Recorder.resume(journal, this.#options)
@@ -130,72 +131,76 @@ export class TurnJournal implements TurnLog {
     this.#chars = journal.length
     this.#ended = entries.at(-1)?.record.type === "end"
     for (const entry of entries)
-      if (entry.record.type === "call_started") this.#begunCalls.set(keyOf(entry.record.effectId, entry.record.callId), entry)
+      if (entry.record.type === "call_started") this.#startedCalls.set(keyOf(entry.record.effectId, entry.record.callId), entry)
     if (!this.#ended) await this.#append(this.#recorder.opened(this.#now()))
     return machine
   }
 
   /**
-   * Cuts off all records behind one of them, for good, before the turn is resumed: what came after it did not happen.
-   * @throws {RangeError} there is no such record, or a compaction left nothing to begin with up to it
+   * Permanently removes all records after the given one. Call it before the turn is resumed.
+   * @throws {RangeError} there is no such record, or a compaction removed what the journal up to it needs, or the turn was resumed
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async rewind(record: number): Promise<void> {
     const { entries = [] } = this.#recorded ?? {}
     const end = entries.find(({ number }) => number === record)?.end ?? (record === 1 ? entries[0] && headerEnd(this.#stored.text) : undefined)
-    if (end === undefined || this.#recorder !== undefined) throw new RangeError(`The journal cannot be cut behind record ${record}.`)
+    if (end === undefined || this.#recorder !== undefined) throw new RangeError(`The journal cannot be rewound to record ${record}.`)
     const text = this.#stored.text.slice(0, end)
     let rewound: Journal
     try {
       rewound = readJournal(text)
     } catch (cause) {
-      throw new RangeError(`The journal cannot be cut behind record ${record}: a compaction left no turn that ends there.`, { cause })
+      throw new RangeError(`The journal cannot be rewound to record ${record}: a compaction removed the records that it needs.`, { cause })
     }
     await this.#stored.replace(text)
     this.#recorded = rewound
   }
 
+  /** Records a response. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
   response(machine: TurnMachine, response: Response): Promise<void> {
-    if (this.#ordering !== undefined) return this.#ordering.then(() => this.response(machine, response))
+    if (this.#commanding !== undefined) return this.#commanding.then(() => this.response(machine, response))
     return this.#append(this.#recording().response(machine, response))
   }
 
   /**
-   * Keeps what a host orders, in its turn: behind what is being kept, and before the answers and snapshots that come meanwhile. Do what
-   * was ordered at once when it resolves.
-   * @throws {SchemaError} `invalid_record`: the order is none, or has keys that nobody knows; nothing was written
+   * Records a host command: after the records that are being written, and before responses and snapshots that arrive later. Carry the
+   * command out synchronously when the promise resolves. A finished turn accepts no commands, so nothing is recorded for it.
+   * @throws {SchemaError} `invalid_record`: not a command, or one with unknown keys. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async command(machine: TurnMachine, command: HostCommand): Promise<void> {
     journalValidation({ type: "interruption", interruption: command })
-    const kept = (this.#ordering ?? Promise.resolve()).then(async () => {
-      await this.#kept
-      // What was kept last is done by whoever waited for it.
+    const written = (this.#commanding ?? Promise.resolve()).then(async () => {
+      await this.#written
+      // The caller of the last write applies its record first.
       await nextTask()
-      // An ended turn takes no orders, and its end is its last record.
+      // A finished turn accepts no commands, and its end is its last record.
       if (machine.done) return
       await this.#append(this.#recording().command(machine, command))
     })
-    const done = kept.then(nextTask, nextTask).then(() => {
-      if (this.#ordering === done) this.#ordering = undefined
+    const done = written.then(nextTask, nextTask).then(() => {
+      if (this.#commanding === done) this.#commanding = undefined
     })
-    this.#ordering = done
-    return kept
+    this.#commanding = done
+    return written
   }
 
+  /** Records that a `once` call is about to run. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
   callStarted(effectId: number, callId: string): Promise<void> {
-    const kept = this.#append(this.#recording().callStarted(effectId, callId, this.#now()))
+    const written = this.#append(this.#recording().callStarted(effectId, callId, this.#now()))
     const record = { type: "call_started", effectId, callId } as const
-    this.#begunCalls.set(keyOf(effectId, callId), { number: this.#records, record, fingerprint: undefined, end: 0 })
-    return kept
+    this.#startedCalls.set(keyOf(effectId, callId), { number: this.#records, record, fingerprint: undefined, end: 0 })
+    return written
   }
 
+  /** Whether {@link callStarted} was recorded for the call, by this process or an earlier one. */
   mayHaveRun(effectId: number, callId: string): boolean {
-    return this.#begunCalls.has(keyOf(effectId, callId))
+    return this.#startedCalls.has(keyOf(effectId, callId))
   }
 
+  /** Records a snapshot if one is due, or the end of the turn. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
   async settled(machine: TurnMachine): Promise<void> {
-    while (this.#ordering !== undefined) await this.#ordering
+    while (this.#commanding !== undefined) await this.#commanding
     const recorder = this.#recording()
     if (machine.done) {
       if (this.#ended) return
@@ -209,62 +214,62 @@ export class TurnJournal implements TurnLog {
     await this.#compact(machine)
   }
 
-  /** Lets go of the journal, when all that was asked for is kept. A second time does nothing. */
+  /** Closes the journal after all pending writes. Idempotent. */
   async close(): Promise<void> {
-    while (this.#ordering !== undefined) await this.#ordering
-    await this.#kept.catch(() => {})
+    while (this.#commanding !== undefined) await this.#commanding
+    await this.#written.catch(() => {})
     await this.#stored.close()
   }
 
   async #compact(machine: TurnMachine): Promise<void> {
-    await this.#kept
+    await this.#written
     const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
-    const entries = [...this.#begunCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
-    const text = compacted({ header: this.#known(), entries, checksum: "", length: 0, droppedLength: 0 })
+    const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
+    const text = compacted({ header: this.#knownHeader(), entries, checksum: "", length: 0, droppedLength: 0 })
     const journal = readJournal(text)
     this.#recorder = Recorder.resume(journal, this.#options)
     this.#header = journal.header
     this.#records = journal.entries.at(-1)?.number ?? 1
     this.#chars = text.length
-    this.#kept = this.#kept.then(() => this.#stored.replace(text))
-    await this.#kept
+    this.#written = this.#written.then(() => this.#stored.replace(text))
+    await this.#written
   }
 
-  /** Keeps lines behind all others; those that wait while others are written are written together. */
+  /** Writes lines at the end. Lines that arrive during a write are batched into the next one. */
   #append(lines: string): Promise<void> {
-    if (lines === "") return this.#kept
+    if (lines === "") return this.#written
     for (let index = lines.indexOf("\n"); index >= 0; index = lines.indexOf("\n", index + 1)) this.#records += 1
     this.#chars += lines.length
     this.#pending += lines
-    this.#flush ??= this.#kept.then(() => {
+    this.#flush ??= this.#written.then(() => {
       const text = this.#pending
       this.#pending = ""
       this.#flush = undefined
       return this.#stored.append(text)
     })
-    this.#kept = this.#flush
+    this.#written = this.#flush
     return this.#flush
   }
 
   #recording(): Recorder {
-    if (this.#recorder === undefined) throw new TypeError("Begin or resume the journal first.")
+    if (this.#recorder === undefined) throw new TypeError("The journal has no turn yet. Call begin or resume first.")
     return this.#recorder
   }
 
-  #known(): JournalHeader {
-    if (this.#header === undefined) throw new TypeError("Begin or resume the journal first.")
+  #knownHeader(): JournalHeader {
+    if (this.#header === undefined) throw new TypeError("The journal has no turn yet. Call begin or resume first.")
     return this.#header
   }
 
-  /** @throws {RangeError} the clock gives no time; a record with it could not be read again */
+  /** @throws {RangeError} the clock returned a value that is not a time; a record with it could not be read again */
   #now(): number {
     const now = Math.floor((this.#options.now ?? Date.now)())
     if (Number.isSafeInteger(now)) return now
-    throw new RangeError(`The clock gives milliseconds since the epoch, not ${now}.`)
+    throw new RangeError(`now() must return milliseconds since the epoch, not ${now}.`)
   }
 }
 
-/** When everything that waits for what was kept has gone on. */
+/** Resolves after all code that awaited the last write has run. */
 function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, 0)
@@ -277,42 +282,4 @@ function keyOf(effectId: number, callId: string): string {
 
 function headerEnd(text: string): number {
   return text.indexOf("\n") + 1
-}
-
-/** What a turn is begun from, and taken up with. */
-export interface JournaledTurn extends BeginOptions {
-  readonly config: TurnConfig
-  /** Looked at only where the journal is new. */
-  readonly start: TurnStart
-}
-
-/** A host whose turns are kept in a store, each in a journal of its own. */
-export interface JournaledHost {
-  /**
-   * Runs a turn to its end, as `runTurn`: begins it where there is no journal of that name, else takes it up where the
-   * journal ends; of a turn that has ended the end is given once more. One process at a time runs a turn.
-   * @throws {JournalStoreError | JournalError | ReplayDivergence | SchemaError} as {@link TurnJournal}
-   */
-  run(name: string, turn: JournaledTurn, options?: Omit<RunOptions, "journal">): Promise<Done>
-}
-
-/** How {@link journaled} keeps journals, and runs turns. */
-export interface JournaledOptions extends TurnJournalOptions {
-  /** The loop. Default `runTurn` of `turn-machine/hosts`; that of `openTelemetry` runs turns in spans. */
-  readonly runTurn?: typeof runTurn
-}
-
-/** Lets a host run turns that survive its process: every answer is kept in the store before it is acted on. */
-export function journaled(host: Host, store: JournalStore, { runTurn: loop = runTurn, ...keeping }: JournaledOptions = {}): JournaledHost {
-  return {
-    async run(name, { config, start, ...begin }, options = {}) {
-      const journal = await TurnJournal.open(store, name, { ...(options.now !== undefined && { now: options.now }), ...keeping })
-      try {
-        const machine = journal.recorded === undefined ? await journal.begin(config, start, begin) : await journal.resume(config)
-        return await loop(machine, host, { ...options, journal })
-      } finally {
-        await journal.close()
-      }
-    },
-  }
 }

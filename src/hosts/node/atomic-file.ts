@@ -3,9 +3,8 @@ import { open, rename, unlink } from "node:fs/promises"
 import { dirname } from "node:path"
 
 /**
- * Puts a whole text in the place of a file, or leaves the file as it is: whoever reads it, at any moment and after any
- * crash, sees the old text or the new one. `temporary` is a path in the same folder, taken over if it exists.
- * `check` runs before the file appears under its name; if it throws, nothing is replaced.
+ * Replaces a file atomically: a reader sees either the old text or the new one, also after a crash. `temporary` is a path in the
+ * same folder; a file there is overwritten. `check` runs just before the replacement; if it throws, the file is unchanged.
  */
 export async function writeAtomically(
   path: string,
@@ -14,7 +13,7 @@ export async function writeAtomically(
   { mode = 0o644, check }: { readonly mode?: number; readonly check?: () => Promise<void> } = {},
 ): Promise<void> {
   try {
-    // Not following a link that somebody laid under the temporary name.
+    // Does not follow a link that another process created under the temporary name.
     const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0), mode)
     try {
       await handle.writeFile(text, "utf8")
@@ -31,7 +30,7 @@ export async function writeAtomically(
   await syncFolder(dirname(path))
 }
 
-/** Makes the new name survive a power cut, where the system can do that. */
+/** Syncs a folder, so that a new name in it survives a power cut. Does nothing where the system cannot. */
 export async function syncFolder(path: string): Promise<void> {
   try {
     const handle = await open(path, constants.O_RDONLY)
@@ -41,6 +40,6 @@ export async function syncFolder(path: string): Promise<void> {
       await handle.close()
     }
   } catch {
-    // Some systems cannot sync a folder; the file itself is safe.
+    // Some systems cannot sync a folder; the file itself is on the disk.
   }
 }

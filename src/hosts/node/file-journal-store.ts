@@ -1,41 +1,43 @@
 import { mkdir, realpath, stat } from "node:fs/promises"
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
-import { inUse } from "../journal/refusals.ts"
-import { type JournalStore, JournalStoreError, type OpenOptions, type StoredJournal } from "../journal/store.ts"
+import { inUse, type JournalStore, JournalStoreError, type OpenOptions, type StoredJournal } from "../journal/store.ts"
 import { errorCode, fileReason } from "./file-error.ts"
 import { FileJournal, type FilePlace } from "./file-journal.ts"
-import { FileLock, LockHeldError, LockInTheWayError } from "./file-lock.ts"
+import { FileLock, type Holder, LockHeldError, LockInTheWayError } from "./file-lock.ts"
 
-/** How journals are kept in files. */
+/** Options of {@link fileJournalStore}. */
 export interface FileJournalStoreOptions {
   /**
-   * "always": what was appended is on the disk when `append` resolves, and outlives a power cut. "never": it is with the
-   * system, and outlives the process alone. Default "always".
+   * `always`: when `append` resolves, its text is on the disk and survives a power cut. `never`: its text is with the operating
+   * system and survives a crash of the process. Default `always`.
    */
   readonly fsync?: "always" | "never"
 }
 
 /**
- * Keeps each journal in a file that is nothing but its text; its name is the path of the file. While somebody holds it, a
- * folder `<file>.lock` stands beside it, in which the owner's process is noted: one that is gone, killed perhaps, is no hindrance;
- * one of another host is taken to be alive. Whoever opens a journal puts a copy of the file in its place, so that what an earlier owner
- * still writes reaches nobody; its mode is 0600 from then on. For disks of this machine: over a network, what another host
- * did may be seen too late.
+ * Creates a store that keeps each journal in a file of its own, which contains the journal's text and nothing else. The name of a journal is
+ * the path of its file.
  *
- * @param folder where the files are; made if it is not there. Names that lead out of it, over links too, are refused
- * as `unavailable`. Without it, names are paths of their own, relative to the working directory.
+ * While a journal is open, the folder `<file>.lock` beside it names the process of its owner. An owner that is gone, for example
+ * killed, does not block the journal; an owner on another host counts as alive. Opening a journal replaces the file with a copy, so
+ * that an earlier owner no longer writes to it; the copy has mode 0600. Use it on local disks: on a network file system, changes of
+ * another host may become visible too late.
+ *
+ * @param folder the folder of the files, created if needed. Names that lead out of it, also through links, fail as `unavailable`.
+ *   Without it, names are paths relative to the working directory.
+ * @throws {TypeError} `fsync` is neither `always` nor `never`
  */
 export function fileJournalStore(folder?: string, { fsync = "always" }: FileJournalStoreOptions = {}): JournalStore {
   const root = folder === undefined ? undefined : resolve(folder)
-  if (fsync !== "always" && fsync !== "never") throw new TypeError(`fsync is "always" or "never", not ${JSON.stringify(fsync)}.`)
+  if (fsync !== "always" && fsync !== "never") throw new TypeError(`fsync must be "always" or "never", not ${JSON.stringify(fsync)}.`)
   return {
     async open(name: string, { takeOver = false }: OpenOptions = {}): Promise<StoredJournal> {
       const sync = fsync === "always"
       try {
         const path = await fileOf(name, root)
         const stats = await stat(path).catch(unlessMissing)
-        if (stats !== undefined && !stats.isFile()) throw new Refusal(stats.isDirectory() ? "it is a folder" : "it is no regular file")
-        const lock = await FileLock.take(path, { takeOver, sync })
+        if (stats !== undefined && !stats.isFile()) throw new Refusal(stats.isDirectory() ? "it is a folder" : "it is not a regular file")
+        const lock = await FileLock.acquire(path, { takeOver, sync })
         return await openLocked({ name, path, sync }, lock)
       } catch (error) {
         throw refusalOf(name, error)
@@ -49,24 +51,24 @@ async function openLocked(place: FilePlace, lock: FileLock): Promise<FileJournal
     return await FileJournal.open(place, lock)
   } catch (error) {
     await lock.release()
-    // Fenced before it began: whoever did that holds the journal now.
+    // Fenced off while it was opening: the process that did so holds the journal now.
     throw error instanceof JournalStoreError && error.code === "fenced" ? new LockHeldError(undefined) : error
   }
 }
 
-/** Why a journal cannot be opened, in words that can follow "because". */
+/** Why a journal cannot be opened, as a clause that can follow "because". */
 class Refusal extends Error {}
 
-/** The path of a journal's file with links resolved, so that a file reached by a link is replaced itself, and not the link. */
+/** The path of a journal's file with links resolved, so that replacing the file does not replace a link to it. */
 async function fileOf(name: string, folder: string | undefined): Promise<string> {
   if (folder === undefined) return realFile(resolve(name))
   await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    // A file, which the journals then cannot be in.
+    // EEXIST: the path is a file. Resolving the journal's own path reports it.
     if (errorCode(error) !== "EEXIST") throw error
   })
   const root = await realpath(folder)
-  const outside = new Refusal("its name leads out of the folder of the journals")
-  // Asked twice, so that nothing is looked at outside, and links are no way out either.
+  const outside = new Refusal("its name leads out of the journals' folder")
+  // Checked before and after links are resolved: nothing outside is touched, and links do not lead out either.
   if (!isInside(root, resolve(root, name))) throw outside
   const path = await realFile(resolve(root, name))
   if (!isInside(root, path)) throw outside
@@ -74,8 +76,8 @@ async function fileOf(name: string, folder: string | undefined): Promise<string>
 }
 
 function isInside(folder: string, path: string): boolean {
-  const way = relative(folder, path)
-  return way !== "" && way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way)
+  const inner = relative(folder, path)
+  return inner !== "" && inner !== ".." && !inner.startsWith(`..${sep}`) && !isAbsolute(inner)
 }
 
 async function realFile(path: string): Promise<string> {
@@ -94,14 +96,21 @@ function unlessMissing(error: unknown): undefined {
 
 function refusalOf(name: string, error: unknown): JournalStoreError {
   if (error instanceof JournalStoreError) return error
-  if (error instanceof LockHeldError) return inUse(name, holderOf(error))
+  if (error instanceof LockHeldError) return inUseBy(name, error.holder)
   const why = error instanceof Refusal || error instanceof LockInTheWayError ? error.message : fileReason(error)
-  return new JournalStoreError("unavailable", `The journal ${JSON.stringify(name)} cannot be opened, because ${why}.`, { cause: error })
+  return new JournalStoreError("unavailable", `Journal ${JSON.stringify(name)} cannot be opened, because ${why}.`, { cause: error })
 }
 
-function holderOf({ holder }: LockHeldError): string {
-  if (holder === undefined) return " by somebody who left no name"
-  if (holder.where === "here") return " by this process"
-  const { pid, host } = holder
-  return holder.where === "this host" ? ` by process ${pid}` : ` by process ${pid} of host ${JSON.stringify(host)}, which may still run`
+function inUseBy(name: string, holder: Holder | undefined): JournalStoreError {
+  if (holder === undefined) return inUse(name)
+  const { pid, host, since, where } = holder
+  const owner = { pid, host, ...(since !== undefined && { since }) }
+  switch (where) {
+    case "here":
+      return inUse(name, owner, `already open in this process (pid ${pid})`, "Close it first, or pass takeOver.")
+    case "this host":
+      return inUse(name, owner, `open in another process (pid ${pid})`, "Close it, or pass takeOver if that process is gone.")
+    case "another host":
+      return inUse(name, owner, `open on host ${JSON.stringify(host)} (pid ${pid})`, "Close it, or pass takeOver if that process is gone.")
+  }
 }

@@ -5,43 +5,45 @@ import { basename, dirname, join } from "node:path"
 import { errorCode } from "./file-error.ts"
 import { birthOf, bootId, isRunning } from "./process-id.ts"
 
-/** How often somebody else may come first before whoever wants the lock gives up. */
+/** How often another process may win the race for the lock before acquiring it fails. */
 const ATTEMPTS = 50
 
-/** Who holds a lock, as far as its mark says so. */
+/** The process that holds a lock, as its mark describes it. */
 export interface Holder {
   readonly pid: number
   readonly host: string
-  /** Whether it is this very process, or one of this host, or one of which nothing can be known here. */
+  /** When it acquired the lock; `undefined` if the mark does not say. Milliseconds since the epoch. */
+  readonly since: number | undefined
+  /** This process, another one on this host, or one on another host, whose state is unknown here. */
   readonly where: "here" | "this host" | "another host"
 }
 
-/** The lock is somebody else's. `holder` is absent where its mark cannot be read, or where it changes too fast. */
+/** Another process holds the lock. `holder` is `undefined` if its mark cannot be read, or if the lock changes hands too fast. */
 export class LockHeldError extends Error {
   readonly holder: Holder | undefined
 
   constructor(holder: Holder | undefined) {
-    super("The lock is held.")
+    super("Another process holds the lock.")
     this.holder = holder
   }
 }
 
-/** Something that is no lock stands in the lock's place. */
+/** There is a file at the path of the lock folder that is not a lock. */
 export class LockInTheWayError extends Error {}
 
 /**
- * Keeps all but one owner from a file, with nothing but files. The lock is a folder beside the file, and in it the mark of
- * its owner, which is the owner for as long as the mark is there:
+ * An exclusive lock on a file, made of files alone. The lock is a folder beside the file that contains the mark of its owner. A
+ * process owns the lock for as long as its mark exists:
  *
- * - A lock is taken by renaming a folder, with the mark in it already, into the lock's place. The system lets that happen only where there is
- *   nothing or an empty folder, so of many who try at once, one succeeds.
- * - It is taken away from its owner by removing the mark. The name of a mark is used once, so that whoever judged an owner and
- *   comes late finds nothing, and cannot hit the next owner.
- * - What an owner prepares in order to rename it over the file stands in the folder too. As the next owner needs that folder empty,
- *   nothing that was prepared before can get over the file after.
+ * - To acquire the lock, a process renames a prepared folder, with its mark inside, to the path of the lock. The system allows that
+ *   only where there is nothing or an empty folder, so of many processes that try at once, one succeeds.
+ * - To take the lock from its owner, a process removes the mark. Each mark has a name of its own, so a process that removes it late
+ *   cannot remove the mark of the next owner.
+ * - An owner also prepares files in the folder before it renames them over the locked file. The next owner needs the folder empty, so
+ *   no file that was prepared by an earlier owner can replace the locked file later.
  */
 export class FileLock {
-  /** Where the owner prepares what it renames over the file. Names there must end in `.tmp`. */
+  /** Where the owner prepares files that it renames over the locked file. Their names must end in `.tmp`. */
   readonly folder: string
   readonly #mark: string
 
@@ -51,10 +53,10 @@ export class FileLock {
   }
 
   /**
-   * @param options `takeOver`: from an owner that may be alive; `sync`: so that a mark is whole after a power cut
-   * @throws {LockHeldError | LockInTheWayError} or what the system says
+   * Acquires the lock of a file. `takeOver` takes it from an owner that may be alive; `sync` makes the mark survive a power cut.
+   * @throws {LockHeldError | LockInTheWayError} or a system error
    */
-  static async take(file: string, { takeOver, sync }: { readonly takeOver: boolean; readonly sync: boolean }): Promise<FileLock> {
+  static async acquire(file: string, { takeOver, sync }: { readonly takeOver: boolean; readonly sync: boolean }): Promise<FileLock> {
     const folder = `${file}.lock`
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       await clear(folder, takeOver)
@@ -82,27 +84,27 @@ export class FileLock {
     }
   }
 
-  /** Lets go of the lock, if it is still held. */
+  /** Releases the lock. Does nothing if another process has taken it. */
   async release(): Promise<void> {
     await unlink(this.#mark).catch(() => {})
     await rmdir(this.folder).catch(() => {})
   }
 }
 
-/** Who holds the lock of a file at this moment; `undefined`: nobody who is known to be alive. Looks only, and takes nothing. */
+/** Reads who holds the lock of a file; `undefined` if it is free, or if the holder is gone. Does not acquire the lock. */
 export async function lockHolder(file: string): Promise<LockHeldError | undefined> {
   const folder = `${file}.lock`
   const mark = (await list(folder))?.find((name) => !name.endsWith(".tmp"))
-  return mark === undefined ? undefined : judge(join(folder, mark))
+  return mark === undefined ? undefined : readHolder(join(folder, mark))
 }
 
-/** Empties the lock's folder, if its owner is gone or may be driven out. */
+/** Empties the folder of a lock whose owner is gone, or which is taken over. */
 async function clear(folder: string, takeOver: boolean): Promise<void> {
   const names = await list(folder)
   if (names === undefined) return
   const mark = names.find((name) => !name.endsWith(".tmp"))
   if (mark !== undefined) {
-    const held = takeOver ? undefined : await judge(join(folder, mark))
+    const held = takeOver ? undefined : await readHolder(join(folder, mark))
     if (held !== undefined) throw held
     await remove(join(folder, mark))
   }
@@ -121,47 +123,54 @@ async function list(folder: string): Promise<readonly string[] | undefined> {
   }
 }
 
-/** Why a lock cannot be taken; `undefined` if its owner is gone. */
-async function judge(path: string): Promise<LockHeldError | undefined> {
+/** Reads a mark; `undefined` if the process that it names is gone. */
+async function readHolder(path: string): Promise<LockHeldError | undefined> {
   let text: string
   try {
     text = await readFile(path, "utf8")
   } catch (error) {
-    // Let go of at this moment.
+    // The owner has just released the lock.
     if (errorCode(error) === "ENOENT") return undefined
     throw error
   }
   const mark = readMark(text)
   if (mark === undefined) return new LockHeldError(undefined)
-  const { pid, host, birth, boot } = mark
-  if (host !== hostname()) return new LockHeldError({ pid, host, where: "another host" })
+  const { pid, host, since, birth, boot } = mark
+  if (host !== hostname()) return new LockHeldError({ pid, host, since, where: "another host" })
   const gone = differs(boot, bootId()) || !isRunning(pid) || differs(birth, birthOf(pid))
-  return gone ? undefined : new LockHeldError({ pid, host, where: pid === process.pid ? "here" : "this host" })
+  return gone ? undefined : new LockHeldError({ pid, host, since, where: pid === process.pid ? "here" : "this host" })
 }
 
-/** Where one of the two is not known, they are taken for the same. */
-function differs(noted: string | undefined, now: string | undefined): boolean {
-  return noted !== undefined && now !== undefined && noted !== now
+/** Unknown values count as equal. */
+function differs(marked: string | undefined, current: string | undefined): boolean {
+  return marked !== undefined && current !== undefined && marked !== current
 }
 
 interface Mark {
   readonly pid: number
   readonly host: string
+  readonly since: number | undefined
   readonly birth: string | undefined
   readonly boot: string | undefined
 }
 
 function readMark(text: string): Mark | undefined {
   try {
-    const { pid, host, birth, boot } = JSON.parse(text) as Readonly<Record<string, unknown>>
+    const { pid, host, since, birth, boot } = JSON.parse(text) as Readonly<Record<string, unknown>>
     if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1 || typeof host !== "string") return undefined
-    return { pid, host, birth: typeof birth === "string" ? birth : undefined, boot: typeof boot === "string" ? boot : undefined }
+    return {
+      pid,
+      host,
+      since: typeof since === "number" ? since : undefined,
+      birth: typeof birth === "string" ? birth : undefined,
+      boot: typeof boot === "string" ? boot : undefined,
+    }
   } catch {
     return undefined
   }
 }
 
-/** Puts a folder with this process's mark into the lock's place; false where somebody else came first. */
+/** Renames a folder with this process's mark to the path of the lock. Returns false if another process was first. */
 async function place(folder: string, nonce: string, sync: boolean): Promise<boolean> {
   const prepared = `${folder}.${nonce}`
   await mkdir(prepared, { mode: 0o700 })
@@ -172,10 +181,10 @@ async function place(folder: string, nonce: string, sync: boolean): Promise<bool
   } catch (error) {
     await discard(prepared)
     const code = errorCode(error)
-    // ENOENT: an owner took what was prepared for what a dead process left behind.
+    // ENOENT: an owner has swept the prepared folder, because it looked abandoned.
     if (code === "ENOTEMPTY" || code === "EEXIST" || code === "ENOENT") return false
     if (code === "ENOTDIR") throw inTheWay(folder, error)
-    // Some systems say so where there is a folder already.
+    // Some systems report an existing folder this way.
     if (code === "EPERM" && (await list(folder)) !== undefined) return false
     throw error
   }
@@ -184,14 +193,15 @@ async function place(folder: string, nonce: string, sync: boolean): Promise<bool
 async function writeMark(path: string, sync: boolean): Promise<void> {
   const handle = await open(path, "wx", 0o600)
   try {
-    await handle.writeFile(`${JSON.stringify({ pid: process.pid, host: hostname(), birth: birthOf(process.pid), boot: bootId() })}\n`)
+    const mark = { pid: process.pid, host: hostname(), since: Date.now(), birth: birthOf(process.pid), boot: bootId() }
+    await handle.writeFile(`${JSON.stringify(mark)}\n`)
     if (sync) await handle.sync()
   } finally {
     await handle.close()
   }
 }
 
-/** Removes what was prepared by processes that were killed before they could place it. Whoever is about to place it prepares it again. */
+/** Removes folders that killed processes prepared. A live process whose folder is removed prepares a new one. */
 async function sweep(folder: string): Promise<void> {
   const prefix = `${basename(folder)}.`
   const names = await readdir(dirname(folder)).catch(() => [])
@@ -200,7 +210,7 @@ async function sweep(folder: string): Promise<void> {
   }
 }
 
-/** Removes a prepared folder, and nothing that is another thing by the same name. */
+/** Removes a prepared folder. Anything else of that name is left alone. */
 async function discard(prepared: string): Promise<void> {
   await unlink(join(prepared, prepared.slice(-16))).catch(() => {})
   await rmdir(prepared).catch(() => {})
@@ -215,5 +225,5 @@ async function remove(path: string): Promise<void> {
 }
 
 function inTheWay(folder: string, cause: unknown): LockInTheWayError {
-  return new LockInTheWayError(`"${basename(folder)}" is no lock and stands in the place of one`, { cause })
+  return new LockInTheWayError(`"${basename(folder)}" is at the path of its lock and is not a lock folder`, { cause })
 }

@@ -1,2 +1,2 @@
-/** What hosts on Node have beside the web-standard ones: journals in files. */
+/** Hosts that need Node: journals in files. */
 export { type FileJournalStoreOptions, fileJournalStore } from "./file-journal-store.ts"

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { errorCode } from "./file-error.ts"
 
-/** Whether a process with this id runs now. One that ended, and that nobody has asked about yet, does not. */
+/** Whether a process with this id is running. A zombie process is not. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -12,14 +12,14 @@ export function isRunning(pid: number): boolean {
 }
 
 /**
- * When a process began, as the system counts; `undefined` where that cannot be told. Ids are used again, in containers
- * even soon: together the two say which process was meant.
+ * When a process started, in the system's own unit; `undefined` where that is not known. The system reuses ids, in containers
+ * even soon; id and start time together identify a process.
  */
 export function birthOf(pid: number): string | undefined {
   return statusOf(pid)?.[19]
 }
 
-/** Which start of the system this is; `undefined` where that cannot be told. Processes of another one are gone. */
+/** Identifies the current boot of the system; `undefined` where that is not known. Processes of an earlier boot are gone. */
 export function bootId(): string | undefined {
   try {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
@@ -28,7 +28,7 @@ export function bootId(): string | undefined {
   }
 }
 
-/** What the system says of a process, from its third field on: the second is its name in parentheses, which may hold spaces. */
+/** The fields of `/proc/<pid>/stat` from the third on. The second is the name in parentheses, which may contain spaces. */
 function statusOf(pid: number): readonly string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8")

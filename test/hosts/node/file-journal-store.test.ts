@@ -93,7 +93,7 @@ describe("a journal in a file", () => {
     const store = fileJournalStore(folder)
     const journal = await store.open("link")
     expect(await refusal(store.open("real/turn"))).toBe(
-      'in_use: The journal "real/turn" is in use by this process. Wait until it is closed, or open it with takeOver.',
+      `in_use: Journal "real/turn" is already open in this process (pid ${process.pid}). Close it first, or pass takeOver.`,
     )
     await journal.replace("b\n")
     await journal.close()
@@ -149,27 +149,40 @@ describe("a journal in a file", () => {
   })
 
   test("is synced always or never", () => {
-    expect(() => fileJournalStore("f", { fsync: "sometimes" as "always" })).toThrow(new TypeError('fsync is "always" or "never", not "sometimes".'))
+    expect(() => fileJournalStore("f", { fsync: "sometimes" as "always" })).toThrow(new TypeError('fsync must be "always" or "never", not "sometimes".'))
   })
 })
 
 describe("the lock of a journal", () => {
-  const MINE = { pid: process.pid, host: hostname(), birth: birthOf(process.pid), boot: bootId() }
-  const PARENT = { pid: process.ppid, host: hostname(), birth: birthOf(process.ppid), boot: bootId() }
+  const MINE_AS_OWNER = { pid: process.pid, host: hostname(), since: 1_764_000_000_000 }
+  const PARENT_AS_OWNER = { pid: process.ppid, host: hostname(), since: 1_764_000_000_000 }
+  const MINE = { ...MINE_AS_OWNER, birth: birthOf(process.pid), boot: bootId() }
+  const PARENT = { ...PARENT_AS_OWNER, birth: birthOf(process.ppid), boot: bootId() }
+  const IF_GONE = "Close it, or pass takeOver if that process is gone."
 
   test.each([
-    ["of this process", MINE, " by this process"],
-    ["of another one that runs", PARENT, ` by process ${process.ppid}`],
-    ["of one of which less is known", { pid: process.ppid, host: hostname() }, ` by process ${process.ppid}`],
-    ["of another host", { ...PARENT, host: "elsewhere" }, ` by process ${process.ppid} of host "elsewhere", which may still run`],
-    ["that cannot be read", "", " by somebody who left no name"],
-    ["of no process", { ...MINE, pid: -1 }, " by somebody who left no name"],
-  ])("%s is respected, unless it is taken over", async (_whose, mark, by) => {
+    ["of this process", MINE, `already open in this process (pid ${process.pid}). Close it first, or pass takeOver.`, MINE_AS_OWNER],
+    ["of another running process", PARENT, `open in another process (pid ${process.ppid}). ${IF_GONE}`, PARENT_AS_OWNER],
+    [
+      "of a process with fewer facts",
+      { pid: process.ppid, host: hostname() },
+      `open in another process (pid ${process.ppid}). ${IF_GONE}`,
+      { pid: process.ppid, host: hostname() },
+    ],
+    [
+      "of another host",
+      { ...PARENT, host: "elsewhere" },
+      `open on host "elsewhere" (pid ${process.ppid}). ${IF_GONE}`,
+      { ...PARENT_AS_OWNER, host: "elsewhere" },
+    ],
+    ["that cannot be read", "", "already open. Close it, or pass takeOver if its owner is gone.", undefined],
+    ["of an impossible process id", { ...MINE, pid: -1 }, "already open. Close it, or pass takeOver if its owner is gone.", undefined],
+  ])("%s is respected, unless it is taken over", async (_whose, mark, text, owner) => {
     const folder = fill(newFolder(), { turn: "a\n" })
     lock(folder, mark)
     const store = fileJournalStore(folder)
-    const message = `The journal "turn" is in use${by}. Wait until it is closed, or open it with takeOver.`
-    expect(await refusal(store.open("turn"))).toBe(`in_use: ${message}`)
+    expect(await refusal(store.open("turn"))).toBe(`in_use: Journal "turn" is ${text}`)
+    await expect(store.open("turn")).rejects.toMatchObject({ owner })
     expect(readdirSync(folder)).toEqual(["turn", "turn.lock"])
     expect(readdirSync(join(folder, "turn.lock"))).toEqual(["0123456789abcdef"])
 
@@ -263,7 +276,7 @@ describe("processes", () => {
       expect(all.map(({ lines }) => lines[1]).sort()).toEqual(["in_use", "in_use", "in_use", "won"])
 
       const winner = all.find(({ lines }) => lines[1] === "won")?.child
-      expect(await refusal(fileJournalStore(folder).open("turn"))).toContain(`is in use by process ${winner?.pid}.`)
+      expect(await refusal(fileJournalStore(folder).open("turn"))).toContain(`is open in another process (pid ${winner?.pid}).`)
       for (const { child } of all) child.kill("SIGKILL")
       await Promise.all(all.map(({ ended }) => ended))
       expect(await refusal(fileJournalStore(folder).open("turn"))).toBe("not refused")
