@@ -26,6 +26,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
     code: 'import "../validated-turn-machine.ts"\nimport "../schemas/message.ts"\nimport "../projectors/projector.ts"',
     breaks: ["the-host-contract-is-a-leaf"],
   },
+  "src/hosts/timers.ts": { code: 'import "./tools/define-tool.ts"', breaks: ["the-host-contract-is-a-leaf"] },
   "src/hosts/node/index.ts": { code: 'import "node:fs"\nimport "../journal/store.ts"' },
   "src/hosts/run/run-turn.ts": { code: 'import "../host.ts"\nimport "../../machine/turn.ts"' },
   "src/hosts/run/failures.ts": { code: 'import "../host.ts"' },

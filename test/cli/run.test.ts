@@ -618,7 +618,7 @@ describe("a model at an endpoint", () => {
   it.each([
     ["a page for people", 500, "text/html", "<html><body>Oops</body></html>", /500/],
     ["a page with a good status", 200, "text/html", "<html></html>", /it is a page, not JSON; check the base URL/],
-    ["nonsense", 200, "application/json", "{]", /it is no JSON; check the base URL/],
+    ["nonsense", 200, "application/json", "{]", /it is not JSON; check the base URL/],
     ["nothing", 200, "application/json", "", /it is empty/],
     ["JSON of another kind", 200, "application/json", '{"hello":"world"}', /turn-machine: The model call to .+ failed\. \S+/],
     ["a refusal of the key", 401, "application/json", '{"error":{"message":"Incorrect API key provided: sk-very-secret-1"}}', /Incorrect API key/],

@@ -2,65 +2,70 @@ import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjecto
 import type { LlmCall } from "../../schemas/effect.ts"
 import type { LlmFailure, LlmRequest, LlmResponse } from "../../schemas/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
-import { attempt, CANCELLED, type Endpoint } from "./openai-attempt.ts"
-import { orAborted, retryWaitMs, sleep } from "./retry.ts"
+import { sleep } from "../timers.ts"
+import { type AnswerReader, attempt, CANCELLED, type Endpoint } from "./http-model.ts"
+import { orAborted, retryWaitMs } from "./retry.ts"
 
-/** Where an endpoint is, and how patient to be with it. */
+/** Options of {@link openAiCompatible}. */
 export interface OpenAiCompatibleOptions {
-  /** The part of the address before `/chat/completions`, as `https://api.openai.com/v1`. A query (Azure's `api-version`) is kept. */
+  /** The part of the address before `/chat/completions`, such as `https://api.openai.com/v1`. May have a query (Azure's `api-version`). */
   readonly baseUrl: string
   /** Sent as a bearer token. It never appears in errors or events. */
   readonly apiKey?: string
-  /** The endpoint's name for the model. Absent: the request's. */
+  /** The endpoint's name for the model. Default: the request's. */
   readonly model?: string
-  /** More headers. Their values count as secret, too. */
+  /** More headers. Their values are secret, too. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Default: the global one. */
+  /** Default: the global `fetch`. */
   readonly fetch?: typeof fetch
-  /** How long one attempt may take as a whole. Default 600,000 (ten minutes). */
+  /** The longest time for one attempt, in milliseconds. Default 600,000 (ten minutes). */
   readonly timeoutMs?: number
-  /** How long a stream may be silent. Default 120,000. */
+  /** The longest time without a byte from a stream, in milliseconds. Default 120,000 (two minutes). */
   readonly idleTimeoutMs?: number
-  /** How many attempts may follow the first. Default 3. */
+  /** The number of attempts after the first. Default 3. */
   readonly maxRetries?: number
-  /** The longest wait before a retry, also where the endpoint asks for more. Default 60,000. */
+  /** The longest wait before a retry, in milliseconds, also if the endpoint asks for more. Default 60,000. */
   readonly maxRetryWaitMs?: number
-  /** Whether to show the answer as it comes. Default `true`. */
+  /** Whether the answer is streamed. Default `true`. */
   readonly stream?: boolean
-  /** The longest answer that is read. Default 16 MiB. */
+  /** The longest answer, in bytes. Default 16 MiB. */
   readonly maxBodyBytes?: number
-  /** Keeps the request's body in answers and failures, for the trace log. Journals grow with it. Default `false`. */
+  /** Adds the request's body to answers and failures, for the trace log. Journals grow with it. Default `false`. */
   readonly keepRequestBody?: boolean
   /**
-   * What the endpoint takes. `maxTokensField` is by default what the reference asks for at OpenAI and Azure, and the older
-   * `max_tokens` elsewhere: servers that do not know the new one would not limit the answer at all.
+   * What the endpoint accepts. `maxTokensField` is by default the new field for OpenAI and Azure, and `max_tokens` elsewhere: a server
+   * that does not know the new field would not limit the answer at all.
    */
   readonly wire?: Omit<OpenAiRequestOptions, "stream">
-  /** Clock, chance and waiting, for tests. */
+  /** Clock, for tests: milliseconds since the epoch. */
   readonly now?: () => number
+  /** Randomness, for tests: from 0 to 1. */
   readonly random?: () => number
+  /** Wait before a retry, for tests. */
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
 const FIRST_WAIT_MS = 500
 
 /**
- * Calls models at any endpoint that speaks OpenAI's Chat Completions. What it returns goes into a host: `{ ...openAiCompatible(…), toolCall }`.
+ * Creates a model client for an endpoint that speaks OpenAI's Chat Completions. Spread it into a host:
+ * `{ ...openAiCompatible({ baseUrl, apiKey }), tools }`.
  *
- * A failed attempt is repeated where that may help (408, 409, 429, 5xx, lost connections, timeouts) and nothing of the answer
- * was shown yet; before each wait it emits `retry_status`, where `attempt` is the number of the attempt that failed. Reasoning
- * does not count as shown: it may be shown again. In the end it throws {@link LlmCallError}; the codes of its own are
- * `connection_failed`, `timeout`, `idle_timeout`, `stream_truncated`, `malformed_response`, `response_too_large`, `redirected`
- * and `cancelled`, the others are the provider's.
- * @throws {TypeError} on a base URL, key or header that cannot be sent.
- * @throws {RangeError} on a time, count or size that is no number from 0; all may be `Infinity`.
+ * A failed attempt is retried if that may help (408, 409, 429, 5xx, lost connections, timeouts) and no text of the answer was emitted
+ * yet. Before each wait it emits `retry_status`, whose `attempt` is the number of the failed attempt. Reasoning does not count as
+ * emitted text and may be emitted again.
+ *
+ * After the last attempt `llmCall` throws {@link LlmCallError}. Its codes are `connection_failed`, `timeout`, `idle_timeout`,
+ * `stream_truncated`, `malformed_response`, `response_too_large`, `redirected`, `cancelled`, or the provider's own.
+ * @throws {TypeError} a base URL, key or header that cannot be sent
+ * @throws {RangeError} a time, count or size that is not a number of at least 0; `Infinity` is allowed
  * @see https://platform.openai.com/docs/guides/rate-limits (2026-11)
  */
 export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "llmCall"> {
   checkLimits(options)
   const { keepRequestBody = false, maxRetries = 3, maxRetryWaitMs = 60_000, random = Math.random, stream = true } = options
   const url = endpointUrl(options.baseUrl)
-  const maxTokensField = TAKES_NEW_FIELD.test(url.hostname) ? "max_completion_tokens" : "max_tokens"
+  const maxTokensField = ACCEPTS_NEW_FIELD.test(url.hostname) ? "max_completion_tokens" : "max_tokens"
   const wire: OpenAiRequestOptions = { maxTokensField, ...options.wire, stream }
   const redact = redactor([options.apiKey ?? "", ...Object.values(options.headers ?? {}), ...url.searchParams.values()])
   const endpoint: Endpoint = {
@@ -80,15 +85,20 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
     async llmCall({ request }: LlmCall, context: EffectContext): Promise<LlmResponse> {
       const model = options.model ?? request.model
       const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model }, wire))
-      const kept = keepRequestBody ? { requestBody } : {}
+      const trace = keepRequestBody ? { requestBody } : {}
       const answerOptions: OpenAiAnswerOptions = {
         firstCallNumber: countCalls(request) + 1,
         ...(wire.reasoningField !== undefined && { reasoningField: wire.reasoningField }),
       }
+      const reader: AnswerReader = {
+        response: (body) => openAiChatProjector.response(body, answerOptions),
+        stream: () => openAiChatProjector.stream(answerOptions),
+        failure: openAiChatProjector.failure,
+      }
       for (let number = 1; ; number += 1) {
-        const { askedMs, requestId, result, shown } = await attempt(endpoint, requestBody, answerOptions, context)
-        if (result.ok) return { ...result.response, ...kept, httpSummary: redact(summary(number, requestId)) }
-        const failure = redactFailure({ ...result.error, ...kept }, redact)
+        const { askedMs, requestId, result, shown } = await attempt(endpoint, requestBody, reader, context)
+        if (result.ok) return { ...result.response, ...trace, httpSummary: redact(summary(number, requestId)) }
+        const failure = redactFailure({ ...result.error, ...trace }, redact)
         if (!failure.retryable || shown || number > maxRetries) throw new LlmCallError(failure)
 
         const waitMs = retryWaitMs(number, askedMs, random(), policy)
@@ -112,21 +122,21 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
   }
 }
 
-/** What is no number compares as false with every other: retries would have no end, and waits no length. */
+/** NaN would make retries endless and waits empty, because every comparison with it is false. */
 function checkLimits(options: OpenAiCompatibleOptions): void {
   for (const name of ["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const) {
     const { [name]: value = 0 } = options
-    if (!(value >= 0)) throw new RangeError(`${name} is a number from 0, not ${value}.`)
+    if (!(value >= 0)) throw new RangeError(`${name} must be a number of at least 0, not ${value}.`)
   }
 }
 
-/** OpenAI itself and Azure know the newer field for the limit of output tokens. */
-const TAKES_NEW_FIELD = /(?:^|\.)(?:openai|azure)\.com$/
+/** OpenAI and Azure accept the new field for the limit of output tokens. */
+const ACCEPTS_NEW_FIELD = /(?:^|\.)(?:openai|azure)\.com$/
 
 function endpointUrl(baseUrl: string): URL {
   const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol)) throw new TypeError("The base URL is no http or https address.")
-  if (url.username !== "" || url.password !== "") throw new TypeError("The base URL must hold no user name and no password; use apiKey or headers.")
+  if (url === undefined || !/^https?:$/.test(url.protocol)) throw new TypeError("The base URL is not an http or https address.")
+  if (url.username !== "" || url.password !== "") throw new TypeError("The base URL must not contain a user name or password. Use apiKey or headers.")
   const path = url.pathname.replace(/\/+$/, "")
   url.pathname = path.endsWith("/chat/completions") ? path : `${path}/chat/completions`
   url.hash = ""
@@ -136,8 +146,8 @@ function endpointUrl(baseUrl: string): URL {
 function requestHeaders({ apiKey = "", headers = {} }: OpenAiCompatibleOptions, stream: boolean): Headers {
   const all = new Headers({ "content-type": "application/json", accept: stream ? "text/event-stream, application/json" : "application/json" })
   const key = apiKey.trim()
-  // The platform's own errors quote the value.
-  if (key !== "") setHeader(all, "authorization", `Bearer ${key}`, "The API key has characters that no header can carry.")
+  // setHeader hides the platform's own errors, which quote the value.
+  if (key !== "") setHeader(all, "authorization", `Bearer ${key}`, "The API key has characters that are not allowed in a header.")
   for (const [name, value] of Object.entries(headers)) setHeader(all, name, value, `The header ${JSON.stringify(name)} cannot be sent.`)
   return all
 }
@@ -150,19 +160,19 @@ function setHeader(headers: Headers, name: string, value: string, problem: strin
   }
 }
 
-/** Shorter values are placeholders like `none`, and would be struck out of ordinary words. */
+/** Shorter values are placeholders such as `none`, and would be removed from ordinary words. */
 const SHORTEST_SECRET = 8
 
-/** Strikes secrets out of a text: an endpoint may quote what it was sent, also as JSON or in an address. */
+/** Removes secrets from a text: an endpoint may quote what it received, also as JSON or in an address. */
 function redactor(values: readonly string[]): (text: string) => string {
   const secrets = values.flatMap((value) => [value.trim(), ...value.split(/\s+/)]).filter((secret) => secret.length >= SHORTEST_SECRET)
-  const written = secrets.flatMap((secret) => [
+  const spellings = secrets.flatMap((secret) => [
     secret,
     JSON.stringify(secret).slice(1, -1),
     secret.replaceAll("/", "\\/"),
     encodeURIComponent(secret),
   ])
-  const longestFirst = [...new Set(written)].sort((a, b) => b.length - a.length)
+  const longestFirst = [...new Set(spellings)].sort((a, b) => b.length - a.length)
   return (text) => longestFirst.reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text)
 }
 

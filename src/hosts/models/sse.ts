@@ -1,12 +1,12 @@
-/** One server-sent event: its `event` field, "" where it has none, and its `data` lines joined by newlines. */
+/** One server-sent event: its `event` field ("" if absent), and its `data` lines joined by newlines. */
 export interface SseEvent {
   readonly event: string
   readonly data: string
 }
 
 /**
- * Cuts a byte stream into server-sent events: lines may end in LF, CR or CRLF and characters and lines may be split anywhere
- * between two pushes. Comments, ids and retry hints are passed over, and so are events without data.
+ * Parses a byte stream into server-sent events. Lines may end in LF, CR or CRLF; characters and lines may be split anywhere between
+ * two pushes. Comments, ids, retry hints and events without data are ignored.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation (2026-11)
  */
 export class SseParser {
@@ -16,24 +16,24 @@ export class SseParser {
   #event = ""
   #data: string[] = []
 
-  /** Takes the next bytes and returns the events that they complete. */
+  /** Parses the next bytes and returns the events that they complete. */
   push(bytes: Uint8Array): readonly SseEvent[] {
-    return this.#take(this.#decoder.decode(bytes, { stream: true }))
+    return this.#parse(this.#decoder.decode(bytes, { stream: true }))
   }
 
-  /** Ends the stream and returns the event that lacked its empty line, if there is one. Its data may be cut off. */
+  /** Ends the stream and returns the last event if its closing empty line is missing. Its data may be incomplete. */
   end(): readonly SseEvent[] {
-    return this.#take(`${this.#decoder.decode()}\n\n`)
+    return this.#parse(`${this.#decoder.decode()}\n\n`)
   }
 
-  #take(text: string): readonly SseEvent[] {
+  #parse(text: string): readonly SseEvent[] {
     const events: SseEvent[] = []
     let start = this.#afterCr && text.startsWith("\n") ? 1 : 0
     if (text !== "") this.#afterCr = false
     for (let index = start; index < text.length; index += 1) {
       const code = text.charCodeAt(index)
       if (code !== LF && code !== CR) continue
-      const event = this.#takeLine(this.#line + text.slice(start, index))
+      const event = this.#parseLine(this.#line + text.slice(start, index))
       if (event !== undefined) events.push(event)
       this.#line = ""
       if (code === CR && text.charCodeAt(index + 1) === LF) index += 1
@@ -44,7 +44,7 @@ export class SseParser {
     return events
   }
 
-  #takeLine(line: string): SseEvent | undefined {
+  #parseLine(line: string): SseEvent | undefined {
     if (line === "") return this.#dispatch()
     const colon = line.indexOf(":")
     const field = colon < 0 ? line : line.slice(0, colon)

@@ -4,7 +4,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: "permission is denied",
   ENOTDIR: "a part of its path is not a folder",
   EISDIR: "it is a folder",
-  EEXIST: "it already exists",
+  EEXIST: "it exists already",
   ELOOP: "it is a link where none is allowed, or its links form a loop",
   ENOSPC: "the disk is full",
   EDQUOT: "the disk quota is used up",

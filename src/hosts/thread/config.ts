@@ -3,7 +3,7 @@ import type { GoalPolicy } from "../../drivers/goal/policy.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { GoalMode, TurnOrigin } from "../../schemas/goal.ts"
 
-/** A turn that is about to begin, or to be taken up. */
+/** A turn of a thread, about to begin or to be resumed. */
 export interface ThreadTurn {
   readonly turnId: string
   readonly origin: TurnOrigin
@@ -11,18 +11,18 @@ export interface ThreadTurn {
   readonly startedAt: number
 }
 
-/** What the turns of a thread are configured by. */
+/** How the turns of a thread are configured. */
 export interface GoalTurnOptions {
-  /** The configuration of a turn. Its driver is wrapped in a goal driver, which gives the model the goal tools. */
+  /** The configuration of a turn. Its driver is wrapped in a goal driver, which offers the goal tools to the model. */
   readonly config: TurnConfig | ((turn: ThreadTurn) => TurnConfig)
   readonly policy?: GoalPolicy
-  /** Default `default`; `plan`: turns are neither charged to a goal nor continued. */
+  /** With `plan`, turns are neither charged to a goal nor continued. Default `default`. */
   readonly mode?: GoalMode
-  /** What the goal driver is told besides, as in {@link GoalDriverOptions}. */
+  /** More options of the goal driver, as in {@link GoalDriverOptions}. */
   readonly goal?: Pick<GoalDriverOptions, "costMicros" | "estimate" | "errorOf">
 }
 
-/** The configuration of a thread's turn, its driver in a goal driver: the same for whoever runs the turn or only reads it. */
+/** The configuration of a thread's turn with its driver in a goal driver. Running and reading a turn use the same one. */
 export function goalConfig(threadId: string, turn: ThreadTurn, options: GoalTurnOptions): TurnConfig {
   const { config: given, mode = "default", policy = {}, goal = {} } = options
   const config = typeof given === "function" ? given(turn) : given

@@ -14,7 +14,7 @@ import {
 import { threadValidation } from "../../schemas/validation.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
 
-/** A turn that is over. */
+/** A turn that has ended. */
 export interface EndedThreadTurn {
   readonly turnId: string
   readonly outcome: Outcome
@@ -22,25 +22,25 @@ export interface EndedThreadTurn {
   readonly messages: readonly Message[]
 }
 
-/** A thread as its log tells it: a fold over its records. */
+/** The state of a thread, computed by folding the records of its log. */
 export class ThreadLog {
   readonly #stored: StoredJournal
   #writer: JournalWriter<ThreadRecord>
-  #kept: Promise<void> = Promise.resolve()
+  #written: Promise<void> = Promise.resolve()
   header: ThreadHeader | undefined
-  /** What all turns that are over left, and what was noted between them. */
+  /** The records of all ended turns, and those that were noted between them. */
   history: readonly HistoryRecord[] = []
-  /** What the user said and no turn took. */
+  /** The user messages that no turn has received. */
   said: readonly Message[] = []
-  /** What was wanted of the goal and is not settled. */
+  /** The goal commands that are not settled. */
   commands: readonly ThreadCommanded[] = []
-  /** The turn that began and is not over. */
+  /** The turn that has begun and not ended. */
   turn: ThreadTurnBegun | undefined
   lastTurn: EndedThreadTurn | undefined
   turns = 0
   /** How many messages the user has sent in all. */
   saidInAll = 0
-  /** The iteration that the next turn begins with. */
+  /** The first iteration of the next turn. */
   iteration = 0
   /** The latest time of a record. */
   at = 0
@@ -50,7 +50,7 @@ export class ThreadLog {
     this.#writer = writer
   }
 
-  /** @throws {JournalStoreError | JournalError} */
+  /** Opens a log exclusively and reads it. An incomplete last line is removed. @throws {JournalStoreError | JournalError} */
   static async open(store: JournalStore, name: string, options: OpenOptions): Promise<ThreadLog> {
     const stored = await store.open(name, options)
     try {
@@ -66,7 +66,7 @@ export class ThreadLog {
       if (records.length === 0 && !unfinished) throw new JournalError("not_a_journal", 1, 0, "Not the log of a thread: it has no whole first line.")
       if (read.length < text.length) await stored.replace(text.slice(0, read.length))
       const log = new ThreadLog(stored, new JournalWriter(read))
-      for (const record of records) log.#follow(record)
+      for (const record of records) log.#apply(record)
       return log
     } catch (error) {
       await stored.close()
@@ -78,20 +78,20 @@ export class ThreadLog {
     return this.append({ type: "header", format: THREAD_FORMAT, version: THREAD_VERSION, threadId, at, ...(meta !== undefined && { meta }) })
   }
 
-  /** Keeps a record; the thread is as it says at once. Rejects for good once one was not kept. */
+  /** Applies a record and stores it. The state changes at once; the promise resolves when it is stored. After a failed write, every later one rejects. */
   append(record: ThreadRecord): Promise<void> {
-    this.#follow(record)
+    this.#apply(record)
     const line = this.#writer.line(record)
-    this.#kept = this.#kept.then(() => this.#stored.append(line))
-    return this.#kept
+    this.#written = this.#written.then(() => this.#stored.append(line))
+    return this.#written
   }
 
   async close(): Promise<void> {
-    await this.#kept.catch(() => {})
+    await this.#written.catch(() => {})
     await this.#stored.close()
   }
 
-  #follow(record: ThreadRecord): void {
+  #apply(record: ThreadRecord): void {
     this.at = Math.max(this.at, record.at)
     switch (record.type) {
       case "header":
@@ -109,8 +109,8 @@ export class ThreadLog {
         this.commands = this.commands.filter(({ at }) => !record.commands.includes(at))
         break
       case "turn_begun": {
-        const taken = this.said.filter(({ id }) => record.said.includes(id))
-        this.#note(taken.map((message) => ({ type: "conversation", message })))
+        const received = this.said.filter(({ id }) => record.said.includes(id))
+        this.#note(received.map((message) => ({ type: "conversation", message })))
         this.turn = record
         this.turns += 1
         break
@@ -127,7 +127,7 @@ export class ThreadLog {
     }
   }
 
-  /** What stands in the history was taken: it waits no more. */
+  /** Adds records to the history. Messages and commands among them are no longer waiting. */
   #note(records: readonly HistoryRecord[]): void {
     this.history = [...this.history, ...records]
     this.said = waiting(this.said, records)
@@ -135,21 +135,21 @@ export class ThreadLog {
   }
 }
 
-/** The messages that are not among what was added to a history. */
+/** The messages that are not among the added history records. */
 export function waiting(said: readonly Message[], added: readonly HistoryRecord[]): readonly Message[] {
   if (said.length === 0) return said
-  const taken = new Set(added.map((record) => (record.type === "conversation" ? record.message.id : undefined)))
-  return said.filter(({ id }) => !taken.has(id))
+  const received = new Set(added.map((record) => (record.type === "conversation" ? record.message.id : undefined)))
+  return said.filter(({ id }) => !received.has(id))
 }
 
-/** The commands that are not among what was added to a history. */
+/** The commands that are not among the added history records. */
 export function unsettled(commands: readonly ThreadCommanded[], added: readonly HistoryRecord[]): readonly ThreadCommanded[] {
   if (commands.length === 0) return commands
   const settled = new Set(added.map(commandTime))
   return commands.filter(({ at }) => !settled.has(at))
 }
 
-/** The time of a command that a driver was told of. */
+/** The time of a command that a driver received; a command is identified by its time. */
 function commandTime(record: HistoryRecord): number | undefined {
   if (record.type !== "protocol") return undefined
   const { type, input } = record.event as { readonly type?: unknown; readonly input?: { readonly type?: unknown; readonly at?: number } }

@@ -9,7 +9,7 @@ import type { JournalStore } from "../journal/store.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
 import { type EndedThreadTurn, ThreadLog, unsettled } from "./log.ts"
 
-/** A thread as it stood at one moment. */
+/** The state of a thread at the time it was read. */
 export interface ThreadSnapshot {
   readonly goal: Goal | null
   readonly history: readonly HistoryRecord[]
@@ -18,16 +18,16 @@ export interface ThreadSnapshot {
   readonly turns: number
   readonly openTurn: ThreadTurn | undefined
   readonly lastTurn: EndedThreadTurn | undefined
-  /** What is wanted of the goal and was not carried out yet. */
+  /** The goal commands that are not carried out yet. */
   readonly commands: readonly GoalCommand[]
 }
 
 /**
- * Looks at a thread without taking hold of it: at any moment, also while a process runs it. `read` gives the text of a
- * journal as it is, whose end may be torn; `undefined` if there is none. Nothing is written or waited for.
- * @param options those of the thread; `undefined`: of a turn that is open nothing is known then but that it is
- * @returns `undefined` where there is no such thread
- * @throws {JournalError | ReplayDivergence | CheckpointError} what is kept is damaged, or was kept by another version
+ * Reads a thread without opening it, also while a process runs it. Nothing is written.
+ * @param read returns the text of a journal, which may end in an incomplete line; `undefined` if there is no such journal
+ * @param options the options of the thread; with `undefined`, the snapshot leaves out what an open turn has done so far
+ * @returns `undefined` if there is no such thread
+ * @throws {JournalError | ReplayDivergence | CheckpointError} a journal is damaged, or was written by another version
  */
 export async function snapshotThread(
   read: (name: string) => Promise<string | undefined>,
@@ -57,7 +57,7 @@ export async function snapshotThread(
   }
 }
 
-/** A store of texts that are only read: what is written to it is kept nowhere. */
+/** A store that reads texts and ignores writes. */
 function readOnly(read: (name: string) => Promise<string | undefined>): JournalStore {
   const nothing = async (): Promise<void> => {}
   return { open: async (name) => ({ text: (await read(name)) ?? "", append: nothing, replace: nothing, close: nothing }) }

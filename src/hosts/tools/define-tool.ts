@@ -5,11 +5,12 @@ import { wrapMembers } from "../../wrap.ts"
 import { type EffectContext, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
 import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
+import { MAX_TIMER_MS } from "../timers.ts"
 import { describeIssues, messageOptions } from "./argument-errors.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 import { failed, invalidRequest, type Tool } from "./toolbox.ts"
 
-/** What a tool gets besides its input. `effectId` and `callId` together identify the call, also when it is redelivered. */
+/** The context of a tool call. `effectId` and `callId` together identify the call, also when it is redelivered. */
 export interface ToolContext extends EffectContext {
   readonly callId: string
 }
@@ -22,7 +23,7 @@ export interface ZodSchema<Output = unknown, Input = unknown> {
   readonly _zod: { readonly output: Output; readonly input: Input }
 }
 
-/** What {@link defineTool} accepts. */
+/** The definition of a tool for {@link defineTool}. */
 export interface ToolDefinition<Input extends ZodSchema, Value = unknown, Name extends string = string> {
   readonly name: Name
   readonly description: string
@@ -40,13 +41,13 @@ export interface ToolDefinition<Input extends ZodSchema, Value = unknown, Name e
   /** What a call does to the world, and so whether it may run again after a crash. Default `idempotent`: it may. */
   readonly effects?: ToolEffects
   /**
-   * Only for `effects: "once"`: finds out whether a call that a crash cut off took effect, usually by its `idempotencyKey`.
+   * Only for `effects: "once"`: finds out whether a call that a crash interrupted took effect, usually by its `idempotencyKey`.
    * `{ ran: true, value }` is its result; `{ ran: false }` lets it run; `undefined`, or an error, reports it as unknown.
    */
   recover?(input: Input["_zod"]["output"], context: ToolContext): Recovery<NoInfer<Value>> | Promise<Recovery<NoInfer<Value>>>
 }
 
-/** What a tool found out about a call that a crash cut off. `undefined`: nothing. */
+/** What a tool knows about a call that a crash interrupted. `undefined`: nothing. */
 export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Returned<Value> } | { readonly ran: false } | undefined
 
 type Returned<Value> = Value | ToolReply<Value>
@@ -121,7 +122,7 @@ function whyNotZodSchema(value: unknown): string {
   return "is not a zod schema. For a JSON Schema, write the tool by hand: { spec, call }."
 }
 
-/** What core calls a schema; a copy of another version has the same run-time shape. */
+/** A schema as zod's core types it. Another version of zod has the same shape at run time. */
 function coreSchema(schema: ZodSchema): $ZodType {
   return schema as unknown as $ZodType
 }
@@ -154,7 +155,7 @@ async function recoverCall<Input extends ZodSchema, Value>(
   context: EffectContext,
 ): Promise<Recovered> {
   const parsed = await safeParseAsync(coreSchema(input), args)
-  // Then it did not run before the crash either; running it reports what is wrong.
+  // Invalid arguments never ran. Running the call reports what is wrong with them.
   if (!parsed.success) return { ran: false }
   const recovery = await recover?.(parsed.data, contextOf(context, callId))
   return recovery?.ran === true ? { ran: true, answer: await answerOf(output, recovery.value) } : recovery
@@ -180,9 +181,6 @@ async function parseOutput(output: ZodSchema, value: unknown): Promise<unknown> 
   if (parsed.success) return parsed.data
   throw new TypeError(`It does not match the output schema:\n${describeIssues(parsed.error.issues)}`)
 }
-
-/** Timers hold 31 bits of milliseconds, about 24 days; a longer one would fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 async function withinTime<Value>(
   name: string,

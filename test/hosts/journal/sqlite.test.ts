@@ -77,7 +77,7 @@ describe("a SQLite store", () => {
     for (const database of [short, long]) await (await sqliteJournalStore(database, { busyTimeoutMs: 1234 }).open("turn")).close()
     expect(answerOf(short, "PRAGMA busy_timeout")).toBe(1234)
     expect(answerOf(long, "PRAGMA busy_timeout")).toBe(60000)
-    expect(() => sqliteJournalStore(short, { busyTimeoutMs: -1 })).toThrow(new RangeError("busyTimeoutMs is a whole number from 0, not -1."))
+    expect(() => sqliteJournalStore(short, { busyTimeoutMs: -1 })).toThrow(new RangeError("busyTimeoutMs must be a whole number of at least 0, not -1."))
   })
 
   test("says that it is not available while another connection writes, and is so after", async () => {
@@ -85,11 +85,11 @@ describe("a SQLite store", () => {
     const [other, own] = [connect(path), connect(path)]
     const store = sqliteJournalStore(own, { busyTimeoutMs: 0 })
     other.exec("BEGIN IMMEDIATE")
-    expect(await refusal(store.open("turn"))).toBe('unavailable: The journal "turn" cannot be opened: database is locked.')
+    expect(await refusal(store.open("turn"))).toBe('unavailable: Journal "turn" cannot be opened: database is locked.')
     other.exec("ROLLBACK")
     const journal = await store.open("turn")
     other.exec("BEGIN IMMEDIATE")
-    expect(await refusal(journal.append("lost\n"))).toBe('unavailable: The journal "turn" cannot be written: database is locked.')
+    expect(await refusal(journal.append("lost\n"))).toBe('unavailable: Journal "turn" cannot be written: database is locked.')
     other.exec("ROLLBACK")
     await journal.append("kept\n")
     await journal.close()
@@ -112,7 +112,7 @@ describe("a SQLite store", () => {
     const journal = await sqliteJournalStore(database).open("turn")
     await journal.append("before\n")
     database.exec("CREATE TRIGGER full BEFORE INSERT ON turn_machine_journal_texts BEGIN SELECT RAISE(ABORT, 'full'); END")
-    expect(await refusal(journal.replace("lost\n"))).toBe('unavailable: The journal "turn" cannot be written: full.')
+    expect(await refusal(journal.replace("lost\n"))).toBe('unavailable: Journal "turn" cannot be written: full.')
     database.exec("DROP TRIGGER full")
     await journal.append("after\n")
     await journal.close()
@@ -124,7 +124,7 @@ describe("a SQLite store", () => {
     await (await sqliteJournalStore(database).open("turn")).close()
     database.exec("UPDATE turn_machine_journal_schema SET version = 2")
     expect(await refusal(sqliteJournalStore(database).open("turn"))).toBe(
-      'unavailable: The journal "turn" cannot be opened: its tables have version 2, and this package knows version 1.',
+      'unavailable: Journal "turn" cannot be opened: its tables have version 2, but this package supports version 1.',
     )
   })
 

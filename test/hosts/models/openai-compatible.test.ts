@@ -274,7 +274,7 @@ describe("broken connections", () => {
     const server = await serve(() => undefined)
     const { failure } = await refused(server.url, { timeoutMs: 20, maxRetries: 0 })
     expect(failure).toEqual({
-      message: "The endpoint gave no complete answer within 0.02 seconds.",
+      message: "The endpoint did not complete its answer within 0.02 seconds.",
       retryable: true,
       code: "timeout",
       terminalReason: "provider_error",
@@ -294,7 +294,7 @@ describe("broken connections", () => {
       response.write(": PROCESSING\n\n")
     })
     const { events, failure } = await refused(server.url, { idleTimeoutMs: 20, maxRetries: 1 })
-    expect(failure).toMatchObject({ code: "idle_timeout", message: "The endpoint's stream was silent for 0.02 seconds.", retryable: true })
+    expect(failure).toMatchObject({ code: "idle_timeout", message: "The endpoint sent nothing for 0.02 seconds.", retryable: true })
     expect(events.map(({ type }) => type)).toEqual(["retry_status"])
   })
 
@@ -413,7 +413,7 @@ describe("nonsense", () => {
   test.each<[string, string, Record<string, string>, string]>([
     ["a page", "<!doctype html><title>Welcome</title>", { "content-type": "text/html" }, "it is a page, not JSON; check the base URL"],
     ["nothing", "", {}, "it is empty"],
-    ["a text", "It works!", { "content-type": "text/plain" }, "it is no JSON; check the base URL"],
+    ["a text", "It works!", { "content-type": "text/plain" }, "it is not JSON; check the base URL"],
     ["other JSON", '{"hello":"world"}', { "content-type": "application/json" }, "it has no list of choices"],
     ["a stream of no JSON", "data: It works!\n\n", { "content-type": "text/event-stream" }, "a chunk is not a JSON object"],
   ])("%s with status 200", async (_what, text, headers, problem) => {
@@ -460,7 +460,7 @@ describe("nonsense", () => {
     const server = await serve(send(302, "", { location: "https://elsewhere.example/v1?token=abc" }))
     const { failure } = await refused(server.url, { apiKey: KEY })
     expect(failure).toMatchObject({
-      message: "The endpoint redirects to https://elsewhere.example/v1; give the address it redirects to as the base URL.",
+      message: "The endpoint redirects to https://elsewhere.example/v1. Use the address that it redirects to as the base URL.",
       code: "redirected",
       retryable: false,
     })
@@ -527,13 +527,13 @@ describe("secrets", () => {
       }
       return "nothing"
     }
-    expect(thrown({ baseUrl: "http://h", apiKey: "sk-\n0123456789" })).toBe("TypeError: The API key has characters that no header can carry.")
-    expect(thrown({ baseUrl: "http://h", apiKey: "sk-0123456789…" })).toBe("TypeError: The API key has characters that no header can carry.")
+    expect(thrown({ baseUrl: "http://h", apiKey: "sk-\n0123456789" })).toBe("TypeError: The API key has characters that are not allowed in a header.")
+    expect(thrown({ baseUrl: "http://h", apiKey: "sk-0123456789…" })).toBe("TypeError: The API key has characters that are not allowed in a header.")
     expect(thrown({ baseUrl: "http://h", headers: { "x-key": "a\nb" } })).toBe('TypeError: The header "x-key" cannot be sent.')
-    expect(thrown({ baseUrl: "api.openai.com/v1" })).toBe("TypeError: The base URL is no http or https address.")
-    expect(thrown({ baseUrl: "ftp://api.openai.com/v1" })).toBe("TypeError: The base URL is no http or https address.")
+    expect(thrown({ baseUrl: "api.openai.com/v1" })).toBe("TypeError: The base URL is not an http or https address.")
+    expect(thrown({ baseUrl: "ftp://api.openai.com/v1" })).toBe("TypeError: The base URL is not an http or https address.")
     expect(thrown({ baseUrl: "http://me:secret@h/v1" })).toBe(
-      "TypeError: The base URL must hold no user name and no password; use apiKey or headers.",
+      "TypeError: The base URL must not contain a user name or password. Use apiKey or headers.",
     )
   })
 
@@ -547,7 +547,7 @@ describe("limits", () => {
   test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is no number is refused", (name) => {
     // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
     for (const value of [Number.NaN, -1]) {
-      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(new RangeError(`${name} is a number from 0, not ${value}.`))
+      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(new RangeError(`${name} must be a number of at least 0, not ${value}.`))
     }
     expect(() => openAiCompatible({ baseUrl: "http://h", [name]: Number.POSITIVE_INFINITY })).not.toThrow()
   })

@@ -301,7 +301,7 @@ describe("a disk that fails", () => {
       failed = true
       failing(step)(at, "")
     }
-    const message = `The journal "turn" cannot be written to ${join(folder, "turn")}, because the disk is full. What was kept before is still kept.`
+    const message = `Journal "turn" cannot be written to ${join(folder, "turn")}, because the disk is full. Text that was stored before is unchanged.`
     await expect(steps.run(once, () => act(journal))).rejects.toMatchObject({ code: "unavailable", message })
     expect(readFileSync(join(folder, "turn"), "utf8")).toBe("before\n")
     expect(readdirSync(join(folder, "turn.lock"))).toHaveLength(1)

@@ -108,10 +108,10 @@ describe("a journal in a file", () => {
     execFileSync("mkfifo", [join(folder, "pipe")])
     symlinkSync("nowhere", join(folder, "lost"))
     const store = fileJournalStore(folder)
-    expect(await refusal(store.open("d", { takeOver: true }))).toBe('unavailable: The journal "d" cannot be opened, because it is a folder.')
-    expect(await refusal(store.open("pipe"))).toBe('unavailable: The journal "pipe" cannot be opened, because it is no regular file.')
+    expect(await refusal(store.open("d", { takeOver: true }))).toBe('unavailable: Journal "d" cannot be opened, because it is a folder.')
+    expect(await refusal(store.open("pipe"))).toBe('unavailable: Journal "pipe" cannot be opened, because it is not a regular file.')
     expect(await refusal(store.open("lost"))).toBe(
-      'unavailable: The journal "lost" cannot be opened, because it is a link where none is allowed, or its links go in a circle.',
+      'unavailable: Journal "lost" cannot be opened, because it is a link where none is allowed, or its links form a loop.',
     )
     expect(readdirSync(folder).sort()).toEqual(["d", "lost", "pipe"])
   })
@@ -122,7 +122,7 @@ describe("a journal in a file", () => {
     await (await store.open("turn")).close()
     expect(readdirSync(folder)).toEqual(["turn"])
     expect(await refusal(store.open("c/turn"))).toBe(
-      'unavailable: The journal "c/turn" cannot be opened, because its folder cannot be used: it does not exist.',
+      'unavailable: Journal "c/turn" cannot be opened, because its folder cannot be used: it does not exist.',
     )
     writeFileSync(join(folder, "file"), "")
     expect(await refusal(fileJournalStore(join(folder, "file")).open("turn"))).toMatch(/^unavailable: .* a part of its path is not a folder\.$/)
@@ -142,7 +142,7 @@ describe("a journal in a file", () => {
     symlinkSync("..", join(base, "in/away"))
     symlinkSync("../outfile", join(base, "in/link"))
     expect(await refusal(fileJournalStore(join(base, "in")).open(name))).toBe(
-      `unavailable: The journal ${JSON.stringify(name)} cannot be opened, because its name leads out of the folder of the journals.`,
+      `unavailable: Journal ${JSON.stringify(name)} cannot be opened, because its name leads out of the journals' folder.`,
     )
     expect(readdirSync(base)).toEqual(["in", "outfile"])
     expect(readdirSync(join(base, "in")).sort()).toEqual(["away", "d", "link"])
@@ -232,7 +232,7 @@ describe("the lock of a journal", () => {
   test("cannot be taken where something else stands in its place", async () => {
     const folder = fill(newFolder(), { "turn.lock": "", "away/x": "" })
     const store = fileJournalStore(folder)
-    const refused = 'unavailable: The journal "turn" cannot be opened, because "turn.lock" is no lock and stands in the place of one.'
+    const refused = 'unavailable: Journal "turn" cannot be opened, because "turn.lock" is at the path of its lock and is not a lock folder.'
     expect(await refusal(store.open("turn", { takeOver: true }))).toBe(refused)
     mkdirSync(join(folder, "empty"))
     symlinkSync("empty", join(folder, "other.lock"))
@@ -320,7 +320,7 @@ describe("processes", () => {
     onTestFinished(() => void running.child.kill("SIGKILL"))
     expect(await running.ended).toBe(0)
     expect(running.lines).toEqual([
-      `unavailable The journal "turn" cannot be written to ${join(folder, "turn")}, because it may grow no larger. What was kept before is still kept.`,
+      `unavailable Journal "turn" cannot be written to ${join(folder, "turn")}, because it has reached its size limit. Text that was stored before is unchanged.`,
       "unavailable",
       "closed",
     ])

@@ -163,7 +163,7 @@ describe("a thread with a goal", () => {
     await thread.command({ type: "set", objective: "Try." })
     const rest = await failing.run(thread, { maxWaitMs: 25_000 })
     expect(failing.waits).toEqual([10_000, 20_000])
-    expect(rest).toMatchObject({ reason: "The goal waits before it goes on.", notBefore: failing.at + 40_000 })
+    expect(rest).toMatchObject({ reason: "The goal waits before it continues.", notBefore: failing.at + 40_000 })
   })
 
   test("what the user says comes before a continuation", async () => {

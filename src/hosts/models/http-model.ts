@@ -1,35 +1,57 @@
 import { malformed, truncated } from "../../projectors/openai-chat/failure.ts"
-import { type LlmResult, type OpenAiAnswerOptions, type OpenAiChatStream, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
+import type { HttpFacts, LlmResult } from "../../projectors/openai-chat/index.ts"
+import type { TurnEvent } from "../../schemas/event.ts"
 import type { LlmFailure } from "../../schemas/llm.ts"
 import { type EffectContext, LlmCallError } from "../host.ts"
-import { orAborted, retryAfterMs, timerMs } from "./retry.ts"
+import { timerMs } from "../timers.ts"
+import { orAborted, retryAfterMs } from "./retry.ts"
 import { type SseEvent, SseParser } from "./sse.ts"
 
-/** An address, and what holds for every request to it. */
+/** An endpoint, and the limits of every request to it. */
 export interface Endpoint {
   readonly url: URL
   readonly headers: Headers
   readonly fetch: typeof fetch
+  /** Milliseconds for one attempt. */
   readonly timeoutMs: number
+  /** Milliseconds without a byte after which a stream fails. */
   readonly idleTimeoutMs: number
   readonly maxBodyBytes: number
   readonly now: () => number
-  /** Strikes out what must not be quoted. */
+  /** Removes secrets from a text. */
   readonly redact: (text: string) => string
 }
 
-/** What came of one request. */
+/** How the answer to one request is read. */
+export interface AnswerReader {
+  /** Reads a whole answer, parsed from JSON. */
+  response(body: unknown): LlmResult
+  /** Reads an answer in chunks. */
+  stream(): AnswerStream
+  /** Reads the answer to a refused request. */
+  failure(status: number, body: string, facts?: HttpFacts): LlmFailure
+}
+
+/** Reads one streamed answer. */
+export interface AnswerStream {
+  /** Whether the answer has failed; further chunks are ignored. */
+  readonly failed: boolean
+  push(chunk: unknown): readonly TurnEvent[]
+  finish(): LlmResult
+}
+
+/** The result of one request. */
 export interface Attempt {
   readonly result: LlmResult
-  /** Whether text of the answer was shown. */
+  /** Whether text of the answer was emitted. */
   readonly shown: boolean
-  /** How long the endpoint asks to wait before the next request, in milliseconds. */
+  /** The wait before the next request that the endpoint asked for, in milliseconds. */
   readonly askedMs?: number
-  /** The endpoint's id for the request, to ask its operator about. */
+  /** The endpoint's id of the request, for its support. */
   readonly requestId?: string
 }
 
-/** The failure of a call that nobody waits for any more. */
+/** The failure of a call that was aborted. */
 export const CANCELLED: LlmFailure = {
   message: "The model call was cancelled.",
   retryable: false,
@@ -37,18 +59,18 @@ export const CANCELLED: LlmFailure = {
   terminalReason: "cancelled",
 }
 
-/** How much of the answer to a refused request is read. */
+/** How many bytes are read of the answer to a refused request. */
 const MAX_ERROR_BYTES = 64 * 1024
 
-/** Makes one request and reads its answer, streamed or whole. What goes wrong is a failure, also a time-out or an abort. */
-export async function attempt(endpoint: Endpoint, body: string, options: OpenAiAnswerOptions, context: EffectContext): Promise<Attempt> {
+/** Sends one request and reads its answer, streamed or whole. A failure, timeout or abort is returned as a result. */
+export async function attempt(endpoint: Endpoint, body: string, reader: AnswerReader, context: EffectContext): Promise<Attempt> {
   const controller = new AbortController()
   const stop = (failure: LlmFailure): void => controller.abort(new LlmCallError(failure))
   const cancel = (): void => stop(CANCELLED)
   const timer = setTimeout(() => stop(timedOut(endpoint.timeoutMs)), timerMs(endpoint.timeoutMs))
   if (context.signal.aborted) cancel()
   else context.signal.addEventListener("abort", cancel)
-  const request = new OneRequest(endpoint, options, context, controller.signal, stop)
+  const request = new OneRequest(endpoint, reader, context, controller.signal, stop)
   try {
     return await request.run(body)
   } catch (error) {
@@ -64,14 +86,14 @@ export async function attempt(endpoint: Endpoint, body: string, options: OpenAiA
 class OneRequest {
   shown = false
   readonly #endpoint: Endpoint
-  readonly #options: OpenAiAnswerOptions
+  readonly #reader: AnswerReader
   readonly #context: EffectContext
   readonly #signal: AbortSignal
   readonly #stop: (failure: LlmFailure) => void
 
-  constructor(endpoint: Endpoint, options: OpenAiAnswerOptions, context: EffectContext, signal: AbortSignal, stop: (failure: LlmFailure) => void) {
+  constructor(endpoint: Endpoint, reader: AnswerReader, context: EffectContext, signal: AbortSignal, stop: (failure: LlmFailure) => void) {
     this.#endpoint = endpoint
-    this.#options = options
+    this.#reader = reader
     this.#context = context
     this.#signal = signal
     this.#stop = stop
@@ -80,7 +102,7 @@ class OneRequest {
   async run(body: string): Promise<Attempt> {
     const { headers, now, url } = this.#endpoint
     const response = await this.#network(() =>
-      // A redirect would take the headers, secrets among them, to wherever it points.
+      // Following a redirect would send the headers, and so the key, to another address.
       this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" }),
     )
     const result = await this.#read(response)
@@ -96,7 +118,7 @@ class OneRequest {
       const { text } = await this.#readText(response, MAX_ERROR_BYTES)
       const shouldRetry = response.headers.get("x-should-retry")
       const facts = shouldRetry === "true" || shouldRetry === "false" ? { shouldRetry: shouldRetry === "true" } : {}
-      return { ok: false, error: openAiChatProjector.failure(status, this.#endpoint.redact(text), facts) }
+      return { ok: false, error: this.#reader.failure(status, this.#endpoint.redact(text), facts) }
     }
     const contentType = response.headers.get("content-type") ?? ""
     return contentType.includes("text/event-stream") ? this.#readStream(response) : this.#readWhole(response)
@@ -111,42 +133,42 @@ class OneRequest {
     if (start.startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text) }
     if (/^(?:data|event|id|retry)?:/.test(start)) return this.#readMislabelled(text)
     const body = parse(text)
-    if (body === undefined) return { ok: false, error: malformed("it is no JSON; check the base URL", text) }
-    return openAiChatProjector.response(body, this.#options)
+    if (body === undefined) return { ok: false, error: malformed("it is not JSON; check the base URL", text) }
+    return this.#reader.response(body)
   }
 
-  /** A stream that was not declared as one. */
+  /** Reads a stream whose content type does not say so. */
   #readMislabelled(text: string): LlmResult {
-    const stream = openAiChatProjector.stream(this.#options)
+    const stream = this.#reader.stream()
     const parser = new SseParser()
     const events = parser.push(new TextEncoder().encode(text))
-    if (!this.#takeAll(stream, events, true)) this.#takeAll(stream, parser.end(), false)
+    if (!this.#pushAll(stream, events, true)) this.#pushAll(stream, parser.end(), false)
     return stream.finish()
   }
 
   async #readStream(response: Response): Promise<LlmResult> {
     const { idleTimeoutMs, maxBodyBytes } = this.#endpoint
-    const stream = openAiChatProjector.stream(this.#options)
+    const stream = this.#reader.stream()
     const parser = new SseParser()
     let timer: ReturnType<typeof setTimeout> | undefined
-    const waitOn = (): void => {
+    const restartTimer = (): void => {
       clearTimeout(timer)
       timer = setTimeout(() => this.#stop(silent(idleTimeoutMs)), timerMs(idleTimeoutMs))
     }
     let size = 0
     let done = false
-    waitOn()
+    restartTimer()
     try {
       await this.#readBody(response, (bytes) => {
-        waitOn()
+        restartTimer()
         size += bytes.byteLength
-        done = size > maxBodyBytes || this.#takeAll(stream, parser.push(bytes), true)
+        done = size > maxBodyBytes || this.#pushAll(stream, parser.push(bytes), true)
         return !done
       })
-      if (!done) this.#takeAll(stream, parser.end(), false)
+      if (!done) this.#pushAll(stream, parser.end(), false)
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
-      // With the finish reason the answer was complete; what is lost is at most the usage.
+      // An answer with its finish reason is complete; at most the usage is lost.
       const result = stream.finish()
       return result.ok || stream.failed ? result : { ok: false, error: truncated(error.message) }
     } finally {
@@ -155,25 +177,25 @@ class OneRequest {
     return size > maxBodyBytes ? { ok: false, error: tooLarge(maxBodyBytes) } : stream.finish()
   }
 
-  /** Takes events and shows what they add. Returns whether the stream is done. `complete`: false for one that may be cut off. */
-  #takeAll(stream: OpenAiChatStream, events: readonly SseEvent[], complete: boolean): boolean {
+  /** Reads events and emits what they add. Returns whether the stream has ended. `complete` is false if the last event may be cut off. */
+  #pushAll(stream: AnswerStream, events: readonly SseEvent[], complete: boolean): boolean {
     for (const { event, data } of events) {
       if (data.trim() === "[DONE]") return true
       if (data.trim() === "") continue
       const parsed = parse(data)
       if (parsed === undefined && !complete) continue
       const chunk = parsed === undefined ? data : event === "error" && !hasError(parsed) ? { error: parsed } : parsed
-      for (const shown of stream.push(chunk)) {
+      for (const added of stream.push(chunk)) {
         if (this.#signal.aborted) throw this.#signal.reason
-        if (shown.type === "text_delta") this.shown = true
-        this.#context.emit(shown)
+        if (added.type === "text_delta") this.shown = true
+        this.#context.emit(added)
       }
       if (stream.failed) return true
     }
     return false
   }
 
-  /** Reads a body as text: `tooLong` where it was cut at `maxBytes`, `lost` where the connection broke. */
+  /** Reads a body as text. `tooLong`: it was cut at `maxBytes`; `lost`: why the connection broke. */
   async #readText(response: Response, maxBytes: number): Promise<BodyText> {
     const decoder = new TextDecoder()
     let text = ""
@@ -192,14 +214,14 @@ class OneRequest {
     return { text: text + decoder.decode(), tooLong: size > maxBytes, lost }
   }
 
-  /** Hands over the body's bytes as they come, until `take` returns false. */
-  async #readBody(response: Response, take: (bytes: Uint8Array) => boolean): Promise<void> {
+  /** Passes the body's bytes to `onBytes` as they arrive, until it returns false. */
+  async #readBody(response: Response, onBytes: (bytes: Uint8Array) => boolean): Promise<void> {
     const reader = response.body?.getReader()
     if (reader === undefined) return
     try {
       for (;;) {
         const { done, value } = await this.#network(() => reader.read(), true)
-        if (done || !take(value)) return
+        if (done || !onBytes(value)) return
       }
     } finally {
       reader.cancel().catch(() => undefined)
@@ -223,7 +245,7 @@ interface BodyText {
   readonly lost: string | undefined
 }
 
-/** A connection that broke while the answer was read. */
+/** The connection broke while the answer was read. */
 class ConnectionLost extends Error {}
 
 function hasError(value: unknown): boolean {
@@ -238,7 +260,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** What a failed `fetch` says, which is mostly in its causes. No cause is passed on as it is: it may quote headers. */
+/** Why a `fetch` failed, which is mostly in its causes. The causes themselves are not passed on, because they may quote headers. */
 function reasonOf(error: unknown): string {
   let reason = ""
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
@@ -258,11 +280,11 @@ function unreachable(url: URL, why: string): LlmFailure {
 }
 
 function timedOut(ms: number): LlmFailure {
-  return provider("timeout", `The endpoint gave no complete answer within ${ms / 1_000} seconds.`, true)
+  return provider("timeout", `The endpoint did not complete its answer within ${ms / 1_000} seconds.`, true)
 }
 
 function silent(ms: number): LlmFailure {
-  return provider("idle_timeout", `The endpoint's stream was silent for ${ms / 1_000} seconds.`, true)
+  return provider("idle_timeout", `The endpoint sent nothing for ${ms / 1_000} seconds.`, true)
 }
 
 function tooLarge(bytes: number): LlmFailure {
@@ -273,7 +295,7 @@ function redirected(response: Response): LlmFailure {
   const target = (response.headers.get("location") ?? "").replace(/[?#].*$/s, "").slice(0, 200)
   return provider(
     "redirected",
-    `The endpoint redirects${target === "" ? "" : ` to ${target}`}; give the address it redirects to as the base URL.`,
+    `The endpoint redirects${target === "" ? "" : ` to ${target}`}. Use the address that it redirects to as the base URL.`,
     false,
   )
 }

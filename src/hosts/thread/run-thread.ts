@@ -1,0 +1,190 @@
+import { lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
+import { endGoalTurn, nextTurn } from "../../drivers/goal/thread.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { TurnStart } from "../../schemas/config.ts"
+import type { Outcome } from "../../schemas/event.ts"
+import type { GoalOutput } from "../../schemas/goal.ts"
+import type { DeliveredMessage, HistoryRecord, Message } from "../../schemas/message.ts"
+import type { ThreadTurnBegun } from "../../schemas/thread.ts"
+import type { Host, RunOptions } from "../host.ts"
+import { TurnJournal } from "../journal/turn-journal.ts"
+import { runTurn } from "../run/run-turn.ts"
+import { sleep } from "../timers.ts"
+import { goalConfig, type ThreadTurn } from "./config.ts"
+import { threadHost } from "./thread-host.ts"
+import type { ThreadState } from "./thread-state.ts"
+
+/** Options of the loop, with callbacks that know their thread. */
+export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"> {
+  /** Called at each checkpoint and between turns, before the next decision. Pass new user input to `say` and `command` here. */
+  readonly attend?: () => Promise<void> | void
+  /** Receives changes and metrics of the goal when they are stored, each at least once, and commands that were refused later. */
+  readonly onGoal?: (output: GoalOutput) => void
+  /** Called when a turn begins or is resumed. */
+  readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => void
+  /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
+  readonly runTurn?: typeof runTurn
+  /** Waits until a time (milliseconds since the epoch) or until the signal is aborted. Default: a timer. */
+  readonly wait?: (until: number, signal: AbortSignal | undefined) => Promise<void>
+  /**
+   * Called between turns, when all commands are settled and before the loop decides whether to continue the goal. Judge the last turn
+   * here, and record the result with `note`.
+   */
+  readonly between?: () => Promise<Guidance | undefined> | Guidance | undefined
+  /** The longest wait for a continuation, in milliseconds. If it would take longer, the thread rests. Default 600,000. */
+  readonly maxWaitMs?: number
+}
+
+/** Advice of the host about the next continuation. */
+export interface Guidance {
+  /** The earliest time to start it. Milliseconds since the epoch. */
+  readonly notBefore?: number
+  /** Text for the model, added to the goal's own prompt. */
+  readonly say?: string
+}
+
+/** Why a thread stopped running turns. */
+export interface ThreadRest {
+  readonly reason: string
+  /** When to run the thread again, if known. Milliseconds since the epoch. */
+  readonly notBefore?: number
+  /** The outcome of the last turn of this run; absent if no turn ran. */
+  readonly outcome?: Outcome
+}
+
+const DEFAULT_MAX_WAIT_MS = 600_000
+
+/** Runs turns until the thread rests. */
+export async function runTurns(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
+  const { log } = thread
+  const { signal, attend, between, maxWaitMs = DEFAULT_MAX_WAIT_MS, wait = waitUntil } = options
+  thread.onGoal = options.onGoal
+  let outcome: Outcome | undefined
+  const rest = (reason: string, notBefore?: number): ThreadRest => ({
+    reason,
+    ...(notBefore !== undefined && { notBefore }),
+    ...(outcome !== undefined && { outcome }),
+  })
+  for (;;) {
+    await attend?.()
+    if (log.turn !== undefined) {
+      outcome = await runOpenTurn(thread, log.turn, host, options)
+      if (signal?.aborted === true) return rest("The run was stopped.")
+      continue
+    }
+    if (signal?.aborted === true) return rest("The run was stopped.")
+    await thread.settleCommands()
+    const { say, notBefore = 0 } = (await between?.()) ?? {}
+    if (log.commands.length > 0 || isAborted(signal)) continue
+    const now = thread.now()
+    const next = nextTurn({ ...thread.goalThread, queuedInput: log.said.length > 0 }, now)
+    if (next.type === "rest") return rest(next.reason, next.notBefore)
+    const until = next.type === "continue" ? Math.max(next.notBefore ?? 0, notBefore) : 0
+    if (until > now) {
+      if (until - now > maxWaitMs) return rest("The goal waits before it continues.", until)
+      await wait(until, signal)
+      continue
+    }
+    await beginTurn(thread, next.type === "continue" ? next.message : undefined, say)
+  }
+}
+
+/** Read again after an await: the signal may have been aborted since. */
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true
+}
+
+function waitUntil(until: number, signal: AbortSignal | undefined): Promise<void> {
+  return sleep(until - Date.now(), signal)
+}
+
+async function beginTurn(thread: ThreadState, continuation: DeliveredMessage | undefined, say?: string): Promise<void> {
+  const { log } = thread
+  const number = log.turns + 1
+  const id = `continue-${number}`
+  const messages: readonly Message[] =
+    continuation === undefined
+      ? []
+      : [
+          {
+            id,
+            role: continuation.role,
+            parts: [{ id: `${id}.p0`, type: "text", text: say === undefined ? continuation.content : `${continuation.content}\n\n${say}` }],
+            ...(continuation.origin !== undefined && { origin: continuation.origin }),
+          },
+        ]
+  await log.append({
+    type: "turn_begun",
+    at: thread.now(),
+    turnId: `${thread.threadId}.${number}`,
+    origin: continuation === undefined ? "user" : "continuation",
+    said: continuation === undefined ? log.said.map((message) => message.id) : [],
+    messages: [...messages],
+  })
+}
+
+async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
+  const { threadId, log } = thread
+  const { turnId, origin, at: startedAt } = turn
+  const { runTurn: loop = runTurn, ...runOptions } = options
+  const { now } = thread.options
+  const journal = await TurnJournal.open(thread.store, turnId, thread.options)
+  thread.journal = journal
+  try {
+    const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
+    const resumed = journal.recorded !== undefined
+    const machine = resumed ? await journal.resume(config) : await journal.begin(config, startOf(log.history, log.iteration, turn), { turnId })
+    if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
+    options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
+    thread.running = machine
+    const attended = threadHost(thread, machine, host, () => options.attend?.())
+    const { outcome } = await loop(machine, attended, { ...runOptions, journal, ...(now !== undefined && { now }) })
+    await endTurn(thread, turn, machine, outcome)
+    return outcome
+  } finally {
+    thread.running = undefined
+    thread.journal = undefined
+    await journal.close()
+  }
+}
+
+function startOf(history: readonly HistoryRecord[], iterationOffset: number, { messages }: ThreadTurnBegun): TurnStart {
+  const earlier = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
+  return { messages: [...earlier, ...messages], events: history, iterationOffset }
+}
+
+/**
+ * Records what a crash interrupted, before the turn resumes: the lost usage of an outstanding model call, which is made again, and
+ * the downtime, which the goal's clock does not count.
+ */
+async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, journal: TurnJournal, turnId: string): Promise<void> {
+  const { threadId } = thread
+  const { outstanding } = machine
+  if (outstanding === undefined) return
+  const { lostUsage } = thread.options
+  const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
+  const stop = stopRecord(machine.history, threadId, thread.now())
+  const events = [
+    ...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []),
+    ...(stop === undefined ? [] : [stop]),
+  ]
+  if (events.length === 0) return
+  const actions = [{ type: "append_events", events }] as const
+  await journal.command(machine, { type: "apply", actions })
+  machine.apply(actions)
+}
+
+async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome): Promise<void> {
+  const { log } = thread
+  const at = thread.now()
+  const { costMicros } = thread.options.goal ?? {}
+  const { history } = machine
+  const ended = endGoalTurn(
+    { ...thread.goalThread, history },
+    { turnId, outcome, usage: machine.usage, ...(costMicros !== undefined && { costMicros }) },
+    at,
+  )
+  const records = [...history.slice(log.history.length), ...ended.records]
+  await log.append({ type: "turn_ended", at, turnId, outcome, iteration: machine.iteration, records })
+  thread.report(ended.outputs)
+}

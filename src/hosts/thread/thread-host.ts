@@ -1,0 +1,43 @@
+import { goalDeliveries, mergeDeliveries } from "../../drivers/goal/deliveries.ts"
+import { readGoal } from "../../drivers/goal/history.ts"
+import { changeGoal, goalChanges } from "../../drivers/goal/thread.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { Checkpoint } from "../../schemas/effect.ts"
+import type { CheckpointDelivery } from "../../schemas/message.ts"
+import { type Host, wrapHost } from "../host.ts"
+import { waiting } from "./log.ts"
+import { commandInput, type ThreadState } from "./thread-state.ts"
+
+/**
+ * Wraps a host for one turn of a thread: reports changes of the goal after each `progress`, and delivers user messages and goal
+ * commands at checkpoints, together with the host's own deliveries. `attend` runs before each delivery.
+ */
+export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host, attend: () => Promise<void> | void): Host {
+  const { threadId } = thread
+  let goal = readGoal(machine.history, threadId).state.goal
+  return wrapHost(host, {
+    progress: async (next, effect) => {
+      await next(effect)
+      const outputs = goalChanges(effect.eventDelta, threadId, goal)
+      goal = readGoal(machine.history, threadId).state.goal
+      thread.report(outputs)
+    },
+    checkpoint: async (next, effect, context) => {
+      await attend()
+      const own = (await next(effect, context)) ?? {}
+      return deliver(thread, machine, effect, own)
+    },
+  })
+}
+
+function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): CheckpointDelivery {
+  const { threadId, log, options, pendingCommands: commands } = thread
+  const { policy = {}, continueInTurn = false } = options
+  const { history } = machine
+  const userMessages = log.said.length === 0 ? log.said : waiting(log.said, history.slice(log.history.length))
+  const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
+  // A command that was valid when it was given may be refused by now.
+  if (commands.length > 0) thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
+  const goals = goalDeliveries(history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
+  return mergeDeliveries({ ...(userMessages.length > 0 && { userMessages: [...userMessages] }) }, own, goals)
+}

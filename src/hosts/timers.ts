@@ -1,0 +1,21 @@
+/** The longest delay of a timer in milliseconds, about 24.8 days. A timer with a longer delay fires at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** Limits a delay in milliseconds to what a timer can wait. */
+export function timerMs(ms: number): number {
+  return Math.min(Math.max(0, ms), MAX_TIMER_MS)
+}
+
+/** Waits, or until the signal is aborted. Never rejects. A delay longer than {@link MAX_TIMER_MS} is cut to that. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) return resolve()
+    const wake = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener("abort", wake)
+      resolve()
+    }
+    const timer = setTimeout(wake, timerMs(ms))
+    signal?.addEventListener("abort", wake)
+  })
+}
