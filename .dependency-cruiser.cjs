@@ -98,7 +98,8 @@ module.exports = {
     {
       name: "the-host-contract-is-a-leaf",
       severity: "error",
-      comment: "src/hosts/host.ts is what executors implement, and timers.ts is shared by rooms: every room may import them, and they import no room.",
+      comment:
+        "src/hosts/host.ts is what executors implement, and timers.ts is shared by rooms: every room may import them, and they import no room.",
       from: { path: [HOST, TIMERS] },
       to: { path: "^src/(hosts|replay|drivers|projectors)/" },
     },

@@ -9,26 +9,26 @@ import type { Response } from "../schemas/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../schemas/tool.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
 
-/** What every executor is given besides its effect. */
+/** The context that every executor receives with its effect. */
 export interface EffectContext {
-  /** The effect's id: the same when the effect is handed out again after a crash. */
+  /** The effect's id. It stays the same when the effect is redelivered after a crash. */
   readonly effectId: number
   /**
-   * Names this piece of work among all that a host ever does, also when it is done again after a crash: `turnId:effectId`,
-   * of a tool call `turnId:effectId:callId`. What is asked to keep it can tell a repetition from something new.
-   * `undefined` where the run has no `turnId`.
+   * Identifies this work among all work of the host: `turnId:effectId`, or `turnId:effectId:callId` for a tool call. It stays the same
+   * when the work runs again after a crash, so a service that stores the key can detect a repetition. `undefined` if the run has no
+   * `turnId`.
    */
   readonly idempotencyKey: string | undefined
-  /** Aborted when the turn is cancelled, or when nobody waits for this effect any more. */
+  /** Aborted when the turn is cancelled, or when the result of this effect is no longer needed. */
   readonly signal: AbortSignal
   /**
-   * Shows an event at once; after the effect ended it does nothing. A `text_delta` sent here marks the answer as
-   * streamed, so that it is not shown twice.
+   * Emits an event at once. Does nothing after the effect has ended. A `text_delta` marks the answer as streamed, so that its text is
+   * not emitted twice.
    */
   emit(event: TurnEvent): void
 }
 
-/** What a tool executor returns, its value typed where it is known. The run loop adds call id, name, arguments and duration. */
+/** The result of a tool executor, with the type of its value if known. The run loop adds call id, name, arguments and duration. */
 export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn"> {
   readonly output:
     | Exclude<ToolOutput, { status: "success" }>
@@ -36,18 +36,20 @@ export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToo
 }
 
 /**
- * What a tool does to the world, and so what may be done about a call that a crash cut off. `none`: it only looks; it is
- * run again. `idempotent`: done twice under one idempotency key it is done once; it is run again. `once`: it must not
- * happen twice; it is looked up (`HostTools.recover`), or reported as of unknown outcome.
+ * What a tool does to the world. It decides what happens to a call that a crash interrupted:
+ *
+ * - `none`: the tool only reads. The call runs again.
+ * - `idempotent`: two runs with the same idempotency key have the effect of one. The call runs again.
+ * - `once`: the call must not run twice. `HostTools.recover` finds out what happened; otherwise the call fails as `outcome_unknown`.
  */
 export type ToolEffects = "none" | "idempotent" | "once"
 
-/** What was found out about a call that a crash cut off. `undefined`: nothing. */
+/** What is known about a call that a crash interrupted. `undefined`: nothing. */
 export type Recovered = { readonly ran: true; readonly answer: ToolAnswer } | { readonly ran: false } | undefined
 
 /**
- * The tools of a host: how a call runs, what it does to the world, and how to recover a call that a crash cut off. One member of
- * a host, so that calls are never run by a loop that does not know which of them must not run twice.
+ * The tools of a host: how a call runs, what it does to the world, and how to recover a call that a crash interrupted. They are one
+ * member of a host, so that a loop that runs calls always knows which of them must not run twice.
  */
 export interface HostTools {
   /**
@@ -65,43 +67,44 @@ export interface HostTools {
 }
 
 /**
- * The I/O: one async function per answerable effect. An executor that throws, or answers what has no place on the wire,
- * never loses the turn: its effect fails, and the turn goes on or ends in order. After a crash the effect that was
- * outstanding is performed again, under the same id and idempotency key; of a tool batch, only the calls without a
- * result, and none that `HostTools.effects` says must happen `once` and that may have been begun.
+ * The I/O of a turn: one async function for each effect that needs an answer. An executor that throws, or returns a value that cannot be
+ * serialized, never loses the turn: its effect fails, and the turn continues or ends in order.
+ *
+ * After a crash the outstanding effect is performed again, with the same id and idempotency key. Of a tool batch, only calls without a
+ * result run again. A `once` call that may have started does not.
  */
 export interface Host {
   /**
-   * Calls the model. Throw {@link LlmCallError} to say what kind of failure it was; anything else fails the call with
-   * code `executor_threw`, and an answer that is no `LlmResponse` with code `invalid_llm_response`.
+   * Calls the model. Throw {@link LlmCallError} to classify a failure. Any other error fails the call with code `executor_threw`; a value
+   * that is not an `LlmResponse` fails it with code `invalid_llm_response`.
    */
   llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse>
-  /** Runs tool calls. `toolbox([...])` makes one. Absent: every call fails as `unavailable`. */
+  /** Runs tool calls. Create it with `toolbox([...])`. Absent: every call fails with class `unavailable`, code `no_tools`. */
   readonly tools?: HostTools
-  /** Runs code. Absent, or thrown: the code fails, with the error's message. */
+  /** Runs code. If it is absent or throws, the code fails with the error's message. */
   execCode?(effect: ExecCode, context: EffectContext): Promise<ExecResponse>
-  /** Delivers at a checkpoint. Absent, or no answer: nothing is delivered. Thrown: likewise, and an `error` event tells it. */
+  /** Delivers messages and events at a checkpoint. Absent or `undefined`: nothing is delivered. Thrown: the same, with an `error` event. */
   checkpoint?(effect: Checkpoint, context: EffectContext): Promise<CheckpointDelivery | undefined>
-  /** Gives the system prompt and tools for the coming iteration, if they changed. Thrown: the turn stops as `runtime_error`. */
+  /** Returns the system prompt and tools for the next iteration if they changed. If it throws, the turn stops as `runtime_error`. */
   syncExecutionSurface?(
     effect: SyncExecutionSurface,
     context: EffectContext,
   ): Promise<{ readonly systemPrompt: string; readonly tools: readonly ToolSpec[] } | undefined>
-  /** Told what became durable. Awaited before the work that follows is performed. Thrown: {@link runTurn} rejects. */
+  /** Receives committed history and the end of the turn. Awaited before the next work is performed. If it throws, `runTurn` rejects. */
   progress?(effect: Progress | Done): Promise<void> | void
   /**
-   * Called with the machine before work is performed, after each answer was taken, and when the end was told: the moment
-   * to save `machine.checkpoint()`. Awaited. Thrown: {@link runTurn} rejects.
+   * Called before work is performed, after each accepted answer, and after `done`. Save `machine.checkpoint()` here. Awaited. If it
+   * throws, `runTurn` rejects.
    */
   save?(machine: TurnMachine): Promise<void> | void
 }
 
-/** What {@link wrapHost} changes: for each member, a function that gets the host's own as `next`, then the member's arguments. */
+/** Changes for {@link wrapHost}: for each member, a function that receives the host's own as `next`, then the member's arguments. */
 export type HostPatch = { readonly [Name in keyof Omit<Host, "tools">]?: Change<NonNullable<Host[Name]>> } & {
   readonly tools?: { readonly [Name in keyof HostTools]?: Change<NonNullable<HostTools[Name]>> }
 }
 
-/** What a host does that lacks an optional member. A missing `tools` or `execCode` is a failure of its effect, so it has no entry. */
+/** The behavior of absent optional members. Without `tools` or `execCode` the effect fails, so they have no entry. */
 const ABSENT: Partial<Host> = {
   checkpoint: async () => undefined,
   syncExecutionSurface: async () => undefined,
@@ -110,7 +113,7 @@ const ABSENT: Partial<Host> = {
 }
 
 /**
- * Wraps a host: the patch changes some members, all others pass through, also those of a later version of this interface.
+ * Wraps a host. The patch changes some members; all others pass through, including members that a later version adds.
  *
  *     const logged = wrapHost(host, {
  *       llmCall: async (next, effect, context) => {
@@ -119,15 +122,15 @@ const ABSENT: Partial<Host> = {
  *       },
  *     })
  *
- * A wrapper of an optional member that the host lacks gets a `next` that does nothing; one of `tools` or `execCode` is left out
- * where the host has none.
+ * If the host lacks an optional member, its wrapper receives a `next` that does nothing. Wrappers of `tools` and `execCode` are left
+ * out instead.
  */
 export function wrapHost(host: Host, { tools, ...patch }: HostPatch): Host {
   const changes = tools === undefined || host.tools === undefined ? patch : { ...patch, tools: wrapMembers(host.tools, tools) }
   return wrapMembers(host, changes, ABSENT as { readonly [name: string]: unknown })
 }
 
-/** A failed model call with its facts, thrown by `llmCall`. */
+/** A failed model call, with its details. Thrown by `llmCall`. */
 export class LlmCallError extends Error {
   readonly failure: LlmFailure
 
@@ -138,10 +141,10 @@ export class LlmCallError extends Error {
   }
 }
 
-/** The facts of a failed tool call. Left out: `source` is `tool`, and trying again makes no sense. */
+/** The details of a failed tool call. Default: `source` is `tool`, and `retry` is `{ type: "never" }`. */
 export type ToolErrorFacts = Omit<ToolFailure, "source" | "retry"> & Partial<Pick<ToolFailure, "source" | "retry">>
 
-/** A failed tool call with its facts, thrown by `HostTools.call` or by a tool. The model reads the message. */
+/** A failed tool call, with its details. Thrown by `HostTools.call` or by a tool. The model sees the message. */
 export class ToolError extends Error {
   readonly failure: ToolFailure
 
@@ -153,37 +156,37 @@ export class ToolError extends Error {
 }
 
 /**
- * Keeps what happens to a turn before the turn is told, so that no answer that was acted on is lost. `TurnJournal` in
- * `turn-machine/hosts/journal` is one. What a method rejects with, {@link runTurn} rejects with.
+ * Records what happens to a turn before the turn acts on it, so that no answer is lost. `TurnJournal` of `turn-machine/hosts/journal`
+ * implements it. If a method rejects, `runTurn` rejects with the same error.
  */
 export interface TurnLog {
-  /** Names the turn among all of the host's. */
+  /** Id of the turn, unique among all turns of the host. */
   readonly turnId: string
-  /** Resolves when the response is kept; only then the machine is given it. */
+  /** Records a response. The machine receives it only after this resolves. */
   response(machine: TurnMachine, response: Response): Promise<void>
-  /** Resolves when the order is kept; only then the machine is given it. */
+  /** Records a host command. The machine receives it only after this resolves. */
   command(machine: TurnMachine, command: HostCommand): Promise<void>
-  /** Resolves when it is kept that a `once` call is about to be run; only then it is run. */
+  /** Records that a `once` call is about to run. The call runs only after this resolves. */
   callStarted(effectId: number, callId: string): Promise<void>
-  /** Whether `callStarted` was told of a call, in this process or in one before it. */
+  /** Whether `callStarted` was recorded for the call, by this process or an earlier one. */
   mayHaveRun(effectId: number, callId: string): boolean
-  /** Everything that the machine had to tell was told: a moment for a snapshot, or the end. */
+  /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */
   settled(machine: TurnMachine): Promise<void>
 }
 
-/** How {@link runTurn} is to run. */
+/** Options of `runTurn`. */
 export interface RunOptions {
-  /** Keeps each answer before it is acted on. Absent: nothing is kept but by `Host.save`. */
+  /** Records every answer before it is acted on. Absent: only `Host.save` stores anything. */
   readonly journal?: TurnLog
-  /** Names the turn among all of the host's, for idempotency keys. Default: the journal's. */
+  /** Id of the turn, unique among all turns of the host; part of its idempotency keys. Default: the journal's. */
   readonly turnId?: string
-  /** Aborting cancels the turn; it still ends in order, with its `done`. A reason given as a text or an error is shown. */
+  /** Aborting it cancels the turn, which still ends in order with `done`. A reason that is a string or an error is shown. */
   readonly signal?: AbortSignal
-  /** Every event for a user interface, the executors' own included. Thrown: {@link runTurn} rejects. */
+  /** Receives every event for a user interface, including those that executors emit. If it throws, `runTurn` rejects. */
   readonly onEvent?: (event: TurnEvent) => void
-  /** Every entry for a log. Thrown: {@link runTurn} rejects. */
+  /** Receives every log entry. If it throws, `runTurn` rejects. */
   readonly onLog?: (event: LogEvent) => void
-  /** How many calls of one batch run at a time. At least 1; default 8. */
+  /** How many calls of one batch run concurrently. At least 1; default 8. */
   readonly toolConcurrency?: number
   /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number

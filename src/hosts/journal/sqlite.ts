@@ -53,7 +53,8 @@ export function sqliteJournalStore(
   database: SqliteDatabase,
   { synchronous = "extra", busyTimeoutMs = 5000 }: SqliteJournalStoreOptions = {},
 ): JournalStore {
-  if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0) throw new RangeError(`busyTimeoutMs must be a whole number of at least 0, not ${busyTimeoutMs}.`)
+  if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0)
+    throw new RangeError(`busyTimeoutMs must be a whole number of at least 0, not ${busyTimeoutMs}.`)
   let tables: Tables | undefined
   return {
     async open(name: string, { takeOver = false }: OpenOptions = {}): Promise<StoredJournal> {

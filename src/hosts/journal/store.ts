@@ -56,7 +56,11 @@ export class JournalStoreError extends TurnError<JournalStoreErrorCode> {
   /** For `in_use`: the owner that has the journal open; `undefined` where nothing is known about it. */
   readonly owner: JournalOwner | undefined
 
-  constructor(code: JournalStoreErrorCode, message: string, { owner, ...options }: ErrorOptions & { readonly owner?: JournalOwner | undefined } = {}) {
+  constructor(
+    code: JournalStoreErrorCode,
+    message: string,
+    { owner, ...options }: ErrorOptions & { readonly owner?: JournalOwner | undefined } = {},
+  ) {
     super(code, message, options)
     this.owner = owner
   }

@@ -103,7 +103,8 @@ export class TurnJournal implements TurnLog {
    * @throws {TypeError} the journal is not new
    */
   async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta }: BeginOptions = {}): Promise<TurnMachine> {
-    if (this.#recorded !== undefined || this.#recorder !== undefined) throw new TypeError("This journal already has a turn. Call resume instead of begin.")
+    if (this.#recorded !== undefined || this.#recorder !== undefined)
+      throw new TypeError("This journal already has a turn. Call resume instead of begin.")
     const checked = { ...config, validation: config.validation ?? wireValidation }
     const machine = new CheckedTurnMachine(checked, start)
     const { recorder, line } = Recorder.begin(checked, start, turnId, { ...this.#options, at: this.#now(), ...(meta !== undefined && { meta }) })

@@ -4,27 +4,27 @@ import type { Host, RunOptions } from "../host.ts"
 import { type Answer, Work } from "../run/effect-run.ts"
 
 /**
- * How {@link runJudge} is to run. Aborting `signal` stops the call that is open. `turnId` names the turn that is judged; an
- * idempotency key is then `turnId:judge:goalId:revision:effectId`.
+ * Options of {@link runJudge}. Aborting `signal` stops the open call. `turnId` is the judged turn; an idempotency key is then
+ * `turnId:judge:goalId:revision:effectId`.
  */
 export interface JudgeOptions extends Pick<RunOptions, "signal" | "onEvent" | "now" | "turnId"> {
-  /** Called with the judge before a call is made and after each answer was taken: the moment to save `judge.checkpoint()`. Awaited. */
+  /** Called before the first call and after each accepted answer. Save `judge.checkpoint()` here. Awaited. */
   readonly save?: (judge: ChecklistJudge) => Promise<void> | void
 }
 
 /**
- * Runs a judge to its judgement: makes the calls that it asks for, hands the answers in. `host` may be that of the turns; the same
- * rules hold. Takes a judge at any point: new, restored, in the middle, finished.
+ * Runs a judge to its judgement: makes the model calls that it requests and handles the answers. `host` may be the host of the turns.
+ * Accepts a judge in any state: new, restored, between calls, or finished.
  *
- * A call that fails, an answer that cannot be used, an executor that throws: all are failures that the judge rules on, and never
- * reject. It rejects with what `save`, `onEvent` or `now` threw. `undefined`: `signal` was aborted before there was a judgement.
- * Nothing is judged or counted then; the judge is as it was before the call that was stopped, and can be run again.
+ * A failed call, an unusable answer or an executor that throws never rejects: the judge decides what it means. The promise rejects with
+ * an error of `save`, `onEvent` or `now`. It resolves to `undefined` if `signal` is aborted before there is a judgement. Then nothing is
+ * judged or charged; the judge is as it was before the stopped call, and can run again.
  *
- * Run a judge once at a time.
+ * Do not run a judge twice at the same time.
  */
 export async function runJudge(judge: ChecklistJudge, host: Pick<Host, "llmCall">, options: JudgeOptions = {}): Promise<Judgement | undefined> {
   const { save, turnId, ...rest } = options
-  const runOptions: RunOptions = { ...rest, ...(turnId !== undefined && { turnId: nameOf(judge, turnId) }) }
+  const runOptions: RunOptions = { ...rest, ...(turnId !== undefined && { turnId: idOf(judge, turnId) }) }
   await save?.(judge)
   for (let { outstanding } = judge; outstanding !== undefined; { outstanding } = judge) {
     if (options.signal?.aborted === true) return undefined
@@ -32,23 +32,23 @@ export async function runJudge(judge: ChecklistJudge, host: Pick<Host, "llmCall"
     try {
       const answer = await work.next()
       if (answer === undefined) return undefined
-      take(judge, answer)
+      handleAnswer(judge, answer)
     } finally {
-      work.leave()
+      work.stop()
     }
     await save?.(judge)
   }
   return judge.judgement
 }
 
-/** Not the turn's own name, whose effects have ids of their own; and a turn may be judged again, after its goal was changed. */
-function nameOf(judge: ChecklistJudge, turnId: string): string {
+/** Differs from the turn's own id, whose effects have the same numbers. Includes the revision, because a changed goal is judged again. */
+function idOf(judge: ChecklistJudge, turnId: string): string {
   const { goalId, revision } = judge.checkpoint().evaluation
   return `${turnId}:judge:${goalId}:${revision}`
 }
 
-/** Hands an answer in; one that the judge refuses becomes a failure of its call. */
-function take(judge: ChecklistJudge, answer: Answer): void {
+/** Handles an answer. One that the judge refuses fails its call. */
+function handleAnswer(judge: ChecklistJudge, answer: Answer): void {
   try {
     judge.handle(answer.response)
   } catch (error) {

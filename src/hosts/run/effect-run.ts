@@ -7,16 +7,16 @@ import { type Facts, type Task, taskOf, toolTask } from "./perform-effect.ts"
 
 const DEFAULT_TOOL_CONCURRENCY = 8
 
-/** What came of a piece of work: the response to hand in, and the one to hand in should the turn refuse it. */
+/** The result of an executor: the response for the turn, and the response to use if the turn refuses it. */
 export interface Answer {
   readonly response: Response
   instead(error: unknown): Response
 }
 
 /**
- * What a host's executors do for one effect. Answers come out one at a time, as they come in; of a tool batch, one for
- * each call. Once the run's signal is aborted, or the work is left, executors get their signal aborted and what they
- * answer or emit is dropped.
+ * Runs a host's executors for one effect. Answers are returned one at a time as they arrive; a tool batch has one for each call. When
+ * the run's signal is aborted, or {@link Work.stop} is called, the executors' signals are aborted, and later answers and events are
+ * dropped.
  */
 export class Work {
   readonly effectId: number
@@ -26,51 +26,51 @@ export class Work {
   readonly #running = new Set<AbortController>()
   #answers: Answer[] = []
   #over = false
-  #broken: { readonly error: unknown } | undefined
+  #failure: { readonly error: unknown } | undefined
   #wake: () => void = () => {}
 
-  /** Starts at once. `redelivered`: the effect may have been performed before, in part. */
+  /** Starts at once. `redelivered`: an earlier process may have performed a part of the effect. */
   constructor(effect: AnswerableEffect, host: Host, options: RunOptions, redelivered: boolean) {
     this.effectId = effect.id
     this.#host = host
     this.#options = options
     this.#redelivered = redelivered
-    options.signal?.addEventListener("abort", this.#stop)
+    options.signal?.addEventListener("abort", this.#abort)
     const started = effect.type === "tool_calls" ? this.#runBatch(effect) : this.#run(taskOf(host, effect))
-    started.catch(this.#break)
+    started.catch(this.#fail)
   }
 
   /**
-   * The next answer, waited for; `undefined` once the run's signal is aborted.
-   * @throws what the host's `onEvent` or `now` threw
+   * Waits for the next answer. Returns `undefined` once the run's signal is aborted.
+   * @throws an error of the host's `onEvent`, `now` or `journal`
    */
   async next(): Promise<Answer | undefined> {
-    while (this.#answers.length === 0 && !this.#over && this.#broken === undefined) {
+    while (this.#answers.length === 0 && !this.#over && this.#failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
-    if (this.#broken !== undefined) throw this.#broken.error
+    if (this.#failure !== undefined) throw this.#failure.error
     return this.#answers.shift()
   }
 
-  /** Stops what still runs, and gives the answers that came but were not asked for. */
-  leave(): readonly Answer[] {
-    this.#stop()
-    this.#options.signal?.removeEventListener("abort", this.#stop)
+  /** Stops running executors. Returns the answers that arrived but were not read. */
+  stop(): readonly Answer[] {
+    this.#abort()
+    this.#options.signal?.removeEventListener("abort", this.#abort)
     const answers = this.#answers
     this.#answers = []
     return answers
   }
 
-  readonly #stop = (): void => {
+  readonly #abort = (): void => {
     this.#over = true
     for (const controller of this.#running) controller.abort(this.#options.signal?.reason)
     this.#wake()
   }
 
-  readonly #break = (error: unknown): void => {
-    this.#broken ??= { error }
+  readonly #fail = (error: unknown): void => {
+    this.#failure ??= { error }
     this.#wake()
   }
 
@@ -88,12 +88,12 @@ export class Work {
     await Promise.all(Array.from({ length: count }, runner))
   }
 
-  /** What keeps `once` calls from happening twice; a failure to keep their beginning ends the run. */
+  /** Prevents a second run of `once` calls. If their start cannot be recorded, the run ends. */
   async #toolTask(call: PendingToolCall): Promise<Task> {
     const { effectId } = this
     const { journal } = this.#options
     if (this.#over || this.#host.tools?.effects(call) !== "once") return toolTask(this.#host, effectId, call)
-    // Without a journal nobody knows how far a batch came that was handed out before.
+    // Without a journal it is unknown which calls of a redelivered batch have started.
     if (journal?.mayHaveRun(effectId, call.callId) ?? this.#redelivered) return toolTask(this.#host, effectId, call, "may_have_run")
     await journal?.callStarted(effectId, call.callId)
     return toolTask(this.#host, effectId, call)
@@ -112,7 +112,7 @@ export class Work {
       emit: (event) => {
         if (ended || this.#over) return
         if (event.type === "text_delta" && event.content !== "") textStreamed = true
-        this.#show(event)
+        this.#emit(event)
       },
     }
 
@@ -129,7 +129,7 @@ export class Work {
     if (this.#over) return
 
     const at = this.#now()
-    const facts: Facts = { at, durationMs: Math.max(0, at - startedAt), textStreamed, show: (event) => this.#show(event) }
+    const facts: Facts = { at, durationMs: Math.max(0, at - startedAt), textStreamed, show: (event) => this.#emit(event) }
     const instead = (error: unknown): Response => task.refusal(error, facts)
     try {
       this.#put({ response: respond(facts), instead })
@@ -148,16 +148,16 @@ export class Work {
     this.#wake()
   }
 
-  /** What `onEvent` throws is not the executor's fault: it ends the run. */
-  #show(event: TurnEvent): void {
+  /** An error of `onEvent` is not the executor's failure: it ends the run. */
+  #emit(event: TurnEvent): void {
     try {
       this.#options.onEvent?.(event)
     } catch (error) {
-      this.#break(error)
+      this.#fail(error)
     }
   }
 
-  /** On the wire, times are whole milliseconds; some clocks give fractions. */
+  /** Times on the wire are whole milliseconds; some clocks return fractions. */
   #now(): number {
     return Math.floor((this.#options.now ?? Date.now)())
   }

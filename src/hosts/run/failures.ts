@@ -2,13 +2,13 @@ import type { LlmFailure } from "../../schemas/llm.ts"
 import type { ToolFailure } from "../../schemas/tool.ts"
 import { LlmCallError, ToolError } from "../host.ts"
 
-/** What a thrown value says; never throws itself. */
+/** The message of a thrown value. Never throws. */
 export function messageOf(thrown: unknown): string {
   try {
     if (thrown instanceof Error) return String(thrown.message === "" ? thrown.name : thrown.message)
-    return typeof thrown === "string" ? thrown : `A value was thrown that is no error: ${String(thrown)}`
+    return typeof thrown === "string" ? thrown : `A value that is not an error was thrown: ${String(thrown)}`
   } catch {
-    return "A value was thrown that cannot be shown."
+    return "A value that cannot be shown was thrown."
   }
 }
 
@@ -24,7 +24,7 @@ export function toolFailureOf(thrown: unknown): ToolFailure {
   return { class: "execution", code: "tool_threw", message: messageOf(thrown), source: "tool", retry: { type: "never" } }
 }
 
-/** The failure of a tool call whose result has no place on the wire. */
+/** The failure of a tool call whose result cannot be serialized. */
 export function invalidToolResult(error: unknown): ToolFailure {
   const message = `The tool ran, but its result cannot be used. ${messageOf(error)}`
   return { class: "internal", code: "invalid_tool_result", message, source: "tool", retry: { type: "never" } }

@@ -8,18 +8,18 @@ import { type EffectContext, type Host, type Recovered, type ToolAnswer, ToolErr
 import { invalidToolResult, llmFailureOf, messageOf, toolFailureOf } from "./failures.ts"
 import { toJson } from "./plain-json.ts"
 
-/** One executor to call, and what its answer or its error is to the turn. */
+/** A call of one executor, and how its result becomes a response. */
 export interface Task {
   execute(context: EffectContext): unknown
-  /** The response for what the executor answered. @throws if that has no place on the wire */
+  /** The response for the executor's value. @throws if the value cannot be serialized */
   answer(value: unknown, facts: Facts): Response
-  /** The response for what the executor threw. @throws if that has no place on the wire */
+  /** The response for the executor's error. @throws if its details cannot be serialized */
   failure(thrown: unknown, facts: Facts): Response
-  /** The response in place of one that has no place on the wire. */
+  /** The response to use if the turn refuses the first one, or if that cannot be serialized. */
   refusal(error: unknown, facts: Facts): Response
 }
 
-/** What the run loop knows about a task that ended. */
+/** What the run loop knows about a task that has ended. */
 export interface Facts {
   readonly at: number
   readonly durationMs: number
@@ -27,13 +27,13 @@ export interface Facts {
   show(event: TurnEvent): void
 }
 
-/** Every effect but a tool batch is one task. */
+/** Every effect except a tool batch is one task. */
 export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>): Task {
   const { id } = effect
   switch (effect.type) {
     case "llm_call": {
       const complete = (result: unknown, { at, textStreamed }: Facts): Response =>
-        wired({ type: "llm_complete", id, at, ...(textStreamed && { textStreamed }), result })
+        toWire({ type: "llm_complete", id, at, ...(textStreamed && { textStreamed }), result })
       return {
         execute: (context) => host.llmCall(effect, context),
         answer: (response, facts) => complete({ ok: true, response }, facts),
@@ -51,20 +51,20 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>)
           if (host.execCode === undefined) throw new Error("This host does not run code.")
           return host.execCode(effect, context)
         },
-        answer: (value, { at }) => wired({ type: "exec_result", id, at, result: { ok: true, value } }),
+        answer: (value, { at }) => toWire({ type: "exec_result", id, at, result: { ok: true, value } }),
         failure: fail,
         refusal: fail,
       }
     }
     case "checkpoint": {
-      // Without its delivery the turn goes on as its driver ordered; to end it would lose what the model did so far.
+      // Without the delivery the turn continues as its driver decided. Ending it would lose the model's work so far.
       const deliverNothing = (code: string, error: unknown, { at, show }: Facts): Response => {
         show(errorEvent(`Nothing was delivered at the checkpoint. ${messageOf(error)}`, { kind: "checkpoint", code }))
         return { type: "checkpoint_delivery", id, at, delivery: {} }
       }
       return {
         execute: (context) => host.checkpoint?.(effect, context),
-        answer: (delivery, { at }) => wired({ type: "checkpoint_delivery", id, at, delivery: delivery ?? {} }),
+        answer: (delivery, { at }) => toWire({ type: "checkpoint_delivery", id, at, delivery: delivery ?? {} }),
         failure: (thrown, facts) => deliverNothing("executor_threw", thrown, facts),
         refusal: (error, facts) => deliverNothing("invalid_delivery", error, facts),
       }
@@ -78,7 +78,7 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>)
       })
       return {
         execute: (context) => host.syncExecutionSurface?.(effect, context),
-        answer: (update, { at }) => wired({ type: "execution_surface_synced", id, at, result: { ok: true, update: update ?? undefined } }),
+        answer: (update, { at }) => toWire({ type: "execution_surface_synced", id, at, result: { ok: true, update: update ?? undefined } }),
         failure: fail,
         refusal: fail,
       }
@@ -87,8 +87,8 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>)
 }
 
 /**
- * One call of a tool batch. Its result is handed in by itself. A call that may have run before a crash is looked up
- * first, and run only where it is found not to have been.
+ * One call of a tool batch, with a response of its own. A call that may have run before a crash runs again only if `recover` finds that
+ * it did not.
  */
 export function toolTask(host: Host, effectId: number, call: PendingToolCall, past?: "may_have_run"): Task {
   const complete = (answer: unknown, { at, durationMs }: Facts): Response => {
@@ -130,17 +130,17 @@ function outcomeUnknown(why: string): ToolError {
   return new ToolError({ class: "internal", code: "outcome_unknown", message, source: "runtime" })
 }
 
-/** Free JSON stands a few levels deep in a response; how deep that JSON itself is, the machine checks. */
+/** A response nests free JSON a few levels deep. The machine checks the depth of that JSON itself. */
 const RESPONSE_DEPTH = MAX_JSON_DEPTH + 8
 
-/** A response without the `undefined`s, dates and instances that JavaScript programs easily put into one. Its shape is the machine's to check. */
-function wired(response: unknown): Response {
+/** Converts a response to plain JSON: without `undefined`, dates and class instances. The machine checks its shape. */
+function toWire(response: unknown): Response {
   return toJson(response, RESPONSE_DEPTH) as unknown as Response
 }
 
 function plainAnswer(answer: unknown): ToolAnswer {
   const { output } = (answer ?? {}) as { output?: ToolOutput }
-  if (typeof output !== "object" || output === null) throw new TypeError("A tool executor answers an object with an output.")
+  if (typeof output !== "object" || output === null) throw new TypeError("A tool executor must return an object with an output.")
   const valued = output.status === "success" ? { ...output, value: toJson(output.value) } : output
   return toJson({ ...(answer as ToolAnswer), output: valued }, RESPONSE_DEPTH) as unknown as ToolAnswer
 }

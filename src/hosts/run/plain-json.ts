@@ -1,11 +1,11 @@
 import { type Json, MAX_JSON_DEPTH } from "../../json.ts"
 
 /**
- * A value as `JSON.stringify` would write it, but nothing is lost in silence: `undefined` is null (in an object its key
- * is left out), `toJSON` is heard, and instances of a class come as their own properties. Plain JSON is given back as it
- * is, not copied.
- * @throws {TypeError} saying where: a number that is not finite, a value that contains itself or is nested deeper than
- *   `maxDepth`, and what JSON has no form for: functions, symbols, bigints, maps, sets, promises, errors, bytes
+ * Converts a value to JSON as `JSON.stringify` does, but never drops data silently. `undefined` becomes null, and its key is left out of
+ * an object. `toJSON` methods are called, and instances of a class become their own properties. Plain JSON is returned as it is, without
+ * a copy.
+ * @throws {TypeError} with the place: a number that is not finite; a value that contains itself or is nested deeper than `maxDepth`; a
+ *   value without a JSON form, such as a function, symbol, bigint, map, set, promise, error or bytes
  */
 export function toJson(value: unknown, maxDepth: number = MAX_JSON_DEPTH): Json {
   return plain(value, { maxDepth, ancestors: [], path: [] }) ?? null
@@ -33,7 +33,7 @@ function plainScalar(value: unknown, walk: Walk): Json | undefined {
       return value
     case "number":
       if (!Number.isFinite(value)) throw notJson(`the number ${value}`, walk)
-      // JSON has no negative zero, so it would not come back from a checkpoint as it was.
+      // JSON has no negative zero, so a checkpoint could not restore it.
       return value === 0 ? 0 : value
     case "object":
       return null
@@ -54,7 +54,7 @@ function plainObject(value: object, walk: Walk): Json {
 function plainList(list: readonly unknown[], walk: Walk): Json {
   let changed = false
   const items: Json[] = []
-  // Not `map`, which passes over holes.
+  // Not `map`, which skips holes.
   for (let index = 0; index < list.length; index += 1) {
     const item = step(list[index], index, walk) ?? null
     changed ||= !Object.is(item, list[index])
@@ -74,7 +74,7 @@ function plainRecord(record: Record<string, unknown>, walk: Walk): Json {
     changed ||= !Object.is(item, before) || item === undefined
     if (item !== undefined) entries.push([key, item])
   }
-  // Unlike assignment, `fromEntries` makes `__proto__` a key like any other.
+  // Unlike assignment, `fromEntries` treats `__proto__` as an ordinary key.
   return changed ? Object.fromEntries(entries) : (record as { readonly [key: string]: Json })
 }
 
@@ -90,7 +90,7 @@ function isPlain(value: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-function notJson(what: string, { path }: Walk): TypeError {
+function notJson(found: string, { path }: Walk): TypeError {
   const pointer = path.slice(0, 8).map((key) => `/${key}`)
-  return new TypeError(`Not JSON: ${what}${pointer.length > 0 ? ` at "${pointer.join("")}${path.length > 8 ? "/…" : ""}"` : ""}.`)
+  return new TypeError(`Not JSON: ${found}${pointer.length > 0 ? ` at "${pointer.join("")}${path.length > 8 ? "/…" : ""}"` : ""}.`)
 }

@@ -6,36 +6,35 @@ import type { Host, RunOptions, TurnLog } from "../host.ts"
 import { type Answer, Work } from "./effect-run.ts"
 
 /**
- * Runs a turn to its end: polls its effects, tells what is told, performs what waits for an answer, hands the answers in.
- * Takes a machine at any point: new, restored, in the middle, with tool calls half done, finished (then its `done` is
- * given back; if it was told before, with an empty `eventDelta`).
+ * Runs a turn to its end: polls effects, emits events, performs work and handles the answers. Accepts a machine in any state: new,
+ * restored, mid-turn, with some tool calls done, or finished. A finished machine returns its `done`; if that was emitted before, with an
+ * empty `eventDelta`.
  *
- * What the world does, a failing executor included, is part of the turn and never rejects. It rejects with what the
- * host's own `journal`, `save`, `progress`, `onEvent`, `onLog` or `now` threw, because then nothing can be promised any more. The
- * machine is usable all the same: run it again, and what was not told is told and the outstanding effect is performed
- * again; or go on from what was saved last.
+ * A failure of an executor is part of the turn and never rejects. The promise rejects with an error of the host's own `journal`, `save`,
+ * `progress`, `onEvent`, `onLog` or `now`, because the run can no longer keep its guarantees. The machine stays usable: run it again, and
+ * the unreported effect is reported and the outstanding effect performed again; or continue from the last saved checkpoint.
  *
- * Run a machine once at a time, and stop it by `options.signal`: `machine.cancel()` from elsewhere is only seen when the
- * executor that runs has ended.
- * @throws {RangeError} `toolConcurrency` is below 1
+ * Do not run a machine twice at the same time. Stop it with `options.signal`: a `machine.cancel()` from elsewhere is noticed only when the
+ * running executor has ended.
+ * @throws {RangeError} `toolConcurrency` is less than 1
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
   const { signal, toolConcurrency, journal } = options
   checkHost(host)
-  if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency is at least 1, not ${toolConcurrency}.`)
-  // Somebody may have performed this before, in part; whatever becomes outstanding from here on, nobody has.
+  if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
+  // An earlier process may have performed a part of this effect. Effects that become outstanding later are new.
   const redelivered = machine.outstanding?.id
   let work: Work | undefined
   try {
     for (;;) {
       if (signal?.aborted === true && !machine.done) {
-        await leave(machine, work, journal)
+        await stop(machine, work, journal)
         await cancel(machine, journal, reasonOf(signal))
         await host.save?.(machine)
       }
 
-      const done = await tell(machine, host, options)
+      const done = await report(machine, host, options)
       if (done !== undefined) {
         await journal?.settled(machine)
         await host.save?.(machine)
@@ -43,38 +42,38 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
       }
 
       if (work === undefined || work.effectId !== machine.outstanding?.id) {
-        await leave(machine, work, journal)
+        await stop(machine, work, journal)
         await journal?.settled(machine)
         await host.save?.(machine)
-        // Asked again after the wait: only what is outstanding now is performed, whatever was polled.
+        // Read again after the await: only the effect that is outstanding now is performed.
         const { outstanding } = machine
         const stopped = outstanding === undefined || signal?.aborted === true
         work = stopped ? undefined : new Work(outstanding, host, options, outstanding.id === redelivered)
       } else {
         const answer = await work.next()
-        if (answer !== undefined && (await take(machine, answer, journal))) await host.save?.(machine)
+        if (answer !== undefined && (await handleAnswer(machine, answer, journal))) await host.save?.(machine)
       }
     }
   } finally {
-    // What broke the run off is what the caller is told, also where keeping the last answers fails after it.
-    await leave(machine, work, journal).catch(() => {})
+    // The caller receives the error that ended the run, even if recording the last answers fails afterwards.
+    await stop(machine, work, journal).catch(() => {})
   }
 }
 
-/** Two mistakes that a compiler may let pass: no model, and tools that are spread into the host, which would never run. */
+/** Refuses two mistakes that may compile: a missing model, and tools that are spread into the host, which would never run. */
 function checkHost(host: Host): void {
   if (typeof host?.llmCall !== "function") throw new TypeError("The host needs an llmCall function.")
   if (host.tools === undefined && "call" in host && "effects" in host)
     throw new TypeError("Tools are spread into the host, so they would never run. Pass them as a member: { llmCall, tools }.")
 }
 
-/** What a host failed to take, by machine: told first when the machine is run again. */
-const UNTOLD = new WeakMap<TurnMachine, Progress | Done>()
+/** The effect whose report failed, by machine. It is reported first when the machine runs again. */
+const UNREPORTED = new WeakMap<TurnMachine, Progress | Done>()
 
-/** Polls until an answer is awaited, or to the end, which it gives back. */
-async function tell(machine: TurnMachine, host: Host, { onEvent, onLog }: RunOptions): Promise<Done | undefined> {
+/** Polls and reports until the turn waits for an answer. Returns `done` at the end. */
+async function report(machine: TurnMachine, host: Host, { onEvent, onLog }: RunOptions): Promise<Done | undefined> {
   for (;;) {
-    const effect = UNTOLD.get(machine) ?? machine.poll()
+    const effect = UNREPORTED.get(machine) ?? machine.poll()
     switch (effect?.type) {
       case undefined:
         return machine.outcome === undefined ? undefined : endOf(machine, machine.outcome)
@@ -86,21 +85,21 @@ async function tell(machine: TurnMachine, host: Host, { onEvent, onLog }: RunOpt
         break
       case "progress":
       case "done":
-        UNTOLD.set(machine, effect)
+        UNREPORTED.set(machine, effect)
         await host.progress?.(effect)
-        UNTOLD.delete(machine)
+        UNREPORTED.delete(machine)
         if (effect.type === "done") return effect
     }
   }
 }
 
-/** The end of a turn whose `done` was told before. */
+/** The `done` of a turn that has reported it before. */
 function endOf({ messages, iteration }: TurnMachine, outcome: Done["outcome"]): Done {
   return { type: "done", outcome, messages, eventDelta: [], iteration }
 }
 
-/** Keeps an answer, then hands it in; one that the turn refuses becomes a failure of its effect. Says whether anything was taken. */
-async function take(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined): Promise<boolean> {
+/** Records an answer, then handles it. An answer that the turn refuses fails its effect. Returns whether the turn accepted anything. */
+async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined): Promise<boolean> {
   let response: Response
   try {
     response = machine.check(answer.response)
@@ -123,12 +122,12 @@ async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason
   machine.cancel(reason)
 }
 
-/** Stops what runs. What was done before that is not lost, and so need not be done again. */
-async function leave(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<void> {
-  for (const answer of work?.leave() ?? []) await take(machine, answer, journal)
+/** Stops running executors and handles the answers that have arrived, so that their work is not repeated. */
+async function stop(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<void> {
+  for (const answer of work?.stop() ?? []) await handleAnswer(machine, answer, journal)
 }
 
-/** A caller's own words, if there are any; the machine has words for an abort without. */
+/** The reason that the caller gave; `undefined` without one, for which the machine has a default text. */
 function reasonOf({ reason }: AbortSignal): string | undefined {
   if (typeof reason === "string") return reason
   return reason instanceof Error && reason.name !== "AbortError" ? reason.message : undefined

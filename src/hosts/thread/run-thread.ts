@@ -164,10 +164,7 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   const { lostUsage } = thread.options
   const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
   const stop = stopRecord(machine.history, threadId, thread.now())
-  const events = [
-    ...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []),
-    ...(stop === undefined ? [] : [stop]),
-  ]
+  const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
   if (events.length === 0) return
   const actions = [{ type: "append_events", events }] as const
   await journal.command(machine, { type: "apply", actions })

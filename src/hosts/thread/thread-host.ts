@@ -37,7 +37,8 @@ function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Chec
   const userMessages = log.said.length === 0 ? log.said : waiting(log.said, history.slice(log.history.length))
   const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
   // A command that was valid when it was given may be refused by now.
-  if (commands.length > 0) thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
+  if (commands.length > 0)
+    thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
   const goals = goalDeliveries(history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
   return mergeDeliveries({ ...(userMessages.length > 0 && { userMessages: [...userMessages] }) }, own, goals)
 }

@@ -77,7 +77,9 @@ describe("a SQLite store", () => {
     for (const database of [short, long]) await (await sqliteJournalStore(database, { busyTimeoutMs: 1234 }).open("turn")).close()
     expect(answerOf(short, "PRAGMA busy_timeout")).toBe(1234)
     expect(answerOf(long, "PRAGMA busy_timeout")).toBe(60000)
-    expect(() => sqliteJournalStore(short, { busyTimeoutMs: -1 })).toThrow(new RangeError("busyTimeoutMs must be a whole number of at least 0, not -1."))
+    expect(() => sqliteJournalStore(short, { busyTimeoutMs: -1 })).toThrow(
+      new RangeError("busyTimeoutMs must be a whole number of at least 0, not -1."),
+    )
   })
 
   test("says that it is not available while another connection writes, and is so after", async () => {

@@ -547,7 +547,9 @@ describe("limits", () => {
   test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is no number is refused", (name) => {
     // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
     for (const value of [Number.NaN, -1]) {
-      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(new RangeError(`${name} must be a number of at least 0, not ${value}.`))
+      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(
+        new RangeError(`${name} must be a number of at least 0, not ${value}.`),
+      )
     }
     expect(() => openAiCompatible({ baseUrl: "http://h", [name]: Number.POSITIVE_INFINITY })).not.toThrow()
   })

@@ -149,7 +149,9 @@ describe("a journal in a file", () => {
   })
 
   test("is synced always or never", () => {
-    expect(() => fileJournalStore("f", { fsync: "sometimes" as "always" })).toThrow(new TypeError('fsync must be "always" or "never", not "sometimes".'))
+    expect(() => fileJournalStore("f", { fsync: "sometimes" as "always" })).toThrow(
+      new TypeError('fsync must be "always" or "never", not "sometimes".'),
+    )
   })
 })
 
