@@ -65,7 +65,7 @@ describe("turn-machine goal --judge checklist", () => {
     for (let turns = 2; turns <= 5; turns += 1) ran = await goal(base, "resume")
     expect(ran?.exitCode).toBe(1)
     expect(ran?.stdout).toContain(
-      "\nstatus   blocked\nwhy      Blocked, says the judge: The planner cannot do: Ask the owner. Clear what stands in the way, then resume.\n",
+      "\nstatus   blocked\nwhy      Blocked by the judge: The planner cannot do: Ask the owner. Clear the blocker, then resume.\n",
     )
     // Only what is new is shown again.
     expect(ran?.stdout).not.toContain("·  1 Ask the owner.")

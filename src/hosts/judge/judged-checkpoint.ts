@@ -12,20 +12,20 @@ import type { EffectContext, Host } from "../host.ts"
 import { endOf, lastAnswer } from "./judged-thread.ts"
 import { runJudge } from "./run-judge.ts"
 
-/** How a turn is judged where it would end. */
+/** Options of {@link judgedCheckpoint}. */
 export interface JudgedTurnOptions {
   readonly judge: JudgeConfig
-  /** Whose model the judge asks. */
+  /** The host whose model the judge calls. */
   readonly host: Pick<Host, "llmCall">
-  /** The list as it stands, with a goal that is set (`manageChecklist`); with `threadId`, that of the thread's goal as it is now. */
+  /** The current checklist, with its goal set (`manageChecklist`). With `threadId`, the checklist of the thread's current goal. */
   readonly state: () => ChecklistState
-  /** Keeps the list as it is now; awaited before anything is delivered. */
+  /** Stores the changed checklist. Awaited before anything is delivered. */
   readonly keep: (state: ChecklistState, decision: Decision) => Promise<void> | void
-  /** The transcript at this moment: `() => machine.messages`. */
+  /** The current transcript: `() => machine.messages`. */
   readonly messages: () => readonly Message[]
   /**
-   * The thread whose goal the list is for, where the turn has a goal driver: the judge's tokens are charged as a child's, and
-   * done, blocked and paused are told to the goal. Absent: there is the list alone.
+   * The thread whose goal the checklist belongs to, if the turn has a goal driver. The judge's tokens are charged to the goal as usage of
+   * a child, and the goal is completed, blocked or paused. Absent: only the checklist changes.
    */
   readonly threadId?: string
   /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
@@ -33,12 +33,12 @@ export interface JudgedTurnOptions {
 }
 
 /**
- * A checkpoint handler that lets a judge rule where a turn would end (`before_completion`), so that one turn goes on until its
- * list is settled: what is open is said to the model, and anything else lets the turn end. A verdict to wait ends it, too;
- * `notBefore` then stands in the list. To be merged with a host's own deliveries (`mergeDeliveries`).
+ * Creates a checkpoint handler that judges a turn before it ends (`before_completion`). While items are open, the model is told which,
+ * and the turn continues; otherwise the turn ends. A verdict to wait also ends it, with `notBefore` in the checklist. Merge the result
+ * with the host's own deliveries (`mergeDeliveries`).
  *
- * The judge is asked again where a process died before the delivery was kept; what it found was kept by `keep`, and the list
- * changes for the better only.
+ * After a crash before the delivery was stored, the turn is judged again. The first result is already stored by `keep`, and settled items
+ * stay settled.
  */
 export function judgedCheckpoint(options: JudgedTurnOptions): (effect: Checkpoint, context: EffectContext) => Promise<CheckpointDelivery> {
   const { judge: config, host, state, keep, messages, threadId, now = Date.now } = options
@@ -53,10 +53,10 @@ export function judgedCheckpoint(options: JudgedTurnOptions): (effect: Checkpoin
       usage = addUsage(usage, judgement.usage)
       const { state: next, decision } = applyJudgement(config, state(), judgement, at)
       await keep(next, decision)
-      // A user did something that the judge did not know of: the same answer, with the list as it is now.
+      // A user changed the list during the judgement: the same answer is judged again with the current list.
       if (decision.verdict === "stale" && !signal.aborted) continue
       const { shouldContinue, continuationPrompt } = decision
-      const events = threadId === undefined ? [] : goalEvents(threadId, usage, meaning(next, decision), at)
+      const events = threadId === undefined ? [] : goalEvents(threadId, usage, goalEnd(next, decision), at)
       return {
         ...(shouldContinue && continuationPrompt !== undefined && { transientMessages: [{ role: "user", content: continuationPrompt }] }),
         ...(events.length > 0 && { events }),
@@ -71,8 +71,8 @@ function goalEvents(threadId: string, usage: TokenUsage, end: ReturnType<typeof 
   return [charged, goalInputEvent(threadId, { type: "command", at, command: { type: "set", ...end } })]
 }
 
-/** A list that is over already was settled by a user, or by a judgement whose delivery was lost: the goal was not told. */
-function meaning({ goal }: ChecklistState, decision: Decision): ReturnType<typeof endOf> {
+/** A list that is already inactive was settled by a user, or by a judgement whose delivery was lost. The goal has not received it. */
+function goalEnd({ goal }: ChecklistState, decision: Decision): ReturnType<typeof endOf> {
   if (decision.verdict !== "inactive") return endOf(decision)
   if (goal?.status === "done") return endOf({ ...decision, notice: { type: "done" } })
   const reason = goal?.status === "paused" ? goal.pausedReason : undefined

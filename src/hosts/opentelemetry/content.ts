@@ -2,7 +2,7 @@ import type { Attributes } from "@opentelemetry/api"
 import type { Json } from "../../json.ts"
 import type { Block, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../../schemas/llm.ts"
 
-/** What the conventions call the ends that they have a word for. */
+/** The conventions' names of finish reasons, where they differ from ours. */
 const FINISH_REASONS: { readonly [Reason in TerminalReason]?: string } = {
   tool_use: "tool_call",
   output_limit: "length",
@@ -13,7 +13,7 @@ export function finishReason(reason: TerminalReason): string {
   return FINISH_REASONS[reason] ?? reason
 }
 
-/** In the conventions the prompt's tokens include those from the cache; here they stand apart. None at all: the endpoint told nothing. */
+/** The conventions count cached tokens as input tokens; `TokenUsage` separates them. If all are 0, the endpoint reported no usage. */
 export function usageAttributes({ inputTokens, cachedInputTokens, outputTokens, reasoningTokens }: TokenUsage): Attributes {
   if (inputTokens + cachedInputTokens + outputTokens === 0) return {}
   return {
@@ -24,7 +24,7 @@ export function usageAttributes({ inputTokens, cachedInputTokens, outputTokens, 
   }
 }
 
-/** What a model call's span says of its request, but for the model. */
+/** Span attributes of a model call's request, without the model. */
 export function requestAttributes(request: LlmRequest, captureContent: boolean): Attributes {
   const { generation, outputSpec } = request
   return {
@@ -34,7 +34,7 @@ export function requestAttributes(request: LlmRequest, captureContent: boolean):
   }
 }
 
-/** A request's messages as JSON text in the conventions' shape: span attributes hold no structures. */
+/** A request's messages in the conventions' shape, as JSON text because span attributes cannot hold structures. */
 function inputMessages({ messages, attachments }: LlmRequest): string {
   return JSON.stringify(
     messages.map(({ role, blocks }) => ({
@@ -44,10 +44,10 @@ function inputMessages({ messages, attachments }: LlmRequest): string {
   )
 }
 
-/** An answer likewise. */
+/** A response's message in the conventions' shape, as JSON text. */
 export function outputMessages({ text, parts, terminalReason }: LlmResponse): string {
-  const said = parts.length > 0 ? parts.map((part) => partOf(part, [])) : [{ type: "text", content: text }]
-  return JSON.stringify([{ role: "assistant", parts: said, finish_reason: finishReason(terminalReason) }])
+  const output = parts.length > 0 ? parts.map((part) => partOf(part, [])) : [{ type: "text", content: text }]
+  return JSON.stringify([{ role: "assistant", parts: output, finish_reason: finishReason(terminalReason) }])
 }
 
 function partOf(block: Block | OutputPart, attachments: LlmRequest["attachments"]): Json {
@@ -66,7 +66,7 @@ function partOf(block: Block | OutputPart, attachments: LlmRequest["attachments"
   }
 }
 
-/** What a model wrote as arguments need not be JSON. */
+/** Arguments that a model wrote; they may not be valid JSON. */
 function parsed(text: string): Json {
   try {
     return JSON.parse(text) as Json

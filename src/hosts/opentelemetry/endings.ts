@@ -7,7 +7,7 @@ import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
 import { finishReason, outputMessages } from "./content.ts"
 import { type Ending, exceptionOf } from "./spans.ts"
 
-/** What a model call's span says of its answer. What is no answer, the run loop makes a failure of that name. */
+/** How a model call's span ends for a response. The run loop turns an invalid one into a failure with the same code. */
 export function answeredCall(response: LlmResponse, captureContent: boolean): Ending {
   const usage: TokenUsage | undefined = response?.usage
   if (usage === undefined) return { error: { type: "invalid_llm_response", message: "The model's answer cannot be used." } }
@@ -28,7 +28,7 @@ export function failedCall(thrown: unknown): Ending {
   return { ...(usage && { usage }), error: { type: code ?? terminalReason, message, exception: exceptionOf(thrown) } }
 }
 
-/** What a tool's span says of its answer. */
+/** How a tool's span ends for an answer. */
 export function ranTool(answer: ToolAnswer, captureContent: boolean): Ending {
   const output: ToolOutput | undefined = answer?.output
   switch (output?.status) {
@@ -50,7 +50,7 @@ export function failedTool(thrown: unknown): Ending {
   return { error: { type: code, message, exception: exceptionOf(thrown) } }
 }
 
-/** What any other executor's span says of what it threw. */
+/** How the span of any other executor ends for an error. */
 export function failedWork(thrown: unknown): Ending {
   return { error: { type: "executor_threw", message: messageOf(thrown), exception: exceptionOf(thrown) } }
 }
@@ -66,7 +66,7 @@ export function answeredCode({ error, observations }: ExecResponse, captureConte
   }
 }
 
-/** How a turn ended. A cancelled one did what it was told; any other stop is an error. */
+/** How a turn's span ends. A cancelled turn is not an error; any other stop is. */
 export function outcomeOf({ outcome, iteration }: Done): Ending {
   const attributes: Attributes = { "turn_machine.outcome.type": outcome.type, "turn_machine.iteration": iteration }
   switch (outcome.type) {
@@ -83,7 +83,7 @@ export function outcomeOf({ outcome, iteration }: Done): Ending {
   }
 }
 
-/** The host could not keep or show what happened, and the run broke off. */
+/** How a turn's span ends if the run rejects, because the host could not record or report something. */
 export function rejected(thrown: unknown): Ending {
   const type = thrown instanceof Error ? thrown.name : "_OTHER"
   return { error: { type, message: messageOf(thrown), exception: exceptionOf(thrown) } }

@@ -11,38 +11,38 @@ import { answeredCall, answeredCode, failedCall, failedTool, failedWork, outcome
 import { TelemetryMetrics } from "./metrics.ts"
 import { active, inSpan, QuietSpan, quietly, type SpannedWork, within } from "./spans.ts"
 
-/** The name of the tracer and of the meter, where they are the global ones. */
+/** The name of the global tracer and meter. */
 const SCOPE = "turn-machine"
 
-/** What {@link openTelemetry} takes. */
+/** Options of {@link openTelemetry}. */
 export interface OpenTelemetryOptions {
-  /** Who serves the model, as `gen_ai.provider.name`: `openai`, `anthropic`, `aws.bedrock`, … or a name of your own. */
+  /** The provider of the model, as `gen_ai.provider.name`: `openai`, `anthropic`, `aws.bedrock`, … or a name of your own. */
   readonly provider: string
-  /** As `gen_ai.agent.name`, and in the name of the turn's span. */
+  /** The agent's name, as `gen_ai.agent.name` and in the name of the turn's span. */
   readonly agentName?: string
-  /** Records prompts, answers, arguments, results and code, too. Messages of errors are recorded anyway. Default `false`. */
+  /** Also records prompts, answers, arguments, results and code. Error messages are always recorded. Default `false`. */
   readonly captureContent?: boolean
-  /** Default: the global one named `turn-machine`, which does nothing where no SDK is set up. */
+  /** Default: the global tracer named `turn-machine`, which does nothing unless an SDK is set up. */
   readonly tracer?: Tracer
-  /** Default: likewise. */
+  /** Default: the global meter named `turn-machine`, which does nothing unless an SDK is set up. */
   readonly meter?: Meter
 }
 
-/** How a traced turn is to run. */
+/** Options of a traced turn. */
 export interface TracedRunOptions extends RunOptions {
-  /** Names the thread, as `gen_ai.conversation.id`. Default: the `sessionId` of the turn's requests, if they have one. */
+  /** Id of the thread, as `gen_ai.conversation.id`. Default: the `sessionId` of the turn's requests, if any. */
   readonly conversationId?: string
 }
 
-/** Spans and metrics of turns. A telemetry that fails changes nothing about them. */
+/** Spans and metrics of turns. A failure of the telemetry never affects a turn. */
 export interface OpenTelemetry {
-  /** As `runTurn`, in a span, with a child for each call of an executor. The span is a child of the one that is active. */
+  /** Runs a turn as `runTurn` does, in a span with a child span for each call of an executor. Its parent is the active span. */
   runTurn(machine: TurnMachine, host: Host, options?: TracedRunOptions): Promise<Done>
-  /** The host with its executors in spans, children of the one that is active: for a loop of your own, or `runJudge`. */
+  /** Wraps a host so that each call of an executor is a child of the active span: for a loop of your own, or `runJudge`. */
   traced(host: Host): Host
   /**
-   * Counts what a goal machine answered: each `metric` among the outputs, under its name and with its tags. Give it the outputs
-   * of `changeGoal`, and `goalChanges(eventDelta, …)` for what happened in a turn.
+   * Records each `metric` among the outputs of a goal, under its name and with its tags. Pass it the outputs of `changeGoal`, and
+   * `goalChanges(eventDelta, …)` for changes within a turn.
    */
   recordGoal(outputs: readonly GoalOutput[]): void
 }
@@ -51,19 +51,19 @@ export interface OpenTelemetry {
 interface TracedTurn {
   readonly span: QuietSpan
   readonly machine: TurnMachine
-  /** What may have been performed before, in part. */
+  /** The effect that an earlier process may have performed in part. */
   readonly redelivered: number | undefined
   readonly conversationId: string | undefined
 }
 
 /**
- * Tells OpenTelemetry what turns do: which model calls, which tools, how long, how many tokens, what failed.
+ * Reports turns to OpenTelemetry: their model calls, tools, durations, tokens and failures.
  *
  *     const telemetry = openTelemetry({ provider: "openai" })
  *     const done = await telemetry.runTurn(machine, host, options)
  *
- * Names are those of the GenAI conventions in release 1.41.0 of OpenTelemetry's semantic conventions, where they have the status
- * Development; what they have no word for begins with `turn_machine.`.
+ * Names follow the GenAI conventions in release 1.41.0 of OpenTelemetry's semantic conventions, which have the status Development there.
+ * Other names begin with `turn_machine.`.
  * @see docs/integrate-a-host.md#telemetry
  * @see https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs/gen-ai
  */
@@ -143,7 +143,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
           execute: (inner) => next(effect, inner),
           answered: (answer) => answeredCode(answer, captureContent),
         }),
-      // A host without one delivers nothing: there is no work to show.
+      // A host without a checkpoint handler does no work, so it has no span.
       ...(host.checkpoint !== undefined && {
         checkpoint: (next: NonNullable<Host["checkpoint"]>, effect: Checkpoint, context: EffectContext) =>
           work(context, turn, {
@@ -169,7 +169,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
     traced: (host) => traced(host),
     recordGoal: (outputs) => metrics.goal(outputs),
     async runTurn(machine, host, { conversationId, ...options } = {}) {
-      // A journal that was not begun has no turn id, and says so when it is used.
+      // A journal without a turn throws here. The run reports that.
       const turnId = options.turnId ?? quietly(() => options.journal?.turnId)
       const operation = {
         "gen_ai.operation.name": "invoke_agent",
@@ -189,9 +189,9 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
       })
       const before = machine.usage
       const turn: TracedTurn = { span, machine, redelivered: machine.outstanding?.id, conversationId }
-      const end = (say: Parameters<QuietSpan["end"]>[0]): void => {
-        // A turn that is taken up has used tokens before, which were told then.
-        const ended = span.end(() => ({ ...say(), usage: since(before, machine.usage) }))
+      const end = (describe: Parameters<QuietSpan["end"]>[0]): void => {
+        // Tokens that a resumed turn used earlier were reported then.
+        const ended = span.end(() => ({ ...describe(), usage: since(before, machine.usage) }))
         if (ended !== undefined) metrics.duration(ended.seconds, operation, ended.ending)
       }
       try {

@@ -15,13 +15,17 @@ const DURATION = "gen_ai.client.operation.duration"
 
 const GOALS: { readonly [Name in GoalMetricName]: Instrument } = {
   "goal.created": { instrument: "counter", unit: "{goal}", description: "Goals that were set." },
-  "goal.resumed": { instrument: "counter", unit: "{goal}", description: "Goals that went on after they were paused, blocked or out of usage." },
+  "goal.resumed": {
+    instrument: "counter",
+    unit: "{goal}",
+    description: "Goals that were resumed after they were paused, blocked or limited by usage.",
+  },
   "goal.completed": { instrument: "counter", unit: "{goal}", description: "Goals that were reached." },
   "goal.budget_limited": { instrument: "counter", unit: "{goal}", description: "Goals that used up their budget." },
-  "goal.usage_limited": { instrument: "counter", unit: "{goal}", description: "Goals that were held up by a provider's limits." },
+  "goal.usage_limited": { instrument: "counter", unit: "{goal}", description: "Goals that were stopped by a provider's limits." },
   "goal.blocked": { instrument: "counter", unit: "{goal}", description: "Goals that were blocked." },
-  "goal.token_count": { instrument: "histogram", unit: "{token}", description: "Tokens that a goal had used when it came to a stop." },
-  "goal.duration_s": { instrument: "histogram", unit: "s", description: "Time that a goal had used when it came to a stop." },
+  "goal.token_count": { instrument: "histogram", unit: "{token}", description: "Tokens that a goal had used when it stopped." },
+  "goal.duration_s": { instrument: "histogram", unit: "s", description: "Time that a goal had used when it stopped." },
 }
 
 const INSTRUMENTS: { readonly [name: string]: Instrument } = {
@@ -40,19 +44,19 @@ const INSTRUMENTS: { readonly [name: string]: Instrument } = {
   },
 }
 
-/** Records on one meter. Instruments are made when they are first needed: a global meter that is set later is found. */
+/** Records on one meter. Instruments are created on first use, so a global meter may be set up later. */
 export class TelemetryMetrics {
   readonly #meter: Meter | undefined
   readonly #scope: string
   readonly #records = new Map<string, (value: number, attributes: Attributes) => void>()
 
-  /** Absent: the global meter of that name. */
+  /** Without a meter, records on the global meter named `scope`. */
   constructor(meter: Meter | undefined, scope: string) {
     this.#meter = meter
     this.#scope = scope
   }
 
-  /** How long it took before it was cut off says nothing about an operation. */
+  /** Records the duration of an operation, unless it was cancelled. */
   duration(seconds: number, attributes: Attributes, { cancelled, error }: Pick<Ending, "cancelled" | "error">): void {
     if (cancelled !== true) this.#record(DURATION, seconds, { ...attributes, ...(error && { "error.type": error.type }) })
   }

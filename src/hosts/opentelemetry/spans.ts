@@ -18,28 +18,28 @@ import type { EffectContext } from "../host.ts"
 import { messageOf } from "../run/failures.ts"
 import { usageAttributes } from "./content.ts"
 
-/** What a span says at its end. */
+/** The result of a span's work. */
 export interface Ending {
   readonly attributes?: Attributes
   readonly usage?: TokenUsage
   readonly error?: SpanError
-  /** Nobody waited for the end: it was cancelled, which is no error. */
+  /** The work was cancelled, which is not an error. */
   readonly cancelled?: true
 }
 
-/** What went wrong. Without an exception only the status tells it. */
+/** An error of a span. Without an exception, only the span's status has it. */
 export interface SpanError {
   readonly type: string
   readonly message: string
   readonly exception?: Exception
 }
 
-/** What was thrown as OpenTelemetry takes it: an error with its stack, anything else as a text. */
+/** A thrown value as OpenTelemetry accepts it: an error with its stack, anything else as text. */
 export function exceptionOf(thrown: unknown): Exception {
   return thrown instanceof Error ? thrown : messageOf(thrown)
 }
 
-/** What a span is begun with. */
+/** The start of a span. */
 export interface SpanStart {
   readonly name: string
   readonly kind: SpanKind
@@ -47,38 +47,38 @@ export interface SpanStart {
   readonly parent: Context
 }
 
-/** One executor, and what its answer or its error is to its span. */
+/** A call of one executor, and how its result ends the span. */
 export interface SpannedWork<Answer> extends SpanStart {
   readonly effect: EffectContext
   execute(effect: EffectContext): Promise<Answer>
   answered(answer: Answer): Ending
   failed(thrown: unknown): Ending
-  /** Told once, when the span has ended. */
+  /** Called once, when the span has ended. */
   measure?(seconds: number, ending: Ending): void
 }
 
-/** A telemetry that fails is no failure of the turn: it is told to OpenTelemetry's own log, and forgotten. */
-export function quietly<Value>(tell: () => Value): Value | undefined {
+/** Runs telemetry code. An error goes to OpenTelemetry's own log and never fails the turn. */
+export function quietly<Value>(run: () => Value): Value | undefined {
   try {
-    return tell()
+    return run()
   } catch (error) {
     try {
       diag.warn("turn-machine: telemetry failed", messageOf(error))
     } catch {
-      // Then there is nobody to tell.
+      // The log failed as well.
     }
     return undefined
   }
 }
 
-/** The context of who calls. */
+/** The active context of the caller. */
 export function active(): Context {
   return quietly(() => contexts.active()) ?? ROOT_CONTEXT
 }
 
-/** A span that may not be there, because it could not be begun. It ends once; whatever is told to it later is dropped. */
+/** A span that never throws. It may be missing if it could not be started. It ends once; later calls are ignored. */
 export class QuietSpan {
-  /** What is begun in here becomes a child of the span. */
+  /** Spans that are started in this context are children of this one. */
   readonly context: Context
   readonly #span: Span | undefined
   readonly #startedAt: number = performance.now()
@@ -98,12 +98,12 @@ export class QuietSpan {
     if (!this.#ended) quietly(() => this.#span?.addEvent(name, attributes()))
   }
 
-  /** Gives back what was said, with the seconds that it took; `undefined` if it had ended before. */
-  end(say: () => Ending): { readonly seconds: number; readonly ending: Ending } | undefined {
+  /** Ends the span. Returns its ending and its duration in seconds; `undefined` if it had already ended. */
+  end(describe: () => Ending): { readonly seconds: number; readonly ending: Ending } | undefined {
     if (this.#ended) return undefined
     this.#ended = true
     const seconds = (performance.now() - this.#startedAt) / 1_000
-    const ending = quietly(say) ?? {}
+    const ending = quietly(describe) ?? {}
     const { attributes, usage, cancelled, error } = ending
     quietly(() => {
       this.#span?.setAttributes({
@@ -123,15 +123,15 @@ export class QuietSpan {
   }
 }
 
-/** Runs an executor in a span. Its answer and its error are passed on as they are. */
+/** Runs an executor in a span. Its answer or error is passed on unchanged. */
 export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWork<Answer>): Promise<Answer> {
   const { effect } = work
   const span = new QuietSpan(tracer, work)
-  const end = (say: () => Ending): void => {
-    const ended = span.end(say)
+  const end = (describe: () => Ending): void => {
+    const ended = span.end(describe)
     if (ended !== undefined) quietly(() => work.measure?.(ended.seconds, ended.ending))
   }
-  // Whatever the executor does from then on is dropped, and it may never end.
+  // Later results of the executor are dropped, and it may never return.
   const cutOff = (): void => end(() => ({ cancelled: true }))
   const emit = (next: EffectContext["emit"], event: TurnEvent): void => {
     if (event.type === "retry_status") span.event("turn_machine.retry", () => retryAttributes(event))
@@ -151,7 +151,7 @@ export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWo
   }
 }
 
-/** Runs something in a context, whatever becomes of the context: it is run once. */
+/** Runs a function in a context. It runs exactly once, even if the context manager fails. */
 export async function within<Value>(context: Context, run: () => Promise<Value>): Promise<Value> {
   let running: Promise<Value> | undefined
   const started = async (): Promise<Value> => run()

@@ -160,7 +160,7 @@ function checked(record: unknown, number: number, position: number): ThreadRecor
   if (number === 1) {
     const { format, version } = (record ?? {}) as { readonly format?: unknown; readonly version?: unknown }
     if (format !== THREAD_FORMAT)
-      throw new JournalError("not_a_journal", 1, 0, `Not the log of a thread: its first record is no header of "${THREAD_FORMAT}".`)
+      throw new JournalError("not_a_journal", 1, 0, `Not the log of a thread: its first record is not a header of "${THREAD_FORMAT}".`)
     if (version !== THREAD_VERSION) {
       const message = `The log of the thread has version ${JSON.stringify(version)}; this package reads version ${THREAD_VERSION}.`
       throw new JournalError("unsupported_version", 1, 0, message)

@@ -72,8 +72,8 @@ export interface DefinedTool<Name extends string, Value> extends Tool<Name> {
 }
 
 /**
- * Makes a tool from zod schemas and a function. Arguments that do not match the schema are answered with a failure that tells
- * the model what is wrong and where; `execute` only gets arguments that match.
+ * Creates a tool from zod schemas and a function. Arguments that do not match the schema fail the call, and the model sees what is wrong
+ * and where. `execute` only receives arguments that match.
  * @throws {ToolDefinitionError} `invalid_name`, `invalid_input_schema`, `invalid_output_schema`, `invalid_timeout`, `invalid_effects`, `invalid_execute`
  */
 export function defineTool<Input extends ZodSchema, Value = unknown, const Name extends string = string>(

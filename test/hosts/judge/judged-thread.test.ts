@@ -101,7 +101,7 @@ describe("a thread with a judge", () => {
   test("is blocked with the judge's reason, and judged on when it is resumed", async () => {
     const world = new World([LIST, rules({ verdict: "blocked", reason: "There is no wind." }), rules({ updates: [holds(1), holds(2)] })])
     const both = await begun(world)
-    expect(await world.run(both)).toMatchObject({ reason: "Blocked, says the judge: There is no wind. Clear what stands in the way, then resume." })
+    expect(await world.run(both)).toMatchObject({ reason: "Blocked by the judge: There is no wind. Clear the blocker, then resume." })
     expect(both.thread.goal?.status).toBe("blocked")
     await both.thread.command({ type: "resume" })
     await world.run(both)
@@ -252,7 +252,7 @@ describe("a judge whose process dies", () => {
       await second.run(taken)
       expect(taken.thread.goal).toMatchObject({ status: "blocked", continuations: 2, childTokensUsed: 20 })
       expect(taken.judged.state.goal?.status).toBe("paused")
-      expect(taken.thread.goal?.reason).toBe("Blocked, says the judge: There is no wind. Clear what stands in the way, then resume.")
+      expect(taken.thread.goal?.reason).toBe("Blocked by the judge: There is no wind. Clear the blocker, then resume.")
     }
     expect(crashes).toBeGreaterThan(20)
   })

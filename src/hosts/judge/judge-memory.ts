@@ -5,24 +5,24 @@ import { type ChecklistState, type JudgeCheckpoint, judgeValidation } from "../.
 import type { TokenUsage } from "../../schemas/llm.ts"
 import type { StoredJournal } from "../journal/store.ts"
 
-/** What the judge of a thread remembers. */
+/** The stored state of a thread's judge. */
 export interface JudgeMemory {
   readonly checklist: ChecklistState
-  /** The thread's goal that the list is for, and its objective at that time. */
+  /** The thread's goal that the checklist belongs to, and its objective when the checklist was made. */
   readonly goalId?: string | undefined
   readonly objective?: string | undefined
   /** The last turn that was judged. */
   readonly judged?: string | undefined
-  /** The judge that is at work, and on which turn; its judgement may not be applied yet. */
+  /** The running judge and the turn it judges. Its judgement is not applied yet. */
   readonly judging?: { readonly turnId: string; readonly checkpoint: JudgeCheckpoint } | undefined
-  /** What calls used whose answers were lost, as far as it is known; not charged yet. */
+  /** Estimated usage of calls whose answers were lost; not charged yet. */
   readonly lost?: TokenUsage | undefined
-  /** What the thread has to be told of a judgement. */
+  /** What the thread must still record of a judgement. */
   readonly owed?: Owed | undefined
 }
 
 interface Owed {
-  /** Names it among all that the thread is ever told. */
+  /** Unique in the thread, so that it is recorded once. */
   readonly key: string
   readonly usage?: TokenUsage
   readonly status?: "complete" | "blocked" | "paused"
@@ -32,21 +32,21 @@ interface Owed {
 const FORMAT = "turn-machine/judged-thread"
 const VERSION = 1
 
-/** The memory of a judge in a journal, which holds one JSON value: it is replaced whole with each change. */
-export class JudgeNotes {
+/** The state of a judge in a journal that holds one JSON value. Each change replaces it. */
+export class StoredJudgeMemory {
   readonly #stored: StoredJournal
-  memory: JudgeMemory
+  current: JudgeMemory
 
   /** @throws {CheckpointError} */
   constructor(stored: StoredJournal) {
     this.#stored = stored
-    this.memory = readMemory(stored.text)
+    this.current = readMemory(stored.text)
   }
 
   /** @throws {JournalStoreError} */
-  keep(changes: Partial<JudgeMemory>): Promise<void> {
-    this.memory = { ...this.memory, ...changes }
-    return this.#stored.replace(`${JSON.stringify({ format: FORMAT, version: VERSION, ...this.memory })}\n`)
+  update(changes: Partial<JudgeMemory>): Promise<void> {
+    this.current = { ...this.current, ...changes }
+    return this.#stored.replace(`${JSON.stringify({ format: FORMAT, version: VERSION, ...this.current })}\n`)
   }
 
   close(): Promise<void> {
@@ -54,7 +54,7 @@ export class JudgeNotes {
   }
 }
 
-/** The list in the text of a judge's journal, which somebody may be writing. @throws {CheckpointError} */
+/** Reads the checklist from the text of a judge's journal, which may be in use. @throws {CheckpointError} `not_json`, `not_a_checkpoint`, `unsupported_version` */
 export function readJudged(text: string | undefined): ChecklistState {
   return readMemory(text ?? "").checklist
 }
@@ -65,16 +65,16 @@ function readMemory(text: string): JudgeMemory {
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw new CheckpointError("not_json", "", "The memory of the thread's judge is not JSON text.", { cause })
+    throw new CheckpointError("not_json", "", "The stored state of the thread's judge is not JSON.", { cause })
   }
   const { format, version, ...memory } = (value ?? {}) as JudgeMemory & { readonly format?: unknown; readonly version?: unknown }
   if (format !== FORMAT)
-    throw new CheckpointError("not_a_checkpoint", "/format", `Not the memory of a thread's judge: its format is not "${FORMAT}".`)
+    throw new CheckpointError("not_a_checkpoint", "/format", `Not the stored state of a thread's judge: its format is not "${FORMAT}".`)
   if (version !== VERSION)
     throw new CheckpointError(
       "unsupported_version",
       "/version",
-      `The memory of the thread's judge has a version that this package does not read; it reads ${VERSION}.`,
+      `The stored state of the thread's judge has an unsupported version. This package reads version ${VERSION}.`,
     )
   return { ...memory, checklist: restoreChecklist({ model: "" }, memory.checklist, judgeValidation) }
 }
