@@ -49,7 +49,7 @@ describe("wrapHost", () => {
     }
   })
 
-  test("a wrapper gets the host's own function and the arguments", async () => {
+  test("a wrapper receives the host's own function and the arguments", async () => {
     const seen: unknown[] = []
     const wrapped = wrapHost(new LaterHost(), {
       async llmCall(next, effect, context) {
@@ -64,7 +64,7 @@ describe("wrapHost", () => {
     expect({ ...wrapped.tools }).toHaveProperty("call")
   })
 
-  test("an optional member that is missing: `next` does nothing, and tools stay missing", async () => {
+  test("for a missing optional member `next` does nothing, and missing tools stay missing", async () => {
     const wrapped = wrapHost(
       { llmCall: async () => Promise.reject(new Error("unused")) },
       {

@@ -10,7 +10,7 @@ import { bundle, run } from "../harness.ts"
 vi.setConfig({ testTimeout: 120_000 })
 
 const programs = await bundle({
-  /** Appends numbered lines, saying each number when it is kept, and in the end why it stopped. */
+  /** Appends numbered lines. Prints each number when it is stored, and at the end why it stopped. */
   appends: `
     import Database from ${JSON.stringify(import.meta.resolve("libsql"))}
     import { sqliteJournalStore } from "../../src/hosts/journal/sqlite.ts"
@@ -48,7 +48,7 @@ function answerOf(database: SqliteDatabase, sql: string): unknown {
 }
 
 describe("a SQLite store", () => {
-  test("leaves what else is in the database as it is", async () => {
+  test("leaves other data in the database unchanged", async () => {
     const database = connect(newPath())
     database.exec("PRAGMA user_version = 7; CREATE TABLE other (a); INSERT INTO other VALUES ('kept')")
     const journal = await sqliteJournalStore(database).open("turn")
@@ -61,7 +61,7 @@ describe("a SQLite store", () => {
     expect(tables.map(({ name }) => name)).toEqual(["other", "turn_machine_journal_schema", "turn_machine_journal_texts", "turn_machine_journals"])
   })
 
-  test("has its writes synced, unless that is to stay as it is", async () => {
+  test("syncs its writes, unless `synchronous` is `unchanged`", async () => {
     const [synced, unchanged] = [connect(newPath()), connect(newPath())]
     for (const database of [synced, unchanged]) database.exec("PRAGMA synchronous = OFF")
     await (await sqliteJournalStore(synced).open("turn")).close()
@@ -70,7 +70,7 @@ describe("a SQLite store", () => {
     expect(answerOf(unchanged, "PRAGMA synchronous")).toBe(0)
   })
 
-  test("waits for others for as long as it is told, or longer where the connection does", async () => {
+  test("waits for other connections as long as `busyTimeoutMs`, or longer if the connection does", async () => {
     const [short, long] = [connect(newPath()), connect(newPath())]
     short.exec("PRAGMA busy_timeout = 10")
     long.exec("PRAGMA busy_timeout = 60000")
@@ -82,7 +82,7 @@ describe("a SQLite store", () => {
     )
   })
 
-  test("says that it is not available while another connection writes, and is so after", async () => {
+  test("is `unavailable` while another connection writes, and works afterwards", async () => {
     const path = newPath()
     const [other, own] = [connect(path), connect(path)]
     const store = sqliteJournalStore(own, { busyTimeoutMs: 0 })
@@ -98,7 +98,7 @@ describe("a SQLite store", () => {
     expect((await store.open("turn")).text).toBe("kept\n")
   })
 
-  test("keeps nothing within a transaction that is not its own", async () => {
+  test("stores nothing inside a transaction of the application", async () => {
     const database = connect(newPath())
     const journal = await sqliteJournalStore(database).open("turn")
     database.exec("BEGIN")
@@ -109,7 +109,7 @@ describe("a SQLite store", () => {
     expect((await sqliteJournalStore(database).open("turn")).text).toBe("kept\n")
   })
 
-  test("leaves a journal as it was where it cannot be replaced", async () => {
+  test("leaves a journal unchanged if it cannot be replaced", async () => {
     const database = connect(newPath())
     const journal = await sqliteJournalStore(database).open("turn")
     await journal.append("before\n")
@@ -130,7 +130,7 @@ describe("a SQLite store", () => {
     )
   })
 
-  test("lets a journal go that was deleted, and its owner with it", async () => {
+  test("opens a journal that was deleted, and fences off its owner", async () => {
     const database = connect(newPath())
     const store = sqliteJournalStore(database)
     const old = await store.open("turn")
@@ -142,7 +142,7 @@ describe("a SQLite store", () => {
     expect((await store.open("turn")).text).toBe("new\n")
   })
 
-  test.each([1, 60])("has kept each of %i appends of a process that was killed, which must be taken over", async (count) => {
+  test.each([1, 60])("has stored each of %i appends of a killed process, whose journal must be taken over", async (count) => {
     const path = newPath()
     const running = run(programs.appends, [path])
     await until(() => running.lines.length >= count)
@@ -157,7 +157,7 @@ describe("a SQLite store", () => {
     expect(lines.length).toBeGreaterThanOrEqual(running.lines.length)
   })
 
-  test("fences a process in the middle of its appends", async () => {
+  test("fences off a process during its appends", async () => {
     const path = newPath()
     const running = run(programs.appends, [path])
     await until(() => running.lines.length >= 20)

@@ -11,7 +11,7 @@ import { newFolder } from "../../cli/harness.ts"
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
 interface Kind {
   readonly name: string
-  /** Gives a function that opens what is kept, again and again. */
+  /** Returns a function that opens the same storage each time. */
   readonly make: () => () => JournalStore
 }
 
@@ -75,15 +75,15 @@ async function refusal(work: Promise<unknown>): Promise<string> {
   )
 }
 
-/** What is kept under a name, read through a store of its own. */
-async function kept(store: JournalStore, name = "turn"): Promise<string> {
+/** The stored text of a journal, read through a store of its own. */
+async function storedText(store: JournalStore, name = "turn"): Promise<string> {
   const journal = await store.open(name, { takeOver: true })
   await journal.close()
   return journal.text
 }
 
 describe.each(KINDS)("journals in $name", ({ make }) => {
-  test("that did not exist are empty, and give what was appended when they are opened again", async () => {
+  test("are created empty, and have the appended text when they are opened again", async () => {
     const open = make()
     const first = await open().open("turn")
     expect(first.text).toBe("")
@@ -96,7 +96,7 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     expect(second.text).toBe("one\ntwo\n")
     await second.append("three\n")
     await second.close()
-    expect(await kept(open())).toBe("one\ntwo\nthree\n")
+    expect(await storedText(open())).toBe("one\ntwo\nthree\n")
   })
 
   test.each([
@@ -107,22 +107,22 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     ["a byte order mark at the beginning", "\ufeffa\n"],
     ["quotes and what SQL would read", "'; DROP TABLE journals; --\" `$1 ? :name\n"],
     ["a number", "42"],
-    ["what stands for a space at the ends", " \t a \n \n"],
-  ])("keep their text as it is: %s", async (_what, text) => {
+    ["white space at the ends", " \t a \n \n"],
+  ])("store their text unchanged: %s", async (_what, text) => {
     const open = make()
     const journal = await open().open("turn")
     await journal.append(text)
     await journal.append(text)
     await journal.close()
-    expect(await kept(open())).toBe(text + text)
+    expect(await storedText(open())).toBe(text + text)
 
     const replaced = await open().open("turn")
     await replaced.replace(text)
     await replaced.close()
-    expect(await kept(open())).toBe(text)
+    expect(await storedText(open())).toBe(text)
   })
 
-  test("take what overlaps in its order", async () => {
+  test("apply overlapping calls in order", async () => {
     const open = make()
     const journal = await open().open("turn")
     const order: string[] = []
@@ -137,10 +137,10 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
       journal.close().then(through("closed")),
     ])
     expect(order).toEqual(["a", "b", "C", "d", "nothing", "e", "closed"])
-    expect(await kept(open())).toBe("Cde")
+    expect(await storedText(open())).toBe("Cde")
   })
 
-  test("are refused while somebody holds them", async () => {
+  test("are refused while they are open", async () => {
     const open = make()
     const first = await open().open("turn")
     await first.append("first\n")
@@ -153,7 +153,7 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     await second.close()
   })
 
-  test("that are opened twice at once have one owner", async () => {
+  test("that are opened twice at once get one owner", async () => {
     const open = make()
     const opened = await Promise.allSettled([open().open("turn"), open().open("turn"), open().open("turn")])
     expect(opened.filter(({ status }) => status === "fulfilled")).toHaveLength(1)
@@ -162,7 +162,7 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     for (const result of opened) if (result.status === "fulfilled") await result.value.close()
   })
 
-  test("that are taken over take nothing more from their old owner", async () => {
+  test("that are taken over accept no more writes of their old owner", async () => {
     const open = make()
     const old = await open().open("turn")
     await old.append("old\n")
@@ -177,10 +177,10 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     expect(await refusal(open().open("turn"))).toBe("in_use")
     await taken.append("newer\n")
     await taken.close()
-    expect(await kept(open())).toBe("old\nnew\nnewer\n")
+    expect(await storedText(open())).toBe("old\nnew\nnewer\n")
   })
 
-  test("that are taken over again and again belong to the last", async () => {
+  test("that are taken over repeatedly belong to the last owner", async () => {
     const open = make()
     const owners = [await open().open("turn")]
     for (let index = 1; index < 5; index += 1) {
@@ -188,18 +188,18 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
       const refusals = await Promise.all(owners.map((owner) => refusal(owner.append(`${index}\n`))))
       expect(refusals).toEqual([...owners.slice(1).map(() => "fenced"), "not refused"])
     }
-    expect(await kept(open())).toBe("1\n2\n3\n4\n")
+    expect(await storedText(open())).toBe("1\n2\n3\n4\n")
   })
 
-  test("can be taken over when nobody holds them", async () => {
+  test("can be taken over while they are closed", async () => {
     const open = make()
     const journal = await open().open("turn", { takeOver: true })
     await journal.append("a\n")
     await journal.close()
-    expect(await kept(open())).toBe("a\n")
+    expect(await storedText(open())).toBe("a\n")
   })
 
-  test("take nothing once they are closed, and closing twice does nothing", async () => {
+  test("accept nothing once they are closed; closing is idempotent", async () => {
     const open = make()
     const first = await open().open("turn")
     await Promise.all([first.close(), first.close()])
@@ -212,19 +212,19 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     expect(await refusal(first.append("late\n"))).toBe("closed")
     await second.append("kept\n")
     await second.close()
-    expect(await kept(open())).toBe("kept\n")
+    expect(await storedText(open())).toBe("kept\n")
   })
 
-  test("are closed when all that was asked for before is through", async () => {
+  test("are closed after all pending writes", async () => {
     const open = make()
     const first = await open().open("turn")
     const appended = [first.append("a"), first.replace("b"), first.append("c")]
     await first.close()
-    expect(await kept(open())).toBe("bc")
+    expect(await storedText(open())).toBe("bc")
     await Promise.all(appended)
   })
 
-  test("of two names do not disturb one another", async () => {
+  test("of two names are independent", async () => {
     const open = make()
     const store = open()
     const one = await store.open("one")
@@ -234,23 +234,23 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     await two.append("222\n")
     expect(await refusal(store.open("two"))).toBe("in_use")
     await two.close()
-    expect(await kept(open(), "one")).toBe("1\n11\n")
-    expect(await kept(open(), "two")).toBe("22\n222\n")
+    expect(await storedText(open(), "one")).toBe("1\n11\n")
+    expect(await storedText(open(), "two")).toBe("22\n222\n")
   })
 
-  test("that are replaced hold the new text alone, and what is appended behind it", async () => {
+  test("that are replaced have only the new text, and what is appended after it", async () => {
     const open = make()
     const journal = await open().open("turn")
     await journal.append("much\nthat is\nnot needed\n")
     await journal.replace("little\n")
     await journal.append("more\n")
-    expect(await kept(open())).toBe("little\nmore\n")
+    expect(await storedText(open())).toBe("little\nmore\n")
 
     const emptied = await open().open("turn", { takeOver: true })
     await emptied.replace("")
     await emptied.append("again\n")
     await emptied.close()
-    expect(await kept(open())).toBe("again\n")
+    expect(await storedText(open())).toBe("again\n")
   })
 
   test("may be long", async () => {
@@ -260,21 +260,23 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     await journal.append(long)
     await journal.append("end\n")
     await journal.close()
-    expect((await kept(open())) === `${long}end\n`).toBe(true)
+    expect((await storedText(open())) === `${long}end\n`).toBe(true)
     const replaced = await open().open("turn")
     await replaced.replace(`${long}replaced\n`)
     await replaced.close()
-    expect((await kept(open())) === `${long}replaced\n`).toBe(true)
+    expect((await storedText(open())) === `${long}replaced\n`).toBe(true)
   })
 
-  test("may be appended to often", async () => {
+  test("may have many appends", async () => {
     const open = make()
     const journal = await open().open("turn")
     const numbers = Array.from({ length: 400 }, (_, index) => index)
     await Promise.all(numbers.map((number) => journal.append(`${number}\n`)))
     for (const number of numbers.slice(0, 20)) await journal.append(`again ${number}\n`)
     await journal.close()
-    expect(await kept(open())).toBe([...numbers, ...numbers.slice(0, 20).map((number) => `again ${number}`)].map((line) => `${line}\n`).join(""))
+    expect(await storedText(open())).toBe(
+      [...numbers, ...numbers.slice(0, 20).map((number) => `again ${number}`)].map((line) => `${line}\n`).join(""),
+    )
   })
 
   test.each(["a b", 'it\'s "so"', "%2F", "?", "名前", "__proto__", "constructor", "a.lock", "a.tmp", "-- ", "'; DROP TABLE x;", "A\\B"])(
@@ -285,8 +287,8 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
       await journal.append("a\n")
       expect(await refusal(open().open(name))).toBe("in_use")
       await journal.close()
-      expect(await kept(open(), name)).toBe("a\n")
-      expect(await kept(open(), `${name}2`)).toBe("")
+      expect(await storedText(open(), name)).toBe("a\n")
+      expect(await storedText(open(), `${name}2`)).toBe("")
     },
   )
 })

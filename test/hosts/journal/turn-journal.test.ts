@@ -47,7 +47,7 @@ async function textOf(store: JournalStore, name = "t"): Promise<string> {
 
 const kindsOf = (text: string): readonly string[] => readJournal(text).entries.map(({ record }) => record.type)
 
-/** A store that dies before the n-th append of an owner, as a process does: whatever comes later is not kept. */
+/** A store that fails before the n-th append of an owner, as a killed process does: nothing later is stored. */
 function dyingStore(store: JournalStore, appends: number): JournalStore {
   return {
     async open(name, options) {
@@ -72,7 +72,7 @@ function dyingStore(store: JournalStore, appends: number): JournalStore {
 const turn = { config: CONFIG, start: START, turnId: "turn-1" }
 
 describe("a journaled turn", () => {
-  test("keeps every answer, and ends with its outcome", async () => {
+  test("records every answer, and ends with its outcome", async () => {
     const store = memoryJournalStore()
     const done = await journaled({ ...model(["a", "b"]), tools: { call: async () => success, effects: () => "idempotent" } }, store).run("t", turn, {
       now: () => 7,
@@ -92,15 +92,15 @@ describe("a journaled turn", () => {
     expect(replay(readJournal(text), CONFIG).outcome).toEqual(done.outcome)
   })
 
-  test("keeps an answer before the machine is told of it", async () => {
+  test("records an answer before the machine receives it", async () => {
     const journal = await TurnJournal.open(memoryJournalStore(), "t")
     const machine = await journal.begin(CONFIG, START, { turnId: "x" })
     const seen: string[] = []
     const watched = {
       turnId: "x",
-      response: async (...[told, response]: Parameters<TurnJournal["response"]>) => {
-        await journal.response(told, response)
-        seen.push(`${response.type} kept in ${told.state}`)
+      response: async (...[running, response]: Parameters<TurnJournal["response"]>) => {
+        await journal.response(running, response)
+        seen.push(`${response.type} stored in ${running.state}`)
       },
       command: journal.command.bind(journal),
       callStarted: journal.callStarted.bind(journal),
@@ -108,10 +108,10 @@ describe("a journaled turn", () => {
       settled: journal.settled.bind(journal),
     }
     await runTurn(machine, model([]), { journal: watched })
-    expect(seen).toEqual(["llm_complete kept in waiting_llm", "checkpoint_delivery kept in waiting_checkpoint"])
+    expect(seen).toEqual(["llm_complete stored in waiting_llm", "checkpoint_delivery stored in waiting_checkpoint"])
   })
 
-  test("that has ended gives its end once more, and nothing is written", async () => {
+  test("that has ended returns its end once more, and writes nothing", async () => {
     const store = memoryJournalStore()
     const first = model()
     const done = await journaled(first, store).run("t", turn)
@@ -131,7 +131,7 @@ describe("a journaled turn", () => {
     expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
   })
 
-  test("stops where another process took over, before anything is acted on", async () => {
+  test("stops when another process takes over, before it acts on anything", async () => {
     const store = memoryJournalStore()
     let ran = 0
     const host: Host = {
@@ -152,7 +152,7 @@ describe("a journaled turn", () => {
     expect(kindsOf(await textOf(store))).toEqual([])
   })
 
-  test.each([1, 2, 3, 4, 5, 6, 7])("killed before append %i goes on where it was kept, and asks nothing again that was kept", async (appends) => {
+  test.each([1, 2, 3, 4, 5, 6, 7])("killed before append %i resumes from its journal, and repeats no recorded work", async (appends) => {
     const store = memoryJournalStore()
     const results: string[] = []
     const host = (): Host & { readonly asked: number[] } => ({
@@ -167,15 +167,15 @@ describe("a journaled turn", () => {
     })
     const [first, second] = [host(), host()]
     await expect(journaled(first, dyingStore(store, appends)).run("t", turn)).rejects.toThrow("killed")
-    const kept = kindsOf(await textOf(store))
+    const recorded = kindsOf(await textOf(store))
     const done = await journaled(second, store, { takeOver: true }).run("t", turn)
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
-    expect(second.asked).toHaveLength(3 - kept.filter((type) => type === "llm_complete").length)
+    expect(second.asked).toHaveLength(3 - recorded.filter((type) => type === "llm_complete").length)
     expect(results.length - 2).toBeLessThanOrEqual(1)
-    expect(kindsOf(await textOf(store)).slice(0, kept.length + 1)).toEqual([...kept, "opened"])
+    expect(kindsOf(await textOf(store)).slice(0, recorded.length + 1)).toEqual([...recorded, "opened"])
   })
 
-  test("cancelled, keeps that it was, and replays to the same end", async () => {
+  test("that is cancelled records the cancellation, and replays to the same end", async () => {
     const store = memoryJournalStore()
     const controller = new AbortController()
     const host: Host = {
@@ -191,7 +191,7 @@ describe("a journaled turn", () => {
     expect(replay(readJournal(text), CONFIG).outcome).toEqual(done.outcome)
   })
 
-  test("an answer with keys that nobody knows is kept without them, and can be read again", async () => {
+  test("an answer with unknown keys is recorded without them, and can be read again", async () => {
     const store = memoryJournalStore()
     const host: Host = { llmCall: async (effect, context) => ({ ...(await model().llmCall(effect, context)), cost: 3 }) }
     await journaled(host, store).run("t", turn)
@@ -199,7 +199,7 @@ describe("a journaled turn", () => {
     expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
   })
 
-  test("an answer that has not the shape of the wire is kept as the failure that the turn sees", async () => {
+  test("an answer that does not have the shape of the wire is recorded as the failure that the turn sees", async () => {
     const store = memoryJournalStore()
     const done = await journaled({ llmCall: async () => ({ text: 5 }) as never }, store).run("t", turn)
     expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
@@ -207,7 +207,7 @@ describe("a journaled turn", () => {
     expect(answer?.record).toMatchObject({ type: "llm_complete", result: { ok: false, error: { code: "invalid_llm_response" } } })
   })
 
-  test("under another system prompt and other tools is taken up with its own", async () => {
+  test("is resumed with its own system prompt and tools, not those of the new config", async () => {
     const store = memoryJournalStore()
     const host: Host = { ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }
     await expect(journaled(host, dyingStore(store, 3)).run("t", turn)).rejects.toThrow("killed")
@@ -222,7 +222,7 @@ describe("a journaled turn", () => {
     expect(prompt).toContain("You count.")
   })
 
-  test("under another model is refused, and goes on where that is asked for", async () => {
+  test("is refused under another model, and resumes if that is requested", async () => {
     const store = memoryJournalStore()
     const host: Host = { ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }
     await expect(journaled(host, dyingStore(store, 3)).run("t", turn)).rejects.toThrow("killed")
@@ -236,7 +236,7 @@ describe("a journaled turn", () => {
     expect((await runTurn(machine, host, { journal })).outcome.type).toBe("finished")
   })
 
-  test("with a machine that cannot begin writes nothing", async () => {
+  test("that cannot begin writes nothing", async () => {
     const store = memoryJournalStore()
     await expect(journaled(model(), store).run("t", { ...turn, config: { ...CONFIG, model: 5 as never } })).rejects.toMatchObject({
       code: "invalid_config",
@@ -245,10 +245,10 @@ describe("a journaled turn", () => {
   })
 })
 
-/** So deep that it is no JSON of ours. */
+/** Nested deeper than the limit. */
 const deepList = JSON.parse(`${"[".repeat(200)}${"]".repeat(200)}`)
 
-describe("what could not be read again is not written", () => {
+describe("a record that could not be read again is not written", () => {
   test.each([
     ["what a host adds", { meta: deepList }],
     ["a turn's name", { turnId: 7 as never }],
@@ -284,7 +284,7 @@ describe("what could not be read again is not written", () => {
       "snapshot effect llm_complete effect checkpoint_delivery",
     ],
     [
-      "a driver's records that are no JSON",
+      "a driver's records that are not JSON",
       {
         driver: {
           ...driver,
@@ -296,7 +296,7 @@ describe("what could not be read again is not written", () => {
       },
       "effect llm_complete effect checkpoint_delivery end",
     ],
-  ])("in snapshots, kept effects and the end, and the turn is taken up without: %s", async (_what, wrong, kinds) => {
+  ])("in snapshots, recorded effects and the end, and the turn resumes without it: %s", async (_what, wrong, kinds) => {
     const store = memoryJournalStore()
     const config = { ...CONFIG, ...wrong }
     await journaled(model(), store, { snapshotEveryRecords: 1, keepEffects: true }).run("t", { ...turn, config })
@@ -305,7 +305,7 @@ describe("what could not be read again is not written", () => {
     expect(resume(journal, config).outcome?.type).toBe("finished")
   })
 
-  test.each([1, 2, 3, 4, 5, 6, 7])("with a clock that fails after %i times, however an executor fails", async (times) => {
+  test.each([1, 2, 3, 4, 5, 6, 7])("with a clock that fails after %i calls, and failing executors", async (times) => {
     const store = memoryJournalStore()
     let asked = 0
     const now = (): number => {
@@ -324,7 +324,7 @@ describe("what could not be read again is not written", () => {
   })
 })
 
-describe("what a crash leaves", () => {
+describe("after a crash", () => {
   const whole = async (): Promise<string> => {
     const store = memoryJournalStore()
     await journaled({ ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }, store).run("t", turn)
@@ -339,15 +339,15 @@ describe("what a crash leaves", () => {
     return store
   }
 
-  test("every prefix of a journal is taken up and ends the same", async () => {
+  test("every prefix of a journal resumes and ends the same", async () => {
     const text = await whole()
     for (let length = 0; length <= text.length; length += 1) {
       const store = await storeWith(text.slice(0, length))
       const done = await journaled({ ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }, store).run("t", turn)
       expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
-      const kept = readJournal(await textOf(store))
-      expect(kept.droppedLength).toBe(0)
-      expect(replay(kept, CONFIG).outcome).toEqual(done.outcome)
+      const stored = readJournal(await textOf(store))
+      expect(stored.droppedLength).toBe(0)
+      expect(replay(stored, CONFIG).outcome).toEqual(done.outcome)
     }
   })
 
@@ -356,13 +356,13 @@ describe("what a crash leaves", () => {
     ["other lines", "hello\nworld\n"],
     ["what only begins like one", '["0123456789'],
     ["another format's header", '["01234567",{"type":"header","format":"x'],
-  ])("%s is refused and left as it is", async (_what, text) => {
+  ])("%s is refused and unchanged", async (_what, text) => {
     const store = await storeWith(text)
     await expect(TurnJournal.open(store, "t")).rejects.toMatchObject({ name: "JournalError" })
     expect(await textOf(store)).toBe(text)
   })
 
-  test("a damaged journal is refused, left as it is, and let go of", async () => {
+  test("a damaged journal is refused, unchanged, and closed", async () => {
     const text = (await whole()).replace("tool_use", "tool_usr")
     const store = await storeWith(text)
     await expect(TurnJournal.open(store, "t")).rejects.toMatchObject({ code: "damaged_record", record: 2 })
@@ -370,7 +370,7 @@ describe("what a crash leaves", () => {
     expect(await textOf(store)).toBe(text)
   })
 
-  test("what is rewound did not happen", async () => {
+  test("rewound records have no effect", async () => {
     const store = await storeWith(await whole())
     const journal = await TurnJournal.open(store, "t")
     await journal.rewind(2)
@@ -391,7 +391,7 @@ describe("what a crash leaves", () => {
     ])
   })
 
-  test("all can be rewound but the header, and nothing that is not there", async () => {
+  test("every record but the header can be removed; an unknown record is refused", async () => {
     const journal = await TurnJournal.open(await storeWith(await whole()), "t")
     await expect(journal.rewind(99)).rejects.toThrow(RangeError)
     await journal.rewind(1)
@@ -401,7 +401,7 @@ describe("what a crash leaves", () => {
 })
 
 describe("compaction", () => {
-  test("leaves a journal that is not rewound to before its snapshot", async () => {
+  test("refuses to rewind to before the snapshot", async () => {
     const store = memoryJournalStore()
     const host: Host = { ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }
     await journaled(host, store, { snapshotEveryRecords: 3, compactAboveChars: 1 }).run("t", turn)
@@ -414,15 +414,15 @@ describe("compaction", () => {
     expect(journal.recorded?.entries[0]).toBe(snapshot)
   })
 
-  test("leaves a journal that is taken up from its snapshot, whose record numbers go on", async () => {
+  test("resumes from the snapshot, and record numbers continue", async () => {
     const store = memoryJournalStore()
     const host: Host = { ...model(["a"], ["b"], ["c"]), tools: { call: async () => success, effects: () => "idempotent" } }
     const keeping = { snapshotEveryRecords: 4, compactAboveChars: 1 }
     await expect(journaled(host, dyingStore(store, 9), keeping).run("t", turn)).rejects.toThrow("killed")
-    const kept = readJournal(await textOf(store))
-    expect(kept.header.dropped).toBeGreaterThan(0)
-    expect(kept.entries[0]?.record.type).toBe("snapshot")
-    expect(kept.entries[0]?.number).toBe((kept.header.dropped ?? 0) + 2)
+    const stored = readJournal(await textOf(store))
+    expect(stored.header.dropped).toBeGreaterThan(0)
+    expect(stored.entries[0]?.record.type).toBe("snapshot")
+    expect(stored.entries[0]?.number).toBe((stored.header.dropped ?? 0) + 2)
     const done = await journaled(host, store, { ...keeping, takeOver: true }).run("t", turn)
     expect(done.messages).toHaveLength(8)
     const end = readJournal(await textOf(store))
@@ -430,7 +430,7 @@ describe("compaction", () => {
     expect(() => replay(end, CONFIG, { at: 1 })).toThrow(expect.objectContaining({ code: "dropped_record" }))
   })
 
-  test("keeps the beginnings of calls that may have happened", async () => {
+  test("keeps the start of calls that may have run", async () => {
     const store = memoryJournalStore()
     const never = new Promise<never>(() => {})
     const tools = (cutOff: boolean): Host => ({
@@ -465,17 +465,17 @@ describe("compaction", () => {
   })
 })
 
-describe("an order from outside", () => {
-  const order = { type: "cancel", reason: "enough" } as const
+describe("a host command", () => {
+  const command = { type: "cancel", reason: "enough" } as const
 
-  /** A store that calls `told` with each text while it is being kept. */
-  function watchedStore(store: JournalStore, told: (text: string) => void): JournalStore {
+  /** A store that calls `onWrite` with each text before it is stored. */
+  function watchedStore(store: JournalStore, onWrite: (text: string) => void): JournalStore {
     return {
       async open(name, options) {
         const stored = await store.open(name, options)
         const keep = async (text: string, act: () => Promise<void>): Promise<void> => {
-          told(text)
-          // Whoever is told may do something before it is kept.
+          onWrite(text)
+          // Lets the callback act before the text is stored.
           await new Promise((resolve) => setImmediate(resolve))
           await act()
         }
@@ -496,24 +496,24 @@ describe("an order from outside", () => {
   }
 
   test.each([{ snapshotEveryRecords: 0 }, { snapshotEveryRecords: 1 }, { snapshotEveryRecords: 1, compactAboveChars: 1 }])(
-    "is not lost and replays alike, whatever is being kept when it comes: %j",
+    "is not lost and replays alike, whatever is being written when it arrives: %j",
     async (keeping) => {
-      // The header is kept when there is no turn yet to order anything of.
+      // The header is written before there is a turn to command.
       let moment = 1
       for (let inTime = true; inTime; moment += 1) {
         const store = memoryJournalStore()
-        let ordered: Promise<void> | undefined
+        let commanded: Promise<void> | undefined
         let writes = -1
         const watched = watchedStore(store, () => {
           writes += 1
-          if (writes === moment) ordered = journal.command(machine, order).then(() => machine.cancel(order.reason))
+          if (writes === moment) commanded = journal.command(machine, command).then(() => machine.cancel(command.reason))
         })
         const journal = await TurnJournal.open(watched, "t", keeping)
         const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
         await runTurn(machine, { ...model(["a", "b"], ["c"]), tools: { call: async () => success, effects: () => "idempotent" } }, { journal })
-        await ordered
+        await commanded
         await journal.close()
-        // One that comes while the last answer is kept, which ends the turn, is too late.
+        // A command that arrives while the last answer is written is too late: that answer ends the turn.
         inTime = machine.outcome?.type === "stopped"
         if (inTime) expectCancelled(await textOf(store))
       }
@@ -522,11 +522,11 @@ describe("an order from outside", () => {
   )
 
   test.each([
-    ["a key that nobody knows", { type: "apply", actions: [{ type: "advance_iteration", twice: true }] }],
+    ["an unknown key", { type: "apply", actions: [{ type: "advance_iteration", twice: true }] }],
     ["another type", { type: "pause" }],
-    ["a reason that is no text", { type: "cancel", reason: 7 }],
-    ["what is no JSON", { type: "apply", actions: [{ type: "append_events", events: [{ type: "protocol", event: Number.NaN }] }] }],
-  ])("with %s is refused, and not kept: a journal with it could not be read", async (_what, wrong) => {
+    ["a reason that is not a string", { type: "cancel", reason: 7 }],
+    ["a value that is not JSON", { type: "apply", actions: [{ type: "append_events", events: [{ type: "protocol", event: Number.NaN }] }] }],
+  ])("with %s is refused and not recorded, because the journal could not be read again", async (_what, wrong) => {
     const store = memoryJournalStore()
     const journal = await TurnJournal.open(store, "t")
     const machine = await journal.begin(CONFIG, START)
@@ -535,17 +535,17 @@ describe("an order from outside", () => {
     expect(kindsOf(await textOf(store))).toEqual([])
   })
 
-  test("that comes when the turn has ended is not kept, so that the end is the last record", async () => {
+  test("that arrives after the end is not recorded, so the end is the last record", async () => {
     const store = memoryJournalStore()
     const journal = await TurnJournal.open(store, "t")
     const machine = await journal.begin(CONFIG, START)
     await runTurn(machine, model(), { journal })
-    await journal.command(machine, order)
+    await journal.command(machine, command)
     await journal.close()
     expect(kindsOf(await textOf(store))).toEqual(["llm_complete", "checkpoint_delivery", "end"])
   })
 
-  test("that is being kept when an answer comes is done before it", async () => {
+  test("that is being written when an answer arrives is carried out first", async () => {
     const store = memoryJournalStore()
     let answerNow = (): void => {}
     const answered = new Promise<void>((resolve) => {
@@ -558,8 +558,8 @@ describe("an order from outside", () => {
     const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
     const host: Host = {
       async llmCall(effect, context) {
-        const kept = journal.command(machine, order).then(() => machine.cancel(order.reason))
-        kept.catch(() => {})
+        const recorded = journal.command(machine, command).then(() => machine.cancel(command.reason))
+        recorded.catch(() => {})
         await answered
         return model().llmCall(effect, context)
       },
@@ -570,8 +570,8 @@ describe("an order from outside", () => {
   })
 })
 
-describe("doing things once", () => {
-  test("executors are given keys that name the work among all that the host does", async () => {
+describe("idempotency", () => {
+  test("executors receive keys that identify the work among all work of the host", async () => {
     const keys: (string | undefined)[] = []
     const host: Host = {
       llmCall: async (effect, context) => {
@@ -597,9 +597,9 @@ describe("doing things once", () => {
 
 type PayTool = "recovers" | "finds_nothing" | "not_run" | "throws" | "no_recover"
 
-describe("a once call that a crash cut off", () => {
-  /** Kills the first process while the call runs; gives what the model is told by the second, and how often the tool ran. */
-  async function cutOff(kind: PayTool): Promise<{ readonly told: string; readonly ran: number; readonly kinds: readonly string[] }> {
+describe("a once call that a crash interrupted", () => {
+  /** Kills the first process while the call runs. Returns what the model sees in the second, and how often the tool ran. */
+  async function cutOff(kind: PayTool): Promise<{ readonly result: string; readonly ran: number; readonly kinds: readonly string[] }> {
     const store = memoryJournalStore()
     let ran = 0
     const keys: (string | undefined)[] = []
@@ -635,30 +635,33 @@ describe("a once call that a crash cut off", () => {
       start: START,
     })
     expect(new Set(keys)).toEqual(new Set(["turn-1:2:a"]))
-    const result = done.messages.flatMap(({ parts }) => parts).find(({ type }) => type === "tool_result")
-    return { told: result?.type === "tool_result" ? result.text : "", ran, kinds: kindsOf(await textOf(store)) }
+    const answer = done.messages.flatMap(({ parts }) => parts).find(({ type }) => type === "tool_result")
+    return { result: answer?.type === "tool_result" ? answer.text : "", ran, kinds: kindsOf(await textOf(store)) }
   }
 
-  test("is looked up, and its result given, where the tool can do that", async () => {
+  test("is looked up, and its result is used, if the tool can do that", async () => {
     expect(await cutOff("recovers")).toEqual({
-      told: "paid before",
+      result: "paid before",
       ran: 1,
       kinds: ["llm_complete", "call_started", "opened", "tool_results", "checkpoint_delivery", "llm_complete", "checkpoint_delivery", "end"],
     })
   })
 
-  test.each(["finds_nothing", "throws", "no_recover"] as const)("is not run again, and reported as unknown, where nobody knows: %s", async (kind) => {
-    const { told, ran } = await cutOff(kind)
-    expect(ran).toBe(1)
-    expect(told).toContain("it may have taken effect or not, and was not run again.")
-    expect(told.includes("no connection")).toBe(kind === "throws")
+  test.each(["finds_nothing", "throws", "no_recover"] as const)(
+    "does not run again, and is reported as unknown, if its outcome is unknown: %s",
+    async (kind) => {
+      const { result, ran } = await cutOff(kind)
+      expect(ran).toBe(1)
+      expect(result).toContain("it may have taken effect or not, and was not run again.")
+      expect(result.includes("no connection")).toBe(kind === "throws")
+    },
+  )
+
+  test("runs if it is found not to have run", async () => {
+    expect(await cutOff("not_run")).toMatchObject({ result: "paid now", ran: 2 })
   })
 
-  test("is run where it is found not to have been", async () => {
-    expect(await cutOff("not_run")).toMatchObject({ told: "paid now", ran: 2 })
-  })
-
-  test("is run where its beginning was never kept", async () => {
+  test("runs if its start was never recorded", async () => {
     const store = memoryJournalStore()
     const ran: string[] = []
     const host: Host = {
@@ -677,7 +680,7 @@ describe("a once call that a crash cut off", () => {
     expect(ran).toEqual(["a"])
   })
 
-  test("without a journal is not run again where it was handed out before", async () => {
+  test("does not run again without a journal if it was redelivered", async () => {
     const ran: string[] = []
     const host: Host = {
       ...model(["a=pay"]),

@@ -77,8 +77,8 @@ class Judged {
 
 const shown = (request: LlmRequest | undefined): string => JSON.stringify(request?.messages ?? [])
 
-describe("a turn that is judged where it would end", () => {
-  test("goes on until its list is settled, in the plain loop", async () => {
+describe("a turn that is judged before it ends", () => {
+  test("continues until its list is settled, in the plain loop", async () => {
     const judged = new Judged({ works: ["I begin.", "One side is green.", "Both are."], rules: [list("front", "back"), completes(1), completes(2)] })
     const done = await judged.run()
     expect(judged.verdicts).toEqual(["decompose", "continue", "done"])
@@ -90,14 +90,14 @@ describe("a turn that is judged where it would end", () => {
     expect(judged.state.goal?.status).toBe("done")
   })
 
-  test("ends where the judge says that nothing can be done", async () => {
+  test("ends if the judge says that nothing can be done", async () => {
     const judged = new Judged({ works: ["I begin.", "I need paint."], rules: [list("front"), rules([], { verdict: "blocked", reason: "no paint" })] })
     await judged.run()
     expect(judged.worker).toHaveLength(2)
     expect(judged.state.goal?.status).toBe("paused")
   })
 
-  test("ends where there is nothing to judge", async () => {
+  test("ends if there is nothing to judge", async () => {
     const judged = new Judged({ works: ["Done."], rules: [] })
     judged.state = newChecklistState()
     await judged.run()
@@ -105,7 +105,7 @@ describe("a turn that is judged where it would end", () => {
     expect(judged.worker).toHaveLength(1)
   })
 
-  test("tells the goal of its thread what was found, and what the judge used", async () => {
+  test("reports the result and the judge's usage to the goal of its thread", async () => {
     const judged = new Judged({ works: ["I begin.", "All green."], rules: [list("front"), completes(1)], threadId: "t1" })
     await judged.run()
     const { goal } = readGoal(judged.machine.history, "t1").state
@@ -113,7 +113,7 @@ describe("a turn that is judged where it would end", () => {
     expect(judged.worker).toHaveLength(2)
   })
 
-  test("completes the goal of a list that a user settled, or whose verdict was lost on its way", async () => {
+  test("completes the goal of a list that a user settled, or whose verdict was lost in a crash", async () => {
     const judged = new Judged({ works: ["All green."], rules: [], threadId: "t1" })
     judged.state = manageChecklist(JUDGE, judged.state, { type: "mark_done", reason: "seen", at: 2 }).state
     await judged.run()
@@ -121,7 +121,7 @@ describe("a turn that is judged where it would end", () => {
     expect(readGoal(judged.machine.history, "t1").state.goal).toMatchObject({ status: "complete" })
   })
 
-  test("tells the goal what its list was paused for, but not that a user paused it", async () => {
+  test("passes the reason of a pause on to the goal, except a user's pause", async () => {
     const paused = async (pausedReason: PauseReason): Promise<string | undefined> => {
       const judged = new Judged({ works: ["I wait."], rules: [], threadId: "t1" })
       const { goal } = judged.state
@@ -134,7 +134,7 @@ describe("a turn that is judged where it would end", () => {
     expect(await paused({ type: "user" })).toBe("active")
   })
 
-  test("is judged again where a user changed the list meanwhile, and both are charged", async () => {
+  test("is judged again if a user changed the list during the judgement, and both are charged", async () => {
     const judged = new Judged({ works: ["All green."], rules: [list("front"), completes(1), completes(1)], threadId: "t1" })
     judged.onJudge = (asked) => {
       if (asked === 2) judged.state = manageChecklist(JUDGE, judged.state, { type: "resume", at: 60 }).state

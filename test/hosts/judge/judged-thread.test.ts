@@ -25,7 +25,7 @@ const holds = (index: number): object => ({ index, status: "completed", evidence
 /** The judge of a goal of three turns: it writes the list, then settles an item after each turn. */
 const JUDGE: readonly LlmResponse[] = [LIST, rules({ updates: [holds(1)] }), rules({ updates: [holds(2)], reason: "All is shown." })]
 
-/** A model that works in plain words, and a judge with a script; a clock that stands but for calls of a second. */
+/** A model that answers with text, and a scripted judge. The clock advances one second per call. */
 class World {
   at = 1_000_000
   readonly worked: LlmRequest[] = []
@@ -85,20 +85,20 @@ const begun = async (world: World, store: JournalStore = memoryJournalStore(), m
 }
 
 describe("a thread with a judge", () => {
-  test("goes on until the judge settled the list, and is charged what that cost", async () => {
+  test("continues until the judge has settled the list, and is charged for it", async () => {
     const world = new World()
     const both = await begun(world)
     expect(await world.run(both)).toMatchObject({ reason: "The goal is complete." })
     expect(both.thread.goal).toMatchObject({ status: "complete", continuations: 3, tokensUsed: 30, childTokensUsed: 30 })
     expect(both.judged.state.goal?.checklist.map(({ text, status }) => `${text} ${status}`)).toEqual(["It flies. completed", "It lands. completed"])
-    // The worker is told the list, and cannot end the goal itself.
+    // The worker receives the list, and cannot end the goal itself.
     expect(JSON.stringify(world.worked[1]?.messages)).toContain("  [ ] It flies.")
     expect(JSON.stringify(world.worked[2]?.messages)).toContain("  [x] It flies.")
     expect(world.worked.flatMap(({ tools }) => tools.map(({ name }) => name)).filter((name) => name === "update_goal")).toEqual([])
     expect(world.worked[0]?.tools.map(({ name }) => name)).toContain("get_goal")
   })
 
-  test("is blocked with the judge's reason, and judged on when it is resumed", async () => {
+  test("is blocked with the judge's reason, and is judged again after it is resumed", async () => {
     const world = new World([LIST, rules({ verdict: "blocked", reason: "There is no wind." }), rules({ updates: [holds(1), holds(2)] })])
     const both = await begun(world)
     expect(await world.run(both)).toMatchObject({ reason: "Blocked by the judge: There is no wind. Clear the blocker, then resume." })
@@ -116,7 +116,7 @@ describe("a thread with a judge", () => {
     expect(both.thread.goal?.status).toBe("complete")
   })
 
-  test("is paused where the judge's model gives no verdict", async () => {
+  test("is paused if the judge's model returns no verdict", async () => {
     const world = new World([LIST, says("Fine!"), says("Fine!"), says("Fine!")])
     const both = await begun(world)
     expect((await world.run(both)).reason).toBe(
@@ -125,7 +125,7 @@ describe("a thread with a judge", () => {
     expect(both.thread.goal?.status).toBe("paused")
   })
 
-  test("whose tokens run out because of the judge stops at its budget", async () => {
+  test("stops at its budget if the judge uses up its tokens", async () => {
     const world = new World()
     const both = await begun(world)
     await both.thread.command({ type: "set", tokenBudget: 20 })
@@ -145,7 +145,7 @@ describe("a thread with a judge", () => {
     expect(world.judged).toHaveLength(3)
   })
 
-  test("is complete when a user settles the last item, also while the judge is at work", async () => {
+  test("is complete when a user settles the last item, also during a judgement", async () => {
     const manage = async (both: Awaited<ReturnType<typeof begun>>): Promise<void> => {
       for (const index of [1, 2]) await both.judged.manage({ type: "mark_item", index, status: "completed", at: 5 })
     }
@@ -154,11 +154,11 @@ describe("a thread with a judge", () => {
     await world.run(both)
     expect(both.thread.goal).toMatchObject({ status: "complete", continuations: 2 })
     expect(world.judged).toHaveLength(2)
-    // What the judge cost whose verdict came too late is charged all the same.
+    // The judge whose verdict came too late is still charged.
     expect(both.thread.goal?.childTokensUsed).toBe(20)
   })
 
-  test("is not completed by what the judge found about an objective that was changed meanwhile", async () => {
+  test("is not completed by a judgement of an objective that changed during it", async () => {
     const script = [LIST, rules({ updates: [holds(1), holds(2)] }), LIST, LIST]
     const world = new World(script, async (asked) => {
       if (asked === 2) await both.thread.command({ type: "set", objective: "Build two kites." })
@@ -170,7 +170,7 @@ describe("a thread with a judge", () => {
     expect(both.judged.state.goal).toMatchObject({ goal: "Build two kites.", checklist: [] })
   })
 
-  test("refuses what the list refuses, and changes nothing", async () => {
+  test("refuses commands that the list refuses, and changes nothing", async () => {
     const world = new World()
     const both = await begun(world)
     await world.run(both)
@@ -202,8 +202,8 @@ function dying(store: JournalStore, writes: number): JournalStore {
   }
 }
 
-describe("a judge whose process dies", () => {
-  test("at any write is taken up: each turn is judged once, charged once, and the goal ends as it would", async () => {
+describe("a judge whose process crashes", () => {
+  test("at any write resumes: each turn is judged once, charged once, and the goal ends the same", async () => {
     let crashes = 0
     for (let writes = 3; ; writes += 1) {
       const store = memoryJournalStore()
@@ -257,7 +257,7 @@ describe("a judge whose process dies", () => {
     expect(crashes).toBeGreaterThan(20)
   })
 
-  test("in the middle of a call: it is charged as well, where the host says what it used", async () => {
+  test("during a call: the lost call is charged as well, if the host estimates the usage", async () => {
     const store = memoryJournalStore()
     const first = new World()
     const lostUsage = () => ({ inputTokens: 7, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 })
@@ -281,16 +281,16 @@ describe("a judge whose process dies", () => {
     expect(taken.thread.goal).toMatchObject({ status: "complete", childTokensUsed: 37 })
   })
 
-  test("a memory that is none is refused", async () => {
-    expect(() => readJudged("{}")).toThrow(/Not the memory of a thread's judge/)
+  test("an invalid stored state is refused", async () => {
+    expect(() => readJudged("{}")).toThrow(/Not the stored state of a thread's judge/)
     expect(() => readJudged("x")).toThrow(/not JSON/)
     expect(() => readJudged('{"format":"turn-machine/judged-thread","version":2}')).toThrow(/version/)
     expect(readJudged(undefined)).toEqual({ nextGoalNumber: 1 })
   })
 })
 
-describe("a thread that is only looked at", () => {
-  test("is seen as it is while its turn runs, with what is wanted of it, and nothing is written", async () => {
+describe("snapshotThread", () => {
+  test("reads a thread while its turn runs, with pending commands, and writes nothing", async () => {
     const store = memoryJournalStore()
     const texts = new Map<string, string>()
     const seen: unknown[] = []
@@ -341,8 +341,8 @@ function mirror(store: JournalStore, texts: Map<string, string>): JournalStore {
   }
 }
 
-describe("time in which nobody runs a thread", () => {
-  test("is not charged: neither between turns nor in the middle of one", async () => {
+describe("downtime of a thread", () => {
+  test("is not charged, neither between turns nor during one", async () => {
     const store = memoryJournalStore()
     const world = new World()
     const first = await Thread.open(store, "t", world.options())
@@ -367,7 +367,7 @@ describe("time in which nobody runs a thread", () => {
     })
     await reached
     expect(second.goal?.secondsUsed).toBe(1)
-    // Closed in the middle of a turn, which is left as it stands.
+    // Closed during a turn, which stays open.
     await second.close()
     world.at += 7_200_000
     const third = await Thread.open(store, "t", world.options({ policy: { maxContinuations: 1 } }))
@@ -376,7 +376,7 @@ describe("time in which nobody runs a thread", () => {
     expect(third.goal).toMatchObject({ status: "paused", secondsUsed: 2 })
   })
 
-  test("what happened between turns can only be noted there", async () => {
+  test("records can be noted only between turns", async () => {
     const world = new World()
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     await thread.command({ type: "set", objective: "Build a kite." })

@@ -21,7 +21,7 @@ const says = (text: string) => answers({ type: "text", text })
 const lists = (...items: string[]) =>
   answers({ type: "tool_call", callId: "c1", toolName: "submit_checklist", inputJson: JSON.stringify({ items: items.map((text) => ({ text })) }) })
 
-/** Answers in order, and remembers what was asked. */
+/** Returns scripted answers in order, and records the requests. */
 function script(...steps: readonly (LlmResponse | Error | (() => unknown))[]): Host & { readonly calls: LlmCall[] } {
   const calls: LlmCall[] = []
   const llmCall = async (call: LlmCall): Promise<LlmResponse> => {
@@ -34,8 +34,8 @@ function script(...steps: readonly (LlmResponse | Error | (() => unknown))[]): H
   return { calls, llmCall }
 }
 
-describe("a judge runs to its judgement", () => {
-  test("every call is made, and every answer handed in", async () => {
+describe("runJudge", () => {
+  test("makes every call, and handles every answer", async () => {
     const host = script(says("I make no lists."), says('{"verdict": "done", "reason": "it is shipped"}'))
     const judgement = await runJudge(newJudge(), host)
     expect(host.calls.map(({ id, request }) => [id, request.model, request.tools.length])).toEqual([
@@ -50,14 +50,14 @@ describe("a judge runs to its judgement", () => {
     })
   })
 
-  test("one that has nothing to ask asks nothing", async () => {
+  test("makes no call if none is needed", async () => {
     const host = script()
     const judge = new ChecklistJudge(CONFIG, newChecklistState(), { response: "x", at: AT })
     expect(await runJudge(judge, host)).toMatchObject({ finding: { type: "inactive" }, requests: 0 })
     expect(host.calls).toEqual([])
   })
 
-  test("one whose call was polled already, or that was restored, goes on", async () => {
+  test("continues after its call was polled, or after a restore", async () => {
     const judge = newJudge()
     judge.poll()
     expect(await runJudge(judge, script(lists("a")))).toMatchObject({ finding: { type: "decomposed", items: ["a"] } })
@@ -66,7 +66,7 @@ describe("a judge runs to its judgement", () => {
     expect(await runJudge(restored, script(lists("b")))).toMatchObject({ finding: { items: ["b"] } })
   })
 
-  test("idempotency keys name the turn, the judge and what it judges", async () => {
+  test("uses idempotency keys of the turn, the judge and the revision", async () => {
     const keys: (string | undefined)[] = []
     const model = script(says("no list"), says('{"verdict": "continue"}'))
     const host: Host = {
@@ -79,7 +79,7 @@ describe("a judge runs to its judgement", () => {
     expect(keys).toEqual(["t7:judge:g1:0:1", "t7:judge:g1:0:2"])
   })
 
-  test("it is saved before a call and after each answer, and what was saved goes on", async () => {
+  test("is saved before a call and after each answer, and resumes from each save", async () => {
     const saved: string[] = []
     const host = script(says("no list"), says('{"verdict": "continue"}'))
     await runJudge(newJudge(), host, { save: (judge) => void saved.push(stateOf(judge)) })
@@ -89,15 +89,15 @@ describe("a judge runs to its judgement", () => {
 
 const stateOf = (judge: ChecklistJudge): string => JSON.stringify(judge.checkpoint())
 
-describe("what the model and its executor do never rejects", () => {
+describe("failures of the model and its executor never reject", () => {
   test.each([
     ["a failure with its facts", new LlmCallError({ message: "overloaded", retryable: true, code: "529", terminalReason: "provider_error" }), "529"],
     ["an error", new Error("connection reset"), "executor_threw"],
-    ["a value that is no error", () => Promise.reject(null), "executor_threw"],
+    ["a value that is not an error", () => Promise.reject(null), "executor_threw"],
     ["no answer", () => undefined, "invalid_llm_response"],
     ["an answer of another shape", () => ({ text: "done" }), "invalid_llm_response"],
     ["an answer that JSON cannot hold", () => ({ ...says("x"), providerUsage: () => 1 }), "invalid_llm_response"],
-  ])("%s counts as a call that failed", async (_, step, code) => {
+  ])("%s counts as a failed call", async (_, step, code) => {
     for (const config of [CONFIG, { model: "judge" }]) {
       const judgement = await runJudge(newJudge(config), script(step))
       expect(judgement).toMatchObject({ requests: 1, finding: { answer: "unreachable", reason: { type: "judge_error", code } } })
@@ -108,14 +108,14 @@ describe("what the model and its executor do never rejects", () => {
     }
   })
 
-  test("a failure that names the tool choice is tried again less strictly", async () => {
+  test("a failure that names the tool choice is retried with a weaker one", async () => {
     const no = new LlmCallError({ message: "The endpoint answered 400: tool_choice", retryable: false, terminalReason: "provider_error" })
     const host = script(no, no, lists("a"))
     expect(await runJudge(newJudge(), host)).toMatchObject({ requests: 3, finding: { items: ["a"] } })
     expect(host.calls.map(({ request }) => request.toolChoice)).toEqual([{ toolName: "submit_checklist" }, "required", "auto"])
   })
 
-  test("but what the host's own save, clock or listener throws does", async () => {
+  test("but errors of the host's own save, clock or listener reject", async () => {
     const judge = newJudge()
     const broken = () => {
       throw new Error("disk full")
@@ -136,7 +136,7 @@ describe("what the model and its executor do never rejects", () => {
 })
 
 describe("an abort", () => {
-  test("stops the open call, counts nothing, and leaves a judge that can be run again", async () => {
+  test("stops the open call, charges nothing, and leaves a judge that can run again", async () => {
     const controller = new AbortController()
     const judge = newJudge()
     const before = stateOf(judge)
@@ -164,7 +164,7 @@ describe("an abort", () => {
     expect(await runJudge(judge, script(lists("a")))).toMatchObject({ requests: 1, finding: { items: ["a"] } })
   })
 
-  test("beforehand makes no call; a judgement that is there is given all the same", async () => {
+  test("beforehand makes no call; an existing judgement is still returned", async () => {
     const host = script(lists("a"))
     expect(await runJudge(newJudge(), host, { signal: AbortSignal.abort() })).toBeUndefined()
     expect(host.calls).toEqual([])

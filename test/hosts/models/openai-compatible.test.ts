@@ -22,7 +22,7 @@ const HI: LlmRequest = {
 }
 
 describe("answers", () => {
-  test("streams text and tool calls, and says what it sends", async () => {
+  test("streams text and tool calls", async () => {
     const server = await serve(sendFile("openai-parallel-tools.sse"))
     const { events, response } = await call(server.url, {
       apiKey: ` ${KEY}\n`,
@@ -55,7 +55,7 @@ describe("answers", () => {
     })
   })
 
-  test("puts characters together that come byte by byte", async () => {
+  test("decodes characters that arrive byte by byte", async () => {
     const server = await serve((response) => {
       response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" })
       for (const byte of fixture("openai-text.sse")) response.write(Uint8Array.of(byte))
@@ -66,7 +66,7 @@ describe("answers", () => {
     expect(events.map((event) => (event.type === "text_delta" ? event.content : ""))).toEqual(["Grüße", " from", " 東京 🗼", "."])
   })
 
-  test("reads a whole answer when it is not to stream, and when the endpoint does not", async () => {
+  test("reads a whole answer with `stream: false`, and from an endpoint that does not stream", async () => {
     const server = await serve(
       sendFile("openai-text.json", { "content-type": "application/json", "x-request-id": "req_7" }),
       sendFile("openai-text.json"),
@@ -87,7 +87,7 @@ describe("answers", () => {
     expect(events).toHaveLength(4)
   })
 
-  test("takes a stream without its last newline and without [DONE]", async () => {
+  test("accepts a stream without its last newline and without [DONE]", async () => {
     const text = fixture("openai-text.sse").toString().replace("data: [DONE]\n\n", "").trimEnd()
     const server = await serve(send(200, text))
     expect((await call(server.url)).response.usage).toEqual({ inputTokens: 48, cachedInputTokens: 1152, outputTokens: 9, reasoningTokens: 0 })
@@ -101,7 +101,7 @@ describe("answers", () => {
     expect((await call(server.url)).response.text).toBe("Grüße from 東京 🗼.")
   })
 
-  test("counts calls without ids on from those of the request", async () => {
+  test("numbers calls without ids after those of the request", async () => {
     const server = await serve(sendFile("llamacpp-tool-call.json"))
     const earlier: LlmRequest = {
       ...HI,
@@ -115,7 +115,7 @@ describe("answers", () => {
     expect(response.parts.map((part) => (part.type === "tool_call" ? part.callId : ""))).toEqual(["call_2", "call_3"])
   })
 
-  test("keeps the query of the base URL, and names the limit as the endpoint knows it", async () => {
+  test("keeps the query of the base URL, and uses the endpoint's field for the token limit", async () => {
     const seen: string[] = []
     const record = (url: unknown, init?: RequestInit) => {
       seen.push(String(url), JSON.parse(String(init?.body)).max_tokens === 99 ? "max_tokens" : "max_completion_tokens")
@@ -140,7 +140,7 @@ describe("answers", () => {
     ])
   })
 
-  test("a turn runs over it: call, tool, answer, shown once", async () => {
+  test("runs a turn: call, tool, answer, each emitted once", async () => {
     const server = await serve(sendFile("google-no-index.sse"), sendFile("openai-text.sse"))
     const shown: string[] = []
     const machine = new TurnMachine(
@@ -199,7 +199,7 @@ describe("retries", () => {
     expect(first?.type === "retry_status" && first.reason).toContain("The endpoint answered 429: Rate limit reached for gpt-4o")
   })
 
-  test("Retry-After as a date and in milliseconds, and no longer than the longest wait", async () => {
+  test("Retry-After as a date and in milliseconds, limited to the longest wait", async () => {
     const server = await serve(
       send(503, "", { "retry-after": "Fri, 20 Nov 2026 12:00:04 GMT" }),
       send(503, "", { "retry-after-ms": "30" }),
@@ -210,7 +210,7 @@ describe("retries", () => {
     expect(waits).toEqual([4_000, 30, 9_000])
   })
 
-  test("500 until the attempts are used up", async () => {
+  test("500 until all attempts are used", async () => {
     const server = await serve(send(500, '{"error":{"message":"boom","type":"server_error"}}'))
     const { events, failure, waits } = await refused(server.url, { maxRetries: 2, random: () => 0.5 })
     expect(failure).toEqual({
@@ -232,7 +232,7 @@ describe("retries", () => {
     ["error-openai-key.json", 401, "invalid_api_key", "provider_error"],
     ["error-openai-quota.json", 429, "project_spend_limit_exceeded", "provider_error"],
     ["error-llamacpp-context.json", 400, "exceed_context_size_error", "context_overflow"],
-  ])("%s is not worth another attempt", async (name, status, code, terminalReason) => {
+  ])("%s is not retried", async (name, status, code, terminalReason) => {
     const server = await serve(sendFile(name, {}, status))
     const { failure, waits } = await refused(server.url)
     expect(failure).toMatchObject({ code, terminalReason, retryable: false })
@@ -244,7 +244,7 @@ describe("retries", () => {
     expect((await refused(server.url)).waits).toEqual([])
   })
 
-  test("an error in mid-stream before any text, then success; reasoning does not count as text", async () => {
+  test("an error mid-stream before any text, then success; reasoning does not count as text", async () => {
     const reasoning = 'data: {"choices":[{"index":0,"delta":{"reasoning_content":"Hm."},"finish_reason":null}]}\n\n'
     const server = await serve(send(200, `${reasoning}data: {"error":{"message":"busy","type":"overloaded_error"}}\n\n`), sendFile("openai-text.sse"))
     const { events, response } = await call(server.url)
@@ -252,7 +252,7 @@ describe("retries", () => {
     expect(events.slice(0, 3).map(({ type }) => type)).toEqual(["reasoning_delta", "retry_status", "text_delta"])
   })
 
-  test("nothing is repeated once text was shown", async () => {
+  test("nothing is retried once text was emitted", async () => {
     const server = await serve(sendFile("openai-error.sse"), sendFile("openai-truncated.sse"))
     expect(await refused(server.url)).toMatchObject({ failure: { code: "server_error", retryable: true }, waits: [] })
     expect(await refused(server.url)).toMatchObject({ failure: { code: "stream_truncated", retryable: true }, waits: [] })
@@ -261,7 +261,7 @@ describe("retries", () => {
 })
 
 describe("broken connections", () => {
-  test("refused: tried again, then said", async () => {
+  test("refused: retried, then reported", async () => {
     const server = await serve(send(200, ""))
     await server.close()
     const { failure, waits } = await refused(server.url, { maxRetries: 1 })
@@ -281,14 +281,14 @@ describe("broken connections", () => {
     })
   })
 
-  test("a fetch that heeds no signal does not hold the call", async () => {
+  test("a fetch that ignores its signal does not block the call", async () => {
     const { failure } = await refused("http://h", { timeoutMs: 5, maxRetries: 0, fetch: () => new Promise(() => undefined) })
     expect(failure.code).toBe("timeout")
     const stuck = new Response(new ReadableStream({ pull: () => new Promise(() => undefined) }))
     expect((await refused("http://h", { timeoutMs: 5, maxRetries: 0, fetch: async () => stuck })).failure.code).toBe("timeout")
   })
 
-  test("a stream that falls silent", async () => {
+  test("a stream that stalls", async () => {
     const server = await serve((response) => {
       response.writeHead(200, { "content-type": "text/event-stream" })
       response.write(": PROCESSING\n\n")
@@ -298,7 +298,7 @@ describe("broken connections", () => {
     expect(events.map(({ type }) => type)).toEqual(["retry_status"])
   })
 
-  test("a stream that falls silent after its first text", async () => {
+  test("a stream that stalls after its first text", async () => {
     const body = new ReadableStream({
       start: (stream) => stream.enqueue(new TextEncoder().encode('data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n')),
     })
@@ -330,7 +330,7 @@ describe("broken connections", () => {
     expect((await call(server.url)).response).toMatchObject({ text: "Hi", terminalReason: "stop" })
   })
 
-  test("a connection lost after a fault was told: the fault is what failed", async () => {
+  test("a connection lost after an error event: the error event is the failure", async () => {
     const server = await serve((response) => {
       response.writeHead(200, { "content-type": "text/event-stream" })
       const call = '{"index":0,"function":{"arguments":"{\\"a\\":1}"}}'
@@ -356,7 +356,7 @@ describe("broken connections", () => {
 describe("aborts", () => {
   const CANCELLED = { message: "The model call was cancelled.", retryable: false, code: "cancelled", terminalReason: "cancelled" }
 
-  test("in mid-stream: the endpoint is hung up on, and nothing more is shown", async () => {
+  test("mid-stream: the connection is closed, and nothing more is emitted", async () => {
     const controller = new AbortController()
     let hungUp: Promise<unknown> = Promise.resolve()
     const server = await serve((response) => {
@@ -373,7 +373,7 @@ describe("aborts", () => {
     await hungUp
   })
 
-  test("while it waits to try again: at once", async () => {
+  test("during the wait for a retry: at once", async () => {
     const controller = new AbortController()
     const server = await serve(send(500, ""))
     const { failure } = await refused(server.url, { signal: controller.signal, sleep: undefined, random: () => 0, onEvent: () => controller.abort() })
@@ -389,7 +389,7 @@ describe("aborts", () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  test("what an event listener throws goes through, and the endpoint is hung up on", async () => {
+  test("an error of an event listener is passed on, and the connection is closed", async () => {
     let hungUp: Promise<unknown> = Promise.resolve()
     const server = await serve((response) => {
       hungUp = new Promise((resolve) => response.on("close", resolve))
@@ -409,13 +409,13 @@ describe("aborts", () => {
   })
 })
 
-describe("nonsense", () => {
+describe("invalid answers", () => {
   test.each<[string, string, Record<string, string>, string]>([
     ["a page", "<!doctype html><title>Welcome</title>", { "content-type": "text/html" }, "it is a page, not JSON; check the base URL"],
     ["nothing", "", {}, "it is empty"],
     ["a text", "It works!", { "content-type": "text/plain" }, "it is not JSON; check the base URL"],
     ["other JSON", '{"hello":"world"}', { "content-type": "application/json" }, "it has no list of choices"],
-    ["a stream of no JSON", "data: It works!\n\n", { "content-type": "text/event-stream" }, "a chunk is not a JSON object"],
+    ["a stream that is not JSON", "data: It works!\n\n", { "content-type": "text/event-stream" }, "a chunk is not a JSON object"],
   ])("%s with status 200", async (_what, text, headers, problem) => {
     const server = await serve(send(200, text, headers))
     const { failure, waits } = await refused(server.url)
@@ -433,7 +433,7 @@ describe("nonsense", () => {
     expect((await refused(server.url)).failure).toMatchObject({ message: "The endpoint reported an error: quota gone.", code: "insufficient_quota" })
   })
 
-  test("a page with an error status is told by its title", async () => {
+  test("a page with an error status is reported by its title", async () => {
     const server = await serve(send(404, "<html><title>Not here</title>"))
     expect((await refused(server.url)).failure.message).toBe('The endpoint answered 404 with a page instead of an answer ("Not here").')
   })
@@ -456,7 +456,7 @@ describe("nonsense", () => {
     expect(raw).toBe(`${"x".repeat(8_000)}… (57536 more characters)`)
   })
 
-  test("a redirect is not followed: it would take the key along", async () => {
+  test("a redirect is not followed, because it would receive the key", async () => {
     const server = await serve(send(302, "", { location: "https://elsewhere.example/v1?token=abc" }))
     const { failure } = await refused(server.url, { apiKey: KEY })
     expect(failure).toMatchObject({
@@ -485,28 +485,30 @@ describe("secrets", () => {
     [200, "text/html"],
     [200, "application/json"],
     [200, "text/event-stream"],
-  ])("an endpoint that quotes what it was sent, with status %i as %s", async (status, type) => {
+  ])("are removed if the endpoint quotes its input, with status %i as %s", async (status, type) => {
     const server = await serve(echo(status, type))
     const options = { apiKey: KEY, headers: { "api-key": "Token azure-secret-value" }, maxRetries: 1, keepRequestBody: true }
     const { error, events, failure } = await refused(`${server.url}?key=query-secret-value`, options)
     expect(server.requests[0]?.headers["authorization"]).toBe(`Bearer ${KEY}`)
-    const told = [JSON.stringify(failure), JSON.stringify(events), String(error), error.stack, String(error.cause), JSON.stringify(error)].join("\n")
-    for (const part of ["0123456789", "azure-secret", "query-secret"]) expect(told).not.toContain(part)
-    expect(told).toContain("[secret]")
+    const quoted = [JSON.stringify(failure), JSON.stringify(events), String(error), error.stack, String(error.cause), JSON.stringify(error)].join(
+      "\n",
+    )
+    for (const part of ["0123456789", "azure-secret", "query-secret"]) expect(quoted).not.toContain(part)
+    expect(quoted).toContain("[secret]")
   })
 
-  test("the summary of an answer quotes nothing either", async () => {
+  test("are not in the summary of an answer", async () => {
     const server = await serve(sendFile("openai-text.json", { "x-request-id": KEY }))
     expect((await call(server.url, { apiKey: KEY })).response.httpSummary).toBe("attempt 1, request [secret]")
   })
 
-  test("of two secrets one of which begins like the other, none is left in part", async () => {
+  test("are removed whole if one begins like another", async () => {
     const server = await serve(send(400, '{"error":{"message":"no such key: 0123456789-abcdef"}}'))
     const { failure } = await refused(server.url, { apiKey: "0123456789", headers: { "x-key": "0123456789-abcdef" } })
     expect(failure.message).toBe("The endpoint answered 400: no such key: [secret].")
   })
 
-  test("a fetch that quotes its headers", async () => {
+  test("are removed if fetch quotes its headers", async () => {
     const { error, failure } = await refused("http://h", {
       apiKey: KEY,
       maxRetries: 0,
@@ -517,7 +519,7 @@ describe("secrets", () => {
     expect(error.cause).toBeUndefined()
   })
 
-  test("what cannot be sent is refused at once, without quoting it", () => {
+  test("that cannot be sent are refused at once, without quoting them", () => {
     const thrown = (options: OpenAiCompatibleOptions): string => {
       try {
         openAiCompatible(options)
@@ -537,14 +539,14 @@ describe("secrets", () => {
     )
   })
 
-  test("a short placeholder is not struck out of ordinary words", async () => {
+  test("do not include short placeholders, which would match ordinary words", async () => {
     const server = await serve(send(400, '{"error":"none of the models"}'))
     expect((await refused(server.url, { apiKey: "none" })).failure.message).toBe("The endpoint answered 400: none of the models.")
   })
 })
 
 describe("limits", () => {
-  test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is no number is refused", (name) => {
+  test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is not a number is refused", (name) => {
     // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
     for (const value of [Number.NaN, -1]) {
       expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(

@@ -22,7 +22,7 @@ describe("server-sent events", () => {
     expect(parser.end()).toEqual([])
   })
 
-  test("what stands without its empty line comes at the end", () => {
+  test("an event without its closing empty line comes at the end", () => {
     const withNewline = new SseParser()
     expect(withNewline.push(bytes("data: one\n\ndata: two\n"))).toEqual([event("one")])
     expect(withNewline.end()).toEqual([event("two")])
@@ -32,7 +32,7 @@ describe("server-sent events", () => {
     expect(without.end()).toEqual([])
   })
 
-  test("wherever the bytes are cut, in characters and line ends too, the events are the same", () => {
+  test("the events are the same wherever the bytes are split, also in characters and line ends", () => {
     const text = ": hello\r\n\r\ndata: Grüße 東京 🗼\r\n\r\nevent: x\rdata: one\r\ndata: two\r\rdata: last\n\n"
     const events = [event("Grüße 東京 🗼"), { event: "x", data: "one\ntwo" }, event("last")]
     const all = bytes(text)
@@ -46,12 +46,12 @@ describe("server-sent events", () => {
     )
   })
 
-  test("a push of nothing between CR and LF is nothing", () => {
+  test("an empty push between CR and LF changes nothing", () => {
     const parser = new SseParser()
     expect(["data: one\r", "", "\ndata: two\r\n\r", "", "\n"].flatMap((text) => parser.push(bytes(text)))).toEqual([event("one\ntwo")])
   })
 
-  test("bytes that are no UTF-8 are replaced, not fatal", () => {
+  test("invalid UTF-8 is replaced, not fatal", () => {
     expect(new SseParser().push(Uint8Array.from([...bytes("data: a"), 0xff, ...bytes("b\n\n")]))).toEqual([event("a\ufffdb")])
   })
 })

@@ -9,7 +9,7 @@ import type { JournalStoreError, StoredJournal } from "../../../src/hosts/journa
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import { fill, newFolder } from "../../cli/harness.ts"
 
-/** What happens before each step that somebody takes on the disk. May wait, and may throw in the step's stead. */
+/** Runs before each disk operation. It may wait, or throw instead of the operation. */
 type Steps = (step: string, path: string) => Promise<void> | void
 const actors = vi.hoisted(() => ({ steps: undefined as AsyncLocalStorage<Steps> | undefined }))
 
@@ -50,7 +50,7 @@ vi.mock("node:fs/promises", async (importOriginal) => {
 const steps = new AsyncLocalStorage<Steps>()
 actors.steps = steps
 
-/** What came of something: what it gave, or the code that it was refused with. */
+/** The result of a call: its value, or the code of its refusal. */
 type Result<Value> = { readonly value: Value } | { readonly code: string }
 async function resultOf<Value>(work: Promise<Value>): Promise<Result<Value>> {
   return work.then(
@@ -62,7 +62,7 @@ async function resultOf<Value>(work: Promise<Value>): Promise<Result<Value>> {
 /** Something that was stopped before one of its steps, or that had ended before it came to that. */
 interface Stopped<Value> {
   readonly stopped: boolean
-  /** Lets it go on, and gives what comes of it. */
+  /** Continues it and returns its result. */
   wake(): Promise<Result<Value>>
 }
 
@@ -99,12 +99,12 @@ async function atEachStep(check: (count: number) => Promise<boolean>): Promise<n
   return count
 }
 
-describe("an owner that wakes up late", () => {
+describe("an owner that resumes late", () => {
   test.each([
     ["append", "old\nlate\n", (journal: StoredJournal) => journal.append("late\n")],
     ["replace", "late\n", (journal: StoredJournal) => journal.replace("late\n")],
     ["close", "old\n", (journal: StoredJournal) => journal.close()],
-  ])("changes nothing that the new owner reads, whatever step of %s it takes then", async (what, done, act) => {
+  ])("changes nothing that the new owner reads, at any step of %s", async (what, done, act) => {
     const count = await atEachStep(async (at) => {
       const folder = newFolder()
       const store = fileJournalStore(folder)
@@ -135,7 +135,7 @@ describe("an owner that wakes up late", () => {
     expect(count).toBeGreaterThanOrEqual(3)
   })
 
-  test("in the middle of taking over finds that another one has", async () => {
+  test("during its own takeover finds that another owner was faster", async () => {
     const count = await atEachStep(async (at) => {
       const folder = newFolder()
       const store = fileJournalStore(folder)
@@ -158,7 +158,7 @@ describe("an owner that wakes up late", () => {
     expect(count).toBeGreaterThanOrEqual(12)
   })
 
-  test("having found a dead owner's lock leaves the journal to whoever came first", async () => {
+  test("after finding a dead owner's lock leaves the journal to the process that was first", async () => {
     const mark = JSON.stringify({ pid: 999_999_999, host: hostname() })
     const count = await atEachStep(async (at) => {
       const folder = fill(newFolder(), { "turn.lock/0123456789abcdef": mark })
@@ -176,7 +176,7 @@ describe("an owner that wakes up late", () => {
   })
 })
 
-/** Lets one of several go one step at a time, in an order that is given; each runs until it comes to its next step. */
+/** Schedules several actors one step at a time, in a given order. Each runs until its next step. */
 class Turns {
   readonly #waiting: (readonly [actor: number, go: () => void])[] = []
   #running = 0
@@ -218,20 +218,20 @@ class Turns {
   }
 }
 
-/** What one owner had: the text it was given, and what it was told is kept behind that. */
+/** What one owner saw: the text at opening, and the text whose append resolved after that. */
 interface Owned {
   readonly read: string
   kept: string
 }
 
-describe("several that open one journal", () => {
+describe("several owners that open one journal", () => {
   const act = fc.constantFrom("append", "append", "replace" as const, "close" as const)
   const script = fc.array(act, { maxLength: 4 })
 
   test.each([
-    ["by force lose nothing of what was kept", true],
-    ["in order never lose it while they hold it", false],
-  ])("%s, in whatever order their steps fall", async (_what, takeOver) => {
+    ["with takeOver lose no stored text", true],
+    ["without takeOver never lose it while it is open", false],
+  ])("%s, for every order of their steps", async (_what, takeOver) => {
     let fenced = 0
     const property = fc.asyncProperty(
       fc.tuple(script, script, script),
@@ -291,7 +291,7 @@ describe("a disk that fails", () => {
     ["replace", "open", (journal: StoredJournal) => journal.replace("lost\n")],
     ["replace", "write the rest", (journal: StoredJournal) => journal.replace("lost\n")],
     ["replace", "sync", (journal: StoredJournal) => journal.replace("lost\n")],
-  ])("keeps nothing of the %s that fails at %s, and all from before; what comes then is kept", async (_what, step, act) => {
+  ])("stores nothing of the %s that fails at %s, keeps all earlier text, and stores later writes", async (_what, step, act) => {
     const folder = newFolder()
     const journal = await fileJournalStore(folder).open("turn")
     await journal.append("before\n")
@@ -329,7 +329,7 @@ describe("a disk that fails", () => {
   })
 
   test.each(["mkdir", "write", "rename", "open", "sync", "read"])(
-    "while a journal is opened, at %s, leaves it as it was and held by nobody",
+    "at %s, while a journal is opened, leaves it unchanged and without an owner",
     async (step) => {
       const folder = fill(newFolder(), { turn: "before\n" })
       const store = fileJournalStore(folder)
@@ -341,7 +341,7 @@ describe("a disk that fails", () => {
     },
   )
 
-  test("tells an owner that was taken over in the middle of it", async () => {
+  test("reports `fenced` to an owner that was taken over during the failure", async () => {
     const store = fileJournalStore(newFolder())
     const old = await store.open("turn")
     let failed = false
@@ -371,14 +371,14 @@ describe("syncing", () => {
     return taken.filter((step) => /write$|sync|rename/.test(step))
   }
 
-  test("happens before an append or a replacement is through, unless it is not wanted", async () => {
+  test("happens before an append or a replacement resolves, unless it is turned off", async () => {
     expect(await syncsOf("always", (journal) => journal.append("a\n"))).toEqual(["write", "datasync"])
     expect(await syncsOf("always", (journal) => journal.replace("a\n"))).toEqual(["write", "sync", "rename", "sync"])
     expect(await syncsOf("never", (journal) => journal.append("a\n"))).toEqual(["write"])
     expect(await syncsOf("never", (journal) => journal.replace("a\n"))).toEqual(["write", "rename"])
   })
 
-  test("is done once for all appends that wait", async () => {
+  test("happens once for all waiting appends", async () => {
     const all = Array.from({ length: 100 }, (_, index) => `${index}\n`)
     expect(await syncsOf("always", (journal) => Promise.all(all.map((line) => journal.append(line))))).toEqual(["write", "datasync"])
     const between = (journal: StoredJournal): Promise<unknown> => {

@@ -14,11 +14,11 @@ vi.setConfig({ testTimeout: 120_000 })
 const STORE = 'import { fileJournalStore } from "../../src/hosts/node/index.ts"\nconst store = fileJournalStore(process.argv[2])'
 const SAY = "const say = (line) => new Promise((resolve) => process.stdout.write(line + '\\n', resolve))"
 const programs = await bundle({
-  /** Opens at the first word on its input, says what came of it, and holds on to it. */
+  /** Opens the journal at the first input, prints the result, and keeps it open. */
   opens: `${STORE}\n${SAY}
     await say("ready")
     process.stdin.once("data", () => store.open("turn").then(() => say("won"), (error) => say(error.code)))`,
-  /** Appends numbered lines of growing length, saying each number when it is kept, and in the end why it stopped. */
+  /** Appends numbered lines of growing length. Prints each number when it is stored, and at the end why it stopped. */
   appends: `${STORE}\n${SAY}
     const journal = await store.open("turn")
     const append = async (number) => {
@@ -57,7 +57,7 @@ function lock(folder: string, mark: object | string, name = "turn"): void {
 }
 
 describe("a journal in a file", () => {
-  test("is the file's text, and nothing is left beside it", async () => {
+  test("is the whole text of its file, and leaves no other files", async () => {
     const folder = newFolder()
     const journal = await fileJournalStore(folder).open("turn.jsonl")
     await journal.append("ä\n")
@@ -68,7 +68,7 @@ describe("a journal in a file", () => {
     expect(readFileSync(join(folder, "turn.jsonl"), "utf8")).toBe("ä\nb\n")
   })
 
-  test("is its owner's alone to read", async () => {
+  test("is readable by its owner only", async () => {
     const folder = fill(newFolder(), { turn: "a\n" })
     const journal = await fileJournalStore(folder).open("turn")
     expect(statSync(join(folder, "turn")).mode & 0o777).toBe(0o600)
@@ -78,7 +78,7 @@ describe("a journal in a file", () => {
     await journal.close()
   })
 
-  test("is given with its torn end as it is, in the middle of a character even", async () => {
+  test("is opened with an incomplete end unchanged, even in the middle of a character", async () => {
     const torn = Buffer.concat([Buffer.from('["0badc0de",{"a":"\ufeff語'), Buffer.from("🦎").subarray(0, 3)])
     const folder = fill(newFolder(), { turn: torn })
     const journal = await fileJournalStore(folder).open("turn")
@@ -87,7 +87,7 @@ describe("a journal in a file", () => {
     expect(readFileSync(join(folder, "turn")).equals(torn)).toBe(true)
   })
 
-  test("that links lead to is replaced itself, the links stay, and all its names are one", async () => {
+  test("behind links is replaced itself: the links remain, and all its names are one journal", async () => {
     const folder = fill(newFolder(), { "real/turn": "a\n" })
     symlinkSync("real/turn", join(folder, "link"))
     const store = fileJournalStore(folder)
@@ -102,7 +102,7 @@ describe("a journal in a file", () => {
     expect(readdirSync(join(folder, "real"))).toEqual(["turn"])
   })
 
-  test("must be a file, and is not waited for", async () => {
+  test("must be a regular file; a pipe does not block", async () => {
     const folder = newFolder()
     mkdirSync(join(folder, "d"))
     execFileSync("mkfifo", [join(folder, "pipe")])
@@ -116,7 +116,7 @@ describe("a journal in a file", () => {
     expect(readdirSync(folder).sort()).toEqual(["d", "lost", "pipe"])
   })
 
-  test("needs nothing but the folder of the store, which is made", async () => {
+  test("needs only the folder of the store, which is created", async () => {
     const folder = join(newFolder(), "a/b")
     const store = fileJournalStore(folder)
     await (await store.open("turn")).close()
@@ -129,7 +129,7 @@ describe("a journal in a file", () => {
     expect(await refusal(store.open("a\0b"))).toMatch(/^unavailable: /)
   })
 
-  test("is called by its path where the store has no folder", async () => {
+  test("is named by its path if the store has no folder", async () => {
     const folder = newFolder()
     const journal = await fileJournalStore().open(join(folder, "turn"))
     await journal.append("a\n")
@@ -148,7 +148,7 @@ describe("a journal in a file", () => {
     expect(readdirSync(join(base, "in")).sort()).toEqual(["away", "d", "link"])
   })
 
-  test("is synced always or never", () => {
+  test("is synced `always` or `never`", () => {
     expect(() => fileJournalStore("f", { fsync: "sometimes" as "always" })).toThrow(
       new TypeError('fsync must be "always" or "never", not "sometimes".'),
     )
@@ -196,8 +196,8 @@ describe("the lock of a journal", () => {
 
   test.each([
     ["of a process that is gone", { ...MINE, pid: 999_999_999 }],
-    ["of one that had this process's id before", { ...MINE, birth: "1" }],
-    ["of one before the system was started anew", { ...MINE, boot: "00000000-0000-0000-0000-000000000000" }],
+    ["of an earlier process with this process's id", { ...MINE, birth: "1" }],
+    ["of a process before a reboot", { ...MINE, boot: "00000000-0000-0000-0000-000000000000" }],
   ])("%s is taken over", async (_whose, mark) => {
     const folder = fill(newFolder(), { turn: "a\n" })
     lock(folder, mark)
@@ -208,7 +208,7 @@ describe("the lock of a journal", () => {
     expect(readFileSync(join(folder, "turn"), "utf8")).toBe("a\nb\n")
   })
 
-  test("of a process that was killed is taken over, and what it prepared goes", async () => {
+  test("of a killed process is taken over, and its prepared files are removed", async () => {
     const folder = fill(newFolder(), { "turn.lock.fedcba9876543210/fedcba9876543210": "{}", "outside/file": "kept" })
     const killed = run(programs.appends, [folder])
     await until(() => killed.lines.length > 0)
@@ -225,13 +225,13 @@ describe("the lock of a journal", () => {
     expect(readFileSync(join(folder, "outside/file"), "utf8")).toBe("kept")
   })
 
-  test("leaves files alone that are called like its own", async () => {
+  test("leaves files alone that have similar names", async () => {
     const folder = fill(newFolder(), { "turn.lock.fedcba9876543210": "a journal", "turn.lock.fedcba9876543210.lock/x": "", "turn.lock.d/x": "" })
     await (await fileJournalStore(folder).open("turn")).close()
     expect(readdirSync(folder)).toEqual(["turn", "turn.lock.d", "turn.lock.fedcba9876543210", "turn.lock.fedcba9876543210.lock"])
   })
 
-  test("cannot be taken where something else stands in its place", async () => {
+  test("cannot be acquired if something else is at its path", async () => {
     const folder = fill(newFolder(), { "turn.lock": "", "away/x": "" })
     const store = fileJournalStore(folder)
     const refused = 'unavailable: Journal "turn" cannot be opened, because "turn.lock" is at the path of its lock and is not a lock folder.'
@@ -242,7 +242,7 @@ describe("the lock of a journal", () => {
     expect(readdirSync(folder).sort()).toEqual(["away", "empty", "other.lock", "turn.lock"])
   })
 
-  test("is left to whoever took it", async () => {
+  test("is not released by an owner that lost it", async () => {
     const folder = newFolder()
     const store = fileJournalStore(folder)
     const old = await store.open("turn")
@@ -253,7 +253,7 @@ describe("the lock of a journal", () => {
     await taken.close()
   })
 
-  test.runIf(existsSync("/proc/self/stat"))("does not hold for a process that has ended, and that nobody asked about", async () => {
+  test.runIf(existsSync("/proc/self/stat"))("of a zombie process is taken over", async () => {
     // The shell becomes a sleep, which never asks about the child of the shell.
     const { child, lines } = run("", [], { shell: "exec 3<&0; (read line <&3) & echo $!; exec sleep 600;" })
     await until(() => lines.length > 0 && readFileSync(`/proc/${child.pid}/comm`, "utf8") === "sleep\n")
@@ -267,10 +267,10 @@ describe("the lock of a journal", () => {
 })
 
 describe("processes", () => {
-  test.each(["nobody", "a process that is gone"])("that open a journal of %s at once have one owner", async (before) => {
+  test.each(["no owner", "a dead owner"])("that open a journal with %s at once get one owner", async (before) => {
     for (let round = 0; round < 3; round += 1) {
       const folder = newFolder()
-      if (before !== "nobody") lock(folder, { pid: 999_999_999, host: hostname() })
+      if (before !== "no owner") lock(folder, { pid: 999_999_999, host: hostname() })
       const all = Array.from({ length: 4 }, () => run(programs.opens, [folder]))
       await until(() => all.every(({ lines }) => lines.length === 1))
       for (const { child } of all) child.stdin?.write("go\n")
@@ -285,7 +285,7 @@ describe("processes", () => {
     }
   })
 
-  test.each([1, 10, 60, 200])("killed after %i appends have kept each that was said to be", async (count) => {
+  test.each([1, 10, 60, 200])("killed after %i appends have stored every append that resolved", async (count) => {
     const folder = newFolder()
     const running = run(programs.appends, [folder])
     await until(() => running.lines.length >= count)
@@ -301,7 +301,7 @@ describe("processes", () => {
     await journal.close()
   })
 
-  test("that are taken over are told so, and stop", async () => {
+  test("that are fenced off receive `fenced`, and stop", async () => {
     const folder = newFolder()
     const running = run(programs.appends, [folder])
     await until(() => running.lines.length >= 20)
@@ -315,7 +315,7 @@ describe("processes", () => {
     expect(readFileSync(join(folder, "turn"), "utf8")).toBe(`${taken.text}ours\n`)
   })
 
-  test("that may write no more leave the file whole, and go on when they can", async () => {
+  test("that reach a size limit leave the file intact, and continue when they can", async () => {
     const folder = newFolder()
     // Eight blocks of 512 bytes.
     const running = run(programs.fills, [folder], { shell: "ulimit -f 8;" })

@@ -12,7 +12,7 @@ import { answer, answers, watch } from "./support.ts"
 beforeAll(() => void context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable()))
 afterAll(() => context.disable())
 
-test("what executors begin stands under their span, also beside others, and the turn under the caller's", async () => {
+test("spans that executors start are children of their span, also concurrently, and the turn's span is a child of the caller's", async () => {
   const { telemetry, tracer, tree } = watch()
   const begin = async (name: string): Promise<void> => {
     await Promise.resolve()
@@ -53,7 +53,7 @@ request
   expect(tree()).toContain("\n    save\n")
 })
 
-test("a judge's calls stand under the span that is active", async () => {
+test("a judge's calls are children of the active span", async () => {
   const { telemetry, tracer, tree } = watch()
   const config = { model: "judge", validation: judgeValidation }
   const { state } = manageChecklist(config, newChecklistState(), { type: "set", goal: "ship it", at: 0 })

@@ -46,7 +46,7 @@ afterEach(() => {
   diag.disable()
 })
 
-describe("a turn goes its way", () => {
+describe("a turn runs unaffected", () => {
   test("without an SDK", async () => {
     const { host, asked } = counting()
     const done = await openTelemetry({ provider: "openai" }).runTurn(new TurnMachine(CONFIG, START), host)
@@ -63,7 +63,7 @@ describe("a turn goes its way", () => {
     telemetry.recordGoal([{ type: "metric", name: "goal.created", value: 1, tags: {} }])
   })
 
-  test("with spans that throw, and a log that throws when it is told", async () => {
+  test("with spans that throw, and a diagnostic log that throws", async () => {
     const { host, asked } = counting()
     diag.setLogger(broken())
     const tracer: Pick<Tracer, "startSpan"> = { startSpan: () => broken<Span>() }
@@ -75,7 +75,7 @@ describe("a turn goes its way", () => {
     expect(asked).toEqual(ASKED)
   })
 
-  test.each(["before", "after", "never"] as const)("with a context manager that throws, or does nothing; it runs the executor %s", async (when) => {
+  test.each(["before", "after", "never"] as const)("with a context manager that throws or does nothing, and runs the executor %s", async (when) => {
     const { host, asked } = counting()
     const fail = (): never => {
       throw new Error("The context is broken.")
@@ -100,7 +100,7 @@ describe("a turn goes its way", () => {
   })
 })
 
-test("what is answered and thrown is passed on as it is, with the host as `this`", async () => {
+test("results and errors are passed on unchanged, with the host as `this`", async () => {
   class Hosted implements Host {
     readonly #answer = answer("One.")
     readonly #error = new Error("none")
@@ -125,7 +125,7 @@ test("what is answered and thrown is passed on as it is, with the host as `this`
   expect(traced.tools?.effects({ callId: "a", toolName: "count", args: {} })).toBe("once")
 })
 
-test("content that cannot be written down leaves the span without it", async () => {
+test("content that cannot be serialized is left out of the span", async () => {
   const { telemetry, span } = watch({ captureContent: true })
   const circle: Record<string, unknown> = {}
   circle["circle"] = circle

@@ -12,8 +12,8 @@ afterEach(() => vi.restoreAllMocks())
 
 const CHAT = { "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "m" }
 
-describe("of turns", () => {
-  test("are the tokens and the seconds of each call", async () => {
+describe("metrics of turns", () => {
+  test("record the tokens and the seconds of each call", async () => {
     const { telemetry, metric } = watch({ agentName: "counter" })
     let ms = 0
     vi.spyOn(performance, "now").mockImplementation(() => ms)
@@ -45,7 +45,7 @@ describe("of turns", () => {
     ])
   })
 
-  test("tell failures apart, and count what a failed call used", async () => {
+  test("distinguish failures, and count the usage of a failed call", async () => {
     const { telemetry, metric } = watch()
     const failure = { message: "Down.", retryable: false, code: "overloaded", terminalReason: "provider_error", usage: USAGE } as const
     await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: () => Promise.reject(new LlmCallError(failure)) })
@@ -59,7 +59,7 @@ describe("of turns", () => {
     ])
   })
 
-  test("leave out how long it took until something was cut off", async () => {
+  test("leave out the duration of cancelled work", async () => {
     const { telemetry, metric } = watch()
     const controller = new AbortController()
     const llmCall = (): Promise<never> => {
@@ -90,8 +90,8 @@ describe("of turns", () => {
   })
 })
 
-describe("of goals", () => {
-  test("are counters and histograms of the names and tags that the goal machine gives", async () => {
+describe("metrics of goals", () => {
+  test("are counters and histograms with the names and tags of the goal machine", async () => {
     const { telemetry, metric } = watch()
     const tags = { status: "complete" }
     telemetry.recordGoal([
@@ -110,7 +110,7 @@ describe("of goals", () => {
     expect(await metric("goal.blocked")).toEqual([])
   })
 
-  test("come from what was added to the history, too", async () => {
+  test("are also computed from added history records", async () => {
     const { telemetry, metric } = watch()
     const created = changeGoal({ threadId: "t", history: [] }, { type: "command", at: 0, command: { type: "set", objective: "Count." } })
     telemetry.recordGoal(goalChanges(created.records, "t", null))

@@ -56,7 +56,7 @@ invoke_agent
 `)
   })
 
-  test("tells who was asked for what, how it ended and what it used", async () => {
+  test("records the provider, the request, the outcome and the usage", async () => {
     const { telemetry, spans } = watch({ agentName: "counter" })
     const host: Host = { llmCall: answers(answer("count#a"), answer("One.")), tools: { call: async () => success, effects: () => "idempotent" } }
     const config = { ...CONFIG, generation: { maxOutputTokens: 50 } }
@@ -143,14 +143,14 @@ invoke_agent
     ])
   })
 
-  test("takes the conversation from its requests where none is named", async () => {
+  test("uses the conversation id of its requests by default", async () => {
     const { telemetry, span } = watch()
     await telemetry.runTurn(new TurnMachine({ ...CONFIG, runSessionId: "run-9" }, START), { llmCall: answers(answer("One.")) })
     expect(span("invoke_agent").attributes["gen_ai.conversation.id"]).toBe("run-9")
     expect(span("chat m").attributes["gen_ai.conversation.id"]).toBe("run-9")
   })
 
-  test("says nothing of tokens where the endpoint told nothing", async () => {
+  test("has no token attributes if the endpoint reports no usage", async () => {
     const { telemetry, spans } = watch()
     const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
     await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: answers({ ...answer("One."), usage }) })
@@ -197,14 +197,14 @@ invoke_agent
     expect(shown.filter((type) => type === "retry_status")).toHaveLength(2)
   })
 
-  test("runs code in a span, and tells code that failed", async () => {
+  test("runs code in a span, and marks code that failed", async () => {
     const { telemetry, tree, spans } = watch()
-    const told = { observations: ["2"], toolCalls: [], images: [], printedImages: [], durationMs: 3 }
-    const results = [told, { ...told, error: "x is not defined" }].values()
+    const output = { observations: ["2"], toolCalls: [], images: [], printedImages: [], durationMs: 3 }
+    const results = [output, { ...output, error: "x is not defined" }].values()
     const host: Host = {
       llmCall: answers(answer("```ts\n1 + 1\n```"), answer("```ts\nx\n```"), answer("Two.")),
       async execCode() {
-        return results.next().value ?? told
+        return results.next().value ?? output
       },
     }
     await telemetry.runTurn(new TurnMachine({ ...CONFIG, tools: [], driver: codeDriver() }, START), host)
@@ -221,8 +221,8 @@ invoke_agent
   })
 })
 
-describe("what fails", () => {
-  test("is an error of the tool's span, with the failure's code, and not of the turn that goes on", async () => {
+describe("a failure", () => {
+  test("of a tool is an error of its span, with the failure's code, and not of the turn, which continues", async () => {
     const { telemetry, tree, spans } = watch()
     const told = {
       status: "failure",
@@ -264,7 +264,7 @@ invoke_agent
     expect(spans().find(({ name }) => name.endsWith("stopped"))?.attributes["turn_machine.cancelled"]).toBe(true)
   })
 
-  test("is told of tools made with defineTool, too", async () => {
+  test("of a tool made with defineTool is recorded, too", async () => {
     const { telemetry, tree } = watch()
     const divide = defineTool({ name: "divide", description: "Divides.", input: z.object({ by: z.number() }), execute: ({ by }) => 1 / by })
     await telemetry.runTurn(new TurnMachine(CONFIG, START), {
@@ -274,7 +274,7 @@ invoke_agent
     expect(tree()).toContain("\n  execute_tool divide !invalid_arguments\n  execute_tool none !unknown_tool\n")
   })
 
-  test("ends the turn's span with the turn's own reason, where a model call cannot be made up for", async () => {
+  test("of a model call that ends the turn gives the turn's span the turn's own reason", async () => {
     const { telemetry, tree, span } = watch()
     const failure = { message: "No such model.", retryable: false, code: "model_not_found", terminalReason: "provider_error", usage: USAGE } as const
     const host: Host = { llmCall: () => Promise.reject(new LlmCallError(failure)) }
@@ -287,7 +287,7 @@ invoke_agent
     expect(span("invoke_agent").events).toEqual([])
   })
 
-  test("is told of answers that are none", async () => {
+  test("is recorded for invalid answers", async () => {
     const { telemetry, tree } = watch()
     const nothing = (): Promise<never> => Promise.resolve(undefined as never)
     await telemetry.runTurn(new TurnMachine(CONFIG, START), {
@@ -302,7 +302,7 @@ invoke_agent !provider_error
 `)
   })
 
-  test("is also an answer that the provider ended with an error, but no call that says that it was cancelled", async () => {
+  test("is also an answer that the provider ended with an error, but not a cancelled call", async () => {
     const { telemetry, tree, spans } = watch()
     const cut = { ...answer("On"), terminalReason: "provider_error", terminalDiagnostic: "The stream broke." } as const
     const cancelled = { message: "The call was cancelled.", retryable: false, code: "cancelled", terminalReason: "cancelled", usage: USAGE } as const
@@ -318,7 +318,7 @@ invoke_agent !provider_error
     ])
   })
 
-  test("is nothing that was cancelled before it was begun", async () => {
+  test("is not recorded for work that was cancelled before it started", async () => {
     const { telemetry, tree, span } = watch()
     const host = telemetry.traced({ llmCall: () => Promise.reject(new Error("aborted")) })
     await expect(host.llmCall(CALL, effect(AbortSignal.abort()))).rejects.toThrow("aborted")
@@ -326,7 +326,7 @@ invoke_agent !provider_error
     expect(span("chat m").attributes["turn_machine.cancelled"]).toBe(true)
   })
 
-  test("of the host itself breaks the span off as it breaks the run off", async () => {
+  test("of the host itself ends the span and rejects the run", async () => {
     const { telemetry, tree, span } = watch()
     const full = new RangeError("The disk is full.")
     const run = telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: answers(answer("One.")), save: () => Promise.reject(full) })
@@ -337,7 +337,7 @@ invoke_agent !provider_error
 })
 
 describe("a cancelled turn", () => {
-  test("ends the spans of what still runs when nobody waits any more, and is no error", async () => {
+  test("ends the spans of running work, and is not an error", async () => {
     const { telemetry, tree, spans } = watch()
     const controller = new AbortController()
     const host: Host = {
@@ -363,7 +363,7 @@ describe("a cancelled turn", () => {
     expect(spans()[0]?.attributes["turn_machine.outcome.stop"]).toBe("cancelled")
   })
 
-  test("does not take the protest of a stopped call for a failure", async () => {
+  test("does not count the error of a stopped call as a failure", async () => {
     const { telemetry, tree } = watch()
     const controller = new AbortController()
     const host: Host = {
@@ -378,11 +378,11 @@ describe("a cancelled turn", () => {
   })
 })
 
-describe("a turn that is taken up", () => {
+describe("a resumed turn", () => {
   const turn = { config: CONFIG, start: START, turnId: "turn-1" }
   const effects = { none: "none", once: "once" } as const
 
-  test("has the same turn id, marks what is done again, and counts the tokens of its own calls alone", async () => {
+  test("has the same turn id, marks repeated work, and counts only the tokens of its own calls", async () => {
     const store = memoryJournalStore()
     const first = watch()
     let killed = false
@@ -466,13 +466,13 @@ describe("content", () => {
   })
   const start = { messages: [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "secret question" }] }] } as const
 
-  test("is not recorded", async () => {
+  test("is not recorded by default", async () => {
     const { telemetry, spans } = watch()
     await telemetry.runTurn(new TurnMachine({ ...CONFIG, systemPrompt: "secret prompt" }, start), host())
     expect(JSON.stringify(spans().map(({ name, attributes, events }) => ({ name, attributes, events })))).not.toContain("secret")
   })
 
-  test("is recorded where it is asked for", async () => {
+  test("is recorded with `captureContent`", async () => {
     const { telemetry, spans, span } = watch({ captureContent: true })
     await telemetry.runTurn(new TurnMachine({ ...CONFIG, systemPrompt: "secret prompt" }, start), host())
     const [first, second] = spans().filter(({ name }) => name === "chat m")
@@ -505,7 +505,7 @@ describe("content", () => {
   })
 })
 
-test("images are named, not recorded, and a request for JSON is told", async () => {
+test("images are named, not recorded, and a request for JSON is marked", async () => {
   const { telemetry, span } = watch({ captureContent: true })
   await telemetry.traced({ llmCall: answers(answer("A cat.")) }).llmCall(CALL, effect())
   expect(span("chat m").attributes).toMatchObject({
@@ -514,7 +514,7 @@ test("images are named, not recorded, and a request for JSON is told", async () 
   })
 })
 
-test("a traced host is for any loop, and leaves absent what is absent", async () => {
+test("a traced host works in any loop, and does not add missing members", async () => {
   const { telemetry, tree } = watch()
   const bare = telemetry.traced({ llmCall: answers(answer("count#a"), answer("Done.")) })
   expect(Object.keys(bare)).toEqual(["llmCall"])

@@ -30,7 +30,7 @@ export function answers(...responses: readonly (LlmResponse | (() => Promise<Llm
 export interface Watched {
   readonly telemetry: OpenTelemetry
   readonly tracer: NonNullable<OpenTelemetryOptions["tracer"]>
-  /** The spans that ended, in the order in which they began. */
+  /** The ended spans, in the order of their start. */
   spans(): readonly ReadableSpan[]
   /** The only span of that name. */
   span(name: string): ReadableSpan

@@ -26,7 +26,7 @@ function answer({ messages }: LlmRequest): LlmResponse {
   return { text: "", parts: [...said], usage, terminalReason: "tool_use" }
 }
 
-test("every turn of a thread replays from its journal, one that was lost, taken up and changed in its middle, too", async () => {
+test("every turn of a thread replays from its journal, also one that crashed, was resumed and received commands", async () => {
   const store = memoryJournalStore()
   const turns: ThreadTurn[] = []
   let at = 1_000_000

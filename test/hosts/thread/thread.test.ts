@@ -11,7 +11,7 @@ import { CONFIG } from "../../replay/support.ts"
 
 const USAGE = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 1 }
 
-/** An answer of ten tokens: a text, calls, or both. A call is `id=tool`, with arguments behind a space. */
+/** An answer of ten tokens: a text, calls, or both. A call is `id=tool`, with arguments after a space. */
 function says(text: string, ...calls: readonly string[]): LlmResponse {
   const parts: OutputPart[] = text === "" ? [] : [{ type: "text", text }]
   for (const call of calls) {
@@ -35,7 +35,7 @@ class World {
   at = 1_000_000
   readonly requests: LlmRequest[] = []
   readonly waits: number[] = []
-  readonly told: string[] = []
+  readonly reported: string[] = []
   readonly answer: (calls: number, request: LlmRequest) => LlmResponse | Promise<LlmResponse>
 
   constructor(answer: World["answer"]) {
@@ -58,7 +58,7 @@ class World {
   run(thread: Thread, more: RunThreadOptions = {}): ReturnType<typeof runThread> {
     return runThread(thread, this.host, {
       now: () => this.at,
-      onGoal: (output) => this.told.push(describeGoal(output)),
+      onGoal: (output) => this.reported.push(describeGoal(output)),
       wait: async (until) => {
         this.waits.push(until - this.at)
         this.at = until
@@ -78,7 +78,7 @@ const shown = (request: LlmRequest | undefined): string => JSON.stringify(reques
 const timeless = (request: LlmRequest): string => shown(request).replace(/(secondsUsed|updatedAt)\\":\d+/g, "$1")
 
 describe("a thread without a goal", () => {
-  test("runs a turn for what the user says, remembers it, and rests", async () => {
+  test("runs a turn for a user message, remembers it, and rests", async () => {
     const world = new World((calls) => says(`Answer ${calls}.`))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     await thread.say("One?")
@@ -92,14 +92,14 @@ describe("a thread without a goal", () => {
     expect(thread.turns).toBe(2)
   })
 
-  test("rests at once where nobody said anything", async () => {
+  test("rests at once without a user message", async () => {
     const world = new World(() => says("?"))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     expect(await world.run(thread)).toEqual({ reason: "There is no goal." })
     expect(world.requests).toEqual([])
   })
 
-  test("all that was said while nothing ran goes into one turn", async () => {
+  test("all messages that arrived between turns go into one turn", async () => {
     const world = new World(() => says("Both."))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     await thread.say("One?")
@@ -109,7 +109,7 @@ describe("a thread without a goal", () => {
     expect(shown(world.requests[0])).toMatch(/One\?.*Two\?/)
   })
 
-  test("what is said while a turn runs is heard at its next checkpoint, once", async () => {
+  test("a message during a turn is delivered at its next checkpoint, once", async () => {
     const world = new World(async (calls) => {
       if (calls === 0) await thread.say("And quickly.")
       return calls < 2 ? says("", `c${calls}=count`) : says("Done.")
@@ -124,7 +124,7 @@ describe("a thread without a goal", () => {
 })
 
 describe("a thread with a goal", () => {
-  test("goes on turn after turn until the model completes it", async () => {
+  test("continues turn after turn until the model completes it", async () => {
     const world = new World((calls, request) =>
       calls >= 4 ? completes(request) : calls % 2 === 0 ? says("", `c${calls}=count`) : says(`Part ${calls}.`),
     )
@@ -134,15 +134,20 @@ describe("a thread with a goal", () => {
     expect(thread.goal).toMatchObject({ status: "complete", tokensUsed: 50, continuations: 3, secondsUsed: 4 })
     expect(rest.reason).toMatch(/complete/i)
     expect(thread.turns).toBe(3)
-    expect(world.told.filter((told) => told.startsWith("goal."))).toEqual(["goal.created", "goal.completed", "goal.token_count", "goal.duration_s"])
+    expect(world.reported.filter((output) => output.startsWith("goal."))).toEqual([
+      "goal.created",
+      "goal.completed",
+      "goal.token_count",
+      "goal.duration_s",
+    ])
   })
 
-  test("is stopped by its budget, and its changes are told once each as they come", async () => {
+  test("is stopped by its budget, and each change is reported once", async () => {
     const world = new World((calls) => (calls % 3 === 2 ? says(`Part ${calls}.`) : says("", `c${calls}=count`)))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     await thread.command({ type: "set", objective: "Count everything.", tokenBudget: 25 })
     expect((await world.run(thread)).reason).toMatch(/^Stopped: the token budget is used up \(tokens: \d+ of 25\)\./)
-    expect(world.told).toEqual([
+    expect(world.reported).toEqual([
       "command: active 0",
       "goal.created",
       "usage: active 10",
@@ -154,7 +159,7 @@ describe("a thread with a goal", () => {
     ])
   })
 
-  test("waits after a transient error, as long as the goal says, and rests where that is too long", async () => {
+  test("waits after a transient error as long as the goal says, and rests if that is too long", async () => {
     const failing = new World(() => {
       throw Object.assign(new Error("busy"), {})
     })
@@ -166,7 +171,7 @@ describe("a thread with a goal", () => {
     expect(rest).toMatchObject({ reason: "The goal waits before it continues.", notBefore: failing.at + 40_000 })
   })
 
-  test("what the user says comes before a continuation", async () => {
+  test("a user message comes before a continuation", async () => {
     const world = new World(async (calls, request) => {
       if (calls === 0) await thread.say("Stop that. Sing.")
       return calls < 2 ? says("Hm.") : completes(request)
@@ -177,7 +182,7 @@ describe("a thread with a goal", () => {
     expect(shown(world.requests[1])).toContain("Stop that. Sing.")
   })
 
-  test("one long turn, where the host wants that", async () => {
+  test("runs as one long turn with `continueInTurn`", async () => {
     const world = new World((calls) => says(`Thought ${calls}.`))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options({ continueInTurn: true }))
     await thread.command({ type: "set", objective: "Think." })
@@ -186,7 +191,7 @@ describe("a thread with a goal", () => {
     expect(world.requests).toHaveLength(3)
   })
 
-  test("a host's own deliveries come through", async () => {
+  test("passes on the host's own deliveries", async () => {
     const world = new World((calls, request) => (calls === 0 ? says("", "c=count") : completes(request)))
     const host: Host = {
       ...world.host,
@@ -198,7 +203,7 @@ describe("a thread with a goal", () => {
     expect(shown(world.requests[1])).toContain("It rains.")
   })
 
-  test("runs its turns in the loop that it is given, as one that traces them", async () => {
+  test("runs its turns in the given loop, for example a traced one", async () => {
     const world = new World((_calls, request) => completes(request))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     await thread.command({ type: "set", objective: "Count." })
@@ -214,7 +219,7 @@ describe("a thread with a goal", () => {
 })
 
 describe("commands", () => {
-  test("are refused at once where they cannot be carried out, and leave no trace", async () => {
+  test("are refused at once if they cannot be carried out, and nothing is recorded", async () => {
     const world = new World(() => says("?"))
     const store = memoryJournalStore()
     const thread = await Thread.open(store, "t", world.options())
@@ -223,7 +228,7 @@ describe("commands", () => {
     expect((await (await store.open("t.thread")).text).split("\n")).toHaveLength(2)
   })
 
-  test("while a turn runs are taken at its next checkpoint: a pause ends the goal's turns in order", async () => {
+  test("during a turn are delivered at its next checkpoint: a pause ends the goal's turns in order", async () => {
     const world = new World(async (calls) => {
       if (calls === 0) expect((await thread.command({ type: "pause" })).at(-1)).toMatchObject({ type: "goal_updated", goal: { status: "paused" } })
       return calls === 0 ? says("", "c=count") : says("Then that.")
@@ -235,7 +240,7 @@ describe("commands", () => {
     expect(thread.goal?.status).toBe("paused")
   })
 
-  test("several at once take effect in their order, and later ones see what came of the earlier", async () => {
+  test("several at once take effect in order, and later ones see the result of the earlier", async () => {
     const world = new World((_calls, request) => completes(request))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     await thread.command({ type: "set", objective: "One." })
@@ -246,7 +251,7 @@ describe("commands", () => {
     expect(thread.goal).toMatchObject({ status: "complete", tokenBudget: 500, objective: "One." })
   })
 
-  test("that came to be refused by their time are told to whoever listens", async () => {
+  test("that are refused when they are delivered are reported", async () => {
     const world = new World(async (calls) => {
       if (calls === 0) {
         await thread.command({ type: "pause" })
@@ -257,11 +262,11 @@ describe("commands", () => {
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     await thread.command({ type: "set", objective: "Count." })
     await world.run(thread)
-    expect(world.told).toContain("refused")
+    expect(world.reported).toContain("refused")
     expect(thread.goal?.status).toBe("complete")
   })
 
-  test("about a goal that the running turn has made are understood", async () => {
+  test("about a goal that the running turn created are accepted", async () => {
     const world = new World(async (calls) => {
       if (calls === 1) expect((await thread.command({ type: "pause" })).at(-1)).toMatchObject({ goal: { status: "paused" } })
       return calls === 0 ? says("", 'g=create_goal {"objective":"Learn to fly."}') : calls === 1 ? says("", "c=count") : says("Paused, then.")
@@ -290,7 +295,7 @@ describe("a run that is stopped", () => {
   })
 })
 
-/** A store whose process dies before its n-th write, whatever journal it is for; only what was kept stays. */
+/** A store that fails before its n-th write to any journal, as a killed process does; only stored text remains. */
 function dying(store: JournalStore, writes: number): JournalStore {
   let left = writes
   return {
@@ -312,7 +317,7 @@ function dying(store: JournalStore, writes: number): JournalStore {
   }
 }
 
-describe("a process that dies", () => {
+describe("a process that crashes", () => {
   const answer = (_calls: number, request: LlmRequest): LlmResponse => {
     const said = request.messages.filter(({ role }) => role === "assistant").length
     const answers = [says("", "a=count"), says("First part."), says("", "b=count"), says("Second part."), says("", COMPLETE), says("All done.")]
@@ -320,7 +325,7 @@ describe("a process that dies", () => {
   }
   const objective = "Count everything."
 
-  test("at any write is taken up by the next one: the same turns, nothing asked twice that was kept, the same goal", async () => {
+  test("at any write is resumed by the next one: the same turns, no recorded call repeated, the same goal", async () => {
     const whole = new World(answer)
     const counting = memoryJournalStore()
     const thread = await Thread.open(counting, "t", whole.options())
@@ -354,7 +359,7 @@ describe("a process that dies", () => {
     expect(crashes).toBeGreaterThan(20)
   })
 
-  test("in the middle of a model call: it is charged, and so is the one that is made again, where the host says what it used", async () => {
+  test("during a model call: the lost call and the repeated call are charged, if the host estimates the usage", async () => {
     const store = memoryJournalStore()
     const first = new World(() => new Promise<never>(() => {}))
     const begun = await Thread.open(store, "t", first.options())
@@ -368,7 +373,7 @@ describe("a process that dies", () => {
     expect(taken.goal).toMatchObject({ status: "complete", tokensUsed: 17 })
   })
 
-  test("what was said and wanted, and not taken, is still there", async () => {
+  test("loses no message or command that was not delivered", async () => {
     const store = memoryJournalStore()
     const world = new World((_calls, request) => completes(request))
     const first = await Thread.open(store, "t", world.options({ meta: { made: "by hand" } }))
@@ -381,7 +386,7 @@ describe("a process that dies", () => {
     expect(second.goal?.status).toBe("complete")
   })
 
-  test("leaves a thread that takes commands before its turn is taken up, whatever that turn did to the goal", async () => {
+  test("leaves a thread that accepts commands before its turn is resumed, whatever that turn did to the goal", async () => {
     const store = memoryJournalStore()
     const first = new World((calls) => (calls === 0 ? says("", 'g=create_goal {"objective":"Learn to fly."}') : new Promise<never>(() => {})))
     const begun = await Thread.open(store, "t", first.options())
@@ -410,19 +415,19 @@ describe("a process that dies", () => {
     await expect(Thread.open(store, "copy", world.options())).rejects.toMatchObject({ code: "invalid_record" })
   })
 
-  test("every prefix of the log is taken up, or says that it is none", async () => {
+  test("every prefix of the log is resumed, or refused as not a log", async () => {
     const store = memoryJournalStore()
     const world = new World(answer)
     const thread = await Thread.open(store, "t", world.options())
     await thread.command({ type: "set", objective })
     await world.run(thread)
     await thread.close()
-    const kept = await store.open("t.thread")
-    await kept.close()
-    for (let length = 0; length < kept.text.length; length += 7) {
+    const whole = await store.open("t.thread")
+    await whole.close()
+    for (let length = 0; length < whole.text.length; length += 7) {
       const cut = memoryJournalStore()
       const stored = await cut.open("t.thread")
-      await stored.append(kept.text.slice(0, length))
+      await stored.append(whole.text.slice(0, length))
       await stored.close()
       const taken = await Thread.open(cut, "t", world.options())
       expect(taken.turns).toBeLessThanOrEqual(3)

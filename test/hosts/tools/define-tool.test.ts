@@ -9,8 +9,8 @@ import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 import type { ToolFailure } from "../../../src/schemas/tool.ts"
 
-describe("what the model is shown", () => {
-  test("the JSON Schema of what goes in, without defaults being required", () => {
+describe("the tool description for the model", () => {
+  test("has the JSON Schema of the input, without requiring properties that have a default", () => {
     const { spec } = defineTool({
       name: "read_file",
       description: "Reads a file.",
@@ -31,7 +31,7 @@ describe("what the model is shown", () => {
     })
   })
 
-  test("a schema of zod/mini, and an output schema", () => {
+  test("accepts a zod/mini schema, and an output schema", () => {
     const { spec } = defineTool({
       name: "count",
       description: "Counts.",
@@ -48,7 +48,7 @@ describe("what the model is shown", () => {
     })
   })
 
-  test("what goes in, where the schema transforms it", () => {
+  test("has the input type of a schema that transforms it", () => {
     const { spec } = defineTool({ ...plain, input: z.object({ ids: z.string().transform((text) => text.split(",")) }) })
     expect(spec.inputSchema).toStrictEqual({ type: "object", properties: { ids: { type: "string" } }, required: ["ids"] })
   })
@@ -93,7 +93,7 @@ describe("a tool that cannot be offered is refused when it is defined", () => {
 })
 
 describe("a tool's types", () => {
-  test("a value has to fit the output schema, and without one may be anything", () => {
+  test("a value must match the output schema, and without one may be anything", () => {
     const output = z.object({ size: z.number() })
     defineTool({ ...plain, output, execute: () => ({ size: 1 }) })
     defineTool({ ...plain, output, execute: async () => new ToolReply({ size: 1 }, { control: { type: "finish", value: null } }) })
@@ -112,7 +112,7 @@ describe("a tool's types", () => {
 })
 
 describe("a call", () => {
-  test("gets the input as it comes out of the schema, typed, and answers with its value", async () => {
+  test("receives the parsed input, typed, and returns its value", async () => {
     const tool = defineTool({
       name: "add",
       description: "Adds.",
@@ -138,7 +138,7 @@ describe("a call", () => {
     expect(await run(defineTool({ ...plain, execute: () => value }), {})).toStrictEqual({ output: { status: "success", value } })
   })
 
-  test("a reply says more than its value", async () => {
+  test("a ToolReply returns more than a value", async () => {
     const tool = defineTool({
       ...plain,
       execute: () =>
@@ -150,7 +150,7 @@ describe("a call", () => {
     })
   })
 
-  test("what the tool emits is shown", async () => {
+  test("events of the tool are emitted", async () => {
     const shown: TurnEvent[] = []
     const event: TurnEvent = { type: "message", text: "half way", kind: "progress" }
     const tool = defineTool({ ...plain, execute: (_input, { emit }) => emit(event) })
@@ -158,7 +158,7 @@ describe("a call", () => {
     expect(shown).toEqual([event])
   })
 
-  test("a value that does not fit the output schema, or is no JSON, is a failure of the tool", async () => {
+  test("a value that does not match the output schema, or is not JSON, fails the tool", async () => {
     const unfit = defineTool({ ...plain, output: z.object({ size: z.number() }), execute: () => ({ size: "big" }) as never })
     expect(await failure(unfit, {})).toEqual({
       class: "internal",
@@ -175,7 +175,7 @@ describe("a call", () => {
     })
   })
 
-  test("an error is a failure that the model can read, with the facts of a ToolError", async () => {
+  test("an error is a failure that the model sees, with the details of a ToolError", async () => {
     const broken = defineTool({
       ...plain,
       execute() {
@@ -206,7 +206,7 @@ describe("a call", () => {
   })
 })
 
-describe("arguments that do not fit", () => {
+describe("arguments that do not match", () => {
   const search = defineTool({
     name: "search",
     description: "Searches.",
@@ -220,7 +220,7 @@ describe("arguments that do not fit", () => {
     },
   })
 
-  test("tell the model per path what is wrong", async () => {
+  test("report to the model what is wrong at each path", async () => {
     const args = { files: [{ path: "a" }, { path: 3 }], limit: { lines: "ten" }, querry: "TODO" }
     expect(await failure(search, args)).toEqual({
       class: "invalid_request",
@@ -248,7 +248,7 @@ describe("arguments that do not fit", () => {
     })
   })
 
-  test("however many and however long, the message stays readable", async () => {
+  test("produce a readable message, however many and long they are", async () => {
     const files = Array.from({ length: 1_000 }, () => ({ path: 1 }))
     const { message } = await failure(search, { query: "", files, ["x".repeat(1_000_000)]: 1 })
     expect(message.split("\n")).toHaveLength(22)
@@ -256,13 +256,13 @@ describe("arguments that do not fit", () => {
     expect(message.length).toBeLessThan(3_000)
   })
 
-  test("prototype keys are keys like any other", async () => {
+  test("may have prototype keys as ordinary keys", async () => {
     const args = JSON.parse('{"query":"TODO","__proto__":{"polluted":true},"constructor":1}') as Json
     expect((await failure(search, args)).code).toBe("invalid_arguments")
     expect(({} as { polluted?: true }).polluted).toBeUndefined()
   })
 
-  test("a check of the schema that throws is a failure of the tool, not of the turn", async () => {
+  test("a schema check that throws fails the tool, not the turn", async () => {
     const picky = defineTool({
       ...plain,
       input: z.object({
@@ -274,10 +274,10 @@ describe("arguments that do not fit", () => {
     expect(await failure(picky, { path: "a" })).toMatchObject({ code: "tool_threw", message: "no such disk" })
   })
 
-  test("a check of the schema may be async", async () => {
-    const asked = defineTool({ ...plain, input: z.object({ path: z.string().refine(async (path) => path === "a", "there is no such file") }) })
-    expect((await run(asked, { path: "a" })).output.status).toBe("success")
-    expect((await failure(asked, { path: "b" })).message).toContain("- path: there is no such file")
+  test("a schema check may be async", async () => {
+    const checked = defineTool({ ...plain, input: z.object({ path: z.string().refine(async (path) => path === "a", "there is no such file") }) })
+    expect((await run(checked, { path: "a" })).output.status).toBe("success")
+    expect((await failure(checked, { path: "b" })).message).toContain("- path: there is no such file")
   })
 })
 
@@ -289,7 +289,7 @@ describe("a toolbox", () => {
     expect(await box.call({ callId: "c1", toolName: "listen", args: {} }, context)).toEqual({ output: { status: "success", value: "a cat" } })
   })
 
-  test.each(["taste", "__proto__", "constructor", "toString", ""])("has no tool named %j, and tells the model which there are", async (toolName) => {
+  test.each(["taste", "__proto__", "constructor", "toString", ""])("has no tool named %j, and lists its tools for the model", async (toolName) => {
     expect(await box.call({ callId: "c1", toolName, args: {} }, context)).toEqual({
       output: {
         status: "failure",
@@ -304,12 +304,12 @@ describe("a toolbox", () => {
     })
   })
 
-  test("an empty one, and a name of a million letters", async () => {
+  test("may be empty, and shortens a name of a million letters", async () => {
     const { output } = await toolbox([]).call({ callId: "c1", toolName: "x".repeat(1_000_000), args: {} }, context)
     expect(output).toMatchObject({ failure: { code: "unknown_tool", message: `There is no tool "${"x".repeat(300)}…". There are no tools.` } })
   })
 
-  test("a tool may even be named __proto__", async () => {
+  test("may have a tool named __proto__", async () => {
     const odd = toolbox([defineTool({ ...plain, name: "__proto__", execute: () => "found" })])
     expect(await odd.call({ callId: "c1", toolName: "__proto__", args: {} }, context)).toEqual({ output: { status: "success", value: "found" } })
   })
@@ -319,7 +319,7 @@ describe("a tool with a timeout", () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  test("that ignores its signal fails as timeout all the same", async () => {
+  test("that ignores its signal still fails as timeout", async () => {
     const signals: AbortSignal[] = []
     const stuck = defineTool({
       ...plain,
@@ -354,12 +354,12 @@ describe("a tool with a timeout", () => {
     expect((await failed).class).toBe("timeout")
   })
 
-  test("that ends in time leaves no timer behind", async () => {
+  test("that ends in time leaves no timer", async () => {
     expect(await run(defineTool({ ...plain, timeoutMs: 5_000, execute: () => 1 }), {})).toEqual({ output: { status: "success", value: 1 } })
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test("is stopped by the turn as well, but not once it ended", async () => {
+  test("is also stopped by the turn, but not after it has ended", async () => {
     const signals: AbortSignal[] = []
     const tool = defineTool({ ...plain, timeoutMs: 5_000, execute: async (_input, { signal }) => void signals.push(signal) })
     const slow = defineTool({
@@ -378,7 +378,7 @@ describe("a tool with a timeout", () => {
     expect(signals.map((signal) => signal.aborted)).toEqual([false, true])
   })
 
-  test("of a month never goes off at once", async () => {
+  test("of a month does not fire at once", async () => {
     const done = run(
       defineTool({ ...plain, timeoutMs: 30 * 24 * 3_600_000, execute: () => new Promise((resolve) => setTimeout(() => resolve("late"), 60_000)) }),
       {},
