@@ -1,7 +1,7 @@
 import { type $ZodIssue, config, type ParseContext, toDotPath } from "zod/v4/core"
 import en from "zod/v4/locales/en.js"
 
-/** Options of a parse whose messages are in English words where no locale is configured, as with `zod/mini`; else the configured ones. */
+/** Parse options that give English messages if no locale is configured, as with `zod/mini`. Otherwise the configured locale applies. */
 export function messageOptions(): ParseContext<$ZodIssue> {
   const { localeError, customError } = config()
   return localeError === undefined && customError === undefined ? { error: en().localeError } : {}
@@ -19,7 +19,7 @@ export function describeIssues(issues: readonly $ZodIssue[]): string {
   return lines.join("\n")
 }
 
-/** zod's message for a union says only that nothing matches; this one says why for each option. */
+/** Explains an issue. zod's message for a union says only that nothing matches; this adds why for each option. */
 function explain(issue: $ZodIssue): string {
   if (issue.code !== "invalid_union" || issue.errors.length === 0) return shorten(issue.message)
   const options = issue.errors.map((errors) =>
@@ -33,7 +33,7 @@ function explain(issue: $ZodIssue): string {
 
 const MAX_SHOWN = 300
 
-/** A name or a path that comes from a model may have any length. */
+/** Shortens a name or path from a model, which may have any length. */
 export function shorten(text: string): string {
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
 }

@@ -16,8 +16,8 @@ export interface ToolContext extends EffectContext {
 }
 
 /**
- * A zod 4 schema, classic or mini, of any copy of zod. Structural, so that the declarations of this package import no types of zod
- * and a program with another minor version compiles.
+ * A zod 4 schema, classic or mini, of any copy of zod. The type is structural, so the declarations of this package import no types of
+ * zod, and a program with another minor version of zod compiles.
  */
 export interface ZodSchema<Output = unknown, Input = unknown> {
   readonly _zod: { readonly output: Output; readonly input: Input }
@@ -34,11 +34,11 @@ export interface ToolDefinition<Input extends ZodSchema, Value = unknown, Name e
   /** Milliseconds that one call may take. After that it fails as `timeout` (code `tool_timeout`) and its signal is aborted. Default: no limit. */
   readonly timeoutMs?: number
   /**
-   * Runs one call and returns its value, or a {@link ToolReply}. Any value with a JSON form is accepted: `undefined` becomes null,
-   * a date its text. Throw {@link ToolError} to classify a failure; the model sees the message of any error.
+   * Runs one call and returns its value, or a {@link ToolReply}. Any value with a JSON form is accepted: `undefined` becomes null, and
+   * a date becomes its text. Throw {@link ToolError} to classify a failure; the model sees the message of any error.
    */
   execute(input: Input["_zod"]["output"], context: ToolContext): Returned<NoInfer<Value>> | Promise<Returned<NoInfer<Value>>>
-  /** What a call does to the world, and so whether it may run again after a crash. Default `idempotent`: it may. */
+  /** What a call does to the world, which decides whether it may run again after a crash. Default `idempotent`: it may. */
   readonly effects?: ToolEffects
   /**
    * Only for `effects: "once"`: finds out whether a call that a crash interrupted took effect, usually by its `idempotencyKey`.
@@ -52,7 +52,7 @@ export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Re
 
 type Returned<Value> = Value | ToolReply<Value>
 
-/** The return value of a tool that does more than return a value: `modelReturn` is what the model sees instead, `control` ends the turn. */
+/** A return value with more than the value itself: `modelReturn` is what the model sees instead, and `control` ends the turn. */
 export class ToolReply<Value = unknown> {
   readonly value: Value
   readonly extra: { readonly modelReturn?: ModelReturn; readonly control?: ToolControl }
@@ -63,7 +63,7 @@ export class ToolReply<Value = unknown> {
   }
 }
 
-/** A value as the turn holds it: its JSON form. */
+/** The JSON form of a value, as the turn stores it. */
 export type JsonOf<Value> = Value extends Json ? Value : Json
 
 /** What {@link defineTool} returns: a tool that knows its name and the type of its values. */

@@ -5,20 +5,20 @@ import { shorten } from "./argument-errors.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 
 /**
- * A tool: what the model is shown, and how one call runs. `defineTool` makes one from a zod schema; write one by hand where there
- * is a JSON Schema instead.
+ * A tool: its description for the model, and how one call runs. `defineTool` creates one from a zod schema. Write one by hand if you have a
+ * JSON Schema instead.
  */
 export interface Tool<Name extends string = string> {
   readonly spec: ToolDescription<Name>
   /** Runs one call. Must not throw: return a failure instead. */
   call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
-  /** What a call does to the world. Default `idempotent`: a call that a crash cut off runs again. */
+  /** What a call does to the world. Default `idempotent`: a call that a crash interrupted runs again. */
   readonly effects?: ToolEffects
-  /** Finds out whether a `once` call that a crash cut off took effect. */
+  /** Finds out whether a `once` call that a crash interrupted took effect. */
   recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
 }
 
-/** What the model is shown of a tool. A schema is a JSON Schema of an object, of any type that describes one. */
+/** The description of a tool for the model. Each schema is a JSON Schema as an object, of any type. */
 export interface ToolDescription<Name extends string = string> {
   readonly name: Name
   readonly description: string
@@ -26,13 +26,13 @@ export interface ToolDescription<Name extends string = string> {
   readonly outputSchema?: object
 }
 
-/** Tools put together: `specs` for the turn's config, and the rest for the host. */
+/** A set of tools: `specs` for the turn's config, and the rest for `Host.tools`. */
 export interface Toolbox extends Required<HostTools> {
   readonly specs: readonly ToolSpec[]
 }
 
 /**
- * Puts tools together: their specs for the turn's config, and `Host.tools`.
+ * Combines tools into their specs for the turn's config, and `Host.tools`.
  *
  *     const tools = toolbox([readFile, listFiles])
  *     const machine = new TurnMachine({ ...config, tools: tools.specs }, start)
@@ -88,7 +88,7 @@ export function failed(failure: ToolFailure): ToolAnswer<never> {
   return { output: { status: "failure", failure } }
 }
 
-/** The failure of a call that the model should not have made like this. */
+/** The failure of a call that the model got wrong. */
 export function invalidRequest(code: string, message: string): ToolFailure {
   return { class: "invalid_request", code, message, source: "runtime", retry: { type: "never" } }
 }
