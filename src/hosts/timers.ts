@@ -1,5 +1,5 @@
 /** The longest delay of a timer in milliseconds, about 24.8 days. A timer with a longer delay fires at once. */
-export const MAX_TIMER_MS = 2 ** 31 - 1
+export const MAX_TIMER_MS: number = 2 ** 31 - 1
 
 /** Limits a delay in milliseconds to what a timer can wait. */
 export function timerMs(ms: number): number {

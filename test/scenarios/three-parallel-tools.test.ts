@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import type { Host, HostTools, ToolEffects } from "../../src/hosts/host.ts"
-import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { journaled } from "../../src/hosts/journal/journaled.ts"
+import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
 import { configOf, userMessage } from "../machine/support.ts"
 
