@@ -31,7 +31,7 @@ export class ThreadLog {
   /** The records of all ended turns, and those that were noted between them. */
   history: readonly HistoryRecord[] = []
   /** The user messages that no turn has received. */
-  said: readonly Message[] = []
+  undelivered: readonly Message[] = []
   /** The goal commands that are not settled. */
   commands: readonly ThreadCommanded[] = []
   /** The turn that has begun and not ended. */
@@ -39,7 +39,7 @@ export class ThreadLog {
   lastTurn: EndedThreadTurn | undefined
   turns = 0
   /** How many messages the user has sent in all. */
-  saidInAll = 0
+  userMessageCount = 0
   /** The first iteration of the next turn. */
   iteration = 0
   /** The latest time of a record. */
@@ -98,8 +98,8 @@ export class ThreadLog {
         this.header = record
         break
       case "said":
-        this.said = [...this.said, record.message]
-        this.saidInAll += 1
+        this.undelivered = [...this.undelivered, record.message]
+        this.userMessageCount += 1
         break
       case "commanded":
         this.commands = [...this.commands, record]
@@ -109,7 +109,7 @@ export class ThreadLog {
         this.commands = this.commands.filter(({ at }) => !record.commands.includes(at))
         break
       case "turn_begun": {
-        const received = this.said.filter(({ id }) => record.said.includes(id))
+        const received = this.undelivered.filter(({ id }) => record.said.includes(id))
         this.#note(received.map((message) => ({ type: "conversation", message })))
         this.turn = record
         this.turns += 1
@@ -130,16 +130,16 @@ export class ThreadLog {
   /** Adds records to the history. Messages and commands among them are no longer waiting. */
   #note(records: readonly HistoryRecord[]): void {
     this.history = [...this.history, ...records]
-    this.said = waiting(this.said, records)
+    this.undelivered = undelivered(this.undelivered, records)
     this.commands = unsettled(this.commands, records)
   }
 }
 
 /** The messages that are not among the added history records. */
-export function waiting(said: readonly Message[], added: readonly HistoryRecord[]): readonly Message[] {
-  if (said.length === 0) return said
+export function undelivered(messages: readonly Message[], added: readonly HistoryRecord[]): readonly Message[] {
+  if (messages.length === 0) return messages
   const received = new Set(added.map((record) => (record.type === "conversation" ? record.message.id : undefined)))
-  return said.filter(({ id }) => !received.has(id))
+  return messages.filter(({ id }) => !received.has(id))
 }
 
 /** The commands that are not among the added history records. */

@@ -77,7 +77,7 @@ export async function runTurns(thread: ThreadState, host: Host, options: ThreadL
     const { say, notBefore = 0 } = (await between?.()) ?? {}
     if (log.commands.length > 0 || isAborted(signal)) continue
     const now = thread.now()
-    const next = nextTurn({ ...thread.goalThread, queuedInput: log.said.length > 0 }, now)
+    const next = nextTurn({ ...thread.goalThread, queuedInput: log.undelivered.length > 0 }, now)
     if (next.type === "rest") return rest(next.reason, next.notBefore)
     const until = next.type === "continue" ? Math.max(next.notBefore ?? 0, notBefore) : 0
     if (until > now) {
@@ -118,7 +118,7 @@ async function beginTurn(thread: ThreadState, continuation: DeliveredMessage | u
     at: thread.now(),
     turnId: `${thread.threadId}.${number}`,
     origin: continuation === undefined ? "user" : "continuation",
-    said: continuation === undefined ? log.said.map((message) => message.id) : [],
+    said: continuation === undefined ? log.undelivered.map((message) => message.id) : [],
     messages: [...messages],
   })
 }

@@ -5,7 +5,7 @@ import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Checkpoint } from "../../schemas/effect.ts"
 import type { CheckpointDelivery } from "../../schemas/message.ts"
 import { type Host, wrapHost } from "../host.ts"
-import { waiting } from "./log.ts"
+import { undelivered } from "./log.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
 
 /**
@@ -34,7 +34,7 @@ function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Chec
   const { threadId, log, options, pendingCommands: commands } = thread
   const { policy = {}, continueInTurn = false } = options
   const { history } = machine
-  const userMessages = log.said.length === 0 ? log.said : waiting(log.said, history.slice(log.history.length))
+  const userMessages = log.undelivered.length === 0 ? log.undelivered : undelivered(log.undelivered, history.slice(log.history.length))
   const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
   // A command that was valid when it was given may be refused by now.
   if (commands.length > 0)

@@ -104,7 +104,7 @@ export class Thread {
    */
   say(text: string): Promise<void> {
     const { log } = this.#state
-    const id = `user-${log.saidInAll + 1}`
+    const id = `user-${log.userMessageCount + 1}`
     const message: Message = { id, role: "user", parts: [{ id: `${id}.p0`, type: "text", text }] }
     return log.append({ type: "said", at: this.#state.now(), message })
   }
