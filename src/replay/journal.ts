@@ -66,20 +66,21 @@ function checksum(before: string, text: string, start: number, end: number): str
 export function readJournal(text: string, validation?: JournalValidation): Journal {
   let header: JournalHeader | undefined
   const entries: JournalEntry[] = []
+  const format: RecordFormat<JournalRecord> = { format: FORMAT, version: VERSION, name: "journal", validation }
   let hasBeginning = true
   const next = (): number => entries.length + 2 + (header?.dropped ?? 0)
   const end = readLines(text, (line, position) => {
     const number = header === undefined ? 1 : next()
     // Without its snapshot, a compacted journal is lost.
     const intact = hasBeginning ? position : 0
-    if (line === undefined) throw damaged(number, intact)
-    const record = check(line.record, validation, number, intact)
+    if (line === undefined) throw damagedRecord("journal", number, intact)
+    const record = checkRecord(line.record, format, number, intact)
     if (header !== undefined) entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
     else header = asHeader(record)
     hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : hasBeginning)
   })
   if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it does not have a whole first line.")
-  if (!hasBeginning) throw damaged(next(), 0)
+  if (!hasBeginning) throw damagedRecord("journal", next(), 0)
   return { header, entries, ...end, droppedLength: text.length - end.length }
 }
 
@@ -130,29 +131,44 @@ function readLine(text: string, start: number, newline: number, before: string):
 /** Characters of a line up to what its checksum covers: `["01234567",`. */
 const CHECKSUM_LENGTH = 12
 
-function check(record: unknown, validation: JournalValidation | undefined, number: number, position: number): JournalRecord {
-  if (number === 1) checkFormat(record)
-  if (validation === undefined) return record as JournalRecord
+/** What the header of a text of records must be, and how each record is checked. */
+export interface RecordFormat<Item> {
+  /** The header's `format` and `version`. */
+  readonly format: string
+  readonly version: number
+  /** Name of such a text in messages: `journal`. */
+  readonly name: string
+  /** Checks one record. Absent: records are trusted to have their declared types. */
+  readonly validation?: ((record: unknown) => Item) | undefined
+}
+
+/**
+ * Checks one record; the first must be the header of the format.
+ * @throws {JournalError} `not_a_journal`, `unsupported_version`, `invalid_record`
+ */
+export function checkRecord<Item>(record: unknown, format: RecordFormat<Item>, number: number, position: number): Item {
+  if (number === 1) checkHeader(record, format)
+  if (format.validation === undefined) return record as Item
   try {
-    return validation(record)
+    return format.validation(record)
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
-    throw new JournalError(
-      "invalid_record",
-      number,
-      position,
-      `Record ${number} of the journal is not damaged but does not match its schema: ${why}`,
-      { cause },
-    )
+    const message = `Record ${number} of the ${format.name} is not damaged but does not match its schema: ${why}`
+    throw new JournalError("invalid_record", number, position, message, { cause })
   }
 }
 
-function checkFormat(record: unknown): void {
-  const { type, format, version } = (record ?? {}) as { readonly type?: unknown; readonly format?: unknown; readonly version?: unknown }
-  if (type !== "header" || format !== FORMAT)
-    throw new JournalError("not_a_journal", 1, 0, `Not a journal: its first record is not a header of "${FORMAT}".`)
-  if (version === VERSION) return
-  throw new JournalError("unsupported_version", 1, 0, `The journal has version ${JSON.stringify(version)}; this package reads version ${VERSION}.`)
+function checkHeader(record: unknown, { format, version, name }: RecordFormat<unknown>): void {
+  const header = (record ?? {}) as { readonly type?: unknown; readonly format?: unknown; readonly version?: unknown }
+  if (header.type !== "header" || header.format !== format)
+    throw new JournalError("not_a_journal", 1, 0, `Not a ${name}: its first record is not a header of "${format}".`)
+  if (header.version === version) return
+  throw new JournalError(
+    "unsupported_version",
+    1,
+    0,
+    `The ${name} has version ${JSON.stringify(header.version)}; this package reads version ${version}.`,
+  )
 }
 
 function asHeader(record: JournalRecord): JournalHeader {
@@ -189,8 +205,9 @@ function isOutstanding(record: JournalRecord, effectId: number): boolean {
   return state !== undefined && "outstanding" in state && state.outstanding.id === effectId
 }
 
-function damaged(number: number, position: number): JournalError {
-  const rest = position === 0 ? "The journal cannot be resumed." : `The records before it (${position} characters) are whole.`
-  const message = `Record ${number} of the journal is damaged, missing or out of place. ${rest}`
+/** The error of a line that is damaged, missing or out of place. `position`: length of the records before it, in characters. */
+export function damagedRecord(name: string, number: number, position: number): JournalError {
+  const rest = position === 0 ? `The ${name} cannot be resumed.` : `The records before it (${position} characters) are whole.`
+  const message = `Record ${number} of the ${name} is damaged, missing or out of place. ${rest}`
   return new JournalError("damaged_record", number, position, message)
 }

@@ -1,6 +1,6 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
-import { isUnfinishedHeader, JournalWriter, readLines } from "../../replay/journal.ts"
+import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, type RecordFormat, readLines } from "../../replay/journal.ts"
 import type { Outcome } from "../../schemas/event.ts"
 import type { HistoryRecord, Message } from "../../schemas/message.ts"
 import {
@@ -13,6 +13,8 @@ import {
 } from "../../schemas/thread.ts"
 import { threadValidation } from "../../schemas/validation.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
+
+const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
 
 /** A turn that has ended. */
 export interface EndedThreadTurn {
@@ -59,11 +61,11 @@ export class ThreadLog {
       const unfinished = isUnfinishedHeader(text, THREAD_FORMAT)
       const read = readLines(unfinished ? "" : text, (line, position) => {
         const number = records.length + 1
-        if (line === undefined)
-          throw new JournalError("damaged_record", number, position, `Record ${number} of the thread's log is damaged, missing or out of place.`)
-        records.push(checked(line.record, number, position))
+        if (line === undefined) throw damagedRecord(FORMAT.name, number, position)
+        records.push(checkRecord(line.record, FORMAT, number, position))
       })
-      if (records.length === 0 && !unfinished) throw new JournalError("not_a_journal", 1, 0, "Not the log of a thread: it has no whole first line.")
+      if (records.length === 0 && !unfinished)
+        throw new JournalError("not_a_journal", 1, 0, "Not a thread's log: it does not have a whole first line.")
       if (read.length < text.length) await stored.replace(text.slice(0, read.length))
       const log = new ThreadLog(stored, new JournalWriter(read))
       for (const record of records) log.#apply(record)
@@ -154,24 +156,4 @@ function commandTime(record: HistoryRecord): number | undefined {
   if (record.type !== "protocol") return undefined
   const { type, input } = record.event as { readonly type?: unknown; readonly input?: { readonly type?: unknown; readonly at?: number } }
   return type === "goal_input" && input?.type === "command" ? input.at : undefined
-}
-
-function checked(record: unknown, number: number, position: number): ThreadRecord {
-  if (number === 1) {
-    const { format, version } = (record ?? {}) as { readonly format?: unknown; readonly version?: unknown }
-    if (format !== THREAD_FORMAT)
-      throw new JournalError("not_a_journal", 1, 0, `Not the log of a thread: its first record is not a header of "${THREAD_FORMAT}".`)
-    if (version !== THREAD_VERSION) {
-      const message = `The log of the thread has version ${JSON.stringify(version)}; this package reads version ${THREAD_VERSION}.`
-      throw new JournalError("unsupported_version", 1, 0, message)
-    }
-  }
-  try {
-    return threadValidation(record)
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
-    throw new JournalError("invalid_record", number, position, `Record ${number} of the thread's log is whole but means nothing here: ${why}`, {
-      cause,
-    })
-  }
 }
