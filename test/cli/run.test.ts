@@ -318,7 +318,7 @@ describe("--state and --resume", () => {
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 1, stdout: "" })
     expect(ran.stderr).toMatch(
-      /^turn-machine: The state file .+ cannot be written: "s\.json\.lock" is no lock and stands in the place of one\. .+\n$/,
+      /^turn-machine: The state file .+ cannot be written: "s\.json\.lock" is at the path of its lock and is not a lock folder\. .+\n$/,
     )
     expect(readdirSync(base).sort()).toEqual(["s.json.lock", "shop"])
   })
@@ -678,7 +678,7 @@ describe("a model at an endpoint", () => {
     const url = await serve(() => {})
     const silent = await runAgainst(url, base, "--timeout-ms", "50", "--json")
     expect(silent.exitCode).toBe(1)
-    expect(silent.stderr).toMatch(/no complete answer within 0\.05 seconds\. Raise --timeout-ms or check the URL, then run the command again\.\n$/)
+    expect(silent.stderr).toMatch(/did not complete its answer within 0\.05 seconds\. Raise --timeout-ms or check the URL, then run the command again\.\n$/)
     expect(linesOf(silent.stdout).at(-1)).toMatchObject({
       type: "run_ended",
       outcome: { type: "stopped", stop: { type: "provider_error" } },
