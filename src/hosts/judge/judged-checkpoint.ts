@@ -20,7 +20,7 @@ export interface JudgedTurnOptions {
   /** The current checklist, with its goal set (`manageChecklist`). With `threadId`, the checklist of the thread's current goal. */
   readonly state: () => ChecklistState
   /** Stores the changed checklist. Awaited before anything is delivered. */
-  readonly keep: (state: ChecklistState, decision: Decision) => Promise<void> | void
+  readonly save: (state: ChecklistState, decision: Decision) => Promise<void> | void
   /** The current transcript: `() => machine.messages`. */
   readonly messages: () => readonly Message[]
   /**
@@ -37,11 +37,11 @@ export interface JudgedTurnOptions {
  * and the turn continues; otherwise the turn ends. A verdict to wait also ends it, with `notBefore` in the checklist. Merge the result
  * with the host's own deliveries (`mergeDeliveries`).
  *
- * After a crash before the delivery was stored, the turn is judged again. The first result is already stored by `keep`, and settled items
+ * After a crash before the delivery was stored, the turn is judged again. The first result is already stored by `save`, and settled items
  * stay settled.
  */
 export function judgedCheckpoint(options: JudgedTurnOptions): (effect: Checkpoint, context: EffectContext) => Promise<CheckpointDelivery> {
-  const { judge: config, host, state, keep, messages, threadId, now = Date.now } = options
+  const { judge: config, host, state, save, messages, threadId, now = Date.now } = options
   return async ({ checkpoint }, { signal, idempotencyKey }) => {
     if (checkpoint !== "before_completion") return {}
     const at = Math.floor(now())
@@ -52,7 +52,7 @@ export function judgedCheckpoint(options: JudgedTurnOptions): (effect: Checkpoin
       if (judgement === undefined) return {}
       usage = addUsage(usage, judgement.usage)
       const { state: next, decision } = applyJudgement(config, state(), judgement, at)
-      await keep(next, decision)
+      await save(next, decision)
       // A user changed the list during the judgement: the same answer is judged again with the current list.
       if (decision.verdict === "stale" && !signal.aborted) continue
       const { shouldContinue, continuationPrompt } = decision

@@ -62,7 +62,7 @@ class Judged {
           judge: JUDGE,
           host,
           state: () => this.state,
-          keep: (state, { verdict }) => {
+          save: (state, { verdict }) => {
             this.state = state
             this.verdicts.push(verdict)
           },
@@ -150,7 +150,7 @@ describe("a turn that is judged before it ends", () => {
       judge: JUDGE,
       host: { llmCall: () => Promise.reject(new Error("asked")) },
       state: () => newChecklistState(),
-      keep: () => {
+      save: () => {
         throw new Error("kept")
       },
       messages: () => [],
