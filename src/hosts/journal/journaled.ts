@@ -1,4 +1,4 @@
-import type { TurnConfig } from "../../machine/turn.ts"
+import type { TurnConfig } from "../../machine/config.ts"
 import type { TurnStart } from "../../schemas/config.ts"
 import type { Done } from "../../schemas/effect.ts"
 import type { Host, RunOptions } from "../host.ts"

@@ -41,7 +41,8 @@ export async function snapshotThread(
   const text = openTurn === undefined || options === undefined ? undefined : await read(openTurn.turnId)
   let { history, commands } = log
   if (openTurn !== undefined && options !== undefined && text !== undefined && !isUnfinishedHeader(text)) {
-    const config = { validation: wireValidation, ...goalConfig(threadId, openTurn, options) }
+    const given = goalConfig(threadId, openTurn, options)
+    const config = { ...given, validation: given.validation ?? wireValidation }
     const machine = resume(readJournal(text, journalValidation), config, { checkEffects: false })
     commands = unsettled(commands, machine.history.slice(history.length))
     history = machine.history
