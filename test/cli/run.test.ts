@@ -678,7 +678,9 @@ describe("a model at an endpoint", () => {
     const url = await serve(() => {})
     const silent = await runAgainst(url, base, "--timeout-ms", "50", "--json")
     expect(silent.exitCode).toBe(1)
-    expect(silent.stderr).toMatch(/did not complete its answer within 0\.05 seconds\. Raise --timeout-ms or check the URL, then run the command again\.\n$/)
+    expect(silent.stderr).toMatch(
+      /did not complete its answer within 0\.05 seconds\. Raise --timeout-ms or check the URL, then run the command again\.\n$/,
+    )
     expect(linesOf(silent.stdout).at(-1)).toMatchObject({
       type: "run_ended",
       outcome: { type: "stopped", stop: { type: "provider_error" } },
