@@ -5,7 +5,7 @@ import type { Json } from "../../../src/schemas/json.ts"
 import { calls, deferred, neverCalled, newTurn, says, script, succeed, ticks, toolTexts, until } from "./support.ts"
 
 describe("an abort cancels the turn", () => {
-  test("tools that ignore their signal hold nothing up; finished ones keep their results, and late ones are dropped", async () => {
+  test("tools that ignore their signal do not delay it; finished results are kept, and late ones are dropped", async () => {
     const controller = new AbortController()
     const signals: AbortSignal[] = []
     const slow = deferred<Json>()
@@ -24,7 +24,7 @@ describe("an abort cancels the turn", () => {
           effects: () => "idempotent",
         },
       },
-      // The second place is free again only once c1 ended; c3 takes it.
+      // The second slot is free only when c1 has ended; then c3 uses it.
       { signal: controller.signal, toolConcurrency: 2 },
     )
     await until(() => signals.length === 2)
@@ -41,7 +41,7 @@ describe("an abort cancels the turn", () => {
     expect(started).toEqual(["c1", "c2", "c3"])
   })
 
-  test("a result that came before the abort is kept, also where it was still to be handed in", async () => {
+  test("a result that arrived before the abort is kept, even if it was not handled yet", async () => {
     const controller = new AbortController()
     const machine = newTurn()
     const done = await runTurn(
@@ -50,7 +50,7 @@ describe("an abort cancels the turn", () => {
         llmCall: script(calls(["c1", "look"], ["c2", "look"])),
         tools: { call: async ({ callId }) => ({ output: { status: "success", value: callId } }), effects: () => "idempotent" },
         async save() {
-          // The result of c1 was taken, and while it is saved that of c2 comes.
+          // The result of c1 is accepted; while it is saved, the result of c2 arrives.
           if (machine.outstanding?.type !== "tool_calls" || machine.outstanding.calls.length !== 1) return
           await ticks(20)
           controller.abort()
@@ -62,7 +62,7 @@ describe("an abort cancels the turn", () => {
     expect(toolTexts(done)).toEqual(["c1", "c2"])
   })
 
-  test("calls that had not started are never started", async () => {
+  test("calls that have not started never start", async () => {
     const controller = new AbortController()
     const slow = deferred<Json>()
     const started: string[] = []
@@ -88,7 +88,7 @@ describe("an abort cancels the turn", () => {
     expect(started).toEqual(["c1"])
   })
 
-  test("a model call gets its signal aborted, and what it then throws is not shown as a failure", async () => {
+  test("aborts the signal of a model call, whose error is then not shown as a failure", async () => {
     const controller = new AbortController()
     const events: TurnEvent[] = []
     const asked = deferred<void>()
@@ -111,13 +111,13 @@ describe("an abort cancels the turn", () => {
     expect(events[1]).toEqual({ type: "message", text: "The turn was cancelled.", kind: "cancelled" })
   })
 
-  test("before the turn began, nothing is performed", async () => {
+  test("before the turn begins, nothing is performed", async () => {
     const done = await runTurn(newTurn(), { llmCall: neverCalled }, { signal: AbortSignal.abort() })
     expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
     expect(done.messages).toHaveLength(1)
   })
 
-  test("while the host saves, the work that was about to begin does not begin", async () => {
+  test("during a save, the next work does not start", async () => {
     const controller = new AbortController()
     const saved: string[] = []
     const done = await runTurn(
@@ -135,7 +135,7 @@ describe("an abort cancels the turn", () => {
     expect(saved).toEqual(["waiting_llm", "finished", "finished"])
   })
 
-  test("leaves no listener behind", async () => {
+  test("leaves no listener on the signal", async () => {
     const { signal } = new AbortController()
     let listeners = 0
     const counting = new Proxy(signal, {

@@ -6,8 +6,8 @@ import type { Response } from "../../../src/schemas/response.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { calls, configOf, deferred, neverCalled, newTurn, runAndWatch, says, script, start, succeed } from "./support.ts"
 
-describe("what executors emit", () => {
-  test("is shown at once, and streamed text is not shown twice", async () => {
+describe("an event of an executor", () => {
+  test("is emitted at once, and streamed text is not emitted twice", async () => {
     const shown: string[] = []
     await runTurn(
       newTurn(),
@@ -23,7 +23,7 @@ describe("what executors emit", () => {
     expect(shown).toEqual(["Hel", "lo."])
   })
 
-  test("an empty delta, or reasoning, does not count as the text", async () => {
+  test("does not count as streamed text if it is an empty delta or reasoning", async () => {
     const shown: string[] = []
     await runTurn(
       newTurn(),
@@ -39,7 +39,7 @@ describe("what executors emit", () => {
     expect(shown).toEqual(["text_delta ", "reasoning_delta Hm.", "text_delta Hello.", "llm_response Hello."])
   })
 
-  test("does nothing once the work ended: neither in the same batch nor later", async () => {
+  test("is dropped after its work has ended, in the same batch and later", async () => {
     const shown: TurnEvent[] = []
     const ended = deferred<void>()
     let emitLate = (): void => neverCalled()
@@ -69,7 +69,7 @@ describe("what executors emit", () => {
     expect(shown.filter((event) => event.type === "message")).toEqual([])
   })
 
-  test("carries the id of the effect, the same for all calls of a batch", async () => {
+  test("has the effect's id in its context, the same for all calls of a batch", async () => {
     const ids: number[] = []
     await runTurn(newTurn(), {
       llmCall: script(calls(["c1", "look"], ["c2", "look"]), says("Done.")),
@@ -86,7 +86,7 @@ describe("what executors emit", () => {
 })
 
 describe("time", () => {
-  test("each answer carries the host's time, and tool calls how long they took by the same clock", async () => {
+  test("each answer has the host's time, and each tool call its duration by the same clock", async () => {
     let time = 1_000
     const answered: string[] = []
     class WatchedMachine extends TurnMachine {
@@ -113,7 +113,7 @@ describe("time", () => {
       { now: () => time },
     )
     expect(events.filter((event) => event.type === "tool_call").map((event) => event.durationMs)).toEqual([40])
-    // Times are whole milliseconds, also by a clock that gives fractions.
+    // Times are whole milliseconds, also with a clock that returns fractions.
     expect(answered).toEqual([
       "llm_complete at 1100",
       "tool_results at 1140",
@@ -123,7 +123,7 @@ describe("time", () => {
     ])
   })
 
-  test("a clock that runs backwards makes no negative durations", async () => {
+  test("a clock that runs backwards gives no negative durations", async () => {
     let time = 1_000
     const { events } = await runAndWatch(
       newTurn(),

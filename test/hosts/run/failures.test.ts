@@ -21,7 +21,7 @@ import {
 } from "./support.ts"
 
 describe("an executor that throws does not lose the turn", () => {
-  test("a model call fails with the facts its executor gave", async () => {
+  test("a model call fails with the details of its executor", async () => {
     const failure = { message: "Overloaded.", retryable: true, code: "http_529", terminalReason: "provider_error" } as const
     const { done, events } = await runAndWatch(newTurn({ emitLlmTrace: true }), {
       llmCall: async () => {
@@ -34,9 +34,9 @@ describe("an executor that throws does not lose the turn", () => {
 
   test.each([
     ["an error", new Error("no network"), "executor_threw: LLM error: no network"],
-    ["an error without words", new TypeError(), "executor_threw: LLM error: TypeError"],
-    ["a text", "no network", "executor_threw: LLM error: no network"],
-    ["what cannot be shown", Object.create(null), "executor_threw: LLM error: A value was thrown that cannot be shown."],
+    ["an error without a message", new TypeError(), "executor_threw: LLM error: TypeError"],
+    ["a string", "no network", "executor_threw: LLM error: no network"],
+    ["a value that cannot be shown", Object.create(null), "executor_threw: LLM error: A value that cannot be shown was thrown."],
   ])("a model call fails with %s", async (_what, thrown: unknown, shown) => {
     const { done, events } = await runAndWatch(newTurn(), {
       // Not async: throws before there is a promise.
@@ -48,7 +48,7 @@ describe("an executor that throws does not lose the turn", () => {
     expect(errors(events)).toEqual([shown])
   })
 
-  test("a tool call fails, the others do not, and the model is told", async () => {
+  test("a tool call fails, the others do not, and the model sees the failure", async () => {
     const { done, events } = await runAndWatch(newTurn(), {
       llmCall: script(calls(["c1", "look"], ["c2", "break"], ["c3", "refuse"]), says("Sorry.")),
       tools: {
@@ -82,7 +82,7 @@ describe("an executor that throws does not lose the turn", () => {
     expect(submitted(absent)).toEqual({ ok: false, error: "This host does not run code." })
   })
 
-  test("a checkpoint delivers nothing, says so, and the turn goes on", async () => {
+  test("a checkpoint delivers nothing, reports it, and the turn continues", async () => {
     const { done, events } = await runAndWatch(newTurn(), {
       llmCall: script(says("Hello.")),
       checkpoint: () => Promise.reject(new Error("queue down")),
@@ -91,7 +91,7 @@ describe("an executor that throws does not lose the turn", () => {
     expect(errors(events)).toEqual(["executor_threw: Nothing was delivered at the checkpoint. queue down"])
   })
 
-  test("an execution surface that cannot be had ends the turn in order", async () => {
+  test("a failed execution surface ends the turn in order", async () => {
     const { done, events } = await runAndWatch(newTurn({ syncExecutionSurface: true }), {
       llmCall: neverCalled,
       syncExecutionSurface: () => Promise.reject(new Error("no plugins")),
@@ -101,11 +101,11 @@ describe("an executor that throws does not lose the turn", () => {
   })
 })
 
-describe("an answer that does not fit the wire is a failure of its effect", () => {
+describe("an answer that cannot be serialized fails its effect", () => {
   test.each([
     ["nothing", undefined],
-    ["a text", "Hello."],
-    ["parts of no known type", { ...says("Hello."), parts: [{ type: "poem", text: "Hello." }] }],
+    ["a string", "Hello."],
+    ["parts of an unknown type", { ...says("Hello."), parts: [{ type: "poem", text: "Hello." }] }],
     [
       "counts that are no numbers",
       { ...says("Hello."), usage: { inputTokens: Number.NaN, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 } },
@@ -116,23 +116,23 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
     expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: LLM error: The model's answer cannot be used\. /)])
   })
 
-  test("of the model, also where the machine does not check", async () => {
+  test("of the model, also with an unchecked machine", async () => {
     const { done, events } = await runAndWatch(newTurn({ validation: undefined }), { llmCall: async () => undefined as never })
     expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
     expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: /)])
   })
 
-  test("of the model: a failure without its facts", async () => {
+  test("of the model: a failure without its details", async () => {
     const { events } = await runAndWatch(newTurn(), { llmCall: () => Promise.reject(new LlmCallError({ message: "Odd." } as never)) })
     expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: /)])
   })
 
   test.each([
-    ["nothing", undefined, "A tool executor answers an object with an output."],
-    ["a value instead of an answer", { files: [] }, "A tool executor answers an object with an output."],
-    ["a status of its own", { output: { status: "fine", value: 1 } }, "Not a valid response"],
-    ["a failure without its facts", { output: { status: "failure", failure: { message: "no" } } }, "Not a valid response"],
-    ["a number that is none", success({ size: Number.NaN }), 'Not JSON: the number NaN at "/size".'],
+    ["nothing", undefined, "A tool executor must return an object with an output."],
+    ["a value instead of an answer", { files: [] }, "A tool executor must return an object with an output."],
+    ["an unknown status", { output: { status: "fine", value: 1 } }, "Not a valid response"],
+    ["a failure without its details", { output: { status: "failure", failure: { message: "no" } } }, "Not a valid response"],
+    ["NaN", success({ size: Number.NaN }), 'Not JSON: the number NaN at "/size".'],
     ["a bigint", success(10n), "Not JSON: a bigint."],
     ["a function", success(() => 1), "Not JSON: a function."],
     ["a map", success(new Map([["a", 1]])), "Not JSON: an instance of Map."],
@@ -153,7 +153,7 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Sorry." } })
   })
 
-  test("of a tool: where in the value it is", async () => {
+  test("of a tool: with the place in the value", async () => {
     const { events } = await runAndWatch(newTurn(), {
       llmCall: script(calls(["c1", "look"]), says("Sorry.")),
       tools: {
@@ -219,7 +219,7 @@ describe("an answer that does not fit the wire is a failure of its effect", () =
   })
 })
 
-describe("a host that cannot be meant", () => {
+describe("a host by mistake", () => {
   test.each([
     ["without a model", {}, "The host needs an llmCall function."],
     ["with a toolbox spread into it", { llmCall: script(says("Yes.")), ...toolbox([]) }, "Pass them as a member: { llmCall, tools }."],

@@ -20,7 +20,7 @@ import {
 } from "./support.ts"
 
 describe("a turn runs to its end", () => {
-  test("saves before work and after each answer, and tells progress before the work that follows", async () => {
+  test("saves before work and after each answer, and reports progress before the next work", async () => {
     const steps: string[] = []
     const machine = newTurn()
     const model = script(calls(["c1", "look"]), says("Found it."))
@@ -84,7 +84,7 @@ describe("a turn runs to its end", () => {
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Hello." } })
   })
 
-  test("what a host delivers at a checkpoint goes into the turn", async () => {
+  test("a host's delivery at a checkpoint is added to the turn", async () => {
     const requests: number[] = []
     const model = script(says("One."), says("Two."))
     let delivered = false
@@ -99,12 +99,12 @@ describe("a turn runs to its end", () => {
         return { messages: [{ role: "user", content: "And then?" }] }
       },
     })
-    // System prompt and question; then also the first answer and what was delivered.
+    // System prompt and question; later also the first answer and the delivery.
     expect(requests).toEqual([2, 4])
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Two." } })
   })
 
-  test("the execution surface is asked for, and what it gives is used", async () => {
+  test("the execution surface is requested and used", async () => {
     const prompts: unknown[] = []
     await runTurn(newTurn({ syncExecutionSurface: true }), {
       llmCall: async ({ request }) => {
@@ -116,7 +116,7 @@ describe("a turn runs to its end", () => {
     expect(prompts).toEqual([{ type: "text", text: "Be brief." }])
   })
 
-  test("code is run, and a batch without calls is answered with no results", async () => {
+  test("code runs, and a batch without calls has no results", async () => {
     const executed = await runTurn(newTurn({ driver: execDriver }), {
       llmCall: neverCalled,
       execCode: async ({ code }) => ({ observations: [`ran ${code}`], toolCalls: [], images: [], printedImages: [], durationMs: 1 }),
@@ -127,7 +127,7 @@ describe("a turn runs to its end", () => {
     expect(submitted(empty)).toEqual([])
   })
 
-  test("events and log entries are shown", async () => {
+  test("events and log entries are emitted", async () => {
     const events: string[] = []
     const log: string[] = []
     const options: RunOptions = { onEvent: (event) => void events.push(event.type), onLog: (event) => void log.push(event.type) }
@@ -154,7 +154,7 @@ describe("a turn runs to its end", () => {
 })
 
 describe("the calls of a batch", () => {
-  test("run side by side up to the limit, and each result is handed in, saved and shown as it comes", async () => {
+  test("run concurrently up to the limit, and each result is handled, saved and emitted as it arrives", async () => {
     const machine = newTurn()
     const running = new Map<string, Deferred<Json>>()
     const shown: string[] = []
@@ -192,7 +192,7 @@ describe("the calls of a batch", () => {
     expect(toolTexts(done)).toEqual(["first", "second", "third"])
   })
 
-  test("by default eight at a time", async () => {
+  test("run eight at a time by default", async () => {
     let running = 0
     let most = 0
     const ids = Array.from({ length: 20 }, (_, index): [string, string] => [`c${index}`, "look"])
@@ -212,7 +212,7 @@ describe("the calls of a batch", () => {
     expect(most).toBe(8)
   })
 
-  test("a limit below one is refused", async () => {
+  test("refuse a limit of less than one", async () => {
     for (const toolConcurrency of [0, -1, Number.NaN]) {
       await expect(runTurn(newTurn(), { llmCall: neverCalled }, { toolConcurrency })).rejects.toThrow(RangeError)
     }

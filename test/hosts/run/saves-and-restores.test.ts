@@ -5,15 +5,15 @@ import type { Json } from "../../../src/schemas/json.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { calls, configOf, deferred, neverCalled, newTurn, says, script, start, submitted, succeed, toolTexts, until } from "./support.ts"
 
-describe("where nothing durable can be promised, the run rejects and the machine stays usable", () => {
-  test("a save that fails before work: nothing was performed, and the next run performs it", async () => {
+describe("if the host cannot record or report, the run rejects and the machine stays usable", () => {
+  test("a failed save before work: nothing is performed, and the next run performs it", async () => {
     const machine = newTurn()
     await expect(runTurn(machine, { llmCall: neverCalled, save: () => Promise.reject(new Error("disk full")) })).rejects.toThrow("disk full")
     const done = await runTurn(machine, { llmCall: script(says("Hello.")) })
     expect(done.outcome.type).toBe("finished")
   })
 
-  test("a save that fails while tools run: they are stopped, what is done is not done again, what is missing is", async () => {
+  test("a failed save during tool calls: they are stopped, and the next run repeats only calls without a result", async () => {
     const machine = newTurn()
     const ran: string[] = []
     let saves = 0
@@ -23,7 +23,7 @@ describe("where nothing durable can be promised, the run rejects and the machine
       tools: {
         async call({ callId }, { signal }) {
           ran.push(callId)
-          // c1 and c2 end in the same moment: when saving c1's result fails, c2's has come but was not handed in.
+          // c1 and c2 end together: when saving c1's result fails, c2's has arrived but is not handled.
           if (callId !== "c3") return { output: { status: "success", value: callId } }
           signals.push(signal)
           return new Promise(() => {})
@@ -53,7 +53,7 @@ describe("where nothing durable can be promised, the run rejects and the machine
     expect(toolTexts(done)).toEqual(["c1", "c2", "c3 again"])
   })
 
-  test("progress that could not be told is told first when the machine goes on, and all of it once", async () => {
+  test("progress that could not be reported is reported first by the next run, and each part once", async () => {
     const machine = newTurn()
     const told: string[] = []
     let failing = true
@@ -72,7 +72,7 @@ describe("where nothing durable can be promised, the run rejects and the machine
     expect(told).toEqual(["progress 1", "progress 1", "progress 1", "done 0"])
   })
 
-  test("a done that could not be told is told by the next run, and is its answer", async () => {
+  test("a `done` that could not be reported is reported and returned by the next run", async () => {
     const machine = newTurn()
     const told: string[] = []
     await expect(
@@ -88,7 +88,7 @@ describe("where nothing durable can be promised, the run rejects and the machine
     expect(done.outcome.type).toBe("finished")
   })
 
-  test("a callback that throws is not blamed on the executor that emitted", async () => {
+  test("an error of a callback is not a failure of the executor that emitted the event", async () => {
     const machine = newTurn()
     const run = runTurn(
       machine,
@@ -110,7 +110,7 @@ describe("where nothing durable can be promised, the run rejects and the machine
     expect(done.outcome.type).toBe("finished")
   })
 
-  test("a clock that throws, or tells no time, rejects instead of hanging", async () => {
+  test("a clock that throws, or returns no time, rejects instead of hanging", async () => {
     const now = (): number => {
       throw new Error("no clock")
     }
@@ -119,8 +119,8 @@ describe("where nothing durable can be promised, the run rejects and the machine
   })
 })
 
-describe("a machine at any point", () => {
-  test("restored in the middle of a batch: only the missing calls run", async () => {
+describe("a machine in any state", () => {
+  test("restored during a batch: only calls without a result run", async () => {
     const saved: string[] = []
     const config = configOf()
     const machine = new TurnMachine(config, start)
@@ -161,7 +161,7 @@ describe("a machine at any point", () => {
     await crashed
   })
 
-  test("from every save of a run, the restored turn ends as the run did", async () => {
+  test("restored from any save of a run: the turn ends as the run did", async () => {
     const config = configOf()
     const machine = new TurnMachine(config, start)
     const saved: string[] = []
@@ -178,14 +178,14 @@ describe("a machine at any point", () => {
     }
   })
 
-  test("an effect that somebody else polled is performed", async () => {
+  test("with an effect that was polled elsewhere: it is performed", async () => {
     const machine = newTurn()
     while (machine.poll() !== undefined) {}
     const done = await runTurn(machine, { llmCall: script(says("Hello.")) })
     expect(done.outcome.type).toBe("finished")
   })
 
-  test("an effect that comes out already answered is not performed", async () => {
+  test("with an effect that was already answered: it is not performed", async () => {
     const machine = newTurn()
     machine.poll()
     machine.handle({ type: "llm_complete", id: 1, result: { ok: true, response: says("Hello.") } })
@@ -193,7 +193,7 @@ describe("a machine at any point", () => {
     expect(done.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Hello." } })
   })
 
-  test("an effect answered by somebody else while it runs: the run's own answer is dropped", async () => {
+  test("with an effect that is answered elsewhere while it runs: the run's own answer is dropped", async () => {
     const machine = newTurn()
     const done = await runTurn(machine, {
       async llmCall() {
@@ -218,7 +218,7 @@ describe("a machine at any point", () => {
     expect(toolTexts(both)).toEqual(["theirs", "ours"])
   })
 
-  test("a turn that an executor ends from outside is ended", async () => {
+  test("that an executor finishes from outside: the turn has ended", async () => {
     const machine = newTurn()
     const done = await runTurn(machine, {
       async llmCall() {
@@ -229,7 +229,7 @@ describe("a machine at any point", () => {
     expect(submitted(done)).toBe(42)
   })
 
-  test("finished: its done is given back, told only if it was not", async () => {
+  test("finished: its `done` is returned, and reported only if it was not", async () => {
     const config = configOf()
     const machine = new TurnMachine(config, start)
     const saved: string[] = []
@@ -251,7 +251,7 @@ describe("a machine at any point", () => {
     expect(told).toEqual(["done"])
   })
 
-  test("finished and aborted: the end stays what it was", async () => {
+  test("finished and aborted: the outcome is unchanged", async () => {
     const machine = newTurn()
     await runTurn(machine, { llmCall: script(says("Hello.")) })
     const again = await runTurn(machine, { llmCall: neverCalled }, { signal: AbortSignal.abort() })

@@ -35,7 +35,7 @@ export function newTurn(overrides: Overrides = {}): TurnMachine {
   return new TurnMachine(configOf(overrides), start)
 }
 
-/** Runs one piece of code and submits what came of it. */
+/** Runs one piece of code and submits its result. */
 export const execDriver: ProtocolDriver = {
   name: "exec",
   version: 1,
@@ -69,7 +69,7 @@ export function calls(...named: readonly (readonly [callId: string, toolName: st
   return { text: "", parts, usage, terminalReason: "tool_use" }
 }
 
-/** A model that gives these answers, one after the other. */
+/** A model that returns these answers in order. */
 export function script(...answers: readonly LlmResponse[]): () => Promise<LlmResponse> {
   const left = [...answers]
   return async () => {
@@ -99,7 +99,7 @@ export function failures(events: readonly TurnEvent[]): readonly unknown[] {
   return events.flatMap((event) => (event.type === "tool_call" && event.output.status === "failure" ? [event.output.failure] : []))
 }
 
-/** What the transcript says came of each tool call. */
+/** The result of each tool call in the transcript. */
 export function toolTexts(done: Done): readonly string[] {
   return done.messages.flatMap((message) => message.parts.flatMap((part) => (part.type === "tool_result" ? [part.text] : [])))
 }
@@ -122,7 +122,7 @@ export function deferred<Value>(): Deferred<Value> {
   return { promise, resolve: (value) => resolve(value) }
 }
 
-/** Lets everything that is ready run on, without waiting for time to pass. */
+/** Runs everything that is ready, without waiting for timers. */
 export async function ticks(count: number): Promise<void> {
   for (let index = 0; index < count; index += 1) await Promise.resolve()
 }
