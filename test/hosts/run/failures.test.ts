@@ -107,7 +107,7 @@ describe("an answer that cannot be serialized fails its effect", () => {
     ["a string", "Hello."],
     ["parts of an unknown type", { ...says("Hello."), parts: [{ type: "poem", text: "Hello." }] }],
     [
-      "counts that are no numbers",
+      "counts that are not numbers",
       { ...says("Hello."), usage: { inputTokens: Number.NaN, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 } },
     ],
   ])("of the model: %s", async (_what, answer) => {

@@ -55,26 +55,26 @@ describe("if the host cannot record or report, the run rejects and the machine s
 
   test("progress that could not be reported is reported first by the next run, and each part once", async () => {
     const machine = newTurn()
-    const told: string[] = []
+    const reported: string[] = []
     let failing = true
     const host: Host = {
       llmCall: script(calls(["c1", "look"]), says("Done.")),
       tools: { call: succeed, effects: () => "idempotent" },
       async progress({ type, eventDelta }) {
-        if (failing && told.length === 1) throw new Error("store down")
-        told.push(`${type} ${eventDelta.length}`)
+        if (failing && reported.length === 1) throw new Error("store down")
+        reported.push(`${type} ${eventDelta.length}`)
       },
     }
     await expect(runTurn(machine, host)).rejects.toThrow("store down")
     await expect(runTurn(machine, host)).rejects.toThrow("store down")
     failing = false
     await runTurn(machine, host)
-    expect(told).toEqual(["progress 1", "progress 1", "progress 1", "done 0"])
+    expect(reported).toEqual(["progress 1", "progress 1", "progress 1", "done 0"])
   })
 
   test("a `done` that could not be reported is reported and returned by the next run", async () => {
     const machine = newTurn()
-    const told: string[] = []
+    const reported: string[] = []
     await expect(
       runTurn(machine, {
         llmCall: script(says("Hello.")),
@@ -83,8 +83,8 @@ describe("if the host cannot record or report, the run rejects and the machine s
         },
       }),
     ).rejects.toThrow("store down")
-    const done = await runTurn(machine, { llmCall: neverCalled, progress: ({ type }) => void told.push(type) })
-    expect(told).toEqual(["done"])
+    const done = await runTurn(machine, { llmCall: neverCalled, progress: ({ type }) => void reported.push(type) })
+    expect(reported).toEqual(["done"])
     expect(done.outcome.type).toBe("finished")
   })
 
@@ -235,20 +235,20 @@ describe("a machine in any state", () => {
     const saved: string[] = []
     const host: Host = { llmCall: script(says("Hello.")), save: () => void saved.push(JSON.stringify(machine.checkpoint())) }
     const done = await runTurn(machine, host)
-    const told: string[] = []
-    const finished: Host = { llmCall: neverCalled, progress: ({ type }) => void told.push(type) }
+    const reported: string[] = []
+    const finished: Host = { llmCall: neverCalled, progress: ({ type }) => void reported.push(type) }
 
     const again = await runTurn(machine, finished)
     expect(again).toEqual({ type: "done", outcome: done.outcome, messages: done.messages, eventDelta: [], iteration: 0 })
-    expect(told).toEqual([])
+    expect(reported).toEqual([])
 
     const restored = await runTurn(TurnMachine.restore(config, saved.at(-1)), finished)
     expect(restored).toEqual(again)
-    expect(told).toEqual([])
+    expect(reported).toEqual([])
 
-    const untold = await runTurn(TurnMachine.restore(config, saved.at(-2)), finished)
-    expect(untold.messages).toEqual(done.messages)
-    expect(told).toEqual(["done"])
+    const unreported = await runTurn(TurnMachine.restore(config, saved.at(-2)), finished)
+    expect(unreported.messages).toEqual(done.messages)
+    expect(reported).toEqual(["done"])
   })
 
   test("finished and aborted: the outcome is unchanged", async () => {
