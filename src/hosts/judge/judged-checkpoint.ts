@@ -33,7 +33,7 @@ export interface JudgedTurnOptions {
 }
 
 /**
- * Creates a checkpoint handler that judges a turn before it ends (`before_completion`). While items are open, the model is told which,
+ * Creates a checkpoint handler that judges a turn before it ends (`before_completion`). While items are open, the model receives them,
  * and the turn continues; otherwise the turn ends. A verdict to wait also ends it, with `notBefore` in the checklist. Merge the result
  * with the host's own deliveries (`mergeDeliveries`).
  *
