@@ -32,7 +32,7 @@ const SavedRecord: Tagged<SavedRecord> = exact(z.discriminatedUnion("type", [His
 export type SavedEffect = wire.SavedEffect
 
 /** What `progress` and `done` report is in the saved lists: a beginning of the messages, a stretch of the events. */
-const told = { messageCount: Count, eventsFrom: Count, eventsTo: Count, iteration: Count }
+const report = { messageCount: Count, eventsFrom: Count, eventsTo: Count, iteration: Count }
 const SavedEffect: Tagged<SavedEffect> = exact(
   z.discriminatedUnion("type", [
     AnswerableEffect,
@@ -40,8 +40,8 @@ const SavedEffect: Tagged<SavedEffect> = exact(
     Emit,
     Log,
     z.object({ type: z.literal("outstanding") }),
-    z.object({ type: z.literal("progress"), ...told }),
-    z.object({ type: z.literal("done"), outcome: Outcome, ...told }),
+    z.object({ type: z.literal("progress"), ...report }),
+    z.object({ type: z.literal("done"), outcome: Outcome, ...report }),
   ]),
 )
 

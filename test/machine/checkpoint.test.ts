@@ -206,7 +206,7 @@ describe("migrations", () => {
 
   test("without the migration it is refused", () => {
     const error = refusal(() => readCheckpoint(config, older(), {}))
-    expect(error).toMatchObject({ code: "unsupported_version", path: "/version", message: "No way is known from checkpoint version 0 to 1." })
+    expect(error).toMatchObject({ code: "unsupported_version", path: "/version", message: "There is no migration from checkpoint version 0 to 1." })
   })
 
   test("a migration that leaves something wrong behind is found out", () => {

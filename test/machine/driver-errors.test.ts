@@ -56,11 +56,11 @@ describe("a driver's list that leads nowhere or to two places ends the turn, and
       "One list starts checkpoint and checkpoint; a turn waits for one effect at a time.",
     ],
     ["work and an end", [EXEC, FINISH], "two_starts", "One list of actions starts exec_code and finishes the turn."],
-    ["an end and work", [FINISH, LLM], "action_after_finish", "A list of actions goes on with start_llm after finish."],
-    ["an end and more", [FINISH, EMIT], "action_after_finish", "A list of actions goes on with emit after finish."],
-    ["two ends", [FINISH, FINISH], "action_after_finish", "A list of actions goes on with finish after finish."],
-    ["an unknown action", [{ type: "explode" }], "unknown_action", "A list holds an action of no known type: explode."],
-    ["a prototype's key", [{ type: "constructor" }], "unknown_action", "A list holds an action of no known type: constructor."],
+    ["an end and work", [FINISH, LLM], "action_after_finish", "A list of actions has start_llm after finish."],
+    ["an end and more", [FINISH, EMIT], "action_after_finish", "A list of actions has emit after finish."],
+    ["two ends", [FINISH, FINISH], "action_after_finish", "A list of actions has finish after finish."],
+    ["an unknown action", [{ type: "explode" }], "unknown_action", "A list has an action of an unknown type: explode."],
+    ["a prototype's key", [{ type: "constructor" }], "unknown_action", "A list has an action of an unknown type: constructor."],
   ]
 
   test.each(lists)("%s", (_, actions, code, message) => {

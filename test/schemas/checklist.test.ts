@@ -192,7 +192,7 @@ describe("what was saved must not lose anything", () => {
     ).toMatchObject({
       code: "invalid_checkpoint",
       path: "/evaluation/state/extra",
-      message: 'The judge\'s checkpoint has an unknown key at "/evaluation/state/extra"; leaving it out could lose what it means.',
+      message: 'The judge\'s checkpoint has an unknown key at "/evaluation/state/extra"; dropping it could lose its meaning.',
     })
   })
 
