@@ -8,9 +8,9 @@ import { TokenUsage } from "./llm.ts"
 import { HistoryRecord, Message, TurnCause } from "./message.ts"
 import { CompletedToolCall, ToolSpec } from "./tool.ts"
 
-/** By this name a checkpoint is known among other JSON. */
+/** Identifies a checkpoint among other JSON. */
 export const CHECKPOINT_FORMAT = "turn-machine/checkpoint"
-/** Raised when a checkpoint of the version before would be misread; older ones are then migrated. */
+/** Raised when this version would misread an older checkpoint; older ones are then migrated. */
 export const CHECKPOINT_VERSION = 1
 
 const SavedState: Tagged<wire.SavedState> = exact(
