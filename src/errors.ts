@@ -2,13 +2,13 @@
  * What a caller got wrong is thrown as one of these; what the world did (a failed model call, a failed tool) is a value.
  *
  *     TurnError
- *     ├─ ProtocolError     the host: a response or an order that the turn cannot take now
- *     ├─ SchemaError       the host: a value that has not the shape of the wire
- *     ├─ DriverError       the driver: a list of actions that leads nowhere, or to two places
+ *     ├─ ProtocolError     the host: a response or a command that the turn does not accept now
+ *     ├─ SchemaError       the host: a value that does not have the shape of the wire
+ *     ├─ DriverError       the driver: a list of actions without a way forward, or with two
  *     ├─ CheckpointError   a checkpoint that cannot be restored
- *     ├─ JournalError      a journal that is damaged, or none
- *     ├─ ForkError         a journal that cannot be gone on with otherwise at that record, or not with that answer
- *     └─ ReplayDivergence  a journal that another turn than the replayed one has written
+ *     ├─ JournalError      a journal that is damaged, or a text that is not one
+ *     ├─ ForkError         a journal that cannot be forked at that record, or not with that answer
+ *     └─ ReplayDivergence  a replay that differs from its journal
  *
  * Every error has a stable `code` to branch on; docs/errors.md lists them with what to do.
  */
@@ -31,7 +31,7 @@ export type ProtocolErrorCode =
   | "turn_finished"
   | "action_starts_work"
 
-/** A response or an order that the turn cannot take now. The turn is unchanged. */
+/** A response or a command that the turn does not accept now. The turn is unchanged. */
 export class ProtocolError extends TurnError<ProtocolErrorCode> {}
 
 /** One thing that is wrong with a value: where, and what was expected there. */
@@ -40,10 +40,10 @@ export interface SchemaIssue {
   readonly message: string
 }
 
-/** Which of the values from outside has not the shape of the wire. */
+/** Which value from outside does not have the shape of the wire. */
 export type SchemaErrorCode = "invalid_response" | "invalid_actions" | "invalid_start" | "invalid_config" | "invalid_record"
 
-/** A value that has not the shape of the wire. Nothing was changed. `issues` says where, as JSON pointers. */
+/** A value that does not have the shape of the wire. Nothing changed. `issues` lists where, as JSON pointers. */
 export class SchemaError extends TurnError<SchemaErrorCode> {
   readonly issues: readonly SchemaIssue[]
 
@@ -56,7 +56,7 @@ export class SchemaError extends TurnError<SchemaErrorCode> {
 /** What may be wrong with a list of driver actions, or with the driver that was asked for one. */
 export type DriverErrorCode = "no_way_forward" | "two_starts" | "action_after_finish" | "unknown_action" | "missing_callback" | "driver_threw"
 
-/** A list of driver actions that leads nowhere, or to two places. From a driver it ends the turn; from `apply` it is thrown. */
+/** A list of actions without a way forward, or with two. From a driver it ends the turn; from `apply` it is thrown. */
 export class DriverError extends TurnError<DriverErrorCode> {}
 
 /** Why a checkpoint cannot be restored. */
@@ -78,12 +78,13 @@ export class CheckpointError extends TurnError<CheckpointErrorCode> {
   }
 }
 
-/** Why a journal cannot be read on. */
+/** Why a journal cannot be read further. */
 export type JournalErrorCode = "not_a_journal" | "unsupported_version" | "damaged_record" | "invalid_record" | "dropped_record"
 
 /**
- * A journal that is damaged, or none. `record` counts from 1. What stands before it is whole: the first `intactLength`
- * characters of the text are a journal of their own. 0: nothing is left to go on with, as of a compacted journal without its snapshot.
+ * A journal that is damaged, or a text that is not one. `record` counts from 1. The records before it are whole: the first
+ * `intactLength` characters of the text are a journal of their own. 0: the turn cannot be continued from any of it, as with a
+ * compacted journal without its snapshot.
  */
 export class JournalError extends TurnError<JournalErrorCode> {
   readonly record: number
@@ -99,7 +100,7 @@ export class JournalError extends TurnError<JournalErrorCode> {
 /** Why a journal cannot be forked. */
 export type ForkErrorCode = "no_such_record" | "not_a_response" | "answers_another_effect" | "invalid_answer" | "turn_id_in_use"
 
-/** A journal that cannot be gone on with otherwise at that record, or not with that answer. `record` is the one that was named. */
+/** A journal that cannot be forked at that record, or not with that answer. `record` is the one that was asked for. */
 export class ForkError extends TurnError<ForkErrorCode> {
   readonly record: number
 
@@ -119,12 +120,12 @@ export interface Difference {
   readonly received: unknown
 }
 
-/** How a replay can part from its journal. */
+/** What differs between a replay and its journal. */
 export type ReplayErrorCode = "configuration_differs" | "effect_differs" | "outcome_differs" | "snapshot_differs"
 
-/** A replay that does not give what its journal holds. `differences` are the first eight of `differenceCount`. */
+/** A replay that differs from its journal. `differences` are the first eight of `differenceCount`. */
 export class ReplayDivergence extends TurnError<ReplayErrorCode> {
-  /** The record at which the two parted, counted from 1. */
+  /** The first record that differs, counted from 1. */
   readonly record: number
   readonly effectId: number | undefined
   readonly differences: readonly Difference[]

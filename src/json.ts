@@ -4,7 +4,7 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** Deeper JSON is refused: `JSON.stringify` recurses, so a deeper value could enter a turn but never leave it. */
 export const MAX_JSON_DEPTH = 128
 
-/** Says what keeps a value from being JSON, or `undefined` if nothing does. `depth` is how deep it stands already. */
+/** Returns why a value is not JSON, or `undefined` if it is. `depth`: how deeply the value is nested already. */
 export function whyNotJson(value: unknown, depth = 0): string | undefined {
   switch (typeof value) {
     case "string":
@@ -41,12 +41,12 @@ function whyNotJsonObject(value: object, depth: number): string | undefined {
   return undefined
 }
 
-/** What `JSON.stringify` asks of every object first. Asked here as well, so that what throws then is refused now. */
+/** `JSON.stringify` reads `toJSON` of every object first. Reading it here refuses now what would throw then. */
 function hasOwnJson(value: object): boolean {
   return typeof (value as { readonly toJSON?: unknown }).toJSON === "function"
 }
 
-/** Parses JSON text; `undefined` where it is none, or nested deeper than {@link MAX_JSON_DEPTH}. */
+/** Parses JSON text. Returns `undefined` if it is not JSON, or nested deeper than {@link MAX_JSON_DEPTH}. */
 export function parseJson(text: string): Json | undefined {
   try {
     const value: unknown = JSON.parse(text)

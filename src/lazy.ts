@@ -1,13 +1,13 @@
-/** The first `length` items of a list that may go on growing; those items never change. */
+/** The first `length` items of a list that may still grow. Those items never change. */
 export interface Segment<Item> {
   readonly storage: readonly Item[]
   readonly length: number
 }
 
-/** Something that can list what it holds. */
+/** A list that is put together on demand. */
 export interface Listing<Item> {
   toArray(): readonly Item[]
-  /** The same items as stretches of lists that outlive this one, where it is made of such: work on them can be kept. */
+  /** The same items as segments of lists that outlive this one, so that work on them can be cached. `undefined`: not made of such lists. */
   segments?(): readonly Segment<Item>[] | undefined
 }
 

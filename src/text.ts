@@ -25,13 +25,13 @@ export function isBlank(text: string): boolean {
   return true
 }
 
-/** At most `limit` code points: longer texts keep as many at each end, with a line between that counts what is left out. */
+/** Cuts a text to `limit` code points: a longer one keeps half at each end, with a line in between that counts the omitted ones. */
 export function cutMiddle(text: string, limit: number): string {
   if (text.length <= limit) return text
   const points = Array.from(text)
   if (points.length <= limit) return text
-  const kept = Math.floor(limit / 2)
-  const head = points.slice(0, kept).join("")
-  const tail = points.slice(points.length - kept).join("")
-  return `${head}\n\n... (${points.length - 2 * kept} chars omitted) ...\n\n${tail}`
+  const half = Math.floor(limit / 2)
+  const head = points.slice(0, half).join("")
+  const tail = points.slice(points.length - half).join("")
+  return `${head}\n\n... (${points.length - 2 * half} chars omitted) ...\n\n${tail}`
 }

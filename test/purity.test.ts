@@ -193,7 +193,7 @@ describe("the linter", () => {
     expect(missing("src/schemas/offences.ts", withoutZod)).toEqual([])
   })
 
-  test("lets through what only looks like it", () => {
+  test("accepts code that only looks like it", () => {
     expect(findings.filter(({ path }) => path === "src/machine/innocent.ts")).toEqual([])
   })
 
@@ -384,7 +384,7 @@ describe("the built core", () => {
     })
   })
 
-  test("records, reads, replays, verifies and takes up a turn there", async () => {
+  test("records, reads, replays, verifies and resumes a turn there", async () => {
     requireFreshBuild(["machine", "drivers", "projectors", "replay"])
     const report = runInEmptyContext(await bundle(JOURNAL))
     const recorded = ["effect", "llm_complete", "effect", "tool_results", "snapshot", "effect", "checkpoint_delivery", "effect"]

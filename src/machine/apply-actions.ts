@@ -12,16 +12,16 @@ import type { History } from "./history.ts"
 import { limitReached } from "./limits.ts"
 import type { StateOf, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
 
-/** What the machine itself does to a turn, in one list with what its driver orders. */
+/** The machine's own actions on a turn, in one list with its driver's. */
 export type MachineAction =
   | DriverAction
   | { readonly type: "log"; readonly event: LogEvent }
   | { readonly type: "count_usage"; readonly cumulative: TokenUsage }
-  | { readonly type: "keep_results"; readonly arrived: readonly ArrivedResult[] }
+  | { readonly type: "store_results"; readonly arrived: readonly ArrivedResult[] }
   | { readonly type: "append_messages"; readonly messages: readonly Message[] }
   | { readonly type: "add_turn_causes"; readonly turnCauses: readonly TurnCause[] }
   | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
-  | { readonly type: "take_surface"; readonly update: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] } | undefined }
+  | { readonly type: "set_surface"; readonly update: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] } | undefined }
   | { readonly type: "prepare_iteration" }
   | { readonly type: "cancel_llm"; readonly id: number }
 
@@ -31,7 +31,7 @@ export interface ArrivedResult {
   readonly result: CompletedToolCall
 }
 
-/** What a step changes besides what its actions say: the time seen, and the message ids drawn. */
+/** What a step changes in addition to its actions: the latest time, and the counter of message ids. */
 export interface StepFacts {
   readonly at: number | undefined
   readonly nextMessageNumber: number
@@ -39,14 +39,14 @@ export interface StepFacts {
 
 type WaitingState = Extract<TurnState, { outstanding: AnswerableEffect }>
 
-// Auto-freezing would walk what it is given, tool results of any size; turns are readonly by type.
+// Auto-freezing would walk tool results of any size; turns are readonly by type.
 const { produce } = new Immer({ autoFreeze: false })
 
 /**
- * Applies one list of actions and gives the turn after it with the list's effects, in order. The one place that makes a
- * next turn. What became durable is told in one `progress`: right before the work that the list starts, else before its
- * end, else last.
- * @throws {DriverError} the list starts two pieces of work, goes on after a finish, or holds no known action
+ * Applies one list of actions and returns the next turn with the effects of the list, in order. The only place that makes a
+ * next turn. One `progress` reports what became durable: right before the work that the list starts, else before the end of
+ * the turn, else last.
+ * @throws {DriverError} `two_starts`, `action_after_finish`, `unknown_action`
  */
 export function applyActions(
   config: CompleteTurnConfig,
@@ -60,10 +60,10 @@ export function applyActions(
   let { surface } = turn
   let work: AnswerableEffect | undefined
   let outcome: Outcome | undefined
-  let untold = false
+  let hasUnreported = false
 
   for (const action of actions) {
-    if (outcome !== undefined) throw new DriverError("action_after_finish", `A list of actions goes on with ${action.type} after finish.`)
+    if (outcome !== undefined) throw new DriverError("action_after_finish", `A list of actions has ${action.type} after finish.`)
     let started: WaitingState | undefined
     switch (action.type) {
       case "emit":
@@ -79,12 +79,12 @@ export function applyActions(
         if (action.events.length === 0) break
         events = events.append(action.events)
         messages = appendConversation(messages, action.events)
-        untold = true
+        hasUnreported = true
         break
       case "append_messages":
-        // Also where nothing is left of a delivery: it counted, and so it is told.
+        // Also when no message of a delivery remains: the delivery counted, so it is reported.
         messages = messages.append(action.messages)
-        untold = true
+        hasUnreported = true
         break
       case "add_turn_causes":
         turnCauses = [...turnCauses, ...action.turnCauses]
@@ -92,23 +92,23 @@ export function applyActions(
       case "count_usage":
         usage = action.cumulative
         break
-      case "keep_results":
-        if (state.type === "waiting_tools") state = keepResults(state, action.arrived)
+      case "store_results":
+        if (state.type === "waiting_tools") state = storeResults(state, action.arrived)
         break
-      case "take_surface":
+      case "set_surface":
         syncedIteration = iteration
         if (action.update !== undefined) surface = { systemPrompt: action.update.systemPrompt, tools: action.update.tools }
         break
       case "advance_iteration":
         iteration += 1
         syncedIteration = undefined
-        untold = true
+        hasUnreported = true
         break
       case "schedule_turn_limit_final":
         if (turnLimitScheduled || !limitReached(config, turn.position.iterationOffset, iteration)) break
         turnLimitScheduled = true
         messages = messages.append([action.message])
-        untold = true
+        hasUnreported = true
         break
       case "prepare_iteration":
         state = PREPARE_ITERATION
@@ -147,7 +147,7 @@ export function applyActions(
         state = { type: "finished", outcome }
         break
       default:
-        throw new DriverError("unknown_action", `A list holds an action of no known type: ${String((action as { type?: unknown } | null)?.type)}.`)
+        throw new DriverError("unknown_action", `A list has an action of an unknown type: ${String((action as { type?: unknown } | null)?.type)}.`)
     }
     if (started === undefined) continue
     if (work !== undefined)
@@ -172,16 +172,16 @@ export function applyActions(
     usage,
     at,
   }
-  const changed = untold || turnCauses !== turn.record.turnCauses
-  const record: TurnRecord = changed ? { messages, events, turnCauses, reportedEvents: untold ? events.length : reportedEvents } : turn.record
+  const changed = hasUnreported || turnCauses !== turn.record.turnCauses
+  const record: TurnRecord = changed ? { messages, events, turnCauses, reportedEvents: hasUnreported ? events.length : reportedEvents } : turn.record
   const next: Turn = { position, record, surface }
-  if (untold) tellProgress(effects, reportedEvents, next, work)
-  if (outcome !== undefined) tellEnd(effects, next, outcome)
+  if (hasUnreported) insertProgress(effects, reportedEvents, next, work)
+  if (outcome !== undefined) appendEnd(effects, next, outcome)
   return { turn: next, effects }
 }
 
-/** Puts results into their places; the batch itself and the results that came before are shared with the old state. */
-function keepResults(state: StateOf<"waiting_tools">, arrived: readonly ArrivedResult[]): TurnState {
+/** Puts results into their places. The batch and the earlier results are shared with the old state. */
+function storeResults(state: StateOf<"waiting_tools">, arrived: readonly ArrivedResult[]): TurnState {
   return produce(state, (draft) => {
     for (const { index, result } of arrived) draft.results[index] = castDraft(result)
   })
@@ -190,19 +190,19 @@ function keepResults(state: StateOf<"waiting_tools">, arrived: readonly ArrivedR
 const PREPARE_ITERATION: TurnState = { type: "prepare_iteration" }
 
 function appendConversation(messages: History<Message>, records: readonly HistoryRecord[]): History<Message> {
-  const said: Message[] = []
-  for (const record of records) if (record.type === "conversation") said.push(record.message)
-  return messages.append(said)
+  const spoken: Message[] = []
+  for (const record of records) if (record.type === "conversation") spoken.push(record.message)
+  return messages.append(spoken)
 }
 
-/** Puts one `progress` right before the work that waits for its answer; last, if no work was started. */
-function tellProgress(effects: Effect[], from: number, { record, position }: Turn, work: AnswerableEffect | undefined): void {
+/** Inserts one `progress` right before the started work; last, if no work was started. */
+function insertProgress(effects: Effect[], from: number, { record, position }: Turn, work: AnswerableEffect | undefined): void {
   const progress = progressEffect(record.messages, record.events.slice(from), position.iteration)
   if (work === undefined) effects.push(progress)
   else effects.splice(effects.lastIndexOf(work), 0, progress)
 }
 
-function tellEnd(effects: Effect[], { record, position }: Turn, outcome: Outcome): void {
+function appendEnd(effects: Effect[], { record, position }: Turn, outcome: Outcome): void {
   effects.push({ type: "emit", event: { type: "turn_outcome", outcome } }, { type: "emit", event: { type: "done" } })
   effects.push(doneEffect(outcome, record.messages, [], position.iteration))
 }

@@ -14,13 +14,13 @@ const VERSION: TurnCheckpoint["version"] = 1
 export type Migrations = { readonly [version: number]: (checkpoint: Record<string, unknown>) => Record<string, unknown> }
 const MIGRATIONS: Migrations = {}
 
-/** What a turn machine holds: the turn, and the effects not yet polled. */
+/** The contents of a turn machine: the turn, and the effects that were not polled yet. */
 export interface Held {
   readonly turn: Turn
   readonly unpolled: readonly Effect[]
 }
 
-/** The turn as plain JSON, which shares nothing that could change with the turn. */
+/** Returns the turn as plain JSON that later inputs do not change. */
 export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: Held): TurnCheckpoint {
   const { position, record, surface } = turn
   const { syncedIteration, at } = position
@@ -52,7 +52,7 @@ function plainState(state: TurnState): TurnCheckpoint["state"] {
   return state.type === "waiting_llm" ? { ...state, outstanding: plainCall(state.outstanding) } : state
 }
 
-/** A projector may make a request's lists on demand; a checkpoint holds them as they are. */
+/** A projector may make a request's lists on demand; a checkpoint has them as plain lists. */
 function plainCall(call: LlmCall): LlmCall {
   return { ...call, request: { ...call.request } }
 }
@@ -70,7 +70,7 @@ function saveRecords({ events }: TurnRecord, messages: readonly Message[]): read
 
 function saveUnpolled(turn: Turn, unpolled: readonly Effect[]): readonly SavedEffect[] {
   const outstanding = "outstanding" in turn.position.state ? turn.position.state.outstanding : undefined
-  // The deltas told are contiguous and end at `reportedEvents`, so each one's place follows from those behind it.
+  // The reported deltas are contiguous and end at `reportedEvents`, so the place of each follows from those after it.
   let eventsTo = turn.record.reportedEvents
   const saved: SavedEffect[] = []
   for (let index = unpolled.length - 1; index >= 0; index -= 1) {
@@ -79,9 +79,9 @@ function saveUnpolled(turn: Turn, unpolled: readonly Effect[]): readonly SavedEf
       saved.push({ type: "outstanding" })
     } else if (effect.type === "progress" || effect.type === "done") {
       const eventsFrom = eventsTo - effect.eventDelta.length
-      const told = { messageCount: effect.messages.length, eventsFrom, eventsTo, iteration: effect.iteration }
+      const report = { messageCount: effect.messages.length, eventsFrom, eventsTo, iteration: effect.iteration }
       eventsTo = eventsFrom
-      saved.push(effect.type === "done" ? { type: "done", outcome: effect.outcome, ...told } : { type: "progress", ...told })
+      saved.push(effect.type === "done" ? { type: "done", outcome: effect.outcome, ...report } : { type: "progress", ...report })
     } else if (effect.type === "llm_call") {
       saved.push(plainCall(effect))
     } else {
@@ -97,16 +97,16 @@ function saveUnpolled(turn: Turn, unpolled: readonly Effect[]): readonly SavedEf
  */
 export function readCheckpoint(config: CompleteTurnConfig, value: unknown, migrations: Migrations = MIGRATIONS): Held {
   const migrated = migrate(identify(typeof value === "string" ? parseText(value) : value), migrations)
-  if (config.validation !== undefined) return takeUp(config, config.validation.checkpoint(migrated))
+  if (config.validation !== undefined) return restoreTurn(config, config.validation.checkpoint(migrated))
   try {
-    return takeUp(config, migrated as unknown as TurnCheckpoint)
+    return restoreTurn(config, migrated as unknown as TurnCheckpoint)
   } catch (cause) {
     if (cause instanceof CheckpointError) throw cause
-    throw new CheckpointError("invalid_checkpoint", "", "The checkpoint lacks what a turn needs.", { cause })
+    throw new CheckpointError("invalid_checkpoint", "", "The checkpoint does not have what a turn needs.", { cause })
   }
 }
 
-function takeUp(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): Held {
+function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): Held {
   checkDriver(config, checkpoint)
   checkConsistency(checkpoint)
 
@@ -172,7 +172,7 @@ function readHeader(value: object): { readonly format?: unknown; readonly versio
     const { format, version } = value as { readonly format?: unknown; readonly version?: unknown }
     return { format, version }
   } catch (cause) {
-    throw new CheckpointError("not_a_checkpoint", "", "Not a checkpoint: looking at it throws.", { cause })
+    throw new CheckpointError("not_a_checkpoint", "", "Not a checkpoint: reading it throws.", { cause })
   }
 }
 
@@ -188,12 +188,12 @@ function migrate(checkpoint: Record<string, unknown> & { version: number }, migr
   for (let version = checkpoint.version; version < VERSION; version += 1) {
     const migration = migrations[version]
     if (migration === undefined) {
-      throw new CheckpointError("unsupported_version", "/version", `No way is known from checkpoint version ${version} to ${version + 1}.`)
+      throw new CheckpointError("unsupported_version", "/version", `There is no migration from checkpoint version ${version} to ${version + 1}.`)
     }
     try {
       migrated = { ...migration(migrated), version: version + 1 }
     } catch (cause) {
-      throw new CheckpointError("invalid_checkpoint", "", `The checkpoint cannot be carried over from version ${version} to ${version + 1}.`, {
+      throw new CheckpointError("invalid_checkpoint", "", `The checkpoint cannot be migrated from version ${version} to ${version + 1}.`, {
         cause,
       })
     }
@@ -214,7 +214,7 @@ function checkDriver(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): vo
   }
 }
 
-/** Counters that contradict one another would send effects under wrong ids or tell records twice. */
+/** Counters that contradict each other would emit effects under wrong ids or report records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
   const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents } = checkpoint
   const require = (holds: boolean, path: string, message: string): void => {
@@ -223,7 +223,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
 
   require(nextEffectId >= 1, "/nextEffectId", "effect ids count from 1")
   require(iteration >= iterationOffset, "/iteration", `iteration ${iteration} lies before the offset ${iterationOffset}`)
-  require(syncedIteration === undefined || syncedIteration <= iteration, "/syncedIteration", "a later iteration than the present one is synced")
+  require(syncedIteration === undefined || syncedIteration <= iteration, "/syncedIteration", "a later iteration than the current one is synced")
   require(reportedEvents <= events.length, "/reportedEvents", `${reportedEvents} of ${events.length} records were reported`)
   if ("outstanding" in state) {
     const { id } = state.outstanding
@@ -231,43 +231,44 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
   }
   if (state.type === "waiting_tools") {
     const { outstanding, results } = state
-    require(results.length === outstanding.calls.length, "/state/results", `${results.length} results stand for ${outstanding.calls.length} calls`)
+    require(results.length ===
+      outstanding.calls.length, "/state/results", `there are ${results.length} results for ${outstanding.calls.length} calls`)
     results.forEach((result, index) => {
       const fits = result === null || result.callId === outstanding.calls[index]?.callId
       require(fits, `/state/results/${index}/callId`, "the result belongs to another call")
     })
-    require(results.length === 0 || results.includes(null), "/state/results", "every call is answered, so nothing is awaited")
+    require(results.length === 0 || results.includes(null), "/state/results", "every call has its result, so nothing is outstanding")
   }
   events.forEach((record, index) => {
-    require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "there is no such message")
+    require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "the message does not exist")
   })
   checkUnpolled(checkpoint, require)
 }
 
 function checkUnpolled(checkpoint: TurnCheckpoint, require: (holds: boolean, path: string, message: string) => void): void {
   const { state, unpolled, messages, events, nextEffectId, reportedEvents } = checkpoint
-  // The outstanding effect is only named here; any other was answered, and so came before it.
+  // The outstanding effect has an entry of its own type; any other effect was answered before it.
   const answeredBelow = "outstanding" in state ? state.outstanding.id : nextEffectId
   let outstanding = 0
-  let told: { readonly to: number; readonly path: string } | undefined
+  let reported: { readonly to: number; readonly path: string } | undefined
   unpolled.forEach((effect, index) => {
     const path = `/unpolled/${index}`
     if (effect.type === "outstanding") {
       outstanding += 1
-      require("outstanding" in state && outstanding === 1, path, "there is no such effect to hand out")
+      require("outstanding" in state && outstanding === 1, path, "the effect does not exist")
     } else if (effect.type === "progress" || effect.type === "done") {
       const { eventsFrom, eventsTo } = effect
-      require(effect.messageCount <= messages.length, `${path}/messageCount`, "more messages are told than there are")
-      require(eventsFrom <= eventsTo && eventsTo <= events.length, `${path}/eventsTo`, "records are told that are not there")
-      require(told === undefined || eventsFrom === told.to, `${path}/eventsFrom`, "records are told twice or left out")
-      told = { to: eventsTo, path: `${path}/eventsTo` }
+      require(effect.messageCount <= messages.length, `${path}/messageCount`, "more messages are reported than exist")
+      require(eventsFrom <= eventsTo && eventsTo <= events.length, `${path}/eventsTo`, "records are reported that do not exist")
+      require(reported === undefined || eventsFrom === reported.to, `${path}/eventsFrom`, "records are reported twice or left out")
+      reported = { to: eventsTo, path: `${path}/eventsTo` }
       const last = state.type === "finished" && index === unpolled.length - 1
-      require(effect.type !== "done" || last, path, "done is told, and not as the last effect of a finished turn")
+      require(effect.type !== "done" || last, path, "done is not the last effect of a finished turn")
     } else if ("id" in effect) {
       const { id } = effect
-      require(id >= 1 && id < answeredBelow, `${path}/id`, `effect ${id} was never answered, for the ids answered lie between 0 and ${answeredBelow}`)
+      require(id >= 1 && id < answeredBelow, `${path}/id`, `effect ${id} was never answered: answered ids are between 0 and ${answeredBelow}`)
     }
   })
-  if (told !== undefined)
-    require(told.to === reportedEvents, told.path, `what is told ends at record ${told.to}, what was reported at ${reportedEvents}`)
+  if (reported !== undefined)
+    require(reported.to === reportedEvents, reported.path, `the reports end at record ${reported.to}, reportedEvents is ${reportedEvents}`)
 }

@@ -2,14 +2,14 @@ import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message, Part
 import type { MachineAction } from "./apply-actions.ts"
 import type { TurnContext } from "./context.ts"
 
-/** Whether a delivery says nothing to the model: all lists but the driver's events are empty. An element that will be dropped counts. */
+/** Whether a delivery has nothing for the model: all lists except `events` are empty. An element that will be dropped counts. */
 export function isSilent({ userMessages, messages, transientMessages, turnCauses }: CheckpointDelivery): boolean {
   return !(userMessages?.length || messages?.length || transientMessages?.length || turnCauses?.length)
 }
 
 /**
- * What a delivery adds, in order: whole user messages and the driver's events, which are history; then injected messages
- * and turn causes, which are in the transcript only.
+ * Returns the actions of a delivery, in order: user messages and events for the driver, which are recorded in the history; then
+ * injected messages and turn causes, which are in the transcript only.
  */
 export function deliveryActions(context: TurnContext, delivery: CheckpointDelivery): readonly MachineAction[] {
   const records: HistoryRecord[] = []
@@ -36,7 +36,7 @@ export function deliveryActions(context: TurnContext, delivery: CheckpointDelive
   ]
 }
 
-/** Only user and system messages are injected: nobody speaks for the model, and events come as turn causes. */
+/** Only user and system messages are injected: a host does not speak for the model, and events are delivered as turn causes. */
 function deliverMessage(messages: Message[], context: TurnContext, delivered: DeliveredMessage, transient: boolean): void {
   if (delivered.role !== "user" && delivered.role !== "system") return
   const id = context.newMessageId("checkpoint")

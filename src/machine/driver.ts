@@ -14,7 +14,7 @@ import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
  * It keeps its own state as `protocol` records in the history, or as `driverState` on the work it starts; never in
  * itself, because a restored turn has only the checkpoint.
  *
- * Every list must lead on: start one piece of work, or finish. One that does not ends the turn as `runtime_error`.
+ * Every action list must start one piece of work or finish the turn. A list that does neither ends the turn as `runtime_error`.
  * @see docs/write-a-driver.md
  */
 export interface ProtocolDriver {
@@ -24,7 +24,7 @@ export interface ProtocolDriver {
   readonly version: number
   /** A new iteration begins. Most drivers project a request and start the model call. */
   prepareIteration(context: DriverContext): readonly DriverAction[]
-  /** The model answered with `stop`, `tool_use` or `unknown`. Answers that end a turn by themselves never get here. */
+  /** The model answered with `stop`, `tool_use` or `unknown`. Any other answer ends the turn without the driver. */
   onLlmComplete(context: DriverContext, waiting: WaitingLlm, response: LlmResponse, textStreamed: boolean): readonly DriverAction[]
   /** All calls of a batch are answered; `results` are in the order of the calls. */
   onToolResults(context: DriverContext, results: readonly CompletedToolCall[]): readonly DriverAction[]
@@ -62,8 +62,8 @@ export interface DriverContext {
   /** The latest time seen on any response, in milliseconds since the epoch. Absent until a response carries one. */
   readonly at: number | undefined
   /**
-   * Renders the transcript as it is now. What the same list appends is not in it. `ownTools`: tools that the driver answers
-   * itself, shown behind the host's where tools are shown at all.
+   * Renders the transcript as it is now, without what the same action list appends. `ownTools`: tools that the driver answers
+   * itself. Requests that show tools show them after the host's.
    */
   projectRequest(options: { readonly tools: boolean; readonly ownTools?: readonly ToolSpec[] }): LlmRequest
   /** The next message id, `m_<iterationOffset>_<scope>_<n>`. Counted, so the same in every replay. */

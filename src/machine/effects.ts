@@ -4,14 +4,14 @@ import type { Outcome } from "../wire/event.ts"
 import type { HistoryRecord, Message } from "../wire/message.ts"
 import type { History } from "./history.ts"
 
-// Both effects tell the whole transcript, though most hosts read `eventDelta` and leave `messages` alone.
+// Both effects carry the whole transcript, though most hosts read only `eventDelta`.
 
-/** Tells what became durable. */
+/** Makes the effect that reports what became durable. */
 export function progressEffect(messages: History<Message>, eventDelta: readonly HistoryRecord[], iteration: number): Progress {
   return withMessages({ type: "progress", eventDelta, iteration }, messages)
 }
 
-/** Tells how the turn ended. */
+/** Makes the effect that reports how the turn ended. */
 export function doneEffect(outcome: Outcome, messages: History<Message>, eventDelta: readonly HistoryRecord[], iteration: number): Done {
   return withMessages({ type: "done", outcome, eventDelta, iteration }, messages)
 }

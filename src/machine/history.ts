@@ -1,7 +1,7 @@
 /**
  * An append-only list as a value: appending gives a new history and leaves the old one as it was, and both share one
  * array. Appending to the newest history costs the same at 10 and at 10,000 items; appending to an older one (a turn
- * that was taken up again from the past) copies once.
+ * that was resumed from an earlier point) copies once.
  */
 export class History<Item> {
   /** What all histories grown from one another share. Its items below `length` never change, so it may key a cache. */

@@ -5,7 +5,7 @@ import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../wir
 
 const RAW_LIMIT = 4_000
 
-/** The reasons for which a turn may stop without a value of its own. */
+/** The reasons for which a turn stops without a value. */
 export type StopType = Exclude<Extract<Outcome, { type: "stopped" }>["stop"]["type"], "submitted_error" | "tool_error">
 
 /** The outcome of a turn that was stopped without a value. */
@@ -13,7 +13,7 @@ export function stopped(type: StopType): Outcome {
   return { type: "stopped", stop: { type } }
 }
 
-/** Answers that end a turn without its driver, and how. The others (`stop`, `tool_use`, `unknown`) mean what the driver says. */
+/** How answers end a turn without its driver. The driver decides what the others mean (`stop`, `tool_use`, `unknown`). */
 const ENDS: Partial<Record<TerminalReason, StopType>> = {
   output_limit: "incomplete",
   context_overflow: "provider_error",
@@ -22,7 +22,7 @@ const ENDS: Partial<Record<TerminalReason, StopType>> = {
   cancelled: "cancelled",
 }
 
-/** What an answer that ends the turn comes to; `undefined` if the driver has to say. */
+/** Returns the actions for an answer that ends the turn; `undefined` if the driver decides. */
 export function terminalActions(response: LlmResponse, textStreamed: boolean, iteration: number): readonly DriverAction[] | undefined {
   const end = ENDS[response.terminalReason]
   if (end === undefined) return undefined
@@ -38,7 +38,7 @@ export function terminalActions(response: LlmResponse, textStreamed: boolean, it
   return actions
 }
 
-/** What a failed model call comes to, unless the driver knows better. */
+/** Returns the actions for a failed model call that the driver does not handle. */
 export function failureActions(error: LlmFailure): readonly DriverAction[] {
   const facts = {
     kind: "llm_provider",
@@ -52,7 +52,7 @@ export function failureActions(error: LlmFailure): readonly DriverAction[] {
   ]
 }
 
-/** Ends a turn that cannot go on, saying why. */
+/** Returns the actions that end a turn that cannot continue, with an event that gives the reason. */
 export function failWith(event: TurnEvent): readonly DriverAction[] {
   return [
     { type: "emit", event },
@@ -70,7 +70,7 @@ export function errorEvent(message: string, facts: Omit<ErrorEnvelope, "userMess
   }
 }
 
-/** The `llm_debug` log entry of an answer: its parts in short, without the provider's opaque data. */
+/** Makes the `llm_debug` log entry of an answer: its parts in short, without the provider's opaque data. */
 export function debugLog(sessionId: string, iteration: number, response: LlmResponse): LogEvent {
   const responseParts = response.parts.filter((part) => part.type !== "text" || part.text !== "").map(digestPart)
   return {

@@ -3,8 +3,8 @@ import type { AttachmentRef, Part } from "../wire/message.ts"
 import type { CompletedToolCall, ModelReturn, ToolOutput } from "../wire/tool.ts"
 
 /**
- * The parts of the message that answers a batch: exactly one `tool_result` for each call, in call order, then the images
- * that came with it. Several texts of one result are joined by a newline; a result without text answers with "".
+ * Returns the parts of the message that answers a batch: for each call, in call order, exactly one `tool_result`, followed by its
+ * images. Several texts of one result are joined by a newline; a result without text answers with "".
  */
 export function toolResultParts(messageId: string, results: readonly CompletedToolCall[]): readonly Part[] {
   const parts: Part[] = []
@@ -23,8 +23,8 @@ export function toolResultParts(messageId: string, results: readonly CompletedTo
 }
 
 /**
- * What the model is shown of an output when the tool did not say: a text as it is; another value as compact JSON with
- * sorted keys, cut around its attachments; a failure or cancellation as a bracketed line and its message.
+ * Derives what the model reads of an output: a text as it is; any other value as compact JSON with sorted keys, cut around its
+ * attachments; a failure or cancellation as a bracketed line and its message.
  */
 export function deriveModelReturn(output: ToolOutput): ModelReturn {
   switch (output.status) {
@@ -123,7 +123,7 @@ function unescapeObject(value: JsonObject): JsonObject {
   return typeof inner === "object" && inner !== null && !isList(inner) ? inner : value
 }
 
-/** The order of the texts' UTF-8 bytes, which is not that of their UTF-16 units. */
+/** Compares texts by code point, as UTF-8 bytes compare. UTF-16 units compare differently. */
 function byCodePoint(left: string, right: string): number {
   const shorter = Math.min(left.length, right.length)
   for (let index = 0; index < shorter; index += 1) {
@@ -133,7 +133,7 @@ function byCodePoint(left: string, right: string): number {
   return left.length - right.length
 }
 
-/** Surrogates stand for the code points above all others. */
+/** Surrogates encode the highest code points. */
 function rank(unit: number): number {
   return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit
 }

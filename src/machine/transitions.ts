@@ -1,6 +1,6 @@
 /**
- * Rule 1: whatever decides where a turn may go next is in this file.
- * Rule 2: nothing here knows which host or model is on the other side.
+ * Rule 1: everything that decides which state follows is in this file.
+ * Rule 2: nothing in this file knows which host or model is on the other side.
  */
 import { DriverError, ProtocolError } from "../errors.ts"
 import type { DriverAction } from "../wire/action.ts"
@@ -19,22 +19,22 @@ import type { StateName, StateOf, Turn, TurnState } from "./turn.ts"
 export type ResponseType = Response["type"]
 type ResponseOf<Type extends ResponseType> = Extract<Response, { type: Type }>
 
-/** What one row makes of a response: what the machine does itself, and then what the driver answers, where it is asked. */
+/** The result of a rule: the machine's own actions, and then the driver's, if it is asked. */
 export interface RuleResult {
   readonly context: TurnContext
   readonly actions: readonly MachineAction[]
   readonly ask?: () => readonly MachineAction[]
 }
 
-/** One row: what runs, and the states it may lead to. */
+/** One rule: what runs, and the states that may follow. */
 export interface Rule<State extends StateName, Type extends ResponseType> {
   readonly run: (config: CompleteTurnConfig, turn: Turn, state: StateOf<State>, response: ResponseOf<Type>) => RuleResult
   readonly next: readonly StateName[]
 }
-/** A row for each state; in it, a rule for each response that the state takes. */
+/** A row for each state; in it, a rule for each response that the state accepts. */
 export type TransitionTable = { readonly [State in StateName]: { readonly [Type in ResponseType]?: Rule<State, Type> } }
 
-/** Wherever a driver is asked, it chooses freely which work comes next, or ends the turn. */
+/** A driver that is asked may start any work, or end the turn. */
 const DRIVER_CHOICE = ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint", "finished"] as const
 
 /** The whole protocol. A response that its state has no rule for is refused. */
@@ -59,7 +59,7 @@ export const TRANSITIONS = {
   finished: {},
 } as const satisfies TransitionTable
 
-/** The two states that a poll leaves, and where to. */
+/** The two states that a poll leaves, and the states that may follow. */
 export const PREPARATION = {
   preparing: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
   prepare_iteration: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
@@ -77,7 +77,7 @@ export const ANSWERS = {
 function prepare(config: CompleteTurnConfig, turn: Turn): RuleResult {
   const context = new TurnContext(config, turn)
   if (config.syncExecutionSurface && turn.position.syncedIteration !== turn.position.iteration) {
-    // At the very start the host's own view is fresh; the call only tells it that a turn begins.
+    // At the start of a turn the config is up to date; the effect only notifies the host that a turn begins.
     return { context, actions: [{ type: "start_sync", updateMachineConfig: turn.position.state.type !== "preparing" }] }
   }
   return { context, actions: [], ask: () => config.driver.prepareIteration(context) }
@@ -86,7 +86,7 @@ function prepare(config: CompleteTurnConfig, turn: Turn): RuleResult {
 function syncSurface(config: CompleteTurnConfig, turn: Turn, _state: TurnState, { at, result }: ResponseOf<"execution_surface_synced">): RuleResult {
   const context = new TurnContext(config, turn, at)
   if (result.ok) {
-    return { context, actions: [{ type: "take_surface", update: result.update }, { type: "prepare_iteration" }] }
+    return { context, actions: [{ type: "set_surface", update: result.update }, { type: "prepare_iteration" }] }
   }
   const message = `Execution surface not refreshed: ${result.error}`
   const event = errorEvent(message, { kind: "execution_surface", code: "reconfigure_failed", raw: result.error })
@@ -99,7 +99,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   const actions: MachineAction[] = []
 
   const { result } = answer
-  // A call that failed may have been paid for all the same.
+  // A failed call may have used tokens.
   const usage = result.ok ? result.response.usage : result.error.usage
   const cumulative = usage === undefined ? turn.position.usage : addUsage(turn.position.usage, usage)
   const context = new TurnContext(config, turn, answer.at, cumulative)
@@ -120,7 +120,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   return { context, actions, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
 }
 
-/** Results may come in any order and any split; the driver is asked once, when none is missing, and sees them in call order. */
+/** Accepts results in any order and split. The driver is asked once, when none is missing, and gets them in call order. */
 function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_results">): RuleResult {
   const context = new TurnContext(config, turn, response.at)
   const { calls } = state.outstanding
@@ -139,7 +139,7 @@ function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"
   const actions: MachineAction[] = arrived.map(({ result: { callId, toolName: name, args, output, durationMs } }) => {
     return { type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }
   })
-  if (results.includes(null)) return { context, actions: [...actions, { type: "keep_results", arrived }] }
+  if (results.includes(null)) return { context, actions: [...actions, { type: "store_results", arrived }] }
   return { context, actions, ask: () => config.driver.onToolResults(context, results as readonly CompletedToolCall[]) }
 }
 
@@ -187,19 +187,19 @@ function deliver(
   const { checkpoint } = state.outstanding
   const actions: MachineAction[] = [...deliveryActions(context, delivery)]
   const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
-  // Events alone are no reason to call the model again, unless the driver finds one in them.
+  // Events alone do not lead to another model call, unless the driver starts one.
   if (silent) return { context, actions, ask: () => orElse(ask(), state.onEmpty) }
   if (checkpoint === "before_completion") {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
     if (context.limitReached(1)) actions.push({ type: "schedule_turn_limit_final", message: context.turnLimitMessage() })
   }
-  // Where the driver has something to start or to end, that comes instead of preparing.
+  // If the driver starts work or finishes, that replaces preparing.
   actions.push({ type: "prepare_iteration" })
   return { context, actions, ask }
 }
 
-/** The driver's orders where they lead on; else with what follows without them. */
-function orElse(orders: readonly DriverAction[], next: MachineAction): readonly MachineAction[] {
-  return orders.some(({ type }) => type === "finish" || type.startsWith("start_")) ? orders : [...orders, next]
+/** The driver's actions if they start work or finish; otherwise `next` follows them. */
+function orElse(actions: readonly DriverAction[], next: MachineAction): readonly MachineAction[] {
+  return actions.some(({ type }) => type === "finish" || type.startsWith("start_")) ? actions : [...actions, next]
 }

@@ -9,13 +9,13 @@ import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
 import { History } from "./history.ts"
 import { NO_USAGE } from "./limits.ts"
 
-/** Where a turn stands. A waiting state carries the whole effect it waits for. */
+/** The state of a turn. A waiting state carries the whole effect that it waits for. */
 export type TurnState =
   | { readonly type: "preparing" }
   | { readonly type: "prepare_iteration" }
   | { readonly type: "waiting_execution_surface"; readonly outstanding: SyncExecutionSurface }
   | { readonly type: "waiting_llm"; readonly outstanding: LlmCall; readonly driverState?: Json }
-  /** `results` stand in call order; null where a call is not answered yet. */
+  /** `results` are in call order; null where a call has no result yet. */
   | { readonly type: "waiting_tools"; readonly outstanding: ToolCalls; readonly results: readonly (CompletedToolCall | null)[] }
   | { readonly type: "waiting_exec"; readonly outstanding: ExecCode; readonly driverState: Json }
   | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
@@ -26,25 +26,25 @@ export type StateName = TurnState["type"]
 /** The state of that name, with what it carries. */
 export type StateOf<Name extends StateName> = Extract<TurnState, { type: Name }>
 
-/** One turn as an immutable value, in three groups that are replaced as wholes. Keeping an old one is time travel. */
+/** One turn as an immutable value, in three groups that are replaced as a whole. An old turn stays usable: time travel. */
 export interface Turn {
   readonly position: TurnPosition
   readonly record: TurnRecord
   readonly surface: ExecutionSurface
 }
 
-/** What was said and done. */
+/** The transcript and the history. */
 export interface TurnRecord {
   /** The transcript: what the model may be shown. */
   readonly messages: History<Message>
   /** The history: conversation and the driver's own events. Delivered messages are in the transcript only. */
   readonly events: History<HistoryRecord>
   readonly turnCauses: readonly TurnCause[]
-  /** How many history records were told by `progress`; those of the start count as told. */
+  /** How many history records were reported by `progress`. Those of the start count as reported. */
   readonly reportedEvents: number
 }
 
-/** Where a turn stands. Ids and message numbers are counted here, so that they are the same in every replay. */
+/** The state of a turn with its counters. Ids and message numbers are counted, so that they are the same in every replay. */
 export interface TurnPosition {
   readonly state: TurnState
   readonly iteration: number
@@ -59,20 +59,20 @@ export interface TurnPosition {
   readonly at: number | undefined
 }
 
-/** What the model is given to work with, as last synced; at first the config's. */
+/** The system prompt and tools as last synced; at first those of the config. */
 export interface ExecutionSurface {
   readonly systemPrompt: string
   readonly tools: readonly ToolSpec[]
 }
 
-/** What one input made of a turn. `stale`: it answered what was already answered, and changed nothing. */
+/** The result of one input. `stale`: the input answered an effect that was already answered, and changed nothing. */
 export interface Step {
   readonly turn: Turn
   readonly effects: readonly Effect[]
   readonly status: "accepted" | "stale"
 }
 
-/** A turn that has not begun: the driver is asked when the host first polls. */
+/** Makes a turn that is still to be prepared: its driver is asked when the host first polls. */
 export function newTurn(config: CompleteTurnConfigData, start: TurnStart): Turn {
   const { messages, events = [], turnCauses = [], iterationOffset = 0 } = start
   return {
@@ -92,7 +92,7 @@ export function newTurn(config: CompleteTurnConfigData, start: TurnStart): Turn 
   }
 }
 
-/** The effect that waits for its answer, as it is handed out again: of a tool batch only the calls still missing. */
+/** Returns the outstanding effect as it is emitted again: of a tool batch, only the calls without a result. */
 export function outstandingEffect(state: TurnState): AnswerableEffect | undefined {
   if (!("outstanding" in state)) return undefined
   if (state.type !== "waiting_tools" || state.results.every((result) => result === null)) return state.outstanding

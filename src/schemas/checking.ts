@@ -2,26 +2,26 @@ import type * as z from "zod"
 import { CheckpointError, SchemaError, type SchemaErrorCode, type SchemaIssue } from "../errors.ts"
 
 /**
- * Parses what crosses an edge. Keys that the schema does not know are left out.
+ * Parses a value from outside. Keys that the schema does not know are left out.
  * @throws {SchemaError} `code`, with the first three issues in its message
  */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, code: SchemaErrorCode, what: string): z.output<Schema> {
   const refuse = (cause: unknown) =>
-    new SchemaError(code, `Not a valid ${what}: looking at it throws.`, [{ path: "", message: "it cannot be read" }], { cause })
+    new SchemaError(code, `Not a valid ${what}: reading it throws.`, [{ path: "", message: "it cannot be read" }], { cause })
   const result = look(() => schema.safeParse(value), refuse)
   if (result.success) return result.data
-  // The messages are made when they are read, and making them looks at the value again.
+  // The messages are made when they are read, which reads the value again.
   const issues = look(() => issuesOf(result.error), refuse)
   const shown = issues.slice(0, 3).map(({ path, message }) => `${path === "" ? "the whole" : `"${path}"`}: ${message}`)
   throw new SchemaError(code, `Not a valid ${what}: ${shown.join("; ")}.`, issues, { cause: result.error })
 }
 
 /**
- * Parses what was saved and must not lose anything: a key that the schema does not know is refused.
+ * Parses a saved value, which must not lose anything: a key that the schema does not know is refused.
  * @throws {CheckpointError} `invalid_checkpoint`
  */
 export function parseSaved<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
-  const refuse = (cause: unknown) => new CheckpointError("invalid_checkpoint", "", `The ${what} cannot be read: looking at it throws.`, { cause })
+  const refuse = (cause: unknown) => new CheckpointError("invalid_checkpoint", "", `The ${what} cannot be read: reading it throws.`, { cause })
   const result = look(() => schema.safeParse(value), refuse)
   if (!result.success) {
     const [first] = look(() => issuesOf(result.error), refuse)
@@ -30,16 +30,16 @@ export function parseSaved<Schema extends z.ZodType>(schema: Schema, value: unkn
   }
   const path = look(() => unknownKey(value, result.data), refuse)
   if (path === undefined) return result.data
-  throw new CheckpointError("invalid_checkpoint", path, `The ${what} has an unknown key at "${path}"; leaving it out could lose what it means.`)
+  throw new CheckpointError("invalid_checkpoint", path, `The ${what} has an unknown key at "${path}"; dropping it could lose its meaning.`)
 }
 
-/** Where a key stands that parsing dropped, as a JSON pointer. */
+/** Returns the JSON pointer of a key that parsing dropped, if any. */
 export function unknownKey(input: unknown, output: unknown): string | undefined {
   const found = droppedKey(input, output)
   return found === undefined ? undefined : pointer(found)
 }
 
-/** What parsing passed on by reference (free JSON) is not searched. */
+/** Values that parsing passed through by reference (free JSON) are not searched. */
 function droppedKey(input: unknown, output: unknown): readonly PropertyKey[] | undefined {
   if (input === output || typeof input !== "object" || input === null) return undefined
   if (Array.isArray(input)) {
@@ -57,7 +57,7 @@ function droppedKey(input: unknown, output: unknown): readonly PropertyKey[] | u
   return undefined
 }
 
-/** A proxy or a getter may throw whatever it likes; what comes out of here is one of our errors. */
+/** A proxy or a getter may throw anything; this rethrows it as one of our errors. */
 function look<Result>(act: () => Result, refuse: (cause: unknown) => Error): Result {
   try {
     return act()

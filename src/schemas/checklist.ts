@@ -92,7 +92,6 @@ export const ChecklistState: Tagged<ChecklistState> = exact(
 )
 
 const at = { at: Timestamp }
-/** An item by its id, or by its number in the list, from 1. A number may be a text, as a user types it. */
 const item = { itemId: z.string().exactOptional(), index: z.union([z.number(), z.string()]).exactOptional() }
 
 /** A command of the user for a goal. `at`: milliseconds since the epoch. */
@@ -230,7 +229,7 @@ export const JudgeCheckpoint: Tagged<JudgeCheckpoint> = exact(
   }),
 )
 
-/** Checks values from outside for a judge. Each throws an error that says where the value is wrong, and gives back a clean one. */
+/** Checks values from outside for a judge. Each check returns a clean value, or throws an error that says where the value is wrong. */
 export interface JudgeValidation {
   /** @throws {SchemaError} `invalid_config` */
   policy(value: unknown): ChecklistPolicy
@@ -244,7 +243,7 @@ export interface JudgeValidation {
   state(value: unknown): ChecklistState
 }
 
-/** Checks every value that crosses the judge's edge against its schema. */
+/** Checks every value from outside for a judge against its schema. */
 export const judgeValidation: JudgeValidation = {
   policy: (value) => parse(ChecklistPolicy, value, "invalid_config", "checklist policy"),
   turn: (value) => parse(JudgedTurn, value, "invalid_start", "turn to judge"),

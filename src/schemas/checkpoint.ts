@@ -8,9 +8,9 @@ import { TokenUsage } from "./llm.ts"
 import { HistoryRecord, Message, TurnCause } from "./message.ts"
 import { CompletedToolCall, ToolSpec } from "./tool.ts"
 
-/** By this name a checkpoint is known among other JSON. */
+/** Identifies a checkpoint among other JSON. */
 export const CHECKPOINT_FORMAT = "turn-machine/checkpoint"
-/** Raised when a checkpoint of the version before would be misread; older ones are then migrated. */
+/** Raised when this version would misread an older checkpoint; older ones are then migrated. */
 export const CHECKPOINT_VERSION = 1
 
 const SavedState: Tagged<wire.SavedState> = exact(
@@ -32,7 +32,7 @@ const SavedRecord: Tagged<SavedRecord> = exact(z.discriminatedUnion("type", [His
 export type SavedEffect = wire.SavedEffect
 
 /** What `progress` and `done` report is in the saved lists: a beginning of the messages, a stretch of the events. */
-const told = { messageCount: Count, eventsFrom: Count, eventsTo: Count, iteration: Count }
+const report = { messageCount: Count, eventsFrom: Count, eventsTo: Count, iteration: Count }
 const SavedEffect: Tagged<SavedEffect> = exact(
   z.discriminatedUnion("type", [
     AnswerableEffect,
@@ -40,8 +40,8 @@ const SavedEffect: Tagged<SavedEffect> = exact(
     Emit,
     Log,
     z.object({ type: z.literal("outstanding") }),
-    z.object({ type: z.literal("progress"), ...told }),
-    z.object({ type: z.literal("done"), outcome: Outcome, ...told }),
+    z.object({ type: z.literal("progress"), ...report }),
+    z.object({ type: z.literal("done"), outcome: Outcome, ...report }),
   ]),
 )
 

@@ -7,7 +7,7 @@ import { HistoryRecord, Message } from "./message.ts"
 import { PendingToolCall } from "./tool.ts"
 
 const id = { id: Count }
-const told = { messages: z.array(Message), eventDelta: z.array(HistoryRecord), iteration: Count }
+const report = { messages: z.array(Message), eventDelta: z.array(HistoryRecord), iteration: Count }
 
 /** Asks the host for the system prompt and tools of the next iteration. Answer: `execution_surface_synced`. */
 export type SyncExecutionSurface = wire.SyncExecutionSurface
@@ -33,10 +33,10 @@ export type Checkpoint = wire.Checkpoint
 export const Checkpoint: Tagged<Checkpoint> = exact(z.object({ type: z.literal("checkpoint"), ...id, checkpoint: CheckpointKind }))
 /** Reports what became durable since the last `progress`. No answer. */
 export type Progress = wire.Progress
-export const Progress: Tagged<Progress> = exact(z.object({ type: z.literal("progress"), ...told }))
+export const Progress: Tagged<Progress> = exact(z.object({ type: z.literal("progress"), ...report }))
 /** The turn is over. The last effect of every turn; no answer. */
 export type Done = wire.Done
-export const Done: Tagged<Done> = exact(z.object({ type: z.literal("done"), outcome: Outcome, ...told }))
+export const Done: Tagged<Done> = exact(z.object({ type: z.literal("done"), outcome: Outcome, ...report }))
 /** An event for a user interface. May be lost or repeated. No answer. */
 export type Emit = wire.Emit
 export const Emit: Tagged<Emit> = exact(z.object({ type: z.literal("emit"), event: TurnEvent }))

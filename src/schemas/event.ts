@@ -38,7 +38,7 @@ export const Outcome: Tagged<Outcome> = exact(
           ]),
         }),
         z.object({ type: z.literal("submitted_error"), value: Json }),
-        // Json stands first: it passes the whole value on, where ToolFailure would drop keys that it does not know.
+        // Json comes first: it passes the whole value through, where ToolFailure would drop unknown keys.
         z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([Json, ToolFailure]) }),
       ]),
     }),

@@ -9,9 +9,9 @@ import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
 import { Response } from "./response.ts"
 import { ToolSpec } from "./tool.ts"
 
-/** By this name a journal is known among other files. */
+/** Identifies a journal among other files. */
 export const JOURNAL_FORMAT = "turn-machine/journal"
-/** Raised when a journal of the version before would be misread. */
+/** Raised when this version would misread an older journal. */
 export const JOURNAL_VERSION = 1
 
 /** A short digest of canonical JSON, as `digest` in `turn-machine/replay` makes it. */

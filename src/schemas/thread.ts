@@ -5,9 +5,9 @@ import { GoalCommand, TurnOrigin } from "./goal.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
 import { HistoryRecord, Message } from "./message.ts"
 
-/** By this name the log of a thread is known among other files. */
+/** Identifies the log of a thread among other files. */
 export const THREAD_FORMAT = "turn-machine/thread"
-/** Raised when a log of the version before would be misread. */
+/** Raised when this version would misread an older log. */
 export const THREAD_VERSION = 1
 
 const at = Timestamp
@@ -25,15 +25,17 @@ export const ThreadHeader: Tagged<ThreadHeader> = exact(
   }),
 )
 
-/** The user said something. It waits until a turn takes it: a new one, or the running one at its next checkpoint. */
-export const ThreadSaid = z.object({ type: z.literal("said"), at, message: Message })
+/** A message of the user. It waits for a new turn, or for the next checkpoint of the running one. */
+export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(z.object({ type: z.literal("said"), at, message: Message }))
 
 /** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
 export type ThreadCommanded = wire.ThreadCommanded
 export const ThreadCommanded: Tagged<ThreadCommanded> = exact(z.object({ type: z.literal("commanded"), at, command: GoalCommand }))
 
-/** What went into the history between turns, and the times of the commands that are settled by it. */
-export const ThreadNoted = z.object({ type: z.literal("noted"), at, records: z.array(HistoryRecord), commands: z.array(at) })
+/** What was added to the history between turns, and the times of the commands that it settles. */
+export const ThreadNoted: Tagged<wire.ThreadNoted> = exact(
+  z.object({ type: z.literal("noted"), at, records: z.array(HistoryRecord), commands: z.array(at) }),
+)
 
 /** A turn begins. Its journal is stored separately. */
 export type ThreadTurnBegun = wire.ThreadTurnBegun
@@ -48,15 +50,17 @@ export const ThreadTurnBegun: Tagged<ThreadTurnBegun> = exact(
   }),
 )
 
-/** The turn is over. `records`: what it adds to the history; `iteration`: its last. */
-export const ThreadTurnEnded = z.object({
-  type: z.literal("turn_ended"),
-  at,
-  turnId: z.string(),
-  outcome: Outcome,
-  iteration: Count,
-  records: z.array(HistoryRecord),
-})
+/** A turn ended. */
+export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
+  z.object({
+    type: z.literal("turn_ended"),
+    at,
+    turnId: z.string(),
+    outcome: Outcome,
+    iteration: Count,
+    records: z.array(HistoryRecord),
+  }),
+)
 
 /** One record of the log of a thread. */
 export type ThreadRecord = wire.ThreadRecord

@@ -35,7 +35,7 @@ function parseRecord<Schema extends z.ZodType>(schema: Schema, value: unknown, w
   throw new SchemaError("invalid_record", `Not a valid ${what}: unknown key at "${path}".`, [{ path, message: "unknown key" }])
 }
 
-/** Checks every value that crosses the machine's edge against its schema. */
+/** Checks every value from outside for a turn machine against its schema. */
 export const wireValidation: Validation = {
   response: (value) => parse(Response, value, "invalid_response", "response"),
   actions: (value) => parse(DriverActions, value, "invalid_actions", "list of actions"),

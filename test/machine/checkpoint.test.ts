@@ -148,7 +148,7 @@ describe("not_a_checkpoint", () => {
     expect(problem(value)).toEqual(["not_a_checkpoint", "/format"])
   })
 
-  test("a value that throws when it is looked at", () => {
+  test("a value that throws when it is read", () => {
     const { proxy, revoke } = Proxy.revocable({}, {})
     revoke()
     expect(problem(proxy)).toEqual(["not_a_checkpoint", ""])
@@ -161,7 +161,7 @@ describe("not_a_checkpoint", () => {
   })
 })
 
-test("without validation, one that lacks what a turn needs is invalid all the same, and no TypeError", () => {
+test("without validation, one that does not have what a turn needs is invalid too, not a TypeError", () => {
   const { format, version } = saved() as { readonly format: string; readonly version: number }
   for (const checkpoint of [{ format, version }, { ...saved(), state: undefined }, saved(set("/events", [null]))]) {
     const error = refusal(() => BareTurnMachine.restore(CONFIG, checkpoint))
@@ -171,11 +171,11 @@ test("without validation, one that lacks what a turn needs is invalid all the sa
 })
 
 describe("unsupported_version", () => {
-  test.each([2, 99, Number.MAX_SAFE_INTEGER, 0])("%d: newer, or older without a way from there", (version) => {
+  test.each([2, 99, Number.MAX_SAFE_INTEGER, 0])("%d: newer, or older without a migration", (version) => {
     expect(problem(saved(set("/version", version)))).toEqual(["unsupported_version", "/version"])
   })
 
-  test.each([undefined, null, "1", 1.5, -1, Number.NaN, 2 ** 53, {}, 1n, [1], true])("%s is no version", (version) => {
+  test.each([undefined, null, "1", 1.5, -1, Number.NaN, 2 ** 53, {}, 1n, [1], true])("%s is not a version", (version) => {
     expect(problem(saved(set("/version", version)))).toEqual(["unsupported_version", "/version"])
   })
 
@@ -194,7 +194,7 @@ describe("migrations", () => {
     nextEffectId: Number(effectCount) + 1,
   })
 
-  test("an older checkpoint is carried over, and then checked like any other", () => {
+  test("an older checkpoint is migrated, and then checked like any other", () => {
     const checkpoint = older()
     const before = JSON.stringify(checkpoint)
     const { turn } = readCheckpoint(config, checkpoint, { 0: fromZero })
@@ -206,17 +206,17 @@ describe("migrations", () => {
 
   test("without the migration it is refused", () => {
     const error = refusal(() => readCheckpoint(config, older(), {}))
-    expect(error).toMatchObject({ code: "unsupported_version", path: "/version", message: "No way is known from checkpoint version 0 to 1." })
+    expect(error).toMatchObject({ code: "unsupported_version", path: "/version", message: "There is no migration from checkpoint version 0 to 1." })
   })
 
-  test("a migration that leaves something wrong behind is found out", () => {
+  test("the result of a migration is checked", () => {
     expect(refusal(() => readCheckpoint(config, older(), { 0: (checkpoint) => checkpoint }))).toMatchObject({
       code: "invalid_checkpoint",
       path: "/nextEffectId",
     })
   })
 
-  test("a migration that cannot cope with a damaged checkpoint makes it invalid", () => {
+  test("a migration that fails on a damaged checkpoint makes it invalid", () => {
     const failing = (): never => {
       throw new TypeError("Cannot read properties of undefined")
     }
@@ -326,13 +326,13 @@ describe("inconsistent_checkpoint", () => {
     expect(problem(saved(...[edits].flat()))).toEqual(["inconsistent_checkpoint", path])
   })
 
-  test("one that only looks odd is taken: told effects that fit", () => {
+  test("an unusual one is accepted: reported effects that fit", () => {
     const machine = TurnMachine.restore(CONFIG, saved(push("/unpolled", { type: "outstanding" }, checkpointEffect(1), tell)))
     expect(told(pollAll(machine))).toEqual(["tool_calls 2", "checkpoint 1", "progress"])
   })
 })
 
-describe("what a restored turn goes on with", () => {
+describe("what a restored turn continues with", () => {
   test("redelivery keeps its place among the effects that were not polled yet", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
@@ -347,7 +347,7 @@ describe("what a restored turn goes on with", () => {
     expect(again.poll()).toBeUndefined()
   })
 
-  test("effects that stand behind the outstanding one stay behind it", () => {
+  test("effects after the outstanding one stay after it", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     machine.poll()
     machine.apply([{ type: "emit", event: { type: "message", text: "hi", kind: "note" } }])
@@ -355,7 +355,7 @@ describe("what a restored turn goes on with", () => {
     expect(told(pollAll(restored))).toEqual(["llm_call 1", "emit message"])
   })
 
-  test("an outstanding effect that was polled comes once more, behind what was not polled", () => {
+  test("an outstanding effect that was polled is emitted once more, after what was not polled", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
     machine.apply([{ type: "emit", event: { type: "message", text: "hi", kind: "note" } }])
@@ -368,7 +368,7 @@ describe("what a restored turn goes on with", () => {
     expect(pollAll(moved(machine, CONFIG))).toEqual([before])
   })
 
-  test("an answer that comes before the redelivery is polled takes its place", () => {
+  test("an answer before the redelivery is polled replaces it", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
     const restored = moved(machine, CONFIG)
@@ -384,7 +384,7 @@ describe("what a restored turn goes on with", () => {
     expect(told(pollAll(restored))).toEqual(["checkpoint 2"])
   })
 
-  test("of a tool batch only the missing calls are handed out, and they complete it", () => {
+  test("of a tool batch only the calls without a result are emitted, and they complete it", () => {
     const restored = TurnMachine.restore(CONFIG, saved())
     const batch = { type: "tool_calls", id: 2, calls: ["a", "c"].map((callId) => ({ callId, toolName: "look", args: {} })) }
     expect(pollAll(restored)).toEqual([batch])
@@ -397,7 +397,7 @@ describe("what a restored turn goes on with", () => {
     ])
   })
 
-  test("a result handed in before the redelivery leaves the rest to be handed out", () => {
+  test("after a result before the redelivery, only the rest is emitted", () => {
     const restored = TurnMachine.restore(CONFIG, saved())
     restored.handle(results(2, completed("a")))
     expect(pollAll(restored).map((effect) => (effect.type === "tool_calls" ? effect.calls.map((call) => call.callId) : effect.type))).toEqual([
@@ -428,7 +428,7 @@ describe("what a restored turn goes on with", () => {
     }
   })
 
-  test("counters, causes, times and the limit's mark go along", () => {
+  test("counters, causes, times and the limit's mark are restored", () => {
     const config = configOf({ maxIterations: 1 })
     const cause = { id: "e1", eventType: "mail", origin: { type: "plugin", pluginId: "p" }, text: "mail" } as const
     const machine = new TurnMachine(config, {
@@ -457,7 +457,7 @@ describe("what a restored turn goes on with", () => {
     expect(restored.outcome).toEqual({ type: "stopped", stop: { type: "max_iterations" } })
   })
 
-  test("records of the start were reported long ago, and are not told again", () => {
+  test("records of the start count as reported, and are not reported again", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")], events: [{ type: "protocol", event: "old" }] })
     const restored = moved(machine, CONFIG)
     pollAll(restored)
@@ -466,7 +466,7 @@ describe("what a restored turn goes on with", () => {
     expect(effects.flatMap((effect) => (effect.type === "progress" ? effect.eventDelta : []))).toEqual([{ type: "conversation", message }])
   })
 
-  test("a finished turn is still finished, with its messages, and tells nothing twice", () => {
+  test("a finished turn is still finished, with its messages, and reports nothing twice", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
     machine.cancel()
@@ -478,7 +478,7 @@ describe("what a restored turn goes on with", () => {
     expect(restored.poll()).toBeUndefined()
   })
 
-  test("done that was not polled yet is told after the restore, with what it tells", () => {
+  test("done that was not polled yet is emitted after the restore, with what it reports", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
     machine.handle(callsTools(1, ["a"]))

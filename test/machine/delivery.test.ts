@@ -28,7 +28,7 @@ function cause(id: string, text = `text of ${id}`): TurnCause {
   return { id, eventType: "mail", origin: { type: "process", processId: "p", eventType: "mail", sequence: 1 }, text }
 }
 
-describe("what is delivered", () => {
+describe("the delivered messages", () => {
   test("comes in this order: user messages, messages, transient ones, turn causes; events are records only", () => {
     const machine = waitingAt(AFTER_WORK)
     const effects = respond(
@@ -106,7 +106,7 @@ describe("what is delivered", () => {
     expect(machine.messages.at(-1)?.parts).toEqual([{ id: "m_0_checkpoint_1.p0", type: "text", text: "" }])
   })
 
-  test("nobody speaks for the model: assistant and event messages are dropped, and draw no id", () => {
+  test("a host does not speak for the model: assistant and event messages are dropped, and use no id", () => {
     const machine = waitingAt(AFTER_WORK)
     const messages = (["assistant", "user", "event", "system"] as const).map((role) => ({ role, content: role }))
     respond(machine, delivers(1, { messages }))
@@ -116,7 +116,7 @@ describe("what is delivered", () => {
     ])
   })
 
-  test("a cause comes once, however often it is delivered", () => {
+  test("a cause is added once, even if it is delivered again", () => {
     const machine = waitingAt(AFTER_WORK)
     respond(machine, delivers(1, { turnCauses: [cause("e1"), cause("e2"), cause("e1", "changed")] }))
     expect(machine.turnCauses).toEqual([cause("e1"), cause("e2")])
@@ -154,7 +154,7 @@ describe("which deliveries count", () => {
 describe("a delivery of the driver's events alone", () => {
   const delivery: CheckpointDelivery = { events: [null] }
 
-  test("is kept, and the turn goes on as its driver ordered: nothing was said to the model", () => {
+  test("is recorded, and the turn continues as its driver decided: the model has nothing to read", () => {
     const machine = waitingAt(BEFORE_COMPLETION)
     expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
     expect(machine.history).toEqual([{ type: "protocol", event: null }])
@@ -163,7 +163,7 @@ describe("a delivery of the driver's events alone", () => {
     expect(told(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
   })
 
-  test("lets the driver start or end something instead", () => {
+  test("lets the driver start work or finish instead", () => {
     const starting = waitingAt(BEFORE_COMPLETION, { onDelivery: () => [{ type: "start_llm", request: REQUEST }] })
     expect(told(respond(starting, delivers(1, delivery)))).toEqual(["emit llm_request", "progress", "llm_call 2"])
     expect(starting.iteration).toBe(0)
@@ -178,7 +178,7 @@ describe("a delivery of the driver's events alone", () => {
 describe("the driver's callback for deliveries", () => {
   const delivery: CheckpointDelivery = { events: [{ steer: true }], userMessages: [userMessage("x", "u2")] }
 
-  test("is asked with the checkpoint and the delivery, of the turn before it", () => {
+  test("gets the checkpoint and the delivery, and sees the turn before it", () => {
     const seen: unknown[] = []
     const onDelivery: ProtocolDriver["onDelivery"] = (context, checkpoint, given) => {
       seen.push(checkpoint, plain(given), context.messages.length, context.events.length, context.iteration)
@@ -189,7 +189,7 @@ describe("the driver's callback for deliveries", () => {
     expect(seen).toEqual(["before_completion", delivery, 1, 0, 0])
   })
 
-  test("is not asked about an empty one", () => {
+  test("is not called for an empty delivery", () => {
     const machine = waitingAt(AFTER_WORK, {
       onDelivery: () => {
         throw new Error("asked")
@@ -206,18 +206,18 @@ describe("the driver's callback for deliveries", () => {
     expect(machine.history.map((record) => (record.type === "protocol" ? record.event : record.message.id))).toEqual(["u2", { steer: true }, "noted"])
   })
 
-  test("work that it starts comes instead of preparing", () => {
+  test("work that it starts replaces preparing", () => {
     const machine = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "start_tools", calls: [pending("a")] }] })
     expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "tool_calls 2"])
   })
 
-  test("so does an end", () => {
+  test("so does a finish", () => {
     const machine = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }] })
     expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
     expect(machine.messages.at(-1)).toEqual(userMessage("x", "u2"))
   })
 
-  test("a restored turn asks it just the same", () => {
+  test("a restored turn calls it too", () => {
     let asked = 0
     const machine = waitingAt(AFTER_WORK, {
       onDelivery: () => {

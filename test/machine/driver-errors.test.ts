@@ -38,7 +38,7 @@ function errorOf(effects: readonly Effect[]): { readonly message: string; readon
   throw new Error("No error was told.")
 }
 
-describe("a driver's list that leads nowhere or to two places ends the turn, and says why", () => {
+describe("a driver's list without a way forward, or with two, ends the turn and gives the reason", () => {
   const lists: readonly (readonly [string, unknown, string, string])[] = [
     ["nothing at all", [], "no_way_forward", 'The driver "test" neither started work nor finished a turn in "preparing".'],
     ["only something to show", [EMIT], "no_way_forward", 'The driver "test" neither started work nor finished a turn in "preparing".'],
@@ -56,11 +56,11 @@ describe("a driver's list that leads nowhere or to two places ends the turn, and
       "One list starts checkpoint and checkpoint; a turn waits for one effect at a time.",
     ],
     ["work and an end", [EXEC, FINISH], "two_starts", "One list of actions starts exec_code and finishes the turn."],
-    ["an end and work", [FINISH, LLM], "action_after_finish", "A list of actions goes on with start_llm after finish."],
-    ["an end and more", [FINISH, EMIT], "action_after_finish", "A list of actions goes on with emit after finish."],
-    ["two ends", [FINISH, FINISH], "action_after_finish", "A list of actions goes on with finish after finish."],
-    ["an unknown action", [{ type: "explode" }], "unknown_action", "A list holds an action of no known type: explode."],
-    ["a prototype's key", [{ type: "constructor" }], "unknown_action", "A list holds an action of no known type: constructor."],
+    ["an end and work", [FINISH, LLM], "action_after_finish", "A list of actions has start_llm after finish."],
+    ["an end and more", [FINISH, EMIT], "action_after_finish", "A list of actions has emit after finish."],
+    ["two ends", [FINISH, FINISH], "action_after_finish", "A list of actions has finish after finish."],
+    ["an unknown action", [{ type: "explode" }], "unknown_action", "A list has an action of an unknown type: explode."],
+    ["a prototype's key", [{ type: "constructor" }], "unknown_action", "A list has an action of an unknown type: constructor."],
   ]
 
   test.each(lists)("%s", (_, actions, code, message) => {
@@ -119,7 +119,7 @@ describe("a driver's list that leads nowhere or to two places ends the turn, and
     expect(errorOf(pollAll(machine))).toEqual({ message: "I cannot decide.", code: "two_starts" })
   })
 
-  test("a driver that starts code without a way to take its result", () => {
+  test("a driver that starts code but has no onExecResult", () => {
     const { onExecResult: _, ...driver } = driverOf({ prepareIteration: () => [EXEC] })
     const machine = new TurnMachine(configOf({ driver: driver as ProtocolDriver }), { messages: [] })
     pollAll(machine)
@@ -128,7 +128,7 @@ describe("a driver's list that leads nowhere or to two places ends the turn, and
   })
 })
 
-describe("what the machine did itself before it asked a driver that fails is kept", () => {
+describe("what the machine did before it asked a failing driver stays", () => {
   const throwing = (): never => {
     throw new Error("boom")
   }
@@ -159,7 +159,7 @@ describe("what the machine did itself before it asked a driver that fails is kep
     expect(machine.outcome).toEqual(RUNTIME_ERROR)
   })
 
-  test("what the failing list itself asked for is not: it is all or nothing", () => {
+  test("the failing list itself is dropped whole", () => {
     const machine = startedWith([TOOLS], { onToolResults: () => [APPEND, { type: "advance_iteration" }, LLM, TOOLS] })
     respond(machine, results(1, completed("a")))
     expect(machine.history).toEqual([])
@@ -176,7 +176,7 @@ describe("what the machine did itself before it asked a driver that fails is kep
   })
 })
 
-test("a driver's own tools are shown behind the host's, where tools are shown", () => {
+test("a driver's own tools are shown after the host's, where tools are shown", () => {
   const tool = (name: string): ToolSpec => ({ name, description: "", inputSchema: {} })
   const driver = driverOf({
     prepareIteration: (context) => [{ type: "start_llm", request: context.projectRequest({ tools: true, ownTools: [tool("own")] }) }],
@@ -207,7 +207,7 @@ describe("a driver's answer to a failed model call", () => {
   const failure = { message: "overloaded", retryable: true, code: "529", terminalReason: "provider_error" } as const
   const failed = { type: "llm_complete", id: 1, result: { ok: false, error: failure } } as const
 
-  test("is used, and it sees the error and what it gave along", () => {
+  test("is used, and it sees the error and its driver state", () => {
     const seen: unknown[] = []
     const onLlmFailed: ProtocolDriver["onLlmFailed"] = (_, waiting, error) => {
       seen.push(waiting.driverState, waiting.outstanding.id, error)
@@ -219,7 +219,7 @@ describe("a driver's answer to a failed model call", () => {
     expect(machine.usage.inputTokens).toBe(0)
   })
 
-  test("what the failed call used is counted, told, and seen by the driver, where the host knows it", () => {
+  test("the tokens of a failed call are counted, reported, and seen by the driver, if the host knows them", () => {
     const usage = { inputTokens: 7, cachedInputTokens: 1, outputTokens: 3, reasoningTokens: 2 }
     const seen: unknown[] = []
     const machine = startedWith([LLM], { onLlmFailed: (context) => [LLM].filter(() => seen.push(context.usage)) })
@@ -231,7 +231,7 @@ describe("a driver's answer to a failed model call", () => {
     expect(machine.usage).toEqual({ inputTokens: 17, cachedInputTokens: 1, outputTokens: 5, reasoningTokens: 2 })
   })
 
-  test("undefined leaves it to the machine: stopped as provider_error", () => {
+  test("undefined leaves the decision to the machine: stopped as provider_error", () => {
     for (const callbacks of [{ onLlmFailed: () => undefined }, {}]) {
       const machine = startedWith([LLM], callbacks)
       const effects = respond(machine, failed)
@@ -241,7 +241,7 @@ describe("a driver's answer to a failed model call", () => {
     }
   })
 
-  test("an empty list is an answer, and leads nowhere", () => {
+  test("an empty list is an answer, without a way forward", () => {
     const machine = startedWith([LLM], { onLlmFailed: () => [] })
     expect(errorOf(respond(machine, failed)).code).toBe("no_way_forward")
   })
@@ -253,8 +253,8 @@ describe("a driver's answer to a failed model call", () => {
   })
 })
 
-describe("what a driver may order together", () => {
-  test("progress is told right before the work that depends on it, wherever that stands in the list", () => {
+describe("what one action list may contain", () => {
+  test("progress is emitted right before the work that depends on it, wherever that is in the list", () => {
     const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [EMIT, TOOLS, APPEND, EMIT] }) }), { messages: [] })
     expect(told(pollAll(machine))).toEqual(["emit message", "progress", "tool_calls 1", "emit message"])
   })

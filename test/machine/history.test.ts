@@ -45,7 +45,7 @@ describe("History", () => {
     expect(history.append([])).toBe(history)
   })
 
-  test("the list it is made of is not its own", () => {
+  test("changing the list that it was made of changes nothing", () => {
     const list = ["a"]
     const history = History.of(list)
     list.push("b")
@@ -53,7 +53,7 @@ describe("History", () => {
     expect(history.toArray()).toEqual(["a"])
   })
 
-  test("at: from the front, from the end, and beyond both", () => {
+  test("at: from the front, from the end, and outside of both", () => {
     const history = History.of(["a", "b", "c"])
     history.append(["not mine"])
     expect([history.at(0), history.at(2), history.at(3), history.at(-1), history.at(-3), history.at(-4)]).toEqual([
@@ -83,7 +83,7 @@ describe("History", () => {
     expect(history.slice(-4)).toEqual(["a", "b", "c"])
   })
 
-  test("prefix: the beginning, sharing the storage; its own future is apart", () => {
+  test("prefix: the beginning, sharing the storage; appending to it does not change the other", () => {
     const history = History.of(["a", "b", "c"])
     const beginning = history.prefix(2)
     expect(beginning.toArray()).toEqual(["a", "b"])

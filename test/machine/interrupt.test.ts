@@ -40,7 +40,7 @@ function waitingForTools(...callIds: readonly string[]): TurnMachine {
 }
 
 describe("cancel", () => {
-  test("before anything began: the notice and the end", () => {
+  test("before the start: the notice and the end", () => {
     const machine = chat()
     machine.cancel()
     const effects = pollAll(machine)
@@ -64,14 +64,14 @@ describe("cancel", () => {
     expect(machine.messages).toEqual([userMessage("hello")])
   })
 
-  test("a model call that the host never took is neither handed out nor cancelled", () => {
+  test("a model call that the host never polled is neither emitted nor cancelled", () => {
     const machine = chat()
     expect(machine.poll()?.type).toBe("emit")
     machine.cancel()
     expect(told(pollAll(machine))).toEqual(["emit message", ...END])
   })
 
-  test("after a restore nobody knows whether it was taken, so it is cancelled, and not handed out again", () => {
+  test("after a restore it is unknown whether the call was polled, so it is cancelled, and not emitted again", () => {
     const machine = chat()
     pollAll(machine)
     const restored = moved(machine, configOf())
@@ -79,7 +79,7 @@ describe("cancel", () => {
     expect(told(pollAll(restored))).toEqual(["cancel_llm 1", "emit message", ...END])
   })
 
-  test("while tools run: each call without a result gets a cancelled one, finished ones keep theirs", () => {
+  test("while tools run: each call without a result gets a cancelled one, finished calls keep theirs", () => {
     const machine = waitingForTools("a", "b", "c")
     respond(machine, results(2, completed("b", "kept")))
     machine.cancel("Stop.")
@@ -100,7 +100,7 @@ describe("cancel", () => {
     expect(machine.handle(results(2, completed("a")))).toEqual({ status: "stale" })
   })
 
-  test("a batch that the host never took is not handed out any more, and its calls have results all the same", () => {
+  test("a batch that the host never polled is not emitted, and its calls have results", () => {
     const machine = chat()
     pollAll(machine)
     machine.handle(callsTools(1, ["a"]))
@@ -160,7 +160,7 @@ describe("cancel", () => {
     expect(JSON.stringify(machine.checkpoint())).toBe(before)
   })
 
-  test("a reason that is no text is refused: it would go into the transcript", () => {
+  test("a reason that is not a string is refused: it would enter the transcript", () => {
     const machine = waitingForTools("a")
     expectRefused(machine, () => machine.cancel(new Error("aborted") as never), "invalid_actions")
     expect(machine.state).toBe("waiting_tools")
@@ -170,7 +170,7 @@ describe("cancel", () => {
 describe("fail", () => {
   const event = { type: "error", message: "The host is shutting down." } as const
 
-  test("tells the event and ends the turn as runtime_error", () => {
+  test("emits the event and ends the turn as runtime_error", () => {
     const machine = chat()
     pollAll(machine)
     machine.fail(event)
@@ -189,7 +189,7 @@ describe("fail", () => {
     expect(machine.outcome).toEqual(CANCELLED)
   })
 
-  test("an event that is none is refused", () => {
+  test("an invalid event is refused", () => {
     const machine = chat()
     expectRefused(machine, () => machine.fail({ type: "error", message: 5 } as never), "invalid_actions")
     expectRefused(machine, () => machine.fail(new Error("no") as never), "invalid_actions")
@@ -222,7 +222,7 @@ describe("finish", () => {
     expect(machine.handle(says(1, "late"))).toEqual({ status: "stale" })
   })
 
-  test("a redelivery that was not taken does not come out any more", () => {
+  test("a redelivery that was not polled is withdrawn", () => {
     const machine = chat()
     pollAll(machine)
     const restored = moved(machine, configOf())
@@ -230,7 +230,7 @@ describe("finish", () => {
     expect(told(pollAll(restored))).toEqual(END)
   })
 
-  test("an outcome that is none, or could not be saved, is refused", () => {
+  test("an outcome that is invalid, or could not be saved, is refused", () => {
     const machine = chat()
     for (const bad of [{ type: "won" }, null, "finished", { type: "finished", finish: { type: "submitted_value", value: 1n } }]) {
       expectRefused(machine, () => machine.finish(bad as never), "invalid_actions")
@@ -240,7 +240,7 @@ describe("finish", () => {
 })
 
 describe("apply", () => {
-  test("emits and appends, in any state, and the turn goes on", () => {
+  test("emits and appends, in any state, and the turn continues", () => {
     const machine = chat()
     pollAll(machine)
     const record = { type: "protocol", event: { note: 1 } } as const
@@ -265,7 +265,7 @@ describe("apply", () => {
     expect(told(pollAll(machine))).toEqual(END)
   })
 
-  test("nothing to do is nothing done", () => {
+  test("an empty list does nothing", () => {
     const machine = chat()
     machine.apply([])
     expect(machine.state).toBe("preparing")
@@ -284,14 +284,14 @@ describe("apply", () => {
     expect(error.message).toBe(`Only a driver may ${name}; apply accepts actions that do not start work.`)
   })
 
-  test("anything behind a finish is refused with the whole list", () => {
+  test("anything after a finish is refused with the whole list", () => {
     const machine = chat()
     const finish: DriverAction = { type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }
     expectRefused(machine, () => machine.apply([finish, { type: "advance_iteration" }]), "action_after_finish")
     expectRefused(machine, () => machine.apply([finish, finish]), "action_after_finish")
   })
 
-  test("a finished turn takes no more", () => {
+  test("a finished turn does not accept actions", () => {
     const machine = chat()
     machine.cancel()
     const error = expectRefused(machine, () => machine.apply([{ type: "emit", event: { type: "done" } }]), "turn_finished")
@@ -312,7 +312,7 @@ describe("apply", () => {
   })
 })
 
-test("an ending turn whose driver is gone: cancel and finish ask no driver", () => {
+test("cancel and finish do not call the driver", () => {
   const driver = driverOf({
     onToolResults: () => {
       throw new Error("asked")

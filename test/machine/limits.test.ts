@@ -40,7 +40,7 @@ describe("limitReached", () => {
   })
 })
 
-describe("an output limit with nothing put out", () => {
+describe("an output limit without output", () => {
   const NO_OUTPUT = "No output: the prompt fills the context window."
 
   test.each([

@@ -25,11 +25,11 @@ describe("answers that end the turn", () => {
     ])
   })
 
-  test.each(["stop", "tool_use", "unknown"] as const)("%s is for the driver to judge", (terminalReason: TerminalReason) => {
+  test.each(["stop", "tool_use", "unknown"] as const)("%s is left to the driver", (terminalReason: TerminalReason) => {
     expect(terminalActions({ ...cutOff, terminalReason }, false, 0)).toBeUndefined()
   })
 
-  test("a text that was streamed is not shown again, and an empty one never", () => {
+  test("a streamed text is not emitted again, and an empty one never is", () => {
     const types = (response: LlmResponse, streamed: boolean) =>
       terminalActions(response, streamed, 0)?.map((action) => (action.type === "emit" ? action.event.type : action.type))
     expect(types(cutOff, true)).toEqual(["llm_response", "error", "finish"])
@@ -43,7 +43,7 @@ describe("answers that end the turn", () => {
 })
 
 describe("failed model calls", () => {
-  test("stop the turn as provider_error, with what is known", () => {
+  test("stop the turn as provider_error, with the known facts", () => {
     expect(failureActions({ message: "overloaded", retryable: true, code: "529", raw: "  body \u0085", terminalReason: "provider_error" })).toEqual([
       {
         type: "emit",
@@ -57,7 +57,7 @@ describe("failed model calls", () => {
     ])
   })
 
-  test("what is missing is left out", () => {
+  test("absent facts are left out", () => {
     const [event] = failureActions({ message: "no", retryable: false, terminalReason: "unknown" })
     expect(event).toEqual({
       type: "emit",
@@ -81,7 +81,7 @@ describe("error events", () => {
     expect(errorEvent("m", { kind: "k", raw })).toMatchObject({ envelope: { raw } })
   })
 
-  test("failWith says why and stops as runtime_error", () => {
+  test("failWith gives the reason and stops as runtime_error", () => {
     const event = errorEvent("m", { kind: "k" })
     expect(failWith(event)).toEqual([
       { type: "emit", event },

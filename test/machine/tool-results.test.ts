@@ -17,7 +17,7 @@ function failure(message: string, raw?: Json): ToolFailure {
   return { class: "execution", code: "boom", message, source: "tool", retry: { type: "never" }, ...(raw !== undefined && { raw }) }
 }
 
-describe("what the model is shown of a successful value", () => {
+describe("what the model reads of a successful value", () => {
   test("a text as it is, not quoted", () => {
     expect(shown('say "hi"\n')).toEqual([text('say "hi"\n')])
   })
@@ -81,7 +81,7 @@ describe("attachments", () => {
     ])
   })
 
-  test("only what the wire knows of a reference goes into the transcript", () => {
+  test("only the known keys of a reference enter the transcript", () => {
     const value: Json = { $attachment: { ...OTHER, url: "file:///etc/passwd", nested: { deep: [1] } } }
     expect(shown(value)).toEqual([attachment(OTHER)])
   })
@@ -167,7 +167,7 @@ describe("failures and cancellations", () => {
     ])
   })
 
-  test("without a message the line stands alone", () => {
+  test("without a message the line is alone", () => {
     expect(deriveModelReturn({ status: "failure", failure: failure("") }).parts).toEqual([text("[Tool execution failed]")])
     expect(deriveModelReturn({ status: "cancelled", message: "", source: "tool" }).parts).toEqual([text("[Tool execution cancelled]")])
   })
@@ -216,7 +216,7 @@ describe("toolResultParts", () => {
     expect(toolResultParts("m", [completed("a", null, { modelReturn })])).toMatchObject([{ text: "one\ntwo" }])
   })
 
-  test("what a tool says that the model shall see wins over its value", () => {
+  test("a tool's own modelReturn wins over its value", () => {
     const modelReturn = { parts: [{ type: "text" as const, text: "short" }] }
     expect(toolResultParts("m", [completed("a", "very long", { modelReturn })])).toEqual([
       { id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "short" },

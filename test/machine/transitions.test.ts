@@ -69,7 +69,7 @@ describe("the table", () => {
     expect([...saved].sort()).toEqual(ALL)
   })
 
-  test("a waiting state takes exactly the response that answers its effect", () => {
+  test("a waiting state accepts exactly the response that answers its effect", () => {
     for (const [state, effect] of Object.entries(WAITS_FOR)) {
       expect(Object.keys(TRANSITIONS[state as StateName])).toEqual([ANSWERS[effect]])
     }
@@ -83,7 +83,7 @@ describe("the table", () => {
     expect(Object.values(ANSWERS).sort()).toEqual([...responses].sort())
   })
 
-  test("each row names states that there are, once each, and none leads back to the beginning", () => {
+  test("each row names existing states, once each, and none returns to the start", () => {
     const rows = [...Object.values(TRANSITIONS).flatMap((rules) => Object.values(rules)), ...Object.values(PREPARATION)]
     expect(rows).toHaveLength(7)
     for (const { next } of rows) {
@@ -108,7 +108,7 @@ describe.each(Object.keys(WAITS_FOR) as (keyof typeof WAITS_FOR)[])("a turn in %
     expect(machine.outstanding).toMatchObject({ type: WAITS_FOR[state], id: 1 })
   })
 
-  test("takes the answer to it, once", () => {
+  test("accepts its answer, once", () => {
     const machine = waitingIn(state)
     const response = EXAMPLES[right](1)
     respond(machine, response)
@@ -124,15 +124,15 @@ describe.each(Object.keys(WAITS_FOR) as (keyof typeof WAITS_FOR)[])("a turn in %
     expect(machine.handle(EXAMPLES[right](1))).toEqual({ status: "accepted" })
   })
 
-  test.each([0, 2, 3, Number.MAX_SAFE_INTEGER])("refuses an answer to effect %d, which was never given", (id) => {
+  test.each([0, 2, 3, Number.MAX_SAFE_INTEGER])("refuses an answer to effect %d, which was never emitted", (id) => {
     const machine = waitingIn(state)
     const error = expectRefused(machine, () => machine.handle(EXAMPLES[right](id)), "unknown_effect")
     expect(error.message).toBe(`No effect has the id ${id}; a turn in "${state}" accepts ${right} for effect 1.`)
   })
 })
 
-describe("a turn that waits for nothing", () => {
-  test("refuses every answer before it began", () => {
+describe("a turn that does not wait for a response", () => {
+  test("refuses every answer before it starts", () => {
     const machine = new TurnMachine(configOf(), { messages: [] })
     for (const example of Object.values(EXAMPLES)) {
       const error = expectRefused(machine, () => machine.handle(example(1)), "unknown_effect")
@@ -140,7 +140,7 @@ describe("a turn that waits for nothing", () => {
     }
   })
 
-  test("calls an answer that comes again stale, whatever its type, also after the end", () => {
+  test("reports a repeated answer as stale, whatever its type, also after the end", () => {
     const machine = waitingIn("waiting_checkpoint")
     machine.handle(delivers(1))
     for (const example of Object.values(EXAMPLES)) expect(machine.handle(example(1))).toEqual({ status: "stale" })
@@ -168,14 +168,14 @@ describe("tool results that do not fit", () => {
     expect(machine.handle(results(1, completed("b")))).toEqual({ status: "accepted" })
   })
 
-  test("no results at all are taken, and change nothing", () => {
+  test("an empty list of results is accepted, and changes nothing", () => {
     const machine = batch()
     const before = JSON.stringify(machine.checkpoint())
     expect(respond(machine, results(1))).toEqual([])
     expect(JSON.stringify(machine.checkpoint())).toBe(before)
   })
 
-  test("the driver sees them in call order, however they came", () => {
+  test("the driver gets them in call order, in whatever order they arrive", () => {
     const seen: string[] = []
     const machine = startedWith([{ type: "start_tools", calls: ["a", "b", "c"].map((callId) => pending(callId)) }], {
       onToolResults: (_, found) => {
@@ -197,7 +197,7 @@ describe("tool results that do not fit", () => {
 })
 
 describe("the latest time seen", () => {
-  test("is the driver's to read, and goes with the turn", () => {
+  test("is opaque to the machine, and saved with the turn", () => {
     const seen: (number | undefined)[] = []
     const driver = driverOf({
       prepareIteration: (context) => {
@@ -237,7 +237,7 @@ describe("the latest time seen", () => {
 })
 
 describe("a turn as a value", () => {
-  test("what was polled and answered later leaves an old one as it was", () => {
+  test("later polls and answers do not change an old checkpoint", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     const old = machine.turn
     const before = JSON.stringify(machine.checkpoint())
@@ -249,7 +249,7 @@ describe("a turn as a value", () => {
   })
 })
 
-test("without validation, what every object inherits is no response type either", () => {
+test("without validation, an inherited member is not a response type", () => {
   const machine = new BareTurnMachine(configOf(), { messages: [userMessage("hello")] })
   while (machine.poll() !== undefined);
   for (const type of ["constructor", "toString", "__proto__"]) {

@@ -21,6 +21,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "codeInstructions",
     "command",
     "handle",
+    "userMessage",
     "wireValidation",
   ],
   "turn-machine/machine": [
@@ -47,6 +48,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "handle",
     "stopped",
     "toolResultParts",
+    "userMessage",
   ],
   "turn-machine/drivers": [
     "assistantParts",

@@ -162,7 +162,7 @@ describe.each(Object.entries(EXAMPLES))("%s", (_, { schema, values, optional = [
     for (const value of values) expect(schema.parse(JSON.parse(JSON.stringify(value)))).toEqual(value)
   })
 
-  test("has just these keys that may be left out, and none that may be null", () => {
+  test("has exactly these optional keys, and none that may be null", () => {
     const [value] = values
     if (typeof value !== "object" || value === null) return
     for (const key of Object.keys(value)) {
@@ -173,7 +173,7 @@ describe.each(Object.entries(EXAMPLES))("%s", (_, { schema, values, optional = [
   })
 })
 
-describe("what was saved must not lose anything", () => {
+describe("saved values must not lose anything", () => {
   const thrown = (act: () => unknown): unknown => {
     try {
       return act()
@@ -183,7 +183,7 @@ describe("what was saved must not lose anything", () => {
   }
   const checkpoint = { format: "turn-machine/checklist-judge", version: 1, evaluation }
 
-  test("a key that is not known is refused, however deep", () => {
+  test("an unknown key is refused, at any depth", () => {
     expect(judgeValidation.checkpoint(checkpoint)).toEqual(checkpoint)
     const state = { nextGoalNumber: 2, goal: { ...goal, checklist: [{ ...items[0], "a/b": 1 }] } }
     expect(thrown(() => judgeValidation.state(state))).toMatchObject({ code: "invalid_checkpoint", path: "/goal/checklist/0/a~1b" })
@@ -192,11 +192,11 @@ describe("what was saved must not lose anything", () => {
     ).toMatchObject({
       code: "invalid_checkpoint",
       path: "/evaluation/state/extra",
-      message: 'The judge\'s checkpoint has an unknown key at "/evaluation/state/extra"; leaving it out could lose what it means.',
+      message: 'The judge\'s checkpoint has an unknown key at "/evaluation/state/extra"; dropping it could lose its meaning.',
     })
   })
 
-  test("a value that throws when it is looked at is refused, too", () => {
+  test("a value that throws when it is read is refused, too", () => {
     const throwing = (key: string): object =>
       Object.defineProperty({}, key, {
         enumerable: true,

@@ -159,7 +159,7 @@ test.each(Object.entries(WORDS))("%s knows these words and no other", (name, wor
   for (const other of ["", "budgetLimited", "Active", null, 1]) expect(schemaOf(name).safeParse(other).success).toBe(false)
 })
 
-test("a status that nobody knows is refused where it stands", () => {
+test("an unknown status is refused, with its place", () => {
   const result = schemas.GoalState.safeParse({ ...state, goal: { ...goal, status: "asleep" } })
   expect(result.error?.issues.map(({ path }) => path.join("/"))).toEqual(["goal/status"])
 })

@@ -51,13 +51,13 @@ describe("free JSON", () => {
     expect(Json.safeParse(value).success).toBe(false)
   })
 
-  test("the error says what is wrong", () => {
+  test("the error gives the reason", () => {
     expect(Json.safeParse([1n]).error?.issues[0]?.message).toBe("Expected JSON, received a value of type bigint")
     expect(Json.safeParse(new Date(0)).error?.issues[0]?.message).toBe("Expected JSON, received an instance of a class")
     expect(Json.safeParse(JSON.parse(nested(129))).error?.issues[0]?.message).toBe("Expected JSON, received JSON nested deeper than 128")
   })
 
-  test("128 deep is taken, 129 deep is not, and 10,000 deep does no harm", () => {
+  test("128 levels are accepted, 129 are not, and 10,000 do no harm", () => {
     expect(MAX_JSON_DEPTH).toBe(128)
     expect(Json.safeParse(JSON.parse(nested(128))).success).toBe(true)
     expect(Json.safeParse(JSON.parse(nested(129))).success).toBe(false)
@@ -65,7 +65,7 @@ describe("free JSON", () => {
     expect(Json.safeParse(JSON.parse(`${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}`)).success).toBe(false)
   })
 
-  test("what contains itself is not", () => {
+  test("a value that contains itself is not JSON", () => {
     const list: unknown[] = []
     list.push({ list })
     expect(Json.safeParse(list).success).toBe(false)
@@ -73,7 +73,7 @@ describe("free JSON", () => {
 })
 
 describe("parseJson", () => {
-  test("gives the value, or undefined for what is no JSON or too deep", () => {
+  test("returns the value, or undefined for text that is not JSON or nested too deeply", () => {
     expect(parseJson('{"a":[1]}')).toEqual({ a: [1] })
     expect(parseJson("null")).toBeNull()
     expect(parseJson("")).toBeUndefined()

@@ -99,7 +99,7 @@ describe("unknown keys", () => {
     ])
   })
 
-  test("in a configuration likewise: a tool may be passed with what executes it", () => {
+  test("are left out of a configuration's tools too", () => {
     const tool = { name: "look", description: "Looks.", inputSchema: { type: "object" } }
     const config = configOf({
       tools: [{ ...tool, strict: true, execute: () => 1 } as typeof tool],

@@ -22,14 +22,14 @@ describe("a driver", () => {
     expectTypeOf<TurnConfig["driver"]>().toEqualTypeOf<ProtocolDriver>()
   })
 
-  test("cannot order what is no action", () => {
+  test("cannot return what is not an action", () => {
     // @ts-expect-error the action is called start_llm
     const _misspelt: DriverAction = { type: "start_model", request }
     // @ts-expect-error a model call needs its request
     const _incomplete: DriverAction = { type: "start_llm" }
     // @ts-expect-error an optional field is left out, never undefined
     const _undefined: DriverAction = { type: "start_llm", request, driverState: undefined }
-    // @ts-expect-error there is no such checkpoint
+    // @ts-expect-error the checkpoint does not exist
     const _checkpoint: DriverAction = { type: "start_checkpoint", checkpoint: "before_work", onEmpty: { type: "prepare_iteration" } }
     // @ts-expect-error code needs the driver's state to come back to
     const _code: DriverAction = { type: "start_exec", code: "1" }

@@ -29,7 +29,7 @@ describe("a host", () => {
     if (effect.type === "progress") effect.id
     // @ts-expect-error only a model call has a request
     if (effect.type === "tool_calls") effect.request
-    // @ts-expect-error no effect is called so
+    // @ts-expect-error no effect has this type
     if (effect.type === "call_llm") machine.poll()
   })
 
@@ -50,16 +50,16 @@ describe("a host", () => {
     expectTypeOf(name).toBeFunction()
   })
 
-  test("cannot make an effect that is none", () => {
+  test("cannot make an invalid effect", () => {
     // @ts-expect-error a model call has an id
     const _anonymous: Effect = { type: "llm_call", request }
-    // @ts-expect-error progress is told, not asked
+    // @ts-expect-error progress is a notification, without an id
     const _asked: Effect = { type: "progress", id: 1, messages: [], eventDelta: [], iteration: 0 }
   })
 
   test("cannot hand in a wrong response", () => {
     machine.handle({ type: "llm_complete", id: 1, result: { ok: true, response } })
-    // @ts-expect-error no response is called so
+    // @ts-expect-error no response has this type
     machine.handle({ type: "llm_completed", id: 1, result: { ok: true, response } })
     // @ts-expect-error a response names the effect it answers
     machine.handle({ type: "llm_complete", result: { ok: true, response } })

@@ -20,7 +20,7 @@ declare function collectResults(
 declare const empty: Omit<TransitionTable, "waiting_tools">
 
 describe("the transition table", () => {
-  test("takes a row that fits", () => {
+  test("accepts a row that fits", () => {
     const table = { ...empty, waiting_tools: { tool_results: { run: collectResults, next: ["waiting_llm", "finished"] } } } satisfies TransitionTable
     expectTypeOf(table).toExtend<TransitionTable>()
   })

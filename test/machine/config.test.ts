@@ -1,0 +1,133 @@
+import { describe, expect, test } from "vitest"
+import * as z from "zod"
+import { chatDriver } from "../../src/drivers/chat.ts"
+import { SchemaError } from "../../src/errors.ts"
+import { defineTool } from "../../src/hosts/tools/define-tool.ts"
+import { toolbox } from "../../src/hosts/tools/toolbox.ts"
+import { checkedConfig, completeConfig, type TurnConfig } from "../../src/machine/config.ts"
+import type { DriverContext } from "../../src/machine/driver.ts"
+import { begin } from "../../src/machine/step.ts"
+import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
+import { userMessage } from "../../src/machine/user-message.ts"
+import { chatProjector } from "../../src/projectors/chat.ts"
+import { wireValidation } from "../../src/schemas/validation.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import { driverOf, says } from "./support.ts"
+
+const CONFIG: TurnConfig = { driver: chatDriver(), projector: chatProjector, model: "m" }
+const START = { messages: [userMessage("hello")] }
+const DEFAULTS = { sessionId: "turn", systemPrompt: "", tools: [], generation: {}, syncExecutionSurface: false, emitLlmTrace: false }
+
+describe("a config of driver, projector and model", () => {
+  test.each([
+    ["with checks", TurnMachine],
+    ["without checks", BareTurnMachine],
+  ])("runs a turn %s, and its driver sees the defaults", (_name, Machine) => {
+    const seen: unknown[] = []
+    const watch = ({ config }: DriverContext): void => {
+      const { model, sessionId, systemPrompt, tools, generation, syncExecutionSurface, emitLlmTrace } = config
+      seen.push({ model, sessionId, systemPrompt, tools, generation, syncExecutionSurface, emitLlmTrace })
+    }
+    const { prepareIteration } = driverOf()
+    const driver = driverOf({
+      prepareIteration: (context) => {
+        watch(context)
+        return prepareIteration(context)
+      },
+    })
+    const machine = new Machine({ ...CONFIG, driver }, START)
+    expect(machine.poll()?.type).toBe("emit")
+    expect(seen).toEqual([{ model: "m", ...DEFAULTS }])
+    const restored = Machine.restore({ ...CONFIG, driver }, JSON.stringify(machine.checkpoint()))
+    expect(restored.handle(says(1, "hi"))).toEqual({ status: "accepted" })
+  })
+
+  test("the pure functions fill in the same defaults", () => {
+    expect(begin(CONFIG, START).turn).toEqual(new TurnMachine({ ...CONFIG, ...DEFAULTS }, START).turn)
+  })
+
+  test("leaves optional keys out that are undefined, and accepts every other as undefined", () => {
+    const keys = ["modelVariant", "runSessionId", "maxContextTokens", "maxIterations", "turnLimitMessage", "validation", ...Object.keys(DEFAULTS)]
+    const unset = { ...CONFIG, ...Object.fromEntries(keys.map((key) => [key, undefined])) } as TurnConfig
+    for (const config of [completeConfig(unset), checkedConfig({ ...unset, validation: wireValidation })]) {
+      expect(config).toMatchObject({ model: "m", ...DEFAULTS })
+      for (const key of ["modelVariant", "runSessionId", "maxContextTokens", "maxIterations"]) expect(config).not.toHaveProperty(key)
+    }
+    expect(new TurnMachine(unset, START).state).toBe("preparing")
+  })
+
+  test("the checks stay when `validation` is given as undefined", () => {
+    expect(() => new TurnMachine({ ...CONFIG, model: 1 as never, validation: undefined }, START)).toThrow(SchemaError)
+  })
+})
+
+const look = defineTool({ name: "look", description: "Looks.", input: z.object({}), execute: async () => "sky" })
+const box = toolbox([look])
+
+describe("a mistake in a config is refused with what to do", () => {
+  test.each<readonly [string, object, string, RegExp]>([
+    ["a driver that was not called", { driver: chatDriver }, "/driver", /chatDriver makes a driver; call it, as in driver: chatDriver\(\)/],
+    ["no driver", { driver: undefined }, "/driver", /a driver is needed, such as chatDriver\(\)/],
+    ["the request of a projector", { projector: {} }, "/projector", /a function such as chatProjector, which is given without calling it/],
+    ["a misspelt key", { maxIteration: 3 }, "/maxIteration", /unknown key; did you mean "maxIterations"\?/],
+    ["a key in another case", { systemprompt: "" }, "/systemprompt", /did you mean "systemPrompt"\?/],
+    ["a key like no other", { autonomous: true }, "/autonomous", /unknown key; the keys are model, /],
+    ["a toolbox", { tools: box }, "/tools", /this is a toolbox; give its specs, as in tools: box\.specs/],
+    ["a bare tool", { tools: look }, "/tools", /this is a tool; give the specs of a toolbox, as in tools: toolbox\(\[tool\]\)\.specs/],
+    ["a list of tools", { tools: [...box.specs, look] }, "/tools/1", /this is a tool; give the specs/],
+    ["a tool without a schema", { tools: [{ name: "look", description: "" }] }, "/tools/0/inputSchema", /the tool "look" has no inputSchema/],
+  ])("%s", (_name, change, path, message) => {
+    const error = thrown(() => new TurnMachine({ ...CONFIG, ...change } as TurnConfig, START))
+    expect(error).toBeInstanceOf(SchemaError)
+    expect(error).toMatchObject({ code: "invalid_config", issues: [{ path }], message: expect.stringMatching(message) })
+  })
+
+  test.each([
+    ["a driver that was not called", { driver: chatDriver }],
+    ["the request of a projector", { projector: {} }],
+  ])("%s, also without checks", (_name, change) => {
+    expect(thrown(() => new BareTurnMachine({ ...CONFIG, ...change } as never, START))).toMatchObject({ code: "invalid_config" })
+  })
+
+  test("a projector that is called as a factory", () => {
+    const make = chatProjector as () => unknown
+    expect(thrown(() => make())).toMatchObject({ code: "invalid_config", message: expect.stringContaining("give it without calling it") })
+  })
+})
+
+test("a response without usage is refused with what to give", () => {
+  const machine = new TurnMachine(CONFIG, START)
+  while (machine.poll() !== undefined);
+  const response = { text: "hi", parts: [], terminalReason: "stop" }
+  const error = thrown(() => machine.handle({ type: "llm_complete", id: 1, result: { ok: true, response } } as never))
+  expect(error).toMatchObject({ code: "invalid_response", issues: [{ path: "/result/response/usage" }] })
+  expect(error).toMatchObject({ message: expect.stringMatching(/The response has no usage; give \{ inputTokens, .* \}, or zeros/) })
+})
+
+describe("userMessage", () => {
+  test("is the same message for the same input", () => {
+    expect(userMessage("hello")).toEqual({ id: "user-1", role: "user", parts: [{ id: "user-1.p0", type: "text", text: "hello" }] })
+    expect(userMessage("hello", { id: "mine" }).id).toBe("mine")
+  })
+
+  test("counts on after the messages before it", () => {
+    const thread = [userMessage("hello")]
+    for (let count = 0; count < 5; count += 1) thread.push(userMessage("again", { after: thread }))
+    expect(new Set(thread.map(({ id }) => id)).size).toBe(6)
+  })
+})
+
+test("the checked machine is an instance of both classes, the bare one only of its own", () => {
+  expect(new TurnMachine(CONFIG, START)).toBeInstanceOf(BareTurnMachine)
+  expect(TurnMachine.restore(CONFIG, new BareTurnMachine(CONFIG, START).checkpoint())).toBeInstanceOf(TurnMachine)
+  expect(new BareTurnMachine(CONFIG, START)).not.toBeInstanceOf(TurnMachine)
+})
+
+function thrown(act: () => unknown): unknown {
+  try {
+    act()
+  } catch (error) {
+    return error
+  }
+  throw new Error("Nothing was thrown.")
+}
