@@ -1,11 +1,11 @@
 import { type Json, parseJson } from "../json.ts"
 import type { DriverContext } from "../machine/driver.ts"
 import { isReplayable } from "../projectors/chat.ts"
-import type { DriverAction } from "../schemas/action.ts"
-import type { LlmResponse, OutputPart } from "../schemas/llm.ts"
-import type { Part } from "../schemas/message.ts"
-import type { PendingToolCall } from "../schemas/tool.ts"
 import { isBlank, trim } from "../text.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { LlmResponse, OutputPart } from "../wire/llm.ts"
+import type { Part } from "../wire/message.ts"
+import type { PendingToolCall } from "../wire/tool.ts"
 
 type TextPart = Extract<OutputPart, { type: "text" }>
 type ReasoningPart = Extract<OutputPart, { type: "reasoning" }>

@@ -1,7 +1,7 @@
 import type { DriverContext } from "../machine/driver.ts"
 import { stopped } from "../machine/terminal.ts"
-import type { DriverAction } from "../schemas/action.ts"
-import type { HistoryRecord, Message } from "../schemas/message.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { HistoryRecord, Message } from "../wire/message.ts"
 import { assistantParts, type ReadResponse } from "./response-parts.ts"
 
 /** Wraps a message as a history record. */

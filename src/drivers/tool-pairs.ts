@@ -1,6 +1,6 @@
 import type { Transcript } from "../projectors/projector.ts"
-import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
-import type { Message } from "../schemas/message.ts"
+import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
+import type { Message } from "../wire/message.ts"
 
 type CallBlock = Extract<Block, { type: "tool_call" }>
 type ResultBlock = Extract<Block, { type: "tool_result" }>

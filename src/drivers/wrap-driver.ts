@@ -1,6 +1,6 @@
 import type { Json } from "../json.ts"
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
-import type { DriverAction } from "../schemas/action.ts"
+import type { DriverAction } from "../wire/action.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
 
 /**

@@ -1,12 +1,12 @@
 import type { Json } from "../json.ts"
 import type { HostCommand } from "../machine/step.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
-import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../schemas/effect.ts"
-import type { LogEvent, TurnEvent } from "../schemas/event.ts"
-import type { LlmFailure, LlmResponse } from "../schemas/llm.ts"
-import type { CheckpointDelivery } from "../schemas/message.ts"
-import type { Response } from "../schemas/response.ts"
-import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../schemas/tool.ts"
+import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../wire/effect.ts"
+import type { LogEvent, TurnEvent } from "../wire/event.ts"
+import type { LlmFailure, LlmResponse } from "../wire/llm.ts"
+import type { CheckpointDelivery } from "../wire/message.ts"
+import type { Response } from "../wire/response.ts"
+import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../wire/tool.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
 
 /** The context that every executor receives with its effect. */

@@ -1,8 +1,8 @@
 import { SchemaError } from "../errors.ts"
 import { type Listing, type Segment, withAttachments, withMessages } from "../lazy.ts"
-import type { Block, LlmMessage, LlmRequest } from "../schemas/llm.ts"
-import type { AttachmentRef, Message, Origin, Part, ReasoningReplay, TurnCause } from "../schemas/message.ts"
 import { isBlank, trim } from "../text.ts"
+import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
+import type { AttachmentRef, Message, Origin, Part, ReasoningReplay, TurnCause } from "../wire/message.ts"
 import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 
 /**

@@ -1,5 +1,5 @@
 import { withChanges } from "../lazy.ts"
-import type { LlmRequest } from "../schemas/llm.ts"
+import type { LlmRequest } from "../wire/llm.ts"
 import type { ProjectionInput, Projector } from "./projector.ts"
 
 /** What {@link wrapProjector} changes. Both functions must be pure. */

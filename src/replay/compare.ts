@@ -1,6 +1,6 @@
 import type { Difference } from "../errors.ts"
-import type { JournalHeader, JournalRecord, JournalSnapshot } from "../schemas/journal.ts"
-import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { JournalHeader, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 

@@ -1,6 +1,6 @@
 import { type CompleteTurnConfig, completeConfig, type TurnConfig } from "../machine/config.ts"
-import type { CompleteTurnConfigData } from "../schemas/config.ts"
-import type { JournalHeader } from "../schemas/journal.ts"
+import type { CompleteTurnConfigData } from "../wire/config.ts"
+import type { JournalHeader } from "../wire/journal.ts"
 import { digest } from "./digest.ts"
 
 /**

@@ -1,7 +1,7 @@
 import type { Json } from "../json.ts"
 import { messagesListing, type Segment } from "../lazy.ts"
-import type { AnswerableEffect } from "../schemas/effect.ts"
-import type { LlmRequest } from "../schemas/llm.ts"
+import type { AnswerableEffect } from "../wire/effect.ts"
+import type { LlmRequest } from "../wire/llm.ts"
 import { type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
 
 /**

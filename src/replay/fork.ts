@@ -1,6 +1,6 @@
 import { ForkError } from "../errors.ts"
-import type { JournalRecord } from "../schemas/journal.ts"
-import type { Response } from "../schemas/response.ts"
+import type { JournalRecord } from "../wire/journal.ts"
+import type { Response } from "../wire/response.ts"
 import { type Journal, type JournalEntry, type JournalValidation, JournalWriter } from "./journal.ts"
 
 /** Options of {@link fork}. */

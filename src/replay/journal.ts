@@ -1,5 +1,5 @@
 import { JournalError } from "../errors.ts"
-import type { JournalHeader, JournalRecord } from "../schemas/journal.ts"
+import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
 import { Hash } from "./hash.ts"
 
 /**

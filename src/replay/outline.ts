@@ -1,9 +1,9 @@
 import { addUsage, NO_USAGE } from "../machine/limits.ts"
-import type { AnswerableEffect } from "../schemas/effect.ts"
-import type { Outcome } from "../schemas/event.ts"
-import type { JournalHeader, JournalInterruption, JournalRecord } from "../schemas/journal.ts"
-import type { TerminalReason, TokenUsage } from "../schemas/llm.ts"
-import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { AnswerableEffect } from "../wire/effect.ts"
+import type { Outcome } from "../wire/event.ts"
+import type { JournalHeader, JournalInterruption, JournalRecord } from "../wire/journal.ts"
+import type { TerminalReason, TokenUsage } from "../wire/llm.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 
 /** The facts of a journal, record by record and in total, as plain data for user interfaces. */

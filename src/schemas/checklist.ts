@@ -229,19 +229,7 @@ export const JudgeCheckpoint: Tagged<JudgeCheckpoint> = exact(
   }),
 )
 
-/** Checks values from outside for a judge. Each check returns a clean value, or throws an error that says where the value is wrong. */
-export interface JudgeValidation {
-  /** @throws {SchemaError} `invalid_config` */
-  policy(value: unknown): ChecklistPolicy
-  /** @throws {SchemaError} `invalid_start` */
-  turn(value: unknown): JudgedTurn
-  /** @throws {SchemaError} `invalid_response` */
-  response(value: unknown): Response
-  /** @throws {CheckpointError} `invalid_checkpoint` */
-  checkpoint(value: unknown): JudgeCheckpoint
-  /** @throws {CheckpointError} `invalid_checkpoint` */
-  state(value: unknown): ChecklistState
-}
+export type JudgeValidation = wire.JudgeValidation
 
 /** Checks every value from outside for a judge against its schema. */
 export const judgeValidation: JudgeValidation = {

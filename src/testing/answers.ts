@@ -1,7 +1,7 @@
-import type { AnswerableEffect } from "../schemas/effect.ts"
-import type { CheckpointDelivery } from "../schemas/message.ts"
-import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "../schemas/response.ts"
-import type { CompletedToolCall, PendingToolCall } from "../schemas/tool.ts"
+import type { AnswerableEffect } from "../wire/effect.ts"
+import type { CheckpointDelivery } from "../wire/message.ts"
+import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "../wire/response.ts"
+import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
 
 /** The result of a tool call, without the fields of the call itself. */
 export type ToolAnswer = Pick<CompletedToolCall, "output" | "modelReturn">

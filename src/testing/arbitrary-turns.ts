@@ -1,6 +1,6 @@
 import * as fc from "fast-check"
-import type { DriverAction, OnEmpty } from "../schemas/action.ts"
-import type { TurnConfigData, TurnStart } from "../schemas/config.ts"
+import type { DriverAction, OnEmpty } from "../wire/action.ts"
+import type { TurnConfigData, TurnStart } from "../wire/config.ts"
 import type { Answers, ToolAnswer } from "./answers.ts"
 import * as wire from "./arbitrary-values.ts"
 import { few, object } from "./arbitrary-values.ts"

@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import type { Json } from "../json.ts"
-import type { CheckpointKind, ErrorEnvelope, Outcome, TurnEvent } from "../schemas/event.ts"
-import type { Block, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../schemas/llm.ts"
+import type { CheckpointKind, ErrorEnvelope, Outcome, TurnEvent } from "../wire/event.ts"
+import type { Block, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../wire/llm.ts"
 import type {
   AttachmentRef,
   CheckpointDelivery,
@@ -16,8 +16,8 @@ import type {
   ResponseMeta,
   Role,
   TurnCause,
-} from "../schemas/message.ts"
-import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "../schemas/response.ts"
+} from "../wire/message.ts"
+import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "../wire/response.ts"
 import type {
   CompletedToolCall,
   ExecResponse,
@@ -28,7 +28,7 @@ import type {
   ToolFailure,
   ToolOutput,
   ToolSpec,
-} from "../schemas/tool.ts"
+} from "../wire/tool.ts"
 
 // fast-check arbitraries of the values on the wire. All are valid; many are odd: lone surrogates, keys named `__proto__`,
 // empty and repeated ids, white space that JavaScript and Unicode define differently, texts longer than every limit, -0.

@@ -1,4 +1,4 @@
-import type { AnswerableEffect, Effect } from "../schemas/effect.ts"
+import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
 import type { TestedMachine } from "./turn-input.ts"
 import { isAnswerable, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"

@@ -3,8 +3,8 @@ import type { Json } from "../json.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import { type Journal, readJournal } from "../replay/journal.ts"
 import { type ReplayReport, type VerifyOptions, verifyReplay } from "../replay/verify.ts"
-import type { JournalRecord } from "../schemas/journal.ts"
 import { journalValidation } from "../schemas/validation.ts"
+import type { JournalRecord } from "../wire/journal.ts"
 import { shown } from "./difference.ts"
 
 /** A recorded journal that no longer replays. The message says where, what differs and what to do. */

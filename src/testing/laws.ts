@@ -1,5 +1,5 @@
 import type { Difference } from "../errors.ts"
-import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
+import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import { describeDifference, differenceOfTexts, firstDifference } from "./difference.ts"
 
 /** The laws of a turn that `expectTurn` checks, as docs/ words them; `inputs` covers what the caller expected of single inputs. */

@@ -3,9 +3,9 @@ import { type Host, type HostTools, LlmCallError, type ToolAnswer } from "../hos
 import { differences } from "../replay/divergence.ts"
 import { fingerprint } from "../replay/fingerprint.ts"
 import type { Journal } from "../replay/journal.ts"
-import type { LlmCall } from "../schemas/effect.ts"
-import type { LlmComplete } from "../schemas/response.ts"
-import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { LlmCall } from "../wire/effect.ts"
+import type { LlmComplete } from "../wire/response.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
 
 /** A model that answers from a journal. Use `llmCall` in a host. */
 export interface RecordedModel extends Pick<Host, "llmCall"> {

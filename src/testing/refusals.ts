@@ -1,9 +1,9 @@
 import { ANSWERS, type ResponseType } from "../machine/transitions.ts"
-import type { DriverAction } from "../schemas/action.ts"
-import type { TurnCheckpoint } from "../schemas/checkpoint.ts"
-import type { ToolCalls } from "../schemas/effect.ts"
-import type { Response } from "../schemas/response.ts"
-import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { TurnCheckpoint } from "../wire/checkpoint.ts"
+import type { ToolCalls } from "../wire/effect.ts"
+import type { Response } from "../wire/response.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
 import type { TestedMachine, TurnInput } from "./turn-input.ts"
 
 /** An input that a turn must refuse, and the code it must refuse it with. */

@@ -1,6 +1,6 @@
 import type { Turn } from "../machine/turn.ts"
-import type { ToolResults } from "../schemas/response.ts"
-import type { CompletedToolCall } from "../schemas/tool.ts"
+import type { ToolResults } from "../wire/response.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
 import { jsonText } from "./difference.ts"
 import { requireEqual, requireEqualLists, requireEqualTexts, requireEqualTurns } from "./laws.ts"
 import { refusalsOf } from "./refusals.ts"

@@ -1,5 +1,5 @@
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
-import type { DriverAction } from "../schemas/action.ts"
+import type { DriverAction } from "../wire/action.ts"
 
 export type DriverCallback = "prepareIteration" | "onLlmComplete" | "onToolResults" | "onExecResult" | "onLlmFailed" | "onDelivery"
 export type OptionalCallback = Extract<DriverCallback, "onExecResult" | "onLlmFailed" | "onDelivery">

@@ -1,9 +1,9 @@
 import { type EffectContext, type Host, LlmCallError } from "../hosts/host.ts"
 import type { Json } from "../json.ts"
 import { fingerprint } from "../replay/fingerprint.ts"
-import type { TurnStart } from "../schemas/config.ts"
-import type { LlmCall } from "../schemas/effect.ts"
-import type { LlmFailure, LlmRequest, LlmResponse, OutputPart } from "../schemas/llm.ts"
+import type { TurnStart } from "../wire/config.ts"
+import type { LlmCall } from "../wire/effect.ts"
+import type { LlmFailure, LlmRequest, LlmResponse, OutputPart } from "../wire/llm.ts"
 import { shown } from "./difference.ts"
 
 /** A tool call that a model requests. Default of `callId`: `call_<answer>_<call>`, both counted from 1. */

@@ -1,10 +1,10 @@
 import { TurnError } from "../errors.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
-import type { DriverAction } from "../schemas/action.ts"
-import type { TurnStart } from "../schemas/config.ts"
-import type { Outcome, TurnEvent } from "../schemas/event.ts"
-import type { Response } from "../schemas/response.ts"
+import type { DriverAction } from "../wire/action.ts"
+import type { TurnStart } from "../wire/config.ts"
+import type { Outcome, TurnEvent } from "../wire/event.ts"
+import type { Response } from "../wire/response.ts"
 
 /** Every operation of a host on a turn, as data. */
 export type TurnInput =

@@ -1,5 +1,5 @@
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
-import type { DriverAction } from "../schemas/action.ts"
+import type { DriverAction } from "../wire/action.ts"
 import { jsonText } from "./difference.ts"
 
 /** One call to a driver, as JSON text: the callback, its arguments, and what it returned or threw. */

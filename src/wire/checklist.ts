@@ -1,6 +1,7 @@
 import type { LlmCall } from "./effect.ts"
 import type { LlmMessage, TokenUsage } from "./llm.ts"
 import type { Message } from "./message.ts"
+import type { Response } from "./response.ts"
 
 /** The status of an item of a checklist. */
 export type ItemStatus = "pending" | "completed" | "impossible"
@@ -218,4 +219,18 @@ export type JudgeCheckpoint = {
   readonly format: "turn-machine/checklist-judge"
   readonly version: 1
   readonly evaluation: Evaluation
+}
+
+/** Checks values from outside for a judge. Each check returns a clean value, or throws an error that says where the value is wrong. */
+export interface JudgeValidation {
+  /** @throws {SchemaError} `invalid_config` */
+  policy(value: unknown): ChecklistPolicy
+  /** @throws {SchemaError} `invalid_start` */
+  turn(value: unknown): JudgedTurn
+  /** @throws {SchemaError} `invalid_response` */
+  response(value: unknown): Response
+  /** @throws {CheckpointError} `invalid_checkpoint` */
+  checkpoint(value: unknown): JudgeCheckpoint
+  /** @throws {CheckpointError} `invalid_checkpoint` */
+  state(value: unknown): ChecklistState
 }

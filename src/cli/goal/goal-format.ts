@@ -1,4 +1,4 @@
-import type { Goal, GoalStatus } from "../../schemas/goal.ts"
+import type { Goal, GoalStatus } from "../../wire/goal.ts"
 import { formatCount, formatDuration, plural } from "../terminal/format.ts"
 import type { Style } from "../terminal/style.ts"
 

@@ -1,4 +1,4 @@
-import type { GoalCommand } from "../../schemas/goal.ts"
+import type { GoalCommand } from "../../wire/goal.ts"
 import { RUN_FLAGS, type RunSettings, resolveRun } from "../run/run-settings.ts"
 import { readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"

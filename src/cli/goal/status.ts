@@ -1,6 +1,6 @@
 import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checklist/checklist.ts"
 import { evidenceText } from "../../drivers/checklist/wording.ts"
-import type { ChecklistState } from "../../schemas/checklist.ts"
+import type { ChecklistState } from "../../wire/checklist.ts"
 import { cutText, oneLine, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"

@@ -1,5 +1,5 @@
 import type { OutlineRow } from "../../replay/outline.ts"
-import type { CompletedToolCall } from "../../schemas/tool.ts"
+import type { CompletedToolCall } from "../../wire/tool.ts"
 import { outcomeText } from "../run/run-screen.ts"
 import { toolLine } from "../run/tool-line.ts"
 import { cutText, formatCount, formatDuration, oneLine, plural } from "../terminal/format.ts"

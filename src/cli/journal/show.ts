@@ -1,7 +1,7 @@
 import { journalOutline, type OutlineRow } from "../../replay/outline.ts"
 import { resume } from "../../replay/replay.ts"
-import type { JournalRecord } from "../../schemas/journal.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
+import type { JournalRecord } from "../../wire/journal.ts"
 import { recordedConfig } from "../run/run-config.ts"
 import { tokensText } from "../run/run-screen.ts"
 import { shownUrl } from "../run/run-settings.ts"

@@ -1,5 +1,5 @@
-import type { Outcome } from "../../schemas/event.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
+import type { Outcome } from "../../wire/event.ts"
 import { outcomeText } from "../run/run-screen.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 

@@ -1,5 +1,5 @@
 import { type Json, parseJson } from "../../json.ts"
-import type { Block, LlmMessage } from "../../schemas/llm.ts"
+import type { Block, LlmMessage } from "../../wire/llm.ts"
 
 /** A tool call with its result. */
 export interface Exchange {

@@ -1,5 +1,5 @@
 import type { Json } from "../../json.ts"
-import type { LlmMessage, LlmRequest } from "../../schemas/llm.ts"
+import type { LlmMessage, LlmRequest } from "../../wire/llm.ts"
 import type { PlannedStep } from "./planned-step.ts"
 
 const EVERY_PART = "Every part of the folder has a section of its own."

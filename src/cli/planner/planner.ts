@@ -1,4 +1,4 @@
-import type { LlmMessage, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../schemas/llm.ts"
+import type { LlmMessage, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../wire/llm.ts"
 import { type Conversation, readConversation, readGoalContext } from "./conversation.ts"
 import { goalStep } from "./goal-step.ts"
 import { readIntent } from "./intent.ts"

@@ -1,6 +1,6 @@
 import { resolve } from "node:path"
-import type { Outcome, TurnEvent } from "../../schemas/event.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
+import type { Outcome, TurnEvent } from "../../wire/event.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import { formatCount, formatDuration, oneLine, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"

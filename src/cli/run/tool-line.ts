@@ -1,6 +1,6 @@
 import type { Json } from "../../json.ts"
 import { deriveModelReturn } from "../../machine/tool-results.ts"
-import type { TurnEvent } from "../../schemas/event.ts"
+import type { TurnEvent } from "../../wire/event.ts"
 import { cutText, formatBytes, formatDuration, oneLine, plural } from "../terminal/format.ts"
 import type { Written } from "../workspace/out-folder.ts"
 import type { SearchResult } from "../workspace/text-search.ts"

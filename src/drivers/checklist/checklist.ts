@@ -1,5 +1,5 @@
-import type { ChecklistGoal, ChecklistItem, ChecklistState, ItemStatus } from "../../schemas/checklist.ts"
 import { trim } from "../../text.ts"
+import type { ChecklistGoal, ChecklistItem, ChecklistState, ItemStatus } from "../../wire/checklist.ts"
 import { evidenceText, pauseText } from "./wording.ts"
 
 /** The state of a thread without a goal. */

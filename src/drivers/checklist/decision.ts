@@ -1,4 +1,4 @@
-import type { ChecklistGoal, JudgeReason, PauseReason } from "../../schemas/checklist.ts"
+import type { ChecklistGoal, JudgeReason, PauseReason } from "../../wire/checklist.ts"
 import { countItems } from "./checklist.ts"
 import { counted, pauseText, reasonText } from "./wording.ts"
 

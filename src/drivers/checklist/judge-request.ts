@@ -1,6 +1,6 @@
-import type { Evaluation, JudgeState } from "../../schemas/checklist.ts"
-import type { LlmFailure, LlmMessage, LlmRequest } from "../../schemas/llm.ts"
-import type { ToolSpec } from "../../schemas/tool.ts"
+import type { Evaluation, JudgeState } from "../../wire/checklist.ts"
+import type { LlmFailure, LlmMessage, LlmRequest } from "../../wire/llm.ts"
+import type { ToolSpec } from "../../wire/tool.ts"
 import { renderItems } from "./checklist.ts"
 import {
   DECOMPOSE_SYSTEM,

@@ -7,7 +7,7 @@ import type {
   ItemRuling,
   Judgement,
   PauseReason,
-} from "../../schemas/checklist.ts"
+} from "../../wire/checklist.ts"
 import { allTerminal, foldText, isTerminal, newItems } from "./checklist.ts"
 import { continuing, type Decision } from "./decision.ts"
 import { continuationPrompt } from "./prompts.ts"

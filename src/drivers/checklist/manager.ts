@@ -1,5 +1,5 @@
-import type { ChecklistCommand, ChecklistGoal, ChecklistItem, ChecklistPolicy, ChecklistState, JudgeValidation } from "../../schemas/checklist.ts"
 import { trim } from "../../text.ts"
+import type { ChecklistCommand, ChecklistGoal, ChecklistItem, ChecklistPolicy, ChecklistState, JudgeValidation } from "../../wire/checklist.ts"
 import { allTerminal, isTerminal, newItems } from "./checklist.ts"
 import { looseIndex } from "./json-text.ts"
 import { readChecklistState } from "./saved.ts"

@@ -1,5 +1,5 @@
-import type { ChecklistGoal } from "../../schemas/checklist.ts"
 import { cutMiddle } from "../../text.ts"
+import type { ChecklistGoal } from "../../wire/checklist.ts"
 import { countItems, renderItems } from "./checklist.ts"
 
 /** Asks the judge for the list. */

@@ -1,5 +1,5 @@
 import { CheckpointError } from "../../errors.ts"
-import type { ChecklistItem, ChecklistState, Evaluation, JudgeCheckpoint, JudgeValidation } from "../../schemas/checklist.ts"
+import type { ChecklistItem, ChecklistState, Evaluation, JudgeCheckpoint, JudgeValidation } from "../../wire/checklist.ts"
 import { LAST_ATTEMPT } from "./judge-request.ts"
 
 const FORMAT: JudgeCheckpoint["format"] = "turn-machine/checklist-judge"

@@ -1,4 +1,4 @@
-import type { ChecklistPolicy } from "../../schemas/checklist.ts"
+import type { ChecklistPolicy } from "../../wire/checklist.ts"
 
 /** A {@link ChecklistPolicy} with all defaults. A limit of 0 means unlimited. */
 export interface ChecklistSettings {

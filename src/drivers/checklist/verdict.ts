@@ -1,6 +1,6 @@
 import { type Json, parseJson } from "../../json.ts"
-import type { JudgeReason } from "../../schemas/checklist.ts"
 import { isBlank, trim } from "../../text.ts"
+import type { JudgeReason } from "../../wire/checklist.ts"
 import { isObject, type JsonObject, looseIndex, looseText, objectInText, ownValue, parseReferenceJson, truthy } from "./json-text.ts"
 import { shorten } from "./prompts.ts"
 import { type ChecklistSettings, LIMITS } from "./settings.ts"

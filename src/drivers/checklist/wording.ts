@@ -1,4 +1,4 @@
-import type { Evidence, JudgeReason, PauseReason } from "../../schemas/checklist.ts"
+import type { Evidence, JudgeReason, PauseReason } from "../../wire/checklist.ts"
 
 /** A judge's reason in words. */
 export function reasonText(reason: JudgeReason): string {

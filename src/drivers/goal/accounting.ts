@@ -1,5 +1,5 @@
-import type { Goal, GoalTurn } from "../../schemas/goal.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
+import type { Goal, GoalTurn } from "../../wire/goal.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import { add, budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
 import type { FullGoalPolicy } from "./policy.ts"
 import { type GoalStep, updateMemory, write } from "./step.ts"

@@ -1,4 +1,4 @@
-import type { GoalInput, GoalOutput, GoalState } from "../../schemas/goal.ts"
+import type { GoalInput, GoalOutput, GoalState } from "../../wire/goal.ts"
 import { applyCommand } from "./commands.ts"
 import { answerIdle } from "./continuation.ts"
 import type { GoalPolicy } from "./policy.ts"

@@ -1,4 +1,4 @@
-import type { Goal, GoalCommand, GoalRefusal, GoalStatus } from "../../schemas/goal.ts"
+import type { Goal, GoalCommand, GoalRefusal, GoalStatus } from "../../wire/goal.ts"
 import { flush, startCharging } from "./accounting.ts"
 import { budgetReached, budgetReason, withStatus } from "./goal.ts"
 import { createGoal, resetForNewGoal } from "./new-goal.ts"

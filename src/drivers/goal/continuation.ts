@@ -1,5 +1,5 @@
-import type { Goal, GoalInput, GoalMemory, GoalOutput, GoalStatus, GoalTurn } from "../../schemas/goal.ts"
 import { trim } from "../../text.ts"
+import type { Goal, GoalInput, GoalMemory, GoalOutput, GoalStatus, GoalTurn } from "../../wire/goal.ts"
 import { continuationMessage } from "./prompts.ts"
 import { type GoalStep, updateMemory } from "./step.ts"
 

@@ -1,8 +1,8 @@
 import type { Json } from "../../json.ts"
-import type { CheckpointKind } from "../../schemas/event.ts"
-import type { GoalCommand, GoalInput } from "../../schemas/goal.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
-import type { CheckpointDelivery, DeliveredMessage, HistoryRecord } from "../../schemas/message.ts"
+import type { CheckpointKind } from "../../wire/event.ts"
+import type { GoalCommand, GoalInput } from "../../wire/goal.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
+import type { CheckpointDelivery, DeliveredMessage, HistoryRecord } from "../../wire/message.ts"
 import { asJson, GoalWriter, protocolRecord, type RecordList, readGoal, turnRecord } from "./history.ts"
 import type { GoalPolicy } from "./policy.ts"
 

@@ -1,5 +1,5 @@
-import type { Goal, GoalEvent, GoalMemory, GoalState, GoalStatus, GoalTurn } from "../../schemas/goal.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
+import type { Goal, GoalEvent, GoalMemory, GoalState, GoalStatus, GoalTurn } from "../../wire/goal.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import type { FullGoalPolicy } from "./policy.ts"
 
 /** Returns the state of a new thread, without a goal. */

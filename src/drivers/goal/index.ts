@@ -10,7 +10,7 @@ export type {
   GoalState,
   GoalStatus,
   GoalTurn,
-} from "../../schemas/goal.ts"
+} from "../../wire/goal.ts"
 export { applyGoal } from "./apply-goal.ts"
 export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"
 export { type GoalDriverOptions, goalDriver } from "./driver.ts"

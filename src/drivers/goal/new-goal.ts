@@ -1,4 +1,4 @@
-import type { Goal, GoalCause, GoalMemory, GoalStatus } from "../../schemas/goal.ts"
+import type { Goal, GoalCause, GoalMemory, GoalStatus } from "../../wire/goal.ts"
 import { startCharging } from "./accounting.ts"
 import { continuationsOf } from "./continuation.ts"
 import { budgetReached, budgetReason, NEW_MEMORY, withStatus } from "./goal.ts"

@@ -1,4 +1,4 @@
-import type { GoalPolicyData } from "../../schemas/goal.ts"
+import type { GoalPolicyData } from "../../wire/goal.ts"
 
 /** The switches of the goal machine. {@link GoalPolicyData} is the part that is JSON. */
 export interface GoalPolicy extends GoalPolicyData {

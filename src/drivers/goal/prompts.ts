@@ -1,5 +1,5 @@
-import type { Goal } from "../../schemas/goal.ts"
-import type { DeliveredMessage } from "../../schemas/message.ts"
+import type { Goal } from "../../wire/goal.ts"
+import type { DeliveredMessage } from "../../wire/message.ts"
 import { budgetsOf, remainingTokens, tokensCounted } from "./goal.ts"
 import type { FullGoalPolicy } from "./policy.ts"
 

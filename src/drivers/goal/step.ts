@@ -9,7 +9,7 @@ import type {
   GoalState,
   GoalStatus,
   GoalTurn,
-} from "../../schemas/goal.ts"
+} from "../../wire/goal.ts"
 import { isCharged } from "./goal.ts"
 import { type FullGoalPolicy, fullPolicy, type GoalPolicy } from "./policy.ts"
 import { budgetLimitMessage } from "./prompts.ts"

@@ -2,7 +2,7 @@
  * Rule: everything that decides a goal's next status is in this file.
  * A policy may skip a change (`onInterrupt: "keep"`); only this file decides the status that a change leads to.
  */
-import type { GoalStatus } from "../../schemas/goal.ts"
+import type { GoalStatus } from "../../wire/goal.ts"
 
 /** A status, or `none` without a goal. */
 export type GoalStanding = GoalStatus | "none"

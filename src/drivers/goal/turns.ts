@@ -1,5 +1,5 @@
-import type { GoalInput, GoalTurn } from "../../schemas/goal.ts"
 import { cutMiddle } from "../../text.ts"
+import type { GoalInput, GoalTurn } from "../../wire/goal.ts"
 import { flush, startCharging, tokensOf } from "./accounting.ts"
 import { capReached, countContinuation } from "./continuation.ts"
 import { budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"

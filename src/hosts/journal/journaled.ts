@@ -1,6 +1,6 @@
 import type { TurnConfig } from "../../machine/config.ts"
-import type { TurnStart } from "../../schemas/config.ts"
-import type { Done } from "../../schemas/effect.ts"
+import type { TurnStart } from "../../wire/config.ts"
+import type { Done } from "../../wire/effect.ts"
 import type { Host, RunOptions } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
 import type { JournalStore } from "./store.ts"

@@ -2,7 +2,7 @@ import { newChecklistState } from "../../drivers/checklist/checklist.ts"
 import { restoreChecklist } from "../../drivers/checklist/manager.ts"
 import { CheckpointError } from "../../errors.ts"
 import { type ChecklistState, type JudgeCheckpoint, judgeValidation } from "../../schemas/checklist.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import type { StoredJournal } from "../journal/store.ts"
 
 /** The stored state of a thread's judge. */

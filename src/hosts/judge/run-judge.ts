@@ -1,5 +1,5 @@
 import type { ChecklistJudge } from "../../drivers/checklist/judge.ts"
-import type { Judgement } from "../../schemas/checklist.ts"
+import type { Judgement } from "../../wire/checklist.ts"
 import type { Host, RunOptions } from "../host.ts"
 import { type Answer, Work } from "../run/effect-run.ts"
 

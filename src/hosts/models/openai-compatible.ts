@@ -1,6 +1,6 @@
 import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
-import type { LlmCall } from "../../schemas/effect.ts"
-import type { LlmFailure, LlmRequest, LlmResponse } from "../../schemas/llm.ts"
+import type { LlmCall } from "../../wire/effect.ts"
+import type { LlmFailure, LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { sleep } from "../timers.ts"
 import { type AnswerReader, attempt, CANCELLED, type Endpoint } from "./http-model.ts"

@@ -1,6 +1,6 @@
 import type { Attributes } from "@opentelemetry/api"
 import type { Json } from "../../json.ts"
-import type { Block, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../../schemas/llm.ts"
+import type { Block, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../../wire/llm.ts"
 
 /** The conventions' names of finish reasons, where they differ from ours. */
 const FINISH_REASONS: { readonly [Reason in TerminalReason]?: string } = {

@@ -1,6 +1,6 @@
 import { type Attributes, type Meter, metrics } from "@opentelemetry/api"
-import type { GoalMetricName, GoalOutput } from "../../schemas/goal.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
+import type { GoalMetricName, GoalOutput } from "../../wire/goal.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import { type Ending, quietly } from "./spans.ts"
 
 interface Instrument {

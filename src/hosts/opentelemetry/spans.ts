@@ -11,8 +11,8 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api"
-import type { TurnEvent } from "../../schemas/event.ts"
-import type { TokenUsage } from "../../schemas/llm.ts"
+import type { TurnEvent } from "../../wire/event.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import { wrapMembers } from "../../wrap.ts"
 import type { EffectContext } from "../host.ts"
 import { messageOf } from "../run/failures.ts"

@@ -1,7 +1,7 @@
-import type { AnswerableEffect, ToolCalls } from "../../schemas/effect.ts"
-import type { TurnEvent } from "../../schemas/event.ts"
-import type { Response } from "../../schemas/response.ts"
-import type { PendingToolCall } from "../../schemas/tool.ts"
+import type { AnswerableEffect, ToolCalls } from "../../wire/effect.ts"
+import type { TurnEvent } from "../../wire/event.ts"
+import type { Response } from "../../wire/response.ts"
+import type { PendingToolCall } from "../../wire/tool.ts"
 import type { EffectContext, Host, RunOptions } from "../host.ts"
 import { type Facts, type Task, taskOf, toolTask } from "./perform-effect.ts"
 

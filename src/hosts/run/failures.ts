@@ -1,5 +1,5 @@
-import type { LlmFailure } from "../../schemas/llm.ts"
-import type { ToolFailure } from "../../schemas/tool.ts"
+import type { LlmFailure } from "../../wire/llm.ts"
+import type { ToolFailure } from "../../wire/tool.ts"
 import { LlmCallError, ToolError } from "../host.ts"
 
 /** The message of a thrown value. Never throws. */

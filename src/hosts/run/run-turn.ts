@@ -1,7 +1,7 @@
 import { ProtocolError } from "../../errors.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
-import type { Done, Progress } from "../../schemas/effect.ts"
-import type { Response } from "../../schemas/response.ts"
+import type { Done, Progress } from "../../wire/effect.ts"
+import type { Response } from "../../wire/response.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
 import { type Answer, Work } from "./effect-run.ts"
 

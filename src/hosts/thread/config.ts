@@ -1,7 +1,7 @@
 import { type GoalDriverOptions, goalDriver } from "../../drivers/goal/driver.ts"
 import type { GoalPolicy } from "../../drivers/goal/policy.ts"
 import type { TurnConfig } from "../../machine/config.ts"
-import type { GoalMode, TurnOrigin } from "../../schemas/goal.ts"
+import type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 
 /** A turn of a thread, about to begin or to be resumed. */
 export interface ThreadTurn {

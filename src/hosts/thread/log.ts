@@ -1,8 +1,6 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, type RecordFormat, readLines } from "../../replay/journal.ts"
-import type { Outcome } from "../../schemas/event.ts"
-import type { HistoryRecord, Message } from "../../schemas/message.ts"
 import {
   THREAD_FORMAT,
   THREAD_VERSION,
@@ -12,6 +10,8 @@ import {
   type ThreadTurnBegun,
 } from "../../schemas/thread.ts"
 import { threadValidation } from "../../schemas/validation.ts"
+import type { Outcome } from "../../wire/event.ts"
+import type { HistoryRecord, Message } from "../../wire/message.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
 
 const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }

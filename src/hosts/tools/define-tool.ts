@@ -1,6 +1,6 @@
 import { type $ZodType, safeParseAsync, toJSONSchema } from "zod/v4/core"
 import type { Json } from "../../json.ts"
-import type { ModelReturn, PendingToolCall, ToolControl } from "../../schemas/tool.ts"
+import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
 import { wrapMembers } from "../../wrap.ts"
 import { type EffectContext, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
 import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"

@@ -1,4 +1,4 @@
-import type { PendingToolCall, ToolFailure, ToolSpec } from "../../schemas/tool.ts"
+import type { PendingToolCall, ToolFailure, ToolSpec } from "../../wire/tool.ts"
 import type { EffectContext, HostTools, Recovered, ToolAnswer, ToolEffects } from "../host.ts"
 import { toJson } from "../run/plain-json.ts"
 import { shorten } from "./argument-errors.ts"

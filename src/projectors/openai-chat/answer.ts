@@ -1,5 +1,5 @@
-import type { LlmFailure, OutputPart, TerminalReason, TokenUsage } from "../../schemas/llm.ts"
-import type { LlmComplete } from "../../schemas/response.ts"
+import type { LlmFailure, OutputPart, TerminalReason, TokenUsage } from "../../wire/llm.ts"
+import type { LlmComplete } from "../../wire/response.ts"
 import { CallCollector } from "./calls.ts"
 import { brokenOff, malformed } from "./failure.ts"
 import type { ReasoningField } from "./request.ts"

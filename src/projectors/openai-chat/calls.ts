@@ -1,6 +1,6 @@
 import { whyNotJson } from "../../json.ts"
-import type { OutputPart } from "../../schemas/llm.ts"
 import { isBlank } from "../../text.ts"
+import type { OutputPart } from "../../wire/llm.ts"
 import { isRecord, stringOf, textOf } from "./values.ts"
 
 /** A tool call in a message, or a piece of one in a delta. */

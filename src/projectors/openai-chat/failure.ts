@@ -1,4 +1,4 @@
-import type { LlmFailure, TerminalReason } from "../../schemas/llm.ts"
+import type { LlmFailure, TerminalReason } from "../../wire/llm.ts"
 import { isRecord, textOf } from "./values.ts"
 
 /** What the headers of an HTTP response say about retries. */

@@ -1,4 +1,4 @@
-import type { LlmFailure, LlmRequest } from "../../schemas/llm.ts"
+import type { LlmFailure, LlmRequest } from "../../wire/llm.ts"
 import type { LlmResult, OpenAiAnswerOptions } from "./answer.ts"
 import { type HttpFacts, httpFailure } from "./failure.ts"
 import { type OpenAiChatBody, type OpenAiRequestOptions, openAiRequest } from "./request.ts"

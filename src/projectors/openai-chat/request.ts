@@ -1,8 +1,8 @@
 import type { Json } from "../../json.ts"
-import type { Block, LlmMessage, LlmRequest } from "../../schemas/llm.ts"
-import type { AttachmentRef } from "../../schemas/message.ts"
-import type { ToolSpec } from "../../schemas/tool.ts"
 import { isBlank } from "../../text.ts"
+import type { Block, LlmMessage, LlmRequest } from "../../wire/llm.ts"
+import type { AttachmentRef } from "../../wire/message.ts"
+import type { ToolSpec } from "../../wire/tool.ts"
 
 /** What an endpoint accepts. The defaults are those of the OpenAI reference. */
 export interface OpenAiRequestOptions {

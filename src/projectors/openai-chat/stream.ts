@@ -1,4 +1,4 @@
-import type { TurnEvent } from "../../schemas/event.ts"
+import type { TurnEvent } from "../../wire/event.ts"
 import { Answer, type LlmResult, type OpenAiAnswerOptions } from "./answer.ts"
 import { answerFailure, malformed, truncated } from "./failure.ts"
 import { isRecord, textOf } from "./values.ts"
