@@ -20,7 +20,9 @@ export async function subgoal(args: readonly string[], io: Io): Promise<number> 
     return 0
   }
   if (!COMMANDS.includes(command))
-    throw new CliError(`Unknown command subgoal ${oneLine(command)}.${didYouMean(command, COMMANDS)} The commands are: ${COMMANDS.join(", ")}.`)
+    throw new CliError(
+      `Unknown command subgoal ${oneLine(command)}.${didYouMean(command, COMMANDS)} The commands are: ${COMMANDS.join(", ")}. See: turn-machine subgoal --help`,
+    )
   const folder = await folderOf(flags, io)
   const { known, checklist } = await folder.readExisting()
   if (checklist === undefined) throw new CliError("This goal has no checklist: it was started without --judge checklist.")

@@ -88,7 +88,7 @@ export class OutFolder {
     const parts = path.split(/[/\\]/).filter((part) => part !== "" && part !== ".")
     const last = parts.at(-1)
     if (path.includes("\0") || isAbsolute(path) || parts.includes("..") || last === undefined || !isInside(this.path, resolve(this.path, path))) {
-      throw refusal("outside_folder", `"${path}" is not a path inside the output folder. Give one relative to it, without "..".`)
+      throw refusal("outside_folder", `"${path}" is not a path inside the output folder. Give a path relative to it, without "..".`)
     }
     if (last.toLowerCase() === OWN_FILES) throw refusal("outside_folder", `"${OWN_FILES}" is in use by the program itself; choose another name.`)
     return parts
