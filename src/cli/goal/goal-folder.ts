@@ -48,7 +48,7 @@ export class GoalFolder {
       return new GoalFolder(join(await realpath(dirname(path)), basename(path)))
     } catch (error) {
       throw new CliError(
-        `The goal's folder ${path} cannot be created: ${fileReason(error)}. Create its parent folder, or pass another path with --state.`,
+        `The parent of the goal's folder ${path} cannot be used: ${fileReason(error)}. Create it, or pass another path with --state.`,
       )
     }
   }

@@ -32,7 +32,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Pro
   resume: resumeGoal,
 }
 
-/** `turn-machine goal`. Gives the exit code. @throws {CliError} */
+/** `turn-machine goal`. Returns the exit code. @throws {CliError} */
 export async function goal(args: readonly string[], io: Io): Promise<number> {
   const [first = "", ...rest] = args
   const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined

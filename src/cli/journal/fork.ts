@@ -29,7 +29,7 @@ const FLAGS = {
   ...HELP_FLAG,
 } as const
 
-/** `turn-machine journal fork`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal fork`. Returns the exit code. @throws {CliError} */
 export async function forkJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal fork --help")
   if (flags.help === true) {

@@ -14,7 +14,7 @@ import { differingLines } from "./value-diff.ts"
 
 const FLAGS = { at: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
-/** `turn-machine journal replay`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal replay`. Returns the exit code. @throws {CliError} */
 export async function replayJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal replay --help")
   if (flags.help === true) {

@@ -17,7 +17,7 @@ import { resumeCommand, type TurnStatus, turnStatusOf, turnStatusText } from "./
 
 const FLAGS = { record: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
-/** `turn-machine journal show`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal show`. Returns the exit code. @throws {CliError} */
 export async function showJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal show --help")
   if (flags.help === true) {

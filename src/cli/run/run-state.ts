@@ -65,7 +65,7 @@ export class RunState {
     throw new CliError(`${shown} cannot be resumed here: ${saved}. Resume it with the program that wrote it, or pass another --state path.`)
   }
 
-  /** Whether the turn in the file has ended. One whose model call failed can be resumed and has not. */
+  /** Whether the turn in the file has ended. A turn whose model call failed has not ended: it can be resumed. */
   get isOver(): boolean {
     const last = this.#found?.entries.at(-1)?.record
     return last?.type === "end" && !isFailedCall(last.outcome)
@@ -149,7 +149,7 @@ async function realFile(path: string): Promise<string> {
   try {
     return join(await realpath(dirname(path)), basename(path))
   } catch (error) {
-    throw new CliError(`The state file ${path} cannot be created: ${fileReason(error)}. Create its folder, or pass another path.`)
+    throw new CliError(`The folder of the state file ${path} cannot be used: ${fileReason(error)}. Create it, or pass another path.`)
   }
 }
 

@@ -79,7 +79,8 @@ export class OutFolder {
       return { path: name, bytes, status: "written" }
     } catch (error) {
       if (error instanceof ToolError) throw error
-      const message = `"${name}" cannot be written: ${fileReason(error)}.`
+      const reason = errorCode(error) === "ENOENT" ? "its folder does not exist and cannot be created" : fileReason(error)
+      const message = `"${name}" cannot be written: ${reason}.`
       throw new ToolError({ class: "external", code: "unwritable", message }, { cause: error })
     }
   }
@@ -94,7 +95,7 @@ export class OutFolder {
     return parts
   }
 
-  /** Makes the folders on the way, one by one, so that none of them is a link. */
+  /** Creates the parent folders one by one, and checks that none of them is a link. */
   async #makeParents(root: string, names: readonly string[]): Promise<string> {
     let parent = root
     for (const name of names) {
