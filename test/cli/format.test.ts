@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest"
 import { didYouMean, readArgs, readCount } from "../../src/cli/terminal/args.ts"
-import { cutText, formatBytes, formatCount, formatDuration, oneLine, plainText, plural } from "../../src/cli/terminal/format.ts"
+import { clause, cutText, formatBytes, formatCount, formatDuration, oneLine, plainText, plural, sentence } from "../../src/cli/terminal/format.ts"
 import { Wrap } from "../../src/cli/terminal/wrap.ts"
 import { byCodePoint } from "../../src/cli/workspace/code-points.ts"
 
-describe("numbers for people", () => {
+describe("formatted numbers", () => {
   it.each([
     [formatCount(0), "0"],
     [formatCount(999), "999"],
@@ -31,20 +31,30 @@ describe("numbers for people", () => {
   })
 })
 
-describe("text that is shown", () => {
-  it("is cut with an ellipsis, never in the middle of a pair of surrogates", () => {
+describe("text for a terminal", () => {
+  it("is cut with an ellipsis, without splitting a surrogate pair", () => {
     expect(cutText("abcdef", 6)).toBe("abcdef")
     expect(cutText("abcdefg", 6)).toBe("abcde…")
     expect(cutText("abcd\u{1f600}fg", 6)).toBe("abcd…")
     expect(cutText("abc\u{1f600}fg", 6)).toBe("abc\u{1f600}…")
   })
 
-  it("cannot move the cursor, change colours or turn its direction", () => {
+  it("cannot move the cursor, change colours or reverse its direction", () => {
     expect(plainText("a\u001b[31mb\r\nc\td\u009b0m\u202ee\u0000")).toBe("a\ufffd[31mb\nc\td\ufffd0m\ufffde\ufffd")
     expect(oneLine("  a\n\n b\t\u0007 ")).toBe("a b \ufffd")
   })
 
-  it("is wrapped between words, whatever the pieces it comes in", () => {
+  it("becomes a clause or a sentence", () => {
+    expect(["The log is empty.", "Record 2 is\ndamaged.", '"a" is missing.', "JSON is required."].map(clause)).toEqual([
+      "the log is empty",
+      "record 2 is damaged",
+      '"a" is missing',
+      "JSON is required",
+    ])
+    expect(["nothing is left", "Nothing is left.", "why?", ""].map(sentence)).toEqual(["Nothing is left.", "Nothing is left.", "Why?", "."])
+  })
+
+  it("is wrapped between words, in whichever pieces it arrives", () => {
     const wrap = (...pieces: readonly string[]): string => {
       const wrapper = new Wrap(12, "  ", 2)
       return pieces.map((piece) => wrapper.add(piece)).join("")
@@ -58,8 +68,8 @@ describe("text that is shown", () => {
   })
 })
 
-describe("order by code point", () => {
-  it("is that of the characters, not of their UTF-16 units", () => {
+describe("byCodePoint", () => {
+  it("compares characters, not UTF-16 code units", () => {
     expect(["\u{1f600}", "\uffee", "b", "B", "ba", "", "\ud7ff", "\ud800"].sort(byCodePoint)).toEqual([
       "",
       "B",
@@ -76,7 +86,7 @@ describe("order by code point", () => {
 describe("flags", () => {
   const SPECS = { dir: { type: "string" }, json: { type: "boolean", short: "j" } } as const
 
-  it("are read before, between and after words", () => {
+  it("are parsed before, between and after words", () => {
     expect(readArgs(["--json", "do", "--dir=a b", "it"], SPECS, "help")).toEqual({ values: { json: true, dir: "a b" }, words: ["do", "it"] })
     expect(readArgs(["-j", "--dir", "x", "--dir", "y", "--", "--json"], SPECS, "help")).toEqual({
       values: { json: true, dir: "y" },
@@ -84,19 +94,19 @@ describe("flags", () => {
     })
   })
 
-  it("that begin with a dash need an equals sign before them", () => {
+  it("need an equals sign before a value that starts with a dash", () => {
     expect(() => readArgs(["--dir", "-x"], SPECS, "help")).toThrow("--dir needs a value. See: help")
     expect(readArgs(["--dir=-x"], SPECS, "help").values).toEqual({ dir: "-x" })
   })
 
-  it("that are mistyped bring the nearest to mind, if one is near", () => {
+  it("suggest the nearest flag for a typo, if one is near", () => {
     expect(didYouMean("--jsn", ["--dir", "--json"])).toBe(" Did you mean --json?")
     expect(didYouMean("--josn", ["--dir", "--json"])).toBe(" Did you mean --json?")
     expect(didYouMean("--DIR", ["--dir", "--json"])).toBe(" Did you mean --dir?")
     expect(didYouMean("--something", ["--dir", "--json"])).toBe("")
   })
 
-  it("that take a count take no other text", () => {
+  it("that take a whole number reject any other text", () => {
     expect(readCount("--n", "7", 1, 10)).toBe(7)
     for (const text of ["", "0", "11", "-1", "1e1", " 7", "0x7", "7.0", "9".repeat(400)])
       expect(() => readCount("--n", text, 1, 10)).toThrow("--n takes a whole number from 1 to 10")

@@ -24,10 +24,11 @@ function testHandler(applied: ResolvedRequest[] = []): RequestHandler & { readon
   }
 }
 
-const nobody = 2 ** 22 + 1
+/** Above the largest possible process id. */
+const DEAD_PID = 2 ** 22 + 1
 
-describe("an inbox", () => {
-  it("gives each request an answer, in order, and leaves nothing behind", async () => {
+describe("Inbox", () => {
+  it("answers each request in order, and leaves no files", async () => {
     const folder = join(newFolder(), "inbox")
     const inbox = new Inbox(folder)
     const applied: ResolvedRequest[] = []
@@ -44,7 +45,7 @@ describe("an inbox", () => {
     expect(applied).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
   })
 
-  it("gives a request back that nobody took, and no other", async () => {
+  it("withdraws only a request that was not handled", async () => {
     const inbox = new Inbox(join(newFolder(), "inbox"))
     const id = await inbox.post({ type: "pause" })
     expect([await inbox.withdraw(id), await inbox.withdraw(id)]).toEqual([true, false])
@@ -54,7 +55,7 @@ describe("an inbox", () => {
     expect(applied).toHaveLength(1)
   })
 
-  it("keeps what an order came to before it does it: done again after a crash, it is the same", async () => {
+  it("records a resolved request before applying it, so a repetition after a crash applies the same one", async () => {
     const folder = join(newFolder(), "inbox")
     const inbox = new Inbox(folder)
     await inbox.post({ type: "resume", addTokens: 10 })
@@ -62,17 +63,17 @@ describe("an inbox", () => {
     await expect(inbox.process(dying)).rejects.toThrow("killed")
     const applied: ResolvedRequest[] = []
     const next = testHandler(applied)
-    next.resolved.push("something else in between")
+    next.resolved.push("another request in between")
     await new Inbox(folder).process(next)
     expect(applied).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
     expect(next.resolved).toHaveLength(1)
   })
 
-  it("of a process that is gone takes the request, and writes no answer; an old one is swept away", async () => {
+  it("handles the request of a process that has ended without answering it, and removes old answers", async () => {
     const folder = join(newFolder(), "inbox")
     mkdirSync(folder)
-    writeFileSync(join(folder, `000000000000001-${nobody}-00000000.json`), '{"format":"turn-machine/request","version":1,"order":{"type":"pause"}}')
-    writeFileSync(join(folder, `000000000000000-${nobody}-00000000.answer`), '{"ok":true,"message":"Old."}')
+    writeFileSync(join(folder, `000000000000001-${DEAD_PID}-00000000.json`), '{"format":"turn-machine/request","version":1,"order":{"type":"pause"}}')
+    writeFileSync(join(folder, `000000000000000-${DEAD_PID}-00000000.answer`), '{"ok":true,"message":"Old."}')
     const applied: ResolvedRequest[] = []
     await new Inbox(folder).process(testHandler(applied))
     expect(applied).toHaveLength(1)
@@ -84,7 +85,7 @@ describe("an inbox", () => {
     "{",
     '{"format":"turn-machine/request","version":2,"order":{"type":"pause"}}',
     '{"format":"turn-machine/request","version":1,"order":{"type":"sing"}}',
-  ])("refuses what is no request: %j", async (text) => {
+  ])("refuses a file that is not a request: %j", async (text) => {
     const folder = join(newFolder(), "inbox")
     mkdirSync(folder)
     const id = `000000000000001-${process.pid}-00000000`
@@ -95,18 +96,18 @@ describe("an inbox", () => {
     expect(readdirSync(folder).sort()).toEqual([`${id}.answer`, "notes.txt"])
   })
 
-  it("passes by what is no file, under whichever name", async () => {
+  it("ignores folders, whatever their names", async () => {
     const folder = join(newFolder(), "inbox")
     const inbox = new Inbox(folder)
     mkdirSync(join(folder, "000000000000001-1-00000000.json"), { recursive: true })
-    mkdirSync(join(folder, `000000000000001-${nobody}-00000000.answer`))
+    mkdirSync(join(folder, `000000000000001-${DEAD_PID}-00000000.answer`))
     const id = await inbox.post({ type: "pause" })
     expect(await inbox.waiting()).toBe(1)
     await inbox.process(testHandler())
     expect(await inbox.answer(id)).toEqual({ ok: true, message: "Done 1." })
   })
 
-  it("says which folder cannot be used, and why", async () => {
+  it("names the folder that cannot be used, and the reason", async () => {
     const folder = join(newFolder(), "inbox")
     writeFileSync(folder, "mine")
     const inbox = new Inbox(folder)
@@ -121,21 +122,21 @@ describe("an inbox", () => {
 })
 
 describe("amounts", () => {
-  it("are read with their units", () => {
+  it("are parsed with their units", () => {
     expect(["90s", "10m", "1h30m", "2d", "5min"].map((text) => readSeconds("--t", text))).toEqual([90, 600, 5400, 172800, 300])
     expect(["0.50", "3", "0.000001"].map((text) => readMicros("--c", text))).toEqual([500000, 3000000, 1])
     expect(["0", "1.25"].map((text) => readPrice("--p", text))).toEqual([0, 1.25])
   })
 
-  it.each(["", "10", "m", "0s", "-1s", "1.5h", "1y", "10 m"])("a time is not %j", (text) => {
+  it.each(["", "10", "m", "0s", "-1s", "1.5h", "1y", "10 m"])("%j is not a duration", (text) => {
     expect(() => readSeconds("--t", text)).toThrow(/--t takes a duration with a unit/)
   })
 
-  it.each(["", "0", "-1", "1e3", "0.0000001", "1,5"])("a sum is not %j", (text) => {
+  it.each(["", "0", "-1", "1e3", "0.0000001", "1,5"])("%j is not an amount", (text) => {
     expect(() => readMicros("--c", text)).toThrow(/--c takes an amount above 0/)
   })
 
-  it("are shown in short", () => {
+  it("are formatted", () => {
     expect([0, 59, 60, 65, 600, 3600, 5400, 90000].map(seconds)).toEqual(["0 s", "59 s", "1 min", "1 min 5 s", "10 min", "1 h", "1 h 30 min", "25 h"])
     expect([500000, 12345, 1, 3000000].map(money)).toEqual(["0.50", "0.012345", "0.000001", "3.00"])
   })

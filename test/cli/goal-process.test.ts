@@ -4,16 +4,16 @@ import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
 import { bundleCli, fill, newFolder, newShop, type Ran, runCli, serve, spawnCli, until } from "./harness.ts"
 
-// Starting processes takes its time on a busy machine.
+// Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
 const bundled = await bundleCli()
 
 interface Model {
   readonly url: string
-  /** Which of its answers were asked for, by how many the request held already. */
+  /** The requested answers, by the number of earlier answers in each request. */
   readonly asked: number[]
-  /** What the last request ended with. */
+  /** The last message of the last request. */
   last(): string
   release(): void
 }
@@ -27,24 +27,24 @@ async function holdingModel(holdAt: number): Promise<Model> {
   const call = (name: string, args: object): object => ({
     tool_calls: [{ id: `c${asked.length}`, type: "function", function: { name, arguments: JSON.stringify(args) } }],
   })
-  const stepOf = (said: number): object => {
-    if (said >= 6) return said === 6 ? call("update_goal", { status: "complete" }) : { content: "All is done." }
-    return said % 2 === 0 ? call("list_files", {}) : { content: `Part ${said}.` }
+  const stepOf = (answered: number): object => {
+    if (answered >= 6) return answered === 6 ? call("update_goal", { status: "complete" }) : { content: "Done." }
+    return answered % 2 === 0 ? call("list_files", {}) : { content: `Part ${answered}.` }
   }
-  const send = (response: ServerResponse, said: number): void => {
+  const send = (response: ServerResponse, answered: number): void => {
     const body = {
-      choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", ...stepOf(said) } }],
+      choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", ...stepOf(answered) } }],
       usage: { prompt_tokens: 100, completion_tokens: 10 },
     }
     response.setHeader("content-type", "application/json").end(JSON.stringify(body))
   }
   const url = await serve((body, response) => {
     const { messages } = JSON.parse(body) as { messages: readonly { role: string; content?: unknown }[] }
-    const said = messages.filter((message) => message.role === "assistant").length
+    const answered = messages.filter((message) => message.role === "assistant").length
     last = JSON.stringify(messages.at(-1))
-    asked.push(said)
-    if (said === holdAt && !released) held.push(() => send(response, said))
-    else send(response, said)
+    asked.push(answered)
+    if (answered === holdAt && !released) held.push(() => send(response, answered))
+    else send(response, answered)
   })
   return {
     url,
@@ -52,7 +52,7 @@ async function holdingModel(holdAt: number): Promise<Model> {
     last: () => last,
     release() {
       released = true
-      for (const go of held) go()
+      for (const sendHeld of held) sendHeld()
     },
   }
 }
@@ -63,8 +63,8 @@ const goal = (base: string, ...args: readonly string[]): Promise<Ran> => runCli(
 const statusOf = async (base: string): Promise<Record<string, unknown>> =>
   JSON.parse((await goal(base, "status", "--json")).stdout) as Record<string, unknown>
 
-describe("a goal that runs, from another terminal", () => {
-  it("is shown with what it used, and by whom it is run", async () => {
+describe("a running goal, from another terminal", () => {
+  it("is shown with its usage and the process that runs it", async () => {
     const base = newBase()
     const model = await holdingModel(3)
     const running = spawnCli(bundled, ["goal", ...flags(model.url), "--budget-tokens", "5000", "Look around."], { cwd: base })
@@ -80,7 +80,7 @@ describe("a goal that runs, from another terminal", () => {
     expect(await statusOf(base)).toMatchObject({ goal: { status: "complete", tokensUsed: 770 }, openTurn: null, runner: null })
   })
 
-  it("pauses at its next step, and ends in order", async () => {
+  it("pauses at its next step, and stops cleanly", async () => {
     const base = newBase()
     const model = await holdingModel(2)
     const running = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
@@ -92,13 +92,13 @@ describe("a goal that runs, from another terminal", () => {
     expect(ran).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
     expect(ran.stdout).toContain("\nrequest  Paused.\n")
     expect(ran.stdout).toContain("\nstatus   paused\nwhy      The goal is paused. Resume to continue.\n")
-    // The turn ended of itself, and no other began.
+    // The turn ended normally, and no other turn started.
     expect(model.asked).toEqual([0, 1, 2, 3])
     expect(readdirSync(join(base, "turn-machine-goal/inbox"))).toEqual([])
     expect((await goal(base, "resume")).exitCode).toBe(0)
   })
 
-  it("is told of a new objective in mid-turn, and of what it may use more", async () => {
+  it("accepts a new objective and a larger budget in mid-turn", async () => {
     const base = newBase()
     const model = await holdingModel(2)
     const running = spawnCli(bundled, ["goal", ...flags(model.url), "--budget-tokens", "5000", "Look around."], { cwd: base })
@@ -116,7 +116,7 @@ describe("a goal that runs, from another terminal", () => {
     expect(await statusOf(base)).toMatchObject({ goal: { objective: "Look up.", tokenBudget: 6000, status: "complete" } })
   })
 
-  it("cannot be run twice at once", async () => {
+  it("cannot be run by two processes", async () => {
     const base = newBase()
     const model = await holdingModel(0)
     const running = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
@@ -129,13 +129,13 @@ describe("a goal that runs, from another terminal", () => {
     expect(model.asked).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
   })
 
-  it("does what was asked of a process that died before it, once", async () => {
+  it("handles a request once if both processes died before it was handled", async () => {
     const base = newBase()
     const model = await holdingModel(2)
     const args = ["goal", ...flags(model.url), "--budget-tokens", "5000", "Look around."]
     const first = spawnCli(bundled, args, { cwd: base })
     await until(() => model.asked.includes(2))
-    // It is held still, so that it takes nothing.
+    // Stopped, so that it does not handle the request.
     first.child.kill("SIGSTOP")
     const asking = spawnCli(bundled, ["goal", "resume", "--add-tokens", "1000"], { cwd: base })
     const inbox = join(base, "turn-machine-goal/inbox")
@@ -151,7 +151,7 @@ describe("a goal that runs, from another terminal", () => {
     expect(readdirSync(inbox)).toEqual([])
   })
 
-  it("is asked here where the process that was asked died, and then answers", async () => {
+  it("handles a request in the requesting process if the running one died", async () => {
     const base = newBase()
     const model = await holdingModel(2)
     const first = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
@@ -166,8 +166,8 @@ describe("a goal that runs, from another terminal", () => {
   })
 })
 
-describe("kill -9, then goal resume", () => {
-  it.each([0, 1, 3, 4, 6, 7])("goes on with model call %i: no turn twice, and the budget counts the lost call as one more", async (holdAt) => {
+describe("goal resume after kill -9", () => {
+  it.each([0, 1, 3, 4, 6, 7])("continues with model call %i, repeats no turn, and counts the lost call", async (holdAt) => {
     const base = newBase()
     const model = await holdingModel(holdAt)
     const killed = spawnCli(bundled, ["goal", ...flags(model.url), "--budget-tokens", "90000", "Look around."], { cwd: base })
@@ -178,14 +178,14 @@ describe("kill -9, then goal resume", () => {
     const resumed = await spawnCli(bundled, ["goal", "resume"], { cwd: base })
     expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
     expect(resumed.stdout).toContain("work     4 turns, 4 continuations")
-    expect(model.asked).toEqual([0, 1, 2, 3, 4, 5, 6, 7].flatMap((said) => (said === holdAt ? [said, said] : [said])))
-    const { goal: kept } = (await statusOf(base)) as { goal: { tokensUsed: number } }
+    expect(model.asked).toEqual([0, 1, 2, 3, 4, 5, 6, 7].flatMap((number) => (number === holdAt ? [number, number] : [number])))
+    const { goal: stored } = (await statusOf(base)) as { goal: { tokensUsed: number } }
     // Seven calls of 110 tokens come before the goal is complete; a lost one is estimated from its prompt.
-    if (holdAt === 7) expect(kept.tokensUsed).toBe(770)
-    else expect(kept.tokensUsed).toBeGreaterThan(770)
+    if (holdAt === 7) expect(stored.tokensUsed).toBe(770)
+    else expect(stored.tokensUsed).toBeGreaterThan(770)
   })
 
-  it("with the embedded planner, again and again: the same files, turns and tokens as without", async () => {
+  it("repeated with the embedded planner: the same files, turns and tokens as without kills", async () => {
     const { base } = newShop()
     const whole = await goal(base, "--dir", "shop", "--state", "whole", "--out", "o1", "--judge", "checklist")
     expect(whole.exitCode).toBe(0)
@@ -207,7 +207,7 @@ describe("kill -9, then goal resume", () => {
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
     const statusIn = async (state: string): Promise<unknown> => {
       const {
-        goal: kept,
+        goal: stored,
         turns,
         checklist,
       } = JSON.parse((await goal(base, "status", "--json", "--state", state)).stdout) as {
@@ -215,7 +215,7 @@ describe("kill -9, then goal resume", () => {
         turns: number
         checklist: readonly { text: string; status: string; evidence?: unknown }[]
       }
-      const { tokensUsed, childTokensUsed, continuations, status } = kept
+      const { tokensUsed, childTokensUsed, continuations, status } = stored
       return {
         tokensUsed,
         childTokensUsed,

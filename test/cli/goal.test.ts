@@ -23,7 +23,7 @@ function goal(base: string, ...args: readonly string[]): Promise<Ran> {
 const ON_SHOP = ["--dir", "shop"]
 
 describe("turn-machine goal", () => {
-  it("pursues the default objective to its end, a part in each turn, and shows how", async () => {
+  it("completes the default objective, one part in each turn, and shows its progress", async () => {
     const { base } = newShop()
     const ran = await goal(base, ...ON_SHOP)
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
@@ -45,25 +45,25 @@ describe("turn-machine goal", () => {
     )
   })
 
-  it("passes its own folders by when it works in the folder it stands in", async () => {
+  it("skips its own folders when it works in the current folder", async () => {
     const { shop } = newShop()
     expect((await goal(shop)).exitCode).toBe(0)
     expect(readdirSync(join(shop, "turn-machine-out/survey")).sort()).toEqual(["data.md", "overview.md", "src.md", "top.md"])
     expect(readFileSync(join(shop, "turn-machine-out/survey/overview.md"), "utf8")).toContain("6 files, 613 B, in 3 parts.")
   })
 
-  it("is begun once in a folder: a second one is refused, and resume says that it is complete", async () => {
+  it("refuses a second goal in a folder, and reports on resume that the goal is complete", async () => {
     const { base } = newShop()
     await goal(base, ...ON_SHOP)
     const log = readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")
     const again = await goal(base, ...ON_SHOP, "Something else.")
     expect(again).toMatchObject({ exitCode: 2, stdout: "" })
-    expect(again.stderr).toContain("already has a goal (complete). To remove it, use goal clear; or pass another folder with --state.")
+    expect(again.stderr).toContain("already has a goal (complete). Remove it with goal clear, or pass another folder with --state.")
     expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stdout: "The goal is complete.\n" })
     expect(readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")).toBe(log)
   })
 
-  it("with a small budget ends in order, and goes on with more", async () => {
+  it("stops cleanly at a small budget, and continues with a larger one", async () => {
     const { base } = newShop()
     const short = await goal(base, ...ON_SHOP, "--budget-tokens", "3000")
     expect(short).toMatchObject({ exitCode: 1, stderr: "" })
@@ -82,12 +82,12 @@ describe("turn-machine goal", () => {
     expect(existsSync(join(base, "turn-machine-out/survey/overview.md"))).toBe(true)
   })
 
-  it("stops at a cost budget and at the most continuations, and says why", async () => {
+  it("stops at a cost budget and at the limit of continuations, and shows the reason", async () => {
     const { base } = newShop()
-    const dear = await goal(base, ...ON_SHOP, "--state", "dear", "--budget-cost", "0.002", "--price-in", "1", "--price-out", "2")
-    expect(dear.exitCode).toBe(1)
-    expect(dear.stdout).toMatch(/why {6}Stopped: the cost budget is used up \(cost in micro-units: \d+ of 2000\)/)
-    expect(dear.stdout).toContain("turn-machine goal resume --add-cost 0.50 --state dear\n")
+    const costly = await goal(base, ...ON_SHOP, "--state", "costly", "--budget-cost", "0.002", "--price-in", "1", "--price-out", "2")
+    expect(costly.exitCode).toBe(1)
+    expect(costly.stdout).toMatch(/why {6}Stopped: the cost budget is used up \(cost in micro-units: \d+ of 2000\)/)
+    expect(costly.stdout).toContain("turn-machine goal resume --add-cost 0.50 --state costly\n")
     const capped = await goal(base, ...ON_SHOP, "--state", "capped", "--out", "o2", "--max-continuations", "2")
     expect(capped.exitCode).toBe(1)
     expect(capped.stdout).toContain(
@@ -96,7 +96,7 @@ describe("turn-machine goal", () => {
     expect((await goal(base, "resume", "--state", "capped")).exitCode).toBe(0)
   })
 
-  it("tells all of it as JSON, line by line", async () => {
+  it("reports its progress as JSON lines", async () => {
     const { base } = newShop()
     const ran = await goal(base, ...ON_SHOP, "--json", "--budget-tokens", "50000")
     const lines = linesOf(ran.stdout)
@@ -117,7 +117,7 @@ describe("turn-machine goal", () => {
     expect(lines.at(-1)?.["files"]).toEqual(["survey/top.md", "survey/data.md", "survey/src.md", "survey/overview.md"])
   })
 
-  it("stopped by Ctrl-C leaves the turn as it stands, lets go of it, and goes on", async () => {
+  it("stops on Ctrl-C in mid-turn, releases its files, and resumes that turn", async () => {
     const { base } = newShop()
     let pressed = false
     const stopped = await runCli(["goal", ...ON_SHOP], {
@@ -141,7 +141,7 @@ describe("turn-machine goal", () => {
     expect(resumed.stdout).toContain("work     4 turns, 4 continuations")
   })
 
-  it("waits after a failure that will pass, and can be stopped there", async () => {
+  it("waits after a transient failure, and can be stopped while it waits", async () => {
     const base = fill(newFolder(), { "dir/a.txt": "a" })
     const url = await serve((_body, response) => void response.writeHead(503).end("busy"))
     let pressed = false
@@ -165,9 +165,9 @@ describe("turn-machine goal", () => {
     [["--budget-cost", "1"], "--budget-cost needs prices per million tokens: --price-in and --price-out."],
     [["--price-in", "1"], "Pass both prices per million tokens: --price-in and --price-out."],
     [["--judge", "me"], '--judge takes checklist or none, not "me".'],
-    [["--state", "none/x"], "/none/x cannot be created: it does not exist. Create its parent folder, or pass another path with --state."],
+    [["--state", "none/x"], "/none/x cannot be used: it does not exist. Create it, or pass another path with --state."],
     [["  "], "The objective is empty. Describe what to achieve, or omit it for the default."],
-  ])("refuses %j before anything is made", async (args, message) => {
+  ])("refuses %j before it creates files", async (args, message) => {
     const { base } = newShop()
     const ran = await goal(base, ...ON_SHOP, ...args)
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
@@ -175,7 +175,7 @@ describe("turn-machine goal", () => {
     expect(readdirSync(base)).toEqual(["shop"])
   })
 
-  it("leaves a folder alone whose log is damaged or another program's", async () => {
+  it("does not change a folder whose log is damaged or of another program", async () => {
     const { base } = newShop()
     await goal(base, ...ON_SHOP, "--budget-tokens", "3000")
     const path = join(base, "turn-machine-goal/goal.thread")
@@ -183,14 +183,14 @@ describe("turn-machine goal", () => {
     writeFileSync(path, text.replace("Survey this", "survey this"))
     const ran = await goal(base, "resume")
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
-    expect(ran.stderr).toMatch(/The goal's folder .* cannot be used: Record \d+ of the thread's log is damaged/)
+    expect(ran.stderr).toMatch(/The goal's folder .* cannot be used: record \d+ of the thread's log is damaged/)
     writeFileSync(path, "hello\n")
-    expect((await goal(base, "status")).stderr).toContain("cannot be used: Record 1 of the thread's log is damaged")
+    expect((await goal(base, "status")).stderr).toContain("cannot be used: record 1 of the thread's log is damaged")
   })
 })
 
-describe("a goal that nobody runs", () => {
-  it("is shown, paused, changed, set going, given more, and cleared", async () => {
+describe("a goal that no process runs", () => {
+  it("can be shown, paused, edited, resumed, extended and cleared", async () => {
     const { base } = newShop()
     expect(await goal(base, "status")).toMatchObject({ exitCode: 2 })
     await goal(base, ...ON_SHOP, "--budget-tokens", "3000")
@@ -224,11 +224,12 @@ describe("a goal that nobody runs", () => {
     expect(done.stdout).toContain("turn-machine-out/survey-qty/overview.md\n")
     expect(await goal(base, "clear")).toMatchObject({ exitCode: 0, stdout: "Cleared. The folder has no goal now.\n" })
     expect((await goal(base, "status")).stdout).toBe('goal     none\nrun by   no process\nStart one: turn-machine goal "what to achieve"\n')
-    expect((await goal(base, "clear")).exitCode).toBe(1)
+    for (const command of ["clear", "pause"])
+      expect(await goal(base, command)).toMatchObject({ exitCode: 1, stderr: `turn-machine: The folder has no goal to ${command}.\n` })
     expect((await goal(base, ...ON_SHOP, 'Find "cart"')).exitCode).toBe(0)
   })
 
-  it("is open again when a complete one gets another objective", async () => {
+  it("becomes active when its objective is edited after it was complete", async () => {
     const { base } = newShop()
     await goal(base, ...ON_SHOP, 'Find "cart"')
     expect(await goal(base, "edit", 'Find "qty"')).toMatchObject({ exitCode: 0, stdout: 'The objective is now: Find "qty"\n' })
@@ -238,7 +239,7 @@ describe("a goal that nobody runs", () => {
     expect(done.stdout).toContain("turn-machine-out/survey-qty/overview.md\n")
   })
 
-  it("is not begun with an empty objective, and goes on with --resume and the same one, however it is given", async () => {
+  it("is not started with an empty objective, and resumes with --resume and the same objective", async () => {
     const { base } = newShop()
     expect(await goal(base, "")).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/^turn-machine: The objective is empty\./) })
     expect(existsSync(join(base, "turn-machine-goal"))).toBe(false)
@@ -253,10 +254,10 @@ describe("a goal that nobody runs", () => {
 
 /** An endpoint that answers each call with the next of some messages. */
 function endpoint(...answers: readonly object[]): Promise<string> {
-  let asked = 0
+  let requests = 0
   return serve((_body, response) => {
-    const answer = answers[Math.min(asked, answers.length - 1)] ?? {}
-    asked += 1
+    const answer = answers[Math.min(requests, answers.length - 1)] ?? {}
+    requests += 1
     if ("status" in answer) response.statusCode = 401
     const body =
       "status" in answer
@@ -273,10 +274,10 @@ const call = (name: string, args: object): object => ({
   tool_calls: [{ id: "c1", type: "function", function: { name, arguments: JSON.stringify(args) } }],
 })
 
-describe("a goal that stops says why", () => {
+describe("a goal that stops shows the reason", () => {
   it.each([
     [
-      "the model only talks",
+      "the model calls no tools",
       [{ content: "One." }, { content: "Two." }, { content: "Three." }],
       "paused",
       "Paused: 3 continuations in a row called no tool.",
@@ -314,7 +315,7 @@ describe("a goal that stops says why", () => {
     expect(ran.stdout.endsWith("Resume with: turn-machine goal resume\n")).toBe(true)
   })
 
-  it("each turn is bounded by its own limit of model calls", async () => {
+  it("each turn has its own limit of model calls", async () => {
     const base = fill(newFolder(), { "dir/a.txt": "a" })
     const url = await endpoint(call("list_files", {}))
     const ran = await goal(base, "--dir", "dir", "--base-url", url, "--model", "tiny", "--max-iterations", "3", "--max-continuations", "2", "Do it.")

@@ -41,19 +41,20 @@ export interface Ran {
   readonly exitCode: number | null
   readonly stdout: string
   readonly stderr: string
-  /** What the process would have ended with at once, in the middle of its work. */
+  /** The exit code of an immediate exit; absent if there was none. */
   readonly exitedAtOnceWith?: number
 }
 
-/** Runs the command line in this process. `cwd` should be a folder of the test's own. */
+/** Runs the command line in this process. `cwd` should be a folder that only this test uses. */
 export async function runCli(
   args: readonly string[],
   {
     cwd,
     env = {},
     isTTY = false,
+    columns = 80,
     onOutput,
-  }: { cwd: string; env?: Record<string, string>; isTTY?: boolean; onOutput?: (stdout: string, interrupt: () => void) => void },
+  }: { cwd: string; env?: Record<string, string>; isTTY?: boolean; columns?: number; onOutput?: (stdout: string, interrupt: () => void) => void },
 ): Promise<Ran> {
   let [stdout, stderr] = ["", ""]
   let listener: (() => void) | undefined
@@ -61,7 +62,7 @@ export async function runCli(
   const exitCode = await cli(args, {
     stdout: {
       isTTY,
-      columns: 80,
+      columns,
       write(text) {
         stdout += text
         onOutput?.(stdout, () => listener?.())
@@ -87,10 +88,10 @@ export interface Spawned extends Promise<Ran & { readonly signal: NodeJS.Signals
   readonly child: ChildProcess
 }
 
-/** How Node is to run the command line: straight from its sources, as `npm start` does. */
+/** Node arguments that run the command line from its sources, as `npm start` does. */
 export const FROM_SOURCES: readonly string[] = ["--import", import.meta.resolve("tsx"), MAIN]
 
-/** The same in one file made of the same sources, which starts in a tenth of the time. To be called for a whole test file. */
+/** Bundles the command line into one file, which starts ten times faster. Call it at the top of a test file. */
 export async function bundleCli(): Promise<readonly string[]> {
   const folder = mkdtempSync(join(tmpdir(), "turn-machine-cli-"))
   chmodSync(folder, 0o755)
@@ -100,7 +101,7 @@ export async function bundleCli(): Promise<readonly string[]> {
   return [outfile]
 }
 
-/** Runs the command line in a process of its own. */
+/** Runs the command line in another process. */
 export function spawnCli(how: readonly string[], args: readonly string[], options: SpawnOptions & { readonly cwd: string }): Spawned {
   const child = spawn(process.execPath, [...how, ...args], { ...options, env: { ...process.env, ...options.env }, stdio: "pipe" })
   let [stdout, stderr] = ["", ""]
@@ -114,12 +115,12 @@ export function spawnCli(how: readonly string[], args: readonly string[], option
   return Object.assign(ended, { child })
 }
 
-/** Waits until something holds; the test's own time limit is the only one. */
+/** Waits until a condition holds. Only the test's own time limit ends the wait. */
 export async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
 }
 
-/** A local HTTP server; gives the base URL of an endpoint. */
+/** Starts a local HTTP server and returns the base URL of its endpoint. */
 export async function serve(answer: (body: string, response: ServerResponse, request: IncomingMessage) => void): Promise<string> {
   const server: Server = createServer((request, response) => {
     let body = ""
@@ -134,5 +135,5 @@ export async function serve(answer: (body: string, response: ServerResponse, req
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`
 }
 
-/** An executor's context for tools that are called without a run loop. */
+/** A context for tools that are called without a run loop. */
 export const CONTEXT: EffectContext = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }

@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 60_000 })
 
 // The default run over the sample folder: 1 header, 2 model (list), 3 list, 4 checkpoint, 5 model (search twice), 6 and 7 searches,
 // 8 checkpoint, 9 model (read four files), 10 to 13 reads, 14 checkpoint, 15 model (write), 16 write, 17 checkpoint, 18 model (answer),
-// 19 checkpoint, 20 end. Only the order of tools that run at once may be another.
+// 19 checkpoint, 20 end. Only the order of parallel tools may differ.
 let wholeText = ""
 
 beforeAll(async () => {
@@ -25,12 +25,12 @@ beforeAll(async () => {
   rmSync(base, { recursive: true })
 })
 
-/** A folder with the journal in it, changed perhaps. */
+/** A folder with the journal in it, optionally changed. */
 function withJournal(change: (journal: Journal) => string = () => wholeText): string {
   return fill(newFolder(), { "run.json": change(readJournal(wholeText)) })
 }
 
-/** The journal with other records, as if they had been written. */
+/** The journal with changed records and matching checksums. */
 function rewritten({ header, entries }: Journal, change: (record: JournalRecord, number: number) => JournalRecord): string {
   const writer = new JournalWriter()
   let text = writer.line(change(header, 1))
@@ -63,7 +63,7 @@ describe("journal show", () => {
       "state    finished",
     ])
     expect(lines[6]).toMatch(/^work {5}5 model calls, 8 tool calls, .+ in 1 process$/)
-    // Without the time and the size, which are those of the machine.
+    // Removes the time and the size, which vary.
     const table = lines.slice(10, -1).map((line) => line.replace(/^( ?\d+) {2}(\d\d:\d\d:\d\d|- {7}) {2}( +\S+) {2} +[\d.]+ k?B {2}/, "$1 $3 | "))
     expect(table.slice(0, 5).map((line) => line.replace(/[\d,]+\/[\d,]+\/[\d,]+/, "…"))).toEqual([
       " 1      - | the turn starts with 1 message",
@@ -76,13 +76,13 @@ describe("journal show", () => {
     expect(table.at(-1)).toBe("20      - | the turn ends: finished")
   })
 
-  it("keeps within the columns of a terminal", async () => {
+  it("fits into the columns of a terminal", async () => {
     const { stdout } = await runCli(["journal", "show", "run.json"], { cwd: withJournal(), isTTY: true, env: { NO_COLOR: "1" } })
     const longest = Math.max(...stdout.split("\n").map((line) => line.length))
     expect(longest).toBe(80)
   })
 
-  it("gives one record in full", async () => {
+  it("prints one record in full", async () => {
     const cwd = withJournal()
     const ran = await journal(cwd, "show", "run.json", "--record", "20")
     expect(JSON.parse(ran.stdout)).toMatchObject({ type: "end", outcome: { type: "finished" } })
@@ -93,7 +93,7 @@ describe("journal show", () => {
     })
   })
 
-  it("gives JSON lines", async () => {
+  it("prints JSON lines", async () => {
     const [head, ...rows] = objectsOf(await journal(withJournal(), "show", "run.json", "--json"))
     expect(head).toMatchObject({ type: "journal", records: 20, modelCalls: 5, toolCalls: 8, processes: 1, tornBytes: 0, run: { model: "embedded" } })
     expect(head?.["standing"]).toMatchObject({ type: "ended", outcome: { type: "finished" } })
@@ -109,18 +109,18 @@ describe("journal show", () => {
     expect(rows[2]).toMatchObject({ number: 3, tools: [{ name: "list_files", status: "success" }] })
   })
 
-  it("says what an unfinished turn waits for, and how to go on", async () => {
-    const stand = async (count: number): Promise<string | undefined> => {
+  it("shows what an unfinished turn waits for, and how to resume it", async () => {
+    const stateAfter = async (count: number): Promise<string | undefined> => {
       const cwd = withJournal(({ entries }) => wholeText.slice(0, entries[count - 2]?.end))
       return /^state {4}(.+\n.+)$/m.exec((await journal(cwd, "show", "run.json")).stdout)?.[1]
     }
-    expect(await stand(2)).toBe("unfinished: waiting for list_files (effect 2)\nresume   turn-machine resume run.json")
-    expect(await stand(4)).toBe("unfinished: waiting for the model (effect 4)\nresume   turn-machine resume run.json")
-    expect(await stand(5)).toBe("unfinished: waiting for search_text, search_text (effect 5)\nresume   turn-machine resume run.json")
-    expect(await stand(6)).toBe("unfinished: waiting for search_text (effect 5)\nresume   turn-machine resume run.json")
+    expect(await stateAfter(2)).toBe("unfinished: waiting for list_files (effect 2)\nresume   turn-machine resume run.json")
+    expect(await stateAfter(4)).toBe("unfinished: waiting for the model (effect 4)\nresume   turn-machine resume run.json")
+    expect(await stateAfter(5)).toBe("unfinished: waiting for search_text, search_text (effect 5)\nresume   turn-machine resume run.json")
+    expect(await stateAfter(6)).toBe("unfinished: waiting for search_text (effect 5)\nresume   turn-machine resume run.json")
   })
 
-  it("shows a damaged journal as far as it is whole, and says so", async () => {
+  it("shows the intact records of a damaged journal, and reports the damage", async () => {
     const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     const ran = await journal(cwd, "show", "run.json")
     expect(ran.exitCode).toBe(1)
@@ -133,7 +133,7 @@ describe("journal show", () => {
     expect(objectsOf(await journal(cwd, "show", "run.json", "--json")).at(-1)).toMatchObject({ type: "damage", code: "damaged_record", record: 5 })
   })
 
-  it("says that a last line was never finished", async () => {
+  it("reports an incomplete last line", async () => {
     const ran = await journal(
       withJournal(() => wholeText.slice(0, -7)),
       "show",
@@ -143,7 +143,7 @@ describe("journal show", () => {
     expect(ran.stdout).toMatch(/\nThe file ends with \d+ B of an unfinished line, which is ignored\.\n$/)
   })
 
-  it("shows what other programs wrote, whatever their tools are called", async () => {
+  it("shows a journal of another program whose tools have the same names", async () => {
     const cwd = withJournal((whole) =>
       rewritten(whole, (record) => {
         if (record.type === "header") return { ...record, meta: { format: "mine" } }
@@ -157,7 +157,7 @@ describe("journal show", () => {
     expect(stdout).toContain("  ✓ list_files\n")
   })
 
-  it("shows nothing that could change a terminal", async () => {
+  it("prints no control characters", async () => {
     const cwd = withJournal((whole) =>
       rewritten(whole, (record) => {
         if (record.type === "header") return { ...record, turnId: "t\u001b[2J", meta: { ...(record.meta as object), task: "a\u202eb\u0007" } }
@@ -181,7 +181,7 @@ describe("journal show", () => {
 })
 
 describe("journal replay", () => {
-  it("finds a turn as it was recorded, and says how it ended", async () => {
+  it("confirms that a turn replays as recorded, and shows its state", async () => {
     const ran = await journal(withJournal(), "replay", "run.json")
     expect(ran).toEqual({
       exitCode: 0,
@@ -190,7 +190,7 @@ describe("journal replay", () => {
     })
   })
 
-  it("says where it stood at a record", async () => {
+  it("shows the state at a record", async () => {
     const cwd = withJournal()
     expect((await journal(cwd, "replay", "run.json", "--at", "6")).stdout).toBe(
       "journal  run.json, up to record 6: 6 of 20 records\nreplayed 5 answered effects in 2 iterations: all as recorded\nstate    unfinished: waiting for search_text (effect 5)\n",
@@ -208,19 +208,19 @@ describe("journal replay", () => {
     ])
   })
 
-  it("does nothing of what the turn did", async () => {
+  it("runs no tools and writes no files", async () => {
     const cwd = withJournal()
     await journal(cwd, "replay", "run.json")
     expect(readdirSync(cwd)).toEqual(["run.json"])
     expect(readFileSync(join(cwd, "run.json"), "utf8")).toBe(wholeText)
   })
 
-  it("says at the first difference what differs, and both values", async () => {
-    // The model was told something else: its later calls were asked for otherwise.
+  it("reports the first difference with both values", async () => {
+    // A changed tool result changes the later requests to the model.
     const cwd = withJournal((whole) =>
       rewritten(whole, (record, number) =>
         number === 3 && record.type === "tool_results"
-          ? { ...record, results: record.results.map((result) => ({ ...result, output: { status: "success", value: "else" } })) }
+          ? { ...record, results: record.results.map((result) => ({ ...result, output: { status: "success", value: "other" } })) }
           : record,
       ),
     )
@@ -249,7 +249,7 @@ describe("journal replay", () => {
     )
   })
 
-  it("says what to do with a journal of another program", async () => {
+  it("refuses a journal of another program with advice", async () => {
     const cwd = withJournal((whole) => rewritten(whole, (record) => (record.type === "header" ? { ...record, meta: null } : record)))
     expect(await journal(cwd, "replay", "run.json")).toEqual({
       exitCode: 2,
@@ -259,7 +259,7 @@ describe("journal replay", () => {
     })
   })
 
-  it("of a damaged journal replays what is whole", async () => {
+  it("replays the intact records of a damaged journal", async () => {
     const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     const ran = await journal(cwd, "replay", "run.json")
     expect(ran.exitCode).toBe(1)
@@ -270,7 +270,7 @@ describe("journal replay", () => {
 })
 
 describe("journal fork, then resume, then diff", () => {
-  it("goes another way from what the model says instead", async () => {
+  it("continues differently after another answer of the model", async () => {
     const { base } = newShop()
     await runCli(["run", "--dir", "shop", "--state", "run.json"], { cwd: base })
     const original = readFileSync(join(base, "run.json"), "utf8")
@@ -306,7 +306,7 @@ They diverge at record 5 of both: effect 4 has different answers.
     })
   })
 
-  it("without an answer does once more what was asked for", async () => {
+  it("without an answer, performs the request again", async () => {
     const { base } = newShop()
     await runCli(["run", "--dir", "shop", "--state", "run.json"], { cwd: base })
     expect((await journal(base, "fork", "run.json", "--at", "5", "--out", "new.json")).exitCode).toBe(0)
@@ -320,10 +320,10 @@ They diverge at record 5 of both: effect 4 has different answers.
     expect(stdout).toContain("resumed by another process\n")
   })
 
-  it("takes answers as show gives them, without what they answer, from a file as well", async () => {
+  it("accepts an answer as show prints it, from a file, and without its type and id", async () => {
     const cwd = withJournal()
     const record = JSON.parse((await journal(cwd, "show", "run.json", "--record", "2")).stdout) as { result: { response: { text: string } } }
-    record.result.response.text = "Else."
+    record.result.response.text = "Another answer."
     fill(cwd, { "answer.json": JSON.stringify(record) })
     expect((await journal(cwd, "fork", "run.json", "--at", "2", "--out", "a.json", "--answer-file", "answer.json")).exitCode).toBe(0)
     expect(
@@ -332,11 +332,11 @@ They diverge at record 5 of both: effect 4 has different answers.
     for (const name of ["a.json", "b.json"]) {
       const { header, entries } = readJournal(readFileSync(join(cwd, name), "utf8"))
       expect(header).toMatchObject({ forkedFrom: { turnId: readJournal(wholeText).header.turnId, record: 2 } })
-      expect(entries.map(({ record: kept }) => kept)).toEqual([record])
+      expect(entries.map((entry) => entry.record)).toEqual([record])
     }
   })
 
-  it("is a way out of damage", async () => {
+  it("recovers the records before damage", async () => {
     const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     expect((await journal(cwd, "fork", "run.json", "--at", "5", "--out", "new.json")).exitCode).toBe(0)
     expect(readJournal(readFileSync(join(cwd, "new.json"), "utf8")).entries).toHaveLength(3)
@@ -347,15 +347,18 @@ They diverge at record 5 of both: effect 4 has different answers.
     [["--at", "1"], "Record 1 is the header; fork at a record after it."],
     [["--at", "20", "--answer", "{}"], 'Record 20 is not a response but of type "end", so it cannot be replaced by another answer.'],
     [["--at", "21", "--answer", "{}"], "There is no record 21; the last one is 20."],
-    [["--at", "3", "--text", "a"], "--text replaces a model's answer, and record 3 is not one. To list the records: turn-machine journal show FILE"],
+    [
+      ["--at", "3", "--text", "a"],
+      "--text replaces a model's answer, and record 3 is not one. To list the records: turn-machine journal show run.json",
+    ],
     [
       ["--at", "2", "--answer", '{"id":9,"result":{"ok":false,"error":{"message":"m","retryable":false,"terminalReason":"stop"}}}'],
       "Record 2 is llm_complete for effect 1; its replacement must be one too, but is llm_complete for effect 9.",
     ],
     [["--at", "2", "--answer", "[]"], "The answer is not a JSON object. For the shape, see: turn-machine journal show FILE --record N"],
     [["--at", "2", "--answer-file", "none.json"], "The answer in none.json cannot be read: it does not exist."],
-    [["--at", "2", "--out", "run.json"], "BASE/run.json exists already, and nothing was overwritten. Pass another path with --out."],
-    [["--at", "2", "--out", "d"], "BASE/d exists already, and nothing was overwritten. Pass another path with --out."],
+    [["--at", "2", "--out", "run.json"], "BASE/run.json already exists and was not changed. Pass another path with --out."],
+    [["--at", "2", "--out", "d"], "BASE/d already exists and was not changed. Pass another path with --out."],
   ])("is refused and writes nothing: %j", async (args, line) => {
     const cwd = withJournal()
     mkdirSync(join(cwd, "d"))
@@ -368,21 +371,21 @@ They diverge at record 5 of both: effect 4 has different answers.
     expect(readFileSync(join(cwd, "run.json"), "utf8")).toBe(wholeText)
   })
 
-  it("refuses to answer otherwise what was answered too late", async () => {
-    // The model's first answer once more, as a host may record it that was handed it twice.
+  it("refuses to replace an answer that arrived too late", async () => {
+    // Repeats the model's first answer, as a host records an answer that it received twice.
     const cwd = withJournal((whole) => {
       const cut = whole.entries.slice(0, 3)
       const writer = new JournalWriter(readJournal(wholeText.slice(0, cut[2]?.end)))
       return `${wholeText.slice(0, cut[2]?.end)}${cut[0] === undefined ? "" : writer.line(cut[0].record)}`
     })
-    expect(await journal(cwd, "fork", "run.json", "--at", "5", "--out", "new.json", "--text", "Else.")).toEqual({
+    expect(await journal(cwd, "fork", "run.json", "--at", "5", "--out", "new.json", "--text", "Another answer.")).toEqual({
       exitCode: 2,
       stdout: "",
       stderr: "turn-machine: Record 5 arrived too late to change the turn, so a new answer in its place would have no effect.\n",
     })
   })
 
-  it("refuses what is no JSON, and what is no answer, in one line", async () => {
+  it("refuses text that is not JSON or not an answer, in one line", async () => {
     const cwd = withJournal()
     for (const [answer, line] of [
       ["{", /The answer is not JSON: /],
@@ -397,7 +400,7 @@ They diverge at record 5 of both: effect 4 has different answers.
 })
 
 describe("journal diff", () => {
-  it("finds no difference between two runs of the same, but for when they were", async () => {
+  it("finds no difference between two runs of the same task", async () => {
     const { base } = newShop()
     for (const name of ["one", "two"]) await runCli(["run", "--dir", "shop", "--state", `${name}.json`, "--out", name], { cwd: base })
     expect(await journal(base, "diff", "one.json", "two.json")).toEqual({
@@ -407,27 +410,27 @@ describe("journal diff", () => {
     })
   })
 
-  it("tells turns apart that were begun differently", async () => {
+  it("reports turns that started differently", async () => {
     const { base } = newShop()
     await runCli(["run", "--dir", "shop", "--state", "one.json"], { cwd: base })
-    await runCli(["run", "--dir", "shop", "--state", "two.json", "--max-iterations", "9", 'Where does "price" stand?'], { cwd: base })
+    await runCli(["run", "--dir", "shop", "--state", "two.json", "--max-iterations", "9", 'Where is "price" used?'], { cwd: base })
     const { stdout, exitCode } = await journal(base, "diff", "one.json", "two.json")
     expect(exitCode).toBe(1)
     expect(stdout).toMatch(/^The turns started differently:\n {2}\/config\/maxIterations\n/)
-    expect(stdout).toContain('    two.json  "Where does \\"price\\" stand?"\n')
+    expect(stdout).toContain('    two.json  "Where is \\"price\\" used?"\n')
     expect(stdout).toContain(
       "0 answers are the same in both.\nThey diverge at record 2 of both: the turns made different requests (effect 1).\n  one.json: model calls list_files",
     )
   })
 
-  it("compares no damaged journal", async () => {
+  it("does not compare a damaged journal", async () => {
     const cwd = withJournal(() => wholeText.replace("The folder has 6 files", "The folder has 7 files"))
     expect(await journal(cwd, "diff", "run.json", "run.json")).toMatchObject({ exitCode: 2, stdout: "" })
   })
 })
 
 describe("journal compact", () => {
-  it("drops nothing where there is no snapshot", async () => {
+  it("drops nothing without a snapshot", async () => {
     const cwd = withJournal()
     expect(await journal(cwd, "compact", "run.json")).toEqual({
       exitCode: 0,
@@ -437,7 +440,7 @@ describe("journal compact", () => {
     expect(readFileSync(join(cwd, "run.json"), "utf8")).toBe(wholeText)
   })
 
-  it("drops what stands before the last snapshot, and the turn goes on as before", async () => {
+  it("drops the records before the last snapshot, and the turn still resumes", async () => {
     const { base } = newShop()
     await runCli(["run", "--dir", "shop", "--state", "whole.json"], { cwd: base })
     const whole = readJournal(readFileSync(join(base, "whole.json"), "utf8"))
@@ -454,12 +457,12 @@ describe("journal compact", () => {
     expect((await journal(base, "compact", "run.json")).stdout).toBe("Nothing to drop from run.json: it already starts with its last snapshot.\n")
     expect((await journal(base, "show", "run.json")).stdout).toMatch(/^dropped {2}3 records, by a compaction; the totals do not count them$/m)
     expect(await journal(base, "replay", "run.json", "--at", "2")).toMatchObject({ exitCode: 2 })
-    // Without its snapshot nothing is left to go on with, and the turn must not begin anew.
+    // Without its snapshot the journal cannot be resumed, and the turn must not start again.
     writeFileSync(join(base, "cut.json"), readFileSync(join(base, "run.json"), "utf8").slice(0, -9))
     const why = "Record 5 of the journal is damaged, missing or out of place. The journal cannot be resumed"
     expect(await runCli(["resume", "cut.json"], { cwd: base })).toMatchObject({
       exitCode: 2,
-      stderr: `turn-machine: The state file ${join(base, "cut.json")} cannot be resumed: ${why}. The file was not changed. Start a new run with another --state path.\n`,
+      stderr: `turn-machine: The state file ${join(base, "cut.json")} cannot be resumed: record 5 is damaged, missing or out of place. The file was not changed. Start a new run with another --state path.\n`,
     })
     expect(await journal(base, "show", "cut.json")).toMatchObject({
       exitCode: 2,
@@ -475,7 +478,7 @@ describe("journal compact", () => {
     )
   })
 
-  it("leaves a journal alone that is in use, or damaged", async () => {
+  it("does not change a journal that is in use or damaged", async () => {
     const cwd = withJournal()
     const held = await fileJournalStore().open(join(cwd, "run.json"))
     expect(await journal(cwd, "compact", "run.json")).toMatchObject({
@@ -490,7 +493,7 @@ describe("journal compact", () => {
 })
 
 describe("help", () => {
-  it.each(["show", "replay", "diff", "fork", "compact"])("of journal %s says how to use it, within 120 columns", async (name) => {
+  it.each(["show", "replay", "diff", "fork", "compact"])("of journal %s shows its usage, within 120 columns", async (name) => {
     const { stdout, exitCode } = await journal(newFolder(), name, "--help")
     expect(exitCode).toBe(0)
     expect(stdout).toMatch(new RegExp(`^turn-machine journal ${name}: .+\\n\\nUsage\\n {2}turn-machine journal ${name} `))
@@ -498,7 +501,7 @@ describe("help", () => {
     expect((await journal(newFolder())).stdout).toContain(`  turn-machine journal ${name} `)
   })
 
-  it("of resume names its flags", async () => {
+  it("of resume lists its flags", async () => {
     const { stdout } = await runCli(["resume", "--help"], { cwd: newFolder() })
     for (const flag of ["compact", "no-check", "take-over", "json"]) expect(stdout).toMatch(new RegExp(`^ {2}--${flag}\\b`, "m"))
   })

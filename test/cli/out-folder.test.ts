@@ -13,18 +13,18 @@ async function refusalOf(written: Promise<unknown>): Promise<{ readonly code: st
   return { code: error.failure.code, message: error.failure.message }
 }
 
-describe("the output folder", () => {
-  it("is made when the first file is written, with the folders on the way", async () => {
+describe("OutFolder", () => {
+  it("creates the folder and parent folders on the first write", async () => {
     const path = join(newFolder(), "new/out")
     expect(await new OutFolder(path).write("a/b/report.md", "héllo")).toEqual({ path: "a/b/report.md", bytes: 6, status: "written" })
     expect(readFileSync(join(path, "a/b/report.md"), "utf8")).toBe("héllo")
     expect(readdirSync(join(path, "a/b"))).toEqual(["report.md"])
   })
 
-  it.runIf(existsSync("/proc/self"))("that cannot be made is told, and not tried for ever", async () => {
+  it.runIf(existsSync("/proc/self"))("reports a folder that cannot be created, and does not retry forever", async () => {
     expect(await refusalOf(new OutFolder("/proc/self/new/out").write("a.md", "x"))).toEqual({
       code: "unwritable",
-      message: '"a.md" cannot be written: it does not exist.',
+      message: '"a.md" cannot be written: its folder does not exist and cannot be created.',
     })
   })
 
@@ -34,11 +34,11 @@ describe("the output folder", () => {
     expect(readdirSync(base)).toEqual([])
   })
 
-  it("writes through no link, be it the file or a folder on the way", async () => {
-    const base = fill(newFolder(), { "outside/kept.md": "kept", "out/x": "" })
+  it("does not write through a link, whether the file or a parent folder is one", async () => {
+    const base = fill(newFolder(), { "outside/theirs.md": "theirs", "out/x": "" })
     const out = join(base, "out")
     symlinkSync(join(base, "outside"), join(out, "linked"))
-    symlinkSync(join(base, "outside/kept.md"), join(out, "link.md"))
+    symlinkSync(join(base, "outside/theirs.md"), join(out, "link.md"))
     const folder = new OutFolder(out, { replaceAny: true })
     expect(await refusalOf(folder.write("linked/new.md", "x"))).toEqual({
       code: "is_a_link",
@@ -46,21 +46,21 @@ describe("the output folder", () => {
     })
     expect((await refusalOf(folder.write("link.md", "x"))).code).toBe("is_a_link")
     expect((await refusalOf(folder.write("x/new.md", "x"))).code).toBe("not_a_folder")
-    expect(readdirSync(join(base, "outside"))).toEqual(["kept.md"])
-    expect(readFileSync(join(base, "outside/kept.md"), "utf8")).toBe("kept")
+    expect(readdirSync(join(base, "outside"))).toEqual(["theirs.md"])
+    expect(readFileSync(join(base, "outside/theirs.md"), "utf8")).toBe("theirs")
   })
 
-  it("writes through no link that somebody laid under the name it writes to first", async () => {
-    const base = fill(newFolder(), { "kept.md": "kept", "out/x": "" })
+  it("does not write through a link at the name of its temporary file", async () => {
+    const base = fill(newFolder(), { "theirs.md": "theirs", "out/x": "" })
     const link = join(base, `out/.report.md.${process.pid}.turn-machine-tmp`)
-    symlinkSync(join(base, "kept.md"), link)
+    symlinkSync(join(base, "theirs.md"), link)
     const folder = new OutFolder(join(base, "out"))
     expect((await refusalOf(folder.write("report.md", "new"))).code).toBe("unwritable")
-    expect(readFileSync(join(base, "kept.md"), "utf8")).toBe("kept")
+    expect(readFileSync(join(base, "theirs.md"), "utf8")).toBe("theirs")
     expect((await folder.write("report.md", "new")).status).toBe("written")
   })
 
-  it("replaces what it wrote, also in another run", async () => {
+  it("replaces its own files, also in a later run", async () => {
     const out = join(newFolder(), "out")
     await new OutFolder(out).write("report.md", "first")
     expect((await new OutFolder(out).write("report.md", "first")).status).toBe("unchanged")
@@ -68,7 +68,7 @@ describe("the output folder", () => {
     expect(readFileSync(join(out, "report.md"), "utf8")).toBe("second")
   })
 
-  it("keeps what somebody else wrote, and what somebody edited", async () => {
+  it("does not replace files of other authors or edited files", async () => {
     const base = newFolder()
     const out = join(base, "out")
     fill(base, { "out/mine.md": "mine" })
@@ -79,19 +79,19 @@ describe("the output folder", () => {
         'A file with this name exists that this program did not write, or that was edited: "mine.md". Choose another name, or ask the user to run with --force.',
     })
     expect((await folder.write("mine.md", "mine")).status).toBe("unchanged")
-    // That it has the same content does not make it ours.
+    // Writing the same content does not claim the file.
     expect((await refusalOf(folder.write("mine.md", "x"))).code).toBe("file_exists")
 
     await folder.write("report.md", "first")
-    writeFileSync(join(out, "report.md"), "first, with a remark of mine")
+    writeFileSync(join(out, "report.md"), "first, with an edit by the user")
     expect((await refusalOf(folder.write("report.md", "second"))).code).toBe("file_exists")
-    expect(readFileSync(join(out, "report.md"), "utf8")).toBe("first, with a remark of mine")
+    expect(readFileSync(join(out, "report.md"), "utf8")).toBe("first, with an edit by the user")
 
     expect((await new OutFolder(out, { replaceAny: true }).write("report.md", "second")).status).toBe("written")
     expect(readFileSync(join(out, "report.md"), "utf8")).toBe("second")
   })
 
-  it("counts nothing as its own when its notes are damaged", async () => {
+  it("treats no file as its own when its list is damaged", async () => {
     const out = join(newFolder(), "out")
     await new OutFolder(out).write("report.md", "first")
     writeFileSync(join(out, ".turn-machine-files.json"), '{"format":"turn-mach')
@@ -99,17 +99,17 @@ describe("the output folder", () => {
     expect(readFileSync(join(out, "report.md"), "utf8")).toBe("first")
   })
 
-  it("recognises its file when it was killed between noting and writing", async () => {
+  it("recognises its file after a crash between recording and writing", async () => {
     const out = join(newFolder(), "out")
     const folder = new OutFolder(out)
     await folder.write("report.md", "first")
     await folder.write("report.md", "second")
-    // As if the second writing had only come as far as the notes.
+    // As if the second write had stopped after its list was recorded.
     writeFileSync(join(out, "report.md"), "first")
     expect((await folder.write("report.md", "second")).status).toBe("written")
   })
 
-  it("does not write over its own notes, nor over reserved files", async () => {
+  it("does not overwrite its own list or reserved files", async () => {
     const out = join(newFolder(), "out")
     const folder = new OutFolder(out, { replaceAny: true, reserved: (path) => path === join(out, "state.json") })
     expect((await refusalOf(folder.write(".turn-machine-files.json", "{}"))).code).toBe("outside_folder")
@@ -117,7 +117,7 @@ describe("the output folder", () => {
     expect(existsSync(join(out, "state.json"))).toBe(false)
   })
 
-  it("writes one file after the other, so that the last one asked for stands", async () => {
+  it("writes one file at a time, so the last call wins", async () => {
     const out = join(newFolder(), "out")
     const folder = new OutFolder(out)
     const texts = Array.from({ length: 20 }, (_, index) => `text ${index}`)
@@ -125,10 +125,10 @@ describe("the output folder", () => {
     expect(readFileSync(join(out, "report.md"), "utf8")).toBe("text 19")
   })
 
-  it("removes what a killed writer left behind, and nothing of one that runs", async () => {
+  it("removes temporary files of a killed writer, and keeps those of a running one", async () => {
     const out = join(newFolder(), "out")
     mkdirSync(out)
-    // No process can have the first id: it is beyond the largest there is.
+    // The first process id is above the largest possible one, so no process has it.
     writeFileSync(join(out, ".report.md.999999999.turn-machine-tmp"), "half")
     writeFileSync(join(out, `.other.md.${process.ppid}.turn-machine-tmp`), "half")
     await new OutFolder(out).write("report.md", "whole")

@@ -8,7 +8,7 @@ import type { Block, LlmMessage, LlmRequest } from "../../src/schemas/llm.ts"
 
 const TOOLS = ["list_files", "read_file", "search_text", "write_file"].map((name) => ({ name, description: "", inputSchema: {} }))
 
-/** A conversation, and what the planner says to it. */
+/** A conversation with the planner. */
 class Talk {
   readonly #messages: LlmMessage[]
 
@@ -31,7 +31,7 @@ class Talk {
     return { text, calls }
   }
 
-  /** Takes the planner's calls and answers them in order; a text is a failure. */
+  /** Answers the planner's calls in order; a text is a failure. */
   answer(...results: readonly (Json | string)[]): this {
     const { parts } = plan(this.request)
     const calls = parts.filter((part) => part.type === "tool_call")
@@ -72,13 +72,13 @@ function found(...matches: readonly { readonly path: string; readonly line: numb
   }
 }
 
-/** What a call asks to be written. */
+/** The content that a call writes. */
 function contentOf(call: { readonly input: Json } | undefined): string {
   return (call as { readonly input: { readonly content: string } }).input.content
 }
 
 describe("the planner", () => {
-  it("lists, searches for each marker at once, reads around what it found, writes, and sums up", () => {
+  it("lists, searches for all markers in one step, reads around the hits, writes a report and summarizes it", () => {
     const talk = new Talk("Find all TODO and FIXME comments.")
     expect(talk.ask()).toEqual({
       text: "I start by listing the files in this folder.",
@@ -122,7 +122,7 @@ describe("the planner", () => {
     })
   })
 
-  it("says so when the folder is empty, and writes nothing", () => {
+  it("reports an empty folder, and writes nothing", () => {
     const talk = new Talk("todo").answer({ ...LIST, totalFiles: 0, skippedFolders: ["node_modules"], skippedLinks: 2 })
     expect(talk.ask()).toEqual({
       text: "There are no files to search in this folder (skipped: the folder node_modules, 2 links). I wrote no report.",
@@ -130,7 +130,7 @@ describe("the planner", () => {
     })
   })
 
-  it("reports that there is nothing, when there is nothing", () => {
+  it("writes a report that nothing was found", () => {
     const talk = new Talk("todo").answer(LIST)
     expect(talk.ask().calls).toHaveLength(1)
     talk.answer(NOTHING)
@@ -139,7 +139,7 @@ describe("the planner", () => {
     expect(talk.ask().text).toBe("There is no TODO comment in the 1 file I searched. The report in todo-report.md is already up to date.")
   })
 
-  it("gives up where no tool works, saying which failed", () => {
+  it("stops if a tool fails, and names the failure", () => {
     expect(new Talk("todo").answer("no permission").ask()).toEqual({
       text: "I could not list the folder, so I stopped: no permission",
       calls: [],
@@ -149,7 +149,7 @@ describe("the planner", () => {
     )
   })
 
-  it("takes another name where somebody else's file has its own, five times at most", () => {
+  it("chooses another name if a file of another author has it, up to five times", () => {
     const talk = new Talk("todo").answer(LIST).answer(NOTHING)
     const names: string[] = []
     for (let time = 1; time <= 10; time += 1) {
@@ -170,7 +170,7 @@ describe("the planner", () => {
     })
   })
 
-  it("reads around the 40 most important places, eight at a time, and owns up to the rest", () => {
+  it("reads around the 40 most important places, eight at a time, and reports the rest as unread", () => {
     const many = Array.from({ length: 60 }, (_, index) => ({ path: `f${String(index).padStart(2, "0")}.js`, line: 9, text: "// TODO later" }))
     many[59] = { path: "z.js", line: 9, text: "// TODO this is urgent" }
     const talk = new Talk("todo").answer(LIST).answer({ ...(found(...many) as object), totalMatches: 1_060 })
@@ -191,15 +191,15 @@ describe("the planner", () => {
     expect(content).toContain("- 20 places more are listed without surrounding lines.")
   })
 
-  it("goes on the same way whoever asks, as all it knows is in the request", () => {
+  it("depends only on the request, so any process gets the same answers", () => {
     const talk = new Talk("todo").answer(LIST)
     expect(plan(JSON.parse(JSON.stringify(talk.request)) as LlmRequest)).toEqual(plan(talk.request))
   })
 
-  it("estimates tokens at four characters each, with what was asked before as cached", () => {
+  it("estimates four characters per token, and counts the previous request as cached", () => {
     const talk = new Talk("todo")
     const toolLength = JSON.stringify(TOOLS).length
-    // "You work on files." has 18 characters, "todo" 4; it says 44 and calls list_files (10) with {} (2).
+    // "You work on files." has 18 characters, "todo" 4; the answer has 44 and calls list_files (10) with {} (2).
     expect(plan(talk.request).usage).toEqual({
       inputTokens: Math.ceil((toolLength + 22) / 4),
       cachedInputTokens: 0,
@@ -212,19 +212,19 @@ describe("the planner", () => {
     expect(plan(talk.request).usage).toMatchObject({ cachedInputTokens: before, inputTokens: Math.ceil((toolLength + 22 + 56 + 26) / 4) - before })
   })
 
-  it("says what it is when it is asked for more than it can do", () => {
+  it("describes its limits if a task names nothing to search for", () => {
     expect(new Talk("What is this?").ask()).toEqual({
       text: 'I am the embedded planner, not a language model: I can find words in files and report where they are, but I do not understand them. This task names no word to search for. Name TODO or FIXME, put a search text in "quotes", or use a language model with --base-url and --model.',
       calls: [],
     })
   })
 
-  it("does nothing without its tools", () => {
+  it("does not work without its tools", () => {
     const request = { ...new Talk("todo").request, tools: TOOLS.slice(1) }
     expect(plan(request)).toMatchObject({ terminalReason: "stop", text: expect.stringContaining("I have no tool list_files.") as string })
   })
 
-  it("searches for other words, and tells for each what it found", () => {
+  it("searches for other words, and reports the hits of each", () => {
     const talk = new Talk('Where is "max items" or "cart" used?').answer(LIST)
     expect(talk.ask()).toMatchObject({
       text: 'The folder has 1 file. I search for "max items", "cart".',
@@ -266,13 +266,13 @@ The search ignored case. Files searched: 1.
   })
 })
 
-describe("what a task asks for", () => {
+describe("the intent of a task", () => {
   it.each([
     ["Find the TODO and FIXME comments in this folder", { type: "todo", markers: ["TODO", "FIXME"] }],
     ["any todos left?", { type: "todo", markers: ["TODO"] }],
     ['list the "fixme" notes', { type: "todo", markers: ["FIXME"] }],
     ["HACK and XXX, please", { type: "todo", markers: ["HACK", "XXX"] }],
-    ['where does "TODO list" stand?', { type: "search", phrases: ["TODO list"] }],
+    ['where is "TODO list" used?', { type: "search", phrases: ["TODO list"] }],
     ["where's `max_items` set, don't you know?", { type: "search", phrases: ["max_items"] }],
     ["find 'a b' and “c d”", { type: "search", phrases: ["a b", "c d"] }],
     ["Explain how the checkout uses maxItems and db.url", { type: "search", phrases: ["checkout", "maxItems", "db.url"] }],
@@ -323,12 +323,12 @@ describe("a marker in a line", () => {
     expect(readNote(path, line, ["TODO"])).toEqual({ marker: "TODO", inComment, text })
   })
 
-  it("stands alone: it is no part of a longer word", () => {
+  it("is not part of a longer word", () => {
     expect(readNote("a.js", "// TODOS, MYTODO, TODO_LIST, TODOé", ["TODO"])).toBeUndefined()
   })
 
   it.each([`${"-".repeat(300)}x TODO`, `${"[ ]".repeat(100)}TODO`, `${"'".repeat(299)} TODO`, `TODO ${" ".repeat(300)}x`])(
-    "is found in a line made to be hard to read: %#",
+    "is found quickly in a line made for backtracking: %#",
     (line) => {
       // A pattern that backtracks would take years.
       expect(readNote("a.js", line, ["TODO"])?.marker).toBe("TODO")
@@ -337,7 +337,7 @@ describe("a marker in a line", () => {
 })
 
 describe("the lines around hits", () => {
-  it("are read once where they touch, and begin at the first line", () => {
+  it("are merged where they touch, and start at line 1 or later", () => {
     const hit = (path: string, line: number) => ({ path, line, text: "" })
     expect(windowsAround([hit("a", 2), hit("b", 50), hit("a", 9), hit("a", 17)], 3)).toEqual([
       { path: "a", fromLine: 1, toLine: 12 },
@@ -346,7 +346,7 @@ describe("the lines around hits", () => {
     ])
   })
 
-  it("are never more than 200 in one piece", () => {
+  it("are at most 200 in one window", () => {
     const hits = Array.from({ length: 100 }, (_, index) => ({ path: "a", line: 4 + index * 5, text: "" }))
     const sizes = windowsAround(hits, 3).map((window) => window.toLine - window.fromLine + 1)
     expect(sizes).toEqual([197, 197, 112])

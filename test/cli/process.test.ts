@@ -5,13 +5,13 @@ import { describe, expect, it, vi } from "vitest"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
 import { bundleCli, FIXTURES, FROM_SOURCES, fill, newFolder, newShop, runCli, serve, spawnCli, until } from "./harness.ts"
 
-// Starting processes takes its time on a busy machine.
+// Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
 const bundled = await bundleCli()
 const SHOP_REPORT = readFileSync(join(FIXTURES, "shop.todo-report.md"), "utf8")
 
-/** An endpoint whose model lists, searches, writes and is done. It holds back its answer number `holdAt`, counted from 0, until released. */
+/** An endpoint whose model lists, searches, writes and finishes. It holds answer number `holdAt`, counted from 0, until released. */
 async function holdingModel(holdAt: number): Promise<{ readonly url: string; readonly asked: number[]; release(): void }> {
   const asked: number[] = []
   const held: (() => void)[] = []
@@ -21,28 +21,28 @@ async function holdingModel(holdAt: number): Promise<{ readonly url: string; rea
     { content: "I list.", tool_calls: [call("a", "list_files", {})] },
     { content: "I search.", tool_calls: [call("b", "search_text", { texts: ["TODO"] }), call("c", "search_text", { texts: ["FIXME"] })] },
     { content: "I write.", tool_calls: [call("d", "write_file", { path: "answer.md", content: "An answer.\n" })] },
-    { content: "All is done." },
+    { content: "Done." },
   ]
-  const send = (response: ServerResponse, said: number): void => {
+  const send = (response: ServerResponse, answered: number): void => {
     const body = {
-      choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", ...steps[said] } }],
+      choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", ...steps[answered] } }],
       usage: { prompt_tokens: 100, completion_tokens: 10 },
     }
     response.setHeader("content-type", "application/json").end(JSON.stringify(body))
   }
   const url = await serve((body, response) => {
     const { messages } = JSON.parse(body) as { messages: readonly { role: string }[] }
-    const said = messages.filter((message) => message.role === "assistant").length
-    asked.push(said)
-    if (said === holdAt && !released) held.push(() => send(response, said))
-    else send(response, said)
+    const answered = messages.filter((message) => message.role === "assistant").length
+    asked.push(answered)
+    if (answered === holdAt && !released) held.push(() => send(response, answered))
+    else send(response, answered)
   })
   return {
     url,
     asked,
     release() {
       released = true
-      for (const go of held) go()
+      for (const sendHeld of held) sendHeld()
     },
   }
 }
@@ -51,7 +51,7 @@ function runArgs(url: string, ...more: readonly string[]): readonly string[] {
   return ["run", "--dir", "shop", "--base-url", url, "--model", "tiny", ...more]
 }
 
-describe("the process", () => {
+describe("the turn-machine process", () => {
   it("runs the default task on the current folder and exits with 0", async () => {
     const { shop } = newShop()
     const ran = await spawnCli(FROM_SOURCES, ["run"], { cwd: shop })
@@ -59,7 +59,7 @@ describe("the process", () => {
     expect(readFileSync(join(shop, "turn-machine-out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
   })
 
-  it("exits with 2 and one line, on bad input", async () => {
+  it("exits with 2 and one line on invalid input", async () => {
     const base = newFolder()
     expect(await spawnCli(bundled, ["run", "--dir", "nowhere"], { cwd: base })).toMatchObject({
       exitCode: 2,
@@ -68,20 +68,20 @@ describe("the process", () => {
     })
   })
 
-  it("says that a folder it may not read is not readable", async () => {
+  it("reports a folder that it has no permission to read", async () => {
     const base = newFolder()
     const locked = join(fill(base, { "locked/x": "" }), "locked")
     chmodSync(base, 0o755)
     chmodSync(locked, 0o000)
-    // To the superuser every folder is readable, so the process runs as nobody.
-    const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
-    const ran = await spawnCli(bundled, ["run", "--dir", locked, "--out", join(base, "out")], { cwd: "/", ...nobody })
+    // The superuser can read every folder, so the process runs as an ordinary user.
+    const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+    const ran = await spawnCli(bundled, ["run", "--dir", locked, "--out", join(base, "out")], { cwd: "/", ...user })
     chmodSync(locked, 0o755)
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
     expect(ran.stderr).toBe(`turn-machine: The folder ${locked} cannot be read: permission is denied. Pass a readable folder with --dir.\n`)
   })
 
-  it("ends without a word when nobody reads its output any more", async () => {
+  it("exits without an error message when the reader of its output has exited", async () => {
     const { base } = newShop()
     const model = await holdingModel(0)
     const running = spawnCli(bundled, runArgs(model.url), { cwd: base })
@@ -92,8 +92,8 @@ describe("the process", () => {
   })
 })
 
-describe("kill -9, then the same command with --resume", () => {
-  it.each([0, 1, 2, 3])("goes on with model call %i, and does nothing twice", async (holdAt) => {
+describe("after kill -9, the same command with --resume", () => {
+  it.each([0, 1, 2, 3])("continues with model call %i and repeats no completed step", async (holdAt) => {
     const { base } = newShop()
     const model = await holdingModel(holdAt)
     const args = runArgs(model.url, "--state", "s.json", "Look around.")
@@ -109,14 +109,14 @@ describe("kill -9, then the same command with --resume", () => {
     expect(resumed.stdout).toContain("work     4 iterations, 4 model calls, 4 tool calls")
     expect(resumed.stdout).toContain("written  turn-machine-out/answer.md\n")
     expect(readFileSync(join(base, "turn-machine-out/answer.md"), "utf8")).toBe("An answer.\n")
-    // Only the call that was cut off is made again.
-    expect(model.asked).toEqual([0, 1, 2, 3].flatMap((said) => (said === holdAt ? [said, said] : [said])))
+    // Only the interrupted call is repeated.
+    expect(model.asked).toEqual([0, 1, 2, 3].flatMap((number) => (number === holdAt ? [number, number] : [number])))
     expect(existsSync(join(base, "s.json.lock"))).toBe(false)
   })
 
-  it("in the middle of tools ends with the same report", async () => {
+  it("writes the same report if tools were running", async () => {
     const base = newFolder()
-    // Enough for the searches to take a while.
+    // Enough files for the searches to take a while.
     const files = Object.fromEntries(
       Array.from({ length: 1_000 }, (_, index) => [`dir/f${index}.js`, `${"x\n".repeat(2_000)}${index % 100 === 0 ? "// TODO here\n" : ""}`]),
     )
@@ -126,7 +126,7 @@ describe("kill -9, then the same command with --resume", () => {
     const args = ["run", "--dir", "dir", "--state", "s.json", "--out", "parts"]
     const killed = spawnCli(bundled, args, { cwd: base })
     const state = join(base, "s.json")
-    // Kept before it is acted on: the searches are about to begin.
+    // The answer is recorded before it is acted on: the searches are about to start.
     await until(() => existsSync(state) && readFileSync(state, "utf8").includes('"toolName":"search_text","inputJson"'))
     killed.child.kill("SIGKILL")
     expect((await killed).signal).toBe("SIGKILL")
@@ -134,7 +134,7 @@ describe("kill -9, then the same command with --resume", () => {
     expect(readFileSync(join(base, "parts/todo-report.md"), "utf8")).toBe(readFileSync(join(base, "whole/todo-report.md"), "utf8"))
   })
 
-  it("at any moment, and again and again, ends with the same report", async () => {
+  it("writes the same report after repeated kills at any time", async () => {
     for (const delaysMs of [
       [0, 8],
       [16, 24],
@@ -156,7 +156,7 @@ describe("kill -9, then the same command with --resume", () => {
       }
       const ended = await spawnCli(bundled, [...args, "--resume"], { cwd: base })
       expect(ended.exitCode).toBe(0)
-      // It may have been killed before its first line was whole.
+      // The process may have been killed before its first line was complete.
       expect(ended.stderr).toMatch(/^(turn-machine: s\.json has no turn yet; starting a new one\.\n)?$/)
       expect(readFileSync(join(base, "turn-machine-out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
     }
@@ -164,7 +164,7 @@ describe("kill -9, then the same command with --resume", () => {
 })
 
 describe("a signal", () => {
-  it.each(["SIGINT", "SIGTERM"] as const)("%s stops in order with a state file, to be resumed", async (signal) => {
+  it.each(["SIGINT", "SIGTERM"] as const)("%s stops a run with a state file, which can be resumed", async (signal) => {
     const { base } = newShop()
     const model = await holdingModel(2)
     const args = runArgs(model.url, "--state", "s.json", "Look around.")
@@ -184,7 +184,7 @@ describe("a signal", () => {
     expect(model.asked).toEqual([0, 1, 2, 2, 3])
   })
 
-  it("cancels the turn without one", async () => {
+  it("cancels a turn without a state file", async () => {
     const { base } = newShop()
     const model = await holdingModel(1)
     const stopped = spawnCli(bundled, runArgs(model.url, "--json"), { cwd: base })
@@ -201,7 +201,7 @@ describe("a signal", () => {
 })
 
 describe("two processes", () => {
-  it("do not use one state file at a time", async () => {
+  it("cannot use one state file at the same time", async () => {
     const { base } = newShop()
     const model = await holdingModel(1)
     const args = runArgs(model.url, "--state", "s.json", "Look around.")
@@ -218,7 +218,7 @@ describe("two processes", () => {
     expect(await first).toMatchObject({ exitCode: 0, stderr: "" })
   })
 
-  it("one of which took over the file, end in order: the other one stops", async () => {
+  it("stop cleanly when one takes over the state file of the other", async () => {
     const { base } = newShop()
     const model = await holdingModel(1)
     const first = spawnCli(bundled, runArgs(model.url, "--state", "s.json"), { cwd: base })

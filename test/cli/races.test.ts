@@ -7,17 +7,17 @@ import { OutFolder } from "../../src/cli/workspace/out-folder.ts"
 import type { ToolError } from "../../src/hosts/host.ts"
 import { fill, newFolder } from "./harness.ts"
 
-/** What somebody else does in the moment before a file is opened or a folder is read, and right after it. */
-const meanwhile: { before?: (path: string) => void; after?: (path: string) => void } = {}
+/** What another process does directly before or after a file is opened or a folder is read. */
+const interference: { before?: (path: string) => void; after?: (path: string) => void } = {}
 
 vi.mock("node:fs/promises", async (importOriginal) => {
   const real = await importOriginal<typeof import("node:fs/promises")>()
   const raced =
     <Args extends readonly unknown[], Value>(work: (...args: Args) => Promise<Value>) =>
     async (...args: Args): Promise<Value> => {
-      meanwhile.before?.(String(args[0]))
+      interference.before?.(String(args[0]))
       const value = await work(...args)
-      meanwhile.after?.(String(args[0]))
+      interference.after?.(String(args[0]))
       return value
     }
   return { ...real, open: raced(real.open), readdir: raced(real.readdir) }
@@ -31,7 +31,7 @@ async function refusalOf(work: Promise<unknown>): Promise<string> {
   return error.failure.code
 }
 
-describe("a folder that is replaced by a link in the middle of the work", () => {
+describe("a folder that a link replaces during an operation", () => {
   let base = ""
   const swap = (path: string, target: string): void => {
     renameSync(path, `${path}.away`)
@@ -43,25 +43,25 @@ describe("a folder that is replaced by a link in the middle of the work", () => 
   }
 
   beforeEach(() => {
-    delete meanwhile.before
-    delete meanwhile.after
+    delete interference.before
+    delete interference.after
     base = fill(newFolder(), { "in/d/a.txt": "ours", "outside/a.txt": "SECRET", "outside/b.txt": "SECRET" })
   })
 
   it("is not read through", async () => {
     const d = join(base, "in/d")
-    meanwhile.before = (path) => {
+    interference.before = (path) => {
       if (path === join(d, "a.txt") && !existsSync(`${d}.away`)) swap(d, join(base, "outside"))
     }
     expect(await refusalOf(new Folder(join(base, "in")).read("d/a.txt", 100))).toBe("outside_folder")
   })
 
-  it("is not read through where it is put back at once", async () => {
+  it("is not read through, even if it is restored immediately", async () => {
     const d = join(base, "in/d")
-    meanwhile.before = (path) => {
+    interference.before = (path) => {
       if (path === join(d, "a.txt")) swap(d, join(base, "outside"))
     }
-    meanwhile.after = (path) => {
+    interference.after = (path) => {
       if (path === join(d, "a.txt")) swapBack(d)
     }
     expect(await refusalOf(new Folder(join(base, "in")).read("d/a.txt", 100))).toBe("outside_folder")
@@ -69,7 +69,7 @@ describe("a folder that is replaced by a link in the middle of the work", () => 
 
   it("is not listed", async () => {
     const d = join(base, "in/d")
-    meanwhile.before = (path) => {
+    interference.before = (path) => {
       if (path === d && !existsSync(`${d}.away`)) swap(d, join(base, "outside"))
     }
     expect(await new Folder(join(base, "in")).walk(".")).toMatchObject({ files: [], unreadable: 1 })
@@ -80,7 +80,7 @@ describe("a folder that is replaced by a link in the middle of the work", () => 
     const d = join(out, "d")
     const folder = new OutFolder(out, { replaceAny: true })
     await folder.write("d/first.md", "first")
-    meanwhile.before = (path) => {
+    interference.before = (path) => {
       if (path.endsWith(".turn-machine-tmp") && path.startsWith(`${d}/`)) swap(d, join(base, "outside"))
     }
     expect(await refusalOf(folder.write("d/a.txt", "new"))).toBe("outside_folder")
@@ -89,7 +89,7 @@ describe("a folder that is replaced by a link in the middle of the work", () => 
   })
 })
 
-it("a pipe is not waited on for whoever writes to it", async () => {
+it("reading a pipe does not wait for a writer", async () => {
   const base = fill(newFolder(), { "a.txt": "" })
   execFileSync("mkfifo", [join(base, "pipe")])
   expect(await refusalOf(new Folder(base).read("pipe", 100))).toBe("not_a_file")

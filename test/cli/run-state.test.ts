@@ -13,7 +13,7 @@ import { newFolder, newShop, runCli, serve } from "./harness.ts"
 
 const META = { format: "turn-machine/run", version: 2, task: "t", dir: "/d", out: "/o", model: "embedded", maxIterations: 30 }
 
-/** The first line of a journal whose header has this for its host's own facts. */
+/** The first line of a journal with this `meta` in its header. */
 function headerWith(meta: Json | undefined): string {
   const config = {
     driver: chatDriver(),
@@ -35,7 +35,7 @@ async function refusal(base: string, ...args: readonly string[]): Promise<string
   return ran.stderr.replace(`turn-machine: The state file ${base}/s.json `, "")
 }
 
-/** A shop whose turn stands in s.json, stopped behind its first tool. */
+/** A shop with a turn in s.json that was stopped after its first tool. */
 async function stoppedShop(): Promise<{ readonly base: string; readonly path: string }> {
   const { base } = newShop()
   let pressed = false
@@ -59,7 +59,7 @@ function rewrite(path: string, change: (record: JournalRecord, fingerprint: stri
 }
 
 describe("a state file", () => {
-  it("is a journal that only its owner may read, and of a key holds only the variable's name", async () => {
+  it("is a journal that only its owner may read, with the run's settings in its header", async () => {
     const { base } = newShop()
     await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
     const { header, entries } = readJournal(readFileSync(join(base, "s.json"), "utf8"))
@@ -77,7 +77,7 @@ describe("a state file", () => {
     expect(readdirSync(base).sort()).toEqual(["s.json", "shop", "turn-machine-out"])
   })
 
-  it("of the version before is refused with what to do", async () => {
+  it("of the version before journals is refused with advice", async () => {
     const base = newFolder()
     const text = JSON.stringify({ ...META, version: 1, elapsedMs: 1, checkpoint: {} })
     writeFileSync(join(base, "s.json"), text)
@@ -89,11 +89,11 @@ describe("a state file", () => {
 
   it.each<readonly [string, Json | undefined, string]>([
     ["of another program", undefined, "another program wrote it"],
-    ["of another program with facts of its own", { format: "mine" }, "another program wrote it"],
+    ["of another program with meta of its own", { format: "mine" }, "another program wrote it"],
     ["of a later version", { ...META, version: 3 }, "it has version 3 of the run settings, and this program reads version 2"],
-    ["with a limit that is no number", { ...META, maxIterations: "30" }, 'its run settings are invalid at "maxIterations"'],
-    ["with more than is known", { ...META, more: 1 }, 'its run settings have the unknown key "more"'],
-  ])("%s is refused and kept", async (_, meta, why) => {
+    ["with a limit that is not a number", { ...META, maxIterations: "30" }, 'its run settings are invalid at "maxIterations"'],
+    ["with an unknown key", { ...META, more: 1 }, 'its run settings have the unknown key "more"'],
+  ])("%s is refused and not changed", async (_, meta, why) => {
     const base = newFolder()
     const text = headerWith(meta)
     writeFileSync(join(base, "s.json"), text)
@@ -102,7 +102,7 @@ describe("a state file", () => {
     expect(readdirSync(base)).toEqual(["s.json"])
   })
 
-  it.each(["null", "somebody's notes", '{"format":"turn-machine/checkpoint"}', "a\nb\n"])("that is none is left as it is: %s", async (text) => {
+  it.each(["null", "a user's notes", '{"format":"turn-machine/checkpoint"}', "a\nb\n"])("that is not a journal is not changed: %s", async (text) => {
     const base = newFolder()
     writeFileSync(join(base, "s.json"), text)
     expect(await refusal(base)).toBe(
@@ -112,15 +112,15 @@ describe("a state file", () => {
     expect(readdirSync(base)).toEqual(["s.json"])
   })
 
-  it.each(["", '["0badc0de",{"type":"hea'])("whose first line was never finished is started: %s", async (text) => {
+  it.each(["", '["0badc0de",{"type":"hea'])("with an incomplete first line is started anew: %s", async (text) => {
     const { base } = newShop()
     writeFileSync(join(base, "s.json"), text)
-    expect((await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })).stderr).toMatch(/exists already, and nothing was overwritten/)
+    expect((await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })).stderr).toMatch(/already exists and was not changed/)
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--resume"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 0, stderr: "turn-machine: s.json has no turn yet; starting a new one.\n" })
   })
 
-  it("reached by a link is replaced itself, and the link stays", async () => {
+  it("reached through a link is replaced, and the link stays", async () => {
     const { base } = newShop()
     mkdirSync(join(base, "real"))
     symlinkSync("real/s.json", join(base, "link.json"))
@@ -131,7 +131,7 @@ describe("a state file", () => {
     expect(readdirSync(join(base, "real"))).toEqual(["s.json"])
   })
 
-  it("in use is refused, and said by whom", async () => {
+  it("in use is refused, and the message names its owner", async () => {
     const { base, path } = await stoppedShop()
     const held = await fileJournalStore().open(path)
     expect(await refusal(base)).toBe("is in use by this process. Wait for it or stop it, or pass another path with --state.\n")
@@ -139,12 +139,12 @@ describe("a state file", () => {
     expect((await runCli(["resume", "s.json"], { cwd: base })).exitCode).toBe(0)
   })
 
-  it("in use on another computer is taken over only when that is said", async () => {
+  it("in use on another computer is taken over only with --take-over", async () => {
     const { base } = await stoppedShop()
     mkdirSync(join(base, "s.json.lock"))
     writeFileSync(join(base, "s.json.lock/0123456789abcdef"), JSON.stringify({ pid: 7, host: "elsewhere" }))
     expect(await refusal(base)).toBe(
-      'is in use by process 7 of host "elsewhere", which may still run. If that process has ended, take the file over with --take-over.\n',
+      'is in use by process 7 on host "elsewhere", which may still run. If that process has ended, take the file over with --take-over.\n',
     )
     expect((await runCli(["resume", "s.json", "--take-over"], { cwd: base })).exitCode).toBe(0)
   })
@@ -159,13 +159,13 @@ describe("turn-machine resume", () => {
     expect(ran.stdout).toContain("work     5 iterations, 5 model calls, 8 tool calls")
   })
 
-  it("takes the task along, which must be the same", async () => {
+  it("accepts only the same task", async () => {
     const { base } = await stoppedShop()
     expect(await runCli(["resume", "s.json", "Something else."], { cwd: base })).toMatchObject({ exitCode: 2, stdout: "" })
     expect((await runCli(["resume", "s.json", "--json", "--resume"], { cwd: base })).exitCode).toBe(0)
   })
 
-  it("begins no turn where there is none", async () => {
+  it("does not start a turn", async () => {
     const base = newFolder()
     writeFileSync(join(base, "s.json"), "")
     expect(await runCli(["resume", "s.json"], { cwd: base })).toEqual({
@@ -175,7 +175,7 @@ describe("turn-machine resume", () => {
     })
   })
 
-  it("refuses a turn that asked for something else, until that is let pass", async () => {
+  it("refuses a turn with other recorded requests, unless --no-check is given", async () => {
     const { base, path } = await stoppedShop()
     rewrite(path, (record, fingerprint) => (record.type === "llm_complete" ? "AAAAAAAA" : fingerprint))
     const text = readFileSync(path, "utf8")
@@ -186,7 +186,7 @@ describe("turn-machine resume", () => {
     expect((await runCli(["resume", "s.json", "--no-check"], { cwd: base })).exitCode).toBe(0)
   })
 
-  it("tries a failed model call again, and does not keep that it failed", async () => {
+  it("retries a failed model call, and removes its failure from the journal", async () => {
     const { base } = newShop()
     let answers = 0
     const url = await serve((_body, response) => {
@@ -208,7 +208,7 @@ describe("turn-machine resume", () => {
     expect(answers).toBe(2)
   })
 
-  it("goes on with a long turn whose journal was kept short", { timeout: 60_000 }, async () => {
+  it("continues a long turn whose journal was compacted", { timeout: 60_000 }, async () => {
     const { base, shop } = newShop()
     writeFileSync(join(shop, "long.txt"), `${"x".repeat(999)}\n`.repeat(60))
     // Two batches of results of more than a million characters each.
@@ -230,7 +230,7 @@ describe("turn-machine resume", () => {
     const run = ["run", "--dir", "shop", "--base-url", url, "--model", "tiny", "--retries", "0", "--state", "s.json", "--compact"]
     expect((await runCli(run, { cwd: base })).exitCode).toBe(1)
     const { header, entries } = readJournal(readFileSync(join(base, "s.json"), "utf8"))
-    // The model's first answer and its twenty results; the second batch is not yet as long as the snapshot.
+    // Dropped: the model's first answer and its twenty results. The second batch is still shorter than the snapshot.
     expect(header.dropped).toBe(21)
     expect(entries[0]?.record.type).toBe("snapshot")
     expect(entries).toHaveLength(1 + 1 + 1 + 20 + 1 + 1 + 1)
@@ -240,7 +240,7 @@ describe("turn-machine resume", () => {
   })
 })
 
-describe("the time that a turn took", () => {
+describe("the working time of a turn", () => {
   const records = (...list: readonly JournalRecord[]): string => {
     const writer = new JournalWriter()
     return list.map((record) => writer.line(record)).join("")
@@ -248,12 +248,12 @@ describe("the time that a turn took", () => {
   const { header } = readJournal(headerWith(undefined))
   const answer = (id: number, at: number): JournalRecord => ({ type: "checkpoint_delivery", id, at, delivery: {} })
 
-  it("is that of each process, from taking the turn up to its last record", () => {
+  it("adds up the time of each process, from its start or resume to its last record", () => {
     const text = records({ ...header, at: 1_000 }, answer(1, 1_300), { type: "opened", at: 9_000 }, answer(2, 9_020), { type: "opened", at: 20_000 })
     expect(workedMs(readJournal(text))).toBe(320)
   })
 
-  it("is not known where no record says when, or what a compaction left out", () => {
+  it("does not count records without a time or records that a compaction dropped", () => {
     expect(workedMs(readJournal(records(header, { type: "opened" })))).toBe(0)
     const rest = readJournal(records({ ...header, at: 1_000 }, answer(7, 5_000), answer(8, 5_004)))
     expect(workedMs({ ...rest, header: { ...rest.header, dropped: 5 } })).toBe(4)

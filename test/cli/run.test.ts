@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
+import { RunScreen } from "../../src/cli/run/run-screen.ts"
+import type { TurnEvent } from "../../src/schemas/event.ts"
 import { FIXTURES, fill, newFolder, newShop, type Ran, runCli, serve } from "./harness.ts"
 
 const SHOP_REPORT = readFileSync(join(FIXTURES, "shop.todo-report.md"), "utf8")
@@ -19,7 +21,7 @@ function linesOf(stdout: string): readonly Line[] {
     .map((line) => JSON.parse(line) as Line)
 }
 
-/** Output without what differs from run to run: times, and in which order the tools of a batch ended. */
+/** Removes from output what differs between runs: times, and the order in which parallel tools end. */
 function steady(stdout: string): string {
   const lines = stdout
     .replace(/[\d.]+ k?B, \d+ ms$/gm, "…")
@@ -37,18 +39,18 @@ function steady(stdout: string): string {
   return sorted.join("\n")
 }
 
-/** A user who presses Ctrl-C when he sees something. */
-function once(sees: (stdout: string) => boolean): (stdout: string, interrupt: () => void) => void {
+/** Presses Ctrl-C once, when the output satisfies a condition. */
+function once(isSeen: (stdout: string) => boolean): (stdout: string, interrupt: () => void) => void {
   let pressed = false
   return (stdout, interrupt) => {
-    if (pressed || !sees(stdout)) return
+    if (pressed || !isSeen(stdout)) return
     pressed = true
     interrupt()
   }
 }
 
 describe("turn-machine run", () => {
-  it("finds the TODO comments of a folder, reports them, and shows how", async () => {
+  it("finds the TODO comments of a folder, writes a report, and shows its progress", async () => {
     const { base } = newShop()
     const ran = await runCli(["run", "--dir", "shop"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
@@ -87,7 +89,7 @@ written  turn-machine-out/todo-report.md
 `)
   })
 
-  it.each(["out", "shop/src/out", "shop"])("writes the same report twice into %s, and does not find its own", async (out) => {
+  it.each(["out", "shop/src/out", "shop"])("writes the same report twice into %s, and does not search its own files", async (out) => {
     const { base } = newShop()
     for (let time = 1; time <= 2; time += 1) {
       expect((await runCli(["run", "--dir", "shop", "--out", out, "--state", `shop/s${time}.json`], { cwd: base })).exitCode).toBe(0)
@@ -96,20 +98,20 @@ written  turn-machine-out/todo-report.md
     }
   })
 
-  it("does not look into its output folder, whatever is in it", async () => {
+  it("does not search its output folder", async () => {
     const { base, shop } = newShop()
     fill(shop, { "out/remarks.txt": "TODO: read the report" })
     await runCli(["run", "--dir", "shop", "--out", "shop/out"], { cwd: base })
     expect(readFileSync(join(shop, "out/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
   })
 
-  it("does not find reports of earlier runs, wherever they stand", async () => {
+  it("does not search reports of earlier runs in other folders", async () => {
     const { base } = newShop()
     for (const out of ["shop/first", "shop/second"]) await runCli(["run", "--dir", "shop", "--out", out], { cwd: base })
     expect(readFileSync(join(base, "shop/second/todo-report.md"), "utf8")).toBe(SHOP_REPORT)
   })
 
-  it("replaces its report when the files changed, and keeps one that somebody edited", async () => {
+  it("replaces its own report, and does not replace an edited one", async () => {
     const { base, shop } = newShop()
     const report = join(base, "turn-machine-out/todo-report.md")
     await runCli(["run", "--dir", "shop"], { cwd: base })
@@ -128,16 +130,16 @@ written  turn-machine-out/todo-report.md
     expect(readFileSync(report, "utf8")).toContain("**6 comments**")
   })
 
-  it("searches for what a task names", async () => {
+  it("searches for the text that a task quotes", async () => {
     const { base } = newShop()
-    const ran = await runCli(["run", "--dir", "shop", 'Where does "price" stand?'], { cwd: base })
+    const ran = await runCli(["run", "--dir", "shop", 'Where is "price" used?'], { cwd: base })
     expect(ran.exitCode).toBe(0)
     expect(ran.stdout).toContain("I am the embedded planner, not a language model")
     expect(ran.stdout).toContain('I searched 5 files for "price" (1 line in 1 file).')
     expect(readFileSync(join(base, "turn-machine-out/search-report.md"), "utf8")).toContain("| `price` | 1 | 1 |")
   })
 
-  it("says so where there is nothing to search, and leaves no trace", async () => {
+  it("reports an empty folder, and writes no files", async () => {
     const base = newFolder()
     mkdirSync(join(base, "empty"))
     const ran = await runCli(["run", "--dir", "empty"], { cwd: base })
@@ -146,7 +148,7 @@ written  turn-machine-out/todo-report.md
     expect(readdirSync(base)).toEqual(["empty"])
   })
 
-  it("copes with thousands of hits, and says what it left out", async () => {
+  it("handles thousands of hits, and reports what it omits", async () => {
     const base = fill(newFolder(), { "dir/many.js": "// TODO one more\n".repeat(3_000), "dir/few.py": "# FIXME it is broken\n" })
     const ran = await runCli(["run", "--dir", "dir"], { cwd: base })
     expect(ran.exitCode).toBe(0)
@@ -167,14 +169,14 @@ written  turn-machine-out/todo-report.md
     const line = "turn-machine: The turn reached its limit of 2 iterations before it finished. Start a new run with a higher --max-iterations.\n"
     expect(ran.stderr).toBe(line)
 
-    // Saved, it is over for good, and says the same again.
+    // A saved turn that reached its limit stays ended, and a resume shows the same message.
     await runCli(["run", "--dir", "shop", "--max-iterations", "2", "--state", "s.json"], { cwd: base })
     const again = await runCli(["run", "--state", "s.json", "--resume", "--max-iterations", "9"], { cwd: base })
     expect(again).toMatchObject({ exitCode: 1, stderr: line })
     expect(again.stdout).toContain("work     2 iterations, 2 model calls, 3 tool calls")
   })
 
-  it("shows nothing that could change a terminal, whatever files are called and hold", async () => {
+  it("prints no control characters from names or contents of files", async () => {
     const base = newFolder()
     fill(base, { "dir/e\u001b[2Jvil.js": "// TODO \u001b]0;owned\u0007 \u202etxt\n" })
     const ran = await runCli(["run", "--dir", "dir"], { cwd: base })
@@ -185,7 +187,25 @@ written  turn-machine-out/todo-report.md
     }
   })
 
-  it("colours what it shows on a terminal, unless that is not wanted", async () => {
+  it("aligns tool calls in columns, except on a narrow terminal", async () => {
+    const { base } = newShop()
+    const shown = async (columns: number): Promise<string> =>
+      (await runCli(["run", "--dir", "shop"], { cwd: base, isTTY: true, columns, env: { NO_COLOR: "1" } })).stdout
+    expect(await shown(80)).toMatch(/^ {3}✓ list_files {35}6 files, 613 B {9}\d+ B, \d+ ms$/m)
+    expect(await shown(40)).toMatch(/^ {3}✓ list_files 6 files, 613 B \d+ B, \d+ ms$/m)
+  })
+
+  it("separates every iteration number from the text", () => {
+    let stdout = ""
+    const screen = new RunScreen({ stdout: { write: (text) => (stdout += text) }, env: {}, cwd: "/" })
+    for (const iteration of [8, 98, 998]) {
+      screen.event({ type: "llm_request", iteration } as TurnEvent)
+      screen.event({ type: "text_delta", content: "I look." } as TurnEvent)
+    }
+    expect(stdout.match(/^\d.*$/gm)).toEqual(["9  I look.", "99 I look.", "999 I look."])
+  })
+
+  it("uses colours on a terminal, unless NO_COLOR, TERM or FORCE_COLOR disable them", async () => {
     const { base } = newShop()
     const coloured = async (env: Record<string, string>, isTTY: boolean): Promise<boolean> =>
       (await runCli(["run", "--dir", "shop"], { cwd: base, env, isTTY })).stdout.includes("\u001b[")
@@ -200,7 +220,7 @@ written  turn-machine-out/todo-report.md
 })
 
 describe("--json", () => {
-  it("gives one object a line: the start, the events, and at last the outcome with usage", async () => {
+  it("prints one object per line: the start, the events, and last the outcome with usage", async () => {
     const { base, shop } = newShop()
     const ran = await runCli(["run", "--dir", "shop", "--json"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
@@ -246,14 +266,14 @@ describe("--json", () => {
     })
   })
 
-  it("keeps errors out of it", async () => {
+  it("prints errors on stderr only", async () => {
     const ran = await runCli(["run", "--dir", "nowhere", "--json"], { cwd: newFolder() })
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
   })
 })
 
 describe("--state and --resume", () => {
-  it("show the answer of a finished turn again, and do nothing twice", async () => {
+  it("show the answer of a finished turn again, and repeat no work", async () => {
     const { base } = newShop()
     const first = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
     expect(first.stdout).toContain("state    s.json\n")
@@ -271,7 +291,7 @@ describe("--state and --resume", () => {
   })
 
   it.each(["list_files", "search_text", "5 lines in 4 files", "write the report"])(
-    "stop in order when asked to at %j, and go on with the same command",
+    "stop cleanly on Ctrl-C at %j, and continue with the same command",
     async (place) => {
       const { base } = newShop()
       const args = ["run", "--dir", "shop", "--state", "s.json"]
@@ -289,7 +309,7 @@ describe("--state and --resume", () => {
     },
   )
 
-  it("stop at once when asked to twice", async () => {
+  it("exit immediately on a second Ctrl-C", async () => {
     const { base } = newShop()
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], {
       cwd: base,
@@ -302,7 +322,7 @@ describe("--state and --resume", () => {
     expect(ran.exitedAtOnceWith).toBe(1)
   })
 
-  it("end --json with a line that says the run is paused", async () => {
+  it("end --json with a run_paused line on Ctrl-C", async () => {
     const { base } = newShop()
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--json"], {
       cwd: base,
@@ -312,7 +332,7 @@ describe("--state and --resume", () => {
     expect(linesOf(ran.stdout).at(-1)).toMatchObject({ type: "run_paused", state: join(base, "s.json"), modelCalls: 2, toolCalls: 1, files: [] })
   })
 
-  it("show and do nothing where the turn cannot be saved", async () => {
+  it("do not start a turn that cannot be saved", async () => {
     const { base } = newShop()
     writeFileSync(join(base, "s.json.lock"), "no lock")
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
@@ -323,7 +343,7 @@ describe("--state and --resume", () => {
     expect(readdirSync(base).sort()).toEqual(["s.json.lock", "shop"])
   })
 
-  it("begin the turn where there is no state file yet, saying so", async () => {
+  it("start the turn if there is no state file yet, and report it", async () => {
     const { base } = newShop()
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json", "--resume"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 0, stderr: "turn-machine: s.json has no turn yet; starting a new one.\n" })
@@ -342,7 +362,7 @@ describe("--state and --resume", () => {
   })
 })
 
-describe("a state file that does not fit", () => {
+describe("a state file that does not match the command", () => {
   async function stoppedShop(): Promise<{ readonly base: string; readonly saved: string }> {
     const { base } = newShop()
     mkdirSync(join(base, "other"))
@@ -354,13 +374,13 @@ describe("a state file that does not fit", () => {
   }
 
   it.each([
-    [["another task"], `another task: "${DEFAULT_TASK}". To resume it, omit the task; for a new run, pass another --state path.`],
-    [["--dir", "other"], "another folder: BASE/shop. To resume it, omit --dir; for a new run, pass another --state path."],
-    [["--out", "other"], "another output folder: BASE/turn-machine-out. To resume it, omit --out; for a new run, pass another --state path."],
-    [["--model", "gpt"], "another model: embedded. To resume it, omit --model; for a new run, pass another --state path."],
-    [["--base-url", "http://localhost/v1"], "another endpoint: none. To resume it, omit --base-url; for a new run, pass another --state path."],
-    [["--max-iterations", "9"], "another limit: 30 iterations. To resume it, omit --max-iterations; for a new run, pass another --state path."],
-  ])("is refused and kept: %j", async (args, line) => {
+    [["another task"], `another task ("${DEFAULT_TASK}"). To resume it, omit the task; for a new run, pass another --state path.`],
+    [["--dir", "other"], "another folder (BASE/shop). To resume it, omit --dir; for a new run, pass another --state path."],
+    [["--out", "other"], "another output folder (BASE/turn-machine-out). To resume it, omit --out; for a new run, pass another --state path."],
+    [["--model", "gpt"], "another model (embedded). To resume it, omit --model; for a new run, pass another --state path."],
+    [["--base-url", "http://localhost/v1"], "another endpoint (none). To resume it, omit --base-url; for a new run, pass another --state path."],
+    [["--max-iterations", "9"], "another limit (30 iterations). To resume it, omit --max-iterations; for a new run, pass another --state path."],
+  ])("is refused and not changed: %j", async (args, line) => {
     const { base, saved } = await stoppedShop()
     const ran = await runCli(["run", "--state", "s.json", "--resume", ...args], { cwd: base })
     expect(ran).toEqual({ exitCode: 2, stdout: "", stderr: `turn-machine: The state file was written for ${line.replace("BASE", base)}\n` })
@@ -368,7 +388,7 @@ describe("a state file that does not fit", () => {
     expect(readdirSync(base).sort()).toEqual(["other", "s.json", "shop"])
   })
 
-  it("is kept where its folder is gone, and another one is not asked for", async () => {
+  it("is not changed if its folder does not exist, and the message does not suggest --dir", async () => {
     const { base, saved } = await stoppedShop()
     renameSync(join(base, "shop"), join(base, "moved"))
     expect(await runCli(["run", "--state", "s.json", "--resume"], { cwd: base })).toEqual({
@@ -379,7 +399,7 @@ describe("a state file that does not fit", () => {
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
   })
 
-  it("is taken with the same folder by another path", async () => {
+  it("is accepted with another path of the same folder", async () => {
     const { base } = await stoppedShop()
     symlinkSync("shop", join(base, "linked"))
     expect((await runCli(["run", "--state", "s.json", "--resume", "--dir", "linked", DEFAULT_TASK], { cwd: base })).exitCode).toBe(0)
@@ -390,14 +410,14 @@ describe("a state file that does not fit", () => {
     const ran = await runCli(["run", "--dir", "shop", "--state", "s.json"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
     expect(ran.stderr).toMatch(
-      /^turn-machine: The state file \S+\/s\.json exists already, and nothing was overwritten\. Add --resume to resume that run, or pass another path\.\n$/,
+      /^turn-machine: The state file \S+\/s\.json already exists and was not changed\. Add --resume to resume that run, or pass another path\.\n$/,
     )
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(saved)
   })
 
-  it("is refused where it was damaged, and kept, with a way to what stands before", async () => {
+  it("is refused if it is damaged, with the command that recovers the records before the damage", async () => {
     const { base, saved } = await stoppedShop()
-    // The second line, the model's answer, says something else than was written.
+    // Changes the second line, the model's answer.
     const damagedText = saved.replace("I start by", "I started by")
     expect(damagedText).not.toBe(saved)
     writeFileSync(join(base, "s.json"), damagedText)
@@ -405,13 +425,13 @@ describe("a state file that does not fit", () => {
     expect(ran).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: `turn-machine: The state file ${base}/s.json cannot be resumed: Record 2 of the journal is damaged, missing or out of place. The file was not changed. To resume from the records before the damage, fork it: turn-machine journal fork FILE --at 2 --out NEW.\n`,
+      stderr: `turn-machine: The state file ${base}/s.json cannot be resumed: record 2 is damaged, missing or out of place. The file was not changed. To resume from the records before the damage: turn-machine journal fork ${base}/s.json --at 2 --out NEW\n`,
     })
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(damagedText)
     expect(readdirSync(base).sort()).toEqual(["other", "s.json", "shop"])
   })
 
-  it("is taken up where its last line was cut off in the middle", async () => {
+  it("is resumed if only its last line is incomplete", async () => {
     const { base, saved } = await stoppedShop()
     writeFileSync(join(base, "s.json"), saved.slice(0, -20))
     expect(await runCli(["resume", "s.json"], { cwd: base })).toMatchObject({ exitCode: 0, stderr: "" })
@@ -419,7 +439,7 @@ describe("a state file that does not fit", () => {
   })
 })
 
-describe("what cannot be run as given gets one line and exit code 2", () => {
+describe("a command that cannot run as given prints one line and exits with 2", () => {
   it.each([
     [["rnu"], "Unknown command rnu. Did you mean run? The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
     [["constructor"], "Unknown command constructor. The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
@@ -476,7 +496,10 @@ describe("what cannot be run as given gets one line and exit code 2", () => {
       "Pass only one of --text, --answer and --answer-file.",
     ],
     [["run", "--state", "sub"], "The state file BASE/sub is not a file. Pass the path of a file with --state."],
-    [["run", "--state", "no/s.json"], "The state file BASE/no/s.json cannot be created: it does not exist. Create its folder, or pass another path."],
+    [
+      ["run", "--state", "no/s.json"],
+      "The folder of the state file BASE/no/s.json cannot be used: it does not exist. Create it, or pass another path.",
+    ],
     [["run", "--max-iterations", "0"], '--max-iterations takes a whole number from 1 to 10000, not "0".'],
     [["run", "--max-iterations", "2.5"], '--max-iterations takes a whole number from 1 to 10000, not "2.5".'],
     [["run", "--model", "gpt"], "--model gpt needs an endpoint: --base-url URL. Without one, use --model embedded."],
@@ -505,22 +528,22 @@ describe("what cannot be run as given gets one line and exit code 2", () => {
     ],
     [["run", "--base-url", "http://localhost/v1", "--model", "m", "--retries", "many"], '--retries takes a whole number from 0 to 100, not "many".'],
   ])("%j", async (args, line) => {
-    const base = fill(newFolder(), { "file.txt": "kept", "sub/x": "" })
+    const base = fill(newFolder(), { "file.txt": "theirs", "sub/x": "" })
     const ran = await runCli(args, { cwd: base, env: { BAD_KEY: "a b" } })
     expect(ran).toEqual({ exitCode: 2, stdout: "", stderr: `turn-machine: ${line.replace("BASE", base)}\n` })
     expect(readdirSync(base).sort()).toEqual(["file.txt", "sub"])
-    expect(readFileSync(join(base, "file.txt"), "utf8")).toBe("kept")
+    expect(readFileSync(join(base, "file.txt"), "utf8")).toBe("theirs")
   })
 })
 
 describe("help and version", () => {
-  it.each([[[]], [["--help"]], [["-h"]], [["help"]]])("are told by %j", async (args) => {
+  it.each([[[]], [["--help"]], [["-h"]], [["help"]]])("are printed for %j", async (args) => {
     const ran = await runCli(args, { cwd: newFolder() })
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
     expect(ran.stdout).toContain("turn-machine run [flags]")
   })
 
-  it("of run name every flag, within 120 columns", async () => {
+  it("list every flag of run, within 120 columns", async () => {
     const { stdout, exitCode } = await runCli(["run", "--help"], { cwd: newFolder() })
     expect(exitCode).toBe(0)
     for (const flag of "dir out force model base-url api-key-env timeout-ms retries max-iterations state resume compact no-check take-over json help".split(
@@ -531,24 +554,24 @@ describe("help and version", () => {
     expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(120)
   })
 
-  it("name the version of the package", async () => {
+  it("print the version of the package", async () => {
     const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
     expect(await runCli(["--version"], { cwd: newFolder() })).toEqual({ exitCode: 0, stdout: `${version}\n`, stderr: "" })
   })
 })
 
 describe("a model at an endpoint", () => {
-  /** Answers like a model that lists, writes a file and is done; it goes by how many answers it has given. */
+  /** Answers like a model that lists, writes a file and finishes. The number of earlier answers selects the next one. */
   function scripted(body: string): object {
     const { messages } = JSON.parse(body) as { messages: readonly { role: string }[] }
-    const said = messages.filter((message) => message.role === "assistant").length
+    const answered = messages.filter((message) => message.role === "assistant").length
     const call = (name: string, args: object): object => ({
-      content: `Step ${said + 1}.`,
-      tool_calls: [{ id: `c${said}`, type: "function", function: { name, arguments: JSON.stringify(args) } }],
+      content: `Step ${answered + 1}.`,
+      tool_calls: [{ id: `c${answered}`, type: "function", function: { name, arguments: JSON.stringify(args) } }],
     })
-    const steps = [call("list_files", {}), call("write_file", { path: "answer.md", content: "An answer.\n" }), { content: "All is done." }]
+    const steps = [call("list_files", {}), call("write_file", { path: "answer.md", content: "An answer.\n" }), { content: "Done." }]
     return {
-      choices: [{ index: 0, finish_reason: said < 2 ? "tool_calls" : "stop", message: { role: "assistant", ...steps[said] } }],
+      choices: [{ index: 0, finish_reason: answered < 2 ? "tool_calls" : "stop", message: { role: "assistant", ...steps[answered] } }],
       usage: { prompt_tokens: 100, completion_tokens: 10, prompt_tokens_details: { cached_tokens: 40 } },
     }
   }
@@ -561,7 +584,7 @@ describe("a model at an endpoint", () => {
     })
   }
 
-  it("is asked with the key and the tools, and its answers are carried out", async () => {
+  it("receives the key and the tools, and its tool calls are run", async () => {
     const { base } = newShop()
     const requests: { readonly authorization: string | undefined; readonly body: { model: string; tools: { function: { name: string } }[] } }[] = []
     const url = await serve((body, response, request) => {
@@ -571,7 +594,7 @@ describe("a model at an endpoint", () => {
     const ran = await runAgainst(url, base, "--state", "s.json", "Do it.")
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
     expect(ran.stdout).toContain(`model    tiny at ${url}\n`)
-    expect(ran.stdout).toContain("3  All is done.\n")
+    expect(ran.stdout).toContain("3  Done.\n")
     expect(ran.stdout).toContain("tokens   180 in, 120 cached, 30 out\n")
     expect(readFileSync(join(base, "turn-machine-out/answer.md"), "utf8")).toBe("An answer.\n")
     expect(requests.map((request) => request.authorization)).toEqual(Array.from({ length: 3 }, () => "Bearer sk-very-secret-1"))
@@ -580,22 +603,22 @@ describe("a model at an endpoint", () => {
     expect(ran.stdout + readFileSync(join(base, "s.json"), "utf8")).not.toContain("sk-very-secret-1")
   })
 
-  it("has an address whose query, which may hold a key, is sent and not shown", async () => {
+  it("receives the query of its URL, which may contain a key and is not printed", async () => {
     const { base } = newShop()
-    let asked: string | undefined
+    let requested: string | undefined
     const url = await serve((_body, response, request) => {
-      asked = request.url
+      requested = request.url
       response.writeHead(404).end()
     })
-    for (const how of [[], ["--json"]]) {
-      const ran = await runAgainst(`${url}?key=sk-other-secret-2`, base, ...how)
-      expect(asked).toBe("/v1/chat/completions?key=sk-other-secret-2")
+    for (const flags of [[], ["--json"]]) {
+      const ran = await runAgainst(`${url}?key=sk-other-secret-2`, base, ...flags)
+      expect(requested).toBe("/v1/chat/completions?key=sk-other-secret-2")
       expect(ran.stdout + ran.stderr).toContain(url)
       expect(ran.stdout + ran.stderr).not.toContain("sk-other")
     }
   })
 
-  it("that refuses the connection stops the turn, which can be resumed when it answers", async () => {
+  it("that refuses the connection stops the turn, which can be resumed later", async () => {
     const { base } = newShop()
     let broken = true
     const url = await serve((body, response) => {
@@ -616,13 +639,13 @@ describe("a model at an endpoint", () => {
   })
 
   it.each([
-    ["a page for people", 500, "text/html", "<html><body>Oops</body></html>", /500/],
-    ["a page with a good status", 200, "text/html", "<html></html>", /it is a page, not JSON; check the base URL/],
-    ["nonsense", 200, "application/json", "{]", /it is not JSON; check the base URL/],
-    ["nothing", 200, "application/json", "", /it is empty/],
-    ["JSON of another kind", 200, "application/json", '{"hello":"world"}', /turn-machine: The model call to .+ failed\. \S+/],
-    ["a refusal of the key", 401, "application/json", '{"error":{"message":"Incorrect API key provided: sk-very-secret-1"}}', /Incorrect API key/],
-  ])("that answers with %s stops the turn with one line", async (_, status, type, answer, reason) => {
+    ["an HTML page with an error status", 500, "text/html", "<html><body>Oops</body></html>", /500/],
+    ["an HTML page with status 200", 200, "text/html", "<html></html>", /it is a page, not JSON; check the base URL/],
+    ["invalid JSON", 200, "application/json", "{]", /it is not JSON; check the base URL/],
+    ["an empty body", 200, "application/json", "", /it is empty/],
+    ["JSON of another shape", 200, "application/json", '{"hello":"world"}', /turn-machine: The model call to .+ failed\. \S+/],
+    ["an error about the key", 401, "application/json", '{"error":{"message":"Incorrect API key provided: sk-very-secret-1"}}', /Incorrect API key/],
+  ])("that answers with %s stops the turn with one line on stderr", async (_, status, type, answer, reason) => {
     const { base } = newShop()
     const url = await serve((_body, response) => void response.writeHead(status, { "content-type": type }).end(answer))
     const ran = await runAgainst(url, base)
@@ -648,11 +671,11 @@ describe("a model at an endpoint", () => {
       "The provider's content filter cut the answer off. Rephrase the task in a new run.",
     ],
     [
-      "says nothing",
+      "answers with nothing",
       { finish_reason: "stop", message: { role: "assistant", content: "" } },
       "The model answered with neither text nor a tool call. A retry may help: run the command again.",
     ],
-  ])("that %s is not told as an address that is wrong", async (_, choice, line) => {
+  ])("that %s is not reported as a wrong URL", async (_, choice, line) => {
     const { base } = newShop()
     const url = await serve((_body, response) => {
       response.setHeader("content-type", "application/json").end(JSON.stringify({ choices: [{ index: 0, ...choice }] }))
@@ -660,7 +683,7 @@ describe("a model at an endpoint", () => {
     expect(await runAgainst(url, base)).toMatchObject({ exitCode: 1, stderr: `turn-machine: ${line}\n` })
   })
 
-  it("whose context the task does not fit into says what to do", async () => {
+  it("whose context is too small for the task stops with advice", async () => {
     const { base } = newShop()
     const error = { message: "This model's maximum context length is 10 tokens.", code: "context_length_exceeded" }
     const url = await serve((_body, response) => void response.writeHead(400).end(JSON.stringify({ error })))
@@ -669,7 +692,7 @@ describe("a model at an endpoint", () => {
     )
   })
 
-  it("where nothing listens, or that does not answer in time, likewise", async () => {
+  it("that cannot be reached or does not answer in time stops the turn with advice", async () => {
     const { base } = newShop()
     const refused = await runAgainst("http://127.0.0.1:1/v1", base)
     expect(refused.exitCode).toBe(1)
@@ -688,7 +711,7 @@ describe("a model at an endpoint", () => {
     })
   })
 
-  it("may take its time and fail at times: what failed is tried again, and told", async () => {
+  it("may fail at times: failed calls are retried and reported", async () => {
     const { base } = newShop()
     let calls = 0
     const url = await serve((body, response) => {
@@ -701,7 +724,7 @@ describe("a model at an endpoint", () => {
     expect(ran.stdout).toMatch(/ {3}The model call failed: .+\n {3}Attempt 2 of 3 in \d+ ms\.\n/)
   })
 
-  it("that asks for files outside is refused them and told so", async () => {
+  it("cannot read or write files outside of the folders, and gets an error for each call", async () => {
     const { base } = newShop()
     fill(base, { "secret.txt": "SECRET" })
     const results: string[] = []
@@ -727,7 +750,7 @@ describe("a model at an endpoint", () => {
     expect(ran.exitCode).toBe(0)
     expect(results).toEqual([
       '[Tool execution failed]\n"../secret.txt" is outside the folder. Give a path inside it, relative to it, without "..".',
-      '[Tool execution failed]\n"../shop/notes.txt" is not a path inside the output folder. Give one relative to it, without "..".',
+      '[Tool execution failed]\n"../shop/notes.txt" is not a path inside the output folder. Give a path relative to it, without "..".',
       '[Tool execution failed]\nThere is no tool "delete_all". The tools are: list_files, read_file, search_text, write_file.',
     ])
     expect(readFileSync(join(base, "shop/notes.txt"), "utf8")).toBe("Nothing to do here.\n")

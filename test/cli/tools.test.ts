@@ -34,7 +34,7 @@ function value<Value>(output: ToolOutput): Value {
   return output.value as Value
 }
 
-describe("what lies outside the folder", () => {
+describe("a path outside the folder", () => {
   it.each([
     "..",
     "../outside/secret.txt",
@@ -44,14 +44,14 @@ describe("what lies outside the folder", () => {
     "/etc/passwd",
     "/etc/there-is-no-such-file",
     "../inside-too/secret.txt",
-  ])("is not read by the path %s", async (path) => {
+  ])("is refused: %s", async (path) => {
     const call = toolsOf(newPair().inside)
     expect(failureOf(await call("read_file", { path }))).toMatchObject({ class: "permission_denied", code: "outside_folder" })
     expect(failureOf(await call("list_files", { folder: path })).code).toBe("outside_folder")
     expect(failureOf(await call("search_text", { texts: ["SECRET"], folder: path })).code).toBe("outside_folder")
   })
 
-  it("is not reached by a link to a file, nor by one to a folder", async () => {
+  it("is refused through a link to a file or a folder", async () => {
     const { inside, outside } = newPair()
     symlinkSync(join(outside, "secret.txt"), join(inside, "link.txt"))
     symlinkSync(outside, join(inside, "linked"))
@@ -66,13 +66,13 @@ describe("what lies outside the folder", () => {
     expect(value(await call("search_text", { texts: ["SECRET"] }))).toMatchObject({ totalMatches: 0, filesSearched: 1 })
   })
 
-  it("is refused by a path with a NUL character and by one that is too long", async () => {
+  it("is refused with a NUL character, or if it is too long", async () => {
     const call = toolsOf(newPair().inside)
     expect(failureOf(await call("read_file", { path: "a.txt\0.png" })).code).toBe("not_found")
     expect(failureOf(await call("read_file", { path: "x".repeat(5_000) })).message).toMatch(/cannot be read: its path is too long\.$/)
   })
 
-  it("is refused by its absolute path, and nobody learns whether it is there", async () => {
+  it("is refused in absolute form, without revealing whether it exists", async () => {
     const { inside, outside } = newPair()
     const call = toolsOf(inside)
     for (const path of [join(outside, "secret.txt"), join(outside, "missing.txt"), join(inside, ".."), "/"]) {
@@ -81,20 +81,20 @@ describe("what lies outside the folder", () => {
     }
   })
 
-  it("may be named by an absolute path that leads back inside", async () => {
+  it("is accepted in absolute form if it is inside the folder", async () => {
     const { inside } = newPair()
     expect(value(await toolsOf(inside)("read_file", { path: join(inside, "a.txt") }))).toMatchObject({ text: "one\ntwo" })
   })
 })
 
 describe("read_file", () => {
-  it("reads a link that stays inside", async () => {
+  it("reads through a link whose target is inside", async () => {
     const { inside } = newPair()
     symlinkSync("a.txt", join(inside, "link.txt"))
     expect(value(await toolsOf(inside)("read_file", { path: "link.txt" }))).toMatchObject({ text: "one\ntwo", totalLines: 2 })
   })
 
-  it("reads the lines asked for", async () => {
+  it("reads the requested lines", async () => {
     const dir = fill(newFolder(), { "f.txt": "1\r\n2\n3\r4\n5" })
     const call = toolsOf(dir)
     expect(value(await call("read_file", { path: "f.txt", fromLine: 2, toLine: 4 }))).toEqual({
@@ -108,7 +108,7 @@ describe("read_file", () => {
     expect(value(await call("read_file", { path: "f.txt", fromLine: 9 }))).toEqual({ path: "f.txt", fromLine: 9, toLine: 8, totalLines: 5, text: "" })
   })
 
-  it("says what it cut", async () => {
+  it("describes what it cut", async () => {
     const dir = fill(newFolder(), { "long.txt": "x\n".repeat(1_500), "wide.txt": `${"y".repeat(1_200)}\nshort\n` })
     const call = toolsOf(dir)
     expect(value(await call("read_file", { path: "long.txt" }))).toMatchObject({
@@ -144,7 +144,7 @@ describe("read_file", () => {
 })
 
 describe("list_files", () => {
-  it("lists in code-point order and passes by what is no work of anybody's", async () => {
+  it("lists in code-point order and skips folders of copies and caches, and links", async () => {
     const dir = fill(newFolder(), {
       "b/c.txt": "12",
       "b.txt": "1",
@@ -177,12 +177,12 @@ describe("list_files", () => {
     })
   })
 
-  it("goes into a folder that is passed by otherwise, if it is asked to", async () => {
+  it("lists a skipped folder on request", async () => {
     const dir = fill(newFolder(), { "node_modules/x/index.js": "" })
     expect(value(await toolsOf(dir)("list_files", { folder: "node_modules" }))).toMatchObject({ files: [{ path: "node_modules/x/index.js" }] })
   })
 
-  it("looks at twenty thousand files and says so", { timeout: 120_000 }, async () => {
+  it("stops at 20,000 files and reports it", { timeout: 120_000 }, async () => {
     const dir = fill(newFolder(), { f0: "" })
     for (let number = 1; number <= 20_000; number += 1) linkSync(join(dir, "f0"), join(dir, `f${number}`))
     const { totalFiles, cut } = value<{ totalFiles: number; cut: string }>(await toolsOf(dir)("list_files", {}))
@@ -190,14 +190,14 @@ describe("list_files", () => {
     expect(cut).toMatch(/ The folder has more than 20000 files; only the first 20000 were considered\.$/)
   })
 
-  it("lists the first thousand files and says so", async () => {
+  it("lists the first 1,000 files and reports it", async () => {
     const dir = fill(newFolder(), Object.fromEntries(Array.from({ length: 1_001 }, (_, index) => [`f${index}`, ""])))
     const { files, cut } = value<{ files: unknown[]; cut: string }>(await toolsOf(dir)("list_files", {}))
     expect(files).toHaveLength(1_000)
     expect(cut).toBe("The first 1000 of 1001 files are listed; give a folder to see more of it.")
   })
 
-  it("goes 300 folders deep, and is not caught in a circle of links", async () => {
+  it("descends 300 folders, and does not follow a cycle of links", async () => {
     const dir = newFolder()
     const deep = Array.from({ length: 300 }, () => "d").join("/")
     fill(dir, { [`${deep}/f.txt`]: "found" })
@@ -205,7 +205,7 @@ describe("list_files", () => {
     expect(value(await toolsOf(dir)("list_files", {}))).toMatchObject({ files: [{ path: `${deep}/f.txt`, bytes: 5 }], skippedLinks: 1 })
   })
 
-  it("does not list what is hidden from it", async () => {
+  it("omits hidden files and folders", async () => {
     const dir = fill(newFolder(), { "a.txt": "", "out/report.md": "", "state.json": "" })
     const call = toolsOf(dir, (path) => path === join(dir, "out") || path === join(dir, "state.json"))
     expect(value(await call("list_files", {}))).toMatchObject({ files: [{ path: "a.txt", bytes: 0 }], totalFiles: 1 })
@@ -213,7 +213,7 @@ describe("list_files", () => {
 })
 
 describe("search_text", () => {
-  it("finds lines that hold one of the texts, as they stand", async () => {
+  it("finds lines that contain one of the texts, taken literally", async () => {
     const dir = fill(newFolder(), { "a.txt": "a.b\naxb\nTODOs TODO\ntodo\n", "b.txt": "TODO_LATER\nthe end (TODO)" })
     const call = toolsOf(dir)
     expect(value(await call("search_text", { texts: ["a.b", "(TODO)"] }))).toEqual({
@@ -232,7 +232,7 @@ describe("search_text", () => {
     expect(await lines({ texts: ["TODO"], ignoreCase: true })).toEqual(["a.txt:3", "a.txt:4", "b.txt:1", "b.txt:2"])
   })
 
-  it("passes by binary and too large files, and says so", async () => {
+  it("skips binary files and files that are too large, and reports it", async () => {
     const dir = fill(newFolder(), { "b.bin": new Uint8Array([84, 79, 68, 79, 0]), "big.txt": "TODO\n".repeat(500_000), "c.txt": "TODO" })
     expect(value(await toolsOf(dir)("search_text", { texts: ["TODO"] }))).toEqual({
       matches: [{ path: "c.txt", line: 1, text: "TODO" }],
@@ -244,7 +244,7 @@ describe("search_text", () => {
     })
   })
 
-  it("ends where a folder holds too much, and says so", async () => {
+  it("stops at its byte limit and reports it", async () => {
     const dir = fill(newFolder(), { f000: new Uint8Array(2 * 1024 * 1024) })
     for (let number = 1; number <= 130; number += 1) linkSync(join(dir, "f000"), join(dir, `f${String(number).padStart(3, "0")}`))
     expect(value(await toolsOf(dir)("search_text", { texts: ["TODO"] }))).toMatchObject({
@@ -253,7 +253,7 @@ describe("search_text", () => {
     })
   })
 
-  it("tells 500 lines and counts the rest", async () => {
+  it("returns 500 lines and counts the rest", async () => {
     const dir = fill(newFolder(), { "f.txt": "TODO\n".repeat(1_234) })
     const { matches, totalMatches, cut } = value<{ matches: unknown[]; totalMatches: number; cut: string }>(
       await toolsOf(dir)("search_text", { texts: ["TODO"] }),
@@ -261,7 +261,7 @@ describe("search_text", () => {
     expect([matches.length, totalMatches, cut]).toEqual([500, 1_234, "The first 500 of 1234 lines are listed."])
   })
 
-  it("shows of a long line the part around the match, with no pair of surrogates cut in two", async () => {
+  it("cuts a long line to the part around the match, without splitting a surrogate pair", async () => {
     const dir = fill(newFolder(), { "min.js": `${"\u{1f600}".repeat(500)}TODO${"y".repeat(1_000)}` })
     const { matches } = value<{ matches: { text: string }[] }>(await toolsOf(dir)("search_text", { texts: ["TODO"] }))
     expect(matches[0]?.text).toBe(`…${"\u{1f600}".repeat(50)}TODO${"y".repeat(195)}…`)
@@ -275,12 +275,12 @@ describe("search_text", () => {
   })
 })
 
-describe("a walk over what cannot be looked at", () => {
-  it("counts it and goes on", async () => {
+describe("a walk over a path that cannot be read", () => {
+  it("counts it and continues", async () => {
     const base = newFolder()
     const long = (parts: number): string => Array.from({ length: parts }, () => "n".repeat(200)).join("/")
     fill(base, { "dir/a.txt": "TODO", [`dir/${long(9)}/b.txt`]: "TODO", [`rest/${long(12)}/c.txt`]: "TODO" })
-    // Put together, the path is longer than the system takes; only half of it can be looked at.
+    // Joined, the path is longer than the system allows, so only its first half can be read.
     const joined = join(base, "dir", long(9), "rest")
     renameSync(join(base, "rest"), joined)
     try {

@@ -10,7 +10,7 @@ import { snapshotThread, type ThreadSnapshot } from "../../hosts/thread/snapshot
 import type { ChecklistState } from "../../wire/checklist.ts"
 import { readRegular, storeRefusal } from "../run/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
-import { oneLine } from "../terminal/format.ts"
+import { clause } from "../terminal/format.ts"
 import { isInside } from "../workspace/folder.ts"
 import { Inbox } from "./control/inbox.ts"
 import { type GoalMeta, goalOptions, readGoalMeta } from "./goal-config.ts"
@@ -48,7 +48,7 @@ export class GoalFolder {
       return new GoalFolder(join(await realpath(dirname(path)), basename(path)))
     } catch (error) {
       throw new CliError(
-        `The goal's folder ${path} cannot be created: ${fileReason(error)}. Create its parent folder, or pass another path with --state.`,
+        `The parent of the goal's folder ${path} cannot be used: ${fileReason(error)}. Create it, or pass another path with --state.`,
       )
     }
   }
@@ -90,9 +90,7 @@ export class GoalFolder {
   explain(error: unknown): unknown {
     if (error instanceof JournalStoreError) return storeRefusal(this.shown, error, "pass another folder with --state")
     if (error instanceof JournalError || error instanceof CheckpointError)
-      return new CliError(
-        `${this.shown} cannot be used: ${oneLine(error.message).replace(/\.$/, "")}. Nothing was changed. Start a new goal with another --state.`,
-      )
+      return new CliError(`${this.shown} cannot be used: ${clause(error.message)}. Nothing was changed. Start a new goal with another --state.`)
     if (!(error instanceof ReplayDivergence)) return error
     return new CliError(
       `${this.shown} was written by a version of this program that made another request (record ${error.record}). Resume it with that version.`,

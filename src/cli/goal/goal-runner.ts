@@ -79,10 +79,10 @@ export class GoalRunner {
     const paused = new Promise<undefined>((resolvePaused) => {
       pause = () => resolvePaused(undefined)
     })
-    let isAsked = false
+    let isStopping = false
     const stopListening = io.onInterrupt(() => {
-      if (isAsked) io.exit(1)
-      isAsked = true
+      if (isStopping) io.exit(1)
+      isStopping = true
       pause()
     })
     const polling = setInterval(() => void this.#attend().catch(() => {}), POLL_MS)
@@ -91,7 +91,7 @@ export class GoalRunner {
       await this.#attend()
       if (this.#thread.openTurn === undefined) await this.#thread.settle()
       reporter.started(this.#settings, { goal: this.#thread.goal, state: this.#folder.path, resumed, checklist: this.#judged?.state })
-      const running = this.#runAll(reporter, () => isAsked)
+      const running = this.#runAll(reporter, () => isStopping)
       running.catch(() => {})
       const rest = await Promise.race([running, paused])
       if (rest !== undefined) return this.#end(rest, reporter)

@@ -7,7 +7,7 @@ import type { ChecklistItem, ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalOutput } from "../../wire/goal.ts"
 import { modelText, RunScreen } from "../run/run-screen.ts"
-import { cutText, oneLine, plural } from "../terminal/format.ts"
+import { cutText, oneLine, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
@@ -99,7 +99,7 @@ export class GoalScreen implements GoalReporter {
     const by = decision === undefined ? "list" : "judge"
     this.#field(
       by,
-      `${total - pending} of ${plural(total, "item")} settled${decision === undefined ? "" : `. ${oneLine(decisionReasonText(decision.reason))}`}`,
+      `${total - pending} of ${plural(total, "item")} settled${decision === undefined ? "" : `. ${sentence(decisionReasonText(decision.reason))}`}`,
     )
     for (const { item, number } of changed) this.#item(item, number)
     for (const { text } of gone) this.#screen.line(`   ${this.#style("dim", `removed: ${oneRow(oneLine(text))}`)}`)

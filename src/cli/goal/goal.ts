@@ -32,7 +32,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Pro
   resume: resumeGoal,
 }
 
-/** `turn-machine goal`. Gives the exit code. @throws {CliError} */
+/** `turn-machine goal`. Returns the exit code. @throws {CliError} */
 export async function goal(args: readonly string[], io: Io): Promise<number> {
   const [first = "", ...rest] = args
   const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined
@@ -50,8 +50,8 @@ async function start(args: readonly string[], io: Io): Promise<number> {
     if (flags.resume !== true) {
       const { status } = stored.goal
       const ways =
-        status === "complete" ? "To remove it, use goal clear" : "Use goal resume to resume it, goal edit to change it, or goal clear to remove it"
-      throw new CliError(`${folder.shown} already has a goal (${status.replaceAll("_", " ")}). ${ways}; or pass another folder with --state.`)
+        status === "complete" ? "Remove it with goal clear" : "Resume it with goal resume, change it with goal edit or remove it with goal clear"
+      throw new CliError(`${folder.shown} already has a goal (${status.replaceAll("_", " ")}). ${ways}, or pass another folder with --state.`)
     }
     if (given !== "" && given !== stored.goal.objective)
       throw new CliError("The goal in the folder has another objective. Omit the objective to resume; to change it, use goal edit.")
@@ -124,8 +124,8 @@ async function request(args: readonly string[], io: Io, type: "pause" | "clear" 
   if (type !== "edit" && words.length > 0) throw new CliError(`goal ${type} takes no words.`)
   const folder = await folderOf(flags, io)
   const stored = await folder.readExisting()
-  if (type === "clear" && stored.goal === null && stored.commands.length === 0)
-    return printResult({ ok: false, message: "The folder has no goal to clear." }, io)
+  if (type !== "edit" && stored.goal === null && stored.commands.length === 0)
+    return printResult({ ok: false, message: `The folder has no goal to ${type}.` }, io)
   return printResult(await sendRequest(folder, stored.known, type === "edit" ? { type, objective } : { type }), io)
 }
 

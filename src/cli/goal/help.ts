@@ -1,4 +1,5 @@
 import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS } from "../run/help.ts"
+import { Wrap } from "../terminal/wrap.ts"
 
 export const DEFAULT_STATE = "turn-machine-goal"
 export const DEFAULT_OBJECTIVE =
@@ -15,7 +16,7 @@ Usage
   turn-machine goal clear                     remove the goal
   turn-machine subgoal --help                 edit the judge's checklist
 
-Without an objective: ${DEFAULT_OBJECTIVE}
+${new Wrap(100, "  ", 0).add(`Without an objective: ${DEFAULT_OBJECTIVE}`)}
 
 All of these work from another terminal while the goal runs.
 

@@ -55,7 +55,7 @@ export function showList({ goal }: ChecklistState, io: Io): void {
   const style = styler(io)
   const items = goal?.checklist ?? []
   const { total, pending } = countItems(items)
-  const progress = total === 0 ? "empty; the judge writes it after the first turn" : `${total - pending} of ${plural(total, "item")} settled`
+  const progress = total === 0 ? "empty; the judge writes it at the end of a turn" : `${total - pending} of ${plural(total, "item")} settled`
   io.stdout.write(`${style("dim", "list".padEnd(8))} ${progress}\n`)
   const width = Math.min(widthOf(io.stdout), 160)
   for (const [index, item] of items.entries()) {

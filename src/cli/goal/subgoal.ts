@@ -10,7 +10,7 @@ import { showList } from "./status.ts"
 const ITEM_COMMANDS = ["done", "impossible", "undo", "remove"] as const
 const COMMANDS = ["list", "add", ...ITEM_COMMANDS]
 
-/** `turn-machine subgoal`. Gives the exit code. @throws {CliError} */
+/** `turn-machine subgoal`. Returns the exit code. @throws {CliError} */
 export async function subgoal(args: readonly string[], io: Io): Promise<number> {
   const specs = { state: { type: "string" }, help: { type: "boolean", short: "h" } } as const
   const { values: flags, words } = readArgs(args, specs, "turn-machine subgoal --help")
@@ -20,7 +20,9 @@ export async function subgoal(args: readonly string[], io: Io): Promise<number> 
     return 0
   }
   if (!COMMANDS.includes(command))
-    throw new CliError(`Unknown command subgoal ${oneLine(command)}.${didYouMean(command, COMMANDS)} The commands are: ${COMMANDS.join(", ")}.`)
+    throw new CliError(
+      `Unknown command subgoal ${oneLine(command)}.${didYouMean(command, COMMANDS)} The commands are: ${COMMANDS.join(", ")}. See: turn-machine subgoal --help`,
+    )
   const folder = await folderOf(flags, io)
   const { known, checklist } = await folder.readExisting()
   if (checklist === undefined) throw new CliError("This goal has no checklist: it was started without --judge checklist.")

@@ -13,7 +13,7 @@ import { damageOf, givenJournals, HELP_FLAG } from "./open.ts"
 
 const FLAGS = { "take-over": { type: "boolean" }, ...HELP_FLAG } as const
 
-/** `turn-machine journal compact`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal compact`. Returns the exit code. @throws {CliError} */
 export async function compactJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal compact --help")
   if (flags.help === true) {

@@ -14,7 +14,7 @@ import { differingLines } from "./value-diff.ts"
 const FLAGS = { json: { type: "boolean" }, ...HELP_FLAG } as const
 const MOST_SHOWN = 8
 
-/** `turn-machine journal diff`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal diff`. Returns the exit code. @throws {CliError} */
 export async function diffJournals(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal diff --help")
   if (flags.help === true) {

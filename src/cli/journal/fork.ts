@@ -29,7 +29,7 @@ const FLAGS = {
   ...HELP_FLAG,
 } as const
 
-/** `turn-machine journal fork`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal fork`. Returns the exit code. @throws {CliError} */
 export async function forkJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal fork --help")
   if (flags.help === true) {
@@ -46,7 +46,7 @@ export async function forkJournal(args: readonly string[], io: Io): Promise<numb
 
   const at = readRecordNumber("--at", atText, given.journal, 1)
   const replaced = given.journal.entries.find(({ number }) => number === at)
-  const answer = text !== undefined ? textAnswer(replaced, at, text) : await answerOf(json, file, replaced, io)
+  const answer = text !== undefined ? textAnswer(replaced, at, text, given.name) : await answerOf(json, file, replaced, io)
   const turnId = crypto.randomUUID()
   let forked: string
   try {
@@ -59,15 +59,17 @@ export async function forkJournal(args: readonly string[], io: Io): Promise<numb
   await writeNew(resolve(io.cwd, out), forked)
   const before = at === 2 ? `the first record of ${given.name}` : `records 1 to ${at - 1} of ${given.name}`
   io.stdout.write(`Wrote ${oneLine(out)}: ${before}${answer === undefined ? "" : `, and a new answer as record ${at}`}. Its turn id is ${turnId}.\n`)
-  const go = typeof given.meta === "object" ? `turn-machine resume ${shellWord(oneLine(out))}` : `the program that wrote ${given.name}`
-  io.stdout.write(`Resume with: ${go}\n`)
+  const next = typeof given.meta === "object" ? `turn-machine resume ${shellWord(oneLine(out))}` : `the program that wrote ${given.name}`
+  io.stdout.write(`Resume with: ${next}\n`)
   return 0
 }
 
 /** A model's answer that is only text. Its usage is unknown and counts as zero. */
-function textAnswer(replaced: JournalEntry | undefined, at: number, text: string): Response {
+function textAnswer(replaced: JournalEntry | undefined, at: number, text: string, name: string): Response {
   if (replaced?.record.type !== "llm_complete") {
-    throw new CliError(`--text replaces a model's answer, and record ${at} is not one. To list the records: turn-machine journal show FILE`)
+    throw new CliError(
+      `--text replaces a model's answer, and record ${at} is not one. To list the records: turn-machine journal show ${shellWord(name)}`,
+    )
   }
   const { id, at: time } = replaced.record
   const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
@@ -127,7 +129,7 @@ function checkAccepted({ journal, meta }: GivenJournal, at: number, answer: Resp
 
 async function writeNew(path: string, text: string): Promise<void> {
   const shown = oneLine(path)
-  const exists = new CliError(`${shown} exists already, and nothing was overwritten. Pass another path with --out.`)
+  const exists = new CliError(`${shown} already exists and was not changed. Pass another path with --out.`)
   try {
     await readRegular(path)
     throw exists

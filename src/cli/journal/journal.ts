@@ -17,7 +17,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Pro
   compact: compactJournal,
 }
 
-/** `turn-machine journal`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal`. Returns the exit code. @throws {CliError} */
 export async function journal([name, ...rest]: readonly string[], io: Io): Promise<number> {
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     io.stdout.write(JOURNAL_HELP)

@@ -5,7 +5,7 @@ import { type JournalFile, readJournalFile } from "../run/journal-file.ts"
 import { type RunMeta, readRunMeta, recordedConfig } from "../run/run-config.ts"
 import { type FlagSpecs, readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
-import { oneLine } from "../terminal/format.ts"
+import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 
 export const HELP_FLAG = { help: { type: "boolean", short: "h" } } as const satisfies FlagSpecs
@@ -52,5 +52,5 @@ export function damageOf({ damage, name }: GivenJournal): string | undefined {
     damage.code === "invalid_record"
       ? oneLine(damage.message)
       : `Record ${damage.record} is damaged, missing or out of place; it and all later records are lost.`
-  return `${name} is damaged. ${why} To resume from the records before it: turn-machine journal fork ${name} --at ${damage.record} --out NEW`
+  return `${name} is damaged. ${why} To resume from the records before it: turn-machine journal fork ${shellWord(name)} --at ${damage.record} --out NEW`
 }

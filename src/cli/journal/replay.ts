@@ -14,7 +14,7 @@ import { differingLines } from "./value-diff.ts"
 
 const FLAGS = { at: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
-/** `turn-machine journal replay`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal replay`. Returns the exit code. @throws {CliError} */
 export async function replayJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal replay --help")
   if (flags.help === true) {
@@ -28,10 +28,10 @@ export async function replayJournal(args: readonly string[], io: Io): Promise<nu
   const at = flags.at === undefined ? undefined : readRecordNumber("--at", flags.at, whole)
   const journal: Journal = at === undefined ? whole : { ...whole, entries: whole.entries.filter(({ number }) => number <= at) }
   try {
-    const standing = turnStatusOf(replay(whole, config, at === undefined ? {} : { at }))
+    const status = turnStatusOf(replay(whole, config, at === undefined ? {} : { at }))
     const report = verifyReplay(journal, config)
-    if (flags.json === true) io.stdout.write(`${plainJson({ type: "replay", agrees: true, ...factsOf(report), standing })}\n`)
-    else writeReport(given, report, standing, at, io)
+    if (flags.json === true) io.stdout.write(`${plainJson({ type: "replay", agrees: true, ...factsOf(report), standing: status })}\n`)
+    else writeReport(given, report, status, at, io)
   } catch (error) {
     if (error instanceof ReplayDivergence) {
       writeDivergence(error, flags.json === true, io)
@@ -49,7 +49,7 @@ function factsOf({ records, effects, snapshots, iterations }: ReplayReport): obj
   return { records, effects, snapshots, iterations }
 }
 
-function writeReport({ name, journal }: GivenJournal, report: ReplayReport, standing: TurnStatus, at: number | undefined, io: Io): void {
+function writeReport({ name, journal }: GivenJournal, report: ReplayReport, status: TurnStatus, at: number | undefined, io: Io): void {
   const style = styler(io)
   const total = journal.entries.length + 1
   const snapshots = report.snapshots === 0 ? "" : ` and ${plural(report.snapshots, "snapshot")}`
@@ -62,7 +62,7 @@ function writeReport({ name, journal }: GivenJournal, report: ReplayReport, stan
       "replayed",
       `${plural(report.effects, "answered effect")}${snapshots} in ${plural(report.iterations, "iteration")}: ${style("green", "all as recorded")}`,
     ],
-    ["state", turnStatusText(standing)],
+    ["state", turnStatusText(status)],
   ]
   for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${value}\n`)
 }

@@ -17,7 +17,7 @@ import { resumeCommand, type TurnStatus, turnStatusOf, turnStatusText } from "./
 
 const FLAGS = { record: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
-/** `turn-machine journal show`. Gives the exit code. @throws {CliError} */
+/** `turn-machine journal show`. Returns the exit code. @throws {CliError} */
 export async function showJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal show --help")
   if (flags.help === true) {
@@ -71,7 +71,7 @@ function writeTable(given: GivenJournal, io: Io): void {
   const outline = journalOutline(journal, text)
   const isOurs = typeof meta === "object"
   const status = statusOf(given)
-  const go = typeof meta === "object" && given.damage === undefined ? resumeCommand(status, name) : undefined
+  const command = typeof meta === "object" && given.damage === undefined ? resumeCommand(status, name) : undefined
   const fields: [string, string][] = [
     [
       "journal",
@@ -88,7 +88,7 @@ function writeTable(given: GivenJournal, io: Io): void {
   if (dropped !== undefined) fields.push(["dropped", `${plural(dropped, "record")}, by a compaction; the totals do not count them`])
   fields.push(
     ["state", turnStatusText(status)],
-    ...(go === undefined ? [] : [["resume", go] as [string, string]]),
+    ...(command === undefined ? [] : [["resume", command] as [string, string]]),
     [
       "work",
       `${plural(outline.modelCalls, "model call")}, ${plural(outline.toolCalls, "tool call")}, ${formatDuration(outline.workedMs)} in ${plural(outline.processes, "process", "processes")}`,

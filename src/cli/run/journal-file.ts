@@ -95,7 +95,7 @@ export function storeRefusal(shown: string, error: JournalStoreError, otherwise:
 
 function ownerText({ pid, host }: JournalOwner = {}, isElsewhere: boolean): string {
   if (pid === undefined) return "an unknown process"
-  if (isElsewhere) return `process ${pid} of host ${JSON.stringify(host)}, which may still run`
+  if (isElsewhere) return `process ${pid} on host ${JSON.stringify(host)}, which may still run`
   return pid === process.pid ? "this process" : `process ${pid}`
 }
 

@@ -4,22 +4,27 @@ import type { TokenUsage } from "../../wire/llm.ts"
 import { formatCount, formatDuration, oneLine, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
+import { widthOf } from "../terminal/style.ts"
 import type { Reporter, RunEnd, RunPause, RunTotals } from "./reporter.ts"
 import { type RunSettings, shownUrl } from "./run-settings.ts"
 import { toolLine } from "./tool-line.ts"
 
+/** Terminals narrower than this get no columns in the lines of tool calls. */
+const LEAST_WIDTH = 80
 const CALL_WIDTH = 44
 const RESULT_WIDTH = 22
 
 /** Shows a run as text: what the model says, each tool call, tokens, and a summary. In colour on a terminal that supports it. */
 export class RunScreen implements Reporter {
   readonly #screen: Screen
+  readonly #hasColumns: boolean
   #out = ""
   #estimated = false
   #usage: TokenUsage | undefined
 
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
     this.#screen = screen
+    this.#hasColumns = widthOf(io.stdout) >= LEAST_WIDTH
   }
 
   started(settings: RunSettings, { state, resumedAt }: { readonly state?: string; readonly resumedAt?: number }): void {
@@ -41,7 +46,7 @@ export class RunScreen implements Reporter {
       case "llm_request":
         this.turnEnded()
         screen.line("")
-        screen.begin(`${String(event.iteration + 1).padEnd(INDENT.length)}`)
+        screen.begin(`${String(event.iteration + 1).padEnd(INDENT.length - 1)} `)
         screen.wait("waiting for the model")
         break
       case "text_delta":
@@ -59,9 +64,11 @@ export class RunScreen implements Reporter {
         break
       case "tool_call": {
         const { ok, name, args, result, facts } = toolLine(event)
-        const call = `${name} ${args}`.trim().padEnd(CALL_WIDTH)
+        const call = `${name} ${args}`.trim().padEnd(this.#hasColumns ? CALL_WIDTH : 0)
         const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
-        screen.line(`${INDENT}${mark} ${call} ${ok ? result.padEnd(RESULT_WIDTH) : screen.style("red", result)} ${screen.style("dim", facts)}`)
+        screen.line(
+          `${INDENT}${mark} ${call} ${ok ? result.padEnd(this.#hasColumns ? RESULT_WIDTH : 0) : screen.style("red", result)} ${screen.style("dim", facts)}`,
+        )
         break
       }
       case "retry_status":

@@ -190,7 +190,7 @@ function readKey(name: string, env: Io["env"]): string {
 
 function differsFromSaved(what: string, saved: string, flag: string): CliError {
   return new CliError(
-    `The state file was written for another ${what}: ${oneLine(saved)}. To resume it, omit ${flag === "task" ? "the task" : flag}; for a new run, pass another --state path.`,
+    `The state file was written for another ${what} (${oneLine(saved)}). To resume it, omit ${flag === "task" ? "the task" : flag}; for a new run, pass another --state path.`,
   )
 }
 

@@ -13,7 +13,7 @@ import type { TurnMachine } from "../../validated-turn-machine.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Outcome } from "../../wire/event.ts"
 import { CliError } from "../terminal/errors.ts"
-import { oneLine } from "../terminal/format.ts"
+import { clause, oneLine, shellWord } from "../terminal/format.ts"
 import { isJournal, isOldState, notAJournal, parseJournal, readRegular, storeRefusal } from "./journal-file.ts"
 import { type RunMeta, readRunMeta } from "./run-config.ts"
 
@@ -55,17 +55,17 @@ export class RunState {
     const real = await realFile(path)
     const text = await readText(real, shown)
     if (text !== undefined && !isResumed) {
-      throw new CliError(`${shown} exists already, and nothing was overwritten. Add --resume to resume that run, or pass another path.`)
+      throw new CliError(`${shown} already exists and was not changed. Add --resume to resume that run, or pass another path.`)
     }
     // A process may have died before it finished the first line.
     if (text === undefined || isUnfinishedHeader(text)) return new RunState(real, shown, undefined, undefined)
-    const journal = read(shown, text)
+    const journal = read(path, shown, text)
     const saved = readRunMeta(journal.header.meta)
     if (typeof saved === "object") return new RunState(real, shown, journal, saved)
     throw new CliError(`${shown} cannot be resumed here: ${saved}. Resume it with the program that wrote it, or pass another --state path.`)
   }
 
-  /** Whether the turn in the file has ended. One whose model call failed can be resumed and has not. */
+  /** Whether the turn in the file has ended. A turn whose model call failed has not ended: it can be resumed. */
   get isOver(): boolean {
     const last = this.#found?.entries.at(-1)?.record
     return last?.type === "end" && !isFailedCall(last.outcome)
@@ -109,8 +109,7 @@ export class RunState {
   /** Turns an error about the journal into a one-line {@link CliError}; returns any other error unchanged. */
   explain(error: unknown): unknown {
     if (error instanceof JournalStoreError) return storeRefusal(this.#shown, error, "pass another path with --state")
-    if (error instanceof JournalError) return unusable(this.#shown, oneLine(error.message).replace(/\.$/, ""))
-    if (error instanceof CheckpointError) return unusable(this.#shown, oneLine(error.message).replace(/\.$/, ""))
+    if (error instanceof JournalError || error instanceof CheckpointError) return unusable(this.#shown, clause(error.message))
     if (!(error instanceof ReplayDivergence)) return error
     const where = `record ${error.record}${error.effectId === undefined ? "" : `, effect ${error.effectId}`}`
     return new CliError(
@@ -150,7 +149,7 @@ async function realFile(path: string): Promise<string> {
   try {
     return join(await realpath(dirname(path)), basename(path))
   } catch (error) {
-    throw new CliError(`The state file ${path} cannot be created: ${fileReason(error)}. Create its folder, or pass another path.`)
+    throw new CliError(`The folder of the state file ${path} cannot be used: ${fileReason(error)}. Create it, or pass another path.`)
   }
 }
 
@@ -166,25 +165,25 @@ async function readText(path: string, shown: string): Promise<string | undefined
   return text
 }
 
-function read(shown: string, text: string): Journal {
+function read(path: string, shown: string, text: string): Journal {
   if (isOldState(text)) throw notAJournal(shown, text, undefined)
   try {
     const { journal, damage } = parseJournal(text)
     if (damage !== undefined) throw damage
     return journal
   } catch (error) {
-    if (error instanceof JournalError) throw damaged(shown, text, error)
+    if (error instanceof JournalError) throw damaged(path, shown, text, error)
     throw error
   }
 }
 
-function damaged(shown: string, text: string, error: JournalError): CliError {
+function damaged(path: string, shown: string, text: string, error: JournalError): CliError {
   if (!isJournal(text, error)) return unusable(shown, "it is not the state of a run")
   if (error.code === "damaged_record" && error.record === 1) return unusable(shown, "its first record is damaged")
-  if (error.intactLength === 0) return unusable(shown, oneLine(error.message).replace(/\.$/, ""))
-  const why = oneLine(error.message).replace(/\.? The records before it.*$|\.$/, "")
+  const why = error.code === "damaged_record" ? `record ${error.record} is damaged, missing or out of place` : clause(error.message)
+  if (error.intactLength === 0) return unusable(shown, why)
   return new CliError(
-    `${shown} cannot be resumed: ${why}. The file was not changed. To resume from the records before the damage, fork it: turn-machine journal fork FILE --at ${error.record} --out NEW.`,
+    `${shown} cannot be resumed: ${why}. The file was not changed. To resume from the records before the damage: turn-machine journal fork ${shellWord(oneLine(path))} --at ${error.record} --out NEW`,
   )
 }
 

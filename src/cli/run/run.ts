@@ -23,7 +23,7 @@ import { RunScreen } from "./run-screen.ts"
 import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, shownUrl } from "./run-settings.ts"
 import { type OpenOptions, RunState } from "./run-state.ts"
 
-/** `turn-machine run`. Gives the exit code. @throws {CliError} */
+/** `turn-machine run`. Returns the exit code. @throws {CliError} */
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RUN_FLAGS, "turn-machine run --help")
   if (flags.help === true) {
@@ -97,7 +97,7 @@ class Run {
     const tools = toolbox(fileTools(folder, outFolder))
     const host: Host = { ...modelHost(model), tools }
 
-    // Before anything is shown or done: a state file that cannot be written should fail now.
+    // Opened before anything is shown or run, so a state file that cannot be written fails here.
     const machine = await this.#machine(tools.specs, options)
     this.#reporter.started(this.#settings, {
       ...(state !== undefined && { state: state.path }),
@@ -145,16 +145,16 @@ class Run {
     const paused = new Promise<Record<string, never>>((resolve) => {
       pause = () => resolve({})
     })
-    let asked = false
+    let isStopping = false
     const stopListening = this.#io.onInterrupt(() => {
-      if (asked) this.#io.exit(1)
-      asked = true
+      if (isStopping) this.#io.exit(1)
+      isStopping = true
       if (this.#state === undefined) controller.abort("The user stopped the turn.")
       else pause()
     })
     try {
       const onEvent = (event: TurnEvent): void => {
-        if (asked && this.#state !== undefined) return
+        if (isStopping && this.#state !== undefined) return
         if (event.type === "error") this.#lastError = event
         this.#reporter.event(event)
       }

@@ -52,6 +52,19 @@ export function oneLine(text: string): string {
   return plainText(text).replace(/\s+/g, " ").trim()
 }
 
+/** Turns a message into a clause that can follow a colon: on one line, without a capital and a full stop. */
+export function clause(message: string): string {
+  return oneLine(message)
+    .replace(/\.$/, "")
+    .replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())
+}
+
+/** Turns a clause into a sentence, on one line. */
+export function sentence(text: string): string {
+  const line = oneLine(text)
+  return `${line.charAt(0).toUpperCase()}${line.slice(1)}${/[.!?…]$/.test(line) ? "" : "."}`
+}
+
 /** Serializes JSON for a terminal: escapes characters that could move the cursor, and changes nothing else. */
 export function plainJson(value: unknown, indent?: number): string {
   const text = JSON.stringify(value, undefined, indent) ?? "null"

@@ -81,8 +81,8 @@ export class Screen {
 
   /** A path as shown to the user: relative to the current folder where it is inside. */
   shortPath(path: string): string {
-    const way = relative(this.#io.cwd, path)
-    return oneLine(way === "" || way === ".." || way.startsWith(`..${sep}`) ? path : way)
+    const inner = relative(this.#io.cwd, path)
+    return oneLine(inner === "" || inner === ".." || inner.startsWith(`..${sep}`) ? path : inner)
   }
 
   #clearStatus(): void {

@@ -197,8 +197,8 @@ export class Folder {
 
 /** Whether `path` is `root` or inside it. Both are absolute. */
 export function isInside(root: string, path: string): boolean {
-  const way = relative(root, path)
-  return way === "" || (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way))
+  const inner = relative(root, path)
+  return inner === "" || (inner !== ".." && !inner.startsWith(`..${sep}`) && !isAbsolute(inner))
 }
 
 interface Place {

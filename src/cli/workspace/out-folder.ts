@@ -79,7 +79,8 @@ export class OutFolder {
       return { path: name, bytes, status: "written" }
     } catch (error) {
       if (error instanceof ToolError) throw error
-      const message = `"${name}" cannot be written: ${fileReason(error)}.`
+      const reason = errorCode(error) === "ENOENT" ? "its folder does not exist and cannot be created" : fileReason(error)
+      const message = `"${name}" cannot be written: ${reason}.`
       throw new ToolError({ class: "external", code: "unwritable", message }, { cause: error })
     }
   }
@@ -88,13 +89,13 @@ export class OutFolder {
     const parts = path.split(/[/\\]/).filter((part) => part !== "" && part !== ".")
     const last = parts.at(-1)
     if (path.includes("\0") || isAbsolute(path) || parts.includes("..") || last === undefined || !isInside(this.path, resolve(this.path, path))) {
-      throw refusal("outside_folder", `"${path}" is not a path inside the output folder. Give one relative to it, without "..".`)
+      throw refusal("outside_folder", `"${path}" is not a path inside the output folder. Give a path relative to it, without "..".`)
     }
     if (last.toLowerCase() === OWN_FILES) throw refusal("outside_folder", `"${OWN_FILES}" is in use by the program itself; choose another name.`)
     return parts
   }
 
-  /** Makes the folders on the way, one by one, so that none of them is a link. */
+  /** Creates the parent folders one by one, and checks that none of them is a link. */
   async #makeParents(root: string, names: readonly string[]): Promise<string> {
     let parent = root
     for (const name of names) {

@@ -109,12 +109,25 @@ async function applyToItem(command: ChecklistCommand, judged: JudgedThread | und
   const before = judged.state.goal?.checklist.find(
     ({ addedBy, addedAt, text }) => command.type === "add_item" && addedBy === "user" && addedAt === command.at && text === command.text.trim(),
   )
-  if (before !== undefined) return { ok: true, message: row(before) }
+  if (before !== undefined) return { ok: true, message: `Added: ${row(before)}` }
   const managed = await judged.manage(command)
   if (!managed.ok) return { ok: false, message: managed.message }
   const { item } = managed
   if (item === undefined) return { ok: true, message: "Done." }
-  return { ok: true, message: command.type === "remove_item" ? `Removed: ${row(item)}` : row(item) }
+  return { ok: true, message: itemText(command, item) }
+}
+
+function itemText({ type }: ChecklistCommand, item: ChecklistItem): string {
+  switch (type) {
+    case "add_item":
+      return `Added: ${row(item)}`
+    case "undo_item":
+      return `Reopened: ${row(item)}`
+    case "remove_item":
+      return `Removed: ${row(item)}`
+    default:
+      return row(item)
+  }
 }
 
 function row(item: ChecklistItem): string {
