@@ -44,10 +44,10 @@ function runMachine(machine: BareTurnMachine, script: readonly Response[]): unkn
   return machine.turn
 }
 
-const kept: Effect[] = []
+const sample: Effect[] = []
 let taken = 0
 function take(effect: Effect): void {
-  kept[taken & 31] = effect
+  sample[taken & 31] = effect
   taken += 1
 }
 

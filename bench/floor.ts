@@ -66,7 +66,7 @@ function completeModelCall(state: BareState, { parts, usage }: LlmAnswer): BareS
   const [part] = parts
   if (part?.type !== "tool_call") {
     const text = part?.text ?? ""
-    const told = append(
+    const appended = append(
       counted,
       { id, role: "assistant", parts: [{ id: `${id}.p0`, type: "text", text }] },
       { role: "assistant", blocks: [{ type: "text", text }] },
@@ -77,13 +77,13 @@ function completeModelCall(state: BareState, { parts, usage }: LlmAnswer): BareS
         usageEvent,
         { type: "emit", event: { type: "text_delta", content: text } },
         { type: "emit", event: { type: "llm_response", iteration, content: text, durationMs: 0 } },
-        told,
+        appended,
         { type: "checkpoint", id: nextEffectId, checkpoint: "before_completion" },
       ],
     }
   }
   const { callId, toolName, inputJson } = part
-  const told = append(
+  const appended = append(
     counted,
     { id, role: "assistant", parts: [{ id: `${id}.p0`, type: "tool_call", callId, toolName, inputJson }] },
     { role: "assistant", blocks: [{ type: "tool_call", callId, toolName, inputJson }] },
@@ -93,7 +93,7 @@ function completeModelCall(state: BareState, { parts, usage }: LlmAnswer): BareS
     effects: [
       usageEvent,
       { type: "emit", event: { type: "llm_response", iteration, content: "", durationMs: 0 } },
-      told,
+      appended,
       { type: "tool_calls", id: nextEffectId, calls: [{ callId, toolName, args: JSON.parse(inputJson) }] },
     ],
   }
@@ -120,8 +120,8 @@ function collectResults(state: BareState, { results }: Extract<Response, { type:
     nextMessageNumber: nextMessageNumber + 1,
   }
   const blocks = parts.map(({ callId, toolName, text }) => ({ type: "tool_result", callId, toolName, text }) as const)
-  const told = append(counted, { id, role: "user", parts }, { role: "user", blocks })
-  return { state: counted, effects: [...events, told, { type: "checkpoint", id: nextEffectId, checkpoint: "after_work" }] }
+  const appended = append(counted, { id, role: "user", parts }, { role: "user", blocks })
+  return { state: counted, effects: [...events, appended, { type: "checkpoint", id: nextEffectId, checkpoint: "after_work" }] }
 }
 
 function append({ messages, rendered, iteration }: BareState, message: Message, llmMessage: LlmMessage): Effect {

@@ -60,7 +60,7 @@ export const startAction: Arbitrary<DriverAction> = fc.oneof(
 const leadingList: Arbitrary<readonly DriverAction[]> = fc.oneof(
   {
     weight: 12,
-    arbitrary: fc.tuple(few(quietAction), startAction, few(quietAction, 1)).map(([before, work, behind]) => [...before, work, ...behind]),
+    arbitrary: fc.tuple(few(quietAction), startAction, few(quietAction, 1)).map(([before, work, after]) => [...before, work, ...after]),
   },
   { weight: 1, arbitrary: fc.tuple(few(quietAction), finish).map(([before, end]) => [...before, end]) },
 )
@@ -138,7 +138,7 @@ const endMove: Arbitrary<HostMove> = fc.oneof(
 /** A host's moves on a turn: work, then a finish by the host if the turn has not ended, then a few more moves. */
 export const moves: Arbitrary<readonly HostMove[]> = fc
   .tuple(oftenLong(round, 4, 10), few(fc.oneof(pollAll, pollSome), 1), endMove, few(round, 1), pollAll)
-  .map(([work, before, end, behind, last]) => [...work.flat(), ...before, end, ...behind.flat(), last])
+  .map(([work, before, end, after, last]) => [...work.flat(), ...before, end, ...after.flat(), last])
 
 /** A list that is longer on average than fast-check's. It shrinks to a short one. */
 function oftenLong<Item>(item: Arbitrary<Item>, long: number, most: number): Arbitrary<readonly Item[]> {

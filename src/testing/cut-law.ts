@@ -5,18 +5,18 @@ import { jsonText } from "./difference.ts"
 import { requireEqual, requireEqualLists, requireEqualTexts, requireEqualTurns, requireThat } from "./laws.ts"
 import { give, type TestedMachine } from "./turn-input.ts"
 import { checkpointText, isAnswerable, restoredMachine, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
-import type { Asked } from "./watched-driver.ts"
+import type { DriverCall } from "./watched-driver.ts"
 
 /** Law 2: the turn is cut before step `place` (written as JSON text and restored) and continues with the same inputs. */
 export function checkCut(subject: Subject, trace: Trace, place: number): void {
   const rest = trace.steps.slice(place)
   const follower = new Follower(subject, trace, place)
-  for (const step of rest) follower.take(`cut before ${rest[0]?.where}; ${step.where}`, step)
+  for (const step of rest) follower.follow(`cut before ${rest[0]?.where}; ${step.where}`, step)
   follower.end(`cut before ${rest[0]?.where ?? "the end"}; at the end`)
 }
 
 /**
- * Laws 2 and 3 in one run that is cut before every step: effects that one restore has still to return survive the next, and
+ * Laws 2 and 3 in one run that is cut before every step: effects that a restored turn has not returned yet survive the next restore, and
  * repeated answers in between are stale and do not cancel them.
  */
 export function checkCutsInARow(subject: Subject, trace: Trace): void {
@@ -26,7 +26,7 @@ export function checkCutsInARow(subject: Subject, trace: Trace): void {
     const where = `cut before every step; ${step.where}`
     follower.cut()
     for (const response of answers.slice(-2)) follower.repeat(where, response)
-    follower.take(where, step)
+    follower.follow(where, step)
     if (step.input.type === "respond" && step.verdict === "accepted" && step.after.outstanding?.id !== step.input.response.id)
       answers.push(step.input.response)
   }
@@ -43,8 +43,8 @@ export function checkCutsInARow(subject: Subject, trace: Trace): void {
 class Follower {
   readonly #subject: Subject
   readonly #trace: Trace
-  readonly #asked: Asked[] = []
-  readonly #askedBefore: number
+  readonly #driverCalls: DriverCall[] = []
+  readonly #callsBefore: number
   #machine: TestedMachine
   /** Ids of the answerable effects that were polled. */
   readonly #taken = new Set<number>()
@@ -53,14 +53,14 @@ class Follower {
   #outstandingAtCut: number | undefined
   /** The effect to return again, and how many effects come before it. */
   #redelivery: { readonly id: number; readonly queued: number } | undefined
-  #toldSinceCut = 0
+  #effectsSinceCut = 0
 
   constructor(subject: Subject, trace: Trace, place: number) {
     this.#subject = subject
     this.#trace = trace
     for (const { effect } of trace.steps.slice(0, place)) if (isAnswerable(effect)) this.#taken.add(effect.id)
     const standing = place === 0 ? trace.begin : (trace.steps[place - 1] as TraceStep).after
-    this.#askedBefore = standing.askedCount
+    this.#callsBefore = standing.driverCallCount
     this.#machine = this.#restore(standing.checkpoint)
   }
 
@@ -76,7 +76,7 @@ class Follower {
     requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(this.#machine), before)
   }
 
-  take(where: string, step: TraceStep): void {
+  follow(where: string, step: TraceStep): void {
     if (step.input.type === "poll_once") {
       this.#poll(where, step)
       return
@@ -89,16 +89,16 @@ class Follower {
   }
 
   end(where: string): void {
-    const { steps, asked, begin } = this.#trace
+    const { steps, driverCalls, begin } = this.#trace
     const last = steps.at(-1)?.after ?? begin
     requireEqualTurns("cut", where, "the turn", checkpointText(this.#machine), last.checkpoint)
-    requireEqualLists("cut", where, "the driver's calls since then, and its answers", this.#asked, asked.slice(this.#askedBefore))
+    requireEqualLists("cut", where, "the driver's calls since then, and their results", this.#driverCalls, driverCalls.slice(this.#callsBefore))
   }
 
   #restore(checkpoint: string): TestedMachine {
-    const machine = restoredMachine(this.#subject, checkpoint, (question) => this.#asked.push(question))
+    const machine = restoredMachine(this.#subject, checkpoint, (call) => this.#driverCalls.push(call))
     const { outstanding } = machine
-    this.#toldSinceCut = 0
+    this.#effectsSinceCut = 0
     this.#outstandingAtCut = outstanding?.id
     this.#redelivery = undefined
     if (outstanding !== undefined && this.#taken.has(outstanding.id)) {
@@ -115,7 +115,7 @@ class Follower {
     while (this.#mayDiffer(where, step, effect)) effect = this.#machine.poll()
     requireEqualTexts("cut", where, "the effect polled", jsonText(effect), step.effectText)
     if (isAnswerable(effect)) this.#taken.add(effect.id)
-    if (effect !== undefined) this.#toldSinceCut += 1
+    if (effect !== undefined) this.#effectsSinceCut += 1
     else if (this.#redelivery !== undefined)
       requireThat("cut", where, false, `effect ${this.#redelivery.id} was outstanding at the cut and was not returned again`)
   }
@@ -126,12 +126,12 @@ class Follower {
     const redelivery = this.#redelivery
     if (!isAnswerable(effect) || effect.id !== redelivery?.id) return false
     requireEqualTexts("cut", where, "the outstanding effect that was returned again", jsonText(effect), step.before.outstandingText)
-    const told = this.#toldSinceCut
+    const returned = this.#effectsSinceCut
     requireThat(
       "cut",
       where,
-      told === redelivery.queued,
-      `effect ${effect.id} was returned again after ${told} effects, not after the ${redelivery.queued} that were queued`,
+      returned === redelivery.queued,
+      `effect ${effect.id} was returned again after ${returned} effects, not after the ${redelivery.queued} that were queued`,
     )
     this.#redelivery = undefined
     return true

@@ -14,7 +14,7 @@ export function checkEffects(subject: Subject, trace: Trace): void {
 /** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered. */
 function checkOutstanding({ steps }: Trace): void {
   let lastId = 0
-  let handedOut = 0
+  let lastReturned = 0
   for (const step of steps) {
     const { where, input, verdict, effect, before, after } = step
     const answered = input.type === "respond" && verdict === "accepted" ? input.response.id : undefined
@@ -34,8 +34,13 @@ function checkOutstanding({ steps }: Trace): void {
       lastId = id
     }
     if (isAnswerable(effect)) {
-      requireThat("outstanding", where, effect.id === handedOut + 1, `effect ${effect.id} was returned after effect ${handedOut}; ids rise by one`)
-      handedOut = effect.id
+      requireThat(
+        "outstanding",
+        where,
+        effect.id === lastReturned + 1,
+        `effect ${effect.id} was returned after effect ${lastReturned}; ids rise by one`,
+      )
+      lastReturned = effect.id
       if (effect.id === id)
         requireEqualTexts("outstanding", where, "the effect returned is the outstanding one", step.effectText, after.outstandingText)
     }
@@ -55,17 +60,17 @@ function checkCancelled({ steps }: Trace): void {
 
 /** Law 6: the three endings come once, in order, at the end, and agree. */
 function checkEnding({ steps, machine }: Trace): void {
-  const told = steps.filter((step) => step.effect !== undefined)
-  const kinds = told.map(({ effect }) => endingKind(effect))
-  for (const kind of SIGNS_OF_THE_END) {
+  const emitted = steps.filter((step) => step.effect !== undefined)
+  const kinds = emitted.map(({ effect }) => endingKind(effect))
+  for (const kind of ENDINGS) {
     const times = kinds.filter((found) => found === kind).length
     requireThat("ending", "the turn's effects", times <= 1, `${kind} came ${times} times`)
   }
   const first = kinds.findIndex((kind) => kind !== undefined)
   if (first >= 0) {
-    requireThat("ending", told[first]?.where ?? "", machine.done, "the end was emitted by a turn that is not done")
-    told.slice(first).forEach(({ where, effect }, place) => {
-      const due = SIGNS_OF_THE_END[place] ?? "nothing more"
+    requireThat("ending", emitted[first]?.where ?? "", machine.done, "the end was emitted by a turn that is not done")
+    emitted.slice(first).forEach(({ where, effect }, place) => {
+      const due = ENDINGS[place] ?? "nothing more"
       requireThat("ending", where, endingKind(effect) === due, `expected ${due}, received ${endingKind(effect) ?? effect?.type}`)
     })
   }
@@ -73,10 +78,10 @@ function checkEnding({ steps, machine }: Trace): void {
     requireThat("ending", "the turn's effects", kinds.at(-1) === "done", "a finished turn was polled to its end and returned no done")
   }
   requireThat("ending", "the turn", machine.done === (machine.outcome !== undefined), "a turn has an outcome when it is done, and only then")
-  for (const { where, effect } of told) checkTold(where, effect, machine)
+  for (const { where, effect } of emitted) checkAgrees(where, effect, machine)
 }
 
-function checkTold(where: string, effect: Effect | undefined, { outcome, messages }: TestedMachine): void {
+function checkAgrees(where: string, effect: Effect | undefined, { outcome, messages }: TestedMachine): void {
   if (effect?.type === "done") {
     requireEqual("ending", where, "the outcome of done and that of the machine", effect.outcome, outcome)
     requireEqual("ending", where, "the messages of done and those of the machine", effect.messages, messages)
@@ -85,9 +90,9 @@ function checkTold(where: string, effect: Effect | undefined, { outcome, message
   }
 }
 
-const SIGNS_OF_THE_END = ["turn_outcome", "done event", "done"] as const
+const ENDINGS = ["turn_outcome", "done event", "done"] as const
 
-function endingKind(effect: Effect | undefined): (typeof SIGNS_OF_THE_END)[number] | undefined {
+function endingKind(effect: Effect | undefined): (typeof ENDINGS)[number] | undefined {
   if (effect?.type === "done") return "done"
   if (effect?.type !== "emit") return undefined
   return effect.event.type === "turn_outcome" ? "turn_outcome" : effect.event.type === "done" ? "done event" : undefined
@@ -95,10 +100,10 @@ function endingKind(effect: Effect | undefined): (typeof SIGNS_OF_THE_END)[numbe
 
 /** Law 7: the deltas, joined, are the appended events; all of them once the turn is polled to its end. */
 function checkProgress({ start }: Subject, { steps, machine }: Trace): void {
-  const told = steps.flatMap(({ effect }) => (effect?.type === "progress" || effect?.type === "done" ? effect.eventDelta : []))
+  const emitted = steps.flatMap(({ effect }) => (effect?.type === "progress" || effect?.type === "done" ? effect.eventDelta : []))
   const appended = machine.history.slice(start.events?.length ?? 0)
-  const due = wasDrained(steps) ? appended : appended.slice(0, told.length)
-  requireEqual("progress", "the turn's effects", "the deltas of progress and done, joined, and the events appended", told, due)
+  const due = wasDrained(steps) ? appended : appended.slice(0, emitted.length)
+  requireEqual("progress", "the turn's effects", "the deltas of progress and done, joined, and the events appended", emitted, due)
 }
 
 /** Whether the last step was a poll that returned nothing. */

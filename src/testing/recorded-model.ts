@@ -30,10 +30,10 @@ export interface RecordedTools extends HostTools {
 export function recordedModel(journal: Journal): RecordedModel {
   const answers = new Map<number, Recorded<LlmComplete>>()
   const requests = new Map<number, LlmCall>()
-  for (const { number, record, fingerprint: asked } of journal.entries) {
+  for (const { number, record, fingerprint: expected } of journal.entries) {
     if (record.type === "effect" && record.effect.type === "llm_call") requests.set(record.effect.id, record.effect)
-    if (record.type !== "llm_complete" || asked === undefined) continue
-    answers.set(record.id, { number, record, asked })
+    if (record.type !== "llm_complete" || expected === undefined) continue
+    answers.set(record.id, { number, record, expected })
   }
   const doubts = new Doubts(journal)
   return {
@@ -42,11 +42,16 @@ export function recordedModel(journal: Journal): RecordedModel {
       const { id } = effect
       const answer = answers.get(id)
       if (answer === undefined) throw doubts.unanswered(id, "model call", effect.request)
-      const { number, record, asked } = answer
-      if (fingerprint(effect) !== asked) {
-        const kept = requests.get(id)
-        const fingerprints: Difference = { path: "", expected: { id, fingerprint: asked }, received: { id, fingerprint: fingerprint(effect) } }
-        throw doubts.add(number, id, kept === undefined ? [fingerprints] : differences(kept, effect), `the request of effect ${id}`)
+      const { number, record, expected } = answer
+      if (fingerprint(effect) !== expected) {
+        const recordedRequest = requests.get(id)
+        const fingerprints: Difference = { path: "", expected: { id, fingerprint: expected }, received: { id, fingerprint: fingerprint(effect) } }
+        throw doubts.add(
+          number,
+          id,
+          recordedRequest === undefined ? [fingerprints] : differences(recordedRequest, effect),
+          `the request of effect ${id}`,
+        )
       }
       const { result, textStreamed } = record
       if (!result.ok) throw new LlmCallError(result.error)
@@ -65,11 +70,11 @@ export function recordedModel(journal: Journal): RecordedModel {
  */
 export function recordedTools(journal: Journal): RecordedTools {
   const answers = new Map<string, Recorded<CompletedToolCall>[]>()
-  for (const { number, record, fingerprint: asked } of journal.entries) {
-    if (record.type !== "tool_results" || asked === undefined) continue
+  for (const { number, record, fingerprint: expected } of journal.entries) {
+    if (record.type !== "tool_results" || expected === undefined) continue
     for (const result of record.results) {
       const key = keyOf(record.id, result.callId)
-      answers.set(key, [...(answers.get(key) ?? []), { number, record: result, asked }])
+      answers.set(key, [...(answers.get(key) ?? []), { number, record: result, expected }])
     }
   }
   const doubts = new Doubts(journal)
@@ -97,7 +102,7 @@ export function recordedTools(journal: Journal): RecordedTools {
 interface Recorded<Answer> {
   readonly number: number
   readonly record: Answer
-  readonly asked: string
+  readonly expected: string
 }
 
 function keyOf(effectId: number, callId: string): string {
@@ -122,10 +127,10 @@ class Doubts {
     return this.#keep(new ReplayDivergence("effect_differs", number, effectId, found, message))
   }
 
-  unanswered(effectId: number, what: string, asked: unknown): ReplayDivergence {
+  unanswered(effectId: number, what: string, request: unknown): ReplayDivergence {
     const { entries } = this.#journal
     const message = `The journal holds no answer to the ${what} of effect ${effectId}.`
-    return this.#keep(new ReplayDivergence("effect_differs", entries.at(-1)?.number ?? 1, effectId, differences(undefined, asked), message))
+    return this.#keep(new ReplayDivergence("effect_differs", entries.at(-1)?.number ?? 1, effectId, differences(undefined, request), message))
   }
 
   #keep(divergence: ReplayDivergence): ReplayDivergence {

@@ -6,19 +6,19 @@ import { requireEqual, requireEqualLists, requireEqualTexts, requireEqualTurns }
 import { refusalsOf } from "./refusals.ts"
 import { give, type TestedMachine } from "./turn-input.ts"
 import { checkpointText, newMachine, type StepInput, type Subject, type Trace } from "./turn-trace.ts"
-import type { Asked } from "./watched-driver.ts"
+import type { DriverCall } from "./watched-driver.ts"
 
 /** Law 1: the same turn from copies of the same values, without checkpoints in between. */
 export function checkReplay(subject: Subject, trace: Trace): void {
-  const asked: Asked[] = []
-  const machine = newMachine({ ...subject, start: copy(subject.start) }, (question) => asked.push(question))
+  const driverCalls: DriverCall[] = []
+  const machine = newMachine({ ...subject, start: copy(subject.start) }, (call) => driverCalls.push(call))
   const done = trace.steps.map(({ input }) => (input.type === "poll_once" ? machine.poll() : give(machine, copyInput(input))))
   trace.steps.forEach(({ where, input, verdict, effectText }, index) => {
     if (input.type === "poll_once") requireEqualTexts("replay", where, "the effect polled", jsonText(done[index]), effectText)
     else requireEqual("replay", where, "the verdict on the input", done[index], verdict)
   })
   requireEqualTexts("replay", "at the end", "the checkpoint", checkpointText(machine), (trace.steps.at(-1)?.after ?? trace.begin).checkpoint)
-  requireEqualLists("replay", "at the end", "the driver's calls and answers", asked, trace.asked)
+  requireEqualLists("replay", "at the end", "the driver's calls and answers", driverCalls, trace.driverCalls)
 }
 
 /** Laws 3 and 4: neither refused inputs before every step nor a repeated answer after every answer changes what follows. */
@@ -75,11 +75,11 @@ export function checkToolOrder(subject: Subject, trace: Trace): void {
   const inputs = trace.steps.flatMap(({ input, verdict }): Input[] => (input.type === "poll_once" || verdict !== "accepted" ? [] : [input]))
   const batches = batchesOf(inputs)
   if (Array.from(batches.values()).every(({ results }) => results.length < 2)) return
-  const asItCame = runDrained(subject, inputs)
+  const original = runDrained(subject, inputs)
   for (const [order, split] of Object.entries(SPLITS)) {
     const other = runDrained(subject, regroup(inputs, batches, split))
-    requireEqualLists("tools", `results ${order}`, "the driver's calls and answers", other.asked, asItCame.asked)
-    requireEqualTurns("tools", `results ${order}`, "the turn at the end", other.checkpoint, asItCame.checkpoint)
+    requireEqualLists("tools", `results ${order}`, "the driver's calls and answers", other.driverCalls, original.driverCalls)
+    requireEqualTurns("tools", `results ${order}`, "the turn at the end", other.checkpoint, original.checkpoint)
   }
 }
 
@@ -130,9 +130,9 @@ function regroup(inputs: readonly Input[], batches: ReadonlyMap<number, Batch>, 
 }
 
 /** Runs inputs and polls until nothing is left after each, so that the timing of polls does not matter. */
-function runDrained(subject: Subject, inputs: readonly Input[]): { readonly asked: readonly Asked[]; readonly checkpoint: string } {
-  const asked: Asked[] = []
-  const machine = newMachine(subject, (question) => asked.push(question))
+function runDrained(subject: Subject, inputs: readonly Input[]): { readonly driverCalls: readonly DriverCall[]; readonly checkpoint: string } {
+  const driverCalls: DriverCall[] = []
+  const machine = newMachine(subject, (call) => driverCalls.push(call))
   const drain = (): void => {
     while (machine.poll() !== undefined);
   }
@@ -141,7 +141,7 @@ function runDrained(subject: Subject, inputs: readonly Input[]): { readonly aske
     give(machine, input)
     drain()
   }
-  return { asked, checkpoint: checkpointText(machine) }
+  return { driverCalls, checkpoint: checkpointText(machine) }
 }
 
 function copy<Value>(value: Value): Value {

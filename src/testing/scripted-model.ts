@@ -126,8 +126,8 @@ function pastTheEnd(length: number, place: number, { id, request }: LlmCall): Er
   const script = `The script has ${length} ${length === 1 ? "answer" : "answers"}`
   const last = `The request of effect ${id} ends with ${shown((request.messages.at(-1) ?? null) as Json, 200)}.`
   if (place === length) return new Error(`${script}, and the turn made one more call. ${last}`)
-  const told = `its first request has ${modelMessages(request)} messages of the model, so it would have to continue at answer ${place + 1}`
-  return new Error(`${script}; ${told}. If the turn began with some of them, give the script its \`start\`. ${last}`)
+  const problem = `its first request has ${modelMessages(request)} model messages, so it would have to continue at answer ${place + 1}`
+  return new Error(`${script}; ${problem}. If the turn began with some of them, give the script its \`start\`. ${last}`)
 }
 
 function responseOf(data: Exclude<ScriptedModelData, { readonly failure: LlmFailure }>, place: number): LlmResponse {

@@ -6,7 +6,7 @@ import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import { jsonText } from "./difference.ts"
 import { requireEqualTexts, requireThat } from "./laws.ts"
 import { describeInput, give, type TestedMachine, type TestedMachineClass, type TurnInput, type Verdict } from "./turn-input.ts"
-import { type Asked, watchDriver } from "./watched-driver.ts"
+import { type DriverCall, watchDriver } from "./watched-driver.ts"
 
 /** The turn under test: what it is made from, and the class of the machine. */
 export interface Subject {
@@ -28,7 +28,7 @@ export interface Standing {
   /** Whether the host has polled the outstanding effect. */
   readonly taken: boolean
   /** The number of calls to the driver so far. */
-  readonly askedCount: number
+  readonly driverCallCount: number
 }
 
 /** One step of a turn: the input, its verdict, and the state before and after. */
@@ -49,7 +49,7 @@ export interface Trace {
   readonly machine: TestedMachine
   readonly begin: Standing
   readonly steps: readonly TraceStep[]
-  readonly asked: readonly Asked[]
+  readonly driverCalls: readonly DriverCall[]
 }
 
 /**
@@ -57,8 +57,8 @@ export interface Trace {
  * @throws {LawError} `inputs`, where an input gets another verdict than expected; `values`, where an old turn changed
  */
 export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPolls: number): Trace {
-  const asked: Asked[] = []
-  const machine = newMachine(subject, (question) => asked.push(question))
+  const driverCalls: DriverCall[] = []
+  const machine = newMachine(subject, (call) => driverCalls.push(call))
   const steps: TraceStep[] = []
   const oldTurns: { readonly where: string; readonly turn: Turn; readonly text: string }[] = []
   const taken = new Set<number>()
@@ -70,7 +70,7 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPo
       outstanding,
       outstandingText: jsonText(outstanding),
       taken: outstanding !== undefined && taken.has(outstanding.id),
-      askedCount: asked.length,
+      driverCallCount: driverCalls.length,
     }
   }
   const begin = standing()
@@ -100,21 +100,21 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPo
   })
 
   for (const { where, turn, text } of oldTurns) requireEqualTexts("values", `the turn before ${where}`, "read again at the end", turnText(turn), text)
-  return { machine, begin, steps, asked }
+  return { machine, begin, steps, driverCalls }
 }
 
 /** Makes a machine of the subject's class, whose driver records its calls. */
-export function newMachine({ machine, config, start }: Subject, asked: (asked: Asked) => void): TestedMachine {
-  return new machine(watchedConfig(config, asked), start)
+export function newMachine({ machine, config, start }: Subject, report: (call: DriverCall) => void): TestedMachine {
+  return new machine(watchedConfig(config, report), start)
 }
 
 /** Restores a machine from a checkpoint's JSON text. */
-export function restoredMachine({ machine, config }: Subject, checkpoint: string, asked: (asked: Asked) => void): TestedMachine {
-  return machine.restore(watchedConfig(config, asked), checkpoint)
+export function restoredMachine({ machine, config }: Subject, checkpoint: string, report: (call: DriverCall) => void): TestedMachine {
+  return machine.restore(watchedConfig(config, report), checkpoint)
 }
 
-function watchedConfig(config: TurnConfig, asked: (asked: Asked) => void): TurnConfig {
-  return { ...config, driver: watchDriver(config.driver, asked) }
+function watchedConfig(config: TurnConfig, report: (call: DriverCall) => void): TurnConfig {
+  return { ...config, driver: watchDriver(config.driver, report) }
 }
 
 export function checkpointText(machine: TestedMachine): string {

@@ -1,57 +1,54 @@
+import type { DriverPatch } from "../drivers/wrap-driver.ts"
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
-import type { DriverAction } from "../wire/action.ts"
+import { wrapMembers } from "../wrap.ts"
 import { jsonText } from "./difference.ts"
 
 /** One call to a driver, as JSON text: the callback, its arguments, and what it returned or threw. */
-export type Asked = string
+export type DriverCall = string
 
-/** Wraps a driver, under the same name, and reports every call and its result to `asked`. */
-export function watchDriver(driver: ProtocolDriver, asked: (asked: Asked) => void): ProtocolDriver {
-  const watch = <Answer extends readonly DriverAction[] | undefined>(
-    callback: string,
+/** Wraps a driver, under the same name, and reports every call and its result. Callbacks that the driver lacks stay absent. */
+export function watchDriver(driver: ProtocolDriver, report: (call: DriverCall) => void): ProtocolDriver {
+  // Unlike wrapDriver, wrapMembers gives an absent callback no default, so the machine handles its absence as it does without a watch.
+  return wrapMembers(driver, {
+    prepareIteration: watched(report, "prepareIteration"),
+    onLlmComplete: watched(report, "onLlmComplete", "waiting", "response", "textStreamed"),
+    onToolResults: watched(report, "onToolResults", "results"),
+    onExecResult: watched(report, "onExecResult", "waiting", "result"),
+    onLlmFailed: watched(report, "onLlmFailed", "waiting", "error"),
+    onDelivery: watched(report, "onDelivery", "checkpoint", "delivery"),
+  } satisfies Callbacks)
+}
+
+/** All callbacks, so that one which a later version adds does not compile until it is watched. */
+type Callbacks = Required<Omit<DriverPatch, "name" | "version" | "ownState">>
+
+/** Wraps one callback. `names`: the names of its arguments after the context, for the report. */
+function watched(report: (call: DriverCall) => void, callback: keyof Callbacks, ...names: readonly string[]) {
+  return <Given extends readonly unknown[], Actions>(
+    next: (context: DriverContext, ...given: Given) => Actions,
     context: DriverContext,
-    shown: { readonly [key: string]: unknown },
-    ask: () => Answer,
-  ): Answer => {
-    const { iteration, iterationOffset, maxIterations, usage, at, messages, events, turnCauses, tools } = context
-    const view = { iteration, iterationOffset, maxIterations, usage, at, turnCauses, tools: tools.map((tool) => tool.name), ...shown }
-    const question = {
+    ...given: Given
+  ): Actions => {
+    const { messages, events, iteration, iterationOffset, maxIterations, usage, at, turnCauses, tools } = context
+    const call = {
       callback,
       messageCount: messages.length,
       lastMessage: messages.at(-1),
       eventCount: events.length,
       lastEvent: events.at(-1),
-      ...view,
+      ...{ iteration, iterationOffset, maxIterations, usage, at, turnCauses },
+      tools: tools.map((tool) => tool.name),
+      ...Object.fromEntries(names.map((name, index) => [name, given[index]])),
     }
-    const tell = (answer: { readonly actions?: Answer; readonly threw?: string }): void => asked(jsonText({ ...question, ...answer }) as string)
+    const reportWith = (result: { readonly actions: Actions } | { readonly threw: string }): void =>
+      report(jsonText({ ...call, ...result }) as string)
     try {
-      const actions = ask()
-      tell({ actions })
+      const actions = next(context, ...given)
+      reportWith({ actions })
       return actions
     } catch (error) {
-      tell({ threw: String(error) })
+      reportWith({ threw: String(error) })
       throw error
     }
-  }
-
-  return {
-    name: driver.name,
-    version: driver.version,
-    prepareIteration: (context) => watch("prepareIteration", context, {}, () => driver.prepareIteration(context)),
-    onLlmComplete: (context, waiting, response, textStreamed) =>
-      watch("onLlmComplete", context, { waiting, response, textStreamed }, () => driver.onLlmComplete(context, waiting, response, textStreamed)),
-    onToolResults: (context, results) => watch("onToolResults", context, { results }, () => driver.onToolResults(context, results)),
-    ...(driver.onExecResult !== undefined && {
-      onExecResult: (context, waiting, result) =>
-        watch("onExecResult", context, { waiting, result }, () => driver.onExecResult?.(context, waiting, result) ?? []),
-    }),
-    ...(driver.onLlmFailed !== undefined && {
-      onLlmFailed: (context, waiting, error) =>
-        watch("onLlmFailed", context, { waiting, error }, () => driver.onLlmFailed?.(context, waiting, error)),
-    }),
-    ...(driver.onDelivery !== undefined && {
-      onDelivery: (context, checkpoint, delivery) =>
-        watch("onDelivery", context, { checkpoint, delivery }, () => driver.onDelivery?.(context, checkpoint, delivery) ?? []),
-    }),
   }
 }

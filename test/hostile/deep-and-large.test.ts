@@ -24,7 +24,7 @@ import { nested, nestedObject, origin } from "./values.ts"
 expectPrototypesUnchanged()
 
 describe("nesting 10,000 deep", () => {
-  test("in the text of arguments it counts as no arguments, and the text is kept", () => {
+  test("in the text of arguments counts as missing arguments, and the text is preserved", () => {
     const { config, text } = SAVED.llm_complete
     const machine = TurnMachine.restore(config, text)
     const inputJson = "[".repeat(10_000) + "]".repeat(10_000)
@@ -46,11 +46,11 @@ describe("nesting 10,000 deep", () => {
     expect(give(type, response)).toBe("invalid_response")
   })
 
-  test("under a key that is not known it is ignored", () => {
+  test("under an unknown key is ignored", () => {
     expect(give("llm_complete", { ...says(1, "Hi."), future: nested(10_000) })).toBe("accepted")
   })
 
-  test("in a checkpoint it is refused, as text and as a value", () => {
+  test("in a checkpoint is refused, as text and as a value", () => {
     const deep = "[".repeat(10_000) + "]".repeat(10_000)
     const { config, text } = SAVED.tool_results
     const texts = [
@@ -65,7 +65,7 @@ describe("nesting 10,000 deep", () => {
     }
   })
 
-  test("128 deep is taken wherever free JSON may stand, and the turn goes on in another process", () => {
+  test("of 128 levels is accepted wherever free JSON is allowed, and the turn continues in another process", () => {
     const { config, text } = SAVED.tool_results
     const machine = TurnMachine.restore(config, text)
     const value = nested(128) as never
@@ -75,7 +75,7 @@ describe("nesting 10,000 deep", () => {
   })
 })
 
-describe("much of it", { timeout: 120_000 }, () => {
+describe("large inputs", { timeout: 120_000 }, () => {
   const BIG = "x".repeat(10_000_000)
 
   test("10 MB texts in answers, results and deliveries", () => {
@@ -102,7 +102,7 @@ describe("much of it", { timeout: 120_000 }, () => {
     expect(machine.done).toBe(true)
   })
 
-  test("a 10 MB call id that nobody asked for", () => {
+  test("a 10 MB call id that was not requested", () => {
     expect(give("tool_results", results(2, completed(BIG)))).toBe("unknown_call")
   })
 
@@ -113,7 +113,7 @@ describe("much of it", { timeout: 120_000 }, () => {
     expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
   })
 
-  test("10 MB of checkpoint that is none", () => {
+  test("10 MB of invalid checkpoint", () => {
     expect(() => TurnMachine.restore(CONFIG, BIG)).toThrow(CheckpointError)
     expect(() => TurnMachine.restore(CONFIG, `"${BIG}"`)).toThrow(CheckpointError)
   })
@@ -186,7 +186,7 @@ describe("much of it", { timeout: 120_000 }, () => {
     expect(effects.at(-1)?.type).toBe("done")
   })
 
-  test("a batch that asks for 10,000 results of the same call", () => {
+  test("a batch with 10,000 calls of the same id", () => {
     const driver = driverOf({ prepareIteration: () => [{ type: "start_tools", calls: CALL_IDS.map(() => pending("same")) }] })
     const machine = new TurnMachine(configOf({ driver }), { messages: [] })
     pollAll(machine)

@@ -38,7 +38,7 @@ describe("ids", () => {
     expect(give("llm_complete", { ...says(1, "Hi."), id })).toBe(code)
   })
 
-  test("a getter that gives another id each time is read once", () => {
+  test("a getter that returns another id each time is read once", () => {
     let reads = 0
     const shifty = {
       ...says(1, "Hi."),
@@ -55,14 +55,14 @@ describe("ids", () => {
 describe("prototype keys", () => {
   const POISON = '"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},'
 
-  test.each(Object.keys(FULL))("in every object of %s: left out of what has a shape, kept in free JSON", (name) => {
+  test.each(Object.keys(FULL))("in every object of %s are removed where the shape is fixed, and preserved in free JSON", (name) => {
     const response = FULL[name] as Response
     const poisoned = JSON.parse(JSON.stringify(response).replaceAll('{"', `{${POISON}"`)) as unknown
-    // References to attachments with more keys are no references any more.
+    // An attachment reference with more keys is not a reference any more.
     expect(give(response.type, poisoned)).toBe("accepted")
   })
 
-  test("in a tool's arguments they reach the tool as ordinary keys", () => {
+  test("in a tool's arguments reach the tool as ordinary keys", () => {
     const { config, text } = SAVED.llm_complete
     const machine = TurnMachine.restore(config, text)
     respond(machine, answer(1, [{ type: "tool_call", callId: "c", toolName: "t", inputJson: '{"__proto__":{"polluted":true}}' }]))
@@ -71,7 +71,7 @@ describe("prototype keys", () => {
     expect(effect?.type === "tool_calls" && JSON.stringify(effect.calls[0]?.args)).toBe('{"__proto__":{"polluted":true}}')
   })
 
-  test("as names of calls, tools and messages they are names", () => {
+  test("as names of calls, tools and messages are ordinary names", () => {
     const machine = new TurnMachine(configOf(), { messages: [{ ...userMessage("hello"), id: "__proto__" }] })
     pollAll(machine)
     respond(machine, callsTools(1, ["__proto__", "constructor", "toString"]))
@@ -92,7 +92,7 @@ describe("prototype keys", () => {
     expect(again.turnCauses).toHaveLength(1)
   })
 
-  test("as types of answers, effects and actions they are unknown", () => {
+  test("as types of answers, effects and actions are unknown types", () => {
     for (const type of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
       expect(give("llm_complete", { type, id: 1 })).toBe("invalid_response")
       expect(give("llm_complete", { ...says(1, "Hi."), result: { ok: type } })).toBe("invalid_response")

@@ -25,7 +25,7 @@ describe("odd texts and numbers", () => {
     expect(machine.messages.flatMap((message) => message.parts.map((each) => (each.type === "text" ? each.text : "")))).toEqual([odd, odd, "", ""])
   })
 
-  test("numbers that are none are refused; minus zero is a zero", () => {
+  test("NaN and infinities are refused; minus zero is zero", () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       expect(give("tool_results", results(2, completed("a", bad)))).toBe("invalid_response")
       expect(give("tool_results", results(2, completed("a", 1, { durationMs: bad })))).toBe("invalid_response")
@@ -48,7 +48,7 @@ describe("odd texts and numbers", () => {
     expect(machine.usage).toEqual(usage)
   })
 
-  test("a delivery may reuse ids that are there already; nothing is lost by it", () => {
+  test("a delivery may reuse existing ids, and nothing is lost", () => {
     const { config, text } = SAVED.checkpoint_delivery
     const machine = TurnMachine.restore(config, text)
     const twice = userMessage("again", "u1")

@@ -38,11 +38,11 @@ const EXPECTED_OF_ANSWERS = [
 ]
 
 describe("each hostile value as a whole", () => {
-  test.each(Object.entries(HOSTILE))("%s is no answer", (_, make) => {
+  test.each(Object.entries(HOSTILE))("%s is not an answer", (_, make) => {
     for (const type of Object.keys(SAVED) as Response["type"][]) expect(give(type, make())).toBe("invalid_response")
   })
 
-  test.each(Object.entries(HOSTILE))("%s is no checkpoint", (_, make) => {
+  test.each(Object.entries(HOSTILE))("%s is not a checkpoint", (_, make) => {
     try {
       TurnMachine.restore(CONFIG, make())
     } catch (error) {
@@ -52,21 +52,21 @@ describe("each hostile value as a whole", () => {
     throw new Error("It was restored.")
   })
 
-  test.each(Object.entries(HOSTILE))("%s is no list of actions, but where it is one", (name, make) => {
+  test.each(Object.entries(HOSTILE))("%s is refused as a list of actions, unless it is a valid one", (name, make) => {
     const { config, text } = SAVED.checkpoint_delivery
     const machine = TurnMachine.restore(config, text)
     const code = outcomeOf(machine, config, () => machine.apply(make() as readonly DriverAction[]))
     expect(code).toBe(["an empty list", "a list with toJSON"].includes(name) ? "unchanged" : "invalid_actions")
   })
 
-  test.each(Object.entries(HOSTILE))("%s is no outcome and no event", (_, make) => {
+  test.each(Object.entries(HOSTILE))("%s is neither an outcome nor an event", (_, make) => {
     const { config, text } = SAVED.checkpoint_delivery
     const machine = TurnMachine.restore(config, text)
     expect(outcomeOf(machine, config, () => machine.finish(make() as never))).toBe("invalid_actions")
     expect(outcomeOf(machine, config, () => machine.fail(make() as never))).toBe("invalid_actions")
   })
 
-  test.each(Object.entries(HOSTILE))("%s as a reason to cancel is refused, or is a text", (_, make) => {
+  test.each(Object.entries(HOSTILE))("%s as a reason to cancel is refused unless it is a string", (_, make) => {
     const { config, text } = SAVED.tool_results
     const machine = TurnMachine.restore(config, text)
     const reason = make()

@@ -10,7 +10,7 @@ import { EVERY_VALUE, hostileAt, origin, places, withValueAt } from "./values.ts
 
 expectPrototypesUnchanged()
 
-describe("each hostile value at each place of what a turn is made of", { timeout: 120_000 }, () => {
+describe("each hostile value at each place of a turn's start and configuration", { timeout: 120_000 }, () => {
   const start: TurnStart = {
     messages: [{ ...userMessage("hello"), origin }],
     events: [

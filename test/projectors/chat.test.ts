@@ -100,7 +100,7 @@ describe("attachments", () => {
   })
 })
 
-describe("projecting costs what is new", () => {
+describe("the cost of a projection depends on the new messages", () => {
   /** A message that counts how often its parts are read. */
   function counted(content: string): { readonly message: Message; readonly reads: () => number } {
     let reads = 0
@@ -143,7 +143,7 @@ describe("projecting costs what is new", () => {
   })
 })
 
-describe("transcripts that part", () => {
+describe("transcripts that diverge", () => {
   test("each is rendered with its own messages, in any order of reading", () => {
     const past = History.of([userMessage("past")])
     const left = past.append([userMessage("left"), userMessage("further left")])
@@ -168,7 +168,7 @@ describe("turn causes", () => {
   })
   const event: Message = { id: "e1", role: "event", parts: [text("the event's own message")] }
 
-  test("replace the event messages that brought them, at the end", () => {
+  test("replace their event messages, at the end", () => {
     const request = plain(project([event, userMessage("hi")], { turnCauses: [cause("e1")], systemPrompt: "prompt" }))
     expect(request.messages).toEqual([
       { role: "system", blocks: [{ type: "text", text: "prompt" }] },
@@ -202,7 +202,7 @@ describe("turn causes", () => {
   })
 })
 
-describe("reasoning is sent back only if its provider can know it again", () => {
+describe("reasoning is sent back only to the provider that sent it", () => {
   test.each([
     [undefined, false],
     [{}, false],

@@ -27,7 +27,7 @@ describe("an iteration costs the same whatever came before it (law 9)", () => {
     expect(last.events.storage).toBe(events.storage)
   })
 
-  test("progress tells two records in every iteration, one before the tools and one behind them", () => {
+  test("progress emits two records in every iteration, one before the tools and one after them", () => {
     const effects = iterate(newMachine(), 2_000)
     const deltas = effects.flatMap((effect) => (effect.type === "progress" ? [effect.eventDelta.length] : []))
     expect(deltas.length).toBe(4_000)

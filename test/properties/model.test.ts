@@ -14,7 +14,7 @@ import { check, SLOW } from "./check.ts"
 import { DRIVER_ERROR, ReferenceMachine, resultParts } from "./reference-model.ts"
 
 describe("the machine and a reference model of it", () => {
-  test("do the same, step by step, restores included", SLOW, () => {
+  test("behave the same, step by step, restores included", SLOW, () => {
     const restores = fc.infiniteStream(fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }))
     check(
       250,
@@ -49,7 +49,7 @@ function compare(config: TurnConfig, start: TurnStart, moves: readonly HostMove[
     const where = `move ${index} (${describeInput(input)})`
     if (input.type === "poll") poll(where, machine, model, input.most)
     else if (move.type === "offend") expectSame(where, give(machine, input), "expect" in input ? input.expect : undefined)
-    else expectSame(`${where}: what came of it`, give(machine, input), giveModel(model, input))
+    else expectSame(`${where}: the result`, give(machine, input), giveModel(model, input))
     if (input.type === "respond" && input.expect === undefined) answered.unshift(input.response)
     expectSame(`${where}: the turn`, seen(machine), model.seen)
   })

@@ -19,7 +19,7 @@ const CHAT = { driver: chatDriver(), projector: chatProjector }
 const restores = fc.infiniteStream(fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }))
 
 describe("the chat driver and projector", () => {
-  test("order no request in which a call has not exactly one result, or a result no call (law 10)", SLOW, () => {
+  test("make only requests in which every call has exactly one result, and every result a call (law 10)", SLOW, () => {
     check(
       150,
       fc.property(configData, start, moves, moves, restores, (data, begin, first, second, restore) => {

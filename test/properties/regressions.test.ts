@@ -39,12 +39,12 @@ function answer(effectId: number, ...callIds: readonly string[]): TurnInput {
   return { type: "respond", response: { type: "tool_results", id: effectId, results } }
 }
 
-test("a batch answered in part right after a restore is still handed out again, with the missing calls (law 2)", () => {
+test("a batch answered in part right after a restore is still redelivered, with the missing calls (law 2)", () => {
   const config = configOf([{ type: "start_tools", calls: CALLS }], [FINISH])
   expectTurn(config, { messages: [] }, [{ type: "poll" }, answer(1, "a"), { type: "poll" }, answer(1, "b"), { type: "poll" }])
 })
 
-test("a batch answered in part before it was taken is handed out with the missing calls only", () => {
+test("a batch answered in part before it was polled is emitted with the missing calls only", () => {
   const config = configOf(
     [{ type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }],
     [

@@ -20,7 +20,7 @@ import { check, SLOW } from "./check.ts"
 
 const given = fc.array(answers, { minLength: 2, maxLength: 8 })
 
-describe("every turn that there was may be gone on from, at any time and in any order", () => {
+describe("every earlier turn value can be continued, at any time and in any order", () => {
   test("with scripted drivers", SLOW, () => {
     check(
       80,

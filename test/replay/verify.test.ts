@@ -159,7 +159,7 @@ test.each([0, 1, 2, 3, 9])("a snapshot taken after %i polls is the replayed turn
   expect(verifyReplay(snapshotAfter(polls), CONFIG)).toMatchObject({ effects: 3, snapshots: 4 })
 })
 
-test("a turn cancelled after a snapshot from before the driver was asked ends the same", () => {
+test("a turn cancelled after a snapshot from before the driver was called ends the same", () => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")
   let text = line + recorder.snapshot(machine) + recorder.command(machine, { type: "cancel" })
@@ -193,7 +193,7 @@ test("a batch answered in parts is one effect; refused and stale answers change 
     asked,
     result("b"),
     result("b"),
-    result("nobody's"),
+    result("unrequested"),
     { type: "checkpoint_delivery", id: 99, delivery: {} } as const,
     result("a"),
   ]) {

@@ -37,30 +37,33 @@ test("the effects of a result are emitted, even if the turn was cancelled and th
   } as const
   await journal.response(machine, results)
   machine.handle(results)
-  // Killed here: the order is kept, and of the result nothing was told.
+  // Killed here: the command is persisted, and nothing of the result was emitted.
   await journal.command(machine, { type: "cancel" })
   await journal.close()
 
-  const told: string[] = []
+  const emitted: string[] = []
   const second = await TurnJournal.open(store, "turn")
   const done = await runTurn(
     await second.resume(CONFIG),
-    { llmCall, progress: ({ eventDelta }) => void told.push(...eventDelta.map((event) => (event.type === "conversation" ? event.message.id : ""))) },
+    {
+      llmCall,
+      progress: ({ eventDelta }) => void emitted.push(...eventDelta.map((event) => (event.type === "conversation" ? event.message.id : ""))),
+    },
     { journal: second },
   )
   expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
-  expect(told).toEqual(["m_0_tools_2"])
+  expect(emitted).toEqual(["m_0_tools_2"])
 })
 
 test("a command that arrives while the journal is compacted leaves it intact", async () => {
-  const kept = memoryJournalStore()
-  let order = (): void => {}
-  // The order comes while the new text is written.
+  const inner = memoryJournalStore()
+  let sendCommand = (): void => {}
+  // The command arrives while the new text is written.
   const store: JournalStore = {
     async open(name, options) {
-      const stored = await kept.open(name, options)
+      const stored = await inner.open(name, options)
       const replace = (text: string): Promise<void> => {
-        order()
+        sendCommand()
         return stored.replace(text)
       }
       return { text: stored.text, append: (text) => stored.append(text), close: () => stored.close(), replace }
@@ -68,12 +71,12 @@ test("a command that arrives while the journal is compacted leaves it intact", a
   }
   const journal = await TurnJournal.open(store, "turn", { snapshotEveryRecords: 1, compactAboveChars: 1 })
   const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
-  const ordered: Promise<void>[] = []
-  order = () => void ordered.push(journal.command(machine, { type: "apply", actions: [] }))
+  const commands: Promise<void>[] = []
+  sendCommand = () => void commands.push(journal.command(machine, { type: "apply", actions: [] }))
   await runTurn(machine, { llmCall, tools: { call: toolCall, effects: () => "idempotent" }, checkpoint: async () => undefined }, { journal })
-  await Promise.all(ordered)
+  await Promise.all(commands)
   await journal.close()
-  const { text } = await kept.open("turn")
-  expect(ordered.length).toBeGreaterThan(0)
+  const { text } = await inner.open("turn")
+  expect(commands.length).toBeGreaterThan(0)
   expect(readJournal(text).entries.map(({ record }) => record.type)).toContain("end")
 })

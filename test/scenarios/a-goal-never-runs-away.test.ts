@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest"
 import { codeDriver } from "../../src/drivers/code.ts"
 import { breaks, replies, ThreadHost, type World } from "../drivers/goal/thread-host.ts"
 
-/** A thread on which nobody looks: its goal is set, and then turns start by themselves until it rests. */
+/** A thread without a user: its goal is set, and then turns start automatically until it rests. */
 function unwatched(model: World["model"], options: ConstructorParameters<typeof ThreadHost>[1] = {}): ThreadHost {
   const host = new ThreadHost({ model }, options)
   host.command({ type: "set", objective: "Make it perfect." })
@@ -24,7 +24,7 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.goal).toMatchObject({ status: "paused", continuations: 3, tokensUsed: 60 })
   })
 
-  test("a model that is busy for ever and never says the same: after fifty", () => {
+  test("a model that works forever and never repeats itself: after fifty", () => {
     const host = unwatched((calls) => (calls % 2 === 0 ? replies("", "look") : replies(`Round ${calls} done.`)))
     expect(host.runs(100).reason).toMatch(/50 continuations have run.*Resume/)
     expect(host.goal).toMatchObject({ status: "paused", continuations: 50, tokensUsed: 1000 })
@@ -69,7 +69,7 @@ describe("under the default policy a goal stops, with a reason that says what to
     })
   })
 
-  test("a model that gives up too early is made to go on, and stops in the third turn", () => {
+  test("a model that gives up too early is continued, and stops in the third turn", () => {
     const host = unwatched((calls) => (calls % 2 === 0 ? replies("", ["update_goal", { status: "blocked" }]) : replies(`No key yet, ${calls}.`)))
     expect(host.runs(100).reason).toMatch(/the model cannot continue.*resume/)
     expect(host.goal).toMatchObject({ status: "blocked", continuations: 3 })
@@ -83,7 +83,7 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.runs(100).reason).toMatch(/50 continuations have run.*Resume/)
     expect(host.turns).toHaveLength(50)
     expect(host.goal).toMatchObject({ goalId: "g51", status: "paused", continuations: 0 })
-    // As many again, when somebody says so; and what a user asks for has all of its own.
+    // Resuming allows as many again; a goal that a user sets has the full number.
     host.command({ type: "resume" })
     expect(host.runs(200).reason).toMatch(/50 continuations have run/)
     host.command({ type: "resume" })
@@ -92,7 +92,7 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.turns).toHaveLength(151)
   })
 
-  test("likewise, with the same words each time: after three", () => {
+  test("the same, with the same text each time: after three", () => {
     const host = unwatched((calls) => {
       if (calls % 3 === 0) return replies("", ["update_goal", { status: "complete" }])
       return calls % 3 === 1 ? replies("", ["create_goal", { objective: "Again." }]) : replies("Done.")
@@ -109,7 +109,7 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.modelCalls).toBe(3)
   })
 
-  test("one long turn that is continued in itself: after three, and the turn ends", () => {
+  test("one long turn with continuations inside it: after three, and the turn ends", () => {
     const host = unwatched((calls) => replies(`Thought ${calls}.`), { deliveries: { continueInTurn: true } })
     expect(host.runs(100).reason).toMatch(/called no tool/)
     expect(host.turns).toHaveLength(1)
@@ -118,28 +118,28 @@ describe("under the default policy a goal stops, with a reason that says what to
 })
 
 describe("budgets stop it as well", () => {
-  test("tokens: the goal is limited at the first tool past the budget, and the model is told once", () => {
-    const told: number[] = []
+  test("tokens: the goal is limited at the first tool past the budget, and the model is notified once", () => {
+    const notified: number[] = []
     const host = unwatched((calls, { messages }) => {
-      if (JSON.stringify(messages.at(-1)).includes("budget_limited")) told.push(calls)
+      if (JSON.stringify(messages.at(-1)).includes("budget_limited")) notified.push(calls)
       return calls % 4 === 3 ? replies(`Part ${calls} done.`) : replies("", "look")
     })
     host.command({ type: "set", tokenBudget: 55 })
     expect(host.runs(100).reason).toBe("Stopped: the token budget is used up (tokens: 60 of 55). Raise the budget and resume to continue.")
-    expect(told).toEqual([6])
+    expect(notified).toEqual([6])
     // What the model still did to wrap up is on the bill.
     expect(host.goal).toMatchObject({ status: "budget_limited", tokensUsed: 80 })
   })
 
-  test("time and cost likewise", () => {
+  test("time and cost: the goal is limited in the same way", () => {
     const slow = unwatched((calls) => replies(`Part ${calls}.`, ...(calls % 2 === 0 ? ["look"] : [])), { answerMs: 1500 })
     slow.command({ type: "set", secondsBudget: 30 })
     expect(slow.runs(100).reason).toMatch(/^Stopped: the time budget is used up \(seconds: 3\d of 30\)\. Raise/)
-    const dear = unwatched((calls) => replies(`Part ${calls}.`, ...(calls % 2 === 0 ? ["look"] : [])), {
+    const expensive = unwatched((calls) => replies(`Part ${calls}.`, ...(calls % 2 === 0 ? ["look"] : [])), {
       driver: { costMicros: ({ inputTokens, cachedInputTokens, outputTokens }) => 3 * inputTokens + 0.3 * cachedInputTokens + 15 * outputTokens },
     })
-    dear.command({ type: "set", costBudgetMicros: 1000 })
-    expect(dear.runs(100).reason).toMatch(/^Stopped: the cost budget is used up \(cost in micro-units: 10\d\d of 1000\)\. Raise/)
+    expensive.command({ type: "set", costBudgetMicros: 1000 })
+    expect(expensive.runs(100).reason).toMatch(/^Stopped: the cost budget is used up \(cost in micro-units: 10\d\d of 1000\)\. Raise/)
   })
 })
 
@@ -157,10 +157,10 @@ describe("with every other brake off, the cap still holds", () => {
   })
 })
 
-test("a host that forgets to tell the end of a turn starts no other", () => {
+test("a host that does not report the end of a turn cannot start another", () => {
   const host = unwatched(() => replies("Done?"))
   host.turn("continuation")
-  // As it was before the end was told.
+  // The state before the end was reported.
   host.history = host.turns[0]?.machine.history ?? []
   expect(host.runs(100).reason).toMatch(/"turn-0" is still open: report its end/)
 })

@@ -16,9 +16,9 @@ test("what tools depend on is emitted before their calls, both live and after a 
   machine.handle(callsTools(1, ["a"]))
   const restored = moved(machine, CONFIG)
   for (const each of [machine, restored]) {
-    const order = told(pollAll(each))
-    expect(order.indexOf("progress")).toBeGreaterThan(-1)
-    expect(order.indexOf("progress")).toBeLessThan(order.indexOf("tool_calls 2"))
+    const effects = told(pollAll(each))
+    expect(effects.indexOf("progress")).toBeGreaterThan(-1)
+    expect(effects.indexOf("progress")).toBeLessThan(effects.indexOf("tool_calls 2"))
   }
 })
 
@@ -40,7 +40,7 @@ test("a store that records only progress has the whole history of the turn, once
   machine.apply([{ type: "append_events", events: [{ type: "protocol", event: "aside" }] }])
   keep(pollAll(machine))
   machine.handle(says(4, "Nothing."))
-  // The process dies here, before anything of the answer was told.
+  // The process dies here, before anything of the answer was emitted.
   const restored = moved(machine, CONFIG)
   keep(pollAll(restored))
   keep(respond(restored, delivers(5)))

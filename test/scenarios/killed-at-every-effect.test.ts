@@ -49,7 +49,7 @@ function run(dies: number): { readonly performed: readonly string[]; readonly en
 
 const WHOLE = run(Number.POSITIVE_INFINITY)
 
-test("a turn that is never killed does this", () => {
+test("the effects of a turn that is never killed", () => {
   expect(WHOLE.performed).toEqual([
     ...["sync_execution_surface 1", "llm_call 2", "tool_calls 3", "checkpoint 4"],
     ...["sync_execution_surface 5", "llm_call 6", "tool_calls 7", "checkpoint 8"],
@@ -59,12 +59,12 @@ test("a turn that is never killed does this", () => {
 })
 
 test("a turn killed right after polling any one effect does the same work and ends with the same answer", () => {
-  // 11 pieces of work, and what is told between them.
+  // 11 pieces of work, and the notifications between them.
   for (let dies = 0; dies < 40; dies += 1) {
     const { performed, end, messages } = run(dies)
     expect(performed).toEqual(WHOLE.performed)
     expect(messages).toEqual(WHOLE.messages)
-    // Only `done` itself, once taken, is not told again.
+    // Only `done` is not emitted again after it was polled.
     if (end !== undefined) expect(end).toEqual(WHOLE.end)
   }
 })

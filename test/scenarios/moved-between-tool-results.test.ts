@@ -48,7 +48,7 @@ test("a turn that is moved to another process between two tool results runs no t
   expect(there.messages[2]?.parts.map((part) => part.type === "tool_result" && part.text)).toEqual(["north is free", "east is free", "south is free"])
 })
 
-test("the turn is the same, wherever it is cut", () => {
+test("the turn is the same wherever it is cut", () => {
   const turn = expectTurn(configOf(), { messages: [userMessage("Where can I go?")] }, [
     { type: "poll" },
     { type: "respond", response: CALLS },

@@ -8,7 +8,7 @@ import { callsTools, completed, configOf, delivers, plain, pollAll, results, say
 const CONFIG = configOf({ emitLlmTrace: true, maxIterations: 3, systemPrompt: "Be brief." })
 const START = { messages: [userMessage("Look around.")], iterationOffset: 4, turnCauses: [] }
 
-/** The responses of a turn, in order, as a host wrote them down. */
+/** The responses of a turn, in order, as a host recorded them. */
 const JOURNAL: readonly Response[] = [
   { ...callsTools(1, ["a", "", "a"]), at: 1_000 },
   results(2, completed("a", { n: 1 })),
@@ -36,7 +36,7 @@ test("the same journal of responses gives the same effects, byte for byte, today
   expect(JSON.stringify(replayed(plain(JOURNAL)))).toBe(first)
 })
 
-test("the effects are these", () => {
+test("the effects of the journal", () => {
   expect(told(replayed(JOURNAL))).toEqual([
     ...["emit llm_request", "llm_call 1"],
     ...["emit token_usage", "log llm_debug", "emit llm_response", "progress", "tool_calls 2"],
@@ -50,7 +50,7 @@ test("the effects are these", () => {
   ])
 })
 
-test("a journal that is handed in without polling a single effect ends the turn the same way", () => {
+test("a journal submitted without polling a single effect ends the turn the same way", () => {
   const unpolled = new TurnMachine(CONFIG, START)
   unpolled.poll()
   for (const response of JOURNAL) {

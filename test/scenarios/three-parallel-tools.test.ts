@@ -40,15 +40,15 @@ async function killedInTheThird(more: Pick<HostTools, "recover"> & { readonly ef
   const atTheThird = new Promise<void>((resolve) => {
     killed = resolve
   })
-  let kept = 0
+  let recorded = 0
   const first = hostOf("first", () => new Promise(() => {}))
   // It never gets any further, as if it had been killed.
   void journaled(
     {
       ...first,
       save: ({ outstanding }) => {
-        if (outstanding?.type === "tool_calls") kept = 3 - outstanding.calls.length
-        if (kept === 2) killed()
+        if (outstanding?.type === "tool_calls") recorded = 3 - outstanding.calls.length
+        if (recorded === 2) killed()
       },
     },
     store,
@@ -65,7 +65,7 @@ async function killedInTheThird(more: Pick<HostTools, "recover"> & { readonly ef
 
 const BY_THE_FIRST = ["first asks 1", "first runs turn-1:2:a", "first runs turn-1:2:b", "first runs turn-1:2:c"]
 
-test("of three parallel tools, the one that was cut off is run again, under the same key; the others are not, and the model is not called again", async () => {
+test("of three parallel tools, the interrupted one runs again, under the same key; the others do not, and the model is not called again", async () => {
   expect(await killedInTheThird({ effects: "idempotent" })).toEqual({
     done: [...BY_THE_FIRST, "second runs turn-1:2:c", "second asks 4"],
     outcome: "finished",
@@ -73,7 +73,7 @@ test("of three parallel tools, the one that was cut off is run again, under the 
   })
 })
 
-test("one that must happen once is not run again, and the model sees why", async () => {
+test("a once call that was interrupted does not run again, and the model sees why", async () => {
   expect(await killedInTheThird({ effects: "once" })).toEqual({
     done: [...BY_THE_FIRST, "second asks 4"],
     outcome: "finished",
@@ -81,7 +81,7 @@ test("one that must happen once is not run again, and the model sees why", async
   })
 })
 
-test("one that must happen once is looked up, where that can be done", async () => {
+test("a once call that was interrupted is looked up, if the host can do that", async () => {
   const found = { ran: true, answer: { output: { status: "success", value: "found c" } } } as const
   expect(await killedInTheThird({ effects: "once", recover: async () => found })).toMatchObject({
     done: [...BY_THE_FIRST, "second asks 4"],

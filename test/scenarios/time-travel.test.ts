@@ -37,8 +37,8 @@ test("many futures of one past value: each sees only its own messages", () => {
   let turn = advance(CONFIG, begin(CONFIG, { messages: [userMessage("Look.")] }).turn).turn
   turn = handle(CONFIG, turn, callsTools(1, ["a"])).turn
   const futures = Array.from({ length: 5 }, (_, index) => {
-    const told = handle(CONFIG, turn, results(2, completed("a", `result ${index}`))).turn
-    const delivered = handle(CONFIG, told, delivers(3, { userMessages: [userMessage(`message ${index}`, `u${index}`)] })).turn
+    const answered = handle(CONFIG, turn, results(2, completed("a", `result ${index}`))).turn
+    const delivered = handle(CONFIG, answered, delivers(3, { userMessages: [userMessage(`message ${index}`, `u${index}`)] })).turn
     return advance(CONFIG, delivered)
   })
   futures.forEach((future, index) => {

@@ -5,7 +5,7 @@ import { callsTools, completed, configOf, delivers, plain, results, says, userMe
 const tool = (name: string) => ({ name, description: `Can ${name}.`, inputSchema: { type: "object" } })
 const CONFIG = configOf({ syncExecutionSurface: true, systemPrompt: "Old prompt.", tools: [tool("dig")] })
 
-test("tools and prompt that a host changes between iterations are what the model gets, and remain after a restore", () => {
+test("tools and prompt that a host changes between iterations reach the model, and remain after a restore", () => {
   const turn = expectTurn(CONFIG, { messages: [userMessage("Dig.")] }, [
     { type: "poll" },
     { type: "respond", response: { type: "execution_surface_synced", id: 1, result: { ok: true } } },

@@ -5,7 +5,7 @@ import { callsTools, completed, configOf, delivers, plain, pollAll, respond, res
 
 const CORRECTION = userMessage("Only the ones from this week.", "u2")
 
-test("a user message that comes in mid-turn is read by the model in the next call, and is ordinary history", () => {
+test("a user message that arrives in mid-turn is in the next model call, and becomes ordinary history", () => {
   const machine = new TurnMachine(configOf(), { messages: [userMessage("List my mails.", "u1")] })
   pollAll(machine)
   respond(machine, callsTools(1, ["inbox"]))
@@ -24,7 +24,7 @@ test("a user message that comes in mid-turn is read by the model in the next cal
 
   respond(machine, says(4, "Twelve."))
   respond(machine, delivers(5))
-  // It keeps its own id and has no origin: nobody injected it.
+  // It keeps its own id and does not have an origin, because it was not injected.
   expect(machine.messages).toContainEqual(CORRECTION)
   expect(machine.history.filter((record) => record.type === "conversation" && record.message.id === "u2")).toHaveLength(1)
 })

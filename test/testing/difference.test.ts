@@ -25,11 +25,11 @@ describe("the first difference", () => {
     ["an own key named __proto__", JSON.parse('{"__proto__":1}'), {}, "/__proto__"],
     ["an inherited name", {}, JSON.parse('{"constructor":1}'), "/constructor"],
     ["a key with a slash and a tilde", { "a/b~c": 1 }, { "a/b~c": 2 }, "/a~1b~0c"],
-  ])("is told where: %s", (_what, received, expected, path) => {
+  ])("has a path: %s", (_what, received, expected, path) => {
     expect(firstDifference(received, expected)?.path).toBe(path)
   })
 
-  test("is told with both values, long ones cut", () => {
+  test("is described with both values, long ones shortened", () => {
     expect(describeDifference({ path: "/a", received: undefined, expected: { b: 1 } })).toBe(
       'first difference at "/a":\n  expected {"b":1}\n  received nothing',
     )

@@ -27,18 +27,18 @@ function mismatchOf(journal: string, config: TurnConfig, options = {}): ReplayMi
 }
 
 describe("a journal that replays", () => {
-  test("as text, as a journal, and without the newline that an editor took away", () => {
+  test("is accepted as text, as a journal, and without the newline that an editor removed", () => {
     expect(expectReplays(text, CONFIG)).toEqual(REPORT)
     expect(expectReplays(readJournal(text), CONFIG)).toEqual(REPORT)
     expect(expectReplays(text.slice(0, -1), CONFIG)).toEqual(REPORT)
   })
 
-  test("up to a line that was never finished", () => {
+  test("is accepted up to an unfinished line", () => {
     expect(expectReplays(text.slice(0, -5), CONFIG)).toEqual({ ...REPORT, records: 6 })
   })
 })
 
-test("a text whose records mean nothing, or that is damaged, is refused as such", () => {
+test("a text with invalid records, or a damaged one, is refused", () => {
   const writer = new JournalWriter()
   const odd = writer.line(readJournal(text).header) + writer.line({ type: "end", outcome: { type: "won" } } as never)
   expect(() => expectReplays(odd, CONFIG)).toThrow(expect.objectContaining({ code: "invalid_record", record: 2 }))
@@ -49,7 +49,7 @@ const projector: TurnConfig["projector"] = (input) => ({ ...CONFIG.projector(inp
 const ANEW = "If the change is intended, record the journal again, and raise the driver's version if turns of the old one may be resumed."
 
 describe("the message says where, what differs and what to do", () => {
-  test("for a changed configuration, with the values as far as they are known", () => {
+  test("for a changed configuration, with the known values", () => {
     const error = mismatchOf(text, { ...CONFIG, model: "n", systemPrompt: "You guess.", maxIterations: 9 })
     expect(error.message.split("\n")).toEqual([
       'The journal of turn "turn-1" (driver "chat" 1) does not replay: configuration_differs.',
@@ -70,8 +70,8 @@ describe("the message says where, what differs and what to do", () => {
   })
 
   test("for an effect, with its record", () => {
-    const { text: kept } = recordTurn(1, { keepEffects: true })
-    expect(mismatchOf(kept, { ...CONFIG, projector }).message.split("\n")).toEqual([
+    const { text: withEffects } = recordTurn(1, { keepEffects: true })
+    expect(mismatchOf(withEffects, { ...CONFIG, projector }).message.split("\n")).toEqual([
       'The journal of turn "turn-1" (driver "chat" 1) does not replay: effect_differs.',
       'Record 3 answers effect 1, but the replayed turn has another effect, first at "/request/toolChoice".',
       expect.stringMatching(/^Record 3: \{"type":"llm_complete","id":1,.{150,}… \(\d+ characters\)$/),
@@ -82,7 +82,7 @@ describe("the message says where, what differs and what to do", () => {
     ])
   })
 
-  test("for an effect that the journal does not hold: how it would", () => {
+  test("for an effect that the journal does not record, with how to record effects", () => {
     const { message } = mismatchOf(text, { ...CONFIG, projector })
     expect(message).toContain('at ""\n    recorded {"id":1,"fingerprint":"')
     expect(message).toContain("one recorded with { keepEffects: true } shows what differs.")
@@ -98,7 +98,7 @@ describe("the message says where, what differs and what to do", () => {
     expect(message).toContain(`replayed "${"x".repeat(199)}… (302 characters)`)
   })
 
-  test("for an outcome and for a snapshot, which is shown in brief", () => {
+  test("for an outcome and for a snapshot, which is shortened", () => {
     const machine = new TurnMachine(CONFIG, START)
     const { recorder, line } = Recorder.begin(CONFIG, START, "t")
     while (machine.poll() !== undefined);

@@ -45,10 +45,10 @@ const INPUTS: readonly TurnInput[] = [
   POLL,
 ]
 
-describe("a turn that keeps the laws", () => {
+describe("a turn that follows the laws", () => {
   const turn = expectTurn(CONFIG, START, INPUTS)
 
-  test("is summed up", () => {
+  test("is summarized", () => {
     expect(turn.effects.map((effect) => (effect.type === "emit" ? effect.event.type : effect.type))).toEqual([
       ...["text_delta", "llm_request", "progress", "llm_call"],
       ...["token_usage", "text_delta", "progress", "tool_calls"],
@@ -64,13 +64,13 @@ describe("a turn that keeps the laws", () => {
     expect(turn.checkpoint.state.type).toBe("finished")
   })
 
-  test("is cut before every step and behind the last", () => {
+  test("is cut before every step and after the last", () => {
     // 19 effects, 5 polls that gave nothing, 5 other inputs, and the end.
     expect(turn.cuts).toBe(19 + 5 + 5 + 1)
     expect(expectTurn(CONFIG, START, INPUTS, { mostCuts: 7 }).cuts).toBe(7)
   })
 
-  test("may be cancelled, and offended, and need not end", () => {
+  test("may be cancelled, may receive invalid inputs, and need not end", () => {
     expectTurn(CONFIG, START, [])
     expectTurn(CONFIG, START, [POLL])
     expect(expectTurn(CONFIG, START, [POLL, { type: "cancel", reason: "enough" }, POLL]).outcome).toEqual({
@@ -144,7 +144,7 @@ function restoring(change: (checkpoint: TurnCheckpoint) => TurnCheckpoint): Test
 }
 
 /** A machine whose effects are changed when they are polled. */
-function telling(change: (effect: Effect) => Effect | undefined): TestedMachineClass {
+function emitting(change: (effect: Effect) => Effect | undefined): TestedMachineClass {
   return class extends Broken {
     protected override change(effect: Effect): Effect | undefined {
       return change(effect)
@@ -156,9 +156,9 @@ function isAnswerable(effect: Effect): effect is AnswerableEffect {
   return "id" in effect && effect.type !== "cancel_llm"
 }
 
-const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machine: TestedMachineClass])[] = [
+const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, machine: TestedMachineClass])[] = [
   [
-    "what it tells depends on something else than its inputs",
+    "its effects depend on something other than its inputs",
     "replay",
     /input 0 \(poll\), poll 0/,
     class extends Numbered {
@@ -183,7 +183,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
     },
   ],
   [
-    "what comes of an input depends on something else than the inputs",
+    "the result of an input depends on something other than the inputs",
     "replay",
     /input 1 .*the verdict on the input/,
     class extends Numbered {
@@ -387,7 +387,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
     },
   ],
   [
-    "the fitting results beside a result of no call are kept",
+    "valid results beside a result for an unknown call are stored",
     "refusal",
     /before input 2 \(poll\), poll 0/,
     class extends TurnMachine {
@@ -428,7 +428,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
     },
   ],
   [
-    "a refusal shows in what comes of a later answer",
+    "a refusal affects the result of a later answer",
     "refusal",
     /input 1 .*the verdict on the input after refusals/,
     class extends Resentful {
@@ -442,7 +442,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
     "ids do not begin at 1",
     "outstanding",
     /input 0 \(poll\), poll 3/,
-    telling((effect) => (isAnswerable(effect) ? { ...effect, id: effect.id + 1 } : effect)),
+    emitting((effect) => (isAnswerable(effect) ? { ...effect, id: effect.id + 1 } : effect)),
   ],
   [
     "the outstanding effect is handed out twice",
@@ -492,29 +492,34 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
     "another effect is handed out than is outstanding",
     "outstanding",
     /input 0 \(poll\), poll 3/,
-    telling((effect) => (effect.type === "llm_call" ? { ...effect, request: { ...effect.request, model: "other" } } : effect)),
+    emitting((effect) => (effect.type === "llm_call" ? { ...effect, request: { ...effect.request, model: "other" } } : effect)),
   ],
   [
     "a model call is called off that was answered",
     "outstanding",
     /input 7/,
-    telling((effect) =>
+    emitting((effect) =>
       effect.type === "emit" && effect.event.type === "tool_call" && effect.event.callId === "b" ? { type: "cancel_llm", id: 1 } : effect,
     ),
   ],
-  ["done comes twice", "ending", /the turn's effects/, telling((effect) => (effect.type === "emit" && effect.event.type === "done" ? DONE : effect))],
+  [
+    "done comes twice",
+    "ending",
+    /the turn's effects/,
+    emitting((effect) => (effect.type === "emit" && effect.event.type === "done" ? DONE : effect)),
+  ],
   [
     "the done event comes twice",
     "ending",
     /the turn's effects/,
-    telling((effect) => (effect.type === "done" ? { type: "emit", event: { type: "done" } } : effect)),
+    emitting((effect) => (effect.type === "done" ? { type: "emit", event: { type: "done" } } : effect)),
   ],
-  ["there is no done", "ending", /the turn's effects/, telling((effect) => (effect.type === "done" ? undefined : effect))],
+  ["done is missing", "ending", /the turn's effects/, emitting((effect) => (effect.type === "done" ? undefined : effect))],
   [
-    "there is no turn_outcome",
+    "turn_outcome is missing",
     "ending",
     /input 9/,
-    telling((effect) => (effect.type === "emit" && effect.event.type === "turn_outcome" ? (EMIT as Effect) : effect)),
+    emitting((effect) => (effect.type === "emit" && effect.event.type === "turn_outcome" ? (EMIT as Effect) : effect)),
   ],
   [
     "something comes after done",
@@ -535,19 +540,19 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
     },
   ],
   [
-    "done tells another outcome",
+    "done has another outcome",
     "ending",
     /input 9/,
-    telling((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect)),
+    emitting((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect)),
   ],
   [
-    "turn_outcome tells another outcome",
+    "turn_outcome has another outcome",
     "ending",
     /the outcome of turn_outcome/,
-    telling((effect) => (effect.type === "emit" && effect.event.type === "turn_outcome" ? OTHER_OUTCOME : effect)),
+    emitting((effect) => (effect.type === "emit" && effect.event.type === "turn_outcome" ? OTHER_OUTCOME : effect)),
   ],
   [
-    "the end is told and the turn goes on",
+    "the end is emitted and the turn continues",
     "ending",
     /emitted by a turn that is not done/,
     class extends TurnMachine {
@@ -566,13 +571,13 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
       }
     },
   ],
-  ["done leaves messages out", "ending", /input 9/, telling((effect) => (effect.type === "done" ? { ...effect, messages: [] } : effect))],
-  ["a delta is lost", "progress", /the turn's effects/, telling((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [] } : effect))],
+  ["done leaves messages out", "ending", /input 9/, emitting((effect) => (effect.type === "done" ? { ...effect, messages: [] } : effect))],
+  ["a delta is lost", "progress", /the turn's effects/, emitting((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [] } : effect))],
   [
-    "deltas are told twice",
+    "deltas are emitted twice",
     "progress",
     /the turn's effects/,
-    telling((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [...effect.eventDelta, ...effect.eventDelta] } : effect)),
+    emitting((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [...effect.eventDelta, ...effect.eventDelta] } : effect)),
   ],
   [
     "an old turn changes",
@@ -588,7 +593,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, told: RegExp, machin
   ],
 ]
 
-/** Asks the driver behind the turn's back. */
+/** Calls the driver without the turn. */
 function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
   const { messages, events, turnCauses } = turn.record
   const context: DriverContext = {
@@ -644,14 +649,14 @@ class InOrderOfArrival extends TurnMachine {
   }
 }
 
-describe("a machine that breaks a law is found out", () => {
-  test.each(BREACHES)("%s", (_what, law, told, machine) => {
+describe("a machine that breaks a law is detected", () => {
+  test.each(BREACHES)("%s", (_what, law, message, machine) => {
     const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine }))
     expect(error.law).toBe(law)
-    expect(error.message).toMatch(told)
+    expect(error.message).toMatch(message)
   })
 
-  test("the driver sees results in the order of their arrival", () => {
+  test("the driver sees results in order of arrival", () => {
     const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine: InOrderOfArrival }))
     expect(error.law).toBe("tools")
     expect(error.where).toBe("results one by one, the last first")
@@ -684,7 +689,7 @@ describe("a machine that breaks a law is found out", () => {
     expect(error.message).toContain("results all at once: the turn at the end")
   })
 
-  test("effects never stop coming", () => {
+  test("effects never end", () => {
     const machine = class extends TurnMachine {
       override poll(): Effect {
         return EMIT as Effect
@@ -695,7 +700,7 @@ describe("a machine that breaks a law is found out", () => {
     expect(error.message).toContain("50 polls, and the turn still returns effects")
   })
 
-  test("an input does something else than was expected of it", () => {
+  test("an input has another verdict than expected", () => {
     const error = breach(() => expectTurn(CONFIG, START, [POLL, { ...results("a"), expect: "stale" } as TurnInput]))
     expect(error.law).toBe("inputs")
     expect(error.message).toContain("expected stale, received unknown_effect")
@@ -703,8 +708,8 @@ describe("a machine that breaks a law is found out", () => {
 })
 
 describe("a broken law", () => {
-  test("is told with its words, the place, the JSON pointer and both values", () => {
-    const machine = telling((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect))
+  test("is reported with its text, the place, the JSON pointer and both values", () => {
+    const machine = emitting((effect) => (effect.type === "done" ? { ...effect, outcome: { type: "agent_frame_switch", frameId: "other" } } : effect))
     const error = breach(() => expectTurn(CONFIG, START, INPUTS, { machine }))
     expect(error.difference).toEqual({ path: "/type", received: "agent_frame_switch", expected: "finished" })
     expect(error.message).toBe(

@@ -47,7 +47,7 @@ function journalOfResponses(...responses: readonly Response[]) {
     try {
       machine.handle(response)
     } catch {
-      // Refused, and recorded all the same.
+      // Refused, but recorded.
     }
   }
   return readJournal(text)
@@ -70,7 +70,7 @@ test("a turn runs again from its journal alone", async () => {
 describe("a recorded model", () => {
   const [first, , , second] = effectsOf() as [LlmCall, AnswerableEffect, AnswerableEffect, LlmCall]
 
-  test("answers by the effect's id, in any order and as often as it is asked", async () => {
+  test("answers by the effect's id, in any order and any number of times", async () => {
     const model = recordedModel(journalOf(1))
     expect(await model.llmCall(second, contextOf(4))).toMatchObject({ text: "Done." })
     expect(await model.llmCall(first, contextOf(1))).toMatchObject({ parts: [{ toolName: "count", inputJson: '{"n":0}' }] })
@@ -93,7 +93,7 @@ describe("a recorded model", () => {
     expect(() => model.check()).toThrow(error)
   })
 
-  test("says what differs where the journal kept the request", async () => {
+  test("says what differs where the journal recorded the request", async () => {
     const other: LlmCall = { ...second, request: { ...second.request, model: "other" } }
     const error = await divergenceOf(recordedModel(journalOf(1, { keepEffects: true })).llmCall(other, contextOf(4)))
     expect(error).toMatchObject({ record: 9, effectId: 4, differences: [{ path: "/request/model", expected: "m", received: "other" }] })
@@ -130,7 +130,7 @@ describe("a recorded model", () => {
     expect(shown).toEqual(events)
   })
 
-  test("takes the answer that the turn took: what came late or answered nothing is not one", async () => {
+  test("uses the answer that the turn accepted, not late or unexpected ones", async () => {
     const answer = (id: number, text: string) =>
       ({ type: "llm_complete", id, result: { ok: true, response: { text, parts: [], usage: USAGE, terminalReason: "stop" } } }) as const
     const journal = journalOfResponses(answer(7, "nothing's"), answer(1, "the answer"), answer(1, "late"))
@@ -169,14 +169,14 @@ describe("recorded tools", () => {
     })
   })
 
-  test("take no results that answered nothing", async () => {
+  test("ignore results that answered nothing", async () => {
     const result = { ...call, output: { status: "success", value: 1 }, durationMs: 1 } as const
     const journal = journalOfResponses({ type: "tool_results", id: 7, results: [result] })
     const { message } = await divergenceOf(recordedTools(journal).call(call, contextOf(7)))
     expect(message).toBe('The journal holds no answer to the tool call "c0" of effect 7.')
   })
 
-  test("answer what the model was shown, too, and calls of one id by their arguments", async () => {
+  test("also return what the model was shown, and tell calls with the same id apart by their arguments", async () => {
     const parts = [1, 2].map((n) => ({ type: "tool_call", callId: "same", toolName: "count", inputJson: `{"n":${n}}` }) as const)
     const modelReturn = { parts: [{ type: "text", text: "shown" }] } as const
     const journal = journalOfResponses(

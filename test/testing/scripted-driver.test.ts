@@ -24,7 +24,7 @@ function lastError(machine: Machine): string | undefined {
 }
 
 describe("a scripted driver", () => {
-  test("gives its answers one after the other, whatever is asked", () => {
+  test("returns its answers one after the other, for any callback", () => {
     const machine = new TurnMachine(configOf([[START_LLM], [START_TOOLS], [CHECKPOINT], [FINISH]]), START)
     const states: string[] = []
     drain(machine)
@@ -63,19 +63,19 @@ describe("a scripted driver", () => {
     expect(other.state).toBe("waiting_checkpoint")
   })
 
-  test("ends the turn behind its last answer, and says so", () => {
+  test("ends the turn after its last answer, and says so", () => {
     const machine = new TurnMachine(configOf([]), START)
     expect(lastError(machine)).toContain("The script has 0 answers; prepareIteration was called once more.")
     expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error" } })
   })
 
-  test("throws where the script says so, and where another callback was due", () => {
+  test("throws where the script says so, and where another callback was expected", () => {
     expect(lastError(new TurnMachine(configOf([{ throws: "out of luck" }]), START))).toContain("out of luck")
     const due = new TurnMachine(configOf([{ callback: "onToolResults", actions: [FINISH] }]), START)
     expect(lastError(due)).toContain("Answer 0 of the script is for onToolResults; prepareIteration was called.")
   })
 
-  test("has the optional callbacks that it is given, and onExecResult unless told otherwise", () => {
+  test("has the given optional callbacks, by default onExecResult", () => {
     const names = (driver: object): readonly string[] => Object.keys(driver).filter((key) => key.startsWith("on"))
     expect(names(scriptedDriver([]))).toEqual(["onLlmComplete", "onToolResults", "onExecResult"])
     expect(names(scriptedDriver([], { callbacks: ["onDelivery", "onLlmFailed"] }))).toEqual([

@@ -25,13 +25,13 @@ function brief(inputs: readonly TurnInput[]): readonly string[] {
 }
 
 describe("a scripted host", () => {
-  test("answers whatever is outstanding, and does nothing where nothing is", () => {
+  test("answers the outstanding effect, and does nothing if there is none", () => {
     const inputs = play(ANSWER, POLL, ANSWER, POLL, ANSWER, POLL, ANSWER, POLL, ANSWER, POLL)
     expect(brief(inputs)).toEqual(["poll", "llm_complete 1", "poll", "tool_results 2 abc", "poll", "checkpoint_delivery 3", "poll", "poll"])
     expect(expectTurn(CONFIG, START, inputs).outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "the end" } })
   })
 
-  test("answers picked calls of a batch, in their order, and each once", () => {
+  test("answers the picked calls of a batch, in that order and each once", () => {
     const some = (...pick: readonly number[]): HostMove => ({ type: "answer", pick })
     expect(brief(play(POLL, ANSWER, some(2, 0, 2), some(), some(7), POLL))).toEqual([
       "poll",
@@ -55,7 +55,7 @@ describe("a scripted host", () => {
     expect(brief(inputs)).toEqual(["poll", "llm_complete 1", "tool_results 2 a", "llm_complete 1: stale"])
   })
 
-  test("offends with what must be refused, and knows the code", () => {
+  test("sends inputs that must be refused, and states the expected code", () => {
     const offences = Array.from({ length: 25 }, (_, which): HostMove => ({ type: "offend", which }))
     const inputs = play(POLL, ANSWER, ...offences)
     const codes = new Set(inputs.flatMap((input) => ("expect" in input && input.expect !== undefined ? [input.expect] : [])))
@@ -72,7 +72,7 @@ describe("a scripted host", () => {
     expectTurn(CONFIG, START, inputs)
   })
 
-  test("plays on behind the end", () => {
+  test("continues to play after the end of the turn", () => {
     const inputs = play(
       POLL,
       { type: "cancel" },
@@ -99,7 +99,7 @@ describe("an answer", () => {
     { type: "checkpoint", id: 5, checkpoint: "after_work" },
   ]
 
-  test("fits its effect, and by default all goes well", () => {
+  test("matches its effect, and succeeds by default", () => {
     const usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
     const done = { output: { status: "success", value: "done" }, durationMs: 0 }
     expect(effects.map((effect) => answerTo(effect))).toEqual([
@@ -115,7 +115,7 @@ describe("an answer", () => {
     ])
   })
 
-  test("is the one given for that kind of effect; tools take theirs in turn", () => {
+  test("is the one given for that type of effect; tools use theirs in rotation", () => {
     const answers = {
       surface: { ok: false, error: "no" },
       llm: { ok: false, error: { message: "no", retryable: true, terminalReason: "unknown" } },

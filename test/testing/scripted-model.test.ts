@@ -98,45 +98,45 @@ async function given(
   return model.calls.map(({ answer }) => answer + 1)
 }
 
-describe("the place", () => {
+describe("the next answer", () => {
   const SCRIPT = ["one", "two", "three", "four"]
 
-  test("is the next one, whatever becomes of the transcript", async () => {
+  test("comes next in the script, whatever the transcript contains", async () => {
     expect(await given(SCRIPT, [call(1, 0), call(4, 1), call(7, 0), call(1, 9)])).toEqual([1, 2, 3, 4])
   })
 
-  test("is the same for a call that is handed out again; another request under its id is another turn's", async () => {
+  test("is the same for a redelivered call; a different request under its id belongs to another turn", async () => {
     expect(await given(SCRIPT, [call(1, 0), call(1, 0), call(4, 1), call(1, 0), call(4, 1), call(1, 2)])).toEqual([1, 1, 2, 1, 2, 3])
   })
 
-  test("goes on from a call that was handed out again: the turn was taken up from the past", async () => {
+  test("continues from a redelivered call, as when the turn is resumed from an earlier point", async () => {
     expect(await given(SCRIPT, [call(1, 0), call(4, 1), call(7, 2), call(1, 0), call(4, 5)])).toEqual([1, 2, 3, 1, 2])
   })
 
-  test("of a new script is behind as many answers as its first request holds", async () => {
+  test("of a new script comes after as many answers as its first request contains", async () => {
     expect(await given(SCRIPT, [call(7, 2), call(10, 3)])).toEqual([3, 4])
   })
 
-  test("of a new script does not count failures, and is at one that comes next", async () => {
+  test("of a new script does not count failures, and is a failure if that comes next", async () => {
     const failure = { failure: FAILURE }
     expect(await given([failure, "a", failure, "b"], [call(1, 0)])).toEqual([1])
     expect(await given([failure, "a", failure, "b"], [call(1, 1), call(4, 1)])).toEqual([3, 4])
     expect(await given([failure, "a", failure, "b", "c"], [call(1, 2)])).toEqual([5])
   })
 
-  test("does not count what the turn began with", async () => {
+  test("does not count the messages that the turn began with", async () => {
     const messages = [...START.messages, { id: "a", role: "assistant", parts: [] }] as const
     expect(await given(SCRIPT, [call(1, 1), call(4, 2)], { start: { messages } })).toEqual([1, 2])
     expect(await given(SCRIPT, [call(4, 2)], { start: { messages } })).toEqual([2])
   })
 
-  test("of failures is remembered like any other", async () => {
+  test("after a failure is remembered like any other", async () => {
     expect(await given([{ failure: FAILURE }, "a"], [call(1, 0), call(1, 0), call(2, 0)])).toEqual([1, 1, 2])
   })
 })
 
-describe("what a script tells", () => {
-  test("the requests, and how much of it is left", async () => {
+describe("a script reports", () => {
+  test("the requests, and how many answers are left", async () => {
     const model = scriptedModel(["one", "two", "three"])
     expect(model).toMatchObject({ calls: [], remaining: 3 })
     const effect = call(4, 1)
@@ -149,12 +149,12 @@ describe("what a script tells", () => {
     model.check()
   })
 
-  test("that it was never asked", () => {
+  test("that it was never called", () => {
     expect(() => scriptedModel([() => "a"]).check()).toThrow("1 of the script's 1 answers were not used, from answer 1 on: a function")
     scriptedModel([]).check()
   })
 
-  test("that it is at its end, and again when it is checked", async () => {
+  test("that it has ended, and again when it is checked", async () => {
     const model = scriptedModel(["one"])
     await model.llmCall(call(1, 0), CONTEXT)
     const asked = { role: "user", blocks: [{ type: "text", text: "Hello" }] }
@@ -165,9 +165,9 @@ describe("what a script tells", () => {
     expect(model.remaining).toBe(0)
   })
 
-  test("that a first request is far behind its end: the thread was not begun with this script", async () => {
+  test("that a first request is far past its end: the thread did not begin with this script", async () => {
     await expect(scriptedModel(["one", "two"]).llmCall(call(1, 4), CONTEXT)).rejects.toThrow(
-      "The script has 2 answers; its first request has 4 messages of the model, so it would have to continue at answer 5. If the turn began with some of them",
+      "The script has 2 answers; its first request has 4 model messages, so it would have to continue at answer 5. If the turn began with some of them",
     )
   })
 })
@@ -182,7 +182,7 @@ describe("a turn", () => {
   const texts = ({ messages }: LlmRequest): readonly string[] =>
     messages.map(({ blocks: [block] }) => (block?.type === "tool_call" ? block.callId : (block?.type ?? "")))
 
-  test("is run by a script", async () => {
+  test("runs with a script", async () => {
     const model = scriptedModel(SCRIPT)
     const { outcome } = await runTurn(new TurnMachine(CONFIG, START), { ...model, tools: { call: toolCall, effects: () => "idempotent" } })
     expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "Done." } })
@@ -194,7 +194,7 @@ describe("a turn", () => {
     model.check()
   })
 
-  test("that dies anywhere is run to the same end by a new script in another process", async () => {
+  test("that is interrupted anywhere reaches the same end with a new script in another process", async () => {
     const saved: string[] = []
     const whole = new TurnMachine(CONFIG, START)
     await runTurn(
@@ -216,7 +216,7 @@ describe("a turn", () => {
     expect(saved.length).toBeGreaterThan(8)
   })
 
-  test("and the next one of its thread go on in one script", async () => {
+  test("and the next turn of its thread share one script", async () => {
     const model = scriptedModel(["Hello.", "Goodbye."])
     const first = await runTurn(new TurnMachine(CONFIG, START), model)
     const messages = [...first.messages, { id: "u2", role: "user", parts: [{ id: "u2.p0", type: "text", text: "Bye" }] }] as const
