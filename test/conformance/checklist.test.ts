@@ -41,7 +41,7 @@ interface ChecklistScenario extends Scenario {
   readonly steps: readonly Step[]
 }
 
-/** A text, or the kind of a text that each implementation words for itself. */
+/** A text, or the kind of a text whose wording each implementation chooses. */
 type Worded = string | { readonly kind: string; readonly [fact: string]: Json }
 interface ShownItem {
   readonly status: string

@@ -7,7 +7,7 @@ import { build } from "esbuild"
 import { afterAll } from "vitest"
 
 export interface Ran {
-  /** `null`: it was killed. */
+  /** `null` if the process was killed. */
   readonly exitCode: number | null
   readonly stdout: string
   readonly stderr: string

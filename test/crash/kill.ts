@@ -3,14 +3,14 @@ import promises, { type FileHandle } from "node:fs/promises"
 import { syncBuiltinESMExports } from "node:module"
 
 // Loaded before a program (`node --import`): kills its process at the n-th boundary of what it does to files, which is
-// given by CRASH_AT. Which kind of boundary it was, is printed to standard error. The program itself is unchanged.
+// given by CRASH_AT, and prints the kind of boundary to standard error. The program itself is unchanged.
 
 const at = Number(process.env["CRASH_AT"] ?? "0")
-/** The kinds that count, with `;` between them. Absent: all. */
+/** The kinds of boundaries to count, separated by `;`. Absent: all. */
 const only = process.env["CRASH_ONLY"]?.split(";")
 let boundaries = 0
 
-/** Whether the next boundary, if it is of this kind, is the one. */
+/** Whether to kill at the next boundary, if it is of this kind. */
 function isNext(kind: string): boolean {
   return boundaries + 1 === at && only?.includes(kind) !== false
 }

@@ -49,7 +49,7 @@ class Place {
     return run(["--import", killer, worker, this.journal], { CRASH_EFFECTS: this.effects, CRASH_AT: `${at}`, ...env })
   }
 
-  /** What the kept journal answers, by the keys under which it was done. Of what a compaction left out, the snapshot says how far it goes. */
+  /** Returns whether the persisted journal answers the work of a line. The snapshot of a compacted journal covers all lower effect ids. */
   answered(): (line: string) => boolean {
     const text = textOf(this.journal)
     if (!text.includes("\n")) return () => false
@@ -76,7 +76,7 @@ const UNKNOWN = /"text":"\[Tool execution failed\]\\nThe call was cut off by a c
 
 const whole = await new Place().run()
 
-/** Whether a run ended as the one that was not killed; only `c`, a once call without a recover function, may be of unknown outcome. */
+/** Whether a run ended as the one that was not killed; only `c`, a once call without a recover function, may have an unknown outcome. */
 function endsAlike({ exitCode, stdout }: Ran, lines: readonly string[]): boolean {
   const unknown = UNKNOWN.test(stdout)
   const done = new Set(lines)
@@ -84,17 +84,17 @@ function endsAlike({ exitCode, stdout }: Ran, lines: readonly string[]): boolean
   return WHOLE.every((line) => done.has(line) || (unknown && line.startsWith("c "))) && done.size <= WHOLE.length
 }
 
-/** Lines of what was done that the promise forbids: once calls done twice, and what was done although its answer was kept. */
+/** The number of lines that the promise forbids: once calls that ran twice, and work that ran although its answer was persisted. */
 function beyondPromise(
   lines: readonly string[],
   resumes: readonly { readonly from: number; readonly answered: (line: string) => boolean }[],
 ): number {
   const again = lines.filter((line, index) => /^[cd] /.test(line) && lines.indexOf(line) !== index).length
-  const kept = resumes.reduce((sum, { from, answered }, index) => sum + lines.slice(from, resumes[index + 1]?.from).filter(answered).length, 0)
-  return again + kept
+  const repeated = resumes.reduce((sum, { from, answered }, index) => sum + lines.slice(from, resumes[index + 1]?.from).filter(answered).length, 0)
+  return again + repeated
 }
 
-/** Kills a process at every boundary; then runs the same command to the end. Gives the number of boundaries. */
+/** Kills a process at every boundary; then runs the same command to the end. Returns the number of boundaries. */
 async function killEverywhere(name: string, env: Readonly<Record<string, string>> = {}, before = new Place()): Promise<number> {
   let kills = 0
   await inParallel(counted(), PARALLEL, async (at) => {
@@ -147,11 +147,11 @@ describe("killed at every boundary, a turn is resumed and ends the same", () => 
   })
 
   test("also when it is killed again while it resumes", async () => {
-    // In the middle of the first batch: begun once calls without results.
+    // In the middle of the first batch: started once calls without results.
     for (const at of DEEP ? [25, 32, 38, 42, 46, 50, 54, 58, 62, 70] : [46]) {
       const before = new Place()
       expect((await before.kill(at)).exitCode).toBeNull()
-      expect(await killEverywhere("taken up", {}, before)).toBeGreaterThan(40)
+      expect(await killEverywhere("a resumed turn", {}, before)).toBeGreaterThan(40)
     }
     expectNoneWrong()
   })
@@ -165,7 +165,7 @@ describe("two processes", () => {
       const place = new Place()
       const first = round % 2 === 0 ? 48 : 20
       expect((await place.kill(first)).exitCode).toBeNull()
-      // The one that has the journal waits with its model call until the other was refused.
+      // The owner of the journal waits in its model call until the other is refused.
       const both = [0, 1].map(() => place.run({ CRASH_HOLD: place.go }))
       const refused = await Promise.race(both)
       expect(refused).toMatchObject({ exitCode: 3, stdout: '{"refused":"in_use"}' })
@@ -182,9 +182,9 @@ describe("two processes", () => {
       const place = new Place()
       const old = place.run({ CRASH_HOLD: place.go })
       while (linesOf(place.effects).length === 0) await new Promise((resolve) => setTimeout(resolve, 2))
-      const taken = await place.run({ CRASH_TAKE_OVER: "1" })
+      const newOwner = await place.run({ CRASH_TAKE_OVER: "1" })
       const [lines, text] = [linesOf(place.effects), textOf(place.journal)]
-      expect(endsAlike(taken, lines)).toBe(true)
+      expect(endsAlike(newOwner, lines)).toBe(true)
       writeFileSync(place.go, "")
       expect(await old).toMatchObject({ exitCode: 3, stdout: '{"refused":"fenced"}' })
       expect(textOf(place.journal)).toBe(text)

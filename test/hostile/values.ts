@@ -124,7 +124,7 @@ export function hostileAt(placeIndex: number): readonly (readonly [name: string,
   return EVERY_VALUE ? all : all.filter((_, index) => (index + placeIndex) % 5 === 0)
 }
 
-/** Responses that together have every key there is. */
+/** Responses that together have every possible key. */
 export const FULL: { readonly [name: string]: Response } = {
   synced: {
     type: "execution_surface_synced",

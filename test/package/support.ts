@@ -25,7 +25,7 @@ export function pinned(name: string): string {
   return `${name}@${version}`
 }
 
-/** What a program ended with. */
+/** The result of a program. */
 export interface Ran {
   readonly failed: boolean
   readonly output: string
@@ -46,7 +46,7 @@ export class UserFolder {
     writeFileSync(join(this.path, name), text)
   }
 
-  /** Installs packages; `"turn-machine"` stands for the tarball of this package. */
+  /** Installs packages; `"turn-machine"` is the tarball of this package. */
   async install(...packages: readonly string[]): Promise<void> {
     const named = await Promise.all(packages.map((name) => (name === "turn-machine" ? packed() : name)))
     await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...named], { cwd: this.path, shell: WINDOWS })

@@ -6,17 +6,17 @@ import { World } from "./crash-world.ts"
 export interface Counts extends Violations {
   /** Processes that were resumed after a crash. */
   crashes: number
-  /** Those that did not end as the one without a crash. */
+  /** Resumed processes that ended differently from the run without a crash. */
   differs: number
-  /** Those that left out something to emit, or emitted it in another order. */
-  untold: number
-  /** `once` calls that ended as of unknown outcome. */
+  /** Resumed processes that did not emit everything, or emitted it in another order. */
+  notEmitted: number
+  /** `once` calls that ended with an unknown outcome. */
   unknown: number
   /** The moments that each crash represents. */
   readonly moments: Map<string, number>
 }
 
-export const newCounts = (): Counts => ({ ...noViolations(), crashes: 0, differs: 0, untold: 0, unknown: 0, moments: new Map() })
+export const newCounts = (): Counts => ({ ...noViolations(), crashes: 0, differs: 0, notEmitted: 0, unknown: 0, moments: new Map() })
 
 export interface CrashOptions {
   readonly fault?: Fault
@@ -24,12 +24,12 @@ export interface CrashOptions {
   readonly cancelAt?: number
 }
 
-/** Runs a script without a crash, and from every moment of that run; and from each such run once more from one of its moments. */
+/** Runs a script without a crash, then resumes it from every moment of that run, and each resumed run from one of its own moments. */
 export async function crashEverywhere(scripted: Script, counts: Counts, { fault, cancelAt }: CrashOptions = {}): Promise<void> {
   const run = (memory: Memory, more: Partial<ProcessOptions> = {}): Promise<Ended> =>
     new World(scripted, memory).process({ fault, violations: counts, ...more })
   const whole = await run(NOTHING, { ...(cancelAt !== undefined && { cancelAt }) })
-  expect(whole.memory.told[0]?.flatMap((delta): unknown[] => JSON.parse(delta))).toEqual(
+  expect(whole.memory.emitted[0]?.flatMap((delta): unknown[] => JSON.parse(delta))).toEqual(
     (JSON.parse(whole.end) as { readonly events: unknown }).events,
   )
   const resume = async (memory: Memory): Promise<Ended | undefined> => {
@@ -38,7 +38,7 @@ export async function crashEverywhere(scripted: Script, counts: Counts, { fault,
       const ended = await run(memory)
       if (cancelAt !== undefined && !CANCELLATION.test(memory.text)) return undefined
       if (!sameEnd(scripted, whole, ended, counts)) counts.differs += 1
-      if (!allTold(whole.memory.told[0] ?? [], ended.memory.told)) counts.untold += 1
+      if (!allEmitted(whole.memory.emitted[0] ?? [], ended.memory.emitted)) counts.notEmitted += 1
       return ended
     } catch {
       counts.differs += 1
@@ -66,7 +66,7 @@ function count(counts: Map<string, number>, kind: string, more = 1): void {
 }
 
 export function add(to: Counts, from: Counts): void {
-  for (const key of ["askedAgain", "ranAgain", "actedEarly", "beyondPromise", "crashes", "differs", "untold", "unknown"] as const)
+  for (const key of ["askedAgain", "ranAgain", "actedEarly", "beyondPromise", "crashes", "differs", "notEmitted", "unknown"] as const)
     to[key] += from[key]
   for (const [kind, more] of from.moments) count(to.moments, kind, more)
 }
@@ -76,12 +76,12 @@ interface Crash {
   readonly kinds: readonly string[]
 }
 
-/** Moments between which nothing happened in the world are one crash. */
+/** Moments between which the world did not change are one crash. */
 function distinct({ moments }: Ended): readonly Crash[] {
   const crashes: { readonly memory: Memory; readonly kinds: string[] }[] = []
   for (const { kind, memory } of moments) {
     const last = crashes.at(-1)
-    const same = last?.memory.text === memory.text && last.memory.performed === memory.performed && last.memory.told === memory.told
+    const same = last?.memory.text === memory.text && last.memory.performed === memory.performed && last.memory.emitted === memory.emitted
     if (same) last.kinds.push(kind)
     else crashes.push({ memory, kinds: [kind] })
   }
@@ -115,12 +115,12 @@ function alike(one: unknown, other: unknown): boolean {
   return [...keys].every((key) => (unknown && key === "text") || alike(left[key], right[key]))
 }
 
-/** Each process emits from a position already emitted, and leaves nothing out. */
-function allTold(whole: readonly string[], told: Memory["told"]): boolean {
+/** Whether each process emitted from a position already emitted, without gaps. */
+function allEmitted(whole: readonly string[], emitted: Memory["emitted"]): boolean {
   const fits = (at: number, delta: string): boolean =>
     whole[at] === delta || (whole[at] !== undefined && alike(JSON.parse(whole[at]), JSON.parse(delta)))
   let covered = 0
-  for (const list of told) {
+  for (const list of emitted) {
     if (list.length === 0) continue
     let begin = covered
     while (begin >= 0 && !list.every((delta, index) => fits(begin + index, delta))) begin -= 1

@@ -7,11 +7,11 @@ import type { PendingToolCall } from "../../src/schemas/tool.ts"
 /** One call of a batch, as data. */
 export interface ScriptedCall {
   readonly effects: ToolEffects
-  /** Of a `once` call: how it is looked up. Absent: it cannot be. */
+  /** How a `once` call is looked up. Absent: it cannot be looked up. */
   readonly recover?: "finds" | "knows_nothing" | "throws" | undefined
   readonly answer: "value" | "throws" | "ends_turn"
   readonly value: Json
-  /** How many turns of the event loop's queue pass before it takes effect, and before it answers: the order among parallel ones. */
+  /** The number of microtask ticks before the call takes effect, and before it answers. They decide the order of parallel calls. */
   readonly before: number
   readonly after: number
 }
@@ -29,27 +29,27 @@ export interface Script {
   readonly toolConcurrency: number
   readonly snapshotEveryRecords: number
   readonly compactAboveChars: number
-  /** How many turns of the queue the store takes to keep something. */
-  readonly keepTicks: number
+  /** The number of microtask ticks that a write of the store takes. */
+  readonly writeTicks: number
   /** Where appends are torn, from 0 to 1. */
   readonly tear: number
 }
 
-/** What there is besides processes: it survives them. */
+/** The state outside the processes, which survives them. */
 export interface Memory {
   readonly text: string
-  /** What the kept text answers: effect ids, and `effectId:callId` of tool calls. */
+  /** The ids of the effects that the persisted text answers, and `effectId:callId` of tool calls. */
   readonly answered: ReadonlySet<string>
-  /** The `once` calls whose beginning was kept. */
+  /** The `once` calls whose start was persisted. */
   readonly begun: ReadonlySet<string>
   readonly unknown: ReadonlySet<string>
   /** Everything that took effect, in order. */
   readonly performed: readonly string[]
-  /** `eventDelta`s told, as JSON, by process. */
-  readonly told: readonly (readonly string[])[]
+  /** The emitted `eventDelta`s, as JSON, by process. */
+  readonly emitted: readonly (readonly string[])[]
 }
 
-export const NOTHING: Memory = { text: "", answered: new Set(), begun: new Set(), unknown: new Set(), performed: [], told: [] }
+export const NOTHING: Memory = { text: "", answered: new Set(), begun: new Set(), unknown: new Set(), performed: [], emitted: [] }
 
 /** A moment at which a process may die. */
 export interface Moment {
@@ -57,15 +57,15 @@ export interface Moment {
   readonly memory: Memory
 }
 
-/** What the promise forbids, counted. */
+/** The number of violations of the promise. */
 export interface Violations {
-  /** Model calls, deliveries, code and surfaces whose answer was kept, asked for again. */
+  /** Model calls, deliveries, code and surfaces that were repeated although their answer was persisted. */
   askedAgain: number
-  /** Tool calls whose result was kept, run again. */
+  /** Tool calls that ran again although their result was persisted. */
   ranAgain: number
-  /** Work that was begun before the answer that it rests on was kept. */
+  /** Work that started before the answer that it depends on was persisted. */
   actedEarly: number
-  /** `once` calls run twice, or run before their beginning was kept; anything run twice by one process, or under another key. */
+  /** `once` calls that ran twice, or before their start was persisted; anything that ran twice in one process, or under another key. */
   beyondPromise: number
 }
 
@@ -78,26 +78,26 @@ export interface Ended {
   readonly moments: readonly Moment[]
 }
 
-/** A way to break the promise, to see that it is noticed. */
-export type Fault = "answers_kept_late" | "beginnings_not_kept" | "journal_not_folded"
+/** A way to break the promise, to test that it is detected. */
+export type Fault = "answers_persisted_late" | "starts_not_persisted" | "journal_not_folded"
 
 export interface ProcessOptions {
   readonly fault?: Fault | undefined
   readonly violations: Violations
-  /** Awaited at each moment, by its number: a process that hangs there lives on. */
+  /** Awaited at each moment, by its number. A process that hangs there stays alive. */
   readonly hang?: (moment: number) => Promise<void> | undefined
   /** The moment, by its number, at which the turn is cancelled. */
   readonly cancelAt?: number
 }
 
-/** What a process does its work in. */
+/** The world that a process works in. */
 export interface Surroundings {
   memory: Memory
 }
 
 const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
 
-/** One process: the executors that it has, and the moments that it came through. */
+/** One process: its executors, and the moments that it passed. */
 export class Process {
   readonly moments: Moment[] = []
   readonly cancelling = new AbortController()
@@ -154,19 +154,19 @@ export class Process {
     },
     syncExecutionSurface: async ({ id }, context) => {
       await this.#perform(`${id}`, "surface", context)
-      return id % 2 === 0 ? undefined : { systemPrompt: `Go on from ${id}.`, tools: [] }
+      return id % 2 === 0 ? undefined : { systemPrompt: `Continue from ${id}.`, tools: [] }
     },
     progress: async ({ eventDelta }) => {
-      await this.moment("before something is told")
-      const { told } = this.#world.memory
-      const mine = [...(told.at(-1) ?? []), JSON.stringify(eventDelta)]
-      this.#world.memory = { ...this.#world.memory, told: [...told.slice(0, -1), mine] }
-      await this.moment("after something was told")
+      await this.moment("before progress is emitted")
+      const { emitted } = this.#world.memory
+      const mine = [...(emitted.at(-1) ?? []), JSON.stringify(eventDelta)]
+      this.#world.memory = { ...this.#world.memory, emitted: [...emitted.slice(0, -1), mine] }
+      await this.moment("after progress was emitted")
     },
   }
 
-  /** Takes effect in the world, and counts what must not. */
-  async #perform(key: string, what: string, { idempotencyKey }: EffectContext, keepsKeys = false): Promise<void> {
+  /** Takes effect in the world, and counts violations. */
+  async #perform(key: string, what: string, { idempotencyKey }: EffectContext, storesKeys = false): Promise<void> {
     await this.moment("before an executor takes effect")
     const { memory } = this.#world
     const { violations } = this.#options
@@ -176,16 +176,16 @@ export class Process {
     if (this.#mine.has(key) || idempotencyKey !== `turn-1:${key}`) violations.beyondPromise += 1
     if (what === "once" && (memory.performed.includes(`once ${key}`) || !memory.begun.has(key))) violations.beyondPromise += 1
     this.#mine.add(key)
-    // Where an old owner may still act on what a new one found not to have happened, it is the receiver who keeps keys.
-    const kept = keepsKeys && this.#options.hang !== undefined && memory.performed.includes(`${what} ${key}`)
-    if (!kept) this.#world.memory = { ...memory, performed: [...memory.performed, `${what} ${key}`] }
+    // A fenced owner may still perform a call that the new owner found not to have run. Only a receiver that stores keys can drop the repetition.
+    const repeated = storesKeys && this.#options.hang !== undefined && memory.performed.includes(`${what} ${key}`)
+    if (!repeated) this.#world.memory = { ...memory, performed: [...memory.performed, `${what} ${key}`] }
     await this.moment("after an executor took effect")
   }
 
   async #recover(call: PendingToolCall, { effectId }: EffectContext): Promise<Recovered> {
     const scripted = this.#callOf(call)
     await this.moment("before a call is looked up")
-    if (scripted.recover === "throws") throw new Error("The ledger is away.")
+    if (scripted.recover === "throws") throw new Error("The ledger is not available.")
     if (scripted.recover !== "finds") return undefined
     const key = `${effectId}:${call.callId}`
     if (!this.#world.memory.performed.includes(`once ${key}`)) return { ran: false }
@@ -199,21 +199,21 @@ export class Process {
 
   #answerOf({ request }: LlmCall): LlmResponse {
     const { batches, modelFails, driver } = this.#script
-    const said = request.messages.filter(({ role }) => role === "assistant").length
-    const batch = batches[said]
+    const answered = request.messages.filter(({ role }) => role === "assistant").length
+    const batch = batches[answered]
     if (batch === undefined) {
       if (modelFails) throw new LlmCallError({ message: "No answer.", retryable: false, code: "scripted", terminalReason: "provider_error" })
-      return { text: `All of ${said} done.`, parts: [], usage: USAGE, terminalReason: "stop" }
+      return { text: `All of ${answered} done.`, parts: [], usage: USAGE, terminalReason: "stop" }
     }
-    if (driver === "code") return { text: `\`\`\`ts\nstep(${said})\n\`\`\``, parts: [], usage: USAGE, terminalReason: "stop" }
+    if (driver === "code") return { text: `\`\`\`ts\nstep(${answered})\n\`\`\``, parts: [], usage: USAGE, terminalReason: "stop" }
     const parts = batch.map((_call, call): LlmResponse["parts"][number] => {
-      return { type: "tool_call", callId: `c${call}`, toolName: "act", inputJson: JSON.stringify({ batch: said, call }) }
+      return { type: "tool_call", callId: `c${call}`, toolName: "act", inputJson: JSON.stringify({ batch: answered, call }) }
     })
     return { text: "", parts, usage: USAGE, terminalReason: "tool_use" }
   }
 }
 
-/** Lets others go first, so many times. */
+/** Yields to other microtasks `count` times. */
 export async function ticks(count: number): Promise<void> {
   for (let tick = 0; tick < count; tick += 1) await undefined
 }

@@ -8,10 +8,11 @@ import type { TurnConfig } from "../../src/machine/config.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import { type Change, wrapMembers } from "../../src/wrap.ts"
 import { type Ended, type Fault, type Memory, Process, type ProcessOptions, type Script, type Surroundings, ticks } from "./crash-process.ts"
 
 // A world that outlives its processes, and processes that run one turn in it. What a process holds in memory is gone with
-// it, so a crash at a moment is the world as it stands at that moment, and a next process that is made of new objects.
+// it, so a crash is the world at that moment, and a next process made of new objects.
 
 /** The world of one turn. */
 export class World implements Surroundings {
@@ -28,7 +29,7 @@ export class World implements Surroundings {
   async process(options: ProcessOptions): Promise<Ended> {
     const script = this.#script
     const process = new Process(this, script, options)
-    this.memory = { ...this.memory, told: [...this.memory.told, []] }
+    this.memory = { ...this.memory, emitted: [...this.memory.emitted, []] }
     const journal = await TurnJournal.open(this.#store(process), "turn", {
       takeOver: true,
       now: () => 1_000,
@@ -37,7 +38,7 @@ export class World implements Surroundings {
     })
     const config = configOf(script)
     const resumed = journal.recorded === undefined ? undefined : await journal.resume(config)
-    const machine = resumed === undefined || options.fault === "journal_not_folded" ? await begun(journal, config, resumed !== undefined) : resumed
+    const machine = resumed === undefined || options.fault === "journal_not_folded" ? await begin(journal, config, resumed !== undefined) : resumed
     const log = faulty(journal, options.fault)
     const { toolConcurrency } = script
     const { signal } = process.cancelling
@@ -56,7 +57,7 @@ export class World implements Surroundings {
         const write = async (kind: string, parts: readonly string[], put: (part: string) => Memory, whole: string): Promise<void> => {
           if (this.#owner !== owner) throw fenced("turn")
           await process.moment(`before ${kind}`)
-          await ticks(this.#script.keepTicks)
+          await ticks(this.#script.writeTicks)
           for (const part of parts) process.note(`in the middle of ${kind}`, put(part))
           if (this.#owner !== owner) throw fenced("turn")
           this.memory = put(whole)
@@ -78,7 +79,7 @@ export class World implements Surroundings {
   }
 }
 
-async function begun(journal: TurnJournal, config: TurnConfig, already: boolean): Promise<TurnMachine> {
+async function begin(journal: TurnJournal, config: TurnConfig, already: boolean): Promise<TurnMachine> {
   const start = { messages: [{ id: "u", role: "user" as const, parts: [{ id: "u.p0", type: "text" as const, text: "Go." }] }] }
   return already ? new TurnMachine(config, start) : journal.begin(config, start, { turnId: "turn-1" })
 }
@@ -89,7 +90,7 @@ function configOf({ driver, syncs, batches }: Script): TurnConfig {
     projector: chatProjector,
     model: "scripted",
     sessionId: "s",
-    systemPrompt: "Go on.",
+    systemPrompt: "Continue.",
     tools: [],
     maxIterations: batches.length + 2,
     generation: {},
@@ -98,7 +99,7 @@ function configOf({ driver, syncs, batches }: Script): TurnConfig {
   }
 }
 
-/** What whole lines say is kept; of a torn end nothing is. */
+/** The memory after whole lines were written. A torn end changes only the text. */
 function withLines(memory: Memory, lines: string): Memory {
   const [answered, begun, unknown] = [new Set(memory.answered), new Set(memory.begun), new Set(memory.unknown)]
   for (const line of lines.split("\n").slice(0, -1)) {
@@ -117,28 +118,20 @@ function withLines(memory: Memory, lines: string): Memory {
 /** The journal with a fault built in. */
 function faulty(journal: TurnJournal, fault: Fault | undefined): TurnLog {
   let late: (() => Promise<void>) | undefined
-  const log: TurnLog = {
-    turnId: journal.turnId,
-    response: (machine, response) => journal.response(machine, response),
-    command: (machine, command) => journal.command(machine, command),
-    callStarted: (effectId, callId) => journal.callStarted(effectId, callId),
-    mayHaveRun: (effectId, callId) => journal.mayHaveRun(effectId, callId),
-    settled: (machine) => journal.settled(machine),
-  }
-  if (fault === "beginnings_not_kept") return { ...log, callStarted: async () => {} }
-  if (fault !== "answers_kept_late") return log
-  return {
-    ...log,
-    async response(machine, response) {
+  const log: TurnLog = journal
+  if (fault === "starts_not_persisted") return wrapMembers(log, { callStarted: async () => {} })
+  if (fault !== "answers_persisted_late") return log
+  return wrapMembers(log, {
+    async response(next, machine, response) {
       await late?.()
-      // Acted on at once, and kept with the next one.
-      const kept = TurnMachine.restore(configOf(SOME_SCRIPT), machine.checkpoint())
-      late = () => journal.response(kept, response)
+      // Acted on immediately, and persisted with the next one.
+      const restored = TurnMachine.restore(configOf(SOME_SCRIPT), machine.checkpoint())
+      late = () => next(restored, response)
     },
-    async settled(machine) {
+    async settled(_next, machine) {
       if (machine.done) await late?.()
     },
-  }
+  } satisfies { readonly [Name in keyof TurnLog]?: Change<TurnLog[Name]> })
 }
 
 const SOME_SCRIPT = { driver: "chat", syncs: false, batches: [] as const } as unknown as Script

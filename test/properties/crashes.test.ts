@@ -18,7 +18,7 @@ const call: fc.Arbitrary<ScriptedCall> = fc
     before: few,
     after: few,
   })
-  // An attachment is a part of its own in the transcript, which a call of unknown outcome has not.
+  // An attachment is a separate part of the transcript, which a call of unknown outcome does not have.
   .map((scripted) =>
     scripted.effects === "once" && JSON.stringify(scripted.value).includes("$attachment") ? { ...scripted, value: "seen" } : scripted,
   )
@@ -38,11 +38,11 @@ const script: fc.Arbitrary<Script> = fc.record({
   toolConcurrency: fc.integer({ min: 1, max: 4 }),
   snapshotEveryRecords: fc.constantFrom(0, 1, 3, 300),
   compactAboveChars: fc.constantFrom(0, 0, 1, 3_000),
-  keepTicks: fc.constantFrom(0, 2, 30),
+  writeTicks: fc.constantFrom(0, 2, 30),
   tear: fc.double({ min: 0, max: 1, noNaN: true }),
 })
 
-const NONE_WRONG = { askedAgain: 0, ranAgain: 0, actedEarly: 0, beyondPromise: 0, differs: 0, untold: 0 }
+const NONE_WRONG = { askedAgain: 0, ranAgain: 0, actedEarly: 0, beyondPromise: 0, differs: 0, notEmitted: 0 }
 
 const total = newCounts()
 let scripts = 0
@@ -73,7 +73,7 @@ test(
   },
 )
 
-/** Of the deep run: a hundred times as many scripts would take an hour. */
+/** In the deep run, a hundred times as many scripts would take an hour. */
 const MOST_FACTOR = 10
 
 test("a turn that crashes after its cancellation was persisted is cancelled, and everything is emitted", SLOW, async () => {
@@ -151,7 +151,7 @@ const PLAIN: Script = {
   toolConcurrency: 3,
   snapshotEveryRecords: 0,
   compactAboveChars: 0,
-  keepTicks: 10,
+  writeTicks: 10,
   tear: 0.5,
 }
 
@@ -167,11 +167,11 @@ describe("the counts see", () => {
   })
 
   test("answers that are persisted only after they were acted on", async () => {
-    expect((await countsWith("answers_kept_late")).actedEarly).toBeGreaterThan(0)
+    expect((await countsWith("answers_persisted_late")).actedEarly).toBeGreaterThan(0)
   })
 
-  test("beginnings of once calls that are not persisted", async () => {
-    expect((await countsWith("beginnings_not_kept")).beyondPromise).toBeGreaterThan(0)
+  test("starts of once calls that are not persisted", async () => {
+    expect((await countsWith("starts_not_persisted")).beyondPromise).toBeGreaterThan(0)
   })
 
   test("a journal that is not folded before the turn continues", async () => {

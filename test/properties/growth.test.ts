@@ -153,7 +153,7 @@ function countTouched(run: () => void): number {
     const original = originals[index] as (typeof prototype)[string]
     prototype[method] = function (...rest) {
       const result = original.apply(this, rest)
-      // Of a copy, what was copied; of anything else, what could have been looked at.
+      // A copy counts the copied items; any other method counts all items that it may visit.
       touched += method === "push" ? rest.length : Array.isArray(result) ? result.length : this.length
       return result
     }

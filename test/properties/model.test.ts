@@ -102,7 +102,7 @@ function expectSame(where: string, received: unknown, expected: unknown): void {
   if (difference !== undefined) throw new Error(`${where}, ${describeDifference(difference)}`)
 }
 
-/** The package words what it says of a driver that erred; the model only knows the code. */
+/** Removes the messages about driver errors: the model knows only their codes. */
 function worded(value: unknown): unknown {
   const text = JSON.stringify(value, (_key, item: unknown) => {
     const event = item as { type?: unknown; envelope?: { kind?: unknown } } | null

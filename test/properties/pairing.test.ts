@@ -26,7 +26,7 @@ describe("the chat driver and projector", () => {
         const config = { ...data, ...CHAT }
         const again = (): boolean => restore.next().value === true
         const messages = play(config, begin, first, again)
-        // The thread goes on after whatever the first turn came to.
+        // The thread continues after any end of the first turn.
         const asked: Message = { id: "asked", role: "user", parts: [{ id: "asked.p0", type: "text", text: "Go on." }] }
         play(config, { messages: [...messages, asked], iterationOffset: 10 }, second, again)
       }),
@@ -44,7 +44,7 @@ describe("the chat driver and projector", () => {
   })
 })
 
-/** Plays a turn, with a crash where `restore` says so, looks at every request, and returns what the turn leaves behind. */
+/** Plays a turn, with a crash wherever `restore` says so, checks every request, and returns the transcript of the turn. */
 function play(config: TurnConfig, start: TurnStart, moves: readonly HostMove[], restore: () => boolean): readonly Message[] {
   let machine = new TurnMachine(config, start)
   const answered: Response[] = []

@@ -8,7 +8,7 @@ import { describeInput, give } from "../../src/testing/turn-input.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { SLOW } from "./check.ts"
 
-// A property says little about what its cases never come to. This is what 600 random turns must come to.
+// A property proves nothing about states that its cases never reach. 600 random turns must reach all of these.
 
 const REACHED = [
   "state preparing",

@@ -12,8 +12,8 @@ import type { Response } from "../../src/schemas/response.ts"
 import type { CompletedToolCall, ModelReturn, ToolOutput, ToolSpec } from "../../src/schemas/tool.ts"
 
 /**
- * The machine once more, as plainly as the rules can be written down: one object with fields that are overwritten, every
- * list copied, nothing shared with the package but its types (and one schema, to say what an attachment is). The driver is asked as the package asks it.
+ * The machine again, written as plainly as the rules allow: one object with fields that are overwritten, every
+ * list copied, nothing shared with the package but its types (and one schema, which decides what an attachment is). The driver is called as the package calls it.
  */
 export class ReferenceMachine {
   readonly #config: CompleteTurnConfig
@@ -28,7 +28,7 @@ export class ReferenceMachine {
       messages: [...start.messages],
       events: [...(start.events ?? [])],
       causes: [...(start.turnCauses ?? [])],
-      told: start.events?.length ?? 0,
+      emitted: start.events?.length ?? 0,
       iteration: iterationOffset,
       offset: iterationOffset,
       nextId: 1,
@@ -44,7 +44,7 @@ export class ReferenceMachine {
     }
   }
 
-  /** What can be seen of the turn from outside. */
+  /** The state of the turn that is visible from outside. */
   get seen(): unknown {
     const { state, messages, events, causes, iteration, usage, outcome } = this.#turn
     return { state, done: state === "finished", messages, events, turnCauses: causes, iteration, usage, outcome, outstanding: this.outstanding }
@@ -58,11 +58,11 @@ export class ReferenceMachine {
     if (this.#queue.length === 0) this.#prepare()
     const first = this.#queue.shift()
     if (first === undefined) return undefined
-    // What is handed out is what is missing now.
+    // Only the calls that still lack a result are emitted.
     return first.work !== undefined && first.work === this.#turn.work ? effectOf(first.work) : first.effect
   }
 
-  /** Through JSON and back: what is outstanding is to be handed out once more, behind all else, if it is not queued anyway. */
+  /** Through JSON and back: the outstanding effect is redelivered after all other effects, unless it is still queued. */
   restore(): void {
     this.#turn = JSON.parse(JSON.stringify(this.#turn)) as ModelTurn
     const { work } = this.#turn
@@ -114,12 +114,12 @@ export class ReferenceMachine {
     const { work, nextNumber } = this.#turn
     const steps: Step[] = []
     if (work !== undefined) {
-      // What nobody has taken is taken back; a restored machine counts its outstanding work as taken.
+      // Work that was not polled is withdrawn; a restored machine counts its outstanding work as polled.
       const place = this.#queue.findIndex((queued) => queued.work === work)
       const queued = this.#queue[place]
       if (queued !== undefined) this.#queue.splice(place, 1)
       if (work.effect.type === "llm_call" && (queued === undefined || queued.again))
-        steps.push({ do: "tell", effect: { type: "cancel_llm", id: work.effect.id } })
+        steps.push({ do: "notify", effect: { type: "cancel_llm", id: work.effect.id } })
       if (work.effect.type === "tool_calls" && work.effect.calls.length > 0) {
         const results = work.effect.calls.map((call, index): CompletedToolCall => {
           const cancelled: CompletedToolCall = { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 }
@@ -130,14 +130,14 @@ export class ReferenceMachine {
         steps.push({ do: "record", records: [{ type: "conversation", message: { id, role: "user", parts: resultParts(id, results) } }] })
       }
     }
-    steps.push({ do: "tell", effect: { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } } })
+    steps.push({ do: "notify", effect: { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } } })
     this.#carryOut([...steps, { do: "end", outcome: stop("cancelled") }])
   }
 
   fail(event: TurnEvent): void {
     if (this.#turn.state === "finished") return
     this.#carryOut([
-      { do: "tell", effect: { type: "emit", event } },
+      { do: "notify", effect: { type: "emit", event } },
       { do: "end", outcome: stop("runtime_error") },
     ])
     this.#forgetAgain()
@@ -164,7 +164,7 @@ export class ReferenceMachine {
     this.#queue = this.#queue.filter((queued) => !queued.again)
   }
 
-  /** Work that is answered is not handed out again after a restore; what was never handed out comes late. */
+  /** Answered work is not redelivered after a restore; work that was never polled is still emitted. */
   #leave(work: Work): void {
     this.#queue = this.#queue.filter((queued) => !(queued.again && queued.work === work))
     this.#turn.work = undefined
@@ -174,7 +174,7 @@ export class ReferenceMachine {
     const { state, synced, iteration, at } = this.#turn
     if (state !== "preparing" && state !== "prepare_iteration") return
     if (this.#config.syncExecutionSurface && synced !== iteration) {
-      this.#carryOut([{ do: "work", order: { type: "start_sync", updateMachineConfig: state === "prepare_iteration" } }])
+      this.#carryOut([{ do: "work", start: { type: "start_sync", updateMachineConfig: state === "prepare_iteration" } }])
     } else this.#run(at, [], (context) => this.#config.driver.prepareIteration(context))
   }
 
@@ -195,7 +195,7 @@ export class ReferenceMachine {
       result.error,
     )
     this.#carryOut([
-      { do: "tell", effect: { type: "emit", event } },
+      { do: "notify", effect: { type: "emit", event } },
       { do: "end", outcome: stop("runtime_error") },
     ])
   }
@@ -346,7 +346,7 @@ export class ReferenceMachine {
     return make(id, maxIterations)
   }
 
-  /** Carries out what the machine itself does, and then what the driver answers; a driver that errs ends the turn. */
+  /** Performs the machine's own steps, then the driver's actions. A driver error ends the turn. */
   #run(at: number | undefined, own: readonly Step[], ask: ((context: DriverContext) => readonly DriverAction[]) | "missing_callback"): void {
     this.#turn.at = at
     let wrong: string | undefined
@@ -396,13 +396,13 @@ export class ReferenceMachine {
     }
   }
 
-  /** Does the steps one after the other. What became durable is told before the work, before the end, or else last. */
+  /** Performs the steps in order. New records are emitted before the work, before the end, or else last. */
   #carryOut(steps: readonly Step[]): void {
     const turn = this.#turn
     const queued: Queued[] = []
     let durable = false
     for (const step of steps) {
-      if (step.do === "tell") queued.push({ effect: step.effect })
+      if (step.do === "notify") queued.push({ effect: step.effect })
       else if (step.do === "record") {
         if (step.records.length === 0) continue
         durable = true
@@ -425,7 +425,7 @@ export class ReferenceMachine {
       } else if (step.do === "prepare") {
         durable = true
         turn.state = "prepare_iteration"
-      } else if (step.do === "work") queued.push(...this.#start(step.order))
+      } else if (step.do === "work") queued.push(...this.#start(step.start))
       else if (step.do === "end") {
         turn.outcome = step.outcome
         turn.state = "finished"
@@ -433,8 +433,13 @@ export class ReferenceMachine {
       }
     }
     if (durable) {
-      const progress: Effect = { type: "progress", messages: [...turn.messages], eventDelta: turn.events.slice(turn.told), iteration: turn.iteration }
-      turn.told = turn.events.length
+      const progress: Effect = {
+        type: "progress",
+        messages: [...turn.messages],
+        eventDelta: turn.events.slice(turn.emitted),
+        iteration: turn.iteration,
+      }
+      turn.emitted = turn.events.length
       const place = queued.findIndex(({ work }) => work !== undefined)
       queued.splice(place < 0 ? queued.length : place, 0, { effect: progress })
     }
@@ -446,16 +451,16 @@ export class ReferenceMachine {
     this.#queue.push(...queued)
   }
 
-  #start(order: Order): readonly Queued[] {
+  #start(start: Start): readonly Queued[] {
     const turn = this.#turn
     const id = turn.nextId
     turn.nextId += 1
     const before: Queued[] = []
     let work: Work
-    switch (order.type) {
+    switch (start.type) {
       case "start_sync":
         turn.state = "waiting_execution_surface"
-        work = { effect: { type: "sync_execution_surface", id, updateMachineConfig: order.updateMachineConfig }, results: [] }
+        work = { effect: { type: "sync_execution_surface", id, updateMachineConfig: start.updateMachineConfig }, results: [] }
         break
       case "start_llm":
         turn.state = "waiting_llm"
@@ -466,31 +471,31 @@ export class ReferenceMachine {
           },
         })
         work = {
-          effect: { type: "llm_call", id, request: order.request },
+          effect: { type: "llm_call", id, request: start.request },
           results: [],
-          ...(order.driverState !== undefined && { driverState: order.driverState }),
+          ...(start.driverState !== undefined && { driverState: start.driverState }),
         }
         break
       case "start_tools":
         turn.state = "waiting_tools"
-        work = { effect: { type: "tool_calls", id, calls: order.calls }, results: order.calls.map(() => null) }
+        work = { effect: { type: "tool_calls", id, calls: start.calls }, results: start.calls.map(() => null) }
         break
       case "start_exec": {
         turn.state = "waiting_exec"
-        const { code, language, driverState } = order
+        const { code, language, driverState } = start
         work = { effect: { type: "exec_code", id, code, ...(language !== undefined && { language }) }, results: [], driverState }
         break
       }
       case "start_checkpoint":
         turn.state = "waiting_checkpoint"
-        work = { effect: { type: "checkpoint", id, checkpoint: order.checkpoint }, results: [], onEmpty: order.onEmpty }
+        work = { effect: { type: "checkpoint", id, checkpoint: start.checkpoint }, results: [], onEmpty: start.onEmpty }
     }
     turn.work = work
     return [...before, { effect: work.effect, work }]
   }
 }
 
-/** Stands for whatever the package says when a driver errs. */
+/** Replaces the messages of the package about a driver error. */
 export const DRIVER_ERROR = "the driver erred"
 
 interface ModelTurn {
@@ -498,7 +503,7 @@ interface ModelTurn {
   messages: readonly Message[]
   events: readonly HistoryRecord[]
   causes: readonly TurnCause[]
-  told: number
+  emitted: number
   iteration: number
   readonly offset: number
   nextId: number
@@ -513,7 +518,7 @@ interface ModelTurn {
   outcome: Outcome | undefined
 }
 
-/** Outstanding work with what is kept beside it. */
+/** Outstanding work, and the state that belongs to it. */
 interface Work {
   readonly effect: AnswerableEffect
   results: readonly (CompletedToolCall | null)[]
@@ -524,19 +529,19 @@ interface Work {
 interface Queued {
   readonly effect: Effect
   readonly work?: Work
-  /** It is there because a restore put it there. */
+  /** Whether it was queued by a restore. */
   readonly again?: boolean
 }
 
-type Order = Extract<DriverAction, { type: `start_${string}` }> | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
+type Start = Extract<DriverAction, { type: `start_${string}` }> | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
 
 type Step =
-  | { readonly do: "tell"; readonly effect: Effect }
+  | { readonly do: "notify"; readonly effect: Effect }
   | { readonly do: "record"; readonly records: readonly HistoryRecord[] }
   | { readonly do: "say" | "say_limit"; readonly message: Message }
   | { readonly do: "cause"; readonly cause: TurnCause }
   | { readonly do: "advance" | "prepare" }
-  | { readonly do: "work"; readonly order: Order }
+  | { readonly do: "work"; readonly start: Start }
   | { readonly do: "end"; readonly outcome: Outcome }
   | { readonly do: "unknown" }
 
@@ -558,13 +563,13 @@ function stepOf(action: DriverAction): Step {
     case "start_tools":
     case "start_exec":
     case "start_checkpoint":
-      return { do: "work", order: action }
+      return { do: "work", start: action }
     default:
       return { do: "unknown" }
   }
 }
 
-/** The code of what is wrong with a list: it leads to two places, goes on behind its end, or holds what is no action. */
+/** The error code of an invalid list: it starts two pieces of work, continues after a finish, or contains an unknown action. */
 function contradiction(steps: readonly Step[]): string | undefined {
   let works = 0
   let ended = false
@@ -578,7 +583,7 @@ function contradiction(steps: readonly Step[]): string | undefined {
   return undefined
 }
 
-/** Work as it is handed out: of a batch, the calls that have no result. */
+/** The effect of the work. A batch contains only the calls without a result. */
 function effectOf({ effect, results }: Work): AnswerableEffect {
   if (effect.type !== "tool_calls") return effect
   return { ...effect, calls: effect.calls.filter((_, index) => results[index] === null) }
@@ -598,11 +603,11 @@ function stop(type: SimpleStop): Outcome {
 }
 
 function emit(event: TurnEvent): Step {
-  return { do: "tell", effect: { type: "emit", event } }
+  return { do: "notify", effect: { type: "emit", event } }
 }
 
 function log(event: LogEvent): Step {
-  return { do: "tell", effect: { type: "log", event } }
+  return { do: "notify", effect: { type: "log", event } }
 }
 
 function errorEvent(message: string, facts: object, raw?: string): TurnEvent {
@@ -692,7 +697,7 @@ export function resultParts(id: string, results: readonly CompletedToolCall[]): 
 type Shown = Extract<Part, { type: "image" }>["attachment"]
 type Piece = string | { readonly attachment: NonNullable<Shown> }
 
-/** What the model is shown of an output that does not say it: texts, with attachments cut out of them. */
+/** The default parts that the model is shown of an output: texts, with attachments cut out of them. */
 function shownOf(output: ToolOutput): ModelReturn["parts"] {
   if (output.status === "success") return typeof output.value === "string" ? [{ type: "text", text: output.value }] : joined(pieces(output.value))
   const [label, message, raw] =
@@ -727,7 +732,7 @@ function pieces(value: Json): readonly Piece[] {
   return ["{", ...shown.flatMap(([key, item], index): Piece[] => [`${index > 0 ? "," : ""}${JSON.stringify(key)}:`, ...pieces(item)]), "}"]
 }
 
-/** Half a surrogate pair has no place among the code points; it comes last. */
+/** A lone surrogate is not a code point; it comes last. */
 function byCodePoints(left: string, right: string): number {
   const points = (text: string): number[] => [...text].map((point) => (/^[\ud800-\udfff]$/.test(point) ? 0x200000 : 0) + (point.codePointAt(0) ?? 0))
   const [ours, theirs] = [points(left), points(right)]

@@ -6,7 +6,7 @@ import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import type { TurnInput } from "../../src/testing/turn-input.ts"
 
-// What the properties found, shrunk, with the rule that was broken.
+// Failures that the properties found, shrunk, with the broken rule.
 
 const FINISH: DriverAction = { type: "finish", outcome: { type: "stopped", stop: { type: "incomplete" } } }
 

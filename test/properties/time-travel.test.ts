@@ -41,14 +41,14 @@ describe("every earlier turn value can be continued, at any time and in any orde
   })
 })
 
-/** A step that was taken: from where, how, and what came of it. */
+/** A step of a turn: its origin, its input and its result. */
 interface Passage {
   readonly from: Turn
   readonly go: (turn: Turn) => Step
   readonly came: string
 }
 
-/** Runs a turn, and then takes every step of it again, the last first, each behind steps that lead elsewhere. */
+/** Runs a turn, then repeats every step, the last first, each after steps into another future. */
 function travel(config: TurnConfig, start: TurnStart, played: readonly Answers[], others: Answers): void {
   const passages: Passage[] = []
   let { turn } = begin(config, start)
@@ -73,7 +73,7 @@ function travel(config: TurnConfig, start: TurnStart, played: readonly Answers[]
   }
 }
 
-/** Appends other messages behind an old turn, so that what it shares with later ones is put to the test. */
+/** Appends other messages to an old turn, to test the data that it shares with later ones. */
 function goElsewhere(config: TurnConfig, from: Turn, others: Answers): void {
   const said: Message = { id: "elsewhere", role: "user", parts: [{ id: "elsewhere.p0", type: "text", text: "elsewhere" }] }
   let { turn } =
@@ -87,7 +87,7 @@ function append(message: Message): DriverAction {
   return { type: "append_events", events: [{ type: "conversation", message }] }
 }
 
-/** What is outstanding; of a batch, its first call and then the others. */
+/** Answers to the outstanding effect; for a batch, to its first call and then to the others. */
 function partsOf({ position }: Turn): readonly AnswerableEffect[] {
   const effect = outstandingEffect(position.state)
   if (effect?.type !== "tool_calls" || effect.calls.length < 2) return effect === undefined ? [] : [effect]

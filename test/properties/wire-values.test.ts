@@ -6,7 +6,7 @@ import * as arbitrary from "../../src/testing/arbitraries.ts"
 import { firstDifference } from "../../src/testing/difference.ts"
 import { check, SLOW } from "./check.ts"
 
-/** Which schema holds for which arbitrary. */
+/** The schema of each arbitrary. */
 const VALUES: readonly (readonly [name: string, schema: z.ZodType, values: fc.Arbitrary<unknown>])[] = [
   ["AttachmentRef", schemas.AttachmentRef, arbitrary.attachmentRef],
   ["Block", schemas.Block, arbitrary.block],

@@ -21,7 +21,7 @@ const result = (callId: string, value: string, durationMs = 0): CompletedToolCal
   durationMs,
 })
 
-/** A model that asks for two calls at once, and their results as they come. */
+/** A model that requests two calls at once, and their results in order of arrival. */
 function batchOf(...results: readonly (readonly CompletedToolCall[])[]): Journal {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1")

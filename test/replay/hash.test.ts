@@ -2,7 +2,7 @@ import fc from "fast-check"
 import { expect, test } from "vitest"
 import { Hash } from "../../src/replay/hash.ts"
 
-/** The same hash once more, by arithmetic on whole numbers, one code unit pair after the other. */
+/** A second implementation of the hash, with whole-number arithmetic, one pair of code units after the other. */
 function reference(texts: readonly string[]): { readonly short: string; readonly long: string } {
   const [one, two, three, size] = [0x9e3779b1n, 0x85ebca77n, 0xc2b2ae3dn, 1n << 32n]
   const rotated = (lane: bigint, bits: bigint): bigint => ((lane << bits) | (lane >> (32n - bits))) % size

@@ -127,7 +127,7 @@ describe("budgets stop it as well", () => {
     host.command({ type: "set", tokenBudget: 55 })
     expect(host.runs(100).reason).toBe("Stopped: the token budget is used up (tokens: 60 of 55). Raise the budget and resume to continue.")
     expect(notified).toEqual([6])
-    // What the model still did to wrap up is on the bill.
+    // The work of the model to wrap up is charged too.
     expect(host.goal).toMatchObject({ status: "budget_limited", tokensUsed: 80 })
   })
 

@@ -17,7 +17,7 @@ test("a turn that is moved to another process between two tool results runs no t
     return completed(call.callId, `${call.callId} is free`)
   }
 
-  // Here the first tool ends, and its result is handed in. The second has begun when the process dies.
+  // In the first process the first tool ends, and its result is submitted. The second is running when the process dies.
   const here = new TurnMachine(configOf(), { messages: [userMessage("Where can I go?")] })
   pollAll(here)
   const batch = respond(here, CALLS).at(-1)
@@ -25,7 +25,7 @@ test("a turn that is moved to another process between two tool results runs no t
   here.handle(results(2, run({ callId: "north", toolName: "look", args: {} }, "here")))
   const saved = JSON.stringify(here.checkpoint())
 
-  // There only what is missing is handed out, under the same id.
+  // In the second process only the missing calls are emitted, under the same id.
   const there = TurnMachine.restore(configOf(), saved)
   const again = pollAll(there).find((effect) => effect.type === "tool_calls")
   expect(again).toEqual({

@@ -8,7 +8,7 @@ import { configOf, userMessage } from "../machine/support.ts"
 const TURN = { config: configOf(), start: { messages: [userMessage("Look at all three.")] }, turnId: "turn-1" }
 const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
 
-/** Three calls at once, then words. */
+/** Three calls at once, then a text. */
 function answerTo(id: number): LlmResponse {
   const parts = ["a", "b", "c"].map((callId): OutputPart => ({ type: "tool_call", callId, toolName: "look", inputJson: "{}" }))
   return id === 1

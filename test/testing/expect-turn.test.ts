@@ -65,7 +65,7 @@ describe("a turn that follows the laws", () => {
   })
 
   test("is cut before every step and after the last", () => {
-    // 19 effects, 5 polls that gave nothing, 5 other inputs, and the end.
+    // 19 effects, 5 polls that returned nothing, 5 other inputs, and the end.
     expect(turn.cuts).toBe(19 + 5 + 5 + 1)
     expect(expectTurn(CONFIG, START, INPUTS, { mostCuts: 7 }).cuts).toBe(7)
   })
@@ -84,9 +84,9 @@ describe("a turn that follows the laws", () => {
   })
 })
 
-/** Machines that break one law each, and how. */
+/** Machines that each break one law. */
 class Broken extends TurnMachine {
-  /** What the right machine would give, or what it gives instead. */
+  /** The effect of the correct machine, or the one that it returns instead. */
   protected change(effect: Effect): Effect | undefined {
     return effect
   }
@@ -97,7 +97,7 @@ class Broken extends TurnMachine {
   }
 }
 
-/** Knows whether it comes from a checkpoint. */
+/** A machine that knows whether it was restored. */
 class Knowing extends Broken {
   protected restored = false
 
@@ -108,7 +108,7 @@ class Knowing extends Broken {
   }
 }
 
-/** Counts its machines, of each class for itself: the turn itself is run by number 1, the replay by number 2. */
+/** A class that counts its machines: number 1 runs the turn, number 2 the replay. */
 class Numbered extends Broken {
   static readonly made = new Map<unknown, number>()
   protected readonly number: number
@@ -120,7 +120,7 @@ class Numbered extends Broken {
   }
 }
 
-/** Remembers that it was offended. */
+/** A machine that remembers that it refused an input. */
 class Resentful extends Broken {
   protected offended = false
 
@@ -134,7 +134,7 @@ class Resentful extends Broken {
   }
 }
 
-/** A machine that takes each checkpoint for another one. */
+/** A machine that restores another checkpoint than the given one. */
 function restoring(change: (checkpoint: TurnCheckpoint) => TurnCheckpoint): TestedMachineClass {
   return class extends TurnMachine {
     static override restore(config: TurnConfig, checkpoint: unknown): TurnMachine {

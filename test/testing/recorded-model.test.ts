@@ -24,7 +24,7 @@ async function divergenceOf(asked: Promise<unknown>): Promise<ReplayDivergence> 
   throw error
 }
 
-/** The first effect of the turn, the second, …, each with the answers before it given. */
+/** The effects of the turn in order, each after the answers to the previous ones. */
 function effectsOf(config = CONFIG): readonly AnswerableEffect[] {
   const machine = new TurnMachine(config, START)
   const effects: AnswerableEffect[] = []
@@ -36,7 +36,7 @@ function effectsOf(config = CONFIG): readonly AnswerableEffect[] {
   }
 }
 
-/** What a turn recorded that was given these responses, after one model call was asked for. */
+/** The journal of a turn that was given these responses after its first model call was polled. */
 function journalOfResponses(...responses: readonly Response[]) {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "t")

@@ -14,7 +14,7 @@ function play(...moves: readonly HostMove[]): readonly TurnInput[] {
   return scriptedHost(moves).play(CONFIG, START)
 }
 
-/** Inputs in few words: what is answered, for which calls, and what is expected. */
+/** Summarizes inputs: the effect answered, its calls, and the expected verdict. */
 function brief(inputs: readonly TurnInput[]): readonly string[] {
   return inputs.map((input) => {
     if (input.type !== "respond") return "expect" in input && input.expect !== undefined ? `${input.type}: ${input.expect}` : input.type

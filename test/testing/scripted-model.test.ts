@@ -11,7 +11,7 @@ const CONTEXT: EffectContext = { effectId: 1, idempotencyKey: undefined, signal:
 const USER: LlmMessage = { role: "user", blocks: [{ type: "text", text: "Hello" }] }
 const ASSISTANT: LlmMessage = { role: "assistant", blocks: [{ type: "text", text: "Hello" }] }
 
-/** A model call whose request holds so many messages of the model. */
+/** A model call whose request contains the given number of model messages. */
 function call(id: number, answers: number): LlmCall {
   const messages = Array.from({ length: answers }, () => [USER, ASSISTANT]).flat()
   return {
@@ -87,7 +87,7 @@ describe("answers", () => {
   })
 })
 
-/** Which answer each of these calls gets, by its number. */
+/** The number of the answer that each of these calls gets. */
 async function given(
   script: readonly ScriptedModelAnswer[],
   calls: readonly LlmCall[],

@@ -5,7 +5,7 @@ import type { LlmRequest } from "../../src/schemas/llm.ts"
 import type { Message } from "../../src/schemas/message.ts"
 import { type ScriptedAnswer, scriptedDriver } from "../../src/testing/scripted-driver.ts"
 
-/** A config under which a scripted driver gives these answers. */
+/** A config with a scripted driver that returns these answers. */
 export function configOf(answers: readonly (ScriptedAnswer | readonly DriverAction[])[], changes: Partial<TurnConfig> = {}): TurnConfig {
   const given = answers.map((answer): ScriptedAnswer => ("length" in answer ? { actions: answer } : answer))
   return {
