@@ -89,13 +89,8 @@ function configOf({ driver, syncs, batches }: Script): TurnConfig {
     driver: driver === "chat" ? chatDriver() : codeDriver(),
     projector: chatProjector,
     model: "scripted",
-    sessionId: "s",
-    systemPrompt: "Continue.",
-    tools: [],
     maxIterations: batches.length + 2,
-    generation: {},
     syncExecutionSurface: syncs,
-    emitLlmTrace: false,
   }
 }
 

@@ -82,12 +82,8 @@ describe("an iteration costs the same whatever came before it (law 9)", () => {
 function newMachine(driver: ProtocolDriver = chatDriver()): TurnMachine {
   const config: TurnConfig = {
     model: "model",
-    sessionId: "session",
     systemPrompt: "Work.",
     tools: [{ name: "read", description: "Reads.", inputSchema: { type: "object" } }],
-    generation: {},
-    syncExecutionSurface: false,
-    emitLlmTrace: false,
     driver,
     projector: chatProjector,
   }

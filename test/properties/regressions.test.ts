@@ -1,30 +1,13 @@
 import { expect, test } from "vitest"
-import type { TurnConfig } from "../../src/machine/config.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { ToolResults } from "../../src/schemas/response.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
-import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import type { TurnInput } from "../../src/testing/turn-input.ts"
+import { CHECKPOINT, configOf } from "../testing/turns.ts"
 
 // Failures that the properties found, shrunk, with the broken rule.
 
 const FINISH: DriverAction = { type: "finish", outcome: { type: "stopped", stop: { type: "incomplete" } } }
-
-function configOf(...lists: readonly (readonly DriverAction[])[]): TurnConfig {
-  return {
-    model: "model",
-    sessionId: "session",
-    systemPrompt: "",
-    tools: [],
-    generation: {},
-    syncExecutionSurface: false,
-    emitLlmTrace: false,
-    driver: scriptedDriver(lists.map((actions) => ({ actions }))),
-    projector: () => {
-      throw new Error("A scripted driver's requests are data.")
-    },
-  }
-}
 
 const CALLS = ["a", "b"].map((callId) => ({ callId, toolName: "tool", args: {} }))
 
@@ -40,19 +23,19 @@ function answer(effectId: number, ...callIds: readonly string[]): TurnInput {
 }
 
 test("a batch answered in part right after a restore is still redelivered, with the missing calls (law 2)", () => {
-  const config = configOf([{ type: "start_tools", calls: CALLS }], [FINISH])
+  const config = configOf([[{ type: "start_tools", calls: CALLS }], [FINISH]])
   expectTurn(config, { messages: [] }, [{ type: "poll" }, answer(1, "a"), { type: "poll" }, answer(1, "b"), { type: "poll" }])
 })
 
 test("a batch answered in part before it was polled is emitted with the missing calls only", () => {
-  const config = configOf(
-    [{ type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }],
+  const config = configOf([
+    [CHECKPOINT],
     [
       { type: "emit", event: { type: "text_delta", content: "before the tools" } },
       { type: "start_tools", calls: CALLS },
     ],
     [FINISH],
-  )
+  ])
   const turn = expectTurn(config, { messages: [] }, [
     { type: "poll" },
     { type: "respond", response: { type: "checkpoint_delivery", id: 1, delivery: {} } },

@@ -1,23 +1,12 @@
 import { expect, test } from "vitest"
 import { codeDriver } from "../../src/drivers/code.ts"
-import { ReplayDivergence } from "../../src/errors.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import { replay, resume } from "../../src/replay/replay.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { answerOf, CONFIG, journalOf, recordTurn, START } from "./support.ts"
-
-function divergenceOf(act: () => unknown): ReplayDivergence {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof ReplayDivergence) return error
-    throw error
-  }
-  throw new Error("The replay did not diverge")
-}
+import { answerOf, CONFIG, divergenceOf, journalOf, recordTurn, START } from "./support.ts"
 
 const pollAll = (machine: { poll(): Effect | undefined }): Effect[] => {
   const effects: Effect[] = []

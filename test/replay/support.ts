@@ -1,4 +1,5 @@
 import { chatDriver } from "../../src/drivers/chat.ts"
+import { ReplayDivergence } from "../../src/errors.ts"
 import type { CompleteTurnConfig, TurnConfig } from "../../src/machine/config.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import { type Journal, readJournal } from "../../src/replay/journal.ts"
@@ -72,4 +73,15 @@ export function recordTurn(calls: number, options: RecorderOptions = {}, config:
 
 export function journalOf(calls: number, options: RecorderOptions = {}): Journal {
   return readJournal(recordTurn(calls, options).text)
+}
+
+/** Returns the divergence that a replay throws. */
+export function divergenceOf(act: () => unknown): ReplayDivergence {
+  try {
+    act()
+  } catch (error) {
+    if (error instanceof ReplayDivergence) return error
+    throw error
+  }
+  throw new Error("The replay did not diverge.")
 }

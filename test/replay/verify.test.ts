@@ -1,5 +1,4 @@
 import { expect, test } from "vitest"
-import { ReplayDivergence } from "../../src/errors.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import { compacted, type Journal, JournalWriter, readJournal } from "../../src/replay/journal.ts"
@@ -9,17 +8,7 @@ import { verifyReplay } from "../../src/replay/verify.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { answerOf, CONFIG, journalOf, recordTurn, START } from "./support.ts"
-
-function divergenceOf(act: () => unknown): ReplayDivergence {
-  try {
-    act()
-  } catch (error) {
-    if (error instanceof ReplayDivergence) return error
-    throw error
-  }
-  throw new Error("The replay did not diverge")
-}
+import { answerOf, CONFIG, divergenceOf, journalOf, recordTurn, START } from "./support.ts"
 
 function pollAll(machine: TurnMachine): void {
   while (machine.poll() !== undefined);

@@ -194,7 +194,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "its checkpoint depends on something else than the inputs",
+    "its checkpoint depends on something other than the inputs",
     "replay",
     /at the end: the checkpoint/,
     class extends Numbered {
@@ -204,7 +204,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "what its driver is asked depends on something else than the inputs",
+    "the calls to its driver depend on something other than the inputs",
     "replay",
     /at the end: the driver's calls/,
     class extends Numbered {
@@ -215,13 +215,13 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "a part of the turn that shows in no effect is lost in a restore",
+    "a part of the turn that no effect shows is lost in a restore",
     "cut",
     /at the end: the turn/,
     restoring((checkpoint) => ({ ...checkpoint, turnLimitScheduled: true })),
   ],
   [
-    "the outstanding effect comes back as another one",
+    "the outstanding effect is redelivered as another one",
     "cut",
     /the outstanding effect that was returned again/,
     restoring((checkpoint) => {
@@ -232,7 +232,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     }),
   ],
   [
-    "after a restore an answer is taken for stale",
+    "after a restore an answer counts as stale",
     "cut",
     /cut before input 0 .*the verdict on the input/,
     class extends Knowing {
@@ -245,7 +245,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
   ["usage is lost in a restore", "cut", /cut before input 0/, restoring((checkpoint) => ({ ...checkpoint, usage: { ...USAGE, outputTokens: 0 } }))],
   ["effects not polled yet are lost in a restore", "cut", /cut before input/, restoring((checkpoint) => ({ ...checkpoint, unpolled: [] }))],
   [
-    "the outstanding effect comes before what was queued",
+    "the outstanding effect comes before the queued ones",
     "cut",
     /cut before input 4 .*was returned again after 0 effects, not after the 1 that were queued/,
     restoring((checkpoint) => {
@@ -255,7 +255,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     }),
   ],
   [
-    "nothing is handed out again after a restore",
+    "nothing is redelivered after a restore",
     "cut",
     /cut before input 0 \(poll\), poll 4; input 0 \(poll\), poll 4/,
     class extends TurnMachine {
@@ -267,7 +267,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "after a restore the whole batch is handed out again, done calls and all",
+    "after a restore the whole batch is redelivered, with completed calls",
     "cut",
     /cut before input 5/,
     restoring((checkpoint) => {
@@ -276,7 +276,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     }),
   ],
   [
-    "a restored turn asks its driver once more",
+    "a restored turn calls its driver once more",
     "cut",
     /cut before/,
     class extends TurnMachine {
@@ -288,7 +288,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "an answer that comes twice is accepted twice",
+    "a repeated answer is accepted twice",
     "duplicates",
     /input 1 \(respond llm_complete to effect 1\)/,
     class extends TurnMachine {
@@ -299,7 +299,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "an answer that comes twice changes the turn",
+    "a repeated answer changes the turn",
     "duplicates",
     /input 1/,
     class extends TurnMachine {
@@ -311,7 +311,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "after a restore an answer that comes twice is accepted twice",
+    "after a restore a repeated answer is accepted twice",
     "duplicates",
     /cut before every step.*repeated/,
     class extends Knowing {
@@ -322,7 +322,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "after a restore an answer that comes twice changes the turn",
+    "after a restore a repeated answer changes the turn",
     "duplicates",
     /cut before every step.*after a stale answer/,
     class extends Knowing {
@@ -334,7 +334,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "an answer that comes twice cancels a redelivery",
+    "a repeated answer cancels a redelivery",
     "cut",
     /cut before every step/,
     class extends Knowing {
@@ -361,7 +361,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "a response of another type is taken for stale",
+    "a response of another type counts as stale",
     "refusal",
     /before input 0 \(poll\), poll 1/,
     class extends TurnMachine {
@@ -403,7 +403,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "a refusal takes an effect out of the queue",
+    "a refusal removes an effect from the queue",
     "refusal",
     /the checkpoint after refusals/,
     class extends TurnMachine {
@@ -445,7 +445,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     emitting((effect) => (isAnswerable(effect) ? { ...effect, id: effect.id + 1 } : effect)),
   ],
   [
-    "the outstanding effect is handed out twice",
+    "the outstanding effect is emitted twice",
     "outstanding",
     /input 0 \(poll\), poll 4/,
     class extends Broken {
@@ -489,13 +489,13 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "another effect is handed out than is outstanding",
+    "an effect other than the outstanding one is emitted",
     "outstanding",
     /input 0 \(poll\), poll 3/,
     emitting((effect) => (effect.type === "llm_call" ? { ...effect, request: { ...effect.request, model: "other" } } : effect)),
   ],
   [
-    "a model call is called off that was answered",
+    "an answered model call is cancelled",
     "outstanding",
     /input 7/,
     emitting((effect) =>
@@ -562,7 +562,7 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     },
   ],
   [
-    "a turn that is done has no outcome",
+    "a turn that is done does not have an outcome",
     "ending",
     /has an outcome when it is done/,
     class extends TurnMachine {
@@ -730,5 +730,5 @@ function breach(run: () => unknown): LawError {
     if (error instanceof LawError) return error
     throw error
   }
-  throw new Error("No law was found broken.")
+  throw new Error("No law was broken.")
 }

@@ -10,12 +10,6 @@ export function configOf(answers: readonly (ScriptedAnswer | readonly DriverActi
   const given = answers.map((answer): ScriptedAnswer => ("length" in answer ? { actions: answer } : answer))
   return {
     model: "model",
-    sessionId: "session",
-    systemPrompt: "",
-    tools: [],
-    generation: {},
-    syncExecutionSurface: false,
-    emitLlmTrace: false,
     driver: scriptedDriver(given),
     projector: () => {
       throw new Error("A scripted driver's requests are data.")

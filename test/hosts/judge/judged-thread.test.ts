@@ -2,13 +2,14 @@ import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import type { Host } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
-import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
+import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { JudgedThread, judgedDriver, readJudged } from "../../../src/hosts/judge/judged-thread.ts"
 import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
 import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
 import { judgeValidation } from "../../../src/schemas/checklist.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 import { CONFIG } from "../../replay/support.ts"
+import { dyingStore } from "../../support/dying-store.ts"
 
 const USAGE = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 0 }
 
@@ -180,35 +181,13 @@ describe("a thread with a judge", () => {
   })
 })
 
-/** A store whose process dies before its n-th write, whatever journal it is for. */
-function dying(store: JournalStore, writes: number): JournalStore {
-  let left = writes
-  return {
-    async open(name) {
-      const stored = await store.open(name, { takeOver: true })
-      const write = async (act: () => Promise<void>): Promise<void> => {
-        left -= 1
-        if (left < 0) throw new Error("killed")
-        await act()
-      }
-      const handle: StoredJournal = {
-        text: stored.text,
-        append: (text) => write(() => stored.append(text)),
-        replace: (text) => write(() => stored.replace(text)),
-        close: async () => {},
-      }
-      return handle
-    },
-  }
-}
-
 describe("a judge whose process crashes", () => {
   test("at any write resumes: each turn is judged once, charged once, and the goal ends the same", async () => {
     let crashes = 0
     for (let writes = 3; ; writes += 1) {
       const store = memoryJournalStore()
       const first = new World()
-      const died = await begun(first, dying(store, writes))
+      const died = await begun(first, dyingStore(store, writes))
         .then((both) => first.run(both))
         .then(
           () => false,
@@ -238,7 +217,7 @@ describe("a judge whose process crashes", () => {
     for (let writes = 3; ; writes += 1) {
       const store = memoryJournalStore()
       const first = new World(script)
-      const died = await begun(first, dying(store, writes))
+      const died = await begun(first, dyingStore(store, writes))
         .then((both) => first.run(both))
         .then(
           () => false,

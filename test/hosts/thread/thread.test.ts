@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
-import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import type { GoalOutput } from "../../../src/schemas/goal.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 import { CONFIG } from "../../replay/support.ts"
+import { dyingStore } from "../../support/dying-store.ts"
 
 const USAGE = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 1 }
 
@@ -295,28 +295,6 @@ describe("a run that is stopped", () => {
   })
 })
 
-/** A store that fails before its n-th write to any journal, as a killed process does; only stored text remains. */
-function dying(store: JournalStore, writes: number): JournalStore {
-  let left = writes
-  return {
-    async open(name) {
-      const stored = await store.open(name, { takeOver: true })
-      const write = async (act: () => Promise<void>): Promise<void> => {
-        left -= 1
-        if (left < 0) throw new Error("killed")
-        await act()
-      }
-      const handle: StoredJournal = {
-        text: stored.text,
-        append: (text) => write(() => stored.append(text)),
-        replace: (text) => write(() => stored.replace(text)),
-        close: async () => {},
-      }
-      return handle
-    },
-  }
-}
-
 describe("a process that crashes", () => {
   const answer = (_calls: number, request: LlmRequest): LlmResponse => {
     const said = request.messages.filter(({ role }) => role === "assistant").length
@@ -338,7 +316,7 @@ describe("a process that crashes", () => {
     for (let writes = 2; ; writes += 1) {
       const store = memoryJournalStore()
       const first = new World(answer)
-      const begun = await Thread.open(dying(store, writes), "t", first.options())
+      const begun = await Thread.open(dyingStore(store, writes), "t", first.options())
       await begun.command({ type: "set", objective })
       const died = await first.run(begun).then(
         () => false,
