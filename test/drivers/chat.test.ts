@@ -19,13 +19,13 @@ import {
   completed,
   configOf,
   delivers,
+  effectNames,
   moved,
   plain,
   pollAll,
   respond,
   results,
   says,
-  told,
   userMessage,
   withOutput,
 } from "../machine/support.ts"
@@ -50,7 +50,7 @@ describe("a text answer", () => {
     const machine = begun()
     const shown = respond(machine, says(1, "Hi."))
     const message = { id: "m_0_assistant_1", role: "assistant", parts: [{ id: "m_0_assistant_1.p0", type: "text", text: "Hi." }] }
-    expect(told(shown)).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "progress", "checkpoint 2"])
+    expect(effectNames(shown)).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "progress", "checkpoint 2"])
     expect(shown[3]).toEqual({
       type: "progress",
       messages: [userMessage("hello"), message],
@@ -60,7 +60,7 @@ describe("a text answer", () => {
     expect(shown[4]).toEqual({ type: "checkpoint", id: 2, checkpoint: "before_completion" })
 
     const end = respond(machine, delivers(2))
-    expect(told(end)).toEqual(["emit turn_outcome", "emit done", "done"])
+    expect(effectNames(end)).toEqual(["emit turn_outcome", "emit done", "done"])
     expect(end[2]).toEqual({ type: "done", outcome: FINISHED("Hi."), messages: [userMessage("hello"), message], eventDelta: [], iteration: 0 })
   })
 
@@ -100,7 +100,15 @@ describe("empty answers", () => {
     const machine = begun()
     const shown = respond(machine, says(1, " \n\u0085"))
     const message = "The model answered with neither text nor a tool call."
-    expect(told(shown)).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(shown)).toEqual([
+      "emit token_usage",
+      "emit text_delta",
+      "emit llm_response",
+      "emit error",
+      "emit turn_outcome",
+      "emit done",
+      "done",
+    ])
     expect(shown[3]).toEqual({
       type: "emit",
       event: { type: "error", message, envelope: { kind: "llm_provider", code: "empty_response", userMessage: message } },
@@ -114,7 +122,7 @@ describe("empty answers", () => {
     respond(machine, callsTools(1, ["a"]))
     respond(machine, results(2, completed("a")))
     respond(machine, delivers(3))
-    expect(told(respond(machine, answer(4, [])))).toEqual(["emit token_usage", "emit llm_response", "checkpoint 5"])
+    expect(effectNames(respond(machine, answer(4, [])))).toEqual(["emit token_usage", "emit llm_response", "checkpoint 5"])
     respond(machine, delivers(5))
     expect(machine.outcome).toEqual(FINISHED(""))
     expect(machine.messages).toHaveLength(3)
@@ -133,7 +141,7 @@ describe("tool calls", () => {
   test("are persisted before the tools run, and a batch runs at once", () => {
     const machine = begun()
     const shown = respond(machine, callsTools(1, ["a", "b"]))
-    expect(told(shown)).toEqual(["emit token_usage", "emit llm_response", "progress", "tool_calls 2"])
+    expect(effectNames(shown)).toEqual(["emit token_usage", "emit llm_response", "progress", "tool_calls 2"])
     expect(shown[3]).toEqual({
       type: "tool_calls",
       id: 2,
@@ -147,9 +155,9 @@ describe("tool calls", () => {
   test("get one message of results in call order, however the results arrive", () => {
     const machine = begun()
     respond(machine, callsTools(1, ["a", "b", "c"]))
-    expect(told(respond(machine, results(2, completed("c"), completed("a"))))).toEqual(["emit tool_call", "emit tool_call"])
+    expect(effectNames(respond(machine, results(2, completed("c"), completed("a"))))).toEqual(["emit tool_call", "emit tool_call"])
     const last = respond(machine, results(2, completed("b")))
-    expect(told(last)).toEqual(["emit tool_call", "progress", "checkpoint 3"])
+    expect(effectNames(last)).toEqual(["emit tool_call", "progress", "checkpoint 3"])
     expect(last[2]).toEqual({ type: "checkpoint", id: 3, checkpoint: "after_work" })
     expect(machine.messages.at(-1)).toEqual({
       id: "m_0_tools_2",
@@ -243,7 +251,7 @@ describe("a tool result with control", () => {
     respond(machine, callsTools(1, ["a", "b", "c"]))
     respond(machine, results(2, control("c", "late"), completed("a")))
     const end = respond(machine, results(2, control("b", { n: 1 })))
-    expect(told(end)).toEqual(["emit tool_call", "progress", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(end)).toEqual(["emit tool_call", "progress", "emit turn_outcome", "emit done", "done"])
     expect(machine.outcome).toEqual({ type: "finished", finish: { type: "tool_value", toolName: "look", value: { n: 1 } } })
     expect(callsAndResults(machine.messages)).toEqual(["call a", "call b", "call c", "result a", "result b", "result c"])
   })
@@ -292,7 +300,7 @@ describe("limits", () => {
     respond(machine, delivers(3))
     respond(machine, callsTools(4, ["b"]))
     const end = respond(machine, results(5, completed("b")))
-    expect(told(end)).toEqual(["emit tool_call", "progress", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(end)).toEqual(["emit tool_call", "progress", "emit turn_outcome", "emit done", "done"])
     expect(machine.outcome).toEqual(STOPPED("max_iterations"))
     expect(machine.iteration).toBe(2)
     expect(machine.messages.at(-1)).toEqual({
@@ -332,7 +340,7 @@ describe("limits", () => {
     const machine = begun({ maxIterations: 1 })
     respond(machine, says(1, "Done."))
     const shown = respond(machine, delivers(2, { messages: [{ role: "user", content: "And now?" }] }))
-    expect(told(shown)).toEqual(["progress", "emit llm_request", "llm_call 3"])
+    expect(effectNames(shown)).toEqual(["progress", "emit llm_request", "llm_call 3"])
     expect(outstandingRequest(machine).messages.map(({ role }) => role)).toEqual(["user", "assistant", "user", "system"])
     respond(machine, says(3, "Really done."))
     respond(machine, delivers(4))
@@ -345,7 +353,7 @@ describe("limits", () => {
     respond(machine, delivers(2, { messages: [{ role: "user", content: "And now?" }] }))
     respond(machine, says(3, "Really done."))
     const end = respond(machine, delivers(4, { userMessages: [userMessage("More!", "u9")] }))
-    expect(told(end)).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(end)).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
     expect(machine.outcome).toEqual(STOPPED("max_iterations"))
     expect(machine.messages.at(-1)).toEqual(userMessage("More!", "u9"))
   })

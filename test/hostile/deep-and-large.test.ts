@@ -37,12 +37,12 @@ describe("nesting 10,000 deep", () => {
     ["a tool's arguments", "tool_results", results(2, completed("a", 1, { args: nestedObject(10_000) as never }))],
     ["a driver's event", "checkpoint_delivery", delivers(1, { events: [nested(10_000) as never] })],
     [
-      "what caused a message",
+      "the cause of a message",
       "checkpoint_delivery",
       delivers(1, { messages: [{ role: "user", content: "c", origin: { ...origin, causedBy: nested(10_000) as never } }] }),
     ],
     ["a provider's usage", "llm_complete", says(1, "t", { providerUsage: nested(10_000) as never })],
-  ] as const)("in %s it is refused", (_, type, response) => {
+  ] as const)("in %s is refused", (_, type, response) => {
     expect(give(type, response)).toBe("invalid_response")
   })
 

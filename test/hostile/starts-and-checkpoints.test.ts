@@ -4,7 +4,7 @@ import type { TurnConfig } from "../../src/machine/config.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { configOf, moved, pollAll, set, told, userMessage } from "../machine/support.ts"
+import { configOf, effectNames, moved, pollAll, set, userMessage } from "../machine/support.ts"
 import { CONFIG, expectPrototypesUnchanged, SAVED } from "./support.ts"
 import { EVERY_VALUE, hostileAt, origin, places, withValueAt } from "./values.ts"
 
@@ -62,7 +62,7 @@ describe("each hostile value at each place of a checkpoint", { timeout: 120_000 
     const { config, text } = SAVED[type]
     const checkpoint = JSON.parse(text) as object
     set("/unpolled", [{ type: "outstanding" }, { type: "emit", event: { type: "text_delta", content: "c" } }])(checkpoint)
-    expect(told(pollAll(TurnMachine.restore(config, checkpoint)))).toHaveLength(2)
+    expect(effectNames(pollAll(TurnMachine.restore(config, checkpoint)))).toHaveLength(2)
     const codes = new Set<string>()
     for (const [index, pointer] of places(checkpoint).entries()) {
       for (const [what, make] of hostileAt(index)) {

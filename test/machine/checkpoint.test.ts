@@ -12,6 +12,7 @@ import {
   delivers,
   driverOf,
   type Edit,
+  effectNames,
   moved,
   plain,
   pollAll,
@@ -22,7 +23,6 @@ import {
   results,
   says,
   set,
-  told,
   userMessage,
 } from "./support.ts"
 
@@ -92,7 +92,7 @@ test("a turn can be restored from the text, from the parsed value, and from the 
 test("changing a checkpoint's lists does not change the turn it came from", () => {
   const machine = new TurnMachine(CONFIG, { messages: [userMessage("hello")] })
   push("/unpolled", { type: "emit", event: { type: "done" } })(machine.checkpoint())
-  expect(told(pollAll(machine))).toEqual(["emit llm_request", "llm_call 1"])
+  expect(effectNames(pollAll(machine))).toEqual(["emit llm_request", "llm_call 1"])
 })
 
 test("a saved request is plain data: its lists are there, not put together when read", () => {
@@ -328,7 +328,7 @@ describe("inconsistent_checkpoint", () => {
 
   test("an unusual one is accepted: reported effects that fit", () => {
     const machine = TurnMachine.restore(CONFIG, saved(push("/unpolled", { type: "outstanding" }, checkpointEffect(1), tell)))
-    expect(told(pollAll(machine))).toEqual(["tool_calls 2", "checkpoint 1", "progress"])
+    expect(effectNames(pollAll(machine))).toEqual(["tool_calls 2", "checkpoint 1", "progress"])
   })
 })
 
@@ -338,12 +338,12 @@ describe("what a restored turn continues with", () => {
     pollAll(machine)
     machine.handle(callsTools(1, ["a"]))
     // Live, these come: token_usage, llm_response, progress, tool_calls.
-    const live = told(pollAll(TurnMachine.restore(CONFIG, JSON.stringify(machine.checkpoint()))))
+    const live = effectNames(pollAll(TurnMachine.restore(CONFIG, JSON.stringify(machine.checkpoint()))))
     expect(live).toEqual(["emit token_usage", "emit llm_response", "progress", "tool_calls 2"])
     machine.poll()
-    expect(told(pollAll(moved(machine, CONFIG)))).toEqual(["emit llm_response", "progress", "tool_calls 2"])
+    expect(effectNames(pollAll(moved(machine, CONFIG)))).toEqual(["emit llm_response", "progress", "tool_calls 2"])
     const again = moved(moved(machine, CONFIG), CONFIG)
-    expect(told(pollAll(again))).toEqual(["emit llm_response", "progress", "tool_calls 2"])
+    expect(effectNames(pollAll(again))).toEqual(["emit llm_response", "progress", "tool_calls 2"])
     expect(again.poll()).toBeUndefined()
   })
 
@@ -352,14 +352,14 @@ describe("what a restored turn continues with", () => {
     machine.poll()
     machine.apply([{ type: "emit", event: { type: "message", text: "hi", kind: "note" } }])
     const restored = moved(machine, CONFIG)
-    expect(told(pollAll(restored))).toEqual(["llm_call 1", "emit message"])
+    expect(effectNames(pollAll(restored))).toEqual(["llm_call 1", "emit message"])
   })
 
   test("an outstanding effect that was polled is emitted once more, after what was not polled", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
     machine.apply([{ type: "emit", event: { type: "message", text: "hi", kind: "note" } }])
-    expect(told(pollAll(moved(machine, CONFIG)))).toEqual(["emit message", "llm_call 1"])
+    expect(effectNames(pollAll(moved(machine, CONFIG)))).toEqual(["emit message", "llm_call 1"])
   })
 
   test("the outstanding effect is equal to the one before, under its id", () => {
@@ -372,7 +372,13 @@ describe("what a restored turn continues with", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
     const restored = moved(machine, CONFIG)
-    expect(told(respond(restored, says(1, "Hi.")))).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "progress", "checkpoint 2"])
+    expect(effectNames(respond(restored, says(1, "Hi.")))).toEqual([
+      "emit token_usage",
+      "emit text_delta",
+      "emit llm_response",
+      "progress",
+      "checkpoint 2",
+    ])
   })
 
   test("a stale answer does not", () => {
@@ -381,7 +387,7 @@ describe("what a restored turn continues with", () => {
     respond(machine, says(1, "Hi."))
     const restored = moved(machine, CONFIG)
     expect(restored.handle(says(1, "Hi."))).toEqual({ status: "stale" })
-    expect(told(pollAll(restored))).toEqual(["checkpoint 2"])
+    expect(effectNames(pollAll(restored))).toEqual(["checkpoint 2"])
   })
 
   test("of a tool batch only the calls without a result are emitted, and they complete it", () => {
@@ -484,7 +490,7 @@ describe("what a restored turn continues with", () => {
     machine.handle(callsTools(1, ["a"]))
     machine.cancel("enough")
     const restored = pollAll(moved(machine, CONFIG))
-    expect(told(restored)).toEqual([
+    expect(effectNames(restored)).toEqual([
       "emit token_usage",
       "emit llm_response",
       "progress",

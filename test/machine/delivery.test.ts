@@ -4,7 +4,7 @@ import { stopped } from "../../src/machine/terminal.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { CheckpointDelivery, TurnCause } from "../../src/schemas/message.ts"
 import type { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { delivers, pending, plain, pollAll, REQUEST, respond, startedWith, told, userMessage } from "./support.ts"
+import { delivers, effectNames, pending, plain, pollAll, REQUEST, respond, startedWith, userMessage } from "./support.ts"
 
 const AFTER_WORK: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
 const BEFORE_COMPLETION: DriverAction = {
@@ -41,7 +41,7 @@ describe("the delivered messages", () => {
         userMessages: [userMessage("mine", "u2"), { ...userMessage("and mine", "u3"), role: "assistant" }],
       }),
     )
-    expect(told(effects)).toEqual(["progress", "emit llm_request", "llm_call 2"])
+    expect(effectNames(effects)).toEqual(["progress", "emit llm_request", "llm_call 2"])
     const records = [
       { type: "conversation", message: userMessage("mine", "u2") },
       { type: "conversation", message: { ...userMessage("and mine", "u3"), role: "assistant" } },
@@ -130,10 +130,10 @@ describe("which deliveries count", () => {
     ["empty lists", { userMessages: [], messages: [], transientMessages: [], turnCauses: [], events: [] }],
   ])("%s: the turn goes on as its driver ordered", (_, delivery) => {
     const machine = waitingAt(BEFORE_COMPLETION)
-    expect(told(respond(machine, delivers(1, delivery)))).toEqual(["emit turn_outcome", "emit done", "done"])
+    expect(effectNames(respond(machine, delivers(1, delivery)))).toEqual(["emit turn_outcome", "emit done", "done"])
     expect(machine.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "done" } })
     const working = waitingAt(AFTER_WORK)
-    expect(told(respond(working, delivers(1, delivery)))).toEqual(["emit llm_request", "llm_call 2"])
+    expect(effectNames(respond(working, delivers(1, delivery)))).toEqual(["emit llm_request", "llm_call 2"])
   })
 
   test.each<readonly [string, CheckpointDelivery]>([
@@ -143,10 +143,10 @@ describe("which deliveries count", () => {
     ["a cause", { turnCauses: [cause("e1")] }],
   ])("%s: the turn prepares anew, in a new iteration", (_, delivery) => {
     const machine = waitingAt(BEFORE_COMPLETION)
-    expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
+    expect(effectNames(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
     expect(machine.iteration).toBe(1)
     const working = waitingAt(AFTER_WORK)
-    expect(told(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
+    expect(effectNames(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
     expect(working.iteration).toBe(0)
   })
 })
@@ -156,22 +156,22 @@ describe("a delivery of the driver's events alone", () => {
 
   test("is recorded, and the turn continues as its driver decided: the model has nothing to read", () => {
     const machine = waitingAt(BEFORE_COMPLETION)
-    expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
     expect(machine.history).toEqual([{ type: "protocol", event: null }])
     expect(machine.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "done" } })
     const working = waitingAt(AFTER_WORK)
-    expect(told(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
+    expect(effectNames(respond(working, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
   })
 
   test("lets the driver start work or finish instead", () => {
     const starting = waitingAt(BEFORE_COMPLETION, { onDelivery: () => [{ type: "start_llm", request: REQUEST }] })
-    expect(told(respond(starting, delivers(1, delivery)))).toEqual(["emit llm_request", "progress", "llm_call 2"])
+    expect(effectNames(respond(starting, delivers(1, delivery)))).toEqual(["emit llm_request", "progress", "llm_call 2"])
     expect(starting.iteration).toBe(0)
     const ending = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "finish", outcome: stopped("plugin_abort") }] })
     respond(ending, delivers(1, delivery))
     expect(ending.outcome).toEqual({ type: "stopped", stop: { type: "plugin_abort" } })
     const noting = waitingAt(BEFORE_COMPLETION, { onDelivery: () => [{ type: "append_events", events: [{ type: "protocol", event: 1 }] }] })
-    expect(told(respond(noting, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(respond(noting, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
   })
 })
 
@@ -185,7 +185,7 @@ describe("the driver's callback for deliveries", () => {
       return []
     }
     const machine = waitingAt(BEFORE_COMPLETION, { onDelivery })
-    expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
+    expect(effectNames(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit llm_request", "llm_call 2"])
     expect(seen).toEqual(["before_completion", delivery, 1, 0, 0])
   })
 
@@ -202,18 +202,18 @@ describe("the driver's callback for deliveries", () => {
   test("what it appends follows what was delivered, in one progress", () => {
     const machine = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "append_events", events: [{ type: "protocol", event: "noted" }] }] })
     const effects = respond(machine, delivers(1, delivery))
-    expect(told(effects)).toEqual(["progress", "emit llm_request", "llm_call 2"])
+    expect(effectNames(effects)).toEqual(["progress", "emit llm_request", "llm_call 2"])
     expect(machine.history.map((record) => (record.type === "protocol" ? record.event : record.message.id))).toEqual(["u2", { steer: true }, "noted"])
   })
 
   test("work that it starts replaces preparing", () => {
     const machine = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "start_tools", calls: [pending("a")] }] })
-    expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "tool_calls 2"])
+    expect(effectNames(respond(machine, delivers(1, delivery)))).toEqual(["progress", "tool_calls 2"])
   })
 
   test("so does a finish", () => {
     const machine = waitingAt(AFTER_WORK, { onDelivery: () => [{ type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }] })
-    expect(told(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(respond(machine, delivers(1, delivery)))).toEqual(["progress", "emit turn_outcome", "emit done", "done"])
     expect(machine.messages.at(-1)).toEqual(userMessage("x", "u2"))
   })
 

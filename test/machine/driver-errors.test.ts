@@ -10,6 +10,7 @@ import {
   configOf,
   delivers,
   driverOf,
+  effectNames,
   pending,
   plain,
   pollAll,
@@ -18,7 +19,6 @@ import {
   results,
   says,
   startedWith,
-  told,
   userMessage,
 } from "./support.ts"
 
@@ -35,7 +35,7 @@ function errorOf(effects: readonly Effect[]): { readonly message: string; readon
   for (const effect of effects) {
     if (effect.type === "emit" && effect.event.type === "error") return { message: effect.event.message, code: effect.event.envelope?.code }
   }
-  throw new Error("No error was told.")
+  throw new Error("No error was emitted.")
 }
 
 describe("a driver's list without a way forward, or with two, ends the turn and gives the reason", () => {
@@ -69,7 +69,7 @@ describe("a driver's list without a way forward, or with two, ends the turn and 
     })
     const effects = pollAll(machine)
     expect(effects[0]).toEqual({ type: "emit", event: { type: "error", message, envelope: { kind: "driver", code, userMessage: message } } })
-    expect(told(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
     expect(effects[3]).toEqual({ type: "done", outcome: RUNTIME_ERROR, messages: [userMessage("hello")], eventDelta: [], iteration: 0 })
     expect(machine.outcome).toEqual(RUNTIME_ERROR)
     expect(machine.poll()).toBeUndefined()
@@ -137,21 +137,21 @@ describe("what the machine did before it asked a failing driver stays", () => {
     const machine = new TurnMachine(configOf({ driver: driverOf({ onLlmComplete: throwing }), emitLlmTrace: true }), { messages: [] })
     pollAll(machine)
     const effects = respond(machine, says(1, "Hi."))
-    expect(told(effects)).toEqual(["emit token_usage", "log llm_debug", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(effects)).toEqual(["emit token_usage", "log llm_debug", "emit error", "emit turn_outcome", "emit done", "done"])
     expect(machine.usage).toEqual({ inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 })
   })
 
   test("tool results: the calls were run", () => {
     const machine = startedWith([TOOLS], { onToolResults: () => [EMIT] })
     const effects = respond(machine, results(1, completed("a")))
-    expect(told(effects)).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(effects)).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
     expect(errorOf(effects).code).toBe("no_way_forward")
   })
 
   test("a delivery: what was delivered is in the transcript", () => {
     const machine = startedWith([CHECKPOINT], { onDelivery: throwing })
     const effects = respond(machine, delivers(1, { userMessages: [userMessage("more", "u2")], events: [{ mine: 1 }] }))
-    expect(told(effects)).toEqual(["emit error", "progress", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(effects)).toEqual(["emit error", "progress", "emit turn_outcome", "emit done", "done"])
     expect(plain(machine.history)).toEqual([
       { type: "conversation", message: userMessage("more", "u2") },
       { type: "protocol", event: { mine: 1 } },
@@ -172,7 +172,7 @@ describe("what the machine did before it asked a failing driver stays", () => {
     machine.handle(results(1, completed("a")))
     const config = configOf({ driver: driverOf() })
     const restored = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
-    expect(told(pollAll(restored))).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(pollAll(restored))).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
   })
 })
 
@@ -214,7 +214,7 @@ describe("a driver's answer to a failed model call", () => {
       return [LLM]
     }
     const machine = startedWith([{ ...LLM, driverState: { attempt: 1 } }], { onLlmFailed })
-    expect(told(respond(machine, failed))).toEqual(["emit llm_request", "llm_call 2"])
+    expect(effectNames(respond(machine, failed))).toEqual(["emit llm_request", "llm_call 2"])
     expect(seen).toEqual([{ attempt: 1 }, 1, failure])
     expect(machine.usage.inputTokens).toBe(0)
   })
@@ -235,7 +235,7 @@ describe("a driver's answer to a failed model call", () => {
     for (const callbacks of [{ onLlmFailed: () => undefined }, {}]) {
       const machine = startedWith([LLM], callbacks)
       const effects = respond(machine, failed)
-      expect(told(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
+      expect(effectNames(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
       expect(errorOf(effects)).toEqual({ message: "LLM error: overloaded", code: "529" })
       expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
     }
@@ -249,14 +249,14 @@ describe("a driver's answer to a failed model call", () => {
   test("the log has the failure before anything else", () => {
     const machine = new TurnMachine(configOf({ driver: driverOf({ onLlmFailed: () => [FINISH] }), emitLlmTrace: true }), { messages: [] })
     pollAll(machine)
-    expect(told(respond(machine, failed))).toEqual(["log llm_error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(respond(machine, failed))).toEqual(["log llm_error", "emit turn_outcome", "emit done", "done"])
   })
 })
 
 describe("what one action list may contain", () => {
   test("progress is emitted right before the work that depends on it, wherever that is in the list", () => {
     const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [EMIT, TOOLS, APPEND, EMIT] }) }), { messages: [] })
-    expect(told(pollAll(machine))).toEqual(["emit message", "progress", "tool_calls 1", "emit message"])
+    expect(effectNames(pollAll(machine))).toEqual(["emit message", "progress", "tool_calls 1", "emit message"])
   })
 
   test("driver state travels with the work and comes back with its answer", () => {

@@ -9,6 +9,7 @@ import {
   configOf,
   delivers,
   driverOf,
+  effectNames,
   expectRefused,
   moved,
   pending,
@@ -18,7 +19,6 @@ import {
   results,
   says,
   startedWith,
-  told,
   userMessage,
 } from "./support.ts"
 
@@ -45,7 +45,7 @@ describe("cancel", () => {
     machine.cancel()
     const effects = pollAll(machine)
     expect(effects[0]).toEqual(NOTICE)
-    expect(told(effects)).toEqual(["emit message", ...END])
+    expect(effectNames(effects)).toEqual(["emit message", ...END])
     expect(effects[3]).toEqual({ type: "done", outcome: CANCELLED, messages: [userMessage("hello")], eventDelta: [], iteration: 0 })
     expect(machine.poll()).toBeUndefined()
   })
@@ -59,7 +59,7 @@ describe("cancel", () => {
       { type: "cancel_llm", id: 1 },
       { type: "emit", event: { type: "message", text: "User pressed stop.", kind: "cancelled" } },
     ])
-    expect(told(effects).slice(2)).toEqual(END)
+    expect(effectNames(effects).slice(2)).toEqual(END)
     expect(machine.handle(says(1, "too late"))).toEqual({ status: "stale" })
     expect(machine.messages).toEqual([userMessage("hello")])
   })
@@ -68,7 +68,7 @@ describe("cancel", () => {
     const machine = chat()
     expect(machine.poll()?.type).toBe("emit")
     machine.cancel()
-    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+    expect(effectNames(pollAll(machine))).toEqual(["emit message", ...END])
   })
 
   test("after a restore it is unknown whether the call was polled, so it is cancelled, and not emitted again", () => {
@@ -76,7 +76,7 @@ describe("cancel", () => {
     pollAll(machine)
     const restored = moved(machine, configOf())
     restored.cancel()
-    expect(told(pollAll(restored))).toEqual(["cancel_llm 1", "emit message", ...END])
+    expect(effectNames(pollAll(restored))).toEqual(["cancel_llm 1", "emit message", ...END])
   })
 
   test("while tools run: each call without a result gets a cancelled one, finished calls keep theirs", () => {
@@ -84,7 +84,7 @@ describe("cancel", () => {
     respond(machine, results(2, completed("b", "kept")))
     machine.cancel("Stop.")
     const effects = pollAll(machine)
-    expect(told(effects)).toEqual(["emit message", "progress", ...END])
+    expect(effectNames(effects)).toEqual(["emit message", "progress", ...END])
     const message = {
       id: "m_0_cancelled_2",
       role: "user",
@@ -115,7 +115,7 @@ describe("cancel", () => {
     respond(machine, results(2, completed("a", "kept")))
     const restored = moved(machine, configOf())
     restored.cancel()
-    expect(told(pollAll(restored))).toEqual(["emit message", "progress", ...END])
+    expect(effectNames(pollAll(restored))).toEqual(["emit message", "progress", ...END])
     expect(restored.messages.at(-1)?.parts.map((part) => part.type === "tool_result" && part.text)).toEqual([
       "kept",
       "[Tool execution cancelled]\nThe turn was cancelled.",
@@ -130,7 +130,7 @@ describe("cancel", () => {
   ])("while %s is awaited: the notice and the end", (_, actions) => {
     const machine = startedWith(actions)
     machine.cancel()
-    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+    expect(effectNames(pollAll(machine))).toEqual(["emit message", ...END])
     expect(machine.outcome).toEqual(CANCELLED)
   })
 
@@ -138,7 +138,7 @@ describe("cancel", () => {
     const machine = new TurnMachine(configOf({ syncExecutionSurface: true }), { messages: [] })
     pollAll(machine)
     machine.cancel()
-    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+    expect(effectNames(pollAll(machine))).toEqual(["emit message", ...END])
   })
 
   test("between two iterations", () => {
@@ -146,7 +146,7 @@ describe("cancel", () => {
     machine.handle(delivers(1))
     expect(machine.state).toBe("prepare_iteration")
     machine.cancel()
-    expect(told(pollAll(machine))).toEqual(["emit message", ...END])
+    expect(effectNames(pollAll(machine))).toEqual(["emit message", ...END])
   })
 
   test("a finished turn: nothing happens", () => {
@@ -176,7 +176,7 @@ describe("fail", () => {
     machine.fail(event)
     const effects = pollAll(machine)
     expect(effects[0]).toEqual({ type: "emit", event })
-    expect(told(effects)).toEqual(["emit error", ...END])
+    expect(effectNames(effects)).toEqual(["emit error", ...END])
     expect(machine.outcome).toEqual(RUNTIME_ERROR)
   })
 
@@ -202,7 +202,7 @@ describe("finish", () => {
   test("ends the turn with the host's outcome", () => {
     const machine = chat()
     machine.finish(outcome)
-    expect(told(pollAll(machine))).toEqual(END)
+    expect(effectNames(pollAll(machine))).toEqual(END)
     expect(machine.outcome).toEqual(outcome)
   })
 
@@ -210,7 +210,7 @@ describe("finish", () => {
     const machine = chat()
     machine.finish(outcome)
     machine.finish({ type: "agent_frame_switch", frameId: "f" })
-    expect(told(pollAll(machine))).toEqual(END)
+    expect(effectNames(pollAll(machine))).toEqual(END)
     expect(machine.outcome).toEqual(outcome)
   })
 
@@ -218,7 +218,7 @@ describe("finish", () => {
     const machine = chat()
     machine.poll()
     machine.finish(outcome)
-    expect(told(pollAll(machine))).toEqual(["llm_call 1", ...END])
+    expect(effectNames(pollAll(machine))).toEqual(["llm_call 1", ...END])
     expect(machine.handle(says(1, "late"))).toEqual({ status: "stale" })
   })
 
@@ -227,7 +227,7 @@ describe("finish", () => {
     pollAll(machine)
     const restored = moved(machine, configOf())
     restored.finish(outcome)
-    expect(told(pollAll(restored))).toEqual(END)
+    expect(effectNames(pollAll(restored))).toEqual(END)
   })
 
   test("an outcome that is invalid, or could not be saved, is refused", () => {
@@ -249,7 +249,7 @@ describe("apply", () => {
       { type: "append_events", events: [record, { type: "conversation", message: userMessage("aside", "u2") }] },
     ])
     const effects = pollAll(machine)
-    expect(told(effects)).toEqual(["emit message", "progress"])
+    expect(effectNames(effects)).toEqual(["emit message", "progress"])
     expect((effects[1] as Extract<Effect, { type: "progress" }>).eventDelta).toEqual([
       record,
       { type: "conversation", message: userMessage("aside", "u2") },
@@ -262,14 +262,14 @@ describe("apply", () => {
   test("may end the turn", () => {
     const machine = chat()
     machine.apply([{ type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }])
-    expect(told(pollAll(machine))).toEqual(END)
+    expect(effectNames(pollAll(machine))).toEqual(END)
   })
 
   test("an empty list does nothing", () => {
     const machine = chat()
     machine.apply([])
     expect(machine.state).toBe("preparing")
-    expect(told(pollAll(machine))).toEqual(["emit llm_request", "llm_call 1"])
+    expect(effectNames(pollAll(machine))).toEqual(["emit llm_request", "llm_call 1"])
   })
 
   test.each<readonly [string, DriverAction]>([

@@ -108,8 +108,8 @@ export function moved(machine: TurnMachine, config: TurnConfig): TurnMachine {
   return TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
 }
 
-/** Effects by type, an emitted event by its own type, the answerable ones with their id. */
-export function told(effects: readonly Effect[]): readonly string[] {
+/** Returns the types of effects. Events and log entries add their own type, answerable effects their id. */
+export function effectNames(effects: readonly Effect[]): readonly string[] {
   return effects.map((effect) => {
     if (effect.type === "emit" || effect.type === "log") return `${effect.type} ${effect.event.type}`
     return "id" in effect ? `${effect.type} ${effect.id}` : effect.type

@@ -2,7 +2,20 @@ import { expect, test } from "vitest"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { HistoryRecord } from "../../src/schemas/message.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { callsTools, completed, configOf, delivers, moved, plain, pollAll, respond, results, says, told, userMessage } from "../machine/support.ts"
+import {
+  callsTools,
+  completed,
+  configOf,
+  delivers,
+  effectNames,
+  moved,
+  plain,
+  pollAll,
+  respond,
+  results,
+  says,
+  userMessage,
+} from "../machine/support.ts"
 
 const CONFIG = configOf()
 
@@ -16,7 +29,7 @@ test("what tools depend on is emitted before their calls, both live and after a 
   machine.handle(callsTools(1, ["a"]))
   const restored = moved(machine, CONFIG)
   for (const each of [machine, restored]) {
-    const effects = told(pollAll(each))
+    const effects = effectNames(pollAll(each))
     expect(effects.indexOf("progress")).toBeGreaterThan(-1)
     expect(effects.indexOf("progress")).toBeLessThan(effects.indexOf("tool_calls 2"))
   }
@@ -55,7 +68,7 @@ test("the end is emitted once: outcome, done event, done, and then nothing", () 
   pollAll(machine)
   respond(machine, says(1, "Nothing."))
   const end = respond(machine, delivers(2))
-  expect(told(end)).toEqual(["emit turn_outcome", "emit done", "done"])
+  expect(effectNames(end)).toEqual(["emit turn_outcome", "emit done", "done"])
   machine.cancel()
   machine.finish({ type: "agent_frame_switch", frameId: "f" })
   machine.fail({ type: "error", message: "late" })

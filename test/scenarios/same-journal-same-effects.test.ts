@@ -3,7 +3,7 @@ import type { Effect } from "../../src/schemas/effect.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { expectTurn, type TurnInput } from "../../src/testing/index.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { callsTools, completed, configOf, delivers, plain, pollAll, results, says, told, userMessage } from "../machine/support.ts"
+import { callsTools, completed, configOf, delivers, effectNames, plain, pollAll, results, says, userMessage } from "../machine/support.ts"
 
 const CONFIG = configOf({ emitLlmTrace: true, maxIterations: 3, systemPrompt: "Be brief." })
 const START = { messages: [userMessage("Look around.")], iterationOffset: 4, turnCauses: [] }
@@ -37,7 +37,7 @@ test("the same journal of responses gives the same effects, byte for byte, today
 })
 
 test("the effects of the journal", () => {
-  expect(told(replayed(JOURNAL))).toEqual([
+  expect(effectNames(replayed(JOURNAL))).toEqual([
     ...["emit llm_request", "llm_call 1"],
     ...["emit token_usage", "log llm_debug", "emit llm_response", "progress", "tool_calls 2"],
     ...["emit tool_call"],

@@ -2,7 +2,7 @@ import { expect, test } from "vitest"
 import { advance, begin, command, handle } from "../../src/machine/step.ts"
 import type { Turn } from "../../src/machine/turn.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { callsTools, completed, configOf, delivers, plain, pollAll, results, says, set, told, userMessage } from "../machine/support.ts"
+import { callsTools, completed, configOf, delivers, effectNames, plain, pollAll, results, says, set, userMessage } from "../machine/support.ts"
 
 const CONFIG = configOf()
 
@@ -22,7 +22,7 @@ test("an old turn value can be continued again, and its second future sees nothi
   expect(texts(started)).toEqual(["Heads or tails?"])
   expect(texts(headsEnd.turn)).toEqual(["Heads or tails?", "Heads."])
   expect(texts(tailsEnd.turn)).toEqual(["Heads or tails?", "Tails."])
-  expect(told(headsEnd.effects)).toEqual(told(tailsEnd.effects))
+  expect(effectNames(headsEnd.effects)).toEqual(effectNames(tailsEnd.effects))
   expect(started.position.state.type).toBe("waiting_llm")
 })
 
