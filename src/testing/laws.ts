@@ -2,7 +2,7 @@ import type { Difference } from "../errors.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import { describeDifference, differenceOfTexts, firstDifference } from "./difference.ts"
 
-/** The laws of a turn that `expectTurn` checks, as docs/ words them; `inputs` covers what the caller expected of single inputs. */
+/** The laws of a turn that `expectTurn` checks, as worded in docs/; `inputs` covers what the caller expected of single inputs. */
 export const LAWS = {
   inputs: "an input does what was expected of it",
   replay: "law 1, replay: the same config, start and responses give equal effects in the same order",

@@ -28,8 +28,8 @@ export const NUMBERS_PER_ANSWER = 100
  * after the last answer throws, which ends the turn as `runtime_error`.
  *
  * The driver keeps no count of its own, because a restored turn has only its checkpoint, and one driver may serve many
- * turns. It counts in the message numbers, which a turn saves and never gives twice: with every answer it draws all up to
- * the next hundred. So answer 0 draws up to 99, answer 1 up to 199, and the number drawn says which answer is due, in a
+ * turns. It counts in the message numbers, which a turn saves and never uses twice: with every answer it draws all up to
+ * the next hundred. So answer 0 draws up to 99, answer 1 up to 199, and the number drawn determines the answer, in a
  * replay and after any cut. A turn that itself draws a hundred numbers between two answers skips an answer.
  */
 export function scriptedDriver(answers: readonly ScriptedAnswer[], options: ScriptedDriverOptions = {}): ProtocolDriver {

@@ -55,7 +55,7 @@ export function scriptedHost(moves: readonly HostMove[], machineClass: TestedMac
   }
 }
 
-/** Polls until nothing is left, or at most `most` times; other inputs are handed to the machine. */
+/** Polls until nothing is left, or at most `most` times; other inputs go to the machine. */
 function perform(machine: TestedMachine, input: TurnInput): void {
   if (input.type !== "poll") return void give(machine, input)
   const most = input.most ?? Number.POSITIVE_INFINITY

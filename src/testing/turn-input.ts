@@ -73,7 +73,7 @@ export function give(machine: TestedMachine, input: Exclude<TurnInput, { type: "
   }
 }
 
-/** An input in few words, for messages. */
+/** Describes an input briefly, for messages. */
 export function describeInput(input: TurnInput): string {
   if (input.type !== "respond") return input.type
   const { type, id } = (input.response ?? {}) as Partial<Response>

@@ -91,7 +91,7 @@ test("at least 1,000 crashes were simulated in the fast lane, 10,000 in the full
   while (total.crashes < least) await checkAsync(5, crashing, MOST_FACTOR)
 })
 
-test("a process whose journal was taken over changes nothing more, and makes no once call happen twice", SLOW, async () => {
+test("a process whose journal was taken over changes nothing more, and no once call happens twice", SLOW, async () => {
   let hung = 0
   const property = fc.asyncProperty(script, fc.nat(), async (scripted, place) => {
     const violations = noViolations()

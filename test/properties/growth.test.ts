@@ -15,7 +15,7 @@ import type { ModelReturn } from "../../src/schemas/tool.ts"
 const TEXT = "x".repeat(200)
 const IMAGE = { id: "image", mediaType: "image/png", byteLength: 10 }
 
-describe("an iteration costs the same whatever came before it (law 9)", () => {
+describe("the cost of an iteration does not depend on earlier iterations (law 9)", () => {
   test("the transcript and the history each keep one array through 2,000 iterations", () => {
     const machine = newMachine()
     iterate(machine, 1)

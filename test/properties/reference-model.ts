@@ -35,7 +35,7 @@ export class ReferenceMachine {
       nextNumber: start.messages.length,
       usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
       synced: "never",
-      limitSaid: false,
+      limitAnnounced: false,
       prompt: this.#config.systemPrompt,
       tools: this.#config.tools,
       at: undefined,
@@ -301,7 +301,7 @@ export class ReferenceMachine {
         const from =
           origin ??
           (transient ? { type: "plugin" as const, pluginId: "plugin", transient: true as const } : { type: "plugin" as const, pluginId: "plugin" })
-        steps.push({ do: "say", message: { id, role, parts: given.map((part, index) => ({ ...part, id: `${id}.p${index}` })), origin: from } })
+        steps.push({ do: "message", message: { id, role, parts: given.map((part, index) => ({ ...part, id: `${id}.p${index}` })), origin: from } })
       }
     }
     const known = this.#turn.causes.map((cause) => cause.id)
@@ -309,7 +309,7 @@ export class ReferenceMachine {
       if (known.includes(cause.id)) continue
       known.push(cause.id)
       const { id, text, origin } = cause
-      steps.push({ do: "cause", cause }, { do: "say", message: { id, role: "event", parts: [{ id: `${id}.p0`, type: "text", text }], origin } })
+      steps.push({ do: "cause", cause }, { do: "message", message: { id, role: "event", parts: [{ id: `${id}.p0`, type: "text", text }], origin } })
     }
     const { maxIterations } = this.#config
     const { onDelivery } = this.#config.driver
@@ -325,13 +325,13 @@ export class ReferenceMachine {
     }
     if (kind === "before_completion") {
       steps.push({ do: "advance" })
-      if (this.#turn.limitSaid) {
+      if (this.#turn.limitAnnounced) {
         this.#turn.at = at
         this.#carryOut([...steps, { do: "end", outcome: stop("max_iterations") }])
         return
       }
       if (maxIterations !== undefined && this.#turn.iteration + 1 >= this.#turn.offset + maxIterations) {
-        steps.push({ do: "say_limit", message: this.#limitMessage(this.#turn, maxIterations) })
+        steps.push({ do: "limit_message", message: this.#limitMessage(this.#turn, maxIterations) })
       }
     }
     steps.push({ do: "prepare" })
@@ -408,14 +408,14 @@ export class ReferenceMachine {
         durable = true
         turn.events = [...turn.events, ...step.records]
         for (const record of step.records) if (record.type === "conversation") turn.messages = [...turn.messages, record.message]
-      } else if (step.do === "say") {
+      } else if (step.do === "message") {
         durable = true
         turn.messages = [...turn.messages, step.message]
-      } else if (step.do === "say_limit") {
+      } else if (step.do === "limit_message") {
         const { maxIterations } = this.#config
-        if (turn.limitSaid || maxIterations === undefined || turn.iteration < turn.offset + maxIterations) continue
+        if (turn.limitAnnounced || maxIterations === undefined || turn.iteration < turn.offset + maxIterations) continue
         durable = true
-        turn.limitSaid = true
+        turn.limitAnnounced = true
         turn.messages = [...turn.messages, step.message]
       } else if (step.do === "cause") turn.causes = [...turn.causes, step.cause]
       else if (step.do === "advance") {
@@ -510,7 +510,7 @@ interface ModelTurn {
   nextNumber: number
   usage: TokenUsage
   synced: number | "never"
-  limitSaid: boolean
+  limitAnnounced: boolean
   prompt: string
   tools: readonly ToolSpec[]
   at: number | undefined
@@ -538,7 +538,7 @@ type Start = Extract<DriverAction, { type: `start_${string}` }> | { readonly typ
 type Step =
   | { readonly do: "notify"; readonly effect: Effect }
   | { readonly do: "record"; readonly records: readonly HistoryRecord[] }
-  | { readonly do: "say" | "say_limit"; readonly message: Message }
+  | { readonly do: "message" | "limit_message"; readonly message: Message }
   | { readonly do: "cause"; readonly cause: TurnCause }
   | { readonly do: "advance" | "prepare" }
   | { readonly do: "work"; readonly start: Start }
@@ -556,7 +556,7 @@ function stepOf(action: DriverAction): Step {
     case "advance_iteration":
       return { do: "advance" }
     case "schedule_turn_limit_final":
-      return { do: "say_limit", message: action.message }
+      return { do: "limit_message", message: action.message }
     case "finish":
       return { do: "end", outcome: action.outcome }
     case "start_llm":

@@ -63,7 +63,7 @@ test("every changed bit of a text changes the short and the long form, at any le
   }
 })
 
-test("200,000 texts of a kind have 200,000 long forms, and as many short ones as chance gives", () => {
+test("200,000 similar texts have 200,000 long forms, and as many short ones as random values would", () => {
   const [short, long] = [new Set<string>(), new Set<string>()]
   for (let count = 0; count < 200_000; count += 1) {
     const hash = hashOf([`{"id":${count}}`])

@@ -144,7 +144,7 @@ function snapshotAfter(polls: number, start: TurnStart = START): Journal {
   return readJournal(text + recorder.snapshot(machine))
 }
 
-test.each([0, 1, 2, 3, 9])("a snapshot taken after %i polls is the replayed turn, whatever was not polled yet", (polls) => {
+test.each([0, 1, 2, 3, 9])("a snapshot taken after %i polls is the replayed turn, whichever effects were not polled yet", (polls) => {
   expect(verifyReplay(snapshotAfter(polls), CONFIG)).toMatchObject({ effects: 3, snapshots: 4 })
 })
 

@@ -39,7 +39,7 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.modelCalls).toBe(200)
   })
 
-  test("a model that asks for its own goal again and again", () => {
+  test("a model that repeatedly requests its own goal", () => {
     const host = unwatched((calls) => (calls % 2 === 0 ? replies("", "get_goal") : replies("It is still active.")))
     expect(host.runs(100).reason).toMatch(/same answer/)
     expect(host.toolCalls).toBe(0)
@@ -53,13 +53,13 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.goal).toMatchObject({ status: "blocked", continuations: 5 })
   })
 
-  test("a turn that fails for good: at once", () => {
+  test("a turn that fails permanently: immediately", () => {
     const host = unwatched(() => breaks(false))
     expect(host.runs(100).reason).toBe("Blocked: the turn failed with: The server is busy. Resume to try again.")
     expect(host.modelCalls).toBe(1)
   })
 
-  test("an account without room: at once, with the time to ask again", () => {
+  test("an account at its usage limit: immediately, with the time to retry", () => {
     const errorOf = (_: unknown, at: number) => ({ kind: "usage_limit", message: "Weekly limit", retryAt: at + 5000 }) as const
     const host = unwatched(() => breaks(false), { driver: { errorOf } })
     expect(host.runs(100)).toEqual({
@@ -75,7 +75,7 @@ describe("under the default policy a goal stops, with a reason that says what to
     expect(host.goal).toMatchObject({ status: "blocked", continuations: 3 })
   })
 
-  test("a model that completes its goal and gives itself another, over and over: after fifty, whatever the goals are", () => {
+  test("a model that completes its goal and creates another, repeatedly: after fifty, for any goals", () => {
     const host = unwatched((calls) => {
       if (calls % 3 === 0) return replies("", ["update_goal", { status: "complete" }])
       return calls % 3 === 1 ? replies("", ["create_goal", { objective: `More, ${calls}.` }]) : replies(`Done, ${calls}.`)

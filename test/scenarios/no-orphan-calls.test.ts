@@ -57,7 +57,7 @@ describe("the thread of a turn that was stopped while tools ran continues in the
     }
   })
 
-  test("crashed, and the thread taken from the last progress that was stored: the same", () => {
+  test("crashed, and the thread restored from the last persisted progress: the same", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("Look around.")] })
     pollAll(machine)
     const progress = respond(machine, callsTools(1, ["left", "right"])).find((effect) => effect.type === "progress")

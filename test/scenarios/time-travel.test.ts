@@ -26,7 +26,7 @@ test("an old turn value can be continued again, and its second future sees nothi
   expect(started.position.state.type).toBe("waiting_llm")
 })
 
-test("the same step taken twice gives the same effects", () => {
+test("the same step repeated gives the same effects", () => {
   const { turn } = advance(CONFIG, begin(CONFIG, { messages: [userMessage("Look.")] }).turn)
   const response = callsTools(1, ["a", ""])
   expect(plain(handle(CONFIG, turn, response))).toEqual(plain(handle(CONFIG, turn, response)))
