@@ -1,40 +1,65 @@
-/** A member of an interface, changed: a function is wrapped and gets the original as `next`, first; anything else is replaced. */
-export type Change<Member> = Member extends (...given: infer Given) => infer Result ? (next: Member, ...given: Given) => Result : Member
+/**
+ * How a member is changed: a function is wrapped and gets the original as `next`, first; the members of an object are changed one by one;
+ * anything else is replaced.
+ */
+export type Change<Member> = Member extends (...given: infer Given) => infer Result
+  ? (next: Member, ...given: Given) => Result
+  : Member extends object
+    ? { readonly [Name in keyof Member]?: Change<NonNullable<Member[Name]>> }
+    : Member
 
 type AnyFunction = (...given: readonly unknown[]) => unknown
-type Members = { readonly [name: string]: unknown }
+type Members = { readonly [name: PropertyKey]: unknown }
 
 /**
- * Returns an object with every member of `inner`, inherited members and members unknown here included, and with `changes` applied.
- * Members are read from `inner` when they are used, and its functions run with `inner` as their `this`.
+ * Returns a view of `inner` with `changes` applied. Every other member shows through: inherited, unknown here, added or replaced later.
+ * Members are read from `inner` when they are used, never before, and its functions run with `inner` as their `this`. Setting a member of
+ * the view changes the view alone.
  *
- * `absent` gives the behavior of optional functions that `inner` does not have; a wrapper of any other missing function is left out.
+ * `absent` gives the behavior of optional functions that `inner` does not have; a wrapper of any other missing member is left out.
  */
 export function wrapMembers<Inner extends object>(inner: Inner, changes: Members, absent: Members = {}): Inner {
-  const members = inner as unknown as Members
-  const wrapped: object = {}
-  for (const name of new Set([...namesOf(inner), ...Object.keys(changes)])) {
-    const change = changes[name]
-    const next = members[name] === undefined ? absent[name] : calling(inner, name)
-    if (change === undefined) Object.defineProperty(wrapped, name, { enumerable: true, get: () => bound(inner, members[name]) })
-    else if (typeof change !== "function") Object.defineProperty(wrapped, name, { enumerable: true, value: change })
-    else if (next !== undefined)
-      Object.defineProperty(wrapped, name, { enumerable: true, value: (...given: readonly unknown[]) => change(next, ...given) })
+  const made = new Map<PropertyKey, { readonly from: unknown; readonly member: unknown }>()
+  const read = (name: PropertyKey): unknown => {
+    const from = (inner as Members)[name]
+    const known = made.get(name)
+    if (known !== undefined && known.from === from) return known.member
+    const member = changed(inner, from ?? absent[name], changes[name])
+    made.set(name, { from, member })
+    return member
   }
-  return wrapped as Inner
+  const has = (name: PropertyKey): boolean => name in inner || (changes[name] !== undefined && read(name) !== undefined)
+  return new Proxy<object>(
+    {},
+    {
+      get: (own, name) => (Object.hasOwn(own, name) ? Reflect.get(own, name) : read(name)),
+      set: (own, name, value) => Reflect.defineProperty(own, name, { value, configurable: true, enumerable: true, writable: true }),
+      has: (own, name) => Object.hasOwn(own, name) || has(name),
+      ownKeys: (own) => [...new Set([...Reflect.ownKeys(own), ...namesOf(inner), ...Object.keys(changes).filter(has)])],
+      getOwnPropertyDescriptor(own, name) {
+        if (!Object.hasOwn(own, name) && !has(name)) return undefined
+        return { configurable: true, enumerable: true, writable: true, value: Object.hasOwn(own, name) ? Reflect.get(own, name) : read(name) }
+      },
+    },
+  ) as Inner
 }
 
-function namesOf(value: object): readonly string[] {
-  const names: string[] = []
-  for (let owner: object = value; owner !== null && owner !== Object.prototype; owner = Object.getPrototypeOf(owner))
-    names.push(...Object.getOwnPropertyNames(owner).filter((name) => name !== "constructor"))
-  return names
-}
-
-function calling(inner: object, name: string): AnyFunction {
-  return (...given) => (inner as { readonly [name: string]: AnyFunction | undefined })[name]?.(...given)
-}
-
-function bound(inner: object, member: unknown): unknown {
+function changed(inner: object, member: unknown, change: unknown): unknown {
+  if (typeof change === "function") return member === undefined ? undefined : wrapped(inner, member as AnyFunction, change as AnyFunction)
+  if (typeof change === "object" && change !== null)
+    return typeof member === "object" && member !== null ? wrapMembers(member, change as Members) : member
+  if (change !== undefined) return change
   return typeof member === "function" ? (...given: readonly unknown[]) => Reflect.apply(member, inner, given) : member
+}
+
+function wrapped(inner: object, member: AnyFunction, change: AnyFunction): AnyFunction {
+  const next: AnyFunction = (...given) => Reflect.apply(member, inner, given)
+  return (...given) => change(next, ...given)
+}
+
+function namesOf(value: object): readonly (string | symbol)[] {
+  const names: (string | symbol)[] = []
+  for (let owner: object | null = value; owner !== null && owner !== Object.prototype; owner = Object.getPrototypeOf(owner) as object | null)
+    names.push(...Reflect.ownKeys(owner).filter((name) => name !== "constructor"))
+  return names
 }

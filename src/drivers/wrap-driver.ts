@@ -1,4 +1,5 @@
 import type { Json } from "../json.ts"
+import { checkDriver } from "../machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
 import type { DriverAction } from "../wire/action.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
@@ -36,10 +37,13 @@ const ABSENT = { onLlmFailed: () => undefined, onDelivery: () => [] }
  *     })
  *
  * If the inner driver lacks `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`,
- * a patch for it is ignored.
+ * a patch for it is ignored. The name is the inner driver's unless the patch has one; with `ownState` it is `wrapped(<name>)`.
+ * @throws {SchemaError} `invalid_config`: `inner` is not a driver
  */
 export function wrapDriver(inner: ProtocolDriver, { ownState, ...patch }: DriverPatch): ProtocolDriver {
+  checkDriver(inner)
   if (ownState === undefined) return wrapMembers(inner, patch, ABSENT)
+  if (typeof ownState !== "function") throw new TypeError("ownState is a function of the context and the action: (context, start) => state.")
   const unnested = wrapMembers(inner, {
     onLlmComplete: (next, context, waiting, ...rest) => next(context, innerState(waiting), ...rest),
     onLlmFailed: (next, context, waiting, error) => next(context, innerState(waiting), error),
@@ -51,6 +55,8 @@ export function wrapDriver(inner: ProtocolDriver, { ownState, ...patch }: Driver
   return wrapMembers(
     wrapMembers(unnested, patch, ABSENT),
     {
+      // Another name, because the inner driver's checkpoints have no nested state.
+      name: patch.name ?? `wrapped(${inner.name})`,
       prepareIteration: (next, context) => nest(context, next(context)),
       onLlmComplete: (next, context, ...rest) => nest(context, next(context, ...rest)),
       onToolResults: (next, context, results) => nest(context, next(context, results)),
@@ -69,7 +75,10 @@ function nested(action: StartWithState, own: Json): DriverAction {
   return { ...action, driverState: { own, ...(action.driverState !== undefined && { inner: action.driverState }) } }
 }
 
+/** @throws {TypeError} the state was not nested by {@link wrapDriver} */
 function innerState<Waiting extends { readonly driverState?: Json }>({ driverState, ...waiting }: Waiting): Waiting {
-  const { inner } = (driverState ?? {}) as Partial<NestedState>
+  if (typeof driverState !== "object" || driverState === null || !("own" in driverState))
+    throw new TypeError("This driverState was saved by a driver without ownState.")
+  const { inner } = driverState as unknown as NestedState
   return { ...waiting, ...(inner !== undefined && { driverState: inner }) } as Waiting
 }

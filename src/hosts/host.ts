@@ -100,9 +100,7 @@ export interface Host {
 }
 
 /** Changes for {@link wrapHost}: for each member, a function that receives the host's own as `next`, then the member's arguments. */
-export type HostPatch = { readonly [Name in keyof Omit<Host, "tools">]?: Change<NonNullable<Host[Name]>> } & {
-  readonly tools?: { readonly [Name in keyof HostTools]?: Change<NonNullable<HostTools[Name]>> }
-}
+export type HostPatch = Change<Host>
 
 /** The behavior of absent optional members. Without `tools` or `execCode` the effect fails, so they have no entry. */
 const ABSENT: Partial<Host> = {
@@ -125,9 +123,8 @@ const ABSENT: Partial<Host> = {
  * If the host lacks an optional member, its wrapper receives a `next` that does nothing. Wrappers of `tools` and `execCode` are left
  * out instead.
  */
-export function wrapHost(host: Host, { tools, ...patch }: HostPatch): Host {
-  const changes = tools === undefined || host.tools === undefined ? patch : { ...patch, tools: wrapMembers(host.tools, tools) }
-  return wrapMembers(host, changes, ABSENT as { readonly [name: string]: unknown })
+export function wrapHost(host: Host, patch: HostPatch): Host {
+  return wrapMembers(host, patch, ABSENT as { readonly [name: string]: unknown })
 }
 
 /** A failed model call, with its details. Thrown by `llmCall`. */

@@ -81,15 +81,23 @@ function complete({ driver, projector, turnLimitMessage, validation }: TurnConfi
   return config
 }
 
-/** Refuses a driver or projector that was called where it must not be, or not called where it must. */
-function checkCode(config: TurnConfig): void {
-  const { driver, projector }: { readonly driver?: unknown; readonly projector?: unknown } = config
+/**
+ * Checks that a value is a driver. Catches factories that were not called.
+ * @throws {SchemaError} `invalid_config`, at `/driver`
+ */
+export function checkDriver(driver: unknown): asserts driver is ProtocolDriver {
   if (typeof driver === "function") {
     const name = driver.name === "" || driver.name === "driver" ? "the function" : driver.name
     throw invalidConfig("/driver", `${name} makes a driver; call it, as in driver: chatDriver()`)
   }
   if (typeof (driver as ProtocolDriver | null | undefined)?.prepareIteration !== "function")
     throw invalidConfig("/driver", "a driver is needed, such as chatDriver()")
+}
+
+/** Refuses a driver or projector that was called where it must not be, or not called where it must. */
+function checkCode(config: TurnConfig): void {
+  const { driver, projector }: { readonly driver?: unknown; readonly projector?: unknown } = config
+  checkDriver(driver)
   if (typeof projector !== "function")
     throw invalidConfig("/projector", "a projector is needed: a function such as chatProjector, which is given without calling it")
 }

@@ -67,14 +67,25 @@ export class TurnContext implements DriverContext {
   }
 
   withTools(added: readonly ToolSpec[]): DriverContext {
-    const missing = added.filter(({ name }) => !this.tools.some((tool) => tool.name === name))
-    const projectRequest: DriverContext["projectRequest"] = ({ tools, ownTools = [] }) =>
-      this.projectRequest({ tools, ownTools: ownTools.concat(missing) })
-    return Object.create(this, { tools: { value: this.tools.concat(missing) }, projectRequest: { value: projectRequest } }) as DriverContext
+    const tools = withoutTaken(this.tools, added)
+    const projectRequest: DriverContext["projectRequest"] = ({ tools: shown, ownTools = [] }) =>
+      this.projectRequest({ tools: shown, ownTools: withoutTaken(ownTools, tools.slice(this.tools.length)) })
+    // Inherits whatever this context has; its own fields are repeated, so that they are enumerable as in any context.
+    return Object.create(this, {
+      ...Object.getOwnPropertyDescriptors(this),
+      tools: { value: tools, enumerable: true },
+      projectRequest: { value: projectRequest, enumerable: true },
+    }) as DriverContext
   }
 }
 
 function defaultTurnLimitMessage(id: string, maxIterations: number): Message {
   const text = `This turn may use ${maxIterations} iterations and has used them. Answer now with what you have; no more tools will be run.`
   return { id, role: "system", parts: [{ id: `${id}.p0`, type: "error", text }] }
+}
+
+/** The tools, and those of the added ones whose names are not taken yet. */
+function withoutTaken(tools: readonly ToolSpec[], added: readonly ToolSpec[]): readonly ToolSpec[] {
+  const taken = new Set(tools.map(({ name }) => name))
+  return tools.concat(added.filter(({ name }) => !taken.has(name) && taken.add(name)))
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { chatDriver } from "../../src/drivers/chat.ts"
 import { goalDriver } from "../../src/drivers/goal/driver.ts"
 import { type DriverPatch, wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import { judgedDriver } from "../../src/hosts/judge/judged-thread.ts"
@@ -33,7 +34,7 @@ class LaterDriver implements ProtocolDriver {
 describe("wrapDriver", () => {
   test.each([
     ["wrapDriver", (inner: ProtocolDriver) => wrapDriver(inner, { name: "wrapped(later)" }), "wrapped(later)"],
-    ["wrapDriver with a state of its own", (inner: ProtocolDriver) => wrapDriver(inner, { ownState: () => 1 }), "later"],
+    ["wrapDriver with a state of its own", (inner: ProtocolDriver) => wrapDriver(inner, { ownState: () => 1 }), "wrapped(later)"],
     ["goalDriver", (inner: ProtocolDriver) => goalDriver(inner, GOAL), "goal(later)"],
     ["judgedDriver", judgedDriver, "later"],
   ])("%s: a member of a later version passes through, with the driver as its `this`", (_what, wrap, name) => {
@@ -87,6 +88,35 @@ describe("wrapDriver", () => {
   })
 })
 
+test.each([
+  ["wrapDriver", (inner: ProtocolDriver) => wrapDriver(inner, {})],
+  ["goalDriver", (inner: ProtocolDriver) => goalDriver(inner, GOAL)],
+  ["judgedDriver", judgedDriver],
+])("%s refuses a factory that was not called, and a missing driver", (_what, wrap) => {
+  expect(() => wrap(chatDriver as never)).toThrow(expect.objectContaining({ code: "invalid_config", message: expect.stringContaining("chatDriver") }))
+  expect(() => wrap(undefined as never)).toThrow(expect.objectContaining({ code: "invalid_config" }))
+})
+
+test("a tool is shown once, even if several drivers add it", () => {
+  const spec = (name: string, description = "") => ({ name, description, inputSchema: { type: "object" } })
+  const shown: unknown[] = []
+  const inner = driverOf({
+    prepareIteration(context) {
+      const request = context.projectRequest({ tools: true, ownTools: [spec("c", "inner"), spec("own")] })
+      shown.push(
+        request.tools.map(({ name, description }) => name + description),
+        Object.keys(context).includes("messages"),
+      )
+      return [{ type: "start_llm", request }]
+    },
+  })
+  const driver = wrapDriver(inner, {
+    prepareIteration: (next, context) => next(context.withTools([spec("a"), spec("a"), spec("b")]).withTools([spec("b"), spec("c")])),
+  })
+  pollAll(new TurnMachine(configOf({ driver, tools: [spec("host")] }), { messages: [userMessage("hello")] }))
+  expect(shown).toEqual([["host", "cinner", "own", "a", "b"], true])
+})
+
 describe("the wrapper's driver state", () => {
   const states: { who: string; state: Json | undefined }[] = []
   const note = (who: string, state: Json | undefined): void => void states.push({ who, state })
@@ -109,6 +139,15 @@ describe("the wrapper's driver state", () => {
       return next(context, waiting, ...rest)
     },
   }
+
+  test("has another name, so that a checkpoint of the inner driver is refused", () => {
+    const bare = new TurnMachine(configOf({ driver: inner(7) }), { messages: [userMessage("hello")] })
+    pollAll(bare)
+    const config = configOf({ driver: wrapDriver(inner(7), patch) })
+    expect(config.driver.name).toBe("wrapped(test)")
+    expect(() => TurnMachine.restore(config, bare.checkpoint())).toThrow(expect.objectContaining({ code: "driver_mismatch" }))
+    expect(() => wrapDriver(inner(7), { ownState: true as never })).toThrow("ownState is a function")
+  })
 
   test.each([
     ["with a state of the inner driver", { own: "mine", inner: 7 }, { own: "start_llm 0", inner: { own: "mine", inner: 7 } }],

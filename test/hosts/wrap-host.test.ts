@@ -31,6 +31,58 @@ function later(host: Host): { laterMember(): string; laterValue: number; tools: 
   return host as never
 }
 
+describe("a view of a host", () => {
+  const none = async (): Promise<LlmResponse> => Promise.reject(new Error("unused"))
+
+  test("reads a member when it is used, not before", () => {
+    class Lazy implements Host {
+      llmCall = none
+      get database(): string {
+        throw new Error("not open yet")
+      }
+    }
+    const wrapped = wrapHost(new Lazy(), { llmCall: (next, effect, context) => next(effect, context) })
+    expect(() => (wrapped as Lazy).database).toThrow("not open yet")
+    expect(wrapped.tools).toBeUndefined()
+  })
+
+  test("shows tools that the host replaces later, wrapped", async () => {
+    const toolsOf = (value: string) => ({ call: async () => ({ output: { status: "success", value } }) as const, effects: () => "none" as const })
+    const host: { llmCall: Host["llmCall"]; tools: ReturnType<typeof toolsOf> } = { llmCall: none, tools: toolsOf("first") }
+    const called: string[] = []
+    const wrapped = wrapHost(host, {
+      tools: {
+        call(next, call, context) {
+          called.push(call.callId)
+          return next(call, context)
+        },
+      },
+    })
+    expect(await wrapped.tools?.call(CALL, CONTEXT)).toEqual({ output: { status: "success", value: "first" } })
+    expect(wrapped.tools).toBe(wrapped.tools)
+    host.tools = toolsOf("second")
+    expect(await wrapped.tools?.call(CALL, CONTEXT)).toEqual({ output: { status: "success", value: "second" } })
+    expect(called).toEqual(["c", "c"])
+  })
+
+  test("works for a stub that makes its members when they are read, and for a frozen host", async () => {
+    const stub = new Proxy({}, { get: (_target, name) => (name === "llmCall" ? async () => String(name) : undefined) }) as Host
+    for (const host of [stub, Object.freeze({ llmCall: async () => "llmCall" }) as unknown as Host]) {
+      const wrapped = wrapHost(host, { llmCall: (next, effect, context) => next(effect, context) })
+      expect(await wrapped.llmCall({ type: "llm_call", id: 1, request: REQUEST }, CONTEXT)).toBe("llmCall")
+    }
+  })
+
+  test("can be changed and spread without changing the host", () => {
+    const host: Host = { llmCall: none, save: () => {} }
+    const wrapped = wrapHost(host, { checkpoint: async () => ({}) })
+    const save = (): void => {}
+    Object.assign(wrapped, { save })
+    expect([wrapped.save, host.save === save]).toEqual([save, false])
+    expect(Object.keys({ ...wrapped }).sort()).toEqual(["checkpoint", "llmCall", "save"])
+  })
+})
+
 describe("wrapHost", () => {
   test("a member of a later version passes through, with the host as its `this`", async () => {
     for (const wrapped of [

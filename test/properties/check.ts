@@ -27,4 +27,4 @@ function parameters<Values>(runs: number, factor: number): fc.Parameters<Values>
 }
 
 /** The time limit of a property test grows with its number of cases. It leaves room for a busy machine. */
-export const SLOW = { timeout: 120_000 * Math.max(1, FACTOR) }
+export const SLOW = { timeout: 600_000 * Math.max(1, FACTOR) }

@@ -1,3 +1,4 @@
+import { checkDriver } from "../../machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../machine/driver.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { failureActions } from "../../machine/terminal.ts"
@@ -47,6 +48,7 @@ export interface GoalDriverOptions {
  * transcript. It must not look for the answer there.
  */
 export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): ProtocolDriver {
+  checkDriver(inner)
   return wrapDriver(inner, {
     name: `goal(${inner.name})`,
 

@@ -63,7 +63,10 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
 /** Refuses two mistakes that may compile: a missing model, and tools that are spread into the host, which would never run. */
 function checkHost(host: Host): void {
   if (typeof host?.llmCall !== "function") throw new TypeError("The host needs an llmCall function.")
-  if (host.tools === undefined && "call" in host && "effects" in host)
+  const { tools } = host
+  if (tools !== undefined && (typeof tools?.call !== "function" || typeof tools.effects !== "function"))
+    throw new TypeError("The host's tools are not a toolbox: they need call and effects. Pass tools: toolbox([add]).")
+  if (tools === undefined && "call" in host && "effects" in host)
     throw new TypeError("Tools are spread into the host, so they would never run. Pass them as a member: { llmCall, tools }.")
 }
 

@@ -222,6 +222,13 @@ describe("an answer that cannot be serialized fails its effect", () => {
 describe("a host by mistake", () => {
   test.each([
     ["without a model", {}, "The host needs an llmCall function."],
+    ["with a list of tools", { llmCall: script(says("Yes.")), tools: [] }, "Pass tools: toolbox([add])."],
+    [
+      "with tools without effects",
+      { llmCall: script(says("Yes.")), tools: { call: async () => ({ output: { status: "success", value: 1 } }) } },
+      "they need call and effects",
+    ],
+    ["with tools that are null", { llmCall: script(says("Yes.")), tools: null }, "The host's tools are not a toolbox"],
     ["with a toolbox spread into it", { llmCall: script(says("Yes.")), ...toolbox([]) }, "Pass them as a member: { llmCall, tools }."],
   ])("%s is refused before anything is polled", async (_what, host, message) => {
     const machine = newTurn()
