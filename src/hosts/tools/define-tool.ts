@@ -162,7 +162,7 @@ async function recoverCall<Input extends ZodSchema, Value>(
 }
 
 function contextOf(context: EffectContext, callId: string, signal: AbortSignal = context.signal): ToolContext {
-  return wrapMembers(context as ToolContext, { callId, signal })
+  return Object.assign(wrapMembers(context, {}), { callId, signal })
 }
 
 async function answerOf<Value>(output: ZodSchema<unknown, Value> | undefined, returned: Returned<Value>): Promise<ToolAnswer<JsonOf<Value>>> {

@@ -315,6 +315,17 @@ describe("a toolbox", () => {
   })
 })
 
+test("the signal that a tool gets is the run's own, which fetch and Node accept", async () => {
+  const signal = new AbortController().signal
+  const seen: unknown[] = []
+  const tool = defineTool({
+    ...plain,
+    execute: (_input, given) => void seen.push(given.signal === signal, AbortSignal.any([given.signal]).aborted, given.callId),
+  })
+  await tool.call({ callId: "c1", toolName: "plain", args: {} }, { effectId: 1, idempotencyKey: undefined, signal, emit: () => {} })
+  expect(seen).toEqual([true, false, "c1"])
+})
+
 describe("a tool with a timeout", () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
