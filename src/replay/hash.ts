@@ -2,11 +2,11 @@
  * A running hash of text and numbers, in two lanes of 32 bits. It detects accidental changes; about one in four billion slips
  * through. It does not stop deliberate collisions.
  *
- * Each step is a bijection of the lane that it changes. So two inputs that differ in one step never have the same hash, and a
- * change to a single code unit is always detected.
+ * Each step adds one word to a lane: a number, or up to two code units of a text. Two inputs that differ in one step never have
+ * the same lanes, so a change to a single code unit is always detected. Changes in several steps can cancel, with the odds above.
  *
- * `charCodeAt` is the main cost. A CRC needs a table lookup per byte on top of it; here one multiplication takes two code
- * units. bench/checksums.ts measures both.
+ * `charCodeAt` is the main cost. A CRC needs a table lookup per byte on top of it; here one round adds two code units.
+ * bench/checksums.ts measures both.
  */
 export class Hash {
   /** The first lane. */
@@ -21,8 +21,8 @@ export class Hash {
 
   /** Adds a number of 32 bits. `kind` keeps apart what would otherwise be the same number. Mixes both lanes. */
   number(kind: number, value: number): this {
-    this.a = Math.imul((((this.a << 13) | (this.a >>> 19)) + this.b) ^ value, PRIME_1)
-    this.b = Math.imul((((this.b << 13) | (this.b >>> 19)) + this.a) ^ kind, PRIME_1)
+    this.a = round(this.a + this.b, value)
+    this.b = round(this.b + this.a, kind)
     return this
   }
 
@@ -32,10 +32,10 @@ export class Hash {
     let { a, b } = this
     let at = start
     for (; at + 4 <= end; at += 4) {
-      a = Math.imul(((a << 13) | (a >>> 19)) ^ (text.charCodeAt(at) | (text.charCodeAt(at + 1) << 16)), PRIME_1)
-      b = Math.imul(((b << 13) | (b >>> 19)) ^ (text.charCodeAt(at + 2) | (text.charCodeAt(at + 3) << 16)), PRIME_1)
+      a = round(a, text.charCodeAt(at) | (text.charCodeAt(at + 1) << 16))
+      b = round(b, text.charCodeAt(at + 2) | (text.charCodeAt(at + 3) << 16))
     }
-    for (; at < end; at += 1) a = Math.imul(((a << 13) | (a >>> 19)) ^ text.charCodeAt(at), PRIME_1)
+    for (; at < end; at += 1) a = round(a, text.charCodeAt(at))
     this.a = a
     this.b = b
     return this
@@ -46,7 +46,7 @@ export class Hash {
     return hexadecimal(mixed(this.a)) + hexadecimal(mixed(this.b))
   }
 
-  /** Both lanes folded into 8 hexadecimal digits. A change that reached one lane alone is always in them. */
+  /** Both lanes folded into 8 hexadecimal digits. A change to only one lane always changes them. */
   short(): string {
     return hexadecimal(mixed(this.a + ((this.b << 16) | (this.b >>> 16))))
   }
@@ -56,7 +56,17 @@ const PRIME_1 = 0x9e3779b1 | 0
 const PRIME_2 = 0x85ebca77 | 0
 const PRIME_3 = 0xc2b2ae3d | 0
 
-/** Spreads every bit over all 32, as xxHash ends: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md (2026-11) */
+/**
+ * Adds a word to a lane: the round of xxHash32, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md (2026-11). It is a
+ * bijection of the lane, and of the word. The rotation follows the addition: it moves the word's upper bits down, and the
+ * multiplication spreads them. Unmoved, they would reach only upper bits of the lane, where a change to a later word can cancel them.
+ */
+function round(lane: number, word: number): number {
+  const sum = (lane + Math.imul(word, PRIME_2)) | 0
+  return Math.imul((sum << 13) | (sum >>> 19), PRIME_1)
+}
+
+/** Spreads every bit over all 32, as xxHash32 ends. */
 function mixed(lane: number): number {
   let bits = Math.imul(lane ^ (lane >>> 15), PRIME_2)
   bits = Math.imul(bits ^ (bits >>> 13), PRIME_3)

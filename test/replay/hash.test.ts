@@ -2,6 +2,23 @@ import fc from "fast-check"
 import { expect, test } from "vitest"
 import { Hash } from "../../src/replay/hash.ts"
 
+/** Pairs of texts that each case compares. Random values would share one of the 2³² short forms in about one run of a thousand. */
+const PAIRS = process.env["TEST_LANE"] === "fast" ? 150_000 : 3_000_000
+
+/** A whole number from 0, below the limit. */
+type Random = (limit: number) => number
+
+/** The same numbers in every run, from a 32-bit xorshift. */
+function seeded(seed: number): Random {
+  let bits = seed
+  return (limit) => {
+    bits ^= bits << 13
+    bits ^= bits >>> 17
+    bits ^= bits << 5
+    return (bits >>> 0) % limit
+  }
+}
+
 /** A second implementation of the hash, with whole-number arithmetic, one pair of code units after the other. */
 function reference(texts: readonly string[]): { readonly short: string; readonly long: string } {
   const [one, two, three, size] = [0x9e3779b1n, 0x85ebca77n, 0xc2b2ae3dn, 1n << 32n]
@@ -12,17 +29,18 @@ function reference(texts: readonly string[]): { readonly short: string; readonly
     return second ^ (second >> 16n)
   }
   const hex = (lane: bigint): string => lane.toString(16).padStart(8, "0")
+  const stepped = (lane: bigint, word: bigint): bigint => (rotated((lane + word * two) % size, 13n) * one) % size
   let [a, b] = [one, two]
   for (const text of texts) {
-    a = ((((rotated(a, 13n) + b) % size) ^ BigInt(text.length)) * one) % size
-    b = ((((rotated(b, 13n) + a) % size) ^ 7n) * one) % size
+    a = stepped(a + b, BigInt(text.length))
+    b = stepped(b + a, 7n)
     const units = [...Array(text.length).keys()].map((index) => BigInt(text.charCodeAt(index)))
     while (units.length >= 4) {
       const [first, second, third, fourth] = units.splice(0, 4) as [bigint, bigint, bigint, bigint]
-      a = ((rotated(a, 13n) ^ (first | (second << 16n))) * one) % size
-      b = ((rotated(b, 13n) ^ (third | (fourth << 16n))) * one) % size
+      a = stepped(a, first | (second << 16n))
+      b = stepped(b, third | (fourth << 16n))
     }
-    for (const unit of units) a = ((rotated(a, 13n) ^ unit) * one) % size
+    for (const unit of units) a = stepped(a, unit)
   }
   return { short: hex(mixed((a + rotated(b, 16n)) % size)), long: hex(mixed(a)) + hex(mixed(b)) }
 }
@@ -61,6 +79,34 @@ test("every changed bit of a text changes the short and the long form, at any le
       }
     }
   }
+})
+
+test("changes in the upper halves of two words do not cancel", () => {
+  expect(hashOf(["MJnEQKZ2KGtJ4M9P"]).long()).not.toBe(hashOf(["MJnEQcZ26GtJ4M9P"]).long())
+})
+
+test.each([
+  ["one flipped bit each", (unit: number, random: Random) => unit ^ (1 << random(16))],
+  ["another printable character each", (unit: number, random: Random) => 32 + ((unit - 32 + 1 + random(94)) % 95)],
+])("two or three changed code units, the first two 1 to 8 apart, change the short form: %s", (_, change) => {
+  const random = seeded(20_261_126)
+  const collisions: string[] = []
+  for (let count = 0; count < PAIRS; ) {
+    const units = Array.from({ length: 12 + random(9) }, () => 32 + random(95))
+    const text = String.fromCharCode(...units)
+    const short = new Hash().text(7, text).short()
+    for (const next = count + 100; count < next; count += 1) {
+      const changed = [...units]
+      const distance = 1 + random(8)
+      const first = random(units.length - distance)
+      // In half of the cases only two places change.
+      const third = random(2) === 0 ? first : random(units.length)
+      for (const place of [first, first + distance, third]) changed[place] = change(units[place] as number, random)
+      const other = String.fromCharCode(...changed)
+      if (new Hash().text(7, other).short() === short) collisions.push(`${JSON.stringify(text)} and ${JSON.stringify(other)}`)
+    }
+  }
+  expect(collisions.slice(0, 5)).toEqual([])
 })
 
 test("200,000 similar texts have 200,000 long forms, and as many short ones as random values would", () => {
