@@ -25,6 +25,13 @@ export function isBlank(text: string): boolean {
   return true
 }
 
+/** Cuts a text to 60 code points for an error message; "…" marks the cut. */
+export function shortened(text: string): string {
+  if (text.length <= 60) return text
+  const head = Array.from(text.slice(0, 120)).slice(0, 60).join("")
+  return `${head}…`
+}
+
 /** Cuts a text to `limit` code points: a longer one keeps half at each end, with a line in between that counts the omitted ones. */
 export function cutMiddle(text: string, limit: number): string {
   if (text.length <= limit) return text

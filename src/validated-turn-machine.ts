@@ -1,4 +1,4 @@
-import type { TurnConfig } from "./machine/config.ts"
+import { readConfig, type TurnConfig } from "./machine/config.ts"
 import type { Turn } from "./machine/turn.ts"
 import { TurnMachine as BareTurnMachine } from "./machine/turn-machine.ts"
 import { wireValidation } from "./schemas/validation.ts"
@@ -24,5 +24,5 @@ export class TurnMachine extends BareTurnMachine {
 }
 
 function validated(config: TurnConfig): TurnConfig {
-  return config?.validation === undefined ? { ...config, validation: wireValidation } : config
+  return readConfig(() => (config?.validation === undefined ? { ...config, validation: wireValidation } : config))
 }

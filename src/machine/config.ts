@@ -1,8 +1,10 @@
 import { SchemaError } from "../errors.ts"
 import type { Projector } from "../projectors/projector.ts"
+import { shortened } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { CompleteTurnConfigData, TurnConfigData, TurnStart } from "../wire/config.ts"
+import type { Generation } from "../wire/llm.ts"
 import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { ProtocolDriver } from "./driver.ts"
@@ -53,12 +55,38 @@ export function completeConfig(config: TurnConfig): CompleteTurnConfig {
  */
 export function checkedConfig(config: TurnConfig): CompleteTurnConfig {
   if (completed.has(config)) return config as CompleteTurnConfig
-  const data = config.validation === undefined ? config : config.validation.config(config)
-  checkCode(config)
-  return complete(config, data)
+  if (typeof config !== "object" || config === null) throw invalidConfig("/model", NEEDS_MODEL)
+  const code = readConfig(() => codeOf(config))
+  checkValidation(code.validation)
+  const data = code.validation === undefined ? config : code.validation.config(config)
+  return readConfig(() => {
+    checkCode(code)
+    return complete(code, data)
+  })
 }
 
-function complete({ driver, projector, turnLimitMessage, validation }: TurnConfig, data: TurnConfigData): CompleteTurnConfig {
+const NEEDS_MODEL = "the config needs `model`, the name of the model at its provider"
+
+/**
+ * Runs a function that reads a configuration, whose getters may throw.
+ * @throws {SchemaError} `invalid_config`, with the getter's error as its `cause`
+ */
+export function readConfig<Result>(read: () => Result): Result {
+  try {
+    return read()
+  } catch (cause) {
+    if (cause instanceof SchemaError) throw cause
+    throw new SchemaError("invalid_config", "Not a valid turn configuration: reading it throws.", [{ path: "", message: "it cannot be read" }], {
+      cause,
+    })
+  }
+}
+
+function codeOf({ driver, projector, turnLimitMessage, validation }: TurnConfig): ConfigCode {
+  return { driver, projector, turnLimitMessage, validation }
+}
+
+function complete({ driver, projector, turnLimitMessage, validation }: ConfigCode, data: TurnConfigData): CompleteTurnConfig {
   const { model, modelVariant, sessionId, runSessionId, systemPrompt, tools, maxContextTokens, maxIterations } = data
   const config: CompleteTurnConfig = {
     driver,
@@ -73,7 +101,7 @@ function complete({ driver, projector, turnLimitMessage, validation }: TurnConfi
     tools: tools ?? [],
     ...(maxContextTokens !== undefined && { maxContextTokens }),
     ...(maxIterations !== undefined && { maxIterations }),
-    generation: data.generation ?? {},
+    generation: withoutUndefined(data.generation ?? {}),
     syncExecutionSurface: data.syncExecutionSurface ?? false,
     emitLlmTrace: data.emitLlmTrace ?? false,
   }
@@ -81,25 +109,49 @@ function complete({ driver, projector, turnLimitMessage, validation }: TurnConfi
   return config
 }
 
+/** Returns the limits without those that are `undefined`, which are not JSON. */
+function withoutUndefined(generation: NonNullable<TurnConfigData["generation"]>): Generation {
+  const entries = Object.entries(generation).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries)
+}
+
 /**
- * Checks that a value is a driver. Catches factories that were not called.
+ * Checks that a value is a driver. Catches factories that were not called, and drivers without a needed callback.
  * @throws {SchemaError} `invalid_config`, at `/driver`
  */
 export function checkDriver(driver: unknown): asserts driver is ProtocolDriver {
   if (typeof driver === "function") {
     const name = driver.name === "" || driver.name === "driver" ? "the function" : driver.name
-    throw invalidConfig("/driver", `${name} makes a driver; call it, as in driver: chatDriver()`)
+    throw invalidConfig("/driver", `${name} returns a driver; call it, as in driver: chatDriver()`)
   }
-  if (typeof (driver as ProtocolDriver | null | undefined)?.prepareIteration !== "function")
-    throw invalidConfig("/driver", "a driver is needed, such as chatDriver()")
+  const members = (driver ?? {}) as { readonly [Name in keyof ProtocolDriver]?: unknown }
+  const missing = CALLBACKS.filter((name) => typeof members[name] !== "function")
+  if (missing.length === CALLBACKS.length) throw invalidConfig("/driver", "a driver is needed, such as chatDriver()")
+  if (missing.length === 0) return
+  const name = typeof members.name === "string" ? `the driver "${shortened(members.name)}"` : "the driver"
+  throw invalidConfig("/driver", `${name} does not have the function ${missing.join(" or ")}`)
 }
 
-/** Refuses a driver or projector that was called where it must not be, or not called where it must. */
-function checkCode(config: TurnConfig): void {
-  const { driver, projector }: { readonly driver?: unknown; readonly projector?: unknown } = config
+/** The callbacks that every driver must have. */
+const CALLBACKS = ["prepareIteration", "onLlmComplete", "onToolResults"] as const satisfies readonly (keyof ProtocolDriver)[]
+
+function checkCode({ driver, projector, turnLimitMessage }: { readonly [Name in keyof ConfigCode]?: unknown }): void {
   checkDriver(driver)
   if (typeof projector !== "function")
-    throw invalidConfig("/projector", "a projector is needed: a function such as chatProjector, which is given without calling it")
+    throw invalidConfig("/projector", "a projector is needed: pass a function such as chatProjector, not chatProjector()")
+  if (turnLimitMessage !== undefined && typeof turnLimitMessage !== "function")
+    throw invalidConfig("/turnLimitMessage", "it must be a function that returns a message: (id, maxIterations) => message")
+}
+
+/** The functions of a {@link Validation}. */
+const CHECKS = ["response", "actions", "start", "config", "checkpoint"] as const satisfies readonly (keyof Validation)[]
+
+function checkValidation(validation: unknown): void {
+  if (validation === undefined) return
+  const members = (validation ?? {}) as { readonly [Name in keyof Validation]?: unknown }
+  const missing = CHECKS.filter((name) => readConfig(() => typeof members[name] !== "function"))
+  if (missing.length === 0) return
+  throw invalidConfig("/validation", `it does not have the functions ${missing.join(", ")}; pass wireValidation, or leave it out`)
 }
 
 function invalidConfig(path: string, message: string): SchemaError {

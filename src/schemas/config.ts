@@ -1,15 +1,16 @@
 import * as z from "zod"
 import type * as wire from "../wire/config.ts"
 import { Count, exact, type Tagged } from "./json.ts"
-import { Generation } from "./llm.ts"
 import { HistoryRecord, Message, TurnCause } from "./message.ts"
 import { ToolSpec } from "./tool.ts"
+
+const NEEDS_MODEL = "the config needs `model`, the name of the model at its provider"
 
 /** The JSON part of a turn's configuration, as it is given: only `model` is needed. An optional key may be `undefined`. */
 export type TurnConfigData = wire.TurnConfigData
 export const TurnConfigData: Tagged<TurnConfigData> = exact(
   z.object({
-    model: z.string(),
+    model: z.string({ error: ({ input }) => (input === undefined ? NEEDS_MODEL : undefined) }),
     modelVariant: z.string().optional(),
     sessionId: z.string().optional(),
     runSessionId: z.string().optional(),
@@ -17,7 +18,7 @@ export const TurnConfigData: Tagged<TurnConfigData> = exact(
     tools: z.array(ToolSpec).optional(),
     maxContextTokens: Count.optional(),
     maxIterations: Count.optional(),
-    generation: Generation.optional(),
+    generation: z.object({ maxOutputTokens: Count.optional() }).optional(),
     syncExecutionSurface: z.boolean().optional(),
     emitLlmTrace: z.boolean().optional(),
   }),

@@ -21,10 +21,10 @@ export type TurnConfigData = {
   /** Iterations after which the turn has to end. Absent: no limit. */
   readonly maxIterations?: number | undefined
   /** Limits of what the model generates. Default `{}`: the provider's own. */
-  readonly generation?: Generation | undefined
+  readonly generation?: { readonly [Limit in keyof Generation]?: Generation[Limit] | undefined } | undefined
   /** Whether the host is asked for the system prompt and tools before each iteration. Default `false`. */
   readonly syncExecutionSurface?: boolean | undefined
-  /** Whether each model call gives a `log` effect with its answer in short. Default `false`. */
+  /** Whether each model call emits a `log` effect with a summary of the answer. Default `false`. */
   readonly emitLlmTrace?: boolean | undefined
 }
 
@@ -50,7 +50,7 @@ export type CompleteTurnConfigData = {
   readonly generation: Generation
   /** Whether the host is asked for the system prompt and tools before each iteration. */
   readonly syncExecutionSurface: boolean
-  /** Whether each model call gives a `log` effect with its answer in short. */
+  /** Whether each model call emits a `log` effect with a summary of the answer. */
   readonly emitLlmTrace: boolean
 }
 

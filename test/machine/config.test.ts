@@ -66,9 +66,9 @@ const box = toolbox([look])
 
 describe("a mistake in a config is refused with what to do", () => {
   test.each<readonly [string, object, string, RegExp]>([
-    ["a driver that was not called", { driver: chatDriver }, "/driver", /chatDriver makes a driver; call it, as in driver: chatDriver\(\)/],
+    ["a driver that was not called", { driver: chatDriver }, "/driver", /chatDriver returns a driver; call it, as in driver: chatDriver\(\)/],
     ["no driver", { driver: undefined }, "/driver", /a driver is needed, such as chatDriver\(\)/],
-    ["the request of a projector", { projector: {} }, "/projector", /a function such as chatProjector, which is given without calling it/],
+    ["the request of a projector", { projector: {} }, "/projector", /pass a function such as chatProjector, not chatProjector\(\)/],
     ["a misspelt key", { maxIteration: 3 }, "/maxIteration", /unknown key; did you mean "maxIterations"\?/],
     ["a key in another case", { systemprompt: "" }, "/systemprompt", /did you mean "systemPrompt"\?/],
     ["a key like no other", { autonomous: true }, "/autonomous", /unknown key; the keys are model, /],
