@@ -1,6 +1,6 @@
 /**
  * Which folder may import which. Dependencies point one way, hosts → replay → drivers → machine; projectors and schemas are
- * leaves. Imports of types alone are erased, so they bind no bundle and no runtime; each rule says whether it minds them.
+ * leaves. Type-only imports are erased, so they affect no bundle and no runtime; each rule says whether it applies to them.
  */
 
 /** Files beside the folders that every folder may use (errors, JSON, text, …): all but the two that gather the layers. */

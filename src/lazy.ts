@@ -39,7 +39,7 @@ class Listed extends Given {
   }
 }
 
-/** As {@link Listed}, for the other list of a request: an object bears one stamp of a class. */
+/** As {@link Listed}, for the other list of a request: an object can have the private field of a class only once. */
 class Attached extends Given {
   readonly #listing: Listing<unknown>
 
@@ -63,8 +63,8 @@ class Attached extends Given {
 
 /**
  * Gives a plain object a list of `messages` of its own that is put together when it is read. To JSON, spread and
- * `structuredClone` it is an array like any other. Handing out a long transcript this way costs what a short one costs,
- * and most of those who are handed one leave it unread.
+ * `structuredClone` it is an array like any other. Passing on a long transcript this way costs what a short one costs, and
+ * most receivers never read it.
  *
  * One getter for all objects and a private field in each: a getter in the literal would be a closure per object, and
  * engines give each such object a shape of its own (measured at four times the cost).

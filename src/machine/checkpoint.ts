@@ -157,7 +157,7 @@ function parseText(text: string): unknown {
 
 function identify(value: unknown): Record<string, unknown> & { version: number } {
   if (typeof value !== "object" || value === null) {
-    throw new CheckpointError("not_a_checkpoint", "", `Not a checkpoint but ${value === null ? "null" : `a value of type ${typeof value}`}.`)
+    throw new CheckpointError("not_a_checkpoint", "", `Expected a checkpoint, got ${value === null || value === undefined ? String(value) : `a ${typeof value}`}.`)
   }
   const { format, version } = readHeader(value)
   if (format !== FORMAT) throw new CheckpointError("not_a_checkpoint", "/format", `Not a checkpoint: its format is not "${FORMAT}".`)

@@ -36,13 +36,13 @@ export interface ProtocolDriver {
   onDelivery?(context: DriverContext, checkpoint: CheckpointKind, delivery: CheckpointDelivery): readonly DriverAction[]
 }
 
-/** The model call that was answered, with what the driver gave along. */
+/** The model call that was answered, with the state that the driver set when it started the call. */
 export interface WaitingLlm {
   readonly outstanding: LlmCall
   readonly driverState?: Json
 }
 
-/** The code that was executed, with what the driver gave along. */
+/** The code that was executed, with the state that the driver set when it started the code. */
 export interface WaitingExec {
   readonly outstanding: ExecCode
   readonly driverState: Json
@@ -73,8 +73,9 @@ export interface DriverContext {
   /** The host's message for a reached limit, under a new id. */
   turnLimitMessage(): Message
   /**
-   * The same context with tools of a wrapping driver's own, for the driver inside: they are among `tools`, and every request that
-   * shows tools shows them last. A tool whose name is taken already is left out: the host's own stays, and is never run.
+   * Returns this context with more tools, for the inner driver of a wrapper. `tools` includes them, and every request that shows
+   * tools shows them last. A tool whose name is already in use is left out: requests show the existing tool, and
+   * the wrapper answers its calls.
    */
   withTools(tools: readonly ToolSpec[]): DriverContext
 }

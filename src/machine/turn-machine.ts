@@ -179,7 +179,7 @@ export class TurnMachine {
   get history(): readonly HistoryRecord[] {
     return this.#turn.record.events.toArray()
   }
-  /** @deprecated Use {@link history}; this alias goes with 0.2. */
+  /** @deprecated Use {@link history}. Removed in 0.2. */
   get events(): readonly HistoryRecord[] {
     return this.history
   }

@@ -13,13 +13,9 @@ import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
  * they are first read. So the cost of a request is that of its new messages, at any length.
  */
 export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
-  // A caller without types may take it for a factory.
+  // A caller without types may call it as a factory.
   if (input === undefined)
-    throw new SchemaError(
-      "invalid_config",
-      "chatProjector is a projector, not a factory: give it without calling it, as in projector: chatProjector.",
-      [],
-    )
+    throw new SchemaError("invalid_config", "Pass chatProjector, not chatProjector().", [])
   const { config, tools, useTools, messages } = input
   const rendered = renderTranscript(messages)
   const attachmentEnd = rendered.attachmentEnds[messages.length] as number

@@ -1,5 +1,6 @@
 import type { SchemaIssue } from "../errors.ts"
 import type { TurnConfig } from "../machine/config.ts"
+import { shortened } from "../text.ts"
 
 const KEYS: { readonly [Key in keyof Required<TurnConfig>]: true } = {
   model: true,
@@ -19,7 +20,7 @@ const KEYS: { readonly [Key in keyof Required<TurnConfig>]: true } = {
   validation: true,
 }
 
-/** Finds a common mistake in a configuration, for which the schema's own message would not say what to do. */
+/** Finds a common mistake in a configuration for which the schema's own message does not say what to do. */
 export function configMistake(config: unknown): SchemaIssue | undefined {
   try {
     return typeof config === "object" && config !== null ? (toolMistake(config) ?? unknownKey(config)) : undefined
@@ -30,21 +31,27 @@ export function configMistake(config: unknown): SchemaIssue | undefined {
 }
 
 function toolMistake({ tools }: { readonly tools?: unknown }): SchemaIssue | undefined {
-  if (!Array.isArray(tools)) {
-    if (!isObject(tools)) return undefined
-    if (Array.isArray(tools["specs"])) return { path: "/tools", message: "this is a toolbox; give its specs, as in tools: box.specs" }
-    return isTool(tools) ? { path: "/tools", message: `this is a tool; ${SPECS}` } : undefined
-  }
+  if (!Array.isArray(tools)) return notASpec(tools, "/tools")
   const items: readonly unknown[] = tools
-  const index = items.findIndex((tool) => isObject(tool) && (isTool(tool) || (typeof tool["name"] === "string" && tool["inputSchema"] === undefined)))
-  const tool = items[index]
-  if (!isObject(tool)) return undefined
-  if (isTool(tool)) return { path: `/tools/${index}`, message: `this is a tool; ${SPECS}` }
-  const message = `the tool ${JSON.stringify(tool["name"])} has no inputSchema; give a JSON Schema such as { type: "object", properties: {} }`
-  return { path: `/tools/${index}/inputSchema`, message }
+  for (const [index, tool] of items.entries()) {
+    const mistake = notASpec(tool, `/tools/${index}`) ?? specWithoutSchema(tool, `/tools/${index}`)
+    if (mistake !== undefined) return mistake
+  }
+  return undefined
 }
 
-const SPECS = "give the specs of a toolbox, as in tools: toolbox([tool]).specs"
+function notASpec(value: unknown, path: string): SchemaIssue | undefined {
+  if (!isObject(value)) return undefined
+  if (Array.isArray(value["specs"])) return { path, message: "this is a toolbox; pass its specs, as in tools: box.specs" }
+  return isTool(value) ? { path, message: "this is a tool; pass the specs of a toolbox, as in tools: toolbox([tool]).specs" } : undefined
+}
+
+function specWithoutSchema(value: unknown, path: string): SchemaIssue | undefined {
+  if (!isObject(value) || typeof value["name"] !== "string" || value["inputSchema"] !== undefined) return undefined
+  const name = JSON.stringify(shortened(value["name"]))
+  const message = `the tool ${name} has no inputSchema; pass a JSON Schema such as { type: "object", properties: {} }`
+  return { path: `${path}/inputSchema`, message }
+}
 
 function isTool(value: { readonly [key: string]: unknown }): boolean {
   return isObject(value["spec"]) && typeof value["call"] === "function"
@@ -55,16 +62,23 @@ function isObject(value: unknown): value is { readonly [key: string]: unknown } 
 }
 
 function unknownKey(config: object): SchemaIssue | undefined {
-  const known = Object.keys(KEYS)
   const key = Object.keys(config).find((candidate) => !Object.hasOwn(KEYS, candidate))
   if (key === undefined) return undefined
-  const near = known
-    .map((name) => ({ name, distance: distance(key.toLowerCase(), name.toLowerCase()) }))
-    .sort((left, right) => left.distance - right.distance)
-  const [nearest] = near
-  const hint =
-    nearest !== undefined && nearest.distance <= Math.max(2, key.length / 3) ? `did you mean "${nearest.name}"?` : `the keys are ${known.join(", ")}`
+  const near = nearestKey(key)
+  const hint = near === undefined ? `the keys are ${KNOWN.join(", ")}` : `did you mean "${near}"?`
   return { path: `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`, message: `unknown key; ${hint}` }
+}
+
+const KNOWN = Object.keys(KEYS)
+/** The longest key with room for typing errors. No longer key is similar to one, and comparing it would take long. */
+const MAX_COMPARED = 40
+
+function nearestKey(key: string): string | undefined {
+  if (key.length > MAX_COMPARED) return undefined
+  const [nearest] = KNOWN.map((name) => ({ name, distance: distance(key.toLowerCase(), name.toLowerCase()) })).sort(
+    (left, right) => left.distance - right.distance,
+  )
+  return nearest !== undefined && nearest.distance <= Math.max(2, key.length / 3) ? nearest.name : undefined
 }
 
 /** The number of single-character edits between two texts (Levenshtein). */

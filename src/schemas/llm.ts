@@ -72,7 +72,7 @@ export type OutputPart = wire.OutputPart
 export const OutputPart: Tagged<OutputPart> = exact(z.discriminatedUnion("type", [z.object(textBlock), reasoningBlock, toolCallBlock]))
 
 const NO_USAGE_GIVEN =
-  "The response has no usage; give { inputTokens, cachedInputTokens, outputTokens, reasoningTokens }, or zeros where the provider reports none"
+  "The response has no usage; pass { inputTokens, cachedInputTokens, outputTokens, reasoningTokens }, or zeros where the provider reports none"
 
 /** A model's answer. */
 export type LlmResponse = wire.LlmResponse

@@ -1,6 +1,7 @@
 import * as z from "zod"
 import { SchemaError } from "../errors.ts"
 import type { Validation } from "../machine/config.ts"
+import { shortened } from "../text.ts"
 import { DriverAction } from "./action.ts"
 import { parse, parseSaved, unknownKey } from "./checking.ts"
 import { TurnCheckpoint } from "./checkpoint.ts"
@@ -8,6 +9,7 @@ import { TurnConfigData, TurnStart } from "./config.ts"
 import { configMistake } from "./config-mistakes.ts"
 import { JournalRecord } from "./journal.ts"
 import { Response } from "./response.ts"
+import { startMistake } from "./start-mistakes.ts"
 import { ThreadRecord } from "./thread.ts"
 
 const DriverActions = z.array(DriverAction)
@@ -25,7 +27,19 @@ export function threadValidation(value: unknown): ThreadRecord {
 function parseConfig(value: unknown): TurnConfigData {
   const mistake = configMistake(value)
   if (mistake === undefined) return parse(TurnConfigData, value, "invalid_config", "turn configuration")
-  throw new SchemaError("invalid_config", `Not a valid turn configuration: "${mistake.path}": ${mistake.message}.`, [mistake])
+  const { path, message } = mistake
+  throw new SchemaError("invalid_config", `Not a valid turn configuration: "${shortened(path)}": ${message}${message.endsWith("?") ? "" : "."}`, [mistake])
+}
+
+function parseStart(value: unknown): TurnStart {
+  try {
+    return parse(TurnStart, value, "invalid_start", "start of a turn")
+  } catch (error) {
+    const mistake = error instanceof SchemaError ? startMistake(value) : undefined
+    if (mistake === undefined) throw error
+    const { issues, cause } = error as SchemaError
+    throw new SchemaError("invalid_start", mistake, issues, { cause })
+  }
 }
 
 function parseRecord<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
@@ -39,7 +53,7 @@ function parseRecord<Schema extends z.ZodType>(schema: Schema, value: unknown, w
 export const wireValidation: Validation = {
   response: (value) => parse(Response, value, "invalid_response", "response"),
   actions: (value) => parse(DriverActions, value, "invalid_actions", "list of actions"),
-  start: (value) => parse(TurnStart, value, "invalid_start", "start of a turn"),
+  start: parseStart,
   config: parseConfig,
   checkpoint: (value) => parseSaved(TurnCheckpoint, value, "checkpoint"),
 }

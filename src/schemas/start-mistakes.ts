@@ -1,0 +1,28 @@
+import { shortened } from "../text.ts"
+
+/** Describes a common mistake in a turn's start for which the schema's own message does not say what to do. */
+export function startMistake(start: unknown): string | undefined {
+  try {
+    if (start === undefined || start === null) return 'A turn needs a start: new TurnMachine(config, { messages: [userMessage("…")] }).'
+    const { messages } = start as { readonly messages?: unknown }
+    return Array.isArray(messages) ? contentMistake(messages) : undefined
+  } catch {
+    // A proxy or a getter may throw; the schema reports that.
+    return undefined
+  }
+}
+
+/** Model APIs put a message's text in `content`. */
+function contentMistake(messages: readonly unknown[]): string | undefined {
+  const index = messages.findIndex((message) => isObject(message) && message["content"] !== undefined && message["parts"] === undefined)
+  const message = messages[index]
+  if (!isObject(message)) return undefined
+  const text = JSON.stringify(typeof message["content"] === "string" ? shortened(message["content"]) : "…")
+  return message["role"] === "user"
+    ? `Not a valid start of a turn: message ${index} has \`content\`; make it with userMessage(${text}).`
+    : `Not a valid start of a turn: message ${index} has \`content\`; its text belongs in parts: [{ id: "p0", type: "text", text: ${text} }].`
+}
+
+function isObject(value: unknown): value is { readonly [key: string]: unknown } {
+  return typeof value === "object" && value !== null
+}
