@@ -6,7 +6,7 @@ import { defineConfig } from "vitest/config"
 const FULL = [
   "test/package/**/*.test.ts", // packs the package, installs it and compiles its users' programs
   "test/crash/**/*.test.ts", // kills processes at every boundary
-  "test/types/messages.test.ts", // runs the compiler
+  "test/types/*.test.ts", // runs the compiler
   "test/docs.test.ts", // compiles and runs every program in the docs
   "test/purity.test.ts", // runs the linter and the compiler, and bundles the core
   "test/layers.test.ts", // runs dependency-cruiser

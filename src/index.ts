@@ -16,15 +16,16 @@ export {
 export type { Json } from "./json.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./machine/config.ts"
 export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./machine/driver.ts"
+export type { History } from "./machine/history.ts"
 export { advance, begin, command, type HostCommand, handle } from "./machine/step.ts"
-export type { StateName, Step, Turn, TurnState } from "./machine/turn.ts"
+export type { ExecutionSurface, StateName, Step, Turn, TurnPosition, TurnRecord, TurnState } from "./machine/turn.ts"
 export { type UserMessageOptions, userMessage } from "./machine/user-message.ts"
 export { chatProjector } from "./projectors/chat.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projectors/projector.ts"
 export { wireValidation } from "./schemas/validation.ts"
 export { TurnMachine } from "./validated-turn-machine.ts"
-export type { DriverAction, OnEmpty } from "./wire/action.ts"
-export type { TurnCheckpoint } from "./wire/checkpoint.ts"
+export type { DriverAction, Finish, OnEmpty, StartCheckpoint, StartExec, StartLlm, StartTools } from "./wire/action.ts"
+export type { SavedDone, SavedEffect, SavedProgress, SavedRecord, SavedState, TurnCheckpoint } from "./wire/checkpoint.ts"
 export type { CompleteTurnConfigData, TurnConfigData, TurnStart } from "./wire/config.ts"
 export type {
   AnswerableEffect,
@@ -40,42 +41,75 @@ export type {
   SyncExecutionSurface,
   ToolCalls,
 } from "./wire/effect.ts"
-export type { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./wire/event.ts"
+export type {
+  CheckpointKind,
+  ErrorEnvelope,
+  FinishedOutcome,
+  FrameSwitchOutcome,
+  LogEvent,
+  Outcome,
+  PartDigest,
+  PluginEvent,
+  StoppedOutcome,
+  TurnEvent,
+} from "./wire/event.ts"
 export type {
   Block,
   Generation,
+  ImageBlock,
   LlmFailure,
   LlmMessage,
   LlmRequest,
   LlmResponse,
   OutputPart,
   OutputSpec,
+  ReasoningBlock,
   TerminalReason,
+  TextBlock,
+  TextOutput,
   TokenUsage,
+  ToolCallBlock,
+  ToolResultBlock,
 } from "./wire/llm.ts"
 export type {
   AttachmentRef,
   CheckpointDelivery,
+  CodePart,
+  ConversationRecord,
   DeliveredMessage,
   HistoryRecord,
+  ImagePart,
   Message,
   Origin,
   Part,
+  PluginOrigin,
+  ProcessOrigin,
+  ProtocolRecord,
+  Prune,
+  ReasoningPart,
   ReasoningReplay,
   ReplayMeta,
   ResponseMeta,
   Role,
+  TextPart,
+  ToolCallPart,
+  ToolResultPart,
   TurnCause,
 } from "./wire/message.ts"
 export type { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolResults } from "./wire/response.ts"
 export type {
+  CancelledOutput,
   CompletedToolCall,
   ExecResponse,
+  FailedOutput,
   FailureSource,
   ModelReturn,
   PendingToolCall,
+  ReturnPart,
   ToolControl,
   ToolFailure,
   ToolOutput,
+  ToolRetry,
   ToolSpec,
+  ToolSuccess,
 } from "./wire/tool.ts"

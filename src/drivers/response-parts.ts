@@ -3,22 +3,18 @@ import type { DriverContext } from "../machine/driver.ts"
 import { isReplayable } from "../projectors/chat.ts"
 import { isBlank, trim } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
-import type { LlmResponse, OutputPart } from "../wire/llm.ts"
+import type { LlmResponse, OutputPart, ReasoningBlock, TextOutput, ToolCallBlock } from "../wire/llm.ts"
 import type { Part } from "../wire/message.ts"
 import type { PendingToolCall } from "../wire/tool.ts"
-
-type TextPart = Extract<OutputPart, { type: "text" }>
-type ReasoningPart = Extract<OutputPart, { type: "reasoning" }>
-type ToolCallPart = Extract<OutputPart, { type: "tool_call" }>
 
 /** A model's answer, split into texts, reasoning and tool calls. */
 export interface ReadResponse {
   /** All texts joined, with an empty line between two of them. */
   readonly text: string
   /** The single texts including their separators. Concatenated they give `text`. */
-  readonly texts: readonly TextPart[]
+  readonly texts: readonly TextOutput[]
   /** Reasoning and tool calls in their original order. */
-  readonly steps: readonly (ReasoningPart | ToolCallPart)[]
+  readonly steps: readonly (ReasoningBlock | ToolCallBlock)[]
   readonly calls: readonly PendingToolCall[]
 }
 
@@ -27,8 +23,8 @@ export function readResponse(context: DriverContext, response: LlmResponse): Rea
   const parts: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
   let text = ""
   let newlines = 0
-  const texts: TextPart[] = []
-  const steps: (ReasoningPart | ToolCallPart)[] = []
+  const texts: TextOutput[] = []
+  const steps: (ReasoningBlock | ToolCallBlock)[] = []
   const calls: PendingToolCall[] = []
   const callIds = new Set<string>()
   for (const part of parts) {

@@ -1,4 +1,7 @@
 /** The I/O around a machine, on web-standard APIs: the run loop, tools, model clients, journal stores. */
+
+export type { Judgement } from "../wire/checklist.ts"
+export type { Change } from "../wrap.ts"
 export {
   type EffectContext,
   type Host,
@@ -32,6 +35,7 @@ export {
   defineTool,
   type JsonOf,
   type Recovery,
+  type Returned,
   type ToolContext,
   type ToolDefinition,
   ToolReply,

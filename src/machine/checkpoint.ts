@@ -157,7 +157,11 @@ function parseText(text: string): unknown {
 
 function identify(value: unknown): Record<string, unknown> & { version: number } {
   if (typeof value !== "object" || value === null) {
-    throw new CheckpointError("not_a_checkpoint", "", `Expected a checkpoint, got ${value === null || value === undefined ? String(value) : `a ${typeof value}`}.`)
+    throw new CheckpointError(
+      "not_a_checkpoint",
+      "",
+      `Expected a checkpoint, got ${value === null || value === undefined ? String(value) : `a ${typeof value}`}.`,
+    )
   }
   const { format, version } = readHeader(value)
   if (format !== FORMAT) throw new CheckpointError("not_a_checkpoint", "/format", `Not a checkpoint: its format is not "${FORMAT}".`)

@@ -13,15 +13,25 @@ export {
   TurnError,
 } from "../errors.ts"
 export { MAX_JSON_DEPTH } from "../json.ts"
-export { applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
+export { type ArrivedResult, applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./config.ts"
+export type { TurnContext } from "./context.ts"
 export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./driver.ts"
 export { History } from "./history.ts"
 export { addUsage, NO_USAGE } from "./limits.ts"
 export { advance, begin, command, type HostCommand, handle } from "./step.ts"
-export { errorEvent, failWith, stopped } from "./terminal.ts"
+export { errorEvent, failWith, type StopType, stopped } from "./terminal.ts"
 export { deriveModelReturn, toolResultParts } from "./tool-results.ts"
-export { ANSWERS, PREPARATION, type ResponseType, type Rule, type RuleResult, TRANSITIONS, type TransitionTable } from "./transitions.ts"
-export type { StateName, StateOf, Step, Turn, TurnState } from "./turn.ts"
+export {
+  ANSWERS,
+  PREPARATION,
+  type ResponseOf,
+  type ResponseType,
+  type Rule,
+  type RuleResult,
+  TRANSITIONS,
+  type TransitionTable,
+} from "./transitions.ts"
+export type { ExecutionSurface, StateName, StateOf, Step, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
 export { TurnMachine } from "./turn-machine.ts"
 export { type UserMessageOptions, userMessage } from "./user-message.ts"

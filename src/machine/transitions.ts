@@ -17,7 +17,8 @@ import type { StateName, StateOf, Turn, TurnState } from "./turn.ts"
 
 /** The tag of a response. */
 export type ResponseType = Response["type"]
-type ResponseOf<Type extends ResponseType> = Extract<Response, { type: Type }>
+/** The response with that tag. */
+export type ResponseOf<Type extends ResponseType> = Extract<Response, { type: Type }>
 
 /** The result of a rule: the machine's own actions, and then the driver's, if it is asked. */
 export interface RuleResult {

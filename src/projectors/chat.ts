@@ -14,8 +14,7 @@ import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
  */
 export const chatProjector: Projector = (input: ProjectionInput): LlmRequest => {
   // A caller without types may call it as a factory.
-  if (input === undefined)
-    throw new SchemaError("invalid_config", "Pass chatProjector, not chatProjector().", [])
+  if (input === undefined) throw new SchemaError("invalid_config", "Pass chatProjector, not chatProjector().", [])
   const { config, tools, useTools, messages } = input
   const rendered = renderTranscript(messages)
   const attachmentEnd = rendered.attachmentEnds[messages.length] as number

@@ -8,7 +8,16 @@ export {
   ReplayDivergence,
   type ReplayErrorCode,
 } from "../errors.ts"
-export type { JournalCallStarted, JournalHeader, JournalInterruption, JournalOpened, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
+export type {
+  JournalCallStarted,
+  JournalEffect,
+  JournalEnd,
+  JournalHeader,
+  JournalInterruption,
+  JournalOpened,
+  JournalRecord,
+  JournalSnapshot,
+} from "../wire/journal.ts"
 export { canonicalJson } from "./canonical-json.ts"
 export { compareJournals, type JournalComparison, type JournalParting } from "./compare.ts"
 export { digest } from "./digest.ts"

@@ -68,7 +68,7 @@ export {
   JournalRecord,
   JournalSnapshot,
 } from "./journal.ts"
-export { Count, Json, MAX_JSON_DEPTH, type Readonlys, Timestamp } from "./json.ts"
+export { Count, Json, MAX_JSON_DEPTH, type Readonlys, type Schema, type Tagged, Timestamp } from "./json.ts"
 export { Block, Generation, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "./llm.ts"
 export {
   AttachmentRef,

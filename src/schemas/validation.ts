@@ -28,7 +28,9 @@ function parseConfig(value: unknown): TurnConfigData {
   const mistake = configMistake(value)
   if (mistake === undefined) return parse(TurnConfigData, value, "invalid_config", "turn configuration")
   const { path, message } = mistake
-  throw new SchemaError("invalid_config", `Not a valid turn configuration: "${shortened(path)}": ${message}${message.endsWith("?") ? "" : "."}`, [mistake])
+  throw new SchemaError("invalid_config", `Not a valid turn configuration: "${shortened(path)}": ${message}${message.endsWith("?") ? "" : "."}`, [
+    mistake,
+  ])
 }
 
 function parseStart(value: unknown): TurnStart {

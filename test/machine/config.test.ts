@@ -78,8 +78,18 @@ describe("a mistake in a config is refused with what to do", () => {
   test.each<readonly [string, object, string, RegExp]>([
     ["a driver that was not called", { driver: chatDriver }, "/driver", /chatDriver returns a driver; call it, as in driver: chatDriver\(\)/],
     ["no driver", { driver: undefined }, "/driver", /a driver is needed, such as chatDriver\(\)/],
-    ["a driver without onLlmComplete", { driver: without("onLlmComplete") }, "/driver", /the driver "test" does not have the function onLlmComplete\.$/],
-    ["a driver without onToolResults", { driver: without("onToolResults") }, "/driver", /the driver "test" does not have the function onToolResults\.$/],
+    [
+      "a driver without onLlmComplete",
+      { driver: without("onLlmComplete") },
+      "/driver",
+      /the driver "test" does not have the function onLlmComplete\.$/,
+    ],
+    [
+      "a driver without onToolResults",
+      { driver: without("onToolResults") },
+      "/driver",
+      /the driver "test" does not have the function onToolResults\.$/,
+    ],
     ["a limit message that is not a function", { turnLimitMessage: "x" }, "/turnLimitMessage", /it must be a function that returns a message/],
     ["an empty validation", { validation: {} }, "/validation", /it does not have the functions response, .*; pass wireValidation, or leave it out/],
     ["a validation that is null", { validation: null }, "/validation", /pass wireValidation, or leave it out/],

@@ -1,3 +1,26 @@
+export type {
+  ChangeItem,
+  ChecklistCommand,
+  ChecklistGoal,
+  ChecklistItem,
+  ChecklistPolicy,
+  ChecklistState,
+  Evaluation,
+  Evidence,
+  EvidenceTranscript,
+  Finding,
+  ItemRuling,
+  ItemStatus,
+  JudgeCheckpoint,
+  JudgedFinding,
+  JudgedTurn,
+  Judgement,
+  JudgeReason,
+  JudgeState,
+  JudgeValidation,
+  MarkItem,
+  PauseReason,
+} from "../../wire/checklist.ts"
 export {
   allTerminal,
   countItems,
@@ -10,7 +33,7 @@ export {
   statusLine,
 } from "./checklist.ts"
 export { type Decision, type DecisionReason, decisionReasonText, decisionText, type Notice } from "./decision.ts"
-export { JUDGE_TRANSITIONS } from "./evaluation.ts"
+export { JUDGE_TRANSITIONS, type JudgeStateName } from "./evaluation.ts"
 export { ChecklistJudge, type JudgeConfig } from "./judge.ts"
 export { type Applied, applyJudgement } from "./judgement.ts"
 export { type Managed, manageChecklist, type Refusal, restoreChecklist } from "./manager.ts"

@@ -1,15 +1,24 @@
 /** Goals: an objective attached to a thread, with budgets and brakes. Pure; each input carries its time. See docs/goals.md. */
 export type {
   Goal,
+  GoalCause,
   GoalCommand,
   GoalEvent,
   GoalInput,
   GoalMemory,
+  GoalMetricName,
+  GoalMode,
   GoalOutput,
   GoalPolicyData,
+  GoalRefusal,
   GoalState,
   GoalStatus,
+  GoalToolName,
   GoalTurn,
+  ResumeGoal,
+  SetGoal,
+  StartGoal,
+  TurnOrigin,
 } from "../../wire/goal.ts"
 export { applyGoal } from "./apply-goal.ts"
 export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"

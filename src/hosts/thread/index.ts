@@ -1,7 +1,10 @@
+export type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
+export type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkpoint.ts"
 export { JudgedThread, type JudgedThreadOptions, judgedDriver, readJudged } from "../judge/judged-thread.ts"
 export type { GoalTurnOptions } from "./config.ts"
 export type { EndedThreadTurn } from "./log.ts"
+export type { ThreadLoopOptions } from "./run-thread.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"
 export {
   type Guidance,

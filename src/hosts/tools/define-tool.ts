@@ -50,7 +50,8 @@ export interface ToolDefinition<Input extends ZodSchema, Value = unknown, Name e
 /** What a tool knows about a call that a crash interrupted. `undefined`: nothing. */
 export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Returned<Value> } | { readonly ran: false } | undefined
 
-type Returned<Value> = Value | ToolReply<Value>
+/** The return value of a tool: the value, or a {@link ToolReply} with more. */
+export type Returned<Value> = Value | ToolReply<Value>
 
 /** A return value with more than the value itself: `modelReturn` is what the model sees instead, and `control` ends the turn. */
 export class ToolReply<Value = unknown> {
