@@ -23,7 +23,7 @@ export interface Validation {
   checkpoint(value: unknown): TurnCheckpoint
 }
 
-/** The parts of a configuration that can only be given in code. They are not saved. */
+/** The parts of a configuration that are code. Checkpoints do not contain them. */
 interface ConfigCode {
   /** The policy of the turn, such as `chatDriver()`. */
   readonly driver: ProtocolDriver

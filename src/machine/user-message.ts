@@ -10,7 +10,8 @@ export interface UserMessageOptions {
 
 /**
  * Returns a message of the user with one text. Pure: the id is not random. It is `user-<n>`, where n counts the messages of the
- * thread, so `user-1` for the first. Pass `after` (or an `id`) for every later message of a thread, because ids must be unique in it.
+ * thread, so `user-1` for the first. Pass `after` (or an `id`) for every later message of a thread: two calls without them return the
+ * same id, and a turn does not check that the ids of its messages differ.
  *
  *     const start = { messages: [userMessage("What is on the shelf?")] }
  *     const later = { messages: [...thread, userMessage("And below it?", { after: thread })] }

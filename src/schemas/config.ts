@@ -6,7 +6,7 @@ import { ToolSpec } from "./tool.ts"
 
 const NEEDS_MODEL = "the config needs `model`, the name of the model at its provider"
 
-/** The JSON part of a turn's configuration, as it is given: only `model` is needed. An optional key may be `undefined`. */
+/** The JSON part of a turn's configuration, before defaults. Only `model` is required; an optional key may be `undefined`. */
 export type TurnConfigData = wire.TurnConfigData
 export const TurnConfigData: Tagged<TurnConfigData> = exact(
   z.object({

@@ -73,7 +73,7 @@ export const JournalCallStarted: Tagged<JournalCallStarted> = exact(
 export type JournalEnd = wire.JournalEnd
 export const JournalEnd: Tagged<JournalEnd> = exact(z.object({ type: z.literal("end"), outcome: Outcome }))
 
-/** One record of a journal. Responses are recorded as they were given. */
+/** One record of a journal. Responses are recorded as the host passed them in. */
 export type JournalRecord = wire.JournalRecord
 export const JournalRecord: Tagged<JournalRecord> = exact(
   z.discriminatedUnion("type", [

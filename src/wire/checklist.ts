@@ -101,7 +101,7 @@ export type ChecklistCommand =
   | ChangeItem
 
 /**
- * How a goal is judged. `compat: "reference"` sets what is not given as in the reference; a given value wins.
+ * How a goal is judged. `compat: "reference"` sets the defaults of the reference; an explicit value wins.
  * docs/checklist-judge.md gives the reasons for the defaults. Where 0 is not explained, it means the default.
  */
 export type ChecklistPolicy = {

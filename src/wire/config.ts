@@ -2,7 +2,7 @@ import type { Generation } from "./llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "./message.ts"
 import type { ToolSpec } from "./tool.ts"
 
-/** The JSON part of a turn's configuration, as it is given: only `model` is needed. An optional key may be `undefined`. */
+/** The JSON part of a turn's configuration, before defaults. Only `model` is required; an optional key may be `undefined`. */
 export type TurnConfigData = {
   /** The model's name at its provider. */
   readonly model: string

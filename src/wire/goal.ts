@@ -97,7 +97,7 @@ export type GoalState = {
 
 /** The switches of the goal machine as JSON. All are optional; 0 disables a brake. */
 export type GoalPolicyData = {
-  /** Behave as the reference implementation, except for the switches that are given. */
+  /** Behave as the reference implementation, except for the switches that are set. */
   readonly compat?: "reference"
   /** What an interrupt does to an active goal. Default `pause`. */
   readonly onInterrupt?: "pause" | "keep"
@@ -123,7 +123,7 @@ export type GoalPolicyData = {
   readonly countChildren?: boolean
 }
 
-/** Creates a goal, or changes the given fields of the present one. */
+/** Creates a goal, or changes these fields of the current one. */
 export type SetGoal = {
   readonly type: "set"
   readonly tokenBudget?: number | null

@@ -76,7 +76,7 @@ export type JournalEnd = {
   readonly outcome: Outcome
 }
 
-/** One record of a journal. Responses are recorded as they were given. */
+/** One record of a journal. Responses are recorded as the host passed them in. */
 export type JournalRecord =
   | JournalHeader
   | Response

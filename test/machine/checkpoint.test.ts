@@ -127,6 +127,14 @@ describe("not_json", () => {
 
 describe("not_a_checkpoint", () => {
   test.each([
+    [undefined, "Expected a checkpoint, got undefined."],
+    [null, "Expected a checkpoint, got null."],
+    [7, "Expected a checkpoint, got a number."],
+  ])("the message for %s", (value, message) => {
+    expect(refusal(() => TurnMachine.restore(configOf(), value)).message).toBe(message)
+  })
+
+  test.each([
     ["nothing", undefined],
     ["null", null],
     ["a number", 7],

@@ -158,7 +158,7 @@ const EXAMPLES: Readonly<Record<string, { readonly schema: z.ZodType; readonly v
   }
 
 describe.each(Object.entries(EXAMPLES))("%s", (_, { schema, values, optional = [] }) => {
-  test("is taken and comes out unchanged", () => {
+  test("is accepted and comes out unchanged", () => {
     for (const value of values) expect(schema.parse(JSON.parse(JSON.stringify(value)))).toEqual(value)
   })
 
@@ -196,7 +196,7 @@ describe("saved values must not lose anything", () => {
     })
   })
 
-  test("a value that throws when it is read is refused, too", () => {
+  test("a value that throws when it is read is refused", () => {
     const throwing = (key: string): object =>
       Object.defineProperty({}, key, {
         enumerable: true,

@@ -154,7 +154,7 @@ describe.each(Object.entries(EXAMPLES))("%s", (name, examples) => {
   })
 })
 
-test.each(Object.entries(WORDS))("%s knows these words and no other", (name, words) => {
+test.each(Object.entries(WORDS))("%s accepts exactly these words", (name, words) => {
   for (const word of words) expect(schemaOf(name).parse(word)).toBe(word)
   for (const other of ["", "budgetLimited", "Active", null, 1]) expect(schemaOf(name).safeParse(other).success).toBe(false)
 })

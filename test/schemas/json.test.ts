@@ -57,7 +57,7 @@ describe("free JSON", () => {
     expect(Json.safeParse(JSON.parse(nested(129))).error?.issues[0]?.message).toBe("Expected JSON, received JSON nested deeper than 128")
   })
 
-  test("128 levels are accepted, 129 are not, and 10,000 do no harm", () => {
+  test("128 levels are accepted, 129 are refused, and 10,000 do not overflow the stack", () => {
     expect(MAX_JSON_DEPTH).toBe(128)
     expect(Json.safeParse(JSON.parse(nested(128))).success).toBe(true)
     expect(Json.safeParse(JSON.parse(nested(129))).success).toBe(false)

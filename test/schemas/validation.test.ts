@@ -30,7 +30,7 @@ describe("the issues of a SchemaError say where a value is wrong", () => {
     ],
     ["several at once", { type: "llm_complete", id: -1, at: 1.5, result: { ok: true, response: { ...says(1, "t"), usage: {} } } }, ["/id", "/at"]],
     ["an unknown status", results(1, { ...completed("a"), output: { status: "gone" } as never }), ["/results/0/output/status"]],
-    ["a value that is no JSON", results(1, completed("a", { ok: [Number.NaN] })), ["/results/0/output/value"]],
+    ["a value that is not JSON", results(1, completed("a", { ok: [Number.NaN] })), ["/results/0/output/value"]],
     ["a result that is neither", { type: "exec_result", id: 1, result: { ok: "yes" } }, ["/result/ok"]],
     [
       "a delivered part",
@@ -112,7 +112,7 @@ describe("unknown keys", () => {
     expect(JSON.stringify(restored.checkpoint())).not.toMatch(/strict|temperature/)
   })
 
-  test("on a model's answer likewise", () => {
+  test("on a model's answer they are ignored too", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
     pollAll(machine)
     machine.handle({ ...answer(1, [{ type: "text", text: "hi", future: 1 } as never], { future: 2 } as never), future: 3 } as never)
@@ -138,7 +138,7 @@ describe("unknown keys", () => {
   })
 })
 
-describe("values that throw when they are looked at", () => {
+describe("values that throw when they are read", () => {
   const revoked = (): object => {
     const { proxy, revoke } = Proxy.revocable({}, {})
     revoke()

@@ -530,7 +530,7 @@ test.each(EXPORTED)("%s can be written as JSON Schema", (_, schema) => {
 
 describe.each(Object.entries(EXAMPLES))("%s", (_, examples) => {
   test.each(examples.map((example, index) => [index, example] as const))(
-    "example %d is taken and comes out unchanged",
+    "example %d is accepted and comes out unchanged",
     (_index, { schema, value }) => {
       expect(schema.parse(value)).toEqual(value)
     },
