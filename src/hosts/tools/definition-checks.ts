@@ -29,7 +29,7 @@ export function isZodLike(value: object): boolean {
 }
 
 /** Whether a value is an object literal, or parsed JSON: not an array and not an instance of a class. */
-export function isPlainObject(value: unknown): value is object {
+export function isPlainObject(value: unknown): boolean {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   // The second test also accepts objects of another realm, such as an iframe or a vm context.

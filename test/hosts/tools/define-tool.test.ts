@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from 
 import * as z from "zod"
 import * as mini from "zod/mini"
 import { type EffectContext, type Host, type ToolAnswer, ToolError } from "../../../src/hosts/host.ts"
-import { type DefinedTool, defineTool, type ToolDefinition, ToolReply } from "../../../src/hosts/tools/define-tool.ts"
+import { type DefinedTool, defineTool, type ToolContext, type ToolDefinition, ToolReply } from "../../../src/hosts/tools/define-tool.ts"
 import { ToolDefinitionError } from "../../../src/hosts/tools/tool-definition-error.ts"
 import { type Tool, type Toolbox, toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
@@ -219,6 +219,12 @@ describe("a call", () => {
       },
     })
     expect(await run(tool, { a: "40" })).toStrictEqual({ output: { status: "success", value: { sum: 42, callId: "c1", effectId: 7 } } })
+  })
+
+  test.each([[undefined], [5_000]])("has an AbortSignal that the platform accepts, with timeoutMs %s", async (timeoutMs) => {
+    const execute = (_input: unknown, { signal, ...rest }: ToolContext): unknown => AbortSignal.any([signal]).aborted || Object.keys(rest).sort()
+    const tool = defineTool({ ...plain, ...(timeoutMs !== undefined && { timeoutMs }), execute })
+    expect(await run(tool, {})).toStrictEqual({ output: { status: "success", value: ["callId", "effectId", "emit"] } })
   })
 
   test("a function that is not async, and a value that becomes JSON", async () => {
