@@ -4,7 +4,7 @@ import type { ExecResult, ExecutionSurfaceSynced, LlmComplete, Response } from "
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
 
 /** The result of a tool call, without the fields of the call itself. */
-export type ToolAnswer = Pick<CompletedToolCall, "output" | "modelReturn">
+export type ScriptedToolAnswer = Pick<CompletedToolCall, "output" | "modelReturn">
 
 /** One answer for each type of effect. Absent: the effect succeeds with a plain answer. */
 export interface Answers {
@@ -12,12 +12,12 @@ export interface Answers {
   readonly llm?: LlmComplete["result"]
   readonly textStreamed?: true
   /** For the calls in order. Where there are more calls than answers, the answers repeat from the first. */
-  readonly tools?: readonly ToolAnswer[]
+  readonly tools?: readonly ScriptedToolAnswer[]
   readonly exec?: ExecResult["result"]
   readonly delivery?: CheckpointDelivery
 }
 
-const SUCCESS: ToolAnswer = { output: { status: "success", value: "done" } }
+const SUCCESS: ScriptedToolAnswer = { output: { status: "success", value: "done" } }
 
 /** The surface is unchanged, the model says "done", tools and code succeed, nothing is delivered. */
 const DEFAULTS = {
@@ -57,6 +57,6 @@ export function answerTo(effect: AnswerableEffect, answers: Answers = {}, at?: n
   }
 }
 
-function completed(call: PendingToolCall, answer: ToolAnswer): CompletedToolCall {
+function completed(call: PendingToolCall, answer: ScriptedToolAnswer): CompletedToolCall {
   return { ...call, ...answer, durationMs: 0 }
 }

@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import type { DriverAction, OnEmpty } from "../wire/action.ts"
 import type { TurnConfigData, TurnStart } from "../wire/config.ts"
-import type { Answers, ToolAnswer } from "./answers.ts"
+import type { Answers, ScriptedToolAnswer } from "./answers.ts"
 import * as wire from "./arbitrary-values.ts"
 import { few, object } from "./arbitrary-values.ts"
 import type { OptionalCallback, ScriptedAnswer } from "./scripted-driver.ts"
@@ -87,7 +87,7 @@ export const callbacks: Arbitrary<readonly OptionalCallback[]> = fc.oneof(
   { weight: 1, arbitrary: fc.constant([]) },
 )
 
-const toolAnswer: Arbitrary<ToolAnswer> = object({ output: wire.toolOutput }, { modelReturn: wire.modelReturn })
+const toolAnswer: Arbitrary<ScriptedToolAnswer> = object({ output: wire.toolOutput }, { modelReturn: wire.modelReturn })
 
 /** A host's answers to each type of effect. */
 export const answers: Arbitrary<Answers> = object(

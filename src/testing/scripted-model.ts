@@ -97,11 +97,13 @@ export function scriptedModel(answers: readonly ScriptedModelAnswer[], options: 
     },
     check() {
       if (ranOut !== undefined) throw ranOut
-      const left = answers.slice(next ?? 0)
-      if (left.length === 0) return
-      const [first] = left
-      const what = typeof first === "function" ? "a function" : shown(first as Json, 200)
-      throw new Error(`${left.length} of the script's ${answers.length} answers were not used, from answer ${(next ?? 0) + 1} on: ${what}`)
+      const unused = answers.slice(next ?? 0)
+      if (unused.length === 0) return
+      const [first] = unused
+      const answer = typeof first === "function" ? "a function" : shown(first as Json, 200)
+      const number = (next ?? 0) + 1
+      const place = unused.length === 1 ? `was not used: answer ${number}, ${answer}` : `were not used, from answer ${number} on: ${answer}`
+      throw new Error(`${unused.length} of ${answers.length} scripted ${answers.length === 1 ? "answer" : "answers"} ${place}`)
     },
   }
 }
@@ -123,11 +125,11 @@ function modelMessages({ messages }: LlmRequest): number {
 }
 
 function pastTheEnd(length: number, place: number, { id, request }: LlmCall): Error {
-  const script = `The script has ${length} ${length === 1 ? "answer" : "answers"}`
   const last = `The request of effect ${id} ends with ${shown((request.messages.at(-1) ?? null) as Json, 200)}.`
-  if (place === length) return new Error(`${script}, and the turn made one more call. ${last}`)
-  const problem = `its first request has ${modelMessages(request)} model messages, so it would have to continue at answer ${place + 1}`
-  return new Error(`${script}; ${problem}. If the turn began with some of them, give the script its \`start\`. ${last}`)
+  if (place === length) return new Error(`The script has no answers left, but the model was called again. ${last}`)
+  const script = `The script has ${length} ${length === 1 ? "answer" : "answers"}`
+  const problem = `its first request contains ${modelMessages(request)} model messages, so it would have to continue at answer ${place + 1}`
+  return new Error(`${script}, but ${problem}. If the turn started with some of them, give the script its \`start\`. ${last}`)
 }
 
 function responseOf(data: Exclude<ScriptedModelData, { readonly failure: LlmFailure }>, place: number): LlmResponse {

@@ -143,14 +143,15 @@ describe("a script reports", () => {
     await model.llmCall(effect, CONTEXT)
     expect(model.calls).toEqual([{ effectId: 4, request: effect.request, answer: 1 }])
     expect(model.remaining).toBe(1)
-    expect(() => model.check()).toThrow(`1 of the script's 3 answers were not used, from answer 3 on: "three"`)
+    expect(() => model.check()).toThrow(/^1 of 3 scripted answers was not used: answer 3, "three"$/)
     await model.llmCall(call(7, 2), CONTEXT)
     expect(model.remaining).toBe(0)
     model.check()
   })
 
   test("that it was never called", () => {
-    expect(() => scriptedModel([() => "a"]).check()).toThrow("1 of the script's 1 answers were not used, from answer 1 on: a function")
+    expect(() => scriptedModel([() => "a"]).check()).toThrow(/^1 of 1 scripted answer was not used: answer 1, a function$/)
+    expect(() => scriptedModel(["one", "two"]).check()).toThrow(/^2 of 2 scripted answers were not used, from answer 1 on: "one"$/)
     scriptedModel([]).check()
   })
 
@@ -158,7 +159,7 @@ describe("a script reports", () => {
     const model = scriptedModel(["one"])
     await model.llmCall(call(1, 0), CONTEXT)
     const asked = { role: "user", blocks: [{ type: "text", text: "Hello" }] }
-    const message = `The script has 1 answer, and the turn made one more call. The request of effect 4 ends with ${JSON.stringify(asked)}.`
+    const message = `The script has no answers left, but the model was called again. The request of effect 4 ends with ${JSON.stringify(asked)}.`
     await expect(model.llmCall(call(4, 1), CONTEXT)).rejects.toThrow(message)
     await expect(model.llmCall(call(7, 2), CONTEXT)).rejects.toThrow("effect 7")
     expect(() => model.check()).toThrow(message)
@@ -167,7 +168,7 @@ describe("a script reports", () => {
 
   test("that a first request is far past its end: the thread did not begin with this script", async () => {
     await expect(scriptedModel(["one", "two"]).llmCall(call(1, 4), CONTEXT)).rejects.toThrow(
-      "The script has 2 answers; its first request has 4 model messages, so it would have to continue at answer 5. If the turn began with some of them",
+      "The script has 2 answers, but its first request contains 4 model messages, so it would have to continue at answer 5. If the turn started with some of them, give the script its `start`.",
     )
   })
 })

@@ -1,4 +1,5 @@
 import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
+import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmFailure, LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
@@ -57,11 +58,12 @@ const FIRST_WAIT_MS = 500
  *
  * After the last attempt `llmCall` throws {@link LlmCallError}. Its codes are `connection_failed`, `timeout`, `idle_timeout`,
  * `stream_truncated`, `malformed_response`, `response_too_large`, `redirected`, `cancelled`, or the provider's own.
- * @throws {TypeError} a base URL, key or header that cannot be sent
+ * @throws {TypeError} an unknown option, or a base URL, key or header that cannot be sent
  * @throws {RangeError} a time, count or size that is not a number of at least 0; `Infinity` is allowed
  * @see https://platform.openai.com/docs/guides/rate-limits (2026-11)
  */
 export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "llmCall"> {
+  checkOptions(options)
   checkLimits(options)
   const { keepRequestBody = false, maxRetries = 3, maxRetryWaitMs = 60_000, random = Math.random, stream = true } = options
   const url = endpointUrl(options.baseUrl)
@@ -120,6 +122,35 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
       }
     },
   }
+}
+
+const OPTIONS: { readonly [Option in keyof Required<OpenAiCompatibleOptions>]: true } = {
+  baseUrl: true,
+  apiKey: true,
+  model: true,
+  headers: true,
+  fetch: true,
+  timeoutMs: true,
+  idleTimeoutMs: true,
+  maxRetries: true,
+  maxRetryWaitMs: true,
+  stream: true,
+  maxBodyBytes: true,
+  keepRequestBody: true,
+  wire: true,
+  now: true,
+  random: true,
+  sleep: true,
+}
+
+/** Refuses unknown options, which would be ignored: a call with `apikey` would be sent without a key. */
+function checkOptions(options: unknown): void {
+  if (typeof options !== "object" || options === null) throw new TypeError("openAiCompatible takes options: openAiCompatible({ baseUrl, apiKey }).")
+  const known = Object.keys(OPTIONS)
+  const unknown = unknownKey(options, known)
+  if (unknown === undefined) return
+  const { key, hint = `the options are ${known.join(", ")}.` } = unknown
+  throw new TypeError(`openAiCompatible has the unknown option ${JSON.stringify(key)}; ${hint}`)
 }
 
 /** NaN would make retries endless and waits empty, because every comparison with it is false. */

@@ -1,5 +1,6 @@
 import { type $ZodType, safeParseAsync, toJSONSchema } from "zod/v4/core"
 import type { Json } from "../../json.ts"
+import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
 import { wrapMembers } from "../../wrap.ts"
 import { type EffectContext, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
@@ -7,6 +8,7 @@ import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
 import { MAX_TIMER_MS } from "../timers.ts"
 import { describeIssues, messageOptions } from "./argument-errors.ts"
+import { checkDescription, checkEffects, checkName } from "./definition-checks.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 import { failed, invalidRequest, type Tool } from "./toolbox.ts"
 
@@ -20,11 +22,17 @@ export interface ToolContext extends EffectContext {
  * zod, and a program with another minor version of zod compiles.
  */
 export interface ZodSchema<Output = unknown, Input = unknown> {
+  /** Missing? The schema is of zod 3, or is a JSON Schema: import zod 4 (`"zod/v4"` in zod 3.25), or write the tool by hand as `{ spec, call }`. */
   readonly _zod: { readonly output: Output; readonly input: Input }
 }
 
-/** The definition of a tool for {@link defineTool}. */
-export interface ToolDefinition<Input extends ZodSchema, Value = unknown, Name extends string = string> {
+/** The definition of a tool for {@link defineTool}. `Value` is the type of `output`'s values, `Result` what `execute` returns. */
+export interface ToolDefinition<
+  Input extends ZodSchema,
+  Value = unknown,
+  Name extends string = string,
+  Result extends ResultOf<Value> = ResultOf<Value>,
+> {
   readonly name: Name
   readonly description: string
   /** A zod schema of an object. The model sees its input type; `execute` gets its output type. */
@@ -37,7 +45,7 @@ export interface ToolDefinition<Input extends ZodSchema, Value = unknown, Name e
    * Runs one call and returns its value, or a {@link ToolReply}. Any value with a JSON form is accepted: `undefined` becomes null, and
    * a date becomes its text. Throw {@link ToolError} to classify a failure; the model sees the message of any error.
    */
-  execute(input: Input["_zod"]["output"], context: ToolContext): Returned<NoInfer<Value>> | Promise<Returned<NoInfer<Value>>>
+  execute(input: Input["_zod"]["output"], context: ToolContext): Result | ResultOf<Value>
   /** What a call does to the world, which decides whether it may run again after a crash. Default `idempotent`: it may. */
   readonly effects?: ToolEffects
   /**
@@ -53,6 +61,13 @@ export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Re
 /** The return value of a tool: the value, or a {@link ToolReply} with more. */
 export type Returned<Value> = Value | ToolReply<Value>
 
+type ResultOf<Value> = Returned<NoInfer<Value>> | Promise<Returned<NoInfer<Value>>>
+
+/** The values of a tool: those of its output schema, which may drop properties of what `execute` returns, or else what `execute` returns. */
+type ValueOf<Value, Result> = unknown extends Value ? Unwrapped<Awaited<Result>> : Value
+
+type Unwrapped<Returned> = Returned extends ToolReply<infer Value> ? Value : Returned
+
 /** A return value with more than the value itself: `modelReturn` is what the model sees instead, and `control` ends the turn. */
 export class ToolReply<Value = unknown> {
   readonly value: Value
@@ -65,7 +80,7 @@ export class ToolReply<Value = unknown> {
 }
 
 /** The JSON form of a value, as the turn stores it. */
-export type JsonOf<Value> = Value extends Json ? Value : Json
+export type JsonOf<Value> = unknown extends Value ? Json : Value extends Json ? Value : Json
 
 /** What {@link defineTool} returns: a tool that knows its name and the type of its values. */
 export interface DefinedTool<Name extends string, Value> extends Tool<Name> {
@@ -75,41 +90,96 @@ export interface DefinedTool<Name extends string, Value> extends Tool<Name> {
 /**
  * Creates a tool from zod schemas and a function. Arguments that do not match the schema fail the call, and the model sees what is wrong
  * and where. `execute` only receives arguments that match.
- * @throws {ToolDefinitionError} `invalid_name`, `invalid_input_schema`, `invalid_output_schema`, `invalid_timeout`, `invalid_effects`, `invalid_execute`
+ * @throws {ToolDefinitionError} `not_a_tool`, `unknown_key`, `invalid_name`, `invalid_description`, `invalid_input_schema`,
+ *   `invalid_output_schema`, `invalid_timeout`, `invalid_effects`, `invalid_execute`
  */
-export function defineTool<Input extends ZodSchema, Value = unknown, const Name extends string = string>(
-  definition: ToolDefinition<Input, Value, Name>,
-): DefinedTool<Name, NoInfer<Value>> {
+export function defineTool<
+  Input extends ZodSchema,
+  Value = unknown,
+  const Name extends string = string,
+  Result extends ResultOf<Value> = ResultOf<Value>,
+>(definition: ToolDefinition<Input, Value, Name, Result>): DefinedTool<Name, ValueOf<NoInfer<Value>, NoInfer<Result>>> {
+  checkKeys(definition)
   const { name, description, input, output, timeoutMs, effects = "idempotent", execute, recover } = definition
-  if (typeof name !== "string" || name.trim() === "") throw new ToolDefinitionError("invalid_name", "A tool needs a name.")
+  checkName(name, "A tool")
+  checkDescription(name, description)
   if (typeof execute !== "function") throw new ToolDefinitionError("invalid_execute", `The tool "${name}" needs an execute function.`)
-  if (timeoutMs !== undefined && !(timeoutMs > 0))
-    throw new ToolDefinitionError("invalid_timeout", `The tool "${name}" cannot have a timeout of ${timeoutMs} ms; it must be positive.`)
+  if (timeoutMs !== undefined && !(typeof timeoutMs === "number" && timeoutMs > 0))
+    throw new ToolDefinitionError("invalid_timeout", `timeoutMs of the tool "${name}" must be a positive number, not ${String(timeoutMs)}.`)
+  checkEffects(name, effects)
   if (recover !== undefined && effects !== "once")
     throw new ToolDefinitionError("invalid_effects", `The tool "${name}" has a recover function, which only a tool with effects "once" uses.`)
   const inputSchema = jsonSchema(name, input, "input")
   const outputSchema = output === undefined ? undefined : jsonSchema(name, output, "output")
   return {
     spec: { name, description, inputSchema, ...(outputSchema !== undefined && { outputSchema }) },
-    call: (call, context) => callTool(definition, call, context),
+    // Which of the two types a value has depends on whether there is an output schema, which TypeScript does not follow into callTool.
+    call: (call, context) => callTool(definition, call, context) as Promise<ToolAnswer<never>>,
     effects,
     ...(recover !== undefined && { recover: (call: PendingToolCall, context: EffectContext) => recoverCall(definition, call, context) }),
   }
 }
 
+const KEYS: { readonly [Key in keyof Required<ToolDefinition<ZodSchema>>]: true } = {
+  name: true,
+  description: true,
+  input: true,
+  output: true,
+  timeoutMs: true,
+  execute: true,
+  effects: true,
+  recover: true,
+}
+
+/** What other libraries call these keys. */
+const ALIASES = { parameters: "input", params: "input", schema: "input", args: "input", returns: "output", handler: "execute", run: "execute" }
+
+/** Refuses unknown keys, which would be ignored: a tool with `timeout: 5_000` would have no timeout. */
+function checkKeys(definition: unknown): void {
+  if (typeof definition !== "object" || definition === null || Array.isArray(definition))
+    throw new ToolDefinitionError("not_a_tool", "defineTool takes a definition: defineTool({ name, description, input, execute }).")
+  const known = Object.keys(KEYS)
+  const unknown = unknownKey(definition, known, ALIASES)
+  if (unknown === undefined) return
+  const { key, hint = `the keys are ${known.join(", ")}.` } = unknown
+  const { name } = definition as { readonly name?: unknown }
+  const tool = typeof name === "string" ? `The tool "${name}"` : "A tool"
+  throw new ToolDefinitionError("unknown_key", `${tool} has the unknown key ${JSON.stringify(key)}; ${hint}`)
+}
+
 function jsonSchema(name: string, schema: ZodSchema, io: "input" | "output"): object {
-  const refuse = (why: string, cause?: unknown): ToolDefinitionError =>
-    new ToolDefinitionError(`invalid_${io}_schema`, `The ${io} schema of the tool "${name}" ${why}`, { cause })
+  const refuse = (why: string, options?: ErrorOptions): ToolDefinitionError =>
+    new ToolDefinitionError(`invalid_${io}_schema`, `The ${io} schema of the tool "${name}" ${why}`, options)
   if (!isZodSchema(schema)) throw refuse(whyNotZodSchema(schema))
-  let shown: { readonly type?: unknown }
+  let shown: RootSchema
   try {
     const { $schema: _dialect, ...rest } = toJSONSchema(schema, { io })
-    shown = toJson(rest) as { readonly type?: unknown }
+    shown = inlineRoot(toJson(rest) as RootSchema)
   } catch (cause) {
-    throw refuse(`cannot be shown to a model: ${messageOf(cause)}`, cause)
+    throw refuse(`cannot be shown to a model: ${messageOf(cause)}`, { cause })
   }
   if (io === "input" && shown.type !== "object") throw refuse("is not an object. Wrap it: z.object({ … }).")
   return shown
+}
+
+type RootSchema = { readonly type?: Json; readonly $ref?: Json; readonly $defs?: { readonly [id: string]: Json } }
+
+const DEFS = "#/$defs/"
+
+/**
+ * Replaces a reference at the root by the schema it refers to. zod moves a schema with an `id` into `$defs`, but model APIs need an object
+ * at the root. Definitions that are no longer referenced are left out.
+ */
+function inlineRoot(schema: RootSchema): RootSchema {
+  const { $ref, $defs = {}, ...root } = schema
+  if (typeof $ref !== "string" || !$ref.startsWith(DEFS)) return schema
+  const id = $ref.slice(DEFS.length).replaceAll("~1", "/").replaceAll("~0", "~")
+  const { [id]: target, ...others } = $defs
+  if (target === undefined) return schema
+  const inlined: RootSchema = { ...(target as RootSchema), ...root }
+  const isRecursive = JSON.stringify([inlined, others]).includes(`"$ref":${JSON.stringify($ref)}`)
+  const rest = isRecursive ? $defs : others
+  return { ...inlined, ...(Object.keys(rest).length > 0 && { $defs: rest }) }
 }
 
 function isZodSchema(value: unknown): value is $ZodType {

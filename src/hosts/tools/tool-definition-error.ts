@@ -2,11 +2,13 @@ import { TurnError } from "../../errors.ts"
 
 export type ToolDefinitionErrorCode =
   | "invalid_name"
+  | "invalid_description"
   | "invalid_input_schema"
   | "invalid_output_schema"
   | "invalid_timeout"
   | "invalid_effects"
   | "invalid_execute"
+  | "unknown_key"
   | "not_a_tool"
   | "duplicate_tool"
 

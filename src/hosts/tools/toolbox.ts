@@ -1,7 +1,9 @@
 import type { PendingToolCall, ToolFailure, ToolSpec } from "../../wire/tool.ts"
 import type { EffectContext, HostTools, Recovered, ToolAnswer, ToolEffects } from "../host.ts"
+import { messageOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
 import { shorten } from "./argument-errors.ts"
+import { checkDescription, checkEffects, checkName, isPlainObject, isZodLike, kindOf } from "./definition-checks.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 
 /**
@@ -38,9 +40,11 @@ export interface Toolbox extends Required<HostTools> {
  *     const machine = new TurnMachine({ ...config, tools: tools.specs }, start)
  *     await runTurn(machine, { llmCall, tools })
  *
- * @throws {ToolDefinitionError} `not_a_tool`, `invalid_input_schema`, `invalid_output_schema`, `duplicate_tool`
+ * @throws {ToolDefinitionError} `not_a_tool`, `invalid_name`, `invalid_description`, `invalid_input_schema`, `invalid_output_schema`,
+ *   `invalid_effects`, `duplicate_tool`
  */
 export function toolbox(tools: readonly Tool[]): Toolbox {
+  if (!Array.isArray(tools)) throw new ToolDefinitionError("not_a_tool", "toolbox takes a list: toolbox([add]).")
   // A map, because a model may call a tool named "constructor".
   const byName = new Map<string, Tool>()
   const specs = tools.map((tool, index) => {
@@ -63,23 +67,30 @@ export function toolbox(tools: readonly Tool[]): Toolbox {
 }
 
 function specOf(tool: Tool, index: number): ToolSpec {
-  const { spec, call } = (tool ?? {}) as Partial<Tool>
-  if (typeof spec?.name !== "string" || typeof call !== "function")
+  const { spec, call, effects } = (tool ?? {}) as Partial<Tool>
+  if (typeof spec !== "object" || spec === null || typeof call !== "function")
     throw new ToolDefinitionError("not_a_tool", `Item ${index} given to toolbox is not a tool. Pass what defineTool returns, or { spec, call }.`)
   const { name, description, inputSchema, outputSchema } = spec
-  const schema = (io: "input" | "output", value: unknown): ToolSpec["inputSchema"] => {
-    try {
-      if (typeof value === "object" && value !== null) return toJson(value)
-    } catch (cause) {
-      throw new ToolDefinitionError(`invalid_${io}_schema`, `The ${io} schema of the tool "${name}" is not JSON.`, { cause })
-    }
-    throw new ToolDefinitionError(`invalid_${io}_schema`, `The tool "${name}" needs a JSON Schema object as its ${io}Schema.`)
-  }
+  checkName(name, `Item ${index} given to toolbox`)
+  checkDescription(name, description)
+  checkEffects(name, effects)
   return {
     name,
     description,
-    inputSchema: schema("input", inputSchema),
-    ...(outputSchema !== undefined && { outputSchema: schema("output", outputSchema) }),
+    inputSchema: jsonSchemaOf(name, "input", inputSchema),
+    ...(outputSchema !== undefined && { outputSchema: jsonSchemaOf(name, "output", outputSchema) }),
+  }
+}
+
+function jsonSchemaOf(name: string, io: "input" | "output", schema: unknown): ToolSpec["inputSchema"] {
+  const refuse = (message: string, options?: ErrorOptions): ToolDefinitionError => new ToolDefinitionError(`invalid_${io}_schema`, message, options)
+  if (typeof schema === "object" && schema !== null && isZodLike(schema))
+    throw refuse(`${io}Schema of the tool "${name}" is a zod schema. Make the tool with defineTool.`)
+  if (!isPlainObject(schema)) throw refuse(`${io}Schema of the tool "${name}" must be a JSON Schema as an object, not ${kindOf(schema)}.`)
+  try {
+    return toJson(schema)
+  } catch (cause) {
+    throw refuse(`The ${io} schema of the tool "${name}" cannot be shown to a model: ${messageOf(cause)}`, { cause })
   }
 }
 

@@ -545,6 +545,53 @@ describe("secrets", () => {
   })
 })
 
+describe("options", () => {
+  test.each<readonly [string, object, string]>([
+    ["a key in another case", { apikey: KEY }, 'openAiCompatible has the unknown option "apikey"; did you mean "apiKey"?'],
+    ["a key with underscores", { api_key: KEY }, 'openAiCompatible has the unknown option "api_key"; did you mean "apiKey"?'],
+    ["a part of a key", { retries: 3 }, 'openAiCompatible has the unknown option "retries"; did you mean "maxRetries"?'],
+    ["a missing unit", { timeout: 3 }, 'openAiCompatible has the unknown option "timeout"; did you mean "timeoutMs"?'],
+    ["a key of OpenAI's own client", { baseURL: "http://h" }, 'openAiCompatible has the unknown option "baseURL"; did you mean "baseUrl"?'],
+    [
+      "a key like no other",
+      { organization: "o" },
+      'openAiCompatible has the unknown option "organization"; the options are baseUrl, apiKey, model, ',
+    ],
+  ])("%s is refused", (_what, wrong, message) => {
+    const make = (): unknown => openAiCompatible({ baseUrl: "http://h", ...wrong })
+    expect(make).toThrow(TypeError)
+    expect(make).toThrow(message)
+  })
+
+  test("are needed", () => {
+    const make = openAiCompatible as (options?: unknown) => unknown
+    for (const options of [undefined, null, "http://h"])
+      expect(() => make(options)).toThrow(new TypeError("openAiCompatible takes options: openAiCompatible({ baseUrl, apiKey })."))
+  })
+
+  test("may all be given", () => {
+    const all: Required<OpenAiCompatibleOptions> = {
+      baseUrl: "http://h",
+      apiKey: KEY,
+      model: "m",
+      headers: {},
+      fetch,
+      timeoutMs: 1,
+      idleTimeoutMs: 1,
+      maxRetries: 1,
+      maxRetryWaitMs: 1,
+      stream: true,
+      maxBodyBytes: 1,
+      keepRequestBody: true,
+      wire: {},
+      now: Date.now,
+      random: Math.random,
+      sleep: async () => {},
+    }
+    expect(openAiCompatible(all)).toHaveProperty("llmCall")
+  })
+})
+
 describe("limits", () => {
   test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is not a number is refused", (name) => {
     // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.

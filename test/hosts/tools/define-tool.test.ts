@@ -2,12 +2,14 @@ import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from 
 import * as z from "zod"
 import * as mini from "zod/mini"
 import { type EffectContext, type Host, type ToolAnswer, ToolError } from "../../../src/hosts/host.ts"
-import { defineTool, type ToolDefinition, ToolReply } from "../../../src/hosts/tools/define-tool.ts"
+import { type DefinedTool, defineTool, type ToolContext, type ToolDefinition, ToolReply } from "../../../src/hosts/tools/define-tool.ts"
 import { ToolDefinitionError } from "../../../src/hosts/tools/tool-definition-error.ts"
-import { type Tool, toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import { type Tool, type Toolbox, toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 import type { ToolFailure } from "../../../src/schemas/tool.ts"
+
+const plain = { name: "plain", description: "Does nothing.", input: z.object({}), execute: (): unknown => null }
 
 describe("the tool description for the model", () => {
   test("has the JSON Schema of the input, without requiring properties that have a default", () => {
@@ -54,6 +56,40 @@ describe("the tool description for the model", () => {
   })
 })
 
+describe("an input schema with an id", () => {
+  test("is an object in the description, without the reference that zod makes of it", () => {
+    const { spec } = defineTool({ ...plain, input: z.object({ path: z.string() }).meta({ id: "Path", title: "A path" }).describe("Where.") })
+    expect(spec.inputSchema).toStrictEqual({
+      type: "object",
+      properties: { path: { type: "string" } },
+      required: ["path"],
+      title: "A path",
+      description: "Where.",
+    })
+  })
+
+  test("keeps its definition if it refers to itself, and the definitions of its parts", () => {
+    const leaf = z.object({ size: z.number() }).meta({ id: "Leaf" })
+    const tree = z
+      .object({
+        leaf,
+        get trees() {
+          return z.array(tree)
+        },
+      })
+      .meta({ id: "a/b" })
+    const object = {
+      type: "object",
+      properties: { leaf: { $ref: "#/$defs/Leaf" }, trees: { type: "array", items: { $ref: "#/$defs/a~1b" } } },
+      required: ["leaf", "trees"],
+    }
+    expect(defineTool({ ...plain, input: tree }).spec.inputSchema).toStrictEqual({
+      ...object,
+      $defs: { Leaf: { type: "object", properties: { size: { type: "number" } }, required: ["size"] }, "a/b": object },
+    })
+  })
+})
+
 describe("a tool that cannot be offered is refused when it is defined", () => {
   test.each([
     ["a date", { input: z.object({ when: z.date() }) }, "invalid_input_schema", "Date cannot be represented in JSON Schema"],
@@ -71,12 +107,48 @@ describe("a tool that cannot be offered is refused when it is defined", () => {
     ["a JSON Schema", { input: { type: "object" } }, "invalid_input_schema", "is not a zod schema"],
     ["nothing to run", { execute: undefined }, "invalid_execute", 'The tool "plain" needs an execute function.'],
     ["no name", { name: " " }, "invalid_name", "A tool needs a name."],
-    ["no time", { timeoutMs: 0 }, "invalid_timeout", 'The tool "plain" cannot have a timeout of 0 ms; it must be positive.'],
-    ["time that is none", { timeoutMs: Number.NaN }, "invalid_timeout", 'The tool "plain" cannot have a timeout of NaN ms; it must be positive.'],
+    ["no time", { timeoutMs: 0 }, "invalid_timeout", 'timeoutMs of the tool "plain" must be a positive number, not 0.'],
+    [
+      "a time that is not a number",
+      { timeoutMs: Number.NaN },
+      "invalid_timeout",
+      'timeoutMs of the tool "plain" must be a positive number, not NaN.',
+    ],
+    ["a time as a text", { timeoutMs: "5s" }, "invalid_timeout", 'timeoutMs of the tool "plain" must be a positive number, not 5s.'],
+    [
+      "effects in another case",
+      { effects: "Once" },
+      "invalid_effects",
+      'effects of the tool "plain" must be "none", "idempotent" or "once", not "Once".',
+    ],
+    ["effects that are null", { effects: null }, "invalid_effects", 'must be "none", "idempotent" or "once", not null.'],
+    ["no description", { description: undefined }, "invalid_description", 'The description of the tool "plain" must be a string.'],
+    ["a key with a missing unit", { timeout: 5 }, "unknown_key", 'The tool "plain" has the unknown key "timeout"; did you mean "timeoutMs"?'],
+    ["a key of other libraries", { parameters: {} }, "unknown_key", 'The tool "plain" has the unknown key "parameters"; did you mean "input"?'],
+    ["another key of other libraries", { schema: {} }, "unknown_key", 'The tool "plain" has the unknown key "schema"; did you mean "input"?'],
+    ["a key of a spec", { outputSchema: {} }, "unknown_key", 'did you mean "output"?'],
+    ["a key like no other", { color: "red" }, "unknown_key", "the keys are name, description, input, output, timeoutMs, execute, effects, recover."],
+    ["a union with an id", { input: z.union([z.object({}), z.object({ b: z.string() })]).meta({ id: "Either" }) }, "invalid_input_schema", "Wrap it"],
   ])("%s", (_what, wrong, code, message) => {
     const define = (): Tool => defineTool({ ...plain, ...wrong } as ToolDefinition<z.ZodType>)
     expect(define).toThrow(ToolDefinitionError)
     expect(define).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }))
+  })
+
+  test.each([[undefined], [null], ["plain"], [[plain]], [() => plain]])("a definition that is not an object: %j", (definition) => {
+    const define = (): Tool => defineTool(definition as never)
+    expect(define).toThrow(ToolDefinitionError)
+    expect(define).toThrow(
+      expect.objectContaining({
+        code: "not_a_tool",
+        message: "defineTool takes a definition: defineTool({ name, description, input, execute }).",
+      }),
+    )
+  })
+
+  test("only an error with a cause has one", () => {
+    expect(refusalOf(() => defineTool({ ...plain, input: z.string() as never }))).not.toHaveProperty("cause")
+    expect(refusalOf(() => defineTool({ ...plain, input: z.object({ when: z.date() }) }))).toHaveProperty("cause", expect.any(Error))
   })
 
   test("the message names the tool", () => {
@@ -105,9 +177,32 @@ describe("a tool's types", () => {
       readonly id: number
     }
     defineTool({ ...plain, execute: async (): Promise<Row> => ({ id: 1 }) })
+    // @ts-expect-error: nor a text that the schema does not list
+    defineTool({ ...plain, output: z.object({ kind: z.enum(["a", "b"]) }), execute: () => ({ kind: "c" }) })
+    defineTool({ ...plain, output: z.object({ kind: z.enum(["a", "b"]) }), execute: () => ({ kind: "a" as const }) })
     // @ts-expect-error: the input has no such field
     defineTool({ ...plain, input: z.object({ path: z.string() }), execute: ({ pth }) => pth })
     expectTypeOf(toolbox([])).toExtend<NonNullable<Host["tools"]>>()
+  })
+
+  test("a call returns the type of the output schema, or else of what execute returns", () => {
+    const { execute: _execute, ...rest } = plain
+    const input = z.object({ a: z.number() })
+    const output = z.object({ size: z.number() })
+    const values = <Value>(_tool: DefinedTool<string, Value>): { readonly value: Value } => ({}) as { readonly value: Value }
+    expectTypeOf(values(defineTool({ ...rest, input, execute: ({ a }) => ({ sum: a }) }))).toEqualTypeOf<{ readonly value: { sum: number } }>()
+    expectTypeOf(values(defineTool({ ...rest, execute: async () => "text" }))).toEqualTypeOf<{ readonly value: string }>()
+    expectTypeOf(values(defineTool({ ...rest, execute: () => ({ value: 1 }) }))).toEqualTypeOf<{ readonly value: { value: number } }>()
+    const reply = defineTool({ ...rest, execute: async (_input) => new ToolReply({ rows: 3 }, { control: { type: "finish", value: null } }) })
+    expectTypeOf(values(reply)).toEqualTypeOf<{ readonly value: { rows: number } }>()
+    const sized = defineTool({ ...rest, input, output, execute: ({ a }) => ({ size: a, extra: "removed by the schema" }) })
+    expectTypeOf(values(sized)).toEqualTypeOf<{ readonly value: { size: number } }>()
+    expectTypeOf<Awaited<ReturnType<typeof sized.call>>>().toEqualTypeOf<ToolAnswer<{ size: number }>>()
+    const dated = defineTool({ ...rest, execute: () => new Date(0) })
+    expectTypeOf<Awaited<ReturnType<typeof dated.call>>>().toEqualTypeOf<ToolAnswer<Json>>()
+    const untyped = defineTool({ ...rest, execute: () => JSON.parse("1") })
+    expectTypeOf<Awaited<ReturnType<typeof untyped.call>>>().toEqualTypeOf<ToolAnswer<Json>>()
+    expectTypeOf([sized, reply, dated, untyped]).toExtend<Parameters<typeof toolbox>[0]>()
   })
 })
 
@@ -124,6 +219,12 @@ describe("a call", () => {
       },
     })
     expect(await run(tool, { a: "40" })).toStrictEqual({ output: { status: "success", value: { sum: 42, callId: "c1", effectId: 7 } } })
+  })
+
+  test.each([[undefined], [5_000]])("has an AbortSignal that the platform accepts, with timeoutMs %s", async (timeoutMs) => {
+    const execute = (_input: unknown, { signal, ...rest }: ToolContext): unknown => AbortSignal.any([signal]).aborted || Object.keys(rest).sort()
+    const tool = defineTool({ ...plain, ...(timeoutMs !== undefined && { timeoutMs }), execute })
+    expect(await run(tool, {})).toStrictEqual({ output: { status: "success", value: ["callId", "effectId", "emit"] } })
   })
 
   test("a function that is not async, and a value that becomes JSON", async () => {
@@ -326,6 +427,79 @@ test("the signal that a tool gets is the run's own, which fetch and Node accept"
   expect(seen).toEqual([true, false, "c1"])
 })
 
+describe("a toolbox refuses", () => {
+  const byHand = {
+    spec: { name: "look", description: "Looks.", inputSchema: { type: "object" } },
+    call: async (): Promise<ToolAnswer> => ({ output: { status: "success", value: null } }),
+  }
+  class Schema {
+    readonly type = "object"
+  }
+
+  test.each<readonly [string, object, string, string]>([
+    ["an empty name", { name: " " }, "invalid_name", "Item 0 given to toolbox needs a name."],
+    ["no description", { description: undefined }, "invalid_description", 'The description of the tool "look" must be a string.'],
+    ["a description in parts", { description: ["Looks."] }, "invalid_description", 'The description of the tool "look" must be a string.'],
+    [
+      "no schema",
+      { inputSchema: undefined },
+      "invalid_input_schema",
+      'inputSchema of the tool "look" must be a JSON Schema as an object, not undefined.',
+    ],
+    ["a list", { inputSchema: [] }, "invalid_input_schema", 'inputSchema of the tool "look" must be a JSON Schema as an object, not an array.'],
+    ["a date", { inputSchema: new Date(0) }, "invalid_input_schema", "must be a JSON Schema as an object, not an instance of Date."],
+    ["an instance", { outputSchema: new Schema() }, "invalid_output_schema", "must be a JSON Schema as an object, not an instance of Schema."],
+    [
+      "a zod schema",
+      { inputSchema: z.object({}) },
+      "invalid_input_schema",
+      'inputSchema of the tool "look" is a zod schema. Make the tool with defineTool.',
+    ],
+    ["a zod/mini schema", { outputSchema: mini.object({}) }, "invalid_output_schema", "is a zod schema. Make the tool with defineTool."],
+    [
+      "a schema of zod 3",
+      { inputSchema: { _def: {}, parse: () => ({}) } },
+      "invalid_input_schema",
+      "is a zod schema. Make the tool with defineTool.",
+    ],
+    [
+      "a schema that is not JSON",
+      { inputSchema: { type: "object", default: 1n } },
+      "invalid_input_schema",
+      'The input schema of the tool "look" cannot be shown to a model: Not JSON: a bigint at "/default".',
+    ],
+  ])("%s in a spec", (_what, wrong, code, message) => {
+    const make = (): Toolbox => toolbox([{ ...byHand, spec: { ...byHand.spec, ...wrong } } as Tool])
+    expect(make).toThrow(ToolDefinitionError)
+    expect(make).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }))
+  })
+
+  test("effects that do not exist, which would let a call run twice", () => {
+    expect(() => toolbox([{ ...byHand, effects: "Once" } as never])).toThrow(
+      expect.objectContaining({
+        code: "invalid_effects",
+        message: 'effects of the tool "look" must be "none", "idempotent" or "once", not "Once".',
+      }),
+    )
+    expect(toolbox([{ ...byHand, effects: undefined } as never]).effects({ callId: "c", toolName: "look", args: {} })).toBe("idempotent")
+  })
+
+  test.each([[undefined], [byHand], [{ look: byHand }], ["look"]])("tools that are not a list: %j", (tools) => {
+    expect(() => toolbox(tools as never)).toThrow(
+      expect.objectContaining({ name: "ToolDefinitionError", code: "not_a_tool", message: "toolbox takes a list: toolbox([add])." }),
+    )
+  })
+
+  test.each([[undefined], [null], [defineTool], [{ spec: byHand.spec }], [{ call: byHand.call }]])("an item that is not a tool: %j", (item) => {
+    expect(() => toolbox([byHand, item as never])).toThrow(
+      expect.objectContaining({
+        code: "not_a_tool",
+        message: "Item 1 given to toolbox is not a tool. Pass what defineTool returns, or { spec, call }.",
+      }),
+    )
+  })
+})
+
 describe("a tool with a timeout", () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
@@ -399,8 +573,6 @@ describe("a tool with a timeout", () => {
   })
 })
 
-const plain = { name: "plain", description: "Does nothing.", input: z.object({}), execute: (): unknown => null }
-
 const context: EffectContext = { effectId: 7, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }
 
 function run(tool: Tool, args: Json, given: EffectContext = context): Promise<ToolAnswer> {
@@ -411,4 +583,13 @@ async function failure(tool: Tool, args: Json): Promise<ToolFailure> {
   const { output } = await run(tool, args)
   if (output.status !== "failure") throw new Error(`Expected a failure, not ${JSON.stringify(output)}.`)
   return output.failure
+}
+
+function refusalOf(define: () => unknown): unknown {
+  try {
+    define()
+  } catch (error) {
+    return error
+  }
+  throw new Error("The definition was accepted.")
 }
