@@ -46,7 +46,8 @@ function readableIn(folder: string): readonly Passage[] {
 }
 
 describe("the rule", () => {
-  const rows = [...readFileSync(join(ROOT, "CONTRIBUTING.md"), "utf8").matchAll(/^\| (`.+`) \| (.+) \|$/gm)].map(([, phrases = "", instead]) => ({
+  const [, table = ""] = readFileSync(join(ROOT, "CONTRIBUTING.md"), "utf8").split("### Phrases to avoid")
+  const rows = [...table.matchAll(/^\| (`.+`) \| (.+) \|$/gm)].map(([, phrases = "", instead]) => ({
     phrases: [...phrases.matchAll(/`([^`]+)`/g)].map(([, phrase]) => phrase),
     instead,
   }))
