@@ -12,10 +12,11 @@ import { errorNames } from "./docs/error-codes.ts"
 import { Programs, type Run } from "./docs/programs.ts"
 
 /**
- * Checks every block of README.md and docs/ against the sources. The words after the language on the opening line say how:
+ * Checks every block of README.md, CONTRIBUTING.md and docs/ against the sources. The words after the language on the opening line say how:
  *
  *     ts                     a complete program: it compiles and runs, and prints the `text output` block that follows
  *     ts file=name.ts        the same, and later programs of the page may import it; vitest runs a `.test.ts`
+ *     ts killed-at=word      the same, run twice: the first process is killed when it prints the word
  *     ts excerpt=src/x.ts    lines of that file, in its order; a line with … replaces omitted lines
  *     text output            the output of the program before it
  *     text files             a drawing: the files of src/ that it names exist, and contain the names beside them

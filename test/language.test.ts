@@ -16,7 +16,7 @@ const PROMPTS: readonly string[] = [
   "src/cli/workspace/tools.ts", // describes the tools of the command line
 ]
 
-describe("docs avoid the phrases of the glossary", () => {
+describe("docs avoid the phrases that CONTRIBUTING.md lists", () => {
   test.each(DOCS)("%s", (path) => {
     expect(avoidedIn(markdownPassages(ROOT, path))).toEqual([])
   })
@@ -46,12 +46,13 @@ function readableIn(folder: string): readonly Passage[] {
 }
 
 describe("the rule", () => {
-  const rows = [...readFileSync(join(ROOT, "docs/glossary.md"), "utf8").matchAll(/^\| (`.+`) \| (.+) \|$/gm)].map(([, phrases = "", instead]) => ({
+  const [, table = ""] = readFileSync(join(ROOT, "CONTRIBUTING.md"), "utf8").split("### Phrases to avoid")
+  const rows = [...table.matchAll(/^\| (`.+`) \| (.+) \|$/gm)].map(([, phrases = "", instead]) => ({
     phrases: [...phrases.matchAll(/`([^`]+)`/g)].map(([, phrase]) => phrase),
     instead,
   }))
 
-  test("is the glossary's list of phrases", () => {
+  test("is the list of phrases in CONTRIBUTING.md", () => {
     expect(rows.map(({ instead }) => instead)).toEqual(AVOIDED.map(({ instead }) => instead))
   })
 

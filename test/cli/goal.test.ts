@@ -52,6 +52,29 @@ describe("turn-machine goal", () => {
     expect(readFileSync(join(shop, "turn-machine-out/survey/overview.md"), "utf8")).toContain("6 files, 613 B, in 3 parts.")
   })
 
+  it("skips the journals of runs in the folder", async () => {
+    const { shop } = newShop()
+    expect((await runCli(["run", "--state", "run.json"], { cwd: shop })).exitCode).toBe(0)
+    expect((await runCli(["journal", "fork", "run.json", "--at", "5", "--out", "data/other.json"], { cwd: shop })).exitCode).toBe(0)
+    fill(shop, {
+      "data/torn.json": readFileSync(join(shop, "run.json")).subarray(0, 60),
+      "data/short.json": readFileSync(join(shop, "run.json")).subarray(0, 59),
+    })
+    expect((await goal(shop)).exitCode).toBe(0)
+    expect(readFileSync(join(shop, "turn-machine-out/survey/overview.md"), "utf8")).toContain("7 files, 672 B, in 3 parts.")
+  })
+
+  it("surveys a folder with one part", async () => {
+    const base = newFolder()
+    fill(base, { "src/cart.js": "// TODO: say what a cart is\n" })
+    const ran = await goal(base)
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(ran.stdout).toContain("The folder has only one part. In this turn I cover src: 1 file.")
+    expect(ran.stdout).toContain("The section is written: src, 1 file, 28 B, 1 line found.")
+    expect(ran.stdout).toContain("The only section is written. I write the overview.")
+    expect(ran.stdout).toContain("The survey is complete: 1 section and an overview.")
+  })
+
   it("refuses a second goal in a folder, and reports on resume that the goal is complete", async () => {
     const { base } = newShop()
     await goal(base, ...ON_SHOP)

@@ -20,10 +20,12 @@ export interface Doc {
   readonly blocks: readonly Block[]
 }
 
-/** README.md and everything under docs/. */
+/** README.md, CONTRIBUTING.md and everything under docs/. */
 export function readDocs(root: string): readonly Doc[] {
   const names = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".md"))
-  return ["README.md", ...names.sort().map((name) => `docs/${name}`)].map((path) => readDoc(path, readFileSync(join(root, path), "utf8")))
+  return ["README.md", "CONTRIBUTING.md", ...names.sort().map((name) => `docs/${name}`)].map((path) =>
+    readDoc(path, readFileSync(join(root, path), "utf8")),
+  )
 }
 
 /** Fences begin a line. A longer fence may contain shorter ones. */

@@ -53,6 +53,8 @@ async function commandProblem(
   if (program === "npx" && Object.hasOwn(manifest.bin, first)) return rest[0] === "run" ? runProblem(rest.slice(1), folder) : cliProblem(rest, folder)
   if (program === "npx" && first === "tsx")
     return others.some((block) => option(block, "file") === rest[0]) ? undefined : `no block is the file ${rest[0]}`
+  if (program === "npx" && first === "vitest")
+    return rest.find((word) => word.includes("/") && !existsSync(join(ROOT, word))) && "a file does not exist"
   return "no check exists for this command"
 }
 

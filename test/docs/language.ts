@@ -8,7 +8,7 @@ export interface AvoidedPhrase {
   readonly instead: string
 }
 
-/** The rows of the glossary's last table, in its order. These are phrases that read as translated; ordinary words stay allowed. */
+/** The rows of "Phrases to avoid" in CONTRIBUTING.md, in its order. These are phrases that read as translated; ordinary words stay allowed. */
 export const AVOIDED: readonly AvoidedPhrase[] = [
   {
     pattern: /\b(?:tak(?:e|es|en|ing)|took) (?:(?:it|them|this|that|one|an?|the|its|each) (?:\w+ )?)?up\b/i,

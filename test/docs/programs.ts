@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -7,7 +7,7 @@ import { type Block, type Doc, option, place } from "./blocks.ts"
 /** The result of a program: its output, or why it failed. */
 export type Run = { readonly output: string } | { readonly failure: string }
 
-/** Writes every `ts` block of the documents to its own file, in a folder where `turn-machine` resolves to the sources. */
+/** Writes every `ts` block of the documents to a file, in a folder where `turn-machine` resolves to the sources. */
 export class Programs {
   readonly #root: string
   readonly #folder = mkdtempSync(join(tmpdir(), "turn-machine-docs-"))
@@ -28,7 +28,7 @@ export class Programs {
       JSON.stringify({
         extends: join(root, "tsconfig.json"),
         compilerOptions: { moduleDetection: "force", paths: Object.fromEntries(sources.map(([name, path]) => [name, [path]])) },
-        include: ["**/*.ts"],
+        include: ["**/*.ts", "**/*.mts"],
       }),
     )
     const alias = sources.map(([name, path]) => `{ find: /^${name.replaceAll("/", "\\/")}$/, replacement: ${JSON.stringify(path)} }`)
@@ -53,7 +53,7 @@ export class Programs {
   /** Runs all programs one after another in one process, and the tests among them in another. Returns the results by position. */
   async run(): Promise<ReadonlyMap<string, Run>> {
     const runs = new Map<string, Run>()
-    const scripts = this.#blocks.filter((block) => !isTest(block))
+    const scripts = this.#blocks.filter((block) => !isTest(block) && option(block, "killed-at") === undefined)
     const { output, failure } = await this.#node(["--import", "tsx", "run.mjs", ...scripts.map(fileOf)])
     const pieces = output.split(MARK).map((piece): readonly [string, string] => splitOnce(piece, "\n"))
     const printed = new Map(pieces)
@@ -63,6 +63,10 @@ export class Programs {
       const died = failure !== undefined && last === fileOf(block) ? failure : ""
       runs.set(place(block), thrown === "" && died === "" ? { output: text } : { failure: [text, thrown, died].join("\n") })
     }
+    for (const block of this.#blocks) {
+      const text = option(block, "killed-at")
+      if (text !== undefined) runs.set(place(block), await this.#runKilled(fileOf(block), text))
+    }
     const tests = this.#blocks.filter(isTest)
     const reports = tests.length === 0 ? [] : await this.#vitest(tests.map(fileOf))
     for (const block of tests) {
@@ -71,6 +75,23 @@ export class Programs {
       runs.set(place(block), passed ? { output: "" } : { failure: JSON.stringify(report, undefined, 2) ?? "It did not run." })
     }
     return runs
+  }
+
+  /** Runs a program twice in its own folder: kills the first process when it prints `text`, and lets the second run to its end. */
+  async #runKilled(file: string, text: string): Promise<Run> {
+    const cwd = join(this.#folder, dirname(file))
+    const killed = await new Promise<string>((resolve) => {
+      let printed = ""
+      const child = spawn(process.execPath, ["--import", "tsx", join(this.#folder, file)], { cwd, env: this.#env(), timeout: 60_000 })
+      child.stderr.on("data", (data: Buffer) => (printed += data.toString()))
+      child.stdout.on("data", (data: Buffer) => {
+        printed += data.toString()
+        if (printed.includes(text)) child.kill("SIGKILL")
+      })
+      child.on("close", () => resolve(printed))
+    })
+    const { output, failure } = await this.#node(["--import", "tsx", join(this.#folder, file)], cwd)
+    return failure === undefined ? { output: killed + output } : { failure: `${killed}${output}${failure}` }
   }
 
   async #vitest(files: readonly string[]): Promise<readonly TestReport[]> {
@@ -85,9 +106,13 @@ export class Programs {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  #node(args: readonly string[]): Promise<{ readonly output: string; readonly failure?: string }> {
+  #env(): Record<string, string | undefined> {
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|FORCE_COLOR|NODE_OPTIONS|NODE_ENV)/.test(name)))
-    const options = { cwd: this.#folder, env: { ...env, NO_COLOR: "1", TSX_TSCONFIG_PATH: join(this.#folder, "tsconfig.json") }, timeout: 120_000 }
+    return { ...env, NO_COLOR: "1", TSX_TSCONFIG_PATH: join(this.#folder, "tsconfig.json") }
+  }
+
+  #node(args: readonly string[], cwd = this.#folder): Promise<{ readonly output: string; readonly failure?: string }> {
+    const options = { cwd, env: this.#env(), timeout: 120_000 }
     return new Promise((resolve) => {
       execFile(process.execPath, [...args], options, (error, stdout, stderr) => {
         resolve({ output: stdout, ...(error !== null && { failure: stderr === "" ? error.message : stderr }) })

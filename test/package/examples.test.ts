@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest"
 import { ROOT } from "../built.ts"
 import { packed, UserFolder } from "./support.ts"
 
-// Each example is a project of its own: copied to another folder, with the tarball installed over it, its tests pass.
+// Each example is a project of its own: copied to another folder, with the tarball installed over it, it compiles and its tests pass.
 
 const EXAMPLES = join(ROOT, "examples")
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { readonly version: string }
@@ -16,10 +16,11 @@ describe.each(readdirSync(EXAMPLES).filter((name) => existsSync(join(EXAMPLES, n
     expect(dependencies["turn-machine"]).toBe(`^${version}`)
   })
 
-  test("passes its tests where it was copied to", { timeout: 300_000 }, async () => {
+  test("compiles and passes its tests where it was copied to", { timeout: 300_000 }, async () => {
     const user = new UserFolder()
     cpSync(join(EXAMPLES, name), user.path, { recursive: true, filter: (path) => !path.includes("node_modules") })
     await user.install("turn-machine")
+    expect(await user.run("tsc", "--pretty", "false")).toEqual({ failed: false, output: "" })
     const { failed, output } = await user.run("vitest", "run")
     expect(failed, output).toBe(false)
     expect(output).toMatch(/Tests .*passed/)

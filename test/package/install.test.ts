@@ -5,7 +5,7 @@ import { ROOT } from "../built.ts"
 import { option, readDoc } from "../docs/blocks.ts"
 import { NEEDED_BY, packed, pinned, UserFolder } from "./support.ts"
 
-// What a user has after `npm install turn-machine zod` in an empty folder: no optional peer dependency.
+// What a user has after `npm init -y` and `npm install turn-machine zod` in an empty folder: no optional peer dependency.
 
 const user = new UserFolder()
 const installed = join(user.path, "node_modules/turn-machine")
@@ -70,7 +70,7 @@ describe("installed with zod alone", () => {
 
   test.each(programs)("the program in README.md:$line prints what README.md says", async ({ block, next }) => {
     const stated = next?.language === "text" && next.words[0] === "output" ? next.text : ""
-    const { failed, output } = await user.runProgram(block.text)
+    const { failed, output } = await user.runWithTsx(option(block, "file") ?? "program.mts", block.text)
     expect(failed, output).toBe(false)
     expect(output.trimEnd()).toBe(stated.trimEnd())
   })
@@ -78,7 +78,8 @@ describe("installed with zod alone", () => {
 
 describe("the tarball", () => {
   test("contains the documents and examples, and no tests or scripts", () => {
-    for (const name of ["README.md", "LICENSE", "CHANGELOG.md", "docs", "examples", "src"]) expect(existsSync(join(installed, name)), name).toBe(true)
+    for (const name of ["README.md", "CONTRIBUTING.md", "LICENSE", "CHANGELOG.md", "docs", "examples", "src"])
+      expect(existsSync(join(installed, name)), name).toBe(true)
     for (const name of ["test", "bench", "scripts"]) expect(existsSync(join(installed, name)), name).toBe(false)
   })
 

@@ -25,6 +25,19 @@ export function pinned(name: string): string {
   return `${name}@${version}`
 }
 
+/** What `npm init -y` writes since npm 11: a CommonJS package. */
+const NPM_INIT = JSON.stringify({
+  name: "shop",
+  version: "1.0.0",
+  description: "",
+  main: "index.js",
+  scripts: { test: 'echo "Error: no test specified" && exit 1' },
+  keywords: [],
+  author: "",
+  license: "ISC",
+  type: "commonjs",
+})
+
 /** The result of a program. */
 export interface Ran {
   readonly failed: boolean
@@ -38,7 +51,7 @@ export class UserFolder {
   constructor(path: string = realpathSync(mkdtempSync(join(tmpdir(), "turn-machine-package-")))) {
     this.path = path
     afterAll(() => rmSync(path, { recursive: true, force: true }))
-    if (!existsSync(join(path, "package.json"))) this.write("package.json", JSON.stringify({ private: true, type: "module" }))
+    if (!existsSync(join(path, "package.json"))) this.write("package.json", NPM_INIT)
   }
 
   write(name: string, text: string): void {
@@ -57,6 +70,12 @@ export class UserFolder {
     const { code } = await transform(text, { loader: "ts", format: "esm", target: "node20" })
     this.write("program.mjs", code)
     return this.run(process.execPath, "program.mjs")
+  }
+
+  /** Runs a TypeScript file with tsx, as `npx tsx <name>` does. */
+  async runWithTsx(name: string, text: string): Promise<Ran> {
+    this.write(name, text)
+    return this.run(process.execPath, createRequire(import.meta.url).resolve("tsx/cli"), name)
   }
 
   /** Runs an executable: a path, or the name of one that a package installed. */
@@ -92,8 +111,8 @@ export class UserFolder {
       skipLibCheck: true,
       ...options,
     }
-    this.write("compiled.ts", text)
-    this.write("tsconfig.json", JSON.stringify({ compilerOptions, files: ["compiled.ts"] }))
+    this.write("compiled.mts", text)
+    this.write("tsconfig.json", JSON.stringify({ compilerOptions, files: ["compiled.mts"] }))
     return (await this.run(process.execPath, tsc, "-p", "tsconfig.json", "--pretty", "false")).output
   }
 }

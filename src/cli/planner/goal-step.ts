@@ -34,7 +34,7 @@ export function goalStep(context: GoalContext, ends: boolean): PlannedStep {
       survey.last,
       overview(list, survey.parts, survey.paths),
       turn,
-      `All ${plural(survey.parts.length, "section")} are written. I write the overview.`,
+      `${survey.parts.length === 1 ? "The only section is" : `All ${plural(survey.parts.length, "section")} are`} written. I write the overview.`,
     )
   return finish(context, survey, ends)
 }
@@ -81,7 +81,7 @@ function writeSection(part: Part, { objective, turn }: GoalContext, survey: Prog
   if (search === undefined) {
     const lead = leadOf(part)
     return {
-      text: `${plural(survey.open.length, "part is", "parts are")} left of ${formatCount(survey.parts.length)}. In this turn I cover ${part.name}: ${plural(part.files.length, "file")}.`,
+      text: `${leftOf(survey)} In this turn I cover ${part.name}: ${plural(part.files.length, "file")}.`,
       calls: [
         { toolName: "search_text", input: { texts: [...texts], wholeWord, ignoreCase: !wholeWord, folder: part.folder } },
         ...(lead === undefined ? [] : [{ toolName: "read_file", input: { path: lead, toLine: 12 } }]),
@@ -94,6 +94,11 @@ function writeSection(part: Part, { objective, turn }: GoalContext, survey: Prog
     ...(reading?.ok === true && { reading: reading.value as Json as unknown as FileText }),
   })
   return writeOnce(part.section, content, turn, `I write the section about ${part.name}.`)
+}
+
+function leftOf({ parts, open }: Progress): string {
+  if (parts.length === 1) return "The folder has only one part."
+  return `${formatCount(open.length)} of ${formatCount(parts.length)} parts ${open.length === 1 ? "is" : "are"} left.`
 }
 
 /** Writes a file, under a second name if another file has the first. */
@@ -117,7 +122,8 @@ function sectionText(written: { readonly path: string }, survey: Progress, { tur
     part === undefined
       ? written.path
       : `${part.name}, ${plural(part.files.length, "file")}, ${formatBytes(part.files.reduce((sum, file) => sum + file.bytes, 0))}${found}`
-  return `Section ${formatCount(survey.paths.size)} of ${formatCount(survey.parts.length)} is written: ${facts}.\n${progressText(survey)}`
+  const which = survey.parts.length === 1 ? "The section" : `Section ${formatCount(survey.paths.size)} of ${formatCount(survey.parts.length)}`
+  return `${which} is written: ${facts}.\n${progressText(survey)}`
 }
 
 /** Ends a survey that is completely written. Names items that the planner cannot do. */

@@ -35,6 +35,9 @@ export const SKIPPED_FOLDERS: readonly string[] = [
 /** The most files that a walk returns. */
 export const MAX_WALKED_FILES = 20_000
 
+/** Does not follow a link that replaced the file since, and does not block on a pipe. */
+const READ_ONLY = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
+
 export interface FoundFile {
   /** Relative to the folder's root, with `/` as separator. */
   readonly path: string
@@ -97,8 +100,8 @@ export class Folder {
   }
 
   /**
-   * Finds every file under a folder, without following links, except files that this program wrote. The same tree gives the
-   * same result on every machine.
+   * Finds every file under a folder, without following links, except files that this program wrote: those of its output folders, and
+   * journals of turns wherever they are. The same tree gives the same result on every machine.
    * @throws {ToolError} `outside_folder`, `not_found`, `not_a_folder`
    */
   async walk(start: string, signal?: AbortSignal): Promise<Walk> {
@@ -117,6 +120,7 @@ export class Folder {
       try {
         if (!place.isFolder) {
           const { size } = await lstat(path)
+          if (size >= MIN_JOURNAL_BYTES && (await isJournal(path))) continue
           if (files.length === MAX_WALKED_FILES) return { files, skippedFolders, links, unreadable, cut: true }
           files.push({ path: this.#nameOf(path), bytes: size })
           continue
@@ -166,8 +170,7 @@ export class Folder {
 
   async #open(path: string, real: string): Promise<FileHandle> {
     try {
-      // Does not follow a link that replaced the file since, and does not block on a pipe.
-      return await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
+      return await open(real, READ_ONLY)
     } catch (error) {
       if (errorCode(error) === "EISDIR") throw notAFile(path)
       throw unreadable(path, error)
@@ -204,6 +207,26 @@ export function isInside(root: string, path: string): boolean {
 interface Place {
   readonly path: string
   readonly isFolder: boolean
+}
+
+// The beginning of a journal's first line: a checksum of eight digits, then the header.
+const JOURNAL = /^\["[0-9a-f]{8}",\{"type":"header","format":"turn-machine\/journal"/
+const MIN_JOURNAL_BYTES = 60
+
+/** Whether a file begins with the header of a turn's journal. A file that cannot be opened does not. */
+async function isJournal(path: string): Promise<boolean> {
+  let handle: FileHandle
+  try {
+    handle = await open(path, READ_ONLY)
+  } catch {
+    return false
+  }
+  try {
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(MIN_JOURNAL_BYTES), 0, MIN_JOURNAL_BYTES, 0)
+    return JOURNAL.test(buffer.toString("utf8", 0, bytesRead))
+  } finally {
+    await handle.close()
+  }
 }
 
 /** A walk omits sockets, pipes and devices. */
