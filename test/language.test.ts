@@ -85,9 +85,13 @@ describe("the rule", () => {
       "// on here.",
       'throw new Error("Please mend it.")',
       'const mend = "mend"',
+      "const one = 1 // nobody counts",
+      "call(one, /* told once */ two)",
     ].join("\n")
     const found = avoidedIn(passagesOf("a.ts", source)).map((line) => line.replace(/ .*→/, ""))
     expect(found.sort()).toEqual([
+      "a.ts:11 name the actor: the host, the caller, another process",
+      "a.ts:12 emit, report, notify",
       "a.ts:3 resume, restore",
       "a.ts:6 name the actor: the host, the caller, another process",
       "a.ts:7 continue, resume, fork",

@@ -11,7 +11,7 @@ export function differences(expected: unknown, received: unknown, path: string =
 }
 
 function compare(expected: unknown, received: unknown, path: string, found: Difference[]): void {
-  if (Object.is(expected, received) || expected === received) return
+  if (expected === received) return
   if (!isNested(expected) || !isNested(received) || Array.isArray(expected) !== Array.isArray(received)) {
     found.push({ path, expected, received })
     return

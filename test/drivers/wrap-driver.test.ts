@@ -172,4 +172,86 @@ describe("the wrapper's driver state", () => {
       { who: "inner", state: "of the code" },
     ])
   })
+
+  describe("is nested and unnested by every callback", () => {
+    const starting: readonly DriverAction[] = [
+      { type: "start_llm", request: REQUEST },
+      { type: "start_llm", request: REQUEST, driverState: 7 },
+      { type: "start_exec", code: "1", driverState: "code" },
+      { type: "emit", event: { type: "text_delta", content: "shown" } },
+    ]
+    const nestedStarts = [
+      { type: "start_llm", request: REQUEST, driverState: { own: "start_llm 3" } },
+      { type: "start_llm", request: REQUEST, driverState: { own: "start_llm 3", inner: 7 } },
+      { type: "start_exec", code: "1", driverState: { own: "start_exec 3", inner: "code" } },
+      starting[3],
+    ]
+    const context = { iteration: 3 } as DriverContext
+    const outstanding = { type: "llm_call", id: 1, request: REQUEST } as const
+    const executed = { type: "exec_code", id: 1, code: "1" } as const
+    const response = { text: "", parts: [], usage: NO_USAGE, terminalReason: "stop" } as const
+    const failure = { message: "no", retryable: false, terminalReason: "provider_error" } as const
+    const result = { ok: false, error: "none" } as const
+    const ownState: NonNullable<DriverPatch["ownState"]> = ({ iteration }, start) => `${start.type} ${iteration}`
+
+    /** A wrapped driver whose every callback returns `starting`, and the arguments that the inner driver got after the context. */
+    function wrapped(): { readonly driver: Required<ProtocolDriver>; readonly given: unknown[] } {
+      const given: unknown[] = []
+      const start = (_context: DriverContext, ...rest: readonly unknown[]): readonly DriverAction[] => {
+        given.push(...rest)
+        return starting
+      }
+      const all = { prepareIteration: start, onLlmComplete: start, onToolResults: start, onExecResult: start, onLlmFailed: start, onDelivery: start }
+      return { driver: wrapDriver(driverOf(all), { ownState }) as Required<ProtocolDriver>, given }
+    }
+
+    const state = { own: "mine", inner: 7 }
+    test.each<readonly [keyof ProtocolDriver, (driver: Required<ProtocolDriver>) => unknown, readonly unknown[]]>([
+      ["prepareIteration", (driver) => driver.prepareIteration(context), []],
+      [
+        "onLlmComplete",
+        (driver) => driver.onLlmComplete(context, { outstanding, driverState: state }, response, true),
+        [{ outstanding, driverState: 7 }, response, true],
+      ],
+      ["onToolResults", (driver) => driver.onToolResults(context, []), [[]]],
+      [
+        "onExecResult",
+        (driver) => driver.onExecResult(context, { outstanding: executed, driverState: state }, result),
+        [{ outstanding: executed, driverState: 7 }, result],
+      ],
+      [
+        "onLlmFailed",
+        (driver) => driver.onLlmFailed(context, { outstanding, driverState: state }, failure),
+        [{ outstanding, driverState: 7 }, failure],
+      ],
+      ["onDelivery", (driver) => driver.onDelivery(context, "after_work", {} as never), ["after_work", {}]],
+    ])("%s", (_name, call, args) => {
+      const { driver, given } = wrapped()
+      expect(call(driver)).toStrictEqual(nestedStarts)
+      expect(given).toStrictEqual(args)
+    })
+
+    test("the inner driver's state is absent if it set none; for code it is null", () => {
+      const { driver, given } = wrapped()
+      const bare = { driverState: { own: "mine" } }
+      driver.onLlmComplete(context, { outstanding, ...bare }, response, false)
+      driver.onLlmFailed(context, { outstanding, ...bare }, failure)
+      driver.onExecResult(context, { outstanding: executed, ...bare }, result)
+      expect(given).toStrictEqual([{ outstanding }, response, false, { outstanding }, failure, { outstanding: executed, driverState: null }, result])
+    })
+
+    test("a failed model call that the inner driver does not handle is not handled", () => {
+      const silent = wrapDriver(driverOf({ onLlmFailed: () => undefined }), { ownState })
+      expect(silent.onLlmFailed?.(context, { outstanding, driverState: state }, failure)).toBeUndefined()
+      expect(wrapDriver(driverOf(), { ownState }).onLlmFailed?.(context, { outstanding, driverState: state }, failure)).toBeUndefined()
+    })
+
+    test.each([undefined, null, 7, "mine", { inner: 7 }, []])("a state without the wrapper's own is refused: %j", (driverState) => {
+      const { driver } = wrapped()
+      const waiting = { outstanding, ...(driverState !== undefined && { driverState }) }
+      expect(() => driver.onLlmFailed(context, waiting, failure)).toThrow("without ownState")
+      expect(() => driver.onLlmComplete(context, waiting, response, false)).toThrow("without ownState")
+      expect(() => driver.onExecResult(context, { outstanding: executed, driverState: driverState ?? null }, result)).toThrow("without ownState")
+    })
+  })
 })

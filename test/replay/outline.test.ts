@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { NO_USAGE } from "../../src/machine/limits.ts"
 import { JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { journalOutline, type OutlineFacts, outlineRow } from "../../src/replay/outline.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
@@ -59,6 +60,57 @@ test("an unfinished, forked, compacted journal says so; each opening is a proces
   expect(outline).toMatchObject({ at: 1_000, forkedFrom: { turnId: "turn-0", record: 4 }, outcome: undefined, processes: 2, workedMs: 700 })
   expect(outline.rows.map(({ at }) => at)).toEqual([1_000, 1_500, 60_000, 60_200])
   expect(journalOutline({ ...readJournal(text), header: { ...header, dropped: 3 } }).dropped).toBe(3)
+})
+
+test("the time before the records that a compaction left is not work", () => {
+  const { header } = journalOf(0)
+  const writer = new JournalWriter()
+  const text =
+    writer.line({ ...header, at: 1_000 }) +
+    writer.line({ type: "call_started", effectId: 2, callId: "c", at: 5_000 }) +
+    writer.line({ type: "call_started", effectId: 2, callId: "d", at: 5_300 }) +
+    writer.line({ type: "opened", at: 60_000 }) +
+    writer.line({ type: "call_started", effectId: 2, callId: "c", at: 60_020 })
+  const journal = readJournal(text)
+  expect(journalOutline(journal)).toMatchObject({ processes: 2, workedMs: 4_320 })
+  const short = { ...journal, header: { ...journal.header, dropped: 3 } }
+  expect(journalOutline(short)).toMatchObject({ at: 1_000, dropped: 3, processes: 2, workedMs: 320 })
+})
+
+test("a process whose clock runs backwards worked no time", () => {
+  const { header } = journalOf(0)
+  const writer = new JournalWriter()
+  const text =
+    writer.line({ ...header, at: 1_000 }) +
+    writer.line({ type: "call_started", effectId: 2, callId: "c", at: 400 }) +
+    writer.line({ type: "opened", at: 5_000 }) +
+    writer.line({ type: "call_started", effectId: 2, callId: "c", at: 5_200 }) +
+    writer.line({ type: "opened", at: 6_000 }) +
+    writer.line({ type: "call_started", effectId: 2, callId: "c", at: 300 })
+  expect(journalOutline(readJournal(text))).toMatchObject({ processes: 3, workedMs: 200 })
+})
+
+test("failed model calls count, with their usage if it is known", () => {
+  const journal = journalOf(0)
+  const error = { message: "down", retryable: true, terminalReason: "provider_error" } as const
+  const outline = (...records: readonly JournalRecord[]) =>
+    journalOutline({ ...journal, entries: records.map((record, index) => ({ number: index + 2, record, end: 0, fingerprint: undefined })) })
+  const unknown: JournalRecord = { type: "llm_complete", id: 1, result: { ok: false, error } }
+  const known: JournalRecord = { type: "llm_complete", id: 1, result: { ok: false, error: { ...error, usage: USAGE } } }
+  expect(outline(unknown)).toMatchObject({ modelCalls: 1, usage: NO_USAGE })
+  expect(outline(unknown, known, unknown)).toMatchObject({ modelCalls: 3, usage: USAGE })
+  expect(outline(unknown, ...journal.entries.map(({ record }) => record))).toMatchObject({ modelCalls: 2, usage: USAGE })
+})
+
+test("a lone surrogate has three bytes, and the character after it is counted", () => {
+  const { header } = journalOf(0)
+  const writer = new JournalWriter()
+  const text = writer.line(header) + writer.line({ type: "interruption", interruption: { type: "cancel", reason: "????" } })
+  const journal = readJournal(text)
+  for (const units of ["\ud83e語ab", "a\ud83e\ud83e語", "語\udd8aab", "\ud83e\udd8aéa", "abc\ud83e"]) {
+    const odd = text.replace("????", () => units)
+    expect(journalOutline(journal, odd).rows[1]?.bytes, JSON.stringify(units)).toBe(Buffer.byteLength(odd.split("\n")[1] ?? "") + 1)
+  }
 })
 
 const result = { callId: "c", toolName: "count", args: {}, durationMs: 1 } as const

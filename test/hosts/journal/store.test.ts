@@ -1,16 +1,19 @@
 import { createRequire } from "node:module"
+import { hostname } from "node:os"
 import { join } from "node:path"
 import Database from "libsql"
 import { describe, expect, onTestFinished, test } from "vitest"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { type SqliteDatabase, sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
-import { type JournalStore, JournalStoreError } from "../../../src/hosts/journal/store.ts"
+import { type JournalOwner, type JournalStore, JournalStoreError } from "../../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
-import { newFolder } from "../../cli/harness.ts"
+import { newFolder, until } from "../../cli/harness.ts"
 
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
 interface Kind {
   readonly name: string
+  /** What the store knows about an owner besides the time. */
+  readonly knows: Pick<JournalOwner, "pid" | "host">
   /** Returns a function that opens the same storage each time. */
   readonly make: () => () => JournalStore
 }
@@ -18,6 +21,7 @@ interface Kind {
 const KINDS: readonly Kind[] = [
   {
     name: "memory",
+    knows: {},
     make: () => {
       const store = memoryJournalStore()
       return () => store
@@ -25,12 +29,13 @@ const KINDS: readonly Kind[] = [
   },
   {
     name: "files",
+    knows: { pid: process.pid, host: hostname() },
     make: () => {
       const folder = newFolder()
       return () => closedAfterTest(fileJournalStore(folder))
     },
   },
-  { name: "SQLite, by libsql", make: () => inSqlite((path) => new Database(path)) },
+  { name: "SQLite, by libsql", knows: {}, make: () => inSqlite((path) => new Database(path)) },
   ...sqliteOfNode(),
 ]
 
@@ -50,7 +55,7 @@ function sqliteOfNode(): readonly Kind[] {
   try {
     type OfNode = { readonly DatabaseSync: new (path: string) => SqliteDatabase & { close(): void } }
     const { DatabaseSync } = createRequire(import.meta.url)("node:sqlite") as OfNode
-    return [{ name: "SQLite, by Node", make: () => inSqlite((path) => new DatabaseSync(path)) }]
+    return [{ name: "SQLite, by Node", knows: {}, make: () => inSqlite((path) => new DatabaseSync(path)) }]
   } catch {
     return []
   }
@@ -75,6 +80,14 @@ async function refusal(work: Promise<unknown>): Promise<string> {
   )
 }
 
+/** The owner that a refusal names. */
+async function ownerOf(work: Promise<unknown>): Promise<JournalOwner | undefined> {
+  return work.then(
+    () => undefined,
+    (error: unknown) => (error instanceof JournalStoreError ? error.owner : undefined),
+  )
+}
+
 /** The stored text of a journal, read through a store of its own. */
 async function storedText(store: JournalStore, name = "turn"): Promise<string> {
   const journal = await store.open(name, { takeOver: true })
@@ -82,7 +95,7 @@ async function storedText(store: JournalStore, name = "turn"): Promise<string> {
   return journal.text
 }
 
-describe.each(KINDS)("journals in $name", ({ make }) => {
+describe.each(KINDS)("journals in $name", ({ make, knows }) => {
   test("are created empty, and have the appended text when they are opened again", async () => {
     const open = make()
     const first = await open().open("turn")
@@ -151,6 +164,24 @@ describe.each(KINDS)("journals in $name", ({ make }) => {
     const second = await open().open("turn")
     expect(second.text).toBe("first\nstill first\n")
     await second.close()
+  })
+
+  test("that are refused name their owner, and the last one after a takeover", async () => {
+    const open = make()
+    const owners: (JournalOwner | undefined)[] = []
+    const times = [Date.now()]
+    for (const takeOver of [false, true]) {
+      await open().open("turn", { takeOver })
+      times.push(Date.now())
+      owners.push(await ownerOf(open().open("turn")))
+      await until(() => Date.now() > (times.at(-1) ?? 0))
+    }
+    for (const [index, owner] of owners.entries()) {
+      expect(owner).toStrictEqual({ ...knows, since: expect.any(Number) })
+      expect(owner?.since).toBeGreaterThanOrEqual(times[index] ?? 0)
+      expect(owner?.since).toBeLessThanOrEqual(times[index + 1] ?? 0)
+    }
+    expect(owners[1]?.since).toBeGreaterThan(owners[0]?.since ?? Number.POSITIVE_INFINITY)
   })
 
   test("that are opened twice at once get one owner", async () => {

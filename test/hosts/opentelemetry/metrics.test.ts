@@ -1,6 +1,6 @@
 import { metrics } from "@opentelemetry/api"
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics"
-import { afterEach, describe, expect, test, vi } from "vitest"
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest"
 import { changeGoal, goalChanges } from "../../../src/drivers/goal/index.ts"
 import { LlmCallError } from "../../../src/hosts/host.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
@@ -123,12 +123,14 @@ test("a global meter that is set up later is found", async () => {
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
   const provider = new MeterProvider({ readers: [reader] })
+  onTestFinished(async () => {
+    metrics.disable()
+    await provider.shutdown()
+  })
   metrics.setGlobalMeterProvider(provider)
   telemetry.recordGoal([{ type: "metric", name: "goal.resumed", value: 1, tags: {} }])
   await reader.forceFlush()
   const [scope] = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)
   expect(scope?.scope.name).toBe("turn-machine")
   expect(scope?.metrics.map(({ descriptor }) => descriptor.name)).toEqual(["goal.resumed"])
-  metrics.disable()
-  await provider.shutdown()
 })

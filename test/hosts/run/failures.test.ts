@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest"
-import { type Host, LlmCallError, ToolError } from "../../../src/hosts/host.ts"
+import { type Host, type HostTools, LlmCallError, ToolError } from "../../../src/hosts/host.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { LlmResponse } from "../../../src/schemas/llm.ts"
+import { recordedTools } from "../../../src/testing/recorded-model.ts"
+import { journalOf } from "../../replay/support.ts"
 import {
   calls,
   circle,
@@ -220,6 +222,7 @@ describe("an answer that cannot be serialized fails its effect", () => {
 })
 
 describe("a host by mistake", () => {
+  const handWritten: HostTools = { call: async () => ({ output: { status: "success", value: 1 } }), effects: () => "none" }
   test.each([
     ["without a model", {}, "The host needs an llmCall function."],
     ["with a list of tools", { llmCall: script(says("Yes.")), tools: [] }, "Pass tools: toolbox([add])."],
@@ -229,6 +232,12 @@ describe("a host by mistake", () => {
       "they need call and effects",
     ],
     ["with tools that are null", { llmCall: script(says("Yes.")), tools: null }, "The host's tools are not a toolbox"],
+    ["with its own tools spread into it", { llmCall: script(says("Yes.")), ...handWritten }, "Pass them as a member: { llmCall, tools }."],
+    [
+      "with the tools of a journal spread into it",
+      { llmCall: script(says("Yes.")), ...recordedTools(journalOf(1)) },
+      "Pass them as a member: { llmCall, tools }.",
+    ],
     ["with a toolbox spread into it", { llmCall: script(says("Yes.")), ...toolbox([]) }, "Pass them as a member: { llmCall, tools }."],
   ])("%s is refused before anything is polled", async (_what, host, message) => {
     const machine = newTurn()
