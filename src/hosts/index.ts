@@ -39,6 +39,8 @@ export {
   type ToolContext,
   type ToolDefinition,
   ToolReply,
+  type ToolReturn,
+  type ToolValue,
   type ZodSchema,
 } from "./tools/define-tool.ts"
 export { ToolDefinitionError, type ToolDefinitionErrorCode } from "./tools/tool-definition-error.ts"

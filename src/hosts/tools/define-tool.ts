@@ -31,7 +31,7 @@ export interface ToolDefinition<
   Input extends ZodSchema,
   Value = unknown,
   Name extends string = string,
-  Result extends ResultOf<Value> = ResultOf<Value>,
+  Result extends ToolReturn<Value> = ToolReturn<Value>,
 > {
   readonly name: Name
   readonly description: string
@@ -45,7 +45,7 @@ export interface ToolDefinition<
    * Runs one call and returns its value, or a {@link ToolReply}. Any value with a JSON form is accepted: `undefined` becomes null, and
    * a date becomes its text. Throw {@link ToolError} to classify a failure; the model sees the message of any error.
    */
-  execute(input: Input["_zod"]["output"], context: ToolContext): Result | ResultOf<Value>
+  execute(input: Input["_zod"]["output"], context: ToolContext): Result
   /** What a call does to the world, which decides whether it may run again after a crash. Default `idempotent`: it may. */
   readonly effects?: ToolEffects
   /**
@@ -61,12 +61,17 @@ export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Re
 /** The return value of a tool: the value, or a {@link ToolReply} with more. */
 export type Returned<Value> = Value | ToolReply<Value>
 
-type ResultOf<Value> = Returned<NoInfer<Value>> | Promise<Returned<NoInfer<Value>>>
+/** What `execute` may return for values of the output schema. */
+export type ToolReturn<Value> = Returned<NoInfer<Value>> | Promise<Returned<NoInfer<Value>>>
 
-/** The values of a tool: those of its output schema, which may drop properties of what `execute` returns, or else what `execute` returns. */
-type ValueOf<Value, Result> = unknown extends Value ? Unwrapped<Awaited<Result>> : Value
-
-type Unwrapped<Returned> = Returned extends ToolReply<infer Value> ? Value : Returned
+/** The type of a tool's values: that of its output schema, or, without one, that of what `execute` returns. */
+export type ToolValue<Value, Result> = unknown extends Value
+  ? Awaited<Result> extends infer Each
+    ? Each extends ToolReply<infer Inner>
+      ? Inner
+      : Each
+    : never
+  : Value
 
 /** A return value with more than the value itself: `modelReturn` is what the model sees instead, and `control` ends the turn. */
 export class ToolReply<Value = unknown> {
@@ -97,8 +102,8 @@ export function defineTool<
   Input extends ZodSchema,
   Value = unknown,
   const Name extends string = string,
-  Result extends ResultOf<Value> = ResultOf<Value>,
->(definition: ToolDefinition<Input, Value, Name, Result>): DefinedTool<Name, ValueOf<NoInfer<Value>, NoInfer<Result>>> {
+  Result extends ToolReturn<Value> = ToolReturn<Value>,
+>(definition: ToolDefinition<Input, Value, Name, Result>): DefinedTool<Name, NoInfer<ToolValue<Value, Result>>> {
   checkKeys(definition)
   const { name, description, input, output, timeoutMs, effects = "idempotent", execute, recover } = definition
   checkName(name, "A tool")
