@@ -20,7 +20,7 @@ export type DriverPatch = { readonly [Name in keyof ProtocolDriver]?: Change<Non
 export type StartWithState = Extract<DriverAction, { type: "start_llm" | "start_exec" }>
 
 /** The `driverState` of work that a driver with `ownState` started. `inner` is absent if the inner driver set none. */
-export interface NestedState {
+export type NestedState = {
   readonly own: Json
   readonly inner?: Json
 }
@@ -79,6 +79,6 @@ function nested(action: StartWithState, own: Json): DriverAction {
 function innerState<Waiting extends { readonly driverState?: Json }>({ driverState, ...waiting }: Waiting): Waiting {
   if (typeof driverState !== "object" || driverState === null || !("own" in driverState))
     throw new TypeError("This driverState was saved by a driver without ownState.")
-  const { inner } = driverState as unknown as NestedState
+  const { inner } = driverState as NestedState
   return { ...waiting, ...(inner !== undefined && { driverState: inner }) } as Waiting
 }
