@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest"
+import { chatDriver } from "../../src/drivers/chat.ts"
 import { CheckpointError, SchemaError } from "../../src/errors.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
+import { chatProjector } from "../../src/projectors/chat.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { configOf, effectNames, moved, pollAll, set, userMessage } from "../machine/support.ts"
+import { effectNames, moved, pollAll, set, userMessage } from "../machine/support.ts"
 import { CONFIG, expectPrototypesUnchanged, SAVED } from "./support.ts"
 import { EVERY_VALUE, hostileAt, origin, places, withValueAt } from "./values.ts"
 
@@ -21,6 +23,7 @@ describe("each hostile value at each place of a turn's start and configuration",
     iterationOffset: 2,
   }
   const data = {
+    model: "test-model",
     maxIterations: 3,
     maxContextTokens: 5,
     tools: [{ name: "n", description: "d", inputSchema: { a: 1 } }],
@@ -37,7 +40,8 @@ describe("each hostile value at each place of a turn's start and configuration",
     for (const [index, pointer] of places(data).entries()) {
       if (pointer === "") continue
       for (const [, make] of hostileAt(index)) {
-        const config = configOf(withValueAt(data, pointer, make()) as Partial<TurnConfig>)
+        // As a user passes it: nothing has read it yet.
+        const config = { driver: chatDriver(), projector: chatProjector, ...(withValueAt(data, pointer, make()) as object) } as TurnConfig
         expectMadeOrRefused(config, start, "invalid_config")
       }
     }
