@@ -63,7 +63,8 @@ export default defineConfig(({ mode }) => {
   return {
     // The examples and the docs import the package by its name.
     resolve: { alias: packageAliases() },
-    test: { projects: { fast: [fast, isolated], full: [fast, isolated, full], deep: [deep] }[lane] },
+    // By default Vitest leaves one core idle, which of two is half the machine.
+    test: { maxWorkers: "100%", projects: { fast: [fast, isolated], full: [fast, isolated, full], deep: [deep] }[lane] },
   }
 })
 
