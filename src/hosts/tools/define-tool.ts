@@ -2,7 +2,6 @@ import { type $ZodType, safeParseAsync, toJSONSchema } from "zod/v4/core"
 import type { Json } from "../../json.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
-import { wrapMembers } from "../../wrap.ts"
 import { type EffectContext, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
 import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
@@ -238,7 +237,7 @@ async function recoverCall<Input extends ZodSchema, Value>(
 }
 
 function contextOf(context: EffectContext, callId: string, signal: AbortSignal = context.signal): ToolContext {
-  return Object.assign(wrapMembers(context, {}), { callId, signal })
+  return { ...context, callId, signal }
 }
 
 async function answerOf<Value>(output: ZodSchema<unknown, Value> | undefined, returned: Returned<Value>): Promise<ToolAnswer<JsonOf<Value>>> {
