@@ -30,15 +30,20 @@ function whyNotJsonObject(value: object, depth: number): string | undefined {
     }
     return undefined
   }
-  const prototype: unknown = Object.getPrototypeOf(value)
-  // A plain object of another realm has that realm's Object.prototype, which is the end of its chain, too.
-  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return "an instance of a class"
+  if (!isPlain(value)) return "an instance of a class"
   if (hasOwnJson(value)) return "an object with a toJSON method"
   for (const key of Object.keys(value)) {
     const found = whyNotJson((value as Record<string, unknown>)[key], depth + 1)
     if (found !== undefined) return found
   }
   return undefined
+}
+
+/** Whether an object is a literal or parsed JSON, and not an instance of a class, such as an array or a date. */
+export function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  // A plain object of another realm has that realm's Object.prototype, which is the end of its chain, too.
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 /** `JSON.stringify` reads `toJSON` of every object first. Reading it here refuses now what would throw then. */

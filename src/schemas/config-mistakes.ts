@@ -58,7 +58,8 @@ function isTool(value: { readonly [key: string]: unknown }): boolean {
   return isObject(value["spec"]) && typeof value["call"] === "function"
 }
 
-function isObject(value: unknown): value is { readonly [key: string]: unknown } {
+/** Whether a value has members to look at. */
+export function isObject(value: unknown): value is { readonly [key: string]: unknown } {
   return typeof value === "object" && value !== null
 }
 

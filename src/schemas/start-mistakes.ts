@@ -1,4 +1,5 @@
 import { shortened } from "../text.ts"
+import { isObject } from "./config-mistakes.ts"
 
 /** Describes a common mistake in a turn's start for which the schema's own message does not say what to do. */
 export function startMistake(start: unknown): string | undefined {
@@ -21,8 +22,4 @@ function contentMistake(messages: readonly unknown[]): string | undefined {
   return message["role"] === "user"
     ? `Not a valid start of a turn: message ${index} has \`content\`; make it with userMessage(${text}).`
     : `Not a valid start of a turn: message ${index} has \`content\`; its text belongs in parts: [{ id: "p0", type: "text", text: ${text} }].`
-}
-
-function isObject(value: unknown): value is { readonly [key: string]: unknown } {
-  return typeof value === "object" && value !== null
 }

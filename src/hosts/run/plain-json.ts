@@ -1,4 +1,4 @@
-import { type Json, MAX_JSON_DEPTH } from "../../json.ts"
+import { isPlain, type Json, MAX_JSON_DEPTH } from "../../json.ts"
 
 /**
  * Converts a value to JSON as `JSON.stringify` does, but never drops data silently. `undefined` becomes null, and its key is left out of
@@ -83,11 +83,6 @@ function step(value: unknown, key: string | number, walk: Walk): Json | undefine
   const item = plain(value, walk)
   walk.path.pop()
   return item
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 function notJson(found: string, { path }: Walk): TypeError {

@@ -1,3 +1,4 @@
+import { isPlain } from "../../json.ts"
 import type { ToolEffects } from "../host.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 
@@ -30,10 +31,7 @@ export function isZodLike(value: object): boolean {
 
 /** Whether a value is an object literal, or parsed JSON: not an array and not an instance of a class. */
 export function isPlainObject(value: unknown): boolean {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  // The second test also accepts objects of another realm, such as an iframe or a vm context.
-  return prototype === null || Object.getPrototypeOf(prototype) === null
+  return typeof value === "object" && value !== null && !Array.isArray(value) && isPlain(value)
 }
 
 /** Names the kind of a value in a message: `null`, `a number`, `an array`, `an instance of Date`. */
