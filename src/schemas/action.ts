@@ -4,7 +4,7 @@ import { CheckpointKind, Outcome, TurnEvent } from "./event.ts"
 import { exact, Json, type Tagged } from "./json.ts"
 import { LlmRequest } from "./llm.ts"
 import { HistoryRecord, Message } from "./message.ts"
-import { PendingToolCall } from "./tool.ts"
+import { CompletedToolCall, PendingToolCall } from "./tool.ts"
 
 /** What follows an empty delivery. */
 export type OnEmpty = wire.OnEmpty
@@ -19,7 +19,7 @@ export const DriverAction: Tagged<DriverAction> = exact(
     z.object({ type: z.literal("emit"), event: TurnEvent }),
     z.object({ type: z.literal("append_events"), events: z.array(HistoryRecord) }),
     z.object({ type: z.literal("start_llm"), request: LlmRequest, driverState: Json.exactOptional() }),
-    z.object({ type: z.literal("start_tools"), calls: z.array(PendingToolCall) }),
+    z.object({ type: z.literal("start_tools"), calls: z.array(PendingToolCall), settled: z.array(CompletedToolCall).exactOptional() }),
     z.object({ type: z.literal("start_exec"), code: z.string(), language: z.string().exactOptional(), driverState: Json }),
     z.object({ type: z.literal("start_checkpoint"), checkpoint: CheckpointKind, onEmpty: OnEmpty }),
     z.object({ type: z.literal("advance_iteration") }),

@@ -11,14 +11,19 @@ import { CompletedToolCall, ToolSpec } from "./tool.ts"
 /** Identifies a checkpoint among other JSON. */
 export const CHECKPOINT_FORMAT = "turn-machine/checkpoint"
 /** Raised when this version would misread an older checkpoint; older ones are then migrated. */
-export const CHECKPOINT_VERSION = 1
+export const CHECKPOINT_VERSION = 2
 
 const SavedState: Tagged<wire.SavedState> = exact(
   z.discriminatedUnion("type", [
     z.object({ type: z.enum(["preparing", "prepare_iteration"]) }),
     z.object({ type: z.literal("waiting_execution_surface"), outstanding: SyncExecutionSurface }),
     z.object({ type: z.literal("waiting_llm"), outstanding: LlmCall, driverState: Json.exactOptional() }),
-    z.object({ type: z.literal("waiting_tools"), outstanding: ToolCalls, results: z.array(CompletedToolCall.nullable()) }),
+    z.object({
+      type: z.literal("waiting_tools"),
+      outstanding: ToolCalls,
+      results: z.array(CompletedToolCall.nullable()),
+      settled: z.array(z.object({ index: Count, result: CompletedToolCall })).exactOptional(),
+    }),
     z.object({ type: z.literal("waiting_exec"), outstanding: ExecCode, driverState: Json }),
     z.object({ type: z.literal("waiting_checkpoint"), outstanding: Checkpoint, onEmpty: OnEmpty }),
     z.object({ type: z.literal("finished"), outcome: Outcome }),
@@ -60,6 +65,8 @@ export const TurnCheckpoint: Tagged<TurnCheckpoint> = exact(
     reportedEvents: Count,
     iteration: Count,
     iterationOffset: Count,
+    startLength: Count,
+    surfaceChanged: z.literal(true).exactOptional(),
     usage: TokenUsage,
     nextEffectId: Count,
     nextMessageNumber: Count,

@@ -1,6 +1,7 @@
 import * as z from "zod"
 import type * as wire from "../wire/config.ts"
 import { Count, exact, type Tagged } from "./json.ts"
+import { generation } from "./llm.ts"
 import { HistoryRecord, Message, TurnCause } from "./message.ts"
 import { ToolSpec } from "./tool.ts"
 
@@ -17,8 +18,21 @@ export const TurnConfigData: Tagged<TurnConfigData> = exact(
     systemPrompt: z.string().optional(),
     tools: z.array(ToolSpec).optional(),
     maxContextTokens: Count.optional(),
+    maxResultTokens: Count.optional(),
     maxIterations: Count.optional(),
-    generation: z.object({ maxOutputTokens: Count.optional() }).optional(),
+    generation: z
+      .object({
+        maxOutputTokens: generation.maxOutputTokens.optional(),
+        temperature: generation.temperature.optional(),
+        topP: generation.topP.optional(),
+        stopSequences: generation.stopSequences.optional(),
+        seed: generation.seed.optional(),
+        reasoningEffort: generation.reasoningEffort.optional(),
+        providerOptions: generation.providerOptions.optional(),
+      })
+      .optional(),
+    parallelToolCalls: z.literal(false).optional(),
+    cache: z.enum(["auto", "off"]).optional(),
     syncExecutionSurface: z.boolean().optional(),
     emitLlmTrace: z.boolean().optional(),
   }),
@@ -32,6 +46,7 @@ export const TurnStart: Tagged<TurnStart> = exact(
     events: z.array(HistoryRecord).exactOptional(),
     turnCauses: z.array(TurnCause).exactOptional(),
     iterationOffset: Count.exactOptional(),
+    surfaceChanged: z.literal(true).exactOptional(),
   }),
 )
 

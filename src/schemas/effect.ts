@@ -5,9 +5,10 @@ import { Count, exact, type Tagged } from "./json.ts"
 import { LlmRequest } from "./llm.ts"
 import { HistoryRecord, Message } from "./message.ts"
 import { PendingToolCall } from "./tool.ts"
+import { TokenUsage } from "./usage.ts"
 
 const id = { id: Count }
-const report = { messages: z.array(Message), eventDelta: z.array(HistoryRecord), iteration: Count }
+const report = { messages: z.array(Message), eventDelta: z.array(HistoryRecord), recordsFrom: Count, iteration: Count }
 
 /** Asks the host for the system prompt and tools of the next iteration. Answer: `execution_surface_synced`. */
 export type SyncExecutionSurface = wire.SyncExecutionSurface
@@ -36,7 +37,7 @@ export type Progress = wire.Progress
 export const Progress: Tagged<Progress> = exact(z.object({ type: z.literal("progress"), ...report }))
 /** The turn is over. The last effect of every turn; no answer. */
 export type Done = wire.Done
-export const Done: Tagged<Done> = exact(z.object({ type: z.literal("done"), outcome: Outcome, ...report }))
+export const Done: Tagged<Done> = exact(z.object({ type: z.literal("done"), outcome: Outcome, ...report, usage: TokenUsage }))
 /** An event for a user interface. May be lost or repeated. No answer. */
 export type Emit = wire.Emit
 export const Emit: Tagged<Emit> = exact(z.object({ type: z.literal("emit"), event: TurnEvent }))

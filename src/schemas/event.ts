@@ -1,13 +1,28 @@
 import * as z from "zod"
 import type * as wire from "../wire/event.ts"
-import { Count, exact, Json, type Schema, type Tagged } from "./json.ts"
-import { TerminalReason, TokenUsage } from "./llm.ts"
+import { Count, exact, Json, type Schema, type Tagged, Timestamp } from "./json.ts"
+import { LlmFailureKind, TerminalReason, TokenUsage } from "./llm.ts"
 import { DeliveredMessage } from "./message.ts"
 import { ToolFailure, ToolOutput } from "./tool.ts"
 
 /** The points of a turn at which a host saves and may deliver. */
 export type CheckpointKind = wire.CheckpointKind
 export const CheckpointKind: Schema<CheckpointKind> = exact(z.enum(["after_work", "before_completion"]))
+
+/** An error with what a program needs (`kind`, `code`) apart from what a person reads (`userMessage`). */
+export type ErrorEnvelope = wire.ErrorEnvelope
+export const ErrorEnvelope: Tagged<ErrorEnvelope> = exact(
+  z.object({
+    kind: z.string(),
+    code: z.string().exactOptional(),
+    terminalReason: TerminalReason.exactOptional(),
+    userMessage: z.string(),
+    raw: z.string().exactOptional(),
+  }),
+)
+
+/** Why a turn stopped, as its `error` event said it. */
+const stopError = { error: ErrorEnvelope.exactOptional() }
 
 /** How a turn ended. */
 export type Outcome = wire.Outcome
@@ -36,25 +51,14 @@ export const Outcome: Tagged<Outcome> = exact(
             "plugin_abort",
             "runtime_error",
           ]),
+          ...stopError,
         }),
-        z.object({ type: z.literal("submitted_error"), value: Json }),
+        z.object({ type: z.literal("submitted_error"), value: Json, ...stopError }),
         // Json comes first: it passes the whole value through, where ToolFailure would drop unknown keys.
-        z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([Json, ToolFailure]) }),
+        z.object({ type: z.literal("tool_error"), toolName: z.string(), value: z.union([Json, ToolFailure]), ...stopError }),
       ]),
     }),
   ]),
-)
-
-/** An error with what a program needs (`kind`, `code`) apart from what a person reads (`userMessage`). */
-export type ErrorEnvelope = wire.ErrorEnvelope
-export const ErrorEnvelope: Tagged<ErrorEnvelope> = exact(
-  z.object({
-    kind: z.string(),
-    code: z.string().exactOptional(),
-    terminalReason: TerminalReason.exactOptional(),
-    userMessage: z.string(),
-    raw: z.string().exactOptional(),
-  }),
 )
 
 const toolCallId = { callId: z.string().exactOptional(), name: z.string(), args: Json }
@@ -67,6 +71,14 @@ export const TurnEvent: Tagged<TurnEvent> = exact(
     z.object({ type: z.literal("message"), text: z.string(), kind: z.string() }),
     z.object({ type: z.literal("tool_call_start"), ...toolCallId }),
     z.object({ type: z.literal("tool_call"), ...toolCallId, output: ToolOutput, durationMs: Count }),
+    z.object({
+      type: z.literal("tool_progress"),
+      callId: z.string(),
+      name: z.string(),
+      message: z.string().exactOptional(),
+      progress: z.number().exactOptional(),
+      total: z.number().exactOptional(),
+    }),
     z.object({ type: z.literal("llm_request"), iteration: Count, messageCount: Count, tools: z.array(z.string()) }),
     z.object({ type: z.literal("llm_response"), iteration: Count, content: z.string(), durationMs: Count }),
     z.object({ type: z.literal("token_usage"), iteration: Count, usage: TokenUsage, cumulative: TokenUsage }),
@@ -121,6 +133,7 @@ const responsePartDigest = z.discriminatedUnion("type", [
     id: z.string().exactOptional(),
     hasOpaque: z.boolean(),
   }),
+  z.object({ type: z.literal("opaque"), provider: z.string(), kind: z.string() }),
 ])
 
 /** What a host may write to its log about a model call. Emitted when `emitLlmTrace` is set. */
@@ -147,7 +160,10 @@ export const LogEvent: Tagged<LogEvent> = exact(
       raw: z.string().exactOptional(),
       terminalReason: TerminalReason,
       requestBody: z.string().exactOptional(),
+      kind: LlmFailureKind.exactOptional(),
+      retryAt: Timestamp.exactOptional(),
       usage: TokenUsage.exactOptional(),
+      retriedUsage: TokenUsage.exactOptional(),
     }),
   ]),
 )

@@ -6,13 +6,14 @@ import { TurnStart } from "./config.ts"
 import { AnswerableEffect } from "./effect.ts"
 import { Outcome, TurnEvent } from "./event.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
+import { LlmResponse } from "./llm.ts"
 import { Response } from "./response.ts"
 import { ToolSpec } from "./tool.ts"
 
 /** Identifies a journal among other files. */
 export const JOURNAL_FORMAT = "turn-machine/journal"
 /** Raised when this version would misread an older journal. */
-export const JOURNAL_VERSION = 1
+export const JOURNAL_VERSION = 2
 
 /** A short digest of canonical JSON, as `digest` in `turn-machine/replay` makes it. */
 const Digest = z.string()
@@ -43,7 +44,7 @@ export const JournalInterruption: Tagged<JournalInterruption> = exact(
     type: z.literal("interruption"),
     effectId: Count.exactOptional(),
     interruption: z.discriminatedUnion("type", [
-      z.object({ type: z.literal("cancel"), reason: z.string().exactOptional() }),
+      z.object({ type: z.literal("cancel"), reason: z.string().exactOptional(), partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("fail"), event: TurnEvent }),
       z.object({ type: z.literal("finish"), outcome: Outcome }),
       z.object({ type: z.literal("apply"), actions: z.array(DriverAction) }),

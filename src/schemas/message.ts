@@ -67,7 +67,31 @@ export const ReasoningReplay: Tagged<ReasoningReplay> = exact(
   }),
 )
 
-const partBase = { id: z.string(), prune: Prune.exactOptional() }
+/** One piece of what the model reads of a result. */
+export type ReturnPart = wire.ReturnPart
+export const ReturnPart: Tagged<ReturnPart> = exact(
+  z.discriminatedUnion("type", [
+    z.object({ type: z.literal("text"), text: z.string() }),
+    z.object({ type: z.literal("attachment"), attachment: AttachmentRef }),
+  ]),
+)
+
+/** Something in a model's answer that has no type of its own here. */
+export const opaqueContent = {
+  type: z.literal("opaque"),
+  provider: z.string(),
+  kind: z.string(),
+  data: Json,
+  text: z.string().exactOptional(),
+}
+
+/** Which model wrote an answer. */
+export type Producer = wire.Producer
+export const Producer: Tagged<Producer> = exact(
+  z.object({ provider: z.string(), api: z.string(), model: z.string(), responseId: z.string().exactOptional() }),
+)
+
+const partBase = { id: z.string(), prune: Prune.exactOptional(), providerMetadata: Json.exactOptional() }
 
 /** One piece of a message. */
 export type Part = wire.Part
@@ -76,6 +100,7 @@ export const Part: Tagged<Part> = exact(
     z.object({ ...partBase, type: z.literal("text"), text: z.string(), responseMeta: ResponseMeta.exactOptional() }),
     z.object({ ...partBase, type: z.enum(["code", "output", "error"]), text: z.string() }),
     z.object({ ...partBase, type: z.literal("image"), attachment: AttachmentRef.exactOptional(), text: z.string().exactOptional() }),
+    z.object({ ...partBase, type: z.literal("file"), attachment: AttachmentRef }),
     z.object({
       ...partBase,
       type: z.literal("tool_call"),
@@ -84,8 +109,22 @@ export const Part: Tagged<Part> = exact(
       inputJson: z.string(),
       replay: ReplayMeta.exactOptional(),
     }),
-    z.object({ ...partBase, type: z.literal("tool_result"), callId: z.string(), toolName: z.string().exactOptional(), text: z.string() }),
+    z.object({
+      ...partBase,
+      type: z.literal("tool_result"),
+      callId: z.string(),
+      toolName: z.string().exactOptional(),
+      text: z.string(),
+      isError: z.literal(true).exactOptional(),
+      content: z.array(ReturnPart).exactOptional(),
+    }),
     z.object({ ...partBase, type: z.literal("reasoning"), text: z.string(), replay: ReasoningReplay.exactOptional() }),
+    z.object({ ...partBase, ...opaqueContent }),
+    z.object({
+      ...partBase,
+      type: z.literal("interrupted"),
+      reason: z.enum(["cancelled", "output_limit", "context_overflow", "content_filter", "refusal", "provider_error"]),
+    }),
   ]),
 )
 
@@ -95,7 +134,9 @@ export const Role: Schema<Role> = exact(z.enum(["user", "assistant", "system", "
 
 /** One message of the transcript. */
 export type Message = wire.Message
-export const Message: Tagged<Message> = exact(z.object({ id: z.string(), role: Role, parts: z.array(Part), origin: Origin.exactOptional() }))
+export const Message: Tagged<Message> = exact(
+  z.object({ id: z.string(), role: Role, parts: z.array(Part), origin: Origin.exactOptional(), producer: Producer.exactOptional() }),
+)
 
 /** One durable record of a thread: a message, or an event of a driver's own. */
 export type HistoryRecord = wire.HistoryRecord

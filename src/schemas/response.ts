@@ -32,7 +32,7 @@ export const LlmComplete: Tagged<LlmComplete> = exact(
     textStreamed: z.literal(true).exactOptional(),
     result: z.discriminatedUnion("ok", [
       z.object({ ok: z.literal(true), response: LlmResponse }),
-      z.object({ ok: z.literal(false), error: LlmFailure }),
+      z.object({ ok: z.literal(false), error: LlmFailure, partial: LlmResponse.exactOptional() }),
     ]),
   }),
 )

@@ -1,7 +1,8 @@
 import * as z from "zod"
 import type * as wire from "../wire/tool.ts"
 import { Count, exact, Json, type Schema, type Tagged } from "./json.ts"
-import { AttachmentRef, ReplayMeta } from "./message.ts"
+import { AttachmentRef, ReplayMeta, ReturnPart } from "./message.ts"
+import { TokenUsage } from "./usage.ts"
 
 /** A tool as the model sees it. */
 export type ToolSpec = wire.ToolSpec
@@ -71,14 +72,7 @@ export const ToolOutput: Tagged<ToolOutput> = exact(
 /** What the model reads of a result. Absent on a result: derived from its output. */
 export type ModelReturn = wire.ModelReturn
 export const ModelReturn: Tagged<ModelReturn> = exact(
-  z.object({
-    parts: z.array(
-      z.discriminatedUnion("type", [
-        z.object({ type: z.literal("text"), text: z.string() }),
-        z.object({ type: z.literal("attachment"), attachment: AttachmentRef }),
-      ]),
-    ),
-  }),
+  z.object({ parts: z.array(ReturnPart) }),
 )
 
 /** A tool call with its result, as the host returns it. */
@@ -92,6 +86,7 @@ export const CompletedToolCall: Tagged<CompletedToolCall> = exact(
     modelReturn: ModelReturn.exactOptional(),
     durationMs: Count,
     replay: ReplayMeta.exactOptional(),
+    usage: TokenUsage.exactOptional(),
   }),
 )
 

@@ -2,7 +2,7 @@ import type { Json } from "../json.ts"
 import type { CheckpointKind, Outcome, TurnEvent } from "./event.ts"
 import type { LlmRequest } from "./llm.ts"
 import type { HistoryRecord, Message } from "./message.ts"
-import type { PendingToolCall } from "./tool.ts"
+import type { CompletedToolCall, PendingToolCall } from "./tool.ts"
 
 /** Ends the turn. */
 export type Finish = {
@@ -24,7 +24,10 @@ export type StartLlm = {
 /** Starts a batch of tool calls. */
 export type StartTools = {
   readonly type: "start_tools"
+  /** All calls of the batch, in call order. The driver gets their results in this order. */
   readonly calls: readonly PendingToolCall[]
+  /** The results of those calls that the driver answers itself. The host is asked only for the others; without any, for none. */
+  readonly settled?: readonly CompletedToolCall[]
 }
 
 /** Starts the execution of code. */

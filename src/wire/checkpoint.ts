@@ -6,12 +6,24 @@ import type { TokenUsage } from "./llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "./message.ts"
 import type { CompletedToolCall, ToolSpec } from "./tool.ts"
 
+/** A call that the driver answered itself when it started the batch. */
+export type SettledCall = {
+  /** The place of the call in the whole batch, from 0. */
+  readonly index: number
+  readonly result: CompletedToolCall
+}
+
 /** The state of a saved turn. */
 export type SavedState =
   | { readonly type: "preparing" | "prepare_iteration" }
   | { readonly type: "waiting_execution_surface"; readonly outstanding: SyncExecutionSurface }
   | { readonly type: "waiting_llm"; readonly outstanding: LlmCall; readonly driverState?: Json }
-  | { readonly type: "waiting_tools"; readonly outstanding: ToolCalls; readonly results: readonly (CompletedToolCall | null)[] }
+  | {
+      readonly type: "waiting_tools"
+      readonly outstanding: ToolCalls
+      readonly results: readonly (CompletedToolCall | null)[]
+      readonly settled?: readonly SettledCall[]
+    }
   | { readonly type: "waiting_exec"; readonly outstanding: ExecCode; readonly driverState: Json }
   | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
   | { readonly type: "finished"; readonly outcome: Outcome }
@@ -50,7 +62,7 @@ export type SavedEffect = AnswerableEffect | CancelLlm | Emit | Log | { readonly
 /** A saved turn: plain JSON. Unknown keys are refused. */
 export type TurnCheckpoint = {
   readonly format: "turn-machine/checkpoint"
-  readonly version: 1
+  readonly version: 2
   /** The driver that the turn ran under; it is restored only under the same one. */
   readonly driver: { readonly name: string; readonly version: number }
   readonly state: SavedState
@@ -63,6 +75,10 @@ export type TurnCheckpoint = {
   readonly reportedEvents: number
   readonly iteration: number
   readonly iterationOffset: number
+  /** How many of `messages` the turn began with. */
+  readonly startLength: number
+  /** The system prompt or the tools changed since the last model request. */
+  readonly surfaceChanged?: true
   readonly usage: TokenUsage
   readonly nextEffectId: number
   readonly nextMessageNumber: number

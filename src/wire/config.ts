@@ -18,10 +18,19 @@ export type TurnConfigData = {
   readonly tools?: readonly ToolSpec[] | undefined
   /** The size of the model's context window in tokens. Absent: unknown. */
   readonly maxContextTokens?: number | undefined
+  /**
+   * The longest tool result that the model reads, in tokens, estimated as four characters each. Of a longer one it reads the head and
+   * the tail, with a note between them. Default: half of `maxContextTokens`; no limit where that is unknown.
+   */
+  readonly maxResultTokens?: number | undefined
   /** Iterations after which the turn has to end. Absent: no limit. */
   readonly maxIterations?: number | undefined
-  /** Limits of what the model generates. Default `{}`: the provider's own. */
-  readonly generation?: { readonly [Limit in keyof Generation]?: Generation[Limit] | undefined } | undefined
+  /** How the model generates. Default `{}`: the provider's own settings. */
+  readonly generation?: { readonly [Setting in keyof Generation]?: Generation[Setting] | undefined } | undefined
+  /** `false`: the model may make only one tool call in an answer. Default: the provider's own rule. */
+  readonly parallelToolCalls?: false | undefined
+  /** Whether wires mark what a provider should cache. Default: `auto`. */
+  readonly cache?: "auto" | "off" | undefined
   /** Whether the host is asked for the system prompt and tools before each iteration. Default `false`. */
   readonly syncExecutionSurface?: boolean | undefined
   /** Whether each model call emits a `log` effect with a summary of the answer. Default `false`. */
@@ -44,10 +53,16 @@ export type CompleteTurnConfigData = {
   readonly tools: readonly ToolSpec[]
   /** The size of the model's context window in tokens. Absent: unknown. */
   readonly maxContextTokens?: number
+  /** The longest tool result that the model reads, in tokens. Absent: half of `maxContextTokens`, or no limit. */
+  readonly maxResultTokens?: number
   /** Iterations after which the turn has to end. Absent: no limit. */
   readonly maxIterations?: number
-  /** Limits of what the model generates. */
+  /** How the model generates. */
   readonly generation: Generation
+  /** `false`: the model may make only one tool call in an answer. */
+  readonly parallelToolCalls?: false
+  /** Whether wires mark what a provider should cache. Absent: `auto`. */
+  readonly cache?: "auto" | "off"
   /** Whether the host is asked for the system prompt and tools before each iteration. */
   readonly syncExecutionSurface: boolean
   /** Whether each model call emits a `log` effect with a summary of the answer. */
@@ -64,4 +79,6 @@ export type TurnStart = {
   readonly turnCauses?: readonly TurnCause[]
   /** The number of the first iteration, which makes message ids unique in a thread. Default 0. */
   readonly iterationOffset?: number
+  /** The thread's last request had another system prompt or other tools. The driver then records that the prompt cache is lost. */
+  readonly surfaceChanged?: true
 }

@@ -2,6 +2,7 @@ import type { CheckpointKind, LogEvent, Outcome, TurnEvent } from "./event.ts"
 import type { LlmRequest } from "./llm.ts"
 import type { HistoryRecord, Message } from "./message.ts"
 import type { PendingToolCall } from "./tool.ts"
+import type { TokenUsage } from "./usage.ts"
 
 /** Asks the host for the system prompt and tools of the next iteration. Answer: `execution_surface_synced`. */
 export type SyncExecutionSurface = {
@@ -53,6 +54,8 @@ export type Progress = {
   readonly messages: readonly Message[]
   /** The records that are new in the history. */
   readonly eventDelta: readonly HistoryRecord[]
+  /** The place of the first of them in the whole history, from 0. A host that stores by place stores each record once. */
+  readonly recordsFrom: number
   readonly iteration: number
 }
 
@@ -64,7 +67,11 @@ export type Done = {
   readonly messages: readonly Message[]
   /** The records that are new in the history since the last `progress`. */
   readonly eventDelta: readonly HistoryRecord[]
+  /** The place of the first of them in the whole history, from 0. */
+  readonly recordsFrom: number
   readonly iteration: number
+  /** The tokens of the whole turn: of its answers, its failed calls and its tools. */
+  readonly usage: TokenUsage
 }
 
 /** An event for a user interface. May be lost or repeated. No answer. */

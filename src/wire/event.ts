@@ -1,5 +1,5 @@
 import type { Json } from "../json.ts"
-import type { TerminalReason, TokenUsage } from "./llm.ts"
+import type { LlmFailureKind, TerminalReason, TokenUsage } from "./llm.ts"
 import type { DeliveredMessage } from "./message.ts"
 import type { ToolFailure, ToolOutput } from "./tool.ts"
 
@@ -35,9 +35,10 @@ export type StoppedOutcome = {
           | "provider_error"
           | "plugin_abort"
           | "runtime_error"
+        readonly error?: ErrorEnvelope
       }
-    | { readonly type: "submitted_error"; readonly value: Json }
-    | { readonly type: "tool_error"; readonly toolName: string; readonly value: Json | ToolFailure }
+    | { readonly type: "submitted_error"; readonly value: Json; readonly error?: ErrorEnvelope }
+    | { readonly type: "tool_error"; readonly toolName: string; readonly value: Json | ToolFailure; readonly error?: ErrorEnvelope }
 }
 
 /** How a turn ended. */
@@ -65,6 +66,17 @@ export type TurnEvent =
       readonly args: Json
       readonly output: ToolOutput
       readonly durationMs: number
+    }
+  | {
+      /** How far a running tool call has come. */
+      readonly type: "tool_progress"
+      readonly callId: string
+      readonly name: string
+      readonly message?: string
+      /** How much is done, in a unit of the tool's own. */
+      readonly progress?: number
+      /** How much there is to do, in the same unit. Absent: unknown. */
+      readonly total?: number
     }
   | { readonly type: "llm_request"; readonly iteration: number; readonly messageCount: number; readonly tools: readonly string[] }
   | { readonly type: "llm_response"; readonly iteration: number; readonly content: string; readonly durationMs: number }
@@ -117,6 +129,7 @@ export type PartDigest =
       readonly id?: string
       readonly hasOpaque: boolean
     }
+  | { readonly type: "opaque"; readonly provider: string; readonly kind: string }
 
 /** What a host may write to its log about a model call. Emitted when `emitLlmTrace` is set. */
 export type LogEvent =
@@ -140,5 +153,8 @@ export type LogEvent =
       readonly raw?: string
       readonly terminalReason: TerminalReason
       readonly requestBody?: string
+      readonly kind?: LlmFailureKind
+      readonly retryAt?: number
       readonly usage?: TokenUsage
+      readonly retriedUsage?: TokenUsage
     }

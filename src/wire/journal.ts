@@ -4,6 +4,7 @@ import type { TurnCheckpoint } from "./checkpoint.ts"
 import type { TurnStart } from "./config.ts"
 import type { AnswerableEffect } from "./effect.ts"
 import type { Outcome, TurnEvent } from "./event.ts"
+import type { LlmResponse } from "./llm.ts"
 import type { Response } from "./response.ts"
 import type { ToolSpec } from "./tool.ts"
 
@@ -11,7 +12,7 @@ import type { ToolSpec } from "./tool.ts"
 export type JournalHeader = {
   readonly type: "header"
   readonly format: "turn-machine/journal"
-  readonly version: 1
+  readonly version: 2
   /** Makes effect ids unique among turns. */
   readonly turnId: string
   readonly driver: { readonly name: string; readonly version: number }
@@ -36,7 +37,7 @@ export type JournalInterruption = {
   /** The effect that was outstanding; absent if none was. */
   readonly effectId?: number
   readonly interruption:
-    | { readonly type: "cancel"; readonly reason?: string }
+    | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
     | { readonly type: "fail"; readonly event: TurnEvent }
     | { readonly type: "finish"; readonly outcome: Outcome }
     | { readonly type: "apply"; readonly actions: readonly DriverAction[] }

@@ -63,41 +63,44 @@ export type ReasoningReplay = {
   readonly summary?: readonly string[]
 }
 
-/** Text that a person or the model wrote. */
-export type TextPart = {
-  readonly type: "text"
+/** What every part of a message has. */
+type PartBase = {
   /** Unique within the message, as in `u1.p0`. */
   readonly id: string
   readonly prune?: Prune
+  /** Free JSON of the provider that wrote the part. It goes back to the same producer verbatim, and to no other. */
+  readonly providerMetadata?: Json
+}
+
+/** Text that a person or the model wrote. */
+export type TextPart = PartBase & {
+  readonly type: "text"
   readonly text: string
   readonly responseMeta?: ResponseMeta
 }
 
 /** Code, its output, or an error. */
-export type CodePart = {
+export type CodePart = PartBase & {
   readonly type: "code" | "output" | "error"
-  /** Unique within the message, as in `u1.p0`. */
-  readonly id: string
-  readonly prune?: Prune
   readonly text: string
 }
 
 /** An image, or the text that takes its place. */
-export type ImagePart = {
+export type ImagePart = PartBase & {
   readonly type: "image"
-  /** Unique within the message, as in `u1.p0`. */
-  readonly id: string
-  readonly prune?: Prune
   readonly attachment?: AttachmentRef
   readonly text?: string
 }
 
+/** An attachment that is not an image, such as a PDF. */
+export type FilePart = PartBase & {
+  readonly type: "file"
+  readonly attachment: AttachmentRef
+}
+
 /** A tool call of the model. */
-export type ToolCallPart = {
+export type ToolCallPart = PartBase & {
   readonly type: "tool_call"
-  /** Unique within the message, as in `u1.p0`. */
-  readonly id: string
-  readonly prune?: Prune
   readonly callId: string
   readonly toolName: string
   /** The arguments as the model wrote them: JSON text that may be broken. */
@@ -105,30 +108,68 @@ export type ToolCallPart = {
   readonly replay?: ReplayMeta
 }
 
+/** One piece of what the model reads of a result. */
+export type ReturnPart = { readonly type: "text"; readonly text: string } | { readonly type: "attachment"; readonly attachment: AttachmentRef }
+
 /** The result of a tool call, as the model reads it. */
-export type ToolResultPart = {
+export type ToolResultPart = PartBase & {
   readonly type: "tool_result"
-  /** Unique within the message, as in `u1.p0`. */
-  readonly id: string
-  readonly prune?: Prune
   /** The `callId` of the tool call that this answers. */
   readonly callId: string
   readonly toolName?: string
+  /** All texts of the result, joined by newlines. */
   readonly text: string
+  /** The call failed or was cancelled. */
+  readonly isError?: true
+  /** Texts and attachments in order. Absent: `text` is all there is. The attachments follow as parts of their own, too. */
+  readonly content?: readonly ReturnPart[]
 }
 
 /** Reasoning of the model. */
-export type ReasoningPart = {
+export type ReasoningPart = PartBase & {
   readonly type: "reasoning"
-  /** Unique within the message, as in `u1.p0`. */
-  readonly id: string
-  readonly prune?: Prune
   readonly text: string
   readonly replay?: ReasoningReplay
 }
 
+/** Something in a model's answer that has no type of its own here: a tool that ran on the provider's side, a compaction item, … */
+export type OpaqueContent = {
+  readonly type: "opaque"
+  /** The provider that wrote it, as in {@link Producer}. */
+  readonly provider: string
+  /** The provider's name for it, such as `web_search_call`. */
+  readonly kind: string
+  /** The item as it was received. It goes back to its producer unchanged. */
+  readonly data: Json
+  /** What any other provider is sent instead. Absent: nothing. */
+  readonly text?: string
+}
+
+/** A piece of the answer that only its provider understands. */
+export type OpaquePart = PartBase & OpaqueContent
+
+/** Why an answer was cut off. */
+export type InterruptedReason = "cancelled" | "output_limit" | "context_overflow" | "content_filter" | "refusal" | "provider_error"
+
+/** The last part of an answer that was cut off. The parts before it are what the model said until then. */
+export type InterruptedPart = PartBase & {
+  readonly type: "interrupted"
+  readonly reason: InterruptedReason
+}
+
 /** One piece of a message. */
-export type Part = TextPart | CodePart | ImagePart | ToolCallPart | ToolResultPart | ReasoningPart
+export type Part = TextPart | CodePart | ImagePart | FilePart | ToolCallPart | ToolResultPart | ReasoningPart | OpaquePart | InterruptedPart
+
+/** Which model wrote an answer. What only a provider understands goes back to the same producer, and to no other. */
+export type Producer = {
+  /** The provider, such as the host name of its endpoint. */
+  readonly provider: string
+  /** The wire format, such as `openai-chat`. */
+  readonly api: string
+  readonly model: string
+  /** The provider's id of the answer. */
+  readonly responseId?: string
+}
 
 /** Who wrote a message. `event`: something happened outside of the conversation. */
 export type Role = "user" | "assistant" | "system" | "event"
@@ -143,6 +184,8 @@ export type Message = {
   readonly parts: readonly Part[]
   /** Where the message came from. Absent: the user or the model wrote it. */
   readonly origin?: Origin
+  /** The model that wrote the message. Absent: unknown, or no model wrote it. */
+  readonly producer?: Producer
 }
 
 /** A message as a record of the history. */

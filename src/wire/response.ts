@@ -23,7 +23,10 @@ export type LlmComplete = {
   readonly at?: number
   /** The host already showed the text, so the driver does not emit it again. */
   readonly textStreamed?: true
-  readonly result: { readonly ok: true; readonly response: LlmResponse } | { readonly ok: false; readonly error: LlmFailure }
+  readonly result:
+    | { readonly ok: true; readonly response: LlmResponse }
+    /** `partial`: what the model said before the call failed. Its usage counts, unless the failure has one. */
+    | { readonly ok: false; readonly error: LlmFailure; readonly partial?: LlmResponse }
 }
 
 /** Answers `tool_calls`: results of all calls, or of some now and of the rest later. */

@@ -1,5 +1,6 @@
 import type { Json } from "../json.ts"
-import type { AttachmentRef, ReplayMeta } from "./message.ts"
+import type { AttachmentRef, ReplayMeta, ReturnPart } from "./message.ts"
+import type { TokenUsage } from "./usage.ts"
 
 /** A tool as the model sees it. */
 export type ToolSpec = {
@@ -73,9 +74,6 @@ export type CancelledOutput = {
 /** The result of a tool call. */
 export type ToolOutput = ToolSuccess | FailedOutput | CancelledOutput
 
-/** One piece of what the model reads of a result. */
-export type ReturnPart = { readonly type: "text"; readonly text: string } | { readonly type: "attachment"; readonly attachment: AttachmentRef }
-
 /** What the model reads of a result. Absent on a result: derived from its output. */
 export type ModelReturn = {
   readonly parts: readonly ReturnPart[]
@@ -91,6 +89,8 @@ export type CompletedToolCall = {
   /** Milliseconds. */
   readonly durationMs: number
   readonly replay?: ReplayMeta
+  /** Tokens that the tool itself used on models. They count in the turn's usage. */
+  readonly usage?: TokenUsage
 }
 
 /** The result of executed code. */
