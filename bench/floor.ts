@@ -127,7 +127,7 @@ function collectResults(state: BareState, { results }: Extract<Response, { type:
 function append({ messages, rendered, iteration }: BareState, message: Message, llmMessage: LlmMessage): Effect {
   messages.push(message)
   rendered.push(llmMessage)
-  return { type: "progress", messages, eventDelta: [{ type: "conversation", message }], iteration }
+  return { type: "progress", messages, eventDelta: [{ type: "conversation", message }], recordsFrom: messages.length - 1, iteration }
 }
 
 function callModel(state: BareState): BareStep {

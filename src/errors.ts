@@ -54,7 +54,14 @@ export class SchemaError extends TurnError<SchemaErrorCode> {
 }
 
 /** What may be wrong with a list of driver actions, or with the driver that was asked for one. */
-export type DriverErrorCode = "no_way_forward" | "two_starts" | "action_after_finish" | "unknown_action" | "missing_callback" | "driver_threw"
+export type DriverErrorCode =
+  | "no_way_forward"
+  | "two_starts"
+  | "action_after_finish"
+  | "unknown_action"
+  | "unknown_settled_call"
+  | "missing_callback"
+  | "driver_threw"
 
 /** A list of actions without a way forward, or with two. From a driver it ends the turn; from `apply` it is thrown. */
 export class DriverError extends TurnError<DriverErrorCode> {}

@@ -1,5 +1,5 @@
 /** What every host needs, by name. The folders have subpaths of their own for the rest. */
-export { chatDriver } from "./drivers/chat.ts"
+export { type ChatDriverOptions, chatDriver } from "./drivers/chat.ts"
 export { type CodeDriverOptions, codeDriver, codeInstructions } from "./drivers/code.ts"
 export {
   CheckpointError,
@@ -25,7 +25,7 @@ export type { ProjectionInput, Projector, Transcript } from "./projectors/projec
 export { wireValidation } from "./schemas/validation.ts"
 export { TurnMachine } from "./validated-turn-machine.ts"
 export type { DriverAction, Finish, OnEmpty, StartCheckpoint, StartExec, StartLlm, StartTools } from "./wire/action.ts"
-export type { SavedDone, SavedEffect, SavedProgress, SavedRecord, SavedState, TurnCheckpoint } from "./wire/checkpoint.ts"
+export type { SavedDone, SavedEffect, SavedProgress, SavedRecord, SavedState, SettledCall, TurnCheckpoint } from "./wire/checkpoint.ts"
 export type { CompleteTurnConfigData, TurnConfigData, TurnStart } from "./wire/config.ts"
 export type {
   AnswerableEffect,
@@ -55,12 +55,15 @@ export type {
 } from "./wire/event.ts"
 export type {
   Block,
+  FileBlock,
   Generation,
   ImageBlock,
   LlmFailure,
+  LlmFailureKind,
   LlmMessage,
   LlmRequest,
   LlmResponse,
+  OpaqueBlock,
   OutputPart,
   OutputSpec,
   ReasoningBlock,
@@ -77,20 +80,28 @@ export type {
   CodePart,
   ConversationRecord,
   DeliveredMessage,
+  FilePart,
   HistoryRecord,
   ImagePart,
+  InterruptedPart,
+  InterruptedReason,
   Message,
+  OpaqueContent,
+  OpaquePart,
   Origin,
   Part,
   PluginOrigin,
   ProcessOrigin,
+  Producer,
   ProtocolRecord,
   Prune,
   ReasoningPart,
   ReasoningReplay,
   ReplayMeta,
   ResponseMeta,
+  ReturnPart,
   Role,
+  SurfaceChange,
   TextPart,
   ToolCallPart,
   ToolResultPart,
@@ -105,7 +116,6 @@ export type {
   FailureSource,
   ModelReturn,
   PendingToolCall,
-  ReturnPart,
   ToolControl,
   ToolFailure,
   ToolOutput,

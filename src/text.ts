@@ -35,10 +35,28 @@ export function shortened(text: string): string {
 /** Cuts a text to `limit` code points: a longer one keeps half at each end, with a line in between that counts the omitted ones. */
 export function cutMiddle(text: string, limit: number): string {
   if (text.length <= limit) return text
-  const points = Array.from(text)
-  if (points.length <= limit) return text
+  const points = countPoints(text)
+  if (points <= limit) return text
   const half = Math.floor(limit / 2)
-  const head = points.slice(0, half).join("")
-  const tail = points.slice(points.length - half).join("")
-  return `${head}\n\n... (${points.length - 2 * half} chars omitted) ...\n\n${tail}`
+  let head = 0
+  for (let taken = 0; taken < half; taken += 1) head += isPair(text, head) ? 2 : 1
+  let tail = text.length
+  for (let taken = 0; taken < half; taken += 1) tail -= isPair(text, tail - 2) ? 2 : 1
+  return `${text.slice(0, head)}\n\n... (${points - 2 * half} chars omitted) ...\n\n${text.slice(tail)}`
+}
+
+/** Counted in place: a list of the code points of a long text would take many times its memory. */
+function countPoints(text: string): number {
+  let points = 0
+  for (let index = 0; index < text.length; index += isPair(text, index) ? 2 : 1) points += 1
+  return points
+}
+
+/** Whether a surrogate pair starts at `index`. */
+function isPair(text: string, index: number): boolean {
+  return isBetween(text.charCodeAt(index), 0xd800, 0xdbff) && isBetween(text.charCodeAt(index + 1), 0xdc00, 0xdfff)
+}
+
+function isBetween(code: number, least: number, most: number): boolean {
+  return code >= least && code <= most
 }

@@ -1,78 +1,121 @@
-import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
-import { errorEvent, stopped } from "../machine/terminal.ts"
+import type { DriverContext, ProtocolDriver, WaitingLlm } from "../machine/driver.ts"
+import { resultLimit } from "../machine/limits.ts"
+import { errorEvent, stopFor } from "../machine/terminal.ts"
 import { toolResultParts } from "../machine/tool-results.ts"
 import { isBlank } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { Outcome } from "../wire/event.ts"
+import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
-import { assistantRecord, conversation, nextIteration } from "./steps.ts"
-import { pairToolCalls } from "./tool-pairs.ts"
+import { assistantRecord, conversation, cutOffActions, nextIteration, saysSomething, startRequest } from "./steps.ts"
+
+/** Options of {@link chatDriver}. */
+export interface ChatDriverOptions {
+  /** Whether an answer with neither text nor a tool call is asked for once more before it stops the turn. Default `false`. */
+  readonly retryEmptyAnswer?: boolean
+}
 
 /**
  * The driver for models with native tool calls. An answer with calls runs the tools and continues; an answer without calls
  * ends the turn. In every request, each tool call has exactly one result.
+ *
+ * A call whose arguments are not a JSON object, or of a tool that the request did not offer, does not run: the model reads why.
  */
-export function chatDriver(): ProtocolDriver {
-  return CHAT_DRIVER
-}
+export function chatDriver({ retryEmptyAnswer = false }: ChatDriverOptions = {}): ProtocolDriver {
+  return {
+    name: "chat",
+    version: 1,
 
-const CHAT_DRIVER: ProtocolDriver = {
-  name: "chat",
-  version: 1,
+    prepareIteration: (context) => startRequest(context, { tools: true }),
 
-  prepareIteration(context) {
-    return [{ type: "start_llm", request: pairToolCalls(context.projectRequest({ tools: true }), context.messages) }]
-  },
+    onLlmComplete(context, waiting, response, textStreamed) {
+      const read = readResponse(context, response, waiting.outstanding.request.tools)
+      const shown = showResponse(read, context.iteration, textStreamed)
+      if (read.calls.length > 0) return [...shown, ...runTools(context, read)]
+      const silent = isSilent(read)
+      if (silent && !mayBeSilent(context, read, response)) {
+        return [...shown, ...(retryEmptyAnswer && !isRetry(waiting) ? askAgain(waiting) : stopEmpty(context, read, response))]
+      }
+      if (response.terminalReason === "paused") return [...shown, ...store(context, read, silent), ...nextIteration(context)]
+      return [...shown, ...diagnosis(response), ...complete(context, read, silent)]
+    },
 
-  onLlmComplete(context, _waiting, response, textStreamed) {
-    const read = readResponse(context, response)
-    const actions = read.calls.length > 0 ? runTools(context, read) : complete(context, read)
-    return showResponse(read, context.iteration, textStreamed).concat(actions)
-  },
+    onLlmCutOff: (context, _waiting, response) => cutOffActions(context, response),
 
-  onToolResults(context, results) {
-    const appended = appendResults(context, results)
-    const outcome = controlOutcome(results)
-    if (outcome !== undefined) return [...appended, { type: "finish", outcome }]
-    return appended.concat(nextIteration(context))
-  },
+    onToolResults(context, results) {
+      const appended = appendResults(context, results)
+      const outcome = controlOutcome(results)
+      if (outcome !== undefined) return [...appended, { type: "finish", outcome }]
+      return appended.concat(nextIteration(context))
+    },
+  }
 }
 
 function runTools(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
+  const { calls, settled } = read
   return [
     { type: "append_events", events: [assistantRecord(context, read)] },
-    { type: "start_tools", calls: read.calls },
+    settled.length === 0 ? { type: "start_tools", calls } : { type: "start_tools", calls, settled },
   ]
 }
 
 /** Appends the answer before the checkpoint, so that delivered messages come after it in the transcript. */
-function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
-  const silent = isBlank(read.text) && read.steps.length === 0
-  if (silent && !followsToolResult(context)) {
-    const event = errorEvent("The model answered with neither text nor a tool call.", { kind: "llm_provider", code: "empty_response" })
-    return [
-      { type: "emit", event },
-      { type: "finish", outcome: stopped("provider_error") },
-    ]
-  }
+function complete(context: DriverContext, read: ReadResponse, silent: boolean): readonly DriverAction[] {
   const outcome: Outcome = { type: "finished", finish: { type: "assistant_message", text: silent ? "" : read.text } }
-  return [
-    { type: "append_events", events: silent ? [] : [assistantRecord(context, read)] },
-    { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } },
-  ]
+  return [...store(context, read, silent), { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }]
 }
 
-/** An empty answer is fine after a tool result, when the model may have nothing to add. As an answer to a user it is an error. */
-function followsToolResult(context: DriverContext): boolean {
+function store(context: DriverContext, read: ReadResponse, silent: boolean): readonly DriverAction[] {
+  return [{ type: "append_events", events: silent ? [] : [assistantRecord(context, read)] }]
+}
+
+/** An unknown end of an answer is not hidden: the provider's word for it is shown. */
+function diagnosis({ terminalReason, terminalDiagnostic }: LlmResponse): readonly DriverAction[] {
+  if (terminalReason !== "unknown" || terminalDiagnostic === undefined) return []
+  return [{ type: "emit", event: { type: "message", text: terminalDiagnostic, kind: "diagnostic" } }]
+}
+
+/** Whether an answer has neither text nor anything that its provider wants back. Reasoning alone says nothing. */
+function isSilent({ text, parts }: ReadResponse): boolean {
+  return isBlank(text) && !parts.some(({ type }) => type === "opaque")
+}
+
+/**
+ * Silence is fine after a tool result, when the model may have nothing to add: if it says that it is done, and did not reason
+ * towards an answer. As an answer to a user it is an error.
+ */
+function mayBeSilent(context: DriverContext, { parts }: ReadResponse, { terminalReason }: LlmResponse): boolean {
   const last = context.messages.at(-1)
-  return last?.role === "user" && last.parts.some((part) => part.type === "tool_result")
+  const followsResult = last?.role === "user" && last.parts.some((part) => part.type === "tool_result")
+  return followsResult && terminalReason === "stop" && !parts.some((part) => part.type === "reasoning" && saysSomething(part))
+}
+
+const EMPTY_RETRY = "empty_answer_retry"
+
+function isRetry({ driverState }: WaitingLlm): boolean {
+  return driverState === EMPTY_RETRY
+}
+
+function askAgain({ outstanding: { request } }: WaitingLlm): readonly DriverAction[] {
+  return [{ type: "start_llm", request, driverState: EMPTY_RETRY }]
+}
+
+/** Stops the turn. Reasoning that the user may have seen stays in the transcript. */
+function stopEmpty(context: DriverContext, read: ReadResponse, { terminalDiagnostic }: LlmResponse): readonly DriverAction[] {
+  const why = terminalDiagnostic === undefined ? "" : ` ${terminalDiagnostic}`
+  const event = errorEvent(`The model answered with neither text nor a tool call.${why}`, { kind: "llm_provider", code: "empty_response" })
+  const reasoned: readonly DriverAction[] = read.parts.some(saysSomething)
+    ? [{ type: "append_events", events: [assistantRecord(context, read, "empty")] }]
+    : []
+  return [...reasoned, ...stopFor(event, "provider_error")]
 }
 
 function appendResults(context: DriverContext, results: readonly CompletedToolCall[]): DriverAction[] {
   if (results.length === 0) return []
   const id = context.newMessageId("tools")
-  return [{ type: "append_events", events: [conversation({ id, role: "user", parts: toolResultParts(id, results) })] }]
+  const parts = toolResultParts(id, results, resultLimit(context.config))
+  return [{ type: "append_events", events: [conversation({ id, role: "user", parts })] }]
 }
 
 /** The outcome requested by the first successful tool with a `control`, if any. */

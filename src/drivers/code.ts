@@ -1,6 +1,6 @@
 import type { Json } from "../json.ts"
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
-import { errorEvent, stopped } from "../machine/terminal.ts"
+import { errorEvent, stopFor } from "../machine/terminal.ts"
 import { cutMiddle, isBlank, trim } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { Outcome } from "../wire/event.ts"
@@ -9,8 +9,7 @@ import type { HistoryRecord, Part } from "../wire/message.ts"
 import type { ExecResponse } from "../wire/tool.ts"
 import { type Fence, readFences } from "./fences.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
-import { assistantRecord, conversation, nextIteration } from "./steps.ts"
-import { pairToolCalls } from "./tool-pairs.ts"
+import { assistantRecord, conversation, cutOffActions, nextIteration, saysSomething, startRequest } from "./steps.ts"
 
 /** Options of {@link codeDriver}. */
 export interface CodeDriverOptions {
@@ -40,8 +39,9 @@ export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
   return {
     name: "code",
     version: 1,
-    prepareIteration: (context) => [{ type: "start_llm", request: pairToolCalls(context.projectRequest({ tools: false }), context.messages) }],
+    prepareIteration: (context) => startRequest(context, { tools: false }),
     onLlmComplete: (context, _waiting, response, textStreamed) => readAnswer(settings, context, response, textStreamed),
+    onLlmCutOff: (context, _waiting, response) => cutOffActions(context, response),
     onToolResults: () => [],
     onExecResult: (context, _waiting, result) => observe(settings, context, result.ok ? result.value : failedRun(result.error)),
   }
@@ -70,7 +70,10 @@ function readAnswer(settings: Settings, context: DriverContext, response: LlmRes
   if (fence === undefined) return [...shown, ...complete(context, whole)]
 
   // Text after the code is dropped: the model wrote it without knowing the output of the code.
-  const answer: ReadResponse = { ...whole, texts: [{ type: "text", text: whole.text.slice(0, fence.end) }] }
+  const answer = {
+    producer: whole.producer,
+    parts: [...whole.parts.filter(({ type }) => type === "reasoning"), { type: "text", text: whole.text.slice(0, fence.end) } as const],
+  }
   const language = settings.languages[0] ?? ""
   return [
     ...shown,
@@ -81,7 +84,7 @@ function readAnswer(settings: Settings, context: DriverContext, response: LlmRes
 
 /** Removes native tool calls, which this driver does not run: they would remain without a result. */
 function withoutCalls(read: ReadResponse): ReadResponse {
-  return { ...read, steps: read.steps.filter((step) => step.type === "reasoning"), calls: [] }
+  return { ...read, parts: read.parts.filter(({ type }) => type !== "tool_call"), calls: [], settled: [] }
 }
 
 function isCode(settings: Settings, { language }: Fence): boolean {
@@ -110,14 +113,10 @@ function complete(context: DriverContext, read: ReadResponse): readonly DriverAc
 
 /** Asks the model to repair its answer. Stops the turn after too many repairs in a row. */
 function repair(settings: Settings, context: DriverContext, read: ReadResponse, problem: string): readonly DriverAction[] {
-  const answer = isBlank(read.text) && read.steps.length === 0 ? [] : [assistantRecord(context, read)]
+  const answer = !read.parts.some(saysSomething) ? [] : [assistantRecord(context, read)]
   if (repairsInARow(context) >= settings.maxRepairs) {
     const event = errorEvent(`${settings.maxRepairs + 1} answers in a row could not be used. ${problem}`, { kind: "driver", code: "malformed_code" })
-    return [
-      { type: "append_events", events: answer },
-      { type: "emit", event },
-      { type: "finish", outcome: stopped("incomplete") },
-    ]
+    return [{ type: "append_events", events: answer }, ...stopFor(event, "incomplete")]
   }
   const [language = ""] = settings.languages
   const text = `${problem} Nothing was run. Write one block that opens with \`\`\`${language} on a line of its own and closes with \`\`\` on a line of its own, or answer in words without a block of code.`

@@ -1,59 +1,94 @@
 import { type Json, parseJson } from "../json.ts"
+import { jsonFault } from "../json-fault.ts"
 import type { DriverContext } from "../machine/driver.ts"
-import { isReplayable } from "../projectors/chat.ts"
-import { isBlank, trim } from "../text.ts"
+import { isBlank } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
-import type { LlmResponse, OutputPart, ReasoningBlock, TextOutput, ToolCallBlock } from "../wire/llm.ts"
+import type { LlmResponse, OutputPart, Producer, ToolCallBlock } from "../wire/llm.ts"
 import type { Part } from "../wire/message.ts"
-import type { PendingToolCall } from "../wire/tool.ts"
+import type { CompletedToolCall, PendingToolCall, ToolFailure, ToolSpec } from "../wire/tool.ts"
 
-/** A model's answer, split into texts, reasoning and tool calls. */
+/** A model's answer, as a driver reads it. */
 export interface ReadResponse {
   /** All texts joined, with an empty line between two of them. */
   readonly text: string
   /** The single texts including their separators. Concatenated they give `text`. */
-  readonly texts: readonly TextOutput[]
-  /** Reasoning and tool calls in their original order. */
-  readonly steps: readonly (ReasoningBlock | ToolCallBlock)[]
+  readonly texts: readonly string[]
+  /** The answer part by part, as the model gave it. Blank or repeated call ids are replaced with counted ones. */
+  readonly parts: readonly OutputPart[]
+  /** All calls, in order. */
   readonly calls: readonly PendingToolCall[]
+  /** The results of those calls that cannot be run: their arguments are broken, or the request did not offer the tool. */
+  readonly settled: readonly CompletedToolCall[]
+  readonly producer: Producer | undefined
+  /** Milliseconds; 0 if the host did not say. */
+  readonly durationMs: number
 }
 
-/** Splits an answer into its parts. Without parts, its `text` counts as the only one. Replaces blank or repeated call ids with generated ones. */
-export function readResponse(context: DriverContext, response: LlmResponse): ReadResponse {
-  const parts: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
+/**
+ * Reads an answer. Without parts, its `text` counts as the only one. `offered`: the tools of the request; a call of any other is settled
+ * as a failure. Absent: every tool counts as offered.
+ */
+export function readResponse(context: DriverContext, response: LlmResponse, offered?: readonly ToolSpec[]): ReadResponse {
+  const given: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
   let text = ""
   let newlines = 0
-  const texts: TextOutput[] = []
-  const steps: (ReasoningBlock | ToolCallBlock)[] = []
+  const texts: string[] = []
+  const parts: OutputPart[] = []
   const calls: PendingToolCall[] = []
+  const settled: CompletedToolCall[] = []
   const callIds = new Set<string>()
-  for (const part of parts) {
+  for (const part of given) {
     if (part.type === "text") {
+      parts.push(part)
       if (part.text === "") continue
       const piece = text === "" ? part.text : separator(newlines, part.text) + part.text
       // Counted incrementally: reading the end of a growing string copies it each time.
       newlines = trailingNewlines(newlines, piece)
       text += piece
-      texts.push({ ...part, text: piece })
-    } else if (part.type === "reasoning") {
-      if (!isBlank(part.text) || isReplayable(part.replay)) steps.push({ ...part, text: trim(part.text) })
-    } else {
-      const { toolName, inputJson, replay } = part
+      texts.push(piece)
+    } else if (part.type === "tool_call") {
       let { callId } = part
       while (isBlank(callId) || callIds.has(callId)) callId = context.newMessageId("call")
       callIds.add(callId)
-      steps.push(callId === part.callId ? part : { ...part, callId })
-      const args = readArguments(inputJson)
-      calls.push(replay === undefined ? { callId, toolName, args } : { callId, toolName, args, replay })
+      const call = callId === part.callId ? part : { ...part, callId }
+      parts.push(call)
+      const { args, fault } = readCall(call, offered)
+      const pending =
+        call.replay === undefined ? { callId, toolName: call.toolName, args } : { callId, toolName: call.toolName, args, replay: call.replay }
+      calls.push(pending)
+      if (fault !== undefined) settled.push({ ...pending, output: { status: "failure", failure: fault }, durationMs: 0 })
+    } else {
+      parts.push(part)
     }
   }
-  return { text, texts, steps, calls }
+  return { text, texts, parts, calls, settled, producer: response.producer, durationMs: response.durationMs ?? 0 }
 }
 
-/** Arguments that are not JSON, or nested too deeply to be stored, become `{}`. The tool then reports what is missing. */
-function readArguments(inputJson: string): Json {
-  const args = parseJson(inputJson)
-  return args === undefined ? {} : args
+/** The arguments of a call, or why it cannot be run. Broken arguments stay text: a call never runs with other ones than the model wrote. */
+function readCall(
+  { toolName, inputJson }: ToolCallBlock,
+  offered: readonly ToolSpec[] | undefined,
+): { readonly args: Json; readonly fault?: ToolFailure } {
+  const args = isBlank(inputJson) ? null : parseJson(inputJson)
+  const isObject = typeof args === "object" && !Array.isArray(args)
+  if (offered !== undefined && !offered.some(({ name }) => name === toolName)) {
+    return { args: isObject ? (args ?? {}) : inputJson, fault: failure("unknown_tool", `${unknownTool(toolName, offered)} Nothing was run.`) }
+  }
+  if (isObject) return { args: args ?? {} }
+  const what = args === undefined ? jsonFault(inputJson) : `They are ${Array.isArray(args) ? "a list" : `a ${typeof args}`}, not a JSON object.`
+  return {
+    args: inputJson,
+    fault: failure("broken_arguments", `The call was not run: its arguments cannot be read. ${what} Call it again with a JSON object.`),
+  }
+}
+
+function failure(code: string, message: string): ToolFailure {
+  return { class: "invalid_request", code, message, source: "runtime", retry: { type: "never" } }
+}
+
+function unknownTool(name: string, offered: readonly ToolSpec[]): string {
+  const names = offered.map((tool) => tool.name).join(", ")
+  return `There is no tool ${JSON.stringify(name)}${names === "" ? " in this request" : `; the tools are ${names}`}.`
 }
 
 /** The newlines to add for an empty line before a text, given the number already before it. */
@@ -73,22 +108,18 @@ function trailingNewlines(newlines: number, piece: string): number {
 /** The events of an answer: its texts, unless they were streamed, and `llm_response`. */
 export function showResponse(read: ReadResponse, iteration: number, textStreamed: boolean): DriverAction[] {
   const actions: DriverAction[] = []
-  if (!textStreamed) for (const { text } of read.texts) actions.push({ type: "emit", event: { type: "text_delta", content: text } })
-  actions.push({ type: "emit", event: { type: "llm_response", iteration, content: read.text, durationMs: 0 } })
+  if (!textStreamed) for (const content of read.texts) actions.push({ type: "emit", event: { type: "text_delta", content } })
+  actions.push({ type: "emit", event: { type: "llm_response", iteration, content: read.text, durationMs: read.durationMs } })
   return actions
 }
 
-/** The parts of the assistant's message: the texts first, then reasoning and calls in their order. */
-export function assistantParts(messageId: string, read: ReadResponse): readonly Part[] {
-  const parts: Part[] = []
-  for (const part of read.texts) if (!isBlank(part.text)) parts.push({ id: `${messageId}.p${parts.length}`, ...part })
-  for (const part of read.steps) {
-    const id = `${messageId}.p${parts.length}`
-    if (part.type === "tool_call" && part.replay === undefined) {
-      // The most frequent part. Spelled out, because a spread costs as much as everything else here.
-      const { type, callId, toolName, inputJson } = part
-      parts.push({ id, type, callId, toolName, inputJson })
-    } else parts.push({ id, ...part })
-  }
-  return parts
+/** The parts of the assistant's message: those of the answer, in order and unchanged. */
+export function assistantParts(messageId: string, parts: readonly OutputPart[]): readonly Part[] {
+  return parts.map((part, index): Part => {
+    const id = `${messageId}.p${index}`
+    if (part.type !== "tool_call" || part.replay !== undefined || part.providerMetadata !== undefined) return { id, ...part }
+    // The most frequent part. Spelled out, because a spread costs as much as everything else here.
+    const { type, callId, toolName, inputJson } = part
+    return { id, type, callId, toolName, inputJson }
+  })
 }

@@ -26,7 +26,7 @@ export type NestedState = {
 }
 
 /** The default of each optional callback. Without `onExecResult` no code may start, so it has no default. */
-const ABSENT = { onLlmFailed: () => undefined, onDelivery: () => [] }
+const ABSENT = { onLlmCutOff: () => undefined, onLlmFailed: () => undefined, onDelivery: () => [] }
 
 /**
  * Wraps a driver. The patch changes some members; all others pass through, including those of a later version of this interface.
@@ -36,7 +36,7 @@ const ABSENT = { onLlmFailed: () => undefined, onDelivery: () => [] }
  *       onToolResults: (next, context, results) => [countRecord(results), ...next(context, results)],
  *     })
  *
- * If the inner driver lacks `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`,
+ * If the inner driver lacks `onLlmCutOff`, `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`,
  * a patch for it is ignored. The name is the inner driver's unless the patch has one; with `ownState` it is `wrapped(<name>)`.
  * @throws {SchemaError} `invalid_config`: `inner` is not a driver
  */
@@ -46,6 +46,7 @@ export function wrapDriver(inner: ProtocolDriver, { ownState, ...patch }: Driver
   if (typeof ownState !== "function") throw new TypeError("ownState is a function of the context and the action: (context, start) => state.")
   const unnested = wrapMembers(inner, {
     onLlmComplete: (next, context, waiting, ...rest) => next(context, innerState(waiting), ...rest),
+    onLlmCutOff: (next, context, waiting, response) => next(context, innerState(waiting), response),
     onLlmFailed: (next, context, waiting, error) => next(context, innerState(waiting), error),
     onExecResult: (next, context, waiting, result) =>
       next(context, { ...innerState(waiting), driverState: innerState(waiting).driverState ?? null }, result),
@@ -61,6 +62,10 @@ export function wrapDriver(inner: ProtocolDriver, { ownState, ...patch }: Driver
       onLlmComplete: (next, context, ...rest) => nest(context, next(context, ...rest)),
       onToolResults: (next, context, results) => nest(context, next(context, results)),
       onExecResult: (next, context, ...rest) => nest(context, next(context, ...rest)),
+      onLlmCutOff: (next, context, ...rest) => {
+        const actions = next(context, ...rest)
+        return actions && nest(context, actions)
+      },
       onLlmFailed: (next, context, ...rest) => {
         const actions = next(context, ...rest)
         return actions && nest(context, actions)

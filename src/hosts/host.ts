@@ -75,7 +75,8 @@ export interface HostTools {
  */
 export interface Host {
   /**
-   * Calls the model. Throw {@link LlmCallError} to classify a failure. Any other error fails the call with code `executor_threw`; a value
+   * Calls the model. Throw {@link LlmCallError} to classify a failure, and to report what the model said before it: text that was emitted
+   * stays in the transcript. Any other error fails the call with code `executor_threw`; a value
    * that is not an `LlmResponse` fails it with code `invalid_llm_response`.
    */
   llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse>
@@ -127,14 +128,23 @@ export function wrapHost(host: Host, patch: HostPatch): Host {
   return wrapMembers(host, patch, ABSENT as { readonly [name: string]: unknown })
 }
 
-/** A failed model call, with its details. Thrown by `llmCall`. */
+/** Options of {@link LlmCallError}. */
+export interface LlmCallErrorOptions extends ErrorOptions {
+  /** What the model said before the call failed or was aborted, and the tokens that it used. */
+  readonly partial?: LlmResponse | undefined
+}
+
+/** A failed or aborted model call, with its details. Thrown by `llmCall`. */
 export class LlmCallError extends Error {
   readonly failure: LlmFailure
+  /** What the model said before. Absent: `runTurn` uses the text that the call emitted. */
+  readonly partial: LlmResponse | undefined
 
-  constructor(failure: LlmFailure, options?: ErrorOptions) {
+  constructor(failure: LlmFailure, { partial, ...options }: LlmCallErrorOptions = {}) {
     super(failure.message, options)
     this.name = "LlmCallError"
     this.failure = failure
+    this.partial = partial
   }
 }
 
@@ -179,6 +189,11 @@ export interface RunOptions {
   readonly turnId?: string
   /** Aborting it cancels the turn, which still ends in order with `done`. A reason that is a string or an error is shown. */
   readonly signal?: AbortSignal
+  /**
+   * How long a cancelled model call may take to end, in milliseconds. What it said and used until then is stored; after that, the text
+   * that it emitted. Default 2,000.
+   */
+  readonly cancelGraceMs?: number
   /** Receives every event for a user interface, including those that executors emit. If it throws, `runTurn` rejects. */
   readonly onEvent?: (event: TurnEvent) => void
   /** Receives every log entry. If it throws, `runTurn` rejects. */

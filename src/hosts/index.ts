@@ -8,6 +8,7 @@ export {
   type HostPatch,
   type HostTools,
   LlmCallError,
+  type LlmCallErrorOptions,
   type Recovered,
   type RunOptions,
   type ToolAnswer,

@@ -1,6 +1,7 @@
 import { castDraft, Immer } from "immer"
 import { DriverError } from "../errors.ts"
 import type { DriverAction } from "../wire/action.ts"
+import type { SettledCall } from "../wire/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { LogEvent, Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
@@ -10,26 +11,22 @@ import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import type { History } from "./history.ts"
 import { limitReached } from "./limits.ts"
-import type { StateOf, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
+import { toolCallEvent } from "./terminal.ts"
+import { divideBatch } from "./tool-results.ts"
+import type { ExecutionSurface, StateOf, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
 
 /** The machine's own actions on a turn, in one list with its driver's. */
 export type MachineAction =
   | DriverAction
   | { readonly type: "log"; readonly event: LogEvent }
   | { readonly type: "count_usage"; readonly cumulative: TokenUsage }
-  | { readonly type: "store_results"; readonly arrived: readonly ArrivedResult[] }
+  | { readonly type: "store_results"; readonly arrived: readonly SettledCall[] }
   | { readonly type: "append_messages"; readonly messages: readonly Message[] }
   | { readonly type: "add_turn_causes"; readonly turnCauses: readonly TurnCause[] }
   | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
   | { readonly type: "set_surface"; readonly update: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] } | undefined }
   | { readonly type: "prepare_iteration" }
   | { readonly type: "cancel_llm"; readonly id: number }
-
-/** A result with its place in the batch. */
-export interface ArrivedResult {
-  readonly index: number
-  readonly result: CompletedToolCall
-}
 
 /** What a step changes in addition to its actions: the latest time, and the counter of message ids. */
 export interface StepFacts {
@@ -46,19 +43,15 @@ const { produce } = new Immer({ autoFreeze: false })
  * Applies one list of actions and returns the next turn with the effects of the list, in order. The only place that makes a
  * next turn. One `progress` reports what became durable: right before the work that the list starts, else before the end of
  * the turn, else last.
- * @throws {DriverError} `two_starts`, `action_after_finish`, `unknown_action`
+ * @throws {DriverError} `two_starts`, `action_after_finish`, `unknown_action`, `unknown_settled_call`
  */
-export function applyActions(
-  config: CompleteTurnConfig,
-  turn: Turn,
-  actions: readonly MachineAction[],
-  facts: StepFacts,
-): { turn: Turn; effects: Effect[] } {
+export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: readonly MachineAction[], facts: StepFacts): Applied {
   const effects: Effect[] = []
-  let { state, iteration, syncedIteration, turnLimitScheduled, nextEffectId, usage } = turn.position
+  let { state, iteration, syncedIteration, turnLimitScheduled, surfaceChanged, nextEffectId, usage } = turn.position
   let { messages, events, turnCauses } = turn.record
   let { surface } = turn
   let work: AnswerableEffect | undefined
+  let settled: readonly CompletedToolCall[] | undefined
   let outcome: Outcome | undefined
   let hasUnreported = false
 
@@ -97,7 +90,9 @@ export function applyActions(
         break
       case "set_surface":
         syncedIteration = iteration
-        if (action.update !== undefined) surface = { systemPrompt: action.update.systemPrompt, tools: action.update.tools }
+        if (action.update === undefined) break
+        surfaceChanged ||= !sameSurface(surface, action.update)
+        surface = { systemPrompt: action.update.systemPrompt, tools: action.update.tools }
         break
       case "advance_iteration":
         iteration += 1
@@ -123,11 +118,20 @@ export function applyActions(
         effects.push({ type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools } })
         const waiting = { type: "waiting_llm", outstanding: { type: "llm_call", id: nextEffectId, request: action.request } } as const
         started = action.driverState === undefined ? waiting : { ...waiting, driverState: action.driverState }
+        surfaceChanged = false
         break
       }
       case "start_tools": {
-        const { calls } = action
-        started = { type: "waiting_tools", outstanding: { type: "tool_calls", id: nextEffectId, calls }, results: calls.map(() => null) }
+        const batch = divideBatch(action.calls, action.settled)
+        for (const { result } of batch.settled) effects.push({ type: "emit", event: toolCallEvent(result) })
+        if (batch.settled.length > 0 && batch.open.length === 0) {
+          if (work !== undefined) throw new DriverError("two_starts", `One list starts ${work.type} and a batch of tool calls.`)
+          settled = batch.settled.map(({ result }) => result)
+          break
+        }
+        const outstanding = { type: "tool_calls", id: nextEffectId, calls: batch.open } as const
+        const waiting = { type: "waiting_tools", outstanding, results: batch.open.map(() => null) } as const
+        started = batch.settled.length === 0 ? waiting : { ...waiting, settled: batch.settled }
         break
       }
       case "start_exec": {
@@ -142,7 +146,8 @@ export function applyActions(
         break
       }
       case "finish":
-        if (work !== undefined) throw new DriverError("two_starts", `One list of actions starts ${work.type} and finishes the turn.`)
+        if (work !== undefined || settled !== undefined)
+          throw new DriverError("two_starts", `One list of actions starts ${work?.type ?? "a batch of tool calls"} and finishes the turn.`)
         outcome = action.outcome
         state = { type: "finished", outcome }
         break
@@ -150,8 +155,11 @@ export function applyActions(
         throw new DriverError("unknown_action", `A list has an action of an unknown type: ${String((action as { type?: unknown } | null)?.type)}.`)
     }
     if (started === undefined) continue
-    if (work !== undefined)
-      throw new DriverError("two_starts", `One list starts ${work.type} and ${started.outstanding.type}; a turn waits for one effect at a time.`)
+    if (work !== undefined || settled !== undefined)
+      throw new DriverError(
+        "two_starts",
+        `One list starts ${work?.type ?? "a batch of tool calls"} and ${started.outstanding.type}; a turn waits for one effect at a time.`,
+      )
     nextEffectId += 1
     state = started
     work = started.outstanding
@@ -159,7 +167,7 @@ export function applyActions(
   }
 
   const { at, nextMessageNumber } = facts
-  const { reportedEvents } = turn.record
+  const { reportedEvents, startLength } = turn.record
   const { iterationOffset } = turn.position
   const position: TurnPosition = {
     state,
@@ -167,21 +175,37 @@ export function applyActions(
     iterationOffset,
     syncedIteration,
     turnLimitScheduled,
+    surfaceChanged,
     nextEffectId,
     nextMessageNumber,
     usage,
     at,
   }
   const changed = hasUnreported || turnCauses !== turn.record.turnCauses
-  const record: TurnRecord = changed ? { messages, events, turnCauses, reportedEvents: hasUnreported ? events.length : reportedEvents } : turn.record
+  const record: TurnRecord = changed
+    ? { messages, events, turnCauses, reportedEvents: hasUnreported ? events.length : reportedEvents, startLength }
+    : turn.record
   const next: Turn = { position, record, surface }
   if (hasUnreported) insertProgress(effects, reportedEvents, next, work)
   if (outcome !== undefined) appendEnd(effects, next, outcome)
-  return { turn: next, effects }
+  return { turn: next, effects, settled }
+}
+
+/** The next turn, with the effects of its list. */
+interface Applied {
+  readonly turn: Turn
+  readonly effects: Effect[]
+  /** The results of a batch that the list starts and that needs no host. The driver is to be asked what follows. */
+  readonly settled: readonly CompletedToolCall[] | undefined
+}
+
+/** Compared as JSON: a host may return new objects for the same tools. */
+function sameSurface(before: ExecutionSurface, after: ExecutionSurface): boolean {
+  return before.systemPrompt === after.systemPrompt && (before.tools === after.tools || JSON.stringify(before.tools) === JSON.stringify(after.tools))
 }
 
 /** Puts results into their places. The batch and the earlier results are shared with the old state. */
-function storeResults(state: StateOf<"waiting_tools">, arrived: readonly ArrivedResult[]): TurnState {
+function storeResults(state: StateOf<"waiting_tools">, arrived: readonly SettledCall[]): TurnState {
   return produce(state, (draft) => {
     for (const { index, result } of arrived) draft.results[index] = castDraft(result)
   })
@@ -197,12 +221,12 @@ function appendConversation(messages: History<Message>, records: readonly Histor
 
 /** Inserts one `progress` right before the started work; last, if no work was started. */
 function insertProgress(effects: Effect[], from: number, { record, position }: Turn, work: AnswerableEffect | undefined): void {
-  const progress = progressEffect(record.messages, record.events.slice(from), position.iteration)
+  const progress = progressEffect(record.messages, record.events.slice(from), from, position.iteration)
   if (work === undefined) effects.push(progress)
   else effects.splice(effects.lastIndexOf(work), 0, progress)
 }
 
 function appendEnd(effects: Effect[], { record, position }: Turn, outcome: Outcome): void {
   effects.push({ type: "emit", event: { type: "turn_outcome", outcome } }, { type: "emit", event: { type: "done" } })
-  effects.push(doneEffect(outcome, record.messages, [], position.iteration))
+  effects.push(doneEffect(outcome, record.messages, [], record.events.length, position))
 }

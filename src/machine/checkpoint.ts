@@ -8,7 +8,7 @@ import { History } from "./history.ts"
 import type { Turn, TurnRecord, TurnState } from "./turn.ts"
 
 const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
-const VERSION: TurnCheckpoint["version"] = 1
+const VERSION: TurnCheckpoint["version"] = 2
 
 /** From each older version to the next one. */
 export type Migrations = { readonly [version: number]: (checkpoint: Record<string, unknown>) => Record<string, unknown> }
@@ -33,12 +33,14 @@ export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: 
     unpolled: saveUnpolled(turn, unpolled),
     messages,
     events: saveRecords(record, messages),
+    startLength: record.startLength,
     turnCauses: record.turnCauses,
     reportedEvents: record.reportedEvents,
     iteration: position.iteration,
     iterationOffset: position.iterationOffset,
     ...(syncedIteration !== undefined && { syncedIteration }),
     turnLimitScheduled: position.turnLimitScheduled,
+    ...(position.surfaceChanged && { surfaceChanged: true as const }),
     nextEffectId: position.nextEffectId,
     nextMessageNumber: position.nextMessageNumber,
     usage: position.usage,
@@ -117,11 +119,11 @@ function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): He
         record.type === "message" ? { type: "conversation", message: checkpoint.messages[record.index] as Message } : record,
     ),
   )
-  const { state, turnCauses, reportedEvents, systemPrompt, tools } = checkpoint
+  const { state, turnCauses, reportedEvents, startLength, systemPrompt, tools, surfaceChanged = false } = checkpoint
   const { iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at } = checkpoint
   const turn: Turn = {
-    record: { messages, events, turnCauses, reportedEvents },
-    position: { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at },
+    record: { messages, events, turnCauses, reportedEvents, startLength },
+    position: { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, surfaceChanged, nextEffectId, nextMessageNumber, usage, at },
     surface: { systemPrompt, tools },
   }
   return { turn, unpolled: restoreUnpolled(turn, checkpoint.unpolled) }
@@ -135,10 +137,13 @@ function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): readonly Ef
       if ("outstanding" in state) unpolled.push(state.outstanding)
     } else if (effect.type === "progress" || effect.type === "done") {
       const messages = turn.record.messages.prefix(effect.messageCount)
-      const eventDelta = turn.record.events.slice(effect.eventsFrom, effect.eventsTo)
-      const { iteration } = effect
+      const { eventsFrom, eventsTo, iteration } = effect
+      const eventDelta = turn.record.events.slice(eventsFrom, eventsTo)
+      // `done` is the last effect of a turn, so the turn's usage is final.
       unpolled.push(
-        effect.type === "done" ? doneEffect(effect.outcome, messages, eventDelta, iteration) : progressEffect(messages, eventDelta, iteration),
+        effect.type === "done"
+          ? doneEffect(effect.outcome, messages, eventDelta, eventsFrom, { iteration, usage: turn.position.usage })
+          : progressEffect(messages, eventDelta, eventsFrom, iteration),
       )
     } else {
       unpolled.push(effect)
@@ -220,7 +225,7 @@ function checkDriver(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): vo
 
 /** Counters that contradict each other would emit effects under wrong ids or report records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
-  const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents } = checkpoint
+  const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents, startLength } = checkpoint
   const require = (holds: boolean, path: string, message: string): void => {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
@@ -229,6 +234,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
   require(iteration >= iterationOffset, "/iteration", `iteration ${iteration} lies before the offset ${iterationOffset}`)
   require(syncedIteration === undefined || syncedIteration <= iteration, "/syncedIteration", "a later iteration than the current one is synced")
   require(reportedEvents <= events.length, "/reportedEvents", `${reportedEvents} of ${events.length} records were reported`)
+  require(startLength <= messages.length, "/startLength", `the turn began with ${startLength} of ${messages.length} messages`)
   if ("outstanding" in state) {
     const { id } = state.outstanding
     require(id === nextEffectId - 1, "/state/outstanding/id", `effect ${id} is outstanding while the next id is ${nextEffectId}`)
@@ -242,6 +248,12 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
       require(fits, `/state/results/${index}/callId`, "the result belongs to another call")
     })
     require(results.length === 0 || results.includes(null), "/state/results", "every call has its result, so nothing is outstanding")
+    const { settled = [] } = state
+    settled.forEach(({ index }, place) => {
+      const follows = index > (settled[place - 1]?.index ?? -1) && index < results.length + settled.length
+      require(follows, `/state/settled/${place}/index`, "the result has no place of its own in the batch")
+    })
+    require(settled.length === 0 || results.length > 0, "/state/settled", "every call has its result, so nothing is outstanding")
   }
   events.forEach((record, index) => {
     require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "the message does not exist")

@@ -87,7 +87,8 @@ function codeOf({ driver, projector, turnLimitMessage, validation }: TurnConfig)
 }
 
 function complete({ driver, projector, turnLimitMessage, validation }: ConfigCode, data: TurnConfigData): CompleteTurnConfig {
-  const { model, modelVariant, sessionId, runSessionId, systemPrompt, tools, maxContextTokens, maxIterations } = data
+  const { model, modelVariant, sessionId, runSessionId, systemPrompt, tools, maxContextTokens, maxResultTokens, maxIterations } = data
+  const { parallelToolCalls, cache } = data
   const config: CompleteTurnConfig = {
     driver,
     projector,
@@ -100,8 +101,11 @@ function complete({ driver, projector, turnLimitMessage, validation }: ConfigCod
     systemPrompt: systemPrompt ?? "",
     tools: tools ?? [],
     ...(maxContextTokens !== undefined && { maxContextTokens }),
+    ...(maxResultTokens !== undefined && { maxResultTokens }),
     ...(maxIterations !== undefined && { maxIterations }),
     generation: withoutUndefined(data.generation ?? {}),
+    ...(parallelToolCalls !== undefined && { parallelToolCalls }),
+    ...(cache !== undefined && { cache }),
     syncExecutionSurface: data.syncExecutionSurface ?? false,
     emitLlmTrace: data.emitLlmTrace ?? false,
   }

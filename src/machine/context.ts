@@ -18,11 +18,14 @@ export class TurnContext implements DriverContext {
   readonly iteration: number
   readonly iterationOffset: number
   readonly maxIterations: number | undefined
+  readonly turnLimitScheduled: boolean
+  readonly surfaceChanged: boolean
   readonly usage: TokenUsage
   readonly at: number | undefined
   // No private fields here: `withTools` makes contexts that inherit from this one, and they count message ids together.
   readonly counter: { next: number }
   readonly systemPrompt: string
+  readonly startLength: number
 
   constructor(config: CompleteTurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
     this.config = config
@@ -33,18 +36,21 @@ export class TurnContext implements DriverContext {
     this.iteration = position.iteration
     this.iterationOffset = position.iterationOffset
     this.maxIterations = config.maxIterations
+    this.turnLimitScheduled = position.turnLimitScheduled
+    this.surfaceChanged = position.surfaceChanged
     this.usage = usage
     // Answers may come late or from another clock; the latest time seen never goes back.
     this.at = at === undefined || (position.at !== undefined && position.at > at) ? position.at : at
     this.counter = { next: position.nextMessageNumber }
     this.systemPrompt = surface.systemPrompt
+    this.startLength = record.startLength
   }
 
   projectRequest({ tools: useTools, ownTools }: { readonly tools: boolean; readonly ownTools?: readonly ToolSpec[] }): LlmRequest {
-    const { config, messages, events, turnCauses, iteration } = this
+    const { config, messages, events, turnCauses, iteration, startLength } = this
     const project: Projector = config.projector
     const tools = ownTools === undefined ? this.tools : this.tools.concat(ownTools)
-    return project({ config, systemPrompt: this.systemPrompt, tools, messages, events, turnCauses, iteration, useTools })
+    return project({ config, systemPrompt: this.systemPrompt, tools, messages, events, turnCauses, iteration, startLength, useTools })
   }
 
   newMessageId(scope: string): string {

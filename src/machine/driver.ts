@@ -24,12 +24,19 @@ export interface ProtocolDriver {
   readonly version: number
   /** A new iteration begins. Most drivers project a request and start the model call. */
   prepareIteration(context: DriverContext): readonly DriverAction[]
-  /** The model answered with `stop`, `tool_use` or `unknown`. Any other answer ends the turn without the driver. */
+  /** The model answered with `stop`, `tool_use`, `paused` or `unknown`. Any other answer goes to `onLlmCutOff`. */
   onLlmComplete(context: DriverContext, waiting: WaitingLlm, response: LlmResponse, textStreamed: boolean): readonly DriverAction[]
   /** All calls of a batch are answered; `results` are in the order of the calls. */
   onToolResults(context: DriverContext, results: readonly CompletedToolCall[]): readonly DriverAction[]
   /** Needed by drivers that start `exec_code`. */
   onExecResult?(context: DriverContext, waiting: WaitingExec, result: ExecResult["result"]): readonly DriverAction[]
+  /**
+   * An answer was cut off: by its `terminalReason` (a limit, a filter, a refusal, an overflow), by a host that cancels the turn, or by a
+   * failure in mid-answer. `response` has what the model said until then; its last tool call may be half of one. A driver appends what is
+   * to stay in the transcript. If its actions start work or finish, they replace the end of the turn, except after a cancellation or a
+   * failure, which end as they would. No such callback, or `undefined`: nothing is stored.
+   */
+  onLlmCutOff?(context: DriverContext, waiting: WaitingLlm, response: LlmResponse): readonly DriverAction[] | undefined
   /** The model call failed. `undefined`, or no such callback: the turn stops as `provider_error`. */
   onLlmFailed?(context: DriverContext, waiting: WaitingLlm, error: LlmFailure): readonly DriverAction[] | undefined
   /** A host delivered something. The actions follow what was delivered; if they start nothing, the turn prepares anew. */
@@ -58,6 +65,13 @@ export interface DriverContext {
   readonly iteration: number
   readonly iterationOffset: number
   readonly maxIterations: number | undefined
+  /** Whether the message about the reached limit is already in the transcript. */
+  readonly turnLimitScheduled: boolean
+  /**
+   * Whether the system prompt or the tools changed since the thread's last model request. A provider's cache of that request is lost; a
+   * driver records it with `surfaceChangeRecord()`.
+   */
+  readonly surfaceChanged: boolean
   readonly usage: TokenUsage
   /** The latest time seen on any response, in milliseconds since the epoch. Absent until a response carries one. */
   readonly at: number | undefined

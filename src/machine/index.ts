@@ -13,14 +13,14 @@ export {
   TurnError,
 } from "../errors.ts"
 export { MAX_JSON_DEPTH } from "../json.ts"
-export { type ArrivedResult, applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
+export { applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./config.ts"
 export type { TurnContext } from "./context.ts"
 export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./driver.ts"
 export { History } from "./history.ts"
-export { addUsage, NO_USAGE } from "./limits.ts"
+export { addKnown, addUsage, NO_USAGE, resultLimit } from "./limits.ts"
 export { advance, begin, command, type HostCommand, handle } from "./step.ts"
-export { errorEvent, failWith, type StopType, stopped } from "./terminal.ts"
+export { errorEvent, failWith, type StopType, stopFor, stopped } from "./terminal.ts"
 export { deriveModelReturn, toolResultParts } from "./tool-results.ts"
 export {
   ANSWERS,

@@ -4,18 +4,40 @@ import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 /** No tokens at all. */
 export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
-/** Adds two usages, bucket by bucket. Saturates at the largest safe integer, so that a sum is always a valid count. */
+/**
+ * Adds two usages, bucket by bucket. Saturates at the largest safe integer, so that a sum is always a valid count. A sum is estimated if
+ * a part of it is; tokens written to a cache are unknown if they are in both.
+ */
 export function addUsage(left: TokenUsage, right: TokenUsage): TokenUsage {
-  return {
+  const sum: { -readonly [Bucket in keyof TokenUsage]: TokenUsage[Bucket] } = {
     inputTokens: addCounts(left.inputTokens, right.inputTokens),
     cachedInputTokens: addCounts(left.cachedInputTokens, right.cachedInputTokens),
     outputTokens: addCounts(left.outputTokens, right.outputTokens),
     reasoningTokens: addCounts(left.reasoningTokens, right.reasoningTokens),
   }
+  if (left.cacheWriteTokens !== undefined || right.cacheWriteTokens !== undefined)
+    sum.cacheWriteTokens = addCounts(left.cacheWriteTokens ?? 0, right.cacheWriteTokens ?? 0)
+  if (left.estimated === true || right.estimated === true) sum.estimated = true
+  return sum
+}
+
+/** Adds those usages that are known; `undefined` if none is. */
+export function addKnown(...usages: readonly (TokenUsage | undefined)[]): TokenUsage | undefined {
+  let sum: TokenUsage | undefined
+  for (const usage of usages) if (usage !== undefined) sum = sum === undefined ? usage : addUsage(sum, usage)
+  return sum
 }
 
 function addCounts(left: number, right: number): number {
   return Math.min(left + right, Number.MAX_SAFE_INTEGER)
+}
+
+/**
+ * The longest tool result that the model reads, in characters: four for each token of `maxResultTokens`, by default half of the context
+ * window.
+ */
+export function resultLimit({ maxResultTokens, maxContextTokens }: Pick<CompleteTurnConfigData, "maxResultTokens" | "maxContextTokens">): number {
+  return 4 * (maxResultTokens ?? (maxContextTokens === undefined ? Number.POSITIVE_INFINITY : Math.floor(maxContextTokens / 2)))
 }
 
 /** Whether `iteration` is at or past `iterationOffset + maxIterations`. Without a limit it never is. */

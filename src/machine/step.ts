@@ -3,18 +3,20 @@
 import { DriverError, ProtocolError } from "../errors.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnStart } from "../wire/config.ts"
-import type { AnswerableEffect } from "../wire/effect.ts"
+import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
+import type { LlmResponse } from "../wire/llm.ts"
 import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
+import { addKnown, addUsage, resultLimit } from "./limits.ts"
 import { errorEvent, failWith, stopped } from "./terminal.ts"
-import { toolResultParts } from "./tool-results.ts"
-import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS } from "./transitions.ts"
-import { newTurn, type StateName, type Step, type Turn, type TurnState } from "./turn.ts"
+import { joinBatch, toolResultParts } from "./tool-results.ts"
+import { ANSWERS, decides, PREPARATION, type RuleResult, TRANSITIONS } from "./transitions.ts"
+import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
 
 /**
  * Begins a turn. The driver is not asked yet: {@link advance} lets it start. Pure.
@@ -76,28 +78,41 @@ function accepted(outstanding: AnswerableEffect | undefined): string {
 
 /** What a host applies to a turn from outside, in addition to its responses. */
 export type HostCommand =
-  | { readonly type: "cancel"; readonly reason?: string }
+  /** `partial`: what the outstanding model call had said. Ignored if the turn waits for something else. */
+  | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
   | { readonly type: "fail"; readonly event: TurnEvent }
   | { readonly type: "finish"; readonly outcome: Outcome }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
 
 /**
  * Ends a turn from outside, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
- * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid. The turn is unchanged.
+ * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid;
+ *   `invalid_response`: the partial answer is not. The turn is unchanged.
  * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
  * @throws {DriverError} `action_after_finish`, `unknown_action` (apply). The turn is unchanged.
  */
 export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
   const complete = completeConfig(config)
-  const context = new TurnContext(complete, turn)
   if (turn.position.state.type === "finished" && hostCommand.type !== "apply") return unchanged(turn)
-  return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand), context))
+  const partial = hostCommand.type === "cancel" ? checkedPartial(complete, turn, hostCommand.partial) : undefined
+  const spent = partial && addKnown(partial.usage, partial.retriedUsage)
+  const context = new TurnContext(complete, turn, undefined, spent && addUsage(turn.position.usage, spent))
+  return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, partial), context))
 }
 
-function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand): readonly MachineAction[] {
+/** The partial answer of the outstanding model call; `undefined` if the turn waits for something else. */
+function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial: LlmResponse | undefined): LlmResponse | undefined {
+  const { state } = turn.position
+  if (partial === undefined || state.type !== "waiting_llm") return undefined
+  const answer: Response = { type: "llm_complete", id: state.outstanding.id, result: { ok: true, response: partial } }
+  const checked = validation?.response(answer) ?? answer
+  return checked.type === "llm_complete" && checked.result.ok ? checked.result.response : undefined
+}
+
+function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand, partial: LlmResponse | undefined): readonly MachineAction[] {
   switch (hostCommand.type) {
     case "cancel":
-      return [...leaveWork(context, turn, hostCommand.reason), { type: "finish", outcome: stopped("cancelled") }]
+      return [...leaveWork(context, turn, partial, hostCommand.reason), { type: "finish", outcome: stopped("cancelled") }]
     case "fail":
       return checked(context, failWith(hostCommand.event))
     case "finish":
@@ -113,17 +128,41 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
 }
 
 /** Cancels the model call of a cancelled turn, and gives every open tool call a result. */
-function leaveWork(context: TurnContext, { position: { state } }: Turn, reason = "The turn was cancelled."): readonly MachineAction[] {
+function leaveWork(
+  context: TurnContext,
+  { position: { state } }: Turn,
+  partial: LlmResponse | undefined,
+  reason = "The turn was cancelled.",
+): readonly MachineAction[] {
   const notice = checked(context, [{ type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }])
-  if (state.type === "waiting_llm") return [{ type: "cancel_llm", id: state.outstanding.id }, ...notice]
+  if (state.type === "waiting_llm") {
+    const said = partial === undefined ? [] : cutOff(context, state, partial)
+    return [{ type: "cancel_llm", id: state.outstanding.id }, ...said, ...notice]
+  }
   if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return notice
   const results = state.outstanding.calls.map(
     (call, index): CompletedToolCall =>
       state.results[index] ?? { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 },
   )
   const id = context.newMessageId("cancelled")
-  const message: Message = { id, role: "user", parts: toolResultParts(id, results) }
+  const parts = toolResultParts(id, joinBatch(results, state.settled), resultLimit(context.config))
+  const message: Message = { id, role: "user", parts }
   return [{ type: "append_events", events: [{ type: "conversation", message }] }, ...notice]
+}
+
+/** Counts the usage of a cancelled model call and lets the driver store what it said. A driver that fails does not stop a cancellation. */
+function cutOff(context: TurnContext, waiting: StateOf<"waiting_llm">, partial: LlmResponse): readonly MachineAction[] {
+  const { config, iteration, usage: cumulative } = context
+  const counted: MachineAction[] = [
+    { type: "count_usage", cumulative },
+    { type: "emit", event: { type: "token_usage", iteration, usage: partial.usage, cumulative } },
+  ]
+  try {
+    const stored = config.driver.onLlmCutOff?.(context, waiting, partial) ?? []
+    return counted.concat(stored.filter((action) => !decides(action)))
+  } catch (error) {
+    return counted.concat({ type: "emit", event: driverErrorEvent(config, error) })
+  }
 }
 
 /** A host's actions become part of the turn and its checkpoint, so they are checked as its responses are. */
@@ -139,16 +178,32 @@ function checked(context: TurnContext, actions: readonly DriverAction[]): readon
 function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask }: RuleResult, next: readonly StateName[]): Step {
   const { driver } = config
   try {
-    const result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
+    let result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
+    if (result.settled !== undefined) result = afterSettled(config, result.turn, result.effects, result.settled)
     const { state } = result.turn.position
     const continues = ask === undefined || state !== turn.position.state
-    if (continues && next.includes(state.type)) return accept(result)
+    if (continues && result.settled === undefined && next.includes(state.type)) return accept(result)
     throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
   } catch (error) {
-    const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${textOf(error)}`)
-    const event = errorEvent(failure.message, { kind: "driver", code: failure.code })
-    return accept(applyActions(config, turn, [...actions, ...failWith(event)], context))
+    return accept(applyActions(config, turn, [...actions, ...failWith(driverErrorEvent(config, error))], context))
   }
+}
+
+/** A batch that its driver answered as a whole needs no host: the driver is asked at once what follows. */
+function afterSettled(
+  config: CompleteTurnConfig,
+  turn: Turn,
+  before: readonly Effect[],
+  results: readonly CompletedToolCall[],
+): ReturnType<typeof applyActions> {
+  const context = new TurnContext(config, turn)
+  const { effects, ...applied } = applyActions(config, turn, config.driver.onToolResults(context, results), context)
+  return { ...applied, effects: before.concat(effects) }
+}
+
+function driverErrorEvent({ driver }: CompleteTurnConfig, error: unknown): TurnEvent {
+  const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${textOf(error)}`)
+  return errorEvent(failure.message, { kind: "driver", code: failure.code })
 }
 
 /** The text of a thrown value, which may be anything. */

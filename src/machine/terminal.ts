@@ -2,40 +2,50 @@ import { cutMiddle, trim } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../wire/llm.ts"
+import type { CompletedToolCall } from "../wire/tool.ts"
 
 const RAW_LIMIT = 4_000
 
 /** The reasons for which a turn stops without a value. */
 export type StopType = Exclude<Extract<Outcome, { type: "stopped" }>["stop"]["type"], "submitted_error" | "tool_error">
 
-/** The outcome of a turn that was stopped without a value. */
-export function stopped(type: StopType): Outcome {
-  return { type: "stopped", stop: { type } }
+/** The outcome of a turn that was stopped without a value. `event`: the error that stopped it; the outcome repeats it without `raw`. */
+export function stopped(type: StopType, event?: TurnEvent): Outcome {
+  if (event?.type !== "error") return { type: "stopped", stop: { type } }
+  const { raw: _raw, ...error } = event.envelope ?? { kind: "error", userMessage: event.message }
+  return { type: "stopped", stop: { type, error } }
 }
 
-/** How answers end a turn without its driver. The driver decides what the others mean (`stop`, `tool_use`, `unknown`). */
+/** Returns the actions that report an error and stop the turn for it. */
+export function stopFor(event: TurnEvent, type: StopType): readonly DriverAction[] {
+  return [
+    { type: "emit", event },
+    { type: "finish", outcome: stopped(type, event) },
+  ]
+}
+
+/** How answers end a turn. The driver decides what the others mean (`stop`, `tool_use`, `paused`, `unknown`). */
 const ENDS: Partial<Record<TerminalReason, StopType>> = {
   output_limit: "incomplete",
   context_overflow: "provider_error",
   content_filter: "provider_error",
+  refusal: "provider_error",
   provider_error: "provider_error",
   cancelled: "cancelled",
 }
 
-/** Returns the actions for an answer that ends the turn; `undefined` if the driver decides. */
-export function terminalActions(response: LlmResponse, textStreamed: boolean, iteration: number): readonly DriverAction[] | undefined {
-  const end = ENDS[response.terminalReason]
+/** Returns the actions that end the turn for an answer; `undefined` if the driver decides. */
+export function terminalActions({ terminalReason, terminalDiagnostic }: LlmResponse): readonly DriverAction[] | undefined {
+  const end = ENDS[terminalReason]
   if (end === undefined) return undefined
-  const { text, terminalReason } = response
-  const message = response.terminalDiagnostic ?? `Model call ended: ${terminalReason}.`
-  const actions: DriverAction[] = []
-  if (!textStreamed && text !== "") actions.push({ type: "emit", event: { type: "text_delta", content: text } })
-  actions.push(
-    { type: "emit", event: { type: "llm_response", iteration, content: text, durationMs: 0 } },
-    { type: "emit", event: errorEvent(message, { kind: "llm_provider", code: terminalReason, terminalReason }) },
-    { type: "finish", outcome: stopped(end) },
-  )
-  return actions
+  const message = terminalDiagnostic ?? `Model call ended: ${terminalReason}.`
+  return stopFor(errorEvent(message, { kind: "llm_provider", code: terminalReason, terminalReason }), end)
+}
+
+/** Returns the events of an answer that was cut off. */
+export function shownActions({ text, durationMs = 0 }: LlmResponse, textStreamed: boolean, iteration: number): readonly DriverAction[] {
+  const response: DriverAction = { type: "emit", event: { type: "llm_response", iteration, content: text, durationMs } }
+  return textStreamed || text === "" ? [response] : [{ type: "emit", event: { type: "text_delta", content: text } }, response]
 }
 
 /** Returns the actions for a failed model call that the driver does not handle. */
@@ -46,18 +56,12 @@ export function failureActions(error: LlmFailure): readonly DriverAction[] {
     terminalReason: error.terminalReason,
     ...(error.raw !== undefined && { raw: error.raw }),
   }
-  return [
-    { type: "emit", event: errorEvent(`LLM error: ${error.message}`, facts) },
-    { type: "finish", outcome: stopped("provider_error") },
-  ]
+  return stopFor(errorEvent(`LLM error: ${error.message}`, facts), "provider_error")
 }
 
 /** Returns the actions that end a turn that cannot continue, with an event that gives the reason. */
 export function failWith(event: TurnEvent): readonly DriverAction[] {
-  return [
-    { type: "emit", event },
-    { type: "finish", outcome: stopped("runtime_error") },
-  ]
+  return stopFor(event, "runtime_error")
 }
 
 /** An error event whose `userMessage` is its message; `raw` is trimmed and cut to 4,000 characters. */
@@ -111,10 +115,17 @@ function digestPart(part: OutputPart): PartDigest {
         ...(part.replay?.itemId !== undefined && { id: part.replay.itemId }),
         hasOpaque: part.replay?.opaque !== undefined,
       }
+    case "opaque":
+      return { type: "opaque", provider: part.provider, kind: part.kind }
   }
 }
 
 /** The `llm_error` log entry of a failed call. */
 export function errorLog(sessionId: string, iteration: number, error: LlmFailure): LogEvent {
   return { type: "llm_error", sessionId, iteration, ...error }
+}
+
+/** The event that shows the result of a tool call. */
+export function toolCallEvent({ callId, toolName: name, args, output, durationMs }: CompletedToolCall): TurnEvent {
+  return { type: "tool_call", callId, name, args, output, durationMs }
 }

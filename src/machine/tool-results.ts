@@ -1,30 +1,87 @@
+import { DriverError } from "../errors.ts"
 import type { Json } from "../json.ts"
-import type { AttachmentRef, Part } from "../wire/message.ts"
-import type { CompletedToolCall, ModelReturn, ToolOutput } from "../wire/tool.ts"
+import { cutMiddle } from "../text.ts"
+import type { SettledCall } from "../wire/checkpoint.ts"
+import type { AttachmentRef, Part, ReturnPart } from "../wire/message.ts"
+import type { CompletedToolCall, ModelReturn, PendingToolCall, ToolOutput } from "../wire/tool.ts"
 
 /**
  * Returns the parts of the message that answers a batch: for each call, in call order, exactly one `tool_result`, followed by its
- * images. Several texts of one result are joined by a newline; a result without text answers with "".
+ * attachments. Several texts of one result are joined by a newline; a result without text answers with "". A text that is longer than
+ * `limit` characters loses its middle, so that one result never fills the context of every later request.
  */
-export function toolResultParts(messageId: string, results: readonly CompletedToolCall[]): readonly Part[] {
+export function toolResultParts(messageId: string, results: readonly CompletedToolCall[], limit = Number.POSITIVE_INFINITY): readonly Part[] {
   const parts: Part[] = []
-  for (const result of results) {
-    const returned = (result.modelReturn ?? deriveModelReturn(result.output)).parts
+  for (const { callId, toolName, output, modelReturn } of results) {
+    const returned = (modelReturn ?? deriveModelReturn(output)).parts
     const texts: string[] = []
     const attachments: AttachmentRef[] = []
     for (const part of returned) {
       if (part.type === "attachment") attachments.push(part.attachment)
       else if (part.text !== "") texts.push(part.text)
     }
-    parts.push({ id: `${messageId}.p${parts.length}`, type: "tool_result", callId: result.callId, toolName: result.toolName, text: texts.join("\n") })
-    for (const attachment of attachments) parts.push({ id: `${messageId}.p${parts.length}`, type: "image", attachment })
+    const result = { type: "tool_result", id: `${messageId}.p${parts.length}`, callId, toolName, text: cutMiddle(texts.join("\n"), limit) } as const
+    const marked = output.status === "success" ? result : { ...result, isError: true as const }
+    parts.push(attachments.length === 0 ? marked : { ...marked, content: returned.map((part) => shortPart(part, limit)) })
+    for (const attachment of attachments) {
+      const type = attachment.mediaType.startsWith("image/") ? "image" : "file"
+      parts.push({ id: `${messageId}.p${parts.length}`, type, attachment })
+    }
   }
   return parts
 }
 
+function shortPart(part: ReturnPart, limit: number): ReturnPart {
+  return part.type === "text" && part.text.length > limit ? { type: "text", text: cutMiddle(part.text, limit) } : part
+}
+
+/** A batch of tool calls, divided into those that the host is asked for and those that the driver answered. */
+export interface Batch {
+  readonly open: readonly PendingToolCall[]
+  /** In call order. */
+  readonly settled: readonly SettledCall[]
+}
+
 /**
- * Derives what the model reads of an output: a text as it is; any other value as compact JSON with sorted keys, cut around its
- * attachments; a failure or cancellation as a bracketed line and its message.
+ * Divides a batch. A result belongs to the first call with its id that has none yet.
+ * @throws {DriverError} `unknown_settled_call`
+ */
+export function divideBatch(calls: readonly PendingToolCall[], results: readonly CompletedToolCall[] | undefined): Batch {
+  if (results === undefined || results.length === 0) return { open: calls, settled: [] }
+  const given = resultsByCall(results)
+  const open: PendingToolCall[] = []
+  const settled: SettledCall[] = []
+  calls.forEach((call, index) => {
+    const result = given.get(call.callId)?.pop()
+    if (result === undefined) open.push(call)
+    else settled.push({ index, result })
+  })
+  const left = results.find(({ callId }) => given.get(callId)?.length)
+  if (left === undefined) return { open, settled }
+  throw new DriverError("unknown_settled_call", `A batch has a settled result for ${JSON.stringify(left.callId)}, which is none of its calls.`)
+}
+
+/** All results of a batch in call order. */
+export function joinBatch(results: readonly CompletedToolCall[], settled: readonly SettledCall[] | undefined): readonly CompletedToolCall[] {
+  if (settled === undefined) return results
+  const joined = results.slice()
+  for (const { index, result } of settled) joined.splice(index, 0, result)
+  return joined
+}
+
+/** The results of each call id, the first of them last in its list. */
+export function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
+  const given = new Map<string, CompletedToolCall[]>()
+  for (const result of results.slice().reverse()) {
+    const others = given.get(result.callId)
+    if (others === undefined) given.set(result.callId, [result])
+    else others.push(result)
+  }
+  return given
+}
+
+/**
+ * Derives what the model reads of an output: a text as it is; any other value as compact JSON, cut around its attachments; a failure or cancellation as a bracketed line and its message.
  */
 export function deriveModelReturn(output: ToolOutput): ModelReturn {
   switch (output.status) {
@@ -36,8 +93,6 @@ export function deriveModelReturn(output: ToolOutput): ModelReturn {
       return { parts: [troubleText("[Tool execution cancelled]", output.message), ...attachmentsOf(output.raw)] }
   }
 }
-
-type ReturnPart = ModelReturn["parts"][number]
 
 function troubleText(label: string, message: string): ReturnPart {
   return { type: "text", text: message === "" ? label : `${label}\n${message}` }
@@ -71,13 +126,11 @@ function valueParts(value: Json): readonly ReturnPart[] {
       }
       const shown = unescapeObject(piece)
       text += "{"
-      Object.keys(shown)
-        .sort(byCodePoint)
-        .forEach((key, index) => {
-          if (index > 0) text += ","
-          text += `${JSON.stringify(key)}:`
-          write(shown[key] as Json)
-        })
+      Object.keys(shown).forEach((key, index) => {
+        if (index > 0) text += ","
+        text += `${JSON.stringify(key)}:`
+        write(shown[key] as Json)
+      })
       text += "}"
     }
   }
@@ -121,19 +174,4 @@ function isCount(value: Json | undefined): value is number {
 function unescapeObject(value: JsonObject): JsonObject {
   const inner = Object.hasOwn(value, "$object") && Object.keys(value).length === 1 ? value["$object"] : undefined
   return typeof inner === "object" && inner !== null && !isList(inner) ? inner : value
-}
-
-/** Compares texts by code point, as UTF-8 bytes compare. UTF-16 units compare differently. */
-function byCodePoint(left: string, right: string): number {
-  const shorter = Math.min(left.length, right.length)
-  for (let index = 0; index < shorter; index += 1) {
-    const difference = rank(left.charCodeAt(index)) - rank(right.charCodeAt(index))
-    if (difference !== 0) return difference
-  }
-  return left.length - right.length
-}
-
-/** Surrogates encode the highest code points. */
-function rank(unit: number): number {
-  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit
 }

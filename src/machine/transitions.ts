@@ -4,15 +4,17 @@
  */
 import { DriverError, ProtocolError } from "../errors.ts"
 import type { DriverAction } from "../wire/action.ts"
+import type { SettledCall } from "../wire/checkpoint.ts"
 import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
-import type { ArrivedResult, MachineAction } from "./apply-actions.ts"
+import type { MachineAction } from "./apply-actions.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import { deliveryActions, isSilent } from "./delivery.ts"
-import { addUsage, refineTerminalReason } from "./limits.ts"
-import { debugLog, errorEvent, errorLog, failureActions, failWith, stopped, terminalActions } from "./terminal.ts"
+import { addKnown, addUsage, refineTerminalReason } from "./limits.ts"
+import { debugLog, errorEvent, errorLog, failureActions, failWith, shownActions, stopped, terminalActions, toolCallEvent } from "./terminal.ts"
+import { joinBatch, resultsByCall } from "./tool-results.ts"
 import type { StateName, StateOf, Turn, TurnState } from "./turn.ts"
 
 /** The tag of a response. */
@@ -101,33 +103,39 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
 
   const { result } = answer
   // A failed call may have used tokens.
-  const usage = result.ok ? result.response.usage : result.error.usage
-  const cumulative = usage === undefined ? turn.position.usage : addUsage(turn.position.usage, usage)
+  const usage = result.ok ? result.response.usage : (result.error.usage ?? result.partial?.usage)
+  const retried = result.ok ? result.response.retriedUsage : result.error.retriedUsage
+  const counted = retried === undefined ? usage : addKnown(usage, retried)
+  const cumulative = counted === undefined ? turn.position.usage : addUsage(turn.position.usage, counted)
   const context = new TurnContext(config, turn, answer.at, cumulative)
-  if (usage !== undefined) {
-    actions.push({ type: "count_usage", cumulative }, { type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
-  }
+  if (counted !== undefined) actions.push({ type: "count_usage", cumulative })
+  if (usage !== undefined) actions.push({ type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
+  const textStreamed = answer.textStreamed === true
   if (!result.ok) {
-    const { error } = result
+    const { error, partial } = result
     if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
-    return { context, actions, ask: () => driver.onLlmFailed?.(context, state, error) ?? failureActions(error) }
+    if (partial !== undefined) actions.push(...shownActions(partial, textStreamed, iteration))
+    const ask = (): readonly DriverAction[] => {
+      const stored = partial === undefined ? [] : (driver.onLlmCutOff?.(context, state, partial) ?? []).filter((action) => !decides(action))
+      return [...stored, ...(driver.onLlmFailed?.(context, state, error) ?? failureActions(error))]
+    }
+    return { context, actions, ask }
   }
 
   const response = refineTerminalReason(config, result.response)
   if (emitLlmTrace) actions.push({ type: "log", event: debugLog(sessionId, iteration, response) })
-  const textStreamed = answer.textStreamed === true
-  const ending = terminalActions(response, textStreamed, iteration)
-  if (ending !== undefined) return { context, actions: [...actions, ...ending] }
-  return { context, actions, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
+  const ending = terminalActions(response)
+  if (ending === undefined) return { context, actions, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
+  actions.push(...shownActions(response, textStreamed, iteration))
+  return { context, actions, ask: () => orElse(driver.onLlmCutOff?.(context, state, response) ?? [], ending) }
 }
 
 /** Accepts results in any order and split. The driver is asked once, when none is missing, and gets them in call order. */
 function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_results">): RuleResult {
-  const context = new TurnContext(config, turn, response.at)
   const { calls } = state.outstanding
   const results = state.results.slice()
   const given = resultsByCall(response.results)
-  const arrived: ArrivedResult[] = []
+  const arrived: SettledCall[] = []
   for (let index = 0; index < calls.length && arrived.length < response.results.length; index += 1) {
     const result = results[index] === null ? given.get(calls[index]?.callId as string)?.pop() : undefined
     if (result === undefined) continue
@@ -137,22 +145,14 @@ function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"
   const refused = response.results.find(({ callId }) => given.get(callId)?.length)
   if (refused !== undefined) throw callRefused(state, refused)
 
-  const actions: MachineAction[] = arrived.map(({ result: { callId, toolName: name, args, output, durationMs } }) => {
-    return { type: "emit", event: { type: "tool_call", callId, name, args, output, durationMs } }
-  })
+  const usage = addKnown(...arrived.map(({ result }) => result.usage))
+  const cumulative = usage === undefined ? turn.position.usage : addUsage(turn.position.usage, usage)
+  const context = new TurnContext(config, turn, response.at, cumulative)
+  const actions: MachineAction[] = arrived.map(({ result }) => ({ type: "emit", event: toolCallEvent(result) }))
+  if (usage !== undefined) actions.push({ type: "count_usage", cumulative })
   if (results.includes(null)) return { context, actions: [...actions, { type: "store_results", arrived }] }
-  return { context, actions, ask: () => config.driver.onToolResults(context, results as readonly CompletedToolCall[]) }
-}
-
-/** The results of each call id, the first of them last in its list. */
-function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
-  const given = new Map<string, CompletedToolCall[]>()
-  for (const result of results.slice().reverse()) {
-    const others = given.get(result.callId)
-    if (others === undefined) given.set(result.callId, [result])
-    else others.push(result)
-  }
-  return given
+  const all = joinBatch(results as readonly CompletedToolCall[], state.settled)
+  return { context, actions, ask: () => config.driver.onToolResults(context, all) }
 }
 
 function callRefused(state: StateOf<"waiting_tools">, result: CompletedToolCall): ProtocolError {
@@ -189,7 +189,7 @@ function deliver(
   const actions: MachineAction[] = [...deliveryActions(context, delivery)]
   const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
   // Events alone do not lead to another model call, unless the driver starts one.
-  if (silent) return { context, actions, ask: () => orElse(ask(), state.onEmpty) }
+  if (silent) return { context, actions, ask: () => orElse(ask(), [state.onEmpty]) }
   if (checkpoint === "before_completion") {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
@@ -201,6 +201,11 @@ function deliver(
 }
 
 /** The driver's actions if they start work or finish; otherwise `next` follows them. */
-function orElse(actions: readonly DriverAction[], next: MachineAction): readonly MachineAction[] {
-  return actions.some(({ type }) => type === "finish" || type.startsWith("start_")) ? actions : [...actions, next]
+function orElse(actions: readonly DriverAction[], next: readonly MachineAction[]): readonly MachineAction[] {
+  return actions.some(decides) ? actions : [...actions, ...next]
+}
+
+/** Whether an action decides how the turn continues: it starts work, or finishes. */
+export function decides({ type }: DriverAction): boolean {
+  return type === "finish" || type.startsWith("start_")
 }

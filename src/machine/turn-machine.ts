@@ -3,7 +3,7 @@ import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
-import type { TokenUsage } from "../wire/llm.ts"
+import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts"
@@ -115,12 +115,15 @@ export class TurnMachine {
   }
 
   /**
-   * Ends the turn as cancelled. A running model call gets `cancel_llm`; tool calls without a result get a cancelled one.
-   * @throws {SchemaError} `invalid_actions`: the reason is not a string. The turn is unchanged.
+   * Ends the turn as cancelled. A running model call gets `cancel_llm`; tool calls without a result get a cancelled one. `partial`: what
+   * the running model call had said, and the tokens that it used. The driver stores it in the transcript.
+   * @throws {SchemaError} `invalid_actions`: the reason is not a string; `invalid_response`: `partial` is not an answer. The turn is
+   *   unchanged.
    */
-  cancel(reason?: string): void {
+  cancel(reason?: string, partial?: LlmResponse): void {
     const { state } = this.#turn.position
-    const result = command(this.#config, this.#turn, { type: "cancel", ...(reason !== undefined && { reason }) })
+    const cancel = { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) } as const
+    const result = command(this.#config, this.#turn, cancel)
     // A model call that the host never polled is withdrawn, so it need not be cancelled.
     const neverPolled = "outstanding" in state && this.#withdraw(state.outstanding)
     this.#accept(neverPolled ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)

@@ -1,5 +1,6 @@
 import type { Json } from "../json.ts"
 import type { OnEmpty } from "../wire/action.ts"
+import type { SettledCall } from "../wire/checkpoint.ts"
 import type { CompleteTurnConfigData, TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Checkpoint, Effect, ExecCode, LlmCall, SyncExecutionSurface, ToolCalls } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
@@ -16,7 +17,13 @@ export type TurnState =
   | { readonly type: "waiting_execution_surface"; readonly outstanding: SyncExecutionSurface }
   | { readonly type: "waiting_llm"; readonly outstanding: LlmCall; readonly driverState?: Json }
   /** `results` are in call order; null where a call has no result yet. */
-  | { readonly type: "waiting_tools"; readonly outstanding: ToolCalls; readonly results: readonly (CompletedToolCall | null)[] }
+  | {
+      readonly type: "waiting_tools"
+      readonly outstanding: ToolCalls
+      readonly results: readonly (CompletedToolCall | null)[]
+      /** The calls that the driver answered itself, with their places in the whole batch. They are not in `outstanding`. */
+      readonly settled?: readonly SettledCall[]
+    }
   | { readonly type: "waiting_exec"; readonly outstanding: ExecCode; readonly driverState: Json }
   | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
   | { readonly type: "finished"; readonly outcome: Outcome }
@@ -42,6 +49,8 @@ export interface TurnRecord {
   readonly turnCauses: readonly TurnCause[]
   /** How many history records were reported by `progress`. Those of the start count as reported. */
   readonly reportedEvents: number
+  /** How many messages the turn began with. */
+  readonly startLength: number
 }
 
 /** The state of a turn with its counters. Ids and message numbers are counted, so that they are the same in every replay. */
@@ -52,6 +61,8 @@ export interface TurnPosition {
   /** The iteration for which the execution surface was last synced. */
   readonly syncedIteration: number | undefined
   readonly turnLimitScheduled: boolean
+  /** Whether the system prompt or the tools changed since the last model request. */
+  readonly surfaceChanged: boolean
   readonly nextEffectId: number
   readonly nextMessageNumber: number
   readonly usage: TokenUsage
@@ -74,15 +85,16 @@ export interface Step {
 
 /** Makes a turn that is still to be prepared: its driver is asked when the host first polls. */
 export function newTurn(config: CompleteTurnConfigData, start: TurnStart): Turn {
-  const { messages, events = [], turnCauses = [], iterationOffset = 0 } = start
+  const { messages, events = [], turnCauses = [], iterationOffset = 0, surfaceChanged = false } = start
   return {
-    record: { messages: History.of(messages), events: History.of(events), turnCauses, reportedEvents: events.length },
+    record: { messages: History.of(messages), events: History.of(events), turnCauses, reportedEvents: events.length, startLength: messages.length },
     position: {
       state: { type: "preparing" },
       iteration: iterationOffset,
       iterationOffset,
       syncedIteration: undefined,
       turnLimitScheduled: false,
+      surfaceChanged,
       nextEffectId: 1,
       nextMessageNumber: messages.length,
       usage: NO_USAGE,

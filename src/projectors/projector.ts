@@ -22,6 +22,8 @@ export interface ProjectionInput {
   readonly events: Transcript<HistoryRecord>
   readonly turnCauses: readonly TurnCause[]
   readonly iteration: number
+  /** How many of `messages` the turn began with. */
+  readonly startLength: number
   /** Whether the model may call tools in this request. */
   readonly useTools: boolean
 }

@@ -30,8 +30,11 @@ const CONFIG_KEYS = [
   "systemPrompt",
   "tools",
   "maxContextTokens",
+  "maxResultTokens",
   "maxIterations",
   "generation",
+  "parallelToolCalls",
+  "cache",
   "syncExecutionSurface",
   "emitLlmTrace",
 ] as const satisfies readonly (keyof CompleteTurnConfigData)[]

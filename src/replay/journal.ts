@@ -34,7 +34,7 @@ export interface JournalEntry {
 export type JournalValidation = (record: unknown) => JournalRecord
 
 const FORMAT: JournalHeader["format"] = "turn-machine/journal"
-const VERSION: JournalHeader["version"] = 1
+const VERSION: JournalHeader["version"] = 2
 
 /** Makes the lines of a journal: from its beginning, or from the end of one that was read. */
 export class JournalWriter<Line extends object = JournalRecord> {

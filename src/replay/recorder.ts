@@ -67,7 +67,7 @@ export class Recorder {
     const header: JournalHeader = {
       type: "header",
       format: "turn-machine/journal",
-      version: 1,
+      version: 2,
       turnId,
       driver: { name, version },
       config: configDigests(trusted),

@@ -196,7 +196,7 @@ function replayCommand(machine: TurnMachine, { effectId, interruption }: Journal
 function applyCommand(machine: TurnMachine, command: HostCommand): void {
   switch (command.type) {
     case "cancel":
-      machine.cancel(command.reason)
+      machine.cancel(command.reason, command.partial)
       break
     case "fail":
       machine.fail(command.event)

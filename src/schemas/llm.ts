@@ -104,25 +104,12 @@ export const LlmRequest: Tagged<LlmRequest> = exact(
 /** Why a model stopped. `unknown`: the provider gave no reason, or one that is not listed here. */
 export type TerminalReason = wire.TerminalReason
 export const TerminalReason: Schema<TerminalReason> = exact(
-  z.enum([
-    "stop",
-    "tool_use",
-    "paused",
-    "output_limit",
-    "context_overflow",
-    "content_filter",
-    "refusal",
-    "provider_error",
-    "cancelled",
-    "unknown",
-  ]),
+  z.enum(["stop", "tool_use", "paused", "output_limit", "context_overflow", "content_filter", "refusal", "provider_error", "cancelled", "unknown"]),
 )
 
 /** One piece of a model's answer. */
 export type OutputPart = wire.OutputPart
-export const OutputPart: Tagged<OutputPart> = exact(
-  z.discriminatedUnion("type", [z.object(textBlock), reasoningBlock, toolCallBlock, opaqueBlock]),
-)
+export const OutputPart: Tagged<OutputPart> = exact(z.discriminatedUnion("type", [z.object(textBlock), reasoningBlock, toolCallBlock, opaqueBlock]))
 
 const NO_USAGE_GIVEN =
   "The response has no usage; pass { inputTokens, cachedInputTokens, outputTokens, reasoningTokens }, or zeros where the provider reports none"
@@ -148,18 +135,7 @@ export const LlmResponse: Tagged<LlmResponse> = exact(
 /** The kind of a failure, the same for every provider. */
 export type LlmFailureKind = wire.LlmFailureKind
 export const LlmFailureKind: Schema<LlmFailureKind> = exact(
-  z.enum([
-    "rate_limit",
-    "usage_limit",
-    "overloaded",
-    "auth",
-    "invalid_request",
-    "context_overflow",
-    "network",
-    "timeout",
-    "cancelled",
-    "other",
-  ]),
+  z.enum(["rate_limit", "usage_limit", "overloaded", "auth", "invalid_request", "context_overflow", "network", "timeout", "cancelled", "other"]),
 )
 
 /** Why a model call failed. */

@@ -123,7 +123,7 @@ export const Part: Tagged<Part> = exact(
     z.object({
       ...partBase,
       type: z.literal("interrupted"),
-      reason: z.enum(["cancelled", "output_limit", "context_overflow", "content_filter", "refusal", "provider_error"]),
+      reason: z.enum(["cancelled", "output_limit", "context_overflow", "content_filter", "refusal", "empty", "provider_error"]),
     }),
   ]),
 )
@@ -145,6 +145,12 @@ export const HistoryRecord: Tagged<HistoryRecord> = exact(
     z.object({ type: z.literal("conversation"), message: Message }),
     z.object({ type: z.literal("protocol"), event: Json }),
   ]),
+)
+
+/** The event of a changed system prompt or tool list. */
+export type SurfaceChange = wire.SurfaceChange
+export const SurfaceChange: Tagged<SurfaceChange> = exact(
+  z.object({ type: z.literal("surface_change"), contextReset: z.literal(true), iteration: Count }),
 )
 
 /** An outside event that a turn runs for. The model sees it for the whole turn. */

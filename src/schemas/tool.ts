@@ -71,9 +71,7 @@ export const ToolOutput: Tagged<ToolOutput> = exact(
 
 /** What the model reads of a result. Absent on a result: derived from its output. */
 export type ModelReturn = wire.ModelReturn
-export const ModelReturn: Tagged<ModelReturn> = exact(
-  z.object({ parts: z.array(ReturnPart) }),
-)
+export const ModelReturn: Tagged<ModelReturn> = exact(z.object({ parts: z.array(ReturnPart) }))
 
 /** A tool call with its result, as the host returns it. */
 export type CompletedToolCall = wire.CompletedToolCall

@@ -14,6 +14,7 @@ export function watchDriver(driver: ProtocolDriver, report: (call: DriverCall) =
     onLlmComplete: watched(report, "onLlmComplete", "waiting", "response", "textStreamed"),
     onToolResults: watched(report, "onToolResults", "results"),
     onExecResult: watched(report, "onExecResult", "waiting", "result"),
+    onLlmCutOff: watched(report, "onLlmCutOff", "waiting", "response"),
     onLlmFailed: watched(report, "onLlmFailed", "waiting", "error"),
     onDelivery: watched(report, "onDelivery", "checkpoint", "delivery"),
   } satisfies Callbacks)
@@ -29,14 +30,14 @@ function watched(report: (call: DriverCall) => void, callback: keyof Callbacks, 
     context: DriverContext,
     ...given: Given
   ): Actions => {
-    const { messages, events, iteration, iterationOffset, maxIterations, usage, at, turnCauses, tools } = context
+    const { messages, events, iteration, iterationOffset, maxIterations, turnLimitScheduled, surfaceChanged, usage, at, turnCauses, tools } = context
     const call = {
       callback,
       messageCount: messages.length,
       lastMessage: messages.at(-1),
       eventCount: events.length,
       lastEvent: events.at(-1),
-      ...{ iteration, iterationOffset, maxIterations, usage, at, turnCauses },
+      ...{ iteration, iterationOffset, maxIterations, turnLimitScheduled, surfaceChanged, usage, at, turnCauses },
       tools: tools.map((tool) => tool.name),
       ...Object.fromEntries(names.map((name, index) => [name, given[index]])),
     }

@@ -3,6 +3,7 @@ import type { AttachmentRef, OpaqueContent, Producer, ReasoningReplay, ReplayMet
 import type { ToolSpec } from "./tool.ts"
 import type { TokenUsage } from "./usage.ts"
 
+export type { Producer } from "./message.ts"
 export type { TokenUsage } from "./usage.ts"
 
 /** What every piece of an answer, and every block of a request, may have. */

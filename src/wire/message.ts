@@ -148,8 +148,8 @@ export type OpaqueContent = {
 /** A piece of the answer that only its provider understands. */
 export type OpaquePart = PartBase & OpaqueContent
 
-/** Why an answer was cut off. */
-export type InterruptedReason = "cancelled" | "output_limit" | "context_overflow" | "content_filter" | "refusal" | "provider_error"
+/** Why an answer was cut off. `empty`: the model reasoned and then said nothing. */
+export type InterruptedReason = "cancelled" | "output_limit" | "context_overflow" | "content_filter" | "refusal" | "empty" | "provider_error"
 
 /** The last part of an answer that was cut off. The parts before it are what the model said until then. */
 export type InterruptedPart = PartBase & {
@@ -202,6 +202,14 @@ export type ProtocolRecord = {
 
 /** One durable record of a thread: a message, or an event of a driver's own. */
 export type HistoryRecord = ConversationRecord | ProtocolRecord
+
+/** The event of a changed system prompt or tool list. Model requests before and after its record have no common beginning. */
+export type SurfaceChange = {
+  readonly type: "surface_change"
+  readonly contextReset: true
+  /** The iteration whose request has the new prompt or tools. */
+  readonly iteration: number
+}
 
 /** An outside event that a turn runs for. The model sees it for the whole turn. */
 export type TurnCause = {

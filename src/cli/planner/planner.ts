@@ -69,7 +69,7 @@ function estimateUsage({ messages, tools }: LlmRequest, parts: readonly OutputPa
   const before = lastAnswer < 0 ? 0 : toolLength + lengthOf(messages.slice(0, lastAnswer))
   const all = toolLength + lengthOf(messages)
   const outputLength = parts.reduce(
-    (sum, part) => sum + (part.type === "tool_call" ? part.toolName.length + part.inputJson.length : part.text.length),
+    (sum, part) => sum + (part.type === "tool_call" ? part.toolName.length + part.inputJson.length : (part.text ?? "").length),
     0,
   )
   const cachedInputTokens = Math.ceil(before / 4)
@@ -81,7 +81,7 @@ function lengthOf(messages: readonly LlmMessage[]): number {
   for (const { blocks } of messages) {
     for (const block of blocks) {
       if (block.type === "tool_call") length += block.toolName.length + block.inputJson.length
-      else if (block.type !== "image") length += block.text.length
+      else if (block.type !== "image" && block.type !== "file") length += (block.text ?? "").length
     }
   }
   return length

@@ -111,6 +111,12 @@ function renderPart(part: Part): string {
       return `[call of ${part.toolName}, ${part.callId}] ${escapeHeaders(part.inputJson)}`
     case "tool_result":
       return `[result of ${part.toolName ?? "call"}, ${part.callId}]\n${escapeHeaders(part.text)}`
+    case "file":
+      return `[file: ${escapeHeaders(part.attachment.label ?? part.attachment.mediaType)}]`
+    case "opaque":
+      return part.text === undefined ? "" : escapeHeaders(part.text)
+    case "interrupted":
+      return `[cut off: ${part.reason}]`
     case "reasoning":
       return ""
   }
@@ -118,7 +124,7 @@ function renderPart(part: Part): string {
 
 /** Escapes lines that look like our headers, so that no text can pass for another message or a tool result. */
 function escapeHeaders(text: string): string {
-  return text.replace(/^(?=[ \t]*(?:--- message\b|\[(?:code|output|error|image|call of|result of)\b))/gim, "\\")
+  return text.replace(/^(?=[ \t]*(?:--- message\b|\[(?:code|output|error|image|file|cut off|call of|result of)\b))/gim, "\\")
 }
 
 /**
@@ -142,6 +148,8 @@ export function answerHistoryCall(
       if (part.text !== "") blocks.push(part)
     } else if (part.type === "reasoning") {
       if (part.replay !== undefined) blocks.push(part)
+    } else if (part.type === "opaque") {
+      blocks.push(part)
     } else {
       const callId = settings.reference ? part.callId : freeCallId(part.callId, callIds)
       callIds.add(callId)

@@ -2,10 +2,10 @@ import { checkDriver } from "../../machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../machine/driver.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { failureActions } from "../../machine/terminal.ts"
-import type { DriverAction } from "../../wire/action.ts"
+import type { DriverAction, StartTools } from "../../wire/action.ts"
 import type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../wire/llm.ts"
-import type { CompletedToolCall, PendingToolCall, ToolOutput } from "../../wire/tool.ts"
+import type { CompletedToolCall, ToolOutput } from "../../wire/tool.ts"
 import { wrapDriver } from "../wrap-driver.ts"
 import { costOf, remainingTokens, since } from "./goal.ts"
 import { type GoalTurnError, GoalWriter, goalEvent, readGoal } from "./history.ts"
@@ -43,9 +43,6 @@ export interface GoalDriverOptions {
  * Wraps a driver: charges its turn to the thread's goal and adds the goal tools, which this driver answers, so they never
  * reach the host. The goal is stored in the history as `protocol` records. Without a goal, the effects are those of the inner
  * driver, except for the tools that a request lists.
- *
- * For a batch of goal tools only, the inner driver's `onToolResults` is called before the model's answer is in the
- * transcript. It must not look for the answer there.
  */
 export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): ProtocolDriver {
   checkDriver(inner)
@@ -65,23 +62,17 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
       const start = actions[index]
       if (start?.type !== "start_tools") return withRecords(goal, actions)
       goal.toolCalls += start.calls.length
-      const others = start.calls.filter((call) => !isGoalTool(call.toolName))
-      if (others.length === start.calls.length) return withRecords(goal, actions)
-      const before = actions.slice(0, index)
-      const after = actions.slice(index + 1)
-      if (others.length > 0) {
-        goal.calls = start.calls
-        return withRecords(goal, [...before, { ...start, calls: others }, ...after])
-      }
-      const { emits, results } = answerBatch(goal, start.calls, [], context, options)
-      return [...before, ...emits, ...withRecords(goal, inner.onToolResults(context.withTools(GOAL_TOOLS), results)), ...after]
+      const answered = answerGoalTools(goal, start, context, options)
+      return withRecords(goal, answered === start ? actions : actions.with(index, answered))
     },
 
     onToolResults(next, context, results) {
       const goal = openGoal(context, options)
-      const { emits, results: all } = answerBatch(goal, goal.calls ?? results, results, context, options)
-      goal.calls = undefined
-      return [...emits, ...withRecords(goal, next(context.withTools(GOAL_TOOLS), all))]
+      const at = now(context, options)
+      for (const { callId, toolName, output } of results)
+        if (!isGoalTool(toolName) && output.status !== "cancelled")
+          goal.apply({ type: "tool_finished", at, turnId: options.turnId, callId, toolName })
+      return withRecords(goal, next(context.withTools(GOAL_TOOLS), results))
     },
 
     onExecResult(next, context, waiting, result) {
@@ -89,6 +80,11 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
       goal.toolCalls += 1
       goal.apply({ type: "tool_finished", at: now(context, options), turnId: options.turnId, callId: "", toolName: "exec_code" })
       return withRecords(goal, next(context.withTools(GOAL_TOOLS), waiting, result))
+    },
+
+    onLlmCutOff(next, context, waiting, response) {
+      const actions = next(context.withTools(GOAL_TOOLS), waiting, response)
+      return actions && withRecords(openGoal(context, options), actions)
     },
 
     onLlmFailed(next, context, waiting, error) {
@@ -121,7 +117,6 @@ function openGoal(context: DriverContext, options: GoalDriverOptions): GoalWrite
   const before = readGoal(context.events, threadId)
   const goal = new GoalWriter(before, policy)
   if (goal.state.turn?.turnId !== turnId) {
-    goal.calls = undefined
     goal.apply({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NO_USAGE, origin })
   }
   const reported = goal.state.turn?.reported ?? NO_USAGE
@@ -148,31 +143,18 @@ function withRecords(goal: GoalWriter, actions: readonly DriverAction[]): readon
   return events.length === 0 ? actions : [{ type: "append_events", events }, ...actions]
 }
 
-/** Completes a batch in call order: answers the goal tools, and reports the end of all other calls to the goal. */
-function answerBatch(
-  goal: GoalWriter,
-  calls: readonly PendingToolCall[],
-  hostResults: readonly CompletedToolCall[],
-  context: DriverContext,
-  options: GoalDriverOptions,
-): { readonly emits: readonly DriverAction[]; readonly results: readonly CompletedToolCall[] } {
+/** Settles the goal tools of a batch, except for those that the inner driver settled. Returns the same action if there are none. */
+function answerGoalTools(goal: GoalWriter, start: StartTools, context: DriverContext, options: GoalDriverOptions): StartTools {
   const { turnId } = options
   const at = now(context, options)
-  const emits: DriverAction[] = []
+  const given = start.settled ?? []
   const results: CompletedToolCall[] = []
-  const byCall = new Map(hostResults.map((result) => [result.callId, result]))
-  for (const { callId, toolName, args, replay } of calls) {
-    const result = byCall.get(callId)
-    if (result !== undefined) {
-      if (result.output.status !== "cancelled") goal.apply({ type: "tool_finished", at, turnId, callId, toolName })
-      results.push(result)
-    } else if (isGoalTool(toolName)) {
-      const output = outputOf(goal.apply({ type: "goal_tool_called", at, turnId, callId, toolName, args }))
-      emits.push({ type: "emit", event: { type: "tool_call", callId, name: toolName, args, output, durationMs: 0 } })
-      results.push({ callId, toolName, args, output, durationMs: 0, ...(replay !== undefined && { replay }) })
-    }
+  for (const { callId, toolName, args, replay } of start.calls) {
+    if (!isGoalTool(toolName) || given.some((result) => result.callId === callId)) continue
+    const output = outputOf(goal.apply({ type: "goal_tool_called", at, turnId, callId, toolName, args }))
+    results.push({ callId, toolName, args, output, durationMs: 0, ...(replay !== undefined && { replay }) })
   }
-  return { emits, results }
+  return results.length === 0 ? start : { ...start, settled: given.concat(results) }
 }
 
 function outputOf(outputs: ReturnType<GoalWriter["apply"]>): ToolOutput {

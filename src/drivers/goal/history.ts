@@ -3,7 +3,6 @@ import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { GoalEvent, GoalInput, GoalOutput, GoalState, GoalTurn } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { DeliveredMessage, HistoryRecord } from "../../wire/message.ts"
-import type { PendingToolCall } from "../../wire/tool.ts"
 import { applyGoal } from "./apply-goal.ts"
 import { newGoalState } from "./goal.ts"
 import type { GoalPolicy } from "./policy.ts"
@@ -16,8 +15,6 @@ interface GoalTurnRecord {
   readonly clock: GoalState["clock"]
   /** Number of tool calls in the turn so far. */
   readonly toolCalls: number
-  /** The complete batch while the host's results for it are outstanding. */
-  readonly calls?: readonly PendingToolCall[]
   /** The goal and budget for which the model was warned that the next call would exceed the budget. */
   readonly warned?: string
   /** The failure of the model call that ended the turn. */
@@ -73,7 +70,6 @@ export interface RecordList {
 export interface GoalInHistory {
   readonly state: GoalState
   readonly toolCalls: number
-  readonly calls: readonly PendingToolCall[] | undefined
   readonly warned: string | undefined
   readonly error: GoalTurnError | undefined
   /** Usage of the open turn that its machine does not count. */
@@ -110,7 +106,6 @@ function withoutGoal(threadId: string): GoalInHistory {
   return {
     state: newGoalState(threadId),
     toolCalls: 0,
-    calls: undefined,
     warned: undefined,
     error: undefined,
     lost: NO_USAGE,
@@ -127,10 +122,10 @@ function applyRecord(before: GoalInHistory, record: GoalRecord): GoalInHistory {
       return { ...before, known: true, state: { ...state, goal, memory, clock: { ...state.clock, seenAt: at } } }
     }
     case "goal_turn": {
-      const { turn, clock, toolCalls, calls, warned, error } = record
+      const { turn, clock, toolCalls, warned, error } = record
       // Pending messages and lost usage of an ended turn do not carry over to the next one.
       const pending = turn?.turnId === state.turn?.turnId ? before : NOTHING_PENDING
-      return { known: true, state: { ...state, turn, clock }, toolCalls, calls, warned, error, undelivered: pending.undelivered, lost: pending.lost }
+      return { known: true, state: { ...state, turn, clock }, toolCalls, warned, error, undelivered: pending.undelivered, lost: pending.lost }
     }
     case "goal_steer":
       return { ...before, known: true, undelivered: [...undelivered, record] }
@@ -166,7 +161,7 @@ const RECORD_TYPES: ReadonlySet<string> = new Set<GoalRecord["type"]>([
 ])
 
 /** Builds the record of the open turn and the clock. */
-export function turnRecord({ state, toolCalls, calls, warned, error }: Omit<GoalInHistory, "lost" | "undelivered" | "known">): GoalTurnRecord {
+export function turnRecord({ state, toolCalls, warned, error }: Omit<GoalInHistory, "lost" | "undelivered" | "known">): GoalTurnRecord {
   const { threadId, turn, clock } = state
   return {
     type: "goal_turn",
@@ -174,7 +169,6 @@ export function turnRecord({ state, toolCalls, calls, warned, error }: Omit<Goal
     turn,
     clock,
     toolCalls,
-    ...(calls !== undefined && { calls }),
     ...(warned !== undefined && { warned }),
     ...(error !== undefined && { error }),
   }
@@ -197,7 +191,6 @@ export class GoalWriter {
   readonly #records: GoalRecord[] = []
   state: GoalState
   toolCalls: number
-  calls: readonly PendingToolCall[] | undefined
   warned: string | undefined
   error: GoalTurnError | undefined
 
@@ -206,7 +199,6 @@ export class GoalWriter {
     this.#policy = policy
     this.state = before.state
     this.toolCalls = before.toolCalls
-    this.calls = before.calls
     this.warned = before.warned
     this.error = before.error
   }
@@ -231,13 +223,13 @@ export class GoalWriter {
   /** The records to append. Empty for a thread that never had a goal. */
   records(): readonly HistoryRecord[] {
     const { goal, turn, clock } = this.state
-    const { toolCalls, calls, warned, error } = this
+    const { toolCalls, warned, error } = this
     const before = this.#before
     const written = this.#records.slice()
-    const noted = calls !== before.calls || warned !== before.warned || error !== before.error
+    const noted = warned !== before.warned || error !== before.error
     const moved = turn !== before.state.turn || clock !== before.state.clock || noted
-    if (moved && (goal !== null || before.known || calls !== undefined)) {
-      written.push(turnRecord({ state: this.state, toolCalls, calls, warned, error }))
+    if (moved && (goal !== null || before.known)) {
+      written.push(turnRecord({ state: this.state, toolCalls, warned, error }))
     }
     return written.map(protocolRecord)
   }

@@ -55,14 +55,22 @@ function partOf(block: Block | OutputPart, attachments: LlmRequest["attachments"
     case "text":
     case "reasoning":
       return { type: block.type, content: block.text }
-    case "image": {
+    case "image":
+    case "file": {
       const attachment = attachments[block.attachmentIndex]
-      return { type: "file", modality: "image", mime_type: attachment?.mediaType ?? null, file_id: attachment?.id ?? "" }
+      return {
+        type: "file",
+        modality: block.type === "image" ? "image" : "document",
+        mime_type: attachment?.mediaType ?? null,
+        file_id: attachment?.id ?? "",
+      }
     }
     case "tool_call":
       return { type: "tool_call", id: block.callId, name: block.toolName, arguments: parsed(block.inputJson) }
     case "tool_result":
       return { type: "tool_call_response", id: block.callId, response: block.text }
+    case "opaque":
+      return { type: block.kind, content: block.text ?? "" }
   }
 }
 

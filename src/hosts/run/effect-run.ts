@@ -1,8 +1,12 @@
 import type { AnswerableEffect, ToolCalls } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
+import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import type { EffectContext, Host, RunOptions } from "../host.ts"
+import { timerMs } from "../timers.ts"
+import { EmittedText } from "./emitted-text.ts"
+import { partialOf } from "./failures.ts"
 import { type Facts, type Task, taskOf, toolTask } from "./perform-effect.ts"
 
 const DEFAULT_TOOL_CONCURRENCY = 8
@@ -27,6 +31,11 @@ export class Work {
   #answers: Answer[] = []
   #over = false
   #failure: { readonly error: unknown } | undefined
+  readonly #isModelCall: boolean
+  readonly #ended: Promise<void>
+  readonly #emitted = new EmittedText()
+  /** What an executor reported after its signal was aborted. */
+  #late: LlmResponse | undefined
   #wake: () => void = () => {}
 
   /** Starts at once. `redelivered`: an earlier process may have performed a part of the effect. */
@@ -36,8 +45,24 @@ export class Work {
     this.#options = options
     this.#redelivered = redelivered
     options.signal?.addEventListener("abort", this.#abort)
+    this.#isModelCall = effect.type === "llm_call"
     const started = effect.type === "tool_calls" ? this.#runBatch(effect) : this.#run(taskOf(host, effect))
-    started.catch(this.#fail)
+    this.#ended = started.catch(this.#fail)
+  }
+
+  /**
+   * Returns what an aborted model call said and used: what its executor reports within the time, otherwise what it emitted. `undefined` if
+   * the work is another effect, has an answer that was not read yet, or said nothing.
+   */
+  async partial(graceMs: number): Promise<LlmResponse | undefined> {
+    if (!this.#isModelCall || this.#answers.length > 0) return undefined
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const grace = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timerMs(graceMs))
+    })
+    await Promise.race([this.#ended, grace])
+    clearTimeout(timer)
+    return this.#late ?? this.#emitted.response("cancelled")
   }
 
   /**
@@ -112,6 +137,7 @@ export class Work {
       emit: (event) => {
         if (ended || this.#over) return
         if (event.type === "text_delta" && event.content !== "") textStreamed = true
+        if (this.#isModelCall) this.#emitted.add(event)
         this.#emit(event)
       },
     }
@@ -120,8 +146,10 @@ export class Work {
     let respond: (facts: Facts) => Response
     try {
       const value = await task.execute(context)
+      this.#late = lateAnswer(value)
       respond = (facts) => task.answer(value, facts)
     } catch (error) {
+      this.#late = partialOf(error)
       respond = (facts) => task.failure(error, facts)
     }
     ended = true
@@ -129,7 +157,13 @@ export class Work {
     if (this.#over) return
 
     const at = this.#now()
-    const facts: Facts = { at, durationMs: Math.max(0, at - startedAt), textStreamed, show: (event) => this.#emit(event) }
+    const facts: Facts = {
+      at,
+      durationMs: Math.max(0, at - startedAt),
+      textStreamed,
+      emitted: (terminalReason) => this.#emitted.response(terminalReason),
+      show: (event) => this.#emit(event),
+    }
     const instead = (error: unknown): Response => task.refusal(error, facts)
     try {
       this.#put({ response: respond(facts), instead })
@@ -161,4 +195,9 @@ export class Work {
   #now(): number {
     return Math.floor((this.#options.now ?? Date.now)())
   }
+}
+
+/** A whole answer that arrived after the abort: the turn is cancelled, so its calls never run. */
+function lateAnswer(value: unknown): LlmResponse | undefined {
+  return typeof value === "object" && value !== null ? { ...(value as LlmResponse), terminalReason: "cancelled" } : undefined
 }

@@ -1,4 +1,4 @@
-import type { LlmFailure } from "../../wire/llm.ts"
+import type { LlmFailure, LlmResponse } from "../../wire/llm.ts"
 import type { ToolFailure } from "../../wire/tool.ts"
 import { LlmCallError, ToolError } from "../host.ts"
 
@@ -16,6 +16,11 @@ export function messageOf(thrown: unknown): string {
 export function llmFailureOf(thrown: unknown): LlmFailure {
   if (thrown instanceof LlmCallError) return thrown.failure
   return { message: messageOf(thrown), retryable: false, code: "executor_threw", terminalReason: "provider_error" }
+}
+
+/** What the model said before its call failed, if the executor knows. */
+export function partialOf(thrown: unknown): LlmResponse | undefined {
+  return thrown instanceof LlmCallError ? thrown.partial : undefined
 }
 
 /** The failure of a tool call whose executor threw. */

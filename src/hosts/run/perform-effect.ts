@@ -2,10 +2,11 @@ import { MAX_JSON_DEPTH } from "../../json.ts"
 import { errorEvent } from "../../machine/terminal.ts"
 import type { AnswerableEffect, ToolCalls } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
+import type { LlmFailure, LlmResponse, TerminalReason } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { PendingToolCall, ToolOutput } from "../../wire/tool.ts"
 import { type EffectContext, type Host, type Recovered, type ToolAnswer, ToolError } from "../host.ts"
-import { invalidToolResult, llmFailureOf, messageOf, toolFailureOf } from "./failures.ts"
+import { invalidToolResult, llmFailureOf, messageOf, partialOf, toolFailureOf } from "./failures.ts"
 import { toJson } from "./plain-json.ts"
 
 /** A call of one executor, and how its result becomes a response. */
@@ -24,6 +25,8 @@ export interface Facts {
   readonly at: number
   readonly durationMs: number
   readonly textStreamed: boolean
+  /** What a model call emitted, as an answer that was cut off; `undefined` if it emitted nothing. */
+  emitted(terminalReason: TerminalReason): LlmResponse | undefined
   show(event: TurnEvent): void
 }
 
@@ -34,13 +37,17 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>)
     case "llm_call": {
       const complete = (result: unknown, { at, textStreamed }: Facts): Response =>
         toWire({ type: "llm_complete", id, at, ...(textStreamed && { textStreamed }), result })
+      const fail = (error: LlmFailure, facts: Facts, said?: LlmResponse): Response => {
+        const partial = said ?? facts.emitted(error.terminalReason)
+        return complete({ ok: false, error, ...(partial !== undefined && { partial }) }, facts)
+      }
       return {
         execute: (context) => host.llmCall(effect, context),
-        answer: (response, facts) => complete({ ok: true, response }, facts),
-        failure: (thrown, facts) => complete({ ok: false, error: llmFailureOf(thrown) }, facts),
+        answer: (response, facts) => complete({ ok: true, response: timed(response, facts) }, facts),
+        failure: (thrown, facts) => fail(llmFailureOf(thrown), facts, partialOf(thrown)),
         refusal: (error, facts) => {
           const message = `The model's answer cannot be used. ${messageOf(error)}`
-          return complete({ ok: false, error: { message, retryable: false, code: "invalid_llm_response", terminalReason: "provider_error" } }, facts)
+          return fail({ message, retryable: false, code: "invalid_llm_response", terminalReason: "provider_error" }, facts)
         },
       }
     }
@@ -84,6 +91,11 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>)
       }
     }
   }
+}
+
+/** An answer with its duration. Anything else stays as it is, and is refused by the machine. */
+function timed(response: unknown, { durationMs }: Facts): unknown {
+  return typeof response === "object" && response !== null ? { durationMs, ...response } : response
 }
 
 /**

@@ -1,9 +1,13 @@
 import { ProtocolError } from "../../errors.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
+import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
 import { type Answer, Work } from "./effect-run.ts"
+
+/** Milliseconds that a cancelled model call has to end and to report what it said and used. */
+const DEFAULT_CANCEL_GRACE_MS = 2_000
 
 /**
  * Runs a turn to its end: polls effects, emits events, performs work and handles the answers. Accepts a machine in any state: new,
@@ -16,21 +20,23 @@ import { type Answer, Work } from "./effect-run.ts"
  *
  * Do not run a machine twice at the same time. Stop it with `options.signal`: a `machine.cancel()` from elsewhere is noticed only when the
  * running executor has ended.
- * @throws {RangeError} `toolConcurrency` is less than 1
+ * @throws {RangeError} `toolConcurrency` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
-  const { signal, toolConcurrency, journal } = options
+  const { cancelGraceMs, signal, toolConcurrency, journal } = options
   checkHost(host)
   if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
+  if (cancelGraceMs !== undefined && !(cancelGraceMs >= 0)) throw new RangeError(`cancelGraceMs must be at least 0, not ${cancelGraceMs}.`)
   // An earlier process may have performed a part of this effect. Effects that become outstanding later are new.
   const redelivered = machine.outstanding?.id
   let work: Work | undefined
   try {
     for (;;) {
       if (signal?.aborted === true && !machine.done) {
+        const partial = await work?.partial(options.cancelGraceMs ?? DEFAULT_CANCEL_GRACE_MS)
         await stop(machine, work, journal)
-        await cancel(machine, journal, reasonOf(signal))
+        await cancel(machine, journal, reasonOf(signal), partial)
         await host.save?.(machine)
       }
 
@@ -97,8 +103,8 @@ async function report(machine: TurnMachine, host: Host, { onEvent, onLog }: RunO
 }
 
 /** The `done` of a turn that has reported it before. */
-function endOf({ messages, iteration }: TurnMachine, outcome: Done["outcome"]): Done {
-  return { type: "done", outcome, messages, eventDelta: [], iteration }
+function endOf({ messages, history, iteration, usage }: TurnMachine, outcome: Done["outcome"]): Done {
+  return { type: "done", outcome, messages, eventDelta: [], recordsFrom: history.length, iteration, usage }
 }
 
 /** Records an answer, then handles it. An answer that the turn refuses fails its effect. Returns whether the turn accepted anything. */
@@ -120,9 +126,22 @@ async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnL
   }
 }
 
-async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined): Promise<void> {
-  await journal?.command(machine, { type: "cancel", ...(reason !== undefined && { reason }) })
-  machine.cancel(reason)
+/** `said`: what the outstanding model call had said. One that is not a valid answer is left out: a cancellation never fails for it. */
+async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined, said: LlmResponse | undefined): Promise<void> {
+  const partial = said && validPartial(machine, said)
+  await journal?.command(machine, { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) })
+  machine.cancel(reason, partial)
+}
+
+function validPartial(machine: TurnMachine, partial: LlmResponse): LlmResponse | undefined {
+  const { outstanding } = machine
+  if (outstanding?.type !== "llm_call") return undefined
+  try {
+    const answer = machine.check({ type: "llm_complete", id: outstanding.id, result: { ok: true, response: partial } })
+    return answer.type === "llm_complete" && answer.result.ok ? answer.result.response : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Stops running executors and handles the answers that have arrived, so that their work is not repeated. */
