@@ -16,8 +16,8 @@ function near(text: string, at: number): string {
 }
 
 const SCALAR = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/y
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON allows all but these in a string
 /** All but quotes, backslashes and control characters. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON allows all but these in a string
 const PLAIN = /[^"\\\u0000-\u001f]+/y
 const ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y
 const SPACE = /[ \t\n\r]*/y

@@ -72,3 +72,43 @@ function firstDifference(left: Json | undefined, right: Json | undefined, path: 
   }
   return undefined
 }
+
+/**
+ * A value of this package without the fields that the reference does not have, and only those. Free JSON keeps its keys, unless it has
+ * the shape of one of these values.
+ */
+export function withoutOurFields(value: unknown): Json | undefined {
+  return stripped(plain(value))
+}
+
+type Fields = { readonly [key: string]: Json }
+
+/** The fields of ours, and the shape of the values that have them. */
+const OURS: readonly { readonly of: (value: Fields) => boolean; readonly fields: readonly string[] }[] = [
+  { of: ({ type, eventDelta }) => (type === "done" || type === "progress") && eventDelta !== undefined, fields: ["usage", "recordsFrom"] },
+  { of: ({ inputTokens, outputTokens }) => inputTokens !== undefined && outputTokens !== undefined, fields: ["cacheWriteTokens"] },
+  { of: ({ type, callId }) => type === "tool_result" && callId !== undefined, fields: ["isError", "content"] },
+  { of: ({ type }) => typeof type === "string" && PARTS.includes(type), fields: ["providerMetadata"] },
+  { of: ({ role, parts, blocks }) => role !== undefined && (parts !== undefined || blocks !== undefined), fields: ["producer"] },
+  { of: ({ toolChoice, messages }) => toolChoice !== undefined && messages !== undefined, fields: ["cache"] },
+  { of: ({ type, calls }) => (type === "start_tools" || type === "waiting_tools") && calls !== undefined, fields: ["held", "settled"] },
+  { of: ({ terminalReason }) => terminalReason !== undefined, fields: ["retriedUsage"] },
+]
+
+const PARTS = ["text", "code", "output", "error", "image", "tool_call", "tool_result", "reasoning"]
+
+function stripped(value: Json | undefined): Json | undefined {
+  if (typeof value !== "object" || value === null) return value
+  if (Array.isArray(value)) return (value as readonly Json[]).map((item) => stripped(item) as Json)
+  const object = value as Fields
+  const ours = OURS.filter(({ of }) => of(object)).flatMap(({ fields }) => fields)
+  const kept = Object.entries(object).filter(([key]) => !ours.includes(key))
+  return Object.fromEntries(
+    kept.map(([key, item]) => [key, key === "stop" && object["type"] === "stopped" ? withoutError(item) : stripped(item)]),
+  ) as Json
+}
+
+function withoutError(stop: Json): Json {
+  const { error: _error, ...reference } = stop as Fields
+  return stripped(reference) as Json
+}
