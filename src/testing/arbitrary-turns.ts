@@ -19,16 +19,24 @@ export const configData: Arbitrary<TurnConfigData> = object(
     sessionId: wire.text,
     systemPrompt: wire.text,
     tools: few(wire.toolSpec),
-    generation: object({}, { maxOutputTokens: wire.count }),
+    generation: wire.generation,
     syncExecutionSurface: fc.boolean(),
     emitLlmTrace: fc.boolean(),
   },
-  { modelVariant: wire.text, runSessionId: wire.text, maxContextTokens: wire.count, maxIterations: fc.nat({ max: 4 }) },
+  {
+    modelVariant: wire.text,
+    runSessionId: wire.text,
+    maxContextTokens: wire.count,
+    maxResultTokens: wire.count,
+    maxIterations: fc.nat({ max: 4 }),
+    parallelToolCalls: fc.constant(false as const),
+    cache: fc.constantFrom("auto", "off"),
+  },
 )
 
 export const start: Arbitrary<TurnStart> = object(
   { messages: few(wire.message, 4) },
-  { events: few(wire.historyRecord), turnCauses: few(wire.turnCause, 1), iterationOffset: fc.nat({ max: 5 }) },
+  { events: few(wire.historyRecord), turnCauses: few(wire.turnCause, 1), iterationOffset: fc.nat({ max: 5 }), surfaceChanged: yes },
 )
 
 const append: Arbitrary<DriverAction> = object({ type: fc.constant("append_events" as const), events: few(wire.historyRecord) })
@@ -48,7 +56,8 @@ const onEmpty: Arbitrary<OnEmpty> = fc.oneof(fc.constant({ type: "prepare_iterat
 /** Actions that start one piece of work. */
 export const startAction: Arbitrary<DriverAction> = fc.oneof(
   { weight: 4, arbitrary: object({ type: fc.constant("start_llm" as const), request: wire.llmRequest }, { driverState: wire.json }) },
-  { weight: 4, arbitrary: object({ type: fc.constant("start_tools" as const), calls: few(wire.pendingToolCall, 4) }) },
+  { weight: 3, arbitrary: object({ type: fc.constant("start_tools" as const), calls: few(wire.pendingToolCall, 4) }) },
+  { weight: 1, arbitrary: settledBatch() },
   {
     weight: 2,
     arbitrary: object({ type: fc.constant("start_exec" as const), code: wire.text, driverState: wire.json }, { language: wire.text }),
@@ -83,7 +92,10 @@ export const scriptedAnswer: Arbitrary<ScriptedAnswer> = fc.oneof(
 export const script: Arbitrary<readonly ScriptedAnswer[]> = oftenLong(scriptedAnswer, 5, 12)
 
 export const callbacks: Arbitrary<readonly OptionalCallback[]> = fc.oneof(
-  { weight: 9, arbitrary: fc.subarray<OptionalCallback>(["onLlmFailed", "onDelivery"]).map((others) => ["onExecResult" as const, ...others]) },
+  {
+    weight: 9,
+    arbitrary: fc.subarray<OptionalCallback>(["onLlmCutOff", "onLlmFailed", "onDelivery"]).map((others) => ["onExecResult" as const, ...others]),
+  },
   { weight: 1, arbitrary: fc.constant([]) },
 )
 
@@ -126,7 +138,7 @@ const round: Arbitrary<readonly HostMove[]> = fc.oneof(
 )
 
 const endMove: Arbitrary<HostMove> = fc.oneof(
-  { weight: 4, arbitrary: object({ type: fc.constant("cancel" as const) }, { reason: wire.text }) },
+  { weight: 4, arbitrary: object({ type: fc.constant("cancel" as const) }, { reason: wire.text, partial: wire.llmResponse }) },
   { weight: 1, arbitrary: object({ type: fc.constant("fail" as const), event: wire.turnEvent }) },
   { weight: 1, arbitrary: object({ type: fc.constant("finish" as const), outcome: wire.outcome }) },
   {
@@ -139,6 +151,15 @@ const endMove: Arbitrary<HostMove> = fc.oneof(
 export const moves: Arbitrary<readonly HostMove[]> = fc
   .tuple(oftenLong(round, 4, 10), few(fc.oneof(pollAll, pollSome), 1), endMove, few(round, 1), pollAll)
   .map(([work, before, end, after, last]) => [...work.flat(), ...before, end, ...after.flat(), last])
+
+/** A batch of which the driver answers some calls, or all. */
+function settledBatch(): Arbitrary<Extract<DriverAction, { type: "start_tools" }>> {
+  return fc.array(fc.tuple(wire.pendingToolCall, wire.completedToolCall, fc.boolean()), { minLength: 1, maxLength: 4 }).map((drawn) => ({
+    type: "start_tools",
+    calls: drawn.map(([call]) => call),
+    settled: drawn.flatMap(([{ callId, toolName, args }, result, isSettled]) => (isSettled ? [{ ...result, callId, toolName, args }] : [])),
+  }))
+}
 
 /** A list that is longer on average than fast-check's. It shrinks to a short one. */
 function oftenLong<Item>(item: Arbitrary<Item>, long: number, most: number): Arbitrary<readonly Item[]> {

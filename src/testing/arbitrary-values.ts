@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import type { Json } from "../json.ts"
 import type { CheckpointKind, ErrorEnvelope, Outcome, TurnEvent } from "../wire/event.ts"
-import type { Block, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../wire/llm.ts"
+import type { Block, Generation, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../wire/llm.ts"
 import type {
   AttachmentRef,
   CheckpointDelivery,
@@ -10,10 +10,12 @@ import type {
   Message,
   Origin,
   Part,
+  Producer,
   Prune,
   ReasoningReplay,
   ReplayMeta,
   ResponseMeta,
+  ReturnPart,
   Role,
   TurnCause,
 } from "../wire/message.ts"
@@ -109,7 +111,7 @@ export const count: Arbitrary<number> = fc.oneof(
 export const timestamp: Arbitrary<number> = fc.integer({ min: -1_000, max: 2_000_000_000_000 })
 
 export const attachmentRef: Arbitrary<AttachmentRef> = object(
-  { id, mediaType: fc.constantFrom("image/png", "image/jpeg", "text/plain"), byteLength: count },
+  { id, mediaType: fc.constantFrom("image/png", "image/jpeg", "text/plain", "application/pdf"), byteLength: count },
   { width: count, height: count, label: text },
 )
 
@@ -157,17 +159,29 @@ export const inputJson: Arbitrary<string> = fc.oneof(
 )
 
 const toolCall = { callId: id, toolName: id, inputJson }
+const opaque = { provider: text, kind: text, data: json }
+const returnPart: Arbitrary<ReturnPart> = fc.oneof(tagged("text", { text }), tagged("attachment", { attachment: attachmentRef }))
+const toolResult = { toolName: id, isError: yes, content: few(returnPart) }
+const partOptions = { prune, providerMetadata: json }
 
 export const part: Arbitrary<Part> = fc.oneof(
-  { weight: 3, arbitrary: tagged("text", { id, text }, { prune, responseMeta }) },
-  { weight: 1, arbitrary: object({ type: fc.constantFrom("code", "output", "error"), id, text }, { prune }) },
-  { weight: 1, arbitrary: tagged("image", { id }, { prune, attachment: attachmentRef, text }) },
-  { weight: 2, arbitrary: tagged("tool_call", { id, ...toolCall }, { prune, replay: replayMeta }) },
-  { weight: 2, arbitrary: tagged("tool_result", { id, callId: id, text }, { prune, toolName: id }) },
-  { weight: 1, arbitrary: tagged("reasoning", { id, text }, { prune, replay: reasoningReplay }) },
+  { weight: 3, arbitrary: tagged("text", { id, text }, { ...partOptions, responseMeta }) },
+  { weight: 1, arbitrary: object({ type: fc.constantFrom("code", "output", "error"), id, text }, partOptions) },
+  { weight: 1, arbitrary: tagged("image", { id }, { ...partOptions, attachment: attachmentRef, text }) },
+  { weight: 1, arbitrary: tagged("file", { id, attachment: attachmentRef }, partOptions) },
+  { weight: 2, arbitrary: tagged("tool_call", { id, ...toolCall }, { ...partOptions, replay: replayMeta }) },
+  { weight: 2, arbitrary: tagged("tool_result", { id, callId: id, text }, { ...partOptions, ...toolResult }) },
+  { weight: 1, arbitrary: tagged("reasoning", { id, text }, { ...partOptions, replay: reasoningReplay }) },
+  { weight: 1, arbitrary: tagged("opaque", { id, ...opaque }, { ...partOptions, text }) },
+  { weight: 1, arbitrary: tagged("interrupted", { id, reason: fc.constantFrom("cancelled", "output_limit", "refusal", "empty") }, partOptions) },
 )
 
-export const message: Arbitrary<Message> = object({ id, role, parts: few(part, 3) }, { origin })
+export const producer: Arbitrary<Producer> = object(
+  { provider: fc.constantFrom("a", "b"), api: fc.constantFrom("openai-chat", "x"), model: text },
+  { responseId: text },
+)
+
+export const message: Arbitrary<Message> = object({ id, role, parts: few(part, 3) }, { origin, producer })
 
 export const historyRecord: Arbitrary<HistoryRecord> = fc.oneof(tagged("conversation", { message }), tagged("protocol", { event: json }))
 
@@ -195,17 +209,32 @@ export const delivery: Arbitrary<CheckpointDelivery> = fc.oneof(
 
 export const toolSpec: Arbitrary<ToolSpec> = object({ name: id, description: text, inputSchema: json }, { outputSchema: json })
 
+const replayed = { providerMetadata: json }
+
 export const block: Arbitrary<Block> = fc.oneof(
-  tagged("text", { text }, { responseMeta, cacheBreakpoint: yes }),
-  tagged("image", { attachmentIndex: count }),
-  tagged("tool_call", toolCall, { replay: replayMeta }),
-  tagged("tool_result", { callId: id, text }, { toolName: id }),
-  tagged("reasoning", { text }, { replay: reasoningReplay }),
+  tagged("text", { text }, { ...replayed, responseMeta, cacheBreakpoint: yes }),
+  tagged("image", { attachmentIndex: count }, replayed),
+  tagged("file", { attachmentIndex: count }, replayed),
+  tagged("tool_call", toolCall, { ...replayed, replay: replayMeta }),
+  tagged("tool_result", { callId: id, text }, { ...replayed, ...toolResult }),
+  tagged("reasoning", { text }, { ...replayed, replay: reasoningReplay }),
+  tagged("opaque", opaque, { ...replayed, text }),
 )
 
-export const llmMessage: Arbitrary<LlmMessage> = object({ role: fc.constantFrom("system", "user", "assistant"), blocks: few(block) })
+export const llmMessage: Arbitrary<LlmMessage> = object({ role: fc.constantFrom("system", "user", "assistant"), blocks: few(block) }, { producer })
 
-const generation = object({}, { maxOutputTokens: count })
+export const generation: Arbitrary<Generation> = object(
+  {},
+  {
+    maxOutputTokens: count,
+    temperature: fc.double({ min: 0, max: 2, noNaN: true }),
+    topP: fc.double({ min: 0, max: 1, noNaN: true }),
+    stopSequences: few(text),
+    seed: fc.integer(),
+    reasoningEffort: text,
+    providerOptions: json,
+  },
+)
 
 export const llmRequest: Arbitrary<LlmRequest> = object(
   {
@@ -219,32 +248,54 @@ export const llmRequest: Arbitrary<LlmRequest> = object(
   {
     modelVariant: text,
     sessionId: text,
+    parallelToolCalls: fc.constant(false as const),
+    cache: fc.constantFrom("auto", "off"),
     outputSpec: fc.oneof(tagged("json_object", {}), tagged("json_schema", { name: text, schema: json, strict: fc.boolean() })),
   },
 )
 
-export const usage: Arbitrary<TokenUsage> = object({ inputTokens: count, cachedInputTokens: count, outputTokens: count, reasoningTokens: count })
+export const usage: Arbitrary<TokenUsage> = object(
+  { inputTokens: count, cachedInputTokens: count, outputTokens: count, reasoningTokens: count },
+  { cacheWriteTokens: count, estimated: yes },
+)
 
 /** Mostly reasons that let a turn continue. */
 export const terminalReason: Arbitrary<TerminalReason> = fc.oneof(
-  { weight: 9, arbitrary: fc.constantFrom("stop", "tool_use", "unknown") },
-  { weight: 1, arbitrary: fc.constantFrom("output_limit", "context_overflow", "content_filter", "provider_error", "cancelled") },
+  { weight: 9, arbitrary: fc.constantFrom("stop", "tool_use", "paused", "unknown") },
+  { weight: 1, arbitrary: fc.constantFrom("output_limit", "context_overflow", "content_filter", "refusal", "provider_error", "cancelled") },
 )
 
 export const outputPart: Arbitrary<OutputPart> = fc.oneof(
-  { weight: 2, arbitrary: tagged("text", { text }, { responseMeta }) },
-  { weight: 1, arbitrary: tagged("reasoning", { text }, { replay: reasoningReplay }) },
-  { weight: 3, arbitrary: tagged("tool_call", toolCall, { replay: replayMeta }) },
+  { weight: 4, arbitrary: tagged("text", { text }, { ...replayed, responseMeta }) },
+  { weight: 2, arbitrary: tagged("reasoning", { text }, { ...replayed, replay: reasoningReplay }) },
+  { weight: 6, arbitrary: tagged("tool_call", toolCall, { ...replayed, replay: replayMeta }) },
+  { weight: 1, arbitrary: tagged("opaque", opaque, { ...replayed, text }) },
 )
 
 export const llmResponse: Arbitrary<LlmResponse> = object(
   { text, parts: few(outputPart, 4), usage, terminalReason },
-  { terminalDiagnostic: text, providerUsage: json, requestBody: text, httpSummary: text },
+  {
+    retriedUsage: usage,
+    producer,
+    durationMs: count,
+    terminalDiagnostic: text,
+    providerUsage: json,
+    requestBody: text,
+    httpSummary: text,
+  },
 )
 
 export const llmFailure: Arbitrary<LlmFailure> = object(
   { message: text, retryable: fc.boolean(), terminalReason },
-  { code: text, raw: text, requestBody: text },
+  {
+    code: text,
+    kind: fc.constantFrom("rate_limit", "usage_limit", "network", "other"),
+    retryAt: timestamp,
+    raw: text,
+    requestBody: text,
+    usage,
+    retriedUsage: usage,
+  },
 )
 
 export const pendingToolCall: Arbitrary<PendingToolCall> = object({ callId: id, toolName: id, args: json }, { replay: replayMeta })
@@ -280,13 +331,11 @@ export const toolOutput: Arbitrary<ToolOutput> = fc
   )
   .map(([output, control]) => (control === undefined ? output : { ...output, control }))
 
-export const modelReturn: Arbitrary<ModelReturn> = object({
-  parts: few(fc.oneof(tagged("text", { text }), tagged("attachment", { attachment: attachmentRef }))),
-})
+export const modelReturn: Arbitrary<ModelReturn> = object({ parts: few(returnPart) })
 
 export const completedToolCall: Arbitrary<CompletedToolCall> = object(
   { callId: id, toolName: id, args: json, output: toolOutput, durationMs: count },
-  { modelReturn, replay: replayMeta },
+  { modelReturn, replay: replayMeta, usage },
 )
 
 export const execResponse: Arbitrary<ExecResponse> = object(
@@ -303,7 +352,7 @@ export const surfaceResult: Arbitrary<ExecutionSurfaceSynced["result"]> = fc.one
 
 export const llmResult: Arbitrary<LlmComplete["result"]> = fc.oneof(
   { weight: 12, arbitrary: object({ ok: yes, response: llmResponse }) },
-  { weight: 1, arbitrary: failed(llmFailure) },
+  { weight: 1, arbitrary: object({ ok: fc.constant(false as const), error: llmFailure }, { partial: llmResponse }) },
 )
 
 export const execResult: Arbitrary<ExecResult["result"]> = fc.oneof(
@@ -325,6 +374,8 @@ export const response: Arbitrary<Response> = fc.oneof(
 
 export const checkpointKind: Arbitrary<CheckpointKind> = fc.constantFrom("after_work", "before_completion")
 
+const errorEnvelope: Arbitrary<ErrorEnvelope> = object({ kind: text, userMessage: text }, { code: text, terminalReason, raw: text })
+
 export const outcome: Arbitrary<Outcome> = fc.oneof(
   tagged("finished", {
     finish: fc.oneof(
@@ -336,32 +387,37 @@ export const outcome: Arbitrary<Outcome> = fc.oneof(
   tagged("agent_frame_switch", { frameId: text }),
   tagged("stopped", {
     stop: fc.oneof(
-      object({
-        type: fc.constantFrom(
-          "cancelled",
-          "incomplete",
-          "invalid_input",
-          "max_iterations",
-          "tool_failure",
-          "provider_error",
-          "plugin_abort",
-          "runtime_error",
-        ),
-      }),
-      tagged("submitted_error", { value: json }),
-      tagged("tool_error", {
-        toolName: id,
-        value: fc.oneof(
-          json,
-          toolFailure,
-          toolFailure.map((failure) => ({ ...failure, more: 1 }) as Json),
-        ),
-      }),
+      object(
+        {
+          type: fc.constantFrom(
+            "cancelled",
+            "incomplete",
+            "invalid_input",
+            "max_iterations",
+            "tool_failure",
+            "provider_error",
+            "plugin_abort",
+            "runtime_error",
+          ),
+        },
+        { error: errorEnvelope },
+      ),
+      tagged("submitted_error", { value: json }, { error: errorEnvelope }),
+      tagged(
+        "tool_error",
+        {
+          toolName: id,
+          value: fc.oneof(
+            json,
+            toolFailure,
+            toolFailure.map((failure) => ({ ...failure, more: 1 }) as Json),
+          ),
+        },
+        { error: errorEnvelope },
+      ),
     ),
   }),
 )
-
-const errorEnvelope: Arbitrary<ErrorEnvelope> = object({ kind: text, userMessage: text }, { code: text, terminalReason, raw: text })
 const toolCallEvent = { name: id, args: json }
 
 /** Events that a driver or host may emit: not `turn_outcome` and `done`, which only the machine emits. */
@@ -370,6 +426,7 @@ export const turnEvent: Arbitrary<TurnEvent> = fc.oneof(
   tagged("message", { text, kind: text }),
   tagged("tool_call_start", toolCallEvent, { callId: id }),
   tagged("tool_call", { ...toolCallEvent, output: toolOutput, durationMs: count }, { callId: id }),
+  tagged("tool_progress", { callId: id, name: id }, { message: text, progress: fc.double({ noNaN: true, noDefaultInfinity: true }), total: count }),
   tagged("llm_request", { iteration: count, messageCount: count, tools: few(id) }),
   tagged("llm_response", { iteration: count, content: text, durationMs: count }),
   tagged("token_usage", { iteration: count, usage, cumulative: usage }),

@@ -1,10 +1,10 @@
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
 import type { DriverAction } from "../wire/action.ts"
 
-export type DriverCallback = "prepareIteration" | "onLlmComplete" | "onToolResults" | "onExecResult" | "onLlmFailed" | "onDelivery"
-export type OptionalCallback = Extract<DriverCallback, "onExecResult" | "onLlmFailed" | "onDelivery">
+export type DriverCallback = "prepareIteration" | "onLlmComplete" | "onToolResults" | "onExecResult" | "onLlmCutOff" | "onLlmFailed" | "onDelivery"
+export type OptionalCallback = Extract<DriverCallback, "onExecResult" | "onLlmCutOff" | "onLlmFailed" | "onDelivery">
 
-/** One answer of a scripted driver. Without `actions` it is `undefined` to `onLlmFailed`, and an empty list otherwise. */
+/** One answer of a scripted driver. Without `actions` it is `undefined` to `onLlmCutOff` and `onLlmFailed`, and an empty list otherwise. */
 export interface ScriptedAnswer {
   readonly actions?: readonly DriverAction[]
   /** Throws an error with this message instead. */
@@ -46,6 +46,7 @@ export function scriptedDriver(answers: readonly ScriptedAnswer[], options: Scri
   const list = (callback: DriverCallback, context: DriverContext): readonly DriverAction[] => answer(callback, context) ?? []
   const optional = {
     onExecResult: (context: DriverContext) => list("onExecResult", context),
+    onLlmCutOff: (context: DriverContext) => answer("onLlmCutOff", context),
     onLlmFailed: (context: DriverContext) => answer("onLlmFailed", context),
     onDelivery: (context: DriverContext) => list("onDelivery", context),
   }

@@ -4,6 +4,7 @@ import type { DriverAction } from "../wire/action.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
+import type { LlmResponse } from "../wire/llm.ts"
 import type { Response } from "../wire/response.ts"
 import { type Answers, answerTo } from "./answers.ts"
 import { refusalsOf } from "./refusals.ts"
@@ -21,7 +22,7 @@ export type HostMove =
   | { readonly type: "repeat"; readonly back: number }
   /** Sends an input that the turn must refuse. `which` is taken modulo the number of such inputs. */
   | { readonly type: "offend"; readonly which: number }
-  | { readonly type: "cancel"; readonly reason?: string }
+  | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
   | { readonly type: "fail"; readonly event: TurnEvent }
   | { readonly type: "finish"; readonly outcome: Outcome }
   /** The host's own actions; they must start no work, and a `finish` among them must be the last. */

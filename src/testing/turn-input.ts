@@ -4,6 +4,7 @@ import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
+import type { LlmResponse } from "../wire/llm.ts"
 import type { Response } from "../wire/response.ts"
 
 /** Every operation of a host on a turn, as data. */
@@ -12,7 +13,7 @@ export type TurnInput =
   | { readonly type: "poll"; readonly most?: number }
   /** Hands in a response. `expect`: the verdict that it must get, default `accepted`. A code is that of the error thrown. */
   | { readonly type: "respond"; readonly response: Response; readonly expect?: Verdict }
-  | { readonly type: "cancel"; readonly reason?: string }
+  | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
   | { readonly type: "fail"; readonly event: TurnEvent }
   | { readonly type: "finish"; readonly outcome: Outcome }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[]; readonly expect?: Verdict }
@@ -55,7 +56,7 @@ export function give(machine: TestedMachine, input: Exclude<TurnInput, { type: "
       case "respond":
         return machine.handle(input.response).status
       case "cancel":
-        machine.cancel(input.reason)
+        machine.cancel(input.reason, input.partial)
         return "accepted"
       case "fail":
         machine.fail(input.event)

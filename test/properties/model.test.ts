@@ -70,7 +70,7 @@ function giveModel(model: ReferenceMachine, input: Exclude<TurnInput, { type: "p
     case "apply":
       return model.apply(input.actions)
     case "cancel":
-      model.cancel(input.reason)
+      model.cancel(input.reason, input.partial)
       return "accepted"
     case "fail":
       model.fail(input.event)
@@ -105,9 +105,9 @@ function expectSame(where: string, received: unknown, expected: unknown): void {
 /** Removes the messages about driver errors: the model knows only their codes. */
 function worded(value: unknown): unknown {
   const text = JSON.stringify(value, (_key, item: unknown) => {
-    const event = item as { type?: unknown; envelope?: { kind?: unknown } } | null
-    if (event?.type !== "error" || event.envelope?.kind !== "driver") return item
-    return { ...event, message: DRIVER_ERROR, envelope: { ...event.envelope, userMessage: DRIVER_ERROR } }
-  }) as string | undefined
+    const found = item as { type?: unknown; kind?: unknown; userMessage?: unknown; envelope?: { kind?: unknown } } | null
+    if (found?.kind === "driver" && typeof found.userMessage === "string") return { ...found, userMessage: DRIVER_ERROR }
+    return found?.type === "error" && found.envelope?.kind === "driver" ? { ...found, message: DRIVER_ERROR } : item
+  })
   return text === undefined ? undefined : JSON.parse(text)
 }

@@ -9,7 +9,7 @@ import type { LogEvent, Outcome, TurnEvent } from "../../src/schemas/event.ts"
 import type { LlmResponse, TokenUsage } from "../../src/schemas/llm.ts"
 import { AttachmentRef, type CheckpointDelivery, type HistoryRecord, type Message, type Part, type TurnCause } from "../../src/schemas/message.ts"
 import type { Response } from "../../src/schemas/response.ts"
-import type { CompletedToolCall, ModelReturn, ToolOutput, ToolSpec } from "../../src/schemas/tool.ts"
+import type { CompletedToolCall, ModelReturn, PendingToolCall, ToolOutput, ToolSpec } from "../../src/schemas/tool.ts"
 
 /**
  * The machine again, written as plainly as the rules allow: one object with fields that are overwritten, every
@@ -36,6 +36,7 @@ export class ReferenceMachine {
       usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
       synced: "never",
       limitAnnounced: false,
+      surfaceChanged: start.surfaceChanged ?? false,
       prompt: this.#config.systemPrompt,
       tools: this.#config.tools,
       at: undefined,
@@ -109,9 +110,9 @@ export class ReferenceMachine {
     }
   }
 
-  cancel(reason = "The turn was cancelled."): void {
+  cancel(reason = "The turn was cancelled.", partial?: LlmResponse): void {
     if (this.#turn.state === "finished") return
-    const { work, nextNumber } = this.#turn
+    const { work } = this.#turn
     const steps: Step[] = []
     if (work !== undefined) {
       // Work that was not polled is withdrawn; a restored machine counts its outstanding work as polled.
@@ -120,14 +121,28 @@ export class ReferenceMachine {
       if (queued !== undefined) this.#queue.splice(place, 1)
       if (work.effect.type === "llm_call" && (queued === undefined || queued.again))
         steps.push({ do: "notify", effect: { type: "cancel_llm", id: work.effect.id } })
+      if (work.effect.type === "llm_call" && partial !== undefined) {
+        const { iteration } = this.#turn
+        const spent = partial.retriedUsage === undefined ? partial.usage : sum(partial.usage, partial.retriedUsage)
+        this.#turn.usage = sum(this.#turn.usage, spent)
+        steps.push(emit({ type: "token_usage", iteration, usage: partial.usage, cumulative: this.#turn.usage }))
+        try {
+          steps.push(...this.#cutOff(work, partial))
+        } catch {
+          steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: "driver_threw" })))
+        }
+      }
       if (work.effect.type === "tool_calls" && work.effect.calls.length > 0) {
         const results = work.effect.calls.map((call, index): CompletedToolCall => {
           const cancelled: CompletedToolCall = { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 }
           return work.results[index] ?? cancelled
         })
-        const id = `m_${this.#turn.offset}_cancelled_${nextNumber}`
+        const id = `m_${this.#turn.offset}_cancelled_${this.#turn.nextNumber}`
         this.#turn.nextNumber += 1
-        steps.push({ do: "record", records: [{ type: "conversation", message: { id, role: "user", parts: resultParts(id, results) } }] })
+        const { maxResultTokens, maxContextTokens } = this.#config
+        const tokens = maxResultTokens ?? (maxContextTokens === undefined ? undefined : Math.floor(maxContextTokens / 2))
+        const parts = resultParts(id, whole(results, work), tokens === undefined ? undefined : tokens * 4)
+        steps.push({ do: "record", records: [{ type: "conversation", message: { id, role: "user", parts } }] })
       }
     }
     steps.push({ do: "notify", effect: { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } } })
@@ -138,7 +153,7 @@ export class ReferenceMachine {
     if (this.#turn.state === "finished") return
     this.#carryOut([
       { do: "notify", effect: { type: "emit", event } },
-      { do: "end", outcome: stop("runtime_error") },
+      { do: "end", outcome: stop("runtime_error", event) },
     ])
     this.#forgetAgain()
   }
@@ -183,6 +198,9 @@ export class ReferenceMachine {
     if (result.ok) {
       this.#turn.synced = this.#turn.iteration
       if (result.update !== undefined) {
+        const { prompt, tools } = this.#turn
+        const { systemPrompt, tools: newTools } = result.update
+        if (prompt !== systemPrompt || JSON.stringify(tools) !== JSON.stringify(newTools)) this.#turn.surfaceChanged = true
         this.#turn.prompt = result.update.systemPrompt
         this.#turn.tools = result.update.tools
       }
@@ -196,7 +214,7 @@ export class ReferenceMachine {
     )
     this.#carryOut([
       { do: "notify", effect: { type: "emit", event } },
-      { do: "end", outcome: stop("runtime_error") },
+      { do: "end", outcome: stop("runtime_error", event) },
     ])
   }
 
@@ -209,27 +227,32 @@ export class ReferenceMachine {
     }
     const steps: Step[] = []
     if (!answer.result.ok) {
-      const { error } = answer.result
-      if (error.usage !== undefined) {
-        this.#turn.usage = sum(this.#turn.usage, error.usage)
-        steps.push(emit({ type: "token_usage", iteration, usage: error.usage, cumulative: this.#turn.usage }))
-      }
+      const { error, partial } = answer.result
+      const used = error.usage ?? partial?.usage
+      if (error.retriedUsage !== undefined && used !== undefined) this.#turn.usage = sum(this.#turn.usage, sum(used, error.retriedUsage))
+      else if (error.retriedUsage !== undefined) this.#turn.usage = sum(this.#turn.usage, error.retriedUsage)
+      else if (used !== undefined) this.#turn.usage = sum(this.#turn.usage, used)
+      if (used !== undefined) steps.push(emit({ type: "token_usage", iteration, usage: used, cumulative: this.#turn.usage }))
       if (emitLlmTrace) steps.push(log({ type: "llm_error", sessionId, iteration, ...error }))
+      if (partial !== undefined) {
+        if (answer.textStreamed !== true && partial.text !== "") steps.push(emit({ type: "text_delta", content: partial.text }))
+        steps.push(emit({ type: "llm_response", iteration, content: partial.text, durationMs: partial.durationMs ?? 0 }))
+      }
       const given = { kind: "llm_provider", ...(error.code !== undefined && { code: error.code }), terminalReason: error.terminalReason }
       const event = errorEvent(`LLM error: ${error.message}`, given, error.raw)
-      this.#run(
-        at,
-        steps,
-        (context) =>
-          driver.onLlmFailed?.(context, waiting, error) ?? [
-            { type: "emit", event },
-            { type: "finish", outcome: stop("provider_error") },
-          ],
-      )
+      this.#run(at, steps, (context) => {
+        const kept = partial === undefined ? [] : (driver.onLlmCutOff?.(context, waiting, partial) ?? []).filter((action) => !decides(action))
+        const end: readonly DriverAction[] = [
+          { type: "emit", event },
+          { type: "finish", outcome: stop("provider_error", event) },
+        ]
+        return [...kept, ...(driver.onLlmFailed?.(context, waiting, error) ?? end)]
+      })
       return
     }
     const response = refine(answer.result.response, this.#config.maxContextTokens)
-    const cumulative = sum(this.#turn.usage, response.usage)
+    const { usage, retriedUsage } = response
+    const cumulative = sum(this.#turn.usage, retriedUsage === undefined ? usage : sum(usage, retriedUsage))
     this.#turn.usage = cumulative
     steps.push(emit({ type: "token_usage", iteration, usage: response.usage, cumulative }))
     if (emitLlmTrace) steps.push(log(debug(sessionId, iteration, response)))
@@ -240,18 +263,32 @@ export class ReferenceMachine {
       return
     }
     if (!streamed && response.text.length > 0) steps.push(emit({ type: "text_delta", content: response.text }))
-    steps.push(emit({ type: "llm_response", iteration, content: response.text, durationMs: 0 }))
+    steps.push(emit({ type: "llm_response", iteration, content: response.text, durationMs: response.durationMs ?? 0 }))
     const { terminalReason } = response
     const message = response.terminalDiagnostic ?? `Model call ended: ${terminalReason}.`
-    steps.push(emit(errorEvent(message, { kind: "llm_provider", code: terminalReason, terminalReason })))
-    this.#turn.at = at
-    this.#carryOut([...steps, { do: "end", outcome: stop(end) }])
+    const event = errorEvent(message, { kind: "llm_provider", code: terminalReason, terminalReason })
+    this.#run(at, steps, (context) => {
+      const actions = driver.onLlmCutOff?.(context, waiting, response) ?? []
+      if (actions.some(decides)) return actions
+      return [...actions, { type: "emit", event }, { type: "finish", outcome: stop(end, event) }]
+    })
+  }
+
+  /** What the driver stores of an answer that was cut off. */
+  #cutOff(work: Work, response: LlmResponse): readonly Step[] {
+    const waiting = {
+      outstanding: work.effect as Extract<AnswerableEffect, { type: "llm_call" }>,
+      ...(work.driverState !== undefined && { driverState: work.driverState }),
+    }
+    const actions = this.#config.driver.onLlmCutOff?.(this.#context(), waiting, response) ?? []
+    return actions.filter((action) => !decides(action)).map(stepOf)
   }
 
   #results(work: Work, results: readonly CompletedToolCall[], at: number | undefined): string {
     const { calls } = work.effect as Extract<AnswerableEffect, { type: "tool_calls" }>
     const filled = [...work.results]
     const arrived: number[] = []
+    const used: TokenUsage[] = []
     for (const result of results) {
       const open = calls.findIndex((call, index) => call.callId === result.callId && filled[index] === null)
       if (open < 0) return calls.some((call) => call.callId === result.callId) ? "call_already_answered" : "unknown_call"
@@ -264,14 +301,16 @@ export class ReferenceMachine {
       if (!arrived.includes(index) || result === null || result === undefined) continue
       const { callId, toolName, args, output, durationMs } = result
       steps.push(emit({ type: "tool_call", callId, name: toolName, args, output, durationMs }))
+      if (result.usage !== undefined) used.push(result.usage)
     }
+    if (used.length > 0) this.#turn.usage = sum(this.#turn.usage, used.reduce(sum))
     if (filled.includes(null)) {
       work.results = filled
       this.#turn.at = at
       this.#carryOut(steps)
     } else {
       this.#leave(work)
-      this.#run(at, steps, (context) => this.#config.driver.onToolResults(context, filled as CompletedToolCall[]))
+      this.#run(at, steps, (context) => this.#config.driver.onToolResults(context, whole(filled as CompletedToolCall[], work)))
     }
     return "accepted"
   }
@@ -362,8 +401,13 @@ export class ReferenceMachine {
     const all = [...own, ...answer]
     wrong ??= contradiction(all)
     if (wrong === undefined && !all.some((step) => step.do === "work" || step.do === "end" || step.do === "prepare")) wrong = "no_way_forward"
-    if (wrong === undefined) this.#carryOut(all)
-    else this.#carryOut([...own, emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: wrong })), { do: "end", outcome: stop("runtime_error") }])
+    const before = { turn: { ...this.#turn }, queue: [...this.#queue] }
+    if (wrong === undefined) wrong = this.#carryOut(all)
+    if (wrong === undefined) return
+    this.#turn = before.turn
+    this.#queue = before.queue
+    const event = errorEvent(DRIVER_ERROR, { kind: "driver", code: wrong })
+    this.#carryOut([...own, emit(event), { do: "end", outcome: stop("runtime_error", event) }])
   }
 
   #context(): DriverContext {
@@ -379,6 +423,8 @@ export class ReferenceMachine {
       iteration,
       iterationOffset: offset,
       maxIterations,
+      turnLimitScheduled: turn.limitAnnounced,
+      surfaceChanged: turn.surfaceChanged,
       usage,
       at,
       projectRequest: () => {
@@ -396,8 +442,12 @@ export class ReferenceMachine {
     }
   }
 
-  /** Performs the steps in order. New records are emitted before the work, before the end, or else last. */
-  #carryOut(steps: readonly Step[]): void {
+  /**
+   * Performs the steps in order. New records are emitted before the work, before the end, or else last. A batch without a call for the
+   * host asks the driver at once; returns what is wrong with its answer.
+   */
+  #carryOut(steps: readonly Step[]): string | undefined {
+    let answered: readonly CompletedToolCall[] | undefined
     const turn = this.#turn
     const queued: Queued[] = []
     let durable = false
@@ -425,8 +475,15 @@ export class ReferenceMachine {
       } else if (step.do === "prepare") {
         durable = true
         turn.state = "prepare_iteration"
-      } else if (step.do === "work") queued.push(...this.#start(step.start))
-      else if (step.do === "end") {
+      } else if (step.do === "work") {
+        const batch = step.start.type === "start_tools" ? divide(step.start) : undefined
+        for (const { result } of batch?.settled ?? []) {
+          const { callId, toolName, args, output, durationMs } = result
+          queued.push({ effect: { type: "emit", event: { type: "tool_call", callId, name: toolName, args, output, durationMs } } })
+        }
+        if (batch !== undefined && batch.settled.length > 0 && batch.open.length === 0) answered = batch.settled.map(({ result }) => result)
+        else queued.push(...this.#start(step.start))
+      } else if (step.do === "end") {
         turn.outcome = step.outcome
         turn.state = "finished"
         turn.work = undefined
@@ -437,6 +494,7 @@ export class ReferenceMachine {
         type: "progress",
         messages: [...turn.messages],
         eventDelta: turn.events.slice(turn.emitted),
+        recordsFrom: turn.emitted,
         iteration: turn.iteration,
       }
       turn.emitted = turn.events.length
@@ -444,11 +502,23 @@ export class ReferenceMachine {
       queued.splice(place < 0 ? queued.length : place, 0, { effect: progress })
     }
     if (turn.outcome !== undefined) {
-      const { outcome, messages, iteration } = turn
+      const { outcome, messages, iteration, usage, events } = turn
       queued.push({ effect: { type: "emit", event: { type: "turn_outcome", outcome } } }, { effect: { type: "emit", event: { type: "done" } } })
-      queued.push({ effect: { type: "done", outcome, messages: [...messages], eventDelta: [], iteration } })
+      queued.push({ effect: { type: "done", outcome, messages: [...messages], eventDelta: [], recordsFrom: events.length, iteration, usage } })
     }
     this.#queue.push(...queued)
+    if (answered === undefined) return undefined
+    let answer: readonly Step[]
+    try {
+      answer = this.#config.driver.onToolResults(this.#context(), answered).map(stepOf)
+    } catch {
+      return "driver_threw"
+    }
+    const wrong = contradiction(answer)
+    if (wrong !== undefined) return wrong
+    const settledAgain = answer.some((step) => step.do === "work" && step.start.type === "start_tools" && isSettled(step.start))
+    if (settledAgain || !answer.some((step) => step.do === "work" || step.do === "end")) return "no_way_forward"
+    return this.#carryOut(answer)
   }
 
   #start(start: Start): readonly Queued[] {
@@ -464,6 +534,7 @@ export class ReferenceMachine {
         break
       case "start_llm":
         turn.state = "waiting_llm"
+        turn.surfaceChanged = false
         before.push({
           effect: {
             type: "emit",
@@ -478,7 +549,10 @@ export class ReferenceMachine {
         break
       case "start_tools":
         turn.state = "waiting_tools"
-        work = { effect: { type: "tool_calls", id, calls: start.calls }, results: start.calls.map(() => null) }
+        {
+          const { open, settled } = divide(start)
+          work = { effect: { type: "tool_calls", id, calls: open }, results: open.map(() => null), settled }
+        }
         break
       case "start_exec": {
         turn.state = "waiting_exec"
@@ -511,6 +585,7 @@ interface ModelTurn {
   usage: TokenUsage
   synced: number | "never"
   limitAnnounced: boolean
+  surfaceChanged: boolean
   prompt: string
   tools: readonly ToolSpec[]
   at: number | undefined
@@ -522,6 +597,8 @@ interface ModelTurn {
 interface Work {
   readonly effect: AnswerableEffect
   results: readonly (CompletedToolCall | null)[]
+  /** The calls that the driver answered, with their places in the batch. */
+  readonly settled?: readonly { readonly index: number; readonly result: CompletedToolCall }[]
   readonly driverState?: Json
   readonly onEmpty?: Extract<DriverAction, { type: "start_checkpoint" }>["onEmpty"]
 }
@@ -583,6 +660,36 @@ function contradiction(steps: readonly Step[]): string | undefined {
   return undefined
 }
 
+/** The calls of a batch that the host is asked for, and the results of the others. A result answers the first call with its id. */
+function divide({ calls, settled = [] }: Extract<DriverAction, { type: "start_tools" }>) {
+  const left = [...settled]
+  const open: PendingToolCall[] = []
+  const answered: { index: number; result: CompletedToolCall }[] = []
+  for (const [index, call] of calls.entries()) {
+    const place = left.findIndex((result) => result.callId === call.callId)
+    const [result] = place < 0 ? [] : left.splice(place, 1)
+    if (result === undefined) open.push(call)
+    else answered.push({ index, result })
+  }
+  return { open, settled: answered }
+}
+
+function isSettled(start: Extract<DriverAction, { type: "start_tools" }>): boolean {
+  const { open, settled } = divide(start)
+  return open.length === 0 && settled.length > 0
+}
+
+/** All results of a batch, in the order of its calls. */
+function whole(results: readonly CompletedToolCall[], { settled = [] }: Work): readonly CompletedToolCall[] {
+  const host = [...results]
+  const places = new Map(settled.map(({ index, result }) => [index, result]))
+  return Array.from({ length: results.length + settled.length }, (_, index) => places.get(index) ?? (host.shift() as CompletedToolCall))
+}
+
+function decides({ type }: DriverAction): boolean {
+  return type === "finish" || STARTS.includes(type)
+}
+
 /** The effect of the work. A batch contains only the calls without a result. */
 function effectOf({ effect, results }: Work): AnswerableEffect {
   if (effect.type !== "tool_calls") return effect
@@ -593,13 +700,17 @@ const ENDINGS: { readonly [reason: string]: SimpleStop | undefined } = {
   output_limit: "incomplete",
   context_overflow: "provider_error",
   content_filter: "provider_error",
+  refusal: "provider_error",
   provider_error: "provider_error",
   cancelled: "cancelled",
 }
 type SimpleStop = "incomplete" | "provider_error" | "cancelled" | "max_iterations" | "runtime_error"
 
-function stop(type: SimpleStop): Outcome {
-  return { type: "stopped", stop: { type } }
+/** An error that stops the turn is part of the outcome, without what the provider sent. */
+function stop(type: SimpleStop, event?: TurnEvent): Outcome {
+  if (event?.type !== "error") return { type: "stopped", stop: { type } }
+  const { raw: _, ...error } = event.envelope ?? { kind: "error", userMessage: event.message }
+  return { type: "stopped", stop: { type, error } }
 }
 
 function emit(event: TurnEvent): Step {
@@ -616,9 +727,15 @@ function errorEvent(message: string, facts: object, raw?: string): TurnEvent {
 }
 
 function shorten(raw: string): string {
-  const characters = [...raw.replace(/^\p{White_Space}+/u, "").replace(/\p{White_Space}+$/u, "")]
-  if (characters.length <= 4_000) return characters.join("")
-  return `${characters.slice(0, 2_000).join("")}\n\n... (${characters.length - 4_000} chars omitted) ...\n\n${characters.slice(-2_000).join("")}`
+  return headAndTail(raw.replace(/^\p{White_Space}+/u, "").replace(/\p{White_Space}+$/u, ""), 4_000)
+}
+
+function headAndTail(text: string, limit: number): string {
+  const characters = [...text]
+  if (characters.length <= limit) return text
+  const half = Math.floor(limit / 2)
+  const tail = half === 0 ? [] : characters.slice(-half)
+  return `${characters.slice(0, half).join("")}\n\n... (${characters.length - 2 * half} chars omitted) ...\n\n${tail.join("")}`
 }
 
 function latest(before: number | undefined, now: number | undefined): number | undefined {
@@ -636,6 +753,10 @@ function sum(left: TokenUsage, right: TokenUsage): TokenUsage {
     cachedInputTokens: add(left.cachedInputTokens, right.cachedInputTokens),
     outputTokens: add(left.outputTokens, right.outputTokens),
     reasoningTokens: add(left.reasoningTokens, right.reasoningTokens),
+    ...((left.cacheWriteTokens !== undefined || right.cacheWriteTokens !== undefined) && {
+      cacheWriteTokens: add(left.cacheWriteTokens ?? 0, right.cacheWriteTokens ?? 0),
+    }),
+    ...((left.estimated || right.estimated) && { estimated: true as const }),
   }
 }
 
@@ -656,6 +777,7 @@ function debug(sessionId: string, iteration: number, response: LlmResponse): Log
         const { callId, toolName, inputJson, replay } = part
         return { type: "tool_call", callId, toolName, inputJson, id: replay?.itemId, hasOpaque: replay?.opaque !== undefined }
       }
+      if (part.type === "opaque") return { type: "opaque", provider: part.provider, kind: part.kind }
       const { replay } = part
       const hasEncrypted = replay?.encryptedContent !== undefined || replay?.signature !== undefined
       return {
@@ -682,14 +804,25 @@ function transcript<Item>(items: readonly Item[]): Transcript<Item> {
   }
 }
 
-/** One result part for each call, then its images. */
-export function resultParts(id: string, results: readonly CompletedToolCall[]): readonly Part[] {
+/** One result part for each call, then its attachments. Texts over the limit lose their middle. */
+export function resultParts(id: string, results: readonly CompletedToolCall[], limit = Number.POSITIVE_INFINITY): readonly Part[] {
   const parts: Part[] = []
   for (const { callId, toolName, output, modelReturn } of results) {
     const shown = modelReturn?.parts ?? shownOf(output)
     const texts = shown.flatMap((part) => (part.type === "text" && part.text !== "" ? [part.text] : []))
-    parts.push({ id: "", type: "tool_result", callId, toolName, text: texts.join("\n") })
-    for (const part of shown) if (part.type === "attachment") parts.push({ id: "", type: "image", attachment: part.attachment })
+    const attached = shown.flatMap((part) => (part.type === "attachment" ? [part.attachment] : []))
+    parts.push({
+      id: "",
+      type: "tool_result",
+      callId,
+      toolName,
+      text: headAndTail(texts.join("\n"), limit),
+      ...(output.status !== "success" && { isError: true as const }),
+      ...(attached.length > 0 && {
+        content: shown.map((part) => (part.type === "text" ? { type: "text" as const, text: headAndTail(part.text, limit) } : part)),
+      }),
+    })
+    for (const attachment of attached) parts.push({ id: "", type: /^image\//.test(attachment.mediaType) ? "image" : "file", attachment })
   }
   return parts.map((part, index) => ({ ...part, id: `${id}.p${index}` }))
 }
@@ -728,17 +861,5 @@ function pieces(value: Json): readonly Piece[] {
   if (attachment?.success === true) return [{ attachment: attachment.data }]
   const inner = only?.[0] === "$object" ? only[1] : undefined
   const shown = typeof inner === "object" && inner !== null && !Array.isArray(inner) ? Object.entries(inner) : entries
-  shown.sort(([left], [right]) => byCodePoints(left, right))
   return ["{", ...shown.flatMap(([key, item], index): Piece[] => [`${index > 0 ? "," : ""}${JSON.stringify(key)}:`, ...pieces(item)]), "}"]
-}
-
-/** A lone surrogate is not a code point; it comes last. */
-function byCodePoints(left: string, right: string): number {
-  const points = (text: string): number[] => [...text].map((point) => (/^[\ud800-\udfff]$/.test(point) ? 0x200000 : 0) + (point.codePointAt(0) ?? 0))
-  const [ours, theirs] = [points(left), points(right)]
-  for (let index = 0; index < Math.min(ours.length, theirs.length); index += 1) {
-    const difference = (ours[index] ?? 0) - (theirs[index] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return ours.length - theirs.length
 }
