@@ -26,9 +26,9 @@ export interface ReadResponse {
 
 /**
  * Reads an answer. Without parts, its `text` counts as the only one. `offered`: the tools of the request; a call of any other is settled
- * as a failure. Absent: every tool counts as offered.
+ * as a failure. If the request offered none, the host decides what it runs.
  */
-export function readResponse(context: DriverContext, response: LlmResponse, offered?: readonly ToolSpec[]): ReadResponse {
+export function readResponse(context: DriverContext, response: LlmResponse, offered: readonly ToolSpec[] = []): ReadResponse {
   const given: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
   let text = ""
   let newlines = 0
@@ -65,13 +65,10 @@ export function readResponse(context: DriverContext, response: LlmResponse, offe
 }
 
 /** The arguments of a call, or why it cannot be run. Broken arguments stay text: a call never runs with other ones than the model wrote. */
-function readCall(
-  { toolName, inputJson }: ToolCallBlock,
-  offered: readonly ToolSpec[] | undefined,
-): { readonly args: Json; readonly fault?: ToolFailure } {
+function readCall({ toolName, inputJson }: ToolCallBlock, offered: readonly ToolSpec[]): { readonly args: Json; readonly fault?: ToolFailure } {
   const args = isBlank(inputJson) ? null : parseJson(inputJson)
   const isObject = typeof args === "object" && !Array.isArray(args)
-  if (offered !== undefined && !offered.some(({ name }) => name === toolName)) {
+  if (offered.length > 0 && !offered.some(({ name }) => name === toolName)) {
     return { args: isObject ? (args ?? {}) : inputJson, fault: failure("unknown_tool", `${unknownTool(toolName, offered)} Nothing was run.`) }
   }
   if (isObject) return { args: args ?? {} }
@@ -87,8 +84,9 @@ function failure(code: string, message: string): ToolFailure {
 }
 
 function unknownTool(name: string, offered: readonly ToolSpec[]): string {
-  const names = offered.map((tool) => tool.name).join(", ")
-  return `There is no tool ${JSON.stringify(name)}${names === "" ? " in this request" : `; the tools are ${names}`}.`
+  const names = offered.slice(0, 30).map((tool) => tool.name)
+  const more = offered.length > names.length ? ", …" : ""
+  return `There is no tool ${JSON.stringify(name)}; the tools are ${names.join(", ")}${more}.`
 }
 
 /** The newlines to add for an empty line before a text, given the number already before it. */
