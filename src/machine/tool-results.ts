@@ -20,7 +20,7 @@ export function toolResultParts(messageId: string, results: readonly CompletedTo
       if (part.type === "attachment") attachments.push(part.attachment)
       else if (part.text !== "") texts.push(part.text)
     }
-    const result = { type: "tool_result", id: `${messageId}.p${parts.length}`, callId, toolName, text: cutMiddle(texts.join("\n"), limit) } as const
+    const result = { id: `${messageId}.p${parts.length}`, type: "tool_result", callId, toolName, text: cutMiddle(texts.join("\n"), limit) } as const
     const marked = output.status === "success" ? result : { ...result, isError: true as const }
     parts.push(attachments.length === 0 ? marked : { ...marked, content: returned.map((part) => shortPart(part, limit)) })
     for (const attachment of attachments) {

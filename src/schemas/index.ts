@@ -69,7 +69,7 @@ export {
   JournalSnapshot,
 } from "./journal.ts"
 export { Count, Json, MAX_JSON_DEPTH, type Readonlys, type Schema, type Tagged, Timestamp } from "./json.ts"
-export { Block, Generation, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "./llm.ts"
+export { Block, Generation, LlmFailure, LlmFailureKind, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "./llm.ts"
 export {
   AttachmentRef,
   CheckpointDelivery,
@@ -78,11 +78,14 @@ export {
   Message,
   Origin,
   Part,
+  Producer,
   Prune,
   ReasoningReplay,
   ReplayMeta,
   ResponseMeta,
+  ReturnPart,
   Role,
+  SurfaceChange,
   TurnCause,
 } from "./message.ts"
 export { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolResults } from "./response.ts"

@@ -262,7 +262,10 @@ export const usage: Arbitrary<TokenUsage> = object(
 /** Mostly reasons that let a turn continue. */
 export const terminalReason: Arbitrary<TerminalReason> = fc.oneof(
   { weight: 9, arbitrary: fc.constantFrom("stop", "tool_use", "paused", "unknown") },
-  { weight: 1, arbitrary: fc.constantFrom("output_limit", "context_overflow", "content_filter", "refusal", "provider_error", "cancelled") },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom("output_limit", "output_limit", "context_overflow", "content_filter", "refusal", "provider_error", "cancelled"),
+  },
 )
 
 export const outputPart: Arbitrary<OutputPart> = fc.oneof(

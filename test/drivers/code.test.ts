@@ -156,7 +156,7 @@ test("a call without a result from another driver appears as interrupted in the 
 
 test("one malformed answer in a row more than allowed stops the turn as incomplete", () => {
   const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").continues().says("").continues().says("```ts\nb")
-  expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "incomplete" } })
+  expect(talk.machine.outcome).toMatchObject({ type: "stopped", stop: { type: "incomplete" } })
   const errors = talk.effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "error" ? [effect.event.envelope?.code] : []))
   expect(errors).toEqual(["malformed_code"])
 })

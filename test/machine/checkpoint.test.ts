@@ -53,7 +53,7 @@ test("a saved turn is this JSON", () => {
   const call = (callId: string, index: number) => ({ id: `m_0_assistant_1.p${index}`, type: "tool_call", callId, toolName: "look", inputJson: "{}" })
   expect(saved()).toEqual({
     format: "turn-machine/checkpoint",
-    version: 1,
+    version: 2,
     driver: { name: "chat", version: 1 },
     state: {
       type: "waiting_tools",
@@ -71,6 +71,7 @@ test("a saved turn is this JSON", () => {
     nextEffectId: 3,
     nextMessageNumber: 2,
     turnLimitScheduled: false,
+    startLength: 1,
     systemPrompt: "",
     tools: [],
     at: 1_700_000_000_000,
@@ -179,7 +180,7 @@ test("without validation, one that does not have what a turn needs is invalid to
 })
 
 describe("unsupported_version", () => {
-  test.each([2, 99, Number.MAX_SAFE_INTEGER, 0])("%d: newer, or older without a migration", (version) => {
+  test.each([3, 99, Number.MAX_SAFE_INTEGER, 1, 0])("%d: newer, or older without a migration", (version) => {
     expect(problem(saved(set("/version", version)))).toEqual(["unsupported_version", "/version"])
   })
 
@@ -188,8 +189,8 @@ describe("unsupported_version", () => {
   })
 
   test("a newer one is named, and what this package reads", () => {
-    const error = refusal(() => TurnMachine.restore(CONFIG, saved(set("/version", 2))))
-    expect(error.message).toBe("The checkpoint has version 2; this package reads up to 1.")
+    const error = refusal(() => TurnMachine.restore(CONFIG, saved(set("/version", 3))))
+    expect(error.message).toBe("The checkpoint has version 3; this package reads up to 2.")
   })
 })
 
@@ -202,14 +203,16 @@ describe("migrations", () => {
     nextEffectId: Number(effectCount) + 1,
   })
 
+  const ONE = { 1: (checkpoint: Record<string, unknown>) => checkpoint }
+
   test("an older checkpoint is migrated, and then checked like any other", () => {
     const checkpoint = older()
     const before = JSON.stringify(checkpoint)
-    const { turn } = readCheckpoint(config, checkpoint, { 0: fromZero })
+    const { turn } = readCheckpoint(config, checkpoint, { ...ONE, 0: fromZero })
     expect(turn.position.state).toMatchObject({ outstanding: { type: "tool_calls", id: 2 } })
     expect(turn.record.messages.length).toBe(2)
     expect(JSON.stringify(checkpoint)).toBe(before)
-    expect(readCheckpoint(config, before, { 0: fromZero }).turn.position.state).toMatchObject({ outstanding: { id: 2 } })
+    expect(readCheckpoint(config, before, { ...ONE, 0: fromZero }).turn.position.state).toMatchObject({ outstanding: { id: 2 } })
   })
 
   test("without the migration it is refused", () => {
@@ -218,7 +221,7 @@ describe("migrations", () => {
   })
 
   test("the result of a migration is checked", () => {
-    expect(refusal(() => readCheckpoint(config, older(), { 0: (checkpoint) => checkpoint }))).toMatchObject({
+    expect(refusal(() => readCheckpoint(config, older(), { ...ONE, 0: (checkpoint) => checkpoint }))).toMatchObject({
       code: "invalid_checkpoint",
       path: "/nextEffectId",
     })
@@ -421,7 +424,7 @@ describe("what a restored turn continues with", () => {
   })
 
   test("the last synced prompt and tools win over the config's, also over a changed config", () => {
-    const tools = (name: string) => [{ name, description: "d", inputSchema: {} }]
+    const tools = (description: string) => [{ name: "look", description, inputSchema: {} }]
     const config = configOf({ syncExecutionSurface: true, systemPrompt: "first", tools: tools("first") })
     const machine = new TurnMachine(config, { messages: [userMessage("hello")] })
     pollAll(machine)

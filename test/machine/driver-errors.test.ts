@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { DriverError } from "../../src/errors.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
+import { NO_USAGE } from "../../src/machine/limits.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { ToolSpec } from "../../src/schemas/tool.ts"
@@ -70,8 +71,12 @@ describe("a driver's list without a way forward, or with two, ends the turn and 
     const effects = pollAll(machine)
     expect(effects[0]).toEqual({ type: "emit", event: { type: "error", message, envelope: { kind: "driver", code, userMessage: message } } })
     expect(effectNames(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
-    expect(effects[3]).toEqual({ type: "done", outcome: RUNTIME_ERROR, messages: [userMessage("hello")], eventDelta: [], iteration: 0 })
-    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+    const outcome = { type: "stopped", stop: { type: "runtime_error", error: { kind: "driver", code, userMessage: message } } }
+    expect(effects[3]).toEqual({
+      ...{ type: "done", outcome, messages: [userMessage("hello")], eventDelta: [], recordsFrom: 0, iteration: 0 },
+      usage: NO_USAGE,
+    })
+    expect(machine.outcome).toEqual(outcome)
     expect(machine.poll()).toBeUndefined()
   })
 
@@ -85,7 +90,7 @@ describe("a driver's list without a way forward, or with two, ends the turn and 
     const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => actions as never }) }), { messages: [] })
     const { code } = errorOf(pollAll(machine))
     expect(["driver_threw", "unknown_action"]).toContain(code)
-    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+    expect(machine.outcome).toMatchObject(RUNTIME_ERROR)
   })
 
   test.each([
@@ -156,7 +161,7 @@ describe("what the machine did before it asked a failing driver stays", () => {
       { type: "conversation", message: userMessage("more", "u2") },
       { type: "protocol", event: { mine: 1 } },
     ])
-    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+    expect(machine.outcome).toMatchObject(RUNTIME_ERROR)
   })
 
   test("the failing list itself is dropped whole", () => {
@@ -237,7 +242,7 @@ describe("a driver's answer to a failed model call", () => {
       const effects = respond(machine, failed)
       expect(effectNames(effects)).toEqual(["emit error", "emit turn_outcome", "emit done", "done"])
       expect(errorOf(effects)).toEqual({ message: "LLM error: overloaded", code: "529" })
-      expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+      expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
     }
   })
 

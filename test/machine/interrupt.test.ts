@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { NO_USAGE } from "../../src/machine/limits.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
@@ -46,7 +47,15 @@ describe("cancel", () => {
     const effects = pollAll(machine)
     expect(effects[0]).toEqual(NOTICE)
     expect(effectNames(effects)).toEqual(["emit message", ...END])
-    expect(effects[3]).toEqual({ type: "done", outcome: CANCELLED, messages: [userMessage("hello")], eventDelta: [], iteration: 0 })
+    expect(effects[3]).toEqual({
+      type: "done",
+      outcome: CANCELLED,
+      messages: [userMessage("hello")],
+      eventDelta: [],
+      recordsFrom: 0,
+      iteration: 0,
+      usage: NO_USAGE,
+    })
     expect(machine.poll()).toBeUndefined()
   })
 
@@ -89,9 +98,9 @@ describe("cancel", () => {
       id: "m_0_cancelled_2",
       role: "user",
       parts: [
-        { id: "m_0_cancelled_2.p0", type: "tool_result", callId: "a", toolName: "look", text: "[Tool execution cancelled]\nStop." },
+        { id: "m_0_cancelled_2.p0", type: "tool_result", callId: "a", toolName: "look", text: "[Tool execution cancelled]\nStop.", isError: true },
         { id: "m_0_cancelled_2.p1", type: "tool_result", callId: "b", toolName: "look", text: "kept" },
-        { id: "m_0_cancelled_2.p2", type: "tool_result", callId: "c", toolName: "look", text: "[Tool execution cancelled]\nStop." },
+        { id: "m_0_cancelled_2.p2", type: "tool_result", callId: "c", toolName: "look", text: "[Tool execution cancelled]\nStop.", isError: true },
       ],
     }
     expect(machine.messages.at(-1)).toEqual(message)
@@ -177,7 +186,7 @@ describe("fail", () => {
     const effects = pollAll(machine)
     expect(effects[0]).toEqual({ type: "emit", event })
     expect(effectNames(effects)).toEqual(["emit error", ...END])
-    expect(machine.outcome).toEqual(RUNTIME_ERROR)
+    expect(machine.outcome).toMatchObject(RUNTIME_ERROR)
   })
 
   test("a finished turn stays as it ended", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { debugLog, errorEvent, errorLog, failureActions, failWith, stopped, terminalActions } from "../../src/machine/terminal.ts"
+import { debugLog, errorEvent, errorLog, failureActions, failWith, shownActions, stopped, terminalActions } from "../../src/machine/terminal.ts"
 import type { LlmResponse, TerminalReason } from "../../src/schemas/llm.ts"
 
 const USAGE = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
@@ -10,35 +10,32 @@ describe("answers that end the turn", () => {
     ["output_limit", "incomplete"],
     ["context_overflow", "provider_error"],
     ["content_filter", "provider_error"],
+    ["refusal", "provider_error"],
     ["provider_error", "provider_error"],
     ["cancelled", "cancelled"],
   ] as const)("%s stops as %s, and says so", (terminalReason, stop) => {
     const message = `Model call ended: ${terminalReason}.`
-    expect(terminalActions({ ...cutOff, terminalReason }, false, 3)).toEqual([
-      { type: "emit", event: { type: "text_delta", content: "half a sen" } },
-      { type: "emit", event: { type: "llm_response", iteration: 3, content: "half a sen", durationMs: 0 } },
-      {
-        type: "emit",
-        event: { type: "error", message, envelope: { kind: "llm_provider", code: terminalReason, terminalReason, userMessage: message } },
-      },
-      { type: "finish", outcome: { type: "stopped", stop: { type: stop } } },
+    const envelope = { kind: "llm_provider", code: terminalReason, terminalReason, userMessage: message }
+    expect(terminalActions({ ...cutOff, terminalReason })).toEqual([
+      { type: "emit", event: { type: "error", message, envelope } },
+      { type: "finish", outcome: { type: "stopped", stop: { type: stop, error: envelope } } },
     ])
   })
 
-  test.each(["stop", "tool_use", "unknown"] as const)("%s is left to the driver", (terminalReason: TerminalReason) => {
-    expect(terminalActions({ ...cutOff, terminalReason }, false, 0)).toBeUndefined()
+  test.each(["stop", "tool_use", "paused", "unknown"] as const)("%s is left to the driver", (terminalReason: TerminalReason) => {
+    expect(terminalActions({ ...cutOff, terminalReason })).toBeUndefined()
   })
 
   test("a streamed text is not emitted again, and an empty one never is", () => {
-    const types = (response: LlmResponse, streamed: boolean) =>
-      terminalActions(response, streamed, 0)?.map((action) => (action.type === "emit" ? action.event.type : action.type))
-    expect(types(cutOff, true)).toEqual(["llm_response", "error", "finish"])
-    expect(types({ ...cutOff, text: "" }, false)).toEqual(["llm_response", "error", "finish"])
+    const shown = { type: "emit", event: { type: "llm_response", iteration: 3, content: "half a sen", durationMs: 0 } }
+    expect(shownActions(cutOff, false, 3)).toEqual([{ type: "emit", event: { type: "text_delta", content: "half a sen" } }, shown])
+    expect(shownActions(cutOff, true, 3)).toEqual([shown])
+    expect(shownActions({ ...cutOff, text: "", durationMs: 7 }, false, 0)).toMatchObject([{ event: { type: "llm_response", durationMs: 7 } }])
   })
 
   test("the provider's own diagnostic wins over our sentence", () => {
-    const actions = terminalActions({ ...cutOff, terminalDiagnostic: "max_tokens reached" }, true, 0)
-    expect(actions?.[1]).toMatchObject({ event: { message: "max_tokens reached", envelope: { userMessage: "max_tokens reached" } } })
+    const actions = terminalActions({ ...cutOff, terminalDiagnostic: "max_tokens reached" })
+    expect(actions?.[0]).toMatchObject({ event: { message: "max_tokens reached", envelope: { userMessage: "max_tokens reached" } } })
   })
 })
 
@@ -53,7 +50,17 @@ describe("failed model calls", () => {
           envelope: { kind: "llm_provider", code: "529", terminalReason: "provider_error", userMessage: "LLM error: overloaded", raw: "body" },
         },
       },
-      { type: "finish", outcome: { type: "stopped", stop: { type: "provider_error" } } },
+      {
+        type: "finish",
+        outcome: {
+          type: "stopped",
+          // What the provider sent is in the event; an outcome is stored more than once.
+          stop: {
+            type: "provider_error",
+            error: { kind: "llm_provider", code: "529", terminalReason: "provider_error", userMessage: "LLM error: overloaded" },
+          },
+        },
+      },
     ])
   })
 
@@ -85,7 +92,7 @@ describe("error events", () => {
     const event = errorEvent("m", { kind: "k" })
     expect(failWith(event)).toEqual([
       { type: "emit", event },
-      { type: "finish", outcome: { type: "stopped", stop: { type: "runtime_error" } } },
+      { type: "finish", outcome: { type: "stopped", stop: { type: "runtime_error", error: { kind: "k", userMessage: "m" } } } },
     ])
   })
 

@@ -39,12 +39,8 @@ describe("what the model reads of a successful value", () => {
     expect(shown(value)).toEqual([text(expected)])
   })
 
-  test("keys are sorted by code point: letters outside the basic plane come last, a beginning before what it begins", () => {
-    expect(shown({ "😀": 1, "\uff5e": 2, ab: 3, a: 4, "": 5 })).toEqual([text('{"":5,"a":4,"ab":3,"\uff5e":2,"😀":1}')])
-  })
-
-  test("keys are sorted at every depth, and not by locale", () => {
-    expect(shown({ b: 1, a: { z: 1, é: 2, Z: 3 }, 10: 4, 9: 5 })).toEqual([text('{"10":4,"9":5,"a":{"Z":3,"z":1,"é":2},"b":1}')])
+  test("keys keep the tool's order at every depth", () => {
+    expect(shown({ "😀": 1, ab: 3, a: { z: 1, é: 2, Z: 3 }, "": 5 })).toEqual([text('{"😀":1,"ab":3,"a":{"z":1,"é":2,"Z":3},"":5}')])
   })
 
   test("keys and texts are escaped as JSON", () => {
@@ -125,9 +121,7 @@ describe("attachments", () => {
 
 describe("escaped objects", () => {
   test("a user's own $attachment key is shown as the user wrote it", () => {
-    expect(shown({ $object: { $attachment: { ...PICTURE } } })).toEqual([
-      text('{"$attachment":{"byteLength":3,"id":"att-1","mediaType":"image/png"}}'),
-    ])
+    expect(shown({ $object: { $attachment: { ...PICTURE } } })).toEqual([text(`{"$attachment":${JSON.stringify(PICTURE)}}`)])
   })
 
   test("a user's own $object key, too", () => {
@@ -192,7 +186,7 @@ describe("toolResultParts", () => {
     expect(toolResultParts("m", [completed("a", "one"), completed("b", 2), withOutput("c", { status: "failure", failure: failure("no") })])).toEqual([
       { id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "one" },
       { id: "m.p1", type: "tool_result", callId: "b", toolName: "look", text: "2" },
-      { id: "m.p2", type: "tool_result", callId: "c", toolName: "look", text: "[Tool execution failed]\nno" },
+      { id: "m.p2", type: "tool_result", callId: "c", toolName: "look", text: "[Tool execution failed]\nno", isError: true },
     ])
   })
 
@@ -205,10 +199,31 @@ describe("toolResultParts", () => {
 
   test("several texts of one result are one text; its images follow it", () => {
     expect(toolResultParts("m", [completed("a", [{ $attachment: PICTURE }]), completed("b", "next")])).toEqual([
-      { id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "[\n]" },
+      {
+        ...{ id: "m.p0", type: "tool_result", callId: "a", toolName: "look", text: "[\n]" },
+        content: [text("["), attachment(PICTURE), text("]")],
+      },
       { id: "m.p1", type: "image", attachment: PICTURE },
       { id: "m.p2", type: "tool_result", callId: "b", toolName: "look", text: "next" },
     ])
+  })
+
+  test("an attachment that is no image is a file", () => {
+    const pdf = { id: "att-3", mediaType: "application/pdf", byteLength: 9 }
+    const parts = toolResultParts("m", [completed("a", { $attachment: pdf })])
+    expect(parts).toMatchObject([
+      { text: "", content: [attachment(pdf)] },
+      { id: "m.p1", type: "file", attachment: pdf },
+    ])
+  })
+
+  test("a text over the limit loses its middle, also inside the content, and says how much", () => {
+    const long = `${"a".repeat(50)}${"b".repeat(1_000)}${"c".repeat(50)}`
+    const cut = `${"a".repeat(50)}\n\n... (1000 chars omitted) ...\n\n${"c".repeat(50)}`
+    expect(toolResultParts("m", [completed("a", long)], 100)).toMatchObject([{ text: cut }])
+    const modelReturn = { parts: [{ type: "text" as const, text: long }, attachment(PICTURE)] }
+    expect(toolResultParts("m", [completed("a", null, { modelReturn })], 100)).toMatchObject([{ text: cut, content: [text(cut), {}] }, {}])
+    expect(toolResultParts("m", [completed("a", long)], long.length)).toMatchObject([{ text: long }])
   })
 
   test("empty texts of a result are dropped, so that no line is left for them", () => {

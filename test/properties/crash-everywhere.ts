@@ -112,7 +112,7 @@ function alike(one: unknown, other: unknown): boolean {
   const [left, right] = [one as Readonly<Record<string, unknown>>, other as Readonly<Record<string, unknown>>]
   const unknown = right["type"] === "tool_result" && String(right["text"]).includes(CUT_OFF)
   const keys = new Set([...Object.keys(left), ...Object.keys(right)])
-  return [...keys].every((key) => (unknown && key === "text") || alike(left[key], right[key]))
+  return [...keys].every((key) => (unknown && (key === "text" || key === "isError")) || alike(left[key], right[key]))
 }
 
 /** Whether each process emitted from a position already emitted, without gaps. */

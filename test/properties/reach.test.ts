@@ -8,7 +8,7 @@ import { describeInput, give } from "../../src/testing/turn-input.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { SLOW } from "./check.ts"
 
-// A property proves nothing about states that its cases never reach. 600 random turns must reach all of these.
+// A property proves nothing about states that its cases never reach. 1,500 random turns must reach all of these.
 
 const REACHED = [
   "state preparing",
@@ -59,13 +59,16 @@ const REACHED = [
   "verdict invalid_actions",
   "an overflow that said output_limit",
   "a batch answered in parts",
+  "a batch that its driver answered in part",
+  "a partial answer of a cancelled call",
+  "a partial answer of a failed call",
   "a batch with a call id twice",
   "a turn of 8 answers",
 ]
 
 test("random turns reach every state, effect, outcome, driver error and verdict", SLOW, () => {
   const reached = new Set<string>()
-  const turns = fc.sample(fc.tuple(configData, start, script, callbacks, moves), { numRuns: 600, seed: 20_240_601 })
+  const turns = fc.sample(fc.tuple(configData, start, script, callbacks, moves), { numRuns: 1_500, seed: 20_240_601 })
   for (const [data, begin, answers, optional, played] of turns) {
     const driver = scriptedDriver(answers, { callbacks: optional })
     const config = { ...data, driver, projector: () => expect.unreachable() }
@@ -85,6 +88,18 @@ test("random turns reach every state, effect, outcome, driver error and verdict"
       const verdict = give(machine, input)
       expect(verdict, describeInput(input)).toBe(("expect" in input ? input.expect : undefined) ?? "accepted")
       reached.add(`verdict ${verdict}`)
+      if (input.type === "cancel" && input.partial !== undefined && outstanding?.type === "llm_call")
+        reached.add("a partial answer of a cancelled call")
+      if (
+        input.type === "respond" &&
+        verdict === "accepted" &&
+        input.response.type === "llm_complete" &&
+        !input.response.result.ok &&
+        input.response.result.partial !== undefined
+      )
+        reached.add("a partial answer of a failed call")
+      const { state } = machine.turn.position
+      if (state.type === "waiting_tools" && state.settled !== undefined) reached.add("a batch that its driver answered in part")
       if (input.type !== "respond" || verdict !== "accepted") continue
       taken += 1
       if (machine.outstanding?.id === outstanding?.id) reached.add("a batch answered in parts")

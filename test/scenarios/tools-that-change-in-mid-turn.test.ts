@@ -44,7 +44,7 @@ test("a host that cannot refresh them ends the turn, and says why", () => {
     { type: "respond", response: { type: "execution_surface_synced", id: 1, result: { ok: false, error: " no plugin " } } },
     { type: "poll" },
   ])
-  expect(turn.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error" } })
+  expect(turn.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
   expect(turn.effects).toContainEqual({
     type: "emit",
     event: {

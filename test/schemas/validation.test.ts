@@ -103,13 +103,13 @@ describe("unknown keys", () => {
     const tool = { name: "look", description: "Looks.", inputSchema: { type: "object" } }
     const config = configOf({
       tools: [{ ...tool, strict: true, execute: () => 1 } as typeof tool],
-      generation: { maxOutputTokens: 5, temperature: 1 } as { maxOutputTokens: number },
+      generation: { maxOutputTokens: 5, heat: 1 } as { maxOutputTokens: number },
     })
     const machine = new TurnMachine(config, { messages: [userMessage("hello")] })
     pollAll(machine)
     const restored = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
     expect(restored.outstanding).toMatchObject({ request: { tools: [tool], generation: { maxOutputTokens: 5 } } })
-    expect(JSON.stringify(restored.checkpoint())).not.toMatch(/strict|temperature/)
+    expect(JSON.stringify(restored.checkpoint())).not.toMatch(/strict|heat/)
   })
 
   test("on a model's answer they are ignored too", () => {

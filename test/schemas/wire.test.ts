@@ -12,10 +12,11 @@ interface Example {
   readonly mayBeUndefined?: boolean
 }
 
-const usage = { inputTokens: 1, cachedInputTokens: 2, outputTokens: 3, reasoningTokens: 1 }
+const usage = { inputTokens: 1, cachedInputTokens: 2, cacheWriteTokens: 1, outputTokens: 3, reasoningTokens: 1, estimated: true }
 const attachment = { id: "att-1", mediaType: "image/png", byteLength: 3, width: 4, height: 5, label: "tiny" }
 const origin = { type: "process", processId: "p", eventType: "tick", sequence: 7, wakeId: "w", causedBy: { a: [1] } }
-const message = { id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "hello" }], origin }
+const message = { id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "hello", providerMetadata: { a: 1 } }], origin }
+const producer = { provider: "api.example", api: "openai-chat", model: "m", responseId: "r" }
 const request = {
   model: "m",
   modelVariant: "fast",
@@ -23,7 +24,17 @@ const request = {
   attachments: [attachment],
   tools: [{ name: "look", description: "d", inputSchema: { type: "object" }, outputSchema: true }],
   toolChoice: "auto",
-  generation: { maxOutputTokens: 5 },
+  parallelToolCalls: false,
+  generation: {
+    maxOutputTokens: 5,
+    temperature: 0.5,
+    topP: 0.9,
+    stopSequences: ["END"],
+    seed: 7,
+    reasoningEffort: "low",
+    providerOptions: { top_k: 3 },
+  },
+  cache: "off",
   sessionId: "s",
   outputSpec: { type: "json_schema", name: "n", schema: { a: 1 }, strict: true },
 }
@@ -32,16 +43,31 @@ const response = {
   parts: [
     { type: "text", text: "hi", responseMeta: { id: "r", status: "done", phase: "final" } },
     { type: "reasoning", text: "hm", replay: { itemId: "i", encryptedContent: "e", signature: "s", redacted: true, summary: ["x"] } },
-    { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", replay: { itemId: "i", opaque: "o" } },
+    { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", replay: { itemId: "i", opaque: "o" }, providerMetadata: [1] },
+    { type: "opaque", provider: "p", kind: "k", data: { a: [null] }, text: "t" },
   ],
   usage,
+  retriedUsage: usage,
+  producer,
+  durationMs: 5,
   terminalReason: "stop",
   terminalDiagnostic: "d",
   providerUsage: { raw: 1 },
   requestBody: "b",
   httpSummary: "200",
 }
-const llmFailure = { message: "no", retryable: true, code: "c", raw: "r", terminalReason: "provider_error", requestBody: "b", usage }
+const llmFailure = {
+  message: "no",
+  retryable: true,
+  code: "c",
+  kind: "rate_limit",
+  retryAt: 5,
+  retriedUsage: usage,
+  raw: "r",
+  terminalReason: "provider_error",
+  requestBody: "b",
+  usage,
+}
 const failure = { class: "timeout", code: "c", message: "m", source: "tool", retry: { type: "safe", afterMs: 5 }, raw: [1] }
 const pendingCall = { callId: "c", toolName: "t", args: { a: [null] }, replay: { itemId: "i", opaque: "o" } }
 const completedCall = {
@@ -57,6 +83,7 @@ const completedCall = {
   },
   durationMs: 5,
   replay: { itemId: "i", opaque: "o" },
+  usage,
 }
 const execResponse = {
   observations: ["1"],
@@ -82,20 +109,24 @@ const config = {
   systemPrompt: "p",
   tools: [tool],
   maxContextTokens: 1,
+  maxResultTokens: 1,
   maxIterations: 2,
   generation: {},
+  parallelToolCalls: false,
+  cache: "auto",
   syncExecutionSurface: false,
   emitLlmTrace: false,
 }
 
 const savedTurn = {
   format: "turn-machine/checkpoint",
-  version: 1,
+  version: 2,
   driver: { name: "chat", version: 1 },
   state: {
     type: "waiting_tools",
     outstanding: { type: "tool_calls", id: 2, calls: [pendingCall, pendingCall] },
     results: [completedCall, null],
+    settled: [{ index: 1, result: completedCall }],
   },
   unpolled: [
     { type: "emit", event: { type: "done" } },
@@ -113,6 +144,8 @@ const savedTurn = {
   reportedEvents: 1,
   iteration: 0,
   iterationOffset: 0,
+  startLength: 1,
+  surfaceChanged: true,
   usage,
   nextEffectId: 3,
   nextMessageNumber: 4,
@@ -161,10 +194,18 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       value: { id: "p", type: "tool_call", callId: "", toolName: "", inputJson: "{", replay: { opaque: "o" } },
       optional: ["/replay"],
     },
-    { schema: schemas.Part, value: { id: "p", type: "tool_result", callId: "c", toolName: "t", text: "" }, optional: ["/toolName"] },
+    { schema: schemas.Part, value: { id: "p", type: "file", attachment, providerMetadata: 1 }, optional: ["/providerMetadata"] },
+    {
+      schema: schemas.Part,
+      value: { id: "p", type: "tool_result", callId: "c", toolName: "t", text: "", isError: true, content: [{ type: "attachment", attachment }] },
+      optional: ["/toolName", "/isError", "/content"],
+    },
+    { schema: schemas.Part, value: { id: "p", type: "opaque", provider: "p", kind: "k", data: null, text: "t" }, optional: ["/text"] },
+    { schema: schemas.Part, value: { id: "p", type: "interrupted", reason: "cancelled" } },
     { schema: schemas.Part, value: { id: "p", type: "reasoning", text: "", replay: { redacted: true } }, optional: ["/replay"] },
   ],
-  Message: [{ schema: schemas.Message, value: message, optional: ["/origin"] }],
+  Message: [{ schema: schemas.Message, value: { ...message, producer }, optional: ["/origin", "/producer", "/producer/responseId"] }],
+  SurfaceChange: [{ schema: schemas.SurfaceChange, value: { type: "surface_change", contextReset: true, iteration: 2 } }],
   HistoryRecord: [
     { schema: schemas.HistoryRecord, value: { type: "conversation", message } },
     { schema: schemas.HistoryRecord, value: { type: "protocol", event: null } },
@@ -183,37 +224,69 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     },
     { schema: schemas.Block, value: { type: "image", attachmentIndex: 0 } },
     { schema: schemas.Block, value: { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", replay: {} }, optional: ["/replay"] },
-    { schema: schemas.Block, value: { type: "tool_result", callId: "c", toolName: "t", text: "r" }, optional: ["/toolName"] },
+    { schema: schemas.Block, value: { type: "file", attachmentIndex: 0, providerMetadata: 1 }, optional: ["/providerMetadata"] },
+    {
+      schema: schemas.Block,
+      value: { type: "tool_result", callId: "c", toolName: "t", text: "r", isError: true, content: [{ type: "text", text: "r" }] },
+      optional: ["/toolName", "/isError", "/content"],
+    },
+    { schema: schemas.Block, value: { type: "opaque", provider: "p", kind: "k", data: [1], text: "t" }, optional: ["/text"] },
     { schema: schemas.Block, value: { type: "reasoning", text: "t", replay: {} }, optional: ["/replay"] },
   ],
-  LlmMessage: [{ schema: schemas.LlmMessage, value: { role: "assistant", blocks: [] } }],
-  Generation: [{ schema: schemas.Generation, value: { maxOutputTokens: 1 }, optional: ["/maxOutputTokens"] }],
+  LlmMessage: [{ schema: schemas.LlmMessage, value: { role: "assistant", blocks: [], producer }, optional: ["/producer"] }],
+  Generation: [
+    {
+      schema: schemas.Generation,
+      value: request.generation,
+      optional: ["/maxOutputTokens", "/temperature", "/topP", "/stopSequences", "/seed", "/reasoningEffort", "/providerOptions"],
+    },
+  ],
   LlmRequest: [
     {
       schema: schemas.LlmRequest,
       value: request,
-      optional: ["/modelVariant", "/sessionId", "/outputSpec", "/generation/maxOutputTokens", "/tools/0/outputSchema"],
+      optional: [
+        "/modelVariant",
+        "/sessionId",
+        "/outputSpec",
+        "/generation/maxOutputTokens",
+        "/tools/0/outputSchema",
+        "/parallelToolCalls",
+        "/cache",
+      ],
     },
     { schema: schemas.LlmRequest, value: { ...request, toolChoice: { toolName: "look" }, outputSpec: { type: "json_object" } } },
     { schema: schemas.LlmRequest, value: { ...request, toolChoice: "required" } },
   ],
-  TokenUsage: [{ schema: schemas.TokenUsage, value: usage }],
-  TerminalReason: ["stop", "tool_use", "output_limit", "context_overflow", "content_filter", "provider_error", "cancelled", "unknown"].map(
-    (value) => ({
-      schema: schemas.TerminalReason,
-      value,
-    }),
-  ),
+  TokenUsage: [{ schema: schemas.TokenUsage, value: usage, optional: ["/cacheWriteTokens", "/estimated"] }],
+  TerminalReason: [
+    "stop",
+    "tool_use",
+    "paused",
+    "output_limit",
+    "context_overflow",
+    "content_filter",
+    "refusal",
+    "provider_error",
+    "cancelled",
+    "unknown",
+  ].map((value) => ({
+    schema: schemas.TerminalReason,
+    value,
+  })),
   OutputPart: response.parts.map((value) => ({
     schema: schemas.OutputPart,
     value,
-    optional: [value.type === "text" ? "/responseMeta" : "/replay"],
+    optional: [value.type === "text" ? "/responseMeta" : value.type === "opaque" ? "/text" : "/replay"],
   })),
   LlmResponse: [
     {
       schema: schemas.LlmResponse,
       value: response,
       optional: [
+        "/retriedUsage",
+        "/producer",
+        "/durationMs",
         "/terminalDiagnostic",
         "/requestBody",
         "/httpSummary",
@@ -224,7 +297,15 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       ],
     },
   ],
-  LlmFailure: [{ schema: schemas.LlmFailure, value: llmFailure, optional: ["/code", "/raw", "/requestBody", "/usage"] }],
+  LlmFailure: [
+    { schema: schemas.LlmFailure, value: llmFailure, optional: ["/code", "/raw", "/requestBody", "/usage", "/kind", "/retryAt", "/retriedUsage"] },
+  ],
+  LlmFailureKind: ["rate_limit", "usage_limit", "other"].map((value) => ({ schema: schemas.LlmFailureKind, value })),
+  Producer: [{ schema: schemas.Producer, value: producer, optional: ["/responseId"] }],
+  ReturnPart: [
+    { schema: schemas.ReturnPart, value: { type: "text", text: "t" } },
+    { schema: schemas.ReturnPart, value: { type: "attachment", attachment } },
+  ],
   ToolSpec: [{ schema: schemas.ToolSpec, value: tool }],
   PendingToolCall: [{ schema: schemas.PendingToolCall, value: pendingCall, optional: ["/replay"] }],
   FailureSource: ["runtime", "tool", "plugin", "policy", "cancellation"].map((value) => ({ schema: schemas.FailureSource, value })),
@@ -248,7 +329,9 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.ToolOutput, value: { status: "cancelled", message: "m", source: "policy", raw: {} } },
   ],
   ModelReturn: [{ schema: schemas.ModelReturn, value: completedCall.modelReturn }],
-  CompletedToolCall: [{ schema: schemas.CompletedToolCall, value: completedCall, optional: ["/modelReturn", "/replay", "/output/control"] }],
+  CompletedToolCall: [
+    { schema: schemas.CompletedToolCall, value: completedCall, optional: ["/modelReturn", "/replay", "/usage", "/output/control"] },
+  ],
   ExecResponse: [{ schema: schemas.ExecResponse, value: execResponse, optional: ["/error", "/observationTruncation"] }],
   Response: [
     {
@@ -361,7 +444,7 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.DriverAction, value: { type: "emit", event: { type: "done" } } },
     { schema: schemas.DriverAction, value: { type: "append_events", events: [{ type: "protocol", event: {} }] } },
     { schema: schemas.DriverAction, value: { type: "start_llm", request, driverState: { a: 1 } } },
-    { schema: schemas.DriverAction, value: { type: "start_tools", calls: [pendingCall] } },
+    { schema: schemas.DriverAction, value: { type: "start_tools", calls: [pendingCall], settled: [completedCall] }, optional: ["/settled"] },
     { schema: schemas.DriverAction, value: { type: "start_exec", code: "c", language: "js", driverState: null }, optional: ["/language"] },
     { schema: schemas.DriverAction, value: { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } } },
     { schema: schemas.DriverAction, value: { type: "advance_iteration" } },
@@ -375,8 +458,11 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.Effect, value: { type: "tool_calls", id: 1, calls: [pendingCall] } },
     { schema: schemas.Effect, value: { type: "exec_code", id: 1, code: "c", language: "js" }, optional: ["/language"] },
     { schema: schemas.Effect, value: { type: "checkpoint", id: 1, checkpoint: "after_work" } },
-    { schema: schemas.Effect, value: { type: "progress", messages: [message], eventDelta: [{ type: "protocol", event: 1 }], iteration: 0 } },
-    { schema: schemas.Effect, value: { type: "done", outcome: finished, messages: [], eventDelta: [], iteration: 0 } },
+    {
+      schema: schemas.Effect,
+      value: { type: "progress", messages: [message], eventDelta: [{ type: "protocol", event: 1 }], recordsFrom: 3, iteration: 0 },
+    },
+    { schema: schemas.Effect, value: { type: "done", outcome: finished, messages: [], eventDelta: [], recordsFrom: 0, iteration: 0, usage } },
     { schema: schemas.Effect, value: { type: "emit", event: { type: "done" } } },
     { schema: schemas.Effect, value: { type: "log", event: { type: "llm_error", sessionId: "s", iteration: 0, ...llmFailure } } },
   ],
@@ -391,8 +477,11 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
         "/systemPrompt",
         "/tools",
         "/maxContextTokens",
+        "/maxResultTokens",
         "/maxIterations",
         "/generation",
+        "/parallelToolCalls",
+        "/cache",
         "/syncExecutionSurface",
         "/emitLlmTrace",
       ],
@@ -402,15 +491,15 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
   TurnStart: [
     {
       schema: schemas.TurnStart,
-      value: { messages: [message], events: [{ type: "protocol", event: 1 }], turnCauses: [turnCause], iterationOffset: 3 },
-      optional: ["/events", "/turnCauses", "/iterationOffset"],
+      value: { messages: [message], events: [{ type: "protocol", event: 1 }], turnCauses: [turnCause], iterationOffset: 3, surfaceChanged: true },
+      optional: ["/events", "/turnCauses", "/iterationOffset", "/surfaceChanged"],
     },
   ],
   TurnCheckpoint: [
     {
       schema: schemas.TurnCheckpoint,
       value: savedTurn,
-      optional: ["/syncedIteration", "/at", "/state/results/0/modelReturn"],
+      optional: ["/syncedIteration", "/at", "/surfaceChanged", "/state/results/0/modelReturn", "/state/settled"],
     },
   ],
   JournalRecord: [
@@ -419,7 +508,7 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       value: {
         type: "header",
         format: "turn-machine/journal",
-        version: 1,
+        version: 2,
         turnId: "t1",
         driver: { name: "chat", version: 1 },
         config: { model: "digest" },
@@ -436,8 +525,8 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.JournalRecord, value: { type: "llm_complete", id: 1, result: { ok: true, response } } },
     {
       schema: schemas.JournalRecord,
-      value: { type: "interruption", effectId: 1, interruption: { type: "cancel", reason: "r" } },
-      optional: ["/effectId", "/interruption/reason"],
+      value: { type: "interruption", effectId: 1, interruption: { type: "cancel", reason: "r", partial: response } },
+      optional: ["/effectId", "/interruption/reason", "/interruption/partial"],
     },
     { schema: schemas.JournalRecord, value: { type: "interruption", interruption: { type: "fail", event: { type: "done" } } } },
     { schema: schemas.JournalRecord, value: { type: "interruption", interruption: { type: "finish", outcome: finished } } },
@@ -548,7 +637,7 @@ describe.each(Object.entries(EXAMPLES))("%s", (_, examples) => {
       for (const nothing of mayBeUndefined ? [null] : [null, undefined]) {
         const broken = edited(value, set(pointer, nothing))
         // Free JSON has no null to refuse, only an undefined.
-        const free = pointer.endsWith("outputSchema")
+        const free = /\/(?:outputSchema|providerMetadata|providerOptions)$/.test(pointer)
         if (free && nothing === null) continue
         const result = schema.safeParse(broken)
         expect(result.success).toBe(false)

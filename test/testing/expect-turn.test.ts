@@ -608,6 +608,8 @@ function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
       iteration: 0,
       iterationOffset: 0,
       maxIterations: 0,
+      turnLimitScheduled: false,
+      surfaceChanged: false,
       usage: USAGE,
       at: 0,
     },
@@ -625,7 +627,9 @@ const DONE: Effect = {
   outcome: { type: "finished", finish: { type: "assistant_message", text: "the end" } },
   messages: [],
   eventDelta: [],
+  recordsFrom: 0,
   iteration: 0,
+  usage: USAGE,
 }
 
 /** The latest arrival last; shared by all machines, so that only the order of arrival decides. */

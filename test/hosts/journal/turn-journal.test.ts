@@ -15,7 +15,10 @@ import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import type { LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 import { journalValidation } from "../../../src/schemas/validation.ts"
-import { CONFIG, START } from "../../replay/support.ts"
+import { CONFIG as BASE, START } from "../../replay/support.ts"
+
+const spec = (name: string) => ({ name, description: name, inputSchema: { type: "object" } })
+const CONFIG = { ...BASE, tools: ["count", "pay", "look"].map(spec) }
 
 const USAGE = { inputTokens: 5, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
 

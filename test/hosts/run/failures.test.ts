@@ -30,7 +30,7 @@ describe("an executor that throws does not lose the turn", () => {
         throw new LlmCallError(failure)
       },
     })
-    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
     expect(errors(events)).toEqual(["http_529: LLM error: Overloaded."])
   })
 
@@ -46,7 +46,7 @@ describe("an executor that throws does not lose the turn", () => {
         throw thrown
       },
     })
-    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
     expect(errors(events)).toEqual([shown])
   })
 
@@ -98,7 +98,7 @@ describe("an executor that throws does not lose the turn", () => {
       llmCall: neverCalled,
       syncExecutionSurface: () => Promise.reject(new Error("no plugins")),
     })
-    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error" } })
+    expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
     expect(errors(events)).toEqual(["reconfigure_failed: Execution surface not refreshed: no plugins"])
   })
 })
@@ -114,13 +114,13 @@ describe("an answer that cannot be serialized fails its effect", () => {
     ],
   ])("of the model: %s", async (_what, answer) => {
     const { done, events } = await runAndWatch(newTurn(), { llmCall: async () => answer as LlmResponse })
-    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
     expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: LLM error: The model's answer cannot be used\. /)])
   })
 
   test("of the model, also with an unchecked machine", async () => {
     const { done, events } = await runAndWatch(newTurn({ validation: undefined }), { llmCall: async () => undefined as never })
-    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error" } })
+    expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
     expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: /)])
   })
 
@@ -178,7 +178,7 @@ describe("an answer that cannot be serialized fails its effect", () => {
     const executed = await runTurn(newTurn({ driver: execDriver }), { llmCall: neverCalled, execCode: async () => ({ observations: 3 }) as never })
     expect(submitted(executed)).toMatchObject({ ok: false })
     const synced = await runTurn(newTurn({ syncExecutionSurface: true }), { llmCall: neverCalled, syncExecutionSurface: async () => ({}) as never })
-    expect(synced.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error" } })
+    expect(synced.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
   })
 
   test("undefined, dates, instances and -0 become JSON instead", async () => {

@@ -239,7 +239,15 @@ describe("a machine in any state", () => {
     const finished: Host = { llmCall: neverCalled, progress: ({ type }) => void reported.push(type) }
 
     const again = await runTurn(machine, finished)
-    expect(again).toEqual({ type: "done", outcome: done.outcome, messages: done.messages, eventDelta: [], iteration: 0 })
+    expect(again).toEqual({
+      type: "done",
+      outcome: done.outcome,
+      messages: done.messages,
+      eventDelta: [],
+      recordsFrom: 1,
+      iteration: 0,
+      usage: done.usage,
+    })
     expect(reported).toEqual([])
 
     const restored = await runTurn(TurnMachine.restore(config, saved.at(-1)), finished)
