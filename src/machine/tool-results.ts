@@ -22,13 +22,17 @@ export function toolResultParts(messageId: string, results: readonly CompletedTo
     }
     const result = { id: `${messageId}.p${parts.length}`, type: "tool_result", callId, toolName, text: cutMiddle(texts.join("\n"), limit) } as const
     const marked = output.status === "success" ? result : { ...result, isError: true as const }
-    parts.push(attachments.length === 0 ? marked : { ...marked, content: returned.map((part) => shortPart(part, limit)) })
+    parts.push(attachments.length === 0 ? marked : { ...marked, content: returned.filter(isContent).map((part) => shortPart(part, limit)) })
     for (const attachment of attachments) {
       const type = attachment.mediaType.startsWith("image/") ? "image" : "file"
       parts.push({ id: `${messageId}.p${parts.length}`, type, attachment })
     }
   }
   return parts
+}
+
+function isContent(part: ReturnPart): boolean {
+  return part.type === "attachment" || part.text !== ""
 }
 
 function shortPart(part: ReturnPart, limit: number): ReturnPart {

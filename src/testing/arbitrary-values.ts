@@ -255,7 +255,7 @@ export const llmRequest: Arbitrary<LlmRequest> = object(
 )
 
 export const usage: Arbitrary<TokenUsage> = object(
-  { inputTokens: count, cachedInputTokens: count, outputTokens: count, reasoningTokens: count },
+  { inputTokens: count, cachedInputTokens: count, outputTokens: fc.oneof(count, fc.constant(0)), reasoningTokens: count },
   { cacheWriteTokens: count, estimated: yes },
 )
 

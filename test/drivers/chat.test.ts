@@ -7,11 +7,11 @@ import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnConfigData, TurnStart } from "../../src/schemas/config.ts"
 import type { Json } from "../../src/schemas/json.ts"
-import type { LlmRequest } from "../../src/schemas/llm.ts"
+import type { LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
 import type { Message } from "../../src/schemas/message.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { expectSame } from "../conformance/suite.ts"
+import { expectSame, withoutOurFields } from "../conformance/suite.ts"
 import {
   answer,
   callsAndResults,
@@ -42,6 +42,8 @@ function outstandingRequest(machine: TurnMachine): LlmRequest {
   return plain(outstanding.request)
 }
 
+const machineUsage = { inputTokens: 7, cachedInputTokens: 0, outputTokens: 3, reasoningTokens: 0 }
+
 const FINISHED = (text: string) => ({ type: "finished", finish: { type: "assistant_message", text } })
 const STOPPED = (type: string) => ({ type: "stopped", stop: { type } })
 
@@ -55,13 +57,17 @@ describe("a text answer", () => {
       type: "progress",
       messages: [userMessage("hello"), message],
       eventDelta: [{ type: "conversation", message }],
+      recordsFrom: 0,
       iteration: 0,
     })
     expect(shown[4]).toEqual({ type: "checkpoint", id: 2, checkpoint: "before_completion" })
 
     const end = respond(machine, delivers(2))
     expect(effectNames(end)).toEqual(["emit turn_outcome", "emit done", "done"])
-    expect(end[2]).toEqual({ type: "done", outcome: FINISHED("Hi."), messages: [userMessage("hello"), message], eventDelta: [], iteration: 0 })
+    expect(end[2]).toEqual({
+      ...{ type: "done", outcome: FINISHED("Hi."), messages: [userMessage("hello"), message] },
+      ...{ eventDelta: [], recordsFrom: 1, iteration: 0, usage: machine.usage },
+    })
   })
 
   test("precedes delivered messages, and the model sees both", () => {
@@ -76,7 +82,7 @@ describe("a text answer", () => {
     ])
   })
 
-  test("with reasoning stores the reasoning after the text, and the outcome is the text only", () => {
+  test("with reasoning stores both as they were said, and the outcome is the text only", () => {
     const machine = begun()
     const replay = { encryptedContent: "xyz" }
     respond(
@@ -88,8 +94,8 @@ describe("a text answer", () => {
     )
     respond(machine, delivers(2))
     expect(machine.messages[1]?.parts).toEqual([
-      { id: "m_0_assistant_1.p0", type: "text", text: "So." },
-      { id: "m_0_assistant_1.p1", type: "reasoning", text: "hm", replay },
+      { id: "m_0_assistant_1.p0", type: "reasoning", text: "hm ", replay },
+      { id: "m_0_assistant_1.p1", type: "text", text: "So." },
     ])
     expect(machine.outcome).toEqual(FINISHED("So."))
   })
@@ -113,7 +119,8 @@ describe("empty answers", () => {
       type: "emit",
       event: { type: "error", message, envelope: { kind: "llm_provider", code: "empty_response", userMessage: message } },
     })
-    expect(machine.outcome).toEqual(STOPPED("provider_error"))
+    const error = { kind: "llm_provider", code: "empty_response", userMessage: message }
+    expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "provider_error", error } })
     expect(machine.messages).toEqual([userMessage("hello")])
   })
 
@@ -128,12 +135,57 @@ describe("empty answers", () => {
     expect(machine.messages).toHaveLength(3)
   })
 
-  test("with reasoning only end the turn with an empty text", () => {
+  test("with reasoning only are a provider error, and the reasoning stays in the transcript", () => {
     const machine = begun()
     respond(machine, answer(1, [{ type: "reasoning", text: "hm" }]))
-    respond(machine, delivers(2))
-    expect(machine.outcome).toEqual(FINISHED(""))
-    expect(machine.messages.at(-1)?.parts).toEqual([{ id: "m_0_assistant_1.p0", type: "reasoning", text: "hm" }])
+    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { error: { code: "empty_response" } } })
+    expect(machine.messages.at(-1)?.parts).toEqual([
+      { id: "m_0_assistant_1.p0", type: "reasoning", text: "hm" },
+      { id: "m_0_assistant_1.p1", type: "interrupted", reason: "empty" },
+    ])
+  })
+
+  const afterResult = (driver = chatDriver()): TurnMachine => {
+    const machine = begun({ driver })
+    respond(machine, callsTools(1, ["a"]))
+    respond(machine, results(2, completed("a")))
+    respond(machine, delivers(3))
+    return machine
+  }
+
+  test.each([
+    ["reasoning", [{ type: "reasoning", text: "It must be so." }], {}],
+    ["an end that is not stop", [], { terminalReason: "unknown", terminalDiagnostic: "The provider ended with odd." }],
+    ["a tool use without a call", [], { terminalReason: "tool_use" }],
+  ] as const)("after a tool result are an error with %s", (_, parts, more) => {
+    const machine = afterResult()
+    respond(machine, answer(4, parts, more))
+    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error", error: { code: "empty_response" } } })
+    if ("terminalDiagnostic" in more) expect(JSON.stringify(machine.outcome)).toContain("The provider ended with odd.")
+  })
+
+  test("an opaque part is an answer", () => {
+    const machine = begun()
+    respond(machine, answer(1, [{ type: "opaque", provider: "p", kind: "search", data: null }]))
+    expect(machine.state).toBe("waiting_checkpoint")
+    expect(machine.messages.at(-1)?.parts).toMatchObject([{ type: "opaque", kind: "search" }])
+  })
+
+  test("with retryEmptyAnswer are asked for once more with the same request, also across a restore; the second one stops the turn", () => {
+    const driver = chatDriver({ retryEmptyAnswer: true })
+    const start = (): TurnMachine => begun({ driver })
+    const first = start()
+    const request = outstandingRequest(first)
+    expect(effectNames(respond(first, answer(1, [])))).toEqual(["emit token_usage", "emit llm_response", "emit llm_request", "llm_call 2"])
+    expect(outstandingRequest(first)).toEqual(request)
+    const restored = moved(first, configOf({ driver }))
+    respond(first, says(2, "Here I am."))
+    respond(first, delivers(3))
+    expect(first.outcome).toEqual(FINISHED("Here I am."))
+    expect(first.messages).toHaveLength(2)
+    pollAll(restored)
+    respond(restored, answer(2, []))
+    expect(restored.outcome).toMatchObject({ stop: { error: { code: "empty_response" } } })
   })
 })
 
@@ -171,7 +223,7 @@ describe("tool calls", () => {
     expect(machine.iteration).toBe(1)
   })
 
-  test("come after the texts of the message, each after the reasoning that led to it", () => {
+  test("stay where the model made them, between its reasoning and its texts", () => {
     const machine = begun()
     const call = (callId: string) => ({ type: "tool_call" as const, callId, toolName: "look", inputJson: '{"n": 1}' })
     const replay = { signature: "s" }
@@ -185,12 +237,13 @@ describe("tool calls", () => {
         { type: "text", text: "Looking." },
       ]),
     )
+    const made = (callId: string) => ({ type: "tool_call", callId, toolName: "look", inputJson: '{"n": 1}' })
     expect(machine.messages.at(-1)?.parts).toEqual([
-      { id: "m_0_assistant_1.p0", type: "text", text: "Looking." },
-      { id: "m_0_assistant_1.p1", type: "reasoning", text: "one", replay },
-      { id: "m_0_assistant_1.p2", type: "tool_call", callId: "a", toolName: "look", inputJson: '{"n": 1}' },
-      { id: "m_0_assistant_1.p3", type: "reasoning", text: "two" },
-      { id: "m_0_assistant_1.p4", type: "tool_call", callId: "b", toolName: "look", inputJson: '{"n": 1}' },
+      { id: "m_0_assistant_1.p0", type: "reasoning", text: "one", replay },
+      { id: "m_0_assistant_1.p1", ...made("a") },
+      { id: "m_0_assistant_1.p2", type: "reasoning", text: "two" },
+      { id: "m_0_assistant_1.p3", ...made("b") },
+      { id: "m_0_assistant_1.p4", type: "text", text: "Looking." },
     ])
   })
 
@@ -218,19 +271,43 @@ describe("tool calls", () => {
     ])
   })
 
-  test("with malformed arguments, or ones nested too deeply to be saved, reach the tool as {}; the raw text stays", () => {
+  test("with broken arguments never run: the model reads why, and the raw text stays", () => {
     const machine = begun()
     const deep = `${"[".repeat(129)}${"]".repeat(129)}`
     const parts = ["{broken", deep].map((inputJson, index) => ({ type: "tool_call" as const, callId: `c${index}`, toolName: "t", inputJson }))
     respond(machine, answer(1, parts))
-    expect(machine.outstanding).toMatchObject({
-      calls: [
-        { callId: "c0", args: {} },
-        { callId: "c1", args: {} },
-      ],
-    })
-    expect(machine.messages.at(-1)?.parts).toMatchObject([{ inputJson: "{broken" }, { inputJson: deep }])
-    expect(moved(machine, configOf()).state).toBe("waiting_tools")
+    // No host is needed, so the turn is already at the checkpoint after the results.
+    expect(machine.outstanding).toEqual({ type: "checkpoint", id: 2, checkpoint: "after_work" })
+    expect(machine.messages.at(-2)?.parts).toMatchObject([{ inputJson: "{broken" }, { inputJson: deep }])
+    expect(machine.messages.at(-1)?.parts).toMatchObject([
+      { callId: "c0", isError: true, text: expect.stringContaining("a key in double quotes") as string },
+      { callId: "c1", isError: true, text: expect.stringContaining("nested deeper than 128") as string },
+    ])
+    expect(moved(machine, configOf()).state).toBe("waiting_checkpoint")
+  })
+
+  test("of which some are broken: the host gets the others, and the model all results in call order, also across a restore", () => {
+    const call = (callId: string, inputJson: string) => ({ type: "tool_call" as const, callId, toolName: "look", inputJson })
+    const machine = begun()
+    const shown = respond(machine, answer(1, [call("x", "{"), call("a", "{}"), call("y", "[]"), call("b", "")]))
+    expect(effectNames(shown)).toEqual(["emit token_usage", "emit llm_response", "emit tool_call", "emit tool_call", "progress", "tool_calls 2"])
+    expect(machine.outstanding).toMatchObject({ calls: [{ callId: "a" }, { callId: "b", args: {} }] })
+    respond(machine, results(2, completed("b")))
+    const restored = moved(machine, configOf())
+    pollAll(restored)
+    for (const each of [machine, restored]) {
+      respond(each, results(2, completed("a")))
+      expect(each.messages.at(-1)?.parts).toMatchObject([
+        { callId: "x", isError: true },
+        { callId: "a", text: "result of a" },
+        { callId: "y", isError: true },
+        { callId: "b", text: "result of b" },
+      ])
+    }
+    const cancelled = begun()
+    respond(cancelled, answer(1, [call("x", "{"), call("a", "{}")]))
+    cancelled.cancel()
+    expect(callsAndResults(cancelled.messages)).toEqual(["call x", "call a", "result x", "result a"])
   })
 
   test("run with terminal reason stop as well; tool_use without a call is an answer", () => {
@@ -241,6 +318,140 @@ describe("tool calls", () => {
     respond(talking, says(1, "Nothing to do.", { terminalReason: "tool_use" }))
     expect(talking.state).toBe("waiting_checkpoint")
   })
+})
+
+describe("an answer that was cut off", () => {
+  const half: readonly OutputPart[] = [
+    { type: "reasoning", text: "hm", replay: { signature: "s" } },
+    { type: "text", text: "First close the red valve. " },
+    { type: "tool_call", callId: "a", toolName: "look", inputJson: '{"n":' },
+  ]
+  const producer = { provider: "p", api: "a", model: "m" }
+  const kept = (reason: string) => ({
+    id: "m_0_assistant_1",
+    role: "assistant",
+    parts: [
+      { id: "m_0_assistant_1.p0", ...half[0] },
+      { id: "m_0_assistant_1.p1", ...half[1] },
+      { id: "m_0_assistant_1.p2", type: "interrupted", reason },
+    ],
+    producer,
+  })
+
+  test.each([
+    ["output_limit", "incomplete"],
+    ["content_filter", "provider_error"],
+    ["refusal", "provider_error"],
+    ["context_overflow", "provider_error"],
+    ["provider_error", "provider_error"],
+    ["cancelled", "cancelled"],
+  ] as const)("by %s stays in the transcript without its half call, and the turn stops as %s", (terminalReason, stop) => {
+    const machine = begun()
+    const shown = respond(machine, answer(1, half, { terminalReason, text: "First close the red valve. ", producer }))
+    expect(effectNames(shown).slice(0, 5)).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "emit error", "progress"])
+    expect(machine.messages.at(-1)).toEqual(kept(terminalReason))
+    expect(machine.history).toEqual([{ type: "conversation", message: kept(terminalReason) }])
+    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: stop, error: { code: terminalReason, terminalReason } } })
+  })
+
+  test("by a cancellation: what the host hands in stays, and its usage counts, also across a restore and in a replay", () => {
+    const partial = { text: "First close the red valve. ", parts: half, usage: machineUsage, terminalReason: "cancelled", producer } as const
+    const machine = begun()
+    const restored = moved(machine, configOf())
+    for (const each of [machine, restored]) {
+      each.cancel("Stop.", partial)
+      expect(each.messages.at(-1)).toEqual(kept("cancelled"))
+      expect(each.usage).toEqual(machineUsage)
+      expect(each.outcome).toEqual(STOPPED("cancelled"))
+    }
+    expect(effectNames(pollAll(machine))).toEqual([
+      "cancel_llm 1",
+      "emit token_usage",
+      "emit message",
+      "progress",
+      "emit turn_outcome",
+      "emit done",
+      "done",
+    ])
+  })
+
+  test("a cancellation with a partial that is not an answer is refused, and changes nothing", () => {
+    const machine = begun()
+    expect(() => machine.cancel("Stop.", { text: 5 } as never)).toThrow(expect.objectContaining({ code: "invalid_response" }))
+    expect(machine.state).toBe("waiting_llm")
+  })
+
+  test("a partial is ignored where no model call is outstanding", () => {
+    const machine = begun()
+    respond(machine, says(1, "Hi."))
+    machine.cancel("Stop.", { text: "x", parts: [{ type: "text", text: "x" }], usage: machineUsage, terminalReason: "cancelled" })
+    expect(machine.messages).toHaveLength(2)
+  })
+
+  test("by a failure: the part that the host hands in stays, and the failure ends the turn", () => {
+    const machine = begun()
+    const error = { message: "lost", retryable: true, terminalReason: "provider_error", code: "stream_truncated" } as const
+    const partial = { text: "First close the red valve. ", parts: half, usage: machineUsage, terminalReason: "provider_error", producer } as const
+    const shown = respond(machine, { type: "llm_complete", id: 1, textStreamed: true, result: { ok: false, error, partial } })
+    expect(effectNames(shown).slice(0, 4)).toEqual(["emit token_usage", "emit llm_response", "emit error", "progress"])
+    expect(machine.messages.at(-1)).toEqual(kept("provider_error"))
+    expect(machine.usage).toEqual(machineUsage)
+    expect(machine.outcome).toMatchObject({ stop: { type: "provider_error", error: { code: "stream_truncated" } } })
+  })
+
+  test.each([
+    ["nothing", []],
+    ["a blank text", [{ type: "text", text: " \n" }]],
+    ["half a call", [half[2] as OutputPart]],
+  ] as const)("that said %s leaves nothing", (_, parts) => {
+    const machine = begun()
+    respond(machine, answer(1, parts, { terminalReason: "output_limit" }))
+    expect(machine.messages).toHaveLength(1)
+  })
+})
+
+describe("a paused answer", () => {
+  test("is stored, and the model is called again with it", () => {
+    const machine = begun()
+    const search = { type: "opaque", provider: "p", kind: "server_tool_use", data: { id: 1 } } as const
+    respond(machine, answer(1, [{ type: "text", text: "Searching." }, search], { terminalReason: "paused" }))
+    respond(machine, delivers(2))
+    expect(machine.iteration).toBe(1)
+    expect(machine.messages.at(-1)?.parts).toEqual([
+      { id: "m_0_assistant_1.p0", type: "text", text: "Searching." },
+      { id: "m_0_assistant_1.p1", ...search },
+    ])
+    expect(machine.state).toBe("waiting_llm")
+  })
+
+  test("counts as an iteration, so that the limit ends a model that only pauses", () => {
+    const machine = begun({ maxIterations: 1 })
+    respond(machine, answer(1, [{ type: "text", text: "Searching." }], { terminalReason: "paused" }))
+    expect(machine.outcome).toEqual(STOPPED("max_iterations"))
+  })
+})
+
+test("an unknown end of an answer is shown, and the answer counts", () => {
+  const machine = begun()
+  const shown = respond(machine, says(1, "Hi.", { terminalReason: "unknown", terminalDiagnostic: 'The provider ended with "odd".' }))
+  expect(shown).toContainEqual({ type: "emit", event: { type: "message", text: 'The provider ended with "odd".', kind: "diagnostic" } })
+  expect(machine.state).toBe("waiting_checkpoint")
+})
+
+test("a result that is too long for the context loses its middle", () => {
+  const long = "x".repeat(2_000_000)
+  const textsWith = (changes: Partial<TurnConfig>): number | undefined => {
+    const machine = begun(changes)
+    respond(machine, callsTools(1, ["a"]))
+    respond(machine, results(2, completed("a", long)))
+    const part = machine.messages.at(-1)?.parts[0]
+    return part?.type === "tool_result" ? part.text.length : undefined
+  }
+  expect(textsWith({})).toBe(long.length)
+  const note = "\n\n... (1996000 chars omitted) ...\n\n".length
+  expect(textsWith({ maxResultTokens: 1_000 })).toBe(4_000 + note)
+  expect(textsWith({ maxContextTokens: 2_000 })).toBe(4_000 + note)
+  expect(textsWith({ maxContextTokens: 2_000, maxResultTokens: 1_000_000 })).toBe(long.length)
 })
 
 describe("a tool result with control", () => {
@@ -418,6 +629,13 @@ test("every iteration is projected with the tools synced last", () => {
 // The recorded scenarios describe the driver as data. Here the real driver gets the same responses and must return the same
 // actions, except for our departures: the final answer is appended (departure 1), ids are counted in
 // separate scopes (2), our wording differs, and each call has exactly one tool_result.
+/** Scenarios whose driver trims reasoning (departure 16), runs broken arguments as {} (17), or takes reasoning alone for an answer. */
+const OURS: { readonly [file: string]: "other results" | "another end" } = {
+  "chat-blank-means-white-space.json": "other results",
+  "chat-input-json.json": "other results",
+  "chat-reasoning-only.json": "another end",
+}
+
 const FIXTURES = fileURLToPath(new URL("../fixtures/conformance/machine/", import.meta.url))
 
 interface ChatScenario {
@@ -433,7 +651,7 @@ describe("the real driver on the responses of the recorded scenarios", () => {
   const files = readdirSync(FIXTURES).filter((file) => file.startsWith("chat-"))
   expect(files.length).toBeGreaterThan(10)
 
-  test.each(files)("%s", (file) => {
+  test.each(files.filter((file) => OURS[file] !== "another end"))("%s", (file) => {
     const scenario = JSON.parse(readFileSync(FIXTURES + file, "utf8")) as ChatScenario
     const { turnLimitMessage: _, ...data } = scenario.config as TurnConfigData & { turnLimitMessage: unknown }
     const log: { callback: string; actions: readonly DriverAction[] }[] = []
@@ -455,7 +673,12 @@ describe("the real driver on the responses of the recorded scenarios", () => {
     )
     log.forEach((call, index) => {
       const expected = scenario.calls[index]?.actions ?? []
-      expectSame(comparable(call.actions), comparable(ONE_RESULT_PER_CALL[file]?.[index] ?? expected), `answer ${index} to ${call.callback}`)
+      if (file in OURS) return
+      expectSame(
+        withoutOurFields(comparable(call.actions)),
+        comparable(ONE_RESULT_PER_CALL[file]?.[index] ?? expected),
+        `answer ${index} to ${call.callback}`,
+      )
     })
     const { state, iteration, done } = machine
     expectSame({ state, iteration, done }, { state: scenario.end.state, iteration: scenario.end.iteration, done: scenario.end.done }, "end")

@@ -819,7 +819,9 @@ export function resultParts(id: string, results: readonly CompletedToolCall[], l
       text: headAndTail(texts.join("\n"), limit),
       ...(output.status !== "success" && { isError: true as const }),
       ...(attached.length > 0 && {
-        content: shown.map((part) => (part.type === "text" ? { type: "text" as const, text: headAndTail(part.text, limit) } : part)),
+        content: shown
+          .filter((part) => part.type !== "text" || part.text !== "")
+          .map((part) => (part.type === "text" ? { type: "text" as const, text: headAndTail(part.text, limit) } : part)),
       }),
     })
     for (const attachment of attached) parts.push({ id: "", type: /^image\//.test(attachment.mediaType) ? "image" : "file", attachment })

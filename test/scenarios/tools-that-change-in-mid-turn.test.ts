@@ -3,7 +3,7 @@ import { expectTurn } from "../../src/testing/index.ts"
 import { callsTools, completed, configOf, delivers, plain, results, says, userMessage } from "../machine/support.ts"
 
 const tool = (name: string) => ({ name, description: `Can ${name}.`, inputSchema: { type: "object" } })
-const CONFIG = configOf({ syncExecutionSurface: true, systemPrompt: "Old prompt.", tools: [tool("dig")] })
+const CONFIG = configOf({ syncExecutionSurface: true, systemPrompt: "Old prompt.", tools: [tool("look")] })
 
 test("tools and prompt that a host changes between iterations reach the model, and remain after a restore", () => {
   const turn = expectTurn(CONFIG, { messages: [userMessage("Dig.")] }, [
@@ -27,7 +27,7 @@ test("tools and prompt that a host changes between iterations reach the model, a
     { type: "poll" },
   ])
   const requests = turn.effects.flatMap((effect) => (effect.type === "llm_call" ? [plain(effect.request)] : []))
-  expect(requests.map(({ tools }) => tools.map(({ name }) => name))).toEqual([["dig"], ["fill"]])
+  expect(requests.map(({ tools }) => tools.map(({ name }) => name))).toEqual([["look"], ["fill"]])
   expect(requests.map(({ messages: [first] }) => first)).toEqual([
     { role: "system", blocks: [{ type: "text", text: "Old prompt." }] },
     { role: "system", blocks: [{ type: "text", text: "New prompt." }] },

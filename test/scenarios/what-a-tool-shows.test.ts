@@ -27,8 +27,8 @@ test("pictures, values, failures and silence of tools all reach the model, one r
     blocks: [
       { type: "tool_result", callId: "shot", toolName: "look", text: '{"taken":\n}' },
       { type: "image", attachmentIndex: 0 },
-      { type: "tool_result", callId: "list", toolName: "look", text: '{"a":null,"b":[1]}' },
-      { type: "tool_result", callId: "slow", toolName: "look", text: "[Tool execution failed]\ntook too long" },
+      { type: "tool_result", callId: "list", toolName: "look", text: '{"b":[1],"a":null}' },
+      { type: "tool_result", callId: "slow", toolName: "look", text: "[Tool execution failed]\ntook too long", isError: true },
       { type: "tool_result", callId: "quiet", toolName: "look", text: "" },
     ],
   })

@@ -74,7 +74,7 @@ describe("a whole thread", () => {
     )
     expect(short).toEqual([
       ...["create_goal", "goal.created 1"],
-      ...["usage", "usage", "usage", "usage"],
+      ...["usage", "usage", "usage", "usage", "usage"],
       ...["update_goal", "goal.completed 1", "goal.token_count 40", expect.stringMatching(/^goal.duration_s /) as string],
     ])
     // Starting in the middle, with the goal at that position.

@@ -6,8 +6,8 @@ import type { Host } from "../../../src/hosts/host.ts"
 import { runJudge } from "../../../src/hosts/judge/run-judge.ts"
 import { judgeValidation } from "../../../src/schemas/checklist.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { CONFIG, START } from "../../replay/support.ts"
-import { answer, answers, watch } from "./support.ts"
+import { START } from "../../replay/support.ts"
+import { answer, answers, CONFIG, watch } from "./support.ts"
 
 beforeAll(() => void context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable()))
 afterAll(() => context.disable())

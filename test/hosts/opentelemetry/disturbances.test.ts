@@ -4,8 +4,8 @@ import type { Host } from "../../../src/hosts/host.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { CONFIG, START } from "../../replay/support.ts"
-import { answer, answers, watch } from "./support.ts"
+import { START } from "../../replay/support.ts"
+import { answer, answers, CONFIG, watch } from "./support.ts"
 
 const success = { output: { status: "success", value: 1 } } as const
 

@@ -5,8 +5,8 @@ import { changeGoal, goalChanges } from "../../../src/drivers/goal/index.ts"
 import { LlmCallError } from "../../../src/hosts/host.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { CONFIG, START } from "../../replay/support.ts"
-import { answer, answers, USAGE, watch } from "./support.ts"
+import { START } from "../../replay/support.ts"
+import { answer, answers, CONFIG, USAGE, watch } from "./support.ts"
 
 afterEach(() => vi.restoreAllMocks())
 

@@ -10,8 +10,8 @@ import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { CONFIG, START } from "../../replay/support.ts"
-import { answer, answers, USAGE, watch } from "./support.ts"
+import { START } from "../../replay/support.ts"
+import { answer, answers, CONFIG, USAGE, watch } from "./support.ts"
 
 const CALL: LlmCall = {
   type: "llm_call",

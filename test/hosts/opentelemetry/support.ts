@@ -4,6 +4,12 @@ import { BasicTracerProvider, InMemorySpanExporter, type ReadableSpan, SimpleSpa
 import { onTestFinished } from "vitest"
 import { type OpenTelemetry, type OpenTelemetryOptions, openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import type { LlmResponse, OutputPart, TokenUsage } from "../../../src/schemas/llm.ts"
+import { CONFIG as BASE } from "../../replay/support.ts"
+
+const NAMES = "add count crashed divide endless fine none one pay quick stopped thrown told two".split(" ")
+
+/** Offers every tool that these tests call. */
+export const CONFIG = { ...BASE, tools: NAMES.map((name) => ({ name, description: name, inputSchema: { type: "object" } })) }
 
 export const USAGE: TokenUsage = { inputTokens: 30, cachedInputTokens: 70, outputTokens: 12, reasoningTokens: 5 }
 
