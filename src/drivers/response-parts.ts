@@ -1,7 +1,7 @@
 import { type Json, parseJson } from "../json.ts"
 import { jsonFault } from "../json-fault.ts"
 import type { DriverContext } from "../machine/driver.ts"
-import { isBlank } from "../text.ts"
+import { isBlank, shortened } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { LlmResponse, OutputPart, Producer, ToolCallBlock } from "../wire/llm.ts"
 import type { Part } from "../wire/message.ts"
@@ -86,7 +86,7 @@ function failure(code: string, message: string): ToolFailure {
 function unknownTool(name: string, offered: readonly ToolSpec[]): string {
   const names = offered.slice(0, 30).map((tool) => tool.name)
   const more = offered.length > names.length ? ", …" : ""
-  return `There is no tool ${JSON.stringify(name)}; the tools are ${names.join(", ")}${more}.`
+  return `There is no tool ${JSON.stringify(shortened(name))}. The tools are: ${names.join(", ")}${more}.`
 }
 
 /** The newlines to add for an empty line before a text, given the number already before it. */

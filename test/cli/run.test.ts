@@ -751,7 +751,7 @@ describe("a model at an endpoint", () => {
     expect(results).toEqual([
       '[Tool execution failed]\n"../secret.txt" is outside the folder. Give a path inside it, relative to it, without "..".',
       '[Tool execution failed]\n"../shop/notes.txt" is not a path inside the output folder. Give a path relative to it, without "..".',
-      '[Tool execution failed]\nThere is no tool "delete_all". The tools are: list_files, read_file, search_text, write_file.',
+      '[Tool execution failed]\nThere is no tool "delete_all". The tools are: list_files, read_file, search_text, write_file. Nothing was run.',
     ])
     expect(readFileSync(join(base, "shop/notes.txt"), "utf8")).toBe("Nothing to do here.\n")
     expect(ran.stdout).toContain("✗ read_file ../secret.txt")

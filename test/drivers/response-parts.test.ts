@@ -193,7 +193,7 @@ describe("tool calls", () => {
     ])
     expect(codes([])).toEqual([["b", "broken_arguments"]])
     const [first] = readResponse(counting(), answer, ["see", "find"].map(spec)).settled
-    expect(first).toMatchObject({ output: { failure: { message: 'There is no tool "look"; the tools are see, find. Nothing was run.' } } })
+    expect(first).toMatchObject({ output: { failure: { message: 'There is no tool "look". The tools are: see, find. Nothing was run.' } } })
   })
 
   test("__proto__ in arguments is a key like any other", () => {

@@ -3,7 +3,7 @@ import { deriveModelReturn, toolResultParts } from "../../src/machine/tool-resul
 import type { Json } from "../../src/schemas/json.ts"
 import type { AttachmentRef } from "../../src/schemas/message.ts"
 import { Message } from "../../src/schemas/message.ts"
-import type { ToolFailure } from "../../src/schemas/tool.ts"
+import type { ModelReturn, ToolFailure } from "../../src/schemas/tool.ts"
 import { completed, withOutput } from "./support.ts"
 
 const PICTURE: AttachmentRef = { id: "att-1", mediaType: "image/png", byteLength: 3 }
@@ -221,7 +221,12 @@ describe("toolResultParts", () => {
     const long = `${"a".repeat(50)}${"b".repeat(1_000)}${"c".repeat(50)}`
     const cut = `${"a".repeat(50)}\n\n... (1000 chars omitted) ...\n\n${"c".repeat(50)}`
     expect(toolResultParts("m", [completed("a", long)], 100)).toMatchObject([{ text: cut }])
-    const modelReturn = { parts: [{ type: "text" as const, text: long }, attachment(PICTURE)] }
+    const modelReturn: ModelReturn = {
+      parts: [
+        { type: "text", text: long },
+        { type: "attachment", attachment: PICTURE },
+      ],
+    }
     expect(toolResultParts("m", [completed("a", null, { modelReturn })], 100)).toMatchObject([{ text: cut, content: [text(cut), {}] }, {}])
     expect(toolResultParts("m", [completed("a", long)], long.length)).toMatchObject([{ text: long }])
   })
