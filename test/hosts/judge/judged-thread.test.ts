@@ -121,7 +121,7 @@ describe("a thread with a judge", () => {
     const world = new World([LIST, says("Fine!"), says("Fine!"), says("Fine!")])
     const both = await begun(world)
     expect((await world.run(both)).reason).toBe(
-      "Paused by the judge: 3 answers of the judge in a row held no verdict. Edit the list, settle items yourself or resume.",
+      "Paused by the judge: 3 answers of the judge in a row could not be read. Edit the list, settle items yourself or resume.",
     )
     expect(both.thread.goal?.status).toBe("paused")
   })
