@@ -1,5 +1,5 @@
 import { ProtocolError } from "../../errors.ts"
-import { addUsage, NO_USAGE } from "../../machine/limits.ts"
+import { addKnown, NO_USAGE } from "../../machine/limits.ts"
 import { isBlank } from "../../text.ts"
 import type { ChecklistState, Evaluation, Finding, JudgedTurn, JudgeState, JudgeValidation } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
@@ -103,7 +103,8 @@ export function answerJudge(
     )
   }
   const { result } = response
-  const counted = result.ok ? { ...evaluation, usage: addUsage(evaluation.usage, result.response.usage) } : evaluation
+  const { usage, retriedUsage } = result.ok ? result.response : result.error
+  const counted = { ...evaluation, usage: addKnown(evaluation.usage, usage, retriedUsage) ?? evaluation.usage }
   const rule = JUDGE_TRANSITIONS[state.type].llm_complete as JudgeRule<JudgeStateName>
   return { evaluation: rule.run(settings, counted, state as Waiting<JudgeStateName>, result), status: "accepted" }
 }
