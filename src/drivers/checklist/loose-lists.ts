@@ -54,11 +54,9 @@ export function rulingIndex(ruling: JsonObject): number | undefined {
 
 /** The status in a ruling: settled, or left open. The problem if it cannot be read. */
 export function rulingStatus(ruling: JsonObject): "completed" | "impossible" | "open" | { readonly problem: string } {
-  for (const word of ["completed", "done", "impossible"] as const) {
-    // Instead of a status, some models set a flag.
-    if (!Object.hasOwn(ruling, "status") && ownValue(ruling, word) === true) return word === "impossible" ? word : "completed"
-  }
-  const value = firstOf(ruling, ["status", "state"])
+  const value = firstOf(ruling, ["status", "state", "completed", "done"])
+  // Instead of a status, some models set a flag.
+  if (value === undefined && ownValue(ruling, "impossible") === true) return "impossible"
   const word = plainWord(value)
   if (isCompletedWord(word)) return "completed"
   if (IMPOSSIBLE.has(word)) return "impossible"

@@ -87,6 +87,8 @@ export function readVerdict(args: JsonObject, toolName: string, settings: ReadSe
   }
   const newItems = readTexts(ownValue(args, "new_items"), settings)
   if (!reference) problems.push(...newItems.problems.map((problem) => `${problem} in new_items`))
+  const verdict = ownValue(args, "verdict")
+  if (!reference && updates.length === 0 && isCompletedWord(plainWord(verdict))) problems.push(`the verdict ${quote(verdict)} has no rulings`)
   const [problem] = problems
   return {
     ok: true,

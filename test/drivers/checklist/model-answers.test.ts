@@ -152,6 +152,17 @@ describe("a ruling is applied, or counted as an answer that cannot be read", () 
     expect(judged({ updates, new_items: [], reason: "r" }, ["a", "b"])).toMatchObject({ items: ["a:pending", "b:completed"], failures: 1 })
   })
 
+  test("a verdict on the whole without rulings counts", () => {
+    const found = judged({ updates: [], new_items: [], reason: "r", verdict: "done" })
+    expect(found).toMatchObject({ items: ["a:pending"], failures: 1 })
+    expect(found.why).toContain('the verdict "done" has no rulings')
+    expect(judged({ updates: [ruling], new_items: [], reason: "r", verdict: "done" })).toMatchObject({ items: ["a:completed"], failures: 0 })
+  })
+
+  test("a flag that is false leaves the item open", () => {
+    expect(judged({ updates: [{ index: 1, completed: false }], reason: "r" })).toMatchObject({ items: ["a:pending"], failures: 0 })
+  })
+
   test("a call without a verdict counts", () => {
     expect(judged({})).toMatchObject({ failures: 1, decision: { reason: { type: "no_verdict" } } })
     expect(judged({ verdicts: [ruling] })).toMatchObject({ failures: 1 })
