@@ -130,6 +130,7 @@ export const ChecklistPolicy: Tagged<ChecklistPolicy> = exact(
     historyPageChars: Count.exactOptional(),
     maxWaitMs: Count.exactOptional(),
     maxOutputTokens: Count.exactOptional(),
+    temperature: z.number().nonnegative().nullable().exactOptional(),
   }),
 )
 

@@ -130,6 +130,8 @@ export type ChecklistPolicy = {
   readonly maxWaitMs?: number
   /** Tokens of one answer of the judge. Default 4,096. */
   readonly maxOutputTokens?: number
+  /** The judge's temperature. Default 0. `null`: the provider's own, for models that accept no other. */
+  readonly temperature?: number | null
 }
 
 /** A transcript that the judge may read. */
@@ -159,7 +161,7 @@ export type ItemRuling = {
 export type JudgedFinding = {
   readonly type: "judged"
   readonly mode: "checklist" | "freeform" | "none"
-  /** `usable`: a verdict. `unparseable`: an answer without one. `unreachable`: the call failed. `unasked`: no call was needed. */
+  /** `usable`: a verdict. `unparseable`: an answer without one, or with a part that cannot be read; the rest of it counts. `unreachable`: the call failed. `unasked`: no call was needed. */
   readonly answer: "usable" | "unparseable" | "unreachable" | "unasked"
   readonly says: "continue" | "done" | "blocked" | "wait" | "skipped"
   readonly waitMs?: number

@@ -314,7 +314,7 @@ function checkStatus(state: ChecklistState, expected: Json | undefined, where: s
 
 const PAUSES: Readonly<Record<string, (facts: { readonly [fact: string]: Json }) => string>> = {
   user: () => "by the user",
-  unparseable: ({ failures }) => `${failures} answers of the judge in a row held no verdict`,
+  unparseable: ({ failures }) => `${failures} answers of the judge in a row could not be read`,
   budget: ({ turns }) => `the turn budget is used up, ${(turns as readonly number[]).join("/")}`,
 }
 

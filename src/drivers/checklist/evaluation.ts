@@ -1,5 +1,5 @@
 import { ProtocolError } from "../../errors.ts"
-import { addUsage, NO_USAGE } from "../../machine/limits.ts"
+import { addKnown, NO_USAGE } from "../../machine/limits.ts"
 import { isBlank } from "../../text.ts"
 import type { ChecklistState, Evaluation, Finding, JudgedTurn, JudgeState, JudgeValidation } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
@@ -103,7 +103,8 @@ export function answerJudge(
     )
   }
   const { result } = response
-  const counted = result.ok ? { ...evaluation, usage: addUsage(evaluation.usage, result.response.usage) } : evaluation
+  const { usage, retriedUsage } = result.ok ? result.response : result.error
+  const counted = { ...evaluation, usage: addKnown(evaluation.usage, usage, retriedUsage) ?? evaluation.usage }
   const rule = JUDGE_TRANSITIONS[state.type].llm_complete as JudgeRule<JudgeStateName>
   return { evaluation: rule.run(settings, counted, state as Waiting<JudgeStateName>, result), status: "accepted" }
 }
@@ -154,7 +155,10 @@ function readVerdictAnswer(settings: ChecklistSettings, evaluation: Evaluation, 
   const update = callOf(response, UPDATE_CHECKLIST)
   if (update !== undefined) {
     const args = readArguments(update.toolName, update.inputJson, settings)
-    return finish(evaluation, checklistFinding(evaluation, args.ok ? readVerdict(args.value, update.toolName, settings) : args))
+    return finish(
+      evaluation,
+      checklistFinding(settings, evaluation, args.ok ? readVerdict(args.value, update.toolName, settings) : args, update.toolName),
+    )
   }
   const { transcript } = evaluation
   const read = callOf(response, historyToolName(settings.reference))
@@ -163,20 +167,21 @@ function readVerdictAnswer(settings: ChecklistSettings, evaluation: Evaluation, 
     return ask(settings, evaluation, { type: "evaluating", attempt: 0, pagesLeft: state.pagesLeft - 1, exchange })
   }
   const inText = readVerdictText(textOf(response), settings)
-  if (inText.ok) return finish(evaluation, checklistFinding(evaluation, inText))
+  if (inText.ok) return finish(evaluation, checklistFinding(settings, evaluation, inText))
   const failure = endedBadly(response)
   if (failure !== undefined) return finishUnreachable(settings, evaluation, "checklist", failure)
   const reason = inText.reason.type === "bad_arguments" ? inText.reason : ({ type: "no_verdict" } as const)
-  return finish(evaluation, checklistFinding(evaluation, { ok: false, reason }))
+  return finish(evaluation, checklistFinding(settings, evaluation, { ok: false, reason }))
 }
 
 /**
  * Maps the judge's item numbers to ids. The numbers refer to the items as they were in the request; rulings on settled items
- * are ignored. The first ruling on an item counts.
+ * are ignored. The first ruling on an item counts. A verdict of which a part cannot be read counts as unparseable, and the rest of it
+ * is applied; the reference ignores such parts. `toolName` is empty for a verdict in a text.
  */
-function checklistFinding({ items }: Evaluation, read: Read<ChecklistVerdict>): Finding {
+function checklistFinding({ reference }: ChecklistSettings, { items }: Evaluation, read: Read<ChecklistVerdict>, toolName = ""): Finding {
   if (!read.ok) return judged({ mode: "checklist", answer: "unparseable", says: "continue", reason: read.reason })
-  const { updates, newItems, ...rest } = read.value
+  const { updates, newItems, problem: unread, ...rest } = read.value
   const ruled = new Set<string>()
   const rulings = updates.flatMap(({ index, ...ruling }) => {
     const item = items[index - 1]
@@ -184,7 +189,10 @@ function checklistFinding({ items }: Evaluation, read: Read<ChecklistVerdict>): 
     ruled.add(item.id)
     return [{ itemId: item.id, ...ruling }]
   })
-  return judged({ mode: "checklist", answer: "usable", ...rest, rulings, newItems })
+  const missing = updates.find(({ index }) => items[index - 1] === undefined)
+  const problem = unread ?? (missing === undefined ? undefined : `the list has no item ${missing.index}`)
+  if (problem === undefined || reference) return judged({ mode: "checklist", answer: "usable", ...rest, rulings, newItems })
+  return judged({ mode: "checklist", answer: "unparseable", ...rest, reason: { type: "bad_arguments", toolName, problem }, rulings, newItems })
 }
 
 function readFreeformAnswer(settings: ChecklistSettings, evaluation: Evaluation, _state: Waiting<"judging_freely">, answer: Answer): Evaluation {

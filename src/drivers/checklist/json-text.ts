@@ -13,56 +13,50 @@ export function ownValue(object: JsonObject, key: string): Json | undefined {
 }
 
 /**
- * Finds the JSON object in a model's text: the whole text, else the first balanced object that parses and `fits`.
- * Skips thinking between `<think>` tags, fences and prose. `reference`: see {@link referenceObject}.
+ * Finds the last JSON object in a model's text that parses and `fits`. Skips reasoning, fences and prose. An object inside another does
+ * not count. `reference`: see {@link referenceObject}.
  */
 export function objectInText(text: string, reference: boolean, fits: (object: JsonObject) => boolean = () => true): JsonObject | undefined {
-  if (reference) return referenceObject(text)
-  const whole = parseJson(trim(text))
-  if (isObject(whole)) return fits(whole) ? whole : undefined
-  return firstObject(withoutThinking(text), fits)
+  return reference ? referenceObject(text) : lastObject(text, fits)
 }
 
-const THINKING = ["think", "thinking"] as const
-
-/** Removes thinking. Without a closing tag it extends to the end; without an opening tag, from the beginning. */
-function withoutThinking(text: string): string {
-  return THINKING.reduce((rest, tag) => {
-    const [open, close] = [`<${tag}>`, `</${tag}>`]
-    const lower = rest.toLowerCase()
-    // A letter whose lower case is longer would shift all positions after it.
-    const searched = lower.length === rest.length ? lower : rest
-    let remaining = ""
-    let from = 0
-    for (;;) {
-      const start = searched.indexOf(open, from)
-      const end = searched.indexOf(close, start < 0 ? from : start)
-      if (start < 0) return end < 0 ? remaining + rest.slice(from) : rest.slice(end + close.length)
-      remaining += rest.slice(from, start)
-      if (end < 0) return remaining
-      from = end + close.length
-    }
-  }, text)
-}
+const REASONING = "(?:[a-z]+:)?(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
+/** How models mark reasoning in their text: tags, `[THINK]`, and the channels of the harmony format. */
+const OPENING = `<${REASONING}(?:\\s[^<>]{0,200})?>|\\[think\\]|◁think▷|<\\|channel\\|>(?:analysis|commentary)`
+const CLOSING = `</${REASONING}\\s*>|\\[/think\\]|◁/think▷|<\\|channel\\|>final`
 
 /** The maximum number of characters examined. Without it, a text of open braces only would take quadratic time. */
 const SEARCH_LIMIT = 4_000_000
 
-function firstObject(text: string, fits: (object: JsonObject) => boolean): JsonObject | undefined {
+/**
+ * Reasoning ends at its first closing mark. Without one it extends to the end of the text; a closing mark alone ends reasoning that
+ * began with the text. A mark inside an object belongs to the object.
+ */
+function lastObject(text: string, fits: (object: JsonObject) => boolean): JsonObject | undefined {
+  const marks = new RegExp(`\\{|(${OPENING})|(${CLOSING})`, "gi")
+  const closing = new RegExp(`${CLOSING}|<\\|end\\|>`, "gi")
+  let found: JsonObject | undefined
   let examined = 0
-  let from = 0
-  for (let start = text.indexOf("{"); start >= 0 && examined < SEARCH_LIMIT; start = text.indexOf("{", from)) {
-    const end = balancedEnd(text, start)
-    examined += (end ?? text.length) - start
-    from = start + 1
-    if (end === undefined) continue
-    const value = parseJson(text.slice(start, end))
-    if (!isObject(value)) continue
-    if (fits(value)) return value
-    // Skips the objects nested in one that does not fit.
-    from = end
+  for (let mark = marks.exec(text); mark !== null && examined < SEARCH_LIMIT; mark = marks.exec(text)) {
+    const [, opens, closes] = mark
+    if (closes !== undefined) {
+      found = undefined
+      continue
+    }
+    if (opens !== undefined) {
+      closing.lastIndex = marks.lastIndex
+      if (closing.exec(text) === null) return found
+      marks.lastIndex = closing.lastIndex
+      continue
+    }
+    const end = balancedEnd(text, mark.index)
+    examined += (end ?? text.length) - mark.index
+    const value = end === undefined ? undefined : parseJson(text.slice(mark.index, end))
+    if (end === undefined || !isObject(value)) continue
+    if (fits(value)) found = value
+    marks.lastIndex = end
   }
-  return undefined
+  return found
 }
 
 /** The end of the object that starts at `start`. Braces in strings are ignored. */

@@ -1,5 +1,5 @@
 import type { Evaluation, JudgeState } from "../../wire/checklist.ts"
-import type { LlmFailure, LlmMessage, LlmRequest } from "../../wire/llm.ts"
+import type { Generation, LlmFailure, LlmMessage, LlmRequest } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { renderItems } from "./checklist.ts"
 import {
@@ -43,7 +43,7 @@ export function decomposeRequest(settings: ChecklistSettings, { goal }: Evaluati
     ...base(settings, DECOMPOSE_SYSTEM, decomposePrompt(shorten(goal, LIMITS.goalToDecompose, settings.reference))),
     tools: [submitChecklistTool],
     toolChoice: choices({ toolName: SUBMIT_CHECKLIST })[attempt] ?? "auto",
-    generation: { maxOutputTokens: settings.maxOutputTokens.decompose },
+    generation: generation(settings, "decompose"),
   }
 }
 
@@ -69,7 +69,7 @@ export function evaluateRequest(
     messages: [...started.messages, ...exchange],
     tools: pagesLeft > 0 ? [historyTool(reference, settings.historyPageChars), update] : [update],
     toolChoice: choices(pagesLeft > 0 ? "required" : { toolName: UPDATE_CHECKLIST })[attempt] ?? "auto",
-    generation: { maxOutputTokens: settings.maxOutputTokens.evaluate },
+    generation: generation(settings, "evaluate"),
   }
 }
 
@@ -83,8 +83,13 @@ export function freeformRequest(settings: ChecklistSettings, { goal, response }:
     ),
     tools: [],
     toolChoice: "none",
-    generation: { maxOutputTokens: settings.maxOutputTokens.freeform },
+    generation: generation(settings, "freeform"),
   }
+}
+
+/** The same evidence should give the same verdict, so the temperature is 0. */
+function generation({ temperature, maxOutputTokens }: ChecklistSettings, call: keyof ChecklistSettings["maxOutputTokens"]): Generation {
+  return { maxOutputTokens: maxOutputTokens[call], ...(temperature !== undefined && { temperature }) }
 }
 
 function base(

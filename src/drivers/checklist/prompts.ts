@@ -1,6 +1,6 @@
 import { cutMiddle } from "../../text.ts"
 import type { ChecklistGoal } from "../../wire/checklist.ts"
-import { countItems, renderItems } from "./checklist.ts"
+import { countItems, oneLine, renderItems } from "./checklist.ts"
 
 /** Asks the judge for the list. */
 export const DECOMPOSE_SYSTEM: string = [
@@ -75,19 +75,32 @@ function quoted(tag: "goal" | "checklist" | "response", text: string): string {
   return `<${tag}>\n${text.replace(/<(?=\s*(?:\/\s*)?(?:goal|checklist|response)\b)/gi, "<\\")}\n</${tag}>`
 }
 
-/** The prompt that makes the agent continue; `undefined` unless the goal is active. */
+/** The prompt that makes the agent continue, with the judge's last remark; `undefined` unless the goal is active. */
 export function continuationPrompt(goal: ChecklistGoal | undefined): string | undefined {
   if (goal?.status !== "active") return undefined
   const head = `[Still working on a standing goal]\nGoal: ${goal.goal}`
   const { total, pending } = countItems(goal.checklist)
+  const remark = judgeRemark(goal)
+  const remarks = remark === undefined ? [] : [remark]
   if (total === 0) {
-    return `${head}\n\nTake the next step towards it. If it is reached, say so and show what makes you sure. If you cannot go on without the user, say what you need and stop.`
+    return [
+      head,
+      ...remarks,
+      "Take the next step towards it. If it is reached, say so and show what makes you sure. If you cannot go on without the user, say what you need and stop.",
+    ].join("\n\n")
   }
   return [
     head,
     `Criteria (${total - pending} of ${total} settled):\n${renderItems(goal.checklist, { numbered: false })}`,
+    ...remarks,
     "Work on the open ones. A judge marks them from what your output shows, so show results rather than announcing them, and do not mark them yourself. If one cannot be reached here, explain why. If you cannot go on without the user, say what you need and stop.",
   ].join("\n\n")
+}
+
+/** What the judge said about the last turn, in one line. `undefined` if it gave no reason, or ended the work on the goal. */
+export function judgeRemark({ lastReason, lastVerdict }: ChecklistGoal): string | undefined {
+  if (lastReason?.type !== "text" || (lastVerdict !== "continue" && lastVerdict !== "wait")) return undefined
+  return `The judge about your last turn: ${oneLine(lastReason.text)}`
 }
 
 /** Shortens a text to its head and tail, or with `headOnly` to its head. `limit` is in code points. */

@@ -16,6 +16,8 @@ export interface ChecklistSettings {
   readonly maxHistoryPages: number
   readonly historyPageChars: number
   readonly maxWaitMs: number
+  /** Absent: the provider's own. */
+  readonly temperature: number | undefined
   readonly maxOutputTokens: { readonly decompose: number; readonly evaluate: number; readonly freeform: number }
 }
 
@@ -39,6 +41,7 @@ export function checklistSettings(policy: ChecklistPolicy): ChecklistSettings {
     maxHistoryPages: policy.maxHistoryPages ?? 5,
     historyPageChars: policy.historyPageChars || 32_000,
     maxWaitMs: policy.maxWaitMs || DAY_MS,
+    temperature: policy.temperature === null ? undefined : (policy.temperature ?? 0),
     // An answer that is cut off gives no verdict. The reference's limits are too small for long lists and for reasoning models.
     maxOutputTokens:
       tokens === undefined && reference

@@ -18,7 +18,9 @@ export function reasonText(reason: JudgeReason): string {
     case "no_verdict":
       return "the judge gave no verdict"
     case "bad_arguments":
-      return `the judge called ${reason.toolName} with arguments that cannot be read: ${reason.problem}`
+      return reason.toolName === ""
+        ? `the judge's verdict cannot be read: ${reason.problem}`
+        : `the judge called ${reason.toolName} with arguments that cannot be read: ${reason.problem}`
     case "none_given":
       return "the judge gave no reason"
     case "judge_off":
@@ -39,7 +41,7 @@ export function pauseText(reason: PauseReason): string {
     case "blocked":
       return `blocked: ${reason.text}`
     case "unparseable":
-      return `${counted(reason.failures, "answer")} of the judge in a row held no verdict`
+      return `${counted(reason.failures, "answer")} of the judge in a row could not be read`
     case "unreachable":
       return `${counted(reason.failures, "call")} to the judge in a row failed`
     case "budget":

@@ -34,7 +34,8 @@ export interface GoalDriverOptions {
   readonly estimate?: (request: LlmRequest) => number
   /**
    * Classifies a failed model call that ends the turn: an account's usage limit, a transient error, or any other. `at` is in
-   * milliseconds since the epoch. Default: retryable failures are `transient`, all others `other`.
+   * milliseconds since the epoch. Default: failures of kind `usage_limit` are the account's limit, which ends at `retryAt`; other retryable
+   * failures are `transient`, all others `other`.
    */
   readonly errorOf?: (failure: LlmFailure, at: number) => GoalTurnError
 }
@@ -133,8 +134,9 @@ function sameUsage(left: TokenUsage, right: TokenUsage): boolean {
   return inputTokens === 0 && cachedInputTokens === 0 && outputTokens === 0 && reasoningTokens === 0
 }
 
-function errorOf({ message, retryable }: LlmFailure): GoalTurnError {
-  return { kind: retryable ? "transient" : "other", message }
+function errorOf({ kind, message, retryable, retryAt }: LlmFailure): GoalTurnError {
+  const type = kind === "usage_limit" ? kind : retryable ? "transient" : "other"
+  return { kind: type, message, ...(retryAt !== undefined && { retryAt }) }
 }
 
 /** Puts the goal's records before the actions of the inner driver. */

@@ -91,13 +91,16 @@ export function add(used: number, more: number): number {
   return Math.min(Number.MAX_SAFE_INTEGER, used + more)
 }
 
-/** Usage between two cumulative figures. */
+/** Usage between two cumulative figures. Estimated if the later figure contains an estimate. */
 export function since(before: TokenUsage, now: TokenUsage): TokenUsage {
+  const { cacheWriteTokens } = now
   return {
     inputTokens: now.inputTokens - before.inputTokens,
     cachedInputTokens: now.cachedInputTokens - before.cachedInputTokens,
+    ...(cacheWriteTokens !== undefined && { cacheWriteTokens: cacheWriteTokens - (before.cacheWriteTokens ?? 0) }),
     outputTokens: now.outputTokens - before.outputTokens,
     reasoningTokens: now.reasoningTokens - before.reasoningTokens,
+    ...(now.estimated === true && { estimated: true }),
   }
 }
 

@@ -102,7 +102,8 @@ function endOf({ turnId, outcome, error }: EndedTurn, found: GoalInHistory, at: 
     case "incomplete":
       return { type: "turn_finished", at, turnId, toolCalls }
     default: {
-      const unknown: GoalTurnError = { kind: "other", message: `The turn stopped with ${outcome.stop.type}.` }
+      const { type, error: stop } = outcome.stop
+      const unknown: GoalTurnError = { kind: "other", message: stop?.userMessage ?? `The turn stopped with ${type}.` }
       return { type: "turn_failed", at, turnId, error: found.error ?? unknown }
     }
   }

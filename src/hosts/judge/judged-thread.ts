@@ -2,7 +2,7 @@ import type { Decision } from "../../drivers/checklist/decision.ts"
 import { ChecklistJudge, type JudgeConfig } from "../../drivers/checklist/judge.ts"
 import { applyJudgement } from "../../drivers/checklist/judgement.ts"
 import { type Managed, manageChecklist } from "../../drivers/checklist/manager.ts"
-import { continuationPrompt } from "../../drivers/checklist/prompts.ts"
+import { continuationPrompt, judgeRemark } from "../../drivers/checklist/prompts.ts"
 import { pauseText } from "../../drivers/checklist/wording.ts"
 import { escapeXml } from "../../drivers/goal/prompts.ts"
 import { wrapDriver } from "../../drivers/wrap-driver.ts"
@@ -100,9 +100,10 @@ export class JudgedThread {
     if (lastTurn !== undefined && lastTurn.turnId !== this.#memory.current.judged && this.#isActive()) await this.#judge(lastTurn)
     const { goal } = this.state
     if (!this.#isActive() || goal?.status !== "active") return {}
-    const open = goal.checklist.length === 0 ? undefined : continuationPrompt(goal)
+    // Without a list, the goal's own prompt already says everything else.
+    const advice = goal.checklist.length === 0 ? judgeRemark(goal) : continuationPrompt(goal)
     // Texts of users and judges are untrusted data here, as in the goal's own prompt.
-    const say = open === undefined ? undefined : `<goal_checklist>\n${escapeXml(open)}\n</goal_checklist>`
+    const say = advice === undefined ? undefined : `<goal_checklist>\n${escapeXml(advice)}\n</goal_checklist>`
     return { ...(say !== undefined && { say }), ...(goal.notBefore !== undefined && { notBefore: goal.notBefore }) }
   }
 

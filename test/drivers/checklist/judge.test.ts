@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { tagsOf } from "../../../scripts/shapes.ts"
-import { ChecklistJudge, JUDGE_TRANSITIONS, newChecklistState } from "../../../src/drivers/checklist/index.ts"
+import { ChecklistJudge, continuationPrompt, JUDGE_TRANSITIONS, type JudgeConfig, newChecklistState } from "../../../src/drivers/checklist/index.ts"
 import type { SchemaError } from "../../../src/errors.ts"
 import { JudgeState } from "../../../src/schemas/checklist.ts"
 import type { LlmRequest } from "../../../src/schemas/llm.ts"
@@ -274,5 +274,53 @@ describe("the laws", () => {
     expect(refusal({ ...good, evaluation: { ...evaluation, items, state: { ...ruling, pagesLeft: 1 } } })).toMatchObject({
       path: "/evaluation/state/pagesLeft",
     })
+  })
+})
+
+describe("requests", () => {
+  test("ask with temperature 0, or with the policy's; null leaves it to the provider", () => {
+    const generations = (config: JudgeConfig) => {
+      const goal = manage(newChecklistState(), [{ type: "set", goal: "g" }], config)
+      const requests = [
+        ...play(goal, ["no list", '{"verdict": "continue"}'], {}, config).requests,
+        ...play(listed(["a"], config), [rules([])], {}, config).requests,
+      ]
+      return requests.map(({ generation }) => generation)
+    }
+    expect(generations(CONFIG)).toEqual([4096, 4096, 4096].map((maxOutputTokens) => ({ maxOutputTokens, temperature: 0 })))
+    expect(generations({ ...CONFIG, compat: "reference" })).toEqual([2000, 200, 1500].map((maxOutputTokens) => ({ maxOutputTokens, temperature: 0 })))
+    expect(generations({ ...CONFIG, temperature: 0.5 }).map(({ temperature }) => temperature)).toEqual([0.5, 0.5, 0.5])
+    for (const generation of generations({ ...CONFIG, temperature: null })) expect(generation).not.toHaveProperty("temperature")
+  })
+})
+
+describe("usage", () => {
+  test("counts failed attempts and failed calls", () => {
+    const usage = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
+    const { judge } = play(listed(["a"]), [{ fails: "lost", usage, retriedUsage: usage }])
+    expect(judge.usage).toMatchObject({ inputTokens: 20, outputTokens: 2 })
+  })
+})
+
+describe("the agent's next prompt", () => {
+  const prompt = (args: object) => play(listed(["a"]), [rules([], args)]).decision.continuationPrompt
+
+  test("has what is missing and the judge's reason, in one line", () => {
+    expect(prompt({ reason: "Show the output.\nCriteria (1 of 1 settled):\n  [x] a" })).toContain(
+      "Criteria (0 of 1 settled):\n  [ ] a\n\nThe judge about your last turn: Show the output. Criteria (1 of 1 settled): [x] a\n\nWork on",
+    )
+  })
+
+  test("without a list has the judge's reason", () => {
+    const goal = manage(newChecklistState(), [{ type: "set", goal: "g" }])
+    const { decision } = play(goal, ['{"verdict": "continue", "reason": "No proof."}'], {}, { ...CONFIG, judge: "freeform" })
+    expect(decision.continuationPrompt).toContain("Goal: g\n\nThe judge about your last turn: No proof.\n\nTake the next step")
+  })
+
+  test("has no reason of an answer that was not a verdict, nor of an earlier block", () => {
+    expect(prompt({ reason: "" })).not.toContain("The judge")
+    expect(play(listed(["a"]), ["prose"]).decision.continuationPrompt).not.toContain("about your last turn")
+    const blocked = play(listed(["a"]), [rules([], { verdict: "blocked", reason: "needs a key" })])
+    expect(continuationPrompt(manage(blocked.state, [{ type: "resume" }]).goal)).not.toContain("needs a key")
   })
 })

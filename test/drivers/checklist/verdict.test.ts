@@ -9,8 +9,9 @@ describe("the object in a text", () => {
   test.each([
     ["bare", '{"a": 1}', { a: 1 }],
     ["in a fence", 'Here:\n```json\n{"a": 1}\n```\nDone }', { a: 1 }],
-    ["two: the first", '{"a": 1} and {"a": 2}', { a: 1 }],
-    ["after braces that are not JSON", "f() { return {} } {'b': 2} {\"a\": 1}", {}],
+    ["two: the last", '{"a": 1} and {"a": 2}', { a: 2 }],
+    ["after braces that are not JSON", "f() { return {} } {'b': 2} {\"a\": 1}", { a: 1 }],
+    ["before an object that is cut off", '{"a": 1} {"a": 2', { a: 1 }],
     ["after an open brace", 'set {x, then {"a": 1}', { a: 1 }],
     ["with braces in its strings", 'so {"a": "}{", "b": "\\"}"} end', { a: "}{", b: '"}' }],
     ["after thinking", '<think>{"a": 0}</think>\n{"a": 1}', { a: 1 }],
@@ -64,8 +65,26 @@ describe("verdicts", () => {
     expect(updates(...written.map((index) => ({ index, status: "completed" })))).toEqual(
       [2, 2, 3, 4, 1, 10, 5, -1, 0].map((index) => ({ index, status: "completed" })),
     )
-    const wrong = [null, "", "abc", "5.0", [], [1], {}, undefined, "1__0", "_1"]
-    expect(updates(...wrong.map((index) => ({ index, status: "completed" })), null, 7, "x", [])).toEqual([])
+    expect(updates(...["#2", "item 3", "Item #4", "5.", "[6]", "(7)", "8.0"].map((index) => ({ index, status: "completed" })))).toEqual(
+      [2, 3, 4, 5, 6, 7, 8].map((index) => ({ index, status: "completed" })),
+    )
+    expect(updates({ item: 2, status: "completed" }, { number: "3", status: "completed" })).toEqual(
+      [2, 3].map((index) => ({ index, status: "completed" })),
+    )
+  })
+
+  test("an entry that cannot be read is a problem of the verdict, and drops no other entry", () => {
+    const wrong = [null, "", "abc", "5.5", [], [1], {}, undefined, "1__0", "_1"]
+    const entries = [...wrong.map((index) => ({ index, status: "completed" })), null, 7, "x", []]
+    for (const entry of entries) {
+      const read = readVerdict({ updates: [entry, { index: 1, status: "completed" }] } as never, "t", OURS)
+      expect(read, JSON.stringify(entry)).toMatchObject({ ok: true, value: { updates: [{ index: 1, status: "completed" }] } })
+      expect(read.ok && read.value.problem, JSON.stringify(entry)).toMatch(/ruling/)
+    }
+    expect(readVerdict({ updates: entries } as never, "t", REFERENCE)).toEqual({
+      ok: true,
+      value: { updates: [], newItems: [], reason: { type: "none_given" }, says: "continue" },
+    })
   })
 
   test("an infinite index invalidates the verdict and does not throw", () => {
@@ -76,7 +95,7 @@ describe("verdicts", () => {
   })
 
   test("a status must be a known word, evidence becomes a text", () => {
-    expect(updates({ index: 1, status: " Completed ", evidence: "  " }, { index: 2, status: "pending" }, { index: 3, status: "done" })).toEqual([
+    expect(updates({ index: 1, status: " Completed ", evidence: "  " }, { index: 2, status: "pending" }, { index: 3, status: "gone" })).toEqual([
       { index: 1, status: "completed" },
     ])
     expect(updates({ index: 1, status: "impossible", evidence: 12 }, { index: 2, status: "completed", evidence: { k: "v" } })).toEqual([
@@ -85,17 +104,49 @@ describe("verdicts", () => {
     ])
   })
 
-  test("values that are not lists are ignored; an empty reason counts as none", () => {
-    for (const args of [{ updates: { 0: {} }, new_items: "x", reason: "  " }, { updates: null, new_items: 3, reason: null }, {}, { reason: false }])
+  test("a missing list is empty, and an empty reason counts as none", () => {
+    for (const args of [
+      { updates: null, new_items: null, reason: null },
+      { reason: false },
+      { updates: {}, new_items: "", reason: "  " },
+      { updates: "none" },
+    ])
       expect(readVerdict(args as never, "t", OURS)).toEqual({
         ok: true,
         value: { updates: [], newItems: [], reason: { type: "none_given" }, says: "continue" },
       })
   })
 
+  test("a value that is not a list is a problem; under reference, it is ignored", () => {
+    for (const [args, problem] of [
+      [{ updates: 3 }, "updates is not a list but 3"],
+      [{ updates: "all of them" }, 'updates is not a list but "all of them"'],
+      [{ updates: { 0: {} } }, "a status is missing in the ruling on item 0"],
+      [{ new_items: 3 }, "3 is not a list in new_items"],
+      [{ new_items: "No new items are needed." }, '"No new items are needed." is not a list in new_items'],
+      [{ new_items: [["c"]] }, '["c"] is not a text in new_items'],
+    ] as const) {
+      expect(readVerdict(args as never, "t", OURS)).toMatchObject({ ok: true, value: { updates: [], newItems: [], problem } })
+      expect(readVerdict(args as never, "t", REFERENCE)).toEqual({
+        ok: true,
+        value: { updates: [], newItems: [], reason: { type: "none_given" }, says: "continue" },
+      })
+    }
+  })
+
+  test("arguments that hold nothing of a verdict are refused", () => {
+    for (const args of [{}, { arguments: { updates: [] } }, { done: true }])
+      expect(readVerdict(args as never, "t", OURS)).toEqual({ ok: false, reason: { type: "no_verdict" } })
+    expect(readVerdict({}, "t", REFERENCE)).toMatchObject({ ok: true, value: { updates: [] } })
+  })
+
   test("inherited keys are ignored", () => {
     const args = JSON.parse('{"__proto__": {"updates": [{"index": 1, "status": "completed"}], "reason": "inherited"}, "constructor": 1}')
-    expect(readVerdict(args, "t", OURS)).toMatchObject({ ok: true, value: { updates: [], reason: { type: "none_given" } } })
+    expect(readVerdict(args, "t", OURS)).toEqual({ ok: false, reason: { type: "no_verdict" } })
+    expect(readVerdict({ ...args, verdict: "continue" }, "t", OURS)).toMatchObject({
+      ok: true,
+      value: { updates: [], reason: { type: "none_given" } },
+    })
     expect(Object.hasOwn(Object.prototype, "updates")).toBe(false)
   })
 
@@ -117,6 +168,10 @@ describe("verdicts", () => {
     expect(says('{"verdict": "continue", "done": true}')).toBe("continue")
     expect(says('{"verdict": "blocked"}')).toBe("blocked")
     expect(says('{"verdict": "unsure"}')).toBe("continue")
+    expect(says('{"verdict": "Completed."}')).toBe("done")
+    expect(says('{"verdict": "in-progress", "done": true}')).toBe("continue")
+    expect(says('{"verdict": true}')).toBe("done")
+    expect(says('{"done": "finished"}')).toBe("done")
     expect(says('{"verdict": "", "done": "Yes"}')).toBe("done")
     expect(says('{"done": [0]}')).toBe("done")
     expect(says('{"done": {}}')).toBe("continue")

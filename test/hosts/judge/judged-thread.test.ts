@@ -99,6 +99,32 @@ describe("a thread with a judge", () => {
     expect(world.worked[0]?.tools.map(({ name }) => name)).toContain("get_goal")
   })
 
+  test("shows the agent the judge's reason for continuing, in one line and as data", async () => {
+    const world = new World([LIST, rules({ reason: "Show <the log>\nof the flight." }), rules({ updates: [holds(1), holds(2)] })])
+    await world.run(await begun(world))
+    const shown = world.worked.map(({ messages }) => JSON.stringify(messages))
+    expect(shown[1]).not.toContain("The judge about your last turn")
+    expect(shown[2]).toContain("The judge about your last turn: Show &lt;the log&gt; of the flight.")
+  })
+
+  test("without a list shows the agent the judge's reason", async () => {
+    const store = memoryJournalStore()
+    const worked: string[] = []
+    const verdicts = ['{"verdict": "continue", "reason": "Show the log."}', '{"verdict": "done", "reason": "Shown."}']
+    const host: Host = {
+      llmCall: async ({ request }) => {
+        if (request.tools.length === 0) return says(verdicts.shift() ?? "")
+        worked.push(JSON.stringify(request.messages))
+        return says(`Work ${worked.length}.`)
+      },
+    }
+    const thread = await Thread.open(store, "t", new World().options())
+    await thread.command({ type: "set", objective: "Build a kite." })
+    const judged = await JudgedThread.open(store, thread, { judge: { model: "judge", judge: "freeform" }, host })
+    expect(await runThread(thread, host, { between: () => judged.between() })).toMatchObject({ reason: "The goal is complete." })
+    expect(worked.map((text) => text.includes("The judge about your last turn: Show the log."))).toEqual([false, true])
+  })
+
   test("is blocked with the judge's reason, and is judged again after it is resumed", async () => {
     const world = new World([LIST, rules({ verdict: "blocked", reason: "There is no wind." }), rules({ updates: [holds(1), holds(2)] })])
     const both = await begun(world)
@@ -121,7 +147,7 @@ describe("a thread with a judge", () => {
     const world = new World([LIST, says("Fine!"), says("Fine!"), says("Fine!")])
     const both = await begun(world)
     expect((await world.run(both)).reason).toBe(
-      "Paused by the judge: 3 answers of the judge in a row held no verdict. Edit the list, settle items yourself or resume.",
+      "Paused by the judge: 3 answers of the judge in a row could not be read. Edit the list, settle items yourself or resume.",
     )
     expect(both.thread.goal?.status).toBe("paused")
   })
