@@ -1,0 +1,105 @@
+import { describe, expect, expectTypeOf, test } from "vitest"
+import * as z from "zod"
+import { memoryAttachmentStore } from "../../../src/hosts/attachments/memory.ts"
+import { type Attachment, type AttachmentStore, AttachmentStoreError } from "../../../src/hosts/attachments/store.ts"
+import type { EffectContext, Host } from "../../../src/hosts/host.ts"
+import { type DefinedTool, defineTool, type ToolContext } from "../../../src/hosts/tools/define-tool.ts"
+import { type Tool, type ToolCallContext, toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import { AttachmentRef } from "../../../src/schemas/message.ts"
+
+const context: EffectContext = { effectId: 1, idempotencyKey: "t1:1:c1", signal: new AbortController().signal, emit: () => {} }
+const call = { callId: "c1", toolName: "draw", args: {} }
+
+const draw = defineTool({
+  name: "draw",
+  description: "Draws a chart.",
+  input: z.object({}),
+  execute: async (_input, { attach }) => ({
+    title: "Sales",
+    chart: await attach(Uint8Array.of(1, 2, 3), { mediaType: "image/png", label: "Sales" }),
+  }),
+})
+
+describe("a tool of a toolbox with an attachment store", () => {
+  test("stores bytes, and returns a reference to them", async () => {
+    const attachments = memoryAttachmentStore()
+    const { output } = await toolbox([draw], { attachments }).call(call, context)
+    const id = "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"
+    expect(output).toEqual({
+      status: "success",
+      value: { title: "Sales", chart: { $attachment: { id, mediaType: "image/png", byteLength: 3, label: "Sales" } } },
+    })
+    expect(await attachments.get(id)).toEqual(Uint8Array.of(1, 2, 3))
+  })
+
+  test("may have an output schema with the schema of the reference", async () => {
+    const checked = defineTool({
+      name: "draw",
+      description: "Draws.",
+      input: z.object({}),
+      output: z.object({ chart: z.object({ $attachment: AttachmentRef }) }),
+      execute: async (_input, { attach }) => ({ chart: await attach(Uint8Array.of(1), { mediaType: "image/png" }) }),
+    })
+    const { output } = await toolbox([checked], { attachments: memoryAttachmentStore() }).call(call, context)
+    expect(output).toMatchObject({ status: "success", value: { chart: { $attachment: { byteLength: 1 } } } })
+  })
+
+  test("may be written by hand, and attach while it recovers", async () => {
+    const attachments = memoryAttachmentStore()
+    const answer = async ({ attach }: ToolCallContext) => {
+      const value = await attach?.(Uint8Array.of(4), { mediaType: "application/pdf" })
+      return { output: { status: "success", value: value ?? null } } as const
+    }
+    const tool: Tool = {
+      spec: { name: "draw", description: "Draws.", inputSchema: { type: "object" } },
+      effects: "once",
+      call: (_call, given) => answer(given),
+      recover: async (_call, given) => ({ ran: true, answer: await answer(given) }),
+    }
+    const box = toolbox([tool], { attachments })
+    const called = await box.call(call, context)
+    expect(called.output).toMatchObject({ value: { $attachment: { mediaType: "application/pdf", byteLength: 1 } } })
+    expect(await box.recover(call, context)).toEqual({ ran: true, answer: called })
+  })
+
+  test("fails if the store does, and the model reads why", async () => {
+    const attachments: AttachmentStore = {
+      put: () => Promise.reject(new AttachmentStoreError("unavailable", "The disk is full.")),
+      get: async () => undefined,
+    }
+    const { output } = await toolbox([draw], { attachments }).call(call, context)
+    expect(output).toMatchObject({ status: "failure", failure: { class: "execution", code: "tool_threw", message: "The disk is full." } })
+  })
+
+  test("has the rest of the context unchanged", async () => {
+    const seen: ToolContext[] = []
+    const look = defineTool({ name: "draw", description: "Looks.", input: z.object({}), execute: (_input, given) => void seen.push(given) })
+    await toolbox([look], { attachments: memoryAttachmentStore() }).call(call, context)
+    expect(seen).toEqual([expect.objectContaining({ ...context, callId: "c1" })])
+    expect(seen[0]?.signal).toBe(context.signal)
+  })
+})
+
+describe("attach without a store", () => {
+  test.each<readonly [string, { call: DefinedTool<string, unknown>["call"] }]>([
+    ["in a toolbox", toolbox([draw])],
+    ["in a tool that is called alone", draw],
+  ])("%s fails the call, and says how to add one", async (_name, box) => {
+    expect((await box.call(call, context)).output).toEqual({
+      status: "failure",
+      failure: {
+        class: "unavailable",
+        code: "no_attachment_store",
+        message: "The toolbox has no attachment store. Make it with toolbox(tools, { attachments: store }).",
+        source: "runtime",
+        retry: { type: "never" },
+      },
+    })
+  })
+})
+
+test("types of attachments", () => {
+  expectTypeOf<ToolContext["attach"]>().returns.resolves.toEqualTypeOf<Attachment>()
+  expectTypeOf(toolbox([draw], { attachments: memoryAttachmentStore() })).toExtend<NonNullable<Host["tools"]>>()
+  expectTypeOf(draw).toEqualTypeOf<DefinedTool<"draw", { title: string; chart: Attachment }>>()
+})
