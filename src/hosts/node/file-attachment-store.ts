@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
 import { mkdir, open } from "node:fs/promises"
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { type AttachmentStore, AttachmentStoreError, describeBytes, digestOf, isAttachmentId } from "../attachments/store.ts"
-import { writeAtomically } from "./atomic-file.ts"
+import { syncFolder, writeAtomically } from "./atomic-file.ts"
 import { errorCode, fileReason } from "./file-error.ts"
 
 /** Does not follow a link, and does not wait for the writer of a pipe. */
@@ -22,7 +22,7 @@ export function fileAttachmentStore(folder: string): AttachmentStore {
       const { ref, copy } = await describeBytes(bytes, info)
       const path = join(root, ref.id)
       try {
-        await mkdir(root, { recursive: true })
+        await makeFolder(root)
         const stored = await read(path)
         if (stored === undefined || Buffer.compare(stored, copy) !== 0)
           await writeAtomically(path, copy, `${path}.${randomBytes(8).toString("hex")}.tmp`, { mode: 0o600 })
@@ -48,6 +48,13 @@ export function fileAttachmentStore(folder: string): AttachmentStore {
       return stored
     },
   }
+}
+
+/** Creates a folder whose name survives a power cut. */
+async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true })
+  if (first === undefined) return
+  for (let created = path; created.length >= first.length; created = dirname(created)) await syncFolder(dirname(created))
 }
 
 async function read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
