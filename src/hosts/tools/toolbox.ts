@@ -1,3 +1,4 @@
+import { unknownKey } from "../../unknown-key.ts"
 import type { PendingToolCall, ToolFailure, ToolSpec } from "../../wire/tool.ts"
 import type { Attachment, AttachmentInfo, AttachmentStore } from "../attachments/store.ts"
 import type { EffectContext, HostTools, Recovered, ToolAnswer, ToolEffects } from "../host.ts"
@@ -53,11 +54,17 @@ export interface Toolbox extends Required<HostTools> {
  *     const machine = new TurnMachine({ ...config, tools: tools.specs }, start)
  *     await runTurn(machine, { llmCall, tools })
  *
- * @throws {ToolDefinitionError} `not_a_tool`, `invalid_name`, `invalid_description`, `invalid_input_schema`, `invalid_output_schema`,
- *   `invalid_effects`, `duplicate_tool`
+ * @throws {ToolDefinitionError} `not_a_tool`, `unknown_key`, `invalid_name`, `invalid_description`, `invalid_input_schema`,
+ *   `invalid_output_schema`, `invalid_effects`, `duplicate_tool`
  */
-export function toolbox(tools: readonly Tool[], { attachments }: ToolboxOptions = {}): Toolbox {
+export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): Toolbox {
   if (!Array.isArray(tools)) throw new ToolDefinitionError("not_a_tool", "toolbox takes a list: toolbox([add]).")
+  const unknown = unknownKey(options, ["attachments"])
+  if (unknown !== undefined) {
+    const { key, hint = "the option is attachments." } = unknown
+    throw new ToolDefinitionError("unknown_key", `toolbox was given the unknown option ${JSON.stringify(key)}; ${hint}`)
+  }
+  const { attachments } = options
   // A map, because a model may call a tool named "constructor".
   const byName = new Map<string, Tool>()
   const specs = tools.map((tool, index) => {

@@ -1,9 +1,25 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import { AttachmentStoreError } from "../../../src/hosts/attachments/store.ts"
 import { fileAttachmentStore } from "../../../src/hosts/node/file-attachment-store.ts"
-import { fill, newFolder } from "../../cli/harness.ts"
+import { fill, newFolder, until } from "../../cli/harness.ts"
+import { bundle, run } from "../harness.ts"
+
+// Starting processes takes its time on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
+
+const programs = await bundle({
+  /** Stores attachments of growing length, several at once. Prints the id of each when it is stored. */
+  stores: `import { fileAttachmentStore } from "../../src/hosts/node/index.ts"
+    const store = fileAttachmentStore(process.argv[2])
+    const put = async (number) => {
+      const { id } = await store.put(new Uint8Array(number * 5000).fill(number), { mediaType: "image/png" })
+      await new Promise((resolve) => process.stdout.write(id + "\\n", resolve))
+      await put(number + 3)
+    }
+    await Promise.all([put(1), put(2), put(3)])`,
+})
 
 const BYTES = Uint8Array.of(1, 2, 3)
 const ID = "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"
@@ -83,5 +99,17 @@ describe("an attachment in a file", () => {
     expect(await refusal(fileAttachmentStore(join(folder, "file")).get(ID))).toMatch(/^unavailable: .* because a part of its path is not a folder\.$/)
     mkdirSync(join(folder, ID))
     expect(await refusal(fileAttachmentStore(folder).get(ID))).toMatch(/^unavailable: .* cannot be read, because it is a folder\.$/)
+  })
+
+  test("is whole or missing after its process was killed, and there once it was reported as stored", async () => {
+    const folder = newFolder()
+    const { child, lines, ended } = run(programs.stores, [folder])
+    await until(() => lines.length > 8)
+    child.kill("SIGKILL")
+    await ended
+    const store = fileAttachmentStore(folder)
+    const ids = readdirSync(folder).filter((name) => /^[0-9a-f]{64}$/.test(name))
+    for (const id of ids) expect(await store.get(id)).toBeInstanceOf(Uint8Array)
+    expect(ids).toEqual(expect.arrayContaining([...lines]))
   })
 })

@@ -98,6 +98,13 @@ describe("attach without a store", () => {
   })
 })
 
+test.each([
+  [{ attachment: memoryAttachmentStore() }, 'toolbox was given the unknown option "attachment"; did you mean "attachments"?'],
+  [{ color: "red" }, 'toolbox was given the unknown option "color"; the option is attachments.'],
+])("a toolbox refuses the unknown option %o", (options, message) => {
+  expect(() => toolbox([draw], options as never)).toThrow(expect.objectContaining({ name: "ToolDefinitionError", code: "unknown_key", message }))
+})
+
 test("types of attachments", () => {
   expectTypeOf<ToolContext["attach"]>().returns.resolves.toEqualTypeOf<Attachment>()
   expectTypeOf(toolbox([draw], { attachments: memoryAttachmentStore() })).toExtend<NonNullable<Host["tools"]>>()
