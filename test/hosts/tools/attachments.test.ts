@@ -3,9 +3,13 @@ import * as z from "zod"
 import { memoryAttachmentStore } from "../../../src/hosts/attachments/memory.ts"
 import { type Attachment, type AttachmentStore, AttachmentStoreError } from "../../../src/hosts/attachments/store.ts"
 import type { EffectContext, Host } from "../../../src/hosts/host.ts"
+import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { type DefinedTool, defineTool, type ToolContext } from "../../../src/hosts/tools/define-tool.ts"
 import { type Tool, type ToolCallContext, toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import { AttachmentRef } from "../../../src/schemas/message.ts"
+import { scriptedModel } from "../../../src/testing/scripted-model.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import { configOf, newTurn } from "../run/support.ts"
 
 const context: EffectContext = { effectId: 1, idempotencyKey: "t1:1:c1", signal: new AbortController().signal, emit: () => {} }
 const call = { callId: "c1", toolName: "draw", args: {} }
@@ -78,6 +82,39 @@ describe("a tool of a toolbox with an attachment store", () => {
     expect(seen).toEqual([expect.objectContaining({ ...context, callId: "c1" })])
     expect(seen[0]?.signal).toBe(context.signal)
   })
+})
+
+test("a turn's transcript has the attachments of a result in their places, an image as an image and a PDF as a file", async () => {
+  const scan = defineTool({
+    name: "scan",
+    description: "Scans a page.",
+    input: z.object({}),
+    execute: async (_input, { attach }) => ({
+      preview: await attach(Uint8Array.of(1), { mediaType: "image/png" }),
+      pages: [await attach(Uint8Array.of(2), { mediaType: "application/pdf", label: "page.pdf" }), "end"],
+    }),
+  })
+  const attachments = memoryAttachmentStore()
+  const tools = toolbox([scan], { attachments })
+  const { llmCall } = scriptedModel([{ toolCalls: [{ toolName: "scan", args: {} }] }, "Scanned."])
+  const machine = newTurn({ tools: tools.specs })
+  await runTurn(machine, { llmCall, tools })
+  const [result, image, file] = machine.messages.find(({ parts }) => parts[0]?.type === "tool_result")?.parts ?? []
+  const preview = { id: expect.any(String), mediaType: "image/png", byteLength: 1 }
+  const page = { id: expect.any(String), mediaType: "application/pdf", byteLength: 1, label: "page.pdf" }
+  expect(result).toMatchObject({
+    type: "tool_result",
+    content: [
+      { type: "text", text: '{"preview":' },
+      { type: "attachment", attachment: preview },
+      { type: "text", text: ',"pages":[' },
+      { type: "attachment", attachment: page },
+      { type: "text", text: ',"end"]}' },
+    ],
+  })
+  expect(image).toMatchObject({ type: "image", attachment: preview })
+  expect(file).toMatchObject({ type: "file", attachment: page })
+  expect(TurnMachine.restore(configOf({ tools: tools.specs }), machine.checkpoint()).messages).toEqual(machine.messages)
 })
 
 describe("attach without a store", () => {
