@@ -20,6 +20,7 @@ function only(folder, others, comment) {
 
 const HOST = "^src/hosts/host\\.ts$"
 const HOSTS = "^src/hosts/"
+const ATTACHMENTS = "^src/hosts/attachments/"
 const TIMERS = "^src/hosts/timers\\.ts$"
 
 /** A room of a folder reaches only itself and these of the other rooms beside it; the folder's own rule covers the rest. Its index may gather more. */
@@ -71,13 +72,18 @@ module.exports = {
       "A journal is folded without a host.",
     ),
     room("hosts/run", [HOST], "The loop performs effects; it knows no journal store, no model client and no thread."),
-    room("hosts/tools", [HOST, TIMERS, "^src/hosts/run/(failures|plain-json)\\.ts$"], "A tool is an executor with a schema; it knows no loop."),
-    room("hosts/models", [HOST, TIMERS, "^src/projectors/openai-chat/"], "A model client is an executor; it knows no loop."),
+    room(
+      "hosts/tools",
+      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$"],
+      "A tool is an executor with a schema; it knows no loop.",
+    ),
+    room("hosts/models", [HOST, TIMERS, ATTACHMENTS, "^src/projectors/openai-chat/"], "A model client is an executor; it knows no loop."),
     room("hosts/journal", [HOST, "^src/hosts/run/"], "A journal records one turn; it knows no thread."),
     room("hosts/thread", [HOST, TIMERS, "^src/hosts/(run|journal)/"], "A thread runs turns in journals; a judge looks at it from outside."),
     room("hosts/judge", [HOST, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
-    room("hosts/node", ["^src/hosts/journal/"], "Stores in files; they know no loop."),
+    room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
+    room("hosts/node", [ATTACHMENTS, "^src/hosts/journal/"], "Stores in files; they know no loop."),
     room("cli/terminal", [], "Text on a terminal; it knows no command."),
     room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
     room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),

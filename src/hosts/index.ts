@@ -2,6 +2,16 @@
 
 export type { Judgement } from "../wire/checklist.ts"
 export type { Change } from "../wrap.ts"
+export { memoryAttachmentStore } from "./attachments/memory.ts"
+export {
+  type Attachment,
+  type AttachmentInfo,
+  type AttachmentStore,
+  AttachmentStoreError,
+  type AttachmentStoreErrorCode,
+  dataUrl,
+  describeBytes,
+} from "./attachments/store.ts"
 export {
   type EffectContext,
   type Host,
@@ -39,10 +49,11 @@ export {
   type Returned,
   type ToolContext,
   type ToolDefinition,
+  type ToolProgress,
   ToolReply,
   type ToolReturn,
   type ToolValue,
   type ZodSchema,
 } from "./tools/define-tool.ts"
 export { ToolDefinitionError, type ToolDefinitionErrorCode } from "./tools/tool-definition-error.ts"
-export { type Tool, type Toolbox, type ToolDescription, toolbox } from "./tools/toolbox.ts"
+export { type Tool, type Toolbox, type ToolboxOptions, type ToolCallContext, type ToolDescription, toolbox } from "./tools/toolbox.ts"

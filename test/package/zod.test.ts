@@ -35,6 +35,66 @@ console.log(JSON.stringify(await called(JSON.parse('{"place":7,"times":"2"}'))))
 `
 }
 
+/** Prints the schema of every kind of input that zod, or one of its versions, shows in another form than an object. */
+const KINDS = `
+import * as z from "zod"
+import * as mini from "zod/mini"
+import { defineTool } from "turn-machine/hosts"
+
+const tree = z.object({ size: z.number(), get trees() { return z.array(tree) } })
+const miniTree = mini.object({ size: mini.number(), get trees() { return mini.array(miniTree) } })
+const named = z.object({ size: z.number() }).meta({ id: "Named" })
+const oak = z.object({ get acorns() { return z.array(oak) } }).meta({ id: "Oak" })
+const list = z.lazy(() => z.object({ rest: list.optional() }))
+const inputs = {
+  tree, miniTree, named, oak, list,
+  both: z.intersection(z.object({ a: z.string() }), z.object({ b: z.string() })),
+  withNamed: named.and(z.object({ b: z.string() })),
+  record: z.record(z.string(), z.number()),
+  json: z.object({ value: z.json() }),
+  union: z.union([named, z.object({ b: z.string() })]),
+  date: z.object({ at: z.date() }),
+  pipedDate: z.object({ at: z.iso.datetime().pipe(z.coerce.date()) }),
+}
+const shown = {}
+for (const [name, input] of Object.entries(inputs)) {
+  try {
+    shown[name] = defineTool({ name, description: "", input, execute: () => null }).spec.inputSchema
+  } catch (error) {
+    shown[name] = error.message
+  }
+}
+console.log(JSON.stringify(shown))
+`
+
+function expectKinds({ failed, output }: { readonly failed: boolean; readonly output: string }): void {
+  expect(failed, output).toBe(false)
+  const number = { type: "number" }
+  const text = { type: "string" }
+  const tree = {
+    type: "object",
+    properties: { size: number, trees: { type: "array", items: { $ref: "#/$defs/__schema0" } } },
+    required: ["size", "trees"],
+  }
+  const oak = { type: "object", properties: { acorns: { type: "array", items: { $ref: "#/$defs/Oak" } } }, required: ["acorns"] }
+  const list = { type: "object", properties: { rest: { $ref: "#/$defs/__schema0" } } }
+  const { pipedDate, json, union, date, ...shown } = JSON.parse(output) as { readonly [name: string]: unknown }
+  expect(shown).toEqual({
+    tree: { ...tree, $defs: { __schema0: tree } },
+    miniTree: { ...tree, $defs: { __schema0: tree } },
+    named: { type: "object", properties: { size: number }, required: ["size"] },
+    oak: { ...oak, $defs: { Oak: oak } },
+    list: { ...list, $defs: { __schema0: list } },
+    both: { type: "object", properties: { a: text, b: text }, required: ["a", "b"] },
+    withNamed: { type: "object", properties: { size: number, b: text }, required: ["size", "b"] },
+    record: { type: "object", properties: {}, propertyNames: text, additionalProperties: number },
+  })
+  expect(pipedDate).toMatchObject({ type: "object", properties: { at: { type: "string", format: "date-time" } } })
+  expect(json).toMatchObject({ properties: { value: { $ref: "#/$defs/__schema0" } }, $defs: { __schema0: { anyOf: expect.any(Array) } } })
+  expect(union).toContain("it is not an object. Wrap it")
+  expect(date).toContain("JSON has no dates")
+}
+
 const CLASSIC = "z.object({ place: z.string().min(1), times: z.number().int() })"
 const MINI = "z.object({ place: z.string().check(z.minLength(1)), times: z.int() })"
 
@@ -63,6 +123,10 @@ describe.each([
   ])("a tool with a schema of %s compiles and runs", { timeout: 180_000 }, async (zod, input) => {
     expect(await user.compile(program(zod, input))).toBe("")
     expectWorks(await user.runProgram(program(zod, input)))
+  })
+
+  test("every kind of input is shown as an object, or refused", { timeout: 180_000 }, async () => {
+    expectKinds(await user.runProgram(KINDS))
   })
 
   test("there is one copy of zod and of immer", async () => {

@@ -3,12 +3,12 @@ import { open, rename, unlink } from "node:fs/promises"
 import { dirname } from "node:path"
 
 /**
- * Replaces a file atomically: a reader sees either the old text or the new one, also after a crash. `temporary` is a path in the
+ * Replaces a file atomically: a reader sees either the old content or the new one, also after a crash. `temporary` is a path in the
  * same folder; a file there is overwritten. `check` runs just before the replacement; if it throws, the file is unchanged.
  */
 export async function writeAtomically(
   path: string,
-  text: string,
+  content: string | Uint8Array,
   temporary: string,
   { mode = 0o644, check }: { readonly mode?: number; readonly check?: () => Promise<void> } = {},
 ): Promise<void> {
@@ -16,7 +16,7 @@ export async function writeAtomically(
     // Does not follow a link that another process created under the temporary name.
     const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0), mode)
     try {
-      await handle.writeFile(text, "utf8")
+      await handle.writeFile(content, "utf8")
       await handle.sync()
     } finally {
       await handle.close()

@@ -5,7 +5,7 @@ import { isPlain, type Json, MAX_JSON_DEPTH } from "../../json.ts"
  * an object. `toJSON` methods are called, and instances of a class become their own properties. Plain JSON is returned as it is, without
  * a copy.
  * @throws {TypeError} with the place: a number that is not finite; a value that contains itself or is nested deeper than `maxDepth`; a
- *   value without a JSON form, such as a function, symbol, bigint, map, set, promise, error or bytes
+ *   value without a JSON form, such as a function, symbol, bigint, map, set, promise or error; bytes, such as a `Buffer` or a `Blob`
  */
 export function toJson(value: unknown, maxDepth: number = MAX_JSON_DEPTH): Json {
   return plain(value, { maxDepth, ancestors: [], path: [] }) ?? null
@@ -20,7 +20,8 @@ interface Walk {
 function plain(value: unknown, walk: Walk): Json | undefined {
   if (typeof value !== "object" || value === null) return plainScalar(value, walk)
   const { toJSON } = value as { toJSON?: unknown }
-  if (typeof toJSON !== "function") return plainObject(value, walk)
+  // The toJSON of a Buffer returns a list of numbers.
+  if (typeof toJSON !== "function" || ArrayBuffer.isView(value)) return plainObject(value, walk)
   const own: unknown = toJSON.call(value, String(walk.path.at(-1) ?? ""))
   return typeof own !== "object" || own === null ? plainScalar(own, walk) : plainObject(own, walk)
 }
@@ -65,6 +66,7 @@ function plainList(list: readonly unknown[], walk: Walk): Json {
 
 function plainRecord(record: Record<string, unknown>, walk: Walk): Json {
   const tag = Object.prototype.toString.call(record).slice("[object ".length, -1)
+  if (ArrayBuffer.isView(record) || /^(?:Shared)?ArrayBuffer$|^Blob$|^File$/.test(tag)) throw notJson(`bytes (${tag})`, walk, BYTES_ADVICE)
   if (tag !== "Object") throw notJson(tag === "Promise" ? "a Promise (is an await missing?)" : `an instance of ${tag}`, walk)
   let changed = !isPlain(record)
   const entries: [string, Json][] = []
@@ -85,7 +87,9 @@ function step(value: unknown, key: string | number, walk: Walk): Json | undefine
   return item
 }
 
-function notJson(found: string, { path }: Walk): TypeError {
+const BYTES_ADVICE = " Return an attachment (a tool has context.attach), or a text such as base64."
+
+function notJson(found: string, { path }: Walk, advice = ""): TypeError {
   const pointer = path.slice(0, 8).map((key) => `/${key}`)
-  return new TypeError(`Not JSON: ${found}${pointer.length > 0 ? ` at "${pointer.join("")}${path.length > 8 ? "/…" : ""}"` : ""}.`)
+  return new TypeError(`Not JSON: ${found}${pointer.length > 0 ? ` at "${pointer.join("")}${path.length > 8 ? "/…" : ""}"` : ""}.${advice}`)
 }

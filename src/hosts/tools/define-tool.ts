@@ -1,19 +1,38 @@
-import { type $ZodType, safeParseAsync, toJSONSchema } from "zod/v4/core"
+import { type $ZodType, safeParseAsync } from "zod/v4/core"
 import type { Json } from "../../json.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
+import type { Attachment, AttachmentInfo } from "../attachments/store.ts"
 import { type EffectContext, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
 import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
 import { MAX_TIMER_MS } from "../timers.ts"
 import { describeIssues, messageOptions } from "./argument-errors.ts"
-import { checkDescription, checkEffects, checkName } from "./definition-checks.ts"
+import { checkDescription, checkEffects, checkName, checkNameForModels } from "./definition-checks.ts"
+import { type RootSchema, schemaForModel } from "./schema-for-model.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
-import { failed, invalidRequest, type Tool } from "./toolbox.ts"
+import { failed, invalidRequest, type Tool, type ToolCallContext } from "./toolbox.ts"
 
 /** The context of a tool call. `effectId` and `callId` together identify the call, also when it is redelivered. */
 export interface ToolContext extends EffectContext {
   readonly callId: string
+  /** Emits a `tool_progress` event for this call at once. Does nothing after the call has ended. */
+  progress(progress: ToolProgress): void
+  /**
+   * Stores bytes in the toolbox's attachment store. Return the result as the tool's value, or anywhere in it: the model is shown the
+   * attachment in its place. The call fails with code `no_attachment_store` if the toolbox has no store.
+   */
+  attach(bytes: Uint8Array, info: AttachmentInfo): Promise<Attachment>
+}
+
+/** How far a tool call has come. */
+export interface ToolProgress {
+  /** What the tool does now, for people. */
+  readonly message?: string
+  /** How much is done, in any unit. */
+  readonly progress?: number
+  /** How much there is to do, in the same unit. Absent: unknown. */
+  readonly total?: number
 }
 
 /**
@@ -32,9 +51,10 @@ export interface ToolDefinition<
   Name extends string = string,
   Result extends ToolReturn<Value> = ToolReturn<Value>,
 > {
+  /** 1 to 64 characters: letters from A to Z, digits, `_` and `-`. */
   readonly name: Name
   readonly description: string
-  /** A zod schema of an object. The model sees its input type; `execute` gets its output type. */
+  /** A zod schema of an object; a union has to be wrapped in one. The model sees its input type; `execute` gets its output type. */
   readonly input: Input
   /** A zod schema of what `execute` returns. Default: any JSON. */
   readonly output?: ZodSchema<unknown, Value>
@@ -42,7 +62,7 @@ export interface ToolDefinition<
   readonly timeoutMs?: number
   /**
    * Runs one call and returns its value, or a {@link ToolReply}. Any value with a JSON form is accepted: `undefined` becomes null, and
-   * a date becomes its text. Throw {@link ToolError} to classify a failure; the model sees the message of any error.
+   * a date becomes its text. Bytes are refused: return an attachment (`context.attach`), or text. Throw {@link ToolError} to classify a failure; the model sees the message of any error.
    */
   execute(input: Input["_zod"]["output"], context: ToolContext): Result
   /** What a call does to the world, which decides whether it may run again after a crash. Default `idempotent`: it may. */
@@ -88,7 +108,7 @@ export type JsonOf<Value> = unknown extends Value ? Json : Value extends Json ? 
 
 /** What {@link defineTool} returns: a tool that knows its name and the type of its values. */
 export interface DefinedTool<Name extends string, Value> extends Tool<Name> {
-  call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer<JsonOf<Value>>>
+  call(call: PendingToolCall, context: ToolCallContext): Promise<ToolAnswer<JsonOf<Value>>>
 }
 
 /**
@@ -106,6 +126,7 @@ export function defineTool<
   checkKeys(definition)
   const { name, description, input, output, timeoutMs, effects = "idempotent", execute, recover } = definition
   checkName(name, "A tool")
+  checkNameForModels(name)
   checkDescription(name, description)
   if (typeof execute !== "function") throw new ToolDefinitionError("invalid_execute", `The tool "${name}" needs an execute function.`)
   if (timeoutMs !== undefined && !(typeof timeoutMs === "number" && timeoutMs > 0))
@@ -120,7 +141,7 @@ export function defineTool<
     // Which of the two types a value has depends on whether there is an output schema, which TypeScript does not follow into callTool.
     call: (call, context) => callTool(definition, call, context) as Promise<ToolAnswer<never>>,
     effects,
-    ...(recover !== undefined && { recover: (call: PendingToolCall, context: EffectContext) => recoverCall(definition, call, context) }),
+    ...(recover !== undefined && { recover: (call: PendingToolCall, context: ToolCallContext) => recoverCall(definition, call, context) }),
   }
 }
 
@@ -157,33 +178,20 @@ function jsonSchema(name: string, schema: ZodSchema, io: "input" | "output"): ob
   if (!isZodSchema(schema)) throw refuse(whyNotZodSchema(schema))
   let shown: RootSchema
   try {
-    const { $schema: _dialect, ...rest } = toJSONSchema(schema, { io })
-    shown = inlineRoot(toJson(rest) as RootSchema)
+    shown = schemaForModel(schema, io)
   } catch (cause) {
-    throw refuse(`cannot be shown to a model: ${messageOf(cause)}`, { cause })
+    const message = messageOf(cause)
+    const hint = message.startsWith("Date ") ? ". JSON has no dates: use z.iso.datetime(), with .pipe(z.coerce.date()) to receive a Date." : ""
+    throw refuse(`cannot be shown to a model: ${message}${hint}`, { cause })
   }
-  if (io === "input" && shown.type !== "object") throw refuse("is not an object. Wrap it: z.object({ … }).")
+  if (io === "input" && shown.type !== "object") throw refuse(`is ${kindOfSchema(shown)}: it is not an object. Wrap it: z.object({ … }).`)
   return shown
 }
 
-type RootSchema = { readonly type?: Json; readonly $ref?: Json; readonly $defs?: { readonly [id: string]: Json } }
-
-const DEFS = "#/$defs/"
-
-/**
- * Replaces a reference at the root by the schema it refers to. zod moves a schema with an `id` into `$defs`, but model APIs need an object
- * at the root. Definitions that are no longer referenced are left out.
- */
-function inlineRoot(schema: RootSchema): RootSchema {
-  const { $ref, $defs = {}, ...root } = schema
-  if (typeof $ref !== "string" || !$ref.startsWith(DEFS)) return schema
-  const id = $ref.slice(DEFS.length).replaceAll("~1", "/").replaceAll("~0", "~")
-  const { [id]: target, ...others } = $defs
-  if (target === undefined) return schema
-  const inlined: RootSchema = { ...(target as RootSchema), ...root }
-  const isRecursive = JSON.stringify([inlined, others]).includes(`"$ref":${JSON.stringify($ref)}`)
-  const rest = isRecursive ? $defs : others
-  return { ...inlined, ...(Object.keys(rest).length > 0 && { $defs: rest }) }
+/** Names the kind of a schema in a message. */
+function kindOfSchema({ type, anyOf, oneOf, allOf }: RootSchema): string {
+  if (typeof type === "string") return `of type ${type}`
+  return (anyOf ?? oneOf) !== undefined ? "a union" : allOf !== undefined ? "an intersection" : "of any type"
 }
 
 function isZodSchema(value: unknown): value is $ZodType {
@@ -204,20 +212,18 @@ function coreSchema(schema: ZodSchema): $ZodType {
 
 async function callTool<Input extends ZodSchema, Value>(
   definition: ToolDefinition<Input, Value>,
-  { callId, args }: PendingToolCall,
-  context: EffectContext,
+  call: PendingToolCall,
+  context: ToolCallContext,
 ): Promise<ToolAnswer<JsonOf<Value>>> {
   const { name, input, output, timeoutMs } = definition
   let returned: Returned<Value>
   try {
-    const parsed = await safeParseAsync(coreSchema(input), args, messageOptions())
+    const parsed = await safeParseAsync(coreSchema(input), call.args, messageOptions())
     if (!parsed.success) {
       const wrong = describeIssues(parsed.error.issues)
       return failed(invalidRequest("invalid_arguments", `The arguments do not match the schema of the tool "${name}", which was not run:\n${wrong}`))
     }
-    returned = await withinTime(name, timeoutMs, context.signal, async (signal) =>
-      definition.execute(parsed.data, contextOf(context, callId, signal)),
-    )
+    returned = await withinTime(name, timeoutMs, context.signal, async (signal) => definition.execute(parsed.data, contextOf(context, call, signal)))
   } catch (error) {
     return failed(toolFailureOf(error))
   }
@@ -226,25 +232,36 @@ async function callTool<Input extends ZodSchema, Value>(
 
 async function recoverCall<Input extends ZodSchema, Value>(
   { input, output, recover }: ToolDefinition<Input, Value>,
-  { callId, args }: PendingToolCall,
-  context: EffectContext,
+  call: PendingToolCall,
+  context: ToolCallContext,
 ): Promise<Recovered> {
-  const parsed = await safeParseAsync(coreSchema(input), args)
+  const parsed = await safeParseAsync(coreSchema(input), call.args)
   // Invalid arguments never ran. Running the call reports what is wrong with them.
   if (!parsed.success) return { ran: false }
-  const recovery = await recover?.(parsed.data, contextOf(context, callId))
+  const recovery = await recover?.(parsed.data, contextOf(context, call))
   return recovery?.ran === true ? { ran: true, answer: await answerOf(output, recovery.value) } : recovery
 }
 
-function contextOf(context: EffectContext, callId: string, signal: AbortSignal = context.signal): ToolContext {
-  return { ...context, callId, signal }
+function contextOf(context: ToolCallContext, { callId, toolName: name }: PendingToolCall, signal: AbortSignal = context.signal): ToolContext {
+  return {
+    ...context,
+    callId,
+    signal,
+    attach: context.attach ?? noStore,
+    progress: (progress) => context.emit({ ...progress, type: "tool_progress", callId, name }),
+  }
+}
+
+async function noStore(): Promise<never> {
+  const message = "The toolbox has no attachment store. Make it with toolbox(tools, { attachments: store })."
+  throw new ToolError({ class: "unavailable", code: "no_attachment_store", message, source: "runtime" })
 }
 
 async function answerOf<Value>(output: ZodSchema<unknown, Value> | undefined, returned: Returned<Value>): Promise<ToolAnswer<JsonOf<Value>>> {
   try {
     const { value, extra } = returned instanceof ToolReply ? returned : { value: returned, extra: {} }
     const { control, modelReturn } = extra as ToolReply["extra"]
-    const checked = toJson(output === undefined ? value : await parseOutput(output, value)) as JsonOf<Value>
+    const checked = (output === undefined ? toJson(value) : inOrderOf(value, toJson(await parseOutput(output, value)))) as JsonOf<Value>
     return { output: { status: "success", value: checked, ...(control && { control }) }, ...(modelReturn && { modelReturn }) }
   } catch (error) {
     return failed(invalidToolResult(error))
@@ -255,6 +272,15 @@ async function parseOutput(output: ZodSchema, value: unknown): Promise<unknown> 
   const parsed = await safeParseAsync(coreSchema(output), value, messageOptions())
   if (parsed.success) return parsed.data
   throw new TypeError(`It does not match the output schema:\n${describeIssues(parsed.error.issues)}`)
+}
+
+/** Gives JSON the key order of what the tool returned. zod orders keys as the schema does. */
+function inOrderOf(returned: unknown, json: Json): Json {
+  if (typeof json !== "object" || json === null || typeof returned !== "object" || returned === null) return json
+  const source = returned as { readonly [key: string]: unknown }
+  if (Array.isArray(json)) return json.map((item: Json, index) => inOrderOf(source[index], item))
+  const keys = new Set([...Object.keys(source).filter((key) => Object.hasOwn(json, key)), ...Object.keys(json)])
+  return Object.fromEntries([...keys].map((key) => [key, inOrderOf(source[key], (json as { readonly [key: string]: Json })[key] as Json)]))
 }
 
 async function withinTime<Value>(

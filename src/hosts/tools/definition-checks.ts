@@ -1,5 +1,6 @@
 import { isPlain } from "../../json.ts"
 import type { ToolEffects } from "../host.ts"
+import { shorten } from "./argument-errors.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 
 const EFFECTS: { readonly [Effects in ToolEffects]: true } = { none: true, idempotent: true, once: true }
@@ -7,6 +8,21 @@ const EFFECTS: { readonly [Effects in ToolEffects]: true } = { none: true, idemp
 /** @throws {ToolDefinitionError} `invalid_name`. `what` names the tool, which has no name of its own. */
 export function checkName(name: unknown, what: string): asserts name is string {
   if (typeof name !== "string" || name.trim() === "") throw new ToolDefinitionError("invalid_name", `${what} needs a name.`)
+}
+
+/**
+ * Refuses names that model APIs refuse. OpenAI, Anthropic and Gemini all accept this alphabet, up to 64 characters.
+ * @throws {ToolDefinitionError} `invalid_name`
+ */
+export function checkNameForModels(name: string): void {
+  if (/^[\w-]{1,64}$/.test(name)) return
+  const rule = "must match [A-Za-z0-9_-]{1,64}: letters from A to Z, digits, _ and -, at most 64 characters."
+  const words = name
+    .normalize("NFKD")
+    .replace(/\p{M}/gu, "")
+    .match(/[\w-]+/g)
+  const hint = words === null ? "" : ` Use ${JSON.stringify(words.join("_").slice(0, 64))}.`
+  throw new ToolDefinitionError("invalid_name", `The tool name ${JSON.stringify(shorten(name))} ${rule}${hint}`)
 }
 
 /** @throws {ToolDefinitionError} `invalid_description` */

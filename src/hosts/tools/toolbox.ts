@@ -1,4 +1,6 @@
+import { unknownKey } from "../../unknown-key.ts"
 import type { PendingToolCall, ToolFailure, ToolSpec } from "../../wire/tool.ts"
+import type { Attachment, AttachmentInfo, AttachmentStore } from "../attachments/store.ts"
 import type { EffectContext, HostTools, Recovered, ToolAnswer, ToolEffects } from "../host.ts"
 import { messageOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
@@ -13,11 +15,23 @@ import { ToolDefinitionError } from "./tool-definition-error.ts"
 export interface Tool<Name extends string = string> {
   readonly spec: ToolDescription<Name>
   /** Runs one call. Must not throw: return a failure instead. */
-  call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
+  call(call: PendingToolCall, context: ToolCallContext): Promise<ToolAnswer>
   /** What a call does to the world. Default `idempotent`: a call that a crash interrupted runs again. */
   readonly effects?: ToolEffects
   /** Finds out whether a `once` call that a crash interrupted took effect. */
-  recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
+  recover?(call: PendingToolCall, context: ToolCallContext): Promise<Recovered>
+}
+
+/** The context that a toolbox passes to its tools. */
+export interface ToolCallContext extends EffectContext {
+  /** Stores bytes in the toolbox's attachment store. Returns a reference to them, for the tool's value. Absent: the toolbox has no store. */
+  readonly attach?: (bytes: Uint8Array, info: AttachmentInfo) => Promise<Attachment>
+}
+
+/** Options of {@link toolbox}. */
+export interface ToolboxOptions {
+  /** Where tools store bytes that they return. Absent: `attach` fails. */
+  readonly attachments?: AttachmentStore
 }
 
 /** The description of a tool for the model. Each schema is a JSON Schema as an object, of any type. */
@@ -40,11 +54,17 @@ export interface Toolbox extends Required<HostTools> {
  *     const machine = new TurnMachine({ ...config, tools: tools.specs }, start)
  *     await runTurn(machine, { llmCall, tools })
  *
- * @throws {ToolDefinitionError} `not_a_tool`, `invalid_name`, `invalid_description`, `invalid_input_schema`, `invalid_output_schema`,
- *   `invalid_effects`, `duplicate_tool`
+ * @throws {ToolDefinitionError} `not_a_tool`, `unknown_key`, `invalid_name`, `invalid_description`, `invalid_input_schema`,
+ *   `invalid_output_schema`, `invalid_effects`, `duplicate_tool`
  */
-export function toolbox(tools: readonly Tool[]): Toolbox {
+export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): Toolbox {
   if (!Array.isArray(tools)) throw new ToolDefinitionError("not_a_tool", "toolbox takes a list: toolbox([add]).")
+  const unknown = unknownKey(options, ["attachments"])
+  if (unknown !== undefined) {
+    const { key, hint = "the option is attachments." } = unknown
+    throw new ToolDefinitionError("unknown_key", `toolbox was given the unknown option ${JSON.stringify(key)}; ${hint}`)
+  }
+  const { attachments } = options
   // A map, because a model may call a tool named "constructor".
   const byName = new Map<string, Tool>()
   const specs = tools.map((tool, index) => {
@@ -53,16 +73,18 @@ export function toolbox(tools: readonly Tool[]): Toolbox {
     byName.set(spec.name, tool)
     return spec
   })
+  const withStore = (context: EffectContext): ToolCallContext =>
+    attachments === undefined ? context : { ...context, attach: async (bytes, info) => ({ $attachment: await attachments.put(bytes, info) }) }
   return {
     specs,
     async call(call, context) {
       const tool = byName.get(call.toolName)
-      if (tool !== undefined) return tool.call(call, context)
+      if (tool !== undefined) return tool.call(call, withStore(context))
       const known = byName.size === 0 ? "There are no tools." : `The tools are: ${[...byName.keys()].join(", ")}.`
       return failed(invalidRequest("unknown_tool", `There is no tool ${JSON.stringify(shorten(call.toolName))}. ${known}`))
     },
     effects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",
-    recover: async (call, context) => byName.get(call.toolName)?.recover?.(call, context),
+    recover: async (call, context) => byName.get(call.toolName)?.recover?.(call, withStore(context)),
   }
 }
 

@@ -153,7 +153,7 @@ describe("a tool that cannot be offered is refused when it is defined", () => {
 
   test("the message names the tool", () => {
     expect(() => defineTool({ ...plain, input: z.string() as never })).toThrow(
-      'The input schema of the tool "plain" is not an object. Wrap it: z.object({ … }).',
+      'The input schema of the tool "plain" is of type string: it is not an object. Wrap it: z.object({ … }).',
     )
   })
 
