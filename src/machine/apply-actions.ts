@@ -192,7 +192,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
 }
 
 /** The next turn, with the effects of its list. */
-interface Applied {
+export interface Applied {
   readonly turn: Turn
   readonly effects: Effect[]
   /** The results of a batch that the list starts and that needs no host. The driver is to be asked what follows. */

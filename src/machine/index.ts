@@ -13,7 +13,7 @@ export {
   TurnError,
 } from "../errors.ts"
 export { MAX_JSON_DEPTH } from "../json.ts"
-export { applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
+export { type Applied, applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./config.ts"
 export type { TurnContext } from "./context.ts"
 export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./driver.ts"

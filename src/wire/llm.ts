@@ -7,7 +7,7 @@ export type { Producer } from "./message.ts"
 export type { TokenUsage } from "./usage.ts"
 
 /** What every piece of an answer, and every block of a request, may have. */
-type Replayed = {
+export type Replayed = {
   /** Free JSON of the provider that wrote this. It goes back to the same producer verbatim, and to no other. */
   readonly providerMetadata?: Json
 }

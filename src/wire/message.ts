@@ -64,7 +64,7 @@ export type ReasoningReplay = {
 }
 
 /** What every part of a message has. */
-type PartBase = {
+export type PartBase = {
   /** Unique within the message, as in `u1.p0`. */
   readonly id: string
   readonly prune?: Prune
