@@ -12,9 +12,9 @@ export function checkEffects(subject: Subject, trace: Trace): void {
 }
 
 /** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered. */
-function checkOutstanding({ steps }: Trace): void {
-  let lastId = 0
-  let lastReturned = 0
+function checkOutstanding({ begin, steps }: Trace): void {
+  let lastId = begin.outstanding?.id ?? 0
+  let lastReturned = begin.taken ? lastId : Math.max(0, lastId - 1)
   for (const step of steps) {
     const { where, input, verdict, effect, before, after } = step
     const answered = input.type === "respond" && verdict === "accepted" ? input.response.id : undefined
@@ -48,8 +48,9 @@ function checkOutstanding({ steps }: Trace): void {
 }
 
 /** A model call is cancelled only if it was polled and not answered. */
-function checkCancelled({ steps }: Trace): void {
+function checkCancelled({ begin, steps }: Trace): void {
   const open = new Set<number>()
+  if (begin.taken && begin.outstanding?.type === "llm_call") open.add(begin.outstanding.id)
   for (const { where, input, verdict, effect } of steps) {
     if (effect?.type === "llm_call") open.add(effect.id)
     if (input.type === "respond" && verdict === "accepted") open.delete(input.response.id)
