@@ -12,7 +12,7 @@ import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { Response } from "../wire/response.ts"
 import { LawError } from "./laws.ts"
-import { possibleAnswers } from "./possible-answers.ts"
+import { partialAnswer, possibleAnswers } from "./possible-answers.ts"
 import { type CheckedStep, type DriverLaw, type GivenInput, keyOf, type Reached, StepChecker, type StepLaw, StepLawError } from "./step-checker.ts"
 import type { TestedMachine, TestedMachineClass, TurnInput } from "./turn-input.ts"
 import { type DriverCall, watchDriver } from "./watched-driver.ts"
@@ -42,7 +42,7 @@ export interface ExploreTurnOptions {
   readonly bounds?: ExploreBounds
   /** The answers that a host may give to an effect. `defaults` are those of {@link possibleAnswers}. Default: these. */
   readonly answers?: (effect: AnswerableEffect, defaults: readonly Response[]) => readonly Response[]
-  /** The commands that a host may give to an unfinished turn in a state. Default: `cancel`, `fail` and `finish`. */
+  /** The commands that a host may give to an unfinished turn in a state. Default: `cancel`, also in mid-answer, `fail` and `finish`. */
   readonly commands?: (turn: TestedMachine, defaults: readonly HostInput[]) => readonly HostInput[]
   /** Laws of the caller, by name. Each is checked on every step. */
   readonly laws?: { readonly [law: string]: StepLaw }
@@ -191,7 +191,8 @@ class Explorer {
     const answers = outstanding === undefined ? [] : this.#answers(outstanding)
     const given = place.deliveries < bounds.deliveries ? answers : answers.filter((response) => !delivers(response))
     if (given.length < answers.length) this.#cut("deliveries")
-    const commands = this.#options.commands?.(machine, COMMANDS) ?? COMMANDS
+    const defaults = outstanding?.type === "llm_call" ? [...COMMANDS, CANCEL_IN_ANSWER] : COMMANDS
+    const commands = this.#options.commands?.(machine, defaults) ?? defaults
     return [...given.map((response): GivenInput => ({ type: "respond", response })), ...commands]
   }
 
@@ -257,6 +258,9 @@ const COMMANDS: readonly HostInput[] = [
   { type: "fail", event: errorEvent("The host failed.", { kind: "host" }) },
   { type: "finish", outcome: stopped("plugin_abort") },
 ]
+
+/** The user cancels while the model answers. */
+const CANCEL_IN_ANSWER: HostInput = { type: "cancel", reason: "The user cancelled.", partial: partialAnswer() }
 
 /** Whether a response delivers anything. */
 function delivers(response: Response): boolean {

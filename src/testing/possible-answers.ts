@@ -32,15 +32,12 @@ export function possibleAnswers(effect: AnswerableEffect, mostCalls = 2): readon
 
 const SURFACE = { systemPrompt: "Another prompt.", tools: [] }
 
-/** Answers that the driver continues from come first, so that a path to them is found first. */
 function modelAnswers(effect: LlmCall, mostCalls: number): readonly Response[] {
   const { tools } = effect.request
   const names = tools.length === 0 ? ["tool"] : tools.map(({ name }) => name)
-  const answer = (result: LlmComplete["result"], textStreamed?: true): Response =>
-    answerTo(effect, { llm: result, ...(textStreamed === true && { textStreamed }) })
-  const says = (parts: readonly OutputPart[], terminalReason: TerminalReason = "stop", textStreamed?: true): Response =>
-    answer({ ok: true, response: response(parts, terminalReason) }, textStreamed)
-  const fails = (error: LlmFailure): Response => answer({ ok: false, error })
+  const answer = (llm: LlmComplete["result"]): Response => answerTo(effect, { llm })
+  const says = (parts: readonly OutputPart[], terminalReason: TerminalReason = "stop"): Response =>
+    answer({ ok: true, response: response(parts, terminalReason) })
   const call = (place: number, toolName = names[0] as string, inputJson = "{}"): OutputPart => ({
     type: "tool_call",
     callId: `call_${effect.id}_${place}`,
@@ -48,29 +45,41 @@ function modelAnswers(effect: LlmCall, mostCalls: number): readonly Response[] {
     inputJson,
   })
 
-  const answers = [says([TEXT]), says([TEXT], "stop", true), says([])]
+  const answers = [says([TEXT]), answerTo(effect, { llm: { ok: true, response: response([TEXT], "stop") }, textStreamed: true }), says([])]
+  answers.push(says([REASONING]), says([TEXT], "paused"))
   if (mostCalls > 0) {
     for (const name of names) answers.push(says([call(0, name)], "tool_use"))
-    for (let count = 2; count <= mostCalls; count += 1)
-      answers.push(says([REASONING, TEXT, ...Array.from({ length: count }, (_, place) => call(place, names[place % names.length]))], "tool_use"))
-    answers.push(says([TEXT, call(0, names[0], '{"cut off": ')], "tool_use"))
+    for (let count = 2; count <= mostCalls; count += 1) {
+      const calls = Array.from({ length: count }, (_, place) => call(place, names[place % names.length]))
+      answers.push(says([REASONING, TEXT, ...calls], "tool_use"))
+      answers.push(says([call(0, names[0], BROKEN), TEXT, ...calls.slice(1)], "tool_use"))
+    }
+    answers.push(says([TEXT, call(0, names[0], BROKEN)], "tool_use"))
   }
-  answers.push(says([REASONING]))
-  for (const reason of CUT_OFF) answers.push(says([REASONING, TEXT], reason))
+  for (const reason of CUT_OFF) answers.push(says([REASONING, TEXT, ...(mostCalls > 0 ? [call(0, names[0], BROKEN)] : [])], reason))
   answers.push(says([], "context_overflow"))
-  for (const failure of FAILURES) answers.push(fails(failure))
+  for (const error of FAILURES) answers.push(answer({ ok: false, error }))
+  answers.push(answer({ ok: false, error: LOST, partial: partialAnswer() }))
   return answers
+}
+
+/** What a model said before its call was cancelled or failed: a thought, a text, and half a tool call. */
+export function partialAnswer(): LlmResponse {
+  return response([REASONING, TEXT, { type: "tool_call", callId: "half", toolName: "tool", inputJson: BROKEN }], "cancelled")
 }
 
 const TEXT: OutputPart = { type: "text", text: "An answer." }
 const REASONING: OutputPart = { type: "reasoning", text: "A thought." }
-const CUT_OFF = ["output_limit", "content_filter"] as const satisfies readonly TerminalReason[]
+const BROKEN = '{"cut off": '
+const CUT_OFF = ["output_limit", "content_filter", "refusal", "provider_error"] as const satisfies readonly TerminalReason[]
 
 const FAILURES: readonly LlmFailure[] = [
-  { message: "The provider is overloaded.", retryable: true, code: "503", terminalReason: "provider_error" },
-  { message: "The key is not valid.", retryable: false, code: "401", terminalReason: "provider_error" },
-  { message: "The prompt is too long.", retryable: false, code: "400", terminalReason: "context_overflow" },
+  { message: "The provider is overloaded.", retryable: true, code: "503", kind: "overloaded", terminalReason: "provider_error" },
+  { message: "The limit of the account is used up.", retryable: false, code: "429", kind: "usage_limit", terminalReason: "provider_error" },
+  { message: "The key is not valid.", retryable: false, code: "401", kind: "auth", terminalReason: "provider_error" },
+  { message: "The prompt is too long.", retryable: false, code: "400", kind: "context_overflow", terminalReason: "context_overflow" },
 ]
+const LOST: LlmFailure = { message: "The connection was lost.", retryable: true, kind: "network", terminalReason: "provider_error" }
 
 function response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
   const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("")

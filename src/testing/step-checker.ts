@@ -120,18 +120,18 @@ export class StepChecker {
     const machine = this.#fork(reached)
     const restored = this.#restore("the state", reached.checkpoint)
     this.#requireContinues("the state", restored, [], { machine, checkpoint: reached.checkpoint }, [])
-    this.#from = { reached, text: turnText(reached.turn), restored: restored.turn }
+    this.#from = { reached, text: machine.done ? "" : turnText(reached.turn), restored: restored.turn }
     const { outstanding } = machine
     const open = outstanding?.type === "tool_calls" ? outstanding.calls.length : 0
     const seen = this.#count(`${machine.state} ${open}`)
     requireRefusals("the state", machine, this.#inFull(seen) ? undefined : seen)
-    if (machine.done) requireEnded(machine)
+    if (machine.done) requireEnded(machine, reached.checkpoint)
     return machine
   }
 
   /** Checks that the steps since `enter` did not change the value that they started from. */
   leave(): void {
-    if (this.#from === undefined) return
+    if (this.#from === undefined || this.#from.text === "") return
     const { reached, text } = this.#from
     requireEqualTexts("values", "the state", "the turn as a value, read again after its steps", turnText(reached.turn), text)
   }
@@ -152,7 +152,7 @@ export class StepChecker {
     const step: CheckedStep = { input, effects: run.effects, before, after: run.machine, reached, next: run.next }
     this.#checkDriver(where, step)
     if (input?.type === "respond" && before !== undefined) {
-      requireStale(where, input, run.machine)
+      requireStale(where, input, run)
       this.#requireAnyOrder(where, input, run)
     }
     for (const [law, check] of Object.entries(this.#options.laws)) checkOwnLaw(law, where, check, step)
@@ -334,23 +334,21 @@ function sameTexts(left: readonly string[], right: readonly string[]): boolean {
 }
 
 /** Law 3. While a batch is incomplete, a repeated part is an error and not a duplicate; see the refusals. */
-function requireStale(where: string, input: Extract<GivenInput, { type: "respond" }>, machine: TestedMachine): void {
+function requireStale(where: string, input: Extract<GivenInput, { type: "respond" }>, { machine, checkpoint }: Run): void {
   if (machine.outstanding?.id === input.response.id) return
   const { turn } = machine
-  const before = checkpointText(machine)
   requireEqual("duplicates", where, "the verdict on the same answer, repeated,", give(machine, input), "stale")
-  if (machine.turn !== turn) requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), before)
+  if (machine.turn !== turn) requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), checkpoint)
   requireEqual("duplicates", where, "the effect polled after a stale answer", machine.poll(), undefined)
 }
 
 /** Law 6: an ended turn ignores every command that ends turns. */
-function requireEnded(machine: TestedMachine): void {
-  const before = checkpointText(machine)
+function requireEnded(machine: TestedMachine, checkpoint: string): void {
   for (const input of ENDS) {
     requireEqual("ending", "the ended turn", `the verdict on ${input.type}`, give(machine, input), "accepted")
     requireEqual("ending", "the ended turn", `the effect polled after ${input.type}`, machine.poll(), undefined)
   }
-  requireEqualTexts("ending", "the ended turn", "the checkpoint after commands that end turns, and before them", checkpointText(machine), before)
+  requireEqualTexts("ending", "the ended turn", "the checkpoint after commands that end turns, and before them", checkpointText(machine), checkpoint)
 }
 
 const ENDS: readonly GivenInput[] = [
@@ -361,10 +359,11 @@ const ENDS: readonly GivenInput[] = [
 
 /** What the model said in an input. `cutOff`: the turn ends with it, and no driver decides. */
 function answerOf(input: GivenInput): { readonly response: LlmResponse; readonly cutOff: boolean } | undefined {
+  if (input.type === "cancel") return input.partial && { response: input.partial, cutOff: true }
   if (input.type !== "respond" || input.response.type !== "llm_complete") return undefined
   const { result } = input.response
   if (result.ok) return { response: result.response, cutOff: CUT_OFF.has(result.response.terminalReason) }
-  return undefined
+  return result.partial && { response: result.partial, cutOff: true }
 }
 
 const CUT_OFF: ReadonlySet<TerminalReason> = new Set(["output_limit", "context_overflow", "content_filter", "provider_error", "cancelled", "refusal"])
