@@ -1,4 +1,4 @@
-import { completeConfig, type TurnConfig } from "../machine/config.ts"
+import { checkedConfig, completeConfig, type TurnConfig } from "../machine/config.ts"
 import type { ProtocolDriver } from "../machine/driver.ts"
 import { errorEvent, stopped } from "../machine/terminal.ts"
 import { type ResponseType, TRANSITIONS } from "../machine/transitions.ts"
@@ -143,15 +143,16 @@ class Explorer {
     this.#bounds = { ...DEFAULT_BOUNDS, ...options.bounds }
     this.#start = options.start ?? { messages: [userMessage("A question.")] }
     const driverCalls: DriverCall[] = []
-    const config = completeConfig({
+    const given = checkedConfig({
       projector: chatProjector,
       model: "model",
       tools: [{ name: "tool", description: "A tool.", inputSchema: { type: "object" } }],
       maxIterations: this.#bounds.iterations,
       validation: wireValidation,
       ...options.config,
-      driver: watchDriver(options.driver, (call) => driverCalls.push(call)),
+      driver: options.driver,
     })
+    const config = completeConfig({ ...given, driver: watchDriver(given.driver, (call) => driverCalls.push(call)) })
     const { machine = TurnMachine, laws = {}, without = [] } = options
     this.#checker = new StepChecker({ machine, config, driverCalls, start: this.#start, laws, without, inFull: options.path !== undefined })
   }
@@ -170,14 +171,9 @@ class Explorer {
 
   /** Gives a state every input that it may get; with a `path`, only the next one of that. */
   #expand({ place, reached }: Open, path: readonly GivenInput[] | undefined): void {
-    const machine = this.#enter(place, reached)
+    const machine = withPath(place, undefined, () => this.#checker.enter(reached))
     const inputs = path === undefined ? this.#inputs(place, machine) : path.slice(place.depth, place.depth + 1)
     for (const input of inputs) this.#step(place, input)
-    withPath(place, undefined, () => this.#checker.leave())
-  }
-
-  #enter(place: Place, reached: Reached): TestedMachine {
-    return withPath(place, undefined, () => this.#checker.enter(reached))
   }
 
   #inputs(place: Place, machine: TestedMachine): readonly GivenInput[] {

@@ -92,8 +92,16 @@ function response(parts: readonly OutputPart[], terminalReason: TerminalReason):
  */
 function toolAnswers(effect: ToolCalls): readonly Response[] {
   const { id, calls } = effect
-  const all = [SUCCESS, FAILURE].map((answer) => results(id, calls.map((call) => completed(call, answer))))
-  const finishing = results(id, calls.map((call, index) => completed(call, index === 0 ? FINISHING : SUCCESS)))
+  const all = [SUCCESS, FAILURE].map((answer) =>
+    results(
+      id,
+      calls.map((call) => completed(call, answer)),
+    ),
+  )
+  const finishing = results(
+    id,
+    calls.map((call, index) => completed(call, index === 0 ? FINISHING : SUCCESS)),
+  )
   if (calls.length < 2) return [...all, finishing]
   return [...all, finishing, ...calls.flatMap((call) => [SUCCESS, FAILURE].map((answer) => results(id, [completed(call, answer)])))]
 }

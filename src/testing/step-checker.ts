@@ -4,17 +4,16 @@ import type { CompleteTurnConfig } from "../machine/config.ts"
 import type { StateName, Turn } from "../machine/turn.ts"
 import { canonicalJson } from "../replay/canonical-json.ts"
 import { digest } from "../replay/digest.ts"
-import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { Effect } from "../wire/effect.ts"
 import type { LlmResponse, TerminalReason } from "../wire/llm.ts"
 import { jsonText } from "./difference.ts"
-import { checkEffects } from "./effect-laws.ts"
+import { checkEffects, type EffectTrace } from "./effect-laws.ts"
 import { type Law, LawError, requireEqual, requireEqualLists, requireEqualTexts, requireThat } from "./laws.ts"
 import { lastFirst, requireRefusals } from "./run-laws.ts"
 import { checkDriverErrors, checkOrphans, checkVerbatim } from "./step-laws.ts"
 import { describeInput, give, type TestedMachine, type TestedMachineClass, type TurnInput, type Verdict } from "./turn-input.ts"
-import { checkpointText, isAnswerable, type Standing, type Subject, type Trace, type TraceStep, turnText } from "./turn-trace.ts"
+import { checkpointText, isAnswerable, type Standing, type Subject, type TraceStep, turnText } from "./turn-trace.ts"
 import type { DriverCall } from "./watched-driver.ts"
 
 /** An input other than a poll. */
@@ -30,8 +29,8 @@ export interface ExploredStep {
   readonly after: TestedMachine
 }
 
-/** A law of the caller. Returns what is wrong; nothing if the law holds. May also throw, as assertions do. */
-export type StepLaw = (step: ExploredStep) => string | undefined | void
+/** A law of the caller. Returns what is wrong; `undefined` if the law holds. May also throw, as assertions do. */
+export type StepLaw = (step: ExploredStep) => string | undefined
 
 /** A turn between two inputs, after it was polled until nothing was left: as a value, and as the JSON text of its checkpoint. */
 export interface Reached {
@@ -129,13 +128,6 @@ export class StepChecker {
     return machine
   }
 
-  /** Checks that the steps since `enter` did not change the value that they started from. */
-  leave(): void {
-    if (this.#from === undefined || this.#from.text === "") return
-    const { reached, text } = this.#from
-    requireEqualTexts("values", "the state", "the turn as a value, read again after its steps", turnText(reached.turn), text)
-  }
-
   /** Runs the start of the turn, or one input in the state that was entered, and checks the laws on it. */
   check(input: GivenInput | undefined): CheckedStep {
     const where = input === undefined ? "the start" : describeInput(input)
@@ -156,6 +148,8 @@ export class StepChecker {
       this.#requireAnyOrder(where, input, run)
     }
     for (const [law, check] of Object.entries(this.#options.laws)) checkOwnLaw(law, where, check, step)
+    if (this.#from !== undefined)
+      requireEqualTexts("values", where, "the turn as a value, before the input and after it", turnText(this.#from.reached.turn), this.#from.text)
     return step
   }
 
@@ -256,7 +250,13 @@ export class StepChecker {
   }
 
   /** Law 2: a restored turn returns the effects that were not polled yet, and the outstanding one once more. */
-  #requireContinues(where: string, restored: TestedMachine, unpolled: readonly string[], uncut: Pick<Run, "machine" | "checkpoint">, effects: readonly Effect[]): void {
+  #requireContinues(
+    where: string,
+    restored: TestedMachine,
+    unpolled: readonly string[],
+    uncut: Pick<Run, "machine" | "checkpoint">,
+    effects: readonly Effect[],
+  ): void {
     const { outstanding } = uncut.machine
     const again = outstanding !== undefined && !effects.some(isAnswerable) ? [jsonText(outstanding) as string] : []
     const run = this.#run(restored, undefined)
@@ -265,10 +265,11 @@ export class StepChecker {
   }
 
   /** Laws 5 to 7 look at a trace. This one begins in the state that was entered. */
-  #traceOf(where: string, input: GivenInput | undefined, before: TestedMachine | undefined, run: Run): readonly [Subject, Trace] {
+  #traceOf(where: string, input: GivenInput | undefined, before: TestedMachine | undefined, run: Run): readonly [Subject, EffectTrace] {
     const { machine, config, start } = this.#options
     const subject: Subject = { machine, config, start: before === undefined ? start : { messages: [], events: before.history } }
-    const begin = before === undefined ? { ...(run.standings[0] as Standing), outstanding: undefined, taken: false } : { ...standing(before), taken: true }
+    const begin =
+      before === undefined ? { ...(run.standings[0] as Standing), outstanding: undefined, taken: false } : { ...standing(before), taken: true }
     const steps: TraceStep[] = []
     if (input !== undefined)
       steps.push({
@@ -278,9 +279,17 @@ export class StepChecker {
     run.standings.forEach((after, polls) => {
       const [effect, effectText] = [run.effects[polls], run.texts[polls]]
       const next = run.standings[polls + 1] ?? after
-      steps.push({ where: `${where}, poll ${polls}`, input: { type: "poll_once" }, verdict: undefined, effect, effectText, before: after, after: next })
+      steps.push({
+        where: `${where}, poll ${polls}`,
+        input: { type: "poll_once" },
+        verdict: undefined,
+        effect,
+        effectText,
+        before: after,
+        after: next,
+      })
     })
-    return [subject, { machine: run.machine, begin, steps, driverCalls: run.driverCalls }]
+    return [subject, { machine: run.machine, begin, steps }]
   }
 
   /** The laws on what the driver made of the input. */
@@ -303,8 +312,20 @@ export class StepChecker {
       const part = this.#run(machine, { type: "respond", response: { ...response, results: [result] } })
       driverCalls.push(...part.driverCalls)
     }
-    requireEqualLists("tools", where, "the driver's calls and answers after single results, the last first, and after all at once", driverCalls, run.driverCalls)
-    requireEqualTexts("tools", where, "the checkpoint after single results, the last first, and after all at once", checkpointText(machine), run.checkpoint)
+    requireEqualLists(
+      "tools",
+      where,
+      "the driver's calls and answers after single results, the last first, and after all at once",
+      driverCalls,
+      run.driverCalls,
+    )
+    requireEqualTexts(
+      "tools",
+      where,
+      "the checkpoint after single results, the last first, and after all at once",
+      checkpointText(machine),
+      run.checkpoint,
+    )
   }
 }
 
@@ -338,7 +359,8 @@ function requireStale(where: string, input: Extract<GivenInput, { type: "respond
   if (machine.outstanding?.id === input.response.id) return
   const { turn } = machine
   requireEqual("duplicates", where, "the verdict on the same answer, repeated,", give(machine, input), "stale")
-  if (machine.turn !== turn) requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), checkpoint)
+  if (machine.turn !== turn)
+    requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), checkpoint)
   requireEqual("duplicates", where, "the effect polled after a stale answer", machine.poll(), undefined)
 }
 
@@ -369,7 +391,7 @@ function answerOf(input: GivenInput): { readonly response: LlmResponse; readonly
 const CUT_OFF: ReadonlySet<TerminalReason> = new Set(["output_limit", "context_overflow", "content_filter", "provider_error", "cancelled", "refusal"])
 
 function checkOwnLaw(law: string, where: string, check: StepLaw, step: ExploredStep): void {
-  let problem: string | undefined | void
+  let problem: string | undefined
   try {
     problem = check(step)
   } catch (cause) {

@@ -19,6 +19,7 @@ const DRIVER_ERRORS: { readonly [Code in DriverErrorCode]: true } = {
   two_starts: true,
   action_after_finish: true,
   unknown_action: true,
+  unknown_settled_call: true,
   missing_callback: true,
   driver_threw: true,
 }
@@ -47,7 +48,12 @@ export function checkOrphans(where: string, { messages }: LlmRequest): void {
       if (block.type === "tool_call") open.set(block.callId, (open.get(block.callId) ?? 0) + 1)
       if (block.type !== "tool_result") continue
       const due = open.get(block.callId) ?? 0
-      requireThat("orphans", where, due > 0, `message ${index} of the request has a result for ${JSON.stringify(block.callId)}, which is not an open call`)
+      requireThat(
+        "orphans",
+        where,
+        due > 0,
+        `message ${index} of the request has a result for ${JSON.stringify(block.callId)}, which is not an open call`,
+      )
       if (due === 1) open.delete(block.callId)
       else open.set(block.callId, due - 1)
     }
