@@ -59,13 +59,13 @@ function modelAnswers(effect: LlmCall, mostCalls: number): readonly Response[] {
   for (const reason of CUT_OFF) answers.push(says([REASONING, TEXT, ...(mostCalls > 0 ? [call(0, names[0], BROKEN)] : [])], reason))
   answers.push(says([], "context_overflow"))
   for (const error of FAILURES) answers.push(answer({ ok: false, error }))
-  answers.push(answer({ ok: false, error: LOST, partial: partialAnswer() }))
+  answers.push(answer({ ok: false, error: LOST, partial: partialAnswer(LOST.terminalReason) }))
   return answers
 }
 
 /** What a model said before its call was cancelled or failed: a thought, a text, and half a tool call. */
-export function partialAnswer(): LlmResponse {
-  return response([REASONING, TEXT, { type: "tool_call", callId: "half", toolName: "tool", inputJson: BROKEN }], "cancelled")
+export function partialAnswer(terminalReason: TerminalReason = "cancelled"): LlmResponse {
+  return response([REASONING, TEXT, { type: "tool_call", callId: "half", toolName: "tool", inputJson: BROKEN }], terminalReason)
 }
 
 const TEXT: OutputPart = { type: "text", text: "An answer." }

@@ -117,14 +117,18 @@ export class StepChecker {
    */
   enter(reached: Reached): TestedMachine {
     const machine = this.#fork(reached)
-    const restored = this.#restore("the state", reached.checkpoint)
-    this.#requireContinues("the state", restored, [], { machine, checkpoint: reached.checkpoint }, [])
-    this.#from = { reached, text: machine.done ? "" : turnText(reached.turn), restored: restored.turn }
-    const { outstanding } = machine
+    const { state, outstanding } = machine
+    const where = `in "${state}"`
     const open = outstanding?.type === "tool_calls" ? outstanding.calls.length : 0
-    const seen = this.#count(`${machine.state} ${open}`)
-    requireRefusals("the state", machine, this.#inFull(seen) ? undefined : seen)
+    const seen = this.#count(`${state} ${open}`)
+    const inFull = this.#inFull(seen)
+    requireRefusals(where, machine, inFull ? undefined : seen)
     if (machine.done) requireEnded(machine, reached.checkpoint)
+    // The step that ended a turn restored it already, with the effects that were to be polled.
+    if (machine.done && !inFull) return machine
+    const restored = this.#restore(where, reached.checkpoint)
+    this.#requireContinues(where, restored, [], { machine, checkpoint: reached.checkpoint }, [])
+    this.#from = { reached, text: machine.done ? "" : turnText(reached.turn), restored: restored.turn }
     return machine
   }
 
@@ -134,6 +138,8 @@ export class StepChecker {
     const before = this.#from === undefined ? undefined : this.#fork(this.#from.reached)
     const run = this.#run(this.#begin(), input)
     requireThat("inputs", where, run.verdict === "accepted", `the turn must accept each of the possible inputs; its verdict is ${run.verdict}`)
+    if (this.#from !== undefined)
+      requireEqualTexts("values", where, "the turn as a value, before the input and after it", turnText(this.#from.reached.turn), this.#from.text)
     const { cuts } = this.#repeat(where, input, before, run)
     for (const [polls, checkpoint] of cuts) {
       const place = `${where}, restored after ${polls} polls`
@@ -148,8 +154,6 @@ export class StepChecker {
       this.#requireAnyOrder(where, input, run)
     }
     for (const [law, check] of Object.entries(this.#options.laws)) checkOwnLaw(law, where, check, step)
-    if (this.#from !== undefined)
-      requireEqualTexts("values", where, "the turn as a value, before the input and after it", turnText(this.#from.reached.turn), this.#from.text)
     return step
   }
 
@@ -196,7 +200,7 @@ export class StepChecker {
     try {
       return machine.restore(config, checkpoint)
     } catch (error) {
-      if (error instanceof TurnError) throw new LawError("cut", where, `its checkpoint cannot be restored: ${error.message}`)
+      if (error instanceof TurnError) throw new LawError("cut", where, `the checkpoint cannot be restored: ${error.message}`)
       throw error
     }
   }
@@ -358,7 +362,7 @@ function sameTexts(left: readonly string[], right: readonly string[]): boolean {
 function requireStale(where: string, input: Extract<GivenInput, { type: "respond" }>, { machine, checkpoint }: Run): void {
   if (machine.outstanding?.id === input.response.id) return
   const { turn } = machine
-  requireEqual("duplicates", where, "the verdict on the same answer, repeated,", give(machine, input), "stale")
+  requireEqual("duplicates", where, "the verdict on the repeated answer", give(machine, input), "stale")
   if (machine.turn !== turn)
     requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), checkpoint)
   requireEqual("duplicates", where, "the effect polled after a stale answer", machine.poll(), undefined)
@@ -367,10 +371,10 @@ function requireStale(where: string, input: Extract<GivenInput, { type: "respond
 /** Law 6: an ended turn ignores every command that ends turns. */
 function requireEnded(machine: TestedMachine, checkpoint: string): void {
   for (const input of ENDS) {
-    requireEqual("ending", "the ended turn", `the verdict on ${input.type}`, give(machine, input), "accepted")
-    requireEqual("ending", "the ended turn", `the effect polled after ${input.type}`, machine.poll(), undefined)
+    requireEqual("ending", 'in "finished"', `the verdict on ${input.type}`, give(machine, input), "accepted")
+    requireEqual("ending", 'in "finished"', `the effect polled after ${input.type}`, machine.poll(), undefined)
   }
-  requireEqualTexts("ending", "the ended turn", "the checkpoint after commands that end turns, and before them", checkpointText(machine), checkpoint)
+  requireEqualTexts("ending", 'in "finished"', "the checkpoint after commands that end turns, and before them", checkpointText(machine), checkpoint)
 }
 
 const ENDS: readonly GivenInput[] = [

@@ -1,5 +1,7 @@
 import type { Difference } from "../errors.ts"
-import { describeInput, type TurnInput } from "./turn-input.ts"
+import type { LlmComplete, Response } from "../wire/response.ts"
+import { shown } from "./difference.ts"
+import type { TurnInput } from "./turn-input.ts"
 
 /**
  * A law that an explored turn broke: which, where, and the shortest inputs that lead there. `path` is plain JSON: given to
@@ -24,9 +26,58 @@ export class ExplorationError extends Error {
 
 /** The inputs line by line: first in words, then as JSON to replay. */
 function describePath(path: readonly TurnInput[]): string {
-  const given = path.filter(({ type }) => type !== "poll")
-  const count = given.length === 1 ? "1 input leads" : `${given.length} inputs lead`
-  const words = given.map((input, index) => `  ${index + 1}. ${describeInput(input)}`)
+  const words = path.filter(({ type }) => type !== "poll").map((input, index) => `  ${index + 1}. ${describe(input)}`)
   const json = path.map((input) => `  ${JSON.stringify(input)}`).join(",\n")
-  return [`${count} there, each followed by polls:`, ...words, "To replay them, pass this as `path`:", `[\n${json}\n]`].join("\n")
+  return ["The shortest way there:", "  The turn starts.", ...words, "To replay it, pass these inputs as `path`:", `[\n${json}\n]`].join("\n")
+}
+
+const LENGTH = 60
+
+function describe(input: TurnInput): string {
+  switch (input.type) {
+    case "respond":
+      return describeResponse(input.response)
+    case "cancel":
+      return input.partial === undefined
+        ? "The host cancels the turn."
+        : `The host cancels the turn after the model said ${shown(input.partial.text, LENGTH)}.`
+    case "fail":
+      return "The host fails the turn."
+    case "finish":
+      return `The host finishes the turn: ${shown(input.outcome, LENGTH)}.`
+    case "apply":
+      return `The host applies ${input.actions.map(({ type }) => type).join(", ")}.`
+    case "poll":
+      return "The host polls."
+  }
+}
+
+function describeResponse(response: Response): string {
+  switch (response.type) {
+    case "execution_surface_synced":
+      return response.result.ok
+        ? `The surface is synced${response.result.update === undefined ? "" : ", with an update"}.`
+        : "The surface cannot be synced."
+    case "llm_complete":
+      return describeAnswer(response.result)
+    case "tool_results":
+      return `Results: ${response.results.map(({ callId, output }) => `${callId} ${output.status}${output.control === undefined ? "" : ` (${output.control.type})`}`).join(", ")}.`
+    case "exec_result":
+      return response.result.ok ? `The code ran: ${shown(response.result.value, LENGTH)}.` : `The code did not run: ${response.result.error}`
+    case "checkpoint_delivery": {
+      const delivered = Object.entries(response.delivery).flatMap(([name, list]) => (list?.length ? [`${list.length} ${name}`] : []))
+      return `The checkpoint delivers ${delivered.join(", ") || "nothing"}.`
+    }
+  }
+}
+
+function describeAnswer(result: LlmComplete["result"]): string {
+  if (!result.ok) {
+    const said = result.partial === undefined ? "" : ` after the model said ${shown(result.partial.text, LENGTH)}`
+    return `The model call fails${said}: ${result.error.message}`
+  }
+  const { text, parts, terminalReason } = result.response
+  const calls = parts.flatMap((part) => (part.type === "tool_call" ? [`${part.toolName}(${part.inputJson})`] : []))
+  const called = calls.length === 0 ? "" : ` and calls ${calls.join(", ")}`
+  return `The model says ${shown(text, LENGTH)}${called} (${terminalReason}).`
 }

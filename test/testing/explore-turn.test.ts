@@ -5,11 +5,12 @@ import { goalInputEvent } from "../../src/drivers/goal/deliveries.ts"
 import { goalDriver } from "../../src/drivers/goal/driver.ts"
 import { readGoal } from "../../src/drivers/goal/history.ts"
 import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
+import { ProtocolError } from "../../src/errors.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
 import type { LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
-import type { Part } from "../../src/schemas/message.ts"
+import type { Message, Part } from "../../src/schemas/message.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { answerTo } from "../../src/testing/answers.ts"
 import { type Exploration, type ExploreTurnOptions, exploreTurn } from "../../src/testing/explore-turn.ts"
@@ -79,7 +80,8 @@ describe("the drivers of this package follow the laws in every state of a small 
         without: ["verbatim"], // It drops what follows the code.
         laws: {
           "the transcript keeps the answer up to the end of its code": ({ input, before, after }) => {
-            if (before === undefined || input?.type !== "respond" || input.response.type !== "llm_complete" || !input.response.result.ok) return undefined
+            if (before === undefined || input?.type !== "respond" || input.response.type !== "llm_complete" || !input.response.result.ok)
+              return undefined
             const { text } = input.response.result.response
             const stored = after.messages.slice(before.messages.length).flatMap(({ role, parts }) => (role === "assistant" ? parts : []))
             const kept = stored.map((part) => (part.type === "text" ? part.text : "")).join("")
@@ -125,3 +127,288 @@ describe("the drivers of this package follow the laws in every state of a small 
     MINUTES,
   )
 })
+
+/** The chat driver, with some callbacks changed. */
+function changed(patch: Omit<Parameters<typeof wrapDriver>[1], "name">): ProtocolDriver {
+  return wrapDriver(chatDriver(), { name: "changed", ...patch })
+}
+
+/** A machine whose effects are changed when they are polled. */
+function emitting(change: (effect: Effect) => Effect): TestedMachineClass {
+  return class extends TurnMachine {
+    override poll(): Effect | undefined {
+      const effect = super.poll()
+      return effect === undefined ? undefined : change(effect)
+    }
+  }
+}
+
+function emit(content: string): DriverAction {
+  return { type: "emit", event: { type: "text_delta", content } }
+}
+
+function mapAnswers(actions: readonly DriverAction[], change: (part: Part) => Part): readonly DriverAction[] {
+  return actions.map((action) => {
+    if (action.type !== "append_events") return action
+    return {
+      ...action,
+      events: action.events.map((record) =>
+        record.type === "conversation" && record.message.role === "assistant"
+          ? { ...record, message: { ...record.message, parts: record.message.parts.map(change) } }
+          : record,
+      ),
+    }
+  })
+}
+
+/** What is wrong, the law that finds it, the number of inputs of the shortest path, and the options that are explored. */
+type Breach = readonly [what: string, law: string, inputs: number, message: RegExp, options: () => ExploreTurnOptions]
+
+const BREACHES: readonly Breach[] = [
+  [
+    "a driver counts in a variable of its own",
+    "replay",
+    0,
+    /the start: the effects the second time, and the first time \(0\), first difference at "\/event\/content"/,
+    () => {
+      let count = 0
+      return {
+        driver: changed({
+          prepareIteration(next, context) {
+            count += 1
+            return [emit(String(count)), ...next(context)]
+          },
+        }),
+      }
+    },
+  ],
+  [
+    "a driver remembers values of the running turn, which a restore does not have",
+    "cut",
+    1,
+    /respond llm_complete to effect 1: the effects after a restore, and without one/,
+    () => {
+      const known = new WeakSet<LlmRequest>()
+      return {
+        driver: changed({
+          prepareIteration(next, context) {
+            const actions = next(context)
+            for (const action of actions) if (action.type === "start_llm") known.add(action.request)
+            return actions
+          },
+          onLlmComplete: (next, context, waiting, response, streamed) => [
+            emit(known.has(waiting.outstanding.request) ? "known" : "new"),
+            ...next(context, waiting, response, streamed),
+          ],
+        }),
+      }
+    },
+  ],
+  [
+    "a driver has a state that is not JSON",
+    "cut",
+    1,
+    /the effects after a restore, and without one/,
+    () => ({
+      driver: changed({
+        ownState: () => Number.POSITIVE_INFINITY,
+        onLlmComplete: (next, context, waiting, response, streamed) => [
+          emit(String((waiting.driverState as { readonly own: unknown }).own)),
+          ...next(context, waiting, response, streamed),
+        ],
+      }),
+    }),
+  ],
+  [
+    "a driver appends a message that no checkpoint may have",
+    "cut",
+    1,
+    /the checkpoint cannot be restored: .*messages/,
+    () => ({
+      driver: changed({
+        onLlmComplete: (next, context, waiting, response, streamed) =>
+          mapAnswers(next(context, waiting, response, streamed), (part) => ({ ...part, at: new Date(0) }) as Part),
+      }),
+    }),
+  ],
+  [
+    "a machine accepts an answer twice",
+    "duplicates",
+    1,
+    /the verdict on the repeated answer/,
+    () => ({
+      driver: chatDriver(),
+      machine: class extends TurnMachine {
+        override handle(response: Response): { readonly status: "accepted" | "stale" } {
+          return super.handle(response).status === "stale" && response.type === "llm_complete" ? { status: "accepted" } : { status: "accepted" }
+        }
+      },
+    }),
+  ],
+  [
+    "a machine ignores answers to effects that do not exist",
+    "refusal",
+    0,
+    /the verdict on an id that was never issued/,
+    () => ({
+      driver: chatDriver(),
+      machine: class extends TurnMachine {
+        override handle(response: Response): { readonly status: "accepted" | "stale" } {
+          try {
+            return super.handle(response)
+          } catch (error) {
+            if (error instanceof ProtocolError && error.code === "unknown_effect") return { status: "stale" }
+            throw error
+          }
+        }
+      },
+    }),
+  ],
+  [
+    "a machine skips an id",
+    "outstanding",
+    1,
+    /effect 3 was returned after effect 1; ids rise by one/,
+    () => ({
+      driver: chatDriver(),
+      machine: emitting((effect) => ("id" in effect && effect.type !== "cancel_llm" && effect.id === 2 ? { ...effect, id: 3 } : effect)),
+    }),
+  ],
+  [
+    "a driver ends the turn for user interfaces, and continues",
+    "ending",
+    1,
+    /the end was emitted by a turn that is not done/,
+    () => ({
+      driver: changed({
+        onLlmComplete: (next, ...given) => [{ type: "emit", event: { type: "done" } }, ...next(...given)],
+      }),
+    }),
+  ],
+  [
+    "a machine loses the records of a progress",
+    "progress",
+    1,
+    /the deltas of progress and done, joined, and the events appended/,
+    () => ({ driver: chatDriver(), machine: emitting((effect) => (effect.type === "progress" ? { ...effect, eventDelta: [] } : effect)) }),
+  ],
+  [
+    "a machine treats results that come alone differently",
+    "tools",
+    2,
+    /results? .*the last first/,
+    () => ({
+      driver: chatDriver(),
+      machine: class extends TurnMachine {
+        override handle(response: Response): { readonly status: "accepted" | "stale" } {
+          const result = super.handle(response)
+          const part = response.type === "tool_results" && result.status === "accepted" && this.state === "waiting_tools"
+          if (part) this.apply([{ type: "append_events", events: [{ type: "protocol", event: "part" }] }])
+          return result
+        }
+      },
+    }),
+  ],
+  [
+    "a driver drops the results of tools",
+    "orphans",
+    2,
+    /the call "call_1_0" has no result at the end of the request/,
+    () => ({
+      driver: changed({
+        prepareIteration: (_next, context) => [{ type: "start_llm", request: context.projectRequest({ tools: true }) }],
+        onToolResults: (_next, context) => [
+          { type: "advance_iteration" },
+          context.limitReached()
+            ? { type: "finish", outcome: { type: "stopped", stop: { type: "max_iterations" } } }
+            : { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } },
+        ],
+      }),
+    }),
+  ],
+  [
+    "a driver trims answers",
+    "verbatim",
+    1,
+    /the parts stored and the parts of the answer, first difference at "\/0\/text"/,
+    () => ({
+      driver: changed({
+        onLlmComplete: (next, ...given) => mapAnswers(next(...given), (part) => (part.type === "text" ? { ...part, text: part.text.trim() } : part)),
+      }),
+      answers: (effect, defaults) => (effect.type === "llm_call" ? [...defaults, says(effect, { type: "text", text: "A line.\n" })] : defaults),
+    }),
+  ],
+  [
+    "a driver forgets what it had shown when the user cancels",
+    "verbatim",
+    1,
+    /cancel: the parts stored and the parts of the answer/,
+    () => ({
+      driver: changed({
+        onLlmCutOff: (next, context, waiting, response) => (response.terminalReason === "cancelled" ? [] : next(context, waiting, response)),
+      }),
+    }),
+  ],
+  [
+    "a driver has no answer to a pause",
+    "driver",
+    1,
+    /neither started work nor finished/,
+    () => ({
+      driver: changed({
+        onLlmComplete: (next, context, waiting, response, streamed) =>
+          response.terminalReason === "paused" ? [] : next(context, waiting, response, streamed),
+      }),
+    }),
+  ],
+  [
+    "a driver changes the transcript in place",
+    "values",
+    1,
+    /the turn as a value, before the input and after it/,
+    () => ({
+      driver: changed({
+        onToolResults(next, context: DriverContext, results) {
+          const [first] = context.messages.toArray() as readonly [Message]
+          ;(first.parts as Part[]).push({ id: "added", type: "text", text: "changed" })
+          return next(context, results)
+        },
+      }),
+    }),
+  ],
+  [
+    "a law of the caller: one batch of tools in a turn",
+    "one batch of tools in a turn",
+    3,
+    /respond llm_complete to effect 3: 2 batches/,
+    () => ({
+      driver: chatDriver(),
+      laws: {
+        "one batch of tools in a turn": ({ after }) => {
+          const batches = after.messages.filter(({ parts }) => parts.some(({ type }) => type === "tool_call")).length
+          return batches <= 1 ? undefined : `${batches} batches`
+        },
+      },
+    }),
+  ],
+]
+
+describe("a law that is broken gives the shortest inputs that lead there", () => {
+  test.each(BREACHES)("%s: %s", (_what, law, inputs, message, options) => {
+    const error = violationOf(options())
+    expect(error).toMatchObject({ law, message: expect.stringMatching(message) })
+    expect(error.path.filter(({ type }) => type !== "poll")).toHaveLength(inputs)
+    const path = JSON.parse(JSON.stringify(error.path)) as ExplorationError["path"]
+    expect(violationOf({ ...options(), path })).toMatchObject({ law, where: error.where, path: error.path })
+  })
+})
+
+function violationOf(options: ExploreTurnOptions): ExplorationError {
+  try {
+    exploreTurn(options)
+  } catch (error) {
+    if (error instanceof ExplorationError) return error
+    throw error
+  }
+  return expect.unreachable("Every law holds.")
+}
