@@ -92,7 +92,7 @@ interface Run {
 
 const MOST_POLLS = 10_000
 /** How many steps and states of each form are checked in full. */
-const IN_FULL = 3
+const IN_FULL = 2
 
 /**
  * Checks the laws on single steps and single states of a turn. The first violation throws a {@link LawError} or a {@link StepLawError}.
