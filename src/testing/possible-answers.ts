@@ -57,7 +57,7 @@ function modelAnswers(effect: LlmCall, mostCalls: number): readonly Response[] {
     answers.push(says([TEXT, call(0, names[0], BROKEN)], "tool_use"))
   }
   for (const reason of CUT_OFF) answers.push(says([REASONING, TEXT, ...(mostCalls > 0 ? [call(0, names[0], BROKEN)] : [])], reason))
-  answers.push(says([], "context_overflow"))
+  answers.push(says([], "context_overflow"), says([TEXT], "cancelled"), says([TEXT], "unknown"))
   for (const error of FAILURES) answers.push(answer({ ok: false, error }))
   answers.push(answer({ ok: false, error: LOST, partial: partialAnswer(LOST.terminalReason) }))
   return answers

@@ -15,9 +15,11 @@ import type { Response } from "../../src/schemas/response.ts"
 import { answerTo } from "../../src/testing/answers.ts"
 import { type Exploration, type ExploreTurnOptions, exploreTurn } from "../../src/testing/explore-turn.ts"
 import { possibleAnswers } from "../../src/testing/possible-answers.ts"
+import type { ExploredStep } from "../../src/testing/step-checker.ts"
 import type { TestedMachineClass } from "../../src/testing/turn-input.ts"
 import { ExplorationError } from "../../src/testing/witness.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import { REQUEST } from "./turns.ts"
 
 const FULL = process.env["TEST_LANE"] === "full"
 const MINUTES = 300_000
@@ -347,6 +349,7 @@ const BREACHES: readonly Breach[] = [
       driver: changed({
         onLlmCutOff: (next, context, waiting, response) => (response.terminalReason === "cancelled" ? [] : next(context, waiting, response)),
       }),
+      answers: () => [],
     }),
   ],
   [
@@ -383,6 +386,7 @@ const BREACHES: readonly Breach[] = [
     /respond llm_complete to effect 3: 2 batches/,
     () => ({
       driver: chatDriver(),
+      bounds: { calls: 1, deliveries: 0 },
       laws: {
         "one batch of tools in a turn": ({ after }) => {
           const batches = after.messages.filter(({ parts }) => parts.some(({ type }) => type === "tool_call")).length
@@ -412,3 +416,133 @@ function violationOf(options: ExploreTurnOptions): ExplorationError {
   }
   return expect.unreachable("Every law holds.")
 }
+
+describe("bounds", () => {
+  const bounds = { iterations: 1, calls: 1, deliveries: 0 }
+
+  test("an exploration within its bounds is complete", () => {
+    const explored = exploreTurn({ driver: chatDriver(), bounds, answers: (_, defaults) => defaults.filter((answer) => !delivers(answer)) })
+    expect(explored).toMatchObject({ complete: true, cutOff: [] })
+  })
+
+  test.each([
+    ["deliveries", 0, {}],
+    ["depth", 1, { depth: 1 }],
+    ["states", 3, { states: 3 }],
+    ["calls", 0, { calls: 0 }],
+    ["iterations", 0, { iterations: 0, deliveries: 1 }],
+  ] as const)("what %s leaves out is reported", (bound, limit, changes) => {
+    const answers: ExploreTurnOptions["answers"] = (effect, defaults) =>
+      effect.type === "llm_call" ? [...defaults, says(effect, { type: "tool_call", callId: "call", toolName: "tool", inputJson: "{}" })] : defaults
+    const { complete, cutOff } = exploreTurn({ driver: chatDriver(), config: { maxIterations: 1 }, bounds: { ...bounds, ...changes }, answers })
+    expect(complete).toBe(false)
+    expect(cutOff).toContainEqual({ bound, limit, states: expect.any(Number) })
+  })
+
+  test("a path is not complete, and visits only its states", () => {
+    const [answer] = possibleAnswers({ type: "llm_call", id: 1, request: { ...REQUEST } }) as readonly [Response]
+    const path = [{ type: "poll" }, { type: "respond", response: answer }, { type: "poll" }, { type: "cancel" }, { type: "poll" }] as const
+    expect(exploreTurn({ driver: chatDriver(), path })).toMatchObject({
+      states: 3,
+      transitions: 2,
+      complete: false,
+      outcomes: { "stopped cancelled": 1 },
+    })
+  })
+})
+
+describe("inputs", () => {
+  const bounds = { iterations: 1, calls: 0, deliveries: 0 }
+
+  test("commands replaces the commands of the host", () => {
+    const { outcomes } = exploreTurn({ driver: chatDriver(), bounds, commands: () => [] })
+    expect(Object.keys(outcomes)).toEqual([
+      "finished assistant_message",
+      "stopped cancelled",
+      "stopped incomplete",
+      "stopped max_iterations",
+      "stopped provider_error",
+    ])
+  })
+
+  test("an answer that the turn refuses breaks the law of inputs", () => {
+    const wrong = says({ type: "llm_call", id: 7, request: REQUEST }, { type: "text", text: "" })
+    const error = violationOf({ driver: chatDriver(), bounds, answers: (effect, defaults) => (effect.type === "llm_call" ? [wrong] : defaults) })
+    expect(error).toMatchObject({ law: "inputs", message: expect.stringContaining("its verdict is unknown_effect") })
+  })
+
+  test("what a law throws is its violation", () => {
+    const laws = {
+      "no pauses": ({ input }: ExploredStep) => {
+        expect(input).not.toMatchObject({ response: { result: { response: { terminalReason: "paused" } } } })
+        return undefined
+      },
+    }
+    expect(violationOf({ driver: chatDriver(), bounds, laws })).toMatchObject({ law: "no pauses", cause: { cause: { name: "AssertionError" } } })
+  })
+
+  test("a law that is left out is not checked", () => {
+    const forgetful = changed({ onLlmCutOff: () => [] })
+    expect(violationOf({ driver: forgetful, bounds })).toMatchObject({ law: "verbatim" })
+    expect(exploreTurn({ driver: forgetful, bounds, without: ["verbatim"] }).states).toBeGreaterThan(20)
+  })
+
+  test("a config that is not valid is refused", () => {
+    expect(() => exploreTurn({ driver: chatDriver as never })).toThrow("call it, as in driver: chatDriver()")
+    expect(() => exploreTurn({ driver: chatDriver(), config: { maxIterations: -1 } })).toThrow("/maxIterations")
+  })
+})
+
+describe("a path in words", () => {
+  test("names each input", () => {
+    const { message } = violationOf({
+      driver: chatDriver(),
+      bounds: { calls: 2 },
+      laws: {
+        "never two results and a delivery": ({ input, before }) => {
+          const delivered =
+            input?.type === "respond" && input.response.type === "checkpoint_delivery" && input.response.delivery.turnCauses !== undefined
+          const results = before?.messages.at(-1)?.parts.filter(({ type }) => type === "tool_result") ?? []
+          return delivered && results.length === 2 && !results.some((part) => "isError" in part) ? "both came" : undefined
+        },
+      },
+    })
+    expect(message.split("To replay")[0]).toBe(
+      [
+        "Broken: never two results and a delivery.",
+        "respond checkpoint_delivery to effect 3: both came",
+        "",
+        "The shortest way there:",
+        "  The turn starts.",
+        '  1. The model says "An answer." and calls tool({}), tool({}) (tool_use).',
+        "  2. Results: call_1_0 success, call_1_1 success.",
+        "  3. The checkpoint delivers 1 turnCauses.",
+        "",
+      ].join("\n"),
+    )
+  })
+})
+
+function delivers(response: Response): boolean {
+  return response.type === "checkpoint_delivery" && Object.keys(response.delivery).length > 0
+}
+
+/** Each answer is there once, so that no reason or failure is forgotten when one is added. */
+test("the default answers have every reason for which an answer may end, and every kind of failure that a driver tells apart", () => {
+  const answers = possibleAnswers({ type: "llm_call", id: 1, request: REQUEST })
+  const reasons = answers.map((answer) => (answer.type === "llm_complete" && answer.result.ok ? answer.result.response.terminalReason : "failure"))
+  expect(Array.from(new Set(reasons)).sort()).toEqual([
+    "cancelled",
+    "content_filter",
+    "context_overflow",
+    "failure",
+    "output_limit",
+    "paused",
+    "provider_error",
+    "refusal",
+    "stop",
+    "tool_use",
+    "unknown",
+  ])
+  expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(answers.length)
+})
