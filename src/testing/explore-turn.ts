@@ -11,7 +11,7 @@ import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { Response } from "../wire/response.ts"
-import { LawError } from "./laws.ts"
+import { LAWS, LawError } from "./laws.ts"
 import { partialAnswer, possibleAnswers } from "./possible-answers.ts"
 import { type CheckedStep, type DriverLaw, type GivenInput, keyOf, type Reached, StepChecker, type StepLaw, StepLawError } from "./step-checker.ts"
 import type { TestedMachine, TestedMachineClass, TurnInput } from "./turn-input.ts"
@@ -268,9 +268,11 @@ function withPath<Result>(place: Place | undefined, input: GivenInput | undefine
   try {
     return check()
   } catch (cause) {
-    if (!(cause instanceof LawError || cause instanceof StepLawError)) throw cause
+    const path = pathTo(place, input)
+    if (!(cause instanceof LawError || cause instanceof StepLawError))
+      throw new ExplorationError("inputs", "", `Broken: ${LAWS.inputs}.\nThe turn throws: ${String(cause)}`, path, undefined, { cause })
     const difference = cause instanceof LawError ? cause.difference : undefined
-    throw new ExplorationError(cause.law, cause.where, cause.message, pathTo(place, input), difference, { cause })
+    throw new ExplorationError(cause.law, cause.where, cause.message, path, difference, { cause })
   }
 }
 

@@ -87,8 +87,8 @@ function response(parts: readonly OutputPart[], terminalReason: TerminalReason):
 }
 
 /**
- * All results at once: all succeed, all fail, the first finishes the turn. And single results, of any open call, so that they come
- * in every order and every mixture.
+ * All results at once: all succeed, all fail, or the first finishes the turn. And single results of any open call, so that they
+ * come in any order, and successes and failures in any mixture.
  */
 function toolAnswers(effect: ToolCalls): readonly Response[] {
   const { id, calls } = effect

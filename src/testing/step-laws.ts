@@ -79,7 +79,7 @@ function saysSomething(part: OutputPart | Part): boolean {
   return part.type === "tool_call" || part.type === "opaque"
 }
 
-/** What has to be kept: everything but ids, which the turn may replace. */
+/** What must be stored: everything but ids, which the turn may replace. */
 function essence(part: OutputPart | Part): unknown {
   const { id: _id, callId: _callId, ...rest } = part as OutputPart & { readonly id?: string; readonly callId?: string }
   return rest

@@ -229,7 +229,7 @@ const BREACHES: readonly Breach[] = [
     () => ({
       driver: changed({
         onLlmComplete: (next, context, waiting, response, streamed) =>
-          mapAnswers(next(context, waiting, response, streamed), (part) => ({ ...part, at: new Date(0) }) as Part),
+          mapAnswers(next(context, waiting, response, streamed), (part) => ({ ...part, at: new Date(0) }) as Part & { readonly at: unknown }),
       }),
     }),
   ],
@@ -471,6 +471,16 @@ describe("inputs", () => {
     expect(error).toMatchObject({ law: "inputs", message: expect.stringContaining("its verdict is unknown_effect") })
   })
 
+  test("an error of the machine has the path to it", () => {
+    class Thrower extends TurnMachine {
+      override cancel(): void {
+        throw new TypeError("This machine cannot be cancelled.")
+      }
+    }
+    const error = violationOf({ driver: chatDriver(), bounds, machine: Thrower, answers: () => [] })
+    expect(error).toMatchObject({ law: "inputs", path: [{ type: "poll" }, { type: "cancel" }, { type: "poll" }], cause: expect.any(TypeError) })
+  })
+
   test("what a law throws is its violation", () => {
     const laws = {
       "no pauses": ({ input }: ExploredStep) => {
@@ -527,8 +537,7 @@ function delivers(response: Response): boolean {
   return response.type === "checkpoint_delivery" && Object.keys(response.delivery).length > 0
 }
 
-/** Each answer is there once, so that no reason or failure is forgotten when one is added. */
-test("the default answers have every reason for which an answer may end, and every kind of failure that a driver tells apart", () => {
+test("the default answers have every reason for which an answer may end, and the kinds of failure that drivers distinguish", () => {
   const answers = possibleAnswers({ type: "llm_call", id: 1, request: REQUEST })
   const reasons = answers.map((answer) => (answer.type === "llm_complete" && answer.result.ok ? answer.result.response.terminalReason : "failure"))
   expect(Array.from(new Set(reasons)).sort()).toEqual([
