@@ -95,8 +95,9 @@ export interface Exploration {
 
 /**
  * Explores a small turn exhaustively: from every state that it can reach, it is given each answer and each command that a host may give
- * there. In every state and on every step it checks the laws of a turn: the turn is replayed, cut between any two polls, given repeated
- * answers and answers that it must refuse.
+ * there. Every step is replayed, restored from the JSON text of its checkpoint, and given its answer twice; effects, records and requests
+ * must follow the laws of a turn. Restores between two polls and refused responses are checked in full on the first steps of each form
+ * (the same state, input and types of effects), and in rotation on the others; with `path`, on every step.
  *
  *     const { states, complete, rows } = exploreTurn({ driver: chatDriver(), bounds: { iterations: 3, calls: 2 } })
  *
