@@ -3,8 +3,11 @@ import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
 import type { TestedMachine } from "./turn-input.ts"
 import { isAnswerable, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
 
+/** What these laws look at. It may begin in the middle of a turn, after it was polled until nothing was left. */
+export type EffectTrace = Pick<Trace, "machine" | "begin" | "steps">
+
 /** The laws that can be checked on the effects of one run. */
-export function checkEffects(subject: Subject, trace: Trace): void {
+export function checkEffects(subject: Subject, trace: EffectTrace): void {
   checkOutstanding(trace)
   checkCancelled(trace)
   checkEnding(trace)
@@ -12,9 +15,9 @@ export function checkEffects(subject: Subject, trace: Trace): void {
 }
 
 /** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered. */
-function checkOutstanding({ steps }: Trace): void {
-  let lastId = 0
-  let lastReturned = 0
+function checkOutstanding({ begin, steps }: EffectTrace): void {
+  let lastId = begin.outstanding?.id ?? 0
+  let lastReturned = begin.taken ? lastId : Math.max(0, lastId - 1)
   for (const step of steps) {
     const { where, input, verdict, effect, before, after } = step
     const answered = input.type === "respond" && verdict === "accepted" ? input.response.id : undefined
@@ -48,8 +51,9 @@ function checkOutstanding({ steps }: Trace): void {
 }
 
 /** A model call is cancelled only if it was polled and not answered. */
-function checkCancelled({ steps }: Trace): void {
+function checkCancelled({ begin, steps }: EffectTrace): void {
   const open = new Set<number>()
+  if (begin.taken && begin.outstanding?.type === "llm_call") open.add(begin.outstanding.id)
   for (const { where, input, verdict, effect } of steps) {
     if (effect?.type === "llm_call") open.add(effect.id)
     if (input.type === "respond" && verdict === "accepted") open.delete(input.response.id)
@@ -59,7 +63,7 @@ function checkCancelled({ steps }: Trace): void {
 }
 
 /** Law 6: the three endings come once, in order, at the end, and agree. */
-function checkEnding({ steps, machine }: Trace): void {
+function checkEnding({ steps, machine }: EffectTrace): void {
   const emitted = steps.filter((step) => step.effect !== undefined)
   const kinds = emitted.map(({ effect }) => endingKind(effect))
   for (const kind of ENDINGS) {
@@ -99,7 +103,7 @@ function endingKind(effect: Effect | undefined): (typeof ENDINGS)[number] | unde
 }
 
 /** Law 7: the deltas, joined, are the appended events; all of them once the turn is polled to its end. */
-function checkProgress({ start }: Subject, { steps, machine }: Trace): void {
+function checkProgress({ start }: Subject, { steps, machine }: EffectTrace): void {
   const emitted = steps.flatMap(({ effect }) => (effect?.type === "progress" || effect?.type === "done" ? effect.eventDelta : []))
   const appended = machine.history.slice(start.events?.length ?? 0)
   const due = wasDrained(steps) ? appended : appended.slice(0, emitted.length)

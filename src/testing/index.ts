@@ -9,7 +9,18 @@ export { type Answers, answerTo, type ScriptedToolAnswer } from "./answers.ts"
 export { firstDifference } from "./difference.ts"
 export { expectReplays, ReplayMismatch } from "./expect-replays.ts"
 export { type ExpectTurnOptions, expectTurn, type TurnSummary } from "./expect-turn.ts"
+export {
+  type CutOff,
+  type Exploration,
+  type ExploreBounds,
+  type ExploreTurnOptions,
+  exploreTurn,
+  type HostInput,
+  type ReachedRow,
+  type TableRow,
+} from "./explore-turn.ts"
 export { LAWS, type Law, LawError } from "./laws.ts"
+export { partialAnswer, possibleAnswers } from "./possible-answers.ts"
 export { type RecordedModel, type RecordedTools, recordedModel, recordedTools } from "./recorded-model.ts"
 export {
   type DriverCallback,
@@ -29,4 +40,6 @@ export {
   type ScriptedToolCall,
   scriptedModel,
 } from "./scripted-model.ts"
+export type { DriverLaw, ExploredStep, GivenInput, StepLaw } from "./step-checker.ts"
 export type { TestedMachine, TestedMachineClass, TurnInput, Verdict } from "./turn-input.ts"
+export { ExplorationError } from "./witness.ts"

@@ -38,10 +38,13 @@ export function checkRefusals(subject: Subject, trace: Trace): void {
   }
 }
 
-function requireRefusals(where: string, machine: TestedMachine): void {
+/** Law 4: a turn refuses what it must refuse, with the right codes, and stays as it is. `only`: one refusal, chosen by that number. */
+export function requireRefusals(where: string, machine: TestedMachine, only?: number): void {
   const before = checkpointText(machine)
   const { turn } = machine
-  for (const { what, input, code } of refusalsOf(machine)) {
+  const all = refusalsOf(machine)
+  const tried = only === undefined ? all : all.slice(only % all.length, (only % all.length) + 1)
+  for (const { what, input, code } of tried) {
     requireEqual("refusal", where, `the verdict on ${what}`, verdictOf(machine, input), code)
     if (machine.turn !== turn) requireEqualTexts("refusal", where, `the checkpoint after ${what} and before it`, checkpointText(machine), before)
   }
@@ -111,7 +114,7 @@ const SPLITS: { readonly [order: string]: (results: Results) => readonly Results
 }
 
 /** From the last to the first. Results with the same call id stay in order, because only the order distinguishes their calls. */
-function lastFirst(results: Results): Results {
+export function lastFirst(results: Results): Results {
   const waiting = new Map<string, CompletedToolCall[]>()
   for (const result of results) waiting.set(result.callId, [...(waiting.get(result.callId) ?? []), result])
   return [...results].reverse().map(({ callId }) => waiting.get(callId)?.shift() as CompletedToolCall)

@@ -1,5 +1,6 @@
 import { TurnError } from "../errors.ts"
 import type { TurnConfig } from "../machine/config.ts"
+import type { Turn } from "../machine/turn.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnStart } from "../wire/config.ts"
@@ -47,6 +48,8 @@ export type TestedMachine = Pick<
 export interface TestedMachineClass {
   new (config: TurnConfig, start: TurnStart): TestedMachine
   restore(config: TurnConfig, checkpoint: unknown): TestedMachine
+  /** Resumes a turn that is given as a value. `exploreTurn` restores from JSON text where a class does not have it. */
+  of?(config: TurnConfig, turn: Turn): TestedMachine
 }
 
 /** Hands one input other than a poll to a machine. Rethrows errors that are not a {@link TurnError}: they are never expected. */

@@ -126,6 +126,6 @@ export function isAnswerable(effect: Effect | undefined): effect is AnswerableEf
 }
 
 /** A turn as JSON text, its histories item by item: cached lists of a history would hide later changes. */
-function turnText(turn: Turn): string {
+export function turnText(turn: Turn): string {
   return JSON.stringify(turn, (_key, value: unknown) => (value instanceof History ? [...value] : value))
 }

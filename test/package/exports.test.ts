@@ -273,6 +273,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
   "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "judgedDriver", "readJudged", "runThread", "snapshotThread"],
   "turn-machine/testing": [
+    "ExplorationError",
     "LAWS",
     "LawError",
     "NUMBERS_PER_ANSWER",
@@ -280,7 +281,10 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "answerTo",
     "expectReplays",
     "expectTurn",
+    "exploreTurn",
     "firstDifference",
+    "partialAnswer",
+    "possibleAnswers",
     "recordedModel",
     "recordedTools",
     "scriptedDriver",
