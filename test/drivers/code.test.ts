@@ -156,7 +156,12 @@ test("a call without a result from another driver appears as interrupted in the 
 
 test("one malformed answer in a row more than allowed stops the turn as incomplete", () => {
   const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").continues().says("").continues().says("```ts\nb")
-  expect(talk.machine.outcome).toMatchObject({ type: "stopped", stop: { type: "incomplete" } })
+  const error = {
+    kind: "driver",
+    code: "malformed_code",
+    userMessage: "3 answers in a row could not be used. The block of code has no closing fence.",
+  }
+  expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "incomplete", error } })
   const errors = talk.effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "error" ? [effect.event.envelope?.code] : []))
   expect(errors).toEqual(["malformed_code"])
 })

@@ -38,7 +38,7 @@ test("Windows line ends are not part of the code", () => {
 test("a block cut off by the end of the text is not closed, and offsets locate each of several blocks", () => {
   const text = "```ts\na\n```\nand\n```js\nb"
   expect(readFences(text)).toEqual([
-    { language: "ts", code: "a", start: 0, end: 11, closed: true },
-    { language: "js", code: "b", start: 16, end: text.length, closed: false },
+    { info: "ts", language: "ts", marker: "```", code: "a", start: 0, end: 11, closed: true },
+    { info: "js", language: "js", marker: "```", code: "b", start: 16, end: text.length, closed: false },
   ])
 })
