@@ -103,7 +103,7 @@ function findInside(options: CodeBlockOptions, { code, marker, closed }: Fence):
 }
 
 /** Fences as models write them: also within a line, indented too far, escaped, or of other quotation marks. */
-const LIKE_A_FENCE = /(^[ \t>*+.)\d-]*)?((?:\\?`){3,}|~{3,})|^[ \t>]*(?:``?|["'´]{3})(?=[^\s`]+[ \t]*$)/gm
+const LIKE_A_FENCE = /(?:^[ \t>*+.)\d-]*)?((?:\\?`){3,}|~{3,})|^[ \t>]*(?:``?|["'´]{3})(?=[^\s`]+[ \t]*$)/gm
 /** The end of a block in one line. */
 const ENDS_IN_LINE = /(?:(?:\\?`){3,}|~{3,})[ \t.]*$/
 /** Languages of a block in one line that is not code to run. Any other first word may be code. */
@@ -118,8 +118,8 @@ const OTHER_LANGUAGES: ReadonlySet<string> = new Set(
 /** Finds fences and marks of code in text that is not a fenced block. */
 function findInWords(options: CodeBlockOptions, words: string): Malformed | undefined {
   let quoted = false
-  for (const { 0: match, 1: prefix, 2: fence, index } of words.matchAll(LIKE_A_FENCE)) {
-    const alone = prefix !== undefined && fence !== undefined
+  for (const { 0: match, 1: fence, index } of words.matchAll(LIKE_A_FENCE)) {
+    const alone = fence !== undefined && (index === 0 || words.charAt(index - 1) === "\n")
     const from = index + match.length
     const following = /^.*/.exec(words.slice(from, alone ? undefined : from + MAX_INFO))?.[0] ?? ""
     const info = following.replace(/[`~\\].*$/, "").trim()

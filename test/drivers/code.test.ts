@@ -1,77 +1,8 @@
 import { expect, test } from "vitest"
-import { type CodeDriverOptions, codeDriver, codeInstructions } from "../../src/drivers/code.ts"
+import { codeDriver, codeInstructions } from "../../src/drivers/code.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
-import type { Effect } from "../../src/schemas/effect.ts"
-import type { LlmMessage } from "../../src/schemas/llm.ts"
-import type { ExecResult } from "../../src/schemas/response.ts"
-import type { ExecResponse } from "../../src/schemas/tool.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-
-const USAGE = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
-const BASE = {
-  model: "m",
-  sessionId: "s",
-  systemPrompt: "",
-  tools: [],
-  generation: {},
-  syncExecutionSurface: false,
-  emitLlmTrace: false,
-}
-const RUN: ExecResponse = { observations: [], toolCalls: [], images: [], printedImages: [], durationMs: 1 }
-
-/** A turn under the code driver as a dialogue: the model's answers, the results of its code, and what it sees. */
-class Talk {
-  readonly machine: TurnMachine
-  readonly effects: Effect[] = []
-
-  constructor(options: CodeDriverOptions = {}, maxIterations?: number) {
-    const config = { ...BASE, driver: codeDriver(options), projector: chatProjector, ...(maxIterations !== undefined && { maxIterations }) }
-    this.machine = new TurnMachine(config, { messages: [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "Sum the files." }] }] })
-    this.#poll()
-  }
-
-  says(text: string): this {
-    return this.answers({
-      type: "llm_complete",
-      id: this.#id(),
-      result: { ok: true, response: { text, parts: [], usage: USAGE, terminalReason: "stop" } },
-    })
-  }
-
-  gives(result: ExecResult["result"]): this {
-    return this.answers({ type: "exec_result", id: this.#id(), result })
-  }
-
-  continues(): this {
-    return this.answers({ type: "checkpoint_delivery", id: this.#id(), delivery: {} })
-  }
-
-  answers(response: Parameters<TurnMachine["handle"]>[0]): this {
-    this.machine.handle(response)
-    this.#poll()
-    return this
-  }
-
-  /** The messages of the last request. */
-  shown(): readonly LlmMessage[] {
-    const calls = this.effects.filter((effect) => effect.type === "llm_call")
-    return calls.at(-1)?.request.messages ?? []
-  }
-
-  lastTexts(count: number): readonly string[] {
-    return this.shown()
-      .slice(-count)
-      .flatMap((message) => message.blocks.map((block) => ("text" in block ? `${message.role}: ${block.text}` : block.type)))
-  }
-
-  #id(): number {
-    return this.machine.outstanding?.id ?? 0
-  }
-
-  #poll(): void {
-    for (let effect = this.machine.poll(); effect; effect = this.machine.poll()) this.effects.push(effect)
-  }
-}
+import { BASE, RUN, Talk, USAGE } from "./code-talk.ts"
 
 test("the first block of code runs, and its output goes back to the model", () => {
   const talk = new Talk().says("Let me count.\n```ts\nprint(1 + 1)\n```\nIt surely prints 3.")
