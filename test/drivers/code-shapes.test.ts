@@ -1,6 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import type { CodeDriverOptions } from "../../src/drivers/code.ts"
+import { check } from "../properties/check.ts"
 import { Talk } from "./code-talk.ts"
 
 const JS: CodeDriverOptions = { languages: ["js"] }
@@ -197,7 +198,8 @@ describe("whatever surrounds a block", () => {
     lines.map((line, index) => prefixes.map((each) => (index === 0 || each === "> " ? each : " ".repeat(each.length))).join("") + line).join("\n")
 
   test("a block in containers runs as it is written", () => {
-    fc.assert(
+    check(
+      2_000,
       fc.property(words, prefix, code, info, (before, prefixes, lines, label) => {
         fc.pre(lines.some((line) => line.trim() !== ""))
         const block = within(prefixes, [`\`\`\`\`${label}`, ...lines, "````"])
@@ -213,12 +215,12 @@ describe("whatever surrounds a block", () => {
     const noise = fc.constantFrom("", " ", "    ", "\t", "- ", "> ", "x ", "1. ", "```\n", "```json\n{}\n```\n", "~~~\n", "Run: ", "`a` ")
     const space = fc.constantFrom("", " ", "    ", "\t")
     const end = fc.constantFrom("\n```", "```", "\n", "", "\n~~~", "\n    ```", "\n> ```")
-    fc.assert(
+    check(
+      5_000,
       fc.property(noise, noise, fc.constantFrom("```", "````", "~~~"), info, space, end, noise, (a, b, fence, label, gap, close, after) => {
         const answer = `${a}${b}${fence}${label}${gap}\nprint(1)${close}${after}`
         expect(resultOf(answer)).not.toBe("answer")
       }),
-      { numRuns: 500 },
     )
   })
 
