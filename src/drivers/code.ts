@@ -52,6 +52,7 @@ export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
     onLlmCutOff: (context, _waiting, response) => cutOffActions(context, response),
     onToolResults: () => [],
     onExecResult: (context, _waiting, result) => observe(settings, context, result.ok ? result.value : failedRun(result.error)),
+    onExecCancelled: (context, _waiting, reason) => [{ type: "append_events", events: [cancelledRun(settings, context, reason)] }],
   }
 }
 
@@ -222,6 +223,12 @@ function observe(settings: Settings, context: DriverContext, run: ExecResponse):
 
 function failedRun(error: string): ExecResponse {
   return { observations: [], toolCalls: [], images: [], printedImages: [], error, durationMs: 0 }
+}
+
+/** Code that was cancelled may have run: a later turn must not take it for code that did not. */
+function cancelledRun(settings: Settings, context: DriverContext, reason: string): HistoryRecord {
+  const text = `${trim(reason)} The code was running: some or all of it may have taken effect. Its output is lost.`
+  return note(settings, context, "cancelled", [{ type: "error", text }])
 }
 
 type PartDraft = { readonly type: "output" | "error"; readonly text: string }

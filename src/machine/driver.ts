@@ -31,6 +31,11 @@ export interface ProtocolDriver {
   /** Needed by drivers that start `exec_code`. */
   onExecResult?(context: DriverContext, waiting: WaitingExec, result: ExecResult["result"]): readonly DriverAction[]
   /**
+   * The host cancels the turn while code runs, which may have had any part of its effects. A driver appends what is to stay in the
+   * transcript; actions that start work or finish are left out. No such callback, or `undefined`: nothing is stored.
+   */
+  onExecCancelled?(context: DriverContext, waiting: WaitingExec, reason: string): readonly DriverAction[] | undefined
+  /**
    * An answer was cut off: by its `terminalReason` (a limit, a filter, a refusal, an overflow), by a host that cancels the turn, or by a
    * failure in mid-answer. `response` has what the model said until then; its last tool call may be half of one. A driver appends what is
    * to stay in the transcript. If its actions start work or finish, they replace the end of the turn, except after a cancellation or a
