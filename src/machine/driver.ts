@@ -89,8 +89,11 @@ export interface DriverContext {
   newMessageId(scope: string): string
   /** Whether the iteration `ahead` of this one (default 0) is at or past the turn's limit. */
   limitReached(ahead?: number): boolean
-  /** The host's message for a reached limit, under a new id. */
-  turnLimitMessage(): Message
+  /**
+   * The host's message for a reached limit, under a new id. `ended` (default): the turn ends with it, and the model reads it in a later turn.
+   * `last_iteration`: one model call follows.
+   */
+  turnLimitMessage(when?: "ended" | "last_iteration"): Message
   /**
    * Returns this context with more tools, for the inner driver of a wrapper. `tools` includes them, and every request that shows
    * tools shows them last. A tool whose name is already in use is left out: requests show the existing tool, and

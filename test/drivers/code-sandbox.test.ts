@@ -19,7 +19,7 @@ class VmSandbox {
   })
   #observations: string[] = []
   #images: AttachmentRef[] = []
-  #submitted: { readonly value: Json } | undefined
+  #submitted: Json | undefined
 
   run(code: string): ExecResponse {
     this.#observations = []
@@ -38,7 +38,7 @@ class VmSandbox {
       printedImages: this.#images,
       durationMs: 1,
       ...(error !== undefined && { error }),
-      ...(this.#submitted !== undefined && { terminalFinish: this.#submitted.value }),
+      ...(this.#submitted !== undefined && { terminalFinish: this.#submitted }),
     }
   }
 
@@ -53,7 +53,7 @@ class VmSandbox {
   /** The first value counts, also where it is undefined: that is null on the wire. */
   get #submit(): (value: Json | undefined) => void {
     return (value) => {
-      this.#submitted ??= { value: JSON.parse(JSON.stringify(value ?? null)) as Json }
+      if (this.#submitted === undefined) this.#submitted = JSON.parse(JSON.stringify(value ?? null)) as Json
     }
   }
 }
