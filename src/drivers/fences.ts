@@ -2,7 +2,7 @@
 export interface Fence {
   /** What follows the opening fence on its line, without white space at its ends. */
   readonly info: string
-  /** The language that `info` names, in lower case; "" if it names none. See {@link fenceLanguage}. */
+  /** The language that `info` names, in lower case, as in `js title="a"`, `js:a.js` and `{.js}`; "" if it names none. */
   readonly language: string
   /** The characters of the opening fence. */
   readonly marker: string

@@ -22,7 +22,7 @@ function answered(parts: readonly OutputPart[], rest: Partial<LlmResponse> = {})
 }
 
 describe("an answer in several parts", () => {
-  test("code that goes over parts runs as it was written", () => {
+  test("code that is split over parts runs as the model wrote it", () => {
     const parts = [text("I run\n```j"), text("s\nprint("), reasoning("x"), text("1)\n``"), text("`\nIt prints 1.")]
     const talk = answered(parts)
     expect(talk.machine.outstanding).toMatchObject({ type: "exec_code", code: "print(1)" })

@@ -160,7 +160,7 @@ describe("unlabelled blocks", () => {
     expect(resultOf("```text\nprint(1)\n```", run)).toBe("answer")
   })
 
-  test("do not run as what stands between two other blocks", () => {
+  test("do not run if they may be the text between two other blocks", () => {
     expect(resultOf("Here: ```js\nprint(1)\n```\nand then\n```\n", run)).toEqual({ repair: expect.stringContaining('"```js" looks like a fence') })
     expect(resultOf("```\nprint(1)\n```js\nprint(2)\n```", run)).toEqual({ repair: expect.stringContaining("opens inside of another block") })
   })
