@@ -92,7 +92,7 @@ function findInBlock(options: CodeBlockOptions, fence: Fence): Malformed | undef
 
 /** A block of code inside of another one, which is quoted only if the outer fence is longer and closed. */
 function findInside(options: CodeBlockOptions, { code, marker, closed }: Fence): Malformed | undefined {
-  for (const [line, inner = "", info = ""] of code.matchAll(/^[ \t>]*(`{3,}|~{3,})(.*)$/gm)) {
+  for (const [line, inner = "", info = ""] of code.matchAll(/^[ \t>*+.)\d-]*(`{3,}|~{3,})(.*)$/gm)) {
     const quoted = closed && (inner.charAt(0) !== marker.charAt(0) || inner.length < marker.length)
     const language = fenceLanguage(info.trim())
     if (!quoted && isMarked(options, { info: info.trim(), language })) {
@@ -119,14 +119,14 @@ const OTHER_LANGUAGES: ReadonlySet<string> = new Set(
 function findInWords(options: CodeBlockOptions, words: string): Malformed | undefined {
   let quoted = false
   for (const { 0: match, 1: fence, index } of words.matchAll(LIKE_A_FENCE)) {
-    const alone = fence !== undefined && (index === 0 || words.charAt(index - 1) === "\n")
+    const alone = fence !== undefined && ["", "\n", "\r"].includes(words.charAt(index - 1))
     const from = index + match.length
     const following = /^.*/.exec(words.slice(from, alone ? undefined : from + MAX_INFO))?.[0] ?? ""
     const info = following.replace(/[`~\\].*$/, "").trim()
     const language = fenceLanguage(info)
     const inLine = ENDS_IN_LINE.test(following.slice(-MAX_INFO))
     const marked = isMarked(options, { info, language }) || (isMeant(options, language) && (alone || !language.includes(".")))
-    // Only in a line of its own a fence without a language is more than a quotation.
+    // Within a line, a fence without a language is a quotation.
     const unlabelled = alone && (inLine ? !OTHER_LANGUAGES.has(language) : isUnlabelled({ language })) && !quoted
     if ((marked && language !== "") || (unlabelled && options.unlabelled !== "ignore")) {
       const problem = `"${shown(match + following)}" looks like a fence, but does not open a block: an opening fence has a line of its own, at most three spaces before it, and at least three backticks.`

@@ -82,6 +82,8 @@ describe("what looks like code to run, and does not run, asks for a repair", () 
     ["a block in one line without a language", "```print(1)```"],
     ["a statement in one line without a language", "```await submit(1)```"],
     ["a long block in one line", `\`\`\`${"print(1);".repeat(99)}\`\`\``],
+    ["a block in one line, on an old Mac", "So:\r```print(1)```\r"],
+    ["a block in a list in a block that is not closed", "```text\nfoo\n\n- ```js\n  print(1)\n  ```"],
     ["a block in one line of tildes", "~~~js print(1)~~~"],
     ["code on the line of the fence", "```js print(1)\n```"],
     ["some of the code on the line of the fence", "```js const a = 1\nprint(a)\n```"],
