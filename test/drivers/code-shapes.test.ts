@@ -233,6 +233,6 @@ describe("whatever surrounds a block", () => {
     )
     const began = performance.now()
     for (const text of [...texts, `${"- ".repeat(40_000)}x${"\n".repeat(20_000)}`]) resultOf(text)
-    expect(performance.now() - began).toBeLessThan(5_000)
+    expect(performance.now() - began).toBeLessThan(15_000)
   })
 })
