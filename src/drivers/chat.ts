@@ -8,7 +8,7 @@ import type { Outcome } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
-import { assistantRecord, conversation, cutOffActions, nextIteration, saysSomething, startRequest } from "./steps.ts"
+import { assistantRecord, conversation, cutOffActions, diagnosis, nextIteration, saysSomething, startRequest } from "./steps.ts"
 
 /** Options of {@link chatDriver}. */
 export interface ChatDriverOptions {
@@ -68,12 +68,6 @@ function complete(context: DriverContext, read: ReadResponse, silent: boolean): 
 
 function store(context: DriverContext, read: ReadResponse, silent: boolean): readonly DriverAction[] {
   return [{ type: "append_events", events: silent ? [] : [assistantRecord(context, read)] }]
-}
-
-/** An unknown end of an answer is not hidden: the provider's word for it is shown. */
-function diagnosis({ terminalReason, terminalDiagnostic }: LlmResponse): readonly DriverAction[] {
-  if (terminalReason !== "unknown" || terminalDiagnostic === undefined) return []
-  return [{ type: "emit", event: { type: "message", text: terminalDiagnostic, kind: "diagnostic" } }]
 }
 
 /** Whether an answer has neither text nor anything that its provider wants back. Reasoning alone says nothing. */

@@ -1,41 +1,49 @@
+import { SchemaError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
 import { errorEvent, stopFor } from "../machine/terminal.ts"
 import { cutMiddle, isBlank, trim } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { Outcome } from "../wire/event.ts"
-import type { LlmResponse } from "../wire/llm.ts"
+import type { LlmResponse, OutputPart } from "../wire/llm.ts"
 import type { HistoryRecord, Part } from "../wire/message.ts"
 import type { ExecResponse } from "../wire/tool.ts"
-import { type Fence, readFences } from "./fences.ts"
+import { type Malformed, readCode } from "./code-blocks.ts"
+import type { Fence } from "./fences.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
-import { assistantRecord, conversation, cutOffActions, nextIteration, saysSomething, startRequest } from "./steps.ts"
+import { assistantRecord, conversation, cutOffActions, diagnosis, nextIteration, saysSomething, startRequest } from "./steps.ts"
 
 /** Options of {@link codeDriver}. */
 export interface CodeDriverOptions {
-  /** Words after an opening fence that mark code to run. The first is passed to the host as `language`. Default `["ts", "typescript", "js", "javascript"]`. */
+  /**
+   * Languages of blocks to run. The first is passed to the host as `language`. Default `["ts", "typescript", "js", "javascript"]`.
+   * `[]`: only blocks without a language run, and the host gets no `language`.
+   */
   readonly languages?: readonly string[]
+  /**
+   * What happens to a block without a language. `repair`: the model is asked to mark it. `run`: it runs. `ignore`: it is text.
+   * Default `repair`; `run` if `languages` is empty.
+   */
+  readonly unlabelled?: "run" | "repair" | "ignore"
   /** The maximum length of code to run, in characters. Default 100,000. */
   readonly maxCodeChars?: number
   /** The maximum length of the observations of one run that the model sees, in characters. The middle is cut out. Default 20,000. */
   readonly maxObservationChars?: number
-  /** The number of malformed answers in a row after which the next one stops the turn as `incomplete`. Default 3. */
+  /** The number of malformed answers in a row after which the next one stops the turn as `incomplete`. 0: the first one does. Default 3. */
   readonly maxRepairs?: number
+  /** The role of observations and repairs. `user` is for servers that accept system messages only at the start. Default `system`. */
+  readonly notesAs?: "user" | "system"
 }
 
 /**
  * The driver for models that act by writing code. The host runs the first fenced block of an answer (`exec_code`), and the
  * output goes back to the model. A value that the code submits ends the turn (`submitted_value`), and so does an answer without
  * a block. Put {@link codeInstructions} into the system prompt.
+ * @throws {SchemaError} `invalid_config`: `unlabelled` or `notesAs` is not one of its values, or `languages` is empty and unlabelled blocks do not run
  * @see docs/code-driver.md for the grammar of a block and for malformed answers
  */
 export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
-  const settings: Settings = {
-    languages: options.languages ?? DEFAULT_LANGUAGES,
-    maxCodeChars: options.maxCodeChars ?? 100_000,
-    maxObservationChars: options.maxObservationChars ?? 20_000,
-    maxRepairs: options.maxRepairs ?? 3,
-  }
+  const settings = settingsOf(options)
   return {
     name: "code",
     version: 1,
@@ -44,14 +52,16 @@ export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
     onLlmCutOff: (context, _waiting, response) => cutOffActions(context, response),
     onToolResults: () => [],
     onExecResult: (context, _waiting, result) => observe(settings, context, result.ok ? result.value : failedRun(result.error)),
+    onExecCancelled: (context, _waiting, reason) => [{ type: "append_events", events: [cancelledRun(settings, context, reason)] }],
   }
 }
 
 /** Instructions for the model of a {@link codeDriver}, for the system prompt. */
 export function codeInstructions(options: Pick<CodeDriverOptions, "languages"> = {}): string {
-  const [language = "ts"] = options.languages ?? DEFAULT_LANGUAGES
+  const [language] = options.languages ?? DEFAULT_LANGUAGES
+  const block = language === undefined ? "one fenced block of code without a language" : `one fenced block of code marked \`${language}\``
   return [
-    `To act, write one fenced block of code marked \`${language}\` and end your answer there. It is run, and you are shown what it printed.`,
+    `To act, write ${block} and end your answer there. It is run, and you are shown what it printed.`,
     "Only the first block of an answer is run; nothing after it is read. Variables are kept from one block to the next where the host says so.",
     "Call `submit(value)` in your code to end the task with that value. To end it with words instead, answer without a block of code.",
   ].join("\n")
@@ -61,19 +71,44 @@ type Settings = Required<CodeDriverOptions>
 
 const DEFAULT_LANGUAGES = ["ts", "typescript", "js", "javascript"] as const
 
+function settingsOf(options: CodeDriverOptions): Settings {
+  const languages = options.languages ?? DEFAULT_LANGUAGES
+  const unlabelled = options.unlabelled ?? (languages.length === 0 ? "run" : "repair")
+  const notesAs = options.notesAs ?? "system"
+  if (!["run", "repair", "ignore"].includes(unlabelled)) throw invalid("unlabelled", `it must be "run", "repair" or "ignore"`)
+  if (!["user", "system"].includes(notesAs)) throw invalid("notesAs", `it must be "user" or "system"`)
+  if (languages.length === 0 && unlabelled !== "run")
+    throw invalid("languages", `it is empty, so no block can run. List a language, or use unlabelled: "run"`)
+  return {
+    languages,
+    unlabelled,
+    notesAs,
+    maxCodeChars: options.maxCodeChars ?? 100_000,
+    maxObservationChars: options.maxObservationChars ?? 20_000,
+    maxRepairs: options.maxRepairs ?? 3,
+  }
+}
+
+function invalid(option: string, problem: string): SchemaError {
+  const path = `/${option}`
+  return new SchemaError("invalid_config", `The options of codeDriver are not valid at ${path}: ${problem}.`, [{ path, message: problem }])
+}
+
 function readAnswer(settings: Settings, context: DriverContext, response: LlmResponse, textStreamed: boolean): readonly DriverAction[] {
   const whole = withoutCalls(readResponse(context, response))
-  const fence = readFences(whole.text).find((candidate) => isCode(settings, candidate))
-  const shown = showResponse(whole, context.iteration, textStreamed)
-  const problem = problemOf(settings, whole, fence)
-  if (problem !== undefined) return [...shown, ...repair(settings, context, whole, problem)]
+  // Not `whole.text`: a block may go over several parts, and empty lines between them are not part of its code.
+  const text = whole.parts.map((part) => (part.type === "text" ? part.text : "")).join("")
+  const shown = [...showResponse(whole, context.iteration, textStreamed), ...diagnosis(response)]
+  const { fence, unread } = readCode(settings, text)
+  const malformed = fence === undefined ? (unread ?? empty(text)) : unusable(settings, fence)
+  if (response.terminalReason === "paused" && (malformed !== undefined || fence === undefined)) {
+    return [...shown, { type: "append_events", events: recordOf(context, whole) }, ...nextIteration(context)]
+  }
+  if (malformed !== undefined) return [...shown, ...repair(settings, context, whole, malformed)]
   if (fence === undefined) return [...shown, ...complete(context, whole)]
 
-  // Text after the code is dropped: the model wrote it without knowing the output of the code.
-  const answer = {
-    producer: whole.producer,
-    parts: [...whole.parts.filter(({ type }) => type === "reasoning"), { type: "text", text: whole.text.slice(0, fence.end) } as const],
-  }
+  // What follows the code is dropped: the model wrote it without knowing the output.
+  const answer = { parts: beginning(whole.parts, fence.end), producer: whole.producer }
   const language = settings.languages[0] ?? ""
   return [
     ...shown,
@@ -87,17 +122,41 @@ function withoutCalls(read: ReadResponse): ReadResponse {
   return { ...read, parts: read.parts.filter(({ type }) => type !== "tool_call"), calls: [], settled: [] }
 }
 
-function isCode(settings: Settings, { language }: Fence): boolean {
-  return settings.languages.some((known) => known.toLowerCase() === language)
+/** The record of an answer that has something to read. */
+function recordOf(context: DriverContext, read: ReadResponse): readonly HistoryRecord[] {
+  return read.parts.some(saysSomething) ? [assistantRecord(context, read)] : []
 }
 
-function problemOf(settings: Settings, { text }: ReadResponse, fence: Fence | undefined): string | undefined {
-  if (fence === undefined) return isBlank(text) ? "The answer was empty." : undefined
-  if (!fence.closed) return "The block of code has no closing fence."
-  if (isBlank(fence.code)) return "The block of code is empty."
-  if (fence.code.length > settings.maxCodeChars)
-    return `The block of code has ${fence.code.length} characters; at most ${settings.maxCodeChars} are run.`
+/** The parts with the first `length` characters of text. The last of them is cut there. */
+function beginning(parts: readonly OutputPart[], length: number): readonly OutputPart[] {
+  const begun: OutputPart[] = []
+  let left = length
+  for (const part of parts) {
+    if (left <= 0) break
+    if (part.type === "text") {
+      begun.push(part.text.length <= left ? part : { ...part, text: part.text.slice(0, left) })
+      left -= part.text.length
+    } else begun.push(part)
+  }
+  return begun
+}
+
+function empty(text: string): Malformed | undefined {
+  return isBlank(text) ? { problem: "The answer was empty." } : undefined
+}
+
+function unusable({ maxCodeChars }: Settings, { code, closed, info, language }: Fence): Malformed | undefined {
+  if (hasCode(info)) return { problem: "The line of the opening fence has code, which is not read.", language }
+  if (!closed) return { problem: "The block of code has no closing fence.", language }
+  if (isBlank(code)) return { problem: "The block of code is empty.", language }
+  if (code.length > maxCodeChars) return { problem: `The block of code has ${code.length} characters; at most ${maxCodeChars} are run.`, language }
   return undefined
+}
+
+/** Whether an info string continues with code, not with attributes such as `title="a"` and `{1,3}`, or a comment. */
+function hasCode(info: string): boolean {
+  const words = info.replace(/^\S*/, "").replace(/\{[^}]*\}|"[^"]*"|'[^']*'/g, "")
+  return !/^\s*(?:\/\/|#)/.test(words) && /[;()]|\s=\s|=>/.test(words)
 }
 
 function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
@@ -112,15 +171,16 @@ function complete(context: DriverContext, read: ReadResponse): readonly DriverAc
 }
 
 /** Asks the model to repair its answer. Stops the turn after too many repairs in a row. */
-function repair(settings: Settings, context: DriverContext, read: ReadResponse, problem: string): readonly DriverAction[] {
-  const answer = !read.parts.some(saysSomething) ? [] : [assistantRecord(context, read)]
+function repair(settings: Settings, context: DriverContext, read: ReadResponse, { problem, language }: Malformed): readonly DriverAction[] {
+  const answer = recordOf(context, read)
   if (repairsInARow(context) >= settings.maxRepairs) {
-    const event = errorEvent(`${settings.maxRepairs + 1} answers in a row could not be used. ${problem}`, { kind: "driver", code: "malformed_code" })
+    const what = settings.maxRepairs === 0 ? "The answer could" : `${settings.maxRepairs + 1} answers in a row could`
+    const event = errorEvent(`${what} not be used. ${problem}`, { kind: "driver", code: "malformed_code" })
     return [{ type: "append_events", events: answer }, ...stopFor(event, "incomplete")]
   }
-  const [language = ""] = settings.languages
-  const text = `${problem} Nothing was run. Write one block that opens with \`\`\`${language} on a line of its own and closes with \`\`\` on a line of its own, or answer in words without a block of code.`
-  const request = note(context, "repair", [{ type: "error", text }])
+  const opening = `\`\`\`${settings.languages.find((known) => known.toLowerCase() === language) ?? settings.languages[0] ?? ""}`
+  const text = `${problem} Nothing was run. Write one block that opens with ${opening} on a line of its own and closes with \`\`\` on a line of its own, or answer in words without a block of code.`
+  const request = note(settings, context, "repair", [{ type: "error", text }])
   return [{ type: "append_events", events: [...answer, request, repairRecord(context.iteration)] }, ...nextIteration(context)]
 }
 
@@ -151,10 +211,11 @@ function observe(settings: Settings, context: DriverContext, run: ExecResponse):
   if (!isBlank(output)) parts.push({ type: "output", text: output })
   if (run.error !== undefined) parts.push({ type: "error", text: cutMiddle(trim(run.error), settings.maxObservationChars) })
   if (parts.length === 0) parts.push({ type: "output", text: "[The code ran and printed nothing.]" })
-  events.push(note(context, "observation", parts))
+  events.push(note(settings, context, "observation", parts))
   if (run.printedImages.length > 0) events.push(images(context, run))
 
   const append: DriverAction = { type: "append_events", events }
+  // A submitted value counts although the code failed after it: it was the model's decision to end there.
   if (run.terminalFinish === undefined) return [append, ...nextIteration(context)]
   const outcome: Outcome = { type: "finished", finish: { type: "submitted_value", value: run.terminalFinish } }
   return [append, { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }]
@@ -164,12 +225,21 @@ function failedRun(error: string): ExecResponse {
   return { observations: [], toolCalls: [], images: [], printedImages: [], error, durationMs: 0 }
 }
 
+/** Code that was cancelled may have run: a later turn must not take it for code that did not. */
+function cancelledRun(settings: Settings, context: DriverContext, reason: string): HistoryRecord {
+  const text = `${trim(reason)} The code was running: some or all of it may have taken effect. Its output is lost.`
+  return note(settings, context, "cancelled", [{ type: "error", text }])
+}
+
 type PartDraft = { readonly type: "output" | "error"; readonly text: string }
 
-function note(context: DriverContext, scope: string, drafts: readonly PartDraft[]): HistoryRecord {
+/** A message to the model. Projectors mark a system message as a note; a user's message needs the marks in its text. */
+function note({ notesAs }: Settings, context: DriverContext, scope: string, drafts: readonly PartDraft[]): HistoryRecord {
   const id = context.newMessageId(scope)
-  const parts = drafts.map((draft, index): Part => ({ id: `${id}.p${index}`, ...draft }))
-  return conversation({ id, role: "system", parts })
+  const parts = drafts.map(({ type, text }, index): Part => {
+    return { id: `${id}.p${index}`, type, text: notesAs === "user" ? `<${type}>\n${text}\n</${type}>` : text }
+  })
+  return conversation({ id, role: notesAs, parts })
 }
 
 /** Models accept images only under the user's role. */

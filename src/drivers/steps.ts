@@ -38,6 +38,12 @@ export function cutOffActions(context: DriverContext, { text, parts, terminalRea
   return [{ type: "append_events", events: [assistantRecord(context, { parts: said, producer }, REASONS[terminalReason] ?? "provider_error")] }]
 }
 
+/** Returns the actions that show the provider's word for an end of an answer that is not known. */
+export function diagnosis({ terminalReason, terminalDiagnostic }: LlmResponse): readonly DriverAction[] {
+  if (terminalReason !== "unknown" || terminalDiagnostic === undefined) return []
+  return [{ type: "emit", event: { type: "message", text: terminalDiagnostic, kind: "diagnostic" } }]
+}
+
 /** Whether a part has something that a person or its provider could read. */
 export function saysSomething(part: OutputPart): boolean {
   if (part.type === "text" || part.type === "reasoning") return !isBlank(part.text) || ("replay" in part && part.replay !== undefined)

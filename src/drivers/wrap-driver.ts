@@ -26,7 +26,7 @@ export type NestedState = {
 }
 
 /** The default of each optional callback. Without `onExecResult` no code may start, so it has no default. */
-const ABSENT = { onLlmCutOff: () => undefined, onLlmFailed: () => undefined, onDelivery: () => [] }
+const ABSENT = { onExecCancelled: () => undefined, onLlmCutOff: () => undefined, onLlmFailed: () => undefined, onDelivery: () => [] }
 
 /**
  * Wraps a driver. The patch changes some members; all others pass through, including those of a later version of this interface.
@@ -36,7 +36,7 @@ const ABSENT = { onLlmCutOff: () => undefined, onLlmFailed: () => undefined, onD
  *       onToolResults: (next, context, results) => [countRecord(results), ...next(context, results)],
  *     })
  *
- * If the inner driver lacks `onLlmCutOff`, `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`,
+ * If the inner driver lacks `onExecCancelled`, `onLlmCutOff`, `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`,
  * a patch for it is ignored. The name is the inner driver's unless the patch has one; with `ownState` it is `wrapped(<name>)`.
  * @throws {SchemaError} `invalid_config`: `inner` is not a driver
  */
@@ -50,6 +50,8 @@ export function wrapDriver(inner: ProtocolDriver, { ownState, ...patch }: Driver
     onLlmFailed: (next, context, waiting, error) => next(context, innerState(waiting), error),
     onExecResult: (next, context, waiting, result) =>
       next(context, { ...innerState(waiting), driverState: innerState(waiting).driverState ?? null }, result),
+    onExecCancelled: (next, context, waiting, reason) =>
+      next(context, { ...innerState(waiting), driverState: innerState(waiting).driverState ?? null }, reason),
   } satisfies DriverPatch)
   const nest = (context: DriverContext, actions: readonly DriverAction[]): readonly DriverAction[] =>
     actions.map((action) => (action.type === "start_llm" || action.type === "start_exec" ? nested(action, ownState(context, action)) : action))

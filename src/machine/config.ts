@@ -29,8 +29,11 @@ interface ConfigCode {
   readonly driver: ProtocolDriver
   /** Renders the transcript as a request, such as `chatProjector`. */
   readonly projector: Projector
-  /** Makes the message that informs the model that its limit is reached. Must be pure. Default: a sentence of this package. */
-  readonly turnLimitMessage?: ((id: string, maxIterations: number) => Message) | undefined
+  /**
+   * Makes the message that informs the model that its limit is reached. `ended`: the turn ends with it, and the model reads it in a later
+   * turn. `last_iteration`: one model call follows. Must be pure. Default: a sentence of this package for each.
+   */
+  readonly turnLimitMessage?: ((id: string, maxIterations: number, when: "ended" | "last_iteration") => Message) | undefined
   /** Checks what comes from outside. Absent: values are trusted to have their declared types. */
   readonly validation?: Validation | undefined
 }

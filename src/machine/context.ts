@@ -67,9 +67,9 @@ export class TurnContext implements DriverContext {
     return limitReached(this.config, this.iterationOffset, this.iteration + ahead)
   }
 
-  turnLimitMessage(): Message {
+  turnLimitMessage(when: "ended" | "last_iteration" = "ended"): Message {
     const make = this.config.turnLimitMessage ?? defaultTurnLimitMessage
-    return make(this.newMessageId("turn_limit"), this.config.maxIterations ?? 0)
+    return make(this.newMessageId("turn_limit"), this.config.maxIterations ?? 0, when)
   }
 
   withTools(added: readonly ToolSpec[]): DriverContext {
@@ -85,8 +85,13 @@ export class TurnContext implements DriverContext {
   }
 }
 
-function defaultTurnLimitMessage(id: string, maxIterations: number): Message {
-  const text = `This turn may use ${maxIterations} iterations and has used them. Answer now with what you have; no more tools will be run.`
+/** A model reads the message of an ended turn in the next turn of its thread, and that of a last iteration before its last answer. */
+function defaultTurnLimitMessage(id: string, maxIterations: number, when: "ended" | "last_iteration"): Message {
+  const reached = `its limit of ${maxIterations} ${maxIterations === 1 ? "iteration" : "iterations"}`
+  const text =
+    when === "ended"
+      ? `This turn reached ${reached} and ended here, before a final answer.`
+      : `This turn has reached ${reached}. Answer now with what you have: this is its last model call, and you will not see the results of further tool calls or code in this turn.`
   return { id, role: "system", parts: [{ id: `${id}.p0`, type: "error", text }] }
 }
 

@@ -31,6 +31,11 @@ export interface ProtocolDriver {
   /** Needed by drivers that start `exec_code`. */
   onExecResult?(context: DriverContext, waiting: WaitingExec, result: ExecResult["result"]): readonly DriverAction[]
   /**
+   * The host cancels the turn while code runs, which may have had any part of its effects. A driver appends what is to stay in the
+   * transcript; actions that start work or finish are left out. No such callback, or `undefined`: nothing is stored.
+   */
+  onExecCancelled?(context: DriverContext, waiting: WaitingExec, reason: string): readonly DriverAction[] | undefined
+  /**
    * An answer was cut off: by its `terminalReason` (a limit, a filter, a refusal, an overflow), by a host that cancels the turn, or by a
    * failure in mid-answer. `response` has what the model said until then; its last tool call may be half of one. A driver appends what is
    * to stay in the transcript. If its actions start work or finish, they replace the end of the turn, except after a cancellation or a
@@ -84,8 +89,11 @@ export interface DriverContext {
   newMessageId(scope: string): string
   /** Whether the iteration `ahead` of this one (default 0) is at or past the turn's limit. */
   limitReached(ahead?: number): boolean
-  /** The host's message for a reached limit, under a new id. */
-  turnLimitMessage(): Message
+  /**
+   * The host's message for a reached limit, under a new id. `ended` (default): the turn ends with it, and the model reads it in a later turn.
+   * `last_iteration`: one model call follows.
+   */
+  turnLimitMessage(when?: "ended" | "last_iteration"): Message
   /**
    * Returns this context with more tools, for the inner driver of a wrapper. `tools` includes them, and every request that shows
    * tools shows them last. A tool whose name is already in use is left out: requests show the existing tool, and

@@ -12,6 +12,7 @@ import type { CompletedToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
+import type { ProtocolDriver } from "./driver.ts"
 import { addKnown, addUsage, resultLimit } from "./limits.ts"
 import { errorEvent, failWith, stopped } from "./terminal.ts"
 import { joinBatch, toolResultParts } from "./tool-results.ts"
@@ -127,7 +128,7 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
   }
 }
 
-/** Cancels the model call of a cancelled turn, and gives every open tool call a result. */
+/** Cancels the model call of a cancelled turn, gives every open tool call a result, and asks the driver what to store of an answer or of code. */
 function leaveWork(
   context: TurnContext,
   { position: { state } }: Turn,
@@ -139,6 +140,7 @@ function leaveWork(
     const said = partial === undefined ? [] : cutOff(context, state, partial)
     return [{ type: "cancel_llm", id: state.outstanding.id }, ...said, ...notice]
   }
+  if (state.type === "waiting_exec") return [...stored(context, (driver) => driver.onExecCancelled?.(context, state, reason)), ...notice]
   if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return notice
   const results = state.outstanding.calls.map(
     (call, index): CompletedToolCall =>
@@ -150,18 +152,22 @@ function leaveWork(
   return [{ type: "append_events", events: [{ type: "conversation", message }] }, ...notice]
 }
 
-/** Counts the usage of a cancelled model call and lets the driver store what it said. A driver that fails does not stop a cancellation. */
+/** Counts the usage of a cancelled model call and lets the driver store what it said. */
 function cutOff(context: TurnContext, waiting: StateOf<"waiting_llm">, partial: LlmResponse): readonly MachineAction[] {
-  const { config, iteration, usage: cumulative } = context
+  const { iteration, usage: cumulative } = context
   const counted: MachineAction[] = [
     { type: "count_usage", cumulative },
     { type: "emit", event: { type: "token_usage", iteration, usage: partial.usage, cumulative } },
   ]
+  return counted.concat(stored(context, (driver) => driver.onLlmCutOff?.(context, waiting, partial)))
+}
+
+/** What the driver stores of cancelled work. A driver that fails does not stop a cancellation. */
+function stored({ config }: TurnContext, ask: (driver: ProtocolDriver) => readonly DriverAction[] | undefined): readonly MachineAction[] {
   try {
-    const stored = config.driver.onLlmCutOff?.(context, waiting, partial) ?? []
-    return counted.concat(stored.filter((action) => !decides(action)))
+    return (ask(config.driver) ?? []).filter((action) => !decides(action))
   } catch (error) {
-    return counted.concat({ type: "emit", event: driverErrorEvent(config, error) })
+    return [{ type: "emit", event: driverErrorEvent(config, error) }]
   }
 }
 

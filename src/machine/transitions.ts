@@ -193,7 +193,7 @@ function deliver(
   if (checkpoint === "before_completion") {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
-    if (context.limitReached(1)) actions.push({ type: "schedule_turn_limit_final", message: context.turnLimitMessage() })
+    if (context.limitReached(1)) actions.push({ type: "schedule_turn_limit_final", message: context.turnLimitMessage("last_iteration") })
   }
   // If the driver starts work or finishes, that replaces preparing.
   actions.push({ type: "prepare_iteration" })

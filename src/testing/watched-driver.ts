@@ -14,6 +14,7 @@ export function watchDriver(driver: ProtocolDriver, report: (call: DriverCall) =
     onLlmComplete: watched(report, "onLlmComplete", "waiting", "response", "textStreamed"),
     onToolResults: watched(report, "onToolResults", "results"),
     onExecResult: watched(report, "onExecResult", "waiting", "result"),
+    onExecCancelled: watched(report, "onExecCancelled", "waiting", "reason"),
     onLlmCutOff: watched(report, "onLlmCutOff", "waiting", "response"),
     onLlmFailed: watched(report, "onLlmFailed", "waiting", "error"),
     onDelivery: watched(report, "onDelivery", "checkpoint", "delivery"),

@@ -521,7 +521,7 @@ describe("limits", () => {
         {
           id: "m_0_turn_limit_5.p0",
           type: "error",
-          text: "This turn may use 2 iterations and has used them. Answer now with what you have; no more tools will be run.",
+          text: "This turn reached its limit of 2 iterations and ended here, before a final answer.",
         },
       ],
     })

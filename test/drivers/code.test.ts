@@ -1,77 +1,8 @@
 import { expect, test } from "vitest"
-import { type CodeDriverOptions, codeDriver, codeInstructions } from "../../src/drivers/code.ts"
+import { codeDriver, codeInstructions } from "../../src/drivers/code.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
-import type { Effect } from "../../src/schemas/effect.ts"
-import type { LlmMessage } from "../../src/schemas/llm.ts"
-import type { ExecResult } from "../../src/schemas/response.ts"
-import type { ExecResponse } from "../../src/schemas/tool.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-
-const USAGE = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
-const BASE = {
-  model: "m",
-  sessionId: "s",
-  systemPrompt: "",
-  tools: [],
-  generation: {},
-  syncExecutionSurface: false,
-  emitLlmTrace: false,
-}
-const RUN: ExecResponse = { observations: [], toolCalls: [], images: [], printedImages: [], durationMs: 1 }
-
-/** A turn under the code driver as a dialogue: the model's answers, the results of its code, and what it sees. */
-class Talk {
-  readonly machine: TurnMachine
-  readonly effects: Effect[] = []
-
-  constructor(options: CodeDriverOptions = {}, maxIterations?: number) {
-    const config = { ...BASE, driver: codeDriver(options), projector: chatProjector, ...(maxIterations !== undefined && { maxIterations }) }
-    this.machine = new TurnMachine(config, { messages: [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "Sum the files." }] }] })
-    this.#poll()
-  }
-
-  says(text: string): this {
-    return this.answers({
-      type: "llm_complete",
-      id: this.#id(),
-      result: { ok: true, response: { text, parts: [], usage: USAGE, terminalReason: "stop" } },
-    })
-  }
-
-  gives(result: ExecResult["result"]): this {
-    return this.answers({ type: "exec_result", id: this.#id(), result })
-  }
-
-  continues(): this {
-    return this.answers({ type: "checkpoint_delivery", id: this.#id(), delivery: {} })
-  }
-
-  answers(response: Parameters<TurnMachine["handle"]>[0]): this {
-    this.machine.handle(response)
-    this.#poll()
-    return this
-  }
-
-  /** The messages of the last request. */
-  shown(): readonly LlmMessage[] {
-    const calls = this.effects.filter((effect) => effect.type === "llm_call")
-    return calls.at(-1)?.request.messages ?? []
-  }
-
-  lastTexts(count: number): readonly string[] {
-    return this.shown()
-      .slice(-count)
-      .flatMap((message) => message.blocks.map((block) => ("text" in block ? `${message.role}: ${block.text}` : block.type)))
-  }
-
-  #id(): number {
-    return this.machine.outstanding?.id ?? 0
-  }
-
-  #poll(): void {
-    for (let effect = this.machine.poll(); effect; effect = this.machine.poll()) this.effects.push(effect)
-  }
-}
+import { BASE, RUN, Talk, USAGE } from "./code-talk.ts"
 
 test("the first block of code runs, and its output goes back to the model", () => {
   const talk = new Talk().says("Let me count.\n```ts\nprint(1 + 1)\n```\nIt surely prints 3.")
@@ -156,7 +87,12 @@ test("a call without a result from another driver appears as interrupted in the 
 
 test("one malformed answer in a row more than allowed stops the turn as incomplete", () => {
   const talk = new Talk({ maxRepairs: 2 }).says("```ts\na").continues().says("").continues().says("```ts\nb")
-  expect(talk.machine.outcome).toMatchObject({ type: "stopped", stop: { type: "incomplete" } })
+  const error = {
+    kind: "driver",
+    code: "malformed_code",
+    userMessage: "3 answers in a row could not be used. The block of code has no closing fence.",
+  }
+  expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "incomplete", error } })
   const errors = talk.effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "error" ? [effect.event.envelope?.code] : []))
   expect(errors).toEqual(["malformed_code"])
 })
@@ -222,4 +158,85 @@ test("a turn restored while its code runs returns the code again", () => {
   const config = { ...BASE, driver: codeDriver(), projector: chatProjector }
   const restored = TurnMachine.restore(config, JSON.stringify(talk.machine.checkpoint()))
   expect(restored.poll()).toEqual({ type: "exec_code", id: 2, code: "print(1)", language: "ts" })
+})
+
+test("observations, errors and repairs have the user's role if the option says so", () => {
+  const talk = new Talk({ languages: ["js"], notesAs: "user" })
+    .says("```js\nprint(1)")
+    .continues()
+    .says("```js\nprint(1)\n```")
+    .gives({ ok: true, value: { ...RUN, observations: ["1"], error: "boom" } })
+    .continues()
+  expect(talk.lastTexts(4)).toEqual([
+    "assistant: ```js\nprint(1)",
+    "user: <error>\nThe block of code has no closing fence. Nothing was run. Write one block that opens with ```js on a line of its own and closes with ``` on a line of its own, or answer in words without a block of code.\n</error>",
+    "assistant: ```js\nprint(1)\n```",
+    "user: <output>\n1\n</output>",
+    "user: <error>\nboom\n</error>",
+  ])
+  expect(talk.machine.messages.filter(({ role }) => role === "system")).toEqual([])
+})
+
+test("a repair names the language of the block", () => {
+  const options = { languages: ["ts", "JavaScript"] }
+  const repair = (answer: string): string => new Talk(options).says(answer).continues().lastTexts(1).join()
+  expect(repair("```javascript\nx")).toContain("opens with ```JavaScript on")
+  expect(repair("Run: ```javascript\nx\n```")).toContain("opens with ```JavaScript on")
+  expect(repair("```ts\nx")).toContain("opens with ```ts on")
+  expect(repair("")).toContain("opens with ```ts on")
+  expect(repair("```\nx\n```")).toContain("opens with ```ts on")
+})
+
+test("without repairs, the first malformed answer stops the turn", () => {
+  const talk = new Talk({ maxRepairs: 0 }).says("```ts\na")
+  const userMessage = "The answer could not be used. The block of code has no closing fence."
+  expect(talk.machine.outcome).toEqual({
+    type: "stopped",
+    stop: { type: "incomplete", error: { kind: "driver", code: "malformed_code", userMessage } },
+  })
+  expect(talk.effects.filter(({ type }) => type === "llm_call")).toHaveLength(1)
+})
+
+test("a run without a submitted value continues the turn; undefined is not a value", () => {
+  const talk = new Talk().says("```ts\nsubmit()\n```")
+  expect(() => talk.gives({ ok: true, value: { ...RUN, terminalFinish: undefined } as unknown as typeof RUN })).toThrow(/terminalFinish/)
+  expect(talk.gives({ ok: true, value: RUN }).continues().machine.outstanding?.type).toBe("llm_call")
+})
+
+test.each([0, "", false, null, [], {}])("the submitted value %j ends the turn", (terminalFinish) => {
+  const talk = new Talk()
+    .says("```ts\nsubmit()\n```")
+    .gives({ ok: true, value: { ...RUN, terminalFinish } })
+    .continues()
+  expect(talk.machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: terminalFinish } })
+})
+
+test("a submitted value counts although the code failed after it; the error stays in the transcript", () => {
+  const talk = new Talk()
+    .says("```ts\nsubmit(1)\nboom()\n```")
+    .gives({ ok: true, value: { ...RUN, terminalFinish: 1, error: "boom" } })
+    .continues()
+  expect(talk.machine.outcome).toEqual({ type: "finished", finish: { type: "submitted_value", value: 1 } })
+  expect(talk.machine.messages.at(-1)?.parts).toMatchObject([{ type: "error", text: "boom" }])
+})
+
+test("a submitted value does not end a turn to which something is delivered", () => {
+  const talk = new Talk().says("```ts\nsubmit(1)\n```").gives({ ok: true, value: { ...RUN, terminalFinish: 1 } })
+  const delivery = { messages: [{ role: "user", content: "And now?" }] } as const
+  talk.answers({ type: "checkpoint_delivery", id: talk.machine.outstanding?.id ?? 0, delivery })
+  expect(talk.machine.outstanding?.type).toBe("llm_call")
+})
+
+test("instructions without a language ask for a block without one", () => {
+  expect(codeInstructions({ languages: [] })).toContain("write one fenced block of code without a language and end")
+  expect(codeInstructions()).toContain("write one fenced block of code marked `ts` and end")
+})
+
+test.each([
+  [{ unlabelled: "skip" }, "/unlabelled", 'it must be "run", "repair" or "ignore"'],
+  [{ notesAs: "assistant" }, "/notesAs", 'it must be "user" or "system"'],
+  [{ languages: [], unlabelled: "ignore" }, "/languages", "it is empty, so no block can run"],
+])("the options %j are refused", (options, path, problem) => {
+  expect(() => codeDriver(options as never)).toThrow(`The options of codeDriver are not valid at ${path}: ${problem}`)
+  expect(() => codeDriver(options as never)).toThrow(expect.objectContaining({ code: "invalid_config", issues: [expect.objectContaining({ path })] }))
 })

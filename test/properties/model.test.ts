@@ -93,7 +93,11 @@ function configOf(data: TurnConfigData, driver: TurnConfig["driver"]): TurnConfi
     projector: () => {
       throw new Error("A scripted driver's requests are data.")
     },
-    turnLimitMessage: (id, maxIterations) => ({ id, role: "system", parts: [{ id: `${id}.p0`, type: "text", text: `limit ${maxIterations}` }] }),
+    turnLimitMessage: (id, maxIterations, when) => ({
+      id,
+      role: "system",
+      parts: [{ id: `${id}.p0`, type: "text", text: `limit ${maxIterations} ${when}` }],
+    }),
   }
 }
 

@@ -370,19 +370,19 @@ export class ReferenceMachine {
         return
       }
       if (maxIterations !== undefined && this.#turn.iteration + 1 >= this.#turn.offset + maxIterations) {
-        steps.push({ do: "limit_message", message: this.#limitMessage(this.#turn, maxIterations) })
+        steps.push({ do: "limit_message", message: this.#limitMessage(this.#turn, maxIterations, "last_iteration") })
       }
     }
     steps.push({ do: "prepare" })
     this.#run(at, steps, (context) => onDelivery?.(context, kind, delivery) ?? [])
   }
 
-  #limitMessage(turn: ModelTurn, maxIterations: number): Message {
+  #limitMessage(turn: ModelTurn, maxIterations: number, when: "ended" | "last_iteration"): Message {
     const id = `m_${turn.offset}_turn_limit_${turn.nextNumber}`
     turn.nextNumber += 1
     const make = this.#config.turnLimitMessage
     if (make === undefined) throw new Error("The model needs a turnLimitMessage; the default one is worded by the package.")
-    return make(id, maxIterations)
+    return make(id, maxIterations, when)
   }
 
   /** Performs the machine's own steps, then the driver's actions. A driver error ends the turn. */
@@ -435,7 +435,7 @@ export class ReferenceMachine {
         return `m_${offset}_${scope}_${turn.nextNumber - 1}`
       },
       limitReached: (ahead = 0) => maxIterations !== undefined && iteration + ahead >= offset + maxIterations,
-      turnLimitMessage: () => this.#limitMessage(turn, maxIterations ?? 0),
+      turnLimitMessage: (when = "ended") => this.#limitMessage(turn, maxIterations ?? 0, when),
       withTools: () => {
         throw new Error("The model wraps no driver.")
       },
