@@ -13,6 +13,7 @@ export const LAWS = {
   ending: "law 6, ending: one turn_outcome, one done event and one done effect, and nothing after them",
   progress: "law 7, progress: the emitted deltas are the appended events, once each and in order",
   tools: "law 8, tools: results of one batch come in any order and any split, and the driver sees the same",
+  prefix: "law 11, prefix: a request begins with the one before it of the same purpose, or a record with contextReset marks the break",
   values: "values: an old turn value does not change",
 } as const
 

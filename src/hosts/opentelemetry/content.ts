@@ -14,12 +14,13 @@ export function finishReason(reason: TerminalReason): string {
 }
 
 /** The conventions count cached tokens as input tokens; `TokenUsage` separates them. If all are 0, the endpoint reported no usage. */
-export function usageAttributes({ inputTokens, cachedInputTokens, outputTokens, reasoningTokens }: TokenUsage): Attributes {
+export function usageAttributes({ inputTokens, cachedInputTokens, cacheWriteTokens = 0, outputTokens, reasoningTokens }: TokenUsage): Attributes {
   if (inputTokens + cachedInputTokens + outputTokens === 0) return {}
   return {
     "gen_ai.usage.input_tokens": inputTokens + cachedInputTokens,
     "gen_ai.usage.output_tokens": outputTokens,
     ...(cachedInputTokens > 0 && { "gen_ai.usage.cache_read.input_tokens": cachedInputTokens }),
+    ...(cacheWriteTokens > 0 && { "gen_ai.usage.cache_creation.input_tokens": cacheWriteTokens }),
     ...(reasoningTokens > 0 && { "gen_ai.usage.reasoning.output_tokens": reasoningTokens }),
   }
 }
@@ -65,6 +66,12 @@ function partOf(block: Block | OutputPart, attachments: LlmRequest["attachments"
         file_id: attachment?.id ?? "",
       }
     }
+    case "file": {
+      const attachment = attachments[block.attachmentIndex]
+      return { type: "file", modality: "document", mime_type: attachment?.mediaType ?? null, file_id: attachment?.id ?? "" }
+    }
+    case "opaque":
+      return { type: block.kind, provider: block.provider, content: block.data }
     case "tool_call":
       return { type: "tool_call", id: block.callId, name: block.toolName, arguments: parsed(block.inputJson) }
     case "tool_result":
