@@ -66,12 +66,6 @@ function partOf(block: Block | OutputPart, attachments: LlmRequest["attachments"
         file_id: attachment?.id ?? "",
       }
     }
-    case "file": {
-      const attachment = attachments[block.attachmentIndex]
-      return { type: "file", modality: "document", mime_type: attachment?.mediaType ?? null, file_id: attachment?.id ?? "" }
-    }
-    case "opaque":
-      return { type: block.kind, provider: block.provider, content: block.data }
     case "tool_call":
       return { type: "tool_call", id: block.callId, name: block.toolName, arguments: parsed(block.inputJson) }
     case "tool_result":
