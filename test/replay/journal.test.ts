@@ -148,10 +148,21 @@ test.each([
   expect(["not_a_journal", "damaged_record"]).toContain(failureOf(other).code)
 })
 
-test("a journal of a newer version is refused as unsupported, another format as not a journal", () => {
+test("a journal of another version is refused as unsupported, another format as not a journal", () => {
   const header = readJournal(text).header
   const of = (changed: object): string => new JournalWriter().line({ ...header, ...changed } as never)
-  expect(failureOf(of({ version: 2 }))).toMatchObject({ code: "unsupported_version", record: 1 })
+  expect(failureOf(of({ version: 3 }))).toMatchObject({
+    code: "unsupported_version",
+    record: 1,
+    intactLength: 0,
+    message: "The journal has version 3; this package reads version 2. Update turn-machine.",
+  })
+  const older = "The journal has version 1; this package reads version 2. Use the release that wrote it."
+  expect(failureOf(of({ version: 1 }))).toMatchObject({ code: "unsupported_version", record: 1, message: older })
+  // The checksums of version 1 were others.
+  expect(failureOf(of({ version: 1 }).replace(/[0-9a-f]{8}/, "0badc0de"))).toMatchObject({ code: "unsupported_version", message: older })
+  expect(failureOf(of({ version: "2" })).message).toBe('The journal has version "2"; this package reads version 2. Use the release that wrote it.')
+  expect(failureOf(of({ version: undefined })).message).toContain("has version undefined")
   expect(failureOf(of({ format: "other" }))).toMatchObject({ code: "not_a_journal" })
 })
 
