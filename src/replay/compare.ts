@@ -161,15 +161,12 @@ function compareBatches(left: ReadonlyMap<string, Result>, right: ReadonlyMap<st
 function timeless(record: JournalRecord): unknown {
   if (!("id" in record)) return record
   const { at: _, ...rest } = record
-  if (rest.type === "llm_complete" && rest.result.ok) {
-    const { durationMs: _duration, ...response } = rest.result.response
-    return { ...rest, result: { ...rest.result, response } }
-  }
-  if (rest.type !== "exec_result" || !rest.result.ok) return rest
-  return { ...rest, result: { ...rest.result, value: untimed(rest.result.value) } }
+  if (rest.type === "llm_complete" && rest.result.ok) return { ...rest, result: { ...rest.result, response: untimed(rest.result.response) } }
+  if (rest.type === "exec_result" && rest.result.ok) return { ...rest, result: { ...rest.result, value: untimed(rest.result.value) } }
+  return rest
 }
 
-function untimed<Value extends { readonly durationMs: number }>(value: Value): Omit<Value, "durationMs"> {
+function untimed<Value extends { readonly durationMs?: number }>(value: Value): Omit<Value, "durationMs"> {
   const { durationMs: _, ...rest } = value
   return rest
 }
