@@ -8,6 +8,7 @@ import { type Host, LlmCallError } from "../../../src/hosts/host.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
 import { wrapProjector } from "../../../src/projectors/wrap-projector.ts"
+import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { START } from "../../replay/support.ts"
 import { answer, answers, CONFIG, USAGE, watch } from "./support.ts"
@@ -92,7 +93,7 @@ describe("metrics of turns", () => {
         return context.iteration === 1 ? [{ type: "append_events", events: [{ type: "protocol", event }] }, ...actions] : actions
       },
     })
-    const host = (...given: Parameters<typeof answers>): Host => ({
+    const host = (...given: readonly LlmResponse[]): Host => ({
       llmCall: answers(...given),
       tools: { call: async () => ({ output: { status: "success", value: 1 } }), effects: () => "idempotent" },
     })
