@@ -108,7 +108,11 @@ describe("metrics of turns", () => {
       { attributes: { ...CHAT, ...system }, value: 1 },
     ])
     const chats = spans().filter(({ name }) => name === "chat m")
-    expect(chats.map(({ attributes }) => attributes["turn_machine.prefix.at"])).toEqual([undefined, `/tools/${CONFIG.tools.length}`, "/messages/0/blocks/0/text"])
+    expect(chats.map(({ attributes }) => attributes["turn_machine.prefix.at"])).toEqual([
+      undefined,
+      `/tools/${CONFIG.tools.length}`,
+      "/messages/0/blocks/0/text",
+    ])
     expect(chats[1]?.attributes).toMatchObject(tools)
 
     // Another turn is compared with itself alone.
