@@ -1,5 +1,6 @@
 import type { Difference } from "../errors.ts"
 import type { JournalHeader, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
+import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
@@ -159,17 +160,21 @@ function compareBatches(left: ReadonlyMap<string, Result>, right: ReadonlyMap<st
 
 /** A record without its times. */
 function timeless(record: JournalRecord): unknown {
+  if (record.type === "interruption") return { ...record, interruption: withUntimed(record.interruption, "partial") }
   if (!("id" in record)) return record
   const { at: _, ...rest } = record
-  if (rest.type === "llm_complete" && rest.result.ok) {
-    const { durationMs: _duration, ...response } = rest.result.response
-    return { ...rest, result: { ...rest.result, response } }
-  }
-  if (rest.type !== "exec_result" || !rest.result.ok) return rest
-  return { ...rest, result: { ...rest.result, value: untimed(rest.result.value) } }
+  if (rest.type === "llm_complete") return { ...rest, result: withUntimed(withUntimed(rest.result, "response"), "partial") }
+  if (rest.type === "exec_result" && rest.result.ok) return { ...rest, result: { ...rest.result, value: untimed(rest.result.value) } }
+  return rest
 }
 
-function untimed<Value extends { readonly durationMs: number }>(value: Value): Omit<Value, "durationMs"> {
+/** The value, without the time that the answer under this key took. */
+function withUntimed(value: object, key: "response" | "partial"): object {
+  const answer = (value as { readonly [Key in typeof key]?: LlmResponse })[key]
+  return answer === undefined ? value : { ...value, [key]: untimed(answer) }
+}
+
+function untimed<Value extends { readonly durationMs?: number }>(value: Value): Omit<Value, "durationMs"> {
   const { durationMs: _, ...rest } = value
   return rest
 }

@@ -24,8 +24,18 @@ export { digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
 export { fingerprint } from "./fingerprint.ts"
 export { type ForkOptions, fork } from "./fork.ts"
-export { compacted, isUnfinishedHeader, type Journal, type JournalEntry, type JournalValidation, JournalWriter, readJournal } from "./journal.ts"
+export {
+  compacted,
+  isUnfinishedHeader,
+  type Journal,
+  type JournalEntry,
+  type JournalMigrations,
+  type JournalValidation,
+  JournalWriter,
+  readJournal,
+} from "./journal.ts"
 export { type JournalOutline, journalOutline, type OutlineFacts, type OutlineRow, type OutlineTotals, workedMs } from "./outline.ts"
+export { type BrokenPrefix, type PrefixBreak, type PrefixReport, prefixBreaks, type RequestPrefix, requestPrefix } from "./prefix.ts"
 export { Recorder, type RecorderOptions } from "./recorder.ts"
 export { type ReplayOptions, type ResumeOptions, replay, resume } from "./replay.ts"
 export { type ReplayReport, type VerifyOptions, verifyReplay } from "./verify.ts"

@@ -17,6 +17,11 @@ export interface Journal {
   readonly length: number
   /** Length of the unfinished last line, in characters; 0 for a whole journal. */
   readonly droppedLength: number
+  /**
+   * The journal in this version, if an older one was migrated when it was read: `length` and every `end` are positions in this text.
+   * Replace the stored text with it before you append. `undefined`: the text was of this version.
+   */
+  readonly migratedText?: string
 }
 
 /** One record with its number and where it ends. */
@@ -36,12 +41,24 @@ export type JournalValidation = (record: unknown) => JournalRecord
 const FORMAT: JournalHeader["format"] = "turn-machine/journal"
 const VERSION: JournalHeader["version"] = 2
 
+/**
+ * From each older version to the next one, for every record of a journal. The checkpoint in a snapshot is migrated here, too, so a new
+ * version of checkpoints is a new version of journals.
+ */
+export type JournalMigrations = { readonly [version: number]: (record: Record<string, unknown>) => Record<string, unknown> }
+const MIGRATIONS: JournalMigrations = {}
+
 /** Makes the lines of a journal: from its beginning, or from the end of one that was read. */
 export class JournalWriter<Line extends object = JournalRecord> {
   #checksum: string
 
   constructor(journal?: Pick<Journal, "checksum">) {
     this.#checksum = journal?.checksum ?? ""
+  }
+
+  /** The checksum of the last line; "" before the first. */
+  get checksum(): string {
+    return this.#checksum
   }
 
   /** The next line, with its newline. Append it unchanged, after the line made before it. */
@@ -59,29 +76,45 @@ function checksum(before: string, text: string, start: number, end: number): str
 }
 
 /**
- * Reads a journal. A last line without its newline is unfinished and left out; `droppedLength` is its length.
+ * Reads a journal of this version or an older one. A last line without its newline is unfinished and left out; `droppedLength` is its length.
  * @param validation checks every record. Absent: records are trusted to have their declared types
  * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The records before are whole
  */
-export function readJournal(text: string, validation?: JournalValidation): Journal {
+export function readJournal(text: string, validation?: JournalValidation, migrations: JournalMigrations = MIGRATIONS): Journal {
   let header: JournalHeader | undefined
   const entries: JournalEntry[] = []
-  const format: RecordFormat<JournalRecord> = { format: FORMAT, version: VERSION, name: "journal", validation }
+  const format: RecordFormat<JournalRecord> = { format: FORMAT, version: VERSION, name: "journal", validation, migrations }
+  let recordedVersion = VERSION as number
   let hasBeginning = true
   const next = (): number => entries.length + 2 + (header?.dropped ?? 0)
   const end = readLines(text, (line, position) => {
     const number = header === undefined ? 1 : next()
     // Without its snapshot, a compacted journal is lost.
     const intact = hasBeginning ? position : 0
+    if (line === undefined && number === 1) refuseOtherVersion(text, format)
     if (line === undefined) throw damagedRecord("journal", number, intact)
-    const record = checkRecord(line.record, format, number, intact)
+    if (number === 1) recordedVersion = checkHeader(line.record, format)
+    const record = checkRecord(migrated(line.record, recordedVersion, format, number, intact), format, number, intact)
     if (header !== undefined) entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
     else header = asHeader(record)
     hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : hasBeginning)
   })
   if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it does not have a whole first line.")
   if (!hasBeginning) throw damagedRecord("journal", next(), 0)
-  return { header, entries, ...end, droppedLength: text.length - end.length }
+  const droppedLength = text.length - end.length
+  return recordedVersion === VERSION ? { header, entries, ...end, droppedLength } : { ...rewritten(header, entries), droppedLength }
+}
+
+/** The records of an older journal as a journal of this version. */
+function rewritten(header: JournalHeader, old: readonly JournalEntry[]): Omit<Journal, "droppedLength"> {
+  const writer = new JournalWriter()
+  let migratedText = writer.line(header)
+  const entries: JournalEntry[] = []
+  for (const { number, record, fingerprint } of old) {
+    migratedText += writer.line(record, fingerprint)
+    entries.push({ number, record, fingerprint, end: migratedText.length })
+  }
+  return { header, entries, checksum: writer.checksum, length: migratedText.length, migratedText }
 }
 
 /**
@@ -140,6 +173,8 @@ export interface RecordFormat<Item> {
   readonly name: string
   /** Checks one record. Absent: records are trusted to have their declared types. */
   readonly validation?: ((record: unknown) => Item) | undefined
+  /** Absent: no older version is read. */
+  readonly migrations?: JournalMigrations
 }
 
 /**
@@ -158,17 +193,58 @@ export function checkRecord<Item>(record: unknown, format: RecordFormat<Item>, n
   }
 }
 
-function checkHeader(record: unknown, { format, version, name }: RecordFormat<unknown>): void {
+/**
+ * Returns the version of a text of records, which this package reads.
+ * @throws {JournalError} `not_a_journal`, `unsupported_version`
+ */
+function checkHeader(record: unknown, { format, version, name, migrations = {} }: RecordFormat<unknown>): number {
   const header = (record ?? {}) as { readonly type?: unknown; readonly format?: unknown; readonly version?: unknown }
   if (header.type !== "header" || header.format !== format)
     throw new JournalError("not_a_journal", 1, 0, `Not a ${name}: its first record is not a header of "${format}".`)
-  if (header.version === version) return
-  throw new JournalError(
-    "unsupported_version",
-    1,
-    0,
-    `The ${name} has version ${JSON.stringify(header.version)}; this package reads version ${version}.`,
-  )
+  const found = header.version
+  if (typeof found === "number" && isReadable(found, version, migrations)) return found
+  const remedy = typeof found === "number" && found > version ? "Update turn-machine." : "Use the release that wrote it."
+  const message = `The ${name} has version ${JSON.stringify(found) ?? "undefined"}; this package reads version ${version}. ${remedy}`
+  throw new JournalError("unsupported_version", 1, 0, message)
+}
+
+/** Whether a version is the current one, or there is a migration for each step to it. */
+function isReadable(found: number, version: number, migrations: JournalMigrations): boolean {
+  for (let step = found; step < version; step += 1) if (!Object.hasOwn(migrations, step)) return false
+  return found <= version
+}
+
+/** Another version may have other checksums, so its header looks damaged. */
+function refuseOtherVersion(text: string, format: RecordFormat<unknown>): void {
+  let record: unknown
+  try {
+    record = (JSON.parse(text.slice(0, text.indexOf("\n"))) as readonly unknown[] | null)?.[1]
+  } catch {
+    return
+  }
+  const header = (record ?? {}) as { readonly type?: unknown; readonly format?: unknown; readonly version?: unknown }
+  if (header.type === "header" && header.format === format.format && header.version !== format.version) checkHeader(record, format)
+}
+
+/** A record of an older version as one of the current version. @throws {JournalError} `invalid_record` */
+function migrated(
+  record: unknown,
+  from: number,
+  { version, name, migrations = {} }: RecordFormat<unknown>,
+  number: number,
+  position: number,
+): unknown {
+  let result = record
+  for (let step = from; step < version; step += 1) {
+    try {
+      result = migrations[step]?.(result as Record<string, unknown>)
+      if (number === 1) result = { ...(result as object), version: step + 1 }
+    } catch (cause) {
+      const message = `Record ${number} of the ${name} cannot be migrated from version ${step} to ${step + 1}.`
+      throw new JournalError("invalid_record", number, position, message, { cause })
+    }
+  }
+  return result
 }
 
 function asHeader(record: JournalRecord): JournalHeader {

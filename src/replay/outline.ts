@@ -1,3 +1,4 @@
+import type { TurnConfig } from "../machine/config.ts"
 import { addUsage, NO_USAGE } from "../machine/limits.ts"
 import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
@@ -5,6 +6,7 @@ import type { JournalHeader, JournalInterruption, JournalRecord } from "../wire/
 import type { TerminalReason, TokenUsage } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
+import { type PrefixBreak, type PrefixReport, prefixBreaks } from "./prefix.ts"
 
 /** The facts of a journal, record by record and in total, as plain data for user interfaces. */
 export interface JournalOutline extends Pick<JournalHeader, "turnId" | "driver" | "at" | "forkedFrom" | "dropped">, OutlineTotals {
@@ -12,6 +14,8 @@ export interface JournalOutline extends Pick<JournalHeader, "turnId" | "driver" 
   readonly rows: readonly OutlineRow[]
   /** `undefined`: the journal does not say that the turn ended. */
   readonly outcome: Outcome | undefined
+  /** Which model requests do not begin with the one before them, as far as the requests are known. */
+  readonly prefix: PrefixReport
 }
 
 /** Totals over all records. Records that a compaction left out are not counted. */
@@ -56,6 +60,8 @@ export type OutlineFacts =
       readonly terminalReason: TerminalReason
       /** `undefined`: a failed call whose usage is not known. */
       readonly usage: TokenUsage | undefined
+      /** Where the request that this answers differs from the one before it; `undefined` if it does not, or if that is unknown. */
+      readonly prefixBreak: PrefixBreak | undefined
     }
   | { readonly type: "tool_results"; readonly results: readonly CompletedToolCall[] }
   | {
@@ -83,16 +89,23 @@ export type OutlineFacts =
   | { readonly type: "end"; readonly outcome: Outcome }
 
 /**
- * Returns the facts of a journal as plain data. Pure, and replays nothing.
+ * Returns the facts of a journal as plain data. Pure.
  * @param text what the journal was read from; without it, the rows have no `bytes`
+ * @param config the turn's configuration: model requests are computed by a replay, to compare each with the one before it. Without a
+ *   config, nothing is replayed, and only requests that the journal has in full (`keepEffects`) are compared. See {@link prefixBreaks}
+ * @throws {CheckpointError} the journal was compacted, and its snapshot cannot be restored under the config
  */
-export function journalOutline(journal: Journal, text?: string): JournalOutline {
+export function journalOutline(journal: Journal, text?: string, config?: TurnConfig): JournalOutline {
   const { header, entries } = journal
+  const prefix = prefixBreaks(journal, config)
+  const breaks = new Map(prefix.breaks.map((found) => [found.record, found]))
   const { turnId, driver, at, forkedFrom, dropped } = header
-  const headerEnd = text === undefined ? 0 : text.indexOf("\n") + 1
-  const bytesOf = (start: number, end: number): number | undefined => (text === undefined ? undefined : utf8Length(text, start, end))
+  const measured = text === undefined ? undefined : (journal.migratedText ?? text)
+  const headerEnd = measured === undefined ? 0 : measured.indexOf("\n") + 1
+  const bytesOf = (start: number, end: number): number | undefined => (measured === undefined ? undefined : utf8Length(measured, start, end))
   const rows = [outlineRow({ number: 1, record: header }, bytesOf(0, headerEnd))]
-  for (const [index, entry] of entries.entries()) rows.push(outlineRow(entry, bytesOf(entries[index - 1]?.end ?? headerEnd, entry.end)))
+  for (const [index, entry] of entries.entries())
+    rows.push(outlineRow(entry, bytesOf(entries[index - 1]?.end ?? headerEnd, entry.end), breaks.get(entry.number)))
   const last = entries.at(-1)?.record
   return {
     turnId,
@@ -103,18 +116,23 @@ export function journalOutline(journal: Journal, text?: string): JournalOutline 
     outcome: last?.type === "end" ? last.outcome : undefined,
     ...totalsOf(rows),
     workedMs: workedMs(journal),
+    prefix,
     rows,
   }
 }
 
-/** Returns the facts of one record. `bytes`: the size of its line. */
-export function outlineRow({ number, record }: Pick<JournalEntry, "number" | "record">, bytes: number | undefined): OutlineRow {
+/** Returns the facts of one record. `bytes`: the size of its line. `prefixBreak`: what is known of the request that it answers. */
+export function outlineRow(
+  { number, record }: Pick<JournalEntry, "number" | "record">,
+  bytes: number | undefined,
+  prefixBreak?: PrefixBreak,
+): OutlineRow {
   const effectId = "id" in record ? record.id : "effectId" in record ? record.effectId : undefined
   const changesTurn = record.type !== "snapshot" && record.type !== "opened" && record.type !== "call_started" && record.type !== "effect"
-  return { ...factsOf(record), number, at: timeOf(record), effectId, bytes, failed: hasFailed(record), changesTurn }
+  return { ...factsOf(record, prefixBreak), number, at: timeOf(record), effectId, bytes, failed: hasFailed(record), changesTurn }
 }
 
-function factsOf(record: JournalRecord): OutlineFacts {
+function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): OutlineFacts {
   const { type } = record
   switch (type) {
     case "header":
@@ -122,7 +140,7 @@ function factsOf(record: JournalRecord): OutlineFacts {
     case "llm_complete": {
       if (!record.result.ok) {
         const { message, terminalReason, usage } = record.result.error
-        return { type, error: message, text: "", calls: [], terminalReason, usage }
+        return { type, error: message, text: "", calls: [], terminalReason, usage, prefixBreak }
       }
       const { text, parts, terminalReason, usage } = record.result.response
       return {
@@ -132,6 +150,7 @@ function factsOf(record: JournalRecord): OutlineFacts {
         calls: parts.flatMap((part) => (part.type === "tool_call" ? [part.toolName] : [])),
         terminalReason,
         usage,
+        prefixBreak,
       }
     }
     case "tool_results":

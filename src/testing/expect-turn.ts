@@ -9,6 +9,7 @@ import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import { checkCut, checkCutsInARow } from "./cut-law.ts"
 import { checkEffects } from "./effect-laws.ts"
+import { checkPrefix } from "./prefix-law.ts"
 import { checkRefusals, checkReplay, checkToolOrder } from "./run-laws.ts"
 import type { TestedMachineClass, TurnInput, Verdict } from "./turn-input.ts"
 import { type Subject, type Trace, traceTurn } from "./turn-trace.ts"
@@ -20,6 +21,11 @@ export interface ExpectTurnOptions {
   readonly mostCuts?: number
   /** The number of polls in a row after which a turn that still returns effects fails. Default 20,000. */
   readonly mostPolls?: number
+  /**
+   * Whether law 11 is checked: that a request begins with the one before it. Default: in turns whose driver uses the projector. The
+   * requests of a `scriptedDriver` are data, so they are free to differ.
+   */
+  readonly prefix?: boolean
 }
 
 /** The result of a turn, for further expectations. */
@@ -43,7 +49,8 @@ export interface TurnSummary {
 
 /**
  * Runs a turn through its inputs and checks the laws on it: it is replayed, cut between any two polls and after every
- * input; it gets repeated answers and answers that it must refuse; and its tool results arrive in another order.
+ * input; it gets repeated answers and answers that it must refuse; and its tool results arrive in another order. Each model request
+ * must begin with the one before it of the same purpose, unless a history record with `contextReset: true` comes between them.
  *
  *     const turn = expectTurn(config, { messages: [] }, [{ type: "poll" }, { type: "respond", response }, { type: "poll" }])
  *     expect(turn.outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "42" } })
@@ -55,6 +62,7 @@ export function expectTurn(config: TurnConfig, start: TurnStart, inputs: readonl
   const subject: Subject = { machine: options.machine ?? TurnMachine, config, start }
   const trace = traceTurn(subject, inputs, options.mostPolls ?? 20_000)
   checkEffects(subject, trace)
+  if (options.prefix ?? trace.projects) checkPrefix(trace.modelCalls)
   checkReplay(subject, trace)
   checkRefusals(subject, trace)
   const places = placesOf(trace, options.mostCuts ?? 200)

@@ -14,6 +14,7 @@ export const LAWS = {
   progress: "law 7, progress: the emitted deltas are the appended events, once each and in order",
   tools: "law 8, tools: results of one batch come in any order and any split, and the driver sees the same",
   orphans: "law 10, no orphans: in every request, each tool call has exactly one result",
+  prefix: "law 11, prefix: a request begins with the one before it of the same purpose, or a record with contextReset marks the break",
   verbatim: "law 12, verbatim: what a model said is stored part by part as it was said",
   driver: "driver: a driver does not throw, and each of its lists of actions starts one piece of work or finishes the turn",
   values: "values: an old turn value does not change",

@@ -1,6 +1,7 @@
 import type { TurnConfig } from "../machine/config.ts"
 import { History } from "../machine/history.ts"
 import type { Turn } from "../machine/turn.ts"
+import { wrapProjector } from "../projectors/wrap-projector.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import { jsonText } from "./difference.ts"
@@ -44,12 +45,25 @@ export interface TraceStep {
   readonly after: Standing
 }
 
+/** A model call that a turn started. */
+export interface TracedCall {
+  readonly where: string
+  readonly id: number
+  /** The turn that waits for the call. */
+  readonly turn: Turn
+  /** JSON text of the request. */
+  readonly requestText: string
+}
+
 /** A turn that was run once, step by step. */
 export interface Trace {
   readonly machine: TestedMachine
   readonly begin: Standing
   readonly steps: readonly TraceStep[]
   readonly driverCalls: readonly DriverCall[]
+  readonly modelCalls: readonly TracedCall[]
+  /** Whether the driver used the projector of the config. */
+  readonly projects: boolean
 }
 
 /**
@@ -58,8 +72,13 @@ export interface Trace {
  */
 export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPolls: number): Trace {
   const driverCalls: DriverCall[] = []
-  const machine = newMachine(subject, (call) => driverCalls.push(call))
+  let projects = false
+  const config = withProjector(subject.config, () => {
+    projects = true
+  })
+  const machine = newMachine({ ...subject, config }, (call) => driverCalls.push(call))
   const steps: TraceStep[] = []
+  const modelCalls: TracedCall[] = []
   const oldTurns: { readonly where: string; readonly turn: Turn; readonly text: string }[] = []
   const taken = new Set<number>()
 
@@ -82,6 +101,9 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPo
     if (isAnswerable(effect)) taken.add(effect.id)
     const done = { where, input, verdict, effect, effectText: jsonText(effect), before, after: standing() }
     steps.push(done)
+    const { outstanding } = done.after
+    if (outstanding?.type === "llm_call" && outstanding.id !== before.outstanding?.id)
+      modelCalls.push({ where, id: outstanding.id, turn: machine.turn, requestText: JSON.stringify(outstanding.request) })
     before = done.after
     return done
   }
@@ -100,7 +122,7 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPo
   })
 
   for (const { where, turn, text } of oldTurns) requireEqualTexts("values", `the turn before ${where}`, "read again at the end", turnText(turn), text)
-  return { machine, begin, steps, driverCalls }
+  return { machine, begin, steps, driverCalls, modelCalls, projects }
 }
 
 /** Makes a machine of the subject's class, whose driver records its calls. */
@@ -115,6 +137,16 @@ export function restoredMachine({ machine, config }: Subject, checkpoint: string
 
 function watchedConfig(config: TurnConfig, report: (call: DriverCall) => void): TurnConfig {
   return { ...config, driver: watchDriver(config.driver, report) }
+}
+
+/** Reports each use of the projector. */
+function withProjector(config: TurnConfig, used: () => void): TurnConfig {
+  const { projector } = config
+  const input = <Given>(given: Given): Given => {
+    used()
+    return given
+  }
+  return { ...config, projector: wrapProjector(projector, { input }) }
 }
 
 export function checkpointText(machine: TestedMachine): string {

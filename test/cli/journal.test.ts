@@ -4,10 +4,13 @@ import { join } from "node:path"
 import { beforeAll, describe, expect, it, vi } from "vitest"
 import { RunMeta, recordedConfig } from "../../src/cli/run/run-config.ts"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
+import { chatProjector } from "../../src/projectors/chat.ts"
+import { wrapProjector } from "../../src/projectors/wrap-projector.ts"
 import { type Journal, JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import { resume } from "../../src/replay/replay.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
+import { CONFIG, recordTurn } from "../replay/support.ts"
 import { FIXTURES, fill, newFolder, newShop, type Ran, runCli } from "./harness.ts"
 
 vi.setConfig({ testTimeout: 60_000 })
@@ -63,8 +66,9 @@ describe("journal show", () => {
       "state    finished",
     ])
     expect(lines[6]).toMatch(/^work {5}5 model calls, 8 tool calls, .+ in 1 process$/)
+    expect(lines[8]).toBe("prefix   4 of 4 follow-up requests begin with the request before")
     // Removes the time and the size, which vary.
-    const table = lines.slice(10, -1).map((line) => line.replace(/^( ?\d+) {2}(\d\d:\d\d:\d\d|- {7}) {2}( +\S+) {2} +[\d.]+ k?B {2}/, "$1 $3 | "))
+    const table = lines.slice(11, -1).map((line) => line.replace(/^( ?\d+) {2}(\d\d:\d\d:\d\d|- {7}) {2}( +\S+) {2} +[\d.]+ k?B {2}/, "$1 $3 | "))
     expect(table.slice(0, 5).map((line) => line.replace(/[\d,]+\/[\d,]+\/[\d,]+/, "…"))).toEqual([
       " 1      - | the turn starts with 1 message",
       " 2      1 | model calls list_files, … tokens: I start by listing the files in this folder.",
@@ -96,6 +100,7 @@ describe("journal show", () => {
   it("prints JSON lines", async () => {
     const [head, ...rows] = objectsOf(await journal(withJournal(), "show", "run.json", "--json"))
     expect(head).toMatchObject({ type: "journal", records: 20, modelCalls: 5, toolCalls: 8, processes: 1, tornBytes: 0, run: { model: "embedded" } })
+    expect(head?.["prefix"]).toEqual({ compared: 4, breaks: [], complete: true })
     expect(head?.["standing"]).toMatchObject({ type: "ended", outcome: { type: "finished" } })
     expect(rows).toHaveLength(20)
     expect(rows[1]).toMatchObject({
@@ -177,6 +182,54 @@ describe("journal show", () => {
     expect(JSON.parse((await journal(cwd, "show", "run.json", "--record", "2")).stdout)).toMatchObject({
       result: { response: { text: "\u001b]0;owned\u0007\u009b31m" } },
     })
+  })
+})
+
+/** The journal of another program, with its effects. Every request from the third on has one more tool. */
+function withNewTool(): string {
+  const projector = wrapProjector(chatProjector, {
+    request: ({ tools }, { iteration }) => (iteration < 2 ? {} : { tools: [...tools, { name: "new\u001b[2J", description: "", inputSchema: {} }] }),
+  })
+  return recordTurn(3, { keepEffects: true }, { ...CONFIG, projector }).text
+}
+
+describe("requests that do not begin with the request before", () => {
+  const BROKEN = "prefix broken: the tools differ at /tools/1"
+
+  it("are counted and marked by journal show", async () => {
+    const cwd = fill(newFolder(), { "run.json": withNewTool() })
+    const { stdout } = await journal(cwd, "show", "run.json")
+    expect(stdout).toMatch(/^prefix {3}2 of 3 follow-up requests begin with the request before$/m)
+    expect(stdout.split("\n").filter((line) => line.includes(BROKEN))).toEqual([
+      expect.stringMatching(` 7 .*model calls count, 5/0/2 tokens \\(${BROKEN}\\)$`),
+    ])
+    const [head, ...rows] = objectsOf(await journal(cwd, "show", "run.json", "--json"))
+    const found = { at: "/tools/1", reason: "tools" }
+    expect(head).toMatchObject({ prefix: { compared: 3, complete: true, breaks: [{ ...found, effectId: 7 }] } })
+    expect(rows.filter((row) => "prefix" in row)).toMatchObject([{ effectId: 7, prefix: found }])
+  })
+
+  it("are listed by journal diff", async () => {
+    const cwd = fill(newFolder(), { "one.json": recordTurn(3, { keepEffects: true }).text, "two.json": withNewTool() })
+    const { stdout } = await journal(cwd, "diff", "one.json", "two.json")
+    expect(stdout).toMatch(new RegExp(`\ntwo\\.json: 2 of 3 follow-up requests begin with the request before\n {2}record \\d+: ${BROKEN}\n$`))
+    const [{ prefixes } = { prefixes: undefined }] = objectsOf(await journal(cwd, "diff", "one.json", "two.json", "--json"))
+    expect(prefixes).toMatchObject({ first: { compared: 3, breaks: [] }, second: { compared: 3, breaks: [{ effectId: 7 }] } })
+  })
+
+  it("are not known in a journal of another program without effects", async () => {
+    const cwd = fill(newFolder(), { "run.json": recordTurn(3).text })
+    expect((await journal(cwd, "show", "run.json")).stdout).not.toContain("prefix")
+  })
+
+  it("are known up to the request that this version would not make", async () => {
+    const cwd = withJournal((whole) =>
+      rewritten(whole, (record, number) => {
+        if (number !== 3 || record.type !== "tool_results") return record
+        return { ...record, results: record.results.map((result) => ({ ...result, output: { status: "success", value: "changed" } })) }
+      }),
+    )
+    expect((await journal(cwd, "show", "run.json")).stdout).not.toContain("prefix")
   })
 })
 

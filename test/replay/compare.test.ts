@@ -124,3 +124,13 @@ test("after a compaction, the effects that both journals answer are compared", (
   expect(compareJournals(whole, short)).toEqual({ ...ALIKE, fromEffect: 8, alike: 1 })
   expect(compareJournals(short, whole)).toEqual({ ...ALIKE, fromEffect: 8, alike: 1 })
 })
+
+test("how long a model call took is not a difference", () => {
+  const { header, entries } = recorded({})
+  const timed = entries.map((entry) => {
+    const { record } = entry
+    if (record.type !== "llm_complete" || !record.result.ok) return entry
+    return { ...entry, record: { ...record, result: { ...record.result, response: { ...record.result.response, durationMs: 7 } } } }
+  })
+  expect(compareJournals(recorded({}), { ...recorded({}), header, entries: timed })).toEqual({ ...ALIKE, alike: 8 })
+})

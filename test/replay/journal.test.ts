@@ -1,6 +1,7 @@
-import { expect, test } from "vitest"
+import { describe, expect, test } from "vitest"
 import { JournalError } from "../../src/errors.ts"
-import { compacted, JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import { compacted, type Journal, type JournalMigrations, JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import { Recorder } from "../../src/replay/recorder.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { journalValidation } from "../../src/schemas/validation.ts"
 import { CONFIG, recordTurn } from "./support.ts"
@@ -148,10 +149,21 @@ test.each([
   expect(["not_a_journal", "damaged_record"]).toContain(failureOf(other).code)
 })
 
-test("a journal of a newer version is refused as unsupported, another format as not a journal", () => {
+test("a journal of another version is refused as unsupported, another format as not a journal", () => {
   const header = readJournal(text).header
   const of = (changed: object): string => new JournalWriter().line({ ...header, ...changed } as never)
-  expect(failureOf(of({ version: 2 }))).toMatchObject({ code: "unsupported_version", record: 1 })
+  expect(failureOf(of({ version: 3 }))).toMatchObject({
+    code: "unsupported_version",
+    record: 1,
+    intactLength: 0,
+    message: "The journal has version 3; this package reads version 2. Update turn-machine.",
+  })
+  const older = "The journal has version 1; this package reads version 2. Use the release that wrote it."
+  expect(failureOf(of({ version: 1 }))).toMatchObject({ code: "unsupported_version", record: 1, message: older })
+  // The checksums of version 1 were others.
+  expect(failureOf(of({ version: 1 }).replace(/[0-9a-f]{8}/, "0badc0de"))).toMatchObject({ code: "unsupported_version", message: older })
+  expect(failureOf(of({ version: "2" })).message).toBe('The journal has version "2"; this package reads version 2. Use the release that wrote it.')
+  expect(failureOf(of({ version: undefined })).message).toContain("has version undefined")
   expect(failureOf(of({ format: "other" }))).toMatchObject({ code: "not_a_journal" })
 })
 
@@ -177,3 +189,76 @@ test("an unknown key is refused, at any depth", () => {
     expect.objectContaining({ code: "invalid_record", message: expect.stringContaining("/result/response/extra") }),
   )
 })
+
+describe("a journal of an older version", () => {
+  // As if the first version had called responses to checkpoints "delivered", and the second the id of a turn "id".
+  const older = (version: 0 | 1, whole: string): string => {
+    const { header, entries } = readJournal(whole)
+    const { turnId, ...rest } = header
+    const writer = new JournalWriter<object>()
+    let old = writer.line({ ...rest, version, id: turnId })
+    for (const { record, fingerprint } of entries)
+      old += writer.line(version === 0 && record.type === "checkpoint_delivery" ? { ...record, type: "delivered" } : record, fingerprint)
+    return old
+  }
+  const migrations: JournalMigrations = {
+    0: (record) => (record["type"] === "delivered" ? { ...record, type: "checkpoint_delivery" } : record),
+    1: ({ id, ...record }) => (record["type"] === "header" ? { ...record, turnId: id } : { ...record, ...(id !== undefined && { id }) }),
+  }
+  const read = (old: string): Journal => readJournal(old, journalValidation, migrations)
+
+  test.each([0, 1] as const)("is migrated step by step from version %d, and then checked like any other", (version) => {
+    const compact = compacted(readJournal(text))
+    for (const whole of [text, compact]) {
+      const { migratedText, ...journal } = read(older(version, whole))
+      expect(journal.header).toEqual(readJournal(whole).header)
+      const records = ({ entries }: Pick<Journal, "entries">): unknown =>
+        entries.map(({ number, record, fingerprint }) => [number, record, fingerprint])
+      expect(records(journal)).toEqual(records(readJournal(whole)))
+      expect(readJournal(migratedText ?? "", journalValidation)).toEqual(journal)
+      expect(read(whole)).toEqual(readJournal(whole))
+    }
+  })
+
+  test("is appended to after its migrated text", () => {
+    const journal = read(`${older(0, text)}["0badc0de",{"type":"op`)
+    expect(journal.droppedLength).toBe('["0badc0de",{"type":"op'.length)
+    const appended = `${journal.migratedText}${Recorder.resume(journal).opened(5)}`
+    expect(readJournal(appended, journalValidation).entries.at(-1)?.record).toEqual({ type: "opened", at: 5 })
+  })
+
+  test("is refused without a migration for each step, by an error that names both versions", () => {
+    const refused = expect.objectContaining({ code: "unsupported_version", record: 1, intactLength: 0 })
+    for (const version of [0, 1] as const) expect(() => readJournal(older(version, text))).toThrow(refused)
+    expect(() => readJournal(older(0, text), journalValidation, { 1: (record) => record })).toThrow(
+      expect.objectContaining({ message: "The journal has version 0; this package reads version 2. Use the release that wrote it." }),
+    )
+  })
+
+  test("is refused at the record that is damaged, cannot be migrated, or is not valid after it", () => {
+    const old = older(1, text)
+    const third = old.split("\n").slice(0, 2).join("\n").length + 1
+    expect(() => read(old.replace("counted 0", "counted 9"))).toThrow(
+      expect.objectContaining({ code: "damaged_record", record: 3, intactLength: third }),
+    )
+    const leaving = {
+      1: (record: Record<string, unknown>) => (record["type"] === "tool_results" ? { type: "nonsense" } : (migrations[1]?.(record) ?? {})),
+    }
+    expect(() => readJournal(old, journalValidation, leaving)).toThrow(
+      expect.objectContaining({ code: "invalid_record", record: 3, intactLength: third, message: expect.stringContaining("schema") }),
+    )
+    const throwing = { 1: (record: Record<string, unknown>) => (record["type"] === "tool_results" ? fail() : (migrations[1]?.(record) ?? {})) }
+    expect(() => readJournal(old, journalValidation, throwing)).toThrow(
+      expect.objectContaining({
+        code: "invalid_record",
+        record: 3,
+        intactLength: third,
+        message: "Record 3 of the journal cannot be migrated from version 1 to 2.",
+      }),
+    )
+  })
+})
+
+function fail(): never {
+  throw new TypeError("Cannot read properties of undefined")
+}

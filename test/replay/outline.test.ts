@@ -21,6 +21,7 @@ test("an outline has the header's facts, a row for each record, and totals", () 
     usage: { inputTokens: 10, cachedInputTokens: 0, outputTokens: 4, reasoningTokens: 0 },
     processes: 1,
     workedMs: 0,
+    prefix: { compared: 0, breaks: [], complete: false },
   })
   expect(rows.map(({ number, type, effectId }) => `${number} ${type} ${effectId}`)).toEqual([
     "1 header undefined",
@@ -122,7 +123,7 @@ const delivery = { userMessages: [], causes: [] } as never
 test.each<readonly [JournalRecord, OutlineFacts, "fails" | "changes the turn" | "changes nothing"]>([
   [
     { type: "llm_complete", id: 1, result: { ok: false, error: { message: "down", retryable: true, terminalReason: "provider_error" } } },
-    { type: "llm_complete", error: "down", text: "", calls: [], terminalReason: "provider_error", usage: undefined },
+    { type: "llm_complete", error: "down", text: "", calls: [], terminalReason: "provider_error", usage: undefined, prefixBreak: undefined },
     "fails",
   ],
   [{ type: "tool_results", id: 1, results: [succeeded] }, { type: "tool_results", results: [succeeded] }, "changes the turn"],

@@ -1,10 +1,16 @@
 import { describe, expect, test } from "vitest"
+import { chatDriver } from "../../src/drivers/chat.ts"
+import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
+import type { Json } from "../../src/json.ts"
 import { completeConfig, type TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext } from "../../src/machine/driver.ts"
+import { chatProjector } from "../../src/projectors/chat.ts"
+import { wrapProjector } from "../../src/projectors/wrap-projector.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnCheckpoint } from "../../src/schemas/checkpoint.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
+import type { LlmMessage, OutputPart } from "../../src/schemas/llm.ts"
 import type { Response, ToolResults } from "../../src/schemas/response.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { type Law, LawError } from "../../src/testing/laws.ts"
@@ -712,6 +718,113 @@ describe("a machine that breaks a law is detected", () => {
     expect(error.message).toContain("expected stale, received unknown_effect")
   })
 })
+
+describe("law 11, prefix", () => {
+  const CALLED = { type: "tool_call", callId: "c", toolName: "tool", inputJson: "{}" } as const
+  const answer = (id: number, ...parts: readonly OutputPart[]): TurnInput =>
+    respond({ type: "llm_complete", id, result: { ok: true, response: { text: "", parts, usage: USAGE, terminalReason: "stop" } } })
+  /** Two model calls with a tool call in between. */
+  const inputs: readonly TurnInput[] = [
+    POLL,
+    answer(1, CALLED),
+    POLL,
+    results("c"),
+    POLL,
+    respond({ type: "checkpoint_delivery", id: 3, delivery: {} }),
+    POLL,
+    answer(4, { type: "text", text: "Done." }),
+    POLL,
+  ]
+  const tool = { name: "tool", description: "A tool.", inputSchema: {} }
+  const config: TurnConfig = { model: "model", driver: chatDriver(), projector: chatProjector, systemPrompt: "You act.", tools: [tool] }
+  /** Changes every request after the first. */
+  const changing = (change: Parameters<typeof wrapProjector>[1]["request"]): TurnConfig => ({
+    ...config,
+    projector: wrapProjector(chatProjector, { request: (request, input) => (input.iteration === 0 ? {} : (change?.(request, input) ?? {})) }),
+  })
+  const withTool = changing(({ tools }) => ({ tools: [...tools, { ...tool, name: "new" }] }))
+
+  test("holds for the chat driver, with messages and events that are delivered in mid-turn", () => {
+    const delivery = { userMessages: [message("more")], messages: [{ role: "system" as const, content: "A note." }], events: [{ type: "any" }] }
+    const delivered = inputs.map((input, index) => (index === 5 ? respond({ type: "checkpoint_delivery", id: 3, delivery }) : input))
+    expect(expectTurn(config, START, inputs).state).toBe("waiting_checkpoint")
+    expectTurn(config, START, delivered)
+  })
+
+  test("is broken by another tool list, and says where, with both values", () => {
+    const error = breach(() => expectTurn(withTool, START, inputs))
+    expect(error.law).toBe("prefix")
+    expect(error.difference).toEqual({ path: "/tools/1", expected: undefined, received: { ...tool, name: "new" } })
+    expect(error.message).toBe(
+      [
+        "Broken: law 11, prefix: a request begins with the one before it of the same purpose, or a record with contextReset marks the break.",
+        'input 6 (poll), poll 0: the request of effect 4 does not begin with the one before it (tools), first difference at "/tools/1":',
+        "  expected nothing",
+        '  received {"name":"new","description":"A tool.","inputSchema":{}}',
+      ].join("\n"),
+    )
+  })
+
+  test.each<readonly [string, TurnConfig, RegExp]>([
+    [
+      "a system prompt with a clock",
+      changing(({ messages: [, ...rest] }) => ({ messages: [{ role: "system", blocks: [] }, ...rest] })),
+      /\(system\)/,
+    ],
+    ["a message that goes", changing(({ messages: [first, , ...rest] }) => ({ messages: [first as LlmMessage, ...rest] })), /\(message\)/],
+    ["a note at the end that is in one request only", noteAtEnd(config), /\(message\), first difference at "\/messages\/2/],
+  ])("is broken by %s", (_what, broken, where) => {
+    expect(breach(() => expectTurn(broken, START, inputs)).message).toMatch(where)
+  })
+
+  test("allows a break that a history record with contextReset marks", () => {
+    const marking = (event: Json): TurnConfig => ({
+      ...withTool,
+      driver: wrapDriver(chatDriver(), {
+        prepareIteration(next, context) {
+          const actions = next(context)
+          return context.iteration === 0 ? actions : [{ type: "append_events", events: [{ type: "protocol", event }] }, ...actions]
+        },
+      }),
+    })
+    expectTurn(marking({ type: "any", contextReset: true }), START, inputs)
+    for (const event of [{ type: "any", contextReset: false }, { contextReset: "true" }, ["contextReset"], "contextReset", null])
+      expect(breach(() => expectTurn(marking(event), START, inputs)).law).toBe("prefix")
+  })
+
+  test("compares requests of the same purpose", () => {
+    const withPurpose = (purpose: Json): TurnConfig => ({
+      ...withTool,
+      driver: wrapDriver(chatDriver(), {
+        prepareIteration: (next, context) =>
+          next(context).map((action) => (action.type === "start_llm" && context.iteration > 0 ? { ...action, driverState: purpose } : action)),
+      }),
+    })
+    expectTurn(withPurpose({ purpose: "judge" }), START, inputs)
+    for (const state of [{ other: "judge" }, "purpose", ["purpose"], { purpose: 1 }])
+      expect(breach(() => expectTurn(withPurpose(state), START, inputs)).law).toBe("prefix")
+  })
+
+  test("can be switched off, and is off where the driver does not use the projector, unless it is switched on", () => {
+    expectTurn(withTool, START, inputs, { prefix: false })
+    const request = { ...REQUEST, tools: [tool] }
+    const answers = [[START_LLM], [{ type: "start_llm", request }, say("one")], [FINISH]] satisfies readonly (readonly DriverAction[])[]
+    const scripted = configOf(answers)
+    const calls = [POLL, answer(1), POLL, answer(2), POLL]
+    expectTurn(scripted, START, calls)
+    expect(breach(() => expectTurn(scripted, START, calls, { prefix: true })).difference?.path).toBe("/tools/0")
+  })
+})
+
+/** A projector that adds a note to each request, which the next one does not have there. */
+function noteAtEnd(config: TurnConfig): TurnConfig {
+  const projector = wrapProjector(chatProjector, {
+    request: ({ messages }, { iteration }) => ({
+      messages: [...messages, { role: "user", blocks: [{ type: "text", text: `Iteration ${iteration}` }] }],
+    }),
+  })
+  return { ...config, projector }
+}
 
 describe("a broken law", () => {
   test("is reported with its text, the place, the JSON pointer and both values", () => {

@@ -66,7 +66,9 @@ describe("a scripted driver", () => {
   test("ends the turn after its last answer, and says so", () => {
     const machine = new TurnMachine(configOf([]), START)
     expect(lastError(machine)).toContain("The script has 0 answers; prepareIteration was called once more.")
-    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
+    const userMessage = 'The driver "scripted" threw: Error: The script has 0 answers; prepareIteration was called once more.'
+    const error = { kind: "driver", code: "driver_threw", userMessage }
+    expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error", error } })
   })
 
   test("throws where the script says so, and where another callback was expected", () => {
@@ -96,6 +98,7 @@ describe("a scripted driver", () => {
     drain(machine)
     expect(machine.state).toBe("waiting_llm")
     machine.handle({ type: "llm_complete", id: 2, result: FAILED })
-    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
+    const error = { kind: "llm_provider", terminalReason: "provider_error", userMessage: "LLM error: no answer" }
+    expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "provider_error", error } })
   })
 })

@@ -3,11 +3,12 @@ import { compareJournals, type JournalParting } from "../../replay/compare.ts"
 import { outlineRow } from "../../replay/outline.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
-import { cutText, plainJson, plural } from "../terminal/format.ts"
+import { cutText, oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { DIFF_HELP } from "./help.ts"
 import { damageOf, givenJournals, HELP_FLAG } from "./open.ts"
+import { breakText, prefixesOf, prefixText } from "./prefixes.ts"
 import { rowText } from "./rows.ts"
 import { differingLines } from "./value-diff.ts"
 
@@ -30,6 +31,7 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
   }
   const { header, parting, alike, fromEffect } = compareJournals(first.journal, second.journal)
   const differs = header.length > 0 || parting !== undefined
+  const prefixes = { first: prefixesOf(first), second: prefixesOf(second) }
   if (flags.json === true) {
     const numbers = parting && {
       type: parting.type,
@@ -37,7 +39,7 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
       second: parting.second?.number,
       differences: plainDifferences(parting.differences),
     }
-    io.stdout.write(`${plainJson({ type: "diff", differs, header: plainDifferences(header), parting: numbers, alike, fromEffect })}\n`)
+    io.stdout.write(`${plainJson({ type: "diff", differs, header: plainDifferences(header), parting: numbers, alike, fromEffect, prefixes })}\n`)
     return differs ? 1 : 0
   }
   const width = widthOf(io.stdout)
@@ -68,6 +70,12 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
           ] as const)
     for (const [given, entry] of entries)
       if (entry !== undefined) line(cutText(`  ${given.name}: ${rowText(outlineRow(entry, undefined), typeof given.meta === "object")}`, width))
+  }
+  for (const [index, { breaks, ...rest }] of [prefixes.first, prefixes.second].entries()) {
+    if (breaks.length === 0) continue
+    line(cutText(`${names[index]}: ${prefixText({ breaks, ...rest })}`, width))
+    for (const found of breaks.slice(0, MOST_SHOWN)) line(cutText(`  record ${found.record}: ${oneLine(breakText(found))}`, width))
+    if (breaks.length > MOST_SHOWN) line(`  and ${plural(breaks.length - MOST_SHOWN, "more record")}`)
   }
   return differs ? 1 : 0
 }

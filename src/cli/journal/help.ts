@@ -22,6 +22,8 @@ Usage
   --help        show this help
 
 Each line has the record's number, the time it was written, the effect it answers, its size in the file and a summary.
+A model request that does not begin with the request before is marked: the provider's cache does not apply to it. For
+journals of turn-machine run, a replay computes the requests; other journals need the recorded effects.
 Of a damaged journal, the intact records are shown.
 
 Exit codes: 0 shown, 1 the journal is damaged, 2 the command cannot run as given.
@@ -59,6 +61,7 @@ Usage
   --help        show this help
 
 It ignores times, durations, snapshots, how often a turn was resumed, and the order in which parallel tools ended.
+Requests of either journal that do not begin with the request before are listed last.
 
 Exit codes: 0 no difference, 1 they differ, 2 the command cannot run as given.
 

@@ -3,6 +3,7 @@ import type { CompletedToolCall } from "../../wire/tool.ts"
 import { outcomeText } from "../run/run-screen.ts"
 import { toolLine } from "../run/tool-line.ts"
 import { cutText, formatCount, formatDuration, oneLine, plural } from "../terminal/format.ts"
+import { breakText } from "./prefixes.ts"
 
 /**
  * Describes a record on one line.
@@ -43,14 +44,15 @@ function textOf(row: OutlineRow, isOurs: boolean): string {
   }
 }
 
-function modelText({ error, text, calls, usage, terminalReason }: Extract<OutlineRow, { type: "llm_complete" }>): string {
-  if (error !== undefined || usage === undefined) return `✗ the model call failed: ${error}`
+function modelText({ error, text, calls, usage, terminalReason, prefixBreak }: Extract<OutlineRow, { type: "llm_complete" }>): string {
+  const prefix = prefixBreak === undefined ? "" : ` (${breakText(prefixBreak)})`
+  if (error !== undefined || usage === undefined) return `✗ the model call failed${prefix}: ${error}`
   const cut =
     terminalReason === "stop" || terminalReason === "tool_use" || terminalReason === "unknown" ? "" : ` (${terminalReason.replaceAll("_", " ")})`
   const what = calls.length === 0 ? "model answers" : `model calls ${counted(calls)}`
   const { inputTokens, cachedInputTokens, outputTokens } = usage
   const tokens = `${formatCount(inputTokens)}/${formatCount(cachedInputTokens)}/${formatCount(outputTokens)} tokens`
-  return `${what}${cut}, ${tokens}${text.trim() === "" ? "" : `: ${cutText(text.trim(), 500)}`}`
+  return `${what}${cut}, ${tokens}${prefix}${text.trim() === "" ? "" : `: ${cutText(text.trim(), 500)}`}`
 }
 
 /** `read_file ×3, search_text`. */

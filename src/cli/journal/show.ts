@@ -1,4 +1,4 @@
-import { journalOutline, type OutlineRow } from "../../replay/outline.ts"
+import { type JournalOutline, journalOutline, type OutlineRow } from "../../replay/outline.ts"
 import { resume } from "../../replay/replay.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
@@ -12,6 +12,7 @@ import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { SHOW_HELP } from "./help.ts"
 import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
+import { plainBreak, prefixText } from "./prefixes.ts"
 import { rowText } from "./rows.ts"
 import { resumeCommand, type TurnStatus, turnStatusOf, turnStatusText } from "./turn-status.ts"
 
@@ -52,6 +53,16 @@ function machineOf({ journal, meta }: GivenJournal): TurnMachine | undefined {
   }
 }
 
+/** A replay computes the requests if this program wrote the journal. */
+function outlineOf({ journal, text, meta }: GivenJournal): JournalOutline {
+  if (typeof meta !== "object") return journalOutline(journal, text)
+  try {
+    return journalOutline(journal, text, recordedConfig(meta))
+  } catch {
+    return journalOutline(journal, text)
+  }
+}
+
 function statusOf(given: GivenJournal): TurnStatus {
   const end = given.journal.entries.at(-1)?.record
   return end?.type === "end" ? { type: "ended", outcome: end.outcome } : turnStatusOf(machineOf(given))
@@ -59,7 +70,7 @@ function statusOf(given: GivenJournal): TurnStatus {
 
 /** The bytes after the last complete line of an undamaged journal. */
 function tornBytes({ journal, text, damage }: GivenJournal): number {
-  return damage === undefined ? Buffer.byteLength(text.slice(journal.length)) : 0
+  return damage === undefined ? Buffer.byteLength(text.slice(text.length - journal.droppedLength)) : 0
 }
 
 function writeTable(given: GivenJournal, io: Io): void {
@@ -68,7 +79,7 @@ function writeTable(given: GivenJournal, io: Io): void {
   const line = (text: string): void => void io.stdout.write(`${text}\n`)
   const { journal, meta, name, text } = given
   const { header, entries } = journal
-  const outline = journalOutline(journal, text)
+  const outline = outlineOf(given)
   const isOurs = typeof meta === "object"
   const status = statusOf(given)
   const command = typeof meta === "object" && given.damage === undefined ? resumeCommand(status, name) : undefined
@@ -95,6 +106,8 @@ function writeTable(given: GivenJournal, io: Io): void {
     ],
     ["tokens", tokensText(outline.usage)],
   )
+  const prefix = prefixText(outline.prefix)
+  if (prefix !== undefined) fields.push(["prefix", prefix])
   for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutText(value, width - 9)}\n`)
   line("")
   const numberWidth = Math.max(2, String(outline.rows.at(-1)?.number ?? 1).length)
@@ -117,7 +130,7 @@ function writeTable(given: GivenJournal, io: Io): void {
 function writeJson(given: GivenJournal, io: Io): void {
   const write = (value: object): void => void io.stdout.write(`${plainJson(value)}\n`)
   const { journal, meta, path, damage, text } = given
-  const { rows, outcome: _, turnId, driver, at, forkedFrom, dropped, ...totals } = journalOutline(journal, text)
+  const { rows, outcome: _, turnId, driver, at, forkedFrom, dropped, ...totals } = outlineOf(given)
   const run = typeof meta === "object" ? { run: meta } : {}
   write({
     type: "journal",
@@ -142,7 +155,10 @@ function plainRow(row: OutlineRow, isOurs: boolean): object {
   const { number, type, at, effectId, bytes } = row
   const line = { type: "record", number, kind: type, at, effectId, bytes, text: rowText(row, isOurs) }
   if (row.type === "tool_results") return { ...line, tools: row.results.map(({ toolName: name, output: { status } }) => ({ name, status })) }
-  return row.type === "llm_complete" && row.error === undefined ? { ...line, calls: row.calls, usage: row.usage } : line
+  if (row.type !== "llm_complete") return line
+  const { prefixBreak } = row
+  const prefix = prefixBreak === undefined ? {} : { prefix: plainBreak(prefixBreak) }
+  return row.error === undefined ? { ...line, calls: row.calls, usage: row.usage, ...prefix } : { ...line, ...prefix }
 }
 
 function dateOf(at: number): string {

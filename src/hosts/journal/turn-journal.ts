@@ -76,8 +76,8 @@ export class TurnJournal implements TurnLog {
     try {
       const { text } = stored
       const recorded = isUnfinishedHeader(text) ? undefined : readJournal(text, journalValidation)
-      const length = recorded?.length ?? 0
-      if (length < text.length) await stored.replace(text.slice(0, length))
+      const whole = recorded?.migratedText ?? text.slice(0, recorded?.length ?? 0)
+      if (whole !== text) await stored.replace(whole)
       return new TurnJournal(stored, recorded, options)
     } catch (error) {
       await stored.close()
@@ -143,10 +143,11 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async rewind(record: number): Promise<void> {
-    const { entries = [] } = this.#recorded ?? {}
-    const end = entries.find(({ number }) => number === record)?.end ?? (record === 1 ? entries[0] && headerEnd(this.#stored.text) : undefined)
+    const { entries = [], migratedText } = this.#recorded ?? {}
+    const whole = migratedText ?? this.#stored.text
+    const end = entries.find(({ number }) => number === record)?.end ?? (record === 1 ? entries[0] && headerEnd(whole) : undefined)
     if (end === undefined || this.#recorder !== undefined) throw new RangeError(`The journal cannot be rewound to record ${record}.`)
-    const text = this.#stored.text.slice(0, end)
+    const text = whole.slice(0, end)
     let rewound: Journal
     try {
       rewound = readJournal(text)
@@ -154,7 +155,7 @@ export class TurnJournal implements TurnLog {
       throw new RangeError(`The journal cannot be rewound to record ${record}: a compaction removed the records that it needs.`, { cause })
     }
     await this.#stored.replace(text)
-    this.#recorded = rewound
+    this.#recorded = migratedText === undefined ? rewound : { ...rewound, migratedText }
   }
 
   /** Records a response. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */

@@ -14,12 +14,13 @@ export function finishReason(reason: TerminalReason): string {
 }
 
 /** The conventions count cached tokens as input tokens; `TokenUsage` separates them. If all are 0, the endpoint reported no usage. */
-export function usageAttributes({ inputTokens, cachedInputTokens, outputTokens, reasoningTokens }: TokenUsage): Attributes {
+export function usageAttributes({ inputTokens, cachedInputTokens, cacheWriteTokens = 0, outputTokens, reasoningTokens }: TokenUsage): Attributes {
   if (inputTokens + cachedInputTokens + outputTokens === 0) return {}
   return {
     "gen_ai.usage.input_tokens": inputTokens + cachedInputTokens,
     "gen_ai.usage.output_tokens": outputTokens,
     ...(cachedInputTokens > 0 && { "gen_ai.usage.cache_read.input_tokens": cachedInputTokens }),
+    ...(cacheWriteTokens > 0 && { "gen_ai.usage.cache_creation.input_tokens": cacheWriteTokens }),
     ...(reasoningTokens > 0 && { "gen_ai.usage.reasoning.output_tokens": reasoningTokens }),
   }
 }

@@ -11,11 +11,13 @@ import { type Ending, exceptionOf } from "./spans.ts"
 export function answeredCall(response: LlmResponse, captureContent: boolean): Ending {
   const usage: TokenUsage | undefined = response?.usage
   if (usage === undefined) return { error: { type: "invalid_llm_response", message: "The model's answer cannot be used." } }
-  const { terminalReason, terminalDiagnostic = "The provider ended its answer with an error." } = response
+  const { terminalReason, producer, terminalDiagnostic = "The provider ended its answer with an error." } = response
   return {
     usage,
     attributes: {
       "gen_ai.response.finish_reasons": [finishReason(terminalReason)],
+      ...(producer !== undefined && { "gen_ai.response.model": producer.model }),
+      ...(producer?.responseId !== undefined && { "gen_ai.response.id": producer.responseId }),
       ...(captureContent && { "gen_ai.output.messages": outputMessages(response) }),
     },
     ...(terminalReason === "provider_error" && { error: { type: terminalReason, message: terminalDiagnostic } }),

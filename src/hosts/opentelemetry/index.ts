@@ -1,6 +1,7 @@
 import { type Attributes, type Meter, SpanKind, type Tracer, trace } from "@opentelemetry/api"
 import { since } from "../../drivers/goal/goal.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { type MarkedBreak, PrefixWatch } from "../../replay/prefix.ts"
 import type { Checkpoint, Done, SyncExecutionSurface } from "../../wire/effect.ts"
 import type { GoalOutput } from "../../wire/goal.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
@@ -54,6 +55,7 @@ interface TracedTurn {
   /** The effect that an earlier process may have performed in part. */
   readonly redelivered: number | undefined
   readonly conversationId: string | undefined
+  readonly prefixes: PrefixWatch
 }
 
 /**
@@ -98,10 +100,12 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
         }
         turn?.span.set(() => known)
         const operation = { "gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": request.model }
+        const broken = turn && quietly(() => turn.prefixes.next(turn.machine.turn))
+        if (broken !== undefined) metrics.prefixBreak(broken, operation)
         return work(context, turn, {
           name: `chat ${request.model}`,
           kind: SpanKind.CLIENT,
-          attributes: () => ({ ...operation, ...known, ...requestAttributes(request, captureContent) }),
+          attributes: () => ({ ...operation, ...known, ...requestAttributes(request, captureContent), ...(broken && prefixAttributes(broken)) }),
           execute: (inner) => next(effect, inner),
           answered: (response) => answeredCall(response, captureContent),
           failed: failedCall,
@@ -188,7 +192,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
         }),
       })
       const before = machine.usage
-      const turn: TracedTurn = { span, machine, redelivered: machine.outstanding?.id, conversationId }
+      const turn: TracedTurn = { span, machine, redelivered: machine.outstanding?.id, conversationId, prefixes: new PrefixWatch() }
       const end = (describe: Parameters<QuietSpan["end"]>[0]): void => {
         // Tokens that a resumed turn used earlier were reported then.
         const ended = span.end(() => ({ ...describe(), usage: since(before, machine.usage) }))
@@ -213,6 +217,10 @@ function effectAttributes({ effectId, idempotencyKey }: EffectContext, turn: Tra
     ...(turn && { "turn_machine.iteration": turn.machine.iteration }),
     ...(turn?.redelivered === effectId && { "turn_machine.redelivered": true }),
   }
+}
+
+function prefixAttributes({ at, reason, marked }: MarkedBreak): Attributes {
+  return { "turn_machine.prefix.at": at, "turn_machine.prefix.reason": reason, "turn_machine.prefix.marked": marked }
 }
 
 function toolAttributes({ callId, toolName }: PendingToolCall): Attributes {

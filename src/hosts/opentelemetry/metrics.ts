@@ -1,4 +1,5 @@
 import { type Attributes, type Meter, metrics } from "@opentelemetry/api"
+import type { MarkedBreak } from "../../replay/prefix.ts"
 import type { GoalMetricName, GoalOutput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { type Ending, quietly } from "./spans.ts"
@@ -12,6 +13,7 @@ interface Instrument {
 
 const TOKENS = "gen_ai.client.token.usage"
 const DURATION = "gen_ai.client.operation.duration"
+const PREFIX_BREAKS = "turn_machine.prefix.breaks"
 
 const GOALS: { readonly [Name in GoalMetricName]: Instrument } = {
   "goal.created": { instrument: "counter", unit: "{goal}", description: "Goals that were set." },
@@ -42,6 +44,11 @@ const INSTRUMENTS: { readonly [name: string]: Instrument } = {
     description: "GenAI operation duration.",
     boundaries: Array.from({ length: 14 }, (_, power) => 2 ** power / 100),
   },
+  [PREFIX_BREAKS]: {
+    instrument: "counter",
+    unit: "{request}",
+    description: "Model requests that do not begin with the request before them, so that the provider's cache does not apply.",
+  },
 }
 
 /** Records on one meter. Instruments are created on first use, so a global meter may be set up later. */
@@ -65,6 +72,10 @@ export class TelemetryMetrics {
     if (inputTokens + cachedInputTokens + outputTokens === 0) return
     this.#record(TOKENS, inputTokens + cachedInputTokens, { ...attributes, "gen_ai.token.type": "input" })
     this.#record(TOKENS, outputTokens, { ...attributes, "gen_ai.token.type": "output" })
+  }
+
+  prefixBreak({ reason, marked }: MarkedBreak, attributes: Attributes): void {
+    this.#record(PREFIX_BREAKS, 1, { ...attributes, "turn_machine.prefix.reason": reason, "turn_machine.prefix.marked": marked })
   }
 
   goal(outputs: readonly GoalOutput[]): void {

@@ -1,9 +1,14 @@
 import { metrics } from "@opentelemetry/api"
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics"
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest"
+import { chatDriver } from "../../../src/drivers/chat.ts"
 import { changeGoal, goalChanges } from "../../../src/drivers/goal/index.ts"
-import { LlmCallError } from "../../../src/hosts/host.ts"
+import { wrapDriver } from "../../../src/drivers/wrap-driver.ts"
+import { type Host, LlmCallError } from "../../../src/hosts/host.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
+import { chatProjector } from "../../../src/projectors/chat.ts"
+import { wrapProjector } from "../../../src/projectors/wrap-projector.ts"
+import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { START } from "../../replay/support.ts"
 import { answer, answers, CONFIG, USAGE, watch } from "./support.ts"
@@ -68,6 +73,51 @@ describe("metrics of turns", () => {
     }
     await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall }, { signal: controller.signal })
     expect(await metric("gen_ai.client.operation.duration")).toEqual([])
+  })
+
+  test("count requests that do not begin with the request before, with the reason, and mark the call's span", async () => {
+    const { telemetry, metric, spans } = watch()
+    const added = { name: "new", description: "New.", inputSchema: {} }
+    // The tools differ in the second request, and the system prompt in the third.
+    const projector = wrapProjector(chatProjector, {
+      request: ({ tools, messages: [, ...rest] }, { iteration }) => {
+        if (iteration === 0) return {}
+        const more = { tools: [...tools, added] }
+        return iteration === 1 ? more : { ...more, messages: [{ role: "system", blocks: [{ type: "text", text: "You add." }] }, ...rest] }
+      },
+    })
+    const driver = wrapDriver(chatDriver(), {
+      prepareIteration(next, context) {
+        const actions = next(context)
+        const event = { type: "surface_change", contextReset: true }
+        return context.iteration === 1 ? [{ type: "append_events", events: [{ type: "protocol", event }] }, ...actions] : actions
+      },
+    })
+    const host = (...given: readonly LlmResponse[]): Host => ({
+      llmCall: answers(...given),
+      tools: { call: async () => ({ output: { status: "success", value: 1 } }), effects: () => "idempotent" },
+    })
+    const calls = [answer("count#a"), answer("count#b"), answer("Two.")]
+    await telemetry.runTurn(new TurnMachine({ ...CONFIG, projector, driver }, START), host(...calls))
+    const [tools, system] = [
+      { "turn_machine.prefix.reason": "tools", "turn_machine.prefix.marked": true },
+      { "turn_machine.prefix.reason": "system", "turn_machine.prefix.marked": false },
+    ]
+    expect(await metric("turn_machine.prefix.breaks")).toEqual([
+      { attributes: { ...CHAT, ...tools }, value: 1 },
+      { attributes: { ...CHAT, ...system }, value: 1 },
+    ])
+    const chats = spans().filter(({ name }) => name === "chat m")
+    expect(chats.map(({ attributes }) => attributes["turn_machine.prefix.at"])).toEqual([
+      undefined,
+      `/tools/${CONFIG.tools.length}`,
+      "/messages/0/blocks/0/text",
+    ])
+    expect(chats[1]?.attributes).toMatchObject(tools)
+
+    // Another turn is compared with itself alone.
+    await telemetry.runTurn(new TurnMachine(CONFIG, START), host(...calls))
+    expect((await metric("turn_machine.prefix.breaks")).map(({ value }) => value)).toEqual([1, 1])
   })
 
   test("have the boundaries of the conventions", async () => {

@@ -279,7 +279,9 @@ invoke_agent
     const failure = { message: "No such model.", retryable: false, code: "model_not_found", terminalReason: "provider_error", usage: USAGE } as const
     const host: Host = { llmCall: () => Promise.reject(new LlmCallError(failure)) }
     const done = await telemetry.runTurn(new TurnMachine(CONFIG, START), host)
-    expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
+    const { code, terminalReason } = failure
+    const error = { kind: "llm_provider", code, terminalReason, userMessage: "LLM error: No such model." }
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "provider_error", error } })
     expect(tree()).toBe("\ninvoke_agent !provider_error\n  chat m !model_not_found\n")
     expect(span("chat m").status.message).toBe("No such model.")
     expect(span("chat m").attributes["gen_ai.usage.output_tokens"]).toBe(12)
