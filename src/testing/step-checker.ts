@@ -10,10 +10,11 @@ import type { LlmResponse, TerminalReason } from "../wire/llm.ts"
 import { jsonText } from "./difference.ts"
 import { checkEffects, type EffectTrace } from "./effect-laws.ts"
 import { type Law, LawError, requireEqual, requireEqualLists, requireEqualTexts, requireThat } from "./laws.ts"
+import { checkPrefix } from "./prefix-law.ts"
 import { lastFirst, requireRefusals } from "./run-laws.ts"
 import { checkDriverErrors, checkOrphans, checkVerbatim } from "./step-laws.ts"
 import { describeInput, give, type TestedMachine, type TestedMachineClass, type TurnInput, type Verdict } from "./turn-input.ts"
-import { checkpointText, isAnswerable, type Standing, type Subject, type TraceStep, turnText } from "./turn-trace.ts"
+import { checkpointText, isAnswerable, type Standing, type Subject, type TracedCall, type TraceStep, turnText } from "./turn-trace.ts"
 import type { DriverCall } from "./watched-driver.ts"
 
 /** An input other than a poll. */
@@ -36,6 +37,8 @@ export type StepLaw = (step: ExploredStep) => string | undefined
 export interface Reached {
   readonly turn: Turn
   readonly checkpoint: string
+  /** The model calls on the way, in order. */
+  readonly modelCalls: readonly TracedCall[]
 }
 
 /** A step that was run, and its result. */
@@ -46,7 +49,7 @@ export interface CheckedStep extends ExploredStep {
 }
 
 /** The laws that a driver may break on purpose. */
-export type DriverLaw = Extract<Law, "driver" | "orphans" | "verbatim">
+export type DriverLaw = Extract<Law, "driver" | "orphans" | "prefix" | "verbatim">
 
 export interface StepCheckerOptions {
   readonly machine: TestedMachineClass
@@ -146,7 +149,7 @@ export class StepChecker {
       this.#requireContinues(place, this.#restore(place, checkpoint), run.texts.slice(polls), run, run.effects.slice(polls))
     }
     checkEffects(...this.#traceOf(where, input, before, run))
-    const reached = { turn: run.machine.turn, checkpoint: run.checkpoint }
+    const reached = { turn: run.machine.turn, checkpoint: run.checkpoint, modelCalls: this.#modelCalls(where, before, run) }
     const step: CheckedStep = { input, effects: run.effects, before, after: run.machine, reached, next: run.next }
     this.#checkDriver(where, step)
     if (input?.type === "respond" && before !== undefined) {
@@ -155,6 +158,14 @@ export class StepChecker {
     }
     for (const [law, check] of Object.entries(this.#options.laws)) checkOwnLaw(law, where, check, step)
     return step
+  }
+
+  /** The model calls up to a step, with the one that it starts, if any. */
+  #modelCalls(where: string, before: TestedMachine | undefined, { machine }: Run): readonly TracedCall[] {
+    const earlier = this.#from?.reached.modelCalls ?? []
+    const { outstanding, turn } = machine
+    if (outstanding?.type !== "llm_call" || outstanding.id === before?.outstanding?.id) return earlier
+    return [...earlier, { where, id: outstanding.id, turn, requestText: JSON.stringify(outstanding.request) }]
   }
 
   /** After how many polls of a step the turn is cut. After the last one it is cut when its state is entered. */
@@ -297,10 +308,11 @@ export class StepChecker {
   }
 
   /** The laws on what the driver made of the input. */
-  #checkDriver(where: string, { input, effects, before, after }: ExploredStep): void {
+  #checkDriver(where: string, { input, effects, before, after, reached }: CheckedStep): void {
     const { without } = this.#options
     if (!without.includes("driver")) checkDriverErrors(where, effects)
     if (!without.includes("orphans")) for (const effect of effects) if (effect.type === "llm_call") checkOrphans(where, effect.request)
+    if (!without.includes("prefix")) checkPrefix(reached.modelCalls)
     if (without.includes("verbatim") || before === undefined || input === undefined) return
     const answer = answerOf(input)
     if (answer === undefined) return

@@ -329,6 +329,23 @@ const BREACHES: readonly Breach[] = [
     }),
   ],
   [
+    "a driver has the number of the iteration in its prompt",
+    "prefix",
+    2,
+    /the request of effect 3 does not begin with the one before it \(system\), first difference at "\/messages\/0/,
+    () => ({
+      driver: changed({
+        prepareIteration: (next, context) =>
+          next(context).map((action) => {
+            if (action.type !== "start_llm") return action
+            const { request } = action
+            const blocks = [{ type: "text", text: `Iteration ${context.iteration}.` }] as const
+            return { ...action, request: { ...request, messages: [{ role: "system", blocks }, ...request.messages] } }
+          }),
+      }),
+    }),
+  ],
+  [
     "a driver trims answers",
     "verbatim",
     1,
