@@ -22,7 +22,8 @@ export interface ChatDriverOptions {
  *
  * A call whose arguments are not a JSON object, or of a tool that the request did not offer, does not run: the model reads why.
  */
-export function chatDriver({ retryEmptyAnswer = false }: ChatDriverOptions = {}): ProtocolDriver {
+export function chatDriver(options: ChatDriverOptions = {}): ProtocolDriver {
+  const { retryEmptyAnswer = false } = options
   return {
     name: "chat",
     version: 1,

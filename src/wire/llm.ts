@@ -152,7 +152,7 @@ export type TerminalReason =
   | "unknown"
 
 /** One piece of a model's answer. */
-export type OutputPart = TextOutput | ReasoningBlock | ToolCallBlock | OpaqueBlock
+export type OutputPart = OpaqueBlock | TextOutput | ToolCallBlock | ReasoningBlock
 
 /** A model's answer. */
 export type LlmResponse = {

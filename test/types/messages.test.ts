@@ -38,12 +38,12 @@ const MISTAKES: readonly (readonly [what: string, line: string, message: string]
   [
     "a part without `as const`",
     'const r2: LlmResponse = { text: "", parts: [part], usage, terminalReason: "stop" }',
-    "Type '{ type: string; text: string; }' is not assignable to type 'OutputPart'. Type '{ type: string; text: string; }' is not assignable to type 'ReasoningBlock'. Types of property 'type' are incompatible. Type 'string' is not assignable to type '\"reasoning\"'.",
+    "Type '{ type: string; text: string; }' is not assignable to type 'OutputPart'. Type '{ type: string; text: string; }' is not assignable to type 'ReasoningBlock'. Type '{ type: string; text: string; }' is not assignable to type '{ readonly type: \"reasoning\"; readonly text: string; readonly replay?: ReasoningReplay | undefined; }'. Types of property 'type' are incompatible. Type 'string' is not assignable to type '\"reasoning\"'.",
   ],
   [
     "a driver that was not called",
     "const c3: TurnConfig = { ...config, driver: chatDriver }",
-    "Type '() => ProtocolDriver' is not assignable to type 'ProtocolDriver'.",
+    "Type '(options?: ChatDriverOptions) => ProtocolDriver' is not assignable to type 'ProtocolDriver'.",
   ],
   ["a projector that was called", "const c4 = chatProjector()", "Expected 1 arguments, but got 0."],
   [

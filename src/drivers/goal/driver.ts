@@ -59,12 +59,11 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
     onLlmComplete(next, context, waiting, response, textStreamed) {
       const goal = openGoal(context, options)
       const actions = next(context.withTools(GOAL_TOOLS), waiting, response, textStreamed)
-      const index = actions.findIndex((action) => action.type === "start_tools")
-      const start = actions[index]
-      if (start?.type !== "start_tools") return withRecords(goal, actions)
+      const start = actions.find((action) => action.type === "start_tools")
+      if (start === undefined) return withRecords(goal, actions)
       goal.toolCalls += start.calls.length
       const answered = answerGoalTools(goal, start, context, options)
-      return withRecords(goal, answered === start ? actions : actions.with(index, answered))
+      return withRecords(goal, answered === start ? actions : actions.map((action) => (action === start ? answered : action)))
     },
 
     onToolResults(next, context, results) {
