@@ -71,7 +71,7 @@ module.exports = {
       ["^src/drivers/", "^src/machine/", "^src/wire/", "^src/projectors/", "^src/validated-turn-machine\\.ts$"],
       "A journal is folded without a host.",
     ),
-    room("hosts/run", [HOST], "The loop performs effects; it knows no journal store, no model client and no thread."),
+    room("hosts/run", [HOST, TIMERS], "The loop performs effects; it knows no journal store, no model client and no thread."),
     room(
       "hosts/tools",
       [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$"],
