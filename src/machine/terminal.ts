@@ -12,7 +12,7 @@ export type StopType = Exclude<Extract<Outcome, { type: "stopped" }>["stop"]["ty
 /** The outcome of a turn that was stopped without a value. `event`: the error that stopped it; the outcome repeats it without `raw`. */
 export function stopped(type: StopType, event?: TurnEvent): Outcome {
   if (event?.type !== "error") return { type: "stopped", stop: { type } }
-  const { raw: _raw, ...error } = event.envelope ?? { kind: "error", userMessage: event.message }
+  const { raw: _raw, ...error } = event.envelope ?? { kind: "host", userMessage: event.message }
   return { type: "stopped", stop: { type, error } }
 }
 

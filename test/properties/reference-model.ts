@@ -709,7 +709,7 @@ type SimpleStop = "incomplete" | "provider_error" | "cancelled" | "max_iteration
 /** An error that stops the turn is part of the outcome, without what the provider sent. */
 function stop(type: SimpleStop, event?: TurnEvent): Outcome {
   if (event?.type !== "error") return { type: "stopped", stop: { type } }
-  const { raw: _, ...error } = event.envelope ?? { kind: "error", userMessage: event.message }
+  const { raw: _, ...error } = event.envelope ?? { kind: "host", userMessage: event.message }
   return { type: "stopped", stop: { type, error } }
 }
 
