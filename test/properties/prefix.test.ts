@@ -29,7 +29,7 @@ describe("requests of the chat and code drivers only grow at their end (law 11)"
   test("in a thread of two turns, with deliveries, cancelled work and crashes", SLOW, () => {
     let compared = 0
     check(
-      300,
+      150,
       fc.property(
         configData,
         drivers,
@@ -52,7 +52,7 @@ describe("requests of the chat and code drivers only grow at their end (law 11)"
         },
       ),
     )
-    expect(compared).toBeGreaterThan(10)
+    expect(compared).toBeGreaterThan(5)
   })
 
   test("in a turn whose causes have no messages", SLOW, () => {
