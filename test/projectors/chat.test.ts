@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest"
 import { History } from "../../src/machine/history.ts"
-import { type ChatProjectorOptions, chatProjector, createChatProjector, isReplayable } from "../../src/projectors/chat.ts"
+import { chatProjector, createChatProjector, isReplayable } from "../../src/projectors/chat.ts"
 import type { ProjectionInput, Projector } from "../../src/projectors/projector.ts"
 import type { Block, LlmMessage, LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
-import type { InterruptedReason, Message, Part, Producer, TurnCause } from "../../src/schemas/message.ts"
+import type { Message, Part, Producer, TurnCause } from "../../src/schemas/message.ts"
+import type { InterruptedReason } from "../../src/wire/message.ts"
 import { configOf, plain, userMessage } from "../machine/support.ts"
 
 const TOOL = { name: "look", description: "Looks.", inputSchema: { type: "object" } }
@@ -290,7 +291,7 @@ describe("createChatProjector", () => {
 
   test("refuses other options, and input: it is not a projector itself", () => {
     expect(() => createChatProjector({ turnCauses: "end" } as never)).toThrow("`turnCauses` is `inline` or `tail`.")
-    const uncalled = createChatProjector as (options: ChatProjectorOptions) => unknown as Projector
+    const uncalled = createChatProjector as unknown as Projector
     expect(() => project([], {}, uncalled)).toThrow("Pass createChatProjector(), not createChatProjector.")
   })
 })
