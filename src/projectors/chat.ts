@@ -238,11 +238,14 @@ function renderPart(manner: Manner, message: Message, part: Part, attachments: A
     }
     case "tool_result": {
       const { type, callId, toolName, isError, content, prune } = part
-      const block: Mutable<Extract<Block, { type: "tool_result" }>> = { type, callId, text: shownText(part, part.text) }
-      if (toolName !== undefined) block.toolName = toolName
-      if (isError !== undefined) block.isError = isError
-      if (content !== undefined && prune === undefined) block.content = content
-      return block
+      return {
+        type,
+        callId,
+        ...(toolName !== undefined && { toolName }),
+        text: shownText(part, part.text),
+        ...(isError !== undefined && { isError }),
+        ...(content !== undefined && prune === undefined && { content }),
+      }
     }
     case "image": {
       if (part.attachment !== undefined && role === "user") return { type: "image", attachmentIndex: attachments.push(part.attachment) - 1 }
