@@ -22,9 +22,8 @@ export function pairToolCalls(request: LlmRequest): LlmRequest {
     if (isPaired(messages)) return request
     return { ...request, messages: new Joined(pairSegment({ storage: messages, length: messages.length })).toArray() }
   }
-  const paired = segments.flatMap(pairSegment)
-  const isSame = paired.length === segments.length && paired.every((segment, index) => segment === segments[index])
-  return isSame ? request : withOtherMessages(request, new Joined(paired))
+  const isSame = segments.every((segment) => isUnchanged(segment))
+  return isSame ? request : withOtherMessages(request, new Joined(segments.flatMap(pairSegment)))
 }
 
 /** The paired messages of a list that grows. */
@@ -35,20 +34,26 @@ interface Pairing {
   readonly ends: number[]
   /** Where the open exchange of the first n messages begins; n, if there is none. */
   readonly opens: number[]
-  /** How often the open exchange calls with each id and has no result yet. Empty: no exchange is open. */
-  readonly unanswered: Map<string, number>
+  /** How often the open exchange calls with each id and has no result yet. `undefined`: it is only its first message. */
+  unanswered: Map<string, number> | undefined
   /** The least number of messages that are not shown as they are. */
   changedFrom: number
 }
 
 const pairings = new WeakMap<readonly LlmMessage[], Pairing>()
 
+/** Whether pairing the first messages of a list leaves them as they are. */
+function isUnchanged({ storage, length }: Segment<LlmMessage>): boolean {
+  const { opens, changedFrom } = readUpTo(storage, length)
+  return opens[length] === length && length < changedFrom
+}
+
 /** Pairs the first messages of a list. Returns the segment itself if nothing changes. */
 function pairSegment(segment: Segment<LlmMessage>): readonly Segment<LlmMessage>[] {
+  if (isUnchanged(segment)) return [segment]
   const { storage, length } = segment
-  const { closed, ends, opens, changedFrom } = readUpTo(storage, length)
+  const { closed, ends, opens } = readUpTo(storage, length)
   const open = opens[length] as number
-  if (open === length && length < changedFrom) return [segment]
   const final: Segment<LlmMessage> = { storage: closed, length: ends[length] as number }
   if (open === length) return [final]
   const last = pairExchange(storage.slice(open, length))
@@ -59,45 +64,55 @@ function pairSegment(segment: Segment<LlmMessage>): readonly Segment<LlmMessage>
 function readUpTo(storage: readonly LlmMessage[], length: number): Pairing {
   let pairing = pairings.get(storage)
   if (pairing === undefined) {
-    pairing = { closed: [], ends: [0], opens: [0], unanswered: new Map(), changedFrom: Number.POSITIVE_INFINITY }
+    pairing = { closed: [], ends: [0], opens: [0], unanswered: undefined, changedFrom: Number.POSITIVE_INFINITY }
     pairings.set(storage, pairing)
   }
-  for (let index = pairing.ends.length - 1; index < length; index += 1) read(pairing, storage, index)
+  for (let index = pairing.ends.length - 1; index < length; index += 1) {
+    pairing.opens.push(read(pairing, storage, index))
+    pairing.ends.push(pairing.closed.length)
+  }
   return pairing
 }
 
-function read(pairing: Pairing, storage: readonly LlmMessage[], index: number): void {
-  const { closed, ends, opens, unanswered } = pairing
+/** Reads one message. Returns where the open exchange begins after it, or the next index if there is none. */
+function read(pairing: Pairing, storage: readonly LlmMessage[], index: number): number {
   const message = storage[index] as LlmMessage
-  let open = opens[index] as number
-  const close = (end: number): void => {
-    const exchange = storage.slice(open, end)
-    const paired = pairExchange(exchange)
-    if (paired !== exchange) pairing.changedFrom = Math.min(pairing.changedFrom, index + 1)
-    for (const shown of paired) closed.push(shown)
-    unanswered.clear()
-    open = end
+  const open = pairing.opens[index] as number
+  if (open < index) {
+    const head = storage[open] as LlmMessage
+    // The usual case: the message right after the calls has all results.
+    if (open === index - 1 && !has(head, "tool_result") && answersAll(message, head)) {
+      pairing.closed.push(head, message)
+      return index + 1
+    }
+    if (message.role !== "assistant") {
+      pairing.unanswered ??= callsOf(head)
+      for (const block of message.blocks) if (block.type === "tool_result") answer(pairing.unanswered, block.callId)
+      if (pairing.unanswered.size > 0) return open
+      close(pairing, storage.slice(open, index + 1), index)
+      return index + 1
+    }
+    close(pairing, storage.slice(open, index), index)
   }
+  if (message.role === "assistant" && has(message, "tool_call")) return index
+  const shown = withoutStrays(message)
+  if (shown !== message) pairing.changedFrom = Math.min(pairing.changedFrom, index + 1)
+  if (shown !== undefined) pairing.closed.push(shown)
+  return index + 1
+}
 
-  if (unanswered.size > 0) {
-    if (message.role === "assistant") close(index)
-    else {
-      for (const block of message.blocks) if (block.type === "tool_result") answer(unanswered, block.callId)
-      if (unanswered.size === 0) close(index + 1)
-    }
-  }
-  if (open === index) {
-    if (message.role === "assistant")
-      for (const block of message.blocks) if (block.type === "tool_call") unanswered.set(block.callId, (unanswered.get(block.callId) ?? 0) + 1)
-    if (unanswered.size === 0) {
-      const shown = withoutStrays(message)
-      if (shown !== message) pairing.changedFrom = Math.min(pairing.changedFrom, index + 1)
-      if (shown !== undefined) closed.push(shown)
-      open = index + 1
-    }
-  }
-  ends.push(closed.length)
-  opens.push(open)
+/** Adds an exchange that no later message changes. `index`: the message that ends it. */
+function close(pairing: Pairing, exchange: readonly LlmMessage[], index: number): void {
+  const paired = pairExchange(exchange)
+  if (paired !== exchange) pairing.changedFrom = Math.min(pairing.changedFrom, index + 1)
+  for (const shown of paired) pairing.closed.push(shown)
+  pairing.unanswered = undefined
+}
+
+function callsOf({ blocks }: LlmMessage): Map<string, number> {
+  const calls = new Map<string, number>()
+  for (const block of blocks) if (block.type === "tool_call") calls.set(block.callId, (calls.get(block.callId) ?? 0) + 1)
+  return calls
 }
 
 function answer(unanswered: Map<string, number>, callId: string): void {
@@ -153,15 +168,16 @@ function pairExchange(exchange: readonly LlmMessage[]): readonly LlmMessage[] {
 
 /** Whether a message of the user answers each call of the one before it, and no other call. It then stays as it is. */
 function answersAll(message: LlmMessage | undefined, asked: LlmMessage): boolean {
-  if (message?.role !== "user") return false
-  const results: string[] = []
-  for (const block of message.blocks) {
-    if (block.type === "tool_call") return false
-    if (block.type === "tool_result") results.push(block.callId)
-  }
-  const calls: string[] = []
-  for (const block of asked.blocks) if (block.type === "tool_call") calls.push(block.callId)
+  if (message?.role !== "user" || has(message, "tool_call")) return false
+  const calls = callIds(asked, "tool_call")
+  const results = callIds(message, "tool_result")
   return isSame(calls, results) || isSame(calls.sort(), results.sort())
+}
+
+function callIds({ blocks }: LlmMessage, type: "tool_call" | "tool_result"): string[] {
+  const ids: string[] = []
+  for (const block of blocks) if (block.type === type) ids.push(block.callId)
+  return ids
 }
 
 function isSame(left: readonly string[], right: readonly string[]): boolean {
