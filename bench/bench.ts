@@ -8,6 +8,7 @@ import { parseArgs } from "node:util"
 import { measureCheckpoints } from "./checkpoints.ts"
 import { measureJournals } from "./journal.ts"
 import { measureProcess } from "./process.ts"
+import { DEPTHS, measureProjections } from "./projections.ts"
 import { measureSizes } from "./size.ts"
 import { measureTurns } from "./turns.ts"
 
@@ -31,6 +32,15 @@ if (growth)
   say(
     `An iteration of a turn of 10,000 costs ${growth.bare.toFixed(2)} × one of a turn of 50; for the baseline it is ${growth.floor.toFixed(2)} ×.\n`,
   )
+
+say("One iteration with the fingerprint of its request, after that many others, in µs (median)")
+const projections = measureProjections(values.quick)
+say(
+  table(
+    ["transcript or projector", ...DEPTHS.map((depth) => `after ${depth}`)],
+    projections.map(({ kind, us }) => [kind, ...us.map(micros)]),
+  ),
+)
 
 say("Checkpoint and restore beside JSON alone of the same messages, in µs")
 const checkpoints = measureCheckpoints(values.quick)
@@ -113,7 +123,7 @@ say(
   ),
 )
 
-if (values.json) console.log(JSON.stringify({ node: process.version, turns, growth, checkpoints, journals, process: run, sizes }))
+if (values.json) console.log(JSON.stringify({ node: process.version, turns, growth, projections, checkpoints, journals, process: run, sizes }))
 
 function micros(us: number): string {
   return us >= 100 ? us.toFixed(0) : us.toFixed(2)

@@ -11,6 +11,25 @@ export interface Listing<Item> {
   segments?(): readonly Segment<Item>[] | undefined
 }
 
+/** The items of several segments, one after the other. The list is built when it is first read. */
+export class Joined<Item> implements Listing<Item> {
+  readonly #segments: readonly Segment<Item>[]
+  #array: readonly Item[] | undefined
+
+  constructor(segments: readonly Segment<Item>[]) {
+    this.#segments = segments
+  }
+
+  toArray(): readonly Item[] {
+    this.#array ??= this.#segments.flatMap(({ storage, length }) => storage.slice(0, length))
+    return this.#array
+  }
+
+  segments(): readonly Segment<Item>[] {
+    return this.#segments
+  }
+}
+
 /** Stamps a private field on an object that is not its instance, by returning that object from the base constructor. */
 class Given {
   constructor(target: object) {
@@ -87,15 +106,23 @@ export function withAttachments<Rest extends object, Item>(rest: Rest, listing: 
   return rest as Rest & { readonly attachments: readonly Item[] }
 }
 
-/** A copy with some properties changed, whose lists are still put together when they are read. */
+/** A copy with some properties changed. Its lists are still put together when they are read. */
 export function withChanges<Target extends object>(target: Target, changes: Partial<Target>): Target {
-  const values = Object.entries(Object.getOwnPropertyDescriptors(target)).flatMap(([key, { value, get }]) =>
-    get === undefined ? [[key, value]] : [],
-  )
-  const copy = { ...(Object.fromEntries(values) as Target), ...changes }
   const messages = messagesListing(target)
   const attachments = Attached.of(target)
+  const copy: Partial<Target> = {}
+  for (const key of Object.keys(target) as (keyof Target)[]) {
+    // Reading a listed one would build it.
+    if ((key === "messages" && messages !== undefined) || (key === "attachments" && attachments !== undefined)) continue
+    copy[key] = target[key]
+  }
+  Object.assign(copy, changes)
   if (messages !== undefined && !("messages" in changes)) withMessages(copy, messages)
   if (attachments !== undefined && !("attachments" in changes)) withAttachments(copy, attachments)
-  return copy
+  return copy as Target
+}
+
+/** A copy with another list of `messages`, put together when it is read. */
+export function withOtherMessages<Target extends { readonly messages: readonly Item[] }, Item>(target: Target, listing: Listing<Item>): Target {
+  return withMessages(withChanges(target, { messages: [] } as unknown as Partial<Target>), listing)
 }

@@ -63,7 +63,7 @@ const REASONS: { readonly [Reason in TerminalReason]?: InterruptedReason } = {
  * request does not continue the one before.
  */
 export function startRequest(context: DriverContext, options: { readonly tools: boolean }): readonly DriverAction[] {
-  const request: LlmRequest = pairToolCalls(context.projectRequest(options), context.messages)
+  const request: LlmRequest = pairToolCalls(context.projectRequest(options))
   const start: DriverAction = { type: "start_llm", request }
   return context.surfaceChanged ? [{ type: "append_events", events: [surfaceChangeRecord(context)] }, start] : [start]
 }

@@ -1,4 +1,4 @@
-export { chatProjector } from "./chat.ts"
+export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./chat.ts"
 export {
   type HttpFacts,
   type LlmResult,

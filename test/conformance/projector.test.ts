@@ -1,5 +1,5 @@
 import { History } from "../../src/machine/history.ts"
-import { chatProjector } from "../../src/projectors/chat.ts"
+import { createChatProjector } from "../../src/projectors/chat.ts"
 import type { CompleteTurnConfigData } from "../../src/schemas/config.ts"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../../src/schemas/message.ts"
@@ -16,6 +16,9 @@ interface ProjectorScenario extends Scenario {
   }
   readonly request: LlmRequest
 }
+
+/** The way of the reference: all causes in one block at the end. */
+const chatProjector = createChatProjector({ turnCauses: "tail" })
 
 runSuite<ProjectorScenario>("projector", ({ input, request }) => {
   const { config, turnCauses, useTools, iteration } = input

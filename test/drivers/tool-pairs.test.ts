@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest"
 import { pairToolCalls } from "../../src/drivers/tool-pairs.ts"
+import { messagesListing } from "../../src/lazy.ts"
 import { History } from "../../src/machine/history.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
-import type { LlmRequest } from "../../src/schemas/llm.ts"
+import type { Block, LlmRequest } from "../../src/schemas/llm.ts"
 import type { Message, Part } from "../../src/schemas/message.ts"
 import { configOf, plain } from "../machine/support.ts"
 
@@ -24,6 +25,7 @@ function project(transcript: History<Message>): LlmRequest {
     systemPrompt,
     tools,
     messages: transcript,
+    startLength: transcript.length,
     events: History.of([]),
     turnCauses: [],
     iteration: 0,
@@ -37,7 +39,7 @@ function sent(...messages: readonly Message[]): readonly string[] {
 }
 
 function shown(transcript: History<Message>): readonly string[] {
-  const request = plain(pairToolCalls(project(transcript), transcript))
+  const request = plain(pairToolCalls(project(transcript)))
   return request.messages.map(({ role, blocks }) => {
     const inShort = blocks.map((block) => {
       if (block.type === "tool_call") return `call ${block.callId}`
@@ -59,7 +61,7 @@ describe("a transcript in which each call is followed by its result", () => {
       message("assistant", text("done")),
     ])
     const request = project(transcript)
-    expect(pairToolCalls(request, transcript)).toBe(request)
+    expect(pairToolCalls(request)).toBe(request)
   })
 
   test("may repeat call ids in a later message, as some models do", () => {
@@ -70,7 +72,7 @@ describe("a transcript in which each call is followed by its result", () => {
       message("user", result("call_0")),
     ])
     const request = project(transcript)
-    expect(pairToolCalls(request, transcript)).toBe(request)
+    expect(pairToolCalls(request)).toBe(request)
   })
 })
 
@@ -101,7 +103,7 @@ describe("a call without a result", () => {
 
   test("gets a placeholder with the tool's name", () => {
     const transcript = History.of([message("assistant", call("a"))])
-    expect(plain(pairToolCalls(project(transcript), transcript)).messages[1]).toEqual({
+    expect(plain(pairToolCalls(project(transcript))).messages[1]).toEqual({
       role: "user",
       blocks: [{ type: "tool_result", callId: "a", toolName: "look", text: NO_RESULT }],
     })
@@ -131,10 +133,36 @@ describe("a result away from its call", () => {
   })
 
   test("moves from a message of another role too", () => {
-    expect(sent(message("assistant", call("a")), message("assistant", result("a"), text("mine")))).toEqual([
+    expect(sent(message("assistant", call("a")), message("system", result("a"), text("note")))).toEqual([
       "assistant: call a",
       "user: result a: result a",
-      "assistant: mine",
+      "system: Runtime note:\nnote",
+    ])
+  })
+
+  test("moves over messages of every other role", () => {
+    const between = [message("user", text("quick")), message("event", text("rang")), message("system", text("note"))]
+    expect(sent(message("assistant", call("a"), call("b")), message("user", result("b")), ...between, message("user", result("a")))).toEqual([
+      "assistant: call a | call b",
+      "user: result a: result a | result b: result b",
+      "user: quick",
+      "user: Runtime event:\nrang",
+      "system: Runtime note:\nnote",
+    ])
+  })
+
+  test("does not count from the next assistant message on: what was sent before it does not change", () => {
+    const cut = [message("assistant", call("a"), call("b")), message("user", result("b"), text("wait"))]
+    const before = ["assistant: call a | call b", `user: result a: ${NO_RESULT} | result b: result b`, "user: wait"]
+    expect(sent(...cut)).toEqual(before)
+    expect(sent(...cut, message("assistant", text("fine")), message("user", result("a", "late"), text("and")))).toEqual([
+      ...before,
+      "assistant: fine",
+      "user: [Result of an earlier tool call]\nlate | and",
+    ])
+    expect(sent(...cut, message("assistant", result("a", "mine"), text("said")))).toEqual([
+      ...before,
+      "assistant: [Result of an earlier tool call]\nmine | said",
     ])
   })
 
@@ -160,7 +188,7 @@ describe("a result without a call", () => {
     ])
   })
 
-  test("two calls with one id get two results: in order within a message; across messages the later call first", () => {
+  test("two calls with one id get two results, in order, if one message makes both", () => {
     const results = message("user", result("a", "one"), result("a", "two"))
     expect(sent(message("assistant", call("a"), call("a")), message("user", text("wait")), results)).toEqual([
       "assistant: call a | call a",
@@ -169,9 +197,10 @@ describe("a result without a call", () => {
     ])
     expect(sent(message("assistant", call("a")), message("assistant", call("a")), results)).toEqual([
       "assistant: call a",
-      "user: result a: two",
+      `user: result a: ${NO_RESULT}`,
       "assistant: call a",
       "user: result a: one",
+      "user: [Result of an earlier tool call]\ntwo",
     ])
   })
 })
@@ -240,7 +269,7 @@ describe("transcripts that grow and fork", () => {
     const broken = past.append([message("assistant", call("a"))]).append([message("user", text("stop"))])
     expect(shown(broken)).toHaveLength(4)
     const request = project(past)
-    expect(pairToolCalls(request, past)).toBe(request)
+    expect(pairToolCalls(request)).toBe(request)
     expect(shown(broken)).toEqual(["user: hi", "assistant: call a", `user: result a: ${NO_RESULT}`, "user: stop"])
   })
 
@@ -249,9 +278,69 @@ describe("transcripts that grow and fork", () => {
     const good = past.append([message("user", result("a"))])
     const bad = past.append([message("user", text("no"))])
     const request = project(good)
-    expect(pairToolCalls(request, good)).toBe(request)
+    expect(pairToolCalls(request)).toBe(request)
     expect(shown(bad)).toEqual(["assistant: call a", `user: result a: ${NO_RESULT}`, "user: no"])
-    expect(pairToolCalls(project(good), good).messages).toHaveLength(2)
+    expect(pairToolCalls(project(good)).messages).toHaveLength(2)
+  })
+})
+
+describe("a request whose messages are a plain list", () => {
+  const paired: LlmRequest["messages"] = [
+    { role: "assistant", blocks: [callBlock("a"), callBlock("b")] },
+    { role: "user", blocks: [resultBlock("b"), { type: "text", text: "and" }, resultBlock("a")] },
+  ]
+  const requestOf = (messages: LlmRequest["messages"]): LlmRequest => ({ ...project(History.of([])), messages })
+
+  test("is returned unchanged if it is paired", () => {
+    const request = requestOf(paired)
+    expect(pairToolCalls(request)).toBe(request)
+  })
+
+  test("is repaired as the same messages in a transcript", () => {
+    const cut = paired.concat([
+      { role: "assistant", blocks: [callBlock("c")] },
+      { role: "user", blocks: [{ type: "text", text: "stop" }] },
+    ])
+    const { messages } = pairToolCalls(requestOf(cut))
+    expect(Array.isArray(messages)).toBe(true)
+    expect(messages.slice(0, 3)).toEqual(cut.slice(0, 3))
+    expect(messages.slice(3)).toEqual([{ role: "user", blocks: [{ ...resultBlock("c"), text: NO_RESULT }] }, cut[3]])
+  })
+})
+
+function callBlock(callId: string): Block {
+  return { type: "tool_call", callId, toolName: "look", inputJson: "{}" }
+}
+function resultBlock(callId: string): Block {
+  return { type: "tool_result", callId, toolName: "look", text: callId }
+}
+
+describe("the repaired messages", () => {
+  test("are the same objects in the next request, up to the last assistant message", () => {
+    const transcript = History.of([message("assistant", call("a")), message("user", text("stop")), message("assistant", call("b"))])
+    const before = pairToolCalls(project(transcript)).messages
+    const after = pairToolCalls(project(transcript.append([message("user", result("b")), message("assistant", text("done"))]))).messages
+    expect(before).toHaveLength(5)
+    expect(after).toHaveLength(6)
+    for (const index of [0, 1, 2, 3]) expect(after[index]).toBe(before[index])
+  })
+
+  test("are made of segments that outlive the request", () => {
+    const transcript = History.of([message("assistant", call("a")), message("user", text("stop"))]).append([message("assistant", text("fine"))])
+    const segments = (given: History<Message>) => messagesListing(pairToolCalls(project(given)))?.segments?.()
+    const [system, paired, ...rest] = segments(transcript) ?? []
+    expect(rest).toEqual([])
+    expect(system?.length).toBe(0)
+    expect(paired?.length).toBe(4)
+    expect(segments(transcript.append([message("user", text("more"))]))?.[1]).toEqual({ storage: paired?.storage, length: 5 })
+  })
+
+  test("of a shorter transcript are right after a longer one was paired", () => {
+    const messages = [message("assistant", call("a")), message("user", text("stop")), message("assistant", call("b")), message("user", result("b"))]
+    const whole = History.of(messages)
+    const expected = messages.map((_, length) => sent(...messages.slice(0, length)))
+    shown(whole)
+    expect(messages.map((_, length) => shown(whole.prefix(length)))).toEqual(expected)
   })
 })
 
@@ -259,6 +348,6 @@ test("a repair mutates neither the request nor its messages", () => {
   const transcript = History.of([message("assistant", call("a")), message("user", text("no"), result("b"))])
   const request = project(transcript)
   const before = JSON.stringify(request)
-  pairToolCalls(request, transcript)
+  pairToolCalls(request)
   expect(JSON.stringify(request)).toBe(before)
 })

@@ -1,19 +1,22 @@
 import { describe, expect, test } from "vitest"
 import { History } from "../../src/machine/history.ts"
-import { chatProjector, isReplayable } from "../../src/projectors/chat.ts"
-import type { ProjectionInput } from "../../src/projectors/projector.ts"
-import type { LlmRequest } from "../../src/schemas/llm.ts"
-import type { Message, Part, TurnCause } from "../../src/schemas/message.ts"
+import { chatProjector, createChatProjector, isReplayable } from "../../src/projectors/chat.ts"
+import type { ProjectionInput, Projector } from "../../src/projectors/projector.ts"
+import type { Block, LlmMessage, LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
+import type { Message, Part, Producer, TurnCause } from "../../src/schemas/message.ts"
+import type { InterruptedReason } from "../../src/wire/message.ts"
 import { configOf, plain, userMessage } from "../machine/support.ts"
 
 const TOOL = { name: "look", description: "Looks.", inputSchema: { type: "object" } }
 
-function project(messages: History<Message> | readonly Message[], more: Partial<ProjectionInput> = {}): LlmRequest {
-  return chatProjector({
+function project(messages: History<Message> | readonly Message[], more: Partial<ProjectionInput> = {}, projector = chatProjector): LlmRequest {
+  const transcript = messages instanceof History ? messages : History.of(messages)
+  return projector({
     config: configOf(),
     systemPrompt: "",
     tools: [],
-    messages: messages instanceof History ? messages : History.of(messages),
+    messages: transcript,
+    startLength: transcript.length,
     events: History.of([]),
     turnCauses: [],
     iteration: 0,
@@ -48,6 +51,10 @@ describe("the request as a whole", () => {
       toolChoice: "auto",
       generation: { maxOutputTokens: 9 },
       sessionId: "run",
+    })
+    expect(plain(project([], { config: configOf({ parallelToolCalls: false, cache: "off" }) }))).toMatchObject({
+      parallelToolCalls: false,
+      cache: "off",
     })
   })
 
@@ -159,17 +166,82 @@ describe("transcripts that diverge", () => {
   })
 })
 
+const cause = (id: string): TurnCause => ({
+  id,
+  eventType: "mail",
+  origin: { type: "plugin", pluginId: "p", transient: true },
+  text: `\u0085${id} `,
+})
+const event: Message = { id: "e1", role: "event", parts: [text("the event's own message")] }
+const firstTexts = (request: LlmRequest): readonly string[] =>
+  plain(request).messages.map(({ blocks: [block] }) => (block?.type === "text" ? block.text : ""))
+
 describe("turn causes", () => {
-  const cause = (id: string): TurnCause => ({
-    id,
-    eventType: "mail",
-    origin: { type: "plugin", pluginId: "p", transient: true },
-    text: `\u0085${id} `,
+  /** The event message that a delivered cause has. */
+  const delivered = ({ id, origin, text: content }: TurnCause): Message => ({ id, role: "event", parts: [text(content)], origin })
+  const process = { type: "process", processId: "p1", eventType: "tick", sequence: 7, wakeId: "w" } as const
+
+  test("are shown where they were delivered, with their origin and the type that it names", () => {
+    const causes = [cause("e1"), { ...cause("e2"), origin: process }]
+    const transcript = [userMessage("hi"), delivered(cause("e1")), message("assistant", text("so?")), delivered({ ...cause("e2"), origin: process })]
+    expect(firstTexts(project(transcript, { turnCauses: causes, startLength: 1 }))).toEqual([
+      "hi",
+      "--- event · e1 ---\nOrigin: plugin p (transient)\n\ne1",
+      "so?",
+      "--- event · tick · e2 ---\nOrigin: process p1 tick #7 (w)\n\ne2",
+    ])
   })
-  const event: Message = { id: "e1", role: "event", parts: [text("the event's own message")] }
+
+  test("are shown in the same way in later turns, which they do not cause", () => {
+    const transcript = History.of([userMessage("hi"), delivered(cause("e1")), message("assistant", text("so?"))])
+    const during = project(transcript, { turnCauses: [cause("e1")], startLength: 1 })
+    const later = project(transcript.append([userMessage("next")]), { startLength: 4 })
+    expect(later.messages.slice(0, 3)).toEqual(during.messages)
+  })
+
+  test("without an event message follow the messages that the turn began with", () => {
+    const start = [userMessage("before"), userMessage("hi")]
+    const transcript = History.of(start)
+    const input = { turnCauses: [cause("e1"), cause("e2")], startLength: 2, systemPrompt: "prompt" }
+    const first = project(transcript, input)
+    const shown = ["e1", "e2"].map((id) => `--- event · mail · ${id} ---\nOrigin: plugin p (transient)\n\n${id}`)
+    expect(firstTexts(first)).toEqual(["prompt", "before", "hi", ...shown])
+    expect(first.messages.slice(3).map(({ role }) => role)).toEqual(["user", "user"])
+
+    const grown = transcript.append([message("assistant", text("so?")), delivered(cause("e3"))])
+    const second = project(grown, { ...input, turnCauses: [...input.turnCauses, cause("e3")] })
+    expect(firstTexts(second).slice(5)).toEqual(["so?", "--- event · e3 ---\nOrigin: plugin p (transient)\n\ne3"])
+    for (const [index, sent] of first.messages.entries()) expect(second.messages[index]).toBe(sent)
+    expect(firstTexts(project(transcript, input))).toEqual(firstTexts(first))
+  })
+
+  test("without an event message come first in a turn that begins with no message", () => {
+    const answered = [message("assistant", text("so?"))]
+    expect(firstTexts(project(answered, { turnCauses: [cause("e1")], startLength: 0 }))[1]).toBe("so?")
+  })
+
+  test("of a turn that began with their event messages are shown there", () => {
+    const transcript = [delivered(cause("e1")), userMessage("hi")]
+    expect(firstTexts(project(transcript, { turnCauses: [cause("e1")] }))).toEqual(["--- event · e1 ---\nOrigin: plugin p (transient)\n\ne1", "hi"])
+  })
+
+  test("with a blank text still say that something happened", () => {
+    const blank = { ...cause("e1"), text: " \n" }
+    const expected = "Origin: plugin p (transient)"
+    expect(firstTexts(project([delivered(blank)], { turnCauses: [blank] }))).toEqual([`--- event · e1 ---\n${expected}`])
+    expect(firstTexts(project([], { turnCauses: [blank] }))).toEqual([`--- event · mail · e1 ---\n${expected}`])
+  })
+
+  test("an event message without an origin is a runtime event", () => {
+    expect(firstTexts(project([event], { turnCauses: [cause("e1")] }))).toEqual(["Runtime event:\nthe event's own message"])
+  })
+})
+
+describe('turn causes at the tail, createChatProjector({ turnCauses: "tail" })', () => {
+  const tail = createChatProjector({ turnCauses: "tail" })
 
   test("replace their event messages, at the end", () => {
-    const request = plain(project([event, userMessage("hi")], { turnCauses: [cause("e1")], systemPrompt: "prompt" }))
+    const request = plain(project([event, userMessage("hi")], { turnCauses: [cause("e1")], systemPrompt: "prompt" }, tail))
     expect(request.messages).toEqual([
       { role: "system", blocks: [{ type: "text", text: "prompt" }] },
       { role: "user", blocks: [{ type: "text", text: "hi" }] },
@@ -185,6 +257,7 @@ describe("turn causes", () => {
           { ...event, id: "e9" },
         ],
         { turnCauses: [cause("e1")] },
+        tail,
       ),
     )
     expect(request.messages.map(({ blocks: [block] }) => block?.type === "text" && block.text.slice(0, 20))).toEqual([
@@ -196,9 +269,125 @@ describe("turn causes", () => {
 
   test("the origin of a process has its number, and its wake if there is one", () => {
     const origin = { type: "process", processId: "p1", eventType: "tick", sequence: 7 } as const
-    const shown = (given: TurnCause["origin"]): string => JSON.stringify(project([], { turnCauses: [{ ...cause("e1"), origin: given }] }).messages)
+    const shown = (given: TurnCause["origin"]): string =>
+      JSON.stringify(project([], { turnCauses: [{ ...cause("e1"), origin: given }] }, tail).messages)
     expect(shown(origin)).toContain("Origin: process p1 tick #7\\n")
     expect(shown({ ...origin, wakeId: "w" })).toContain("Origin: process p1 tick #7 (w)\\n")
+  })
+
+  test("both projectors may render one transcript, in any order", () => {
+    const transcript = History.of([event, userMessage("hi")])
+    const both = (): readonly string[] =>
+      [chatProjector, tail].map((projector) => JSON.stringify(project(transcript, { turnCauses: [cause("e1")] }, projector)))
+    expect(both()).toEqual(both())
+  })
+})
+
+describe("createChatProjector", () => {
+  test("makes the chat projector by default", () => {
+    expect(createChatProjector()).toBe(chatProjector)
+    expect(createChatProjector({ turnCauses: "inline" })).toBe(chatProjector)
+  })
+
+  test("refuses other options, and input: it is not a projector itself", () => {
+    expect(() => createChatProjector({ turnCauses: "end" } as never)).toThrow("`turnCauses` is `inline` or `tail`.")
+    const uncalled = createChatProjector as unknown as Projector
+    expect(() => project([], {}, uncalled)).toThrow("Pass createChatProjector(), not createChatProjector.")
+  })
+})
+
+const PRODUCER: Producer = { provider: "api.example.com", api: "openai-chat", model: "m", responseId: "r1" }
+
+describe("an answer with a producer goes back as it was given", () => {
+  const parts: readonly OutputPart[] = [
+    { type: "reasoning", text: " first ", replay: { signature: "s1" } },
+    { type: "text", text: " let me see\n", responseMeta: { id: "t1" }, providerMetadata: { cited: [1] } },
+    { type: "opaque", provider: "api.example.com", kind: "search", data: { q: 1 }, text: "found", providerMetadata: 5 },
+    { type: "reasoning", text: "without a signature" },
+    { type: "opaque", provider: "api.example.com", kind: "other", data: null },
+    { type: "text", text: "", providerMetadata: { thoughtSignature: "x" } },
+    { type: "tool_call", callId: "c", toolName: "look", inputJson: "{", replay: { itemId: "i" }, providerMetadata: null },
+  ]
+  const answer = (given: readonly OutputPart[], producer?: Producer): Message => ({
+    id: "a",
+    role: "assistant",
+    parts: given.map((part, index): Part => ({ id: `a.p${index}`, ...part })),
+    ...(producer !== undefined && { producer }),
+  })
+
+  test("part by part, key by key, with the producer", () => {
+    expect(plain(project([answer(parts, PRODUCER)])).messages).toEqual([{ role: "assistant", blocks: parts, producer: PRODUCER }])
+  })
+
+  test("without a producer, reasoning that has neither replay data nor metadata is left out", () => {
+    const signed: OutputPart = { type: "reasoning", text: "hm", providerMetadata: { signature: "s" } }
+    const [sent] = plain(project([answer([...parts, signed])])).messages as readonly [LlmMessage]
+    expect(sent).toEqual({ role: "assistant", blocks: [...parts.filter((part) => part !== parts[3]), signed] })
+  })
+
+  test("blank reasoning and texts without metadata are left out", () => {
+    expect(
+      plain(project([answer([parts[6] as OutputPart, { type: "reasoning", text: " " }, { type: "text", text: "\n" }], PRODUCER)])).messages,
+    ).toEqual([{ role: "assistant", blocks: [parts[6]], producer: PRODUCER }])
+  })
+})
+
+describe("files, results and opaque parts", () => {
+  const file = (id: string): Part => ({ id: "p", type: "file", attachment: { id, mediaType: "application/pdf", byteLength: 1 }, providerMetadata: 1 })
+
+  test("a file of the user is an attachment, numbered with the images", () => {
+    const request = plain(project([message("user", picture("a"), file("b")), message("user", picture("c"))]))
+    expect(request.attachments.map(({ id }) => id)).toEqual(["a", "b", "c"])
+    expect(request.messages[0]?.blocks).toEqual([
+      { type: "image", attachmentIndex: 0 },
+      { type: "file", attachmentIndex: 1, providerMetadata: 1 },
+    ])
+  })
+
+  test.each(["assistant", "system", "event"] as const)("a file under the role %s is a text", (role) => {
+    const request = plain(project([message(role, file("b"))]))
+    expect(request.attachments).toEqual([])
+    expect(firstTexts(request)[0]).toContain("[File attached]")
+  })
+
+  test("a result keeps its error and its content; pruned, only its error", () => {
+    const content = [
+      { type: "text", text: "one" },
+      { type: "attachment", attachment: { id: "a", mediaType: "image/png", byteLength: 1 } },
+    ] as const
+    const result: Part = { id: "p", type: "tool_result", callId: "c", toolName: "t", text: "one", isError: true, content, providerMetadata: { k: 1 } }
+    const blocks = (part: Part): readonly Block[] => plain(project([message("user", part)])).messages[0]?.blocks ?? []
+    const { id: _id, ...block } = result
+    expect(blocks(result)).toEqual([block])
+    const { content: _content, ...pruned } = block
+    expect(blocks({ ...result, prune: { type: "cleared" } })).toEqual([{ ...pruned, text: "[Old tool result content cleared]" }])
+  })
+
+  test("an opaque part outside an assistant message is its text, if it has one", () => {
+    const opaque: Part = { id: "p", type: "opaque", provider: "x", kind: "k", data: {} }
+    expect(plain(project([message("user", opaque)])).messages).toEqual([])
+    expect(firstTexts(project([message("user", { ...opaque, text: "found" })]))).toEqual(["found"])
+  })
+})
+
+describe("an answer that was cut off says so, after what was said", () => {
+  const reasons: { readonly [Reason in InterruptedReason]: RegExp } = {
+    cancelled: /cancelled/,
+    output_limit: /output limit/,
+    context_overflow: /context window/,
+    content_filter: /content filter/,
+    refusal: /declined/,
+    empty: /neither text nor a tool call/,
+    provider_error: /model call failed/,
+  }
+  test.each(Object.entries(reasons) as [InterruptedReason, RegExp][])("%s", (reason, expected) => {
+    const [sent] = plain(project([message("assistant", text("Well"), { id: "p", type: "interrupted", reason })])).messages
+    expect(sent?.role).toBe("assistant")
+    const [said, mark, ...rest] = sent?.blocks ?? []
+    expect([said, rest]).toEqual([{ type: "text", text: "Well" }, []])
+    const shown = mark?.type === "text" ? mark.text : ""
+    expect(shown).toMatch(/^\[[^.]+\.\]$/)
+    expect(shown).toMatch(expected)
   })
 })
 

@@ -19,6 +19,7 @@ const INPUT: ProjectionInput = {
   messages: History.of([userMessage("hello"), image]),
   events: History.of([]),
   turnCauses: [],
+  startLength: 2,
   iteration: 0,
   useTools: true,
 }

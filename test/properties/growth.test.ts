@@ -1,14 +1,23 @@
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
+import { pairToolCalls } from "../../src/drivers/tool-pairs.ts"
+import { Joined, withMessages } from "../../src/lazy.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
+import { History } from "../../src/machine/history.ts"
 import { TurnMachine } from "../../src/machine/turn-machine.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
+import type { Projector, Transcript } from "../../src/projectors/projector.ts"
+import { wrapProjector } from "../../src/projectors/wrap-projector.ts"
+import { fingerprint } from "../../src/replay/fingerprint.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
+import type { TurnStart } from "../../src/schemas/config.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
-import type { Message, Part } from "../../src/schemas/message.ts"
+import type { LlmMessage } from "../../src/schemas/llm.ts"
+import type { Message, Part, TurnCause } from "../../src/schemas/message.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import type { ModelReturn } from "../../src/schemas/tool.ts"
+import { configOf } from "../machine/support.ts"
 
 // Law 9 without a clock: what an iteration copies, visits and renders is counted.
 
@@ -79,15 +88,115 @@ describe("the cost of an iteration does not depend on earlier iterations (law 9)
   })
 })
 
-function newMachine(driver: ProtocolDriver = chatDriver()): TurnMachine {
+describe("nor does it with causes, open calls and wrapped projectors", () => {
+  const origin = { type: "plugin", pluginId: "mail" } as const
+  const cause: TurnCause = { id: "cause", eventType: "mail", origin, text: "A mail arrived." }
+  const open: Message = {
+    id: "cut",
+    role: "assistant",
+    parts: [{ id: "cut.p0", type: "tool_call", callId: "cut", toolName: "read", inputJson: "{}" }],
+  }
+  const capped = wrapProjector(chatProjector, { request: ({ generation }) => ({ generation: { ...generation, maxOutputTokens: 200 } }) })
+  const quiet = wrapProjector(chatProjector, { input: (input) => ({ ...input, systemPrompt: "Work quietly." }) })
+
+  test.each<[title: string, start: Partial<TurnStart>, projector: Projector]>([
+    ["neither", {}, chatProjector],
+    ["a cause without a message", { turnCauses: [cause] }, chatProjector],
+    ["a cause with a message", { turnCauses: [cause], messages: [{ ...ASKED, id: cause.id, role: "event", origin }] }, chatProjector],
+    ["an open call", { messages: [open, ASKED] }, chatProjector],
+    ["an open call and a cause", { messages: [open, ASKED], turnCauses: [cause] }, chatProjector],
+    ["a wrapped request", {}, capped],
+    ["a wrapped input", {}, quiet],
+    ["an open call, a cause and a wrapped request", { messages: [open, ASKED], turnCauses: [cause] }, capped],
+  ])("array methods touch as many items in iteration 1,490 as in iteration 100, with %s", (_what, start, projector) => {
+    const machine = newMachine(chatDriver(), start, projector)
+    const fingerprinted = (times: number): void => {
+      for (const effect of iterate(machine, times)) if (effect.type === "llm_call") fingerprint(effect)
+    }
+    fingerprinted(100)
+    const early = countTouched(() => fingerprinted(10))
+    fingerprinted(1_380)
+    const late = countTouched(() => fingerprinted(10))
+    expect(early).toBeGreaterThan(100)
+    expect(late).toBe(early)
+  })
+
+  test("a projection reads only the new messages of its transcript", () => {
+    const counted = countedTranscript([open, ASKED])
+    const project = (length: number): void => {
+      const messages = counted.transcript(length)
+      const input = { systemPrompt: "Work.", tools: [], startLength: 2, events: History.of([]), turnCauses: [cause], iteration: 0, useTools: true }
+      pairToolCalls(capped({ config: configOf(), messages, ...input }))
+    }
+    project(2)
+    const reads = Array.from({ length: 300 }, (_, index) => {
+      const before = counted.reads()
+      counted.push({ id: `u${index}`, role: "user", parts: [{ id: "p", type: "text", text: "more" }] })
+      project(3 + index)
+      return counted.reads() - before
+    })
+    expect(new Set(reads).size).toBe(1)
+  })
+
+  test("pairing reads only the new messages of a request", () => {
+    const storage: LlmMessage[] = [{ role: "assistant", blocks: [{ type: "tool_call", callId: "cut", toolName: "read", inputJson: "{}" }] }]
+    let reads = 0
+    const counted = new Proxy(storage, {
+      get(target, key, receiver) {
+        if (typeof key === "string" && /^\d+$/.test(key)) reads += 1
+        return Reflect.get(target, key, receiver) as unknown
+      },
+    })
+    const rest = { model: "m", attachments: [], tools: [], toolChoice: "none", generation: {} } as const
+    const perRequest = Array.from({ length: 300 }, (_, index) => {
+      const callId = `c${index}`
+      storage.push({ role: "assistant", blocks: [{ type: "tool_call", callId, toolName: "read", inputJson: "{}" }] })
+      storage.push({ role: "user", blocks: [{ type: "tool_result", callId, text: "" }] })
+      const before = reads
+      pairToolCalls(withMessages({ ...rest }, new Joined<LlmMessage>([{ storage: counted, length: storage.length }])))
+      return reads - before
+    })
+    expect(new Set(perRequest.slice(1)).size).toBe(1)
+  })
+})
+
+/** A transcript that counts how many messages are read of it. */
+function countedTranscript(begin: readonly Message[]): {
+  readonly push: (message: Message) => void
+  readonly transcript: (length: number) => Transcript<Message>
+  readonly reads: () => number
+} {
+  const storage = [...begin]
+  let reads = 0
+  const count = <Value>(items: number, value: Value): Value => {
+    reads += items
+    return value
+  }
+  return {
+    push: (message) => storage.push(message),
+    reads: () => reads,
+    transcript: (length) => ({
+      length,
+      storage,
+      at: (index) => count(1, storage[index]),
+      slice: (start, end = length) => count(length, storage.slice(start, end)),
+      toArray: () => count(length, storage.slice(0, length)),
+      [Symbol.iterator]: () => count(length, storage.slice(0, length))[Symbol.iterator](),
+    }),
+  }
+}
+
+const ASKED: Message = { id: "asked", role: "user", parts: [{ id: "asked.p0", type: "text", text: "Go." }] }
+
+function newMachine(driver: ProtocolDriver = chatDriver(), start: Partial<TurnStart> = {}, projector: Projector = chatProjector): TurnMachine {
   const config: TurnConfig = {
     model: "model",
     systemPrompt: "Work.",
     tools: [{ name: "read", description: "Reads.", inputSchema: { type: "object" } }],
     driver,
-    projector: chatProjector,
+    projector,
   }
-  return new TurnMachine(config, { messages: [{ id: "asked", role: "user", parts: [{ id: "asked.p0", type: "text", text: "Go." }] }] })
+  return new TurnMachine(config, { messages: [ASKED], ...start })
 }
 
 /** Runs whole iterations, from a model call to the checkpoint after its tool; afterwards the next model call is outstanding. */

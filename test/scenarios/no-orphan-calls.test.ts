@@ -37,7 +37,7 @@ describe("the thread of a turn that was stopped while tools ran continues in the
     const request = nextRequest(machine.messages, "Go back.")
     expectNoOrphans(request)
     expect(request.messages[2]?.blocks).toEqual([
-      { type: "tool_result", callId: "left", toolName: "look", text: "[Tool execution cancelled]\nThe user changed their mind." },
+      { type: "tool_result", callId: "left", toolName: "look", text: "[Tool execution cancelled]\nThe user changed their mind.", isError: true },
       { type: "tool_result", callId: "right", toolName: "look", text: "a wall" },
     ])
     expect(request.messages.at(-1)).toEqual({ role: "user", blocks: [{ type: "text", text: "Go back." }] })

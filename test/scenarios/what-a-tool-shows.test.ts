@@ -21,11 +21,16 @@ test("pictures, values, failures and silence of tools all reach the model, one r
     { type: "poll" },
   ])
   const request = turn.effects.flatMap((effect) => (effect.type === "llm_call" ? [plain(effect.request)] : [])).at(-1)
+  const content = [
+    { type: "text", text: '{"taken":' },
+    { type: "attachment", attachment: picture },
+    { type: "text", text: "}" },
+  ]
   expect(request?.attachments).toEqual([picture])
   expect(request?.messages.at(-1)).toEqual({
     role: "user",
     blocks: [
-      { type: "tool_result", callId: "shot", toolName: "look", text: '{"taken":\n}' },
+      { type: "tool_result", callId: "shot", toolName: "look", text: '{"taken":\n}', content },
       { type: "image", attachmentIndex: 0 },
       { type: "tool_result", callId: "list", toolName: "look", text: '{"b":[1],"a":null}' },
       { type: "tool_result", callId: "slow", toolName: "look", text: "[Tool execution failed]\ntook too long", isError: true },
@@ -34,7 +39,7 @@ test("pictures, values, failures and silence of tools all reach the model, one r
   })
 })
 
-test("the causes of a turn are shown once, at the end of every request", () => {
+test("the causes of a turn are shown once, where they were delivered; requests only grow", () => {
   const cause = { id: "e1", eventType: "mail.arrived", origin: { type: "plugin", pluginId: "mail" }, text: " From Ada. \n" } as const
   const turn = expectTurn(configOf(), { messages: [userMessage("Watch my mail.")], turnCauses: [cause] }, [
     { type: "poll" },
@@ -45,11 +50,10 @@ test("the causes of a turn are shown once, at the end of every request", () => {
     { type: "respond", response: delivers(3, { turnCauses: [cause, { ...cause, id: "e2", text: "From Bob." }] }) },
     { type: "poll" },
   ])
-  const requests = turn.effects.flatMap((effect) => (effect.type === "llm_call" ? [plain(effect.request)] : []))
-  const first = "=== TURN EVENTS ===\n\n--- event[0] · mail.arrived · e1 ---\nOrigin: plugin mail\n\nFrom Ada."
-  expect(requests.map(({ messages }) => messages.at(-1))).toEqual([
-    { role: "user", blocks: [{ type: "text", text: first }] },
-    { role: "user", blocks: [{ type: "text", text: `${first}\n\n--- event[1] · mail.arrived · e2 ---\nOrigin: plugin mail\n\nFrom Bob.` }] },
-  ])
-  expect(requests[1]?.messages.map(({ role }) => role)).toEqual(["user", "assistant", "user", "user"])
+  const [first, second] = turn.effects.flatMap((effect) => (effect.type === "llm_call" ? [plain(effect.request).messages] : []))
+  const shown = (text: string) => ({ role: "user", blocks: [{ type: "text", text }] })
+  expect(first).toEqual([shown("Watch my mail."), shown("--- event · mail.arrived · e1 ---\nOrigin: plugin mail\n\nFrom Ada.")])
+  expect(second?.slice(0, 2)).toEqual(first)
+  expect(second?.slice(2).map(({ role }) => role)).toEqual(["assistant", "user", "user"])
+  expect(second?.at(-1)).toEqual(shown("--- event · e2 ---\nOrigin: plugin mail\n\nFrom Bob."))
 })
