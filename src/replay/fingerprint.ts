@@ -25,10 +25,11 @@ function withoutId(effect: Exclude<AnswerableEffect, { type: "llm_call" }>): Jso
 }
 
 function requestFingerprint(request: LlmRequest): string {
-  const { model, modelVariant, toolChoice, generation, sessionId, outputSpec, attachments, tools } = request
+  const { model, modelVariant, toolChoice, parallelToolCalls, generation, cache, sessionId, outputSpec, attachments, tools } = request
   const listing = messagesListing<LlmRequest["messages"][number]>(request)
   const messages = chain(listing?.segments?.() ?? [{ storage: request.messages, length: request.messages.length }])
-  const rest = [model, modelVariant ?? null, toolChoice, generation, sessionId ?? null, outputSpec ?? null, toolsDigest(tools), attachments]
+  const rest: Json[] = [model, modelVariant ?? null, toolChoice, generation, sessionId ?? null, outputSpec ?? null, toolsDigest(tools), attachments]
+  if (parallelToolCalls !== undefined || cache !== undefined) rest.push(parallelToolCalls ?? null, cache ?? null)
   return digestString(extend(messages, rest))
 }
 
