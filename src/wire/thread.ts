@@ -64,6 +64,8 @@ export type ThreadTurnEnded = {
   readonly iteration: number
   /** What the turn adds to the history. */
   readonly records: readonly HistoryRecord[]
+  /** A digest of the turn's last system prompt and tools. The next turn compares it with its own. */
+  readonly surface?: string
 }
 
 /** One record of the log of a thread. */

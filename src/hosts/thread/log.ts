@@ -42,6 +42,8 @@ export class ThreadLog {
   turns = 0
   /** How many messages the user has sent in all. */
   userMessageCount = 0
+  /** A digest of the last turn's system prompt and tools. */
+  surface: string | undefined
   /** The first iteration of the next turn. */
   iteration = 0
   /** The latest time of a record. */
@@ -120,6 +122,7 @@ export class ThreadLog {
       case "turn_ended":
         this.#note(record.records)
         this.iteration = record.iteration + 1
+        this.surface = record.surface
         this.turn = undefined
         this.lastTurn = {
           turnId: record.turnId,

@@ -1,16 +1,20 @@
 import { lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
 import { endGoalTurn, nextTurn } from "../../drivers/goal/thread.ts"
+import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
+import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { digest } from "../../replay/digest.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalOutput } from "../../wire/goal.ts"
-import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
+import type { DeliveredMessage, Message } from "../../wire/message.ts"
 import type { ThreadTurnBegun } from "../../wire/thread.ts"
 import type { Host, RunOptions } from "../host.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { sleep } from "../timers.ts"
 import { goalConfig, type ThreadTurn } from "./config.ts"
+import type { ThreadLog } from "./log.ts"
 import { threadHost } from "./thread-host.ts"
 import type { ThreadState } from "./thread-state.ts"
 
@@ -133,7 +137,7 @@ async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   try {
     const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
     const resumed = journal.recorded !== undefined
-    const machine = resumed ? await journal.resume(config) : await journal.begin(config, startOf(log.history, log.iteration, turn), { turnId })
+    const machine = resumed ? await journal.resume(config) : await journal.begin(config, startOf(log, turn, config), { turnId })
     if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
     options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
@@ -148,9 +152,19 @@ async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   }
 }
 
-function startOf(history: readonly HistoryRecord[], iterationOffset: number, { messages }: ThreadTurnBegun): TurnStart {
+function startOf({ history, iteration, surface }: ThreadLog, { messages }: ThreadTurnBegun, config: TurnConfig): TurnStart {
   const earlier = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
-  return { messages: [...earlier, ...messages], events: history, iterationOffset }
+  const surfaceChanged = surface !== undefined && surface !== surfaceDigest(checkedConfig(config))
+  return {
+    messages: [...earlier, ...messages],
+    events: history,
+    iterationOffset: iteration,
+    ...(surfaceChanged && { surfaceChanged }),
+  }
+}
+
+function surfaceDigest({ systemPrompt, tools }: ExecutionSurface): string {
+  return digest([systemPrompt, tools])
 }
 
 /**
@@ -182,6 +196,6 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     at,
   )
   const records = [...history.slice(log.history.length), ...ended.records]
-  await log.append({ type: "turn_ended", at, turnId, outcome, iteration: machine.iteration, records })
+  await log.append({ type: "turn_ended", at, turnId, outcome, iteration: machine.iteration, records, surface: surfaceDigest(machine.turn.surface) })
   thread.report(ended.outputs)
 }
