@@ -19,6 +19,11 @@ export class SseParser {
   #hasEvents = false
   #unread = ""
 
+  /** Whether an event has come. */
+  get hasEvents(): boolean {
+    return this.#hasEvents
+  }
+
   /** All text so far if it has no event in it, else "". */
   get unread(): string {
     return this.#unread

@@ -171,8 +171,7 @@ export class Answer {
     let listed = ""
     for (const key of REASONING_LISTS) listed ||= this.#addBlocks(key, message[key], inPieces)
     // Servers that send several of these fields send the same text in each.
-    const reasoning =
-      stringOf(message["reasoning_content"]) || stringOf(message["reasoning"]) || stringOf(message["reasoning_text"]) || listed
+    const reasoning = stringOf(message["reasoning_content"]) || stringOf(message["reasoning"]) || stringOf(message["reasoning_text"]) || listed
     const texts: readonly Pick<Piece, "type" | "text">[] = [
       { type: "reasoning", text: reasoning },
       ...content,
@@ -252,12 +251,14 @@ function readContent(content: unknown): readonly Pick<Piece, "type" | "text">[] 
   if (content === undefined || content === null) return []
   if (typeof content === "string") return [{ type: "text", text: content }]
   if (!Array.isArray(content)) return undefined
-  return (content as readonly unknown[]).flatMap((part) => {
-    if (!isRecord(part)) return []
-    if (part["type"] === "text") return [{ type: "text" as const, text: stringOf(part["text"]) }]
-    if (part["type"] === "refusal") return [{ type: "refusal" as const, text: stringOf(part["refusal"]) }]
-    return part["type"] === "thinking" ? [{ type: "reasoning" as const, text: thoughts(part["thinking"]) }] : []
-  })
+  const texts: Pick<Piece, "type" | "text">[] = []
+  for (const part of content as readonly unknown[]) {
+    if (!isRecord(part)) continue
+    if (part["type"] === "text") texts.push({ type: "text", text: stringOf(part["text"]) })
+    if (part["type"] === "refusal") texts.push({ type: "refusal", text: stringOf(part["refusal"]) })
+    if (part["type"] === "thinking") texts.push({ type: "reasoning", text: thoughts(part["thinking"]) })
+  }
+  return texts
 }
 
 function thoughts(value: unknown): string {

@@ -117,7 +117,7 @@ function terminalReasonOf({ message = "", code, type, status }: ProviderError): 
  * @see https://platform.moonshot.ai/docs/api/chat (2026-11): `exceeded_current_quota_error`
  */
 const USAGE_LIMIT = /^insufficient_(?:user_)?quota$|^billing_|credit_balance|spend_limit|^usage_limit|^usage_not_included$|^exceeded_current_quota/
-const USAGE_LIMIT_MESSAGE = /credit balance is too low|insufficient (?:balance|credits?)|requires more credits|usage limit/i
+const USAGE_LIMIT_MESSAGE = /credit balance is too low|insufficient (?:balance|credits?)|requires more credits|(?:hit|reached) your usage limit/i
 
 function kindOf({ message = "", code, type, status, hint }: ProviderError): LlmFailureKind {
   const names = [code, type].filter((name) => name !== undefined)
@@ -163,9 +163,10 @@ function readError(error: Readonly<Record<string, unknown>>, nowMs: number | und
   const type = error["type"] ?? error["status"] // Google's key for the type of an error is `status`.
   const number = typeof code === "number" ? code : typeof code === "string" && /^[45]\d\d$/.test(code) ? Number(code) : undefined
   const upstream = isRecord(metadata) ? textOf(metadata["raw"]) : undefined
-  const message = textOf(error["message"]) ?? ""
+  const own = textOf(error["message"]) ?? ""
+  const message = upstream === undefined ? own : `${own === "" ? "" : `${own}: `}${upstream}`
   return {
-    message: upstream === undefined ? message : `${message === "" ? "" : `${message}: `}${upstream}`,
+    message,
     ...(typeof code === "string" && code !== "" && number === undefined && { code }),
     ...(typeof type === "string" && type !== "" && { type }),
     ...(number !== undefined && number >= 400 && number < 600 && { status: number }),

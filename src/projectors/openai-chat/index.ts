@@ -25,7 +25,7 @@ export interface OpenAiChatProjector {
   response(body: unknown, options?: OpenAiAnswerOptions): LlmResult
   /** Reads an answer in chunks. A stream that ends without a finish reason gives the failure `stream_truncated`. */
   stream(options?: OpenAiAnswerOptions): OpenAiChatStream
-  /** Describes a refused request: any status but 2xx, with the text of its body. */
+  /** Describes a refused request: any status but 2xx, with the text of its body. Its `kind` is the same for every provider. */
   failure(status: number, body: string, facts?: HttpFacts): LlmFailure
 }
 

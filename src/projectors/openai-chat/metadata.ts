@@ -8,7 +8,11 @@ export type Metadata = { [key: string]: Json }
  * Adds some keys of a message or a call to the metadata of the part that they belong to. A later piece completes an earlier one: what is
  * empty in it does not overwrite, because Google repeats calls without their signatures.
  */
-export function addMetadata(metadata: Metadata | undefined, source: Readonly<Record<string, unknown>>, keys: readonly string[]): Metadata | undefined {
+export function addMetadata(
+  metadata: Metadata | undefined,
+  source: Readonly<Record<string, unknown>>,
+  keys: readonly string[],
+): Metadata | undefined {
   let result = metadata
   for (const key of keys) {
     const { [key]: value } = source

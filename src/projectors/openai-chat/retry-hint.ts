@@ -45,9 +45,10 @@ function resetHeader({ metadata }: Readonly<Record<string, unknown>>): number | 
   return time(reset)
 }
 
-/** A time as an ISO text, or in seconds or milliseconds since the epoch. */
+/** A time in seconds or milliseconds since the epoch, in milliseconds. */
 function time(value: unknown): number | undefined {
-  const ms = typeof value === "string" ? Date.parse(value) : typeof value !== "number" ? Number.NaN : value < 1e11 ? value * 1_000 : value
+  if (typeof value !== "number") return undefined
+  const ms = value < 1e11 ? value * 1_000 : value
   return ms > 1e11 && ms <= Number.MAX_SAFE_INTEGER ? ms : undefined
 }
 
@@ -64,7 +65,10 @@ const UNITS: readonly (readonly [RegExp, number])[] = [
 ]
 
 const AMOUNT = "\\d{1,9}(?:\\.\\d{1,12})?\\s?(?:ms|milliseconds?|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)\\b"
-const IN_MESSAGE = new RegExp(`(?:again|retry|wait|resets?)(?: in| after| for)? ((?:${AMOUNT}|\\d{1,9}(?:\\.\\d{1,12})?[hm](?=\\d)|[ ,]|and ){1,40})`, "i")
+const IN_MESSAGE = new RegExp(
+  `(?:again|retry|wait|resets?)(?: in| after| for)? ((?:${AMOUNT}|\\d{1,9}(?:\\.\\d{1,12})?[hm](?=\\d)|[ ,]|and ){1,40})`,
+  "i",
+)
 
 /** The time to wait in a message such as `Please try again in 9m38.016s.`, in milliseconds. */
 function durationIn(message: string): number | undefined {

