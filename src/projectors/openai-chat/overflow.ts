@@ -18,6 +18,8 @@ const WORDINGS: readonly RegExp[] = [
   /context the overflows/i,
   // Groq, Cerebras
   /reduce the length of the messages/i,
+  // Poolside, Volcano Engine
+  /input length \d+ exceeds the maximum/i,
   // Together, SGLang
   /longer than the model's context length/i,
   // Bedrock

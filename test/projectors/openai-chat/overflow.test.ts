@@ -20,7 +20,7 @@ const OVERFLOWS: readonly (readonly [string, number, unknown, string])[] = [
     "OpenAI, newer",
     400,
     { message: "Your input exceeds the context window of this model. Please adjust your input and try again." },
-    "https://github.com/openai/codex",
+    "https://github.com/earendil-works/pi/blob/main/packages/ai/src/utils/overflow.ts",
   ],
   [
     "OpenAI, larger than a minute's limit",
@@ -73,7 +73,7 @@ const OVERFLOWS: readonly (readonly [string, number, unknown, string])[] = [
     "llama.cpp",
     400,
     { code: 400, message: "the request exceeds the available context size, try increasing it", type: "exceed_context_size_error" },
-    "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-common.cpp",
+    "https://github.com/earendil-works/pi/blob/main/packages/ai/src/utils/overflow.ts",
   ],
   [
     "llama.cpp, without a type",
@@ -187,19 +187,14 @@ const OVERFLOWS: readonly (readonly [string, number, unknown, string])[] = [
     "Moonshot",
     400,
     { message: "Invalid request: Your request exceeded model token limit: 262144 (requested: 300000)" },
-    "https://platform.moonshot.ai/docs/api/chat",
-  ],
-  [
-    "MiniMax",
-    400,
-    { message: "invalid params, context window exceeds limit (2013)" },
     "https://github.com/earendil-works/pi/blob/main/packages/ai/src/utils/overflow.ts",
   ],
+  ["MiniMax", 400, { message: "invalid params, context window exceeds limit (2013)" }, "https://github.com/MiniMax-AI/MiniMax-M2/issues/119"],
   [
     "DashScope",
     400,
     { message: "Range of input length should be [1, 129024]", code: "invalid_parameter_error" },
-    "https://www.alibabacloud.com/help/en/model-studio/error-code",
+    "https://github.com/QwenLM/Qwen-Agent/issues/615",
   ],
   ["Z.ai", 400, { message: "Prompt exceeds max length", code: "1261" }, "https://docs.z.ai/api-reference/api-code"],
   [
@@ -209,6 +204,24 @@ const OVERFLOWS: readonly (readonly [string, number, unknown, string])[] = [
       message: "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 65537. Given: 79993 `inputs` tokens and 1024 `max_new_tokens`",
     },
     "https://github.com/bytedance/UI-TARS-desktop/issues/626",
+  ],
+  [
+    "SGLang",
+    400,
+    { message: "Input length (265330) exceeds model's maximum context length (262144)." },
+    "https://github.com/earendil-works/pi/blob/main/packages/ai/src/utils/overflow.ts",
+  ],
+  [
+    "Poolside",
+    400,
+    { message: "Input length 131393 exceeds the maximum allowed input length of 131040 tokens." },
+    "https://github.com/earendil-works/pi/blob/main/packages/ai/src/utils/overflow.ts",
+  ],
+  [
+    "Volcano Engine",
+    400,
+    { code: "InvalidParameter", message: "Input length 203743 exceeds the maximum length 202752" },
+    "https://github.com/langgenius/dify/issues/32221",
   ],
 ]
 
