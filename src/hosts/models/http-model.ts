@@ -134,7 +134,7 @@ class OneRequest {
 
   /** Returns the result of a request that was stopped. */
   cutOff(failure: LlmFailure): LlmResult {
-    const isCancelled = failure.kind === "cancelled"
+    const isCancelled = failure.kind === "cancelled" || this.#context.signal.aborted
     const done = !isCancelled && this.#body !== undefined && this.#pushAll(this.#body.end(), false)
     const stream = this.#stream
     if (stream === undefined) return { ok: false, error: failure }
@@ -169,11 +169,11 @@ class OneRequest {
     try {
       if (declared) timers.start()
       await this.#readBody(response, (bytes) => {
+        const allowed = bytes.subarray(0, maxBodyBytes - size)
         size += bytes.byteLength
-        if (size > maxBodyBytes) return false
-        done = this.#pushAll(body.push(bytes), true)
+        done = this.#pushAll(body.push(allowed), true)
         if (body.isStream) timers.onBytes(this.#stream)
-        return !done && this.#stream?.failed !== true
+        return !done && this.#stream?.failed !== true && size <= maxBodyBytes
       })
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
@@ -181,8 +181,9 @@ class OneRequest {
     } finally {
       timers.stop()
     }
-    if (size > maxBodyBytes) return this.cutOff(tooLarge(maxBodyBytes))
-    if (!done && this.#stream?.failed !== true) done = this.#pushAll(body.end(), false)
+    const ended = done || this.#stream?.failed === true
+    if (!ended && size > maxBodyBytes) return this.cutOff(tooLarge(maxBodyBytes))
+    if (!ended) done = this.#pushAll(body.end(), false)
     const text = declared ? body.text?.replace(/^(?:event|id|retry)?:.*$/gm, "") : body.text
     if (text !== undefined && text.trim() !== "") return lost === undefined ? this.#readWhole(text) : { ok: false, error: truncated(lost) }
     if (text !== undefined && !declared) return { ok: false, error: lost === undefined ? malformed("it is empty") : truncated(lost) }
@@ -198,7 +199,10 @@ class OneRequest {
     return this.#reader.response(body)
   }
 
-  /** Reads events and emits what they add. Returns whether the endpoint said that the stream has ended. `complete` is false if the last event may be cut off. */
+  /**
+   * Reads events and emits what they add. Returns whether the endpoint said that the stream has ended.
+   * @param complete false if the last event may be cut off
+   */
   #pushAll(events: readonly SseEvent[], complete: boolean): boolean {
     for (const { event, data } of events) {
       const whole = data.trim()

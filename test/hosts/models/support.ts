@@ -107,3 +107,28 @@ async function attempt(baseUrl: string, options: CallOptions, request: LlmReques
 export function fixture(name: string): Buffer {
   return readFileSync(new URL(`../../fixtures/openai/${name}`, import.meta.url))
 }
+
+/** A step of a streamed answer: a chunk, a text as it is, or a pause in milliseconds. */
+export type Step = object | string | number
+
+/** Streams an answer step by step. `hang`: the connection stays open; `destroy`: it breaks. */
+export function streamed(steps: readonly Step[], end: "end" | "hang" | "destroy" = "end", type = "text/event-stream"): Handler {
+  return async (response) => {
+    response.writeHead(200, { "content-type": type })
+    for (const step of steps) {
+      if (response.destroyed) return
+      if (typeof step === "number") await new Promise((resolve) => setTimeout(resolve, step))
+      else await new Promise((resolve) => response.write(typeof step === "string" ? step : `data: ${JSON.stringify(step)}\n\n`, resolve))
+    }
+    if (end === "end") response.end()
+    if (end === "destroy") response.destroy()
+  }
+}
+
+/** A chunk with a delta of the first choice. */
+export function delta(content: object, finishReason: string | null = null): object {
+  return { id: "chatcmpl-1", choices: [{ index: 0, delta: content, finish_reason: finishReason }] }
+}
+
+/** The last chunk with the usage. */
+export const USAGE: object = { id: "chatcmpl-1", choices: [], usage: { prompt_tokens: 9, completion_tokens: 4 } }
