@@ -5,11 +5,8 @@ import { call, delta, fixture, HI, refused, type Step, send, sendFile, serve, st
 const SHOWN: readonly Step[] = [
   delta({ reasoning_content: "Hm." }),
   delta({ content: "First close the red valve. " }),
-  delta({ content: "Then the blue" }),
-  {
-    ...delta({ tool_calls: [{ index: 0, id: "a", function: { name: "f", arguments: '{"x":' } }] }),
-    usage: { prompt_tokens: 9, completion_tokens: 4 },
-  },
+  { ...delta({ content: "Then the blue" }), usage: { prompt_tokens: 9, completion_tokens: 4 } },
+  delta({ tool_calls: [{ index: 0, id: "a", function: { name: "f", arguments: '{"x":' } }] }),
 ]
 const SAID = {
   text: "First close the red valve. Then the blue",
