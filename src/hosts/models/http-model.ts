@@ -277,7 +277,7 @@ class OneRequest {
   }
 }
 
-/** Tells a stream of events from JSON, and splits the stream. */
+/** Decides whether a body is a stream of events or JSON, and splits the stream. */
 class AnswerBody {
   #kind: "unknown" | "stream" | "json"
   readonly #parser = new SseParser()

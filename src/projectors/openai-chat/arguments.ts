@@ -3,7 +3,7 @@ import { isBlank } from "../../text.ts"
 import { isRecord } from "./values.ts"
 
 /**
- * The arguments of a tool call, from pieces. They are kept as they come, with one exception: what follows once they are a whole JSON
+ * The arguments of a tool call, from pieces. They are stored as they come, with one exception: what follows once they are a whole JSON
  * object is left out if it is the same object again. Older versions of vLLM repeat the arguments in the last piece.
  *
  * Reads each character once, because parsing the text after each piece would need quadratic time.
@@ -37,7 +37,7 @@ export class Arguments {
   /** Whether a text is the whole arguments once more. */
   repeats(text: string): boolean {
     const [whole] = this.#objects
-    return whole !== undefined && isSameJson(whole, text)
+    return whole !== undefined && /^\s*\{/.test(text) && isSameJson(whole, text)
   }
 
   append(text: string): void {

@@ -134,7 +134,7 @@ export class CallCollector {
       const opened = known?.arguments.isBlank === true && known.name === piece.name && !isBlank(piece.arguments)
       return opened ? known : undefined
     }
-    // Calls that are all numbered 0 are told apart by their ids.
+    // Calls that are all numbered 0 have ids of their own.
     const call = known?.index === index ? known : here
     return isMoreOf(call, piece, call === known, true) ? call : undefined
   }

@@ -141,7 +141,7 @@ function isTemporary(error: ProviderError): boolean {
 
 /**
  * Whether the provider could not read the model's own tool call. Another attempt mostly gives a readable one. The failure is not returned
- * to the model: what it wrote is not a message of the wire, so there is no place for it in the transcript.
+ * to the model: what it wrote is not a message of the wire, and the transcript has no place for it.
  * @see https://github.com/pydantic/pydantic-ai/pull/4354 (2026-11), https://github.com/anomalyco/opencode/issues/1018 (2026-11)
  */
 function isToolUseFailure({ code, message = "" }: ProviderError): boolean {

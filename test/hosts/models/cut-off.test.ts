@@ -135,7 +135,7 @@ describe("limits", () => {
     ["a message", send(429, JSON.stringify({ error: { message: "Please try again in 20s." } })), 20_000],
     ["Google's body", send(429, JSON.stringify({ error: { message: "Quota", code: 429, details: [{ retryDelay: "34s" }] } })), 34_000],
     ["an error in the stream", send(200, 'data: {"error":{"message":"Please try again in 2s.","code":429}}\n\n'), 2_000],
-  ])("a shorter wait is kept to: %s", async (_what, handler, waitMs) => {
+  ])("a shorter wait is followed: %s", async (_what, handler, waitMs) => {
     const server = await serve(handler, sendFile("openai-text.sse"))
     expect((await call(server.url, { now: () => NOW })).waits).toEqual([waitMs])
   })

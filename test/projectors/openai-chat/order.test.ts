@@ -53,7 +53,7 @@ test("Mistral: the parts of a content are in order, whole and streamed", () => {
   expect(events.map((event) => event.type)).toEqual(["reasoning_delta", "text_delta", "reasoning_delta", "text_delta"])
 })
 
-test("OpenRouter: blocks of reasoning are joined by their index and kept for their provider", () => {
+test("OpenRouter: blocks of reasoning are joined by their index and stored for their provider", () => {
   const format = "anthropic-claude-v1"
   const { events, result } = deltas([
     { reasoning: "Let", reasoning_details: [{ type: "reasoning.text", text: "Let", format, index: 0 }] },

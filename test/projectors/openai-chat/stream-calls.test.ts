@@ -182,7 +182,7 @@ test.each<[string, readonly unknown[], readonly [string, string, string][]]>([
   expect(answer(stream.finish()).parts).toEqual(expected.map(([callId, toolName, inputJson]) => ({ type: "tool_call", callId, toolName, inputJson })))
 })
 
-test("a signature of a call is kept for its provider, and not overwritten by a piece without one", () => {
+test("a signature of a call is stored for its provider, and not overwritten by a piece without one", () => {
   const signed = { google: { thought_signature: "c2ln" } }
   const stream = openAiChatProjector.stream()
   const push = (more: object, text: string) =>
@@ -263,12 +263,12 @@ test("calls are joined in linear time", () => {
     return performance.now() - start
   }
   const many = <Piece>(count: number, make: (index: number) => Piece): Piece[] => Array.from({ length: count }, (_, index) => make(index))
-  const wide = { x: "y".repeat(20_000) }
+  const wide = { x: "y".repeat(200_000) }
   expect(
     time([piece(0, "a", "f", '{"x":"'), ...many(50_000, () => piece(0, undefined, undefined, "y".repeat(20))), piece(0, undefined, undefined, '"}')]),
-  ).toBeLessThan(2_000)
-  expect(time([piece(0, "a", "f", wide), ...many(20_000, () => piece(0, "a", "f", ""))])).toBeLessThan(2_000)
-  expect(time([piece(0, "a", "f", wide), ...many(20_000, () => piece(0, "a", undefined, "}"))])).toBeLessThan(2_000)
-  expect(time(many(20_000, (index) => piece(index, "a", "f", "{}")))).toBeLessThan(2_000)
-  expect(time(many(20_000, () => piece(0, "a", "f", '{"x":1}')))).toBeLessThan(2_000)
+  ).toBeLessThan(4_000)
+  expect(time([piece(0, "a", "f", wide), ...many(20_000, () => piece(0, "a", "f", ""))])).toBeLessThan(4_000)
+  expect(time([piece(0, "a", "f", wide), ...many(20_000, () => piece(0, "a", undefined, "}"))])).toBeLessThan(4_000)
+  expect(time(many(20_000, (index) => piece(index, "a", "f", "{}")))).toBeLessThan(4_000)
+  expect(time(many(20_000, () => piece(0, "a", "f", '{"x":1}')))).toBeLessThan(4_000)
 })
