@@ -131,8 +131,9 @@ export class CallCollector {
     const here = this.#byIndex.get(index)
     if (here === undefined) {
       // LocalAI opens a call at one index and continues it at the next, with the same id and name.
-      const opened = known?.arguments.isBlank === true && known.name === piece.name && !isBlank(piece.arguments)
-      return opened ? known : undefined
+      const isOpened = known?.arguments.isBlank === true && known.name === piece.name && !isBlank(piece.arguments)
+      // A call needs a name: without one this is more of the call with the same id.
+      return isOpened || (piece.name === "" && known?.arguments.isOpen) ? known : undefined
     }
     // Calls that are all numbered 0 have ids of their own.
     const call = known?.index === index ? known : here

@@ -37,7 +37,7 @@ function merge(into: Metadata, key: string, value: Json): void {
 }
 
 function isEmpty(value: unknown): boolean {
-  return value === undefined || value === null || value === ""
+  return value === undefined || value === null || value === "" || (isRecord(value) && Object.keys(value).length === 0)
 }
 
 /** Keys whose texts come in pieces. Those of other keys are whole. */

@@ -167,13 +167,36 @@ test("any input gives a result with the wire's shape, whole and streamed", () =>
       choices: fc.array(
         fc.record(
           {
-            index: fc.oneof(fc.constant(0), anything),
+            index: fc.oneof(fc.constantFrom(0, 1), anything),
             finish_reason: fc.oneof(fc.constantFrom("stop", "tool_calls", "length"), anything),
             message: fc.record(
-              { content: anything, reasoning_content: anything, tool_calls: anything, refusal: anything, function_call: anything },
+              {
+                content: anything,
+                reasoning_content: anything,
+                tool_calls: anything,
+                refusal: anything,
+                function_call: anything,
+                reasoning_details: anything,
+                extra_content: anything,
+              },
               { requiredKeys: [] },
             ),
-            delta: fc.record({ content: anything, tool_calls: fc.array(anything), reasoning: anything }, { requiredKeys: [] }),
+            delta: fc.record(
+              {
+                content: anything,
+                tool_calls: fc.array(
+                  fc.oneof(
+                    anything,
+                    fc.record({ index: fc.nat({ max: 2 }), function: fc.record({ name: anything, arguments: anything }), extra_content: anything }),
+                  ),
+                ),
+                reasoning: anything,
+                reasoning_details: fc.array(fc.oneof(anything, fc.record({ index: anything, type: anything, text: anything, data: anything }))),
+                thinking_blocks: fc.array(anything),
+                extra_content: anything,
+              },
+              { requiredKeys: [] },
+            ),
           },
           { requiredKeys: [] },
         ),
@@ -190,7 +213,7 @@ test("any input gives a result with the wire's shape, whole and streamed", () =>
     fc.property(fc.oneof(anything, almost), fc.array(fc.oneof(anything, almost), { maxLength: 3 }), (body, chunks) => {
       const stream = openAiChatProjector.stream()
       for (const chunk of chunks) stream.push(chunk)
-      for (const result of [openAiChatProjector.response(body), stream.finish()]) {
+      for (const result of [openAiChatProjector.response(body), stream.finish(), stream.cutOff(failure(openAiChatProjector.response(undefined)))]) {
         LlmComplete.parse({ type: "llm_complete", id: 1, result })
       }
     }),
