@@ -61,6 +61,7 @@ export class Answer {
   readonly #pieces: Piece[] = []
   readonly #lists = new Map<string, { readonly blocks: ReasoningBlocks; readonly piece: Piece }>()
   #lastReasoning: Piece | undefined
+  #lastText: Piece | undefined
   #textKeys: Metadata | undefined
 
   /** Adds a whole message. */
@@ -142,7 +143,7 @@ export class Answer {
       if (blocks.list.length > 0) metadata.set(piece, { ...metadata.get(piece), [key]: blocks.list })
     }
     // A signature of the answer belongs to its last text.
-    const last = this.#pieces.findLast(({ type }) => type === "text") ?? this.#pieces.at(-1)
+    const last = this.#lastText ?? this.#pieces.at(-1)
     if (last !== undefined && this.#textKeys !== undefined) metadata.set(last, { ...metadata.get(last), ...this.#textKeys })
     return this.#pieces.flatMap((piece) => {
       const providerMetadata = metadata.get(piece)
@@ -209,6 +210,7 @@ export class Answer {
     const piece: Piece = { type, text: "", metadata: undefined }
     this.#pieces.push(piece)
     if (type === "reasoning") this.#lastReasoning = piece
+    if (type === "text") this.#lastText = piece
     return piece
   }
 
