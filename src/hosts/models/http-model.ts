@@ -42,6 +42,8 @@ export interface AnswerStream {
   readonly complete: boolean
   /** Whether the usage has come. */
   readonly hasUsage: boolean
+  /** How many chunks have added to the answer. */
+  readonly pieces: number
   push(chunk: unknown): readonly TurnEvent[]
   /** Returns the answer. `done`: the endpoint said that the stream has ended. */
   finish(done?: boolean): LlmResult
@@ -328,12 +330,16 @@ class AnswerBody {
 /** `event:` and `retry:`. */
 const LONGEST_FIELD = 6
 
-/** The timers of a stream: silence, and the wait for the usage after the finish reason, which nothing extends. */
+/**
+ * The timers of a stream: silence, and the wait for the usage after the finish reason. Heartbeats do not extend that wait. If the answer
+ * grows after its finish reason, the endpoint sends one in each chunk, and only silence counts.
+ */
 class StreamTimers {
   readonly #endpoint: Endpoint
   readonly #stop: (failure: LlmFailure) => void
   #timer: ReturnType<typeof setTimeout> | undefined
   #state: "open" | "complete" | "has usage" = "open"
+  #piecesAtEnd: number | undefined
 
   constructor(endpoint: Endpoint, stop: (failure: LlmFailure) => void) {
     this.#endpoint = endpoint
@@ -349,7 +355,8 @@ class StreamTimers {
   }
 
   onBytes(stream: AnswerStream | undefined): void {
-    if (stream?.complete !== true) {
+    if (stream?.complete === true) this.#piecesAtEnd ??= stream.pieces
+    if (stream?.complete !== true || stream.pieces !== this.#piecesAtEnd) {
       this.start()
       return
     }

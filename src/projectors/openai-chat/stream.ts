@@ -12,6 +12,7 @@ import { isRecord, stringOf } from "./values.ts"
 export class OpenAiChatStream {
   readonly #answer: Answer = new Answer()
   readonly #options: OpenAiAnswerOptions
+  #pieces = 0
 
   constructor(options: OpenAiAnswerOptions = {}) {
     this.#options = options
@@ -30,6 +31,11 @@ export class OpenAiChatStream {
   /** Whether the usage has come. */
   get hasUsage(): boolean {
     return isRecord(this.#answer.usage)
+  }
+
+  /** How many chunks have added text or calls. */
+  get pieces(): number {
+    return this.#pieces
   }
 
   /** Adds one chunk and returns the events to show. */
@@ -77,7 +83,11 @@ export class OpenAiChatStream {
     if (isRecord(choice["usage"])) answer.usage = choice["usage"] // Moonshot
     const finishReason = choice["finish_reason"]
     if (typeof finishReason === "string" && finishReason !== "") answer.finishReason = finishReason
-    return isRecord(delta) ? answer.addDelta(delta) : this.#refuse("the delta of a chunk is not a JSON object", choice)
+    if (!isRecord(delta)) return this.#refuse("the delta of a chunk is not a JSON object", choice)
+    const events = answer.addDelta(delta)
+    const { tool_calls: calls } = delta
+    if (events.length > 0 || (Array.isArray(calls) && calls.length > 0)) this.#pieces += 1
+    return events
   }
 
   #refuse(what: string, raw: unknown): readonly TurnEvent[] {

@@ -39,6 +39,13 @@ describe("after the finish reason an answer is complete", () => {
     expect((await call(server.url)).response).toMatchObject({ text: "Lisbon.", terminalReason: "content_filter" })
   })
 
+  test("unless it grows after that: then only silence ends it", async () => {
+    const early = (content: string) => ({ ...delta({ content }, "stop"), usage: { prompt_tokens: 9, completion_tokens: 4 } })
+    const slow: readonly Step[] = [early("Lis"), 100, early("bon"), 700, early(" it"), 700, early(" is.")]
+    const server = await serve(streamed(slow))
+    expect((await call(server.url, { usageWaitMs: 300 })).response).toMatchObject({ text: "Lisbon it is.", terminalReason: "stop" })
+  })
+
   test("before it, heartbeats keep a slow answer alive, and silence ends it", async () => {
     const server = await serve(streamed([...HEARTBEATS.slice(0, 60), LISBON, STOP]), streamed([LISBON, 1_500, STOP]))
     expect((await call(server.url, { idleTimeoutMs: 400 })).response.text).toBe("Lisbon.")
