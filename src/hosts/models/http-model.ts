@@ -285,6 +285,10 @@ class AnswerBody {
   readonly #parser = new SseParser()
   readonly #decoder = new TextDecoder()
   #text = ""
+  /** The first characters, without white space before them. */
+  #start = ""
+  /** What has come before the decision. */
+  #undecided: Uint8Array[] = []
 
   constructor(declaredAsStream: boolean) {
     this.#kind = declaredAsStream ? "stream" : "unknown"
@@ -302,28 +306,28 @@ class AnswerBody {
 
   push(bytes: Uint8Array): readonly SseEvent[] {
     if (this.#kind === "stream") return this.#parser.push(bytes)
-    this.#text += this.#decoder.decode(bytes, { stream: true })
-    return this.#kind === "unknown" ? this.#decide(false) : []
+    const text = this.#decoder.decode(bytes, { stream: true })
+    this.#text += text
+    if (this.#kind === "json") return []
+    this.#undecided.push(bytes)
+    this.#start = (this.#start + text).trimStart().slice(0, LONGEST_FIELD)
+    return this.#start.length < LONGEST_FIELD ? [] : this.#decide()
   }
 
   end(): readonly SseEvent[] {
-    if (this.#kind === "unknown") this.#text += this.#decoder.decode()
-    const events = this.#kind === "unknown" ? this.#decide(true) : []
-    return this.#kind === "stream" ? [...events, ...this.#parser.end()] : events
+    const events = this.#kind === "unknown" ? this.#decide() : []
+    if (this.#kind === "stream") return [...events, ...this.#parser.end()]
+    this.#text += this.#decoder.decode()
+    return events
   }
 
-  /** Decides by the first characters. */
-  #decide(ended: boolean): readonly SseEvent[] {
-    const start = this.#text.trimStart().slice(0, LONGEST_FIELD)
-    if (start.length < LONGEST_FIELD && !ended) return []
-    if (!/^(?:data|event|id|retry)?:/.test(start)) {
-      this.#kind = "json"
-      return []
-    }
-    this.#kind = "stream"
-    const text = this.#text
+  #decide(): readonly SseEvent[] {
+    const chunks = this.#undecided
+    this.#undecided = []
+    this.#kind = /^(?:data|event|id|retry)?:/.test(this.#start) ? "stream" : "json"
+    if (this.#kind === "json") return []
     this.#text = ""
-    return this.#parser.push(new TextEncoder().encode(text))
+    return chunks.flatMap((bytes) => this.#parser.push(bytes))
   }
 }
 

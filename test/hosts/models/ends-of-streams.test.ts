@@ -179,6 +179,6 @@ test("an answer is the same however its bytes arrive", async () => {
     fc.asyncProperty(fc.array(fc.nat({ max: bytes.length })), fc.constantFrom("text/event-stream", "text/plain"), async (cuts, type) => {
       expect(await read(cuts, type)).toEqual(expected)
     }),
-    { numRuns: 60 },
+    { numRuns: 200 },
   )
 })
