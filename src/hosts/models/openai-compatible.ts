@@ -90,6 +90,7 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
       const trace = keepRequestBody ? { requestBody } : {}
       const answerOptions: OpenAiAnswerOptions = {
         firstCallNumber: countCalls(request) + 1,
+        toolNames: openAiChatProjector.toolNames(request),
         ...(wire.reasoningField !== undefined && { reasoningField: wire.reasoningField }),
       }
       const reader: AnswerReader = {

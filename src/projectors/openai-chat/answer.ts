@@ -13,6 +13,8 @@ export interface OpenAiAnswerOptions {
   readonly reasoningField?: ReasoningField
   /** The first number of the ids `call_<n>` for calls that come without an id. Default 1. */
   readonly firstCallNumber?: number
+  /** The own names of functions that the request sent in another form: what `toolNames` of the projector returns for the request. */
+  readonly toolNames?: ReadonlyMap<string, string>
 }
 
 /** The text that a delta adds, for a user interface. */
@@ -50,7 +52,7 @@ export class Answer {
     this.failure ??= malformed(what, textOf(raw))
   }
 
-  result({ reasoningField, firstCallNumber = 1 }: OpenAiAnswerOptions): LlmResult {
+  result({ reasoningField, firstCallNumber = 1, toolNames }: OpenAiAnswerOptions): LlmResult {
     const refused = this.#refusal !== ""
     const terminalReason = reasonOf(this.finishReason, this.#calls.any, refused)
     // An answer that was cut off may end inside a call.
@@ -65,7 +67,7 @@ export class Answer {
       parts.push({ type: "reasoning", text: this.#reasoning, ...(reasoningField !== undefined && { replay: { itemId: reasoningField } }) })
     }
     for (const text of texts) parts.push({ type: "text", text })
-    for (const part of this.#calls.parts(firstCallNumber)) parts.push(part)
+    for (const part of this.#calls.parts(firstCallNumber)) parts.push(ownName(part, toolNames))
     const diagnostic = diagnosticOf(terminalReason, this.finishReason, refused)
     const providerUsage = jsonOf(this.usage)
     return {
@@ -99,6 +101,12 @@ export class Answer {
   #check(wrong: string | undefined, raw: unknown): void {
     if (wrong !== undefined) this.refuse(wrong, raw)
   }
+}
+
+/** Returns a call under the name that its tool has here. */
+function ownName(part: OutputPart, toolNames: OpenAiAnswerOptions["toolNames"]): OutputPart {
+  const toolName = part.type === "tool_call" ? toolNames?.get(part.toolName) : undefined
+  return toolName === undefined ? part : ({ ...part, toolName } as OutputPart)
 }
 
 /**
