@@ -2,7 +2,7 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { type OpenAiMessage, type OpenAiRequestOptions, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../../src/wire/llm.ts"
-import { check } from "../../properties/check.ts"
+import { check, SLOW } from "../../properties/check.ts"
 import { brokenRules } from "./body-rules.ts"
 
 const base: LlmRequest = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
@@ -103,9 +103,9 @@ const COMBINATIONS: readonly OpenAiRequestOptions[] = [0, 1, 2, 3, 4, 5, 6, 7].m
 }))
 
 describe.each(COMBINATIONS)("with the role options %o", (options) => {
-  test("the servers that need them accept every body", () => {
+  test("the servers that need them accept every body", SLOW, () => {
     check(
-      1_000,
+      500,
       fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
         const { messages } = transcriptOf(steps)
         const body = sent(messages, options)
@@ -117,9 +117,9 @@ describe.each(COMBINATIONS)("with the role options %o", (options) => {
     )
   })
 
-  test("everything that was said is sent, once and in its order", () => {
+  test("everything that was said is sent, once and in its order", SLOW, () => {
     check(
-      1_000,
+      500,
       fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
         const { messages, words } = transcriptOf(steps)
         const body = JSON.stringify(sent(messages, options).messages)
@@ -132,9 +132,9 @@ describe.each(COMBINATIONS)("with the role options %o", (options) => {
     )
   })
 
-  test("what was sent before an answer stays the beginning of every later request", () => {
+  test("what was sent before an answer stays the beginning of every later request", SLOW, () => {
     check(
-      1_000,
+      500,
       fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
         const { messages } = transcriptOf(steps)
         const whole = sent(messages, options).messages

@@ -3,7 +3,7 @@ import { expect, test } from "vitest"
 import { type OpenAiRequestOptions, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
 import * as arbitrary from "../../../src/testing/arbitraries.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../../src/wire/llm.ts"
-import { check } from "../../properties/check.ts"
+import { check, SLOW } from "../../properties/check.ts"
 import { brokenRules } from "./body-rules.ts"
 
 const oddName = fc.oneof(fc.constantFrom("read", "fs.read", "fs/read", "fs_read", "", " ", "ä", "x".repeat(70), "\ud800"), arbitrary.text)
@@ -98,9 +98,9 @@ const options: fc.Arbitrary<OpenAiRequestOptions> = fc.record(
   { requiredKeys: [] },
 )
 
-test("whatever a request contains, its body keeps the rules of the API reference", () => {
+test("whatever a request contains, its body keeps the rules of the API reference", SLOW, () => {
   check(
-    5_000,
+    2_000,
     fc.property(request, options, (given, chosen) => {
       const body = openAiChatProjector.request(given, chosen)
       // The endpoint's own ids go back as they are.
@@ -110,7 +110,7 @@ test("whatever a request contains, its body keeps the rules of the API reference
   )
 })
 
-test("call ids of other or unknown models have at most 40 characters", () => {
+test("call ids of other or unknown models have at most 40 characters", SLOW, () => {
   check(
     1_000,
     fc.property(request, (given) => {
@@ -120,7 +120,7 @@ test("call ids of other or unknown models have at most 40 characters", () => {
   )
 })
 
-test("names are mapped reversibly: no two names are sent as one, and each sent name leads back", () => {
+test("names are mapped reversibly: no two names are sent as one, and each sent name leads back", SLOW, () => {
   check(
     2_000,
     fc.property(request, (given) => {
@@ -135,7 +135,7 @@ test("names are mapped reversibly: no two names are sent as one, and each sent n
   )
 })
 
-test("the same request gives the same body, and the request is left as it was", () => {
+test("the same request gives the same body, and the request is left as it was", SLOW, () => {
   check(
     300,
     fc.property(request, options, (given, chosen) => {
