@@ -162,13 +162,13 @@ test("systemOnlyFirst: the output that the code driver shows is sent as the user
 })
 
 test("systemOnlyFirst: the note that the limit is reached is sent as the user's", async () => {
-  const server = await chatServer([calls(call("look")), says("Done.")], systemOnlyFirst)
-  const { outcome, sent } = await turnWith(server, {
-    tools: ["look"],
-    config: { maxIterations: 1 },
-    client: { wire: { systemOnlyFirst: true, bridgeUserAfterTool: true } },
-  })
-  expect(outcome).toEqual({ type: "stopped", stop: { type: "max_iterations" } })
+  const server = await chatServer([calls(call("look")), says("Done."), says("Still done.")], systemOnlyFirst)
+  const options = { tools: ["look"], client: { wire: { systemOnlyFirst: true, bridgeUserAfterTool: true } } }
+  const first = await turnWith(server, { ...options, config: { maxIterations: 1 } })
+  expect(first.outcome).toEqual({ type: "stopped", stop: { type: "max_iterations" } })
+  expect(first.messages.map(({ role }) => role)).toContain("system")
+  const second = await turnWith(server, { ...options, messages: [...first.messages, userSays("Go on.", "u2")] })
+  expect(second.outcome).toEqual(finishedWith("Done."))
   expect(server.refused).toEqual([])
-  expect(sent.map(({ role }) => role)).toEqual(["system", "user", "assistant", "tool", "assistant", "user"])
+  expect(second.sent.map(({ role }) => role)).toEqual(["system", "user", "assistant", "tool", "assistant", "user", "user"])
 })
