@@ -16,28 +16,31 @@ export function wellFormedText(text: string): string {
 
 /** Makes all texts and keys of a JSON value well-formed. Returns the value itself if they are. */
 export function wellFormed<Value>(value: Value): Value {
-  return wellFormedValue(value) as Value
+  return isWellFormed(value) ? value : (repaired(value) as Value)
 }
 
-function wellFormedValue(value: unknown): unknown {
+/** Nearly all values are well-formed, so they are not copied to find out. */
+function isWellFormed(value: unknown): boolean {
+  if (typeof value === "string") return !LONE_SURROGATE.test(value)
+  if (Array.isArray(value)) return (value as readonly unknown[]).every(isWellFormed)
+  if (!isRecord(value)) return true
+  for (const key of Object.keys(value)) if (LONE_SURROGATE.test(key) || !isWellFormed(value[key])) return false
+  return true
+}
+
+function repaired(value: unknown): unknown {
   if (typeof value === "string") return wellFormedText(value)
-  if (Array.isArray(value)) {
-    const items = (value as readonly unknown[]).map(wellFormedValue)
-    return items.every((item, index) => Object.is(item, value[index])) ? value : items
-  }
+  if (Array.isArray(value)) return (value as readonly unknown[]).map(repaired)
   if (!isRecord(value)) return value
-  let changed = false
   // A map, because an assignment to the key `__proto__` would be lost.
   const entries = new Map<string, unknown>()
   for (const [key, item] of Object.entries(value)) {
     let newKey = wellFormedText(key)
     // Two keys may become equal.
     while (newKey !== key && (entries.has(newKey) || Object.hasOwn(value, newKey))) newKey += "\ufffd"
-    const newItem = wellFormedValue(item)
-    changed ||= newKey !== key || !Object.is(newItem, item)
-    entries.set(newKey, newItem)
+    entries.set(newKey, repaired(item))
   }
-  return changed ? Object.fromEntries(entries) : value
+  return Object.fromEntries(entries)
 }
 
 /** An escape in JSON text: a whole pair, half a pair, or any other. Escaped backslashes are matched so that what follows them is not. */
@@ -50,5 +53,6 @@ const ESCAPE = /\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[
 export function sentArguments(inputJson: string): string {
   const value = parseJson(inputJson)
   if (!isRecord(value)) return "{}"
+  if (!inputJson.includes("\\u")) return wellFormedText(inputJson)
   return wellFormedText(inputJson.replace(ESCAPE, (whole: string, half: string | undefined) => (half === undefined ? whole : "\\ufffd")))
 }
