@@ -170,3 +170,12 @@ test("a call that Groq could not read is asked for again", async () => {
   const server = await chatServer([{ status: 400, json: { error } }, says("Done.")])
   expect((await turnWith(server, { tools: ["look"] })).outcome).toEqual(finishedWith("Done."))
 })
+
+// https://github.com/github/copilot-sdk/issues/1081
+test("an endpoint that never sends a finish reason is read by an option; without it the answer counts as cut off", async () => {
+  const reply = { events: [{ choices: [{ index: 0, delta: { content: "Porto." } }] }, END] }
+  const complete = await chatServer([reply])
+  expect((await turnWith(complete, { client: { maxRetries: 0, doneWithoutReason: "complete" } })).outcome).toEqual(finishedWith("Porto."))
+  const truncated = await chatServer([reply])
+  expect((await turnWith(truncated, { client: { maxRetries: 0 } })).error?.envelope?.code).toBe("stream_truncated")
+})

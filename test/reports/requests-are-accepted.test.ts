@@ -79,11 +79,14 @@ test("the signature of each call goes back with it, in the next turn, too", asyn
   expect(server.bodies.map(signaturesOf)).toEqual([[], google, google])
 })
 
-test("a signature does not go to another model", async () => {
+test.each([
+  ["another model", { config: { model: "another" } }],
+  ["the same model at another provider", { client: { provider: "elsewhere" } }],
+])("a signature does not go to %s", async (_, other) => {
   const signed = { ...call("look"), extra_content: { google: { thought_signature: "b25l" } } }
   const server = await chatServer([calls(signed), says("Done."), says("Again.")])
   const first = await turnWith(server, { tools: ["look"] })
-  await turnWith(server, { tools: ["look"], messages: [...first.messages, userSays("Go on.", "u2")], config: { model: "another" } })
+  await turnWith(server, { tools: ["look"], messages: [...first.messages, userSays("Go on.", "u2")], ...other })
   expect(JSON.stringify(server.bodies[1])).toContain("b25l")
   expect(JSON.stringify(server.bodies[2])).not.toContain("b25l")
 })
