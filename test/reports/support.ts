@@ -112,7 +112,7 @@ export function configOf(toolNames: readonly string[] = [], more: Partial<TurnCo
 }
 
 /** What a turn did. */
-export interface Told {
+export interface TurnResult {
   readonly outcome: unknown
   /** The calls that ran. */
   readonly ran: readonly { readonly name: string; readonly args: Json }[]
@@ -134,7 +134,7 @@ export interface TurnOptions {
 }
 
 /** Runs one turn that talks to a server. Retries do not wait. */
-export async function turnWith(server: ChatServer, options: TurnOptions = {}): Promise<Told> {
+export async function turnWith(server: ChatServer, options: TurnOptions = {}): Promise<TurnResult> {
   const { client, config, execute = (_, args) => args, host, messages = [userSays("Go.")], run, tools = [] } = options
   const ran: { name: string; args: Json }[] = []
   const events: TurnEvent[] = []
