@@ -102,11 +102,12 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
   return {
     async llmCall({ request }: LlmCall, context: EffectContext): Promise<LlmResponse> {
       const producer: Producer = { provider: options.provider ?? url.hostname, api: "openai-chat", model: options.model ?? request.model }
-      const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model: producer.model }, wire))
+      const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model: producer.model }, { producer, ...wire }))
       const trace = keepRequestBody ? { requestBody } : {}
       const answerOptions: OpenAiAnswerOptions = {
         firstCallNumber: countCalls(request) + 1,
         producer,
+        toolNames: openAiChatProjector.toolNames(request),
         now: endpoint.now,
         ...(options.doneWithoutReason !== undefined && { doneWithoutReason: options.doneWithoutReason }),
       }

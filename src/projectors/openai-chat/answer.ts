@@ -17,7 +17,7 @@ export interface OpenAiAnswerOptions {
   readonly firstCallNumber?: number
   /** The model that answers, as in the request. Stored with the answer, together with the provider's id of it. */
   readonly producer?: Producer
-  /** Own tool names by the names that the request sent. Names that are not in it stay as they are. */
+  /** The own names of functions that the request sent in another form: what `toolNames` of the projector returns for the request. */
   readonly toolNames?: ReadonlyMap<string, string>
   /**
    * What `[DONE]` means in a stream without a finish reason. `truncated`: the answer was cut off, as without `[DONE]`. `complete`: it
