@@ -33,6 +33,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/hosts/run/failures.ts": { code: 'import "../host.ts"' },
   "src/hosts/tools/define-tool.ts": { code: 'import * as z from "zod"\nimport "../run/failures.ts"\nexport const tool = z' },
   "src/hosts/models/openai-compatible.ts": { code: 'import "../host.ts"\nimport "../../projectors/openai-chat/index.ts"' },
+  "src/hosts/models/sse.ts": { code: 'import "eventsource-parser"' },
   "src/hosts/journal/store.ts": { code: 'import "../run/run-turn.ts"\nimport "../../replay/journal.ts"' },
   "src/hosts/thread/index.ts": { code: 'import "./thread.ts"\nimport "../judge/judged-thread.ts"' },
   "src/hosts/thread/thread.ts": { code: 'import "../journal/store.ts"\nimport "../../drivers/chat.ts"' },
@@ -104,6 +105,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/testing/to-node.ts": { code: 'import "../hosts/node/index.ts"', breaks: ["only-the-command-line-imports-what-needs-node"] },
   "src/hosts/node/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
   "src/hosts/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
+  "src/hosts/models/with-streams.ts": { code: 'import "eventsource-parser"', breaks: ["eventsource-parser-in-its-place"] },
   "src/hosts/with-fast-check.ts": { code: 'import "fast-check"', breaks: ["fast-check-in-its-place"] },
   "src/hosts/with-telemetry.ts": {
     code: 'import type { Span } from "@opentelemetry/api"\nexport type X = Span',
@@ -127,7 +129,7 @@ let violations: readonly Violation[] = []
 
 beforeAll(async () => {
   for (const name of [".dependency-cruiser.cjs", "tsconfig.json", "tsconfig.base.json"]) cpSync(join(ROOT, name), join(scratch, name))
-  const packages = ["immer", "zod", "fast-check", "crc-32", "@opentelemetry/api", "another"]
+  const packages = ["immer", "eventsource-parser", "zod", "fast-check", "crc-32", "@opentelemetry/api", "another"]
   write("package.json", JSON.stringify({ type: "module", dependencies: Object.fromEntries(packages.map((name) => [name, "1.0.0"])) }))
   for (const name of packages) {
     write(`node_modules/${name}/package.json`, JSON.stringify({ name, version: "1.0.0", main: "index.js" }))

@@ -1,5 +1,6 @@
 export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./chat.ts"
 export {
+  type CallIdForm,
   type HttpFacts,
   type LlmResult,
   type OpenAiAnswerOptions,
@@ -9,6 +10,7 @@ export {
   type OpenAiContentPart,
   type OpenAiMessage,
   type OpenAiRequestOptions,
+  type OpenAiRoleOptions,
   type OpenAiTool,
   type OpenAiToolCall,
   openAiChatProjector,

@@ -25,11 +25,16 @@ const subpaths = Object.keys(manifest.exports)
   .map((path) => path.replace(".", "turn-machine"))
 
 describe("installed with zod alone", () => {
-  test("brings immer, and needs nothing else", () => {
-    expect(Object.keys(manifest.dependencies)).toEqual(["immer"])
+  test("brings its two dependencies, and needs nothing else", () => {
+    expect(Object.keys(manifest.dependencies)).toEqual(["eventsource-parser", "immer"])
     const required = Object.keys(manifest.peerDependencies).filter((name) => manifest.peerDependenciesMeta[name]?.optional !== true)
     expect(required).toEqual(["zod"])
-    expect(readdirSync(join(user.path, "node_modules")).filter((name) => !name.startsWith("."))).toEqual(["immer", "turn-machine", "zod"])
+    expect(readdirSync(join(user.path, "node_modules")).filter((name) => !name.startsWith("."))).toEqual([
+      "eventsource-parser",
+      "immer",
+      "turn-machine",
+      "zod",
+    ])
   })
 
   test("its command prints its help, its version and runs", async () => {

@@ -1,7 +1,7 @@
 import { malformed, truncated } from "../../projectors/openai-chat/failure.ts"
 import type { HttpFacts, LlmResult } from "../../projectors/openai-chat/index.ts"
 import type { TurnEvent } from "../../wire/event.ts"
-import type { LlmFailure } from "../../wire/llm.ts"
+import type { LlmFailure, LlmFailureKind } from "../../wire/llm.ts"
 import { type EffectContext, LlmCallError } from "../host.ts"
 import { timerMs } from "../timers.ts"
 import { orAborted, retryAfterMs } from "./retry.ts"
@@ -16,6 +16,8 @@ export interface Endpoint {
   readonly timeoutMs: number
   /** Milliseconds without a byte after which a stream fails. */
   readonly idleTimeoutMs: number
+  /** Milliseconds after the finish reason in which a stream may still send its usage. */
+  readonly usageWaitMs: number
   readonly maxBodyBytes: number
   readonly now: () => number
   /** Removes secrets from a text. */
@@ -36,8 +38,17 @@ export interface AnswerReader {
 export interface AnswerStream {
   /** Whether the answer has failed; further chunks are ignored. */
   readonly failed: boolean
+  /** Whether the answer has its finish reason; at most the usage is still to come. */
+  readonly complete: boolean
+  /** Whether the usage has come. */
+  readonly hasUsage: boolean
+  /** How many chunks have added to the answer. */
+  readonly pieces: number
   push(chunk: unknown): readonly TurnEvent[]
-  finish(): LlmResult
+  /** Returns the answer. `done`: the endpoint said that the stream has ended. */
+  finish(done?: boolean): LlmResult
+  /** Returns a failure that ended the stream, with what was said before it. */
+  cutOff(failure: LlmFailure): LlmResult
 }
 
 /** The result of one request. */
@@ -56,13 +67,20 @@ export const CANCELLED: LlmFailure = {
   message: "The model call was cancelled.",
   retryable: false,
   code: "cancelled",
+  kind: "cancelled",
   terminalReason: "cancelled",
 }
 
 /** How many bytes are read of the answer to a refused request. */
 const MAX_ERROR_BYTES = 64 * 1024
 
-/** Sends one request and reads its answer, streamed or whole. A failure, timeout or abort is returned as a result. */
+/** Milliseconds that a stream may stay open after its finish reason and its usage. */
+const END_WAIT_MS = 500
+
+/**
+ * Sends one request and reads its answer, streamed or whole. A failure, timeout or abort is returned as a result, with what was said
+ * before it. A timeout after the finish reason is the end of the answer.
+ */
 export async function attempt(endpoint: Endpoint, body: string, reader: AnswerReader, context: EffectContext): Promise<Attempt> {
   const controller = new AbortController()
   const stop = (failure: LlmFailure): void => controller.abort(new LlmCallError(failure))
@@ -75,7 +93,7 @@ export async function attempt(endpoint: Endpoint, body: string, reader: AnswerRe
     return await request.run(body)
   } catch (error) {
     if (!(error instanceof LlmCallError)) throw error
-    return { result: { ok: false, error: error.failure }, shown: request.shown }
+    return { result: request.cutOff(error.failure), shown: request.shown }
   } finally {
     clearTimeout(timer)
     context.signal.removeEventListener("abort", cancel)
@@ -90,6 +108,8 @@ class OneRequest {
   readonly #context: EffectContext
   readonly #signal: AbortSignal
   readonly #stop: (failure: LlmFailure) => void
+  #body: AnswerBody | undefined
+  #stream: AnswerStream | undefined
 
   constructor(endpoint: Endpoint, reader: AnswerReader, context: EffectContext, signal: AbortSignal, stop: (failure: LlmFailure) => void) {
     this.#endpoint = endpoint
@@ -100,118 +120,138 @@ class OneRequest {
   }
 
   async run(body: string): Promise<Attempt> {
-    const { headers, now, url } = this.#endpoint
+    const { headers, url } = this.#endpoint
     const response = await this.#network(() =>
       // Following a redirect would send the headers, and so the key, to another address.
       this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" }),
     )
-    const result = await this.#read(response)
-    const askedMs = response.ok ? undefined : retryAfterMs(response.headers, now())
+    // One time for both: the wait is then exactly what was asked for.
+    const nowMs = this.#endpoint.now()
+    const result = await this.#read(response, nowMs)
+    const retryAt = result.ok ? undefined : result.error.retryAt
+    const askedMs = retryAt === undefined ? undefined : Math.max(0, retryAt - nowMs)
     const requestId = response.headers.get("x-request-id")
     return { result, shown: this.shown, ...(askedMs !== undefined && { askedMs }), ...(requestId !== null && { requestId }) }
   }
 
-  async #read(response: Response): Promise<LlmResult> {
-    const { status, type } = response
-    if (type === "opaqueredirect" || (status >= 300 && status < 400)) return { ok: false, error: redirected(response) }
-    if (!response.ok) {
-      const { text } = await this.#readText(response, MAX_ERROR_BYTES)
-      const shouldRetry = response.headers.get("x-should-retry")
-      const facts = shouldRetry === "true" || shouldRetry === "false" ? { shouldRetry: shouldRetry === "true" } : {}
-      return { ok: false, error: this.#reader.failure(status, this.#endpoint.redact(text), facts) }
-    }
-    const contentType = response.headers.get("content-type") ?? ""
-    return contentType.includes("text/event-stream") ? this.#readStream(response) : this.#readWhole(response)
+  /** Returns the result of a request that was stopped. */
+  cutOff(failure: LlmFailure): LlmResult {
+    const isCancelled = failure.kind === "cancelled" || this.#context.signal.aborted
+    const done = !isCancelled && this.#body !== undefined && this.#pushAll(this.#body.end(), false)
+    const stream = this.#stream
+    if (stream === undefined) return { ok: false, error: failure }
+    return !isCancelled && (done || stream.complete) ? stream.finish(done) : stream.cutOff(failure)
   }
 
-  async #readWhole(response: Response): Promise<LlmResult> {
-    const { lost, text, tooLong } = await this.#readText(response, this.#endpoint.maxBodyBytes)
-    if (tooLong) return { ok: false, error: tooLarge(this.#endpoint.maxBodyBytes) }
-    if (lost !== undefined) return { ok: false, error: truncated(lost) }
-    const start = text.trimStart().slice(0, 20)
-    if (start === "") return { ok: false, error: malformed("it is empty") }
-    if (start.startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text) }
-    if (/^(?:data|event|id|retry)?:/.test(start)) return this.#readMislabelled(text)
+  async #read(response: Response, nowMs: number): Promise<LlmResult> {
+    const { status, type } = response
+    if (type === "opaqueredirect" || (status >= 300 && status < 400)) return { ok: false, error: redirected(response) }
+    if (response.ok) return this.#readAnswer(response)
+    const text = await this.#readError(response)
+    const shouldRetry = response.headers.get("x-should-retry")
+    const askedMs = retryAfterMs(response.headers, nowMs)
+    const facts: HttpFacts = {
+      nowMs,
+      ...(askedMs !== undefined && { retryAfterMs: askedMs }),
+      ...((shouldRetry === "true" || shouldRetry === "false") && { shouldRetry: shouldRetry === "true" }),
+    }
+    return { ok: false, error: this.#reader.failure(status, this.#endpoint.redact(text), facts) }
+  }
+
+  /** Reads an answer by what it looks like: a stream of events, or JSON. The content type is often wrong. */
+  async #readAnswer(response: Response): Promise<LlmResult> {
+    const { maxBodyBytes } = this.#endpoint
+    const declared = response.headers.get("content-type")?.includes("text/event-stream") === true
+    const body = new AnswerBody(declared)
+    this.#body = body
+    const timers = new StreamTimers(this.#endpoint, this.#stop)
+    let size = 0
+    let done = false
+    let lost: string | undefined
+    try {
+      if (declared) timers.start()
+      await this.#readBody(response, (bytes) => {
+        const allowed = bytes.subarray(0, maxBodyBytes - size)
+        size += bytes.byteLength
+        done = this.#pushAll(body.push(allowed), true)
+        if (body.isStream) timers.onBytes(this.#stream)
+        return !done && this.#stream?.failed !== true && size <= maxBodyBytes
+      })
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error
+      lost = error.message
+    } finally {
+      timers.stop()
+    }
+    const ended = done || this.#stream?.failed === true
+    if (!ended && size > maxBodyBytes) return this.cutOff(tooLarge(maxBodyBytes))
+    if (!ended) done = this.#pushAll(body.end(), false)
+    const text = declared ? body.text?.replace(/^(?:event|id|retry)?:.*$/gm, "") : body.text
+    if (text !== undefined && text.trim() !== "") return lost === undefined ? this.#readWhole(text) : { ok: false, error: truncated(lost) }
+    if (text !== undefined && !declared) return { ok: false, error: lost === undefined ? malformed("it is empty") : truncated(lost) }
+    this.#stream ??= this.#reader.stream()
+    // An answer with its finish reason is complete; at most the usage is lost.
+    return lost === undefined || this.#stream.failed || this.#stream.complete ? this.#stream.finish(done) : this.#stream.cutOff(truncated(lost))
+  }
+
+  #readWhole(text: string): LlmResult {
+    if (text.trimStart().startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text) }
     const body = parse(text)
     if (body === undefined) return { ok: false, error: malformed("it is not JSON; check the base URL", text) }
     return this.#reader.response(body)
   }
 
-  /** Reads a stream whose content type does not say so. */
-  #readMislabelled(text: string): LlmResult {
-    const stream = this.#reader.stream()
-    const parser = new SseParser()
-    const events = parser.push(new TextEncoder().encode(text))
-    if (!this.#pushAll(stream, events, true)) this.#pushAll(stream, parser.end(), false)
-    return stream.finish()
-  }
-
-  async #readStream(response: Response): Promise<LlmResult> {
-    const { idleTimeoutMs, maxBodyBytes } = this.#endpoint
-    const stream = this.#reader.stream()
-    const parser = new SseParser()
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const restartTimer = (): void => {
-      clearTimeout(timer)
-      timer = setTimeout(() => this.#stop(silent(idleTimeoutMs)), timerMs(idleTimeoutMs))
-    }
-    let size = 0
-    let done = false
-    restartTimer()
-    try {
-      await this.#readBody(response, (bytes) => {
-        restartTimer()
-        size += bytes.byteLength
-        done = size > maxBodyBytes || this.#pushAll(stream, parser.push(bytes), true)
-        return !done
-      })
-      if (!done) this.#pushAll(stream, parser.end(), false)
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw error
-      // An answer with its finish reason is complete; at most the usage is lost.
-      const result = stream.finish()
-      return result.ok || stream.failed ? result : { ok: false, error: truncated(error.message) }
-    } finally {
-      clearTimeout(timer)
-    }
-    return size > maxBodyBytes ? { ok: false, error: tooLarge(maxBodyBytes) } : stream.finish()
-  }
-
-  /** Reads events and emits what they add. Returns whether the stream has ended. `complete` is false if the last event may be cut off. */
-  #pushAll(stream: AnswerStream, events: readonly SseEvent[], complete: boolean): boolean {
+  /**
+   * Reads events and emits what they add. Returns whether the endpoint said that the stream has ended.
+   * @param complete false if the last event may be cut off
+   */
+  #pushAll(events: readonly SseEvent[], complete: boolean): boolean {
     for (const { event, data } of events) {
-      if (data.trim() === "[DONE]") return true
-      if (data.trim() === "") continue
-      const parsed = parse(data)
-      if (parsed === undefined && !complete) continue
-      const chunk = parsed === undefined ? data : event === "error" && !hasError(parsed) ? { error: parsed } : parsed
-      for (const added of stream.push(chunk)) {
-        if (this.#signal.aborted) throw this.#signal.reason
-        if (added.type === "text_delta") this.shown = true
-        this.#context.emit(added)
+      const whole = data.trim()
+      const parsed = parse(whole)
+      // Some servers put only one newline between events, so that their data is joined.
+      const texts = parsed === undefined && whole.includes("\n") ? whole.split("\n").map((line) => line.trim()) : [whole]
+      for (const [index, text] of texts.entries()) {
+        if (text === "") continue
+        if (text === "[DONE]") return true
+        const value = texts.length === 1 ? parsed : parse(text)
+        if (value === undefined && !complete && index === texts.length - 1) continue
+        this.#push(value === undefined ? text : event === "error" && !hasError(value) ? { error: value } : value)
+        if (this.#stream?.failed) return false
       }
-      if (stream.failed) return true
     }
     return false
   }
 
-  /** Reads a body as text. `tooLong`: it was cut at `maxBytes`; `lost`: why the connection broke. */
-  async #readText(response: Response, maxBytes: number): Promise<BodyText> {
+  #push(chunk: unknown): void {
+    this.#stream ??= this.#reader.stream()
+    this.#throwIfCancelled()
+    for (const added of this.#stream.push(chunk)) {
+      this.#throwIfCancelled()
+      if (added.type === "text_delta") this.shown = true
+      this.#context.emit(added)
+    }
+  }
+
+  #throwIfCancelled(): void {
+    if (this.#context.signal.aborted) throw this.#signal.reason
+  }
+
+  /** Reads the body of a refused request, or the start of it. */
+  async #readError(response: Response): Promise<string> {
     const decoder = new TextDecoder()
     let text = ""
     let size = 0
-    let lost: string | undefined
     try {
       await this.#readBody(response, (bytes) => {
-        text += decoder.decode(bytes.subarray(0, maxBytes - size), { stream: true })
+        text += decoder.decode(bytes.subarray(0, MAX_ERROR_BYTES - size), { stream: true })
         size += bytes.byteLength
-        return size <= maxBytes
+        return size <= MAX_ERROR_BYTES
       })
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
-      lost = error.message
     }
-    return { text: text + decoder.decode(), tooLong: size > maxBytes, lost }
+    return text + decoder.decode()
   }
 
   /** Passes the body's bytes to `onBytes` as they arrive, until it returns false. */
@@ -239,10 +279,106 @@ class OneRequest {
   }
 }
 
-interface BodyText {
-  readonly text: string
-  readonly tooLong: boolean
-  readonly lost: string | undefined
+/** Decides whether a body is a stream of events or JSON, and splits the stream. */
+class AnswerBody {
+  #kind: "unknown" | "stream" | "json"
+  readonly #parser = new SseParser()
+  readonly #decoder = new TextDecoder()
+  #text = ""
+  /** The first characters, without white space before them. */
+  #start = ""
+  /** What has come before the decision. */
+  #undecided: Uint8Array[] = []
+
+  constructor(declaredAsStream: boolean) {
+    this.#kind = declaredAsStream ? "stream" : "unknown"
+  }
+
+  get isStream(): boolean {
+    return this.#kind === "stream"
+  }
+
+  /** All text, if it is not a stream of events. Under the content type of a stream, a body without any event may still be JSON. */
+  get text(): string | undefined {
+    if (this.#kind !== "stream") return this.#text
+    return this.#parser.hasEvents ? undefined : this.#parser.unread
+  }
+
+  push(bytes: Uint8Array): readonly SseEvent[] {
+    if (this.#kind === "stream") return this.#parser.push(bytes)
+    const text = this.#decoder.decode(bytes, { stream: true })
+    this.#text += text
+    if (this.#kind === "json") return []
+    this.#undecided.push(bytes)
+    this.#start = (this.#start + text).trimStart().slice(0, LONGEST_FIELD)
+    return this.#start.length < LONGEST_FIELD ? [] : this.#decide()
+  }
+
+  end(): readonly SseEvent[] {
+    const events = this.#kind === "unknown" ? this.#decide() : []
+    if (this.#kind === "stream") return [...events, ...this.#parser.end()]
+    this.#text += this.#decoder.decode()
+    return events
+  }
+
+  #decide(): readonly SseEvent[] {
+    const chunks = this.#undecided
+    this.#undecided = []
+    this.#kind = /^(?:data|event|id|retry)?:/.test(this.#start) ? "stream" : "json"
+    if (this.#kind === "json") return []
+    this.#text = ""
+    return chunks.flatMap((bytes) => this.#parser.push(bytes))
+  }
+}
+
+/** `event:` and `retry:`. */
+const LONGEST_FIELD = 6
+
+/**
+ * The timers of a stream: silence, and the wait for the usage after the finish reason. Heartbeats do not extend that wait. If the answer
+ * grows after its finish reason, the endpoint sends one in each chunk, and only silence counts.
+ */
+class StreamTimers {
+  readonly #endpoint: Endpoint
+  readonly #stop: (failure: LlmFailure) => void
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #state: "open" | "complete" | "has usage" = "open"
+  #piecesAtEnd: number | undefined
+
+  constructor(endpoint: Endpoint, stop: (failure: LlmFailure) => void) {
+    this.#endpoint = endpoint
+    this.#stop = stop
+  }
+
+  start(): void {
+    this.#restart(this.#endpoint.idleTimeoutMs)
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  onBytes(stream: AnswerStream | undefined): void {
+    if (stream?.complete === true) this.#piecesAtEnd ??= stream.pieces
+    if (stream?.complete !== true || stream.pieces !== this.#piecesAtEnd) {
+      this.start()
+      return
+    }
+    const { idleTimeoutMs, usageWaitMs } = this.#endpoint
+    const waitMs = Math.min(idleTimeoutMs, usageWaitMs)
+    if (stream.hasUsage && this.#state !== "has usage") {
+      this.#state = "has usage"
+      this.#restart(Math.min(waitMs, END_WAIT_MS))
+    } else if (this.#state === "open") {
+      this.#state = "complete"
+      this.#restart(waitMs)
+    }
+  }
+
+  #restart(ms: number): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#stop(silent(this.#endpoint.idleTimeoutMs)), timerMs(ms))
+  }
 }
 
 /** The connection broke while the answer was read. */
@@ -271,30 +407,31 @@ function reasonOf(error: unknown): string {
   return reason === "" ? "the connection failed" : reason.slice(0, 500)
 }
 
-function provider(code: string, message: string, retryable: boolean): LlmFailure {
-  return { message, retryable, code, terminalReason: "provider_error" }
+function provider(code: string, kind: LlmFailureKind, message: string, retryable: boolean): LlmFailure {
+  return { message, retryable, code, kind, terminalReason: "provider_error" }
 }
 
 function unreachable(url: URL, why: string): LlmFailure {
-  return provider("connection_failed", `The endpoint at ${url.origin}${url.pathname} could not be reached: ${why}.`, true)
+  return provider("connection_failed", "network", `The endpoint at ${url.origin}${url.pathname} could not be reached: ${why}.`, true)
 }
 
 function timedOut(ms: number): LlmFailure {
-  return provider("timeout", `The endpoint did not complete its answer within ${ms / 1_000} seconds.`, true)
+  return provider("timeout", "timeout", `The endpoint did not complete its answer within ${ms / 1_000} seconds.`, true)
 }
 
 function silent(ms: number): LlmFailure {
-  return provider("idle_timeout", `The endpoint sent nothing for ${ms / 1_000} seconds.`, true)
+  return provider("idle_timeout", "timeout", `The endpoint sent nothing for ${ms / 1_000} seconds.`, true)
 }
 
 function tooLarge(bytes: number): LlmFailure {
-  return provider("response_too_large", `The endpoint's answer is longer than ${bytes} bytes.`, false)
+  return provider("response_too_large", "other", `The endpoint's answer is longer than ${bytes} bytes.`, false)
 }
 
 function redirected(response: Response): LlmFailure {
   const target = (response.headers.get("location") ?? "").replace(/[?#].*$/s, "").slice(0, 200)
   return provider(
     "redirected",
+    "invalid_request",
     `The endpoint redirects${target === "" ? "" : ` to ${target}`}. Use the address that it redirects to as the base URL.`,
     false,
   )

@@ -1,7 +1,9 @@
+import { addUsage } from "../../machine/limits.ts"
 import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
-import type { LlmFailure, LlmRequest, LlmResponse } from "../../wire/llm.ts"
+import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
+import type { Producer } from "../../wire/message.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { sleep } from "../timers.ts"
 import { type AnswerReader, attempt, CANCELLED, type Endpoint } from "./http-model.ts"
@@ -23,9 +25,14 @@ export interface OpenAiCompatibleOptions {
   readonly timeoutMs?: number
   /** The longest time without a byte from a stream, in milliseconds. Default 120,000 (two minutes). */
   readonly idleTimeoutMs?: number
+  /** How long a stream may still send its usage after the finish reason, in milliseconds. Then the answer is complete. Default 3,000. */
+  readonly usageWaitMs?: number
   /** The number of attempts after the first. Default 3. */
   readonly maxRetries?: number
-  /** The longest wait before a retry, in milliseconds, also if the endpoint asks for more. Default 60,000. */
+  /**
+   * The longest wait before a retry, in milliseconds. If the endpoint asks for more, the call fails at once, with kind `usage_limit` and the
+   * time in `retryAt`. Default 60,000.
+   */
   readonly maxRetryWaitMs?: number
   /** Whether the answer is streamed. Default `true`. */
   readonly stream?: boolean
@@ -33,6 +40,13 @@ export interface OpenAiCompatibleOptions {
   readonly maxBodyBytes?: number
   /** Adds the request's body to answers and failures, for the trace log. Journals grow with it. Default `false`. */
   readonly keepRequestBody?: boolean
+  /** The endpoint's name in `producer`, which is stored with every answer. Default: the host name of the base URL. */
+  readonly provider?: string
+  /**
+   * What `[DONE]` means in a stream without a finish reason: `truncated`, or `complete` for endpoints that never send one. Default
+   * `truncated`.
+   */
+  readonly doneWithoutReason?: "truncated" | "complete"
   /**
    * What the endpoint accepts. `maxTokensField` is by default the new field for OpenAI and Azure, and `max_tokens` elsewhere: a server
    * that does not know the new field would not limit the answer at all.
@@ -52,12 +66,13 @@ const FIRST_WAIT_MS = 500
  * Creates a model client for an endpoint that speaks OpenAI's Chat Completions. Spread it into a host:
  * `{ ...openAiCompatible({ baseUrl, apiKey }), tools }`.
  *
- * A failed attempt is retried if that may help (408, 409, 429, 5xx, lost connections, timeouts) and no text of the answer was emitted
- * yet. Before each wait it emits `retry_status`, whose `attempt` is the number of the failed attempt. Reasoning does not count as
- * emitted text and may be emitted again.
+ * A failed attempt is retried if that may help (408, 409, 429, 5xx, lost connections, timeouts, tool calls that the endpoint could not
+ * read) and no text of the answer was emitted yet. Before each wait it emits `retry_status`, whose `attempt` is the number of the failed
+ * attempt. Reasoning does not count as emitted text and may be emitted again. The usage of failed attempts is in `retriedUsage`.
  *
- * After the last attempt `llmCall` throws {@link LlmCallError}. Its codes are `connection_failed`, `timeout`, `idle_timeout`,
- * `stream_truncated`, `malformed_response`, `response_too_large`, `redirected`, `cancelled`, or the provider's own.
+ * After the last attempt `llmCall` throws {@link LlmCallError}, with what the model said until then in `partial`. Its codes are
+ * `connection_failed`, `timeout`, `idle_timeout`, `stream_truncated`, `malformed_response`, `response_too_large`, `redirected`,
+ * `cancelled`, or the provider's own.
  * @throws {TypeError} an unknown option, or a base URL, key or header that cannot be sent
  * @throws {RangeError} a time, count or size that is not a number of at least 0; `Infinity` is allowed
  * @see https://platform.openai.com/docs/guides/rate-limits (2026-11)
@@ -76,6 +91,7 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     timeoutMs: options.timeoutMs ?? 600_000,
     idleTimeoutMs: options.idleTimeoutMs ?? 120_000,
+    usageWaitMs: options.usageWaitMs ?? 3_000,
     maxBodyBytes: options.maxBodyBytes ?? 16 * 1024 * 1024,
     now: options.now ?? Date.now,
     redact,
@@ -85,24 +101,33 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
 
   return {
     async llmCall({ request }: LlmCall, context: EffectContext): Promise<LlmResponse> {
-      const model = options.model ?? request.model
-      const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model }, wire))
+      const producer: Producer = { provider: options.provider ?? url.hostname, api: "openai-chat", model: options.model ?? request.model }
+      const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model: producer.model }, { producer, ...wire }))
       const trace = keepRequestBody ? { requestBody } : {}
       const answerOptions: OpenAiAnswerOptions = {
         firstCallNumber: countCalls(request) + 1,
-        ...(wire.reasoningField !== undefined && { reasoningField: wire.reasoningField }),
+        producer,
+        toolNames: openAiChatProjector.toolNames(request),
+        now: endpoint.now,
+        ...(options.doneWithoutReason !== undefined && { doneWithoutReason: options.doneWithoutReason }),
       }
       const reader: AnswerReader = {
         response: (body) => openAiChatProjector.response(body, answerOptions),
         stream: () => openAiChatProjector.stream(answerOptions),
         failure: openAiChatProjector.failure,
       }
+      let retriedUsage: TokenUsage | undefined
       for (let number = 1; ; number += 1) {
         const { askedMs, requestId, result, shown } = await attempt(endpoint, requestBody, reader, context)
-        if (result.ok) return { ...result.response, ...trace, httpSummary: redact(summary(number, requestId)) }
-        const failure = redactFailure({ ...result.error, ...trace }, redact)
-        if (!failure.retryable || shown || number > maxRetries) throw new LlmCallError(failure)
+        const retried = retriedUsage === undefined ? {} : { retriedUsage }
+        if (result.ok) return { ...result.response, ...retried, ...trace, httpSummary: redact(summary(number, requestId)) }
+        const failure = redactFailure({ ...result.error, ...retried, ...trace }, redact)
+        if (failure.retryable && askedMs !== undefined && askedMs > maxRetryWaitMs) {
+          throw new LlmCallError({ ...failure, kind: "usage_limit", retryable: false }, { partial: result.partial })
+        }
+        if (!failure.retryable || shown || number > maxRetries) throw new LlmCallError(failure, { partial: result.partial })
 
+        retriedUsage = usageOfAll(retriedUsage, failure.usage ?? result.partial?.usage)
         const waitMs = retryWaitMs(number, askedMs, random(), policy)
         context.emit({
           type: "retry_status",
@@ -118,10 +143,14 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
           },
         })
         await orAborted(wait(waitMs, context.signal), context.signal).catch(() => undefined)
-        if (context.signal.aborted) throw new LlmCallError(CANCELLED)
+        if (context.signal.aborted) throw new LlmCallError({ ...CANCELLED, ...(retriedUsage !== undefined && { retriedUsage }) })
       }
     },
   }
+}
+
+function usageOfAll(before: TokenUsage | undefined, added: TokenUsage | undefined): TokenUsage | undefined {
+  return before === undefined || added === undefined ? (before ?? added) : addUsage(before, added)
 }
 
 const OPTIONS: { readonly [Option in keyof Required<OpenAiCompatibleOptions>]: true } = {
@@ -132,11 +161,14 @@ const OPTIONS: { readonly [Option in keyof Required<OpenAiCompatibleOptions>]: t
   fetch: true,
   timeoutMs: true,
   idleTimeoutMs: true,
+  usageWaitMs: true,
   maxRetries: true,
   maxRetryWaitMs: true,
   stream: true,
   maxBodyBytes: true,
   keepRequestBody: true,
+  provider: true,
+  doneWithoutReason: true,
   wire: true,
   now: true,
   random: true,
@@ -155,7 +187,7 @@ function checkOptions(options: unknown): void {
 
 /** NaN would make retries endless and waits empty, because every comparison with it is false. */
 function checkLimits(options: OpenAiCompatibleOptions): void {
-  for (const name of ["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const) {
+  for (const name of ["timeoutMs", "idleTimeoutMs", "usageWaitMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const) {
     const { [name]: value = 0 } = options
     if (!(value >= 0)) throw new RangeError(`${name} must be a number of at least 0, not ${value}.`)
   }

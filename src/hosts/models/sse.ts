@@ -1,3 +1,5 @@
+import { createParser } from "eventsource-parser"
+
 /** One server-sent event: its `event` field ("" if absent), and its `data` lines joined by newlines. */
 export interface SseEvent {
   readonly event: string
@@ -11,14 +13,27 @@ export interface SseEvent {
  */
 export class SseParser {
   readonly #decoder: TextDecoder = new TextDecoder()
-  #line = ""
+  readonly #parser = createParser({ onEvent: ({ data, event = "" }) => void this.#events.push({ event, data }) })
+  #events: SseEvent[] = []
   #afterCr = false
-  #event = ""
-  #data: string[] = []
+  #hasEvents = false
+  #unread = ""
+
+  /** Whether an event has come. */
+  get hasEvents(): boolean {
+    return this.#hasEvents
+  }
+
+  /** All text so far if it has no event in it, else "". */
+  get unread(): string {
+    return this.#unread
+  }
 
   /** Parses the next bytes and returns the events that they complete. */
   push(bytes: Uint8Array): readonly SseEvent[] {
-    return this.#parse(this.#decoder.decode(bytes, { stream: true }))
+    const text = this.#decoder.decode(bytes, { stream: true })
+    if (!this.#hasEvents) this.#unread += text
+    return this.#parse(text)
   }
 
   /** Ends the stream and returns the last event if its closing empty line is missing. Its data may be incomplete. */
@@ -27,41 +42,16 @@ export class SseParser {
   }
 
   #parse(text: string): readonly SseEvent[] {
-    const events: SseEvent[] = []
-    let start = this.#afterCr && text.startsWith("\n") ? 1 : 0
-    if (text !== "") this.#afterCr = false
-    for (let index = start; index < text.length; index += 1) {
-      const code = text.charCodeAt(index)
-      if (code !== LF && code !== CR) continue
-      const event = this.#parseLine(this.#line + text.slice(start, index))
-      if (event !== undefined) events.push(event)
-      this.#line = ""
-      if (code === CR && text.charCodeAt(index + 1) === LF) index += 1
-      else if (code === CR && index + 1 === text.length) this.#afterCr = true
-      start = index + 1
+    // Lines end in LF from here on: the parser waits for the character after a CR, and needs quadratic time for lines that end in CR.
+    const rest = this.#afterCr && text.startsWith("\n") ? text.slice(1) : text
+    if (text !== "") this.#afterCr = text.endsWith("\r")
+    this.#parser.feed(rest.replace(/\r\n?/g, "\n"))
+    const events = this.#events
+    this.#events = []
+    if (events.length > 0) {
+      this.#hasEvents = true
+      this.#unread = ""
     }
-    this.#line += text.slice(start)
     return events
   }
-
-  #parseLine(line: string): SseEvent | undefined {
-    if (line === "") return this.#dispatch()
-    const colon = line.indexOf(":")
-    const field = colon < 0 ? line : line.slice(0, colon)
-    const value = colon < 0 ? "" : line.slice(line.charAt(colon + 1) === " " ? colon + 2 : colon + 1)
-    if (field === "data") this.#data.push(value)
-    else if (field === "event") this.#event = value
-    return undefined
-  }
-
-  #dispatch(): SseEvent | undefined {
-    const event: SseEvent = { event: this.#event, data: this.#data.join("\n") }
-    const isEmpty = this.#data.length === 0
-    this.#event = ""
-    this.#data = []
-    return isEmpty ? undefined : event
-  }
 }
-
-const LF = 10
-const CR = 13

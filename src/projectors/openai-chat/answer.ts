@@ -1,24 +1,48 @@
-import type { LlmFailure, OutputPart, TerminalReason, TokenUsage } from "../../wire/llm.ts"
+import type { TurnEvent } from "../../wire/event.ts"
+import type { LlmFailure, LlmResponse, OutputPart, ReasoningBlock, TerminalReason, TextOutput } from "../../wire/llm.ts"
+import type { Producer } from "../../wire/message.ts"
 import type { LlmComplete } from "../../wire/response.ts"
 import { CallCollector } from "./calls.ts"
 import { brokenOff, malformed } from "./failure.ts"
-import type { ReasoningField } from "./request.ts"
+import { meaningOf } from "./finish-reason.ts"
+import { addMetadata, type Metadata, ReasoningBlocks } from "./metadata.ts"
+import { readUsage } from "./usage.ts"
 import { isRecord, jsonOf, stringOf, textOf } from "./values.ts"
 
 /** The result of a model call: `llm_complete.result`. */
 export type LlmResult = LlmComplete["result"]
 
 export interface OpenAiAnswerOptions {
-  /** The same as in the request. Reasoning is then marked with it, so that the next request can send it back. */
-  readonly reasoningField?: ReasoningField
   /** The first number of the ids `call_<n>` for calls that come without an id. Default 1. */
   readonly firstCallNumber?: number
+  /** The model that answers, as in the request. Stored with the answer, together with the provider's id of it. */
+  readonly producer?: Producer
+  /** The own names of functions that the request sent in another form: what `toolNames` of the projector returns for the request. */
+  readonly toolNames?: ReadonlyMap<string, string>
+  /**
+   * What `[DONE]` means in a stream without a finish reason. `truncated`: the answer was cut off, as without `[DONE]`. `complete`: it
+   * ended, for endpoints that never send a finish reason. Default `truncated`.
+   */
+  readonly doneWithoutReason?: "truncated" | "complete"
+  /** The clock, in milliseconds since the epoch. Without it, a failure has no `retryAt` if the provider says only how long to wait. */
+  readonly now?: () => number
 }
 
-/** The text that a delta adds, for a user interface. */
-export interface NewText {
-  readonly text: string
-  readonly reasoning: string
+/**
+ * Keys of a message that the provider wants back: signed or encrypted reasoning of OpenRouter, LiteLLM and Copilot.
+ * @see https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning (2026-11)
+ * @see https://github.com/anomalyco/opencode/pull/8900 (2026-11): Copilot's `reasoning_opaque`
+ */
+const REASONING_LISTS = ["reasoning_details", "thinking_blocks"] as const
+const REASONING_KEYS = ["reasoning_opaque"] as const
+/** Google's signature of a text. @see https://ai.google.dev/gemini-api/docs/thought-signatures (2026-11) */
+const TEXT_KEYS = ["extra_content"] as const
+
+/** A text of the answer. Adjacent pieces of one kind are one part. */
+interface Piece {
+  readonly type: "text" | "refusal" | "reasoning"
+  text: string
+  metadata: Metadata | undefined
 }
 
 /** Collects an answer, whole or in pieces, with the same result. Accepts any value and never throws. */
@@ -26,23 +50,44 @@ export class Answer {
   /** The last finish reason. A content filter may still act after a `stop` (Azure's asynchronous filter). */
   finishReason: string | undefined
   usage: unknown
+  /** The provider's id of the answer. */
+  id = ""
   failure: LlmFailure | undefined
+  /** The stream ended with `[DONE]`. */
+  done = false
   readonly #calls = new CallCollector()
-  #text = ""
-  #refusal = ""
-  #reasoning = ""
+  /** Calls of further choices, by their index. */
+  readonly #otherCalls = new Map<number, CallCollector>()
+  readonly #pieces: Piece[] = []
+  readonly #lists = new Map<string, { readonly blocks: ReasoningBlocks; readonly piece: Piece }>()
+  #lastReasoning: Piece | undefined
+  #lastText: Piece | undefined
+  #textKeys: Metadata | undefined
 
   /** Adds a whole message. */
   addMessage(message: Readonly<Record<string, unknown>>): void {
-    this.#addText(message)
+    this.#addTexts(message, false)
     this.#check(this.#calls.addWhole(message), message)
   }
 
-  /** Adds a piece of a message and returns the text to show. */
-  addDelta(delta: Readonly<Record<string, unknown>>): NewText {
-    const added = this.#addText(delta)
+  /** Adds a piece of a message and returns the events to show. */
+  addDelta(delta: Readonly<Record<string, unknown>>): readonly TurnEvent[] {
+    const events = this.#addTexts(delta, true)
     this.#check(this.#calls.addDelta(delta), delta)
-    return added
+    return events
+  }
+
+  /**
+   * Adds the calls of a further choice. They count if the first choice has none: Copilot puts the text into the first choice and the
+   * calls into the next.
+   * @see https://github.com/HKUDS/nanobot/pull/1555 (2026-11)
+   */
+  addOtherChoice(index: number, message: Readonly<Record<string, unknown>>, whole: boolean): void {
+    const calls = this.#otherCalls.get(index) ?? new CallCollector()
+    this.#otherCalls.set(index, calls)
+    // What is malformed in a choice that is not needed is ignored.
+    if (whole) calls.addWhole(message)
+    else calls.addDelta(message)
   }
 
   /** Records what makes the answer unusable; the first reason wins. */
@@ -50,50 +95,123 @@ export class Answer {
     this.failure ??= malformed(what, textOf(raw))
   }
 
-  result({ reasoningField, firstCallNumber = 1 }: OpenAiAnswerOptions): LlmResult {
-    const refused = this.#refusal !== ""
-    const terminalReason = reasonOf(this.finishReason, this.#calls.any, refused)
+  result(options: OpenAiAnswerOptions): LlmResult {
+    if (this.failure !== undefined) return this.failed(this.failure, options)
+    const calls = this.#mergedCalls()
+    const { finishReason = this.done && options.doneWithoutReason === "complete" ? "stop" : undefined } = this
+    const refused = this.#pieces.some(({ type }) => type === "refusal")
+    const terminalReason = reasonOf(finishReason, calls.any, refused)
     // An answer that was cut off may end inside a call.
-    const cutOff = terminalReason === "output_limit" || terminalReason === "content_filter"
-    if (this.#calls.hasNameless && !cutOff) this.refuse("a tool call does not name a function", undefined)
-    if (terminalReason === "provider_error") this.failure ??= brokenOff(this.finishReason ?? "")
-    if (this.failure !== undefined) return { ok: false, error: this.failure }
+    if (calls.hasNameless && !CUT_OFF.has(terminalReason)) this.refuse("a tool call does not name a function", undefined)
+    if (terminalReason === "provider_error") this.failure ??= brokenOff(finishReason ?? "")
+    if (this.failure !== undefined) return this.failed(this.failure, options)
 
-    const texts = [this.#text, this.#refusal].filter((text) => text !== "")
-    const parts: OutputPart[] = []
-    if (this.#reasoning !== "") {
-      parts.push({ type: "reasoning", text: this.#reasoning, ...(reasoningField !== undefined && { replay: { itemId: reasoningField } }) })
+    const { firstCallNumber = 1, toolNames } = options
+    const diagnostic = diagnosticOf(terminalReason, finishReason)
+    const response = this.#response([...this.#parts(), ...calls.parts(firstCallNumber, toolNames)], terminalReason, options)
+    return { ok: true, response: { ...response, ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }) } }
+  }
+
+  /** Returns a failure, with what was said before it. Tool calls are left out: they may be incomplete, and they do not run. */
+  failed(failure: LlmFailure, options: OpenAiAnswerOptions): LlmResult {
+    const parts = this.#parts()
+    if (parts.some(({ text }) => text !== "")) {
+      return { ok: false, error: failure, partial: this.#response(parts, failure.terminalReason, options) }
     }
-    for (const text of texts) parts.push({ type: "text", text })
-    for (const part of this.#calls.parts(firstCallNumber)) parts.push(part)
-    const diagnostic = diagnosticOf(terminalReason, this.finishReason, refused)
+    return { ok: false, error: isRecord(this.usage) ? { ...failure, usage: readUsage(this.usage) } : failure }
+  }
+
+  #response(parts: readonly OutputPart[], terminalReason: TerminalReason, { producer }: OpenAiAnswerOptions): LlmResponse {
     const providerUsage = jsonOf(this.usage)
+    let text = ""
+    for (const part of parts) if (part.type === "text") text += part.text
     return {
-      ok: true,
-      response: {
-        text: texts.join("\n\n"),
-        parts,
-        usage: readUsage(this.usage),
-        terminalReason,
-        ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }),
-        ...(providerUsage !== undefined && providerUsage !== null && { providerUsage }),
-      },
+      text,
+      parts,
+      usage: readUsage(this.usage),
+      ...(producer !== undefined && { producer: this.id === "" ? producer : { ...producer, responseId: this.id } }),
+      terminalReason,
+      ...(providerUsage !== undefined && providerUsage !== null && { providerUsage }),
     }
   }
 
-  #addText(message: Readonly<Record<string, unknown>>): NewText {
+  /** Texts and reasoning in the order in which they came. */
+  #parts(): readonly (TextOutput | ReasoningBlock)[] {
+    const metadata = new Map<Piece, Metadata>()
+    for (const piece of this.#pieces) if (piece.metadata !== undefined) metadata.set(piece, piece.metadata)
+    for (const [key, { blocks, piece }] of this.#lists) {
+      if (blocks.list.length > 0) metadata.set(piece, { ...metadata.get(piece), [key]: blocks.list })
+    }
+    // A signature of the answer belongs to its last text.
+    const last = this.#lastText ?? this.#pieces.at(-1)
+    if (last !== undefined && this.#textKeys !== undefined) metadata.set(last, { ...metadata.get(last), ...this.#textKeys })
+    return this.#pieces.flatMap((piece) => {
+      const providerMetadata = metadata.get(piece)
+      if (piece.text === "" && providerMetadata === undefined) return []
+      const type = piece.type === "reasoning" ? "reasoning" : "text"
+      return [{ type, text: piece.text, ...(providerMetadata !== undefined && { providerMetadata }) }]
+    })
+  }
+
+  #mergedCalls(): CallCollector {
+    if (!this.#calls.isEmpty || this.#otherCalls.size === 0) return this.#calls
+    const merged = new CallCollector()
+    for (const index of [...this.#otherCalls.keys()].sort((a, b) => a - b)) {
+      const calls = this.#otherCalls.get(index)
+      if (calls !== undefined) merged.addAll(calls)
+    }
+    return merged
+  }
+
+  #addTexts(message: Readonly<Record<string, unknown>>, inPieces: boolean): readonly TurnEvent[] {
     const content = readContent(message["content"])
     if (content === undefined) {
       this.refuse("its content is neither text nor a list of parts", message)
-      return { text: "", reasoning: "" }
+      return []
     }
-    // Servers that send both fields send the same text in both.
-    const reasoning = content.reasoning + (stringOf(message["reasoning_content"]) || stringOf(message["reasoning"]))
-    const refusal = content.refusal + stringOf(message["refusal"])
-    this.#text += content.text
-    this.#refusal += refusal
-    this.#reasoning += reasoning
-    return { text: content.text + refusal, reasoning }
+    let listed = ""
+    for (const key of REASONING_LISTS) listed ||= this.#addBlocks(key, message[key], inPieces)
+    // Servers that send several of these fields send the same text in each.
+    const reasoning = stringOf(message["reasoning_content"]) || stringOf(message["reasoning"]) || stringOf(message["reasoning_text"]) || listed
+    const texts: readonly Pick<Piece, "type" | "text">[] = [
+      { type: "reasoning", text: reasoning },
+      ...content,
+      { type: "refusal", text: stringOf(message["refusal"]) },
+    ]
+    for (const { type, text } of texts) if (text !== "") this.#pieceFor(type).text += text
+    if (REASONING_KEYS.some((key) => stringOf(message[key]) !== "")) {
+      const piece = this.#reasoningPiece()
+      piece.metadata = addMetadata(piece.metadata, message, REASONING_KEYS)
+    }
+    this.#textKeys = addMetadata(this.#textKeys, message, TEXT_KEYS)
+    return texts
+      .filter(({ text }) => text !== "")
+      .map(({ type, text }) => ({ type: type === "reasoning" ? "reasoning_delta" : "text_delta", content: text }))
+  }
+
+  #addBlocks(key: string, list: unknown, inPieces: boolean): string {
+    if (!Array.isArray(list) || list.length === 0) return ""
+    let entry = this.#lists.get(key)
+    if (entry === undefined) {
+      entry = { blocks: new ReasoningBlocks(), piece: this.#reasoningPiece() }
+      this.#lists.set(key, entry)
+    }
+    return entry.blocks.add(list, inPieces)
+  }
+
+  /** The last reasoning, to which signatures belong. Without any, an empty one. */
+  #reasoningPiece(): Piece {
+    return this.#lastReasoning ?? this.#pieceFor("reasoning")
+  }
+
+  #pieceFor(type: Piece["type"]): Piece {
+    const last = this.#pieces.at(-1)
+    if (last?.type === type) return last
+    const piece: Piece = { type, text: "", metadata: undefined }
+    this.#pieces.push(piece)
+    if (type === "reasoning") this.#lastReasoning = piece
+    if (type === "text") this.#lastText = piece
+    return piece
   }
 
   #check(wrong: string | undefined, raw: unknown): void {
@@ -101,37 +219,28 @@ export class Answer {
   }
 }
 
+const CUT_OFF: ReadonlySet<TerminalReason> = new Set(["output_limit", "content_filter", "context_overflow", "provider_error"])
+
 /**
  * Returns why an answer ended. `stop` with calls is a tool use: llama.cpp and others send it, and so does OpenAI if the request
- * named the tool. A refusal ends the turn as the provider's content filter does, so that it is neither mistaken for the
- * requested answer nor retried. Its text is shown.
+ * named the tool. A refusal is neither the requested answer nor worth a retry. Its text is shown.
  */
 function reasonOf(finishReason: string | undefined, hasCalls: boolean, refused: boolean): TerminalReason {
-  switch (finishReason) {
-    case "length":
-    case "model_length": // Mistral
-      return "output_limit"
-    case "content_filter":
-      return "content_filter"
-    case "error": // OpenRouter
-    case "insufficient_system_resource": // DeepSeek
-      return "provider_error"
-    case "stop":
-      return refused ? "content_filter" : hasCalls ? "tool_use" : "stop"
-    case "tool_calls":
-    case "function_call":
-      return refused ? "content_filter" : "tool_use"
-    default:
-      return refused ? "content_filter" : "unknown"
-  }
+  const reason = finishReason === undefined ? "unknown" : meaningOf(finishReason)
+  if (refused && (reason === "stop" || reason === "tool_use" || reason === "unknown")) return "refusal"
+  return reason === "stop" && hasCalls ? "tool_use" : reason
 }
 
-function diagnosticOf(reason: TerminalReason, finishReason: string | undefined, refused: boolean): string | undefined {
+function diagnosticOf(reason: TerminalReason, finishReason: string | undefined): string | undefined {
   switch (reason) {
     case "output_limit":
       return "The answer was cut off at the limit of output tokens."
+    case "context_overflow":
+      return "The answer was cut off because the context window is full."
     case "content_filter":
-      return refused ? "The model refused to answer." : "The provider's content filter cut the answer off."
+      return "The provider's content filter cut the answer off."
+    case "refusal":
+      return "The model refused to answer."
     case "unknown":
       return finishReason === undefined ? undefined : `The provider ended the answer with the finish reason "${finishReason.slice(0, 100)}".`
     default:
@@ -139,64 +248,22 @@ function diagnosticOf(reason: TerminalReason, finishReason: string | undefined, 
   }
 }
 
-interface Content {
-  text: string
-  refusal: string
-  reasoning: string
-}
-
 /** Reads a message's content: a text, or parts (Mistral sends its reasoning as `thinking` parts). `undefined`: neither. */
-function readContent(content: unknown): Content | undefined {
-  const read: Content = { text: "", refusal: "", reasoning: "" }
-  if (content === undefined || content === null) return read
-  if (typeof content === "string") return { ...read, text: content }
+function readContent(content: unknown): readonly Pick<Piece, "type" | "text">[] | undefined {
+  if (content === undefined || content === null) return []
+  if (typeof content === "string") return [{ type: "text", text: content }]
   if (!Array.isArray(content)) return undefined
+  const texts: Pick<Piece, "type" | "text">[] = []
   for (const part of content as readonly unknown[]) {
     if (!isRecord(part)) continue
-    if (part["type"] === "text") read.text += stringOf(part["text"])
-    if (part["type"] === "refusal") read.refusal += stringOf(part["refusal"])
-    if (part["type"] === "thinking") read.reasoning += thoughts(part["thinking"])
+    if (part["type"] === "text") texts.push({ type: "text", text: stringOf(part["text"]) })
+    if (part["type"] === "refusal") texts.push({ type: "refusal", text: stringOf(part["refusal"]) })
+    if (part["type"] === "thinking") texts.push({ type: "reasoning", text: thoughts(part["thinking"]) })
   }
-  return read
+  return texts
 }
 
 function thoughts(value: unknown): string {
   if (!Array.isArray(value)) return stringOf(value)
   return (value as readonly unknown[]).map((part) => (isRecord(part) ? stringOf(part["text"]) : "")).join("")
-}
-
-/**
- * Reads a provider's usage into our buckets. Figures that are missing, negative or not numbers count as 0.
- *
- * OpenAI includes cached tokens in `prompt_tokens` and reasoning in `completion_tokens`. Other providers do not, which only
- * their figures show: cached tokens above the prompt's are separate from it, and so is reasoning above the completion's, or
- * reasoning that `total_tokens` counts separately (xAI).
- * @see https://platform.openai.com/docs/api-reference/chat/object (2026-11)
- * @see https://docs.x.ai/docs/key-information/consumption-and-rate-limits (2026-11)
- * @see https://api-docs.deepseek.com/api/create-chat-completion (2026-11): `prompt_cache_hit_tokens`
- */
-function readUsage(usage: unknown): TokenUsage {
-  if (!isRecord(usage)) return { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
-  const prompt = count(usage["prompt_tokens"])
-  const completion = count(usage["completion_tokens"])
-  const total = count(usage["total_tokens"])
-  const cached =
-    count(detail(usage["prompt_tokens_details"], "cached_tokens")) || count(usage["prompt_cache_hit_tokens"]) || count(usage["cached_tokens"])
-  const reasoning = count(detail(usage["completion_tokens_details"], "reasoning_tokens")) || count(usage["reasoning_tokens"])
-  const isSeparate = reasoning > completion || (reasoning > 0 && total === prompt + completion + reasoning)
-  return {
-    inputTokens: cached > prompt ? prompt : prompt - cached,
-    cachedInputTokens: cached,
-    outputTokens: isSeparate ? count(completion + reasoning) : completion,
-    reasoningTokens: reasoning,
-  }
-}
-
-function detail(details: unknown, key: string): unknown {
-  return isRecord(details) ? details[key] : undefined
-}
-
-function count(value: unknown): number {
-  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) return 0
-  return Math.min(Math.round(value), Number.MAX_SAFE_INTEGER)
 }

@@ -1,6 +1,8 @@
 import { whyNotJson } from "../../json.ts"
 import { isBlank } from "../../text.ts"
-import type { OutputPart } from "../../wire/llm.ts"
+import type { ToolCallBlock } from "../../wire/llm.ts"
+import { Arguments } from "./arguments.ts"
+import { addMetadata, type Metadata } from "./metadata.ts"
 import { isRecord, stringOf, textOf } from "./values.ts"
 
 /** A tool call in a message, or a piece of one in a delta. */
@@ -9,23 +11,36 @@ interface CallPiece {
   readonly index: number | undefined
   readonly name: string
   readonly arguments: string
+  /** The tool call itself, for the provider's own keys in it. */
+  readonly raw: Readonly<Record<string, unknown>>
 }
 
 /** A tool call from the pieces so far. */
 interface CallSoFar {
   id: string
+  /** Where the call started. */
+  readonly index: number | undefined
   name: string
-  arguments: string
+  readonly arguments: Arguments
+  metadata: Metadata | undefined
 }
 
 /** The slot of the older `function_call` field, which holds one call without an index. */
 const FUNCTION_CALL_INDEX = -1
 
 /**
- * Joins the pieces of tool calls. In a stream, a piece belongs to the call with its id, else to the call at its index, else to
- * the last call. A piece with the name of another function starts a new call. This covers servers that leave out the index or
- * the id, that number all calls 0, or that repeat id and name in each piece.
+ * Keys that a provider adds to a call and wants back with it: Google's thought signature, also through LiteLLM.
+ * @see https://ai.google.dev/gemini-api/docs/thought-signatures (2026-11)
+ */
+const KEPT_KEYS = ["extra_content", "provider_specific_fields"]
+
+/**
+ * Joins the pieces of tool calls. In a stream, a piece belongs to the call at its index, whatever its id; without an index, to the call
+ * with its id, else to the last call. Another index is another call. At the same index a new call starts with a piece that has the name of
+ * another function, or any name once the arguments are a whole JSON object, unless it only repeats them. This covers servers that leave
+ * out the index or the id, that number all calls 0, that give all calls the same id, or that repeat id and name in each piece.
  * @see https://github.com/openai/openai-python/issues/2806, https://github.com/mudler/LocalAI/issues/9722 (2026-11)
+ * @see https://github.com/can1357/oh-my-pi/issues/2055 (2026-11): one id for two calls
  */
 export class CallCollector {
   readonly #calls: CallSoFar[] = []
@@ -37,11 +52,16 @@ export class CallCollector {
     return this.#calls.some((call) => !isBlank(call.name))
   }
 
+  /** Whether nothing of a call has come. */
+  get isEmpty(): boolean {
+    return this.#calls.length === 0
+  }
+
   /** Adds the calls of a whole message. Returns what is malformed, or `undefined`. */
   addWhole(message: Readonly<Record<string, unknown>>): string | undefined {
     const pieces = readPieces(message)
     if (typeof pieces === "string") return pieces
-    for (const { id, name, arguments: text } of pieces) this.#calls.push({ id, name, arguments: text })
+    for (const piece of pieces) this.#append(this.#start(undefined), piece)
     return undefined
   }
 
@@ -53,18 +73,26 @@ export class CallCollector {
     return undefined
   }
 
-  /** Whether a call has arguments but does not name a function. Calls with neither are ignored: some servers send them. */
-  get hasNameless(): boolean {
-    return this.#calls.some((call) => isBlank(call.name) && !isBlank(call.arguments))
+  /** Adds the calls that another collector has. */
+  addAll(other: CallCollector): void {
+    this.#calls.push(...other.#calls)
   }
 
-  /** The calls that name a function, with unique ids: a missing or repeated id is replaced by `call_<n>`. */
-  parts(firstNumber: number): readonly OutputPart[] {
+  /** Whether a call has arguments but does not name a function. Calls with neither are ignored: some servers send them. */
+  get hasNameless(): boolean {
+    return this.#calls.some((call) => isBlank(call.name) && !call.arguments.isBlank)
+  }
+
+  /**
+   * The calls that name a function, with unique ids: a missing or repeated id is replaced by `call_<n>`.
+   * @param toolNames own names by the names that were sent
+   */
+  parts(firstNumber: number, toolNames?: ReadonlyMap<string, string>): readonly ToolCallBlock[] {
     const named = this.#calls.filter((call) => !isBlank(call.name))
     const given = new Set(named.map((call) => call.id))
     const used = new Set<string>()
     let number = firstNumber
-    return named.map(({ id, name, arguments: inputJson }) => {
+    return named.map(({ id, name, arguments: input, metadata }) => {
       let callId = id
       if (isBlank(id) || used.has(id)) {
         while (given.has(`call_${number}`)) number += 1
@@ -72,37 +100,62 @@ export class CallCollector {
         number += 1
       }
       used.add(callId)
-      return { type: "tool_call", callId, toolName: name, inputJson }
+      const toolName = toolNames?.get(name) ?? name
+      return { type: "tool_call", callId, toolName, inputJson: input.text(), ...(metadata !== undefined && { providerMetadata: metadata }) }
     })
   }
 
   #addPiece(piece: CallPiece): void {
-    const call = this.#callOf(piece) ?? this.#start()
-    if (call.id === "" && piece.id !== "") call.id = piece.id
-    if (piece.id !== "") this.#byId.set(piece.id, call)
-    if (piece.index !== undefined) this.#byIndex.set(piece.index, call)
+    const { id, index } = piece
+    const call = this.#callOf(piece) ?? this.#start(index)
+    if (id !== "") this.#byId.set(id, call)
+    if (index !== undefined) this.#byIndex.set(index, call)
+    const isRepeat = piece.name !== "" && call.arguments.repeats(piece.arguments)
+    this.#append(call, isRepeat ? { ...piece, arguments: "" } : piece)
+  }
+
+  #append(call: CallSoFar, piece: CallPiece): void {
+    if (call.id === "") call.id = piece.id
     if (piece.name !== call.name) call.name += piece.name
-    call.arguments += piece.arguments
+    call.arguments.append(piece.arguments)
+    call.metadata = addMetadata(call.metadata, piece.raw, KEPT_KEYS)
   }
 
-  #callOf({ id, index, name }: CallPiece): CallSoFar | undefined {
+  #callOf(piece: CallPiece): CallSoFar | undefined {
+    const { id, index } = piece
     const known = id === "" ? undefined : this.#byId.get(id)
-    const call = known ?? (index === undefined ? this.#calls.at(-1) : this.#byIndex.get(index))
-    if (call === undefined) return undefined
-    const otherId = known === undefined && id !== "" && call.id !== ""
-    if (otherId && index === undefined) return undefined
-    if (name === "" || call.name === "") return call
-    if (known !== undefined) return name === call.name ? call : undefined
-    if (otherId || index === undefined) return undefined
-    // A name in pieces comes before the arguments; a different name after them belongs to another call.
-    return name === call.name || call.arguments === "" ? call : undefined
+    if (index === undefined) {
+      const call = known ?? this.#calls.at(-1)
+      return call !== undefined && isMoreOf(call, piece, call === known, false) ? call : undefined
+    }
+    const here = this.#byIndex.get(index)
+    if (here === undefined) {
+      // LocalAI opens a call at one index and continues it at the next, with the same id and name.
+      const isOpened = known?.arguments.isBlank === true && known.name === piece.name && !isBlank(piece.arguments)
+      // A call needs a name: without one this is more of the call with the same id.
+      return isOpened || (piece.name === "" && known?.arguments.isOpen) ? known : undefined
+    }
+    // Calls that are all numbered 0 have ids of their own.
+    const call = known?.index === index ? known : here
+    return isMoreOf(call, piece, call === known, true) ? call : undefined
   }
 
-  #start(): CallSoFar {
-    const call: CallSoFar = { id: "", name: "", arguments: "" }
+  #start(index: number | undefined): CallSoFar {
+    const call: CallSoFar = { id: "", index, name: "", arguments: new Arguments(), metadata: undefined }
     this.#calls.push(call)
     return call
   }
+}
+
+/** Whether a piece at a call's place belongs to it, or starts a new call there. `sameId`: its id is the call's. */
+function isMoreOf(call: CallSoFar, piece: CallPiece, sameId: boolean, sameIndex: boolean): boolean {
+  const otherId = !sameId && piece.id !== "" && call.id !== ""
+  if (piece.name === "" || call.name === "") return !otherId || sameIndex
+  // A name in pieces comes before the arguments; a different name after them belongs to another call.
+  if (piece.name !== call.name) return !sameId && !otherId && sameIndex && call.arguments.isBlank
+  if (call.arguments.isOpen) return sameId || sameIndex || !otherId
+  if (otherId || !(sameId || sameIndex)) return false
+  return !call.arguments.isWhole || isBlank(piece.arguments) || call.arguments.repeats(piece.arguments)
 }
 
 /** Returns the calls of a message or a delta, or what is malformed in them. */
@@ -112,22 +165,22 @@ function readPieces(message: Readonly<Record<string, unknown>>): readonly CallPi
   const pieces: CallPiece[] = []
   for (const item of list as readonly unknown[]) {
     if (!isRecord(item)) return "a tool call is not a JSON object"
-    const { id, index } = item
-    const piece = readFunction(item["function"], stringOf(id), typeof index === "number" ? index : undefined)
+    const { index } = item
+    const piece = readFunction(item, item["function"], typeof index === "number" ? index : undefined)
     if (typeof piece === "string") return piece
     pieces.push(piece)
   }
   const older = message["function_call"] ?? undefined
   if (older === undefined || pieces.length > 0) return pieces
-  const piece = readFunction(older, "", FUNCTION_CALL_INDEX)
+  const piece = readFunction({}, older, FUNCTION_CALL_INDEX)
   return typeof piece === "string" ? piece : [piece]
 }
 
-function readFunction(value: unknown, id: string, index: number | undefined): CallPiece | string {
+function readFunction(raw: Readonly<Record<string, unknown>>, value: unknown, index: number | undefined): CallPiece | string {
   const called = value ?? {}
   if (!isRecord(called)) return "the function of a tool call is not a JSON object"
   // Ollama's own format and some proxies send the arguments as an object.
   const text = called["arguments"]
   if (text !== undefined && whyNotJson(text) !== undefined) return "the arguments of a tool call are not JSON"
-  return { id, index, name: stringOf(called["name"]), arguments: textOf(text) ?? "" }
+  return { id: stringOf(raw["id"]), index, name: stringOf(called["name"]), arguments: textOf(text) ?? "", raw }
 }

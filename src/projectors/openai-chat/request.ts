@@ -1,11 +1,19 @@
 import type { Json } from "../../json.ts"
 import { isBlank } from "../../text.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../wire/llm.ts"
-import type { AttachmentRef } from "../../wire/message.ts"
+import type { AttachmentRef, Producer } from "../../wire/message.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
+import type { OpenAiChatBody, OpenAiContentPart, OpenAiMessage, OpenAiTool, OpenAiToolCall } from "./body.ts"
+import { type CallIdForm, CallIds, type Origin } from "./call-ids.ts"
+import { Conversation } from "./conversation.ts"
+import { joinTexts } from "./join-texts.ts"
+import { mergeExtras, type OpenAiRoleOptions, orderRoles } from "./roles.ts"
+import { ToolNames } from "./tool-names.ts"
+import { isRecord } from "./values.ts"
+import { sentArguments, wellFormed } from "./well-formed.ts"
 
 /** What an endpoint accepts. The defaults are those of the OpenAI reference. */
-export interface OpenAiRequestOptions {
+export interface OpenAiRequestOptions extends OpenAiRoleOptions {
   /** Requests the answer in chunks. Default `false`. */
   readonly stream?: boolean
   /** With `stream`: requests the usage in a last chunk. `false` for endpoints that refuse `stream_options`. Default `true`. */
@@ -14,95 +22,85 @@ export interface OpenAiRequestOptions {
   readonly maxTokensField?: "max_completion_tokens" | "max_tokens"
   /** Default `system`; newer OpenAI models read it as `developer`. */
   readonly systemRole?: "system" | "developer"
-  /** Returns the URL of an attachment, `https:` or `data:`. Without one, a text replaces the image. */
+  /**
+   * Returns the URL of an attachment: for an image `https:` or `data:`, for a file `data:`, because this wire takes no other URL of a
+   * file. Without one, a text replaces the attachment.
+   */
   readonly attachmentUrl?: (attachment: AttachmentRef) => string | undefined
   /**
-   * The key under which the endpoint accepts the model's own reasoning back. Absent: reasoning is left out.
-   * DeepSeek requires `reasoning_content` in every message that called tools.
+   * The media types of files that the endpoint accepts. A text replaces any other. Default: only `application/pdf`.
+   * @see https://developers.openai.com/api/docs/guides/file-inputs (2026-11)
+   */
+  readonly fileTypes?: readonly string[]
+  /**
+   * The key under which the endpoint accepts reasoning back. Absent: its text is left out. With `reasoning_content` every message with
+   * calls has the key, because DeepSeek requires it: an empty text if the model did not reason.
    * @see https://api-docs.deepseek.com/guides/thinking_mode (2026-11)
    */
   readonly reasoningField?: ReasoningField
-  /** Further keys for the body, which override ours: `temperature`, `parallel_tool_calls`, … */
+  /**
+   * The form of call ids. `openai`: at most 40 characters; `mistral`: exactly nine letters and digits. An id that does not fit, is empty,
+   * or was used before is replaced, in the call and its result. Default `openai`.
+   */
+  readonly callIds?: CallIdForm
+  /**
+   * The producer that answers of this endpoint have. A message of the same producer goes back with its `providerMetadata`, a message of
+   * another without. Default: any provider with this wire and the request's model.
+   */
+  readonly producer?: Partial<Pick<Producer, "provider" | "api" | "model">>
+  /** Further keys for the body. They override ours and those of `generation.providerOptions`. */
   readonly extraBody?: { readonly [key: string]: Json }
 }
 
 export type ReasoningField = "reasoning_content" | "reasoning"
 
-/** The body of a Chat Completions request. JSON. */
-export interface OpenAiChatBody {
-  readonly model: string
-  readonly messages: readonly OpenAiMessage[]
-  readonly tools?: readonly OpenAiTool[]
-  readonly tool_choice?: "auto" | "none" | "required" | { readonly type: "function"; readonly function: { readonly name: string } }
-  readonly max_completion_tokens?: number
-  readonly max_tokens?: number
-  readonly reasoning_effort?: string
-  readonly response_format?:
-    | { readonly type: "json_object" }
-    | { readonly type: "json_schema"; readonly json_schema: { readonly name: string; readonly schema: Json; readonly strict: boolean } }
-  readonly stream?: true
-  readonly stream_options?: { readonly include_usage: true }
-  readonly [key: string]: unknown
-}
-
-export type OpenAiMessage =
-  | { readonly role: "system" | "developer"; readonly content: string }
-  | { readonly role: "user"; readonly content: string | readonly OpenAiContentPart[] }
-  | {
-      readonly role: "assistant"
-      readonly content: string | null
-      readonly tool_calls?: readonly OpenAiToolCall[]
-      readonly reasoning_content?: string
-      readonly reasoning?: string
-    }
-  | { readonly role: "tool"; readonly tool_call_id: string; readonly content: string }
-
-export type OpenAiContentPart =
-  | { readonly type: "text"; readonly text: string }
-  | { readonly type: "image_url"; readonly image_url: { readonly url: string } }
-
-export interface OpenAiToolCall {
-  readonly id: string
-  readonly type: "function"
-  readonly function: { readonly name: string; readonly arguments: string }
-}
-
-export interface OpenAiTool {
-  readonly type: "function"
-  readonly function: { readonly name: string; readonly description: string; readonly parameters: Json }
-}
+/** The name of this wire in a {@link Producer}. */
+const API = "openai-chat"
 
 /**
  * Projects a model request to a Chat Completions body.
  *
  * Our user messages contain tool results; the wire has messages of their own for them. The results of a message come first,
  * directly after the calls that they answer, then the rest of the message. The texts of a message are joined by an empty line;
- * with images they stay parts. `modelVariant` is the reasoning effort. Cache breakpoints are dropped: these endpoints cache
- * automatically. Empty messages are left out.
+ * with images or files they stay parts. The reasoning effort is that of `generation`, else `modelVariant`. Empty messages are left out.
+ *
+ * Whatever a transcript contains, the body is valid: arguments are the text of a JSON object, names match `[a-zA-Z0-9_-]{1,64}`
+ * (see {@link openAiToolNames}), every call has one result and every result a call, call ids fit and differ, and no text has half a
+ * surrogate pair. What only another model understands is left out: its `providerMetadata`, and opaque blocks except for their text.
+ *
+ * The request's `cache` and the cache breakpoints are ignored: these endpoints cache automatically. The wire has no mark for a failed
+ * result; the model reads it in the text.
  * @see https://platform.openai.com/docs/api-reference/chat/create (2026-11)
  */
 export function openAiRequest(request: LlmRequest, options: OpenAiRequestOptions = {}): OpenAiChatBody {
-  const { attachments, generation, model, modelVariant, outputSpec, toolChoice, tools } = request
+  const { generation, model, modelVariant, outputSpec, parallelToolCalls, toolChoice, tools } = request
   const { includeUsage = true, maxTokensField = "max_completion_tokens", stream = false } = options
-  const { maxOutputTokens } = generation
-  return {
+  const { maxOutputTokens, providerOptions, reasoningEffort = modelVariant, seed, stopSequences = [], temperature, topP } = generation
+  const names = new ToolNames(tools)
+  return wellFormed({
     model,
-    messages: request.messages.flatMap((message) => projectMessage(message, attachments, options)),
-    // Endpoints refuse a `tool_choice` without tools.
+    messages: orderRoles(new MessageProjection(request, options, names).messages(), options),
+    // Endpoints refuse a `tool_choice`, and `parallel_tool_calls`, without tools.
     ...(tools.length > 0 && {
-      tools: tools.map(projectTool),
-      tool_choice: typeof toolChoice === "string" ? toolChoice : ({ type: "function", function: { name: toolChoice.toolName } } as const),
+      tools: tools.map((tool) => projectTool(tool, names)),
+      tool_choice: typeof toolChoice === "string" ? toolChoice : ({ type: "function", function: { name: names.sent(toolChoice.toolName) } } as const),
+      ...(parallelToolCalls === false && { parallel_tool_calls: false as const }),
     }),
     ...(maxOutputTokens !== undefined && { [maxTokensField]: maxOutputTokens }),
-    ...(modelVariant !== undefined && { reasoning_effort: modelVariant }),
+    ...(temperature !== undefined && { temperature }),
+    ...(topP !== undefined && { top_p: topP }),
+    ...(stopSequences.length > 0 && { stop: stopSequences }),
+    ...(seed !== undefined && { seed }),
+    ...(reasoningEffort !== undefined && { reasoning_effort: reasoningEffort }),
     ...(outputSpec !== undefined && { response_format: responseFormat(outputSpec) }),
     ...(stream && { stream: true as const, ...(includeUsage && { stream_options: { include_usage: true as const } }) }),
+    ...(isRecord(providerOptions) && providerOptions),
     ...options.extraBody,
-  }
+  })
 }
 
-function projectTool({ name, description, inputSchema }: ToolSpec): OpenAiTool {
-  return { type: "function", function: { name, description, parameters: inputSchema } }
+function projectTool({ name, description, inputSchema }: ToolSpec, names: ToolNames): OpenAiTool {
+  return { type: "function", function: { name: names.sent(name), description, parameters: inputSchema } }
 }
 
 function responseFormat(outputSpec: NonNullable<LlmRequest["outputSpec"]>): NonNullable<OpenAiChatBody["response_format"]> {
@@ -111,84 +109,175 @@ function responseFormat(outputSpec: NonNullable<LlmRequest["outputSpec"]>): NonN
   return { type: "json_schema", json_schema: { name, schema, strict } }
 }
 
-function projectMessage(message: LlmMessage, attachments: readonly AttachmentRef[], options: OpenAiRequestOptions): readonly OpenAiMessage[] {
-  const results: OpenAiMessage[] = []
-  const calls: OpenAiToolCall[] = []
-  const content: OpenAiContentPart[] = []
-  let reasoning = ""
-  for (const block of message.blocks) {
-    switch (block.type) {
-      case "text":
-        if (block.text !== "") content.push({ type: "text", text: block.text })
-        break
-      case "image":
-        content.push(projectImage(attachments[block.attachmentIndex], message.role === "user" ? options.attachmentUrl : undefined))
-        break
-      case "tool_call":
-        calls.push(projectCall(block))
-        break
-      case "tool_result":
-        results.push({ role: "tool", tool_call_id: block.callId, content: block.text })
-        break
-      case "reasoning":
-        reasoning = joinTexts(reasoning, block.text)
+type CallBlock = Extract<Block, { type: "tool_call" }>
+type ResultBlock = Extract<Block, { type: "tool_result" }>
+type Extras = Readonly<Record<string, unknown>>
+
+/** Projects the messages of one request, in order. */
+class MessageProjection {
+  readonly #request: LlmRequest
+  readonly #options: OpenAiRequestOptions
+  readonly #names: ToolNames
+  readonly #ids: CallIds
+  readonly #conversation = new Conversation()
+
+  constructor(request: LlmRequest, options: OpenAiRequestOptions, names: ToolNames) {
+    this.#request = request
+    this.#options = options
+    this.#names = names
+    this.#ids = new CallIds(options.callIds ?? "openai")
+  }
+
+  messages(): readonly OpenAiMessage[] {
+    for (const message of this.#request.messages) this.#project(message)
+    return this.#conversation.end()
+  }
+
+  #project({ blocks, producer, role }: LlmMessage): void {
+    const from = this.#originOf(producer)
+    const results: ResultBlock[] = []
+    const calls: CallBlock[] = []
+    const content: OpenAiContentPart[] = []
+    let reasoning = ""
+    let extras: Extras = {}
+    for (const block of blocks) {
+      switch (block.type) {
+        case "text":
+          if (block.text !== "") content.push({ type: "text", text: block.text })
+          break
+        case "image":
+        case "file":
+          content.push(this.#attachment(block, role))
+          break
+        case "tool_call":
+          calls.push(block)
+          break
+        case "tool_result":
+          results.push(block)
+          break
+        case "reasoning":
+          if (from !== "other" || block.replay?.redacted !== true) reasoning = joinTexts(reasoning, block.text)
+          break
+        case "opaque":
+          if (block.text !== undefined && block.text !== "") content.push({ type: "text", text: block.text })
+      }
+      if (block.type !== "tool_call" && role === "assistant" && from !== "other" && isRecord(block.providerMetadata))
+        extras = mergeExtras(extras, block.providerMetadata)
+    }
+
+    // A user's message mostly has the results of the calls before it. Those of calls of its own follow them.
+    const own = role === "user" ? this.#addResults(results) : results
+    this.#addAnswer({ content: role === "assistant" ? content : [], calls, reasoning, extras, from })
+    const orphans = this.#addResults(own).map((result): OpenAiContentPart => ({ type: "text", text: orphanText(result) }))
+    if (role === "user") this.#addContent(role, [...orphans, ...content])
+    else {
+      this.#addContent("user", orphans)
+      if (role === "system") this.#addContent(role, content)
     }
   }
-  const rest = message.role === "assistant" ? [] : projectContent(message.role, content, options)
-  const answer = projectAnswer(message.role === "assistant" ? content : [], calls, reasoning, options)
-  return [...answer, ...results, ...rest]
-}
 
-/** The text and calls of the model. Calls under another role still need an assistant message. */
-function projectAnswer(
-  content: readonly OpenAiContentPart[],
-  calls: readonly OpenAiToolCall[],
-  reasoning: string,
-  { reasoningField }: OpenAiRequestOptions,
-): readonly OpenAiMessage[] {
-  const text = textOnly(content)
-  const returned = reasoningField !== undefined && !isBlank(reasoning) ? { [reasoningField]: reasoning } : undefined
-  if (text === "" && calls.length === 0 && returned === undefined) return []
-  return [
-    {
+  /** Returns whether a message was written by the model that will read it. */
+  #originOf(producer: Producer | undefined): Origin {
+    if (producer === undefined) return "unknown"
+    const { api = API, model = this.#request.model, provider = producer.provider } = this.#options.producer ?? {}
+    return producer.api === api && producer.model === model && producer.provider === provider ? "same" : "other"
+  }
+
+  /** Adds results directly after the calls that they answer. Returns those that answer none. */
+  #addResults(results: readonly ResultBlock[]): readonly ResultBlock[] {
+    return results.filter(({ callId, text }) => !this.#conversation.addResult(callId, text))
+  }
+
+  /** Adds the text and calls of the model. Calls under another role still need an assistant message. */
+  #addAnswer({ calls, content, extras, from, reasoning }: Answered): void {
+    const { reasoningField } = this.#options
+    const text = textOnly(content)
+    const hasCalls = calls.length > 0
+    const isReturned = reasoningField !== undefined && (!isBlank(reasoning) || (hasCalls && reasoningField === "reasoning_content"))
+    if (text === "" && !hasCalls && !isReturned) return
+    const sent = calls.map((call) => this.#call(call, from))
+    const message: OpenAiMessage = {
+      ...without(extras, MESSAGE_KEYS),
       role: "assistant",
-      content: text === "" && calls.length > 0 ? null : text,
-      ...(calls.length > 0 && { tool_calls: calls }),
-      ...returned,
-    },
-  ]
+      content: text === "" && hasCalls ? null : text,
+      ...(hasCalls && { tool_calls: sent }),
+      ...(isReturned && { [reasoningField]: isBlank(reasoning) ? "" : reasoning }),
+    }
+    this.#conversation.addAnswer(
+      message,
+      calls.map(({ callId }, index) => ({ callId, sentId: (sent[index] as OpenAiToolCall).id })),
+    )
+  }
+
+  #call({ callId, inputJson, providerMetadata, toolName }: CallBlock, from: Origin): OpenAiToolCall {
+    return {
+      ...(from !== "other" && isRecord(providerMetadata) && without(providerMetadata, CALL_KEYS)),
+      id: this.#ids.next(callId, from),
+      type: "function",
+      function: { name: this.#names.sent(toolName), arguments: sentArguments(inputJson) },
+    }
+  }
+
+  #addContent(role: "system" | "user", content: readonly OpenAiContentPart[]): void {
+    if (role === "user" && content.some(({ type }) => type !== "text")) {
+      this.#conversation.add({ role, content })
+      return
+    }
+    const text = textOnly(content)
+    if (text === "") return
+    this.#conversation.add(role === "user" ? { role, content: text } : { role: this.#options.systemRole ?? role, content: text })
+  }
+
+  /** Projects an attachment by its media type: a server that is sent a PDF as an image refuses the whole request. */
+  #attachment({ attachmentIndex, type }: Extract<Block, { attachmentIndex: number }>, role: LlmMessage["role"]): OpenAiContentPart {
+    const attachment = this.#request.attachments[attachmentIndex]
+    if (attachment === undefined) return { type: "text", text: `[${type === "image" ? "Image" : "File"}: not available]` }
+    const { attachmentUrl, fileTypes = ["application/pdf"] } = this.#options
+    const { mediaType } = attachment
+    const isImage = mediaType.startsWith("image/")
+    const isSent = role === "user" && (isImage || fileTypes.includes(mediaType))
+    const url = isSent ? attachmentUrl?.(attachment) : undefined
+    if (url !== undefined && isImage) return { type: "image_url", image_url: { url } }
+    if (url?.startsWith("data:")) return { type: "file", file: { filename: fileName(attachment), file_data: url } }
+    return { type: "text", text: describe(attachment, isImage ? "Image" : "File") }
+  }
 }
 
-function projectContent(role: "system" | "user", content: readonly OpenAiContentPart[], options: OpenAiRequestOptions): readonly OpenAiMessage[] {
-  if (role === "user" && content.some((part) => part.type === "image_url")) return [{ role, content }]
-  const text = textOnly(content)
-  if (text === "") return []
-  return [role === "user" ? { role, content: text } : { role: options.systemRole ?? role, content: text }]
+/** What a message of the model is made of. */
+interface Answered {
+  readonly content: readonly OpenAiContentPart[]
+  readonly calls: readonly CallBlock[]
+  readonly reasoning: string
+  /** Further keys that its provider wants back. */
+  readonly extras: Extras
+  readonly from: Origin
 }
 
-function projectCall({ callId, toolName, inputJson }: Extract<Block, { type: "tool_call" }>): OpenAiToolCall {
-  return { id: callId, type: "function", function: { name: toolName, arguments: isBlank(inputJson) ? "{}" : inputJson } }
+/** Keys that a provider's metadata does not override. */
+const MESSAGE_KEYS: ReadonlySet<string> = new Set(["role", "content", "tool_calls", "function_call", "reasoning_content", "reasoning"])
+const CALL_KEYS: ReadonlySet<string> = new Set(["id", "type", "function"])
+
+function without(extras: Extras, keys: ReadonlySet<string>): Extras {
+  return Object.fromEntries(Object.entries(extras).filter(([key]) => !keys.has(key)))
 }
 
-function projectImage(attachment: AttachmentRef | undefined, attachmentUrl: OpenAiRequestOptions["attachmentUrl"]): OpenAiContentPart {
-  const url = attachment === undefined ? undefined : attachmentUrl?.(attachment)
-  if (url !== undefined) return { type: "image_url", image_url: { url } }
-  if (attachment === undefined) return { type: "text", text: "[Image: not available]" }
-  const { height, label, mediaType, width } = attachment
+function orphanText({ text }: ResultBlock): string {
+  return `[Result of an earlier tool call]\n${text}`
+}
+
+/** Returns a name with the extension that OpenAI reads the type of a PDF from. */
+function fileName({ id, label, mediaType }: AttachmentRef): string {
+  const name = label ?? id
+  return mediaType === "application/pdf" && !/\.pdf$/i.test(name) ? `${name}.pdf` : name
+}
+
+function describe({ height, label, mediaType, width }: AttachmentRef, kind: "Image" | "File"): string {
   const size = width === undefined || height === undefined ? [] : [`${width}x${height}`]
-  return { type: "text", text: `[Image: ${[...(label === undefined ? [] : [label]), mediaType, ...size].join(", ")}]` }
+  return `[${kind}: ${[...(label === undefined ? [] : [label]), mediaType, ...size].join(", ")}]`
 }
 
 function textOnly(content: readonly OpenAiContentPart[]): string {
   let text = ""
   for (const part of content) if (part.type === "text") text = joinTexts(text, part.text)
   return text
-}
-
-/** Joins two texts with an empty line between them, of which existing newlines are a part. */
-function joinTexts(before: string, after: string): string {
-  if (before === "" || after === "") return before + after
-  const trailing = before.endsWith("\n\n") ? 2 : before.endsWith("\n") ? 1 : 0
-  const leading = after.startsWith("\n\n") ? 2 : after.startsWith("\n") ? 1 : 0
-  return `${before}${"\n".repeat(Math.max(0, 2 - trailing - leading))}${after}`
 }

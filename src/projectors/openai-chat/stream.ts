@@ -1,16 +1,18 @@
 import type { TurnEvent } from "../../wire/event.ts"
+import type { LlmFailure } from "../../wire/llm.ts"
 import { Answer, type LlmResult, type OpenAiAnswerOptions } from "./answer.ts"
-import { answerFailure, malformed, truncated } from "./failure.ts"
-import { isRecord, textOf } from "./values.ts"
+import { answerFailure, truncated } from "./failure.ts"
+import { isRecord, stringOf } from "./values.ts"
 
 /**
  * Reads a streamed answer: `push` every parsed chunk, then call `finish`. Accepts any value and never throws; after a value
- * that is not a chunk, `finish` returns a failure. Only the first of several choices is read.
+ * that is not a chunk, `finish` returns a failure. Of several choices the first is read, and the calls of the others if it has none.
  * @see https://platform.openai.com/docs/api-reference/chat-streaming/streaming (2026-11)
  */
 export class OpenAiChatStream {
   readonly #answer: Answer = new Answer()
   readonly #options: OpenAiAnswerOptions
+  #pieces = 0
 
   constructor(options: OpenAiAnswerOptions = {}) {
     this.#options = options
@@ -21,13 +23,29 @@ export class OpenAiChatStream {
     return this.#answer.failure !== undefined
   }
 
+  /** Whether the answer has its finish reason. At most the usage is still to come, or a content filter. */
+  get complete(): boolean {
+    return !this.failed && this.#answer.finishReason !== undefined
+  }
+
+  /** Whether the usage has come. */
+  get hasUsage(): boolean {
+    return isRecord(this.#answer.usage)
+  }
+
+  /** How many chunks have added text or calls. */
+  get pieces(): number {
+    return this.#pieces
+  }
+
   /** Adds one chunk and returns the events to show. */
   push(chunk: unknown): readonly TurnEvent[] {
     const answer = this.#answer
     if (this.failed) return []
-    answer.failure = answerFailure(chunk)
+    answer.failure = answerFailure(chunk, this.#options.now?.())
     if (this.failed) return []
     if (!isRecord(chunk)) return this.#refuse("a chunk is not a JSON object", chunk)
+    answer.id ||= stringOf(chunk["id"])
     // Some servers send a running count in every chunk; the last one counts.
     if (isRecord(chunk["usage"])) answer.usage = chunk["usage"]
     // The usage comes in a chunk without choices; vLLM has sent null for them.
@@ -36,27 +54,39 @@ export class OpenAiChatStream {
     return (choices as readonly unknown[]).flatMap((choice) => this.#pushChoice(choice))
   }
 
-  /** Returns the answer after the last chunk. Without a finish reason it is the failure `stream_truncated`. */
-  finish(): LlmResult {
-    if (!this.failed && this.#answer.finishReason === undefined) return { ok: false, error: truncated() }
-    return this.#answer.result(this.#options)
+  /**
+   * Returns the answer after the last chunk. Without a finish reason it is the failure `stream_truncated`.
+   * @param done the stream ended with `[DONE]`: see `doneWithoutReason`
+   */
+  finish(done = false): LlmResult {
+    const answer = this.#answer
+    answer.done = done
+    const ended = answer.finishReason !== undefined || (done && this.#options.doneWithoutReason === "complete")
+    return this.failed || ended ? answer.result(this.#options) : this.cutOff(truncated())
+  }
+
+  /** Returns a failure that ended the stream, with what was said before it. */
+  cutOff(failure: LlmFailure): LlmResult {
+    return this.#answer.failed(failure, this.#options)
   }
 
   #pushChoice(choice: unknown): readonly TurnEvent[] {
     const answer = this.#answer
     if (!isRecord(choice)) return this.#refuse("a choice is not a JSON object", choice)
-    if (typeof choice["index"] === "number" && choice["index"] !== 0) return []
-    answer.failure ??= answerFailure(choice)
+    // A server that cannot stream sends the whole message as one chunk.
+    const delta = choice["delta"] ?? choice["message"] ?? {}
+    if (typeof choice["index"] === "number" && choice["index"] !== 0) {
+      if (isRecord(delta)) answer.addOtherChoice(choice["index"], delta, false)
+      return []
+    }
+    answer.failure ??= answerFailure(choice, this.#options.now?.())
     if (isRecord(choice["usage"])) answer.usage = choice["usage"] // Moonshot
     const finishReason = choice["finish_reason"]
     if (typeof finishReason === "string" && finishReason !== "") answer.finishReason = finishReason
-    // A server that cannot stream sends the whole message as one chunk.
-    const delta = choice["delta"] ?? choice["message"] ?? {}
     if (!isRecord(delta)) return this.#refuse("the delta of a chunk is not a JSON object", choice)
-    const { text, reasoning } = answer.addDelta(delta)
-    const events: TurnEvent[] = []
-    if (reasoning !== "") events.push({ type: "reasoning_delta", content: reasoning })
-    if (text !== "") events.push({ type: "text_delta", content: text })
+    const events = answer.addDelta(delta)
+    const { tool_calls: calls } = delta
+    if (events.length > 0 || (Array.isArray(calls) && calls.length > 0)) this.#pieces += 1
     return events
   }
 
@@ -67,28 +97,33 @@ export class OpenAiChatStream {
 }
 
 /**
- * Reads a whole answer. Only the first of several choices is read.
+ * Reads a whole answer. Of several choices the first is read, and the calls of the others if it has none.
  * @see https://platform.openai.com/docs/api-reference/chat/object (2026-11)
  */
 export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {}): LlmResult {
-  const failure = answerFailure(body)
-  if (failure !== undefined) return { ok: false, error: failure }
-  const choices = isRecord(body) ? body["choices"] : undefined
-  if (!isRecord(body) || !Array.isArray(choices)) return unreadable("it has no list of choices", body)
-  const choice: unknown = choices[0]
-  if (choice === undefined) return unreadable("its list of choices is empty", body)
-  const choiceFailure = answerFailure(choice)
-  if (choiceFailure !== undefined) return { ok: false, error: choiceFailure }
-  const message = isRecord(choice) ? choice["message"] : undefined
-  if (!isRecord(choice) || !isRecord(message)) return unreadable("its choice has no message", body)
-
   const answer = new Answer()
-  answer.usage = body["usage"]
-  if (typeof choice["finish_reason"] === "string") answer.finishReason = choice["finish_reason"]
-  answer.addMessage(message)
+  answer.failure = answerFailure(body, options.now?.())
+  if (isRecord(body)) {
+    answer.id = stringOf(body["id"])
+    answer.usage = body["usage"]
+  }
+  const choices = isRecord(body) ? body["choices"] : undefined
+  if (!Array.isArray(choices)) answer.refuse("it has no list of choices", body)
+  else if (choices.length === 0) answer.refuse("its list of choices is empty", body)
+  else readChoices(answer, choices, body, options)
   return answer.result(options)
 }
 
-function unreadable(what: string, raw: unknown): LlmResult {
-  return { ok: false, error: malformed(what, textOf(raw)) }
+function readChoices(answer: Answer, [first, ...others]: readonly unknown[], body: unknown, options: OpenAiAnswerOptions): void {
+  answer.failure ??= answerFailure(first, options.now?.())
+  const message = isRecord(first) ? first["message"] : undefined
+  if (!isRecord(first) || !isRecord(message)) {
+    answer.refuse("its choice has no message", body)
+    return
+  }
+  if (typeof first["finish_reason"] === "string") answer.finishReason = first["finish_reason"]
+  answer.addMessage(message)
+  for (const [index, choice] of others.entries()) {
+    if (isRecord(choice) && isRecord(choice["message"])) answer.addOtherChoice(index, choice["message"], true)
+  }
 }

@@ -1,25 +1,12 @@
-import { readFileSync } from "node:fs"
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
-import { afterEach, describe, expect, test } from "vitest"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
-import { LlmCallError } from "../../../src/hosts/host.ts"
 import { type OpenAiCompatibleOptions, openAiCompatible } from "../../../src/hosts/models/openai-compatible.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
-import type { TurnEvent } from "../../../src/schemas/event.ts"
-import type { LlmFailure, LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
+import type { LlmRequest } from "../../../src/schemas/llm.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-
-const KEY = "sk-test-0123456789/abcdef"
-const HI: LlmRequest = {
-  model: "gpt-4.1",
-  messages: [{ role: "user", blocks: [{ type: "text", text: "Hi" }] }],
-  attachments: [],
-  tools: [],
-  toolChoice: "none",
-  generation: { maxOutputTokens: 99 },
-}
+import { call, fixture, HI, KEY, refused, send, sendFile, serve } from "./support.ts"
 
 describe("answers", () => {
   test("streams text and tool calls", async () => {
@@ -199,11 +186,11 @@ describe("retries", () => {
     expect(first?.type === "retry_status" && first.reason).toContain("The endpoint answered 429: Rate limit reached for gpt-4o")
   })
 
-  test("Retry-After as a date and in milliseconds, limited to the longest wait", async () => {
+  test("Retry-After as a date and in milliseconds", async () => {
     const server = await serve(
       send(503, "", { "retry-after": "Fri, 20 Nov 2026 12:00:04 GMT" }),
       send(503, "", { "retry-after-ms": "30" }),
-      send(503, "", { "retry-after": "3600" }),
+      send(503, "", { "retry-after": "9" }),
       sendFile("openai-text.sse"),
     )
     const { waits } = await call(server.url, { now: () => Date.UTC(2026, 10, 20, 12, 0, 0), maxRetryWaitMs: 9_000 })
@@ -217,6 +204,7 @@ describe("retries", () => {
       message: "The endpoint answered 500: boom.",
       retryable: true,
       code: "server_error",
+      kind: "other",
       raw: '{"error":{"message":"boom","type":"server_error"}}',
       terminalReason: "provider_error",
     })
@@ -277,6 +265,7 @@ describe("broken connections", () => {
       message: "The endpoint did not complete its answer within 0.02 seconds.",
       retryable: true,
       code: "timeout",
+      kind: "timeout",
       terminalReason: "provider_error",
     })
   })
@@ -354,7 +343,7 @@ describe("broken connections", () => {
 })
 
 describe("aborts", () => {
-  const CANCELLED = { message: "The model call was cancelled.", retryable: false, code: "cancelled", terminalReason: "cancelled" }
+  const CANCELLED = { message: "The model call was cancelled.", retryable: false, code: "cancelled", kind: "cancelled", terminalReason: "cancelled" }
 
   test("mid-stream: the connection is closed, and nothing more is emitted", async () => {
     const controller = new AbortController()
@@ -578,11 +567,14 @@ describe("options", () => {
       fetch,
       timeoutMs: 1,
       idleTimeoutMs: 1,
+      usageWaitMs: 1,
       maxRetries: 1,
       maxRetryWaitMs: 1,
       stream: true,
       maxBodyBytes: 1,
       keepRequestBody: true,
+      provider: "p",
+      doneWithoutReason: "complete",
       wire: {},
       now: Date.now,
       random: Math.random,
@@ -593,104 +585,16 @@ describe("options", () => {
 })
 
 describe("limits", () => {
-  test.each(["timeoutMs", "idleTimeoutMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)("%s that is not a number is refused", (name) => {
-    // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
-    for (const value of [Number.NaN, -1]) {
-      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(
-        new RangeError(`${name} must be a number of at least 0, not ${value}.`),
-      )
-    }
-    expect(() => openAiCompatible({ baseUrl: "http://h", [name]: Number.POSITIVE_INFINITY })).not.toThrow()
-  })
+  test.each(["timeoutMs", "idleTimeoutMs", "usageWaitMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)(
+    "%s that is not a number is refused",
+    (name) => {
+      // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.
+      for (const value of [Number.NaN, -1]) {
+        expect(() => openAiCompatible({ baseUrl: "http://h", [name]: value })).toThrow(
+          new RangeError(`${name} must be a number of at least 0, not ${value}.`),
+        )
+      }
+      expect(() => openAiCompatible({ baseUrl: "http://h", [name]: Number.POSITIVE_INFINITY })).not.toThrow()
+    },
+  )
 })
-
-type Handler = (response: ServerResponse, request: IncomingMessage) => void
-
-interface Recorded {
-  readonly method: string | undefined
-  readonly path: string | undefined
-  readonly headers: IncomingMessage["headers"]
-  readonly body: string
-}
-
-const servers: { close(): Promise<void> }[] = []
-
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()))
-})
-
-/** A server on loopback that answers each request with the next handler, and the last one for ever. */
-async function serve(...handlers: readonly [Handler, ...Handler[]]) {
-  const requests: Recorded[] = []
-  const server = createServer((request, response) => {
-    const chunks: Uint8Array[] = []
-    request.on("data", (chunk: Uint8Array) => chunks.push(chunk))
-    request.on("end", () => {
-      requests.push({ method: request.method, path: request.url, headers: request.headers, body: Buffer.concat(chunks).toString() })
-      const handler = handlers[Math.min(requests.length, handlers.length) - 1]
-      handler?.(response, request)
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  const close = (): Promise<void> =>
-    new Promise((resolve) => {
-      server.close(() => resolve())
-      server.closeAllConnections()
-    })
-  servers.push({ close })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, requests, close }
-}
-
-function send(status: number, body: string | Uint8Array, headers: Record<string, string> = { "content-type": "text/event-stream" }): Handler {
-  return (response) => void response.writeHead(status, headers).end(body)
-}
-
-function sendFile(name: string, headers: Record<string, string> = {}, status = 200): Handler {
-  const type = name.endsWith(".sse") ? "text/event-stream" : "application/json"
-  return send(status, fixture(name), { "content-type": type, ...headers })
-}
-
-type CallOptions = Omit<OpenAiCompatibleOptions, "baseUrl" | "sleep"> & {
-  /** Given as undefined: the real one. */
-  readonly sleep?: undefined
-  readonly signal?: AbortSignal
-  readonly onEvent?: (event: TurnEvent) => unknown
-}
-
-/** Calls the model with waits that take no time. */
-async function call(baseUrl: string, options: CallOptions = {}, request = HI) {
-  const { response, ...rest } = await attempt(baseUrl, options, request)
-  if (response === undefined) throw rest.error
-  return { ...rest, response }
-}
-
-async function refused(baseUrl: string, options: CallOptions = {}) {
-  const { error, response, ...rest } = await attempt(baseUrl, options, HI)
-  if (!(error instanceof LlmCallError)) throw new Error(`No refusal, but ${JSON.stringify(response)}`, { cause: error })
-  const failure: LlmFailure = error.failure
-  return { ...rest, error, failure }
-}
-
-async function attempt(baseUrl: string, options: CallOptions, request: LlmRequest) {
-  const { onEvent, signal = new AbortController().signal, sleep: _real, ...rest } = options
-  const events: TurnEvent[] = []
-  const waits: number[] = []
-  const instantly = "sleep" in options ? {} : { sleep: async (ms: number) => void waits.push(ms) }
-  const host = openAiCompatible({ baseUrl, random: () => 0, ...rest, ...instantly })
-  const emit = (event: TurnEvent): void => {
-    events.push(event)
-    onEvent?.(event)
-  }
-  let response: LlmResponse | undefined
-  let error: unknown
-  try {
-    response = await host.llmCall({ type: "llm_call", id: 1, request }, { effectId: 1, idempotencyKey: undefined, signal, emit })
-  } catch (thrown) {
-    error = thrown
-  }
-  return { events, waits, response, error }
-}
-
-function fixture(name: string): Buffer {
-  return readFileSync(new URL(`../../fixtures/openai/${name}`, import.meta.url))
-}

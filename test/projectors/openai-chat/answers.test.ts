@@ -36,11 +36,11 @@ test("tool calls keep their arguments verbatim", () => {
   })
 })
 
-test("a refusal is shown, and ends the turn as a content filter does", () => {
+test("a refusal is shown, and is a reason of its own", () => {
   expect(answer(whole("openai-refusal"))).toMatchObject({
     text: "I'm sorry, I cannot assist with that request.",
     parts: [{ type: "text", text: "I'm sorry, I cannot assist with that request." }],
-    terminalReason: "content_filter",
+    terminalReason: "refusal",
     terminalDiagnostic: "The model refused to answer.",
   })
 })
@@ -52,16 +52,11 @@ test("the older function_call is a tool call", () => {
   })
 })
 
-test("vLLM: reasoning sent under two names is read once, and marked only for endpoints that accept it back", () => {
+test("vLLM: reasoning sent under two names is read once", () => {
   expect(answer(whole("vllm-reasoning")).parts).toEqual([
     { type: "reasoning", text: "9.11 is 9.110." },
     { type: "text", text: "\n\n9.8 is greater." },
   ])
-  expect(answer(whole("vllm-reasoning", { reasoningField: "reasoning" })).parts[0]).toEqual({
-    type: "reasoning",
-    text: "9.11 is 9.110.",
-    replay: { itemId: "reasoning" },
-  })
 })
 
 test("llama.cpp: calls with blank ids get numbered ones", () => {
@@ -172,13 +167,36 @@ test("any input gives a result with the wire's shape, whole and streamed", () =>
       choices: fc.array(
         fc.record(
           {
-            index: fc.oneof(fc.constant(0), anything),
+            index: fc.oneof(fc.constantFrom(0, 1), anything),
             finish_reason: fc.oneof(fc.constantFrom("stop", "tool_calls", "length"), anything),
             message: fc.record(
-              { content: anything, reasoning_content: anything, tool_calls: anything, refusal: anything, function_call: anything },
+              {
+                content: anything,
+                reasoning_content: anything,
+                tool_calls: anything,
+                refusal: anything,
+                function_call: anything,
+                reasoning_details: anything,
+                extra_content: anything,
+              },
               { requiredKeys: [] },
             ),
-            delta: fc.record({ content: anything, tool_calls: fc.array(anything), reasoning: anything }, { requiredKeys: [] }),
+            delta: fc.record(
+              {
+                content: anything,
+                tool_calls: fc.array(
+                  fc.oneof(
+                    anything,
+                    fc.record({ index: fc.nat({ max: 2 }), function: fc.record({ name: anything, arguments: anything }), extra_content: anything }),
+                  ),
+                ),
+                reasoning: anything,
+                reasoning_details: fc.array(fc.oneof(anything, fc.record({ index: anything, type: anything, text: anything, data: anything }))),
+                thinking_blocks: fc.array(anything),
+                extra_content: anything,
+              },
+              { requiredKeys: [] },
+            ),
           },
           { requiredKeys: [] },
         ),
@@ -195,7 +213,7 @@ test("any input gives a result with the wire's shape, whole and streamed", () =>
     fc.property(fc.oneof(anything, almost), fc.array(fc.oneof(anything, almost), { maxLength: 3 }), (body, chunks) => {
       const stream = openAiChatProjector.stream()
       for (const chunk of chunks) stream.push(chunk)
-      for (const result of [openAiChatProjector.response(body), stream.finish()]) {
+      for (const result of [openAiChatProjector.response(body), stream.finish(), stream.cutOff(failure(openAiChatProjector.response(undefined)))]) {
         LlmComplete.parse({ type: "llm_complete", id: 1, result })
       }
     }),

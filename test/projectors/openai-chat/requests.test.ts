@@ -54,6 +54,7 @@ test("tool results become tool messages directly after the calls, before the res
         ],
       },
       { role: "assistant", blocks: [{ type: "tool_call", callId: "c", toolName: "list", inputJson: "" }] },
+      { role: "user", blocks: [{ type: "tool_result", callId: "c", text: "x" }] },
     ],
   })
   expect(messages).toEqual([
@@ -69,6 +70,7 @@ test("tool results become tool messages directly after the calls, before the res
     { role: "tool", tool_call_id: "a", content: "content" },
     { role: "user", content: "And hurry." },
     { role: "assistant", content: null, tool_calls: [{ id: "c", type: "function", function: { name: "list", arguments: "{}" } }] },
+    { role: "tool", tool_call_id: "c", content: "x" },
   ])
 })
 
@@ -104,6 +106,7 @@ test("images are sent with the URL that the host gives, and as text without one"
       { id: "att_2", mediaType: "image/jpeg", byteLength: 10 },
     ],
     messages: [
+      { role: "assistant", blocks: [{ type: "tool_call", callId: "a", toolName: "f", inputJson: "{}" }] },
       {
         role: "user",
         blocks: [
@@ -119,6 +122,7 @@ test("images are sent with the URL that the host gives, and as text without one"
   }
   const attachmentUrl = ({ id }: { id: string }) => (id === "att_1" ? "data:image/png;base64,AAAA" : undefined)
   expect(body(request, { attachmentUrl }).messages).toEqual([
+    { role: "assistant", content: null, tool_calls: [{ id: "a", type: "function", function: { name: "f", arguments: "{}" } }] },
     { role: "tool", tool_call_id: "a", content: "see image" },
     {
       role: "user",
@@ -131,7 +135,7 @@ test("images are sent with the URL that the host gives, and as text without one"
     },
     { role: "assistant", content: "[Image: shot.png, image/png, 640x480]" },
   ])
-  expect(body(request).messages[1]).toEqual({
+  expect(body(request).messages[2]).toEqual({
     role: "user",
     content: "What is this?\n\n[Image: shot.png, image/png, 640x480]\n\n[Image: image/jpeg]\n\n[Image: not available]",
   })
@@ -150,13 +154,16 @@ test("reasoning is left out, unless the endpoint accepts it back", () => {
           { type: "reasoning", text: "Second." },
         ],
       },
+      { role: "user", blocks: [{ type: "tool_result", callId: "a", text: "x" }] },
     ],
   }
   const call = [{ id: "a", type: "function", function: { name: "f", arguments: "{}" } }]
-  expect(body(request).messages).toEqual([{ role: "assistant", content: null, tool_calls: call }])
+  const result = { role: "tool", tool_call_id: "a", content: "x" }
+  expect(body(request).messages).toEqual([{ role: "assistant", content: null, tool_calls: call }, result])
   expect(body(request, { reasoningField: "reasoning_content" }).messages).toEqual([
     { role: "assistant", content: "", reasoning_content: "Hm." },
     { role: "assistant", content: null, tool_calls: call, reasoning_content: "First.\n\nSecond." },
+    result,
   ])
   expect(body(request, { reasoningField: "reasoning" }).messages[0]).toEqual({ role: "assistant", content: "", reasoning: "Hm." })
 })

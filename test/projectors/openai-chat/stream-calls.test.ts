@@ -1,3 +1,4 @@
+import fc from "fast-check"
 import { expect, test } from "vitest"
 import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
 import { answer, piece, streamed } from "./support.ts"
@@ -67,9 +68,215 @@ test.each<[string, readonly unknown[], readonly [string, string, string][]]>([
   ],
   ["a name in pieces", [piece(0, "a", "read_", undefined), piece(0, undefined, "file", "{}")], [["a", "read_file", "{}"]]],
   ["arguments as an object", [piece(0, "a", "f", { path: "x" })], [["a", "f", '{"path":"x"}']]],
+  [
+    "one id for calls at several indexes",
+    [piece(0, "a", "f", '{"x":1}'), piece(1, "a", "f", '{"x":2}'), piece(2, "a", "g", '{"x":3}')],
+    [
+      ["a", "f", '{"x":1}'],
+      ["call_1", "f", '{"x":2}'],
+      ["call_2", "g", '{"x":3}'],
+    ],
+  ],
+  [
+    "one id for calls at several indexes, in interleaved pieces",
+    [piece(0, "a", "f", '{"x"'), piece(1, "a", "f", '{"x"'), piece(0, "a", undefined, ":1}"), piece(1, "a", undefined, ":2}")],
+    [
+      ["a", "f", '{"x":1}'],
+      ["call_1", "f", '{"x":2}'],
+    ],
+  ],
+  [
+    "one id for calls without arguments at several indexes",
+    [piece(0, "a", "f", ""), piece(1, "a", "f", "")],
+    [
+      ["a", "f", ""],
+      ["call_1", "f", ""],
+    ],
+  ],
+  [
+    "one id, and another index for the rest of the arguments",
+    [piece(0, "a", "f", '{"x":'), piece(1, "a", undefined, "1}"), piece(2, "a", "f", '{"x":2}')],
+    [
+      ["a", "f", '{"x":1}'],
+      ["call_1", "f", '{"x":2}'],
+    ],
+  ],
+  [
+    "one id for two whole calls without an index",
+    [piece(undefined, "a", "f", '{"x":1}'), piece(undefined, "a", "f", '{"x":2}')],
+    [
+      ["a", "f", '{"x":1}'],
+      ["call_1", "f", '{"x":2}'],
+    ],
+  ],
+  [
+    "one index for two whole calls of one function, without ids",
+    [piece(0, undefined, "f", '{"x":1}'), piece(0, undefined, "f", '{"x":2}')],
+    [
+      ["call_1", "f", '{"x":1}'],
+      ["call_2", "f", '{"x":2}'],
+    ],
+  ],
+  [
+    "one index for two equal calls with ids of their own",
+    [piece(0, "a", "f", "{}"), piece(0, "b", "f", "{}")],
+    [
+      ["a", "f", "{}"],
+      ["b", "f", "{}"],
+    ],
+  ],
+  [
+    "no index and no ids, two equal calls",
+    [piece(undefined, undefined, "f", "{}"), piece(undefined, undefined, "f", "{}")],
+    [
+      ["call_1", "f", "{}"],
+      ["call_2", "f", "{}"],
+    ],
+  ],
+  [
+    "all indexes 0, in interleaved pieces",
+    [piece(0, "a", "f", "{"), piece(0, "b", "g", "{"), piece(0, "a", undefined, "}"), piece(0, "b", undefined, "}")],
+    [
+      ["a", "f", "{}"],
+      ["b", "g", "{}"],
+    ],
+  ],
+  ["a new id and the name in each piece", [piece(0, "a", "f", '{"x"'), piece(0, "b", "f", ":1}")], [["a", "f", '{"x":1}']]],
+  [
+    "the name in each piece, without index and id",
+    [piece(undefined, undefined, "f", '{"x"'), piece(undefined, undefined, "f", ":1}")],
+    [["call_1", "f", '{"x":1}']],
+  ],
+  [
+    "the whole arguments again, without a name",
+    [piece(0, "a", "f", '{"x":'), piece(0, undefined, undefined, "1}"), piece(0, undefined, undefined, '{"x":1}')],
+    [["a", "f", '{"x":1}']],
+  ],
+  [
+    "the whole arguments again, with id and name",
+    [piece(0, "a", "f", '{"x":'), piece(0, "a", "f", "1}"), piece(0, "a", "f", '{"x":1}')],
+    [["a", "f", '{"x":1}']],
+  ],
+  [
+    "the whole arguments again, in other white space",
+    [piece(0, "a", "f", '{"x":1}'), piece(0, "a", undefined, '{ "x": 1 }')],
+    [["a", "f", '{"x":1}']],
+  ],
+  [
+    "the whole arguments again, in pieces",
+    [piece(0, "a", "f", '{"x":1}'), piece(0, "a", undefined, '{"x"'), piece(0, "a", undefined, ":1}")],
+    [["a", "f", '{"x":1}']],
+  ],
+  ["the whole arguments again, in the same piece", [piece(0, "a", "f", '{"x":1}{"x":1}')], [["a", "f", '{"x":1}']]],
+  ["an empty last piece with id and name", [piece(0, "a", "f", '{"x":1}'), piece(0, "a", "f", "")], [["a", "f", '{"x":1}']]],
+  [
+    "braces and quotes in a text",
+    [piece(0, "a", "f", '{"x":"}{'), piece(0, undefined, undefined, '\\"}"'), piece(0, undefined, undefined, "}")],
+    [["a", "f", '{"x":"}{\\"}"}']],
+  ],
+  ["another object after the arguments", [piece(0, "a", "f", '{"x":1}'), piece(0, undefined, undefined, '{"x":2}')], [["a", "f", '{"x":1}{"x":2}']]],
+  ["text after the arguments", [piece(0, "a", "f", '{"x":1}'), piece(0, undefined, undefined, " }")], [["a", "f", '{"x":1} }']]],
+  [
+    "broken arguments",
+    [piece(0, "a", "f", '{"x":1 "y"'), piece(0, undefined, undefined, ":2}"), piece(0, undefined, undefined, "{}")],
+    [["a", "f", '{"x":1 "y":2}{}']],
+  ],
+  ["arguments that are cut off", [piece(0, "a", "f", '{"x":"half a')], [["a", "f", '{"x":"half a']]],
+  ["arguments that are not an object", [piece(0, "a", "f", "nu"), piece(0, undefined, undefined, "ll")], [["a", "f", "null"]]],
 ])("calls are joined with %s", (_what, pieces, expected) => {
   const stream = openAiChatProjector.stream()
   for (const tool_call of pieces) stream.push({ choices: [{ index: 0, delta: { tool_calls: [tool_call] }, finish_reason: null }] })
   stream.push({ choices: [{ index: 0, delta: {}, finish_reason: "tool_calls" }] })
   expect(answer(stream.finish()).parts).toEqual(expected.map(([callId, toolName, inputJson]) => ({ type: "tool_call", callId, toolName, inputJson })))
 })
+
+test("a signature of a call is stored for its provider, and not overwritten by a piece without one", () => {
+  const signed = { google: { thought_signature: "c2ln" } }
+  const stream = openAiChatProjector.stream()
+  const push = (more: object, text: string) =>
+    stream.push({ choices: [{ index: 0, delta: { tool_calls: [{ ...piece(0, "a", "f", text), ...more }] }, finish_reason: "tool_calls" }] })
+  push({ extra_content: signed }, '{"x":1}')
+  push({ extra_content: null }, "")
+  push({ extra_content: { google: { thought_signature: "" } } }, '{"x":1}')
+  expect(answer(stream.finish()).parts).toEqual([
+    { type: "tool_call", callId: "a", toolName: "f", inputJson: '{"x":1}', providerMetadata: { extra_content: signed } },
+  ])
+})
+
+test("names that were changed for the wire are changed back", () => {
+  const stream = openAiChatProjector.stream({ toolNames: new Map([["tabs_open", "tabs.open"]]) })
+  stream.push({ choices: [{ delta: { tool_calls: [piece(0, "a", "tabs_open", "{}"), piece(1, "b", "other", "{}")] }, finish_reason: "tool_calls" }] })
+  expect(answer(stream.finish()).parts).toMatchObject([{ toolName: "tabs.open" }, { toolName: "other" }])
+})
+
+/** Servers differ in how they name the calls of an answer. */
+const SERVERS: readonly ((call: number, first: boolean) => { readonly index?: number; readonly id?: string; readonly named: boolean })[] = [
+  (call, first) => ({ index: call, named: first, ...(first && { id: `id_${call}` }) }),
+  (call) => ({ index: call, id: `id_${call}`, named: true }),
+  (call) => ({ index: call, id: "same", named: true }),
+  (call, first) => ({ index: call, id: "same", named: first }),
+  (call, first) => ({ index: 0, id: `id_${call}`, named: first }),
+  (call, first) => ({ id: `id_${call}`, named: first }),
+  (call) => ({ id: "same", named: call >= 0 }),
+  (_call, first) => ({ named: first }),
+]
+
+test("calls with objects as arguments are read whole from every kind of server, however they are cut", () => {
+  const calls = fc.array(fc.record({ name: fc.constantFrom("f", "g"), value: fc.dictionary(fc.string(), fc.jsonValue()) }), {
+    minLength: 1,
+    maxLength: 4,
+  })
+  fc.assert(
+    fc.property(
+      calls,
+      fc.constantFrom(...SERVERS),
+      fc.array(fc.nat({ max: 12 }), { maxLength: 40 }),
+      fc.boolean(),
+      (made, server, lengths, repeated) => {
+        const stream = openAiChatProjector.stream()
+        let at = 0
+        for (const [number, { name, value }] of made.entries()) {
+          // Numbered, because two equal calls in a row are one call repeated for servers that give them the same id.
+          const text = JSON.stringify({ ...value, number })
+          const pieces: string[] = []
+          for (let start = 0; start < text.length; ) {
+            const length = (lengths[at++ % Math.max(lengths.length, 1)] ?? 5) + 1
+            pieces.push(text.slice(start, start + length))
+            start += length
+          }
+          if (repeated) pieces.push(text)
+          for (const [position, part] of pieces.entries()) {
+            const { id, index, named } = server(number, position === 0)
+            const tool_call = piece(index, id, named ? name : undefined, part)
+            stream.push({ choices: [{ index: 0, delta: { tool_calls: [tool_call] }, finish_reason: null }] })
+          }
+        }
+        stream.push({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })
+        const parts = answer(stream.finish()).parts.flatMap((part) => (part.type === "tool_call" ? [part] : []))
+        expect(parts.map(({ toolName, inputJson }) => ({ name: toolName, input: inputJson }))).toEqual(
+          made.map(({ name, value }, number) => ({ name, input: JSON.stringify({ ...value, number }) })),
+        )
+        expect(new Set(parts.map(({ callId }) => callId)).size).toBe(made.length)
+      },
+    ),
+  )
+})
+
+test("calls are joined in linear time", () => {
+  const time = (chunks: readonly unknown[]): number => {
+    const stream = openAiChatProjector.stream()
+    const start = performance.now()
+    for (const tool_call of chunks) stream.push({ choices: [{ index: 0, delta: { tool_calls: [tool_call] }, finish_reason: "tool_calls" }] })
+    answer(stream.finish())
+    return performance.now() - start
+  }
+  const many = <Piece>(count: number, make: (index: number) => Piece): Piece[] => Array.from({ length: count }, (_, index) => make(index))
+  const wide = { x: "y".repeat(200_000) }
+  expect(
+    time([piece(0, "a", "f", '{"x":"'), ...many(50_000, () => piece(0, undefined, undefined, "y".repeat(20))), piece(0, undefined, undefined, '"}')]),
+  ).toBeLessThan(10_000)
+  expect(time([piece(0, "a", "f", wide), ...many(20_000, () => piece(0, "a", "f", ""))])).toBeLessThan(10_000)
+  expect(time([piece(0, "a", "f", wide), ...many(20_000, () => piece(0, "a", undefined, "}"))])).toBeLessThan(10_000)
+  expect(time(many(20_000, (index) => piece(index, "a", "f", "{}")))).toBeLessThan(10_000)
+  expect(time(many(20_000, () => piece(0, "a", "f", '{"x":1}')))).toBeLessThan(10_000)
+}, 60_000)

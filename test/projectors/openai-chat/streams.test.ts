@@ -32,7 +32,7 @@ test("two calls with interleaved arguments are read", () => {
 test("a refusal is shown as text", () => {
   const { events, result } = streamed("openai-refusal")
   expect(events.map((event) => ("content" in event ? event.content : ""))).toEqual(["I'm sorry,", " I cannot help with that."])
-  expect(answer(result)).toMatchObject({ text: "I'm sorry, I cannot help with that.", terminalReason: "content_filter" })
+  expect(answer(result)).toMatchObject({ text: "I'm sorry, I cannot help with that.", terminalReason: "refusal" })
 })
 
 test("the older function_call is a tool call", () => {
@@ -48,6 +48,7 @@ test("an error in mid-stream ends the answer, whatever follows", () => {
     message: "The endpoint reported an error: The server had an error while processing your request. Sorry about that!",
     retryable: true,
     code: "server_error",
+    kind: "other",
     raw: '{"error":{"message":"The server had an error while processing your request. Sorry about that!","type":"server_error"}}',
     terminalReason: "provider_error",
   })
@@ -70,6 +71,7 @@ test("a stream without a finish reason is a truncated answer", () => {
     message: "The stream ended before the answer was complete.",
     retryable: true,
     code: "stream_truncated",
+    kind: "network",
     terminalReason: "provider_error",
   })
   expect(failure(openAiChatProjector.stream().finish()).code).toBe("stream_truncated")
@@ -95,18 +97,18 @@ test("vLLM: reasoning under two names, a name without arguments and null choices
 })
 
 test("DeepSeek: reasoning comes first, and the usage in the chunk with the finish reason", () => {
-  const { events, result } = streamed("deepseek-reasoner", { reasoningField: "reasoning_content" })
+  const { events, result } = streamed("deepseek-reasoner")
   expect(events.map(({ type }) => type)).toEqual(["reasoning_delta", "text_delta"])
   expect(answer(result)).toMatchObject({
     parts: [
-      { type: "reasoning", text: "First think.", replay: { itemId: "reasoning_content" } },
+      { type: "reasoning", text: "First think." },
       { type: "text", text: "Then answer." },
     ],
     usage: { inputTokens: 36, cachedInputTokens: 64, outputTokens: 50, reasoningTokens: 32 },
   })
 })
 
-test("the first of several choices is read", () => {
+test("the text of the first of several choices is read", () => {
   const stream = openAiChatProjector.stream()
   const chunk = (index: number, content: string) => ({ choices: [{ index, delta: { content }, finish_reason: "stop" }] })
   expect([chunk(1, "no"), chunk(0, "yes")].flatMap((one) => stream.push(one))).toEqual([{ type: "text_delta", content: "yes" }])

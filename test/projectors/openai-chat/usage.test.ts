@@ -65,3 +65,24 @@ test("figures that are not JSON are not passed on", () => {
   expect(answer(read)).not.toHaveProperty("providerUsage")
   expect(answer(read).usage).toEqual(NO_USAGE)
 })
+
+test.each([
+  ["OpenRouter", { prompt_tokens: 194, prompt_tokens_details: { cached_tokens: 50, cache_write_tokens: 100 } }, 144, 50, 100],
+  ["LiteLLM", { prompt_tokens: 194, prompt_tokens_details: { cached_tokens: 0, cache_creation_tokens: 100 } }, 194, 0, 100],
+  ["LiteLLM, at the top", { prompt_tokens: 194, cache_read_input_tokens: 50, cache_creation_input_tokens: 100 }, 144, 50, 100],
+  ["DashScope", { prompt_tokens: 194, prompt_tokens_details: { cached_tokens: 20, cache_creation_input_tokens: 100 } }, 174, 20, 100],
+  ["none written", { prompt_tokens: 194, prompt_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 } }, 194, 0, 0],
+  [
+    "counted in addition to the prompt",
+    { prompt_tokens: 10, prompt_tokens_details: { cached_tokens: 1000, cache_write_tokens: 100 } },
+    110,
+    1000,
+    100,
+  ],
+])("tokens written to the cache are a part of the input tokens: %s", (_what, figures, inputTokens, cachedInputTokens, cacheWriteTokens) => {
+  expect(usage(figures)).toMatchObject({ inputTokens, cachedInputTokens, cacheWriteTokens })
+})
+
+test("tokens written to the cache are absent where they are unknown", () => {
+  expect(usage({ prompt_tokens: 194, prompt_tokens_details: { cached_tokens: 50, cache_write_tokens: null } })).not.toHaveProperty("cacheWriteTokens")
+})

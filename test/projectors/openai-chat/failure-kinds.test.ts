@@ -1,0 +1,201 @@
+import fc from "fast-check"
+import { expect, test } from "vitest"
+import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { LlmFailure } from "../../../src/schemas/llm.ts"
+import { failure, response } from "./support.ts"
+
+const NOW = Date.UTC(2026, 10, 20, 12)
+
+const DAILY_QUOTA = {
+  code: 429,
+  message: "You exceeded your current quota, please check your plan and billing details.",
+  status: "RESOURCE_EXHAUSTED",
+  details: [
+    {
+      "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+      violations: [
+        { quotaId: "GenerateRequestsPerMinutePerProjectPerModel-FreeTier" },
+        { quotaId: "GenerateRequestsPerDayPerProjectPerModel-FreeTier" },
+      ],
+    },
+    { "@type": "type.googleapis.com/google.rpc.RetryInfo", retryDelay: "34s" },
+  ],
+}
+
+const MINUTE_QUOTA = {
+  ...DAILY_QUOTA,
+  details: [{ violations: [{ quotaId: "GenerateContentInputTokensPerModelPerMinute" }] }, { retryDelay: "34.5s" }],
+}
+
+/** What is described, the status, the error, its kind, whether it is retried, and the time to wait in seconds. */
+test.each<[string, number, unknown, string, boolean, number?]>([
+  ["an invalid key", 401, { message: "Incorrect API key provided", code: "invalid_api_key" }, "auth", false],
+  ["a region", 403, { message: "Country, region, or territory not supported", code: "unsupported_country_region_territory" }, "auth", false],
+  ["a model that does not exist", 404, { message: "The model does not exist", code: "model_not_found" }, "invalid_request", false],
+  ["a body that is not valid", 400, { message: "Invalid value", type: "invalid_request_error" }, "invalid_request", false],
+  ["a filtered prompt", 400, { message: "The response was filtered.", code: "content_filter" }, "other", false],
+  ["a short limit", 429, { message: "Rate limit reached", code: "rate_limit_exceeded" }, "rate_limit", true],
+  ["a short limit with a time in words", 429, { message: "Rate limit reached. Please try again in 20s." }, "rate_limit", true, 20],
+  [
+    "Groq's time",
+    429,
+    { message: "Rate limit reached on tokens per minute (TPM): Limit 6000, Used 5034. Please try again in 4.77s. Need more?" },
+    "rate_limit",
+    true,
+    4.77,
+  ],
+  ["a time in milliseconds", 429, { message: "Please try again in 350ms." }, "rate_limit", true, 0.35],
+  ["a time in minutes and seconds", 429, { message: "Please try again in 1m30.5s." }, "rate_limit", true, 90.5],
+  ["a time in full words", 429, { message: "Too many requests, retry after 2 minutes and 5 seconds" }, "rate_limit", true, 125],
+  ["a message without a time", 429, { message: "Slow down and try again in a few minutes." }, "rate_limit", true],
+  ["Google's limit per minute", 429, MINUTE_QUOTA, "rate_limit", true, 34.5],
+  ["Google's limit per day, whose delay is the one per minute", 429, DAILY_QUOTA, "usage_limit", false],
+  [
+    "Groq's limit per day",
+    429,
+    { message: "Rate limit reached on tokens per day (TPD): Limit 100000, Used 97050, Requested 3619. Please try again in 9m38.016s." },
+    "usage_limit",
+    false,
+    578.016,
+  ],
+  [
+    "OpenAI's limit per day",
+    429,
+    { message: "Rate limit reached for gpt-4o on requests per day (RPD): Limit 200. Please try again in 7m12s.", code: "rate_limit_exceeded" },
+    "usage_limit",
+    false,
+    432,
+  ],
+  [
+    "OpenRouter's limit per day",
+    429,
+    {
+      message: "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
+      code: 429,
+      metadata: { headers: { "X-RateLimit-Limit": "50", "X-RateLimit-Reset": String(NOW + 3_600_000) } },
+    },
+    "usage_limit",
+    false,
+    3_600,
+  ],
+  [
+    "OpenAI's empty account",
+    429,
+    { message: "You exceeded your current quota, please check your plan and billing details.", code: "insufficient_quota" },
+    "usage_limit",
+    false,
+  ],
+  [
+    "Anthropic's empty account",
+    400,
+    { message: "Your credit balance is too low to access the Anthropic API.", type: "invalid_request_error" },
+    "usage_limit",
+    false,
+  ],
+  ["DeepSeek's empty account", 402, { message: "Insufficient Balance", type: "unknown_error", code: "invalid_request_error" }, "usage_limit", false],
+  ["OpenRouter's empty account", 402, { message: "This request requires more credits, or fewer max_tokens.", code: 402 }, "usage_limit", false],
+  ["Moonshot's empty account", 429, { message: "Your account is suspended", type: "exceeded_current_quota_error" }, "usage_limit", false],
+  [
+    "a plan that is used up",
+    429,
+    { message: "The usage limit has been reached", type: "usage_limit_reached", resets_in_seconds: 13_872 },
+    "usage_limit",
+    false,
+    13_872,
+  ],
+  [
+    "a plan that is used up, with a time",
+    429,
+    { type: "usage_limit_reached", resets_at: NOW / 1_000 + 60, resets_in_seconds: 50 },
+    "usage_limit",
+    false,
+    60,
+  ],
+  ["an overload", 503, { message: "The engine is currently overloaded" }, "overloaded", true],
+  ["Anthropic's overload", 529, { message: "Overloaded", type: "overloaded_error" }, "overloaded", true],
+  ["a gateway without a server", 502, { message: "Bad gateway" }, "overloaded", true],
+  ["a gateway's timeout", 504, { message: "Gateway timeout" }, "timeout", true],
+  ["a fault of the server", 500, { message: "The server had an error", type: "server_error" }, "other", true],
+  [
+    "a call that Groq could not read",
+    400,
+    { message: "Failed to call a function. See 'failed_generation'.", type: "invalid_request_error", code: "tool_use_failed" },
+    "other",
+    true,
+  ],
+  [
+    "a call that Groq could not validate",
+    400,
+    { message: "tool call validation failed", type: "invalid_request_error", code: "tool_use_failed" },
+    "other",
+    true,
+  ],
+])("%s", (_what, status, error, kind, retryable, waitSeconds) => {
+  const read = openAiChatProjector.failure(status, JSON.stringify({ error }), { nowMs: NOW })
+  expect({ kind: read.kind, retryable: read.retryable, retryAt: read.retryAt }).toEqual({
+    kind,
+    retryable,
+    retryAt: waitSeconds === undefined ? undefined : NOW + Math.round(waitSeconds * 1_000),
+  })
+})
+
+test("the later time of headers and body counts", () => {
+  const body = (seconds: number) => JSON.stringify({ error: { message: `Please try again in ${seconds}s.` } })
+  expect(openAiChatProjector.failure(429, body(20), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 20_000)
+  expect(openAiChatProjector.failure(429, body(2), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
+  expect(openAiChatProjector.failure(503, "", { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
+  expect(openAiChatProjector.failure(429, body(20)).retryAt).toBeUndefined()
+})
+
+test("errors in answers have kinds and times, too", () => {
+  const error = { message: "All keys are used up. Please retry in 30s.", code: 429 }
+  expect(failure(openAiChatProjector.response({ error }, { now: () => NOW }))).toMatchObject({
+    kind: "rate_limit",
+    retryable: true,
+    retryAt: NOW + 30_000,
+  })
+  const stream = openAiChatProjector.stream({ now: () => NOW })
+  stream.push({ error: { message: "Overloaded", type: "overloaded_error" } })
+  expect(failure(stream.finish())).toMatchObject({ kind: "overloaded", retryable: true })
+  expect(failure(response({ content: "" }, "network_error"))).toMatchObject({ kind: "network", retryable: true })
+})
+
+test("every failure has a kind and the wire's shape", () => {
+  const status = fc.constantFrom(400, 401, 402, 403, 404, 408, 409, 413, 418, 422, 429, 500, 502, 503, 504, 529)
+  const error = fc.record(
+    {
+      message: fc.oneof(fc.string(), fc.constantFrom("try again in 1m", "retry in 99999999999999s", "wait 3 d"), fc.anything()),
+      code: fc.anything(),
+      type: fc.anything(),
+      details: fc.oneof(fc.anything(), fc.array(fc.record({ retryDelay: fc.anything(), violations: fc.anything() }, { requiredKeys: [] }))),
+      resets_at: fc.anything(),
+      resets_in_seconds: fc.oneof(fc.double(), fc.anything()),
+      metadata: fc.anything(),
+    },
+    { requiredKeys: [] },
+  )
+  fc.assert(
+    fc.property(status, fc.oneof(fc.anything(), fc.record({ error })), fc.double({ min: 0, max: 1e9, noNaN: true }), (code, body, retryAfterMs) => {
+      const text = safeJson(body)
+      const read = openAiChatProjector.failure(code, text, { nowMs: NOW, retryAfterMs })
+      expect(LlmFailure.parse(read)).toEqual(read)
+      expect(read.kind).toBeDefined()
+    }),
+  )
+})
+
+test("a message is searched for a time in linear time", () => {
+  for (const piece of ["try again in ", "again 1", "wait 1m", "in 1s, and ", "9"]) {
+    const start = performance.now()
+    openAiChatProjector.failure(429, JSON.stringify({ error: { message: piece.repeat(100_000) } }), { nowMs: NOW })
+    expect(performance.now() - start).toBeLessThan(5_000)
+  }
+}, 60_000)
+
+function safeJson(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? ""
+  } catch {
+    return ""
+  }
+}
