@@ -8,6 +8,8 @@ const HOST = {
   "./dist/hosts/index.js": "{ runTurn, defineTool, toolbox }",
 }
 
+// The limits of the host bundles were 60 and 25 kB. What a model said part by part, cut-off answers, calls that a driver settles and the
+// positions of broken arguments, each with its schema, took 6 kB of code.
 export default [
   { name: "turn-machine/machine, without immer", path: "dist/machine/index.js", ignore: ["immer"], gzip: true, limit: "14 kB" },
   { name: "turn-machine/machine, with immer", path: "dist/machine/index.js", gzip: true },
@@ -23,6 +25,6 @@ export default [
   },
   { name: "turn-machine, without zod and immer", path: "dist/index.js", ignore: ["immer"], gzip: true },
   { name: "turn-machine, with zod and immer", path: "dist/index.js", gzip: true, modifyEsbuildConfig: withZod },
-  { name: "a host with runTurn and defineTool, with zod and immer", import: HOST, gzip: true, limit: "60 kB", modifyEsbuildConfig: withZod },
-  { name: "a host with runTurn and defineTool, without zod and immer", import: HOST, ignore: ["immer"], gzip: true, limit: "25 kB" },
+  { name: "a host with runTurn and defineTool, with zod and immer", import: HOST, gzip: true, limit: "65 kB", modifyEsbuildConfig: withZod },
+  { name: "a host with runTurn and defineTool, without zod and immer", import: HOST, ignore: ["immer"], gzip: true, limit: "32 kB" },
 ]
