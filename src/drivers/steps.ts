@@ -46,8 +46,8 @@ export function diagnosis({ terminalReason, terminalDiagnostic }: LlmResponse): 
 
 /** Whether a part has something that a person or its provider could read. */
 export function saysSomething(part: OutputPart): boolean {
-  if (part.type === "text" || part.type === "reasoning") return !isBlank(part.text) || ("replay" in part && part.replay !== undefined)
-  return true
+  if (part.type !== "text" && part.type !== "reasoning") return true
+  return !isBlank(part.text) || part.providerMetadata !== undefined || ("replay" in part && part.replay !== undefined)
 }
 
 const REASONS: { readonly [Reason in TerminalReason]?: InterruptedReason } = {

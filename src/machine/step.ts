@@ -115,7 +115,7 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
     case "cancel":
       return [...leaveWork(context, turn, partial, hostCommand.reason), { type: "finish", outcome: stopped("cancelled") }]
     case "fail":
-      return checked(context, failWith(hostCommand.event))
+      return failWith(checkedEvent(context, hostCommand.event))
     case "finish":
       return checked(context, [{ type: "finish", outcome: hostCommand.outcome }])
     case "apply": {
@@ -174,6 +174,12 @@ function stored({ config }: TurnContext, ask: (driver: ProtocolDriver) => readon
 /** A host's actions become part of the turn and its checkpoint, so they are checked as its responses are. */
 function checked(context: TurnContext, actions: readonly DriverAction[]): readonly DriverAction[] {
   return context.config.validation?.actions(actions) ?? actions
+}
+
+/** Checked before it is read, because an event from outside may be anything. */
+function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
+  const [action] = checked(context, [{ type: "emit", event }])
+  return action?.type === "emit" ? action.event : event
 }
 
 /**

@@ -72,7 +72,7 @@ const WHOLE = [
   ...["model turn-1:1", "a turn-1:2:a", "b turn-1:2:b", "c turn-1:2:c", "d turn-1:2:d", "checkpoint turn-1:3"],
   ...["model turn-1:4", "e turn-1:5:e", "checkpoint turn-1:6", "model turn-1:7", "checkpoint turn-1:8"],
 ]
-const UNKNOWN = /"text":"\[Tool execution failed\]\\nThe call was cut off by a crash[^"]*"/
+const UNKNOWN = /"text":"\[Tool execution failed\]\\nThe call was cut off by a crash[^"]*","isError":true/
 
 const whole = await new Place().run()
 

@@ -24,12 +24,14 @@ import { nested, nestedObject, origin } from "./values.ts"
 expectPrototypesUnchanged()
 
 describe("nesting 10,000 deep", () => {
-  test("in the text of arguments counts as missing arguments, and the text is preserved", () => {
+  test("in the text of arguments: the call does not run, the model reads why, and the text is preserved", () => {
     const { config, text } = SAVED.llm_complete
     const machine = TurnMachine.restore(config, text)
     const inputJson = "[".repeat(10_000) + "]".repeat(10_000)
     respond(machine, answer(1, [{ type: "tool_call", callId: "c", toolName: "t", inputJson }]))
-    expect(moved(machine, config).outstanding).toMatchObject({ calls: [{ callId: "c", args: {} }] })
+    const restored = moved(machine, config)
+    expect(restored.state).toBe("waiting_checkpoint")
+    expect(restored.messages.slice(-2).map(({ parts }) => parts)).toMatchObject([[{ inputJson }], [{ callId: "c", isError: true }]])
   })
 
   test.each([

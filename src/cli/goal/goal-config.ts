@@ -6,7 +6,7 @@ import type { ThreadOptions } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import { judgeValidation } from "../../schemas/checklist.ts"
-import type { LlmFailure, LlmRequest, TokenUsage } from "../../wire/llm.ts"
+import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { type RunMeta, runConfig, workFields } from "../run/run-config.ts"
 import { oneLine } from "../terminal/format.ts"
@@ -75,7 +75,7 @@ export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recorde
       systemPrompt: `${config.systemPrompt}\n\n${WORK} ${judged ? JUDGED : ENDS_IT}`,
     },
     policy: meta.maxContinuations === undefined ? {} : { maxContinuations: meta.maxContinuations },
-    goal: { errorOf, ...(meta.prices !== undefined && { costMicros: costOf(meta.prices) }) },
+    goal: { ...(meta.prices !== undefined && { costMicros: costOf(meta.prices) }) },
     ...(meta.baseUrl !== undefined && { lostUsage }),
     meta,
   }
@@ -92,12 +92,6 @@ export function judgeConfig({ model }: GoalMeta): JudgeConfig {
 /** The tools of turns that are only read: declared and never run. */
 function recordedTools(meta: GoalMeta): readonly ToolSpec[] {
   return toolbox(fileTools(new Folder(meta.dir), new OutFolder(meta.out))).specs
-}
-
-/** Classifies a failed model call. An exhausted account cannot be fixed by a retry, and is not an error of the goal. */
-function errorOf({ message, retryable, code = "" }: LlmFailure): { readonly kind: "usage_limit" | "transient" | "other"; readonly message: string } {
-  const outOfMoney = /^insufficient_quota$|^billing_|credit_balance|spend_limit/.test(code)
-  return { kind: outOfMoney ? "usage_limit" : retryable ? "transient" : "other", message }
 }
 
 /** Estimates the usage of a call whose answer was lost with its process: four characters per token. */

@@ -195,7 +195,7 @@ class Run {
         const again = this.#state === undefined ? "run the command again" : "run the same command with --resume"
         const { code, terminalReason } = this.#lastError?.envelope ?? {}
         const failed = `The model call to ${shownUrl(model.baseUrl)} failed.${why}`
-        if (terminalReason === "content_filter") return `${why} Rephrase the task in a new run.`
+        if (terminalReason === "content_filter" || terminalReason === "refusal") return `${why} Rephrase the task in a new run.`
         if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or use a model with a larger context.`
         if (code === "empty_response") return `${why} A retry may help: ${again}.`
         if (code === "timeout" || code === "idle_timeout") return `${failed} Raise --timeout-ms or check the URL, then ${again}.`

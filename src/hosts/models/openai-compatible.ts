@@ -3,7 +3,8 @@ import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjecto
 import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
-import type { Producer } from "../../wire/message.ts"
+import type { AttachmentRef, Producer } from "../../wire/message.ts"
+import { type AttachmentStore, dataUrl } from "../attachments/store.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { sleep } from "../timers.ts"
 import { type AnswerReader, attempt, CANCELLED, type Endpoint } from "./http-model.ts"
@@ -47,6 +48,8 @@ export interface OpenAiCompatibleOptions {
    * `truncated`.
    */
   readonly doneWithoutReason?: "truncated" | "complete"
+  /** Where the bytes of images and files are. They are sent as `data:` URLs. Absent: the model reads a line about each instead. */
+  readonly attachments?: AttachmentStore
   /**
    * What the endpoint accepts. `maxTokensField` is by default the new field for OpenAI and Azure, and `max_tokens` elsewhere: a server
    * that does not know the new field would not limit the answer at all.
@@ -72,7 +75,7 @@ const FIRST_WAIT_MS = 500
  *
  * After the last attempt `llmCall` throws {@link LlmCallError}, with what the model said until then in `partial`. Its codes are
  * `connection_failed`, `timeout`, `idle_timeout`, `stream_truncated`, `malformed_response`, `response_too_large`, `redirected`,
- * `cancelled`, or the provider's own.
+ * `attachment_unreadable`, `cancelled`, or the provider's own.
  * @throws {TypeError} an unknown option, or a base URL, key or header that cannot be sent
  * @throws {RangeError} a time, count or size that is not a number of at least 0; `Infinity` is allowed
  * @see https://platform.openai.com/docs/guides/rate-limits (2026-11)
@@ -102,7 +105,9 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
   return {
     async llmCall({ request }: LlmCall, context: EffectContext): Promise<LlmResponse> {
       const producer: Producer = { provider: options.provider ?? url.hostname, api: "openai-chat", model: options.model ?? request.model }
-      const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model: producer.model }, { producer, ...wire }))
+      const urls = options.attachments === undefined ? undefined : await dataUrls(options.attachments, request.attachments)
+      const encoding: OpenAiRequestOptions = { producer, ...(urls !== undefined && { attachmentUrl: ({ id }) => urls.get(id) }), ...wire }
+      const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model: producer.model }, encoding))
       const trace = keepRequestBody ? { requestBody } : {}
       const answerOptions: OpenAiAnswerOptions = {
         firstCallNumber: countCalls(request) + 1,
@@ -149,6 +154,22 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
   }
 }
 
+/** The attachments of a request as URLs. One that the store does not have is left out, so that the model reads a line about it. */
+async function dataUrls(store: AttachmentStore, attachments: readonly AttachmentRef[]): Promise<ReadonlyMap<string, string>> {
+  const urls = new Map<string, string>()
+  try {
+    for (const attachment of attachments) {
+      const url = urls.has(attachment.id) ? undefined : await dataUrl(store, attachment)
+      if (url !== undefined) urls.set(attachment.id, url)
+    }
+  } catch (cause) {
+    // Leaving them out would let the model answer without what it was asked about.
+    const message = `An attachment could not be read: ${cause instanceof Error ? cause.message : String(cause)}`
+    throw new LlmCallError({ message, retryable: false, code: "attachment_unreadable", kind: "other", terminalReason: "provider_error" }, { cause })
+  }
+  return urls
+}
+
 function usageOfAll(before: TokenUsage | undefined, added: TokenUsage | undefined): TokenUsage | undefined {
   return before === undefined || added === undefined ? (before ?? added) : addUsage(before, added)
 }
@@ -169,6 +190,7 @@ const OPTIONS: { readonly [Option in keyof Required<OpenAiCompatibleOptions>]: t
   keepRequestBody: true,
   provider: true,
   doneWithoutReason: true,
+  attachments: true,
   wire: true,
   now: true,
   random: true,

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
+import { memoryAttachmentStore } from "../../../src/hosts/attachments/memory.ts"
 import { type OpenAiCompatibleOptions, openAiCompatible } from "../../../src/hosts/models/openai-compatible.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
@@ -575,6 +576,7 @@ describe("options", () => {
       keepRequestBody: true,
       provider: "p",
       doneWithoutReason: "complete",
+      attachments: memoryAttachmentStore(),
       wire: {},
       now: Date.now,
       random: Math.random,
