@@ -205,7 +205,7 @@ const CHECKS: Readonly<Record<string, () => void>> = {
     expect(done).toMatchObject({ type: "done", outcome: { type: "finished" } })
     expect(machine.messages).toHaveLength(2)
   },
-  "every end cleans up"() {
+  "a cancellation cleans up"() {
     const machine = chat()
     machine.cancel()
     expect(pollAll(machine).map(({ type }) => type)).toContain("cancel_llm")

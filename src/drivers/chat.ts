@@ -7,6 +7,7 @@ import type { DriverAction } from "../wire/action.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
+import { checkOptions } from "./options.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
 import { assistantRecord, conversation, cutOffActions, diagnosis, nextIteration, saysSomething, startRequest } from "./steps.ts"
 
@@ -21,8 +22,10 @@ export interface ChatDriverOptions {
  * ends the turn. In every request, each tool call has exactly one result.
  *
  * A call whose arguments are not a JSON object, or of a tool that the request did not offer, does not run: the model reads why.
+ * @throws {SchemaError} `invalid_config`: an unknown option
  */
 export function chatDriver(options: ChatDriverOptions = {}): ProtocolDriver {
+  checkOptions("chatDriver", options, ["retryEmptyAnswer"])
   const { retryEmptyAnswer = false } = options
   return {
     name: "chat",
@@ -34,12 +37,12 @@ export function chatDriver(options: ChatDriverOptions = {}): ProtocolDriver {
       const read = readResponse(context, response, waiting.outstanding.request.tools)
       const shown = showResponse(read, context.iteration, textStreamed)
       if (read.calls.length > 0) return [...shown, ...runTools(context, read)]
-      const silent = isSilent(read)
-      if (silent && !mayBeSilent(context, read, response)) {
-        return [...shown, ...(retryEmptyAnswer && !isRetry(waiting) ? askAgain(waiting) : stopEmpty(context, read, response))]
+      if (response.terminalReason === "paused") return [...shown, ...store(context, read), ...nextIteration(context)]
+      if (isSilent(read) && !mayBeSilent(context, read, response)) {
+        const kept = storeEmpty(context, read)
+        return [...shown, ...kept, ...(retryEmptyAnswer && !isRetry(waiting) ? askAgain(waiting) : stopEmpty(response))]
       }
-      if (response.terminalReason === "paused") return [...shown, ...store(context, read, silent), ...nextIteration(context)]
-      return [...shown, ...diagnosis(response), ...complete(context, read, silent)]
+      return [...shown, ...diagnosis(response), ...complete(context, read)]
     },
 
     onLlmCutOff: (context, _waiting, response) => cutOffActions(context, response),
@@ -62,13 +65,18 @@ function runTools(context: DriverContext, read: ReadResponse): readonly DriverAc
 }
 
 /** Appends the answer before the checkpoint, so that delivered messages come after it in the transcript. */
-function complete(context: DriverContext, read: ReadResponse, silent: boolean): readonly DriverAction[] {
-  const outcome: Outcome = { type: "finished", finish: { type: "assistant_message", text: silent ? "" : read.text } }
-  return [...store(context, read, silent), { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }]
+function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
+  const outcome: Outcome = { type: "finished", finish: { type: "assistant_message", text: isSilent(read) ? "" : read.text } }
+  return [...store(context, read), { type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }]
 }
 
-function store(context: DriverContext, read: ReadResponse, silent: boolean): readonly DriverAction[] {
-  return [{ type: "append_events", events: silent ? [] : [assistantRecord(context, read)] }]
+function store(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
+  return [{ type: "append_events", events: read.parts.some(saysSomething) ? [assistantRecord(context, read)] : [] }]
+}
+
+/** Reasoning that the user may have seen stays in the transcript. */
+function storeEmpty(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
+  return read.parts.some(saysSomething) ? [{ type: "append_events", events: [assistantRecord(context, read, "empty")] }] : []
 }
 
 /** Whether an answer has neither text nor anything that its provider wants back. Reasoning alone says nothing. */
@@ -78,12 +86,12 @@ function isSilent({ text, parts }: ReadResponse): boolean {
 
 /**
  * Silence is fine after a tool result, when the model may have nothing to add: if it says that it is done, and did not reason
- * towards an answer. As an answer to a user it is an error.
+ * towards an answer. As an answer to a user, or to what a host delivered, it is an error.
  */
-function mayBeSilent(context: DriverContext, { parts }: ReadResponse, { terminalReason }: LlmResponse): boolean {
-  const last = context.messages.at(-1)
-  const followsResult = last?.role === "user" && last.parts.some((part) => part.type === "tool_result")
-  return followsResult && terminalReason === "stop" && !parts.some((part) => part.type === "reasoning" && saysSomething(part))
+function mayBeSilent({ messages }: DriverContext, { parts }: ReadResponse, { terminalReason }: LlmResponse): boolean {
+  if (terminalReason !== "stop" || parts.some((part) => part.type === "reasoning" && saysSomething(part))) return false
+  const last = messages.at(-1)
+  return last?.role === "user" && last.parts.some((part) => part.type === "tool_result")
 }
 
 const EMPTY_RETRY = "empty_answer_retry"
@@ -96,14 +104,10 @@ function askAgain({ outstanding: { request } }: WaitingLlm): readonly DriverActi
   return [{ type: "start_llm", request, driverState: EMPTY_RETRY }]
 }
 
-/** Stops the turn. Reasoning that the user may have seen stays in the transcript. */
-function stopEmpty(context: DriverContext, read: ReadResponse, { terminalDiagnostic }: LlmResponse): readonly DriverAction[] {
+function stopEmpty({ terminalDiagnostic }: LlmResponse): readonly DriverAction[] {
   const why = terminalDiagnostic === undefined ? "" : ` ${terminalDiagnostic}`
   const event = errorEvent(`The model answered with neither text nor a tool call.${why}`, { kind: "llm_provider", code: "empty_response" })
-  const reasoned: readonly DriverAction[] = read.parts.some(saysSomething)
-    ? [{ type: "append_events", events: [assistantRecord(context, read, "empty")] }]
-    : []
-  return [...reasoned, ...stopFor(event, "provider_error")]
+  return stopFor(event, "provider_error")
 }
 
 function appendResults(context: DriverContext, results: readonly CompletedToolCall[]): DriverAction[] {

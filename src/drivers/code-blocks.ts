@@ -1,4 +1,5 @@
 import { type Fence, fenceLanguage, readFences } from "./fences.ts"
+import { reasoningEnd } from "./reasoning-text.ts"
 
 /** Which blocks are code to run. */
 export interface CodeBlockOptions {
@@ -22,7 +23,10 @@ export interface ReadCode {
  * Finds the first block of code to run. Without one, looks for what a reader would take for such a block, although it is not read as
  * one, so that it does not end the turn unnoticed.
  */
-export function readCode(options: CodeBlockOptions, text: string): ReadCode {
+export function readCode(options: CodeBlockOptions, answer: string): ReadCode {
+  // Code that the model only thinks about is not code to run. Blanked, so that positions stay those of the answer.
+  const thought = reasoningEnd(answer)
+  const text = answer.slice(0, thought).replaceAll(/[^\n]/g, " ") + answer.slice(thought)
   const fences = readFences(text)
   const fence = fences.find((each) => isMarked(options, each) || (options.unlabelled === "run" && isUnlabelled(each)))
   // An unlabelled fence may be the closing one of a block whose opening fence was not read.

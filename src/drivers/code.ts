@@ -1,4 +1,4 @@
-import { SchemaError } from "../errors.ts"
+import type { SchemaError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
 import { errorEvent, stopFor } from "../machine/terminal.ts"
@@ -10,6 +10,7 @@ import type { HistoryRecord, Part } from "../wire/message.ts"
 import type { ExecResponse } from "../wire/tool.ts"
 import { type Malformed, readCode } from "./code-blocks.ts"
 import type { Fence } from "./fences.ts"
+import { checkOptions, invalidOption } from "./options.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
 import { assistantRecord, conversation, cutOffActions, diagnosis, nextIteration, saysSomething, startRequest } from "./steps.ts"
 
@@ -39,7 +40,8 @@ export interface CodeDriverOptions {
  * The driver for models that act by writing code. The host runs the first fenced block of an answer (`exec_code`), and the
  * output goes back to the model. A value that the code submits ends the turn (`submitted_value`), and so does an answer without
  * a block. Put {@link codeInstructions} into the system prompt.
- * @throws {SchemaError} `invalid_config`: `unlabelled` or `notesAs` is not one of its values, or `languages` is empty and unlabelled blocks do not run
+ * @throws {SchemaError} `invalid_config`: an unknown option, a value that is not one of the option's, a limit that is not a number of at least 0, or no
+ *   languages while unlabelled blocks do not run
  * @see docs/code-driver.md for the grammar of a block and for malformed answers
  */
 export function codeDriver(options: CodeDriverOptions = {}): ProtocolDriver {
@@ -72,26 +74,33 @@ type Settings = Required<CodeDriverOptions>
 const DEFAULT_LANGUAGES = ["ts", "typescript", "js", "javascript"] as const
 
 function settingsOf(options: CodeDriverOptions): Settings {
+  checkOptions("codeDriver", options, OPTIONS)
   const languages = options.languages ?? DEFAULT_LANGUAGES
   const unlabelled = options.unlabelled ?? (languages.length === 0 ? "run" : "repair")
   const notesAs = options.notesAs ?? "system"
+  if (!Array.isArray(languages) || languages.some((language) => typeof language !== "string"))
+    throw invalid("languages", "it must be a list of texts")
   if (!["run", "repair", "ignore"].includes(unlabelled)) throw invalid("unlabelled", `it must be "run", "repair" or "ignore"`)
   if (!["user", "system"].includes(notesAs)) throw invalid("notesAs", `it must be "user" or "system"`)
   if (languages.length === 0 && unlabelled !== "run")
     throw invalid("languages", `it is empty, so no block can run. List a language, or use unlabelled: "run"`)
-  return {
-    languages,
-    unlabelled,
-    notesAs,
-    maxCodeChars: options.maxCodeChars ?? 100_000,
-    maxObservationChars: options.maxObservationChars ?? 20_000,
-    maxRepairs: options.maxRepairs ?? 3,
-  }
+  const { maxCodeChars = 100_000, maxObservationChars = 20_000, maxRepairs = 3 } = options
+  for (const [name, limit] of Object.entries({ maxCodeChars, maxObservationChars, maxRepairs }))
+    if (!(limit >= 0)) throw invalid(name, "it must be a number of at least 0")
+  return { languages, unlabelled, notesAs, maxCodeChars, maxObservationChars, maxRepairs }
 }
 
+const OPTIONS = [
+  "languages",
+  "unlabelled",
+  "notesAs",
+  "maxCodeChars",
+  "maxObservationChars",
+  "maxRepairs",
+] as const satisfies readonly (keyof CodeDriverOptions)[]
+
 function invalid(option: string, problem: string): SchemaError {
-  const path = `/${option}`
-  return new SchemaError("invalid_config", `The options of codeDriver are not valid at ${path}: ${problem}.`, [{ path, message: problem }])
+  return invalidOption("codeDriver", option, problem)
 }
 
 function readAnswer(settings: Settings, context: DriverContext, response: LlmResponse, textStreamed: boolean): readonly DriverAction[] {

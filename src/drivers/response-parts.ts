@@ -25,11 +25,11 @@ export interface ReadResponse {
 }
 
 /**
- * Reads an answer. Without parts, its `text` counts as the only one. `offered`: the tools of the request; a call of any other is settled
+ * Reads an answer. Without a text among its parts, its `text` counts as the first of them. `offered`: the tools of the request; a call of any other is settled
  * as a failure. If the request offered none, the host decides what it runs.
  */
 export function readResponse(context: DriverContext, response: LlmResponse, offered: readonly ToolSpec[] = []): ReadResponse {
-  const given: readonly OutputPart[] = response.parts.length > 0 ? response.parts : [{ type: "text", text: response.text }]
+  const given = partsOf(response)
   let text = ""
   let newlines = 0
   const texts: string[] = []
@@ -62,6 +62,12 @@ export function readResponse(context: DriverContext, response: LlmResponse, offe
     }
   }
   return { text, texts, parts, calls, settled, producer: response.producer, durationMs: response.durationMs ?? 0 }
+}
+
+/** The parts of an answer. One that has its text only as `text` gets a part for it, because the user was shown it. */
+export function partsOf({ text, parts }: LlmResponse): readonly OutputPart[] {
+  const hasText = (text === "" && parts.length > 0) || parts.some((part) => part.type === "text")
+  return hasText ? parts : [{ type: "text", text }, ...parts]
 }
 
 /** The arguments of a call, or why it cannot be run. Broken arguments stay text: a call never runs with other ones than the model wrote. */

@@ -4,7 +4,7 @@ import { isBlank } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { LlmRequest, LlmResponse, OutputPart, TerminalReason } from "../wire/llm.ts"
 import type { HistoryRecord, InterruptedReason, Message, Part, Producer } from "../wire/message.ts"
-import { assistantParts } from "./response-parts.ts"
+import { assistantParts, partsOf } from "./response-parts.ts"
 import { pairToolCalls } from "./tool-pairs.ts"
 
 /** Wraps a message as a history record. */
@@ -31,9 +31,9 @@ export function assistantRecord(context: DriverContext, { parts, producer }: Ans
  * Returns the actions that store an answer that was cut off: what the model said, without its tool calls, which never run. Nothing if it
  * said nothing.
  */
-export function cutOffActions(context: DriverContext, { text, parts, terminalReason, producer }: LlmResponse): readonly DriverAction[] {
-  const given: readonly OutputPart[] = parts.length > 0 ? parts : [{ type: "text", text }]
-  const said = given.filter((part) => part.type !== "tool_call")
+export function cutOffActions(context: DriverContext, response: LlmResponse): readonly DriverAction[] {
+  const { terminalReason, producer } = response
+  const said = partsOf(response).filter((part) => part.type !== "tool_call")
   if (!said.some(saysSomething)) return []
   return [{ type: "append_events", events: [assistantRecord(context, { parts: said, producer }, REASONS[terminalReason] ?? "provider_error")] }]
 }
@@ -47,7 +47,8 @@ export function diagnosis({ terminalReason, terminalDiagnostic }: LlmResponse): 
 /** Whether a part has something that a person or its provider could read. */
 export function saysSomething(part: OutputPart): boolean {
   if (part.type !== "text" && part.type !== "reasoning") return true
-  return !isBlank(part.text) || part.providerMetadata !== undefined || ("replay" in part && part.replay !== undefined)
+  if (!isBlank(part.text) || part.providerMetadata !== undefined) return true
+  return part.type === "text" ? part.responseMeta !== undefined : part.replay !== undefined
 }
 
 const REASONS: { readonly [Reason in TerminalReason]?: InterruptedReason } = {

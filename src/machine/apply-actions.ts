@@ -10,7 +10,7 @@ import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import type { History } from "./history.ts"
-import { limitReached } from "./limits.ts"
+import { addKnown, limitReached } from "./limits.ts"
 import { toolCallEvent } from "./terminal.ts"
 import { divideBatch } from "./tool-results.ts"
 import type { ExecutionSurface, StateOf, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
@@ -124,6 +124,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
       case "start_tools": {
         const batch = divideBatch(action.calls, action.settled)
         for (const { result } of batch.settled) effects.push({ type: "emit", event: toolCallEvent(result) })
+        usage = addKnown(usage, ...batch.settled.map(({ result }) => result.usage)) ?? usage
         if (batch.settled.length > 0 && batch.open.length === 0) {
           if (work !== undefined) throw new DriverError("two_starts", `One list starts ${work.type} and a batch of tool calls.`)
           settled = batch.settled.map(({ result }) => result)

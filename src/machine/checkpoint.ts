@@ -190,14 +190,15 @@ function migrate(checkpoint: Record<string, unknown> & { version: number }, migr
     throw new CheckpointError(
       "unsupported_version",
       "/version",
-      `The checkpoint has version ${checkpoint.version}; this package reads up to ${VERSION}.`,
+      `The checkpoint has version ${checkpoint.version}; this package reads version ${VERSION}. Update turn-machine.`,
     )
   }
   let migrated: Record<string, unknown> = checkpoint
   for (let version = checkpoint.version; version < VERSION; version += 1) {
     const migration = migrations[version]
     if (migration === undefined) {
-      throw new CheckpointError("unsupported_version", "/version", `There is no migration from checkpoint version ${version} to ${version + 1}.`)
+      const message = `The checkpoint has version ${checkpoint.version}; this package reads version ${VERSION}. Use the release that wrote it.`
+      throw new CheckpointError("unsupported_version", "/version", message)
     }
     try {
       migrated = { ...migration(migrated), version: version + 1 }

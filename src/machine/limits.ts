@@ -34,10 +34,12 @@ function addCounts(left: number, right: number): number {
 
 /**
  * The longest tool result that the model reads, in characters: four for each token of `maxResultTokens`, by default half of the context
- * window.
+ * window. Infinity if neither is known.
  */
 export function resultLimit({ maxResultTokens, maxContextTokens }: Pick<CompleteTurnConfigData, "maxResultTokens" | "maxContextTokens">): number {
-  return 4 * (maxResultTokens ?? (maxContextTokens === undefined ? Number.POSITIVE_INFINITY : Math.floor(maxContextTokens / 2)))
+  // A window of 0 is an unknown one.
+  const tokens = maxResultTokens ?? Math.floor((maxContextTokens ?? 0) / 2)
+  return tokens === 0 ? Number.POSITIVE_INFINITY : 4 * tokens
 }
 
 /** Whether `iteration` is at or past `iterationOffset + maxIterations`. Without a limit it never is. */

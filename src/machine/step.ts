@@ -101,13 +101,13 @@ export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand
   return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, partial), context))
 }
 
-/** The partial answer of the outstanding model call; `undefined` if the turn waits for something else. */
+/** The partial answer of the outstanding model call, cut off by the cancellation; `undefined` if the turn waits for something else. */
 function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial: LlmResponse | undefined): LlmResponse | undefined {
   const { state } = turn.position
   if (partial === undefined || state.type !== "waiting_llm") return undefined
   const answer: Response = { type: "llm_complete", id: state.outstanding.id, result: { ok: true, response: partial } }
   const checked = validation?.response(answer) ?? answer
-  return checked.type === "llm_complete" && checked.result.ok ? checked.result.response : undefined
+  return checked.type === "llm_complete" && checked.result.ok ? { ...checked.result.response, terminalReason: "cancelled" } : undefined
 }
 
 function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand, partial: LlmResponse | undefined): readonly MachineAction[] {
@@ -187,7 +187,7 @@ function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
  * starts work nor finishes ends the turn as `runtime_error`: the response was accepted, and a turn that cannot continue must
  * not look as if it could.
  */
-function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask }: RuleResult, next: readonly StateName[]): Step {
+function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, rescue }: RuleResult, next: readonly StateName[]): Step {
   const { driver } = config
   try {
     let result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
@@ -197,7 +197,22 @@ function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask }:
     if (continues && result.settled === undefined && next.includes(state.type)) return accept(result)
     throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
   } catch (error) {
-    return accept(applyActions(config, turn, [...actions, ...failWith(driverErrorEvent(config, error))], context))
+    const failed = failWith(driverErrorEvent(config, error))
+    const rescued = unlessItThrows(rescue)
+    try {
+      return accept(applyActions(config, turn, [...actions, ...rescued, ...failed], context))
+    } catch {
+      return accept(applyActions(config, turn, [...actions, ...failed], context))
+    }
+  }
+}
+
+/** The driver has failed once already, so it may fail again. */
+function unlessItThrows(ask: RuleResult["rescue"]): readonly MachineAction[] {
+  try {
+    return ask?.() ?? []
+  } catch {
+    return []
   }
 }
 

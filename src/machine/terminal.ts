@@ -54,6 +54,8 @@ export function failureActions(error: LlmFailure): readonly DriverAction[] {
     kind: "llm_provider",
     ...(error.code !== undefined && { code: error.code }),
     terminalReason: error.terminalReason,
+    ...(error.kind !== undefined && { failureKind: error.kind }),
+    ...(error.retryAt !== undefined && { retryAt: error.retryAt }),
     ...(error.raw !== undefined && { raw: error.raw }),
   }
   return stopFor(errorEvent(`LLM error: ${error.message}`, facts), "provider_error")

@@ -22,7 +22,7 @@ export function toolResultParts(messageId: string, results: readonly CompletedTo
     }
     const result = { id: `${messageId}.p${parts.length}`, type: "tool_result", callId, toolName, text: cutMiddle(texts.join("\n"), limit) } as const
     const marked = output.status === "success" ? result : { ...result, isError: true as const }
-    parts.push(attachments.length === 0 ? marked : { ...marked, content: returned.filter(isContent).map((part) => shortPart(part, limit)) })
+    parts.push(attachments.length === 0 ? marked : { ...marked, content: shortContent(returned.filter(isContent), limit) })
     for (const attachment of attachments) {
       const type = attachment.mediaType.startsWith("image/") ? "image" : "file"
       parts.push({ id: `${messageId}.p${parts.length}`, type, attachment })
@@ -35,8 +35,13 @@ function isContent(part: ReturnPart): boolean {
   return part.type === "attachment" || part.text !== ""
 }
 
-function shortPart(part: ReturnPart, limit: number): ReturnPart {
-  return part.type === "text" && part.text.length > limit ? { type: "text", text: cutMiddle(part.text, limit) } : part
+/** Texts that together are longer than the limit share it. */
+function shortContent(content: readonly ReturnPart[], limit: number): readonly ReturnPart[] {
+  const texts = content.filter((part) => part.type === "text")
+  const length = texts.reduce((sum, { text }) => sum + text.length, 0)
+  if (length <= limit) return content
+  const share = Math.floor(limit / texts.length)
+  return content.map((part) => (part.type === "text" ? { type: "text", text: cutMiddle(part.text, share) } : part))
 }
 
 /** A batch of tool calls, divided into those that the host is asked for and those that the driver answered. */

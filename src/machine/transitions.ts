@@ -27,6 +27,8 @@ export interface RuleResult {
   readonly context: TurnContext
   readonly actions: readonly MachineAction[]
   readonly ask?: () => readonly MachineAction[]
+  /** What to store if the driver fails when it is asked. */
+  readonly rescue?: () => readonly MachineAction[]
 }
 
 /** One rule: what runs, and the states that may follow. */
@@ -104,7 +106,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   const { result } = answer
   // A failed call may have used tokens.
   const usage = result.ok ? result.response.usage : (result.error.usage ?? result.partial?.usage)
-  const retried = result.ok ? result.response.retriedUsage : result.error.retriedUsage
+  const retried = result.ok ? result.response.retriedUsage : (result.error.retriedUsage ?? result.partial?.retriedUsage)
   const counted = retried === undefined ? usage : addKnown(usage, retried)
   const cumulative = counted === undefined ? turn.position.usage : addUsage(turn.position.usage, counted)
   const context = new TurnContext(config, turn, answer.at, cumulative)
@@ -125,7 +127,10 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   const response = refineTerminalReason(config, result.response)
   if (emitLlmTrace) actions.push({ type: "log", event: debugLog(sessionId, iteration, response) })
   const ending = terminalActions(response)
-  if (ending === undefined) return { context, actions, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
+  if (ending === undefined) {
+    const rescue = (): readonly MachineAction[] => (driver.onLlmCutOff?.(context, state, response) ?? []).filter((action) => !decides(action))
+    return { context, actions, rescue, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
+  }
   actions.push(...shownActions(response, textStreamed, iteration))
   return { context, actions, ask: () => orElse(driver.onLlmCutOff?.(context, state, response) ?? [], ending) }
 }

@@ -18,7 +18,7 @@ export const TurnConfigData: Tagged<TurnConfigData> = exact(
     systemPrompt: z.string().optional(),
     tools: z.array(ToolSpec).optional(),
     maxContextTokens: Count.optional(),
-    maxResultTokens: Count.optional(),
+    maxResultTokens: z.int().check(z.positive()).optional(),
     maxIterations: Count.optional(),
     generation: z
       .object({

@@ -16,6 +16,8 @@ export const ErrorEnvelope: Tagged<ErrorEnvelope> = exact(
     kind: z.string(),
     code: z.string().exactOptional(),
     terminalReason: TerminalReason.exactOptional(),
+    failureKind: LlmFailureKind.exactOptional(),
+    retryAt: Timestamp.exactOptional(),
     userMessage: z.string(),
     raw: z.string().exactOptional(),
   }),

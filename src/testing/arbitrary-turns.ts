@@ -27,7 +27,7 @@ export const configData: Arbitrary<TurnConfigData> = object(
     modelVariant: wire.text,
     runSessionId: wire.text,
     maxContextTokens: wire.count,
-    maxResultTokens: wire.count,
+    maxResultTokens: fc.integer({ min: 1, max: 500 }),
     maxIterations: fc.nat({ max: 4 }),
     parallelToolCalls: fc.constant(false as const),
     cache: fc.constantFrom("auto", "off"),

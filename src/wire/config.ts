@@ -19,7 +19,7 @@ export type TurnConfigData = {
   /** The size of the model's context window in tokens. Absent: unknown. */
   readonly maxContextTokens?: number | undefined
   /**
-   * The longest tool result that the model reads, in tokens, estimated as four characters each. Of a longer one it reads the head and
+   * The longest tool result that the model reads, in tokens (at least 1), estimated as four characters each. Of a longer one it reads the head and
    * the tail, with a note between them. Default: half of `maxContextTokens`; no limit where that is unknown.
    */
   readonly maxResultTokens?: number | undefined

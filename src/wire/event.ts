@@ -49,6 +49,10 @@ export type ErrorEnvelope = {
   readonly kind: string
   readonly code?: string
   readonly terminalReason?: TerminalReason
+  /** The kind of a failed model call, where its client knows it: the same for every provider. */
+  readonly failureKind?: LlmFailureKind
+  /** When a failed model call may succeed, in milliseconds since the epoch, where the provider said so. */
+  readonly retryAt?: number
   readonly userMessage: string
   /** What the provider sent; at most 4,000 characters. */
   readonly raw?: string

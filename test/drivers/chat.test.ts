@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
+import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
@@ -169,6 +170,13 @@ describe("empty answers", () => {
     respond(machine, answer(1, [{ type: "opaque", provider: "p", kind: "search", data: null }]))
     expect(machine.state).toBe("waiting_checkpoint")
     expect(machine.messages.at(-1)?.parts).toMatchObject([{ type: "opaque", kind: "search" }])
+  })
+
+  test("with retryEmptyAnswer keep the reasoning of the first answer", () => {
+    const machine = begun({ driver: chatDriver({ retryEmptyAnswer: true }) })
+    respond(machine, answer(1, [{ type: "reasoning", text: "hm" }]))
+    respond(machine, says(2, "Here I am."))
+    expect(machine.messages.slice(1).map(({ parts }) => parts.map(({ type }) => type))).toEqual([["reasoning", "interrupted"], ["text"]])
   })
 
   test("with retryEmptyAnswer are asked for once more with the same request, also across a restore; the second one stops the turn", () => {
@@ -399,6 +407,43 @@ describe("an answer that was cut off", () => {
     expect(machine.outcome).toMatchObject({ stop: { type: "provider_error", error: { code: "stream_truncated" } } })
   })
 
+  test("whose text stands beside its parts keeps both", () => {
+    const machine = begun()
+    respond(machine, answer(1, [half[0] as OutputPart], { terminalReason: "output_limit", text: "Let me look." }))
+    expect(machine.messages.at(-1)?.parts).toMatchObject([{ type: "text", text: "Let me look." }, { type: "reasoning" }, { type: "interrupted" }])
+  })
+
+  test("keeps a blank part that has something for its provider", () => {
+    const machine = begun()
+    const blank = [
+      { type: "text", text: "", providerMetadata: { signature: "s" } },
+      { type: "reasoning", text: "", providerMetadata: 1 },
+    ] as const
+    respond(machine, answer(1, blank, { terminalReason: "output_limit" }))
+    expect(machine.messages.at(-1)?.parts).toMatchObject([...blank, { type: "interrupted" }])
+  })
+
+  test("by a cancellation is marked as cancelled, whatever the host says of its end", () => {
+    const machine = begun()
+    machine.cancel("Stop.", { text: "Hi", parts: [{ type: "text", text: "Hi" }], usage: machineUsage, terminalReason: "stop" })
+    expect(machine.messages.at(-1)?.parts.at(-1)).toMatchObject({ type: "interrupted", reason: "cancelled" })
+  })
+
+  test("by its driver, which throws, stays in the transcript", () => {
+    const failing = wrapDriver(chatDriver(), {
+      onLlmComplete: () => {
+        throw new Error("boom")
+      },
+    })
+    const machine = begun({ driver: failing })
+    respond(machine, says(1, "Hello."))
+    expect(machine.messages.at(-1)?.parts).toMatchObject([
+      { type: "text", text: "Hello." },
+      { type: "interrupted", reason: "provider_error" },
+    ])
+    expect(machine.outcome).toMatchObject({ stop: { type: "runtime_error", error: { code: "driver_threw" } } })
+  })
+
   test.each([
     ["nothing", []],
     ["a blank text", [{ type: "text", text: " \n" }]],
@@ -422,6 +467,16 @@ describe("a paused answer", () => {
       { id: "m_0_assistant_1.p1", ...search },
     ])
     expect(machine.state).toBe("waiting_llm")
+  })
+
+  test("of reasoning alone, or of nothing, is called again as well", () => {
+    for (const parts of [[{ type: "reasoning" as const, text: "hm" }], []]) {
+      const machine = begun()
+      respond(machine, answer(1, parts, { terminalReason: "paused" }))
+      respond(machine, delivers(2))
+      expect(machine.state).toBe("waiting_llm")
+      expect(machine.messages).toHaveLength(1 + parts.length)
+    }
   })
 
   test("counts as an iteration, so that the limit ends a model that only pauses", () => {
@@ -451,6 +506,8 @@ test("a result that is too long for the context loses its middle", () => {
   const note = "\n\n... (1996000 chars omitted) ...\n\n".length
   expect(textsWith({ maxResultTokens: 1_000 })).toBe(4_000 + note)
   expect(textsWith({ maxContextTokens: 2_000 })).toBe(4_000 + note)
+  expect(textsWith({ maxContextTokens: 0 })).toBe(long.length)
+  expect(() => begun({ maxResultTokens: 0 })).toThrow(expect.objectContaining({ code: "invalid_config" }))
   expect(textsWith({ maxContextTokens: 2_000, maxResultTokens: 1_000_000 })).toBe(long.length)
 })
 
@@ -765,3 +822,9 @@ function comparable(actions: readonly DriverAction[]): Json {
     .replaceAll("The model answered with neither text nor a tool call.", "The answer is empty.")
   return JSON.parse(text) as Json
 }
+
+test("an unknown option is refused: it would be ignored", () => {
+  expect(() => chatDriver({ retryEmptyAnswers: true } as never)).toThrow(
+    expect.objectContaining({ code: "invalid_config", message: expect.stringContaining("retryEmptyAnswer") as string }),
+  )
+})

@@ -228,6 +228,14 @@ describe("toolResultParts", () => {
       ],
     }
     expect(toolResultParts("m", [completed("a", null, { modelReturn })], 100)).toMatchObject([{ text: cut, content: [text(cut), {}] }, {}])
+    const ten = Array.from({ length: 10 }, () => ({ type: "text" as const, text: "x".repeat(90) }))
+    const many: ModelReturn = { parts: [...ten, { type: "attachment", attachment: PICTURE }] }
+    const [result] = toolResultParts("m", [completed("a", null, { modelReturn: many })], 100)
+    const shared = result?.type === "tool_result" ? (result.content ?? []) : []
+    expect(shared).toHaveLength(11)
+    expect(
+      shared.map((part) => (part.type === "text" ? part.text.replaceAll(/[^x]/g, "").length : 0)).reduce((sum, each) => sum + each),
+    ).toBeLessThanOrEqual(100)
     expect(toolResultParts("m", [completed("a", long)], long.length)).toMatchObject([{ text: long }])
   })
 

@@ -127,7 +127,7 @@ export class ReferenceMachine {
         this.#turn.usage = sum(this.#turn.usage, spent)
         steps.push(emit({ type: "token_usage", iteration, usage: partial.usage, cumulative: this.#turn.usage }))
         try {
-          steps.push(...this.#cutOff(work, partial))
+          steps.push(...this.#cutOff(work, { ...partial, terminalReason: "cancelled" }))
         } catch {
           steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: "driver_threw" })))
         }
@@ -140,8 +140,8 @@ export class ReferenceMachine {
         const id = `m_${this.#turn.offset}_cancelled_${this.#turn.nextNumber}`
         this.#turn.nextNumber += 1
         const { maxResultTokens, maxContextTokens } = this.#config
-        const tokens = maxResultTokens ?? (maxContextTokens === undefined ? undefined : Math.floor(maxContextTokens / 2))
-        const parts = resultParts(id, whole(results, work), tokens === undefined ? undefined : tokens * 4)
+        const tokens = maxResultTokens ?? (maxContextTokens === undefined ? 0 : Math.floor(maxContextTokens / 2))
+        const parts = resultParts(id, whole(results, work), tokens === 0 ? undefined : tokens * 4)
         steps.push({ do: "record", records: [{ type: "conversation", message: { id, role: "user", parts } }] })
       }
     }
@@ -229,8 +229,9 @@ export class ReferenceMachine {
     if (!answer.result.ok) {
       const { error, partial } = answer.result
       const used = error.usage ?? partial?.usage
-      if (error.retriedUsage !== undefined && used !== undefined) this.#turn.usage = sum(this.#turn.usage, sum(used, error.retriedUsage))
-      else if (error.retriedUsage !== undefined) this.#turn.usage = sum(this.#turn.usage, error.retriedUsage)
+      const retried = error.retriedUsage ?? partial?.retriedUsage
+      if (retried !== undefined && used !== undefined) this.#turn.usage = sum(this.#turn.usage, sum(used, retried))
+      else if (retried !== undefined) this.#turn.usage = sum(this.#turn.usage, retried)
       else if (used !== undefined) this.#turn.usage = sum(this.#turn.usage, used)
       if (used !== undefined) steps.push(emit({ type: "token_usage", iteration, usage: used, cumulative: this.#turn.usage }))
       if (emitLlmTrace) steps.push(log({ type: "llm_error", sessionId, iteration, ...error }))
@@ -238,7 +239,12 @@ export class ReferenceMachine {
         if (answer.textStreamed !== true && partial.text !== "") steps.push(emit({ type: "text_delta", content: partial.text }))
         steps.push(emit({ type: "llm_response", iteration, content: partial.text, durationMs: partial.durationMs ?? 0 }))
       }
-      const given = { kind: "llm_provider", ...(error.code !== undefined && { code: error.code }), terminalReason: error.terminalReason }
+      const { kind: failureKind, retryAt } = error
+      const given = {
+        ...{ kind: "llm_provider", ...(error.code !== undefined && { code: error.code }), terminalReason: error.terminalReason },
+        ...(failureKind !== undefined && { failureKind }),
+        ...(retryAt !== undefined && { retryAt }),
+      }
       const event = errorEvent(`LLM error: ${error.message}`, given, error.raw)
       this.#run(at, steps, (context) => {
         const kept = partial === undefined ? [] : (driver.onLlmCutOff?.(context, waiting, partial) ?? []).filter((action) => !decides(action))
@@ -259,7 +265,12 @@ export class ReferenceMachine {
     const streamed = answer.textStreamed === true
     const end = ENDINGS[response.terminalReason]
     if (end === undefined) {
-      this.#run(at, steps, (context) => driver.onLlmComplete(context, waiting, response, streamed))
+      this.#run(
+        at,
+        steps,
+        (context) => driver.onLlmComplete(context, waiting, response, streamed),
+        (context) => (driver.onLlmCutOff?.(context, waiting, response) ?? []).filter((action) => !decides(action)),
+      )
       return
     }
     if (!streamed && response.text.length > 0) steps.push(emit({ type: "text_delta", content: response.text }))
@@ -386,7 +397,12 @@ export class ReferenceMachine {
   }
 
   /** Performs the machine's own steps, then the driver's actions. A driver error ends the turn. */
-  #run(at: number | undefined, own: readonly Step[], ask: ((context: DriverContext) => readonly DriverAction[]) | "missing_callback"): void {
+  #run(
+    at: number | undefined,
+    own: readonly Step[],
+    ask: ((context: DriverContext) => readonly DriverAction[]) | "missing_callback",
+    rescue?: (context: DriverContext) => readonly DriverAction[],
+  ): void {
     this.#turn.at = at
     let wrong: string | undefined
     let answer: readonly Step[] = []
@@ -407,7 +423,13 @@ export class ReferenceMachine {
     this.#turn = before.turn
     this.#queue = before.queue
     const event = errorEvent(DRIVER_ERROR, { kind: "driver", code: wrong })
-    this.#carryOut([...own, emit(event), { do: "end", outcome: stop("runtime_error", event) }])
+    const end: readonly Step[] = [emit(event), { do: "end", outcome: stop("runtime_error", event) }]
+    let rescued: readonly Step[] = []
+    try {
+      rescued = (rescue?.(this.#context()) ?? []).map(stepOf)
+    } catch {}
+    // What is rescued never decides, so only an unknown action can be wrong with it.
+    this.#carryOut(rescued.some((step) => step.do === "unknown") ? [...own, ...end] : [...own, ...rescued, ...end])
   }
 
   #context(): DriverContext {
@@ -480,6 +502,7 @@ export class ReferenceMachine {
         for (const { result } of batch?.settled ?? []) {
           const { callId, toolName, args, output, durationMs } = result
           queued.push({ effect: { type: "emit", event: { type: "tool_call", callId, name: toolName, args, output, durationMs } } })
+          if (result.usage !== undefined) turn.usage = sum(turn.usage, result.usage)
         }
         if (batch !== undefined && batch.settled.length > 0 && batch.open.length === 0) answered = batch.settled.map(({ result }) => result)
         else queued.push(...this.#start(step.start))
@@ -819,14 +842,23 @@ export function resultParts(id: string, results: readonly CompletedToolCall[], l
       text: headAndTail(texts.join("\n"), limit),
       ...(output.status !== "success" && { isError: true as const }),
       ...(attached.length > 0 && {
-        content: shown
-          .filter((part) => part.type !== "text" || part.text !== "")
-          .map((part) => (part.type === "text" ? { type: "text" as const, text: headAndTail(part.text, limit) } : part)),
+        content: shared(
+          shown.filter((part) => part.type !== "text" || part.text !== ""),
+          limit,
+        ),
       }),
     })
     for (const attachment of attached) parts.push({ id: "", type: /^image\//.test(attachment.mediaType) ? "image" : "file", attachment })
   }
   return parts.map((part, index) => ({ ...part, id: `${id}.p${index}` }))
+}
+
+/** Texts that are together longer than the limit get equal shares of it. */
+function shared(content: ModelReturn["parts"], limit: number): ModelReturn["parts"] {
+  const texts = content.flatMap((part) => (part.type === "text" ? [part.text] : []))
+  if (texts.join("").length <= limit) return content
+  const share = Math.floor(limit / texts.length)
+  return content.map((part) => (part.type === "text" ? { type: "text", text: headAndTail(part.text, share) } : part))
 }
 
 type Shown = Extract<Part, { type: "image" }>["attachment"]

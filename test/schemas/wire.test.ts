@@ -98,7 +98,7 @@ const execResponse = {
 const delivered = { role: "system", content: "c", origin, parts: [{ id: "", type: "text", text: "t" }] }
 const turnCause = { id: "e1", eventType: "mail", origin, text: "you have mail" }
 const delivery = { userMessages: [message], messages: [delivered], transientMessages: [delivered], turnCauses: [turnCause], events: [{ mine: 1 }] }
-const envelope = { kind: "k", code: "c", terminalReason: "unknown", userMessage: "u", raw: "r" }
+const envelope = { kind: "k", code: "c", terminalReason: "unknown", failureKind: "rate_limit", retryAt: 5, userMessage: "u", raw: "r" }
 const finished = { type: "finished", finish: { type: "assistant_message", text: "t" } }
 const tool = { name: "look", description: "d", inputSchema: { type: "object" }, outputSchema: true }
 const config = {
@@ -359,7 +359,7 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.Response, value: { type: "exec_result", id: 1, result: { ok: false, error: "e" } } },
     { schema: schemas.Response, value: { type: "checkpoint_delivery", id: 1, at: 5, delivery }, optional: ["/at", "/delivery/events"] },
   ],
-  ErrorEnvelope: [{ schema: schemas.ErrorEnvelope, value: envelope, optional: ["/code", "/terminalReason", "/raw"] }],
+  ErrorEnvelope: [{ schema: schemas.ErrorEnvelope, value: envelope, optional: ["/failureKind", "/retryAt", "/code", "/terminalReason", "/raw"] }],
   CheckpointKind: ["after_work", "before_completion"].map((value) => ({ schema: schemas.CheckpointKind, value })),
   Outcome: [
     finished,
@@ -397,7 +397,7 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     {
       schema: schemas.TurnEvent,
       value: { type: "retry_status", waitSeconds: 1.5, attempt: 1, maxAttempts: 3, reason: "r", envelope },
-      optional: ["/envelope", "/envelope/raw"],
+      optional: ["/envelope", "/envelope/raw", "/envelope/failureKind", "/envelope/retryAt"],
     },
     { schema: schemas.TurnEvent, value: { type: "injected_turn_input_accepted", inputs: [1], checkpoint: "after_work" } },
     { schema: schemas.TurnEvent, value: { type: "injected_messages_committed", messages: [delivered], checkpoint: "before_completion" } },

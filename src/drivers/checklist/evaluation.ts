@@ -103,7 +103,7 @@ export function answerJudge(
     )
   }
   const { result } = response
-  const { usage, retriedUsage } = result.ok ? result.response : result.error
+  const { usage = result.ok ? undefined : result.partial?.usage, retriedUsage } = result.ok ? result.response : result.error
   const counted = { ...evaluation, usage: addKnown(evaluation.usage, usage, retriedUsage) ?? evaluation.usage }
   const rule = JUDGE_TRANSITIONS[state.type].llm_complete as JudgeRule<JudgeStateName>
   return { evaluation: rule.run(settings, counted, state as Waiting<JudgeStateName>, result), status: "accepted" }

@@ -1,5 +1,6 @@
 import { type Json, parseJson } from "../../json.ts"
 import { trim } from "../../text.ts"
+import { REASONING_CLOSING, REASONING_OPENING } from "../reasoning-text.ts"
 
 export type JsonObject = { readonly [key: string]: Json }
 
@@ -20,11 +21,6 @@ export function objectInText(text: string, reference: boolean, fits: (object: Js
   return reference ? referenceObject(text) : lastObject(text, fits)
 }
 
-const REASONING = "(?:[a-z]+:)?(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
-/** How models mark reasoning in their text: tags, `[THINK]`, and the channels of the harmony format. */
-const OPENING = `<${REASONING}(?:\\s[^<>]{0,200})?>|\\[think\\]|◁think▷|<\\|channel\\|>(?:analysis|commentary)`
-const CLOSING = `</${REASONING}\\s*>|\\[/think\\]|◁/think▷|<\\|channel\\|>final`
-
 /** The maximum number of characters examined. Without it, a text of open braces only would take quadratic time. */
 const SEARCH_LIMIT = 4_000_000
 
@@ -33,8 +29,8 @@ const SEARCH_LIMIT = 4_000_000
  * began with the text. A mark inside an object belongs to the object.
  */
 function lastObject(text: string, fits: (object: JsonObject) => boolean): JsonObject | undefined {
-  const marks = new RegExp(`\\{|(${OPENING})|(${CLOSING})`, "gi")
-  const closing = new RegExp(`${CLOSING}|<\\|end\\|>`, "gi")
+  const marks = new RegExp(`\\{|(${REASONING_OPENING})|(${REASONING_CLOSING})`, "gi")
+  const closing = new RegExp(`${REASONING_CLOSING}|<\\|end\\|>`, "gi")
   let found: JsonObject | undefined
   let examined = 0
   for (let mark = marks.exec(text); mark !== null && examined < SEARCH_LIMIT; mark = marks.exec(text)) {

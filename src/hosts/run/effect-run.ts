@@ -5,8 +5,8 @@ import type { Response } from "../../wire/response.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import type { EffectContext, Host, RunOptions } from "../host.ts"
 import { timerMs } from "../timers.ts"
-import { EmittedText } from "./emitted-text.ts"
 import { partialOf } from "./failures.ts"
+import { type CheckPartial, checkLoosely, PartialAnswer } from "./partial-answer.ts"
 import { type Facts, type Task, taskOf, toolTask } from "./perform-effect.ts"
 
 const DEFAULT_TOOL_CONCURRENCY = 8
@@ -33,14 +33,18 @@ export class Work {
   #failure: { readonly error: unknown } | undefined
   readonly #isModelCall: boolean
   readonly #ended: Promise<void>
-  readonly #emitted = new EmittedText()
-  /** What an executor reported after its signal was aborted. */
-  #late: LlmResponse | undefined
+  readonly #said: PartialAnswer
+  /** What the executor of a model call returned, or threw as its partial answer. */
+  #late: unknown
   #wake: () => void = () => {}
 
-  /** Starts at once. `redelivered`: an earlier process may have performed a part of the effect. */
-  constructor(effect: AnswerableEffect, host: Host, options: RunOptions, redelivered: boolean) {
+  /**
+   * Starts at once. `redelivered`: an earlier process may have performed a part of the effect. `checked`: returns a partial answer in the
+   * form of the wire, or `undefined` if the machine would refuse it.
+   */
+  constructor(effect: AnswerableEffect, host: Host, options: RunOptions, redelivered: boolean, checked: CheckPartial = checkLoosely) {
     this.effectId = effect.id
+    this.#said = new PartialAnswer(checked)
     this.#host = host
     this.#options = options
     this.#redelivered = redelivered
@@ -62,7 +66,8 @@ export class Work {
     })
     await Promise.race([this.#ended, grace])
     clearTimeout(timer)
-    return this.#late ?? this.#emitted.response("cancelled")
+    if (this.#answers.length > 0) return undefined
+    return this.#said.response(this.#late, "cancelled")
   }
 
   /**
@@ -129,6 +134,7 @@ export class Work {
     const controller = new AbortController()
     const startedAt = this.#now()
     let ended = false
+    let returned = false
     let textStreamed = false
     const context: EffectContext = {
       effectId: this.effectId,
@@ -137,7 +143,7 @@ export class Work {
       emit: (event) => {
         if (ended || this.#over) return
         if (event.type === "text_delta" && event.content !== "") textStreamed = true
-        if (this.#isModelCall) this.#emitted.add(event)
+        if (this.#isModelCall) this.#said.add(event)
         this.#emit(event)
       },
     }
@@ -146,7 +152,8 @@ export class Work {
     let respond: (facts: Facts) => Response
     try {
       const value = await task.execute(context)
-      this.#late = lateAnswer(value)
+      this.#late = value
+      returned = true
       respond = (facts) => task.answer(value, facts)
     } catch (error) {
       this.#late = partialOf(error)
@@ -154,14 +161,15 @@ export class Work {
     }
     ended = true
     this.#running.delete(controller)
-    if (this.#over) return
+    // A whole answer that comes just after the abort is taken as it is. Anything else that an aborted call said is a partial answer.
+    if (this.#over && !(this.#isModelCall && returned && this.#said.accepts(this.#late))) return
 
     const at = this.#now()
     const facts: Facts = {
       at,
       durationMs: Math.max(0, at - startedAt),
       textStreamed,
-      emitted: (terminalReason) => this.#emitted.response(terminalReason),
+      partial: (said, terminalReason) => this.#said.response(said, terminalReason),
       show: (event) => this.#emit(event),
     }
     const instead = (error: unknown): Response => task.refusal(error, facts)
@@ -195,9 +203,4 @@ export class Work {
   #now(): number {
     return Math.floor((this.#options.now ?? Date.now)())
   }
-}
-
-/** A whole answer that arrived after the abort: the turn is cancelled, so its calls never run. */
-function lateAnswer(value: unknown): LlmResponse | undefined {
-  return typeof value === "object" && value !== null ? { ...(value as LlmResponse), terminalReason: "cancelled" } : undefined
 }

@@ -1,4 +1,5 @@
-import type { LlmFailure, LlmResponse } from "../../wire/llm.ts"
+import { NO_USAGE } from "../../machine/limits.ts"
+import type { LlmFailure } from "../../wire/llm.ts"
 import type { ToolFailure } from "../../wire/tool.ts"
 import { LlmCallError, ToolError } from "../host.ts"
 
@@ -18,9 +19,13 @@ export function llmFailureOf(thrown: unknown): LlmFailure {
   return { message: messageOf(thrown), retryable: false, code: "executor_threw", terminalReason: "provider_error" }
 }
 
-/** What the model said before its call failed, if the executor knows. */
-export function partialOf(thrown: unknown): LlmResponse | undefined {
-  return thrown instanceof LlmCallError ? thrown.partial : undefined
+/** What the model said and used before its call failed or was aborted, as far as the executor knows. It may not be a valid answer. */
+export function partialOf(thrown: unknown): unknown {
+  if (!(thrown instanceof LlmCallError)) return undefined
+  const { failure, partial } = thrown
+  const { usage = partial?.usage, retriedUsage = partial?.retriedUsage } = failure
+  if (partial === undefined && usage === undefined && retriedUsage === undefined) return undefined
+  return { text: "", parts: [], ...partial, usage: usage ?? NO_USAGE, ...(retriedUsage !== undefined && { retriedUsage }) }
 }
 
 /** The failure of a tool call whose executor threw. */

@@ -25,8 +25,8 @@ export interface Facts {
   readonly at: number
   readonly durationMs: number
   readonly textStreamed: boolean
-  /** What a model call emitted, as an answer that was cut off; `undefined` if it emitted nothing. */
-  emitted(terminalReason: TerminalReason): LlmResponse | undefined
+  /** What a model call said before it failed: what its executor reports, or what it emitted. */
+  partial(said: unknown, terminalReason: TerminalReason): LlmResponse | undefined
   show(event: TurnEvent): void
 }
 
@@ -37,9 +37,11 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>)
     case "llm_call": {
       const complete = (result: unknown, { at, textStreamed }: Facts): Response =>
         toWire({ type: "llm_complete", id, at, ...(textStreamed && { textStreamed }), result })
-      const fail = (error: LlmFailure, facts: Facts, said?: LlmResponse): Response => {
-        const partial = said ?? facts.emitted(error.terminalReason)
-        return complete({ ok: false, error, ...(partial !== undefined && { partial }) }, facts)
+      const fail = (error: LlmFailure, facts: Facts, said?: unknown): Response => {
+        const partial = facts.partial(said, error.terminalReason)
+        // Usage without a word is the failure's own.
+        const isSaid = partial !== undefined && (partial.parts.length > 0 || partial.text !== "")
+        return complete({ ok: false, error, ...(isSaid && { partial }) }, facts)
       }
       return {
         execute: (context) => host.llmCall(effect, context),

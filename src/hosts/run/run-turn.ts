@@ -34,7 +34,9 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
   try {
     for (;;) {
       if (signal?.aborted === true && !machine.done) {
-        const partial = await work?.partial(options.cancelGraceMs ?? DEFAULT_CANCEL_GRACE_MS)
+        // The work may be an earlier one, whose answer was handled.
+        const running = work?.effectId === machine.outstanding?.id ? work : undefined
+        const partial = await running?.partial(options.cancelGraceMs ?? DEFAULT_CANCEL_GRACE_MS)
         await stop(machine, work, journal)
         await cancel(machine, journal, reasonOf(signal), partial)
         await host.save?.(machine)
@@ -54,7 +56,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
         // Read again after the await: only the effect that is outstanding now is performed.
         const { outstanding } = machine
         const stopped = outstanding === undefined || signal?.aborted === true
-        work = stopped ? undefined : new Work(outstanding, host, options, outstanding.id === redelivered)
+        work = stopped ? undefined : new Work(outstanding, host, options, outstanding.id === redelivered, (partial) => validPartial(machine, partial))
       } else {
         const answer = await work.next()
         if (answer !== undefined && (await handleAnswer(machine, answer, journal))) await host.save?.(machine)
@@ -126,14 +128,18 @@ async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnL
   }
 }
 
-/** `said`: what the outstanding model call had said. One that is not a valid answer is left out: a cancellation never fails for it. */
-async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined, said: LlmResponse | undefined): Promise<void> {
-  const partial = said && validPartial(machine, said)
+async function cancel(
+  machine: TurnMachine,
+  journal: TurnLog | undefined,
+  reason: string | undefined,
+  partial: LlmResponse | undefined,
+): Promise<void> {
   await journal?.command(machine, { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) })
   machine.cancel(reason, partial)
 }
 
-function validPartial(machine: TurnMachine, partial: LlmResponse): LlmResponse | undefined {
+/** A partial answer that the machine accepts. One that it does not is left out: neither a cancellation nor a failure fails for it. */
+function validPartial(machine: TurnMachine, partial: unknown): LlmResponse | undefined {
   const { outstanding } = machine
   if (outstanding?.type !== "llm_call") return undefined
   try {

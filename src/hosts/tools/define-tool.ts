@@ -97,7 +97,11 @@ export class ToolReply<Value = unknown> {
   readonly value: Value
   readonly extra: { readonly modelReturn?: ModelReturn; readonly control?: ToolControl }
 
+  /** @throws {TypeError} an unknown key: a misspelled `modelReturn` would show the model the value */
   constructor(value: Value, extra: { readonly modelReturn?: ModelReturn; readonly control?: ToolControl }) {
+    const unknown = unknownKey(extra, ["modelReturn", "control"])
+    if (unknown !== undefined)
+      throw new TypeError(`A ToolReply has the unknown key ${JSON.stringify(unknown.key)}; the keys are modelReturn and control.`)
     this.value = value
     this.extra = extra
   }
