@@ -1,6 +1,7 @@
 import { SchemaError } from "../errors.ts"
 import { Joined, type Listing, withAttachments, withMessages } from "../lazy.ts"
 import { isBlank, trim } from "../text.ts"
+import { unknownKey } from "../unknown-key.ts"
 import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
 import type { AttachmentRef, InterruptedReason, Message, Origin, Part, ReasoningReplay, TurnCause } from "../wire/message.ts"
 import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
@@ -39,7 +40,13 @@ const tailProjector: Projector = (input) => {
  * Makes a {@link chatProjector} that shows the causes of a turn in another place.
  * @throws {SchemaError} `invalid_config`
  */
-export function createChatProjector({ turnCauses = "inline" }: ChatProjectorOptions = {}): Projector {
+export function createChatProjector(options: ChatProjectorOptions = {}): Projector {
+  const { turnCauses = "inline" } = options
+  const unknown = Array.isArray(turnCauses) ? undefined : unknownKey(options, ["turnCauses"])
+  if (unknown !== undefined) {
+    const message = `createChatProjector has the unknown option ${JSON.stringify(unknown.key)}; its option is turnCauses.`
+    throw new SchemaError("invalid_config", message, [{ path: `/${unknown.key}`, message }])
+  }
   if (turnCauses === "inline") return chatProjector
   if (turnCauses === "tail") return tailProjector
   const message = Array.isArray(turnCauses) ? "Pass createChatProjector(), not createChatProjector." : "`turnCauses` is `inline` or `tail`."
