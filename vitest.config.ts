@@ -27,6 +27,7 @@ export default defineConfig(({ mode }) => {
   const lane = mode === "full" || mode === "deep" ? mode : "fast"
   const shared = {
     env: { TEST_LANE: lane, ...FACTORS[lane] },
+    setupFiles: ["test/setup.ts"],
     testTimeout: lane === "deep" ? 3_600_000 : 30_000,
     hookTimeout: 60_000,
   }

@@ -61,8 +61,9 @@ const API = "openai-chat"
  * Projects a model request to a Chat Completions body.
  *
  * Our user messages contain tool results; the wire has messages of their own for them. The results of a message come first,
- * directly after the calls that they answer, then the rest of the message. The texts of a message are joined by an empty line;
- * with images or files they stay parts. The reasoning effort is that of `generation`, else `modelVariant`. Empty messages are left out.
+ * directly after the calls that they answer, then the rest of the message. A result is text on this wire: its text names each of its
+ * attachments, such as `[Image: Sales, image/png]`, and those that can be sent follow in the user's message, each after its name and
+ * that of its tool. The texts of a message are joined by an empty line; with images or files they stay parts. The reasoning effort is that of `generation`, else `modelVariant`. Empty messages are left out.
  *
  * Whatever a transcript contains, the body is valid: arguments are the text of a JSON object, names match `[a-zA-Z0-9_-]{1,64}`
  * (see {@link openAiToolNames}), every call has one result and every result a call, call ids fit and differ, and no text has half a
@@ -109,6 +110,7 @@ function responseFormat(outputSpec: NonNullable<LlmRequest["outputSpec"]>): NonN
   return { type: "json_schema", json_schema: { name, schema, strict } }
 }
 
+type AttachmentBlock = Extract<Block, { attachmentIndex: number }>
 type CallBlock = Extract<Block, { type: "tool_call" }>
 type ResultBlock = Extract<Block, { type: "tool_result" }>
 type Extras = Readonly<Record<string, unknown>>
@@ -140,6 +142,7 @@ class MessageProjection {
     const content: OpenAiContentPart[] = []
     let reasoning = ""
     let extras: Extras = {}
+    let shown = NOTHING_SHOWN
     for (const block of blocks) {
       switch (block.type) {
         case "text":
@@ -147,13 +150,14 @@ class MessageProjection {
           break
         case "image":
         case "file":
-          content.push(this.#attachment(block, role))
+          content.push(...this.#attachment(block, role, shown))
           break
         case "tool_call":
           calls.push(block)
           break
         case "tool_result":
           results.push(block)
+          shown = shownBy(block)
           break
         case "reasoning":
           if (from !== "other" || block.replay?.redacted !== true) reasoning = joinTexts(reasoning, block.text)
@@ -185,7 +189,7 @@ class MessageProjection {
 
   /** Adds results directly after the calls that they answer. Returns those that answer none. */
   #addResults(results: readonly ResultBlock[]): readonly ResultBlock[] {
-    return results.filter(({ callId, text }) => !this.#conversation.addResult(callId, text))
+    return results.filter((result) => !this.#conversation.addResult(result.callId, resultText(result)))
   }
 
   /** Adds the text and calls of the model. Calls under another role still need an assistant message. */
@@ -229,17 +233,23 @@ class MessageProjection {
   }
 
   /** Projects an attachment by its media type: a server that is sent a PDF as an image refuses the whole request. */
-  #attachment({ attachmentIndex, type }: Extract<Block, { attachmentIndex: number }>, role: LlmMessage["role"]): OpenAiContentPart {
+  #attachment({ attachmentIndex, type }: AttachmentBlock, role: LlmMessage["role"], shown: Shown): readonly OpenAiContentPart[] {
     const attachment = this.#request.attachments[attachmentIndex]
-    if (attachment === undefined) return { type: "text", text: `[${type === "image" ? "Image" : "File"}: not available]` }
+    if (attachment === undefined) return [{ type: "text", text: `[${type === "image" ? "Image" : "File"}: not available]` }]
+    const isOfResult = shown.ids.has(attachment.id)
+    const sent = role === "user" ? this.#sentAttachment(attachment) : undefined
+    if (sent === undefined) return isOfResult ? [] : [{ type: "text", text: describe(attachment) }]
+    return isOfResult ? [{ type: "text", text: describe(attachment, shown.toolName) }, sent] : [sent]
+  }
+
+  /** Returns undefined if the endpoint does not accept the attachment, or nobody knows its URL. */
+  #sentAttachment(attachment: AttachmentRef): OpenAiContentPart | undefined {
     const { attachmentUrl, fileTypes = ["application/pdf"] } = this.#options
-    const { mediaType } = attachment
-    const isImage = mediaType.startsWith("image/")
-    const isSent = role === "user" && (isImage || fileTypes.includes(mediaType))
-    const url = isSent ? attachmentUrl?.(attachment) : undefined
-    if (url !== undefined && isImage) return { type: "image_url", image_url: { url } }
-    if (url?.startsWith("data:")) return { type: "file", file: { filename: fileName(attachment), file_data: url } }
-    return { type: "text", text: describe(attachment, isImage ? "Image" : "File") }
+    if (!isImage(attachment) && !fileTypes.includes(attachment.mediaType)) return undefined
+    const url = attachmentUrl?.(attachment)
+    if (url === undefined) return undefined
+    if (isImage(attachment)) return { type: "image_url", image_url: { url } }
+    return url.startsWith("data:") ? { type: "file", file: { filename: fileName(attachment), file_data: url } } : undefined
   }
 }
 
@@ -261,8 +271,30 @@ function without(extras: Extras, keys: ReadonlySet<string>): Extras {
   return Object.fromEntries(Object.entries(extras).filter(([key]) => !keys.has(key)))
 }
 
-function orphanText({ text }: ResultBlock): string {
-  return `[Result of an earlier tool call]\n${text}`
+/** The attachments that a result names. They follow it as blocks. */
+interface Shown {
+  readonly ids: ReadonlySet<string>
+  readonly toolName?: string
+}
+
+const NOTHING_SHOWN: Shown = { ids: new Set() }
+
+function shownBy({ content = [], toolName }: ResultBlock): Shown {
+  const ids = new Set(content.flatMap((part) => (part.type === "attachment" ? [part.attachment.id] : [])))
+  return toolName === undefined ? { ids } : { ids, toolName }
+}
+
+/** The text of a result, with a name in the place of each attachment. */
+function resultText({ content, text }: ResultBlock): string {
+  if (content === undefined) return text
+  return content.reduce((joined, part, index) => {
+    if (part.type === "attachment") return joined + describe(part.attachment)
+    return content[index - 1]?.type === "text" ? `${joined}\n${part.text}` : joined + part.text
+  }, "")
+}
+
+function orphanText(result: ResultBlock): string {
+  return `[Result of an earlier tool call]\n${resultText(result)}`
 }
 
 /** Returns a name with the extension that OpenAI reads the type of a PDF from. */
@@ -271,9 +303,15 @@ function fileName({ id, label, mediaType }: AttachmentRef): string {
   return mediaType === "application/pdf" && !/\.pdf$/i.test(name) ? `${name}.pdf` : name
 }
 
-function describe({ height, label, mediaType, width }: AttachmentRef, kind: "Image" | "File"): string {
+function isImage({ mediaType }: AttachmentRef): boolean {
+  return mediaType.startsWith("image/")
+}
+
+function describe(attachment: AttachmentRef, toolName?: string): string {
+  const { height, label, mediaType, width } = attachment
   const size = width === undefined || height === undefined ? [] : [`${width}x${height}`]
-  return `[${kind}: ${[...(label === undefined ? [] : [label]), mediaType, ...size].join(", ")}]`
+  const origin = toolName === undefined ? [] : [`a result of ${toolName}`]
+  return `[${isImage(attachment) ? "Image" : "File"}: ${[...(label === undefined ? [] : [label]), mediaType, ...size, ...origin].join(", ")}]`
 }
 
 function textOnly(content: readonly OpenAiContentPart[]): string {
