@@ -175,7 +175,7 @@ describe("docs/errors.md", () => {
 
   test("gives a meaning and an action for each", () => {
     for (const { head, cells } of rows) {
-      expect(cells.every((cell) => /\w/.test(cell)) && cells.length === (head === "code" ? 3 : 2), cells.join(" | ")).toBe(true)
+      expect(cells.every((cell) => /\w/.test(cell)) && cells.length === (head === "kind" ? 2 : 3), cells.join(" | ")).toBe(true)
     }
   })
 })

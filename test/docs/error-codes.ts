@@ -40,9 +40,11 @@ function collect(
     }
     if (ts.isPropertyAssignment(node) && node.name.getText() === "code") add(node.initializer)
     if (ts.isObjectLiteralExpression(node)) {
-      // An error event has no `message` beside its kind; the failure of a turn that is reported to a goal has one.
-      const [kind, type, message] = ["kind", "type", "message"].map((name) => node.properties.find((property) => property.name?.getText() === name))
-      if (kind !== undefined && type === undefined && message === undefined && ts.isPropertyAssignment(kind)) add(kind.initializer, kinds)
+      // An error event has none of these beside its kind: a message has the failure of a turn that is reported to a goal, `retryable` that of a model call.
+      const [kind, ...others] = ["kind", "type", "message", "retryable"].map((name) =>
+        node.properties.find((property) => property.name?.getText() === name),
+      )
+      if (kind !== undefined && others.every((other) => other === undefined) && ts.isPropertyAssignment(kind)) add(kind.initializer, kinds)
     }
     if (ts.isNewExpression(node) && node.expression.getText().endsWith("Error")) {
       // The first argument of a plain error is its message.

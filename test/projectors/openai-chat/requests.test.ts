@@ -207,3 +207,73 @@ test("limit, effort, output format, streaming and extra keys become keys of the 
   })
   expect(body(base, { stream: true, includeUsage: false })).toEqual({ model: "gpt-4.1", messages: [], stream: true })
 })
+
+test("a result names its attachments, and what is sent follows after its name and its tool", () => {
+  const sales = { id: "a1", mediaType: "image/png", byteLength: 10, label: "Sales" }
+  const costs = { id: "a2", mediaType: "image/png", byteLength: 10, label: "Costs" }
+  const sheet = { id: "a3", mediaType: "text/csv", byteLength: 10, label: "Sheet" }
+  const photo = { id: "a4", mediaType: "image/jpeg", byteLength: 10 }
+  const request: LlmRequest = {
+    ...base,
+    attachments: [sales, costs, sheet, photo],
+    messages: [
+      {
+        role: "assistant",
+        blocks: [
+          { type: "tool_call", callId: "c1", toolName: "draw", inputJson: "{}" },
+          { type: "tool_call", callId: "c2", toolName: "export", inputJson: "{}" },
+        ],
+      },
+      {
+        role: "user",
+        blocks: [
+          {
+            type: "tool_result",
+            callId: "c1",
+            toolName: "draw",
+            text: '{"sales":\n,"costs":\n}',
+            content: [
+              { type: "text", text: '{"sales":' },
+              { type: "attachment", attachment: sales },
+              { type: "text", text: ',"costs":' },
+              { type: "attachment", attachment: costs },
+              { type: "text", text: "}" },
+            ],
+          },
+          { type: "image", attachmentIndex: 0 },
+          { type: "image", attachmentIndex: 1 },
+          {
+            type: "tool_result",
+            callId: "c2",
+            toolName: "export",
+            text: "One\nTwo",
+            content: [
+              { type: "text", text: "One" },
+              { type: "text", text: "Two" },
+              { type: "attachment", attachment: sheet },
+            ],
+          },
+          { type: "file", attachmentIndex: 2 },
+          { type: "image", attachmentIndex: 3 },
+        ],
+      },
+    ],
+  }
+  expect(body(request, { attachmentUrl: ({ id }) => `https://files.example/${id}` }).messages.slice(1)).toEqual([
+    { role: "tool", tool_call_id: "c1", content: '{"sales":[Image: Sales, image/png],"costs":[Image: Costs, image/png]}' },
+    { role: "tool", tool_call_id: "c2", content: "One\nTwo[File: Sheet, text/csv]" },
+    {
+      role: "user",
+      content: [
+        { type: "text", text: "[Image: Sales, image/png, a result of draw]" },
+        { type: "image_url", image_url: { url: "https://files.example/a1" } },
+        { type: "text", text: "[Image: Costs, image/png, a result of draw]" },
+        { type: "image_url", image_url: { url: "https://files.example/a2" } },
+        // The photo belongs to no result.
+        { type: "image_url", image_url: { url: "https://files.example/a4" } },
+      ],
+    },
+  ])
+  // What no endpoint is sent is named in the result alone.
+  expect(body(request).messages.slice(1).at(-1)).toEqual({ role: "user", content: "[Image: image/jpeg]" })
+})
