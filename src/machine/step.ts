@@ -129,18 +129,14 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
 }
 
 /** Cancels the model call of a cancelled turn, gives every open tool call a result, and asks the driver what to store of an answer or of code. */
-function leaveWork(
-  context: TurnContext,
-  { position: { state } }: Turn,
-  partial: LlmResponse | undefined,
-  reason = "The turn was cancelled.",
-): readonly MachineAction[] {
+function leaveWork(context: TurnContext, turn: Turn, partial: LlmResponse | undefined, reason = "The turn was cancelled."): readonly MachineAction[] {
+  const { state } = turn.position
   const notice = checked(context, [{ type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }])
   if (state.type === "waiting_llm") {
-    const said = partial === undefined ? [] : cutOff(context, state, partial)
+    const said = partial === undefined ? [] : cutOff(context, turn, state, partial)
     return [{ type: "cancel_llm", id: state.outstanding.id }, ...said, ...notice]
   }
-  if (state.type === "waiting_exec") return [...stored(context, (driver) => driver.onExecCancelled?.(context, state, reason)), ...notice]
+  if (state.type === "waiting_exec") return [...stored(context, turn, (driver) => driver.onExecCancelled?.(context, state, reason)), ...notice]
   if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return notice
   const results = state.outstanding.calls.map(
     (call, index): CompletedToolCall =>
@@ -153,19 +149,22 @@ function leaveWork(
 }
 
 /** Counts the usage of a cancelled model call and lets the driver store what it said. */
-function cutOff(context: TurnContext, waiting: StateOf<"waiting_llm">, partial: LlmResponse): readonly MachineAction[] {
+function cutOff(context: TurnContext, turn: Turn, waiting: StateOf<"waiting_llm">, partial: LlmResponse): readonly MachineAction[] {
   const { iteration, usage: cumulative } = context
   const counted: MachineAction[] = [
     { type: "count_usage", cumulative },
     { type: "emit", event: { type: "token_usage", iteration, usage: partial.usage, cumulative } },
   ]
-  return counted.concat(stored(context, (driver) => driver.onLlmCutOff?.(context, waiting, partial)))
+  return counted.concat(stored(context, turn, (driver) => driver.onLlmCutOff?.(context, waiting, partial)))
 }
 
-/** What the driver stores of cancelled work. A driver that fails does not stop a cancellation. */
-function stored({ config }: TurnContext, ask: (driver: ProtocolDriver) => readonly DriverAction[] | undefined): readonly MachineAction[] {
+/** What the driver stores of cancelled work. A driver that throws, or whose actions cannot be applied, does not stop a cancellation. */
+function stored(context: TurnContext, turn: Turn, ask: (driver: ProtocolDriver) => readonly DriverAction[] | undefined): readonly MachineAction[] {
+  const { config } = context
   try {
-    return (ask(config.driver) ?? []).filter((action) => !decides(action))
+    const actions = (ask(config.driver) ?? []).filter((action) => !decides(action))
+    applyActions(config, turn, actions, context)
+    return actions
   } catch (error) {
     return [{ type: "emit", event: driverErrorEvent(config, error) }]
   }

@@ -2,7 +2,9 @@ import { expect, test } from "vitest"
 import { codeDriver } from "../../src/drivers/code.ts"
 import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
+import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
+import type { DriverAction } from "../../src/schemas/action.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { BASE, Talk } from "./code-talk.ts"
 
@@ -98,4 +100,28 @@ test("a driver that throws, finishes or starts work does not stop a cancellation
   const work = { type: "start_exec", code: "y", driverState: null } as const
   const finish = { type: "finish", outcome: { type: "stopped", stop: { type: "incomplete" } } } as const
   cancelledUnder((inner) => ({ ...inner, onExecCancelled: () => [work, finish] }))
+})
+
+test.each([
+  ["checked", TurnMachine],
+  ["bare", BareTurnMachine],
+] as const)("an action that nobody knows does not stop a cancellation of a %s machine either", (_, Machine) => {
+  const actions = [
+    { type: "emit", event: { type: "message", text: "kept?", kind: "note" } },
+    { type: "mystery" },
+  ] as unknown as readonly DriverAction[]
+  const machine = new Machine(
+    { ...BASE, driver: { ...codeDriver(), onExecCancelled: () => actions }, projector: chatProjector },
+    { messages: [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "Go." }] }] },
+  )
+  while (machine.poll() !== undefined);
+  const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
+  machine.handle({ type: "llm_complete", id: 1, result: { ok: true, response: { text: "```ts\nx\n```", parts: [], usage, terminalReason: "stop" } } })
+  while (machine.poll() !== undefined);
+  machine.cancel("Stop.")
+  expect(machine.outcome).toEqual(CANCELLED)
+  const emitted: unknown[] = []
+  for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) if (effect.type === "emit") emitted.push(effect.event)
+  expect(emitted[0]).toMatchObject({ type: "error", envelope: { kind: "driver" } })
+  expect(emitted).not.toContainEqual(expect.objectContaining({ kind: "note" }))
 })
