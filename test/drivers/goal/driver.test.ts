@@ -11,12 +11,15 @@ import type { Json } from "../../../src/schemas/json.ts"
 import type { OutputPart } from "../../../src/schemas/llm.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import type { Response } from "../../../src/schemas/response.ts"
+import type { CompletedToolCall, ToolOutput } from "../../../src/schemas/tool.ts"
 import { expectTurn } from "../../../src/testing/expect-turn.ts"
 import type { TurnInput } from "../../../src/testing/turn-input.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { answer, completed, configOf, delivers, moved, pollAll, respond, results, says, userMessage } from "../../machine/support.ts"
+import { answer, completed, configOf, delivers, moved, pollAll, respond, results, says, userMessage, withOutput } from "../../machine/support.ts"
 
 const SHELL = { name: "look", description: "", inputSchema: {} }
+const CANCELLED: ToolOutput = { status: "cancelled", message: "Stop.", source: "cancellation" }
+const USAGE = { inputTokens: 7, cachedInputTokens: 0, outputTokens: 3, reasoningTokens: 0 }
 const OPTIONS: GoalDriverOptions = { threadId: "t1", turnId: "turn-1", startedAt: 5000 }
 
 function config(options: Partial<GoalDriverOptions> = {}): ReturnType<typeof configOf> {
@@ -101,9 +104,53 @@ describe("goal tools", () => {
     expect(toolTexts(machine)[1]).toContain('"tokensUsed":12')
     expect(readGoal(machine.history, "t1")).toMatchObject({ toolCalls: 3 })
   })
+
+  test("in a batch with broken calls: each call has one result, only the good host call runs, and all calls count", () => {
+    const broken = (callId: string, toolName: string): OutputPart => ({ type: "tool_call", callId, toolName, inputJson: "{" })
+    const machine = machineWith(commanded({ type: "set", objective: "ship" }))
+    respond(machine, asks(1, broken("u", "update_goal"), broken("x", "look"), call("g", "get_goal"), call("a", "look")))
+    expect(machine.outstanding).toMatchObject({ type: "tool_calls", calls: [{ callId: "a" }] })
+    respond(machine, results(2, completed("a")))
+    expect(toolTexts(machine)).toEqual([
+      expect.stringMatching(/^u: .*arguments cannot be read/s),
+      expect.stringMatching(/^x: .*arguments cannot be read/s),
+      expect.stringContaining('"objective":"ship"'),
+      "a: result of a",
+    ])
+    expect(readGoal(machine.history, "t1")).toMatchObject({ toolCalls: 4, state: { goal: { status: "active" } } })
+  })
+
+  test("return the replay data of their call with the result", () => {
+    const driver = goalDriver(chatDriver(), OPTIONS)
+    const given: (readonly CompletedToolCall[])[] = []
+    const onToolResults: typeof driver.onToolResults = (context, all) => {
+      given.push(all)
+      return driver.onToolResults(context, all)
+    }
+    const machine = new TurnMachine(configOf({ driver: { ...driver, onToolResults } }), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    const replay = { opaque: "o" }
+    respond(machine, asks(1, { type: "tool_call", callId: "g", toolName: "get_goal", inputJson: "{}", replay }, call("h", "get_goal")))
+    expect(given).toEqual([[expect.objectContaining({ callId: "g", replay }), expect.not.objectContaining({ replay: expect.anything() })]])
+  })
 })
 
 describe("accounting in a turn", () => {
+  test("the result of a host's tool charges the usage so far; a refused update_goal and a cancelled call charge nothing", () => {
+    const charged = (parts: readonly OutputPart[], ...given: readonly CompletedToolCall[]): number | undefined => {
+      const machine = machineWith(commanded({ type: "set", objective: "ship" }))
+      respond(machine, asks(1, ...parts))
+      if (given.length > 0) respond(machine, results(2, ...given))
+      expect(machine.state).toBe("waiting_checkpoint")
+      expect(stateOf(machine).turn).toMatchObject({ reported: { inputTokens: 10, outputTokens: 2 } })
+      return stateOf(machine).goal?.tokensUsed
+    }
+    expect(charged([call("a", "look")], completed("a"))).toBe(12)
+    expect(charged([call("g", "update_goal", { status: "blocked" })])).toBe(0)
+    expect(charged([call("a", "look")], withOutput("a", CANCELLED))).toBe(0)
+    expect(charged([call("a", "look"), call("b", "look")], withOutput("a", CANCELLED), completed("b"))).toBe(12)
+  })
+
   test("reaching the budget at a tool steers the model once", () => {
     const machine = machineWith(commanded({ type: "set", objective: "ship", tokenBudget: 10 }))
     respond(machine, asks(1, call("a", "look")))
@@ -220,6 +267,17 @@ describe("between turns", () => {
       machine.cancel()
     })
     expect(readGoal(history, "t1").state.goal).toMatchObject({ status: "paused", tokensUsed: 12 })
+  })
+
+  test("an answer that is cut off reports its usage in the turn, before the turn ends", () => {
+    const half = { text: "I began", parts: [{ type: "text", text: "I began" }], usage: USAGE, terminalReason: "output_limit" } as const
+    const machine = machineWith(commanded({ type: "set", objective: "ship" }))
+    respond(machine, says(1, "I began", { terminalReason: "output_limit" }))
+    expect(stateOf(machine).turn?.reported).toMatchObject({ inputTokens: 10, outputTokens: 2 })
+    const cancelled = machineWith(commanded({ type: "set", objective: "ship" }))
+    cancelled.cancel("Stop.", half)
+    expect(stateOf(cancelled).turn?.reported).toEqual(USAGE)
+    expect(cancelled.messages.at(-1)?.parts).toMatchObject([{ text: "I began" }, { type: "interrupted" }])
   })
 
   test("an answer that ends the turn without the driver is charged too", () => {
