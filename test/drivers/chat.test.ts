@@ -294,6 +294,23 @@ describe("tool calls", () => {
     expect(moved(machine, configOf()).state).toBe("waiting_checkpoint")
   })
 
+  test("run only if the request offered their tool, whatever the turn's own list says", () => {
+    const spec = (name: string) => ({ name, description: "", inputSchema: {} })
+    const offering = wrapDriver(chatDriver(), {
+      prepareIteration: (next, context) =>
+        next(context).map((action) => (action.type === "start_llm" ? { ...action, request: { ...action.request, tools: [spec("find")] } } : action)),
+    })
+    const machine = begun({ driver: offering, tools: [spec("look")] })
+    const calls = ["look", "find"].map((toolName) => ({ type: "tool_call" as const, callId: toolName, toolName, inputJson: "{}" }))
+    respond(machine, answer(1, calls))
+    expect(machine.outstanding).toMatchObject({ type: "tool_calls", calls: [{ callId: "find" }] })
+    respond(machine, results(2, completed("find")))
+    expect(machine.messages.at(-1)?.parts).toMatchObject([
+      { callId: "look", isError: true, text: expect.stringContaining('There is no tool "look". The tools are: find.') as string },
+      { callId: "find", text: "result of find" },
+    ])
+  })
+
   test("of which some are broken: the host gets the others, and the model all results in call order, also across a restore", () => {
     const call = (callId: string, inputJson: string) => ({ type: "tool_call" as const, callId, toolName: "look", inputJson })
     const machine = begun()
@@ -417,8 +434,15 @@ describe("an answer that was cut off", () => {
     const machine = begun()
     const blank = [
       { type: "text", text: "", providerMetadata: { signature: "s" } },
+      { type: "text", text: " ", responseMeta: { id: "r" } },
       { type: "reasoning", text: "", providerMetadata: 1 },
+      { type: "reasoning", text: "", replay: { signature: "s" } },
     ] as const
+    for (const part of blank) {
+      const one = begun()
+      respond(one, answer(1, [part], { terminalReason: "output_limit" }))
+      expect(one.messages.at(-1)?.parts).toMatchObject([part, { type: "interrupted", reason: "output_limit" }])
+    }
     respond(machine, answer(1, blank, { terminalReason: "output_limit" }))
     expect(machine.messages.at(-1)?.parts).toMatchObject([...blank, { type: "interrupted" }])
   })
@@ -491,6 +515,12 @@ test("an unknown end of an answer is shown, and the answer counts", () => {
   const shown = respond(machine, says(1, "Hi.", { terminalReason: "unknown", terminalDiagnostic: 'The provider ended with "odd".' }))
   expect(shown).toContainEqual({ type: "emit", event: { type: "message", text: 'The provider ended with "odd".', kind: "diagnostic" } })
   expect(machine.state).toBe("waiting_checkpoint")
+})
+
+test("a known end of an answer is not shown", () => {
+  const machine = begun()
+  const shown = respond(machine, says(1, "Hi.", { terminalReason: "stop", terminalDiagnostic: "end_turn" }))
+  expect(shown.filter((effect) => effect.type === "emit" && effect.event.type === "message")).toEqual([])
 })
 
 test("a result that is too long for the context loses its middle", () => {

@@ -42,6 +42,13 @@ describe("an answer in several parts", () => {
     expect(stored(talk)).toEqual([reasoning("first"), search, { ...cut, text: "```js\na\n```" }])
   })
 
+  test("an answer whose code runs keeps its producer", () => {
+    const producer = { provider: "p", api: "a", model: "m" }
+    const talk = answered([reasoning("a"), text("```js\na\n```\nmore")], { producer })
+    expect(talk.machine.outstanding?.type).toBe("exec_code")
+    expect(talk.machine.messages.at(-1)?.producer).toEqual(producer)
+  })
+
   test("an answer in words is stored part by part", () => {
     const parts = [reasoning("a"), text(" So "), search, text("\n\n3."), reasoning("b")]
     const talk = answered(parts, { producer: { provider: "p", api: "a", model: "m" } })
@@ -108,6 +115,22 @@ describe("an answer that is not over, or over for an unknown reason", () => {
     expect(talk.machine.outstanding).toMatchObject({ type: "checkpoint", checkpoint: "after_work" })
     talk.continues().says("All done.").continues()
     expect(talk.machine.outcome).toMatchObject({ finish: { text: "All done." } })
+  })
+
+  test.each([
+    ["half a block", "I search.\n```js\npr"],
+    ["a fence in a line", "I run ```js print(1)"],
+    ["nothing", ""],
+  ])("paused after %s: no repair is asked for", (_what, content) => {
+    const talk = new Talk({ languages: ["js"], maxRepairs: 0 }).says(content, { parts: [text(content)], terminalReason: "paused" })
+    expect(talk.machine.outstanding).toMatchObject({ type: "checkpoint", checkpoint: "after_work" })
+    expect(talk.machine.messages.slice(1).map(({ role }) => role)).toEqual(content === "" ? [] : ["assistant"])
+    expect(talk.machine.history).toHaveLength(content === "" ? 0 : 1)
+  })
+
+  test("an empty answer is not stored, only the request to repair it", () => {
+    const talk = answered([text(" \n")])
+    expect(talk.machine.messages.slice(1).map(({ role }) => role)).toEqual(["system"])
   })
 
   test("paused after a whole block: the code runs", () => {

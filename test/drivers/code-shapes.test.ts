@@ -92,6 +92,8 @@ describe("what looks like code to run, and does not run, asks for a repair", () 
     ["a block marked with what to do", "```run\nprint(1)\n```"],
     ["another name of the language", "```javascript\nprint(1)\n```"],
     ["a file in the language", "```src/run.js\nprint(1)\n```"],
+    ["a block in a longer fence that is not closed", "````md\n```js\nprint(1)\n```"],
+    ["a block in another fence that is not closed", "~~~md\n```js\nprint(1)\n```"],
     ["a block in a list that its lines leave", "1. run:\n   ```js\nprint(1)\n   ```"],
     ["a block in a quote that its lines leave", "> ```js\nprint(1)\n```"],
     ["a closing fence without an opening one", "print(1)\n```"],
@@ -181,8 +183,62 @@ describe("unlabelled blocks", () => {
     expect(resultOf("```\n", { languages: [] })).toEqual({ repair: expect.stringContaining("one block that opens with ``` on a line of its own") })
   })
 
+  test("a language without other names is meant by a file in it", () => {
+    const lua = { languages: ["lua"] }
+    expect(resultOf("```src/run.lua\nprint(1)\n```", lua)).toEqual({ repair: expect.stringContaining('A block is marked "src/run.lua"') })
+    expect(resultOf("```run.luau\nprint(1)\n```", lua)).toBe("answer")
+  })
+
+  test("a language may have characters that end the language of an info string", () => {
+    const shell = { languages: ["Tool:Shell"] }
+    expect(resultOf("```tool:shell\nls\n```", shell)).toEqual({ code: "ls" })
+    expect(resultOf("```tool:python\nls\n```", shell)).toBe("answer")
+  })
+
   test("an empty word among the languages means unlabelled blocks", () => {
     expect(resultOf("```\nprint(1)\n```", { languages: ["js", ""] })).toEqual({ code: "print(1)" })
+  })
+})
+
+describe("code that the model only thinks about", () => {
+  const THOUGHT = "```js\nprint(1)\n```"
+  const closed = [
+    ["in think tags", `<think>\n${THOUGHT}\n</think>\n`],
+    ["in tags in capitals, with attributes and a prefix", `\n <ant:Thinking type="x">\n${THOUGHT}\n</ant:Thinking >\n`],
+    ["in brackets", `[THINK]\n${THOUGHT}\n[/THINK]\n`],
+    ["in diamonds", `◁think▷\n${THOUGHT}\n◁/think▷\n`],
+    ["in the channels of harmony", `<|channel|>analysis\n${THOUGHT}\n<|channel|>final\n`],
+    ["before a closing tag alone at a line's start", `I would run\n${THOUGHT}\n</think>\n`],
+    ["before an indented closing tag alone at a line's start", `${THOUGHT}\n\t</reasoning>\n`],
+    ["unfinished", "<think>\n```js\nprint(1)\n</think>\n"],
+  ] as const
+
+  test.each(closed)("%s does not run: the answer in words after it ends the turn", (_what, reasoning) => {
+    expect(resultOf(`${reasoning}The sum is 3.`)).toBe("answer")
+  })
+
+  test.each(closed)("%s does not run: the code after it runs, and the whole beginning is stored", (_what, reasoning) => {
+    const answer = `${reasoning}So:\n\`\`\`js\nprint(2)\n\`\`\``
+    const { machine } = new Talk(JS).says(`${answer}\nDone.`)
+    expect(machine.outstanding).toMatchObject({ type: "exec_code", code: "print(2)" })
+    expect(machine.messages.at(-1)?.parts).toMatchObject([{ type: "text", text: answer }])
+  })
+
+  test.each([
+    ["tags", `<think>\n${THOUGHT}\nand so on`],
+    ["brackets", `[THINK]\n${THOUGHT}`],
+    ["channels", `<|channel|>commentary\n${THOUGHT}`],
+  ])("in %s that are not closed does not run", (_what, answer) => {
+    expect(resultOf(answer)).toBe("answer")
+  })
+
+  test.each([
+    ["tags after words", "I use\n<think>\n```js\nprint(1)\n```"],
+    ["tags of another name", "<plan>\n```js\nprint(1)\n```\n</plan>"],
+    ["a closing tag within a line", "```js\nprint(1)\n```\nIt prints </think> then."],
+    ["a closing tag within a line of the code", "```js\nprint('</think>')\n```"],
+  ])("%s are not reasoning at the beginning of the answer: the code runs", (_what, answer) => {
+    expect(resultOf(answer)).toEqual({ code: expect.stringContaining("print(") })
   })
 })
 

@@ -122,6 +122,17 @@ test("long observations keep their head and tail", () => {
   expect(talk.lastTexts(1)).toEqual(["system: Runtime note:\n<output>\nab\n\n... (4 chars omitted) ...\n\ngh\n</output>"])
 })
 
+test("long errors keep their head and tail", () => {
+  const cut = ["system: Runtime note:\n<error>\nab\n\n... (4 chars omitted) ...\n\ngh\n</error>"]
+  const talk = new Talk({ maxObservationChars: 4 })
+    .says("```ts\nx\n```")
+    .gives({ ok: true, value: { ...RUN, error: " abcdefgh\n" } })
+    .continues()
+  expect(talk.lastTexts(1)).toEqual(cut)
+  talk.says("```ts\nx\n```").gives({ ok: false, error: "abcdefgh" }).continues()
+  expect(talk.lastTexts(1)).toEqual(cut)
+})
+
 test("the iteration limit stops a turn after its code ran, with a message in the transcript", () => {
   const talk = new Talk({}, 1).says("```ts\nx\n```").gives({ ok: true, value: RUN })
   expect(talk.machine.outcome).toEqual({ type: "stopped", stop: { type: "max_iterations" } })

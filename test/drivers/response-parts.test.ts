@@ -196,6 +196,17 @@ describe("tool calls", () => {
     expect(first).toMatchObject({ output: { failure: { message: 'There is no tool "look". The tools are: see, find. Nothing was run.' } } })
   })
 
+  test("a failure lists at most 30 tools, and says that there are more", () => {
+    const answer: LlmResponse = { text: "", parts: [call("a")], usage: USAGE, terminalReason: "tool_use" }
+    const listed = (count: number): string => {
+      const offered = Array.from({ length: count }, (_, index) => ({ name: `t${index}`, description: "", inputSchema: {} }))
+      const output = readResponse(counting(), answer, offered).settled[0]?.output
+      return output?.status === "failure" ? output.failure.message : ""
+    }
+    expect(listed(30)).toMatch(/t28, t29\. Nothing was run\.$/)
+    expect(listed(31)).toMatch(/t28, t29, …\. Nothing was run\.$/)
+  })
+
   test("__proto__ in arguments is a key like any other", () => {
     const args = read(call("a", '{"__proto__":{"polluted":true}}')).calls[0]?.args
     expect(JSON.stringify(args)).toBe('{"__proto__":{"polluted":true}}')
@@ -219,6 +230,15 @@ describe("the message and the events of an answer", () => {
       { id: "m.p4", type: "reasoning", text: "why b" },
       { id: "m.p5", type: "tool_call", callId: "b", toolName: "look", inputJson: "{}" },
       { id: "m.p6", type: "reasoning", text: "after" },
+    ])
+  })
+
+  test("a call in the message keeps its replay data and metadata", () => {
+    const replayed = { type: "tool_call", callId: "a", toolName: "t", inputJson: "{}", replay: { opaque: "o" } } as const
+    const signed = { type: "tool_call", callId: "b", toolName: "t", inputJson: "{}", providerMetadata: null } as const
+    expect(assistantParts("m", [replayed, signed])).toEqual([
+      { id: "m.p0", ...replayed },
+      { id: "m.p1", ...signed },
     ])
   })
 
