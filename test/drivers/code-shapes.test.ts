@@ -227,6 +227,7 @@ describe("code that the model only thinks about", () => {
   test.each([
     ["tags", `<think>\n${THOUGHT}\nand so on`],
     ["brackets", `[THINK]\n${THOUGHT}`],
+    ["diamonds", `◁think▷\n${THOUGHT}`],
     ["channels", `<|channel|>commentary\n${THOUGHT}`],
   ])("in %s that are not closed does not run", (_what, answer) => {
     expect(resultOf(answer)).toBe("answer")

@@ -75,11 +75,70 @@ test.each([
   ["blank lines in an item, which need no indentation", "1. ```js\n   a\n\n   b\n   ```", [["js", "a\n\nb", true]]],
   ["a lazy line: a fence is not one", "> a\n```js\nb\n```", [["js", "b", true]]],
   ["a lazy line in an item, which continues after it", "10. a\nlazy\n    ```js\n    b\n    ```", [["js", "b", true]]],
+  ["an item that begins with two blank lines: the block is not in it", "-\n\n  ```js\n  a\nb\n  ```", [["js", "a\nb", true]]],
+  ["an item that begins with a blank line, after another blank line", "-\n  a\n\n  ```js\n  b\nc", [["js", "b", false]]],
+  ["a thematic break, which has no items", "- - -\n      ```js\n      a\n      ```", []],
+  ["a quote, with three spaces after the mark and its own", ">    ```js\n>    a\n>    ```", [["js", "a", true]]],
+  ["a quote, with four spaces after the mark and its own: indented code", ">     ```js\n>     a\n>     ```", []],
+  ["an item that a heading ends", "10. a\n# h\n    ```js\n    b\n    ```", []],
+  ["an item that a thematic break ends", "10. a\n***\n    ```js\n    b\n    ```", []],
+  ["a number other than one after a heading that is underlined", "a\n===\n2. ```js\n   b\n   ```", [["js", "b", true]]],
+  ["a text: the rest of a tab that is in part its indentation", " ```js\n\ta\n ```", [["js", "   a", true]]],
   ["tabs that are divided between an item and its code", "-\t```js\n\t\ta\n\t```", [["js", "\ta", true]]],
   ["a closing fence with other indentation", "1. ```js\n   a\n      ```\nb", [["js", "a", true]]],
   ["all of them", "> 1. - > ```js\n>      > a\n>      > ```", [["js", "a", true]]],
 ] as const)("a block in %s", (_what, text, expected) => {
   expect(blocks(text)).toEqual(expected)
+})
+
+// The examples of CommonMark 0.31.2 with fences, or nearly so, in the sections that readFences follows: 4.5, 5.1, 5.2,
+// and 5.3, with the info string and code of each block. Section 2.2 has no example with a fence; rows on tabs are above.
+// https://spec.commonmark.org/0.31.2/
+test.each<[number, string, readonly (readonly [string, string])[]]>([
+  [119, "```\n<\n >\n```\n", [["", "<\n >"]]],
+  [120, "~~~\n<\n >\n~~~\n", [["", "<\n >"]]],
+  [121, "``\nfoo\n``\n", []],
+  [122, "```\naaa\n~~~\n```\n", [["", "aaa\n~~~"]]],
+  [123, "~~~\naaa\n```\n~~~\n", [["", "aaa\n```"]]],
+  [124, "````\naaa\n```\n``````\n", [["", "aaa\n```"]]],
+  [125, "~~~~\naaa\n~~~\n~~~~\n", [["", "aaa\n~~~"]]],
+  [126, "```\n", [["", ""]]],
+  [127, "`````\n\n```\naaa\n", [["", "\n```\naaa"]]],
+  [128, "> ```\n> aaa\n\nbbb\n", [["", "aaa"]]],
+  [129, "```\n\n  \n```\n", [["", "\n  "]]],
+  [130, "```\n```\n", [["", ""]]],
+  [131, " ```\n aaa\naaa\n```\n", [["", "aaa\naaa"]]],
+  [132, "  ```\naaa\n  aaa\naaa\n  ```\n", [["", "aaa\naaa\naaa"]]],
+  [133, "   ```\n   aaa\n    aaa\n  aaa\n   ```\n", [["", "aaa\n aaa\naaa"]]],
+  [134, "    ```\n    aaa\n    ```\n", []],
+  [135, "```\naaa\n  ```\n", [["", "aaa"]]],
+  [136, "   ```\naaa\n  ```\n", [["", "aaa"]]],
+  [137, "```\naaa\n    ```\n", [["", "aaa\n    ```"]]],
+  [138, "``` ```\naaa\n", []],
+  [139, "~~~~~~\naaa\n~~~ ~~\n", [["", "aaa\n~~~ ~~"]]],
+  [140, "foo\n```\nbar\n```\nbaz\n", [["", "bar"]]],
+  [141, "foo\n---\n~~~\nbar\n~~~\n# baz\n", [["", "bar"]]],
+  [142, "```ruby\ndef foo(x)\n  return 3\nend\n```\n", [["ruby", "def foo(x)\n  return 3\nend"]]],
+  [143, "~~~~    ruby startline=3 $%@#$\ndef foo(x)\n  return 3\nend\n~~~~~~~\n", [["ruby startline=3 $%@#$", "def foo(x)\n  return 3\nend"]]],
+  [144, "````;\n````\n", [[";", ""]]],
+  [145, "``` aa ```\nfoo\n", []],
+  [146, "~~~ aa ``` ~~~\nfoo\n~~~\n", [["aa ``` ~~~", "foo"]]],
+  [147, "```\n``` aaa\n```\n", [["", "``` aaa"]]],
+  [
+    237,
+    "> ```\nfoo\n```\n",
+    [
+      ["", ""],
+      ["", ""],
+    ],
+  ],
+  [263, "1.  foo\n\n    ```\n    bar\n    ```\n\n    baz\n\n    > bam\n", [["", "bar"]]],
+  [278, "-\n  foo\n-\n  ```\n  bar\n  ```\n-\n      baz\n", [["", "bar"]]],
+  [318, "- a\n- ```\n  b\n\n\n  ```\n- c\n", [["", "b\n\n"]]],
+  [321, "- a\n  > b\n  ```\n  c\n  ```\n- d\n", [["", "c"]]],
+  [324, "1. ```\n   foo\n   ```\n\n   bar\n", [["", "foo"]]],
+])("CommonMark 0.31.2, example %i", (_number, text, expected) => {
+  expect(readFences(text).map(({ info, code }) => [info, code])).toEqual(expected)
 })
 
 test.each([
