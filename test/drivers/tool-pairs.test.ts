@@ -205,6 +205,45 @@ describe("a result without a call", () => {
   })
 })
 
+describe("results that are complete in the next message", () => {
+  test("do not hide a stray result beside the calls", () => {
+    expect(sent(message("assistant", call("a"), result("b", "mine")), message("user", result("a")))).toEqual([
+      "assistant: call a | [Result of an earlier tool call]\nmine",
+      "user: result a: result a",
+    ])
+  })
+
+  test("do not hide a stray call beside them", () => {
+    expect(sent(message("assistant", call("a")), message("user", result("a"), call("b"), text("and")))).toEqual([
+      "assistant: call a",
+      "user: result a: result a",
+      "user: and",
+    ])
+  })
+})
+
+describe("results that come in several messages", () => {
+  test("two calls with one id get both", () => {
+    expect(sent(message("assistant", call("a"), call("a")), message("user", result("a", "one")), message("user", result("a", "two")))).toEqual([
+      "assistant: call a | call a",
+      "user: result a: one | result a: two",
+    ])
+  })
+
+  test("move to their own exchange, also after an exchange of the same kind", () => {
+    const late = (callId: string, content: string) => [
+      message("assistant", call(callId)),
+      message("user", text("wait")),
+      message("user", result(callId, content)),
+    ]
+    expect(sent(...late("a", "one"), ...late("b", "two"), ...late("a", "three"))).toEqual([
+      ...["assistant: call a", "user: result a: one", "user: wait"],
+      ...["assistant: call b", "user: result b: two", "user: wait"],
+      ...["assistant: call a", "user: result a: three", "user: wait"],
+    ])
+  })
+})
+
 describe("call ids that models reuse in each message", () => {
   const interrupted = [message("assistant", call("a")), message("user", text("stop")), message("user", text("go on"))]
 
