@@ -225,6 +225,13 @@ describe("turn causes", () => {
     expect(firstTexts(project(transcript, { turnCauses: [cause("e1")] }))).toEqual(["--- event · e1 ---\nOrigin: plugin p (transient)\n\ne1", "hi"])
   })
 
+  test("of which one was delivered twice is shown by the first of its event messages, also in an earlier request", () => {
+    const transcript = History.of([delivered(cause("e1")), userMessage("hi"), message("assistant", text("so?")), delivered(cause("e1"))])
+    const shown = "--- event · e1 ---\nOrigin: plugin p (transient)\n\ne1"
+    expect(firstTexts(project(transcript, { turnCauses: [cause("e1")], startLength: 2 }))).toEqual([shown, "hi", "so?", shown])
+    expect(firstTexts(project(transcript.prefix(2), { turnCauses: [cause("e1")], startLength: 2 }))).toEqual([shown, "hi"])
+  })
+
   test("with a blank text still say that something happened", () => {
     const blank = { ...cause("e1"), text: " \n" }
     const expected = "Origin: plugin p (transient)"

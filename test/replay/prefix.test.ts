@@ -10,7 +10,7 @@ import { compacted, readJournal } from "../../src/replay/journal.ts"
 import { journalOutline } from "../../src/replay/outline.ts"
 import { prefixBreaks, type RequestPrefix, requestPrefix } from "../../src/replay/prefix.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../src/schemas/llm.ts"
-import type { AttachmentRef } from "../../src/schemas/message.ts"
+import type { AttachmentRef, Producer } from "../../src/schemas/message.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { answerOf, CONFIG, recordTurn, START } from "./support.ts"
 
@@ -129,6 +129,14 @@ describe("a prefix is broken", () => {
   ])("%s", (_what, messages, changes, expected) => {
     expect(requestPrefix(requestOf(THREAD), requestOf(messages, changes))).toEqual(expected)
     expect(requestPrefix(requestOf(copy(THREAD)), copy(requestOf(messages, changes)))).toEqual(expected)
+  })
+
+  test("by a producer that is gone, or another one", () => {
+    const by = (producer?: Producer): LlmRequest => requestOf([{ ...USER, ...(producer !== undefined && { producer }) }])
+    const first = { provider: "p", api: "a", model: "m" }
+    expect(requestPrefix(by(first), by())).toEqual(broken("/messages/0/producer", "message"))
+    expect(requestPrefix(by(first), by({ ...first, model: "n" }))).toEqual(broken("/messages/0/producer/model", "message"))
+    expect(requestPrefix(by(first), by({ ...first }))).toEqual(STABLE)
   })
 
   test("at a pointer with escapes", () => {
@@ -277,6 +285,18 @@ describe("the requests of a journal", () => {
     expect(whole.entries[record - 2]?.record).toMatchObject({ type: "llm_complete", id: 7 })
     expect(rest).toEqual({ effectId: 7, at: "/tools/1", reason: "tools", marked: undefined })
     expect(prefixBreaks(whole)).toMatchObject({ compared: 3, complete: true })
+  })
+
+  test("are not compared over one that the journal does not have", () => {
+    const whole = readJournal(recordTurn(3, { keepEffects: true }, config).text)
+    const without = (id: number) => ({ ...whole, entries: whole.entries.filter(({ record }) => record.type !== "effect" || record.effect.id !== id) })
+    const calls = whole.entries.flatMap(({ record }) => (record.type === "effect" && record.effect.type === "llm_call" ? [record.effect.id] : []))
+    expect(calls).toEqual([1, 4, 7, 10])
+    // The third request adds a tool: without it, or without the one before it, the change is between two requests that are not compared.
+    expect(prefixBreaks(without(7))).toEqual({ compared: 1, breaks: [], complete: false })
+    expect(prefixBreaks(without(4))).toEqual({ compared: 1, breaks: [], complete: false })
+    expect(prefixBreaks(without(1))).toMatchObject({ compared: 2, breaks: [{ effectId: 7 }], complete: false })
+    expect(prefixBreaks(without(10))).toMatchObject({ compared: 2, breaks: [{ effectId: 7 }], complete: false })
   })
 
   test("are known up to the first effect that is another one now", () => {

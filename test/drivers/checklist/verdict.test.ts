@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { objectInText } from "../../../src/drivers/checklist/json-text.ts"
 import { readArguments, readFreeformText, readItems, readItemsText, readVerdict, readVerdictText } from "../../../src/drivers/checklist/verdict.ts"
+import type { Json } from "../../../src/schemas/json.ts"
 
 const OURS = { reference: false, maxWaitMs: 60_000 }
 const REFERENCE = { reference: true, maxWaitMs: 60_000 }
@@ -148,6 +149,23 @@ describe("verdicts", () => {
       value: { updates: [], reason: { type: "none_given" } },
     })
     expect(Object.hasOwn(Object.prototype, "updates")).toBe(false)
+  })
+
+  test("at most 1,000 rulings and new items are read from one answer", () => {
+    const rulings = Array.from({ length: 1_001 }, (_, index) => ({ index, status: "completed" }))
+    const items = rulings.map(({ index }) => `item ${index}`)
+    const read = readVerdict({ updates: rulings, new_items: items }, "t", OURS)
+    if (!read.ok) throw new Error("not read")
+    expect(read.value.updates.map(({ index }) => index)).toEqual(rulings.slice(0, 1_000).map(({ index }) => index))
+    expect(read.value.newItems).toEqual(items.slice(0, 1_000))
+    expect(read.value).not.toHaveProperty("problem")
+  })
+
+  test("null among the new items is not a problem; any other value that is not a text is", () => {
+    const problem = (...entries: Json[]) => readVerdict({ new_items: entries }, "t", OURS)
+    expect(problem(null, "a", null)).toMatchObject({ ok: true, value: { newItems: ["a"] } })
+    expect(problem(null, "a", null)).not.toHaveProperty("value.problem")
+    expect(problem("a", 3, null)).toHaveProperty("value.problem", "3 is not a text in new_items")
   })
 
   test("texts of the judge are shortened", () => {
