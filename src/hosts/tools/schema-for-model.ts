@@ -34,8 +34,9 @@ export function schemaForModel(schema: $ZodType, io: "input" | "output"): RootSc
   })
   const { properties, $defs = {} } = toJson(shown) as unknown as { properties: { root: RootSchema }; $defs?: Definitions }
   const root = merged(inlined(properties.root, $defs), $defs)
+  const ids = usedIds(root, $defs)
   const used = Object.entries($defs)
-    .filter(([id, definition]) => [root, ...Object.values($defs)].some((user) => user !== definition && refersTo(user, id)))
+    .filter(([id]) => ids.has(id))
     .map(([id, { id: _id, ...definition }]) => [id, definition] as const)
   return {
     // OpenAI refuses an object without `properties`, such as a record, at the root.
@@ -53,6 +54,16 @@ function inlined(schema: RootSchema, definitions: Definitions): RootSchema {
   const { [id]: target, ...others } = definitions
   const { id: _id, ...definition } = target as RootSchema
   return inlined({ ...definition, ...root }, others)
+}
+
+/** The ids of the definitions that a schema refers to, also through one another. */
+function usedIds(schema: RootSchema, definitions: Definitions, used: Set<string> = new Set()): ReadonlySet<string> {
+  for (const [id, definition] of Object.entries(definitions)) {
+    if (used.has(id) || !refersTo(schema, id)) continue
+    used.add(id)
+    usedIds(definition, definitions, used)
+  }
+  return used
 }
 
 function refersTo(schema: RootSchema, id: string): boolean {

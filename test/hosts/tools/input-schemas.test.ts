@@ -117,11 +117,32 @@ const KINDS: { readonly [name: string]: Kind } = {
   },
   "a transformed object": { input: z.object({ name: z.string() }).transform(({ name }) => name.length), shown: named, ...NAMED },
   "a preprocessed object": { input: z.preprocess((value) => value, z.object({ name: z.string() })), shown: named, ...NAMED },
+  "an object with an id, described, with an id of its own": {
+    input: person.describe("Who.").meta({ id: "Named" }),
+    shown: { ...named, description: "Who." },
+    ...NAMED,
+  },
+  "an object with an id, in a lazy schema with an id": { input: z.lazy(() => person).meta({ id: "Later" }), shown: named, ...NAMED },
+  "an object with an id and two descriptions: the last": {
+    input: z.object({ name: z.string() }).meta({ id: "Twice", description: "Old." }).describe("New."),
+    shown: { ...named, description: "New." },
+    ...NAMED,
+  },
   "a property of an id, twice": {
     input: z.object({ from: person, to: person }),
     shown: { ...objectOf({ from: { $ref: "#/$defs/Person" }, to: { $ref: "#/$defs/Person" } }), $defs: { Person: named } },
     valid: [{ from: { name: "Ada" }, to: { name: "Bob" } }],
     invalid: [{ from: { name: "Ada" }, to: {} }],
+  },
+
+  "a property of an id that refers to another id": {
+    input: z.object({ both: z.object({ from: person, to: person }).meta({ id: "Pair" }) }),
+    shown: {
+      ...objectOf({ both: { $ref: "#/$defs/Pair" } }),
+      $defs: { Pair: objectOf({ from: { $ref: "#/$defs/Person" }, to: { $ref: "#/$defs/Person" } }), Person: named },
+    },
+    valid: [{ both: { from: { name: "Ada" }, to: { name: "Bob" } } }],
+    invalid: [{ both: { from: { name: "Ada" }, to: {} } }, {}],
   },
 
   "a recursive object": { input: tree, shown: { ...treeShape, $defs: { __schema0: treeShape } }, ...TREES },
@@ -131,6 +152,11 @@ const KINDS: { readonly [name: string]: Kind } = {
     shown: { ...oakShape, $defs: { "oak/tree~1": oakShape } },
     valid: [{ acorns: [{ acorns: [] }] }],
     invalid: [{ acorns: [{}] }],
+  },
+  "a recursive object with metadata in place of its properties": {
+    input: tree.meta({ properties: {} }),
+    shown: { type: "object", properties: {}, required: ["size", "trees"] },
+    ...TREES,
   },
   "a recursive object as a property": {
     input: z.object({ root: tree }),
@@ -205,6 +231,12 @@ const KINDS: { readonly [name: string]: Kind } = {
     },
     valid: [{ name: "oak", size: 1, trees: [{ size: 2, trees: [] }] }],
     invalid: TREES.valid,
+  },
+  "an intersection of objects that both require a property": {
+    input: person.and(z.object({ name: z.string(), age: z.number() })),
+    shown: objectOf({ name: { allOf: [text, text] }, age: number }),
+    valid: [{ name: "Ada", age: 36 }],
+    invalid: [{ name: "Ada" }, { age: 36 }],
   },
   "an intersection with a property of both": {
     input: person.and(z.object({ name: z.string().max(3) })),
