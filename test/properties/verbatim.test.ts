@@ -22,20 +22,28 @@ const producer = { provider: "api.example", api: "wire", model: "m" }
 const said = arbitrary.text.filter((text) => !isBlank(text))
 /** As it is in JSON text, which has no negative zero. */
 const json = arbitrary.json.map((value) => JSON.parse(JSON.stringify(value)) as typeof value)
-const metadata = fc.option(json, { nil: undefined })
+const metadata = fc.option(json, { nil: undefined, freq: 1 })
 
-const part: fc.Arbitrary<OutputPart> = fc.oneof(
-  fc.record({ type: fc.constant("text" as const), text: said }),
+const thought: fc.Arbitrary<OutputPart> = fc.oneof(
+  fc.record({ type: fc.constant("reasoning" as const), text: said }),
   fc.record({ type: fc.constant("reasoning" as const), text: arbitrary.text, replay: fc.record({ signature: arbitrary.text }) }),
   fc.record({
     type: fc.constant("reasoning" as const),
     text: fc.constant(""),
     replay: fc.record({ redacted: fc.constant(true as const), encryptedContent: arbitrary.text }),
   }),
-  fc.record({ type: fc.constant("opaque" as const), provider: arbitrary.text, kind: arbitrary.text, data: json }),
+  fc.record({ type: fc.constant("reasoning" as const), text: fc.constant(""), providerMetadata: json }),
 )
 
-const call: fc.Arbitrary<OutputPart> = fc.record({
+const part: fc.Arbitrary<OutputPart> = fc.oneof(
+  fc.record({ type: fc.constant("text" as const), text: said }),
+  // A provider may sign an empty text.
+  fc.record({ type: fc.constant("text" as const), text: fc.constantFrom("", " \n"), providerMetadata: json }),
+  fc.record({ type: fc.constant("opaque" as const), provider: arbitrary.text, kind: arbitrary.text, data: json }),
+  { weight: 2, arbitrary: thought },
+)
+
+const plainCall = {
   type: fc.constant("tool_call" as const),
   callId: fc.constant(""),
   toolName: fc.constant("look"),
@@ -43,12 +51,21 @@ const call: fc.Arbitrary<OutputPart> = fc.record({
     fc.constantFrom("", "{", "[1]", '{"a": 1e2}', ' {"b":"\\u00e9"}'),
     fc.dictionary(fc.string(), arbitrary.json).map((value) => JSON.stringify(value)),
   ),
-})
+}
+const call: fc.Arbitrary<OutputPart> = fc.oneof(fc.record(plainCall), fc.record({ ...plainCall, replay: arbitrary.replayMeta }))
 
-/** Thinking, texts, opaque items and calls in any order; the ids of calls are unique, as a provider's are. */
+/** Thinking alone, or thinking, texts, opaque items and calls in any order; the ids of calls are unique, as a provider's are. */
 const parts = fc
-  .array(fc.tuple(fc.oneof({ weight: 3, arbitrary: part }, { weight: 1, arbitrary: call }), metadata), { minLength: 1, maxLength: 8 })
-  .filter((drawn) => drawn.some(([{ type }]) => type !== "reasoning"))
+  .oneof(
+    { weight: 1, arbitrary: fc.array(fc.tuple(thought, metadata), { minLength: 1, maxLength: 3 }) },
+    {
+      weight: 4,
+      arbitrary: fc.array(fc.tuple(fc.oneof({ weight: 3, arbitrary: part }, { weight: 1, arbitrary: call }), metadata), {
+        minLength: 1,
+        maxLength: 8,
+      }),
+    },
+  )
   .map((drawn) =>
     drawn.map(([item, providerMetadata], index): OutputPart => {
       const named = item.type === "tool_call" ? { ...item, callId: `call-${index}` } : item
@@ -59,7 +76,9 @@ const parts = fc
 function answerOf(given: readonly OutputPart[]): LlmResponse {
   const text = given.map((item) => (item.type === "text" ? item.text : "")).join("")
   const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
-  return { text, parts: given, usage, terminalReason: "stop", producer }
+  // An answer that says nothing ends its turn, unless it is only paused.
+  const isSilent = isBlank(text) && given.every(({ type }) => type === "reasoning" || type === "text")
+  return { text, parts: given, usage, terminalReason: isSilent ? "paused" : "stop", producer }
 }
 
 /** Continues a turn after its first answer to its next model request. */
@@ -111,6 +130,33 @@ describe("an answer", () => {
           expect(sent?.producer).toEqual(producer)
           expect(sent?.blocks).toEqual(given)
         }
+      }),
+    )
+  })
+
+  test("that is cut off comes out of the next turn's request without its calls, and with a note", SLOW, () => {
+    const config = configOf({ driver: chatDriver(), projector: chatProjector })
+    const cuts = fc.constantFrom("output_limit", "content_filter", "refusal", "context_overflow", "provider_error", "cancelled", "empty")
+    check(
+      300,
+      fc.property(parts, cuts, (given, cut) => {
+        const isSilent = answerOf(given).terminalReason === "paused"
+        fc.pre(cut !== "empty" || isSilent)
+        const machine = new TurnMachine(config, { messages: [userMessage("hello")] })
+        pollAll(machine)
+        const terminalReason = cut === "empty" ? "stop" : cut
+        machine.handle({ type: "llm_complete", id: 1, result: { ok: true, response: { ...answerOf(given), terminalReason } } })
+        expect(machine.outcome).toMatchObject({ type: "stopped" })
+
+        const kept = given.filter(({ type }) => type !== "tool_call")
+        const after = machine.messages.slice(1)
+        if (kept.length === 0) return void expect(after).toEqual([])
+        const said = after.map((each) => ({ ...each, parts: each.parts.map(({ id: _, ...rest }) => rest) }))
+        expect(said).toEqual([expect.objectContaining({ producer, parts: [...kept, { type: "interrupted", reason: cut }] })])
+
+        const next = new TurnMachine(config, { messages: [...machine.messages, userMessage("and?", "u2")] })
+        const sent = nextRequest(next).request.messages.find(({ role }) => role === "assistant")
+        expect(sent?.blocks).toEqual([...kept, { type: "text", text: expect.stringMatching(/^\[The answer (?:was cut off|ended) here: .*\]$/) }])
       }),
     )
   })
