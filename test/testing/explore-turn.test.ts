@@ -45,7 +45,7 @@ describe("the drivers of this package follow the laws in every state of a small 
     () => {
       const explored = exploreTurn({ driver: chatDriver(), bounds: { iterations: FULL ? 2 : 1 } })
       expect(reachedRows(explored)).toEqual([
-        `waiting_llm × llm_complete → ${FULL ? "finished, waiting_checkpoint, waiting_tools" : "finished, waiting_checkpoint, waiting_tools"}`,
+        "waiting_llm × llm_complete → finished, waiting_checkpoint, waiting_tools",
         `waiting_tools × tool_results → ${FULL ? "finished, waiting_checkpoint, waiting_tools" : "finished, waiting_tools"}`,
         "waiting_checkpoint × checkpoint_delivery → finished, prepare_iteration",
       ])
@@ -73,7 +73,8 @@ describe("the drivers of this package follow the laws in every state of a small 
   test(
     "the code driver",
     () => {
-      const code = ["Look:\n```js\nprint(1)\n```", "```js\nprint(1)"]
+      const block = "Look:\n```js\nprint(1)\n```"
+      const code = [block, `${block}\nIt prints 1.\n\`\`\`js\nprint(2)\n\`\`\``, "```js\nprint(1)"]
       const explored = exploreTurn({
         driver: codeDriver(),
         bounds: { iterations: FULL ? 2 : 1, calls: 0 },
@@ -81,13 +82,17 @@ describe("the drivers of this package follow the laws in every state of a small 
           effect.type === "llm_call" ? [...defaults, ...code.map((text) => says(effect, { type: "text", text }))] : defaults,
         without: ["verbatim"], // It drops what follows the code.
         laws: {
-          "the transcript keeps the answer up to the end of its code": ({ input, before, after }) => {
+          "the transcript keeps the answer up to the closing fence of its code, and an answer without code as a whole": ({
+            input,
+            before,
+            after,
+          }) => {
             if (before === undefined || input?.type !== "respond" || input.response.type !== "llm_complete" || !input.response.result.ok)
               return undefined
             const { text } = input.response.result.response
             const stored = after.messages.slice(before.messages.length).flatMap(({ role, parts }) => (role === "assistant" ? parts : []))
             const kept = stored.map((part) => (part.type === "text" ? part.text : "")).join("")
-            return text.startsWith(kept) && (kept !== "" || text === "") ? undefined : `of ${JSON.stringify(text)} it keeps ${JSON.stringify(kept)}`
+            return kept === (text.startsWith(block) ? block : text) ? undefined : `of ${JSON.stringify(text)} it keeps ${JSON.stringify(kept)}`
           },
         },
       })
