@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import type { TurnEvent } from "../../../src/schemas/event.ts"
 import { LlmResponse } from "../../../src/schemas/llm.ts"
 import { call, delta, fixture, HI, refused, type Step, send, sendFile, serve, streamed, USAGE } from "./support.ts"
 
@@ -18,12 +19,17 @@ const SAID = {
   producer: { provider: "127.0.0.1", api: "openai-chat", model: "gpt-4.1", responseId: "chatcmpl-1" },
 }
 
-describe("what was shown is in the error's partial answer", () => {
+/** The text that a user interface has after the events of a call. */
+function shownText(events: readonly TurnEvent[]): string {
+  return events.map((event) => (event.type === "text_delta" ? event.content : "")).join("")
+}
+
+describe("what was shown is in the error's partial answer, without its half call", () => {
   test("on an abort, which ends the call at once", async () => {
     const server = await serve(streamed([...SHOWN, 10_000], "hang"))
     const controller = new AbortController()
     let start = 0
-    const { error, failure } = await refused(server.url, {
+    const { error, failure, events } = await refused(server.url, {
       signal: controller.signal,
       onEvent: (event) => {
         if (event.type !== "text_delta" || !event.content.includes("blue")) return
@@ -34,6 +40,7 @@ describe("what was shown is in the error's partial answer", () => {
     expect(performance.now() - start).toBeLessThan(1_500)
     expect(failure).toMatchObject({ kind: "cancelled", terminalReason: "cancelled" })
     expect(error.partial).toMatchObject({ ...SAID, terminalReason: "cancelled" })
+    expect(shownText(events)).toBe(SAID.text)
     expect(LlmResponse.parse(error.partial)).toEqual(error.partial)
   })
 
@@ -49,9 +56,10 @@ describe("what was shown is in the error's partial answer", () => {
     ["too long an answer", "response_too_large", [`: ${"x".repeat(9_000)}\n\n`], "hang", { maxBodyBytes: 5_000 }],
   ])("on %s", async (_what, code, more, end, options) => {
     const server = await serve(streamed([...SHOWN, ...more], end))
-    const { error, failure, waits } = await refused(server.url, options)
+    const { error, failure, waits, events } = await refused(server.url, options)
     expect(failure).toMatchObject({ code, terminalReason: "provider_error" })
     expect(failure.kind).toBeDefined()
+    expect(shownText(events)).toBe(SAID.text)
     expect(error.partial).toMatchObject({ ...SAID, terminalReason: "provider_error" })
     expect(waits).toEqual([])
   })
@@ -162,7 +170,7 @@ describe("tool calls that the endpoint could not read", () => {
     expect((await call(server.url)).response).toMatchObject({ text: "Grüße from 東京 🗼.", httpSummary: "attempt 2" })
   })
 
-  test("end the call after a few attempts, and the failure names them", async () => {
+  test("end the call after the last attempt, and the failure names the finish reason", async () => {
     const server = await serve(streamed([delta({}, "function_call_filter: MALFORMED_FUNCTION_CALL")]))
     const { failure } = await refused(server.url, { maxRetries: 2 })
     expect(failure.message).toBe('The provider broke the answer off with the finish reason "function_call_filter: MALFORMED_FUNCTION_CALL".')
