@@ -158,6 +158,17 @@ describe("a whole answer that comes just after the abort", () => {
     expect(events.filter(({ type }) => type === "error")).toEqual([])
   })
 
+  test("that leads to another model call is not the partial answer of that call", async () => {
+    const reasons: LlmResponse = { text: "", parts: [{ type: "reasoning", text: "Hm." }], usage, terminalReason: "stop" }
+    const late = async (): Promise<LlmResponse> => {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      return reasons
+    }
+    const { done } = await abortAfter("", late, newTurn({ driver: chatDriver({ retryEmptyAnswer: true }) }))
+    expect([done.outcome, done.usage]).toEqual([CANCELLED, usage])
+    expect(done.messages.map(({ role }) => role)).toEqual(["user", "assistant"])
+  })
+
   test("without a reason why it ended is a partial answer", async () => {
     const { done } = await abortAfter("Half an", async () => ({ ...says("Half an hour."), terminalReason: undefined }))
     expect(lastParts(done)).toEqual([
