@@ -171,8 +171,9 @@ describe("a failed model call keeps what the model said", () => {
   })
 
   test("nothing if it said nothing, and its usage counts", async () => {
-    const { done, parts } = await failAfter("", new LlmCallError({ ...FAILURE, usage, retriedUsage: usage }))
+    const { done, events, parts } = await failAfter("", new LlmCallError({ ...FAILURE, usage, retriedUsage: usage }))
     expect(parts).toEqual([])
+    expect(events.map(({ type }) => type)).toEqual(["llm_request", "token_usage", "error", "turn_outcome", "done"])
     expect(done.usage).toEqual(addUsage(usage, usage))
   })
 })
