@@ -261,7 +261,7 @@ describe("invalid_checkpoint", () => {
     ["an id that is a text", set("/state/outstanding/id", "2"), "/state/outstanding/id"],
     ["an id that is no whole number", set("/nextEffectId", 2.5), "/nextEffectId"],
     ["a negative count", set("/iteration", -1), "/iteration"],
-    ["a settled result in no place", set("/state/settled", [{ index: -1, result: RESULT }]), "/state/settled/0/index"],
+    ["a settled result at a negative index", set("/state/settled", [{ index: -1, result: RESULT }]), "/state/settled/0/index"],
     ["null for a missing optional value", set("/at", null), "/at"],
     ["an unknown role", set("/messages/0/role", "robot"), "/messages/0/role"],
     ["an unknown part", set("/messages/0/parts/0/type", "video"), "/messages/0/parts/0/type"],
@@ -321,9 +321,9 @@ describe("inconsistent_checkpoint", () => {
       [set("/state/outstanding/calls", [{ callId: "b", toolName: "look", args: {} }]), set("/state/results", [RESULT])],
       "/state/results",
     ],
-    ["a settled result before the one in front of it", set("/state/settled", [settled(2), settled(1)]), "/state/settled/1/index"],
+    ["settled results out of order", set("/state/settled", [settled(2), settled(1)]), "/state/settled/1/index"],
     ["two settled results in one place", set("/state/settled", [settled(1), settled(1)]), "/state/settled/1/index"],
-    ["a settled result behind the whole batch", set("/state/settled", [settled(4)]), "/state/settled/0/index"],
+    ["a settled result past the end of the batch", set("/state/settled", [settled(4)]), "/state/settled/0/index"],
     [
       "settled results with no call left to wait for",
       [set("/state/outstanding/calls", []), set("/state/results", []), set("/state/settled", [settled(0)])],
@@ -352,7 +352,7 @@ describe("inconsistent_checkpoint", () => {
     expect(problem(saved(...[edits].flat()))).toEqual(["inconsistent_checkpoint", path])
   })
 
-  test("settled results are accepted in any places that the batch has, and come back between the others", () => {
+  test("settled results are accepted at any index of the batch, and the driver gets them among the others", () => {
     const seen: string[] = []
     const driver = driverOf({
       name: "chat",

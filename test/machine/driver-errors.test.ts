@@ -311,12 +311,23 @@ describe("a driver's answer to a model's answer that was cut off", () => {
     expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "incomplete" } })
   })
 
+  test("is asked for text that was streamed, which is not shown again", () => {
+    const machine = startedWith([LLM], { onLlmCutOff: () => [APPEND] })
+    expect(effectNames(respond(machine, { ...half, textStreamed: true })).slice(0, 2)).toEqual(["emit token_usage", "emit llm_response"])
+    const failed = startedWith([LLM], { onLlmCutOff: () => [APPEND] })
+    const error = { message: "lost", retryable: true, terminalReason: "provider_error" } as const
+    const result = { ok: false, error, ...(half.result.ok && { partial: half.result.response }) } as const
+    const effects = respond(failed, { type: "llm_complete", id: 1, textStreamed: true, result })
+    expect(effectNames(effects).slice(0, 3)).toEqual(["emit token_usage", "emit llm_response", "emit error"])
+  })
+
   test("cannot start work for the partial answer of a failed call", () => {
     const error = { message: "lost", retryable: true, terminalReason: "provider_error" } as const
     const machine = startedWith([LLM], { onLlmCutOff: () => [APPEND, LLM, FINISH] })
     const { result } = half
     const partial = result.ok ? result.response : undefined
-    respond(machine, { type: "llm_complete", id: 1, result: { ok: false, error, ...(partial !== undefined && { partial }) } })
+    const effects = respond(machine, { type: "llm_complete", id: 1, result: { ok: false, error, ...(partial !== undefined && { partial }) } })
+    expect(effectNames(effects).slice(0, 5)).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "emit error", "progress"])
     expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
     expect(machine.history).toHaveLength(1)
   })
@@ -348,6 +359,27 @@ describe("a driver's answer to a failed model call", () => {
     expect(machine.usage).toEqual(usage)
     respond(machine, says(2, "there"))
     expect(machine.usage).toEqual({ inputTokens: 17, cachedInputTokens: 1, outputTokens: 5, reasoningTokens: 2 })
+  })
+
+  const some = { inputTokens: 7, cachedInputTokens: 1, outputTokens: 3, reasoningTokens: 2 }
+  const more = { inputTokens: 70, cachedInputTokens: 10, outputTokens: 30, reasoningTokens: 20 }
+  const sum = { inputTokens: 77, cachedInputTokens: 11, outputTokens: 33, reasoningTokens: 22 }
+  const partial = { text: "Half", parts: [], terminalReason: "provider_error" } as const
+
+  test.each([
+    ["the usage of the partial answer", {}, { ...partial, usage: some }, some, some],
+    ["the usage of the failure, not of the partial answer", { usage: some }, { ...partial, usage: more }, some, some],
+    ["failed attempts, which the event does not show as its own", { usage: some, retriedUsage: more }, undefined, some, sum],
+    ["failed attempts of the partial answer", {}, { ...partial, usage: some, retriedUsage: more }, some, sum],
+    ["failed attempts of the failure, not of the partial answer", { retriedUsage: more }, { ...partial, usage: some, retriedUsage: some }, some, sum],
+    ["failed attempts alone, without an event", { retriedUsage: more }, undefined, undefined, more],
+  ])("the tokens of a failed call: %s", (_what, facts, said, own, cumulative) => {
+    const machine = startedWith([LLM], { onLlmFailed: () => [FINISH] })
+    const result = { ok: false, error: { ...failure, ...facts }, ...(said !== undefined && { partial: said }) } as const
+    const effects = respond(machine, { type: "llm_complete", id: 1, result })
+    const shown = effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "token_usage" ? [effect.event] : []))
+    expect(shown).toEqual(own === undefined ? [] : [{ type: "token_usage", iteration: 0, usage: own, cumulative }])
+    expect(machine.usage).toEqual(cumulative)
   })
 
   test("undefined leaves the decision to the machine: stopped as provider_error", () => {

@@ -366,7 +366,7 @@ describe("fail", () => {
         },
       }),
     ],
-  ])("%s is refused, and the turn goes on", (_what, given) => {
+  ])("%s is refused, and the turn is unchanged", (_what, given) => {
     const machine = chat()
     pollAll(machine)
     expectRefused(machine, () => machine.fail(given as never), "invalid_actions")

@@ -1,11 +1,24 @@
 import { describe, expect, test } from "vitest"
-import type { ProtocolDriver } from "../../src/machine/driver.ts"
+import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import { addUsage } from "../../src/machine/limits.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TokenUsage } from "../../src/schemas/llm.ts"
 import type { CompletedToolCall } from "../../src/schemas/tool.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { completed, configOf, driverOf, effectNames, moved, pending, pollAll, respond, results, startedWith } from "./support.ts"
+import {
+  completed,
+  configOf,
+  delivers,
+  driverOf,
+  effectNames,
+  moved,
+  pending,
+  pollAll,
+  respond,
+  results,
+  startedWith,
+  userMessage,
+} from "./support.ts"
 
 const FINISH: DriverAction = { type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }
 const ONE: TokenUsage = { inputTokens: 1, cachedInputTokens: 2, outputTokens: 3, reasoningTokens: 4 }
@@ -138,7 +151,7 @@ describe("results that the driver settles with a batch", () => {
     ])
   })
 
-  test("are kept by a cancellation, beside cancelled results for the rest", () => {
+  test("stay after a cancellation, and the other calls get cancelled results", () => {
     const { machine } = batch(starts(["a", "b", "c"], settled("c", "a")))
     pollAll(machine)
     machine.cancel("Stop.")
@@ -149,7 +162,7 @@ describe("results that the driver settles with a batch", () => {
     ])
   })
 
-  test("a batch settled as a whole asks for the next step once: a second such batch has no way forward", () => {
+  test("a batch settled as a whole asks the driver once: a second such batch ends the turn", () => {
     const effects: string[] = []
     const machine = new TurnMachine(
       configOf({
@@ -164,6 +177,33 @@ describe("results that the driver settles with a batch", () => {
       effects.push(effect.type === "emit" && effect.event.type === "error" ? `error ${effect.event.envelope?.code}` : effect.type)
     expect(effects).toEqual(["error no_way_forward", "emit", "emit", "done"])
     expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
+  })
+
+  test("a second such batch also ends the turn after a delivery, where the turn would prepare anew", () => {
+    const machine = startedWith([{ type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }], {
+      onDelivery: () => [starts(["a"], settled("a"))],
+      onToolResults: () => [starts(["b"], settled("b"))],
+    })
+    const effects = respond(machine, delivers(1, { userMessages: [userMessage("more", "u2")] }))
+    expect(effects).toContainEqual(
+      expect.objectContaining({ event: expect.objectContaining({ envelope: expect.objectContaining({ code: "no_way_forward" }) }) }),
+    )
+    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
+    expect(machine.messages.at(-1)).toEqual(userMessage("more", "u2"))
+  })
+
+  test("the messages before and after a batch that is settled as a whole have ids of their own", () => {
+    const says = (context: DriverContext, role: "assistant" | "user"): DriverAction => ({
+      type: "append_events",
+      events: [{ type: "conversation", message: { id: context.newMessageId("m"), role, parts: [] } }],
+    })
+    const driver = driverOf({
+      prepareIteration: (context) => [says(context, "assistant"), starts(["a"], settled("a"))],
+      onToolResults: (context) => [says(context, "user"), FINISH],
+    })
+    const machine = new TurnMachine(configOf({ driver }), { messages: [] })
+    pollAll(machine)
+    expect(machine.messages.map(({ id, role }) => `${role} ${id}`)).toEqual(["assistant m_0_m_0", "user m_0_m_1"])
   })
 
   test("a batch settled as a whole may follow results of the host", () => {

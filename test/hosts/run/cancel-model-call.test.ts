@@ -84,7 +84,7 @@ describe("a cancelled model call has a time to end", () => {
     expect(lastParts((await turn).done)).toEqual(emitted)
   })
 
-  test("and the turn does not wait for the rest of it, nor leaves a timer", async () => {
+  test("and the turn does not wait for the rest of it, and leaves no timer", async () => {
     const { done } = await abortAfter("", async () => Promise.reject(new Error("aborted")))
     expect(done.outcome).toEqual(CANCELLED)
     expect(vi.getTimerCount()).toBe(0)
@@ -207,6 +207,7 @@ describe("a cancelled model call that fails with an LlmCallError", () => {
     expect(silent.done.messages).toHaveLength(1)
     expect(silent.done.usage).toEqual(expected)
     expect([spoken.done.outcome, silent.done.outcome]).toEqual([CANCELLED, CANCELLED])
+    expect(silent.events.some(({ type }) => type === "token_usage")).toBe(expected !== NO_USAGE)
   })
 
   test("counts the usage of the failure, not that of the partial answer", async () => {
@@ -274,7 +275,7 @@ describe("what a cancelled model call emitted is stored if the call says nothing
     ])
   })
 
-  test("events after the abort reach nobody", async () => {
+  test("events that are emitted after the abort are dropped", async () => {
     const { done, events } = await abortAfter("Half an", async ({ emit }) => {
       emit({ type: "text_delta", content: " hour." })
       emit({ type: "message", text: "still here", kind: "late" })

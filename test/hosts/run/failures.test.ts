@@ -106,7 +106,7 @@ describe("an executor that throws does not lose the turn", () => {
   })
 })
 
-describe("a failed model call keeps what the model said", () => {
+describe("a failed model call stores what the model said before", () => {
   const FAILURE: LlmFailure = {
     message: "Overloaded.",
     retryable: true,

@@ -30,7 +30,7 @@ describe("what a call emitted", () => {
     ],
     ["empty pieces leave no part", [text(""), reasoning(""), text("Yes"), text("")], "Yes", [["text", "Yes"]]],
     ["other events say nothing", [text("Y"), { type: "message", text: "no", kind: "note" }, text("es")], "Yes", [["text", "Yes"]]],
-    ["blanks are kept", [text(" "), text("\n")], " \n", [["text", " \n"]]],
+    ["blanks are text", [text(" "), text("\n")], " \n", [["text", " \n"]]],
   ])("%s", (_rule, events, said, parts) => {
     expect(answerOf(undefined, ...events)).toEqual({
       text: said,
