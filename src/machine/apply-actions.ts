@@ -126,7 +126,8 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
         for (const { result } of batch.settled) effects.push({ type: "emit", event: toolCallEvent(result) })
         usage = addKnown(usage, ...batch.settled.map(({ result }) => result.usage)) ?? usage
         if (batch.settled.length > 0 && batch.open.length === 0) {
-          if (work !== undefined) throw new DriverError("two_starts", `One list starts ${work.type} and a batch of tool calls.`)
+          if (work !== undefined || settled !== undefined)
+            throw new DriverError("two_starts", `One list starts ${work?.type ?? "a batch of tool calls"} and a batch of tool calls.`)
           settled = batch.settled.map(({ result }) => result)
           break
         }

@@ -261,6 +261,7 @@ describe("invalid_checkpoint", () => {
     ["an id that is a text", set("/state/outstanding/id", "2"), "/state/outstanding/id"],
     ["an id that is no whole number", set("/nextEffectId", 2.5), "/nextEffectId"],
     ["a negative count", set("/iteration", -1), "/iteration"],
+    ["a settled result at a negative index", set("/state/settled", [{ index: -1, result: RESULT }]), "/state/settled/0/index"],
     ["null for a missing optional value", set("/at", null), "/at"],
     ["an unknown role", set("/messages/0/role", "robot"), "/messages/0/role"],
     ["an unknown part", set("/messages/0/parts/0/type", "video"), "/messages/0/parts/0/type"],
@@ -300,6 +301,7 @@ describe("inconsistent_checkpoint", () => {
   const tell = { type: "progress", messageCount: 2, eventsFrom: 0, eventsTo: 1, iteration: 0 }
   const done = { type: "done", outcome: { type: "agent_frame_switch", frameId: "f" }, messageCount: 2, eventsFrom: 1, eventsTo: 1, iteration: 0 }
   const finished = { type: "finished", outcome: done.outcome }
+  const settled = (index: number) => ({ index, result: { ...RESULT, callId: `settled ${index}` } })
   const checkpointEffect = (id: number) => ({ type: "checkpoint", id, checkpoint: "after_work" })
 
   test.each<readonly [string, Edit | readonly Edit[], string]>([
@@ -319,6 +321,15 @@ describe("inconsistent_checkpoint", () => {
       [set("/state/outstanding/calls", [{ callId: "b", toolName: "look", args: {} }]), set("/state/results", [RESULT])],
       "/state/results",
     ],
+    ["settled results out of order", set("/state/settled", [settled(2), settled(1)]), "/state/settled/1/index"],
+    ["two settled results in one place", set("/state/settled", [settled(1), settled(1)]), "/state/settled/1/index"],
+    ["a settled result past the end of the batch", set("/state/settled", [settled(4)]), "/state/settled/0/index"],
+    [
+      "settled results with no call left to wait for",
+      [set("/state/outstanding/calls", []), set("/state/results", []), set("/state/settled", [settled(0)])],
+      "/state/settled",
+    ],
+    ["a turn that began with more messages than there are", set("/startLength", 3), "/startLength"],
     ["a record of a message that is not there", set("/events/0/index", 2), "/events/0/index"],
     ["the outstanding effect twice", push("/unpolled", { type: "outstanding" }, { type: "outstanding" }), "/unpolled/1"],
     [
@@ -339,6 +350,24 @@ describe("inconsistent_checkpoint", () => {
     ["records left out between two tellings", push("/unpolled", { ...tell, eventsFrom: 0, eventsTo: 0 }), "/unpolled/0/eventsTo"],
   ])("%s", (_, edits, path) => {
     expect(problem(saved(...[edits].flat()))).toEqual(["inconsistent_checkpoint", path])
+  })
+
+  test("settled results are accepted at any index of the batch, and the driver gets them among the others", () => {
+    const seen: string[] = []
+    const driver = driverOf({
+      name: "chat",
+      onToolResults: (_, found) => {
+        seen.push(...found.map(({ callId }) => callId))
+        return [{ type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }]
+      },
+    })
+    const machine = TurnMachine.restore(configOf({ driver }), saved(set("/state/settled", [settled(0), settled(2), settled(5)])))
+    respond(machine, results(2, completed("c"), completed("a")))
+    expect(seen).toEqual(["settled 0", "a", "settled 2", "b", "c", "settled 5"])
+  })
+
+  test("a turn may have begun with all its messages", () => {
+    expect(plain(TurnMachine.restore(CONFIG, saved(set("/startLength", 2))).checkpoint()).startLength).toBe(2)
   })
 
   test("an unusual one is accepted: reported effects that fit", () => {

@@ -27,6 +27,7 @@ const RUNTIME_ERROR = { type: "stopped", stop: { type: "runtime_error" } }
 const FINISH: DriverAction = { type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }
 const LLM: DriverAction = { type: "start_llm", request: REQUEST }
 const TOOLS: DriverAction = { type: "start_tools", calls: [pending("a")] }
+const SETTLED: DriverAction = { type: "start_tools", calls: [pending("a")], settled: [completed("a")] }
 const EXEC: DriverAction = { type: "start_exec", code: "1", driverState: { n: 1 } }
 const CHECKPOINT: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
 const EMIT: DriverAction = { type: "emit", event: { type: "message", text: "hi", kind: "note" } }
@@ -60,6 +61,40 @@ describe("a driver's list without a way forward, or with two, ends the turn and 
     ["an end and work", [FINISH, LLM], "action_after_finish", "A list of actions has start_llm after finish."],
     ["an end and more", [FINISH, EMIT], "action_after_finish", "A list of actions has emit after finish."],
     ["two ends", [FINISH, FINISH], "action_after_finish", "A list of actions has finish after finish."],
+    ["work and a settled batch", [LLM, SETTLED], "two_starts", "One list starts llm_call and a batch of tool calls."],
+    [
+      "a settled batch and work",
+      [SETTLED, CHECKPOINT],
+      "two_starts",
+      "One list starts a batch of tool calls and checkpoint; a turn waits for one effect at a time.",
+    ],
+    [
+      "a settled batch and an open one",
+      [SETTLED, TOOLS],
+      "two_starts",
+      "One list starts a batch of tool calls and tool_calls; a turn waits for one effect at a time.",
+    ],
+    ["two settled batches", [SETTLED, SETTLED], "two_starts", "One list starts a batch of tool calls and a batch of tool calls."],
+    ["a settled batch and an end", [SETTLED, FINISH], "two_starts", "One list of actions starts a batch of tool calls and finishes the turn."],
+    ["an end and a settled batch", [FINISH, SETTLED], "action_after_finish", "A list of actions has start_tools after finish."],
+    [
+      "a settled result of no call",
+      [{ ...TOOLS, settled: [completed("x")] }],
+      "unknown_settled_call",
+      'A batch has a settled result for "x", which is none of its calls.',
+    ],
+    [
+      "a settled result of no call, beside one that is expected",
+      [{ ...TOOLS, settled: [completed("a"), completed("x")] }],
+      "unknown_settled_call",
+      'A batch has a settled result for "x", which is none of its calls.',
+    ],
+    [
+      "two settled results of one call",
+      [{ ...TOOLS, settled: [completed("a"), completed("a")] }],
+      "unknown_settled_call",
+      'A batch has a settled result for "a", which is none of its calls.',
+    ],
     ["an unknown action", [{ type: "explode" }], "unknown_action", "A list has an action of an unknown type: explode."],
     ["a prototype's key", [{ type: "constructor" }], "unknown_action", "A list has an action of an unknown type: constructor."],
   ]
@@ -146,6 +181,48 @@ describe("what the machine did before it asked a failing driver stays", () => {
     expect(machine.usage).toEqual({ inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 })
   })
 
+  const notes = (note: string): DriverAction => ({ type: "append_events", events: [{ type: "protocol", event: { note } }] })
+  const driverError = ["emit token_usage", "emit error", "progress", "emit turn_outcome", "emit done", "done"]
+
+  test("a model's answer: the driver is asked what to store of it, as of one that was cut off", () => {
+    const asked: unknown[] = []
+    const machine = startedWith([{ ...LLM, driverState: 7 }], {
+      onLlmComplete: throwing,
+      onLlmCutOff: (context, waiting, response) => {
+        asked.push(waiting.driverState, response.text, response.terminalReason, context.usage.inputTokens)
+        return [notes("kept"), LLM]
+      },
+    })
+    const effects = respond(machine, says(1, "Hi."))
+    expect(asked).toEqual([7, "Hi.", "stop", 10])
+    // Work that it starts is left out: the turn ends.
+    expect(effectNames(effects)).toEqual(driverError)
+    expect(errorOf(effects)).toEqual({ message: 'The driver "test" threw: Error: boom', code: "driver_threw" })
+    expect(machine.history).toEqual([{ type: "protocol", event: { note: "kept" } }])
+  })
+
+  test("a model's answer, also if the driver's list is at fault: what it lists is not stored twice", () => {
+    const machine = startedWith([LLM], { onLlmComplete: () => [notes("mine"), LLM, TOOLS], onLlmCutOff: () => [notes("kept")] })
+    expect(errorOf(respond(machine, says(1, "Hi."))).code).toBe("two_starts")
+    expect(machine.history).toEqual([{ type: "protocol", event: { note: "kept" } }])
+  })
+
+  test.each<readonly [string, ProtocolDriver["onLlmCutOff"]]>([
+    ["throws, too", throwing],
+    ["returns an unknown action", () => [notes("kept"), { type: "explode" } as never]],
+    ["returns no list", () => "kept" as never],
+    ["returns undefined", () => undefined],
+    ["is absent", undefined],
+  ])("a model's answer: if onLlmCutOff %s, the first error ends the turn, and the tokens count", (_what, onLlmCutOff) => {
+    const machine = startedWith([LLM], { onLlmComplete: throwing, ...(onLlmCutOff !== undefined && { onLlmCutOff }) })
+    const effects = respond(machine, says(1, "Hi."))
+    expect(effectNames(effects)).toEqual(driverError.filter((name) => name !== "progress"))
+    expect(errorOf(effects).message).toBe('The driver "test" threw: Error: boom')
+    expect(machine.history).toEqual([])
+    expect(machine.usage.inputTokens).toBe(10)
+    expect(machine.outcome).toMatchObject(RUNTIME_ERROR)
+  })
+
   test("tool results: the calls were run", () => {
     const machine = startedWith([TOOLS], { onToolResults: () => [EMIT] })
     const effects = respond(machine, results(1, completed("a")))
@@ -208,6 +285,54 @@ test("a driver that is shown an answer sees the usage with that answer in it", (
   ])
 })
 
+describe("a driver's answer to a model's answer that was cut off", () => {
+  const half = says(1, "Half an", { terminalReason: "output_limit" })
+
+  test("may start work, which replaces the end of the turn", () => {
+    const machine = startedWith([LLM], { onLlmCutOff: () => [APPEND, LLM] })
+    const effects = respond(machine, half)
+    expect(effectNames(effects)).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "emit llm_request", "progress", "llm_call 2"])
+    expect(machine.state).toBe("waiting_llm")
+  })
+
+  test("may finish the turn in its own way", () => {
+    const machine = startedWith([LLM], { onLlmCutOff: () => [FINISH] })
+    respond(machine, half)
+    expect(machine.outcome).toEqual({ type: "agent_frame_switch", frameId: "f" })
+  })
+
+  test.each<readonly [string, Partial<ProtocolDriver>]>([
+    ["only stores", { onLlmCutOff: () => [APPEND] }],
+    ["is undefined", { onLlmCutOff: () => undefined }],
+    ["is absent", {}],
+  ])("that %s leaves the end of the turn", (_what, callbacks) => {
+    const machine = startedWith([LLM], callbacks)
+    expect(errorOf(respond(machine, half)).code).toBe("output_limit")
+    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "incomplete" } })
+  })
+
+  test("is asked for text that was streamed, which is not shown again", () => {
+    const machine = startedWith([LLM], { onLlmCutOff: () => [APPEND] })
+    expect(effectNames(respond(machine, { ...half, textStreamed: true })).slice(0, 2)).toEqual(["emit token_usage", "emit llm_response"])
+    const failed = startedWith([LLM], { onLlmCutOff: () => [APPEND] })
+    const error = { message: "lost", retryable: true, terminalReason: "provider_error" } as const
+    const result = { ok: false, error, ...(half.result.ok && { partial: half.result.response }) } as const
+    const effects = respond(failed, { type: "llm_complete", id: 1, textStreamed: true, result })
+    expect(effectNames(effects).slice(0, 3)).toEqual(["emit token_usage", "emit llm_response", "emit error"])
+  })
+
+  test("cannot start work for the partial answer of a failed call", () => {
+    const error = { message: "lost", retryable: true, terminalReason: "provider_error" } as const
+    const machine = startedWith([LLM], { onLlmCutOff: () => [APPEND, LLM, FINISH] })
+    const { result } = half
+    const partial = result.ok ? result.response : undefined
+    const effects = respond(machine, { type: "llm_complete", id: 1, result: { ok: false, error, ...(partial !== undefined && { partial }) } })
+    expect(effectNames(effects).slice(0, 5)).toEqual(["emit token_usage", "emit text_delta", "emit llm_response", "emit error", "progress"])
+    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
+    expect(machine.history).toHaveLength(1)
+  })
+})
+
 describe("a driver's answer to a failed model call", () => {
   const failure = { message: "overloaded", retryable: true, code: "529", terminalReason: "provider_error" } as const
   const failed = { type: "llm_complete", id: 1, result: { ok: false, error: failure } } as const
@@ -234,6 +359,27 @@ describe("a driver's answer to a failed model call", () => {
     expect(machine.usage).toEqual(usage)
     respond(machine, says(2, "there"))
     expect(machine.usage).toEqual({ inputTokens: 17, cachedInputTokens: 1, outputTokens: 5, reasoningTokens: 2 })
+  })
+
+  const some = { inputTokens: 7, cachedInputTokens: 1, outputTokens: 3, reasoningTokens: 2 }
+  const more = { inputTokens: 70, cachedInputTokens: 10, outputTokens: 30, reasoningTokens: 20 }
+  const sum = { inputTokens: 77, cachedInputTokens: 11, outputTokens: 33, reasoningTokens: 22 }
+  const partial = { text: "Half", parts: [], terminalReason: "provider_error" } as const
+
+  test.each([
+    ["the usage of the partial answer", {}, { ...partial, usage: some }, some, some],
+    ["the usage of the failure, not of the partial answer", { usage: some }, { ...partial, usage: more }, some, some],
+    ["failed attempts, which the event does not show as its own", { usage: some, retriedUsage: more }, undefined, some, sum],
+    ["failed attempts of the partial answer", {}, { ...partial, usage: some, retriedUsage: more }, some, sum],
+    ["failed attempts of the failure, not of the partial answer", { retriedUsage: more }, { ...partial, usage: some, retriedUsage: some }, some, sum],
+    ["failed attempts alone, without an event", { retriedUsage: more }, undefined, undefined, more],
+  ])("the tokens of a failed call: %s", (_what, facts, said, own, cumulative) => {
+    const machine = startedWith([LLM], { onLlmFailed: () => [FINISH] })
+    const result = { ok: false, error: { ...failure, ...facts }, ...(said !== undefined && { partial: said }) } as const
+    const effects = respond(machine, { type: "llm_complete", id: 1, result })
+    const shown = effects.flatMap((effect) => (effect.type === "emit" && effect.event.type === "token_usage" ? [effect.event] : []))
+    expect(shown).toEqual(own === undefined ? [] : [{ type: "token_usage", iteration: 0, usage: own, cumulative }])
+    expect(machine.usage).toEqual(cumulative)
   })
 
   test("undefined leaves the decision to the machine: stopped as provider_error", () => {

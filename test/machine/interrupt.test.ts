@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest"
 import { NO_USAGE } from "../../src/machine/limits.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
+import type { LlmResponse } from "../../src/schemas/llm.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import {
   callsAndResults,
@@ -14,6 +15,7 @@ import {
   expectRefused,
   moved,
   pending,
+  plain,
   pollAll,
   REQUEST,
   respond,
@@ -109,6 +111,18 @@ describe("cancel", () => {
     expect(machine.handle(results(2, completed("a")))).toEqual({ status: "stale" })
   })
 
+  test("while tools run: a finished call's long text is cut to the limit of the turn", () => {
+    const machine = new TurnMachine(configOf({ maxResultTokens: 25 }), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    respond(machine, callsTools(1, ["a", "b"]))
+    respond(machine, results(2, completed("a", "x".repeat(1_000))))
+    machine.cancel()
+    expect(machine.messages.at(-1)?.parts).toMatchObject([
+      { callId: "a", text: `${"x".repeat(50)}\n\n... (900 chars omitted) ...\n\n${"x".repeat(50)}` },
+      { callId: "b" },
+    ])
+  })
+
   test("a batch that the host never polled is not emitted, and its calls have results", () => {
     const machine = chat()
     pollAll(machine)
@@ -176,6 +190,141 @@ describe("cancel", () => {
   })
 })
 
+describe("cancel with a partial answer", () => {
+  const used = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
+  const retriedUsage = { inputTokens: 100, cachedInputTokens: 1, outputTokens: 20, reasoningTokens: 3 }
+  const partial: LlmResponse = { text: "Half", parts: [{ type: "text", text: "Half" }], usage: used, terminalReason: "stop" }
+  const LLM: DriverAction = { type: "start_llm", request: REQUEST }
+  const APPEND: DriverAction = { type: "append_events", events: [{ type: "protocol", event: 1 }] }
+
+  test("counts its usage and that of its failed attempts; the event has its own and the sum of the turn", () => {
+    const machine = chat()
+    pollAll(machine)
+    machine.cancel(undefined, { ...partial, retriedUsage })
+    const cumulative = { inputTokens: 110, cachedInputTokens: 1, outputTokens: 22, reasoningTokens: 3 }
+    expect(pollAll(machine)[1]).toEqual({ type: "emit", event: { type: "token_usage", iteration: 0, usage: used, cumulative } })
+    expect(machine.usage).toEqual(cumulative)
+  })
+
+  test("adds its usage to that of the iterations before", () => {
+    const machine = waitingForTools("a")
+    respond(machine, results(2, completed("a")))
+    respond(machine, delivers(3))
+    expect(machine.outstanding?.type).toBe("llm_call")
+    machine.cancel(undefined, { ...partial, retriedUsage })
+    const cumulative = { inputTokens: 120, cachedInputTokens: 1, outputTokens: 24, reasoningTokens: 3 }
+    expect(pollAll(machine)).toContainEqual({ type: "emit", event: { type: "token_usage", iteration: 1, usage: used, cumulative } })
+    expect(machine.usage).toEqual(cumulative)
+  })
+
+  test("asks the driver what to store, with the usage counted and as cancelled; work that it starts is left out", () => {
+    const asked: unknown[] = []
+    const machine = startedWith([{ ...LLM, driverState: 7 }], {
+      onLlmCutOff: (context, waiting, response) => {
+        asked.push(context.usage, waiting.driverState, response)
+        return [APPEND, LLM, { type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }]
+      },
+    })
+    machine.cancel(undefined, partial)
+    expect(asked).toEqual([used, 7, { ...partial, terminalReason: "cancelled" }])
+    expect(effectNames(pollAll(machine))).toEqual(["cancel_llm 1", "emit token_usage", "emit message", "progress", ...END])
+    expect(machine.history).toEqual([{ type: "protocol", event: 1 }])
+    expect(machine.outcome).toEqual(CANCELLED)
+  })
+
+  test("a driver that throws is reported, and the turn is cancelled all the same", () => {
+    const machine = startedWith([LLM], {
+      onLlmCutOff: () => {
+        throw new Error("boom")
+      },
+    })
+    machine.cancel(undefined, partial)
+    const effects = pollAll(machine)
+    expect(effectNames(effects)).toEqual(["cancel_llm 1", "emit token_usage", "emit error", "emit message", ...END])
+    expect(effects[2]).toMatchObject({ event: { message: 'The driver "test" threw: Error: boom', envelope: { code: "driver_threw" } } })
+    expect(machine.outcome).toEqual(CANCELLED)
+    expect(machine.usage).toEqual(used)
+  })
+
+  const EXEC: DriverAction = { type: "start_exec", code: "1", driverState: null }
+  const WAIT: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
+  const TOOLS: DriverAction = { type: "start_tools", calls: [pending("a")] }
+
+  test.each<readonly [string, () => TurnMachine]>([
+    ["preparing", chat],
+    [
+      "waiting_execution_surface",
+      () => {
+        const machine = new TurnMachine(configOf({ syncExecutionSurface: true }), { messages: [] })
+        pollAll(machine)
+        return machine
+      },
+    ],
+    ["waiting_tools", () => startedWith([TOOLS], { onLlmCutOff: () => [APPEND] })],
+    ["waiting_exec", () => startedWith([EXEC], { onLlmCutOff: () => [APPEND] })],
+    ["waiting_checkpoint", () => startedWith([WAIT], { onLlmCutOff: () => [APPEND] })],
+    [
+      "prepare_iteration",
+      () => {
+        const machine = startedWith([WAIT])
+        machine.handle(delivers(1))
+        return machine
+      },
+    ],
+    [
+      "finished",
+      () => {
+        const machine = chat()
+        machine.finish({ type: "agent_frame_switch", frameId: "f" })
+        return machine
+      },
+    ],
+  ])("changes nothing about the cancellation of a turn in %s, not even if it is invalid", (state, make) => {
+    const expected = make()
+    expect(expected.state).toBe(state)
+    expected.cancel()
+    for (const given of [partial, { text: 5 } as never]) {
+      const machine = make()
+      machine.cancel(undefined, given)
+      expect(plain(machine.checkpoint())).toEqual(plain(expected.checkpoint()))
+      expect(machine.usage).toEqual(NO_USAGE)
+    }
+  })
+})
+
+describe("cancel while code runs", () => {
+  const EXEC: DriverAction = { type: "start_exec", code: "1", driverState: 7 }
+  const APPEND: DriverAction = { type: "append_events", events: [{ type: "protocol", event: 1 }] }
+
+  test("asks the driver what to store; work that it starts is left out", () => {
+    const asked: unknown[] = []
+    const machine = startedWith([EXEC], {
+      onExecCancelled: (_context, waiting, reason) => {
+        asked.push(waiting.driverState, reason)
+        return [APPEND, EXEC]
+      },
+    })
+    machine.cancel("Stop.")
+    expect(asked).toEqual([7, "Stop."])
+    expect(effectNames(pollAll(machine))).toEqual(["emit message", "progress", ...END])
+    expect(machine.history).toHaveLength(1)
+    expect(machine.outcome).toEqual(CANCELLED)
+  })
+
+  test("a driver that throws is reported, and the turn is cancelled all the same", () => {
+    const machine = startedWith([EXEC], {
+      onExecCancelled: () => {
+        throw new Error("boom")
+      },
+    })
+    machine.cancel()
+    const effects = pollAll(machine)
+    expect(effectNames(effects)).toEqual(["emit error", "emit message", ...END])
+    expect(effects[0]).toMatchObject({ event: { envelope: { code: "driver_threw" } } })
+    expect(machine.outcome).toEqual(CANCELLED)
+  })
+})
+
 describe("fail", () => {
   const event = { type: "error", message: "The host is shutting down." } as const
 
@@ -196,6 +345,33 @@ describe("fail", () => {
     machine.fail(event)
     expect(machine.poll()).toBeUndefined()
     expect(machine.outcome).toEqual(CANCELLED)
+  })
+
+  test.each([
+    ["nothing", undefined],
+    ["null", null],
+    ["a text", "no"],
+    ["a number", 5],
+    ["a list", []],
+    ["an error without a message", { type: "error" }],
+    ["an envelope that is not one", { type: "error", message: "no", envelope: "no" }],
+    ["a prototype's key as type", { type: "constructor" }],
+    ["a value with a function", { type: "error", message: "no", envelope: { kind: "host", userMessage: () => "no" } }],
+    [
+      "a value that throws when it is read",
+      Object.defineProperty({}, "type", {
+        enumerable: true,
+        get: () => {
+          throw new Error("read")
+        },
+      }),
+    ],
+  ])("%s is refused, and the turn is unchanged", (_what, given) => {
+    const machine = chat()
+    pollAll(machine)
+    expectRefused(machine, () => machine.fail(given as never), "invalid_actions")
+    respond(machine, says(1, "Hi."))
+    expect(machine.state).toBe("waiting_checkpoint")
   })
 
   test("an invalid event is refused", () => {

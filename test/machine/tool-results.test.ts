@@ -114,7 +114,9 @@ describe("attachments", () => {
     }
   })
 
-  test("with another key beside it, it is an ordinary object", () => {
+  test("with another key beside it, a reference is an ordinary object", () => {
+    expect(shown({ $attachment: PICTURE, more: 1 })).toEqual([text(`{"$attachment":${JSON.stringify(PICTURE)},"more":1}`)])
+    expect(shown({ more: 1, $attachment: PICTURE })).toEqual([text(`{"more":1,"$attachment":${JSON.stringify(PICTURE)}}`)])
     expect(shown({ $attachment: { id: "x" }, more: 1 })).toEqual([text('{"$attachment":{"id":"x"},"more":1}')])
   })
 })
@@ -242,6 +244,15 @@ describe("toolResultParts", () => {
   test("empty texts of a result are dropped, so that no line is left for them", () => {
     const modelReturn = { parts: ["", "one", "", "two"].map((piece) => ({ type: "text" as const, text: piece })) }
     expect(toolResultParts("m", [completed("a", null, { modelReturn })])).toMatchObject([{ text: "one\ntwo" }])
+  })
+
+  test("empty texts of a result are left out of its content, too", () => {
+    const parts = [text(""), text("one"), attachment(PICTURE), text("")] as ModelReturn["parts"]
+    expect(toolResultParts("m", [completed("a", null, { modelReturn: { parts } })])).toMatchObject([
+      { text: "one", content: [text("one"), attachment(PICTURE)] },
+      { type: "image" },
+    ])
+    expect(toolResultParts("m", [completed("a", null, { modelReturn: { parts } })])[0]).toHaveProperty("content.length", 2)
   })
 
   test("a tool's own modelReturn wins over its value", () => {

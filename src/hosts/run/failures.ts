@@ -2,6 +2,7 @@ import { NO_USAGE } from "../../machine/limits.ts"
 import type { LlmFailure } from "../../wire/llm.ts"
 import type { ToolFailure } from "../../wire/tool.ts"
 import { LlmCallError, ToolError } from "../host.ts"
+import { membersOf } from "./plain-json.ts"
 
 /** The message of a thrown value. Never throws. */
 export function messageOf(thrown: unknown): string {
@@ -23,9 +24,10 @@ export function llmFailureOf(thrown: unknown): LlmFailure {
 export function partialOf(thrown: unknown): unknown {
   if (!(thrown instanceof LlmCallError)) return undefined
   const { failure, partial } = thrown
-  const { usage = partial?.usage, retriedUsage = partial?.retriedUsage } = failure
+  const said = membersOf(partial)
+  const { usage = said.usage, retriedUsage = said.retriedUsage } = membersOf(failure)
   if (partial === undefined && usage === undefined && retriedUsage === undefined) return undefined
-  return { text: "", parts: [], ...partial, usage: usage ?? NO_USAGE, ...(retriedUsage !== undefined && { retriedUsage }) }
+  return { text: "", parts: [], ...said, usage: usage ?? NO_USAGE, ...(retriedUsage !== undefined && { retriedUsage }) }
 }
 
 /** The failure of a tool call whose executor threw. */

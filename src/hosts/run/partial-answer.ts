@@ -2,7 +2,7 @@ import { NO_USAGE } from "../../machine/limits.ts"
 import { isBlank } from "../../text.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, OutputPart, TerminalReason } from "../../wire/llm.ts"
-import { toJson } from "./plain-json.ts"
+import { membersOf, toJson } from "./plain-json.ts"
 
 /** Returns a partial answer in the form of the wire, or `undefined` if the machine would refuse it. */
 export type CheckPartial = (partial: unknown) => LlmResponse | undefined
@@ -31,21 +31,23 @@ export class PartialAnswer {
   }
 
   /**
-   * Returns the partial answer; `undefined` if the call said nothing. `reported`: what the executor returned or threw, which may be
+   * Returns the partial answer; `undefined` if the call said and used nothing. `reported`: what the executor returned or threw, which may be
    * anything. If it says nothing or is not an answer, what the call emitted counts, with the reported usage.
    */
   response(reported: unknown, terminalReason: TerminalReason): LlmResponse | undefined {
     const said = this.#check(reported, terminalReason)
     if (said !== undefined && saysSomething(said)) return said
     const emitted = this.#emitted(terminalReason)
-    if (emitted === undefined) return said
-    const { usage = NO_USAGE, retriedUsage } = (reported ?? {}) as { readonly usage?: unknown; readonly retriedUsage?: unknown }
-    return this.#check({ ...emitted, usage, ...(retriedUsage !== undefined && { retriedUsage }) }, terminalReason) ?? emitted
+    if (emitted === undefined && said !== undefined) return said
+    const { usage = NO_USAGE, retriedUsage } = membersOf(reported as { readonly usage?: unknown; readonly retriedUsage?: unknown })
+    if (usage === NO_USAGE && retriedUsage === undefined) return emitted
+    const spent = { usage, ...(retriedUsage !== undefined && { retriedUsage }) }
+    return this.#check({ text: "", parts: [], ...emitted, ...spent }, terminalReason) ?? emitted
   }
 
   /** Whether a value is a whole answer, in the form of the wire. */
   accepts(value: unknown): boolean {
-    const { terminalReason } = (value ?? {}) as { readonly terminalReason?: TerminalReason }
+    const { terminalReason } = membersOf(value as { readonly terminalReason?: TerminalReason })
     return terminalReason !== undefined && this.#check(value, terminalReason) !== undefined
   }
 

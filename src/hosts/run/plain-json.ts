@@ -11,6 +11,15 @@ export function toJson(value: unknown, maxDepth: number = MAX_JSON_DEPTH): Json 
   return plain(value, { maxDepth, ancestors: [], path: [] }) ?? null
 }
 
+/** The own members of a value that an executor returned or threw; none if reading them throws. */
+export function membersOf<Value extends object>(value: Value | undefined): Partial<Value> {
+  try {
+    return { ...value } as Partial<Value>
+  } catch {
+    return {}
+  }
+}
+
 interface Walk {
   readonly maxDepth: number
   readonly ancestors: object[]

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import * as z from "zod"
-import type { Host } from "../../../src/hosts/host.ts"
+import { type Host, LlmCallError } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
@@ -365,6 +365,37 @@ describe("after a crash", () => {
     expect(await textOf(store)).toBe(text)
   })
 
+  test("a cancellation is carried out with the partial answer that was recorded with it", async () => {
+    const store = memoryJournalStore()
+    const controller = new AbortController()
+    const partial: LlmResponse = {
+      text: "Half",
+      parts: [{ type: "text", text: "Half" }],
+      usage: USAGE,
+      retriedUsage: USAGE,
+      terminalReason: "cancelled",
+    }
+    const host: Host = {
+      async llmCall() {
+        controller.abort("enough")
+        throw new LlmCallError({ message: "aborted", retryable: false, terminalReason: "cancelled" }, { partial })
+      },
+    }
+    // The header and the cancellation are stored; the end is not.
+    await expect(journaled(host, dyingStore(store, 2)).run("t", turn, { signal: controller.signal })).rejects.toThrow("killed")
+    expect(kindsOf(await textOf(store))).toEqual(["interruption"])
+
+    const second = model()
+    const done = await journaled(second, store).run("t", turn)
+    expect(second.asked).toEqual([])
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    expect(done.messages.at(-1)?.parts).toMatchObject([
+      { type: "text", text: "Half" },
+      { type: "interrupted", reason: "cancelled" },
+    ])
+    expect(done.usage).toMatchObject({ inputTokens: 10, outputTokens: 4 })
+  })
+
   test("a damaged journal is refused, unchanged, and closed", async () => {
     const text = (await whole()).replace("tool_use", "tool_usr")
     const store = await storeWith(text)
@@ -528,6 +559,7 @@ describe("a host command", () => {
     ["an unknown key", { type: "apply", actions: [{ type: "advance_iteration", twice: true }] }],
     ["another type", { type: "pause" }],
     ["a reason that is not a string", { type: "cancel", reason: 7 }],
+    ["a partial answer that is not one", { type: "cancel", partial: { text: 5 } }],
     ["a value that is not JSON", { type: "apply", actions: [{ type: "append_events", events: [{ type: "protocol", event: Number.NaN }] }] }],
   ])("with %s is refused and not recorded, because the journal could not be read again", async (_what, wrong) => {
     const store = memoryJournalStore()

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
+import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import type { Response } from "../../../src/schemas/response.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { calls, configOf, deferred, neverCalled, newTurn, runAndWatch, says, script, start, succeed } from "./support.ts"
@@ -121,6 +122,26 @@ describe("time", () => {
       "llm_complete at 1241",
       "checkpoint_delivery at 1241",
     ])
+  })
+
+  test.each<readonly [string, Partial<LlmResponse>, number]>([
+    ["by the same clock", {}, 250],
+    ["by the same clock, also if the answer was cut off", { terminalReason: "output_limit" }, 250],
+    ["as its executor measured it", { durationMs: 7 }, 7],
+    ["as its executor measured it, also if that is 0", { durationMs: 0 }, 0],
+  ])("each model call has its duration %s", async (_how, facts, expected) => {
+    let time = 1_000
+    const { events } = await runAndWatch(
+      newTurn(),
+      {
+        async llmCall() {
+          time += 250
+          return { ...says("Hello."), ...facts }
+        },
+      },
+      { now: () => time },
+    )
+    expect(events.flatMap((event) => (event.type === "llm_response" ? [event.durationMs] : []))).toEqual([expected])
   })
 
   test("a clock that runs backwards gives no negative durations", async () => {

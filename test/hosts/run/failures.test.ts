@@ -2,7 +2,9 @@ import { describe, expect, test } from "vitest"
 import { type Host, type HostTools, LlmCallError, ToolError } from "../../../src/hosts/host.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
-import type { LlmResponse } from "../../../src/schemas/llm.ts"
+import { addUsage, NO_USAGE } from "../../../src/machine/limits.ts"
+import type { LlmFailure, LlmResponse } from "../../../src/schemas/llm.ts"
+import type { Part } from "../../../src/schemas/message.ts"
 import { recordedTools } from "../../../src/testing/recorded-model.ts"
 import { journalOf } from "../../replay/support.ts"
 import {
@@ -20,6 +22,7 @@ import {
   submitted,
   success,
   toolTexts,
+  usage,
 } from "./support.ts"
 
 describe("an executor that throws does not lose the turn", () => {
@@ -100,6 +103,78 @@ describe("an executor that throws does not lose the turn", () => {
     })
     expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
     expect(errors(events)).toEqual(["reconfigure_failed: Execution surface not refreshed: no plugins"])
+  })
+})
+
+describe("a failed model call stores what the model said before", () => {
+  const FAILURE: LlmFailure = {
+    message: "Overloaded.",
+    retryable: true,
+    kind: "overloaded",
+    retryAt: 1_700_000_000_000,
+    terminalReason: "provider_error",
+  }
+  const envelope = { kind: "llm_provider", terminalReason: "provider_error", failureKind: "overloaded", retryAt: 1_700_000_000_000 }
+
+  async function failAfter(text: string, error: Error) {
+    const { done, events } = await runAndWatch(newTurn(), {
+      async llmCall(_effect, { emit }) {
+        if (text !== "") emit({ type: "text_delta", content: text })
+        throw error
+      },
+    })
+    const parts = done.messages.flatMap(({ role, parts }) => (role === "assistant" ? parts.map(({ id: _, ...part }: Part) => part) : []))
+    return { done, events, parts }
+  }
+
+  const interrupted = { type: "interrupted", reason: "provider_error" }
+
+  test("the text that it emitted, with any error, shown once", async () => {
+    const { done, events, parts } = await failAfter("Half an", new Error("no network"))
+    expect(parts).toEqual([{ type: "text", text: "Half an" }, interrupted])
+    expect(events.map(({ type }) => type)).toEqual(["llm_request", "text_delta", "token_usage", "llm_response", "error", "turn_outcome", "done"])
+    expect(errors(events)).toEqual(["executor_threw: LLM error: no network"])
+    expect(done.usage).toEqual(NO_USAGE)
+  })
+
+  test("the partial answer of its error, which is shown if no text was emitted", async () => {
+    const { done, events, parts } = await failAfter("", new LlmCallError(FAILURE, { partial: { ...says("Half"), retriedUsage: usage } }))
+    expect(parts).toEqual([{ type: "text", text: "Half" }, interrupted])
+    expect(events.map(({ type }) => type).slice(1, 4)).toEqual(["token_usage", "text_delta", "llm_response"])
+    expect(done.usage).toEqual(addUsage(usage, usage))
+  })
+
+  test("the text of an answer that cannot be used", async () => {
+    const { done, events } = await runAndWatch(newTurn(), {
+      async llmCall(_effect, { emit }) {
+        emit({ type: "text_delta", content: "Half an" })
+        return { ...says("Half an hour."), usage: undefined } as never
+      },
+    })
+    expect(done.messages.at(-1)?.parts).toMatchObject([{ type: "text", text: "Half an" }, interrupted])
+    expect(errors(events)).toEqual([expect.stringMatching(/^invalid_llm_response: /)])
+  })
+
+  test.each([
+    ["an object that is not an answer", { text: 5 }],
+    ["a list", []],
+    ["null", null],
+    ["counts that are not numbers", { ...says("Half"), usage: { inputTokens: "many" } }],
+    ["a function in its metadata", { ...says("Half"), parts: [{ type: "text", text: "Half", providerMetadata: { at: () => 1 } }] }],
+    ["a getter that throws", Object.defineProperty(says("Half"), "text", { enumerable: true, get: neverCalled })],
+  ])("and stays the same failure if its partial answer is %s", async (_what, partial) => {
+    for (const text of ["Half an", ""]) {
+      const { done, parts } = await failAfter(text, new LlmCallError(FAILURE, { partial: partial as never }))
+      expect(done.outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error", error: envelope } })
+      expect(parts).toEqual(text === "" ? [] : [{ type: "text", text }, interrupted])
+    }
+  })
+
+  test("nothing if it said nothing, and its usage counts", async () => {
+    const { done, events, parts } = await failAfter("", new LlmCallError({ ...FAILURE, usage, retriedUsage: usage }))
+    expect(parts).toEqual([])
+    expect(events.map(({ type }) => type)).toEqual(["llm_request", "token_usage", "error", "turn_outcome", "done"])
+    expect(done.usage).toEqual(addUsage(usage, usage))
   })
 })
 
