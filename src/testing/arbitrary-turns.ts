@@ -128,6 +128,7 @@ const apply: Arbitrary<HostMove> = object({ type: fc.constant("apply" as const),
 const round: Arbitrary<readonly HostMove[]> = fc.oneof(
   { weight: 10, arbitrary: fc.tuple(pollAll, answerAll) },
   { weight: 6, arbitrary: fc.tuple(pollAll, answerSome, pollAll, answerAll) },
+  { weight: 2, arbitrary: fc.tuple(pollAll, answerSome, offend, answerAll) },
   { weight: 2, arbitrary: fc.tuple(pollSome, answerAll) },
   { weight: 1, arbitrary: fc.tuple(answerAll) },
   { weight: 1, arbitrary: fc.tuple(answerSome) },
