@@ -22,7 +22,8 @@ export function retryHint(error: Readonly<Record<string, unknown>>, message: str
   // Google's delay is the one of its limit per minute, also if that of the day is used up.
   if (google.isDaily) return { isDaily: true }
   const waitMs = google.retryMs ?? seconds(error["resets_in_seconds"]) ?? durationIn(message)
-  const retryAt = time(error["resets_at"]) ?? (waitMs === undefined || nowMs === undefined ? undefined : nowMs + waitMs) ?? resetHeader(error)
+  const retryAt =
+    time(error["resets_at"]) ?? dateIn(message) ?? (waitMs === undefined || nowMs === undefined ? undefined : nowMs + waitMs) ?? resetHeader(error)
   return { ...(retryAt !== undefined && { retryAt: Math.round(retryAt) }), ...(DAILY.test(message) && { isDaily: true as const }) }
 }
 
@@ -52,7 +53,18 @@ function time(value: unknown): number | undefined {
   return ms > 1e11 && ms <= Number.MAX_SAFE_INTEGER ? ms : undefined
 }
 
-function seconds(value: unknown): number | undefined {
+/** A time with its zone in a message such as `You will regain access on 2026-12-01 at 00:00 UTC.`. A time without a zone may be in any. */
+const DATE_IN_MESSAGE =
+  /\b(?:access on|resets? (?:at|on)|until|again (?:at|on)) (\d{4}-\d\d-\d\d)(?: at |T| )(\d\d:\d\d(?::\d\d)?)(?:\.\d{1,9})?(?: ?UTC|Z)\b/i
+
+function dateIn(message: string): number | undefined {
+  const [, day, clock] = DATE_IN_MESSAGE.exec(message) ?? []
+  const ms = day === undefined ? Number.NaN : Date.parse(`${day}T${clock}Z`)
+  return Number.isNaN(ms) ? undefined : ms
+}
+
+function seconds(given: unknown): number | undefined {
+  const value = typeof given === "string" && /^\d{1,9}(?:\.\d{1,9})?$/.test(given) ? Number(given) : given
   return typeof value === "number" && value >= 0 && value < 1e9 ? value * 1_000 : undefined
 }
 

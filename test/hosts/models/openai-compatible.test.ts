@@ -402,7 +402,6 @@ describe("aborts", () => {
 describe("invalid answers", () => {
   test.each<[string, string, Record<string, string>, string]>([
     ["a page", "<!doctype html><title>Welcome</title>", { "content-type": "text/html" }, "it is a page, not JSON; check the base URL"],
-    ["nothing", "", {}, "it is empty"],
     ["a text", "It works!", { "content-type": "text/plain" }, "it is not JSON; check the base URL"],
     ["other JSON", '{"hello":"world"}', { "content-type": "application/json" }, "it has no list of choices"],
     ["a stream that is not JSON", "data: It works!\n\n", { "content-type": "text/event-stream" }, "a chunk is not a JSON object"],
@@ -416,6 +415,19 @@ describe("invalid answers", () => {
       terminalReason: "provider_error",
     })
     expect(waits).toEqual([])
+  })
+
+  test("an empty answer is retried, whatever its status says", async () => {
+    const server = await serve(send(200, "", {}), send(204, "", {}), sendFile("openai-text.json"))
+    const { response, waits } = await call(server.url)
+    expect(response.text).toBe("Hello! How can I assist you today?")
+    expect(waits).toHaveLength(2)
+    const empty = await serve(send(200, "", {}))
+    expect((await refused(empty.url)).failure).toMatchObject({
+      message: "The endpoint's answer is malformed: it is empty.",
+      code: "malformed_response",
+      retryable: true,
+    })
   })
 
   test("an error event without an error object", async () => {

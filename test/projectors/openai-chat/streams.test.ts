@@ -131,7 +131,7 @@ test.each([
   ["calls that are not a list", { choices: [{ delta: { tool_calls: {} } }] }],
 ])("%s instead of a chunk is malformed", (_what, chunk) => {
   const stream = openAiChatProjector.stream()
-  stream.push({ choices: [{ delta: { content: "Hi" }, finish_reason: "stop" }] })
+  stream.push({ choices: [{ delta: { content: "Hi" }, finish_reason: null }] })
   expect(stream.failed).toBe(false)
   expect(stream.push(chunk)).toEqual([])
   expect(stream.failed).toBe(true)
