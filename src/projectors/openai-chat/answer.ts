@@ -35,9 +35,10 @@ export interface OpenAiAnswerOptions {
  * @see https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning (2026-11)
  * @see https://github.com/anomalyco/opencode/pull/8900 (2026-11): Copilot's `reasoning_opaque`
  */
-const REASONING_TEXTS = ["reasoning_content", "reasoning", "reasoning_text"] as const
 const REASONING_LISTS = ["reasoning_details", "thinking_blocks"] as const
 const REASONING_KEYS = ["reasoning_opaque"] as const
+/** Keys whose text is reasoning. Servers that send several send the same text in each. */
+const REASONING_TEXTS = ["reasoning_content", "reasoning", "reasoning_text"] as const
 /** Google's signature of a text. @see https://ai.google.dev/gemini-api/docs/thought-signatures (2026-11) */
 const TEXT_KEYS = ["extra_content"] as const
 
@@ -117,7 +118,8 @@ export class Answer {
     const known: readonly (readonly string[])[] = [
       this.#textLength > 0 ? ["content", "refusal"] : [],
       this.#calls.isEmpty ? [] : ["tool_calls", "function_call"],
-      this.#lastReasoning === undefined ? [] : [...REASONING_TEXTS, ...REASONING_LISTS],
+      this.#lastReasoning === undefined ? [] : REASONING_TEXTS,
+      REASONING_LISTS.filter((key) => this.#lists.has(key)),
     ]
     const keys = new Set(known.flat())
     return this.addDelta(Object.fromEntries(Object.entries(message).filter(([key]) => !keys.has(key))))
@@ -239,7 +241,6 @@ export class Answer {
       return []
     }
     const listed = this.#addLists(message, inPieces)
-    // Servers that send several of these fields send the same text in each.
     const reasoning = REASONING_TEXTS.map((key) => stringOf(message[key])).find((text) => text !== "") ?? listed
     this.#shownReasoning += reasoning.length
     const textBefore = this.#textLength
