@@ -76,7 +76,7 @@ export const CANCELLED: LlmFailure = {
 /** How many bytes are read of the answer to a refused request. */
 const MAX_ERROR_BYTES = 64 * 1024
 
-/** How many characters are left out at the end of a text that was cut off: more than a secret has, of which a part may be there. */
+/** How many bytes more are read to recognize a secret at the end of them. */
 const CUT_MARGIN = 16 * 1024
 
 /** Milliseconds that a stream may stay open after its finish reason and its usage. */
@@ -259,8 +259,10 @@ class OneRequest {
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
     }
-    const redacted = this.#endpoint.redact(text + decoder.decode())
-    return size > limit ? redacted.slice(0, -CUT_MARGIN) : redacted
+    const { redact } = this.#endpoint
+    text += decoder.decode()
+    if (size <= limit) return redact(text)
+    return sharedStart(redact(text), redact(text.slice(0, Math.max(0, Math.min(MAX_ERROR_BYTES, text.length - CUT_MARGIN)))))
   }
 
   /** Passes the body's bytes to `onBytes` as they arrive, until it returns false. */
@@ -393,6 +395,13 @@ class StreamTimers {
 
 /** The connection broke while the answer was read. */
 class ConnectionLost extends Error {}
+
+/** The start that two texts have in common. A secret that is cut off in one of them is not in it. */
+function sharedStart(one: string, other: string): string {
+  let length = 0
+  while (length < other.length && one.charCodeAt(length) === other.charCodeAt(length)) length += 1
+  return one.slice(0, length)
+}
 
 function hasError(value: unknown): boolean {
   return typeof value === "object" && value !== null && "error" in value

@@ -25,6 +25,14 @@ interface CallSoFar {
   metadata: Metadata | undefined
 }
 
+/** The place of a piece among those of its delta. */
+interface Order {
+  /** The call at the same place in the delta before. */
+  readonly before: CallSoFar | undefined
+  /** The calls of the pieces before it. */
+  readonly calls: readonly CallSoFar[]
+}
+
 /** The slot of the older `function_call` field, which holds one call without an index. */
 const FUNCTION_CALL_INDEX = -1
 
@@ -73,7 +81,9 @@ export class CallCollector {
     const pieces = this.#withoutOlder(readPieces(delta))
     if (typeof pieces === "string") return pieces
     const isOrdered = pieces.length > 1 && pieces.every(({ index }) => index === undefined)
-    const calls = pieces.map((piece, position) => this.#addPiece(piece, isOrdered ? this.#inOrder[position] : undefined))
+    const calls: CallSoFar[] = []
+    for (const [position, piece] of pieces.entries())
+      calls.push(this.#addPiece(piece, isOrdered ? { before: this.#inOrder[position], calls } : undefined))
     if (isOrdered) this.#inOrder = calls
     return undefined
   }
@@ -121,16 +131,21 @@ export class CallCollector {
     })
   }
 
-  /** @param atPosition the call at the piece's position in the delta before */
-  #addPiece(piece: CallPiece, atPosition: CallSoFar | undefined): CallSoFar {
-    const { id, index } = piece
-    const isNext = atPosition !== undefined && id === "" && isMoreOf(atPosition, piece, false, true)
-    const call = (isNext ? atPosition : this.#callOf(piece)) ?? this.#start(index)
-    if (id !== "") this.#byId.set(id, call)
+  #addPiece(piece: CallPiece, order: Order | undefined): CallSoFar {
+    const { index } = piece
+    const call = (order === undefined || piece.id !== "" ? this.#callOf(piece) : this.#callInOrder(piece, order)) ?? this.#start(index)
+    if (piece.id !== "") this.#byId.set(piece.id, call)
     if (index !== undefined) this.#byIndex.set(index, call)
     const isRepeat = piece.name !== "" && call.arguments.repeats(piece.arguments)
     this.#append(call, isRepeat ? { ...piece, arguments: "" } : piece)
     return call
+  }
+
+  /** The call of a piece without id and index among several in a delta. Two pieces of one delta that name a function are two calls. */
+  #callInOrder(piece: CallPiece, { before, calls }: Order): CallSoFar | undefined {
+    if (before !== undefined && isMoreOf(before, piece, false, true)) return before
+    const call = this.#callOf(piece)
+    return call !== undefined && piece.name !== "" && calls.includes(call) ? undefined : call
   }
 
   #append(call: CallSoFar, piece: CallPiece): void {

@@ -138,7 +138,7 @@ const USAGE_LIMIT_MESSAGES: readonly RegExp[] = [
   // xAI, Google, Anthropic
   /used all available credits|\b(?:spending|spend) (?:cap|limit)\b/i,
   // LiteLLM
-  /budget has been exceeded|\bover budget\b/i,
+  /budget has been exceeded|\bover budget\b|exceeded budget for\b/i,
   // Ollama, Anthropic, plans for coding
   /(?:hit|reached|exceeded) your (?:[\w-]+ ){0,3}usage limits?\b|\busage limit (?:reached|exceeded)/i,
   // Z.ai
@@ -234,11 +234,14 @@ function looseError(value: unknown, nowMs: number | undefined): ProviderError | 
 
 /** MiniMax's codes that are HTTP statuses of others. @see https://platform.minimax.io/docs/api-reference/errorcode (2026-11) */
 const MINIMAX_STATUS: ReadonlyMap<unknown, number> = new Map([
+  [1000, 500],
+  [1001, 504],
   [1002, 429],
   [1039, 429],
   [1004, 401],
   [2049, 401],
   [1008, 402],
+  [1024, 500],
 ])
 
 /**

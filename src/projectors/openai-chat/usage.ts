@@ -33,10 +33,10 @@ export function readUsage(usage: unknown): TokenUsage {
     count(record(usage["completion_tokens_details"] ?? usage["output_tokens_details"])["reasoning_tokens"]) || count(usage["reasoning_tokens"])
   const isSeparate = reasoning > completion || (reasoning > 0 && total === prompt + completion + reasoning)
   // Anthropic's names come with Anthropic's count, which leaves cached tokens out.
-  const isApart = usage["prompt_tokens"] === undefined && usage["cache_read_input_tokens"] !== undefined
+  const isApart = usage["prompt_tokens"] === undefined && typeof usage["cache_read_input_tokens"] === "number"
   const uncached = isApart || cached > prompt ? prompt : prompt - cached
   return {
-    inputTokens: count(written) > uncached ? count(uncached + count(written)) : uncached,
+    inputTokens: isApart || count(written) > uncached ? count(uncached + count(written)) : uncached,
     cachedInputTokens: cached,
     ...(written !== undefined && { cacheWriteTokens: count(written) }),
     outputTokens: isSeparate ? count(completion + reasoning) : completion,
