@@ -21,7 +21,9 @@ export interface HttpFacts {
  */
 export function httpFailure(status: number, body: string, facts: HttpFacts = {}): LlmFailure {
   const parsed = parse(body)
-  const error = errorIn(parsed, facts.nowMs) ?? looseError(parsed, facts.nowMs) ?? { hint: plainHint(body, facts.nowMs) }
+  const error = errorIn(parsed, facts.nowMs) ??
+    looseError(parsed, facts.nowMs) ??
+    errorWithoutChoices(parsed, facts.nowMs) ?? { hint: plainHint(body, facts.nowMs) }
   return describe({ ...error, status, message: `The endpoint answered ${status}${providerText(error.message, body)}` }, body, facts)
 }
 
@@ -151,6 +153,10 @@ const USAGE_LIMIT_MESSAGES: readonly RegExp[] = [
   /exceeded your monthly (?:included )?credits/i,
 ]
 
+function saysUsageLimit(message: string): boolean {
+  return !/\bper[ -](?:minute|second)\b|\b[TR]PM\b/i.test(message) && USAGE_LIMIT_MESSAGES.some((words) => words.test(message))
+}
+
 /** The names of an error: code and type. A bare message of an answer is read for the same words. */
 function namesOf({ message = "", code, type, status }: ProviderError): readonly string[] {
   const names = [code, type].filter((name) => name !== undefined)
@@ -160,7 +166,7 @@ function namesOf({ message = "", code, type, status }: ProviderError): readonly 
 function kindOf({ message = "", code, type, status, hint }: ProviderError): LlmFailureKind {
   const names = namesOf({ message, code, type, status })
   const named = (pattern: RegExp): boolean => names.some((name) => pattern.test(name))
-  if (status === 402 || named(USAGE_LIMIT) || USAGE_LIMIT_MESSAGES.some((words) => words.test(message))) return "usage_limit"
+  if (status === 402 || named(USAGE_LIMIT) || saysUsageLimit(message)) return "usage_limit"
   if (status === 429 || named(/rate_limit|too_many_requests|throttl|^RESOURCE_EXHAUSTED$/i)) return hint?.isDaily ? "usage_limit" : "rate_limit"
   if (status === 401 || status === 403 || named(/api_key|authentication|permission|^UNAUTHENTICATED$/i)) return "auth"
   if (named(/overloaded|unavailable/i) || status === 502 || status === 503 || status === 529) return "overloaded"
@@ -225,11 +231,11 @@ function isEmptyError({ code, message, type }: Readonly<Record<string, unknown>>
 /** Returns the error of a refused request without an envelope: `{ message }`, FastAPI's `{ detail }`, or Cloudflare's `{ errors }`. */
 function looseError(value: unknown, nowMs: number | undefined): ProviderError | undefined {
   if (!isRecord(value)) return undefined
+  const message = textOf(value["message"]) ?? textOf(value["msg"]) ?? textOf(value["detail"])
+  if (message !== undefined) return readError({ ...value, message }, nowMs)
   const { errors } = value
   const first: unknown = Array.isArray(errors) ? errors[0] : undefined
-  if (isRecord(first)) return readError(first, nowMs)
-  const message = textOf(value["message"]) ?? textOf(value["msg"]) ?? textOf(value["detail"])
-  return message === undefined ? undefined : readError({ ...value, message }, nowMs)
+  return isRecord(first) ? readError(first, nowMs) : undefined
 }
 
 /** MiniMax's codes that are HTTP statuses of others. @see https://platform.minimax.io/docs/api-reference/errorcode (2026-11) */
@@ -256,8 +262,7 @@ function errorWithoutChoices(value: unknown, nowMs: number | undefined): Provide
     const status = MINIMAX_STATUS.get(number)
     return { ...readError({ code: String(number), message }, nowMs), ...(status !== undefined && { status }) }
   }
-  const hasCode =
-    (typeof code === "number" && code !== 0 && code !== 200) || (typeof code === "string" && code !== "" && code !== "0" && code !== "200")
+  const hasCode = (typeof code === "number" || typeof code === "string") && !/^(?:0|200|ok|success)?$/i.test(String(code))
   const hasMessage = typeof value["message"] === "string" || typeof value["msg"] === "string"
   const isError = (hasCode && hasMessage) || (success === false && (hasMessage || Array.isArray(errors))) || (detail ?? "") !== ""
   return isError ? looseError(value, nowMs) : undefined

@@ -17,6 +17,7 @@ export class OpenAiChatStream {
   #pieces = 0
   #ended = false
   #hasFirst = false
+  #hasDelta = false
   /** Text or calls came after the finish reason: the endpoint sends one in each chunk. */
   #grew = false
 
@@ -81,6 +82,7 @@ export class OpenAiChatStream {
     if (!isRecord(chunk)) return this.#refuse("a chunk is not a JSON object", chunk)
     answer.id ||= stringOf(chunk["id"])
     answer.addUsage(chunk["usage"])
+    if (isRecord(chunk["x_groq"])) answer.addUsage(chunk["x_groq"]["usage"])
     // The usage comes in a chunk without choices; vLLM has sent null for them.
     const choices = chunk["choices"] ?? []
     if (!Array.isArray(choices)) return this.#refuse("the choices of a chunk are not a list", chunk)
@@ -121,7 +123,10 @@ export class OpenAiChatStream {
     const wasComplete = answer.ownFinishReason !== undefined
     answer.addFinishReason(choice["finish_reason"])
     if (!isRecord(delta)) return this.#refuse("the delta of a chunk is not a JSON object", choice)
-    const events = isRecord(choice["delta"]) ? answer.addDelta(delta) : answer.addRest(delta)
+    const isDelta = isRecord(choice["delta"])
+    // A whole message after pieces. Some servers send the pieces themselves as messages.
+    const events = !isDelta && this.#hasDelta ? answer.addRest(delta) : answer.addDelta(delta)
+    this.#hasDelta ||= isDelta
     const { tool_calls: calls } = delta
     const hasMore = events.length > 0 || (Array.isArray(calls) && calls.length > 0)
     if (hasMore) this.#pieces += 1

@@ -111,6 +111,7 @@ test.each<[string, number, unknown, string, boolean, number?]>([
     false,
     60,
   ],
+  ["a short limit in words of usage", 429, { message: "Usage limit reached for tokens per minute, retry in 12s" }, "rate_limit", true, 12],
   ["an overload", 503, { message: "The engine is currently overloaded" }, "overloaded", true],
   ["Anthropic's overload", 529, { message: "Overloaded", type: "overloaded_error" }, "overloaded", true],
   ["a gateway without a server", 502, { message: "Bad gateway" }, "overloaded", true],
@@ -249,6 +250,13 @@ test.each<[string, string, number]>([
   expect(openAiChatProjector.failure(429, body, { nowMs: NOW })).toMatchObject({ kind, retryAt: NOW + seconds * 1_000 })
 })
 
+test("a refusal without an envelope is described by its message", () => {
+  const message = (body: object) => openAiChatProjector.failure(400, JSON.stringify(body)).message
+  expect(message({ message: "Too long", errors: [{ message: "tools.3" }] })).toBe("The endpoint answered 400: Too long.")
+  expect(message({ errors: [{ message: "No such model", code: 7003 }] })).toBe("The endpoint answered 400: No such model.")
+  expect(message({ base_resp: { status_code: 2013, status_msg: "invalid params" } })).toBe("The endpoint answered 400: invalid params.")
+})
+
 test("a time in UTC is read like any date, and one without a zone or with odd figures is not", () => {
   const limits = { min: new Date(0), max: new Date("2999-12-31T23:59:59Z"), noInvalidDate: true }
   const retryAt = (time: string) => openAiChatProjector.failure(400, JSON.stringify({ error: { message: `Blocked until ${time}.` } })).retryAt
@@ -288,6 +296,7 @@ test.each([
   { error: { message: "", code: 0, type: null } },
   { base_resp: { status_code: 0, status_msg: "" } },
   { code: 0, message: "ok" },
+  { code: "Success", msg: "ok" },
 ])("%j beside an answer is not an error", (more) => {
   const choices = [{ message: { content: "Hi" }, delta: { content: "Hi" }, finish_reason: "stop" }]
   expect(openAiChatProjector.response({ ...more, choices })).toMatchObject({ ok: true })

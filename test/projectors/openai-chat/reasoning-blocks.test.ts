@@ -157,6 +157,13 @@ test("encrypted blocks with one index are blocks of their own, and a repeated on
   })
 })
 
+test("pieces that come as messages are pieces", () => {
+  const stream = openAiChatProjector.stream()
+  for (const content of ["Li", "ma", "."]) stream.push({ choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: null }] })
+  stream.push({ choices: [{ index: 0, message: {}, finish_reason: "stop" }] })
+  expect(answer(stream.finish()).text).toBe("Lima.")
+})
+
 test("a whole message at the end of a stream adds only what is new", () => {
   const stream = openAiChatProjector.stream()
   const call = { index: 0, id: "a", type: "function", function: { name: "f", arguments: '{"x":1}' } }

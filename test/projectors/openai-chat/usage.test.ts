@@ -105,6 +105,15 @@ test("the names of other APIs of the same providers are read", () => {
   })
 })
 
+test("Groq's count in its own key is read", () => {
+  const stream = openAiChatProjector.stream()
+  stream.push({
+    choices: [{ delta: { content: "x" }, finish_reason: "stop" }],
+    x_groq: { id: "r", usage: { prompt_tokens: 8, completion_tokens: 3 } },
+  })
+  expect(answer(stream.finish()).usage).toMatchObject({ inputTokens: 8, outputTokens: 3 })
+})
+
 test("a last count of zeros does not overwrite an earlier one", () => {
   const stream = openAiChatProjector.stream()
   const counts = [
