@@ -142,7 +142,7 @@ export class OpenAiChatStream {
 }
 
 /**
- * Reads a whole answer. Of several choices the first is read, and the calls of the others if it has none.
+ * Reads a whole answer. Of several choices the first is read; text, calls and finish reason of the others count if it has none.
  * @see https://platform.openai.com/docs/api-reference/chat/object (2026-11)
  */
 export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {}): LlmResult {
