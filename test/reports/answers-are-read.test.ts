@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { argumentsAreObjects, call, calls, chatServer, chunk, END, finishedWith, says, turnWith, whole } from "./support.ts"
+import { argumentsAreObjects, call, calls, chatServer, chunk, END, finishedWith, refuses, says, turnWith, whole } from "./support.ts"
 
 // What servers sent, and what was meant by it.
 
@@ -178,4 +178,40 @@ test("an endpoint that never sends a finish reason is read by an option; without
   expect((await turnWith(complete, { client: { maxRetries: 0, doneWithoutReason: "complete" } })).outcome).toEqual(finishedWith("Porto."))
   const truncated = await chatServer([reply])
   expect((await turnWith(truncated, { client: { maxRetries: 0 } })).error?.envelope?.code).toBe("stream_truncated")
+})
+
+test.each<[string, readonly object[]]>([
+  [
+    "an empty object first",
+    [
+      { index: 0, ...call("save", "{}") },
+      { index: 0, function: { arguments: '{"path":"a.txt"}' } },
+    ],
+  ],
+  [
+    "an empty object first, with id and name again",
+    [
+      { index: 0, ...call("save", "{}") },
+      { index: 0, ...call("save", '{"path":"a.txt"}') },
+    ],
+  ],
+  [
+    "an index that is a text",
+    [
+      { index: "0", ...call("save", '{"path":') },
+      { index: "0", function: { arguments: '"a.txt"}' } },
+    ],
+  ],
+])("a call that comes with %s runs once, with the arguments that the model wrote", async (_what, pieces) => {
+  const events = [...pieces.map((piece) => chunk({ tool_calls: [piece] })), chunk({}, "tool_calls"), END]
+  const { outcome, ran } = await turnWith(await chatServer([{ events }, says("Saved.")]), { tools: ["save"] })
+  expect(ran).toEqual([{ name: "save", args: { path: "a.txt" } }])
+  expect(outcome).toEqual(finishedWith("Saved."))
+})
+
+test("an account that is used up is not asked again and again", async () => {
+  const server = await chatServer([refuses(429, { message: "Your project has exceeded its monthly spending cap.", status: "RESOURCE_EXHAUSTED" })])
+  const { error } = await turnWith(server)
+  expect(error?.message).toContain("monthly spending cap")
+  expect(server.bodies).toHaveLength(1)
 })

@@ -1,7 +1,22 @@
 import { expect, test } from "vitest"
 import { codeDriver } from "../../src/drivers/index.ts"
 import { isWellFormed } from "../projectors/openai-chat/body-rules.ts"
-import { argumentsAreObjects, call, calls, callsIn, chatServer, finishedWith, type Rule, says, turnWith, userSays, whole } from "./support.ts"
+import {
+  argumentsAreObjects,
+  call,
+  calls,
+  callsIn,
+  chatServer,
+  chunk,
+  END,
+  finishedWith,
+  type Reply,
+  type Rule,
+  says,
+  turnWith,
+  userSays,
+  whole,
+} from "./support.ts"
 
 // Each server here refuses what a real one refuses. One odd answer or result must not make it refuse every later request.
 
@@ -174,4 +189,39 @@ test("systemOnlyFirst: the note that the limit is reached is sent as the user's"
   expect(second.outcome).toEqual(finishedWith("Done."))
   expect(server.refused).toEqual([])
   expect(second.sent.map(({ role }) => role)).toEqual(["system", "user", "assistant", "tool", "assistant", "user", "user"])
+})
+
+/** Anthropic refuses thinking whose signature is missing or belongs to another text, also through gateways. */
+const thinkingIsSigned: Rule = (body) => {
+  const messages = body.messages as readonly { thinking_blocks?: readonly { thinking: string; signature?: string }[] }[]
+  const blocks = messages.flatMap((message) => message.thinking_blocks ?? [])
+  return blocks.every(({ signature, thinking }) => signature === `signed:${thinking}`) ? undefined : "thinking.signature: Invalid signature"
+}
+
+const thinks = (thinking: string, signature = "") =>
+  chunk({ reasoning_content: thinking, thinking_blocks: [{ type: "thinking", thinking, signature }] })
+const signs = (thinking: string) => chunk({ thinking_blocks: [{ type: "thinking", thinking, signature: `signed:${thinking}` }] })
+
+test.each<[string, Reply, readonly object[]]>([
+  ["cut off at the limit while it thinks", { events: [thinks("Weigh "), thinks("this"), chunk({}, "length"), END] }, []],
+  ["cut off by a lost connection while it thinks", { events: [thinks("Weigh "), thinks("this")] }, []],
+  [
+    "cut off in its second thought",
+    { events: [thinks("Weigh"), signs("Weigh"), chunk({ content: "So" }), thinks("But"), chunk({}, "content_filter"), END] },
+    [{ type: "thinking", thinking: "Weigh", signature: "signed:Weigh" }],
+  ],
+  [
+    "complete, with the whole text in the signed block",
+    { events: [thinks("Weigh "), thinks("this"), signs("Weigh this"), chunk({ content: "So." }, "stop"), END] },
+    [{ type: "thinking", thinking: "Weigh this", signature: "signed:Weigh this" }],
+  ],
+])("an answer that was %s does not make the next requests of its thread fail", async (_what, reply, blocks) => {
+  const server = await chatServer([reply, says("Later."), says("Last.")], thinkingIsSigned)
+  const first = await turnWith(server, { client: { maxRetries: 0 } })
+  const second = await turnWith(server, { messages: [...first.messages, userSays("And now?", "u2")] })
+  const third = await turnWith(server, { messages: [...second.messages, userSays("And then?", "u3")] })
+  expect(server.refused).toEqual([])
+  expect(third.outcome).toEqual(finishedWith("Last."))
+  const sent = third.sent as readonly { thinking_blocks?: readonly object[] }[]
+  expect(sent.flatMap((message) => message.thinking_blocks ?? [])).toEqual(blocks)
 })

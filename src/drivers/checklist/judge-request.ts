@@ -26,16 +26,22 @@ export const LAST_ATTEMPT = 2
 /** Codes of failures after an answer arrived: the provider accepted the request. */
 const ANSWERED: ReadonlySet<string> = new Set(["invalid_llm_response", "malformed_response"])
 
+/** Codes of failures because something does not exist: mostly the model, but also an endpoint that supports the tool choice. */
+const MISSING: ReadonlySet<string> = new Set(["404", "http_404", "model_not_found", "not_found", "not_found_error", "NOT_FOUND"])
+
+const CHOICE = ["tool_choice", "tool choice", "function call"] as const
 const REJECTIONS = ["tool_choice", "tool choice", "required", "function call", "unsupported", "not supported", "invalid", "400"] as const
 
 /**
- * Whether a call seems to have failed because the provider does not support its tool choice. Transient errors, a full context and
- * the like never count, whatever their message says; the reference looks at the message only.
+ * Whether a call seems to have failed because the provider does not support its tool choice. Transient errors, a full context, a wrong
+ * key, an empty account and the like never count, whatever their message says; the reference looks at the message only.
  */
-export function rejectsChoice({ reference }: ChecklistSettings, { code, message, retryable, terminalReason }: LlmFailure): boolean {
-  if (!reference && (retryable || terminalReason !== "provider_error" || ANSWERED.has(code ?? ""))) return false
+export function rejectsChoice({ reference }: ChecklistSettings, failure: LlmFailure): boolean {
+  const { code = "", kind = "invalid_request", message, retryable, terminalReason } = failure
+  if (!reference && (retryable || terminalReason !== "provider_error" || kind !== "invalid_request" || ANSWERED.has(code))) return false
   const text = message.toLowerCase()
-  return REJECTIONS.some((word) => text.includes(word))
+  const words = !reference && (MISSING.has(code) || text.includes("answered 404")) ? CHOICE : REJECTIONS
+  return words.some((word) => text.includes(word))
 }
 
 export function decomposeRequest(settings: ChecklistSettings, { goal }: Evaluation, attempt: number): LlmRequest {

@@ -20,7 +20,7 @@ export interface Endpoint {
   readonly usageWaitMs: number
   readonly maxBodyBytes: number
   readonly now: () => number
-  /** Removes secrets from a text. */
+  /** Removes secrets from a text. It has to see the whole text: of a secret that is cut off, a part would stay. */
   readonly redact: (text: string) => string
 }
 
@@ -40,6 +40,8 @@ export interface AnswerStream {
   readonly failed: boolean
   /** Whether the answer has its finish reason; at most the usage is still to come. */
   readonly complete: boolean
+  /** Whether the answer is complete, and no text or calls are expected although the endpoint may send a finish reason in each chunk. */
+  readonly ended: boolean
   /** Whether the usage has come. */
   readonly hasUsage: boolean
   /** How many chunks have added to the answer. */
@@ -73,6 +75,9 @@ export const CANCELLED: LlmFailure = {
 
 /** How many bytes are read of the answer to a refused request. */
 const MAX_ERROR_BYTES = 64 * 1024
+
+/** How many bytes more are read to recognize a secret at the end of them. */
+const CUT_MARGIN = 16 * 1024
 
 /** Milliseconds that a stream may stay open after its finish reason and its usage. */
 const END_WAIT_MS = 500
@@ -145,7 +150,7 @@ class OneRequest {
 
   async #read(response: Response, nowMs: number): Promise<LlmResult> {
     const { status, type } = response
-    if (type === "opaqueredirect" || (status >= 300 && status < 400)) return { ok: false, error: redirected(response) }
+    if (type === "opaqueredirect" || (status >= 300 && status < 400)) return { ok: false, error: redirected(response, this.#endpoint.redact) }
     if (response.ok) return this.#readAnswer(response)
     const text = await this.#readError(response)
     const shouldRetry = response.headers.get("x-should-retry")
@@ -155,7 +160,7 @@ class OneRequest {
       ...(askedMs !== undefined && { retryAfterMs: askedMs }),
       ...((shouldRetry === "true" || shouldRetry === "false") && { shouldRetry: shouldRetry === "true" }),
     }
-    return { ok: false, error: this.#reader.failure(status, this.#endpoint.redact(text), facts) }
+    return { ok: false, error: this.#reader.failure(status, text, facts) }
   }
 
   /** Reads an answer by what it looks like: a stream of events, or JSON. The content type is often wrong. */
@@ -186,18 +191,20 @@ class OneRequest {
     const ended = done || this.#stream?.failed === true
     if (!ended && size > maxBodyBytes) return this.cutOff(tooLarge(maxBodyBytes))
     if (!ended) done = this.#pushAll(body.end(), false)
-    const text = declared ? body.text?.replace(/^(?:event|id|retry)?:.*$/gm, "") : body.text
+    const text = body.isStream ? body.text?.replace(/^(?:event|id|retry)?:.*$/gm, "") : body.text
     if (text !== undefined && text.trim() !== "") return lost === undefined ? this.#readWhole(text) : { ok: false, error: truncated(lost) }
-    if (text !== undefined && !declared) return { ok: false, error: lost === undefined ? malformed("it is empty") : truncated(lost) }
+    if (text !== undefined && !declared)
+      return { ok: false, error: lost === undefined ? { ...malformed("it is empty"), retryable: true } : truncated(lost) }
     this.#stream ??= this.#reader.stream()
     // An answer with its finish reason is complete; at most the usage is lost.
     return lost === undefined || this.#stream.failed || this.#stream.complete ? this.#stream.finish(done) : this.#stream.cutOff(truncated(lost))
   }
 
   #readWhole(text: string): LlmResult {
-    if (text.trimStart().startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text) }
+    const { redact } = this.#endpoint
+    if (text.trimStart().startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text, redact) }
     const body = parse(text)
-    if (body === undefined) return { ok: false, error: malformed("it is not JSON; check the base URL", text) }
+    if (body === undefined) return { ok: false, error: malformed("it is not JSON; check the base URL", text, redact) }
     return this.#reader.response(body)
   }
 
@@ -213,10 +220,10 @@ class OneRequest {
       const texts = parsed === undefined && whole.includes("\n") ? whole.split("\n").map((line) => line.trim()) : [whole]
       for (const [index, text] of texts.entries()) {
         if (text === "") continue
-        if (text === "[DONE]") return true
         const value = texts.length === 1 ? parsed : parse(text)
+        if (text === "[DONE]" || value === "[DONE]") return true
         if (value === undefined && !complete && index === texts.length - 1) continue
-        this.#push(value === undefined ? text : event === "error" && !hasError(value) ? { error: value } : value)
+        this.#push(event === "error" && !hasError(value) ? { error: value ?? text } : (value ?? text))
         if (this.#stream?.failed) return false
       }
     }
@@ -237,21 +244,25 @@ class OneRequest {
     if (this.#context.signal.aborted) throw this.#signal.reason
   }
 
-  /** Reads the body of a refused request, or the start of it. */
+  /** Reads the body of a refused request, or the start of it, without secrets. */
   async #readError(response: Response): Promise<string> {
+    const limit = MAX_ERROR_BYTES + CUT_MARGIN
     const decoder = new TextDecoder()
     let text = ""
     let size = 0
     try {
       await this.#readBody(response, (bytes) => {
-        text += decoder.decode(bytes.subarray(0, MAX_ERROR_BYTES - size), { stream: true })
+        text += decoder.decode(bytes.subarray(0, limit - size), { stream: true })
         size += bytes.byteLength
-        return size <= MAX_ERROR_BYTES
+        return size <= limit
       })
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
     }
-    return text + decoder.decode()
+    const { redact } = this.#endpoint
+    text += decoder.decode()
+    if (size <= limit) return redact(text)
+    return sharedStart(redact(text), redact(text.slice(0, Math.max(0, Math.min(MAX_ERROR_BYTES, text.length - CUT_MARGIN)))))
   }
 
   /** Passes the body's bytes to `onBytes` as they arrive, until it returns false. */
@@ -273,8 +284,9 @@ class OneRequest {
       return await orAborted(work(), this.#signal)
     } catch (error) {
       if (this.#signal.aborted) throw this.#signal.reason
-      if (connected) throw new ConnectionLost(reasonOf(error))
-      throw new LlmCallError(unreachable(this.#endpoint.url, reasonOf(error)))
+      const reason = reasonOf(error, this.#endpoint.redact)
+      if (connected) throw new ConnectionLost(reason)
+      throw new LlmCallError(unreachable(this.#endpoint.url, reason))
     }
   }
 }
@@ -335,8 +347,8 @@ class AnswerBody {
 const LONGEST_FIELD = 6
 
 /**
- * The timers of a stream: silence, and the wait for the usage after the finish reason. Heartbeats do not extend that wait. If the answer
- * grows after its finish reason, the endpoint sends one in each chunk, and only silence counts.
+ * The timers of a stream: silence, and the wait for the usage after the end of the answer. Heartbeats do not extend that wait. If the
+ * answer grows after its finish reason, the endpoint sends one in each chunk, and only silence counts.
  */
 class StreamTimers {
   readonly #endpoint: Endpoint
@@ -359,8 +371,8 @@ class StreamTimers {
   }
 
   onBytes(stream: AnswerStream | undefined): void {
-    if (stream?.complete === true) this.#piecesAtEnd ??= stream.pieces
-    if (stream?.complete !== true || stream.pieces !== this.#piecesAtEnd) {
+    if (stream?.ended === true) this.#piecesAtEnd ??= stream.pieces
+    if (stream?.ended !== true || stream.pieces !== this.#piecesAtEnd) {
       this.start()
       return
     }
@@ -384,6 +396,13 @@ class StreamTimers {
 /** The connection broke while the answer was read. */
 class ConnectionLost extends Error {}
 
+/** The start that two texts have in common. A secret that is cut off in one of them is not in it. */
+function sharedStart(one: string, other: string): string {
+  let length = 0
+  while (length < other.length && one.charCodeAt(length) === other.charCodeAt(length)) length += 1
+  return one.slice(0, length)
+}
+
 function hasError(value: unknown): boolean {
   return typeof value === "object" && value !== null && "error" in value
 }
@@ -397,14 +416,14 @@ function parse(text: string): unknown {
 }
 
 /** Why a `fetch` failed, which is mostly in its causes. The causes themselves are not passed on, because they may quote headers. */
-function reasonOf(error: unknown): string {
+function reasonOf(error: unknown, redact: (text: string) => string): string {
   let reason = ""
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
     const first: unknown = at instanceof AggregateError ? at.errors[0] : undefined
     const code: unknown = "code" in at ? at.code : undefined
     reason = at.message || (first instanceof Error ? first.message : "") || (typeof code === "string" ? code : reason)
   }
-  return reason === "" ? "the connection failed" : reason.slice(0, 500)
+  return reason === "" ? "the connection failed" : redact(reason).slice(0, 500)
 }
 
 function provider(code: string, kind: LlmFailureKind, message: string, retryable: boolean): LlmFailure {
@@ -427,8 +446,10 @@ function tooLarge(bytes: number): LlmFailure {
   return provider("response_too_large", "other", `The endpoint's answer is longer than ${bytes} bytes.`, false)
 }
 
-function redirected(response: Response): LlmFailure {
-  const target = (response.headers.get("location") ?? "").replace(/[?#].*$/s, "").slice(0, 200)
+function redirected(response: Response, redact: (text: string) => string): LlmFailure {
+  const target = redact(response.headers.get("location") ?? "")
+    .replace(/[?#].*$/s, "")
+    .slice(0, 200)
   return provider(
     "redirected",
     "invalid_request",

@@ -114,6 +114,7 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
         producer,
         toolNames: openAiChatProjector.toolNames(request),
         now: endpoint.now,
+        redact,
         ...(options.doneWithoutReason !== undefined && { doneWithoutReason: options.doneWithoutReason }),
       }
       const reader: AnswerReader = {

@@ -26,6 +26,8 @@ export interface OpenAiAnswerOptions {
   readonly doneWithoutReason?: "truncated" | "complete"
   /** The clock, in milliseconds since the epoch. Without it, a failure has no `retryAt` if the provider says only how long to wait. */
   readonly now?: () => number
+  /** Removes secrets from what the provider says of the answer: errors, finish reason, id. It is called before a text is shortened. */
+  readonly redact?: (text: string) => string
 }
 
 /**
@@ -35,6 +37,8 @@ export interface OpenAiAnswerOptions {
  */
 const REASONING_LISTS = ["reasoning_details", "thinking_blocks"] as const
 const REASONING_KEYS = ["reasoning_opaque"] as const
+/** Keys whose text is reasoning. Servers that send several send the same text in each. */
+const REASONING_TEXTS = ["reasoning_content", "reasoning", "reasoning_text"] as const
 /** Google's signature of a text. @see https://ai.google.dev/gemini-api/docs/thought-signatures (2026-11) */
 const TEXT_KEYS = ["extra_content"] as const
 
@@ -47,27 +51,78 @@ interface Piece {
 
 /** Collects an answer, whole or in pieces, with the same result. Accepts any value and never throws. */
 export class Answer {
-  /** The last finish reason. A content filter may still act after a `stop` (Azure's asynchronous filter). */
-  finishReason: string | undefined
   usage: unknown
   /** The provider's id of the answer. */
   id = ""
   failure: LlmFailure | undefined
   /** The stream ended with `[DONE]`. */
   done = false
+  readonly #redact: (text: string) => string
   readonly #calls = new CallCollector()
-  /** Calls of further choices, by their index. */
-  readonly #otherCalls = new Map<number, CallCollector>()
+  /** Further choices, by their index. */
+  readonly #others = new Map<number, Answer>()
+  #finishReason: string | undefined
   readonly #pieces: Piece[] = []
   readonly #lists = new Map<string, { readonly blocks: ReasoningBlocks; readonly piece: Piece }>()
+  /** How much reasoning was shown, and how much came in each list, in UTF-16 code units. */
+  #shownReasoning = 0
+  readonly #listedReasoning = new Map<string, number>()
+  /** How much text has come, in UTF-16 code units. */
+  #textLength = 0
+  /** How much text there was when the last encrypted reasoning outside a list came. */
+  #textBeforeOpaque = 0
   #lastReasoning: Piece | undefined
   #lastText: Piece | undefined
   #textKeys: Metadata | undefined
+
+  constructor({ redact = (text) => text }: OpenAiAnswerOptions) {
+    this.#redact = redact
+  }
+
+  /** The last finish reason of the first choice. A content filter may still act after a `stop` (Azure's asynchronous filter). */
+  get ownFinishReason(): string | undefined {
+    return this.#finishReason
+  }
+
+  /** The finish reason of the first choice or, without one, of the next choice that has one. */
+  get finishReason(): string | undefined {
+    if (this.#finishReason !== undefined) return this.#finishReason
+    return this.#sortedOthers().flatMap((other) => other.#finishReason ?? [])[0]
+  }
+
+  /** Whether text or calls have come. */
+  get hasContent(): boolean {
+    return this.#textLength > 0 || !this.#calls.isEmpty
+  }
+
+  /** Reads a finish reason. Some servers send `""` or `"null"` instead of null. */
+  addFinishReason(reason: unknown): void {
+    if (typeof reason === "string" && reason !== "" && reason !== "null") this.#finishReason = reason
+  }
+
+  /** Reads a usage. Some servers send a running count in every chunk; the last one counts, unless it has only zeros. */
+  addUsage(usage: unknown): void {
+    if (!isRecord(usage)) return
+    const { cachedInputTokens, inputTokens, outputTokens } = readUsage(usage)
+    if (!isRecord(this.usage) || inputTokens + cachedInputTokens + outputTokens > 0) this.usage = usage
+  }
 
   /** Adds a whole message. */
   addMessage(message: Readonly<Record<string, unknown>>): void {
     this.#addTexts(message, false)
     this.#check(this.#calls.addWhole(message), message)
+  }
+
+  /** Adds what is new in a whole message after pieces of it, and returns the events to show. */
+  addRest(message: Readonly<Record<string, unknown>>): readonly TurnEvent[] {
+    const known: readonly (readonly string[])[] = [
+      this.#textLength > 0 ? ["content", "refusal"] : [],
+      this.#calls.isEmpty ? [] : ["tool_calls", "function_call"],
+      this.#lastReasoning === undefined ? [] : REASONING_TEXTS,
+      REASONING_LISTS.filter((key) => this.#lists.has(key)),
+    ]
+    const keys = new Set(known.flat())
+    return this.addDelta(Object.fromEntries(Object.entries(message).filter(([key]) => !keys.has(key))))
   }
 
   /** Adds a piece of a message and returns the events to show. */
@@ -78,43 +133,42 @@ export class Answer {
   }
 
   /**
-   * Adds the calls of a further choice. They count if the first choice has none: Copilot puts the text into the first choice and the
-   * calls into the next.
+   * Returns a further choice. Its text, calls and finish reason count if the first choice has none: Copilot puts the text into the first
+   * choice and the calls into the next. What is malformed in it is ignored.
    * @see https://github.com/HKUDS/nanobot/pull/1555 (2026-11)
    */
-  addOtherChoice(index: number, message: Readonly<Record<string, unknown>>, whole: boolean): void {
-    const calls = this.#otherCalls.get(index) ?? new CallCollector()
-    this.#otherCalls.set(index, calls)
-    // What is malformed in a choice that is not needed is ignored.
-    if (whole) calls.addWhole(message)
-    else calls.addDelta(message)
+  otherChoice(index: number): Answer {
+    const other = this.#others.get(index) ?? new Answer({ redact: this.#redact })
+    this.#others.set(index, other)
+    return other
   }
 
   /** Records what makes the answer unusable; the first reason wins. */
   refuse(what: string, raw: unknown): void {
-    this.failure ??= malformed(what, textOf(raw))
+    this.failure ??= malformed(what, textOf(raw), this.#redact)
   }
 
   result(options: OpenAiAnswerOptions): LlmResult {
     if (this.failure !== undefined) return this.failed(this.failure, options)
     const calls = this.#mergedCalls()
-    const { finishReason = this.done && options.doneWithoutReason === "complete" ? "stop" : undefined } = this
-    const refused = this.#pieces.some(({ type }) => type === "refusal")
+    const finishReason = this.finishReason ?? (this.done && options.doneWithoutReason === "complete" ? "stop" : undefined)
+    const refused = this.#speakers().some((answer) => answer.#pieces.some(({ type }) => type === "refusal"))
     const terminalReason = reasonOf(finishReason, calls.any, refused)
     // An answer that was cut off may end inside a call.
     if (calls.hasNameless && !CUT_OFF.has(terminalReason)) this.refuse("a tool call does not name a function", undefined)
-    if (terminalReason === "provider_error") this.failure ??= brokenOff(finishReason ?? "")
+    if (terminalReason === "provider_error") this.failure ??= brokenOff(finishReason ?? "", this.#redact)
     if (this.failure !== undefined) return this.failed(this.failure, options)
 
     const { firstCallNumber = 1, toolNames } = options
-    const diagnostic = diagnosticOf(terminalReason, finishReason)
-    const response = this.#response([...this.#parts(), ...calls.parts(firstCallNumber, toolNames)], terminalReason, options)
+    const diagnostic = diagnosticOf(terminalReason, finishReason === undefined ? undefined : this.#redact(finishReason))
+    const isCutOff = CUT_OFF.has(terminalReason) || terminalReason === "refusal"
+    const response = this.#response([...this.#allParts(isCutOff), ...calls.parts(firstCallNumber, toolNames)], terminalReason, options)
     return { ok: true, response: { ...response, ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }) } }
   }
 
   /** Returns a failure, with what was said before it. Tool calls are left out: they may be incomplete, and they do not run. */
   failed(failure: LlmFailure, options: OpenAiAnswerOptions): LlmResult {
-    const parts = this.#parts()
+    const parts = this.#allParts(true)
     if (parts.some(({ text }) => text !== "")) {
       return { ok: false, error: failure, partial: this.#response(parts, failure.terminalReason, options) }
     }
@@ -129,18 +183,38 @@ export class Answer {
       text,
       parts,
       usage: readUsage(this.usage),
-      ...(producer !== undefined && { producer: this.id === "" ? producer : { ...producer, responseId: this.id } }),
+      ...(producer !== undefined && { producer: this.id === "" ? producer : { ...producer, responseId: this.#redact(this.id) } }),
       terminalReason,
       ...(providerUsage !== undefined && providerUsage !== null && { providerUsage }),
     }
   }
 
-  /** Texts and reasoning in the order in which they came. */
-  #parts(): readonly (TextOutput | ReasoningBlock)[] {
+  /** The first choice and, if it has no text, the next choice that has one. */
+  #speakers(): readonly Answer[] {
+    const other = this.#textLength > 0 ? undefined : this.#sortedOthers().find((one) => one.#textLength > 0)
+    return other === undefined ? [this] : [this, other]
+  }
+
+  #sortedOthers(): readonly Answer[] {
+    return [...this.#others].sort(([a], [b]) => a - b).map(([, other]) => other)
+  }
+
+  #allParts(isCutOff: boolean): readonly (TextOutput | ReasoningBlock)[] {
+    const callIds = isCutOff ? this.#mergedCalls().ids : NO_IDS
+    return this.#speakers().flatMap((answer) => answer.#parts(isCutOff, callIds))
+  }
+
+  /**
+   * Texts and reasoning in the order in which they came. An answer that was cut off is stored without its calls and without reasoning that
+   * its provider would refuse: one half block makes each later request of the thread fail.
+   */
+  #parts(isCutOff: boolean, callIds: ReadonlySet<string>): readonly (TextOutput | ReasoningBlock)[] {
     const metadata = new Map<Piece, Metadata>()
-    for (const piece of this.#pieces) if (piece.metadata !== undefined) metadata.set(piece, piece.metadata)
+    const hasOpaque = !isCutOff || this.#textBeforeOpaque < this.#textLength
+    for (const piece of this.#pieces) if (hasOpaque && piece.metadata !== undefined) metadata.set(piece, piece.metadata)
     for (const [key, { blocks, piece }] of this.#lists) {
-      if (blocks.list.length > 0) metadata.set(piece, { ...metadata.get(piece), [key]: blocks.list })
+      const list = isCutOff ? blocks.afterCutOff(this.#textLength, callIds) : blocks.list
+      if (list.length > 0) metadata.set(piece, { ...metadata.get(piece), [key]: list })
     }
     // A signature of the answer belongs to its last text.
     const last = this.#lastText ?? this.#pieces.at(-1)
@@ -154,12 +228,9 @@ export class Answer {
   }
 
   #mergedCalls(): CallCollector {
-    if (!this.#calls.isEmpty || this.#otherCalls.size === 0) return this.#calls
+    if (!this.#calls.isEmpty || this.#others.size === 0) return this.#calls
     const merged = new CallCollector()
-    for (const index of [...this.#otherCalls.keys()].sort((a, b) => a - b)) {
-      const calls = this.#otherCalls.get(index)
-      if (calls !== undefined) merged.addAll(calls)
-    }
+    for (const other of this.#sortedOthers()) merged.addAll(other.#calls)
     return merged
   }
 
@@ -169,24 +240,42 @@ export class Answer {
       this.refuse("its content is neither text nor a list of parts", message)
       return []
     }
-    let listed = ""
-    for (const key of REASONING_LISTS) listed ||= this.#addBlocks(key, message[key], inPieces)
-    // Servers that send several of these fields send the same text in each.
-    const reasoning = stringOf(message["reasoning_content"]) || stringOf(message["reasoning"]) || stringOf(message["reasoning_text"]) || listed
+    const listed = this.#addLists(message, inPieces)
+    const reasoning = REASONING_TEXTS.map((key) => stringOf(message[key])).find((text) => text !== "") ?? listed
+    this.#shownReasoning += reasoning.length
+    const textBefore = this.#textLength
     const texts: readonly Pick<Piece, "type" | "text">[] = [
       { type: "reasoning", text: reasoning },
       ...content,
       { type: "refusal", text: stringOf(message["refusal"]) },
     ]
-    for (const { type, text } of texts) if (text !== "") this.#pieceFor(type).text += text
+    for (const { type, text } of texts) {
+      if (text === "") continue
+      this.#pieceFor(type).text += text
+      if (type !== "reasoning") this.#textLength += text.length
+    }
     if (REASONING_KEYS.some((key) => stringOf(message[key]) !== "")) {
       const piece = this.#reasoningPiece()
       piece.metadata = addMetadata(piece.metadata, message, REASONING_KEYS)
+      this.#textBeforeOpaque = textBefore
     }
     this.#textKeys = addMetadata(this.#textKeys, message, TEXT_KEYS)
     return texts
       .filter(({ text }) => text !== "")
       .map(({ type, text }) => ({ type: type === "reasoning" ? "reasoning_delta" : "text_delta", content: text }))
+  }
+
+  /** Adds the lists of reasoning. Returns the text in them that was not shown yet: LiteLLM repeats the text in its signed block. */
+  #addLists(message: Readonly<Record<string, unknown>>, inPieces: boolean): string {
+    let news = ""
+    for (const key of REASONING_LISTS) {
+      const added = this.#addBlocks(key, message[key], inPieces)
+      const length = (this.#listedReasoning.get(key) ?? 0) + added.length
+      this.#listedReasoning.set(key, length)
+      const missing = Math.min(length - this.#shownReasoning, added.length)
+      if (missing > news.length) news = added.slice(-missing)
+    }
+    return news
   }
 
   #addBlocks(key: string, list: unknown, inPieces: boolean): string {
@@ -196,7 +285,7 @@ export class Answer {
       entry = { blocks: new ReasoningBlocks(), piece: this.#reasoningPiece() }
       this.#lists.set(key, entry)
     }
-    return entry.blocks.add(list, inPieces)
+    return entry.blocks.add(list, inPieces, this.#textLength)
   }
 
   /** The last reasoning, to which signatures belong. Without any, an empty one. */
@@ -218,6 +307,8 @@ export class Answer {
     if (wrong !== undefined) this.refuse(wrong, raw)
   }
 }
+
+const NO_IDS: ReadonlySet<string> = new Set()
 
 const CUT_OFF: ReadonlySet<TerminalReason> = new Set(["output_limit", "content_filter", "context_overflow", "provider_error"])
 
@@ -248,19 +339,36 @@ function diagnosticOf(reason: TerminalReason, finishReason: string | undefined):
   }
 }
 
-/** Reads a message's content: a text, or parts (Mistral sends its reasoning as `thinking` parts). `undefined`: neither. */
+/** Reads a message's content: a text, a part, or a list of both. `undefined`: none of them. */
 function readContent(content: unknown): readonly Pick<Piece, "type" | "text">[] | undefined {
   if (content === undefined || content === null) return []
   if (typeof content === "string") return [{ type: "text", text: content }]
-  if (!Array.isArray(content)) return undefined
-  const texts: Pick<Piece, "type" | "text">[] = []
-  for (const part of content as readonly unknown[]) {
-    if (!isRecord(part)) continue
-    if (part["type"] === "text") texts.push({ type: "text", text: stringOf(part["text"]) })
-    if (part["type"] === "refusal") texts.push({ type: "refusal", text: stringOf(part["refusal"]) })
-    if (part["type"] === "thinking") texts.push({ type: "reasoning", text: thoughts(part["thinking"]) })
+  if (Array.isArray(content)) return (content as readonly unknown[]).flatMap((part) => readPart(part) ?? [])
+  return readPart(content)
+}
+
+/**
+ * Reads a part of a content. Mistral sends its reasoning as `thinking` parts, Databricks as `reasoning` parts.
+ * @see https://docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models (2026-11)
+ */
+function readPart(part: unknown): readonly Pick<Piece, "type" | "text">[] | undefined {
+  if (typeof part === "string") return [{ type: "text", text: part }]
+  if (!isRecord(part)) return undefined
+  switch (part["type"]) {
+    case "text":
+    case "output_text":
+      return [{ type: "text", text: stringOf(part["text"]) }]
+    case "refusal":
+      return [{ type: "refusal", text: stringOf(part["refusal"]) }]
+    case "thinking":
+      return [{ type: "reasoning", text: thoughts(part["thinking"]) }]
+    case "reasoning":
+      return [{ type: "reasoning", text: thoughts(part["summary"]) || stringOf(part["text"]) }]
+    case undefined:
+      return typeof part["text"] === "string" ? [{ type: "text", text: part["text"] }] : undefined
+    default:
+      return undefined
   }
-  return texts
 }
 
 function thoughts(value: unknown): string {

@@ -3,11 +3,13 @@ import { isBlank } from "../../text.ts"
 import { isRecord } from "./values.ts"
 
 /**
- * The arguments of a tool call, from pieces. They are stored as they come, with one exception: what follows once they are a whole JSON
- * object is left out if it is the same object again. Older versions of vLLM repeat the arguments in the last piece.
+ * The arguments of a tool call, from pieces. They are stored as they come, with two exceptions. What follows once they are a whole JSON
+ * object is left out if it is the same object again: older versions of vLLM repeat the arguments in the last piece. And an empty object
+ * that another object follows is left out: some servers send `{}` before the arguments.
  *
  * Reads each character once, because parsing the text after each piece would need quadratic time.
  * @see https://github.com/vllm-project/vllm/issues/10395 (2026-11)
+ * @see https://github.com/microsoft/autogen/issues/6843, https://github.com/llamastack/llama-stack/issues/5464 (2026-11): `{}` first
  */
 export class Arguments {
   /** Whole objects, one after another. More than one is a repetition, or not JSON at all. */
@@ -27,6 +29,11 @@ export class Arguments {
   /** Whether the arguments are a whole JSON object. */
   get isWhole(): boolean {
     return this.#objects.length > 0
+  }
+
+  /** Whether the arguments are an empty object, after which the real ones may still come. */
+  get isPlaceholder(): boolean {
+    return this.#objects.length === 1 && isBlank(this.#rest) && /^\s*\{\s*\}$/.test(this.#objects[0] ?? "")
   }
 
   /** Whether an object has begun that is not closed yet. */
@@ -70,6 +77,7 @@ export class Arguments {
   #closesAt(code: number): boolean {
     if (this.#state === "blank") {
       if (code === OPEN) {
+        if (this.isPlaceholder) this.#objects.pop()
         this.#state = "inside"
         this.#depth = 1
       } else if (!isJsonSpace(code)) this.#state = "other"

@@ -3,7 +3,7 @@ import { isBlank } from "../../text.ts"
 import type { ToolCallBlock } from "../../wire/llm.ts"
 import { Arguments } from "./arguments.ts"
 import { addMetadata, type Metadata } from "./metadata.ts"
-import { isRecord, stringOf, textOf } from "./values.ts"
+import { indexOf, isRecord, stringOf, textOf } from "./values.ts"
 
 /** A tool call in a message, or a piece of one in a delta. */
 interface CallPiece {
@@ -25,6 +25,14 @@ interface CallSoFar {
   metadata: Metadata | undefined
 }
 
+/** The place of a piece among those of its delta. */
+interface Order {
+  /** The call at the same place in the delta before. */
+  readonly before: CallSoFar | undefined
+  /** The calls of the pieces before it. */
+  readonly calls: readonly CallSoFar[]
+}
+
 /** The slot of the older `function_call` field, which holds one call without an index. */
 const FUNCTION_CALL_INDEX = -1
 
@@ -38,12 +46,15 @@ const KEPT_KEYS = ["extra_content", "provider_specific_fields"]
  * Joins the pieces of tool calls. In a stream, a piece belongs to the call at its index, whatever its id; without an index, to the call
  * with its id, else to the last call. Another index is another call. At the same index a new call starts with a piece that has the name of
  * another function, or any name once the arguments are a whole JSON object, unless it only repeats them. This covers servers that leave
- * out the index or the id, that number all calls 0, that give all calls the same id, or that repeat id and name in each piece.
+ * out the index or the id, that number all calls 0, that give all calls the same id, or that repeat id and name in each piece. Several
+ * pieces in one delta with neither an index nor an id continue the calls of the delta before, in the same order.
  * @see https://github.com/openai/openai-python/issues/2806, https://github.com/mudler/LocalAI/issues/9722 (2026-11)
  * @see https://github.com/can1357/oh-my-pi/issues/2055 (2026-11): one id for two calls
  */
 export class CallCollector {
   readonly #calls: CallSoFar[] = []
+  /** The calls in the last delta that had several pieces, none of them with an index. */
+  #inOrder: readonly CallSoFar[] = []
   readonly #byId = new Map<string, CallSoFar>()
   readonly #byIndex = new Map<number, CallSoFar>()
 
@@ -67,15 +78,30 @@ export class CallCollector {
 
   /** Adds the pieces in a delta. Returns what is malformed, or `undefined`. */
   addDelta(delta: Readonly<Record<string, unknown>>): string | undefined {
-    const pieces = readPieces(delta)
+    const pieces = this.#withoutOlder(readPieces(delta))
     if (typeof pieces === "string") return pieces
-    for (const piece of pieces) this.#addPiece(piece)
+    const isOrdered = pieces.length > 1 && pieces.every(({ index }) => index === undefined)
+    const calls: CallSoFar[] = []
+    for (const [position, piece] of pieces.entries())
+      calls.push(this.#addPiece(piece, isOrdered ? { before: this.#inOrder[position], calls } : undefined))
+    if (isOrdered) this.#inOrder = calls
     return undefined
+  }
+
+  /** Leaves out what comes in the older `function_call` field if calls have come in the newer one: some servers send both. */
+  #withoutOlder(pieces: readonly CallPiece[] | string): readonly CallPiece[] | string {
+    const hasNewer = this.#calls.some(({ index }) => index !== FUNCTION_CALL_INDEX)
+    return typeof pieces === "string" || !hasNewer ? pieces : pieces.filter(({ index }) => index !== FUNCTION_CALL_INDEX)
   }
 
   /** Adds the calls that another collector has. */
   addAll(other: CallCollector): void {
     this.#calls.push(...other.#calls)
+  }
+
+  /** The ids of all calls. */
+  get ids(): ReadonlySet<string> {
+    return new Set(this.#calls.map(({ id }) => id))
   }
 
   /** Whether a call has arguments but does not name a function. Calls with neither are ignored: some servers send them. */
@@ -105,13 +131,21 @@ export class CallCollector {
     })
   }
 
-  #addPiece(piece: CallPiece): void {
-    const { id, index } = piece
-    const call = this.#callOf(piece) ?? this.#start(index)
-    if (id !== "") this.#byId.set(id, call)
+  #addPiece(piece: CallPiece, order: Order | undefined): CallSoFar {
+    const { index } = piece
+    const call = (order === undefined || piece.id !== "" ? this.#callOf(piece) : this.#callInOrder(piece, order)) ?? this.#start(index)
+    if (piece.id !== "") this.#byId.set(piece.id, call)
     if (index !== undefined) this.#byIndex.set(index, call)
     const isRepeat = piece.name !== "" && call.arguments.repeats(piece.arguments)
     this.#append(call, isRepeat ? { ...piece, arguments: "" } : piece)
+    return call
+  }
+
+  /** The call of a piece without id and index among several in a delta. Two pieces of one delta that name a function are two calls. */
+  #callInOrder(piece: CallPiece, { before, calls }: Order): CallSoFar | undefined {
+    if (before !== undefined && isMoreOf(before, piece, false, true)) return before
+    const call = this.#callOf(piece)
+    return call !== undefined && piece.name !== "" && calls.includes(call) ? undefined : call
   }
 
   #append(call: CallSoFar, piece: CallPiece): void {
@@ -132,7 +166,9 @@ export class CallCollector {
     if (here === undefined) {
       // LocalAI opens a call at one index and continues it at the next, with the same id and name.
       const isOpened = known?.arguments.isBlank === true && known.name === piece.name && !isBlank(piece.arguments)
-      // A call needs a name: without one this is more of the call with the same id.
+      // A call needs a name: without one this is more of the call with the same id, or of the call whose first piece had no index.
+      const lead = id === "" ? this.#calls.at(-1) : known
+      if (piece.name === "" && lead?.arguments.isWhole === false && lead.index === undefined) return lead
       return isOpened || (piece.name === "" && known?.arguments.isOpen) ? known : undefined
     }
     // Calls that are all numbered 0 have ids of their own.
@@ -155,23 +191,24 @@ function isMoreOf(call: CallSoFar, piece: CallPiece, sameId: boolean, sameIndex:
   if (piece.name !== call.name) return !sameId && !otherId && sameIndex && call.arguments.isBlank
   if (call.arguments.isOpen) return sameId || sameIndex || !otherId
   if (otherId || !(sameId || sameIndex)) return false
+  if (sameId && call.arguments.isPlaceholder) return true
   return !call.arguments.isWhole || isBlank(piece.arguments) || call.arguments.repeats(piece.arguments)
 }
 
 /** Returns the calls of a message or a delta, or what is malformed in them. */
 function readPieces(message: Readonly<Record<string, unknown>>): readonly CallPiece[] | string {
-  const list = message["tool_calls"] ?? []
+  const list = message["tool_calls"] || []
   if (!Array.isArray(list)) return "its tool calls are not a list"
   const pieces: CallPiece[] = []
   for (const item of list as readonly unknown[]) {
     if (!isRecord(item)) return "a tool call is not a JSON object"
-    const { index } = item
-    const piece = readFunction(item, item["function"], typeof index === "number" ? index : undefined)
+    const piece = readFunction(item, item["function"], indexOf(item["index"]))
     if (typeof piece === "string") return piece
     pieces.push(piece)
   }
   const older = message["function_call"] ?? undefined
-  if (older === undefined || pieces.length > 0) return pieces
+  // A text is a choice such as `none`, repeated from the request.
+  if (older === undefined || typeof older === "string" || pieces.length > 0) return pieces
   const piece = readFunction({}, older, FUNCTION_CALL_INDEX)
   return typeof piece === "string" ? piece : [piece]
 }

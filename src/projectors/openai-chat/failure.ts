@@ -20,7 +20,10 @@ export interface HttpFacts {
  * @see https://platform.openai.com/docs/guides/error-codes (2026-11)
  */
 export function httpFailure(status: number, body: string, facts: HttpFacts = {}): LlmFailure {
-  const error = errorIn(parse(body), facts.nowMs) ?? looseError(parse(body), facts.nowMs) ?? {}
+  const parsed = parse(body)
+  const error = errorIn(parsed, facts.nowMs) ??
+    looseError(parsed, facts.nowMs) ??
+    errorWithoutChoices(parsed, facts.nowMs) ?? { hint: plainHint(body, facts.nowMs) }
   return describe({ ...error, status, message: `The endpoint answered ${status}${providerText(error.message, body)}` }, body, facts)
 }
 
@@ -28,24 +31,34 @@ export function httpFailure(status: number, body: string, facts: HttpFacts = {})
  * Describes an error inside an answer, in a whole body or in mid-stream; `undefined` if there is none.
  * Its numeric code, if it has one, counts as the status (OpenRouter, vLLM). Without one, only errors that name a temporary
  * fault are retryable.
- * @param nowMs the time, in milliseconds since the epoch, for `retryAt`
  * @see https://openrouter.ai/docs/api-reference/errors (2026-11)
  */
-export function answerFailure(value: unknown, nowMs?: number): LlmFailure | undefined {
-  const error = errorIn(value, nowMs)
+export function answerFailure(value: unknown, { now, redact = asItIs }: AnswerFacts = {}): LlmFailure | undefined {
+  const nowMs = now?.()
+  const error = errorIn(value, nowMs) ?? errorWithoutChoices(value, nowMs)
   if (error === undefined) return undefined
-  const message = `The endpoint reported an error${providerText(error.message, "")}`
-  return describe({ ...error, message }, textOf(value) ?? "", {})
+  const message = `The endpoint reported an error${providerText(error.message, "", redact)}`
+  return describe({ ...error, message }, redact(textOf(value) ?? ""), {})
+}
+
+/** The clock, and how secrets are removed from texts before they are shortened. */
+interface AnswerFacts {
+  readonly now?: () => number
+  readonly redact?: (text: string) => string
+}
+
+function asItIs(text: string): string {
+  return text
 }
 
 /** A failure for an answer that is not in the format. Not retryable: the next answer would most likely be the same. */
-export function malformed(what: string, raw?: string): LlmFailure {
+export function malformed(what: string, raw = "", redact: (text: string) => string = asItIs): LlmFailure {
   return {
     message: `The endpoint's answer is malformed: ${what}.`,
     retryable: false,
     code: "malformed_response",
     kind: "other",
-    ...(raw !== undefined && raw !== "" && { raw: cut(raw, RAW_LIMIT) }),
+    ...(raw !== "" && { raw: cut(redact(raw), RAW_LIMIT) }),
     terminalReason: "provider_error",
   }
 }
@@ -62,11 +75,12 @@ export function truncated(why?: string): LlmFailure {
 }
 
 /** A failure for an answer whose finish reason is a fault of the provider. */
-export function brokenOff(finishReason: string): LlmFailure {
+export function brokenOff(finishReason: string, redact: (text: string) => string = asItIs): LlmFailure {
+  const shown = cut(redact(finishReason), 200)
   return {
-    message: `The provider broke the answer off with the finish reason "${cut(finishReason, 200)}".`,
+    message: `The provider broke the answer off with the finish reason "${shown}".`,
     retryable: true,
-    code: cut(finishReason, 200),
+    code: shown,
     kind: finishReason === "network_error" ? "network" : finishReason === "insufficient_system_resource" ? "overloaded" : "other",
     terminalReason: "provider_error",
   }
@@ -76,10 +90,10 @@ const RAW_LIMIT = 8_000
 const MESSAGE_LIMIT = 2_000
 
 interface ProviderError {
-  readonly message?: string
-  readonly code?: string
-  readonly type?: string
-  readonly status?: number
+  readonly message?: string | undefined
+  readonly code?: string | undefined
+  readonly type?: string | undefined
+  readonly status?: number | undefined
   readonly hint?: RetryHint
 }
 
@@ -116,13 +130,43 @@ function terminalReasonOf({ message = "", code, type, status }: ProviderError): 
  * @see https://platform.openai.com/docs/guides/error-codes (2026-11): `insufficient_quota`
  * @see https://platform.moonshot.ai/docs/api/chat (2026-11): `exceeded_current_quota_error`
  */
-const USAGE_LIMIT = /^insufficient_(?:user_)?quota$|^billing_|credit_balance|spend_limit|^usage_limit|^usage_not_included$|^exceeded_current_quota/
-const USAGE_LIMIT_MESSAGE = /credit balance is too low|insufficient (?:balance|credits?)|requires more credits|(?:hit|reached) your usage limit/i
+const USAGE_LIMIT =
+  /^insufficient_(?:user_)?quota$|^billing_|credit_balance|spend_limit|^usage_limit|^usage_not_included$|^exceeded_current_quota|^budget_exceeded$|^arrearage$|^allocationquota\.freetieronly$/i
+
+/** How providers say it in words. A wording for each is in the tests. */
+const USAGE_LIMIT_MESSAGES: readonly RegExp[] = [
+  // Anthropic, DeepSeek, OpenRouter, SiliconFlow, Z.ai
+  /credit balance is too low|insufficient (?:balance|credits?)|requires more credits|account balance is insufficient|\bin arrears\b/i,
+  // xAI, Google, Anthropic
+  /used all available credits|\b(?:spending|spend) (?:cap|limit)\b/i,
+  // LiteLLM
+  /budget has been exceeded|\bover budget\b|exceeded budget for\b/i,
+  // Ollama, Anthropic, plans for coding
+  /(?:hit|reached|exceeded) your (?:[\w-]+ ){0,3}usage limits?\b|\busage limit (?:reached|exceeded)/i,
+  // Z.ai
+  /(?:weekly|monthly) limit (?:exhausted|reached)/i,
+  // Cloudflare, DashScope
+  /daily free allocation|free tier of the model has been exhausted/i,
+  // OpenRouter's limit of a key
+  /\bkey limit exceeded/i,
+  // Hugging Face
+  /exceeded your monthly (?:included )?credits/i,
+]
+
+function saysUsageLimit(message: string): boolean {
+  return !/\bper[ -](?:minute|second)\b|\b[TR]PM\b/i.test(message) && USAGE_LIMIT_MESSAGES.some((words) => words.test(message))
+}
+
+/** The names of an error: code and type. A bare message of an answer is read for the same words. */
+function namesOf({ message = "", code, type, status }: ProviderError): readonly string[] {
+  const names = [code, type].filter((name) => name !== undefined)
+  return names.length > 0 || status !== undefined ? names : [message.slice(0, 300).toLowerCase().replaceAll(" ", "_")]
+}
 
 function kindOf({ message = "", code, type, status, hint }: ProviderError): LlmFailureKind {
-  const names = [code, type].filter((name) => name !== undefined)
+  const names = namesOf({ message, code, type, status })
   const named = (pattern: RegExp): boolean => names.some((name) => pattern.test(name))
-  if (status === 402 || named(USAGE_LIMIT) || USAGE_LIMIT_MESSAGE.test(message)) return "usage_limit"
+  if (status === 402 || named(USAGE_LIMIT) || saysUsageLimit(message)) return "usage_limit"
   if (status === 429 || named(/rate_limit|too_many_requests|throttl|^RESOURCE_EXHAUSTED$/i)) return hint?.isDaily ? "usage_limit" : "rate_limit"
   if (status === 401 || status === 403 || named(/api_key|authentication|permission|^UNAUTHENTICATED$/i)) return "auth"
   if (named(/overloaded|unavailable/i) || status === 502 || status === 503 || status === 529) return "overloaded"
@@ -133,10 +177,10 @@ function kindOf({ message = "", code, type, status, hint }: ProviderError): LlmF
 }
 
 function isTemporary(error: ProviderError): boolean {
-  const { code, type, status } = error
+  const { status } = error
   if (isToolUseFailure(error)) return true
   if (status !== undefined) return status === 408 || status === 409 || status === 429 || status >= 500
-  return [code, type].some((name) => name !== undefined && /server_error|internal|rate_limit|overloaded|unavailable|timeout|timed_out/i.test(name))
+  return namesOf(error).some((name) => /server_error|internal|rate_limit|too_many_requests|overloaded|unavailable|timeout|timed_out/i.test(name))
 }
 
 /**
@@ -154,7 +198,8 @@ function errorIn(value: unknown, nowMs: number | undefined): ProviderError | und
   if (!isRecord(value)) return undefined
   const { error } = value
   if (typeof error === "string" && error !== "") return { message: error, hint: retryHint({}, error.slice(0, MESSAGE_LIMIT), nowMs) }
-  if (isRecord(error)) return readError(error, nowMs)
+  // Some servers send an empty error beside a good answer.
+  if (isRecord(error) && !(hasChoices(value) && isEmptyError(error))) return readError(error, nowMs)
   return value["object"] === "error" ? readError(value, nowMs) : undefined
 }
 
@@ -162,6 +207,7 @@ function readError(error: Readonly<Record<string, unknown>>, nowMs: number | und
   const { code, metadata } = error
   const type = error["type"] ?? error["status"] // Google's key for the type of an error is `status`.
   const number = typeof code === "number" ? code : typeof code === "string" && /^[45]\d\d$/.test(code) ? Number(code) : undefined
+  const status = number ?? (typeof error["status"] === "number" ? error["status"] : undefined)
   const upstream = isRecord(metadata) ? textOf(metadata["raw"]) : undefined
   const own = textOf(error["message"]) ?? ""
   const message = upstream === undefined ? own : `${own === "" ? "" : `${own}: `}${upstream}`
@@ -169,21 +215,68 @@ function readError(error: Readonly<Record<string, unknown>>, nowMs: number | und
     message,
     ...(typeof code === "string" && code !== "" && number === undefined && { code }),
     ...(typeof type === "string" && type !== "" && { type }),
-    ...(number !== undefined && number >= 400 && number < 600 && { status: number }),
+    ...(status !== undefined && status >= 400 && status < 600 && { status }),
     hint: retryHint(error, message.slice(0, MESSAGE_LIMIT), nowMs),
   }
 }
 
-/** Returns the error of a refused request without an envelope: `{ message }`, or FastAPI's `{ detail }`. */
+function hasChoices({ choices }: Readonly<Record<string, unknown>>): boolean {
+  return Array.isArray(choices) && choices.length > 0
+}
+
+function isEmptyError({ code, message, type }: Readonly<Record<string, unknown>>): boolean {
+  return [code, message, type].every((value) => value === undefined || value === null || value === "" || value === 0)
+}
+
+/** Returns the error of a refused request without an envelope: `{ message }`, FastAPI's `{ detail }`, or Cloudflare's `{ errors }`. */
 function looseError(value: unknown, nowMs: number | undefined): ProviderError | undefined {
   if (!isRecord(value)) return undefined
-  const message = textOf(value["message"]) ?? textOf(value["detail"])
-  return message === undefined ? undefined : { ...readError(value, nowMs), message }
+  const message = textOf(value["message"]) ?? textOf(value["msg"]) ?? textOf(value["detail"])
+  if (message !== undefined) return readError({ ...value, message }, nowMs)
+  const { errors } = value
+  const first: unknown = Array.isArray(errors) ? errors[0] : undefined
+  return isRecord(first) ? readError(first, nowMs) : undefined
+}
+
+/** MiniMax's codes that are HTTP statuses of others. @see https://platform.minimax.io/docs/api-reference/errorcode (2026-11) */
+const MINIMAX_STATUS: ReadonlyMap<unknown, number> = new Map([
+  [1000, 500],
+  [1001, 504],
+  [1002, 429],
+  [1039, 429],
+  [1004, 401],
+  [2049, 401],
+  [1008, 402],
+  [1024, 500],
+])
+
+/**
+ * Returns the error of a body with status 200, or of a chunk, that has no choices: MiniMax's `{ base_resp }`, `{ code, message }` or
+ * `{ code, msg }` (Z.ai, SiliconFlow), and FastAPI's `{ detail }`.
+ */
+function errorWithoutChoices(value: unknown, nowMs: number | undefined): ProviderError | undefined {
+  if (!isRecord(value) || hasChoices(value)) return undefined
+  const { base_resp: minimax, code, detail, errors, success } = value
+  if (isRecord(minimax) && typeof minimax["status_code"] === "number" && minimax["status_code"] !== 0) {
+    const { status_code: number, status_msg: message } = minimax
+    const status = MINIMAX_STATUS.get(number)
+    return { ...readError({ code: String(number), message }, nowMs), ...(status !== undefined && { status }) }
+  }
+  const hasCode = (typeof code === "number" || typeof code === "string") && !/^(?:0|200|ok|success)?$/i.test(String(code))
+  const hasMessage = typeof value["message"] === "string" || typeof value["msg"] === "string"
+  const isError = (hasCode && hasMessage) || (success === false && (hasMessage || Array.isArray(errors))) || (detail ?? "") !== ""
+  return isError ? looseError(value, nowMs) : undefined
+}
+
+/** Reads when to call again from a body that is a plain text. */
+function plainHint(body: string, nowMs: number | undefined): RetryHint {
+  const text = body.trim()
+  return /^[<{[]/.test(text) ? {} : retryHint({}, text.slice(0, MESSAGE_LIMIT), nowMs)
 }
 
 /** The end of a message: the provider's message, or else a description of the body. */
-function providerText(message: string | undefined, body: string): string {
-  if (message !== undefined && message.trim() !== "") return `: ${sentence(cut(message.trim(), MESSAGE_LIMIT))}`
+function providerText(message: string | undefined, body: string, redact: (text: string) => string = asItIs): string {
+  if (message !== undefined && message.trim() !== "") return `: ${sentence(cut(redact(message.trim()), MESSAGE_LIMIT))}`
   const text = body.trim()
   if (text === "") return body === "" && message === undefined ? " with an empty body." : "."
   if (text.startsWith("<")) {

@@ -9,6 +9,7 @@ const WORDINGS: readonly RegExp[] = [
   /exceed context limit/i,
   // Google
   /input token count[^.]{0,40}exceeds the maximum/i,
+  /input token count is \d+ but (?:the )?model only supports up to/i,
   // Ollama
   /prompt too long; exceeded/i,
   // llama.cpp, LM Studio
@@ -16,14 +17,23 @@ const WORDINGS: readonly RegExp[] = [
   /context (?:length|size|window) (?:is |was |has been )?exceeded/i,
   /greater than the context length/i,
   /context the overflows/i,
+  // llama-cpp-python
+  /exceed context window of/i,
   // Groq, Cerebras
   /reduce the length of the messages/i,
-  // Poolside, Volcano Engine
-  /input length \d+ exceeds the maximum/i,
+  // Poolside, Volcano Engine, SGLang
+  /input length \(?\d+(?: tokens)?\)? exceeds the maximum/i,
+  /exceed max message tokens/i,
+  // TensorRT-LLM
+  /should not exceed max_num_tokens/i,
+  /prompt length \(\d+\) exceeds maximum (?:input|sequence) length/i,
   // Together, SGLang
   /longer than the model's context length/i,
   // Bedrock
   /input is too long for requested model/i,
+  /\binput tokens exceeded\b/i,
+  // Cohere
+  /too many tokens: (?:size limit|total number)/i,
   // Copilot
   /prompt token count of \d+ exceeds the limit/i,
   // Moonshot, MiniMax, Z.ai, DashScope
@@ -34,7 +44,10 @@ const WORDINGS: readonly RegExp[] = [
   // Hugging Face
   /`inputs` tokens \+ `max_new_tokens` must be/i,
   // Other servers
-  /exceeds? (?:the context|the maximum number of tokens)/i,
+  /exceeds? the context/i,
+  /exceeded max_prompt_tokens/i,
+  // The limit of the answer has the same words.
+  /(?<!\b(?:max_\w{0,20}tokens|maxOutputTokens|output tokens)\b[^.]{0,80})exceeds? the maximum number of tokens/i,
 ]
 
 /** A single request that is larger than what is allowed in a minute: waiting does not help, a shorter request does. OpenAI, Groq. */

@@ -242,7 +242,7 @@ class MessageProjection {
     return isOfResult ? [{ type: "text", text: describe(attachment, shown.toolName) }, sent] : [sent]
   }
 
-  /** Returns undefined if the endpoint does not accept the attachment, or nobody knows its URL. */
+  /** Returns undefined if the endpoint does not accept the attachment, or the host has no URL for it. */
   #sentAttachment(attachment: AttachmentRef): OpenAiContentPart | undefined {
     const { attachmentUrl, fileTypes = ["application/pdf"] } = this.#options
     if (!isImage(attachment) && !fileTypes.includes(attachment.mediaType)) return undefined

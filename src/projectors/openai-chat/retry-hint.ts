@@ -22,7 +22,8 @@ export function retryHint(error: Readonly<Record<string, unknown>>, message: str
   // Google's delay is the one of its limit per minute, also if that of the day is used up.
   if (google.isDaily) return { isDaily: true }
   const waitMs = google.retryMs ?? seconds(error["resets_in_seconds"]) ?? durationIn(message)
-  const retryAt = time(error["resets_at"]) ?? (waitMs === undefined || nowMs === undefined ? undefined : nowMs + waitMs) ?? resetHeader(error)
+  const retryAt =
+    time(error["resets_at"]) ?? timeIn(message) ?? (waitMs === undefined || nowMs === undefined ? undefined : nowMs + waitMs) ?? resetHeader(error)
   return { ...(retryAt !== undefined && { retryAt: Math.round(retryAt) }), ...(DAILY.test(message) && { isDaily: true as const }) }
 }
 
@@ -52,7 +53,27 @@ function time(value: unknown): number | undefined {
   return ms > 1e11 && ms <= Number.MAX_SAFE_INTEGER ? ms : undefined
 }
 
-function seconds(value: unknown): number | undefined {
+/** A time in UTC in a message such as `You will regain access on 2026-12-01 at 00:00 UTC.`. A time without a zone may be in any. */
+const TIME_IN_MESSAGE =
+  /\b(?:access on|resets? (?:at|on)|until|again (?:at|on)) (\d{4})-(\d\d)-(\d\d)(?: at |T| )(\d\d):(\d\d)(?::(\d\d))?(?:\.\d{1,9})?(?: ?UTC|Z)\b/i
+
+function timeIn(message: string): number | undefined {
+  const found = TIME_IN_MESSAGE.exec(message)
+  if (found === null) return undefined
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = found.slice(1).map((digits) => Number(digits ?? 0))
+  if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31) return undefined
+  return (((daysTo(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1_000
+}
+
+/** The days from 1970-01-01 to a date. Years begin in March, so that the leap day is the last. */
+function daysTo(year: number, month: number, day: number): number {
+  const years = month > 2 ? year : year - 1
+  const days = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1
+  return years * 365 + Math.floor(years / 4) - Math.floor(years / 100) + Math.floor(years / 400) + days - 719_468
+}
+
+function seconds(given: unknown): number | undefined {
+  const value = typeof given === "string" && /^\d{1,9}(?:\.\d{1,9})?$/.test(given) ? Number(given) : given
   return typeof value === "number" && value >= 0 && value < 1e9 ? value * 1_000 : undefined
 }
 

@@ -2,20 +2,28 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure } from "../../wire/llm.ts"
 import { Answer, type LlmResult, type OpenAiAnswerOptions } from "./answer.ts"
 import { answerFailure, truncated } from "./failure.ts"
-import { isRecord, stringOf } from "./values.ts"
+import { meaningOf } from "./finish-reason.ts"
+import { indexOf, isRecord, stringOf } from "./values.ts"
 
 /**
  * Reads a streamed answer: `push` every parsed chunk, then call `finish`. Accepts any value and never throws; after a value
- * that is not a chunk, `finish` returns a failure. Of several choices the first is read, and the calls of the others if it has none.
+ * that is not a chunk, `finish` returns a failure, unless the answer was already complete. Of several choices the first is read; text,
+ * calls and finish reason of the others count if it has none.
  * @see https://platform.openai.com/docs/api-reference/chat-streaming/streaming (2026-11)
  */
 export class OpenAiChatStream {
-  readonly #answer: Answer = new Answer()
+  readonly #answer: Answer
   readonly #options: OpenAiAnswerOptions
   #pieces = 0
+  #ended = false
+  #hasFirst = false
+  #hasDelta = false
+  /** Text or calls came after the finish reason: the endpoint sends one in each chunk. */
+  #grew = false
 
   constructor(options: OpenAiAnswerOptions = {}) {
     this.#options = options
+    this.#answer = new Answer(options)
   }
 
   /** Whether the answer has failed. Further chunks are then ignored. */
@@ -25,7 +33,16 @@ export class OpenAiChatStream {
 
   /** Whether the answer has its finish reason. At most the usage is still to come, or a content filter. */
   get complete(): boolean {
-    return !this.failed && this.#answer.finishReason !== undefined
+    const { finishReason, ownFinishReason } = this.#answer
+    return !this.failed && (this.#hasFirst ? ownFinishReason : finishReason) !== undefined
+  }
+
+  /**
+   * Whether no more text or calls are expected. Endpoints that send a finish reason in each chunk begin with a chunk that has a finish
+   * reason and no content.
+   */
+  get ended(): boolean {
+    return this.complete && this.#ended
   }
 
   /** Whether the usage has come. */
@@ -42,12 +59,30 @@ export class OpenAiChatStream {
   push(chunk: unknown): readonly TurnEvent[] {
     const answer = this.#answer
     if (this.failed) return []
-    answer.failure = answerFailure(chunk, this.#options.now?.())
+    const isWhole = this.#isWhole()
+    const events = this.#read(chunk)
+    if (isWhole && this.failed) {
+      // Nothing may throw a complete answer away, but a filter may still act on it.
+      if (answer.failure?.terminalReason === "content_filter") answer.addFinishReason("content_filter")
+      answer.failure = undefined
+    }
+    return events
+  }
+
+  /** Whether the answer was complete before the chunk that is read. */
+  #isWhole(): boolean {
+    const { hasContent, ownFinishReason } = this.#answer
+    return ownFinishReason !== undefined && hasContent && !this.#grew && meaningOf(ownFinishReason) !== "provider_error"
+  }
+
+  #read(chunk: unknown): readonly TurnEvent[] {
+    const answer = this.#answer
+    answer.failure = answerFailure(chunk, this.#options)
     if (this.failed) return []
     if (!isRecord(chunk)) return this.#refuse("a chunk is not a JSON object", chunk)
     answer.id ||= stringOf(chunk["id"])
-    // Some servers send a running count in every chunk; the last one counts.
-    if (isRecord(chunk["usage"])) answer.usage = chunk["usage"]
+    answer.addUsage(chunk["usage"])
+    if (isRecord(chunk["x_groq"])) answer.addUsage(chunk["x_groq"]["usage"])
     // The usage comes in a chunk without choices; vLLM has sent null for them.
     const choices = chunk["choices"] ?? []
     if (!Array.isArray(choices)) return this.#refuse("the choices of a chunk are not a list", chunk)
@@ -75,18 +110,28 @@ export class OpenAiChatStream {
     if (!isRecord(choice)) return this.#refuse("a choice is not a JSON object", choice)
     // A server that cannot stream sends the whole message as one chunk.
     const delta = choice["delta"] ?? choice["message"] ?? {}
-    if (typeof choice["index"] === "number" && choice["index"] !== 0) {
-      if (isRecord(delta)) answer.addOtherChoice(choice["index"], delta, false)
+    const index = indexOf(choice["index"]) ?? 0
+    if (index !== 0) {
+      const other = answer.otherChoice(index)
+      other.addFinishReason(choice["finish_reason"])
+      if (isRecord(delta)) other.addDelta(delta)
       return []
     }
-    answer.failure ??= answerFailure(choice, this.#options.now?.())
-    if (isRecord(choice["usage"])) answer.usage = choice["usage"] // Moonshot
-    const finishReason = choice["finish_reason"]
-    if (typeof finishReason === "string" && finishReason !== "") answer.finishReason = finishReason
+    this.#hasFirst = true
+    answer.failure ??= answerFailure(choice, this.#options)
+    answer.addUsage(choice["usage"]) // Moonshot
+    const wasComplete = answer.ownFinishReason !== undefined
+    answer.addFinishReason(choice["finish_reason"])
     if (!isRecord(delta)) return this.#refuse("the delta of a chunk is not a JSON object", choice)
-    const events = answer.addDelta(delta)
+    const isDelta = isRecord(choice["delta"])
+    // A whole message after pieces. Some servers send the pieces themselves as messages.
+    const events = !isDelta && this.#hasDelta ? answer.addRest(delta) : answer.addDelta(delta)
+    this.#hasDelta ||= isDelta
     const { tool_calls: calls } = delta
-    if (events.length > 0 || (Array.isArray(calls) && calls.length > 0)) this.#pieces += 1
+    const hasMore = events.length > 0 || (Array.isArray(calls) && calls.length > 0)
+    if (hasMore) this.#pieces += 1
+    if (hasMore && wasComplete) this.#grew = true
+    if (answer.ownFinishReason !== undefined) this.#ended ||= answer.hasContent || (!hasMore && delta["role"] === undefined)
     return events
   }
 
@@ -97,12 +142,12 @@ export class OpenAiChatStream {
 }
 
 /**
- * Reads a whole answer. Of several choices the first is read, and the calls of the others if it has none.
+ * Reads a whole answer. Of several choices the first is read; text, calls and finish reason of the others count if it has none.
  * @see https://platform.openai.com/docs/api-reference/chat/object (2026-11)
  */
 export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {}): LlmResult {
-  const answer = new Answer()
-  answer.failure = answerFailure(body, options.now?.())
+  const answer = new Answer(options)
+  answer.failure = answerFailure(body, options)
   if (isRecord(body)) {
     answer.id = stringOf(body["id"])
     answer.usage = body["usage"]
@@ -115,15 +160,18 @@ export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {})
 }
 
 function readChoices(answer: Answer, [first, ...others]: readonly unknown[], body: unknown, options: OpenAiAnswerOptions): void {
-  answer.failure ??= answerFailure(first, options.now?.())
+  answer.failure ??= answerFailure(first, options)
   const message = isRecord(first) ? first["message"] : undefined
   if (!isRecord(first) || !isRecord(message)) {
     answer.refuse("its choice has no message", body)
     return
   }
-  if (typeof first["finish_reason"] === "string") answer.finishReason = first["finish_reason"]
+  answer.addFinishReason(first["finish_reason"])
   answer.addMessage(message)
-  for (const [index, choice] of others.entries()) {
-    if (isRecord(choice) && isRecord(choice["message"])) answer.addOtherChoice(index, choice["message"], true)
+  for (const [position, choice] of others.entries()) {
+    if (!isRecord(choice) || !isRecord(choice["message"])) continue
+    const other = answer.otherChoice(position)
+    other.addFinishReason(choice["finish_reason"])
+    other.addMessage(choice["message"])
   }
 }

@@ -14,10 +14,10 @@ import { isRecord } from "./values.ts"
  */
 export function readUsage(usage: unknown): TokenUsage {
   if (!isRecord(usage)) return { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
-  const prompt = count(usage["prompt_tokens"])
-  const completion = count(usage["completion_tokens"])
+  const prompt = count(usage["prompt_tokens"] ?? usage["input_tokens"])
+  const completion = count(usage["completion_tokens"] ?? usage["output_tokens"])
   const total = count(usage["total_tokens"])
-  const promptDetails = record(usage["prompt_tokens_details"])
+  const promptDetails = record(usage["prompt_tokens_details"] ?? usage["input_tokens_details"])
   const cached =
     count(promptDetails["cached_tokens"]) ||
     count(usage["prompt_cache_hit_tokens"]) ||
@@ -29,11 +29,14 @@ export function readUsage(usage: unknown): TokenUsage {
     promptDetails["cache_creation_input_tokens"],
     usage["cache_creation_input_tokens"],
   ].find((value) => typeof value === "number")
-  const reasoning = count(record(usage["completion_tokens_details"])["reasoning_tokens"]) || count(usage["reasoning_tokens"])
+  const reasoning =
+    count(record(usage["completion_tokens_details"] ?? usage["output_tokens_details"])["reasoning_tokens"]) || count(usage["reasoning_tokens"])
   const isSeparate = reasoning > completion || (reasoning > 0 && total === prompt + completion + reasoning)
-  const uncached = cached > prompt ? prompt : prompt - cached
+  // Anthropic's names come with Anthropic's count, which leaves cached tokens out.
+  const isApart = usage["prompt_tokens"] === undefined && typeof usage["cache_read_input_tokens"] === "number"
+  const uncached = isApart || cached > prompt ? prompt : prompt - cached
   return {
-    inputTokens: count(written) > uncached ? count(uncached + count(written)) : uncached,
+    inputTokens: isApart || count(written) > uncached ? count(uncached + count(written)) : uncached,
     cachedInputTokens: cached,
     ...(written !== undefined && { cacheWriteTokens: count(written) }),
     outputTokens: isSeparate ? count(completion + reasoning) : completion,

@@ -17,6 +17,12 @@ export function jsonOf(value: unknown): Json | undefined {
   return value === undefined || whyNotJson(value) !== undefined ? undefined : (value as Json)
 }
 
+/** An index, which some servers send as text. */
+export function indexOf(value: unknown): number | undefined {
+  if (typeof value === "number") return value
+  return typeof value === "string" && /^\d{1,6}$/.test(value) ? Number(value) : undefined
+}
+
 /** A value if it is a string, else "". */
 export function stringOf(value: unknown): string {
   return typeof value === "string" ? value : ""

@@ -65,9 +65,20 @@ describe("requests", () => {
   test.each([
     ["a transient error", { fails: "timed out after 14000 ms", retryable: true }],
     ["a full context", { fails: "The endpoint answered 400: the prompt is too long.", terminalReason: "context_overflow" as const }],
+    ["a wrong key", { fails: "The endpoint answered 401: invalid key.", kind: "auth" as const }],
+    ["an empty account", { fails: "The endpoint answered 402: 40 tokens are required.", kind: "usage_limit" as const }],
+    ["a model that does not exist", { fails: "invalid model", kind: "invalid_request" as const, code: "model_not_found" }],
+    ["an address that does not exist", { fails: "The endpoint answered 404: invalid path.", kind: "invalid_request" as const }],
   ])("%s does not count as a rejected tool choice; in the reference it does", (_, failure) => {
     expect(play(listed(["a"]), [failure]).requests).toHaveLength(1)
     expect(play(listed(["a"]), [failure, failure, failure], {}, { ...CONFIG, compat: "reference" }).requests).toHaveLength(3)
+  })
+
+  test.each([
+    { fails: "The endpoint answered 400: tools are not enabled.", kind: "invalid_request" as const },
+    { fails: "The endpoint answered 404: No endpoints support the provided 'tool_choice' value.", kind: "invalid_request" as const, code: "404" },
+  ])("$fails: another tool choice is tried", (failure) => {
+    expect(play(listed(["a"]), [failure, completes(1)]).requests).toHaveLength(2)
   })
 
   test("a list that could not be requested is requested again after the next turn", () => {

@@ -55,6 +55,59 @@ describe("after the finish reason an answer is complete", () => {
   })
 })
 
+describe("a finish reason in each chunk", () => {
+  const role = (finish: string) => delta({ role: "assistant", content: "" }, finish)
+  const thinking = (finish: string) => delta({ reasoning_content: "Hm." }, finish)
+  test.each<[string, readonly Step[]]>([
+    ["that is no reason yet, with a pause before the text", [role("null"), 500, delta({ content: "Porto" }, "null"), STOP]],
+    ["that is a reason, with a pause before the text", [role("stop"), 500, delta({ content: "Porto" }, "stop"), STOP]],
+    ["that is a reason, with a pause after the reasoning", [role("stop"), thinking("stop"), 500, delta({ content: "Porto" }, "stop"), STOP]],
+  ])("%s", async (_what, steps) => {
+    const server = await serve(streamed(steps))
+    const { response } = await call(server.url, { usageWaitMs: 100 })
+    expect(response).toMatchObject({ text: "Porto", terminalReason: "stop" })
+  })
+
+  test("an empty answer that ends with a reason alone is not waited for longer", async () => {
+    const server = await serve(streamed([role("null"), STOP], "hang"))
+    const start = performance.now()
+    expect((await call(server.url, { usageWaitMs: 50 })).response).toMatchObject({ text: "", terminalReason: "stop" })
+    expect(performance.now() - start).toBeLessThan(5_000)
+  })
+})
+
+describe("what follows the finish reason", () => {
+  test.each<[string, Step]>([
+    ["[DONE] as JSON", 'data: "[DONE]"\n\n'],
+    ["a word", "data: bye\n\n"],
+    ["half an object", 'data: {"id":\n\n'],
+    ["a list", "data: []\n\n"],
+    ["an error", { error: { message: "Billing failed.", code: 502 } }],
+    ["an event of an error", "event: error\ndata: Gateway closed\n\n"],
+  ])("%s does not throw the answer away", async (_what, last) => {
+    for (const end of ["end", "destroy", "hang"] as const) {
+      const server = await serve(streamed([LISBON, STOP, last, 20], end))
+      const { response } = await call(server.url, { maxRetries: 0, usageWaitMs: 60 })
+      expect(response).toMatchObject({ text: "Lisbon.", terminalReason: "stop" })
+    }
+  })
+
+  test("[DONE] as JSON ends the stream", async () => {
+    const server = await serve(streamed([LISBON, STOP, 'data: "[DONE]"\n\n'], "hang"))
+    const start = performance.now()
+    expect((await call(server.url, { usageWaitMs: 20_000, idleTimeoutMs: 20_000 })).response.text).toBe("Lisbon.")
+    expect(performance.now() - start).toBeLessThan(10_000)
+  })
+})
+
+test("an event of an error may have a text instead of JSON", async () => {
+  const server = await serve(streamed(["event: error\ndata: Too many requests, try again in 7s\n\n"]), streamed([LISBON, STOP]))
+  const { events, response, waits } = await call(server.url)
+  expect(response.text).toBe("Lisbon.")
+  expect(Math.round((waits[0] ?? 0) / 1_000)).toBe(7)
+  expect(events[0]).toMatchObject({ type: "retry_status", reason: "The endpoint reported an error: Too many requests, try again in 7s." })
+})
+
 describe("[DONE] without a finish reason", () => {
   test("is a truncated answer", async () => {
     const server = await serve(streamed([LISBON, "data: [DONE]\n\n"]))
@@ -114,6 +167,7 @@ describe("bodies under the wrong content type", () => {
     ["a whole answer", JSON.stringify(WHOLE)],
     ["a whole answer with white space around it", `\n\n ${JSON.stringify(WHOLE, undefined, 2)}\n`],
     ["a stream", STREAM],
+    ["a whole answer after comments", `: waiting\n\n: waiting\n\n${JSON.stringify(WHOLE)}`],
     ["a stream that begins with a comment", `: PROCESSING\n\n${STREAM}`],
     ["a stream that begins with an event name", `event: message\n${STREAM}`],
   ]

@@ -2,12 +2,13 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { memoryAttachmentStore } from "../../../src/hosts/attachments/memory.ts"
+import { LlmCallError } from "../../../src/hosts/host.ts"
 import { type OpenAiCompatibleOptions, openAiCompatible } from "../../../src/hosts/models/openai-compatible.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
 import type { LlmRequest } from "../../../src/schemas/llm.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { call, fixture, HI, KEY, refused, send, sendFile, serve } from "./support.ts"
+import { call, delta, fixture, type Handler, HI, KEY, refused, send, sendFile, serve, streamed } from "./support.ts"
 
 describe("answers", () => {
   test("streams text and tool calls", async () => {
@@ -402,7 +403,6 @@ describe("aborts", () => {
 describe("invalid answers", () => {
   test.each<[string, string, Record<string, string>, string]>([
     ["a page", "<!doctype html><title>Welcome</title>", { "content-type": "text/html" }, "it is a page, not JSON; check the base URL"],
-    ["nothing", "", {}, "it is empty"],
     ["a text", "It works!", { "content-type": "text/plain" }, "it is not JSON; check the base URL"],
     ["other JSON", '{"hello":"world"}', { "content-type": "application/json" }, "it has no list of choices"],
     ["a stream that is not JSON", "data: It works!\n\n", { "content-type": "text/event-stream" }, "a chunk is not a JSON object"],
@@ -416,6 +416,19 @@ describe("invalid answers", () => {
       terminalReason: "provider_error",
     })
     expect(waits).toEqual([])
+  })
+
+  test("an empty answer is retried, whatever its status says", async () => {
+    const server = await serve(send(200, "", {}), send(204, "", {}), sendFile("openai-text.json"))
+    const { response, waits } = await call(server.url)
+    expect(response.text).toBe("Hello! How can I assist you today?")
+    expect(waits).toHaveLength(2)
+    const empty = await serve(send(200, "", {}))
+    expect((await refused(empty.url)).failure).toMatchObject({
+      message: "The endpoint's answer is malformed: it is empty.",
+      code: "malformed_response",
+      retryable: true,
+    })
   })
 
   test("an error event without an error object", async () => {
@@ -456,6 +469,55 @@ describe("invalid answers", () => {
     })
     expect(server.requests).toHaveLength(1)
   })
+})
+
+/** A key without repetitions: any eight characters of it are a leak. */
+const LONG_KEY = "sk-live-Aq7Zx2Wm9Kd4Rt6Yv8Bn1Cp3"
+
+/** Where an endpoint can say a text, and the length at which each was once cut. */
+const PLACES: readonly (readonly [string, number, (text: string) => Handler])[] = [
+  ["a refusal's message", 2_000, (text) => send(401, JSON.stringify({ error: { message: text } }))],
+  ["a refusal in words", 200, (text) => send(401, text)],
+  ["a refusal that is longer than what is read", 64 * 1024, (text) => send(401, text)],
+  ["a refusal's title", 200, (text) => send(502, `<title>${text}</title>`)],
+  ["an error in a stream", 2_000, (text) => streamed([{ error: { message: text, code: 401 } }])],
+  ["an error in a whole answer", 2_000, (text) => send(200, JSON.stringify({ error: { message: text, code: 401 } }), {})],
+  ["what was sent", 8_000, (text) => streamed([{ error: { message: "No.", echo: text } }])],
+  ["an answer that is not JSON", 8_000, (text) => send(200, text, {})],
+  ["a finish reason", 100, (text) => streamed([delta({ content: "Hi" }, text)])],
+  ["a finish reason that is a fault", 200, (text) => streamed([delta({ content: "Hi" }, `error ${text}`)])],
+  ["the address of a redirect", 200, (text) => send(307, "", { location: `https://h.example/${text}` })],
+  ["the id of an answer", 100, (text) => streamed([{ ...delta({ content: "Hi" }, "stop"), id: text }])],
+]
+
+test.each(PLACES)("a key is not leaked by %s, wherever the text is cut", async (_place, limit, handlerOf) => {
+  for (const before of [0, 3, limit - 60, limit - 31, limit - 24, limit - 12, limit - 9, limit]) {
+    const server = await serve(handlerOf(`${"x".repeat(Math.max(0, before))}${LONG_KEY} and more`))
+    const call = openAiCompatible({ baseUrl: server.url, apiKey: LONG_KEY, maxRetries: 0 })
+    const events: unknown[] = []
+    const context = {
+      effectId: 1,
+      idempotencyKey: undefined,
+      signal: new AbortController().signal,
+      emit: (event: unknown) => void events.push(event),
+    }
+    const result: unknown = await call
+      .llmCall({ type: "llm_call", id: 1, request: HI }, context)
+      .catch((error: unknown) => (error instanceof LlmCallError ? [error.message, error.failure, error.partial] : error))
+    const said = JSON.stringify([result, events])
+    for (let at = 0; at + 8 <= LONG_KEY.length; at += 1) expect(said).not.toContain(LONG_KEY.slice(at, at + 8))
+    await server.close()
+  }
+})
+
+test("a long key that fills a refusal is not leaked by where the refusal is cut", async () => {
+  const key = Array.from({ length: 500 }, (_, index) => (index * 7_919).toString(36))
+    .join("")
+    .slice(0, 501)
+  const server = await serve(send(401, key.repeat(300)))
+  const { failure } = await refused(server.url, { apiKey: key })
+  expect(failure.raw).toMatch(/^(?:\[secret\])+/)
+  expect(JSON.stringify(failure)).not.toContain(key.slice(0, 8))
 })
 
 describe("secrets", () => {

@@ -226,3 +226,31 @@ test("recorded answers become responses with the wire's shape", () => {
     expect(LlmResponse.parse(answer(whole(name)))).toEqual(answer(whole(name)))
   }
 })
+
+test.each<[string, unknown, readonly (readonly [string, string])[]]>([
+  ["texts", ["One", " two"], [["text", "One two"]]],
+  ["a text and a part", ["One", { type: "text", text: " two" }], [["text", "One two"]]],
+  ["parts of the Responses API", [{ type: "output_text", text: "One" }], [["text", "One"]]],
+  ["parts without a type", [{ text: "One" }], [["text", "One"]]],
+  ["one part", { type: "text", text: "One" }, [["text", "One"]]],
+  ["one part without a type", { text: "One" }, [["text", "One"]]],
+  [
+    "Databricks' reasoning",
+    [
+      { type: "reasoning", summary: [{ type: "summary_text", text: "Hm", signature: "" }, { text: "m." }] },
+      { type: "text", text: "One" },
+    ],
+    [
+      ["reasoning", "Hmm."],
+      ["text", "One"],
+    ],
+  ],
+  ["parts that are not known", [{ type: "audio", text: "no" }, 4, null, { type: "text", text: "One" }], [["text", "One"]]],
+])("a content of %s is read, whole and streamed", (_what, content, parts) => {
+  const expected = parts.map(([type, text]) => ({ type, text }))
+  expect(answer(response({ content }, "stop")).parts).toEqual(expected)
+  const stream = openAiChatProjector.stream()
+  const events = stream.push({ choices: [{ delta: { content }, finish_reason: "stop" }] })
+  expect(answer(stream.finish()).parts).toEqual(expected)
+  expect(events.map((event) => ("content" in event ? event.content : "")).join("")).toBe(parts.map(([, text]) => text).join(""))
+})

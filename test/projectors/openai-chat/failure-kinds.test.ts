@@ -111,6 +111,7 @@ test.each<[string, number, unknown, string, boolean, number?]>([
     false,
     60,
   ],
+  ["a short limit in words of usage", 429, { message: "Usage limit reached for tokens per minute, retry in 12s" }, "rate_limit", true, 12],
   ["an overload", 503, { message: "The engine is currently overloaded" }, "overloaded", true],
   ["Anthropic's overload", 529, { message: "Overloaded", type: "overloaded_error" }, "overloaded", true],
   ["a gateway without a server", 502, { message: "Bad gateway" }, "overloaded", true],
@@ -137,6 +138,172 @@ test.each<[string, number, unknown, string, boolean, number?]>([
     retryable,
     retryAt: waitSeconds === undefined ? undefined : NOW + Math.round(waitSeconds * 1_000),
   })
+})
+
+/** Limits of money, a plan or a day in words. Where each was reported (2026-11). */
+test.each<[string, number, unknown, string, number?]>([
+  [
+    "xAI",
+    429,
+    {
+      code: "resource-exhausted",
+      error: "Your team 7c1 has either used all available credits or reached its monthly spending limit. Please purchase more.",
+    },
+    "https://github.com/continuedev/continue/issues/10373",
+  ],
+  [
+    "xAI, as a lack of permission",
+    403,
+    { error: "Your team 7c1 has either used all available credits or reached its monthly spending limit." },
+    "the same",
+  ],
+  [
+    "LiteLLM",
+    400,
+    { error: { message: "Budget has been exceeded! Current cost: 3.02, Max budget: 3.0", type: "budget_exceeded", code: "400" } },
+    "https://github.com/eigent-ai/eigent/issues/769",
+  ],
+  ["LiteLLM, of a user", 429, { error: { message: "ExceededBudget: User=kim over budget. Spend=2.1, Budget=2.0", code: 429 } }, "the same"],
+  [
+    "LiteLLM, of a model",
+    429,
+    { error: { message: "LiteLLM User: kim, exceeded budget for model=claude-opus-4-8", code: "429" } },
+    "https://github.com/BerriAI/litellm/issues/14144",
+  ],
+  [
+    "Google",
+    429,
+    { error: { code: 429, message: "Your project has exceeded its monthly spending cap.", status: "RESOURCE_EXHAUSTED" } },
+    "https://ai.google.dev/gemini-api/docs/rate-limits",
+  ],
+  [
+    "Ollama, a week",
+    429,
+    { error: "you (kim) have reached your weekly usage limit, upgrade for higher limits" },
+    "https://github.com/diegosouzapw/OmniRoute/issues/3709",
+  ],
+  ["Ollama, a session", 429, { error: "you (kim) have reached your session usage limit" }, "https://github.com/continuedev/continue/issues/11444"],
+  ["Ollama, an hour", 429, { error: "you've reached your hourly usage limit, please wait" }, "https://github.com/continuedev/continue/issues/9233"],
+  [
+    "Z.ai",
+    429,
+    { error: { code: "1308", message: "Usage limit reached for 5 hour. Your limit will reset at 2026-11-21 05:38:28" } },
+    "https://github.com/hugalafutro/model-hotel/pull/955",
+  ],
+  [
+    "Z.ai, a week",
+    429,
+    { error: { code: "1310", message: "Weekly/Monthly Limit Exhausted." } },
+    "https://github.com/hugalafutro/model-hotel/pull/955",
+  ],
+  [
+    "Z.ai, an unpaid account",
+    429,
+    { error: { code: "1113", message: "Your account is in arrears, please recharge." } },
+    "https://docs.z.ai/api-reference/api-code",
+  ],
+  [
+    "Cloudflare",
+    429,
+    { success: false, errors: [{ code: 4006, message: "you have used up your daily free allocation of 10,000 neurons" }] },
+    "https://github.com/get-engram/engram/issues/34",
+  ],
+  [
+    "Anthropic",
+    400,
+    {
+      error: {
+        type: "invalid_request_error",
+        message: "You have reached your specified API usage limits. You will regain access on 2026-11-21 at 06:30 UTC.",
+      },
+    },
+    "https://github.com/anthropics/claude-code/issues/38035",
+    Date.UTC(2026, 10, 21, 6, 30),
+  ],
+  [
+    "OpenRouter's key",
+    403,
+    { error: { code: 403, message: "Key limit exceeded (total limit). Manage it in the settings." } },
+    "https://github.com/MCPJam/inspector/issues/1287",
+  ],
+  [
+    "DashScope",
+    403,
+    { error: { code: "AllocationQuota.FreeTierOnly", message: "Access denied." } },
+    "https://www.alibabacloud.com/help/en/model-studio/error-code",
+  ],
+  ["DashScope, an unpaid account", 400, { error: { code: "Arrearage", message: "Access denied." } }, "the same"],
+  ["SiliconFlow", 403, { code: 30_001, message: "Sorry, your account balance is insufficient" }, "no public thread"],
+  ["a body that is a text", 429, "You have hit your usage limit. Try again in 2 hours.", "a proxy", NOW + 7_200_000],
+])("%s: the usage limit is reached", (_provider, status, body, _source, retryAt) => {
+  const text = typeof body === "string" ? body : JSON.stringify(body)
+  const { kind, retryable, retryAt: time } = openAiChatProjector.failure(status, text, { nowMs: NOW, shouldRetry: true })
+  expect({ kind, retryable, time }).toEqual({ kind: "usage_limit", retryable: false, time: retryAt })
+})
+
+test.each<[string, string, number]>([
+  ["Slow down: try again in 20s", "rate_limit", 20],
+  ['{"detail":"Too busy, please retry after 3 minutes"}', "rate_limit", 180],
+  ['{"msg":"too many requests, wait 1500ms"}', "rate_limit", 1.5],
+  ['{"error":{"type":"usage_limit_reached","resets_in_seconds":"90"}}', "usage_limit", 90],
+])("the body %s says when to call again", (body, kind, seconds) => {
+  expect(openAiChatProjector.failure(429, body, { nowMs: NOW })).toMatchObject({ kind, retryAt: NOW + seconds * 1_000 })
+})
+
+test("a refusal without an envelope is described by its message", () => {
+  const message = (body: object) => openAiChatProjector.failure(400, JSON.stringify(body)).message
+  expect(message({ message: "Too long", errors: [{ message: "tools.3" }] })).toBe("The endpoint answered 400: Too long.")
+  expect(message({ errors: [{ message: "No such model", code: 7003 }] })).toBe("The endpoint answered 400: No such model.")
+  expect(message({ base_resp: { status_code: 2013, status_msg: "invalid params" } })).toBe("The endpoint answered 400: invalid params.")
+})
+
+test("a time in UTC is read like any date, and one without a zone or with odd figures is not", () => {
+  const limits = { min: new Date(0), max: new Date("2999-12-31T23:59:59Z"), noInvalidDate: true }
+  const retryAt = (time: string) => openAiChatProjector.failure(400, JSON.stringify({ error: { message: `Blocked until ${time}.` } })).retryAt
+  fc.assert(
+    fc.property(fc.date(limits), (date) => {
+      const [day = "", clock = ""] = date.toISOString().split("T")
+      const seconds = Math.floor(date.getTime() / 1_000) * 1_000
+      expect(retryAt(`${day}T${clock}`)).toBe(seconds)
+      expect(retryAt(`${day} at ${clock.slice(0, 5)} UTC`)).toBe(Math.floor(seconds / 60_000) * 60_000)
+      expect(retryAt(`${day} ${clock.slice(0, 8)}`)).toBeUndefined()
+    }),
+  )
+  expect(retryAt("2026-13-01 at 00:00 UTC")).toBeUndefined()
+})
+
+test.each<[string, unknown, object]>([
+  [
+    "MiniMax's limit",
+    { base_resp: { status_code: 1039, status_msg: "TPM limit" }, choices: null },
+    { code: "1039", kind: "rate_limit", retryable: true },
+  ],
+  ["MiniMax's key", { base_resp: { status_code: 2049, status_msg: "invalid api key" } }, { kind: "auth", retryable: false }],
+  ["MiniMax's balance", { base_resp: { status_code: 1008, status_msg: "insufficient balance" } }, { kind: "usage_limit", retryable: false }],
+  ["a code and a text", { code: 1_113, msg: "Your account is in arrears", success: false }, { kind: "usage_limit" }],
+  ["a code that is a status", { code: 401, message: "token expired" }, { kind: "auth", message: "The endpoint reported an error: token expired." }],
+  ["a detail", { detail: "Upstream died", status: 503 }, { kind: "overloaded", retryable: true }],
+  ["a text alone", { error: "Rate limit exceeded, try again in 8s" }, { kind: "rate_limit", retryable: true, retryAt: NOW + 8_000 }],
+])("%s in an answer with status 200", (_what, body, expected) => {
+  expect(failure(openAiChatProjector.response(body, { now: () => NOW }))).toMatchObject(expected)
+  const stream = openAiChatProjector.stream({ now: () => NOW })
+  stream.push(body)
+  expect(failure(stream.finish())).toMatchObject(expected)
+})
+
+test.each([
+  { error: {} },
+  { error: { message: "", code: 0, type: null } },
+  { base_resp: { status_code: 0, status_msg: "" } },
+  { code: 0, message: "ok" },
+  { code: "Success", msg: "ok" },
+])("%j beside an answer is not an error", (more) => {
+  const choices = [{ message: { content: "Hi" }, delta: { content: "Hi" }, finish_reason: "stop" }]
+  expect(openAiChatProjector.response({ ...more, choices })).toMatchObject({ ok: true })
+  const stream = openAiChatProjector.stream()
+  stream.push({ ...more, choices: [] })
+  stream.push({ ...more, choices })
+  expect(stream.finish()).toMatchObject({ ok: !("error" in more) })
 })
 
 test("the later time of headers and body counts", () => {

@@ -162,6 +162,42 @@ test("Copilot: the calls of further choices count if the first choice has none, 
   expect(read({ content: "I look.", tool_calls: [call("own")] }).parts).toMatchObject([{ type: "text" }, { type: "tool_call", callId: "id_own" }])
 })
 
+/** What choices 0 and 1 have: text, calls and finish reason, and which of them count. */
+const TEXT = { content: "I look." }
+const CALLS = { tool_calls: [{ index: 0, id: "a", type: "function", function: { name: "f", arguments: "{}" } }] }
+test.each<[string, readonly [object, string | null], readonly [object, string | null], readonly string[], string]>([
+  ["a finish reason only beside the calls", [TEXT, null], [CALLS, "tool_calls"], ["text", "tool_call"], "tool_use"],
+  ["text only in the next choice", [CALLS, "tool_calls"], [TEXT, null], ["text", "tool_call"], "tool_use"],
+  ["nothing in the first choice", [{ content: null }, "stop"], [TEXT, "stop"], ["text"], "stop"],
+  [
+    "all but the reasoning in the next choice",
+    [{ reasoning_text: "Hm." }, null],
+    [{ ...TEXT, ...CALLS }, "length"],
+    ["reasoning", "text", "tool_call"],
+    "output_limit",
+  ],
+  ["a refusal in the next choice", [{}, null], [{ refusal: "No." }, "stop"], ["text"], "refusal"],
+])("Copilot: %s", (_what, first, second, types, terminalReason) => {
+  const choices = (key: string) => [first, second].map(([message, finish_reason], index) => ({ index, [key]: message, finish_reason }))
+  const whole = answer(openAiChatProjector.response({ choices: choices("message") }))
+  expect(whole).toMatchObject({ parts: types.map((type) => ({ type })), terminalReason })
+  for (const list of [choices("delta"), choices("delta").toReversed()]) {
+    const stream = openAiChatProjector.stream()
+    for (const choice of list) stream.push({ choices: [choice] })
+    expect(answer(stream.finish())).toEqual(whole)
+  }
+})
+
+test("an answer that has only a choice 1 is read, also with its index as text", () => {
+  const stream = openAiChatProjector.stream()
+  for (const content of ["Li", "ma"]) stream.push({ choices: [{ index: "1", delta: { content }, finish_reason: null }] })
+  expect(stream.complete).toBe(false)
+  expect(stream.cutOff({ message: "Lost.", retryable: true, terminalReason: "provider_error" })).toMatchObject({ partial: { text: "Lima" } })
+  stream.push({ choices: [{ index: 1, delta: {}, finish_reason: "stop" }] })
+  expect(stream.complete).toBe(true)
+  expect(answer(stream.finish())).toMatchObject({ text: "Lima", terminalReason: "stop" })
+})
+
 test("an answer names its producer, with the provider's id of the answer", () => {
   const producer = { provider: "api.example", api: "openai-chat", model: "m" }
   expect(answer(deltas([{ content: "Hi" }], { producer }).result).producer).toEqual({ ...producer, responseId: "chatcmpl-1" })

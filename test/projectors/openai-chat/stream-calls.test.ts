@@ -181,6 +181,53 @@ test.each<[string, readonly unknown[], readonly [string, string, string][]]>([
     [piece(0, "a", "f", '{"x":1 "y"'), piece(0, undefined, undefined, ":2}"), piece(0, undefined, undefined, "{}")],
     [["a", "f", '{"x":1 "y":2}{}']],
   ],
+  [
+    "an index as text, in interleaved pieces",
+    [
+      { ...piece(undefined, "a", "f", ""), index: "0" },
+      { ...piece(undefined, "b", "g", '{"p":'), index: "1" },
+      { ...piece(undefined, undefined, undefined, '{"q":2}'), index: "0" },
+      { ...piece(undefined, undefined, undefined, "3}"), index: "1" },
+    ],
+    [
+      ["a", "f", '{"q":2}'],
+      ["b", "g", '{"p":3}'],
+    ],
+  ],
+  [
+    "an empty object before the arguments",
+    [piece(0, "a", "f", "{}"), piece(0, undefined, undefined, '{"city":"Lima"}')],
+    [["a", "f", '{"city":"Lima"}']],
+  ],
+  [
+    "an empty object before the arguments, in pieces",
+    [piece(0, "a", "f", "{ }"), piece(0, undefined, undefined, ' {"ci'), piece(0, undefined, undefined, 'ty":"Lima"}')],
+    [["a", "f", ' {"city":"Lima"}']],
+  ],
+  [
+    "an empty object before the arguments, with id and name",
+    [piece(0, "a", "f", "{}"), piece(0, "a", "f", '{"city":'), piece(0, "a", "f", '"Lima"}')],
+    [["a", "f", '{"city":"Lima"}']],
+  ],
+  [
+    "an empty object before the arguments, with id and name, without an index",
+    [piece(undefined, "a", "f", {}), piece(undefined, "a", "f", { city: "Lima" })],
+    [["a", "f", '{"city":"Lima"}']],
+  ],
+  ["an empty object twice", [piece(0, "a", "f", "{}"), piece(0, "a", "f", "{}")], [["a", "f", "{}"]]],
+  [
+    "an index only after the first piece",
+    [piece(undefined, "a", "f", ""), piece(0, undefined, undefined, '{"n"'), piece(0, undefined, undefined, ":4}")],
+    [["a", "f", '{"n":4}']],
+  ],
+  [
+    "an index only after the first piece, with the id",
+    [piece(undefined, "a", "f", ""), piece(0, "a", undefined, '{"n":4}'), piece(1, "b", "g", "{}")],
+    [
+      ["a", "f", '{"n":4}'],
+      ["b", "g", "{}"],
+    ],
+  ],
   ["arguments that are cut off", [piece(0, "a", "f", '{"x":"half a')], [["a", "f", '{"x":"half a']]],
   ["arguments that are not an object", [piece(0, "a", "f", "nu"), piece(0, undefined, undefined, "ll")], [["a", "f", "null"]]],
 ])("calls are joined with %s", (_what, pieces, expected) => {
@@ -188,6 +235,53 @@ test.each<[string, readonly unknown[], readonly [string, string, string][]]>([
   for (const tool_call of pieces) stream.push({ choices: [{ index: 0, delta: { tool_calls: [tool_call] }, finish_reason: null }] })
   stream.push({ choices: [{ index: 0, delta: {}, finish_reason: "tool_calls" }] })
   expect(answer(stream.finish()).parts).toEqual(expected.map(([callId, toolName, inputJson]) => ({ type: "tool_call", callId, toolName, inputJson })))
+})
+
+/** Reads deltas as a stream. */
+function calls(deltas: readonly object[]) {
+  const stream = openAiChatProjector.stream()
+  for (const delta of deltas) stream.push({ choices: [{ index: 0, delta, finish_reason: null }] })
+  stream.push({ choices: [{ index: 0, delta: {}, finish_reason: "tool_calls" }] })
+  return answer(stream.finish()).parts
+}
+
+test("several calls in each delta without an index continue in the same order", () => {
+  const names = fc.array(fc.constantFrom("f", "g", "h"), { minLength: 2, maxLength: 4 })
+  const cuts = fc.array(fc.nat({ max: 20 }), { minLength: 1, maxLength: 5 })
+  fc.assert(
+    fc.property(names, cuts, fc.boolean(), fc.boolean(), (made, ends, hasIds, isNamed) => {
+      const texts = made.map((name, position) => JSON.stringify({ [`${name}-${position}`]: `{"${position}` }))
+      const places = [0, ...[...ends].sort((a, b) => a - b), 99]
+      const deltas = places.slice(1).map((end, step) => ({
+        tool_calls: made.map((name, position) => {
+          const text = texts[position]?.slice(places[step], end) ?? ""
+          return piece(undefined, step === 0 && hasIds ? `id_${position}` : undefined, step === 0 || isNamed ? name : undefined, text)
+        }),
+      }))
+      // Whether a name after whole arguments starts a new call is another question.
+      fc.pre(!isNamed || ends.length === 1)
+      expect(calls(deltas)).toEqual(
+        made.map((toolName, position) => ({
+          type: "tool_call",
+          callId: hasIds ? `id_${position}` : `call_${position + 1}`,
+          toolName,
+          inputJson: texts[position],
+        })),
+      )
+    }),
+  )
+})
+
+test("the older field beside the newer one is the same call once more", () => {
+  const call = piece(0, "a", "f", '{"n":4}')
+  const older = { name: "f", arguments: '{"n":4}' }
+  expect(calls([{ tool_calls: [call] }, { function_call: older }])).toMatchObject([{ callId: "a", inputJson: '{"n":4}' }])
+  expect(calls([{ function_call: older }])).toMatchObject([{ toolName: "f", inputJson: '{"n":4}' }])
+})
+
+test.each([{ tool_calls: "" }, { tool_calls: false }, { function_call: "none" }, { function_call: "auto" }])("%j is not a call", (delta) => {
+  expect(calls([{ content: "Hi", ...delta }])).toEqual([{ type: "text", text: "Hi" }])
+  expect(openAiChatProjector.response({ choices: [{ message: { content: "Hi", ...delta }, finish_reason: "stop" }] })).toMatchObject({ ok: true })
 })
 
 test("a signature of a call is stored for its provider, and not overwritten by a piece without one", () => {

@@ -131,11 +131,71 @@ test.each([
   ["calls that are not a list", { choices: [{ delta: { tool_calls: {} } }] }],
 ])("%s instead of a chunk is malformed", (_what, chunk) => {
   const stream = openAiChatProjector.stream()
-  stream.push({ choices: [{ delta: { content: "Hi" }, finish_reason: "stop" }] })
+  stream.push({ choices: [{ delta: { content: "Hi" }, finish_reason: null }] })
   expect(stream.failed).toBe(false)
   expect(stream.push(chunk)).toEqual([])
   expect(stream.failed).toBe(true)
   expect(failure(stream.finish())).toMatchObject({ code: "malformed_response", retryable: false })
+})
+
+const AFTER_THE_END: readonly (readonly [string, unknown])[] = [
+  ["a text", "[DONE]"],
+  ["null", null],
+  ["a list", [1, 2]],
+  ["choices that are not a list", { choices: 4 }],
+  ["a choice that is not an object", { choices: [null] }],
+  ["a delta that is not an object", { choices: [{ delta: "Hi" }] }],
+  ["an error", { error: { message: "The billing service is down.", code: 502 } }],
+  ["an error of a choice", { choices: [{ delta: {}, error: { message: "Late.", code: 500 } }] }],
+  ["an error without an envelope", { detail: "Late." }],
+]
+const CALL = { tool_calls: [piece(0, "a", "f", "{}")] }
+
+test.each(AFTER_THE_END)("%s after the finish reason does not throw a complete answer away", (_what, chunk) => {
+  for (const [delta, finish] of [
+    [{ content: "Lima." }, "stop"],
+    [CALL, "tool_calls"],
+  ] as const) {
+    const stream = openAiChatProjector.stream()
+    stream.push({ choices: [{ index: 0, delta, finish_reason: null }] })
+    stream.push({ choices: [{ index: 0, delta: {}, finish_reason: finish }] })
+    const expected = openAiChatProjector.stream()
+    expected.push({ choices: [{ index: 0, delta, finish_reason: finish }] })
+    expect(stream.push(chunk)).toEqual([])
+    expect(stream.failed).toBe(false)
+    expect(stream.complete).toBe(true)
+    stream.push({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } })
+    expected.push({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } })
+    expect(stream.finish()).toEqual(expected.finish())
+  }
+})
+
+test("what comes after the finish reason counts if the answer is not complete, or filtered", () => {
+  const after = (chunks: readonly unknown[], error: object) => {
+    const stream = openAiChatProjector.stream()
+    for (const chunk of chunks) stream.push(chunk)
+    stream.push({ error })
+    return stream.finish()
+  }
+  const chunk = (delta: object, finish: string | null) => ({ choices: [{ index: 0, delta, finish_reason: finish }] })
+  const down = { message: "Down.", type: "server_error" }
+  expect(after([chunk({ content: "" }, "stop")], down)).toMatchObject({ ok: false, error: { code: "server_error" } })
+  expect(after([chunk({ content: "Li" }, null), chunk({}, "error")], down)).toMatchObject({ ok: false, error: { code: "server_error" } })
+  // With a finish reason in each chunk, none of them is the last.
+  const early = [chunk({ content: "Li" }, "stop"), chunk({ content: "ma" }, "stop")]
+  expect(after(early, down)).toMatchObject({ ok: false, partial: { text: "Lima" } })
+  const filtered = after([chunk({ content: "Lima." }, "stop")], { message: "Filtered.", code: "content_filter" })
+  expect(answer(filtered)).toMatchObject({ text: "Lima.", terminalReason: "content_filter" })
+})
+
+test('the finish reason "null" is none', () => {
+  const stream = openAiChatProjector.stream()
+  stream.push({ choices: [{ index: 0, delta: { content: "Li" }, finish_reason: "null" }] })
+  expect(stream.complete).toBe(false)
+  expect(failure(stream.finish()).code).toBe("stream_truncated")
+  stream.push({ choices: [{ index: 0, delta: { content: "ma" }, finish_reason: "stop" }] })
+  stream.push({ choices: [{ index: 0, delta: {}, finish_reason: "null" }] })
+  expect(answer(stream.finish())).toMatchObject({ text: "Lima", terminalReason: "stop" })
 })
 
 test("an answer is the same however it is cut into chunks", () => {

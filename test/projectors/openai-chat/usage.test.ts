@@ -86,3 +86,42 @@ test.each([
 test("tokens written to the cache are absent where they are unknown", () => {
   expect(usage({ prompt_tokens: 194, prompt_tokens_details: { cached_tokens: 50, cache_write_tokens: null } })).not.toHaveProperty("cacheWriteTokens")
 })
+
+test("the names of other APIs of the same providers are read", () => {
+  const details = { input_tokens_details: { cached_tokens: 3 }, output_tokens_details: { reasoning_tokens: 2 } }
+  expect(usage({ input_tokens: 11, output_tokens: 7, ...details })).toEqual({
+    inputTokens: 8,
+    cachedInputTokens: 3,
+    outputTokens: 7,
+    reasoningTokens: 2,
+  })
+  // Anthropic's count leaves out cached tokens, read and written.
+  expect(usage({ input_tokens: 11, output_tokens: 7, cache_read_input_tokens: 5, cache_creation_input_tokens: 4 })).toEqual({
+    inputTokens: 15,
+    cachedInputTokens: 5,
+    cacheWriteTokens: 4,
+    outputTokens: 7,
+    reasoningTokens: 0,
+  })
+})
+
+test("Groq's count in its own key is read", () => {
+  const stream = openAiChatProjector.stream()
+  stream.push({
+    choices: [{ delta: { content: "x" }, finish_reason: "stop" }],
+    x_groq: { id: "r", usage: { prompt_tokens: 8, completion_tokens: 3 } },
+  })
+  expect(answer(stream.finish()).usage).toMatchObject({ inputTokens: 8, outputTokens: 3 })
+})
+
+test("a last count of zeros does not overwrite an earlier one", () => {
+  const stream = openAiChatProjector.stream()
+  const counts = [
+    { prompt_tokens: 4, completion_tokens: 1 },
+    { prompt_tokens: 4, completion_tokens: 6 },
+    { prompt_tokens: 0, completion_tokens: 0 },
+  ]
+  for (const one of counts) stream.push({ choices: [{ delta: { content: "x" }, finish_reason: "stop" }], usage: one })
+  stream.push({ choices: [], usage: null })
+  expect(answer(stream.finish())).toMatchObject({ usage: { inputTokens: 4, outputTokens: 6 }, providerUsage: counts[1] })
+})
