@@ -338,6 +338,17 @@ describe("fail", () => {
     expect(machine.outcome).toMatchObject(RUNTIME_ERROR)
   })
 
+  test("the outcome has the envelope of the event without its raw data, or one of the host's own", () => {
+    const machine = chat()
+    machine.fail(event)
+    const error = { kind: "host", userMessage: "The host is shutting down." }
+    expect(machine.outcome).toEqual({ type: "stopped", stop: { type: "runtime_error", error } })
+    const enveloped = chat()
+    enveloped.fail({ ...event, envelope: { kind: "power", userMessage: "No power.", code: "p1", raw: "0 V" } })
+    expect(enveloped.outcome).toMatchObject({ stop: { error: { kind: "power", userMessage: "No power.", code: "p1" } } })
+    expect(JSON.stringify(enveloped.outcome)).not.toContain("0 V")
+  })
+
   test("a finished turn stays as it ended", () => {
     const machine = chat()
     machine.cancel()

@@ -17,6 +17,18 @@ describe("addUsage", () => {
     expect(addUsage(NO_USAGE, NO_USAGE)).toEqual(usage(0, 0, 0, 0))
   })
 
+  test("of tokens written to a cache, adds those that are known; an estimate on either side makes an estimate", () => {
+    const written = { ...usage(1), cacheWriteTokens: 3 }
+    const estimated = { ...usage(1), estimated: true } as const
+    expect(addUsage(written, { ...usage(1), cacheWriteTokens: 0 })).toEqual({ ...usage(2), cacheWriteTokens: 3 })
+    for (const [left, right] of [
+      [written, estimated],
+      [estimated, written],
+    ] as const)
+      expect(addUsage(left, right)).toStrictEqual({ ...usage(2), cacheWriteTokens: 3, estimated: true })
+    expect(addUsage(usage(1), usage(1))).toStrictEqual(usage(2))
+  })
+
   test("stops at the largest safe integer, so that the sum can still be saved", () => {
     const most = Number.MAX_SAFE_INTEGER
     expect(addUsage(usage(most, most - 1, 1, 0), usage(most, 1, most, 1))).toEqual(usage(most, most, most, 1))

@@ -22,8 +22,8 @@ import {
 
 const FINISH: DriverAction = { type: "finish", outcome: { type: "agent_frame_switch", frameId: "f" } }
 const ONE: TokenUsage = { inputTokens: 1, cachedInputTokens: 2, outputTokens: 3, reasoningTokens: 4 }
-const TEN: TokenUsage = { inputTokens: 10, cachedInputTokens: 20, outputTokens: 30, reasoningTokens: 40, estimated: true }
-const BOTH: TokenUsage = { inputTokens: 11, cachedInputTokens: 22, outputTokens: 33, reasoningTokens: 44, estimated: true }
+const TEN: TokenUsage = { inputTokens: 10, cachedInputTokens: 20, outputTokens: 30, reasoningTokens: 40, cacheWriteTokens: 5, estimated: true }
+const BOTH: TokenUsage = { inputTokens: 11, cachedInputTokens: 22, outputTokens: 33, reasoningTokens: 44, cacheWriteTokens: 5, estimated: true }
 
 function starts(callIds: readonly string[], settled?: readonly CompletedToolCall[]): DriverAction {
   return { type: "start_tools", calls: callIds.map((callId) => pending(callId)), ...(settled !== undefined && { settled }) }
