@@ -91,6 +91,12 @@ test.each([
   expect(blocks(text)).toEqual(expected)
 })
 
+test("markers nested deeper than 100 are text, on whatever lines the containers open", () => {
+  const inQuotes = (depth: number): string => `${"> ".repeat(60)}a\n${"> ".repeat(depth)}\`\`\`js\n${"> ".repeat(depth)}b`
+  expect(blocks(inQuotes(100))).toEqual([["js", "b", false]])
+  expect(blocks(inQuotes(101))).toEqual([])
+})
+
 // The examples of CommonMark 0.31.2 with fences, or nearly so, in the sections that readFences follows: 4.5, 5.1, 5.2,
 // and 5.3, with the info string and code of each block. Section 2.2 has no example with a fence; rows on tabs are above.
 // https://spec.commonmark.org/0.31.2/

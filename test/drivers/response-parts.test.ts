@@ -250,6 +250,12 @@ describe("the message and the events of an answer", () => {
     ])
   })
 
+  test("the event has the duration of the answer, if the host gave one", () => {
+    const answer: LlmResponse = { text: "Hi.", parts: [], usage: USAGE, terminalReason: "stop", durationMs: 12 }
+    const shown = showResponse(readResponse(counting(), answer), 0, true)
+    expect(shown).toEqual([{ type: "emit", event: { type: "llm_response", iteration: 0, content: "Hi.", durationMs: 12 } }])
+  })
+
   test("streamed text is not emitted again", () => {
     expect(showResponse(found, 2, true)).toEqual([
       { type: "emit", event: { type: "llm_response", iteration: 2, content: "first\n\n ", durationMs: 0 } },

@@ -207,6 +207,8 @@ describe("requests whose lists are made on demand", () => {
     expect(requestPrefix(lazy([[a, b], 2], [[c], 1]), lazy([[a], 1], [[b], 1]))).toEqual(broken("/messages/2", "message"))
     expect(requestPrefix(lazy([[SYSTEM, b], 1]), lazy([[], 0], [[b], 1]))).toEqual(broken("/messages/0/role", "system"))
     expect(requestPrefix(lazy([[a, b], 2]), requestOf([a, b, c]))).toEqual(STABLE)
+    const shared = [a, b, c]
+    expect(requestPrefix(lazy([[a], 1], [shared, 2]), lazy([shared, 3]))).toEqual(broken("/messages/1/blocks/0/text", "message"))
   })
 
   test("of a chat turn are compared without making their lists", () => {
