@@ -461,7 +461,7 @@ function dyingAtResults<Stored extends { append(text: string): Promise<void> }>(
 describe("content", () => {
   const host = (): Host => ({
     llmCall: answers(
-      { ...answer("count#a"), text: "secret thought", parts: [{ type: "reasoning", text: "secret thought" }, ...answer("count#a").parts] },
+      { ...answer("count#a"), parts: [{ type: "reasoning", text: "secret thought" }, ...answer("count#a").parts] },
       answer("secret answer"),
     ),
     tools: { call: async () => ({ output: { status: "success", value: { secret: 7 } } }), effects: () => "idempotent" },
