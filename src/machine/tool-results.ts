@@ -10,7 +10,7 @@ import type { CompletedToolCall, ModelReturn, PendingToolCall, ToolOutput } from
  * attachments. Several texts of one result are joined by a newline; a result without text answers with "". A text that is longer than
  * `limit` characters loses its middle, so that one result never fills the context of every later request.
  */
-export function toolResultParts(messageId: string, results: readonly CompletedToolCall[], limit = Number.POSITIVE_INFINITY): readonly Part[] {
+export function toolResultParts(messageId: string, results: readonly CompletedToolCall[], limit: number = Number.POSITIVE_INFINITY): readonly Part[] {
   const parts: Part[] = []
   for (const { callId, toolName, output, modelReturn } of results) {
     const returned = (modelReturn ?? deriveModelReturn(output)).parts

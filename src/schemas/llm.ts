@@ -54,7 +54,15 @@ export const LlmMessage: Tagged<LlmMessage> = exact(
 const Share = z.number().check(z.gte(0), z.lte(1))
 
 /** The settings of {@link Generation}, for schemas that also accept `undefined`. */
-export const generation = {
+export const generation: {
+  readonly maxOutputTokens: z.ZodInt
+  readonly temperature: z.ZodNumber
+  readonly topP: z.ZodNumber
+  readonly stopSequences: z.ZodArray<z.ZodString>
+  readonly seed: z.ZodInt
+  readonly reasoningEffort: z.ZodString
+  readonly providerOptions: typeof Json
+} = {
   maxOutputTokens: Count,
   temperature: z.number().check(z.nonnegative()),
   topP: Share,

@@ -77,7 +77,13 @@ export const ReturnPart: Tagged<ReturnPart> = exact(
 )
 
 /** Something in a model's answer that has no type of its own here. */
-export const opaqueContent = {
+export const opaqueContent: {
+  readonly type: z.ZodLiteral<"opaque">
+  readonly provider: z.ZodString
+  readonly kind: z.ZodString
+  readonly data: typeof Json
+  readonly text: z.ZodExactOptional<z.ZodString>
+} = {
   type: z.literal("opaque"),
   provider: z.string(),
   kind: z.string(),

@@ -63,7 +63,8 @@ const API = "openai-chat"
  * Our user messages contain tool results; the wire has messages of their own for them. The results of a message come first,
  * directly after the calls that they answer, then the rest of the message. A result is text on this wire: its text names each of its
  * attachments, such as `[Image: Sales, image/png]`, and those that can be sent follow in the user's message, each after its name and
- * that of its tool. The texts of a message are joined by an empty line; with images or files they stay parts. The reasoning effort is that of `generation`, else `modelVariant`. Empty messages are left out.
+ * that of its tool. The texts of a message are joined by an empty line; with images or files they stay parts. The reasoning effort is
+ * that of `generation`, else `modelVariant`. Empty messages are left out.
  *
  * Whatever a transcript contains, the body is valid: arguments are the text of a JSON object, names match `[a-zA-Z0-9_-]{1,64}`
  * (see {@link openAiToolNames}), every call has one result and every result a call, call ids fit and differ, and no text has half a
