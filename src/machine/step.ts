@@ -16,7 +16,7 @@ import type { ProtocolDriver } from "./driver.ts"
 import { addKnown, addUsage, resultLimit } from "./limits.ts"
 import { errorEvent, failWith, stopped } from "./terminal.ts"
 import { joinBatch, toolResultParts } from "./tool-results.ts"
-import { ANSWERS, decides, PREPARATION, type RuleResult, TRANSITIONS } from "./transitions.ts"
+import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
 
 /**
@@ -162,7 +162,7 @@ function cutOff(context: TurnContext, turn: Turn, waiting: StateOf<"waiting_llm"
 function stored(context: TurnContext, turn: Turn, ask: (driver: ProtocolDriver) => readonly DriverAction[] | undefined): readonly MachineAction[] {
   const { config } = context
   try {
-    const actions = (ask(config.driver) ?? []).filter((action) => !decides(action))
+    const actions = withoutDecisions(ask(config.driver))
     applyActions(config, turn, actions, context)
     return actions
   } catch (error) {

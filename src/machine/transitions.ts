@@ -118,7 +118,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
     if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
     if (partial !== undefined) actions.push(...shownActions(partial, textStreamed, iteration))
     const ask = (): readonly DriverAction[] => {
-      const stored = partial === undefined ? [] : (driver.onLlmCutOff?.(context, state, partial) ?? []).filter((action) => !decides(action))
+      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, state, partial))
       return [...stored, ...(driver.onLlmFailed?.(context, state, error) ?? failureActions(error))]
     }
     return { context, actions, ask }
@@ -128,7 +128,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   if (emitLlmTrace) actions.push({ type: "log", event: debugLog(sessionId, iteration, response) })
   const ending = terminalActions(response)
   if (ending === undefined) {
-    const rescue = (): readonly MachineAction[] => (driver.onLlmCutOff?.(context, state, response) ?? []).filter((action) => !decides(action))
+    const rescue = (): readonly MachineAction[] => withoutDecisions(driver.onLlmCutOff?.(context, state, response))
     return { context, actions, rescue, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
   }
   actions.push(...shownActions(response, textStreamed, iteration))
@@ -211,6 +211,11 @@ function orElse(actions: readonly DriverAction[], next: readonly MachineAction[]
 }
 
 /** Whether an action decides how the turn continues: it starts work, or finishes. */
-export function decides({ type }: DriverAction): boolean {
+function decides({ type }: DriverAction): boolean {
   return type === "finish" || type.startsWith("start_")
+}
+
+/** What a driver stores where it is not asked how the turn continues. */
+export function withoutDecisions(actions: readonly DriverAction[] | undefined): readonly DriverAction[] {
+  return (actions ?? []).filter((action) => !decides(action))
 }

@@ -11,18 +11,15 @@ import type { ProjectionInput } from "../../src/projectors/projector.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { LlmMessage, LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
 import type { Message, Part, Producer, TurnCause } from "../../src/schemas/message.ts"
-import type { Response } from "../../src/schemas/response.ts"
 import * as arbitrary from "../../src/testing/arbitraries.ts"
 import { firstDifference } from "../../src/testing/difference.ts"
-import { type HostMove, inputOf } from "../../src/testing/scripted-host.ts"
-import { give } from "../../src/testing/turn-input.ts"
+import type { HostMove } from "../../src/testing/scripted-host.ts"
 import { isBlank } from "../../src/text.ts"
-import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { configOf, plain } from "../machine/support.ts"
 import { check, FACTOR, SLOW } from "./check.ts"
+import { playWithCrashes, restores } from "./play-with-crashes.ts"
 
 const { configData, moves, start, turnCause } = arbitrary
-const restores = fc.infiniteStream(fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }))
 const drivers = fc.constantFrom(chatDriver(), codeDriver())
 
 describe("requests of the chat and code drivers only grow at their end (law 11)", () => {
@@ -96,23 +93,11 @@ function withoutResults(given: readonly HostMove[]): readonly HostMove[] {
   return strip(given) as readonly HostMove[]
 }
 
-/** Plays a turn, with a crash wherever `restore` says so, notes its requests, and returns its transcript. */
+/** Plays a turn with crashes and notes its requests. */
 function play(config: TurnConfig, begin: TurnStart, given: readonly HostMove[], restore: () => boolean, sent: Sent[]): readonly Message[] {
-  let machine = new TurnMachine(config, begin)
-  const answered: Response[] = []
-  for (const move of given) {
-    if (restore()) machine = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
-    const input = inputOf(move, machine, answered)
-    if (input === undefined) continue
-    if (input.type !== "poll") give(machine, input)
-    for (let left = input.type === "poll" ? (input.most ?? Number.POSITIVE_INFINITY) : 0; left > 0; left -= 1) {
-      const effect = machine.poll()
-      if (effect === undefined) break
-      if (effect.type === "llm_call") sent.push({ request: effect.request, systemPrompt: machine.turn.surface.systemPrompt })
-    }
-    if (input.type === "respond" && input.expect === undefined) answered.unshift(input.response)
-  }
-  return machine.messages
+  return playWithCrashes(config, begin, given, restore, (request, machine) => {
+    sent.push({ request, systemPrompt: machine.turn.surface.systemPrompt })
+  })
 }
 
 /** Compares each request with the one before, except for the system prompt, which the host may change. Returns how many were compared. */
