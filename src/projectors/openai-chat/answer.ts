@@ -49,6 +49,15 @@ interface Piece {
   metadata: Metadata | undefined
 }
 
+/** A list of signed or encrypted reasoning. */
+interface ReasoningList {
+  readonly blocks: ReasoningBlocks
+  /** The reasoning that it belongs to. */
+  readonly piece: Piece
+  /** How much text has come in it, in UTF-16 code units. */
+  length: number
+}
+
 /** Collects an answer, whole or in pieces, with the same result. Accepts any value and never throws. */
 export class Answer {
   usage: unknown
@@ -57,16 +66,16 @@ export class Answer {
   failure: LlmFailure | undefined
   /** The stream ended with `[DONE]`. */
   done = false
+  readonly #options: OpenAiAnswerOptions
   readonly #redact: (text: string) => string
   readonly #calls = new CallCollector()
   /** Further choices, by their index. */
   readonly #others = new Map<number, Answer>()
   #finishReason: string | undefined
   readonly #pieces: Piece[] = []
-  readonly #lists = new Map<string, { readonly blocks: ReasoningBlocks; readonly piece: Piece }>()
-  /** How much reasoning was shown, and how much came in each list, in UTF-16 code units. */
+  readonly #lists = new Map<string, ReasoningList>()
+  /** How much reasoning was shown, in UTF-16 code units. */
   #shownReasoning = 0
-  readonly #listedReasoning = new Map<string, number>()
   /** How much text has come, in UTF-16 code units. */
   #textLength = 0
   /** How much text there was when the last encrypted reasoning outside a list came. */
@@ -75,8 +84,9 @@ export class Answer {
   #lastText: Piece | undefined
   #textKeys: Metadata | undefined
 
-  constructor({ redact = (text) => text }: OpenAiAnswerOptions) {
-    this.#redact = redact
+  constructor(options: OpenAiAnswerOptions) {
+    this.#options = options
+    this.#redact = options.redact ?? ((text) => text)
   }
 
   /** The last finish reason of the first choice. A content filter may still act after a `stop` (Azure's asynchronous filter). */
@@ -88,6 +98,11 @@ export class Answer {
   get finishReason(): string | undefined {
     if (this.#finishReason !== undefined) return this.#finishReason
     return this.#sortedOthers().flatMap((other) => other.#finishReason ?? [])[0]
+  }
+
+  /** Why the answer ended: its finish reason, or `[DONE]` where the options say so. `undefined`: it has not ended. */
+  get endReason(): string | undefined {
+    return this.finishReason ?? (this.done && this.#options.doneWithoutReason === "complete" ? "stop" : undefined)
   }
 
   /** Whether text or calls have come. */
@@ -138,7 +153,7 @@ export class Answer {
    * @see https://github.com/HKUDS/nanobot/pull/1555 (2026-11)
    */
   otherChoice(index: number): Answer {
-    const other = this.#others.get(index) ?? new Answer({ redact: this.#redact })
+    const other = this.#others.get(index) ?? new Answer(this.#options)
     this.#others.set(index, other)
     return other
   }
@@ -148,34 +163,35 @@ export class Answer {
     this.failure ??= malformed(what, textOf(raw), this.#redact)
   }
 
-  result(options: OpenAiAnswerOptions): LlmResult {
-    if (this.failure !== undefined) return this.failed(this.failure, options)
+  result(): LlmResult {
+    if (this.failure !== undefined) return this.failed(this.failure)
     const calls = this.#mergedCalls()
-    const finishReason = this.finishReason ?? (this.done && options.doneWithoutReason === "complete" ? "stop" : undefined)
+    const finishReason = this.endReason
     const refused = this.#speakers().some((answer) => answer.#pieces.some(({ type }) => type === "refusal"))
     const terminalReason = reasonOf(finishReason, calls.any, refused)
     // An answer that was cut off may end inside a call.
     if (calls.hasNameless && !CUT_OFF.has(terminalReason)) this.refuse("a tool call does not name a function", undefined)
     if (terminalReason === "provider_error") this.failure ??= brokenOff(finishReason ?? "", this.#redact)
-    if (this.failure !== undefined) return this.failed(this.failure, options)
+    if (this.failure !== undefined) return this.failed(this.failure)
 
-    const { firstCallNumber = 1, toolNames } = options
+    const { firstCallNumber = 1, toolNames } = this.#options
     const diagnostic = diagnosticOf(terminalReason, finishReason === undefined ? undefined : this.#redact(finishReason))
     const isCutOff = CUT_OFF.has(terminalReason) || terminalReason === "refusal"
-    const response = this.#response([...this.#allParts(isCutOff), ...calls.parts(firstCallNumber, toolNames)], terminalReason, options)
+    const response = this.#response([...this.#allParts(isCutOff), ...calls.parts(firstCallNumber, toolNames)], terminalReason)
     return { ok: true, response: { ...response, ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }) } }
   }
 
   /** Returns a failure, with what was said before it. Tool calls are left out: they may be incomplete, and they do not run. */
-  failed(failure: LlmFailure, options: OpenAiAnswerOptions): LlmResult {
+  failed(failure: LlmFailure): LlmResult {
     const parts = this.#allParts(true)
     if (parts.some(({ text }) => text !== "")) {
-      return { ok: false, error: failure, partial: this.#response(parts, failure.terminalReason, options) }
+      return { ok: false, error: failure, partial: this.#response(parts, failure.terminalReason) }
     }
     return { ok: false, error: isRecord(this.usage) ? { ...failure, usage: readUsage(this.usage) } : failure }
   }
 
-  #response(parts: readonly OutputPart[], terminalReason: TerminalReason, { producer }: OpenAiAnswerOptions): LlmResponse {
+  #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
+    const { producer } = this.#options
     const providerUsage = jsonOf(this.usage)
     let text = ""
     for (const part of parts) if (part.type === "text") text += part.text
@@ -269,23 +285,21 @@ export class Answer {
   #addLists(message: Readonly<Record<string, unknown>>, inPieces: boolean): string {
     let news = ""
     for (const key of REASONING_LISTS) {
-      const added = this.#addBlocks(key, message[key], inPieces)
-      const length = (this.#listedReasoning.get(key) ?? 0) + added.length
-      this.#listedReasoning.set(key, length)
-      const missing = Math.min(length - this.#shownReasoning, added.length)
+      const { [key]: items } = message
+      if (!Array.isArray(items) || items.length === 0) continue
+      const list = this.#listOf(key)
+      const added = list.blocks.add(items, inPieces, this.#textLength)
+      list.length += added.length
+      const missing = Math.min(list.length - this.#shownReasoning, added.length)
       if (missing > news.length) news = added.slice(-missing)
     }
     return news
   }
 
-  #addBlocks(key: string, list: unknown, inPieces: boolean): string {
-    if (!Array.isArray(list) || list.length === 0) return ""
-    let entry = this.#lists.get(key)
-    if (entry === undefined) {
-      entry = { blocks: new ReasoningBlocks(), piece: this.#reasoningPiece() }
-      this.#lists.set(key, entry)
-    }
-    return entry.blocks.add(list, inPieces, this.#textLength)
+  #listOf(key: string): ReasoningList {
+    const list = this.#lists.get(key) ?? { blocks: new ReasoningBlocks(), piece: this.#reasoningPiece(), length: 0 }
+    this.#lists.set(key, list)
+    return list
   }
 
   /** The last reasoning, to which signatures belong. Without any, an empty one. */

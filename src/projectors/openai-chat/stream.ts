@@ -96,13 +96,12 @@ export class OpenAiChatStream {
   finish(done = false): LlmResult {
     const answer = this.#answer
     answer.done = done
-    const ended = answer.finishReason !== undefined || (done && this.#options.doneWithoutReason === "complete")
-    return this.failed || ended ? answer.result(this.#options) : this.cutOff(truncated())
+    return this.failed || answer.endReason !== undefined ? answer.result() : this.cutOff(truncated())
   }
 
   /** Returns a failure that ended the stream, with what was said before it. */
   cutOff(failure: LlmFailure): LlmResult {
-    return this.#answer.failed(failure, this.#options)
+    return this.#answer.failed(failure)
   }
 
   #pushChoice(choice: unknown): readonly TurnEvent[] {
@@ -156,7 +155,7 @@ export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {})
   if (!Array.isArray(choices)) answer.refuse("it has no list of choices", body)
   else if (choices.length === 0) answer.refuse("its list of choices is empty", body)
   else readChoices(answer, choices, body, options)
-  return answer.result(options)
+  return answer.result()
 }
 
 function readChoices(answer: Answer, [first, ...others]: readonly unknown[], body: unknown, options: OpenAiAnswerOptions): void {
