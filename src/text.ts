@@ -60,3 +60,11 @@ function isPair(text: string, index: number): boolean {
 function isBetween(code: number, least: number, most: number): boolean {
   return code >= least && code <= most
 }
+
+/** What the model reads where a call has no result: providers refuse a request with an unanswered call. */
+export const NO_RESULT = "[No result: the call was interrupted before it ended.]"
+
+/** What the model reads of a result without a call, which providers refuse, too. */
+export function strayResultText(text: string): string {
+  return `[Result of an earlier tool call]\n${text}`
+}

@@ -1,10 +1,9 @@
 import { Joined, messagesListing, type Segment, withOtherMessages } from "../lazy.ts"
+import { NO_RESULT, strayResultText } from "../text.ts"
 import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
 
 type CallBlock = Extract<Block, { type: "tool_call" }>
 type ResultBlock = Extract<Block, { type: "tool_result" }>
-
-const NO_RESULT = "[No result: the call was interrupted before it ended.]"
 
 /**
  * Repairs a request so that every tool call is followed by exactly one result, because providers refuse anything else. A
@@ -194,7 +193,7 @@ function withoutStrays(message: LlmMessage, isMoved: (result: ResultBlock) => bo
     if (block.type === "tool_call") return message.role === "assistant" ? [block] : []
     if (block.type !== "tool_result") return [block]
     if (isMoved(block)) return []
-    return [{ type: "text", text: `[Result of an earlier tool call]\n${block.text}` }]
+    return [{ type: "text", text: strayResultText(block.text) }]
   })
   return blocks.length > 0 ? { ...message, blocks } : undefined
 }

@@ -107,7 +107,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   // A failed call may have used tokens.
   const usage = result.ok ? result.response.usage : (result.error.usage ?? result.partial?.usage)
   const retried = result.ok ? result.response.retriedUsage : (result.error.retriedUsage ?? result.partial?.retriedUsage)
-  const counted = retried === undefined ? usage : addKnown(usage, retried)
+  const counted = addKnown(usage, retried)
   const cumulative = counted === undefined ? turn.position.usage : addUsage(turn.position.usage, counted)
   const context = new TurnContext(config, turn, answer.at, cumulative)
   if (counted !== undefined) actions.push({ type: "count_usage", cumulative })

@@ -1,4 +1,4 @@
-import { addUsage } from "../../machine/limits.ts"
+import { addKnown } from "../../machine/limits.ts"
 import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
@@ -133,7 +133,7 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
         }
         if (!failure.retryable || shown || number > maxRetries) throw new LlmCallError(failure, { partial: result.partial })
 
-        retriedUsage = usageOfAll(retriedUsage, failure.usage ?? result.partial?.usage)
+        retriedUsage = addKnown(retriedUsage, failure.usage ?? result.partial?.usage)
         const waitMs = retryWaitMs(number, askedMs, random(), policy)
         context.emit({
           type: "retry_status",
@@ -169,10 +169,6 @@ async function dataUrls(store: AttachmentStore, attachments: readonly Attachment
     throw new LlmCallError({ message, retryable: false, code: "attachment_unreadable", kind: "other", terminalReason: "provider_error" }, { cause })
   }
   return urls
-}
-
-function usageOfAll(before: TokenUsage | undefined, added: TokenUsage | undefined): TokenUsage | undefined {
-  return before === undefined || added === undefined ? (before ?? added) : addUsage(before, added)
 }
 
 const OPTIONS: { readonly [Option in keyof Required<OpenAiCompatibleOptions>]: true } = {

@@ -1,3 +1,4 @@
+import { NO_RESULT } from "../../text.ts"
 import type { OpenAiMessage } from "./body.ts"
 
 /** A call that waits for its result. */
@@ -6,8 +7,6 @@ interface OpenCall {
   /** Its id on the wire. */
   readonly sentId: string
 }
-
-const NO_RESULT = "[No result: the call was interrupted before it ended.]"
 
 /**
  * The messages of a request, with exactly one result for each call, directly after it: endpoints refuse anything else. Messages

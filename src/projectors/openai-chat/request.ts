@@ -1,5 +1,5 @@
 import type { Json } from "../../json.ts"
-import { isBlank } from "../../text.ts"
+import { isBlank, strayResultText } from "../../text.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../wire/llm.ts"
 import type { AttachmentRef, Producer } from "../../wire/message.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
@@ -173,7 +173,7 @@ class MessageProjection {
     // A user's message mostly has the results of the calls before it. Those of calls of its own follow them.
     const own = role === "user" ? this.#addResults(results) : results
     this.#addAnswer({ content: role === "assistant" ? content : [], calls, reasoning, extras, from })
-    const orphans = this.#addResults(own).map((result): OpenAiContentPart => ({ type: "text", text: orphanText(result) }))
+    const orphans = this.#addResults(own).map((result): OpenAiContentPart => ({ type: "text", text: strayResultText(resultText(result)) }))
     if (role === "user") this.#addContent(role, [...orphans, ...content])
     else {
       this.#addContent("user", orphans)
@@ -292,10 +292,6 @@ function resultText({ content, text }: ResultBlock): string {
     if (part.type === "attachment") return joined + describe(part.attachment)
     return content[index - 1]?.type === "text" ? `${joined}\n${part.text}` : joined + part.text
   }, "")
-}
-
-function orphanText(result: ResultBlock): string {
-  return `[Result of an earlier tool call]\n${resultText(result)}`
 }
 
 /** Returns a name with the extension that OpenAI reads the type of a PDF from. */
