@@ -1,4 +1,4 @@
-/** Any JSON value. Free JSON (tool arguments, values, driver state) is carried by reference and never copied. */
+/** Any JSON value. The core carries free JSON (tool arguments, values, driver state) by reference; hosts copy what crosses their edge. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
 /** Deeper JSON is refused: `JSON.stringify` recurses, so a deeper value could enter a turn but never leave it. */
@@ -59,4 +59,22 @@ export function parseJson(text: string): Json | undefined {
   } catch {
     return undefined
   }
+}
+
+/** A copy of JSON that shares nothing with it. */
+export function copyOf<Value extends Json>(value: Value): Value {
+  return copied(value) as Value
+}
+
+function copied(value: Json): Json {
+  if (typeof value !== "object" || value === null) return value
+  if (Array.isArray(value)) return value.map(copied)
+  const copy: Record<string, Json> = {}
+  for (const key of Object.keys(value)) {
+    const item = copied((value as { readonly [key: string]: Json })[key] as Json)
+    // Assignment would set the prototype.
+    if (key === "__proto__") Object.defineProperty(copy, key, { value: item, enumerable: true, configurable: true, writable: true })
+    else copy[key] = item
+  }
+  return copy
 }

@@ -1,3 +1,4 @@
+import { TurnError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { HostCommand } from "../machine/step.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
@@ -15,8 +16,8 @@ export interface EffectContext {
   readonly effectId: number
   /**
    * Identifies this work among all work of the host: `turnId:effectId`, or `turnId:effectId:callId` for a tool call. It stays the same
-   * when the work runs again after a crash, so a service that stores the key can detect a repetition. `undefined` if the run has no
-   * `turnId`.
+   * when the work runs again after a crash, so a service that stores the key can detect a repetition. In an id, `%` is written `%25` and
+   * `:` is written `%3A`, so that no two pieces of work have the same key. `undefined` if the run has no `turnId`.
    */
   readonly idempotencyKey: string | undefined
   /** Aborted when the turn is cancelled, or when the result of this effect is no longer needed. */
@@ -26,6 +27,8 @@ export interface EffectContext {
    * not emitted twice.
    */
   emit(event: TurnEvent): void
+  /** The run's own `isFatal`. An executor that turns errors into failures must throw an error for which it returns true. */
+  readonly isFatal?: (error: unknown) => boolean
 }
 
 /** The result of a tool executor, with the type of its value if known. The run loop adds call id, name, arguments and duration. */
@@ -36,16 +39,17 @@ export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToo
 }
 
 /**
- * What a tool does to the world. It decides what happens to a call that a crash interrupted:
+ * What a tool, or code, does to the world. It decides what happens to a call that a crash or a cancellation interrupted:
  *
  * - `none`: the tool only reads. The call runs again.
  * - `idempotent`: two runs with the same idempotency key have the effect of one. The call runs again.
- * - `once`: the call must not run twice. `HostTools.recover` finds out what happened; otherwise the call fails as `outcome_unknown`.
+ * - `once`: the call must not run twice. After a crash, `recover` finds out what happened; otherwise the call fails as `outcome_unknown`,
+ *   as does a cancelled call that had begun. The run needs a journal, which records that the call begins.
  */
 export type ToolEffects = "none" | "idempotent" | "once"
 
 /** What is known about a call that a crash interrupted. `undefined`: nothing. */
-export type Recovered = { readonly ran: true; readonly answer: ToolAnswer } | { readonly ran: false } | undefined
+export type Recovered<Answer = ToolAnswer> = { readonly ran: true; readonly answer: Answer } | { readonly ran: false } | undefined
 
 /**
  * The tools of a host: how a call runs, what it does to the world, and how to recover a call that a crash interrupted. They are one
@@ -66,12 +70,24 @@ export interface HostTools {
   recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
 }
 
+/** How a host runs code, what the code does to the world, and how to recover a run that a crash interrupted: one member, as {@link HostTools}. */
+export interface HostCode {
+  /** Runs code. If it throws, the code fails with the error's message. */
+  run(effect: ExecCode, context: EffectContext): Promise<ExecResponse>
+  /** What code does to the world. Default `idempotent`: it runs again after a crash. */
+  readonly effects?: ToolEffects
+  /** Finds out whether `once` code that may have started before a crash ran to its end. Absent, or nothing known: the code fails. */
+  recover?(effect: ExecCode, context: EffectContext): Promise<Recovered<ExecResponse>>
+}
+
 /**
  * The I/O of a turn: one async function for each effect that needs an answer. An executor that throws, or returns a value that cannot be
  * serialized, never loses the turn: its effect fails, and the turn continues or ends in order.
  *
  * After a crash the outstanding effect is performed again, with the same id and idempotency key. Of a tool batch, only calls without a
  * result run again. A `once` call that may have started does not.
+ *
+ * What an executor receives is frozen or its own copy, and what it returns is copied: changing either later does not change the turn.
  */
 export interface Host {
   /**
@@ -82,8 +98,8 @@ export interface Host {
   llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse>
   /** Runs tool calls. Create it with `toolbox([...])`. Absent: every call fails with class `unavailable`, code `no_tools`. */
   readonly tools?: HostTools
-  /** Runs code. If it is absent or throws, the code fails with the error's message. */
-  execCode?(effect: ExecCode, context: EffectContext): Promise<ExecResponse>
+  /** Runs code. Absent: all code fails. */
+  readonly code?: HostCode
   /** Delivers messages and events at a checkpoint. Absent or `undefined`: nothing is delivered. Thrown: the same, with an `error` event. */
   checkpoint?(effect: Checkpoint, context: EffectContext): Promise<CheckpointDelivery | undefined>
   /** Returns the system prompt and tools for the next iteration if they changed. If it throws, the turn stops as `runtime_error`. */
@@ -103,7 +119,7 @@ export interface Host {
 /** Changes for {@link wrapHost}: for each member, a function that receives the host's own as `next`, then the member's arguments. */
 export type HostPatch = Change<Host>
 
-/** The behavior of absent optional members. Without `tools` or `execCode` the effect fails, so they have no entry. */
+/** The behavior of absent optional members. Without `tools` or `code` the effect fails, so they have no entry. */
 const ABSENT: Partial<Host> = {
   checkpoint: async () => undefined,
   syncExecutionSurface: async () => undefined,
@@ -121,8 +137,8 @@ const ABSENT: Partial<Host> = {
  *       },
  *     })
  *
- * If the host lacks an optional member, its wrapper receives a `next` that does nothing. Wrappers of `tools` and `execCode` are left
- * out instead.
+ * If the host lacks an optional member, its wrapper receives a `next` that does nothing. Wrappers of `tools` and `code` are left out
+ * instead.
  */
 export function wrapHost(host: Host, patch: HostPatch): Host {
   return wrapMembers(host, patch, ABSENT as { readonly [name: string]: unknown })
@@ -162,6 +178,12 @@ export class ToolError extends Error {
   }
 }
 
+/** Why a run was refused, before it performed anything. */
+export type RunErrorCode = "once_without_log"
+
+/** A run that was refused, before it performed anything. The turn is unchanged. */
+export class RunError extends TurnError<RunErrorCode> {}
+
 /**
  * Records what happens to a turn before the turn acts on it, so that no answer is lost. `TurnJournal` of `turn-machine/hosts/journal`
  * implements it. If a method rejects, `runTurn` rejects with the same error.
@@ -169,37 +191,56 @@ export class ToolError extends Error {
 export interface TurnLog {
   /** Id of the turn, unique among all turns of the host. */
   readonly turnId: string
-  /** Records a response. The machine receives it only after this resolves. */
+  /**
+   * Records a response. The machine receives it only after this resolves. If it rejects with the code `record_too_long`, nothing was
+   * recorded, and the effect fails instead.
+   */
   response(machine: TurnMachine, response: Response): Promise<void>
-  /** Records a host command. The machine receives it only after this resolves. */
+  /** Records a host command, and then applies it to the machine. */
   command(machine: TurnMachine, command: HostCommand): Promise<void>
-  /** Records that a `once` call is about to run. The call runs only after this resolves. */
-  callStarted(effectId: number, callId: string): Promise<void>
-  /** Whether `callStarted` was recorded for the call, by this process or an earlier one. */
-  mayHaveRun(effectId: number, callId: string): boolean
+  /**
+   * Records that a `once` call is about to begin; without `callId`, the code of the effect. It begins only after this resolves. `again`: a
+   * start was recorded before, by this process or an earlier one, so the call may have run.
+   */
+  callStarted(effectId: number, callId?: string): Promise<"first" | "again">
+  /** Whether a start was recorded for the call, by this process or an earlier one. Asked when a turn is cancelled. */
+  mayHaveRun(effectId: number, callId?: string): boolean
   /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */
   settled(machine: TurnMachine): Promise<void>
 }
 
-/** Options of `runTurn`. */
-export interface RunOptions {
-  /** Records every answer before it is acted on. Absent: only `Host.save` stores anything. */
-  readonly journal?: TurnLog
+/** Options of {@link RunOptions} that also apply to one effect performed on its own. */
+export interface PerformOptions {
   /** Id of the turn, unique among all turns of the host; part of its idempotency keys. Default: the journal's. */
   readonly turnId?: string
   /** Aborting it cancels the turn, which still ends in order with `done`. A reason that is a string or an error is shown. */
   readonly signal?: AbortSignal
   /**
-   * How long a cancelled model call may take to end, in milliseconds. What it said and used until then is stored; after that, the text
-   * that it emitted. Default 2,000.
+   * Receives every event for a user interface, including those that executors emit. Events of the turn are frozen, and the run waits for a
+   * promise. If it throws or rejects, `runTurn` rejects.
+   */
+  readonly onEvent?: (event: TurnEvent) => unknown
+  /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
+  readonly now?: () => number | Promise<number>
+  /**
+   * Whether an executor's error is not a failure of its effect, but ends the run: `runTurn` rejects with it and nothing is recorded.
+   * For the errors of an engine that suspends or aborts the code it runs. Default: none is.
+   */
+  readonly isFatal?: (error: unknown) => boolean
+}
+
+/** Options of `runTurn`. */
+export interface RunOptions extends PerformOptions {
+  /** Records every answer before it is acted on. Absent: only `Host.save` stores anything, and `once` calls are refused. */
+  readonly journal?: TurnLog
+  /**
+   * How long the executors of a cancelled effect may take to end, in milliseconds. Until then, a result counts as if it had come before.
+   * After that, a model call is stored as far as it was emitted, a `once` call that began fails as `outcome_unknown`, and any other call
+   * reads as cancelled. Default 2,000.
    */
   readonly cancelGraceMs?: number
-  /** Receives every event for a user interface, including those that executors emit. If it throws, `runTurn` rejects. */
-  readonly onEvent?: (event: TurnEvent) => void
-  /** Receives every log entry. If it throws, `runTurn` rejects. */
-  readonly onLog?: (event: LogEvent) => void
-  /** How many calls of one batch run concurrently. At least 1; default 8. */
+  /** Receives every log entry. The run waits for a promise. If it throws or rejects, `runTurn` rejects. */
+  readonly onLog?: (event: LogEvent) => unknown
+  /** How many calls of one batch run concurrently. At least 1; default 8. They start in the order of the batch. */
   readonly toolConcurrency?: number
-  /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
-  readonly now?: () => number
 }

@@ -1,3 +1,4 @@
+import { onAbort } from "./abort.ts"
 /** The longest delay of a timer in milliseconds, about 24.8 days. A timer with a longer delay fires at once. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1
 
@@ -12,10 +13,10 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return resolve()
     const wake = (): void => {
       clearTimeout(timer)
-      signal?.removeEventListener("abort", wake)
+      stopWaiting()
       resolve()
     }
     const timer = setTimeout(wake, timerMs(ms))
-    signal?.addEventListener("abort", wake)
+    const stopWaiting = onAbort(signal, wake)
   })
 }

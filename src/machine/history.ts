@@ -1,3 +1,5 @@
+import { frozen } from "../freeze.ts"
+
 /**
  * An append-only list as a value: appending gives a new history and leaves the old one as it was, and both share one
  * array. Appending to the newest history costs the same at 10 and at 10,000 items; appending to an older one (a turn
@@ -41,9 +43,9 @@ export class History<Item> {
     return this.storage.slice(this.#bound(start), this.#bound(end))
   }
 
-  /** All items as an array of its own, made once. */
+  /** All items as a frozen array of its own, made once. */
   toArray(): readonly Item[] {
-    this.#array ??= this.storage.slice(0, this.length)
+    this.#array ??= frozen(this.storage.slice(0, this.length))
     return this.#array
   }
 

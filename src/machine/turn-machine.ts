@@ -1,3 +1,4 @@
+import { frozen } from "../freeze.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { TurnStart } from "../wire/config.ts"
@@ -21,7 +22,7 @@ import { outstandingEffect, type StateName, type Step, type Turn } from "./turn.
  *       if (response) machine.handle(response)
  *     }
  *
- * The machine keeps the values that it is given by reference: do not change them later.
+ * The machine keeps the values that it is given by reference: do not change them later. What it hands out is frozen.
  */
 export class TurnMachine {
   readonly #config: CompleteTurnConfig
@@ -73,7 +74,10 @@ export class TurnMachine {
     return writeCheckpoint(this.#config, { turn: this.#turn, unpolled: this.#effects.slice(this.#polled) })
   }
 
-  /** Returns the next effect. `undefined`: the turn waits for a response, or is done. */
+  /**
+   * Returns the next effect, frozen: what a receiver does to it cannot change the turn. `undefined`: the turn waits for a response, or is
+   * done.
+   */
   poll(): Effect | undefined {
     if (this.#polled === this.#effects.length) this.#accept(advance(this.#config, this.#turn))
     const effect = this.#effects[this.#polled]
@@ -84,7 +88,7 @@ export class TurnMachine {
     }
     const { state } = this.#turn.position
     // A batch may have been answered in part before it was polled; finished calls are not requested again.
-    return "outstanding" in state && effect === state.outstanding ? outstandingEffect(state) : effect
+    return frozen("outstanding" in state && effect === state.outstanding ? outstandingEffect(state) : effect)
   }
 
   /**
@@ -121,12 +125,7 @@ export class TurnMachine {
    *   unchanged.
    */
   cancel(reason?: string, partial?: LlmResponse): void {
-    const { state } = this.#turn.position
-    const cancel = { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) } as const
-    const result = command(this.#config, this.#turn, cancel)
-    // A model call that the host never polled is withdrawn, so it need not be cancelled.
-    const neverPolled = "outstanding" in state && this.#withdraw(state.outstanding)
-    this.#accept(neverPolled ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)
+    this.command({ type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) })
   }
 
   /**
@@ -134,7 +133,7 @@ export class TurnMachine {
    * @throws {SchemaError} `invalid_actions`: the event is not valid. The turn is unchanged.
    */
   fail(event: TurnEvent): void {
-    this.#command({ type: "fail", event })
+    this.command({ type: "fail", event })
   }
 
   /**
@@ -142,7 +141,7 @@ export class TurnMachine {
    * @throws {SchemaError} `invalid_actions`: the outcome is not valid. The turn is unchanged.
    */
   finish(outcome: Outcome): void {
-    this.#command({ type: "finish", outcome })
+    this.command({ type: "finish", outcome })
   }
 
   /**
@@ -151,7 +150,21 @@ export class TurnMachine {
    * @throws {ProtocolError} `turn_finished`, `action_starts_work`. The turn is unchanged.
    */
   apply(actions: readonly DriverAction[]): void {
-    this.#command({ type: "apply", actions })
+    this.command({ type: "apply", actions })
+  }
+
+  /** Applies a host command. */
+  command(hostCommand: HostCommand): void {
+    const { state } = this.#turn.position
+    const result = command(this.#config, this.#turn, hostCommand)
+    if (hostCommand.type === "cancel") {
+      // A model call that the host never polled is withdrawn, so it need not be cancelled.
+      const neverPolled = "outstanding" in state && this.#withdraw(state.outstanding)
+      this.#accept(neverPolled ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)
+      return
+    }
+    if (result.turn.position.state.type === "finished") this.#withdraw(this.#redelivery)
+    this.#accept(result)
   }
 
   /** The name of the turn's state. */
@@ -197,12 +210,6 @@ export class TurnMachine {
   /** The outside events that the turn runs for: those it began with, and those that were delivered. */
   get turnCauses(): readonly TurnCause[] {
     return this.#turn.record.turnCauses
-  }
-
-  #command(hostCommand: HostCommand): void {
-    const result = command(this.#config, this.#turn, hostCommand)
-    if (result.turn.position.state.type === "finished") this.#withdraw(this.#redelivery)
-    this.#accept(result)
   }
 
   /** Removes an effect that was not polled yet. Returns whether it was there and is not a redelivery. */

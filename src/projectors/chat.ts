@@ -1,4 +1,5 @@
 import { SchemaError } from "../errors.ts"
+import { frozen } from "../freeze.ts"
 import { Joined, type Listing, withAttachments, withMessages } from "../lazy.ts"
 import { isBlank, trim } from "../text.ts"
 import { unknownKey } from "../unknown-key.ts"
@@ -104,7 +105,7 @@ class CausesLast implements Listing<LlmMessage> {
   }
 
   toArray(): readonly LlmMessage[] {
-    this.#array ??= causesLast(this.#input, this.#rendered)
+    this.#array ??= frozen(causesLast(this.#input, this.#rendered))
     return this.#array
   }
 }

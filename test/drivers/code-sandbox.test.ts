@@ -66,7 +66,7 @@ async function run(replies: readonly ScriptedModelAnswer[], options: CodeDriverO
   const model = scriptedModel(replies)
   const config = { driver: codeDriver(options), projector: chatProjector, model: "m", systemPrompt: codeInstructions(options), maxIterations: 10 }
   const machine = new TurnMachine(config, { messages: [userMessage("Compute it.")] })
-  const result = await runTurn(machine, { llmCall: model.llmCall, execCode: async ({ code }) => sandbox.run(code) })
+  const result = await runTurn(machine, { llmCall: model.llmCall, code: { run: async ({ code }) => sandbox.run(code) } })
   const notes = result.messages
     .filter(({ id }) => /_(observation|repair)_/.test(id))
     .map(({ parts }) => parts.map((part) => ("text" in part ? part.text : "")).join("|"))
@@ -131,9 +131,9 @@ test("a host that returns undefined as the submitted value submits nothing", asy
     { driver: codeDriver({ languages: ["js"] }), projector: chatProjector, model: "m" },
     { messages: [userMessage("Go.")] },
   )
-  const execCode = async (): Promise<ExecResponse> =>
+  const run = async (): Promise<ExecResponse> =>
     ({ observations: [], toolCalls: [], images: [], printedImages: [], durationMs: 1, terminalFinish: undefined }) as unknown as ExecResponse
-  const { outcome } = await runTurn(machine, { llmCall: model.llmCall, execCode })
+  const { outcome } = await runTurn(machine, { llmCall: model.llmCall, code: { run } })
   expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "In words, then." } })
 })
 

@@ -29,7 +29,7 @@ async function run(driver: ProtocolDriver, answers: readonly ScriptedModelAnswer
   const { outcome, messages } = await runTurn(machine, {
     llmCall: model.llmCall,
     tools,
-    execCode: async () => RUN,
+    code: { run: async () => RUN },
     checkpoint: async ({ checkpoint }) => {
       if (checkpoint !== "before_completion" || left === 0) return undefined
       left -= 1

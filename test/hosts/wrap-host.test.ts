@@ -122,12 +122,12 @@ describe("wrapHost", () => {
       {
         checkpoint: async (next, effect, context) => (await next(effect, context)) ?? { events: [1] },
         tools: { call: (next, call, context) => next(call, context) },
-        execCode: (next, effect, context) => next(effect, context),
+        code: { run: (next, effect, context) => next(effect, context) },
       },
     )
     expect(await wrapped.checkpoint?.({ type: "checkpoint", id: 1, checkpoint: "after_work" }, CONTEXT)).toEqual({ events: [1] })
     expect(wrapped.tools).toBeUndefined()
-    expect(wrapped.execCode).toBeUndefined()
+    expect(wrapped.code).toBeUndefined()
     expect("save" in wrapped).toBe(false)
   })
 })

@@ -143,9 +143,11 @@ export class Process {
       effects: (call) => this.#callOf(call).effects,
       recover: async (call, context) => this.#recover(call, context),
     },
-    execCode: async ({ id, code }, context) => {
-      await this.#perform(`${id}`, "code", context)
-      return { observations: [`ran ${code}`], toolCalls: [], images: [], printedImages: [], durationMs: 0 }
+    code: {
+      run: async ({ id, code }, context) => {
+        await this.#perform(`${id}`, "code", context)
+        return { observations: [`ran ${code}`], toolCalls: [], images: [], printedImages: [], durationMs: 0 }
+      },
     },
     checkpoint: async ({ id }, context) => {
       await this.#perform(`${id}`, "checkpoint", context)

@@ -172,7 +172,7 @@ test("systemOnlyFirst: the output that the code driver shows is sent as the user
   const { outcome, sent } = await turnWith(server, {
     config: { driver: codeDriver({ languages: ["js"] }) },
     client: { wire: { systemOnlyFirst: true } },
-    host: { execCode: async () => ({ observations: ["42"], toolCalls: [], images: [], printedImages: [], durationMs: 1 }) },
+    host: { code: { run: async () => ({ observations: ["42"], toolCalls: [], images: [], printedImages: [], durationMs: 1 }) } },
   })
   expect(outcome).toEqual(finishedWith("42"))
   expect(server.refused).toEqual([])

@@ -20,8 +20,11 @@ export interface JournaledHost {
    * finished turn returns its `done` once more. One process at a time can run a turn.
    * @throws {JournalStoreError | JournalError | ReplayDivergence | CheckpointError | SchemaError} as {@link TurnJournal}
    */
-  run(name: string, turn: JournaledTurn, options?: Omit<RunOptions, "journal">): Promise<Done>
+  run(name: string, turn: JournaledTurn, options?: JournaledRunOptions): Promise<Done>
 }
+
+/** Options of {@link JournaledHost.run}. The clock is that of the journal, too. */
+export interface JournaledRunOptions extends Omit<RunOptions, "journal" | "now">, Pick<TurnJournalOptions, "now"> {}
 
 /** Options of {@link journaled}. */
 export interface JournaledOptions extends TurnJournalOptions {

@@ -179,6 +179,7 @@ export class TurnJournal implements TurnLog {
       // A finished turn accepts no commands, and its end is its last record.
       if (machine.done) return
       await this.#append(this.#recording().command(machine, command))
+      machine.command(command)
     })
     const done = written.then(nextTask, nextTask).then(() => {
       if (this.#commanding === done) this.#commanding = undefined
@@ -187,16 +188,18 @@ export class TurnJournal implements TurnLog {
     return written
   }
 
-  /** Records that a `once` call is about to run. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
-  callStarted(effectId: number, callId: string): Promise<void> {
+  /** Records that a `once` call is about to begin. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
+  async callStarted(effectId: number, callId = ""): Promise<"first" | "again"> {
+    if (this.mayHaveRun(effectId, callId)) return "again"
     const written = this.#append(this.#recording().callStarted(effectId, callId, this.#now()))
     const record = { type: "call_started", effectId, callId } as const
     this.#startedCalls.set(keyOf(effectId, callId), { number: this.#records, record, fingerprint: undefined, end: 0 })
-    return written
+    await written
+    return "first"
   }
 
   /** Whether {@link callStarted} was recorded for the call, by this process or an earlier one. */
-  mayHaveRun(effectId: number, callId: string): boolean {
+  mayHaveRun(effectId: number, callId = ""): boolean {
     return this.#startedCalls.has(keyOf(effectId, callId))
   }
 

@@ -1,13 +1,14 @@
 import type { ChecklistJudge } from "../../drivers/checklist/judge.ts"
 import type { Judgement } from "../../wire/checklist.ts"
-import type { Host, RunOptions } from "../host.ts"
-import { type Answer, Work } from "../run/effect-run.ts"
+import type { Host, PerformOptions } from "../host.ts"
+import { Work, type WorkOptions } from "../run/effect-run.ts"
+import type { Answer } from "../run/execute.ts"
 
 /**
  * Options of {@link runJudge}. Aborting `signal` stops the open call. `turnId` is the judged turn; an idempotency key is then
  * `turnId:judge:goalId:revision:effectId`.
  */
-export interface JudgeOptions extends Pick<RunOptions, "signal" | "onEvent" | "now" | "turnId"> {
+export interface JudgeOptions extends PerformOptions {
   /** Called before the first call and after each accepted answer. Save `judge.checkpoint()` here. Awaited. */
   readonly save?: (judge: ChecklistJudge) => Promise<void> | void
 }
@@ -24,11 +25,11 @@ export interface JudgeOptions extends Pick<RunOptions, "signal" | "onEvent" | "n
  */
 export async function runJudge(judge: ChecklistJudge, host: Pick<Host, "llmCall">, options: JudgeOptions = {}): Promise<Judgement | undefined> {
   const { save, turnId, ...rest } = options
-  const runOptions: RunOptions = { ...rest, ...(turnId !== undefined && { turnId: idOf(judge, turnId) }) }
+  const workOptions: WorkOptions = { ...rest, keyIds: turnId === undefined ? undefined : idsOf(judge, turnId) }
   await save?.(judge)
   for (let { outstanding } = judge; outstanding !== undefined; { outstanding } = judge) {
     if (options.signal?.aborted === true) return undefined
-    const work = new Work(outstanding, host, runOptions, false)
+    const work = new Work(outstanding, host, workOptions)
     try {
       const answer = await work.next()
       if (answer === undefined) return undefined
@@ -41,10 +42,10 @@ export async function runJudge(judge: ChecklistJudge, host: Pick<Host, "llmCall"
   return judge.judgement
 }
 
-/** Differs from the turn's own id, whose effects have the same numbers. Includes the revision, because a changed goal is judged again. */
-function idOf(judge: ChecklistJudge, turnId: string): string {
+/** Differs from the turn's own ids, whose effects have the same numbers. Includes the revision, because a changed goal is judged again. */
+function idsOf(judge: ChecklistJudge, turnId: string): readonly (string | number)[] {
   const { goalId, revision } = judge.checkpoint().evaluation
-  return `${turnId}:judge:${goalId}:${revision}`
+  return [turnId, "judge", goalId, revision]
 }
 
 /** Handles an answer. One that the judge refuses fails its call. */

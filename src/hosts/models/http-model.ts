@@ -2,6 +2,7 @@ import { malformed, truncated } from "../../projectors/openai-chat/failure.ts"
 import type { HttpFacts, LlmResult } from "../../projectors/openai-chat/index.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmFailureKind } from "../../wire/llm.ts"
+import { onAbort } from "../abort.ts"
 import { type EffectContext, LlmCallError } from "../host.ts"
 import { timerMs } from "../timers.ts"
 import { orAborted, retryAfterMs } from "./retry.ts"
@@ -89,10 +90,8 @@ const END_WAIT_MS = 500
 export async function attempt(endpoint: Endpoint, body: string, reader: AnswerReader, context: EffectContext): Promise<Attempt> {
   const controller = new AbortController()
   const stop = (failure: LlmFailure): void => controller.abort(new LlmCallError(failure))
-  const cancel = (): void => stop(CANCELLED)
   const timer = setTimeout(() => stop(timedOut(endpoint.timeoutMs)), timerMs(endpoint.timeoutMs))
-  if (context.signal.aborted) cancel()
-  else context.signal.addEventListener("abort", cancel)
+  const stopWaiting = onAbort(context.signal, () => stop(CANCELLED))
   const request = new OneRequest(endpoint, reader, context, controller.signal, stop)
   try {
     return await request.run(body)
@@ -101,7 +100,7 @@ export async function attempt(endpoint: Endpoint, body: string, reader: AnswerRe
     return { result: request.cutOff(error.failure), shown: request.shown }
   } finally {
     clearTimeout(timer)
-    context.signal.removeEventListener("abort", cancel)
+    stopWaiting()
     controller.abort()
   }
 }

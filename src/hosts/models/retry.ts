@@ -1,3 +1,4 @@
+import { onAbort } from "../abort.ts"
 /** How long to wait between attempts. */
 export interface RetryPolicy {
   /** The wait before the first retry, in milliseconds; it doubles with each. */
@@ -39,9 +40,7 @@ function number(text: string | null): number | undefined {
 /** Settles like the promise, or rejects with the signal's reason as soon as the signal is aborted. */
 export function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
   return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason)
-    if (signal.aborted) abort()
-    else signal.addEventListener("abort", abort)
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort))
+    const stopWaiting = onAbort(signal, () => reject(signal.reason))
+    promise.then(resolve, reject).finally(stopWaiting)
   })
 }

@@ -57,7 +57,7 @@ export function failedWork(thrown: unknown): Ending {
   return { error: { type: "executor_threw", message: messageOf(thrown), exception: exceptionOf(thrown) } }
 }
 
-export function recoveredCall(recovered: Recovered): Ending {
+export function recoveredCall(recovered: Recovered<unknown>): Ending {
   return { attributes: { "turn_machine.recovered": recovered === undefined ? "unknown" : recovered.ran ? "ran" : "not_run" } }
 }
 

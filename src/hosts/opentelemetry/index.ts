@@ -2,7 +2,7 @@ import { type Attributes, type Meter, SpanKind, type Tracer, trace } from "@open
 import { since } from "../../drivers/goal/goal.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { type MarkedBreak, PrefixWatch } from "../../replay/prefix.ts"
-import type { Checkpoint, Done, SyncExecutionSurface } from "../../wire/effect.ts"
+import type { Checkpoint, Done, ExecCode, SyncExecutionSurface } from "../../wire/effect.ts"
 import type { GoalOutput } from "../../wire/goal.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import { type EffectContext, type Host, type RunOptions, wrapHost } from "../host.ts"
@@ -134,19 +134,25 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
             name: `recover_tool ${call.toolName}`,
             attributes: () => toolAttributes(call),
             execute: (inner) => next(call, inner),
-            answered: recoveredCall,
+            answered: (recovered) => recoveredCall(recovered),
           }),
       },
-      execCode: (next, effect, context) =>
-        work(context, turn, {
-          name: "exec_code",
-          attributes: () => ({
-            ...(effect.language !== undefined && { "turn_machine.code.language": effect.language }),
-            ...(captureContent && { "turn_machine.code.text": effect.code }),
+      code: {
+        run: (next, effect, context) =>
+          work(context, turn, {
+            name: "exec_code",
+            attributes: () => codeAttributes(effect, captureContent),
+            execute: (inner) => next(effect, inner),
+            answered: (answer) => answeredCode(answer, captureContent),
           }),
-          execute: (inner) => next(effect, inner),
-          answered: (answer) => answeredCode(answer, captureContent),
-        }),
+        recover: (next, effect, context) =>
+          work(context, turn, {
+            name: "recover_code",
+            attributes: () => codeAttributes(effect, captureContent),
+            execute: (inner) => next(effect, inner),
+            answered: (recovered) => recoveredCall(recovered),
+          }),
+      },
       // A host without a checkpoint handler does no work, so it has no span.
       ...(host.checkpoint !== undefined && {
         checkpoint: (next: NonNullable<Host["checkpoint"]>, effect: Checkpoint, context: EffectContext) =>
@@ -221,6 +227,13 @@ function effectAttributes({ effectId, idempotencyKey }: EffectContext, turn: Tra
 
 function prefixAttributes({ at, reason, marked }: MarkedBreak): Attributes {
   return { "turn_machine.prefix.at": at, "turn_machine.prefix.reason": reason, "turn_machine.prefix.marked": marked }
+}
+
+function codeAttributes({ language, code }: ExecCode, captureContent: boolean): Attributes {
+  return {
+    ...(language !== undefined && { "turn_machine.code.language": language }),
+    ...(captureContent && { "turn_machine.code.text": code }),
+  }
 }
 
 function toolAttributes({ callId, toolName }: PendingToolCall): Attributes {

@@ -14,6 +14,7 @@ import {
 import type { TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { wrapMembers } from "../../wrap.ts"
+import { onAbort } from "../abort.ts"
 import type { EffectContext } from "../host.ts"
 import { messageOf } from "../run/failures.ts"
 import { usageAttributes } from "./content.ts"
@@ -137,7 +138,7 @@ export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWo
     if (event.type === "retry_status") span.event("turn_machine.retry", () => retryAttributes(event))
     next(event)
   }
-  effect.signal.addEventListener("abort", cutOff)
+  const stopWaiting = onAbort(effect.signal, cutOff)
   try {
     const answer = await within(span.context, () => work.execute(wrapMembers(effect, { emit })))
     end(() => work.answered(answer))
@@ -147,7 +148,7 @@ export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWo
     else end(() => work.failed(thrown))
     throw thrown
   } finally {
-    effect.signal.removeEventListener("abort", cutOff)
+    stopWaiting()
   }
 }
 

@@ -2,7 +2,7 @@ import { NO_USAGE } from "../../machine/limits.ts"
 import { isBlank } from "../../text.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, OutputPart, TerminalReason } from "../../wire/llm.ts"
-import { membersOf, toJson } from "./plain-json.ts"
+import { membersOf, ownJson } from "./plain-json.ts"
 
 /** Returns a partial answer in the form of the wire, or `undefined` if the machine would refuse it. */
 export type CheckPartial = (partial: unknown) => LlmResponse | undefined
@@ -54,7 +54,7 @@ export class PartialAnswer {
   #check(partial: unknown, terminalReason: TerminalReason): LlmResponse | undefined {
     if (typeof partial !== "object" || partial === null) return undefined
     try {
-      return this.#checked(toJson({ ...partial, terminalReason }))
+      return this.#checked(ownJson({ ...partial, terminalReason }))
     } catch {
       return undefined
     }

@@ -8,7 +8,15 @@ import { isPlain, type Json, MAX_JSON_DEPTH } from "../../json.ts"
  *   value without a JSON form, such as a function, symbol, bigint, map, set, promise or error; bytes, such as a `Buffer` or a `Blob`
  */
 export function toJson(value: unknown, maxDepth: number = MAX_JSON_DEPTH): Json {
-  return plain(value, { maxDepth, ancestors: [], path: [] }) ?? null
+  return plain(value, { maxDepth, ancestors: [], path: [], isOwn: false }) ?? null
+}
+
+/**
+ * As {@link toJson}, as a frozen copy of its own. What an executor does to its value later does not reach the turn.
+ * @throws {TypeError} as {@link toJson}
+ */
+export function ownJson(value: unknown, maxDepth: number = MAX_JSON_DEPTH): Json {
+  return plain(value, { maxDepth, ancestors: [], path: [], isOwn: true }) ?? null
 }
 
 /** The own members of a value that an executor returned or threw; none if reading them throws. */
@@ -24,6 +32,8 @@ interface Walk {
   readonly maxDepth: number
   readonly ancestors: object[]
   readonly path: (string | number)[]
+  /** Whether the result is a frozen copy. */
+  readonly isOwn: boolean
 }
 
 function plain(value: unknown, walk: Walk): Json | undefined {
@@ -58,11 +68,11 @@ function plainObject(value: object, walk: Walk): Json {
   walk.ancestors.push(value)
   const result = Array.isArray(value) ? plainList(value, walk) : plainRecord(value as Record<string, unknown>, walk)
   walk.ancestors.pop()
-  return result
+  return walk.isOwn ? Object.freeze(result) : result
 }
 
 function plainList(list: readonly unknown[], walk: Walk): Json {
-  let changed = false
+  let changed = walk.isOwn
   const items: Json[] = []
   // Not `map`, which skips holes.
   for (let index = 0; index < list.length; index += 1) {
@@ -77,7 +87,7 @@ function plainRecord(record: Record<string, unknown>, walk: Walk): Json {
   const tag = Object.prototype.toString.call(record).slice("[object ".length, -1)
   if (ArrayBuffer.isView(record) || /^(?:Shared)?ArrayBuffer$|^Blob$|^File$/.test(tag)) throw notJson(`bytes (${tag})`, walk, BYTES_ADVICE)
   if (tag !== "Object") throw notJson(tag === "Promise" ? "a Promise (is an await missing?)" : `an instance of ${tag}`, walk)
-  let changed = !isPlain(record)
+  let changed = walk.isOwn || !isPlain(record)
   const entries: [string, Json][] = []
   for (const key of Object.keys(record)) {
     const before = record[key]

@@ -1,12 +1,15 @@
-import { ProtocolError } from "../../errors.ts"
+import { ProtocolError, TurnError } from "../../errors.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
-import { type Answer, Work } from "./effect-run.ts"
+import { checkHost, refuseOnce, refuseOnceTools } from "./checks.ts"
+import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
+import type { Answer } from "./execute.ts"
+import { cancelledResponses } from "./task.ts"
 
-/** Milliseconds that a cancelled model call has to end and to report what it said and used. */
+/** Milliseconds that the executors of a cancelled effect have to end and to report what happened. */
 const DEFAULT_CANCEL_GRACE_MS = 2_000
 
 /**
@@ -14,30 +17,34 @@ const DEFAULT_CANCEL_GRACE_MS = 2_000
  * restored, mid-turn, with some tool calls done, or finished. A finished machine returns its `done`; if that was emitted before, with an
  * empty `eventDelta`.
  *
- * A failure of an executor is part of the turn and never rejects. The promise rejects with an error of the host's own `journal`, `save`,
- * `progress`, `onEvent`, `onLog` or `now`, because the run can no longer keep its guarantees. The machine stays usable: run it again, and
- * the unreported effect is reported and the outstanding effect performed again; or continue from the last saved checkpoint.
+ * A failure of an executor is part of the turn and never rejects, unless `isFatal` says so. The promise rejects with an error of the host's
+ * own `journal`, `save`, `progress`, `onEvent`, `onLog` or `now`, because the run can no longer keep its guarantees. The machine stays
+ * usable: run it again, and the unreported effect is reported and the outstanding effect performed again; or continue from the last saved
+ * checkpoint.
  *
  * Do not run a machine twice at the same time. Stop it with `options.signal`: a `machine.cancel()` from elsewhere is noticed only when the
  * running executor has ended.
+ * @throws {RunError} `once_without_log`: a tool or code with `effects: "once"`, and no `journal`. Nothing was performed.
  * @throws {RangeError} `toolConcurrency` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
-  const { cancelGraceMs, signal, toolConcurrency, journal } = options
+  const { cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, signal, toolConcurrency, journal } = options
   checkHost(host)
   if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
-  if (cancelGraceMs !== undefined && !(cancelGraceMs >= 0)) throw new RangeError(`cancelGraceMs must be at least 0, not ${cancelGraceMs}.`)
-  // An earlier process may have performed a part of this effect. Effects that become outstanding later are new.
-  const redelivered = machine.outstanding?.id
+  if (!(cancelGraceMs >= 0)) throw new RangeError(`cancelGraceMs must be at least 0, not ${cancelGraceMs}.`)
+  if (journal === undefined && !machine.done) refuseOnceTools(host, machine.turn.surface.tools)
+  const workOptions = workOptionsOf(options)
   let work: Work | undefined
   try {
     for (;;) {
       if (signal?.aborted === true && !machine.done) {
         // The work may be an earlier one, whose answer was handled.
         const running = work?.effectId === machine.outstanding?.id ? work : undefined
-        const partial = await running?.partial(options.cancelGraceMs ?? DEFAULT_CANCEL_GRACE_MS)
+        await running?.finish(cancelGraceMs)
+        const partial = running?.partial
         await stop(machine, work, journal)
+        await reportBegun(machine, running, journal)
         await cancel(machine, journal, reasonOf(signal), partial)
         await host.save?.(machine)
       }
@@ -56,7 +63,8 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
         // Read again after the await: only the effect that is outstanding now is performed.
         const { outstanding } = machine
         const stopped = outstanding === undefined || signal?.aborted === true
-        work = stopped ? undefined : new Work(outstanding, host, options, outstanding.id === redelivered, (partial) => validPartial(machine, partial))
+        if (!stopped && journal === undefined) refuseOnce(host, outstanding)
+        work = stopped ? undefined : new Work(outstanding, host, workOptions, (partial) => validPartial(machine, partial))
       } else {
         const answer = await work.next()
         if (answer !== undefined && (await handleAnswer(machine, answer, journal))) await host.save?.(machine)
@@ -68,14 +76,17 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
   }
 }
 
-/** Refuses two mistakes that may compile: a missing model, and tools that are spread into the host, which would never run. */
-function checkHost(host: Host): void {
-  if (typeof host?.llmCall !== "function") throw new TypeError("The host needs an llmCall function.")
-  const { tools } = host
-  if (tools !== undefined && (typeof tools?.call !== "function" || typeof tools.effects !== "function"))
-    throw new TypeError("The host's tools are not a toolbox: they need call and effects. Pass tools: toolbox([add]).")
-  if (tools === undefined && "call" in host && "effects" in host)
-    throw new TypeError("Tools are spread into the host, so they would never run. Pass them as a member: { llmCall, tools }.")
+function workOptionsOf({ turnId, journal, signal, onEvent, now, isFatal, toolConcurrency }: RunOptions): WorkOptions {
+  const id = turnId ?? journal?.turnId
+  return {
+    keyIds: id === undefined ? undefined : [id],
+    ...(signal !== undefined && { signal }),
+    ...(onEvent !== undefined && { onEvent }),
+    ...(now !== undefined && { now }),
+    ...(isFatal !== undefined && { isFatal }),
+    ...(toolConcurrency !== undefined && { toolConcurrency }),
+    ...(journal !== undefined && { callStarted: (effectId, callId) => journal.callStarted(effectId, callId) }),
+  }
 }
 
 /** The effect whose report failed, by machine. It is reported first when the machine runs again. */
@@ -89,11 +100,11 @@ async function report(machine: TurnMachine, host: Host, { onEvent, onLog }: RunO
       case undefined:
         return machine.outcome === undefined ? undefined : endOf(machine, machine.outcome)
       case "emit":
-        onEvent?.(effect.event)
+      case "log": {
+        const received: unknown = effect.type === "emit" ? onEvent?.(effect.event) : onLog?.(effect.event)
+        if (isThenable(received)) await received
         break
-      case "log":
-        onLog?.(effect.event)
-        break
+      }
       case "progress":
       case "done":
         UNREPORTED.set(machine, effect)
@@ -117,7 +128,7 @@ async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnL
   } catch (error) {
     response = machine.check(answer.instead(error))
   }
-  await journal?.response(machine, response)
+  response = await record(machine, answer, response, journal)
   try {
     return machine.handle(response).status === "accepted"
   } catch (error) {
@@ -128,14 +139,39 @@ async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnL
   }
 }
 
+/** Records a response. One that is too long to be read again fails its effect, which would otherwise fail with each resume. */
+async function record(machine: TurnMachine, answer: Answer, response: Response, journal: TurnLog | undefined): Promise<Response> {
+  try {
+    await journal?.response(machine, response)
+    return response
+  } catch (error) {
+    if (!(error instanceof TurnError) || error.code !== "record_too_long") throw error
+    const instead = machine.check(answer.instead(error))
+    await journal?.response(machine, instead)
+    return instead
+  }
+}
+
 async function cancel(
   machine: TurnMachine,
   journal: TurnLog | undefined,
   reason: string | undefined,
   partial: LlmResponse | undefined,
 ): Promise<void> {
-  await journal?.command(machine, { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) })
-  machine.cancel(reason, partial)
+  const command = { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) } as const
+  if (journal === undefined) machine.command(command)
+  else await journal.command(machine, command)
+}
+
+/** Answers those `once` calls of a cancelled effect that may have taken effect, so that no model takes them for calls that did not run. */
+async function reportBegun(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<void> {
+  const { outstanding } = machine
+  if (outstanding === undefined || journal === undefined) return
+  const hasBegun = (callId?: string): boolean => journal.mayHaveRun(outstanding.id, callId) && work?.isNotBegun(callId) !== true
+  for (const response of cancelledResponses(outstanding, hasBegun)) {
+    await journal.response(machine, response)
+    machine.handle(response)
+  }
 }
 
 /** A partial answer that the machine accepts. One that it does not is left out: neither a cancellation nor a failure fails for it. */

@@ -182,7 +182,6 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   if (events.length === 0) return
   const actions = [{ type: "append_events", events }] as const
   await journal.command(machine, { type: "apply", actions })
-  machine.apply(actions)
 }
 
 async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome): Promise<void> {

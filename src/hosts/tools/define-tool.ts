@@ -2,6 +2,7 @@ import { type $ZodType, safeParseAsync } from "zod/v4/core"
 import type { Json } from "../../json.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
+import { onAbort } from "../abort.ts"
 import type { Attachment, AttachmentInfo } from "../attachments/store.ts"
 import { type EffectContext, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
 import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"
@@ -229,6 +230,7 @@ async function callTool<Input extends ZodSchema, Value>(
     }
     returned = await withinTime(name, timeoutMs, context.signal, async (signal) => definition.execute(parsed.data, contextOf(context, call, signal)))
   } catch (error) {
+    if (context.isFatal?.(error) === true) throw error
     return failed(toolFailureOf(error))
   }
   return answerOf(output, returned)
@@ -295,11 +297,14 @@ async function withinTime<Value>(
 ): Promise<Value> {
   if (timeoutMs === undefined || timeoutMs > MAX_TIMER_MS) return execute(outer)
   const controller = new AbortController()
-  const abort = (): void => controller.abort(outer.reason)
-  if (outer.aborted) abort()
-  outer.addEventListener("abort", abort)
   let timer: ReturnType<typeof setTimeout> | undefined
+  const stopWaiting = onAbort(outer, () => {
+    // A tool may ignore the abort. Its timer would then keep the process alive after its run.
+    clearTimeout(timer)
+    controller.abort(outer.reason)
+  })
   const timedOut = new Promise<never>((_resolve, reject) => {
+    if (outer.aborted) return
     timer = setTimeout(() => {
       const message = `The tool "${name}" did not finish within ${timeoutMs} ms and was stopped.`
       const error = new ToolError({ class: "timeout", code: "tool_timeout", message, source: "runtime" })
@@ -311,6 +316,6 @@ async function withinTime<Value>(
     return await Promise.race([timedOut, execute(controller.signal)])
   } finally {
     clearTimeout(timer)
-    outer.removeEventListener("abort", abort)
+    stopWaiting()
   }
 }

@@ -714,30 +714,4 @@ describe("a once call that a crash interrupted", () => {
     await journaled(host, store, { takeOver: true }).run("t", turn)
     expect(ran).toEqual(["a"])
   })
-
-  test("does not run again without a journal if it was redelivered", async () => {
-    const ran: string[] = []
-    const host: Host = {
-      ...model(["a=pay"]),
-      tools: {
-        effects: () => "once",
-        call: async ({ callId }) => {
-          ran.push(callId)
-          throw new Error("not reached")
-        },
-      },
-    }
-    const journal = await TurnJournal.open(memoryJournalStore(), "t")
-    const machine = await journal.begin(CONFIG, START)
-    while (machine.poll());
-    machine.handle({
-      type: "llm_complete",
-      id: 1,
-      result: { ok: true, response: await model(["a=pay"]).llmCall({ type: "llm_call", id: 1, request: { messages: [] } } as never, {} as never) },
-    })
-    while (machine.poll());
-    const done = await runTurn(machine, host)
-    expect(ran).toEqual([])
-    expect(JSON.stringify(done.messages)).toContain("was not run again")
-  })
 })

@@ -203,9 +203,7 @@ invoke_agent
     const results = [output, { ...output, error: "x is not defined" }].values()
     const host: Host = {
       llmCall: answers(answer("```ts\n1 + 1\n```"), answer("```ts\nx\n```"), answer("Two.")),
-      async execCode() {
-        return results.next().value ?? output
-      },
+      code: { run: async () => results.next().value ?? output },
     }
     await telemetry.runTurn(new TurnMachine({ ...CONFIG, tools: [], driver: codeDriver() }, START), host)
     expect(tree()).toContain("\n  chat m\n  exec_code\n  chat m\n  exec_code !code_failed\n  chat m\n")

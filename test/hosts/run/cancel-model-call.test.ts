@@ -102,16 +102,16 @@ describe("a cancelled model call has a time to end", () => {
     expect(lastParts(done)).toEqual(emitted)
   })
 
-  test("other work gets none", async () => {
+  test("a checkpoint gets none", async () => {
     const controller = new AbortController()
-    const tools: HostTools = {
-      call() {
+    const host: Host = {
+      llmCall: script(says("Here.")),
+      checkpoint() {
         controller.abort()
         return hangs()
       },
-      effects: () => "idempotent",
     }
-    const done = await runTurn(newTurn(), { llmCall: script(calls(["c1", "look"])), tools }, { signal: controller.signal })
+    const done = await runTurn(newTurn(), host, { signal: controller.signal })
     expect(done.outcome).toEqual(CANCELLED)
     expect(vi.getTimerCount()).toBe(0)
   })

@@ -81,7 +81,7 @@ describe("an executor that throws does not lose the turn", () => {
 
   test("code fails with the error's message", async () => {
     const driver = { driver: execDriver }
-    const thrown = await runTurn(newTurn(driver), { llmCall: neverCalled, execCode: () => Promise.reject(new Error("no sandbox")) })
+    const thrown = await runTurn(newTurn(driver), { llmCall: neverCalled, code: { run: () => Promise.reject(new Error("no sandbox")) } })
     expect(submitted(thrown)).toEqual({ ok: false, error: "no sandbox" })
     const absent = await runTurn(newTurn(driver), { llmCall: neverCalled })
     expect(submitted(absent)).toEqual({ ok: false, error: "This host does not run code." })
@@ -250,7 +250,10 @@ describe("an answer that cannot be serialized fails its effect", () => {
   })
 
   test("of code and of the execution surface: they fail", async () => {
-    const executed = await runTurn(newTurn({ driver: execDriver }), { llmCall: neverCalled, execCode: async () => ({ observations: 3 }) as never })
+    const executed = await runTurn(newTurn({ driver: execDriver }), {
+      llmCall: neverCalled,
+      code: { run: async () => ({ observations: 3 }) as never },
+    })
     expect(submitted(executed)).toMatchObject({ ok: false })
     const synced = await runTurn(newTurn({ syncExecutionSurface: true }), { llmCall: neverCalled, syncExecutionSurface: async () => ({}) as never })
     expect(synced.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })

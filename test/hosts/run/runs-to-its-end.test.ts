@@ -119,7 +119,7 @@ describe("a turn runs to its end", () => {
   test("code runs, and a batch without calls has no results", async () => {
     const executed = await runTurn(newTurn({ driver: execDriver }), {
       llmCall: neverCalled,
-      execCode: async ({ code }) => ({ observations: [`ran ${code}`], toolCalls: [], images: [], printedImages: [], durationMs: 1 }),
+      code: { run: async ({ code }) => ({ observations: [`ran ${code}`], toolCalls: [], images: [], printedImages: [], durationMs: 1 }) },
     })
     expect(submitted(executed)).toMatchObject({ ok: true, value: { observations: ["ran 1 + 1"] } })
 

@@ -1,0 +1,22 @@
+/**
+ * Freezes a value and everything in it, and returns it. A value that is frozen already is taken to be frozen throughout, so freezing what
+ * holds earlier values costs what is new in it. Lists that are built on demand are frozen when they are built.
+ */
+export function frozen<Value>(value: Value): Value {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value) && !ArrayBuffer.isView(value)) freeze(value)
+  return value
+}
+
+function freeze(value: object): void {
+  // Before what it holds, which may hold it.
+  Object.freeze(value)
+  if (Array.isArray(value)) {
+    for (const item of value) frozen(item)
+    return
+  }
+  for (const key of Object.keys(value)) if (!isBuiltOnDemand(value, key)) frozen((value as Readonly<Record<string, unknown>>)[key])
+}
+
+function isBuiltOnDemand(value: object, key: string): boolean {
+  return (key === "messages" || key === "attachments") && Object.getOwnPropertyDescriptor(value, key)?.get !== undefined
+}
