@@ -15,11 +15,15 @@ export {
 export {
   type EffectContext,
   type Host,
+  type HostCode,
   type HostPatch,
   type HostTools,
   LlmCallError,
   type LlmCallErrorOptions,
+  type PerformOptions,
   type Recovered,
+  RunError,
+  type RunErrorCode,
   type RunOptions,
   type ToolAnswer,
   type ToolEffects,
@@ -40,6 +44,7 @@ export {
 } from "./journal/store.ts"
 export { type JudgeOptions, runJudge } from "./judge/run-judge.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./models/openai-compatible.ts"
+export { type PerformEffectOptions, performEffect } from "./run/perform-effect.ts"
 export { runTurn } from "./run/run-turn.ts"
 export {
   type DefinedTool,

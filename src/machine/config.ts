@@ -1,4 +1,5 @@
 import { SchemaError } from "../errors.ts"
+import { copyOf } from "../json.ts"
 import type { Projector } from "../projectors/projector.ts"
 import { shortened } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
@@ -102,11 +103,12 @@ function complete({ driver, projector, turnLimitMessage, validation }: ConfigCod
     sessionId: sessionId ?? "turn",
     ...(runSessionId !== undefined && { runSessionId }),
     systemPrompt: systemPrompt ?? "",
-    tools: tools ?? [],
+    // A copy, because it is frozen when it is handed out.
+    tools: copyOf(tools ?? []),
     ...(maxContextTokens !== undefined && { maxContextTokens }),
     ...(maxResultTokens !== undefined && { maxResultTokens }),
     ...(maxIterations !== undefined && { maxIterations }),
-    generation: withoutUndefined(data.generation ?? {}),
+    generation: copyOf(withoutUndefined(data.generation ?? {})),
     ...(parallelToolCalls !== undefined && { parallelToolCalls }),
     ...(cache !== undefined && { cache }),
     syncExecutionSurface: data.syncExecutionSurface ?? false,

@@ -142,7 +142,7 @@ export function toolTask(host: Host, effectId: number, call: PendingToolCall, pa
   return {
     execute: (context) => {
       const { callId, toolName: name, args } = call
-      context.emit({ type: "tool_call_start", callId, name, args })
+      context.emit(Object.freeze({ type: "tool_call_start", callId, name, args }))
       // Tools often complete their arguments in place, and each run begins with those of the model.
       const own = (): PendingToolCall => ({ ...call, args: copyOf(args) })
       const run = async (): Promise<ToolAnswer> => {

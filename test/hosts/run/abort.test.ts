@@ -5,7 +5,7 @@ import type { Json } from "../../../src/schemas/json.ts"
 import { calls, deferred, neverCalled, newTurn, says, script, succeed, ticks, toolTexts, until } from "./support.ts"
 
 describe("an abort cancels the turn", () => {
-  test("tools that ignore their signal do not delay it; finished results are kept, and late ones are dropped", async () => {
+  test("tools that ignore their signal delay it by the grace time; finished results are kept, and later ones are dropped", async () => {
     const controller = new AbortController()
     const signals: AbortSignal[] = []
     const slow = deferred<Json>()
@@ -25,7 +25,7 @@ describe("an abort cancels the turn", () => {
         },
       },
       // The second slot is free only when c1 has ended; then c3 uses it.
-      { signal: controller.signal, toolConcurrency: 2 },
+      { signal: controller.signal, toolConcurrency: 2, cancelGraceMs: 5 },
     )
     await until(() => signals.length === 2)
     controller.abort("Enough.")

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
-import { type EffectContext, type Host, type HostTools, LlmCallError } from "../../../src/hosts/host.ts"
+import { type EffectContext, type Host, LlmCallError } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
