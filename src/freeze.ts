@@ -8,13 +8,14 @@ export function frozen<Value>(value: Value): Value {
 }
 
 function freeze(value: object): void {
-  // Before what it holds, which may hold it.
-  Object.freeze(value)
-  if (Array.isArray(value)) {
-    for (const item of value) frozen(item)
-    return
+  try {
+    // Before what it holds, which may hold it.
+    Object.freeze(value)
+    if (Array.isArray(value)) for (const item of value) frozen(item)
+    else for (const key of Object.keys(value)) if (!isBuiltOnDemand(value, key)) frozen((value as Readonly<Record<string, unknown>>)[key])
+  } catch {
+    // A proxy may refuse. A turn without checks may hold one, and must not fail for it.
   }
-  for (const key of Object.keys(value)) if (!isBuiltOnDemand(value, key)) frozen((value as Readonly<Record<string, unknown>>)[key])
 }
 
 function isBuiltOnDemand(value: object, key: string): boolean {

@@ -85,7 +85,10 @@ export const HOSTILE: { readonly [name: string]: () => unknown } = {
       },
     ),
   "a proxy without end": () => {
-    const endless: object = new Proxy({}, { get: () => endless, getPrototypeOf: () => Object.prototype, ownKeys: () => ["a"] })
+    const endless: object = new Proxy(
+      {},
+      { get: () => endless, getPrototypeOf: () => Object.prototype, ownKeys: () => ["a"], preventExtensions: () => false },
+    )
     return endless
   },
   "a revoked proxy": () => {

@@ -11,6 +11,7 @@ import type { TurnCheckpoint } from "../../src/schemas/checkpoint.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
 import type { LlmMessage, OutputPart } from "../../src/schemas/llm.ts"
+import type { Message } from "../../src/schemas/message.ts"
 import type { Response, ToolResults } from "../../src/schemas/response.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { type Law, LawError } from "../../src/testing/laws.ts"
@@ -592,8 +593,9 @@ const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, mac
     /the turn before input/,
     class extends TurnMachine {
       override handle(response: Response): { readonly status: "accepted" | "stale" } {
-        const last = this.messages.at(-1) as { id: string } | undefined
-        if (last !== undefined) last.id = `${last.id}!`
+        const { storage, length } = this.turn.record.messages
+        const last = storage[length - 1]
+        if (last !== undefined) (storage as Message[])[length - 1] = { ...last, id: `${last.id}!` }
         return super.handle(response)
       }
     },

@@ -387,10 +387,10 @@ const BREACHES: readonly Breach[] = [
     }),
   ],
   [
-    "a driver changes the transcript in place",
-    "values",
+    "a driver changes the transcript in place, which is frozen",
+    "driver",
     1,
-    /the turn as a value, before the input and after it/,
+    /object is not extensible/,
     () => ({
       driver: changed({
         onToolResults(next, context: DriverContext, results) {
