@@ -1,5 +1,3 @@
-import { frozen } from "./freeze.ts"
-
 /** The first `length` items of a list that may still grow. Those items never change. */
 export interface Segment<Item> {
   readonly storage: readonly Item[]
@@ -13,7 +11,7 @@ export interface Listing<Item> {
   segments?(): readonly Segment<Item>[] | undefined
 }
 
-/** The items of several segments, one after the other. The list is built, and frozen with its items, when it is first read. */
+/** The items of several segments, one after the other. The list is built, and frozen, when it is first read. */
 export class Joined<Item> implements Listing<Item> {
   readonly #segments: readonly Segment<Item>[]
   #array: readonly Item[] | undefined
@@ -23,7 +21,7 @@ export class Joined<Item> implements Listing<Item> {
   }
 
   toArray(): readonly Item[] {
-    this.#array ??= frozen(this.#segments.flatMap(({ storage, length }) => storage.slice(0, length)))
+    this.#array ??= Object.freeze(this.#segments.flatMap(({ storage, length }) => storage.slice(0, length)))
     return this.#array
   }
 

@@ -1,7 +1,7 @@
 import { frozen } from "../freeze.ts"
 
 /**
- * An append-only list as a value: appending gives a new history and leaves the old one as it was, and both share one
+ * An append-only list of frozen items as a value: appending gives a new history and leaves the old one as it was, and both share one
  * array. Appending to the newest history costs the same at 10 and at 10,000 items; appending to an older one (a turn
  * that was resumed from an earlier point) copies once.
  */
@@ -17,7 +17,7 @@ export class History<Item> {
   }
 
   static of<Item>(items: readonly Item[]): History<Item> {
-    return new History(items.slice(), items.length)
+    return new History(items.map(frozen), items.length)
   }
 
   /** The item at `index`; a negative one counts from the end. */
@@ -29,7 +29,7 @@ export class History<Item> {
   append(items: readonly Item[]): History<Item> {
     if (items.length === 0) return this
     const storage = this.storage.length === this.length ? (this.storage as Item[]) : this.storage.slice(0, this.length)
-    for (const item of items) storage.push(item)
+    for (const item of items) storage.push(frozen(item))
     return new History(storage, storage.length)
   }
 
@@ -45,7 +45,7 @@ export class History<Item> {
 
   /** All items as a frozen array of its own, made once. */
   toArray(): readonly Item[] {
-    this.#array ??= frozen(this.storage.slice(0, this.length))
+    this.#array ??= Object.freeze(this.storage.slice(0, this.length))
     return this.#array
   }
 

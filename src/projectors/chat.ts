@@ -87,7 +87,7 @@ function segmented({ systemPrompt, messages }: ProjectionInput, rendered: Render
 /** The system prompt as the first messages of a request. The same prompt gives the same list, so that it may key a cache. */
 function systemMessages(rendered: Rendered, systemPrompt: string): readonly LlmMessage[] {
   if (rendered.system?.prompt !== systemPrompt) {
-    const messages: readonly LlmMessage[] = isBlank(systemPrompt) ? [] : [{ role: "system", blocks: [{ type: "text", text: systemPrompt }] }]
+    const messages: readonly LlmMessage[] = isBlank(systemPrompt) ? [] : [frozen({ role: "system", blocks: [{ type: "text", text: systemPrompt }] })]
     rendered.system = { prompt: systemPrompt, messages }
   }
   return rendered.system.messages
@@ -105,7 +105,7 @@ class CausesLast implements Listing<LlmMessage> {
   }
 
   toArray(): readonly LlmMessage[] {
-    this.#array ??= frozen(causesLast(this.#input, this.#rendered))
+    this.#array ??= Object.freeze(causesLast(this.#input, this.#rendered))
     return this.#array
   }
 }
@@ -119,7 +119,7 @@ function causesLast({ systemPrompt, turnCauses, messages: transcript }: Projecti
     const isShown = place < (rendered.ends[index + 1] as number)
     if (isShown && (role !== "event" || !causes.has(id))) messages.push(rendered.messages[place] as LlmMessage)
   }
-  messages.push({ role: "user", blocks: [{ type: "text", text: renderTurnCauses(turnCauses) }] })
+  messages.push(frozen({ role: "user", blocks: [{ type: "text", text: renderTurnCauses(turnCauses) }] }))
   return messages
 }
 
@@ -164,9 +164,9 @@ function renderTranscript(manner: Manner, transcript: Transcript<Message>, start
     if (length > 0) {
       const message = transcript.at(length - 1) as Message
       const blocks = renderMessage(manner, message, rendered.attachments)
-      if (blocks.length > 0) rendered.messages.push(llmMessage(message, blocks))
+      if (blocks.length > 0) rendered.messages.push(frozen(llmMessage(message, blocks)))
     }
-    if (length === startLength) for (const cause of causes) rendered.messages.push(causeMessage(cause))
+    if (length === startLength) for (const cause of causes) rendered.messages.push(frozen(causeMessage(cause)))
     rendered.ends.push(rendered.messages.length)
     rendered.attachmentEnds.push(rendered.attachments.length)
   }
