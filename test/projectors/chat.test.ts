@@ -128,7 +128,7 @@ describe("the cost of a projection depends on the new messages", () => {
       transcript = transcript.append([userMessage(`message ${index}`)])
       expect(project(transcript).messages).toHaveLength(index + 2)
     }
-    expect(first.reads()).toBe(1)
+    expect(first.reads()).toBe(2)
   })
 
   test("rendered messages are shared with the next request", () => {
