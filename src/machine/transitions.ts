@@ -13,7 +13,7 @@ import type { CompleteTurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import { deliveryActions, isSilent } from "./delivery.ts"
 import { addKnown, addUsage, refineTerminalReason } from "./limits.ts"
-import { debugLog, errorEvent, errorLog, failureActions, failWith, shownActions, stopped, terminalActions, toolCallEvent } from "./terminal.ts"
+import { debugLog, ENDED_WITH_ERROR, errorEvent, errorLog, failureActions, failWith, resultsAction, shownActions, stopped, terminalActions, toolCallEvent } from "./terminal.ts"
 import { joinBatch, resultsByCall } from "./tool-results.ts"
 import type { StateName, StateOf, Turn, TurnState } from "./turn.ts"
 
@@ -157,7 +157,7 @@ function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"
   if (usage !== undefined) actions.push({ type: "count_usage", cumulative })
   if (results.includes(null)) return { context, actions: [...actions, { type: "store_results", arrived }] }
   const all = joinBatch(results as readonly CompletedToolCall[], state.settled)
-  return { context, actions, ask: () => config.driver.onToolResults(context, all) }
+  return { context, actions, ask: () => config.driver.onToolResults(context, all), rescue: () => [resultsAction(context, "tools", all)] }
 }
 
 function callRefused(state: StateOf<"waiting_tools">, result: CompletedToolCall): ProtocolError {
@@ -176,7 +176,8 @@ function completeExec(config: CompleteTurnConfig, turn: Turn, state: StateOf<"wa
     if (driver.onExecResult !== undefined) return driver.onExecResult(context, state, result)
     throw new DriverError("missing_callback", `The driver "${driver.name}" starts exec_code but has no onExecResult.`)
   }
-  return { context, actions: [], ask }
+  const rescue = (): readonly MachineAction[] => withoutDecisions(driver.onExecCancelled?.(context, state, ENDED_WITH_ERROR))
+  return { context, actions: [], ask, rescue }
 }
 
 function deliver(
