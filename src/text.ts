@@ -32,6 +32,11 @@ export function shortened(text: string): string {
   return `${head}…`
 }
 
+/** A name for an error message: in quotes, cut to 60 code points. */
+export function quoted(name: string): string {
+  return JSON.stringify(shortened(name))
+}
+
 /** Cuts a text to `limit` code points: a longer one keeps half at each end, with a line in between that counts the omitted ones. */
 export function cutMiddle(text: string, limit: number): string {
   if (text.length <= limit) return text

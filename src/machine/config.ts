@@ -90,7 +90,7 @@ function codeOf({ driver, projector, turnLimitMessage, validation }: TurnConfig)
 }
 
 function complete({ driver, projector, turnLimitMessage, validation }: ConfigCode, data: TurnConfigData): CompleteTurnConfig {
-  const { model, modelVariant, sessionId, runSessionId, systemPrompt, tools, maxContextTokens, maxResultTokens, maxIterations } = data
+  const { model, modelVariant, sessionId, runSessionId, systemPrompt, tools, maxContextTokens, maxResultTokens, maxIterations, maxTokens } = data
   const { parallelToolCalls, cache } = data
   const config: CompleteTurnConfig = {
     driver,
@@ -106,6 +106,7 @@ function complete({ driver, projector, turnLimitMessage, validation }: ConfigCod
     ...(maxContextTokens !== undefined && { maxContextTokens }),
     ...(maxResultTokens !== undefined && { maxResultTokens }),
     ...(maxIterations !== undefined && { maxIterations }),
+    ...(maxTokens !== undefined && { maxTokens }),
     generation: withoutUndefined(data.generation ?? {}),
     ...(parallelToolCalls !== undefined && { parallelToolCalls }),
     ...(cache !== undefined && { cache }),

@@ -26,13 +26,17 @@ export class TurnContext implements DriverContext {
   readonly counter: { next: number }
   readonly systemPrompt: string
   readonly startLength: number
+  readonly causes: History<TurnCause>
+  readonly deadlineAt: number | undefined
 
   constructor(config: CompleteTurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
     this.config = config
     this.tools = surface.tools
     this.messages = record.messages
     this.events = record.events
-    this.turnCauses = record.turnCauses
+    this.causes = record.turnCauses
+    this.turnCauses = this.causes.toArray()
+    this.deadlineAt = position.deadlineAt
     this.iteration = position.iteration
     this.iterationOffset = position.iterationOffset
     this.maxIterations = config.maxIterations

@@ -28,6 +28,11 @@ export function addKnown(...usages: readonly (TokenUsage | undefined)[]): TokenU
   return sum
 }
 
+/** The tokens that count towards limits and budgets: those of the prompt that were not read from a cache, and all generated ones. */
+export function tokensOf({ inputTokens, outputTokens }: TokenUsage): number {
+  return addCounts(inputTokens, outputTokens)
+}
+
 function addCounts(left: number, right: number): number {
   return Math.min(left + right, Number.MAX_SAFE_INTEGER)
 }

@@ -9,14 +9,15 @@ import type { LlmResponse } from "../wire/llm.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
+import { joinBatch } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import type { ProtocolDriver } from "./driver.ts"
 import { addKnown, addUsage } from "./limits.ts"
 import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped } from "./terminal.ts"
-import { joinBatch } from "./tool-results.ts"
 import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
+import { withinLimits } from "./turn-limits.ts"
 
 /**
  * Begins a turn. The driver is not asked yet: {@link advance} lets it start. Pure.
@@ -203,7 +204,7 @@ function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
 function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, rescue }: RuleResult, next: readonly StateName[]): Step {
   const { driver } = config
   try {
-    let result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
+    let result = applyActions(config, turn, ask === undefined ? actions : actions.concat(withinLimits(context, ask())), context)
     if (result.settled !== undefined) result = afterSettled(config, result.turn, result.effects, result.settled)
     const { state } = result.turn.position
     const continues = ask === undefined || state !== turn.position.state
@@ -237,7 +238,7 @@ function afterSettled(
   results: readonly CompletedToolCall[],
 ): ReturnType<typeof applyActions> {
   const context = new TurnContext(config, turn)
-  const { effects, ...applied } = applyActions(config, turn, config.driver.onToolResults(context, results), context)
+  const { effects, ...applied } = applyActions(config, turn, withinLimits(context, config.driver.onToolResults(context, results)), context)
   return { ...applied, effects: before.concat(effects) }
 }
 

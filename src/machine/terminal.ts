@@ -79,7 +79,11 @@ export function cancelledCall(call: PendingToolCall, message: string): Completed
 }
 
 /** Returns the action that stores the results of a batch as one message. `scope`: that of its id. */
-export function resultsAction(context: Pick<DriverContext, "config" | "newMessageId">, scope: string, results: readonly CompletedToolCall[]): DriverAction {
+export function resultsAction(
+  context: Pick<DriverContext, "config" | "newMessageId">,
+  scope: string,
+  results: readonly CompletedToolCall[],
+): DriverAction {
   const id = context.newMessageId(scope)
   const message: Message = { id, role: "user", parts: toolResultParts(id, results, resultLimit(context.config)) }
   return { type: "append_events", events: [{ type: "conversation", message }] }

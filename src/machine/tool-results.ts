@@ -1,9 +1,7 @@
-import { DriverError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import { cutMiddle } from "../text.ts"
-import type { SettledCall } from "../wire/checkpoint.ts"
 import type { AttachmentRef, Part, ReturnPart } from "../wire/message.ts"
-import type { CompletedToolCall, ModelReturn, PendingToolCall, ToolOutput } from "../wire/tool.ts"
+import type { CompletedToolCall, ModelReturn, ToolOutput } from "../wire/tool.ts"
 
 /**
  * Returns the parts of the message that answers a batch: for each call, in call order, exactly one `tool_result`, followed by its
@@ -42,51 +40,6 @@ function shortContent(content: readonly ReturnPart[], limit: number): readonly R
   if (length <= limit) return content
   const share = Math.floor(limit / texts.length)
   return content.map((part) => (part.type === "text" ? { type: "text", text: cutMiddle(part.text, share) } : part))
-}
-
-/** A batch of tool calls, divided into those that the host is asked for and those that the driver answered. */
-export interface Batch {
-  readonly open: readonly PendingToolCall[]
-  /** In call order. */
-  readonly settled: readonly SettledCall[]
-}
-
-/**
- * Divides a batch. A result belongs to the first call with its id that has none yet.
- * @throws {DriverError} `unknown_settled_call`
- */
-export function divideBatch(calls: readonly PendingToolCall[], results: readonly CompletedToolCall[] | undefined): Batch {
-  if (results === undefined || results.length === 0) return { open: calls, settled: [] }
-  const given = resultsByCall(results)
-  const open: PendingToolCall[] = []
-  const settled: SettledCall[] = []
-  calls.forEach((call, index) => {
-    const result = given.get(call.callId)?.pop()
-    if (result === undefined) open.push(call)
-    else settled.push({ index, result })
-  })
-  const left = results.find(({ callId }) => given.get(callId)?.length)
-  if (left === undefined) return { open, settled }
-  throw new DriverError("unknown_settled_call", `A batch has a settled result for ${JSON.stringify(left.callId)}, which is none of its calls.`)
-}
-
-/** All results of a batch in call order. */
-export function joinBatch(results: readonly CompletedToolCall[], settled: readonly SettledCall[] | undefined): readonly CompletedToolCall[] {
-  if (settled === undefined) return results
-  const joined = results.slice()
-  for (const { index, result } of settled) joined.splice(index, 0, result)
-  return joined
-}
-
-/** The results of each call id, the first of them last in its list. */
-export function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
-  const given = new Map<string, CompletedToolCall[]>()
-  for (const result of results.slice().reverse()) {
-    const others = given.get(result.callId)
-    if (others === undefined) given.set(result.callId, [result])
-    else others.push(result)
-  }
-  return given
 }
 
 /**

@@ -192,7 +192,7 @@ export class TurnMachine {
   }
   /** The outside events that the turn runs for: those it began with, and those that were delivered. */
   get turnCauses(): readonly TurnCause[] {
-    return this.#turn.record.turnCauses
+    return this.#turn.record.turnCauses.toArray()
   }
 
   /** Removes the effect of a restored turn that was to be emitted once more. */

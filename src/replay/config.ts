@@ -32,6 +32,7 @@ const CONFIG_KEYS = [
   "maxContextTokens",
   "maxResultTokens",
   "maxIterations",
+  "maxTokens",
   "generation",
   "parallelToolCalls",
   "cache",

@@ -333,7 +333,10 @@ export class ReferenceMachine {
 
   #deliver(work: Work, delivery: CheckpointDelivery, at: number | undefined): void {
     const kind = (work.effect as Extract<AnswerableEffect, { type: "checkpoint" }>).checkpoint
-    const lists = [delivery.userMessages, delivery.messages, delivery.transientMessages, delivery.turnCauses, delivery.events]
+    const knownBefore = this.#turn.causes.map((cause) => cause.id)
+    // Causes that are all known count for nothing, so that they never keep a turn alive.
+    const causes = (delivery.turnCauses ?? []).every(({ id }) => knownBefore.includes(id)) ? [] : delivery.turnCauses
+    const lists = [delivery.userMessages, delivery.messages, delivery.transientMessages, causes, delivery.events]
     if (lists.every((list) => list === undefined || list.length === 0)) {
       this.#turn.at = at
       if (work.onEmpty?.type === "finish") this.#carryOut([{ do: "end", outcome: work.onEmpty.outcome }])
