@@ -6,6 +6,7 @@ import { WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
+import { MAX_COUNT } from "./limits.ts"
 import type { Turn, TurnRecord, TurnState } from "./turn.ts"
 
 const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
@@ -248,6 +249,8 @@ function checkDriver(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): vo
   }
 }
 
+const COUNTERS = ["iteration", "iterationOffset", "nextEffectId", "nextMessageNumber"] as const
+
 /** Counters that contradict each other would emit effects under wrong ids or report records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
   const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents, startLength } = checkpoint
@@ -255,6 +258,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
 
+  for (const counter of COUNTERS) require(checkpoint[counter] <= MAX_COUNT, `/${counter}`, "the counter is too high to be counted on")
   require(nextEffectId >= 1, "/nextEffectId", "effect ids count from 1")
   require(iteration >= iterationOffset, "/iteration", `iteration ${iteration} lies before the offset ${iterationOffset}`)
   require(syncedIteration === undefined || syncedIteration <= iteration, "/syncedIteration", "a later iteration than the current one is synced")

@@ -135,7 +135,13 @@ export function checkDriver(driver: unknown): asserts driver is ProtocolDriver {
   const members = (driver ?? {}) as { readonly [Name in keyof ProtocolDriver]?: unknown }
   const missing = CALLBACKS.filter((name) => typeof members[name] !== "function")
   if (missing.length === CALLBACKS.length) throw invalidConfig("/driver", "a driver is needed, such as chatDriver()")
-  if (missing.length === 0) return
+  if (missing.length === 0) {
+    // Both are in every checkpoint.
+    if (typeof members.name !== "string") throw invalidConfig("/driver/name", "the driver needs a name")
+    const { version } = members
+    if (Number.isSafeInteger(version) && (version as number) >= 0) return
+    throw invalidConfig("/driver/version", `the driver "${shortened(members.name)}" needs a version: 1, and more when its state changes`)
+  }
   const name = typeof members.name === "string" ? `the driver "${shortened(members.name)}"` : "the driver"
   throw invalidConfig("/driver", `${name} does not have the function ${missing.join(" or ")}`)
 }

@@ -1,6 +1,9 @@
+import { DriverError, SchemaError } from "../errors.ts"
 import type { Projector } from "../projectors/projector.ts"
 import type { LlmRequest, TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
+import { textOf } from "../text.ts"
+import type { DriverAction } from "../wire/action.ts"
 import type { ToolSpec } from "../wire/tool.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import type { DriverContext } from "./driver.ts"
@@ -72,8 +75,7 @@ export class TurnContext implements DriverContext {
   }
 
   turnLimitMessage(when: "ended" | "last_iteration" = "ended"): Message {
-    const make = this.config.turnLimitMessage ?? defaultTurnLimitMessage
-    return make(this.newMessageId("turn_limit"), this.config.maxIterations ?? 0, when)
+    return limitMessage(this.config, this.newMessageId("turn_limit"), when)
   }
 
   withTools(added: readonly ToolSpec[]): DriverContext {
@@ -86,6 +88,32 @@ export class TurnContext implements DriverContext {
       tools: { value: tools, enumerable: true },
       projectRequest: { value: projectRequest, enumerable: true },
     }) as DriverContext
+  }
+}
+
+/** A host's function may throw, or return anything. */
+function limitMessage({ turnLimitMessage, maxIterations = 0, validation }: CompleteTurnConfig, id: string, when: "ended" | "last_iteration"): Message {
+  if (turnLimitMessage === undefined) return defaultTurnLimitMessage(id, maxIterations, when)
+  let message: Message
+  try {
+    message = turnLimitMessage(id, maxIterations, when)
+  } catch (error) {
+    throw new DriverError("invalid_limit_message", `The config's turnLimitMessage threw: ${textOf(error)}`)
+  }
+  const [action] = checkedMessage(validation, message)
+  if (action?.type === "schedule_turn_limit_final") return action.message
+  throw new DriverError("invalid_limit_message", "The config's turnLimitMessage did not return a message.")
+}
+
+/** Without a schema, only what a transcript needs is checked. */
+function checkedMessage(validation: CompleteTurnConfig["validation"], message: Message): readonly DriverAction[] {
+  const actions: readonly DriverAction[] = [{ type: "schedule_turn_limit_final", message }]
+  if (validation === undefined) return typeof message?.id === "string" && Array.isArray(message.parts) ? actions : []
+  try {
+    return validation.actions(actions)
+  } catch (error) {
+    if (error instanceof SchemaError) return []
+    throw error
   }
 }
 

@@ -1,6 +1,9 @@
 import type { CompleteTurnConfigData } from "../wire/config.ts"
 import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 
+/** The highest count with which a turn may begin or continue: each of its counters then stays exact, however long it runs. */
+export const MAX_COUNT: number = 2 ** 52
+
 /** No tokens at all. */
 export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 

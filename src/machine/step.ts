@@ -1,6 +1,7 @@
 /** The turn as pure functions: {@link begin}, {@link advance}, {@link handle} and {@link command} each return the next turn. */
 
-import { DriverError, ProtocolError } from "../errors.ts"
+import { DriverError, ProtocolError, SchemaError } from "../errors.ts"
+import { textOf } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
@@ -13,7 +14,8 @@ import { joinBatch } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import type { ProtocolDriver } from "./driver.ts"
-import { addKnown, addUsage } from "./limits.ts"
+import { checkedActions, refuseUnstorable } from "./driver-actions.ts"
+import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
 import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped } from "./terminal.ts"
 import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
@@ -25,7 +27,12 @@ import { withinLimits } from "./turn-limits.ts"
  */
 export function begin(config: TurnConfig, start: TurnStart): Step {
   const complete = checkedConfig(config)
-  return unchanged(newTurn(complete, complete.validation?.start(start) ?? start))
+  const checked = complete.validation?.start(start) ?? start
+  if ((checked.iterationOffset ?? 0) > MAX_COUNT) {
+    const issue = { path: "/iterationOffset", message: `it is higher than ${MAX_COUNT}, so iterations could not be counted from it` }
+    throw new SchemaError("invalid_start", `Not a valid start of a turn: "${issue.path}": ${issue.message}.`, [issue])
+  }
+  return unchanged(newTurn(complete, checked))
 }
 
 /** Lets the driver prepare the next iteration if the turn waits for that; otherwise changes nothing. Pure. */
@@ -137,6 +144,7 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
       const start = actions.find((action) => action.type.startsWith("start_"))
       if (start !== undefined)
         throw new ProtocolError("action_starts_work", `Only a driver may ${start.type}; apply accepts actions that do not start work.`)
+      for (const [index, action] of actions.entries()) refuseUnstorable("The host", action, index)
       return actions.some(({ type }) => type === "finish") ? [...left(ENDED), ...actions] : actions
     }
   }
@@ -177,7 +185,7 @@ function cutOff(context: TurnContext, turn: Turn, waiting: StateOf<"waiting_llm"
 function stored(context: TurnContext, turn: Turn, ask: (driver: ProtocolDriver) => readonly DriverAction[] | undefined): readonly MachineAction[] {
   const { config } = context
   try {
-    const actions = withoutDecisions(ask(config.driver))
+    const actions = checkedActions(config, withoutDecisions(ask(config.driver)))
     applyActions(config, turn, actions, context)
     return actions
   } catch (error) {
@@ -204,7 +212,7 @@ function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
 function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, rescue }: RuleResult, next: readonly StateName[]): Step {
   const { driver } = config
   try {
-    let result = applyActions(config, turn, ask === undefined ? actions : actions.concat(withinLimits(context, ask())), context)
+    let result = applyActions(config, turn, ask === undefined ? actions : actions.concat(withinLimits(context, checkedActions(config, ask()))), context)
     if (result.settled !== undefined) result = afterSettled(config, result.turn, result.effects, result.settled)
     const { state } = result.turn.position
     const continues = ask === undefined || state !== turn.position.state
@@ -212,7 +220,7 @@ function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, r
     throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
   } catch (error) {
     const failed = failWith(driverErrorEvent(config, error))
-    const rescued = unlessItThrows(rescue)
+    const rescued = unlessItThrows(config, rescue)
     try {
       return accept(applyActions(config, turn, [...actions, ...rescued, ...failed], context))
     } catch {
@@ -222,9 +230,9 @@ function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, r
 }
 
 /** The driver has failed once already, so it may fail again. */
-function unlessItThrows(ask: RuleResult["rescue"]): readonly MachineAction[] {
+function unlessItThrows(config: CompleteTurnConfig, ask: RuleResult["rescue"]): readonly MachineAction[] {
   try {
-    return ask?.() ?? []
+    return checkedActions(config, ask?.() ?? [])
   } catch {
     return []
   }
@@ -238,22 +246,13 @@ function afterSettled(
   results: readonly CompletedToolCall[],
 ): ReturnType<typeof applyActions> {
   const context = new TurnContext(config, turn)
-  const { effects, ...applied } = applyActions(config, turn, withinLimits(context, config.driver.onToolResults(context, results)), context)
+  const { effects, ...applied } = applyActions(config, turn, withinLimits(context, checkedActions(config, config.driver.onToolResults(context, results))), context)
   return { ...applied, effects: before.concat(effects) }
 }
 
 function driverErrorEvent({ driver }: CompleteTurnConfig, error: unknown): TurnEvent {
   const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${textOf(error)}`)
   return errorEvent(failure.message, { kind: "driver", code: failure.code })
-}
-
-/** The text of a thrown value, which may be anything. */
-function textOf(thrown: unknown): string {
-  try {
-    return String(thrown)
-  } catch {
-    return "a value that has no text"
-  }
 }
 
 function accept(result: Pick<Step, "turn" | "effects">): Step {

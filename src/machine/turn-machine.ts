@@ -110,7 +110,7 @@ export class TurnMachine {
       // The rest of a batch that was answered in part is still to be emitted.
       const { state } = result.turn.position
       if (!("outstanding" in state) || state.outstanding !== this.#redelivery) this.#withdrawRedelivery()
-      this.#accept(result, response.id)
+      this.#accept(result, true)
     }
     return { status: result.status }
   }
@@ -202,10 +202,10 @@ export class TurnMachine {
     this.#redelivery = undefined
   }
 
-  /** `answered`: the effect that the input answers. */
-  #accept(result: Step, answered?: number): void {
+  /** `isAnswer`: the input answered the outstanding effect. */
+  #accept(result: Step, isAnswer = false): void {
     const ends = result.turn.position.state.type === "finished" && !this.done
-    const withdrawn = ends ? this.#withdrawWork(answered) : NONE
+    const withdrawn = ends ? this.#withdrawWork(isAnswer) : NONE
     this.#turn = result.turn
     // Not `push(...effects)`: one response may lead to more effects than a call can have arguments.
     for (const effect of result.effects) if (effect.type !== "cancel_llm" || !withdrawn.has(effect.id)) this.#effects.push(effect)
@@ -215,9 +215,9 @@ export class TurnMachine {
    * Removes the work that the host has not polled when the turn ends, so that it performs none of it. An answered checkpoint is not work:
    * the host only saves at it. Returns the ids of effects that no host has ever polled.
    */
-  #withdrawWork(answered: number | undefined): ReadonlySet<number> {
+  #withdrawWork(isAnswer: boolean): ReadonlySet<number> {
     const { state } = this.#turn.position
-    const open = "outstanding" in state && state.outstanding.id !== answered ? state.outstanding : undefined
+    const open = "outstanding" in state && !isAnswer ? state.outstanding : undefined
     const isWork = (effect: Effect): effect is AnswerableEffect => isAnswerable(effect) && (effect.type !== "checkpoint" || effect === open)
     const unpolled = this.#effects.slice(this.#polled)
     this.#effects = unpolled.filter((effect) => !isWork(effect))
