@@ -60,6 +60,9 @@ export type DriverErrorCode =
   | "action_after_finish"
   | "unknown_action"
   | "unknown_settled_call"
+  | "invalid_action"
+  | "second_end"
+  | "invalid_limit_message"
   | "missing_callback"
   | "driver_threw"
 

@@ -25,11 +25,25 @@ export function isBlank(text: string): boolean {
   return true
 }
 
+/** The text of a thrown value, which may be anything, cut to 2,000 characters. */
+export function textOf(thrown: unknown): string {
+  try {
+    return cutMiddle(String(thrown), 2_000)
+  } catch {
+    return "a value that has no text"
+  }
+}
+
 /** Cuts a text to 60 code points for an error message; "…" marks the cut. */
 export function shortened(text: string): string {
   if (text.length <= 60) return text
   const head = Array.from(text.slice(0, 120)).slice(0, 60).join("")
   return `${head}…`
+}
+
+/** A name for an error message: in quotes, cut to 60 code points. */
+export function quoted(name: string): string {
+  return JSON.stringify(shortened(name))
 }
 
 /** Cuts a text to `limit` code points: a longer one keeps half at each end, with a line in between that counts the omitted ones. */
@@ -38,11 +52,77 @@ export function cutMiddle(text: string, limit: number): string {
   const points = countPoints(text)
   if (points <= limit) return text
   const half = Math.floor(limit / 2)
-  let head = 0
-  for (let taken = 0; taken < half; taken += 1) head += isPair(text, head) ? 2 : 1
-  let tail = text.length
-  for (let taken = 0; taken < half; taken += 1) tail -= isPair(text, tail - 2) ? 2 : 1
-  return `${text.slice(0, head)}\n\n... (${points - 2 * half} chars omitted) ...\n\n${text.slice(tail)}`
+  return flat(`${firstPoints(text, half)}${omitted(points - 2 * half)}${lastPoints(text, half)}`)
+}
+
+function omitted(count: number): string {
+  return `\n\n... (${count} chars omitted) ...\n\n`
+}
+
+function firstPoints(text: string, count: number): string {
+  let end = 0
+  for (let taken = 0; taken < count; taken += 1) end += isPair(text, end) ? 2 : 1
+  return text.slice(0, end)
+}
+
+function lastPoints(text: string, count: number): string {
+  let start = text.length
+  for (let taken = 0; taken < count; taken += 1) start -= isPair(text, start - 2) ? 2 : 1
+  return text.slice(start)
+}
+
+/**
+ * Puts a text together from pieces, and keeps no more of it than {@link cutMiddle} shows: it costs the same memory for a text of any
+ * length. No piece may end in the first half of a surrogate pair.
+ */
+export class CutText {
+  readonly #limit: number
+  /** The text so far; of a longer one, its beginning. */
+  #head = ""
+  /** The end of a text that is longer than the limit. */
+  #tail: string | undefined
+  #points = 0
+  /** The length of the whole text, in UTF-16 code units. */
+  length = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  push(piece: string): void {
+    this.length += piece.length
+    this.#points += countPoints(piece)
+    if (this.#tail !== undefined) this.#tail += piece
+    else if (this.#points <= this.#limit) this.#head += piece
+    else {
+      const text = this.#head + piece
+      this.#head = text.slice(0, 2 * this.#limit)
+      this.#tail = text
+    }
+    // Cut rarely, so that each character is copied only a few times.
+    const kept = 2 * this.#limit
+    if (this.#tail !== undefined && this.#tail.length > 2 * kept + 65_536) this.#tail = flat(this.#tail.slice(-kept))
+  }
+
+  toString(): string {
+    if (this.#tail === undefined) return this.#head
+    const half = Math.floor(this.#limit / 2)
+    return flat(`${firstPoints(this.#head, half)}${omitted(this.#points - 2 * half)}${lastPoints(this.#tail, half)}`)
+  }
+}
+
+/** {@link cutMiddle} of texts that are joined by newlines, without joining them. */
+export function cutLines(texts: readonly string[], limit: number): string {
+  const [only = ""] = texts
+  if (texts.length < 2) return cutMiddle(only, limit)
+  const cut = new CutText(limit)
+  for (const [index, text] of texts.entries()) cut.push(index === 0 ? text : `\n${text}`)
+  return cut.toString()
+}
+
+/** A copy: a part of a long text keeps the whole of it in memory until it is read as part of another text. */
+function flat(text: string): string {
+  return text.charCodeAt(0) === -1 ? "" : text
 }
 
 /** Counted in place: a list of the code points of a long text would take many times its memory. */

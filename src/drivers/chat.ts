@@ -1,7 +1,5 @@
 import type { DriverContext, ProtocolDriver, WaitingLlm } from "../machine/driver.ts"
-import { resultLimit } from "../machine/limits.ts"
-import { errorEvent, stopFor } from "../machine/terminal.ts"
-import { toolResultParts } from "../machine/tool-results.ts"
+import { errorEvent, resultsAction, stopFor } from "../machine/terminal.ts"
 import { isBlank } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { Outcome } from "../wire/event.ts"
@@ -9,7 +7,7 @@ import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { checkOptions } from "./options.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
-import { assistantRecord, conversation, cutOffActions, diagnosis, nextIteration, saysSomething, startRequest } from "./steps.ts"
+import { assistantRecord, cutOffActions, diagnosis, nextIteration, saysSomething, startRequest } from "./steps.ts"
 
 /** Options of {@link chatDriver}. */
 export interface ChatDriverOptions {
@@ -48,10 +46,10 @@ export function chatDriver(options: ChatDriverOptions = {}): ProtocolDriver {
     onLlmCutOff: (context, _waiting, response) => cutOffActions(context, response),
 
     onToolResults(context, results) {
-      const appended = appendResults(context, results)
+      const appended = results.length === 0 ? [] : [resultsAction(context, "tools", results)]
       const outcome = controlOutcome(results)
       if (outcome !== undefined) return [...appended, { type: "finish", outcome }]
-      return appended.concat(nextIteration(context))
+      return [...appended, ...nextIteration(context)]
     },
   }
 }
@@ -108,13 +106,6 @@ function stopEmpty({ terminalDiagnostic }: LlmResponse): readonly DriverAction[]
   const why = terminalDiagnostic === undefined ? "" : ` ${terminalDiagnostic}`
   const event = errorEvent(`The model answered with neither text nor a tool call.${why}`, { kind: "llm_provider", code: "empty_response" })
   return stopFor(event, "provider_error")
-}
-
-function appendResults(context: DriverContext, results: readonly CompletedToolCall[]): DriverAction[] {
-  if (results.length === 0) return []
-  const id = context.newMessageId("tools")
-  const parts = toolResultParts(id, results, resultLimit(context.config))
-  return [{ type: "append_events", events: [conversation({ id, role: "user", parts })] }]
 }
 
 /** The outcome requested by the first successful tool with a `control`, if any. */

@@ -2,7 +2,7 @@ import type { SchemaError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
 import { errorEvent, stopFor } from "../machine/terminal.ts"
-import { cutMiddle, isBlank, trim } from "../text.ts"
+import { cutLines, cutMiddle, isBlank, trim } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { LlmResponse, OutputPart } from "../wire/llm.ts"
@@ -216,7 +216,7 @@ function isRepair(event: Json): event is { readonly type: "code_repair"; readonl
 function observe(settings: Settings, context: DriverContext, run: ExecResponse): readonly DriverAction[] {
   const events: HistoryRecord[] = []
   const parts: PartDraft[] = []
-  const output = cutMiddle(run.observations.join("\n"), settings.maxObservationChars)
+  const output = cutLines(run.observations, settings.maxObservationChars)
   if (!isBlank(output)) parts.push({ type: "output", text: output })
   if (run.error !== undefined) parts.push({ type: "error", text: cutMiddle(trim(run.error), settings.maxObservationChars) })
   if (parts.length === 0) parts.push({ type: "output", text: "[The code ran and printed nothing.]" })

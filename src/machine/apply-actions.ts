@@ -1,4 +1,3 @@
-import { castDraft, Immer } from "immer"
 import { DriverError } from "../errors.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { SettledCall } from "../wire/checkpoint.ts"
@@ -7,13 +6,13 @@ import type { LogEvent, Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
+import { divideBatch, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import type { History } from "./history.ts"
 import { addKnown, limitReached } from "./limits.ts"
 import { toolCallEvent } from "./terminal.ts"
-import { divideBatch } from "./tool-results.ts"
-import type { ExecutionSurface, StateOf, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
+import type { ExecutionSurface, Turn, TurnPosition, TurnRecord, TurnState } from "./turn.ts"
 
 /** The machine's own actions on a turn, in one list with its driver's. */
 export type MachineAction =
@@ -35,9 +34,6 @@ export interface StepFacts {
 }
 
 type WaitingState = Extract<TurnState, { outstanding: AnswerableEffect }>
-
-// Auto-freezing would walk tool results of any size; turns are readonly by type.
-const { produce } = new Immer({ autoFreeze: false })
 
 /**
  * Applies one list of actions and returns the next turn with the effects of the list, in order. The only place that makes a
@@ -80,13 +76,13 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
         hasUnreported = true
         break
       case "add_turn_causes":
-        turnCauses = [...turnCauses, ...action.turnCauses]
+        turnCauses = turnCauses.append(action.turnCauses)
         break
       case "count_usage":
         usage = action.cumulative
         break
       case "store_results":
-        if (state.type === "waiting_tools") state = storeResults(state, action.arrived)
+        if (state.type === "waiting_tools") state = state.with(action.arrived)
         break
       case "set_surface":
         syncedIteration = iteration
@@ -132,8 +128,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
           break
         }
         const outstanding = { type: "tool_calls", id: nextEffectId, calls: batch.open } as const
-        const waiting = { type: "waiting_tools", outstanding, results: batch.open.map(() => null) } as const
-        started = batch.settled.length === 0 ? waiting : { ...waiting, settled: batch.settled }
+        started = new WaitingTools(outstanding, batch.settled.length === 0 ? undefined : batch.settled)
         break
       }
       case "start_exec": {
@@ -170,11 +165,12 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
 
   const { at, nextMessageNumber } = facts
   const { reportedEvents, startLength } = turn.record
-  const { iterationOffset } = turn.position
+  const { iterationOffset, deadlineAt } = turn.position
   const position: TurnPosition = {
     state,
     iteration,
     iterationOffset,
+    deadlineAt,
     syncedIteration,
     turnLimitScheduled,
     surfaceChanged,
@@ -204,13 +200,6 @@ export interface Applied {
 /** Compared as JSON: a host may return new objects for the same tools. */
 function sameSurface(before: ExecutionSurface, after: ExecutionSurface): boolean {
   return before.systemPrompt === after.systemPrompt && (before.tools === after.tools || JSON.stringify(before.tools) === JSON.stringify(after.tools))
-}
-
-/** Puts results into their places. The batch and the earlier results are shared with the old state. */
-function storeResults(state: StateOf<"waiting_tools">, arrived: readonly SettledCall[]): TurnState {
-  return produce(state, (draft) => {
-    for (const { index, result } of arrived) draft.results[index] = castDraft(result)
-  })
 }
 
 const PREPARE_ITERATION: TurnState = { type: "prepare_iteration" }

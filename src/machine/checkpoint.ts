@@ -1,10 +1,12 @@
 import { CheckpointError } from "../errors.ts"
-import type { SavedEffect, SavedRecord, TurnCheckpoint } from "../wire/checkpoint.ts"
+import type { SavedEffect, SavedRecord, SettledCall, TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { Effect, LlmCall } from "../wire/effect.ts"
 import type { HistoryRecord, Message } from "../wire/message.ts"
+import { WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
+import { MAX_COUNT } from "./limits.ts"
 import type { Turn, TurnRecord, TurnState } from "./turn.ts"
 
 const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
@@ -23,7 +25,7 @@ export interface Held {
 /** Returns the turn as plain JSON that later inputs do not change. */
 export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: Held): TurnCheckpoint {
   const { position, record, surface } = turn
-  const { syncedIteration, at } = position
+  const { syncedIteration, deadlineAt, at } = position
   const messages = record.messages.toArray()
   return {
     format: FORMAT,
@@ -34,12 +36,13 @@ export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: 
     messages,
     events: saveRecords(record, messages),
     startLength: record.startLength,
-    turnCauses: record.turnCauses,
+    turnCauses: record.turnCauses.toArray(),
     reportedEvents: record.reportedEvents,
     iteration: position.iteration,
     iterationOffset: position.iterationOffset,
     ...(syncedIteration !== undefined && { syncedIteration }),
     turnLimitScheduled: position.turnLimitScheduled,
+    ...(deadlineAt !== undefined && { deadlineAt }),
     ...(position.surfaceChanged && { surfaceChanged: true as const }),
     nextEffectId: position.nextEffectId,
     nextMessageNumber: position.nextMessageNumber,
@@ -51,7 +54,10 @@ export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: 
 }
 
 function plainState(state: TurnState): TurnCheckpoint["state"] {
-  return state.type === "waiting_llm" ? { ...state, outstanding: plainCall(state.outstanding) } : state
+  if (state.type === "waiting_llm") return { ...state, outstanding: plainCall(state.outstanding) }
+  if (state.type !== "waiting_tools") return state
+  const { type, outstanding, results, settled } = state
+  return { type, outstanding, results, ...(settled !== undefined && { settled }) }
 }
 
 /** A projector may make a request's lists on demand; a checkpoint has them as plain lists. */
@@ -120,13 +126,32 @@ function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): He
     ),
   )
   const { state, turnCauses, reportedEvents, startLength, systemPrompt, tools, surfaceChanged = false } = checkpoint
-  const { iteration, iterationOffset, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at } = checkpoint
+  const { iteration, iterationOffset, deadlineAt, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at } = checkpoint
   const turn: Turn = {
-    record: { messages, events, turnCauses, reportedEvents, startLength },
-    position: { state, iteration, iterationOffset, syncedIteration, turnLimitScheduled, surfaceChanged, nextEffectId, nextMessageNumber, usage, at },
+    record: { messages, events, turnCauses: History.of(turnCauses), reportedEvents, startLength },
+    position: {
+      state: restoreState(state),
+      iteration,
+      iterationOffset,
+      deadlineAt,
+      syncedIteration,
+      turnLimitScheduled,
+      surfaceChanged,
+      nextEffectId,
+      nextMessageNumber,
+      usage,
+      at,
+    },
     surface: { systemPrompt, tools },
   }
   return { turn, unpolled: restoreUnpolled(turn, checkpoint.unpolled) }
+}
+
+function restoreState(state: TurnCheckpoint["state"]): TurnState {
+  if (state.type !== "waiting_tools") return state
+  const { outstanding, results, settled } = state
+  const arrived = results.flatMap((result, index): SettledCall[] => (result === null ? [] : [{ index, result }]))
+  return new WaitingTools(outstanding, settled, History.of(arrived))
 }
 
 function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): readonly Effect[] {
@@ -224,6 +249,8 @@ function checkDriver(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): vo
   }
 }
 
+const COUNTERS = ["iteration", "iterationOffset", "nextEffectId", "nextMessageNumber"] as const
+
 /** Counters that contradict each other would emit effects under wrong ids or report records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
   const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents, startLength } = checkpoint
@@ -231,6 +258,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
 
+  for (const counter of COUNTERS) require(checkpoint[counter] <= MAX_COUNT, `/${counter}`, "the counter is too high to be counted on")
   require(nextEffectId >= 1, "/nextEffectId", "effect ids count from 1")
   require(iteration >= iterationOffset, "/iteration", `iteration ${iteration} lies before the offset ${iterationOffset}`)
   require(syncedIteration === undefined || syncedIteration <= iteration, "/syncedIteration", "a later iteration than the current one is synced")

@@ -91,7 +91,7 @@ function codeOf({ driver, projector, turnLimitMessage, validation }: TurnConfig)
 }
 
 function complete({ driver, projector, turnLimitMessage, validation }: ConfigCode, data: TurnConfigData): CompleteTurnConfig {
-  const { model, modelVariant, sessionId, runSessionId, systemPrompt, tools, maxContextTokens, maxResultTokens, maxIterations } = data
+  const { model, modelVariant, sessionId, runSessionId, systemPrompt, tools, maxContextTokens, maxResultTokens, maxIterations, maxTokens } = data
   const { parallelToolCalls, cache } = data
   const config: CompleteTurnConfig = {
     driver,
@@ -108,6 +108,7 @@ function complete({ driver, projector, turnLimitMessage, validation }: ConfigCod
     ...(maxContextTokens !== undefined && { maxContextTokens }),
     ...(maxResultTokens !== undefined && { maxResultTokens }),
     ...(maxIterations !== undefined && { maxIterations }),
+    ...(maxTokens !== undefined && { maxTokens }),
     generation: copyOf(withoutUndefined(data.generation ?? {})),
     ...(parallelToolCalls !== undefined && { parallelToolCalls }),
     ...(cache !== undefined && { cache }),
@@ -136,7 +137,13 @@ export function checkDriver(driver: unknown): asserts driver is ProtocolDriver {
   const members = (driver ?? {}) as { readonly [Name in keyof ProtocolDriver]?: unknown }
   const missing = CALLBACKS.filter((name) => typeof members[name] !== "function")
   if (missing.length === CALLBACKS.length) throw invalidConfig("/driver", "a driver is needed, such as chatDriver()")
-  if (missing.length === 0) return
+  if (missing.length === 0) {
+    // Both are in every checkpoint.
+    if (typeof members.name !== "string") throw invalidConfig("/driver/name", "the driver needs a name")
+    const { version } = members
+    if (Number.isSafeInteger(version) && (version as number) >= 0) return
+    throw invalidConfig("/driver/version", `the driver "${shortened(members.name)}" needs a version: 1, and more when its state changes`)
+  }
   const name = typeof members.name === "string" ? `the driver "${shortened(members.name)}"` : "the driver"
   throw invalidConfig("/driver", `${name} does not have the function ${missing.join(" or ")}`)
 }

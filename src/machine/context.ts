@@ -1,4 +1,7 @@
+import { DriverError, SchemaError } from "../errors.ts"
 import type { Projector } from "../projectors/projector.ts"
+import { textOf } from "../text.ts"
+import type { DriverAction } from "../wire/action.ts"
 import type { LlmRequest, TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { ToolSpec } from "../wire/tool.ts"
@@ -26,13 +29,17 @@ export class TurnContext implements DriverContext {
   readonly counter: { next: number }
   readonly systemPrompt: string
   readonly startLength: number
+  readonly causes: History<TurnCause>
+  readonly deadlineAt: number | undefined
 
   constructor(config: CompleteTurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
     this.config = config
     this.tools = surface.tools
     this.messages = record.messages
     this.events = record.events
-    this.turnCauses = record.turnCauses
+    this.causes = record.turnCauses
+    this.turnCauses = this.causes.toArray()
+    this.deadlineAt = position.deadlineAt
     this.iteration = position.iteration
     this.iterationOffset = position.iterationOffset
     this.maxIterations = config.maxIterations
@@ -68,8 +75,7 @@ export class TurnContext implements DriverContext {
   }
 
   turnLimitMessage(when: "ended" | "last_iteration" = "ended"): Message {
-    const make = this.config.turnLimitMessage ?? defaultTurnLimitMessage
-    return make(this.newMessageId("turn_limit"), this.config.maxIterations ?? 0, when)
+    return limitMessage(this.config, this.newMessageId("turn_limit"), when)
   }
 
   withTools(added: readonly ToolSpec[]): DriverContext {
@@ -82,6 +88,36 @@ export class TurnContext implements DriverContext {
       tools: { value: tools, enumerable: true },
       projectRequest: { value: projectRequest, enumerable: true },
     }) as DriverContext
+  }
+}
+
+/** A host's function may throw, or return anything. */
+function limitMessage(
+  { turnLimitMessage, maxIterations = 0, validation }: CompleteTurnConfig,
+  id: string,
+  when: "ended" | "last_iteration",
+): Message {
+  if (turnLimitMessage === undefined) return defaultTurnLimitMessage(id, maxIterations, when)
+  let message: Message
+  try {
+    message = turnLimitMessage(id, maxIterations, when)
+  } catch (error) {
+    throw new DriverError("invalid_limit_message", `The config's turnLimitMessage threw: ${textOf(error)}`)
+  }
+  const [action] = checkedMessage(validation, message)
+  if (action?.type === "schedule_turn_limit_final") return action.message
+  throw new DriverError("invalid_limit_message", "The config's turnLimitMessage did not return a message.")
+}
+
+/** Without a schema, only what a transcript needs is checked. */
+function checkedMessage(validation: CompleteTurnConfig["validation"], message: Message): readonly DriverAction[] {
+  const actions: readonly DriverAction[] = [{ type: "schedule_turn_limit_final", message }]
+  if (validation === undefined) return typeof message?.id === "string" && Array.isArray(message.parts) ? actions : []
+  try {
+    return validation.actions(actions)
+  } catch (error) {
+    if (error instanceof SchemaError) return []
+    throw error
   }
 }
 

@@ -1,10 +1,34 @@
 import type { CheckpointDelivery, DeliveredMessage, HistoryRecord, Message, Part, TurnCause } from "../wire/message.ts"
 import type { MachineAction } from "./apply-actions.ts"
 import type { TurnContext } from "./context.ts"
+import type { History } from "./history.ts"
 
-/** Whether a delivery has nothing for the model: all lists except `events` are empty. An element that will be dropped counts. */
-export function isSilent({ userMessages, messages, transientMessages, turnCauses }: CheckpointDelivery): boolean {
-  return !(userMessages?.length || messages?.length || transientMessages?.length || turnCauses?.length)
+/**
+ * Whether a delivery has nothing for the model: no message, and no turn cause that is new. A message that will be dropped counts. A turn
+ * cause that is known does not: a host that delivers it again would never let the turn end.
+ */
+export function isSilent(context: TurnContext, { userMessages, messages, transientMessages, turnCauses = [] }: CheckpointDelivery): boolean {
+  if (userMessages?.length || messages?.length || transientMessages?.length) return false
+  const known = knownIds(context.causes)
+  return turnCauses.every(({ id }) => known.has(id))
+}
+
+const idsOf = new WeakMap<readonly TurnCause[], { readonly ids: Map<string, number>; read: number }>()
+
+/** The ids of the causes. Reads only those that are new since the last time. */
+function knownIds({ storage, length }: History<TurnCause>): { has(id: string): boolean } {
+  let known = idsOf.get(storage)
+  if (known === undefined) {
+    known = { ids: new Map(), read: 0 }
+    idsOf.set(storage, known)
+  }
+  const { ids } = known
+  for (; known.read < length; known.read += 1) {
+    const { id } = storage[known.read] as TurnCause
+    if (!ids.has(id)) ids.set(id, known.read)
+  }
+  // The storage may have causes of a later turn.
+  return { has: (id) => (ids.get(id) ?? length) < length }
 }
 
 /**
@@ -20,11 +44,12 @@ export function deliveryActions(context: TurnContext, delivery: CheckpointDelive
   for (const delivered of delivery.messages ?? []) deliverMessage(messages, context, delivered, false)
   for (const delivered of delivery.transientMessages ?? []) deliverMessage(messages, context, delivered, true)
 
-  const known = new Set(context.turnCauses.map((cause) => cause.id))
+  const known = knownIds(context.causes)
+  const added = new Set<string>()
   const turnCauses: TurnCause[] = []
   for (const cause of delivery.turnCauses ?? []) {
-    if (known.has(cause.id)) continue
-    known.add(cause.id)
+    if (known.has(cause.id) || added.has(cause.id)) continue
+    added.add(cause.id)
     turnCauses.push(cause)
     messages.push({ id: cause.id, role: "event", parts: [{ id: `${cause.id}.p0`, type: "text", text: cause.text }], origin: cause.origin })
   }

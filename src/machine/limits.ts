@@ -1,6 +1,9 @@
 import type { CompleteTurnConfigData } from "../wire/config.ts"
 import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 
+/** The highest count with which a turn may begin or continue: each of its counters then stays exact, however long it runs. */
+export const MAX_COUNT: number = 2 ** 52
+
 /** No tokens at all. */
 export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
@@ -26,6 +29,11 @@ export function addKnown(...usages: readonly (TokenUsage | undefined)[]): TokenU
   let sum: TokenUsage | undefined
   for (const usage of usages) if (usage !== undefined) sum = sum === undefined ? usage : addUsage(sum, usage)
   return sum
+}
+
+/** The tokens that count towards limits and budgets: those of the prompt that were not read from a cache, and all generated ones. */
+export function tokensOf({ inputTokens, outputTokens }: TokenUsage): number {
+  return addCounts(inputTokens, outputTokens)
 }
 
 function addCounts(left: number, right: number): number {

@@ -1,23 +1,25 @@
 /** The turn as pure functions: {@link begin}, {@link advance}, {@link handle} and {@link command} each return the next turn. */
 
-import { DriverError, ProtocolError } from "../errors.ts"
+import { DriverError, ProtocolError, SchemaError } from "../errors.ts"
+import { textOf } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
-import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
+import { joinBatch } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import type { ProtocolDriver } from "./driver.ts"
-import { addKnown, addUsage, resultLimit } from "./limits.ts"
-import { errorEvent, failWith, stopped } from "./terminal.ts"
-import { joinBatch, toolResultParts } from "./tool-results.ts"
+import { checkedActions, refuseUnstorable } from "./driver-actions.ts"
+import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
+import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped } from "./terminal.ts"
 import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
+import { withinLimits } from "./turn-limits.ts"
 
 /**
  * Begins a turn. The driver is not asked yet: {@link advance} lets it start. Pure.
@@ -25,7 +27,12 @@ import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnS
  */
 export function begin(config: TurnConfig, start: TurnStart): Step {
   const complete = checkedConfig(config)
-  return unchanged(newTurn(complete, complete.validation?.start(start) ?? start))
+  const checked = complete.validation?.start(start) ?? start
+  if ((checked.iterationOffset ?? 0) > MAX_COUNT) {
+    const issue = { path: "/iterationOffset", message: `it is higher than ${MAX_COUNT}, so iterations could not be counted from it` }
+    throw new SchemaError("invalid_start", `Not a valid start of a turn: "${issue.path}": ${issue.message}.`, [issue])
+  }
+  return unchanged(newTurn(complete, checked))
 }
 
 /** Lets the driver prepare the next iteration if the turn waits for that; otherwise changes nothing. Pure. */
@@ -77,31 +84,36 @@ function accepted(outstanding: AnswerableEffect | undefined): string {
   return outstanding === undefined ? "no response now" : `${ANSWERS[outstanding.type]} for effect ${outstanding.id}`
 }
 
-/** What a host applies to a turn from outside, in addition to its responses. */
+/**
+ * What a host applies to a turn from outside, in addition to its responses. `partial`: what the outstanding model call had said, if a
+ * command ends the turn. Ignored if the turn waits for something else.
+ */
 export type HostCommand =
-  /** `partial`: what the outstanding model call had said. Ignored if the turn waits for something else. */
   | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
-  | { readonly type: "fail"; readonly event: TurnEvent }
-  | { readonly type: "finish"; readonly outcome: Outcome }
+  | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
+  | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
 
 /**
  * Ends a turn from outside, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
+ *
+ * Every command that ends a turn leaves its work alike: a running model call gets `cancel_llm`, and its partial answer is stored; the
+ * results of a batch are stored, and its open calls get a cancelled one; for running code the driver's `onExecCancelled` is asked.
  * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid;
  *   `invalid_response`: the partial answer is not. The turn is unchanged.
  * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
- * @throws {DriverError} `action_after_finish`, `unknown_action` (apply). The turn is unchanged.
+ * @throws {DriverError} as {@link applyActions} (apply). The turn is unchanged.
  */
 export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
   const complete = completeConfig(config)
   if (turn.position.state.type === "finished" && hostCommand.type !== "apply") return unchanged(turn)
-  const partial = hostCommand.type === "cancel" ? checkedPartial(complete, turn, hostCommand.partial) : undefined
+  const partial = hostCommand.type === "apply" ? undefined : checkedPartial(complete, turn, hostCommand.partial)
   const spent = partial && addKnown(partial.usage, partial.retriedUsage)
   const context = new TurnContext(complete, turn, undefined, spent && addUsage(turn.position.usage, spent))
   return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, partial), context))
 }
 
-/** The partial answer of the outstanding model call, cut off by the cancellation; `undefined` if the turn waits for something else. */
+/** The partial answer of the outstanding model call, cut off by the end; `undefined` if the turn waits for something else. */
 function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial: LlmResponse | undefined): LlmResponse | undefined {
   const { state } = turn.position
   if (partial === undefined || state.type !== "waiting_llm") return undefined
@@ -111,44 +123,55 @@ function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial:
 }
 
 function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand, partial: LlmResponse | undefined): readonly MachineAction[] {
+  const left = (reason: string) => leaveWork(context, turn, partial, reason)
   switch (hostCommand.type) {
-    case "cancel":
-      return [...leaveWork(context, turn, partial, hostCommand.reason), { type: "finish", outcome: stopped("cancelled") }]
-    case "fail":
-      return failWith(checkedEvent(context, hostCommand.event))
-    case "finish":
-      return checked(context, [{ type: "finish", outcome: hostCommand.outcome }])
+    case "cancel": {
+      const { reason = "The turn was cancelled." } = hostCommand
+      const notice = checked(context, [{ type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }])
+      return [...left(reason), ...notice, { type: "finish", outcome: stopped("cancelled") }]
+    }
+    case "fail": {
+      const failed = failWith(checkedEvent(context, hostCommand.event))
+      return [...left(ENDED_WITH_ERROR), ...failed]
+    }
+    case "finish": {
+      const finish = checked(context, [{ type: "finish", outcome: hostCommand.outcome }])
+      return [...left(ENDED), ...finish]
+    }
     case "apply": {
       const actions = checked(context, hostCommand.actions)
       if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn does not accept actions.")
       const start = actions.find((action) => action.type.startsWith("start_"))
-      if (start === undefined) return actions
-      throw new ProtocolError("action_starts_work", `Only a driver may ${start.type}; apply accepts actions that do not start work.`)
+      if (start !== undefined)
+        throw new ProtocolError("action_starts_work", `Only a driver may ${start.type}; apply accepts actions that do not start work.`)
+      for (const [index, action] of actions.entries()) refuseUnstorable("The host", action, index)
+      return actions.some(({ type }) => type === "finish") ? [...left(ENDED), ...actions] : actions
     }
   }
 }
 
-/** Cancels the model call of a cancelled turn, gives every open tool call a result, and asks the driver what to store of an answer or of code. */
-function leaveWork(context: TurnContext, turn: Turn, partial: LlmResponse | undefined, reason = "The turn was cancelled."): readonly MachineAction[] {
+const ENDED = "The turn was ended."
+
+/** What becomes of the work that a turn waits for when it ends. The driver is asked what to store of an answer or of code. */
+function leaveWork(context: TurnContext, turn: Turn, partial: LlmResponse | undefined, reason: string): readonly MachineAction[] {
   const { state } = turn.position
-  const notice = checked(context, [{ type: "emit", event: { type: "message", text: reason, kind: "cancelled" } }])
-  if (state.type === "waiting_llm") {
-    const said = partial === undefined ? [] : cutOff(context, turn, state, partial)
-    return [{ type: "cancel_llm", id: state.outstanding.id }, ...said, ...notice]
+  switch (state.type) {
+    case "waiting_llm": {
+      const said = partial === undefined ? [] : cutOff(context, turn, state, partial)
+      return [{ type: "cancel_llm", id: state.outstanding.id }, ...said]
+    }
+    case "waiting_exec":
+      return stored(context, turn, (driver) => driver.onExecCancelled?.(context, state, reason))
+    case "waiting_tools": {
+      const results = state.outstanding.calls.map((call, index) => state.results[index] ?? cancelledCall(call, reason))
+      return results.length === 0 ? [] : [resultsAction(context, "cancelled", joinBatch(results, state.settled))]
+    }
+    default:
+      return []
   }
-  if (state.type === "waiting_exec") return [...stored(context, turn, (driver) => driver.onExecCancelled?.(context, state, reason)), ...notice]
-  if (state.type !== "waiting_tools" || state.outstanding.calls.length === 0) return notice
-  const results = state.outstanding.calls.map(
-    (call, index): CompletedToolCall =>
-      state.results[index] ?? { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 },
-  )
-  const id = context.newMessageId("cancelled")
-  const parts = toolResultParts(id, joinBatch(results, state.settled), resultLimit(context.config))
-  const message: Message = { id, role: "user", parts }
-  return [{ type: "append_events", events: [{ type: "conversation", message }] }, ...notice]
 }
 
-/** Counts the usage of a cancelled model call and lets the driver store what it said. */
+/** Counts the usage of a model call that is left and lets the driver store what it said. */
 function cutOff(context: TurnContext, turn: Turn, waiting: StateOf<"waiting_llm">, partial: LlmResponse): readonly MachineAction[] {
   const { iteration, usage: cumulative } = context
   const counted: MachineAction[] = [
@@ -158,11 +181,11 @@ function cutOff(context: TurnContext, turn: Turn, waiting: StateOf<"waiting_llm"
   return counted.concat(stored(context, turn, (driver) => driver.onLlmCutOff?.(context, waiting, partial)))
 }
 
-/** What the driver stores of cancelled work. A driver that throws, or whose actions cannot be applied, does not stop a cancellation. */
+/** What the driver stores of work that is left. A driver that throws, or whose actions cannot be applied, does not stop the end. */
 function stored(context: TurnContext, turn: Turn, ask: (driver: ProtocolDriver) => readonly DriverAction[] | undefined): readonly MachineAction[] {
   const { config } = context
   try {
-    const actions = withoutDecisions(ask(config.driver))
+    const actions = checkedActions(config, withoutDecisions(ask(config.driver)))
     applyActions(config, turn, actions, context)
     return actions
   } catch (error) {
@@ -189,7 +212,12 @@ function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
 function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, rescue }: RuleResult, next: readonly StateName[]): Step {
   const { driver } = config
   try {
-    let result = applyActions(config, turn, ask === undefined ? actions : actions.concat(ask()), context)
+    let result = applyActions(
+      config,
+      turn,
+      ask === undefined ? actions : actions.concat(withinLimits(context, checkedActions(config, ask()))),
+      context,
+    )
     if (result.settled !== undefined) result = afterSettled(config, result.turn, result.effects, result.settled)
     const { state } = result.turn.position
     const continues = ask === undefined || state !== turn.position.state
@@ -197,7 +225,7 @@ function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, r
     throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
   } catch (error) {
     const failed = failWith(driverErrorEvent(config, error))
-    const rescued = unlessItThrows(rescue)
+    const rescued = unlessItThrows(config, rescue)
     try {
       return accept(applyActions(config, turn, [...actions, ...rescued, ...failed], context))
     } catch {
@@ -207,9 +235,9 @@ function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, r
 }
 
 /** The driver has failed once already, so it may fail again. */
-function unlessItThrows(ask: RuleResult["rescue"]): readonly MachineAction[] {
+function unlessItThrows(config: CompleteTurnConfig, ask: RuleResult["rescue"]): readonly MachineAction[] {
   try {
-    return ask?.() ?? []
+    return checkedActions(config, ask?.() ?? [])
   } catch {
     return []
   }
@@ -223,22 +251,18 @@ function afterSettled(
   results: readonly CompletedToolCall[],
 ): ReturnType<typeof applyActions> {
   const context = new TurnContext(config, turn)
-  const { effects, ...applied } = applyActions(config, turn, config.driver.onToolResults(context, results), context)
+  const { effects, ...applied } = applyActions(
+    config,
+    turn,
+    withinLimits(context, checkedActions(config, config.driver.onToolResults(context, results))),
+    context,
+  )
   return { ...applied, effects: before.concat(effects) }
 }
 
 function driverErrorEvent({ driver }: CompleteTurnConfig, error: unknown): TurnEvent {
   const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${textOf(error)}`)
   return errorEvent(failure.message, { kind: "driver", code: failure.code })
-}
-
-/** The text of a thrown value, which may be anything. */
-function textOf(thrown: unknown): string {
-  try {
-    return String(thrown)
-  } catch {
-    return "a value that has no text"
-  }
 }
 
 function accept(result: Pick<Step, "turn" | "effects">): Step {

@@ -2,7 +2,11 @@ import { cutMiddle, trim } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../wire/llm.ts"
-import type { CompletedToolCall } from "../wire/tool.ts"
+import type { Message } from "../wire/message.ts"
+import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
+import type { DriverContext } from "./driver.ts"
+import { resultLimit } from "./limits.ts"
+import { toolResultParts } from "./tool-results.ts"
 
 const RAW_LIMIT = 4_000
 
@@ -64,6 +68,25 @@ export function failureActions(error: LlmFailure): readonly DriverAction[] {
 /** Returns the actions that end a turn that cannot continue, with an event that gives the reason. */
 export function failWith(event: TurnEvent): readonly DriverAction[] {
   return stopFor(event, "runtime_error")
+}
+
+/** What the model reads of work that an error of its turn left without a result. */
+export const ENDED_WITH_ERROR = "The turn ended with an error."
+
+/** The result of a call that is left without one. */
+export function cancelledCall(call: PendingToolCall, message: string): CompletedToolCall {
+  return { ...call, output: { status: "cancelled", message, source: "cancellation" }, durationMs: 0 }
+}
+
+/** Returns the action that stores the results of a batch as one message. `scope`: that of its id. */
+export function resultsAction(
+  context: Pick<DriverContext, "config" | "newMessageId">,
+  scope: string,
+  results: readonly CompletedToolCall[],
+): DriverAction {
+  const id = context.newMessageId(scope)
+  const message: Message = { id, role: "user", parts: toolResultParts(id, results, resultLimit(context.config)) }
+  return { type: "append_events", events: [{ type: "conversation", message }] }
 }
 
 /** An error event whose `userMessage` is its message; `raw` is trimmed and cut to 4,000 characters. */

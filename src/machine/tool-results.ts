@@ -1,9 +1,7 @@
-import { DriverError } from "../errors.ts"
 import type { Json } from "../json.ts"
-import { cutMiddle } from "../text.ts"
-import type { SettledCall } from "../wire/checkpoint.ts"
+import { CutText, cutLines, cutMiddle } from "../text.ts"
 import type { AttachmentRef, Part, ReturnPart } from "../wire/message.ts"
-import type { CompletedToolCall, ModelReturn, PendingToolCall, ToolOutput } from "../wire/tool.ts"
+import type { CompletedToolCall, ModelReturn, ToolOutput } from "../wire/tool.ts"
 
 /**
  * Returns the parts of the message that answers a batch: for each call, in call order, exactly one `tool_result`, followed by its
@@ -13,22 +11,56 @@ import type { CompletedToolCall, ModelReturn, PendingToolCall, ToolOutput } from
 export function toolResultParts(messageId: string, results: readonly CompletedToolCall[], limit: number = Number.POSITIVE_INFINITY): readonly Part[] {
   const parts: Part[] = []
   for (const { callId, toolName, output, modelReturn } of results) {
-    const returned = (modelReturn ?? deriveModelReturn(output)).parts
-    const texts: string[] = []
-    const attachments: AttachmentRef[] = []
-    for (const part of returned) {
-      if (part.type === "attachment") attachments.push(part.attachment)
-      else if (part.text !== "") texts.push(part.text)
-    }
-    const result = { id: `${messageId}.p${parts.length}`, type: "tool_result", callId, toolName, text: cutMiddle(texts.join("\n"), limit) } as const
+    const { text, content } = modelReturn === undefined ? shownOutput(output, limit) : shownParts(modelReturn.parts, limit)
+    const result = { id: `${messageId}.p${parts.length}`, type: "tool_result", callId, toolName, text } as const
     const marked = output.status === "success" ? result : { ...result, isError: true as const }
-    parts.push(attachments.length === 0 ? marked : { ...marked, content: shortContent(returned.filter(isContent), limit) })
+    const attachments = content.flatMap((part) => (part.type === "attachment" ? [part.attachment] : []))
+    parts.push(attachments.length === 0 ? marked : { ...marked, content })
     for (const attachment of attachments) {
       const type = attachment.mediaType.startsWith("image/") ? "image" : "file"
       parts.push({ id: `${messageId}.p${parts.length}`, type, attachment })
     }
   }
   return parts
+}
+
+/** What the model reads of a result: all texts as one, and texts and attachments in order. Both are within the limit. */
+interface Shown {
+  readonly text: string
+  /** Needed only with attachments. */
+  readonly content: readonly ReturnPart[]
+}
+
+function shownParts(parts: readonly ReturnPart[], limit: number): Shown {
+  const content = parts.filter(isContent)
+  const texts = content.flatMap((part) => (part.type === "text" ? [part.text] : []))
+  return { text: cutLines(texts, limit), content: texts.length === content.length ? [] : shortContent(content, limit) }
+}
+
+/** As {@link shownParts} of what {@link deriveModelReturn} returns. The text of a large value is never put together as a whole. */
+function shownOutput(output: ToolOutput, limit: number): Shown {
+  const value = output.status === "success" ? output.value : null
+  if (typeof value !== "object" || value === null || limit === Number.POSITIVE_INFINITY) return shownParts(deriveModelReturn(output).parts, limit)
+  const text = new CutText(limit)
+  let texts = 0
+  let length = 0
+  let isText = false
+  let hasAttachments = false
+  writeJson(value, {
+    text: (piece) => {
+      if (!isText) texts += 1
+      text.push(isText || texts === 1 ? piece : `\n${piece}`)
+      isText = true
+      length += piece.length
+    },
+    attachment: () => {
+      isText = false
+      hasAttachments = true
+    },
+  })
+  // As in shortContent: texts that together are longer than the limit share it.
+  const share = length <= limit ? Number.POSITIVE_INFINITY : Math.floor(limit / texts)
+  return { text: text.toString(), content: hasAttachments ? valueParts(value, share) : [] }
 }
 
 function isContent(part: ReturnPart): boolean {
@@ -42,51 +74,6 @@ function shortContent(content: readonly ReturnPart[], limit: number): readonly R
   if (length <= limit) return content
   const share = Math.floor(limit / texts.length)
   return content.map((part) => (part.type === "text" ? { type: "text", text: cutMiddle(part.text, share) } : part))
-}
-
-/** A batch of tool calls, divided into those that the host is asked for and those that the driver answered. */
-export interface Batch {
-  readonly open: readonly PendingToolCall[]
-  /** In call order. */
-  readonly settled: readonly SettledCall[]
-}
-
-/**
- * Divides a batch. A result belongs to the first call with its id that has none yet.
- * @throws {DriverError} `unknown_settled_call`
- */
-export function divideBatch(calls: readonly PendingToolCall[], results: readonly CompletedToolCall[] | undefined): Batch {
-  if (results === undefined || results.length === 0) return { open: calls, settled: [] }
-  const given = resultsByCall(results)
-  const open: PendingToolCall[] = []
-  const settled: SettledCall[] = []
-  calls.forEach((call, index) => {
-    const result = given.get(call.callId)?.pop()
-    if (result === undefined) open.push(call)
-    else settled.push({ index, result })
-  })
-  const left = results.find(({ callId }) => given.get(callId)?.length)
-  if (left === undefined) return { open, settled }
-  throw new DriverError("unknown_settled_call", `A batch has a settled result for ${JSON.stringify(left.callId)}, which is none of its calls.`)
-}
-
-/** All results of a batch in call order. */
-export function joinBatch(results: readonly CompletedToolCall[], settled: readonly SettledCall[] | undefined): readonly CompletedToolCall[] {
-  if (settled === undefined) return results
-  const joined = results.slice()
-  for (const { index, result } of settled) joined.splice(index, 0, result)
-  return joined
-}
-
-/** The results of each call id, the first of them last in its list. */
-export function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
-  const given = new Map<string, CompletedToolCall[]>()
-  for (const result of results.slice().reverse()) {
-    const others = given.get(result.callId)
-    if (others === undefined) given.set(result.callId, [result])
-    else others.push(result)
-  }
-  return given
 }
 
 /**
@@ -108,44 +95,96 @@ function troubleText(label: string, message: string): ReturnPart {
 }
 
 function attachmentsOf(raw: Json | undefined): readonly ReturnPart[] {
-  return raw === undefined ? [] : valueParts(raw).filter((part) => part.type === "attachment")
+  const parts: ReturnPart[] = []
+  if (raw !== undefined) writeJson(raw, { text: () => {}, attachment: (attachment) => parts.push({ type: "attachment", attachment }) })
+  return parts
 }
 
-function valueParts(value: Json): readonly ReturnPart[] {
+/** Texts that are longer than the limit lose their middle. */
+function valueParts(value: Json, limit: number = Number.POSITIVE_INFINITY): readonly ReturnPart[] {
   if (typeof value === "string") return value === "" ? [] : [{ type: "text", text: value }]
   const parts: ReturnPart[] = []
+  let text: CutText | undefined
+  const endText = (): void => {
+    if (text !== undefined) parts.push({ type: "text", text: text.toString() })
+    text = undefined
+  }
+  writeJson(value, {
+    text: (piece) => {
+      text ??= new CutText(limit)
+      text.push(piece)
+    },
+    attachment: (attachment) => {
+      endText()
+      parts.push({ type: "attachment", attachment })
+    },
+  })
+  endText()
+  return parts
+}
+
+/** Receives a value as JSON text, in pieces of some thousand characters, and the attachments in it. No piece is empty. */
+interface JsonReader {
+  readonly text: (piece: string) => void
+  readonly attachment: (attachment: AttachmentRef) => void
+}
+
+const PIECE = 16_384
+
+/** Writes a value as compact JSON, cut around its attachments, without putting the whole text together. */
+function writeJson(value: Json, reader: JsonReader): void {
   let text = ""
+  const flush = (): void => {
+    if (text !== "") reader.text(text)
+    text = ""
+  }
+  const add = (piece: string): void => {
+    text += piece
+    if (text.length >= PIECE) flush()
+  }
+  const addString = (string: string): void => {
+    if (string.length <= PIECE) return add(JSON.stringify(string))
+    add('"')
+    for (let start = 0; start < string.length; ) {
+      // A surrogate pair is not divided.
+      const end = start + PIECE + (/[\ud800-\udbff]/.test(string.charAt(start + PIECE - 1)) ? 1 : 0)
+      add(JSON.stringify(string.slice(start, end)).slice(1, -1))
+      start = end
+    }
+    add('"')
+  }
   const write = (piece: Json): void => {
-    if (piece === null || typeof piece !== "object") {
-      text += JSON.stringify(piece)
+    if (typeof piece === "string") {
+      addString(piece)
+    } else if (piece === null || typeof piece !== "object") {
+      add(JSON.stringify(piece))
     } else if (isList(piece)) {
-      text += "["
+      add("[")
       piece.forEach((item, index) => {
-        if (index > 0) text += ","
+        if (index > 0) add(",")
         write(item)
       })
-      text += "]"
+      add("]")
     } else {
       const attachment = readAttachment(piece)
       if (attachment !== undefined) {
-        if (text !== "") parts.push({ type: "text", text })
-        text = ""
-        parts.push({ type: "attachment", attachment })
+        flush()
+        reader.attachment(attachment)
         return
       }
       const shown = unescapeObject(piece)
-      text += "{"
+      add("{")
       Object.keys(shown).forEach((key, index) => {
-        if (index > 0) text += ","
-        text += `${JSON.stringify(key)}:`
+        if (index > 0) add(",")
+        addString(key)
+        add(":")
         write(shown[key] as Json)
       })
-      text += "}"
+      add("}")
     }
   }
   write(value)
-  if (text !== "") parts.push({ type: "text", text })
-  return parts
+  flush()
 }
 
 type JsonObject = { readonly [key: string]: Json }

@@ -3,19 +3,31 @@
  * Rule 2: nothing in this file knows which host or model is on the other side.
  */
 import { DriverError, ProtocolError } from "../errors.ts"
+import { quoted } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
-import type { SettledCall } from "../wire/checkpoint.ts"
-import type { AnswerableEffect } from "../wire/effect.ts"
+import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
 import type { Response } from "../wire/response.ts"
-import type { CompletedToolCall } from "../wire/tool.ts"
 import type { MachineAction } from "./apply-actions.ts"
+import { completeBatch, type Placed, placeResults } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import { deliveryActions, isSilent } from "./delivery.ts"
 import { addKnown, addUsage, refineTerminalReason } from "./limits.ts"
-import { debugLog, errorEvent, errorLog, failureActions, failWith, shownActions, stopped, terminalActions, toolCallEvent } from "./terminal.ts"
-import { joinBatch, resultsByCall } from "./tool-results.ts"
+import {
+  debugLog,
+  ENDED_WITH_ERROR,
+  errorEvent,
+  errorLog,
+  failureActions,
+  failWith,
+  resultsAction,
+  shownActions,
+  stopped,
+  terminalActions,
+  toolCallEvent,
+} from "./terminal.ts"
 import type { StateName, StateOf, Turn, TurnState } from "./turn.ts"
+import { endAtLimit, reachedLimit } from "./turn-limits.ts"
 
 /** The tag of a response. */
 export type ResponseType = Response["type"]
@@ -81,6 +93,8 @@ export const ANSWERS = {
 
 function prepare(config: CompleteTurnConfig, turn: Turn): RuleResult {
   const context = new TurnContext(config, turn)
+  const limit = reachedLimit(context)
+  if (limit !== undefined) return { context, actions: endAtLimit(context, limit) }
   if (config.syncExecutionSurface && turn.position.syncedIteration !== turn.position.iteration) {
     // At the start of a turn the config is up to date; the effect only notifies the host that a turn begins.
     return { context, actions: [{ type: "start_sync", updateMachineConfig: turn.position.state.type !== "preparing" }] }
@@ -137,36 +151,22 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
 
 /** Accepts results in any order and split. The driver is asked once, when none is missing, and gets them in call order. */
 function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_results">): RuleResult {
-  const { calls } = state.outstanding
-  const results = state.results.slice()
-  const given = resultsByCall(response.results)
-  const arrived: SettledCall[] = []
-  for (let index = 0; index < calls.length && arrived.length < response.results.length; index += 1) {
-    const result = results[index] === null ? given.get(calls[index]?.callId as string)?.pop() : undefined
-    if (result === undefined) continue
-    results[index] = result
-    arrived.push({ index, result })
-  }
-  const refused = response.results.find(({ callId }) => given.get(callId)?.length)
-  if (refused !== undefined) throw callRefused(state, refused)
+  const { arrived, refused } = placeResults(state, response.results)
+  if (refused !== undefined) throw callRefused(state.outstanding, refused)
 
   const usage = addKnown(...arrived.map(({ result }) => result.usage))
   const cumulative = usage === undefined ? turn.position.usage : addUsage(turn.position.usage, usage)
   const context = new TurnContext(config, turn, response.at, cumulative)
   const actions: MachineAction[] = arrived.map(({ result }) => ({ type: "emit", event: toolCallEvent(result) }))
   if (usage !== undefined) actions.push({ type: "count_usage", cumulative })
-  if (results.includes(null)) return { context, actions: [...actions, { type: "store_results", arrived }] }
-  const all = joinBatch(results as readonly CompletedToolCall[], state.settled)
-  return { context, actions, ask: () => config.driver.onToolResults(context, all) }
+  const all = completeBatch(state, arrived)
+  if (all === undefined) return { context, actions: [...actions, { type: "store_results", arrived }] }
+  return { context, actions, ask: () => config.driver.onToolResults(context, all), rescue: () => [resultsAction(context, "tools", all)] }
 }
 
-function callRefused(state: StateOf<"waiting_tools">, result: CompletedToolCall): ProtocolError {
-  const { id, calls } = state.outstanding
-  const name = JSON.stringify(result.callId)
-  if (calls.some((call) => call.callId === result.callId)) {
-    return new ProtocolError("call_already_answered", `The call ${name} of effect ${id} already has its result.`)
-  }
-  return new ProtocolError("unknown_call", `Effect ${id} has no call ${name}.`)
+function callRefused({ id }: ToolCalls, { callId, isKnown }: NonNullable<Placed["refused"]>): ProtocolError {
+  if (isKnown) return new ProtocolError("call_already_answered", `The call ${quoted(callId)} of effect ${id} already has its result.`)
+  return new ProtocolError("unknown_call", `Effect ${id} has no call ${quoted(callId)}.`)
 }
 
 function completeExec(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_exec">, { at, result }: ResponseOf<"exec_result">): RuleResult {
@@ -176,7 +176,8 @@ function completeExec(config: CompleteTurnConfig, turn: Turn, state: StateOf<"wa
     if (driver.onExecResult !== undefined) return driver.onExecResult(context, state, result)
     throw new DriverError("missing_callback", `The driver "${driver.name}" starts exec_code but has no onExecResult.`)
   }
-  return { context, actions: [], ask }
+  const rescue = (): readonly MachineAction[] => withoutDecisions(driver.onExecCancelled?.(context, state, ENDED_WITH_ERROR))
+  return { context, actions: [], ask, rescue }
 }
 
 function deliver(
@@ -187,7 +188,7 @@ function deliver(
 ): RuleResult {
   const context = new TurnContext(config, turn, response.at)
   const { delivery } = response
-  const silent = isSilent(delivery)
+  const silent = isSilent(context, delivery)
   if (silent && !delivery.events?.length) return { context, actions: [state.onEmpty] }
 
   const { checkpoint } = state.outstanding
@@ -198,11 +199,14 @@ function deliver(
   if (checkpoint === "before_completion") {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
-    if (context.limitReached(1)) actions.push({ type: "schedule_turn_limit_final", message: context.turnLimitMessage("last_iteration") })
   }
+  const announce = checkpoint === "before_completion" && context.limitReached(1)
   // If the driver starts work or finishes, that replaces preparing.
-  actions.push({ type: "prepare_iteration" })
-  return { context, actions, ask }
+  const prepare = (): readonly MachineAction[] => [
+    ...(announce ? [{ type: "schedule_turn_limit_final" as const, message: context.turnLimitMessage("last_iteration") }] : []),
+    { type: "prepare_iteration" },
+  ]
+  return { context, actions, ask: () => [...prepare(), ...ask()] }
 }
 
 /** The driver's actions if they start work or finish; otherwise `next` follows them. */

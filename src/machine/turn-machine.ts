@@ -10,6 +10,7 @@ import type { Response } from "../wire/response.ts"
 import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts"
 import { type CompleteTurnConfig, checkedConfig, type TurnConfig } from "./config.ts"
 import { advance, begin, command, type HostCommand, handleChecked } from "./step.ts"
+import { ANSWERS } from "./transitions.ts"
 import { outstandingEffect, type StateName, type Step, type Turn } from "./turn.ts"
 
 /**
@@ -112,59 +113,45 @@ export class TurnMachine {
     if (result.status === "accepted") {
       // The rest of a batch that was answered in part is still to be emitted.
       const { state } = result.turn.position
-      if (!("outstanding" in state) || state.outstanding !== this.#redelivery) this.#withdraw(this.#redelivery)
-      this.#accept(result)
+      if (!("outstanding" in state) || state.outstanding !== this.#redelivery) this.#withdrawRedelivery()
+      this.#accept(result, true)
     }
     return { status: result.status }
   }
 
   /**
-   * Ends the turn as cancelled. A running model call gets `cancel_llm`; tool calls without a result get a cancelled one. `partial`: what
-   * the running model call had said, and the tokens that it used. The driver stores it in the transcript.
-   * @throws {SchemaError} `invalid_actions`: the reason is not a string; `invalid_response`: `partial` is not an answer. The turn is
-   *   unchanged.
+   * Applies a command of the host: the one way to end a turn from outside, or to add to it. {@link cancel}, {@link fail},
+   * {@link finish} and {@link apply} call it. Ending a finished turn changes nothing.
+   *
+   * Every end leaves the work of the turn alike. A running model call gets `cancel_llm`, and the driver stores the `partial` answer of
+   * it. Results of a batch are stored, and its open calls get a cancelled one. For running code the driver's `onExecCancelled` is asked.
+   * Answerable effects that were not polled yet are withdrawn, whichever way a turn ends.
+   * @throws {SchemaError} `invalid_actions`: a reason, an event, an outcome or an action is not valid; `invalid_response`: `partial` is
+   *   not an answer. The turn is unchanged.
+   * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
    */
+  command(hostCommand: HostCommand): void {
+    this.#accept(command(this.#config, this.#turn, hostCommand))
+  }
+
+  /** Ends the turn as cancelled. `partial`: what the running model call had said, and the tokens that it used. Throws as {@link command}. */
   cancel(reason?: string, partial?: LlmResponse): void {
     this.command({ type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) })
   }
 
-  /**
-   * Ends the turn as `runtime_error`, with an event that gives the reason.
-   * @throws {SchemaError} `invalid_actions`: the event is not valid. The turn is unchanged.
-   */
-  fail(event: TurnEvent): void {
-    this.command({ type: "fail", event })
+  /** Ends the turn as `runtime_error`, with an event that gives the reason. `partial`: as in {@link cancel}. Throws as {@link command}. */
+  fail(event: TurnEvent, partial?: LlmResponse): void {
+    this.command({ type: "fail", event, ...(partial !== undefined && { partial }) })
   }
 
-  /**
-   * Ends the turn with an outcome of the host's own.
-   * @throws {SchemaError} `invalid_actions`: the outcome is not valid. The turn is unchanged.
-   */
-  finish(outcome: Outcome): void {
-    this.command({ type: "finish", outcome })
+  /** Ends the turn with an outcome of the host's own. `partial`: as in {@link cancel}. Throws as {@link command}. */
+  finish(outcome: Outcome, partial?: LlmResponse): void {
+    this.command({ type: "finish", outcome, ...(partial !== undefined && { partial }) })
   }
 
-  /**
-   * Applies a host's own actions, which must not start work: events to emit, records to append.
-   * @throws {SchemaError} `invalid_actions`. The turn is unchanged.
-   * @throws {ProtocolError} `turn_finished`, `action_starts_work`. The turn is unchanged.
-   */
+  /** Applies a host's own actions, which must not start work: events to emit, records to append, an end. Throws as {@link command}. */
   apply(actions: readonly DriverAction[]): void {
     this.command({ type: "apply", actions })
-  }
-
-  /** Applies a host command. */
-  command(hostCommand: HostCommand): void {
-    const { state } = this.#turn.position
-    const result = command(this.#config, this.#turn, hostCommand)
-    if (hostCommand.type === "cancel") {
-      // A model call that the host never polled is withdrawn, so it need not be cancelled.
-      const neverPolled = "outstanding" in state && this.#withdraw(state.outstanding)
-      this.#accept(neverPolled ? { ...result, effects: result.effects.filter((effect) => effect.type !== "cancel_llm") } : result)
-      return
-    }
-    if (result.turn.position.state.type === "finished") this.#withdraw(this.#redelivery)
-    this.#accept(result)
   }
 
   /** The name of the turn's state. */
@@ -209,20 +196,43 @@ export class TurnMachine {
   }
   /** The outside events that the turn runs for: those it began with, and those that were delivered. */
   get turnCauses(): readonly TurnCause[] {
-    return this.#turn.record.turnCauses
+    return this.#turn.record.turnCauses.toArray()
   }
 
-  /** Removes an effect that was not polled yet. Returns whether it was there and is not a redelivery. */
-  #withdraw(effect: Effect | undefined): boolean {
-    const index = effect === undefined ? -1 : this.#effects.indexOf(effect, this.#polled)
-    if (index < 0) return false
-    this.#effects.splice(index, 1)
-    return effect !== this.#redelivery
+  /** Removes the effect of a restored turn that was to be emitted once more. */
+  #withdrawRedelivery(): void {
+    const index = this.#redelivery === undefined ? -1 : this.#effects.indexOf(this.#redelivery, this.#polled)
+    if (index >= 0) this.#effects.splice(index, 1)
+    this.#redelivery = undefined
   }
 
-  #accept(result: Step): void {
+  /** `isAnswer`: the input answered the outstanding effect. */
+  #accept(result: Step, isAnswer = false): void {
+    const ends = result.turn.position.state.type === "finished" && !this.done
+    const withdrawn = ends ? this.#withdrawWork(isAnswer) : NONE
     this.#turn = result.turn
     // Not `push(...effects)`: one response may lead to more effects than a call can have arguments.
-    for (const effect of result.effects) this.#effects.push(effect)
+    for (const effect of result.effects) if (effect.type !== "cancel_llm" || !withdrawn.has(effect.id)) this.#effects.push(effect)
   }
+
+  /**
+   * Removes the work that the host has not polled when the turn ends, so that it performs none of it. An answered checkpoint is not work:
+   * the host only saves at it. Returns the ids of effects that no host has ever polled.
+   */
+  #withdrawWork(isAnswer: boolean): ReadonlySet<number> {
+    const { state } = this.#turn.position
+    const open = "outstanding" in state && !isAnswer ? state.outstanding : undefined
+    const isWork = (effect: Effect): effect is AnswerableEffect => isAnswerable(effect) && (effect.type !== "checkpoint" || effect === open)
+    const unpolled = this.#effects.slice(this.#polled)
+    this.#effects = unpolled.filter((effect) => !isWork(effect))
+    this.#polled = 0
+    // Another process may have polled the effect of a restored turn.
+    return new Set(unpolled.filter(isWork).flatMap((effect) => (effect === this.#redelivery ? [] : [effect.id])))
+  }
+}
+
+const NONE: ReadonlySet<number> = new Set()
+
+function isAnswerable(effect: Effect): effect is AnswerableEffect {
+  return Object.hasOwn(ANSWERS, effect.type)
 }

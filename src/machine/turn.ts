@@ -1,12 +1,12 @@
 import type { Json } from "../json.ts"
 import type { OnEmpty } from "../wire/action.ts"
-import type { SettledCall } from "../wire/checkpoint.ts"
 import type { CompleteTurnConfigData, TurnStart } from "../wire/config.ts"
-import type { AnswerableEffect, Checkpoint, Effect, ExecCode, LlmCall, SyncExecutionSurface, ToolCalls } from "../wire/effect.ts"
+import type { AnswerableEffect, Checkpoint, Effect, ExecCode, LlmCall, SyncExecutionSurface } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
-import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
+import type { ToolSpec } from "../wire/tool.ts"
+import { openCalls, type WaitingTools } from "./batch.ts"
 import { History } from "./history.ts"
 import { NO_USAGE } from "./limits.ts"
 
@@ -16,14 +16,7 @@ export type TurnState =
   | { readonly type: "prepare_iteration" }
   | { readonly type: "waiting_execution_surface"; readonly outstanding: SyncExecutionSurface }
   | { readonly type: "waiting_llm"; readonly outstanding: LlmCall; readonly driverState?: Json }
-  /** `results` are in call order; null where a call has no result yet. */
-  | {
-      readonly type: "waiting_tools"
-      readonly outstanding: ToolCalls
-      readonly results: readonly (CompletedToolCall | null)[]
-      /** The calls that the driver answered itself, with their places in the whole batch. They are not in `outstanding`. */
-      readonly settled?: readonly SettledCall[]
-    }
+  | WaitingTools
   | { readonly type: "waiting_exec"; readonly outstanding: ExecCode; readonly driverState: Json }
   | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
   | { readonly type: "finished"; readonly outcome: Outcome }
@@ -46,7 +39,7 @@ export interface TurnRecord {
   readonly messages: History<Message>
   /** The history: conversation and the driver's own events. Delivered messages are in the transcript only. */
   readonly events: History<HistoryRecord>
-  readonly turnCauses: readonly TurnCause[]
+  readonly turnCauses: History<TurnCause>
   /** How many history records were reported by `progress`. Those of the start count as reported. */
   readonly reportedEvents: number
   /** How many messages the turn began with. */
@@ -58,6 +51,8 @@ export interface TurnPosition {
   readonly state: TurnState
   readonly iteration: number
   readonly iterationOffset: number
+  /** When the turn has to end, in milliseconds since the epoch. */
+  readonly deadlineAt: number | undefined
   /** The iteration for which the execution surface was last synced. */
   readonly syncedIteration: number | undefined
   readonly turnLimitScheduled: boolean
@@ -85,13 +80,20 @@ export interface Step {
 
 /** Makes a turn that is still to be prepared: its driver is asked when the host first polls. */
 export function newTurn(config: CompleteTurnConfigData, start: TurnStart): Turn {
-  const { messages, events = [], turnCauses = [], iterationOffset = 0, surfaceChanged = false } = start
+  const { messages, events = [], turnCauses = [], iterationOffset = 0, surfaceChanged = false, deadlineAt } = start
   return {
-    record: { messages: History.of(messages), events: History.of(events), turnCauses, reportedEvents: events.length, startLength: messages.length },
+    record: {
+      messages: History.of(messages),
+      events: History.of(events),
+      turnCauses: History.of(turnCauses),
+      reportedEvents: events.length,
+      startLength: messages.length,
+    },
     position: {
       state: { type: "preparing" },
       iteration: iterationOffset,
       iterationOffset,
+      deadlineAt,
       syncedIteration: undefined,
       turnLimitScheduled: false,
       surfaceChanged,
@@ -107,7 +109,5 @@ export function newTurn(config: CompleteTurnConfigData, start: TurnStart): Turn 
 /** Returns the outstanding effect as it is emitted again: of a tool batch, only the calls without a result. */
 export function outstandingEffect(state: TurnState): AnswerableEffect | undefined {
   if (!("outstanding" in state)) return undefined
-  if (state.type !== "waiting_tools" || state.results.every((result) => result === null)) return state.outstanding
-  const { outstanding, results } = state
-  return { ...outstanding, calls: outstanding.calls.filter((_, index) => results[index] === null) }
+  return state.type === "waiting_tools" ? openCalls(state) : state.outstanding
 }

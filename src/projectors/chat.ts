@@ -183,6 +183,7 @@ function causeMessage({ id, eventType, origin, text }: TurnCause): LlmMessage {
 }
 
 function isSame<Item>(left: readonly Item[], right: readonly Item[]): boolean {
+  if (left === right) return true
   return left.length === right.length && startsWith(left, right)
 }
 
@@ -214,7 +215,7 @@ function causesWithoutMessage({ turnCauses: causes, messages }: ProjectionInput)
     const { role, id } = messages.at(events.seen) as Message
     if (role === "event" && !places.has(id)) places.set(id, events.seen)
   }
-  const isNewer = last !== undefined && last.length <= length && startsWith(causes, last.causes)
+  const isNewer = last !== undefined && last.length <= length && (causes === last.causes || startsWith(causes, last.causes))
   const unsure = isNewer ? last.missing.concat(causes.slice(last.causes.length)) : causes
   const missing = unsure.filter(({ id }) => (places.get(id) ?? length) >= length)
   events.last = { causes, length, missing }

@@ -1,6 +1,5 @@
 import { type Difference, JournalError, ReplayDivergence, TurnError } from "../errors.ts"
 import type { TurnConfig } from "../machine/config.ts"
-import type { HostCommand } from "../machine/step.ts"
 import { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
@@ -190,23 +189,7 @@ function checkOutcome(machine: TurnMachine, number: number, outcome: NonNullable
  */
 function replayCommand(machine: TurnMachine, { effectId, interruption }: JournalInterruption): void {
   if (effectId !== undefined && machine.outstanding === undefined) drain(machine)
-  unlessRefused(() => applyCommand(machine, interruption))
-}
-
-function applyCommand(machine: TurnMachine, command: HostCommand): void {
-  switch (command.type) {
-    case "cancel":
-      machine.cancel(command.reason, command.partial)
-      break
-    case "fail":
-      machine.fail(command.event)
-      break
-    case "finish":
-      machine.finish(command.outcome)
-      break
-    case "apply":
-      machine.apply(command.actions)
-  }
+  unlessRefused(() => machine.command(interruption))
 }
 
 /** For the prompt and the tools, the journal has the values themselves and not only digests. */

@@ -66,6 +66,7 @@ export const TurnCheckpoint: Tagged<TurnCheckpoint> = exact(
     iteration: Count,
     iterationOffset: Count,
     startLength: Count,
+    deadlineAt: Timestamp.exactOptional(),
     surfaceChanged: z.literal(true).exactOptional(),
     usage: TokenUsage,
     nextEffectId: Count,

@@ -13,6 +13,7 @@ const KEYS: { readonly [Key in keyof Required<TurnConfig>]: true } = {
   maxContextTokens: true,
   maxResultTokens: true,
   maxIterations: true,
+  maxTokens: true,
   generation: true,
   parallelToolCalls: true,
   cache: true,

@@ -1,6 +1,6 @@
 import * as z from "zod"
 import type * as wire from "../wire/config.ts"
-import { Count, exact, type Tagged } from "./json.ts"
+import { Count, exact, type Tagged, Timestamp } from "./json.ts"
 import { generation } from "./llm.ts"
 import { HistoryRecord, Message, TurnCause } from "./message.ts"
 import { ToolSpec } from "./tool.ts"
@@ -20,6 +20,7 @@ export const TurnConfigData: Tagged<TurnConfigData> = exact(
     maxContextTokens: Count.optional(),
     maxResultTokens: z.int().check(z.positive()).optional(),
     maxIterations: Count.optional(),
+    maxTokens: Count.optional(),
     generation: z
       .object({
         maxOutputTokens: generation.maxOutputTokens.optional(),
@@ -46,6 +47,7 @@ export const TurnStart: Tagged<TurnStart> = exact(
     events: z.array(HistoryRecord).exactOptional(),
     turnCauses: z.array(TurnCause).exactOptional(),
     iterationOffset: Count.exactOptional(),
+    deadlineAt: Timestamp.exactOptional(),
     surfaceChanged: z.literal(true).exactOptional(),
   }),
 )

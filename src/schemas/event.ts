@@ -48,6 +48,8 @@ export const Outcome: Tagged<Outcome> = exact(
             "incomplete",
             "invalid_input",
             "max_iterations",
+            "max_tokens",
+            "deadline",
             "tool_failure",
             "provider_error",
             "plugin_abort",

@@ -45,8 +45,8 @@ export const JournalInterruption: Tagged<JournalInterruption> = exact(
     effectId: Count.exactOptional(),
     interruption: z.discriminatedUnion("type", [
       z.object({ type: z.literal("cancel"), reason: z.string().exactOptional(), partial: LlmResponse.exactOptional() }),
-      z.object({ type: z.literal("fail"), event: TurnEvent }),
-      z.object({ type: z.literal("finish"), outcome: Outcome }),
+      z.object({ type: z.literal("fail"), event: TurnEvent, partial: LlmResponse.exactOptional() }),
+      z.object({ type: z.literal("finish"), outcome: Outcome, partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("apply"), actions: z.array(DriverAction) }),
     ]),
   }),

@@ -140,8 +140,8 @@ const round: Arbitrary<readonly HostMove[]> = fc.oneof(
 
 const endMove: Arbitrary<HostMove> = fc.oneof(
   { weight: 4, arbitrary: object({ type: fc.constant("cancel" as const) }, { reason: wire.text, partial: wire.llmResponse }) },
-  { weight: 1, arbitrary: object({ type: fc.constant("fail" as const), event: wire.turnEvent }) },
-  { weight: 1, arbitrary: object({ type: fc.constant("finish" as const), outcome: wire.outcome }) },
+  { weight: 1, arbitrary: object({ type: fc.constant("fail" as const), event: wire.turnEvent }, { partial: wire.llmResponse }) },
+  { weight: 1, arbitrary: object({ type: fc.constant("finish" as const), outcome: wire.outcome }, { partial: wire.llmResponse }) },
   {
     weight: 1,
     arbitrary: fc.tuple(few(quietAction, 1), finish).map(([before, end]): HostMove => ({ type: "apply", actions: [...before, end] })),

@@ -397,6 +397,8 @@ export const outcome: Arbitrary<Outcome> = fc.oneof(
             "incomplete",
             "invalid_input",
             "max_iterations",
+            "max_tokens",
+            "deadline",
             "tool_failure",
             "provider_error",
             "plugin_abort",

@@ -62,7 +62,7 @@ function checkCancelled({ begin, steps }: EffectTrace): void {
   }
 }
 
-/** Law 6: the three endings come once, in order, at the end, and agree. */
+/** Law 6: the three endings come once, in order, at the end, and agree. No work is emitted by a turn that has ended. */
 function checkEnding({ steps, machine }: EffectTrace): void {
   const emitted = steps.filter((step) => step.effect !== undefined)
   const kinds = emitted.map(({ effect }) => endingKind(effect))
@@ -80,6 +80,14 @@ function checkEnding({ steps, machine }: EffectTrace): void {
   }
   if (machine.done && wasDrained(steps)) {
     requireThat("ending", "the turn's effects", kinds.at(-1) === "done", "a finished turn was polled to its end and returned no done")
+  }
+  const answered = new Set<number>()
+  for (const { where, input, verdict, effect, before } of steps) {
+    if (input.type === "respond" && verdict === "accepted") answered.add(input.response.id)
+    if (!before.done || !isAnswerable(effect)) continue
+    // At an answered checkpoint the host only saves.
+    const isSave = effect.type === "checkpoint" && answered.has(effect.id)
+    requireThat("ending", where, isSave, `${effect.type} was emitted by a turn that had ended`)
   }
   requireThat("ending", "the turn", machine.done === (machine.outcome !== undefined), "a turn has an outcome when it is done, and only then")
   for (const { where, effect } of emitted) checkAgrees(where, effect, machine)

@@ -23,8 +23,8 @@ export type HostMove =
   /** Sends an input that the turn must refuse. `which` is taken modulo the number of such inputs. */
   | { readonly type: "offend"; readonly which: number }
   | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
-  | { readonly type: "fail"; readonly event: TurnEvent }
-  | { readonly type: "finish"; readonly outcome: Outcome }
+  | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
+  | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   /** The host's own actions; they must start no work, and a `finish` among them must be the last. */
   | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
 

@@ -354,7 +354,7 @@ export function keyOf({ after, reached }: CheckedStep): string {
 function standing(machine: TestedMachine, before?: Standing): Standing {
   const { outstanding } = machine
   const outstandingText = outstanding !== undefined && outstanding === before?.outstanding ? before.outstandingText : jsonText(outstanding)
-  return { checkpoint: "", outstanding, outstandingText, taken: false, driverCallCount: 0 }
+  return { checkpoint: "", outstanding, outstandingText, taken: false, driverCallCount: 0, done: machine.done }
 }
 
 function sameRun(left: Run, right: Run): boolean {
@@ -397,7 +397,7 @@ const ENDS: readonly GivenInput[] = [
 
 /** What the model said in an input. `cutOff`: the turn ends with it, and no driver decides. */
 function answerOf(input: GivenInput): { readonly response: LlmResponse; readonly cutOff: boolean } | undefined {
-  if (input.type === "cancel") return input.partial && { response: input.partial, cutOff: true }
+  if (input.type === "cancel" || input.type === "fail" || input.type === "finish") return input.partial && { response: input.partial, cutOff: true }
   if (input.type !== "respond" || input.response.type !== "llm_complete") return undefined
   const { result } = input.response
   if (result.ok) return { response: result.response, cutOff: CUT_OFF.has(result.response.terminalReason) }

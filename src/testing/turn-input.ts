@@ -15,8 +15,8 @@ export type TurnInput =
   /** Hands in a response. `expect`: the verdict that it must get, default `accepted`. A code is that of the error thrown. */
   | { readonly type: "respond"; readonly response: Response; readonly expect?: Verdict }
   | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
-  | { readonly type: "fail"; readonly event: TurnEvent }
-  | { readonly type: "finish"; readonly outcome: Outcome }
+  | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
+  | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[]; readonly expect?: Verdict }
 
 /** The verdict on an input: accepted, already answered, or refused with the `code` of a `TurnError`. */
@@ -62,10 +62,10 @@ export function give(machine: TestedMachine, input: Exclude<TurnInput, { type: "
         machine.cancel(input.reason, input.partial)
         return "accepted"
       case "fail":
-        machine.fail(input.event)
+        machine.fail(input.event, input.partial)
         return "accepted"
       case "finish":
-        machine.finish(input.outcome)
+        machine.finish(input.outcome, input.partial)
         return "accepted"
       case "apply":
         machine.apply(input.actions)

@@ -30,6 +30,8 @@ export interface Standing {
   readonly taken: boolean
   /** The number of calls to the driver so far. */
   readonly driverCallCount: number
+  /** Whether the turn has ended. */
+  readonly done: boolean
 }
 
 /** One step of a turn: the input, its verdict, and the state before and after. */
@@ -90,6 +92,7 @@ export function traceTurn(subject: Subject, inputs: readonly TurnInput[], mostPo
       outstandingText: jsonText(outstanding),
       taken: outstanding !== undefined && taken.has(outstanding.id),
       driverCallCount: driverCalls.length,
+      done: machine.done,
     }
   }
   const begin = standing()

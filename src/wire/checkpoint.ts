@@ -77,6 +77,8 @@ export type TurnCheckpoint = {
   readonly iterationOffset: number
   /** How many of `messages` the turn began with. */
   readonly startLength: number
+  /** When the turn has to end, in milliseconds since the epoch. */
+  readonly deadlineAt?: number
   /** The system prompt or the tools changed since the last model request. */
   readonly surfaceChanged?: true
   readonly usage: TokenUsage

@@ -25,6 +25,12 @@ export type TurnConfigData = {
   readonly maxResultTokens?: number | undefined
   /** Iterations after which the turn has to end. Absent: no limit. */
   readonly maxIterations?: number | undefined
+  /**
+   * Tokens after which the turn has to end: `inputTokens` plus `outputTokens` of its whole usage, as a goal's token budget counts. Tokens
+   * read from a cache do not count. Those of failed calls, retries and tools do. With so many used nothing new starts, and the turn stops as
+   * `max_tokens`, with all that was said. Absent: no limit.
+   */
+  readonly maxTokens?: number | undefined
   /** How the model generates. Default `{}`: the provider's own settings. */
   readonly generation?: { readonly [Setting in keyof Generation]?: Generation[Setting] | undefined } | undefined
   /** `false`: the model may make only one tool call in an answer. Default: the provider's own rule. */
@@ -57,6 +63,8 @@ export type CompleteTurnConfigData = {
   readonly maxResultTokens?: number
   /** Iterations after which the turn has to end. Absent: no limit. */
   readonly maxIterations?: number
+  /** Tokens (`inputTokens` plus `outputTokens`) after which the turn has to end. Absent: no limit. */
+  readonly maxTokens?: number
   /** How the model generates. */
   readonly generation: Generation
   /** `false`: the model may make only one tool call in an answer. */
@@ -79,6 +87,12 @@ export type TurnStart = {
   readonly turnCauses?: readonly TurnCause[]
   /** The number of the first iteration, which makes message ids unique in a thread. Default 0. */
   readonly iterationOffset?: number
+  /**
+   * When the turn has to end, in milliseconds since the epoch. It is compared with the `at` of responses, and never with a clock: a host
+   * that gives no `at` has no deadline. Past it nothing new starts, and the turn stops as `deadline`, with all that was said. A resumed turn
+   * keeps it. Default: none.
+   */
+  readonly deadlineAt?: number
   /** The thread's last request had another system prompt or other tools. The driver then records that the prompt cache is lost. */
   readonly surfaceChanged?: true
 }

@@ -31,6 +31,8 @@ export type StoppedOutcome = {
           | "incomplete"
           | "invalid_input"
           | "max_iterations"
+          | "max_tokens"
+          | "deadline"
           | "tool_failure"
           | "provider_error"
           | "plugin_abort"

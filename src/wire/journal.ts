@@ -38,8 +38,8 @@ export type JournalInterruption = {
   readonly effectId?: number
   readonly interruption:
     | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
-    | { readonly type: "fail"; readonly event: TurnEvent }
-    | { readonly type: "finish"; readonly outcome: Outcome }
+    | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
+    | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
     | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
 }
 

@@ -3,8 +3,22 @@ import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import { stopped } from "../../src/machine/terminal.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { CheckpointDelivery, TurnCause } from "../../src/schemas/message.ts"
-import type { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { delivers, effectNames, pending, plain, pollAll, REQUEST, respond, startedWith, userMessage } from "./support.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import {
+  configOf,
+  delivers,
+  driverOf,
+  effectNames,
+  moved,
+  pending,
+  plain,
+  pollAll,
+  REQUEST,
+  respond,
+  says,
+  startedWith,
+  userMessage,
+} from "./support.ts"
 
 const AFTER_WORK: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
 const BEFORE_COMPLETION: DriverAction = {
@@ -228,5 +242,70 @@ describe("the driver's callback for deliveries", () => {
     machine.handle(delivers(1, delivery))
     pollAll(machine)
     expect(asked).toBe(1)
+  })
+})
+
+describe("a delivery that holds only turn causes that are known counts as empty", () => {
+  test.each<readonly [string, CheckpointDelivery]>([
+    ["once", { turnCauses: [cause("e1")] }],
+    ["twice", { turnCauses: [cause("e1"), cause("e1", "other words")] }],
+    ["with empty lists", { turnCauses: [cause("e1")], messages: [], userMessages: [], transientMessages: [], events: [] }],
+  ])("of the start, %s", (_what, delivery) => {
+    const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [BEFORE_COMPLETION] }) }), {
+      messages: [],
+      turnCauses: [cause("e1")],
+    })
+    pollAll(machine)
+    const effects = respond(machine, delivers(1, delivery))
+    expect(machine.outcome).toMatchObject({ type: "finished" })
+    expect(effectNames(effects)).toEqual(["emit turn_outcome", "emit done", "done"])
+    expect(machine.turnCauses).toEqual([cause("e1")])
+  })
+
+  test("of an earlier delivery, after a restore, too", () => {
+    const machine = waitingAt(AFTER_WORK, { onLlmComplete: () => [BEFORE_COMPLETION] })
+    respond(machine, delivers(1, { turnCauses: [cause("e1")] }))
+    respond(machine, says(2, "Done."))
+    const config = configOf({ driver: driverOf() })
+    for (const turn of [moved(machine, config), machine]) {
+      turn.handle(delivers(3, { turnCauses: [cause("e1")] }))
+      expect(turn.outcome).toMatchObject({ type: "finished" })
+    }
+  })
+
+  test("beside one that is new, or a message that will be dropped, it counts", () => {
+    for (const more of [
+      { turnCauses: [cause("e1"), cause("e2")] },
+      { turnCauses: [cause("e1")], messages: [{ role: "assistant", content: "dropped" }] },
+    ] as const) {
+      const known = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [BEFORE_COMPLETION] }) }), {
+        messages: [],
+        turnCauses: [cause("e1")],
+      })
+      pollAll(known)
+      known.handle(delivers(1, more))
+      expect(known.state).toBe("prepare_iteration")
+    }
+  })
+
+  test("with events, only the driver reads it", () => {
+    const seen: unknown[] = []
+    const machine = new TurnMachine(
+      configOf({
+        driver: driverOf({
+          prepareIteration: () => [BEFORE_COMPLETION],
+          onDelivery: (_context, _kind, delivery) => {
+            seen.push(delivery.events)
+            return []
+          },
+        }),
+      }),
+      { messages: [], turnCauses: [cause("e1")] },
+    )
+    pollAll(machine)
+    respond(machine, delivers(1, { turnCauses: [cause("e1")], events: ["mine"] }))
+    expect(seen).toEqual([["mine"]])
+    expect(machine.outcome).toMatchObject({ type: "finished" })
+    expect(machine.messages).toEqual([])
   })
 })

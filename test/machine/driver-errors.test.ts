@@ -223,10 +223,20 @@ describe("what the machine did before it asked a failing driver stays", () => {
     expect(machine.outcome).toMatchObject(RUNTIME_ERROR)
   })
 
-  test("tool results: the calls were run", () => {
+  const resultOfA = {
+    type: "conversation",
+    message: {
+      id: "m_0_tools_1",
+      role: "user",
+      parts: [{ id: "m_0_tools_1.p0", type: "tool_result", callId: "a", toolName: "look", text: "result of a" }],
+    },
+  }
+
+  test("tool results: the calls were run, so their results stay", () => {
     const machine = startedWith([TOOLS], { onToolResults: () => [EMIT] })
     const effects = respond(machine, results(1, completed("a")))
-    expect(effectNames(effects)).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(effects)).toEqual(["emit tool_call", "emit error", "progress", "emit turn_outcome", "emit done", "done"])
+    expect(machine.history).toEqual([resultOfA])
     expect(errorOf(effects).code).toBe("no_way_forward")
   })
 
@@ -244,7 +254,7 @@ describe("what the machine did before it asked a failing driver stays", () => {
   test("the failing list itself is dropped whole", () => {
     const machine = startedWith([TOOLS], { onToolResults: () => [APPEND, { type: "advance_iteration" }, LLM, TOOLS] })
     respond(machine, results(1, completed("a")))
-    expect(machine.history).toEqual([])
+    expect(machine.history).toEqual([resultOfA])
     expect(machine.iteration).toBe(0)
     expect(machine.checkpoint().nextEffectId).toBe(2)
   })
@@ -254,7 +264,7 @@ describe("what the machine did before it asked a failing driver stays", () => {
     machine.handle(results(1, completed("a")))
     const config = configOf({ driver: driverOf() })
     const restored = TurnMachine.restore(config, JSON.stringify(machine.checkpoint()))
-    expect(effectNames(pollAll(restored))).toEqual(["emit tool_call", "emit error", "emit turn_outcome", "emit done", "done"])
+    expect(effectNames(pollAll(restored))).toEqual(["emit tool_call", "emit error", "progress", "emit turn_outcome", "emit done", "done"])
   })
 })
 

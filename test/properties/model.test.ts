@@ -73,10 +73,10 @@ function giveModel(model: ReferenceMachine, input: Exclude<TurnInput, { type: "p
       model.cancel(input.reason, input.partial)
       return "accepted"
     case "fail":
-      model.fail(input.event)
+      model.fail(input.event, input.partial)
       return "accepted"
     case "finish":
-      model.finish(input.outcome)
+      model.finish(input.outcome, input.partial)
       return "accepted"
   }
 }

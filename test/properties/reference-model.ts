@@ -112,56 +112,19 @@ export class ReferenceMachine {
 
   cancel(reason = "The turn was cancelled.", partial?: LlmResponse): void {
     if (this.#turn.state === "finished") return
-    const { work } = this.#turn
-    const steps: Step[] = []
-    if (work !== undefined) {
-      // Work that was not polled is withdrawn; a restored machine counts its outstanding work as polled.
-      const place = this.#queue.findIndex((queued) => queued.work === work)
-      const queued = this.#queue[place]
-      if (queued !== undefined) this.#queue.splice(place, 1)
-      if (work.effect.type === "llm_call" && (queued === undefined || queued.again))
-        steps.push({ do: "notify", effect: { type: "cancel_llm", id: work.effect.id } })
-      if (work.effect.type === "llm_call" && partial !== undefined) {
-        const { iteration } = this.#turn
-        const spent = partial.retriedUsage === undefined ? partial.usage : sum(partial.usage, partial.retriedUsage)
-        this.#turn.usage = sum(this.#turn.usage, spent)
-        steps.push(emit({ type: "token_usage", iteration, usage: partial.usage, cumulative: this.#turn.usage }))
-        try {
-          steps.push(...this.#cutOff(work, { ...partial, terminalReason: "cancelled" }))
-        } catch {
-          steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: "driver_threw" })))
-        }
-      }
-      if (work.effect.type === "tool_calls" && work.effect.calls.length > 0) {
-        const results = work.effect.calls.map((call, index): CompletedToolCall => {
-          const cancelled: CompletedToolCall = { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 }
-          return work.results[index] ?? cancelled
-        })
-        const id = `m_${this.#turn.offset}_cancelled_${this.#turn.nextNumber}`
-        this.#turn.nextNumber += 1
-        const { maxResultTokens, maxContextTokens } = this.#config
-        const tokens = maxResultTokens ?? (maxContextTokens === undefined ? 0 : Math.floor(maxContextTokens / 2))
-        const parts = resultParts(id, whole(results, work), tokens === 0 ? undefined : tokens * 4)
-        steps.push({ do: "record", records: [{ type: "conversation", message: { id, role: "user", parts } }] })
-      }
-    }
-    steps.push({ do: "notify", effect: { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } } })
-    this.#carryOut([...steps, { do: "end", outcome: stop("cancelled") }])
+    const notice: Step = { do: "notify", effect: { type: "emit", event: { type: "message", text: reason, kind: "cancelled" } } }
+    this.#carryOut([...this.#abandon(reason, partial), notice, { do: "end", outcome: stop("cancelled") }])
   }
 
-  fail(event: TurnEvent): void {
+  fail(event: TurnEvent, partial?: LlmResponse): void {
     if (this.#turn.state === "finished") return
-    this.#carryOut([
-      { do: "notify", effect: { type: "emit", event } },
-      { do: "end", outcome: stop("runtime_error", event) },
-    ])
-    this.#forgetAgain()
+    const steps = this.#abandon("The turn ended with an error.", partial)
+    this.#carryOut([...steps, { do: "notify", effect: { type: "emit", event } }, { do: "end", outcome: stop("runtime_error", event) }])
   }
 
-  finish(outcome: Outcome): void {
+  finish(outcome: Outcome, partial?: LlmResponse): void {
     if (this.#turn.state === "finished") return
-    this.#carryOut([{ do: "end", outcome }])
-    this.#forgetAgain()
+    this.#carryOut([...this.#abandon("The turn was ended.", partial), { do: "end", outcome }])
   }
 
   apply(actions: readonly DriverAction[]): string {
@@ -170,13 +133,48 @@ export class ReferenceMachine {
     const steps = actions.map(stepOf)
     const wrong = contradiction(steps)
     if (wrong !== undefined) return wrong
-    this.#carryOut(steps)
-    if ((this.#turn.state as string) === "finished") this.#forgetAgain()
+    this.#carryOut(steps.some((step) => step.do === "end") ? [...this.#abandon("The turn was ended."), ...steps] : steps)
     return "accepted"
   }
 
-  #forgetAgain(): void {
-    this.#queue = this.#queue.filter((queued) => !queued.again)
+  /** What is done about the work of a turn that ends from outside. */
+  #abandon(reason: string, partial?: LlmResponse): readonly Step[] {
+    const { work } = this.#turn
+    const steps: Step[] = []
+    if (work === undefined) return steps
+    // Work that was not polled is withdrawn; a restored machine counts its outstanding work as polled.
+    const place = this.#queue.findIndex((queued) => queued.work === work)
+    const queued = this.#queue[place]
+    if (queued !== undefined) this.#queue.splice(place, 1)
+    if (work.effect.type === "llm_call" && (queued === undefined || queued.again))
+      steps.push({ do: "notify", effect: { type: "cancel_llm", id: work.effect.id } })
+    if (work.effect.type === "llm_call" && partial !== undefined) {
+      const { iteration } = this.#turn
+      const spent = partial.retriedUsage === undefined ? partial.usage : sum(partial.usage, partial.retriedUsage)
+      this.#turn.usage = sum(this.#turn.usage, spent)
+      steps.push(emit({ type: "token_usage", iteration, usage: partial.usage, cumulative: this.#turn.usage }))
+      try {
+        steps.push(...this.#cutOff(work, { ...partial, terminalReason: "cancelled" }))
+      } catch {
+        steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: "driver_threw" })))
+      }
+    }
+    if (work.effect.type === "tool_calls" && work.effect.calls.length > 0) {
+      const results = work.effect.calls.map((call, index): CompletedToolCall => {
+        const cancelled: CompletedToolCall = { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 }
+        return work.results[index] ?? cancelled
+      })
+      steps.push({ do: "record", records: [this.#resultsRecord("cancelled", whole(results, work))] })
+    }
+    return steps
+  }
+
+  #resultsRecord(scope: string, results: readonly CompletedToolCall[]): HistoryRecord {
+    const id = `m_${this.#turn.offset}_${scope}_${this.#turn.nextNumber}`
+    this.#turn.nextNumber += 1
+    const { maxResultTokens, maxContextTokens } = this.#config
+    const tokens = maxResultTokens ?? (maxContextTokens === undefined ? 0 : Math.floor(maxContextTokens / 2))
+    return { type: "conversation", message: { id, role: "user", parts: resultParts(id, results, tokens === 0 ? undefined : tokens * 4) } }
   }
 
   /** Answered work is not redelivered after a restore; work that was never polled is still emitted. */
@@ -321,14 +319,24 @@ export class ReferenceMachine {
       this.#carryOut(steps)
     } else {
       this.#leave(work)
-      this.#run(at, steps, (context) => this.#config.driver.onToolResults(context, whole(filled as CompletedToolCall[], work)))
+      const all = whole(filled as CompletedToolCall[], work)
+      // The calls were run, so their results stay if the driver fails.
+      this.#run(
+        at,
+        steps,
+        (context) => this.#config.driver.onToolResults(context, all),
+        () => [{ type: "append_events", events: [this.#resultsRecord("tools", all)] }],
+      )
     }
     return "accepted"
   }
 
   #deliver(work: Work, delivery: CheckpointDelivery, at: number | undefined): void {
     const kind = (work.effect as Extract<AnswerableEffect, { type: "checkpoint" }>).checkpoint
-    const lists = [delivery.userMessages, delivery.messages, delivery.transientMessages, delivery.turnCauses, delivery.events]
+    const knownBefore = this.#turn.causes.map((cause) => cause.id)
+    // Causes that are all known count for nothing, so that they never keep a turn alive.
+    const causes = (delivery.turnCauses ?? []).every(({ id }) => knownBefore.includes(id)) ? [] : delivery.turnCauses
+    const lists = [delivery.userMessages, delivery.messages, delivery.transientMessages, causes, delivery.events]
     if (lists.every((list) => list === undefined || list.length === 0)) {
       this.#turn.at = at
       if (work.onEmpty?.type === "finish") this.#carryOut([{ do: "end", outcome: work.onEmpty.outcome }])
@@ -529,6 +537,9 @@ export class ReferenceMachine {
       queued.push({ effect: { type: "emit", event: { type: "turn_outcome", outcome } } }, { effect: { type: "emit", event: { type: "done" } } })
       queued.push({ effect: { type: "done", outcome, messages: [...messages], eventDelta: [], recordsFrom: events.length, iteration, usage } })
     }
+    // Nothing of a turn that ended is to be performed. At an answered checkpoint the host only saves.
+    if (turn.outcome !== undefined)
+      this.#queue = this.#queue.filter(({ effect }) => !("id" in effect) || effect.type === "cancel_llm" || effect.type === "checkpoint")
     this.#queue.push(...queued)
     if (answered === undefined) return undefined
     let answer: readonly Step[]

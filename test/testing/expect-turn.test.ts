@@ -612,7 +612,7 @@ function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
       tools: [],
       messages,
       events,
-      turnCauses,
+      turnCauses: turnCauses.toArray(),
       iteration: 0,
       iterationOffset: 0,
       maxIterations: 0,

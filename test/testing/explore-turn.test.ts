@@ -213,9 +213,9 @@ const BREACHES: readonly Breach[] = [
   ],
   [
     "a driver has a state that is not JSON",
-    "cut",
-    1,
-    /the effects after a restore, and without one/,
+    "driver",
+    0,
+    /not valid at "\/0\/driverState\/own": it is a number that is not finite/,
     () => ({
       driver: changed({
         ownState: () => Number.POSITIVE_INFINITY,
@@ -228,9 +228,9 @@ const BREACHES: readonly Breach[] = [
   ],
   [
     "a driver appends a message that no checkpoint may have",
-    "cut",
+    "driver",
     1,
-    /the checkpoint cannot be restored: .*messages/,
+    /not valid at .*\/events\/0\/message\/parts\/0\/at": it is an instance of a class/,
     () => ({
       driver: changed({
         onLlmComplete: (next, context, waiting, response, streamed) =>
@@ -283,13 +283,25 @@ const BREACHES: readonly Breach[] = [
   ],
   [
     "a driver ends the turn for user interfaces, and continues",
-    "ending",
+    "driver",
     1,
-    /the end was emitted by a turn that is not done/,
+    /emitted "done", which only the machine emits/,
     () => ({
       driver: changed({
         onLlmComplete: (next, ...given) => [{ type: "emit", event: { type: "done" } }, ...next(...given)],
       }),
+    }),
+  ],
+  [
+    "a machine ends the turn for user interfaces, and continues",
+    "ending",
+    1,
+    /the end was emitted by a turn that is not done/,
+    () => ({
+      driver: chatDriver(),
+      machine: emitting((effect) =>
+        effect.type === "emit" && effect.event.type === "llm_response" ? { type: "emit", event: { type: "done" } } : effect,
+      ),
     }),
   ],
   [

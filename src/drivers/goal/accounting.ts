@@ -1,5 +1,4 @@
 import type { Goal, GoalTurn } from "../../wire/goal.ts"
-import type { TokenUsage } from "../../wire/llm.ts"
 import { add, budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
 import type { FullGoalPolicy } from "./policy.ts"
 import { type GoalStep, updateMemory, write } from "./step.ts"
@@ -57,9 +56,4 @@ function settled(turn: GoalTurn): Pick<GoalTurn, "charged" | "chargedCostMicros"
 /** Input tokens not read from a cache, plus all output tokens. A figure that shrank counts as unchanged. */
 function tokensSince({ charged, reported }: GoalTurn): number {
   return Math.max(0, reported.inputTokens - charged.inputTokens) + Math.max(0, reported.outputTokens - charged.outputTokens)
-}
-
-/** The tokens of one report, counted in the same way. */
-export function tokensOf(usage: TokenUsage): number {
-  return usage.inputTokens + usage.outputTokens
 }

@@ -87,7 +87,7 @@ export function endGoalTurn(thread: GoalThread, ended: EndedTurn, at: number): G
   return changeGoal(thread, reported, endOf(ended, found, at))
 }
 
-/** A turn that reached its iteration or output limit has finished its work: the goal may continue in the next turn. */
+/** A turn that reached a limit of its own has finished its work: the goal may continue in the next turn. */
 function endOf({ turnId, outcome, error }: EndedTurn, found: GoalInHistory, at: number): GoalInput {
   const { toolCalls } = found
   if (error !== undefined) return { type: "turn_failed", at, turnId, error }
@@ -99,6 +99,8 @@ function endOf({ turnId, outcome, error }: EndedTurn, found: GoalInHistory, at: 
     case "cancelled":
       return { type: "turn_interrupted", at, turnId }
     case "max_iterations":
+    case "max_tokens":
+    case "deadline":
     case "incomplete":
       return { type: "turn_finished", at, turnId, toolCalls }
     default: {

@@ -1,6 +1,7 @@
+import { tokensOf } from "../../machine/limits.ts"
 import { cutMiddle } from "../../text.ts"
 import type { GoalInput, GoalTurn } from "../../wire/goal.ts"
-import { flush, startCharging, tokensOf } from "./accounting.ts"
+import { flush, startCharging } from "./accounting.ts"
 import { capReached, countContinuation } from "./continuation.ts"
 import { budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
 import { resetForNewGoal } from "./new-goal.ts"
