@@ -85,8 +85,8 @@ export class GoalFolder {
     const held = await lockHolder(join(this.path, `${THREAD_ID}.thread`))
     if (held === undefined) return undefined
     if (held.holder === undefined) return "an unknown process"
-    const { pid, host, where } = held.holder
-    return where === "another host" ? `process ${pid} on host ${host}` : `process ${pid}`
+    const { pid, host, where, isSameHost } = held.holder
+    return where === "unseen" && !isSameHost ? `process ${pid} on host ${host}` : `process ${pid}`
   }
 
   /** Turns an error about the stored goal into a one-line {@link CliError}; returns any other error unchanged. */
