@@ -1,12 +1,12 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import { readdirSync, readFileSync } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
-import { hostname } from "node:os"
 import { join } from "node:path"
 import fc from "fast-check"
 import { describe, expect, test, vi } from "vitest"
 import type { JournalStoreError, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
+import { ownIdentity } from "../../../src/hosts/node/process-id.ts"
 import { fill, newFolder } from "../../cli/harness.ts"
 import { opened, textIn } from "../../support/stored-text.ts"
 
@@ -160,7 +160,7 @@ describe("an owner that resumes late", () => {
   })
 
   test("after finding a dead owner's lock leaves the journal to the process that was first", async () => {
-    const mark = JSON.stringify({ pid: 999_999_999, host: hostname() })
+    const mark = JSON.stringify({ ...ownIdentity(), pid: 999_999_999 })
     const count = await atEachStep(async (at) => {
       const folder = fill(newFolder(), { "turn.lock/0123456789abcdef": mark })
       const store = fileJournalStore(folder)
@@ -238,7 +238,7 @@ describe("several owners that open one journal", () => {
       fc.tuple(script, script, script),
       fc.array(fc.nat(2), { minLength: 150, maxLength: 250 }),
       async (scripts, order) => {
-        const folder = fill(newFolder(), { turn: "begin\n", "turn.lock/0123456789abcdef": JSON.stringify({ pid: 999_999_999, host: hostname() }) })
+        const folder = fill(newFolder(), { turn: "begin\n", "turn.lock/0123456789abcdef": JSON.stringify({ ...ownIdentity(), pid: 999_999_999 }) })
         const store = fileJournalStore(folder, { fsync: "never" })
         const owned: Owned[] = []
         const codes: string[] = []
