@@ -59,7 +59,8 @@ class MemoryJournal implements StoredJournal {
   }
 
   async *read(): AsyncGenerator<string, void, undefined> {
-    if (this.#closing !== undefined) throw closed(this.#name)
+    // A replacement by parts of this journal may begin after `close` was called.
+    if (this.#entry.owner !== this && this.#closing !== undefined) throw closed(this.#name)
     this.#requireOwner()
     yield* partsOf(this.#entry)
   }

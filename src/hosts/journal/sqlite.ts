@@ -51,12 +51,12 @@ const RENEW_MS = 10_000
 const VERSION = 2
 
 /**
- * The tables have a version of their own, because `user_version` belongs to the application that created the database. `sort` is
- * the name in UTF-16, whose bytes have the order of names; the bytes of UTF-8 have another one. `epoch` counts the owners.
+ * The tables have a version of their own, because `user_version` belongs to the application that created the database. `sort` has
+ * the order of names in UTF-16; SQLite would sort them by their bytes in UTF-8. `epoch` counts the owners.
  */
 const TABLES = `
   CREATE TABLE IF NOT EXISTS turn_machine_journals (
-    name TEXT PRIMARY KEY, sort BLOB NOT NULL UNIQUE, owner TEXT, epoch INTEGER NOT NULL, expires INTEGER NOT NULL
+    name TEXT PRIMARY KEY, sort TEXT NOT NULL UNIQUE, owner TEXT, epoch INTEGER NOT NULL, expires INTEGER NOT NULL
   ) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS turn_machine_journal_texts (
     name TEXT NOT NULL, position INTEGER NOT NULL, text BLOB NOT NULL, PRIMARY KEY (name, position)
@@ -156,6 +156,7 @@ class SqliteJournal implements StoredJournal {
   /** Resolves when all writes so far are done; `undefined` if they are. */
   #writing: Promise<void> | undefined
   #closing: Promise<void> | undefined
+  #isClosed = false
 
   constructor(name: string, tables: Tables, lease: Lease) {
     this.#name = name
@@ -167,7 +168,8 @@ class SqliteJournal implements StoredJournal {
 
   read(): AsyncIterable<string> {
     return readRows(() => {
-      if (this.#closing !== undefined) throw closed(this.#name)
+      // A replacement by parts of this journal may begin after `close` was called.
+      if (this.#isClosed) throw closed(this.#name)
       return this.#attempt("read", () => this.#tables.readOwn(this.#name, this.#lease))
     })
   }
@@ -186,6 +188,7 @@ class SqliteJournal implements StoredJournal {
   close(): Promise<void> {
     this.#closing ??= this.#write(() => {
       this.#endRenewal()
+      this.#isClosed = true
       try {
         this.#tables.release(this.#name, this.#lease)
       } catch {
@@ -334,39 +337,39 @@ class Tables {
   }
 
   exists(name: string): boolean {
-    return this.#row(name) !== undefined
+    return this.#reading(() => this.#row(name) !== undefined)
   }
 
   read(name: string): Uint8Array[] {
-    return (this.#read.all(name) as { readonly text: Uint8Array }[]).map(({ text }) => text)
+    return this.#reading(() => this.#rows(name))
   }
 
   /** @throws {JournalStoreError} `fenced` */
   readOwn(name: string, { owner, epoch }: Lease): Uint8Array[] {
-    return this.#transaction(() => {
+    return this.#reading(() => {
       const row = this.#row(name)
       if (row?.owner !== owner || Number(row?.epoch) !== epoch) throw fenced(name)
-      return this.read(name)
+      return this.#rows(name)
     })
   }
 
   /** Returns false and stores nothing if the journal has another owner. */
   write(name: string, lease: Lease, rows: readonly Uint8Array[], replaces: boolean): boolean {
     return this.#transaction(() => {
-      if (!this.renew(name, lease)) return false
+      if (!this.#extend(name, lease)) return false
       if (replaces) this.#clear.run(name)
-      for (const row of rows) this.#append.run(name, name, row)
+      for (const row of rows) if (row.length > 0) this.#append.run(name, name, row)
       return true
     })
   }
 
   /** Returns false if the journal has another owner. */
-  renew(name: string, { owner, epoch }: Lease): boolean {
-    return Number(this.#renew.run(this.now() + LEASE_MS, name, owner, epoch).changes) === 1
+  renew(name: string, lease: Lease): boolean {
+    return this.#transaction(() => this.#extend(name, lease))
   }
 
   release(name: string, { owner, epoch }: Lease): void {
-    this.#release.run(name, owner, epoch)
+    this.#transaction(() => this.#release.run(name, owner, epoch))
   }
 
   /** @throws {JournalStoreError} `in_use` */
@@ -379,7 +382,7 @@ class Tables {
 
   /** The first names that begin with a prefix or are greater, or those after a name. */
   names(prefix: string, after: string | undefined): readonly string[] {
-    const rows = after === undefined ? this.#names.all(sortKey(prefix)) : this.#namesAfter.all(sortKey(after))
+    const rows = this.#reading(() => (after === undefined ? this.#names.all(sortKey(prefix)) : this.#namesAfter.all(sortKey(after))))
     return (rows as { readonly name: string }[]).map(({ name }) => name)
   }
 
@@ -397,13 +400,26 @@ class Tables {
     return result
   }
 
+  #extend(name: string, { owner, epoch }: Lease): boolean {
+    return Number(this.#renew.run(this.now() + LEASE_MS, name, owner, epoch).changes) === 1
+  }
+
+  #rows(name: string): Uint8Array[] {
+    return (this.#read.all(name) as { readonly text: Uint8Array }[]).map(({ text }) => text)
+  }
+
   #row(name: string): Row | undefined {
     // Some libraries return `null` for no row.
     return (this.#find.get(name) as Row | null | undefined) ?? undefined
   }
 
-  #transaction<Result>(work: () => Result): Result {
-    this.#database.exec("BEGIN IMMEDIATE")
+  #reading<Result>(work: () => Result): Result {
+    return this.#transaction(work, "BEGIN")
+  }
+
+  /** A closed connection refuses to begin. Some libraries abort the process if a statement runs without one. */
+  #transaction<Result>(work: () => Result, begin = "BEGIN IMMEDIATE"): Result {
+    this.#database.exec(begin)
     try {
       const result = work()
       this.#database.exec("COMMIT")
@@ -439,15 +455,11 @@ function encode(text: string): Uint8Array {
   return new TextEncoder().encode(text)
 }
 
-/** The bytes of a name that have the order of its UTF-16 code units. */
-function sortKey(name: string): Uint8Array {
-  const bytes = new Uint8Array(name.length * 2)
-  for (let index = 0; index < name.length; index += 1) {
-    const unit = name.charCodeAt(index)
-    bytes[2 * index] = unit >> 8
-    bytes[2 * index + 1] = unit & 0xff
-  }
-  return bytes
+/** A text that has the order of a name's UTF-16 code units, in the order of SQLite. */
+function sortKey(name: string): string {
+  let key = ""
+  for (let index = 0; index < name.length; index += 1) key += name.charCodeAt(index).toString(16).padStart(4, "0")
+  return key
 }
 
 function unavailable(what: string, action: string, cause: unknown): JournalStoreError {

@@ -67,8 +67,9 @@ export class FileJournal implements StoredJournal {
 
   async *read(): AsyncGenerator<string, void, undefined> {
     const { path } = this.#place
-    if (this.#closing !== undefined) throw closed(this.#place.name)
     if (this.#refusal !== undefined) throw this.#refusal
+    // A replacement by parts of this journal may begin after `close` was called.
+    if (this.#handle === undefined) throw closed(this.#place.name)
     const length = this.#length
     let handle: FileHandle | undefined
     try {
