@@ -1,4 +1,4 @@
-import { mkdir, realpath, stat } from "node:fs/promises"
+import { mkdir, readdir, realpath, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { CheckpointError, JournalError, ReplayDivergence } from "../../errors.ts"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
@@ -47,7 +47,10 @@ export class GoalFolder {
   static async find(path: string, own: OwnStates): Promise<GoalFolder> {
     const found = await stat(path).catch(() => undefined)
     if (found !== undefined && !found.isDirectory()) throw new CliError(`${path} is not a folder. Pass a folder for the goal's state with --state.`)
-    if (found !== undefined) return new GoalFolder(await realpath(path), own)
+    if (found !== undefined) {
+      await checkLinks(path)
+      return new GoalFolder(await realpath(path), own)
+    }
     try {
       return new GoalFolder(join(await realpath(dirname(path)), basename(path)), own)
     } catch (error) {
@@ -133,4 +136,12 @@ export class GoalFolder {
       throw new CliError(`${this.shown} cannot be read: ${fileReason(error)}.`)
     }
   }
+}
+
+/** Checks that a goal's folder contains no link, through which files elsewhere would be read, written and removed. @throws {CliError} */
+async function checkLinks(path: string): Promise<void> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => [])
+  const link = entries.find((entry) => entry.isSymbolicLink())
+  if (link === undefined) return
+  throw new CliError(`The goal's folder ${path} contains the link ${link.name}, which this program did not make. Remove it, or pass another --state.`)
 }

@@ -11,7 +11,7 @@ import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
-import { readRegular, storeRefusal } from "../run/journal-file.ts"
+import { checkLock, readRegular, storeRefusal } from "../run/journal-file.ts"
 import { recordedConfig } from "../run/run-config.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -148,6 +148,7 @@ async function writeNew(path: string, text: string): Promise<void> {
     if (error === exists) throw exists
     if (errorCode(error) !== "ENOENT") throw new CliError(`${shown} cannot be written: ${fileReason(error)}. Pass another path with --out.`)
   }
+  await checkLock(path)
   try {
     const stored = await fileJournalStore().open(path)
     try {

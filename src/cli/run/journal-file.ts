@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises"
+import { lstat, readFile, stat } from "node:fs/promises"
 import { hostname } from "node:os"
 import { JournalError } from "../../errors.ts"
 import type { JournalOwner, JournalStoreError } from "../../hosts/journal/store.ts"
@@ -41,6 +41,15 @@ export async function readJournalFile(path: string, shown: string): Promise<Jour
 export async function readRegular(path: string): Promise<string | undefined> {
   // Checked before opening: opening a pipe would wait for a writer.
   return (await stat(path)).isFile() ? readFile(path, "utf8") : undefined
+}
+
+/**
+ * Checks that the lock of a journal is not a link. A link may have come with the folder, and acquiring a lock removes files in it.
+ * @throws {CliError}
+ */
+export async function checkLock(path: string): Promise<void> {
+  const found = await lstat(`${path}.lock`).catch(() => undefined)
+  if (found?.isSymbolicLink() === true) throw new CliError(`${path}.lock is a link, which this program did not make. Remove it, and try again.`)
 }
 
 /** Parses the intact part of a journal. @throws {JournalError} it is not a journal, or has another version */

@@ -15,7 +15,7 @@ import type { Outcome } from "../../wire/event.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause, oneLine, shellWord } from "../terminal/format.ts"
 import type { KnownSettings, OwnStates, StatePlace } from "../trust/own-states.ts"
-import { isJournal, isOldState, notAJournal, parseJournal, readRegular, storeRefusal } from "./journal-file.ts"
+import { checkLock, isJournal, isOldState, notAJournal, parseJournal, readRegular, storeRefusal } from "./journal-file.ts"
 import { type RunMeta, readRunMeta, recordedConfig } from "./run-config.ts"
 
 /** With `compact`, a journal above this many characters is compacted. */
@@ -58,6 +58,7 @@ export class RunState {
   static async find(path: string, isResumed: boolean, own: OwnStates): Promise<RunState> {
     const shown = `The state file ${path}`
     const real = await realFile(path)
+    await checkLock(real)
     const text = await readText(real, shown)
     if (text !== undefined && !isResumed) {
       throw new CliError(`${shown} already exists and was not changed. Add --resume to resume that run, or pass another path.`)

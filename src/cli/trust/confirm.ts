@@ -93,9 +93,10 @@ function askedBy({ dir, out, model, baseUrl, apiKeyEnv }: WorkSettings): readonl
   ]
 }
 
-/** A line to copy must do nothing else in any shell, so unusual values are not part of it. A query may contain a key. */
+/** A line to copy must do nothing else in any shell, so unusual values are not part of it. Nor is a query, which may contain a key. */
 function typed(value: string, placeholder: string): string {
-  return /^[\p{L}\p{N}\p{M} _./@%+:,~&=()[\]-]{1,500}$/u.test(value) && !value.startsWith("-") ? shellWord(value) : placeholder
+  const isPlain = /^[\p{L}\p{N}\p{M}_./][\p{L}\p{N}\p{M} _./@+:,=~-]{0,500}$/u.test(value)
+  return isPlain || (process.platform === "win32" && /^[\w .:\\-]{1,500}$/.test(value)) ? shellWord(value) : placeholder
 }
 
 function withoutQuery(url: string): string {

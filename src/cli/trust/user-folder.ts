@@ -47,7 +47,9 @@ async function privateFolder(path: string): Promise<UserFolder> {
     if (!found.isDirectory() || belongsToOther(found)) return { none: `${path} is not a folder of yours` }
     return isOpenTo(found, 0o077) ? { none: `${path} is not private to you (chmod 700 makes it so)` } : { path }
   } catch (error) {
-    return { none: errorCode(error) === "ENOENT" ? `there is no record of it in ${path}` : `${path} cannot be used: ${fileReason(error)}` }
+    return {
+      none: errorCode(error) === "ENOENT" ? `there is no record in ${path} that you started it` : `${path} cannot be used: ${fileReason(error)}`,
+    }
   }
 }
 
