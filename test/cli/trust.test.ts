@@ -1,4 +1,5 @@
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   copyFileSync,
@@ -419,7 +420,7 @@ describe("the record of a run", () => {
       "there is no record in",
     ],
     ["that is damaged", (records) => writeFileSync(join(records, readdirSync(records)[0] ?? ""), "{"), "there is no record in"],
-    ["that is huge", (records) => writeFileSync(join(records, readdirSync(records)[0] ?? ""), " ".repeat(200_000)), "there is no record in"],
+    ["that is huge", (records) => appendFileSync(join(records, readdirSync(records)[0] ?? ""), " ".repeat(200_000)), "there is no record in"],
   ])("%s does not count", async (_, forge, why) => {
     const owner = user()
     const { base } = await ownRun(owner)
@@ -524,6 +525,27 @@ describe("a link that came with a project", () => {
     expect(readdirSync(target)).toEqual([])
   })
 
+  it("is not followed where a folder has the default name, unless the user names it", async () => {
+    const { shop } = newShop()
+    const target = newFolder()
+    symlinkSync(target, join(shop, "turn-machine-out"))
+    symlinkSync(target, join(shop, "turn-machine-goal"))
+    const options = { cwd: shop, env: user().env }
+    const refused = (name: string, flag: string): string =>
+      `turn-machine: ${shop}/${name} is a link. To use the folder that it leads to, pass ${flag} with its path.\n`
+    for (const args of [["run"], ["goal", "--state", "own"]]) expect(refusal(await runCli(args, options))).toBe(refused("turn-machine-out", "--out"))
+    for (const args of [
+      ["goal", "--out", "own"],
+      ["goal", "status"],
+      ["goal", "resume"],
+      ["subgoal", "list"],
+    ])
+      expect(refusal(await runCli(args, options))).toBe(refused("turn-machine-goal", "--state"))
+    expect(readdirSync(target)).toEqual([])
+    expect((await runCli(["run", "--out", "turn-machine-out"], options)).exitCode).toBe(0)
+    expect(existsSync(join(target, "todo-report.md"))).toBe(true)
+  })
+
   it.skipIf(isWindows)("is not followed where the list of written files is", async () => {
     const folder = newFolder()
     symlinkSync("/dev/zero", join(folder, ".turn-machine-files.json"))
@@ -602,6 +624,14 @@ describe("a goal's folder that came with a project", () => {
   it.skipIf(isWindows).each<readonly [string, (state: string) => void, string]>([
     ["other users can write to it", (state) => chmodSync(state, 0o770), "other users can write to it (chmod go-w prevents that)"],
     ["its log was replaced", (state) => chmodSync(join(state, "goal.thread"), 0o644), "goal.thread was replaced or has other permissions"],
+    [
+      "a request was added",
+      (state) => {
+        fill(state, { "inbox/000000000000001-1-abcdef12.json": "{}" })
+        chmodSync(join(state, "inbox/000000000000001-1-abcdef12.json"), 0o644)
+      },
+      "inbox/000000000000001-1-abcdef12.json was replaced or has other permissions",
+    ],
     ["a turn was replaced", (state) => chmodSync(join(state, "goal.1"), 0o644), "goal.1 was replaced or has other permissions"],
     ["it belongs to another user", (state) => isRoot && chownSync(state, 65_534, 65_534), "it belongs to another user"],
     ["its log belongs to another user", (state) => isRoot && chownSync(join(state, "goal.thread"), 65_534, 65_534), "goal.thread belongs to another"],

@@ -1,4 +1,5 @@
 import { resolve } from "node:path"
+import { checkDefault } from "../run/run-settings.ts"
 import { readArgs, readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
@@ -155,8 +156,10 @@ export function printResult({ ok, message }: { readonly ok: boolean; readonly me
   return ok ? 0 : 1
 }
 
-export function folderOf(flags: { readonly state?: string | undefined }, io: Io): Promise<GoalFolder> {
-  return GoalFolder.find(resolve(io.cwd, flags.state ?? DEFAULT_STATE), new OwnStates(io.env))
+export async function folderOf(flags: { readonly state?: string | undefined }, io: Io): Promise<GoalFolder> {
+  const path = resolve(io.cwd, flags.state ?? DEFAULT_STATE)
+  if (flags.state === undefined) await checkDefault(path, "--state")
+  return GoalFolder.find(path, new OwnStates(io.env))
 }
 
 function stateFlag({ state }: { readonly state?: string | undefined }): string {

@@ -1,5 +1,5 @@
 import { constants } from "node:fs"
-import { access, realpath, stat } from "node:fs/promises"
+import { access, lstat, realpath, stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { readCount } from "../terminal/args.ts"
@@ -138,6 +138,7 @@ async function resolveDir(given: string | undefined, cwd: string, saved: RunMeta
 
 async function resolveOut(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
   const path = resolve(cwd, given ?? saved?.out ?? DEFAULT_OUT)
+  if (given === undefined && saved === undefined) await checkDefault(path, "--out")
   if (saved !== undefined && saved.out !== path) throw differsFromSaved("output folder", saved.out, "--out")
   try {
     await checkWritable(path)
@@ -145,6 +146,12 @@ async function resolveOut(given: string | undefined, cwd: string, saved: RunMeta
   } catch (error) {
     throw new CliError(`The output folder ${oneLine(path)} cannot be written to: ${fileReason(error)}. Pass another one with --out.`)
   }
+}
+
+/** A folder that the user did not name may be a link that came with the current folder. @throws {CliError} */
+export async function checkDefault(path: string, flag: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found?.isSymbolicLink() === true) throw new CliError(`${path} is a link. To use the folder that it leads to, pass ${flag} with its path.`)
 }
 
 function resolveModel(flags: RunFlags, saved: RunMeta | undefined, known: RunMeta | undefined): ModelChoice {

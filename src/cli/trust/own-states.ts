@@ -179,8 +179,9 @@ async function changeOf({ type, path }: StatePlace): Promise<string | undefined>
   const folder = await lstat(path)
   if (belongsToOther(folder)) return "it belongs to another user"
   if (isOpenTo(folder, 0o022)) return "other users can write to it (chmod go-w prevents that)"
-  for (const name of await readdir(path)) {
-    if (!name.startsWith("goal.") || name.endsWith(".lock")) continue
+  const inbox = await readdir(join(path, "inbox")).catch(() => [])
+  const names = (await readdir(path)).filter((name) => name.startsWith("goal.") && !name.endsWith(".lock"))
+  for (const name of [...names, ...inbox.filter((request) => request.endsWith(".json")).map((request) => `inbox/${request}`)]) {
     const change = await changeOfFile(join(path, name), name)
     if (change !== undefined) return change
   }
