@@ -48,7 +48,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
 
   "src/cli/terminal/screen.ts": { code: 'import "node:path"' },
   "src/cli/workspace/tools.ts": { code: 'import "../terminal/screen.ts"\nimport "../../hosts/host.ts"' },
-  "src/cli/trust/confirm.ts": { code: 'import "../terminal/errors.ts"\nimport "../../hosts/node/index.ts"' },
+  "src/cli/trust/confirm.ts": { code: 'import "../terminal/screen.ts"\nimport "../../hosts/node/index.ts"' },
   "src/cli/planner/planner.ts": { code: 'import "../workspace/tools.ts"\nimport "../../schemas/message.ts"' },
   "src/cli/run/run.ts": { code: 'import "../planner/planner.ts"\nimport "../terminal/screen.ts"\nimport "../../hosts/node/index.ts"' },
   "src/cli/goal/goal.ts": { code: 'import "../run/run.ts"\nimport "../../hosts/thread/thread.ts"' },
