@@ -17,6 +17,7 @@ import {
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { cli } from "../../src/cli/cli.ts"
+import { isSameFolder } from "../../src/cli/trust/own-states.ts"
 import { readOwnFiles } from "../../src/cli/workspace/own-files.ts"
 import type { Json } from "../../src/json.ts"
 import { JournalWriter, readJournal } from "../../src/replay/journal.ts"
@@ -387,6 +388,39 @@ describe("a run that the user started", () => {
 })
 
 describe("the record of a run", () => {
+  it.each([
+    ["the same folder", { dev: "1", ino: "2", born: "3" }, { dev: "1", ino: "2", born: "3", changed: "9" }, true],
+    [
+      "the same folder after a restart that changed device numbers",
+      { dev: "1", ino: "2", born: "3" },
+      { dev: "7", ino: "2", born: "3", changed: "9" },
+      true,
+    ],
+    ["another folder", { dev: "1", ino: "2", born: "3" }, { dev: "1", ino: "4", born: "3", changed: "9" }, false],
+    [
+      "another folder that reuses the number of a removed one",
+      { dev: "1", ino: "2", born: "3" },
+      { dev: "1", ino: "2", born: "8", changed: "9" },
+      false,
+    ],
+    ["the same folder without a time of birth", { dev: "1", ino: "2", born: "0" }, { dev: "1", ino: "2", born: "0", changed: "9" }, true],
+    ["a folder on another device without a time of birth", { dev: "1", ino: "2", born: "0" }, { dev: "7", ino: "2", born: "0", changed: "9" }, false],
+    [
+      "the same folder where the last change stands for the birth",
+      { dev: "1", ino: "2", born: "3" },
+      { dev: "1", ino: "2", born: "9", changed: "9" },
+      true,
+    ],
+    [
+      "a folder on another device where the last change stands for the birth",
+      { dev: "1", ino: "2", born: "3" },
+      { dev: "7", ino: "2", born: "9", changed: "9" },
+      false,
+    ],
+  ])("recognizes %s", (_, recorded, found, same) => {
+    expect(isSameFolder(recorded, found)).toBe(same)
+  })
+
   it.each<readonly [string, (home: string) => Record<string, string>, string]>([
     ["without a home", () => ({ HOME: "" }), "neither XDG_STATE_HOME nor HOME names a folder for records of what you started"],
     ["in a home that cannot be written to", () => ({ HOME: "/dev/null" }), "/dev/null/.local/state/turn-machine cannot be used"],

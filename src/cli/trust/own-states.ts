@@ -30,6 +30,9 @@ export type KnownSettings = { readonly settings: WorkSettings } | { readonly unk
 const Identity = z.strictObject({ dev: z.string(), ino: z.string(), born: z.string() })
 type Identity = z.infer<typeof Identity>
 
+/** The identity of a folder as it is now. `changed`: the time of its last change. All times are in nanoseconds since the epoch. */
+type FoundIdentity = Identity & { readonly changed: string }
+
 const OwnState = z.strictObject({
   format: z.literal("turn-machine/own-state"),
   version: z.literal(1),
@@ -84,7 +87,7 @@ export class OwnStates {
       }
     }
     try {
-      if (!isSame(record.folder, await identityOf(place))) return { unknown: "its folder was replaced since you started it" }
+      if (!isSameFolder(record.folder, await identityOf(place))) return { unknown: "its folder was replaced since you started it" }
       const change = await changeOf(place)
       return change === undefined ? { settings: record.settings } : { unknown: change }
     } catch (error) {
@@ -159,7 +162,7 @@ async function readRecord(path: string): Promise<OwnState | undefined> {
 }
 
 /** The identity of the folder of a state. A state file cannot have one: opening it replaces it with a copy. */
-async function identityOf({ type, path }: StatePlace): Promise<Identity & { readonly changed: string }> {
+async function identityOf({ type, path }: StatePlace): Promise<FoundIdentity> {
   const { dev, ino, birthtimeNs, ctimeNs } = await stat(type === "goal" ? path : dirname(path), { bigint: true })
   return { dev: `${dev}`, ino: `${ino}`, born: `${birthtimeNs}`, changed: `${ctimeNs}` }
 }
@@ -168,7 +171,7 @@ async function identityOf({ type, path }: StatePlace): Promise<Identity & { read
  * Device numbers may change when the system restarts, so the time of birth decides where there is one. Some systems give 0 or the time
  * of the last change in its place.
  */
-function isSame(recorded: Identity, { dev, ino, born, changed }: Identity & { readonly changed: string }): boolean {
+export function isSameFolder(recorded: Identity, { dev, ino, born, changed }: FoundIdentity): boolean {
   if (recorded.ino !== ino) return false
   return born === "0" || born === changed ? recorded.dev === dev : recorded.born === born
 }
