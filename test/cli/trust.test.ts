@@ -696,3 +696,50 @@ describe("a goal's folder that came with a project", () => {
     expect(status.stdout).toContain("run by   process 7 on host h\ufffd[2J\ufffd\n")
   })
 })
+
+describe("a journal that came with a project", () => {
+  /** Adds characters that control a terminal to one text of a value after another. */
+  function* hostile(value: Json, into: (changed: Json) => Json = (changed) => changed): Generator<Json> {
+    if (typeof value === "string") yield into(`${value}\u001b[2J\u009b31m\u0007\u202e\u2066\r`)
+    else if (Array.isArray(value))
+      for (const [index, item] of value.entries()) yield* hostile(item as Json, (changed) => into(value.with(index, changed)))
+    else if (typeof value === "object" && value !== null) {
+      for (const [key, item] of Object.entries(value)) yield* hostile(item as Json, (changed) => into({ ...value, [key]: changed }))
+    }
+  }
+
+  it("cannot control the terminal by any of its texts", { timeout: 120_000 }, async () => {
+    const owner = user()
+    const { base, path } = await ownRun(owner)
+    expect((await runCli(["resume", "run.json"], { cwd: base, env: owner.env })).exitCode).toBe(0)
+    const { header, entries } = readJournal(readFileSync(path, "utf8"))
+    // One record of each type, in an order that can be read.
+    const records = [header, entries[0]?.record, entries[1]?.record, entries.at(-1)?.record] as unknown as Json[]
+    let shown = 0
+    for (const [index, record] of records.entries()) {
+      for (const changed of hostile(record)) {
+        const writer = new JournalWriter<never>()
+        writeFileSync(join(base, "x.json"), records.map((other, at) => writer.line((at === index ? changed : other) as never)).join(""))
+        const commands = [
+          ["show", "x.json"],
+          ["show", "x.json", "--json"],
+          ["show", "x.json", "--record", `${index + 1}`],
+          ["replay", "x.json"],
+          ["replay", "x.json", "--json"],
+          ["diff", "run.json", "x.json"],
+          ["diff", "run.json", "x.json", "--json"],
+          ["fork", "x.json", "--at", "2", "--out", "run.json"],
+          ["compact", "x.json"],
+        ]
+        for (const args of commands) {
+          const { stdout, stderr } = await runCli(["journal", ...args], { cwd: base, env: owner.env })
+          expect(`${stdout}${stderr}`, `${args.join(" ")}: ${JSON.stringify(changed)}`).not.toMatch(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/u)
+        }
+        const { stdout, stderr } = await runCli(["resume", "x.json"], { cwd: base, env: owner.env })
+        expect(`${stdout}${stderr}`, `resume: ${JSON.stringify(changed)}`).not.toMatch(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/u)
+        shown += 1
+      }
+    }
+    expect(shown).toBeGreaterThan(30)
+  })
+})
