@@ -126,7 +126,7 @@ describe("a state file that came with a project", () => {
     const victim = user()
     const ran = await runCli(["resume", "run.json"], { cwd: base, env: { ...victim.env, AWS_SECRET_ACCESS_KEY: SECRET } })
     expect(refusal(ran)).toBe(
-      `turn-machine: The state file ${base}/run.json may have settings that are not yours: there is no record in ${recordsOf(victim)} that you started it. To resume it, give them again: --dir, --out, --base-url, --model and --api-key-env.
+      `turn-machine: The state file ${base}/run.json may have settings that are not yours: ${recordsOf(victim)} has no record that you started it. To resume it, give them again: --dir, --out, --base-url, --model and --api-key-env.
 It asks for:
    reads    ${base}/shop
    writes   ${base}/out
@@ -383,7 +383,7 @@ describe("a run that the user started", () => {
     expect(await runCli(["resume", "own.json"], { cwd: base, env: owner.env })).toMatchObject({ exitCode: 0, stderr: "" })
     const other = user()
     expect((await fork(other.env, "other.json")).exitCode).toBe(0)
-    expect(refusal(await runCli(["resume", "other.json"], { cwd: base, env: other.env }))).toContain("there is no record")
+    expect(refusal(await runCli(["resume", "other.json"], { cwd: base, env: other.env }))).toContain("has no record that you started it")
   })
 })
 
@@ -406,13 +406,13 @@ describe("the record of a run", () => {
     ["the same folder without a time of birth", { dev: "1", ino: "2", born: "0" }, { dev: "1", ino: "2", born: "0", changed: "9" }, true],
     ["a folder on another device without a time of birth", { dev: "1", ino: "2", born: "0" }, { dev: "7", ino: "2", born: "0", changed: "9" }, false],
     [
-      "the same folder where the last change stands for the birth",
+      "the same folder where the last change replaces the birth",
       { dev: "1", ino: "2", born: "3" },
       { dev: "1", ino: "2", born: "9", changed: "9" },
       true,
     ],
     [
-      "a folder on another device where the last change stands for the birth",
+      "a folder on another device where the last change replaces the birth",
       { dev: "1", ino: "2", born: "3" },
       { dev: "7", ino: "2", born: "9", changed: "9" },
       false,
@@ -436,14 +436,14 @@ describe("the record of a run", () => {
   it.skipIf(isWindows).each<readonly [string, (records: string) => void, string]>([
     ["in a folder that others may read, as from a repository", (records) => chmodSync(records, 0o755), "is not private to you"],
     [
-      "in a folder behind a link",
+      "in a folder reached through a link",
       (records) => {
         renameSync(records, `${records}-real`)
         symlinkSync(`${records}-real`, records)
       },
       "is not a folder of yours",
     ],
-    ["that others may read", (records) => chmodSync(join(records, readdirSync(records)[0] ?? ""), 0o644), "there is no record in"],
+    ["that others may read", (records) => chmodSync(join(records, readdirSync(records)[0] ?? ""), 0o644), "has no record that you started it"],
     [
       "that is a link",
       (records) => {
@@ -451,10 +451,14 @@ describe("the record of a run", () => {
         renameSync(path, `${records}-record`)
         symlinkSync(`${records}-record`, path)
       },
-      "there is no record in",
+      "has no record that you started it",
     ],
-    ["that is damaged", (records) => writeFileSync(join(records, readdirSync(records)[0] ?? ""), "{"), "there is no record in"],
-    ["that is huge", (records) => appendFileSync(join(records, readdirSync(records)[0] ?? ""), " ".repeat(200_000)), "there is no record in"],
+    ["that is damaged", (records) => writeFileSync(join(records, readdirSync(records)[0] ?? ""), "{"), "has no record that you started it"],
+    [
+      "that is huge",
+      (records) => appendFileSync(join(records, readdirSync(records)[0] ?? ""), " ".repeat(200_000)),
+      "has no record that you started it",
+    ],
   ])("%s does not count", async (_, forge, why) => {
     const owner = user()
     const { base } = await ownRun(owner)
@@ -616,7 +620,7 @@ describe("a goal's folder that came with a project", () => {
       ["goal", "--resume"],
     ]) {
       const stderr = refusal(await runCli(args, { cwd: base, env }))
-      expect(stderr).toContain(`turn-machine: The goal's folder ${base}/turn-machine-goal may have settings that are not yours: there is no record`)
+      expect(stderr).toContain(`turn-machine: The goal's folder ${base}/turn-machine-goal may have settings that are not yours: `)
       expect(stderr).toContain(missing)
       expect(stderr).toContain(asked)
     }

@@ -82,7 +82,7 @@ export class OwnStates {
       return {
         unknown:
           from === undefined
-            ? `there is no record in ${folder.path} that you started it`
+            ? `${folder.path} has no record that you started it`
             : `you started it as ${from}, so it was moved, copied or replaced since`,
       }
     }

@@ -48,7 +48,7 @@ async function privateFolder(path: string): Promise<UserFolder> {
     return isOpenTo(found, 0o077) ? { none: `${path} is not private to you (chmod 700 makes it so)` } : { path }
   } catch (error) {
     return {
-      none: errorCode(error) === "ENOENT" ? `there is no record in ${path} that you started it` : `${path} cannot be used: ${fileReason(error)}`,
+      none: errorCode(error) === "ENOENT" ? `${path} has no record that you started it` : `${path} cannot be used: ${fileReason(error)}`,
     }
   }
 }
