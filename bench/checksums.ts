@@ -5,7 +5,7 @@
 import { canonicalJson } from "../src/replay/canonical-json.ts"
 import { digest } from "../src/replay/digest.ts"
 import { Hash } from "../src/replay/hash.ts"
-import { JournalWriter, readLines } from "../src/replay/journal.ts"
+import { JournalWriter, LineReader } from "../src/replay/journal.ts"
 import type { JournalRecord } from "../src/schemas/journal.ts"
 import { measureRounds } from "./rounds.ts"
 
@@ -98,7 +98,7 @@ for (const [name, length, filler] of [
     "CRC-32": () => list.map((record) => lineWithCrc(JSON.stringify(record))),
     hash: () => list.map((record) => writer.line(record)),
   })
-  show("  read, parse", chars, { "CRC-32": () => readWithCrc(journal), hash: () => readLines(journal, () => undefined) })
+  show("  read, parse", chars, { "CRC-32": () => readWithCrc(journal), hash: () => new LineReader(() => undefined).push(journal) })
   show("  fingerprint", chars, {
     "CRC-32 of canonical JSON": () => list.map((record) => crc32(canonicalJson(record as never), 0)),
     hash: () => list.map((record) => digest(record as never)),

@@ -23,6 +23,7 @@ const store = memoryJournalStore()
 const host = journaled({ llmCall, tools }, store, { keepEffects: true })
 const { outcome } = await host.run("reserve", { config, start: asked("Is there anything on axolotls? I would take it."), turnId: "reserve" })
 
-const { text } = await store.open("reserve")
+let text = ""
+for await (const part of (await store.read("reserve")) ?? []) text += part
 writeFileSync(new URL("./journals/reserve.jsonl", import.meta.url), text)
 console.log(JSON.stringify(outcome))

@@ -39,6 +39,8 @@ export {
   type JournalStore,
   JournalStoreError,
   type JournalStoreErrorCode,
+  type JournalStoreErrorOptions,
+  type ListOptions,
   type OpenOptions,
   type StoredJournal,
 } from "./journal/store.ts"

@@ -20,3 +20,12 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const stopWaiting = onAbort(signal, wake)
   })
 }
+
+/** Calls `act` again and again until the returned function is called. The timer does not keep a process alive. */
+export function every(ms: number, act: () => void): () => void {
+  const timer = setInterval(act, timerMs(ms))
+  // In Node, a timer is an object. Elsewhere it is a number, and there is nothing to do.
+  const { unref } = timer as { readonly unref?: () => void }
+  unref?.call(timer)
+  return () => clearInterval(timer)
+}

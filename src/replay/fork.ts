@@ -1,7 +1,7 @@
 import { ForkError } from "../errors.ts"
 import type { JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
-import { type Journal, type JournalEntry, type JournalValidation, JournalWriter } from "./journal.ts"
+import { type Journal, type JournalEntry, type JournalValidation, journalLines } from "./journal.ts"
 
 /** Options of {@link fork}. */
 export interface ForkOptions {
@@ -25,7 +25,12 @@ export interface ForkOptions {
  *   answer must have results for the same calls as the record
  * @throws {ForkError} `no_such_record`, `not_a_response`, `answers_another_effect`, `invalid_answer`, `turn_id_in_use`
  */
-export function fork(journal: Journal, at: number, answer: Response | undefined, { turnId, validation }: ForkOptions): string {
+export function fork(journal: Journal, at: number, answer: Response | undefined, options: ForkOptions): string {
+  return [...forkLines(journal, at, answer, options)].join("")
+}
+
+/** The lines of a fork, as {@link fork} joins them: a long journal's text may be longer than a string can be. */
+export function forkLines(journal: Journal, at: number, answer: Response | undefined, { turnId, validation }: ForkOptions): Iterable<string> {
   const { header, entries } = journal
   if (turnId === header.turnId)
     throw new ForkError(
@@ -38,10 +43,11 @@ export function fork(journal: Journal, at: number, answer: Response | undefined,
   if (answer !== undefined && replaced === undefined) throw noSuchRecord(at, entries)
   const checked = answer === undefined || replaced === undefined ? undefined : check(replaced, answer, validation)
 
-  const writer = new JournalWriter()
-  let text = writer.line({ ...header, turnId, forkedFrom: { turnId: header.turnId, record: at } })
-  for (const { record, fingerprint } of entries.slice(0, index)) text += writer.line(record, fingerprint)
-  return checked === undefined ? text : text + writer.line(checked, replaced?.fingerprint)
+  const copied = entries.slice(0, index)
+  return journalLines({
+    header: { ...header, turnId, forkedFrom: { turnId: header.turnId, record: at } },
+    entries: checked === undefined ? copied : [...copied, { number: at, record: checked, fingerprint: replaced?.fingerprint, end: 0 }],
+  })
 }
 
 function placeOf({ header, entries }: Journal, at: number): number {

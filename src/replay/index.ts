@@ -23,15 +23,19 @@ export { compareJournals, type JournalComparison, type JournalParting } from "./
 export { digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
 export { fingerprint } from "./fingerprint.ts"
-export { type ForkOptions, fork } from "./fork.ts"
+export { type ForkOptions, fork, forkLines } from "./fork.ts"
 export {
   compacted,
+  compactedJournal,
   isUnfinishedHeader,
   type Journal,
   type JournalEntry,
   type JournalMigrations,
+  JournalReader,
   type JournalValidation,
   JournalWriter,
+  journalLines,
+  MAX_LINE_CHARS,
   readJournal,
 } from "./journal.ts"
 export { type JournalOutline, journalOutline, type OutlineFacts, type OutlineRow, type OutlineTotals, workedMs } from "./outline.ts"

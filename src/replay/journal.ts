@@ -18,10 +18,10 @@ export interface Journal {
   /** Length of the unfinished last line, in characters; 0 for a whole journal. */
   readonly droppedLength: number
   /**
-   * The journal in this version, if an older one was migrated when it was read: `length` and every `end` are positions in this text.
-   * Replace the stored text with it before you append. `undefined`: the text was of this version.
+   * The version of the text, if it was an older one: `length` and every `end` are positions in the text that {@link journalLines}
+   * returns. Replace the stored text with it before you append. `undefined`: the text was of this version.
    */
-  readonly migratedText?: string
+  readonly migratedFrom?: number
 }
 
 /** One record with its number and where it ends. */
@@ -48,12 +48,32 @@ const VERSION: JournalHeader["version"] = 2
 export type JournalMigrations = { readonly [version: number]: (record: Record<string, unknown>) => Record<string, unknown> }
 const MIGRATIONS: JournalMigrations = {}
 
+/**
+ * The longest line of a journal, in characters with its newline: about half of the longest string of V8, so that every line that was
+ * written can be read. A journal as a whole has no limit.
+ */
+export const MAX_LINE_CHARS: number = 2 ** 28
+
+/** The journal that a {@link JournalWriter} continues. */
+export interface WrittenLines {
+  /** The checksum of the last line. */
+  readonly checksum: string
+  /** The number of the last record. Default: that of the last entry, or 1. */
+  readonly lastNumber?: number
+  readonly entries?: readonly Pick<JournalEntry, "number">[]
+}
+
 /** Makes the lines of a journal: from its beginning, or from the end of one that was read. */
 export class JournalWriter<Line extends object = JournalRecord> {
+  readonly #maxChars: number
   #checksum: string
+  #number: number
 
-  constructor(journal?: Pick<Journal, "checksum">) {
+  /** @param maxChars the longest line, in characters. At most and by default {@link MAX_LINE_CHARS} */
+  constructor(journal?: WrittenLines, maxChars: number = MAX_LINE_CHARS) {
+    this.#maxChars = Math.min(maxChars, MAX_LINE_CHARS)
     this.#checksum = journal?.checksum ?? ""
+    this.#number = journal === undefined ? 0 : (journal.lastNumber ?? journal.entries?.at(-1)?.number ?? 1)
   }
 
   /** The checksum of the last line; "" before the first. */
@@ -61,13 +81,45 @@ export class JournalWriter<Line extends object = JournalRecord> {
     return this.#checksum
   }
 
-  /** The next line, with its newline. Append it unchanged, after the line made before it. */
+  /**
+   * The next line, with its newline. Append it unchanged, after the line made before it.
+   * @throws {JournalError} `record_too_long`. The next line can be made as if this one had not been tried.
+   */
   line(record: Line, fingerprint?: string): string {
-    // One flat text, which is read faster than the pieces of a joined one.
-    const json = JSON.stringify(fingerprint === undefined ? [record] : [record, fingerprint])
+    const number = this.#number + 1
+    const json = this.#json(record, fingerprint, number)
+    if (json.length + CHECKSUM_LENGTH > this.#maxChars) throw tooLong(number, this.#maxChars)
     this.#checksum = checksum(this.#checksum, json, 1, json.length)
+    this.#number = number
     return `["${this.#checksum}",${json.slice(1)}\n`
   }
+
+  /** Makes several lines that are written together. If one of them cannot be made, none was. */
+  whole(make: () => string): string {
+    const [checksum, number] = [this.#checksum, this.#number]
+    try {
+      return make()
+    } catch (error) {
+      this.#checksum = checksum
+      this.#number = number
+      throw error
+    }
+  }
+
+  #json(record: Line, fingerprint: string | undefined, number: number): string {
+    try {
+      // One flat text, which is read faster than the pieces of a joined one.
+      return JSON.stringify(fingerprint === undefined ? [record] : [record, fingerprint])
+    } catch (error) {
+      // A text that is longer than a string can be.
+      throw error instanceof RangeError && /string length/i.test(error.message) ? tooLong(number, this.#maxChars) : error
+    }
+  }
+}
+
+function tooLong(number: number, maxChars: number): JournalError {
+  const message = `Record ${number} of the journal would be longer than ${maxChars} characters. It was not written; the journal is unchanged.`
+  return new JournalError("record_too_long", number, 0, message)
 }
 
 /** The checksum of the part of a line after its own checksum, and of the checksum before. */
@@ -81,57 +133,181 @@ function checksum(before: string, text: string, start: number, end: number): str
  * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The records before are whole
  */
 export function readJournal(text: string, validation?: JournalValidation, migrations: JournalMigrations = MIGRATIONS): Journal {
-  let header: JournalHeader | undefined
-  const entries: JournalEntry[] = []
-  const format: RecordFormat<JournalRecord> = { format: FORMAT, version: VERSION, name: "journal", validation, migrations }
-  let recordedVersion = VERSION as number
-  let hasBeginning = true
-  const next = (): number => entries.length + 2 + (header?.dropped ?? 0)
-  const end = readLines(text, (line, position) => {
-    const number = header === undefined ? 1 : next()
-    // Without its snapshot, a compacted journal is lost.
-    const intact = hasBeginning ? position : 0
-    if (line === undefined && number === 1) refuseOtherVersion(text, format)
-    if (line === undefined) throw damagedRecord("journal", number, intact)
-    if (number === 1) recordedVersion = checkHeader(line.record, format)
-    const record = checkRecord(migrated(line.record, recordedVersion, format, number, intact), format, number, intact)
-    if (header !== undefined) entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
-    else header = asHeader(record)
-    hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : hasBeginning)
-  })
-  if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it does not have a whole first line.")
-  if (!hasBeginning) throw damagedRecord("journal", next(), 0)
-  const droppedLength = text.length - end.length
-  return recordedVersion === VERSION ? { header, entries, ...end, droppedLength } : { ...rewritten(header, entries), droppedLength }
-}
-
-/** The records of an older journal as a journal of this version. */
-function rewritten(header: JournalHeader, old: readonly JournalEntry[]): Omit<Journal, "droppedLength"> {
-  const writer = new JournalWriter()
-  let migratedText = writer.line(header)
-  const entries: JournalEntry[] = []
-  for (const { number, record, fingerprint } of old) {
-    migratedText += writer.line(record, fingerprint)
-    entries.push({ number, record, fingerprint, end: migratedText.length })
-  }
-  return { header, entries, checksum: writer.checksum, length: migratedText.length, migratedText }
+  const reader = new JournalReader(validation, migrations)
+  reader.push(text)
+  return reader.end()
 }
 
 /**
- * Reads the whole lines of a text and calls `onLine` with each. Returns the last checksum and the length of the lines read. A
- * line that is damaged, missing or out of place is `undefined`, and the last one read.
+ * Reads a journal by parts, so that its text may be longer than a string can be. Pure.
+ *
+ *     const reader = new JournalReader(journalValidation)
+ *     for await (const part of parts) reader.push(part)
+ *     const journal = reader.end()
  */
-export function readLines(text: string, onLine: (line: JournalLine | undefined, position: number) => void): Pick<Journal, "checksum" | "length"> {
-  let checksum = ""
-  let length = 0
-  for (let newline = text.indexOf("\n"); newline >= 0; newline = text.indexOf("\n", length)) {
-    const line = readLine(text, length, newline, checksum)
-    onLine(line, length)
-    if (line === undefined) break
-    checksum = line.checksum
-    length = line.end
+export class JournalReader {
+  readonly #format: RecordFormat<JournalRecord>
+  readonly #lines: LineReader
+  readonly #entries: JournalEntry[] = []
+  #header: JournalHeader | undefined
+  #version = VERSION as number
+  /** Whether the beginning of the turn is known. Without its snapshot, a compacted journal is lost. */
+  #hasBeginning = true
+
+  /** @param validation checks every record. Absent: records are trusted to have their declared types */
+  constructor(validation?: JournalValidation, migrations: JournalMigrations = MIGRATIONS) {
+    this.#format = { format: FORMAT, version: VERSION, name: "journal", validation, migrations }
+    this.#lines = new LineReader((line, position, text) => this.#read(line, position, text))
   }
-  return { checksum, length }
+
+  /**
+   * Reads the next part of the text. Parts may end anywhere in a line. After an error, push nothing more.
+   * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The records before are whole
+   */
+  push(part: string): void {
+    this.#lines.push(part)
+  }
+
+  /** Whether the text so far is "" or an unfinished first line. Such a journal has no records, so it may be started again. */
+  get isUnfinishedHeader(): boolean {
+    return this.#header === undefined && isUnfinishedHeader(this.#lines.unfinished)
+  }
+
+  /** Length of the parts so far, in characters. */
+  get length(): number {
+    return this.#lines.length + this.#lines.unfinishedLength
+  }
+
+  /** Returns the journal when all parts were read. @throws {JournalError} `not_a_journal`, `damaged_record` */
+  end(): Journal {
+    const header = this.#header
+    if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it does not have a whole first line.")
+    if (!this.#hasBeginning) throw damagedRecord("journal", this.#next(), 0)
+    const { checksum, length, unfinishedLength: droppedLength } = this.#lines
+    const entries = this.#entries
+    if (this.#version === VERSION) return { header, entries, checksum, length, droppedLength }
+    return { ...rewritten(header, entries), droppedLength, migratedFrom: this.#version }
+  }
+
+  #next(): number {
+    return this.#entries.length + 2 + (this.#header?.dropped ?? 0)
+  }
+
+  #read(line: JournalLine | undefined, position: number, text: string): void {
+    const format = this.#format
+    const number = this.#header === undefined ? 1 : this.#next()
+    const intact = this.#hasBeginning ? position : 0
+    if (line === undefined && number === 1) refuseOtherVersion(text, format)
+    if (line === undefined) throw damagedRecord("journal", number, intact)
+    if (number === 1) this.#version = checkHeader(line.record, format)
+    const record = checkRecord(migrated(line.record, this.#version, format, number, intact), format, number, intact)
+    if (this.#header !== undefined) this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
+    else this.#header = asHeader(record)
+    this.#hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : this.#hasBeginning)
+  }
+}
+
+/** The records of an older journal with their positions in its text of this version. */
+function rewritten(header: JournalHeader, old: readonly JournalEntry[]): Omit<Journal, "droppedLength"> {
+  const writer = new JournalWriter()
+  let length = writer.line(header).length
+  const entries: JournalEntry[] = []
+  for (const { number, record, fingerprint } of old) {
+    length += writer.line(record, fingerprint).length
+    entries.push({ number, record, fingerprint, end: length })
+  }
+  return { header, entries, checksum: writer.checksum, length }
+}
+
+/** Makes the lines of a journal again, in this version. Joined, they are the text of the journal. */
+export function* journalLines({ header, entries }: Pick<Journal, "header" | "entries">): Generator<string, void, undefined> {
+  const writer = new JournalWriter()
+  yield writer.line(header)
+  for (const { record, fingerprint } of entries) yield writer.line(record, fingerprint)
+}
+
+/**
+ * Receives each whole line of a text and its position, in characters. A line that is damaged, missing or out of place is `undefined`,
+ * and the last one; `text` is then the line itself.
+ */
+export type OnLine = (line: JournalLine | undefined, position: number, text: string) => void
+
+/** Reads the whole lines of a text that arrives in parts. */
+export class LineReader {
+  readonly #onLine: OnLine
+  readonly #maxChars: number
+  #checksum = ""
+  #length = 0
+  #unfinished: string[] = []
+  #unfinishedLength = 0
+  #isBroken = false
+
+  /** @param maxChars a longer line is damaged: no journal was written with it */
+  constructor(onLine: OnLine, maxChars: number = MAX_LINE_CHARS) {
+    this.#onLine = onLine
+    this.#maxChars = maxChars
+  }
+
+  /** The checksum of the last whole line; "" before the first. */
+  get checksum(): string {
+    return this.#checksum
+  }
+
+  /** Length of the whole lines, in characters. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** The text after the last whole line. */
+  get unfinished(): string {
+    return this.#unfinished.join("")
+  }
+
+  /** Length of the text after the last whole line, in characters. */
+  get unfinishedLength(): number {
+    return this.#unfinishedLength
+  }
+
+  /** Reads the next part. Throws what `onLine` throws. */
+  push(part: string): void {
+    if (this.#isBroken) return
+    let start = 0
+    for (let newline = part.indexOf("\n"); newline >= 0; newline = part.indexOf("\n", start)) {
+      if (this.#unfinishedLength + newline - start >= this.#maxChars) {
+        this.#break("")
+        return
+      }
+      if (this.#unfinishedLength === 0) this.#line(part, start, newline)
+      else {
+        const text = this.unfinished + part.slice(start, newline)
+        this.#unfinished = []
+        this.#unfinishedLength = 0
+        this.#line(text, 0, text.length)
+      }
+      if (this.#isBroken) return
+      start = newline + 1
+    }
+    if (start === part.length) return
+    this.#unfinished.push(part.slice(start))
+    this.#unfinishedLength += part.length - start
+    if (this.#unfinishedLength >= this.#maxChars) this.#break("")
+  }
+
+  #line(text: string, start: number, newline: number): void {
+    const line = readLine(text, start, newline, this.#checksum, this.#length - start)
+    if (line === undefined) {
+      this.#break(text.slice(start, newline))
+      return
+    }
+    this.#onLine(line, this.#length, "")
+    this.#checksum = line.checksum
+    this.#length = line.end
+  }
+
+  #break(text: string): void {
+    this.#isBroken = true
+    this.#onLine(undefined, this.#length, text)
+  }
 }
 
 /** Whether a text is an unfinished first line of that format. Such a journal has no records, so it may be started again. */
@@ -150,12 +326,13 @@ export interface JournalLine {
   readonly end: number
 }
 
-function readLine(text: string, start: number, newline: number, before: string): JournalLine | undefined {
+/** Reads the line at `start`. `shift`: how much further than in `text` the line is in the whole text. */
+function readLine(text: string, start: number, newline: number, before: string, shift: number): JournalLine | undefined {
   const own = checksum(before, text, start + CHECKSUM_LENGTH, newline)
   if (!text.startsWith(`["${own}",`, start)) return undefined
   try {
     const [, record, fingerprint] = JSON.parse(text.slice(start, newline)) as readonly [unknown, unknown, unknown]
-    return { checksum: own, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined, end: newline + 1 }
+    return { checksum: own, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined, end: newline + 1 + shift }
   } catch {
     return undefined
   }
@@ -214,11 +391,11 @@ function isReadable(found: number, version: number, migrations: JournalMigration
   return found <= version
 }
 
-/** Another version may have other checksums, so its header looks damaged. */
+/** Another version may have other checksums, so its header looks damaged. `text`: the first line. */
 function refuseOtherVersion(text: string, format: RecordFormat<unknown>): void {
   let record: unknown
   try {
-    record = (JSON.parse(text.slice(0, text.indexOf("\n"))) as readonly unknown[] | null)?.[1]
+    record = (JSON.parse(text) as readonly unknown[] | null)?.[1]
   } catch {
     return
   }
@@ -254,19 +431,21 @@ function asHeader(record: JournalRecord): JournalHeader {
 
 /**
  * Returns the text of a journal without the records that its last snapshot replaces; the same text if it has no snapshot. The
- * compacted journal can be resumed, and replayed from that snapshot.
+ * compacted journal can be resumed, and replayed from that snapshot. For a long journal, see {@link compactedJournal}.
  */
 export function compacted(journal: Journal): string {
-  const { header, entries } = journal
+  return [...journalLines(compactedJournal(journal))].join("")
+}
+
+/** The records of a journal without those that its last snapshot replaces. {@link journalLines} makes their text. */
+export function compactedJournal({ header, entries }: Pick<Journal, "header" | "entries">): Pick<Journal, "header" | "entries"> {
   const last = lastSnapshot(entries)
   const snapshot = entries[last]
-  const writer = new JournalWriter()
-  const lines = (list: readonly JournalEntry[]): string => list.map(({ record, fingerprint }) => writer.line(record, fingerprint)).join("")
-  if (snapshot === undefined) return writer.line(header) + lines(entries)
+  if (snapshot === undefined) return { header, entries }
   // Calls that started before the snapshot and do not have a result in it may have taken effect.
   const started = entries.slice(0, last).filter(({ record }) => record.type === "call_started" && isOutstanding(snapshot.record, record.effectId))
   const dropped = snapshot.number - started.length - 2
-  return writer.line({ ...header, ...(dropped > 0 && { dropped }) }) + lines([...started, ...entries.slice(last)])
+  return { header: { ...header, ...(dropped > 0 && { dropped }) }, entries: [...started, ...entries.slice(last)] }
 }
 
 /** The index of the last snapshot among the entries; -1 if there is none. */

@@ -90,22 +90,19 @@ export type OutlineFacts =
 
 /**
  * Returns the facts of a journal as plain data. Pure.
- * @param text what the journal was read from; without it, the rows have no `bytes`
+ * @param text what the journal was read from, or the size of each of its lines in bytes; without it, the rows have no `bytes`
  * @param config the turn's configuration: model requests are computed by a replay, to compare each with the one before it. Without a
  *   config, nothing is replayed, and only requests that the journal has in full (`keepEffects`) are compared. See {@link prefixBreaks}
  * @throws {CheckpointError} the journal was compacted, and its snapshot cannot be restored under the config
  */
-export function journalOutline(journal: Journal, text?: string, config?: TurnConfig): JournalOutline {
+export function journalOutline(journal: Journal, text?: string | readonly number[], config?: TurnConfig): JournalOutline {
   const { header, entries } = journal
   const prefix = prefixBreaks(journal, config)
   const breaks = new Map(prefix.breaks.map((found) => [found.record, found]))
   const { turnId, driver, at, forkedFrom, dropped } = header
-  const measured = text === undefined ? undefined : (journal.migratedText ?? text)
-  const headerEnd = measured === undefined ? 0 : measured.indexOf("\n") + 1
-  const bytesOf = (start: number, end: number): number | undefined => (measured === undefined ? undefined : utf8Length(measured, start, end))
-  const rows = [outlineRow({ number: 1, record: header }, bytesOf(0, headerEnd))]
-  for (const [index, entry] of entries.entries())
-    rows.push(outlineRow(entry, bytesOf(entries[index - 1]?.end ?? headerEnd, entry.end), breaks.get(entry.number)))
+  const bytes = typeof text === "string" ? lineBytes(text) : text
+  const rows = [outlineRow({ number: 1, record: header }, bytes?.[0])]
+  for (const [index, entry] of entries.entries()) rows.push(outlineRow(entry, bytes?.[index + 1], breaks.get(entry.number)))
   const last = entries.at(-1)?.record
   return {
     turnId,
@@ -119,6 +116,16 @@ export function journalOutline(journal: Journal, text?: string, config?: TurnCon
     prefix,
     rows,
   }
+}
+
+/** Sizes of the lines of a text, in bytes. */
+function lineBytes(text: string): readonly number[] {
+  const sizes: number[] = []
+  for (let start = 0, newline = text.indexOf("\n"); newline >= 0; newline = text.indexOf("\n", start)) {
+    sizes.push(utf8Length(text, start, newline + 1))
+    start = newline + 1
+  }
+  return sizes
 }
 
 /** Returns the facts of one record. `bytes`: the size of its line. `prefixBreak`: what is known of the request that it answers. */

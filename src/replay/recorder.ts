@@ -1,3 +1,4 @@
+import { JournalError } from "../errors.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import type { HostCommand } from "../machine/step.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
@@ -25,9 +26,11 @@ export interface RecorderOptions {
   readonly keepEffects?: boolean
   /**
    * Checks snapshots, effects and the end before they are written. One that could not be read again, because a driver or projector
-   * added a value that is not serializable, is left out: the responses alone are enough to resume. Absent: they are trusted.
+   * added a value that is not serializable, or because it is too long, is left out: the responses alone are enough to resume. Absent: they are trusted.
    */
   readonly validation?: JournalValidation
+  /** The longest line, in characters. A longer record is refused as `record_too_long`. At most and by default 2^28, about 268 million. */
+  readonly maxLineChars?: number
 }
 
 /**
@@ -36,7 +39,7 @@ export interface RecorderOptions {
  */
 export class Recorder {
   readonly #writer: JournalWriter
-  readonly #options: Required<Omit<RecorderOptions, "validation">>
+  readonly #options: Required<Omit<RecorderOptions, "validation" | "maxLineChars">>
   readonly #validation: JournalValidation | undefined
   #records = 0
   #chars = 0
@@ -60,7 +63,7 @@ export class Recorder {
     options: RecorderOptions & Pick<JournalHeader, "at" | "meta"> = {},
   ): { readonly recorder: Recorder; readonly line: string } {
     const { at, meta } = options
-    const recorder = new Recorder(new JournalWriter(), options)
+    const recorder = new Recorder(new JournalWriter(undefined, options.maxLineChars), options)
     const { name, version } = config.driver
     const trusted = trustingConfig(config)
     const { systemPrompt, tools } = trusted
@@ -81,7 +84,7 @@ export class Recorder {
 
   /** Continues a journal that was read. The next snapshot is due as if the last one were at the end of the journal. */
   static resume(journal: Journal, options: RecorderOptions = {}): Recorder {
-    const recorder = new Recorder(new JournalWriter(journal), options)
+    const recorder = new Recorder(new JournalWriter(journal, options.maxLineChars), options)
     const last = lastSnapshot(journal.entries)
     recorder.#snapshotChars = (journal.entries[last]?.end ?? 0) - (journal.entries[last - 1]?.end ?? 0)
     return recorder
@@ -100,12 +103,13 @@ export class Recorder {
   /**
    * Returns the lines for a response, before the machine handles it. The response must come from `machine.check`, or have only
    * the keys of its type: a journal with other keys cannot be read.
+   * @throws {JournalError} `record_too_long`. The journal can be continued.
    */
   response(machine: TurnMachine, response: Response): string {
     const { state } = machine.turn.position
     const answered = "outstanding" in state && state.outstanding.id === response.id ? state.outstanding : undefined
     if (answered === undefined) return this.#count(this.#writer.line(response))
-    return this.#effect(answered) + this.#count(this.#writer.line(response, fingerprint(answered)))
+    return this.#writer.whole(() => this.#effect(answered) + this.#count(this.#writer.line(response, fingerprint(answered))))
   }
 
   /** Returns the line for a host command, before the machine applies it. */
@@ -127,9 +131,8 @@ export class Recorder {
     this.#records = 0
     this.#chars = 0
     const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
-    if (!this.#isReadable(record)) return ""
-    const line = this.#writer.line(record)
-    this.#snapshotChars = line.length
+    const line = this.#lineIfReadable(record)
+    if (line !== "") this.#snapshotChars = line.length
     return line
   }
 
@@ -138,12 +141,23 @@ export class Recorder {
     const { outcome } = machine
     if (outcome === undefined) return ""
     const record: JournalRecord = { type: "end", outcome }
-    return this.#isReadable(record) ? this.#writer.line(record) : ""
+    return this.#lineIfReadable(record)
   }
 
   #effect(effect: AnswerableEffect): string {
     const record: JournalRecord = { type: "effect", effect }
-    return this.#options.keepEffects && this.#isReadable(record) ? this.#writer.line(record) : ""
+    return this.#options.keepEffects ? this.#lineIfReadable(record) : ""
+  }
+
+  /** The line of a record; "" if it could not be read again. */
+  #lineIfReadable(record: JournalRecord): string {
+    if (!this.#isReadable(record)) return ""
+    try {
+      return this.#writer.line(record)
+    } catch (error) {
+      if (error instanceof JournalError && error.code === "record_too_long") return ""
+      throw error
+    }
   }
 
   #isReadable(record: JournalRecord): boolean {

@@ -144,7 +144,7 @@ describe("a state file", () => {
     mkdirSync(join(base, "s.json.lock"))
     writeFileSync(join(base, "s.json.lock/0123456789abcdef"), JSON.stringify({ pid: 7, host: "elsewhere" }))
     expect(await refusal(base)).toBe(
-      'is in use by process 7 on host "elsewhere", which may still run. If that process has ended, take the file over with --take-over.\n',
+      'is in use by process 7 on host "elsewhere", which may still run. If that process has ended, try again in 30 s, or take the file over with --take-over.\n',
     )
     expect((await runCli(["resume", "s.json", "--take-over"], { cwd: base })).exitCode).toBe(0)
   })

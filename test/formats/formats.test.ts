@@ -26,6 +26,7 @@ import type { ThreadRecord } from "../../src/wire/thread.ts"
 import { fill, newFolder, runCli } from "../cli/harness.ts"
 import { CONFIG as JUDGE } from "../drivers/checklist/support.ts"
 import { CONFIG as COUNTING } from "../replay/support.ts"
+import { opened } from "../support/stored-text.ts"
 import { answersTo, CONFIG } from "./script.ts"
 
 // What was stored at a version has to load for as long as that version is supported. Do not change these fixtures to make a test pass: raise the
@@ -142,7 +143,7 @@ describe("journals of version 2", () => {
   test.each(names)("%s is read whole, and its turn is resumed", (name) => {
     const text = textOf(name)
     const journal = readJournal(text, journalValidation)
-    expect([journal.length, journal.droppedLength, journal.migratedText]).toEqual([text.length, 0, undefined])
+    expect([journal.length, journal.droppedLength, journal.migratedFrom]).toEqual([text.length, 0, undefined])
     const machine = resume(journal, CONFIG, { checkEffects: false })
     const end = journal.entries.at(-1)?.record
     expect(machine.outcome).toEqual(end?.type === "end" ? end.outcome : "no end")
@@ -164,8 +165,7 @@ test("the log of a thread of version 1 is read, with a goal and an open turn", a
   expect(thread).toMatchObject({ meta: { mine: true }, turns: 3, openTurn: { turnId: "t.3", origin: "continuation" }, lastTurn: { turnId: "t.2" } })
   expect(thread.goal).toMatchObject({ objective: "Count.", status: "active", tokenBudget: 100_000 })
   await thread.close()
-  const read = async (name: string): Promise<string> => textOf(name.replace("t.", "thread-v1."))
-  expect(await snapshotThread(read, "t", undefined)).toMatchObject({ turns: 3, goal: { objective: "Count." } })
+  expect(await snapshotThread(store, "t", undefined)).toMatchObject({ turns: 3, goal: { objective: "Count." } })
 })
 
 test("the checkpoints of a judge of version 1 are restored, in every state", () => {
@@ -179,11 +179,11 @@ test("tables of version 1 in SQLite are read and appended to", async () => {
   const database = new Database(join(newFolder(), "journals.db"))
   onTestFinished(() => void database.close())
   database.exec(textOf("sqlite-v1.sql"))
-  const stored = await sqliteJournalStore(database).open("turn-1")
+  const stored = await opened(sqliteJournalStore(database), "turn-1")
   expect(stored.text).toBe("first\nsecond 語\n")
   await stored.append("third\n")
   await stored.close()
-  expect((await sqliteJournalStore(database).open("turn-1")).text).toBe("first\nsecond 語\nthird\n")
+  expect((await opened(sqliteJournalStore(database), "turn-1")).text).toBe("first\nsecond 語\nthird\n")
 })
 
 describe("the command line reads", () => {

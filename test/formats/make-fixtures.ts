@@ -2,6 +2,7 @@
  * Writes the fixtures of all formats at their current versions: `npx tsx test/formats/make-fixtures.ts`. Do this only when the version of a
  * format was raised, and only for that format: a fixture shows what is stored out there, so it does not change.
  */
+
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -20,6 +21,7 @@ import type { LlmFailure } from "../../src/wire/llm.ts"
 import type { Response } from "../../src/wire/response.ts"
 import { answerOf, completes, CONFIG as JUDGE, list, listed, manage, type Reply, reads } from "../drivers/checklist/support.ts"
 import { CONFIG as COUNTING } from "../replay/support.ts"
+import { openedText } from "../support/stored-text.ts"
 import { ANSWER, answersTo, CONFIG, START } from "./script.ts"
 
 const FOLDER = fileURLToPath(new URL("../fixtures/formats/", import.meta.url))
@@ -158,7 +160,7 @@ async function thread(): Promise<readonly (readonly [name: string, text: string]
   await runThread(opened, host, { now, wait: async () => {} }).catch(() => {})
   await opened.close()
   const names = ["t.thread", "t.1", "t.2", "t.3"]
-  const texts = await Promise.all(names.map(async (name) => [name, (await store.open(name)).text] as const))
+  const texts = await Promise.all(names.map(async (name) => [name, await openedText(store, name)] as const))
   return texts.filter(([, text]) => text !== "")
 }
 

@@ -1,6 +1,7 @@
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { codeDriver } from "../../src/drivers/code.ts"
 import type { TurnLog } from "../../src/hosts/host.ts"
+import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { fenced, type JournalStore, type StoredJournal } from "../../src/hosts/journal/store.ts"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
 import { runTurn } from "../../src/hosts/run/run-turn.ts"
@@ -9,6 +10,7 @@ import { chatProjector } from "../../src/projectors/chat.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { type Change, wrapMembers } from "../../src/wrap.ts"
+import { asParts, wholeText } from "../support/stored-text.ts"
 import { type Ended, type Fault, type Memory, Process, type ProcessOptions, type Script, type Surroundings, ticks } from "./crash-process.ts"
 
 // A world that outlives its processes, and processes that run one turn in it. What a process holds in memory is gone with
@@ -50,6 +52,7 @@ export class World implements Surroundings {
 
   #store(process: Process): JournalStore {
     return {
+      ...memoryJournalStore(),
       open: async () => {
         const owner = {}
         this.#owner = owner
@@ -64,9 +67,9 @@ export class World implements Surroundings {
           await process.moment(`after ${kind}, before the process knows`)
         }
         return {
-          text,
+          read: () => asParts(text),
           append: (lines) => write("an append", this.#torn(lines), (part) => withLines(this.memory, part), lines),
-          replace: (next) => write("a replacement", [], (part) => ({ ...this.memory, text: part }), next),
+          replace: async (parts) => write("a replacement", [], (part) => ({ ...this.memory, text: part }), await wholeText(parts)),
           close: async () => {},
         } satisfies StoredJournal
       },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { JournalError } from "../../src/errors.ts"
-import { compacted, type Journal, type JournalMigrations, JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import { compacted, type Journal, type JournalMigrations, JournalWriter, journalLines, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { journalValidation } from "../../src/schemas/validation.ts"
@@ -210,12 +210,13 @@ describe("a journal of an older version", () => {
   test.each([0, 1] as const)("is migrated step by step from version %d, and then checked like any other", (version) => {
     const compact = compacted(readJournal(text))
     for (const whole of [text, compact]) {
-      const { migratedText, ...journal } = read(older(version, whole))
+      const { migratedFrom, ...journal } = read(older(version, whole))
+      expect(migratedFrom).toBe(version)
       expect(journal.header).toEqual(readJournal(whole).header)
       const records = ({ entries }: Pick<Journal, "entries">): unknown =>
         entries.map(({ number, record, fingerprint }) => [number, record, fingerprint])
       expect(records(journal)).toEqual(records(readJournal(whole)))
-      expect(readJournal(migratedText ?? "", journalValidation)).toEqual(journal)
+      expect(readJournal([...journalLines(journal)].join(""), journalValidation)).toEqual(journal)
       expect(read(whole)).toEqual(readJournal(whole))
     }
   })
@@ -223,7 +224,7 @@ describe("a journal of an older version", () => {
   test("is appended to after its migrated text", () => {
     const journal = read(`${older(0, text)}["0badc0de",{"type":"op`)
     expect(journal.droppedLength).toBe('["0badc0de",{"type":"op'.length)
-    const appended = `${journal.migratedText}${Recorder.resume(journal).opened(5)}`
+    const appended = `${[...journalLines(journal)].join("")}${Recorder.resume(journal).opened(5)}`
     expect(readJournal(appended, journalValidation).entries.at(-1)?.record).toEqual({ type: "opened", at: 5 })
   })
 

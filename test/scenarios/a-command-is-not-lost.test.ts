@@ -1,10 +1,11 @@
 import { expect, test } from "vitest"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
-import type { JournalStore } from "../../src/hosts/journal/store.ts"
+import type { JournalStore, StoredJournal } from "../../src/hosts/journal/store.ts"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
 import { runTurn } from "../../src/hosts/run/run-turn.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { answer, configOf, userMessage } from "../machine/support.ts"
+import { opened } from "../support/stored-text.ts"
 
 const CONFIG = configOf()
 const START = { messages: [userMessage("Look.")] }
@@ -60,13 +61,14 @@ test("a command that arrives while the journal is compacted leaves it intact", a
   let sendCommand = (): void => {}
   // The command arrives while the new text is written.
   const store: JournalStore = {
+    ...inner,
     async open(name, options) {
       const stored = await inner.open(name, options)
-      const replace = (text: string): Promise<void> => {
+      const replace: StoredJournal["replace"] = (text) => {
         sendCommand()
         return stored.replace(text)
       }
-      return { text: stored.text, append: (text) => stored.append(text), close: () => stored.close(), replace }
+      return { read: () => stored.read(), append: (text) => stored.append(text), close: () => stored.close(), replace }
     },
   }
   const journal = await TurnJournal.open(store, "turn", { snapshotEveryRecords: 1, compactAboveChars: 1 })
@@ -76,7 +78,7 @@ test("a command that arrives while the journal is compacted leaves it intact", a
   await runTurn(machine, { llmCall, tools: { call: toolCall, effects: () => "idempotent" }, checkpoint: async () => undefined }, { journal })
   await Promise.all(commands)
   await journal.close()
-  const { text } = await inner.open("turn")
+  const { text } = await opened(inner, "turn")
   expect(commands.length).toBeGreaterThan(0)
   expect(readJournal(text).entries.map(({ record }) => record.type)).toContain("end")
 })

@@ -4,6 +4,7 @@ import type { JournalStore, StoredJournal } from "../../src/hosts/journal/store.
 export function dyingStore(store: JournalStore, writes: number): JournalStore {
   let left = writes
   return {
+    ...store,
     async open(name) {
       const stored = await store.open(name, { takeOver: true })
       const write = async (act: () => Promise<void>): Promise<void> => {
@@ -12,7 +13,7 @@ export function dyingStore(store: JournalStore, writes: number): JournalStore {
         await act()
       }
       const handle: StoredJournal = {
-        text: stored.text,
+        read: () => stored.read(),
         append: (text) => write(() => stored.append(text)),
         replace: (text) => write(() => stored.replace(text)),
         close: async () => {},

@@ -1,14 +1,15 @@
 import { mkdir, readdir, realpath, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { CheckpointError, JournalError, ReplayDivergence } from "../../errors.ts"
+import { textOf } from "../../hosts/journal/parts.ts"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
 import { readJudged } from "../../hosts/judge/judged-thread.ts"
-import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
+import { fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import { lockHolder } from "../../hosts/node/file-lock.ts"
 import { snapshotThread, type ThreadSnapshot } from "../../hosts/thread/snapshot.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
-import { readRegular, storeRefusal } from "../run/journal-file.ts"
+import { reasonOf, storeRefusal } from "../run/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause } from "../terminal/format.ts"
 import { type Confirmed, confirm, type WorkFlags } from "../trust/confirm.ts"
@@ -86,13 +87,15 @@ export class GoalFolder {
   /** Reads the goal, also while another process runs it; `undefined` if none was started. @throws {CliError} */
   async read(): Promise<StoredGoal | undefined> {
     try {
-      const bare = await snapshotThread(this.#text, THREAD_ID, undefined)
+      const bare = await snapshotThread(this.store, THREAD_ID, undefined)
       if (bare === undefined) return undefined
       const known = readGoalMeta(bare.meta)
       if (typeof known === "string") throw new CliError(`${this.shown} cannot be used here: ${known}. Pass another one with --state.`)
-      const stored = bare.openTurn === undefined ? bare : await snapshotThread(this.#text, THREAD_ID, goalOptions(known))
-      return { ...(stored ?? bare), known, checklist: known.judge === "none" ? undefined : readJudged(await this.#text(`${THREAD_ID}.judge`)) }
+      const stored = bare.openTurn === undefined ? bare : await snapshotThread(this.store, THREAD_ID, goalOptions(known))
+      const checklist = known.judge === "none" ? undefined : readJudged(await textOf(await this.store.read(`${THREAD_ID}.judge`)))
+      return { ...(stored ?? bare), known, checklist }
     } catch (error) {
+      if (error instanceof JournalStoreError) throw new CliError(`${this.shown} cannot be read: ${reasonOf(error)}.`)
       throw this.explain(error)
     }
   }
@@ -109,8 +112,8 @@ export class GoalFolder {
     const held = await lockHolder(join(this.path, `${THREAD_ID}.thread`))
     if (held === undefined) return undefined
     if (held.holder === undefined) return "an unknown process"
-    const { pid, host, where } = held.holder
-    return where === "another host" ? `process ${pid} on host ${host}` : `process ${pid}`
+    const { pid, host, where, isSameHost } = held.holder
+    return where === "unseen" && !isSameHost ? `process ${pid} on host ${host}` : `process ${pid}`
   }
 
   /** Turns an error about the stored goal into a one-line {@link CliError}; returns any other error unchanged. */
@@ -126,15 +129,6 @@ export class GoalFolder {
         cause: error,
       },
     )
-  }
-
-  readonly #text = async (name: string): Promise<string | undefined> => {
-    try {
-      return await readRegular(join(this.path, name))
-    } catch (error) {
-      if (errorCode(error) === "ENOENT") return undefined
-      throw new CliError(`${this.shown} cannot be read: ${fileReason(error)}.`)
-    }
   }
 }
 

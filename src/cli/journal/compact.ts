@@ -1,8 +1,9 @@
 import { realpath } from "node:fs/promises"
 import { JournalError } from "../../errors.ts"
+import { inChunks, readJournalParts } from "../../hosts/journal/parts.ts"
 import { JournalStoreError, type StoredJournal } from "../../hosts/journal/store.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
-import { compacted, readJournal } from "../../replay/journal.ts"
+import { compactedJournal, journalLines } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import { checkLock, storeRefusal } from "../run/journal-file.ts"
 import { readArgs } from "../terminal/args.ts"
@@ -43,17 +44,25 @@ export async function compactJournal(args: readonly string[], io: Io): Promise<n
 }
 
 async function compact(stored: StoredJournal, name: string): Promise<string> {
-  const journal = readJournal(stored.text, journalValidation)
-  const text = compacted(journal)
-  const before = journal.header.dropped ?? 0
-  const dropped = (readJournal(text).header.dropped ?? 0) - before
+  const { journal } = await readJournalParts(stored.read(), journalValidation)
+  // It was read before, so another process has just emptied it.
+  if (journal === undefined) throw new CliError(`${name} was changed by another process. Try again.`)
+  const short = compactedJournal(journal)
+  const dropped = (short.header.dropped ?? 0) - (journal.header.dropped ?? 0)
   if (dropped === 0) {
     const why = journal.entries.some(({ record }) => record.type === "snapshot")
       ? "it already starts with its last snapshot"
       : "it has no snapshot yet"
     return `Nothing to drop from ${name}: ${why}.`
   }
-  await stored.replace(text)
-  const sizes = `${formatBytes(Buffer.byteLength(stored.text))} before, ${formatBytes(Buffer.byteLength(text))} now`
+  const before = await bytesIn(stored)
+  await stored.replace(inChunks(journalLines(short)))
+  const sizes = `${formatBytes(before)} before, ${formatBytes(await bytesIn(stored))} now`
   return `Dropped ${plural(dropped, "record")} from ${name}: ${sizes}. It can be resumed, but no longer replayed from its start.`
+}
+
+async function bytesIn(stored: StoredJournal): Promise<number> {
+  let bytes = 0
+  for await (const part of stored.read()) bytes += Buffer.byteLength(part)
+  return bytes
 }

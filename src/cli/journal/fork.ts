@@ -1,17 +1,18 @@
-import { readFile, realpath } from "node:fs/promises"
+import { readFile, realpath, stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { ReplayDivergence, TurnError } from "../../errors.ts"
+import { inChunks } from "../../hosts/journal/parts.ts"
 import { JournalStoreError } from "../../hosts/journal/store.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
-import { fork } from "../../replay/fork.ts"
+import { forkLines } from "../../replay/fork.ts"
 import type { Journal, JournalEntry } from "../../replay/journal.ts"
 import { replay } from "../../replay/replay.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
-import { checkLock, readRegular, storeRefusal } from "../run/journal-file.ts"
+import { checkLock, storeRefusal } from "../run/journal-file.ts"
 import { recordedConfig } from "../run/run-config.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -49,9 +50,9 @@ export async function forkJournal(args: readonly string[], io: Io): Promise<numb
   const replaced = given.journal.entries.find(({ number }) => number === at)
   const answer = text !== undefined ? textAnswer(replaced, at, text, given.name) : await answerOf(json, file, replaced, io)
   const turnId = crypto.randomUUID()
-  let forked: string
+  let forked: Iterable<string>
   try {
-    forked = fork(given.journal, at, answer, { turnId, validation: journalValidation })
+    forked = forkLines(given.journal, at, answer, { turnId, validation: journalValidation })
     if (answer !== undefined) checkAccepted(given, at, answer)
   } catch (error) {
     if (error instanceof TurnError) throw new CliError(oneLine(error.message))
@@ -138,11 +139,11 @@ function checkAccepted({ journal, meta }: GivenJournal, at: number, answer: Resp
     throw new CliError(`Record ${at} arrived too late to change the turn, so a new answer in its place would have no effect.`)
 }
 
-async function writeNew(path: string, text: string): Promise<void> {
+async function writeNew(path: string, lines: Iterable<string>): Promise<void> {
   const shown = oneLine(path)
   const exists = new CliError(`${shown} already exists and was not changed. Pass another path with --out.`)
   try {
-    await readRegular(path)
+    await stat(path)
     throw exists
   } catch (error) {
     if (error === exists) throw exists
@@ -152,8 +153,8 @@ async function writeNew(path: string, text: string): Promise<void> {
   try {
     const stored = await fileJournalStore().open(path)
     try {
-      if (stored.text !== "") throw exists
-      await stored.replace(text)
+      for await (const part of stored.read()) if (part !== "") throw exists
+      await stored.replace(inChunks(lines))
     } finally {
       await stored.close()
     }

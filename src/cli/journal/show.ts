@@ -54,12 +54,12 @@ function machineOf({ journal, meta }: GivenJournal): TurnMachine | undefined {
 }
 
 /** A replay computes the requests if this program wrote the journal. */
-function outlineOf({ journal, text, meta }: GivenJournal): JournalOutline {
-  if (typeof meta !== "object") return journalOutline(journal, text)
+function outlineOf({ journal, lineBytes, meta }: GivenJournal): JournalOutline {
+  if (typeof meta !== "object") return journalOutline(journal, lineBytes)
   try {
-    return journalOutline(journal, text, recordedConfig(meta))
+    return journalOutline(journal, lineBytes, recordedConfig(meta))
   } catch {
-    return journalOutline(journal, text)
+    return journalOutline(journal, lineBytes)
   }
 }
 
@@ -69,25 +69,22 @@ function statusOf(given: GivenJournal): TurnStatus {
 }
 
 /** The bytes after the last complete line of an undamaged journal. */
-function tornBytes({ journal, text, damage }: GivenJournal): number {
-  return damage === undefined ? Buffer.byteLength(text.slice(text.length - journal.droppedLength)) : 0
+function tornBytes({ unfinishedBytes, damage }: GivenJournal): number {
+  return damage === undefined ? unfinishedBytes : 0
 }
 
 function writeTable(given: GivenJournal, io: Io): void {
   const style = styler(io)
   const width = widthOf(io.stdout)
   const line = (text: string): void => void io.stdout.write(`${text}\n`)
-  const { journal, meta, name, text } = given
+  const { journal, meta, name, bytes } = given
   const { header, entries } = journal
   const outline = outlineOf(given)
   const isOurs = typeof meta === "object"
   const status = statusOf(given)
   const command = typeof meta === "object" && given.damage === undefined ? resumeCommand(status, name) : undefined
   const fields: [string, string][] = [
-    [
-      "journal",
-      `${name}, ${plural(entries.length + 1, given.damage === undefined ? "record" : "whole record")}, ${formatBytes(Buffer.byteLength(text))}`,
-    ],
+    ["journal", `${name}, ${plural(entries.length + 1, given.damage === undefined ? "record" : "whole record")}, ${formatBytes(bytes)}`],
     ["turn", `${oneLine(header.turnId)}${header.at === undefined ? "" : `, started ${dateOf(header.at)} ${clockOf(header.at)}`}`],
     ["driver", `${oneLine(header.driver.name)} version ${header.driver.version}`],
   ]
@@ -129,7 +126,7 @@ function writeTable(given: GivenJournal, io: Io): void {
 
 function writeJson(given: GivenJournal, io: Io): void {
   const write = (value: object): void => void io.stdout.write(`${plainJson(value)}\n`)
-  const { journal, meta, path, damage, text } = given
+  const { journal, meta, path, damage, bytes } = given
   const { rows, outcome: _, turnId, driver, at, forkedFrom, dropped, ...totals } = outlineOf(given)
   const run = typeof meta === "object" ? { run: meta } : {}
   write({
@@ -142,7 +139,7 @@ function writeJson(given: GivenJournal, io: Io): void {
     dropped,
     ...run,
     records: journal.entries.length + 1,
-    bytes: Buffer.byteLength(text),
+    bytes: bytes,
     standing: statusOf(given),
     ...totals,
     tornBytes: tornBytes(given),

@@ -1,20 +1,37 @@
-import { lstat, readFile, stat } from "node:fs/promises"
+import { lstat, open, stat } from "node:fs/promises"
 import { hostname } from "node:os"
 import { JournalError } from "../../errors.ts"
+import { firstChars } from "../../hosts/journal/parts.ts"
 import type { JournalOwner, JournalStoreError } from "../../hosts/journal/store.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
-import { type Journal, readJournal } from "../../replay/journal.ts"
+import { bytesOf, decoded } from "../../hosts/node/file-journal.ts"
+import { type Journal, JournalReader } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 
 /** The content of a journal file, which may be in use. */
 export interface JournalFile {
-  readonly text: string
   /** The intact records. */
   readonly journal: Journal
   /** The damage after them. */
   readonly damage: JournalError | undefined
+  /** Size of the file, in bytes. */
+  readonly bytes: number
+  /** Size of each line, in bytes. */
+  readonly lineBytes: readonly number[]
+  /** Size of the text after the last line, in bytes. */
+  readonly unfinishedBytes: number
+}
+
+/** A file that is read by parts, because it may be longer than a string can be. */
+export interface TextFile {
+  /** The first characters of its text. */
+  readonly beginning: string
+  /** Its size when it was found. */
+  readonly bytes: number
+  /** Reads its text. `onBytes` receives the bytes of each part. */
+  parts(onBytes?: (bytes: Uint8Array) => void): AsyncGenerator<string, void, undefined>
 }
 
 /**
@@ -23,24 +40,50 @@ export interface JournalFile {
  * @throws {CliError} the file does not exist or is not a journal
  */
 export async function readJournalFile(path: string, shown: string): Promise<JournalFile> {
-  let text: string | undefined
+  let file: TextFile | undefined
   try {
-    text = await readRegular(path)
+    file = await findText(path)
   } catch (error) {
     throw new CliError(`${shown} cannot be read: ${fileReason(error)}.`)
   }
-  if (text === undefined) throw new CliError(`${shown} is not a file. Pass the path of a journal.`)
+  if (file === undefined) throw new CliError(`${shown} is not a file. Pass the path of a journal.`)
   try {
-    return parseJournal(text)
+    return await parseJournal(file)
   } catch (error) {
-    throw notAJournal(shown, text, error)
+    throw errorCode(error) === undefined || error instanceof JournalError
+      ? notAJournal(shown, file.beginning, error)
+      : new CliError(`${shown} cannot be read: ${fileReason(error)}.`)
   }
 }
 
-/** Reads a file's text; `undefined` if it is not a regular file. */
-export async function readRegular(path: string): Promise<string | undefined> {
+/** Characters that say what kind of file it is. */
+const BEGINNING_CHARS = 4096
+
+/** Finds a file to read; `undefined` if it is not a regular file. */
+export async function findText(path: string): Promise<TextFile | undefined> {
   // Checked before opening: opening a pipe would wait for a writer.
-  return (await stat(path)).isFile() ? readFile(path, "utf8") : undefined
+  const stats = await stat(path)
+  if (!stats.isFile()) return undefined
+  const parts: TextFile["parts"] = async function* (onBytes = () => {}) {
+    const handle = await open(path, "r")
+    const seen = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+      for await (const bytes of bytesOf(handle)) {
+        onBytes(bytes)
+        yield bytes
+      }
+    }
+    try {
+      yield* decoded(seen())
+    } finally {
+      await handle.close()
+    }
+  }
+  let beginning = ""
+  for await (const part of parts()) {
+    beginning = part.slice(0, BEGINNING_CHARS)
+    break
+  }
+  return { beginning, bytes: stats.size, parts }
 }
 
 /**
@@ -53,12 +96,52 @@ export async function checkLock(path: string): Promise<void> {
 }
 
 /** Parses the intact part of a journal. @throws {JournalError} it is not a journal, or has another version */
-export function parseJournal(text: string): JournalFile {
+export async function parseJournal(file: TextFile): Promise<JournalFile> {
+  const sizes = new LineSizes()
   try {
-    return { text, journal: readJournal(text, journalValidation), damage: undefined }
+    const reader = new JournalReader(journalValidation)
+    for await (const part of file.parts((bytes) => sizes.push(bytes))) reader.push(part)
+    return { journal: reader.end(), damage: undefined, bytes: file.bytes, ...sizes.sizes }
   } catch (error) {
     if (!(error instanceof JournalError) || error.intactLength === 0) throw error
-    return { text, journal: readJournal(text.slice(0, error.intactLength), journalValidation), damage: error }
+    const reader = new JournalReader(journalValidation)
+    for await (const part of firstChars(file.parts(), error.intactLength)) reader.push(part)
+    return { journal: reader.end(), damage: error, bytes: file.bytes, ...sizes.sizes }
+  }
+}
+
+/** Whether a file is empty, or its process died before it finished the first line. */
+export async function isUnfinished(file: TextFile): Promise<boolean> {
+  const reader = new JournalReader()
+  try {
+    for await (const part of file.parts()) {
+      if (part.includes("\n")) return false
+      reader.push(part)
+    }
+  } catch (error) {
+    if (error instanceof JournalError) return false
+    throw error
+  }
+  return reader.isUnfinishedHeader
+}
+
+/** Counts the bytes of lines. */
+class LineSizes {
+  readonly #lines: number[] = []
+  #rest = 0
+
+  get sizes(): Pick<JournalFile, "lineBytes" | "unfinishedBytes"> {
+    return { lineBytes: this.#lines, unfinishedBytes: this.#rest }
+  }
+
+  push(bytes: Uint8Array): void {
+    let start = 0
+    for (let newline = bytes.indexOf(10); newline >= 0; newline = bytes.indexOf(10, start)) {
+      this.#lines.push(this.#rest + newline + 1 - start)
+      this.#rest = 0
+      start = newline + 1
+    }
+    this.#rest += bytes.length - start
   }
 }
 
@@ -89,8 +172,12 @@ export function isOldState(text: string): boolean {
 export function storeRefusal(shown: string, error: JournalStoreError, otherwise: string): CliError {
   switch (error.code) {
     case "in_use": {
-      const isElsewhere = error.owner?.host !== undefined && error.owner.host !== hostname()
-      const remedy = isElsewhere ? "If that process has ended, take the file over with --take-over." : `Wait for it or stop it, or ${otherwise}.`
+      const { owner, retryAfterMs } = error
+      const isElsewhere = owner?.host !== undefined && owner.host !== hostname()
+      const remedy =
+        retryAfterMs !== undefined
+          ? `If that process has ended, try again in ${Math.ceil(retryAfterMs / 1000)} s, or take the file over with --take-over.`
+          : `Wait for it or stop it, or ${otherwise}.`
       return new CliError(`${shown} is in use by ${oneLine(ownerText(error.owner, isElsewhere))}. ${remedy}`, 2, { cause: error })
     }
     case "fenced":
@@ -108,7 +195,8 @@ function ownerText({ pid, host }: JournalOwner = {}, isElsewhere: boolean): stri
   return pid === process.pid ? "this process" : `process ${pid}`
 }
 
-function reasonOf({ cause, message }: JournalStoreError): string {
+/** Why a journal cannot be used, as a clause. */
+export function reasonOf({ cause, message }: JournalStoreError): string {
   if (errorCode(cause) !== undefined) return fileReason(cause)
   return oneLine(cause instanceof Error ? cause.message : message).replace(/\.$/, "")
 }

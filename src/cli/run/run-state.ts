@@ -6,7 +6,7 @@ import { TurnJournal } from "../../hosts/journal/turn-journal.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import type { TurnConfig } from "../../machine/config.ts"
-import { isUnfinishedHeader, type Journal } from "../../replay/journal.ts"
+import type { Journal } from "../../replay/journal.ts"
 import { workedMs } from "../../replay/outline.ts"
 import { resume } from "../../replay/replay.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
@@ -15,7 +15,7 @@ import type { Outcome } from "../../wire/event.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause, oneLine, shellWord } from "../terminal/format.ts"
 import type { KnownSettings, OwnStates, StatePlace } from "../trust/own-states.ts"
-import { checkLock, isJournal, isOldState, notAJournal, parseJournal, readRegular, storeRefusal } from "./journal-file.ts"
+import { checkLock, findText, isJournal, isOldState, isUnfinished, notAJournal, parseJournal, storeRefusal, type TextFile } from "./journal-file.ts"
 import { type RunMeta, readRunMeta, recordedConfig } from "./run-config.ts"
 
 /** With `compact`, a journal above this many characters is compacted. */
@@ -59,13 +59,12 @@ export class RunState {
     const shown = `The state file ${path}`
     const real = await realFile(path)
     await checkLock(real)
-    const text = await readText(real, shown)
-    if (text !== undefined && !isResumed) {
+    const file = await fileAt(real, shown)
+    if (file !== undefined && !isResumed) {
       throw new CliError(`${shown} already exists and was not changed. Add --resume to resume that run, or pass another path.`)
     }
-    // A process may have died before it finished the first line.
-    if (text === undefined || isUnfinishedHeader(text)) return new RunState(real, shown, own)
-    const journal = read(path, shown, text)
+    const journal = file && (await read(path, shown, file))
+    if (journal === undefined) return new RunState(real, shown, own)
     const saved = readRunMeta(journal.header.meta)
     if (typeof saved === "object") return new RunState(real, shown, own, journal, saved)
     throw new CliError(`${shown} cannot be resumed here: ${saved}. Resume it with the program that wrote it, or pass another --state path.`)
@@ -199,32 +198,34 @@ async function realFile(path: string): Promise<string> {
   }
 }
 
-async function readText(path: string, shown: string): Promise<string | undefined> {
-  let text: string | undefined
+async function fileAt(path: string, shown: string): Promise<TextFile | undefined> {
+  let file: TextFile | undefined
   try {
-    text = await readRegular(path)
+    file = await findText(path)
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined
     throw new CliError(`${shown} cannot be read: ${fileReason(error)}.`)
   }
-  if (text === undefined) throw new CliError(`${shown} is not a file. Pass the path of a file with --state.`)
-  return text
+  if (file === undefined) throw new CliError(`${shown} is not a file. Pass the path of a file with --state.`)
+  return file
 }
 
-function read(path: string, shown: string, text: string): Journal {
-  if (isOldState(text)) throw notAJournal(shown, text, undefined)
+/** Reads the journal in a file; `undefined` if a process died before it finished the first line. */
+async function read(path: string, shown: string, file: TextFile): Promise<Journal | undefined> {
+  if (isOldState(file.beginning)) throw notAJournal(shown, file.beginning, undefined)
   try {
-    const { journal, damage } = parseJournal(text)
+    const { journal, damage } = await parseJournal(file)
     if (damage !== undefined) throw damage
     return journal
   } catch (error) {
-    if (error instanceof JournalError) throw damaged(path, shown, text, error)
-    throw error
+    if (!(error instanceof JournalError)) throw error
+    if (error.code === "not_a_journal" && (await isUnfinished(file))) return undefined
+    throw damaged(path, shown, file.beginning, error)
   }
 }
 
-function damaged(path: string, shown: string, text: string, error: JournalError): CliError {
-  if (!isJournal(text, error)) return unusable(shown, "it is not the state of a run")
+function damaged(path: string, shown: string, beginning: string, error: JournalError): CliError {
+  if (!isJournal(beginning, error)) return unusable(shown, "it is not the state of a run")
   if (error.code === "damaged_record" && error.record === 1) return unusable(shown, "its first record is damaged")
   const why = error.code === "damaged_record" ? `record ${error.record} is damaged, missing or out of place` : clause(error.message)
   if (error.intactLength === 0) return unusable(shown, why)

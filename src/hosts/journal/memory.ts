@@ -1,54 +1,114 @@
-import { closed, fenced, inUse, type JournalStore, type OpenOptions, type StoredJournal } from "./store.ts"
+import { inChunks } from "./parts.ts"
+import { checkName, closed, fenced, inUse, type JournalStore, type ListOptions, type OpenOptions, openWaiting, type StoredJournal } from "./store.ts"
 
 interface Entry {
-  text: string
+  parts: string[]
   owner: MemoryJournal | undefined
 }
 
-/** Creates a store that holds journals in memory: for tests, and for turns that need not outlive their process. */
+/**
+ * Creates a store that holds journals in memory: for tests, and for turns that need not outlive their process. It does not know
+ * whether an owner is still alive: open the journal of one that did not close it with `takeOver`.
+ */
 export function memoryJournalStore(): JournalStore {
   const entries = new Map<string, Entry>()
+  const open = (name: string, takeOver: boolean): StoredJournal => {
+    const entry = entries.get(name) ?? { parts: [], owner: undefined }
+    if (entry.owner !== undefined && !takeOver) throw inUse(name, { since: entry.owner.since })
+    entries.set(name, entry)
+    entry.owner = new MemoryJournal(name, entry)
+    return entry.owner
+  }
   return {
-    async open(name: string, { takeOver = false }: OpenOptions = {}): Promise<StoredJournal> {
-      const entry = entries.get(name) ?? { text: "", owner: undefined }
-      if (entry.owner !== undefined && !takeOver) throw inUse(name, { since: entry.owner.since })
-      entries.set(name, entry)
-      entry.owner = new MemoryJournal(name, entry)
-      return entry.owner
+    async open(name: string, { takeOver = false, waitMs }: OpenOptions = {}): Promise<StoredJournal> {
+      checkName(name)
+      return openWaiting(() => open(name, takeOver), waitMs)
+    },
+    async read(name: string): Promise<AsyncIterable<string> | undefined> {
+      checkName(name)
+      const entry = entries.get(name)
+      return entry && partsOf(entry)
+    },
+    async *list({ prefix = "" }: ListOptions = {}): AsyncGenerator<string, void, undefined> {
+      yield* [...entries.keys()].filter((name) => name.startsWith(prefix)).sort()
+    },
+    async delete(name: string): Promise<void> {
+      checkName(name)
+      const owner = entries.get(name)?.owner
+      if (owner !== undefined) throw inUse(name, { since: owner.since })
+      entries.delete(name)
     },
   }
 }
 
+async function* partsOf(entry: Entry): AsyncGenerator<string, void, undefined> {
+  yield* entry.parts.slice()
+}
+
 class MemoryJournal implements StoredJournal {
-  readonly text: string
   readonly since: number = Date.now()
   readonly #name: string
   readonly #entry: Entry
-  #closed = false
+  /** Resolves when all writes so far are done; `undefined` if they are. */
+  #writing: Promise<void> | undefined
+  #closing: Promise<void> | undefined
 
   constructor(name: string, entry: Entry) {
-    this.text = entry.text
     this.#name = name
     this.#entry = entry
   }
 
-  async append(text: string): Promise<void> {
+  async *read(): AsyncGenerator<string, void, undefined> {
+    // A replacement by parts of this journal may begin after `close` was called.
+    if (this.#entry.owner !== this && this.#closing !== undefined) throw closed(this.#name)
     this.#requireOwner()
-    this.#entry.text += text
+    yield* partsOf(this.#entry)
   }
 
-  async replace(text: string): Promise<void> {
-    this.#requireOwner()
-    this.#entry.text = text
+  append(text: string): Promise<void> {
+    return this.#write(() => {
+      this.#requireOwner()
+      this.#entry.parts.push(text)
+    })
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    if (this.#entry.owner === this) this.#entry.owner = undefined
+  replace(text: string | AsyncIterable<string>): Promise<void> {
+    return this.#write(() => {
+      this.#requireOwner()
+      if (typeof text !== "string") return this.#replaceBy(text)
+      this.#entry.parts = [text]
+    })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#write(() => {
+      if (this.#entry.owner === this) this.#entry.owner = undefined
+    })
+    return this.#closing
+  }
+
+  /** Runs `act` in the order of the calls; at once, unless a replacement from parts is under way. */
+  async #write(act: () => Promise<void> | undefined | void): Promise<void> {
+    if (this.#closing !== undefined) throw closed(this.#name)
+    const done = this.#writing === undefined ? act() : this.#writing.then(act)
+    if (done === undefined) return
+    const settled = done
+      .catch(() => {})
+      .then(() => {
+        if (this.#writing === settled) this.#writing = undefined
+      })
+    this.#writing = settled
+    return done
+  }
+
+  async #replaceBy(text: AsyncIterable<string>): Promise<void> {
+    const parts: string[] = []
+    for await (const part of inChunks(text)) parts.push(part)
+    this.#requireOwner()
+    this.#entry.parts = parts
   }
 
   #requireOwner(): void {
-    if (this.#closed) throw closed(this.#name)
     if (this.#entry.owner !== this) throw fenced(this.#name)
   }
 }

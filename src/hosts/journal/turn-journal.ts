@@ -1,8 +1,9 @@
+import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { HostCommand } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
-import { compacted, isUnfinishedHeader, type Journal, type JournalEntry, readJournal } from "../../replay/journal.ts"
+import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, MAX_LINE_CHARS, readJournal } from "../../replay/journal.ts"
 import { Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resume } from "../../replay/replay.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
@@ -11,6 +12,7 @@ import type { TurnStart } from "../../wire/config.ts"
 import type { JournalHeader } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
 import type { TurnLog } from "../host.ts"
+import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
 /** How a journal is opened and written. */
@@ -53,7 +55,7 @@ export class TurnJournal implements TurnLog {
   #records = 0
   #chars = 0
   #ended = false
-  #pending = ""
+  #pending: string[] = []
   #flush: Promise<void> | undefined
   /** Resolves when all lines so far are stored. Stays rejected after a failed write, because later lines would follow a gap. */
   #written: Promise<void> = Promise.resolve()
@@ -74,11 +76,11 @@ export class TurnJournal implements TurnLog {
   static async open(store: JournalStore, name: string, options: TurnJournalOptions = {}): Promise<TurnJournal> {
     const stored = await store.open(name, options)
     try {
-      const { text } = stored
-      const recorded = isUnfinishedHeader(text) ? undefined : readJournal(text, journalValidation)
-      const whole = recorded?.migratedText ?? text.slice(0, recorded?.length ?? 0)
-      if (whole !== text) await stored.replace(whole)
-      return new TurnJournal(stored, recorded, options)
+      const { journal, length } = await readJournalParts(stored.read(), journalValidation)
+      if (journal?.migratedFrom !== undefined) await stored.replace(inChunks(journalLines(journal)))
+      else if (journal === undefined && length > 0) await stored.replace("")
+      else if (journal !== undefined && journal.droppedLength > 0) await stored.replace(firstChars(stored.read(), journal.length))
+      return new TurnJournal(stored, journal, options)
     } catch (error) {
       await stored.close()
       throw error
@@ -143,19 +145,20 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async rewind(record: number): Promise<void> {
-    const { entries = [], migratedText } = this.#recorded ?? {}
-    const whole = migratedText ?? this.#stored.text
-    const end = entries.find(({ number }) => number === record)?.end ?? (record === 1 ? entries[0] && headerEnd(whole) : undefined)
-    if (end === undefined || this.#recorder !== undefined) throw new RangeError(`The journal cannot be rewound to record ${record}.`)
-    const text = whole.slice(0, end)
-    let rewound: Journal
+    const { header, entries = [] } = this.#recorded ?? {}
+    const index = record === 1 ? -1 : entries.findIndex(({ number }) => number === record)
+    if (header === undefined || this.#recorder !== undefined || (index < 0 && (record !== 1 || entries.length === 0)))
+      throw new RangeError(`The journal cannot be rewound to record ${record}.`)
+    const end = entries[index]?.end ?? (await firstLineLength(this.#stored.read()))
+    let rewound: Journal | undefined
     try {
-      rewound = readJournal(text)
+      rewound = (await readJournalParts(firstChars(this.#stored.read(), end))).journal
     } catch (cause) {
+      if (!(cause instanceof JournalError)) throw cause
       throw new RangeError(`The journal cannot be rewound to record ${record}: a compaction removed the records that it needs.`, { cause })
     }
-    await this.#stored.replace(text)
-    this.#recorded = migratedText === undefined ? rewound : { ...rewound, migratedText }
+    await this.#stored.replace(firstChars(this.#stored.read(), end))
+    this.#recorded = rewound
   }
 
   /** Records a response. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
@@ -230,13 +233,15 @@ export class TurnJournal implements TurnLog {
     await this.#written
     const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
     const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
-    const text = compacted({ header: this.#knownHeader(), entries, checksum: "", length: 0, droppedLength: 0 })
-    const journal = readJournal(text)
+    const lines = [...journalLines(compactedJournal({ header: this.#knownHeader(), entries }))]
+    const reader = new JournalReader()
+    for (const line of lines) reader.push(line)
+    const journal = reader.end()
     this.#recorder = Recorder.resume(journal, this.#options)
     this.#header = journal.header
     this.#records = journal.entries.at(-1)?.number ?? 1
-    this.#chars = text.length
-    this.#written = this.#written.then(() => this.#stored.replace(text))
+    this.#chars = journal.length
+    this.#written = this.#written.then(() => this.#stored.replace(inChunks(lines)))
     await this.#written
   }
 
@@ -245,12 +250,12 @@ export class TurnJournal implements TurnLog {
     if (lines === "") return this.#written
     for (let index = lines.indexOf("\n"); index >= 0; index = lines.indexOf("\n", index + 1)) this.#records += 1
     this.#chars += lines.length
-    this.#pending += lines
-    this.#flush ??= this.#written.then(() => {
-      const text = this.#pending
-      this.#pending = ""
+    this.#pending.push(lines)
+    this.#flush ??= this.#written.then(async () => {
+      const pending = this.#pending
+      this.#pending = []
       this.#flush = undefined
-      return this.#stored.append(text)
+      for (const text of joined(pending)) await this.#stored.append(text)
     })
     this.#written = this.#flush
     return this.#flush
@@ -285,6 +290,8 @@ function keyOf(effectId: number, callId: string): string {
   return `${effectId}:${callId}`
 }
 
-function headerEnd(text: string): number {
-  return text.indexOf("\n") + 1
+/** Joins texts to as few as can each be a string: usually one. */
+function joined(texts: readonly string[]): readonly string[] {
+  const length = texts.reduce((sum, text) => sum + text.length, 0)
+  return length <= MAX_LINE_CHARS ? [texts.join("")] : texts
 }

@@ -3,6 +3,7 @@ import { restoreChecklist } from "../../drivers/checklist/manager.ts"
 import { CheckpointError } from "../../errors.ts"
 import { type ChecklistState, type JudgeCheckpoint, judgeValidation } from "../../schemas/checklist.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
+import { textOf } from "../journal/parts.ts"
 import type { StoredJournal } from "../journal/store.ts"
 
 /** The stored state of a thread's judge. */
@@ -37,10 +38,14 @@ export class StoredJudgeMemory {
   readonly #stored: StoredJournal
   current: JudgeMemory
 
-  /** @throws {CheckpointError} */
-  constructor(stored: StoredJournal) {
+  private constructor(stored: StoredJournal, current: JudgeMemory) {
     this.#stored = stored
-    this.current = readMemory(stored.text)
+    this.current = current
+  }
+
+  /** Reads the state from an open journal. @throws {CheckpointError | JournalStoreError} */
+  static async read(stored: StoredJournal): Promise<StoredJudgeMemory> {
+    return new StoredJudgeMemory(stored, readMemory(await textOf(stored.read())))
   }
 
   /** @throws {JournalStoreError} */

@@ -60,7 +60,7 @@ export class JudgedThread {
   static async open(store: JournalStore, thread: Thread, options: JudgedThreadOptions): Promise<JudgedThread> {
     const stored = await store.open(`${thread.threadId}.judge`, options)
     try {
-      const memory = new StoredJudgeMemory(stored)
+      const memory = await StoredJudgeMemory.read(stored)
       const judged = new JudgedThread(thread, memory, options)
       if (thread.openTurn === undefined) await judged.#settle()
       if (thread.openTurn === undefined || memory.current.goalId === undefined) await judged.#followGoal()

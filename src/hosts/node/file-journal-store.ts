@@ -1,9 +1,21 @@
-import { mkdir, realpath, stat } from "node:fs/promises"
+import { mkdir, readdir, realpath, stat, unlink } from "node:fs/promises"
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
-import { inUse, type JournalStore, JournalStoreError, type OpenOptions, type StoredJournal } from "../journal/store.ts"
+import {
+  checkName,
+  ifGone,
+  inUse,
+  isControlName,
+  type JournalStore,
+  JournalStoreError,
+  type ListOptions,
+  type OpenOptions,
+  openWaiting,
+  type StoredJournal,
+} from "../journal/store.ts"
+import { syncFolder } from "./atomic-file.ts"
 import { errorCode, fileReason } from "./file-error.ts"
-import { FileJournal, type FilePlace } from "./file-journal.ts"
-import { FileLock, type Holder, LockHeldError, LockInTheWayError } from "./file-lock.ts"
+import { bytesAt, decoded, FileJournal, type FilePlace } from "./file-journal.ts"
+import { FileLock, LockHeldError, LockInTheWayError, type LockSystem, SYSTEM } from "./file-lock.ts"
 
 /** Options of {@link fileJournalStore}. */
 export interface FileJournalStoreOptions {
@@ -16,33 +28,119 @@ export interface FileJournalStoreOptions {
 
 /**
  * Creates a store that keeps each journal in a file of its own, which contains the journal's text and nothing else. The name of a journal is
- * the path of its file.
+ * the path of its file. Give the store a folder of its own: every other file in it counts as a journal.
  *
  * While a journal is open, the folder `<file>.lock` beside it names the process of its owner. An owner that is gone, for example
- * killed, does not block the journal; an owner on another host counts as alive. Opening a journal replaces the file with a copy, so
- * that an earlier owner no longer writes to it; the copy has mode 0600. Use it on local disks: on a network file system, changes of
- * another host may become visible too late.
+ * killed, does not block the journal. This is known at once of a process in the same PID namespace, from its start time. Of any other
+ * owner (in another container, on another host, before a reboot, or on a system without `/proc`), only the heartbeat is known: the
+ * owner counts as gone after 30 seconds without one, and opening its journal then takes 7.5 seconds longer. An owner whose event loop
+ * was blocked or suspended for so long is fenced off.
+ *
+ * Opening a journal replaces the file with a copy, so that an earlier owner no longer writes to it; the copy has mode 0600. Use it on
+ * local disks: on a network file system, changes of another host may become visible too late. Names that differ only in case or in
+ * Unicode normalization are one journal where the file system says so.
  *
  * @param folder the folder of the files, created if needed. Names that lead out of it, also through links, fail as `unavailable`.
- *   Without it, names are paths relative to the working directory.
+ *   Without it, names are paths relative to the working directory, and `list` fails as `unavailable`.
  * @throws {TypeError} `fsync` is neither `always` nor `never`
  */
-export function fileJournalStore(folder?: string, { fsync = "always" }: FileJournalStoreOptions = {}): JournalStore {
+export function fileJournalStore(folder?: string, options: FileJournalStoreOptions = {}): JournalStore {
+  return fileJournalStoreOn(SYSTEM, folder, options)
+}
+
+/** {@link fileJournalStore} on a given system: the tests have their own. */
+export function fileJournalStoreOn(system: LockSystem, folder?: string, { fsync = "always" }: FileJournalStoreOptions = {}): JournalStore {
   const root = folder === undefined ? undefined : resolve(folder)
   if (fsync !== "always" && fsync !== "never") throw new TypeError(`fsync must be "always" or "never", not ${JSON.stringify(fsync)}.`)
+  const sync = fsync === "always"
+  const open = async (name: string, takeOver: boolean): Promise<StoredJournal> => {
+    try {
+      const path = await fileOf(name, root, true)
+      await requireFile(path)
+      const lock = await FileLock.acquire(path, { takeOver, sync, system })
+      return await openLocked({ name, path, sync }, lock)
+    } catch (error) {
+      throw refusalOf(name, "opened", error)
+    }
+  }
   return {
-    async open(name: string, { takeOver = false }: OpenOptions = {}): Promise<StoredJournal> {
-      const sync = fsync === "always"
+    async open(name: string, { takeOver = false, waitMs }: OpenOptions = {}): Promise<StoredJournal> {
+      checkName(name, SEPARATOR)
+      return openWaiting(() => open(name, takeOver), waitMs, system.wait)
+    },
+    async read(name: string): Promise<AsyncIterable<string> | undefined> {
+      checkName(name, SEPARATOR)
       try {
-        const path = await fileOf(name, root)
-        const stats = await stat(path).catch(unlessMissing)
-        if (stats !== undefined && !stats.isFile()) throw new Refusal(stats.isDirectory() ? "it is a folder" : "it is not a regular file")
-        const lock = await FileLock.acquire(path, { takeOver, sync })
-        return await openLocked({ name, path, sync }, lock)
+        const path = await fileOf(name, root, false)
+        return (await requireFile(path)) ? textOfFile(name, path) : undefined
       } catch (error) {
-        throw refusalOf(name, error)
+        if (isMissing(error)) return undefined
+        throw refusalOf(name, "read", error)
       }
     },
+    async *list({ prefix = "" }: ListOptions = {}): AsyncGenerator<string, void, undefined> {
+      if (root === undefined)
+        throw new JournalStoreError("unavailable", "Journals cannot be listed, because the store has no folder. Pass one to fileJournalStore.")
+      try {
+        yield* namesIn(root, "", prefix)
+      } catch (error) {
+        throw new JournalStoreError("unavailable", `The journals in ${root} cannot be listed, because ${fileReason(error)}.`, { cause: error })
+      }
+    },
+    async delete(name: string): Promise<void> {
+      checkName(name, SEPARATOR)
+      try {
+        const path = await fileOf(name, root, false)
+        if (!(await requireFile(path))) return
+        const lock = await FileLock.acquire(path, { takeOver: false, sync, system })
+        try {
+          await unlink(path)
+          if (sync) await syncFolder(dirname(path))
+        } finally {
+          await lock.release()
+        }
+      } catch (error) {
+        if (isMissing(error)) return
+        throw refusalOf(name, "deleted", error)
+      }
+    },
+  }
+}
+
+const SEPARATOR = sep === "\\" ? /[\\/]/ : /\//
+
+/** Whether an error says that there is no such file, or no folder for it. */
+function isMissing(error: unknown): boolean {
+  return errorCode(error instanceof Refusal ? error.cause : error) === "ENOENT"
+}
+
+/** Whether there is a file at a path. @throws {Refusal} there is something else */
+async function requireFile(path: string): Promise<boolean> {
+  const stats = await stat(path).catch(unlessMissing)
+  if (stats !== undefined && !stats.isFile()) throw new Refusal(stats.isDirectory() ? "it is a folder" : "it is not a regular file")
+  return stats !== undefined
+}
+
+async function* textOfFile(name: string, path: string): AsyncGenerator<string, void, undefined> {
+  try {
+    yield* decoded(bytesAt(path))
+  } catch (error) {
+    throw refusalOf(name, "read", error)
+  }
+}
+
+/** The names of all files in a folder and in the folders in it, in the order of their code units. */
+async function* namesIn(root: string, folder: string, prefix: string): AsyncGenerator<string, void, undefined> {
+  const found = await readdir(join(root, folder), { withFileTypes: true }).catch(unlessMissing)
+  const names = (found ?? []).flatMap((entry) => {
+    if (isControlName(entry.name)) return []
+    // A folder is where its files' names are: "a-b" < "a/b" < "a.b" would not be the order of "a", "a-b" and "a.b".
+    return entry.isDirectory() ? [`${folder}${entry.name}/`] : entry.isFile() ? [`${folder}${entry.name}`] : []
+  })
+  for (const name of names.sort()) {
+    if (!name.endsWith("/")) {
+      if (name.startsWith(prefix)) yield name
+    } else if (name.startsWith(prefix) || prefix.startsWith(name)) yield* namesIn(root, name, prefix)
   }
 }
 
@@ -60,12 +158,13 @@ async function openLocked(place: FilePlace, lock: FileLock): Promise<FileJournal
 class Refusal extends Error {}
 
 /** The path of a journal's file with links resolved, so that replacing the file does not replace a link to it. */
-async function fileOf(name: string, folder: string | undefined): Promise<string> {
+async function fileOf(name: string, folder: string | undefined, create: boolean): Promise<string> {
   if (folder === undefined) return realFile(resolve(name))
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    // EEXIST: the path is a file. Resolving the journal's own path reports it.
-    if (errorCode(error) !== "EEXIST") throw error
-  })
+  if (create)
+    await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+      // EEXIST: the path is a file. Resolving the journal's own path reports it.
+      if (errorCode(error) !== "EEXIST") throw error
+    })
   const root = await realpath(folder)
   const outside = new Refusal("its name leads out of the journals' folder")
   // Checked before and after links are resolved: nothing outside is touched, and links do not lead out either.
@@ -94,23 +193,20 @@ function unlessMissing(error: unknown): undefined {
   if (errorCode(error) !== "ENOENT") throw error
 }
 
-function refusalOf(name: string, error: unknown): JournalStoreError {
+function refusalOf(name: string, action: "opened" | "read" | "deleted", error: unknown): JournalStoreError {
   if (error instanceof JournalStoreError) return error
-  if (error instanceof LockHeldError) return inUseBy(name, error.holder)
+  if (error instanceof LockHeldError) return inUseBy(name, error)
   const why = error instanceof Refusal || error instanceof LockInTheWayError ? error.message : fileReason(error)
-  return new JournalStoreError("unavailable", `Journal ${JSON.stringify(name)} cannot be opened, because ${why}.`, { cause: error })
+  return new JournalStoreError("unavailable", `Journal ${JSON.stringify(name)} cannot be ${action}, because ${why}.`, { cause: error })
 }
 
-function inUseBy(name: string, holder: Holder | undefined): JournalStoreError {
-  if (holder === undefined) return inUse(name)
-  const { pid, host, since, where } = holder
+function inUseBy(name: string, { holder, retryAfterMs }: LockHeldError): JournalStoreError {
+  const remedy = retryAfterMs === undefined ? "Close it, or pass takeOver if that process is gone." : `Close it. ${ifGone(retryAfterMs)}`
+  if (holder === undefined) return retryAfterMs === undefined ? inUse(name) : inUse(name, undefined, undefined, remedy, retryAfterMs)
+  const { pid, host, since, where, isSameHost } = holder
   const owner = { pid, host, ...(since !== undefined && { since }) }
-  switch (where) {
-    case "here":
-      return inUse(name, owner, `already open in this process (pid ${pid})`, "Close it first, or pass takeOver.")
-    case "this host":
-      return inUse(name, owner, `open in another process (pid ${pid})`, "Close it, or pass takeOver if that process is gone.")
-    case "another host":
-      return inUse(name, owner, `open on host ${JSON.stringify(host)} (pid ${pid})`, "Close it, or pass takeOver if that process is gone.")
-  }
+  if (where === "here") return inUse(name, owner, `already open in this process (pid ${pid})`, "Close it first, or pass takeOver.")
+  const isHere = where === "visible" || isSameHost
+  const state = isHere ? `open in another process (pid ${pid})` : `open on host ${JSON.stringify(host)} (pid ${pid})`
+  return inUse(name, owner, state, remedy, retryAfterMs)
 }

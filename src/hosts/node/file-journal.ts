@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
 import { type FileHandle, open, rename, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
+import { inChunks } from "../journal/parts.ts"
 import { closed, fenced, JournalStoreError, type StoredJournal } from "../journal/store.ts"
 import { syncFolder } from "./atomic-file.ts"
 import { errorCode, fileReason } from "./file-error.ts"
@@ -22,7 +23,7 @@ export interface FilePlace {
 
 /** A write that waits in the queue. */
 interface Write {
-  readonly text: string
+  readonly text: string | AsyncIterable<string>
   readonly replaces: boolean
   resolve(): void
   reject(error: unknown): void
@@ -36,7 +37,6 @@ interface Write {
  * owner read it.
  */
 export class FileJournal implements StoredJournal {
-  readonly text: string
   readonly #place: FilePlace
   readonly #lock: FileLock
   #handle: FileHandle | undefined
@@ -48,18 +48,16 @@ export class FileJournal implements StoredJournal {
   /** Set once the file is in an unknown state or has another owner: every later write rejects with it. */
   #refusal: JournalStoreError | undefined
 
-  private constructor(place: FilePlace, lock: FileLock, text: string) {
-    this.text = text
+  private constructor(place: FilePlace, lock: FileLock) {
     this.#place = place
     this.#lock = lock
   }
 
   /** Opens the file under a lock, which the caller releases on failure. @throws {JournalStoreError} or a system error */
   static async open(place: FilePlace, lock: FileLock): Promise<FileJournal> {
-    const content = await readWhole(place.path)
-    const journal = new FileJournal(place, lock, content.toString("utf8"))
+    const journal = new FileJournal(place, lock)
     try {
-      await journal.#replace(content)
+      await journal.#replace(bytesAt(place.path))
     } catch (error) {
       await journal.#closeFile()
       throw error
@@ -67,11 +65,30 @@ export class FileJournal implements StoredJournal {
     return journal
   }
 
+  async *read(): AsyncGenerator<string, void, undefined> {
+    const { path } = this.#place
+    if (this.#refusal !== undefined) throw this.#refusal
+    // A replacement by parts of this journal may begin after `close` was called.
+    if (this.#handle === undefined) throw closed(this.#place.name)
+    const length = this.#length
+    let handle: FileHandle | undefined
+    try {
+      handle = await openToRead(path)
+      // The next owner removes the mark before it replaces the file: if this one still has it, the file that was opened is its own.
+      if (!(await this.#lock.isHeld())) throw this.#fence()
+      if (handle !== undefined) yield* decoded(bytesOf(handle, length))
+    } catch (error) {
+      throw error instanceof JournalStoreError ? error : this.#unavailable(error, "The text is unchanged.", "read from")
+    } finally {
+      await handle?.close()
+    }
+  }
+
   append(text: string): Promise<void> {
     return this.#enqueue(text, false)
   }
 
-  replace(text: string): Promise<void> {
+  replace(text: string | AsyncIterable<string>): Promise<void> {
     return this.#enqueue(text, true)
   }
 
@@ -84,7 +101,7 @@ export class FileJournal implements StoredJournal {
     return this.#closing
   }
 
-  #enqueue(text: string, replaces: boolean): Promise<void> {
+  #enqueue(text: string | AsyncIterable<string>, replaces: boolean): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(closed(this.#place.name))
     return new Promise((resolve, reject) => {
       this.#queue.push({ text, replaces, resolve, reject })
@@ -100,24 +117,23 @@ export class FileJournal implements StoredJournal {
       const batch = this.#queue.splice(0, firstReplace < 0 ? this.#queue.length : Math.max(1, firstReplace))
       try {
         if (this.#refusal !== undefined) throw this.#refusal
-        const bytes = Buffer.from(batch.map(({ text }) => text).join(""), "utf8")
-        await (firstReplace === 0 ? this.#replace(bytes) : this.#append(bytes))
+        await (firstReplace === 0 ? this.#replace(encoded(batch)) : this.#append(encoded(batch)))
         for (const { resolve } of batch) resolve()
       } catch (error) {
-        const refusal = error instanceof JournalStoreError ? error : this.#unavailable(error)
         if (this.#refusal !== undefined) await this.#closeFile()
-        for (const { reject } of batch) reject(refusal)
+        for (const { reject } of batch) reject(this.#rejection(error))
       }
     }
     this.#writing = undefined
   }
 
-  async #append(bytes: Buffer): Promise<void> {
+  async #append(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const handle = this.#handle
     if (handle === undefined) throw closed(this.#place.name)
     let held: boolean
+    let length: number
     try {
-      await handle.appendFile(bytes)
+      length = await writeAll(handle, chunks)
       if (this.#place.sync) await handle.datasync()
       held = await this.#lock.isHeld()
     } catch (error) {
@@ -125,7 +141,7 @@ export class FileJournal implements StoredJournal {
       throw error
     }
     if (!held) throw this.#fence()
-    this.#length += bytes.length
+    this.#length += length
   }
 
   /** After a failed write: restores the file, or refuses all later writes. */
@@ -141,15 +157,16 @@ export class FileJournal implements StoredJournal {
     if (this.#refusal !== undefined) throw this.#refusal
   }
 
-  async #replace(bytes: Buffer): Promise<void> {
+  async #replace(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const { path, sync } = this.#place
     const staging = join(this.#lock.folder, `${randomBytes(8).toString("hex")}.tmp`)
     let handle: FileHandle | undefined
+    let length: number
     try {
       handle = await open(staging, APPEND_TO_NEW, 0o600)
       // A next owner removes the staging file before it reads, so from here on the rename fails if the lock is lost.
       if (!(await this.#lock.isHeld())) throw this.#fence()
-      await handle.appendFile(bytes)
+      length = await writeAll(handle, chunks)
       if (sync) await handle.sync()
     } catch (error) {
       await this.#discard(staging, handle)
@@ -165,7 +182,7 @@ export class FileJournal implements StoredJournal {
     }
     await this.#closeFile()
     this.#handle = handle
-    this.#length = bytes.length
+    this.#length = length
     try {
       if (sync) await syncFolder(dirname(path))
       if (!(await this.#lock.isHeld())) this.#fence()
@@ -193,25 +210,94 @@ export class FileJournal implements StoredJournal {
     return this.#refusal
   }
 
-  #unavailable(cause: unknown, advice = "Text that was stored before is unchanged."): JournalStoreError {
+  #rejection(error: unknown): unknown {
+    if (error instanceof SourceError) return error.cause
+    return error instanceof JournalStoreError ? error : this.#unavailable(error)
+  }
+
+  #unavailable(cause: unknown, advice = "Text that was stored before is unchanged.", action = "written to"): JournalStoreError {
     const { name, path } = this.#place
-    const message = `Journal ${JSON.stringify(name)} cannot be written to ${path}, because ${fileReason(cause)}. ${advice}`
+    const message = `Journal ${JSON.stringify(name)} cannot be ${action} ${path}, because ${fileReason(cause)}. ${advice}`
     return new JournalStoreError("unavailable", message, { cause })
   }
 }
 
-async function readWhole(path: string): Promise<Buffer> {
-  let handle: FileHandle
+/** The parts of a new text cannot be read: their iteration threw `cause`. */
+class SourceError extends Error {}
+
+/** The bytes of the texts of some writes, in chunks. @throws {SourceError} */
+async function* encoded(writes: readonly Write[]): AsyncGenerator<Uint8Array, void, undefined> {
+  const texts = async function* (): AsyncGenerator<string, void, undefined> {
+    for (const { text } of writes) {
+      if (typeof text === "string") yield text
+      else yield* text
+    }
+  }
+  const chunks = inChunks(texts())
   try {
-    // Without O_NONBLOCK, opening a pipe waits for a writer.
-    handle = await open(path, constants.O_RDONLY | NO_FOLLOW | (constants.O_NONBLOCK ?? 0))
+    for (;;) {
+      const next = await chunks.next().catch((cause: unknown) => {
+        throw new SourceError("The new text cannot be read.", { cause })
+      })
+      if (next.done === true) return
+      yield Buffer.from(next.value, "utf8")
+    }
+  } finally {
+    await chunks.return()
+  }
+}
+
+/** Writes chunks at the end of a file and returns how many bytes that were. */
+async function writeAll(handle: FileHandle, chunks: AsyncIterable<Uint8Array>): Promise<number> {
+  let length = 0
+  for await (const chunk of chunks) {
+    await handle.appendFile(chunk)
+    length += chunk.length
+  }
+  return length
+}
+
+/** The bytes of a file; none if there is no file. */
+export async function* bytesAt(path: string): AsyncGenerator<Uint8Array, void, undefined> {
+  const handle = await openToRead(path)
+  try {
+    if (handle !== undefined) yield* bytesOf(handle)
+  } finally {
+    await handle?.close()
+  }
+}
+
+/** Opens a file that is read as a journal; `undefined` if there is none. Does not follow a link, and does not wait for the writer of a pipe. */
+async function openToRead(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, constants.O_RDONLY | NO_FOLLOW | (constants.O_NONBLOCK ?? 0))
   } catch (error) {
-    if (errorCode(error) === "ENOENT") return Buffer.alloc(0)
+    if (errorCode(error) === "ENOENT") return undefined
     throw error
   }
-  try {
-    return await handle.readFile()
-  } finally {
-    await handle.close()
+}
+
+/** Bytes that are read at once. */
+const READ_BYTES = 2 ** 20
+
+/** Reads a file from its beginning, up to `length` bytes or the length that it has now. */
+export async function* bytesOf(handle: FileHandle, length?: number): AsyncGenerator<Uint8Array, void, undefined> {
+  const end = length ?? (await handle.stat()).size
+  for (let position = 0; position < end; ) {
+    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(Math.min(READ_BYTES, end - position)), 0, null, position)
+    if (bytesRead === 0) return
+    position += bytesRead
+    yield buffer.subarray(0, bytesRead)
   }
+}
+
+/** Decodes the bytes of a text. Parts end between characters. */
+export async function* decoded(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+  for await (const chunk of chunks) {
+    const part = decoder.decode(chunk, { stream: true })
+    if (part !== "") yield part
+  }
+  const rest = decoder.decode()
+  if (rest !== "") yield rest
 }

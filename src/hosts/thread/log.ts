@@ -1,6 +1,6 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
-import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, type RecordFormat, readLines } from "../../replay/journal.ts"
+import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, LineReader, type RecordFormat } from "../../replay/journal.ts"
 import {
   THREAD_FORMAT,
   THREAD_VERSION,
@@ -12,6 +12,7 @@ import {
 import { threadValidation } from "../../schemas/validation.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
+import { firstChars } from "../journal/parts.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
 
 const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
@@ -55,21 +56,21 @@ export class ThreadLog {
   }
 
   /** Opens a log exclusively and reads it. An incomplete last line is removed. @throws {JournalStoreError | JournalError} */
-  static async open(store: JournalStore, name: string, options: OpenOptions): Promise<ThreadLog> {
+  static async open(store: Pick<JournalStore, "open">, name: string, options: OpenOptions): Promise<ThreadLog> {
     const stored = await store.open(name, options)
     try {
       const records: ThreadRecord[] = []
-      const { text } = stored
-      const unfinished = isUnfinishedHeader(text, THREAD_FORMAT)
-      const read = readLines(unfinished ? "" : text, (line, position) => {
+      const lines = new LineReader((line, position) => {
         const number = records.length + 1
         if (line === undefined) throw damagedRecord(FORMAT.name, number, position)
         records.push(checkRecord(line.record, FORMAT, number, position))
       })
-      if (records.length === 0 && !unfinished)
+      for await (const part of stored.read()) lines.push(part)
+      if (records.length === 0 && !isUnfinishedHeader(lines.unfinished, THREAD_FORMAT))
         throw new JournalError("not_a_journal", 1, 0, "Not a thread's log: it does not have a whole first line.")
-      if (read.length < text.length) await stored.replace(text.slice(0, read.length))
-      const log = new ThreadLog(stored, new JournalWriter(read))
+      const { checksum, length, unfinishedLength } = lines
+      if (unfinishedLength > 0) await stored.replace(firstChars(stored.read(), length))
+      const log = new ThreadLog(stored, new JournalWriter(records.length === 0 ? undefined : { checksum, lastNumber: records.length }))
       for (const record of records) log.#apply(record)
       return log
     } catch (error) {
@@ -82,10 +83,10 @@ export class ThreadLog {
     return this.append({ type: "header", format: THREAD_FORMAT, version: THREAD_VERSION, threadId, at, ...(meta !== undefined && { meta }) })
   }
 
-  /** Applies a record and stores it. The state changes at once; the promise resolves when it is stored. After a failed write, every later one rejects. */
-  append(record: ThreadRecord): Promise<void> {
-    this.#apply(record)
+  /** Applies a record and stores it. The state changes at once; the promise resolves when it is stored. After a failed write, every later one rejects. @throws {JournalError} `record_too_long`: nothing changed */
+  async append(record: ThreadRecord): Promise<void> {
     const line = this.#writer.line(record)
+    this.#apply(record)
     this.#written = this.#written.then(() => this.#stored.append(line))
     return this.#written
   }

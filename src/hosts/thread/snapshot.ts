@@ -1,10 +1,10 @@
 import { readGoal } from "../../drivers/goal/history.ts"
 import type { Json } from "../../json.ts"
-import { isUnfinishedHeader, readJournal } from "../../replay/journal.ts"
 import { resume } from "../../replay/replay.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { Goal, GoalCommand } from "../../wire/goal.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
+import { readJournalParts } from "../journal/parts.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
 import { type EndedThreadTurn, ThreadLog, unsettled } from "./log.ts"
@@ -24,26 +24,27 @@ export interface ThreadSnapshot {
 
 /**
  * Reads a thread without opening it, also while a process runs it. Nothing is written.
- * @param read returns the text of a journal, which may end in an incomplete line; `undefined` if there is no such journal
  * @param options the options of the thread; with `undefined`, the snapshot leaves out what an open turn has done so far
  * @returns `undefined` if there is no such thread
  * @throws {JournalError | ReplayDivergence | CheckpointError} a journal is damaged, or was written by another version
+ * @throws {JournalStoreError} `invalid_name`, `unavailable`
  */
 export async function snapshotThread(
-  read: (name: string) => Promise<string | undefined>,
+  store: Pick<JournalStore, "read">,
   threadId: string,
   options: GoalTurnOptions | undefined,
 ): Promise<ThreadSnapshot | undefined> {
-  const log = await ThreadLog.open(readOnly(read), `${threadId}.thread`, {})
+  const log = await ThreadLog.open(readOnly(store), `${threadId}.thread`, {})
   if (log.header === undefined) return undefined
   const { turn } = log
   const openTurn = turn && { turnId: turn.turnId, origin: turn.origin, startedAt: turn.at }
-  const text = openTurn === undefined || options === undefined ? undefined : await read(openTurn.turnId)
+  const parts = openTurn === undefined || options === undefined ? undefined : await store.read(openTurn.turnId)
+  const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
   let { history, commands } = log
-  if (openTurn !== undefined && options !== undefined && text !== undefined && !isUnfinishedHeader(text)) {
+  if (openTurn !== undefined && options !== undefined && journal !== undefined) {
     const given = goalConfig(threadId, openTurn, options)
     const config = { ...given, validation: given.validation ?? wireValidation }
-    const machine = resume(readJournal(text, journalValidation), config, { checkEffects: false })
+    const machine = resume(journal, config, { checkEffects: false })
     commands = unsettled(commands, machine.history.slice(history.length))
     history = machine.history
   }
@@ -58,8 +59,15 @@ export async function snapshotThread(
   }
 }
 
-/** A store that reads texts and ignores writes. */
-function readOnly(read: (name: string) => Promise<string | undefined>): JournalStore {
+/** A store that reads journals and ignores writes. */
+function readOnly(store: Pick<JournalStore, "read">): Pick<JournalStore, "open"> {
   const nothing = async (): Promise<void> => {}
-  return { open: async (name) => ({ text: (await read(name)) ?? "", append: nothing, replace: nothing, close: nothing }) }
+  return {
+    async open(name) {
+      const parts = await store.read(name)
+      return { read: () => parts ?? noParts(), append: nothing, replace: nothing, close: nothing }
+    },
+  }
 }
+
+async function* noParts(): AsyncGenerator<string, void, undefined> {}

@@ -4,10 +4,12 @@ import { join } from "node:path"
 import Database from "libsql"
 import { describe, expect, onTestFinished, test } from "vitest"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import { firstChars } from "../../../src/hosts/journal/parts.ts"
 import { type SqliteDatabase, sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
-import { type JournalOwner, type JournalStore, JournalStoreError } from "../../../src/hosts/journal/store.ts"
+import { type JournalOwner, type JournalStore, JournalStoreError, type StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
+import { opened, openedText, readText, textIn } from "../../support/stored-text.ts"
 
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
 interface Kind {
@@ -64,6 +66,7 @@ function sqliteOfNode(): readonly Kind[] {
 /** A store whose journals are closed after the test. An owner that was taken over and does not write again still has its file open. */
 function closedAfterTest(store: JournalStore): JournalStore {
   return {
+    ...store,
     async open(name, options) {
       const journal = await store.open(name, options)
       onTestFinished(() => journal.close())
@@ -90,22 +93,20 @@ async function ownerOf(work: Promise<unknown>): Promise<JournalOwner | undefined
 
 /** The stored text of a journal, read through a store of its own. */
 async function storedText(store: JournalStore, name = "turn"): Promise<string> {
-  const journal = await store.open(name, { takeOver: true })
-  await journal.close()
-  return journal.text
+  return openedText(store, name, { takeOver: true })
 }
 
 describe.each(KINDS)("journals in $name", ({ make, knows }) => {
   test("are created empty, and have the appended text when they are opened again", async () => {
     const open = make()
-    const first = await open().open("turn")
+    const first = await opened(open(), "turn")
     expect(first.text).toBe("")
     await first.append("one\n")
     await first.append("two\n")
     expect(first.text).toBe("")
     await first.close()
 
-    const second = await open().open("turn")
+    const second = await opened(open(), "turn")
     expect(second.text).toBe("one\ntwo\n")
     await second.append("three\n")
     await second.close()
@@ -161,7 +162,7 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
     expect(await refusal(open().open("turn", { takeOver: false }))).toBe("in_use")
     await first.append("still first\n")
     await first.close()
-    const second = await open().open("turn")
+    const second = await opened(open(), "turn")
     expect(second.text).toBe("first\nstill first\n")
     await second.close()
   })
@@ -197,7 +198,7 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
     const open = make()
     const old = await open().open("turn")
     await old.append("old\n")
-    const taken = await open().open("turn", { takeOver: true })
+    const taken = await opened(open(), "turn", { takeOver: true })
     expect(taken.text).toBe("old\n")
 
     expect(await refusal(old.append("late\n"))).toBe("fenced")
@@ -310,7 +311,7 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
     )
   })
 
-  test.each(["a b", 'it\'s "so"', "%2F", "?", "名前", "__proto__", "constructor", "a.lock", "a.tmp", "-- ", "'; DROP TABLE x;", "A\\B"])(
+  test.each(["a b", 'it\'s "so"', "%2F", "?", "名前", "__proto__", "constructor", "a.locks", "a.tmp2", "-- ", "'; DROP TABLE x;", "A\\B"])(
     "may be called %j",
     async (name) => {
       const open = make()
@@ -322,4 +323,203 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
       expect(await storedText(open(), `${name}2`)).toBe("")
     },
   )
+
+  test("are read without being opened, also while they have an owner, and unchanged by it", async () => {
+    const open = make()
+    expect(await open().read("turn")).toBeUndefined()
+    expect(await namesIn(open())).toEqual([])
+    const journal = await open().open("turn")
+    expect(await readText(open(), "turn")).toBe("")
+    await journal.append("one 語\n")
+    await journal.append('["0badc0')
+    expect(await readText(open(), "turn")).toBe('one 語\n["0badc0')
+    await journal.append("de\n")
+    await journal.replace("two\n")
+    expect(await readText(open(), "turn")).toBe("two\n")
+    await journal.close()
+    expect(await readText(open(), "turn")).toBe("two\n")
+    expect(await readText(open(), "tur")).toBeUndefined()
+  })
+
+  test("are read as of one moment, while their owner writes and replaces", async () => {
+    const open = make()
+    const journal = await open().open("turn")
+    const line = `${"x".repeat(999)}\n`
+    for (let index = 0; index < 3; index += 1) await journal.append(line.repeat(900))
+    const parts: string[] = []
+    for await (const part of (await open().read("turn")) ?? []) {
+      if (parts.length === 0) {
+        await journal.append("later\n")
+        await journal.replace("replaced\n")
+      }
+      parts.push(part)
+    }
+    expect(parts.length).toBeGreaterThan(1)
+    expect(parts.join("") === line.repeat(2700)).toBe(true)
+    await journal.close()
+  })
+
+  test("are read by their owner, with what it has written, until they are taken over or closed", async () => {
+    const open = make()
+    const first = await open().open("turn")
+    await first.append("a\n")
+    expect(await textIn(first)).toBe("a\n")
+    await first.replace("b\n")
+    await first.append("c\n")
+    expect(await textIn(first)).toBe("b\nc\n")
+    const second = await open().open("turn", { takeOver: true })
+    await second.replace("d\n")
+    expect(await refusal(textIn(first))).toBe("fenced")
+    expect(await textIn(second)).toBe("d\n")
+    await second.close()
+    expect(await refusal(textIn(second))).toBe("closed")
+  })
+
+  test("are replaced by parts, also by parts of themselves, in the order of the calls", async () => {
+    const open = make()
+    const journal = await open().open("turn")
+    const slowly = async function* (): AsyncGenerator<string> {
+      for (const part of ["one\n", "", "tw", "o\n", "語🦎\n"]) {
+        await new Promise((resolve) => setTimeout(resolve, 1))
+        yield part
+      }
+    }
+    await Promise.all([
+      journal.append("zero\n"),
+      journal.replace(slowly()),
+      journal.append("three\n"),
+      journal.replace(firstChars(journal.read(), 8)),
+    ])
+    expect(await readText(open(), "turn")).toBe("one\ntwo\n")
+    await Promise.all([journal.append("three\n"), journal.replace(journal.read()), journal.append("four\n"), journal.close()])
+    expect(await readText(open(), "turn")).toBe("one\ntwo\nthree\nfour\n")
+  })
+
+  test("are unchanged if the parts of the new text cannot be read, and can still be written to", async () => {
+    const open = make()
+    const journal = await open().open("turn")
+    await journal.append("a\n")
+    const failing = async function* (): AsyncGenerator<string> {
+      yield "b\n"
+      throw new TypeError("lost")
+    }
+    await expect(journal.replace(failing())).rejects.toThrow(new TypeError("lost"))
+    await journal.append("c\n")
+    expect(await readText(open(), "turn")).toBe("a\nc\n")
+    await journal.close()
+  })
+
+  test("of an owner that is taken over during a replacement keep the text of the new one", async () => {
+    const open = make()
+    const old = await open().open("turn")
+    await old.append("old\n")
+    let taken: StoredJournal | undefined
+    const parts = async function* (): AsyncGenerator<string> {
+      yield "late\n"
+      taken = await open().open("turn", { takeOver: true })
+      await taken.append("new\n")
+      yield "later\n"
+    }
+    expect(await refusal(old.replace(parts()))).toBe("fenced")
+    await taken?.append("newer\n")
+    await taken?.close()
+    expect(await readText(open(), "turn")).toBe("old\nnew\nnewer\n")
+  })
+
+  test("are listed in the order of their code units, by prefix", async () => {
+    const open = make()
+    const store = open()
+    // The first of the last two is smaller in UTF-16, and greater in UTF-8.
+    const names = ["A", "a", "a b", "a-b", "a.1", "a.10", "a.2", "aB", "b", "\u{1f98e}", "\ufb01"]
+    for (const name of [...names].reverse()) await (await store.open(name)).close()
+    expect(await namesIn(open())).toEqual(names)
+    expect(await namesIn(open(), "a")).toEqual(["a", "a b", "a-b", "a.1", "a.10", "a.2", "aB"])
+    expect(await namesIn(open(), "a.")).toEqual(["a.1", "a.10", "a.2"])
+    expect(await namesIn(open(), "\u{1f98e}")).toEqual(["\u{1f98e}"])
+    expect(await namesIn(open(), "c")).toEqual([])
+  })
+
+  test("are listed page by page", async () => {
+    const open = make()
+    const store = open()
+    const names = Array.from({ length: 450 }, (_, index) => `n${1000 + index}`)
+    await Promise.all(names.map(async (name) => (await store.open(name)).close()))
+    expect(await namesIn(open())).toEqual(names)
+    expect(await namesIn(open(), "n11")).toEqual(names.slice(100, 200))
+  })
+
+  test("are deleted, unless they have an owner; their former owner can no longer write", async () => {
+    const open = make()
+    await open().delete("turn")
+    const old = await open().open("turn")
+    await old.append("old\n")
+    expect(await refusal(open().delete("turn"))).toBe("in_use")
+    expect(await readText(open(), "turn")).toBe("old\n")
+    const taken = await open().open("turn", { takeOver: true })
+    await taken.close()
+    await (await open().open("turn 2")).close()
+    await open().delete("turn")
+    expect(await open().read("turn")).toBeUndefined()
+    expect(await namesIn(open())).toEqual(["turn 2"])
+    expect(await refusal(old.append("late\n"))).toBe("fenced")
+
+    const again = await opened(open(), "turn")
+    expect(again.text).toBe("")
+    expect(await refusal(old.append("late\n"))).toBe("fenced")
+    await again.append("new\n")
+    await old.close()
+    await again.close()
+    expect(await readText(open(), "turn")).toBe("new\n")
+  })
+
+  test.each([
+    ["", "it is empty"],
+    ["a\u0000b", "it contains a zero character"],
+    ["a\ud800", "it contains half of a surrogate pair"],
+    ["\udc00\ud800", "it contains half of a surrogate pair"],
+    ...["victim.lock", "victim.lock/x", "a/victim.lock/x", "victim.LOCK/x", "victim.lock.", "victim.lock /x", "victim.loc\u212a/x"].map(
+      (name) => [name, "is a name of control files"] as const,
+    ),
+    ...["victim.lock.0123456789abcdef", "a/victim.lock.0123456789abcdef/y", "a.tmp", "a.Tmp/b", ".lock", ".tmp"].map(
+      (name) => [name, "is a name of control files"] as const,
+    ),
+  ])("cannot be called %j", async (name, why) => {
+    const store = make()()
+    const victim = await store.open("victim")
+    for (const call of [store.open, store.read, store.delete]) {
+      const error = await call(name).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      )
+      expect(error).toMatchObject({ code: "invalid_name" })
+      expect((error as Error).message).toBe(
+        `${JSON.stringify(name)} cannot be the name of a journal: ${why.startsWith("is") ? `${JSON.stringify(name.split("/").find((part) => /lock|loc\u212a|tmp/i.test(part)))} ` : ""}${why}. Choose another name.`,
+      )
+    }
+    await victim.append("safe\n")
+    await victim.close()
+    expect(await namesIn(store)).toEqual(["victim"])
+  })
+
+  test("that are open are waited for, up to waitMs", async () => {
+    const open = make()
+    const first = await open().open("turn")
+    const started = performance.now()
+    expect(await refusal(open().open("turn", { waitMs: 50 }))).toBe("in_use")
+    expect(performance.now() - started).toBeGreaterThan(45)
+    const waiting = open().open("turn", { waitMs: 60_000 })
+    await first.append("a\n")
+    await first.close()
+    const second = await waiting
+    expect(await textIn(second)).toBe("a\n")
+    await second.close()
+    for (const waitMs of [-1, Number.NaN]) await expect(open().open("turn", { waitMs })).rejects.toThrow(RangeError)
+  })
 })
+
+/** The names that a store lists. */
+async function namesIn(store: JournalStore, prefix?: string): Promise<readonly string[]> {
+  const names: string[] = []
+  for await (const name of store.list(prefix === undefined ? {} : { prefix })) names.push(name)
+  return names
+}

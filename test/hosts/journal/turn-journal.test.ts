@@ -16,6 +16,7 @@ import type { LlmCall } from "../../../src/schemas/effect.ts"
 import type { LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 import { journalValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG as BASE, START } from "../../replay/support.ts"
+import { readText, wholeText } from "../../support/stored-text.ts"
 
 const spec = (name: string) => ({ name, description: name, inputSchema: { type: "object" } })
 const CONFIG = { ...BASE, tools: ["count", "pay", "look"].map(spec) }
@@ -43,9 +44,7 @@ const success = { output: { status: "success", value: 1 } } as const
 
 /** What a store keeps of a journal at this moment. */
 async function textOf(store: JournalStore, name = "t"): Promise<string> {
-  const stored = await store.open(name, { takeOver: true })
-  await stored.close()
-  return stored.text
+  return (await readText(store, name)) ?? ""
 }
 
 const kindsOf = (text: string): readonly string[] => readJournal(text).entries.map(({ record }) => record.type)
@@ -53,6 +52,7 @@ const kindsOf = (text: string): readonly string[] => readJournal(text).entries.m
 /** A store that fails before the n-th append of an owner, as a killed process does: nothing later is stored. */
 function dyingStore(store: JournalStore, appends: number): JournalStore {
   return {
+    ...store,
     async open(name, options) {
       const stored = await store.open(name, options)
       let left = appends
@@ -61,7 +61,7 @@ function dyingStore(store: JournalStore, appends: number): JournalStore {
         return left < 0 ? Promise.reject(new Error("killed")) : act()
       }
       const dying: StoredJournal = {
-        text: stored.text,
+        read: () => stored.read(),
         append: (text) => guard(() => stored.append(text)),
         replace: (text) => guard(() => stored.replace(text)),
         // A process that is killed closes nothing.
@@ -386,7 +386,7 @@ describe("after a crash", () => {
     expect(kindsOf(await textOf(store))).toEqual(["interruption"])
 
     const second = model()
-    const done = await journaled(second, store).run("t", turn)
+    const done = await journaled(second, store, { takeOver: true }).run("t", turn)
     expect(second.asked).toEqual([])
     expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
     expect(done.messages.at(-1)?.parts).toMatchObject([
@@ -505,6 +505,7 @@ describe("a host command", () => {
   /** A store that calls `onWrite` with each text before it is stored. */
   function watchedStore(store: JournalStore, onWrite: (text: string) => void): JournalStore {
     return {
+      ...store,
       async open(name, options) {
         const stored = await store.open(name, options)
         const keep = async (text: string, act: () => Promise<void>): Promise<void> => {
@@ -514,9 +515,12 @@ describe("a host command", () => {
           await act()
         }
         return {
-          text: stored.text,
+          read: () => stored.read(),
           append: (text) => keep(text, () => stored.append(text)),
-          replace: (text) => keep(text, () => stored.replace(text)),
+          replace: async (parts) => {
+            const text = await wholeText(parts)
+            await keep(text, () => stored.replace(text))
+          },
           close: () => stored.close(),
         }
       },

@@ -10,6 +10,7 @@ import { judgeValidation } from "../../../src/schemas/checklist.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 import { CONFIG } from "../../replay/support.ts"
 import { dyingStore } from "../../support/dying-store.ts"
+import { asParts, opened, wholeText } from "../../support/stored-text.ts"
 
 const USAGE = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 0 }
 
@@ -301,7 +302,7 @@ describe("snapshotThread", () => {
     const seen: unknown[] = []
     const world = new World()
     const mirrored = mirror(store, texts)
-    const look = () => snapshotThread(async (name) => texts.get(name), "t", world.options())
+    const look = () => snapshotThread({ read: async (name) => asParts(texts.get(name)) }, "t", world.options())
     expect(await look()).toBeUndefined()
     const thread = await Thread.open(mirrored, "t", world.options({ meta: { mine: 1 } }))
     await thread.command({ type: "set", objective: "Build a kite.", tokenBudget: 10 })
@@ -327,16 +328,18 @@ describe("snapshotThread", () => {
 /** A store that also keeps its texts where a test can see them. */
 function mirror(store: JournalStore, texts: Map<string, string>): JournalStore {
   return {
+    ...store,
     async open(name, options) {
-      const stored = await store.open(name, options)
+      const stored = await opened(store, name, options)
       texts.set(name, stored.text)
       return {
-        text: stored.text,
+        read: () => stored.read(),
         async append(text) {
           await stored.append(text)
           texts.set(name, (texts.get(name) ?? "").replace(/\["0000$/, "") + text)
         },
-        async replace(text) {
+        async replace(parts) {
+          const text = await wholeText(parts)
           await stored.replace(text)
           texts.set(name, text)
         },

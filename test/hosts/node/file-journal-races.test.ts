@@ -1,13 +1,14 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import { readdirSync, readFileSync } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
-import { hostname } from "node:os"
 import { join } from "node:path"
 import fc from "fast-check"
 import { describe, expect, test, vi } from "vitest"
 import type { JournalStoreError, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
+import { ownIdentity } from "../../../src/hosts/node/process-id.ts"
 import { fill, newFolder } from "../../cli/harness.ts"
+import { opened, textIn } from "../../support/stored-text.ts"
 
 /** Runs before each disk operation. It may wait, or throw instead of the operation. */
 type Steps = (step: string, path: string) => Promise<void> | void
@@ -25,7 +26,7 @@ vi.mock("node:fs/promises", async (importOriginal) => {
   const open = async (...args: Parameters<typeof real.open>): Promise<FileHandle> => {
     await before("open", args[0])
     const handle = await real.open(...args)
-    const { appendFile, truncate, datasync, sync, close, readFile } = handle
+    const { appendFile, truncate, datasync, sync, close, read } = handle
     return Object.assign(handle, {
       // In two steps, between which others see the half of it.
       async appendFile(bytes: Buffer) {
@@ -39,7 +40,7 @@ vi.mock("node:fs/promises", async (importOriginal) => {
       datasync: stepped("datasync", datasync.bind(handle)),
       sync: stepped("sync", sync.bind(handle)),
       close: stepped("close", close.bind(handle)),
-      readFile: stepped("read", readFile.bind(handle)),
+      read: stepped("read", read.bind(handle) as (...args: readonly unknown[]) => Promise<unknown>),
     })
   }
   const { mkdir, readdir, readFile, rename, rmdir, stat, unlink } = real
@@ -111,7 +112,7 @@ describe("an owner that resumes late", () => {
       const old = await store.open("turn")
       await old.append("old\n")
       const late = await stoppedBefore(at, () => act(old))
-      const taken = await store.open("turn", { takeOver: true })
+      const taken = await opened(store, "turn", { takeOver: true })
       await taken.append("new\n")
       const result = await late.wake()
       await taken.append("newer\n")
@@ -127,7 +128,7 @@ describe("an owner that resumes late", () => {
       else expect(["old\n", done]).toContain(taken.text)
       if (!late.stopped) expect(taken.text).toBe(done)
       expect(result).toEqual(late.stopped && what !== "close" ? { code: "fenced" } : { value: undefined })
-      const again = await store.open("turn")
+      const again = await opened(store, "turn")
       expect(again.text).toBe(`${taken.text}new\nnewer\nnewest\n`)
       await again.close()
       return late.stopped
@@ -159,7 +160,7 @@ describe("an owner that resumes late", () => {
   })
 
   test("after finding a dead owner's lock leaves the journal to the process that was first", async () => {
-    const mark = JSON.stringify({ pid: 999_999_999, host: hostname() })
+    const mark = JSON.stringify({ ...ownIdentity(), pid: 999_999_999 })
     const count = await atEachStep(async (at) => {
       const folder = fill(newFolder(), { "turn.lock/0123456789abcdef": mark })
       const store = fileJournalStore(folder)
@@ -237,7 +238,7 @@ describe("several owners that open one journal", () => {
       fc.tuple(script, script, script),
       fc.array(fc.nat(2), { minLength: 150, maxLength: 250 }),
       async (scripts, order) => {
-        const folder = fill(newFolder(), { turn: "begin\n", "turn.lock/0123456789abcdef": JSON.stringify({ pid: 999_999_999, host: hostname() }) })
+        const folder = fill(newFolder(), { turn: "begin\n", "turn.lock/0123456789abcdef": JSON.stringify({ ...ownIdentity(), pid: 999_999_999 }) })
         const store = fileJournalStore(folder, { fsync: "never" })
         const owned: Owned[] = []
         const codes: string[] = []
@@ -245,7 +246,9 @@ describe("several owners that open one journal", () => {
           const opened = await resultOf(store.open("turn", { takeOver: takeOver && name > 0 }))
           if (!("value" in opened)) return void codes.push(opened.code)
           const journal = opened.value
-          const own: Owned = { read: journal.text, kept: "" }
+          const read = await resultOf(textIn(journal))
+          if (!("value" in read)) codes.push(read.code)
+          const own: Owned = { read: "value" in read ? read.value : "", kept: "" }
           owned.push(own)
           for (const [at, what] of acts.entries()) {
             const line = `${name}.${at}\n`
@@ -259,7 +262,7 @@ describe("several owners that open one journal", () => {
         }
         await new Turns().run(scripts.map(actor), order)
 
-        const last = await store.open("turn")
+        const last = await opened(store, "turn")
         await last.close()
         expect(readdirSync(folder)).toEqual(["turn"])
         for (const { read, kept } of owned) expect(last.text.slice(0, read.length + kept.length)).toBe(read + kept)
@@ -322,7 +325,7 @@ describe("a disk that fails", () => {
     expect(await resultOf(steps.run(failing(...broken), () => journal[what]("lost\n")))).toEqual({ code: "unavailable" })
     expect(await resultOf(journal.append("after\n"))).toEqual({ code: "unavailable" })
     await journal.close()
-    const again = await store.open("turn")
+    const again = await opened(store, "turn")
     expect(again.text.startsWith("before\n")).toBe(true)
     expect(again.text).not.toContain("after")
     await again.close()
@@ -334,7 +337,7 @@ describe("a disk that fails", () => {
       const folder = fill(newFolder(), { turn: "before\n" })
       const store = fileJournalStore(folder)
       expect(await resultOf(steps.run(failing(step), () => store.open("turn")))).toEqual({ code: "unavailable" })
-      const journal = await store.open("turn")
+      const journal = await opened(store, "turn")
       expect(journal.text).toBe("before\n")
       await journal.close()
       expect(readdirSync(folder)).toEqual(["turn"])

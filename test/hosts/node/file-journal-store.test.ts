@@ -1,11 +1,14 @@
 import { execFileSync } from "node:child_process"
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import { describe, expect, onTestFinished, test, vi } from "vitest"
-import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
-import { birthOf, bootId, isRunning } from "../../../src/hosts/node/process-id.ts"
+import type { JournalStoreError } from "../../../src/hosts/journal/store.ts"
+import { fileJournalStore, fileJournalStoreOn } from "../../../src/hosts/node/file-journal-store.ts"
+import { type LockSystem, SYSTEM } from "../../../src/hosts/node/file-lock.ts"
+import { birthOf, isRunning, ownIdentity, type ProcessIdentity } from "../../../src/hosts/node/process-id.ts"
 import { fill, newFolder, until } from "../../cli/harness.ts"
+import { opened } from "../../support/stored-text.ts"
 import { bundle, run } from "../harness.ts"
 
 // Starting processes takes its time on a busy machine.
@@ -27,6 +30,13 @@ const programs = await bundle({
       await append(number + 1)
     }
     await append(0).catch((error) => say(error.code))`,
+  /** Opens the journal, and appends a line for each input. Prints `ready`, and then how each append ended. */
+  obeys: `${STORE}\n${SAY}
+    const journal = await store.open("turn")
+    await say("ready")
+    process.stdin.on("data", () => journal.append("theirs\\n").then(() => say("stored"), (error) => say(error.code)))`,
+  /** Opens a journal and ends without closing it. */
+  leaves: `${STORE}\nawait store.open("turn")`,
   /** Appends texts of 1000 characters until one is refused, then a short one. */
   fills: `${STORE}\n${SAY}
     const journal = await store.open("turn")
@@ -43,11 +53,19 @@ const programs = await bundle({
 })
 
 /** What an open is refused with: code and message. */
-async function refusal(work: Promise<{ close(): Promise<void> }>): Promise<string> {
+async function refusal(work: Promise<{ close(): Promise<void> } | void>): Promise<string> {
   return work.then(
-    (journal) => journal.close().then(() => "not refused"),
+    async (journal) => {
+      await journal?.close()
+      return "not refused"
+    },
     (error: Error & { readonly code: string }) => `${error.code}: ${error.message}`,
   )
+}
+
+/** The system with some parts replaced. Time does not pass. */
+function systemOf(changes: Partial<LockSystem>): LockSystem {
+  return { ...SYSTEM, every: () => () => {}, wait: () => Promise.reject(new Error("No test waits.")), ...changes }
 }
 
 /** A lock as another process has left it. */
@@ -81,7 +99,7 @@ describe("a journal in a file", () => {
   test("is opened with an incomplete end unchanged, even in the middle of a character", async () => {
     const torn = Buffer.concat([Buffer.from('["0badc0de",{"a":"\ufeff語'), Buffer.from("🦎").subarray(0, 3)])
     const folder = fill(newFolder(), { turn: torn })
-    const journal = await fileJournalStore(folder).open("turn")
+    const journal = await opened(fileJournalStore(folder), "turn")
     expect(journal.text).toBe('["0badc0de",{"a":"\ufeff語\ufffd')
     await journal.close()
     expect(readFileSync(join(folder, "turn")).equals(torn)).toBe(true)
@@ -126,7 +144,7 @@ describe("a journal in a file", () => {
     )
     writeFileSync(join(folder, "file"), "")
     expect(await refusal(fileJournalStore(join(folder, "file")).open("turn"))).toMatch(/^unavailable: .* a part of its path is not a folder\.$/)
-    expect(await refusal(store.open("a\0b"))).toMatch(/^unavailable: /)
+    expect(await refusal(store.open("a\0b"))).toMatch(/^invalid_name: /)
   })
 
   test("is named by its path if the store has no folder", async () => {
@@ -137,7 +155,7 @@ describe("a journal in a file", () => {
     expect(readFileSync(join(folder, "turn"), "utf8")).toBe("a\n")
   })
 
-  test.each(["../out", "/etc/out", "d/../../out", ".", "", "..", "away/out", "link"])("called %j is outside of the store's folder", async (name) => {
+  test.each(["../out", "/etc/out", "d/../../out", ".", "..", "away/out", "link"])("called %j is outside of the store's folder", async (name) => {
     const base = fill(newFolder(), { "in/d/x": "", outfile: "" })
     symlinkSync("..", join(base, "in/away"))
     symlinkSync("../outfile", join(base, "in/link"))
@@ -156,48 +174,70 @@ describe("a journal in a file", () => {
 })
 
 describe("the lock of a journal", () => {
-  const MINE_AS_OWNER = { pid: process.pid, host: hostname(), since: 1_764_000_000_000 }
-  const PARENT_AS_OWNER = { pid: process.ppid, host: hostname(), since: 1_764_000_000_000 }
-  const MINE = { ...MINE_AS_OWNER, birth: birthOf(process.pid), boot: bootId() }
-  const PARENT = { ...PARENT_AS_OWNER, birth: birthOf(process.ppid), boot: bootId() }
-  const IF_GONE = "Close it, or pass takeOver if that process is gone."
+  const SINCE = 1_764_000_000_000
+  const MINE = { ...ownIdentity(), since: SINCE }
+  const PARENT = { ...MINE, pid: process.ppid, birth: birthOf(process.ppid) }
+  const GONE = { ...MINE, pid: 999_999_999 }
+  const ownerIn = ({ pid, host, since }: { pid: number; host: string; since?: number }): object => ({
+    pid,
+    host,
+    ...(since !== undefined && { since }),
+  })
+  const CLOSE = "Close it, or pass takeOver if that process is gone."
+  const WAIT = "Close it. If its owner is gone, it can be opened in 30 s: wait with waitMs, or pass takeOver."
+  const ELSEWHERE = { ...PARENT, boot: "00000000-0000-0000-0000-000000000000", host: "elsewhere" }
 
   test.each([
-    ["of this process", MINE, `already open in this process (pid ${process.pid}). Close it first, or pass takeOver.`, MINE_AS_OWNER],
-    ["of another running process", PARENT, `open in another process (pid ${process.ppid}). ${IF_GONE}`, PARENT_AS_OWNER],
+    ["of this process", MINE, `already open in this process (pid ${process.pid}). Close it first, or pass takeOver.`, ownerIn(MINE)],
+    ["of another running process", PARENT, `open in another process (pid ${process.ppid}). ${CLOSE}`, ownerIn(PARENT)],
+    [
+      "of a running process that knew the host by another name",
+      { ...PARENT, host: "renamed" },
+      `open in another process (pid ${process.ppid}). ${CLOSE}`,
+      ownerIn({ ...PARENT, host: "renamed" }),
+    ],
     [
       "of a process with fewer facts",
       { pid: process.ppid, host: hostname() },
-      `open in another process (pid ${process.ppid}). ${IF_GONE}`,
+      `open in another process (pid ${process.ppid}). ${WAIT}`,
       { pid: process.ppid, host: hostname() },
     ],
     [
-      "of another host",
-      { ...PARENT, host: "elsewhere" },
-      `open on host "elsewhere" (pid ${process.ppid}). ${IF_GONE}`,
-      { ...PARENT_AS_OWNER, host: "elsewhere" },
+      "of a process in another PID namespace",
+      { ...GONE, namespace: "pid:[1]" },
+      `open in another process (pid 999999999). ${WAIT}`,
+      ownerIn({ ...GONE }),
     ],
-    ["that cannot be read", "", "already open. Close it, or pass takeOver if its owner is gone.", undefined],
-    ["of an impossible process id", { ...MINE, pid: -1 }, "already open. Close it, or pass takeOver if its owner is gone.", undefined],
+    [
+      "of a process that runs, but whose start is unknown",
+      { ...PARENT, birth: undefined },
+      `open in another process (pid ${process.ppid}). ${WAIT}`,
+      ownerIn(PARENT),
+    ],
+    ["of another host", ELSEWHERE, `open on host "elsewhere" (pid ${process.ppid}). ${WAIT}`, ownerIn(ELSEWHERE)],
+    ["that cannot be read", "", `already open. ${WAIT}`, undefined],
+    ["of an impossible process id", { ...MINE, pid: -1 }, `already open. ${WAIT}`, undefined],
   ])("%s is respected, unless it is taken over", async (_whose, mark, text, owner) => {
     const folder = fill(newFolder(), { turn: "a\n" })
     lock(folder, mark)
     const store = fileJournalStore(folder)
     expect(await refusal(store.open("turn"))).toBe(`in_use: Journal "turn" is ${text}`)
     await expect(store.open("turn")).rejects.toMatchObject({ owner })
+    expect(await refusal(store.delete("turn"))).toBe(`in_use: Journal "turn" is ${text}`)
     expect(readdirSync(folder)).toEqual(["turn", "turn.lock"])
     expect(readdirSync(join(folder, "turn.lock"))).toEqual(["0123456789abcdef"])
 
-    const journal = await store.open("turn", { takeOver: true })
+    const journal = await opened(store, "turn", { takeOver: true })
     expect(journal.text).toBe("a\n")
     await journal.close()
     expect(readdirSync(folder)).toEqual(["turn"])
   })
 
   test.each([
-    ["of a process that is gone", { ...MINE, pid: 999_999_999 }],
+    ["of a process that is gone", GONE],
+    ["of a process that is gone, on a host that was renamed", { ...GONE, host: "renamed" }],
     ["of an earlier process with this process's id", { ...MINE, birth: "1" }],
-    ["of a process before a reboot", { ...MINE, boot: "00000000-0000-0000-0000-000000000000" }],
+    ["of an earlier process in a namespace whose number is used again", { ...PARENT, birth: "1", host: "container" }],
   ])("%s is taken over", async (_whose, mark) => {
     const folder = fill(newFolder(), { turn: "a\n" })
     lock(folder, mark)
@@ -206,6 +246,151 @@ describe("the lock of a journal", () => {
     await journal.close()
     expect(readdirSync(folder)).toEqual(["turn"])
     expect(readFileSync(join(folder, "turn"), "utf8")).toBe("a\nb\n")
+  })
+
+  describe("whose owner is out of sight", () => {
+    const WHOSE = [
+      ["in another container", { ...PARENT, namespace: "pid:[1]" }],
+      ["on another host", ELSEWHERE],
+      ["before a reboot", { ...MINE, boot: "00000000-0000-0000-0000-000000000000" }],
+      ["which cannot be read", ""],
+    ] as const
+
+    /** Sets the time of the last heartbeat, relative to now. */
+    const beat = (folder: string, secondsAgo: number): void => {
+      const at = Date.now() / 1000 - secondsAgo
+      utimesSync(join(folder, "turn.lock/0123456789abcdef"), at, at)
+    }
+
+    test.each(WHOSE)("(%s) is respected for 30 seconds after its last heartbeat, and then taken over", async (_where, mark) => {
+      for (const [secondsAgo, retryAfterMs] of [
+        [0, 30_000],
+        [28, 2_000],
+      ] as const) {
+        const folder = fill(newFolder(), { turn: "a\n" })
+        lock(folder, mark)
+        beat(folder, secondsAgo)
+        const error = await fileJournalStoreOn(systemOf({}), folder)
+          .open("turn")
+          .catch((thrown: unknown) => thrown)
+        expect(error).toMatchObject({ code: "in_use" })
+        const { retryAfterMs: actual } = error as JournalStoreError
+        expect(Math.abs((actual ?? 0) - retryAfterMs)).toBeLessThan(1_500)
+      }
+      const folder = fill(newFolder(), { turn: "a\n" })
+      lock(folder, mark)
+      beat(folder, 31)
+      const waits: number[] = []
+      const journal = await opened(fileJournalStoreOn(systemOf({ wait: async (ms) => void waits.push(ms) }), folder), "turn")
+      expect(waits).toEqual([7_500])
+      expect(journal.text).toBe("a\n")
+      await journal.close()
+      expect(readdirSync(folder)).toEqual(["turn"])
+    })
+
+    test.each([
+      ["forward", 3600],
+      ["back", -3600],
+    ])("is respected if the clock was set %s and the owner then gives a sign of life, and taken over if not", async (_direction, secondsAgo) => {
+      for (const lives of [true, false]) {
+        const folder = fill(newFolder(), { turn: "a\n" })
+        lock(folder, ELSEWHERE)
+        beat(folder, secondsAgo)
+        const system = systemOf({ wait: async () => (lives ? beat(folder, 0) : undefined) })
+        expect(await refusal(fileJournalStoreOn(system, folder).open("turn"))).toMatch(lives ? /^in_use: / : /^not refused$/)
+      }
+    })
+
+    test("is released while it is watched", async () => {
+      const folder = fill(newFolder(), { turn: "a\n" })
+      lock(folder, ELSEWHERE)
+      beat(folder, 31)
+      const wait = async (): Promise<void> => rmSync(join(folder, "turn.lock"), { recursive: true })
+      expect(await refusal(fileJournalStoreOn(systemOf({ wait }), folder).open("turn"))).toBe("not refused")
+    })
+
+    test("is waited for, up to waitMs", async () => {
+      const folder = fill(newFolder(), { turn: "a\n" })
+      lock(folder, ELSEWHERE)
+      let waited = 0
+      const wait = async (ms: number): Promise<void> => {
+        waited += ms
+        beat(folder, waited / 1000)
+      }
+      const store = fileJournalStoreOn(systemOf({ wait }), folder)
+      expect(await refusal(store.open("turn", { waitMs: 10_000 }))).toMatch(/^in_use: .* it can be opened in 20 s: /)
+      expect(waited).toBe(10_000)
+      waited = 0
+      // Watching the mark counts as a heartbeat here, because `beat` sets its time.
+      const journal = fileJournalStoreOn(systemOf({ wait: async (ms) => (ms === 7_500 ? undefined : wait(ms)) }), folder)
+      expect(await refusal(journal.open("turn", { waitMs: 60_000 }))).toBe("not refused")
+      expect(waited).toBeGreaterThan(29_000)
+      expect(waited).toBeLessThan(32_000)
+      await expect(store.open("turn", { waitMs: -1 })).rejects.toThrow(RangeError)
+    })
+
+    test("without /proc: a process that is gone is known at once, and one that runs by its heartbeat", async () => {
+      const bare = { pid: process.pid, host: hostname(), boot: undefined, namespace: undefined, birth: undefined }
+      const system = systemOf({ identity: () => bare, birthOf: () => undefined, wait: async () => {} })
+      for (const [mark, secondsAgo, expected] of [
+        [{ ...bare, pid: 999_999_999 }, 0, /^not refused/],
+        [{ ...bare, pid: 999_999_999, host: "elsewhere" }, 0, /^in_use: .* on host "elsewhere"/],
+        [{ ...bare, pid: process.ppid }, 0, /^in_use: /],
+        [{ ...bare, pid: process.ppid }, 31, /^not refused/],
+      ] as const) {
+        const folder = fill(newFolder(), { turn: "a\n" })
+        lock(folder, mark)
+        beat(folder, secondsAgo)
+        expect(await refusal(fileJournalStoreOn(system, folder).open("turn"))).toMatch(expected)
+      }
+    })
+  })
+
+  test("is renewed every 5 seconds for as long as the journal is open, and its mark stays readable", async () => {
+    const folder = newFolder()
+    const timers: { readonly act: () => void; ended: boolean }[] = []
+    const every = (ms: number, act: () => void): (() => void) => {
+      expect(ms).toBe(5_000)
+      const timer = { act, ended: false }
+      timers.push(timer)
+      return () => {
+        timer.ended = true
+      }
+    }
+    const store = fileJournalStoreOn(systemOf({ every }), folder)
+    const journal = await store.open("turn")
+    const [name = ""] = readdirSync(join(folder, "turn.lock"))
+    const path = join(folder, "turn.lock", name)
+    const text = readFileSync(path, "utf8")
+    utimesSync(path, 1, 1)
+    timers[0]?.act()
+    await until(() => statSync(path).mtimeMs > 1_000)
+    expect(Math.abs(statSync(path).mtimeMs - Date.now())).toBeLessThan(5_000)
+    expect(readFileSync(path, "utf8")).toBe(text)
+    expect(timers.map(({ ended }) => ended)).toEqual([false])
+    await journal.close()
+    expect(timers.map(({ ended }) => ended)).toEqual([true])
+
+    // A heartbeat that comes too late leaves nothing, and one of an owner that was fenced off ends its timer.
+    timers[0]?.act()
+    const old = await store.open("turn")
+    const taken = await store.open("turn", { takeOver: true })
+    timers[1]?.act()
+    await until(() => timers[1]?.ended === true)
+    expect(timers[2]?.ended).toBe(false)
+    await Promise.all([old.close(), taken.close()])
+    expect(timers[2]?.ended).toBe(true)
+    expect(readdirSync(folder)).toEqual(["turn"])
+  })
+
+  test("of this process is respected while its heartbeat is late", async () => {
+    const folder = newFolder()
+    const store = fileJournalStoreOn(systemOf({ birthOf: () => undefined, wait: async () => {} }), folder)
+    const journal = await store.open("turn")
+    const [name = ""] = readdirSync(join(folder, "turn.lock"))
+    utimesSync(join(folder, "turn.lock", name), 1, 1)
+    expect(await refusal(store.open("turn"))).toMatch(/^in_use: .* already open in this process/)
+    await journal.close()
   })
 
   test("of a killed process is taken over, and its prepared files are removed", async () => {
@@ -217,7 +402,7 @@ describe("the lock of a journal", () => {
     writeFileSync(join(folder, "turn.lock/0000000000000000.tmp"), "prepared")
     symlinkSync(join(folder, "outside/file"), join(folder, "turn.lock/1111111111111111.tmp"))
 
-    const journal = await fileJournalStore(folder).open("turn")
+    const journal = await opened(fileJournalStore(folder), "turn")
     expect(journal.text.startsWith("0:\n")).toBe(true)
     expect(readdirSync(join(folder, "turn.lock"))).toHaveLength(1)
     await journal.close()
@@ -270,7 +455,7 @@ describe("processes", () => {
   test.each(["no owner", "a dead owner"])("that open a journal with %s at once get one owner", async (before) => {
     for (let round = 0; round < 3; round += 1) {
       const folder = newFolder()
-      if (before !== "no owner") lock(folder, { pid: 999_999_999, host: hostname() })
+      if (before !== "no owner") lock(folder, { ...ownIdentity(), pid: 999_999_999 })
       const all = Array.from({ length: 4 }, () => run(programs.opens, [folder]))
       await until(() => all.every(({ lines }) => lines.length === 1))
       for (const { child } of all) child.stdin?.write("go\n")
@@ -292,7 +477,7 @@ describe("processes", () => {
     running.child.kill("SIGKILL")
     expect(await running.ended).toBe("SIGKILL")
 
-    const journal = await fileJournalStore(folder).open("turn")
+    const journal = await opened(fileJournalStore(folder), "turn")
     const lines = journal.text.split("\n")
     const torn = lines.pop() ?? ""
     expect(lines.map((line, number) => line === `${number}:${"x".repeat(number % 700)}`)).not.toContain(false)
@@ -305,7 +490,7 @@ describe("processes", () => {
     const folder = newFolder()
     const running = run(programs.appends, [folder])
     await until(() => running.lines.length >= 20)
-    const taken = await fileJournalStore(folder).open("turn", { takeOver: true })
+    const taken = await opened(fileJournalStore(folder), "turn", { takeOver: true })
     expect(await running.ended).toBe(0)
     expect(running.lines.at(-1)).toBe("fenced")
     const said = Number(running.lines.at(-2))
@@ -328,5 +513,109 @@ describe("processes", () => {
     ])
     expect(readFileSync(join(folder, "turn"), "utf8")).toBe(`${`${"x".repeat(999)}\n`.repeat(4)}end\nof all\n`)
     expect(readdirSync(folder)).toEqual(["turn"])
+  })
+
+  test("that were suspended for longer than a heartbeat may be late can no longer write, once another one has opened the journal", async () => {
+    const folder = newFolder()
+    const { child, lines } = run(programs.obeys, [folder])
+    await until(() => lines.length === 1)
+    child.stdin?.write("go\n")
+    await until(() => lines.length === 2)
+    child.kill("SIGSTOP")
+    const [name = ""] = readdirSync(join(folder, "turn.lock"))
+    const at = Date.now() / 1000 - 31
+    utimesSync(join(folder, "turn.lock", name), at, at)
+    const identity = (): ProcessIdentity => ({ ...ownIdentity(), namespace: "pid:[1]" })
+    const journal = await opened(fileJournalStoreOn(systemOf({ identity, wait: async () => {} }), folder), "turn")
+    expect(journal.text).toBe("theirs\n")
+    child.kill("SIGCONT")
+    child.stdin?.write("go\n")
+    await until(() => lines.length === 3)
+    expect(lines).toEqual(["ready", "stored", "fenced"])
+    await journal.append("ours\n")
+    await journal.close()
+    expect(readFileSync(join(folder, "turn"), "utf8")).toBe("theirs\nours\n")
+  })
+
+  test("end although they did not close a journal: its heartbeat keeps none alive", async () => {
+    const started = Date.now()
+    expect(await run(programs.leaves, [newFolder()]).ended).toBe(0)
+    expect(Date.now() - started).toBeLessThan(60_000)
+  })
+})
+
+/** Runs a program in namespaces of its own, which needs Linux and the right to make them. */
+const unshared = (what: string, setup = ""): { readonly shell: string } => ({
+  shell: `set -- unshare ${what} --kill-child sh -c '${setup} exec "$@"' sh "$@";`,
+})
+const canUnshare = ((): boolean => {
+  try {
+    execFileSync("unshare", ["--pid", "--fork", "--mount-proc", "--uts", "true"], { stdio: "ignore" })
+    return true
+  } catch {
+    return false
+  }
+})()
+
+describe.runIf(canUnshare)("processes in other namespaces", () => {
+  /** The mark of the lock, as its owner wrote it. */
+  const markOf = (folder: string): ProcessIdentity => {
+    const [name = ""] = readdirSync(join(folder, "turn.lock"))
+    return JSON.parse(readFileSync(join(folder, "turn.lock", name), "utf8")) as ProcessIdentity
+  }
+  const age = (folder: string, seconds: number): void => {
+    const [name = ""] = readdirSync(join(folder, "turn.lock"))
+    const at = Date.now() / 1000 - seconds
+    utimesSync(join(folder, "turn.lock", name), at, at)
+  }
+
+  test.each([
+    ["a /proc of its own", "--pid --fork --mount-proc"],
+    ["the /proc of another one", "--pid --fork"],
+  ])("(a PID namespace with %s) keep their journal while they live, and lose it 30 seconds after a crash", async (_what, namespaces) => {
+    const folder = newFolder()
+    const { child, lines, ended } = run(programs.obeys, [folder], unshared(namespaces))
+    await until(() => lines.length === 1)
+    // Process 1 of this namespace runs as well, and is another one.
+    expect(markOf(folder)).toMatchObject({ pid: 1, host: hostname(), boot: ownIdentity().boot })
+    expect(markOf(folder).namespace).not.toBe(ownIdentity().namespace)
+    expect(await refusal(fileJournalStore(folder).open("turn"))).toMatch(
+      /^in_use: .* can be opened in (?:30|29) s: wait with waitMs, or pass takeOver\.$/,
+    )
+    child.stdin?.write("go\n")
+    await until(() => lines.length === 2)
+    expect(lines[1]).toBe("stored")
+    child.kill("SIGKILL")
+    await ended
+    expect(await refusal(fileJournalStore(folder).open("turn"))).toMatch(/^in_use: /)
+    age(folder, 31)
+    const journal = await opened(fileJournalStoreOn(systemOf({ wait: async () => {} }), folder), "turn")
+    expect(journal.text).toBe("theirs\n")
+    await journal.close()
+  })
+
+  test.each(["--pid --fork --mount-proc", "--pid --fork"])("(%s) do not open a journal that is open here", async (namespaces) => {
+    const folder = newFolder()
+    const journal = await fileJournalStore(folder).open("turn")
+    const { child, lines } = run(programs.opens, [folder], unshared(namespaces))
+    await until(() => lines.length === 1)
+    child.stdin?.write("go\n")
+    await until(() => lines.length === 2)
+    expect(lines[1]).toBe("in_use")
+    await journal.append("ours\n")
+    await journal.close()
+  })
+
+  test("(a renamed host) lose their journal as soon as they are killed", async () => {
+    const folder = newFolder()
+    const { child, lines, ended } = run(programs.obeys, [folder], { shell: `set -- unshare --uts sh -c 'hostname renamed; exec "$@"' sh "$@";` })
+    await until(() => lines.length === 1)
+    expect(markOf(folder)).toMatchObject({ pid: child.pid, host: "renamed" })
+    expect(await refusal(fileJournalStore(folder).open("turn"))).toBe(
+      `in_use: Journal "turn" is open in another process (pid ${child.pid}). Close it, or pass takeOver if that process is gone.`,
+    )
+    child.kill("SIGKILL")
+    await ended
+    expect(await refusal(fileJournalStore(folder).open("turn"))).toBe("not refused")
   })
 })

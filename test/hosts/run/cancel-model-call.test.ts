@@ -12,6 +12,7 @@ import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { LlmFailure, LlmResponse } from "../../../src/schemas/llm.ts"
 import type { Part } from "../../../src/schemas/message.ts"
 import type { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import { opened } from "../../support/stored-text.ts"
 import { calls, configOf, deferred, neverCalled, newTurn, says, script, start, succeed, ticks, toolTexts, usage } from "./support.ts"
 
 const CANCELLED = { type: "stopped", stop: { type: "cancelled" } }
@@ -367,7 +368,7 @@ describe("a journal records what a cancelled model call said", () => {
       },
     }
     const done = await journaled(host, store).run("t", { config, start, turnId: "turn-1" }, { signal: controller.signal })
-    const { text } = await store.open("t", { takeOver: true })
+    const { text } = await opened(store, "t", { takeOver: true })
     const journal = readJournal(text)
     expect(journal.entries.map(({ record }) => record)).toMatchObject([
       { type: "interruption", interruption: { type: "cancel", reason: "Stop.", partial } },
@@ -391,7 +392,7 @@ describe("a journal records what a cancelled model call said", () => {
       },
     }
     const done = await journaled(host, store).run("t", { config, start, turnId: "turn-1" }, { signal: controller.signal })
-    const journal = readJournal((await store.open("t", { takeOver: true })).text)
+    const journal = readJournal((await opened(store, "t", { takeOver: true })).text)
     expect(journal.entries.map(({ record }) => record.type)).toEqual(["llm_complete", "interruption", "end"])
     expect(replay(journal, config).messages).toEqual(done.messages)
   })

@@ -8,6 +8,7 @@ import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
 import { journalValidation, wireValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG } from "../../replay/support.ts"
+import { opened } from "../../support/stored-text.ts"
 
 const usage = { inputTokens: 8, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
 const partial: LlmResponse = { text: "Half an", parts: [{ type: "text", text: "Half an" }], usage, retriedUsage: usage, terminalReason: "cancelled" }
@@ -51,7 +52,7 @@ test("what a cancelled model call said stays in the thread, its usage counts for
   await reopened.close()
 
   const [{ turnId, origin, startedAt }] = turns as [ThreadTurn]
-  const journal = readJournal((await store.open(turnId, { takeOver: true })).text, journalValidation)
+  const journal = readJournal((await opened(store, turnId, { takeOver: true })).text, journalValidation)
   expect(journal.entries.map(({ record }) => record)).toMatchObject([
     { type: "interruption", interruption: { type: "cancel", partial } },
     { type: "end" },

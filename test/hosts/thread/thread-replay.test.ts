@@ -7,6 +7,7 @@ import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 import { journalValidation, wireValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG } from "../../replay/support.ts"
+import { opened } from "../../support/stored-text.ts"
 
 const call = (callId: string, toolName: string, inputJson = "{}"): OutputPart => ({ type: "tool_call", callId, toolName, inputJson })
 
@@ -66,7 +67,7 @@ test("every turn of a thread replays from its journal, also one that crashed, wa
 
   expect(turns.map(({ turnId }) => turnId)).toEqual(["t.1", "t.2"])
   for (const { turnId, origin, startedAt } of turns) {
-    const { text } = await store.open(turnId, { takeOver: true })
+    const { text } = await opened(store, turnId, { takeOver: true })
     const config = { validation: wireValidation, ...goalConfig("t", { turnId, origin, startedAt }, options) }
     expect(verifyReplay(readJournal(text, journalValidation), config).iterations).toBeGreaterThan(0)
   }

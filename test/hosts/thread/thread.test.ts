@@ -8,6 +8,7 @@ import type { GoalOutput } from "../../../src/schemas/goal.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 import { CONFIG } from "../../replay/support.ts"
 import { dyingStore } from "../../support/dying-store.ts"
+import { opened } from "../../support/stored-text.ts"
 
 const USAGE = { inputTokens: 8, cachedInputTokens: 90, outputTokens: 2, reasoningTokens: 1 }
 
@@ -225,7 +226,7 @@ describe("commands", () => {
     const thread = await Thread.open(store, "t", world.options())
     expect(await thread.command({ type: "pause" })).toMatchObject([{ type: "refused", code: "no_goal" }])
     await thread.close()
-    expect((await (await store.open("t.thread")).text).split("\n")).toHaveLength(2)
+    expect((await (await opened(store, "t.thread")).text).split("\n")).toHaveLength(2)
   })
 
   test("during a turn are delivered at its next checkpoint: a pause ends the goal's turns in order", async () => {
@@ -385,7 +386,7 @@ describe("a process that crashes", () => {
     const world = new World(answer)
     const thread = await Thread.open(store, "t", world.options())
     await thread.close()
-    const { text } = await store.open("t.thread")
+    const { text } = await opened(store, "t.thread")
     const copy = await store.open("copy.thread")
     await copy.append(text)
     await copy.close()
@@ -400,7 +401,7 @@ describe("a process that crashes", () => {
     await thread.command({ type: "set", objective })
     await world.run(thread)
     await thread.close()
-    const whole = await store.open("t.thread")
+    const whole = await opened(store, "t.thread")
     await whole.close()
     for (let length = 0; length < whole.text.length; length += 7) {
       const cut = memoryJournalStore()
@@ -424,7 +425,7 @@ describe("a process that crashes", () => {
     const thread = await Thread.open(store, "t", world.options())
     await thread.command({ type: "set", objective })
     await thread.close()
-    const stored = await store.open("t.thread")
+    const stored = await opened(store, "t.thread")
     await stored.replace(change(stored.text))
     await stored.close()
     await expect(Thread.open(store, "t", world.options())).rejects.toMatchObject({ name: "JournalError", code })
