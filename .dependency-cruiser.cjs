@@ -87,9 +87,10 @@ module.exports = {
     room("cli/terminal", [], "Text on a terminal; it knows no command."),
     room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
     room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),
-    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|planner)/"], "A run is one turn; goals and journals build on it."),
-    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|run)/"], "A goal is many runs; it knows no journal command."),
-    room("cli/journal", [HOSTS, "^src/cli/(terminal|run)/"], "Journal commands read what runs wrote; they know no goal."),
+    room("cli/trust", [HOSTS, "^src/cli/terminal/"], "Whose settings count; it knows no command."),
+    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|planner|trust)/"], "A run is one turn; goals and journals build on it."),
+    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|trust|run)/"], "A goal is many runs; it knows no journal command."),
+    room("cli/journal", [HOSTS, "^src/cli/(terminal|trust|run)/"], "Journal commands read what runs wrote; they know no goal."),
     room("projectors/openai-chat", ["^src/projectors/projector\\.ts$"], "A wire is a room of its own."),
     {
       name: "the-host-contract-is-a-leaf",

@@ -48,6 +48,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
 
   "src/cli/terminal/screen.ts": { code: 'import "node:path"' },
   "src/cli/workspace/tools.ts": { code: 'import "../terminal/screen.ts"\nimport "../../hosts/host.ts"' },
+  "src/cli/trust/confirm.ts": { code: 'import "../terminal/screen.ts"\nimport "../../hosts/node/index.ts"' },
   "src/cli/planner/planner.ts": { code: 'import "../workspace/tools.ts"\nimport "../../schemas/message.ts"' },
   "src/cli/run/run.ts": { code: 'import "../planner/planner.ts"\nimport "../terminal/screen.ts"\nimport "../../hosts/node/index.ts"' },
   "src/cli/goal/goal.ts": { code: 'import "../run/run.ts"\nimport "../../hosts/thread/thread.ts"' },
@@ -94,6 +95,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/cli/terminal/to-run.ts": { code: 'import "../run/run.ts"', breaks: ["cli-terminal-reaches-only"] },
   "src/cli/workspace/to-run.ts": { code: 'import "../run/run.ts"', breaks: ["cli-workspace-reaches-only"] },
   "src/cli/planner/to-run.ts": { code: 'import "../run/run.ts"', breaks: ["cli-planner-reaches-only"] },
+  "src/cli/trust/to-run.ts": { code: 'import "../run/run.ts"', breaks: ["cli-trust-reaches-only"] },
   "src/cli/run/to-journal.ts": { code: 'import "../journal/show.ts"', breaks: ["cli-run-reaches-only"] },
   "src/cli/goal/to-planner.ts": { code: 'import "../planner/planner.ts"', breaks: ["cli-goal-reaches-only"] },
   "src/cli/journal/to-goal.ts": { code: 'import "../goal/goal.ts"', breaks: ["cli-journal-reaches-only"] },

@@ -6,7 +6,7 @@ import { HELP } from "./run/help.ts"
 import { resumeRun, run } from "./run/run.ts"
 import { didYouMean, readArgs } from "./terminal/args.ts"
 import { CliError } from "./terminal/errors.ts"
-import { oneLine } from "./terminal/format.ts"
+import { oneLine, plainText } from "./terminal/format.ts"
 import type { Io } from "./terminal/io.ts"
 
 /** Runs one command with its arguments. Returns the exit code. */
@@ -14,13 +14,14 @@ type Command = (args: readonly string[], io: Io) => Promise<number>
 
 const COMMANDS: Readonly<Record<string, Command>> = { run, resume: resumeRun, goal, subgoal, journal }
 
-/** Runs the command line and returns its exit code. Errors are one line on stderr. */
+/** Runs the command line and returns its exit code. Errors are one line on stderr, and rarely lines of details below it. */
 export async function cli(args: readonly string[], io: Io): Promise<number> {
   try {
     return await dispatch(args, io)
   } catch (error) {
     const failure = error instanceof CliError ? error : new CliError(`Unexpected error: ${String(error)}`, 1)
     io.stderr.write(`turn-machine: ${oneLine(failure.message)}\n`)
+    for (const line of failure.details) io.stderr.write(`${plainText(line)}\n`)
     return failure.exitCode
   }
 }

@@ -69,7 +69,7 @@ export async function runCli(
       },
     },
     stderr: { write: (text) => (stderr += text) },
-    env,
+    env: { XDG_STATE_HOME: process.env["XDG_STATE_HOME"], ...env },
     cwd,
     onInterrupt(added) {
       listener = added

@@ -522,8 +522,10 @@ describe("journal compact", () => {
       stderr: `turn-machine: cut.json cannot be read as a journal. ${why}.\n`,
     })
     rmSync(join(base, "turn-machine-out"), { recursive: true })
-    const resumed = await runCli(["resume", "run.json"], { cwd: base })
-    expect(resumed).toMatchObject({ exitCode: 0, stderr: "" })
+    // A copy of a state file is not the user's own one.
+    const resumed = await runCli(["resume", "run.json", "--dir", "shop", "--out", "turn-machine-out"], { cwd: base })
+    const stderr = `turn-machine: Confirmed: it reads ${base}/shop, writes to ${base}/turn-machine-out.\n`
+    expect(resumed).toMatchObject({ exitCode: 0, stderr })
     expect(resumed.stdout).toContain("work     5 iterations, 5 model calls, 8 tool calls")
     expect((await journal(base, "replay", "run.json")).exitCode).toBe(0)
     expect((await journal(base, "diff", "whole.json", "run.json")).stdout).toBe(

@@ -67,7 +67,8 @@ async function runProblem(args: readonly string[], folder: string): Promise<stri
 async function cliProblem(args: readonly string[], folder: string): Promise<string | undefined> {
   let printed = ""
   const output = { write: (text: string) => (printed += text) }
-  const exitCode = await cli(args, { stdout: output, stderr: output, env: {}, cwd: folder, onInterrupt: () => () => {}, exit: () => {} })
+  const env = { XDG_STATE_HOME: process.env["XDG_STATE_HOME"] }
+  const exitCode = await cli(args, { stdout: output, stderr: output, env, cwd: folder, onInterrupt: () => () => {}, exit: () => {} })
   // A diff of two different journals exits with 1.
   const isDiff = args[0] === "journal" && args[1] === "diff"
   return exitCode === 0 || (isDiff && exitCode === 1) ? undefined : `exit code ${exitCode}\n${printed}`

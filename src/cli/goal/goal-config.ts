@@ -20,6 +20,8 @@ const Price = z.number().nonnegative()
 export const GoalMeta = z.strictObject({
   format: z.literal("turn-machine/goal"),
   version: z.literal(1),
+  /** A random value, by which the user's record of the goal is found. */
+  id: z.string().exactOptional(),
   ...workFields,
   maxContinuations: z.int().positive().exactOptional(),
   judge: z.enum(["none", "checklist"]),

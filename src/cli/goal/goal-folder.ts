@@ -1,4 +1,4 @@
-import { realpath, stat } from "node:fs/promises"
+import { mkdir, readdir, realpath, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { CheckpointError, JournalError, ReplayDivergence } from "../../errors.ts"
 import { textOf } from "../../hosts/journal/parts.ts"
@@ -12,6 +12,8 @@ import type { ChecklistState } from "../../wire/checklist.ts"
 import { reasonOf, storeRefusal } from "../run/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause } from "../terminal/format.ts"
+import { type Confirmed, confirm, type WorkFlags } from "../trust/confirm.ts"
+import type { OwnStates, StatePlace } from "../trust/own-states.ts"
 import { isInside } from "../workspace/folder.ts"
 import { Inbox } from "./control/inbox.ts"
 import { type GoalMeta, goalOptions, readGoalMeta } from "./goal-config.ts"
@@ -32,21 +34,26 @@ export class GoalFolder {
   readonly inbox: Inbox
   readonly store: JournalStore
   readonly shown: string
+  readonly #own: OwnStates
 
-  private constructor(path: string) {
+  private constructor(path: string, own: OwnStates) {
     this.path = path
+    this.#own = own
     this.shown = `The goal's folder ${path}`
     this.inbox = new Inbox(join(path, "inbox"))
     this.store = fileJournalStore(path)
   }
 
   /** Finds a folder. It need not exist, but its parent must. @throws {CliError} */
-  static async find(path: string): Promise<GoalFolder> {
+  static async find(path: string, own: OwnStates): Promise<GoalFolder> {
     const found = await stat(path).catch(() => undefined)
     if (found !== undefined && !found.isDirectory()) throw new CliError(`${path} is not a folder. Pass a folder for the goal's state with --state.`)
-    if (found !== undefined) return new GoalFolder(await realpath(path))
+    if (found !== undefined) {
+      await checkLinks(path)
+      return new GoalFolder(await realpath(path), own)
+    }
     try {
-      return new GoalFolder(join(await realpath(dirname(path)), basename(path)))
+      return new GoalFolder(join(await realpath(dirname(path)), basename(path)), own)
     } catch (error) {
       throw new CliError(
         `The parent of the goal's folder ${path} cannot be used: ${fileReason(error)}. Create it, or pass another path with --state.`,
@@ -54,8 +61,28 @@ export class GoalFolder {
     }
   }
 
-  /** Whether an absolute path is the folder or inside it. */
-  readonly owns = (path: string): boolean => isInside(this.path, path)
+  /** Whether an absolute path is the folder, inside it, or a record of the user's states. */
+  readonly owns = (path: string): boolean => isInside(this.path, path) || this.#own.owns(path)
+
+  /** Decides which settings a stored goal resumes with. @throws {CliError} it may be of another user, and flags are missing */
+  async confirm({ known, goal, openTurn, turns }: StoredGoal, flags: WorkFlags): Promise<Confirmed<GoalMeta>> {
+    return confirm(known, await this.#own.find(this.#place, known.id ?? ""), flags, {
+      name: this.shown,
+      task: goal?.objective ?? "none",
+      next: openTurn && `turn ${turns}, which is open, with the tool calls it waits for`,
+    })
+  }
+
+  /** Creates the folder, and records the settings as the user's. */
+  async record(meta: GoalMeta): Promise<void> {
+    // Private, so that other users cannot replace the state. EEXIST: it exists. Opening the goal reports any other error.
+    await mkdir(this.path, { mode: 0o700 }).catch(() => {})
+    await this.#own.record(this.#place, meta.id ?? "", meta)
+  }
+
+  get #place(): StatePlace {
+    return { type: "goal", path: this.path }
+  }
 
   /** Reads the goal, also while another process runs it; `undefined` if none was started. @throws {CliError} */
   async read(): Promise<StoredGoal | undefined> {
@@ -103,4 +130,12 @@ export class GoalFolder {
       },
     )
   }
+}
+
+/** Checks that a goal's folder contains no link, through which files elsewhere would be read, written and removed. @throws {CliError} */
+async function checkLinks(path: string): Promise<void> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => [])
+  const link = entries.find((entry) => entry.isSymbolicLink())
+  if (link === undefined) return
+  throw new CliError(`The goal's folder ${path} contains the link ${link.name}, which this program did not make. Remove it, or pass another --state.`)
 }

@@ -4,6 +4,7 @@ import type { ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalOutput } from "../../wire/goal.ts"
 import { shownUrl } from "../run/run-settings.ts"
+import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
 import type { RequestResult, ResolvedRequest } from "./control/requests.ts"
 import type { GoalSettings } from "./goal-settings.ts"
@@ -55,7 +56,7 @@ export interface GoalEnd {
  * and `goal_failed`.
  */
 export function goalLines(output: Output): GoalReporter {
-  const write = (value: object): void => void output.write(`${JSON.stringify(value)}\n`)
+  const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   return {
     started({ run: { dir, out, model }, meta: { judge, maxIterations } }, { goal, state, resumed, checklist }) {
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}

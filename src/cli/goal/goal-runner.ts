@@ -45,6 +45,8 @@ export class GoalRunner {
     const tools = toolbox(fileTools(new Folder(dir, await hiddenFiles(dir, out, folder.owns)), outFolder))
     const host: Host = { ...modelHost(model), tools }
     try {
+      // Recorded first: a process that dies in between must leave a goal that resumes without questions.
+      if (settings.areGiven) await folder.record(settings.meta)
       const thread = await Thread.open(folder.store, THREAD_ID, { ...goalOptions(settings.meta, tools.specs), takeOver })
       const runner = new GoalRunner(folder, settings, thread, host)
       try {

@@ -53,7 +53,7 @@ export class GoalScreen implements GoalReporter {
     this.#estimated = model.type === "embedded"
     const budgets = goal === null ? [] : leftOf(goal)
     this.#fields([
-      ["folder", dir],
+      ["folder", oneLine(dir)],
       ["goal", oneLine(goal?.objective ?? "")],
       ["model", modelText(model)],
       ...(meta.judge === "none" ? [] : [["judge", meta.judge] as const]),

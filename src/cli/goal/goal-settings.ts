@@ -1,9 +1,10 @@
 import type { GoalCommand } from "../../wire/goal.ts"
-import { RUN_FLAGS, type RunSettings, resolveRun } from "../run/run-settings.ts"
+import { RUN_FLAGS, type RunSettings, resolveRun, workOf } from "../run/run-settings.ts"
 import { readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import type { Confirmed } from "../trust/confirm.ts"
 import { type GoalMeta, runMetaOf } from "./goal-config.ts"
 
 const { compact: _compact, "no-check": _check, ...SHARED } = RUN_FLAGS
@@ -30,28 +31,29 @@ export type GoalFlags = Flags<typeof GOAL_FLAGS>
 export interface GoalSettings {
   readonly run: RunSettings
   readonly meta: GoalMeta
+  /** Whether the flags of this command give the settings, so that they must be recorded as the user's. */
+  readonly areGiven: boolean
 }
 
 /**
- * Resolves the settings of a goal from the flags and, on resume, the stored settings.
+ * Resolves the settings of a goal from the flags and, on resume, the confirmed settings.
  * @throws {CliError} a setting is invalid, missing, or differs from the stored one
  */
-export async function resolveGoal(flags: GoalFlags, io: Pick<Io, "cwd" | "env">, known?: GoalMeta): Promise<GoalSettings> {
-  const run = await resolveRun(flags, [], io, known && runMetaOf(known, ""))
-  const { dir, out, model, maxIterations } = run
+export async function resolveGoal(flags: GoalFlags, io: Pick<Io, "cwd" | "env">, confirmed?: Confirmed<GoalMeta>): Promise<GoalSettings> {
+  const known = confirmed?.meta
+  const run = await resolveRun(flags, [], io, confirmed && { ...confirmed, meta: runMetaOf(confirmed.meta, "") })
+  const id = known === undefined ? crypto.randomUUID() : known.id
   const meta: GoalMeta = {
     format: "turn-machine/goal",
     version: 1,
-    dir,
-    out,
-    model: model.name,
-    ...(model.type === "endpoint" && { baseUrl: model.baseUrl, ...(model.apiKeyEnv !== undefined && { apiKeyEnv: model.apiKeyEnv }) }),
-    maxIterations,
+    ...(id !== undefined && { id }),
+    ...workOf(run),
+    maxIterations: run.maxIterations,
     ...resolveContinuations(flags, known),
     judge: resolveJudge(flags, known),
     ...resolvePrices(flags, known),
   }
-  return { run, meta }
+  return { run, meta, areGiven: confirmed?.when !== "before" }
 }
 
 /** The budgets of a new goal. @throws {CliError} */

@@ -1,16 +1,19 @@
 import { resolve } from "node:path"
+import { checkDefault } from "../run/run-settings.ts"
 import { readArgs, readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { confirmedText } from "../trust/confirm.ts"
+import { OwnStates } from "../trust/own-states.ts"
 import type { GoalRequest } from "./control/requests.ts"
 import { sendRequest } from "./control/send-request.ts"
-import { GoalFolder } from "./goal-folder.ts"
+import { GoalFolder, type StoredGoal } from "./goal-folder.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import { goalLines } from "./goal-reporter.ts"
 import { GoalRunner } from "./goal-runner.ts"
 import { GoalScreen } from "./goal-screen.ts"
-import { type Flags, GOAL_FLAGS, type GoalFlags, readMicros, readSeconds, resolveBudgets, resolveGoal } from "./goal-settings.ts"
+import { type Flags, GOAL_FLAGS, type GoalFlags, type GoalSettings, readMicros, readSeconds, resolveBudgets, resolveGoal } from "./goal-settings.ts"
 import { DEFAULT_OBJECTIVE, DEFAULT_STATE, GOAL_HELP } from "./help.ts"
 import { showStatus } from "./status.ts"
 
@@ -57,7 +60,7 @@ async function start(args: readonly string[], io: Io): Promise<number> {
       throw new CliError("The goal in the folder has another objective. Omit the objective to resume; to change it, use goal edit.")
     return runAgain(flags, io)
   }
-  const settings = await resolveGoal(flags, io, stored?.known)
+  const settings = await settle(folder, stored, flags, io)
   const budgets = resolveBudgets(flags, settings.meta)
   const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false })
   try {
@@ -98,7 +101,7 @@ async function runAgain(flags: Flags<typeof RESUME_FLAGS>, io: Io): Promise<numb
   if (flags["no-run"] === true || (isWanted && (await folder.runner()) !== undefined))
     return printResult(await sendRequest(folder, stored.known, resume), io)
 
-  const settings = await resolveGoal(flags, io, stored.known)
+  const settings = await settle(folder, stored, flags, io)
   if (hasBudgets(flags)) throw new CliError("The budgets of a started goal cannot be replaced. To extend them: --add-tokens, --add-time, --add-cost.")
   const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false })
   try {
@@ -110,6 +113,14 @@ async function runAgain(flags: Flags<typeof RESUME_FLAGS>, io: Io): Promise<numb
   } finally {
     await runner.close()
   }
+}
+
+/** Resolves the settings of a goal. Those of a stored goal that the user confirms now are shown. @throws {CliError} */
+async function settle(folder: GoalFolder, stored: StoredGoal | undefined, flags: GoalFlags, io: Io): Promise<GoalSettings> {
+  const confirmed = stored && (await folder.confirm(stored, flags))
+  const settings = await resolveGoal(flags, io, confirmed)
+  if (confirmed?.when === "now") io.stderr.write(`turn-machine: ${confirmedText(settings.meta)}\n`)
+  return settings
 }
 
 function hasBudgets(flags: GoalFlags): boolean {
@@ -145,8 +156,10 @@ export function printResult({ ok, message }: { readonly ok: boolean; readonly me
   return ok ? 0 : 1
 }
 
-export function folderOf(flags: { readonly state?: string | undefined }, io: Io): Promise<GoalFolder> {
-  return GoalFolder.find(resolve(io.cwd, flags.state ?? DEFAULT_STATE))
+export async function folderOf(flags: { readonly state?: string | undefined }, io: Io): Promise<GoalFolder> {
+  const path = resolve(io.cwd, flags.state ?? DEFAULT_STATE)
+  if (flags.state === undefined) await checkDefault(path, "--state")
+  return GoalFolder.find(path, new OwnStates(io.env))
 }
 
 function stateFlag({ state }: { readonly state?: string | undefined }): string {

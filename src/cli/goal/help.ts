@@ -46,6 +46,11 @@ Files and model
   --max-iterations N    the most model calls in each turn (default: ${DEFAULT_MAX_ITERATIONS})
   --take-over           take the goal from a process on another computer that has ended
 
+Whose settings count
+  A resumed goal has the folders, the endpoint, the model and the key variable that you gave when you started it. A
+  folder that you did not start here, or that was moved or replaced, is refused with exit code 2 until you give --dir,
+  --out and, for an endpoint, --base-url, --model and --api-key-env again: see turn-machine run --help.
+
 Flags of resume
   --add-tokens N, --add-time T, --add-cost X     extend a budget that was set
   --no-run              resume the goal without running it here

@@ -1,7 +1,7 @@
 import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checklist/checklist.ts"
 import { evidenceText } from "../../drivers/checklist/wording.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
-import { cutText, oneLine, plural } from "../terminal/format.ts"
+import { cutText, oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
@@ -28,7 +28,7 @@ export async function showStatus(
       runner: runner ?? null,
       checklist: checklist?.goal?.checklist ?? null,
     }
-    io.stdout.write(`${JSON.stringify(value)}\n`)
+    io.stdout.write(`${plainJson(value)}\n`)
     return
   }
   const style = styler(io)
@@ -43,7 +43,7 @@ export async function showStatus(
     if (left.length > 0) row("left", left.join(", "))
     row("work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}${openTurn === undefined ? "" : `; turn ${turns} is open`}`)
   }
-  row("run by", runner ?? "no process")
+  row("run by", oneLine(runner ?? "no process"))
   if (commands.length > 0) row("pending", `${commands.map(({ type }) => type).join(", ")}, at the next step of the turn`)
   if (requests > 0) row("waiting", `${plural(requests, "unhandled request")}`)
   if (checklist !== undefined) showList(checklist, io)

@@ -1,10 +1,11 @@
+import { realpath } from "node:fs/promises"
 import { JournalError } from "../../errors.ts"
 import { inChunks, readJournalParts } from "../../hosts/journal/parts.ts"
 import { JournalStoreError, type StoredJournal } from "../../hosts/journal/store.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import { compactedJournal, journalLines } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
-import { storeRefusal } from "../run/journal-file.ts"
+import { checkLock, storeRefusal } from "../run/journal-file.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatBytes, oneLine, plural } from "../terminal/format.ts"
@@ -26,6 +27,7 @@ export async function compactJournal(args: readonly string[], io: Io): Promise<n
   if (given === undefined) return 2
   const damage = damageOf(given)
   if (damage !== undefined) throw new CliError(damage)
+  await checkLock(await realpath(given.path))
   try {
     const stored = await fileJournalStore().open(given.path, { takeOver: flags["take-over"] ?? false })
     try {

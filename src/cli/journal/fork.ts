@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises"
+import { readFile, realpath, stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { ReplayDivergence, TurnError } from "../../errors.ts"
 import { inChunks } from "../../hosts/journal/parts.ts"
@@ -12,12 +12,13 @@ import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
-import { storeRefusal } from "../run/journal-file.ts"
+import { checkLock, storeRefusal } from "../run/journal-file.ts"
 import { recordedConfig } from "../run/run-config.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { OwnStates } from "../trust/own-states.ts"
 import { FORK_HELP } from "./help.ts"
 import { type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
 
@@ -57,12 +58,22 @@ export async function forkJournal(args: readonly string[], io: Io): Promise<numb
     if (error instanceof TurnError) throw new CliError(oneLine(error.message))
     throw error
   }
-  await writeNew(resolve(io.cwd, out), forked)
+  const path = resolve(io.cwd, out)
+  await writeNew(path, forked)
+  await recordFork(given, path, turnId, io)
   const before = at === 2 ? `the first record of ${given.name}` : `records 1 to ${at - 1} of ${given.name}`
   io.stdout.write(`Wrote ${oneLine(out)}: ${before}${answer === undefined ? "" : `, and a new answer as record ${at}`}. Its turn id is ${turnId}.\n`)
   const next = typeof given.meta === "object" ? `turn-machine resume ${shellWord(oneLine(out))}` : `the program that wrote ${given.name}`
   io.stdout.write(`Resume with: ${next}\n`)
   return 0
+}
+
+/** A fork of a run that this user started has the same settings, and resumes without questions, too. */
+async function recordFork({ path, journal, meta }: GivenJournal, forkedPath: string, turnId: string, { env }: Io): Promise<void> {
+  if (typeof meta !== "object") return
+  const own = new OwnStates(env)
+  const known = await own.find({ type: "run", path: await realpath(path) }, journal.header.turnId)
+  if ("settings" in known) await own.record({ type: "run", path: await realpath(forkedPath) }, turnId, known.settings)
 }
 
 /** A model's answer that is only text. Its usage is unknown and counts as zero. */
@@ -138,6 +149,7 @@ async function writeNew(path: string, lines: Iterable<string>): Promise<void> {
     if (error === exists) throw exists
     if (errorCode(error) !== "ENOENT") throw new CliError(`${shown} cannot be written: ${fileReason(error)}. Pass another path with --out.`)
   }
+  await checkLock(path)
   try {
     const stored = await fileJournalStore().open(path)
     try {

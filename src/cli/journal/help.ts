@@ -82,7 +82,8 @@ Usage
   --help              show this help
 
 Without an answer the new journal ends before record N, and resuming performs that request again. Resume it with
-turn-machine resume NEW. The resumed turn writes to the same output folder as FILE's.
+turn-machine resume NEW. The resumed turn writes to the same output folder as FILE's. A fork of a run that you did not
+start is not yours either: resuming it asks for its settings.
 
 Exit codes: 0 written, 1 it could not be written, 2 the command cannot run as given.
 

@@ -52,6 +52,13 @@ Stopping and resuming
   --no-check            resume even if this version would have made other requests than the recorded ones
   --take-over           take the state file from a process on another computer that has ended
 
+Whose settings count
+  A resumed turn has the folders, the endpoint, the model and the key variable that you gave when you started it. They
+  are recorded in $XDG_STATE_HOME/turn-machine (default: ~/.local/state/turn-machine) and never taken from the state
+  file, which may have come with the folder, for example from a repository. A file that you did not start here, that was
+  moved or replaced, or that has no record, for example without a HOME, is refused with exit code 2 until you give
+  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again. The flags then count, not the file.
+
 Output
   --json                one JSON object per line instead of text; the last one has the outcome and usage
   --help                show this help
@@ -80,6 +87,9 @@ The same as turn-machine run --state FILE --resume, but the file must exist. Com
 model call is retried, and a finished turn shows its answer again. It accepts the flags of turn-machine run; these are
 useful here:
 
+  --dir DIR, --out DIR, --base-url URL, --model NAME
+                        needed, with --api-key-env, if you did not start the run, or moved its file; see
+                        turn-machine run --help. The refusal shows what the file asks for.
   --api-key-env NAME    the environment variable that holds the key, if its name changed
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
   --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})

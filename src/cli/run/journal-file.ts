@@ -1,4 +1,4 @@
-import { open, stat } from "node:fs/promises"
+import { lstat, open, stat } from "node:fs/promises"
 import { hostname } from "node:os"
 import { JournalError } from "../../errors.ts"
 import { firstChars } from "../../hosts/journal/parts.ts"
@@ -84,6 +84,15 @@ export async function findText(path: string): Promise<TextFile | undefined> {
     break
   }
   return { beginning, bytes: stats.size, parts }
+}
+
+/**
+ * Checks that the lock of a journal is not a link. A link may have come with the folder, and acquiring a lock removes files in it.
+ * @throws {CliError}
+ */
+export async function checkLock(path: string): Promise<void> {
+  const found = await lstat(`${path}.lock`).catch(() => undefined)
+  if (found?.isSymbolicLink() === true) throw new CliError(`${path}.lock is a link, which this program did not make. Remove it, and try again.`)
 }
 
 /** Parses the intact part of a journal. @throws {JournalError} it is not a journal, or has another version */

@@ -2,6 +2,7 @@ import { parseJson } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
+import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
 import type { Written } from "../workspace/out-folder.ts"
 import { type RunSettings, shownUrl } from "./run-settings.ts"
@@ -75,7 +76,7 @@ export function writtenFiles(messages: Iterable<TurnMachine["messages"][number]>
  * `run_ended`, `run_paused` and `run_failed`. The `type`s do not change between versions; keys may be added.
  */
 export function jsonLines(output: Output): Reporter {
-  const write = (value: object): void => void output.write(`${JSON.stringify(value)}\n`)
+  const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   return {
     started({ task, dir, out, model, maxIterations }, { state, resumedAt }) {
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}

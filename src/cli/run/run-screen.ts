@@ -33,7 +33,7 @@ export class RunScreen implements Reporter {
     this.#estimated = model.type === "embedded"
     const resumed = resumedAt === undefined ? "" : ` (resumed at iteration ${resumedAt + 1})`
     this.#screen.fields([
-      ["folder", dir],
+      ["folder", oneLine(dir)],
       ["task", oneLine(task)],
       ["model", modelText(model)],
       ...(state === undefined ? [] : [["state", `${this.#screen.shortPath(state)}${resumed}`] as const]),

@@ -1,11 +1,13 @@
 import { constants } from "node:fs"
-import { access, realpath, stat } from "node:fs/promises"
+import { access, lstat, realpath, stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import type { Confirmed } from "../trust/confirm.ts"
+import type { WorkSettings } from "../trust/own-states.ts"
 import { checkWritable } from "../workspace/out-folder.ts"
 import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TASK, DEFAULT_TIMEOUT_MS } from "./help.ts"
 import type { RunMeta } from "./run-config.ts"
@@ -56,28 +58,44 @@ export interface RunSettings {
 }
 
 /**
- * Resolves the settings of a run from its flags, its words and, on resume, the saved settings. `isOver`: the turn has ended.
+ * Resolves the settings of a run from its flags, its words and, on resume, the confirmed settings. `isOver`: the turn has ended.
  * @throws {CliError} a setting is invalid, missing, or differs from the saved one
  */
 export async function resolveRun(
   flags: RunFlags,
   words: readonly string[],
   { cwd, env }: Pick<Io, "cwd" | "env">,
-  saved?: RunMeta,
+  confirmed?: Confirmed<RunMeta>,
   isOver = false,
 ): Promise<RunSettings> {
-  const model = resolveModel(flags, env, saved)
+  const saved = confirmed?.meta
+  // Settings of a state that is not known to be the user's come from the flags alone.
+  const known = confirmed?.when === "before" ? saved : undefined
+  const model = resolveModel(flags, saved, known)
   const task = await resolveTask(words, flags, cwd, saved)
-  const dir = await resolveDir(flags.dir, cwd, saved)
-  const out = await resolveOut(flags.out, cwd, saved)
+  const dir = await resolveDir(flags.dir, cwd, known)
+  const out = await resolveOut(flags.out, cwd, known)
   return {
     task,
     dir,
     out,
     force: flags.force ?? false,
-    model,
+    model: withKey(model, env),
     maxIterations: resolveLimit(flags["max-iterations"], saved, isOver),
   }
+}
+
+/** Reads the key, once the endpoint that it is sent to is settled. */
+function withKey(model: ModelChoice, env: Io["env"]): ModelChoice {
+  return model.type === "embedded" || model.apiKeyEnv === undefined ? model : { ...model, apiKey: readKey(model.apiKeyEnv, env) }
+}
+
+/** The settings that decide what is read and written, and where a key is sent. */
+export function workOf({ dir, out, model }: RunSettings): WorkSettings {
+  const { type, name } = model
+  if (type === "embedded") return { dir, out, model: name }
+  const { baseUrl, apiKeyEnv } = model
+  return { dir, out, model: name, baseUrl, ...(apiKeyEnv !== undefined && { apiKeyEnv }) }
 }
 
 /** The limit cannot change on resume: under another one the recorded turn might have ended earlier. */
@@ -120,6 +138,7 @@ async function resolveDir(given: string | undefined, cwd: string, saved: RunMeta
 
 async function resolveOut(given: string | undefined, cwd: string, saved: RunMeta | undefined): Promise<string> {
   const path = resolve(cwd, given ?? saved?.out ?? DEFAULT_OUT)
+  if (given === undefined && saved === undefined) await checkDefault(path, "--out")
   if (saved !== undefined && saved.out !== path) throw differsFromSaved("output folder", saved.out, "--out")
   try {
     await checkWritable(path)
@@ -129,12 +148,19 @@ async function resolveOut(given: string | undefined, cwd: string, saved: RunMeta
   }
 }
 
-function resolveModel(flags: RunFlags, env: Io["env"], saved: RunMeta | undefined): ModelChoice {
+/** A folder that the user did not name may be a link that came with the current folder. @throws {CliError} */
+export async function checkDefault(path: string, flag: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found?.isSymbolicLink() === true) throw new CliError(`${path} is a link. To use the folder that it leads to, pass ${flag} with its path.`)
+}
+
+function resolveModel(flags: RunFlags, saved: RunMeta | undefined, known: RunMeta | undefined): ModelChoice {
   const { model: givenName, "base-url": givenUrl } = flags
   if (saved !== undefined && givenName !== undefined && givenName !== saved.model) throw differsFromSaved("model", saved.model, "--model")
-  if (saved !== undefined && givenUrl !== undefined && givenUrl !== saved.baseUrl)
+  const isOther = known === undefined ? saved?.baseUrl === undefined : givenUrl !== known.baseUrl
+  if (saved !== undefined && givenUrl !== undefined && isOther)
     throw differsFromSaved("endpoint", saved.baseUrl === undefined ? "none" : shownUrl(saved.baseUrl), "--base-url")
-  const baseUrl = givenUrl ?? saved?.baseUrl
+  const baseUrl = givenUrl ?? known?.baseUrl
   const name = givenName ?? saved?.model ?? (baseUrl === undefined ? "embedded" : undefined)
 
   if (baseUrl === undefined) {
@@ -148,12 +174,13 @@ function resolveModel(flags: RunFlags, env: Io["env"], saved: RunMeta | undefine
   }
   checkUrl(baseUrl)
   if (name === undefined || name === "embedded") throw new CliError("--base-url needs the model's name at the endpoint: --model NAME.")
-  const apiKeyEnv = flags["api-key-env"] ?? saved?.apiKeyEnv
+  const apiKeyEnv = flags["api-key-env"] ?? known?.apiKeyEnv
+  if (apiKeyEnv !== undefined) checkVariable(apiKeyEnv)
   return {
     type: "endpoint",
     name,
     baseUrl,
-    ...(apiKeyEnv !== undefined && { apiKeyEnv, apiKey: readKey(apiKeyEnv, env) }),
+    ...(apiKeyEnv !== undefined && { apiKeyEnv }),
     timeoutMs: flags["timeout-ms"] === undefined ? DEFAULT_TIMEOUT_MS : readCount("--timeout-ms", flags["timeout-ms"], 1, 2_000_000_000),
     retries: flags.retries === undefined ? DEFAULT_RETRIES : readCount("--retries", flags.retries, 0, 100),
   }
@@ -176,11 +203,14 @@ export function shownUrl(baseUrl: string): string {
   return oneLine(baseUrl).replace(/[?#].*$/, "")
 }
 
-function readKey(name: string, env: Io["env"]): string {
+function checkVariable(name: string): void {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
     // The message does not show the value, which may be the key itself.
     throw new CliError("--api-key-env takes the name of an environment variable, such as OPENAI_API_KEY, not the key itself.")
   }
+}
+
+function readKey(name: string, env: Io["env"]): string {
   const key = env[name]?.trim() ?? ""
   if (key === "") throw new CliError(`The environment variable ${name} is not set or is empty. Set it to the key: export ${name}=…`)
   if (!/^[\x21-\x7e]+$/.test(key))

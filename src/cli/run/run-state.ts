@@ -14,8 +14,9 @@ import type { TurnStart } from "../../wire/config.ts"
 import type { Outcome } from "../../wire/event.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause, oneLine, shellWord } from "../terminal/format.ts"
-import { findText, isJournal, isOldState, isUnfinished, notAJournal, parseJournal, storeRefusal, type TextFile } from "./journal-file.ts"
-import { type RunMeta, readRunMeta } from "./run-config.ts"
+import type { KnownSettings, OwnStates, StatePlace } from "../trust/own-states.ts"
+import { checkLock, findText, isJournal, isOldState, isUnfinished, notAJournal, parseJournal, storeRefusal, type TextFile } from "./journal-file.ts"
+import { type RunMeta, readRunMeta, recordedConfig } from "./run-config.ts"
 
 /** With `compact`, a journal above this many characters is compacted. */
 export const COMPACT_ABOVE_CHARS = 2_000_000
@@ -26,6 +27,8 @@ export interface OpenOptions {
   /** False: the recorded requests are not compared with those of this version. */
   readonly checkEffects: boolean
   readonly compact: boolean
+  /** Records the settings of a resumed turn as the user's, too; those of a new turn always are. */
+  readonly recordSettings: boolean
 }
 
 /** The file of `--state`: the journal of the run's turn. */
@@ -36,13 +39,15 @@ export class RunState {
   readonly saved: RunMeta | undefined
   readonly #shown: string
   readonly #found: Journal | undefined
+  readonly #own: OwnStates
   #journal: TurnJournal | undefined
   #workedMs = 0
 
-  private constructor(path: string, shown: string, found: Journal | undefined, saved: RunMeta | undefined) {
+  private constructor(path: string, shown: string, own: OwnStates, found?: Journal, saved?: RunMeta) {
     this.path = path
     this.saved = saved
     this.#shown = shown
+    this.#own = own
     this.#found = found
   }
 
@@ -50,17 +55,18 @@ export class RunState {
    * Reads a state file, which need not exist, and writes nothing. An existing file is accepted only on resume.
    * @throws {CliError} it exists without resume, is damaged, or is not a state file
    */
-  static async find(path: string, isResumed: boolean): Promise<RunState> {
+  static async find(path: string, isResumed: boolean, own: OwnStates): Promise<RunState> {
     const shown = `The state file ${path}`
     const real = await realFile(path)
+    await checkLock(real)
     const file = await fileAt(real, shown)
     if (file !== undefined && !isResumed) {
       throw new CliError(`${shown} already exists and was not changed. Add --resume to resume that run, or pass another path.`)
     }
     const journal = file && (await read(path, shown, file))
-    if (journal === undefined) return new RunState(real, shown, undefined, undefined)
+    if (journal === undefined) return new RunState(real, shown, own)
     const saved = readRunMeta(journal.header.meta)
-    if (typeof saved === "object") return new RunState(real, shown, journal, saved)
+    if (typeof saved === "object") return new RunState(real, shown, own, journal, saved)
     throw new CliError(`${shown} cannot be resumed here: ${saved}. Resume it with the program that wrote it, or pass another --state path.`)
   }
 
@@ -70,8 +76,37 @@ export class RunState {
     return last?.type === "end" && !isFailedCall(last.outcome)
   }
 
-  /** Whether an absolute path is the state file or its lock. */
-  readonly owns = (path: string): boolean => path === this.path || path.startsWith(`${this.path}.lock`)
+  /** Its name at the start of a sentence. */
+  get shown(): string {
+    return this.#shown
+  }
+
+  /** Whether an absolute path is the state file, its lock or a record of the user's states. */
+  readonly owns = (path: string): boolean => path === this.path || path.startsWith(`${this.path}.lock`) || this.#own.owns(path)
+
+  /** The settings that this user gave for the run in the file. */
+  async known(): Promise<KnownSettings> {
+    return this.#found === undefined ? { unknown: "it has no turn yet" } : this.#own.find(this.#place, this.#found.header.turnId)
+  }
+
+  /** The tool calls that a resumed turn performs first, in words; `undefined` if there are none. */
+  get pendingCalls(): string | undefined {
+    if (this.#found === undefined || this.saved === undefined) return undefined
+    try {
+      const machine = resume(this.#found, recordedConfig(this.saved), { checkEffects: false })
+      while (machine.poll() !== undefined);
+      const { outstanding } = machine
+      if (outstanding?.type !== "tool_calls") return undefined
+      return outstanding.calls.map(({ toolName, args }) => `${toolName} ${JSON.stringify(args)}`).join(", ")
+    } catch {
+      // Resuming it reports why.
+      return undefined
+    }
+  }
+
+  get #place(): StatePlace {
+    return { type: "run", path: this.path }
+  }
 
   /** The journal, once it is open. */
   get journal(): TurnJournal | undefined {
@@ -87,7 +122,12 @@ export class RunState {
    * Opens the file exclusively, and starts or resumes the turn. A failed model call is removed from the journal, to be retried.
    * @throws {CliError} the file is in use, changed since it was read, cannot be written or cannot be resumed
    */
-  async open(config: TurnConfig, start: TurnStart, meta: RunMeta, { takeOver, checkEffects, compact }: OpenOptions): Promise<TurnMachine> {
+  async open(
+    config: TurnConfig,
+    start: TurnStart,
+    meta: RunMeta,
+    { takeOver, checkEffects, compact, recordSettings }: OpenOptions,
+  ): Promise<TurnMachine> {
     try {
       const options = { takeOver, ...(compact && { compactAboveChars: COMPACT_ABOVE_CHARS }) }
       const journal = await TurnJournal.open(fileJournalStore(), this.path, options)
@@ -95,7 +135,13 @@ export class RunState {
       if (journal.recorded?.header.turnId !== this.#found?.header.turnId) {
         throw new CliError(`${this.#shown} was changed by another process. Try again.`)
       }
-      if (journal.recorded === undefined) return await journal.begin(config, start, { meta })
+      if (journal.recorded === undefined) {
+        const turnId = crypto.randomUUID()
+        // Recorded first: a process that dies in between must leave a turn that resumes without questions.
+        await this.#own.record(this.#place, turnId, meta)
+        return await journal.begin(config, start, { turnId, meta })
+      }
+      if (recordSettings) await this.#own.record(this.#place, journal.recorded.header.turnId, meta)
       const last = beforeFailedCall(journal.recorded, config, checkEffects)
       if (last !== undefined) await journal.rewind(last)
       this.#workedMs = workedMs(journal.recorded)

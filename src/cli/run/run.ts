@@ -12,6 +12,8 @@ import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
+import { OwnStates } from "../trust/own-states.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
@@ -20,7 +22,7 @@ import { jsonLines, type Reporter, totalsOf } from "./reporter.ts"
 import type { RunMeta } from "./run-config.ts"
 import { runConfig, runStart } from "./run-config.ts"
 import { RunScreen } from "./run-screen.ts"
-import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, shownUrl } from "./run-settings.ts"
+import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, shownUrl, workOf } from "./run-settings.ts"
 import { type OpenOptions, RunState } from "./run-state.ts"
 
 /** `turn-machine run`. Returns the exit code. @throws {CliError} */
@@ -52,10 +54,13 @@ export async function resumeRun(args: readonly string[], io: Io): Promise<number
 }
 
 async function perform(flags: RunFlags, words: readonly string[], io: Io, mustExist = false): Promise<number> {
-  const state = flags.state === undefined ? undefined : await RunState.find(resolve(io.cwd, flags.state), flags.resume ?? false)
+  const state =
+    flags.state === undefined ? undefined : await RunState.find(resolve(io.cwd, flags.state), flags.resume ?? false, new OwnStates(io.env))
   if (mustExist && state?.saved === undefined)
     throw new CliError(`There is no turn to resume in ${resolve(io.cwd, flags.state ?? "")}. Start one: turn-machine run --state FILE.`)
-  const settings = await resolveRun(flags, words, io, state?.saved, state?.isOver)
+  const confirmed = state === undefined ? undefined : await confirmRun(state, flags)
+  const settings = await resolveRun(flags, words, io, confirmed, state?.isOver)
+  if (confirmed?.when === "now") io.stderr.write(`turn-machine: ${confirmedText(workOf(settings))}\n`)
   const reporter = flags.json === true ? jsonLines(io.stdout) : new RunScreen(io)
   if (flags.resume === true && state?.saved === undefined)
     io.stderr.write(`turn-machine: ${oneLine(flags.state ?? "")} has no turn yet; starting a new one.\n`)
@@ -64,10 +69,19 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
       takeOver: flags["take-over"] ?? false,
       checkEffects: flags["no-check"] !== true,
       compact: flags.compact ?? false,
+      recordSettings: confirmed?.when === "now",
     })
   } finally {
     await state?.close()
   }
+}
+
+/** Decides which settings a saved turn resumes with. @throws {CliError} it may be of another user, and flags are missing */
+async function confirmRun(state: RunState, flags: RunFlags): Promise<Confirmed<RunMeta> | undefined> {
+  const { saved, shown } = state
+  if (saved === undefined) return undefined
+  const known = await state.known()
+  return confirm(saved, known, flags, { name: shown, task: saved.task, next: "settings" in known ? undefined : state.pendingCalls })
 }
 
 type ErrorEvent = Extract<TurnEvent, { type: "error" }>
@@ -119,17 +133,8 @@ class Run {
   }
 
   async #machine(tools: readonly ToolSpec[], options: OpenOptions): Promise<TurnMachine> {
-    const { task, dir, out, model, maxIterations } = this.#settings
-    const meta: RunMeta = {
-      format: "turn-machine/run",
-      version: 2,
-      task,
-      dir,
-      out,
-      model: model.name,
-      ...(model.type === "endpoint" && { baseUrl: model.baseUrl, ...(model.apiKeyEnv !== undefined && { apiKeyEnv: model.apiKeyEnv }) }),
-      maxIterations,
-    }
+    const { task, maxIterations } = this.#settings
+    const meta: RunMeta = { format: "turn-machine/run", version: 2, task, ...workOf(this.#settings), maxIterations }
     const config = runConfig(meta, tools)
     const start = runStart(task)
     return this.#state === undefined ? new TurnMachine(config, start) : this.#state.open(config, start, meta, options)

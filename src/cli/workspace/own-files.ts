@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises"
+import { constants } from "node:fs"
+import { open } from "node:fs/promises"
 import { join } from "node:path"
 import * as z from "zod"
 
@@ -8,16 +9,27 @@ export const OWN_FILES = ".turn-machine-files.json"
 /** Fingerprints of written contents, by path inside the folder. A file has two while its content is being replaced. */
 export type OwnFiles = Readonly<Record<string, readonly string[]>>
 
+/** Longer lists count as unreadable: this program does not write such, and a folder may contain anything. */
+const MAX_LIST_BYTES = 20_000_000
+/** Does not follow a link, for example to a device, and does not block on a pipe. */
+const READ_ONLY = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
+
 const OwnFilesList = z.strictObject({
   format: z.literal("turn-machine/files"),
   version: z.literal(1),
   files: z.record(z.string(), z.array(z.string())),
 })
 
-/** Reads which files of a folder this program wrote; none if the list is missing or unreadable. */
+/** Reads which files of a folder this program wrote; none if the list is missing, unreadable, or not a regular file. */
 export async function readOwnFiles(folder: string): Promise<OwnFiles> {
   try {
-    return OwnFilesList.parse(JSON.parse(await readFile(join(folder, OWN_FILES), "utf8"))).files
+    const handle = await open(join(folder, OWN_FILES), READ_ONLY)
+    try {
+      const found = await handle.stat()
+      return found.isFile() && found.size <= MAX_LIST_BYTES ? OwnFilesList.parse(JSON.parse(await handle.readFile("utf8"))).files : {}
+    } finally {
+      await handle.close()
+    }
   } catch {
     return {}
   }
