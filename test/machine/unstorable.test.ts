@@ -31,9 +31,23 @@ const VALUES: readonly (readonly [string, unknown])[] = [
 /** Every place where a driver may put a value that a checkpoint keeps. */
 const PLACES: readonly (readonly [string, (value: never) => DriverAction])[] = [
   ["a record", (value) => ({ type: "append_events", events: [{ type: "protocol", event: { value } }] })],
-  ["a message", (value) => ({ type: "append_events", events: [{ type: "conversation", message: { ...userMessage("x", "u9"), more: { value } } as never }] })],
-  ["a part", (value) => ({ type: "append_events", events: [{ type: "conversation", message: { id: "m", role: "user", parts: [{ id: "p", type: "text", text: "x", providerMetadata: { value } }] } }] })],
-  ["an event", (value) => ({ type: "emit", event: { type: "plugin_event", pluginId: "p", event: { type: "custom", name: "n", payload: { value } } } })],
+  [
+    "a message",
+    (value) => ({ type: "append_events", events: [{ type: "conversation", message: { ...userMessage("x", "u9"), more: { value } } as never }] }),
+  ],
+  [
+    "a part",
+    (value) => ({
+      type: "append_events",
+      events: [
+        { type: "conversation", message: { id: "m", role: "user", parts: [{ id: "p", type: "text", text: "x", providerMetadata: { value } }] } },
+      ],
+    }),
+  ],
+  [
+    "an event",
+    (value) => ({ type: "emit", event: { type: "plugin_event", pluginId: "p", event: { type: "custom", name: "n", payload: { value } } } }),
+  ],
   ["the state of a model call", (value) => ({ type: "start_llm", request: REQUEST, driverState: { value } })],
   ["the state of code", (value) => ({ type: "start_exec", code: "1", driverState: [{ value }] as never })],
   ["the arguments of a call", (value) => ({ type: "start_tools", calls: [pending("a", "look", { value })] })],
@@ -49,12 +63,19 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
       expect(codeOf(effects)).toBe("invalid_action")
       expect(machine.outcome).toMatchObject({ stop: { type: "runtime_error", error: { kind: "driver", code: "invalid_action" } } })
       expect(machine.history).toEqual([])
-      expect(plain(Machine.restore(configOf({ driver: driverOf() }), JSON.stringify(machine.checkpoint())).checkpoint())).toEqual(plain(machine.checkpoint()))
+      expect(plain(Machine.restore(configOf({ driver: driverOf() }), JSON.stringify(machine.checkpoint())).checkpoint())).toEqual(
+        plain(machine.checkpoint()),
+      )
     })
   })
 
   test("the message names the driver, the place and the reason", () => {
-    const machine = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [{ type: "advance_iteration" }, PLACES[0]?.[1](new Date(0) as never) as DriverAction] }) }), { messages: [] })
+    const machine = new Machine(
+      configOf({
+        driver: driverOf({ prepareIteration: () => [{ type: "advance_iteration" }, PLACES[0]?.[1](new Date(0) as never) as DriverAction] }),
+      }),
+      { messages: [] },
+    )
     expect(JSON.stringify(all(machine))).toContain(
       'The driver \\"test\\" returned an action that is not valid at \\"/1/events/0/event/value\\": it is an instance of a class, which is not JSON.',
     )
@@ -66,7 +87,10 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
     all(failing)
     failing.handle(says(1, "Hi."))
     expect(failing.outcome).toMatchObject({ stop: { error: { code: "no_way_forward" } } })
-    const cancelled = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [{ type: "start_exec", code: "1", driverState: null }], onExecCancelled: bad }) }), { messages: [] })
+    const cancelled = new Machine(
+      configOf({ driver: driverOf({ prepareIteration: () => [{ type: "start_exec", code: "1", driverState: null }], onExecCancelled: bad }) }),
+      { messages: [] },
+    )
     all(cancelled)
     cancelled.cancel()
     expect(codeOf(all(cancelled))).toBe("invalid_action")
@@ -93,7 +117,10 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
   test("JSON as deep as a host may give passes through", () => {
     let deep: unknown = 1
     for (let depth = 0; depth < 127; depth += 1) deep = [deep]
-    const machine = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [{ type: "start_tools", calls: [pending("a", "look", { deep } as never)] }] }) }), { messages: [] })
+    const machine = new Machine(
+      configOf({ driver: driverOf({ prepareIteration: () => [{ type: "start_tools", calls: [pending("a", "look", { deep } as never)] }] }) }),
+      { messages: [] },
+    )
     expect(all(machine).at(-1)?.type).toBe("tool_calls")
   })
 })
@@ -105,7 +132,9 @@ test.each<readonly [string, object]>([
   ["no parts", { id: "m", role: "user" }],
 ])("a message with %s, which no checkpoint could hold, is refused", (_what, message) => {
   const append: DriverAction = { type: "append_events", events: [{ type: "conversation", message: message as never }] }
-  const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [append, { type: "start_llm", request: REQUEST }] }) }), { messages: [] })
+  const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [append, { type: "start_llm", request: REQUEST }] }) }), {
+    messages: [],
+  })
   expect(codeOf(all(machine))).toBe("invalid_action")
 })
 
@@ -116,7 +145,9 @@ describe.each(CLASSES)("only the machine emits the end, %s", (_class, Machine) =
     { type: "emit", event: { type: "done" } },
     { type: "emit", event: { type: "turn_outcome", outcome: OUTCOME } },
   ])("$event.type", (emit) => {
-    const machine = new Machine(configOf({ driver: driverOf({ onLlmComplete: () => [emit, { type: "finish", outcome: OUTCOME }] }) }), { messages: [] })
+    const machine = new Machine(configOf({ driver: driverOf({ onLlmComplete: () => [emit, { type: "finish", outcome: OUTCOME }] }) }), {
+      messages: [],
+    })
     all(machine)
     expect(refusal(() => machine.apply([emit])).code).toBe("second_end")
     expect(machine.done).toBe(false)

@@ -190,7 +190,24 @@ function expectLinear(cost: (count: number) => number): void {
 /** How many items the methods of arrays go through, and how many are put into maps and sets, while something runs. */
 function countTouched(act: () => void): number {
   const prototype = Array.prototype as unknown as Record<string, (...given: unknown[]) => unknown>
-  const names = ["slice", "concat", "map", "filter", "every", "some", "find", "findIndex", "indexOf", "lastIndexOf", "includes", "flatMap", "forEach", "splice", "sort", "join"]
+  const names = [
+    "slice",
+    "concat",
+    "map",
+    "filter",
+    "every",
+    "some",
+    "find",
+    "findIndex",
+    "indexOf",
+    "lastIndexOf",
+    "includes",
+    "flatMap",
+    "forEach",
+    "splice",
+    "sort",
+    "join",
+  ]
   const real = names.map((name) => [name, prototype[name]] as const)
   let touched = 0
   for (const [name, method] of real)
@@ -199,7 +216,8 @@ function countTouched(act: () => void): number {
       const before = this.length
       const result = Reflect.apply(method as (...args: unknown[]) => unknown, this, given)
       if (name === "slice") touched += (result as unknown[]).length
-      else if (name === "indexOf" || name === "findIndex") touched += (result as number) < 0 ? before - Number(given[1] ?? 0) : (result as number) - Number(name === "indexOf" ? (given[1] ?? 0) : 0) + 1
+      else if (name === "indexOf" || name === "findIndex")
+        touched += (result as number) < 0 ? before - Number(given[1] ?? 0) : (result as number) - Number(name === "indexOf" ? (given[1] ?? 0) : 0) + 1
       else touched += before
       return result
     }
