@@ -1,5 +1,5 @@
 import { DriverError, SchemaError } from "../errors.ts"
-import { whyNotJson } from "../json.ts"
+import { MAX_JSON_DEPTH, whyNotJson } from "../json.ts"
 import { shortened } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { HistoryRecord, Part } from "../wire/message.ts"
@@ -83,7 +83,7 @@ interface Fault {
 function faultIn(value: unknown, path: string, depth: number): Fault | undefined {
   const why = whyNotJson(value, depth)
   if (why === undefined) return undefined
-  if (typeof value === "object" && value !== null) {
+  if (typeof value === "object" && value !== null && depth < MAX_JSON_DEPTH) {
     for (const key of Object.keys(value)) {
       const found = faultIn((value as Record<string, unknown>)[key], `${path}/${key}`, depth + 1)
       if (found !== undefined) return found

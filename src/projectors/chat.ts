@@ -196,7 +196,7 @@ interface EventMessages {
   /** The index of the first event message with an id. */
   readonly places: Map<string, number>
   seen: number
-  last?: { readonly causes: readonly TurnCause[]; readonly length: number; readonly missing: readonly TurnCause[] }
+  last?: { readonly causes: readonly TurnCause[]; readonly length: number; readonly known: number; readonly missing: readonly TurnCause[] }
 }
 
 const eventMessages = new WeakMap<readonly Message[], EventMessages>()
@@ -215,10 +215,12 @@ function causesWithoutMessage({ turnCauses: causes, messages }: ProjectionInput)
     const { role, id } = messages.at(events.seen) as Message
     if (role === "event" && !places.has(id)) places.set(id, events.seen)
   }
+  // The same list as long as nothing was delivered.
+  if (last !== undefined && causes === last.causes && last.length <= length && last.known === places.size) return last.missing
   const isNewer = last !== undefined && last.length <= length && (causes === last.causes || startsWith(causes, last.causes))
   const unsure = isNewer ? last.missing.concat(causes.slice(last.causes.length)) : causes
   const missing = unsure.filter(({ id }) => (places.get(id) ?? length) >= length)
-  events.last = { causes, length, missing }
+  events.last = { causes, length, known: places.size, missing }
   return missing
 }
 
