@@ -11,7 +11,7 @@ import { CliError } from "../terminal/errors.ts"
 import { formatBytes, oneLine, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { COMPACT_HELP } from "./help.ts"
-import { damageOf, givenJournals, HELP_FLAG } from "./open.ts"
+import { damageOf, type GivenJournal, givenJournals, HELP_FLAG } from "./open.ts"
 
 const FLAGS = { "take-over": { type: "boolean" }, ...HELP_FLAG } as const
 
@@ -31,7 +31,7 @@ export async function compactJournal(args: readonly string[], io: Io): Promise<n
   try {
     const stored = await fileJournalStore().open(given.path, { takeOver: flags["take-over"] ?? false })
     try {
-      io.stdout.write(`${await compact(stored, given.name)}\n`)
+      io.stdout.write(`${await compact(stored, given)}\n`)
     } finally {
       await stored.close()
     }
@@ -43,7 +43,7 @@ export async function compactJournal(args: readonly string[], io: Io): Promise<n
   return 0
 }
 
-async function compact(stored: StoredJournal, name: string): Promise<string> {
+async function compact(stored: StoredJournal, { name, bytes }: GivenJournal): Promise<string> {
   const { journal } = await readJournalParts(stored.read(), journalValidation)
   // It was read before, so another process has just emptied it.
   if (journal === undefined) throw new CliError(`${name} was changed by another process. Try again.`)
@@ -55,9 +55,8 @@ async function compact(stored: StoredJournal, name: string): Promise<string> {
       : "it has no snapshot yet"
     return `Nothing to drop from ${name}: ${why}.`
   }
-  const before = await bytesIn(stored)
   await stored.replace(inChunks(journalLines(short)))
-  const sizes = `${formatBytes(before)} before, ${formatBytes(await bytesIn(stored))} now`
+  const sizes = `${formatBytes(bytes)} before, ${formatBytes(await bytesIn(stored))} now`
   return `Dropped ${plural(dropped, "record")} from ${name}: ${sizes}. It can be resumed, but no longer replayed from its start.`
 }
 

@@ -134,7 +134,7 @@ async function* namesIn(root: string, folder: string, prefix: string): AsyncGene
   const found = await readdir(join(root, folder), { withFileTypes: true }).catch(unlessMissing)
   const names = (found ?? []).flatMap((entry) => {
     if (isControlName(entry.name)) return []
-    // A folder is where its files' names are: "a-b" < "a/b" < "a.b" would not be the order of "a", "a-b" and "a.b".
+    // With its slash, a folder is sorted to where the names of its files belong: "a-b", "a.b", "a/b".
     return entry.isDirectory() ? [`${folder}${entry.name}/`] : entry.isFile() ? [`${folder}${entry.name}`] : []
   })
   for (const name of names.sort()) {

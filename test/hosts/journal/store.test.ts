@@ -472,7 +472,7 @@ describe.each(KINDS)("journals in $name", ({ make, knows }) => {
     expect(await readText(open(), "turn")).toBe("new\n")
   })
 
-  test.each([
+  test.each<readonly [name: string, why: string]>([
     ["", "it is empty"],
     ["a\u0000b", "it contains a zero character"],
     ["a\ud800", "it contains half of a surrogate pair"],

@@ -1,5 +1,17 @@
 import { execFileSync } from "node:child_process"
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import { describe, expect, onTestFinished, test, vi } from "vitest"
@@ -8,7 +20,7 @@ import { fileJournalStore, fileJournalStoreOn } from "../../../src/hosts/node/fi
 import { type LockSystem, SYSTEM } from "../../../src/hosts/node/file-lock.ts"
 import { birthOf, isRunning, ownIdentity, type ProcessIdentity } from "../../../src/hosts/node/process-id.ts"
 import { fill, newFolder, until } from "../../cli/harness.ts"
-import { opened } from "../../support/stored-text.ts"
+import { opened, readText } from "../../support/stored-text.ts"
 import { bundle, run } from "../harness.ts"
 
 // Starting processes takes its time on a busy machine.
@@ -166,6 +178,71 @@ describe("a journal in a file", () => {
     expect(readdirSync(join(base, "in")).sort()).toEqual(["away", "d", "link"])
   })
 
+  test("is listed with those in the folders of the folder, without locks, links and temporary files", async () => {
+    const folder = fill(newFolder(), {
+      "a/b": "",
+      "a-b": "x",
+      "a.b": "",
+      "a/c/d": "",
+      "a/c.lock/0123456789abcdef": "",
+      "gone.lock.0123456789abcdef/0123456789abcdef": "",
+      "gone.lock/0123456789abcdef": "",
+      "x.tmp": "",
+      b: "",
+    })
+    symlinkSync("a", join(folder, "link"))
+    symlinkSync("b", join(folder, "link 2"))
+    const store = fileJournalStore(folder)
+    const open = await store.open("a/b")
+    const namesOf = async (prefix?: string): Promise<readonly string[]> => {
+      const names: string[] = []
+      for await (const name of store.list(prefix === undefined ? undefined : { prefix })) names.push(name)
+      return names
+    }
+    expect(await namesOf()).toEqual(["a-b", "a.b", "a/b", "a/c/d", "b"])
+    expect(await namesOf()).toEqual([...(await namesOf())].sort())
+    expect(await namesOf("a/")).toEqual(["a/b", "a/c/d"])
+    expect(await namesOf("a/c")).toEqual(["a/c/d"])
+    expect(await namesOf("a/c/d/e")).toEqual([])
+    await open.close()
+    await store.delete("a/c/d")
+    expect(await namesOf("a/")).toEqual(["a/b"])
+    await expect(fileJournalStore().list()[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "unavailable" })
+    for await (const name of fileJournalStore(join(folder, "missing")).list()) expect(name).toBeUndefined()
+    expect(existsSync(join(folder, "missing"))).toBe(false)
+  })
+
+  test("is read without a folder being made, and nothing but a file is read or deleted", async () => {
+    const folder = newFolder()
+    const store = fileJournalStore(join(folder, "missing"))
+    expect(await store.read("turn")).toBeUndefined()
+    expect(await store.read("d/turn")).toBeUndefined()
+    await store.delete("turn")
+    await store.delete("d/turn")
+    expect(readdirSync(folder)).toEqual([])
+    mkdirSync(join(folder, "d"))
+    execFileSync("mkfifo", [join(folder, "pipe")])
+    const whole = fileJournalStore(folder)
+    for (const [name, why] of [
+      ["d", "it is a folder"],
+      ["pipe", "it is not a regular file"],
+      ["../out", "its name leads out of the journals' folder"],
+    ]) {
+      const quoted = JSON.stringify(name)
+      await expect(whole.read(name ?? "")).rejects.toThrow(`Journal ${quoted} cannot be read, because ${why}.`)
+      await expect(whole.delete(name ?? "")).rejects.toThrow(`Journal ${quoted} cannot be deleted, because ${why}.`)
+    }
+  })
+
+  test("is read on a disk without free space, whole or torn in the middle of a character", async () => {
+    const torn = Buffer.concat([Buffer.from("語\n"), Buffer.from("🦎").subarray(0, 3)])
+    const folder = fill(newFolder(), { turn: torn })
+    chmodSync(folder, 0o500)
+    onTestFinished(() => chmodSync(folder, 0o700))
+    expect(await readText(fileJournalStore(folder), "turn")).toBe("語\n\ufffd")
+    expect(readdirSync(folder)).toEqual(["turn"])
+  })
+
   test("is synced `always` or `never`", () => {
     expect(() => fileJournalStore("f", { fsync: "sometimes" as "always" })).toThrow(
       new TypeError('fsync must be "always" or "never", not "sometimes".'),
@@ -318,7 +395,7 @@ describe("the lock of a journal", () => {
         beat(folder, waited / 1000)
       }
       const store = fileJournalStoreOn(systemOf({ wait }), folder)
-      expect(await refusal(store.open("turn", { waitMs: 10_000 }))).toMatch(/^in_use: .* it can be opened in 20 s: /)
+      expect(await refusal(store.open("turn", { waitMs: 10_000 }))).toMatch(/^in_use: .* it can be opened in 2[01] s: /)
       expect(waited).toBe(10_000)
       waited = 0
       // Watching the mark counts as a heartbeat here, because `beat` sets its time.
