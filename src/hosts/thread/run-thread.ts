@@ -180,8 +180,7 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   const stop = stopRecord(machine.history, threadId, thread.now())
   const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
   if (events.length === 0) return
-  const actions = [{ type: "append_events", events }] as const
-  await journal.command(machine, { type: "apply", actions })
+  await journal.command(machine, { type: "apply", actions: [{ type: "append_events", events }] })
 }
 
 async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome): Promise<void> {
