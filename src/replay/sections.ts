@@ -83,8 +83,8 @@ function inFull(difference: Difference, journal: Journal, section: Section, conf
   const { path, expected } = difference
   const key = path.replace("/config/", "")
   if (key === "systemPrompt" || key === "tools") {
-    const first = journal.header.surface[key]
-    return digest(first) === expected ? differences(first, config[key], path) : [difference]
+    const found = differences(journal.header.surface[key], config[key], path)
+    return section.record > 1 || found.length === 0 ? [difference] : found
   }
   if (!Object.hasOwn(REQUEST_KEYS, key)) return [difference]
   const requestKey = REQUEST_KEYS[key as RequestKey]
