@@ -195,7 +195,12 @@ export class TurnJournal implements TurnLog {
     const recorder = this.#recording(machine)
     const written = this.#append(recorder.response(machine, response))
     this.#unhandled.add(response)
-    await written
+    try {
+      await written
+    } catch (error) {
+      this.#unhandled.delete(response)
+      throw error
+    }
     this.#responses.add(response)
   }
 
