@@ -112,7 +112,12 @@ export class Recorder {
   reconfigured(machine: TurnMachine, config: TurnConfig, at?: number): string {
     const snapshot: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
     if (!this.#isReadable(snapshot))
-      throw new JournalError("invalid_record", 0, 0, "The turn cannot continue under this configuration, because its snapshot could not be read again.")
+      throw new JournalError(
+        "invalid_record",
+        0,
+        0,
+        "The turn cannot continue under this configuration, because its snapshot could not be read again.",
+      )
     const { name, version } = config.driver
     const record: JournalRecord = {
       type: "reconfigured",

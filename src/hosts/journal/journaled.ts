@@ -1,9 +1,12 @@
 import type { TurnConfig } from "../../machine/config.ts"
-import type { ResumeOptions } from "../../replay/replay.ts"
+import type { Journal } from "../../replay/journal.ts"
+import { type ResumeOptions, resume as resumeEnded } from "../../replay/replay.ts"
+import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Host, RunOptions } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
+import { lastLine, readJournalParts } from "./parts.ts"
 import type { JournalStore } from "./store.ts"
 import { type BeginOptions, TurnJournal, type TurnJournalOptions } from "./turn-journal.ts"
 
@@ -17,8 +20,9 @@ export interface JournaledTurn extends BeginOptions {
 /** A host whose turns are recorded in a store, one journal each. */
 export interface JournaledHost {
   /**
-   * Runs a turn to its end, as `runTurn` does. Begins the turn if there is no journal of that name, and resumes it otherwise. A
-   * finished turn returns its `done` once more. One process at a time can run a turn.
+   * Runs a turn to its end, as `runTurn` does. Begins the turn if there is no journal of that name, and resumes it otherwise. One process
+   * at a time can run a turn. A finished turn returns its `done` once more; its journal is only read, also while another process has it
+   * open.
    * @throws {JournalStoreError | JournalError | ReplayDivergence | CheckpointError | SchemaError} as {@link TurnJournal}
    */
   run(name: string, turn: JournaledTurn, options?: JournaledRunOptions): Promise<Done>
@@ -47,6 +51,11 @@ export function journaled(host: Host, store: JournalStore, options: JournaledOpt
   return {
     async run(name, { config, start, ...begin }, { resume = resumeOptions, ...runOptions } = {}) {
       const { now } = runOptions
+      const ended = await readEnded(store, name)
+      if (ended !== undefined) {
+        const machine = resumeEnded(ended, { ...config, validation: config.validation ?? wireValidation }, resume)
+        return loop(machine, host, { turnId: ended.header.turnId, ...runOptions })
+      }
       const journal = await TurnJournal.open(store, name, { ...(now !== undefined && { now }), ...journalOptions })
       try {
         const machine = journal.recorded === undefined ? await journal.begin(config, start, begin) : await journal.resume(config, resume)
@@ -57,3 +66,14 @@ export function journaled(host: Host, store: JournalStore, options: JournaledOpt
     },
   }
 }
+
+/** Reads a journal without ownership if its turn has ended. Only the last line of any other journal is looked at. */
+async function readEnded(store: JournalStore, name: string): Promise<Journal | undefined> {
+  const found = await store.read(name)
+  if (found === undefined || !END.test(await lastLine(found))) return undefined
+  const parts = await store.read(name)
+  const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
+  return journal?.entries.at(-1)?.record.type === "end" ? journal : undefined
+}
+
+const END = /^\["[0-9a-f]{8}",\{"type":"end",/

@@ -49,12 +49,12 @@ class Process {
       ...inner,
       open: async (name, options) => {
         const stored = await inner.open(name, { ...options, takeOver: true })
-        return Object.assign(Object.create(stored) as typeof stored, {
-          text: stored.text,
-          append: (text: string) => this.around(() => stored.append(text)),
-          replace: (text: string) => this.around(() => stored.replace(text)),
+        return {
+          read: () => stored.read(),
+          append: (text) => this.around(() => stored.append(text)),
+          replace: (text) => this.around(() => stored.replace(text)),
           close: async () => {},
-        })
+        }
       },
     }
   }
@@ -75,7 +75,9 @@ function host(progress: NonNullable<Host["progress"]>, onCall: (effectId: number
       onCall(id)
       const said = request.messages.filter(({ role, blocks }) => role === "assistant" && blocks.some(({ type }) => type === "tool_call")).length
       const calls = BATCHES[said % 3] ?? []
-      const parts = calls.map((callId): OutputPart => ({ type: "tool_call", callId: `${callId}.${said}`, toolName: callId.slice(0, 1), inputJson: "{}" }))
+      const parts = calls.map(
+        (callId): OutputPart => ({ type: "tool_call", callId: `${callId}.${said}`, toolName: callId.slice(0, 1), inputJson: "{}" }),
+      )
       return { text: parts.length === 0 ? "Done." : "", parts, usage: USAGE, terminalReason: parts.length === 0 ? "stop" : "tool_use" }
     },
     tools: {
