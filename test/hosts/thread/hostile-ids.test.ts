@@ -44,7 +44,8 @@ test("a message of the host with the id of a user message does not take its plac
   let delivered = false
   const host: Host = {
     async llmCall() {
-      if (thread.turns === 1 && texts(thread).length === 1) await thread.say("Second.")
+      // After the host's own message was delivered, so that both have the same id.
+      if (texts(thread).length === 2) await thread.say("Second.")
       return says("Hello.")
     },
     async checkpoint() {
@@ -65,21 +66,21 @@ test("a command of the host at the same time as a user's command does not settle
   let at = 1_000
   const thread = await Thread.open(store, "t", { config: CONFIG, now: () => at })
   await thread.command({ type: "set", objective: "Count.", tokenBudget: 1_000 })
-  at = 5_000
-  let commanded = 0
+  const command = { type: "command", at: 6_000, command: { type: "set", tokenBudget: 900 } } as const
+  const message = { id: "m", role: "user", parts: [{ id: "m.p0", type: "text", text: "Go on." }] } as const
+  let calls = 0
   const host: Host = {
-    llmCall: async () => says("Hello."),
-    async checkpoint() {
-      if (commanded > 0) return undefined
-      await thread.command({ type: "pause" })
-      commanded = 5_000
-      return {
-        events: [{ type: "goal_input", threadId: "t", input: { type: "command", at: commanded, command: { type: "set", tokenBudget: 900 } } }],
-      }
+    async llmCall() {
+      calls += 1
+      at = 6_000
+      if (calls === 2) await thread.command({ type: "pause" })
+      return says("Hello.")
     },
+    checkpoint: async () => (calls === 1 ? { userMessages: [message], events: [{ type: "goal_input", threadId: "t", input: command }] } : undefined),
   }
   await runThread(thread, host, { maxWaitMs: 1 })
-  expect(thread.goal).toMatchObject({ status: "paused" })
+  // The brakes would pause it later.
+  expect([thread.goal?.status, calls]).toEqual(["paused", 2])
   expect((await snapshotThread(store, "t", undefined))?.commands).toEqual([])
 })
 
