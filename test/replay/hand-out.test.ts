@@ -1,7 +1,6 @@
 import { expect, test } from "vitest"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
-import type { CompleteTurnConfig } from "../../src/machine/config.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import { replay, resume } from "../../src/replay/replay.ts"
@@ -10,21 +9,26 @@ import type { Effect } from "../../src/schemas/effect.ts"
 import { journalValidation } from "../../src/schemas/validation.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { readText } from "../support/stored-text.ts"
-import { answerOf, CONFIG as BASE, START } from "./support.ts"
+import { answerOf, CONFIG, START } from "./support.ts"
 
 // What a host does to an effect after it was handed out does not change the fingerprint or the recorded effect.
 
-/** Its requests are not frozen, as those of a projector of the host's own. */
-const CONFIG: CompleteTurnConfig = { ...BASE, projector: (input) => JSON.parse(JSON.stringify(BASE.projector(input))) }
-
 /** What hosts have been seen to do: mark where a cache ends, scale an argument, shorten a list. Leaves what the turn itself needs. */
 function scribble(effect: Effect): void {
+  // What the machine has frozen cannot be changed; the effect itself is the host's.
   if (effect.type === "llm_call") {
-    const { request } = effect as unknown as { request: { messages: { blocks: Record<string, unknown>[] }[]; generation: Record<string, unknown> } }
-    for (const { blocks } of request.messages.slice(-1)) for (const block of blocks) block["cacheBreakpoint"] = true
-    request.generation = { temperature: 2 }
+    for (const { blocks } of effect.request.messages) for (const block of blocks) Reflect.set(block, "cacheBreakpoint", true)
+    Reflect.set(effect.request, "generation", { temperature: 2 })
+    Reflect.set(effect, "request", { ...effect.request, generation: { temperature: 2 } })
   }
-  if (effect.type === "tool_calls") for (const call of effect.calls) Reflect.set(call, "args", { n: 7_000 })
+  if (effect.type === "tool_calls") {
+    for (const call of effect.calls) Reflect.set(call, "args", { n: 7_000 })
+    Reflect.set(
+      effect,
+      "calls",
+      effect.calls.map((call) => ({ ...call, args: { n: 7_000 } })),
+    )
+  }
 }
 
 test.each([{}, { keepEffects: true }, { keepEffects: true, snapshotEveryRecords: 3 }])("in a bare loop of a recorder: %j", (options) => {
