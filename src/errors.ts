@@ -30,6 +30,9 @@ export type ProtocolErrorCode =
   | "call_already_answered"
   | "turn_finished"
   | "action_starts_work"
+  | "not_recorded"
+  | "another_turn"
+  | "journal_ended"
 
 /** A response or a command that the turn does not accept now. The turn is unchanged. */
 export class ProtocolError extends TurnError<ProtocolErrorCode> {}

@@ -33,7 +33,7 @@ export interface JournalComparison {
 
 /**
  * Compares two journals record by record, up to the first difference. Facts about when, where and by which process a turn was run
- * are ignored: times and durations, openings, snapshots, started calls, checksums, recorded effects, the order and the parts in
+ * are ignored: times and durations, openings, reconfigurations, snapshots, started calls, checksums, recorded effects, the order and the parts in
  * which the results of a tool batch arrived, and `turnId`, `meta`, `forkedFrom` and `dropped` of the header. After a compaction,
  * only effects that both journals answer completely are compared.
  */
@@ -109,14 +109,14 @@ function stepsOf({ entries }: Journal, fromEffect: number): readonly ComparedSte
 }
 
 function isCompared({ type }: JournalRecord): boolean {
-  return type !== "opened" && type !== "snapshot" && type !== "call_started" && type !== "effect"
+  return type !== "opened" && type !== "snapshot" && type !== "call_started" && type !== "reconfigured" && type !== "effect"
 }
 
 /** A call that was answered twice has two entries, of which the turn refused the second. */
 function addResult(results: Map<string, Result>, found: Result): void {
-  let key = found.result.callId
-  while (results.has(key)) key += "\0again"
-  results.set(key, found)
+  let count = 0
+  while (results.has(`${count} ${found.result.callId}`)) count += 1
+  results.set(`${count} ${found.result.callId}`, found)
 }
 
 interface Compared {

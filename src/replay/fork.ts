@@ -101,7 +101,7 @@ function describe(record: JournalRecord): string {
     record.type === "tool_results"
       ? ` with the results of ${
           record.results
-            .map(({ callId }) => callId)
+            .map(({ callId }) => JSON.stringify(callId))
             .sort()
             .join(", ") || "no call"
         }`

@@ -15,6 +15,7 @@ export type {
   JournalHeader,
   JournalInterruption,
   JournalOpened,
+  JournalReconfigured,
   JournalRecord,
   JournalSnapshot,
 } from "../wire/journal.ts"

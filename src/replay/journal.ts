@@ -1,6 +1,7 @@
 import { JournalError } from "../errors.ts"
 import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
 import { Hash } from "./hash.ts"
+import { lastSection } from "./sections.ts"
 
 /**
  * A journal is text with one record per line: `["<checksum>",<record>]` or, for the answer to an effect,
@@ -431,7 +432,8 @@ function asHeader(record: JournalRecord): JournalHeader {
 
 /**
  * Returns the text of a journal without the records that its last snapshot replaces; the same text if it has no snapshot. The
- * compacted journal can be resumed, and replayed from that snapshot. For a long journal, see {@link compactedJournal}.
+ * compacted journal can be resumed, and replayed from that snapshot. Its header names the configuration at that snapshot. For a long
+ * journal, see {@link compactedJournal}.
  */
 export function compacted(journal: Journal): string {
   return [...journalLines(compactedJournal(journal))].join("")
@@ -445,7 +447,8 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
   // Calls that started before the snapshot and do not have a result in it may have taken effect.
   const started = entries.slice(0, last).filter(({ record }) => record.type === "call_started" && isOutstanding(snapshot.record, record.effectId))
   const dropped = snapshot.number - started.length - 2
-  return { header: { ...header, ...(dropped > 0 && { dropped }) }, entries: [...started, ...entries.slice(last)] }
+  const { driver, config } = lastSection({ header, entries: entries.slice(0, last + 1) })
+  return { header: { ...header, driver, config, ...(dropped > 0 && { dropped }) }, entries: [...started, ...entries.slice(last)] }
 }
 
 /** The index of the last snapshot among the entries; -1 if there is none. */

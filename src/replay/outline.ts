@@ -84,7 +84,9 @@ export type OutlineFacts =
   /** `iteration`: counted from 1. */
   | { readonly type: "snapshot"; readonly iteration: number }
   | { readonly type: "opened" }
-  | { readonly type: "call_started"; readonly callId: string }
+  | { readonly type: "reconfigured"; readonly driver: JournalHeader["driver"] }
+  /** `callId`: `undefined` for the code of an effect. */
+  | { readonly type: "call_started"; readonly callId: string | undefined }
   | { readonly type: "effect"; readonly effect: AnswerableEffect["type"] }
   | { readonly type: "end"; readonly outcome: Outcome }
 
@@ -179,6 +181,8 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
       return { type, iteration: record.checkpoint.iteration + 1 }
     case "opened":
       return { type }
+    case "reconfigured":
+      return { type, driver: record.driver }
     case "call_started":
       return { type, callId: record.callId }
     case "effect":

@@ -1,14 +1,15 @@
 import type { Json } from "../json.ts"
 import { messagesListing, type Segment } from "../lazy.ts"
-import type { TurnConfig } from "../machine/config.ts"
+import type { CompleteTurnConfig, TurnConfig } from "../machine/config.ts"
 import type { Turn } from "../machine/turn.ts"
 import type { Transcript } from "../projectors/projector.ts"
 import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
 import type { AttachmentRef, HistoryRecord } from "../wire/message.ts"
 import { trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
-import type { Journal, JournalEntry } from "./journal.ts"
-import { beginAt, drain, fold } from "./replay.ts"
+import { beginAt, drain, fold, none, underDriver } from "./fold.ts"
+import type { Journal } from "./journal.ts"
+import { type Section, sectionsOf } from "./sections.ts"
 
 /** Whether a request begins with the one before it. */
 export type RequestPrefix = { readonly stable: true } | BrokenPrefix
@@ -261,7 +262,7 @@ export interface PrefixReport {
 /**
  * Finds the requests of a journal that do not begin with the one before them. With a config, it replays the turn, without performing
  * anything, and compares requests of the same purpose; from a record whose effect is not the recorded one, the requests are
- * unknown. Without a config, it compares the requests that the journal has in full (`keepEffects`), whatever their purpose.
+ * unknown, until the turn was reconfigured. Without a config, it compares the requests that the journal has in full (`keepEffects`), whatever their purpose.
  * @throws {CheckpointError} the journal was compacted, and its snapshot cannot be restored under the config
  */
 export function prefixBreaks(journal: Journal, config?: TurnConfig): PrefixReport {
@@ -290,27 +291,36 @@ function breaksOfEffects({ entries }: Journal): PrefixReport {
 }
 
 function breaksOfReplay(journal: Journal, config: TurnConfig): PrefixReport {
-  const { header, entries } = journal
-  const first = header.dropped === undefined ? -1 : entries.findIndex(({ record }) => record.type === "snapshot")
-  const machine = beginAt(journal, entries[first]?.record, { ...trustingConfig(config), ...header.surface })
-  const watch = new PrefixWatch()
   const breaks: PrefixBreak[] = []
-  for (const entry of entries.slice(first + 1)) {
+  let [compared, complete] = [0, true]
+  let watch = new PrefixWatch()
+  for (const section of sectionsOf(journal)) {
+    const isKnown = watchSection(journal, section, trustingConfig(config), watch, breaks)
+    if (isKnown) continue
+    // What comes after a reconfiguration is known again: it begins at a snapshot.
+    complete = false
+    compared += watch.compared
+    watch = new PrefixWatch()
+  }
+  return { compared: compared + watch.compared, breaks, complete }
+}
+
+/** Returns false at a record whose effect is not the replayed one. */
+function watchSection(journal: Journal, section: Section, config: CompleteTurnConfig, watch: PrefixWatch, breaks: PrefixBreak[]): boolean {
+  const { header, entries } = journal
+  const snapshot = entries[section.first]?.record
+  const machine = beginAt(journal, section.record === 1 ? snapshot : underDriver(snapshot, config), { ...config, ...header.surface })
+  for (const entry of entries.slice(section.first + 1, section.end)) {
     const { record, number } = entry
     if ("id" in record) {
       drain(machine)
       const { state } = machine.turn.position
       const effect = "outstanding" in state && state.outstanding.id === record.id ? state.outstanding : undefined
-      if (entry.fingerprint !== undefined && (effect === undefined || fingerprint(effect) !== entry.fingerprint))
-        return { compared: watch.compared, breaks, complete: false }
+      if (entry.fingerprint !== undefined && (effect === undefined || fingerprint(effect) !== entry.fingerprint)) return false
       const found = effect?.type === "llm_call" ? watch.next(machine.turn) : undefined
       if (found !== undefined) breaks.push({ record: number, effectId: record.id, at: found.at, reason: found.reason, marked: found.marked })
     }
-    fold(machine, [entry], Number.POSITIVE_INFINITY, unchecked)
+    fold(machine, [entry], Number.POSITIVE_INFINITY, none)
   }
-  return { compared: watch.compared, breaks, complete: true }
-}
-
-function unchecked(_entry: JournalEntry): boolean {
-  return false
+  return true
 }

@@ -1,9 +1,9 @@
-import { JournalError } from "../errors.ts"
+import { JournalError, ProtocolError } from "../errors.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import type { HostCommand } from "../machine/step.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnStart } from "../wire/config.ts"
-import type { AnswerableEffect } from "../wire/effect.ts"
+import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
 import { configDigests, trustingConfig } from "./config.ts"
@@ -35,7 +35,8 @@ export interface RecorderOptions {
 
 /**
  * Makes the lines of a turn's journal. Pure: the host appends them. It appends the line of a response before it passes the
- * response to the machine, so that every response that had an effect is in the journal.
+ * response to the machine, so that every response that had an effect is in the journal. Nothing follows the end of a turn: every method
+ * that makes a line then throws a {@link ProtocolError} with the code `journal_ended`.
  */
 export class Recorder {
   readonly #writer: JournalWriter
@@ -44,6 +45,11 @@ export class Recorder {
   #records = 0
   #chars = 0
   #snapshotChars = 0
+  #ended = false
+  /** Whether the last line names a configuration whose snapshot was torn off. Another snapshot must not take its place. */
+  #isTorn = false
+  /** The effect that was handed out last, as it was then. Recorded with {@link RecorderOptions.keepEffects}. */
+  #handedOut: { readonly effect: AnswerableEffect; readonly copy: AnswerableEffect } | undefined
 
   private constructor(writer: JournalWriter, options: RecorderOptions) {
     this.#writer = writer
@@ -79,7 +85,7 @@ export class Recorder {
       ...(at !== undefined && { at }),
       ...(meta !== undefined && { meta }),
     }
-    return { recorder, line: recorder.#count(recorder.#writer.line(header)) }
+    return { recorder, line: recorder.#count(recorder.#line(header)) }
   }
 
   /** Continues a journal that was read. The next snapshot is due as if the last one were at the end of the journal. */
@@ -87,17 +93,72 @@ export class Recorder {
     const recorder = new Recorder(new JournalWriter(journal, options.maxLineChars), options)
     const last = lastSnapshot(journal.entries)
     recorder.#snapshotChars = (journal.entries[last]?.end ?? 0) - (journal.entries[last - 1]?.end ?? 0)
+    const type = journal.entries.at(-1)?.record.type
+    recorder.#ended = type === "end"
+    recorder.#isTorn = type === "reconfigured"
     return recorder
   }
 
   /** Returns the line that records that a process resumed the turn. `at`: milliseconds since the epoch. */
   opened(at?: number): string {
-    return this.#count(this.#writer.line({ type: "opened", ...(at !== undefined && { at }) }))
+    return this.#count(this.#line({ type: "opened", ...(at !== undefined && { at }) }))
   }
 
-  /** Returns the line for a tool call with `effects: "once"` that is about to run. */
-  callStarted(effectId: number, callId: string, at?: number): string {
-    return this.#count(this.#writer.line({ type: "call_started", effectId, callId, ...(at !== undefined && { at }) }))
+  /**
+   * Returns the lines that record that a turn continues under another configuration: its name and digests, and the turn. Append them in
+   * one write, right after the turn was resumed with it. `at`: milliseconds since the epoch.
+   * @throws {JournalError} `invalid_record`: the turn could not be read again. The recorder is unchanged
+   */
+  reconfigured(machine: TurnMachine, config: TurnConfig, at?: number): string {
+    const snapshot: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
+    if (!this.#isReadable(snapshot))
+      throw new JournalError(
+        "invalid_record",
+        0,
+        0,
+        "The turn cannot continue under this configuration, because its snapshot could not be read again.",
+      )
+    const { name, version } = config.driver
+    const record: JournalRecord = {
+      type: "reconfigured",
+      driver: { name, version },
+      config: configDigests(trustingConfig(config)),
+      ...(at !== undefined && { at }),
+    }
+    return this.#writer.whole(() => {
+      const line = this.#line(record)
+      const snapshotLine = this.#line(snapshot)
+      this.#records = 0
+      this.#chars = 0
+      this.#snapshotChars = snapshotLine.length
+      return line + snapshotLine
+    })
+  }
+
+  /**
+   * Polls the machine, and makes the fingerprint of an effect before the host receives it. What the host then does to the effect does
+   * not change what is recorded of it. A loop that calls `machine.poll` must not change effects.
+   */
+  poll(machine: TurnMachine): Effect | undefined {
+    this.handOut(machine)
+    const effect = machine.poll()
+    // Polling may have let the driver start the effect.
+    this.handOut(machine)
+    return effect
+  }
+
+  /** Makes the fingerprint of the outstanding effect. Call it before the effect is performed, unless it was polled with {@link poll}. */
+  handOut(machine: TurnMachine): void {
+    const { state } = machine.turn.position
+    if (!("outstanding" in state) || state.outstanding === this.#handedOut?.effect) return
+    const effect = state.outstanding
+    fingerprint(effect)
+    this.#handedOut = { effect, copy: this.#options.keepEffects ? plain(effect) : effect }
+  }
+
+  /** Returns the line for a tool call with `effects: "once"` that is about to run; without `callId`, for the code of the effect. */
+  callStarted(effectId: number, callId?: string, at?: number): string {
+    return this.#count(this.#line({ type: "call_started", effectId, ...(callId !== undefined && { callId }), ...(at !== undefined && { at }) }))
   }
 
   /**
@@ -108,18 +169,23 @@ export class Recorder {
   response(machine: TurnMachine, response: Response): string {
     const { state } = machine.turn.position
     const answered = "outstanding" in state && state.outstanding.id === response.id ? state.outstanding : undefined
-    if (answered === undefined) return this.#count(this.#writer.line(response))
-    return this.#writer.whole(() => this.#effect(answered) + this.#count(this.#writer.line(response, fingerprint(answered))))
+    if (answered === undefined) return this.#count(this.#line(response))
+    // Cached since the effect was handed out.
+    const own = fingerprint(answered)
+    const effect = answered === this.#handedOut?.effect ? this.#handedOut.copy : answered
+    return this.#writer.whole(() => this.#effect(effect) + this.#count(this.#line(response, own)))
   }
 
   /** Returns the line for a host command, before the machine applies it. */
   command(machine: TurnMachine, command: HostCommand): string {
     const effectId = machine.outstanding?.id
-    return this.#count(this.#writer.line({ type: "interruption", ...(effectId !== undefined && { effectId }), interruption: command }))
+    return this.#count(this.#line({ type: "interruption", ...(effectId !== undefined && { effectId }), interruption: command }))
   }
 
   /** Returns a snapshot if one is due, else "". Call it when all effects of the machine were polled. */
   snapshotIfDue(machine: TurnMachine): string {
+    this.handOut(machine)
+    if (this.#isTorn) return ""
     const { snapshotEveryRecords, snapshotEveryChars } = this.#options
     if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return ""
     const due = (snapshotEveryRecords > 0 && this.#records >= snapshotEveryRecords) || (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars)
@@ -131,17 +197,27 @@ export class Recorder {
     this.#records = 0
     this.#chars = 0
     const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
+    if (this.#isTorn) return ""
     const line = this.#lineIfReadable(record)
     if (line !== "") this.#snapshotChars = line.length
     return line
   }
 
-  /** Returns the line that ends a journal; "" if the turn has not ended or the end could not be read again. */
+  /** Returns the line that ends a journal; "" if the turn has not ended or the end could not be read again. Nothing may follow it. */
   end(machine: TurnMachine): string {
     const { outcome } = machine
     if (outcome === undefined) return ""
     const record: JournalRecord = { type: "end", outcome }
-    return this.#lineIfReadable(record)
+    const line = this.#lineIfReadable(record)
+    this.#ended = line !== ""
+    return line
+  }
+
+  #line(record: JournalRecord, effectFingerprint?: string): string {
+    if (this.#ended) throw journalEnded()
+    const line = this.#writer.line(record, effectFingerprint)
+    this.#isTorn = false
+    return line
   }
 
   #effect(effect: AnswerableEffect): string {
@@ -153,7 +229,7 @@ export class Recorder {
   #lineIfReadable(record: JournalRecord): string {
     if (!this.#isReadable(record)) return ""
     try {
-      return this.#writer.line(record)
+      return this.#line(record)
     } catch (error) {
       if (error instanceof JournalError && error.code === "record_too_long") return ""
       throw error
@@ -170,6 +246,20 @@ export class Recorder {
     this.#records += 1
     this.#chars += line.length
     return line
+  }
+}
+
+/** Refuses a record after the end of a journal. */
+export function journalEnded(): ProtocolError {
+  return new ProtocolError("journal_ended", "The journal has ended with its turn, so nothing can be recorded after it.")
+}
+
+/** A copy of an effect, as JSON. One that has no JSON text is not recorded. */
+function plain(effect: AnswerableEffect): AnswerableEffect {
+  try {
+    return JSON.parse(JSON.stringify(effect)) as AnswerableEffect
+  } catch {
+    return effect
   }
 }
 

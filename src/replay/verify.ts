@@ -1,5 +1,5 @@
 import { ReplayDivergence } from "../errors.ts"
-import type { TurnConfig } from "../machine/config.ts"
+import type { CompleteTurnConfig, TurnConfig } from "../machine/config.ts"
 import { advance } from "../machine/step.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
@@ -7,8 +7,10 @@ import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import { trustingConfig } from "./config.ts"
 import { differences } from "./divergence.ts"
+import { all, beginAt, drain, fold, isPreparing } from "./fold.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
-import { all, beginAt, checkConfiguration, drain, fold, isPreparing, type ReplayOptions } from "./replay.ts"
+import { checkConfiguration, type ReplayOptions } from "./replay.ts"
+import { configurationChanges, lastSection, type Section, sectionsOf } from "./sections.ts"
 
 /** Options of {@link verifyReplay}. */
 export type VerifyOptions = Pick<ReplayOptions, "checkConfig">
@@ -17,12 +19,14 @@ export type VerifyOptions = Pick<ReplayOptions, "checkConfig">
 export interface ReplayReport {
   /** Records read, the header included. Records that a compaction left out are not counted. */
   readonly records: number
+  /** How many of them were not compared, because they were written under another configuration than the given one. */
+  readonly skippedRecords: number
   /** Effects compared: those that the journal answers. A tool batch answered in parts is one. */
   readonly effects: number
   readonly snapshots: number
   /** Iterations whose model call was answered. */
   readonly iterations: number
-  /** `undefined`: the turn has not ended. */
+  /** `undefined`: the turn has not ended, or its end was not compared. */
   readonly outcome: Outcome | undefined
 }
 
@@ -30,6 +34,9 @@ export interface ReplayReport {
  * Replays a whole journal without performing anything and compares everything in it with the replayed turn: driver and
  * configuration, each effect that a record answers, the effect outstanding at an interruption, each snapshot, and the outcome.
  * Call it in tests on recorded journals to detect changes in what a turn does.
+ *
+ * Of a turn that was reconfigured, the records that were written under the given configuration are compared, from the snapshot after each
+ * `reconfigured` record; with `checkConfig: false` all of them.
  *
  * Only this function compares snapshots, because the cost of each grows with the transcript. Effects that a host had not polled
  * when it took a snapshot are not compared.
@@ -39,16 +46,34 @@ export interface ReplayReport {
 export function verifyReplay(journal: Journal, config: TurnConfig, options: VerifyOptions = {}): ReplayReport {
   const { checkConfig = true } = options
   const trusting = trustingConfig(config)
-  if (checkConfig) checkConfiguration(journal, trusting)
-  const { entries, header } = journal
-  const first = header.dropped === undefined ? -1 : entries.findIndex(({ record }) => record.type === "snapshot")
-  const machine = beginAt(journal, entries[first]?.record, trusting)
+  const sections = sectionsOf(journal)
+  const compared = checkConfig ? sections.filter((section) => configurationChanges(journal, section, trusting).length === 0) : sections
+  // Without records to compare, the configuration is wrong.
+  if (compared.length === 0) checkConfiguration(journal, lastSection(journal), trusting)
+  const counts: Counts = { effects: new Set(), iterations: new Set(), snapshots: 0, outcome: undefined }
+  for (const section of compared) verifySection(journal, section, trusting, checkConfig, counts)
+  const skippedRecords = sections.reduce((sum, section) => (compared.includes(section) ? sum : sum + recordCount(section)), 0)
+  const { effects, iterations, ...rest } = counts
+  return { records: journal.entries.length + 1, skippedRecords, ...rest, effects: effects.size, iterations: iterations.size }
+}
 
-  const effects = new Set<number>()
-  const iterations = new Set<number>()
-  let snapshots = 0
+/** A section begins with the record that names its configuration: the header, or the entry before its snapshot. */
+function recordCount({ record, first, end }: Section): number {
+  return record === 1 ? end + 1 : end - first + 1
+}
+
+interface Counts {
+  readonly effects: Set<number>
+  readonly iterations: Set<number>
+  snapshots: number
+  outcome: Outcome | undefined
+}
+
+function verifySection(journal: Journal, section: Section, trusting: CompleteTurnConfig, checkConfig: boolean, counts: Counts): void {
+  const { entries } = journal
+  const machine = beginAt(journal, entries[section.first]?.record, trusting)
   let recorded: { readonly entry: JournalEntry; readonly effect: AnswerableEffect } | undefined
-  for (const entry of entries.slice(first + 1)) {
+  for (const entry of entries.slice(section.first + 1, section.end)) {
     const { number, record } = entry
     switch (record.type) {
       case "effect":
@@ -56,13 +81,14 @@ export function verifyReplay(journal: Journal, config: TurnConfig, options: Veri
         continue
       case "snapshot":
         checkSnapshot(machine, number, record.checkpoint, checkConfig)
-        snapshots += 1
+        counts.snapshots += 1
         continue
       case "interruption":
         checkOutstanding(machine, number, record.effectId)
         break
       case "header":
       case "opened":
+      case "reconfigured":
       case "call_started":
       case "end":
         break
@@ -72,15 +98,19 @@ export function verifyReplay(journal: Journal, config: TurnConfig, options: Veri
           continue
         }
         drain(machine)
-        if (machine.outstanding?.type === "llm_call") iterations.add(machine.iteration)
-        effects.add(record.id)
+        if (machine.outstanding?.type === "llm_call") counts.iterations.add(machine.iteration)
+        counts.effects.add(record.id)
     }
     fold(machine, recorded === undefined ? [entry] : [recorded.entry, entry], Number.POSITIVE_INFINITY, all)
     if ("id" in record) recorded = undefined
   }
   drain(machine)
-  if (recorded !== undefined) checkUnanswered(machine, recorded.entry.number, recorded.effect)
-  return { records: entries.length + 1, effects: effects.size, snapshots, iterations: iterations.size, outcome: machine.outcome }
+  if (recorded !== undefined && isLastOf(journal, section)) checkUnanswered(machine, recorded.entry.number, recorded.effect)
+  counts.outcome = isLastOf(journal, section) ? machine.outcome : undefined
+}
+
+function isLastOf({ entries }: Journal, { end }: Section): boolean {
+  return end === entries.length
 }
 
 function checkSnapshot(machine: TurnMachine, number: number, checkpoint: TurnCheckpoint, withConfig: boolean): void {

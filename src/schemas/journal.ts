@@ -64,10 +64,21 @@ export const JournalEffect: Tagged<JournalEffect> = exact(z.object({ type: z.lit
 export type JournalOpened = wire.JournalOpened
 export const JournalOpened: Tagged<JournalOpened> = exact(z.object({ type: z.literal("opened"), at: Timestamp.exactOptional() }))
 
-/** A tool call that must not run twice is about to start. Without a later result it is unknown whether it took effect. */
+/** A process continues the turn under another configuration. The snapshot right after it is the turn as it continues. */
+export type JournalReconfigured = wire.JournalReconfigured
+export const JournalReconfigured: Tagged<JournalReconfigured> = exact(
+  z.object({
+    type: z.literal("reconfigured"),
+    driver: z.object({ name: z.string(), version: Count }),
+    config: z.record(z.string(), Digest),
+    at: Timestamp.exactOptional(),
+  }),
+)
+
+/** A tool call, or code, that must not run twice is about to start. Without a later result it is unknown whether it took effect. */
 export type JournalCallStarted = wire.JournalCallStarted
 export const JournalCallStarted: Tagged<JournalCallStarted> = exact(
-  z.object({ type: z.literal("call_started"), effectId: Count, callId: z.string(), at: Timestamp.exactOptional() }),
+  z.object({ type: z.literal("call_started"), effectId: Count, callId: z.string().exactOptional(), at: Timestamp.exactOptional() }),
 )
 
 /** The turn is over. */
@@ -84,6 +95,7 @@ export const JournalRecord: Tagged<JournalRecord> = exact(
     JournalSnapshot,
     JournalEffect,
     JournalOpened,
+    JournalReconfigured,
     JournalCallStarted,
     JournalEnd,
   ]),

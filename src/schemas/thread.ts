@@ -59,6 +59,7 @@ export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
     outcome: Outcome,
     iteration: Count,
     records: z.array(HistoryRecord),
+    reported: Count.exactOptional(),
     surface: z.string().exactOptional(),
   }),
 )

@@ -62,11 +62,25 @@ export type JournalOpened = {
   readonly at?: number
 }
 
-/** A tool call that must not run twice is about to start. Without a later result it is unknown whether it took effect. */
+/**
+ * A process continues the turn under another configuration. The snapshot right after it is the turn as it continues; without that
+ * snapshot, which a crash may have torn off, nothing changed.
+ */
+export type JournalReconfigured = {
+  readonly type: "reconfigured"
+  readonly driver: JournalHeader["driver"]
+  /** A digest for each key of the new configuration, as in the header. */
+  readonly config: JournalHeader["config"]
+  /** Milliseconds since the epoch. */
+  readonly at?: number
+}
+
+/** A tool call, or code, that must not run twice is about to start. Without a later result it is unknown whether it took effect. */
 export type JournalCallStarted = {
   readonly type: "call_started"
   readonly effectId: number
-  readonly callId: string
+  /** The call of a batch; absent for the code of an effect. */
+  readonly callId?: string
   /** Milliseconds since the epoch. */
   readonly at?: number
 }
@@ -85,5 +99,6 @@ export type JournalRecord =
   | JournalSnapshot
   | JournalEffect
   | JournalOpened
+  | JournalReconfigured
   | JournalCallStarted
   | JournalEnd

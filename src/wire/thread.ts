@@ -64,6 +64,8 @@ export type ThreadTurnEnded = {
   readonly iteration: number
   /** What the turn adds to the history. */
   readonly records: readonly HistoryRecord[]
+  /** How many of them, from the first, the turn has reported as `progress`. The others are of its end. Absent: all. */
+  readonly reported?: number
   /** A digest of the turn's last system prompt and tools. The next turn compares it with its own. */
   readonly surface?: string
 }

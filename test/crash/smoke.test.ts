@@ -42,6 +42,6 @@ test("a process that is killed while its tools run is resumed, and repeats no co
 
 /** The calls that a record is about. */
 function callIdsOf(record: JournalRecord): string {
-  if (record.type === "call_started") return record.callId
+  if (record.type === "call_started") return record.callId ?? ""
   return record.type === "tool_results" ? record.results.map(({ callId }) => callId).join() : ""
 }

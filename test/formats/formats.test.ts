@@ -134,7 +134,7 @@ describe("journals of version 2", () => {
       return [header, ...entries.map(({ record }) => record)]
     })
     const known = tags<JournalRecord["type"]>({
-      ...{ header: true, interruption: true, snapshot: true, effect: true, opened: true, call_started: true, end: true },
+      ...{ header: true, interruption: true, snapshot: true, effect: true, opened: true, reconfigured: true, call_started: true, end: true },
       ...{ execution_surface_synced: true, llm_complete: true, tool_results: true, exec_result: true, checkpoint_delivery: true },
     })
     expect(typesIn(records)).toEqual(known)

@@ -69,7 +69,7 @@ function journal(): string {
     if (outstanding === undefined) return text + recorder.end(machine)
     if (outstanding.type === "tool_calls") text += recorder.callStarted(outstanding.id, "a", AT)
     if (outstanding.type === "exec_code") {
-      text += recorder.command(machine, apply)
+      text += recorder.callStarted(outstanding.id) + recorder.command(machine, apply)
       machine.apply(apply.actions)
     }
     for (const response of answersTo(outstanding)) {
@@ -89,6 +89,7 @@ function cancelledJournal(): string {
     const { outstanding } = machine
     if (outstanding === undefined) return text + recorder.end(machine)
     if (outstanding.type === "llm_call") {
+      text += recorder.opened(AT) + recorder.reconfigured(machine, CONFIG, AT)
       text += recorder.command(machine, { type: "cancel", reason: "Enough.", partial: { ...ANSWER, terminalReason: "cancelled" } })
       machine.cancel("Enough.", { ...ANSWER, terminalReason: "cancelled" })
       continue

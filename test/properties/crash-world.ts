@@ -40,8 +40,9 @@ export class World implements Surroundings {
     })
     const config = configOf(script)
     const resumed = journal.recorded === undefined ? undefined : await journal.resume(config)
-    const machine = resumed === undefined || options.fault === "journal_not_folded" ? await begin(journal, config, resumed !== undefined) : resumed
-    const log = faulty(journal, options.fault)
+    const recorded = resumed ?? (await journal.begin(config, START, { turnId: "turn-1" }))
+    const machine = actingOf(recorded, config, options.fault, resumed !== undefined)
+    const log = faulty(journal, recorded, options.fault)
     const { toolConcurrency } = script
     const { signal } = process.cancelling
     const { outcome } = await runTurn(machine, process.host, { journal: log, now: () => 1_000, toolConcurrency, signal })
@@ -82,9 +83,12 @@ export class World implements Surroundings {
   }
 }
 
-async function begin(journal: TurnJournal, config: TurnConfig, already: boolean): Promise<TurnMachine> {
-  const start = { messages: [{ id: "u", role: "user" as const, parts: [{ id: "u.p0", type: "text" as const, text: "Go." }] }] }
-  return already ? new TurnMachine(config, start) : journal.begin(config, start, { turnId: "turn-1" })
+const START = { messages: [{ id: "u", role: "user" as const, parts: [{ id: "u.p0", type: "text" as const, text: "Go." }] }] }
+
+/** The machine that acts: the journal's own, which accepts only what is recorded, or one beside it with a fault. */
+function actingOf(recorded: TurnMachine, config: TurnConfig, fault: Fault | undefined, resumed: boolean): TurnMachine {
+  if (fault === "answers_persisted_late") return TurnMachine.restore(config, recorded.checkpoint())
+  return fault === "journal_not_folded" && resumed ? new TurnMachine(config, START) : recorded
 }
 
 function configOf({ driver, syncs, batches }: Script): TurnConfig {
@@ -114,22 +118,30 @@ function withLines(memory: Memory, lines: string): Memory {
 }
 
 /** The journal with a fault built in. */
-function faulty(journal: TurnJournal, fault: Fault | undefined): TurnLog {
+function faulty(journal: TurnJournal, recorded: TurnMachine, fault: Fault | undefined): TurnLog {
   let late: (() => Promise<void>) | undefined
   const log: TurnLog = journal
-  if (fault === "starts_not_persisted") return wrapMembers(log, { callStarted: async () => {} })
+  if (fault === "starts_not_persisted") return wrapMembers(log, { callStarted: async () => "first" } satisfies LogChanges)
+  if (fault === "journal_not_folded")
+    return wrapMembers(log, {
+      response: (next, _acting, response) => next(recorded, response),
+      settled: async (next, acting) => (acting === recorded ? next(recorded) : undefined),
+    } satisfies LogChanges)
   if (fault !== "answers_persisted_late") return log
   return wrapMembers(log, {
-    async response(next, machine, response) {
+    async response(next, _acting, response) {
       await late?.()
       // Acted on immediately, and persisted with the next one.
-      const restored = TurnMachine.restore(configOf(SOME_SCRIPT), machine.checkpoint())
-      late = () => next(restored, response)
+      late = async () => {
+        while (recorded.poll() !== undefined);
+        await next(recorded, response)
+        recorded.handle(response)
+      }
     },
-    async settled(_next, machine) {
-      if (machine.done) await late?.()
+    async settled(_next, acting) {
+      if (acting.done) await late?.()
     },
-  } satisfies { readonly [Name in keyof TurnLog]?: Change<TurnLog[Name]> })
+  } satisfies LogChanges)
 }
 
-const SOME_SCRIPT = { driver: "chat", syncs: false, batches: [] as const } as unknown as Script
+type LogChanges = { readonly [Name in keyof TurnLog]?: Change<TurnLog[Name]> }

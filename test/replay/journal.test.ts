@@ -222,7 +222,8 @@ describe("a journal of an older version", () => {
   })
 
   test("is appended to after its migrated text", () => {
-    const journal = read(`${older(0, text)}["0badc0de",{"type":"op`)
+    const open = `${text.split("\n").slice(0, -2).join("\n")}\n`
+    const journal = read(`${older(0, open)}["0badc0de",{"type":"op`)
     expect(journal.droppedLength).toBe('["0badc0de",{"type":"op'.length)
     const appended = `${[...journalLines(journal)].join("")}${Recorder.resume(journal).opened(5)}`
     expect(readJournal(appended, journalValidation).entries.at(-1)?.record).toEqual({ type: "opened", at: 5 })

@@ -47,6 +47,7 @@ test("reports what was compared and how the turn ended", () => {
   // Two calls: model, tools, checkpoint, twice; then model and checkpoint.
   expect(verifyReplay(journalWithSnapshots(4, 8), CONFIG)).toEqual({
     records: 12,
+    skippedRecords: 0,
     effects: 8,
     snapshots: 2,
     iterations: 3,
@@ -57,8 +58,8 @@ test("reports what was compared and how the turn ended", () => {
 test("an unfinished turn does not have an outcome, and without answers there is nothing to compare", () => {
   const lines = recordTurn(2).text.split("\n")
   const cut = (count: number): Journal => readJournal(`${lines.slice(0, count).join("\n")}\n`)
-  expect(verifyReplay(cut(5), CONFIG)).toEqual({ records: 5, effects: 4, snapshots: 0, iterations: 2, outcome: undefined })
-  expect(verifyReplay(cut(1), CONFIG)).toEqual({ records: 1, effects: 0, snapshots: 0, iterations: 0, outcome: undefined })
+  expect(verifyReplay(cut(5), CONFIG)).toEqual({ records: 5, skippedRecords: 0, effects: 4, snapshots: 0, iterations: 2, outcome: undefined })
+  expect(verifyReplay(cut(1), CONFIG)).toEqual({ records: 1, skippedRecords: 0, effects: 0, snapshots: 0, iterations: 0, outcome: undefined })
 })
 
 const driver = CONFIG.driver
@@ -197,7 +198,14 @@ test("a batch answered in parts is one effect; refused and stale answers change 
   pollAll(machine)
   text += recorder.snapshot(machine)
   expect(machine.state).toBe("waiting_checkpoint")
-  expect(verifyReplay(readJournal(text), CONFIG)).toEqual({ records: 9, effects: 2, snapshots: 1, iterations: 1, outcome: undefined })
+  expect(verifyReplay(readJournal(text), CONFIG)).toEqual({
+    records: 9,
+    skippedRecords: 0,
+    effects: 2,
+    snapshots: 1,
+    iterations: 1,
+    outcome: undefined,
+  })
 })
 
 test("an answer to an effect that is not outstanding is detected", () => {
@@ -243,5 +251,5 @@ test("a different outcome is detected", () => {
 test("a compacted journal is compared from its snapshot", () => {
   const text = compacted(journalWithSnapshots(4, 8))
   // The snapshot is record 10; an answer and the end follow.
-  expect(verifyReplay(readJournal(text), CONFIG)).toEqual({ records: 4, effects: 1, snapshots: 0, iterations: 0, outcome: DONE })
+  expect(verifyReplay(readJournal(text), CONFIG)).toEqual({ records: 4, skippedRecords: 0, effects: 1, snapshots: 0, iterations: 0, outcome: DONE })
 })

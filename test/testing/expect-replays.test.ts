@@ -10,6 +10,7 @@ import { answerOf, CONFIG, recordTurn, START } from "../replay/support.ts"
 const { text } = recordTurn(1)
 const REPORT = {
   records: 7,
+  skippedRecords: 0,
   effects: 5,
   snapshots: 0,
   iterations: 2,

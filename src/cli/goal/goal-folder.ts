@@ -1,7 +1,6 @@
 import { mkdir, readdir, realpath, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { CheckpointError, JournalError, ReplayDivergence } from "../../errors.ts"
-import { textOf } from "../../hosts/journal/parts.ts"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
 import { readJudged } from "../../hosts/judge/judged-thread.ts"
 import { fileReason } from "../../hosts/node/file-error.ts"
@@ -92,7 +91,7 @@ export class GoalFolder {
       const known = readGoalMeta(bare.meta)
       if (typeof known === "string") throw new CliError(`${this.shown} cannot be used here: ${known}. Pass another one with --state.`)
       const stored = bare.openTurn === undefined ? bare : await snapshotThread(this.store, THREAD_ID, goalOptions(known))
-      const checklist = known.judge === "none" ? undefined : readJudged(await textOf(await this.store.read(`${THREAD_ID}.judge`)))
+      const checklist = known.judge === "none" ? undefined : await readJudged(this.store, THREAD_ID)
       return { ...(stored ?? bare), known, checklist }
     } catch (error) {
       if (error instanceof JournalStoreError) throw new CliError(`${this.shown} cannot be read: ${reasonOf(error)}.`)

@@ -35,8 +35,10 @@ function textOf(row: OutlineRow, isOurs: boolean): string {
       return `snapshot at iteration ${row.iteration}`
     case "opened":
       return "resumed by another process"
+    case "reconfigured":
+      return `continued under another configuration, driver ${row.driver.name} ${row.driver.version}`
     case "call_started":
-      return `call ${row.callId} started`
+      return row.callId === undefined ? "code started" : `call ${row.callId} started`
     case "effect":
       return `requested: ${row.effect}`
     case "end":

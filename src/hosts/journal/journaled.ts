@@ -1,8 +1,12 @@
 import type { TurnConfig } from "../../machine/config.ts"
+import type { Journal } from "../../replay/journal.ts"
+import { type ResumeOptions, resume as resumeEnded } from "../../replay/replay.ts"
+import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Host, RunOptions } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
+import { lastLine, readJournalParts } from "./parts.ts"
 import type { JournalStore } from "./store.ts"
 import { type BeginOptions, TurnJournal, type TurnJournalOptions } from "./turn-journal.ts"
 
@@ -16,33 +20,60 @@ export interface JournaledTurn extends BeginOptions {
 /** A host whose turns are recorded in a store, one journal each. */
 export interface JournaledHost {
   /**
-   * Runs a turn to its end, as `runTurn` does. Begins the turn if there is no journal of that name, and resumes it otherwise. A
-   * finished turn returns its `done` once more. One process at a time can run a turn.
+   * Runs a turn to its end, as `runTurn` does. Begins the turn if there is no journal of that name, and resumes it otherwise. One process
+   * at a time can run a turn. A finished turn returns its `done` once more; its journal is only read, also while another process has it
+   * open.
    * @throws {JournalStoreError | JournalError | ReplayDivergence | CheckpointError | SchemaError} as {@link TurnJournal}
    */
   run(name: string, turn: JournaledTurn, options?: JournaledRunOptions): Promise<Done>
 }
 
 /** Options of {@link JournaledHost.run}. The clock is that of the journal, too. */
-export interface JournaledRunOptions extends Omit<RunOptions, "journal" | "now">, Pick<TurnJournalOptions, "now"> {}
+export interface JournaledRunOptions extends Omit<RunOptions, "journal" | "now">, Pick<TurnJournalOptions, "now"> {
+  /** How this turn is resumed. Default: as in {@link JournaledOptions}. */
+  readonly resume?: ResumeOptions
+}
 
 /** Options of {@link journaled}. */
 export interface JournaledOptions extends TurnJournalOptions {
   /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
   readonly runTurn?: typeof runTurn
+  /**
+   * How turns are resumed. With `{ reconfigure: true }`, open turns continue after a deployment that changed the model, its settings or
+   * the code, and their journals record the change.
+   */
+  readonly resume?: ResumeOptions
 }
 
 /** Returns a host whose turns survive its process: every answer is stored before it is acted on. */
-export function journaled(host: Host, store: JournalStore, { runTurn: loop = runTurn, ...journalOptions }: JournaledOptions = {}): JournaledHost {
+export function journaled(host: Host, store: JournalStore, options: JournaledOptions = {}): JournaledHost {
+  const { runTurn: loop = runTurn, resume: resumeOptions, ...journalOptions } = options
   return {
-    async run(name, { config, start, ...begin }, options = {}) {
-      const journal = await TurnJournal.open(store, name, { ...(options.now !== undefined && { now: options.now }), ...journalOptions })
+    async run(name, { config, start, ...begin }, { resume = resumeOptions, ...runOptions } = {}) {
+      const { now } = runOptions
+      const ended = await readEnded(store, name)
+      if (ended !== undefined) {
+        const machine = resumeEnded(ended, { ...config, validation: config.validation ?? wireValidation }, resume)
+        return loop(machine, host, { turnId: ended.header.turnId, ...runOptions })
+      }
+      const journal = await TurnJournal.open(store, name, { ...(now !== undefined && { now }), ...journalOptions })
       try {
-        const machine = journal.recorded === undefined ? await journal.begin(config, start, begin) : await journal.resume(config)
-        return await loop(machine, host, { ...options, journal })
+        const machine = journal.recorded === undefined ? await journal.begin(config, start, begin) : await journal.resume(config, resume)
+        return await loop(machine, host, { ...runOptions, journal })
       } finally {
         await journal.close()
       }
     },
   }
 }
+
+/** Reads a journal without ownership if its turn has ended. Only the last line of any other journal is looked at. */
+async function readEnded(store: JournalStore, name: string): Promise<Journal | undefined> {
+  const found = await store.read(name)
+  if (found === undefined || !END.test(await lastLine(found))) return undefined
+  const parts = await store.read(name)
+  const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
+  return journal?.entries.at(-1)?.record.type === "end" ? journal : undefined
+}
+
+const END = /^\["[0-9a-f]{8}",\{"type":"end",/

@@ -39,6 +39,18 @@ export async function firstLineLength(parts: AsyncIterable<string>): Promise<num
   return length
 }
 
+/** The last line that has its newline; "" without one. */
+export async function lastLine(parts: AsyncIterable<string>): Promise<string> {
+  // Since the beginning of that line.
+  let tail = ""
+  for await (const part of parts) {
+    const text = tail + part
+    const end = text.lastIndexOf("\n")
+    tail = end <= 0 ? text : text.slice(text.lastIndexOf("\n", end - 1) + 1)
+  }
+  return tail.slice(0, tail.indexOf("\n") + 1)
+}
+
 /** Characters of a part that is worth a write. */
 const CHUNK_CHARS = 2 ** 18
 

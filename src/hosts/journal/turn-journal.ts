@@ -1,18 +1,20 @@
-import { JournalError } from "../../errors.ts"
+import { JournalError, ProtocolError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { HostCommand } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { configDigests, trustingConfig } from "../../replay/config.ts"
 import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, MAX_LINE_CHARS, readJournal } from "../../replay/journal.ts"
-import { Recorder, type RecorderOptions } from "../../replay/recorder.ts"
-import { type ResumeOptions, resume } from "../../replay/replay.ts"
+import { journalEnded, Recorder, type RecorderOptions } from "../../replay/recorder.ts"
+import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
+import { lastSection } from "../../replay/sections.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
-import { TurnMachine as CheckedTurnMachine } from "../../validated-turn-machine.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { JournalHeader } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
 import type { TurnLog } from "../host.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
+import { acceptOnlyRecorded, carryOut, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
 /** How a journal is opened and written. */
@@ -42,8 +44,9 @@ export interface BeginOptions {
  *     const done = await runTurn(machine, host, { journal })
  *     await journal.close()
  *
- * After a failed write, every later write rejects with the same error: close the journal and open it again. A host that commands the
- * machine directly (`cancel`, `apply`, …) first records the command with {@link TurnJournal.command}.
+ * After a failed write, every later write rejects with the same error: close the journal and open it again. The machine accepts only what
+ * its journal has recorded: commands are given with {@link TurnJournal.command}, and `machine.cancel`, `apply`, … throw a `ProtocolError`
+ * (`not_recorded`). A machine of another turn is refused (`another_turn`), and so is a record after the end of the turn (`journal_ended`).
  */
 export class TurnJournal implements TurnLog {
   readonly #stored: StoredJournal
@@ -51,6 +54,8 @@ export class TurnJournal implements TurnLog {
   readonly #startedCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
   #recorder: Recorder | undefined
+  #machine: RecordedTurnMachine | undefined
+  /** As in the journal; after a reconfiguration, with the configuration that is in effect. */
   #header: JournalHeader | undefined
   #records = 0
   #chars = 0
@@ -61,6 +66,10 @@ export class TurnJournal implements TurnLog {
   #written: Promise<void> = Promise.resolve()
   /** Resolves when all recorded commands were carried out; `undefined` while there are none. */
   #commanding: Promise<void> | undefined
+  /** The stored responses. The machine accepts no others. */
+  readonly #responses = new WeakSet<Response>()
+  /** The responses that were recorded and not handled, in order. */
+  readonly #unhandled = new Set<Response>()
 
   private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
     this.#stored = stored
@@ -108,17 +117,22 @@ export class TurnJournal implements TurnLog {
     if (this.#recorded !== undefined || this.#recorder !== undefined)
       throw new TypeError("This journal already has a turn. Call resume instead of begin.")
     const checked = { ...config, validation: config.validation ?? wireValidation }
-    const machine = new CheckedTurnMachine(checked, start)
+    const machine = new RecordedTurnMachine(checked, start)
     const { recorder, line } = Recorder.begin(checked, start, turnId, { ...this.#options, at: this.#now(), ...(meta !== undefined && { meta }) })
     this.#header = readJournal(line, journalValidation).header
     this.#recorder = recorder
+    this.#own(machine)
     await this.#append(line)
     return machine
   }
 
   /**
    * Resumes the turn at the end of the journal. A finished turn emits its `done` once more.
+   *
+   * Where the turn continues under a changed configuration, a `reconfigured` record with the driver and the digests of the new one and a
+   * snapshot are written together. The system prompt and the tools of the turn do not change.
    * @throws {ReplayDivergence | CheckpointError} as `resume` of `turn-machine/replay`. Nothing was written.
+   * @throws {JournalError} `invalid_record`: the turn cannot be reconfigured, because its snapshot could not be read again. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    * @throws {TypeError} the journal is new, or was resumed before
    */
@@ -126,16 +140,26 @@ export class TurnJournal implements TurnLog {
     const journal = this.#recorded
     if (journal === undefined || this.#recorder !== undefined)
       throw new TypeError("This journal has no turn to resume, or was already resumed. Call begin for a new journal, and resume only once.")
-    const machine = resume(journal, { ...config, validation: config.validation ?? wireValidation }, options)
+    const checked = { ...config, validation: config.validation ?? wireValidation }
+    const { turn, unreported, isReconfigured } = resumeTurn(journal, checked, options)
+    const machine = RecordedTurnMachine.of(checked, turn, unreported)
     const { header, entries } = journal
-    this.#recorder = Recorder.resume(journal, this.#options)
-    this.#header = header
+    const recorder = Recorder.resume(journal, this.#options)
+    const at = this.#now()
+    const isEnded = entries.at(-1)?.record.type === "end"
+    const opening = isEnded ? "" : recorder.opened(at) + (isReconfigured ? recorder.reconfigured(machine, checked, at) : "")
+    this.#recorder = recorder
+    this.#own(machine)
+    const { driver, config: digests } = isReconfigured
+      ? { driver: { name: config.driver.name, version: config.driver.version }, config: configDigests(trustingConfig(checked)) }
+      : lastSection(journal)
+    this.#header = { ...header, driver, config: digests }
     this.#records = entries.at(-1)?.number ?? 1
     this.#chars = journal.length
-    this.#ended = entries.at(-1)?.record.type === "end"
+    this.#ended = isEnded
     for (const entry of entries)
       if (entry.record.type === "call_started") this.#startedCalls.set(keyOf(entry.record.effectId, entry.record.callId), entry)
-    if (!this.#ended) await this.#append(this.#recorder.opened(this.#now()))
+    await this.#append(opening)
     return machine
   }
 
@@ -161,61 +185,94 @@ export class TurnJournal implements TurnLog {
     this.#recorded = rewound
   }
 
-  /** Records a response. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
-  response(machine: TurnMachine, response: Response): Promise<void> {
-    if (this.#commanding !== undefined) return this.#commanding.then(() => this.response(machine, response))
-    return this.#append(this.#recording().response(machine, response))
+  /**
+   * Records a response. Resolves when it is stored; the machine then accepts the same object.
+   * @throws {ProtocolError} `another_turn`, `journal_ended`. Nothing was written.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
+  async response(machine: TurnMachine, response: Response): Promise<void> {
+    while (this.#commanding !== undefined) await this.#commanding
+    const recorder = this.#recording(machine)
+    const written = this.#append(recorder.response(machine, response))
+    this.#unhandled.add(response)
+    try {
+      await written
+    } catch (error) {
+      this.#unhandled.delete(response)
+      throw error
+    }
+    this.#responses.add(response)
   }
 
   /**
-   * Records a host command: after the records that are being written, and before responses and snapshots that arrive later. Carry the
-   * command out synchronously when the promise resolves. A finished turn accepts no commands, so nothing is recorded for it.
+   * Records a host command and then carries it out: after the responses that were recorded before it, and before responses and snapshots
+   * that arrive later. Resolves when the machine has carried it out. Ending a turn that has ended does nothing, and nothing is recorded.
    * @throws {SchemaError} `invalid_record`: not a command, or one with unknown keys. Nothing was written.
+   * @throws {ProtocolError} `another_turn`. Nothing was written. `turn_finished`, `action_starts_work` (apply): the turn is unchanged.
+   * @throws {DriverError} `action_after_finish`, `unknown_action` (apply). The turn is unchanged.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async command(machine: TurnMachine, command: HostCommand): Promise<void> {
     journalValidation({ type: "interruption", interruption: command })
-    const written = (this.#commanding ?? Promise.resolve()).then(async () => {
+    const recorder = this.#recording(machine, true)
+    const carriedOut = (this.#commanding ?? Promise.resolve()).then(async () => {
       await this.#written
-      // The caller of the last write applies its record first.
+      // The caller of the last write handles its response first.
       await nextTask()
-      // A finished turn accepts no commands, and its end is its last record.
-      if (machine.done) return
-      await this.#append(this.#recording().command(machine, command))
-      machine.command(command)
+      if (!machine.done) {
+        await this.#append(recorder.command(machine, command))
+        this.#handleRecorded(machine)
+      }
+      carryOut(machine, command)
     })
-    const done = written.then(nextTask, nextTask).then(() => {
+    const settled = carriedOut.catch(() => {})
+    const done = settled.then(() => {
       if (this.#commanding === done) this.#commanding = undefined
     })
     this.#commanding = done
-    return written
+    return carriedOut
   }
 
-  /** Records that a `once` call is about to begin. Resolves when it is stored. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
-  async callStarted(effectId: number, callId = ""): Promise<"first" | "again"> {
-    if (this.mayHaveRun(effectId, callId)) return "again"
-    const written = this.#append(this.#recording().callStarted(effectId, callId, this.#now()))
-    const record = { type: "call_started", effectId, callId } as const
+  /**
+   * Records that a `once` call is about to run; without `callId`, the code of the effect. Resolves when that is stored. `again`: it was
+   * recorded before, by this process or an earlier one, so the call may have run. Nothing is written then.
+   * @throws {ProtocolError} `journal_ended`. Nothing was written.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
+  async callStarted(effectId: number, callId?: string): Promise<"first" | "again"> {
+    const recorder = this.#recording()
+    if (this.mayHaveRun(effectId, callId)) {
+      await this.#written
+      return "again"
+    }
+    const written = this.#append(recorder.callStarted(effectId, callId, this.#now()))
+    const record = { type: "call_started", effectId, ...(callId !== undefined && { callId }) } as const
     this.#startedCalls.set(keyOf(effectId, callId), { number: this.#records, record, fingerprint: undefined, end: 0 })
     await written
     return "first"
   }
 
-  /** Whether {@link callStarted} was recorded for the call, by this process or an earlier one. */
-  mayHaveRun(effectId: number, callId = ""): boolean {
+  /** Whether {@link callStarted} was recorded for the call, or the code, by this process or an earlier one. */
+  mayHaveRun(effectId: number, callId?: string): boolean {
     return this.#startedCalls.has(keyOf(effectId, callId))
   }
 
-  /** Records a snapshot if one is due, or the end of the turn. @throws {JournalStoreError} `fenced`, `closed`, `unavailable` */
+  /**
+   * Makes the fingerprint of the outstanding effect before it is performed, and records a snapshot if one is due, or the end of the turn.
+   * @throws {ProtocolError} `another_turn`. Nothing was written.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
   async settled(machine: TurnMachine): Promise<void> {
     while (this.#commanding !== undefined) await this.#commanding
-    const recorder = this.#recording()
+    const recorder = this.#recording(machine, true)
     if (machine.done) {
       if (this.#ended) return
       this.#ended = true
       return this.#append(recorder.end(machine))
     }
-    const snapshot = recorder.snapshotIfDue(machine)
+    recorder.handOut(machine)
+    // A snapshot would take the place of a response that the machine has not handled.
+    const snapshot = this.#unhandled.size > 0 ? "" : recorder.snapshotIfDue(machine)
     if (snapshot === "") return
     const { compactAboveChars = 0 } = this.#options
     if (compactAboveChars === 0 || this.#chars + snapshot.length <= compactAboveChars) return this.#append(snapshot)
@@ -261,9 +318,35 @@ export class TurnJournal implements TurnLog {
     return this.#flush
   }
 
-  #recording(): Recorder {
+  /** @param isAtEnd whether the call is allowed after the end of the turn was recorded */
+  #recording(machine?: TurnMachine, isAtEnd = false): Recorder {
     if (this.#recorder === undefined) throw new TypeError("The journal has no turn yet. Call begin or resume first.")
+    if (machine !== undefined && machine !== this.#machine)
+      throw new ProtocolError("another_turn", "The machine is not the one that this journal's begin or resume returned.")
+    if (this.#ended && !isAtEnd) throw journalEnded()
     return this.#recorder
+  }
+
+  #own(machine: RecordedTurnMachine): void {
+    this.#machine = machine
+    acceptOnlyRecorded(machine, {
+      handles: (response) => {
+        const isStored = this.#responses.has(response)
+        if (isStored) this.#unhandled.delete(response)
+        return isStored
+      },
+    })
+  }
+
+  /** Handles the responses that are recorded before a command, in their order, if their callers have not handled them yet. */
+  #handleRecorded(machine: TurnMachine): void {
+    for (const response of [...this.#unhandled]) {
+      try {
+        machine.handle(response)
+      } catch {
+        // Its caller receives the same error.
+      }
+    }
   }
 
   #knownHeader(): JournalHeader {
@@ -286,8 +369,8 @@ function nextTask(): Promise<void> {
   })
 }
 
-function keyOf(effectId: number, callId: string): string {
-  return `${effectId}:${callId}`
+function keyOf(effectId: number, callId: string | undefined): string {
+  return callId === undefined ? `${effectId}` : `${effectId}:${callId}`
 }
 
 /** Joins texts to as few as can each be a string: usually one. */

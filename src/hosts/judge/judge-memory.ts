@@ -4,7 +4,7 @@ import { CheckpointError } from "../../errors.ts"
 import { type ChecklistState, type JudgeCheckpoint, judgeValidation } from "../../schemas/checklist.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { textOf } from "../journal/parts.ts"
-import type { StoredJournal } from "../journal/store.ts"
+import type { JournalStore, StoredJournal } from "../journal/store.ts"
 
 /** The stored state of a thread's judge. */
 export interface JudgeMemory {
@@ -59,9 +59,18 @@ export class StoredJudgeMemory {
   }
 }
 
-/** Reads the checklist from the text of a judge's journal, which may be in use. @throws {CheckpointError} `not_json`, `not_a_checkpoint`, `unsupported_version` */
-export function readJudged(text: string | undefined): ChecklistState {
-  return readMemory(text ?? "").checklist
+/**
+ * Reads the checklist of a thread's judge without opening its journal, which may be in use.
+ * @throws {CheckpointError} `not_json`, `not_a_checkpoint`, `unsupported_version`, `invalid_checkpoint`
+ * @throws {JournalStoreError} `invalid_name`, `unavailable`
+ */
+export async function readJudged(store: Pick<JournalStore, "read">, threadId: string): Promise<ChecklistState> {
+  return readMemory(await textOf(await store.read(judgeName(threadId)))).checklist
+}
+
+/** The name of the journal that holds the state of a thread's judge. */
+export function judgeName(threadId: string): string {
+  return `${threadId}.judge`
 }
 
 function readMemory(text: string): JudgeMemory {

@@ -18,7 +18,7 @@ import type { Host } from "../host.ts"
 import type { JournalStore, OpenOptions } from "../journal/store.ts"
 import type { EndedThreadTurn } from "../thread/log.ts"
 import type { Guidance, Thread } from "../thread/thread.ts"
-import { type JudgeMemory, StoredJudgeMemory } from "./judge-memory.ts"
+import { type JudgeMemory, judgeName, StoredJudgeMemory } from "./judge-memory.ts"
 import { type JudgeOptions, runJudge } from "./run-judge.ts"
 
 /** Options of {@link JudgedThread}. */
@@ -58,7 +58,7 @@ export class JudgedThread {
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
   static async open(store: JournalStore, thread: Thread, options: JudgedThreadOptions): Promise<JudgedThread> {
-    const stored = await store.open(`${thread.threadId}.judge`, options)
+    const stored = await store.open(judgeName(thread.threadId), options)
     try {
       const memory = await StoredJudgeMemory.read(stored)
       const judged = new JudgedThread(thread, memory, options)
@@ -180,7 +180,7 @@ export class JudgedThread {
     if (owed === undefined) return
     const { threadId, history } = this.#thread
     const { key, usage, status, reason } = owed
-    if (!history.some((record) => isJudged(record, key))) {
+    if (!history.some((record) => isJudged(record, threadId, key))) {
       const at = this.#now()
       const inputs: GoalInput[] = usage === undefined ? [] : [{ type: "child_usage_reported", at, usage }]
       if (status !== undefined && this.#isActive())
@@ -233,10 +233,10 @@ export function endOf({ notice }: Decision): { readonly status?: "complete" | "b
 }
 
 /** Whether the history already has the record with this key. */
-function isJudged(record: HistoryRecord, key: string): boolean {
+function isJudged(record: HistoryRecord, threadId: string, key: string): boolean {
   if (record.type !== "protocol" || typeof record.event !== "object" || record.event === null) return false
-  const event = record.event as { readonly type?: unknown; readonly key?: unknown }
-  return event.type === "judged" && event.key === key
+  const event = record.event as { readonly type?: unknown; readonly threadId?: unknown; readonly key?: unknown }
+  return event.type === "judged" && event.threadId === threadId && event.key === key
 }
 
 /**

@@ -1,5 +1,6 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
+import { canonicalJson } from "../../replay/canonical-json.ts"
 import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, LineReader, type RecordFormat } from "../../replay/journal.ts"
 import {
   THREAD_FORMAT,
@@ -45,6 +46,8 @@ export class ThreadLog {
   userMessageCount = 0
   /** A digest of the last turn's system prompt and tools. */
   surface: string | undefined
+  /** How many records of the history were reported by turns that have ended, with those before them. */
+  reported = 0
   /** The first iteration of the next turn. */
   iteration = 0
   /** The latest time of a record. */
@@ -121,6 +124,7 @@ export class ThreadLog {
         break
       }
       case "turn_ended":
+        this.reported = this.history.length + (record.reported ?? record.records.length)
         this.#note(record.records)
         this.iteration = record.iteration + 1
         this.surface = record.surface
@@ -141,23 +145,25 @@ export class ThreadLog {
   }
 }
 
-/** The messages that are not among the added history records. */
+/** The messages that are not among the added history records. One of the host's own may have the same id, so the content counts, too. */
 export function undelivered(messages: readonly Message[], added: readonly HistoryRecord[]): readonly Message[] {
   if (messages.length === 0) return messages
-  const received = new Set(added.map((record) => (record.type === "conversation" ? record.message.id : undefined)))
-  return messages.filter(({ id }) => !received.has(id))
+  const waiting = new Set(messages.map(({ id }) => id))
+  const received = new Set<string>()
+  for (const record of added) if (record.type === "conversation" && waiting.has(record.message.id)) received.add(canonicalJson(record.message))
+  return received.size === 0 ? messages : messages.filter((message) => !received.has(canonicalJson(message)))
 }
 
-/** The commands that are not among the added history records. */
+/** The commands that are not among the added history records. The host's own inputs may have the same time, so the command counts, too. */
 export function unsettled(commands: readonly ThreadCommanded[], added: readonly HistoryRecord[]): readonly ThreadCommanded[] {
   if (commands.length === 0) return commands
-  const settled = new Set(added.map(commandTime))
-  return commands.filter(({ at }) => !settled.has(at))
+  const settled = new Set(added.map(commandKey))
+  return commands.filter(({ at, command }) => !settled.has(canonicalJson([at, command])))
 }
 
-/** The time of a command that a driver received; a command is identified by its time. */
-function commandTime(record: HistoryRecord): number | undefined {
+/** The time of a command that a driver received, and the command. */
+function commandKey(record: HistoryRecord): string | undefined {
   if (record.type !== "protocol") return undefined
-  const { type, input } = record.event as { readonly type?: unknown; readonly input?: { readonly type?: unknown; readonly at?: number } }
-  return type === "goal_input" && input?.type === "command" ? input.at : undefined
+  const { type, input } = (record.event ?? {}) as { readonly type?: unknown; readonly input?: { readonly [key: string]: Json } }
+  return type === "goal_input" && input?.["type"] === "command" ? canonicalJson([input["at"] ?? null, input["command"] ?? null]) : undefined
 }

@@ -4,6 +4,7 @@ import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
 import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { digest } from "../../replay/digest.ts"
+import type { ResumeOptions } from "../../replay/replay.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalOutput } from "../../wire/goal.ts"
@@ -35,6 +36,8 @@ export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"
    * here, and record the result with `note`.
    */
   readonly between?: () => Promise<Guidance | undefined> | Guidance | undefined
+  /** How an open turn is resumed. Default: as in the options of the thread. */
+  readonly resume?: ResumeOptions
   /** The longest wait for a continuation, in milliseconds. If it would take longer, the thread rests. Default 600,000. */
   readonly maxWaitMs?: number
 }
@@ -60,6 +63,25 @@ const DEFAULT_MAX_WAIT_MS = 600_000
 
 /** Runs turns until the thread rests. */
 export async function runTurns(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
+  const rest = await runUntilRest(thread, host, options)
+  await reportRecords(thread, host)
+  return rest
+}
+
+/**
+ * Reports the records that no turn has reported: the messages that a turn begins with, what was noted between turns, and what the end of a
+ * turn did to the goal. A process reports them once; the next process may report the last of them again, at the same places.
+ */
+async function reportRecords(thread: ThreadState, host: Host): Promise<void> {
+  const { history, reported, iteration } = thread.log
+  const from = Math.max(reported, thread.reported)
+  if (from >= history.length) return
+  const messages = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
+  await host.progress?.({ type: "progress", messages, eventDelta: history.slice(from), recordsFrom: from, iteration })
+  thread.reported = history.length
+}
+
+async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
   const { log } = thread
   const { signal, attend, between, maxWaitMs = DEFAULT_MAX_WAIT_MS, wait = waitUntil } = options
   thread.onGoal = options.onGoal
@@ -130,14 +152,15 @@ async function beginTurn(thread: ThreadState, continuation: DeliveredMessage | u
 async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
   const { threadId, log } = thread
   const { turnId, origin, at: startedAt } = turn
-  const { runTurn: loop = runTurn, ...runOptions } = options
+  const { runTurn: loop = runTurn, resume = thread.options.resume, ...runOptions } = options
+  await reportRecords(thread, host)
   const { now } = thread.options
   const journal = await TurnJournal.open(thread.store, turnId, thread.options)
   thread.journal = journal
   try {
     const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
     const resumed = journal.recorded !== undefined
-    const machine = resumed ? await journal.resume(config) : await journal.begin(config, startOf(log, turn, config), { turnId })
+    const machine = resumed ? await journal.resume(config, resume) : await journal.begin(config, startOf(log, turn, config), { turnId })
     if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
     options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
@@ -180,8 +203,7 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   const stop = stopRecord(machine.history, threadId, thread.now())
   const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
   if (events.length === 0) return
-  const actions = [{ type: "append_events", events }] as const
-  await journal.command(machine, { type: "apply", actions })
+  await journal.command(machine, { type: "apply", actions: [{ type: "append_events", events }] })
 }
 
 async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome): Promise<void> {
@@ -194,7 +216,16 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     { turnId, outcome, usage: machine.usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
-  const records = [...history.slice(log.history.length), ...ended.records]
-  await log.append({ type: "turn_ended", at, turnId, outcome, iteration: machine.iteration, records, surface: surfaceDigest(machine.turn.surface) })
+  const own = history.slice(log.history.length)
+  await log.append({
+    type: "turn_ended",
+    at,
+    turnId,
+    outcome,
+    iteration: machine.iteration,
+    records: [...own, ...ended.records],
+    reported: own.length,
+    surface: surfaceDigest(machine.turn.surface),
+  })
   thread.report(ended.outputs)
 }

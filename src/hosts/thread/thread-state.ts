@@ -2,6 +2,7 @@ import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, type GoalThread } from "../../drivers/goal/thread.ts"
 import type { Json } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { ResumeOptions } from "../../replay/replay.ts"
 import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
@@ -13,6 +14,11 @@ import { type ThreadLog, unsettled } from "./log.ts"
 
 /** Options that all turns of a thread share. */
 export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars"> {
+  /**
+   * How an open turn is resumed. With `{ reconfigure: true }`, it continues after a deployment that changed the model, its settings or the
+   * code, and its journal records the change.
+   */
+  readonly resume?: ResumeOptions
   /** Continues a goal inside the running turn instead of in a new one. Default false. */
   readonly continueInTurn?: boolean
   /**
@@ -34,6 +40,8 @@ export class ThreadState {
   running: TurnMachine | undefined
   /** The journal of the open turn while this process runs it. */
   journal: TurnJournal | undefined
+  /** How many records of the history this process has reported outside of turns. */
+  reported = 0
   /** Receives changes and metrics of the goal. */
   onGoal: ((output: GoalOutput) => void) | undefined
 

@@ -231,8 +231,9 @@ describe("a journaled turn", () => {
     await expect(journaled(host, dyingStore(store, 3)).run("t", turn)).rejects.toThrow("killed")
     const changed = { ...CONFIG, model: "another" }
     await expect(journaled(host, store, { takeOver: true }).run("t", { ...turn, config: changed })).rejects.toMatchObject({
-      code: "effect_differs",
-      record: 2,
+      code: "configuration_differs",
+      record: 1,
+      differences: [{ path: "/config/model" }],
     })
     const journal = await TurnJournal.open(store, "t")
     const machine = await journal.resume(changed, { checkEffects: false })
@@ -544,7 +545,7 @@ describe("a host command", () => {
         let writes = -1
         const watched = watchedStore(store, () => {
           writes += 1
-          if (writes === moment) commanded = journal.command(machine, command).then(() => machine.cancel(command.reason))
+          if (writes === moment) commanded = journal.command(machine, command)
         })
         const journal = await TurnJournal.open(watched, "t", keeping)
         const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
@@ -597,8 +598,7 @@ describe("a host command", () => {
     const machine = await journal.begin(CONFIG, START, { turnId: "turn-1" })
     const host: Host = {
       async llmCall(effect, context) {
-        const recorded = journal.command(machine, command).then(() => machine.cancel(command.reason))
-        recorded.catch(() => {})
+        journal.command(machine, command).catch(() => {})
         await answered
         return model().llmCall(effect, context)
       },

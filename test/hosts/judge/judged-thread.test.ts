@@ -288,10 +288,12 @@ describe("a judge whose process crashes", () => {
   })
 
   test("an invalid stored state is refused", async () => {
-    expect(() => readJudged("{}")).toThrow(/Not the stored state of a thread's judge/)
-    expect(() => readJudged("x")).toThrow(/not JSON/)
-    expect(() => readJudged('{"format":"turn-machine/judged-thread","version":2}')).toThrow(/version/)
-    expect(readJudged(undefined)).toEqual({ nextGoalNumber: 1 })
+    const read = (text: string | undefined) =>
+      readJudged({ read: async (name) => (name === "t.judge" && text !== undefined ? asParts(text) : undefined) }, "t")
+    await expect(read("{}")).rejects.toThrow(/Not the stored state of a thread's judge/)
+    await expect(read("x")).rejects.toThrow(/not JSON/)
+    await expect(read('{"format":"turn-machine/judged-thread","version":2}')).rejects.toThrow(/version/)
+    expect(await read(undefined)).toEqual({ nextGoalNumber: 1 })
   })
 })
 

@@ -1,0 +1,69 @@
+import { ProtocolError } from "../../errors.ts"
+import type { TurnConfig } from "../../machine/config.ts"
+import type { HostCommand } from "../../machine/step.ts"
+import type { Turn } from "../../machine/turn.ts"
+import type { TurnMachine as BareTurnMachine } from "../../machine/turn-machine.ts"
+import { TurnMachine } from "../../validated-turn-machine.ts"
+import type { Effect } from "../../wire/effect.ts"
+import type { Response } from "../../wire/response.ts"
+
+/** What the journal of a machine knows about an input. */
+export interface InputRecords {
+  /** Whether a response is stored. Called when the machine handles it. */
+  handles(response: Response): boolean
+}
+
+interface RecordedInputs {
+  readonly records: InputRecords
+  /** The command that its journal stored and carries out now. */
+  command: HostCommand | undefined
+}
+
+const inputs = new WeakMap<BareTurnMachine, RecordedInputs>()
+
+/** From now on, a machine accepts only inputs that its journal has recorded. */
+export function acceptOnlyRecorded(machine: RecordedTurnMachine, records: InputRecords): void {
+  inputs.set(machine, { records, command: undefined })
+}
+
+/** Carries out a command that is recorded. Throws what the machine throws. */
+export function carryOut(machine: BareTurnMachine, command: HostCommand): void {
+  const recorded = inputs.get(machine)
+  if (recorded !== undefined) recorded.command = command
+  try {
+    machine.command(command)
+  } finally {
+    if (recorded !== undefined) recorded.command = undefined
+  }
+}
+
+/**
+ * The machine of a journal. An input that is not in the journal is refused, and the turn is unchanged: a turn that acted on it could not
+ * be resumed.
+ */
+export class RecordedTurnMachine extends TurnMachine {
+  static override of(config: TurnConfig, turn: Turn, unpolled: readonly Effect[] = []): RecordedTurnMachine {
+    return super.of(config, turn, unpolled) as RecordedTurnMachine
+  }
+
+  /** @throws {ProtocolError} `not_recorded`; and as the method of the base class */
+  override command(command: HostCommand): void {
+    const recorded = inputs.get(this)
+    if (recorded !== undefined && recorded.command !== command)
+      throw new ProtocolError(
+        "not_recorded",
+        `The turn has a journal, which does not have this command. Call journal.command(machine, { type: "${command?.type}", … }) instead, or abort the signal of the run.`,
+      )
+    super.command(command)
+  }
+
+  /** @throws {ProtocolError} `not_recorded`; and as the method of the base class */
+  override handle(response: Response): { readonly status: "accepted" | "stale" } {
+    if (inputs.get(this)?.records.handles(response) === false)
+      throw new ProtocolError(
+        "not_recorded",
+        "The turn has a journal, which does not have this response. Wait for journal.response(machine, response), then pass the same object, or pass the journal to runTurn.",
+      )
+    return super.handle(response)
+  }
+}

@@ -1,0 +1,173 @@
+import { type Difference, ReplayDivergence, TurnError } from "../errors.ts"
+import type { TurnConfig } from "../machine/config.ts"
+import { ANSWERS } from "../machine/transitions.ts"
+import { TurnMachine } from "../machine/turn-machine.ts"
+import type { TurnCheckpoint } from "../wire/checkpoint.ts"
+import type { AnswerableEffect, Effect } from "../wire/effect.ts"
+import type { JournalInterruption, JournalRecord } from "../wire/journal.ts"
+import type { Response } from "../wire/response.ts"
+import { canonicalJson } from "./canonical-json.ts"
+import { differences } from "./divergence.ts"
+import { fingerprint } from "./fingerprint.ts"
+import type { Journal, JournalEntry } from "./journal.ts"
+
+/** Returns the machine at a snapshot, or at the start of the turn without one. */
+export function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
+  return snapshot?.type === "snapshot" ? TurnMachine.restore(config, snapshot.checkpoint) : new TurnMachine(config, header.start)
+}
+
+/** A snapshot with the configuration's driver in place of the recorded one. */
+export function underDriver(record: JournalRecord | undefined, { driver: { name, version } }: TurnConfig): JournalRecord | undefined {
+  return record?.type === "snapshot" ? { ...record, checkpoint: { ...record.checkpoint, driver: { name, version } } } : record
+}
+
+/**
+ * How the effect that a record answers is compared with the replayed one: `full` by its fingerprint, `type` by its id and type, so that the
+ * record answers it at all; `none` not.
+ */
+export type EffectCheck = (entry: JournalEntry) => "full" | "type" | "none"
+
+/** Compares every effect. */
+export const all: EffectCheck = () => "full"
+/** Compares no effect. */
+export const none: EffectCheck = () => "none"
+
+/**
+ * Feeds records to a machine. Leaves the effects of the last record unpolled: a host may have crashed before it polled them.
+ * @param notifications receives the notifications that are polled. Absent: they are dropped
+ */
+export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, check: EffectCheck, notifications?: Notifications): void {
+  const poll = notifications === undefined ? drain : (polled: TurnMachine): void => notifications.poll(polled)
+  let recorded: AnswerableEffect | undefined
+  for (const entry of entries) {
+    if (entry.number > at) break
+    const { record } = entry
+    switch (record.type) {
+      case "header":
+      case "opened":
+      case "reconfigured":
+      case "call_started":
+        break
+      case "effect":
+        recorded = record.effect
+        break
+      case "snapshot":
+        // A snapshot from before the driver was asked for the next iteration must not ask it now.
+        if (!isPreparing(record.checkpoint.state)) poll(machine)
+        break
+      case "interruption":
+        replayCommand(machine, record, poll)
+        break
+      case "end":
+        poll(machine)
+        notifications?.clear()
+        checkOutcome(machine, entry.number, record.outcome)
+        break
+      default:
+        poll(machine)
+        if (entry.fingerprint !== undefined) {
+          checkEffect(machine, entry, record, recorded, check(entry))
+          notifications?.handedOut(record.id)
+        }
+        // A response that the live turn refused after it was recorded is refused here, too.
+        unlessRefused(() => machine.handle(record))
+        recorded = undefined
+    }
+  }
+}
+
+/**
+ * The notifications of a turn that is resumed, without those that its host has certainly received. A host performs an effect only after
+ * it received everything that was emitted before it. What was emitted afterwards, by a command for instance, it may not have received.
+ */
+export class Notifications {
+  #polled: Effect[] = []
+
+  poll(machine: TurnMachine): void {
+    for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) this.#polled.push(effect)
+  }
+
+  /** Forgets what was emitted before an effect that the host performed. Of what remains, only records of the history are emitted again. */
+  handedOut(effectId: number): void {
+    const index = this.#polled.findLastIndex((effect) => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId)
+    this.#polled = this.#polled.slice(index + 1).filter(({ type }) => type === "progress" || type === "done")
+  }
+
+  clear(): void {
+    this.#polled = []
+  }
+
+  /** What is to be emitted again: everything but the effects that need an answer. */
+  toArray(): readonly Effect[] {
+    return this.#polled.filter((effect) => !("id" in effect) || effect.type === "cancel_llm")
+  }
+}
+
+export function isPreparing({ type }: TurnCheckpoint["state"]): boolean {
+  return type === "preparing" || type === "prepare_iteration"
+}
+
+/** Polls a machine until it waits for an answer. */
+export function drain(machine: TurnMachine): void {
+  while (machine.poll() !== undefined);
+}
+
+function unlessRefused(act: () => unknown): void {
+  try {
+    act()
+  } catch (error) {
+    if (!(error instanceof TurnError)) throw error
+  }
+}
+
+function checkEffect(
+  machine: TurnMachine,
+  { number, fingerprint: expected }: JournalEntry,
+  { id, type }: Response,
+  recorded: AnswerableEffect | undefined,
+  check: ReturnType<EffectCheck>,
+): void {
+  if (check === "none") return
+  const { state } = machine.turn.position
+  const effect = "outstanding" in state ? state.outstanding : undefined
+  if (effect?.id === id && (check === "full" ? fingerprint(effect) === expected : ANSWERS[effect.type] === type)) return
+  const found: readonly Difference[] =
+    recorded === undefined
+      ? [
+          {
+            path: "",
+            expected: { id, fingerprint: expected },
+            received: effect && { id: effect.id, type: effect.type, fingerprint: fingerprint(effect) },
+          },
+        ]
+      : differences(recorded, effect)
+  const first = found[0]?.path
+  const where = recorded === undefined ? "" : `, first at "${first ?? ""}"`
+  throw new ReplayDivergence(
+    "effect_differs",
+    number,
+    id,
+    found,
+    `Record ${number} answers effect ${id}, but the replayed turn has another effect${where}.`,
+  )
+}
+
+function checkOutcome(machine: TurnMachine, number: number, outcome: NonNullable<TurnMachine["outcome"]>): void {
+  if (machine.outcome !== undefined && canonicalJson(machine.outcome) === canonicalJson(outcome)) return
+  throw new ReplayDivergence(
+    "outcome_differs",
+    number,
+    undefined,
+    differences(outcome, machine.outcome),
+    `Record ${number} ends the turn with another outcome than the replayed turn.`,
+  )
+}
+
+/**
+ * A command from before the driver was asked for the next iteration must not ask it now. The host may not have polled the
+ * effects of the response before it.
+ */
+function replayCommand(machine: TurnMachine, { effectId, interruption }: JournalInterruption, poll: (machine: TurnMachine) => void): void {
+  if (effectId !== undefined && machine.outstanding === undefined) poll(machine)
+  unlessRefused(() => machine.command(interruption))
+}
