@@ -152,7 +152,7 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
 
 const ENDED = "The turn was ended."
 
-/** What becomes of the work that a turn waits for when it ends. The driver is asked what to store of an answer or of code. */
+/** Returns the actions that leave the work which a turn waits for, when it ends. The driver is asked what to store of an answer or of code. */
 function leaveWork(context: TurnContext, turn: Turn, partial: LlmResponse | undefined, reason: string): readonly MachineAction[] {
   const { state } = turn.position
   switch (state.type) {

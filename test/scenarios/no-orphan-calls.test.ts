@@ -43,14 +43,14 @@ describe("the thread of a turn that was stopped while tools ran continues in the
     expect(request.messages.at(-1)).toEqual({ role: "user", blocks: [{ type: "text", text: "Go back." }] })
   })
 
-  test("failed or finished by the host: the transcript is unchanged, and the request states what is missing", () => {
+  test("failed or finished by the host: each call has a result in the transcript", () => {
     for (const stop of [
       (machine: TurnMachine) => machine.fail({ type: "error", message: "disk full" }),
       (machine: TurnMachine) => machine.finish({ type: "stopped", stop: { type: "plugin_abort" } }),
     ]) {
       const machine = waitingForTools()
       stop(machine)
-      expect(callsAndResults(machine.messages)).toEqual(["call left", "call right"])
+      expect(callsAndResults(machine.messages)).toEqual(["call left", "call right", "result left", "result right"])
       const request = nextRequest(machine.messages, "Go back.")
       expectNoOrphans(request)
       expect(request.messages.map((message) => message.role)).toEqual(["user", "assistant", "user", "user"])

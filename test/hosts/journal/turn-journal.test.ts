@@ -256,7 +256,6 @@ describe("a record that could not be read again is not written", () => {
   test.each([
     ["what a host adds", { meta: deepList }],
     ["a turn's name", { turnId: 7 as never }],
-    ["a driver's version", { config: { ...CONFIG, driver: { ...CONFIG.driver, version: 1.5 } } }],
   ])("in the header: %s", async (_what, wrong) => {
     const store = memoryJournalStore()
     await expect(journaled(model(), store).run("t", { ...turn, ...wrong })).rejects.toMatchObject({ name: "JournalError", code: "invalid_record" })
@@ -285,20 +284,7 @@ describe("a record that could not be read again is not written", () => {
           onLlmComplete: () => [{ type: "start_checkpoint", checkpoint: "before_completion", onEmpty: { type: "finish", outcome } }],
         },
       },
-      "snapshot effect llm_complete effect checkpoint_delivery",
-    ],
-    [
-      "a driver's records that are not JSON",
-      {
-        driver: {
-          ...driver,
-          prepareIteration: (context) => [
-            { type: "append_events", events: [{ type: "protocol", event: 1n as never }] },
-            ...driver.prepareIteration(context),
-          ],
-        },
-      },
-      "effect llm_complete effect checkpoint_delivery end",
+      "snapshot effect llm_complete snapshot effect checkpoint_delivery end",
     ],
   ])("in snapshots, recorded effects and the end, and the turn resumes without it: %s", async (_what, wrong, kinds) => {
     const store = memoryJournalStore()
@@ -307,6 +293,28 @@ describe("a record that could not be read again is not written", () => {
     const journal = readJournal(await textOf(store), journalValidation)
     expect(journal.entries.map(({ record }) => record.type).join(" ")).toBe(kinds)
     expect(resume(journal, config).outcome?.type).toBe("finished")
+  })
+
+  test("a driver's version that no header could hold begins no turn", async () => {
+    const store = memoryJournalStore()
+    const config = { ...CONFIG, driver: { ...driver, version: 1.5 } }
+    await expect(journaled(model(), store).run("t", { ...turn, config })).rejects.toMatchObject({ name: "SchemaError", code: "invalid_config" })
+    expect(await textOf(store)).toBe("")
+    expect((await journaled(model(), store).run("t", turn)).outcome.type).toBe("finished")
+  })
+
+  test("a driver's records that are not JSON end the turn, and the journal is whole", async () => {
+    const store = memoryJournalStore()
+    const prepareIteration: typeof driver.prepareIteration = (context) => [
+      { type: "append_events", events: [{ type: "protocol", event: 1n as never }] },
+      ...driver.prepareIteration(context),
+    ]
+    const config = { ...CONFIG, driver: { ...driver, prepareIteration } }
+    const { outcome: ended } = await journaled(model(), store, { snapshotEveryRecords: 1, keepEffects: true }).run("t", { ...turn, config })
+    expect(ended).toMatchObject({ stop: { type: "runtime_error", error: { code: "invalid_action" } } })
+    const journal = readJournal(await textOf(store), journalValidation)
+    expect(journal.entries.at(-1)?.record.type).toBe("end")
+    expect(resume(journal, config).outcome).toEqual(ended)
   })
 
   test.each([1, 2, 3, 4, 5, 6, 7])("with a clock that fails after %i calls, and failing executors", async (times) => {
