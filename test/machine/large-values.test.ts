@@ -45,6 +45,9 @@ describe("CutText", () => {
     for (let count = 0; count < 1_000; count += 1) cut.push(`${count}${"🙂".repeat(400)}`)
     const whole = Array.from({ length: 1_000 }, (_, count) => `${count}${"🙂".repeat(400)}`).join("")
     expect(cut.toString()).toBe(cutMiddle(whole, 10))
+    const last = `${"x".repeat(100_000)}${"🙂".repeat(20)}`
+    cut.push(last)
+    expect(cut.toString()).toBe(cutMiddle(whole + last, 10))
   })
 
   test("lines are cut as their joined text is", () => {

@@ -95,6 +95,23 @@ describe.each(LIMITS)("%s", (_limit, config, start, outcome, words) => {
     expect(callsAndResults(machine.messages)).toEqual(["call a", "result a"])
   })
 
+  test("the driver is not asked for another iteration, and the surface is not synced for it", () => {
+    let asked = 0
+    const counting = wrapDriver(chatDriver(), {
+      prepareIteration: (next, context) => {
+        asked += 1
+        return next(context)
+      },
+    })
+    const machine = begin({ driver: counting, syncExecutionSurface: true })
+    respond(machine, { type: "execution_surface_synced", id: 1, result: { ok: true } })
+    respond(machine, at(says(2, "Hi.")))
+    const effects = respond(machine, delivers(3, { userMessages: [userMessage("And?", "u2")] }))
+    expect(machine.outcome).toEqual(outcome)
+    expect(effects.map(({ type }) => type)).not.toContain("sync_execution_surface")
+    expect(asked).toBe(1)
+  })
+
   test("code is not run, and the transcript says so", () => {
     const machine = begin({ driver: codeDriver(), tools: [] })
     const effects = respond(machine, at(says(1, "Look:\n```ts\nprint(1)\n```\n")))
