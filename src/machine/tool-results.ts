@@ -143,7 +143,10 @@ function writeJson(value: Json, reader: JsonReader): void {
     if (text.length >= PIECE) flush()
   }
   const addString = (string: string): void => {
-    if (string.length <= PIECE) return add(JSON.stringify(string))
+    if (string.length <= PIECE) {
+      add(JSON.stringify(string))
+      return
+    }
     add('"')
     for (let start = 0; start < string.length; ) {
       // A surrogate pair is not divided.

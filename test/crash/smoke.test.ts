@@ -15,7 +15,7 @@ test("a process that is killed while its tools run is resumed, and repeats no co
   writeFileSync(effects, "")
   const env = { CRASH_EFFECTS: effects }
 
-  const killed = await run(["--import", killer, worker, journal], { ...env, CRASH_AT: "46" })
+  const killed = await run(["--import", killer, worker, journal], { ...env, CRASH_AT: "44" })
   expect(killed.exitCode).toBeNull()
   expect([...linesOf(effects)].sort()).toEqual(["a turn-1:2:a", "b turn-1:2:b", "c turn-1:2:c", "d turn-1:2:d", "model turn-1:1"])
   const { entries } = readJournal(textOf(journal))

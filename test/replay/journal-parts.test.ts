@@ -133,8 +133,8 @@ describe("a record that is too long to be read back", () => {
     expect(recorder.end(machine)).not.toBe("")
   })
 
-  test("is refused by a turn's journal, which can then be written to", async () => {
-    const store = memoryJournalStore()
+  test("is refused by a turn's journal, and fails the effect that it answers", async () => {
+    let store = memoryJournalStore()
     const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
     let length = 10_000
     const host = {
@@ -151,9 +151,12 @@ describe("a record that is too long to be read back", () => {
         await journal.close()
       }
     }
-    await expect(run()).rejects.toMatchObject({ code: "record_too_long", record: 3 })
+    // The answer is refused like any other that cannot be used. Refusing the run instead would refuse it again with each resume.
+    expect(await run()).toMatchObject({ type: "stopped", stop: { type: "provider_error", error: { code: "invalid_llm_response" } } })
     const after = readJournal((await readText(store, "t")) ?? "", journalValidation)
-    expect(after.entries).toEqual([])
+    expect(JSON.stringify(after.entries)).toContain("Record 3 of the journal would be longer than 5000 characters.")
+    expect(verifyReplay(after, CONFIG).outcome).toMatchObject({ type: "stopped" })
+    store = memoryJournalStore()
     length = 1
     expect(await run()).toMatchObject({ type: "finished" })
     const whole = readJournal((await readText(store, "t")) ?? "", journalValidation)
