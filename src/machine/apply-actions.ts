@@ -1,3 +1,4 @@
+import { castDraft, Immer } from "immer"
 import { DriverError } from "../errors.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { SettledCall } from "../wire/checkpoint.ts"
@@ -87,8 +88,8 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
       case "set_surface":
         syncedIteration = iteration
         if (action.update === undefined) break
-        surfaceChanged ||= !sameSurface(surface, action.update)
-        surface = { systemPrompt: action.update.systemPrompt, tools: action.update.tools }
+        surface = synced(surface, action.update)
+        surfaceChanged ||= surface !== turn.surface
         break
       case "advance_iteration":
         iteration += 1
@@ -197,9 +198,15 @@ export interface Applied {
   readonly settled: readonly CompletedToolCall[] | undefined
 }
 
-/** Compared as JSON: a host may return new objects for the same tools. */
-function sameSurface(before: ExecutionSurface, after: ExecutionSurface): boolean {
-  return before.systemPrompt === after.systemPrompt && (before.tools === after.tools || JSON.stringify(before.tools) === JSON.stringify(after.tools))
+// Auto-freezing would walk schemas of any size.
+const { produce } = new Immer({ autoFreeze: false })
+
+/** The surface with what changed in it; the same one if nothing did. Tools are compared as JSON: a host may return new objects for them. */
+function synced(surface: ExecutionSurface, { systemPrompt, tools }: ExecutionSurface): ExecutionSurface {
+  return produce(surface, (draft) => {
+    draft.systemPrompt = systemPrompt
+    if (JSON.stringify(surface.tools) !== JSON.stringify(tools)) draft.tools = castDraft(tools)
+  })
 }
 
 const PREPARE_ITERATION: TurnState = { type: "prepare_iteration" }

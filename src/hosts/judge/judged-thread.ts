@@ -205,9 +205,9 @@ function judgedTurn({ turnId, outcome, messages }: EndedThreadTurn, at: number):
   return { response: responseOf(outcome, messages), ended, transcript: { id: turnId, messages: [...messages] }, at }
 }
 
-/** Whether a stopped turn did work: one that used up its iterations or its output did. */
+/** Whether a stopped turn did work: one that came to a limit did. */
 function workedOn(outcome: Outcome): boolean {
-  return outcome.type === "stopped" && (outcome.stop.type === "max_iterations" || outcome.stop.type === "incomplete")
+  return outcome.type === "stopped" && ["max_iterations", "max_tokens", "deadline", "incomplete"].includes(outcome.stop.type)
 }
 
 /** The final text or value of the turn; of a stopped one, the agent's last text. */

@@ -15,7 +15,6 @@ import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { sleep } from "../timers.ts"
 import { goalConfig, type ThreadTurn } from "./config.ts"
-import type { ThreadLog } from "./log.ts"
 import { threadHost } from "./thread-host.ts"
 import type { ThreadState } from "./thread-state.ts"
 
@@ -150,7 +149,7 @@ async function beginTurn(thread: ThreadState, continuation: DeliveredMessage | u
 }
 
 async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
-  const { threadId, log } = thread
+  const { threadId } = thread
   const { turnId, origin, at: startedAt } = turn
   const { runTurn: loop = runTurn, resume = thread.options.resume, ...runOptions } = options
   await reportRecords(thread, host)
@@ -160,7 +159,7 @@ async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   try {
     const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
     const resumed = journal.recorded !== undefined
-    const machine = resumed ? await journal.resume(config, resume) : await journal.begin(config, startOf(log, turn, config), { turnId })
+    const machine = resumed ? await journal.resume(config, resume) : await journal.begin(config, startOf(thread, turn, config), { turnId })
     if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
     options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
@@ -175,7 +174,9 @@ async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   }
 }
 
-function startOf({ history, iteration, surface }: ThreadLog, { messages }: ThreadTurnBegun, config: TurnConfig): TurnStart {
+function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegun, config: TurnConfig): TurnStart {
+  const { history, iteration, surface } = log
+  const { turnDeadlineMs } = options
   const earlier = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
   const surfaceChanged = surface !== undefined && surface !== surfaceDigest(checkedConfig(config))
   return {
@@ -183,6 +184,7 @@ function startOf({ history, iteration, surface }: ThreadLog, { messages }: Threa
     events: history,
     iterationOffset: iteration,
     ...(surfaceChanged && { surfaceChanged }),
+    ...(turnDeadlineMs !== undefined && { deadlineAt: at + turnDeadlineMs }),
   }
 }
 

@@ -19,6 +19,8 @@ export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions,
    * code, and its journal records the change.
    */
   readonly resume?: ResumeOptions
+  /** How long a turn may take from its beginning, in milliseconds; then it stops as `deadline`. Default: no limit. */
+  readonly turnDeadlineMs?: number
   /** Continues a goal inside the running turn instead of in a new one. Default false. */
   readonly continueInTurn?: boolean
   /**

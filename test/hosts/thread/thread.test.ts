@@ -93,6 +93,17 @@ describe("a thread without a goal", () => {
     expect(thread.turns).toBe(2)
   })
 
+  test("stops a turn that takes longer than `turnDeadlineMs`, counted from its own beginning", async () => {
+    const world = new World((calls) => says("", `c${calls}=look`))
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options({ turnDeadlineMs: 2_500 }))
+    for (const text of ["Look.", "Look again."]) {
+      await thread.say(text)
+      expect((await world.run(thread)).outcome).toMatchObject({ type: "stopped", stop: { type: "deadline" } })
+    }
+    expect(world.requests).toHaveLength(6)
+    await thread.close()
+  })
+
   test("rests at once without a user message", async () => {
     const world = new World(() => says("?"))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
