@@ -154,7 +154,7 @@ function foldUnder(journal: Journal, config: CompleteTurnConfig, isEnded: boolea
     return attempt(config)
   } catch (error) {
     if (!(error instanceof ReplayDivergence)) throw error
-    const { maxIterations: _, ...unlimited } = config
+    const { maxIterations: _iterations, maxTokens: _tokens, ...unlimited } = config
     try {
       return attempt(unlimited)
     } catch {
