@@ -6,19 +6,11 @@ import { TurnMachine } from "../machine/turn-machine.ts"
 import type { Effect } from "../wire/effect.ts"
 import type { LlmRequest } from "../wire/llm.ts"
 import { trustingConfig } from "./config.ts"
+import { changesOnResume, changesRequests, configurationChanges, REQUEST_KEYS, type RequestKey } from "./configuration-changes.ts"
 import { digest } from "./digest.ts"
 import { all, beginAt, drain, type EffectCheck, fold, Notifications, none, underDriver } from "./fold.ts"
 import { type Journal, type JournalEntry, lastSnapshot } from "./journal.ts"
-import {
-  changesOnResume,
-  changesRequests,
-  configurationChanges,
-  lastSection,
-  REQUEST_KEYS,
-  type RequestKey,
-  type Section,
-  sectionsOf,
-} from "./sections.ts"
+import { lastSection, type Section, sectionsOf } from "./sections.ts"
 
 /** Options of {@link replay}. */
 export interface ReplayOptions {
@@ -154,7 +146,7 @@ function foldUnder(journal: Journal, config: CompleteTurnConfig, isEnded: boolea
     return attempt(config)
   } catch (error) {
     if (!(error instanceof ReplayDivergence)) throw error
-    const { maxIterations: _, ...unlimited } = config
+    const { maxIterations: _iterations, maxTokens: _tokens, ...unlimited } = config
     try {
       return attempt(unlimited)
     } catch {

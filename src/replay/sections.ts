@@ -1,11 +1,15 @@
-import type { Difference } from "../errors.ts"
-import type { CompleteTurnConfig } from "../machine/config.ts"
 import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
-import type { LlmRequest } from "../wire/llm.ts"
-import { configDigests } from "./config.ts"
-import { digest } from "./digest.ts"
-import { differences } from "./divergence.ts"
-import type { Journal, JournalEntry } from "./journal.ts"
+
+interface Entry {
+  readonly number: number
+  readonly record: JournalRecord
+}
+
+/** The records of a journal, as it has them. */
+interface Recorded {
+  readonly header: JournalHeader
+  readonly entries: readonly Entry[]
+}
 
 /** The records of a journal that were written under one configuration. */
 export interface Section extends Pick<JournalHeader, "driver" | "config"> {
@@ -18,13 +22,13 @@ export interface Section extends Pick<JournalHeader, "driver" | "config"> {
 }
 
 /** Returns the sections of a journal: one, and one more for each `reconfigured` record that has its snapshot. */
-export function sectionsOf({ header, entries }: Pick<Journal, "header" | "entries">): readonly [Section, ...Section[]] {
+export function sectionsOf({ header, entries }: Recorded): readonly [Section, ...Section[]] {
   const [, ...later] = splitPoints(entries)
   const first = header.dropped === undefined ? -1 : entries.findIndex(({ record }) => record.type === "snapshot")
   const { driver, config } = header
   const sections: [Section, ...Section[]] = [{ record: 1, driver, config, first, end: later[0] ?? entries.length }]
   for (const [place, index] of later.entries()) {
-    const { number, record } = entries[index] as JournalEntry
+    const { number, record } = entries[index] as Entry
     if (record.type !== "reconfigured") continue
     sections.push({ record: number, driver: record.driver, config: record.config, first: index + 1, end: later[place + 1] ?? entries.length })
   }
@@ -32,7 +36,7 @@ export function sectionsOf({ header, entries }: Pick<Journal, "header" | "entrie
 }
 
 /** The indexes at which sections begin. A record whose snapshot was torn off changed nothing. */
-function splitPoints(entries: readonly JournalEntry[]): readonly number[] {
+function splitPoints(entries: readonly Entry[]): readonly number[] {
   const points = [0]
   for (let index = 0; index + 1 < entries.length; index += 1)
     if (entries[index]?.record.type === "reconfigured" && entries[index + 1]?.record.type === "snapshot") points.push(index)
@@ -40,72 +44,7 @@ function splitPoints(entries: readonly JournalEntry[]): readonly number[] {
 }
 
 /** The section in which a turn continues at the end of its journal. */
-export function lastSection(journal: Pick<Journal, "header" | "entries">): Section {
+export function lastSection(journal: Recorded): Section {
   const sections = sectionsOf(journal)
   return sections.at(-1) ?? sections[0]
-}
-
-/**
- * Returns how a configuration differs from that of a section: `/driver/name`, `/driver/version`, and `/config/<key>`. The values are those
- * of the keys where the journal has them, otherwise their digests.
- */
-export function configurationChanges(journal: Journal, section: Section, config: CompleteTurnConfig): readonly Difference[] {
-  const { driver, config: digests } = section
-  const { name, version } = config.driver
-  const changes = differences({ driver, config: digests }, { driver: { name, version }, config: configDigests(config) })
-  return changes.length === 0 ? changes : changes.flatMap((change) => inFull(change, journal, section, config))
-}
-
-/** {@link configurationChanges} without those of the system prompt and the tools: a turn that is resumed has its own. */
-export function changesOnResume(journal: Journal, section: Section, config: CompleteTurnConfig): readonly Difference[] {
-  return configurationChanges(journal, section, config).filter(({ path }) => !/^\/config\/(systemPrompt|tools)(\/|$)/.test(path))
-}
-
-/** The keys of a configuration that a projector copies into a request, with their keys there. */
-export const REQUEST_KEYS = {
-  model: "model",
-  modelVariant: "modelVariant",
-  generation: "generation",
-  parallelToolCalls: "parallelToolCalls",
-  cache: "cache",
-  runSessionId: "sessionId",
-} as const satisfies { readonly [Key in keyof CompleteTurnConfig]?: keyof LlmRequest }
-
-export type RequestKey = keyof typeof REQUEST_KEYS
-
-/** Whether a change is one of what every request contains. */
-export function changesRequests({ path }: Difference): boolean {
-  return Object.hasOwn(REQUEST_KEYS, path.replace("/config/", ""))
-}
-
-/** The journal has the prompt and the tools themselves, and other values in requests that were recorded. */
-function inFull(difference: Difference, journal: Journal, section: Section, config: CompleteTurnConfig): readonly Difference[] {
-  const { path, expected } = difference
-  const key = path.replace("/config/", "")
-  if (key === "systemPrompt" || key === "tools") {
-    const found = differences(journal.header.surface[key], config[key], path)
-    return section.record > 1 || found.length === 0 ? [difference] : found
-  }
-  if (!Object.hasOwn(REQUEST_KEYS, key)) return [difference]
-  const requestKey = REQUEST_KEYS[key as RequestKey]
-  for (const request of requestsOf(journal, section)) {
-    const value = request[requestKey]
-    const isRecorded = value === undefined ? expected === undefined : digest(value) === expected
-    if (isRecorded) return differences(value, config[key as RequestKey], path)
-  }
-  return [difference]
-}
-
-/** The requests that a section has in full: as an effect, or as the outstanding one of a snapshot. */
-function* requestsOf({ entries }: Journal, { first, end }: Section): Generator<LlmRequest> {
-  for (const { record } of entries.slice(Math.max(0, first), end)) {
-    const effect = effectIn(record)
-    if (effect?.type === "llm_call") yield effect.request
-  }
-}
-
-function effectIn(record: JournalRecord): { readonly type: "llm_call"; readonly request: LlmRequest } | undefined {
-  if (record.type === "effect") return record.effect.type === "llm_call" ? record.effect : undefined
-  if (record.type !== "snapshot" || record.checkpoint.state.type !== "waiting_llm") return undefined
-  return record.checkpoint.state.outstanding
 }

@@ -6,11 +6,12 @@ import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import { trustingConfig } from "./config.ts"
+import { configurationChanges } from "./configuration-changes.ts"
 import { differences } from "./divergence.ts"
 import { all, beginAt, drain, fold, isPreparing } from "./fold.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 import { checkConfiguration, type ReplayOptions } from "./replay.ts"
-import { configurationChanges, lastSection, type Section, sectionsOf } from "./sections.ts"
+import { lastSection, type Section, sectionsOf } from "./sections.ts"
 
 /** Options of {@link verifyReplay}. */
 export type VerifyOptions = Pick<ReplayOptions, "checkConfig">

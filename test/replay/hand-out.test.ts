@@ -1,48 +1,46 @@
 import { expect, test } from "vitest"
-import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
-import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
+import type { CompleteTurnConfig } from "../../src/machine/config.ts"
+import { TurnMachine } from "../../src/machine/turn-machine.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
-import { replay, resume } from "../../src/replay/replay.ts"
+import { replay } from "../../src/replay/replay.ts"
 import { verifyReplay } from "../../src/replay/verify.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
 import { journalValidation } from "../../src/schemas/validation.ts"
-import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { readText } from "../support/stored-text.ts"
-import { answerOf, CONFIG, START } from "./support.ts"
+import { answerOf, CONFIG as BASE, START } from "./support.ts"
 
 // What a host does to an effect after it was handed out does not change the fingerprint or the recorded effect.
 
-/** What hosts have been seen to do: mark where a cache ends, scale an argument, shorten a list. Leaves what the turn itself needs. */
-function scribble(effect: Effect): void {
-  // What the machine has frozen cannot be changed; the effect itself is the host's.
-  if (effect.type === "llm_call") {
-    for (const { blocks } of effect.request.messages) for (const block of blocks) Reflect.set(block, "cacheBreakpoint", true)
-    Reflect.set(effect.request, "generation", { temperature: 2 })
-    Reflect.set(effect, "request", { ...effect.request, generation: { temperature: 2 } })
-  }
-  if (effect.type === "tool_calls") {
-    for (const call of effect.calls) Reflect.set(call, "args", { n: 7_000 })
-    Reflect.set(
-      effect,
-      "calls",
-      effect.calls.map((call) => ({ ...call, args: { n: 7_000 } })),
-    )
-  }
+/** Values that cannot be frozen, as those of a projector of the host's own may be. */
+function unfreezable<Value extends object>(value: Value): Value {
+  return new Proxy(value, { preventExtensions: () => false })
 }
 
-test.each([{}, { keepEffects: true }, { keepEffects: true, snapshotEveryRecords: 3 }])("in a bare loop of a recorder: %j", (options) => {
+const CONFIG: CompleteTurnConfig = { ...BASE, projector: (input) => ({ ...BASE.projector(input), generation: unfreezable({ temperature: 1 }) }) }
+
+/** What the machine has frozen cannot be changed. */
+function scribble(effect: Effect): void {
+  if (effect.type !== "llm_call") return
+  for (const { blocks } of effect.request.messages) for (const block of blocks) Reflect.set(block, "cacheBreakpoint", true)
+  expect(Reflect.set(effect.request.generation, "temperature", 2)).toBe(true)
+}
+
+const LOOPS = ["poll of the recorder", "handOut, as a journal calls it"] as const
+const OPTIONS = [{}, { keepEffects: true }, { keepEffects: true, snapshotEveryRecords: 3 }] as { keepEffects?: true; snapshotEveryRecords?: number }[]
+test.each(LOOPS.flatMap((loop) => OPTIONS.map((options) => ({ loop, options }))))("in a bare loop with $loop: $options", ({ loop, options }) => {
   const machine = new TurnMachine(CONFIG, START)
   const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1", { ...options, validation: journalValidation })
   let text = line
   for (;;) {
     let last: Effect | undefined
-    for (let effect = recorder.poll(machine); effect !== undefined; effect = recorder.poll(machine)) last = effect
+    const poll = (): Effect | undefined => (loop === "poll of the recorder" ? recorder.poll(machine) : machine.poll())
+    for (let effect = poll(); effect !== undefined; effect = poll()) last = effect
+    if (loop !== "poll of the recorder") recorder.handOut(machine)
     text += recorder.snapshotIfDue(machine)
     const { outstanding } = machine
     if (outstanding === undefined) break
     const answer = answerOf(outstanding, machine.iteration, 3)
-    if (last !== undefined && options.snapshotEveryRecords === undefined) scribble(last)
+    if (last !== undefined) scribble(last)
     text += recorder.response(machine, answer)
     machine.handle(answer)
   }
@@ -51,29 +49,5 @@ test.each([{}, { keepEffects: true }, { keepEffects: true, snapshotEveryRecords:
   for (let at = 2; at <= journal.entries.length; at += 1) replay(journal, CONFIG, { at })
   const effects = journal.entries.flatMap(({ record }) => (record.type === "effect" ? [JSON.stringify(record.effect)] : []))
   expect(effects.length > 0).toBe(options.keepEffects === true)
-  expect(effects.join()).not.toMatch(/cacheBreakpoint|"temperature":2|7000/)
-})
-
-test("in a loop of a journal, where settled is called before an effect is performed", async () => {
-  const store = memoryJournalStore()
-  const journal = await TurnJournal.open(store, "t", { keepEffects: true })
-  const machine = await journal.begin(CONFIG, START, { turnId: "t" })
-  for (;;) {
-    let last: Effect | undefined
-    for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) last = effect
-    await journal.settled(machine)
-    const { outstanding } = machine
-    if (outstanding === undefined) break
-    const answer = answerOf(outstanding, machine.iteration, 3)
-    if (last !== undefined) scribble(last)
-    await journal.response(machine, answer)
-    machine.handle(answer)
-    if (machine.iteration > 0) {
-      const soFar = readJournal((await readText(store, "t")) ?? "", journalValidation)
-      expect(resume(soFar, CONFIG).state).toBeDefined()
-    }
-  }
-  await journal.close()
-  const whole = readJournal((await readText(store, "t")) ?? "", journalValidation)
-  expect(verifyReplay(whole, CONFIG).outcome).toEqual(machine.outcome)
+  expect(effects.join()).not.toMatch(/cacheBreakpoint|"temperature":2/)
 })
