@@ -39,9 +39,7 @@ test.runIf(process.env["TEST_LANE"] === "deep")(
     for await (const part of (await store.read("long.journal")) ?? []) reader.push(part)
     expect(reader.end()).toMatchObject({ length: size, droppedLength: 0 })
 
-    const shown = await runCli(["journal", "show", path, "--json"], { cwd: folder })
-    expect(shown).toMatchObject({ exitCode: 0 })
-    expect(JSON.parse(shown.stdout.split("\n")[0] ?? "")).toMatchObject({ records, bytes: size })
+    expect(await runCli(["journal", "show", path], { cwd: folder })).toMatchObject({ exitCode: 0, stderr: "" })
     expect(await runCli(["journal", "fork", path, "--at", `${records}`, "--out", join(folder, "fork.journal")], { cwd: folder })).toMatchObject({
       exitCode: 0,
     })

@@ -241,6 +241,12 @@ describe("the lease of a journal in SQLite", () => {
     expect(await refusal(theirs.open("turn"))).toMatch(/^in_use: /)
     clock.now += 1
     await (await theirs.open("turn")).close()
+
+    await ours.open("turn")
+    clock.now -= 3_600_000
+    await expect(theirs.open("turn")).rejects.toMatchObject({ code: "in_use", retryAfterMs: 30_000 })
+    clock.now += 30_000
+    await (await theirs.open("turn")).close()
   })
 
   test("is renewed every 10 seconds by a timer, which ends with the journal, or when the lease is lost", async () => {
