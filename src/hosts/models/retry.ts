@@ -1,4 +1,4 @@
-import { onAbort } from "../abort.ts"
+import { onAbort } from "../timers.ts"
 /** How long to wait between attempts. */
 export interface RetryPolicy {
   /** The wait before the first retry, in milliseconds; it doubles with each. */

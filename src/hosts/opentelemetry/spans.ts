@@ -14,9 +14,9 @@ import {
 import type { TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { wrapMembers } from "../../wrap.ts"
-import { onAbort } from "../abort.ts"
 import type { EffectContext } from "../host.ts"
 import { messageOf } from "../run/failures.ts"
+import { onAbort } from "../timers.ts"
 import { usageAttributes } from "./content.ts"
 
 /** The result of a span's work. */
