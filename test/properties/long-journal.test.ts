@@ -4,6 +4,7 @@ import { expect, test } from "vitest"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
 import { JournalReader, JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import type { JournalRecord } from "../../src/wire/journal.ts"
 import { newFolder, runCli } from "../cli/harness.ts"
 import { CONFIG, recordTurn } from "../replay/support.ts"
 
@@ -29,7 +30,11 @@ test.runIf(process.env["TEST_LANE"] === "deep")(
     }
     for (const { record, fingerprint } of entries.slice(0, snapshot)) put(writer.line(record, fingerprint))
     // Records that change nothing.
-    while (size < 600_000_000) put(writer.line({ type: "call_started", effectId: 1, callId: `${records}${"x".repeat(5_000_000)}` }))
+    const effect = JSON.stringify(
+      readJournal(recordTurn(1, { keepEffects: true }).text).entries.find(({ record }) => record.type === "effect")?.record,
+    )
+    const long = JSON.parse(effect.replace("Count to three.", "x".repeat(5_000_000))) as JournalRecord
+    while (size < 600_000_000) put(writer.line(long))
     for (const { record, fingerprint } of entries.slice(snapshot)) put(writer.line(record, fingerprint))
     closeSync(file)
     expect(size).toBeGreaterThan(STRING_LIMIT)

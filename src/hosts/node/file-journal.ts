@@ -257,11 +257,12 @@ async function writeAll(handle: FileHandle, chunks: AsyncIterable<Uint8Array>): 
   return length
 }
 
-/** The bytes of a file; none if there is no file. */
+/** The bytes of a file; an empty chunk if there is no file. */
 export async function* bytesAt(path: string): AsyncGenerator<Uint8Array, void, undefined> {
   const handle = await openToRead(path)
   try {
-    if (handle !== undefined) yield* bytesOf(handle)
+    if (handle === undefined) yield new Uint8Array()
+    else yield* bytesOf(handle)
   } finally {
     await handle?.close()
   }
