@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
-import { mkdir, open, readdir, readFile, rename, rmdir, stat, unlink } from "node:fs/promises"
+import { lstat, mkdir, open, readdir, readFile, rename, rmdir, stat, unlink } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { every, sleep } from "../timers.ts"
 import { errorCode } from "./file-error.ts"
@@ -56,7 +56,7 @@ export class LockHeldError extends Error {
   }
 }
 
-/** There is a file at the path of the lock folder that is not a lock. */
+/** What is at the path of the lock folder is not a lock. Nothing was changed. */
 export class LockInTheWayError extends Error {}
 
 /**
@@ -75,7 +75,7 @@ export class LockInTheWayError extends Error {}
  *   is taken, the mark is watched for more than one heartbeat.
  */
 export class FileLock {
-  /** Where the owner prepares files that it renames over the locked file. Their names must end in `.tmp`. */
+  /** Where the owner prepares files that it renames over the locked file. Their names must be 16 hexadecimal digits and `.tmp`. */
   readonly folder: string
   readonly #mark: string
   #endHeartbeat = (): void => {}
@@ -243,15 +243,26 @@ async function fileSystemTime(folder: string): Promise<number> {
   }
 }
 
+/**
+ * The files of a lock folder; `undefined` if there is none. Taking over a lock empties its folder, so a link, and a folder with files of
+ * others, are not taken for one.
+ * @throws {LockInTheWayError} or a system error
+ */
 async function list(folder: string): Promise<readonly string[] | undefined> {
   try {
-    return await readdir(folder)
+    if ((await lstat(folder)).isSymbolicLink()) throw inTheWay(folder)
+    const names = await readdir(folder)
+    if (names.some((name) => !LOCK_FILE.test(name))) throw inTheWay(folder)
+    return names
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined
     if (errorCode(error) === "ENOTDIR") throw inTheWay(folder, error)
     throw error
   }
 }
+
+/** A mark, or a file that its owner prepares. */
+const LOCK_FILE = /^[0-9a-f]{16}(\.tmp)?$/
 
 /** Reads a mark; `undefined` if its process is gone. If only its heartbeat can say, there is a `retryAfterMs`. */
 async function readHolder(path: string, system: LockSystem): Promise<LockHeldError | undefined> {
@@ -364,6 +375,6 @@ async function remove(path: string): Promise<void> {
   }
 }
 
-function inTheWay(folder: string, cause: unknown): LockInTheWayError {
+function inTheWay(folder: string, cause?: unknown): LockInTheWayError {
   return new LockInTheWayError(`"${basename(folder)}" is at the path of its lock and is not a lock folder`, { cause })
 }

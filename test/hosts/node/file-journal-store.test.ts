@@ -496,6 +496,20 @@ describe("the lock of a journal", () => {
     expect(readdirSync(folder)).toEqual(["turn", "turn.lock.d", "turn.lock.fedcba9876543210", "turn.lock.fedcba9876543210.lock"])
   })
 
+  test.each(["a folder of the user's own", "a link to one"])(
+    "cannot be acquired, also by taking it over, if %s is at its path; no file is touched",
+    async (what) => {
+      const files = { "mine/notes.txt": "kept", "mine/0123456789abcdef": "kept" }
+      const folder = fill(newFolder(), files)
+      if (what === "a link to one") symlinkSync(join(folder, "mine"), join(folder, "turn.lock"))
+      else fill(folder, { "turn.lock/notes.txt": "kept", "turn.lock/0123456789abcdef": "kept" })
+      const store = fileJournalStoreOn(systemOf({ wait: async () => {} }), folder)
+      for (const takeOver of [false, true]) expect(await refusal(store.open("turn", { takeOver }))).toContain("is not a lock folder")
+      const kept = what === "a link to one" ? "mine" : "turn.lock"
+      expect(readdirSync(join(folder, kept)).sort()).toEqual(["0123456789abcdef", "notes.txt"])
+    },
+  )
+
   test("cannot be acquired if something else is at its path", async () => {
     const folder = fill(newFolder(), { "turn.lock": "", "away/x": "" })
     const store = fileJournalStore(folder)
