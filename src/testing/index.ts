@@ -19,6 +19,21 @@ export {
   type ReachedRow,
   type TableRow,
 } from "./explore-turn.ts"
+export { CONFORMANCE_LAWS, ConformanceError, type ConformanceFault, type ConformanceLaw } from "./host-conformance/conformance-laws.ts"
+export { type ConformanceCheck, hostConformance } from "./host-conformance/host-conformance.ts"
+export type { MakeHost } from "./host-conformance/scenarios.ts"
+export type {
+  HostConformanceOptions,
+  HostInstance,
+  HostPromises,
+  PlaceDetails,
+  TestedEnd,
+  TestedHost,
+  TestedProcess,
+  TestedRunOptions,
+  TestedTurn,
+} from "./host-conformance/tested-host.ts"
+export { testedStore } from "./host-conformance/tested-store.ts"
 export { LAWS, type Law, LawError } from "./laws.ts"
 export { partialAnswer, possibleAnswers } from "./possible-answers.ts"
 export { type RecordedModel, type RecordedTools, recordedModel, recordedTools } from "./recorded-model.ts"

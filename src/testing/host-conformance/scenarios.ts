@@ -1,0 +1,383 @@
+import { memoryJournalStore } from "../../hosts/journal/memory.ts"
+import { TurnJournal } from "../../hosts/journal/turn-journal.ts"
+import { runTurn } from "../../hosts/run/run-turn.ts"
+import type { TurnConfig } from "../../machine/config.ts"
+import { wrapMembers } from "../../wrap.ts"
+import { shown } from "../difference.ts"
+import type { ConformanceFault, ConformanceLaw } from "./conformance-laws.ts"
+import { configOf, executorsOf, START, type TurnScript } from "./scripted-turn.ts"
+import { longScript, RICH, scriptsFor, WIDE } from "./scripts.ts"
+import type { HostConformanceOptions, HostPromises, TestedEnd, TestedHost } from "./tested-host.ts"
+import { TestedWorld } from "./tested-world.ts"
+import { isSuspended, type ProcessPlan, type RunEnd, WorldProcess } from "./world-process.ts"
+
+export type MakeHost = () => TestedHost | Promise<TestedHost>
+
+/** A way to disturb turns. All its runs are made once, and each of its laws is a check. */
+export interface Scenario {
+  readonly name: string
+  readonly laws: readonly ConformanceLaw[]
+  /** The promise without which the scenario is left out. */
+  readonly needs?: keyof HostPromises
+  run(lab: Laboratory): Promise<void>
+}
+
+/** Makes worlds for a host under test, and collects the faults. */
+export class Laboratory {
+  readonly faults: ConformanceFault[] = []
+  readonly idleMs: number
+  readonly promises: HostPromises
+  readonly #makeHost: MakeHost
+  readonly #timeoutMs: number
+  readonly #expected = new Map<TurnScript, Promise<TestedEnd>>()
+
+  constructor(makeHost: MakeHost, { promises = {}, timeoutMs = 10_000, idleMs = 30 }: HostConformanceOptions) {
+    this.#makeHost = makeHost
+    this.#timeoutMs = timeoutMs
+    this.idleMs = idleMs
+    this.promises = promises
+  }
+
+  get scripts(): readonly (readonly [string, TurnScript])[] {
+    return scriptsFor(this.promises.once !== false)
+  }
+
+  /** Plays a story on a new storage. */
+  async story(name: string, script: TurnScript, play: (story: Story) => Promise<void>): Promise<void> {
+    const host = await this.#makeHost()
+    const world = new TestedWorld(script, name, await this.#expectedOf(script))
+    try {
+      await play(new Story(world, host, this.#timeoutMs))
+    } finally {
+      await host.remove?.()
+      this.faults.push(...world.faults)
+    }
+  }
+
+  /** The places of a run that is not disturbed. */
+  async placesOf(name: string, script: TurnScript): Promise<readonly string[]> {
+    let places: readonly string[] = []
+    await this.story(name, script, async (story) => {
+      places = (await story.toEnd({})).places
+    })
+    return places
+  }
+
+  #expectedOf(script: TurnScript): Promise<TestedEnd> {
+    const known = this.#expected.get(script) ?? endOf(script)
+    this.#expected.set(script, known)
+    return known
+  }
+}
+
+/** The end of a turn that nothing disturbs. */
+export async function endOf(script: TurnScript): Promise<TestedEnd> {
+  const nothing = async (): Promise<void> => {}
+  const executors = executorsOf(script, { perform: nothing, lookUp: async () => false, progress: nothing })
+  const journal = await TurnJournal.open(memoryJournalStore(), "turn-1", { now: () => 1_000 })
+  const machine = await journal.begin(configOf(script), START)
+  return runTurn(machine, executors, { journal, now: () => 1_000 })
+}
+
+/** The processes of one turn, one after the other. */
+class Story {
+  readonly world: TestedWorld
+  readonly #host: TestedHost
+  readonly #timeoutMs: number
+  #processes = 0
+
+  constructor(world: TestedWorld, host: TestedHost, timeoutMs: number) {
+    this.world = world
+    this.#host = host
+    this.#timeoutMs = timeoutMs
+  }
+
+  start(plan: ProcessPlan): { readonly process: WorldProcess; readonly ended: Promise<RunEnd> } {
+    this.#processes += 1
+    const process = new WorldProcess(this.world, this.#processes, plan)
+    return { process, ended: process.run(this.#host, this.#timeoutMs) }
+  }
+
+  async run(plan: ProcessPlan): Promise<{ readonly process: WorldProcess; readonly ended: RunEnd }> {
+    const { process, ended } = this.start(plan)
+    return { process, ended: await ended }
+  }
+
+  /**
+   * Runs a process that must reach the end of the turn. With `cancelled`, the turn may have been cancelled; a run that was cancelled before
+   * it asked for anything may also reject, as one that never began.
+   */
+  async toEnd(plan: ProcessPlan, cancelled = false): Promise<WorldProcess> {
+    const { process, ended } = await this.run(plan)
+    if (ended.type !== "rejected" || !cancelled || this.world.asked > 0) this.judge(process, ended, cancelled)
+    return process
+  }
+
+  /** As {@link toEnd}, and runs the ended turn once more. */
+  async toEndTwice(plan: ProcessPlan, cancelled = false): Promise<void> {
+    await this.toEnd(plan, cancelled)
+    await this.toEnd({}, cancelled)
+  }
+
+  judge({ number }: WorldProcess, ended: RunEnd, cancelled = false): void {
+    if (ended.type === "ended") this.world.end(ended.end, cancelled)
+    else if (ended.type === "timed_out") this.world.fault("ends", `The run of process ${number} did not end within ${this.#timeoutMs} ms.`)
+    else if (ended.type === "rejected") this.world.fault("ends", `The run of process ${number} rejected: ${textOf(ended.error)}`)
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : shown(error)
+}
+
+const ALWAYS = ["ends", "remembers", "answers", "once", "truth", "keys", "pairs", "records", "silence"] as const
+
+/** All scenarios. A call that waits for a person over a restart gets one of its own here, next to "killed while a call runs". */
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: "undisturbed",
+    laws: ALWAYS,
+    async run(lab) {
+      for (const [name, script] of lab.scripts) await lab.story(name, script, (story) => story.toEndTwice({}))
+    },
+  },
+  {
+    name: "killed at every place",
+    laws: ALWAYS,
+    async run(lab) {
+      for (const [name, script] of lab.scripts) {
+        const places = await lab.placesOf(name, script)
+        for (const killAt of places.keys())
+          await lab.story(name, script, async (story) => {
+            const { process, ended } = await story.run({ killAt })
+            if (ended.type !== "killed") story.judge(process, ended)
+            await story.toEndTwice({ takeOver: ended.type === "killed" })
+          })
+      }
+    },
+  },
+  {
+    name: "killed twice",
+    laws: ALWAYS,
+    async run(lab) {
+      for (const [name, script] of lab.scripts) {
+        const places = await lab.placesOf(name, script)
+        for (let killAt = 1; killAt < places.length; killAt += 4)
+          await lab.story(name, script, async (story) => {
+            await story.run({ killAt })
+            const { ended } = await story.run({ takeOver: true, killAt: (killAt * 7) % 23 })
+            await story.toEndTwice({ takeOver: ended.type === "killed" })
+          })
+      }
+    },
+  },
+  {
+    name: "killed while a call runs",
+    laws: [...ALWAYS, "calls"],
+    needs: "calls",
+    async run(lab) {
+      await lab.story("a batch of three calls", WIDE, async (story) => {
+        const { process, ended } = story.start({ holdCall: "c1" })
+        await Promise.race([process.held, ended])
+        await idle(process, lab.idleMs)
+        for (const name of process.returned) story.world.finished(name)
+        process.kill("while call c1 still runs")
+        story.judge(process, await ended)
+        await story.toEndTwice({ takeOver: true })
+      })
+    },
+  },
+  {
+    name: "cancelled at every place",
+    laws: ALWAYS,
+    needs: "cancel",
+    async run(lab) {
+      for (const [name, script] of lab.scripts) {
+        const places = await lab.placesOf(name, script)
+        for (const [cancelAt, place] of places.entries())
+          await lab.story(`${name}, cancelled at place ${cancelAt}, ${place}`, script, (story) => story.toEndTwice({ cancelAt }, true))
+      }
+    },
+  },
+  {
+    name: "cancelled, then killed",
+    laws: ALWAYS,
+    needs: "cancel",
+    async run(lab) {
+      for (const [name, script] of lab.scripts) {
+        const places = await lab.placesOf(name, script)
+        for (let cancelAt = 3; cancelAt < places.length; cancelAt += Math.ceil(places.length / 6))
+          for (let more = 1; more <= 8; more += 1)
+            await lab.story(`${name}, cancelled at place ${cancelAt}, ${places[cancelAt]}`, script, async (story) => {
+              const { process, ended } = await story.run({ cancelAt, killAt: cancelAt + more })
+              if (ended.type !== "killed") story.judge(process, ended, true)
+              await story.toEndTwice({ takeOver: ended.type === "killed" }, true)
+            })
+      }
+    },
+  },
+  {
+    name: "cancelled while a call does not return",
+    laws: ["ends", "remembers", "truth", "pairs", "records"],
+    needs: "cancel",
+    async run(lab) {
+      for (const [name, script] of lab.scripts.slice(0, 1))
+        for (const holdCall of script.batches[0]?.map((_, call) => `c${call}`) ?? [])
+          await lab.story(`${name}, cancelled while call ${holdCall} does not return`, script, async (story) => {
+            const { process, ended } = story.start({ holdCall })
+            await Promise.race([process.held, ended])
+            await idle(process, lab.idleMs)
+            process.cancel()
+            story.judge(process, await ended, true)
+            await story.toEnd({}, true)
+          })
+    },
+  },
+  {
+    name: "suspended by a fatal error",
+    laws: [...ALWAYS, "fatal"],
+    needs: "fatal",
+    async run(lab) {
+      for (const [name, script] of lab.scripts) {
+        const places = await lab.placesOf(name, script)
+        for (const [suspendAt, place] of places.entries()) {
+          if (!EXECUTOR.test(place)) continue
+          await lab.story(name, script, async (story) => {
+            const { ended } = await story.run({ suspendAt })
+            if (ended.type === "ended") story.world.fault("fatal", "An executor threw an error for which isFatal returns true, and the run ended.")
+            else if (ended.type !== "rejected" || !isSuspended(ended.error))
+              story.world.fault("fatal", `The run did not reject with the fatal error, but: ${"error" in ended ? textOf(ended.error) : ended.type}`)
+            await story.toEndTwice({})
+          })
+        }
+      }
+    },
+  },
+  {
+    name: "two instances at once",
+    laws: [...ALWAYS, "exclusive"],
+    needs: "exclusive",
+    run: (lab) => rivals(lab, false),
+  },
+  {
+    name: "taken over from an instance that still runs",
+    laws: [...ALWAYS, "exclusive"],
+    needs: "exclusive",
+    run: (lab) => rivals(lab, true),
+  },
+  {
+    name: "answers arrive twice",
+    laws: ALWAYS,
+    needs: "deliveries",
+    async run(lab) {
+      for (const [name, script] of lab.scripts) {
+        const places = await lab.placesOf(name, script)
+        await lab.story(`${name}, each answer twice`, script, (story) => story.toEndTwice({ deliveries: 2 }))
+        for (let killAt = 2; killAt < places.length; killAt += 5)
+          await lab.story(`${name}, each answer twice`, script, async (story) => {
+            const { ended } = await story.run({ killAt, deliveries: 2 })
+            await story.toEndTwice({ takeOver: ended.type === "killed", deliveries: 2 })
+          })
+      }
+    },
+  },
+  {
+    name: "code changed between processes",
+    laws: [...ALWAYS, "code"],
+    async run(lab) {
+      const [[name, script] = ["a chat turn", RICH] as const] = lab.scripts
+      const places = await lab.placesOf(name, script)
+      const [killAt = 0] = places.flatMap((place, number) => (/model.* takes effect/.test(place) && number > places.length / 3 ? [number] : []))
+      const config = configOf(script)
+      const changes: readonly (readonly [string, TurnConfig, boolean])[] = [
+        ["another version of the driver", { ...config, driver: wrapMembers(config.driver, { version: config.driver.version + 1 }) }, true],
+        ["another driver", { ...config, driver: wrapMembers(config.driver, { name: "other" }) }, true],
+        ["another system prompt", { ...config, systemPrompt: "Do something else." }, false],
+        ["another model", { ...config, model: "other" }, false],
+      ]
+      for (const [what, changed, mustRefuse] of changes)
+        await lab.story(`${name}, resumed with ${what}`, script, async (story) => {
+          await story.run({ killAt })
+          const { asked } = story.world
+          const { process, ended } = await story.run({ takeOver: true, config: changed })
+          if (ended.type === "ended" && !mustRefuse) {
+            story.judge(process, ended)
+            return
+          }
+          if (ended.type !== "rejected" || !(ended.error instanceof Error) || ended.error.message === "")
+            story.world.fault("code", `The run did not reject with an error, but: ${ended.type}`)
+          if (story.world.asked > asked) story.world.fault("code", "Work was performed before the run rejected.")
+          await story.toEndTwice({ takeOver: true })
+        })
+    },
+  },
+  {
+    name: "1,000 effects",
+    laws: [...ALWAYS, "linear"],
+    async run(lab) {
+      const counts: { readonly places: number; readonly chars: number }[] = []
+      for (const effects of [250, 1_000]) {
+        const script = longScript(effects)
+        await lab.story(`a turn of ${effects} effects`, script, async (story) => {
+          const { places, chars } = await story.toEnd({})
+          counts.push({ places: places.length, chars })
+        })
+      }
+      const [short, long] = counts
+      if (lab.promises.linear !== false && short !== undefined && long !== undefined)
+        for (const what of ["places", "chars"] as const)
+          if (long[what] > MOST_GROWTH * short[what])
+            lab.faults.push({
+              law: "linear",
+              place: "a turn of 1,000 effects",
+              message: `It took ${long[what]} ${what === "places" ? "writes and calls" : "characters"}, and one of 250 effects ${short[what]}. Expected: about four times as many.`,
+            })
+      await lab.story("a turn of 1,000 effects", longScript(1_000), async (story) => {
+        const { ended } = await story.run({ killAt: Math.floor((long?.places ?? 0) / 2) })
+        await story.toEndTwice({ takeOver: ended.type === "killed" })
+      })
+    },
+  },
+]
+
+/** The most that four times as many effects may cost: less than half of what a square does, and enough for what is done now and then. */
+const MOST_GROWTH = 7.5
+
+/** The places of executors, which may throw. */
+const EXECUTOR = / (takes|took) effect$/
+
+/** A second instance starts while the first one waits. It may be refused, wait, or take over. */
+async function rivals(lab: Laboratory, takeOver: boolean): Promise<void> {
+  for (const [name, script] of lab.scripts) {
+    const places = await lab.placesOf(name, script)
+    for (const [holdAt, place] of places.entries()) {
+      if (!/ took effect$/.test(place)) continue
+      await lab.story(`${name}, while the first instance was ${place.replace("after", "at work after")}`, script, async (story) => {
+        const first = story.start({ holdAt })
+        await Promise.race([first.process.held, first.ended])
+        await idle(first.process, 1)
+        story.world.interrupt()
+        story.world.rival(first.process)
+        const second = story.start({ takeOver })
+        await Promise.race([second.ended, idle(second.process, lab.idleMs)])
+        first.process.release()
+        const ends = await Promise.all([first.ended, second.ended])
+        for (const [index, { process }] of [first, second].entries()) {
+          const ended = ends[index] as RunEnd
+          if (ended.type !== "rejected") story.judge(process, ended)
+        }
+        await story.toEndTwice({ takeOver: ends.every(({ type }) => type === "rejected") })
+      })
+    }
+  }
+}
+
+/** Waits until a process has reached no new place for a while. */
+async function idle(process: WorldProcess, ms: number): Promise<void> {
+  for (let known = -1; known !== process.places.length; ) {
+    known = process.places.length
+    await new Promise((resolve) => {
+      setTimeout(resolve, ms)
+    })
+  }
+}

@@ -1,0 +1,57 @@
+import type { ScriptedCall, TurnScript } from "./scripted-turn.ts"
+
+const call: ScriptedCall = { effects: "idempotent", answer: "value", value: "done", before: 1, after: 1 }
+const once: ScriptedCall = { ...call, effects: "once", value: "paid" }
+
+const plain = { driver: "chat", modelFails: false, streams: false, syncs: false, deliverAt: [] } as const
+
+/** Parallel calls of every kind, a failing tool, deliveries at both kinds of checkpoint, a changed surface, streamed text. */
+export const RICH: TurnScript = {
+  ...plain,
+  batches: [
+    [
+      { ...call, effects: "none", value: { seen: [1, 2] }, after: 3 },
+      { ...once, recover: "finds" },
+      once,
+      { ...call, answer: "throws", before: 2 },
+      { ...once, recover: "throws", after: 0 },
+    ],
+    [
+      { ...once, recover: "knows_nothing" },
+      { ...call, value: 3 },
+    ],
+  ],
+  streams: true,
+  syncs: true,
+  // The first checkpoint after tools, and the one before completion.
+  deliverAt: [4, 11],
+}
+
+const CODE: TurnScript = { ...plain, driver: "code", batches: [[call], [call]], deliverAt: [3] }
+
+/** A turn that ends with a failed model call. */
+const FAILING: TurnScript = { ...plain, batches: [[call]], modelFails: true }
+
+/** A turn that a tool ends. */
+const ENDING: TurnScript = { ...plain, batches: [[{ ...call, effects: "none", answer: "ends_turn" }]] }
+
+/** One batch of calls that all may run again. */
+export const WIDE: TurnScript = { ...plain, batches: [[call, call, { ...call, effects: "none" }]] }
+
+/** The turns of most scenarios, with their names. Without `once` calls for hosts that do not run them. */
+export function scriptsFor(runsOnce: boolean): readonly (readonly [string, TurnScript])[] {
+  const allowed = (batch: readonly ScriptedCall[]): readonly ScriptedCall[] =>
+    batch.map((one) => (one.effects === "once" ? { ...one, effects: "idempotent" } : one))
+  const rich = runsOnce ? RICH : { ...RICH, batches: RICH.batches.map(allowed) }
+  return [
+    ["a chat turn", rich],
+    ["a turn of code", CODE],
+    ["a turn whose last model call fails", FAILING],
+    ["a turn that a tool ends", ENDING],
+  ]
+}
+
+/** A turn of about as many effects: each iteration has a model call, a tool call and a checkpoint. */
+export function longScript(effects: number): TurnScript {
+  return { ...plain, batches: Array.from({ length: Math.ceil(effects / 3) }, (): readonly ScriptedCall[] => [call]) }
+}
