@@ -27,14 +27,16 @@ export class Laboratory {
   readonly faults: ConformanceFault[] = []
   readonly idleMs: number
   readonly promises: HostPromises
+  readonly #mostPlaces: number
   readonly #makeHost: MakeHost
   readonly #timeoutMs: number
   readonly #expected = new Map<TurnScript, Promise<TestedEnd>>()
 
-  constructor(makeHost: MakeHost, { promises = {}, timeoutMs = 10_000, idleMs = 30 }: HostConformanceOptions) {
+  constructor(makeHost: MakeHost, { promises = {}, timeoutMs = 10_000, idleMs = 30, mostPlaces = Number.POSITIVE_INFINITY }: HostConformanceOptions) {
     this.#makeHost = makeHost
     this.#timeoutMs = timeoutMs
     this.idleMs = idleMs
+    this.#mostPlaces = mostPlaces
     this.promises = promises
   }
 
@@ -51,6 +53,16 @@ export class Laboratory {
     } finally {
       await host.remove?.()
       this.faults.push(...world.faults)
+    }
+  }
+
+  /** Disturbs a script at each of the places for which `isPlace` returns true, or at as many of them as are wanted, spread evenly. */
+  async everyPlace(script: TurnScript, name: string, isPlace: (place: string) => boolean, disturb: (at: number, place: string) => Promise<void>): Promise<void> {
+    const all = (await this.placesOf(name, script)).flatMap((place, at) => (isPlace(place) ? [{ at, place }] : []))
+    const step = Math.max(1, all.length / this.#mostPlaces)
+    for (let index = 0; index < all.length; index += step) {
+      const { at, place } = all[Math.floor(index)] as (typeof all)[number]
+      await disturb(at, place)
     }
   }
 
@@ -145,30 +157,28 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "killed at every place",
     laws: ALWAYS,
     async run(lab) {
-      for (const [name, script] of lab.scripts) {
-        const places = await lab.placesOf(name, script)
-        for (const killAt of places.keys())
-          await lab.story(name, script, async (story) => {
+      for (const [name, script] of lab.scripts)
+        await lab.everyPlace(script, name, anyPlace, (killAt) =>
+          lab.story(name, script, async (story) => {
             const { process, ended } = await story.run({ killAt })
             if (ended.type !== "killed") story.judge(process, ended)
             await story.toEndTwice({ takeOver: ended.type === "killed" })
-          })
-      }
+          }),
+        )
     },
   },
   {
     name: "killed twice",
     laws: ALWAYS,
     async run(lab) {
-      for (const [name, script] of lab.scripts) {
-        const places = await lab.placesOf(name, script)
-        for (let killAt = 1; killAt < places.length; killAt += 4)
-          await lab.story(name, script, async (story) => {
+      for (const [name, script] of lab.scripts)
+        await lab.everyPlace(script, name, everyFourth(), (killAt) =>
+          lab.story(name, script, async (story) => {
             await story.run({ killAt })
             const { ended } = await story.run({ takeOver: true, killAt: (killAt * 7) % 23 })
             await story.toEndTwice({ takeOver: ended.type === "killed" })
-          })
-      }
+          }),
+        )
     },
   },
   {
@@ -192,11 +202,10 @@ export const SCENARIOS: readonly Scenario[] = [
     laws: ALWAYS,
     needs: "cancel",
     async run(lab) {
-      for (const [name, script] of lab.scripts) {
-        const places = await lab.placesOf(name, script)
-        for (const [cancelAt, place] of places.entries())
-          await lab.story(`${name}, cancelled at place ${cancelAt}, ${place}`, script, (story) => story.toEndTwice({ cancelAt }, true))
-      }
+      for (const [name, script] of lab.scripts)
+        await lab.everyPlace(script, name, anyPlace, (cancelAt, place) =>
+          lab.story(`${name}, cancelled at place ${cancelAt}, ${place}`, script, (story) => story.toEndTwice({ cancelAt }, true)),
+        )
     },
   },
   {
@@ -206,13 +215,16 @@ export const SCENARIOS: readonly Scenario[] = [
     async run(lab) {
       for (const [name, script] of lab.scripts) {
         const places = await lab.placesOf(name, script)
-        for (let cancelAt = 3; cancelAt < places.length; cancelAt += Math.ceil(places.length / 6))
-          for (let more = 1; more <= 8; more += 1)
-            await lab.story(`${name}, cancelled at place ${cancelAt}, ${places[cancelAt]}`, script, async (story) => {
-              const { process, ended } = await story.run({ cancelAt, killAt: cancelAt + more })
+        for (let cancelAt = 3; cancelAt < places.length; cancelAt += Math.ceil(places.length / 6)) {
+          let later = 0
+          await lab.everyPlace(script, name, () => (later += 1) <= 8, (more) =>
+            lab.story(`${name}, cancelled at place ${cancelAt}, ${places[cancelAt]}`, script, async (story) => {
+              const { process, ended } = await story.run({ cancelAt, killAt: cancelAt + 1 + more })
               if (ended.type !== "killed") story.judge(process, ended, true)
               await story.toEndTwice({ takeOver: ended.type === "killed" }, true)
-            })
+            }),
+          )
+        }
       }
     },
   },
@@ -238,19 +250,20 @@ export const SCENARIOS: readonly Scenario[] = [
     laws: [...ALWAYS, "fatal"],
     needs: "fatal",
     async run(lab) {
-      for (const [name, script] of lab.scripts) {
-        const places = await lab.placesOf(name, script)
-        for (const [suspendAt, place] of places.entries()) {
-          if (!EXECUTOR.test(place)) continue
-          await lab.story(name, script, async (story) => {
-            const { ended } = await story.run({ suspendAt })
-            if (ended.type === "ended") story.world.fault("fatal", "An executor threw an error for which isFatal returns true, and the run ended.")
-            else if (ended.type !== "rejected" || !isSuspended(ended.error))
-              story.world.fault("fatal", `The run did not reject with the fatal error, but: ${"error" in ended ? textOf(ended.error) : ended.type}`)
-            await story.toEndTwice({})
-          })
-        }
-      }
+      for (const [name, script] of lab.scripts)
+        await lab.everyPlace(
+          script,
+          name,
+          (place) => EXECUTOR.test(place),
+          (suspendAt) =>
+            lab.story(name, script, async (story) => {
+              const { ended } = await story.run({ suspendAt })
+              if (ended.type === "ended") story.world.fault("fatal", "An executor threw an error for which isFatal returns true, and the run ended.")
+              else if (ended.type !== "rejected" || !isSuspended(ended.error))
+                story.world.fault("fatal", `The run did not reject with the fatal error, but: ${"error" in ended ? textOf(ended.error) : ended.type}`)
+              await story.toEndTwice({})
+            }),
+        )
     },
   },
   {
@@ -271,13 +284,14 @@ export const SCENARIOS: readonly Scenario[] = [
     needs: "deliveries",
     async run(lab) {
       for (const [name, script] of lab.scripts) {
-        const places = await lab.placesOf(name, script)
-        await lab.story(`${name}, each answer twice`, script, (story) => story.toEndTwice({ deliveries: 2 }))
-        for (let killAt = 2; killAt < places.length; killAt += 5)
-          await lab.story(`${name}, each answer twice`, script, async (story) => {
+        const twice = `${name}, each answer twice`
+        await lab.story(twice, script, (story) => story.toEndTwice({ deliveries: 2 }))
+        await lab.everyPlace(script, name, everyFourth(), (killAt) =>
+          lab.story(twice, script, async (story) => {
             const { ended } = await story.run({ killAt, deliveries: 2 })
             await story.toEndTwice({ takeOver: ended.type === "killed", deliveries: 2 })
-          })
+          }),
+        )
       }
     },
   },
@@ -340,36 +354,44 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-/** The most that four times as many effects may cost: less than half of what a square does, and enough for what is done now and then. */
-const MOST_GROWTH = 7.5
+/** The most that four times as many effects may cost: less than a square does, and enough for snapshots that are made now and then. */
+const MOST_GROWTH = 11
 
 /** The places of executors, which may throw. */
 const EXECUTOR = / (takes|took) effect$/
 
 /** A second instance starts while the first one waits. It may be refused, wait, or take over. */
 async function rivals(lab: Laboratory, takeOver: boolean): Promise<void> {
-  for (const [name, script] of lab.scripts) {
-    const places = await lab.placesOf(name, script)
-    for (const [holdAt, place] of places.entries()) {
-      if (!/ took effect$/.test(place)) continue
-      await lab.story(`${name}, while the first instance was ${place.replace("after", "at work after")}`, script, async (story) => {
-        const first = story.start({ holdAt })
-        await Promise.race([first.process.held, first.ended])
-        await idle(first.process, 1)
-        story.world.interrupt()
-        story.world.rival(first.process)
-        const second = story.start({ takeOver })
-        await Promise.race([second.ended, idle(second.process, lab.idleMs)])
-        first.process.release()
-        const ends = await Promise.all([first.ended, second.ended])
-        for (const [index, { process }] of [first, second].entries()) {
-          const ended = ends[index] as RunEnd
-          if (ended.type !== "rejected") story.judge(process, ended)
-        }
-        await story.toEndTwice({ takeOver: ends.every(({ type }) => type === "rejected") })
-      })
-    }
-  }
+  for (const [name, script] of lab.scripts)
+    await lab.everyPlace(
+      script,
+      name,
+      (place) => / took effect$/.test(place),
+      (holdAt, place) =>
+        lab.story(`${name}, while the first instance waited at place ${holdAt}, ${place}`, script, async (story) => {
+          const first = story.start({ holdAt })
+          await Promise.race([first.process.held, first.ended])
+          await idle(first.process, 1)
+          story.world.interrupt()
+          story.world.rival(first.process)
+          const second = story.start({ takeOver })
+          await Promise.race([second.ended, idle(second.process, lab.idleMs)])
+          first.process.release()
+          const ends = await Promise.all([first.ended, second.ended])
+          for (const [index, { process }] of [first, second].entries()) {
+            const ended = ends[index] as RunEnd
+            if (ended.type !== "rejected") story.judge(process, ended)
+          }
+          await story.toEndTwice({ takeOver: ends.every(({ type }) => type === "rejected") })
+        }),
+    )
+}
+
+const anyPlace = (): boolean => true
+
+function everyFourth(): () => boolean {
+  let count = 0
+  return () => (count += 1) % 4 === 1
 }
 
 /** Waits until a process has reached no new place for a while. */

@@ -97,4 +97,6 @@ export interface HostConformanceOptions {
   readonly timeoutMs?: number
   /** How long a process must reach no new place before it counts as waiting, in milliseconds. Default 30. */
   readonly idleMs?: number
+  /** The largest number of places at which each turn is disturbed, spread evenly: for hosts whose storage is slow. Default: all. */
+  readonly mostPlaces?: number
 }
