@@ -292,6 +292,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
   "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "judgedDriver", "readJudged", "runThread", "snapshotThread"],
   "turn-machine/testing": [
+    "CONFORMANCE_LAWS",
+    "ConformanceError",
     "ExplorationError",
     "LAWS",
     "LawError",
@@ -302,6 +304,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "expectTurn",
     "exploreTurn",
     "firstDifference",
+    "hostConformance",
     "partialAnswer",
     "possibleAnswers",
     "recordedModel",
@@ -309,6 +312,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "scriptedDriver",
     "scriptedHost",
     "scriptedModel",
+    "testedStore",
   ],
   "turn-machine/testing/arbitraries": [
     "answers",

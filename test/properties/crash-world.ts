@@ -1,13 +1,11 @@
-import { chatDriver } from "../../src/drivers/chat.ts"
-import { codeDriver } from "../../src/drivers/code.ts"
 import type { TurnLog } from "../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { fenced, type JournalStore, type StoredJournal } from "../../src/hosts/journal/store.ts"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
 import { runTurn } from "../../src/hosts/run/run-turn.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
-import { chatProjector } from "../../src/projectors/chat.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
+import { configOf } from "../../src/testing/host-conformance/scripted-turn.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { type Change, wrapMembers } from "../../src/wrap.ts"
 import { asParts, wholeText } from "../support/stored-text.ts"
@@ -89,16 +87,6 @@ const START = { messages: [{ id: "u", role: "user" as const, parts: [{ id: "u.p0
 function actingOf(recorded: TurnMachine, config: TurnConfig, fault: Fault | undefined, resumed: boolean): TurnMachine {
   if (fault === "answers_persisted_late") return TurnMachine.restore(config, recorded.checkpoint())
   return fault === "journal_not_folded" && resumed ? new TurnMachine(config, START) : recorded
-}
-
-function configOf({ driver, syncs, batches }: Script): TurnConfig {
-  return {
-    driver: driver === "chat" ? chatDriver() : codeDriver(),
-    projector: chatProjector,
-    model: "scripted",
-    maxIterations: batches.length + 2,
-    syncExecutionSurface: syncs,
-  }
 }
 
 /** The memory after whole lines were written. A torn end changes only the text. */

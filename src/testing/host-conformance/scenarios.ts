@@ -57,8 +57,13 @@ export class Laboratory {
   }
 
   /** Disturbs a script at each of the places for which `isPlace` returns true, or at as many of them as are wanted, spread evenly. */
-  async everyPlace(script: TurnScript, name: string, isPlace: (place: string) => boolean, disturb: (at: number, place: string) => Promise<void>): Promise<void> {
-    const all = (await this.placesOf(name, script)).flatMap((place, at) => (isPlace(place) ? [{ at, place }] : []))
+  async everyPlace(
+    script: TurnScript,
+    name: string,
+    isPlace: (place: string, at: number) => boolean,
+    disturb: (at: number, place: string) => Promise<void>,
+  ): Promise<void> {
+    const all = (await this.placesOf(name, script)).flatMap((place, at) => (isPlace(place, at) ? [{ at, place }] : []))
     const step = Math.max(1, all.length / this.#mostPlaces)
     for (let index = 0; index < all.length; index += step) {
       const { at, place } = all[Math.floor(index)] as (typeof all)[number]
@@ -150,7 +155,11 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "undisturbed",
     laws: ALWAYS,
     async run(lab) {
-      for (const [name, script] of lab.scripts) await lab.story(name, script, (story) => story.toEndTwice({}))
+      for (const [name, script] of lab.scripts)
+        await lab.story(name, script, async (story) => {
+          await story.toEndTwice({})
+          await idle(await story.toEnd({}), lab.idleMs)
+        })
     },
   },
   {
@@ -172,7 +181,7 @@ export const SCENARIOS: readonly Scenario[] = [
     laws: ALWAYS,
     async run(lab) {
       for (const [name, script] of lab.scripts)
-        await lab.everyPlace(script, name, everyFourth(), (killAt) =>
+        await lab.everyPlace(script, name, everyFourth, (killAt) =>
           lab.story(name, script, async (story) => {
             await story.run({ killAt })
             const { ended } = await story.run({ takeOver: true, killAt: (killAt * 7) % 23 })
@@ -216,13 +225,16 @@ export const SCENARIOS: readonly Scenario[] = [
       for (const [name, script] of lab.scripts) {
         const places = await lab.placesOf(name, script)
         for (let cancelAt = 3; cancelAt < places.length; cancelAt += Math.ceil(places.length / 6)) {
-          let later = 0
-          await lab.everyPlace(script, name, () => (later += 1) <= 8, (more) =>
-            lab.story(`${name}, cancelled at place ${cancelAt}, ${places[cancelAt]}`, script, async (story) => {
-              const { process, ended } = await story.run({ cancelAt, killAt: cancelAt + 1 + more })
-              if (ended.type !== "killed") story.judge(process, ended, true)
-              await story.toEndTwice({ takeOver: ended.type === "killed" }, true)
-            }),
+          await lab.everyPlace(
+            script,
+            name,
+            (_place, at) => at < 8,
+            (more) =>
+              lab.story(`${name}, cancelled at place ${cancelAt}, ${places[cancelAt]}`, script, async (story) => {
+                const { process, ended } = await story.run({ cancelAt, killAt: cancelAt + 1 + more })
+                if (ended.type !== "killed") story.judge(process, ended, true)
+                await story.toEndTwice({ takeOver: ended.type === "killed" }, true)
+              }),
           )
         }
       }
@@ -286,7 +298,7 @@ export const SCENARIOS: readonly Scenario[] = [
       for (const [name, script] of lab.scripts) {
         const twice = `${name}, each answer twice`
         await lab.story(twice, script, (story) => story.toEndTwice({ deliveries: 2 }))
-        await lab.everyPlace(script, name, everyFourth(), (killAt) =>
+        await lab.everyPlace(script, name, everyFourth, (killAt) =>
           lab.story(twice, script, async (story) => {
             const { ended } = await story.run({ killAt, deliveries: 2 })
             await story.toEndTwice({ takeOver: ended.type === "killed", deliveries: 2 })
@@ -389,10 +401,7 @@ async function rivals(lab: Laboratory, takeOver: boolean): Promise<void> {
 
 const anyPlace = (): boolean => true
 
-function everyFourth(): () => boolean {
-  let count = 0
-  return () => (count += 1) % 4 === 1
-}
+const everyFourth = (_place: string, at: number): boolean => at % 4 === 1
 
 /** Waits until a process has reached no new place for a while. */
 async function idle(process: WorldProcess, ms: number): Promise<void> {

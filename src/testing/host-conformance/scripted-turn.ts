@@ -83,7 +83,7 @@ export function configOf(script: TurnScript): TurnConfig {
     model: "scripted",
     systemPrompt: "Work through the list.",
     tools: script.driver === "chat" ? toolsOf(script) : [],
-    maxIterations: script.batches.length + 2 + script.deliverAt.length,
+    maxIterations: script.batches.length + 2,
     syncExecutionSurface: script.syncs,
   }
 }

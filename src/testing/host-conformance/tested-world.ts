@@ -86,12 +86,12 @@ export class TestedWorld {
     this.#asked += 1
     if (place !== undefined) this.#batches.set(place.batch, effectId)
     this.#checkKey(work, idempotencyKey)
-    if (this.#end !== undefined) this.fault("remembers", `${describe(work)} was performed after the turn had ended.`)
-    else if (this.#rival?.of === process) {
+    if (this.#rival?.of === process) {
       const { hasBegun, effectId: held } = this.#rival
       if (hasBegun && effectId > held)
         this.fault("exclusive", `A second instance continued the turn, and then the first one performed ${describe(work)}.`)
-    } else {
+    } else if (this.#end !== undefined) this.fault("remembers", `${describe(work)} was performed after the turn had ended.`)
+    else {
       if (this.#rival !== undefined) this.#rival.hasBegun = true
       if (effectId < this.#effectId)
         this.fault("answers", `${describe(work)} was asked for again, although effect ${this.#effectId} had begun, which follows from its answer.`)
@@ -117,11 +117,14 @@ export class TestedWorld {
   /** Records were reported. The first process that reports a place decides what is there. */
   report(process: Reporter, { type, recordsFrom, eventDelta }: Progress | Done): void {
     this.#firstRecord ??= recordsFrom
-    const { nextRecord } = process
-    if (nextRecord === undefined ? recordsFrom > Math.max(this.#records.length, this.#firstRecord) : recordsFrom !== nextRecord) {
-      const wanted = nextRecord === undefined ? `at most ${this.#records.length}` : `${nextRecord}`
-      this.fault("records", `${type} of process ${process.number} has recordsFrom ${recordsFrom}. Expected: ${wanted}.`)
-    }
+    const least = process.nextRecord ?? this.#firstRecord
+    // What an earlier process reported may be left out.
+    const most = Math.max(this.#records.length, this.#firstRecord)
+    if (recordsFrom < least || recordsFrom > most)
+      this.fault(
+        "records",
+        `${type} of process ${process.number} has recordsFrom ${recordsFrom}. Expected: ${least === most ? least : `${least} to ${most}`}.`,
+      )
     for (const [index, record] of eventDelta.entries()) {
       const [place, text] = [recordsFrom + index, JSON.stringify(record)]
       const known = this.#records[place]

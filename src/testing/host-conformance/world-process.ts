@@ -43,7 +43,7 @@ const GRACE_MS = 50
 export class WorldProcess implements TestedProcess, Reporter {
   readonly number: number
   readonly takeOver: boolean
-  readonly asked = new Set<string>()
+  readonly asked: Set<string> = new Set()
   readonly places: string[] = []
   nextRecord: number | undefined
   /** The characters that it wrote. */
@@ -51,7 +51,7 @@ export class WorldProcess implements TestedProcess, Reporter {
   /** Resolves when the process waits at `holdAt` or `holdCall`, with the place. */
   readonly held: Promise<string>
   /** The names of the calls whose executors returned. */
-  readonly returned = new Set<string>()
+  readonly returned: Set<string> = new Set()
   readonly #world: TestedWorld
   readonly #plan: ProcessPlan
   readonly #killing = new AbortController()

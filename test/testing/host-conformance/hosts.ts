@@ -104,6 +104,15 @@ export class WorkflowLog {
     turn.entries.push(entry)
   }
 
+  /** Writes without a look at the owner. */
+  write(turnId: string, entry: Entry): void {
+    this.#turns.get(turnId)?.entries.push(entry)
+  }
+
+  clear(turnId: string): void {
+    this.#turns.delete(turnId)
+  }
+
   close(turnId: string, owner: object): void {
     const turn = this.#turns.get(turnId)
     if (turn?.owner === owner) turn.owner = undefined
@@ -118,10 +127,12 @@ export class Workflow {
   readonly process: TestedProcess
   readonly turn: TestedTurn
   readonly executors: Host
-  readonly options: TestedRunOptions
+  options: TestedRunOptions
   readonly log: WorkflowLog
   readonly machine: TurnMachine
-  readonly owner = {}
+  owner: object = {}
+  /** The first part of its idempotency keys. */
+  keyId: string
   entries: Entry[] = []
   /** How many entries were replayed. */
   at = 0
@@ -133,6 +144,7 @@ export class Workflow {
     this.options = options
     this.log = log
     this.machine = new TurnMachine(turn.config, turn.start)
+    this.keyId = turn.turnId
   }
 
   takeOver(): boolean {
@@ -202,9 +214,9 @@ export class Workflow {
   }
 
   async perform(effect: AnswerableEffect, print: string, started: Set<string | undefined>): Promise<void> {
-    const { executors, machine, turn, options } = this
+    const { executors, machine, keyId: turnId, options } = this
     const response = await performEffect(executors, effect, {
-      turnId: turn.turnId,
+      turnId,
       check: (received) => machine.check(received),
       signal: options.signal,
       onEvent: options.onEvent,
