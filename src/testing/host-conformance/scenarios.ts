@@ -27,7 +27,7 @@ export class Laboratory {
   readonly faults: ConformanceFault[] = []
   readonly idleMs: number
   readonly promises: HostPromises
-  readonly #mostPlaces: number
+  readonly mostPlaces: number
   readonly #makeHost: MakeHost
   readonly #timeoutMs: number
   readonly #expected = new Map<TurnScript, Promise<TestedEnd>>()
@@ -36,7 +36,7 @@ export class Laboratory {
     this.#makeHost = makeHost
     this.#timeoutMs = timeoutMs
     this.idleMs = idleMs
-    this.#mostPlaces = mostPlaces
+    this.mostPlaces = mostPlaces
     this.promises = promises
   }
 
@@ -64,7 +64,7 @@ export class Laboratory {
     disturb: (at: number, place: string) => Promise<void>,
   ): Promise<void> {
     const all = (await this.placesOf(name, script)).flatMap((place, at) => (isPlace(place, at) ? [{ at, place }] : []))
-    const step = Math.max(1, all.length / this.#mostPlaces)
+    const step = Math.max(1, all.length / this.mostPlaces)
     for (let index = 0; index < all.length; index += step) {
       const { at, place } = all[Math.floor(index)] as (typeof all)[number]
       await disturb(at, place)
@@ -222,9 +222,9 @@ export const SCENARIOS: readonly Scenario[] = [
     laws: ALWAYS,
     needs: "cancel",
     async run(lab) {
-      for (const [name, script] of lab.scripts) {
+      for (const [name, script] of lab.scripts.slice(0, 2)) {
         const places = await lab.placesOf(name, script)
-        for (let cancelAt = 3; cancelAt < places.length; cancelAt += Math.ceil(places.length / 6)) {
+        for (let cancelAt = 3; cancelAt < places.length; cancelAt += Math.ceil(places.length / Math.min(6, lab.mostPlaces))) {
           await lab.everyPlace(
             script,
             name,
@@ -374,7 +374,7 @@ const EXECUTOR = / (takes|took) effect$/
 
 /** A second instance starts while the first one waits. It may be refused, wait, or take over. */
 async function rivals(lab: Laboratory, takeOver: boolean): Promise<void> {
-  for (const [name, script] of lab.scripts)
+  for (const [name, script] of lab.scripts.slice(0, 2))
     await lab.everyPlace(
       script,
       name,

@@ -7,7 +7,7 @@ import { type Entry, journaledHost, savingHost, type Workflow, workflowHost } fr
 /** The errors of the checks of one scenario that a host fails, by the law. */
 async function failed(makeHost: MakeHost, scenario: string, options: HostConformanceOptions = {}): Promise<Map<string, ConformanceError>> {
   const errors = new Map<string, ConformanceError>()
-  for (const check of hostConformance(makeHost, { timeoutMs: 500, ...options })) {
+  for (const check of hostConformance(makeHost, { timeoutMs: 1_000, mostPlaces: 40, ...options })) {
     if (!check.name.startsWith(`${scenario}: `)) continue
     try {
       await check.run()

@@ -203,14 +203,13 @@ export class Workflow {
     const { outstanding } = machine
     if (outstanding?.id !== effect.id) return
     if (options.signal.aborted) return this.cancel(outstanding, print, started)
-    try {
-      const parts = outstanding.type === "tool_calls" ? outstanding.calls.map((call) => ({ ...outstanding, calls: [call] })) : [outstanding]
-      const running = parts.map((part) => this.perform(part, print, started))
-      await Promise.all(running)
-    } catch (error) {
-      if (!options.signal.aborted) throw error
-      if (machine.outstanding?.id === effect.id) await this.cancel(machine.outstanding, print, started)
-    }
+    const parts = outstanding.type === "tool_calls" ? outstanding.calls.map((call) => ({ ...outstanding, calls: [call] })) : [outstanding]
+    // All of them: what is being stored must be handled before the turn is cancelled.
+    const performed = await Promise.allSettled(parts.map((part) => this.perform(part, print, started)))
+    const rejected = performed.find((result) => result.status === "rejected")
+    if (rejected === undefined) return
+    if (!options.signal.aborted) throw rejected.reason
+    if (machine.outstanding?.id === effect.id) await this.cancel(machine.outstanding, print, started)
   }
 
   async perform(effect: AnswerableEffect, print: string, started: Set<string | undefined>): Promise<void> {

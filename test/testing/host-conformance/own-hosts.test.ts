@@ -5,64 +5,76 @@ import Database from "libsql"
 import { describe, test } from "vitest"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
-import type { JournalStore } from "../../../src/hosts/journal/store.ts"
+import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
+import type { TurnJournalOptions } from "../../../src/hosts/journal/turn-journal.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
-import { type HostConformanceOptions, hostConformance, type MakeHost, type TestedHost } from "../../../src/testing/index.ts"
+import { type HostPromises, hostConformance, type MakeHost, type TestedHost } from "../../../src/testing/index.ts"
+import { wrapMembers } from "../../../src/wrap.ts"
 import { journaledHost, savingHost, threadHost, workflowHost } from "./hosts.ts"
 
-function conforms(name: string, makeHost: MakeHost, options?: HostConformanceOptions): void {
+const IS_FAST = process.env["TEST_LANE"] === "fast"
+
+/** Checks a host: in the fast lane at `mostPlaces` places of each turn, in the others at every place. */
+function conforms(name: string, makeHost: MakeHost, mostPlaces: number, promises: HostPromises = {}): void {
   describe(name, () => {
-    for (const check of hostConformance(makeHost, options)) test(check.name, check.run, 120_000)
+    for (const check of hostConformance(makeHost, { promises, ...(IS_FAST && { mostPlaces }), timeoutMs: 60_000 }))
+      if (!(IS_FAST && mostPlaces < 10 && check.name.startsWith("1,000"))) test(check.name, check.run, IS_FAST ? 60_000 : 600_000)
   })
 }
 
-conforms("journaled, in memory", () => {
-  const store = memoryJournalStore()
-  return journaledHost(() => store)
-})
-
-describe("journaled with snapshots and compaction", () => {
-  const makeHost: MakeHost = () => {
+const inMemory =
+  (options?: TurnJournalOptions): MakeHost =>
+  () => {
     const store = memoryJournalStore()
-    return journaledHost(() => store, { snapshotEveryRecords: 3, compactAboveChars: 3_000 })
+    return journaledHost(() => store, options)
   }
-  for (const check of hostConformance(makeHost, { promises: { linear: false } }))
-    if (check.name.startsWith("killed")) test(check.name, check.run, 120_000)
+
+conforms("journaled, in memory", inMemory(), 30)
+
+conforms("journaled, in memory, with a snapshot after every third record", inMemory({ snapshotEveryRecords: 3, compactAboveChars: 3_000 }), 9, {
+  linear: false,
 })
 
-async function inFolder(storeIn: (folder: string) => () => JournalStore, close: () => void = () => {}): Promise<TestedHost> {
+/** Journals in a new folder. `storeIn`: makes the store of one process. */
+async function inFolder(storeIn: (folder: string) => JournalStore, close: () => void = () => {}): Promise<TestedHost> {
   const folder = await mkdtemp(join(tmpdir(), "host-conformance-"))
-  const remove = (): Promise<void> => {
+  const opened: StoredJournal[] = []
+  const storeOfProcess = (): JournalStore =>
+    wrapMembers(storeIn(folder), {
+      async open(next: JournalStore["open"], ...given: Parameters<JournalStore["open"]>): Promise<StoredJournal> {
+        const stored = await next(...given)
+        opened.push(stored)
+        return stored
+      },
+    })
+  const remove = async (): Promise<void> => {
+    // Those of killed processes are open, because they were killed in this one.
+    for (const stored of opened) await stored.close()
     close()
-    return rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true })
   }
-  return { ...journaledHost(storeIn(folder)), remove }
+  return { ...journaledHost(storeOfProcess), remove }
 }
 
-/** Files and databases are slow, and their own tests have every kind of crash. */
-const SLOW: HostConformanceOptions = process.env["TEST_LANE"] === "fast" ? { mostPlaces: 8 } : { mostPlaces: 100 }
-
-conforms("journaled, in files", () => inFolder((folder) => () => fileJournalStore(folder)), SLOW)
+conforms("journaled, in files", () => inFolder((folder) => fileJournalStore(folder)), 3)
 
 conforms(
   "journaled, in SQLite",
   () => {
     const connections: Database.Database[] = []
-    return inFolder(
-      (folder) => () => {
-        const database = new Database(join(folder, "journals.db"))
-        connections.push(database)
-        return sqliteJournalStore(database)
-      },
-      () => connections.forEach((database) => void database.close()),
-    )
+    const store = (folder: string): JournalStore => {
+      const database = new Database(join(folder, "journals.db"))
+      connections.push(database)
+      return sqliteJournalStore(database)
+    }
+    return inFolder(store, () => connections.forEach((database) => void database.close()))
   },
-  SLOW,
+  3,
 )
 
-conforms("a thread", threadHost)
+conforms("a thread", threadHost, 12)
 
-conforms("a loop of its own over performEffect", () => workflowHost(), { promises: { deliveries: true } })
+conforms("a loop of its own over performEffect", () => workflowHost(), 30, { deliveries: true })
 
 // Nothing stops two processes from running one turn, `once` calls are refused, and each checkpoint holds the whole turn.
-conforms("runTurn with Host.save alone", savingHost, { promises: { once: false, exclusive: false, linear: false } })
+conforms("runTurn with Host.save alone", savingHost, 12, { once: false, exclusive: false, linear: false })
