@@ -235,7 +235,7 @@ function placeText({ batch, call }: CallPlace): string {
   return `${batch}.${call}`
 }
 
-/** The members of one end that both ends have. Durations and times are no part of it. */
+/** The members of one end that both ends have. */
 function common(end: TestedEnd, other: TestedEnd): TestedEnd {
   const { outcome, messages, iteration, usage } = end
   return {

@@ -2,23 +2,26 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import Database from "libsql"
-import { describe, test } from "vitest"
+import { describe, expect, test } from "vitest"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
 import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import type { TurnJournalOptions } from "../../../src/hosts/journal/turn-journal.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
+import { endOf } from "../../../src/testing/host-conformance/scenarios.ts"
+import { RICH } from "../../../src/testing/host-conformance/scripts.ts"
 import { type HostPromises, hostConformance, type MakeHost, type TestedHost } from "../../../src/testing/index.ts"
 import { wrapMembers } from "../../../src/wrap.ts"
 import { journaledHost, savingHost, threadHost, workflowHost } from "./hosts.ts"
 
 const IS_FAST = process.env["TEST_LANE"] === "fast"
 
-/** Checks a host: in the fast lane at `mostPlaces` places of each turn, in the others at every place. */
-function conforms(name: string, makeHost: MakeHost, mostPlaces: number, promises: HostPromises = {}): void {
+/** Checks a host at `fast` places of each turn in the fast lane, and at `full` in the others; by default at every place. */
+function conforms(name: string, makeHost: MakeHost, { fast, full, promises = {} }: { fast: number; full?: number; promises?: HostPromises }): void {
+  const mostPlaces = IS_FAST ? fast : full
   describe(name, () => {
-    for (const check of hostConformance(makeHost, { promises, ...(IS_FAST && { mostPlaces }), timeoutMs: 60_000 }))
-      if (!(IS_FAST && mostPlaces < 10 && check.name.startsWith("1,000"))) test(check.name, check.run, IS_FAST ? 60_000 : 600_000)
+    for (const check of hostConformance(makeHost, { promises, timeoutMs: 60_000, ...(mostPlaces !== undefined && { mostPlaces }) }))
+      if (!(IS_FAST && fast < 10 && check.name.startsWith("1,000"))) test(check.name, check.run, IS_FAST ? 60_000 : 600_000)
   })
 }
 
@@ -29,10 +32,33 @@ const inMemory =
     return journaledHost(() => store, options)
   }
 
-conforms("journaled, in memory", inMemory(), 30)
+test("the chat turn of the harness has calls of every kind, failures, and deliveries at both kinds of checkpoint", async () => {
+  const { outcome, messages } = await endOf(RICH)
+  expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "All of 3 done." } })
+  const texts = messages.map(({ role, parts }) => [
+    role,
+    ...parts.map((part) =>
+      part.type === "tool_call" ? part.toolName : part.type === "tool_result" && part.isError ? "failed" : "text" in part ? part.text : "",
+    ),
+  ])
+  expect(texts).toEqual([
+    ["user", "Go."],
+    ["assistant", "read", "pay", "pay", "set", "pay"],
+    ["user", '{"seen":[1,2]}', "paid", "paid", "failed", "paid"],
+    ["user", "And 4."],
+    ["assistant", "pay", "set"],
+    ["user", "paid", "3"],
+    ["assistant", "All of 2 done."],
+    ["user", "And 11."],
+    ["assistant", "All of 3 done."],
+  ])
+})
 
-conforms("journaled, in memory, with a snapshot after every third record", inMemory({ snapshotEveryRecords: 3, compactAboveChars: 3_000 }), 9, {
-  linear: false,
+conforms("journaled, in memory", inMemory(), { fast: 30 })
+
+conforms("journaled, in memory, with a snapshot after every third record", inMemory({ snapshotEveryRecords: 3, compactAboveChars: 3_000 }), {
+  fast: 9,
+  promises: { linear: false },
 })
 
 /** Journals in a new folder. `storeIn`: makes the store of one process. */
@@ -56,7 +82,7 @@ async function inFolder(storeIn: (folder: string) => JournalStore, close: () => 
   return { ...journaledHost(storeOfProcess), remove }
 }
 
-conforms("journaled, in files", () => inFolder((folder) => fileJournalStore(folder)), 3)
+conforms("journaled, in files", () => inFolder((folder) => fileJournalStore(folder)), { fast: 3, full: 60 })
 
 conforms(
   "journaled, in SQLite",
@@ -69,12 +95,12 @@ conforms(
     }
     return inFolder(store, () => connections.forEach((database) => void database.close()))
   },
-  3,
+  { fast: 3, full: 20 },
 )
 
-conforms("a thread", threadHost, 12)
+conforms("a thread", threadHost, { fast: 9 })
 
-conforms("a loop of its own over performEffect", () => workflowHost(), 30, { deliveries: true })
+conforms("a loop of its own over performEffect", () => workflowHost(), { fast: 30, promises: { deliveries: true } })
 
 // Nothing stops two processes from running one turn, `once` calls are refused, and each checkpoint holds the whole turn.
-conforms("runTurn with Host.save alone", savingHost, 12, { once: false, exclusive: false, linear: false })
+conforms("runTurn with Host.save alone", savingHost, { fast: 9, promises: { once: false, exclusive: false, linear: false } })
