@@ -25,14 +25,21 @@ export function changesOnResume(journal: Journal, section: Section, config: Comp
 }
 
 /** The keys of a configuration that a projector copies into a request, with their keys there. */
-export const REQUEST_KEYS = {
+export const REQUEST_KEYS: {
+  readonly model: "model"
+  readonly modelVariant: "modelVariant"
+  readonly generation: "generation"
+  readonly parallelToolCalls: "parallelToolCalls"
+  readonly cache: "cache"
+  readonly runSessionId: "sessionId"
+} = {
   model: "model",
   modelVariant: "modelVariant",
   generation: "generation",
   parallelToolCalls: "parallelToolCalls",
   cache: "cache",
   runSessionId: "sessionId",
-} as const satisfies { readonly [Key in keyof CompleteTurnConfig]?: keyof LlmRequest }
+} satisfies { readonly [Key in keyof CompleteTurnConfig]?: keyof LlmRequest }
 
 export type RequestKey = keyof typeof REQUEST_KEYS
 

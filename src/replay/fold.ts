@@ -89,8 +89,9 @@ export class Notifications {
 
   /** Forgets what was emitted before an effect that the host performed. Of what remains, only records of the history are emitted again. */
   handedOut(effectId: number): void {
-    const index = this.#polled.findLastIndex((effect) => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId)
-    this.#polled = this.#polled.slice(index + 1).filter(({ type }) => type === "progress" || type === "done")
+    const isPerformed = (effect: Effect): boolean => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId
+    const last = this.#polled.filter(isPerformed).at(-1)
+    this.#polled = this.#polled.slice(last === undefined ? 0 : this.#polled.lastIndexOf(last) + 1).filter(({ type }) => type === "progress" || type === "done")
   }
 
   clear(): void {

@@ -38,6 +38,7 @@ export {
   journalLines,
   MAX_LINE_CHARS,
   readJournal,
+  type WrittenLines,
 } from "./journal.ts"
 export { type JournalOutline, journalOutline, type OutlineFacts, type OutlineRow, type OutlineTotals, workedMs } from "./outline.ts"
 export { type BrokenPrefix, type PrefixBreak, type PrefixReport, prefixBreaks, type RequestPrefix, requestPrefix } from "./prefix.ts"

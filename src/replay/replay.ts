@@ -34,7 +34,7 @@ export function replay(journal: Journal, config: TurnConfig, options: ReplayOpti
   const trusting = trustingConfig(config)
   const { entries } = journal
   const [whole, ...later] = sectionsOf(journal)
-  const section = later.findLast(({ record }) => record < at) ?? whole
+  const section = later.filter(({ record }) => record < at).at(-1) ?? whole
   if (checkConfig) checkConfiguration(journal, section, trusting)
   const { number = 1, record } = entries[section.first] ?? {}
   if (at < number) {

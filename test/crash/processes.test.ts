@@ -109,11 +109,13 @@ async function killEverywhere(name: string, env: Readonly<Record<string, string>
     }
     kills += 1
     resuming()
+    // An ended journal is read without its lock, which then stays as the killed process left it.
+    const hadEnded = textOf(place.journal).includes('"type":"end"')
     const resumed = await place.run(env)
     const lines = linesOf(place.effects)
     const row = matrix.row(`${name}: ${killed.stderr}`)
     row.kills += 1
-    if (!endsAlike(resumed, lines) || existsSync(`${place.journal}.lock`)) row.differs += 1
+    if (!endsAlike(resumed, lines) || (!hadEnded && existsSync(`${place.journal}.lock`))) row.differs += 1
     row.repeated += beyondPromise(lines, resumes)
     return true
   })
