@@ -91,7 +91,9 @@ export class Notifications {
   handedOut(effectId: number): void {
     const isPerformed = (effect: Effect): boolean => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId
     const last = this.#polled.filter(isPerformed).at(-1)
-    this.#polled = this.#polled.slice(last === undefined ? 0 : this.#polled.lastIndexOf(last) + 1).filter(({ type }) => type === "progress" || type === "done")
+    this.#polled = this.#polled
+      .slice(last === undefined ? 0 : this.#polled.lastIndexOf(last) + 1)
+      .filter(({ type }) => type === "progress" || type === "done")
   }
 
   clear(): void {
