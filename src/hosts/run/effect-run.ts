@@ -58,15 +58,21 @@ export class Work {
     this.#ended = ended.catch(this.#fail)
   }
 
-  /** Waits until the executors of a cancelled model call, of tools or of code have ended, at most as long as given. */
+  /**
+   * Waits until the executors of a cancelled model call, of tools or of code have ended, and until their events were received; at most as
+   * long as given.
+   * @throws as {@link Work.next}
+   */
   async finish(graceMs: number): Promise<void> {
-    if (!this.#hasGrace) return
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const grace = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timerMs(graceMs))
-    })
-    await Promise.race([this.#ended, grace])
-    clearTimeout(timer)
+    if (this.#hasGrace) {
+      let timer: ReturnType<typeof setTimeout> | undefined
+      const grace = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, timerMs(graceMs))
+      })
+      await Promise.race([this.#ended.then(() => this.#received), grace])
+      clearTimeout(timer)
+    }
+    if (this.#failure !== undefined) throw this.#failure.error
   }
 
   /** What an aborted model call said and used: what its executor reported, otherwise what it emitted. `undefined`: nothing, or it has an answer. */
