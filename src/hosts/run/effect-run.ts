@@ -124,9 +124,10 @@ export class Work {
   async #runOne(effect: Exclude<AnswerableEffect, ToolCalls>): Promise<void> {
     const isOnce = effect.type === "exec_code" && this.#host.code?.effects === "once"
     const past = isOnce ? await this.#recordStart() : undefined
+    const now = this.#isOver ? 0 : this.#now()
+    const startedAt = typeof now === "number" ? now : await now
     if (this.#isOver) return this.#skip(past)
-    const now = this.#now()
-    await this.#run(taskOf(this.#host, effect, past), typeof now === "number" ? now : await now)
+    await this.#run(taskOf(this.#host, effect, past), startedAt)
   }
 
   /** Starts the calls in their order, each as soon as a place is free. */
@@ -150,8 +151,10 @@ export class Work {
     const begin = async (call: PendingToolCall, recorded: Promise<Past> | undefined, before: Promise<void> | undefined): Promise<void> => {
       // Both at once: each may fail while the other still waits.
       const [past = "first"] = await Promise.all([recorded, before])
-      if (this.#isOver) return this.#skip(recorded && past, call.callId)
-      start(call, past, await this.#now())
+      const startedAt = this.#isOver ? 0 : await this.#now()
+      if (!this.#isOver) return start(call, past, startedAt)
+      this.#skip(recorded && past, call.callId)
+      places.free()
     }
     for (const call of calls) {
       if (places.isFull) await places.freed()
