@@ -18,6 +18,11 @@ export function checkHost(host: Host): void {
   if ("toolCall" in host) throw new TypeError("The host has a toolCall function, which is never called. Pass tools: toolbox([add]).")
 }
 
+/** Refuses a number of places in which no call would ever run. @throws {RangeError} */
+export function checkToolConcurrency(toolConcurrency: number | undefined): void {
+  if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
+}
+
 /**
  * Refuses `once` calls and code of an effect, for a run that records no starts: after a crash they would run again.
  * @throws {RunError} `once_without_log`

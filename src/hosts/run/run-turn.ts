@@ -4,7 +4,7 @@ import type { Done, Progress } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
-import { checkHost, refuseOnce, refuseOnceTools } from "./checks.ts"
+import { checkHost, checkToolConcurrency, refuseOnce, refuseOnceTools } from "./checks.ts"
 import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
 import type { Answer } from "./execute.ts"
 import { cancelledResponses } from "./task.ts"
@@ -31,7 +31,7 @@ const DEFAULT_CANCEL_GRACE_MS = 2_000
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
   const { cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, signal, toolConcurrency, journal } = options
   checkHost(host)
-  if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
+  checkToolConcurrency(toolConcurrency)
   if (!(cancelGraceMs >= 0)) throw new RangeError(`cancelGraceMs must be at least 0, not ${cancelGraceMs}.`)
   if (journal === undefined && !machine.done) refuseOnceTools(host, machine.turn.surface.tools)
   const workOptions = workOptionsOf(options)
