@@ -22,7 +22,7 @@ import { type JudgeMemory, judgeName, StoredJudgeMemory } from "./judge-memory.t
 import { type JudgeOptions, runJudge } from "./run-judge.ts"
 
 /** Options of {@link JudgedThread}. */
-export interface JudgedThreadOptions extends OpenOptions, Pick<JudgeOptions, "signal" | "onEvent"> {
+export interface JudgedThreadOptions extends OpenOptions, Pick<JudgeOptions, "signal" | "onEvent" | "isFatal"> {
   readonly judge: JudgeConfig
   /** The host whose model the judge calls. */
   readonly host: Pick<Host, "llmCall">
@@ -135,7 +135,7 @@ export class JudgedThread {
   }
 
   async #judge(turn: EndedThreadTurn): Promise<void> {
-    const { judge: config, host, signal, onEvent } = this.#options
+    const { judge: config, host, signal, onEvent, isFatal } = this.#options
     const { turnId } = turn
     this.#options.onJudging?.(turnId)
     const judge = await this.#judgeOf(turn)
@@ -144,6 +144,7 @@ export class JudgedThread {
       save: (saved) => this.#update({ judging: { turnId, checkpoint: saved.checkpoint() } }, false),
       ...(signal !== undefined && { signal }),
       ...(onEvent !== undefined && { onEvent }),
+      ...(isFatal !== undefined && { isFatal }),
     })
     if (judgement === undefined) return
     const key = `${turnId}:${judgement.goalId}:${judgement.revision}`
