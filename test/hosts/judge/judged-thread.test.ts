@@ -126,6 +126,21 @@ describe("a thread with a judge", () => {
     expect(worked.map((text) => text.includes("The judge about your last turn: Show the log."))).toEqual([false, true])
   })
 
+  test.each(["onGoal", "onTurn", "onJudging", "onChecklist"] as const)("rejects with the error of an async %s", async (name) => {
+    const world = new World()
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    const gone = new Error("The screen is gone.")
+    const callback = {
+      async [name]() {
+        await Promise.resolve()
+        throw gone
+      },
+    }
+    const judged = await JudgedThread.open(memoryJournalStore(), thread, { judge: { model: "judge" }, host: world.host, ...callback })
+    await thread.command({ type: "set", objective: "Build a kite." })
+    await expect(runThread(thread, world.host, { between: () => judged.between(), ...callback })).rejects.toBe(gone)
+  })
+
   test("is not judged by a call that failed with a fatal error", async () => {
     const fatal = new Error("The engine suspends.")
     const store = memoryJournalStore()

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import * as z from "zod"
-import type { Host } from "../../../src/hosts/host.ts"
+import type { Host, HostTools } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
@@ -53,7 +53,7 @@ describe("once work whose lookup ends after the run was stopped", () => {
     const store = memoryJournalStore()
     const turn = { config: configOf(), start }
     const began: string[] = []
-    const tools = (call: (given: PendingToolCall) => Promise<void>, recover?: () => Promise<{ ran: false }>): Host["tools"] => ({
+    const tools = (call: (given: PendingToolCall) => Promise<void>, recover?: () => Promise<{ ran: false }>): HostTools => ({
       effects: ({ toolName }) => (toolName === "pay" ? "once" : "none"),
       call: async (given) => {
         await call(given)
