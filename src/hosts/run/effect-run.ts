@@ -5,6 +5,7 @@ import type { Response } from "../../wire/response.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import type { Host, PerformOptions, RunOptions, TurnLog } from "../host.ts"
 import { onAbort, timerMs } from "../timers.ts"
+import { isOnce } from "./checks.ts"
 import { type Answer, execute } from "./execute.ts"
 import { idempotencyKey } from "./idempotency-key.ts"
 import { type CheckPartial, checkLoosely, PartialAnswer } from "./partial-answer.ts"
@@ -122,8 +123,8 @@ export class Work {
   }
 
   async #runOne(effect: Exclude<AnswerableEffect, ToolCalls>): Promise<void> {
-    const isOnce = effect.type === "exec_code" && this.#host.code?.effects === "once"
-    const past = isOnce ? await this.#recordStart() : undefined
+    const mustRecord = effect.type === "exec_code" && this.#host.code?.effects === "once"
+    const past = mustRecord ? await this.#recordStart() : undefined
     const now = this.#isOver ? 0 : this.#now()
     const startedAt = typeof now === "number" ? now : await now
     if (this.#isOver) return this.#skip(past)
@@ -160,14 +161,14 @@ export class Work {
       if (places.isFull) await places.freed()
       if (this.#isOver) break
       places.take()
-      const isOnce = this.#host.tools?.effects(call) === "once"
-      const startedAt = isOnce || begun !== undefined ? undefined : this.#now()
+      const mustRecord = isOnce(this.#host, call)
+      const startedAt = mustRecord || begun !== undefined ? undefined : this.#now()
       if (typeof startedAt === "number") {
         start(call, "first", startedAt)
         continue
       }
       // Not awaited: a journal stores the starts of several calls with one write.
-      begun = begin(call, isOnce ? this.#recordStart(call.callId) : undefined, begun)
+      begun = begin(call, mustRecord ? this.#recordStart(call.callId) : undefined, begun)
       begun.catch(this.#fail)
     }
     await begun

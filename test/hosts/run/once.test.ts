@@ -65,6 +65,19 @@ describe("a once tool in a run without a journal", () => {
     await expect(runTurn(newTurn({ driver: execDriver }), { llmCall: neverCalled, code })).rejects.toMatchObject({ code: "once_without_log" })
   })
 
+  test.each([["Once"], [Promise.resolve("once")], [undefined]])(
+    "effects that are none are refused, and not taken for idempotent: %s",
+    async (effects) => {
+      const host = { llmCall: script(calls(["c1", "pay"])), tools: { effects: () => effects, call: neverCalled } } as unknown as Host
+      const turn = { config: configOf(), start }
+      await expect(journaled(host, memoryJournalStore()).run("t", turn)).rejects.toThrow('The tool "pay" has the effects')
+      const code = { run: neverCalled, ...(effects !== undefined && { effects }) } as unknown as NonNullable<Host["code"]>
+      const run = runTurn(newTurn({ driver: execDriver }), { llmCall: neverCalled, code })
+      if (effects === undefined) await run
+      else await expect(run).rejects.toThrow("The host's code has the effects")
+    },
+  )
+
   test("performEffect refuses it without callStarted, and asks that one first", async () => {
     const effect = { type: "tool_calls", id: 4, calls: [{ callId: "c:1", toolName: "pay", args: {} }] } as const
     const seen: unknown[] = []
