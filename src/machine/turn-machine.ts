@@ -158,9 +158,12 @@ export class TurnMachine {
   get state(): StateName {
     return this.#turn.position.state.type
   }
-  /** The whole turn as an immutable value. */
+  /** The whole turn as an immutable value, frozen. */
   get turn(): Turn {
-    return this.#turn
+    const turn = this.#turn
+    const { position, record, surface } = turn
+    if (!Object.isFrozen(turn)) for (const group of [turn, position, position.state, position.usage, record, surface]) Object.freeze(group)
+    return turn
   }
   /** The effect that waits for its answer. Of a tool batch: only the calls without a result. */
   get outstanding(): AnswerableEffect | undefined {
@@ -188,7 +191,7 @@ export class TurnMachine {
   }
   /** The tokens of all answers of this turn. */
   get usage(): TokenUsage {
-    return this.#turn.position.usage
+    return Object.freeze(this.#turn.position.usage)
   }
   /** The current iteration, counted from `iterationOffset`. */
   get iteration(): number {

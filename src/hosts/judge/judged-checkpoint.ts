@@ -42,13 +42,18 @@ export interface JudgedTurnOptions {
  */
 export function judgedCheckpoint(options: JudgedTurnOptions): (effect: Checkpoint, context: EffectContext) => Promise<CheckpointDelivery> {
   const { judge: config, host, state, save, messages, threadId, now = Date.now } = options
-  return async ({ checkpoint }, { signal, idempotencyKey }) => {
+  return async ({ checkpoint }, { signal, idempotencyKey, isFatal }) => {
     if (checkpoint !== "before_completion") return {}
     const at = Math.floor(now())
     let usage = NO_USAGE
     for (;;) {
       const judge = new ChecklistJudge(config, state(), { response: lastAnswer(messages()), transcript: { id: "", messages: [...messages()] }, at })
-      const judgement = await runJudge(judge, host, { signal, now, ...(idempotencyKey !== undefined && { turnId: idempotencyKey }) })
+      const judgement = await runJudge(judge, host, {
+        signal,
+        now,
+        ...(idempotencyKey !== undefined && { turnId: idempotencyKey }),
+        ...(isFatal !== undefined && { isFatal }),
+      })
       if (judgement === undefined) return {}
       usage = addUsage(usage, judgement.usage)
       const { state: next, decision } = applyJudgement(config, state(), judgement, at)

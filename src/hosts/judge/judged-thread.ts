@@ -22,14 +22,14 @@ import { type JudgeMemory, judgeName, StoredJudgeMemory } from "./judge-memory.t
 import { type JudgeOptions, runJudge } from "./run-judge.ts"
 
 /** Options of {@link JudgedThread}. */
-export interface JudgedThreadOptions extends OpenOptions, Pick<JudgeOptions, "signal" | "onEvent"> {
+export interface JudgedThreadOptions extends OpenOptions, Pick<JudgeOptions, "signal" | "onEvent" | "isFatal"> {
   readonly judge: JudgeConfig
   /** The host whose model the judge calls. */
   readonly host: Pick<Host, "llmCall">
-  /** Called before a turn is judged. */
-  readonly onJudging?: (turnId: string) => void
-  /** Called when the checklist has changed. `decision` is given if a judgement changed it. */
-  readonly onChecklist?: (state: ChecklistState, decision?: Decision) => void
+  /** Called before a turn is judged. Awaited. */
+  readonly onJudging?: (turnId: string) => unknown
+  /** Called when the checklist has changed. `decision` is given if a judgement changed it. Awaited. */
+  readonly onChecklist?: (state: ChecklistState, decision?: Decision) => unknown
 }
 
 /**
@@ -135,15 +135,16 @@ export class JudgedThread {
   }
 
   async #judge(turn: EndedThreadTurn): Promise<void> {
-    const { judge: config, host, signal, onEvent } = this.#options
+    const { judge: config, host, signal, onEvent, isFatal } = this.#options
     const { turnId } = turn
-    this.#options.onJudging?.(turnId)
+    await this.#options.onJudging?.(turnId)
     const judge = await this.#judgeOf(turn)
     const judgement = await runJudge(judge, host, {
       turnId,
       save: (saved) => this.#update({ judging: { turnId, checkpoint: saved.checkpoint() } }, false),
       ...(signal !== undefined && { signal }),
       ...(onEvent !== undefined && { onEvent }),
+      ...(isFatal !== undefined && { isFatal }),
     })
     if (judgement === undefined) return
     const key = `${turnId}:${judgement.goalId}:${judgement.revision}`
@@ -192,7 +193,7 @@ export class JudgedThread {
 
   async #update(changes: Partial<JudgeMemory>, notify = true, decision?: Decision): Promise<void> {
     await this.#memory.update(changes)
-    if (notify) this.#options.onChecklist?.(this.state, decision)
+    if (notify) await this.#options.onChecklist?.(this.state, decision)
   }
 
   #now(): number {

@@ -18,8 +18,8 @@ export interface JudgeOptions extends PerformOptions {
  * Accepts a judge in any state: new, restored, between calls, or finished.
  *
  * A failed call, an unusable answer or an executor that throws never rejects: the judge decides what it means. The promise rejects with
- * an error of `save`, `onEvent` or `now`. It resolves to `undefined` if `signal` is aborted before there is a judgement. Then nothing is
- * judged or charged; the judge is as it was before the stopped call, and can run again.
+ * an error of `save`, `onEvent` or `now`, or one for which `isFatal` returns true. It resolves to `undefined` if `signal` is aborted before
+ * there is a judgement. Then nothing is judged or charged; the judge is as it was before the stopped call, and can run again.
  *
  * Do not run a judge twice at the same time.
  */

@@ -1,6 +1,6 @@
 import type { AnswerableEffect } from "../../wire/effect.ts"
-import type { ToolSpec } from "../../wire/tool.ts"
-import { type Host, RunError } from "../host.ts"
+import type { PendingToolCall, ToolSpec } from "../../wire/tool.ts"
+import { type Host, RunError, type ToolEffects } from "../host.ts"
 
 /**
  * Refuses mistakes that may compile: a missing model, and tools or code that would never run.
@@ -14,8 +14,33 @@ export function checkHost(host: Host): void {
   if (tools === undefined && "call" in host && "effects" in host)
     throw new TypeError("Tools are spread into the host, so they would never run. Pass them as a member: { llmCall, tools }.")
   if (code !== undefined && typeof code?.run !== "function") throw new TypeError("The host's code is not an executor: pass code: { run }.")
+  if (code?.effects !== undefined) checkEffects("The host's code", code.effects)
   if ("execCode" in host) throw new TypeError("The host has an execCode function, which is never called. Pass code: { run }.")
   if ("toolCall" in host) throw new TypeError("The host has a toolCall function, which is never called. Pass tools: toolbox([add]).")
+}
+
+/**
+ * Whether a call must not run twice.
+ * @throws {TypeError} the host's `effects` returned something else, such as a promise, which would run a `once` call twice
+ */
+export function isOnce({ tools }: Host, call: PendingToolCall): boolean {
+  if (tools === undefined) return false
+  const effects = tools.effects(call)
+  checkEffects(`The tool ${JSON.stringify(call.toolName)}`, effects)
+  return effects === "once"
+}
+
+const EFFECTS: readonly unknown[] = ["none", "idempotent", "once"] satisfies readonly ToolEffects[]
+
+function checkEffects(what: string, effects: unknown): void {
+  if (EFFECTS.includes(effects)) return
+  const found = typeof effects === "string" ? JSON.stringify(effects) : `a value of type ${typeof effects}`
+  throw new TypeError(`${what} has the effects ${found}; they are "none", "idempotent" or "once".`)
+}
+
+/** Refuses a number of places in which no call would ever run. @throws {RangeError} */
+export function checkToolConcurrency(toolConcurrency: number | undefined): void {
+  if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
 }
 
 /**
@@ -25,17 +50,16 @@ export function checkHost(host: Host): void {
 export function refuseOnce(host: Host, effect: AnswerableEffect): void {
   if (effect.type === "exec_code" && host.code?.effects === "once") throw withoutLog("The host's code")
   if (effect.type !== "tool_calls") return
-  for (const call of effect.calls) if (host.tools?.effects(call) === "once") throw withoutLog(`The tool ${JSON.stringify(call.toolName)}`)
+  for (const call of effect.calls) if (isOnce(host, call)) throw withoutLog(`The tool ${JSON.stringify(call.toolName)}`)
 }
 
 /**
  * Refuses a run that records no starts and offers `once` tools, before it performs anything.
  * @throws {RunError} `once_without_log`
  */
-export function refuseOnceTools({ tools, code }: Host, offered: readonly ToolSpec[]): void {
-  if (code?.effects === "once") throw withoutLog("The host's code")
-  for (const { name } of offered)
-    if (tools?.effects({ callId: "", toolName: name, args: {} }) === "once") throw withoutLog(`The tool ${JSON.stringify(name)}`)
+export function refuseOnceTools(host: Host, offered: readonly ToolSpec[]): void {
+  if (host.code?.effects === "once") throw withoutLog("The host's code")
+  for (const { name } of offered) if (isOnce(host, { callId: "", toolName: name, args: {} })) throw withoutLog(`The tool ${JSON.stringify(name)}`)
 }
 
 function withoutLog(what: string): RunError {

@@ -5,6 +5,7 @@ import type { Response } from "../../wire/response.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import type { Host, PerformOptions, RunOptions, TurnLog } from "../host.ts"
 import { onAbort, timerMs } from "../timers.ts"
+import { isOnce } from "./checks.ts"
 import { type Answer, execute } from "./execute.ts"
 import { idempotencyKey } from "./idempotency-key.ts"
 import { type CheckPartial, checkLoosely, PartialAnswer } from "./partial-answer.ts"
@@ -58,15 +59,21 @@ export class Work {
     this.#ended = ended.catch(this.#fail)
   }
 
-  /** Waits until the executors of a cancelled model call, of tools or of code have ended, at most as long as given. */
+  /**
+   * Waits until the executors of a cancelled model call, of tools or of code have ended, and until their events were received; at most as
+   * long as given.
+   * @throws as {@link Work.next}
+   */
   async finish(graceMs: number): Promise<void> {
-    if (!this.#hasGrace) return
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const grace = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timerMs(graceMs))
-    })
-    await Promise.race([this.#ended, grace])
-    clearTimeout(timer)
+    if (this.#hasGrace) {
+      let timer: ReturnType<typeof setTimeout> | undefined
+      const grace = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, timerMs(graceMs))
+      })
+      await Promise.race([this.#ended.then(() => this.#received), grace])
+      clearTimeout(timer)
+    }
+    if (this.#failure !== undefined) throw this.#failure.error
   }
 
   /** What an aborted model call said and used: what its executor reported, otherwise what it emitted. `undefined`: nothing, or it has an answer. */
@@ -116,11 +123,12 @@ export class Work {
   }
 
   async #runOne(effect: Exclude<AnswerableEffect, ToolCalls>): Promise<void> {
-    const isOnce = effect.type === "exec_code" && this.#host.code?.effects === "once"
-    const past = isOnce ? await this.#recordStart() : undefined
+    const mustRecord = effect.type === "exec_code" && this.#host.code?.effects === "once"
+    const past = mustRecord ? await this.#recordStart() : undefined
+    const now = this.#isOver ? 0 : this.#now()
+    const startedAt = typeof now === "number" ? now : await now
     if (this.#isOver) return this.#skip(past)
-    const now = this.#now()
-    await this.#run(taskOf(this.#host, effect, past), typeof now === "number" ? now : await now)
+    await this.#run(taskOf(this.#host, effect, past), startedAt)
   }
 
   /** Starts the calls in their order, each as soon as a place is free. */
@@ -144,21 +152,23 @@ export class Work {
     const begin = async (call: PendingToolCall, recorded: Promise<Past> | undefined, before: Promise<void> | undefined): Promise<void> => {
       // Both at once: each may fail while the other still waits.
       const [past = "first"] = await Promise.all([recorded, before])
-      if (this.#isOver) return this.#skip(recorded && past, call.callId)
-      start(call, past, await this.#now())
+      const startedAt = this.#isOver ? 0 : await this.#now()
+      if (!this.#isOver) return start(call, past, startedAt)
+      this.#skip(recorded && past, call.callId)
+      places.free()
     }
     for (const call of calls) {
       if (places.isFull) await places.freed()
       if (this.#isOver) break
       places.take()
-      const isOnce = this.#host.tools?.effects(call) === "once"
-      const startedAt = isOnce || begun !== undefined ? undefined : this.#now()
+      const mustRecord = isOnce(this.#host, call)
+      const startedAt = mustRecord || begun !== undefined ? undefined : this.#now()
       if (typeof startedAt === "number") {
         start(call, "first", startedAt)
         continue
       }
       // Not awaited: a journal stores the starts of several calls with one write.
-      begun = begin(call, isOnce ? this.#recordStart(call.callId) : undefined, begun)
+      begun = begin(call, mustRecord ? this.#recordStart(call.callId) : undefined, begun)
       begun.catch(this.#fail)
     }
     await begun

@@ -2,7 +2,7 @@ import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { Response } from "../../wire/response.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
 import type { Host, PerformOptions, RunOptions, TurnLog } from "../host.ts"
-import { checkHost, refuseOnce } from "./checks.ts"
+import { checkHost, checkToolConcurrency, refuseOnce } from "./checks.ts"
 import { Work } from "./effect-run.ts"
 import type { Answer } from "./execute.ts"
 
@@ -24,11 +24,13 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
  * An executor that throws fails its effect. The promise rejects with the reason of an aborted `signal`, an error for which `isFatal`
  * returns true, or an error of `onEvent`, `now` or `callStarted`.
  * @throws {RunError} `once_without_log`: a `once` call, and no `callStarted`. Nothing was performed.
+ * @throws {RangeError} `toolConcurrency` is less than 1
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function performEffect(host: Host, effect: AnswerableEffect, options: PerformEffectOptions = {}): Promise<Response> {
   const { turnId, check = (response) => response, callStarted, signal, ...rest } = options
   checkHost(host)
+  checkToolConcurrency(rest.toolConcurrency)
   if (callStarted === undefined) refuseOnce(host, effect)
   signal?.throwIfAborted()
   const work = new Work(effect, host, {

@@ -4,7 +4,7 @@ import type { Done, Progress } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
-import { checkHost, refuseOnce, refuseOnceTools } from "./checks.ts"
+import { checkHost, checkToolConcurrency, refuseOnce, refuseOnceTools } from "./checks.ts"
 import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
 import type { Answer } from "./execute.ts"
 import { cancelledResponses } from "./task.ts"
@@ -31,7 +31,7 @@ const DEFAULT_CANCEL_GRACE_MS = 2_000
 export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
   const { cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, signal, toolConcurrency, journal } = options
   checkHost(host)
-  if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
+  checkToolConcurrency(toolConcurrency)
   if (!(cancelGraceMs >= 0)) throw new RangeError(`cancelGraceMs must be at least 0, not ${cancelGraceMs}.`)
   if (journal === undefined && !machine.done) refuseOnceTools(host, machine.turn.surface.tools)
   const workOptions = workOptionsOf(options)
@@ -145,11 +145,22 @@ async function record(machine: TurnMachine, answer: Answer, response: Response, 
     await journal?.response(machine, response)
     return response
   } catch (error) {
-    if (!(error instanceof TurnError) || error.code !== "record_too_long") throw error
-    const instead = machine.check(answer.instead(error))
+    if (!isTooLong(error)) throw error
+    const instead = machine.check(withoutPartial(answer.instead(error)))
     await journal?.response(machine, instead)
     return instead
   }
+}
+
+function isTooLong(error: unknown): boolean {
+  return error instanceof TurnError && error.code === "record_too_long"
+}
+
+/** A failure without what the model said before it: that was streamed, and is about as long as the answer. */
+function withoutPartial(response: Response): Response {
+  if (response.type !== "llm_complete" || response.result.ok) return response
+  const { partial: _partial, ...result } = response.result
+  return { ...response, result }
 }
 
 async function cancel(
@@ -159,8 +170,14 @@ async function cancel(
   partial: LlmResponse | undefined,
 ): Promise<void> {
   const command = { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) } as const
-  if (journal === undefined) machine.command(command)
-  else await journal.command(machine, command)
+  if (journal === undefined) return machine.command(command)
+  try {
+    await journal.command(machine, command)
+  } catch (error) {
+    if (partial === undefined || (partial.text === "" && partial.parts.length === 0) || !isTooLong(error)) throw error
+    // Otherwise the turn could not be cancelled. The tokens still count.
+    await cancel(machine, journal, reason, { ...partial, text: "", parts: [] })
+  }
 }
 
 /** Answers those `once` calls of a cancelled effect that may have taken effect, so that no model takes them for calls that did not run. */
@@ -168,10 +185,19 @@ async function reportBegun(machine: TurnMachine, work: Work | undefined, journal
   const { outstanding } = machine
   if (outstanding === undefined || journal === undefined) return
   const hasBegun = (callId?: string): boolean => journal.mayHaveRun(outstanding.id, callId) && work?.isNotBegun(callId) !== true
-  for (const response of cancelledResponses(outstanding, hasBegun)) {
+  for (const response of cancelledResponses(outstanding, hasBegun)) await handleInParts(machine, response, journal)
+}
+
+/** Records and handles the results of a batch together, or each on its own if they are too long together. */
+async function handleInParts(machine: TurnMachine, response: Response, journal: TurnLog): Promise<void> {
+  try {
     await journal.response(machine, response)
-    machine.handle(response)
+  } catch (error) {
+    if (response.type !== "tool_results" || response.results.length < 2 || !isTooLong(error)) throw error
+    for (const result of response.results) await handleInParts(machine, { ...response, results: [result] }, journal)
+    return
   }
+  machine.handle(response)
 }
 
 /** A partial answer that the machine accepts. One that it does not is left out: neither a cancellation nor a failure fails for it. */

@@ -22,10 +22,10 @@ import type { ThreadState } from "./thread-state.ts"
 export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"> {
   /** Called at each checkpoint and between turns, before the next decision. Pass new user input to `say` and `command` here. */
   readonly attend?: () => Promise<void> | void
-  /** Receives changes and metrics of the goal when they are stored, each at least once, and commands that were refused later. */
-  readonly onGoal?: (output: GoalOutput) => void
-  /** Called when a turn begins or is resumed. */
-  readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => void
+  /** Receives changes and metrics of the goal when they are stored, each at least once, and commands that were refused later. Awaited. */
+  readonly onGoal?: (output: GoalOutput) => unknown
+  /** Called when a turn begins or is resumed. Awaited. If it throws, the run rejects. */
+  readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => unknown
   /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
   readonly runTurn?: typeof runTurn
   /** Waits until a time (milliseconds since the epoch) or until the signal is aborted. Default: a timer. */
@@ -161,7 +161,7 @@ async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     const resumed = journal.recorded !== undefined
     const machine = resumed ? await journal.resume(config, resume) : await journal.begin(config, startOf(thread, turn, config), { turnId })
     if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
-    options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
+    await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
     const attended = threadHost(thread, machine, host, () => options.attend?.())
     const { outcome } = await loop(machine, attended, { ...runOptions, journal, ...(now !== undefined && { now }) })
@@ -229,5 +229,5 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     reported: own.length,
     surface: surfaceDigest(machine.turn.surface),
   })
-  thread.report(ended.outputs)
+  await thread.report(ended.outputs)
 }

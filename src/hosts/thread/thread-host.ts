@@ -20,7 +20,7 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
       await next(effect)
       const outputs = goalChanges(effect.eventDelta, threadId, goal)
       goal = readGoal(machine.history, threadId).state.goal
-      thread.report(outputs)
+      await thread.report(outputs)
     },
     checkpoint: async (next, effect, context) => {
       await attend()
@@ -30,7 +30,7 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
   })
 }
 
-function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): CheckpointDelivery {
+async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): Promise<CheckpointDelivery> {
   const { threadId, log, options, pendingCommands: commands } = thread
   const { policy = {}, continueInTurn = false } = options
   const { history } = machine
@@ -38,7 +38,7 @@ function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Chec
   const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
   // A command that was valid when it was given may be refused by now.
   if (commands.length > 0)
-    thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
+    await thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
   const goals = goalDeliveries(history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
   return mergeDeliveries({ ...(userMessages.length > 0 && { userMessages: [...userMessages] }) }, own, goals)
 }

@@ -45,7 +45,7 @@ export class ThreadState {
   /** How many records of the history this process has reported outside of turns. */
   reported = 0
   /** Receives changes and metrics of the goal. */
-  onGoal: ((output: GoalOutput) => void) | undefined
+  onGoal: ((output: GoalOutput) => unknown) | undefined
 
   constructor(store: JournalStore, threadId: string, log: ThreadLog, options: ThreadOptions) {
     this.store = store
@@ -78,8 +78,8 @@ export class ThreadState {
   }
 
   /** Passes changes and metrics on to the host. Outputs of type `event` belong to the history only. */
-  report(outputs: readonly GoalOutput[]): void {
-    if (this.onGoal !== undefined) for (const output of outputs) if (output.type !== "event") this.onGoal(output)
+  async report(outputs: readonly GoalOutput[]): Promise<void> {
+    if (this.onGoal !== undefined) for (const output of outputs) if (output.type !== "event") await this.onGoal(output)
   }
 
   /** Applies all pending commands between turns. */
@@ -88,7 +88,7 @@ export class ThreadState {
     if (commands.length === 0) return
     const { records, outputs } = changeGoal(this.goalThread, ...commands.map(commandInput))
     await this.log.append({ type: "noted", at: this.now(), records, commands: commands.map(({ at }) => at) })
-    this.report(outputs)
+    await this.report(outputs)
   }
 }
 

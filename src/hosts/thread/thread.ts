@@ -137,7 +137,7 @@ export class Thread {
     if (log.turn !== undefined) throw new TypeError("A turn is open. Call note only between turns.")
     const changed = changeGoal(goalThread, ...inputs)
     await log.append({ type: "noted", at: this.#state.now(), records: [...changed.records, ...records], commands: [] })
-    this.#state.report(changed.outputs)
+    await this.#state.report(changed.outputs)
     return changed.outputs
   }
 

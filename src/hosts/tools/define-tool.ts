@@ -222,11 +222,14 @@ async function callTool<Input extends ZodSchema, Value>(
   const { name, input, output, timeoutMs } = definition
   let returned: Returned<Value>
   try {
+    const wasAborted = context.signal.aborted
     const parsed = await safeParseAsync(coreSchema(input), call.args, messageOptions())
     if (!parsed.success) {
       const wrong = describeIssues(parsed.error.issues)
       return failed(invalidRequest("invalid_arguments", `The arguments do not match the schema of the tool "${name}", which was not run:\n${wrong}`))
     }
+    // The turn may have ended while an async schema checked the arguments.
+    if (!wasAborted) context.signal.throwIfAborted()
     returned = await withinTime(name, timeoutMs, context.signal, async (signal) => definition.execute(parsed.data, contextOf(context, call, signal)))
   } catch (error) {
     if (context.isFatal?.(error) === true) throw error

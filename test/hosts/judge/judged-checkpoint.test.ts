@@ -39,7 +39,7 @@ class Judged {
     this.machine = new TurnMachine({ ...CONFIG, driver }, { ...START, events: history })
   }
 
-  async run(): ReturnType<typeof runTurn> {
+  async run(isFatal?: (error: unknown) => boolean): ReturnType<typeof runTurn> {
     const { works, rules: replies, threadId } = this.#options
     const llmCall = async (request: LlmRequest): Promise<LlmResponse> => {
       if (request.model !== "judge") {
@@ -71,7 +71,7 @@ class Judged {
           ...(threadId !== undefined && { threadId }),
         })(effect, context),
     }
-    return runTurn(this.machine, host, { now: () => 50 })
+    return runTurn(this.machine, host, { now: () => 50, ...(isFatal !== undefined && { isFatal }) })
   }
 }
 
@@ -95,6 +95,17 @@ describe("a turn that is judged before it ends", () => {
     await judged.run()
     expect(judged.worker).toHaveLength(2)
     expect(judged.state.goal?.status).toBe("paused")
+  })
+
+  test("rejects with a fatal error of the judge's model, and judges nothing", async () => {
+    const fatal = new Error("The engine suspends.")
+    const judged = new Judged({ works: ["I begin."], rules: [] })
+    judged.onJudge = () => {
+      throw fatal
+    }
+    await expect(judged.run((error) => error === fatal)).rejects.toBe(fatal)
+    expect(judged.verdicts).toEqual([])
+    expect(judged.machine.outstanding?.type).toBe("checkpoint")
   })
 
   test("ends if there is nothing to judge", async () => {

@@ -126,6 +126,38 @@ describe("a thread with a judge", () => {
     expect(worked.map((text) => text.includes("The judge about your last turn: Show the log."))).toEqual([false, true])
   })
 
+  test.each(["onGoal", "onTurn", "onJudging", "onChecklist"] as const)("rejects with the error of an async %s", async (name) => {
+    const world = new World()
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    const gone = new Error("The screen is gone.")
+    const callback = {
+      async [name]() {
+        await Promise.resolve()
+        throw gone
+      },
+    }
+    const judged = await JudgedThread.open(memoryJournalStore(), thread, { judge: { model: "judge" }, host: world.host, ...callback })
+    await thread.command({ type: "set", objective: "Build a kite." })
+    await expect(runThread(thread, world.host, { between: () => judged.between(), ...callback })).rejects.toBe(gone)
+  })
+
+  test("is not judged by a call that failed with a fatal error", async () => {
+    const fatal = new Error("The engine suspends.")
+    const store = memoryJournalStore()
+    const world = new World(JUDGE, () => {
+      throw fatal
+    })
+    const thread = await Thread.open(store, "t", world.options())
+    await thread.command({ type: "set", objective: "Build a kite." })
+    const judged = await JudgedThread.open(store, thread, {
+      judge: { model: "judge", validation: judgeValidation },
+      host: world.host,
+      isFatal: (error) => error === fatal,
+    })
+    await expect(world.run({ thread, judged })).rejects.toBe(fatal)
+    expect(judged.state.goal).toMatchObject({ turnsUsed: 0, consecutiveTransportFailures: 0 })
+  })
+
   test("is blocked with the judge's reason, and is judged again after it is resumed", async () => {
     const world = new World([LIST, rules({ verdict: "blocked", reason: "There is no wind." }), rules({ updates: [holds(1), holds(2)] })])
     const both = await begun(world)

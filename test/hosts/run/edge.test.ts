@@ -101,6 +101,30 @@ describe("what crosses the edge of a run", () => {
     expect(seen.filter((value) => !isFrozenThroughout(value))).toEqual([])
   })
 
+  test("the turn that save reads cannot be changed, also by code that is not strict", async () => {
+    const change = new Function(
+      "machine",
+      `const { turn, usage } = machine
+      turn.surface.systemPrompt = "Another."
+      turn.surface.tools = turn.record.messages = turn.position.state.outstanding = 1
+      turn.position.iteration = usage.inputTokens = turn.position.usage.outputTokens = 77
+      turn.position = turn.record = turn.surface = 1`,
+    )
+    const asked: string[] = []
+    const answers = script(calls(["c1", "get"]), says("Done."))
+    const tools = toolbox([defineTool({ name: "get", description: "Gets.", input: z.object({}), execute: () => 1 })])
+    const done = await runTurn(newTurn({ tools: tools.specs }), {
+      llmCall: async ({ request }) => {
+        asked.push(JSON.stringify(request.messages[0]))
+        return answers()
+      },
+      tools,
+      save: (machine) => change(machine),
+    })
+    expect(done).toMatchObject({ outcome: { type: "finished" }, iteration: 1, usage: { inputTokens: 2, outputTokens: 2 } })
+    expect(asked[1]).toBe(asked[0])
+  })
+
   test("code is handed out frozen", async () => {
     const frozen: boolean[] = []
     const run = async (effect: object): Promise<never> => {

@@ -116,6 +116,13 @@ describe("performEffect", () => {
     expect(aborted).toBe(true)
     await expect(performEffect({ llmCall: neverCalled }, effect, { signal: controller.signal })).rejects.toBe("Enough.")
   })
+
+  test("refuses a number of places in which no call would run", async () => {
+    const effect = { type: "tool_calls", id: 1, calls: [{ callId: "c", toolName: "get", args: {} }] } as const
+    const host: Host = { llmCall: neverCalled, tools: { effects: () => "none", call: fine } }
+    for (const toolConcurrency of [0, 0.5, -1, Number.NaN])
+      await expect(performEffect(host, effect, { toolConcurrency })).rejects.toThrow(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
+  })
 })
 
 describe("an error for which isFatal returns true ends the run", () => {

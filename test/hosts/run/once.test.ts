@@ -3,6 +3,8 @@ import * as z from "zod"
 import { type EffectContext, type Host, type HostTools, RunError, type ToolAnswer, ToolError } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore } from "../../../src/hosts/journal/store.ts"
+import { TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
 import { performEffect } from "../../../src/hosts/run/perform-effect.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
@@ -62,6 +64,19 @@ describe("a once tool in a run without a journal", () => {
     const code = { run: neverCalled, effects: "once" } as const
     await expect(runTurn(newTurn({ driver: execDriver }), { llmCall: neverCalled, code })).rejects.toMatchObject({ code: "once_without_log" })
   })
+
+  test.each([["Once"], [Promise.resolve("once")], [undefined]])(
+    "effects that are none are refused, and not taken for idempotent: %s",
+    async (effects) => {
+      const host = { llmCall: script(calls(["c1", "pay"])), tools: { effects: () => effects, call: neverCalled } } as unknown as Host
+      const turn = { config: configOf(), start }
+      await expect(journaled(host, memoryJournalStore()).run("t", turn)).rejects.toThrow('The tool "pay" has the effects')
+      const code = { run: neverCalled, ...(effects !== undefined && { effects }) } as unknown as NonNullable<Host["code"]>
+      const run = runTurn(newTurn({ driver: execDriver }), { llmCall: neverCalled, code })
+      if (effects === undefined) await run
+      else await expect(run).rejects.toThrow("The host's code has the effects")
+    },
+  )
 
   test("performEffect refuses it without callStarted, and asks that one first", async () => {
     const effect = { type: "tool_calls", id: 4, calls: [{ callId: "c:1", toolName: "pay", args: {} }] } as const
@@ -177,11 +192,10 @@ describe("a cancelled once call", () => {
     expect(toolTexts(done)).toEqual([MAY_HAVE])
   })
 
-  test("whose start was recorded and that did not begin is cancelled", async () => {
-    const controller = new AbortController()
+  /** Aborts when the start of the first call is stored. */
+  function abortingStore(controller: AbortController): JournalStore {
     const store = memoryJournalStore()
-    const host: Host = { llmCall: script(calls(["c1", "pay"])), tools: tool(neverCalled) }
-    const slow = {
+    return {
       ...store,
       async open(...given: Parameters<typeof store.open>) {
         const stored = await store.open(...given)
@@ -192,7 +206,35 @@ describe("a cancelled once call", () => {
         return new Proxy(stored, { get: (target, name) => (name === "append" ? append : bound(target, name)) })
       },
     }
-    const done = await passing(journaled(host, slow).run("t", { config: configOf(), start }, { signal: controller.signal }), 20)
+  }
+
+  test("whose start was recorded and that did not begin is cancelled", async () => {
+    const controller = new AbortController()
+    const host: Host = { llmCall: script(calls(["c1", "pay"])), tools: tool(neverCalled) }
+    const running = journaled(host, abortingStore(controller)).run("t", { config: configOf(), start }, { signal: controller.signal })
+    expect(toolTexts(await passing(running, 20))).toEqual(["[Tool execution cancelled]\nStop."])
+  })
+
+  test("that did not begin leaves no other call waiting for its place", async () => {
+    const controller = new AbortController()
+    const host: Host = { llmCall: script(calls(["c1", "pay"], ["c2", "pay"])), tools: tool(neverCalled) }
+    const options = { signal: controller.signal, toolConcurrency: 1, cancelGraceMs: 60_000 }
+    const running = journaled(host, abortingStore(controller)).run("t", { config: configOf(), start }, options)
+    const texts = await Promise.race([running.then(toolTexts), passing(Promise.resolve("It waits."), 100)])
+    expect(texts).toEqual(["[Tool execution cancelled]\nStop.", "[Tool execution cancelled]\nStop."])
+  })
+
+  test("that waits for the clock when the turn is cancelled has not begun", async () => {
+    const controller = new AbortController()
+    const journal = await TurnJournal.open(memoryJournalStore(), "t")
+    const machine = await journal.begin(configOf(), start)
+    const host: Host = { llmCall: script(calls(["c1", "pay"])), tools: tool(neverCalled) }
+    const now = async (): Promise<number> => {
+      const { outstanding } = machine
+      if (outstanding?.type === "tool_calls" && journal.mayHaveRun(outstanding.id, "c1")) controller.abort("Stop.")
+      return 1
+    }
+    const done = await passing(runTurn(machine, host, { journal, now, signal: controller.signal }), 20)
     expect(toolTexts(done)).toEqual(["[Tool execution cancelled]\nStop."])
   })
 })
