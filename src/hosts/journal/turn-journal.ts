@@ -214,13 +214,14 @@ export class TurnJournal implements TurnLog {
    */
   async command(machine: TurnMachine, command: HostCommand): Promise<void> {
     journalValidation({ type: "interruption", interruption: command })
-    const recorder = this.#recording(machine, true)
+    this.#recording(machine, true)
     const carriedOut = (this.#commanding ?? Promise.resolve()).then(async () => {
       await this.#written
       // The caller of the last write handles its response first.
       await nextTask()
       if (!machine.done) {
-        await this.#append(recorder.command(machine, command))
+        // A compaction since the call has replaced the recorder.
+        await this.#append(this.#recording(machine).command(machine, command))
         this.#handleRecorded(machine)
       }
       carryOut(machine, command)
@@ -263,7 +264,9 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async settled(machine: TurnMachine): Promise<void> {
-    while (this.#commanding !== undefined) await this.#commanding
+    const { compactAboveChars = 0 } = this.#options
+    // Lines that wait for a write must not follow a compaction, and what arrives during the wait must not get lost in one.
+    while (this.#commanding !== undefined || (compactAboveChars > 0 && this.#flush !== undefined)) await (this.#commanding ?? this.#flush)
     const recorder = this.#recording(machine, true)
     if (machine.done) {
       if (this.#ended) return
@@ -274,9 +277,8 @@ export class TurnJournal implements TurnLog {
     // A snapshot would take the place of a response that the machine has not handled.
     const snapshot = this.#unhandled.size > 0 ? "" : recorder.snapshotIfDue(machine)
     if (snapshot === "") return
-    const { compactAboveChars = 0 } = this.#options
     if (compactAboveChars === 0 || this.#chars + snapshot.length <= compactAboveChars) return this.#append(snapshot)
-    await this.#compact(machine)
+    return this.#compact(machine)
   }
 
   /** Closes the journal after all pending writes. Idempotent. */
@@ -286,8 +288,8 @@ export class TurnJournal implements TurnLog {
     await this.#stored.close()
   }
 
-  async #compact(machine: TurnMachine): Promise<void> {
-    await this.#written
+  /** No line waits for a write. Until the text is replaced, nothing else is written; lines that arrive meanwhile follow the new text. */
+  #compact(machine: TurnMachine): Promise<void> {
     const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
     const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
     const lines = [...journalLines(compactedJournal({ header: this.#knownHeader(), entries }))]
@@ -299,7 +301,7 @@ export class TurnJournal implements TurnLog {
     this.#records = journal.entries.at(-1)?.number ?? 1
     this.#chars = journal.length
     this.#written = this.#written.then(() => this.#stored.replace(inChunks(lines)))
-    await this.#written
+    return this.#written
   }
 
   /** Writes lines at the end. Lines that arrive during a write are batched into the next one. */
