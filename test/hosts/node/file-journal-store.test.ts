@@ -409,6 +409,29 @@ describe("the lock of a journal", () => {
       await expect(store.open("turn", { waitMs: -1 })).rejects.toThrow(RangeError)
     })
 
+    test("is judged also while another process removes the folders that killed processes prepared", async () => {
+      for (let round = 0; round < 30; round += 1) {
+        const folder = newFolder()
+        lock(folder, { pid: 1, host: "other", boot: "other" })
+        beat(folder, -60)
+        let left = 3
+        let isOpen = false
+        const sweep = (): void => {
+          if (isOpen || left === 0) return
+          const prepared = readdirSync(folder).find((name) => name.startsWith("turn.lock."))
+          if (prepared !== undefined) {
+            rmSync(join(folder, prepared), { recursive: true, force: true })
+            left -= 1
+          }
+          setImmediate(sweep)
+        }
+        setImmediate(sweep)
+        const opened = await refusal(fileJournalStoreOn(systemOf({ wait: async () => {} }), folder).open("turn"))
+        isOpen = true
+        expect(opened).toBe("not refused")
+      }
+    })
+
     test("without /proc: a process that is gone is known at once, and one that runs by its heartbeat", async () => {
       const bare = { pid: process.pid, host: hostname(), boot: undefined, namespace: undefined, birth: undefined }
       const system = systemOf({ identity: () => bare, birthOf: () => undefined, wait: async () => {} })
