@@ -720,17 +720,20 @@ describe.runIf(canUnshare)("processes in other namespaces", () => {
     expect(foreign.lines).toEqual(["1 undefined true"])
   })
 
-  test.each(["--pid --fork --mount-proc", "--pid --fork"])("(%s) do not open a journal that is open here", async (namespaces) => {
-    const folder = newFolder()
-    const journal = await fileJournalStore(folder).open("turn")
-    const { child, lines } = run(programs.opens, [folder], unshared(namespaces))
-    await until(() => lines.length === 1)
-    child.stdin?.write("go\n")
-    await until(() => lines.length === 2)
-    expect(lines[1]).toBe("in_use")
-    await journal.append("ours\n")
-    await journal.close()
-  })
+  test.each(["--pid --fork --mount-proc", "--pid --fork", "--time --boottime 100000 --fork"])(
+    "(%s) do not open a journal that is open here",
+    async (namespaces) => {
+      const folder = newFolder()
+      const journal = await fileJournalStore(folder).open("turn")
+      const { child, lines } = run(programs.opens, [folder], unshared(namespaces))
+      await until(() => lines.length === 1)
+      child.stdin?.write("go\n")
+      await until(() => lines.length === 2)
+      expect(lines[1]).toBe("in_use")
+      await journal.append("ours\n")
+      await journal.close()
+    },
+  )
 
   test("(a renamed host) lose their journal as soon as they are killed", async () => {
     const folder = newFolder()
