@@ -14,7 +14,7 @@ import type { JournalHeader } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
 import type { TurnLog } from "../host.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
-import { acceptOnlyRecorded, carryOut, RecordedTurnMachine } from "./recorded-machine.ts"
+import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
 /** How a journal is opened and written. */
@@ -186,11 +186,14 @@ export class TurnJournal implements TurnLog {
   }
 
   /**
-   * Records a response. Resolves when it is stored; the machine then accepts the same object.
+   * Records a response. Resolves when it is stored; the machine then accepts the same object. `machine.check` returns a response without
+   * the keys that a journal cannot have.
+   * @throws {SchemaError} `invalid_record`: not a response, or one with unknown keys. Nothing was written.
    * @throws {ProtocolError} `another_turn`, `journal_ended`. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async response(machine: TurnMachine, response: Response): Promise<void> {
+    if (!isChecked(response)) journalValidation(response)
     while (this.#commanding !== undefined) await this.#commanding
     const recorder = this.#recording(machine)
     const written = this.#append(recorder.response(machine, response))

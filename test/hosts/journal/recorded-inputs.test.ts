@@ -44,6 +44,26 @@ const llmCall: Host["llmCall"] = async () => ({
   terminalReason: "stop",
 })
 
+const EXTRA = {
+  type: "llm_complete",
+  id: 1,
+  result: { ok: true, response: { text: "", parts: [], terminalReason: "stop", headers: { "x-id": "1" } } },
+}
+
+test("a response that the journal could not be read with is refused before it is written", async () => {
+  const { store, journal, machine } = await waiting()
+  const text = await readText(store, "t")
+  for (const response of [EXTRA, { ...EXTRA, extra: 1 }, { type: "llm_complete", id: 1 }, { type: "other", id: 1 }])
+    await expect(journal.response(machine, response as never)).rejects.toMatchObject({ name: "SchemaError", code: "invalid_record" })
+  expect(await readText(store, "t")).toBe(text)
+  const { result } = llmResult(machine) as { readonly result: { readonly response: object } }
+  const checked = machine.check({ type: "llm_complete", id: 1, result: { ok: true, response: { ...result.response, headers: {} } } })
+  await journal.response(machine, checked)
+  expect(machine.handle(checked)).toEqual({ status: "accepted" })
+  await journal.close()
+  expect(await typesIn(store)).toEqual(["llm_complete"])
+})
+
 const COMMANDS: readonly HostCommand[] = [
   { type: "cancel", reason: "enough" },
   { type: "fail", event: { type: "error", message: "no" } },
