@@ -20,6 +20,12 @@ interface RecordedInputs {
 }
 
 const inputs = new WeakMap<BareTurnMachine, RecordedInputs>()
+const checkedResponses = new WeakSet<Response>()
+
+/** Whether a recorded machine has checked this object, and left nothing in it that a journal could not be read with. */
+export function isChecked(response: Response): boolean {
+  return checkedResponses.has(response)
+}
 
 /** From now on, a machine accepts only inputs that its journal has recorded. */
 export function acceptOnlyRecorded(machine: RecordedTurnMachine, records: InputRecords): void {
@@ -55,6 +61,12 @@ export class RecordedTurnMachine extends TurnMachine {
         `The turn has a journal, which does not have this command. Call journal.command(machine, { type: "${command?.type}", … }) instead, or abort the signal of the run.`,
       )
     super.command(command)
+  }
+
+  override check(response: unknown): Response {
+    const checked = super.check(response)
+    if (checked !== response) checkedResponses.add(checked)
+    return checked
   }
 
   /** @throws {ProtocolError} `not_recorded`; and as the method of the base class */

@@ -67,6 +67,8 @@ const SCHEMA = `
   INSERT INTO turn_machine_journal_schema SELECT ${VERSION} WHERE NOT EXISTS (SELECT 1 FROM turn_machine_journal_schema);
 `
 
+const VERSION_OF_TABLES = "SELECT version FROM turn_machine_journal_schema"
+
 /** How many names are read at once. */
 const PAGE = 200
 
@@ -283,15 +285,16 @@ class Tables {
   constructor(database: SqliteDatabase, durable: boolean, busyTimeoutMs: number, now: () => number) {
     this.now = now
     this.#database = database
-    if (numberOf(database, "PRAGMA busy_timeout") < busyTimeoutMs) database.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
+    if (numberOf(database.prepare("PRAGMA busy_timeout")) < busyTimeoutMs) database.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
     if (durable) database.exec("PRAGMA synchronous = EXTRA")
-    this.#transaction(() => {
-      database.exec(SCHEMA)
-      const version = numberOf(database, "SELECT version FROM turn_machine_journal_schema")
-      if (version > VERSION) throw new Error(`its tables have version ${version}, but this package supports version ${VERSION}`)
-      if (version === 1) this.#migrate(now() + LEASE_MS)
-      database.exec(TABLES)
-    })
+    if (!this.#isCurrent())
+      this.#transaction(() => {
+        database.exec(SCHEMA)
+        const version = numberOf(database.prepare(VERSION_OF_TABLES))
+        if (version > VERSION) throw new Error(`its tables have version ${version}, but this package supports version ${VERSION}`)
+        if (version === 1) this.#migrate(now() + LEASE_MS)
+        database.exec(TABLES)
+      })
     this.#find = database.prepare("SELECT owner, epoch, expires FROM turn_machine_journals WHERE name = ?")
     this.#claim = database.prepare(`
       INSERT INTO turn_machine_journals (name, sort, owner, epoch, expires) VALUES (?, ?, ?, ?, ?)
@@ -309,6 +312,14 @@ class Tables {
     this.#delete = database.prepare("DELETE FROM turn_machine_journals WHERE name = ?")
     this.#names = database.prepare(`SELECT name FROM turn_machine_journals WHERE sort >= ? ORDER BY sort LIMIT ${PAGE}`)
     this.#namesAfter = database.prepare(`SELECT name FROM turn_machine_journals WHERE sort > ? ORDER BY sort LIMIT ${PAGE}`)
+  }
+
+  /** Whether the tables exist already. Reading does not wait for a writer then, and a database that is read-only can be read. */
+  #isCurrent(): boolean {
+    return this.#reading(() => {
+      const found = this.#database.prepare("SELECT count(*) FROM sqlite_master WHERE name = 'turn_machine_journal_schema'")
+      return numberOf(found) === 1 && numberOf(this.#database.prepare(VERSION_OF_TABLES)) === VERSION
+    })
   }
 
   /** From version 1, which had no leases. An owner of it that is still alive is fenced off by the next one. */
@@ -445,8 +456,8 @@ function readOwner(text: string): JournalOwner | undefined {
   }
 }
 
-function numberOf(database: SqliteDatabase, sql: string): number {
-  const [value] = Object.values(database.prepare(sql).get() as Readonly<Record<string, unknown>>)
+function numberOf(statement: SqliteStatement): number {
+  const [value] = Object.values(statement.get() as Readonly<Record<string, unknown>>)
   return Number(value)
 }
 

@@ -14,7 +14,7 @@ import type { JournalHeader } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
 import type { TurnLog } from "../host.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
-import { acceptOnlyRecorded, carryOut, RecordedTurnMachine } from "./recorded-machine.ts"
+import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
 /** How a journal is opened and written. */
@@ -186,11 +186,14 @@ export class TurnJournal implements TurnLog {
   }
 
   /**
-   * Records a response. Resolves when it is stored; the machine then accepts the same object.
+   * Records a response. Resolves when it is stored; the machine then accepts the same object. `machine.check` returns a response without
+   * the keys that a journal cannot have.
+   * @throws {SchemaError} `invalid_record`: not a response, or one with unknown keys. Nothing was written.
    * @throws {ProtocolError} `another_turn`, `journal_ended`. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async response(machine: TurnMachine, response: Response): Promise<void> {
+    if (!isChecked(response)) journalValidation(response)
     while (this.#commanding !== undefined) await this.#commanding
     const recorder = this.#recording(machine)
     const written = this.#append(recorder.response(machine, response))
@@ -214,13 +217,14 @@ export class TurnJournal implements TurnLog {
    */
   async command(machine: TurnMachine, command: HostCommand): Promise<void> {
     journalValidation({ type: "interruption", interruption: command })
-    const recorder = this.#recording(machine, true)
+    this.#recording(machine, true)
     const carriedOut = (this.#commanding ?? Promise.resolve()).then(async () => {
       await this.#written
       // The caller of the last write handles its response first.
       await nextTask()
       if (!machine.done) {
-        await this.#append(recorder.command(machine, command))
+        // A compaction since the call has replaced the recorder.
+        await this.#append(this.#recording(machine).command(machine, command))
         this.#handleRecorded(machine)
       }
       carryOut(machine, command)
@@ -263,7 +267,9 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async settled(machine: TurnMachine): Promise<void> {
-    while (this.#commanding !== undefined) await this.#commanding
+    const { compactAboveChars = 0 } = this.#options
+    // Lines that wait for a write must not follow a compaction, and what arrives during the wait must not get lost in one.
+    while (this.#commanding !== undefined || (compactAboveChars > 0 && this.#flush !== undefined)) await (this.#commanding ?? this.#flush)
     const recorder = this.#recording(machine, true)
     if (machine.done) {
       if (this.#ended) return
@@ -274,9 +280,8 @@ export class TurnJournal implements TurnLog {
     // A snapshot would take the place of a response that the machine has not handled.
     const snapshot = this.#unhandled.size > 0 ? "" : recorder.snapshotIfDue(machine)
     if (snapshot === "") return
-    const { compactAboveChars = 0 } = this.#options
     if (compactAboveChars === 0 || this.#chars + snapshot.length <= compactAboveChars) return this.#append(snapshot)
-    await this.#compact(machine)
+    return this.#compact(machine)
   }
 
   /** Closes the journal after all pending writes. Idempotent. */
@@ -286,8 +291,8 @@ export class TurnJournal implements TurnLog {
     await this.#stored.close()
   }
 
-  async #compact(machine: TurnMachine): Promise<void> {
-    await this.#written
+  /** No line waits for a write. Until the text is replaced, nothing else is written; lines that arrive meanwhile follow the new text. */
+  #compact(machine: TurnMachine): Promise<void> {
     const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
     const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
     const lines = [...journalLines(compactedJournal({ header: this.#knownHeader(), entries }))]
@@ -299,7 +304,7 @@ export class TurnJournal implements TurnLog {
     this.#records = journal.entries.at(-1)?.number ?? 1
     this.#chars = journal.length
     this.#written = this.#written.then(() => this.#stored.replace(inChunks(lines)))
-    await this.#written
+    return this.#written
   }
 
   /** Writes lines at the end. Lines that arrive during a write are batched into the next one. */

@@ -227,6 +227,17 @@ async function heartbeatOf(mark: string): Promise<number | undefined> {
 
 /** The current time by the clock of the file system, in milliseconds. */
 async function fileSystemTime(folder: string): Promise<number> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await timeOfNewFile(folder)
+    } catch (error) {
+      // An owner has swept the prepared folder, because it looked abandoned.
+      if (errorCode(error) !== "ENOENT" || attempt === ATTEMPTS) throw error
+    }
+  }
+}
+
+async function timeOfNewFile(folder: string): Promise<number> {
   const nonce = randomBytes(8).toString("hex")
   const prepared = `${folder}.${nonce}`
   await mkdir(prepared, { mode: 0o700 })

@@ -50,10 +50,19 @@ export function bootId(): string | undefined {
   }
 }
 
-/** Identifies the PID namespace of this process; `undefined` where that is not known. */
+/**
+ * Identifies the PID namespace of this process; `undefined` where that is not known. In a time namespace, which shifts the start times of all
+ * processes, it is another one.
+ */
 export function pidNamespace(): string | undefined {
+  const pid = namespaceOf("pid")
+  const time = namespaceOf("time")
+  return pid === undefined || time === undefined ? pid : `${pid} ${time}`
+}
+
+function namespaceOf(type: "pid" | "time"): string | undefined {
   try {
-    return readlinkSync("/proc/self/ns/pid")
+    return readlinkSync(`/proc/self/ns/${type}`)
   } catch {
     return undefined
   }

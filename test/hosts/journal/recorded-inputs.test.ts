@@ -44,6 +44,26 @@ const llmCall: Host["llmCall"] = async () => ({
   terminalReason: "stop",
 })
 
+const EXTRA = {
+  type: "llm_complete",
+  id: 1,
+  result: { ok: true, response: { text: "", parts: [], terminalReason: "stop", headers: { "x-id": "1" } } },
+}
+
+test("a response that the journal could not be read with is refused before it is written", async () => {
+  const { store, journal, machine } = await waiting()
+  const text = await readText(store, "t")
+  for (const response of [EXTRA, { ...EXTRA, extra: 1 }, { type: "llm_complete", id: 1 }, { type: "other", id: 1 }])
+    await expect(journal.response(machine, response as never)).rejects.toMatchObject({ name: "SchemaError", code: "invalid_record" })
+  expect(await readText(store, "t")).toBe(text)
+  const { result } = llmResult(machine) as { readonly result: { readonly response: object } }
+  const checked = machine.check({ type: "llm_complete", id: 1, result: { ok: true, response: { ...result.response, headers: {} } } })
+  await journal.response(machine, checked)
+  expect(machine.handle(checked)).toEqual({ status: "accepted" })
+  await journal.close()
+  expect(await typesIn(store)).toEqual(["llm_complete"])
+})
+
 const COMMANDS: readonly HostCommand[] = [
   { type: "cancel", reason: "enough" },
   { type: "fail", event: { type: "error", message: "no" } },
@@ -295,5 +315,74 @@ describe("the start of a call", () => {
     expect(short.entries.map(({ record }) => record)).toMatchObject([{ type: "call_started", effectId: 1 }, { type: "snapshot" }])
     expect(journalOutline(short).rows[1]).toMatchObject({ type: "call_started", effectId: 1, callId: undefined })
     expect(machine.done).toBe(true)
+  })
+})
+
+describe("a compaction that is due", () => {
+  const ALWAYS = { snapshotEveryRecords: 1, compactAboveChars: 1 } as const
+
+  /** A machine whose next snapshot compacts its journal, and which waits for two tool calls. */
+  async function due() {
+    const store = memoryJournalStore()
+    const slow: JournalStore = {
+      ...store,
+      async open(name, options) {
+        const stored = await store.open(name, options)
+        const later = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2))
+        return {
+          read: () => stored.read(),
+          append: (text) => later().then(() => stored.append(text)),
+          replace: (text) => later().then(() => stored.replace(text)),
+          close: () => stored.close(),
+        }
+      },
+    }
+    const journal = await TurnJournal.open(slow, "t", ALWAYS)
+    const machine = await journal.begin(CONFIG, START, { turnId: "t" })
+    while (machine.poll() !== undefined);
+    const call = (callId: string) => ({ type: "tool_call", callId, toolName: "count", inputJson: "{}" }) as const
+    const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
+    const response = { text: "", parts: [call("a"), call("b")], usage, terminalReason: "tool_use" } as const
+    const asked = { type: "llm_complete", id: 1, result: { ok: true, response } } as const
+    await journal.response(machine, asked)
+    machine.handle(asked)
+    while (machine.poll() !== undefined);
+    return { store, journal, machine }
+  }
+
+  test.each([0, 1, 2, 3, 4])("does not lose or damage a command that is given meanwhile, %i ticks after it began", async (ticks) => {
+    const { store, journal, machine } = await due()
+    const settled = journal.settled(machine)
+    for (let tick = 0; tick < ticks; tick += 1) await undefined
+    await Promise.all([settled, journal.command(machine, { type: "cancel" })])
+    while (machine.poll() !== undefined);
+    await journal.settled(machine)
+    await journal.close()
+    expect(await typesIn(store)).toEqual(["snapshot", "interruption", "end"])
+    expect(resume(await journalIn(store), CONFIG).outcome).toEqual(machine.outcome)
+  })
+
+  test.each([0, 1, 2, 3, 4])("does not lose or damage results and starts that are recorded meanwhile, %i ticks after it began", async (ticks) => {
+    const { store, journal, machine } = await due()
+    const { outstanding } = machine
+    if (outstanding?.type !== "tool_calls") throw new Error("The turn waits for something else.")
+    const answer = async (index: number): Promise<void> => {
+      const results = outstanding.calls
+        .slice(index, index + 1)
+        .map((call) => ({ ...call, output: { status: "success", value: 1 }, durationMs: 1 }) as const)
+      const response = { type: "tool_results", id: outstanding.id, results } as const
+      await journal.response(machine, response)
+      machine.handle(response)
+    }
+    const starting = journal.callStarted(outstanding.id, "b")
+    const settled = journal.settled(machine)
+    for (let tick = 0; tick < ticks; tick += 1) await undefined
+    await Promise.all([starting, settled, answer(0)])
+    await journal.close()
+    const recorded = await journalIn(store)
+    expect(recorded.entries.filter(({ record }) => record.type === "call_started")).toHaveLength(1)
+    const resumed = resume(recorded, CONFIG)
+    while (resumed.poll() !== undefined);
+    expect(resumed.outstanding).toMatchObject({ type: "tool_calls", calls: [{ callId: "b" }] })
   })
 })

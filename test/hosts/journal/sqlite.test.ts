@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest"
 import { type SqliteDatabase, sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
 import type { JournalStore, JournalStoreError } from "../../../src/hosts/journal/store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
-import { opened, textIn } from "../../support/stored-text.ts"
+import { opened, readText, textIn } from "../../support/stored-text.ts"
 import { bundle, run } from "../harness.ts"
 
 // Starting processes takes its time on a busy machine.
@@ -126,6 +126,23 @@ describe("a SQLite store", () => {
     await journal.append("after\n")
     await journal.close()
     expect((await opened(sqliteJournalStore(database), "turn")).text).toBe("before\nafter\n")
+  })
+
+  test("is read where nothing can be written, and while another connection writes", async () => {
+    const path = newPath()
+    const writer = connect(path)
+    const journal = await sqliteJournalStore(writer).open("turn")
+    await journal.append("a\n")
+    await journal.close()
+    const readOnly = new Database(path, { readonly: true })
+    onTestFinished(() => void readOnly.close())
+    writer.exec("BEGIN IMMEDIATE")
+    for (const database of [readOnly, connect(path)]) {
+      const store = sqliteJournalStore(database, { busyTimeoutMs: 0 })
+      expect(await readText(store, "turn")).toBe("a\n")
+      for await (const name of store.list()) expect(name).toBe("turn")
+    }
+    writer.exec("COMMIT")
   })
 
   test("refuses tables of a later version", async () => {

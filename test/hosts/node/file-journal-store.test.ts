@@ -409,6 +409,29 @@ describe("the lock of a journal", () => {
       await expect(store.open("turn", { waitMs: -1 })).rejects.toThrow(RangeError)
     })
 
+    test("is judged also while another process removes the folders that killed processes prepared", async () => {
+      for (let round = 0; round < 30; round += 1) {
+        const folder = newFolder()
+        lock(folder, { pid: 1, host: "other", boot: "other" })
+        beat(folder, -60)
+        let left = 3
+        let isOpen = false
+        const sweep = (): void => {
+          if (isOpen || left === 0) return
+          const prepared = readdirSync(folder).find((name) => name.startsWith("turn.lock."))
+          if (prepared !== undefined) {
+            rmSync(join(folder, prepared), { recursive: true, force: true })
+            left -= 1
+          }
+          setImmediate(sweep)
+        }
+        setImmediate(sweep)
+        const opened = await refusal(fileJournalStoreOn(systemOf({ wait: async () => {} }), folder).open("turn"))
+        isOpen = true
+        expect(opened).toBe("not refused")
+      }
+    })
+
     test("without /proc: a process that is gone is known at once, and one that runs by its heartbeat", async () => {
       const bare = { pid: process.pid, host: hostname(), boot: undefined, namespace: undefined, birth: undefined }
       const system = systemOf({ identity: () => bare, birthOf: () => undefined, wait: async () => {} })
@@ -697,17 +720,20 @@ describe.runIf(canUnshare)("processes in other namespaces", () => {
     expect(foreign.lines).toEqual(["1 undefined true"])
   })
 
-  test.each(["--pid --fork --mount-proc", "--pid --fork"])("(%s) do not open a journal that is open here", async (namespaces) => {
-    const folder = newFolder()
-    const journal = await fileJournalStore(folder).open("turn")
-    const { child, lines } = run(programs.opens, [folder], unshared(namespaces))
-    await until(() => lines.length === 1)
-    child.stdin?.write("go\n")
-    await until(() => lines.length === 2)
-    expect(lines[1]).toBe("in_use")
-    await journal.append("ours\n")
-    await journal.close()
-  })
+  test.each(["--pid --fork --mount-proc", "--pid --fork", "--time --boottime 100000 --fork"])(
+    "(%s) do not open a journal that is open here",
+    async (namespaces) => {
+      const folder = newFolder()
+      const journal = await fileJournalStore(folder).open("turn")
+      const { child, lines } = run(programs.opens, [folder], unshared(namespaces))
+      await until(() => lines.length === 1)
+      child.stdin?.write("go\n")
+      await until(() => lines.length === 2)
+      expect(lines[1]).toBe("in_use")
+      await journal.append("ours\n")
+      await journal.close()
+    },
+  )
 
   test("(a renamed host) lose their journal as soon as they are killed", async () => {
     const folder = newFolder()
