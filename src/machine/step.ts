@@ -102,7 +102,8 @@ export type HostCommand =
  * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid;
  *   `invalid_response`: the partial answer is not. The turn is unchanged.
  * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
- * @throws {DriverError} as {@link applyActions} (apply). The turn is unchanged.
+ * @throws {DriverError} as {@link applyActions} (apply); `second_end`: the event is one of the end, which only the machine emits. The turn
+ *   is unchanged.
  */
 export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
   const complete = completeConfig(config)
@@ -200,8 +201,9 @@ function checked(context: TurnContext, actions: readonly DriverAction[]): readon
 
 /** Checked before it is read, because an event from outside may be anything. */
 function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
-  const [action] = checked(context, [{ type: "emit", event }])
-  return action?.type === "emit" ? action.event : event
+  const [action = { type: "emit", event }] = checked(context, [{ type: "emit", event }])
+  refuseUnstorable("The host", action, 0)
+  return action.type === "emit" ? action.event : event
 }
 
 /**

@@ -150,6 +150,7 @@ describe.each(CLASSES)("only the machine emits the end, %s", (_class, Machine) =
     })
     all(machine)
     expect(refusal(() => machine.apply([emit])).code).toBe("second_end")
+    expect(refusal(() => machine.fail(emit.event)).code).toBe("second_end")
     expect(machine.done).toBe(false)
     machine.handle(says(1, "Hi."))
     const effects = all(machine)
