@@ -248,6 +248,18 @@ describe.each(CLASSES)("a turn begins and continues only with counts that can be
     expect(Machine.restore(configOf(), machine.checkpoint()).iteration).toBe(MAX_COUNT)
   })
 
+  test("a turn that began at the highest iterationOffset can be restored in every iteration", () => {
+    let machine = new Machine(configOf(), { messages: [], iterationOffset: MAX_COUNT })
+    for (let iteration = 0; iteration < 3; iteration += 1) {
+      all(machine)
+      machine.handle(callsTools(3 * iteration + 1, ["a"]))
+      machine.handle(results(3 * iteration + 2, completed("a")))
+      machine = Machine.restore(configOf(), JSON.stringify(machine.checkpoint()))
+      machine.handle(delivers(3 * iteration + 3))
+    }
+    expect(machine.iteration).toBe(MAX_COUNT + 3)
+  })
+
   test.each(["iteration", "iterationOffset", "nextEffectId", "nextMessageNumber"])("a checkpoint with such a %s is refused", (counter) => {
     const machine = new Machine(configOf(), { messages: [] })
     const checkpoint = { ...plain(machine.checkpoint()), iteration: MAX_COUNT, [counter]: Number.MAX_SAFE_INTEGER }
