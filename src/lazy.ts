@@ -4,6 +4,23 @@ export interface Segment<Item> {
   readonly length: number
 }
 
+const segments = new WeakMap<readonly unknown[], Segment<unknown>>()
+
+/** Remembers which segment a list is a copy of, so that lists of one storage need no comparison. */
+export function copyOfSegment<Item>(segment: Segment<Item>): readonly Item[] {
+  const copy: readonly Item[] = Object.freeze(segment.storage.slice(0, segment.length))
+  segments.set(copy, segment)
+  return copy
+}
+
+/** Whether a list begins with the same items as another. */
+export function beginsWith<Item>(list: readonly Item[], beginning: readonly Item[]): boolean {
+  if (beginning.length > list.length) return false
+  const storage = segments.get(list)?.storage
+  if (storage !== undefined && storage === segments.get(beginning)?.storage) return true
+  return beginning.every((item, index) => item === list[index])
+}
+
 /** A list that is put together on demand. */
 export interface Listing<Item> {
   toArray(): readonly Item[]

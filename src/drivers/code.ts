@@ -164,8 +164,27 @@ function unusable({ maxCodeChars }: Settings, { code, closed, info, language }: 
 
 /** Whether an info string continues with code, not with attributes such as `title="a"` and `{1,3}`, or a comment. */
 function hasCode(info: string): boolean {
-  const words = info.replace(/^\S*/, "").replace(/\{[^}]*\}|"[^"]*"|'[^']*'/g, "")
+  const words = withoutAttributes(info.replace(/^\S*/, ""))
   return !/^\s*(?:\/\/|#)/.test(words) && /[;()]|\s=\s|=>/.test(words)
+}
+
+const CLOSING: { readonly [opening: string]: string } = { "{": "}", '"': '"', "'": "'" }
+
+/** Leaves out `{…}` and what is in quotes. Not by a pattern: it would search the rest of a long line from each brace without an end. */
+function withoutAttributes(text: string): string {
+  const unclosed = new Set<string>()
+  let words = ""
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charAt(index)
+    const closing = CLOSING[character]
+    const end = closing === undefined || unclosed.has(closing) ? -1 : text.indexOf(closing, index + 1)
+    if (end > index) index = end
+    else {
+      words += character
+      if (closing !== undefined) unclosed.add(closing)
+    }
+  }
+  return words
 }
 
 function complete(context: DriverContext, read: ReadResponse): readonly DriverAction[] {

@@ -6,7 +6,7 @@ import { WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
-import { MAX_COUNT } from "./limits.ts"
+import { MAX_SAVED_COUNT } from "./limits.ts"
 import type { Turn, TurnRecord, TurnState } from "./turn.ts"
 
 const FORMAT: TurnCheckpoint["format"] = "turn-machine/checkpoint"
@@ -258,7 +258,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
 
-  for (const counter of COUNTERS) require(checkpoint[counter] <= MAX_COUNT, `/${counter}`, "the counter is too high to be counted on")
+  for (const counter of COUNTERS) require(checkpoint[counter] <= MAX_SAVED_COUNT, `/${counter}`, "the counter is too high to be counted on")
   require(nextEffectId >= 1, "/nextEffectId", "effect ids count from 1")
   require(iteration >= iterationOffset, "/iteration", `iteration ${iteration} lies before the offset ${iterationOffset}`)
   require(syncedIteration === undefined || syncedIteration <= iteration, "/syncedIteration", "a later iteration than the current one is synced")

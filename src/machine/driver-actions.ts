@@ -9,10 +9,13 @@ import type { CompleteTurnConfig } from "./config.ts"
 
 /**
  * Checks a driver's actions before they are applied: what is not JSON, or not what a checkpoint may hold, could enter a turn but never
- * leave it. The cost is that of the new values: the request of a model call is left out. Actions of the machine pass through.
- * @throws {DriverError} `invalid_action`, `second_end`
+ * leave it. The cost is that of the new values: the request of a model call is left out. Of the machine's own actions only
+ * `prepare_iteration` passes, which its rules put around a driver's.
+ * @throws {DriverError} `invalid_action`, `second_end`, `unknown_action`
  */
 export function checkedActions({ validation, driver }: CompleteTurnConfig, actions: readonly MachineAction[]): readonly MachineAction[] {
+  const foreign = actions.find((action) => Object.hasOwn(ONLY_OF_THE_MACHINE, action?.type))
+  if (foreign !== undefined) throw new DriverError("unknown_action", `A list has an action of an unknown type: ${foreign.type}.`)
   if (actions.every((action) => !isDriverAction(action) || isOrdinary(action))) return actions
   const who = `The driver "${shortened(driver.name)}"`
   return actions.map((action, index) => {
@@ -59,6 +62,18 @@ const TYPES: { readonly [Type in DriverAction["type"]]: true } = {
   finish: true,
 }
 
+/** They would enter a turn unchecked. */
+const ONLY_OF_THE_MACHINE: { readonly [Type in Exclude<MachineAction["type"], DriverAction["type"] | "prepare_iteration">]: true } = {
+  log: true,
+  count_usage: true,
+  store_results: true,
+  append_messages: true,
+  add_turn_causes: true,
+  start_sync: true,
+  set_surface: true,
+  cancel_llm: true,
+}
+
 /** An action of an unknown type is refused when it is applied. */
 function isDriverAction(action: MachineAction | null | undefined): action is DriverAction {
   return typeof action === "object" && action !== null && Object.hasOwn(TYPES, action.type)
@@ -101,7 +116,7 @@ function isOrdinary(action: DriverAction): boolean {
     case "advance_iteration":
       return hasKeys(action, 1)
     case "append_events":
-      return hasKeys(action, 2) && Array.isArray(action.events) && action.events.every(isOrdinaryRecord)
+      return hasKeys(action, 2) && isListOf(action.events, isOrdinaryRecord)
     case "emit": {
       const { event } = action
       if (!hasKeys(action, 2) || typeof event !== "object" || event === null) return false
@@ -117,7 +132,7 @@ function isOrdinary(action: DriverAction): boolean {
     case "start_llm":
       return hasKeys(action, 2) && typeof action.request === "object" && action.request !== null
     case "start_tools":
-      return hasKeys(action, 2) && Array.isArray(action.calls) && action.calls.every(isOrdinaryCall)
+      return hasKeys(action, 2) && isListOf(action.calls, isOrdinaryCall)
     case "start_checkpoint": {
       const isKnown = action.checkpoint === "after_work" || action.checkpoint === "before_completion"
       return hasKeys(action, 3) && isKnown && action.onEmpty?.type === "prepare_iteration" && hasKeys(action.onEmpty, 1)
@@ -132,7 +147,7 @@ function isOrdinaryRecord(record: HistoryRecord): boolean {
   const { message } = record
   if (typeof message !== "object" || message === null || !hasKeys(message, 3)) return false
   const { id, role, parts } = message
-  return typeof id === "string" && ROLES.has(role) && Array.isArray(parts) && parts.every(isOrdinaryPart)
+  return typeof id === "string" && ROLES.has(role) && isListOf(parts, isOrdinaryPart)
 }
 
 const ROLES: ReadonlySet<unknown> = new Set(["user", "assistant", "system", "event"])
@@ -157,6 +172,13 @@ function isOrdinaryCall(call: PendingToolCall): boolean {
   return typeof call.callId === "string" && typeof call.toolName === "string" && whyNotJson(call.args) === undefined
 }
 
+/** Whether a value is a plain list of such items, without holes: `every` passes over them. */
+function isListOf<Item>(value: readonly Item[], isItem: (item: Item) => boolean): boolean {
+  if (!Array.isArray(value) || hasToJson(value)) return false
+  for (let index = 0; index < value.length; index += 1) if (!Object.hasOwn(value, index) || !isItem(value[index])) return false
+  return true
+}
+
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
@@ -169,5 +191,10 @@ function isAmount(value: unknown): boolean {
 function hasKeys(value: object, count: number): boolean {
   let keys = 0
   for (const _key in value) keys += 1
-  return keys === count && Object.getPrototypeOf(value) === Object.prototype
+  return keys === count && Object.getPrototypeOf(value) === Object.prototype && !hasToJson(value)
+}
+
+/** Also one that no loop over keys shows. `JSON.stringify` would write what it returns. */
+function hasToJson(value: object): boolean {
+  return (value as { readonly toJSON?: unknown }).toJSON !== undefined
 }

@@ -1,4 +1,5 @@
 import { frozen } from "../freeze.ts"
+import { copyOfSegment } from "../lazy.ts"
 
 /**
  * An append-only list of frozen items as a value: appending gives a new history and leaves the old one as it was, and both share one
@@ -45,7 +46,7 @@ export class History<Item> {
 
   /** All items as a frozen array of its own, made once. */
   toArray(): readonly Item[] {
-    this.#array ??= Object.freeze(this.storage.slice(0, this.length))
+    this.#array ??= copyOfSegment(this)
     return this.#array
   }
 

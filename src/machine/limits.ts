@@ -1,8 +1,14 @@
 import type { CompleteTurnConfigData } from "../wire/config.ts"
 import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 
-/** The highest count with which a turn may begin or continue: each of its counters then stays exact, however long it runs. */
+/** The highest count with which a turn may begin: each of its counters then stays exact, however long it runs. */
 export const MAX_COUNT: number = 2 ** 52
+
+/**
+ * The highest count with which a saved turn may continue: one that began with {@link MAX_COUNT} has counted on since. As much is left to
+ * count to the highest exact integer.
+ */
+export const MAX_SAVED_COUNT: number = 1.5 * MAX_COUNT
 
 /** No tokens at all. */
 export const NO_USAGE: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }

@@ -8,7 +8,6 @@ import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { Response } from "../wire/response.ts"
-import type { CompletedToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
 import { joinBatch } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
@@ -102,7 +101,8 @@ export type HostCommand =
  * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid;
  *   `invalid_response`: the partial answer is not. The turn is unchanged.
  * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
- * @throws {DriverError} as {@link applyActions} (apply). The turn is unchanged.
+ * @throws {DriverError} as {@link applyActions} (apply); `second_end`: the event is one of the end, which only the machine emits. The turn
+ *   is unchanged.
  */
 export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
   const complete = completeConfig(config)
@@ -200,8 +200,9 @@ function checked(context: TurnContext, actions: readonly DriverAction[]): readon
 
 /** Checked before it is read, because an event from outside may be anything. */
 function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
-  const [action] = checked(context, [{ type: "emit", event }])
-  return action?.type === "emit" ? action.event : event
+  const [action = { type: "emit", event }] = checked(context, [{ type: "emit", event }])
+  refuseUnstorable("The host", action, 0)
+  return action.type === "emit" ? action.event : event
 }
 
 /**
@@ -209,8 +210,11 @@ function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
  * starts work nor finishes ends the turn as `runtime_error`: the response was accepted, and a turn that cannot continue must
  * not look as if it could.
  */
-function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, rescue }: RuleResult, next: readonly StateName[]): Step {
+function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: readonly StateName[]): Step {
   const { driver } = config
+  let { context, actions, ask, rescue } = rule
+  let reached = turn
+  let before: readonly Effect[] = []
   try {
     let result = applyActions(
       config,
@@ -218,18 +222,28 @@ function step(config: CompleteTurnConfig, turn: Turn, { context, actions, ask, r
       ask === undefined ? actions : actions.concat(withinLimits(context, checkedActions(config, ask()))),
       context,
     )
-    if (result.settled !== undefined) result = afterSettled(config, result.turn, result.effects, result.settled)
+    const { settled } = result
+    if (settled !== undefined) {
+      // A batch that its driver answered as a whole needs no host: the driver is asked at once what follows. If it fails, the results stay.
+      const after = new TurnContext(config, result.turn)
+      context = after
+      actions = []
+      rescue = () => [resultsAction(after, "tools", settled)]
+      reached = result.turn
+      before = result.effects
+      result = applyActions(config, reached, withinLimits(after, checkedActions(config, driver.onToolResults(after, settled))), after)
+    }
     const { state } = result.turn.position
     const continues = ask === undefined || state !== turn.position.state
-    if (continues && result.settled === undefined && next.includes(state.type)) return accept(result)
+    if (continues && result.settled === undefined && next.includes(state.type)) return accept(result, before)
     throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
   } catch (error) {
     const failed = failWith(driverErrorEvent(config, error))
     const rescued = unlessItThrows(config, rescue)
     try {
-      return accept(applyActions(config, turn, [...actions, ...rescued, ...failed], context))
+      return accept(applyActions(config, reached, [...actions, ...rescued, ...failed], context), before)
     } catch {
-      return accept(applyActions(config, turn, [...actions, ...failed], context))
+      return accept(applyActions(config, reached, [...actions, ...failed], context), before)
     }
   }
 }
@@ -243,30 +257,13 @@ function unlessItThrows(config: CompleteTurnConfig, ask: RuleResult["rescue"]): 
   }
 }
 
-/** A batch that its driver answered as a whole needs no host: the driver is asked at once what follows. */
-function afterSettled(
-  config: CompleteTurnConfig,
-  turn: Turn,
-  before: readonly Effect[],
-  results: readonly CompletedToolCall[],
-): ReturnType<typeof applyActions> {
-  const context = new TurnContext(config, turn)
-  const { effects, ...applied } = applyActions(
-    config,
-    turn,
-    withinLimits(context, checkedActions(config, config.driver.onToolResults(context, results))),
-    context,
-  )
-  return { ...applied, effects: before.concat(effects) }
-}
-
 function driverErrorEvent({ driver }: CompleteTurnConfig, error: unknown): TurnEvent {
   const failure = error instanceof DriverError ? error : new DriverError("driver_threw", `The driver "${driver.name}" threw: ${textOf(error)}`)
   return errorEvent(failure.message, { kind: "driver", code: failure.code })
 }
 
-function accept(result: Pick<Step, "turn" | "effects">): Step {
-  return { turn: result.turn, effects: result.effects, status: "accepted" }
+function accept({ turn, effects }: Pick<Step, "turn" | "effects">, before: readonly Effect[] = []): Step {
+  return { turn, effects: before.length === 0 ? effects : before.concat(effects), status: "accepted" }
 }
 
 function unchanged(turn: Turn): Step {

@@ -40,11 +40,14 @@ export function endAtLimit(context: TurnContext, { type, name }: ReachedLimit, m
  */
 export function withinLimits(context: TurnContext, actions: readonly MachineAction[]): readonly MachineAction[] {
   const limit = reachedLimit(context)
-  const start = limit && actions.find(startsWork)
-  if (limit === undefined || start === undefined) return actions
+  const place = limit === undefined ? -1 : actions.findIndex(startsWork)
+  const start = actions[place]
+  if (limit === undefined || start === undefined || !startsWork(start)) return actions
   // A list with two starts is at fault, and stays so.
   return [
-    ...actions.flatMap((action) => (action === start ? leftOut(context, start, limit) : [action])),
+    ...actions.slice(0, place),
+    ...leftOut(context, start, limit),
+    ...actions.slice(place + 1),
     ...endAtLimit(context, limit, NOT_RUN[start.type]),
   ]
 }

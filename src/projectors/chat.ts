@@ -1,6 +1,6 @@
 import { SchemaError } from "../errors.ts"
 import { frozen } from "../freeze.ts"
-import { Joined, type Listing, withAttachments, withMessages } from "../lazy.ts"
+import { beginsWith, Joined, type Listing, withAttachments, withMessages } from "../lazy.ts"
 import { isBlank, trim } from "../text.ts"
 import { unknownKey } from "../unknown-key.ts"
 import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
@@ -184,11 +184,7 @@ function causeMessage({ id, eventType, origin, text }: TurnCause): LlmMessage {
 
 function isSame<Item>(left: readonly Item[], right: readonly Item[]): boolean {
   if (left === right) return true
-  return left.length === right.length && startsWith(left, right)
-}
-
-function startsWith<Item>(list: readonly Item[], beginning: readonly Item[]): boolean {
-  return beginning.every((item, index) => item === list[index])
+  return left.length === right.length && beginsWith(left, right)
 }
 
 /** Where the event messages of a storage are, and which causes had none when it was last asked. */
@@ -217,7 +213,7 @@ function causesWithoutMessage({ turnCauses: causes, messages }: ProjectionInput)
   }
   // The same list as long as nothing was delivered.
   if (last !== undefined && causes === last.causes && last.length <= length && last.known === places.size) return last.missing
-  const isNewer = last !== undefined && last.length <= length && (causes === last.causes || startsWith(causes, last.causes))
+  const isNewer = last !== undefined && last.length <= length && (causes === last.causes || beginsWith(causes, last.causes))
   const unsure = isNewer ? last.missing.concat(causes.slice(last.causes.length)) : causes
   const missing = unsure.filter(({ id }) => (places.get(id) ?? length) >= length)
   events.last = { causes, length, known: places.size, missing }

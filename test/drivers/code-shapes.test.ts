@@ -129,6 +129,24 @@ describe("what looks like code to run, and does not run, asks for a repair", () 
   })
 })
 
+test("a long line of an opening fence is read once, whatever it has", () => {
+  for (const attributes of ["{".repeat(200_000), "'{\"".repeat(60_000)]) {
+    const before = performance.now()
+    resultOf(`\`\`\`js ${attributes}\nprint(1)\n\`\`\``)
+    // A search from each brace takes minutes.
+    expect(performance.now() - before).toBeLessThan(5_000)
+  }
+})
+
+test.each([
+  ["an attribute in braces", '{a: f(1)} "x;"', true],
+  ["a brace without an end", "{a f(1)", false],
+  ["a quotation mark without an end", '{a} "f(1)', false],
+  ["an apostrophe in braces", "{it's (1)} a", true],
+])("on the line of a fence, %s", (_what, rest, runs) => {
+  expect("repair" in (resultOf(`\`\`\`js ${rest}\nprint(1)\n\`\`\``) as object)).toBe(!runs)
+})
+
 describe("answers in words", () => {
   test.each([
     ["words", "The sum is 3."],

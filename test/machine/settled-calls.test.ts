@@ -175,7 +175,7 @@ describe("results that the driver settles with a batch", () => {
     )
     for (const effect of pollAll(machine))
       effects.push(effect.type === "emit" && effect.event.type === "error" ? `error ${effect.event.envelope?.code}` : effect.type)
-    expect(effects).toEqual(["error no_way_forward", "emit", "emit", "done"])
+    expect(effects).toEqual(["emit", "error no_way_forward", "progress", "emit", "emit", "done"])
     expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
   })
 
@@ -189,7 +189,26 @@ describe("results that the driver settles with a batch", () => {
       expect.objectContaining({ event: expect.objectContaining({ envelope: expect.objectContaining({ code: "no_way_forward" }) }) }),
     )
     expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
-    expect(machine.messages.at(-1)).toEqual(userMessage("more", "u2"))
+    expect(machine.messages).toContainEqual(userMessage("more", "u2"))
+    expect(machine.messages.at(-1)?.parts).toMatchObject([{ type: "tool_result", callId: "a" }])
+  })
+
+  test("they stay, and their usage counts, if the driver fails when it is asked what follows", () => {
+    const record: DriverAction = { type: "append_events", events: [{ type: "conversation", message: userMessage("before", "u3") }] }
+    for (const onToolResults of [
+      (): never => {
+        throw new Error("boom")
+      },
+      () => [],
+    ]) {
+      const driver = driverOf({ prepareIteration: () => [record, starts(["a"], [completed("a", 1, { usage: ONE })])], onToolResults })
+      const machine = new TurnMachine(configOf({ driver }), { messages: [] })
+      const effects = pollAll(machine)
+      expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "runtime_error" } })
+      expect(machine.usage).toEqual(ONE)
+      expect(machine.messages.map(({ parts }) => parts[0]?.type)).toEqual(["text", "tool_result"])
+      expect(effects.flatMap((effect) => ("eventDelta" in effect ? effect.eventDelta : []))).toEqual(machine.history)
+    }
   })
 
   test("the messages before and after a batch that is settled as a whole have ids of their own", () => {

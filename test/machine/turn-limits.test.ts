@@ -272,3 +272,12 @@ test("a refused answer leaves a turn at its limit unchanged", () => {
   pollAll(machine)
   expectRefused(machine, () => machine.handle(answer(7, [])), "unknown_effect")
 })
+
+test("a list that starts the same batch twice is at fault at a limit, too", () => {
+  const start: DriverAction = { type: "start_tools", calls: [pending("a")] }
+  const driver = driverOf({ onLlmComplete: () => [start, start] })
+  const machine = new TurnMachine(configOf({ driver, maxTokens: 12 }), { messages: [] })
+  pollAll(machine)
+  respond(machine, says(1, "Hi."))
+  expect(machine.outcome).toMatchObject({ stop: { type: "runtime_error", error: { code: "two_starts" } } })
+})

@@ -125,6 +125,45 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
   })
 })
 
+describe.each(CLASSES)("lists of the usual kinds are checked as they are written, %s", (_class, Machine) => {
+  const text = { id: "p", type: "text", text: "x" }
+  const message = (parts: unknown): DriverAction => ({
+    type: "append_events",
+    events: [{ type: "conversation", message: { id: "m", role: "user", parts } as never }],
+  })
+  const hidden = (value: object): object => Object.defineProperty(value, "toJSON", { value: () => 1 })
+
+  test.each<readonly [string, DriverAction]>([
+    ["parts with a hole", message(new Array(1))],
+    ["parts with a toJSON of their own", message(hidden([text]))],
+    ["a part with a toJSON of its own", message([hidden({ ...text })])],
+    ["records with a hole", { type: "append_events", events: new Array(1) }],
+    ["calls with a hole", { type: "start_tools", calls: new Array(1) }],
+  ])("%s", (_what, action) => {
+    const machine = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [action] }) }), { messages: [] })
+    expect(codeOf(all(machine))).toBe("invalid_action")
+  })
+
+  test.each<readonly [string, object]>([
+    ["append_messages", { messages: [1n] }],
+    ["add_turn_causes", { turnCauses: [1n] }],
+    ["count_usage", { cumulative: { inputTokens: Number.NaN } }],
+    ["set_surface", { update: { systemPrompt: 1n, tools: [] } }],
+    ["store_results", { arrived: [] }],
+    ["start_sync", { updateMachineConfig: false }],
+    ["log", { event: 1n }],
+    ["cancel_llm", { id: 1 }],
+  ])("%s is an action of the machine, not of a driver", (type, fields) => {
+    const actions = [
+      { type, ...fields },
+      { type: "start_llm", request: REQUEST },
+    ] as never
+    const machine = new Machine(configOf({ driver: driverOf({ prepareIteration: () => actions }) }), { messages: [] })
+    expect(codeOf(all(machine))).toBe("unknown_action")
+    expect(machine.messages).toEqual([])
+  })
+})
+
 test.each<readonly [string, object]>([
   ["a role that does not exist", { ...userMessage("x", "u9"), role: "robot" }],
   ["a part that does not exist", { id: "m", role: "user", parts: [{ id: "p", type: "song", text: "x" }] }],
@@ -150,6 +189,7 @@ describe.each(CLASSES)("only the machine emits the end, %s", (_class, Machine) =
     })
     all(machine)
     expect(refusal(() => machine.apply([emit])).code).toBe("second_end")
+    expect(refusal(() => machine.fail(emit.event)).code).toBe("second_end")
     expect(machine.done).toBe(false)
     machine.handle(says(1, "Hi."))
     const effects = all(machine)
@@ -206,6 +246,18 @@ describe.each(CLASSES)("a turn begins and continues only with counts that can be
     all(machine)
     machine.handle(callsTools(1, [""]))
     expect(Machine.restore(configOf(), machine.checkpoint()).iteration).toBe(MAX_COUNT)
+  })
+
+  test("a turn that began at the highest iterationOffset can be restored in every iteration", () => {
+    let machine = new Machine(configOf(), { messages: [], iterationOffset: MAX_COUNT })
+    for (let iteration = 0; iteration < 3; iteration += 1) {
+      all(machine)
+      machine.handle(callsTools(3 * iteration + 1, ["a"]))
+      machine.handle(results(3 * iteration + 2, completed("a")))
+      machine = Machine.restore(configOf(), JSON.stringify(machine.checkpoint()))
+      machine.handle(delivers(3 * iteration + 3))
+    }
+    expect(machine.iteration).toBe(MAX_COUNT + 3)
   })
 
   test.each(["iteration", "iterationOffset", "nextEffectId", "nextMessageNumber"])("a checkpoint with such a %s is refused", (counter) => {

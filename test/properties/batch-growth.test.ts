@@ -166,6 +166,31 @@ describe("many causes and many unpolled effects", () => {
     expect(touchedWith(2_000)).toBeLessThan(few + 25 * 100)
   })
 
+  test("a new cause is not compared with those before it", () => {
+    const comparedWith = (count: number): number => {
+      const machine = new TurnMachine(configOf(), { messages: [userMessage("hello")] })
+      const every = Array.prototype.every
+      let compared = 0
+      Array.prototype.every = function (this: unknown[], ...given: Parameters<typeof every>) {
+        if ((this[0] as TurnCause | undefined)?.eventType === "mail") compared += this.length
+        return every.apply(this, given)
+      } as typeof every
+      try {
+        for (let iteration = 0; iteration < count; iteration += 1) {
+          while (machine.poll() !== undefined);
+          machine.handle(callsTools(3 * iteration + 1, ["a"]))
+          machine.handle(results(3 * iteration + 2, completed("a")))
+          machine.handle(delivers(3 * iteration + 3, { turnCauses: [cause(`e${iteration}`)] }))
+        }
+      } finally {
+        Array.prototype.every = every
+      }
+      return compared
+    }
+    // The delivered list itself is one cause long.
+    expect(comparedWith(200)).toBeLessThanOrEqual(200)
+  })
+
   test("effects that a host leaves unpolled are not searched for every answer after a restore", () => {
     const config = configOf({ driver: driverOf({ onLlmComplete: () => [{ type: "start_llm", request: REQUEST }] }) })
     expectLinear((count) => {
