@@ -57,7 +57,9 @@ export class Life {
   isFenced = false
   /** Its run has ended: nothing may be called any more. */
   hasEnded = false
-  /** It could not close its journal. */
+  /** The journals that it opened and did not close. */
+  open = 0
+  /** A journal could not be closed, or not be opened. */
   leavesOpen = false
   turnId = "turn-1"
   /** How many model calls were begun by this process. */
@@ -205,6 +207,7 @@ export class Life {
       if (!facts.started.has(key)) world.wrong("a once call begins before its start is stored:", this.turnId, key)
       call.mayBegin = false
       call.begun += 1
+      world.figures.once += 1
     }
     return facts
   }
@@ -417,6 +420,7 @@ export class Life {
     place: "recover" | "code recover",
     context: EffectContext,
   ): Promise<Recovered<undefined>> {
+    this.world.figures.lookUps += 1
     const fault = await this.pass(place, context.signal)
     if (fault?.what === "garbage") return { ran: "perhaps" } as never
     const call = this.world.turn(this.turnId).once.get(key)
@@ -444,7 +448,8 @@ export class Life {
     const { length } = getEventListeners(this.signal, "abort")
     if (length > 0) world.wrong("listeners are left on the signal:", length)
     const timers = world.clock.left(this)
-    if (timers > 0) world.wrong("timers are left:", timers)
+    // The heartbeat of a journal that could not be closed goes on.
+    if (timers > 0 && !this.leavesOpen) world.wrong("timers are left:", timers)
     // Executors that are still running emit later: nothing may receive it.
     for (const context of this.#contexts) context.emit({ type: "text_delta", content: "late" })
   }

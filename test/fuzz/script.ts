@@ -113,7 +113,7 @@ const call: fc.Arbitrary<ScriptedCall> = fc.record({
 
 const answer: fc.Arbitrary<ScriptedAnswer> = fc.oneof(
   {
-    weight: 10,
+    weight: 16,
     arbitrary: fc.record({
       type: fc.constant("calls" as const),
       calls: fc.array(call, { minLength: 1, maxLength: 5 }),
@@ -150,13 +150,13 @@ const tool: fc.Arbitrary<ScriptedTool> = fc.record({
 /** Weighted to where something can be lost. */
 const place: fc.Arbitrary<Place> = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(...PLACES) },
-  { weight: 2, arbitrary: fc.constantFrom<Place>("tool begins", "tool ends", "llm begins", "llm ends", "code ends", "recover") },
+  { weight: 5, arbitrary: fc.constantFrom<Place>("tool begins", "tool ends", "tool ends", "llm ends", "code begins", "code ends", "recover") },
   { weight: 2, arbitrary: fc.constantFrom<Place>("store append", "store appended", "store replace", "progress", "event") },
 )
 
 const fault: fc.Arbitrary<Fault> = fc.record({
   at: place,
-  nth: fc.oneof(few, fc.nat({ max: 30 })),
+  nth: fc.oneof({ weight: 4, arbitrary: fc.nat({ max: 2 }) }, { weight: 2, arbitrary: few }, { weight: 1, arbitrary: fc.nat({ max: 20 }) }),
   what: fc.oneof(
     { weight: 3, arbitrary: fc.constantFrom(...FAULTS) },
     { weight: 2, arbitrary: fc.constantFrom<FaultKind>("kill", "kill", "aborts", "aborts", "hangs", "rejects", "taken over", "torn") },
@@ -164,36 +164,56 @@ const fault: fc.Arbitrary<Fault> = fc.record({
   much: fc.nat({ max: 100 }),
 })
 
+/** One in so many cases and one more. */
+function rarely<Value>(arbitrary: fc.Arbitrary<Value>, weight: number): fc.Arbitrary<Value | undefined> {
+  return fc.oneof({ weight, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary })
+}
+
 /** Random cases. */
-export const script: fc.Arbitrary<Script> = fc.record({
-  shape: fc.constantFrom<Shape>("journaled", "journaled", "journaled", "thread", "thread", "effects", "effects", "saved"),
-  store: fc.constantFrom("memory", "memory", "memory", "sqlite", "sqlite", "file"),
-  driver: fc.constantFrom("chat", "chat", "chat", "code", "goal"),
-  answers: fc.array(answer, { maxLength: 4 }),
-  tools: fc.array(tool, { minLength: 1, maxLength: 4 }),
-  code: fc.record({
-    effects: fc.constantFrom<ToolEffects>("once", "idempotent", "none"),
-    recover: fc.constantFrom(undefined, "finds", "knows_nothing", "throws"),
-    ends: fc.constantFrom<ScriptedTool["ends"]>("value", "value", "value", "fails", "throws", "invalid"),
-  }),
-  streams: fc.boolean(),
-  syncs: fc.boolean(),
-  deliverAt: fc.subarray([0, 1, 2, 3], { maxLength: 2 }),
-  maxIterations: fc.constantFrom(2, 4, 8),
-  throwing: fc.option(
-    fc.record({
-      callback: fc.constantFrom("onLlmComplete" as const, "onToolResults" as const, "onDelivery" as const, "project" as const),
-      iteration: fc.nat({ max: 3 }),
+export const script: fc.Arbitrary<Script> = fc
+  .record<Script>({
+    shape: fc.constantFrom<Shape>("journaled", "journaled", "journaled", "thread", "thread", "effects", "effects", "saved"),
+    store: fc.constantFrom("memory", "memory", "memory", "sqlite", "sqlite", "file"),
+    driver: fc.constantFrom("chat", "chat", "chat", "code", "goal"),
+    answers: fc.oneof(
+      { weight: 1, arbitrary: fc.array(answer, { maxLength: 1 }) },
+      { weight: 6, arbitrary: fc.array(answer, { minLength: 2, maxLength: 5 }) },
+    ),
+    tools: fc.array(tool, { minLength: 1, maxLength: 4 }),
+    code: fc.record({
+      effects: fc.constantFrom<ToolEffects>("once", "idempotent", "none"),
+      recover: fc.constantFrom(undefined, "finds", "knows_nothing", "throws"),
+      ends: fc.constantFrom<ScriptedTool["ends"]>("value", "value", "value", "fails", "throws", "invalid"),
     }),
-    { nil: undefined, freq: 12 },
-  ),
-  toolConcurrency: fc.integer({ min: 1, max: 8 }),
-  snapshotEveryRecords: fc.constantFrom(0, 1, 3, 300),
-  compactAboveChars: fc.constantFrom(0, 0, 1, 3_000),
-  keepEffects: fc.boolean(),
-  cancelGraceMs: fc.constantFrom(0, 5, 2_000),
-  asyncNow: fc.boolean(),
-  says: fc.integer({ min: 1, max: 3 }),
-  goalTokens: fc.option(fc.integer({ min: 10, max: 80 }), { nil: undefined }),
-  faults: fc.array(fault, { maxLength: 6 }),
-})
+    streams: fc.boolean(),
+    syncs: fc.boolean(),
+    deliverAt: fc.subarray([0, 1, 2, 3], { maxLength: 2 }),
+    maxIterations: fc.constantFrom(2, 4, 8),
+    throwing: rarely(
+      fc.record({
+        callback: fc.constantFrom("onLlmComplete" as const, "onToolResults" as const, "onDelivery" as const, "project" as const),
+        iteration: fc.nat({ max: 3 }),
+      }),
+      12,
+    ),
+    toolConcurrency: fc.integer({ min: 1, max: 8 }),
+    snapshotEveryRecords: fc.constantFrom(0, 1, 3, 300),
+    compactAboveChars: fc.constantFrom(0, 0, 1, 3_000),
+    keepEffects: fc.boolean(),
+    cancelGraceMs: fc.constantFrom(0, 5, 2_000),
+    asyncNow: fc.boolean(),
+    says: fc.integer({ min: 1, max: 3 }),
+    goalTokens: rarely(fc.integer({ min: 10, max: 80 }), 1),
+    faults: fc.oneof(
+      { weight: 1, arbitrary: fc.array(fault, { maxLength: 1 }) },
+      { weight: 4, arbitrary: fc.array(fault, { minLength: 3, maxLength: 8 }) },
+    ),
+  })
+  // Two of the shapes have a storage of their own, and code is written only under its driver.
+  .map((drawn) => ({
+    ...drawn,
+    ...((drawn.shape === "effects" || drawn.shape === "saved") && { store: "memory" as const }),
+    answers: drawn.answers.map((each) =>
+      drawn.driver === "code" && each.type === "calls" ? { type: "code" as const, count: each.calls.length } : each,
+    ),
+  }))

@@ -27,6 +27,9 @@ import { callKey, type LoopEntry } from "./world.ts"
 /** The end of a run, as the next one must give it again. */
 export type End = string
 
+/** The end of a run that was stopped between turns: another one continues. */
+export const STOPPED: End = "stopped"
+
 /** A change of what a process does, which breaks a promise. */
 export type Broken = (options: RunOptions, machine: TurnMachine, life: Life) => RunOptions
 
@@ -137,7 +140,7 @@ async function runThreadLife(life: Life, store: JournalStore, broken: Broken): P
     const { reason } = await runThread(thread, life.host, {
       ...runOptions(life),
       runTurn: brokenLoop(life, broken),
-      maxWaitMs: 1_000,
+      maxWaitMs: Number.MAX_SAFE_INTEGER,
       wait: (until) => world.clock.wait(until - world.clock.now),
       onTurn: ({ turnId, resumed }) => {
         life.newTurn(turnId)
@@ -148,7 +151,7 @@ async function runThreadLife(life: Life, store: JournalStore, broken: Broken): P
         if (world.said.length < says) await say()
       },
     })
-    return JSON.stringify({ reason: reason === "The run was stopped." ? "stopped" : reason, history: thread.history })
+    return reason === "The run was stopped." ? STOPPED : JSON.stringify({ reason, history: thread.history })
   } finally {
     await thread.close()
   }

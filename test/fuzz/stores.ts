@@ -6,7 +6,7 @@ import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { sqliteJournalStore } from "../../src/hosts/journal/sqlite.ts"
 import { type JournalStore, JournalStoreError, type StoredJournal } from "../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
-import { textIn } from "../support/stored-text.ts"
+import { textIn, wholeText } from "../support/stored-text.ts"
 import { type Life, never } from "./life.ts"
 import type { Script } from "./script.ts"
 
@@ -84,15 +84,23 @@ export function storeOf(life: Life, store: JournalStore): JournalStore {
         inOrder(async () => {
           await life.pass("store replace")
           world.figures.compactions += 1
-          await io(() => journal.replace(text))
+          // Its parts may come from this journal, whose calls may go wrong.
+          const whole = await wholeText(text)
+          await io(() => journal.replace(whole))
           await life.pass("store replaced")
         }),
       close: () =>
         inOrder(async () => {
-          life.leavesOpen = true
-          await life.pass("store close")
+          if (!world.journals.has(journal)) return
+          life.open -= 1
+          try {
+            await life.pass("store close")
+          } catch (error) {
+            life.leavesOpen = true
+            throw error
+          }
           await io(() => journal.close())
-          life.leavesOpen = false
+          world.journals.delete(journal)
         }),
     }
   }
@@ -100,7 +108,10 @@ export function storeOf(life: Life, store: JournalStore): JournalStore {
     open: (name, options) =>
       ending(async () => {
         await life.pass("store open")
-        return opened(name, await io(() => store.open(name, { ...options, takeOver: life.takeOver })))
+        const journal = await io(() => store.open(name, { ...options, takeOver: life.takeOver }))
+        world.journals.add(journal)
+        life.open += 1
+        return opened(name, journal)
       }),
     read: (name) => ending(() => io(() => store.read(name))),
     list: (options) => store.list(options),

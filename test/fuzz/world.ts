@@ -1,4 +1,5 @@
 import { inspect } from "node:util"
+import type { StoredJournal } from "../../src/hosts/journal/store.ts"
 import type { HostCommand } from "../../src/machine/step.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
@@ -19,6 +20,9 @@ export interface Figures {
   delays: number
   hangs: number
   storeFaults: number
+  /** `once` calls that began, and look-ups of them. */
+  once: number
+  lookUps: number
   /** Processes that resumed a turn. */
   resumed: number
   turns: number
@@ -39,6 +43,8 @@ export function newFigures(): Figures {
     delays: 0,
     hangs: 0,
     storeFaults: 0,
+    once: 0,
+    lookUps: 0,
     resumed: 0,
     turns: 0,
     unknown: 0,
@@ -87,6 +93,8 @@ export class World {
   saved: { readonly checkpoint: string; readonly outstanding: number | undefined } | undefined
   /** Calls of the real store that have not ended. */
   io = 0
+  /** The journals that are open in the real store. */
+  readonly journals = new Set<StoredJournal>()
   /** A process was followed by another one while it lived. */
   wasTakenOver = false
   /** What the user said, by whether that was acknowledged. */
