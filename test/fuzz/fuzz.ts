@@ -31,7 +31,7 @@ export async function countingRejections<Value>(work: () => Promise<Value>): Pro
 }
 
 /** Runs a case in processes, one after the other, until one reaches the end. Returns what is wrong. */
-export async function fuzz(script: Script, figures: Figures, broken: Broken = (options) => options): Promise<readonly string[]> {
+export async function fuzz(script: Script, figures: Figures, broken: Broken = (run) => run): Promise<readonly string[]> {
   const clock = new VirtualClock()
   const world = new World(script, clock, figures)
   const { store, remove } = newStore(script.store)
@@ -43,10 +43,16 @@ export async function fuzz(script: Script, figures: Figures, broken: Broken = (o
   } catch (error) {
     world.wrong("the case cannot be judged:", error)
   } finally {
+    await closeAll(world)
     remove()
   }
   for (const reason of unhandled) world.wrong("a rejection is not handled:", reason)
   return world.wrongs
+}
+
+async function closeAll({ journals }: World): Promise<void> {
+  for (const journal of journals) await journal.close()
+  journals.clear()
 }
 
 interface Running {
@@ -79,9 +85,9 @@ async function lives(world: World, store: JournalStore, broken: Broken): Promise
     await leave(running)
   }
   // What killed processes left open would be closed with them.
-  for (const journal of world.journals) await journal.close()
-  await givenAgain(world, store, end)
+  await closeAll(world)
   await judge(world, store, end)
+  await givenAgain(world, store, end)
 }
 
 function begin(life: Life, store: JournalStore, broken: Broken): Running {
@@ -154,7 +160,7 @@ async function leave({ life, result }: Running): Promise<void> {
 /** The end of a turn is given again, and nothing is performed. */
 async function givenAgain(world: World, store: JournalStore, end: End): Promise<void> {
   const life = new Life(world, { isFaulty: false, takeOver: true })
-  const running = begin(life, store, (options) => options)
+  const running = begin(life, store, (run) => run)
   await untilSettled(world, running, [])
   if (running.result === undefined || !("end" in running.result)) return world.wrong("the end is not given again:", running.result)
   await leave(running)
@@ -170,6 +176,8 @@ async function judge(world: World, store: JournalStore, end: End): Promise<void>
     case "thread": {
       const log = (await readText(store, "thread.thread")) ?? ""
       for (const { turnId, config } of turnsOf(log, script)) await judgeTurn(world, store, turnId, config, undefined)
+      const { history } = JSON.parse(end) as { readonly history: readonly unknown[] }
+      judgeRecords(world, world.turn("thread"), history, 0)
       for (const { text, stored } of world.said) {
         const times = end.split(JSON.stringify(text)).length - 1
         if (times > 1 || (stored && times < 1)) world.wrong("a message of the user is in the history", times, "times:", text)
@@ -178,7 +186,8 @@ async function judge(world: World, store: JournalStore, end: End): Promise<void>
     }
     case "saved": {
       const machine = TurnMachine.restore(configOf(script), world.saved?.checkpoint ?? "")
-      return judgeHistory(world, world.turn("turn-1"), machine, new TurnMachine(configOf(script), START).history.length)
+      judgeOnce(world, world.turn("turn-1"), machine)
+      return judgeRecords(world, world.turn("turn-1"), machine.history, new TurnMachine(configOf(script), START).history.length)
     }
     case "effects": {
       const machine = new TurnMachine(configOf(script), START)
@@ -188,7 +197,8 @@ async function judge(world: World, store: JournalStore, end: End): Promise<void>
         if (entry.type === "command") machine.command(entry.command)
         else machine.handle(entry.response)
       }
-      return judgeHistory(world, world.turn("turn-1"), machine, from)
+      judgeOnce(world, world.turn("turn-1"), machine)
+      return judgeRecords(world, world.turn("turn-1"), machine.history, from)
     }
   }
 }
@@ -223,7 +233,9 @@ async function judgeTurn(
     const { outcome, messages } = replayed
     if (JSON.stringify([outcome, messages]) !== JSON.stringify([end.outcome, end.messages])) world.wrong("the replayed end differs:", end, outcome)
   }
-  judgeHistory(world, world.turn(turnId), replayed, new TurnMachine(config, header.start).history.length)
+  judgeOnce(world, world.turn(turnId), replayed)
+  // The history of a thread is judged as a whole.
+  if (end !== undefined) judgeRecords(world, world.turn(turnId), replayed.history, new TurnMachine(config, header.start).history.length)
 }
 
 function turnText(machine: TurnMachine): string {
@@ -231,16 +243,19 @@ function turnText(machine: TurnMachine): string {
   return JSON.stringify([outcome, messages, history, usage, iteration])
 }
 
-/** The records that the host stored are those of the history, and the results say what happened to `once` calls. */
-function judgeHistory(world: World, { turnId, records, once }: TurnFacts, machine: TurnMachine, from: number): void {
-  const { history } = machine
+/** The records that the host stored are those of the history. */
+function judgeRecords(world: World, { turnId, records }: TurnFacts, history: readonly unknown[], from: number): void {
   const expected = history.slice(from).map((record) => JSON.stringify(record))
-  const kept = [...records].filter(([place]) => place >= from).sort(([one], [other]) => one - other)
+  const kept = [...records.keys()].filter((place) => place >= from)
   expected.forEach((text, index) => {
     const found = records.get(from + index)
     if (found !== text) world.wrong("a record was not reported as it is in the history:", turnId, from + index, text, found)
   })
   if (kept.length > expected.length) world.wrong("more records were reported than the history has:", turnId, kept.length, expected.length)
+}
+
+/** The results say what happened to `once` calls. */
+function judgeOnce(world: World, { turnId, once }: TurnFacts, machine: TurnMachine): void {
   for (const [key, { begun }] of once) {
     const [, callId] = key.split(":")
     if (begun === 0 || callId === undefined) continue

@@ -331,9 +331,11 @@ export class Life {
 
   #report(effect: Progress | Done): void {
     if (!this.isAlive) return
-    if (this.#dones > 0) this.world.wrong("something is reported after done:", effect.type)
+    const { shape } = this.world.script
+    // A thread has records between its turns, and one history.
+    if (this.#dones > 0 && shape !== "thread") this.world.wrong("something is reported after done:", effect.type)
     if (effect.type === "done") this.#dones += 1
-    this.world.keep(this.turnId, effect.recordsFrom, effect.eventDelta)
+    this.world.keep(shape === "thread" ? shape : this.turnId, effect.recordsFrom, effect.eventDelta)
     scribble(effect)
   }
 

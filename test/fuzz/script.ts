@@ -106,8 +106,11 @@ export interface Script {
 
 const few = fc.nat({ max: 5 })
 
+/** No script has so many tools. */
+const UNKNOWN_TOOL = 9
+
 const call: fc.Arbitrary<ScriptedCall> = fc.record({
-  tool: fc.nat({ max: 4 }),
+  tool: fc.oneof({ weight: 20, arbitrary: fc.nat({ max: 3 }) }, { weight: 1, arbitrary: fc.constant(UNKNOWN_TOOL) }),
   args: fc.oneof({ weight: 9, arbitrary: fc.constant("whole" as const) }, { weight: 1, arbitrary: fc.constant("broken" as const) }),
 })
 
@@ -150,19 +153,37 @@ const tool: fc.Arbitrary<ScriptedTool> = fc.record({
 /** Weighted to where something can be lost. */
 const place: fc.Arbitrary<Place> = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(...PLACES) },
-  { weight: 5, arbitrary: fc.constantFrom<Place>("tool begins", "tool ends", "tool ends", "llm ends", "code begins", "code ends", "recover") },
+  { weight: 5, arbitrary: fc.constantFrom<Place>("tool begins", "tool ends", "tool ends", "code begins", "code ends", "recover") },
   { weight: 2, arbitrary: fc.constantFrom<Place>("store append", "store appended", "store replace", "progress", "event") },
 )
 
 const fault: fc.Arbitrary<Fault> = fc.record({
   at: place,
-  nth: fc.oneof({ weight: 4, arbitrary: fc.nat({ max: 2 }) }, { weight: 2, arbitrary: few }, { weight: 1, arbitrary: fc.nat({ max: 20 }) }),
+  nth: fc.oneof({ weight: 2, arbitrary: few }, { weight: 1, arbitrary: fc.nat({ max: 20 }) }),
   what: fc.oneof(
     { weight: 3, arbitrary: fc.constantFrom(...FAULTS) },
-    { weight: 2, arbitrary: fc.constantFrom<FaultKind>("kill", "kill", "aborts", "aborts", "hangs", "rejects", "taken over", "torn") },
+    { weight: 4, arbitrary: fc.constantFrom<FaultKind>("kill", "kill", "kill", "aborts", "aborts", "hangs", "rejects", "taken over", "torn") },
   ),
   much: fc.nat({ max: 100 }),
 })
+
+const CODE_FOR_TOOLS: { readonly [Name in Place]?: Place } = {
+  "tool begins": "code begins",
+  "tool ends": "code ends",
+  effects: "code begins",
+  recover: "code recover",
+}
+const TOOLS_FOR_CODE: { readonly [Name in Place]?: Place } = { "code begins": "tool begins", "code ends": "tool ends", "code recover": "recover" }
+
+/** A place that a case does not have, replaced by a similar one. */
+function reachable(at: Place, { driver, shape, syncs }: Pick<Script, "driver" | "shape" | "syncs">): Place {
+  if (at === "attend" && shape !== "thread") return "progress"
+  if (at === "sync" && !syncs) return "checkpoint"
+  if (at.startsWith("store") && shape === "saved") return "save"
+  if (at.startsWith("store") && shape === "effects") return at === "store append" ? at : "store appended"
+  if (at === "save" && shape === "effects") return "progress"
+  return (driver === "code" ? CODE_FOR_TOOLS : TOOLS_FOR_CODE)[at] ?? at
+}
 
 /** One in so many cases and one more. */
 function rarely<Value>(arbitrary: fc.Arbitrary<Value>, weight: number): fc.Arbitrary<Value | undefined> {
@@ -179,7 +200,7 @@ export const script: fc.Arbitrary<Script> = fc
       { weight: 1, arbitrary: fc.array(answer, { maxLength: 1 }) },
       { weight: 6, arbitrary: fc.array(answer, { minLength: 2, maxLength: 5 }) },
     ),
-    tools: fc.array(tool, { minLength: 1, maxLength: 4 }),
+    tools: fc.array(tool, { minLength: 4, maxLength: 4 }),
     code: fc.record({
       effects: fc.constantFrom<ToolEffects>("once", "idempotent", "none"),
       recover: fc.constantFrom(undefined, "finds", "knows_nothing", "throws"),
@@ -213,6 +234,7 @@ export const script: fc.Arbitrary<Script> = fc
   .map((drawn) => ({
     ...drawn,
     ...((drawn.shape === "effects" || drawn.shape === "saved") && { store: "memory" as const }),
+    faults: drawn.faults.map((drawnFault) => ({ ...drawnFault, at: reachable(drawnFault.at, drawn) })),
     answers: drawn.answers.map((each) =>
       drawn.driver === "code" && each.type === "calls" ? { type: "code" as const, count: each.calls.length } : each,
     ),

@@ -31,7 +31,13 @@ export type End = string
 export const STOPPED: End = "stopped"
 
 /** A change of what a process does, which breaks a promise. */
-export type Broken = (options: RunOptions, machine: TurnMachine, life: Life) => RunOptions
+export type Broken = (run: Run) => Run | Promise<Run>
+
+/** What a process passes to the loop that runs a turn. */
+export interface Run {
+  readonly host: Host
+  readonly options: RunOptions
+}
 
 const TURN = "turn-1"
 
@@ -88,8 +94,11 @@ function runOptions({ world, signal, onEvent, onLog }: Life) {
   return { signal, onEvent, onLog, cancelGraceMs, toolConcurrency, isFatal }
 }
 
-function brokenLoop(life: Life, broken: Broken): typeof runTurn {
-  return (machine, host, options = {}) => runTurn(machine, host, broken(options, machine as TurnMachine, life))
+function brokenLoop(broken: Broken): typeof runTurn {
+  return async (machine, host, options = {}) => {
+    const run = await broken({ host, options })
+    return runTurn(machine, run.host, run.options)
+  }
 }
 
 export function endOf({ outcome, messages, iteration, usage }: Done): End {
@@ -98,7 +107,7 @@ export function endOf({ outcome, messages, iteration, usage }: Done): End {
 
 async function runJournaled(life: Life, store: JournalStore, broken: Broken): Promise<End> {
   const { script } = life.world
-  const host = journaled(life.host, store, { ...journalOptions(life), runTurn: brokenLoop(life, broken) })
+  const host = journaled(life.host, store, { ...journalOptions(life), runTurn: brokenLoop(broken) })
   return endOf(await host.run(TURN, { config: configOf(script), start: START, turnId: TURN }, runOptions(life)))
 }
 
@@ -111,7 +120,7 @@ async function runSaved(life: Life, broken: Broken): Promise<End> {
     world.saved = { checkpoint: JSON.stringify(saved.checkpoint()), outstanding: saved.outstanding?.id }
   }
   const now = script.asyncNow ? life.asyncNow : life.now
-  return endOf(await brokenLoop(life, broken)(machine, life.host, { ...runOptions(life), now, turnId: TURN }))
+  return endOf(await brokenLoop(broken)(machine, life.host, { ...runOptions(life), now, turnId: TURN }))
 }
 
 // --- a thread
@@ -139,7 +148,7 @@ async function runThreadLife(life: Life, store: JournalStore, broken: Broken): P
       await thread.command({ type: "set", objective: "Reach it.", tokenBudget: goalTokens })
     const { reason } = await runThread(thread, life.host, {
       ...runOptions(life),
-      runTurn: brokenLoop(life, broken),
+      runTurn: brokenLoop(broken),
       maxWaitMs: Number.MAX_SAFE_INTEGER,
       wait: (until) => world.clock.wait(until - world.clock.now),
       onTurn: ({ turnId, resumed }) => {
@@ -177,15 +186,8 @@ async function runEffects(life: Life): Promise<End> {
   let read = 0
   for (;;) {
     const effect = machine.poll()
-    switch (effect?.type) {
-      case undefined: {
-        if (life.signal.aborted) {
-          await cancel(life, machine)
-          read = world.log.length
-          continue
-        }
-        throw new Error("The turn waits for an answer that it has not asked for.")
-      }
+    if (effect === undefined) throw new Error("The turn waits for an answer that it has not asked for.")
+    switch (effect.type) {
       case "emit":
         await life.onEvent(effect.event)
         continue

@@ -6,7 +6,7 @@ import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { sqliteJournalStore } from "../../src/hosts/journal/sqlite.ts"
 import { type JournalStore, JournalStoreError, type StoredJournal } from "../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
-import { textIn, wholeText } from "../support/stored-text.ts"
+import { asParts, readText, textIn, wholeText } from "../support/stored-text.ts"
 import { type Life, never } from "./life.ts"
 import type { Script } from "./script.ts"
 
@@ -113,7 +113,12 @@ export function storeOf(life: Life, store: JournalStore): JournalStore {
         life.open += 1
         return opened(name, journal)
       }),
-    read: (name) => ending(() => io(() => store.read(name))),
+    read: (name) =>
+      ending(async () => {
+        await life.pass("store read")
+        const text = await io(() => readText(store, name))
+        return text === undefined ? undefined : asParts(text)
+      }),
     list: (options) => store.list(options),
     delete: (name) => ending(() => io(() => store.delete(name))),
   }
