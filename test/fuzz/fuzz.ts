@@ -7,7 +7,7 @@ import { journalValidation } from "../../src/schemas/validation.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { readText } from "../support/stored-text.ts"
 import { turnOfTheLoop, VirtualClock } from "./clock.ts"
-import { Life } from "./life.ts"
+import { canBeTakenOver, Life } from "./life.ts"
 import type { Script } from "./script.ts"
 import { type Broken, configOf, type End, run, START, STOPPED, turnsOf } from "./shapes.ts"
 import { newStore } from "./stores.ts"
@@ -77,6 +77,7 @@ async function lives(world: World, store: JournalStore, broken: Broken): Promise
     // A journal that was left open stays so until the turn needs it again.
     takeOver ||= departure !== undefined || life.leavesOpen
     if (departure === "taken over") fenced.push(running)
+    if (departure !== undefined) world.machine = undefined
     end = running.result !== undefined && "end" in running.result && running.result.end !== STOPPED ? running.result.end : undefined
     if (departure === undefined) await leave(running)
   }
@@ -151,6 +152,9 @@ async function leave({ life, result }: Running): Promise<void> {
   if (result === undefined) return
   if ("error" in result && !life.ends.has(result.error) && !life.ends.has((result.error as Error | undefined)?.cause))
     world.wrong("the run rejects without a reason:", result.error)
+  if ("end" in result && canBeTakenOver(world.script.shape) && !life.isFenced)
+    for (const key of life.late)
+      if (world.turn(life.turnId).unknown.has(key)) world.wrong("a call that returned in the grace period is reported as unknown:", key)
   life.ended()
   // What its executors still do must not reach anyone.
   for (let turn = 0; turn < 3; turn += 1) await turnOfTheLoop()
@@ -159,6 +163,7 @@ async function leave({ life, result }: Running): Promise<void> {
 
 /** The end of a turn is given again, and nothing is performed. */
 async function givenAgain(world: World, store: JournalStore, end: End): Promise<void> {
+  world.machine = undefined
   const life = new Life(world, { isFaulty: false, takeOver: true })
   const running = begin(life, store, (run) => run)
   await untilSettled(world, running, [])

@@ -64,6 +64,8 @@ export class Life {
   turnId = "turn-1"
   /** How many model calls were begun by this process. */
   executions = 0
+  /** Calls that returned while their turn was being cancelled. */
+  readonly late = new Set<string>()
   readonly departed: Promise<Departure>
   readonly #isFaulty: boolean
   readonly #contexts: EffectContext[] = []
@@ -103,7 +105,8 @@ export class Life {
   /** Passes a place. Something may go wrong: then it throws, or returns a promise, or the fault for the caller to carry out. */
   pass(place: Place, signal?: AbortSignal): Promise<Fault | undefined> | Fault | undefined {
     if (!this.isAlive) return never()
-    if (this.hasEnded) this.world.wrong("something is called after the run has ended:", place)
+    // Executors that are still running may end later.
+    if (this.hasEnded && !place.endsWith("ends")) this.world.wrong("something is called after the run has ended:", place)
     const fault = this.#faultAt(place)
     if (fault === undefined) return undefined
     const { what, much } = fault
@@ -295,6 +298,7 @@ export class Life {
 
   readonly onEvent = (event: TurnEvent): unknown => {
     if (!this.isAlive) return undefined
+    if (event.type === "text_delta" && event.content === TOO_LATE) this.world.wrong("an event comes after the end of its executor")
     if (this.#ended.includes("done")) this.world.wrong("an event comes after the end:", event)
     if (event.type === "done" || event.type === "turn_outcome") {
       if (this.#ended.includes(event.type)) this.world.wrong("the turn ends twice:", event.type)
@@ -403,7 +407,10 @@ export class Life {
     fault = (await this.pass("tool ends", context.signal)) ?? fault
     if (fault?.what === "garbage" || tool.ends === "invalid") return { output: { status: "success", value: new Map() } } as never
     if (tool.ends === "throws") throw new Error(`failed: threw ${call.callId}`)
-    return this.#laterChanged(toolAnswer(tool, call))
+    const key = callKey(context.effectId, call.callId)
+    // What a call that is being cancelled says in time counts.
+    if (context.signal.aborted && !this.hasEnded && this.world.script.cancelGraceMs > 0) this.late.add(key)
+    return this.#laterChanged(toolAnswer(tool, call), context)
   }
 
   async #exec(id: number, facts: TurnFacts, passed: ReturnType<Life["pass"]>): Promise<ExecResponse> {
@@ -435,11 +442,15 @@ export class Life {
     return { ran: false }
   }
 
-  /** A value that its executor changes after it returned it. */
-  #laterChanged<Value extends object>(value: Value): Value {
-    void ticks(3).then(() => {
-      for (const key of Object.keys(value)) Reflect.set(value, key, "changed later")
-    })
+  /** A value that its executor changes after it returned it, and an executor that goes on. */
+  #laterChanged<Value extends object>(value: Value, context?: EffectContext): Value {
+    void (async () => {
+      for (const pause of [4, 1, 2, 3, 5, 8]) {
+        await ticks(pause)
+        change(value)
+      }
+      context?.emit({ type: "text_delta", content: TOO_LATE })
+    })()
     return value
   }
 
@@ -462,6 +473,17 @@ export function canBeTakenOver(shape: string): boolean {
   return shape === "journaled" || shape === "thread"
 }
 
+/** An event that comes after the end of its executor. */
+const TOO_LATE = "too late"
+
+/** Changes a value in all of its depth. */
+function change(value: object): void {
+  for (const [key, member] of Object.entries(value)) {
+    if (typeof member === "object" && member !== null) change(member)
+    else Reflect.set(value, key, "changed later")
+  }
+}
+
 /** Tries to change a value that the turn may share. */
 function scribble(value: unknown): void {
   if (typeof value !== "object" || value === null) return
@@ -474,7 +496,13 @@ function toolAnswer({ ends }: ScriptedTool, { callId }: PendingToolCall): ToolAn
     const { failure } = new ToolError({ class: "execution", code: "scripted", message: `failed: ${callId}` })
     return { output: { status: "failure", failure } }
   }
-  return { output: { status: "success", value: `value of ${callId}`, ...(ends === "ends_turn" && { control: { type: "finish", value: "ended" } }) } }
+  return {
+    output: {
+      status: "success",
+      value: { said: `value of ${callId}` },
+      ...(ends === "ends_turn" && { control: { type: "finish", value: "ended" } }),
+    },
+  }
 }
 
 function execAnswer(id: number): ExecResponse {

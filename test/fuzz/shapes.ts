@@ -115,7 +115,11 @@ async function runSaved(life: Life, broken: Broken): Promise<End> {
   const { world } = life
   const { script } = world
   const config = configOf(script)
-  const machine = world.saved === undefined ? new TurnMachine(config, START) : TurnMachine.restore(config, world.saved.checkpoint)
+  const restored = (): TurnMachine =>
+    world.saved === undefined ? new TurnMachine(config, START) : TurnMachine.restore(config, world.saved.checkpoint)
+  // After a run that was rejected, its machine can be used again.
+  const machine = (script.says > 1 ? world.machine : undefined) ?? restored()
+  world.machine = machine
   life.save = (saved) => {
     world.saved = { checkpoint: JSON.stringify(saved.checkpoint()), outstanding: saved.outstanding?.id }
   }

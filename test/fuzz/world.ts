@@ -4,6 +4,7 @@ import type { HostCommand } from "../../src/machine/step.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
 import type { Response } from "../../src/schemas/response.ts"
+import type { TurnMachine } from "../../src/validated-turn-machine.ts"
 import type { VirtualClock } from "./clock.ts"
 import type { Place, Script } from "./script.ts"
 
@@ -91,6 +92,8 @@ export class World {
   readonly log: LoopEntry[] = []
   /** Of a host that saves checkpoints: the last one, and the effect that is outstanding in it. */
   saved: { readonly checkpoint: string; readonly outstanding: number | undefined } | undefined
+  /** The machine of a run that was rejected in a process that lives on. */
+  machine: TurnMachine | undefined
   /** Calls of the real store that have not ended. */
   io = 0
   /** The journals that are open in the real store. */
