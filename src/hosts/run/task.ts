@@ -166,7 +166,11 @@ function isOwnWord({ returned, value }: Ended): boolean {
   return output?.status !== "failure" || output.failure?.code !== "tool_threw"
 }
 
-async function recover<Answer>({ isFatal }: EffectContext, find: () => Promise<Recovered<Answer>>, run: () => Promise<Answer>): Promise<Answer> {
+async function recover<Answer>(
+  { isFatal, signal }: EffectContext,
+  find: () => Promise<Recovered<Answer>>,
+  run: () => Promise<Answer>,
+): Promise<Answer> {
   let recovered: Recovered<Answer>
   let why = ""
   try {
@@ -176,7 +180,11 @@ async function recover<Answer>({ isFatal }: EffectContext, find: () => Promise<R
     why = ` Looking it up failed: ${messageOf(error)}`
   }
   if (recovered?.ran === true) return recovered.answer
-  if (recovered?.ran === false) return run()
+  if (recovered?.ran === false) {
+    // Nothing starts for an effect that was cancelled during the look-up, or whose run has ended.
+    signal.throwIfAborted()
+    return run()
+  }
   throw new ToolError(outcomeUnknown(`The call was cut off by a crash: it may have taken effect or not, and was not run again.${why}`))
 }
 
