@@ -141,6 +141,7 @@ export class World {
 
   /** Learns what is stored from whole lines of a journal. */
   stored(name: string, lines: string): void {
+    if (/changed later|scribbled/.test(lines)) this.wrong("a change of a value reached the journal:", lines)
     if (name.endsWith(".thread")) return
     for (const line of lines.split("\n").slice(0, -1)) {
       const [, record] = JSON.parse(line) as readonly [string, JournalRecord]
