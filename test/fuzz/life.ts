@@ -445,7 +445,8 @@ export class Life {
   /** A value that its executor changes after it returned it, and an executor that goes on. */
   #laterChanged<Value extends object>(value: Value, context?: EffectContext): Value {
     void (async () => {
-      for (const pause of [4, 1, 2, 3, 5, 8]) {
+      // An answer is copied when its time is known.
+      for (const pause of [this.world.script.asyncNow ? 20 : 4, 1, 2, 3, 5, 8]) {
         await ticks(pause)
         change(value)
       }

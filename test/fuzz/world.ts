@@ -167,6 +167,8 @@ export class World {
     } else if (record.type === "interruption") {
       if (record.interruption.type === "cancel" && record.effectId !== undefined) facts.answered.add(`${record.effectId}`)
     } else if ("id" in record) {
+      const isRefused = record.type === "llm_complete" && !record.result.ok && record.result.error.code === "invalid_llm_response"
+      if (isRefused && this.script.faults.every(({ what }) => what !== "garbage")) this.wrong("an answer is refused:", record)
       if (facts.answered.has(`${record.id}`)) this.wrong("an effect is answered twice:", facts.turnId, record.id)
       facts.answered.add(`${record.id}`)
     }
