@@ -21,7 +21,7 @@ const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.
 
 /**
  * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode deep` runs only the property
- * tests, with a hundred times as many cases.
+ * tests and the fuzzer, with a hundred times as many cases.
  */
 export default defineConfig(({ mode }) => {
   const lane = mode === "full" || mode === "deep" ? mode : "fast"
@@ -60,7 +60,7 @@ export default defineConfig(({ mode }) => {
       },
     },
   }
-  const deep = { ...fast, test: { ...fast.test, name: "deep", include: ["test/properties/**/*.test.ts"] } }
+  const deep = { ...fast, test: { ...fast.test, name: "deep", include: ["test/properties/**/*.test.ts", "test/fuzz/**/*.test.ts"] } }
   return {
     // The examples and the docs import the package by its name.
     resolve: { alias: packageAliases() },

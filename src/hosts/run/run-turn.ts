@@ -37,6 +37,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
   const workOptions = workOptionsOf(options)
   let work: Work | undefined
   try {
+    if (UNSAVED.has(machine)) await save(machine, host)
     for (;;) {
       if (signal?.aborted === true && !machine.done) {
         // The work may be an earlier one, whose answer was handled.
@@ -46,20 +47,20 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
         await stop(machine, work, journal)
         await reportBegun(machine, running, journal)
         await cancel(machine, journal, reasonOf(signal), partial)
-        await host.save?.(machine)
+        await save(machine, host)
       }
 
       const done = await report(machine, host, options)
       if (done !== undefined) {
         await journal?.settled(machine)
-        await host.save?.(machine)
+        await save(machine, host)
         return done
       }
 
       if (work === undefined || work.effectId !== machine.outstanding?.id) {
         await stop(machine, work, journal)
         await journal?.settled(machine)
-        await host.save?.(machine)
+        await save(machine, host)
         // Read again after the await: only the effect that is outstanding now is performed.
         const { outstanding } = machine
         const stopped = outstanding === undefined || signal?.aborted === true
@@ -67,7 +68,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
         work = stopped ? undefined : new Work(outstanding, host, workOptions, (partial) => validPartial(machine, partial))
       } else {
         const answer = await work.next()
-        if (answer !== undefined && (await handleAnswer(machine, answer, journal))) await host.save?.(machine)
+        if (answer !== undefined && (await handleAnswer(machine, answer, journal))) await save(machine, host)
       }
     }
   } finally {
@@ -87,6 +88,15 @@ function workOptionsOf({ turnId, journal, signal, onEvent, now, isFatal, toolCon
     ...(toolConcurrency !== undefined && { toolConcurrency }),
     ...(journal !== undefined && { callStarted: (effectId, callId) => journal.callStarted(effectId, callId) }),
   }
+}
+
+/** Machines with answers that `Host.save` has not saved, because it or something before it rejected. A later run saves them first. */
+const UNSAVED = new WeakSet<TurnMachine>()
+
+async function save(machine: TurnMachine, host: Host): Promise<void> {
+  UNSAVED.add(machine)
+  await host.save?.(machine)
+  UNSAVED.delete(machine)
 }
 
 /** The effect whose report failed, by machine. It is reported first when the machine runs again. */
@@ -129,6 +139,7 @@ async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnL
     response = machine.check(answer.instead(error))
   }
   response = await record(machine, answer, response, journal)
+  UNSAVED.add(machine)
   try {
     return machine.handle(response).status === "accepted"
   } catch (error) {

@@ -181,7 +181,7 @@ async function recover<Answer>(
   }
   if (recovered?.ran === true) return recovered.answer
   if (recovered?.ran === false) {
-    // The turn may have ended during the lookup, or another run may have begun the call.
+    // Nothing starts for an effect that was cancelled during the look-up, or whose run has ended.
     signal.throwIfAborted()
     return run()
   }

@@ -58,8 +58,13 @@ export class Thread {
       throw new JournalError("invalid_record", 1, 0, `The log belongs to thread ${JSON.stringify(known)}, not to ${JSON.stringify(threadId)}.`)
     }
     const state = new ThreadState(store, threadId, log, options)
-    if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
-    else if (log.turn === undefined) await recordDowntime(state)
+    try {
+      if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
+      else if (log.turn === undefined) await recordDowntime(state)
+    } catch (error) {
+      await log.close()
+      throw error
+    }
     return new Thread(state)
   }
 

@@ -96,6 +96,26 @@ describe("a once tool in a run without a journal", () => {
   })
 })
 
+test("a once call that is looked up while its effect is cancelled does not run, whatever is found", async () => {
+  const effect = { type: "tool_calls", id: 4, calls: [{ callId: "c1", toolName: "pay", args: {} }] } as const
+  const stopping = new AbortController()
+  const asked = deferred<void>()
+  const found = deferred<{ readonly ran: false }>()
+  const ran: string[] = []
+  const tools: HostTools = {
+    call: async ({ callId }) => and(ran.push(callId), answer("paid")),
+    effects: () => "once",
+    recover: () => and(asked.resolve(), found.promise),
+  }
+  const run = performEffect({ llmCall: neverCalled, tools }, effect, { signal: stopping.signal, callStarted: async () => "again" })
+  await asked.promise
+  stopping.abort("Stopped.")
+  await expect(run).rejects.toBe("Stopped.")
+  found.resolve({ ran: false })
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(ran).toEqual([])
+})
+
 describe("a cancelled once call", () => {
   beforeEach(() => {
     vi.useFakeTimers()

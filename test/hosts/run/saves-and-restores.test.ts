@@ -53,6 +53,24 @@ describe("if the host cannot record or report, the run rejects and the machine s
     expect(toolTexts(done)).toEqual(["c1", "c2", "c3 again"])
   })
 
+  test("an answer that could not be saved is saved by the next run, before anything of it is reported", async () => {
+    const machine = newTurn()
+    const seen: string[] = []
+    let saves = 0
+    const host: Host = {
+      llmCall: script(says("Hello.")),
+      progress: ({ type }) => void seen.push(type),
+      save: ({ outstanding }) => {
+        saves += 1
+        if (saves === 2) throw new Error("disk full")
+        seen.push(`saved ${outstanding?.id}`)
+      },
+    }
+    await expect(runTurn(machine, host)).rejects.toThrow("disk full")
+    await runTurn(machine, host)
+    expect(seen.slice(0, 3)).toEqual(["saved 1", "saved 2", "progress"])
+  })
+
   test("progress that could not be reported is reported first by the next run, and each part once", async () => {
     const machine = newTurn()
     const reported: string[] = []

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
@@ -440,5 +441,20 @@ describe("a process that crashes", () => {
     await stored.replace(change(stored.text))
     await stored.close()
     await expect(Thread.open(store, "t", world.options())).rejects.toMatchObject({ name: "JournalError", code })
+  })
+
+  test("a log that cannot be begun is closed, so that it can be opened again", async () => {
+    const store = memoryJournalStore()
+    const failing: JournalStore = {
+      ...store,
+      open: async (name, options) => {
+        const journal = await store.open(name, options)
+        return { ...journal, read: () => journal.read(), append: () => Promise.reject(new Error("The disk is full.")), close: () => journal.close() }
+      },
+    }
+    const world = new World(answer)
+    await expect(Thread.open(failing, "t", world.options())).rejects.toThrow("The disk is full.")
+    const thread = await Thread.open(store, "t", world.options())
+    await thread.close()
   })
 })
