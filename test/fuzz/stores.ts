@@ -44,7 +44,7 @@ export function storeOf(life: Life, store: JournalStore): JournalStore {
       return life.isAlive ? value : never()
     } catch (error) {
       // Another owner is a reason to end, and so is what was done to the store.
-      if (life.isFenced && error instanceof JournalStoreError) life.ends.add(error)
+      if ((life.isFenced || world.isContested) && error instanceof JournalStoreError) life.ends.add(error)
       if (!life.isAlive) return never()
       throw error
     }

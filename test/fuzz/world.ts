@@ -100,6 +100,8 @@ export class World {
   readonly journals = new Set<StoredJournal>()
   /** A process was followed by another one while it lived. */
   wasTakenOver = false
+  /** Two processes may take the journal from each other. */
+  isContested = false
   /** What the user said, by whether that was acknowledged. */
   readonly said: { readonly text: string; stored: boolean }[] = []
   readonly #reached = new Map<Place, number>()
