@@ -43,6 +43,14 @@ export function checkToolConcurrency(toolConcurrency: number | undefined): void 
   if (toolConcurrency !== undefined && !(toolConcurrency >= 1)) throw new RangeError(`toolConcurrency must be at least 1, not ${toolConcurrency}.`)
 }
 
+/** Milliseconds that the executors of a cancelled effect have to end and to report what happened. */
+export const DEFAULT_CANCEL_GRACE_MS = 2_000
+
+/** @throws {RangeError} */
+export function checkGrace(cancelGraceMs: number): void {
+  if (!(cancelGraceMs >= 0)) throw new RangeError(`cancelGraceMs must be at least 0, not ${cancelGraceMs}.`)
+}
+
 /**
  * Refuses `once` calls and code of an effect, for a run that records no starts: after a crash they would run again.
  * @throws {RunError} `once_without_log`
@@ -64,5 +72,5 @@ export function refuseOnceTools(host: Host, offered: readonly ToolSpec[]): void 
 
 function withoutLog(what: string): RunError {
   const message = `${what} must not run twice (effects: "once"), and this run records no starts, so that a crash would run it again.`
-  return new RunError("once_without_log", `${message} Run the turn with a journal: journaled(host, store).`)
+  return new RunError("once_without_log", `${message} Run the turn with a journal: journaled(host, store). To performEffect, pass callStarted.`)
 }

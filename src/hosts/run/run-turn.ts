@@ -4,13 +4,10 @@ import type { Done, Progress } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
-import { checkHost, checkToolConcurrency, refuseOnce, refuseOnceTools } from "./checks.ts"
+import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools } from "./checks.ts"
 import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
 import type { Answer } from "./execute.ts"
 import { cancelledResponses } from "./task.ts"
-
-/** Milliseconds that the executors of a cancelled effect have to end and to report what happened. */
-const DEFAULT_CANCEL_GRACE_MS = 2_000
 
 /**
  * Runs a turn to its end: polls effects, emits events, performs work and handles the answers. Accepts a machine in any state: new,
@@ -32,7 +29,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
   const { cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, signal, toolConcurrency, journal } = options
   checkHost(host)
   checkToolConcurrency(toolConcurrency)
-  if (!(cancelGraceMs >= 0)) throw new RangeError(`cancelGraceMs must be at least 0, not ${cancelGraceMs}.`)
+  checkGrace(cancelGraceMs)
   if (journal === undefined && !machine.done) refuseOnceTools(host, machine.turn.surface.tools)
   const workOptions = workOptionsOf(options)
   let work: Work | undefined

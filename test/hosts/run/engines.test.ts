@@ -99,6 +99,52 @@ describe("performEffect", () => {
     expect(response).toMatchObject({ result: { ok: false, error: { code: "invalid_llm_response" } } })
   })
 
+  test("hands in what counts after an abort: results in time, and what may have happened", async () => {
+    const controller = new AbortController()
+    const tools: HostTools = {
+      effects: ({ callId }) => (callId === "c4" ? "none" : "once"),
+      async call({ callId }, { signal }) {
+        if (callId === "c1") return fine()
+        if (callId === "c3") setTimeout(() => controller.abort("Enough."), 1)
+        await new Promise((resolve) => setTimeout(resolve, callId === "c2" ? 5 : 10_000, signal).unref())
+        return fine()
+      },
+    }
+    const effect = {
+      type: "tool_calls",
+      id: 2,
+      calls: ["c1", "c2", "c3", "c4", "c5"].map((callId) => ({ callId, toolName: "x", args: {} })),
+    } as const
+    const options = { signal: controller.signal, cancelGraceMs: 40, toolConcurrency: 3, callStarted: async () => "first" as const }
+    const response = await performEffect({ llmCall: neverCalled, tools }, effect, options)
+    const results = response.type === "tool_results" ? response.results : []
+    const known = results.map(({ callId, output }) => `${callId} ${output.status === "failure" ? output.failure.code : output.status}`)
+    // c4 may run again, and c5 never began: cancelling the machine reads them as cancelled.
+    expect(known.sort()).toEqual(["c1 success", "c2 success", "c3 outcome_unknown"])
+  })
+
+  test("reports what an aborted model call had said, and once code that had begun", async () => {
+    const controller = new AbortController()
+    const said: unknown[] = []
+    const model: Host = {
+      llmCall(_effect, { emit }) {
+        emit({ type: "text_delta", content: "Half an" })
+        controller.abort("Enough.")
+        return new Promise(() => {})
+      },
+    }
+    const call = { type: "llm_call", id: 1, request: { messages: [] } } as never
+    const options = { signal: controller.signal, cancelGraceMs: 1, onCutOff: (partial: { text: string }) => said.push(partial.text) }
+    await expect(performEffect(model, call, options)).rejects.toBe("Enough.")
+    expect(said).toEqual(["Half an"])
+
+    const next = new AbortController()
+    const code = { effects: "once" as const, run: () => new Promise<never>(() => next.abort("Enough.")) }
+    const exec = { type: "exec_code", id: 1, code: "1" } as const
+    const answer = performEffect({ llmCall: neverCalled, code }, exec, { signal: next.signal, cancelGraceMs: 1, callStarted: async () => "first" })
+    expect(await answer).toMatchObject({ type: "exec_result", result: { ok: false, error: expect.stringContaining("may have taken effect") } })
+  })
+
   test("rejects with the reason of the signal, and aborts the executor", async () => {
     const controller = new AbortController()
     let aborted = false
@@ -112,7 +158,7 @@ describe("performEffect", () => {
         }),
     }
     const effect = { type: "llm_call", id: 1, request: { messages: [] } } as never
-    await expect(performEffect(host, effect, { signal: controller.signal })).rejects.toBe("Enough.")
+    await expect(performEffect(host, effect, { signal: controller.signal, cancelGraceMs: 1 })).rejects.toBe("Enough.")
     expect(aborted).toBe(true)
     await expect(performEffect({ llmCall: neverCalled }, effect, { signal: controller.signal })).rejects.toBe("Enough.")
   })
