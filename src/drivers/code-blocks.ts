@@ -149,7 +149,7 @@ function findInWords(options: CodeBlockOptions, words: string): Malformed | unde
 
 /** How much of a line is looked at after a fence within it, in characters: many fences in one line must not take quadratic time. */
 const MAX_INFO = 200
-const HTML_CODE = /<(?:pre|code)\b[^>\n]{0,200}?\blang(?:uage)?[-=]["']?(\w+)[^>\n]{0,200}>/gi
+const HTML_CODE = /<(?:pre|code)\b[^>\n]{0,200}?\blang(?:uage)?[-=]["']?(\w{1,40})[^>\n]{0,200}>/gi
 
 function named({ languages: [language] }: CodeBlockOptions): string {
   return language === undefined ? "with ``` alone" : `\`\`\`${language}`

@@ -1,5 +1,5 @@
 import { JournalError, ProtocolError } from "../../errors.ts"
-import type { Json } from "../../json.ts"
+import { copyOf, type Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { HostCommand } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
@@ -218,16 +218,18 @@ export class TurnJournal implements TurnLog {
   async command(machine: TurnMachine, command: HostCommand): Promise<void> {
     journalValidation({ type: "interruption", interruption: command })
     this.#recording(machine, true)
+    // It is recorded and carried out later, whatever the caller does to it until then.
+    const own = copyOf<HostCommand & Json>(command as HostCommand & Json)
     const carriedOut = (this.#commanding ?? Promise.resolve()).then(async () => {
       await this.#written
       // The caller of the last write handles its response first.
       await nextTask()
       if (!machine.done) {
         // A compaction since the call has replaced the recorder.
-        await this.#append(this.#recording(machine).command(machine, command))
+        await this.#append(this.#recording(machine).command(machine, own))
         this.#handleRecorded(machine)
       }
-      carryOut(machine, command)
+      carryOut(machine, own)
     })
     const settled = carriedOut.catch(() => {})
     const done = settled.then(() => {

@@ -318,6 +318,20 @@ describe("the start of a call", () => {
   })
 })
 
+test("a command that its caller changes afterwards is recorded and carried out as it was", async () => {
+  const { store, journal, machine } = await waiting()
+  const events = [{ type: "protocol", event: { n: 1 } }]
+  const actions: unknown[] = [{ type: "append_events", events }]
+  const commanded = journal.command(machine, { type: "apply", actions } as HostCommand)
+  actions.push({ type: "nonsense" })
+  events[0] = { type: "protocol", event: { n: 2 } }
+  await commanded
+  const expected = [{ type: "protocol", event: { n: 1 } }]
+  expect(machine.history).toEqual(expected)
+  await journal.close()
+  expect(resume(await journalIn(store), CONFIG).history).toEqual(expected)
+})
+
 describe("a compaction that is due", () => {
   const ALWAYS = { snapshotEveryRecords: 1, compactAboveChars: 1 } as const
 
