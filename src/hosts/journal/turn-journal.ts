@@ -127,7 +127,7 @@ export class TurnJournal implements TurnLog {
   }
 
   /**
-   * Resumes the turn at the end of the journal. A finished turn emits its `done` once more.
+   * Resumes the turn at the end of the journal. Of a turn whose end was recorded, `runTurn` returns the `done`.
    *
    * Where the turn continues under a changed configuration, a `reconfigured` record with the driver and the digests of the new one and a
    * snapshot are written together. The system prompt and the tools of the turn do not change.
@@ -293,7 +293,7 @@ export class TurnJournal implements TurnLog {
     await this.#stored.close()
   }
 
-  /** No line waits for a write. Until the text is replaced, nothing else is written; lines that arrive meanwhile follow the new text. */
+  /** No line waits for a write. Until the text is replaced, nothing else is written; lines that arrive until then follow the new text. */
   #compact(machine: TurnMachine): Promise<void> {
     const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
     const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
