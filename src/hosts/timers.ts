@@ -70,3 +70,20 @@ function listenTo(signal: AbortSignal): Waiting {
   signal.addEventListener("abort", listener, { once: true })
   return waiting
 }
+
+/** Waits for a promise; once the signal is aborted, at most as long as given. Rejects as the promise does, if that is in time. */
+export async function settledInTime(pending: PromiseLike<unknown>, signal: AbortSignal | undefined, graceMs: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let stopWaiting: () => void = () => {}
+  const late = new Promise<void>((resolve) => {
+    stopWaiting = onAbort(signal, () => {
+      timer = setTimeout(resolve, timerMs(graceMs))
+    })
+  })
+  try {
+    await Promise.race([pending, late])
+  } finally {
+    clearTimeout(timer)
+    stopWaiting()
+  }
+}

@@ -171,7 +171,7 @@ export function joinBatch(results: readonly CompletedToolCall[], settled: readon
 }
 
 /** The results of each call id, the first of them last in its list. */
-function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
+export function resultsByCall(results: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
   const given = new Map<string, CompletedToolCall[]>()
   for (const result of results.slice().reverse()) {
     const others = given.get(result.callId)

@@ -8,14 +8,15 @@ import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { Response } from "../wire/response.ts"
+import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
-import { joinBatch } from "./batch.ts"
+import { joinBatch, resultsByCall } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import type { ProtocolDriver } from "./driver.ts"
 import { checkedActions, refuseUnstorable } from "./driver-actions.ts"
 import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
-import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped } from "./terminal.ts"
+import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped, toolCallEvent } from "./terminal.ts"
 import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
 import { withinLimits } from "./turn-limits.ts"
@@ -85,10 +86,11 @@ function accepted(outstanding: AnswerableEffect | undefined): string {
 
 /**
  * What a host applies to a turn from outside, in addition to its responses. `partial`: what the outstanding model call had said, if a
- * command ends the turn. Ignored if the turn waits for something else.
+ * command ends the turn. `answer`: the results that came while the turn was being cancelled, of tools or of code; they are stored, and the
+ * driver is not asked what follows. Both are ignored if the turn waits for something else.
  */
 export type HostCommand =
-  | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
+  | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse; readonly answer?: Response }
   | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
   | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
@@ -108,9 +110,26 @@ export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand
   const complete = completeConfig(config)
   if (turn.position.state.type === "finished" && hostCommand.type !== "apply") return unchanged(turn)
   const partial = hostCommand.type === "apply" ? undefined : checkedPartial(complete, turn, hostCommand.partial)
-  const spent = partial && addKnown(partial.usage, partial.retriedUsage)
-  const context = new TurnContext(complete, turn, undefined, spent && addUsage(turn.position.usage, spent))
-  return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, partial), context))
+  const answer = hostCommand.type === "cancel" ? checkedAnswer(complete, turn, hostCommand.answer) : undefined
+  const results = answer?.type === "tool_results" ? answer.results : []
+  const spent = addKnown(partial?.usage, partial?.retriedUsage, ...results.map(({ usage }) => usage))
+  const context = new TurnContext(complete, turn, answer?.at, spent && addUsage(turn.position.usage, spent))
+  return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, { partial, answer }), context))
+}
+
+/** What the outstanding work had done when the turn ended. */
+interface Left {
+  readonly partial: LlmResponse | undefined
+  readonly answer: Response | undefined
+}
+
+/** An answer to the outstanding effect; `undefined` if the turn waits for something else. */
+function checkedAnswer({ validation }: CompleteTurnConfig, turn: Turn, answer: Response | undefined): Response | undefined {
+  const { state } = turn.position
+  const checkedOne = answer && (validation?.response(answer) ?? answer)
+  return "outstanding" in state && checkedOne?.id === state.outstanding.id && checkedOne.type === ANSWERS[state.outstanding.type]
+    ? checkedOne
+    : undefined
 }
 
 /** The partial answer of the outstanding model call, cut off by the end; `undefined` if the turn waits for something else. */
@@ -122,8 +141,8 @@ function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial:
   return checked.type === "llm_complete" && checked.result.ok ? { ...checked.result.response, terminalReason: "cancelled" } : undefined
 }
 
-function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand, partial: LlmResponse | undefined): readonly MachineAction[] {
-  const left = (reason: string) => leaveWork(context, turn, partial, reason)
+function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand, done: Left): readonly MachineAction[] {
+  const left = (reason: string) => leaveWork(context, turn, done, reason)
   switch (hostCommand.type) {
     case "cancel": {
       const { reason = "The turn was cancelled." } = hostCommand
@@ -153,7 +172,7 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
 const ENDED = "The turn was ended."
 
 /** Returns the actions that leave the work which a turn waits for, when it ends. The driver is asked what to store of an answer or of code. */
-function leaveWork(context: TurnContext, turn: Turn, partial: LlmResponse | undefined, reason: string): readonly MachineAction[] {
+function leaveWork(context: TurnContext, turn: Turn, { partial, answer }: Left, reason: string): readonly MachineAction[] {
   const { state } = turn.position
   switch (state.type) {
     case "waiting_llm": {
@@ -161,10 +180,22 @@ function leaveWork(context: TurnContext, turn: Turn, partial: LlmResponse | unde
       return [{ type: "cancel_llm", id: state.outstanding.id }, ...said]
     }
     case "waiting_exec":
-      return stored(context, turn, (driver) => driver.onExecCancelled?.(context, state, reason))
+      return stored(context, turn, (driver) =>
+        answer?.type === "exec_result" ? driver.onExecResult?.(context, state, answer.result) : driver.onExecCancelled?.(context, state, reason),
+      )
     case "waiting_tools": {
-      const results = state.outstanding.calls.map((call, index) => state.results[index] ?? cancelledCall(call, reason))
-      return results.length === 0 ? [] : [resultsAction(context, "cancelled", joinBatch(results, state.settled))]
+      const given = resultsByCall(answer?.type === "tool_results" ? answer.results : [])
+      const late: CompletedToolCall[] = []
+      const resultOf = (call: PendingToolCall): CompletedToolCall => {
+        const result = given.get(call.callId)?.pop()
+        if (result !== undefined) late.push(result)
+        return result ?? cancelledCall(call, reason)
+      }
+      const results = state.outstanding.calls.map((call, index) => state.results[index] ?? resultOf(call))
+      if (results.length === 0) return []
+      const counted: readonly MachineAction[] = context.usage === turn.position.usage ? [] : [{ type: "count_usage", cumulative: context.usage }]
+      const shown = late.map((result): MachineAction => ({ type: "emit", event: toolCallEvent(result) }))
+      return [...shown, ...counted, resultsAction(context, "cancelled", joinBatch(results, state.settled))]
     }
     default:
       return []

@@ -160,10 +160,15 @@ function compareBatches(left: ReadonlyMap<string, Result>, right: ReadonlyMap<st
 
 /** A record without its times. */
 function timeless(record: JournalRecord): unknown {
-  if (record.type === "interruption") return { ...record, interruption: withUntimed(record.interruption, "partial") }
+  if (record.type === "interruption") {
+    const interruption = withUntimed(record.interruption, "partial") as typeof record.interruption
+    const answer = interruption.type === "cancel" ? interruption.answer : undefined
+    return { ...record, interruption: answer === undefined ? interruption : { ...interruption, answer: timeless(answer) } }
+  }
   if (!("id" in record)) return record
   const { at: _, ...rest } = record
   if (rest.type === "llm_complete") return { ...rest, result: withUntimed(withUntimed(rest.result, "response"), "partial") }
+  if (rest.type === "tool_results") return { ...rest, results: rest.results.map(untimed) }
   if (rest.type === "exec_result" && rest.result.ok) return { ...rest, result: { ...rest.result, value: untimed(rest.result.value) } }
   return rest
 }

@@ -199,6 +199,8 @@ export class JournalReader {
     const number = this.#header === undefined ? 1 : this.#next()
     const intact = this.#hasBeginning ? position : 0
     if (line === undefined && number === 1) refuseOtherVersion(text, format)
+    if (line === undefined && number === 1 && !text.startsWith('["'))
+      throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first line is not a record.")
     if (line === undefined) throw damagedRecord("journal", number, intact)
     if (number === 1) this.#version = checkHeader(line.record, format)
     const record = checkRecord(migrated(line.record, this.#version, format, number, intact), format, number, intact)

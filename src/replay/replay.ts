@@ -198,7 +198,7 @@ export function checkConfiguration(journal: Journal, section: Section, config: C
   if (changes.length > 0) throw configurationDiffers(section, changes)
 }
 
-const RESUMED = " Resume the turn with that configuration, or pass the option reconfigure: true to continue it with this one."
+const RESUMED = " Resume the turn with that configuration, or continue it with this one: resume: { reconfigure: true }."
 
 function configurationDiffers({ record }: Section, changes: readonly Difference[], remedy = "", cause?: unknown): ReplayDivergence {
   const names = [...new Set(changes.map(({ path }) => path.replace(/^\/(config\/)?/, "").replace(/^(tools|generation|cache)\/.*/, "$1")))].join(", ")

@@ -44,7 +44,12 @@ export const JournalInterruption: Tagged<JournalInterruption> = exact(
     type: z.literal("interruption"),
     effectId: Count.exactOptional(),
     interruption: z.discriminatedUnion("type", [
-      z.object({ type: z.literal("cancel"), reason: z.string().exactOptional(), partial: LlmResponse.exactOptional() }),
+      z.object({
+        type: z.literal("cancel"),
+        reason: z.string().exactOptional(),
+        partial: LlmResponse.exactOptional(),
+        answer: Response.exactOptional(),
+      }),
       z.object({ type: z.literal("fail"), event: TurnEvent, partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("finish"), outcome: Outcome, partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("apply"), actions: z.array(DriverAction) }),

@@ -9,7 +9,7 @@ import { TurnConfigData, TurnStart } from "./config.ts"
 import { configMistake } from "./config-mistakes.ts"
 import { JournalRecord } from "./journal.ts"
 import { Response } from "./response.ts"
-import { startMistake } from "./start-mistakes.ts"
+import { startMistake, unknownStartKey } from "./start-mistakes.ts"
 import { ThreadRecord } from "./thread.ts"
 
 const DriverActions = z.array(DriverAction)
@@ -35,7 +35,10 @@ function parseConfig(value: unknown): TurnConfigData {
 
 function parseStart(value: unknown): TurnStart {
   try {
-    return parse(TurnStart, value, "invalid_start", "start of a turn")
+    const start = parse(TurnStart, value, "invalid_start", "start of a turn")
+    const unknown = unknownStartKey(value as object)
+    if (unknown === undefined) return start
+    throw new SchemaError("invalid_start", unknown, [{ path: "", message: "unknown key" }])
   } catch (error) {
     const mistake = error instanceof SchemaError ? startMistake(value) : undefined
     if (mistake === undefined) throw error

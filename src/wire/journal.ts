@@ -37,7 +37,7 @@ export type JournalInterruption = {
   /** The effect that was outstanding; absent if none was. */
   readonly effectId?: number
   readonly interruption:
-    | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse }
+    | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse; readonly answer?: Response }
     | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
     | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
     | { readonly type: "apply"; readonly actions: readonly DriverAction[] }

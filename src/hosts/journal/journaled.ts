@@ -2,6 +2,7 @@ import type { TurnConfig } from "../../machine/config.ts"
 import type { Journal } from "../../replay/journal.ts"
 import { type ResumeOptions, resume as resumeEnded } from "../../replay/replay.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
+import { unknownKey } from "../../unknown-key.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Host, RunOptions } from "../host.ts"
@@ -47,9 +48,13 @@ export interface JournaledOptions extends TurnJournalOptions {
 
 /** Returns a host whose turns survive its process: every answer is stored before it is acted on. */
 export function journaled(host: Host, store: JournalStore, options: JournaledOptions = {}): JournaledHost {
+  if (typeof store?.open !== "function") throw new TypeError("journaled takes a host and a store: journaled(host, memoryJournalStore()).")
+  checkKeys("journaled(host, store, options)", options, OPTION_KEYS)
   const { runTurn: loop = runTurn, resume: resumeOptions, ...journalOptions } = options
   return {
-    async run(name, { config, start, ...begin }, { resume = resumeOptions, ...runOptions } = {}) {
+    async run(name, turn, { resume = resumeOptions, ...runOptions } = {}) {
+      checkKeys("The turn given to run", turn, TURN_KEYS)
+      const { config, start, ...begin } = turn
       const { now } = runOptions
       const ended = await readEnded(store, name)
       if (ended !== undefined) {
@@ -65,6 +70,20 @@ export function journaled(host: Host, store: JournalStore, options: JournaledOpt
       }
     },
   }
+}
+
+const TURN_KEYS = ["config", "start", "turnId", "meta"] as const satisfies readonly (keyof JournaledTurn)[]
+const OPTION_KEYS = [
+  ...["runTurn", "resume", "takeOver", "waitMs", "snapshotEveryRecords", "snapshotEveryChars", "keepEffects", "maxLineChars", "compactAboveChars"],
+  "now",
+] as readonly (keyof JournaledOptions)[]
+
+/** Refuses an unknown key, which would be ignored: a turn with `signal` could not be cancelled. */
+function checkKeys(what: string, given: object, known: readonly string[]): void {
+  const unknown = unknownKey(given, known)
+  if (unknown === undefined) return
+  const { key, hint = `the keys are ${known.join(", ")}. Options of a run, such as signal, are the third argument of run.` } = unknown
+  throw new TypeError(`${what} has the unknown key ${JSON.stringify(key)}; ${hint}`)
 }
 
 /** Reads a journal without ownership if its turn has ended. Only the last line of any other journal is looked at. */

@@ -86,6 +86,7 @@ const PAGE = 200
  * Close the journals before the connection. The store does not set the journal mode. With `PRAGMA journal_mode = WAL` appends are
  * faster, and readers on other connections do not block writers.
  * @throws {RangeError} `busyTimeoutMs` is not a whole number of at least 0
+ * @throws {TypeError} the connection is not one, for example a path
  */
 export function sqliteJournalStore(
   database: SqliteDatabase,
@@ -93,6 +94,8 @@ export function sqliteJournalStore(
 ): JournalStore {
   if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0)
     throw new RangeError(`busyTimeoutMs must be a whole number of at least 0, not ${busyTimeoutMs}.`)
+  if (typeof database?.prepare !== "function" || typeof database.exec !== "function")
+    throw new TypeError("sqliteJournalStore takes an open connection, such as new Database(path) of better-sqlite3.")
   let tables: Tables | undefined
   const connected = (): Tables => {
     tables ??= new Tables(database, synchronous === "extra", busyTimeoutMs, now)

@@ -120,7 +120,10 @@ export function inUse(
   remedy = "Close it, or pass takeOver if its owner is gone.",
   retryAfterMs?: number,
 ): JournalStoreError {
-  return new JournalStoreError("in_use", `Journal ${JSON.stringify(name)} is ${state}. ${remedy}`, { owner, retryAfterMs })
+  return new JournalStoreError("in_use", `Journal ${JSON.stringify(name)} is ${state}. ${remedy}`, {
+    owner,
+    retryAfterMs: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs),
+  })
 }
 
 /** What to do about an owner that counts as gone after some time. */

@@ -201,12 +201,12 @@ function refusalOf(name: string, action: "opened" | "read" | "deleted", error: u
 }
 
 function inUseBy(name: string, { holder, retryAfterMs }: LockHeldError): JournalStoreError {
-  const remedy = retryAfterMs === undefined ? "Close it, or pass takeOver if that process is gone." : `Close it. ${ifGone(retryAfterMs)}`
+  const remedy = retryAfterMs === undefined ? "Wait for it with waitMs, or pass takeOver if it hangs." : `Close it. ${ifGone(retryAfterMs)}`
   if (holder === undefined) return retryAfterMs === undefined ? inUse(name) : inUse(name, undefined, undefined, remedy, retryAfterMs)
   const { pid, host, since, where, isSameHost } = holder
   const owner = { pid, host, ...(since !== undefined && { since }) }
   if (where === "here") return inUse(name, owner, `already open in this process (pid ${pid})`, "Close it first, or pass takeOver.")
   const isHere = where === "visible" || isSameHost
-  const state = isHere ? `open in another process (pid ${pid})` : `open on host ${JSON.stringify(host)} (pid ${pid})`
+  const state = isHere ? `open in another process (pid ${pid})` : `open on host ${JSON.stringify(host)} (pid ${pid} there)`
   return inUse(name, owner, state, remedy, retryAfterMs)
 }

@@ -96,7 +96,13 @@ export class Work {
         this.#wake = resolve
       })
     }
-    if (this.#received !== undefined) await this.#received
+    if (this.#received !== undefined && !this.#isOver) {
+      // After an abort, `finish` waits for it, and not without end.
+      const aborted = new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      await Promise.race([this.#received, aborted])
+    }
     if (this.#failure !== undefined) throw this.#failure.error
     return this.#answers.shift()
   }

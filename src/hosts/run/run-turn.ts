@@ -1,9 +1,10 @@
 import { ProtocolError, TurnError } from "../../errors.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
-import type { Done, Progress } from "../../wire/effect.ts"
+import type { AnswerableEffect, Done, Progress } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunOptions, TurnLog } from "../host.ts"
+import { settledInTime } from "../timers.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools } from "./checks.ts"
 import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
 import type { Answer } from "./execute.ts"
@@ -41,9 +42,9 @@ export async function runTurn(machine: TurnMachine, host: Host, options: RunOpti
         const running = work?.effectId === machine.outstanding?.id ? work : undefined
         await running?.finish(cancelGraceMs)
         const partial = running?.partial
-        await stop(machine, work, journal)
-        await reportBegun(machine, running, journal)
-        await cancel(machine, journal, reasonOf(signal), partial)
+        if (running === undefined) await stop(machine, work, journal)
+        const answer = await handInLate(machine, running, journal)
+        await cancel(machine, journal, reasonOf(signal), { partial, answer })
         await save(machine, host)
       }
 
@@ -100,7 +101,8 @@ async function save(machine: TurnMachine, host: Host): Promise<void> {
 const UNREPORTED = new WeakMap<TurnMachine, Progress | Done>()
 
 /** Polls and reports until the turn waits for an answer. Returns `done` at the end. */
-async function report(machine: TurnMachine, host: Host, { onEvent, onLog }: RunOptions): Promise<Done | undefined> {
+async function report(machine: TurnMachine, host: Host, options: RunOptions): Promise<Done | undefined> {
+  const { onEvent, onLog, signal, cancelGraceMs = DEFAULT_CANCEL_GRACE_MS } = options
   for (;;) {
     const effect = UNREPORTED.get(machine) ?? machine.poll()
     switch (effect?.type) {
@@ -109,7 +111,7 @@ async function report(machine: TurnMachine, host: Host, { onEvent, onLog }: RunO
       case "emit":
       case "log": {
         const received: unknown = effect.type === "emit" ? onEvent?.(effect.event) : onLog?.(effect.event)
-        if (isThenable(received)) await received
+        if (isThenable(received)) await settledInTime(received, signal, cancelGraceMs)
         break
       }
       case "progress":
@@ -127,15 +129,18 @@ function endOf({ messages, history, iteration, usage }: TurnMachine, outcome: Do
   return { type: "done", outcome, messages, eventDelta: [], recordsFrom: history.length, iteration, usage }
 }
 
+/** The response of an answer in the form of the wire, or its failure if the machine would refuse it. */
+function checkedAnswer(machine: TurnMachine, answer: Answer): Response {
+  try {
+    return machine.check(answer.response)
+  } catch (error) {
+    return machine.check(answer.instead(error))
+  }
+}
+
 /** Records an answer, then handles it. An answer that the turn refuses fails its effect. Returns whether the turn accepted anything. */
 async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined): Promise<boolean> {
-  let response: Response
-  try {
-    response = machine.check(answer.response)
-  } catch (error) {
-    response = machine.check(answer.instead(error))
-  }
-  response = await record(machine, answer, response, journal)
+  const response = await record(machine, answer, checkedAnswer(machine, answer), journal)
   UNSAVED.add(machine)
   try {
     return machine.handle(response).status === "accepted"
@@ -171,29 +176,83 @@ function withoutPartial(response: Response): Response {
   return { ...response, result }
 }
 
-async function cancel(
-  machine: TurnMachine,
-  journal: TurnLog | undefined,
-  reason: string | undefined,
-  partial: LlmResponse | undefined,
-): Promise<void> {
-  const command = { type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }) } as const
+/** What the outstanding work had done when the turn was cancelled. */
+interface Left {
+  readonly partial: LlmResponse | undefined
+  readonly answer: Response | undefined
+}
+
+async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined, { partial, answer }: Left): Promise<void> {
+  const command = {
+    type: "cancel",
+    ...(reason !== undefined && { reason }),
+    ...(partial !== undefined && { partial }),
+    ...(answer !== undefined && { answer }),
+  } as const
   if (journal === undefined) return machine.command(command)
   try {
     await journal.command(machine, command)
   } catch (error) {
-    if (partial === undefined || (partial.text === "" && partial.parts.length === 0) || !isTooLong(error)) throw error
-    // Otherwise the turn could not be cancelled. The tokens still count.
-    await cancel(machine, journal, reason, { ...partial, text: "", parts: [] })
+    if (!isTooLong(error)) throw error
+    // Otherwise the turn could not be cancelled. The tokens still count, and a call that took effect does not read as one that did not.
+    const short = partial && { ...partial, text: "", parts: [] }
+    const unknown = answer && machine.outstanding && cancelledResponses(machine.outstanding, () => true)[0]
+    if (isSame(short, partial) && isSame(unknown, answer)) throw error
+    await cancel(machine, journal, reason, { partial: short, answer: unknown })
   }
 }
 
-/** Answers those `once` calls of a cancelled effect that may have taken effect, so that no model takes them for calls that did not run. */
-async function reportBegun(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<void> {
+function isSame(left: unknown, right: unknown): boolean {
+  return JSON.stringify(left) === JSON.stringify(right)
+}
+
+/**
+ * Hands in the results of a cancelled effect: those that came in time, and for `once` calls that had begun, that they may have taken effect.
+ * Returns the one after which nothing would be open, which belongs to the cancellation: the driver is not asked what follows.
+ */
+async function handInLate(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<Response | undefined> {
   const { outstanding } = machine
-  if (outstanding === undefined || journal === undefined) return
+  const answers = [...(work?.stop() ?? [])]
+  const open = new OpenCalls(outstanding)
+  for (const answer of answers) {
+    const response = checkedAnswer(machine, answer)
+    if (outstanding?.type !== "llm_call" && open.completedBy(response)) return response
+    await handleAnswer(machine, answer, journal)
+  }
+  if (outstanding === undefined || journal === undefined) return undefined
   const hasBegun = (callId?: string): boolean => journal.mayHaveRun(outstanding.id, callId) && work?.isNotBegun(callId) !== true
-  for (const response of cancelledResponses(outstanding, hasBegun)) await handleInParts(machine, response, journal)
+  for (const response of cancelledResponses(machine.outstanding ?? outstanding, hasBegun)) {
+    if (response.type !== "tool_results") return response
+    const results = response.results.slice()
+    const last = open.completedBy(response) ? results.pop() : undefined
+    if (results.length > 0) await handleInParts(machine, { ...response, results }, journal)
+    if (last !== undefined) return { ...response, results: [last] }
+  }
+  return undefined
+}
+
+/** The calls of an effect that have no result yet, by id. */
+class OpenCalls {
+  readonly #open = new Map<string, number>()
+  #count = 0
+
+  constructor(effect: AnswerableEffect | undefined) {
+    if (effect?.type !== "tool_calls") return
+    for (const { callId } of effect.calls) this.#open.set(callId, (this.#open.get(callId) ?? 0) + 1)
+    this.#count = effect.calls.length
+  }
+
+  /** Whether nothing is open after a response. */
+  completedBy(response: Response): boolean {
+    if (response.type !== "tool_results") return true
+    for (const { callId } of response.results) {
+      const open = this.#open.get(callId) ?? 0
+      if (open === 0) continue
+      this.#open.set(callId, open - 1)
+      this.#count -= 1
+    }
+    return this.#count === 0
+  }
 }
 
 /** Records and handles the results of a batch together, or each on its own if they are too long together. */

@@ -104,7 +104,7 @@ describe("a turn that was begun under another configuration", () => {
       code: "configuration_differs",
       record: 1,
       message:
-        "The journal was written with another configuration. Different keys: model, generation. Resume the turn with that configuration, or pass the option reconfigure: true to continue it with this one.",
+        "The journal was written with another configuration. Different keys: model, generation. Resume the turn with that configuration, or continue it with this one: resume: { reconfigure: true }.",
     })
     expect(await readText(store, "t")).toBe(text)
     const { differences } = await run.catch((error) => error)

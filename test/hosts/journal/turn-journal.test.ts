@@ -240,6 +240,19 @@ describe("a journaled turn", () => {
     expect((await runTurn(machine, host, { journal })).outcome.type).toBe("finished")
   })
 
+  test("with options in the wrong place is refused", async () => {
+    const misplaced = { ...turn, signal: new AbortController().signal }
+    await expect(journaled(model(), memoryJournalStore()).run("t", misplaced)).rejects.toThrow(
+      'has the unknown key "signal"; the keys are config, start',
+    )
+    expect(() => journaled(model(), memoryJournalStore(), { reconfigure: true } as never)).toThrow('has the unknown key "reconfigure"')
+    expect(() => journaled(model(), "turns" as never)).toThrow("journaled takes a host and a store")
+    const limited = { ...turn, start: { ...turn.start, deadline: 5 } }
+    await expect(journaled(model(), memoryJournalStore()).run("t", limited)).rejects.toThrow(
+      'it has the unknown key "deadline"; did you mean "deadlineAt"?',
+    )
+  })
+
   test("that cannot begin writes nothing", async () => {
     const store = memoryJournalStore()
     await expect(journaled(model(), store).run("t", { ...turn, config: { ...CONFIG, model: 5 as never } })).rejects.toMatchObject({

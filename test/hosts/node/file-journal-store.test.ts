@@ -263,7 +263,7 @@ describe("the lock of a journal", () => {
     host,
     ...(since !== undefined && { since }),
   })
-  const CLOSE = "Close it, or pass takeOver if that process is gone."
+  const CLOSE = "Wait for it with waitMs, or pass takeOver if it hangs."
   const WAIT = "Close it. If its owner is gone, it can be opened in 30 s: wait with waitMs, or pass takeOver."
   const ELSEWHERE = { ...PARENT, boot: "00000000-0000-0000-0000-000000000000", host: "elsewhere" }
 
@@ -294,7 +294,7 @@ describe("the lock of a journal", () => {
       `open in another process (pid ${process.ppid}). ${WAIT}`,
       ownerIn(PARENT),
     ],
-    ["of another host", ELSEWHERE, `open on host "elsewhere" (pid ${process.ppid}). ${WAIT}`, ownerIn(ELSEWHERE)],
+    ["of another host", ELSEWHERE, `open on host "elsewhere" (pid ${process.ppid} there). ${WAIT}`, ownerIn(ELSEWHERE)],
     ["that cannot be read", "", `already open. ${WAIT}`, undefined],
     ["of an impossible process id", { ...MINE, pid: -1 }, `already open. ${WAIT}`, undefined],
   ])("%s is respected, unless it is taken over", async (_whose, mark, text, owner) => {
@@ -741,7 +741,7 @@ describe.runIf(canUnshare)("processes in other namespaces", () => {
     await until(() => lines.length === 1)
     expect(markOf(folder)).toMatchObject({ pid: child.pid, host: "renamed" })
     expect(await refusal(fileJournalStore(folder).open("turn"))).toBe(
-      `in_use: Journal "turn" is open in another process (pid ${child.pid}). Close it, or pass takeOver if that process is gone.`,
+      `in_use: Journal "turn" is open in another process (pid ${child.pid}). Wait for it with waitMs, or pass takeOver if it hangs.`,
     )
     child.kill("SIGKILL")
     await ended

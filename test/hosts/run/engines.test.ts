@@ -322,6 +322,26 @@ describe("receivers of events", () => {
   })
 })
 
+test.each(["text_delta", "llm_request", "llm_response"])(
+  "a receiver of %s that never ends does not keep a turn from being cancelled",
+  async (type) => {
+    const controller = new AbortController()
+    const host: Host = {
+      async llmCall(_effect, { emit }) {
+        emit({ type: "text_delta", content: "Hi." })
+        return says("Hi.")
+      },
+    }
+    const onEvent = (event: { type: string }): unknown => {
+      if (event.type !== type) return undefined
+      setTimeout(() => controller.abort(), 5)
+      return new Promise(() => {})
+    }
+    const done = await runTurn(newTurn(), host, { signal: controller.signal, cancelGraceMs: 5, onEvent })
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+  },
+)
+
 test("a clock may be async", async () => {
   const machine = newTurn({ driver: emptyBatchDriver })
   const done = await runTurn(machine, { llmCall: neverCalled }, { now: async () => 1_000.7 })

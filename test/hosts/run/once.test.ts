@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import * as z from "zod"
+import { chatDriver } from "../../../src/drivers/chat.ts"
 import { type EffectContext, type Host, type HostTools, RunError, type ToolAnswer, ToolError } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
@@ -9,8 +10,12 @@ import { performEffect } from "../../../src/hosts/run/perform-effect.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import { readJournal } from "../../../src/replay/journal.ts"
+import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { Done } from "../../../src/schemas/effect.ts"
 import type { PendingToolCall } from "../../../src/schemas/tool.ts"
+import { journalValidation } from "../../../src/schemas/validation.ts"
+import { readText } from "../../support/stored-text.ts"
 import { calls, configOf, deferred, execDriver, neverCalled, newTurn, says, script, start, submitted, toolTexts } from "./support.ts"
 
 const MAY_HAVE =
@@ -195,6 +200,33 @@ describe("a cancelled once call", () => {
     expect(toolTexts(await cancelled(call, () => "once", 800)).slice(0, 2)).toEqual([MAY_HAVE, MAY_HAVE])
   })
 
+  test.each(["never ends", "ends in time"])("that %s on the last iteration still cancels the turn: no driver is asked what follows", async (how) => {
+    const asked: string[] = []
+    const driver = chatDriver()
+    const watched: typeof driver = {
+      ...driver,
+      onToolResults: (context, results) => and(asked.push("results"), driver.onToolResults(context, results)),
+    }
+    const controller = new AbortController()
+    const host: Host = {
+      llmCall: script(calls(["c1", "pay"])),
+      tools: tool(() => {
+        queueMicrotask(() => controller.abort("Stop."))
+        return how === "never ends" ? new Promise(() => {}) : new Promise((resolve) => setTimeout(resolve, 10, answer("paid")))
+      }),
+    }
+    const store = memoryJournalStore()
+    const turn = { config: configOf({ driver: watched, maxIterations: 1 }), start }
+    const done = await passing(journaled(host, store).run("t", turn, { signal: controller.signal, cancelGraceMs: 50 }), 80)
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
+    expect(toolTexts(done)).toEqual([how === "never ends" ? MAY_HAVE : "paid"])
+    expect(asked).toEqual([])
+    const again = await passing(journaled({ llmCall: neverCalled }, store).run("t", turn), 20)
+    expect(again.messages).toEqual(done.messages)
+    const text = await readText(store, "t")
+    expect(verifyReplay(readJournal(text ?? "", journalValidation), turn.config).outcome).toEqual(done.outcome)
+  })
+
   test("is told from calls that may run again", async () => {
     const texts = toolTexts(
       await cancelled(
@@ -323,7 +355,8 @@ describe("once code", () => {
         and(errors.push(result), [{ type: "start_exec", code: "2", driverState: null } as const]),
     }
     const options = { signal: controller.signal, cancelGraceMs: 1 }
-    await journaled({ llmCall: neverCalled, code }, memoryJournalStore()).run("t", { config: configOf({ driver }), start }, options)
+    const done = await journaled({ llmCall: neverCalled, code }, memoryJournalStore()).run("t", { config: configOf({ driver }), start }, options)
     expect(errors).toEqual([{ ok: false, error: expect.stringContaining("The call had begun when the turn was cancelled") }])
+    expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
   })
 })

@@ -134,6 +134,12 @@ const BROKEN: readonly Broken[] = [
     scenario: "cancelled while a call does not return",
     check: "a result says what happened: no call reads as not run that may have run, or as run that did not",
     change: (workflow) => {
+      const handle = workflow.handle.bind(workflow)
+      const output = { status: "cancelled", message: "Cancelled.", source: "cancellation" } as const
+      workflow.handle = async (response, print) => {
+        const isCancelled = workflow.options.signal.aborted && response.type === "tool_results"
+        await handle(isCancelled ? { ...response, results: response.results.map((result) => ({ ...result, output })) } : response, print)
+      }
       workflow.cancel = async () => {
         await workflow.store({ type: "cancelled" })
         workflow.machine.cancel()

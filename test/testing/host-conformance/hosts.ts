@@ -218,6 +218,7 @@ export class Workflow {
       turnId,
       check: (received) => machine.check(received),
       signal: options.signal,
+      cancelGraceMs: options.cancelGraceMs,
       onEvent: options.onEvent,
       isFatal: options.isFatal,
       now: options.now,
