@@ -2,6 +2,7 @@ import { DriverError, SchemaError } from "../errors.ts"
 import { MAX_JSON_DEPTH, whyNotJson } from "../json.ts"
 import { shortened } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
+import type { LlmRequest } from "../wire/llm.ts"
 import type { HistoryRecord, Part } from "../wire/message.ts"
 import type { PendingToolCall } from "../wire/tool.ts"
 import type { MachineAction } from "./apply-actions.ts"
@@ -39,8 +40,10 @@ export function checkedActions({ validation, driver }: CompleteTurnConfig, actio
 export function refuseUnstorable(who: string, action: DriverAction, index: number): void {
   if (action.type === "emit" && (action.event?.type === "done" || action.event?.type === "turn_outcome"))
     throw new DriverError("second_end", `${who} emitted "${action.event.type}", which only the machine emits, at the end. Finish the turn instead.`)
-  const found = faultIn(withoutRequest(action), `/${index}`, -SHAPE_DEPTH)
-  if (found !== undefined) throw invalidAction(who, found.path, `it is ${found.why}, which is not JSON`)
+  const found =
+    faultIn(withoutRequest(action), `/${index}`, -SHAPE_DEPTH) ?? (action.type === "start_llm" ? requestFault(action.request, index) : undefined)
+  if (found !== undefined)
+    throw invalidAction(who, found.path, SHAPES.has(found.why) ? `it is ${found.why}` : `it is ${found.why}, which is not JSON`)
 }
 
 /** How deeply free JSON is nested in an action at most. */
@@ -89,6 +92,28 @@ function withoutRequest(action: DriverAction): DriverAction {
 
 const NO_REQUEST = { model: "", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
 
+/**
+ * What of a request no checkpoint could hold. The lists of messages and attachments are built when they are read, and hold what is in the
+ * transcript; frozen tools were checked before.
+ */
+function requestFault(request: LlmRequest, index: number): Fault | undefined {
+  for (const key of Object.keys(request)) {
+    const path = `/${index}/request/${key}`
+    const { value } = Object.getOwnPropertyDescriptor(request, key) as PropertyDescriptor
+    if (key === "messages" || key === "attachments") {
+      if (value !== undefined && !Array.isArray(value)) return { path, why: NO_LIST }
+    } else if (value !== undefined && !(typeof value === "object" && Object.isFrozen(value))) {
+      const found = faultIn(value, path, 0)
+      if (found !== undefined) return found
+    }
+  }
+  return "messages" in request ? undefined : { path: `/${index}/request/messages`, why: MISSING }
+}
+
+const NO_LIST = "not a list"
+const MISSING = "missing"
+const SHAPES: ReadonlySet<string> = new Set([NO_LIST, MISSING])
+
 interface Fault {
   readonly path: string
   readonly why: string
@@ -130,7 +155,7 @@ function isOrdinary(action: DriverAction): boolean {
       )
     }
     case "start_llm":
-      return hasKeys(action, 2) && typeof action.request === "object" && action.request !== null
+      return hasKeys(action, 2) && typeof action.request === "object" && action.request !== null && requestFault(action.request, 0) === undefined
     case "start_tools":
       return hasKeys(action, 2) && isListOf(action.calls, isOrdinaryCall)
     case "start_checkpoint": {

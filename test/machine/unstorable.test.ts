@@ -69,6 +69,27 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
     })
   })
 
+  test.each([
+    ["a number that is not finite", "/0/request/generation/temperature", { generation: { temperature: Number.NaN } }],
+    ["a value of type bigint", "/0/request/sessionId", { sessionId: 1n }],
+    ["a number that is not finite", "/0/request/seed", { seed: Number.NaN }],
+    ["an instance of a class", "/0/request/tools/0/inputSchema", { tools: [{ name: "a", description: "", inputSchema: new Date(0) }] }],
+    ["not a list", "/0/request/messages", { messages: "Hi." }],
+    ["missing", "/0/request/messages", "messages"],
+  ])("a request with %s at %s is refused before it is emitted", (why, path, wrong) => {
+    const request: Record<string, unknown> = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
+    if (typeof wrong === "string") delete request[wrong]
+    else Object.assign(request, wrong)
+    const machine = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [{ type: "start_llm", request } as never] }) }), {
+      messages: [],
+    })
+    const effects = all(machine)
+    expect(effects.map(({ type }) => type)).not.toContain("llm_call")
+    expect(codeOf(effects)).toBe("invalid_action")
+    expect(JSON.stringify(effects)).toContain(`\\"${path}\\": it is ${why}`)
+    Machine.restore(configOf({ driver: driverOf() }), JSON.stringify(machine.checkpoint()))
+  })
+
   test("the message names the driver, the place and the reason", () => {
     const machine = new Machine(
       configOf({

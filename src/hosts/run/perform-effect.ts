@@ -1,3 +1,4 @@
+import { frozen } from "../../freeze.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
@@ -43,7 +44,8 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
   if (callStarted === undefined) refuseOnce(host, effect)
   signal?.throwIfAborted()
   const begun = new Set<string | undefined>()
-  const work = new Work(effect, host, {
+  // One that was read from a log is not frozen yet.
+  const work = new Work(frozen(effect), host, {
     ...rest,
     ...(signal !== undefined && { signal }),
     keyIds: turnId === undefined ? undefined : [turnId],

@@ -58,6 +58,9 @@ export interface ThreadRest {
   readonly outcome?: Outcome
 }
 
+/** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
+const MOST_APART_MS = 12_000
+
 const DEFAULT_MAX_WAIT_MS = 600_000
 
 /** Runs turns until the thread rests. */
@@ -154,7 +157,9 @@ async function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   const { runTurn: loop = runTurn, resume = thread.options.resume, ...runOptions } = options
   await reportRecords(thread, host)
   const { now } = thread.options
-  const journal = await TurnJournal.open(thread.store, turnId, thread.options)
+  // The owner of the log is the owner of its turns. After a crash, the lease of a turn's journal may end some seconds after that of the log.
+  const { waitMs = 0 } = thread.options
+  const journal = await TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
   thread.journal = journal
   try {
     const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
