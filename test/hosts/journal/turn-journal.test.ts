@@ -284,7 +284,6 @@ describe("a record that could not be read again is not written", () => {
       { projector: (input) => ({ ...projector(input), temperature: 1 }) },
       "llm_complete snapshot effect checkpoint_delivery end",
     ],
-    ["a projector's numbers", { projector: (input) => ({ ...projector(input), generation: { maxOutputTokens: Number.NaN } }) }, "end"],
     [
       "a driver's own keys in what it ends with",
       {

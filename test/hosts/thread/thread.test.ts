@@ -105,6 +105,24 @@ describe("a thread without a goal", () => {
     await thread.close()
   })
 
+  test("waits for the journal of its turn, whose lease may end after that of its log", async () => {
+    const world = new World(() => says("Done."))
+    const store = memoryJournalStore()
+    const waited: unknown[] = []
+    const open: typeof store.open = (name, options) => {
+      waited.push([name, options?.waitMs])
+      return store.open(name, options)
+    }
+    const thread = await Thread.open({ ...store, open }, "t", world.options())
+    await thread.say("Look.")
+    await world.run(thread)
+    expect(waited).toEqual([
+      ["t.thread", undefined],
+      ["t.1", 12_000],
+    ])
+    await thread.close()
+  })
+
   test("rests at once without a user message", async () => {
     const world = new World(() => says("?"))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
