@@ -155,10 +155,15 @@ export class Work {
     }
     /** Resolves when the calls before have begun; `undefined` while none has to wait. */
     let begun: Promise<void> | undefined
-    const begin = async (call: PendingToolCall, recorded: Promise<Past> | undefined, before: Promise<void> | undefined): Promise<void> => {
-      // Both at once: each may fail while the other still waits.
-      const [past = "first"] = await Promise.all([recorded, before])
-      const startedAt = this.#isOver ? 0 : await this.#now()
+    const begin = async (
+      call: PendingToolCall,
+      recorded: Promise<Past> | undefined,
+      before: Promise<void> | undefined,
+      time: Promise<number> | undefined,
+    ): Promise<void> => {
+      // All at once: each may fail while another still waits.
+      const [past = "first", , known] = await Promise.all([recorded, before, time])
+      const startedAt = known ?? (this.#isOver ? 0 : await this.#now())
       if (!this.#isOver) return start(call, past, startedAt)
       this.#skip(recorded && past, call.callId)
       places.free()
@@ -174,7 +179,7 @@ export class Work {
         continue
       }
       // Not awaited: a journal stores the starts of several calls with one write.
-      begun = begin(call, mustRecord ? this.#recordStart(call.callId) : undefined, begun)
+      begun = begin(call, mustRecord ? this.#recordStart(call.callId) : undefined, begun, startedAt)
       begun.catch(this.#fail)
     }
     await begun

@@ -350,6 +350,29 @@ test("a clock may be async", async () => {
   await expect(runTurn(newTurn(), { llmCall: script(says("Hi.")) }, { now: () => Promise.reject(new Error("no clock")) })).rejects.toThrow("no clock")
 })
 
+test("an async clock is asked once for each start, and one that rejects leaves no rejection unhandled", async () => {
+  const unhandled: unknown[] = []
+  const listener = (error: unknown): void => void unhandled.push(error)
+  process.on("unhandledRejection", listener)
+  const tools: HostTools = { effects: () => "none", call: fine }
+  for (const failing of [1, 2, 3, 4, 5, 6, 99]) {
+    let asked = 0
+    const now = async (): Promise<number> => {
+      asked += 1
+      if (asked === failing) throw new Error("no clock")
+      return 1
+    }
+    const run = runTurn(newTurn(), { llmCall: script(calls(["c1", "x"], ["c2", "x"]), says("Hi.")), tools }, { now })
+    if (failing === 99) await run
+    else await expect(run).rejects.toThrow("no clock")
+    // Two model calls, two tools and a checkpoint of each kind: each at its start and at its end.
+    if (failing === 99) expect(asked).toBe(12)
+  }
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  process.off("unhandledRejection", listener)
+  expect(unhandled).toEqual([])
+})
+
 test("a hundred turns share a signal without a warning, and leave no listener", async () => {
   const controller = new AbortController()
   const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {})
