@@ -216,7 +216,8 @@ async function handInLate(machine: TurnMachine, work: Work | undefined, journal:
   const open = new OpenCalls(outstanding)
   for (const answer of answers) {
     const response = checkedAnswer(machine, answer)
-    if (outstanding?.type !== "llm_call" && open.completedBy(response)) return response
+    const isWork = response.type === "tool_results" || response.type === "exec_result"
+    if (isWork && open.completedBy(response)) return response
     await handleAnswer(machine, answer, journal)
   }
   if (outstanding === undefined || journal === undefined) return undefined
