@@ -49,7 +49,7 @@ export type PauseReason = wire.PauseReason
 export const PauseReason: Tagged<PauseReason> = exact(
   z.discriminatedUnion("type", [
     z.object({ type: z.literal("user") }),
-    z.object({ type: z.enum(["text", "blocked"]), text: z.string() }),
+    z.object({ type: z.enum(["text", "blocked", "asked_to_stop"]), text: z.string() }),
     z.object({ type: z.enum(["unparseable", "unreachable"]), failures: Count }),
     z.object({ type: z.literal("budget"), turnsUsed: Count, maxTurns: z.int() }),
     z.object({ type: z.literal("stalled"), turns: Count }),
@@ -68,10 +68,13 @@ export const ChecklistGoal: Tagged<ChecklistGoal> = exact(
     maxTurns: z.int(),
     createdAt: Timestamp,
     lastTurnAt: Timestamp.exactOptional(),
-    lastVerdict: z.enum(["decompose", "continue", "done", "blocked", "wait", "skipped"]).exactOptional(),
+    lastVerdict: z.enum(["decompose", "continue", "done", "blocked", "asked_to_stop", "wait", "skipped"]).exactOptional(),
     lastReason: JudgeReason.exactOptional(),
     pausedReason: PauseReason.exactOptional(),
     notBefore: Timestamp.exactOptional(),
+    waitsFor: z.string().exactOptional(),
+    contract: z.string().exactOptional(),
+    lastResponse: z.string().exactOptional(),
     consecutiveParseFailures: Count,
     consecutiveTransportFailures: Count,
     stalledTurns: Count,
@@ -98,7 +101,8 @@ const item = { itemId: z.string().exactOptional(), index: z.union([z.number(), z
 export type ChecklistCommand = wire.ChecklistCommand
 export const ChecklistCommand: Tagged<ChecklistCommand> = exact(
   z.discriminatedUnion("type", [
-    z.object({ type: z.literal("set"), goal: z.string(), maxTurns: z.int().exactOptional(), ...at }),
+    z.object({ type: z.literal("set"), goal: z.string(), contract: z.string().exactOptional(), maxTurns: z.int().exactOptional(), ...at }),
+    z.object({ type: z.literal("edit"), goal: z.string(), contract: z.string().exactOptional(), ...at }),
     z.object({ type: z.literal("pause"), reason: z.string().exactOptional(), ...at }),
     z.object({ type: z.literal("resume"), resetBudget: z.boolean().exactOptional(), ...at }),
     z.object({ type: z.enum(["clear", "clear_checklist"]), ...at }),
@@ -145,6 +149,8 @@ export const JudgedTurn: Tagged<JudgedTurn> = exact(
     response: z.string(),
     ended: z.enum(["finished", "failed", "cancelled"]).exactOptional(),
     transcript: EvidenceTranscript.exactOptional(),
+    said: z.array(z.string()).exactOptional(),
+    worked: z.boolean().exactOptional(),
     at: Timestamp,
   }),
 )
@@ -165,8 +171,9 @@ export const Finding: Tagged<Finding> = exact(
       type: z.literal("judged"),
       mode: z.enum(["checklist", "freeform", "none"]),
       answer: z.enum(["usable", "unparseable", "unreachable", "unasked"]),
-      says: z.enum(["continue", "done", "blocked", "wait", "skipped"]),
+      says: z.enum(["continue", "done", "blocked", "asked_to_stop", "wait", "skipped"]),
       waitMs: Count.exactOptional(),
+      waitsFor: z.string().exactOptional(),
       rulings: z.array(ItemRuling),
       newItems: z.array(z.string()),
       reason: JudgeReason,
@@ -209,6 +216,9 @@ export const Evaluation: Tagged<Evaluation> = exact(
     items: z.array(ChecklistItem),
     response: z.string(),
     transcript: EvidenceTranscript.exactOptional(),
+    contract: z.string().exactOptional(),
+    said: z.array(z.string()).exactOptional(),
+    worked: z.boolean().exactOptional(),
     decomposeTried: z.boolean(),
     state: JudgeState,
     nextEffectId: Count,

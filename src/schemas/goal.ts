@@ -9,6 +9,39 @@ import { ToolOutput } from "./tool.ts"
 export type GoalStatus = wire.GoalStatus
 export const GoalStatus: Schema<GoalStatus> = exact(z.enum(["active", "paused", "blocked", "usage_limited", "budget_limited", "complete"]))
 
+/** How the user will know that the objective is reached, beyond its text. */
+export type GoalContract = wire.GoalContract
+export const GoalContract: Tagged<GoalContract> = exact(
+  z.object({
+    outcome: z.string(),
+    verification: z.string().exactOptional(),
+    constraints: z.string().exactOptional(),
+    boundaries: z.string().exactOptional(),
+    stopWhen: z.string().exactOptional(),
+  }),
+)
+
+/** A check that must pass before a goal counts as complete. */
+export type GoalCheck = wire.GoalCheck
+export const GoalCheck: Schema<GoalCheck> = exact(
+  z.union([
+    z.strictObject({ name: z.string(), command: z.union([z.string(), z.array(z.string())]) }),
+    z.strictObject({ name: z.string(), tool: z.string(), args: Json.exactOptional() }),
+  ]),
+)
+
+/** What a check came to. */
+export type GoalCheckResult = wire.GoalCheckResult
+export const GoalCheckResult: Tagged<GoalCheckResult> = exact(
+  z.object({ name: z.string(), ok: z.boolean(), exitCode: z.int().exactOptional(), tail: z.string() }),
+)
+
+/** What a goal waits for. */
+export type GoalWait = wire.GoalWait
+export const GoalWait: Tagged<GoalWait> = exact(
+  z.object({ since: Timestamp, until: Timestamp.exactOptional(), event: z.string().exactOptional(), reason: z.string().exactOptional() }),
+)
+
 /** An objective attached to a thread, with its budgets and what it used. Times are milliseconds, costs micro-units of a currency. */
 export type Goal = wire.Goal
 export const Goal: Tagged<Goal> = exact(
@@ -28,6 +61,21 @@ export const Goal: Tagged<Goal> = exact(
     continuations: Count,
     createdAt: Timestamp,
     updatedAt: Timestamp,
+    contract: GoalContract.exactOptional(),
+    checks: z.array(GoalCheck).exactOptional(),
+    usageEstimated: z.literal(true).exactOptional(),
+  }),
+)
+
+/** What the checks of a goal came to, and what is due. */
+export type GoalCheckMemory = wire.GoalCheckMemory
+export const GoalCheckMemory: Tagged<GoalCheckMemory> = exact(
+  z.object({
+    due: z.string().exactOptional(),
+    claimed: z.literal(true).exactOptional(),
+    passed: z.string().exactOptional(),
+    failing: z.array(GoalCheckResult).exactOptional(),
+    alike: Count,
   }),
 )
 
@@ -57,6 +105,9 @@ export const GoalMemory: Tagged<GoalMemory> = exact(
     retryAt: Timestamp.exactOptional(),
     limitEndsAt: Timestamp.exactOptional(),
     blockedTurns: Count,
+    shown: z.string().exactOptional(),
+    wait: GoalWait.exactOptional(),
+    checks: GoalCheckMemory.exactOptional(),
   }),
 )
 
@@ -106,6 +157,10 @@ export const GoalPolicyData: Tagged<GoalPolicyData> = exact(
     backoffMaxMs: Count.exactOptional(),
     blockedAfter: Count.exactOptional(),
     countChildren: z.boolean().exactOptional(),
+    endedBy: z.enum(["model", "judge"]).exactOptional(),
+    hardBudget: z.boolean().exactOptional(),
+    maxCallsAfterBudget: Count.exactOptional(),
+    maxAlikeCheckFailures: Count.exactOptional(),
   }),
 )
 
@@ -116,6 +171,13 @@ const budgets = {
   costBudgetMicros: z.number().nullable().exactOptional(),
 }
 
+const additions = {
+  addTokens: z.number().exactOptional(),
+  addSeconds: z.number().exactOptional(),
+  addCostMicros: z.number().exactOptional(),
+}
+const terms = { contract: GoalContract.nullable().exactOptional(), checks: z.array(GoalCheck).nullable().exactOptional() }
+
 /** A command of a person or a client for a goal. */
 export type GoalCommand = wire.GoalCommand
 export const GoalCommand: Tagged<GoalCommand> = exact(
@@ -125,10 +187,19 @@ export const GoalCommand: Tagged<GoalCommand> = exact(
       objective: z.string().exactOptional(),
       status: GoalStatus.exactOptional(),
       reason: z.string().exactOptional(),
+      ifGoalId: z.string().exactOptional(),
       ...budgets,
+      ...terms,
     }),
-    z.object({ type: z.literal("start"), objective: z.string(), ...budgets }),
-    z.object({ type: z.literal("resume"), ...budgets }),
+    z.object({ type: z.literal("start"), objective: z.string(), ...budgets, ...terms }),
+    z.object({ type: z.literal("resume"), ...budgets, ...additions }),
+    z.object({ type: z.literal("complete"), ifGoalId: z.string().exactOptional() }),
+    z.object({
+      type: z.literal("wait"),
+      until: Timestamp.exactOptional(),
+      event: z.string().exactOptional(),
+      reason: z.string().exactOptional(),
+    }),
     z.object({ type: z.literal("pause") }),
     z.object({ type: z.literal("clear") }),
   ]),
@@ -147,7 +218,10 @@ export const GoalInput: Tagged<GoalInput> = exact(
   z.discriminatedUnion("type", [
     z.object({ type: z.literal("turn_started"), at, turnId, mode: GoalMode, usage: TokenUsage, origin: TurnOrigin }),
     z.object({ type: z.literal("usage_reported"), at, turnId, usage: TokenUsage, costMicros: Count.exactOptional() }),
-    z.object({ type: z.literal("child_usage_reported"), at, usage: TokenUsage }),
+    z.object({ type: z.literal("child_usage_reported"), at, usage: TokenUsage, costMicros: Count.exactOptional() }),
+    z.object({ type: z.literal("checks_reported"), at, turnId, results: z.array(GoalCheckResult) }),
+    z.object({ type: z.literal("progress_noted"), at }),
+    z.object({ type: z.literal("event_happened"), at, event: z.string() }),
     z.object({ type: z.literal("tool_finished"), at, turnId, callId: z.string(), toolName: z.string() }),
     z.object({ type: z.literal("goal_tool_called"), at, turnId, callId: z.string(), toolName: GoalToolName, args: Json }),
     z.object({ type: z.literal("turn_finished"), at, turnId, toolCalls: Count, finalText: z.string().exactOptional() }),
@@ -213,9 +287,22 @@ export const GoalMetricName: Schema<GoalMetricName> = exact(
 
 /** Why a command is refused. Nothing changed. */
 export type GoalRefusal = wire.GoalRefusal
-export const GoalRefusal: Schema<GoalRefusal> = exact(z.enum(["no_goal", "objective_empty", "objective_too_long", "budget_invalid", "not_active"]))
+export const GoalRefusal: Schema<GoalRefusal> = exact(
+  z.enum([
+    "no_goal",
+    "other_goal",
+    "objective_empty",
+    "objective_too_long",
+    "contract_invalid",
+    "checks_invalid",
+    "budget_invalid",
+    "no_budget",
+    "wait_invalid",
+    "not_active",
+  ]),
+)
 
-/** Output of the goal machine. `event`: append it to the history. `steer`: show it to the model in the running turn. `continue`: a continuation may start with this message, not before `notBefore`. */
+/** Output of the goal machine, as described at its type. */
 export type GoalOutput = wire.GoalOutput
 export const GoalOutput: Tagged<GoalOutput> = exact(
   z.discriminatedUnion("type", [
@@ -223,8 +310,14 @@ export const GoalOutput: Tagged<GoalOutput> = exact(
     z.object({ type: z.literal("goal_updated"), goal: Goal, turnId: turnId.exactOptional(), cause: GoalCause }),
     z.object({ type: z.literal("goal_cleared"), threadId: z.string() }),
     z.object({ type: z.literal("steer"), kind: z.enum(["budget_limit", "objective_updated"]), message: DeliveredMessage }),
-    z.object({ type: z.literal("continue"), message: DeliveredMessage, notBefore: Timestamp.exactOptional() }),
-    z.object({ type: z.literal("rest"), reason: z.string(), notBefore: Timestamp.exactOptional() }),
+    z.object({
+      type: z.literal("continue"),
+      message: DeliveredMessage,
+      reminder: DeliveredMessage.exactOptional(),
+      notBefore: Timestamp.exactOptional(),
+    }),
+    z.object({ type: z.literal("run_checks"), turnId, checks: z.array(GoalCheck) }),
+    z.object({ type: z.literal("rest"), reason: z.string(), notBefore: Timestamp.exactOptional(), wait: GoalWait.exactOptional() }),
     z.object({ type: z.literal("tool_result"), callId: z.string(), output: ToolOutput }),
     z.object({ type: z.literal("metric"), name: GoalMetricName, value: z.number(), tags: z.record(z.string(), z.string()) }),
     z.object({ type: z.literal("refused"), code: GoalRefusal, message: z.string() }),

@@ -26,11 +26,13 @@ export const ThreadHeader: Tagged<ThreadHeader> = exact(
 )
 
 /** A message of the user. It waits for a new turn, or for the next checkpoint of the running one. */
-export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(z.object({ type: z.literal("said"), at, message: Message }))
+export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(z.object({ type: z.literal("said"), at, message: Message, key: z.string().exactOptional() }))
 
 /** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
 export type ThreadCommanded = wire.ThreadCommanded
-export const ThreadCommanded: Tagged<ThreadCommanded> = exact(z.object({ type: z.literal("commanded"), at, command: GoalCommand }))
+export const ThreadCommanded: Tagged<ThreadCommanded> = exact(
+  z.object({ type: z.literal("commanded"), at, command: GoalCommand, key: z.string().exactOptional() }),
+)
 
 /** What was added to the history between turns, and the times of the commands that it settles. */
 export const ThreadNoted: Tagged<wire.ThreadNoted> = exact(

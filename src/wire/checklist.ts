@@ -33,7 +33,7 @@ export type JudgeReason =
 /** Why a goal is paused. */
 export type PauseReason =
   | { readonly type: "user" }
-  | { readonly type: "text" | "blocked"; readonly text: string }
+  | { readonly type: "text" | "blocked" | "asked_to_stop"; readonly text: string }
   | { readonly type: "unparseable" | "unreachable"; readonly failures: number }
   | { readonly type: "budget"; readonly turnsUsed: number; readonly maxTurns: number }
   | { readonly type: "stalled"; readonly turns: number }
@@ -50,11 +50,17 @@ export type ChecklistGoal = {
   readonly maxTurns: number
   readonly createdAt: number
   readonly lastTurnAt?: number
-  readonly lastVerdict?: "decompose" | "continue" | "done" | "blocked" | "wait" | "skipped"
+  readonly lastVerdict?: "decompose" | "continue" | "done" | "blocked" | "asked_to_stop" | "wait" | "skipped"
   readonly lastReason?: JudgeReason
   readonly pausedReason?: PauseReason
   /** The end of a wait that the judge set. */
   readonly notBefore?: number
+  /** The event that the wait is for, if the judge named one. */
+  readonly waitsFor?: string
+  /** What the user expects beyond the goal's text. */
+  readonly contract?: string
+  /** A digest of the response that was last judged, by which a repetition is noticed. */
+  readonly lastResponse?: string
   readonly consecutiveParseFailures: number
   readonly consecutiveTransportFailures: number
   readonly stalledTurns: number
@@ -91,7 +97,9 @@ export type ChangeItem = {
 
 /** A command of the user for a goal. `at`: milliseconds since the epoch. */
 export type ChecklistCommand =
-  | { readonly type: "set"; readonly goal: string; readonly maxTurns?: number; readonly at: number }
+  | { readonly type: "set"; readonly goal: string; readonly contract?: string; readonly maxTurns?: number; readonly at: number }
+  /** Changes the text of the goal: the judge writes a new list, and the user's own items stay. */
+  | { readonly type: "edit"; readonly goal: string; readonly contract?: string; readonly at: number }
   | { readonly type: "pause"; readonly reason?: string; readonly at: number }
   | { readonly type: "resume"; readonly resetBudget?: boolean; readonly at: number }
   | { readonly type: "clear" | "clear_checklist"; readonly at: number }
@@ -146,6 +154,10 @@ export type JudgedTurn = {
   /** How the turn ended. Only a finished turn is judged. */
   readonly ended?: "finished" | "failed" | "cancelled"
   readonly transcript?: EvidenceTranscript
+  /** What the user said during the turn or before it, since the turn that was judged last. */
+  readonly said?: readonly string[]
+  /** Whether the turn did work that shows outside of its text, such as a tool call. Absent: unknown. */
+  readonly worked?: boolean
   /** Milliseconds since the epoch. */
   readonly at: number
 }
@@ -163,8 +175,9 @@ export type JudgedFinding = {
   readonly mode: "checklist" | "freeform" | "none"
   /** `usable`: a verdict. `unparseable`: an answer without one, or with a part that cannot be read; the rest of it counts. `unreachable`: the call failed. `unasked`: no call was needed. */
   readonly answer: "usable" | "unparseable" | "unreachable" | "unasked"
-  readonly says: "continue" | "done" | "blocked" | "wait" | "skipped"
+  readonly says: "continue" | "done" | "blocked" | "asked_to_stop" | "wait" | "skipped"
   readonly waitMs?: number
+  readonly waitsFor?: string
   readonly rulings: readonly ItemRuling[]
   readonly newItems: readonly string[]
   readonly reason: JudgeReason
@@ -209,6 +222,9 @@ export type Evaluation = {
   readonly items: readonly ChecklistItem[]
   readonly response: string
   readonly transcript?: EvidenceTranscript
+  readonly contract?: string
+  readonly said?: readonly string[]
+  readonly worked?: boolean
   readonly decomposeTried: boolean
   readonly state: JudgeState
   readonly nextEffectId: number

@@ -6,6 +6,52 @@ import type { ToolOutput } from "./tool.ts"
 /** `active`: continued automatically. `complete`: done. Every other status waits. */
 export type GoalStatus = "active" | "paused" | "blocked" | "usage_limited" | "budget_limited" | "complete"
 
+/** How the user will know that the objective is reached, beyond its text. Agent and judge see it. At most 4,000 characters in all. */
+export type GoalContract = {
+  /** What exists or holds when the goal is reached. */
+  readonly outcome: string
+  /** How that is verified. */
+  readonly verification?: string
+  /** What must not change or happen. */
+  readonly constraints?: string
+  /** What is out of scope. */
+  readonly boundaries?: string
+  /** When to stop and ask instead. */
+  readonly stopWhen?: string
+}
+
+/** A check that must pass before a goal counts as complete: a command or a call of a tool, which the host runs. */
+export type GoalCheck =
+  | {
+      /** Unique in its goal. */
+      readonly name: string
+      /** A program with its arguments, as one text or as a list. No shell reads it, unless the host says otherwise. */
+      readonly command: string | readonly string[]
+    }
+  | { readonly name: string; readonly tool: string; readonly args?: Json }
+
+/** What a check came to. */
+export type GoalCheckResult = {
+  readonly name: string
+  readonly ok: boolean
+  /** Absent: it was not a program, or did not end by itself. */
+  readonly exitCode?: number
+  /** The end of its output, bounded by the host. */
+  readonly tail: string
+}
+
+/** What a goal waits for: a time, an event, or whichever comes first. */
+export type GoalWait = {
+  /** When it began, in milliseconds since the epoch. */
+  readonly since: number
+  /** Until when, in milliseconds since the epoch. */
+  readonly until?: number
+  /** The name of an event that the host reports. */
+  readonly event?: string
+  /** For people. */
+  readonly reason?: string
+}
+
 /** An objective attached to a thread, with its budgets and what it used. Times are milliseconds, costs micro-units of a currency. */
 export type Goal = {
   readonly goalId: string
@@ -24,6 +70,25 @@ export type Goal = {
   readonly continuations: number
   readonly createdAt: number
   readonly updatedAt: number
+  readonly contract?: GoalContract
+  /** Run after each turn of the goal. It is complete only when all pass. */
+  readonly checks?: readonly GoalCheck[]
+  /** Some of the usage is an estimate, because an endpoint reported none. */
+  readonly usageEstimated?: true
+}
+
+/** What the checks of a goal came to, and what is due. */
+export type GoalCheckMemory = {
+  /** The ended turn after which the checks have not run yet. */
+  readonly due?: string
+  /** The goal is complete if the due checks pass: the model or a judge said so. */
+  readonly claimed?: true
+  /** The ended turn after which all passed. */
+  readonly passed?: string
+  /** The checks that failed when they last ran. */
+  readonly failing?: readonly GoalCheckResult[]
+  /** How often in a row they failed alike. */
+  readonly alike: number
 }
 
 /** `plan`: the turn only plans; it is neither charged to a goal nor continued. */
@@ -62,6 +127,10 @@ export type GoalMemory = {
   readonly limitEndsAt?: number
   /** Goal turns in a row, all ended, in which the model claimed to be blocked. */
   readonly blockedTurns: number
+  /** A digest of the objective and contract that a continuation last showed in full. */
+  readonly shown?: string
+  readonly wait?: GoalWait
+  readonly checks?: GoalCheckMemory
 }
 
 /** The running turn. Usage and cost are cumulative figures of the thread. */
@@ -121,6 +190,27 @@ export type GoalPolicyData = {
   readonly blockedAfter?: number
   /** Whether the tokens of children count towards the token budget. Default true. */
   readonly countChildren?: boolean
+  /** Who says that the goal is complete or blocked. With `judge`, the model is neither offered `update_goal` nor asked for it. Default `model`. */
+  readonly endedBy?: "model" | "judge"
+  /** No model call starts whose estimate exceeds what is left of a token budget. Default false: a budget is noticed when it is reached. */
+  readonly hardBudget?: boolean
+  /** Model calls in a turn after it reached a budget, in which the model can finish; then the turn ends. Default 2; 0: no limit. */
+  readonly maxCallsAfterBudget?: number
+  /** How often in a row checks may fail alike before the goal is paused. Default 3; 0: no limit. */
+  readonly maxAlikeCheckFailures?: number
+}
+
+/** Extends budgets, from the present budget or the present usage if that is higher. Refused where there is no such budget. */
+type BudgetAdditions = {
+  readonly addTokens?: number
+  readonly addSeconds?: number
+  readonly addCostMicros?: number
+}
+
+/** What a goal is judged by, beside its objective. Absent: unchanged; null: removed. */
+type GoalTerms = {
+  readonly contract?: GoalContract | null
+  readonly checks?: readonly GoalCheck[] | null
 }
 
 /** Creates a goal, or changes these fields of the current one. */
@@ -133,7 +223,9 @@ export type SetGoal = {
   readonly status?: GoalStatus
   /** Why it stops, for people, where `status` stops it. */
   readonly reason?: string
-}
+  /** Refused (`other_goal`) if the thread has another goal by then. */
+  readonly ifGoalId?: string
+} & GoalTerms
 
 /** Clears the present goal, then creates a new one. */
 export type StartGoal = {
@@ -142,18 +234,35 @@ export type StartGoal = {
   readonly secondsBudget?: number | null
   readonly costBudgetMicros?: number | null
   readonly objective: string
-}
+} & GoalTerms
 
-/** Activates the goal. */
+/** Activates the goal, and ends a wait. */
 export type ResumeGoal = {
   readonly type: "resume"
   readonly tokenBudget?: number | null
   readonly secondsBudget?: number | null
   readonly costBudgetMicros?: number | null
+} & BudgetAdditions
+
+/** Completes the goal, once its checks pass if it has any. To complete it without checks, set its status. */
+export type CompleteGoal = {
+  readonly type: "complete"
+  /** Refused (`other_goal`) if the thread has another goal by then. */
+  readonly ifGoalId?: string
+}
+
+/** Lets the goal wait before its next continuation. A user's message or a `resume` ends the wait early. */
+export type WaitGoal = {
+  readonly type: "wait"
+  /** Milliseconds since the epoch. */
+  readonly until?: number
+  readonly event?: string
+  /** For people. */
+  readonly reason?: string
 }
 
 /** A command of a person or a client for a goal. */
-export type GoalCommand = SetGoal | StartGoal | ResumeGoal | { readonly type: "pause" } | { readonly type: "clear" }
+export type GoalCommand = SetGoal | StartGoal | ResumeGoal | CompleteGoal | WaitGoal | { readonly type: "pause" } | { readonly type: "clear" }
 
 /** The tools of the goal driver. */
 export type GoalToolName = "create_goal" | "update_goal" | "get_goal"
@@ -169,7 +278,11 @@ export type GoalInput =
       readonly origin: TurnOrigin
     }
   | { readonly type: "usage_reported"; readonly at: number; readonly turnId: string; readonly usage: TokenUsage; readonly costMicros?: number }
-  | { readonly type: "child_usage_reported"; readonly at: number; readonly usage: TokenUsage }
+  | { readonly type: "child_usage_reported"; readonly at: number; readonly usage: TokenUsage; readonly costMicros?: number }
+  | { readonly type: "checks_reported"; readonly at: number; readonly turnId: string; readonly results: readonly GoalCheckResult[] }
+  /** The host saw progress that no tool call shows, such as a settled item of a checklist. Resets the brakes on idle turns and equal answers. */
+  | { readonly type: "progress_noted"; readonly at: number }
+  | { readonly type: "event_happened"; readonly at: number; readonly event: string }
   | { readonly type: "tool_finished"; readonly at: number; readonly turnId: string; readonly callId: string; readonly toolName: string }
   | {
       readonly type: "goal_tool_called"
@@ -228,16 +341,31 @@ export type GoalMetricName =
   | "goal.duration_s"
 
 /** Why a command is refused. Nothing changed. */
-export type GoalRefusal = "no_goal" | "objective_empty" | "objective_too_long" | "budget_invalid" | "not_active"
+export type GoalRefusal =
+  | "no_goal"
+  | "other_goal"
+  | "objective_empty"
+  | "objective_too_long"
+  | "contract_invalid"
+  | "checks_invalid"
+  | "budget_invalid"
+  | "no_budget"
+  | "wait_invalid"
+  | "not_active"
 
-/** Output of the goal machine. `event`: append it to the history. `steer`: show it to the model in the running turn. `continue`: a continuation may start with this message, not before `notBefore`. */
+/**
+ * Output of the goal machine. `event`: append it to the history. `steer`: show it to the model in the running turn. `continue`: a
+ * continuation may start with this message, not before `notBefore`; `reminder`, if given, is enough where the thread still holds the full
+ * text. `run_checks`: run the checks of the goal, and report them with `checks_reported`.
+ */
 export type GoalOutput =
   | { readonly type: "event"; readonly event: GoalEvent }
   | { readonly type: "goal_updated"; readonly goal: Goal; readonly turnId?: string; readonly cause: GoalCause }
   | { readonly type: "goal_cleared"; readonly threadId: string }
   | { readonly type: "steer"; readonly kind: "budget_limit" | "objective_updated"; readonly message: DeliveredMessage }
-  | { readonly type: "continue"; readonly message: DeliveredMessage; readonly notBefore?: number }
-  | { readonly type: "rest"; readonly reason: string; readonly notBefore?: number }
+  | { readonly type: "continue"; readonly message: DeliveredMessage; readonly reminder?: DeliveredMessage; readonly notBefore?: number }
+  | { readonly type: "run_checks"; readonly turnId: string; readonly checks: readonly GoalCheck[] }
+  | { readonly type: "rest"; readonly reason: string; readonly notBefore?: number; readonly wait?: GoalWait }
   | { readonly type: "tool_result"; readonly callId: string; readonly output: ToolOutput }
   | { readonly type: "metric"; readonly name: GoalMetricName; readonly value: number; readonly tags: Readonly<Record<string, string>> }
   | { readonly type: "refused"; readonly code: GoalRefusal; readonly message: string }

@@ -21,6 +21,8 @@ export type ThreadSaid = {
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly message: Message
+  /** Given by whoever said it. What was said with a key is recorded once. */
+  readonly key?: string
 }
 
 /** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
@@ -29,6 +31,8 @@ export type ThreadCommanded = {
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly command: GoalCommand
+  /** Given by the sender. A command with a key is recorded once. */
+  readonly key?: string
 }
 
 /** What was added to the history between turns, and the times of the commands that it settles. */

@@ -24,6 +24,8 @@ export function manageChecklist(policy: ChecklistPolicy, state: ChecklistState, 
   switch (command.type) {
     case "set":
       return setGoal(settings, state, command)
+    case "edit":
+      return setGoal(settings, state, { ...command, type: "set" })
     case "clear":
       return done(goal === undefined ? state : { nextGoalNumber: state.nextGoalNumber, clearedGoal: revise({ ...goal, status: "cleared" }) })
     case "pause": {

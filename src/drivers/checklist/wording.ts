@@ -40,6 +40,8 @@ export function pauseText(reason: PauseReason): string {
       return reason.text
     case "blocked":
       return `blocked: ${reason.text}`
+    case "asked_to_stop":
+      return `the user asked to stop: ${reason.text}`
     case "unparseable":
       return `${counted(reason.failures, "answer")} of the judge in a row could not be read`
     case "unreachable":

@@ -22,6 +22,10 @@ export const DEFAULT_GOAL_POLICY: FullGoalPolicy = {
   backoffMaxMs: 600_000,
   blockedAfter: 3,
   countChildren: true,
+  endedBy: "model",
+  hardBudget: false,
+  maxCallsAfterBudget: 2,
+  maxAlikeCheckFailures: 3,
   newGoalId: (n) => `g${n}`,
 }
 
@@ -37,6 +41,7 @@ export const REFERENCE_GOAL_POLICY: FullGoalPolicy = {
   backoffBaseMs: 0,
   blockedAfter: 1,
   countChildren: false,
+  maxCallsAfterBudget: 0,
 }
 
 /** Fills in the defaults of a policy. A switch that is given overrides `compat`. */

@@ -2,7 +2,7 @@ import { addUsage } from "../../machine/limits.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { Goal, GoalInput, GoalMode, GoalOutput, GoalState } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
-import type { DeliveredMessage, HistoryRecord } from "../../wire/message.ts"
+import type { HistoryRecord } from "../../wire/message.ts"
 import { costOf } from "./goal.ts"
 import { type GoalInHistory, type GoalTurnError, GoalWriter, goalRecord, type RecordList, readGoal } from "./history.ts"
 import type { GoalPolicy } from "./policy.ts"
@@ -20,11 +20,12 @@ export interface GoalThread {
   readonly queuedInput?: boolean
 }
 
-/** The next turn: for the waiting input, a continuation with its message, or none (`rest`) with the reason and, if known, the time to ask again. */
-export type NextTurn =
-  | { readonly type: "user_input" }
-  | { readonly type: "continue"; readonly message: DeliveredMessage; readonly notBefore?: number }
-  | { readonly type: "rest"; readonly reason: string; readonly notBefore?: number }
+/**
+ * What comes next: a turn for the waiting input; the checks of the goal, whose results are the input `checks_reported`; a continuation with
+ * its message, or a shorter `reminder` that is enough where the thread still holds the message in full; or none (`rest`), with the reason
+ * and, if known, the time to ask again and what the goal waits for.
+ */
+export type NextTurn = { readonly type: "user_input" } | Extract<GoalOutput, { type: "run_checks" | "continue" | "rest" }>
 
 /** Decides whether a turn starts now, and with which input. Pure. `at`: milliseconds since the epoch. */
 export function nextTurn({ threadId, history, policy = {}, mode = "default", queuedInput = false }: GoalThread, at: number): NextTurn {
@@ -35,10 +36,10 @@ export function nextTurn({ threadId, history, policy = {}, mode = "default", que
     return { type: "rest", reason: `The turn "${turn.turnId}" is still open: report its end with endGoalTurn before the next turn starts.` }
   }
   const answer = writer.apply({ type: "idle", at, mode, queuedInput, nextTurnId: "" }).at(-1)
-  if (answer?.type === "continue") return answer
+  if (answer?.type === "continue" || answer?.type === "run_checks") return answer
   if (answer?.type !== "rest") return { type: "rest", reason: "There is nothing to decide." }
-  const { reason, notBefore } = answer
-  return { type: "rest", reason, ...(notBefore !== undefined && notBefore > at && { notBefore }) }
+  const { notBefore, ...rest } = answer
+  return { ...rest, ...(notBefore !== undefined && notBefore > at && { notBefore }) }
 }
 
 /** The result of inputs between turns: `records` to append to the history, and `outputs` to report. */
