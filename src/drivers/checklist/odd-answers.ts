@@ -49,6 +49,13 @@ export function writtenCall(object: JsonObject, toolName: string): Json | undefi
   return isObject(ownValue(object, toolName)) ? ownValue(object, toolName) : undefined
 }
 
+/** The arguments of a call of any tool that a model wrote into its text as `{"name": …, "arguments": …}`. */
+export function writtenArguments(object: JsonObject, keys: readonly string[]): JsonObject | undefined {
+  if (typeof ownValue(object, "name") !== "string") return undefined
+  const args = unwrapped(object, keys)
+  return isObject(args) && keys.some((key) => Object.hasOwn(args, key)) ? args : undefined
+}
+
 function parsed(value: Json | undefined): Json | undefined {
   return typeof value === "string" ? looseJson(value) : value
 }
@@ -63,7 +70,7 @@ export function isToolName(name: string, toolName: string): boolean {
 const NOUN = "(?:verdict|answer|decision|judge?ment)"
 /** `Verdict: done` at the start of a line, or `final verdict: done` anywhere. */
 const SPOKEN = new RegExp(
-  `(?:^[ \\t>*_#-]{0,10}(?:(?:my|the|overall|final)[ \\t]){0,2}|\\bfinal[ \\t])${NOUN}[*_\`"]{0,3}[ \\t]{0,5}(?::|=|\\bis\\b)([^\\n]{0,2000})`,
+  `(?:^[ \\t>*_#-]{0,10}(?:(?:my|the|overall|final)[ \\t]){0,2}|\\bfinal[ \\t])${NOUN}[*_\`"]{0,3}[ \\t]{0,5}(?:\\bis[ \\t]{0,5}:|:|=|\\bis\\b)([^\\n]{0,2000})`,
   "gim",
 )
 const TAGGED = /<verdict>([^<]{1,100})<\/verdict>/gi

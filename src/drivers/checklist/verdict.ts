@@ -14,7 +14,7 @@ import {
   truthy,
 } from "./json-text.ts"
 import { bulletList, isCompletedWord, isOpenWord, looseList, plainWord, quote, rulingIndex, rulingStatus, stanceWord } from "./loose-lists.ts"
-import { plainVerdict, unwrapped, writtenCall } from "./odd-answers.ts"
+import { plainVerdict, unwrapped, writtenArguments, writtenCall } from "./odd-answers.ts"
 import { shorten } from "./prompts.ts"
 import { type ChecklistSettings, LIMITS } from "./settings.ts"
 
@@ -282,7 +282,14 @@ export function readFreeformText(text: string, settings: ReadSettings): Read<Fre
   const found = readObject(text, settings, FREEFORM_KEYS, (object) => Object.hasOwn(object, "done") || isVerdictWord(ownValue(object, "verdict")))
   const plain = settings.reference ? undefined : plainVerdict(text, found.ok ? found.value : undefined)
   if (plain !== undefined) return freeformVerdict(plain, settings)
+  const call = found.ok || settings.reference ? undefined : writtenFreeform(text)
+  if (call !== undefined) return freeformVerdict(call, settings)
   return found.ok ? freeformVerdict(found.value, settings) : found
+}
+
+function writtenFreeform(text: string): JsonObject | undefined {
+  const { last, earlier } = objectsInText(text)
+  return [...earlier, ...last].flatMap((object) => writtenArguments(object, FREEFORM_KEYS) ?? []).at(-1)
 }
 
 function freeformVerdict(args: JsonObject, settings: ReadSettings): Read<FreeformVerdict> {
