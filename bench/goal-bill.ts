@@ -92,7 +92,7 @@ function agentAnswer({ messages, tools = [] }: ChatBody, turn: number, judged: b
     return { text: "I write the section.", calls: [{ name: "write_file", args: { path: `report-${turn}.md`, content: PAGE.repeat(8) } }] }
   const canEnd = !judged && tools.some(({ function: { name } }) => name === "update_goal")
   if (results === 2 && turn === TURNS && canEnd) return { calls: [{ name: "update_goal", args: { status: "complete" } }] }
-  return `Part ${turn} of ${TURNS} is written: report-${turn}.md. ${PAGE.repeat(3)}`
+  return { text: `Part ${turn} of ${TURNS} is written: report-${turn}.md. ${PAGE.repeat(3)}` }
 }
 
 function judgeAnswer({ messages, tools = [] }: ChatBody, turn: number): ScriptedAnswer {
