@@ -2,6 +2,8 @@ export type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
 export type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkpoint.ts"
 export { JudgedThread, type JudgedThreadOptions, judgedDriver, readJudged } from "../judge/judged-thread.ts"
+export type { CheckRequest, CheckRunner } from "./check-runner.ts"
+export type { ThreadChecks } from "./checks.ts"
 export type { GoalTurnOptions } from "./config.ts"
 export type { EndedThreadTurn } from "./log.ts"
 export type { ThreadLoopOptions } from "./run-thread.ts"
@@ -11,7 +13,9 @@ export {
   type RunThreadOptions,
   runThread,
   Thread,
+  type ThreadInputOptions,
   type ThreadOptions,
   type ThreadRest,
   type ThreadTurn,
 } from "./thread.ts"
+export type { ThreadWaiting } from "./waits.ts"
