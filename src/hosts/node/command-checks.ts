@@ -65,7 +65,7 @@ async function runCommand({ name, command }: CommandCheck, options: CommandCheck
   try {
     child = start(command, options)
   } catch (error) {
-    return { name, ok: false, tail: new Tail(maxTailChars).with(textOf(error)) }
+    return { name, ok: false, tail: new Tail(maxTailChars).with(error instanceof Error ? error.message : textOf(error)) }
   }
   const { exitCode, note } = await ended(child, output, options, signal)
   return { name, ok: exitCode === 0 && note === undefined, ...(exitCode !== undefined && { exitCode }), tail: output.with(note) }

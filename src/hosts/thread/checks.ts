@@ -6,13 +6,8 @@ import type { EffectContext, Host, HostTools } from "../host.ts"
 import { idempotencyKey } from "../run/idempotency-key.ts"
 import { settledInTime } from "../timers.ts"
 import type { CheckRequest } from "./check-runner.ts"
-import type { ThreadLoopOptions } from "./run-thread.ts"
+import type { ThreadLoopOptions } from "./loop-options.ts"
 import type { ThreadState } from "./thread-state.ts"
-
-/** What happens to the checks of a goal. `checked`: the results, when they are stored. */
-export type ThreadChecks =
-  | ({ readonly type: "checking" } & CheckRequest)
-  | { readonly type: "checked"; readonly turnId: string; readonly results: readonly GoalCheckResult[] }
 
 /** The end of a check's output that a thread stores, in UTF-16 units. A longer one is cut. */
 const MAX_TAIL_CHARS = 4_000
@@ -93,7 +88,7 @@ async function runnerResults(request: CheckRequest, { checks: runner, isFatal }:
     return checks.flatMap(({ name }) => named(name, returned))
   } catch (error) {
     if (isFatal?.(error) === true) throw error
-    return checks.map(({ name }) => failed(name, textOf(error)))
+    return checks.map(({ name }) => failed(name, messageOf(error)))
   }
 }
 
@@ -104,7 +99,7 @@ function named(name: string, returned: readonly unknown[]): GoalCheckResult[] {
     try {
       return bounded(checked(value))
     } catch (error) {
-      return failed(name, `The runner returned a result that is not valid: ${textOf(error)}`)
+      return failed(name, `The runner returned a result that is not valid: ${messageOf(error)}`)
     }
   })
   const result = results.find(({ ok }) => !ok) ?? results[0]
@@ -140,8 +135,12 @@ async function toolResult(
     return bounded({ name, ok: output.status === "success", tail: outputText(output) })
   } catch (error) {
     if (isFatal?.(error) === true) throw error
-    return failed(name, textOf(error))
+    return failed(name, messageOf(error))
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : textOf(error)
 }
 
 function outputText(output: ToolOutput): string {

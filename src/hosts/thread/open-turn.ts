@@ -19,7 +19,7 @@ import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
 import { isDurable } from "./log.ts"
-import type { ThreadLoopOptions } from "./run-thread.ts"
+import type { ThreadLoopOptions } from "./loop-options.ts"
 import { countedUsage, threadHost } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
 

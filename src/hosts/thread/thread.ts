@@ -8,7 +8,8 @@ import type { Host } from "../host.ts"
 import type { JournalStore } from "../journal/store.ts"
 import type { ThreadTurn } from "./config.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
-import { type Guidance, runTurns, type ThreadLoopOptions, type ThreadRest } from "./run-thread.ts"
+import type { Guidance, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
+import { runTurns } from "./run-thread.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
 
 export type { Guidance, ThreadOptions, ThreadRest, ThreadTurn }

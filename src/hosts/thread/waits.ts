@@ -1,14 +1,8 @@
 import { canonicalJson } from "../../replay/canonical-json.ts"
 import type { GoalWait } from "../../wire/goal.ts"
 import { sleep } from "../timers.ts"
-import type { ThreadLoopOptions } from "./run-thread.ts"
+import type { ThreadLoopOptions } from "./loop-options.ts"
 import type { ThreadState } from "./thread-state.ts"
-
-/** A goal waits. Reported when the wait begins, and at least every 30 minutes while the run waits for its end. */
-export interface ThreadWaiting {
-  readonly type: "waiting"
-  readonly wait: GoalWait
-}
 
 const DEFAULT_MAX_WAIT_MS = 600_000
 
