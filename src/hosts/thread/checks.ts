@@ -1,8 +1,8 @@
 import { GoalCheckResult } from "../../schemas/goal.ts"
-import { textOf } from "../../text.ts"
 import type { GoalCheck, GoalOutput } from "../../wire/goal.ts"
 import type { PendingToolCall, ToolOutput } from "../../wire/tool.ts"
 import type { EffectContext, Host, HostTools } from "../host.ts"
+import { messageOf } from "../run/failures.ts"
 import { idempotencyKey } from "../run/idempotency-key.ts"
 import { settledInTime } from "../timers.ts"
 import type { CheckRequest } from "./check-runner.ts"
@@ -137,10 +137,6 @@ async function toolResult(
     if (isFatal?.(error) === true) throw error
     return failed(name, messageOf(error))
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : textOf(error)
 }
 
 function outputText(output: ToolOutput): string {
