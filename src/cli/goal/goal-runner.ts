@@ -1,8 +1,8 @@
-import { readGoal } from "../../drivers/goal/history.ts"
 import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
 import { commandChecks } from "../../hosts/node/command-checks.ts"
-import { type CheckRunner, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
+import type { CheckRunner } from "../../hosts/thread/check-runner.ts"
+import { type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import type { GoalCheckResult, GoalCommand } from "../../wire/goal.ts"
@@ -19,15 +19,12 @@ import { createRequestHandler } from "./control/request-handler.ts"
 import type { GoalRequest, RequestResult } from "./control/requests.ts"
 import { checksOf, goalOptions, judgeConfig } from "./goal-config.ts"
 import type { GoalFolder } from "./goal-folder.ts"
-import type { GoalReporter, Waiting } from "./goal-reporter.ts"
+import type { GoalReporter } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
 import { OutLock } from "./out-lock.ts"
 
 /** How often to check for requests from other terminals while a model or a tool works. */
 const POLL_MS = 150
-
-/** How often a wait is shown again. */
-const REPEAT_WAIT_MS = 30 * 60_000
 
 /** The longest wait in this process. A goal that waits longer rests, and can be resumed. */
 const MAX_WAIT_MS = 24 * 3_600_000
@@ -185,8 +182,6 @@ export class GoalRunner {
       (...given: Given): void => {
         if (!isStopped()) report(...given)
       }
-    let shown = ""
-    let shownAt = 0
     const options: RunThreadOptions = {
       signal: this.#controller.signal,
       attend: () => this.#attend(),
@@ -194,20 +189,8 @@ export class GoalRunner {
       maxWaitMs: MAX_WAIT_MS,
       onEvent: unlessStopped((event) => reporter.event(event)),
       onGoal: unlessStopped((output) => reporter.goal(output)),
-      onTurn: unlessStopped(({ machine: _machine, ...turn }) => {
-        shown = ""
-        reporter.turn({ ...turn, number: thread.turns })
-      }),
-      wait: async (until) => {
-        const wait = this.#waiting(until)
-        const now = Date.now()
-        if (JSON.stringify(wait) !== shown || now - shownAt >= REPEAT_WAIT_MS) {
-          shown = JSON.stringify(wait)
-          shownAt = now
-          if (!isStopped()) reporter.waiting(wait)
-        }
-        await new Promise((done) => setTimeout(done, Math.min(POLL_MS, Math.max(0, until - now))))
-      },
+      onTurn: unlessStopped(({ machine: _machine, ...turn }) => reporter.turn({ ...turn, number: thread.turns })),
+      onWaiting: unlessStopped(({ wait }) => reporter.waiting(wait)),
       ...(judged !== undefined && { between: () => judged.between() }),
     }
     for (;;) {
@@ -216,16 +199,6 @@ export class GoalRunner {
       await this.#attend()
       // Another terminal resumed the goal, or said something, just before it rested.
       if (!thread.isCommanded && handled === this.#handled) return rest
-    }
-  }
-
-  /** What the goal waits for; after a failure, only the time. */
-  #waiting(until: number): Waiting {
-    const { wait } = readGoal(this.#thread.history, this.#thread.threadId).state.memory
-    return {
-      ...(Number.isFinite(until) && { until }),
-      ...(wait?.event !== undefined && { event: wait.event }),
-      ...(wait?.reason !== undefined && { reason: wait.reason }),
     }
   }
 
