@@ -4,11 +4,21 @@ import type { Io } from "./terminal/io.ts"
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const
 
+/** The current folder, which may have been removed. */
+function currentFolder(): string {
+  try {
+    return process.cwd()
+  } catch {
+    process.stderr.write("turn-machine: The current folder no longer exists. Change to another folder, and try again.\n")
+    process.exit(2)
+  }
+}
+
 const io: Io = {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
-  cwd: process.cwd(),
+  cwd: currentFolder(),
   onInterrupt(listener) {
     for (const signal of SIGNALS) process.on(signal, listener)
     return () => {

@@ -20,7 +20,7 @@ vi.mock("node:fs/promises", async (importOriginal) => {
       interference.after?.(String(args[0]))
       return value
     }
-  return { ...real, open: raced(real.open), readdir: raced(real.readdir) }
+  return { ...real, open: raced(real.open), opendir: raced(real.opendir) }
 })
 
 async function refusalOf(work: Promise<unknown>): Promise<string> {

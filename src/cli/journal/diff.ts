@@ -2,8 +2,9 @@ import type { Difference } from "../../errors.ts"
 import { compareJournals, type JournalParting } from "../../replay/compare.ts"
 import { outlineRow } from "../../replay/outline.ts"
 import { readArgs } from "../terminal/args.ts"
+import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
-import { cutText, oneLine, plainJson, plural } from "../terminal/format.ts"
+import { oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { DIFF_HELP } from "./help.ts"
@@ -69,12 +70,12 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
             [second, parting.second],
           ] as const)
     for (const [given, entry] of entries)
-      if (entry !== undefined) line(cutText(`  ${given.name}: ${rowText(outlineRow(entry, undefined), typeof given.meta === "object")}`, width))
+      if (entry !== undefined) line(cutToColumns(`  ${given.name}: ${rowText(outlineRow(entry, undefined), typeof given.meta === "object")}`, width))
   }
   for (const [index, { breaks, ...rest }] of [prefixes.first, prefixes.second].entries()) {
     if (breaks.length === 0) continue
-    line(cutText(`${names[index]}: ${prefixText({ breaks, ...rest })}`, width))
-    for (const found of breaks.slice(0, MOST_SHOWN)) line(cutText(`  record ${found.record}: ${oneLine(breakText(found))}`, width))
+    line(cutToColumns(`${names[index]}: ${prefixText({ breaks, ...rest })}`, width))
+    for (const found of breaks.slice(0, MOST_SHOWN)) line(cutToColumns(`  record ${found.record}: ${oneLine(breakText(found))}`, width))
     if (breaks.length > MOST_SHOWN) line(`  and ${plural(breaks.length - MOST_SHOWN, "more record")}`)
   }
   return differs ? 1 : 0

@@ -6,8 +6,9 @@ import { recordedConfig } from "../run/run-config.ts"
 import { tokensText } from "../run/run-screen.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { readArgs } from "../terminal/args.ts"
+import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
-import { cutText, formatBytes, formatDuration, oneLine, plainJson, plural } from "../terminal/format.ts"
+import { formatBytes, formatDuration, oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { SHOW_HELP } from "./help.ts"
@@ -105,10 +106,10 @@ function writeTable(given: GivenJournal, io: Io): void {
   )
   const prefix = prefixText(outline.prefix)
   if (prefix !== undefined) fields.push(["prefix", prefix])
-  for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutText(value, width - 9)}\n`)
+  for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutToColumns(value, width - 9)}\n`)
   line("")
   const numberWidth = Math.max(2, String(outline.rows.at(-1)?.number ?? 1).length)
-  line(style("dim", cutText(`${"no".padStart(numberWidth)}  time      effect     size  what happened (tokens: input/cached/output)`, width)))
+  line(style("dim", cutToColumns(`${"no".padStart(numberWidth)}  time      effect     size  what happened (tokens: input/cached/output)`, width)))
   let date = header.at === undefined ? "" : dateOf(header.at)
   for (const row of outline.rows) {
     const { number, at, effectId, bytes } = row
@@ -117,11 +118,11 @@ function writeTable(given: GivenJournal, io: Io): void {
       line(style("dim", `${"".padStart(numberWidth)}  ${date}`))
     }
     const facts = `${String(number).padStart(numberWidth)}  ${(at === undefined ? "-" : clockOf(at)).padEnd(8)}  ${String(effectId ?? "-").padStart(6)}  ${formatBytes(bytes ?? 0).padStart(7)}  `
-    const shown = cutText(rowText(row, isOurs), width - facts.length)
+    const shown = cutToColumns(rowText(row, isOurs), width - facts.length)
     io.stdout.write(`${facts}${row.failed ? style("red", shown) : row.changesTurn ? shown : style("dim", shown)}\n`)
   }
   const torn = tornBytes(given)
-  if (torn > 0) line(cutText(`The file ends with ${formatBytes(torn)} of an unfinished line, which is ignored.`, width))
+  if (torn > 0) line(cutToColumns(`The file ends with ${formatBytes(torn)} of an unfinished line, which is ignored.`, width))
 }
 
 function writeJson(given: GivenJournal, io: Io): void {

@@ -1,6 +1,7 @@
 import { resolve } from "node:path"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
+import { columnsOf, cutToColumns, padToColumns } from "../terminal/columns.ts"
 import { formatCount, formatDuration, oneLine, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
@@ -13,18 +14,21 @@ import { toolLine } from "./tool-line.ts"
 const LEAST_WIDTH = 80
 const CALL_WIDTH = 44
 const RESULT_WIDTH = 22
+const LEAST_RESULT = 8
 
 /** Shows a run as text: what the model says, each tool call, tokens, and a summary. In colour on a terminal that supports it. */
 export class RunScreen implements Reporter {
   readonly #screen: Screen
   readonly #hasColumns: boolean
+  readonly #width: number
   #out = ""
   #estimated = false
   #usage: TokenUsage | undefined
 
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
     this.#screen = screen
-    this.#hasColumns = widthOf(io.stdout) >= LEAST_WIDTH
+    this.#width = widthOf(io.stdout)
+    this.#hasColumns = this.#width >= LEAST_WIDTH
   }
 
   started(settings: RunSettings, { state, resumedAt }: { readonly state?: string; readonly resumedAt?: number }): void {
@@ -64,11 +68,23 @@ export class RunScreen implements Reporter {
         break
       case "tool_call": {
         const { ok, name, args, result, facts } = toolLine(event)
-        const call = `${name} ${args}`.trim().padEnd(this.#hasColumns ? CALL_WIDTH : 0)
+        const call = `${name} ${args}`.trim()
         const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
-        screen.line(
-          `${INDENT}${mark} ${call} ${ok ? result.padEnd(this.#hasColumns ? RESULT_WIDTH : 0) : screen.style("red", result)} ${screen.style("dim", facts)}`,
-        )
+        const shown = (text: string): string => (ok ? text : screen.style("red", text))
+        if (this.#hasColumns) {
+          screen.line(
+            `${INDENT}${mark} ${padToColumns(call, CALL_WIDTH)} ${shown(ok ? padToColumns(result, RESULT_WIDTH) : result)} ${screen.style("dim", facts)}`,
+          )
+          break
+        }
+        const room = this.#width - INDENT.length - 2
+        const fits = columnsOf(`${call} ${result} ${facts}`) <= room
+        if (fits) screen.line(`${INDENT}${mark} ${call} ${shown(result)} ${screen.style("dim", facts)}`)
+        else {
+          screen.line(`${INDENT}${mark} ${cutToColumns(call, room)}`)
+          const left = Math.max(LEAST_RESULT, room - columnsOf(facts) - 1)
+          screen.line(`${INDENT}  ${shown(cutToColumns(result, left))} ${screen.style("dim", facts)}`)
+        }
         break
       }
       case "retry_status":

@@ -1,7 +1,8 @@
 import type { Json } from "../../json.ts"
 import { deriveModelReturn } from "../../machine/tool-results.ts"
 import type { TurnEvent } from "../../wire/event.ts"
-import { cutText, formatBytes, formatDuration, oneLine, plural } from "../terminal/format.ts"
+import { cutToColumns } from "../terminal/columns.ts"
+import { formatBytes, formatDuration, oneLine, plural } from "../terminal/format.ts"
 import type { Written } from "../workspace/out-folder.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
 import type { FileList, FileText } from "../workspace/tools.ts"
@@ -28,7 +29,7 @@ export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLin
   return {
     ok: output.status === "success",
     name: oneLine(name),
-    args: name === "read_file" && output.status === "success" ? cutStart(pathOf(args)) : cutText(shortArguments(args), MAX_ARGUMENTS),
+    args: name === "read_file" && output.status === "success" ? cutStart(pathOf(args)) : cutToColumns(shortArguments(args), MAX_ARGUMENTS),
     result: resultOf(name, output),
     facts: `${formatBytes(characters)}, ${formatDuration(durationMs)}`,
   }

@@ -39,8 +39,8 @@ export function isHighSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdbff
 }
 
-// Control characters and bidirectional marks: in a terminal they could hide or fake output.
-const CONTROLS = /(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu
+// Control characters (C0, DEL and C1), bidirectional marks and line separators: in a terminal they could hide or fake output.
+const CONTROLS = /(?![\n\t])[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu
 
 /** Replaces characters that could move a terminal's cursor or change its colours. Newlines and tabs stay. */
 export function plainText(text: string): string {

@@ -1,11 +1,13 @@
 import { relative, sep } from "node:path"
-import { cutText, oneLine, plainText } from "./format.ts"
+import { columnsOf, cutToColumns } from "./columns.ts"
+import { oneLine, plainText } from "./format.ts"
 import type { Io } from "./io.ts"
-import { isColoured, type Style, styler } from "./style.ts"
+import { isColoured, type Style, styler, widthOf } from "./style.ts"
 import { Wrap } from "./wrap.ts"
 
 /** What indented lines and the continuation lines of a text start with. */
 export const INDENT = "   "
+const FIELD_INDENT = " ".repeat(9)
 // Saves the cursor's position instead of counting columns: on Ctrl-C a terminal writes ^C after the status.
 const SAVE_CURSOR = "\u001b7"
 const RESTORE_CURSOR_AND_CLEAR = "\u001b8\u001b[K"
@@ -37,16 +39,20 @@ export class Screen {
     this.#io.stdout.write(`${text}\n`)
   }
 
-  /** Writes one line for each field: its name, and its value in a column. */
+  /** Writes one line for each field: its name, and its value in a column, wrapped to the terminal. */
   fields(fields: readonly (readonly [string, string])[]): void {
-    for (const [name, value] of fields) this.line(`${this.style("dim", name.padEnd(8))} ${value}`)
+    const width = widthOf(this.#io.stdout)
+    for (const [name, value] of fields) {
+      const wrap = new Wrap(Number.isFinite(width) ? width : 0, FIELD_INDENT, FIELD_INDENT.length)
+      this.line(`${this.style("dim", name.padEnd(FIELD_INDENT.length - 1))} ${wrap.add(value)}`)
+    }
   }
 
   /** Starts a line that text continues. */
   begin(start: string): void {
     const { isTTY, columns = 0 } = this.#io.stdout
     this.#column = "text"
-    this.#wrap = new Wrap(isTTY === true ? columns : 0, INDENT, start.length)
+    this.#wrap = new Wrap(isTTY === true ? columns : 0, INDENT, columnsOf(start))
     this.#io.stdout.write(this.style("bold", start))
   }
 
@@ -72,7 +78,7 @@ export class Screen {
     const { columns = 0 } = this.#io.stdout
     const live = this.#live === undefined ? "" : ` · ${this.#live()}`
     // Narrower than the terminal: at full width the cursor would move to the next line.
-    this.#status = cutText(
+    this.#status = cutToColumns(
       `${this.#column === "start" ? INDENT : ""}${status} …${live}`,
       Math.max(20, columns === 0 ? 79 : columns - INDENT.length - 1),
     )

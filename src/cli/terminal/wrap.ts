@@ -1,3 +1,5 @@
+import { columnsOf } from "./columns.ts"
+
 /** Wraps text between words, including text that arrives in pieces. */
 export class Wrap {
   readonly #width: number
@@ -18,7 +20,8 @@ export class Wrap {
     let wrapped = ""
     for (const piece of text.match(/\n|[^\S\n]+|\S+/g) ?? []) {
       const isWord = /\S/.test(piece)
-      const tooLong = this.#width > 0 && this.#column + piece.length > this.#width && this.#column > this.#indent.length
+      const columns = columnsOf(piece)
+      const tooLong = this.#width > 0 && this.#column + columns > this.#width && this.#column > this.#indent.length
       if (piece === "\n" || (tooLong && !this.#inWord)) {
         wrapped = `${wrapped.replace(/[^\S\n]+$/, "")}\n${this.#indent}`
         this.#column = this.#indent.length
@@ -27,7 +30,7 @@ export class Wrap {
       // Drops the whitespace at which the line was broken.
       if (piece === "\n" || (tooLong && !isWord)) continue
       wrapped += piece
-      this.#column += piece.length
+      this.#column += columns
     }
     return wrapped
   }

@@ -1,10 +1,11 @@
 import { constants, type Dirent, type Stats } from "node:fs"
-import { type FileHandle, lstat, open, readdir, realpath, stat } from "node:fs/promises"
+import { type FileHandle, lstat, open, opendir, realpath, stat } from "node:fs/promises"
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { ToolError } from "../../hosts/host.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { byCodePoint } from "./code-points.ts"
 import { OWN_FILES, readOwnFiles } from "./own-files.ts"
+import { Pace } from "./pace.ts"
 
 /** Folders of copies, caches and histories, which a walk skips. */
 export const SKIPPED_FOLDERS: readonly string[] = [
@@ -35,6 +36,9 @@ export const SKIPPED_FOLDERS: readonly string[] = [
 /** The most files that a walk returns. */
 export const MAX_WALKED_FILES = 20_000
 
+/** The most entries of one folder that are considered, the first in order. More than a walk returns, because it omits some of them. */
+const MAX_ENTRIES = 25_000
+
 /** Does not follow a link that replaced the file since, and does not block on a pipe. */
 const READ_ONLY = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
 
@@ -53,7 +57,7 @@ export interface Walk {
   readonly links: number
   /** Files and folders that could not be read. */
   readonly unreadable: number
-  /** Whether the walk ended at {@link MAX_WALKED_FILES}. */
+  /** Whether the walk ended at {@link MAX_WALKED_FILES}, or a folder has so many entries that not all were considered. */
   readonly cut: boolean
 }
 
@@ -83,14 +87,8 @@ export class Folder {
     try {
       const { size } = await this.#checkOpened(path, real, handle)
       if (size > maxBytes) throw refused("resource_limit", "too_large", `"${path}" has ${size} bytes; the limit is ${maxBytes} bytes.`)
-      const buffer = Buffer.alloc(size)
-      let length = 0
-      while (length < size) {
-        const { bytesRead } = await handle.read(buffer, length, size - length, length)
-        if (bytesRead === 0) break
-        length += bytesRead
-      }
-      return buffer.subarray(0, length)
+      // Files of /proc and /sys say that they are empty.
+      return size > 0 ? await readBytes(handle, size) : await readUnsized(path, handle, maxBytes)
     } catch (error) {
       if (error instanceof ToolError) throw error
       throw unreadable(path, error)
@@ -113,7 +111,9 @@ export class Folder {
     let unreadable = 0
 
     const own = new Set<string>()
-    const pending: Place[] = [{ path: realStart, isFolder: true }]
+    const pace = new Pace(signal)
+    let cut = false
+    const pending: Place[] = [{ name: "", path: realStart, isFolder: true }]
     for (let place = pending.pop(); place !== undefined; place = pending.pop()) {
       signal?.throwIfAborted()
       const { path } = place
@@ -121,30 +121,39 @@ export class Folder {
         if (!place.isFolder) {
           const { size } = await lstat(path)
           if (size >= MIN_JOURNAL_BYTES && (await isJournal(path))) continue
-          if (files.length === MAX_WALKED_FILES) return { files, skippedFolders, links, unreadable, cut: true }
+          if (files.length === MAX_WALKED_FILES) {
+            cut = true
+            break
+          }
           files.push({ path: this.#nameOf(path), bytes: size })
           continue
         }
-        const entries = await readdir(path, { withFileTypes: true })
+        const inside = new FirstPlaces(MAX_ENTRIES)
+        const skipped: string[] = []
+        let [linked, hasOwn] = [0, false]
+        // Entries arrive in parts: a list of a million would hold up everything else.
+        for await (const entry of await opendir(path, { bufferSize: 1_024 })) {
+          if (pace.spend(ENTRY_WORK)) await pace.pause()
+          if (entry.name === OWN_FILES) hasOwn = true
+          const found = placeOf(path, entry)
+          if (entry.isSymbolicLink()) linked += 1
+          else if (found === undefined || this.#hidden(found.path)) continue
+          else if (found.isFolder && SKIPPED_FOLDERS.includes(found.name)) skipped.push(this.#nameOf(found.path))
+          else inside.add(found)
+        }
         // If a link replaced the folder before the read, these are files from outside.
         if ((await realpath(path)) !== path) throw refused("permission_denied", "outside_folder", "replaced by a link")
-        if (entries.some((entry) => entry.name === OWN_FILES)) {
-          for (const file of [OWN_FILES, ...Object.keys(await readOwnFiles(path))]) own.add(join(path, file))
-        }
-        const inside: Place[] = []
-        for (const entry of entries) {
-          const place = placeOf(path, entry)
-          if (entry.isSymbolicLink()) links += 1
-          else if (place === undefined || own.has(place.path) || this.#hidden(place.path)) continue
-          else if (place.isFolder && SKIPPED_FOLDERS.includes(entry.name)) skippedFolders.push(this.#nameOf(place.path))
-          else inside.push(place)
-        }
-        pending.push(...inside.sort((left, right) => byCodePoint(sortName(right), sortName(left))))
-      } catch {
+        links += linked
+        for (const name of skipped) skippedFolders.push(name)
+        if (hasOwn) for (const file of [OWN_FILES, ...Object.keys(await readOwnFiles(path))]) own.add(join(path, file))
+        cut ||= inside.isCut
+        for (const found of inside.inOrder().reverse()) if (!own.has(found.path)) pending.push(found)
+      } catch (error) {
+        if (signal?.aborted === true) throw error
         unreadable += 1
       }
     }
-    return { files, skippedFolders: skippedFolders.sort(byCodePoint), links, unreadable, cut: false }
+    return { files, skippedFolders: skippedFolders.sort(byCodePoint), links, unreadable, cut }
   }
 
   /** The real path of an existing file or folder inside. */
@@ -205,8 +214,63 @@ export function isInside(root: string, path: string): boolean {
 }
 
 interface Place {
+  readonly name: string
   readonly path: string
   readonly isFolder: boolean
+}
+
+/** What reading one entry costs, as a share of a slice. */
+const ENTRY_WORK = 32
+
+/** Collects the first places of a folder in code-point order, in bounded memory. */
+class FirstPlaces {
+  readonly #most: number
+  #places: Place[] = []
+  isCut = false
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  add(place: Place): void {
+    this.#places.push(place)
+    if (this.#places.length >= this.#most * 2) this.inOrder()
+  }
+
+  /** The first places, sorted. */
+  inOrder(): Place[] {
+    this.#places.sort((left, right) => byCodePoint(sortName(left), sortName(right)))
+    if (this.#places.length > this.#most) {
+      this.#places = this.#places.slice(0, this.#most)
+      this.isCut = true
+    }
+    return this.#places
+  }
+}
+
+/** Reads the first bytes of a file. */
+async function readBytes(handle: FileHandle, size: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(size)
+  let length = 0
+  while (length < size) {
+    const { bytesRead } = await handle.read(buffer, length, size - length, length)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  return buffer.subarray(0, length)
+}
+
+/** Reads a file that does not say how long it is. @throws {ToolError} `too_large` */
+async function readUnsized(path: string, handle: FileHandle, maxBytes: number): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let length = 0
+  for (;;) {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(65_536), 0, 65_536, length)
+    if (bytesRead === 0) return Buffer.concat(parts)
+    parts.push(buffer.subarray(0, bytesRead))
+    length += bytesRead
+    if (length > maxBytes) throw refused("resource_limit", "too_large", `"${path}" has more than ${maxBytes} bytes, which is the limit.`)
+  }
 }
 
 // The beginning of a journal's first line: a checksum of eight digits, then the header.
@@ -232,12 +296,12 @@ async function isJournal(path: string): Promise<boolean> {
 /** A walk omits sockets, pipes and devices. */
 function placeOf(parent: string, entry: Dirent): Place | undefined {
   if (!entry.isDirectory() && !entry.isFile()) return undefined
-  return { path: join(parent, entry.name), isFolder: entry.isDirectory() }
+  return { name: entry.name, path: join(parent, entry.name), isFolder: entry.isDirectory() }
 }
 
 /** A separator after folder names makes a depth-first walk return whole paths in order. */
-function sortName({ path, isFolder }: Place): string {
-  return isFolder ? `${path}/` : path
+function sortName({ name, isFolder }: Place): string {
+  return isFolder ? `${name}/` : name
 }
 
 function refused(kind: "permission_denied" | "invalid_request" | "resource_limit", code: string, message: string): ToolError {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto"
 import { constants } from "node:fs"
-import { access, lstat, mkdir, readdir, readFile, realpath, stat, unlink } from "node:fs/promises"
+import { access, lstat, mkdir, opendir, readFile, realpath, stat, unlink } from "node:fs/promises"
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { ToolError } from "../../hosts/host.ts"
 import { writeAtomically } from "../../hosts/node/atomic-file.ts"
@@ -11,6 +11,9 @@ import { OWN_FILES, ownFilesText, readOwnFiles } from "./own-files.ts"
 
 /** The start of the message that refuses to replace a file of another author; the embedded planner then picks another name. */
 export const FILE_EXISTS = "A file with this name exists that this program did not write, or that was edited"
+
+/** More than `write_file` can write: two million characters of four bytes. */
+const MAX_OWN_BYTES = 8_000_000
 
 export interface Written {
   /** Relative to the output folder, with `/` as separator. */
@@ -59,15 +62,15 @@ export class OutFolder {
       if (this.#reserved(target)) throw refusal("outside_folder", `"${name}" is in use by the program itself; choose another name.`)
 
       const existing = await this.#existing(target, name)
-      if (existing?.equals(content)) return { path: name, bytes, status: "unchanged" }
+      if (Buffer.isBuffer(existing) && existing.equals(content)) return { path: name, bytes, status: "unchanged" }
       const own = await readOwnFiles(root)
       const known = Object.hasOwn(own, name) ? (own[name] ?? []) : []
-      if (existing !== undefined && !this.#replaceAny && !known.includes(fingerprint(existing))) {
+      if (existing !== undefined && !this.#replaceAny && (existing === "too large" || !known.includes(fingerprint(existing)))) {
         throw refusal("file_exists", `${FILE_EXISTS}: "${name}". Choose another name, or ask the user to run with --force.`)
       }
 
       // Recorded first: after a crash in between, the file would otherwise look like one of another author.
-      const prints = existing === undefined ? [fingerprint(content)] : [fingerprint(content), fingerprint(existing)]
+      const prints = !Buffer.isBuffer(existing) ? [fingerprint(content)] : [fingerprint(content), fingerprint(existing)]
       const list = join(root, OWN_FILES)
       await writeAtomically(list, ownFilesText({ ...own, [name]: prints }), temporaryFor(list))
       await removeLeftovers(parent)
@@ -109,13 +112,13 @@ export class OutFolder {
     return parent
   }
 
-  /** The file's current content; `undefined` if it does not exist. */
-  async #existing(target: string, name: string): Promise<Buffer | undefined> {
+  /** The file's current content; `undefined` if it does not exist. One that is larger than any that this program writes is not read. */
+  async #existing(target: string, name: string): Promise<Buffer | "too large" | undefined> {
     try {
       const found = await lstat(target)
       if (found.isSymbolicLink()) throw refusal("is_a_link", `"${name}" is a link; nothing is written through links.`)
       if (!found.isFile()) throw refusal("not_a_file", `"${name}" exists and is not a file.`)
-      return await readFile(target)
+      return found.size > MAX_OWN_BYTES ? "too large" : await readFile(target)
     } catch (error) {
       if (errorCode(error) === "ENOENT") return undefined
       throw error
@@ -161,7 +164,7 @@ function temporaryFor(target: string): string {
 
 /** Removes the temporary files of writers that were killed. */
 async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
+  for await (const { name } of await opendir(folder, { bufferSize: 1_024 })) {
     const pid = /\.(\d+)\.turn-machine-tmp$/.exec(name)?.[1]
     if (pid !== undefined && !isRunning(Number(pid))) await unlink(join(folder, name)).catch(() => {})
   }

@@ -1,5 +1,7 @@
 import { cutText, isHighSurrogate } from "../terminal/format.ts"
 import { type Folder, MAX_WALKED_FILES, type Walk } from "./folder.ts"
+import { type LineMatcher, LineSearch } from "./line-search.ts"
+import { Pace } from "./pace.ts"
 
 /** Files above this size are neither read nor searched. */
 export const MAX_FILE_BYTES: number = 2 * 1024 * 1024
@@ -8,6 +10,8 @@ const MAX_SEARCHED_BYTES = 256 * 1024 * 1024
 const MAX_MATCH_LENGTH = 300
 const MAX_NAMED_FILES = 20
 const FILES_AT_ONCE = 16
+/** What opening a file costs, as characters of a search. */
+const CHARACTERS_PER_FILE = 512
 
 /** The result of `search_text`. `cut` describes what a limit left out; absent: nothing. */
 export interface SearchResult {
@@ -19,8 +23,12 @@ export interface SearchResult {
   readonly cut?: string
 }
 
-/** Searches the text files of a folder, line by line, in code-point order of their paths. */
-export async function searchFolder(folder: Folder, start: string, pattern: RegExp, signal: AbortSignal): Promise<SearchResult> {
+/**
+ * Searches the text files of a folder, line by line, in code-point order of their paths. Takes time in proportion to their length, and
+ * lets other work run about once a millisecond.
+ */
+export async function searchFolder(folder: Folder, start: string, matcher: LineMatcher, signal: AbortSignal): Promise<SearchResult> {
+  const pace = new Pace(signal)
   const walk = await folder.walk(start, signal)
   const tooLarge = walk.files.filter((file) => file.bytes > MAX_FILE_BYTES)
   const candidates = walk.files.filter((file) => file.bytes <= MAX_FILE_BYTES)
@@ -39,11 +47,14 @@ export async function searchFolder(folder: Folder, start: string, pattern: RegEx
       else {
         filesSearched += 1
         const before = totalMatches
-        for (const [position, line] of linesOf(content).entries()) {
-          const found = pattern.exec(line)
-          if (found === null) continue
-          totalMatches += 1
-          if (matches.length < MAX_MATCHES) matches.push({ path, line: position + 1, text: cutAround(line, found.index) })
+        const text = new TextDecoder().decode(content)
+        const search = new LineSearch(matcher, text)
+        while (!search.isDone) {
+          search.advance(Pace.slice, (found) => {
+            totalMatches += 1
+            if (matches.length < MAX_MATCHES) matches.push({ path, line: found.line, text: cutAround(found.text, found.index) })
+          })
+          if (pace.spend(Math.min(Pace.slice, text.length) + CHARACTERS_PER_FILE)) await pace.pause()
         }
         if (totalMatches > before) filesWithMatches += 1
       }
@@ -62,12 +73,6 @@ export async function searchFolder(folder: Folder, start: string, pattern: RegEx
       walkCut(walk),
     ),
   }
-}
-
-/** Builds a pattern for lines that contain one of the texts, taken literally. */
-export function linePattern(texts: readonly string[], wholeWord: boolean, ignoreCase: boolean): RegExp {
-  const either = texts.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")
-  return new RegExp(wholeWord ? `(?<![\\p{L}\\p{N}_])(?:${either})(?![\\p{L}\\p{N}_])` : either, ignoreCase ? "iu" : "u")
 }
 
 export function isBinary(content: Buffer): boolean {

@@ -4,8 +4,9 @@ import { defineTool } from "../../hosts/tools/define-tool.ts"
 import type { Tool } from "../../hosts/tools/toolbox.ts"
 import { cutText } from "../terminal/format.ts"
 import type { Folder } from "./folder.ts"
+import { LineMatcher } from "./line-search.ts"
 import type { OutFolder, Written } from "./out-folder.ts"
-import { cutOf, isBinary, linePattern, linesOf, MAX_FILE_BYTES, MAX_MATCHES, searchFolder, walkCut } from "./text-search.ts"
+import { cutOf, isBinary, linesOf, MAX_FILE_BYTES, MAX_MATCHES, searchFolder, walkCut } from "./text-search.ts"
 
 const MAX_LISTED_FILES = 1_000
 const MAX_READ_LINES = 1_000
@@ -124,7 +125,7 @@ function searchText(folder: Folder): Tool {
       folder: inFolder,
     }),
     execute: ({ texts, wholeWord, ignoreCase, folder: start }, { signal }) =>
-      searchFolder(folder, start, linePattern(texts, wholeWord, ignoreCase), signal),
+      searchFolder(folder, start, new LineMatcher(texts, { ignoreCase, wholeWord }), signal),
   })
 }
 
