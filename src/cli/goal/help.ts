@@ -112,8 +112,8 @@ Examples
 Usage
   turn-machine goal watch [flags]
 
-It only reads. It begins with the open turn, and waits where no process runs an active goal. It ends when the goal rests,
-or with Ctrl-C, which does not affect the goal.
+It only reads. It begins with the open turn, and waits where no process runs an active goal. It ends when the goal
+rests, or with Ctrl-C, which does not affect the goal.
 
 ${STATE_FLAG}
   --json                one JSON object per line instead of text
