@@ -166,6 +166,133 @@ describe("a running goal, from another terminal", () => {
   })
 })
 
+describe("a running goal, followed and steered", () => {
+  it("is watched from another terminal, without locks, until it rests", async () => {
+    const base = newBase()
+    const model = await holdingModel(3)
+    const running = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
+    await until(() => model.asked.includes(3))
+    const watching = spawnCli(bundled, ["goal", "watch"], { cwd: base })
+    const json = spawnCli(bundled, ["goal", "watch", "--json"], { cwd: base })
+    let [shown, lines] = ["", ""]
+    watching.child.stdout?.on("data", (data: Buffer) => (shown += data.toString()))
+    json.child.stdout?.on("data", (data: Buffer) => (lines += data.toString()))
+    await until(() => shown.includes("✓ list_files") && lines.includes('"turn_started"'))
+    expect(shown).toContain(`\nrun by   process ${running.child.pid}\n`)
+    expect(shown).toContain("\nTurn 2")
+    expect(shown).not.toContain("\nTurn 1")
+    model.release()
+    expect(await running).toMatchObject({ exitCode: 0 })
+    const watched = await watching
+    expect(watched).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(watched.stdout).toContain("\nTurn 4")
+    expect(watched.stdout).toContain("\nstatus   complete\n")
+    const types = (await json).stdout
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { type: string }).type)
+    expect([types[0], types.at(-1)]).toEqual(["goal_started", "goal_ended"])
+    expect(types.filter((type) => type === "turn_started")).toHaveLength(3)
+    expect(types.filter((type) => type === "tool_call")).toHaveLength(2)
+  })
+
+  it("is waited for by a watch, which says so and ends with Ctrl-C", async () => {
+    const base = newBase()
+    const model = await holdingModel(1)
+    const killed = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
+    await until(() => model.asked.includes(1))
+    killed.child.kill("SIGKILL")
+    await killed
+    const watching = spawnCli(bundled, ["goal", "watch"], { cwd: base })
+    let shown = ""
+    watching.child.stdout?.on("data", (data: Buffer) => (shown += data.toString()))
+    await until(() => shown.includes("No process runs the goal now. Waiting for one"))
+    watching.child.kill("SIGINT")
+    expect(await watching).toMatchObject({ exitCode: 0, signal: null })
+  })
+
+  it("receives what the user says at the next step of its turn", async () => {
+    const base = newBase()
+    const model = await holdingModel(2)
+    const running = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
+    await until(() => model.asked.includes(2))
+    expect(await goal(base, "say", "Look behind the door.")).toMatchObject({
+      exitCode: 0,
+      stdout: "Recorded. The running turn receives it at its next step.\n",
+    })
+    model.release()
+    await until(() => model.asked.includes(3))
+    expect(model.last()).toContain("Look behind the door.")
+    expect((await running).exitCode).toBe(0)
+  })
+
+  it("records what the user says while no process runs it", async () => {
+    const base = newBase()
+    const model = await holdingModel(9)
+    await goal(base, ...flags(model.url), "--max-continuations", "1", "Look around.")
+    const said = await goal(base, "say", "Look behind the door.")
+    expect(said).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(said.stdout).toBe("Recorded. No process runs the goal; the next run begins with it: turn-machine goal resume\n")
+    const resumed = await goal(base, "resume", "--json")
+    expect(resumed.stdout).toContain('"origin":"user"')
+  })
+
+  it("ends its turn at once with pause --now, and counts it", async () => {
+    const base = newBase()
+    const model = await holdingModel(2)
+    const running = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
+    await until(() => model.asked.includes(2))
+    expect(await goal(base, "pause", "--now")).toMatchObject({ exitCode: 0, stdout: "Paused.\n" })
+    // The held model call was never answered.
+    expect(await running).toMatchObject({ exitCode: 1, signal: null })
+    const { goal: stored } = (await statusOf(base)) as { goal: { status: string; tokensUsed: number } }
+    expect(stored.status).toBe("paused")
+    expect(stored.tokensUsed).toBeGreaterThan(220)
+    model.release()
+    expect((await goal(base, "resume")).exitCode).toBe(0)
+  })
+
+  it("is extended twice by two requests during one call", async () => {
+    const base = newBase()
+    const model = await holdingModel(2)
+    const running = spawnCli(bundled, ["goal", ...flags(model.url), "--budget-tokens", "5000", "Look around."], { cwd: base })
+    await until(() => model.asked.includes(2))
+    await Promise.all([goal(base, "resume", "--add-tokens", "1000"), goal(base, "resume", "--add-tokens", "1000")])
+    model.release()
+    expect((await running).exitCode).toBe(0)
+    expect(await statusOf(base)).toMatchObject({ goal: { tokenBudget: 7000 } })
+  })
+
+  it("keeps other goals out of its output folder", async () => {
+    const base = newBase()
+    const model = await holdingModel(0)
+    const running = spawnCli(bundled, ["goal", ...flags(model.url), "Look around."], { cwd: base })
+    await until(() => model.asked.length === 1)
+    const other = await goal(base, ...flags(model.url), "--state", "other", "Look up.")
+    expect(other).toMatchObject({ exitCode: 2, stdout: "" })
+    expect(other.stderr).toContain(
+      `is in use by another goal (process ${running.child.pid}). Wait until it stops, or pass another folder with --out.`,
+    )
+    model.release()
+    expect((await running).exitCode).toBe(0)
+    expect(existsSync(join(base, "turn-machine-out"))).toBe(false)
+  })
+
+  it("is complete only when its checks pass", async () => {
+    const base = newBase()
+    const model = await holdingModel(99)
+    const check = "test -f done"
+    const failed = await goal(base, ...flags(model.url), "--check", check, "Look around.")
+    expect(failed.exitCode).toBe(1)
+    expect(failed.stdout).toContain(`\nchecks   ${check}\n`)
+    expect(failed.stdout).toContain(`   ✗ ${check} failed with exit code 1\n`)
+    fill(base, { "dir/done": "" })
+    const passed = await goal(base, "resume")
+    expect(passed.stdout).toContain(`   ✓ ${check} passed\n`)
+    expect((await statusOf(base))["goal"]).toMatchObject({ checks: [{ name: check, command: check }] })
+  })
+})
+
 describe("goal resume after kill -9", () => {
   it.each([0, 1, 3, 4, 6, 7])("continues with model call %i, repeats no turn, and counts the lost call", async (holdAt) => {
     const base = newBase()

@@ -75,15 +75,19 @@ describe("turn-machine goal", () => {
     expect(ran.stdout).toContain("The survey is complete: 1 section and an overview.")
   })
 
-  it("refuses a second goal in a folder, and reports on resume that the goal is complete", async () => {
+  it("refuses a second goal while one is open, and reports on resume that a goal is complete", async () => {
     const { base } = newShop()
-    await goal(base, ...ON_SHOP)
-    const log = readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")
+    await goal(base, ...ON_SHOP, "--max-continuations", "1")
     const again = await goal(base, ...ON_SHOP, "Something else.")
     expect(again).toMatchObject({ exitCode: 2, stdout: "" })
-    expect(again.stderr).toContain("already has a goal (complete). Remove it with goal clear, or pass another folder with --state.")
+    expect(again.stderr).toContain(
+      "already has a goal (paused). Resume it with goal resume, change it with goal edit or remove it with goal clear, or pass another folder with --state.",
+    )
+    await goal(base, "clear")
+    await goal(base, ...ON_SHOP)
+    const log = readFileSync(join(base, "turn-machine-goal/goal-2.thread"), "utf8")
     expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stdout: "The goal is complete.\n" })
-    expect(readFileSync(join(base, "turn-machine-goal/goal.thread"), "utf8")).toBe(log)
+    expect(readFileSync(join(base, "turn-machine-goal/goal-2.thread"), "utf8")).toBe(log)
   })
 
   it("stops cleanly at a small budget, and continues with a larger one", async () => {
@@ -187,7 +191,7 @@ describe("turn-machine goal", () => {
     [["--budget-time", "10"], '--budget-time takes a duration with a unit, such as 90s, 10m or 1h30m, not "10".'],
     [["--budget-cost", "1"], "--budget-cost needs prices per million tokens: --price-in and --price-out."],
     [["--price-in", "1"], "Pass both prices per million tokens: --price-in and --price-out."],
-    [["--judge", "me"], '--judge takes checklist or none, not "me".'],
+    [["--judge", "me"], '--judge takes checklist, freeform or none, not "me".'],
     [["--state", "none/x"], "/none/x cannot be used: it does not exist. Create it, or pass another path with --state."],
     [["  "], "The objective is empty. Describe what to achieve, or omit it for the default."],
   ])("refuses %j before it creates files", async (args, message) => {
@@ -220,7 +224,7 @@ describe("a goal that no process runs", () => {
     const shown = await goal(base, "status")
     expect(shown.exitCode).toBe(0)
     expect(shown.stdout).toMatch(
-      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d s\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}no process\n/,
+      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d+ over, \d s\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}no process\n/,
     )
 
     expect(await goal(base, "pause")).toMatchObject({

@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -648,6 +649,21 @@ describe("a goal's folder that came with a project", () => {
     expect(mine.keys.length).toBeGreaterThan(asked)
     expect(new Set(mine.keys)).toEqual(new Set(["Bearer mine"]))
     expect(stolen.keys).toEqual([])
+  })
+
+  it("does not run its checks or ask its judge until they are given again", async () => {
+    const { base } = newShop()
+    const judge = await endpoint({ failures: 100 })
+    const state = ["--dir", "shop", "--out", "out", "--max-continuations", "1", "--check", "touch stolen"]
+    const judged = ["--judge", "freeform", "--judge-base-url", judge.url, "--judge-model", "big", "--judge-api-key-env", "K"]
+    await runCli(["goal", ...state, ...judged, "Do it."], { cwd: base, env: { ...user().env, K: "author" } })
+    judge.keys.length = 0
+    rmSync(join(base, "shop/stolen"), { force: true })
+    const stderr = refusal(await runCli(["goal", "resume"], { cwd: base, env: { ...user().env, K: SECRET } }))
+    expect(stderr).toContain("give them again: --dir, --out, --judge-base-url, --judge-model, --judge-api-key-env and --check.\n")
+    expect(stderr).toContain(`   judge at ${judge.url}\n   judge    big\n   its key  K\n   runs     touch stolen\n`)
+    expect(judge.keys).toEqual([])
+    expect(existsSync(join(base, "shop/stolen"))).toBe(false)
   })
 
   it("of the user resumes without questions, and is private", async () => {

@@ -1,11 +1,10 @@
 import * as z from "zod"
-import { chatDriver } from "../../drivers/chat.ts"
 import type { JudgeConfig } from "../../drivers/checklist/judge.ts"
-import { judgedDriver } from "../../hosts/judge/judged-thread.ts"
 import type { ThreadOptions } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import { judgeValidation } from "../../schemas/checklist.ts"
+import type { GoalCheck } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { type RunMeta, runConfig, workFields } from "../run/run-config.ts"
@@ -24,7 +23,15 @@ export const GoalMeta = z.strictObject({
   id: z.string().exactOptional(),
   ...workFields,
   maxContinuations: z.int().positive().exactOptional(),
-  judge: z.enum(["none", "checklist"]),
+  judge: z.enum(["none", "checklist", "freeform"]),
+  /** The judge's model, where it is not the goal's. Without a URL, it is at the same endpoint and has the same key. */
+  judgeModel: z.string().exactOptional(),
+  judgeBaseUrl: z.string().exactOptional(),
+  judgeApiKeyEnv: z.string().exactOptional(),
+  /** Commands that must pass before the goal is complete. */
+  checks: z.array(z.string()).exactOptional(),
+  /** No model call starts that could cross the token budget. */
+  hard: z.literal(true).exactOptional(),
   /** Per million tokens. */
   prices: z.strictObject({ in: Price, out: Price, cached: Price }).exactOptional(),
 })
@@ -63,7 +70,7 @@ export function costOf(prices: NonNullable<GoalMeta["prices"]>): (usage: TokenUs
 
 const WORK = `You pursue a goal over several turns. In each turn do one piece of it: look, write what you found into the output folder, and end the turn with a few sentences on what is written so far and what is left.`
 const ENDS_IT = `When nothing is left, call update_goal with the status "complete".`
-const JUDGED = `A judge settles after each turn what of the goal is reached, from what your answer shows. You have no tool for that: where something says to call update_goal, say in your answer what is done and where it can be seen.`
+const JUDGED = `A judge settles after each turn what of the goal is reached, from what your answer shows. You have no tool for that: say in your answer what is done and where it can be seen.`
 
 /** The thread options of a goal: equal in every process for the same settings. */
 export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recordedTools(meta)): ThreadOptions {
@@ -72,11 +79,14 @@ export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recorde
   return {
     config: {
       ...config,
-      driver: judged ? judgedDriver(chatDriver()) : config.driver,
       sessionId: "goal",
       systemPrompt: `${config.systemPrompt}\n\n${WORK} ${judged ? JUDGED : ENDS_IT}`,
     },
-    policy: meta.maxContinuations === undefined ? {} : { maxContinuations: meta.maxContinuations },
+    policy: {
+      ...(meta.maxContinuations !== undefined && { maxContinuations: meta.maxContinuations }),
+      ...(judged && { endedBy: "judge" }),
+      ...(meta.hard === true && { hardBudget: true }),
+    },
     goal: { ...(meta.prices !== undefined && { costMicros: costOf(meta.prices) }) },
     ...(meta.baseUrl !== undefined && { lostUsage }),
     meta,
@@ -87,9 +97,16 @@ export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recorde
 const UNLIMITED_TURNS = 1_000_000
 
 /** The configuration of the goal's judge: equal in every process. */
-export function judgeConfig({ model }: GoalMeta): JudgeConfig {
-  return { model, sessionId: "goal:judge", defaultMaxTurns: UNLIMITED_TURNS, validation: judgeValidation }
+export function judgeConfig({ model, judgeModel = model, judge }: GoalMeta): JudgeConfig {
+  return { model: judgeModel, judge, sessionId: "goal:judge", defaultMaxTurns: UNLIMITED_TURNS, validation: judgeValidation }
 }
+
+/** The checks of a goal. The command is the name, so that each is unique. */
+export function checksOf({ checks = [] }: Pick<GoalMeta, "checks">): readonly CommandCheck[] {
+  return checks.map((command) => ({ name: command, command }))
+}
+
+export type CommandCheck = Extract<GoalCheck, { readonly command: unknown }>
 
 /** The tools of turns that are only read: declared and never run. */
 function recordedTools(meta: GoalMeta): readonly ToolSpec[] {

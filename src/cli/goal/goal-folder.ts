@@ -1,5 +1,6 @@
 import { mkdir, readdir, realpath, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
+import { changeGoal, goalChanges } from "../../drivers/goal/thread.ts"
 import { CheckpointError, JournalError, ReplayDivergence } from "../../errors.ts"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
 import { readJudged } from "../../hosts/judge/judged-thread.ts"
@@ -8,6 +9,7 @@ import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import { lockHolder } from "../../hosts/node/file-lock.ts"
 import { snapshotThread, type ThreadSnapshot } from "../../hosts/thread/snapshot.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
+import type { Goal, GoalInput } from "../../wire/goal.ts"
 import { reasonOf, storeRefusal } from "../run/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause } from "../terminal/format.ts"
@@ -16,27 +18,36 @@ import type { OwnStates, StatePlace } from "../trust/own-states.ts"
 import { isInside } from "../workspace/folder.ts"
 import { Inbox } from "./control/inbox.ts"
 import { type GoalMeta, goalOptions, readGoalMeta } from "./goal-config.ts"
-
-/** The thread in a goal's folder; its log is `goal.thread`, its turns are `goal.1`, `goal.2`, … */
-export const THREAD_ID = "goal"
+import { holderText } from "./out-lock.ts"
+import { threadId, threadNumber } from "./thread-ids.ts"
 
 /** The stored state of a goal. */
 export interface StoredGoal extends ThreadSnapshot {
+  readonly threadId: string
   readonly known: GoalMeta
+  /** The judge's state; `undefined` without a judge. */
   readonly checklist: ChecklistState | undefined
+  /** What the goal will be when its pending commands are carried out. */
+  readonly settled: Goal | null
 }
 
-/** The folder of `--state`: a goal's log, the journals of its turns, the state of its judge, and an inbox. */
+/**
+ * The folder of `--state`: for each goal a log, the journals of its turns and the state of its judge, and an inbox. The newest goal is the
+ * folder's goal. Earlier ones are complete or cleared; they stay where they are and can be read.
+ */
 export class GoalFolder {
   /** Its real path. */
   readonly path: string
   readonly inbox: Inbox
   readonly store: JournalStore
   readonly shown: string
+  /** The thread of the folder's goal; its log is `<threadId>.thread`, its turns are `<threadId>.1`, `<threadId>.2`, … */
+  readonly threadId: string
   readonly #own: OwnStates
 
-  private constructor(path: string, own: OwnStates) {
+  private constructor(path: string, own: OwnStates, number: number) {
     this.path = path
+    this.threadId = threadId(number)
     this.#own = own
     this.shown = `The goal's folder ${path}`
     this.inbox = new Inbox(join(path, "inbox"))
@@ -49,15 +60,38 @@ export class GoalFolder {
     if (found !== undefined && !found.isDirectory()) throw new CliError(`${path} is not a folder. Pass a folder for the goal's state with --state.`)
     if (found !== undefined) {
       await checkLinks(path)
-      return new GoalFolder(await realpath(path), own)
+      const real = await realpath(path)
+      return new GoalFolder(real, own, Math.max(1, ...(await numbersIn(real))))
     }
     try {
-      return new GoalFolder(join(await realpath(dirname(path)), basename(path)), own)
+      return new GoalFolder(join(await realpath(dirname(path)), basename(path)), own, 1)
     } catch (error) {
       throw new CliError(
         `The parent of the goal's folder ${path} cannot be used: ${fileReason(error)}. Create it, or pass another path with --state.`,
       )
     }
+  }
+
+  /** The folder with a new thread, for the next goal. */
+  next(): GoalFolder {
+    return new GoalFolder(this.path, this.#own, threadNumber(this.threadId) + 1)
+  }
+
+  /** The goals before the folder's goal, the oldest first. Those that cannot be read are left out. */
+  async earlier(): Promise<readonly EarlierGoal[]> {
+    const last = threadNumber(this.threadId)
+    const numbers = (await numbersIn(this.path)).filter((number) => number < last)
+    const goals = await Promise.all(
+      numbers.map(async (number) => {
+        const found = await snapshotThread(this.store, threadId(number), undefined).catch(() => undefined)
+        const changes = found === undefined ? [] : goalChanges([...found.history], threadId(number), null)
+        const change = changes.findLast((output) => output.type === "goal_updated")
+        return found === undefined || change?.type !== "goal_updated"
+          ? []
+          : [{ goal: change.goal, isCleared: found.goal === null, turns: found.turns }]
+      }),
+    )
+    return goals.flat()
   }
 
   /** Whether an absolute path is the folder, inside it, or a record of the user's states. */
@@ -86,13 +120,14 @@ export class GoalFolder {
   /** Reads the goal, also while another process runs it; `undefined` if none was started. @throws {CliError} */
   async read(): Promise<StoredGoal | undefined> {
     try {
-      const bare = await snapshotThread(this.store, THREAD_ID, undefined)
+      const { threadId } = this
+      const bare = await snapshotThread(this.store, threadId, undefined)
       if (bare === undefined) return undefined
       const known = readGoalMeta(bare.meta)
       if (typeof known === "string") throw new CliError(`${this.shown} cannot be used here: ${known}. Pass another one with --state.`)
-      const stored = bare.openTurn === undefined ? bare : await snapshotThread(this.store, THREAD_ID, goalOptions(known))
-      const checklist = known.judge === "none" ? undefined : await readJudged(this.store, THREAD_ID)
-      return { ...(stored ?? bare), known, checklist }
+      const stored = (bare.openTurn === undefined ? undefined : await snapshotThread(this.store, threadId, goalOptions(known))) ?? bare
+      const checklist = known.judge === "none" ? undefined : await readJudged(this.store, threadId)
+      return { ...stored, threadId, known, checklist, settled: settledGoal(stored, threadId) }
     } catch (error) {
       if (error instanceof JournalStoreError) throw new CliError(`${this.shown} cannot be read: ${reasonOf(error)}.`)
       throw this.explain(error)
@@ -108,11 +143,8 @@ export class GoalFolder {
 
   /** Names the process that runs the goal now; `undefined` if none does. */
   async runner(): Promise<string | undefined> {
-    const held = await lockHolder(join(this.path, `${THREAD_ID}.thread`))
-    if (held === undefined) return undefined
-    if (held.holder === undefined) return "an unknown process"
-    const { pid, host, where, isSameHost } = held.holder
-    return where === "unseen" && !isSameHost ? `process ${pid} on host ${host}` : `process ${pid}`
+    const held = await lockHolder(join(this.path, `${this.threadId}.thread`))
+    return held && holderText(held.holder)
   }
 
   /** Turns an error about the stored goal into a one-line {@link CliError}; returns any other error unchanged. */
@@ -129,6 +161,26 @@ export class GoalFolder {
       },
     )
   }
+}
+
+/** A goal before the folder's goal, as it was last. */
+export interface EarlierGoal {
+  readonly goal: Goal
+  readonly isCleared: boolean
+  readonly turns: number
+}
+
+/** The numbers of the threads in a folder, in order. */
+async function numbersIn(path: string): Promise<readonly number[]> {
+  const names = await readdir(path).catch(() => [])
+  const numbers = names.map((name) => (name.endsWith(".thread") ? threadNumber(name.slice(0, -".thread".length)) : 0))
+  return numbers.filter((number) => number > 0).sort((one, other) => one - other)
+}
+
+function settledGoal({ goal, history, commands }: ThreadSnapshot, threadId: string): Goal | null {
+  if (commands.length === 0) return goal
+  const at = Date.now()
+  return changeGoal({ threadId, history }, ...commands.map((command): GoalInput => ({ type: "command", at, command }))).state.goal
 }
 
 /** Checks that a goal's folder contains no link, through which files elsewhere would be read, written and removed. @throws {CliError} */

@@ -1,6 +1,7 @@
-import type { Goal, GoalStatus } from "../../wire/goal.ts"
-import { formatCount, formatDuration, plural } from "../terminal/format.ts"
+import type { Goal, GoalContract, GoalStatus } from "../../wire/goal.ts"
+import { formatCount, formatDuration, oneLine, plural, sentence } from "../terminal/format.ts"
 import type { Style } from "../terminal/style.ts"
+import type { Waiting } from "./goal-reporter.ts"
 
 /** `1 min 5 s`; whole seconds. */
 export function seconds(count: number): string {
@@ -15,15 +16,20 @@ export function money(micros: number): string {
   return (micros / 1_000_000).toFixed(6).replace(/0{1,4}$/, "")
 }
 
-/** The usage of a goal, with its budgets: one phrase for each. */
+/** The usage of a goal, with its budgets and by how much it exceeds them: one phrase for each. */
 export function usedOf(goal: Goal): readonly string[] {
   const { tokensUsed, childTokensUsed, tokenBudget, secondsUsed, secondsBudget, costUsedMicros, costBudgetMicros } = goal
   const tokens = tokensUsed + childTokensUsed
+  const over = (used: number, budget: number, text: (amount: number) => string): string => (used > budget ? `, ${text(used - budget)} over` : "")
   return [
-    tokenBudget === null ? plural(tokens, "token") : `${formatCount(tokens)} of ${formatCount(tokenBudget)} tokens`,
-    secondsBudget === null ? seconds(secondsUsed) : `${seconds(secondsUsed)} of ${seconds(secondsBudget)}`,
+    tokenBudget === null
+      ? plural(tokens, "token")
+      : `${formatCount(tokens)} of ${formatCount(tokenBudget)} tokens${over(tokens, tokenBudget, formatCount)}`,
+    secondsBudget === null
+      ? seconds(secondsUsed)
+      : `${seconds(secondsUsed)} of ${seconds(secondsBudget)}${over(secondsUsed, secondsBudget, seconds)}`,
     ...(costBudgetMicros !== null
-      ? [`${money(costUsedMicros)} of ${money(costBudgetMicros)}`]
+      ? [`${money(costUsedMicros)} of ${money(costBudgetMicros)}${over(costUsedMicros, costBudgetMicros, money)}`]
       : costUsedMicros > 0
         ? [`cost ${money(costUsedMicros)}`]
         : []),
@@ -63,7 +69,7 @@ export function nextCommand(goal: Goal | null, state: string): string {
   if (goal === null) return `Start one: ${command('"what to achieve"')}`
   switch (goal.status) {
     case "complete":
-      return `Start another: ${command("clear")}, then ${command('"what to achieve"')}`
+      return `Start another: ${command('"what to achieve"')}`
     case "budget_limited": {
       const flags = [
         ...(goal.tokenBudget !== null && goal.tokensUsed + goal.childTokensUsed >= goal.tokenBudget ? ["--add-tokens N"] : []),
@@ -75,4 +81,30 @@ export function nextCommand(goal: Goal | null, state: string): string {
     default:
       return `Resume with: ${command("resume")}`
   }
+}
+
+/** One row for each field of a contract. */
+export function contractRows(contract: GoalContract | undefined): readonly (readonly [string, string])[] {
+  if (contract === undefined) return []
+  const { outcome, verification, constraints, boundaries, stopWhen } = contract
+  const rows: readonly (readonly [string, string | undefined])[] = [
+    ["outcome", outcome],
+    ["verify", verification],
+    ["keep", constraints],
+    ["leave", boundaries],
+    ["stop", stopWhen],
+  ]
+  return rows.flatMap(([name, text]) => (text === undefined ? [] : [[name, oneLine(text)] as const]))
+}
+
+/** What a goal waits for, in a sentence. */
+export function waitText({ until, event, reason }: Waiting): string {
+  const when = until === undefined ? "" : `${isToday(until) ? new Date(until).toLocaleTimeString() : new Date(until).toLocaleString()}`
+  const why = reason === undefined ? "" : ` ${sentence(reason)}`
+  if (event === undefined) return `The next turn starts at ${when} or later.${why}`
+  return `The next turn starts when ${oneLine(event)} happens${when === "" ? "" : `, or at ${when}`}.${why}`
+}
+
+function isToday(time: number): boolean {
+  return new Date(time).toDateString() === new Date().toDateString()
 }

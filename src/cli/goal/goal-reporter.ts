@@ -2,7 +2,7 @@ import type { Decision } from "../../drivers/checklist/decision.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
-import type { Goal, GoalOutput } from "../../wire/goal.ts"
+import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
@@ -16,11 +16,21 @@ export interface GoalReporter {
   event(event: TurnEvent): void
   goal(output: GoalOutput): void
   /** The judge's list changed; `decision`: its ruling on a turn, if that changed the list. */
-  checklist(state: ChecklistState, decision: Decision | undefined): void
+  checklist(state: ChecklistState, decision: Ruling | undefined): void
   /** The judge starts to rule on a turn. */
   judging(): void
-  /** No turn starts before `until`, in milliseconds since the epoch. */
-  waiting(until: number): void
+  /** The checks of the goal start, after a turn. */
+  checksStarted(turnId: string, checks: readonly GoalCheck[]): void
+  /** One of them runs. */
+  checking(name: string): void
+  /** One of them ended. */
+  checked(result: GoalCheckResult): void
+  /** All of them ended. */
+  checks(turnId: string, results: readonly GoalCheckResult[]): void
+  /** No turn starts yet. Called when the wait begins, and at least every 30 minutes. */
+  waiting(wait: Waiting): void
+  /** A remark for the user, such as a warning. */
+  notice(text: string): void
   /** A request from another terminal was handled. */
   requested(request: ResolvedRequest | undefined, result: RequestResult): void
   /** The goal ended, or stopped until it is resumed. */
@@ -33,8 +43,22 @@ export interface GoalReporter {
   close(): void
 }
 
+/** A ruling of the judge, as far as it is shown. */
+export type Ruling = Pick<Decision, "reason"> & { readonly verdict: string }
+
+/** What a goal waits for. Times are milliseconds since the epoch. */
+export interface Waiting {
+  readonly until?: number
+  readonly event?: string
+  readonly reason?: string
+}
+
 export interface GoalStart {
   readonly goal: Goal | null
+  /** The token budget is the default one. */
+  readonly isDefaultBudget?: boolean
+  /** The process that runs the goal, where this one only watches it. */
+  readonly watched?: string | undefined
   readonly state: string
   readonly resumed: boolean
   /** The judge's list; `undefined` without a judge. */
@@ -52,13 +76,14 @@ export interface GoalEnd {
 
 /**
  * Reports a goal as JSON, one object per line: `goal_started`, then as they happen `turn_started`, the turns' events, `goal_updated`
- * and the other outputs of the goal machine, `checklist` and `request`, and last exactly one of `goal_ended`, `goal_interrupted`
+ * and the other outputs of the goal machine, `checklist`, `checks_started`, `checks`, `waiting`, `notice` and `request`, and last exactly one of `goal_ended`, `goal_interrupted`
  * and `goal_failed`.
  */
 export function goalLines(output: Output): GoalReporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   return {
-    started({ run: { dir, out, model }, meta: { judge, maxIterations } }, { goal, state, resumed, checklist }) {
+    started({ run: { dir, out, model }, meta: { judge, maxIterations, judgeModel, judgeBaseUrl, checks, hard } }, facts) {
+      const { goal, state, resumed, checklist, isDefaultBudget = false, watched } = facts
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
       write({
         type: "goal_started",
@@ -69,6 +94,12 @@ export function goalLines(output: Output): GoalReporter {
         ...endpoint,
         maxIterations,
         judge,
+        ...(judgeModel !== undefined && { judgeModel }),
+        ...(judgeBaseUrl !== undefined && { judgeBaseUrl: shownUrl(judgeBaseUrl) }),
+        ...(checks !== undefined && { checks }),
+        ...(hard === true && { hard }),
+        ...(isDefaultBudget && { isDefaultBudget }),
+        ...(watched !== undefined && { runner: watched }),
         state,
         resumed,
         items: checklist?.goal?.checklist,
@@ -81,7 +112,12 @@ export function goalLines(output: Output): GoalReporter {
     },
     checklist: ({ goal }, decision) => write({ type: "checklist", items: goal?.checklist ?? [], ...(decision !== undefined && { decision }) }),
     judging: () => write({ type: "judging" }),
-    waiting: (until) => write({ type: "waiting", until }),
+    checksStarted: (turnId, checks) => write({ type: "checks_started", turnId, checks }),
+    checking() {},
+    checked() {},
+    checks: (turnId, results) => write({ type: "checks", turnId, results }),
+    waiting: (wait) => write({ type: "waiting", ...wait }),
+    notice: (message) => write({ type: "notice", message }),
     requested: (request, result) => write({ type: "request", ...(request !== undefined && { order: request }), answer: result }),
     ended: (facts) => write({ type: "goal_ended", status: facts.goal?.status ?? null, ...facts }),
     interrupted: (facts) => write({ type: "goal_interrupted", status: facts.goal?.status ?? null, ...facts }),

@@ -1,8 +1,11 @@
 import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
+import { commandChecks } from "../../hosts/node/command-checks.ts"
+import type { CheckRunner } from "../../hosts/thread/check-runner.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
-import type { GoalCommand } from "../../wire/goal.ts"
+import type { Json } from "../../json.ts"
+import type { GoalCheckResult, GoalCommand } from "../../wire/goal.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import { hiddenFiles, modelHost } from "../run/run.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -11,15 +14,20 @@ import type { Io } from "../terminal/io.ts"
 import { Folder } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
+import { newRequestId } from "./control/inbox.ts"
 import { createRequestHandler } from "./control/request-handler.ts"
 import type { GoalRequest, RequestResult } from "./control/requests.ts"
-import { goalOptions, judgeConfig } from "./goal-config.ts"
-import { type GoalFolder, THREAD_ID } from "./goal-folder.ts"
+import { checksOf, goalOptions, judgeConfig } from "./goal-config.ts"
+import type { GoalFolder } from "./goal-folder.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
+import { OutLock } from "./out-lock.ts"
 
 /** How often to check for requests from other terminals while a model or a tool works. */
 const POLL_MS = 150
+
+/** The longest wait in this process. A goal that waits longer rests, and can be resumed. */
+const MAX_WAIT_MS = 24 * 3_600_000
 
 /** Runs a goal in this process: its thread and its judge, open until {@link GoalRunner.close}. */
 export class GoalRunner {
@@ -27,45 +35,55 @@ export class GoalRunner {
   readonly #settings: GoalSettings
   readonly #thread: Thread
   readonly #host: Host
+  readonly #out: OutLock
   readonly #controller = new AbortController()
   #judged: JudgedThread | undefined
   #reporter: GoalReporter | undefined
+  /** How many requests of the user were handled. */
+  #handled = 0
 
-  private constructor(folder: GoalFolder, settings: GoalSettings, thread: Thread, host: Host) {
+  private constructor(folder: GoalFolder, settings: GoalSettings, thread: Thread, host: Host, out: OutLock) {
+    this.#out = out
     this.#folder = folder
     this.#settings = settings
     this.#thread = thread
     this.#host = host
   }
 
-  /** Opens the goal exclusively. @throws {CliError} */
-  static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false }: { readonly takeOver?: boolean } = {}): Promise<GoalRunner> {
+  /**
+   * Opens the goal exclusively, and with it its output folder. `isNew`: the folder's thread must be a new one.
+   * @throws {CliError}
+   */
+  static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false, isNew = false }: OpenGoalOptions = {}): Promise<GoalRunner> {
     const { dir, out, force, model } = settings.run
+    const { meta } = settings
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
     const tools = toolbox(fileTools(new Folder(dir, await hiddenFiles(dir, out, folder.owns)), outFolder))
     const host: Host = { ...modelHost(model), tools }
+    const opened: (() => Promise<void>)[] = []
     try {
       // Recorded first: a process that dies in between must leave a goal that resumes without questions.
-      if (settings.areGiven) await folder.record(settings.meta)
-      const thread = await Thread.open(folder.store, THREAD_ID, { ...goalOptions(settings.meta, tools.specs), takeOver })
-      const runner = new GoalRunner(folder, settings, thread, host)
-      try {
-        if (settings.meta.judge !== "none") await runner.#openJudge(takeOver)
-        return runner
-      } catch (error) {
-        await thread.close()
-        throw error
-      }
+      if (settings.areGiven) await folder.record(meta)
+      const thread = await Thread.open(folder.store, folder.threadId, { ...goalOptions(meta, tools.specs), takeOver })
+      opened.push(() => thread.close())
+      if (isNew && (readId(thread.meta) !== meta.id || thread.turns > 0))
+        throw new CliError(`${folder.shown} was given another goal at the same time. See: turn-machine goal status`)
+      const lock = await OutLock.acquire(out, { takeOver })
+      opened.push(() => lock.release())
+      const runner = new GoalRunner(folder, settings, thread, host, lock)
+      if (meta.judge !== "none") await runner.#openJudge(takeOver)
+      return runner
     } catch (error) {
+      for (const close of opened.reverse()) await close()
       throw folder.explain(error)
     }
   }
 
   /** Carries out a request. */
   async handle(request: GoalRequest): Promise<RequestResult> {
-    const handler = createRequestHandler(this.#thread, this.#judged)
+    const handler = this.#handler
     const resolved = handler.resolve(request)
-    return typeof resolved === "string" ? { ok: false, message: resolved } : handler.apply(resolved)
+    return typeof resolved === "string" ? { ok: false, message: resolved } : handler.apply(resolved, newRequestId())
   }
 
   /** Applies a command to the goal. @throws {CliError} the goal refuses it */
@@ -75,7 +93,7 @@ export class GoalRunner {
   }
 
   /** Runs turns until the goal rests or the user asks to stop; a stopped turn can be resumed. Returns the exit code. */
-  async run(reporter: GoalReporter, io: Io, resumed: boolean): Promise<number> {
+  async run(reporter: GoalReporter, io: Io, { resumed, isDefaultBudget = false }: RunFacts): Promise<number> {
     this.#reporter = reporter
     let pause: () => void = () => {}
     const paused = new Promise<undefined>((resolvePaused) => {
@@ -91,8 +109,10 @@ export class GoalRunner {
     polling.unref()
     try {
       await this.#attend()
+      await this.#confirmChecks()
       if (this.#thread.openTurn === undefined) await this.#thread.settle()
-      reporter.started(this.#settings, { goal: this.#thread.goal, state: this.#folder.path, resumed, checklist: this.#judged?.state })
+      const checklist = this.#judged?.state
+      reporter.started(this.#settings, { goal: this.#thread.goal, state: this.#folder.path, resumed, checklist, isDefaultBudget })
       const running = this.#runAll(reporter, () => isStopping)
       running.catch(() => {})
       const rest = await Promise.race([running, paused])
@@ -118,6 +138,40 @@ export class GoalRunner {
   async close(): Promise<void> {
     await this.#judged?.close()
     await this.#thread.close()
+    await this.#out.release()
+  }
+
+  /** The goal has the checks that the user gave to this program, whatever its log says. */
+  async #confirmChecks(): Promise<void> {
+    const { goal } = this.#thread
+    const checks = checksOf(this.#settings.meta)
+    if (goal === null || goal.status === "complete" || JSON.stringify(goal.checks ?? []) === JSON.stringify(checks)) return
+    await this.#thread.command({ type: "set", checks: checks.length === 0 ? null : checks })
+  }
+
+  /** Runs the checks that the user gave, and no other. Each is shown when it ends. */
+  #checkRunner(reporter: GoalReporter, isStopped: () => boolean): CheckRunner {
+    const { meta, run: settings, judge } = this.#settings
+    const confirmed = new Map(checksOf(meta).map((check) => [check.name, check]))
+    const keys = [settings.model, judge].flatMap((model) => (model?.type === "endpoint" && model.apiKeyEnv !== undefined ? [model.apiKeyEnv] : []))
+    // The commands of the user have the user's environment, except for the keys.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !keys.includes(name)))
+    const run = commandChecks({ cwd: settings.dir, env: { ...env, TURN_MACHINE_OUT: settings.out } })
+    return async ({ turnId, checks }, context) => {
+      const known = checks.flatMap(({ name }) => confirmed.get(name) ?? [])
+      if (!isStopped()) reporter.checksStarted(turnId, known)
+      const results: GoalCheckResult[] = []
+      for (const { name } of checks) {
+        const check = confirmed.get(name)
+        if (!isStopped()) reporter.checking(name)
+        const [result] = check === undefined ? [unconfirmed(name)] : await run({ turnId, checks: [check] }, context)
+        if (result === undefined || context.signal.aborted) break
+        results.push(result)
+        if (!isStopped()) reporter.checked(result)
+      }
+      if (!isStopped()) reporter.checks(turnId, results)
+      return results
+    }
   }
 
   async #runAll(reporter: GoalReporter, isStopped: () => boolean): Promise<ThreadRest> {
@@ -128,44 +182,48 @@ export class GoalRunner {
       (...given: Given): void => {
         if (!isStopped()) report(...given)
       }
-    let waitsUntil = 0
     const options: RunThreadOptions = {
       signal: this.#controller.signal,
       attend: () => this.#attend(),
+      checks: this.#checkRunner(reporter, isStopped),
+      maxWaitMs: MAX_WAIT_MS,
       onEvent: unlessStopped((event) => reporter.event(event)),
       onGoal: unlessStopped((output) => reporter.goal(output)),
       onTurn: unlessStopped(({ machine: _machine, ...turn }) => reporter.turn({ ...turn, number: thread.turns })),
-      wait: async (until) => {
-        if (until !== waitsUntil) reporter.waiting(until)
-        waitsUntil = until
-        await new Promise((done) => setTimeout(done, Math.min(POLL_MS, Math.max(0, until - Date.now()))))
-      },
+      onWaiting: unlessStopped(({ wait }) => reporter.waiting(wait)),
       ...(judged !== undefined && { between: () => judged.between() }),
     }
     for (;;) {
       const rest = await runThread(thread, this.#host, options)
+      const handled = this.#handled
       await this.#attend()
-      // Another terminal resumed the goal just before it rested.
-      if (!thread.isCommanded) return rest
+      // Another terminal resumed the goal, or said something, just before it rested.
+      if (!thread.isCommanded && handled === this.#handled) return rest
     }
   }
 
   async #openJudge(takeOver: boolean): Promise<void> {
     this.#judged = await JudgedThread.open(this.#folder.store, this.#thread, {
       takeOver,
-      host: this.#host,
+      host: modelHost(this.#settings.judge ?? this.#settings.run.model),
       judge: judgeConfig(this.#settings.meta),
       onChecklist: (state, decision) => this.#reporter?.checklist(state, decision),
       onJudging: () => this.#reporter?.judging(),
     })
   }
 
+  get #handler(): ReturnType<typeof createRequestHandler> {
+    return createRequestHandler(this.#thread, this.#judged, { isRunner: true })
+  }
+
   #attend(): Promise<void> {
-    const handler = createRequestHandler(this.#thread, this.#judged)
+    const handler = this.#handler
     return this.#folder.inbox.process({
+      threadId: handler.threadId,
       resolve: (request) => handler.resolve(request),
-      apply: async (resolved) => {
-        const result = await handler.apply(resolved)
+      apply: async (resolved, key) => {
+        const result = await handler.apply(resolved, key)
+        this.#handled += 1
         this.#reporter?.requested(resolved, result)
         return result
       },
@@ -185,4 +243,24 @@ export class GoalRunner {
     const files = writtenFiles(history.flatMap((record) => (record.type === "conversation" ? [record.message] : [])))
     return { goal, turns, files }
   }
+}
+
+export interface OpenGoalOptions {
+  readonly takeOver?: boolean
+  readonly isNew?: boolean
+}
+
+export interface RunFacts {
+  readonly resumed: boolean
+  /** The token budget is the default one. */
+  readonly isDefaultBudget?: boolean
+}
+
+/** A check that only the log of the goal has is not run. */
+function unconfirmed(name: string): GoalCheckResult {
+  return { name, ok: false, tail: "It was not run: it is not one of the commands that the user gave with --check." }
+}
+
+function readId(meta: Json | undefined): Json | undefined {
+  return typeof meta === "object" && meta !== null ? (meta as { readonly [key: string]: Json })["id"] : undefined
 }

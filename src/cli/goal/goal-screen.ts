@@ -1,22 +1,25 @@
 import { resolve } from "node:path"
 import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checklist/checklist.ts"
-import { type Decision, decisionReasonText } from "../../drivers/checklist/decision.ts"
+import { decisionReasonText } from "../../drivers/checklist/decision.ts"
 import { evidenceText } from "../../drivers/checklist/wording.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import type { ChecklistItem, ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
-import type { Goal, GoalOutput } from "../../wire/goal.ts"
+import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import { modelText, RunScreen } from "../run/run-screen.ts"
-import { cutText, oneLine, plural, sentence } from "../terminal/format.ts"
+import { shownUrl } from "../run/run-settings.ts"
+import { cutText, oneLine, plainText, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
-import { Screen } from "../terminal/screen.ts"
+import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
 import type { RequestResult } from "./control/requests.ts"
-import { leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf } from "./goal-format.ts"
-import type { GoalEnd, GoalReporter, GoalStart } from "./goal-reporter.ts"
+import { contractRows, leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
+import type { GoalEnd, GoalReporter, GoalStart, Ruling, Waiting } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
 
 const TICK_MS = 1_000
+/** How much of the output of a failed check is shown. */
+const TAIL_LINES = 8
 
 /** Shows a goal as text: each turn like a run, changes of its checklist, and on a terminal a status line with its usage. */
 export class GoalScreen implements GoalReporter {
@@ -32,6 +35,7 @@ export class GoalScreen implements GoalReporter {
   readonly #since = Date.now()
   #shown: readonly ChecklistItem[] = []
   #until: number | undefined
+  #warned = false
   readonly #ticking: NodeJS.Timeout | undefined
 
   /** `state`: the flag that names the goal's folder, with a space before it; empty where it is the default. */
@@ -46,19 +50,26 @@ export class GoalScreen implements GoalReporter {
     this.#ticking.unref()
   }
 
-  started({ run: { dir, out, model }, meta }: GoalSettings, { goal, state, resumed, checklist }: GoalStart): void {
+  started({ run: { dir, out, model }, meta }: GoalSettings, { goal, state, resumed, checklist, isDefaultBudget, watched }: GoalStart): void {
     this.#goal = goal
     this.#shown = checklist?.goal?.checklist ?? []
     this.#out = out
     this.#estimated = model.type === "embedded"
+    this.#warned = goal?.usageEstimated === true
     const budgets = goal === null ? [] : leftOf(goal)
+    const { judge, judgeModel, judgeBaseUrl, checks = [], hard } = meta
+    const judgeAt = judgeModel === undefined ? "" : `, ${oneLine(judgeModel)}${judgeBaseUrl === undefined ? "" : ` at ${shownUrl(judgeBaseUrl)}`}`
+    const which = isDefaultBudget === true ? " (default; change it with --budget-tokens N or none)" : hard === true ? " (hard)" : ""
     this.#fields([
       ["folder", oneLine(dir)],
       ["goal", oneLine(goal?.objective ?? "")],
+      ...contractRows(goal?.contract),
       ["model", modelText(model)],
-      ...(meta.judge === "none" ? [] : [["judge", meta.judge] as const]),
-      ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", budgets.join(", ")] as const]),
+      ...(judge === "none" ? [] : [["judge", `${judge}${judgeAt}`] as const]),
+      ...checks.map((command, index) => [index === 0 ? "checks" : "", oneLine(command)] as const),
+      ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", `${budgets.join(", ")}${which}`] as const]),
       ["state", `${this.#screen.shortPath(state)}${resumed ? " (resumed)" : ""}`],
+      ...(watched === undefined ? [] : [["run by", oneLine(watched)] as const]),
     ])
   }
 
@@ -82,12 +93,16 @@ export class GoalScreen implements GoalReporter {
     if (output.type !== "goal_updated") return
     const before = this.#goal
     this.#goal = output.goal
+    if (output.goal.usageEstimated === true && !this.#warned && !this.#estimated) {
+      this.#warned = true
+      this.#field("usage", "is estimated: the endpoint reported none for a call.")
+    }
     if (before !== null && before.objective !== output.goal.objective) this.#field("goal", oneLine(output.goal.objective))
     if (before === null || before.status === output.goal.status) return
     this.#field("goal", this.#style(statusStyle(output.goal.status), statusWord(output.goal.status)))
   }
 
-  checklist({ goal }: ChecklistState, decision: Decision | undefined): void {
+  checklist({ goal }: ChecklistState, decision: Ruling | undefined): void {
     const items = goal?.checklist ?? []
     const before = new Map(this.#shown.map((item) => [item.id, item]))
     this.#shown = items
@@ -96,11 +111,10 @@ export class GoalScreen implements GoalReporter {
     if (decision === undefined && changed.length === 0 && gone.length === 0) return
     const { total, pending } = countItems(items)
     this.#screen.line("")
-    const by = decision === undefined ? "list" : "judge"
-    this.#field(
-      by,
-      `${total - pending} of ${plural(total, "item")} settled${decision === undefined ? "" : `. ${sentence(decisionReasonText(decision.reason))}`}`,
-    )
+    // A judge without a list has only its words.
+    const count = total === 0 && decision !== undefined ? [] : [`${total - pending} of ${plural(total, "item")} settled`]
+    const reason = decision === undefined ? [] : [sentence(decisionReasonText(decision.reason))]
+    this.#field(decision === undefined ? "list" : "judge", [...count, ...reason].join(". "))
     for (const { item, number } of changed) this.#item(item, number)
     for (const { text } of gone) this.#screen.line(`   ${this.#style("dim", `removed: ${oneRow(oneLine(text))}`)}`)
   }
@@ -109,10 +123,39 @@ export class GoalScreen implements GoalReporter {
     this.#screen.wait("judging")
   }
 
-  waiting(until: number): void {
-    if (this.#until !== until) this.#field("wait", `The next turn starts at ${new Date(until).toLocaleTimeString()} or later.`)
-    this.#until = until
+  checksStarted(_turnId: string, checks: readonly GoalCheck[]): void {
+    this.#run.turnEnded()
+    this.#screen.line("")
+    this.#field("checks", plural(checks.length, "check"))
+  }
+
+  checking(name: string): void {
+    this.#screen.wait(`running ${oneLine(name)}`)
+  }
+
+  checked({ name, ok, exitCode, tail }: GoalCheckResult): void {
+    const mark = ok ? this.#style("green", "✓") : this.#style("red", "✗")
+    const how = ok ? "passed" : `failed${exitCode === undefined ? "" : ` with exit code ${exitCode}`}`
+    this.#screen.line(`${INDENT}${mark} ${oneLine(name)} ${this.#style(ok ? "green" : "red", how)}`)
+    if (ok) return
+    const lines = plainText(tail)
+      .split("\n")
+      .filter((line) => line.trim() !== "")
+    for (const line of lines.slice(-TAIL_LINES))
+      this.#screen.line(`${INDENT}  ${this.#style("dim", cutText(line.replaceAll("\t", "  ").trimEnd(), this.#width() - 6))}`)
+  }
+
+  checks(): void {}
+
+  waiting(wait: Waiting): void {
+    this.#field("wait", waitText(wait))
+    this.#until = wait.until
     this.#screen.wait("waiting")
+  }
+
+  notice(text: string): void {
+    this.#run.turnEnded()
+    this.#screen.line(oneLine(text))
   }
 
   requested(_request: unknown, { ok, message }: RequestResult): void {
@@ -157,7 +200,7 @@ export class GoalScreen implements GoalReporter {
     const { total, pending } = countItems(this.#shown)
     return [
       ["work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}`],
-      ["used", `${usedOf(goal).join(", ")}${this.#estimated ? " (tokens estimated)" : ""}`],
+      ["used", `${usedOf(goal).join(", ")}${this.#estimated || goal.usageEstimated === true ? " (tokens estimated)" : ""}`],
       ...(left.length === 0 ? [] : [["left", left.join(", ")] as const]),
       ...(total === 0 ? [] : [["list", `${total - pending} of ${plural(total, "item")} settled`] as const]),
       ...files.map((file, index) => [index === 0 ? "written" : "", this.#screen.shortPath(resolve(this.#out, file))] as const),
@@ -182,11 +225,15 @@ export class GoalScreen implements GoalReporter {
 
   #item(item: ChecklistItem, number: number): void {
     const mark = item.status === "pending" ? "·" : item.status === "completed" ? this.#style("green", "✓") : this.#style("yellow", "!")
-    const width = Math.min(widthOf(this.#io.stdout), 160)
+    const width = this.#width()
     this.#screen.line(`   ${mark} ${cutText(`${String(number).padStart(2)} ${oneRow(oneLine(item.text))}`, width - 6)}`)
     if (item.evidence !== undefined && isTerminal(item)) {
       this.#screen.line(`        ${this.#style("dim", cutText(oneRow(oneLine(evidenceText(item.evidence))), width - 9))}`)
     }
+  }
+
+  #width(): number {
+    return Math.min(widthOf(this.#io.stdout), 160)
   }
 
   #field(name: string, text: string): void {

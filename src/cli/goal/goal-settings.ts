@@ -1,10 +1,14 @@
-import type { GoalCommand } from "../../wire/goal.ts"
-import { RUN_FLAGS, type RunSettings, resolveRun, workOf } from "../run/run-settings.ts"
-import { readCount } from "../terminal/args.ts"
+import { realpath } from "node:fs/promises"
+import { basename, dirname, join } from "node:path"
+import type { SetGoal } from "../../wire/goal.ts"
+import { DEFAULT_RETRIES } from "../run/help.ts"
+import { checkUrl, checkVariable, type ModelChoice, RUN_FLAGS, type RunSettings, readKey, resolveRun, workOf } from "../run/run-settings.ts"
+import { type FlagSpecs, readCount } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import type { Confirmed } from "../trust/confirm.ts"
+import { isInside } from "../workspace/folder.ts"
 import { type GoalMeta, runMetaOf } from "./goal-config.ts"
 
 const { compact: _compact, "no-check": _check, ...SHARED } = RUN_FLAGS
@@ -18,12 +22,26 @@ export const GOAL_FLAGS = {
   "price-out": { type: "string" },
   "price-cached": { type: "string" },
   "max-continuations": { type: "string" },
+  hard: { type: "boolean" },
+  contract: { type: "string" },
   judge: { type: "string" },
+  "judge-model": { type: "string" },
+  "judge-base-url": { type: "string" },
+  "judge-api-key-env": { type: "string" },
+  check: { type: "string", multiple: true },
 } as const
 
+/** The token budget of a goal at an endpoint that was started without a budget. */
+export const DEFAULT_BUDGET_TOKENS = 200_000
+
+/** Milliseconds of one call of a judge that has an endpoint. */
+const JUDGE_TIMEOUT_MS = 60_000
+const MAX_CHECKS = 20
+const MAX_CHECK_CHARS = 1_000
+
 /** The values of parsed flags. */
-export type Flags<Specs extends Readonly<Record<string, { readonly type: "string" | "boolean" }>>> = {
-  readonly [Name in keyof Specs]?: Specs[Name]["type"] extends "boolean" ? boolean : string
+export type Flags<Specs extends FlagSpecs> = {
+  readonly [Name in keyof Specs]?: Specs[Name]["type"] extends "boolean" ? boolean : Specs[Name]["multiple"] extends true ? string[] : string
 }
 export type GoalFlags = Flags<typeof GOAL_FLAGS>
 
@@ -31,6 +49,8 @@ export type GoalFlags = Flags<typeof GOAL_FLAGS>
 export interface GoalSettings {
   readonly run: RunSettings
   readonly meta: GoalMeta
+  /** The judge's model; the goal's where no other was given. `undefined` without a judge. */
+  readonly judge: ModelChoice | undefined
   /** Whether the flags of this command give the settings, so that they must be recorded as the user's. */
   readonly areGiven: boolean
 }
@@ -43,6 +63,12 @@ export async function resolveGoal(flags: GoalFlags, io: Pick<Io, "cwd" | "env">,
   const known = confirmed?.meta
   const run = await resolveRun(flags, [], io, confirmed && { ...confirmed, meta: runMetaOf(confirmed.meta, "") })
   const id = known === undefined ? crypto.randomUUID() : known.id
+  // Commands, endpoints and keys of a goal that is not known to be the user's come from the flags alone.
+  const own = confirmed?.when === "before" ? known : undefined
+  const checks = resolveChecks(flags, own)
+  const judge = resolveJudge(flags, known)
+  const model = judge === "none" ? refuseJudgeFlags(flags) : resolveJudgeModel(flags, own, run.model, io)
+  const hard = resolveHard(flags, known)
   const meta: GoalMeta = {
     format: "turn-machine/goal",
     version: 1,
@@ -50,20 +76,128 @@ export async function resolveGoal(flags: GoalFlags, io: Pick<Io, "cwd" | "env">,
     ...workOf(run),
     maxIterations: run.maxIterations,
     ...resolveContinuations(flags, known),
-    judge: resolveJudge(flags, known),
+    judge,
+    ...model?.meta,
+    ...(checks.length > 0 && { checks: [...checks] }),
+    ...(hard && { hard }),
     ...resolvePrices(flags, known),
   }
-  return { run, meta, areGiven: confirmed?.when !== "before" }
+  const areGiven = confirmed?.when !== "before" || JSON.stringify(checks) !== JSON.stringify(confirmed.meta.checks ?? [])
+  return { run, meta, judge: model?.choice, areGiven }
 }
 
-/** The budgets of a new goal. @throws {CliError} */
-export function resolveBudgets(flags: GoalFlags, { prices }: GoalMeta): Omit<Extract<GoalCommand, { type: "start" }>, "type" | "objective"> {
+/**
+ * Refuses folders that overlap: the goal would read, replace or complete its own state or reports.
+ * @throws {CliError}
+ */
+export async function checkOverlaps({ run: { dir, out } }: GoalSettings, state: string): Promise<void> {
+  const outPath = await realPathOf(out)
+  const pairs: readonly (readonly [outer: string, outerFlag: string, inner: string, innerFlag: string])[] = [
+    [state, "--state", dir, "--dir"],
+    [state, "--state", outPath, "--out"],
+    [outPath, "--out", state, "--state"],
+    [outPath, "--out", dir, "--dir"],
+  ]
+  for (const [outer, outerFlag, inner, innerFlag] of pairs) {
+    if (!isInside(outer, inner)) continue
+    const how = outer === inner ? "the same folder" : `inside ${outerFlag} ${oneLine(outer)}`
+    throw new CliError(`${innerFlag} ${oneLine(inner)} and ${outerFlag} must not overlap: it is ${how}. Pass another folder with ${outerFlag}.`)
+  }
+}
+
+/** The path that a folder, which need not exist, has without links. */
+async function realPathOf(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch {
+    return dirname(path) === path ? path : join(await realPathOf(dirname(path)), basename(path))
+  }
+}
+
+/** The budgets of a new goal. `isDefault`: no flag gives one, and the goal has an endpoint. @throws {CliError} */
+export function resolveBudgets(flags: GoalFlags, { prices, hard }: GoalMeta, models: Pick<GoalSettings, "run" | "judge">): GoalBudgets {
   const { "budget-tokens": tokens, "budget-time": time, "budget-cost": cost } = flags
   if (cost !== undefined && prices === undefined) throw new CliError("--budget-cost needs prices per million tokens: --price-in and --price-out.")
+  const isPaid = models.run.model.type === "endpoint" || models.judge?.type === "endpoint"
+  const isDefault = isPaid && tokens === undefined && time === undefined && cost === undefined
+  const tokenBudget =
+    tokens === undefined
+      ? isDefault
+        ? DEFAULT_BUDGET_TOKENS
+        : undefined
+      : tokens === "none"
+        ? undefined
+        : readCount("--budget-tokens", tokens, 1, 1_000_000_000_000)
+  if (hard === true && tokenBudget === undefined) throw new CliError("--hard needs a token budget: --budget-tokens N.")
   return {
-    ...(tokens !== undefined && { tokenBudget: readCount("--budget-tokens", tokens, 1, 1_000_000_000_000) }),
-    ...(time !== undefined && { secondsBudget: readSeconds("--budget-time", time) }),
-    ...(cost !== undefined && { costBudgetMicros: readMicros("--budget-cost", cost) }),
+    isDefault,
+    budgets: {
+      ...(tokenBudget !== undefined && { tokenBudget }),
+      ...(time !== undefined && { secondsBudget: readSeconds("--budget-time", time) }),
+      ...(cost !== undefined && { costBudgetMicros: readMicros("--budget-cost", cost) }),
+    },
+  }
+}
+
+export interface GoalBudgets {
+  readonly isDefault: boolean
+  readonly budgets: Pick<SetGoal, "tokenBudget" | "secondsBudget" | "costBudgetMicros">
+}
+
+/** The commands of the flags; without flags, those that the user gave before. @throws {CliError} */
+function resolveChecks({ check }: GoalFlags, known: GoalMeta | undefined): readonly string[] {
+  if (check === undefined) return known?.checks ?? []
+  const commands = check.map((command) => command.trim())
+  if (commands.length > MAX_CHECKS) throw new CliError(`A goal has at most ${MAX_CHECKS} checks, not ${commands.length}.`)
+  for (const [index, command] of commands.entries()) {
+    if (command === "") throw new CliError('--check is empty. Pass a command, such as --check "npm test".')
+    if (command.length > MAX_CHECK_CHARS) throw new CliError(`A command of --check has at most ${MAX_CHECK_CHARS} characters. Put it into a script.`)
+    if (/[\0\r\n]/.test(command)) throw new CliError("A command of --check is one line. Put several into a script.")
+    if (commands.indexOf(command) !== index) throw new CliError(`--check ${oneLine(command)} was given twice.`)
+  }
+  return commands
+}
+
+function resolveHard({ hard }: GoalFlags, known: GoalMeta | undefined): true | undefined {
+  if (known !== undefined && hard === true && known.hard !== true) throw differsFromStored("kind of budget", "--hard")
+  return hard === true || known?.hard === true ? true : undefined
+}
+
+const JUDGE_FLAGS = ["judge-model", "judge-base-url", "judge-api-key-env"] as const
+
+function refuseJudgeFlags(flags: GoalFlags): undefined {
+  for (const flag of JUDGE_FLAGS) if (flags[flag] !== undefined) throw new CliError(`--${flag} needs a judge: --judge checklist or --judge freeform.`)
+}
+
+interface JudgeModel {
+  readonly choice: ModelChoice
+  readonly meta: Pick<GoalMeta, "judgeModel" | "judgeBaseUrl" | "judgeApiKeyEnv">
+}
+
+/** The judge's model: the goal's, another one at the goal's endpoint, or one at an endpoint of its own, which gets only its own key. */
+function resolveJudgeModel(flags: GoalFlags, known: GoalMeta | undefined, model: ModelChoice, { env }: Pick<Io, "env">): JudgeModel {
+  const name = flags["judge-model"] ?? known?.judgeModel
+  const baseUrl = flags["judge-base-url"] ?? known?.judgeBaseUrl
+  const apiKeyEnv = flags["judge-api-key-env"] ?? known?.judgeApiKeyEnv
+  if (known !== undefined && (name !== known.judgeModel || baseUrl !== known.judgeBaseUrl))
+    throw differsFromStored("judge's model", "--judge-model and --judge-base-url")
+  const limits = { timeoutMs: JUDGE_TIMEOUT_MS }
+  if (baseUrl === undefined) {
+    if (apiKeyEnv !== undefined) throw new CliError("--judge-api-key-env needs the judge's endpoint: --judge-base-url URL.")
+    if (model.type === "embedded") {
+      if (name !== undefined) throw new CliError(`--judge-model ${oneLine(name)} needs an endpoint: --judge-base-url URL.`)
+      return { choice: model, meta: {} }
+    }
+    return { choice: { ...model, ...limits, name: name ?? model.name }, meta: name === undefined ? {} : { judgeModel: name } }
+  }
+  checkUrl(baseUrl, "--judge-base-url")
+  if (name === undefined) throw new CliError("--judge-base-url needs the model's name at the endpoint: --judge-model NAME.")
+  if (apiKeyEnv !== undefined) checkVariable(apiKeyEnv, "--judge-api-key-env")
+  const retries = model.type === "endpoint" ? model.retries : DEFAULT_RETRIES
+  const key = apiKeyEnv === undefined ? {} : { apiKeyEnv, apiKey: readKey(apiKeyEnv, env) }
+  return {
+    choice: { type: "endpoint", name, baseUrl, ...key, ...limits, retries },
+    meta: { judgeModel: name, judgeBaseUrl: baseUrl, ...(apiKeyEnv !== undefined && { judgeApiKeyEnv: apiKeyEnv }) },
   }
 }
 
@@ -78,8 +212,8 @@ function resolveContinuations(flags: GoalFlags, known: GoalMeta | undefined): Pi
 
 function resolveJudge(flags: GoalFlags, known: GoalMeta | undefined): GoalMeta["judge"] {
   const { judge } = flags
-  if (judge !== undefined && judge !== "none" && judge !== "checklist")
-    throw new CliError(`--judge takes checklist or none, not "${oneLine(judge)}".`)
+  if (judge !== undefined && judge !== "none" && judge !== "checklist" && judge !== "freeform")
+    throw new CliError(`--judge takes checklist, freeform or none, not "${oneLine(judge)}".`)
   if (known !== undefined && judge !== undefined && judge !== known.judge) throw differsFromStored("judge", "--judge")
   return judge ?? known?.judge ?? "none"
 }

@@ -1,22 +1,26 @@
 import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checklist/checklist.ts"
-import { evidenceText } from "../../drivers/checklist/wording.ts"
+import { evidenceText, reasonText } from "../../drivers/checklist/wording.ts"
+import { readGoal } from "../../drivers/goal/history.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
+import type { Goal, GoalCheckMemory } from "../../wire/goal.ts"
 import { cutText, oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
-import { leftOf, nextCommand, statusStyle, statusWord, usedOf } from "./goal-format.ts"
+import { contractRows, leftOf, nextCommand, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
 
 /** Shows the status of a goal, also while another process runs it. */
 export async function showStatus(
   folder: GoalFolder,
   stored: StoredGoal,
   io: Io,
-  { json, state }: { readonly json: boolean; readonly state: string },
+  { json, all, state }: { readonly json: boolean; readonly all: boolean; readonly state: string },
 ): Promise<void> {
   const runner = await folder.runner()
   const requests = await folder.inbox.waiting()
-  const { goal, turns, openTurn, commands, checklist } = stored
+  const { goal, turns, openTurn, commands, checklist, known } = stored
+  const { memory } = readGoal(stored.history, stored.threadId).state
+  const earlier = await folder.earlier()
   if (json) {
     const value = {
       type: "goal_status",
@@ -27,6 +31,9 @@ export async function showStatus(
       requests,
       runner: runner ?? null,
       checklist: checklist?.goal?.checklist ?? null,
+      wait: memory.wait ?? null,
+      checks: memory.checks ?? null,
+      earlier: all ? earlier : earlier.length,
     }
     io.stdout.write(`${plainJson(value)}\n`)
     return
@@ -36,18 +43,48 @@ export async function showStatus(
   if (goal === null) row("goal", "none")
   else {
     row("goal", oneLine(goal.objective))
+    for (const [name, text] of contractRows(goal.contract)) row(name, text)
     row("status", style(statusStyle(goal.status), statusWord(goal.status)))
     if (goal.reason !== undefined) row("why", oneLine(goal.reason))
-    row("used", usedOf(goal).join(", "))
+    if (goal.status === "active" && memory.wait !== undefined) row("wait", waitText(memory.wait))
+    row("used", `${usedOf(goal).join(", ")}${goal.usageEstimated === true ? " (tokens estimated)" : ""}`)
     const left = leftOf(goal)
     if (left.length > 0) row("left", left.join(", "))
     row("work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}${openTurn === undefined ? "" : `; turn ${turns} is open`}`)
   }
+  if (goal !== null) showChecks(goal, memory.checks, row)
   row("run by", oneLine(runner ?? "no process"))
   if (commands.length > 0) row("pending", `${commands.map(({ type }) => type).join(", ")}, at the next step of the turn`)
   if (requests > 0) row("waiting", `${plural(requests, "unhandled request")}`)
-  if (checklist !== undefined) showList(checklist, io)
+  if (checklist !== undefined && known.judge === "checklist") showList(checklist, io)
+  if (checklist !== undefined && known.judge === "freeform") row("judge", verdictOf(checklist))
+  if (earlier.length > 0)
+    row("earlier", all ? plural(earlier.length, "goal") : `${plural(earlier.length, "goal")} (goal status --all${state} shows them)`)
+  if (all) for (const { goal: before, isCleared, turns: count } of earlier) showEarlier(before, isCleared, count, io)
   if (runner === undefined && goal?.status !== "complete") io.stdout.write(`${nextCommand(goal, state)}\n`)
+}
+
+function showChecks({ checks = [] }: Goal, memory: GoalCheckMemory | undefined, row: (name: string, value: string) => void): void {
+  for (const [index, { name }] of checks.entries()) {
+    const failed = memory?.failing?.find((result) => result.name === name)
+    const result =
+      memory?.due !== undefined ? "runs next" : failed !== undefined ? "failed" : memory?.passed !== undefined ? "passed" : "has not run yet"
+    row(index === 0 ? "checks" : "", `${oneLine(name)}: ${result}`)
+  }
+}
+
+function verdictOf({ goal }: ChecklistState): string {
+  if (goal?.lastVerdict === undefined) return "no verdict yet"
+  const reason = goal.lastReason === undefined ? "" : `: ${reasonText(goal.lastReason)}`
+  return oneLine(`${goal.lastVerdict.replaceAll("_", " ")}${reason}`)
+}
+
+function showEarlier({ objective, status, ...goal }: Goal, isCleared: boolean, turns: number, io: Io): void {
+  const width = Math.min(widthOf(io.stdout), 160)
+  const state = isCleared && status !== "complete" ? "cleared" : statusWord(status)
+  const used = usedOf({ ...goal, objective, status }).join(", ")
+  io.stdout.write(`   ${cutText(`${state}: ${oneLine(objective)}`, width - 4)}\n`)
+  io.stdout.write(`        ${styler(io)("dim", cutText(`${plural(turns, "turn")}, ${used}`, width - 9))}\n`)
 }
 
 /** Shows the judge's list with its evidence. */

@@ -186,15 +186,16 @@ function resolveModel(flags: RunFlags, saved: RunMeta | undefined, known: RunMet
   }
 }
 
-function checkUrl(baseUrl: string): void {
+/** @throws {CliError} the URL is not of an endpoint, or has a secret in it. `flag`: the flag that gives it; its key's flag has the same start. */
+export function checkUrl(baseUrl: string, flag = "--base-url"): void {
   const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new CliError(`--base-url ${oneLine(baseUrl)} is not an http or https URL. Pass one like http://localhost:11434/v1.`)
+    throw new CliError(`${flag} ${oneLine(baseUrl)} is not an http or https URL. Pass one like http://localhost:11434/v1.`)
   }
   // The message does not show the URL, which contains a secret.
   if (url.username !== "" || url.password !== "")
     throw new CliError(
-      "--base-url must not contain a user name or password. Put the key into an environment variable and pass its name with --api-key-env.",
+      `${flag} must not contain a user name or password. Put the key into an environment variable and pass its name with ${flag.replace("base-url", "api-key-env")}.`,
     )
 }
 
@@ -203,14 +204,16 @@ export function shownUrl(baseUrl: string): string {
   return oneLine(baseUrl).replace(/[?#].*$/, "")
 }
 
-function checkVariable(name: string): void {
+/** @throws {CliError} the name is not of an environment variable */
+export function checkVariable(name: string, flag = "--api-key-env"): void {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
     // The message does not show the value, which may be the key itself.
-    throw new CliError("--api-key-env takes the name of an environment variable, such as OPENAI_API_KEY, not the key itself.")
+    throw new CliError(`${flag} takes the name of an environment variable, such as OPENAI_API_KEY, not the key itself.`)
   }
 }
 
-function readKey(name: string, env: Io["env"]): string {
+/** @throws {CliError} the variable is not set, or is not a key */
+export function readKey(name: string, env: Io["env"]): string {
   const key = env[name]?.trim() ?? ""
   if (key === "") throw new CliError(`The environment variable ${name} is not set or is empty. Set it to the key: export ${name}=…`)
   if (!/^[\x21-\x7e]+$/.test(key))

@@ -1,6 +1,6 @@
 import { CliError } from "../terminal/errors.ts"
 import { cutText, oneLine, shellWord } from "../terminal/format.ts"
-import type { KnownSettings, WorkSettings } from "./own-states.ts"
+import { type KnownSettings, otherSettingsOf, type WorkSettings } from "./own-states.ts"
 
 /** The flags that give the settings of a state again. */
 export interface WorkFlags {
@@ -9,6 +9,10 @@ export interface WorkFlags {
   readonly model?: string | undefined
   readonly "base-url"?: string | undefined
   readonly "api-key-env"?: string | undefined
+  readonly "judge-model"?: string | undefined
+  readonly "judge-base-url"?: string | undefined
+  readonly "judge-api-key-env"?: string | undefined
+  readonly check?: readonly string[] | undefined
 }
 
 /** The settings of a state that the user has confirmed. */
@@ -34,15 +38,14 @@ export interface Shown {
  */
 export function confirm<Meta extends WorkSettings>(meta: Meta, known: KnownSettings, flags: WorkFlags, shown: Shown): Confirmed<Meta> {
   if ("settings" in known) {
-    const { dir: _dir, out: _out, model: _model, baseUrl: _baseUrl, apiKeyEnv: _apiKeyEnv, ...rest } = meta
-    return { meta: { ...rest, ...known.settings } as Meta, when: "before" }
+    return { meta: { ...otherSettingsOf(meta), ...known.settings } as Meta, when: "before" }
   }
   const asked = askedBy(meta)
   const missing = asked.filter(({ flag }) => flags[flag] === undefined)
   if (missing.length === 0) return { meta, when: "now" }
   const list = (items: readonly string[]): string => (items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`)
   throw new CliError(
-    `${shown.name} may have settings that are not yours: ${known.unknown}. To resume it, give them again: ${list(missing.map(({ flag }) => `--${flag}`))}.`,
+    `${shown.name} may have settings that are not yours: ${known.unknown}. To resume it, give them again: ${list([...new Set(missing.map(({ flag }) => `--${flag}`))])}.`,
     2,
     {
       details: [
@@ -57,10 +60,16 @@ export function confirm<Meta extends WorkSettings>(meta: Meta, known: KnownSetti
 }
 
 /** Describes the settings that the user has just confirmed, in a sentence. */
-export function confirmedText({ dir, out, model, baseUrl, apiKeyEnv }: WorkSettings): string {
+export function confirmedText({ dir, out, model, baseUrl, apiKeyEnv, judgeModel, judgeBaseUrl, judgeApiKeyEnv, checks = [] }: WorkSettings): string {
   const endpoint = baseUrl === undefined ? "" : `, model ${oneLine(model)} at ${withoutQuery(baseUrl)}`
   const key = apiKeyEnv === undefined ? "" : `, the key in $${oneLine(apiKeyEnv)}`
-  return `Confirmed: it reads ${oneLine(dir)}, writes to ${oneLine(out)}${endpoint}${key}.`
+  const judge =
+    judgeModel === undefined
+      ? ""
+      : `, judge ${oneLine(judgeModel)} at ${judgeBaseUrl === undefined ? "the same endpoint" : withoutQuery(judgeBaseUrl)}`
+  const judgeKey = judgeApiKeyEnv === undefined ? "" : `, its key in $${oneLine(judgeApiKeyEnv)}`
+  const runs = checks.length === 0 ? "" : ` It runs after each turn: ${checks.map((command) => oneLine(command)).join("; ")}.`
+  return `Confirmed: it reads ${oneLine(dir)}, writes to ${oneLine(out)}${endpoint}${key}${judge}${judgeKey}.${runs}`
 }
 
 const MAX_SHOWN = 200
@@ -73,12 +82,16 @@ interface Asked {
   readonly typed: string
 }
 
-function askedBy({ dir, out, model, baseUrl, apiKeyEnv }: WorkSettings): readonly Asked[] {
+function askedBy({ dir, out, model, baseUrl, apiKeyEnv, judgeModel, judgeBaseUrl, judgeApiKeyEnv, checks = [] }: WorkSettings): readonly Asked[] {
   const one = (flag: keyof WorkFlags, name: string, value: string, placeholder: string): Asked => ({
     flag,
     name,
     value: cutText(oneLine(value), MAX_SHOWN),
     typed: typed(value, placeholder),
+  })
+  const url = (flag: keyof WorkFlags, name: string, value: string): Asked => ({
+    ...one(flag, name, value, "URL"),
+    value: cutText(withoutQuery(value), MAX_SHOWN),
   })
   return [
     one("dir", "reads", dir, "DIR"),
@@ -86,10 +99,14 @@ function askedBy({ dir, out, model, baseUrl, apiKeyEnv }: WorkSettings): readonl
     ...(baseUrl === undefined
       ? []
       : [
-          { ...one("base-url", "endpoint", baseUrl, "URL"), value: cutText(withoutQuery(baseUrl), MAX_SHOWN) },
+          url("base-url", "endpoint", baseUrl),
           one("model", "model", model, "NAME"),
           ...(apiKeyEnv === undefined ? [] : [one("api-key-env", "key in", apiKeyEnv, "NAME")]),
         ]),
+    ...(judgeBaseUrl === undefined ? [] : [url("judge-base-url", "judge at", judgeBaseUrl)]),
+    ...(judgeModel === undefined ? [] : [one("judge-model", "judge", judgeModel, "NAME")]),
+    ...(judgeApiKeyEnv === undefined ? [] : [one("judge-api-key-env", "its key", judgeApiKeyEnv, "NAME")]),
+    ...checks.map((command) => one("check", "runs", command, "COMMAND")),
   ]
 }
 

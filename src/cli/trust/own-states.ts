@@ -8,15 +8,34 @@ import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import type { Io } from "../terminal/io.ts"
 import { belongsToOther, findUserFolder, isOpenTo, makeUserFolder, userFolderPath } from "./user-folder.ts"
 
-/** The settings of a stored run or goal that decide what is read and written, and where a key is sent. */
+/** The settings of a stored run or goal that decide what is read, written and run, and where a key is sent. */
 const WorkSettings = z.strictObject({
   dir: z.string(),
   out: z.string(),
   model: z.string(),
   baseUrl: z.string().exactOptional(),
   apiKeyEnv: z.string().exactOptional(),
+  /** The model that judges a goal, where it is not the model of the goal. Without a URL, it is at the same endpoint. */
+  judgeModel: z.string().exactOptional(),
+  judgeBaseUrl: z.string().exactOptional(),
+  judgeApiKeyEnv: z.string().exactOptional(),
+  /** The commands that check a goal. */
+  checks: z.array(z.string()).exactOptional(),
 })
 export type WorkSettings = Readonly<z.infer<typeof WorkSettings>>
+
+const SETTING_NAMES = Object.keys(WorkSettings.shape) as readonly (keyof WorkSettings)[]
+
+/** Those of a state's settings that must be the user's. */
+export function workSettingsOf(settings: WorkSettings): WorkSettings {
+  return WorkSettings.parse(Object.fromEntries(SETTING_NAMES.flatMap((name) => (settings[name] === undefined ? [] : [[name, settings[name]]]))))
+}
+
+/** A state's other settings. */
+export function otherSettingsOf<Meta extends WorkSettings>(meta: Meta): Omit<Meta, keyof WorkSettings> {
+  const names: readonly string[] = SETTING_NAMES
+  return Object.fromEntries(Object.entries(meta).filter(([name]) => !names.includes(name))) as Omit<Meta, keyof WorkSettings>
+}
 
 /** The stored state of a run (a file) or a goal (a folder), by its real path. */
 export interface StatePlace {
@@ -102,7 +121,6 @@ export class OwnStates {
   async record(place: StatePlace, id: string, settings: WorkSettings): Promise<void> {
     const folder = await makeUserFolder(this.#env)
     if ("none" in folder) return
-    const { dir, out, model, baseUrl, apiKeyEnv } = settings
     try {
       const { changed: _changed, ...identity } = await identityOf(place)
       const record: OwnState = {
@@ -112,7 +130,7 @@ export class OwnStates {
         path: place.path,
         id,
         folder: identity,
-        settings: { dir, out, model, ...(baseUrl !== undefined && { baseUrl }), ...(apiKeyEnv !== undefined && { apiKeyEnv }) },
+        settings: workSettingsOf(settings),
       }
       const path = join(folder.path, recordName(place, id))
       const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
@@ -183,7 +201,7 @@ async function changeOf({ type, path }: StatePlace): Promise<string | undefined>
   if (belongsToOther(folder)) return "it belongs to another user"
   if (isOpenTo(folder, 0o022)) return "other users can write to it (chmod go-w prevents that)"
   const inbox = await readdir(join(path, "inbox")).catch(() => [])
-  const names = (await readdir(path)).filter((name) => name.startsWith("goal.") && !name.endsWith(".lock"))
+  const names = (await readdir(path)).filter((name) => /^goal(?:-\d+)?\./.test(name) && !name.endsWith(".lock"))
   for (const name of [...names, ...inbox.filter((request) => request.endsWith(".json")).map((request) => `inbox/${request}`)]) {
     const change = await changeOfFile(join(path, name), name)
     if (change !== undefined) return change

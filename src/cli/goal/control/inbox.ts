@@ -6,16 +6,21 @@ import { writeAtomically } from "../../../hosts/node/atomic-file.ts"
 import { errorCode, fileReason } from "../../../hosts/node/file-error.ts"
 import { isRunning } from "../../../hosts/node/process-id.ts"
 import { CliError } from "../../terminal/errors.ts"
+import { threadNumber } from "../thread-ids.ts"
 import { GoalRequest, type RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
 const Request = z.strictObject({
   format: z.literal("turn-machine/request"),
   version: z.literal(1),
   order: GoalRequest,
+  /** The thread of the goal that the request is for. */
+  thread: z.string().exactOptional(),
   /** The resolved request, written before it is applied: applying it again after a crash changes nothing. */
   settled: ResolvedRequest.exactOptional(),
 })
 type Request = Readonly<z.infer<typeof Request>>
+
+const ENDED = "The goal that the request was for has ended."
 
 const REQUEST = /^(\d{15}-(\d+)-[0-9a-f]{8})\.json$/
 const ANSWER = /^\d{15}-(\d+)-[0-9a-f]{8}\.answer$/
@@ -32,11 +37,11 @@ export class Inbox {
     this.#folder = folder
   }
 
-  /** Adds a request and returns its id. */
-  async post(request: GoalRequest): Promise<string> {
+  /** Adds a request and returns its id. `thread`: the goal that it is for; absent: any goal. */
+  async post(request: GoalRequest, thread?: string): Promise<string> {
     await this.#attempt(mkdir(this.#folder, { recursive: true }))
-    const id = `${String(Date.now()).padStart(15, "0")}-${process.pid}-${randomBytes(4).toString("hex")}`
-    await this.#write(`${id}.json`, { format: "turn-machine/request", version: 1, order: request })
+    const id = newRequestId()
+    await this.#write(`${id}.json`, { format: "turn-machine/request", version: 1, order: request, ...(thread !== undefined && { thread }) })
     return id
   }
 
@@ -51,6 +56,16 @@ export class Inbox {
   /** Withdraws a request. False: it was already handled. */
   async withdraw(id: string): Promise<boolean> {
     return this.#remove(`${id}.json`)
+  }
+
+  /** A waiting request as the process that ended before it applied it has resolved it; `undefined` if none has. */
+  async resolved(id: string): Promise<ResolvedRequest | undefined> {
+    return readRequest((await this.#read(`${id}.json`)) ?? "")?.settled
+  }
+
+  /** Refuses all waiting requests: what waits before a goal begins is not for it. */
+  refuseAll(): Promise<void> {
+    return this.process({ resolve: () => ENDED, apply: async () => ({ ok: false, message: ENDED }) })
   }
 
   /** Counts the waiting requests. */
@@ -80,12 +95,17 @@ export class Inbox {
     const text = await this.#read(`${id}.json`)
     if (text === undefined) return
     const request = readRequest(text)
+    const difference =
+      request?.thread === undefined || handler.threadId === undefined ? 0 : threadNumber(request.thread) - threadNumber(handler.threadId)
+    // For a goal that began after this one; its process handles the request.
+    if (difference > 0) return
     const resolved = request === undefined ? "The request was written by another version." : (request.settled ?? handler.resolve(request.order))
     let answer: RequestResult
-    if (request === undefined || typeof resolved === "string") answer = { ok: false, message: String(resolved) }
+    if (difference < 0) answer = { ok: false, message: ENDED }
+    else if (request === undefined || typeof resolved === "string") answer = { ok: false, message: String(resolved) }
     else {
       if (request.settled === undefined) await this.#write(`${id}.json`, { ...request, settled: resolved })
-      answer = await handler.apply(resolved)
+      answer = await handler.apply(resolved, id)
     }
     if (isAwaited) await this.#write(`${id}.answer`, answer)
     await this.#remove(`${id}.json`)
@@ -126,6 +146,11 @@ export class Inbox {
       )
     }
   }
+}
+
+/** A new id of a request, which is also its key in the goal's log. Ids sort by time. */
+export function newRequestId(): string {
+  return `${String(Date.now()).padStart(15, "0")}-${process.pid}-${randomBytes(4).toString("hex")}`
 }
 
 function readRequest(text: string): Request | undefined {

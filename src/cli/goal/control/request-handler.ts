@@ -3,46 +3,66 @@ import type { JudgedThread } from "../../../hosts/judge/judged-thread.ts"
 import type { Thread } from "../../../hosts/thread/thread.ts"
 import type { ChecklistCommand, ChecklistItem } from "../../../wire/checklist.ts"
 import type { Goal, GoalCommand } from "../../../wire/goal.ts"
-import { formatCount, oneLine } from "../../terminal/format.ts"
+import { oneLine, plural } from "../../terminal/format.ts"
 import { money, seconds } from "../goal-format.ts"
 import type { GoalRequest, RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
-/** Creates a handler that carries out requests on a thread that this process has open. */
-export function createRequestHandler(thread: Thread, judged: JudgedThread | undefined): RequestHandler {
+/**
+ * Creates a handler that carries out requests on a thread that this process has open. `isRunner`: whether this process runs the goal, so
+ * that its next turn starts here.
+ */
+export function createRequestHandler(
+  thread: Thread,
+  judged: JudgedThread | undefined,
+  { isRunner }: { readonly isRunner: boolean },
+): RequestHandler & { readonly threadId: string } {
   return {
+    threadId: thread.threadId,
     resolve: (request) => resolveRequest(request, thread.goal, judged),
-    apply: (resolved) => ("goal" in resolved ? applyToGoal(resolved.goal, thread) : applyToItem(resolved.item, judged)),
+    async apply(resolved, key) {
+      if ("say" in resolved) return applySaid(resolved.say, key, thread, isRunner)
+      if ("item" in resolved) return applyToItem(resolved.item, judged)
+      const result = await applyToGoal(resolved.goal, key, thread)
+      if (result.ok && resolved.now === true) thread.interrupt("The user paused the goal.")
+      return result
+    },
   }
 }
 
 function resolveRequest(request: GoalRequest, goal: Goal | null, judged: JudgedThread | undefined): ResolvedRequest | string {
   switch (request.type) {
     case "pause":
+      return { goal: { type: "pause" }, ...(request.now === true && { now: true }) }
     case "clear":
-      return { goal: { type: request.type } }
+      return { goal: { type: "clear" } }
     case "edit":
       // A goal that was complete becomes active for its new objective.
       return { goal: { type: "set", objective: request.objective, ...(goal?.status === "complete" && { status: "active" }) } }
+    case "say":
+      if (goal === null || goal.status === "complete")
+        return `${goal === null ? "The folder has no goal" : "The goal is complete"}, so there is nothing to say it to.`
+      return { say: request.text }
     case "resume":
-      return goal === null ? { goal: { type: "resume" } } : resolveResume(request, goal)
+      return resolveResume(request, goal)
     default:
       return resolveItem(request, judged)
   }
 }
 
-/** Additions raise the budget, or the usage where that exceeds the budget. */
-function resolveResume({ addTokens, addSeconds, addCostMicros }: Extract<GoalRequest, { type: "resume" }>, goal: Goal): ResolvedRequest | string {
+function resolveResume(
+  { addTokens, addSeconds, addCostMicros }: Extract<GoalRequest, { type: "resume" }>,
+  goal: Goal | null,
+): ResolvedRequest | string {
   const missing = (flag: string, what: string): string => `The goal has no ${what} budget, so ${flag} has nothing to extend.`
-  if (addTokens !== undefined && goal.tokenBudget === null) return missing("--add-tokens", "token")
-  if (addSeconds !== undefined && goal.secondsBudget === null) return missing("--add-time", "time")
-  if (addCostMicros !== undefined && goal.costBudgetMicros === null) return missing("--add-cost", "cost")
-  const tokens = Math.max(goal.tokenBudget ?? 0, goal.tokensUsed + goal.childTokensUsed)
+  if (addTokens !== undefined && goal?.tokenBudget === null) return missing("--add-tokens", "token")
+  if (addSeconds !== undefined && goal?.secondsBudget === null) return missing("--add-time", "time")
+  if (addCostMicros !== undefined && goal?.costBudgetMicros === null) return missing("--add-cost", "cost")
   return {
     goal: {
       type: "resume",
-      ...(addTokens !== undefined && { tokenBudget: tokens + addTokens }),
-      ...(addSeconds !== undefined && { secondsBudget: Math.max(goal.secondsBudget ?? 0, goal.secondsUsed) + addSeconds }),
-      ...(addCostMicros !== undefined && { costBudgetMicros: Math.max(goal.costBudgetMicros ?? 0, goal.costUsedMicros) + addCostMicros }),
+      ...(addTokens !== undefined && { addTokens }),
+      ...(addSeconds !== undefined && { addSeconds }),
+      ...(addCostMicros !== undefined && { addCostMicros }),
     },
   }
 }
@@ -53,6 +73,7 @@ type ItemRequest = Extract<GoalRequest, { type: `subgoal_${string}` }>
 function resolveItem(request: ItemRequest, judged: JudgedThread | undefined): ResolvedRequest | string {
   if (judged === undefined) return NO_JUDGE
   const at = Date.now()
+  if (request.type === "subgoal_clear") return { item: { type: "clear_checklist", at } }
   if (request.type === "subgoal_add") return { item: { type: "add_item", text: request.text, at } }
   const items = judged.state.goal?.checklist ?? []
   const item = /^\d{1,6}$/.test(request.index) ? items[Number(request.index) - 1] : undefined
@@ -75,8 +96,17 @@ function resolveItem(request: ItemRequest, judged: JudgedThread | undefined): Re
 
 const NO_JUDGE = "This goal has no checklist: it was started without --judge checklist."
 
-async function applyToGoal(command: GoalCommand, thread: Thread): Promise<RequestResult> {
-  const outputs = await thread.command(command)
+async function applySaid(text: string, key: string, thread: Thread, isRunner: boolean): Promise<RequestResult> {
+  await thread.say(text, { key })
+  if (!isRunner) return { ok: true, message: "Recorded. No process runs the goal; the next run begins with it: turn-machine goal resume" }
+  return {
+    ok: true,
+    message: thread.openTurn === undefined ? "Recorded. The next turn begins with it." : "Recorded. The running turn receives it at its next step.",
+  }
+}
+
+async function applyToGoal(command: GoalCommand, key: string, thread: Thread): Promise<RequestResult> {
+  const outputs = await thread.command(command, { key })
   const refused = outputs.find((output) => output.type === "refused")
   if (refused?.type === "refused") return { ok: false, message: refused.message }
   const last = outputs.findLast((output) => output.type === "goal_updated")
@@ -90,18 +120,25 @@ function resultText(command: GoalCommand, goal: Goal | null): string {
       return "Paused."
     case "clear":
       return "Cleared. The folder has no goal now."
-    case "resume": {
-      const budgets = [
-        ...(command.tokenBudget === undefined || command.tokenBudget === null ? [] : [`${formatCount(command.tokenBudget)} tokens`]),
-        ...(command.secondsBudget === undefined || command.secondsBudget === null ? [] : [seconds(command.secondsBudget)]),
-        ...(command.costBudgetMicros === undefined || command.costBudgetMicros === null ? [] : [money(command.costBudgetMicros)]),
-      ]
-      const given = budgets.length === 0 ? "" : ` The budget is ${budgets.join(", ")} now.`
-      return goal?.status === "budget_limited" ? `${goal.reason ?? "A budget is used up."}` : `Resumed.${given}`
-    }
+    case "resume":
+      if (goal?.status === "budget_limited") return goal.reason ?? "A budget is used up."
+      return `Resumed.${budgetText(command, goal)}`
     default:
-      return `The objective is now: ${oneLine(goal?.objective ?? "")}`
+      return `The objective is now: ${oneLine(goal?.objective ?? (command.type === "set" ? (command.objective ?? "") : ""))}`
   }
+}
+
+/** The extended budgets; where the goal is not known yet, what is added to them. */
+function budgetText({ addTokens, addSeconds, addCostMicros }: Extract<GoalCommand, { type: "resume" }>, goal: Goal | null): string {
+  const one = (added: number | undefined, budget: number | null | undefined, text: (amount: number) => string): readonly string[] =>
+    added === undefined ? [] : [text(goal === null ? added : (budget ?? added))]
+  const amounts = [
+    ...one(addTokens, goal?.tokenBudget, (tokens) => plural(tokens, "token")),
+    ...one(addSeconds, goal?.secondsBudget, seconds),
+    ...one(addCostMicros, goal?.costBudgetMicros, money),
+  ]
+  if (amounts.length === 0) return ""
+  return goal === null ? ` Added to the budget: ${amounts.join(", ")}.` : ` The budget is ${amounts.join(", ")} now.`
 }
 
 async function applyToItem(command: ChecklistCommand, judged: JudgedThread | undefined): Promise<RequestResult> {
@@ -113,6 +150,7 @@ async function applyToItem(command: ChecklistCommand, judged: JudgedThread | und
   const managed = await judged.manage(command)
   if (!managed.ok) return { ok: false, message: managed.message }
   const { item } = managed
+  if (command.type === "clear_checklist") return { ok: true, message: "The list is cleared. The judge writes a new one after the next turn." }
   if (item === undefined) return { ok: true, message: "Done." }
   return { ok: true, message: itemText(command, item) }
 }

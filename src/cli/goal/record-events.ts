@@ -1,0 +1,36 @@
+import type { TurnEvent } from "../../wire/event.ts"
+import type { JournalRecord } from "../../wire/journal.ts"
+
+/** What a user sees of a record of a turn's journal: the events that its process emitted, as far as the record tells. */
+export function recordEvents(record: JournalRecord, iteration: number): readonly TurnEvent[] {
+  switch (record.type) {
+    case "llm_complete": {
+      const { result } = record
+      if (!result.ok) return [request(iteration), { type: "error", message: `LLM error: ${result.error.message}` }]
+      const { text, usage } = result.response
+      return [
+        request(iteration),
+        ...(text === "" ? [] : [{ type: "text_delta", content: text } as const]),
+        { type: "llm_response", iteration, content: text, durationMs: 0 },
+        { type: "token_usage", iteration, usage, cumulative: usage },
+      ]
+    }
+    case "tool_results":
+      return record.results.map(({ callId, toolName: name, args, output, durationMs }) => ({
+        type: "tool_call",
+        callId,
+        name,
+        args,
+        output,
+        durationMs,
+      }))
+    case "end":
+      return [{ type: "turn_outcome", outcome: record.outcome }, { type: "done" }]
+    default:
+      return []
+  }
+}
+
+function request(iteration: number): TurnEvent {
+  return { type: "llm_request", iteration, messageCount: 0, tools: [] }
+}
