@@ -140,8 +140,8 @@ function change(step: GoalStep, changed: Goal, { set, reason }: Change): void {
 }
 
 /** What the model works towards, as one text. */
-function aims({ objective, contract = null }: Goal): string {
-  return JSON.stringify([objective, contract])
+function aims({ objective, contract }: Goal): string {
+  return JSON.stringify([objective, contract ?? null])
 }
 
 function hasKeys(object: object): boolean {

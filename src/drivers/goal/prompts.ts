@@ -52,8 +52,8 @@ ${left.length === 0 ? "It has no budget." : `Left of its budgets: ${left.join(";
 }
 
 /** A digest of what the full text of a continuation shows of a goal. */
-export function shownAs({ objective, contract = null, checks = [] }: Goal): string {
-  return fingerprint(JSON.stringify([objective, contract, checks.map(({ name }) => name)])) ?? ""
+export function shownAs({ objective, contract, checks = [] }: Goal): string {
+  return fingerprint(JSON.stringify([objective, contract ?? null, checks.map(({ name }) => name)])) ?? ""
 }
 
 /** Tells the model in the running turn, once, that a budget is reached. */
