@@ -289,7 +289,7 @@ export function readFreeformText(text: string, settings: ReadSettings): Read<Fre
 
 function writtenFreeform(text: string): JsonObject | undefined {
   const { last, earlier } = objectsInText(text)
-  return [...earlier, ...last].flatMap((object) => writtenArguments(object, FREEFORM_KEYS) ?? []).at(-1)
+  return [...earlier, ...last].map((object) => writtenArguments(object, FREEFORM_KEYS)).findLast((args) => args !== undefined)
 }
 
 function freeformVerdict(args: JsonObject, settings: ReadSettings): Read<FreeformVerdict> {
