@@ -126,8 +126,10 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const { costMicros } = thread.options.goal ?? {}
   const { history } = machine
   const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
-  const usage = addUsage(machine.usage, isCancelled ? unreportedUsage(thread, machine) : NO_USAGE)
-  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, machine, usage, at) : NOTHING
+  const estimated = isCancelled ? unreportedUsage(thread, machine) : NO_USAGE
+  const usage = addUsage(machine.usage, estimated)
+  const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
+  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, machine, counted, at) : NOTHING
   const ended = endGoalTurn(
     { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
@@ -172,10 +174,8 @@ function commandsBeforeAbort(thread: ThreadState, turnId: string, { history }: T
   const { threadId, abortedAt = Number.NEGATIVE_INFINITY, pendingCommands, goalThread, options } = thread
   const commands = pendingCommands.filter((command) => command.at <= abortedAt)
   if (commands.length === 0) return NOTHING
-  const { state, lost } = readGoal(history, threadId)
-  const used = addUsage(usage, lost)
-  const costMicros = costOf(state.turn, used, options.goal?.costMicros)
-  const reported: GoalInput = { type: "usage_reported", at, turnId, usage: used, ...(costMicros !== undefined && { costMicros }) }
+  const costMicros = costOf(readGoal(history, threadId).state.turn, usage, options.goal?.costMicros)
+  const reported: GoalInput = { type: "usage_reported", at, turnId, usage, ...(costMicros !== undefined && { costMicros }) }
   const { records, outputs } = changeGoal({ ...goalThread, history }, reported, ...commands.map(commandInput))
   return { records: [...commands.map((command) => commandRecord(threadId, command)), ...records], outputs }
 }
