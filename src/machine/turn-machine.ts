@@ -125,7 +125,7 @@ export class TurnMachine {
    *
    * Every end leaves the work of the turn alike. A running model call gets `cancel_llm`, and the driver stores the `partial` answer of
    * it. Results of a batch are stored, and its open calls get a cancelled one. For running code the driver's `onExecCancelled` is asked.
-   * Answerable effects that were not polled yet are withdrawn, whichever way a turn ends.
+   * Answerable effects that were not polled yet are withdrawn at every end of a turn.
    * @throws {SchemaError} `invalid_actions`: a reason, an event, an outcome or an action is not valid; `invalid_response`: `partial` is
    *   not an answer. The turn is unchanged.
    * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.

@@ -52,7 +52,7 @@ export const PauseReason: Tagged<PauseReason> = exact(
     z.object({ type: z.enum(["text", "blocked", "asked_to_stop"]), text: z.string() }),
     z.object({ type: z.enum(["unparseable", "unreachable"]), failures: Count }),
     z.object({ type: z.literal("budget"), turnsUsed: Count, maxTurns: z.int() }),
-    z.object({ type: z.literal("stalled"), turns: Count }),
+    z.object({ type: z.literal("stalled"), turns: Count, mode: z.enum(["freeform", "none"]).exactOptional() }),
   ]),
 )
 
@@ -140,7 +140,9 @@ export const ChecklistPolicy: Tagged<ChecklistPolicy> = exact(
 
 /** A transcript that the judge may read. */
 export type EvidenceTranscript = wire.EvidenceTranscript
-export const EvidenceTranscript: Tagged<EvidenceTranscript> = exact(z.object({ id: z.string(), messages: z.array(Message) }))
+export const EvidenceTranscript: Tagged<EvidenceTranscript> = exact(
+  z.object({ id: z.string(), messages: z.array(Message), lastTurn: Count.exactOptional() }),
+)
 
 /** A turn to judge. */
 export type JudgedTurn = wire.JudgedTurn
@@ -191,6 +193,9 @@ export const Judgement: Tagged<Judgement> = exact(
     finding: Finding,
     usage: TokenUsage,
     requests: Count,
+    response: z.string().exactOptional(),
+    worked: z.boolean().exactOptional(),
+    heard: z.literal(true).exactOptional(),
   }),
 )
 
@@ -230,7 +235,7 @@ export const Evaluation: Tagged<Evaluation> = exact(
 export const JUDGE_CHECKPOINT_FORMAT = "turn-machine/checklist-judge"
 export const JUDGE_CHECKPOINT_VERSION = 1
 
-/** A saved judge: plain JSON. Unknown keys are refused. */
+/** A saved judge: plain JSON. Unknown keys are refused. It may leave out the transcript, which `restore` then needs. */
 export type JudgeCheckpoint = wire.JudgeCheckpoint
 export const JudgeCheckpoint: Tagged<JudgeCheckpoint> = exact(
   z.object({

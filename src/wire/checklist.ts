@@ -36,7 +36,8 @@ export type PauseReason =
   | { readonly type: "text" | "blocked" | "asked_to_stop"; readonly text: string }
   | { readonly type: "unparseable" | "unreachable"; readonly failures: number }
   | { readonly type: "budget"; readonly turnsUsed: number; readonly maxTurns: number }
-  | { readonly type: "stalled"; readonly turns: number }
+  /** `mode`: how the turns were judged, unless by a list. */
+  | { readonly type: "stalled"; readonly turns: number; readonly mode?: "freeform" | "none" }
 
 /** A goal with its checklist. Times are milliseconds since the epoch. */
 export type ChecklistGoal = {
@@ -98,7 +99,10 @@ export type ChangeItem = {
 /** A command of the user for a goal. `at`: milliseconds since the epoch. */
 export type ChecklistCommand =
   | { readonly type: "set"; readonly goal: string; readonly contract?: string; readonly maxTurns?: number; readonly at: number }
-  /** Changes the text of the goal: the judge writes a new list, and the user's own items stay. */
+  /**
+   * Changes the text of the goal. The judge writes a new list; the user's own items stay as they are. Without `contract` the contract stays,
+   * and a blank one removes it.
+   */
   | { readonly type: "edit"; readonly goal: string; readonly contract?: string; readonly at: number }
   | { readonly type: "pause"; readonly reason?: string; readonly at: number }
   | { readonly type: "resume"; readonly resetBudget?: boolean; readonly at: number }
@@ -124,7 +128,10 @@ export type ChecklistPolicy = {
   readonly defaultMaxTurns?: number
   /** The most items of a list to which the judge may add. Default 50; 0: no limit. */
   readonly maxItems?: number
-  /** Turns in a row in which no item is settled, or with a wait, before the goal pauses. Default 8; 0: no limit. */
+  /**
+   * Turns in a row without progress, or with a wait, before the goal pauses. Progress is a settled or added item; without a list, work
+   * outside of the text or a new response. What the user says, edits or settles counts as progress. Default 8; 0: no limit.
+   */
   readonly maxStalledTurns?: number
   /** Answers in a row without a verdict before the goal pauses. Default 3; 0: no limit. */
   readonly maxParseFailures?: number
@@ -146,6 +153,8 @@ export type ChecklistPolicy = {
 export type EvidenceTranscript = {
   readonly id: string
   readonly messages: readonly Message[]
+  /** The number of the message with which the last turn begins, from 1. Absent: unknown. */
+  readonly lastTurn?: number
 }
 
 /** A turn to judge. */
@@ -199,6 +208,12 @@ export type Judgement = {
   readonly usage: TokenUsage
   /** How many calls there were. */
   readonly requests: number
+  /** A digest of the judged response, by which a repetition is noticed. */
+  readonly response?: string
+  /** Whether the turn did work that shows outside of its text. */
+  readonly worked?: boolean
+  /** The user said something since the turn that was judged last. */
+  readonly heard?: true
 }
 
 /** The state of a judge. A waiting state carries the whole effect that it waits for. */
@@ -232,7 +247,7 @@ export type Evaluation = {
   readonly usage: TokenUsage
 }
 
-/** A saved judge: plain JSON. Unknown keys are refused. */
+/** A saved judge: plain JSON. Unknown keys are refused. It may leave out the transcript, which `restore` then needs. */
 export type JudgeCheckpoint = {
   readonly format: "turn-machine/checklist-judge"
   readonly version: 1

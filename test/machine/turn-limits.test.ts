@@ -55,7 +55,7 @@ describe.each(LIMITS)("%s", (_limit, config, start, outcome, words) => {
   }
   const at = (response: Response, time = 500): Response => ({ ...response, at: time })
 
-  test.each(DRIVERS)("under the %s driver: what was said is stored, and its calls are answered as not run", (_name, driver) => {
+  test.each(DRIVERS)("under the %s driver: what was said is stored, and its calls get a result that says they did not run", (_name, driver) => {
     const machine = begin({ driver })
     const effects = respond(machine, at(callsTools(1, ["a", "b"], { text: "Let me look." })))
     expect(machine.outcome).toEqual(outcome)

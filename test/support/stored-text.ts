@@ -16,7 +16,7 @@ export async function openedText(store: Pick<JournalStore, "open">, name: string
   }
 }
 
-/** Reads the text of a journal without opening it; `undefined` if there is no such journal. */
+/** Reads the text of a journal without opening it; `undefined` if it does not exist. */
 export async function readText(store: Pick<JournalStore, "read">, name: string): Promise<string | undefined> {
   const parts = await store.read(name)
   return parts && textOf(parts)

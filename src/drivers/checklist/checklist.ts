@@ -1,5 +1,6 @@
 import { trim } from "../../text.ts"
 import type { ChecklistGoal, ChecklistItem, ChecklistState, ItemStatus } from "../../wire/checklist.ts"
+import type { ChecklistSettings } from "./settings.ts"
 import { evidenceText, pauseText } from "./wording.ts"
 
 /** The state of a thread without a goal. */
@@ -27,6 +28,14 @@ export function isTerminal(item: ChecklistItem): boolean {
 /** Whether there are items and all of them are terminal. */
 export function allTerminal(items: readonly ChecklistItem[]): boolean {
   return items.length > 0 && items.every(isTerminal)
+}
+
+/**
+ * Whether the items are the whole list. A judge that writes the list has not done so for a new goal: the user's items alone do not say when
+ * the goal is done. The reference makes no difference.
+ */
+export function hasList({ judge, reference }: ChecklistSettings, { decomposed }: ChecklistGoal): boolean {
+  return reference || judge !== "checklist" || decomposed
 }
 
 export function isActive(state: ChecklistState): boolean {

@@ -1,3 +1,4 @@
+import { quoted } from "../../text.ts"
 import type { ChecklistGoal, JudgeReason, PauseReason } from "../../wire/checklist.ts"
 import { countItems } from "./checklist.ts"
 import { counted, pauseText, reasonText } from "./wording.ts"
@@ -11,11 +12,12 @@ export type Notice =
   | { readonly type: "continuing"; readonly turnsUsed: number; readonly maxTurns: number; readonly settled?: number; readonly items?: number }
   | { readonly type: "done" }
   | { readonly type: "paused"; readonly reason: PauseReason }
-  | { readonly type: "waiting"; readonly notBefore: number }
+  | { readonly type: "waiting"; readonly notBefore?: number; readonly waitsFor?: string }
 
 /**
  * The result of a judgement. `status` is the goal's; absent without a goal. `shouldContinue`: run another turn now with
- * `continuationPrompt`. `notBefore` (milliseconds since the epoch) comes with the verdict `wait`: run it then. `stale`: the goal
+ * `continuationPrompt`. `notBefore` (milliseconds since the epoch), `waitsFor` (the name of an event), or both come with the verdict
+ * `wait`: run it then, or after the event. `stale`: the goal
  * changed before the judgement was applied, so the judgement changed nothing.
  */
 export interface Decision {
@@ -23,7 +25,8 @@ export interface Decision {
   readonly shouldContinue: boolean
   readonly continuationPrompt?: string
   readonly notBefore?: number
-  readonly verdict: "inactive" | "skipped" | "stale" | "decompose" | "continue" | "done" | "blocked" | "wait"
+  readonly waitsFor?: string
+  readonly verdict: "inactive" | "skipped" | "stale" | "decompose" | "continue" | "done" | "blocked" | "asked_to_stop" | "wait"
   readonly reason: DecisionReason
   readonly notice?: Notice
 }
@@ -51,7 +54,7 @@ export function decisionText({ notice, reason }: Decision): string {
     case "paused":
       return pausedText(notice.reason)
     case "waiting":
-      return `Waiting: ${decisionReasonText(reason)}`
+      return `Waiting${notice.waitsFor === undefined ? "" : ` for ${quoted(notice.waitsFor)}`}: ${decisionReasonText(reason)}`
   }
 }
 
@@ -60,7 +63,11 @@ function pausedText(reason: PauseReason): string {
     unparseable: " The judge's model may be too weak for tool calls; try another.",
     unreachable: " Check the judge's endpoint and key.",
     budget: " Resume to allow as many turns again.",
-    stalled: " The list may ask for things that cannot be shown. Edit it, or settle items yourself.",
+    stalled:
+      reason.type === "stalled" && reason.mode !== undefined
+        ? " Say what to do instead, or edit the goal."
+        : " The list may ask for things that cannot be shown. Edit it, or settle items yourself.",
+    asked_to_stop: " Resume to continue.",
   }
   return `Goal paused: ${pauseText(reason)}.${hints[reason.type] ?? ""}`
 }

@@ -1,10 +1,13 @@
 import { ProtocolError } from "../../errors.ts"
 import { addKnown, NO_USAGE } from "../../machine/limits.ts"
-import { isBlank } from "../../text.ts"
-import type { ChecklistState, Evaluation, Finding, JudgedTurn, JudgeState, JudgeValidation } from "../../wire/checklist.ts"
+import { digest } from "../../replay/digest.ts"
+import { isBlank, trim } from "../../text.ts"
+import type { ChecklistState, Evaluation, Finding, JudgedTurn, Judgement, JudgeState, JudgeValidation } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
-import type { LlmFailure, LlmResponse, OutputPart } from "../../wire/llm.ts"
-import type { Response } from "../../wire/response.ts"
+import type { LlmFailure, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../wire/llm.ts"
+import type { Part } from "../../wire/message.ts"
+import type { LlmComplete, Response } from "../../wire/response.ts"
+import { estimateUsage } from "../usage-estimate.ts"
 import { isActive, isTerminal } from "./checklist.ts"
 import { answerHistoryCall } from "./history.ts"
 import {
@@ -17,24 +20,26 @@ import {
   SUBMIT_CHECKLIST,
   UPDATE_CHECKLIST,
 } from "./judge-request.ts"
+import { isToolName } from "./odd-answers.ts"
 import { shorten } from "./prompts.ts"
 import { type ChecklistSettings, LIMITS } from "./settings.ts"
 import {
   type ChecklistVerdict,
   type FreeformVerdict,
   type Read,
-  readArguments,
+  readFreeformCalls,
   readFreeformText,
-  readItems,
+  readItemCalls,
   readItemsText,
-  readVerdict,
+  readVerdictCalls,
   readVerdictText,
+  type Stance,
 } from "./verdict.ts"
 
 export type JudgeStateName = JudgeState["type"]
 type Waiting<Name extends JudgeStateName> = Extract<JudgeState, { type: Name; outstanding: LlmCall }>
 type ToolCall = Extract<OutputPart, { type: "tool_call" }>
-type Answer = { readonly ok: true; readonly response: LlmResponse } | { readonly ok: false; readonly error: LlmFailure }
+type Answer = LlmComplete["result"]
 
 interface JudgeRule<Name extends JudgeStateName> {
   run(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<Name>, answer: Answer): Evaluation
@@ -53,7 +58,8 @@ export const JUDGE_TRANSITIONS: JudgeTable = {
 /** Starts to judge a turn. Pure. An evaluation that needs no model call is finished immediately. */
 export function beginEvaluation(settings: ChecklistSettings, state: ChecklistState, turn: JudgedTurn): Evaluation {
   const { goal } = state
-  const { transcript } = turn
+  const { transcript, said, worked } = turn
+  const contract = goal?.contract
   const evaluation: Evaluation = {
     goalId: goal?.goalId ?? "",
     revision: goal?.revision ?? 0,
@@ -61,6 +67,11 @@ export function beginEvaluation(settings: ChecklistSettings, state: ChecklistSta
     items: goal?.checklist ?? [],
     response: turn.response,
     ...(transcript !== undefined && transcript.messages.length > 0 && { transcript }),
+    ...(!settings.reference && {
+      ...(contract !== undefined && { contract }),
+      ...(said !== undefined && { said }),
+      ...(worked !== undefined && { worked }),
+    }),
     decomposeTried: false,
     state: { type: "finished", finding: { type: "inactive" } },
     nextEffectId: 1,
@@ -70,7 +81,8 @@ export function beginEvaluation(settings: ChecklistSettings, state: ChecklistSta
   if (goal === undefined || !isActive(state)) return evaluation
   if (turn.ended === "failed") return finish(evaluation, { type: "turn_failed" })
   if (turn.ended === "cancelled") return finish(evaluation, { type: "turn_cancelled" })
-  if (goal.notBefore !== undefined && turn.at < goal.notBefore) return finish(evaluation, { type: "waiting" })
+  // An event may have ended the wait early.
+  if (goal.notBefore !== undefined && turn.at < goal.notBefore && goal.waitsFor === undefined) return finish(evaluation, { type: "waiting" })
   if (settings.judge === "none") return finish(evaluation, withoutRequest({ mode: "none", says: "continue", reason: { type: "judge_off" } }))
   if (settings.judge !== "checklist" || goal.decomposed) return judgeResponse(settings, evaluation)
   const tried: Evaluation = { ...evaluation, decomposeTried: true }
@@ -103,10 +115,22 @@ export function answerJudge(
     )
   }
   const { result } = response
-  const { usage = result.ok ? undefined : result.partial?.usage, retriedUsage } = result.ok ? result.response : result.error
-  const counted = { ...evaluation, usage: addKnown(evaluation.usage, usage, retriedUsage) ?? evaluation.usage }
+  const counted = { ...evaluation, usage: addKnown(evaluation.usage, ...usagesOf(settings, outstanding.request, result)) ?? evaluation.usage }
   const rule = JUDGE_TRANSITIONS[state.type].llm_complete as JudgeRule<JudgeStateName>
   return { evaluation: rule.run(settings, counted, state as Waiting<JudgeStateName>, result), status: "accepted" }
+}
+
+/** All that a call used. Where no usage was reported but an answer or a part of one arrived, it is estimated; not under `reference`. */
+function usagesOf({ reference }: ChecklistSettings, request: LlmRequest, result: LlmComplete["result"]): readonly (TokenUsage | undefined)[] {
+  const { retriedUsage } = result.ok ? result.response : result.error
+  const answer = result.ok ? result.response : result.partial
+  const usage = (result.ok ? undefined : result.error.usage) ?? answer?.usage
+  const isUnreported = answer !== undefined && (usage === undefined || sizeOf(usage) === 0)
+  return [isUnreported && !reference ? estimateUsage(request, answer) : usage, retriedUsage]
+}
+
+function sizeOf({ inputTokens, cachedInputTokens, outputTokens }: TokenUsage): number {
+  return inputTokens + cachedInputTokens + outputTokens
 }
 
 function readChecklistAnswer(settings: ChecklistSettings, evaluation: Evaluation, state: Waiting<"decomposing">, answer: Answer): Evaluation {
@@ -123,13 +147,10 @@ function readChecklistAnswer(settings: ChecklistSettings, evaluation: Evaluation
 
 /** Reads the items of an answer. If it calls the tool, even with an empty list, its text is ignored. */
 function itemsOf(settings: ChecklistSettings, response: LlmResponse): readonly string[] {
-  const call = callOf(response, SUBMIT_CHECKLIST)
-  if (call === undefined) {
-    const read = readItemsText(textOf(response), settings)
-    return read.ok ? read.value : []
-  }
-  const args = readArguments(call.toolName, call.inputJson, settings)
-  return args.ok ? readItems(args.value, settings) : []
+  const calls = callsOf(settings, response, SUBMIT_CHECKLIST)
+  if (calls.length > 0) return readItemCalls(calls, settings)
+  const read = readItemsText(textOf(response), settings)
+  return read.ok ? read.value : []
 }
 
 /** Judges the response: by its checklist if there is one, else as a whole. */
@@ -152,16 +173,13 @@ function readVerdictAnswer(settings: ChecklistSettings, evaluation: Evaluation, 
     return finishUnreachable(settings, evaluation, "checklist", answer.error)
   }
   const { response } = answer
-  const update = callOf(response, UPDATE_CHECKLIST)
+  const updates = callsOf(settings, response, UPDATE_CHECKLIST)
+  const [update] = updates
   if (update !== undefined) {
-    const args = readArguments(update.toolName, update.inputJson, settings)
-    return finish(
-      evaluation,
-      checklistFinding(settings, evaluation, args.ok ? readVerdict(args.value, update.toolName, settings) : args, update.toolName),
-    )
+    return finish(evaluation, checklistFinding(settings, evaluation, readVerdictCalls(updates, settings), update.toolName))
   }
   const { transcript } = evaluation
-  const read = callOf(response, historyToolName(settings.reference))
+  const [read] = callsOf(settings, response, historyToolName(settings.reference))
   if (read !== undefined && transcript !== undefined && state.pagesLeft > 0) {
     const exchange = [...state.exchange, ...answerHistoryCall(settings, transcript, response, read)]
     return ask(settings, evaluation, { type: "evaluating", attempt: 0, pagesLeft: state.pagesLeft - 1, exchange })
@@ -179,7 +197,8 @@ function readVerdictAnswer(settings: ChecklistSettings, evaluation: Evaluation, 
  * are ignored. The first ruling on an item counts. A verdict of which a part cannot be read counts as unparseable, and the rest of it
  * is applied; the reference ignores such parts. `toolName` is empty for a verdict in a text.
  */
-function checklistFinding({ reference }: ChecklistSettings, { items }: Evaluation, read: Read<ChecklistVerdict>, toolName = ""): Finding {
+function checklistFinding({ reference }: ChecklistSettings, evaluation: Evaluation, read: Read<ChecklistVerdict>, toolName = ""): Finding {
+  const { items } = evaluation
   if (!read.ok) return judged({ mode: "checklist", answer: "unparseable", says: "continue", reason: read.reason })
   const { updates, newItems, problem: unread, ...rest } = read.value
   const ruled = new Set<string>()
@@ -190,16 +209,38 @@ function checklistFinding({ reference }: ChecklistSettings, { items }: Evaluatio
     return [{ itemId: item.id, ...ruling }]
   })
   const missing = updates.find(({ index }) => items[index - 1] === undefined)
-  const problem = unread ?? (missing === undefined ? undefined : `the list has no item ${missing.index}`)
+  const problem = unread ?? (missing === undefined ? stopProblem(evaluation, rest) : `the list has no item ${missing.index}`)
   if (problem === undefined || reference) return judged({ mode: "checklist", answer: "usable", ...rest, rulings, newItems })
-  return judged({ mode: "checklist", answer: "unparseable", ...rest, reason: { type: "bad_arguments", toolName, problem }, rulings, newItems })
+  const stance = stopProblem(evaluation, rest) === undefined ? rest : { says: "continue" as const }
+  return judged({ mode: "checklist", answer: "unparseable", ...stance, reason: { type: "bad_arguments", toolName, problem }, rulings, newItems })
+}
+
+/** Only the user can ask to stop. Where all that the user said is known, and it is nothing, the verdict cannot be right. */
+function stopProblem({ said, transcript }: Evaluation, { says }: Pick<Stance, "says">): string | undefined {
+  if (says !== "asked_to_stop" || said === undefined || said.length > 0) return undefined
+  const isHeard = transcript?.messages.some(({ role, origin, parts }) => role === "user" && origin === undefined && parts.some(isText)) === true
+  return isHeard ? undefined : "the user has said nothing, so did not ask to stop"
+}
+
+function isText({ type }: Part): boolean {
+  return type === "text"
 }
 
 function readFreeformAnswer(settings: ChecklistSettings, evaluation: Evaluation, _state: Waiting<"judging_freely">, answer: Answer): Evaluation {
   if (!answer.ok) return finishUnreachable(settings, evaluation, "freeform", answer.error)
-  const read: Read<FreeformVerdict> = readFreeformText(textOf(answer.response), settings)
-  if (read.ok) return finish(evaluation, judged({ mode: "freeform", answer: "usable", ...read.value }))
-  const failure = endedBadly(answer.response)
+  const { response } = answer
+  // No tool is offered; a model may still answer with a call.
+  const calls = settings.reference ? [] : response.parts.filter((part): part is ToolCall => part.type === "tool_call")
+  const read: Read<FreeformVerdict> = readFreeformCalls(calls, settings) ?? readFreeformText(textOf(response), settings)
+  if (read.ok) {
+    const { problem: unread, ...verdict } = read.value
+    const stop = settings.reference ? undefined : stopProblem(evaluation, verdict as Stance)
+    const problem = unread ?? stop
+    if (problem === undefined) return finish(evaluation, judged({ mode: "freeform", answer: "usable", ...verdict }))
+    const reason = { type: "bad_arguments", toolName: "", problem } as const
+    return finish(evaluation, judged({ mode: "freeform", answer: "unparseable", says: "continue", reason }))
+  }
+  const failure = endedBadly(response)
   if (failure !== undefined) return finishUnreachable(settings, evaluation, "freeform", failure)
   return finish(evaluation, judged({ mode: "freeform", answer: "unparseable", says: "continue", reason: read.reason }))
 }
@@ -249,13 +290,24 @@ function requestFor(settings: ChecklistSettings, evaluation: Evaluation, state: 
   }
 }
 
+/** The judgement of a finished evaluation. */
+export function judgementOf({ reference }: ChecklistSettings, evaluation: Evaluation): Judgement | undefined {
+  const { state, goalId, revision, decomposeTried, usage, requests, response, worked, said = [] } = evaluation
+  if (state.type !== "finished") return undefined
+  const judgement = { goalId, revision, decomposeTried, finding: state.finding, usage, requests }
+  if (reference || (state.finding.type !== "judged" && state.finding.type !== "decomposed")) return judgement
+  return { ...judgement, response: digest(trim(response)), ...(worked !== undefined && { worked }), ...(said.length > 0 && { heard: true }) }
+}
+
 export function outstandingCall(state: JudgeState): LlmCall | undefined {
   return state.type === "finished" ? undefined : state.outstanding
 }
 
-/** The first call of a tool in an answer. */
-function callOf({ parts }: LlmResponse, toolName: string): ToolCall | undefined {
-  return parts.find((part): part is ToolCall => part.type === "tool_call" && part.toolName === toolName)
+/** The calls of a tool in an answer. The reference knows only the first, and only by its exact name. */
+function callsOf({ reference }: ChecklistSettings, { parts }: LlmResponse, toolName: string): readonly ToolCall[] {
+  const calls = parts.filter((part): part is ToolCall => part.type === "tool_call")
+  if (reference) return calls.filter((call) => call.toolName === toolName).slice(0, 1)
+  return calls.filter((call) => isToolName(call.toolName, toolName))
 }
 
 /** The text of an answer. */

@@ -2,7 +2,7 @@ import type { Json } from "../../json.ts"
 import { isBlank, trim } from "../../text.ts"
 import type { EvidenceTranscript } from "../../wire/checklist.ts"
 import type { Block, LlmMessage, LlmResponse, OutputPart } from "../../wire/llm.ts"
-import type { Message, Part } from "../../wire/message.ts"
+import type { Message, Origin, Part } from "../../wire/message.ts"
 import { type JsonObject, looseIndex, looseText, ownValue, truthy } from "./json-text.ts"
 import type { ChecklistSettings } from "./settings.ts"
 import { readArguments } from "./verdict.ts"
@@ -90,9 +90,16 @@ function writeCursor({ message, shown }: Cursor): string {
 }
 
 /** Leaves reasoning out: it is not evidence of what the model did. Pruned parts are shown in full if their text is still stored. */
-function renderMessage(number: number, { role, parts }: Message): string {
+function renderMessage(number: number, { role, parts, origin }: Message): string {
   const texts = parts.map(renderPart).filter((text) => text !== "")
-  return `--- message ${number}, ${role} ---\n${texts.join("\n")}\n`
+  return `--- message ${number}, ${role}${origin === undefined ? "" : sender(origin)} ---\n${texts.join("\n")}\n`
+}
+
+/** A message with an origin is not the user's own, whatever its role. */
+function sender(origin: Origin): string {
+  return origin.type === "plugin"
+    ? ` (from the plugin ${JSON.stringify(origin.pluginId)})`
+    : ` (from the process ${JSON.stringify(origin.processId)})`
 }
 
 function renderPart(part: Part): string {

@@ -34,7 +34,7 @@ export {
 } from "./checklist.ts"
 export { type Decision, type DecisionReason, decisionReasonText, decisionText, type Notice } from "./decision.ts"
 export { JUDGE_TRANSITIONS, type JudgeStateName } from "./evaluation.ts"
-export { ChecklistJudge, type JudgeConfig } from "./judge.ts"
+export { ChecklistJudge, type JudgeConfig, type RestoreJudgeOptions } from "./judge.ts"
 export { type Applied, applyJudgement } from "./judgement.ts"
 export { type Managed, manageChecklist, type Refusal, restoreChecklist } from "./manager.ts"
 export { continuationPrompt } from "./prompts.ts"

@@ -18,42 +18,97 @@ export function ownValue(object: JsonObject, key: string): Json | undefined {
  * not count. `reference`: see {@link referenceObject}.
  */
 export function objectInText(text: string, reference: boolean, fits: (object: JsonObject) => boolean = () => true): JsonObject | undefined {
-  return reference ? referenceObject(text) : lastObject(text, fits)
+  if (reference) return referenceObject(text)
+  const { last, earlier } = objectsInText(text)
+  return last.findLast(fits) ?? earlier.findLast(fits)
+}
+
+/** The JSON objects of a text outside of reasoning, in order. `last`: those after the last words that announce a verdict. */
+export interface FoundObjects {
+  readonly last: readonly JsonObject[]
+  readonly earlier: readonly JsonObject[]
 }
 
 /** The maximum number of characters examined. Without it, a text of open braces only would take quadratic time. */
 const SEARCH_LIMIT = 4_000_000
 
+// Some models use marks of their own.
+const OPENING = `${REASONING_OPENING}|<\\|(?:begin_of_thought|start_thinking)\\|>|<(?:ant:?thinking|inner_?monologue)>`
+const CLOSING = `${REASONING_CLOSING}|<\\|(?:end_of_thought|end_thinking)\\|>|</(?:ant:?thinking|inner_?monologue)>`
+const VERDICT_NOUN = "(?:verdict|answer|decision|judge?ment|ruling)"
+const NO_VERDICT_YET = '[*_`"]{0,3}[ \\t]{0,5}:'
+/** Words that announce a verdict: `Verdict:` at the start of a line, `final verdict:` anywhere. */
+const ANNOUNCEMENT = `^[ \\t>*_#-]{0,10}(?:(?:my|the|overall)[ \\t])?${VERDICT_NOUN}${NO_VERDICT_YET}|\\bfinal[ \\t]${VERDICT_NOUN}(?:[ \\t]is)?${NO_VERDICT_YET}`
+
 /**
  * Reasoning ends at its first closing mark. Without one it extends to the end of the text; a closing mark alone ends reasoning that
  * began with the text. A mark inside an object belongs to the object.
  */
-function lastObject(text: string, fits: (object: JsonObject) => boolean): JsonObject | undefined {
-  const marks = new RegExp(`\\{|(${REASONING_OPENING})|(${REASONING_CLOSING})`, "gi")
-  const closing = new RegExp(`${REASONING_CLOSING}|<\\|end\\|>`, "gi")
-  let found: JsonObject | undefined
+export function objectsInText(text: string): FoundObjects {
+  const marks = new RegExp(`\\{|(${OPENING})|(${CLOSING})|(${ANNOUNCEMENT})`, "gim")
+  const closing = new RegExp(`${CLOSING}|<\\|end\\|>`, "gi")
+  let last: JsonObject[] = []
+  let earlier: JsonObject[] = []
   let examined = 0
   for (let mark = marks.exec(text); mark !== null && examined < SEARCH_LIMIT; mark = marks.exec(text)) {
-    const [, opens, closes] = mark
+    const [, opens, closes, announces] = mark
     if (closes !== undefined) {
-      found = undefined
-      continue
-    }
-    if (opens !== undefined) {
+      last = []
+      earlier = []
+    } else if (announces !== undefined) {
+      earlier = [...earlier, ...last]
+      last = []
+    } else if (opens !== undefined) {
+      // A tool call in the channel of harmony: `<|channel|>commentary to=functions.name`.
+      if (/^ {0,3}to=/.test(text.slice(marks.lastIndex, marks.lastIndex + 8))) continue
       closing.lastIndex = marks.lastIndex
-      if (closing.exec(text) === null) return found
+      if (closing.exec(text) === null) break
       marks.lastIndex = closing.lastIndex
-      continue
+    } else {
+      const end = balancedEnd(text, mark.index)
+      examined += (end ?? text.length) - mark.index
+      const value = end === undefined ? undefined : looseJson(text.slice(mark.index, end))
+      if (end === undefined || !isObject(value)) continue
+      last.push(value)
+      marks.lastIndex = end
     }
-    const end = balancedEnd(text, mark.index)
-    examined += (end ?? text.length) - mark.index
-    const value = end === undefined ? undefined : parseJson(text.slice(mark.index, end))
-    if (end === undefined || !isObject(value)) continue
-    if (fits(value)) found = value
-    marks.lastIndex = end
   }
-  return found
+  return { last, earlier }
 }
+
+/** Removes reasoning from a text. Text in which reasoning is not closed ends where it opens. */
+export function outsideReasoning(text: string): string {
+  const marks = new RegExp(`(${OPENING})|(?:${CLOSING})|<\\|(?:end|return|call|start|message|constrain)\\|>`, "gi")
+  let kept = ""
+  let from = 0
+  let isReasoning = false
+  for (let mark = marks.exec(text); mark !== null; mark = marks.exec(text)) {
+    const isMark = new RegExp(`^(?:${CLOSING}|<\\|end\\|>)$`, "i").test(mark[0])
+    if (mark[1] === undefined && isReasoning && !isMark) continue
+    if (mark[1] !== undefined && isReasoning) continue
+    // A closing mark alone ends reasoning that began with the text.
+    if (mark[1] === undefined && !isReasoning && new RegExp(`^(?:${CLOSING})$`, "i").test(mark[0])) kept = ""
+    else if (!isReasoning) kept += text.slice(from, mark.index)
+    isReasoning = mark[1] !== undefined
+    from = marks.lastIndex
+  }
+  return isReasoning ? kept : kept + text.slice(from)
+}
+
+/** Parses JSON; if it is none, also with single quotes, commas before a closing bracket, and the words of Python. */
+export function looseJson(text: string): Json | undefined {
+  const value = parseJson(text)
+  if (value !== undefined || text.length > LOOSE_LIMIT) return value
+  return parseJson(
+    text.replace(/"(?:[^"\\]|\\.)*"|'((?:[^'\\\n]|\\.)*)'|,(?=\s{0,200}[}\]])|\b(?:True|False|None)\b/g, (found, quoted: string | undefined) => {
+      if (quoted !== undefined) return JSON.stringify(quoted.replace(/\\(['"])/g, "$1"))
+      return found === "," ? "" : (PYTHON_WORDS[found] ?? found)
+    }),
+  )
+}
+
+const LOOSE_LIMIT = 100_000
+const PYTHON_WORDS: Readonly<Record<string, string>> = { True: "true", False: "false", None: "null" }
 
 /** The end of the object that starts at `start`. Braces in strings are ignored. */
 function balancedEnd(text: string, start: number): number | undefined {

@@ -3,6 +3,7 @@ import type { Generation, LlmFailure, LlmMessage, LlmRequest } from "../../wire/
 import type { ToolSpec } from "../../wire/tool.ts"
 import { renderItems } from "./checklist.ts"
 import {
+  type Circumstances,
   DECOMPOSE_SYSTEM,
   decomposePrompt,
   evaluatePrompt,
@@ -44,9 +45,10 @@ export function rejectsChoice({ reference }: ChecklistSettings, failure: LlmFail
   return words.some((word) => text.includes(word))
 }
 
-export function decomposeRequest(settings: ChecklistSettings, { goal }: Evaluation, attempt: number): LlmRequest {
+export function decomposeRequest(settings: ChecklistSettings, evaluation: Evaluation, attempt: number): LlmRequest {
+  const goal = shorten(evaluation.goal, LIMITS.goalToDecompose, settings.reference)
   return {
-    ...base(settings, DECOMPOSE_SYSTEM, decomposePrompt(shorten(goal, LIMITS.goalToDecompose, settings.reference))),
+    ...base(settings, DECOMPOSE_SYSTEM, decomposePrompt(goal, circumstances(settings, evaluation).contract)),
     tools: [submitChecklistTool],
     toolChoice: choices({ toolName: SUBMIT_CHECKLIST })[attempt] ?? "auto",
     generation: generation(settings, "decompose"),
@@ -56,17 +58,22 @@ export function decomposeRequest(settings: ChecklistSettings, { goal }: Evaluati
 /** Once no pages are left, only the verdict tool is offered, and it is forced. */
 export function evaluateRequest(
   settings: ChecklistSettings,
-  { goal, items, response, transcript }: Evaluation,
+  evaluation: Evaluation,
   { attempt, pagesLeft, exchange }: Pick<Extract<JudgeState, { type: "evaluating" }>, "attempt" | "pagesLeft" | "exchange">,
 ): LlmRequest {
   const { reference } = settings
+  const { goal, items, response, transcript } = evaluation
   const toolName = historyToolName(reference)
-  const history = transcript === undefined ? NO_HISTORY : historyNote(transcript.id, transcript.messages.length, toolName)
+  const history =
+    transcript === undefined
+      ? NO_HISTORY
+      : historyNote(transcript.id, transcript.messages.length, toolName, reference ? undefined : transcript.lastTurn)
   const prompt = evaluatePrompt(
     shorten(goal, LIMITS.goal, reference),
     renderItems(items, { numbered: true }),
     shorten(response, LIMITS.response, reference),
     history,
+    circumstances(settings, evaluation),
   )
   const started = base(settings, evaluateSystem(toolName, !reference), prompt)
   const update = updateChecklistTool(!reference)
@@ -79,17 +86,24 @@ export function evaluateRequest(
   }
 }
 
-export function freeformRequest(settings: ChecklistSettings, { goal, response }: Evaluation): LlmRequest {
+export function freeformRequest(settings: ChecklistSettings, evaluation: Evaluation): LlmRequest {
   const { reference } = settings
+  const goal = shorten(evaluation.goal, LIMITS.goal, reference)
+  const response = shorten(evaluation.response, LIMITS.response, reference)
   return {
-    ...base(
-      settings,
-      freeformSystem(!reference),
-      freeformPrompt(shorten(goal, LIMITS.goal, reference), shorten(response, LIMITS.response, reference)),
-    ),
+    ...base(settings, freeformSystem(!reference), freeformPrompt(goal, response, circumstances(settings, evaluation))),
     tools: [],
     toolChoice: "none",
     generation: generation(settings, "freeform"),
+  }
+}
+
+/** Of what the user said, the latest messages are shown. */
+function circumstances({ reference }: ChecklistSettings, { contract, said }: Evaluation): Circumstances {
+  if (reference) return {}
+  return {
+    ...(contract !== undefined && { contract: shorten(contract, LIMITS.contract, false) }),
+    ...(said !== undefined && { said: said.slice(-LIMITS.said).map((text) => shorten(text, LIMITS.saidText, false)) }),
   }
 }
 
@@ -140,7 +154,7 @@ const submitChecklistTool: ToolSpec = {
   },
 }
 
-/** `waits`: includes the verdicts `blocked` and `wait`. */
+/** `waits`: includes the verdicts `blocked`, `asked_to_stop` and `wait`. */
 function updateChecklistTool(waits: boolean): ToolSpec {
   return {
     name: UPDATE_CHECKLIST,
@@ -164,8 +178,9 @@ function updateChecklistTool(waits: boolean): ToolSpec {
         new_items: itemList("Criteria that the list should have had from the start. Mostly empty."),
         reason: { type: "string", description: "One sentence on where the goal stands." },
         ...(waits && {
-          verdict: { type: "string", enum: ["continue", "blocked", "wait"], description: "How the agent should go on." },
+          verdict: { type: "string", enum: ["continue", "blocked", "asked_to_stop", "wait"], description: "How the agent should go on." },
           wait_seconds: { type: "number", description: "With wait: in how many seconds to look again." },
+          wait_for: { type: "string", description: "With wait: the name of the event that ends it." },
         }),
       },
       required: ["updates", "new_items", "reason"],

@@ -1,14 +1,28 @@
-import type { ChecklistPolicy, ChecklistState, Evaluation, JudgeCheckpoint, JudgedTurn, Judgement, JudgeValidation } from "../../wire/checklist.ts"
+import type {
+  ChecklistPolicy,
+  ChecklistState,
+  Evaluation,
+  EvidenceTranscript,
+  JudgeCheckpoint,
+  JudgedTurn,
+  Judgement,
+  JudgeValidation,
+} from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
-import { answerJudge, beginEvaluation, type JudgeStateName, outstandingCall } from "./evaluation.ts"
+import { answerJudge, beginEvaluation, type JudgeStateName, judgementOf, outstandingCall } from "./evaluation.ts"
 import { readJudgeCheckpoint, writeJudgeCheckpoint } from "./saved.ts"
 import { type ChecklistSettings, checklistSettings } from "./settings.ts"
 
 /** The policy of a judge, and how outside values are validated. Without `validation`, values are trusted to have their types. */
 export interface JudgeConfig extends ChecklistPolicy {
   readonly validation?: JudgeValidation
+}
+
+/** Options of {@link ChecklistJudge.restore}. */
+export interface RestoreJudgeOptions {
+  readonly transcript?: EvidenceTranscript
 }
 
 /**
@@ -35,20 +49,21 @@ export class ChecklistJudge {
   }
 
   /**
-   * Restores a saved judge from its JSON text or its parsed value. `poll` returns the outstanding call again, under its id.
+   * Restores a saved judge from its JSON text or its parsed value. `poll` returns the outstanding call again, under its id. A judge that
+   * was saved without its transcript needs the `transcript` again, with the same messages.
    * @throws {CheckpointError} with the `code` and `path` of the problem
    * @throws {SchemaError} `invalid_config`, if `validation` is given
    */
-  static restore(config: JudgeConfig, checkpoint: unknown): ChecklistJudge {
-    const evaluation = readJudgeCheckpoint(checkpoint, config.validation)
+  static restore(config: JudgeConfig, checkpoint: unknown, { transcript }: RestoreJudgeOptions = {}): ChecklistJudge {
+    const evaluation = readJudgeCheckpoint(checkpoint, config.validation, transcript)
     const judge = new this(config, { nextGoalNumber: 1 }, { response: "", at: 0 })
     judge.#evaluation = evaluation
     return judge
   }
 
-  /** The judge as JSON. Available in every state. */
-  checkpoint(): JudgeCheckpoint {
-    return writeJudgeCheckpoint(this.#evaluation)
+  /** The judge as JSON. Available in every state. `transcript: false` leaves the transcript out, for hosts that store it elsewhere. */
+  checkpoint({ transcript = true }: { readonly transcript?: boolean } = {}): JudgeCheckpoint {
+    return writeJudgeCheckpoint(this.#evaluation, transcript)
   }
 
   /** The next model call. `undefined` while a response is outstanding, or when the judge is done. */
@@ -72,8 +87,7 @@ export class ChecklistJudge {
 
   /** The judgement; `undefined` until the judge is done. */
   get judgement(): Judgement | undefined {
-    const { state, goalId, revision, decomposeTried, usage, requests } = this.#evaluation
-    return state.type === "finished" ? { goalId, revision, decomposeTried, finding: state.finding, usage, requests } : undefined
+    return judgementOf(this.#settings, this.#evaluation)
   }
   get done(): boolean {
     return this.#evaluation.state.type === "finished"

@@ -8,7 +8,7 @@ import type {
   Judgement,
   PauseReason,
 } from "../../wire/checklist.ts"
-import { allTerminal, foldText, isTerminal, newItems } from "./checklist.ts"
+import { allTerminal, foldText, hasList, isTerminal, newItems } from "./checklist.ts"
 import { continuing, type Decision } from "./decision.ts"
 import { continuationPrompt } from "./prompts.ts"
 import { type ChecklistSettings, checklistSettings } from "./settings.ts"
@@ -39,6 +39,7 @@ export function applyJudgement(policy: ChecklistPolicy, state: ChecklistState, j
         verdict: "wait",
         reason: goal.lastReason ?? { type: "none_given" },
         ...(goal.notBefore !== undefined && { notBefore: goal.notBefore }),
+        ...(goal.waitsFor !== undefined && { waitsFor: goal.waitsFor }),
       })
     case "turn_failed":
     case "turn_cancelled":
@@ -46,7 +47,7 @@ export function applyJudgement(policy: ChecklistPolicy, state: ChecklistState, j
     case "decomposed":
       return addList(settings, state, startTurn(goal, judgement, at), finding.items, at)
     case "judged":
-      return rule(settings, state, startTurn(goal, judgement, at), finding, at)
+      return rule(settings, state, startTurn(goal, judgement, at), { finding, judgement, at })
   }
 }
 
@@ -56,14 +57,14 @@ function isCurrent({ goalId, revision, finding }: Judgement, goal: ChecklistGoal
   return finding.type !== "judged" || finding.mode !== "freeform" || goal.checklist.length === 0
 }
 
-function unchanged(state: ChecklistState, decision: Pick<Decision, "verdict" | "reason" | "notBefore">): Applied {
+function unchanged(state: ChecklistState, decision: Pick<Decision, "verdict" | "reason" | "notBefore" | "waitsFor">): Applied {
   const status = state.goal?.status
   return { state, decision: { ...(status !== undefined && { status }), shouldContinue: false, ...decision } }
 }
 
 /** Counts the turn when its judgement is applied, so that a turn whose judgement was lost is not counted. */
 function startTurn(goal: ChecklistGoal, { decomposeTried }: Judgement, at: number): ChecklistGoal {
-  const { notBefore: _over, ...rest } = goal
+  const { notBefore: _until, waitsFor: _event, ...rest } = goal
   return { ...rest, revision: goal.revision + 1, turnsUsed: goal.turnsUsed + 1, lastTurnAt: at, decomposed: goal.decomposed || decomposeTried }
 }
 
@@ -75,27 +76,34 @@ function addList(settings: ChecklistSettings, state: ChecklistState, goal: Check
   return continueGoal(state, next, { verdict: "decompose", reason, notice: { type: "created", items: added.length } })
 }
 
-function rule(settings: ChecklistSettings, state: ChecklistState, goal: ChecklistGoal, finding: Judged, at: number): Applied {
+interface Ruling {
+  readonly finding: Judged
+  readonly judgement: Judgement
+  readonly at: number
+}
+
+function rule(settings: ChecklistSettings, state: ChecklistState, goal: ChecklistGoal, { finding, judgement, at }: Ruling): Applied {
   const { mode, answer, says, reason } = finding
   const rulings = new Map(finding.rulings.map((ruling) => [ruling.itemId, ruling]))
   const ruled = goal.checklist.map((item) => ruleItem(item, rulings.get(item.id), at))
   const settled = ruled.some((item, index) => item !== goal.checklist[index])
-  const listed: ChecklistGoal = newItems(
-    { ...goal, checklist: ruled },
-    freshTexts(settings, { ...goal, checklist: ruled }, finding.newItems),
-    "judge",
-    at,
-  )
+  const fresh = freshTexts(settings, { ...goal, checklist: ruled }, finding.newItems)
+  const listed: ChecklistGoal = newItems({ ...goal, checklist: ruled }, fresh, "judge", at)
 
-  const done = mode === "freeform" ? says === "done" : allTerminal(listed.checklist) && (answer !== "unasked" || mode === "none")
-  const waits = says === "wait" && finding.waitMs !== undefined && !done
+  const isSettled = allTerminal(listed.checklist) && hasList(settings, listed)
+  const done = mode === "freeform" ? says === "done" : isSettled && (answer !== "unasked" || mode === "none")
+  const waits = says === "wait" && (finding.waitMs !== undefined || finding.waitsFor !== undefined) && !done
+  const progressed = settings.reference
+    ? settled || mode !== "checklist"
+    : judgement.heard === true || (mode === "checklist" ? settled || fresh.length > 0 : isNew(goal, judgement))
   const next: ChecklistGoal = {
     ...listed,
     turnsUsed: waits ? goal.turnsUsed - 1 : goal.turnsUsed,
     lastVerdict: done ? "done" : says === "done" ? "continue" : says,
     lastReason: reason,
+    ...(judgement.response !== undefined && { lastResponse: judgement.response }),
     ...countFailures(settings, goal, answer),
-    stalledTurns: !waits && (settled || mode !== "checklist") ? 0 : goal.stalledTurns + 1,
+    stalledTurns: !waits && progressed ? 0 : goal.stalledTurns + 1,
   }
   if (done) {
     return {
@@ -105,7 +113,7 @@ function rule(settings: ChecklistSettings, state: ChecklistState, goal: Checklis
   }
   const pause = whyPause(settings, next, finding)
   if (pause !== undefined) {
-    const verdict = pause.type === "blocked" ? "blocked" : "continue"
+    const verdict = pause.type === "blocked" || pause.type === "asked_to_stop" ? pause.type : "continue"
     const paused: ChecklistGoal = { ...next, status: "paused", pausedReason: pause }
     return {
       state: { ...state, goal: paused },
@@ -113,14 +121,20 @@ function rule(settings: ChecklistSettings, state: ChecklistState, goal: Checklis
     }
   }
   if (waits) {
-    const notBefore = at + (finding.waitMs ?? 0)
-    const waiting: ChecklistGoal = { ...next, notBefore }
+    const { waitMs, waitsFor } = finding
+    const wait = { ...(waitMs !== undefined && { notBefore: at + waitMs }), ...(waitsFor !== undefined && { waitsFor }) }
+    const waiting: ChecklistGoal = { ...next, ...wait }
     return {
       state: { ...state, goal: waiting },
-      decision: { status: "active", shouldContinue: false, notBefore, verdict: "wait", reason, notice: { type: "waiting", notBefore } },
+      decision: { status: "active", shouldContinue: false, ...wait, verdict: "wait", reason, notice: { type: "waiting", ...wait } },
     }
   }
   return continueGoal(state, next, { verdict: "continue", reason, notice: continuing(next) })
+}
+
+/** Without a list, a turn makes progress if it worked or answered something new. */
+function isNew({ lastResponse }: ChecklistGoal, { worked, response }: Judgement): boolean {
+  return worked === true || response === undefined || response !== lastResponse
 }
 
 function continueGoal(state: ChecklistState, goal: ChecklistGoal, decision: Pick<Decision, "verdict" | "reason" | "notice">): Applied {
@@ -172,13 +186,14 @@ function countFailures(
 }
 
 /** Returns the first reason to pause, in this order. */
-function whyPause(settings: ChecklistSettings, goal: ChecklistGoal, { says, reason }: Judged): PauseReason | undefined {
+function whyPause(settings: ChecklistSettings, goal: ChecklistGoal, { mode, says, reason }: Judged): PauseReason | undefined {
   const { consecutiveParseFailures: parse, consecutiveTransportFailures: transport, turnsUsed, maxTurns, stalledTurns } = goal
   const reached = (count: number, limit: number): boolean => limit > 0 && count >= limit
-  if (says === "blocked") return { type: "blocked", text: reasonText(reason) }
+  if (says === "blocked" || says === "asked_to_stop") return { type: says, text: reasonText(reason) }
   if (reached(parse, settings.maxParseFailures)) return { type: "unparseable", failures: parse }
   if (reached(transport, settings.maxTransportFailures)) return { type: "unreachable", failures: transport }
   if (turnsUsed >= maxTurns) return { type: "budget", turnsUsed, maxTurns }
-  if (reached(stalledTurns, settings.maxStalledTurns)) return { type: "stalled", turns: stalledTurns }
+  if (reached(stalledTurns, settings.maxStalledTurns))
+    return { type: "stalled", turns: stalledTurns, ...(mode !== "checklist" && !settings.reference && { mode }) }
   return undefined
 }

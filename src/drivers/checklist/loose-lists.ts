@@ -74,6 +74,17 @@ export function isCompletedWord(word: string): boolean {
   return COMPLETED.has(word)
 }
 
+/** Whether a word of a judge means that something is not completed yet. */
+export function isOpenWord(word: string): boolean {
+  return OPEN.has(word)
+}
+
+/** The stance that a word of a judge means; `impossible`: the whole goal cannot be reached. `undefined` for other words. */
+export function stanceWord(word: string): "continue" | "blocked" | "asked_to_stop" | "wait" | "impossible" | undefined {
+  if (IMPOSSIBLE.has(word)) return "impossible"
+  return STANCES.find(([, words]) => words.has(word))?.[0]
+}
+
 /** A word without case, separators and final punctuation: `In-Progress.` is `in progress`. */
 export function plainWord(value: Json | undefined): string {
   return looseText(value, false)
@@ -95,6 +106,12 @@ const COMPLETED: ReadonlySet<string> = words(
 const IMPOSSIBLE: ReadonlySet<string> = words(
   "impossible|not possible|unachievable|not achievable|infeasible|not feasible|unattainable|unreachable|not reachable|cannot be done|can't be done|cannot be completed|cannot be reached|!|[!]",
 )
+const STANCES: readonly (readonly ["continue" | "blocked" | "asked_to_stop" | "wait", ReadonlySet<string>])[] = [
+  ["continue", words("continue|keep going|proceed")],
+  ["blocked", words("blocked|stuck|needs user|needs input|needs user input")],
+  ["asked_to_stop", words("asked to stop|user asked to stop|stop requested|stopped by user")],
+  ["wait", words("wait|waiting")],
+]
 const OPEN: ReadonlySet<string> = words(
   "pending|open|in progress|ongoing|started|not started|todo|to do|incomplete|not complete|not completed|uncompleted|not done|not finished|unfinished|not met|unmet|not satisfied|unsatisfied|not achieved|not passed|partial|partially|partially completed|partially complete|partially done|partially met|mostly done|continue|remaining|unresolved|not verified|unverified|unclear|unknown|waiting|no|false|failed|fails|fail|failing|[ ]|☐|✗|✘|❌",
 )

@@ -1,6 +1,6 @@
 import { trim } from "../../text.ts"
 import type { ChecklistCommand, ChecklistGoal, ChecklistItem, ChecklistPolicy, ChecklistState, JudgeValidation } from "../../wire/checklist.ts"
-import { allTerminal, isTerminal, newItems } from "./checklist.ts"
+import { allTerminal, hasList, isTerminal, newItems } from "./checklist.ts"
 import { looseIndex } from "./json-text.ts"
 import { readChecklistState } from "./saved.ts"
 import { type ChecklistSettings, checklistSettings } from "./settings.ts"
@@ -25,7 +25,7 @@ export function manageChecklist(policy: ChecklistPolicy, state: ChecklistState, 
     case "set":
       return setGoal(settings, state, command)
     case "edit":
-      return setGoal(settings, state, { ...command, type: "set" })
+      return editGoal(state, command)
     case "clear":
       return done(goal === undefined ? state : { nextGoalNumber: state.nextGoalNumber, clearedGoal: revise({ ...goal, status: "cleared" }) })
     case "pause": {
@@ -41,7 +41,7 @@ export function manageChecklist(policy: ChecklistPolicy, state: ChecklistState, 
     case "clear_checklist":
       return change(state, (goal) => revise({ ...goal, checklist: [], decomposed: false, stalledTurns: 0 }))
     case "add_item":
-      return addItem(state, command)
+      return addItem(settings, state, command)
     case "mark_item":
       return markItem(settings, state, command, command.status)
     case "undo_item":
@@ -76,6 +76,7 @@ function setGoal(settings: ChecklistSettings, state: ChecklistState, command: Ex
     revision: 0,
     goal: text,
     status: "active",
+    ...contractOf(command.contract),
     turnsUsed: 0,
     maxTurns: command.maxTurns || settings.defaultMaxTurns,
     createdAt: command.at,
@@ -89,17 +90,45 @@ function setGoal(settings: ChecklistSettings, state: ChecklistState, command: Ex
   return done({ nextGoalNumber: state.nextGoalNumber + 1, goal })
 }
 
-function resumed({ reference }: ChecklistSettings, goal: ChecklistGoal, resetBudget: boolean): ChecklistGoal {
-  const { pausedReason: _why, notBefore: _until, ...rest } = goal
-  const counts = { consecutiveParseFailures: 0, consecutiveTransportFailures: 0, stalledTurns: 0 }
-  return revise({ ...rest, status: "active", ...(resetBudget && { turnsUsed: 0 }), ...(!reference && counts) })
+function contractOf(contract: string | undefined): Pick<ChecklistGoal, "contract"> {
+  const text = trim(contract ?? "")
+  return text === "" ? {} : { contract: text }
 }
 
-function addItem(state: ChecklistState, { text: given, at }: Extract<ChecklistCommand, { type: "add_item" }>): Managed {
+/** The judge's items belong to the old text; the user's own do not. A goal that was done continues, one that is paused stays so. */
+function editGoal(state: ChecklistState, { goal: given, contract }: Extract<ChecklistCommand, { type: "edit" }>): Managed {
+  const { goal } = state
+  if (goal === undefined) return noGoal(state)
+  const text = trim(given)
+  if (text === "") return refuse(state, "empty_goal", "The text of a goal must not be empty.")
+  const { notBefore: _until, waitsFor: _event, lastVerdict: _verdict, lastReason: _reason, lastResponse: _response, contract: old, ...rest } = goal
+  return done({
+    ...state,
+    goal: revise({
+      ...rest,
+      goal: text,
+      ...contractOf(contract ?? old),
+      status: goal.status === "done" ? "active" : goal.status,
+      turnsUsed: 0,
+      ...NO_FAILURES,
+      checklist: goal.checklist.filter(({ addedBy }) => addedBy === "user"),
+      decomposed: false,
+    }),
+  })
+}
+
+const NO_FAILURES = { consecutiveParseFailures: 0, consecutiveTransportFailures: 0, stalledTurns: 0 } as const
+
+function resumed({ reference }: ChecklistSettings, goal: ChecklistGoal, resetBudget: boolean): ChecklistGoal {
+  const { pausedReason: _why, notBefore: _until, waitsFor: _event, ...rest } = goal
+  return revise({ ...rest, status: "active", ...(resetBudget && { turnsUsed: 0 }), ...(!reference && NO_FAILURES) })
+}
+
+function addItem(settings: ChecklistSettings, state: ChecklistState, { text: given, at }: Extract<ChecklistCommand, { type: "add_item" }>): Managed {
   if (state.goal === undefined) return noGoal(state)
   const text = trim(given)
   if (text === "") return refuse(state, "empty_item", "The text of an item must not be empty.")
-  const goal = newItems(state.goal, [text], "user", at)
+  const goal = { ...newItems(state.goal, [text], "user", at), ...(!settings.reference && { stalledTurns: 0 }) }
   return done({ ...state, goal }, goal.checklist.at(-1))
 }
 
@@ -129,11 +158,11 @@ function removeItem(settings: ChecklistSettings, state: ChecklistState, command:
   return done({ ...state, goal: finishIfSettled(settings, { ...state.goal, checklist }) }, item)
 }
 
-/** Finishes the goal if the user has settled its last open item. The reference waits for the judge. */
-function finishIfSettled({ reference }: ChecklistSettings, goal: ChecklistGoal): ChecklistGoal {
+/** Finishes the goal if the user has settled the last open item of its list. The reference waits for the judge. */
+function finishIfSettled(settings: ChecklistSettings, goal: ChecklistGoal): ChecklistGoal {
   const open = goal.status === "active" || goal.status === "paused"
-  if (reference || !open || !allTerminal(goal.checklist)) return goal
-  const { notBefore: _until, ...rest } = goal
+  if (settings.reference || !open || !allTerminal(goal.checklist) || !hasList(settings, goal)) return goal
+  const { notBefore: _until, waitsFor: _event, ...rest } = goal
   return revise({ ...rest, status: "done", lastVerdict: "done", lastReason: { type: "user_marks" } })
 }
 

@@ -1,21 +1,25 @@
 import { CheckpointError } from "../../errors.ts"
-import type { ChecklistItem, ChecklistState, Evaluation, JudgeCheckpoint, JudgeValidation } from "../../wire/checklist.ts"
+import type { ChecklistItem, ChecklistState, Evaluation, EvidenceTranscript, JudgeCheckpoint, JudgeValidation } from "../../wire/checklist.ts"
 import { LAST_ATTEMPT } from "./judge-request.ts"
 
 const FORMAT: JudgeCheckpoint["format"] = "turn-machine/checklist-judge"
 const VERSION: JudgeCheckpoint["version"] = 1
 
-export function writeJudgeCheckpoint(evaluation: Evaluation): JudgeCheckpoint {
-  return { format: FORMAT, version: VERSION, evaluation }
+export function writeJudgeCheckpoint(evaluation: Evaluation, withTranscript: boolean): JudgeCheckpoint {
+  if (withTranscript) return { format: FORMAT, version: VERSION, evaluation }
+  const { transcript: _elsewhere, ...rest } = evaluation
+  return { format: FORMAT, version: VERSION, evaluation: rest }
 }
 
 /**
- * Reads a judge's checkpoint from its JSON text or its parsed value.
+ * Reads a judge's checkpoint from its JSON text or its parsed value. `transcript` replaces the one that was left out.
  * @throws {CheckpointError} `not_json`, `not_a_checkpoint`, `unsupported_version`, `invalid_checkpoint`, `inconsistent_checkpoint`
  */
-export function readJudgeCheckpoint(value: unknown, validation: JudgeValidation | undefined): Evaluation {
+export function readJudgeCheckpoint(value: unknown, validation: JudgeValidation | undefined, transcript?: EvidenceTranscript): Evaluation {
   const identified = identify(typeof value === "string" ? parseText(value, "judge's checkpoint") : value)
-  const { evaluation } = validation === undefined ? (identified as JudgeCheckpoint) : validation.checkpoint(identified)
+  const { evaluation: saved } = validation === undefined ? (identified as JudgeCheckpoint) : validation.checkpoint(identified)
+  const isMissing = saved.transcript === undefined && transcript !== undefined && transcript.messages.length > 0
+  const evaluation = isMissing ? { ...saved, transcript } : saved
   checkEvaluation(evaluation)
   return evaluation
 }

@@ -55,8 +55,14 @@ export const LIMITS = {
   goalToDecompose: 4000,
   goal: 2000,
   response: 4000,
+  contract: 4000,
+  /** How many messages of the user are shown, and how much of each. */
+  said: 20,
+  saidText: 2000,
   /** Texts of the judge that become part of the goal. The reference does not cut them. */
   judgeText: 2000,
   /** The maximum number of items read from one answer. */
   texts: 1000,
+  /** The name of an event that a judge waits for. */
+  eventName: 200,
 } as const

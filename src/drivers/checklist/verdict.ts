@@ -1,18 +1,31 @@
 import { type Json, parseJson } from "../../json.ts"
 import { isBlank, trim } from "../../text.ts"
 import type { JudgeReason } from "../../wire/checklist.ts"
-import { isObject, type JsonObject, looseIndex, looseText, objectInText, ownValue, parseReferenceJson, truthy } from "./json-text.ts"
-import { bulletList, isCompletedWord, looseList, plainWord, quote, rulingIndex, rulingStatus } from "./loose-lists.ts"
+import {
+  isObject,
+  type JsonObject,
+  looseIndex,
+  looseJson,
+  looseText,
+  objectInText,
+  objectsInText,
+  ownValue,
+  parseReferenceJson,
+  truthy,
+} from "./json-text.ts"
+import { bulletList, isCompletedWord, isOpenWord, looseList, plainWord, quote, rulingIndex, rulingStatus, stanceWord } from "./loose-lists.ts"
+import { plainVerdict, unwrapped, writtenArguments, writtenCall } from "./odd-answers.ts"
 import { shorten } from "./prompts.ts"
 import { type ChecklistSettings, LIMITS } from "./settings.ts"
 
 /** The settings for reading answers. */
 export type ReadSettings = Pick<ChecklistSettings, "reference" | "maxWaitMs">
 
-/** How the agent should continue. `waitMs` comes with `wait`. */
+/** How the agent should continue. `waitMs`, `waitsFor` (an event), or both come with `wait`. */
 export interface Stance {
-  readonly says: "continue" | "blocked" | "wait"
+  readonly says: "continue" | "blocked" | "asked_to_stop" | "wait"
   readonly waitMs?: number
+  readonly waitsFor?: string
 }
 
 /** A ruling as the judge gave it: `index` counts from 1 and may be out of range. */
@@ -33,6 +46,8 @@ export interface ChecklistVerdict extends Stance {
 export interface FreeformVerdict extends Omit<Stance, "says"> {
   readonly says: Stance["says"] | "done"
   readonly reason: JudgeReason
+  /** What could not be read, if anything. */
+  readonly problem?: string
 }
 
 /** The value, or the reason why it could not be read. */
@@ -46,18 +61,95 @@ export function readArguments(toolName: string, inputJson: string, settings: Rea
   return { ok: false, reason: { type: "bad_arguments", toolName, problem: args === undefined ? "they are not JSON" : "they are not an object" } }
 }
 
+/**
+ * Reads the verdicts in all calls of `update_checklist` in one answer, as one. Models that call a tool for each item are read in full; two
+ * rulings on an item that differ are a problem.
+ */
+export function readVerdictCalls(
+  calls: readonly { readonly toolName: string; readonly inputJson: string }[],
+  settings: ReadSettings,
+): Read<ChecklistVerdict> {
+  if (settings.reference) {
+    const [call] = calls
+    const args = readArguments(call?.toolName ?? "", call?.inputJson ?? "", settings)
+    return args.ok ? readVerdict(args.value, call?.toolName ?? "", settings) : args
+  }
+  return merged(calls.map(({ toolName, inputJson }) => readCall(toolName, inputJson, settings)))
+}
+
+function readCall(toolName: string, inputJson: string, settings: ReadSettings): Read<ChecklistVerdict> {
+  const args = unwrapped(parseTwice(inputJson), VERDICT_KEYS)
+  if (isObject(args)) return readVerdict(args, toolName, settings)
+  return readArguments(toolName, inputJson, settings) as Read<never>
+}
+
+function merged(reads: readonly Read<ChecklistVerdict>[]): Read<ChecklistVerdict> {
+  const [first] = reads
+  if (first === undefined) return { ok: false, reason: { type: "no_verdict" } }
+  if (reads.length === 1) return first
+  const values = reads.flatMap((read) => (read.ok ? [read.value] : []))
+  const [value] = values
+  if (value === undefined) return first
+  const updates = values.flatMap((verdict) => verdict.updates)
+  const differing = updates.find(({ index, status }) => updates.some((other) => other.index === index && other.status !== status))
+  const unread = reads.flatMap((read) => (read.ok ? (read.value.problem ?? []) : problemOf(read.reason)))
+  const [problem] = [...unread, ...(differing === undefined ? [] : [`two rulings on item ${differing.index} differ`])]
+  const { says, waitMs, waitsFor } = values.findLast((verdict) => verdict.says !== "continue") ?? value
+  return {
+    ok: true,
+    value: {
+      updates: updates.slice(0, LIMITS.texts),
+      newItems: values.flatMap((verdict) => verdict.newItems).slice(0, LIMITS.texts),
+      reason: (values.findLast(({ reason }) => reason.type === "text") ?? value).reason,
+      says,
+      ...(waitMs !== undefined && { waitMs }),
+      ...(waitsFor !== undefined && { waitsFor }),
+      ...(problem !== undefined && { problem }),
+    },
+  }
+}
+
+function problemOf(reason: JudgeReason): string {
+  return reason.type === "bad_arguments" ? `of several calls, one cannot be read: ${reason.problem}` : "of several calls, one has no verdict"
+}
+
 function parseTwice(text: string): Json | undefined {
-  const parsed = parseJson(text)
-  return (typeof parsed === "string" ? parseJson(parsed) : undefined) ?? parsed
+  const parsed = looseJson(text)
+  return (typeof parsed === "string" ? looseJson(parsed) : undefined) ?? parsed
 }
 
 /** Reads the items in the arguments of `submit_checklist`; empty without a list. */
 export function readItems(args: JsonObject, settings: ReadSettings): readonly string[] {
-  return readTexts(ownValue(args, "items"), settings).texts
+  const key = settings.reference ? "items" : (ITEM_KEYS.find((name) => Object.hasOwn(args, name)) ?? "items")
+  return readTexts(ownValue(args, key), settings).texts
 }
+
+/** Reads the items in all calls of `submit_checklist` in one answer. */
+export function readItemCalls(
+  calls: readonly { readonly toolName: string; readonly inputJson: string }[],
+  settings: ReadSettings,
+): readonly string[] {
+  if (settings.reference) {
+    const [call] = calls
+    const args = readArguments(call?.toolName ?? "", call?.inputJson ?? "", settings)
+    return args.ok ? readItems(args.value, settings) : []
+  }
+  return calls.flatMap(({ inputJson }) => {
+    const args = unwrapped(parseTwice(inputJson), ITEM_KEYS)
+    return Array.isArray(args) ? readTexts(args, settings).texts : isObject(args) ? readItems(args, settings) : []
+  })
+}
+
+const ITEM_KEYS = ["items", "checklist", "criteria"] as const
 
 /** Reads the items, under the key `checklist`, from the text of an answer. */
 export function readItemsText(text: string, settings: ReadSettings): Read<readonly string[]> {
+  if (!settings.reference) {
+    const { last, earlier } = objectsInText(text)
+    const call = [...earlier, ...last].flatMap((object) => writtenCall(object, "submit_checklist") ?? []).at(-1)
+    const args = unwrapped(call, ITEM_KEYS)
+    if (isObject(args)) return { ok: true, value: readItems(args, settings) }
+  }
   const found = readObject(text, settings, ["checklist"])
   if (!found.ok) return found
   const items = ownValue(found.value, "checklist")
@@ -67,6 +159,7 @@ export function readItemsText(text: string, settings: ReadSettings): Read<readon
 }
 
 const VERDICT_KEYS = ["updates", "new_items", "reason", "verdict"] as const
+const FREEFORM_KEYS = ["done", "verdict"] as const
 
 /**
  * Reads the verdict in the arguments of `update_checklist`. What cannot be read becomes its `problem`; arguments that hold nothing of a
@@ -77,7 +170,8 @@ export function readVerdict(args: JsonObject, toolName: string, settings: ReadSe
   if (!reference && !VERDICT_KEYS.some((key) => Object.hasOwn(args, key))) return { ok: false, reason: { type: "no_verdict" } }
   const problems: string[] = []
   const updates: IndexedRuling[] = []
-  for (const entry of entriesOf(ownValue(args, "updates"), reference, problems)) {
+  const given = ownValue(args, reference ? "updates" : (UPDATES.find((key) => Object.hasOwn(args, key)) ?? "updates"))
+  for (const entry of [...entriesOf(given, reference, problems), ...(reference ? [] : numbered(args))]) {
     const ruling = reference ? referenceRuling(entry) : readRuling(entry, problems)
     if (ruling === undefined) continue
     const { index, status } = ruling
@@ -89,6 +183,7 @@ export function readVerdict(args: JsonObject, toolName: string, settings: ReadSe
   if (!reference) problems.push(...newItems.problems.map((problem) => `${problem} in new_items`))
   const verdict = ownValue(args, "verdict")
   if (!reference && updates.length === 0 && isCompletedWord(plainWord(verdict))) problems.push(`the verdict ${quote(verdict)} has no rulings`)
+  if (!reference && isUnknownVerdict(verdict)) problems.push(`the verdict ${quote(verdict)} is unknown`)
   const [problem] = problems
   return {
     ok: true,
@@ -100,6 +195,23 @@ export function readVerdict(args: JsonObject, toolName: string, settings: ReadSe
       ...(problem !== undefined && { problem }),
     },
   }
+}
+
+/** What models call the list of rulings. */
+const UPDATES = ["updates", "rulings", "update", "results", "items", "checklist"] as const
+
+/** Numbers of items by their status: `{ "completed": [1, 2] }`. */
+function numbered(args: JsonObject): readonly Json[] {
+  return (["completed", "impossible"] as const).flatMap((status) => {
+    const list = ownValue(args, status)
+    return Array.isArray(list) ? (list as readonly Json[]).map((entry) => (isObject(entry) ? { status, ...entry } : { index: entry, status })) : []
+  })
+}
+
+/** A word that is neither a stance nor says how far the goal is. */
+function isUnknownVerdict(verdict: Json | undefined): boolean {
+  const word = plainWord(verdict)
+  return word !== "" && stanceWord(word) === undefined && !isCompletedWord(word) && !isOpenWord(word)
 }
 
 interface LooseRuling {
@@ -136,24 +248,59 @@ function referenceRuling(entry: Json): LooseRuling | undefined {
   return { index, status, evidence: ownValue(entry, "evidence") }
 }
 
-/** Reads the verdict on the items from the text of an answer. */
+/** Reads the verdict on the items from the text of an answer. Calls and rulings that are written into the text count, too. */
 export function readVerdictText(text: string, settings: ReadSettings): Read<ChecklistVerdict> {
-  const found = readObject(text, settings, VERDICT_KEYS, (object) => Object.hasOwn(object, "updates"))
+  const odd = settings.reference ? undefined : verdictArguments(text)
+  if (odd !== undefined) return merged(odd.map((args) => readVerdict(args, "", settings)))
+  const found = readObject(text, settings, VERDICT_KEYS)
   return found.ok ? readVerdict(found.value, "", settings) : found
 }
 
-/** Reads the verdict on the whole from the text of an answer. */
+/** The arguments of all calls in a text, of its last verdict, or its rulings as one verdict. */
+function verdictArguments(text: string): readonly JsonObject[] | undefined {
+  const { last, earlier } = objectsInText(text)
+  for (const objects of [last, earlier]) {
+    const calls = objects.flatMap((object) => writtenCall(object, "update_checklist") ?? []).map((args) => unwrapped(args, VERDICT_KEYS))
+    if (calls.some(isObject)) return calls.map((args) => (isObject(args) ? args : {}))
+    const verdict = objects.findLast((object) => Object.hasOwn(object, "updates"))
+    if (verdict !== undefined) return [verdict]
+    const rulings = objects.filter((object) => rulingIndex(object) !== undefined && typeof rulingStatus(object) === "string")
+    if (rulings.length > 0) return [{ updates: rulings }]
+  }
+  return undefined
+}
+
+/** Reads the verdict on the whole from calls of any tool; `undefined` if none holds one. The last one counts. */
+export function readFreeformCalls(calls: readonly { readonly inputJson: string }[], settings: ReadSettings): Read<FreeformVerdict> | undefined {
+  const args = calls.map(({ inputJson }) => unwrapped(parseTwice(inputJson), FREEFORM_KEYS))
+  const found = args.findLast((value) => isObject(value) && FREEFORM_KEYS.some((key) => Object.hasOwn(value, key)))
+  return isObject(found) ? freeformVerdict(found, settings) : undefined
+}
+
+/** Reads the verdict on the whole from the text of an answer: as JSON, else in plain words (`Verdict: done`). */
 export function readFreeformText(text: string, settings: ReadSettings): Read<FreeformVerdict> {
-  const found = readObject(
-    text,
-    settings,
-    ["done", "verdict"],
-    (object) => Object.hasOwn(object, "done") || isVerdictWord(ownValue(object, "verdict")),
-  )
-  if (!found.ok) return found
-  const reason = readReason(found.value, settings)
-  if (saysDone(found.value, settings)) return { ok: true, value: { says: "done", reason } }
-  return { ok: true, value: { reason, ...readStance(found.value, settings) } }
+  const found = readObject(text, settings, FREEFORM_KEYS, (object) => Object.hasOwn(object, "done") || isVerdictWord(ownValue(object, "verdict")))
+  const plain = settings.reference ? undefined : plainVerdict(text, found.ok ? found.value : undefined)
+  if (plain !== undefined) return freeformVerdict(plain, settings)
+  const call = found.ok || settings.reference ? undefined : writtenFreeform(text)
+  if (call !== undefined) return freeformVerdict(call, settings)
+  return found.ok ? freeformVerdict(found.value, settings) : found
+}
+
+function writtenFreeform(text: string): JsonObject | undefined {
+  const { last, earlier } = objectsInText(text)
+  return [...earlier, ...last].flatMap((object) => writtenArguments(object, FREEFORM_KEYS) ?? []).at(-1)
+}
+
+function freeformVerdict(args: JsonObject, settings: ReadSettings): Read<FreeformVerdict> {
+  const reason = readReason(args, settings)
+  if (saysDone(args, settings)) return { ok: true, value: { says: "done", reason } }
+  const verdict = ownValue(args, "verdict")
+  const isUnknown = !settings.reference && isUnknownVerdict(verdict)
+  return {
+    ok: true,
+    value: { reason, ...readStance(args, settings, "blocked"), ...(isUnknown && { problem: `the verdict ${quote(verdict)} is unknown` }) },
+  }
 }
 
 const DONE_WORDS: ReadonlySet<string> = new Set(["true", "yes", "1", "done"])
@@ -170,19 +317,23 @@ function saysDone(args: JsonObject, { reference }: ReadSettings): boolean {
 
 function isVerdictWord(value: Json | undefined): boolean {
   const word = plainWord(value)
-  return isCompletedWord(word) || STANCES.has(word)
+  return isCompletedWord(word) || stanceWord(word) !== undefined
 }
 
-const STANCES: ReadonlySet<string> = new Set(["continue", "blocked", "wait"])
-
-/** An unknown word means `continue`, and so does a wait without a duration. */
-function readStance(args: JsonObject, { reference, maxWaitMs }: ReadSettings): Stance {
+/** An unknown word means `continue`, and so does a wait for nothing. `impossible`: what it means that the whole goal is impossible. */
+function readStance(args: JsonObject, { reference, maxWaitMs }: ReadSettings, impossible: "blocked" | "continue" = "continue"): Stance {
   if (reference) return { says: "continue" }
-  const says = plainWord(ownValue(args, "verdict"))
-  if (says === "blocked") return { says }
+  const word = stanceWord(plainWord(ownValue(args, "verdict")))
+  const says = word === "impossible" ? impossible : (word ?? "continue")
+  if (says !== "wait") return { says }
   const seconds = waitSeconds(ownValue(args, "wait_seconds"))
-  if (says !== "wait" || seconds === undefined) return { says: "continue" }
-  return { says, waitMs: Math.min(Math.ceil(seconds * 1000), maxWaitMs) }
+  const event = shorten(looseText(ownValue(args, "wait_for"), false), LIMITS.eventName, true)
+  if (seconds === undefined && event === "") return { says: "continue" }
+  return {
+    says,
+    ...(seconds !== undefined && { waitMs: Math.min(Math.ceil(seconds * 1000), maxWaitMs) }),
+    ...(event !== "" && { waitsFor: event }),
+  }
 }
 
 function waitSeconds(value: Json | undefined): number | undefined {
@@ -208,8 +359,11 @@ function readObject(
   return { ok: false, reason: { type: "not_json", text: shorten(text, 200, true) } }
 }
 
+const REASONS = ["reason", "reasoning", "explanation"] as const
+
 function readReason(args: JsonObject, settings: ReadSettings): JudgeReason {
-  const text = judgeText(ownValue(args, "reason"), settings)
+  const key = settings.reference ? "reason" : (REASONS.find((name) => Object.hasOwn(args, name)) ?? "reason")
+  const text = judgeText(ownValue(args, key), settings)
   return text === "" ? { type: "none_given" } : { type: "text", text }
 }
 

@@ -49,7 +49,9 @@ export function pauseText(reason: PauseReason): string {
     case "budget":
       return `the turn budget is used up, ${reason.turnsUsed}/${reason.maxTurns}`
     case "stalled":
-      return `no item was settled in ${counted(reason.turns, "turn")}`
+      return reason.mode === undefined
+        ? `no item was settled in ${counted(reason.turns, "turn")}`
+        : `${counted(reason.turns, "turn")} in a row did no work and gave the same response`
   }
 }
 

@@ -21,7 +21,7 @@ export interface JournaledTurn extends BeginOptions {
 /** A host whose turns are recorded in a store, one journal each. */
 export interface JournaledHost {
   /**
-   * Runs a turn to its end, as `runTurn` does. Begins the turn if there is no journal of that name, and resumes it otherwise. One process
+   * Runs a turn to its end, as `runTurn` does. Begins the turn if its journal does not exist, and resumes it otherwise. One process
    * at a time can run a turn. A turn that has ended returns its `done` once more, with an empty `eventDelta`, and without calling `progress`;
    * its journal is only read, also while another process has it open.
    * @throws {JournalStoreError | JournalError | ReplayDivergence | CheckpointError | SchemaError} as {@link TurnJournal}

@@ -1,5 +1,6 @@
 import { inChunks } from "./parts.ts"
 import { checkName, closed, fenced, inUse, type JournalStore, type ListOptions, type OpenOptions, openWaiting, type StoredJournal } from "./store.ts"
+import { WriteQueue } from "./write-queue.ts"
 
 interface Entry {
   parts: string[]
@@ -49,31 +50,30 @@ class MemoryJournal implements StoredJournal {
   readonly since: number = Date.now()
   readonly #name: string
   readonly #entry: Entry
-  /** Resolves when all writes so far are done; `undefined` if they are. */
-  #writing: Promise<void> | undefined
-  #closing: Promise<void> | undefined
+  readonly #queue: WriteQueue
 
   constructor(name: string, entry: Entry) {
     this.#name = name
     this.#entry = entry
+    this.#queue = new WriteQueue(name)
   }
 
   async *read(): AsyncGenerator<string, void, undefined> {
     // A replacement by parts of this journal may begin after `close` was called.
-    if (this.#entry.owner !== this && this.#closing !== undefined) throw closed(this.#name)
+    if (this.#entry.owner !== this && this.#queue.isClosing) throw closed(this.#name)
     this.#requireOwner()
     yield* partsOf(this.#entry)
   }
 
   append(text: string): Promise<void> {
-    return this.#write(() => {
+    return this.#queue.write(() => {
       this.#requireOwner()
       this.#entry.parts.push(text)
     })
   }
 
   replace(text: string | AsyncIterable<string>): Promise<void> {
-    return this.#write(() => {
+    return this.#queue.write(() => {
       this.#requireOwner()
       if (typeof text !== "string") return this.#replaceBy(text)
       this.#entry.parts = [text]
@@ -81,24 +81,9 @@ class MemoryJournal implements StoredJournal {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#write(() => {
+    return this.#queue.close(() => {
       if (this.#entry.owner === this) this.#entry.owner = undefined
     })
-    return this.#closing
-  }
-
-  /** Runs `act` in the order of the calls; at once, unless a replacement from parts is under way. */
-  async #write(act: () => Promise<void> | undefined | void): Promise<void> {
-    if (this.#closing !== undefined) throw closed(this.#name)
-    const done = this.#writing === undefined ? act() : this.#writing.then(act)
-    if (done === undefined) return
-    const settled = done
-      .catch(() => {})
-      .then(() => {
-        if (this.#writing === settled) this.#writing = undefined
-      })
-    this.#writing = settled
-    return done
   }
 
   async #replaceBy(text: AsyncIterable<string>): Promise<void> {

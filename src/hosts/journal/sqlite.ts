@@ -14,6 +14,7 @@ import {
   openWaiting,
   type StoredJournal,
 } from "./store.ts"
+import { WriteQueue } from "./write-queue.ts"
 
 /** A synchronous SQLite connection: a `Database` of better-sqlite3 or libsql, or a `DatabaseSync` of node:sqlite. */
 export interface SqliteDatabase {
@@ -158,15 +159,14 @@ class SqliteJournal implements StoredJournal {
   readonly #lease: Lease
   readonly #endRenewal: () => void
   #renewed: number
-  /** Resolves when all writes so far are done; `undefined` if they are. */
-  #writing: Promise<void> | undefined
-  #closing: Promise<void> | undefined
+  readonly #queue: WriteQueue
   #isClosed = false
 
   constructor(name: string, tables: Tables, lease: Lease) {
     this.#name = name
     this.#tables = tables
     this.#lease = lease
+    this.#queue = new WriteQueue(name)
     this.#renewed = tables.now()
     this.#endRenewal = every(RENEW_MS, () => this.#renew())
   }
@@ -180,18 +180,18 @@ class SqliteJournal implements StoredJournal {
   }
 
   append(text: string): Promise<void> {
-    return this.#write(() => this.#store([encode(text)], false))
+    return this.#queue.write(() => this.#store([encode(text)], false))
   }
 
   replace(text: string | AsyncIterable<string>): Promise<void> {
-    return this.#write(() => {
+    return this.#queue.write(() => {
       if (typeof text === "string") return this.#store([encode(text)], true)
       return this.#replaceBy(text)
     })
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#write(() => {
+    return this.#queue.close(() => {
       this.#endRenewal()
       this.#isClosed = true
       try {
@@ -200,21 +200,6 @@ class SqliteJournal implements StoredJournal {
         // The same as a process that ends here: the lease expires.
       }
     })
-    return this.#closing
-  }
-
-  /** Runs `act` in the order of the calls; at once, unless a replacement from parts is under way. */
-  async #write(act: () => Promise<void> | void): Promise<void> {
-    if (this.#closing !== undefined) throw closed(this.#name)
-    const done = this.#writing === undefined ? act() : this.#writing.then(act)
-    if (done === undefined) return
-    const settled = done
-      .catch(() => {})
-      .then(() => {
-        if (this.#writing === settled) this.#writing = undefined
-      })
-    this.#writing = settled
-    return done
   }
 
   async #replaceBy(text: AsyncIterable<string>): Promise<void> {

@@ -18,7 +18,7 @@ export interface JournalStore {
   open(name: string, options?: OpenOptions): Promise<StoredJournal>
   /**
    * Reads a journal without opening it, also while it has an owner. Writes nothing, and needs no free disk space. Resolves to the
-   * text's parts, as of one moment, which may end in an incomplete line; `undefined`: there is no such journal.
+   * text's parts, as of one moment, which may end in an incomplete line; `undefined`: the journal does not exist.
    * @throws {JournalStoreError} `invalid_name`, `unavailable`; the iteration may throw `unavailable`
    */
   read(name: string): Promise<AsyncIterable<string> | undefined>

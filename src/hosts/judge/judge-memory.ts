@@ -1,6 +1,8 @@
 import { newChecklistState } from "../../drivers/checklist/checklist.ts"
 import { restoreChecklist } from "../../drivers/checklist/manager.ts"
 import { CheckpointError } from "../../errors.ts"
+import type { Json } from "../../json.ts"
+import { digest } from "../../replay/digest.ts"
 import { type ChecklistState, type JudgeCheckpoint, judgeValidation } from "../../schemas/checklist.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { textOf } from "../journal/parts.ts"
@@ -9,29 +11,59 @@ import type { JournalStore, StoredJournal } from "../journal/store.ts"
 /** The stored state of a thread's judge. */
 export interface JudgeMemory {
   readonly checklist: ChecklistState
-  /** The thread's goal that the checklist belongs to, and its objective when the checklist was made. */
+  /** The thread's goal that the checklist belongs to, and its objective and contract when the checklist was made. */
   readonly goalId?: string | undefined
   readonly objective?: string | undefined
+  readonly contract?: string | undefined
   /** The last turn that was judged. */
   readonly judged?: string | undefined
+  /** The last message of the thread when a verdict was last read. What the user said after it is new to the judge. */
+  readonly heard?: string | undefined
+  /** The goal had reached a budget when a turn was last judged. Until it is active again, no other turn is judged. */
+  readonly limited?: boolean | undefined
   /** The running judge and the turn it judges. Its judgement is not applied yet. */
-  readonly judging?: { readonly turnId: string; readonly checkpoint: JudgeCheckpoint } | undefined
-  /** Estimated usage of calls whose answers were lost; not charged yet. */
+  readonly judging?: Judging | undefined
+  /** The turn that is judged again, and how often it was judged. */
+  readonly again?: { readonly turnId: string; readonly judged: number } | undefined
+  /** Usage of calls whose answers were lost, from an earlier version; not charged yet. */
   readonly lost?: TokenUsage | undefined
   /** What the thread must still record of a judgement. */
   readonly owed?: Owed | undefined
 }
 
-interface Owed {
+/** A running judge. Its checkpoint leaves out the transcript, which is the thread's history. */
+export interface Judging {
+  readonly turnId: string
+  readonly checkpoint: JudgeCheckpoint
+  /** How often the turn was judged, with this time. Absent: once. */
+  readonly attempt?: number
+  /** What was already charged. Absent: nothing. */
+  readonly charged?: TokenUsage
+  /** How many calls were lost or stopped. */
+  readonly lostCalls?: number
+  /** The outstanding call was lost or stopped, and has not been made again. */
+  readonly isLost?: true
+  /** The goal had reached a budget before it was judged. */
+  readonly limited?: true
+}
+
+/** What the thread must still record. */
+export interface Owed {
   /** Unique in the thread, so that it is recorded once. */
   readonly key: string
   readonly usage?: TokenUsage
-  readonly status?: "complete" | "blocked" | "paused"
+  readonly status?: "complete" | "blocked" | "paused" | "budget_limited"
   readonly reason?: string
+  readonly wait?: { readonly until?: number; readonly event?: string; readonly reason?: string }
+  /** An item was settled or added, or the turn gave something new. */
+  readonly progress?: true
+  /** The goal that it is about. Absent in earlier versions. */
+  readonly goalId?: string
 }
 
 const FORMAT = "turn-machine/judged-thread"
-const VERSION = 1
+/** Version 1 had no checksum. */
+const VERSION = 2
 
 /** The state of a judge in a journal that holds one JSON value. Each change replaces it. */
 export class StoredJudgeMemory {
@@ -51,7 +83,7 @@ export class StoredJudgeMemory {
   /** @throws {JournalStoreError} */
   update(changes: Partial<JudgeMemory>): Promise<void> {
     this.current = { ...this.current, ...changes }
-    return this.#stored.replace(`${JSON.stringify({ format: FORMAT, version: VERSION, ...this.current })}\n`)
+    return this.#stored.replace(writeMemory(this.current))
   }
 
   close(): Promise<void> {
@@ -73,6 +105,12 @@ export function judgeName(threadId: string): string {
   return `${threadId}.judge`
 }
 
+function writeMemory(memory: JudgeMemory): string {
+  // As it will be read: without undefined members.
+  const value = JSON.parse(JSON.stringify({ format: FORMAT, version: VERSION, ...memory })) as Json
+  return `${JSON.stringify({ checksum: digest(value), ...(value as object) })}\n`
+}
+
 function readMemory(text: string): JudgeMemory {
   if (text === "") return { checklist: newChecklistState() }
   let value: unknown
@@ -81,14 +119,21 @@ function readMemory(text: string): JudgeMemory {
   } catch (cause) {
     throw new CheckpointError("not_json", "", "The stored state of the thread's judge is not JSON.", { cause })
   }
-  const { format, version, ...memory } = (value ?? {}) as JudgeMemory & { readonly format?: unknown; readonly version?: unknown }
+  const { checksum, ...checked } = (value ?? {}) as JudgeMemory & {
+    readonly format?: unknown
+    readonly version?: unknown
+    readonly checksum?: unknown
+  }
+  const { format, version, ...memory } = checked
   if (format !== FORMAT)
     throw new CheckpointError("not_a_checkpoint", "/format", `Not the stored state of a thread's judge: its format is not "${FORMAT}".`)
-  if (version !== VERSION)
+  if (version !== VERSION && (version !== 1 || checksum !== undefined))
     throw new CheckpointError(
       "unsupported_version",
       "/version",
-      `The stored state of the thread's judge has an unsupported version. This package reads version ${VERSION}.`,
+      `The stored state of the thread's judge has an unsupported version. This package reads versions 1 and ${VERSION}.`,
     )
+  if (version === VERSION && checksum !== digest(checked as unknown as Json))
+    throw new CheckpointError("invalid_checkpoint", "/checksum", "The stored state of the thread's judge is damaged: its checksum does not match.")
   return { ...memory, checklist: restoreChecklist({ model: "" }, memory.checklist, judgeValidation) }
 }

@@ -34,7 +34,7 @@ export interface FileJournalStoreOptions {
  * killed, does not block the journal. This is known at once of a process in the same PID namespace, from its start time. Of any other
  * owner (in another container, on another host, before a reboot, or on a system without `/proc`), only the heartbeat is known: the
  * owner counts as gone after 30 seconds without one, and opening its journal then takes 7.5 seconds longer. An owner whose event loop
- * was blocked or suspended for so long is fenced off.
+ * was blocked or suspended for longer is fenced off.
  *
  * Opening a journal replaces the file with a copy, so that an earlier owner no longer writes to it; the copy has mode 0600. Use it on
  * local disks: on a network file system, changes of another host may become visible too late. Names that differ only in case or in
@@ -109,7 +109,7 @@ export function fileJournalStoreOn(system: LockSystem, folder?: string, { fsync 
 
 const SEPARATOR = sep === "\\" ? /[\\/]/ : /\//
 
-/** Whether an error says that there is no such file, or no folder for it. */
+/** Whether an error means that the file, or its folder, does not exist. */
 function isMissing(error: unknown): boolean {
   return errorCode(error instanceof Refusal ? error.cause : error) === "ENOENT"
 }

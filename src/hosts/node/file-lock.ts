@@ -11,9 +11,9 @@ const ATTEMPTS = 50
 
 /** How often an owner writes to its mark. */
 const HEARTBEAT_MS = 5_000
-/** An owner that is not known to be alive counts as gone if it has not written to its mark for so long. */
+/** An owner that is not known to be alive counts as gone if it has not written to its mark within this time. */
 const STALE_MS = 30_000
-/** A mark that looks stale is watched for so long: a clock that was set, and a machine that was suspended, make every mark look stale. */
+/** How long a mark that looks stale is watched: a clock that was set, and a machine that was suspended, make every mark look stale. */
 const WATCH_MS = 7_500
 
 /** What a lock needs of the system. */

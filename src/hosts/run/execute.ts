@@ -11,6 +11,15 @@ export interface Answer {
   instead(error: unknown): Response
 }
 
+/** The response of an answer, or the one to use instead if `check` refuses it. */
+export function checkedAnswer({ response, instead }: Answer, check: (response: Response) => Response): Response {
+  try {
+    return check(response)
+  } catch (error) {
+    return check(instead(error))
+  }
+}
+
 /** An executor's end as the run loop may use it. */
 export interface Execution {
   /** Whether the result counts although its effect was cancelled before. */

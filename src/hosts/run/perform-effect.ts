@@ -6,7 +6,7 @@ import type { CompletedToolCall } from "../../wire/tool.ts"
 import type { Host, PerformOptions, RunOptions, TurnLog } from "../host.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce } from "./checks.ts"
 import { Work } from "./effect-run.ts"
-import type { Answer } from "./execute.ts"
+import { checkedAnswer } from "./execute.ts"
 import { cancelledResponses } from "./task.ts"
 
 /** Options of {@link performEffect}. */
@@ -63,12 +63,12 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
     while (responses.length < count) {
       const answer = await work.next()
       if (answer === undefined) break
-      responses.push(checked(answer, check))
+      responses.push(checkedAnswer(answer, check))
     }
     if (responses.length < count) {
       await work.finish(cancelGraceMs)
       const { partial } = work
-      for (const answer of work.stop()) responses.push(checked(answer, check))
+      for (const answer of work.stop()) responses.push(checkedAnswer(answer, check))
       const answered = new Set(
         responses.flatMap((response) => (response.type === "tool_results" ? response.results.map(({ callId }) => callId) : [])),
       )
@@ -80,14 +80,6 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
     return responses.length === 1 ? (responses[0] as Response) : joined(effect, responses)
   } finally {
     work.stop()
-  }
-}
-
-function checked({ response, instead }: Answer, check: (response: Response) => Response): Response {
-  try {
-    return check(response)
-  } catch (error) {
-    return check(instead(error))
   }
 }
 

@@ -7,7 +7,7 @@ import type { Host, RunOptions, TurnLog } from "../host.ts"
 import { settledInTime } from "../timers.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools } from "./checks.ts"
 import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
-import type { Answer } from "./execute.ts"
+import { type Answer, checkedAnswer } from "./execute.ts"
 import { cancelledResponses } from "./task.ts"
 
 /**
@@ -129,18 +129,14 @@ function endOf({ messages, history, iteration, usage }: TurnMachine, outcome: Do
   return { type: "done", outcome, messages, eventDelta: [], recordsFrom: history.length, iteration, usage }
 }
 
-/** The response of an answer in the form of the wire, or its failure if the machine would refuse it. */
-function checkedAnswer(machine: TurnMachine, answer: Answer): Response {
-  try {
-    return machine.check(answer.response)
-  } catch (error) {
-    return machine.check(answer.instead(error))
-  }
-}
-
 /** Records an answer, then handles it. An answer that the turn refuses fails its effect. Returns whether the turn accepted anything. */
 async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined): Promise<boolean> {
-  const response = await record(machine, answer, checkedAnswer(machine, answer), journal)
+  const response = await record(
+    machine,
+    answer,
+    checkedAnswer(answer, (response) => machine.check(response)),
+    journal,
+  )
   UNSAVED.add(machine)
   try {
     return machine.handle(response).status === "accepted"
@@ -215,7 +211,7 @@ async function handInLate(machine: TurnMachine, work: Work | undefined, journal:
   const answers = [...(work?.stop() ?? [])]
   const open = new OpenCalls(outstanding)
   for (const answer of answers) {
-    const response = checkedAnswer(machine, answer)
+    const response = checkedAnswer(answer, (response) => machine.check(response))
     const isWork = response.type === "tool_results" || response.type === "exec_result"
     if (isWork && open.completedBy(response)) return response
     await handleAnswer(machine, answer, journal)

@@ -129,14 +129,15 @@ describe("limits", () => {
     expect(goalOf(manage(state, [{ type: "resume", resetBudget: false }])).turnsUsed).toBe(4)
   })
 
-  test("eight turns without a settled item pause the goal", () => {
+  test("eight turns without a settled or a new item pause the goal", () => {
     let state = listed(["a", "b"])
     for (let turn = 1; turn <= 7; turn += 1) state = play(state, [rules([])]).state
     expect(goalOf(state)).toMatchObject({ status: "active", stalledTurns: 7 })
     expect(goalOf(play(state, [completes(1)]).state)).toMatchObject({ status: "active", stalledTurns: 0 })
     expect(goalOf(manage(state, [{ type: "mark_item", index: 1, status: "completed" }])).stalledTurns).toBe(0)
     expect(goalOf(play(state, [rules([], { verdict: "wait", wait_seconds: 1 })]).state).pausedReason).toEqual({ type: "stalled", turns: 8 })
-    const eighth = play(state, [rules([], { new_items: ["c"] })])
+    expect(goalOf(play(state, [rules([], { new_items: ["c"] })]).state)).toMatchObject({ status: "active", stalledTurns: 0 })
+    const eighth = play(state, [rules([], { new_items: ["A"] })])
     expect(eighth.decision).toMatchObject({ status: "paused", notice: { reason: { type: "stalled", turns: 8 } } })
     expect(decisionText(eighth.decision)).toMatch(/^Goal paused: no item was settled in 8 turns\./)
   })

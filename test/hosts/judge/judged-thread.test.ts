@@ -324,7 +324,7 @@ describe("a judge whose process crashes", () => {
       readJudged({ read: async (name) => (name === "t.judge" && text !== undefined ? asParts(text) : undefined) }, "t")
     await expect(read("{}")).rejects.toThrow(/Not the stored state of a thread's judge/)
     await expect(read("x")).rejects.toThrow(/not JSON/)
-    await expect(read('{"format":"turn-machine/judged-thread","version":2}')).rejects.toThrow(/version/)
+    await expect(read('{"format":"turn-machine/judged-thread","version":3}')).rejects.toThrow(/version/)
     expect(await read(undefined)).toEqual({ nextGoalNumber: 1 })
   })
 })
