@@ -53,7 +53,7 @@ function reached(count: number, limit: number): boolean {
 export function answerIdle(step: GoalStep, { mode, queuedInput }: Extract<GoalInput, { type: "idle" }>): GoalOutput {
   const { goal, memory, turn, at, policy } = step
   if (goal === null) return rest("There is no goal.")
-  const due = queuedInput ? undefined : dueChecks(step)
+  const due = queuedInput || memory.interrupted ? undefined : dueChecks(step)
   if (due !== undefined) return due
   if (goal.status !== "active") {
     const { limitEndsAt } = memory
