@@ -272,6 +272,27 @@ describe("a thread with a judge", () => {
     expect(both.judged.state.goal).toMatchObject({ goal: "Fly.", checklist: [] })
   })
 
+  test("is not completed by the last item of an earlier goal's list, while the turn of a new goal runs", async () => {
+    const world = new World([LIST, rules({ verdict: "blocked", reason: "No wind." })])
+    const both = await begun(world)
+    await world.run(both)
+    await both.thread.command({ type: "start", objective: "Fly." })
+    await both.thread.settle()
+    let wasCommanded: boolean | undefined
+    const host: Host = {
+      llmCall: async () => {
+        for (const index of [1, 2]) await both.judged.manage({ type: "mark_item", index, status: "completed", at: 5 })
+        wasCommanded = both.thread.isCommanded
+        await both.thread.command({ type: "pause" })
+        return says("Flying.")
+      },
+    }
+    // Without `between`, the list is not renewed before the turn.
+    await runThread(both.thread, host, { now: () => world.at })
+    expect(wasCommanded).toBe(false)
+    expect(both.thread.goal?.status).toBe("paused")
+  })
+
   test("that a turn brought over its budget is still judged, and completion wins", async () => {
     const world = new World()
     const both = await begun(world)
