@@ -2,7 +2,6 @@ import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { goalDriver } from "../../src/drivers/goal/driver.ts"
 import { type DriverPatch, wrapDriver } from "../../src/drivers/wrap-driver.ts"
-import { judgedDriver } from "../../src/hosts/judge/judged-thread.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import { NO_USAGE } from "../../src/machine/limits.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
@@ -36,7 +35,6 @@ describe("wrapDriver", () => {
     ["wrapDriver", (inner: ProtocolDriver) => wrapDriver(inner, { name: "wrapped(later)" }), "wrapped(later)"],
     ["wrapDriver with a state of its own", (inner: ProtocolDriver) => wrapDriver(inner, { ownState: () => 1 }), "wrapped(later)"],
     ["goalDriver", (inner: ProtocolDriver) => goalDriver(inner, GOAL), "goal(later)"],
-    ["judgedDriver", judgedDriver, "later"],
   ])("%s: a member of a later version passes through, with the driver as its `this`", (_what, wrap, name) => {
     const wrapped = wrap(new LaterDriver())
     expect((wrapped as ProtocolDriver & { laterMember(): number }).laterMember()).toBe(1)
@@ -91,7 +89,6 @@ describe("wrapDriver", () => {
 test.each([
   ["wrapDriver", (inner: ProtocolDriver) => wrapDriver(inner, {})],
   ["goalDriver", (inner: ProtocolDriver) => goalDriver(inner, GOAL)],
-  ["judgedDriver", judgedDriver],
 ])("%s refuses a factory that was not called, and a missing driver", (_what, wrap) => {
   expect(() => wrap(chatDriver as never)).toThrow(expect.objectContaining({ code: "invalid_config", message: expect.stringContaining("chatDriver") }))
   expect(() => wrap(undefined as never)).toThrow(expect.objectContaining({ code: "invalid_config" }))

@@ -292,7 +292,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/node": ["commandChecks", "fileAttachmentStore", "fileJournalStore"],
   "turn-machine/hosts/journal": ["TurnJournal", "journaled"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
-  "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "judgedDriver", "readJudged", "runThread", "snapshotThread"],
+  "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "readJudged", "runThread", "snapshotThread"],
   "turn-machine/testing": [
     "CONFORMANCE_LAWS",
     "ConformanceError",

@@ -125,7 +125,7 @@ describe("budgets stop it as well", () => {
       return calls % 4 === 3 ? replies(`Part ${calls} done.`) : replies("", "look")
     })
     host.command({ type: "set", tokenBudget: 55 })
-    expect(host.runs(100).reason).toBe("Stopped: the token budget is used up (tokens: 60 of 55). Raise the budget and resume to continue.")
+    expect(host.runs(100).reason).toBe("Stopped: the token budget is used up (tokens: 80 of 55, 25 over). Raise the budget and resume to continue.")
     expect(notified).toEqual([6])
     // The work of the model to wrap up is charged too.
     expect(host.goal).toMatchObject({ status: "budget_limited", tokensUsed: 80 })
@@ -139,7 +139,7 @@ describe("budgets stop it as well", () => {
       driver: { costMicros: ({ inputTokens, cachedInputTokens, outputTokens }) => 3 * inputTokens + 0.3 * cachedInputTokens + 15 * outputTokens },
     })
     expensive.command({ type: "set", costBudgetMicros: 1000 })
-    expect(expensive.runs(100).reason).toMatch(/^Stopped: the cost budget is used up \(cost in micro-units: 10\d\d of 1000\)\. Raise/)
+    expect(expensive.runs(100).reason).toMatch(/^Stopped: the cost budget is used up \(cost in micro-units: 11\d\d of 1000, 1\d\d over\)\. Raise/)
   })
 })
 

@@ -9,11 +9,7 @@ import { readGoal } from "../../drivers/goal/history.ts"
 import { fullPolicy } from "../../drivers/goal/policy.ts"
 import { escapeXml } from "../../drivers/goal/prompts.ts"
 import { estimateTokens } from "../../drivers/usage-estimate.ts"
-import { wrapDriver } from "../../drivers/wrap-driver.ts"
-import { withChanges } from "../../lazy.ts"
-import type { ProtocolDriver } from "../../machine/driver.ts"
 import { addKnown, NO_USAGE } from "../../machine/limits.ts"
-import type { DriverAction } from "../../wire/action.ts"
 import type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { Goal, GoalCommand, GoalInput } from "../../wire/goal.ts"
@@ -341,8 +337,8 @@ function isOpen({ status }: Goal): boolean {
 }
 
 /** Completes a goal. One with checks is complete once they pass. */
-function completion({ goalId, checks = [] }: Goal): GoalCommand {
-  return checks.length > 0 ? { type: "complete", ifGoalId: goalId } : { type: "set", status: "complete", ifGoalId: goalId }
+function completion({ goalId }: Goal): GoalCommand {
+  return { type: "complete", ifGoalId: goalId }
 }
 
 /** The id of the last message; "" without any. */
@@ -381,26 +377,6 @@ function isJudged(record: HistoryRecord, threadId: string, key: string): boolean
   if (record.type !== "protocol" || typeof record.event !== "object" || record.event === null) return false
   const event = record.event as { readonly type?: unknown; readonly threadId?: unknown; readonly key?: unknown }
   return event.type === "judged" && event.threadId === threadId && event.key === key
-}
-
-/**
- * Wraps a driver so that its model cannot report the goal as reached or blocked itself: requests do not offer `update_goal`. Use it for
- * threads whose goal is judged.
- */
-export function judgedDriver(inner: ProtocolDriver): ProtocolDriver {
-  return wrapDriver(inner, {
-    prepareIteration: (next, ...given) => next(...given).map(withoutUpdateGoal),
-    onLlmComplete: (next, ...given) => next(...given).map(withoutUpdateGoal),
-    onToolResults: (next, ...given) => next(...given).map(withoutUpdateGoal),
-    onExecResult: (next, ...given) => next(...given).map(withoutUpdateGoal),
-    onLlmFailed: (next, ...given) => next(...given)?.map(withoutUpdateGoal),
-    onDelivery: (next, ...given) => next(...given).map(withoutUpdateGoal),
-  })
-}
-
-function withoutUpdateGoal(action: DriverAction): DriverAction {
-  if (action.type !== "start_llm") return action
-  return { ...action, request: withChanges(action.request, { tools: action.request.tools.filter(({ name }) => name !== "update_goal") }) }
 }
 
 export { readJudged } from "./judge-memory.ts"

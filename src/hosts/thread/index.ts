@@ -1,7 +1,7 @@
 export type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
 export type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkpoint.ts"
-export { JudgedThread, type JudgedThreadOptions, judgedDriver, readJudged } from "../judge/judged-thread.ts"
+export { JudgedThread, type JudgedThreadOptions, readJudged } from "../judge/judged-thread.ts"
 export type { CheckRequest, CheckRunner } from "./check-runner.ts"
 export type { GoalTurnOptions } from "./config.ts"
 export type { EndedThreadTurn } from "./log.ts"

@@ -3,7 +3,7 @@ import { chatDriver } from "../../../src/drivers/chat.ts"
 import type { Host } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore } from "../../../src/hosts/journal/store.ts"
-import { JudgedThread, judgedDriver, readJudged } from "../../../src/hosts/judge/judged-thread.ts"
+import { JudgedThread, readJudged } from "../../../src/hosts/judge/judged-thread.ts"
 import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
 import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
 import { judgeValidation } from "../../../src/schemas/checklist.ts"
@@ -55,7 +55,7 @@ class World {
   }
 
   options(more: Partial<ThreadOptions> = {}): ThreadOptions {
-    return { config: { ...CONFIG, driver: judgedDriver(chatDriver()) }, policy: { maxIdleContinuations: 0 }, now: () => this.at, ...more }
+    return { config: { ...CONFIG, driver: chatDriver() }, policy: { endedBy: "judge", maxIdleContinuations: 0 }, now: () => this.at, ...more }
   }
 
   async open(store: JournalStore, more: Partial<ThreadOptions> = {}): Promise<{ thread: Thread; judged: JudgedThread }> {
@@ -761,7 +761,7 @@ describe("downtime of a thread", () => {
     // Closed during a turn, which stays open.
     await second.close()
     world.at += 7_200_000
-    const third = await Thread.open(store, "t", world.options({ policy: { maxContinuations: 1 } }))
+    const third = await Thread.open(store, "t", world.options({ policy: { endedBy: "judge", maxContinuations: 1 } }))
     await runThread(third, world.host, { now: () => world.at })
     expect(third.turns).toBe(1)
     expect(third.goal).toMatchObject({ status: "paused", secondsUsed: 2 })

@@ -4,7 +4,6 @@ import { goalDriver } from "../../../src/drivers/goal/driver.ts"
 import { wrapDriver } from "../../../src/drivers/wrap-driver.ts"
 import type { Host } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
-import { judgedDriver } from "../../../src/hosts/judge/judged-thread.ts"
 import { openTelemetry } from "../../../src/hosts/opentelemetry/index.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/index.ts"
 import type { DriverContext, ProtocolDriver } from "../../../src/machine/driver.ts"
@@ -31,7 +30,7 @@ test("a member that a later version adds to a context reaches the driver inside 
       return next(context)
     },
   })
-  const goal = goalDriver(judgedDriver(driver), { threadId: "t", turnId: "t.1", startedAt: 0 })
+  const goal = goalDriver(driver, { threadId: "t", turnId: "t.1", startedAt: 0, policy: { endedBy: "judge" } })
   const machine = new TurnMachine({ ...CONFIG, driver: withLaterFact(goal) }, START)
   while (machine.poll() !== undefined);
   expect(facts).toEqual(["seen", true])
