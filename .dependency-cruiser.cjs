@@ -83,7 +83,11 @@ module.exports = {
     room("hosts/judge", [HOST, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
-    room("hosts/node", [TIMERS, ATTACHMENTS, "^src/hosts/journal/"], "Stores in files; they know no loop."),
+    room(
+      "hosts/node",
+      [TIMERS, ATTACHMENTS, "^src/hosts/journal/", "^src/hosts/thread/check-runner\\.ts$"],
+      "Stores in files, and checks that are programs; they know no loop.",
+    ),
     room("cli/terminal", [], "Text on a terminal; it knows no command."),
     room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
     room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),

@@ -39,7 +39,13 @@ export const GoalCheckResult: Tagged<GoalCheckResult> = exact(
 /** What a goal waits for. */
 export type GoalWait = wire.GoalWait
 export const GoalWait: Tagged<GoalWait> = exact(
-  z.object({ since: Timestamp, until: Timestamp.exactOptional(), event: z.string().exactOptional(), reason: z.string().exactOptional() }),
+  z.object({
+    since: Timestamp,
+    until: Timestamp.exactOptional(),
+    event: z.string().exactOptional(),
+    reason: z.string().exactOptional(),
+    endedAt: Timestamp.exactOptional(),
+  }),
 )
 
 /** An objective attached to a thread, with its budgets and what it used. Times are milliseconds, costs micro-units of a currency. */
@@ -75,6 +81,7 @@ export const GoalCheckMemory: Tagged<GoalCheckMemory> = exact(
     claimed: z.literal(true).exactOptional(),
     passed: z.string().exactOptional(),
     failing: z.array(GoalCheckResult).exactOptional(),
+    failedAs: z.string().exactOptional(),
     alike: Count,
   }),
 )
@@ -102,6 +109,7 @@ export const GoalMemory: Tagged<GoalMemory> = exact(
     continuationsBefore: Count,
     earlierContinuations: Count.exactOptional(),
     transientErrors: Count,
+    lastFailure: z.string().exactOptional(),
     retryAt: Timestamp.exactOptional(),
     limitEndsAt: Timestamp.exactOptional(),
     blockedTurns: Count,
@@ -126,6 +134,7 @@ export const GoalTurn: Tagged<GoalTurn> = exact(
     chargedCostMicros: Count,
     reportedCostMicros: Count,
     childTokens: Count,
+    childCostMicros: Count.exactOptional(),
   }),
 )
 
@@ -199,8 +208,9 @@ export const GoalCommand: Tagged<GoalCommand> = exact(
       until: Timestamp.exactOptional(),
       event: z.string().exactOptional(),
       reason: z.string().exactOptional(),
+      ifGoalId: z.string().exactOptional(),
     }),
-    z.object({ type: z.literal("pause") }),
+    z.object({ type: z.literal("pause"), reason: z.string().exactOptional(), ifGoalId: z.string().exactOptional() }),
     z.object({ type: z.literal("clear") }),
   ]),
 )
@@ -224,8 +234,15 @@ export const GoalInput: Tagged<GoalInput> = exact(
     z.object({ type: z.literal("event_happened"), at, event: z.string() }),
     z.object({ type: z.literal("tool_finished"), at, turnId, callId: z.string(), toolName: z.string() }),
     z.object({ type: z.literal("goal_tool_called"), at, turnId, callId: z.string(), toolName: GoalToolName, args: Json }),
-    z.object({ type: z.literal("turn_finished"), at, turnId, toolCalls: Count, finalText: z.string().exactOptional() }),
-    z.object({ type: z.literal("turn_interrupted"), at, turnId: turnId.exactOptional() }),
+    z.object({
+      type: z.literal("turn_finished"),
+      at,
+      turnId,
+      toolCalls: Count,
+      finalText: z.string().exactOptional(),
+      problem: z.string().exactOptional(),
+    }),
+    z.object({ type: z.literal("turn_interrupted"), at, turnId: turnId.exactOptional(), reason: z.string().exactOptional() }),
     z.object({
       type: z.literal("turn_failed"),
       at,
@@ -244,6 +261,7 @@ const CAUSES = [
   "command",
   "create_goal",
   "update_goal",
+  "checks",
   "interrupt",
   "error",
   "usage_limit",

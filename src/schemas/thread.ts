@@ -26,6 +26,7 @@ export const ThreadHeader: Tagged<ThreadHeader> = exact(
 )
 
 /** A message of the user. It waits for a new turn, or for the next checkpoint of the running one. */
+export type ThreadSaid = wire.ThreadSaid
 export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(z.object({ type: z.literal("said"), at, message: Message, key: z.string().exactOptional() }))
 
 /** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
@@ -34,7 +35,13 @@ export const ThreadCommanded: Tagged<ThreadCommanded> = exact(
   z.object({ type: z.literal("commanded"), at, command: GoalCommand, key: z.string().exactOptional() }),
 )
 
-/** What was added to the history between turns, and the times of the commands that it settles. */
+/** Something happened that a goal may wait for. */
+export type ThreadHappened = wire.ThreadHappened
+export const ThreadHappened: Tagged<ThreadHappened> = exact(
+  z.object({ type: z.literal("happened"), at, event: z.string(), key: z.string().exactOptional() }),
+)
+
+/** What was added to the history between turns, and the times of the commands and events that it settles. */
 export const ThreadNoted: Tagged<wire.ThreadNoted> = exact(
   z.object({ type: z.literal("noted"), at, records: z.array(HistoryRecord), commands: z.array(at) }),
 )
@@ -69,5 +76,5 @@ export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
 /** One record of the log of a thread. */
 export type ThreadRecord = wire.ThreadRecord
 export const ThreadRecord: Tagged<ThreadRecord> = exact(
-  z.discriminatedUnion("type", [ThreadHeader, ThreadSaid, ThreadCommanded, ThreadNoted, ThreadTurnBegun, ThreadTurnEnded]),
+  z.discriminatedUnion("type", [ThreadHeader, ThreadSaid, ThreadCommanded, ThreadHappened, ThreadNoted, ThreadTurnBegun, ThreadTurnEnded]),
 )

@@ -50,6 +50,8 @@ export type GoalWait = {
   readonly event?: string
   /** For people. */
   readonly reason?: string
+  /** When its event happened, in milliseconds since the epoch. The wait is over then. */
+  readonly endedAt?: number
 }
 
 /** An objective attached to a thread, with its budgets and what it used. Times are milliseconds, costs micro-units of a currency. */
@@ -79,14 +81,16 @@ export type Goal = {
 
 /** What the checks of a goal came to, and what is due. */
 export type GoalCheckMemory = {
-  /** The ended turn after which the checks have not run yet. */
+  /** The ended turn after which the checks have not run yet; the goal's id where a `complete` command asks for them after no such turn. */
   readonly due?: string
   /** The goal is complete if the due checks pass: the model or a judge said so. */
   readonly claimed?: true
   /** The ended turn after which all passed. */
   readonly passed?: string
-  /** The checks that failed when they last ran. */
+  /** The checks that failed when they last ran, with bounded output. */
   readonly failing?: readonly GoalCheckResult[]
+  /** A digest of how they failed: names, exit codes, and output without digits and white space. */
+  readonly failedAs?: string
   /** How often in a row they failed alike. */
   readonly alike: number
 }
@@ -121,6 +125,8 @@ export type GoalMemory = {
   readonly earlierContinuations?: number
   /** Transient errors in a row. */
   readonly transientErrors: number
+  /** How the last goal turn failed or was cut off. Absent: it ended well. The next continuation says it. */
+  readonly lastFailure?: string
   /** When to retry after a transient error. */
   readonly retryAt?: number
   /** When the account's usage limit ends, if known. */
@@ -152,6 +158,8 @@ export type GoalTurn = {
   readonly reportedCostMicros: number
   /** Tokens of children that wait for the next write. */
   readonly childTokens: number
+  /** Cost of children that waits for the next write. Absent: 0. */
+  readonly childCostMicros?: number
 }
 
 /** All that the goal machine knows of a thread. */
@@ -259,10 +267,21 @@ export type WaitGoal = {
   readonly event?: string
   /** For people. */
   readonly reason?: string
+  /** Refused (`other_goal`) if the thread has another goal by then. */
+  readonly ifGoalId?: string
+}
+
+/** Pauses an active goal. */
+export type PauseGoal = {
+  readonly type: "pause"
+  /** Why, for people. */
+  readonly reason?: string
+  /** Refused (`other_goal`) if the thread has another goal by then. */
+  readonly ifGoalId?: string
 }
 
 /** A command of a person or a client for a goal. */
-export type GoalCommand = SetGoal | StartGoal | ResumeGoal | CompleteGoal | WaitGoal | { readonly type: "pause" } | { readonly type: "clear" }
+export type GoalCommand = SetGoal | StartGoal | ResumeGoal | CompleteGoal | WaitGoal | PauseGoal | { readonly type: "clear" }
 
 /** The tools of the goal driver. */
 export type GoalToolName = "create_goal" | "update_goal" | "get_goal"
@@ -292,8 +311,16 @@ export type GoalInput =
       readonly toolName: GoalToolName
       readonly args: Json
     }
-  | { readonly type: "turn_finished"; readonly at: number; readonly turnId: string; readonly toolCalls: number; readonly finalText?: string }
-  | { readonly type: "turn_interrupted"; readonly at: number; readonly turnId?: string }
+  /** `problem`: why the turn ended before its work was done, such as a limit that it reached. */
+  | {
+      readonly type: "turn_finished"
+      readonly at: number
+      readonly turnId: string
+      readonly toolCalls: number
+      readonly finalText?: string
+      readonly problem?: string
+    }
+  | { readonly type: "turn_interrupted"; readonly at: number; readonly turnId?: string; readonly reason?: string }
   | {
       readonly type: "turn_failed"
       readonly at: number
@@ -311,6 +338,7 @@ export type GoalCause =
   | "command"
   | "create_goal"
   | "update_goal"
+  | "checks"
   | "interrupt"
   | "error"
   | "usage_limit"

@@ -21,7 +21,7 @@ export type ThreadSaid = {
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly message: Message
-  /** Given by whoever said it. What was said with a key is recorded once. */
+  /** Given by the sender. A message with a key is recorded once. */
   readonly key?: string
 }
 
@@ -35,7 +35,18 @@ export type ThreadCommanded = {
   readonly key?: string
 }
 
-/** What was added to the history between turns, and the times of the commands that it settles. */
+/** Something happened that a goal may wait for. It counts between turns. Its time differs from those of all commands and other events. */
+export type ThreadHappened = {
+  readonly type: "happened"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** The name of the event. */
+  readonly event: string
+  /** Given by the sender. An event with a key is recorded once. */
+  readonly key?: string
+}
+
+/** What was added to the history between turns, and the times of the commands and events that it settles. */
 export type ThreadNoted = {
   readonly type: "noted"
   /** Milliseconds since the epoch. */
@@ -53,7 +64,7 @@ export type ThreadTurnBegun = {
   readonly origin: TurnOrigin
   /** The ids of the waiting messages that the turn begins with. */
   readonly said: readonly string[]
-  /** Other messages that the turn begins with. */
+  /** Other messages that the turn begins with. They belong to the history, except for those whose origin is transient. */
   readonly messages: readonly Message[]
 }
 
@@ -75,4 +86,4 @@ export type ThreadTurnEnded = {
 }
 
 /** One record of the log of a thread. */
-export type ThreadRecord = ThreadHeader | ThreadSaid | ThreadCommanded | ThreadNoted | ThreadTurnBegun | ThreadTurnEnded
+export type ThreadRecord = ThreadHeader | ThreadSaid | ThreadCommanded | ThreadHappened | ThreadNoted | ThreadTurnBegun | ThreadTurnEnded

@@ -289,7 +289,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "toolbox",
     "wrapHost",
   ],
-  "turn-machine/hosts/node": ["fileAttachmentStore", "fileJournalStore"],
+  "turn-machine/hosts/node": ["commandChecks", "fileAttachmentStore", "fileJournalStore"],
   "turn-machine/hosts/journal": ["TurnJournal", "journaled"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
   "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "judgedDriver", "readJudged", "runThread", "snapshotThread"],

@@ -63,10 +63,21 @@ const move = fc.oneof(
         fc.tuple(objective, budgets).map(([given, more]) => ({ type: "start" as const, objective: given, ...more })),
         budgets.map((more) => ({ type: "resume" as const, ...more })),
         fc.constant({ type: "pause" as const }),
+        fc.constantFrom(
+          { type: "complete" as const },
+          { type: "complete" as const, ifGoalId: "g1" },
+          { type: "wait" as const, event: "built" },
+          { type: "wait" as const, until: 1_010_000 },
+          { type: "resume" as const, addTokens: 30 },
+          { type: "set" as const, checks: [{ name: "test", command: "npm test" }] },
+          { type: "set" as const, contract: { outcome: "it runs" } },
+        ),
         fc.constant({ type: "clear" as const }),
       ),
     }),
   },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant("checks" as const), stale: fc.constantFrom(false, false, true), ok: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.constantFrom({ type: "progress" as const }, { type: "event" as const }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("load" as const), plan: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("idle" as const), plan: fc.boolean(), queued: fc.boolean() }) },
 )
@@ -82,6 +93,8 @@ const policy: fc.Arbitrary<GoalPolicy> = fc.record(
     maxTransientErrors: fc.integer({ min: 0, max: 2 }),
     blockedAfter: fc.integer({ min: 0, max: 2 }),
     countChildren: fc.boolean(),
+    endedBy: fc.constantFrom("model" as const, "judge" as const),
+    maxAlikeCheckFailures: fc.integer({ min: 0, max: 2 }),
   },
   { requiredKeys: [] },
 )
@@ -95,7 +108,7 @@ class Host {
   output = 0
   cost = 0
 
-  next(made: Move, elapsedMs: number): GoalInput {
+  next(made: Move, elapsedMs: number, due: string): GoalInput {
     this.at += elapsedMs
     const { at } = this
     const usage = (): TokenUsage => {
@@ -137,6 +150,12 @@ class Host {
         return { type: "turn_failed", at, turnId, error: { kind: made.how as "usage_limit" | "transient" | "other", message: "it failed" } }
       case "command":
         return { type: "command", at, command: made.command }
+      case "checks":
+        return { type: "checks_reported", at, turnId: made.stale ? "another" : due, results: [{ name: "test", ok: made.ok, tail: `${at} ms` }] }
+      case "progress":
+        return { type: "progress_noted", at }
+      case "event":
+        return { type: "event_happened", at, event: "built" }
       case "load":
         this.running = false
         return { type: "thread_resumed", at, mode: made.plan ? "plan" : "default" }
@@ -174,7 +193,7 @@ describe("any sequence of inputs", () => {
         let children = 0
         let before = { tokens: 0, cost: 0 }
         for (const [next, elapsedMs] of made) {
-          const input = host.next(next, elapsedMs)
+          const input = host.next(next, elapsedMs, state.memory.checks?.due ?? "none")
           if (input.type === "turn_started") {
             const { tokens, cost } = chargeable
             chargeable = { tokens: 0, cost: 0 }
@@ -218,6 +237,14 @@ describe("any sequence of inputs", () => {
 
           const { goal } = state
           if (goal?.status === "active") expect(reached(goal, given)).toBe(false)
+          if (goal?.status === "complete" && old.goal?.goalId === goal.goalId && old.goal.status !== "complete") {
+            // With checks, only a report that all passed after the last turn completes a goal, or a person who sets the status.
+            const isSet = input.type === "command" && input.command.type === "set" && input.command.status === "complete"
+            const hasPassed = input.type === "checks_reported" && old.turn === null && old.memory.checks?.due === input.turnId
+            const passedBefore = input.type === "command" && old.turn === null && old.memory.checks?.passed !== undefined
+            if (goal.checks !== undefined) expect(isSet || passedBefore || (hasPassed && input.results.every(({ ok }) => ok))).toBe(true)
+            if (given.endedBy === "judge") expect(input.type).not.toBe("goal_tool_called")
+          }
           if (goal === null || old.goal === null || goal.goalId !== old.goal.goalId) continue
           const tokens = goal.tokensUsed - old.goal.tokensUsed
           const cost = goal.costUsedMicros - old.goal.costUsedMicros

@@ -45,6 +45,13 @@ function readResult(text = "there is no result"): Exchange["result"] {
   return { ok: false, message: text.replace(/^\[[^\]]*\]\n/, "") }
 }
 
+/** A check that failed after the turn before. */
+export interface FailingCheck {
+  readonly name: string
+  /** The end of its output. */
+  readonly tail: string
+}
+
 /** What the request of a goal's turn says about the goal. */
 export interface GoalContext {
   readonly objective: string
@@ -55,18 +62,23 @@ export interface GoalContext {
   readonly isToEnd: boolean
   /** Open items of the judge's list; empty without a judge. */
   readonly openItems: readonly string[]
+  readonly failingChecks: readonly FailingCheck[]
 }
 
-/** Reads the request of a goal's turn; `undefined` for any other. */
+/**
+ * Reads the request of a goal's turn; `undefined` for any other. The message that begins the turn is the full text of the goal or a
+ * reminder, and earlier ones may still be in the history. What the user says during the turn does not change whose turn it is.
+ */
 export function readGoalContext(messages: readonly LlmMessage[]): GoalContext | undefined {
   const texts = messages.map(({ role, blocks }) =>
     role === "user" ? blocks.flatMap((block) => (block.type === "text" ? [block.text] : [])).join("\n") : "",
   )
   const isContext = texts.map((text) => text.startsWith("<goal_context>\n"))
+  const start = texts.findLastIndex((text, index) => isContext[index] === true && CONTINUATION.test(text))
   const last = texts.findLastIndex((text) => text !== "")
-  if (last < 0 || isContext[last] !== true) return undefined
-  const start = texts.findLastIndex((text, index) => isContext[index] === true && text.includes("You are still working on the goal"))
+  if (last < 0 || (isContext[last] !== true && (start < 0 || hasAnswer(messages.slice(start + 1))))) return undefined
   const objective = texts.findLast((text, index) => isContext[index] === true && OBJECTIVE.test(text)) ?? ""
+  const opening = texts[start] ?? ""
   return {
     objective: unescaped(OBJECTIVE.exec(objective)?.[2] ?? ""),
     all: readExchanges(messages),
@@ -74,11 +86,27 @@ export function readGoalContext(messages: readonly LlmMessage[]): GoalContext | 
     isToEnd: texts
       .slice(start + 1)
       .some((text, index) => isContext[start + 1 + index] === true && /has used up a budget|is nearly used up/.test(text)),
-    openItems: [...(texts[start] ?? "").matchAll(/^ {2}\[ \] (.+)$/gm)].map(([, item = ""]) => item),
+    openItems: [...opening.matchAll(/^ {2}\[ \] (.+)$/gm)].map(([, item = ""]) => item),
+    failingChecks: readFailingChecks(opening),
   }
 }
 
+const CONTINUATION = /You are still working on the goal|The goal of this thread is still active/
 const OBJECTIVE = /<(objective|untrusted_objective)>\n([\s\S]*?)\n<\/\1>/
+// The name of a check in a line of its own, then its output in tags.
+const CHECK_OUTPUT = /^(.+)\n<(check_output|output|tail)>\n([\s\S]*?)\n<\/\2>/gm
+
+function readFailingChecks(text: string): readonly FailingCheck[] {
+  return [...text.matchAll(CHECK_OUTPUT)].map(([, name = "", , tail = ""]) => ({
+    name: unescaped(name.replace(/ \(exit code -?\d+\)$/, "")),
+    tail: unescaped(tail),
+  }))
+}
+
+/** Whether the model ended a turn in these messages: it answered without a call. */
+function hasAnswer(messages: readonly LlmMessage[]): boolean {
+  return messages.some(({ role, blocks }) => role === "assistant" && blocks.every(({ type }) => type !== "tool_call"))
+}
 
 function unescaped(text: string): string {
   return text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")

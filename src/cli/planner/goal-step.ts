@@ -25,6 +25,8 @@ export function goalStep(context: GoalContext, ends: boolean): PlannedStep {
   if (isToEnd)
     return answer(`The budget is used up, so I stop here.\n${progressText(survey)}\nNext, I would write ${survey.left[0] ?? "nothing more"}.`)
 
+  const checked = missingFile(context)
+  if (checked !== undefined) return writeMissing(checked, list, survey, turn)
   const written = writtenIn(turn)
   const [next] = survey.open
   if (written !== undefined && written.path !== survey.overviewPath) return answer(sectionText(written, survey, context))
@@ -126,9 +128,45 @@ function sectionText(written: { readonly path: string }, survey: Progress, { tur
   return `${which} is written: ${facts}.\n${progressText(survey)}`
 }
 
-/** Ends a survey that is completely written. Names items that the planner cannot do. */
-function finish({ turn, openItems }: GoalContext, survey: Progress, ends: boolean): PlannedStep {
+/** A file that a failing check says is missing. */
+interface MissingFile {
+  readonly check: string
+  readonly path: string
+}
+
+/** A line such as `missing: summary.md`, with a path inside the output folder. */
+const MISSING = /\bmissing:[ \t]*["'`]?([^\s"'`]+)/i
+
+/** The first file that a failing check misses and that no earlier turn wrote. */
+function missingFile({ all, failingChecks, turn }: GoalContext): MissingFile | undefined {
+  const before = new Set(all.slice(0, all.length - turn.length).flatMap((exchange) => writtenBy(exchange)?.path ?? []))
+  for (const { name: check, tail } of failingChecks) {
+    const path = MISSING.exec(tail)?.[1]?.replace(/[.,;:]$/, "")
+    if (path !== undefined && !path.startsWith("/") && !path.split("/").includes("..") && !before.has(path)) return { check, path }
+  }
+  return undefined
+}
+
+/** Writes what a check misses, and ends the turn: the check runs after it. */
+function writeMissing({ check, path }: MissingFile, list: FileList, survey: Progress, turn: readonly Exchange[]): PlannedStep {
+  const write = turn.findLast(({ toolName, input }) => toolName === "write_file" && (input as { readonly path?: unknown }).path === path)
+  if (write === undefined) {
+    const content = overview(list, survey.parts, survey.paths)
+    return { text: `The check ${check} misses ${path}. I write it.`, calls: [{ toolName: "write_file", input: { path, content } }] }
+  }
+  const result = write.result.ok
+    ? `I wrote ${path}, which the check ${check} missed.`
+    : `I could not write ${path} for the check ${check}: ${write.result.message}`
+  return answer(`${result}\n${progressText(survey)}`)
+}
+
+/** Ends a survey that is completely written. Names items and checks that the planner cannot do. */
+function finish({ failingChecks, turn, openItems }: GoalContext, survey: Progress, ends: boolean): PlannedStep {
   const update = turn.find(({ toolName }) => toolName === "update_goal")
+  if (failingChecks.length > 0 && update === undefined) {
+    const checks = failingChecks.map(({ name, tail }) => `the check ${name} passes (it says: ${tail.trim().split("\n").at(-1)?.trim() ?? ""})`)
+    return answer(`The survey is written, but checks fail.\n${progressText(survey)}\n${WHAT_I_AM} I cannot do: ${checks.join("; ")}.`)
+  }
   if (ends && update === undefined)
     return { text: "Nothing is left. The goal is complete.", calls: [{ toolName: "update_goal", input: { status: "complete" } }] }
   const others = openItems.filter((item) => !isOwn(item))

@@ -11,13 +11,51 @@ export function judge({ messages, tools }: LlmRequest): PlannedStep | undefined 
   if (tools.some(({ name }) => name === "submit_checklist")) {
     return call("submit_checklist", { items: [EVERY_PART, OVERVIEW].map((text) => ({ text })) })
   }
-  return tools.some(({ name }) => name === "update_checklist") ? rule(messages) : undefined
+  if (tools.some(({ name }) => name === "update_checklist")) return rule(messages)
+  const prompt = promptOf(messages)
+  return tools.length === 0 && prompt.endsWith("Is the goal reached?") ? ruleFreely(prompt) : undefined
+}
+
+/** Rules on the whole goal, as one line of JSON. */
+function ruleFreely(prompt: string): PlannedStep {
+  const response = between(prompt, "response")
+  const left = phrases(response, "Left")
+  const stop = stopWords(prompt)
+  const cannot = /I cannot do: (.*)/.exec(response)?.[1]
+  const ruling =
+    stop !== undefined
+      ? { verdict: "asked_to_stop", reason: stopReason(stop) }
+      : cannot !== undefined
+        ? { verdict: "blocked", reason: `The planner cannot do: ${cannot}` }
+        : /^Left: nothing\.$/m.test(response)
+          ? { verdict: "done", reason: "The answer says that nothing is left." }
+          : { verdict: "continue", reason: left.length > 0 ? `Left: ${left.join("; ")}.` : "The answer does not say what is left." }
+  return { text: JSON.stringify(ruling), calls: [] }
+}
+
+/** What the user said, if it plainly asks to stop. */
+function stopWords(prompt: string): string | undefined {
+  const said = [...prompt.matchAll(/<said>\n([\s\S]*?)\n<\/said>/g)].map(([, text = ""]) => text)
+  return said.findLast((text) => ASKS_TO_STOP.test(text))
+}
+
+// Not "do not stop", and not a task about stops.
+const ASKS_TO_STOP =
+  /^(?:please |ok(?:ay)?[,.]? |no[,.]? )*(?:stop|halt|quit|abort|cancel|enough)\b(?: (?:it|now|here|this|that|please|working|the goal|the work))*[\s.!,]*(?:$|[.!,\n])/i
+
+function stopReason(words: string): string {
+  return `The user said: ${words.trim().split("\n")[0]?.slice(0, 200) ?? ""}`
+}
+
+function promptOf(messages: readonly LlmMessage[]): string {
+  return messages
+    .flatMap(({ role, blocks }) => (role === "user" ? blocks.flatMap((block) => (block.type === "text" ? [block.text] : [])) : []))
+    .join("\n")
 }
 
 function rule(messages: readonly LlmMessage[]): PlannedStep {
-  const prompt = messages
-    .flatMap(({ role, blocks }) => (role === "user" ? blocks.flatMap((block) => (block.type === "text" ? [block.text] : [])) : []))
-    .join("\n")
+  const prompt = promptOf(messages)
+  const stop = stopWords(prompt)
   const rows = [...between(prompt, "checklist").matchAll(/^(\d+)\. \[(.)\] (.+)$/gm)]
   const response = between(prompt, "response")
   const written = new Map(phrases(response, "Written so far").map((phrase) => phrase.split(" → ", 2) as [string, string | undefined]))
@@ -38,12 +76,15 @@ function rule(messages: readonly LlmMessage[]): PlannedStep {
   return call("update_checklist", {
     updates,
     new_items: added.map((text) => ({ text })),
-    reason: isStuck
-      ? `The planner cannot do: ${others.map(([, , , text]) => text).join("; ")}`
-      : left.length > 0
-        ? `Left: ${left.join("; ")}.`
-        : "Nothing is left.",
-    ...(isStuck && { verdict: "blocked" }),
+    reason:
+      stop !== undefined
+        ? stopReason(stop)
+        : isStuck
+          ? `The planner cannot do: ${others.map(([, , , text]) => text).join("; ")}`
+          : left.length > 0
+            ? `Left: ${left.join("; ")}.`
+            : "Nothing is left.",
+    ...(stop !== undefined ? { verdict: "asked_to_stop" } : isStuck && { verdict: "blocked" }),
   })
 }
 

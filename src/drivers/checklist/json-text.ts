@@ -20,7 +20,7 @@ export function ownValue(object: JsonObject, key: string): Json | undefined {
 export function objectInText(text: string, reference: boolean, fits: (object: JsonObject) => boolean = () => true): JsonObject | undefined {
   if (reference) return referenceObject(text)
   const { last, earlier } = objectsInText(text)
-  return last.findLast(fits) ?? earlier.findLast(fits)
+  return [...earlier.filter(fits), ...last.filter(fits)].at(-1)
 }
 
 /** The JSON objects of a text outside of reasoning, in order. `last`: those after the last words that announce a verdict. */

@@ -94,13 +94,13 @@ function merged(reads: readonly Read<ChecklistVerdict>[]): Read<ChecklistVerdict
   const differing = updates.find(({ index, status }) => updates.some((other) => other.index === index && other.status !== status))
   const unread = reads.flatMap((read) => (read.ok ? (read.value.problem ?? []) : problemOf(read.reason)))
   const [problem] = [...unread, ...(differing === undefined ? [] : [`two rulings on item ${differing.index} differ`])]
-  const { says, waitMs, waitsFor } = values.findLast((verdict) => verdict.says !== "continue") ?? value
+  const { says, waitMs, waitsFor } = values.filter((verdict) => verdict.says !== "continue").at(-1) ?? value
   return {
     ok: true,
     value: {
       updates: updates.slice(0, LIMITS.texts),
       newItems: values.flatMap((verdict) => verdict.newItems).slice(0, LIMITS.texts),
-      reason: (values.findLast(({ reason }) => reason.type === "text") ?? value).reason,
+      reason: (values.filter(({ reason }) => reason.type === "text").at(-1) ?? value).reason,
       says,
       ...(waitMs !== undefined && { waitMs }),
       ...(waitsFor !== undefined && { waitsFor }),
@@ -262,7 +262,7 @@ function verdictArguments(text: string): readonly JsonObject[] | undefined {
   for (const objects of [last, earlier]) {
     const calls = objects.flatMap((object) => writtenCall(object, "update_checklist") ?? []).map((args) => unwrapped(args, VERDICT_KEYS))
     if (calls.some(isObject)) return calls.map((args) => (isObject(args) ? args : {}))
-    const verdict = objects.findLast((object) => Object.hasOwn(object, "updates"))
+    const verdict = objects.filter((object) => Object.hasOwn(object, "updates")).at(-1)
     if (verdict !== undefined) return [verdict]
     const rulings = objects.filter((object) => rulingIndex(object) !== undefined && typeof rulingStatus(object) === "string")
     if (rulings.length > 0) return [{ updates: rulings }]
@@ -273,8 +273,11 @@ function verdictArguments(text: string): readonly JsonObject[] | undefined {
 /** Reads the verdict on the whole from calls of any tool; `undefined` if none holds one. The last one counts. */
 export function readFreeformCalls(calls: readonly { readonly inputJson: string }[], settings: ReadSettings): Read<FreeformVerdict> | undefined {
   const args = calls.map(({ inputJson }) => unwrapped(parseTwice(inputJson), FREEFORM_KEYS))
-  const found = args.findLast((value) => isObject(value) && FREEFORM_KEYS.some((key) => Object.hasOwn(value, key)))
-  return isObject(found) ? freeformVerdict(found, settings) : undefined
+  const found = args
+    .filter(isObject)
+    .filter((value) => FREEFORM_KEYS.some((key) => Object.hasOwn(value, key)))
+    .at(-1)
+  return found === undefined ? undefined : freeformVerdict(found, settings)
 }
 
 /** Reads the verdict on the whole from the text of an answer: as JSON, else in plain words (`Verdict: done`). */
@@ -289,7 +292,10 @@ export function readFreeformText(text: string, settings: ReadSettings): Read<Fre
 
 function writtenFreeform(text: string): JsonObject | undefined {
   const { last, earlier } = objectsInText(text)
-  return [...earlier, ...last].flatMap((object) => writtenArguments(object, FREEFORM_KEYS) ?? []).at(-1)
+  return [...earlier, ...last]
+    .map((object) => writtenArguments(object, FREEFORM_KEYS))
+    .filter((args) => args !== undefined)
+    .at(-1)
 }
 
 function freeformVerdict(args: JsonObject, settings: ReadSettings): Read<FreeformVerdict> {

@@ -1,4 +1,5 @@
 import type { GoalInput, GoalOutput, GoalState } from "../../wire/goal.ts"
+import { checksReported } from "./checks.ts"
 import { applyCommand } from "./commands.ts"
 import { answerIdle } from "./continuation.ts"
 import type { GoalPolicy } from "./policy.ts"
@@ -7,6 +8,7 @@ import { answerGoalTool } from "./tools.ts"
 import {
   childUsageReported,
   goalCopied,
+  progressNoted,
   threadResumed,
   toolFinished,
   turnFailed,
@@ -15,6 +17,7 @@ import {
   turnStarted,
   usageReported,
 } from "./turns.ts"
+import { eventHappened } from "./waits.ts"
 
 /**
  * Applies one input to the goal of a thread. Returns the next state and every output, in order.
@@ -40,6 +43,12 @@ function applyInput(step: GoalStep, input: GoalInput): void {
       return void usageReported(step, input)
     case "child_usage_reported":
       return void childUsageReported(step, input)
+    case "checks_reported":
+      return void checksReported(step, input)
+    case "progress_noted":
+      return void progressNoted(step)
+    case "event_happened":
+      return void eventHappened(step, input)
     case "tool_finished":
       return void toolFinished(step)
     case "goal_tool_called":
@@ -47,7 +56,7 @@ function applyInput(step: GoalStep, input: GoalInput): void {
     case "turn_finished":
       return void turnFinished(step, input)
     case "turn_interrupted":
-      return void turnInterrupted(step)
+      return void turnInterrupted(step, input)
     case "turn_failed":
       return void turnFailed(step, input)
     case "command":

@@ -1,14 +1,19 @@
 import { trim } from "../../text.ts"
 import type { Goal, GoalInput, GoalMemory, GoalOutput, GoalStatus, GoalTurn } from "../../wire/goal.ts"
-import { continuationMessage } from "./prompts.ts"
+import { dueChecks } from "./checks.ts"
+import { fingerprint } from "./fingerprint.ts"
+import { continuationMessage, reminderMessage, shownAs } from "./prompts.ts"
 import { type GoalStep, updateMemory } from "./step.ts"
+import { isOver, waitReason } from "./waits.ts"
 
 /**
  * Counts a finished turn towards the brakes.
  * Returns the reason to pause the goal, for people, or `undefined` if it may continue.
  */
 export function countContinuation(step: GoalStep, turn: GoalTurn, toolCalls: number, finalText = ""): string | undefined {
-  const { maxIdleContinuations, maxRepeatedAnswers } = step.policy
+  const { maxRepeatedAnswers, endedBy } = step.policy
+  // A judge reads the answers, so text alone is work.
+  const maxIdleContinuations = endedBy === "judge" ? 0 : step.policy.maxIdleContinuations
   if (turn.origin === "continuation") {
     const { idleContinuations, repeatedAnswers, lastAnswer } = step.memory
     const answer = fingerprint(trim(finalText))
@@ -17,11 +22,12 @@ export function countContinuation(step: GoalStep, turn: GoalTurn, toolCalls: num
     else updateMemory(step, { repeatedAnswers: answer === lastAnswer ? repeatedAnswers + 1 : 1, lastAnswer: answer })
   }
   const { memory } = step
+  const problem = memory.lastFailure === undefined ? "" : ` The last one ended early: ${memory.lastFailure}.`
   if (reached(memory.idleContinuations, maxIdleContinuations)) {
-    return `Paused: ${memory.idleContinuations} continuations in a row called no tool. Check whether anything is left to do, then resume or say how to continue.`
+    return `Paused: ${memory.idleContinuations} continuations in a row called no tool.${problem} Check whether anything is left to do, then resume or say how to continue.`
   }
   if (reached(memory.repeatedAnswers, maxRepeatedAnswers)) {
-    return `Paused: ${memory.repeatedAnswers} continuations in a row ended with the same answer. Check where they are stuck, then resume or change the objective.`
+    return `Paused: ${memory.repeatedAnswers} continuations in a row ended with the same answer.${problem} Check where they are stuck, then resume or change the objective.`
   }
   return capReached(step)
 }
@@ -43,9 +49,12 @@ function reached(count: number, limit: number): boolean {
   return limit > 0 && count >= limit
 }
 
-/** Decides whether a continuation may start now: returns its message, or the reason to rest. Changes nothing. */
-export function answerIdle({ goal, memory, turn, at, policy }: GoalStep, { mode, queuedInput }: Extract<GoalInput, { type: "idle" }>): GoalOutput {
+/** Decides what follows: checks, a continuation with its message, or a rest with the reason. Changes nothing. */
+export function answerIdle(step: GoalStep, { mode, queuedInput }: Extract<GoalInput, { type: "idle" }>): GoalOutput {
+  const { goal, memory, turn, at, policy } = step
   if (goal === null) return rest("There is no goal.")
+  const due = queuedInput ? undefined : dueChecks(step)
+  if (due !== undefined) return due
   if (goal.status !== "active") {
     const { limitEndsAt } = memory
     return rest(goal.reason ?? STOPPED[goal.status], goal.status === "usage_limited" ? limitEndsAt : undefined)
@@ -55,8 +64,15 @@ export function answerIdle({ goal, memory, turn, at, policy }: GoalStep, { mode,
   if (mode === "plan") return rest("The thread is in plan mode.")
   if (memory.deferred) return rest("The goal was copied from another thread and waits for the first turn of this one.")
   if (memory.interrupted) return rest("The last turn was interrupted; the goal continues after a turn or a command.")
+  const { wait } = memory
+  if (wait !== undefined && !isOver(wait, at)) return { type: "rest", reason: waitReason(wait), ...(wait.until !== undefined && { notBefore: wait.until }), wait }
   const notBefore = Math.max(memory.retryAt ?? 0, memory.limitEndsAt ?? 0)
-  return { type: "continue", message: continuationMessage(goal, policy), ...(notBefore > at && { notBefore }) }
+  return {
+    type: "continue",
+    message: continuationMessage(goal, policy, memory),
+    ...(memory.shown === shownAs(goal) && { reminder: reminderMessage(goal, policy, memory) }),
+    ...(notBefore > at && { notBefore }),
+  }
 }
 
 /** The default reason for each stopped status, and how to continue. */
@@ -70,17 +86,4 @@ const STOPPED: { readonly [Status in Exclude<GoalStatus, "active">]: string } = 
 
 function rest(reason: string, notBefore?: number): GoalOutput {
   return { type: "rest", reason, ...(notBefore !== undefined && { notBefore }) }
-}
-
-/** A hash of an answer for the memory, so that events do not repeat the text. `undefined` for an empty text. */
-function fingerprint(text: string): string | undefined {
-  if (text === "") return undefined
-  let first = 0x811c9dc5
-  let second = 0x1b873593
-  for (let index = 0; index < text.length; index += 1) {
-    const unit = text.charCodeAt(index)
-    first = Math.imul(first ^ unit, 0x01000193)
-    second = Math.imul(second ^ unit, 0x5bd1e995) ^ (second >>> 15)
-  }
-  return `${text.length}-${(first >>> 0).toString(16)}-${(second >>> 0).toString(16)}`
 }

@@ -4,7 +4,8 @@ import type { GoalCommand, GoalInput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery, DeliveredMessage, HistoryRecord } from "../../wire/message.ts"
 import { asJson, GoalWriter, protocolRecord, type RecordList, readGoal, turnRecord } from "./history.ts"
-import type { GoalPolicy } from "./policy.ts"
+import { asMessage } from "./messages.ts"
+import { type FullGoalPolicy, fullPolicy, type GoalPolicy, isDurable } from "./policy.ts"
 
 /** Options of {@link goalDeliveries}. */
 export interface GoalDeliveryOptions {
@@ -23,8 +24,9 @@ export interface GoalDeliveryOptions {
 
 /**
  * Returns the goal's messages for a checkpoint: a budget is reached, the objective changed, and, with `continueInTurn`, a
- * continuation. `history` is `machine.history`; `at` is in milliseconds since the epoch. Pure. Give the complete delivery to
- * the machine, so that no message is sent twice. At `before_completion`, a reached budget alone does not continue the turn.
+ * continuation. They are durable `userMessages` with the origin plugin `goal`; under `compat: "reference"` they are transient. `history`
+ * is `machine.history`; `at` is in milliseconds since the epoch. Pure. Give the complete delivery to the machine, so that no message is
+ * sent twice. At `before_completion`, a reached budget alone does not continue the turn.
  */
 export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, at: number, options: GoalDeliveryOptions): CheckpointDelivery {
   const { threadId, policy = {}, commands = [] } = options
@@ -55,7 +57,15 @@ export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, 
       for (const input of continuation.inputs) events.push(goalInputEvent(threadId, input))
     }
   }
-  return { ...(messages.length > 0 && { transientMessages: messages }), ...(events.length > 0 && { events }) }
+  return { ...messagesOf(messages, history.length, goal, fullPolicy(policy)), ...(events.length > 0 && { events }) }
+}
+
+/** The history grows with each delivered message, so its length makes an id that no other message of the thread has. */
+function messagesOf(messages: readonly DeliveredMessage[], length: number, { state }: GoalWriter, policy: FullGoalPolicy): CheckpointDelivery {
+  if (messages.length === 0) return {}
+  if (!isDurable(policy)) return { transientMessages: messages }
+  const turnId = state.turn?.turnId ?? state.threadId
+  return { userMessages: messages.map((message, index) => asMessage(message, `${turnId}.goal${length + index}`)) }
 }
 
 /** Ends the goal's turn and starts its next one, within one turn of the host. */
@@ -71,7 +81,7 @@ function continueInTurn(
   goal.apply(finished)
   const answer = goal.apply({ type: "idle", at, mode, queuedInput: false, nextTurnId: turnId }).at(-1)
   if (answer?.type !== "continue" || answer.notBefore !== undefined) return undefined
-  return { message: answer.message, inputs: [finished, { type: "turn_started", at, turnId, mode, usage, origin: "continuation" }] }
+  return { message: answer.reminder ?? answer.message, inputs: [finished, { type: "turn_started", at, turnId, mode, usage, origin: "continuation" }] }
 }
 
 /** The text of the last answer. Its parts include their separators (see `ReadResponse.texts`). */
@@ -94,7 +104,7 @@ export function goalInputEvent(threadId: string, input: GoalInput): Json {
  * Append the record before the second call (`machine.apply`), so that both calls are charged. An estimate is enough.
  */
 export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUsage): HistoryRecord {
-  return protocolRecord({ type: "goal_lost", threadId, turnId, usage })
+  return protocolRecord({ type: "goal_unreported_usage", threadId, turnId, usage })
 }
 
 /**

@@ -1,17 +1,20 @@
 import { checkDriver } from "../../machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../machine/driver.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
-import { failureActions } from "../../machine/terminal.ts"
+import { errorEvent, failureActions, stopped } from "../../machine/terminal.ts"
+import { withoutDecisions } from "../../machine/transitions.ts"
 import type { DriverAction, StartTools } from "../../wire/action.ts"
-import type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
+import type { Goal, GoalMode, TurnOrigin } from "../../wire/goal.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../wire/llm.ts"
-import type { CompletedToolCall, ToolOutput } from "../../wire/tool.ts"
+import type { CheckpointDelivery, Message } from "../../wire/message.ts"
+import type { CompletedToolCall, ToolOutput, ToolSpec } from "../../wire/tool.ts"
+import { estimateUsage, isUsageMissing } from "../usage-estimate.ts"
 import { wrapDriver } from "../wrap-driver.ts"
-import { costOf, remainingTokens, since } from "./goal.ts"
+import { gateCalls } from "./call-gate.ts"
+import { costOf, isCharged, since } from "./goal.ts"
 import { type GoalTurnError, GoalWriter, goalEvent, readGoal } from "./history.ts"
-import { fullPolicy, type GoalPolicy } from "./policy.ts"
-import { nextCallMessage } from "./prompts.ts"
-import { GOAL_TOOLS, isGoalTool } from "./tools.ts"
+import { fullPolicy, type GoalPolicy, isDurable } from "./policy.ts"
+import { goalToolsOf, isGoalTool, unknownGoalTool } from "./tools.ts"
 
 /** Options of {@link goalDriver}: the turn, and how its goal is treated. */
 export interface GoalDriverOptions {
@@ -28,8 +31,9 @@ export interface GoalDriverOptions {
   /** Returns the cost of a usage, in micro-units of the cost budget's currency. Absent: cost is not counted. NaN throws a `TypeError`. */
   readonly costMicros?: (usage: TokenUsage) => number
   /**
-   * Estimates the tokens that a model call will be charged. If the estimate exceeds the remaining token budget, the request
-   * warns the model, once for each goal and budget. Absent: no estimate, no warning.
+   * Estimates the tokens that a model call will be charged. If the estimate exceeds the remaining token budget, a message
+   * warns the model, once for each goal and budget. Absent: no warning. With `hardBudget` the estimate counts as the size of the request;
+   * absent, {@link upperTokens} estimates it.
    */
   readonly estimate?: (request: LlmRequest) => number
   /**
@@ -44,88 +48,136 @@ export interface GoalDriverOptions {
  * Wraps a driver: charges its turn to the thread's goal and adds the goal tools, which this driver answers, so they never
  * reach the host. The goal is stored in the history as `protocol` records. Without a goal, the effects are those of the inner
  * driver, except for the tools that a request lists.
+ *
+ * A continuation ends at the checkpoint at which a command that stops its goal is delivered. After a budget is reached, a turn makes
+ * `maxCallsAfterBudget` more model calls; with `hardBudget` no call starts that could cross the token budget.
  */
 export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): ProtocolDriver {
   checkDriver(inner)
+  const { turnId, origin = "user", estimate } = options
+  const policy = fullPolicy(options.policy ?? {})
+  const tools = goalToolsOf(policy)
+
+  function finish(goal: GoalWriter, actions: readonly DriverAction[], context: DriverContext): readonly DriverAction[] {
+    const gated = gateCalls(goal, actions, { context, policy, turnId, at: now(context, options), estimate })
+    const events = goal.records()
+    return events.length === 0 ? gated : [{ type: "append_events", events }, ...gated]
+  }
+
   return wrapDriver(inner, {
     name: `goal(${inner.name})`,
 
     prepareIteration(next, context) {
       const goal = openGoal(context, options)
-      const actions = next(context.withTools(GOAL_TOOLS)).map((action) => warnOfBudget(goal, action, options))
-      return withRecords(goal, actions)
+      return finish(goal, next(context.withTools(tools)), context)
     },
 
     onLlmComplete(next, context, waiting, response, textStreamed) {
-      const goal = openGoal(context, options)
-      const actions = next(context.withTools(GOAL_TOOLS), waiting, response, textStreamed)
-      const start = actions.find((action) => action.type === "start_tools")
-      if (start === undefined) return withRecords(goal, actions)
-      goal.toolCalls += start.calls.length
-      const answered = answerGoalTools(goal, start, context, options)
-      return withRecords(goal, answered === start ? actions : actions.map((action) => (action === start ? answered : action)))
+      const { request } = waiting.outstanding
+      const goal = openGoal(context, options, isUsageMissing(response) ? estimateUsage(request, response) : undefined)
+      const actions = next(context.withTools(tools), waiting, response, textStreamed).map((action) => {
+        if (action.type !== "start_tools") return action
+        goal.toolCalls += action.calls.length
+        return answerGoalTools(goal, action, request.tools, context, options)
+      })
+      return finish(goal, actions, context)
     },
 
     onToolResults(next, context, results) {
       const goal = openGoal(context, options)
       const at = now(context, options)
       for (const { callId, toolName, output } of results)
-        if (!isGoalTool(toolName) && output.status !== "cancelled")
-          goal.apply({ type: "tool_finished", at, turnId: options.turnId, callId, toolName })
-      return withRecords(goal, next(context.withTools(GOAL_TOOLS), results))
+        if (!tools.some(({ name }) => name === toolName) && output.status !== "cancelled")
+          goal.apply({ type: "tool_finished", at, turnId, callId, toolName })
+      return finish(goal, next(context.withTools(tools), results), context)
     },
 
     onExecResult(next, context, waiting, result) {
       const goal = openGoal(context, options)
       goal.toolCalls += 1
-      goal.apply({ type: "tool_finished", at: now(context, options), turnId: options.turnId, callId: "", toolName: "exec_code" })
-      return withRecords(goal, next(context.withTools(GOAL_TOOLS), waiting, result))
+      goal.apply({ type: "tool_finished", at: now(context, options), turnId, callId: "", toolName: "exec_code" })
+      return finish(goal, next(context.withTools(tools), waiting, result), context)
     },
 
     onLlmCutOff(next, context, waiting, response) {
-      const actions = next(context.withTools(GOAL_TOOLS), waiting, response)
-      return actions && withRecords(openGoal(context, options), actions)
+      const actions = next(context.withTools(tools), waiting, response)
+      if (actions === undefined) return undefined
+      // The failure of a call may report the usage that its partial answer lacks.
+      const isMissing = isUsageMissing(response) && !hasNewUsage(context, options)
+      const goal = openGoal(context, options, isMissing ? estimateUsage(waiting.outstanding.request, response) : undefined)
+      return finish(goal, actions, context)
     },
 
     onLlmFailed(next, context, waiting, error) {
-      const actions = next(context.withTools(GOAL_TOOLS), waiting, error)
-      if (actions !== undefined) return actions
+      const actions = next(context.withTools(tools), waiting, error)
+      if (actions !== undefined) return finish(openGoal(context, options), actions, context)
       // The turn ends as it would without a driver's decision; the goal records why.
       const goal = openGoal(context, options)
       goal.error = (options.errorOf ?? errorOf)(error, now(context, options))
-      return withRecords(goal, failureActions(error))
+      return finish(goal, failureActions(error), context)
     },
 
     onDelivery(next, context, checkpoint, delivery) {
       const goal = openGoal(context, options)
+      const before = goal.state.goal
       for (const event of delivery.events ?? []) {
         const record = goalEvent(event, options.threadId)
         if (record?.type === "goal_input") goal.apply(record.input, record.told)
       }
-      return withRecords(goal, next(context.withTools(GOAL_TOOLS), checkpoint, delivery))
+      const actions = next(context.withTools(tools), checkpoint, delivery)
+      const isUnattended = origin === "continuation" && isDurable(policy) && !(delivery.userMessages ?? []).some(isFromUser)
+      const stop = isUnattended && (checkpoint === "after_work" || hasMessages(delivery)) ? stopOf(before, goal.state.goal) : undefined
+      return finish(goal, stop === undefined ? actions : [...withoutDecisions(actions), ...stop], context)
     },
   })
 }
 
-function now(context: DriverContext, { startedAt }: GoalDriverOptions): number {
+/** Whether a user wrote the message: a continuation is not unattended any more. */
+function isFromUser({ role, origin }: Message): boolean {
+  return role === "user" && origin === undefined
+}
+
+/** A delivery without messages lets a turn that was about to end do so. */
+function hasMessages({ userMessages = [], messages = [], transientMessages = [], turnCauses = [] }: CheckpointDelivery): boolean {
+  return userMessages.length + messages.length + transientMessages.length + turnCauses.length > 0
+}
+
+/** The end of a continuation whose goal was stopped by a command since `before`. */
+function stopOf(before: Goal | null, after: Goal | null): readonly DriverAction[] | undefined {
+  if (before === null || !isCharged(before.status) || after?.status === "active") return undefined
+  if (after?.goalId === before.goalId && after.status === before.status) return undefined
+  const what = after === null ? "cleared" : after.status === "complete" ? "set to complete" : after.status === "paused" ? "paused" : "stopped"
+  const why = after?.reason === undefined ? "" : ` ${after.reason}`
+  const event = errorEvent(`The goal was ${what} while this turn worked on it, so the turn ended.${why}`, { kind: "goal", code: "goal_stopped" })
+  return [{ type: "finish", outcome: stopped("cancelled", event) }]
+}
+
+function now(context: DriverContext, { startedAt }: Pick<GoalDriverOptions, "startedAt">): number {
   return context.at === undefined ? startedAt : Math.max(context.at, startedAt)
 }
 
-/** Opens the goal for writing: in this turn, with all usage reported so far. */
-function openGoal(context: DriverContext, options: GoalDriverOptions): GoalWriter {
+/** Opens the goal for writing: in this turn, with all usage reported so far, and with an estimate of what is not reported. */
+function openGoal(context: DriverContext, options: GoalDriverOptions, missing?: TokenUsage): GoalWriter {
   const { threadId, turnId, mode = "default", origin = "user", policy = {} } = options
-  const before = readGoal(context.events, threadId)
-  const goal = new GoalWriter(before, policy)
+  const goal = new GoalWriter(readGoal(context.events, threadId), policy)
   if (goal.state.turn?.turnId !== turnId) {
     goal.apply({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NO_USAGE, origin })
   }
+  if (missing !== undefined) goal.addUnreported(turnId, missing)
   const reported = goal.state.turn?.reported ?? NO_USAGE
-  const usage = addUsage(context.usage, before.lost)
+  const usage = addUsage(context.usage, goal.unreported)
   if (sameUsage(reported, usage)) return goal
   // Without a goal the cost is not stored, so that no record is needed.
   const costMicros = goal.state.goal === null ? undefined : costOf(goal.state.turn, usage, options.costMicros)
   goal.apply({ type: "usage_reported", at: now(context, options), turnId, usage, ...(costMicros !== undefined && { costMicros }) })
   return goal
+}
+
+/** Whether the turn's usage is more than its goal was last told. */
+function hasNewUsage(context: DriverContext, { threadId, turnId }: GoalDriverOptions): boolean {
+  const { state, unreported } = readGoal(context.events, threadId)
+  const reported = state.turn?.turnId === turnId ? state.turn.reported : NO_USAGE
+  return !sameUsage(reported, addUsage(context.usage, unreported))
 }
 
 function sameUsage(left: TokenUsage, right: TokenUsage): boolean {
@@ -138,21 +190,29 @@ function errorOf({ kind, message, retryable, retryAt }: LlmFailure): GoalTurnErr
   return { kind: type, message, ...(retryAt !== undefined && { retryAt }) }
 }
 
-/** Puts the goal's records before the actions of the inner driver. */
-function withRecords(goal: GoalWriter, actions: readonly DriverAction[]): readonly DriverAction[] {
-  const events = goal.records()
-  return events.length === 0 ? actions : [{ type: "append_events", events }, ...actions]
-}
-
-/** Settles the goal tools of a batch, except for those that the inner driver settled. Returns the same action if there are none. */
-function answerGoalTools(goal: GoalWriter, start: StartTools, context: DriverContext, options: GoalDriverOptions): StartTools {
-  const { turnId } = options
-  const at = now(context, options)
+/**
+ * Settles the goal tools of a batch, except for those that the inner driver settled. One that the request did not offer is an unknown
+ * tool. Returns the same action if there are none.
+ */
+function answerGoalTools(
+  goal: GoalWriter,
+  start: StartTools,
+  offered: readonly ToolSpec[],
+  context: DriverContext,
+  { turnId, startedAt, policy = {} }: Pick<GoalDriverOptions, "turnId" | "startedAt" | "policy">,
+): StartTools {
+  const at = now(context, { startedAt })
+  const own = goalToolsOf(fullPolicy(policy))
   const given = start.settled ?? []
   const results: CompletedToolCall[] = []
   for (const { callId, toolName, args, replay } of start.calls) {
     if (!isGoalTool(toolName) || given.some((result) => result.callId === callId)) continue
-    const output = outputOf(goal.apply({ type: "goal_tool_called", at, turnId, callId, toolName, args }))
+    const isOffered = offered.some(({ name }) => name === toolName)
+    // A host's own tool may have the name of one that is not offered here.
+    if (isOffered && !own.some(({ name }) => name === toolName)) continue
+    const output = isOffered
+      ? outputOf(goal.apply({ type: "goal_tool_called", at, turnId, callId, toolName, args }))
+      : unknownGoalTool(toolName, offered)
     results.push({ callId, toolName, args, output, durationMs: 0, ...(replay !== undefined && { replay }) })
   }
   return results.length === 0 ? start : { ...start, settled: given.concat(results) }
@@ -161,24 +221,4 @@ function answerGoalTools(goal: GoalWriter, start: StartTools, context: DriverCon
 function outputOf(outputs: ReturnType<GoalWriter["apply"]>): ToolOutput {
   for (const output of outputs) if (output.type === "tool_result") return output.output
   throw new Error("The goal machine returned no result for a goal tool call.")
-}
-
-/** Adds a warning to a request that is expected to exceed the remaining token budget, once for each goal and budget. */
-function warnOfBudget(writer: GoalWriter, action: DriverAction, { estimate, policy = {} }: GoalDriverOptions): DriverAction {
-  const { goal, turn } = writer.state
-  if (estimate === undefined || action.type !== "start_llm" || goal === null) return action
-  if (goal.status !== "active" || turn?.marked !== true) return action
-  const warned = `${goal.goalId} ${goal.tokenBudget}`
-  if (writer.warned === warned) return action
-  const left = remainingTokens(goal, fullPolicy(policy))
-  if (left === null) return action
-  const unwritten = since(turn.charged, turn.reported)
-  const room = Math.max(0, left - unwritten.inputTokens - unwritten.outputTokens)
-  const needed = estimate(action.request)
-  // Negated, so that NaN adds no warning.
-  if (!(needed > room)) return action
-  writer.warned = warned
-  const { content } = nextCallMessage(goal, room, needed)
-  const messages = [...action.request.messages, { role: "user" as const, blocks: [{ type: "text" as const, text: content }] }]
-  return { ...action, request: { ...action.request, messages } }
 }

@@ -82,7 +82,10 @@ export function budgetReached(goal: Goal, policy: FullGoalPolicy): boolean {
 /** Explains to people why a goal is `budget_limited`. */
 export function budgetReason(goal: Goal, policy: FullGoalPolicy): string {
   const reached = budgetsOf(goal, policy).filter(({ used, budget }) => used >= budget)
-  const parts = reached.map(({ name, unit, used, budget }) => `the ${name} budget is used up (${unit.toLowerCase()}: ${used} of ${budget})`)
+  const parts = reached.map(({ name, unit, used, budget }) => {
+    const over = used > budget ? `, ${used - budget} over` : ""
+    return `the ${name} budget is used up (${unit.toLowerCase()}: ${used} of ${budget}${over})`
+  })
   return `Stopped: ${parts.join(", and ")}. Raise the budget and resume to continue.`
 }
 

@@ -17,6 +17,8 @@ interface GoalTurnRecord {
   readonly toolCalls: number
   /** The goal and budget for which the model was warned that the next call would exceed the budget. */
   readonly warned?: string
+  /** Model calls in the turn since it reached a budget. Absent: it reached none. */
+  readonly callsAfterBudget?: number
   /** The failure of the model call that ended the turn. */
   readonly error?: GoalTurnError
 }
@@ -48,15 +50,15 @@ interface GoalInputRecord {
   readonly told?: true
 }
 
-/** Usage that no response reports: a model call whose answer was lost with its process. */
-interface GoalLostRecord {
-  readonly type: "goal_lost"
+/** Usage that no response reports: of a model call whose answer was lost with its process, or of an endpoint that reports none. */
+interface UnreportedUsageRecord {
+  readonly type: "goal_unreported_usage"
   readonly threadId: string
   readonly turnId: string
   readonly usage: TokenUsage
 }
 
-type GoalRecord = GoalEvent | GoalTurnRecord | GoalSteerRecord | GoalDeliveredRecord | GoalInputRecord | GoalLostRecord
+type GoalRecord = GoalEvent | GoalTurnRecord | GoalSteerRecord | GoalDeliveredRecord | GoalInputRecord | UnreportedUsageRecord
 
 /** A history: an array of records, or `machine.history`. */
 export interface RecordList {
@@ -71,9 +73,11 @@ export interface GoalInHistory {
   readonly state: GoalState
   readonly toolCalls: number
   readonly warned: string | undefined
+  /** Model calls in the turn since it reached a budget; `undefined` if it reached none. */
+  readonly callsAfterBudget: number | undefined
   readonly error: GoalTurnError | undefined
   /** Usage of the open turn that its machine does not count. */
-  readonly lost: TokenUsage
+  readonly unreported: TokenUsage
   /** Messages not yet delivered, oldest first. */
   readonly undelivered: readonly GoalSteerRecord[]
   /** Whether the history contains any goal records of the thread. */
@@ -107,8 +111,9 @@ function withoutGoal(threadId: string): GoalInHistory {
     state: newGoalState(threadId),
     toolCalls: 0,
     warned: undefined,
+    callsAfterBudget: undefined,
     error: undefined,
-    lost: NO_USAGE,
+    unreported: NO_USAGE,
     undelivered: [],
     known: false,
   }
@@ -122,23 +127,23 @@ function applyRecord(before: GoalInHistory, record: GoalRecord): GoalInHistory {
       return { ...before, known: true, state: { ...state, goal, memory, clock: { ...state.clock, seenAt: at } } }
     }
     case "goal_turn": {
-      const { turn, clock, toolCalls, warned, error } = record
-      // Pending messages and lost usage of an ended turn do not carry over to the next one.
-      const pending = turn?.turnId === state.turn?.turnId ? before : NOTHING_PENDING
-      return { known: true, state: { ...state, turn, clock }, toolCalls, warned, error, undelivered: pending.undelivered, lost: pending.lost }
+      const { turn, clock, toolCalls, warned, callsAfterBudget, error } = record
+      // Pending messages and unreported usage of an ended turn do not carry over to the next one.
+      const { undelivered: pending, unreported } = turn?.turnId === state.turn?.turnId ? before : NOTHING_PENDING
+      return { known: true, state: { ...state, turn, clock }, toolCalls, warned, callsAfterBudget, error, undelivered: pending, unreported }
     }
     case "goal_steer":
       return { ...before, known: true, undelivered: [...undelivered, record] }
     case "goal_delivered":
       return { ...before, known: true, undelivered: undelivered.slice(record.count) }
-    case "goal_lost":
-      return record.turnId === state.turn?.turnId ? { ...before, lost: addUsage(before.lost, record.usage) } : before
+    case "goal_unreported_usage":
+      return record.turnId === state.turn?.turnId ? { ...before, unreported: addUsage(before.unreported, record.usage) } : before
     case "goal_input":
       return before
   }
 }
 
-const NOTHING_PENDING: Pick<GoalInHistory, "undelivered" | "lost"> = { undelivered: [], lost: NO_USAGE }
+const NOTHING_PENDING: Pick<GoalInHistory, "undelivered" | "unreported"> = { undelivered: [], unreported: NO_USAGE }
 
 /** Returns the goal record of this thread in a history record, if any. Records are trusted: this package wrote them, or validation checked them. */
 export function goalRecord(record: HistoryRecord | undefined, threadId: string): GoalRecord | undefined {
@@ -157,11 +162,13 @@ const RECORD_TYPES: ReadonlySet<string> = new Set<GoalRecord["type"]>([
   "goal_steer",
   "goal_delivered",
   "goal_input",
-  "goal_lost",
+  "goal_unreported_usage",
 ])
 
+type TurnFacts = Pick<GoalInHistory, "state" | "toolCalls" | "warned" | "callsAfterBudget" | "error">
+
 /** Builds the record of the open turn and the clock. */
-export function turnRecord({ state, toolCalls, warned, error }: Omit<GoalInHistory, "lost" | "undelivered" | "known">): GoalTurnRecord {
+export function turnRecord({ state, toolCalls, warned, callsAfterBudget, error }: TurnFacts): GoalTurnRecord {
   const { threadId, turn, clock } = state
   return {
     type: "goal_turn",
@@ -170,6 +177,7 @@ export function turnRecord({ state, toolCalls, warned, error }: Omit<GoalInHisto
     clock,
     toolCalls,
     ...(warned !== undefined && { warned }),
+    ...(callsAfterBudget !== undefined && { callsAfterBudget }),
     ...(error !== undefined && { error }),
   }
 }
@@ -184,14 +192,19 @@ export function asJson(record: GoalRecord): Json {
   return record as unknown as Json
 }
 
+/** What a turn's record holds apart from the goal machine's state. */
+const FACTS = ["toolCalls", "warned", "callsAfterBudget", "error"] as const
+
 /** Applies inputs in order to the goal of a history, and collects the records to append. */
 export class GoalWriter {
   readonly #before: GoalInHistory
   readonly #policy: GoalPolicy
   readonly #records: GoalRecord[] = []
+  readonly #unreported: UnreportedUsageRecord[] = []
   state: GoalState
   toolCalls: number
   warned: string | undefined
+  callsAfterBudget: number | undefined
   error: GoalTurnError | undefined
 
   constructor(before: GoalInHistory, policy: GoalPolicy) {
@@ -200,17 +213,32 @@ export class GoalWriter {
     this.state = before.state
     this.toolCalls = before.toolCalls
     this.warned = before.warned
+    this.callsAfterBudget = before.callsAfterBudget
     this.error = before.error
+  }
+
+  /** Usage of the open turn that its machine does not count. */
+  get unreported(): TokenUsage {
+    return this.#unreported.reduce((sum, { usage }) => addUsage(sum, usage), this.#before.unreported)
+  }
+
+  /** Records usage that no response reports. It counts once the turn's usage is reported again. */
+  addUnreported(turnId: string, usage: TokenUsage): void {
+    this.#unreported.push({ type: "goal_unreported_usage", threadId: this.state.threadId, turnId, usage })
   }
 
   /** Applies one input. `delivered`: its messages for the model are delivered already, so no pending record is written. */
   apply(input: GoalInput, delivered = false): readonly GoalOutput[] {
+    const before = this.state.goal
     const { state, outputs } = applyGoal(this.state, input, this.#policy)
     this.state = state
     if (input.type === "turn_started") {
       this.toolCalls = 0
+      this.callsAfterBudget = undefined
       this.error = undefined
     }
+    if (state.goal?.status !== "budget_limited") this.callsAfterBudget = undefined
+    else if (before?.status === "active" && state.turn?.marked === true) this.callsAfterBudget = 0
     for (const output of outputs) {
       if (output.type === "event") this.#records.push(output.event)
       else if (output.type === "steer" && !delivered) {
@@ -223,14 +251,13 @@ export class GoalWriter {
   /** The records to append. Empty for a thread that never had a goal. */
   records(): readonly HistoryRecord[] {
     const { goal, turn, clock } = this.state
-    const { toolCalls, warned, error } = this
     const before = this.#before
+    if (goal === null && !before.known) return this.#records.map(protocolRecord)
     const written = this.#records.slice()
-    const noted = warned !== before.warned || error !== before.error
+    const noted = FACTS.some((fact) => this[fact] !== before[fact])
     const moved = turn !== before.state.turn || clock !== before.state.clock || noted
-    if (moved && (goal !== null || before.known)) {
-      written.push(turnRecord({ state: this.state, toolCalls, warned, error }))
-    }
-    return written.map(protocolRecord)
+    if (moved) written.push(turnRecord(this))
+    // After the record of the turn that they belong to.
+    return [...written, ...this.#unreported].map(protocolRecord)
   }
 }

@@ -1,8 +1,13 @@
 /** Goals: an objective attached to a thread, with budgets and brakes. Pure; each input carries its time. See docs/goals.md. */
 export type {
+  CompleteGoal,
   Goal,
   GoalCause,
+  GoalCheck,
+  GoalCheckMemory,
+  GoalCheckResult,
   GoalCommand,
+  GoalContract,
   GoalEvent,
   GoalInput,
   GoalMemory,
@@ -15,10 +20,13 @@ export type {
   GoalStatus,
   GoalToolName,
   GoalTurn,
+  GoalWait,
+  PauseGoal,
   ResumeGoal,
   SetGoal,
   StartGoal,
   TurnOrigin,
+  WaitGoal,
 } from "../../wire/goal.ts"
 export { applyGoal } from "./apply-goal.ts"
 export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"
@@ -26,6 +34,8 @@ export { type GoalDriverOptions, goalDriver } from "./driver.ts"
 export { foldGoal, newGoalState } from "./goal.ts"
 export { type GoalInHistory, type GoalSteerRecord, type GoalTurnError, type RecordList, readGoal } from "./history.ts"
 export { DEFAULT_GOAL_POLICY, type FullGoalPolicy, type GoalPolicy, REFERENCE_GOAL_POLICY } from "./policy.ts"
+export { contractText } from "./prompts.ts"
+export { CONTRACT_FIELDS, MAX_CHECKS, MAX_CONTRACT_LENGTH } from "./terms.ts"
 export {
   changeGoal,
   type EndedTurn,

@@ -1,4 +1,4 @@
-import type { Goal, GoalCause, GoalMemory, GoalStatus } from "../../wire/goal.ts"
+import type { Goal, GoalCause, GoalCheck, GoalContract, GoalMemory, GoalStatus } from "../../wire/goal.ts"
 import { startCharging } from "./accounting.ts"
 import { continuationsOf } from "./continuation.ts"
 import { budgetReached, budgetReason, NEW_MEMORY, withStatus } from "./goal.ts"
@@ -12,6 +12,8 @@ export interface NewGoal {
   readonly tokenBudget?: number | null
   readonly secondsBudget?: number | null
   readonly costBudgetMicros?: number | null
+  readonly contract?: GoalContract
+  readonly checks?: readonly GoalCheck[]
 }
 
 /** Creates a goal with the next id and no usage. `charge`: usage from now on is charged to it, if it is active. */
@@ -34,6 +36,8 @@ export function createGoal(step: GoalStep, given: NewGoal, cause: GoalCause, cha
     continuations: 0,
     createdAt: at,
     updatedAt: at,
+    ...(given.contract !== undefined && { contract: given.contract }),
+    ...(given.checks !== undefined && { checks: given.checks }),
   }
   const status = nextStatus("none", `set_${requested}`, budgetReached(fresh, policy))
   const goal = status === requested || status === "refused" ? fresh : withStatus(fresh, status, budgetReason(fresh, policy))

@@ -6,8 +6,8 @@ export interface GoalPolicy extends GoalPolicyData {
   readonly newGoalId?: (n: number) => string
 }
 
-/** A policy with every switch set. */
-export type FullGoalPolicy = Required<Omit<GoalPolicy, "compat">>
+/** A policy with every switch set. `compat` marks the parts of the reference's behaviour that no switch changes. */
+export type FullGoalPolicy = Required<Omit<GoalPolicy, "compat">> & Pick<GoalPolicy, "compat">
 
 /** The default of every switch. */
 export const DEFAULT_GOAL_POLICY: FullGoalPolicy = {
@@ -32,6 +32,7 @@ export const DEFAULT_GOAL_POLICY: FullGoalPolicy = {
 /** The defaults under `compat: "reference"`: no brakes; only usage limits and the model itself stop a goal. */
 export const REFERENCE_GOAL_POLICY: FullGoalPolicy = {
   ...DEFAULT_GOAL_POLICY,
+  compat: "reference",
   onInterrupt: "keep",
   onTurnError: "keep",
   maxIdleContinuations: 0,
@@ -42,6 +43,11 @@ export const REFERENCE_GOAL_POLICY: FullGoalPolicy = {
   blockedAfter: 1,
   countChildren: false,
   maxCallsAfterBudget: 0,
+}
+
+/** Whether messages of the goal stay in the transcript. The reference shows them in one turn only. */
+export function isDurable({ compat }: FullGoalPolicy): boolean {
+  return compat !== "reference"
 }
 
 /** Fills in the defaults of a policy. A switch that is given overrides `compat`. */

@@ -10,9 +10,10 @@ import type {
   GoalStatus,
   GoalTurn,
 } from "../../wire/goal.ts"
-import { isCharged } from "./goal.ts"
+import { isCharged, withStatus } from "./goal.ts"
 import { type FullGoalPolicy, fullPolicy, type GoalPolicy } from "./policy.ts"
 import { budgetLimitMessage } from "./prompts.ts"
+import { nextStatus } from "./transitions.ts"
 
 /** The working state of one input. Its values are replaced, never mutated. */
 export interface GoalStep {
@@ -20,8 +21,8 @@ export interface GoalStep {
   readonly policy: FullGoalPolicy
   /** The input's time, or the latest time seen if that is later. */
   readonly at: number
-  /** The turn that the input names. */
-  readonly turnId: string | undefined
+  /** The turn that the input names; while an open turn is ended by the start of another, the one that ends. */
+  turnId: string | undefined
   readonly outputs: GoalOutput[]
   goal: Goal | null
   memory: GoalMemory
@@ -76,6 +77,7 @@ export function write(step: GoalStep, goal: Goal, cause: GoalCause, { steer = fa
   step.goal = written
   if (steers) updateMemory(step, { limitTold: true })
   else if (!limited) updateMemory(step, { limitTold: false })
+  if (written.status === "complete") forgetChecks(step)
   if (!isCharged(written.status)) stopCharging(step)
   else if (limited && step.turn === null) step.markedAt = null
 
@@ -85,9 +87,45 @@ export function write(step: GoalStep, goal: Goal, cause: GoalCause, { steer = fa
   if (steers) step.outputs.push({ type: "steer", kind: "budget_limit", message: budgetLimitMessage(written, step.policy) })
 }
 
+/** A complete goal has nothing left to check. If it is activated again, its checks run again. */
+function forgetChecks(step: GoalStep): void {
+  if (step.memory.checks !== undefined) updateMemory(step, { checks: undefined })
+}
+
+/** Resets the brakes: user activity means that the goal does not run unattended. An activated goal starts all counts again. */
+export function resetBrakes(step: GoalStep, before: Goal, goal: Goal): void {
+  updateMemory(step, { idleContinuations: 0 })
+  if (goal.status !== "active") return
+  updateMemory(step, { interrupted: false })
+  if (before.status === "active") return
+  const { checks } = step.memory
+  updateMemory(step, {
+    repeatedAnswers: 0,
+    lastAnswer: undefined,
+    transientErrors: 0,
+    retryAt: undefined,
+    blockedTurns: 0,
+    continuationsBefore: goal.continuations,
+    earlierContinuations: undefined,
+    ...(checks !== undefined && checks.alike > 0 && { checks: { ...checks, alike: 0 } }),
+  })
+  if (step.turn !== null) step.turn = { ...step.turn, claimed: false }
+}
+
+/** Pauses an active goal for a reason that a brake gives; without a reason it changes nothing. */
+export function brake(step: GoalStep, reason: string | undefined): void {
+  const { goal } = step
+  if (reason === undefined || goal?.status !== "active") return
+  const status = nextStatus(goal.status, "brake", false)
+  if (status !== "refused") write(step, withStatus(goal, status, reason), "brake")
+}
+
 /** Stops charging the turn and the time from now on. */
 export function stopCharging(step: GoalStep): void {
-  if (step.turn?.marked) step.turn = { ...step.turn, marked: false, childTokens: 0 }
+  if (step.turn?.marked) {
+    const { childCostMicros: _, ...turn } = step.turn
+    step.turn = { ...turn, marked: false, childTokens: 0 }
+  }
   step.markedAt = null
 }
 

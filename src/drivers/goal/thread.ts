@@ -1,5 +1,5 @@
 import { addUsage } from "../../machine/limits.ts"
-import type { Outcome } from "../../wire/event.ts"
+import type { Outcome, StoppedOutcome } from "../../wire/event.ts"
 import type { Goal, GoalInput, GoalMode, GoalOutput, GoalState } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
@@ -82,7 +82,7 @@ export function endGoalTurn(thread: GoalThread, ended: EndedTurn, at: number): G
   const { turnId } = ended
   const { turn } = state
   if (turn === null || turn.turnId !== turnId) return { state, records: [], outputs: [] }
-  const usage = ended.usage === undefined ? turn.reported : addUsage(ended.usage, found.lost)
+  const usage = ended.usage === undefined ? turn.reported : addUsage(ended.usage, found.unreported)
   const costMicros = costOf(turn, usage, ended.costMicros)
   const reported: GoalInput = { type: "usage_reported", at, turnId, usage, ...(costMicros !== undefined && { costMicros }) }
   return changeGoal(thread, reported, endOf(ended, found, at))
@@ -97,19 +97,35 @@ function endOf({ turnId, outcome, error }: EndedTurn, found: GoalInHistory, at: 
     return { type: "turn_finished", at, turnId, toolCalls, ...(finalText !== undefined && { finalText }) }
   }
   switch (outcome.stop.type) {
-    case "cancelled":
-      return { type: "turn_interrupted", at, turnId }
+    case "cancelled": {
+      const reason = outcome.stop.error?.userMessage
+      return { type: "turn_interrupted", at, turnId, ...(reason !== undefined && { reason }) }
+    }
     case "max_iterations":
     case "max_tokens":
     case "deadline":
     case "incomplete":
-      return { type: "turn_finished", at, turnId, toolCalls }
-    default: {
-      const { type, error: stop } = outcome.stop
-      const unknown: GoalTurnError = { kind: "other", message: stop?.userMessage ?? `The turn stopped with ${type}.` }
-      return { type: "turn_failed", at, turnId, error: found.error ?? unknown }
-    }
+      return { type: "turn_finished", at, turnId, toolCalls, problem: problemOf(outcome.stop) }
+    default:
+      return { type: "turn_failed", at, turnId, error: found.error ?? { kind: "other", message: problemOf(outcome.stop) } }
   }
+}
+
+/** Why a turn stopped, in the words of its outcome. */
+function problemOf(stop: StoppedOutcome["stop"]): string {
+  if (stop.error !== undefined) return stop.error.userMessage
+  const stopped = STOPPED[stop.type] ?? `The turn stopped with ${stop.type}.`
+  if (!("value" in stop)) return stopped
+  const { value } = stop
+  const said = typeof value === "object" && value !== null && "message" in value ? value.message : value
+  return `${stopped} ${typeof said === "string" ? said : JSON.stringify(said)}`
+}
+
+const STOPPED: { readonly [Type in StoppedOutcome["stop"]["type"]]?: string } = {
+  max_iterations: "The turn reached its limit of iterations.",
+  max_tokens: "The turn reached its limit of tokens.",
+  deadline: "The turn reached its deadline.",
+  incomplete: "The answer was cut off.",
 }
 
 /** The final text of a turn. A value is returned as JSON, which detects repeated answers equally well. */

@@ -3,9 +3,11 @@ import { trim } from "../../text.ts"
 import type { Goal, GoalInput, GoalStatus, GoalToolName } from "../../wire/goal.ts"
 import type { ToolOutput, ToolSpec } from "../../wire/tool.ts"
 import { flush } from "./accounting.ts"
+import { checksPassed, claimComplete, dropClaim, hasChecks } from "./checks.ts"
 import { budgetReached, budgetsOf, remainingTokens, withStatus } from "./goal.ts"
 import { createGoal } from "./new-goal.ts"
-import { COMPLETION_REPORT } from "./prompts.ts"
+import type { FullGoalPolicy } from "./policy.ts"
+import { CHECKS_DECIDE, COMPLETION_REPORT } from "./prompts.ts"
 import { type GoalStep, namedTurn, stopCharging, write } from "./step.ts"
 import { GOAL_STANDINGS, nextStatus } from "./transitions.ts"
 
@@ -43,6 +45,22 @@ export const GOAL_TOOLS: readonly ToolSpec[] = [
   },
 ]
 
+/** The goal tools that a model is offered. Where a judge ends the goal, the model cannot. */
+export function goalToolsOf({ endedBy }: Pick<FullGoalPolicy, "endedBy">): readonly ToolSpec[] {
+  return endedBy === "judge" ? JUDGED_GOAL_TOOLS : GOAL_TOOLS
+}
+
+const JUDGED_GOAL_TOOLS: readonly ToolSpec[] = GOAL_TOOLS.filter(({ name }) => name !== "update_goal")
+
+/** The answer to a goal tool that the request did not offer. */
+export function unknownGoalTool(name: string, offered: readonly ToolSpec[]): ToolOutput {
+  const names = offered.map((tool) => tool.name).join(", ")
+  return toolFailure({
+    code: "unknown_tool",
+    message: `There is no tool ${JSON.stringify(name)}. ${names === "" ? "" : `The tools are: ${names}. `}Nothing was run.`,
+  })
+}
+
 /** Whether a tool is one of the goal tools. */
 export function isGoalTool(name: string): name is GoalToolName {
   return name === "get_goal" || name === "create_goal" || name === "update_goal"
@@ -52,6 +70,11 @@ type GoalToolCalled = Extract<GoalInput, { type: "goal_tool_called" }>
 
 /** Answers a goal tool. A call from a turn other than the running one is answered, but charges nothing. */
 export function answerGoalTool(step: GoalStep, { callId, toolName, args }: GoalToolCalled): void {
+  const offered = goalToolsOf(step.policy)
+  if (!offered.some(({ name }) => name === toolName)) {
+    step.answer = { type: "tool_result", callId, output: unknownGoalTool(toolName, offered) }
+    return
+  }
   // update_goal flushes only when it succeeds, so that a refused call writes nothing.
   if (toolName !== "update_goal" && namedTurn(step) !== null) flush(step, { steer: true })
   step.answer = { type: "tool_result", callId, output: ANSWERS[toolName](step, args) }
@@ -78,6 +101,8 @@ const ANSWERS: { readonly [Name in GoalToolCalled["toolName"]]: (step: GoalStep,
     if (given.status !== "complete" && given.status !== "blocked") return toolFailure(STATUS_NOT_ALLOWED)
     const early = given.status === "blocked" ? claimBlocked(step) : undefined
     if (early !== undefined) return toolFailure(early)
+    if (given.status === "complete" && step.goal.status !== "complete" && hasChecks(step.goal) && !checksPassed(step)) return claim(step, step.goal)
+    if (given.status === "blocked") dropClaim(step)
     end(step, step.goal, given.status === "complete" ? "complete_goal" : "block_goal")
     return shown(step, given.status === "complete")
   },
@@ -94,6 +119,17 @@ function claimBlocked(step: GoalStep): Problem<GoalToolProblem> | undefined {
   return {
     code: "blocked_too_early",
     message: `Not yet: a goal counts as blocked when the same obstacle has held in ${blockedAfter} goal turns in a row. It must hold in ${turns} (${missing} missing). Until then look for another way.`,
+  }
+}
+
+/** The model's word that a goal with checks is complete: the goal continues, and its checks decide after the turn. */
+function claim(step: GoalStep, goal: Goal): ToolOutput {
+  if (namedTurn(step) !== null) flush(step, { steer: true })
+  if (nextStatus(goal.status, "claim_complete", false) !== "refused") claimComplete(step)
+  const { goal: now, policy } = step
+  return {
+    status: "success",
+    value: { goal: now && withoutId(now), remainingTokens: remainingTokens(now, policy), completionBudgetReport: null, checks: CHECKS_DECIDE },
   }
 }
 
@@ -149,6 +185,7 @@ export type GoalToolProblem =
   | "no_goal"
   | "status_not_allowed"
   | "blocked_too_early"
+  | "unknown_tool"
 
 /** A code to branch on, and a message for the caller. */
 export interface Problem<Code extends string> {

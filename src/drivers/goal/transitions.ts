@@ -22,6 +22,8 @@ export const GOAL_TRANSITIONS = {
   create_goal: ["in_budget", "refused", "refused", "refused", "refused", "refused", "in_budget"],
   complete_goal: ["refused", "complete", "complete", "complete", "complete", "complete", "complete"],
   block_goal: ["refused", "blocked", "blocked", "blocked", "blocked", "same", "blocked"],
+  // With checks, the model's word is a claim. The checks decide after the turn.
+  claim_complete: ["refused", "same", "same", "same", "same", "same", "same"],
 
   // A client's commands; the first column is for commands with an objective. To lift budget_limited, raise the budget and set
   // the goal active. Pausing or blocking the goal, or raising the budget alone does not lift it.
@@ -34,12 +36,18 @@ export const GOAL_TRANSITIONS = {
   set_budget: ["refused", "in_budget", "same", "same", "same", "same", "same"],
   set_objective: ["refused", "same", "same", "same", "same", "same", "same"],
   pause: ["refused", "paused", "refused", "refused", "refused", "refused", "refused"],
+  complete: ["refused", "complete", "complete", "complete", "complete", "complete", "same"],
+  // The same command for a goal whose checks have not passed since its last turn. No checks run for a stopped goal.
+  complete_with_checks: ["refused", "same", "refused", "refused", "refused", "same", "same"],
+  wait: ["refused", "same", "refused", "refused", "refused", "refused", "refused"],
 
   // Events of turns and threads.
   usage: ["same", "in_budget", "same", "same", "same", "same", "same"],
   usage_limit: ["same", "usage_limited", "same", "same", "same", "usage_limited", "same"],
   error: ["same", "blocked", "same", "same", "same", "same", "same"],
   interrupt: ["same", "paused", "same", "same", "same", "same", "same"],
+  // All checks passed after the turn in which the goal was claimed to be complete. A budget reached in that turn does not undo it.
+  checks_passed: ["same", "complete", "complete", "complete", "complete", "complete", "same"],
   brake: ["same", "paused", "same", "same", "same", "same", "same"],
   reactivate: ["same", "same", "in_budget", "same", "same", "same", "same"],
 } as const satisfies Record<string, Row>

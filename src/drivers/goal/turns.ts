@@ -2,20 +2,30 @@ import { tokensOf } from "../../machine/limits.ts"
 import { cutMiddle } from "../../text.ts"
 import type { GoalInput, GoalTurn } from "../../wire/goal.ts"
 import { flush, startCharging } from "./accounting.ts"
+import { outdateChecks, requireChecks } from "./checks.ts"
 import { capReached, countContinuation } from "./continuation.ts"
-import { budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
+import { add, budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
 import { resetForNewGoal } from "./new-goal.ts"
-import { GOAL_RESUMED, type GoalStep, namedTurn, updateMemory, write } from "./step.ts"
+import { isDurable } from "./policy.ts"
+import { shownAs } from "./prompts.ts"
+import { brake, GOAL_RESUMED, type GoalStep, namedTurn, resetBrakes, updateMemory, write } from "./step.ts"
 import { nextStatus } from "./transitions.ts"
+import { endWait } from "./waits.ts"
 
 type InputOf<Type extends GoalInput["type"]> = Extract<GoalInput, { type: Type }>
 
 /** Starts a turn. A turn that is still open ends first. */
 export function turnStarted(step: GoalStep, { turnId, mode, usage, origin }: InputOf<"turn_started">): void {
-  if (step.turn !== null) endTurn(step, step.turn)
+  if (step.turn !== null) endReplacedTurn(step, step.turn)
   updateMemory(step, { deferred: false, interrupted: false })
+  endWait(step)
+  outdateChecks(step, { mode, origin })
   if (origin === "user") updateMemory(step, { idleContinuations: 0, repeatedAnswers: 0, lastAnswer: undefined, earlierContinuations: undefined })
-  if (origin === "continuation" && step.goal !== null) step.goal = { ...step.goal, continuations: step.goal.continuations + 1 }
+  if (origin === "continuation" && step.goal !== null) {
+    step.goal = { ...step.goal, continuations: step.goal.continuations + 1 }
+    // Its message stays in the thread, so that a reminder is enough from now on.
+    if (isDurable(step.policy)) updateMemory(step, { shown: shownAs(step.goal) })
+  }
   step.turn = {
     turnId,
     mode,
@@ -40,33 +50,42 @@ export function usageReported(step: GoalStep, { usage, costMicros }: InputOf<"us
 }
 
 /** Holds child usage until the running goal turn's next write. Between turns it is written immediately. */
-export function childUsageReported(step: GoalStep, { usage }: InputOf<"child_usage_reported">): void {
+export function childUsageReported(step: GoalStep, { usage, costMicros = 0 }: InputOf<"child_usage_reported">): void {
   const { turn } = step
-  if (turn === null) flush(step, { childTokens: tokensOf(usage) })
-  else if (turn.marked) step.turn = { ...turn, childTokens: turn.childTokens + tokensOf(usage) }
+  const tokens = tokensOf(usage)
+  if (turn === null) return void flush(step, { children: { tokens, costMicros } })
+  if (!turn.marked) return
+  const childCostMicros = add(turn.childCostMicros ?? 0, costMicros)
+  step.turn = { ...turn, childTokens: add(turn.childTokens, tokens), ...(childCostMicros > 0 && { childCostMicros }) }
+}
+
+/** Resets the brakes that watch for progress. */
+export function progressNoted(step: GoalStep): void {
+  updateMemory(step, { idleContinuations: 0, repeatedAnswers: 0, lastAnswer: undefined })
 }
 
 export function toolFinished(step: GoalStep): void {
   if (namedTurn(step) !== null) flush(step, { steer: true })
 }
 
-export function turnFinished(step: GoalStep, { toolCalls, finalText }: InputOf<"turn_finished">): void {
+export function turnFinished(step: GoalStep, { toolCalls, finalText, problem }: InputOf<"turn_finished">): void {
   const turn = namedTurn(step)
   if (turn === null) return
   endTurn(step, turn)
   updateMemory(step, { transientErrors: 0, retryAt: undefined })
-  if (turn.mode === "plan" || step.goal?.status !== "active") return
+  if (turn.mode === "plan") return
+  noteFailure(step, turn, problem)
+  requireChecks(step, turn)
+  if (step.goal?.status !== "active") return
   brake(step, countContinuation(step, turn, toolCalls, finalText))
 }
 
-function brake(step: GoalStep, reason: string | undefined): void {
-  const { goal } = step
-  if (reason === undefined || goal?.status !== "active") return
-  const status = nextStatus(goal.status, "brake", false)
-  if (status !== "refused") write(step, withStatus(goal, status, reason), "brake")
+/** Remembers how a turn of the goal failed or was cut off, for the next continuation. */
+function noteFailure(step: GoalStep, turn: GoalTurn, problem: string | undefined): void {
+  if (turn.ofGoal && isDurable(step.policy)) updateMemory(step, { lastFailure: problem === undefined ? undefined : short(problem) })
 }
 
-export function turnInterrupted(step: GoalStep): void {
+export function turnInterrupted(step: GoalStep, { reason }: InputOf<"turn_interrupted">): void {
   const turn = step.turnId === undefined ? step.turn : namedTurn(step)
   if (turn === null && step.turnId !== undefined) return
   const pauses = step.policy.onInterrupt === "pause"
@@ -77,7 +96,8 @@ export function turnInterrupted(step: GoalStep): void {
   if (step.goal?.status !== "active") return
   if (!pauses) return void updateMemory(step, { interrupted: true })
   const status = nextStatus("active", "interrupt", false)
-  if (status !== "refused") write(step, withStatus(step.goal, status, "Paused by an interrupt. Resume to continue."), "interrupt")
+  const why = reason === undefined ? "Paused by an interrupt" : `Paused: ${short(reason)}`
+  if (status !== "refused") write(step, withStatus(step.goal, status, `${why}. Resume to continue.`), "interrupt")
 }
 
 /** Counts an error of the running turn, if the turn is charged to the goal. */
@@ -87,6 +107,7 @@ export function turnFailed(step: GoalStep, { error }: InputOf<"turn_failed">): v
   const { marked } = turn
   endTurn(step, turn)
   resetRepeatedAnswers(step, turn)
+  noteFailure(step, turn, error.message)
   if (!marked || step.goal === null) return
   if (error.kind === "usage_limit") return void usageLimit(step, error.message, error.retryAt)
   if (step.goal.status !== "active") return
@@ -140,6 +161,14 @@ function endTurn(step: GoalStep, turn: GoalTurn): void {
   if (step.goal?.status !== "active") step.markedAt = null
 }
 
+/** Ends a turn that the start of another replaces. What this writes names the turn that ends. */
+function endReplacedTurn(step: GoalStep, turn: GoalTurn): void {
+  const { turnId } = step
+  step.turnId = turn.turnId
+  endTurn(step, turn)
+  step.turnId = turnId
+}
+
 /** Resets the count of equal answers after a continuation that ends without an answer. */
 function resetRepeatedAnswers(step: GoalStep, turn: GoalTurn): void {
   if (turn.origin === "continuation") updateMemory(step, { repeatedAnswers: 0, lastAnswer: undefined })
@@ -159,7 +188,9 @@ export function threadResumed(step: GoalStep, { mode }: InputOf<"thread_resumed"
   }
   const status = policy.onResume === "reactivate" ? nextStatus(goal.status, "reactivate", budgetReached(goal, policy)) : goal.status
   if (status === "refused" || status === goal.status) return
-  write(step, withStatus(goal, status, status === "budget_limited" ? budgetReason(goal, policy) : undefined), "thread_resumed")
+  const resumed = withStatus(goal, status, status === "budget_limited" ? budgetReason(goal, policy) : undefined)
+  resetBrakes(step, goal, resumed)
+  write(step, resumed, "thread_resumed")
   if (status === "active") step.markedAt = step.at
 }
 

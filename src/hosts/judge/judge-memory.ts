@@ -17,10 +17,12 @@ export interface JudgeMemory {
   readonly contract?: string | undefined
   /** The last turn that was judged. */
   readonly judged?: string | undefined
-  /** The last message of the thread when a verdict was last read. What the user said after it is new to the judge. */
+  /** The last message of the thread when a verdict was last read; "" if there was none. What the user said after it is new to the judge. */
   readonly heard?: string | undefined
   /** The goal had reached a budget when a turn was last judged. Until it is active again, no other turn is judged. */
   readonly limited?: boolean | undefined
+  /** The thread's goal holds the judge's last wait. */
+  readonly isHeld?: boolean | undefined
   /** The running judge and the turn it judges. Its judgement is not applied yet. */
   readonly judging?: Judging | undefined
   /** The turn that is judged again, and how often it was judged. */

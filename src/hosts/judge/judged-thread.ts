@@ -120,7 +120,9 @@ export class JudgedThread {
     const advice = goal.checklist.length === 0 ? judgeRemark(goal) : continuationPrompt(goal)
     // Texts of users and judges are untrusted data here, as in the goal's own prompt.
     const say = advice === undefined ? undefined : `<goal_checklist>\n${escapeXml(advice)}\n</goal_checklist>`
-    return { ...(say !== undefined && { say }), ...(goal.notBefore !== undefined && { notBefore: goal.notBefore }) }
+    // A wait that the thread's goal holds ends as the goal says: early by an event, a message or a resume.
+    const { notBefore } = this.#memory.current.isHeld === true ? {} : goal
+    return { ...(say !== undefined && { say }), ...(notBefore !== undefined && { notBefore }) }
   }
 
   /** Closes the journal. A running judge can be resumed later. Idempotent. */
@@ -299,7 +301,8 @@ export class JudgedThread {
     const { threadId, history } = this.#thread
     if (!history.some((record) => isJudged(record, threadId, owed.key)))
       await this.#thread.note(this.#inputsOf(owed, lost), [{ type: "protocol", event: { type: "judged", threadId, key: owed.key } }])
-    await this.#update({ owed: undefined, lost: undefined }, false)
+    const isHeld = owed.wait === undefined ? {} : { isHeld: readGoal(this.#thread.history, threadId).state.memory.wait !== undefined }
+    await this.#update({ owed: undefined, lost: undefined, ...isHeld }, false)
   }
 
   #inputsOf(owed: Owed, lost: TokenUsage | undefined): readonly GoalInput[] {
@@ -342,9 +345,10 @@ function completion({ goalId, checks = [] }: Goal): GoalCommand {
   return checks.length > 0 ? { type: "complete", ifGoalId: goalId } : { type: "set", status: "complete", ifGoalId: goalId }
 }
 
-function lastMessageId(history: readonly HistoryRecord[]): string | undefined {
+/** The id of the last message; "" without any. */
+function lastMessageId(history: readonly HistoryRecord[]): string {
   const last = history.findLast((record) => record.type === "conversation")
-  return last?.type === "conversation" ? last.message.id : undefined
+  return last?.type === "conversation" ? last.message.id : ""
 }
 
 /** What was used since; `undefined` if nothing. */

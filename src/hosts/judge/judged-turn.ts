@@ -9,7 +9,7 @@ export interface TurnFacts {
   readonly threadId: string
   readonly history: readonly HistoryRecord[]
   readonly turn: EndedThreadTurn
-  /** The id of the last message that the judge knew when it gave its last verdict. */
+  /** The id of the last message that the judge knew when it gave its last verdict; "": it knew none. */
   readonly heard: string | undefined
   readonly at: number
 }
@@ -20,7 +20,7 @@ export function judgedTurn(facts: TurnFacts): JudgedTurn {
   const { outcome, messages: own } = turn
   const transcript = transcriptOf(facts)
   const known = transcript.messages.findIndex(({ id }) => id === heard)
-  const fresh = transcript.messages.slice(known < 0 ? (transcript.lastTurn ?? 1) - 1 : known + 1)
+  const fresh = transcript.messages.slice(known < 0 && heard !== "" ? (transcript.lastTurn ?? 1) - 1 : known + 1)
   return {
     response: responseOf(outcome, own),
     ended: outcome.type !== "stopped" ? "finished" : outcome.stop.type === "cancelled" ? "cancelled" : workedOn(outcome) ? "finished" : "failed",

@@ -2,15 +2,17 @@ export type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
 export type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkpoint.ts"
 export { JudgedThread, type JudgedThreadOptions, judgedDriver, readJudged } from "../judge/judged-thread.ts"
+export type { CheckRequest, CheckRunner } from "./check-runner.ts"
 export type { GoalTurnOptions } from "./config.ts"
 export type { EndedThreadTurn } from "./log.ts"
-export type { ThreadLoopOptions } from "./run-thread.ts"
+export type { ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"
 export {
   type Guidance,
   type RunThreadOptions,
   runThread,
   Thread,
+  type ThreadInputOptions,
   type ThreadOptions,
   type ThreadRest,
   type ThreadTurn,

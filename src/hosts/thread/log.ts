@@ -6,8 +6,10 @@ import {
   THREAD_FORMAT,
   THREAD_VERSION,
   type ThreadCommanded,
+  type ThreadHappened,
   type ThreadHeader,
   type ThreadRecord,
+  type ThreadSaid,
   type ThreadTurnBegun,
 } from "../../schemas/thread.ts"
 import { threadValidation } from "../../schemas/validation.ts"
@@ -29,6 +31,7 @@ export interface EndedThreadTurn {
 /** The state of a thread, computed by folding the records of its log. */
 export class ThreadLog {
   readonly #stored: StoredJournal
+  readonly #keys = new Set<string>()
   #writer: JournalWriter<ThreadRecord>
   #written: Promise<void> = Promise.resolve()
   header: ThreadHeader | undefined
@@ -38,6 +41,8 @@ export class ThreadLog {
   undelivered: readonly Message[] = []
   /** The goal commands that are not settled. */
   commands: readonly ThreadCommanded[] = []
+  /** The events that are not settled. */
+  events: readonly ThreadHappened[] = []
   /** The turn that has begun and not ended. */
   turn: ThreadTurnBegun | undefined
   lastTurn: EndedThreadTurn | undefined
@@ -94,6 +99,21 @@ export class ThreadLog {
     return this.#written
   }
 
+  /**
+   * Appends a record unless the log has one of its type with its key. Resolves when the first one is stored. Returns whether the record is new.
+   * @throws as {@link append}
+   */
+  async appendOnce(record: KeyedRecord): Promise<boolean> {
+    const isNew = !this.hasKey(record.type, record.key)
+    await (isNew ? this.append(record) : this.#written)
+    return isNew
+  }
+
+  /** Whether the log has a record of this type with this key. */
+  hasKey(type: KeyedRecord["type"], key: string | undefined): boolean {
+    return key !== undefined && this.#keys.has(keyOf(type, key))
+  }
+
   async close(): Promise<void> {
     await this.#written.catch(() => {})
     await this.#stored.close()
@@ -101,6 +121,7 @@ export class ThreadLog {
 
   #apply(record: ThreadRecord): void {
     this.at = Math.max(this.at, record.at)
+    if ("key" in record && record.key !== undefined) this.#keys.add(keyOf(record.type, record.key))
     switch (record.type) {
       case "header":
         this.header = record
@@ -112,13 +133,17 @@ export class ThreadLog {
       case "commanded":
         this.commands = [...this.commands, record]
         break
+      case "happened":
+        this.events = [...this.events, record]
+        break
       case "noted":
         this.#note(record.records)
         this.commands = this.commands.filter(({ at }) => !record.commands.includes(at))
+        this.events = this.events.filter(({ at }) => !record.commands.includes(at))
         break
       case "turn_begun": {
         const received = this.undelivered.filter(({ id }) => record.said.includes(id))
-        this.#note(received.map((message) => ({ type: "conversation", message })))
+        this.#note([...received, ...record.messages.filter(isDurable)].map((message) => ({ type: "conversation", message })))
         this.turn = record
         this.turns += 1
         break
@@ -143,6 +168,18 @@ export class ThreadLog {
     this.undelivered = undelivered(this.undelivered, records)
     this.commands = unsettled(this.commands, records)
   }
+}
+
+type KeyedRecord = ThreadSaid | ThreadCommanded | ThreadHappened
+
+/** Messages and commands of one sender may have the same key. */
+function keyOf(type: KeyedRecord["type"], key: string): string {
+  return `${type} ${key}`
+}
+
+/** Whether a message stays in the history. One that is marked as transient is part of its turn only. */
+export function isDurable({ origin }: Message): boolean {
+  return origin?.type !== "plugin" || origin.transient !== true
 }
 
 /** The messages that are not among the added history records. One of the host's own may have the same id, so the content counts, too. */

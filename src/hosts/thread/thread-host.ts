@@ -1,8 +1,10 @@
 import { goalDeliveries, mergeDeliveries } from "../../drivers/goal/deliveries.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, goalChanges } from "../../drivers/goal/thread.ts"
+import { addUsage } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Checkpoint } from "../../wire/effect.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery } from "../../wire/message.ts"
 import { type Host, wrapHost } from "../host.ts"
 import { undelivered } from "./log.ts"
@@ -16,6 +18,14 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
   const { threadId } = thread
   let goal = readGoal(machine.history, threadId).state.goal
   return wrapHost(host, {
+    llmCall: async (next, effect, context) => {
+      thread.calling = { request: effect.request, counted: countedUsage(machine, threadId) }
+      try {
+        return await next(effect, context)
+      } finally {
+        if (!context.signal.aborted) thread.calling = undefined
+      }
+    },
     progress: async (next, effect) => {
       await next(effect)
       const outputs = goalChanges(effect.eventDelta, threadId, goal)
@@ -28,6 +38,11 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
       return deliver(thread, machine, effect, own)
     },
   })
+}
+
+/** The usage of a turn that is counted so far, with what no response reported. */
+export function countedUsage({ usage, history }: TurnMachine, threadId: string): TokenUsage {
+  return addUsage(usage, readGoal(history, threadId).lost)
 }
 
 async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): Promise<CheckpointDelivery> {

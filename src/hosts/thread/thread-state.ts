@@ -9,6 +9,7 @@ import type { HistoryRecord } from "../../wire/message.ts"
 import type { ThreadCommanded } from "../../wire/thread.ts"
 import type { JournalStore } from "../journal/store.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
+import { onAbort } from "../timers.ts"
 import type { GoalTurnOptions } from "./config.ts"
 import { type ThreadLog, unsettled } from "./log.ts"
 
@@ -44,6 +45,16 @@ export class ThreadState {
   journal: TurnJournal | undefined
   /** How many records of the history this process has reported outside of turns. */
   reported = 0
+  /** The goal was loaded from a log, and its machine has not been informed. */
+  isReloaded = false
+  /** The model call that runs, or that an abort interrupted, with the usage that was counted before it. */
+  calling: { readonly request: LlmRequest; readonly counted: TokenUsage } | undefined
+  /** The time of the log's last record when the running work was aborted. */
+  abortedAt: number | undefined
+  #work: AbortController | undefined
+  /** An interruption of the open turn, which does not run yet. */
+  #interruption: { readonly reason: string | undefined } | undefined
+  readonly #waiting = new Set<() => void>()
   /** Receives changes and metrics of the goal. */
   onGoal: ((output: GoalOutput) => unknown) | undefined
 
@@ -77,17 +88,95 @@ export class ThreadState {
     return Math.floor((this.options.now ?? Date.now)())
   }
 
+  /** A time for a command or an event that no other one of the thread has. */
+  uniqueTime(): number {
+    return Math.max(this.now(), this.log.at + 1)
+  }
+
+  /** Runs a turn or checks with a signal that is aborted by {@link interrupt} or with the signal of the run. */
+  async interruptible<Result>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    const controller = new AbortController()
+    this.#work = controller
+    this.abortedAt = undefined
+    const stopNoting = onAbort(controller.signal, () => {
+      this.abortedAt = this.log.at
+    })
+    const stopListening = onAbort(signal, () => controller.abort(signal?.reason))
+    if (this.#interruption !== undefined) controller.abort(this.#interruption.reason)
+    this.#interruption = undefined
+    try {
+      return await work(controller.signal)
+    } finally {
+      this.#work = undefined
+      stopListening()
+      stopNoting()
+    }
+  }
+
+  /** Aborts the running turn or the running checks. A turn that is open and does not run yet ends when it runs. */
+  interrupt(reason: string | undefined): void {
+    if (this.#work !== undefined) this.#work.abort(reason)
+    else if (this.log.turn !== undefined) this.#interruption = { reason }
+  }
+
+  /** Whether there is input that a loop must act on. */
+  get hasInput(): boolean {
+    const { undelivered, commands, events } = this.log
+    return undelivered.length > 0 || commands.length > 0 || events.length > 0
+  }
+
+  /** Wakes the loop if it waits. */
+  wake(): void {
+    for (const wake of this.#waiting) wake()
+  }
+
+  /** Waits with a signal that is aborted when input arrives, or when the run's signal is. Returns at once if there is input. */
+  async waitForInput(signal: AbortSignal | undefined, wait: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (this.hasInput) return
+    const controller = new AbortController()
+    const wake = (): void => controller.abort()
+    this.#waiting.add(wake)
+    const stopListening = onAbort(signal, wake)
+    try {
+      await wait(controller.signal)
+    } finally {
+      this.#waiting.delete(wake)
+      stopListening()
+    }
+  }
+
   /** Passes changes and metrics on to the host. Outputs of type `event` belong to the history only. */
   async report(outputs: readonly GoalOutput[]): Promise<void> {
     if (this.onGoal !== undefined) for (const output of outputs) if (output.type !== "event") await this.onGoal(output)
   }
 
+  /** Informs the goal machine that the thread was loaded, at most once for each time that it was opened. */
+  async reportReload(): Promise<void> {
+    if (!this.isReloaded) return
+    this.isReloaded = false
+    const { mode } = this.goalThread
+    await this.apply([{ type: "thread_resumed", at: this.now(), mode: mode ?? "default" }])
+  }
+
   /** Applies all pending commands between turns. */
   async settleCommands(): Promise<void> {
     const { commands } = this.log
-    if (commands.length === 0) return
-    const { records, outputs } = changeGoal(this.goalThread, ...commands.map(commandInput))
-    await this.log.append({ type: "noted", at: this.now(), records, commands: commands.map(({ at }) => at) })
+    if (commands.length > 0) await this.apply(commands.map(commandInput), commands)
+  }
+
+  /** Applies all events so far between turns. */
+  async settleEvents(): Promise<void> {
+    const { events } = this.log
+    if (events.length === 0) return
+    const inputs = events.map(({ at, event }): GoalInput => ({ type: "event_happened", at, event }))
+    await this.apply(inputs, events)
+  }
+
+  /** Applies inputs to the goal between turns, with one record, and reports what they changed. `settled`: the records of the log that they are from. */
+  async apply(inputs: readonly GoalInput[], settled: readonly { readonly at: number }[] = []): Promise<void> {
+    const { records, outputs } = changeGoal(this.goalThread, ...inputs)
+    if (records.length > 0 || settled.length > 0)
+      await this.log.append({ type: "noted", at: this.now(), records, commands: settled.map(({ at }) => at) })
     await this.report(outputs)
   }
 }

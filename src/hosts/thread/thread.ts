@@ -2,16 +2,23 @@ import { stopRecord } from "../../drivers/goal/deliveries.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
-import type { Goal, GoalCommand, GoalInput, GoalOutput } from "../../wire/goal.ts"
+import type { Goal, GoalCommand, GoalInput, GoalOutput, GoalRefusal } from "../../wire/goal.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
 import type { Host } from "../host.ts"
 import type { JournalStore } from "../journal/store.ts"
 import type { ThreadTurn } from "./config.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
-import { type Guidance, runTurns, type ThreadLoopOptions, type ThreadRest } from "./run-thread.ts"
+import type { Guidance, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
+import { runTurns } from "./run-thread.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
 
 export type { Guidance, ThreadOptions, ThreadRest, ThreadTurn }
+
+/** Options of an input of a thread. */
+export interface ThreadInputOptions {
+  /** Identifies the input among all of its kind in the thread. One whose key the thread already has is ignored, so that it can be sent again. */
+  readonly key?: string
+}
 
 /** Options of {@link runThread}. */
 export interface RunThreadOptions extends Omit<ThreadLoopOptions, "attend" | "between"> {
@@ -58,9 +65,11 @@ export class Thread {
       throw new JournalError("invalid_record", 1, 0, `The log belongs to thread ${JSON.stringify(known)}, not to ${JSON.stringify(threadId)}.`)
     }
     const state = new ThreadState(store, threadId, log, options)
+    const isReloaded = log.header !== undefined && log.turn === undefined
     try {
       if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
       else if (log.turn === undefined) await recordDowntime(state)
+      state.isReloaded = isReloaded
     } catch (error) {
       await log.close()
       throw error
@@ -104,31 +113,55 @@ export class Thread {
   }
 
   /**
-   * Records a user message. A running turn receives it at its next checkpoint; otherwise it begins a turn.
+   * Records a user message. A running turn receives it at its next checkpoint; otherwise it begins a turn. It ends a wait.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
-  say(text: string): Promise<void> {
+  async say(text: string, { key }: ThreadInputOptions = {}): Promise<void> {
     const { log } = this.#state
     const id = `user-${log.userMessageCount + 1}`
     const message: Message = { id, role: "user", parts: [{ id: `${id}.p0`, type: "text", text }] }
-    return log.append({ type: "said", at: this.#state.now(), message })
+    await log.appendOnce({ type: "said", at: this.#state.now(), message, ...(key !== undefined && { key }) })
+    this.#state.wake()
   }
 
   /**
    * Records a goal command. A running turn receives it at its next checkpoint. Returns what the command does to the goal as it is now; a
    * `refused` command is not recorded. While a turn is open but not resumed, its effect on the goal is unknown: a command that depends
-   * on it is recorded, and the result is empty.
+   * on it is recorded, and the result is empty. The result of a repeated command, by its key, is empty, too.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
-  async command(command: GoalCommand): Promise<readonly GoalOutput[]> {
+  async command(command: GoalCommand, { key }: ThreadInputOptions = {}): Promise<readonly GoalOutput[]> {
     const { log, pendingCommands, goalThread, running, history } = this.#state
-    const at = Math.max(this.#state.now(), log.at + 1)
+    const at = this.#state.uniqueTime()
+    const record = { type: "commanded", at, command, ...(key !== undefined && { key }) } as const
     const pending = changeGoal(goalThread, ...pendingCommands.map(commandInput))
     const { outputs } = changeGoal({ ...goalThread, history: [...history, ...pending.records] }, { type: "command", at, command })
     const refused = outputs.find((output) => output.type === "refused")
-    const isUnsure = log.turn !== undefined && running === undefined && (refused?.code === "no_goal" || refused?.code === "not_active")
-    if (refused === undefined || isUnsure) await log.append({ type: "commanded", at, command })
-    return isUnsure ? [] : outputs
+    const isUnsure = log.turn !== undefined && running === undefined && refused !== undefined && DEPEND_ON_GOAL.has(refused.code)
+    if (refused !== undefined && !isUnsure && !log.hasKey("commanded", key)) return outputs
+    const isNew = await log.appendOnce(record)
+    this.#state.wake()
+    return isUnsure || !isNew ? [] : outputs
+  }
+
+  /**
+   * Records that something happened that a goal may wait for. It counts between turns, and ends a wait for this event. While a turn runs,
+   * it counts after the turn, so it also ends a wait that the turn begins.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
+  async event(name: string, { key }: ThreadInputOptions = {}): Promise<void> {
+    const { log } = this.#state
+    await log.appendOnce({ type: "happened", at: this.#state.uniqueTime(), event: name, ...(key !== undefined && { key }) })
+    this.#state.wake()
+  }
+
+  /**
+   * Ends the running turn at once, as an aborted signal does, and no other turn: what it used is charged, and the goal is paused under the
+   * default policy. Running checks are stopped and run again when the goal continues. A turn that is open and does not run yet
+   * ends when it runs. Without an open turn or running checks, it does nothing.
+   */
+  interrupt(reason?: string): void {
+    this.#state.interrupt(reason)
   }
 
   /**
@@ -181,6 +214,9 @@ export class Thread {
 export function runThread(thread: Thread, host: Host, options: RunThreadOptions = {}): Promise<ThreadRest> {
   return thread.run(host, options)
 }
+
+/** Refusals of commands that depend on the goal at the time. */
+const DEPEND_ON_GOAL: ReadonlySet<GoalRefusal> = new Set<GoalRefusal>(["no_goal", "other_goal", "no_budget", "not_active"])
 
 /** Records how long no process ran the thread, so that the goal's clock does not count it. */
 async function recordDowntime(state: ThreadState): Promise<void> {

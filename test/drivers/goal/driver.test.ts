@@ -5,6 +5,7 @@ import { type GoalDriverOptions, goalDriver } from "../../../src/drivers/goal/dr
 import { readGoal } from "../../../src/drivers/goal/history.ts"
 import { changeGoal, endGoalTurn, nextTurn } from "../../../src/drivers/goal/thread.ts"
 import { GOAL_TOOLS } from "../../../src/drivers/goal/tools.ts"
+import { requestPrefix } from "../../../src/replay/prefix.ts"
 import type { Effect } from "../../../src/schemas/effect.ts"
 import type { GoalCommand, GoalState } from "../../../src/schemas/goal.ts"
 import type { Json } from "../../../src/schemas/json.ts"
@@ -158,7 +159,7 @@ describe("accounting in a turn", () => {
     respond(machine, results(2, completed("a")))
     expect(stateOf(machine).goal).toMatchObject({ status: "budget_limited", tokensUsed: 12 })
     const delivery = goalDeliveries(machine.history, "after_work", 6000, { threadId: "t1" })
-    expect(delivery.transientMessages).toHaveLength(1)
+    expect(delivery.userMessages).toHaveLength(1)
     // A turn that ends anyway needs no message.
     expect(goalDeliveries(machine.history, "before_completion", 6000, { threadId: "t1" })).toEqual({})
     const request = requestOf(respond(machine, { ...delivers(3), delivery } as Response))
@@ -187,10 +188,14 @@ describe("accounting in a turn", () => {
     expect(JSON.stringify(requestOf(pollAll(machine)))).not.toContain("goal_context")
     respond(machine, asks(1, call("a", "look")))
     respond(machine, results(2, completed("a")))
-    expect(JSON.stringify(requestOf(respond(machine, delivers(3))))).toContain("28 of 40 tokens are left")
+    const warned = requestOf(respond(machine, delivers(3)))
+    expect(JSON.stringify(warned)).toContain("28 of 40 tokens are left")
     respond(machine, asks(4, call("b", "look")))
     respond(machine, results(5, completed("b")))
-    expect(JSON.stringify(requestOf(respond(machine, delivers(6))))).not.toContain("goal_context")
+    // The warning stays in the transcript, and there is no other one.
+    const next = requestOf(respond(machine, delivers(6)))
+    expect(JSON.stringify(next).split("<goal_context>")).toHaveLength(2)
+    expect(requestPrefix(warned, next)).toEqual({ stable: true })
   })
 
   test("a command during a turn arrives as an event of a delivery", () => {
@@ -201,8 +206,8 @@ describe("accounting in a turn", () => {
     respond(machine, delivers(3, { events: [event] }))
     expect(stateOf(machine).goal).toMatchObject({ objective: "sink", secondsUsed: 3 })
     for (const checkpoint of ["after_work", "before_completion"] as const) {
-      const { transientMessages } = goalDeliveries(machine.history, checkpoint, 7000, { threadId: "t1" })
-      expect(transientMessages?.map(({ content }) => content.includes("<untrusted_objective>\nsink"))).toEqual([true])
+      const { userMessages } = goalDeliveries(machine.history, checkpoint, 7000, { threadId: "t1" })
+      expect(userMessages?.map(({ parts }) => JSON.stringify(parts).includes("<untrusted_objective>\\nsink"))).toEqual([true])
     }
   })
 })

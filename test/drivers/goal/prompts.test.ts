@@ -26,7 +26,9 @@ describe.each(Object.entries(MESSAGES))("%s", (name, make) => {
   const message = make(GOAL, POLICY)
 
   test("is a hidden user message in tags, with the escaped objective on a separate line", () => {
-    expect(message).toMatchObject({ role: "user", origin: { type: "plugin", pluginId: "goal", transient: true } })
+    expect(message).toMatchObject({ role: "user", origin: { type: "plugin", pluginId: "goal" } })
+    expect(message.origin).not.toHaveProperty("transient")
+    expect(make(GOAL, fullPolicy({ compat: "reference" })).origin).toMatchObject({ transient: true })
     expect(message.content.split("\n").at(0)).toBe("<goal_context>")
     expect(message.content.split("\n").at(-1)).toBe("</goal_context>")
     const tag = name === "objectiveUpdatedMessage" ? "untrusted_objective" : "objective"
@@ -66,7 +68,7 @@ test("the continuation describes the audits before completion and before blocked
 })
 
 test("the warning before a call that exceeds the budget names the tokens left and needed, and how to end", () => {
-  const { content, origin } = nextCallMessage(GOAL, 77, 140)
+  const { content, origin } = nextCallMessage(GOAL, POLICY, { left: 77, needed: 140 })
   for (const fact of [
     /77 of 12000 tokens are left/,
     /about 140/,
@@ -78,7 +80,7 @@ test("the warning before a call that exceeds the budget names the tokens left an
     expect(content).toMatch(fact)
   }
   expect(content.split("\n").at(0)).toBe("<goal_context>")
-  expect(origin).toEqual({ type: "plugin", pluginId: "goal", transient: true })
+  expect(origin).toEqual({ type: "plugin", pluginId: "goal" })
 })
 
 test("a new objective replaces the old one, whose work is dropped", () => {

@@ -5,6 +5,11 @@ import { GOAL_TRANSITIONS, nextStatus } from "../../../src/drivers/goal/transiti
 /** By row: the next status for each status while no budget is reached; `-` stays, `!` is refused. Written by hand from the rules of the reference. */
 const EXPECTED: { readonly [Change in GoalChange]: string } = {
   //                   none             active           paused           blocked          usage_limited    budget_limited   complete
+  claim_complete: "    !                -                -                -                -                -                -",
+  complete: "          !                complete         complete         complete         complete         complete         -",
+  complete_with_checks: " !              -                !                !                !                -                -",
+  wait: "              !                -                !                !                !                !                !",
+  checks_passed: "     !                complete         complete         complete         complete         complete         -",
   create_goal: "        active           !                !                !                !                !                active",
   complete_goal: "      !                complete         complete         complete         complete         complete         -",
   block_goal: "         !                blocked          blocked          -                blocked          -                blocked",
@@ -39,11 +44,14 @@ describe("the table, with no budget reached", () => {
   })
 })
 
+/** Rows that leave an active goal as it is, whatever was used. */
+const KEEPS_ACTIVE: ReadonlySet<GoalChange> = new Set<GoalChange>(["set_objective", "claim_complete", "complete_with_checks", "wait"])
+
 test("with a budget reached, active becomes budget_limited, and every other cell stays the same", () => {
   for (const change of Object.keys(EXPECTED) as GoalChange[]) {
     for (const from of COLUMNS) {
       const withRoom = nextStatus(from, change, false)
-      const limited = withRoom === "active" && change !== "set_objective" && !(from === "active" && change === "reactivate")
+      const limited = withRoom === "active" && !KEEPS_ACTIVE.has(change) && !(from === "active" && change === "reactivate")
       expect(`${from} ${change}: ${nextStatus(from, change, true)}`).toBe(`${from} ${change}: ${limited ? "budget_limited" : withRoom}`)
     }
   }

@@ -90,6 +90,17 @@ describe("a turn that is judged before it ends", () => {
     expect(judged.state.goal?.status).toBe("done")
   })
 
+  test("gets its prompts as messages that stay in the history: each request begins with the one before", async () => {
+    const judged = new Judged({ works: ["I begin.", "One side is green.", "Both are."], rules: [list("front", "back"), completes(1), completes(2)] })
+    await judged.run()
+    const texts = judged.worker.map(({ messages }) => messages.map((message) => JSON.stringify(message)))
+    for (const [index, messages] of texts.entries()) expect(messages.slice(0, texts[index - 1]?.length ?? 0)).toEqual(texts[index - 1] ?? [])
+    const prompts = judged.machine.messages.filter(({ id }) => id.startsWith("judge-"))
+    expect(prompts.map(({ id, origin }) => [id, origin])).toEqual(
+      ["judge-g1-1", "judge-g1-2"].map((id) => [id, { type: "plugin", pluginId: "goal" }]),
+    )
+  })
+
   test("ends if the judge says that nothing can be done", async () => {
     const judged = new Judged({ works: ["I begin.", "I need paint."], rules: [list("front"), rules([], { verdict: "blocked", reason: "no paint" })] })
     await judged.run()

@@ -193,6 +193,287 @@ describe("a thread with a judge", () => {
     expect(world.worked).toHaveLength(1)
   })
 
+  test("sees the first turn from the last one, and where the last one begins", async () => {
+    const world = new World([LIST, rules({}), rules({ updates: [holds(1), holds(2)] })])
+    const both = await begun(world)
+    await both.thread.say("Use red paper.")
+    await world.run(both)
+    const asked = world.judged.map(({ messages }) => JSON.stringify(messages))
+    expect(asked.at(-1)).toMatch(/has \d messages, numbered from 1\. To read it, call `read_history` with the transcript \\"t\\"/)
+    const { judged } = both
+    expect(judged.state.goal?.status).toBe("done")
+    // What the user said is new to the judge until it gave a verdict that was read.
+    expect(asked.map((text) => text.includes("Use red paper."))).toEqual([false, true, false])
+    expect(asked[2]).toContain("The user has said nothing since the last verdict.")
+  })
+
+  test("reads the whole history with its tools' results, page by page", async () => {
+    const read = (cursor: string) => says("", "read_history", { transcript: "t", cursor })
+    const script = [LIST, rules({}), read("1"), rules({ updates: [holds(1), holds(2)] })]
+    const pages: string[] = []
+    const world = new World()
+    const host: Host = {
+      llmCall: async ({ request }) => {
+        if (!isJudge(request)) {
+          const isNew = !JSON.stringify(request.messages).includes("42 files")
+          return isNew ? says("", "count") : says(`Work ${request.messages.length}.`)
+        }
+        pages.push(JSON.stringify(request.messages.at(-1)))
+        return script.shift() ?? rules({})
+      },
+      tools: { call: async () => ({ output: { status: "success", value: "42 files" } }), effects: () => "idempotent" },
+    }
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Build a kite." })
+    const judged = await JudgedThread.open(memoryJournalStore(), thread, { judge: { model: "judge" }, host })
+    await runThread(thread, host, { between: () => judged.between() })
+    expect(pages[3]).toContain("42 files")
+    expect(pages[3]).toContain("--- message 1, ")
+    expect(thread.goal?.status).toBe("complete")
+  })
+
+  test("is paused if the judge says that the user asked to stop", async () => {
+    const world = new World([LIST, rules({ verdict: "asked_to_stop", reason: '"leave it"' })])
+    const both = await begun(world)
+    await both.thread.say("Begin, then leave it.")
+    expect((await world.run(both)).reason).toBe('The user asked to stop: "leave it". Resume to continue.')
+    expect(both.thread.goal?.status).toBe("paused")
+  })
+
+  test("keeps the user's own items when its objective changes, and gets a new list", async () => {
+    const world = new World()
+    const both = await begun(world)
+    await both.thread.settle()
+    await both.judged.manage({ type: "add_item", text: "It is red.", at: 5 })
+    await both.judged.manage({ type: "mark_item", index: 1, status: "completed", at: 6 })
+    expect(both.thread.goal?.status).toBe("active")
+    expect(both.thread.isCommanded).toBe(false)
+    await both.thread.command({ type: "set", objective: "Build two kites." })
+    await both.thread.settle()
+    await both.judged.between()
+    expect(both.judged.state.goal).toMatchObject({ goal: "Build two kites.", goalId: "g1", decomposed: false })
+    expect(both.judged.state.goal?.checklist).toMatchObject([{ text: "It is red.", status: "completed", addedBy: "user" }])
+  })
+
+  test("is not completed by the settled list of an earlier goal, nor by its last item", async () => {
+    const world = new World([LIST, rules({ verdict: "blocked", reason: "No wind." })])
+    const both = await begun(world)
+    await world.run(both)
+    await both.judged.manage({ type: "mark_item", index: 1, status: "completed", at: 5 })
+    await both.thread.command({ type: "start", objective: "Fly." })
+    await both.thread.settle()
+    // The list still belongs to the kite.
+    await both.judged.manage({ type: "mark_item", index: 2, status: "completed", at: 6 })
+    expect(both.thread.goal).toMatchObject({ objective: "Fly.", status: "active" })
+    expect(both.thread.isCommanded).toBe(false)
+    await both.judged.between()
+    expect(both.thread.goal?.status).toBe("active")
+    expect(both.thread.isCommanded).toBe(false)
+    expect(both.judged.state.goal).toMatchObject({ goal: "Fly.", checklist: [] })
+  })
+
+  test("is not completed by the last item of an earlier goal's list, while the turn of a new goal runs", async () => {
+    const world = new World([LIST, rules({ verdict: "blocked", reason: "No wind." })])
+    const both = await begun(world)
+    await world.run(both)
+    await both.thread.command({ type: "start", objective: "Fly." })
+    await both.thread.settle()
+    let wasCommanded: boolean | undefined
+    const host: Host = {
+      llmCall: async () => {
+        for (const index of [1, 2]) await both.judged.manage({ type: "mark_item", index, status: "completed", at: 5 })
+        wasCommanded = both.thread.isCommanded
+        await both.thread.command({ type: "pause" })
+        return says("Flying.")
+      },
+    }
+    // Without `between`, the list is not renewed before the turn.
+    await runThread(both.thread, host, { now: () => world.at })
+    expect(wasCommanded).toBe(false)
+    expect(both.thread.goal?.status).toBe("paused")
+  })
+
+  test("that a turn brought over its budget is still judged, and completion wins", async () => {
+    const world = new World()
+    const both = await begun(world)
+    await both.thread.command({ type: "set", tokenBudget: 45 })
+    // The third turn and its judge cross it; without that, the goal needs both.
+    await world.run(both)
+    expect(both.thread.goal).toMatchObject({ status: "complete", tokensUsed: 30 })
+    expect(world.worked).toHaveLength(3)
+  })
+
+  test("that its first turn brought over its budget is judged by the list at once", async () => {
+    const world = new World([LIST, rules({ updates: [holds(1), holds(2)] })])
+    let listed = false
+    const host: Host = {
+      llmCall: async (call, context) => {
+        if (!isJudge(call.request)) return world.host.llmCall(call, context)
+        world.judged.push(call.request)
+        if (listed) return rules({ updates: [holds(1), holds(2)] })
+        listed = true
+        return LIST
+      },
+    }
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Build a kite.", tokenBudget: 5 })
+    const judged = await JudgedThread.open(memoryJournalStore(), thread, { judge: { model: "judge" }, host })
+    await runThread(thread, host, { now: () => world.at, between: () => judged.between() })
+    expect(thread.goal).toMatchObject({ status: "complete" })
+    expect(world.judged).toHaveLength(2)
+    expect(world.worked).toHaveLength(1)
+  })
+
+  test("that has reached its budget and was judged is not judged after later turns", async () => {
+    const world = new World([LIST, rules({}), rules({}), rules({})])
+    const both = await begun(world)
+    await both.thread.command({ type: "set", tokenBudget: 5 })
+    await world.run(both)
+    expect(both.thread.goal?.status).toBe("budget_limited")
+    const asked = world.judged.length
+    await both.thread.say("What is left?")
+    await world.run(both)
+    expect(world.worked).toHaveLength(2)
+    expect(world.judged).toHaveLength(asked)
+  })
+
+  test("whose budget is hard is not judged by a call that could cross it, and says so", async () => {
+    const world = new World()
+    const both = await begun(world, memoryJournalStore(), { policy: { maxIdleContinuations: 0, hardBudget: true } })
+    await both.thread.command({ type: "set", tokenBudget: 5_000 })
+    await world.run(both)
+    expect(world.judged.length).toBeLessThan(3)
+    expect(both.thread.goal?.status).toBe("budget_limited")
+    expect(both.thread.goal?.reason).toMatch(/^The judge was not asked: its call may use \d+ tokens, and \d+ of the budget are left\.$/)
+    expect(both.judged.state.goal?.turnsUsed).toBe(world.judged.length)
+  })
+
+  test("is charged the cost of the judge", async () => {
+    const costMicros = ({ inputTokens, outputTokens }: { readonly inputTokens: number; readonly outputTokens: number }) =>
+      inputTokens + 3 * outputTokens
+    const costs: unknown[] = []
+    for (const own of [undefined, () => 1000]) {
+      const world = new World()
+      const thread = await Thread.open(memoryJournalStore(), "t", world.options({ goal: { costMicros } }))
+      await thread.command({ type: "set", objective: "Build a kite." })
+      const judged = await JudgedThread.open(memoryJournalStore(), thread, {
+        judge: { model: "judge" },
+        host: world.host,
+        ...(own !== undefined && { costMicros: own }),
+      })
+      await world.run({ thread, judged })
+      const inputs = JSON.stringify(thread.history)
+      costs.push(thread.goal?.childTokensUsed)
+      // The goal machine reads it from the input.
+      expect(thread.goal?.status).toBe("complete")
+      expect(inputs).toContain("judged")
+    }
+    expect(costs).toEqual([30, 30])
+  })
+
+  test("counts a call of the judge that takes too long as failed, and continues", async () => {
+    const world = new World([LIST, LIST, rules({ updates: [holds(1), holds(2)] })])
+    let slow = true
+    const aborted: boolean[] = []
+    const host: Host = {
+      llmCall: (call, context) => {
+        if (!isJudge(call.request) || !slow) return world.host.llmCall(call, context)
+        slow = false
+        context.signal.addEventListener("abort", () => aborted.push(true))
+        return new Promise(() => {})
+      },
+    }
+    const limits: number[] = []
+    const sleep = async (ms: number, signal: AbortSignal): Promise<void> => {
+      limits.push(ms)
+      if (limits.length > 1) await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()))
+    }
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Build a kite." })
+    const reasons: unknown[] = []
+    const judged = await JudgedThread.open(memoryJournalStore(), thread, {
+      judge: { model: "judge" },
+      host,
+      sleep,
+      onChecklist: (_, decision) => void (decision !== undefined && reasons.push(decision.reason)),
+    })
+    await world.run({ thread, judged })
+    expect(limits[0]).toBe(60_000)
+    expect(aborted).toEqual([true])
+    expect(reasons[0]).toEqual({ type: "judge_error", code: "timeout", message: "The judge's model did not answer within 60000 ms." })
+    expect(thread.goal?.status).toBe("complete")
+  })
+
+  test("is charged for each of two verdicts on one turn, when the user changed the list in between", async () => {
+    const world = new World()
+    const keys: (string | undefined)[] = []
+    const texts = ['{"verdict": "done"}', LIST, rules({ updates: [holds(1)] })]
+    const host: Host = {
+      llmCall: async ({ request }, { idempotencyKey }) => {
+        if (request.model !== "judge") return says("Work 1.")
+        keys.push(idempotencyKey)
+        if (keys.length === 1) await judged.manage({ type: "add_item", text: "mine", at: 5 })
+        return keys.length === 1 ? says(String(texts[0])) : rules({ updates: [holds(1)] })
+      },
+    }
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command({ type: "set", objective: "Build a kite." })
+    const judged = await JudgedThread.open(memoryJournalStore(), thread, { judge: { model: "judge", judge: "freeform" }, host })
+    await runThread(thread, host, { between: () => judged.between() })
+    expect(thread.goal).toMatchObject({ status: "complete", childTokensUsed: 20 })
+    expect(new Set(keys).size).toBe(2)
+  })
+
+  test("stops its judge with the run, is charged for what it said, and is judged later", async () => {
+    const controller = new AbortController()
+    const world = new World()
+    const store = memoryJournalStore()
+    const host: Host = {
+      llmCall: (call, context) => {
+        if (!isJudge(call.request)) return world.host.llmCall(call, context)
+        context.emit({ type: "text_delta", content: "Let me see." })
+        controller.abort()
+        return new Promise(() => {})
+      },
+    }
+    const thread = await Thread.open(store, "t", world.options())
+    await thread.command({ type: "set", objective: "Build a kite." })
+    const judged = await JudgedThread.open(store, thread, { judge: { model: "judge" }, host, signal: controller.signal })
+    await runThread(thread, host, { now: () => world.at, between: () => judged.between(), signal: controller.signal })
+    const stopped = thread.goal?.childTokensUsed ?? 0
+    expect(stopped).toBeGreaterThan(50)
+    expect(judged.state.goal?.turnsUsed).toBe(0)
+    await judged.close()
+    const again = await JudgedThread.open(store, thread, { judge: { model: "judge" }, host: world.host })
+    await world.run({ thread, judged: again })
+    expect(thread.goal).toMatchObject({ status: "complete", childTokensUsed: stopped + 30 })
+  })
+
+  test("stores the same amount for each turn, however long the thread is", async () => {
+    const world = new World([LIST])
+    const store = memoryJournalStore()
+    const lengths: number[] = []
+    const both = await begun(world, {
+      ...store,
+      async open(name, options) {
+        const stored = await store.open(name, options)
+        if (!name.endsWith(".judge")) return stored
+        return {
+          read: () => stored.read(),
+          append: (text) => stored.append(text),
+          replace: (parts) => {
+            if (typeof parts === "string") lengths.push(parts.length)
+            return stored.replace(parts)
+          },
+          close: () => stored.close(),
+        }
+      },
+    })
+    await world.run(both)
+    expect(world.judged.length).toBeGreaterThan(7)
+    expect(Math.max(...lengths.slice(-12))).toBeLessThan(1.1 * Math.max(...lengths.slice(12, 24)))
+  })
+
   test("gets a new list with a new objective", async () => {
     const world = new World()
     const both = await begun(world)
@@ -295,6 +576,49 @@ describe("a judge whose process crashes", () => {
     expect(crashes).toBeGreaterThan(20)
   })
 
+  test.each([
+    ["asked to stop", [LIST, rules({ verdict: "asked_to_stop", reason: '"leave it"' })], { status: "paused", childTokensUsed: 20 }],
+    [
+      "a wait",
+      [LIST, rules({ verdict: "wait", wait_seconds: 90 }), rules({ updates: [holds(1), holds(2)] })],
+      { status: "complete", childTokensUsed: 30 },
+    ],
+    ["completion at the budget line", JUDGE, { status: "complete", childTokensUsed: 30 }],
+  ] as const)("at any write of %s: judged once, charged once", async (name, script, expected) => {
+    let crashes = 0
+    const tokenBudget = name.startsWith("completion") ? 45 : null
+    const prepare = async (both: { thread: Thread; judged: JudgedThread }) => {
+      if (both.thread.goal === null && !both.thread.isCommanded) await both.thread.command({ type: "set", objective: "Build a kite.", tokenBudget })
+      if (both.thread.history.length === 0 && both.thread.turns === 0 && name === "asked to stop") await both.thread.say("Then leave it.")
+      return both
+    }
+    for (let writes = 3; ; writes += 1) {
+      const store = memoryJournalStore()
+      const first = new World(script)
+      const died = await first
+        .open(dyingStore(store, writes))
+        .then(prepare)
+        .then((both) => first.run(both))
+        .then(
+          () => false,
+          (error: Error) => error.message === "killed",
+        )
+      if (!died) break
+      crashes += 1
+      const second = new World(script)
+      second.at = first.at
+      const taken = await prepare(await second.open(store, { takeOver: true }))
+      await second.run(taken)
+      expect(taken.thread.goal, `${writes}`).toMatchObject(expected)
+      const keys = taken.thread.history.flatMap((record) => {
+        const event = record.type === "protocol" ? (record.event as { type?: string; key?: string }) : {}
+        return event.type === "judged" ? [event.key] : []
+      })
+      expect(new Set(keys).size).toBe(keys.length)
+    }
+    expect(crashes).toBeGreaterThan(20)
+  })
+
   test("during a call: the lost call is charged as well, if the host estimates the usage", async () => {
     const store = memoryJournalStore()
     const first = new World()
@@ -326,7 +650,32 @@ describe("a judge whose process crashes", () => {
     await expect(read("x")).rejects.toThrow(/not JSON/)
     await expect(read('{"format":"turn-machine/judged-thread","version":3}')).rejects.toThrow(/version/)
     expect(await read(undefined)).toEqual({ nextGoalNumber: 1 })
+    // Version 1 had no checksum.
+    expect(await read('{"format":"turn-machine/judged-thread","version":1,"checklist":{"nextGoalNumber":3}}')).toEqual({ nextGoalNumber: 3 })
   })
+})
+
+test("a stored state of a judge in which any character changed is refused", async () => {
+  const store = memoryJournalStore()
+  const world = new World([LIST, rules({ verdict: "blocked", reason: "No wind." })])
+  const both = await begun(world, store)
+  await world.run(both)
+  const text = await wholeText((await store.read("t.judge")) ?? "")
+  const read = (value: string) => readJudged({ read: async () => asParts(value) }, "t")
+  expect((await read(text)).goal?.status).toBe("paused")
+  let taken = 0
+  for (let index = 0; index < text.trimEnd().length; index += 1) {
+    const char = text.charAt(index)
+    const other = char === "1" ? "2" : char === " " ? "_" : "1"
+    const damaged = text.slice(0, index) + other + text.slice(index + 1)
+    const found = await read(damaged).then(
+      () => "read",
+      (error: Error) => error.name,
+    )
+    if (found === "read") taken += 1
+    else expect(found).toBe("CheckpointError")
+  }
+  expect(taken).toBe(0)
 })
 
 describe("snapshotThread", () => {

@@ -1,0 +1,73 @@
+import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { ResumeOptions } from "../../replay/replay.ts"
+import type { Outcome } from "../../wire/event.ts"
+import type { GoalCheckResult, GoalOutput, GoalWait } from "../../wire/goal.ts"
+import type { RunOptions } from "../host.ts"
+import type { runTurn } from "../run/run-turn.ts"
+import type { CheckRequest, CheckRunner } from "./check-runner.ts"
+import type { ThreadTurn } from "./config.ts"
+
+/** Options of the loop, with callbacks that know their thread. */
+export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"> {
+  /** Called at each checkpoint and between turns, before the next decision. Pass new user input to `say` and `command` here. */
+  readonly attend?: () => Promise<void> | void
+  /** Receives changes and metrics of the goal when they are stored, each at least once, and commands that were refused later. Awaited. */
+  readonly onGoal?: (output: GoalOutput) => unknown
+  /** Called when a turn begins or is resumed. Awaited. If it throws, the run rejects. */
+  readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => unknown
+  /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
+  readonly runTurn?: typeof runTurn
+  /**
+   * Waits until a time (milliseconds since the epoch) or until the signal is aborted, which happens when the run is stopped, and when a
+   * message, a command or an event arrives. It may return earlier. Default: a timer.
+   */
+  readonly wait?: (until: number, signal: AbortSignal | undefined) => Promise<void>
+  /** Runs the checks of a goal that are commands. Checks that are tools run with `host.tools`. Absent: a goal with such checks rests. */
+  readonly checks?: CheckRunner
+  /** Called before checks run, and with their results. Awaited. */
+  readonly onChecks?: (checks: ThreadChecks) => unknown
+  /** Called when the run begins to wait, and at least every 30 minutes while it waits. Awaited. */
+  readonly onWaiting?: (waiting: ThreadWaiting) => unknown
+  /**
+   * Called between turns, when all commands are settled and the checks of the last turn have run, before the loop decides whether to
+   * continue the goal. Judge the last turn here, and record the result with `note`.
+   */
+  readonly between?: () => Promise<Guidance | undefined> | Guidance | undefined
+  /** How an open turn is resumed. Default: as in the options of the thread. */
+  readonly resume?: ResumeOptions
+  /**
+   * The longest wait in milliseconds. If a continuation would take longer, or an event has not happened until then, the thread rests.
+   * Default 600,000.
+   */
+  readonly maxWaitMs?: number
+}
+
+/** Advice of the host about the next continuation. */
+export interface Guidance {
+  /** The earliest time to start it. Milliseconds since the epoch. */
+  readonly notBefore?: number
+  /** Text for the model, added to the goal's own prompt. */
+  readonly say?: string
+}
+
+/** Why a thread stopped running turns. */
+export interface ThreadRest {
+  readonly reason: string
+  /** When to run the thread again, if known. Milliseconds since the epoch. */
+  readonly notBefore?: number
+  /** What the goal waits for. */
+  readonly wait?: GoalWait
+  /** The outcome of the last turn of this run; absent if no turn ran. */
+  readonly outcome?: Outcome
+}
+
+/** What happens to the checks of a goal. `checked`: the results, when they are stored. */
+export type ThreadChecks =
+  | ({ readonly type: "checking" } & CheckRequest)
+  | { readonly type: "checked"; readonly turnId: string; readonly results: readonly GoalCheckResult[] }
+
+/** A goal waits. Reported when the wait begins, and at least every 30 minutes while the run waits for its end. */
+export interface ThreadWaiting {
+  readonly type: "waiting"
+  readonly wait: GoalWait
+}

@@ -1,0 +1,199 @@
+import { lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
+import { costOf } from "../../drivers/goal/goal.ts"
+import { protocolRecord, readGoal } from "../../drivers/goal/history.ts"
+import { changeGoal, endGoalTurn } from "../../drivers/goal/thread.ts"
+import { estimateTokens } from "../../drivers/usage-estimate.ts"
+import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
+import { addUsage, NO_USAGE } from "../../machine/limits.ts"
+import type { ExecutionSurface } from "../../machine/turn.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { digest } from "../../replay/digest.ts"
+import type { TurnStart } from "../../wire/config.ts"
+import type { Outcome } from "../../wire/event.ts"
+import type { GoalInput, GoalOutput } from "../../wire/goal.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
+import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
+import type { ThreadCommanded, ThreadTurnBegun } from "../../wire/thread.ts"
+import type { Host } from "../host.ts"
+import { TurnJournal } from "../journal/turn-journal.ts"
+import { runTurn } from "../run/run-turn.ts"
+import { goalConfig } from "./config.ts"
+import { isDurable } from "./log.ts"
+import type { ThreadLoopOptions } from "./loop-options.ts"
+import { countedUsage, threadHost } from "./thread-host.ts"
+import { commandInput, type ThreadState } from "./thread-state.ts"
+
+/** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
+const MOST_APART_MS = 12_000
+
+/** Begins a turn: with the waiting messages of the user, or with a continuation, which becomes part of the history. `say`: more text for it. */
+export async function beginTurn(thread: ThreadState, continuation?: DeliveredMessage, say?: string): Promise<void> {
+  const { log } = thread
+  const number = log.turns + 1
+  const id = `continue-${number}`
+  const messages: readonly Message[] =
+    continuation === undefined
+      ? []
+      : [
+          {
+            id,
+            role: continuation.role,
+            parts: [{ id: `${id}.p0`, type: "text", text: say === undefined ? continuation.content : `${continuation.content}\n\n${say}` }],
+            ...(continuation.origin !== undefined && { origin: continuation.origin }),
+          },
+        ]
+  await log.append({
+    type: "turn_begun",
+    at: thread.now(),
+    turnId: `${thread.threadId}.${number}`,
+    origin: continuation === undefined ? "user" : "continuation",
+    said: continuation === undefined ? log.undelivered.map((message) => message.id) : [],
+    messages: [...messages],
+  })
+}
+
+/** Runs the turn that has begun, or resumes it, and records its end. */
+export function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
+  return thread.interruptible(options.signal, (signal) => runUntilEnd(thread, turn, host, { ...options, signal }))
+}
+
+async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
+  const { threadId } = thread
+  const { turnId, origin, at: startedAt } = turn
+  const { runTurn: loop = runTurn, resume = thread.options.resume, ...runOptions } = options
+  await reportRecords(thread, host)
+  const { now } = thread.options
+  // The owner of the log is the owner of its turns. After a crash, the lease of a turn's journal may end some seconds after that of the log.
+  const { waitMs = 0 } = thread.options
+  const journal = await TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
+  thread.journal = journal
+  thread.calling = undefined
+  try {
+    const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
+    const resumed = journal.recorded !== undefined
+    const machine = resumed ? await journal.resume(config, resume) : await journal.begin(config, startOf(thread, turn, config), { turnId })
+    if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
+    await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
+    thread.running = machine
+    const attended = threadHost(thread, machine, host, () => options.attend?.())
+    const { outcome } = await loop(machine, attended, { ...runOptions, journal, ...(now !== undefined && { now }) })
+    await endTurn(thread, turn, machine, outcome)
+    return outcome
+  } finally {
+    thread.running = undefined
+    thread.journal = undefined
+    await journal.close()
+  }
+}
+
+function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegun, config: TurnConfig): TurnStart {
+  const { history, iteration, surface } = log
+  const { turnDeadlineMs } = options
+  const earlier = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
+  const surfaceChanged = surface !== undefined && surface !== surfaceDigest(checkedConfig(config))
+  return {
+    messages: [...earlier, ...messages.filter((message) => !isDurable(message))],
+    events: history,
+    iterationOffset: iteration,
+    ...(surfaceChanged && { surfaceChanged }),
+    ...(turnDeadlineMs !== undefined && { deadlineAt: at + turnDeadlineMs }),
+  }
+}
+
+function surfaceDigest({ systemPrompt, tools }: ExecutionSurface): string {
+  return digest([systemPrompt, tools])
+}
+
+/**
+ * Records what a crash interrupted, before the turn resumes: the lost usage of an outstanding model call, which is made again, and
+ * the downtime, which the goal's clock does not count.
+ */
+async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, journal: TurnJournal, turnId: string): Promise<void> {
+  const { threadId } = thread
+  const { outstanding } = machine
+  if (outstanding === undefined) return
+  const { lostUsage } = thread.options
+  const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
+  const stop = stopRecord(machine.history, threadId, thread.now())
+  const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
+  if (events.length === 0) return
+  await journal.command(machine, { type: "apply", actions: [{ type: "append_events", events }] })
+}
+
+async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine: TurnMachine, outcome: Outcome): Promise<void> {
+  const { log } = thread
+  const at = thread.now()
+  const { costMicros } = thread.options.goal ?? {}
+  const { history } = machine
+  const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
+  const estimated = isCancelled ? unreportedUsage(thread, machine) : NO_USAGE
+  const usage = addUsage(machine.usage, estimated)
+  const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
+  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, machine, counted, at) : NOTHING
+  const ended = endGoalTurn(
+    { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
+    { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
+    at,
+  )
+  const own = history.slice(log.history.length)
+  await log.append({
+    type: "turn_ended",
+    at,
+    turnId,
+    outcome,
+    iteration: machine.iteration,
+    records: [...own, ...commanded.records, ...ended.records],
+    reported: own.length,
+    surface: surfaceDigest(machine.turn.surface),
+  })
+  await thread.report([...commanded.outputs, ...ended.outputs])
+}
+
+/** The estimated usage of a model call that was aborted before anything was known of it: its prompt was paid for all the same. */
+function unreportedUsage({ calling, options, threadId }: ThreadState, machine: TurnMachine): TokenUsage {
+  if (calling === undefined) return NO_USAGE
+  const counted = countedUsage(machine, threadId)
+  const { inputTokens, cachedInputTokens, outputTokens } = calling.counted
+  const isCounted = counted.inputTokens !== inputTokens || counted.cachedInputTokens !== cachedInputTokens || counted.outputTokens !== outputTokens
+  if (isCounted) return NO_USAGE
+  return { ...NO_USAGE, inputTokens: estimateTokens(calling.request), estimated: true, ...options.lostUsage?.(calling.request) }
+}
+
+interface Commanded {
+  readonly records: readonly HistoryRecord[]
+  readonly outputs: readonly GoalOutput[]
+}
+
+const NOTHING: Commanded = { records: [], outputs: [] }
+
+/**
+ * Applies the commands that were given before the turn was aborted, and that it did not receive: a pause that an interrupt follows is a
+ * pause of the user, and is not refused because the interrupt has paused the goal. What the turn used is charged first.
+ */
+function commandsBeforeAbort(thread: ThreadState, turnId: string, { history }: TurnMachine, usage: TokenUsage, at: number): Commanded {
+  const { threadId, abortedAt = Number.NEGATIVE_INFINITY, pendingCommands, goalThread, options } = thread
+  const commands = pendingCommands.filter((command) => command.at <= abortedAt)
+  if (commands.length === 0) return NOTHING
+  const costMicros = costOf(readGoal(history, threadId).state.turn, usage, options.goal?.costMicros)
+  const reported: GoalInput = { type: "usage_reported", at, turnId, usage, ...(costMicros !== undefined && { costMicros }) }
+  const { records, outputs } = changeGoal({ ...goalThread, history }, reported, ...commands.map(commandInput))
+  return { records: [...commands.map((command) => commandRecord(threadId, command)), ...records], outputs }
+}
+
+/** The record by which the log finds that a command is settled. */
+function commandRecord(threadId: string, command: ThreadCommanded): HistoryRecord {
+  return protocolRecord({ type: "goal_input", threadId, input: commandInput(command), told: true })
+}
+
+/**
+ * Reports the records that no turn has reported: the messages that a turn begins with, what was noted between turns, and what the end of a
+ * turn did to the goal. A process reports them once; the next process may report the last of them again, at the same places.
+ */
+export async function reportRecords(thread: ThreadState, host: Host): Promise<void> {
+  const { history, reported, iteration } = thread.log
+  const from = Math.max(reported, thread.reported)
+  if (from >= history.length) return
+  const messages = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
+  await host.progress?.({ type: "progress", messages, eventDelta: history.slice(from), recordsFrom: from, iteration })
+  thread.reported = history.length
+}
