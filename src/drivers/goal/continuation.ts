@@ -65,7 +65,8 @@ export function answerIdle(step: GoalStep, { mode, queuedInput }: Extract<GoalIn
   if (memory.deferred) return rest("The goal was copied from another thread and waits for the first turn of this one.")
   if (memory.interrupted) return rest("The last turn was interrupted; the goal continues after a turn or a command.")
   const { wait } = memory
-  if (wait !== undefined && !isOver(wait, at)) return { type: "rest", reason: waitReason(wait), ...(wait.until !== undefined && { notBefore: wait.until }), wait }
+  if (wait !== undefined && !isOver(wait, at))
+    return { type: "rest", reason: waitReason(wait), ...(wait.until !== undefined && { notBefore: wait.until }), wait }
   const notBefore = Math.max(memory.retryAt ?? 0, memory.limitEndsAt ?? 0)
   return {
     type: "continue",

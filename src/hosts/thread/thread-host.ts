@@ -42,7 +42,7 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
 
 /** The usage of a turn that is counted so far, with what no response reported. */
 export function countedUsage({ usage, history }: TurnMachine, threadId: string): TokenUsage {
-  return addUsage(usage, readGoal(history, threadId).lost)
+  return addUsage(usage, readGoal(history, threadId).unreported)
 }
 
 async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): Promise<CheckpointDelivery> {
