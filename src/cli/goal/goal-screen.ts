@@ -8,7 +8,8 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import { modelText, RunScreen } from "../run/run-screen.ts"
 import { shownUrl } from "../run/run-settings.ts"
-import { cutText, oneLine, plainText, plural, sentence } from "../terminal/format.ts"
+import { cutToColumns } from "../terminal/columns.ts"
+import { oneLine, plainText, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
@@ -142,7 +143,7 @@ export class GoalScreen implements GoalReporter {
       .split("\n")
       .filter((line) => line.trim() !== "")
     for (const line of lines.slice(-TAIL_LINES))
-      this.#screen.line(`${INDENT}  ${this.#style("dim", cutText(line.replaceAll("\t", "  ").trimEnd(), this.#width() - 6))}`)
+      this.#screen.line(`${INDENT}  ${this.#style("dim", cutToColumns(line.replaceAll("\t", "  ").trimEnd(), this.#width() - 6))}`)
   }
 
   checks(): void {}
@@ -226,9 +227,9 @@ export class GoalScreen implements GoalReporter {
   #item(item: ChecklistItem, number: number): void {
     const mark = item.status === "pending" ? "·" : item.status === "completed" ? this.#style("green", "✓") : this.#style("yellow", "!")
     const width = this.#width()
-    this.#screen.line(`   ${mark} ${cutText(`${String(number).padStart(2)} ${oneRow(oneLine(item.text))}`, width - 6)}`)
+    this.#screen.line(`   ${mark} ${cutToColumns(`${String(number).padStart(2)} ${oneRow(oneLine(item.text))}`, width - 6)}`)
     if (item.evidence !== undefined && isTerminal(item)) {
-      this.#screen.line(`        ${this.#style("dim", cutText(oneRow(oneLine(evidenceText(item.evidence))), width - 9))}`)
+      this.#screen.line(`        ${this.#style("dim", cutToColumns(oneRow(oneLine(evidenceText(item.evidence))), width - 9))}`)
     }
   }
 
@@ -237,11 +238,11 @@ export class GoalScreen implements GoalReporter {
   }
 
   #field(name: string, text: string): void {
-    this.#screen.line(`${this.#style("dim", name.padEnd(8))} ${text}`)
+    this.#screen.fields([[name, text]])
   }
 
   #fields(fields: readonly (readonly [string, string])[]): void {
-    for (const [name, value] of fields) this.#field(name, value)
+    this.#screen.fields(fields)
   }
 }
 

@@ -3,7 +3,8 @@ import { evidenceText, reasonText } from "../../drivers/checklist/wording.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalCheckMemory } from "../../wire/goal.ts"
-import { cutText, oneLine, plainJson, plural } from "../terminal/format.ts"
+import { cutToColumns } from "../terminal/columns.ts"
+import { oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
@@ -83,8 +84,8 @@ function showEarlier({ objective, status, ...goal }: Goal, isCleared: boolean, t
   const width = Math.min(widthOf(io.stdout), 160)
   const state = isCleared && status !== "complete" ? "cleared" : statusWord(status)
   const used = usedOf({ ...goal, objective, status }).join(", ")
-  io.stdout.write(`   ${cutText(`${state}: ${oneLine(objective)}`, width - 4)}\n`)
-  io.stdout.write(`        ${styler(io)("dim", cutText(`${plural(turns, "turn")}, ${used}`, width - 9))}\n`)
+  io.stdout.write(`   ${cutToColumns(`${state}: ${oneLine(objective)}`, width - 4)}\n`)
+  io.stdout.write(`        ${styler(io)("dim", cutToColumns(`${plural(turns, "turn")}, ${used}`, width - 9))}\n`)
 }
 
 /** Shows the judge's list with its evidence. */
@@ -97,8 +98,8 @@ export function showList({ goal }: ChecklistState, io: Io): void {
   const width = Math.min(widthOf(io.stdout), 160)
   for (const [index, item] of items.entries()) {
     const mark = item.status === "pending" ? "·" : item.status === "completed" ? style("green", "✓") : style("yellow", "!")
-    io.stdout.write(`   ${mark} ${cutText(`${String(index + 1).padStart(2)} ${oneRow(oneLine(item.text))}`, width - 6)}\n`)
+    io.stdout.write(`   ${mark} ${cutToColumns(`${String(index + 1).padStart(2)} ${oneRow(oneLine(item.text))}`, width - 6)}\n`)
     if (item.evidence !== undefined && isTerminal(item))
-      io.stdout.write(`        ${style("dim", cutText(oneRow(oneLine(evidenceText(item.evidence))), width - 9))}\n`)
+      io.stdout.write(`        ${style("dim", cutToColumns(oneRow(oneLine(evidenceText(item.evidence))), width - 9))}\n`)
   }
 }
