@@ -80,7 +80,7 @@ module.exports = {
     room("hosts/models", [HOST, TIMERS, ATTACHMENTS, "^src/projectors/openai-chat/"], "A model client is an executor; it knows no loop."),
     room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "A journal records one turn; it knows no thread."),
     room("hosts/thread", [HOST, TIMERS, "^src/hosts/(run|journal)/"], "A thread runs turns in journals; a judge looks at it from outside."),
-    room("hosts/judge", [HOST, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
+    room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(

@@ -34,7 +34,7 @@ export type GoalCheck =
 export type GoalCheckResult = {
   readonly name: string
   readonly ok: boolean
-  /** Absent: it was not a program, or did not end by itself. */
+  /** Absent: it was not a program, or it was stopped. */
   readonly exitCode?: number
   /** The end of its output, bounded by the host. */
   readonly tail: string

@@ -144,7 +144,7 @@ Usage
   turn-machine goal pause [flags]
 
 A turn that continues the goal ends at its next step: after the running model call or tool. A turn that began with your
-own words goes on to its end.
+own words continues to its end.
 
   --now                 end the running turn at once, and the model call with it
 ${STATE_FLAG}

@@ -7,7 +7,7 @@ import { oneLine } from "../terminal/format.ts"
 
 /**
  * Keeps other goals from writing into an output folder while this process runs one. Folders with names of their own would also keep goals
- * apart, but the files would then be where nobody looks for them, and a resumed goal would not find what it wrote.
+ * apart, but the files would then be in a folder that the user did not name, and a resumed goal would not find what it wrote.
  */
 export class OutLock {
   readonly #lock: FileLock

@@ -1,12 +1,12 @@
 import { ProtocolError } from "../../errors.ts"
 import { addKnown, NO_USAGE } from "../../machine/limits.ts"
-import { digest } from "../../replay/digest.ts"
 import { isBlank, trim } from "../../text.ts"
 import type { ChecklistState, Evaluation, Finding, JudgedTurn, Judgement, JudgeState, JudgeValidation } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmFailure, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../wire/llm.ts"
 import type { Part } from "../../wire/message.ts"
 import type { LlmComplete, Response } from "../../wire/response.ts"
+import { fingerprint } from "../fingerprint.ts"
 import { estimateUsage } from "../usage-estimate.ts"
 import { isActive, isTerminal } from "./checklist.ts"
 import { answerHistoryCall } from "./history.ts"
@@ -296,7 +296,12 @@ export function judgementOf({ reference }: ChecklistSettings, evaluation: Evalua
   if (state.type !== "finished") return undefined
   const judgement = { goalId, revision, decomposeTried, finding: state.finding, usage, requests }
   if (reference || (state.finding.type !== "judged" && state.finding.type !== "decomposed")) return judgement
-  return { ...judgement, response: digest(trim(response)), ...(worked !== undefined && { worked }), ...(said.length > 0 && { heard: true }) }
+  return {
+    ...judgement,
+    response: fingerprint(trim(response)) ?? "",
+    ...(worked !== undefined && { worked }),
+    ...(said.length > 0 && { heard: true }),
+  }
 }
 
 export function outstandingCall(state: JudgeState): LlmCall | undefined {

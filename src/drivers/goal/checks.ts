@@ -1,6 +1,6 @@
 import { trim } from "../../text.ts"
 import type { Goal, GoalCheck, GoalCheckMemory, GoalCheckResult, GoalInput, GoalOutput, GoalTurn } from "../../wire/goal.ts"
-import { fingerprint } from "./fingerprint.ts"
+import { fingerprint } from "../fingerprint.ts"
 import { isCharged, withStatus } from "./goal.ts"
 import { brake, type GoalStep, updateMemory, write } from "./step.ts"
 import { nextStatus } from "./transitions.ts"

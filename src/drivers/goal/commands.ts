@@ -5,8 +5,7 @@ import { add, budgetReached, budgetReason, tokensCounted, withStatus } from "./g
 import { createGoal, type NewGoal, resetForNewGoal } from "./new-goal.ts"
 import { objectiveUpdatedMessage } from "./prompts.ts"
 import { type GoalStep, record, resetBrakes, updateMemory, write } from "./step.ts"
-import { type GivenTerms, givenTerms, withTerms } from "./terms.ts"
-import { BUDGET_INVALID, checkObjective, isBudget, type Problem } from "./tools.ts"
+import { BUDGET_INVALID, checkObjective, type GivenTerms, givenTerms, isBudget, type Problem, withTerms } from "./terms.ts"
 import { type GoalChange, nextStatus } from "./transitions.ts"
 import { applyWait, endWait } from "./waits.ts"
 
@@ -121,7 +120,7 @@ interface Change {
   readonly reason?: string | undefined
 }
 
-/** Writes the changed goal with the status from the table, and tells a running turn of a changed objective. */
+/** Writes the changed goal with the status from the table, and shows a changed objective to a running turn. */
 function change(step: GoalStep, changed: Goal, { set, reason }: Change): void {
   const before = step.goal
   if (before === null) return

@@ -1,7 +1,7 @@
 import { trim } from "../../text.ts"
 import type { Goal, GoalInput, GoalMemory, GoalOutput, GoalStatus, GoalTurn } from "../../wire/goal.ts"
+import { fingerprint } from "../fingerprint.ts"
 import { dueChecks } from "./checks.ts"
-import { fingerprint } from "./fingerprint.ts"
 import { continuationMessage, reminderMessage, shownAs } from "./prompts.ts"
 import { type GoalStep, updateMemory } from "./step.ts"
 import { isOver, waitReason } from "./waits.ts"

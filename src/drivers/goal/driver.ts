@@ -173,7 +173,7 @@ function openGoal(context: DriverContext, options: GoalDriverOptions, missing?: 
   return goal
 }
 
-/** Whether the turn's usage is more than its goal was last told. */
+/** Whether the turn's usage is more than what was last reported to its goal. */
 function hasNewUsage(context: DriverContext, { threadId, turnId }: GoalDriverOptions): boolean {
   const { state, unreported } = readGoal(context.events, threadId)
   const reported = state.turn?.turnId === turnId ? state.turn.reported : NO_USAGE

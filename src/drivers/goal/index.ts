@@ -35,7 +35,7 @@ export { foldGoal, newGoalState } from "./goal.ts"
 export { type GoalInHistory, type GoalSteerRecord, type GoalTurnError, type RecordList, readGoal } from "./history.ts"
 export { DEFAULT_GOAL_POLICY, type FullGoalPolicy, type GoalPolicy, REFERENCE_GOAL_POLICY } from "./policy.ts"
 export { contractText } from "./prompts.ts"
-export { CONTRACT_FIELDS, MAX_CHECKS, MAX_CONTRACT_LENGTH } from "./terms.ts"
+export { CONTRACT_FIELDS, MAX_CHECKS, MAX_CONTRACT_LENGTH, MAX_OBJECTIVE_LENGTH } from "./terms.ts"
 export {
   changeGoal,
   type EndedTurn,
@@ -46,5 +46,5 @@ export {
   type NextTurn,
   nextTurn,
 } from "./thread.ts"
-export { GOAL_TOOLS, isGoalTool, MAX_OBJECTIVE_LENGTH } from "./tools.ts"
+export { GOAL_TOOLS, isGoalTool } from "./tools.ts"
 export { GOAL_STANDINGS, GOAL_TRANSITIONS, type GoalCell, type GoalChange, type GoalStanding, nextStatus } from "./transitions.ts"

@@ -1,6 +1,6 @@
 import type { Goal, GoalContract, GoalMemory } from "../../wire/goal.ts"
 import type { DeliveredMessage, Origin } from "../../wire/message.ts"
-import { fingerprint } from "./fingerprint.ts"
+import { fingerprint } from "../fingerprint.ts"
 import { budgetsOf, remainingTokens, tokensCounted } from "./goal.ts"
 import { type FullGoalPolicy, isDurable } from "./policy.ts"
 import { CONTRACT_FIELDS } from "./terms.ts"

@@ -1,6 +1,14 @@
 import { isBlank, trim } from "../../text.ts"
 import type { Goal, GoalCheck, GoalContract } from "../../wire/goal.ts"
-import type { Problem } from "./tools.ts"
+
+/** A code to branch on, and a message for the caller. */
+export interface Problem<Code extends string> {
+  readonly code: Code
+  readonly message: string
+}
+
+/** The maximum length of an objective, in Unicode code points. */
+export const MAX_OBJECTIVE_LENGTH = 4000
 
 /** The maximum length of a contract: all its texts together, in Unicode code points. */
 export const MAX_CONTRACT_LENGTH = 4000
@@ -73,4 +81,26 @@ function checksProblem(checks: readonly GoalCheck[]): string | undefined {
 
 function programOf(command: string | readonly string[]): string {
   return typeof command === "string" ? command : (command[0] ?? "")
+}
+
+/** Returns the trimmed objective, or the problem. */
+export function checkObjective(text: string): string | Problem<"objective_empty" | "objective_too_long"> {
+  const objective = trim(text)
+  if (objective === "") return { code: "objective_empty", message: "The objective must not be empty." }
+  if (tooLong(objective)) return { code: "objective_too_long", message: `The objective may have at most ${MAX_OBJECTIVE_LENGTH} characters.` }
+  return objective
+}
+
+/** Whether a budget is null or a positive safe integer. */
+export function isBudget(budget: number | null): boolean {
+  return budget === null || (Number.isSafeInteger(budget) && budget > 0)
+}
+
+export const BUDGET_INVALID: Problem<"budget_invalid"> = { code: "budget_invalid", message: "A budget must be a whole number above 0." }
+
+/** A code point has one or two UTF-16 units, so most texts need no counting. A lone surrogate counts as one. */
+function tooLong(text: string): boolean {
+  if (text.length <= MAX_OBJECTIVE_LENGTH) return false
+  if (text.length > 2 * MAX_OBJECTIVE_LENGTH) return true
+  return Array.from(text).length > MAX_OBJECTIVE_LENGTH
 }

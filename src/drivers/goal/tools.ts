@@ -1,5 +1,4 @@
 import type { Json } from "../../json.ts"
-import { trim } from "../../text.ts"
 import type { Goal, GoalInput, GoalStatus, GoalToolName } from "../../wire/goal.ts"
 import type { ToolOutput, ToolSpec } from "../../wire/tool.ts"
 import { flush } from "./accounting.ts"
@@ -9,6 +8,7 @@ import { createGoal } from "./new-goal.ts"
 import type { FullGoalPolicy } from "./policy.ts"
 import { CHECKS_DECIDE, COMPLETION_REPORT } from "./prompts.ts"
 import { type GoalStep, namedTurn, stopCharging, write } from "./step.ts"
+import { BUDGET_INVALID, checkObjective, isBudget, type Problem } from "./terms.ts"
 import { GOAL_STANDINGS, nextStatus } from "./transitions.ts"
 
 /** The goal tools as the model sees them. The driver answers them; a host never runs them. */
@@ -172,9 +172,6 @@ const STATUS_NOT_ALLOWED: Problem<GoalToolProblem> = {
   message: 'Only "complete" and "blocked" can be set here. Pausing, resuming and limiting a goal are up to the user and the system.',
 }
 
-/** The maximum length of an objective, in Unicode code points. */
-export const MAX_OBJECTIVE_LENGTH = 4000
-
 /** Why a goal tool call failed. */
 export type GoalToolProblem =
   | "arguments_invalid"
@@ -186,12 +183,6 @@ export type GoalToolProblem =
   | "status_not_allowed"
   | "blocked_too_early"
   | "unknown_tool"
-
-/** A code to branch on, and a message for the caller. */
-export interface Problem<Code extends string> {
-  readonly code: Code
-  readonly message: string
-}
 
 /** The failed result of a goal tool. */
 function toolFailure({ code, message }: Problem<GoalToolProblem>): ToolOutput {
@@ -223,21 +214,6 @@ function getArguments(args: Json): Problem<GoalToolProblem> | undefined {
   return argumentsOf(args, []) === undefined ? invalid("get_goal takes no arguments.") : undefined
 }
 
-/** Returns the trimmed objective, or the problem. */
-export function checkObjective(text: string): string | Problem<"objective_empty" | "objective_too_long"> {
-  const objective = trim(text)
-  if (objective === "") return { code: "objective_empty", message: "The objective must not be empty." }
-  if (tooLong(objective)) return { code: "objective_too_long", message: `The objective may have at most ${MAX_OBJECTIVE_LENGTH} characters.` }
-  return objective
-}
-
-/** Whether a budget is null or a positive safe integer. */
-export function isBudget(budget: number | null): boolean {
-  return budget === null || (Number.isSafeInteger(budget) && budget > 0)
-}
-
-export const BUDGET_INVALID: Problem<"budget_invalid"> = { code: "budget_invalid", message: "A budget must be a whole number above 0." }
-
 function invalid(message: string): Problem<GoalToolProblem> {
   return { code: "arguments_invalid", message }
 }
@@ -255,11 +231,4 @@ function argumentsOf(args: Json, keys: readonly string[]): { readonly [key: stri
 
 function isStatus(value: Json | undefined): value is GoalStatus {
   return typeof value === "string" && value !== "none" && (GOAL_STANDINGS as readonly string[]).includes(value)
-}
-
-/** A code point has one or two UTF-16 units, so most texts need no counting. A lone surrogate counts as one. */
-function tooLong(text: string): boolean {
-  if (text.length <= MAX_OBJECTIVE_LENGTH) return false
-  if (text.length > 2 * MAX_OBJECTIVE_LENGTH) return true
-  return Array.from(text).length > MAX_OBJECTIVE_LENGTH
 }

@@ -1,7 +1,7 @@
 import { isBlank } from "../../text.ts"
 import type { GoalInput, GoalRefusal, GoalWait, WaitGoal } from "../../wire/goal.ts"
 import { type GoalStep, updateMemory } from "./step.ts"
-import type { Problem } from "./tools.ts"
+import type { Problem } from "./terms.ts"
 import { nextStatus } from "./transitions.ts"
 
 const MAX_EVENT_LENGTH = 200

@@ -149,7 +149,7 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   await thread.report([...commanded.outputs, ...ended.outputs])
 }
 
-/** The estimated usage of a model call that was aborted before anything was known of it: its prompt was paid for all the same. */
+/** The estimated usage of a model call that was aborted before anything was known of it. Its prompt is paid for. */
 function unreportedUsage({ calling, options, threadId }: ThreadState, machine: TurnMachine): TokenUsage {
   if (calling === undefined) return NO_USAGE
   const counted = countedUsage(machine, threadId)

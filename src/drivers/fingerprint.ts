@@ -1,4 +1,4 @@
-/** A hash of a text for the memory, so that events do not repeat the text. `undefined` for an empty text. */
+/** A hash of a text, by which a repetition is noticed without keeping the text. `undefined` for an empty text. */
 export function fingerprint(text: string): string | undefined {
   if (text === "") return undefined
   let first = 0x811c9dc5
