@@ -12,6 +12,7 @@ import {
   newChecklistState,
 } from "../src/drivers/checklist/index.ts"
 import { checklistSettings } from "../src/drivers/checklist/settings.ts"
+import { DEFAULT_GOAL_POLICY } from "../src/drivers/goal/policy.ts"
 import { TRANSITIONS } from "../src/machine/transitions.ts"
 import { DriverAction } from "../src/schemas/action.ts"
 import { Effect } from "../src/schemas/effect.ts"
@@ -37,7 +38,9 @@ import {
   startedWith,
 } from "./machine/support.ts"
 
-const TEXT = readFileSync(join(ROOT, "docs/differences.md"), "utf8")
+const PAGE = readFileSync(join(ROOT, "docs/differences.md"), "utf8")
+/** The last section of the page about goals. */
+const GOALS = readFileSync(join(ROOT, "docs/goals.md"), "utf8").split("\n## Differences from Codex\n")[1] ?? ""
 
 interface Row {
   readonly section: string
@@ -47,10 +50,10 @@ interface Row {
 }
 
 /** The rows of all tables, with the marker (`names: …`) or the heading before them. */
-function readRows(): readonly Row[] {
+function readRows(page: string): readonly Row[] {
   let [section, marker, head]: [string, string | undefined, readonly string[] | undefined] = ["", undefined, undefined]
   const rows: Row[] = []
-  for (const line of TEXT.split("\n")) {
+  for (const line of page.split("\n")) {
     const heading = /^## (.+)$/.exec(line)?.[1]
     if (heading !== undefined) section = heading
     marker = /^<!-- (.+) -->$/.exec(line)?.[1] ?? marker
@@ -63,14 +66,15 @@ function readRows(): readonly Row[] {
       .slice(1, -1)
       .split("|")
       .map((cell) => cell.trim())
-    if (head === undefined) head = cells
+    // The table of the goals calls this column "ours".
+    if (head === undefined) head = cells.map((cell) => (cell === "ours" ? "here" : cell))
     else if (cells[0] !== "---")
       rows.push({ section: marker ?? section, name: cells[0] ?? "", cells: Object.fromEntries(head.map((key, index) => [key, cells[index] ?? ""])) })
   }
   return rows
 }
 
-const ROWS = readRows()
+const ROWS = [...readRows(PAGE), ...readRows(GOALS)]
 const rowsOf = (section: string): readonly Row[] => ROWS.filter((row) => row.section === section)
 const names = (text: string): readonly string[] => [...text.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name)
 const here = (section: string): readonly string[] => rowsOf(section).map(({ cells }) => names(cells["here"] ?? "")[0] ?? "")
@@ -101,6 +105,14 @@ describe("names", () => {
   test("every row says what is here", () => {
     expect(ROWS.length).toBeGreaterThan(80)
     for (const { name, cells } of ROWS) expect(cells["here"], name).toMatch(/\w/)
+  })
+
+  test("the table of the goals has a row for each of their switches", () => {
+    expect(readRows(GOALS).length).toBeGreaterThan(30)
+    const named = readRows(GOALS)
+      .map(({ cells }) => cells["here"])
+      .join(" ")
+    for (const name of Object.keys(DEFAULT_GOAL_POLICY).filter((name) => name !== "backoffMaxMs")) expect(named, name).toContain(`\`${name}\``)
   })
 })
 
