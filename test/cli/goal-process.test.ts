@@ -92,8 +92,9 @@ describe("a running goal, from another terminal", () => {
     expect(ran).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
     expect(ran.stdout).toContain("\nrequest  Paused.\n")
     expect(ran.stdout).toContain("\nstatus   paused\nwhy      The goal is paused. Resume to continue.\n")
-    // The turn ended normally, and no other turn started.
-    expect(model.asked).toEqual([0, 1, 2, 3])
+    // The turn ended at the checkpoint after the answer, and no other turn started.
+    expect(model.asked).toEqual([0, 1, 2])
+    expect((await statusOf(base))["goal"]).toMatchObject({ status: "paused", tokensUsed: 330 })
     expect(readdirSync(join(base, "turn-machine-goal/inbox"))).toEqual([])
     expect((await goal(base, "resume")).exitCode).toBe(0)
   })
@@ -290,6 +291,21 @@ describe("a running goal, followed and steered", () => {
     const passed = await goal(base, "resume")
     expect(passed.stdout).toContain(`   ✓ ${check} passed\n`)
     expect((await statusOf(base))["goal"]).toMatchObject({ checks: [{ name: check, command: check }] })
+  })
+
+  it("has checks whose commands are long and begin alike", async () => {
+    const base = newBase()
+    const model = await holdingModel(99)
+    const [one, other] = ["a", "b"].map((end) => `test -f ./${"./".repeat(60)}${end}.txt`)
+    fill(base, { "dir/b.txt": "b" })
+    const ran = await goal(base, ...flags(model.url), "--check", one ?? "", "--check", other ?? "", "Look around.")
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    const { checks } = (await statusOf(base))["goal"] as { checks: readonly { name: string; command: string }[] }
+    expect(checks.map(({ command }) => command)).toEqual([one, other])
+    expect(checks.map(({ name }) => [name.length, name.slice(-12)])).toEqual([
+      [100, "/… (check 1)"],
+      [100, "/… (check 2)"],
+    ])
   })
 })
 
