@@ -302,9 +302,9 @@ describe("a running goal, followed and steered", () => {
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
     const { checks } = (await statusOf(base))["goal"] as { checks: readonly { name: string; command: string }[] }
     expect(checks.map(({ command }) => command)).toEqual([one, other])
-    expect(checks.map(({ name }) => [name.length, name.slice(-12)])).toEqual([
-      [100, "/… (check 1)"],
-      [100, "/… (check 2)"],
+    expect(checks.map(({ name }) => [name.length, name.slice(-11)])).toEqual([
+      [100, "… (check 1)"],
+      [100, "… (check 2)"],
     ])
   })
 })

@@ -255,8 +255,9 @@ function examineOrder(events: readonly string[], agents: readonly Numbered[], { 
   const verdicts: string[] = []
   for (const record of history) {
     if (record.type !== "protocol") continue
-    const found = record.event as { readonly type?: string; readonly key?: string; readonly memory?: GoalMemory }
-    if (found.type === "goal") passed = found.memory?.checks?.passed ?? (found.memory?.checks?.due === undefined ? undefined : passed)
+    const found = record.event as { readonly type?: string; readonly key?: string; readonly goal?: Goal | null; readonly memory?: GoalMemory }
+    // The verdict that completes the goal ends its checks, and its record follows.
+    if (found.type === "goal" && found.goal?.status !== "complete") passed = found.memory?.checks?.passed
     if (found.type !== "judged" || found.key === undefined) continue
     const [turnId = "", , kind] = found.key.split(":")
     expect([found.key, passed]).toEqual([found.key, turnId])
