@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import type { ServerResponse } from "node:http"
 import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
+import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
+import { Thread } from "../../src/hosts/thread/thread.ts"
+import { CONFIG } from "../replay/support.ts"
 import { bundleCli, fill, newFolder, newShop, type Ran, runCli, serve, spawnCli, until } from "./harness.ts"
 
 // Processes start slowly on a busy machine.
@@ -236,6 +239,19 @@ describe("a running goal, followed and steered", () => {
     expect(said.stdout).toBe("Recorded. No process runs the goal; the next run begins with it: turn-machine goal resume\n")
     const resumed = await goal(base, "resume", "--json")
     expect(resumed.stdout).toContain('"origin":"user"')
+  })
+
+  it("answers what the user said while it was being completed, also after a crash", async () => {
+    const base = newBase()
+    const model = await holdingModel(99)
+    await goal(base, ...flags(model.url), "Look around.")
+    // As the process leaves it that is killed between the two.
+    const thread = await Thread.open(fileJournalStore(join(base, "turn-machine-goal")), "goal", { config: CONFIG })
+    await thread.say("Thank you.")
+    await thread.close()
+    expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(model.last()).toContain("Thank you.")
+    expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stdout: "The goal is complete.\n" })
   })
 
   it("ends its turn at once with pause --now, and counts it", async () => {
