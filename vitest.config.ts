@@ -11,6 +11,8 @@ const FULL = [
   "test/purity.test.ts", // runs the linter and the compiler, and bundles the core
   "test/layers.test.ts", // runs dependency-cruiser
   "test/cli/*process.test.ts", // starts the command line as a process
+  "test/cli/goal-control.test.ts", // starts the command line as a process
+  "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 
 /** Kills one process and resumes its turn: the part of the crash tests that every run checks. */

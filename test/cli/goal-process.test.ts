@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import type { ServerResponse } from "node:http"
 import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
+import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
+import { Thread } from "../../src/hosts/thread/thread.ts"
+import { CONFIG } from "../replay/support.ts"
 import { bundleCli, fill, newFolder, newShop, type Ran, runCli, serve, spawnCli, until } from "./harness.ts"
 
 // Processes start slowly on a busy machine.
@@ -92,8 +95,9 @@ describe("a running goal, from another terminal", () => {
     expect(ran).toMatchObject({ exitCode: 1, signal: null, stderr: "" })
     expect(ran.stdout).toContain("\nrequest  Paused.\n")
     expect(ran.stdout).toContain("\nstatus   paused\nwhy      The goal is paused. Resume to continue.\n")
-    // The turn ended at its next step: no model call was made after the request, and no other turn started.
+    // The turn ended at the checkpoint after the answer, and no other turn started.
     expect(model.asked).toEqual([0, 1, 2])
+    expect((await statusOf(base))["goal"]).toMatchObject({ status: "paused", tokensUsed: 330 })
     expect(readdirSync(join(base, "turn-machine-goal/inbox"))).toEqual([])
     expect((await goal(base, "resume")).exitCode).toBe(0)
   })
@@ -237,6 +241,19 @@ describe("a running goal, followed and steered", () => {
     expect(resumed.stdout).toContain('"origin":"user"')
   })
 
+  it("answers what the user said while it was being completed, also after a crash", async () => {
+    const base = newBase()
+    const model = await holdingModel(99)
+    await goal(base, ...flags(model.url), "Look around.")
+    // As the process leaves it that is killed between the two.
+    const thread = await Thread.open(fileJournalStore(join(base, "turn-machine-goal")), "goal", { config: CONFIG })
+    await thread.say("Thank you.")
+    await thread.close()
+    expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(model.last()).toContain("Thank you.")
+    expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stdout: "The goal is complete.\n" })
+  })
+
   it("ends its turn at once with pause --now, and counts it", async () => {
     const base = newBase()
     const model = await holdingModel(2)
@@ -290,6 +307,21 @@ describe("a running goal, followed and steered", () => {
     const passed = await goal(base, "resume")
     expect(passed.stdout).toContain(`   ✓ ${check} passed\n`)
     expect((await statusOf(base))["goal"]).toMatchObject({ checks: [{ name: check, command: check }] })
+  })
+
+  it("has checks whose commands are long and begin alike", async () => {
+    const base = newBase()
+    const model = await holdingModel(99)
+    const [one, other] = ["a", "b"].map((end) => `test -f ./${"./".repeat(60)}${end}.txt`)
+    fill(base, { "dir/b.txt": "b" })
+    const ran = await goal(base, ...flags(model.url), "--check", one ?? "", "--check", other ?? "", "Look around.")
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    const { checks } = (await statusOf(base))["goal"] as { checks: readonly { name: string; command: string }[] }
+    expect(checks.map(({ command }) => command)).toEqual([one, other])
+    expect(checks.map(({ name }) => [name.length, name.slice(-11)])).toEqual([
+      [100, "… (check 1)"],
+      [100, "… (check 2)"],
+    ])
   })
 })
 

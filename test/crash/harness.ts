@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -33,7 +33,22 @@ export async function bundled(folder: string, ...programs: readonly string[]): P
   )
 }
 
+export interface Started {
+  readonly child: ChildProcess
+  readonly ended: Promise<Ran>
+}
+
 export function run(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd?: string): Promise<Ran> {
+  return start(args, env, cwd).ended
+}
+
+/** Starts a process. `onOutput` is called with all of its standard output so far. */
+export function start(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  cwd?: string,
+  onOutput?: (stdout: string) => void,
+): Started {
   // Without the settings that a test run passes to its children.
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|NODE_OPTIONS|NODE_ENV|FORCE_COLOR)/.test(name)))
   const child = spawn(process.execPath, [...args], {
@@ -42,12 +57,27 @@ export function run(args: readonly string[], env: Readonly<Record<string, string
     ...(cwd !== undefined && { cwd }),
   })
   let [stdout, stderr] = ["", ""]
-  child.stdout.on("data", (data: Buffer) => (stdout += data.toString()))
+  child.stdout.on("data", (data: Buffer) => {
+    stdout += data.toString()
+    onOutput?.(stdout)
+  })
   child.stderr.on("data", (data: Buffer) => (stderr += data.toString()))
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<Ran>((resolve, reject) => {
     child.on("error", reject)
     child.on("close", (exitCode) => resolve({ exitCode, stdout, stderr }))
   })
+  return { child, ended }
+}
+
+/** Numbers from 0 to 1 that follow from the seed. */
+export function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
 }
 
 /** The results of all kills at one kind of boundary. */

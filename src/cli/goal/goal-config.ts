@@ -101,9 +101,19 @@ export function judgeConfig({ model, judgeModel = model, judge }: GoalMeta): Jud
   return { model: judgeModel, judge, sessionId: "goal:judge", defaultMaxTurns: UNLIMITED_TURNS, validation: judgeValidation }
 }
 
-/** The checks of a goal. The command is the name, so that each is unique. */
+/** The checks of a goal. The command is the name, so that each is unique; the name of a long command is its beginning and its number. */
 export function checksOf({ checks = [] }: Pick<GoalMeta, "checks">): readonly CommandCheck[] {
-  return checks.map((command) => ({ name: command, command }))
+  return checks.map((command, index) => ({ name: checkName(command, index + 1), command }))
+}
+
+/** The longest name of a check, in UTF-16 units. */
+const MAX_NAME_CHARS = 100
+
+function checkName(command: string, number: number): string {
+  if (command.length <= MAX_NAME_CHARS) return command
+  const end = `… (check ${number})`
+  // The cut may be inside of a pair of surrogates.
+  return `${command.slice(0, MAX_NAME_CHARS - end.length).replace(/[\ud800-\udbff]$/, "")}${end}`
 }
 
 export type CommandCheck = Extract<GoalCheck, { readonly command: unknown }>

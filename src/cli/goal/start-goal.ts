@@ -101,8 +101,8 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
   const isComplete = stored.goal?.status === "complete" && Object.keys(more).length === 0 && !isOpen
   const isWanted = !isComplete && (Object.keys(more).length > 0 || stored.goal?.status !== "active" || stored.commands.length > 0)
   if (stored.settled === null) throw new CliError(`The goal in ${folder.path} was cleared. Start a new one: turn-machine goal "what to achieve".`)
-  // A complete goal may still have an open turn, interrupted after it marked the goal complete.
-  if (isComplete && stored.openTurn === undefined) {
+  // A complete goal may still have an open turn, interrupted after it marked the goal complete, and words of the user that came too late for it.
+  if (isComplete && stored.openTurn === undefined && stored.undelivered.length === 0) {
     io.stdout.write("The goal is complete.\n")
     return 0
   }

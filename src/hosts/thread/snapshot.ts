@@ -3,11 +3,11 @@ import type { Json } from "../../json.ts"
 import { resume } from "../../replay/replay.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { Goal, GoalCommand } from "../../wire/goal.ts"
-import type { HistoryRecord } from "../../wire/message.ts"
+import type { HistoryRecord, Message } from "../../wire/message.ts"
 import { readJournalParts } from "../journal/parts.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
-import { type EndedThreadTurn, ThreadLog, unsettled } from "./log.ts"
+import { type EndedThreadTurn, ThreadLog, undelivered, unsettled } from "./log.ts"
 
 /** The state of a thread at the time it was read. */
 export interface ThreadSnapshot {
@@ -20,6 +20,8 @@ export interface ThreadSnapshot {
   readonly lastTurn: EndedThreadTurn | undefined
   /** The goal commands that are not carried out yet. */
   readonly commands: readonly GoalCommand[]
+  /** The user messages that no turn has received yet. */
+  readonly undelivered: readonly Message[]
 }
 
 /**
@@ -40,12 +42,14 @@ export async function snapshotThread(
   const openTurn = turn && { turnId: turn.turnId, origin: turn.origin, startedAt: turn.at }
   const parts = openTurn === undefined || options === undefined ? undefined : await store.read(openTurn.turnId)
   const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
-  let { history, commands } = log
+  let { history, commands, undelivered: messages } = log
   if (openTurn !== undefined && options !== undefined && journal !== undefined) {
     const given = goalConfig(threadId, openTurn, options)
     const config = { ...given, validation: given.validation ?? wireValidation }
     const machine = resume(journal, config, { checkEffects: false })
-    commands = unsettled(commands, machine.history.slice(history.length))
+    const added = machine.history.slice(history.length)
+    commands = unsettled(commands, added)
+    messages = undelivered(messages, added)
     history = machine.history
   }
   return {
@@ -56,6 +60,7 @@ export async function snapshotThread(
     openTurn,
     lastTurn: log.lastTurn,
     commands: commands.map(({ command }) => command),
+    undelivered: messages,
   }
 }
 
