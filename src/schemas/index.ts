@@ -43,7 +43,11 @@ export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./e
 export {
   Goal,
   GoalCause,
+  GoalCheck,
+  GoalCheckMemory,
+  GoalCheckResult,
   GoalCommand,
+  GoalContract,
   GoalEvent,
   GoalInput,
   GoalMemory,
@@ -56,6 +60,7 @@ export {
   GoalStatus,
   GoalToolName,
   GoalTurn,
+  GoalWait,
   TurnOrigin,
 } from "./goal.ts"
 export {

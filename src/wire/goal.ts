@@ -209,14 +209,14 @@ export type GoalPolicyData = {
 }
 
 /** Extends budgets, from the present budget or the present usage if that is higher. Refused where there is no such budget. */
-type BudgetAdditions = {
+export type BudgetAdditions = {
   readonly addTokens?: number
   readonly addSeconds?: number
   readonly addCostMicros?: number
 }
 
 /** What a goal is judged by, beside its objective. Absent: unchanged; null: removed. */
-type GoalTerms = {
+export type GoalTerms = {
   readonly contract?: GoalContract | null
   readonly checks?: readonly GoalCheck[] | null
 }

@@ -1,5 +1,6 @@
 /** Goals: an objective attached to a thread, with budgets and brakes. Pure; each input carries its time. See docs/goals.md. */
 export type {
+  BudgetAdditions,
   CompleteGoal,
   Goal,
   GoalCause,
@@ -18,6 +19,7 @@ export type {
   GoalRefusal,
   GoalState,
   GoalStatus,
+  GoalTerms,
   GoalToolName,
   GoalTurn,
   GoalWait,
@@ -28,6 +30,7 @@ export type {
   TurnOrigin,
   WaitGoal,
 } from "../../wire/goal.ts"
+export { estimateTokens, estimateUsage, upperTokens } from "../usage-estimate.ts"
 export { applyGoal } from "./apply-goal.ts"
 export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"
 export { type GoalDriverOptions, goalDriver } from "./driver.ts"

@@ -8,7 +8,7 @@ import { remainingTokens } from "../../drivers/goal/goal.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { fullPolicy } from "../../drivers/goal/policy.ts"
 import { escapeXml } from "../../drivers/goal/prompts.ts"
-import { estimateTokens } from "../../drivers/usage-estimate.ts"
+import { upperTokens } from "../../drivers/usage-estimate.ts"
 import { addKnown, NO_USAGE } from "../../machine/limits.ts"
 import type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
@@ -274,7 +274,7 @@ export class JudgedThread {
     const { policy = {} } = this.#thread.options
     const left = policy.hardBudget === true ? remainingTokens(this.#thread.goal, fullPolicy(policy)) : null
     if (left === null) return undefined
-    const most = estimateTokens(request) + (request.generation.maxOutputTokens ?? 0)
+    const most = upperTokens(request) + (request.generation.maxOutputTokens ?? 0)
     return most <= left ? undefined : `The judge was not asked: its call may use ${most} tokens, and ${left} of the budget are left.`
   }
 
