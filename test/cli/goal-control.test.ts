@@ -73,7 +73,11 @@ describe("a goal in a slow model call, controlled from other processes", () => {
   it("hears what is said, is extended twice and is watched to its end", async () => {
     const { server, running, release, goal, status } = await inSlowCall(500)
     const watching = goal("watch")
-    const results = await Promise.all([goal("say", "Look behind the door."), goal("resume", "--add-tokens", "1000"), goal("resume", "--add-tokens", "1000")])
+    const results = await Promise.all([
+      goal("say", "Look behind the door."),
+      goal("resume", "--add-tokens", "1000"),
+      goal("resume", "--add-tokens", "1000"),
+    ])
     for (const result of results) expect(result).toMatchObject(DONE)
     expect(server.requests).toHaveLength(SLOW)
     release()
@@ -83,7 +87,8 @@ describe("a goal in a slow model call, controlled from other processes", () => {
     expect(heard).toEqual([0, 0, 0, 1, 1, 1])
     const watched = await watching
     expect(watched).toMatchObject(DONE)
-    for (const shown of ["\nTurn 2", "✓ list_files", "\nTurn 3", "Item 1 is settled.", "\nstatus   complete\n"]) expect(watched.stdout).toContain(shown)
+    for (const shown of ["\nTurn 2", "✓ list_files", "\nTurn 3", "Item 1 is settled.", "\nstatus   complete\n"])
+      expect(watched.stdout).toContain(shown)
     expect(watched.stdout).not.toContain("\nTurn 1")
   })
 

@@ -1,6 +1,6 @@
 import { appendFileSync } from "node:fs"
-import type { ChatBody, ScriptedAnswer } from "../support/strict-server.ts"
 import type { ChatMessage } from "../support/strict-rules.ts"
+import type { ChatBody, ScriptedAnswer } from "../support/strict-server.ts"
 
 // What the models of goals.test.ts answer. Each request adds a line to the file GOAL_EVENTS: `agent NUMBER TURN step`, `agent NUMBER TURN end`,
 // or `judge NUMBER ANSWER`, where ANSWER is the number of the judged answer.
@@ -21,8 +21,7 @@ function agent(messages: readonly ChatMessage[], number: number): ScriptedAnswer
   const isWorked = messages.slice(last + 1).some(({ role }) => role === "tool")
   appendFileSync(EVENTS, `agent ${number} ${turn} ${isWorked ? "end" : "step"}\n`)
   if (isWorked) return { text: `Part ${turn} is done, as answer ${number} says.` }
-  const call =
-    turn % 2 === 0 ? { name: "write_file", args: { path: `part-${turn}.md`, content: `Part ${turn}.` } } : { name: "list_files", args: {} }
+  const call = turn % 2 === 0 ? { name: "write_file", args: { path: `part-${turn}.md`, content: `Part ${turn}.` } } : { name: "list_files", args: {} }
   return { calls: [{ ...call, id: `call_${number}` }] }
 }
 
@@ -33,7 +32,9 @@ function judge(messages: readonly ChatMessage[], names: readonly string[], numbe
   const judged = /answer (\d+) says/.exec(text)?.[1] ?? "0"
   appendFileSync(EVENTS, `judge ${number} ${judged}\n`)
   if (names.includes("submit_checklist"))
-    return { calls: [{ name: "submit_checklist", args: { items: Array.from({ length: ITEMS }, (_, index) => ({ text: `Part ${index + 1} exists.` })) } }] }
+    return {
+      calls: [{ name: "submit_checklist", args: { items: Array.from({ length: ITEMS }, (_, index) => ({ text: `Part ${index + 1} exists.` })) } }],
+    }
   const open = /(\d+)\. \[ \]/.exec(text)?.[1]
   const transcript = /with the transcript \\?"([^"\\]+)/.exec(text)?.[1]
   const hasRead = messages.some(({ role }) => role === "tool")

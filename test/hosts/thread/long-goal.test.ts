@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
-import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { memoryJournalStore, openAiCompatible } from "../../../src/hosts/index.ts"
+import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { JudgedThread } from "../../../src/hosts/judge/judged-thread.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
 import { judgeValidation } from "../../../src/schemas/checklist.ts"
@@ -69,12 +69,17 @@ function answer({ messages, tools = [] }: ChatBody, number: number): ScriptedAns
   const names = tools.map((tool) => tool.function.name)
   const padded = String(number).padStart(5, "0")
   if (names.includes("submit_checklist"))
-    return { calls: [{ name: "submit_checklist", args: { items: Array.from({ length: ITEMS }, (_, index) => ({ text: `Point ${index + 1} holds.` })) } }] }
+    return {
+      calls: [{ name: "submit_checklist", args: { items: Array.from({ length: ITEMS }, (_, index) => ({ text: `Point ${index + 1} holds.` })) } }],
+    }
   if (names.includes("update_checklist")) {
     const prompt = JSON.stringify(messages.find(({ role }) => role === "user")?.content)
     const turn = Number(/Turn (\d+) is done/.exec(prompt)?.[1])
-    const updates = turn < TURNS ? [] : Array.from({ length: ITEMS }, (_, index) => ({ index: index + 1, status: "completed", evidence: "It holds." }))
-    return { calls: [{ name: "update_checklist", args: { updates, new_items: [], reason: `Turn ${String(turn).padStart(5, "0")} leaves points open.` } }] }
+    const updates =
+      turn < TURNS ? [] : Array.from({ length: ITEMS }, (_, index) => ({ index: index + 1, status: "completed", evidence: "It holds." }))
+    return {
+      calls: [{ name: "update_checklist", args: { updates, new_items: [], reason: `Turn ${String(turn).padStart(5, "0")} leaves points open.` } }],
+    }
   }
   if (messages.at(-1)?.role !== "tool") return { calls: [{ name: "count", args: {}, id: `call_${padded}` }] }
   const turn = messages.filter(({ role, tool_calls: calls = [] }) => role === "assistant" && calls.length === 0).length + 1
