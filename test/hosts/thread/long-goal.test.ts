@@ -152,7 +152,7 @@ function isJudge({ body: { tools = [] } }: SeenRequest): boolean {
   return tools.some((tool) => tool.function.name.endsWith("_checklist"))
 }
 
-test("a goal of 100 turns costs as much per turn at its end as at its beginning: tokens, log, judge and writes", { timeout: 60_000 }, async () => {
+test("a goal of 100 turns costs as much per turn at its end as at its beginning: tokens, log, judge and writes", { timeout: 180_000 }, async () => {
   const { turns, status, charged } = await playLongGoal()
   expect(status).toBe("complete")
   expect(turns).toHaveLength(TURNS)
