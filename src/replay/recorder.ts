@@ -85,7 +85,10 @@ export class Recorder {
       ...(at !== undefined && { at }),
       ...(meta !== undefined && { meta }),
     }
-    return { recorder, line: recorder.#count(recorder.#line(header)) }
+    const line = recorder.#count(recorder.#line(header))
+    // A snapshot right after a long header would only repeat its history.
+    recorder.#chars = 0
+    return { recorder, line }
   }
 
   /** Continues a journal that was read. The next snapshot is due as if the last one were at the end of the journal. */

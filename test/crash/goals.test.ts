@@ -18,7 +18,7 @@ import { bundled, counted, folderForAll, inParallel, linesOf, type Ran, run, typ
 // A call is lost if its answer is not recorded. Each lost call that reached the server has an estimate; a call that was recorded, and not
 // yet sent when the process was killed, has one, too.
 
-vi.setConfig({ testTimeout: 240_000 })
+vi.setConfig({ testTimeout: 600_000 })
 
 const SEED = Number(process.env["CRASH_SEED"] ?? Date.now() % 1_000_000)
 const KILLS = Number(process.env["CRASH_KILLS"] ?? 200)
