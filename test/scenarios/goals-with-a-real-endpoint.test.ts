@@ -82,6 +82,20 @@ describe("a pause", () => {
     expect(goal.goal.tokensUsed).toBe(charged(goal.worked))
   })
 
+  test("during the call that reaches the budget ends the continuation, too", async () => {
+    const goal = await EndpointGoal.open({
+      agent: async (_, number) => {
+        if (number === 1) await goal.thread.command({ type: "pause" })
+        return { ...look(), outputTokens: 5_000 }
+      },
+    })
+    await goal.thread.command({ type: "set", objective: "Report on the parts.", tokenBudget: 4_000 })
+    const { outcome } = await goal.run()
+    expect(outcome).toMatchObject({ type: "stopped", stop: { type: "cancelled" } })
+    expect(goal.worked).toHaveLength(1)
+    expect(goal.goal).toMatchObject({ status: "budget_limited", tokensUsed: charged(goal.worked) })
+  })
+
   test("does not end a turn that the user began", async () => {
     const goal = await EndpointGoal.open({
       agent: async (_, number) => {

@@ -3,6 +3,7 @@ import { flush, startCharging } from "./accounting.ts"
 import { checksPassed, claimComplete, hasChecks } from "./checks.ts"
 import { add, budgetReached, budgetReason, tokensCounted, withStatus } from "./goal.ts"
 import { createGoal, type NewGoal, resetForNewGoal } from "./new-goal.ts"
+import { isDurable } from "./policy.ts"
 import { objectiveUpdatedMessage } from "./prompts.ts"
 import { type GoalStep, record, resetBrakes, updateMemory, write } from "./step.ts"
 import { BUDGET_INVALID, checkObjective, type GivenTerms, givenTerms, isBudget, type Problem, withTerms } from "./terms.ts"
@@ -208,6 +209,8 @@ function pause(step: GoalStep, { reason }: PauseGoal): Refusal | undefined {
   const status = nextStatus(step.goal.status, "pause", false)
   updateMemory(step, { idleContinuations: 0 })
   if (status !== "refused") write(step, withStatus(step.goal, status, reason), "command")
+  // The usage until now reached a budget, which takes precedence. The user asked for no more work, so nothing is checked or judged either.
+  else if (isDurable(step.policy)) updateMemory(step, { interrupted: true })
   return undefined
 }
 

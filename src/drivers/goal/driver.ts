@@ -4,7 +4,7 @@ import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { errorEvent, failureActions, stopped } from "../../machine/terminal.ts"
 import { withoutDecisions } from "../../machine/transitions.ts"
 import type { DriverAction, StartTools } from "../../wire/action.ts"
-import type { Goal, GoalMode, TurnOrigin } from "../../wire/goal.ts"
+import type { Goal, GoalInput, GoalMode, TurnOrigin } from "../../wire/goal.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery, Message } from "../../wire/message.ts"
 import type { CompletedToolCall, ToolOutput, ToolSpec } from "../../wire/tool.ts"
@@ -120,13 +120,16 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
     onDelivery(next, context, checkpoint, delivery) {
       const goal = openGoal(context, options)
       const before = goal.state.goal
+      let isAskedToStop = false
       for (const event of delivery.events ?? []) {
         const record = goalEvent(event, options.threadId)
-        if (record?.type === "goal_input") goal.apply(record.input, record.told)
+        if (record?.type !== "goal_input") continue
+        isAskedToStop ||= asksToStop(record.input, goal.state.goal)
+        goal.apply(record.input, record.told)
       }
       const actions = next(context.withTools(tools), checkpoint, delivery)
       const isUnattended = origin === "continuation" && isDurable(policy) && !(delivery.userMessages ?? []).some(isFromUser)
-      const stop = isUnattended && (checkpoint === "after_work" || hasMessages(delivery)) ? stopOf(before, goal.state.goal) : undefined
+      const stop = isUnattended && (checkpoint === "after_work" || hasMessages(delivery)) ? stopOf(before, goal.state.goal, isAskedToStop) : undefined
       return finish(goal, stop === undefined ? actions : [...withoutDecisions(actions), ...stop], context)
     },
   })
@@ -142,10 +145,18 @@ function hasMessages({ userMessages = [], messages = [], transientMessages = [],
   return userMessages.length + messages.length + transientMessages.length + turnCauses.length > 0
 }
 
-/** The end of a continuation whose goal was stopped by a command since `before`. */
-function stopOf(before: Goal | null, after: Goal | null): readonly DriverAction[] | undefined {
+/** Whether a command stops a goal that has reached a budget. Its status stays, but the turn that works on it ends. */
+function asksToStop(input: GoalInput, goal: Goal | null): boolean {
+  if (input.type !== "command" || goal?.status !== "budget_limited") return false
+  const { command } = input
+  if (command.type !== "pause" && (command.type !== "set" || (command.status !== "paused" && command.status !== "blocked"))) return false
+  return command.ifGoalId === undefined || command.ifGoalId === goal.goalId
+}
+
+/** The end of a continuation whose goal was stopped by a command since `before`, or reached a budget before the command did (`isAsked`). */
+function stopOf(before: Goal | null, after: Goal | null, isAsked: boolean): readonly DriverAction[] | undefined {
   if (before === null || !isCharged(before.status) || after?.status === "active") return undefined
-  if (after?.goalId === before.goalId && after.status === before.status) return undefined
+  if (after?.goalId === before.goalId && after.status === before.status && !isAsked) return undefined
   const what = after === null ? "cleared" : after.status === "complete" ? "set to complete" : after.status === "paused" ? "paused" : "stopped"
   const why = after?.reason === undefined ? "" : ` ${after.reason}`
   const event = errorEvent(`The goal was ${what} while this turn worked on it, so the turn ended.${why}`, { kind: "goal", code: "goal_stopped" })

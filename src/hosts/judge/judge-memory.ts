@@ -43,7 +43,7 @@ export interface Judging {
   readonly charged?: TokenUsage
   /** How many calls were lost or stopped. */
   readonly lostCalls?: number
-  /** The outstanding call was lost or stopped, and has not been made again. */
+  /** The outstanding call was lost or stopped and has not been made again, or the budget did not admit it. */
   readonly isLost?: true
   /** The goal had reached a budget before it was judged. */
   readonly limited?: true

@@ -71,7 +71,10 @@ export class JudgedThread {
     try {
       const memory = await StoredJudgeMemory.read(stored)
       const judged = new JudgedThread(thread, memory, options)
-      if (thread.openTurn === undefined) await judged.#settle()
+      if (thread.openTurn === undefined) {
+        await judged.#settle()
+        await judged.#chargeInterruptedCall()
+      }
       if (judged.#knowsGoal()) await judged.#followGoal()
       return judged
     } catch (error) {
@@ -137,6 +140,8 @@ export class JudgedThread {
     const { history, threadId } = this.#thread
     const { goal, memory } = readGoal(history, threadId).state
     if (goal === null || !isOpen(goal) || judged === turnId) return false
+    // A pause came when the goal reached a budget.
+    if (goal.status === "budget_limited" && memory.interrupted) return false
     if (goal.status === "budget_limited" && limited === true) return false
     return (goal.checks ?? []).length === 0 || memory.checks?.passed === turnId
   }
@@ -178,7 +183,9 @@ export class JudgedThread {
     await this.#options.onJudging?.(turnId)
     const { judge, ...begun } = await this.#judgeOf(turn)
     const { attempt } = begun
-    let refused: string | undefined
+    // Before the judge is stored: what a crash leaves as outstanding counts as made.
+    let refused = judge.outstanding === undefined ? undefined : this.#whyNotAsked(judge.outstanding)
+    if (refused !== undefined) return this.#refuse(turnId, refused)
     const judgement = await runJudge(judge, host, {
       turnId,
       attempt,
@@ -194,7 +201,10 @@ export class JudgedThread {
       ...(onEvent !== undefined && { onEvent }),
       ...(isFatal !== undefined && { isFatal }),
     })
-    if (judgement === undefined) return refused === undefined ? undefined : this.#limit(refused)
+    if (judgement === undefined) {
+      if (refused !== undefined) await this.#refuse(turnId, refused)
+      return
+    }
     // Pending commands come before the judgement, which stays stored and is applied to the goal afterwards.
     if (this.#thread.isCommanded) return
     const before = this.state.goal
@@ -239,11 +249,23 @@ export class JudgedThread {
       return { judge, attempt, ...(goal?.status === "budget_limited" && { limited: true }) }
     }
     const judge = ChecklistJudge.restore(config, judging.checkpoint, { transcript: transcriptOf({ threadId, history, turn }) })
-    const { outstanding } = judge
-    const { lostUsage } = this.#thread.options
-    // The outstanding call may have been made, and will be made again.
-    if (outstanding !== undefined && lostUsage !== undefined && judging.isLost !== true) await this.#loseCall(lostUsage(outstanding.request))
+    await this.#chargeOutstanding(judge, judging)
     return { judge, attempt: judging.attempt ?? 1 }
+  }
+
+  /** Charges the call that a crash interrupted before a command that is pending can stop the goal, which is charged nothing then. */
+  async #chargeInterruptedCall(): Promise<void> {
+    const { judging } = this.#memory.current
+    const { threadId, history, lastTurn: turn } = this.#thread
+    if (judging === undefined || turn === undefined || judging.turnId !== turn.turnId) return
+    const transcript = transcriptOf({ threadId, history, turn })
+    await this.#chargeOutstanding(ChecklistJudge.restore(this.#options.judge, judging.checkpoint, { transcript }), judging)
+  }
+
+  /** The outstanding call of a restored judge may have been made, and will be made again. */
+  async #chargeOutstanding({ outstanding }: ChecklistJudge, { isLost }: Judging): Promise<void> {
+    const { lostUsage } = this.#thread.options
+    if (outstanding !== undefined && lostUsage !== undefined && isLost !== true) await this.#loseCall(lostUsage(outstanding.request))
   }
 
   /** Stores a running judge, and charges what its last call used. */
@@ -276,6 +298,13 @@ export class JudgedThread {
     if (left === null) return undefined
     const most = upperTokens(request) + (request.generation.maxOutputTokens ?? 0)
     return most <= left ? undefined : `The judge was not asked: its call may use ${most} tokens, and ${left} of the budget are left.`
+  }
+
+  /** Records that the outstanding call was not made, so that it is not charged as lost. */
+  async #refuse(turnId: string, reason: string): Promise<void> {
+    const { judging } = this.#memory.current
+    if (judging?.turnId === turnId && judging.isLost !== true) await this.#update({ judging: { ...judging, isLost: true } }, false)
+    await this.#limit(reason)
   }
 
   async #limit(reason: string): Promise<void> {

@@ -2,7 +2,6 @@ import { lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
 import { costOf } from "../../drivers/goal/goal.ts"
 import { protocolRecord, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn } from "../../drivers/goal/thread.ts"
-import { estimateTokens } from "../../drivers/usage-estimate.ts"
 import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { ExecutionSurface } from "../../machine/turn.ts"
@@ -20,7 +19,7 @@ import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
 import { isDurable } from "./log.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
-import { countedUsage, threadHost } from "./thread-host.ts"
+import { abortedUsage, countedUsage, threadHost } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
 
 /** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
@@ -149,14 +148,14 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   await thread.report([...commanded.outputs, ...ended.outputs])
 }
 
-/** The estimated usage of a model call that was aborted before anything was known of it. Its prompt is paid for. */
+/** The estimated usage of a model call that was aborted and did not end in time, so that the turn stored nothing of it. */
 function unreportedUsage({ calling, options, threadId }: ThreadState, machine: TurnMachine): TokenUsage {
   if (calling === undefined) return NO_USAGE
   const counted = countedUsage(machine, threadId)
   const { inputTokens, cachedInputTokens, outputTokens } = calling.counted
   const isCounted = counted.inputTokens !== inputTokens || counted.cachedInputTokens !== cachedInputTokens || counted.outputTokens !== outputTokens
   if (isCounted) return NO_USAGE
-  return { ...NO_USAGE, inputTokens: estimateTokens(calling.request), estimated: true, ...options.lostUsage?.(calling.request) }
+  return abortedUsage(calling.request, options)
 }
 
 interface Commanded {

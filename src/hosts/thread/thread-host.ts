@@ -1,27 +1,32 @@
 import { goalDeliveries, mergeDeliveries } from "../../drivers/goal/deliveries.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, goalChanges } from "../../drivers/goal/thread.ts"
-import { addUsage } from "../../machine/limits.ts"
+import { estimateTokens } from "../../drivers/usage-estimate.ts"
+import { addUsage, NO_USAGE, tokensOf } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Checkpoint } from "../../wire/effect.ts"
-import type { TokenUsage } from "../../wire/llm.ts"
+import type { LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery } from "../../wire/message.ts"
-import { type Host, wrapHost } from "../host.ts"
+import { type Host, LlmCallError, wrapHost } from "../host.ts"
+import { llmFailureOf, partialOf } from "../run/failures.ts"
 import { undelivered } from "./log.ts"
-import { commandInput, type ThreadState } from "./thread-state.ts"
+import { commandInput, type ThreadOptions, type ThreadState } from "./thread-state.ts"
 
 /**
  * Wraps a host for one turn of a thread: reports changes of the goal after each `progress`, and delivers user messages and goal
  * commands at checkpoints, together with the host's own deliveries. `attend` runs before each delivery.
  */
 export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host, attend: () => Promise<void> | void): Host {
-  const { threadId } = thread
+  const { threadId, options } = thread
   let goal = readGoal(machine.history, threadId).state.goal
   return wrapHost(host, {
     llmCall: async (next, effect, context) => {
       thread.calling = { request: effect.request, counted: countedUsage(machine, threadId) }
       try {
         return await next(effect, context)
+      } catch (error) {
+        if (!context.signal.aborted || context.isFatal?.(error) === true) throw error
+        throw withUsage(error, effect.request, options)
       } finally {
         if (!context.signal.aborted) thread.calling = undefined
       }
@@ -38,6 +43,20 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
       return deliver(thread, machine, effect, own)
     },
   })
+}
+
+/** The estimated usage of an aborted model call that reported none: its prompt was paid for all the same. */
+export function abortedUsage(request: LlmRequest, { lostUsage }: Pick<ThreadOptions, "lostUsage">): TokenUsage {
+  return { ...NO_USAGE, inputTokens: estimateTokens(request), estimated: true, ...lostUsage?.(request) }
+}
+
+/** The error of an aborted call, with an estimate if it reports no usage. The turn stores it with its end, so that no crash loses it. */
+function withUsage(error: unknown, request: LlmRequest, options: ThreadOptions): unknown {
+  const { usage, retriedUsage } = (partialOf(error) ?? {}) as Partial<LlmResponse>
+  if (retriedUsage !== undefined || (usage !== undefined && tokensOf(usage) + usage.cachedInputTokens > 0)) return error
+  const partial = error instanceof LlmCallError ? error.partial : undefined
+  const failure = { ...llmFailureOf(error), usage: abortedUsage(request, options) }
+  return new LlmCallError(failure, { cause: error, ...(partial !== undefined && { partial }) })
 }
 
 /** The usage of a turn that is counted so far, with what no response reported. */
