@@ -4,16 +4,16 @@ import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { errorEvent, failureActions, stopped } from "../../machine/terminal.ts"
 import { withoutDecisions } from "../../machine/transitions.ts"
 import type { DriverAction, StartTools } from "../../wire/action.ts"
-import type { Goal, GoalMode, TurnOrigin } from "../../wire/goal.ts"
+import type { Goal, GoalMode, GoalStatus, TurnOrigin } from "../../wire/goal.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery, Message } from "../../wire/message.ts"
 import type { CompletedToolCall, ToolOutput, ToolSpec } from "../../wire/tool.ts"
 import { estimateUsage, isUsageMissing } from "../usage-estimate.ts"
 import { wrapDriver } from "../wrap-driver.ts"
 import { gateCalls } from "./call-gate.ts"
-import { costOf, isCharged, since } from "./goal.ts"
+import { budgetReached, costOf, isCharged, since } from "./goal.ts"
 import { type GoalTurnError, GoalWriter, goalEvent, readGoal } from "./history.ts"
-import { fullPolicy, type GoalPolicy, isDurable } from "./policy.ts"
+import { type FullGoalPolicy, fullPolicy, type GoalPolicy, isDurable } from "./policy.ts"
 import { goalToolsOf, isGoalTool, unknownGoalTool } from "./tools.ts"
 
 /** Options of {@link goalDriver}: the turn, and how its goal is treated. */
@@ -126,7 +126,7 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
       }
       const actions = next(context.withTools(tools), checkpoint, delivery)
       const isUnattended = origin === "continuation" && isDurable(policy) && !(delivery.userMessages ?? []).some(isFromUser)
-      const stop = isUnattended && (checkpoint === "after_work" || hasMessages(delivery)) ? stopOf(before, goal.state.goal) : undefined
+      const stop = isUnattended && (checkpoint === "after_work" || hasMessages(delivery)) ? stopOf(before, goal.state.goal, policy) : undefined
       return finish(goal, stop === undefined ? actions : [...withoutDecisions(actions), ...stop], context)
     },
   })
@@ -142,15 +142,22 @@ function hasMessages({ userMessages = [], messages = [], transientMessages = [],
   return userMessages.length + messages.length + transientMessages.length + turnCauses.length > 0
 }
 
-/** The end of a continuation whose goal was stopped by a command since `before`. */
-function stopOf(before: Goal | null, after: Goal | null): readonly DriverAction[] | undefined {
-  if (before === null || !isCharged(before.status) || after?.status === "active") return undefined
-  if (after?.goalId === before.goalId && after.status === before.status) return undefined
-  const what = after === null ? "cleared" : after.status === "complete" ? "set to complete" : after.status === "paused" ? "paused" : "stopped"
+/**
+ * The end of a continuation whose goal was stopped or replaced by a command since `before`. A budget that a command reached, because it
+ * charged what the turn used or lowered the budget, ends the turn as any other that is reached: after some more calls.
+ */
+function stopOf(before: Goal | null, after: Goal | null, policy: FullGoalPolicy): readonly DriverAction[] | undefined {
+  if (before === null || !isCharged(before.status)) return undefined
+  const isSame = after?.goalId === before.goalId
+  if (isSame && (after.status === "active" || after.status === before.status)) return undefined
+  if (isSame && after.status === "budget_limited" && budgetReached(after, policy)) return undefined
+  const what = after === null ? "cleared" : isSame ? (STOPS[after.status] ?? "stopped") : "replaced"
   const why = after?.reason === undefined ? "" : ` ${after.reason}`
   const event = errorEvent(`The goal was ${what} while this turn worked on it, so the turn ended.${why}`, { kind: "goal", code: "goal_stopped" })
   return [{ type: "finish", outcome: stopped("cancelled", event) }]
 }
+
+const STOPS: { readonly [Status in GoalStatus]?: string } = { complete: "set to complete", paused: "paused" }
 
 function now(context: DriverContext, { startedAt }: Pick<GoalDriverOptions, "startedAt">): number {
   return context.at === undefined ? startedAt : Math.max(context.at, startedAt)
