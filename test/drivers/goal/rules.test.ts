@@ -374,19 +374,19 @@ describe("a goal that another replaces", () => {
   })
 })
 
-test("a budget that a command reaches by charging the turn does not end the continuation as a stop does", () => {
+test("a budget that a command reaches, by lowering it or by charging the time, does not end the continuation as a stop does", () => {
   for (const command of [
-    { type: "set", objective: "ship two" },
     { type: "set", tokenBudget: 5 },
+    { type: "set", objective: "ship two" },
   ] as const) {
     const commands = {
       get commands() {
         return thread.deliveriesAsked === 1 ? [{ at: 1_900_000, command }] : []
       },
     }
-    const world = { model: (count: number) => (count === 0 ? replies("", ["get_goal", {}]) : replies("Done.")) }
+    const world = { model: (count: number) => (count === 0 ? replies("", "look") : replies("Done.")) }
     const thread: ThreadHost = new ThreadHost(world, { deliveries: commands })
-    thread.command({ type: "set", objective: "ship", tokenBudget: 10, checks: CHECKS })
+    thread.command({ type: "set", objective: "ship", tokenBudget: 15, secondsBudget: 100, checks: CHECKS })
     const { outcome } = thread.turn("continuation")
     expect(outcome?.type).toBe("finished")
     expect(thread.goal).toMatchObject({ status: "budget_limited", tokensUsed: 20 })
