@@ -1,6 +1,6 @@
 import type { Goal, GoalCommand, GoalRefusal, GoalStatus, PauseGoal, ResumeGoal, SetGoal, StartGoal } from "../../wire/goal.ts"
 import { flush, startCharging } from "./accounting.ts"
-import { checksPassed, claimComplete, hasChecks } from "./checks.ts"
+import { checksPassed, claimComplete, dropClaim, hasChecks } from "./checks.ts"
 import { add, budgetReached, budgetReason, tokensCounted, withStatus } from "./goal.ts"
 import { createGoal, type NewGoal, resetForNewGoal } from "./new-goal.ts"
 import { isDurable } from "./policy.ts"
@@ -130,13 +130,20 @@ function change(step: GoalStep, changed: Goal, { set, reason }: Change): void {
   if (set === "budget_limited") updateMemory(step, { limitTold: true })
   resetBrakes(step, before, goal)
   if (set === "active") endWait(step)
+  const isOtherAim = aims(goal) !== aims(before)
+  // The model or a judge said that the earlier objective is reached, and the thread may show another as the latest.
+  if (isOtherAim) {
+    dropClaim(step)
+    updateMemory(step, { shown: undefined })
+  }
   write(step, goal, "command")
   if (goal.status !== "active") return
   startCharging(step)
-  if (step.turn !== null && aims(goal) !== aims(before)) {
-    const message = objectiveUpdatedMessage(step.goal ?? goal, step.policy)
-    step.outputs.push({ type: "steer", kind: "objective_updated", message })
-  }
+  if (step.turn !== null && isOtherAim) steerToAims(step, goal)
+}
+
+function steerToAims(step: GoalStep, goal: Goal): void {
+  step.outputs.push({ type: "steer", kind: "objective_updated", message: objectiveUpdatedMessage(step.goal ?? goal, step.policy) })
 }
 
 /** What the model works towards, as one text. */
@@ -178,8 +185,12 @@ function start(step: GoalStep, command: StartGoal): Refusal | undefined {
   if (budgets === undefined) return BUDGET_INVALID
   const terms = givenTerms(command)
   if ("code" in terms) return terms
+  const before = step.goal
   clear(step)
   createGoal(step, newGoal(objective, budgets, terms), "command")
+  const { goal, turn, policy } = step
+  // The running turn worked on the goal that is gone. Under the reference, a start in a turn is not shown to the model.
+  if (before !== null && goal?.status === "active" && turn !== null && isDurable(policy)) steerToAims(step, goal)
   return undefined
 }
 

@@ -16,7 +16,7 @@ export interface GoalDeliveryOptions {
    * A command that is refused is recorded too, so that it does not take effect later.
    */
   readonly commands?: readonly { readonly at: number; readonly command: GoalCommand }[]
-  /** Continues the goal within the turn when the turn would end, with the same brakes as between turns. Default false. */
+  /** Continues the goal within the turn when the turn would end, with the same brakes as between turns. With `endedBy: "judge"` it does not. Default false. */
   readonly continueInTurn?: boolean
   /** Whether the host delivers input of its own, which takes precedence over a continuation. Default false. */
   readonly queuedInput?: boolean
@@ -50,7 +50,9 @@ export function goalDeliveries(history: RecordList, checkpoint: CheckpointKind, 
     messages.unshift(...due.map(({ message }) => message))
     events.unshift(asJson({ type: "goal_delivered", threadId, count: found.undelivered.length }))
   }
-  if (messages.length === 0 && ending && options.continueInTurn === true && options.queuedInput !== true) {
+  // A judge that ends the goal is asked when the turn has ended.
+  const mayContinue = options.continueInTurn === true && options.queuedInput !== true && policy.endedBy !== "judge"
+  if (messages.length === 0 && ending && mayContinue) {
     const continuation = continueInTurn(goal, history, at)
     if (continuation !== undefined) {
       messages.push(continuation.message)

@@ -4,16 +4,16 @@ import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { errorEvent, failureActions, stopped } from "../../machine/terminal.ts"
 import { withoutDecisions } from "../../machine/transitions.ts"
 import type { DriverAction, StartTools } from "../../wire/action.ts"
-import type { Goal, GoalInput, GoalMode, TurnOrigin } from "../../wire/goal.ts"
+import type { Goal, GoalInput, GoalMode, GoalStatus, TurnOrigin } from "../../wire/goal.ts"
 import type { LlmFailure, LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery, Message } from "../../wire/message.ts"
 import type { CompletedToolCall, ToolOutput, ToolSpec } from "../../wire/tool.ts"
 import { estimateUsage, isUsageMissing } from "../usage-estimate.ts"
 import { wrapDriver } from "../wrap-driver.ts"
 import { gateCalls } from "./call-gate.ts"
-import { costOf, isCharged, since } from "./goal.ts"
+import { budgetReached, costOf, isCharged, since } from "./goal.ts"
 import { type GoalTurnError, GoalWriter, goalEvent, readGoal } from "./history.ts"
-import { fullPolicy, type GoalPolicy, isDurable } from "./policy.ts"
+import { type FullGoalPolicy, fullPolicy, type GoalPolicy, isDurable } from "./policy.ts"
 import { goalToolsOf, isGoalTool, unknownGoalTool } from "./tools.ts"
 
 /** Options of {@link goalDriver}: the turn, and how its goal is treated. */
@@ -129,7 +129,8 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
       }
       const actions = next(context.withTools(tools), checkpoint, delivery)
       const isUnattended = origin === "continuation" && isDurable(policy) && !(delivery.userMessages ?? []).some(isFromUser)
-      const stop = isUnattended && (checkpoint === "after_work" || hasMessages(delivery)) ? stopOf(before, goal.state.goal, isAskedToStop) : undefined
+      const stops = isUnattended && (checkpoint === "after_work" || hasMessages(delivery))
+      const stop = stops ? stopOf(before, goal.state.goal, policy, isAskedToStop) : undefined
       return finish(goal, stop === undefined ? actions : [...withoutDecisions(actions), ...stop], context)
     },
   })
@@ -153,15 +154,23 @@ function asksToStop(input: GoalInput, goal: Goal | null): boolean {
   return command.ifGoalId === undefined || command.ifGoalId === goal.goalId
 }
 
-/** The end of a continuation whose goal was stopped by a command since `before`, or reached a budget before the command did (`isAsked`). */
-function stopOf(before: Goal | null, after: Goal | null, isAsked: boolean): readonly DriverAction[] | undefined {
-  if (before === null || !isCharged(before.status) || after?.status === "active") return undefined
-  if (after?.goalId === before.goalId && after.status === before.status && !isAsked) return undefined
-  const what = after === null ? "cleared" : after.status === "complete" ? "set to complete" : after.status === "paused" ? "paused" : "stopped"
+/**
+ * The end of a continuation whose goal was stopped or replaced by a command since `before`, or reached a budget before the command did
+ * (`isAsked`). A budget that a command reached, because it charged what the turn used or lowered the budget, ends the turn as any other
+ * that is reached: after some more calls.
+ */
+function stopOf(before: Goal | null, after: Goal | null, policy: FullGoalPolicy, isAsked: boolean): readonly DriverAction[] | undefined {
+  if (before === null || !isCharged(before.status)) return undefined
+  const isSame = after?.goalId === before.goalId
+  if (isSame && after.status === "active") return undefined
+  if (isSame && !isAsked && (after.status === before.status || (after.status === "budget_limited" && budgetReached(after, policy)))) return undefined
+  const what = after === null ? "cleared" : isSame ? (STOPS[after.status] ?? "stopped") : "replaced"
   const why = after?.reason === undefined ? "" : ` ${after.reason}`
   const event = errorEvent(`The goal was ${what} while this turn worked on it, so the turn ended.${why}`, { kind: "goal", code: "goal_stopped" })
   return [{ type: "finish", outcome: stopped("cancelled", event) }]
 }
+
+const STOPS: { readonly [Status in GoalStatus]?: string } = { complete: "set to complete", paused: "paused" }
 
 function now(context: DriverContext, { startedAt }: Pick<GoalDriverOptions, "startedAt">): number {
   return context.at === undefined ? startedAt : Math.max(context.at, startedAt)

@@ -52,7 +52,8 @@ interface GoalInputRecord {
 
 /** Usage that no response reports: of a model call whose answer was lost with its process, or of an endpoint that reports none. */
 interface UnreportedUsageRecord {
-  readonly type: "goal_unreported_usage"
+  /** `goal_lost`: as earlier versions wrote it. */
+  readonly type: "goal_unreported_usage" | "goal_lost"
   readonly threadId: string
   readonly turnId: string
   readonly usage: TokenUsage
@@ -137,6 +138,7 @@ function applyRecord(before: GoalInHistory, record: GoalRecord): GoalInHistory {
     case "goal_delivered":
       return { ...before, known: true, undelivered: undelivered.slice(record.count) }
     case "goal_unreported_usage":
+    case "goal_lost":
       return record.turnId === state.turn?.turnId ? { ...before, unreported: addUsage(before.unreported, record.usage) } : before
     case "goal_input":
       return before
@@ -163,6 +165,7 @@ const RECORD_TYPES: ReadonlySet<string> = new Set<GoalRecord["type"]>([
   "goal_delivered",
   "goal_input",
   "goal_unreported_usage",
+  "goal_lost",
 ])
 
 type TurnFacts = Pick<GoalInHistory, "state" | "toolCalls" | "warned" | "callsAfterBudget" | "error">

@@ -53,6 +53,10 @@ export function usageReported(step: GoalStep, { usage, costMicros }: InputOf<"us
 export function childUsageReported(step: GoalStep, { usage, costMicros = 0 }: InputOf<"child_usage_reported">): void {
   const { turn } = step
   const tokens = tokensOf(usage)
+  const { goal } = step
+  const isCounted = turn === null ? goal !== null && isCharged(goal.status) : turn.marked
+  if (goal !== null && isCounted && tokens > 0 && usage.estimated === true && goal.usageEstimated !== true)
+    step.goal = { ...goal, usageEstimated: true }
   if (turn === null) return void flush(step, { children: { tokens, costMicros } })
   if (!turn.marked) return
   const childCostMicros = add(turn.childCostMicros ?? 0, costMicros)

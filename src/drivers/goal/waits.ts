@@ -1,4 +1,4 @@
-import { isBlank } from "../../text.ts"
+import { cutMiddle, isBlank } from "../../text.ts"
 import type { GoalInput, GoalRefusal, GoalWait, WaitGoal } from "../../wire/goal.ts"
 import { type GoalStep, updateMemory } from "./step.ts"
 import type { Problem } from "./terms.ts"
@@ -21,7 +21,7 @@ export function applyWait(step: GoalStep, { until, event, reason }: WaitGoal): P
     since: at,
     ...(until !== undefined && { until }),
     ...(event !== undefined && { event }),
-    ...(reason !== undefined && { reason: reason.slice(0, MAX_REASON_LENGTH) }),
+    ...(reason !== undefined && { reason: cutMiddle(reason, MAX_REASON_LENGTH) }),
   }
   updateMemory(step, { wait })
   return undefined

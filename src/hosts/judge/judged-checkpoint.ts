@@ -100,7 +100,9 @@ function goalEvents(
   const input = (command: GoalCommand): Json => goalInputEvent(threadId, { type: "command", at, command })
   return [
     goalInputEvent(threadId, { type: "child_usage_reported", at, ...charged }),
-    ...(status === undefined ? [] : [input({ type: "set", status, ...(reason !== undefined && { reason }) })]),
+    // The checks of the goal, if any, decide after the turn.
+    ...(status === "complete" ? [input({ type: "complete" })] : []),
+    ...(status === undefined || status === "complete" ? [] : [input({ type: "set", status, ...(reason !== undefined && { reason }) })]),
     ...(wait === undefined ? [] : [input({ type: "wait", ...wait })]),
   ]
 }

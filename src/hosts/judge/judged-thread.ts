@@ -163,11 +163,11 @@ export class JudgedThread {
   /** Begins the list of a new goal; of a changed one, the user's own items stay. Returns whether there was a change. */
   async #renewList(): Promise<boolean> {
     const { goal, lastTurn, history } = this.#thread
-    const { goalId, objective, contract: known = "" } = this.#memory.current
+    const { goalId, objective } = this.#memory.current
     if (goal === null) return false
     const contract = contractText(goal.contract)
     const isSame = goal.goalId === goalId
-    if (isSame && goal.objective === objective && contract === known) return false
+    if (isSame && objective !== undefined && !this.#isEdited(goal)) return false
     const type = isSame && this.state.goal !== undefined ? "edit" : "set"
     const managed = manageChecklist(this.#options.judge, this.state, { type, goal: goal.objective, contract, at: this.#now() })
     const judged = lastTurn === undefined ? {} : { judged: lastTurn.turnId }
@@ -314,6 +314,12 @@ export class JudgedThread {
     await this.#thread.note([{ type: "command", at: this.#now(), command }])
   }
 
+  /** Whether the goal has another objective or contract than the one that was judged. */
+  #isEdited(goal: Goal): boolean {
+    const { objective, contract = "" } = this.#memory.current
+    return objective !== undefined && (objective !== goal.objective || contract !== contractText(goal.contract))
+  }
+
   #ownerOf(): { readonly goalId?: string } {
     const { goalId } = this.#memory.current
     return goalId === undefined ? {} : { goalId }
@@ -323,6 +329,8 @@ export class JudgedThread {
   async #settle(): Promise<void> {
     const { owed, lost } = this.#memory.current
     if (owed === undefined) return
+    // A command that arrived since the judgement comes before what it means for the goal.
+    while (this.#thread.isCommanded) await this.#thread.settle()
     const { threadId, history } = this.#thread
     if (!history.some((record) => isJudged(record, threadId, owed.key)))
       await this.#thread.note(this.#inputsOf(owed, lost), [{ type: "protocol", event: { type: "judged", threadId, key: owed.key } }])
@@ -339,7 +347,7 @@ export class JudgedThread {
     if (usage !== undefined)
       inputs.push({ type: "child_usage_reported", at, usage, ...(costMicros !== undefined && { costMicros: costMicros(usage) }) })
     const { goal } = this.#thread
-    if (goal === null || !isOpen(goal) || (goalId !== undefined && goalId !== goal.goalId)) return inputs
+    if (goal === null || !isOpen(goal) || (goalId !== undefined && goalId !== goal.goalId) || this.#isEdited(goal)) return inputs
     if (progress === true) inputs.push({ type: "progress_noted", at })
     if (status === "complete") inputs.push({ type: "command", at, command: completion(goal) })
     if (goal.status !== "active") return inputs

@@ -7,7 +7,7 @@ import { idempotencyKey } from "../run/idempotency-key.ts"
 import { settledInTime } from "../timers.ts"
 import type { CheckRequest } from "./check-runner.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
-import type { ThreadState } from "./thread-state.ts"
+import { commandInput, type ThreadState } from "./thread-state.ts"
 
 /** The end of a check's output that a thread stores, in UTF-16 units. A longer one is cut. */
 const MAX_TAIL_CHARS = 4_000
@@ -27,7 +27,7 @@ export function missingRunner(checks: readonly GoalCheck[], host: Host, { checks
 
 /**
  * Runs the checks that are due, and records their results together. Aborted checks record nothing, and run again.
- * A message or a command that arrives in the meantime is handled afterwards.
+ * Commands that arrive in the meantime are applied before the results, messages are handled afterwards.
  */
 export async function runChecks(
   thread: ThreadState,
@@ -39,7 +39,9 @@ export async function runChecks(
     await options.onChecks?.({ type: "checking", turnId, checks })
     const results = await untilAborted(resultsOf({ turnId, checks }, host, options, signal), signal)
     if (results === undefined || signal.aborted) return "interrupted"
-    await thread.apply([{ type: "checks_reported", at: thread.now(), turnId, results }])
+    // Commands that arrived in the meantime come first: what passed then is not what an edit asks for now.
+    const { commands } = thread.log
+    await thread.apply([...commands.map(commandInput), { type: "checks_reported", at: thread.now(), turnId, results }], commands)
     await options.onChecks?.({ type: "checked", turnId, results })
     return "reported"
   })

@@ -6,6 +6,7 @@ import { changeGoal, endGoalTurn, nextTurn } from "../../../src/drivers/goal/thr
 import { estimateTokens, estimateUsage, upperTokens } from "../../../src/drivers/usage-estimate.ts"
 import { requestPrefix } from "../../../src/replay/prefix.ts"
 import type { GoalCheckResult, GoalOutput } from "../../../src/schemas/goal.ts"
+import type { Json } from "../../../src/schemas/json.ts"
 import { Thread, used } from "./support.ts"
 import { replies, ThreadHost } from "./thread-host.ts"
 
@@ -312,4 +313,126 @@ test("continuations that are cut off say so when a brake pauses the goal", () =>
     thread.give({ type: "turn_finished", at: thread.at, turnId: `${n}`, toolCalls: 0, problem: "Model call ended: output_limit." })
   }
   expect(thread.goal.reason).toContain("Model call ended: output_limit")
+})
+
+describe("a changed objective", () => {
+  test("drops a claim that the earlier one is complete, between turns and in the turn", () => {
+    for (const edits of ["in the turn", "after the turn"]) {
+      const thread = withChecks()
+      thread.starts("one", { origin: "continuation" })
+      thread.calls("one", "update_goal", { status: "complete" })
+      if (edits === "in the turn") thread.command({ type: "set", objective: "ship two" }, "one")
+      thread.finishes("one")
+      if (edits === "after the turn") thread.command({ type: "set", objective: "ship two" })
+      report(thread, "one", OK)
+      expect(thread.goal).toMatchObject({ status: "active", objective: "ship two" })
+      thread.command({ type: "complete" })
+      expect(thread.goal.status).toBe("complete")
+    }
+  })
+
+  test("is shown in full, also if the one before it was shown in full before", () => {
+    const thread = new Thread()
+    thread.command({ type: "set", objective: "ship" })
+    thread.starts("one", { origin: "continuation" })
+    const steers = thread.command({ type: "set", objective: "sink" }, "one").filter(({ type }) => type === "steer")
+    expect(steers).toHaveLength(1)
+    thread.finishes("one")
+    thread.command({ type: "set", objective: "ship" })
+    expect(thread.idle()).not.toHaveProperty("reminder")
+  })
+})
+
+describe("a goal that another replaces", () => {
+  const replacing = { type: "start", objective: "sail" } as const
+
+  test("during a continuation ends the turn, so that the next one shows the new goal", () => {
+    const commands = { commands: [{ at: 1_900_000, command: replacing }] }
+    const model = (count: number) => (count < 3 ? replies("", "look") : replies("Done."))
+    const thread = new ThreadHost({ model }, { deliveries: commands })
+    thread.command({ type: "set", objective: "ship" })
+    const { outcome } = thread.turn("continuation")
+    expect(outcome).toMatchObject({
+      type: "stopped",
+      stop: { type: "cancelled", error: { userMessage: expect.stringContaining("replaced") as string } },
+    })
+    expect(thread.modelCalls).toBe(1)
+  })
+
+  test("during a turn of the user is shown to the model; not by the reference", () => {
+    for (const [policy, shown] of [
+      [{}, 1],
+      [{ compat: "reference" }, 0],
+    ] as const) {
+      const thread = new Thread(policy)
+      thread.command({ type: "set", objective: "ship" })
+      thread.starts("one")
+      expect(thread.command(replacing, "one").filter(({ type }) => type === "steer")).toHaveLength(shown)
+      expect(thread.command({ type: "clear" }, "one").filter(({ type }) => type === "steer")).toHaveLength(0)
+      expect(thread.command(replacing, "one").filter(({ type }) => type === "steer")).toHaveLength(0)
+    }
+  })
+})
+
+test("a budget that a command reaches, by lowering it or by charging the time, does not end the continuation as a stop does", () => {
+  for (const command of [
+    { type: "set", tokenBudget: 5 },
+    { type: "set", objective: "ship two" },
+  ] as const) {
+    const commands = {
+      get commands() {
+        return thread.deliveriesAsked === 1 ? [{ at: 1_900_000, command }] : []
+      },
+    }
+    const world = { model: (count: number) => (count === 0 ? replies("", "look") : replies("Done.")) }
+    const thread: ThreadHost = new ThreadHost(world, { deliveries: commands })
+    thread.command({ type: "set", objective: "ship", tokenBudget: 15, secondsBudget: 100, checks: CHECKS })
+    const { outcome } = thread.turn("continuation")
+    expect(outcome?.type).toBe("finished")
+    expect(thread.goal).toMatchObject({ status: "budget_limited", tokensUsed: 20 })
+    expect(nextTurn({ threadId: "t1", history: thread.history }, thread.at).type).toBe("run_checks")
+  }
+})
+
+test("within one turn, a goal that a judge ends is not continued", () => {
+  const policy = { endedBy: "judge" } as const
+  const thread = new ThreadHost({ model: (count) => replies(`Work ${count}.`) }, { policy, deliveries: { policy, continueInTurn: true } })
+  thread.command({ type: "set", objective: "ship" })
+  thread.says("Go.")
+  expect(thread.modelCalls).toBe(1)
+})
+
+test("an estimate of what a child used marks the goal, if the goal is charged", () => {
+  for (const status of ["active", "paused"] as const) {
+    for (const inTurn of [false, true]) {
+      const thread = new Thread()
+      thread.command({ type: "set", objective: "ship", status })
+      if (inTurn) thread.starts("one")
+      thread.give({ type: "child_usage_reported", at: thread.at, usage: used(5, 5, { estimated: true }) })
+      expect(thread.goal.usageEstimated).toBe(status === "active" ? true : undefined)
+    }
+  }
+})
+
+test("the reason of a wait is cut between characters", () => {
+  const thread = new Thread()
+  thread.command({ type: "set", objective: "ship" })
+  thread.command({ type: "wait", event: "e", reason: `x${"\u{1f40c}".repeat(2_000)}` })
+  const { reason = "" } = thread.state.memory.wait ?? {}
+  expect(reason.length).toBeLessThan(3_000)
+  expect(JSON.stringify(reason)).not.toContain("\\ud")
+})
+
+test("unreported usage under the name of earlier versions counts", () => {
+  const thread = new Thread()
+  thread.command({ type: "set", objective: "ship" })
+  thread.starts("one")
+  const { turn, clock } = thread.state
+  const events = [
+    ...thread.events,
+    { type: "goal_turn", threadId: "t1", turn, clock, toolCalls: 0 },
+    { type: "goal_lost", threadId: "t1", turnId: "one", usage: used(7) },
+  ]
+  const history = events.map((event) => ({ type: "protocol", event: event as unknown as Json }) as const)
+  expect(readGoal(history, "t1").unreported.inputTokens).toBe(7)
 })

@@ -7,6 +7,7 @@ import type { Host } from "../../../src/hosts/host.ts"
 import { judgedCheckpoint } from "../../../src/hosts/judge/judged-checkpoint.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import type { ChecklistState, PauseReason } from "../../../src/schemas/checklist.ts"
+import type { GoalCheck } from "../../../src/schemas/goal.ts"
 import type { LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
@@ -24,18 +25,28 @@ class Judged {
   /** What happens while the judge is at work, at its first, second, … call. */
   onJudge: (asked: number) => void = () => {}
   readonly machine: TurnMachine
-  readonly #options: { readonly works: readonly string[]; readonly rules: readonly Reply[]; readonly threadId?: string }
+  readonly #options: {
+    readonly works: readonly string[]
+    readonly rules: readonly Reply[]
+    readonly threadId?: string
+    readonly checks?: readonly GoalCheck[]
+  }
 
-  constructor(options: { readonly works: readonly string[]; readonly rules: readonly Reply[]; readonly threadId?: string }) {
+  constructor(options: {
+    readonly works: readonly string[]
+    readonly rules: readonly Reply[]
+    readonly threadId?: string
+    readonly checks?: readonly GoalCheck[]
+  }) {
     this.#options = options
     this.state = manageChecklist(JUDGE, newChecklistState(), { type: "set", goal: "Paint the fence.", at: 1 }).state
-    const { threadId } = options
+    const { threadId, checks = [] } = options
     const inner = CONFIG.driver
     const driver = threadId === undefined ? inner : goalDriver(inner, { threadId, turnId: "turn-1", startedAt: 1 })
     const history: readonly HistoryRecord[] =
       threadId === undefined
         ? []
-        : changeGoal({ threadId, history: [] }, { type: "command", at: 1, command: { type: "set", objective: "Paint the fence." } }).records
+        : changeGoal({ threadId, history: [] }, { type: "command", at: 1, command: { type: "set", objective: "Paint the fence.", checks } }).records
     this.machine = new TurnMachine({ ...CONFIG, driver }, { ...START, events: history })
   }
 
@@ -133,6 +144,15 @@ describe("a turn that is judged before it ends", () => {
     const { goal } = readGoal(judged.machine.history, "t1").state
     expect(goal).toMatchObject({ status: "complete", childTokensUsed: 30 })
     expect(judged.worker).toHaveLength(2)
+  })
+
+  test("leaves the decision to the checks of the goal, if it has any", async () => {
+    const checks = [{ name: "dry", command: "touch it" }]
+    const judged = new Judged({ works: ["I begin.", "All green."], rules: [list("front"), completes(1)], threadId: "t1", checks })
+    await judged.run()
+    const { goal, memory } = readGoal(judged.machine.history, "t1").state
+    expect(goal).toMatchObject({ status: "active" })
+    expect(memory.checks).toMatchObject({ claimed: true })
   })
 
   test("completes the goal of a list that a user settled, or whose verdict was lost in a crash", async () => {

@@ -348,6 +348,28 @@ describe("a thread with a judge", () => {
     expect(both.judged.state.goal?.turnsUsed).toBe(world.judged.length)
   })
 
+  test("whose budget is hard is not crossed by a judge with long answers to a dense transcript", async () => {
+    const crossed: number[] = []
+    for (const tokenBudget of [2_000, 4_000, 6_000, 8_000, 10_000]) {
+      const world = new World()
+      const llmCall: Host["llmCall"] = async (effect, context) => {
+        const answer = await world.host.llmCall(effect, context)
+        const { request } = effect
+        if (!isJudge(request)) return answer
+        // A tokenizer needs up to one token for 2 bytes of digits.
+        const inputTokens = Math.ceil(JSON.stringify([request.messages, request.tools]).length / 2.5)
+        return { ...answer, usage: { ...USAGE, inputTokens, cachedInputTokens: 0, outputTokens: request.generation.maxOutputTokens ?? 0 } }
+      }
+      const thread = await Thread.open(memoryJournalStore(), "t", world.options({ policy: { endedBy: "judge", hardBudget: true } }))
+      const judged = await JudgedThread.open(memoryJournalStore(), thread, { judge: { model: "judge" }, host: { llmCall } })
+      await thread.command({ type: "set", objective: "Build a kite.", tokenBudget })
+      await world.run({ thread, judged })
+      const { tokensUsed = 0, childTokensUsed = 0 } = thread.goal ?? {}
+      if (tokensUsed + childTokensUsed > tokenBudget) crossed.push(tokensUsed + childTokensUsed - tokenBudget)
+    }
+    expect(crossed).toEqual([])
+  })
+
   test("is charged the cost of the judge", async () => {
     const costMicros = ({ inputTokens, outputTokens }: { readonly inputTokens: number; readonly outputTokens: number }) =>
       inputTokens + 3 * outputTokens
@@ -509,6 +531,38 @@ describe("a thread with a judge", () => {
     await world.run(both)
     expect(both.thread.goal).toMatchObject({ status: "paused", objective: "Build two kites.", continuations: 3, childTokensUsed: 30 })
     expect(both.judged.state.goal).toMatchObject({ goal: "Build two kites.", checklist: [] })
+  })
+
+  test("is not completed by a judgement of an objective that changed while the judgement was stored", async () => {
+    const world = new World([LIST, rules({ updates: [holds(1), holds(2)] })])
+    const inner = memoryJournalStore()
+    let isEdited = false
+    const store: JournalStore = {
+      ...inner,
+      read: (name) => inner.read(name),
+      open: async (name, options) => {
+        const stored = await inner.open(name, options)
+        if (!name.endsWith(".judge")) return stored
+        return {
+          read: () => stored.read(),
+          append: (text) => stored.append(text),
+          close: () => stored.close(),
+          replace: async (text) => {
+            const written = typeof text === "string" ? text : ""
+            if (!isEdited && written.includes('"status":"complete"') && written.includes('"owed"')) {
+              isEdited = true
+              await both.thread.command({ type: "set", objective: "Build two kites." })
+              await both.thread.command({ type: "pause" })
+            }
+            await stored.replace(text)
+          },
+        }
+      },
+    }
+    const both = await begun(world, store)
+    await world.run(both)
+    expect(isEdited).toBe(true)
+    expect(both.thread.goal).toMatchObject({ status: "paused", objective: "Build two kites." })
   })
 
   test("refuses commands that the list refuses, and changes nothing", async () => {

@@ -133,6 +133,33 @@ describe("the checks of a goal", () => {
     await thread.close()
   })
 
+  test.each([
+    [
+      "an edit: the goal is not complete by what passed before it",
+      { type: "set", objective: "Count twice." },
+      { status: "active", objective: "Count twice." },
+    ],
+    ["a pause: they run again after a resume", { type: "pause" }, { status: "paused" }],
+    ["other checks: what passed is not what is asked for", { type: "set", checks: [{ name: "more", command: "more" }] }, { status: "active" }],
+    ["a new goal: it has not passed anything", { type: "start", objective: "Sail." }, { status: "active", objective: "Sail." }],
+  ] as const)("that a command reaches while they run: %s", async (_what, command, goal) => {
+    const world = new World(claiming)
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options())
+    await thread.command(set([tests]))
+    const controller = new AbortController()
+    await world.run(thread, {
+      signal: controller.signal,
+      onChecks: ({ type }) => void (type === "checked" && controller.abort()),
+      checks: async ({ checks }) => {
+        await thread.command(command)
+        return checks.map(({ name }) => ({ name, ok: true, tail: "" }))
+      },
+    })
+    expect(thread.goal).toMatchObject(goal)
+    expect(thread.isCommanded).toBe(false)
+    await thread.close()
+  })
+
   test("a message that arrives while they run is handled after them", async () => {
     const world = new World((calls) => (calls < 2 ? claiming(calls) : says("Sure.")))
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
