@@ -51,7 +51,10 @@ export class GoalScreen implements GoalReporter {
     this.#ticking.unref()
   }
 
-  started({ run: { dir, out, model }, meta }: GoalSettings, { goal, state, resumed, checklist, isDefaultBudget, watched }: GoalStart): void {
+  started(
+    { run: { dir, out, model }, meta }: GoalSettings,
+    { goal, state, resumed, checklist, isDefaultBudget, isWatching, watched }: GoalStart,
+  ): void {
     this.#goal = goal
     this.#shown = checklist?.goal?.checklist ?? []
     this.#out = out
@@ -69,7 +72,7 @@ export class GoalScreen implements GoalReporter {
       ...(judge === "none" ? [] : [["judge", `${judge}${judgeAt}`] as const]),
       ...checks.map((command, index) => [index === 0 ? "checks" : "", oneLine(command)] as const),
       ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", `${budgets.join(", ")}${which}`] as const]),
-      ["state", `${this.#screen.shortPath(state)}${resumed ? " (resumed)" : ""}`],
+      ["state", `${this.#screen.shortPath(state)}${resumed && isWatching !== true ? " (resumed)" : ""}`],
       ...(watched === undefined ? [] : [["run by", oneLine(watched)] as const]),
     ])
   }

@@ -92,7 +92,8 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
     ...(flags["add-cost"] !== undefined && { addCostMicros: readMicros("--add-cost", flags["add-cost"]) }),
   }
   if (hasBudgets(flags)) throw new CliError("The budgets of a started goal cannot be replaced. To extend them: --add-tokens, --add-time, --add-cost.")
-  if (flags.contract !== undefined) throw new CliError("--contract belongs to the start of a goal: turn-machine goal --contract FILE.")
+  if (flags.contract !== undefined)
+    throw new CliError("--contract does not belong to goal resume. To replace the contract: turn-machine goal edit --contract FILE.")
   const resume: GoalRequest = { type: "resume", ...more }
   const folder = await folderOf(flags, io)
   const stored = await folder.readExisting()

@@ -113,7 +113,14 @@ class Watch {
       this.#goal = goal
       this.#checks = memory.checks
       this.#checklist = JSON.stringify(checklist)
-      this.#reporter.started(shownSettings(stored.known), { goal, state: this.#folder.path, resumed: turns > 0, checklist, watched: runner })
+      this.#reporter.started(shownSettings(stored.known), {
+        goal,
+        state: this.#folder.path,
+        resumed: turns > 0,
+        checklist,
+        isWatching: true,
+        watched: runner,
+      })
     }
     this.#stored = stored
     await this.#showTurns(stored)

@@ -122,7 +122,7 @@ export class RunScreen implements Reporter {
   /** Ends the output of an iteration, without a summary. */
   turnEnded(): void {
     this.#screen.endText()
-    if (this.#usage !== undefined) this.#screen.line(`${INDENT}${this.#screen.style("dim", `tokens ${tokensText(this.#usage)}`)}`)
+    if (this.#usage !== undefined) this.#screen.line(`${INDENT}${this.#screen.style("dim", usageText(this.#usage))}`)
     this.#usage = undefined
   }
 
@@ -158,6 +158,12 @@ export function modelText(model: RunSettings["model"]): string {
 /** Token counts by bucket. */
 export function tokensText({ inputTokens, cachedInputTokens, outputTokens }: TokenUsage): string {
   return `${formatCount(inputTokens)} in, ${formatCount(cachedInputTokens)} cached, ${formatCount(outputTokens)} out`
+}
+
+/** The tokens of one call. */
+function usageText(usage: TokenUsage): string {
+  const { inputTokens, cachedInputTokens, outputTokens } = usage
+  return inputTokens + cachedInputTokens + outputTokens === 0 ? "tokens not reported" : `tokens ${tokensText(usage)}`
 }
 
 /** How a turn ended, in two or three words. */
