@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs"
+import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
 import { type ChatBody, startStrictServer } from "../support/strict-server.ts"
 import { bundleCli, fill, newFolder, type Ran, runCli, serve, spawnCli, until } from "./harness.ts"
@@ -105,5 +107,44 @@ describe("what a goal prints", () => {
     await goal(base, "--dir", "dir", "Look around.")
     expect((await goal(base, "watch")).stdout).not.toContain("(resumed)")
     expect((await goal(base, "status")).stdout).toContain("(tokens estimated)")
+  })
+})
+
+describe("a goal with checks", () => {
+  it.each([
+    ["npm test | cat", "a pipe"],
+    ["ls 'a", "a quote that is not closed"],
+    ["X=1 make", "an assignment"],
+  ])("is refused at its start with the command %s", async (command, what) => {
+    const base = newBase()
+    const { exitCode, stderr } = await goal(base, "--dir", "dir", "--check", command, "Look around.")
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain(what)
+    expect(stderr).toContain("sh -c")
+    expect(existsSync(join(base, "turn-machine-goal"))).toBe(false)
+  })
+
+  it("shows them as passed when it is complete", async () => {
+    const base = newBase()
+    expect(await goal(base, "--dir", "dir", "--check", "true", "Look around.")).toMatchObject({ exitCode: 0 })
+    expect((await goal(base, "status")).stdout).toContain("true: passed")
+  })
+
+  it.skipIf(process.platform === "win32")("reads a contract without an end only up to its limit", async () => {
+    const { exitCode, stderr } = await goal(newBase(), "--contract", "/dev/zero", "Look around.")
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 2,
+      stderr: "turn-machine: The contract cannot be used: it has more than 4000 characters.\n",
+    })
+  })
+
+  it("that another user left complete does not ask the next goal for its checks", async () => {
+    const base = newBase()
+    const env = { XDG_STATE_HOME: newFolder() }
+    await runCli(["goal", "--dir", "dir", "--check", "true", "Look around."], { cwd: base })
+    const { exitCode, stderr } = await runCli(["goal", "Another one."], { cwd: base, env })
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain("To start a new goal in it, give them again: --dir and --out.")
+    expect(stderr).not.toContain("runs")
   })
 })

@@ -66,7 +66,7 @@ export class GoalScreen implements GoalReporter {
     const which = isDefaultBudget === true ? " (default; change it with --budget-tokens N or none)" : hard === true ? " (hard)" : ""
     this.#fields([
       ["folder", oneLine(dir)],
-      ["goal", oneLine(goal?.objective ?? "")],
+      ["goal", oneLine(goal?.objective ?? "none")],
       ...contractRows(goal?.contract),
       ["model", modelText(model)],
       ...(judge === "none" ? [] : [["judge", `${judge}${judgeAt}`] as const]),

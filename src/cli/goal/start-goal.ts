@@ -50,7 +50,7 @@ export async function startGoal(args: readonly string[], io: Io): Promise<number
 /** Begins a goal in a thread of its own. A refused one leaves nothing behind. */
 async function begin(found: GoalFolder, stored: StoredGoal | undefined, objective: string, flags: GoalFlags, io: Io): Promise<number> {
   // The folder may have come with a project, so its settings do not count for a new goal either.
-  const confirmed = stored && (await found.confirm(stored, flags))
+  const confirmed = stored && (await found.confirmNext(stored, flags))
   const contract = flags.contract === undefined ? undefined : await readContract(flags.contract, io.cwd)
   const settings = await resolveGoal(flags, io)
   await checkOverlaps(settings, found.path)

@@ -53,7 +53,7 @@ export async function showStatus(
     if (left.length > 0) row("left", left.join(", "))
     row("work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}${openTurn === undefined ? "" : `; turn ${turns} is open`}`)
   }
-  if (goal !== null) showChecks(goal, memory.checks, row)
+  if (goal !== null) showChecks(goal, memory.checks, openTurn !== undefined, row)
   row("run by", oneLine(runner ?? "no process"))
   if (commands.length > 0) row("pending", `${commands.map(({ type }) => type).join(", ")}, at the next step of the turn`)
   if (requests > 0) row("waiting", `${plural(requests, "unhandled request")}`)
@@ -65,12 +65,23 @@ export async function showStatus(
   if (runner === undefined && goal?.status !== "complete") io.stdout.write(`${nextCommand(goal, state)}\n`)
 }
 
-function showChecks({ checks = [] }: Goal, memory: GoalCheckMemory | undefined, row: (name: string, value: string) => void): void {
+function showChecks(
+  { checks = [], status }: Goal,
+  memory: GoalCheckMemory | undefined,
+  isOpen: boolean,
+  row: (name: string, value: string) => void,
+): void {
   for (const [index, { name }] of checks.entries()) {
     const failed = memory?.failing?.find((result) => result.name === name)
-    const result =
-      memory?.due !== undefined ? "runs next" : failed !== undefined ? "failed" : memory?.passed !== undefined ? "passed" : "has not run yet"
-    row(index === 0 ? "checks" : "", `${oneLine(name)}: ${result}`)
+    const state =
+      status === "complete" || memory?.passed !== undefined
+        ? "passed"
+        : memory?.due !== undefined
+          ? "runs next"
+          : failed !== undefined
+            ? "failed"
+            : `runs after the ${isOpen ? "" : "next "}turn`
+    row(index === 0 ? "checks" : "", `${oneLine(name)}: ${state}`)
   }
 }
 
