@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs"
+import { existsSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
 import { type ChatBody, startStrictServer } from "../support/strict-server.ts"
@@ -102,6 +102,28 @@ describe("what a goal prints", () => {
     await server.close()
   })
 
+  it("shows in each turn of a watched goal what was used before it", async () => {
+    const base = newBase()
+    let release: () => void = () => {}
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const server = await startStrictServer(async (_body, number) => {
+      if (number === 1) await held
+      return `Part ${number} is written.`
+    })
+    const running = spawnCli(bundled, ["goal", ...flags(server.url), "--max-continuations", "2", "Look around."], { cwd: base })
+    await until(() => existsSync(join(base, "turn-machine-goal/goal.1")))
+    const watching = spawnCli(bundled, ["goal", "watch"], { cwd: base })
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
+    release()
+    const headers = (text: string): readonly string[] => text.split("\n").filter((line) => line.startsWith("Turn 2"))
+    const shown = headers((await watching).stdout)
+    expect(shown).toHaveLength(1)
+    expect(shown).toEqual(headers((await running).stdout))
+    await server.close()
+  })
+
   it("does not call a goal resumed that is only watched, and marks estimates in the status", async () => {
     const base = newBase()
     await goal(base, "--dir", "dir", "Look around.")
@@ -146,5 +168,21 @@ describe("a goal with checks", () => {
     expect(exitCode).toBe(2)
     expect(stderr).toContain("To start a new goal in it, give them again: --dir and --out.")
     expect(stderr).not.toContain("runs")
+  })
+})
+
+describe("a damaged state of a judge", () => {
+  it("is named with the file to remove", async () => {
+    const base = newBase()
+    await goal(base, "--dir", "dir", "--judge", "freeform", "--max-continuations", "2", "Look around.")
+    writeFileSync(join(base, "turn-machine-goal/goal.judge"), "garbage")
+    for (const command of ["status", "resume", "pause", "clear"]) {
+      const { exitCode, stderr } = await goal(base, command)
+      expect(exitCode).toBe(2)
+      expect(stderr).toContain(`turn-machine: ${join(base, "turn-machine-goal/goal.judge")} cannot be used: `)
+      expect(stderr).toContain("Remove the file")
+    }
+    rmSync(join(base, "turn-machine-goal/goal.judge"))
+    expect(await goal(base, "clear")).toMatchObject({ exitCode: 0 })
   })
 })

@@ -65,14 +65,20 @@ export class GoalRunner {
     const host: Host = { ...modelHost(model), tools }
     const opened: (() => Promise<void>)[] = []
     try {
+      const lockOut = async (): Promise<OutLock> => {
+        const lock = await OutLock.acquire(out, { takeOver })
+        opened.push(() => lock.release())
+        return lock
+      }
+      // A refused start leaves nothing behind. On resume, a goal that runs elsewhere is named before its output folder.
+      const early = isNew ? await lockOut() : undefined
       // Recorded first: a process that dies in between must leave a goal that resumes without questions.
       if (settings.areGiven) await folder.record(meta)
       const thread = await Thread.open(folder.store, folder.threadId, { ...goalOptions(meta, tools.specs), takeOver })
       opened.push(() => thread.close())
       if (isNew && (readId(thread.meta) !== meta.id || thread.turns > 0))
         throw new CliError(`${folder.shown} was given another goal at the same time. See: turn-machine goal status`)
-      const lock = await OutLock.acquire(out, { takeOver })
-      opened.push(() => lock.release())
+      const lock = early ?? (await lockOut())
       const runner = new GoalRunner(folder, settings, thread, host, lock)
       if (meta.judge !== "none") await runner.#openJudge(takeOver)
       return runner

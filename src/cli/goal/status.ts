@@ -55,7 +55,7 @@ export async function showStatus(
   }
   if (goal !== null) showChecks(goal, memory.checks, openTurn !== undefined, row)
   row("run by", oneLine(runner ?? "no process"))
-  if (commands.length > 0) row("pending", `${commands.map(({ type }) => type).join(", ")}, at the next step of the turn`)
+  if (commands.length > 0) row("pending", `${commands.map(({ type }) => (type === "set" ? "edit" : type)).join(", ")}, at the next step of the turn`)
   if (requests > 0) row("waiting", `${plural(requests, "unhandled request")}`)
   if (goal !== null && checklist !== undefined && known.judge === "checklist") showList(checklist, io)
   if (goal !== null && checklist !== undefined && known.judge === "freeform") row("judge", verdictOf(checklist))
