@@ -124,6 +124,18 @@ describe("what a goal prints", () => {
     await server.close()
   })
 
+  it.each([40, 60, 80, 120])("fits into %i columns", async (columns) => {
+    const base = newBase()
+    const NO_COLOUR = { NO_COLOR: "1" }
+    const tty = (...args: readonly string[]): Promise<Ran> => runCli(args, { cwd: base, isTTY: true, columns, env: NO_COLOUR })
+    const objective = "Survey the docs and all the other parts, with a long objective that needs several lines."
+    const ran = await tty("goal", "--dir", "dir", "--judge", "checklist", "--budget-tokens", "90000", "--max-continuations", "2", objective)
+    const shown = [ran, await tty("goal", "status"), await tty("subgoal", "list")].map(({ stdout }) => stdout).join("")
+    // Commands and paths stay on one line, to be copied.
+    const lines = shown.split("\n").filter((line) => !/^Resume with: |turn-machine-out/.test(line))
+    expect(lines.filter((line) => line.length > columns)).toEqual([])
+  })
+
   it("does not call a goal resumed that is only watched, and marks estimates in the status", async () => {
     const base = newBase()
     await goal(base, "--dir", "dir", "Look around.")

@@ -13,6 +13,7 @@ import { oneLine, plainText, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
+import { Wrap } from "../terminal/wrap.ts"
 import type { RequestResult } from "./control/requests.ts"
 import { contractRows, leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
 import type { GoalEnd, GoalReporter, GoalStart, Ruling, Waiting } from "./goal-reporter.ts"
@@ -81,8 +82,11 @@ export class GoalScreen implements GoalReporter {
     this.#turn = number
     this.#until = undefined
     this.#screen.line("")
-    const usage = this.#goal === null ? "" : this.#style("dim", ` · ${this.#usage(this.#goal)}`)
-    this.#screen.line(`${this.#style("bold", `Turn ${number}${resumed ? " (resumed)" : ""}`)}${usage}`)
+    const name = `Turn ${number}${resumed ? " (resumed)" : ""}`
+    const width = widthOf(this.#io.stdout)
+    const wrap = new Wrap(Number.isFinite(width) ? width : 0, INDENT, name.length)
+    const usage = this.#goal === null ? "" : this.#style("dim", wrap.add(` · ${this.#usage(this.#goal)}`))
+    this.#screen.line(`${this.#style("bold", name)}${usage}`)
   }
 
   event(event: TurnEvent): void {

@@ -6,6 +6,7 @@ import type { Goal, GoalCheckMemory } from "../../wire/goal.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { Screen } from "../terminal/screen.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
 import { contractRows, leftOf, nextCommand, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
@@ -40,7 +41,8 @@ export async function showStatus(
     return
   }
   const style = styler(io)
-  const row = (name: string, value: string): void => void io.stdout.write(`${style("dim", name.padEnd(8))} ${value}\n`)
+  const screen = new Screen(io)
+  const row = (name: string, value: string): void => screen.fields([[name, value]])
   if (goal === null) row("goal", "none")
   else {
     row("goal", oneLine(goal.objective))
@@ -105,7 +107,7 @@ export function showList({ goal }: ChecklistState, io: Io): void {
   const items = goal?.checklist ?? []
   const { total, pending } = countItems(items)
   const progress = total === 0 ? "empty; the judge writes it at the end of a turn" : `${total - pending} of ${plural(total, "item")} settled`
-  io.stdout.write(`${style("dim", "list".padEnd(8))} ${progress}\n`)
+  new Screen(io).fields([["list", progress]])
   const width = Math.min(widthOf(io.stdout), 160)
   for (const [index, item] of items.entries()) {
     const mark = item.status === "pending" ? "·" : item.status === "completed" ? style("green", "✓") : style("yellow", "!")
