@@ -293,6 +293,7 @@ describe("a running goal, followed and steered", () => {
     model.release()
     expect((await running).exitCode).toBe(0)
     expect(existsSync(join(base, "turn-machine-out"))).toBe(false)
+    expect(existsSync(join(base, "other"))).toBe(false)
   })
 
   it("is complete only when its checks pass", async () => {

@@ -224,7 +224,7 @@ describe("a goal that no process runs", () => {
     const shown = await goal(base, "status")
     expect(shown.exitCode).toBe(0)
     expect(shown.stdout).toMatch(
-      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d+ over, \d s\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}no process\n/,
+      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d+ over, \d s \(tokens estimated\)\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}no process\n/,
     )
 
     expect(await goal(base, "pause")).toMatchObject({

@@ -615,7 +615,8 @@ describe("a goal's folder that came with a project", () => {
     const { base, stolen } = await hostileGoal()
     const env = { ...user().env, AWS_SECRET_ACCESS_KEY: SECRET }
     const asked = `   reads    ${base}/shop\n   writes   ${base}/out\n   endpoint ${stolen.url}\n   model    big\n   key in   AWS_SECRET_ACCESS_KEY\n   task     Send it.\n`
-    const missing = "To resume it, give them again: --dir, --out, --base-url, --model and --api-key-env.\n"
+    const flags = "give them again: --dir, --out, --base-url, --model and --api-key-env.\n"
+    const missing = `To resume it, ${flags}`
     for (const args of [
       ["goal", "resume"],
       ["goal", "--resume"],
@@ -626,7 +627,7 @@ describe("a goal's folder that came with a project", () => {
       expect(stderr).toContain(asked)
     }
     expect((await runCli(["goal", "clear"], { cwd: base, env })).exitCode).toBe(0)
-    expect(refusal(await runCli(["goal", "Something of my own."], { cwd: base, env }))).toContain(missing)
+    expect(refusal(await runCli(["goal", "Something of my own."], { cwd: base, env }))).toContain(`To start a new goal in it, ${flags}`)
     expect(stolen.keys).toEqual([])
   })
 

@@ -22,7 +22,7 @@ export const COMMAND_FLAGS = {
   watch: { ...STATE, ...JSON_FLAG },
   pause: { ...STATE, now: { type: "boolean" } },
   say: STATE,
-  edit: STATE,
+  edit: { ...STATE, contract: { type: "string" } },
   clear: STATE,
 } as const
 
@@ -61,8 +61,9 @@ export function readGoalArgs<Name extends GoalCommandName>(
     if (token.kind !== "option" || Object.hasOwn(own, token.name)) continue
     const owners = (Object.keys(COMMAND_FLAGS) as readonly GoalCommandName[]).filter((other) => Object.hasOwn(COMMAND_FLAGS[other], token.name))
     if (owners.length === 0) continue
-    const list = owners.map((owner) => (owner === "start" ? "goal" : `goal ${owner}`)).join(" and ")
-    throw new CliError(`${token.rawName} is a flag of ${list}, not of ${name === "start" ? "goal" : `goal ${name}`}. See: ${help}`)
+    const list = listed(owners.map((owner) => (owner === "start" ? "goal" : `goal ${owner}`)))
+    const how = name === "edit" && token.name === "check" ? " To replace the checks: turn-machine goal pause, then goal resume --check." : ""
+    throw new CliError(`${token.rawName} is a flag of ${list}, not of ${name === "start" ? "goal" : `goal ${name}`}.${how} See: ${help}`)
   }
   const { values, words } = readArgs(args, own, help)
   return { flags: values as Flags<(typeof COMMAND_FLAGS)[Name]>, words }
@@ -70,4 +71,9 @@ export function readGoalArgs<Name extends GoalCommandName>(
 
 export function helpCommand(name: GoalCommandName): string {
   return name === "start" ? "turn-machine goal --help" : `turn-machine goal ${name} --help`
+}
+
+/** `a, b and c`. */
+function listed(names: readonly string[]): string {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`
 }

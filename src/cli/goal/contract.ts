@@ -1,4 +1,5 @@
-import { readFile, stat } from "node:fs/promises"
+import { createReadStream } from "node:fs"
+import { stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import type { GoalContract } from "../../wire/goal.ts"
@@ -27,11 +28,23 @@ async function textOf(path: string): Promise<string> {
   try {
     const found = await stat(path)
     if (found.isFile() && found.size > MAX_BYTES) throw refusal(`it has more than ${MAX_CHARS} characters`)
-    return await readFile(path, "utf8")
+    return await readStart(path)
   } catch (error) {
     if (error instanceof CliError) throw error
     throw new CliError(`The contract ${oneLine(path)} cannot be read: ${fileReason(error)}. Pass a readable file with --contract.`)
   }
+}
+
+/** Reads a file that may be a pipe or without an end. */
+async function readStart(path: string): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > MAX_BYTES) throw refusal(`it has more than ${MAX_CHARS} characters`)
+  }
+  return Buffer.concat(chunks).toString("utf8")
 }
 
 /** Parses the text of a contract. @throws {CliError} */

@@ -1,8 +1,10 @@
 import * as z from "zod"
 import type { JudgeConfig } from "../../drivers/checklist/judge.ts"
+import { estimateTokens } from "../../drivers/usage-estimate.ts"
 import type { ThreadOptions } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
+import { NO_USAGE } from "../../machine/limits.ts"
 import { judgeValidation } from "../../schemas/checklist.ts"
 import type { GoalCheck } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
@@ -123,7 +125,7 @@ function recordedTools(meta: GoalMeta): readonly ToolSpec[] {
   return toolbox(fileTools(new Folder(meta.dir), new OutFolder(meta.out))).specs
 }
 
-/** Estimates the usage of a call whose answer was lost with its process: four characters per token. */
-function lostUsage({ messages, tools }: LlmRequest): TokenUsage {
-  return { inputTokens: Math.ceil(JSON.stringify([messages, tools]).length / 4), cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+/** Estimates the usage of a call whose answer was lost with its process. */
+function lostUsage(request: LlmRequest): TokenUsage {
+  return { ...NO_USAGE, inputTokens: estimateTokens(request), estimated: true }
 }

@@ -12,7 +12,7 @@ import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalInput } from "../../wire/goal.ts"
 import { reasonOf, storeRefusal } from "../run/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
-import { clause } from "../terminal/format.ts"
+import { clause, oneLine } from "../terminal/format.ts"
 import { type Confirmed, confirm, type WorkFlags } from "../trust/confirm.ts"
 import type { OwnStates, StatePlace } from "../trust/own-states.ts"
 import { isInside } from "../workspace/folder.ts"
@@ -101,9 +101,16 @@ export class GoalFolder {
   async confirm({ known, goal, openTurn, turns }: StoredGoal, flags: WorkFlags): Promise<Confirmed<GoalMeta>> {
     return confirm(known, await this.#own.find(this.#place, known.id ?? ""), flags, {
       name: this.shown,
+      purpose: "resume it",
       task: goal?.objective ?? "none",
       next: openTurn && `turn ${turns}, which is open, with the tool calls it waits for`,
     })
+  }
+
+  /** Decides whether a new goal may begin here. Checks and a judge of the goal before are not its. @throws {CliError} as of {@link confirm} */
+  async confirmNext({ known }: StoredGoal, flags: WorkFlags): Promise<Confirmed<GoalMeta>> {
+    const { checks: _checks, judgeModel: _model, judgeBaseUrl: _url, judgeApiKeyEnv: _key, ...shared } = known
+    return confirm(shared, await this.#own.find(this.#place, known.id ?? ""), flags, { name: this.shown, purpose: "start a new goal in it" })
   }
 
   /** Creates the folder, and records the settings as the user's. */
@@ -126,11 +133,24 @@ export class GoalFolder {
       const known = readGoalMeta(bare.meta)
       if (typeof known === "string") throw new CliError(`${this.shown} cannot be used here: ${known}. Pass another one with --state.`)
       const stored = (bare.openTurn === undefined ? undefined : await snapshotThread(this.store, threadId, goalOptions(known))) ?? bare
-      const checklist = known.judge === "none" ? undefined : await readJudged(this.store, threadId)
+      const checklist = known.judge === "none" ? undefined : await this.#readJudged()
       return { ...stored, threadId, known, checklist, settled: settledGoal(stored, threadId) }
     } catch (error) {
       if (error instanceof JournalStoreError) throw new CliError(`${this.shown} cannot be read: ${reasonOf(error)}.`)
       throw this.explain(error)
+    }
+  }
+
+  async #readJudged(): Promise<ChecklistState | undefined> {
+    try {
+      return await readJudged(this.store, this.threadId)
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error
+      throw new CliError(
+        `${oneLine(join(this.path, `${this.threadId}.judge`))} cannot be used: ${clause(error.message)}. Remove the file to let the judge begin anew, or start a new goal with another --state.`,
+        2,
+        { cause: error },
+      )
     }
   }
 

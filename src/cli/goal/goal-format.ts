@@ -76,6 +76,8 @@ export function nextCommand(goal: Goal | null, state: string): string {
         ...(goal.secondsBudget !== null && goal.secondsUsed >= goal.secondsBudget ? ["--add-time 10m"] : []),
         ...(goal.costBudgetMicros !== null && goal.costUsedMicros >= goal.costBudgetMicros ? ["--add-cost 0.50"] : []),
       ]
+      // A hard budget stops before it is used up.
+      if (flags.length === 0 && goal.tokenBudget !== null) flags.push("--add-tokens N")
       return `Extend the budget with: ${command(["resume", ...flags].join(" "))}`
     }
     default:

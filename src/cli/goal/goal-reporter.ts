@@ -57,6 +57,8 @@ export interface GoalStart {
   readonly goal: Goal | null
   /** The token budget is the default one. */
   readonly isDefaultBudget?: boolean
+  /** This process only watches the goal. */
+  readonly isWatching?: boolean
   /** The process that runs the goal, where this one only watches it. */
   readonly watched?: string | undefined
   readonly state: string

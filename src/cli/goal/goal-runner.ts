@@ -2,7 +2,7 @@ import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
 import { commandChecks } from "../../hosts/node/command-checks.ts"
 import type { CheckRunner } from "../../hosts/thread/check-runner.ts"
-import { type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
+import { type Guidance, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import type { GoalCheckResult, GoalCommand } from "../../wire/goal.ts"
@@ -21,6 +21,7 @@ import { checksOf, goalOptions, judgeConfig } from "./goal-config.ts"
 import type { GoalFolder } from "./goal-folder.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
+import { judgeHost } from "./judge-host.ts"
 import { OutLock } from "./out-lock.ts"
 
 /** How often to check for requests from other terminals while a model or a tool works. */
@@ -37,6 +38,8 @@ export class GoalRunner {
   readonly #host: Host
   readonly #out: OutLock
   readonly #controller = new AbortController()
+  /** Ends the judgement that runs, and no later one. */
+  #judging = new AbortController()
   #judged: JudgedThread | undefined
   #reporter: GoalReporter | undefined
   /** How many requests of the user were handled. */
@@ -62,14 +65,20 @@ export class GoalRunner {
     const host: Host = { ...modelHost(model), tools }
     const opened: (() => Promise<void>)[] = []
     try {
+      const lockOut = async (): Promise<OutLock> => {
+        const lock = await OutLock.acquire(out, { takeOver })
+        opened.push(() => lock.release())
+        return lock
+      }
+      // A refused start leaves nothing behind. On resume, a goal that runs elsewhere is named before its output folder.
+      const early = isNew ? await lockOut() : undefined
       // Recorded first: a process that dies in between must leave a goal that resumes without questions.
       if (settings.areGiven) await folder.record(meta)
       const thread = await Thread.open(folder.store, folder.threadId, { ...goalOptions(meta, tools.specs), takeOver })
       opened.push(() => thread.close())
       if (isNew && (readId(thread.meta) !== meta.id || thread.turns > 0))
         throw new CliError(`${folder.shown} was given another goal at the same time. See: turn-machine goal status`)
-      const lock = await OutLock.acquire(out, { takeOver })
-      opened.push(() => lock.release())
+      const lock = early ?? (await lockOut())
       const runner = new GoalRunner(folder, settings, thread, host, lock)
       if (meta.judge !== "none") await runner.#openJudge(takeOver)
       return runner
@@ -191,7 +200,7 @@ export class GoalRunner {
       onGoal: unlessStopped((output) => reporter.goal(output)),
       onTurn: unlessStopped(({ machine: _machine, ...turn }) => reporter.turn({ ...turn, number: thread.turns })),
       onWaiting: unlessStopped(({ wait }) => reporter.waiting(wait)),
-      ...(judged !== undefined && { between: () => judged.between() }),
+      ...(judged !== undefined && { between: () => this.#judge(judged) }),
     }
     for (;;) {
       const rest = await runThread(thread, this.#host, options)
@@ -202,10 +211,28 @@ export class GoalRunner {
     }
   }
 
+  /** Judges the last turn, unless a command of the user comes first. */
+  #judge(judged: JudgedThread): Promise<Guidance> | undefined {
+    if (this.#thread.isCommanded) return undefined
+    this.#judging = new AbortController()
+    return judged.between()
+  }
+
+  /** Ends what runs now: a turn, checks or a judgement. */
+  #interrupt(reason: string): void {
+    this.#thread.interrupt(reason)
+    this.#judging.abort(reason)
+  }
+
   async #openJudge(takeOver: boolean): Promise<void> {
+    const runner = this
     this.#judged = await JudgedThread.open(this.#folder.store, this.#thread, {
       takeOver,
-      host: modelHost(this.#settings.judge ?? this.#settings.run.model),
+      /** Read at the start of each judgement. */
+      get signal() {
+        return AbortSignal.any([runner.#controller.signal, runner.#judging.signal])
+      },
+      host: judgeHost(this.#settings.judge ?? this.#settings.run.model),
       judge: judgeConfig(this.#settings.meta),
       onChecklist: (state, decision) => this.#reporter?.checklist(state, decision),
       onJudging: () => this.#reporter?.judging(),
@@ -213,7 +240,7 @@ export class GoalRunner {
   }
 
   get #handler(): ReturnType<typeof createRequestHandler> {
-    return createRequestHandler(this.#thread, this.#judged, { isRunner: true })
+    return createRequestHandler(this.#thread, this.#judged, { interrupt: (reason) => this.#interrupt(reason) })
   }
 
   #attend(): Promise<void> {

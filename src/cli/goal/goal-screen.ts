@@ -13,6 +13,7 @@ import { oneLine, plainText, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
+import { Wrap } from "../terminal/wrap.ts"
 import type { RequestResult } from "./control/requests.ts"
 import { contractRows, leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
 import type { GoalEnd, GoalReporter, GoalStart, Ruling, Waiting } from "./goal-reporter.ts"
@@ -51,7 +52,10 @@ export class GoalScreen implements GoalReporter {
     this.#ticking.unref()
   }
 
-  started({ run: { dir, out, model }, meta }: GoalSettings, { goal, state, resumed, checklist, isDefaultBudget, watched }: GoalStart): void {
+  started(
+    { run: { dir, out, model }, meta }: GoalSettings,
+    { goal, state, resumed, checklist, isDefaultBudget, isWatching, watched }: GoalStart,
+  ): void {
     this.#goal = goal
     this.#shown = checklist?.goal?.checklist ?? []
     this.#out = out
@@ -63,13 +67,13 @@ export class GoalScreen implements GoalReporter {
     const which = isDefaultBudget === true ? " (default; change it with --budget-tokens N or none)" : hard === true ? " (hard)" : ""
     this.#fields([
       ["folder", oneLine(dir)],
-      ["goal", oneLine(goal?.objective ?? "")],
+      ["goal", oneLine(goal?.objective ?? "none")],
       ...contractRows(goal?.contract),
       ["model", modelText(model)],
       ...(judge === "none" ? [] : [["judge", `${judge}${judgeAt}`] as const]),
       ...checks.map((command, index) => [index === 0 ? "checks" : "", oneLine(command)] as const),
       ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", `${budgets.join(", ")}${which}`] as const]),
-      ["state", `${this.#screen.shortPath(state)}${resumed ? " (resumed)" : ""}`],
+      ["state", `${this.#screen.shortPath(state)}${resumed && isWatching !== true ? " (resumed)" : ""}`],
       ...(watched === undefined ? [] : [["run by", oneLine(watched)] as const]),
     ])
   }
@@ -78,8 +82,11 @@ export class GoalScreen implements GoalReporter {
     this.#turn = number
     this.#until = undefined
     this.#screen.line("")
-    const usage = this.#goal === null ? "" : this.#style("dim", ` · ${this.#usage(this.#goal)}`)
-    this.#screen.line(`${this.#style("bold", `Turn ${number}${resumed ? " (resumed)" : ""}`)}${usage}`)
+    const name = `Turn ${number}${resumed ? " (resumed)" : ""}`
+    const width = widthOf(this.#io.stdout)
+    const wrap = new Wrap(Number.isFinite(width) ? width : 0, INDENT, name.length)
+    const usage = this.#goal === null ? "" : this.#style("dim", wrap.add(` · ${this.#usage(this.#goal)}`))
+    this.#screen.line(`${this.#style("bold", name)}${usage}`)
   }
 
   event(event: TurnEvent): void {

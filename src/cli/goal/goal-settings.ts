@@ -1,5 +1,6 @@
 import { realpath } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
+import { CommandSyntaxError, splitCommand } from "../../hosts/node/split-command.ts"
 import type { SetGoal } from "../../wire/goal.ts"
 import { DEFAULT_RETRIES } from "../run/help.ts"
 import { checkUrl, checkVariable, type ModelChoice, RUN_FLAGS, type RunSettings, readKey, resolveRun, workOf } from "../run/run-settings.ts"
@@ -153,9 +154,20 @@ function resolveChecks({ check }: GoalFlags, known: GoalMeta | undefined): reado
     if (command === "") throw new CliError('--check is empty. Pass a command, such as --check "npm test".')
     if (command.length > MAX_CHECK_CHARS) throw new CliError(`A command of --check has at most ${MAX_CHECK_CHARS} characters. Put it into a script.`)
     if (/[\0\r\n]/.test(command)) throw new CliError("A command of --check is one line. Put several into a script.")
+    checkSyntax(command)
     if (commands.indexOf(command) !== index) throw new CliError(`--check ${oneLine(command)} was given twice.`)
   }
   return commands
+}
+
+/** @throws {CliError} the command cannot run without a shell */
+function checkSyntax(command: string): void {
+  try {
+    splitCommand(command)
+  } catch (error) {
+    if (!(error instanceof CommandSyntaxError)) throw error
+    throw new CliError(`--check cannot be used: ${error.message} For example: --check "sh -c '…'", or a script.`)
+  }
 }
 
 function resolveHard({ hard }: GoalFlags, known: GoalMeta | undefined): true | undefined {

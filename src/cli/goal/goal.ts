@@ -1,6 +1,7 @@
 import { CliError } from "../terminal/errors.ts"
 import type { Io } from "../terminal/io.ts"
 import { findCommand, type GoalCommandName, readGoalArgs } from "./command-line.ts"
+import { readContract } from "./contract.ts"
 import type { GoalRequest } from "./control/requests.ts"
 import { sendRequest } from "./control/send-request.ts"
 import { folderOf, printResult, stateFlag } from "./folder-flags.ts"
@@ -49,8 +50,11 @@ async function clear(args: readonly string[], io: Io): Promise<number> {
 async function edit(args: readonly string[], io: Io): Promise<number> {
   const { flags, words } = readGoalArgs("edit", args)
   const objective = words.join(" ").trim()
-  if (objective === "") throw new CliError('goal edit needs the new objective: turn-machine goal edit "what to achieve".')
-  return request("edit", flags, [], io, { type: "edit", objective })
+  if (objective === "" && (words.length > 0 || flags.contract === undefined))
+    throw new CliError('goal edit needs the new objective, or a contract: turn-machine goal edit "what to achieve".')
+  const contract = flags.contract === undefined ? undefined : flags.contract === "none" ? null : await readContract(flags.contract, io.cwd)
+  const changes = { ...(objective !== "" && { objective }), ...(contract !== undefined && { contract }) }
+  return request("edit", flags, [], io, { type: "edit", ...changes })
 }
 
 async function say(args: readonly string[], io: Io): Promise<number> {
@@ -70,7 +74,7 @@ async function request(
   if (words.length > 0) throw new CliError(`goal ${name} takes no words. If they are an objective: turn-machine goal -- "${name} …"`)
   const folder = await folderOf(flags, io)
   const stored = await folder.readExisting()
-  if (name !== "edit" && stored.goal === null && stored.commands.length === 0)
+  if (stored.goal === null && stored.commands.length === 0)
     return printResult({ ok: false, message: `The folder has no goal to ${name === "say" ? "say it to" : name}.` }, io)
   return printResult(await sendRequest(folder, stored.known, given), io)
 }

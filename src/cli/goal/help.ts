@@ -21,7 +21,7 @@ Usage
   turn-machine goal say "text"                tell the model something, also while it works
   turn-machine goal pause [--now]             stop at the next step of the running turn, or at once
   turn-machine goal resume [flags]            resume after a pause, a stop, a crash or Ctrl-C
-  turn-machine goal edit "new objective"      change the objective
+  turn-machine goal edit "new objective"      change the objective, or with --contract FILE the contract
   turn-machine goal clear                     end the goal; the next one begins afresh
   turn-machine subgoal --help                 edit the judge's checklist
   turn-machine goal COMMAND --help            flags and examples of a command
@@ -34,8 +34,8 @@ All of these work from another terminal while the goal runs.
 What the goal is
   --contract FILE       what counts as reached: a JSON object or lines "field: value" with the fields outcome,
                         verification, constraints, boundaries, stopWhen. Model and judge see it.
-  --check "COMMAND"     run this command after each turn, in the folder of --dir, without a shell. The goal is complete
-                        only when it exits with 0. Repeat the flag for more checks. $TURN_MACHINE_OUT names the
+  --check "COMMAND"     run this command after each turn, in the folder of --dir, without a shell, for at most
+                        5 minutes. The goal is complete only when it exits with 0. Repeat the flag for more checks. $TURN_MACHINE_OUT names the
                         output folder.
 
 Budgets (default: ${formatCount(DEFAULT_BUDGET_TOKENS)} tokens for a model at an endpoint if you set no budget, otherwise none)
@@ -179,19 +179,22 @@ Examples
   turn-machine goal resume
   turn-machine goal resume --add-tokens 20000 --add-time 10m
 `,
-  edit: `turn-machine goal edit: changes the objective. A running turn is informed; a complete goal becomes active again.
+  edit: `turn-machine goal edit: changes the objective or the contract. A running turn is informed; a complete goal becomes active again.
 
 Usage
-  turn-machine goal edit [flags] "new objective"
+  turn-machine goal edit [flags] ["new objective"]
 
-The judge writes a new checklist; the items that you added stay.
+The judge writes a new checklist; the items that you added stay. To replace the checks, pause the goal, and then:
+turn-machine goal resume --check "COMMAND".
 
+  --contract FILE       replace the contract; none removes it
 ${STATE_FLAG}
 
 ${REQUEST_CODES}
 
 Examples
   turn-machine goal edit "Survey the docs and the examples."
+  turn-machine goal edit --contract contract.txt
 `,
   clear: `turn-machine goal clear: ends a goal without completing it. The folder is free for the next goal.
 

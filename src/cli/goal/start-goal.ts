@@ -50,7 +50,7 @@ export async function startGoal(args: readonly string[], io: Io): Promise<number
 /** Begins a goal in a thread of its own. A refused one leaves nothing behind. */
 async function begin(found: GoalFolder, stored: StoredGoal | undefined, objective: string, flags: GoalFlags, io: Io): Promise<number> {
   // The folder may have come with a project, so its settings do not count for a new goal either.
-  const confirmed = stored && (await found.confirm(stored, flags))
+  const confirmed = stored && (await found.confirmNext(stored, flags))
   const contract = flags.contract === undefined ? undefined : await readContract(flags.contract, io.cwd)
   const settings = await resolveGoal(flags, io)
   await checkOverlaps(settings, found.path)
@@ -92,7 +92,8 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
     ...(flags["add-cost"] !== undefined && { addCostMicros: readMicros("--add-cost", flags["add-cost"]) }),
   }
   if (hasBudgets(flags)) throw new CliError("The budgets of a started goal cannot be replaced. To extend them: --add-tokens, --add-time, --add-cost.")
-  if (flags.contract !== undefined) throw new CliError("--contract belongs to the start of a goal: turn-machine goal --contract FILE.")
+  if (flags.contract !== undefined)
+    throw new CliError("--contract does not belong to goal resume. To replace the contract: turn-machine goal edit --contract FILE.")
   const resume: GoalRequest = { type: "resume", ...more }
   const folder = await folderOf(flags, io)
   const stored = await folder.readExisting()

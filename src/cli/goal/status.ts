@@ -6,6 +6,7 @@ import type { Goal, GoalCheckMemory } from "../../wire/goal.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { Screen } from "../terminal/screen.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
 import { contractRows, leftOf, nextCommand, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
@@ -40,7 +41,8 @@ export async function showStatus(
     return
   }
   const style = styler(io)
-  const row = (name: string, value: string): void => void io.stdout.write(`${style("dim", name.padEnd(8))} ${value}\n`)
+  const screen = new Screen(io)
+  const row = (name: string, value: string): void => screen.fields([[name, value]])
   if (goal === null) row("goal", "none")
   else {
     row("goal", oneLine(goal.objective))
@@ -48,29 +50,40 @@ export async function showStatus(
     row("status", style(statusStyle(goal.status), statusWord(goal.status)))
     if (goal.reason !== undefined) row("why", oneLine(goal.reason))
     if (goal.status === "active" && memory.wait !== undefined) row("wait", waitText(memory.wait))
-    row("used", `${usedOf(goal).join(", ")}${goal.usageEstimated === true ? " (tokens estimated)" : ""}`)
+    row("used", `${usedOf(goal).join(", ")}${goal.usageEstimated === true || known.baseUrl === undefined ? " (tokens estimated)" : ""}`)
     const left = leftOf(goal)
     if (left.length > 0) row("left", left.join(", "))
     row("work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}${openTurn === undefined ? "" : `; turn ${turns} is open`}`)
   }
-  if (goal !== null) showChecks(goal, memory.checks, row)
+  if (goal !== null) showChecks(goal, memory.checks, openTurn !== undefined, row)
   row("run by", oneLine(runner ?? "no process"))
-  if (commands.length > 0) row("pending", `${commands.map(({ type }) => type).join(", ")}, at the next step of the turn`)
+  if (commands.length > 0) row("pending", `${commands.map(({ type }) => (type === "set" ? "edit" : type)).join(", ")}, at the next step of the turn`)
   if (requests > 0) row("waiting", `${plural(requests, "unhandled request")}`)
-  if (checklist !== undefined && known.judge === "checklist") showList(checklist, io)
-  if (checklist !== undefined && known.judge === "freeform") row("judge", verdictOf(checklist))
+  if (goal !== null && checklist !== undefined && known.judge === "checklist") showList(checklist, io)
+  if (goal !== null && checklist !== undefined && known.judge === "freeform") row("judge", verdictOf(checklist))
   if (earlier.length > 0)
     row("earlier", all ? plural(earlier.length, "goal") : `${plural(earlier.length, "goal")} (goal status --all${state} shows them)`)
   if (all) for (const { goal: before, isCleared, turns: count } of earlier) showEarlier(before, isCleared, count, io)
   if (runner === undefined && goal?.status !== "complete") io.stdout.write(`${nextCommand(goal, state)}\n`)
 }
 
-function showChecks({ checks = [] }: Goal, memory: GoalCheckMemory | undefined, row: (name: string, value: string) => void): void {
+function showChecks(
+  { checks = [], status }: Goal,
+  memory: GoalCheckMemory | undefined,
+  isOpen: boolean,
+  row: (name: string, value: string) => void,
+): void {
   for (const [index, { name }] of checks.entries()) {
     const failed = memory?.failing?.find((result) => result.name === name)
-    const result =
-      memory?.due !== undefined ? "runs next" : failed !== undefined ? "failed" : memory?.passed !== undefined ? "passed" : "has not run yet"
-    row(index === 0 ? "checks" : "", `${oneLine(name)}: ${result}`)
+    const state =
+      status === "complete" || memory?.passed !== undefined
+        ? "passed"
+        : memory?.due !== undefined
+          ? "runs next"
+          : failed !== undefined
+            ? "failed"
+            : `runs after the ${isOpen ? "" : "next "}turn`
+    row(index === 0 ? "checks" : "", `${oneLine(name)}: ${state}`)
   }
 }
 
@@ -94,7 +107,7 @@ export function showList({ goal }: ChecklistState, io: Io): void {
   const items = goal?.checklist ?? []
   const { total, pending } = countItems(items)
   const progress = total === 0 ? "empty; the judge writes it at the end of a turn" : `${total - pending} of ${plural(total, "item")} settled`
-  io.stdout.write(`${style("dim", "list".padEnd(8))} ${progress}\n`)
+  new Screen(io).fields([["list", progress]])
   const width = Math.min(widthOf(io.stdout), 160)
   for (const [index, item] of items.entries()) {
     const mark = item.status === "pending" ? "·" : item.status === "completed" ? style("green", "✓") : style("yellow", "!")

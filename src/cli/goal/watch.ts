@@ -5,7 +5,8 @@ import { goalChanges } from "../../drivers/goal/thread.ts"
 import { readJournalParts } from "../../hosts/journal/parts.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import { journalValidation } from "../../schemas/validation.ts"
-import type { Goal, GoalCheckMemory } from "../../wire/goal.ts"
+import type { ChecklistState } from "../../wire/checklist.ts"
+import type { Goal, GoalCheckMemory, GoalOutput } from "../../wire/goal.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import type { ModelChoice } from "../run/run-settings.ts"
@@ -113,14 +114,37 @@ class Watch {
       this.#goal = goal
       this.#checks = memory.checks
       this.#checklist = JSON.stringify(checklist)
-      this.#reporter.started(shownSettings(stored.known), { goal, state: this.#folder.path, resumed: turns > 0, checklist, watched: runner })
+      this.#reporter.started(shownSettings(stored.known), {
+        goal,
+        state: this.#folder.path,
+        resumed: turns > 0,
+        checklist,
+        isWatching: true,
+        watched: runner,
+      })
     }
     this.#stored = stored
-    await this.#showTurns(stored)
-    for (const output of goalChanges(history.slice(this.#history), threadId, this.#goal)) this.#reporter.goal(output)
+    const outputs = [...goalChanges(history.slice(this.#history), threadId, this.#goal)]
     this.#history = history.length
     this.#goal = goal
+    /** Shows what came before a turn, or all that is left. */
+    const showUntil = (number: number): void => {
+      for (let [next] = outputs; next !== undefined && turnOf(next) < number; [next] = outputs) {
+        this.#reporter.goal(next)
+        outputs.shift()
+      }
+    }
+    await this.#showTurns(stored, (number) => {
+      showUntil(number)
+      this.#showChecks(memory.checks, goal)
+      this.#showList(checklist)
+    })
+    showUntil(Number.POSITIVE_INFINITY)
     this.#showChecks(memory.checks, goal)
+    this.#showList(checklist)
+  }
+
+  #showList(checklist: ChecklistState | undefined): void {
     const list = JSON.stringify(checklist)
     if (list !== this.#checklist && checklist !== undefined) {
       const { lastVerdict: verdict, lastReason: reason } = checklist.goal ?? {}
@@ -132,12 +156,13 @@ class Watch {
   }
 
   /** Shows the new records of the turn that was shown last, and all of later turns. */
-  async #showTurns({ turns, openTurn, threadId }: StoredGoal): Promise<void> {
+  async #showTurns({ turns, openTurn, threadId }: StoredGoal, before: (number: number) => void): Promise<void> {
     for (let number = Math.max(1, this.#turn); number <= turns; number += 1) {
       const turnId = `${threadId}.${number}`
       const parts = await this.#folder.store.read(turnId)
       const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
       if (number > this.#turn) {
+        before(number)
         const turn: ThreadTurn =
           number === turns && openTurn !== undefined ? openTurn : { turnId, origin: "continuation", startedAt: journal?.header.at ?? 0 }
         this.#reporter.turn({ ...turn, number, resumed: false })
@@ -178,6 +203,11 @@ class Watch {
     const reason = goal?.reason ?? (goal === null ? "The goal was cleared." : `The goal is ${goal.status.replaceAll("_", " ")}.`)
     return { goal, reason, turns, files, exitCode: goal?.status === "complete" ? 0 : 1 }
   }
+}
+
+/** The number of the turn that changed a goal; 0 for a change between turns. */
+function turnOf(output: GoalOutput): number {
+  return output.type === "goal_updated" && output.turnId !== undefined ? Number(output.turnId.split(".").at(-1)) : 0
 }
 
 /** The settings of a goal as they are shown. */

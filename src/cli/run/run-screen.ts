@@ -14,12 +14,15 @@ import { toolLine } from "./tool-line.ts"
 const LEAST_WIDTH = 80
 const CALL_WIDTH = 44
 const RESULT_WIDTH = 22
+/** Such as `12.3 kB, 293 ms`. */
+const FACTS_WIDTH = 15
 const LEAST_RESULT = 8
 
 /** Shows a run as text: what the model says, each tool call, tokens, and a summary. In colour on a terminal that supports it. */
 export class RunScreen implements Reporter {
   readonly #screen: Screen
   readonly #hasColumns: boolean
+  readonly #callWidth: number
   readonly #width: number
   #out = ""
   #estimated = false
@@ -28,6 +31,7 @@ export class RunScreen implements Reporter {
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
     this.#screen = screen
     this.#width = widthOf(io.stdout)
+    this.#callWidth = Math.min(CALL_WIDTH, this.#width - INDENT.length - 2 - RESULT_WIDTH - FACTS_WIDTH - 2)
     this.#hasColumns = this.#width >= LEAST_WIDTH
   }
 
@@ -72,10 +76,12 @@ export class RunScreen implements Reporter {
         const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
         const shown = (text: string): string => (ok ? text : screen.style("red", text))
         if (this.#hasColumns) {
-          screen.line(
-            `${INDENT}${mark} ${padToColumns(call, CALL_WIDTH)} ${shown(ok ? padToColumns(result, RESULT_WIDTH) : result)} ${screen.style("dim", facts)}`,
-          )
-          break
+          const callColumn = padToColumns(call, this.#callWidth)
+          const resultColumn = ok ? padToColumns(result, RESULT_WIDTH) : result
+          if (!ok || INDENT.length + 2 + columnsOf(`${callColumn} ${resultColumn} ${facts}`) <= this.#width) {
+            screen.line(`${INDENT}${mark} ${callColumn} ${shown(resultColumn)} ${screen.style("dim", facts)}`)
+            break
+          }
         }
         const room = this.#width - INDENT.length - 2
         const fits = columnsOf(`${call} ${result} ${facts}`) <= room
@@ -122,7 +128,7 @@ export class RunScreen implements Reporter {
   /** Ends the output of an iteration, without a summary. */
   turnEnded(): void {
     this.#screen.endText()
-    if (this.#usage !== undefined) this.#screen.line(`${INDENT}${this.#screen.style("dim", `tokens ${tokensText(this.#usage)}`)}`)
+    if (this.#usage !== undefined) this.#screen.line(`${INDENT}${this.#screen.style("dim", usageText(this.#usage))}`)
     this.#usage = undefined
   }
 
@@ -158,6 +164,12 @@ export function modelText(model: RunSettings["model"]): string {
 /** Token counts by bucket. */
 export function tokensText({ inputTokens, cachedInputTokens, outputTokens }: TokenUsage): string {
   return `${formatCount(inputTokens)} in, ${formatCount(cachedInputTokens)} cached, ${formatCount(outputTokens)} out`
+}
+
+/** The tokens of one call. */
+function usageText(usage: TokenUsage): string {
+  const { inputTokens, cachedInputTokens, outputTokens } = usage
+  return inputTokens + cachedInputTokens + outputTokens === 0 ? "tokens not reported" : `tokens ${tokensText(usage)}`
 }
 
 /** How a turn ended, in two or three words. */

@@ -26,7 +26,9 @@ export interface Confirmed<Meta> {
 export interface Shown {
   /** Its name at the start of a sentence. */
   readonly name: string
-  readonly task: string
+  /** What the user wants to do with it, after "To". */
+  readonly purpose?: string
+  readonly task?: string
   /** What a resumed turn does first, where that is not a model call. */
   readonly next?: string | undefined
 }
@@ -45,13 +47,13 @@ export function confirm<Meta extends WorkSettings>(meta: Meta, known: KnownSetti
   if (missing.length === 0) return { meta, when: "now" }
   const list = (items: readonly string[]): string => (items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`)
   throw new CliError(
-    `${shown.name} may have settings that are not yours: ${known.unknown}. To resume it, give them again: ${list([...new Set(missing.map(({ flag }) => `--${flag}`))])}.`,
+    `${shown.name} may have settings that are not yours: ${known.unknown}. To ${shown.purpose ?? "resume it"}, give them again: ${list([...new Set(missing.map(({ flag }) => `--${flag}`))])}.`,
     2,
     {
       details: [
         "It asks for:",
         ...asked.map(({ name, value }) => row(name, value)),
-        row("task", cutText(oneLine(shown.task), MAX_SHOWN)),
+        ...(shown.task === undefined ? [] : [row("task", cutText(oneLine(shown.task), MAX_SHOWN))]),
         ...(shown.next === undefined ? [] : [row("next", cutText(oneLine(shown.next), MAX_SHOWN))]),
         `To accept exactly these settings, add: ${asked.map(({ flag, typed }) => `--${flag} ${typed}`).join(" ")}`,
       ],

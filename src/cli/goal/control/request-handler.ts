@@ -8,22 +8,22 @@ import { money, seconds } from "../goal-format.ts"
 import type { GoalRequest, RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
 /**
- * Creates a handler that carries out requests on a thread that this process has open. `isRunner`: whether this process runs the goal, so
- * that its next turn starts here.
+ * Creates a handler that carries out requests on a thread that this process has open. `interrupt`: ends what the goal does now. Absent: this
+ * process does not run the goal.
  */
 export function createRequestHandler(
   thread: Thread,
   judged: JudgedThread | undefined,
-  { isRunner }: { readonly isRunner: boolean },
+  { interrupt }: { readonly interrupt?: (reason: string) => void } = {},
 ): RequestHandler & { readonly threadId: string } {
   return {
     threadId: thread.threadId,
     resolve: (request) => resolveRequest(request, thread.goal, judged),
     async apply(resolved, key) {
-      if ("say" in resolved) return applySaid(resolved.say, key, thread, isRunner)
+      if ("say" in resolved) return applySaid(resolved.say, key, thread, interrupt !== undefined)
       if ("item" in resolved) return applyToItem(resolved.item, judged)
       const result = await applyToGoal(resolved.goal, key, thread)
-      if (result.ok && resolved.now === true) thread.interrupt("The user paused the goal.")
+      if (result.ok && resolved.now === true) interrupt?.("The user paused the goal.")
       return result
     },
   }
@@ -35,9 +35,12 @@ function resolveRequest(request: GoalRequest, goal: Goal | null, judged: JudgedT
       return { goal: { type: "pause" }, ...(request.now === true && { now: true }) }
     case "clear":
       return { goal: { type: "clear" } }
-    case "edit":
-      // A goal that was complete becomes active for its new objective.
-      return { goal: { type: "set", objective: request.objective, ...(goal?.status === "complete" && { status: "active" }) } }
+    case "edit": {
+      if (goal === null) return "The folder has no goal to edit."
+      const { type: _edit, ...changes } = request
+      // A goal that was complete becomes active for what it is now.
+      return { goal: { type: "set", ...changes, ...(goal.status === "complete" && { status: "active" }) } }
+    }
     case "say":
       if (goal === null || goal.status === "complete")
         return `${goal === null ? "The folder has no goal" : "The goal is complete"}, so there is nothing to say it to.`
@@ -124,8 +127,14 @@ function resultText(command: GoalCommand, goal: Goal | null): string {
       if (goal?.status === "budget_limited") return goal.reason ?? "A budget is used up."
       return `Resumed.${budgetText(command, goal)}`
     default:
-      return `The objective is now: ${oneLine(goal?.objective ?? (command.type === "set" ? (command.objective ?? "") : ""))}`
+      return editText(command, goal)
   }
+}
+
+function editText(command: GoalCommand, goal: Goal | null): string {
+  const { objective, contract } = command.type === "set" ? command : {}
+  const changed = contract === undefined ? "" : contract === null ? "The goal has no contract now." : "The contract is replaced."
+  return [...(objective === undefined ? [] : [`The objective is now: ${oneLine(goal?.objective ?? objective)}`]), changed].join(" ").trim()
 }
 
 /** The extended budgets; where the goal is not known yet, what is added to them. */

@@ -1,6 +1,6 @@
 import * as z from "zod"
 import { ChecklistCommand } from "../../../schemas/checklist.ts"
-import { GoalCommand } from "../../../schemas/goal.ts"
+import { GoalCommand, GoalContract } from "../../../schemas/goal.ts"
 
 const more = z.int().positive().exactOptional()
 
@@ -9,7 +9,7 @@ export const GoalRequest = z.discriminatedUnion("type", [
   /** `now`: the running turn ends at once, not at its next step. */
   z.strictObject({ type: z.literal("pause"), now: z.literal(true).exactOptional() }),
   z.strictObject({ type: z.literal("resume"), addTokens: more, addSeconds: more, addCostMicros: more }),
-  z.strictObject({ type: z.literal("edit"), objective: z.string() }),
+  z.strictObject({ type: z.literal("edit"), objective: z.string().exactOptional(), contract: GoalContract.nullable().exactOptional() }),
   z.strictObject({ type: z.literal("say"), text: z.string() }),
   z.strictObject({ type: z.literal("clear") }),
   z.strictObject({ type: z.literal("subgoal_clear") }),

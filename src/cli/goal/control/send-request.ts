@@ -60,7 +60,7 @@ async function carryOut(
     thread = await Thread.open(store, folder.threadId, goalOptions(meta))
     const noModel = { llmCall: () => Promise.reject(new Error("A request calls no model.")) }
     if (meta.judge !== "none") judged = await JudgedThread.open(store, thread, { judge: judgeConfig(meta), host: noModel })
-    const handler = createRequestHandler(thread, judged, { isRunner: false })
+    const handler = createRequestHandler(thread, judged)
     await folder.inbox.process(handler)
     const resolved = known ?? handler.resolve(request)
     const answer = typeof resolved === "string" ? { ok: false, message: resolved } : await handler.apply(resolved, key)
