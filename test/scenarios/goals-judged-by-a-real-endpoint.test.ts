@@ -28,17 +28,6 @@ describe("a judged goal", () => {
     expect(goal.goal.status).toBe("complete")
   })
 
-  // Known fault: the projector sends the call of an unknown tool under its name, which no tool of the request has.
-  test.fails("whose model called a tool that was not offered continues where calls must name tools of the request", async () => {
-    const goal = await EndpointGoal.open({
-      agent: [calls("update_goal", { status: "complete" }), "Part 1 is begun.", "Part 1 is here."],
-      judge: [listOf("Part 1 is here."), settles([1])],
-    })
-    await goal.thread.command({ type: "set", objective: "Report on part 1." })
-    await goal.run()
-    expect(goal.goal.status).toBe("complete")
-  })
-
   test("is judged by the history of the whole thread, which the judge reads by pages", async () => {
     const pages: string[] = []
     const goal = await EndpointGoal.open({

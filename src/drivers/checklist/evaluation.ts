@@ -1,5 +1,6 @@
 import { ProtocolError } from "../../errors.ts"
 import { addKnown, NO_USAGE } from "../../machine/limits.ts"
+import { estimateUsage } from "../../machine/usage-estimate.ts"
 import { isBlank, trim } from "../../text.ts"
 import type { ChecklistState, Evaluation, Finding, JudgedTurn, Judgement, JudgeState, JudgeValidation } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
@@ -7,7 +8,6 @@ import type { LlmFailure, LlmRequest, LlmResponse, OutputPart, TokenUsage } from
 import type { Part } from "../../wire/message.ts"
 import type { LlmComplete, Response } from "../../wire/response.ts"
 import { fingerprint } from "../fingerprint.ts"
-import { estimateUsage } from "../usage-estimate.ts"
 import { isActive, isTerminal } from "./checklist.ts"
 import { answerHistoryCall } from "./history.ts"
 import {

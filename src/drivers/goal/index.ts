@@ -1,4 +1,6 @@
 /** Goals: an objective attached to a thread, with budgets and brakes. Pure; each input carries its time. See docs/goals.md. */
+
+export { estimateTokens, estimateUsage, upperTokens } from "../../machine/usage-estimate.ts"
 export type {
   BudgetAdditions,
   CompleteGoal,
@@ -30,7 +32,6 @@ export type {
   TurnOrigin,
   WaitGoal,
 } from "../../wire/goal.ts"
-export { estimateTokens, estimateUsage, upperTokens } from "../usage-estimate.ts"
 export { applyGoal } from "./apply-goal.ts"
 export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"
 export { type GoalDriverOptions, goalDriver } from "./driver.ts"

@@ -1,5 +1,5 @@
 import type { ChecklistJudge } from "../../drivers/checklist/judge.ts"
-import { estimateUsage } from "../../drivers/usage-estimate.ts"
+import { estimateUsage } from "../../machine/usage-estimate.ts"
 import type { Judgement } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"

@@ -1,4 +1,5 @@
 import { addKnown } from "../../machine/limits.ts"
+import { estimateUsage, isUsageMissing } from "../../machine/usage-estimate.ts"
 import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
@@ -133,7 +134,7 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
         }
         if (!failure.retryable || shown || number > maxRetries) throw new LlmCallError(failure, { partial: result.partial })
 
-        retriedUsage = addKnown(retriedUsage, failure.usage ?? result.partial?.usage)
+        retriedUsage = addKnown(retriedUsage, failure.usage ?? usageOf(request, result.partial))
         const waitMs = retryWaitMs(number, askedMs, random(), policy)
         context.emit({
           type: "retry_status",
@@ -153,6 +154,12 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
       }
     },
   }
+}
+
+/** What a failed attempt used: as reported, or an estimate if it had begun to answer. */
+function usageOf(request: LlmRequest, partial: LlmResponse | undefined): TokenUsage | undefined {
+  if (partial === undefined || !isUsageMissing(partial)) return partial?.usage
+  return estimateUsage(request, partial)
 }
 
 /** The attachments of a request as URLs. One that the store does not have is left out, so that the model reads a line about it. */

@@ -1,6 +1,7 @@
 import type { LlmFailure, LlmFailureKind, TerminalReason } from "../../wire/llm.ts"
 import { isOverflow } from "./overflow.ts"
 import { type RetryHint, retryHint } from "./retry-hint.ts"
+import { readUsage } from "./usage.ts"
 import { isRecord, textOf } from "./values.ts"
 
 /** What is known of a refused HTTP request besides its status and body. */
@@ -16,7 +17,7 @@ export interface HttpFacts {
 /**
  * Describes a refused HTTP request. `retryable`: 408, 409, 429 and 5xx, unless the error is one that waiting does not fix
  * (quota used up, context full, content filtered), and Groq's `tool_use_failed`. `code` is the provider's: `error.code`, else
- * `error.type`. `retryAt` is the later of what the headers and the body say.
+ * `error.type`. `retryAt` is the later of what the headers and the body say. `usage`, where the body has one: the failed call was billed.
  * @see https://platform.openai.com/docs/guides/error-codes (2026-11)
  */
 export function httpFailure(status: number, body: string, facts: HttpFacts = {}): LlmFailure {
@@ -24,7 +25,8 @@ export function httpFailure(status: number, body: string, facts: HttpFacts = {})
   const error = errorIn(parsed, facts.nowMs) ??
     looseError(parsed, facts.nowMs) ??
     errorWithoutChoices(parsed, facts.nowMs) ?? { hint: plainHint(body, facts.nowMs) }
-  return describe({ ...error, status, message: `The endpoint answered ${status}${providerText(error.message, body)}` }, body, facts)
+  const failure = describe({ ...error, status, message: `The endpoint answered ${status}${providerText(error.message, body)}` }, body, facts)
+  return withUsage(failure, parsed)
 }
 
 /**
@@ -38,7 +40,11 @@ export function answerFailure(value: unknown, { now, redact = asItIs }: AnswerFa
   const error = errorIn(value, nowMs) ?? errorWithoutChoices(value, nowMs)
   if (error === undefined) return undefined
   const message = `The endpoint reported an error${providerText(error.message, "", redact)}`
-  return describe({ ...error, message }, redact(textOf(value) ?? ""), {})
+  return withUsage(describe({ ...error, message }, redact(textOf(value) ?? ""), {}), value)
+}
+
+function withUsage(failure: LlmFailure, body: unknown): LlmFailure {
+  return isRecord(body) && isRecord(body["usage"]) ? { ...failure, usage: readUsage(body["usage"]) } : failure
 }
 
 /** The clock, and how secrets are removed from texts before they are shortened. */

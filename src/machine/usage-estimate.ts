@@ -1,8 +1,8 @@
-import { addUsage, NO_USAGE, tokensOf } from "../machine/limits.ts"
 import { isBlank } from "../text.ts"
 import type { Block, LlmMessage, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../wire/llm.ts"
 import type { AttachmentRef } from "../wire/message.ts"
 import type { ToolSpec } from "../wire/tool.ts"
+import { addUsage, NO_USAGE, tokensOf } from "./limits.ts"
 
 /** Bytes of UTF-8 for each token: about the average of prose and code, in the tokenizers of large models. */
 const BYTES_PER_TOKEN = 4
