@@ -110,23 +110,26 @@ function quoted(tag: "goal" | "contract" | "checklist" | "response" | "said", te
   return `<${tag}>\n${text.replace(/<(?=\s*(?:\/\s*)?(?:goal|contract|checklist|response|said)\b)/gi, "<\\")}\n</${tag}>`
 }
 
-/** The prompt that makes the agent continue, with the judge's last remark; `undefined` unless the goal is active. */
-export function continuationPrompt(goal: ChecklistGoal | undefined): string | undefined {
+/**
+ * The prompt that makes the agent continue, with the judge's last remark; `undefined` unless the goal is active. `isShown`: the agent sees
+ * the goal and its contract elsewhere, so that they are left out.
+ */
+export function continuationPrompt(goal: ChecklistGoal | undefined, { isShown = false }: { readonly isShown?: boolean } = {}): string | undefined {
   if (goal?.status !== "active") return undefined
   const contract = goal.contract === undefined ? "" : `\nContract: ${goal.contract}`
-  const head = `[Still working on a standing goal]\nGoal: ${goal.goal}${contract}`
+  const heads = isShown ? [] : [`[Still working on a standing goal]\nGoal: ${goal.goal}${contract}`]
   const { total, pending } = countItems(goal.checklist)
   const remark = judgeRemark(goal)
   const remarks = remark === undefined ? [] : [remark]
   if (total === 0) {
     return [
-      head,
+      ...heads,
       ...remarks,
       "Take the next step towards it. If it is reached, say so and show what makes you sure. If you cannot go on without the user, say what you need and stop.",
     ].join("\n\n")
   }
   return [
-    head,
+    ...heads,
     `Criteria (${total - pending} of ${total} settled):\n${renderItems(goal.checklist, { numbered: false })}`,
     ...remarks,
     "Work on the open ones. A judge marks them from what your output shows, so show results rather than announcing them, and do not mark them yourself. If one cannot be reached here, explain why. If you cannot go on without the user, say what you need and stop.",

@@ -116,7 +116,7 @@ export class JudgedThread {
     const { goal } = this.state
     if (this.#thread.goal?.status !== "active" || goal?.status !== "active") return {}
     // Without a list, the goal's own prompt already says everything else.
-    const advice = goal.checklist.length === 0 ? judgeRemark(goal) : continuationPrompt(goal)
+    const advice = goal.checklist.length === 0 ? judgeRemark(goal) : continuationPrompt(goal, { isShown: true })
     // Texts of users and judges are untrusted data here, as in the goal's own prompt.
     const say = advice === undefined ? undefined : `<goal_checklist>\n${escapeXml(advice)}\n</goal_checklist>`
     // A wait that the thread's goal holds ends as the goal says: early by an event, a message or a resume.
@@ -329,8 +329,9 @@ export class JudgedThread {
   async #settle(): Promise<void> {
     const { owed, lost } = this.#memory.current
     if (owed === undefined) return
-    // A command that arrived since the judgement comes before what it means for the goal.
-    while (this.#thread.isCommanded) await this.#thread.settle()
+    // A command that arrived since the judgement comes before what it means for the goal. During a judgement, commands wait for its end.
+    const isVerdict = owed.status !== undefined || owed.wait !== undefined
+    while (isVerdict && this.#thread.isCommanded) await this.#thread.settle()
     const { threadId, history } = this.#thread
     if (!history.some((record) => isJudged(record, threadId, owed.key)))
       await this.#thread.note(this.#inputsOf(owed, lost), [{ type: "protocol", event: { type: "judged", threadId, key: owed.key } }])

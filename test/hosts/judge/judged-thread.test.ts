@@ -108,6 +108,17 @@ describe("a thread with a judge", () => {
     expect(shown[2]).toContain("The judge about your last turn: Show &lt;the log&gt; of the flight.")
   })
 
+  test("shows the agent the objective and the contract once, not again with each list", async () => {
+    const world = new World()
+    const both = await begun(world)
+    await both.thread.command({ type: "set", contract: { outcome: "A kite that flies." } })
+    await world.run(both)
+    const text = JSON.stringify(world.worked.at(-1)?.messages)
+    expect(world.worked).toHaveLength(3)
+    for (const shown of ["Build a kite.", "A kite that flies."]) expect(text.split(shown)).toHaveLength(2)
+    expect(text.split("Criteria (")).toHaveLength(3)
+  })
+
   test("without a list shows the agent the judge's reason", async () => {
     const store = memoryJournalStore()
     const worked: string[] = []
