@@ -215,8 +215,7 @@ describe("a damaged state of a judge", () => {
     for (const command of ["status", "resume", "pause", "clear"]) {
       const { exitCode, stderr } = await goal(base, command)
       expect(exitCode).toBe(2)
-      expect(stderr).toContain(`turn-machine: ${join(base, "turn-machine-goal/goal.judge")} cannot be used: `)
-      expect(stderr).toContain("Remove the file")
+      expect(stderr).toContain(`To let the judge begin anew, remove ${join(base, "turn-machine-goal/goal.judge")}.`)
     }
     rmSync(join(base, "turn-machine-goal/goal.judge"))
     expect(await goal(base, "clear")).toMatchObject({ exitCode: 0 })

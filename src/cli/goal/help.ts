@@ -184,8 +184,8 @@ Examples
 Usage
   turn-machine goal edit [flags] ["new objective"]
 
-A running turn is informed, and a complete goal becomes active again. The judge writes a new checklist; the items that you added stay. To replace the checks, pause the goal, and then:
-turn-machine goal resume --check "COMMAND".
+A running turn is informed, and a complete goal becomes active again. The judge writes a new checklist; the items that
+you added stay. To replace the checks, pause the goal, and then: turn-machine goal resume --check "COMMAND".
 
   --contract FILE       replace the contract; none removes it
 ${STATE_FLAG}
