@@ -40,6 +40,30 @@ describe("a judged goal, from another terminal", () => {
   })
 })
 
+describe("a goal that waits for an event", () => {
+  it("is shown as waiting, also to watchers, and continues after goal resume from another terminal", async () => {
+    const base = newBase()
+    let judged = 0
+    const server = await startStrictServer((body) => {
+      if (!isJudge(body)) return "A part is written."
+      judged += 1
+      return judged === 1 ? JSON.stringify({ verdict: "wait", wait_for: "build done", reason: "A build runs." }) : verdict("done")
+    })
+    const running = spawnCli(bundled, ["goal", ...flags(server.url), "--judge", "freeform", "Look around."], { cwd: base })
+    let shown = ""
+    running.child.stdout?.on("data", (data: Buffer) => (shown += data.toString()))
+    await until(() => shown.includes("wait     "))
+    const watching = spawnCli(bundled, ["goal", "watch"], { cwd: base })
+    let watched = ""
+    watching.child.stdout?.on("data", (data: Buffer) => (watched += data.toString()))
+    await until(() => watched.includes("wait     The next turn starts when build done happens, or after goal say or goal resume."))
+    expect(await goal(base, "resume")).toMatchObject({ exitCode: 0, stdout: "Resumed.\n" })
+    expect((await running).exitCode).toBe(0)
+    expect((await watching).exitCode).toBe(0)
+    await server.close()
+  })
+})
+
 describe("goal edit", () => {
   it("replaces the contract, removes it, and needs one of the two", async () => {
     const base = fill(newBase(), { "contract.txt": "outcome: all parts\nstop when: never" })
@@ -191,8 +215,7 @@ describe("a damaged state of a judge", () => {
     for (const command of ["status", "resume", "pause", "clear"]) {
       const { exitCode, stderr } = await goal(base, command)
       expect(exitCode).toBe(2)
-      expect(stderr).toContain(`turn-machine: ${join(base, "turn-machine-goal/goal.judge")} cannot be used: `)
-      expect(stderr).toContain("Remove the file")
+      expect(stderr).toContain(`To let the judge begin anew, remove ${join(base, "turn-machine-goal/goal.judge")}.`)
     }
     rmSync(join(base, "turn-machine-goal/goal.judge"))
     expect(await goal(base, "clear")).toMatchObject({ exitCode: 0 })

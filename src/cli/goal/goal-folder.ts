@@ -146,8 +146,9 @@ export class GoalFolder {
       return await readJudged(this.store, this.threadId)
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error
+      const file = oneLine(join(this.path, `${this.threadId}.judge`))
       throw new CliError(
-        `${oneLine(join(this.path, `${this.threadId}.judge`))} cannot be used: ${clause(error.message)}. Remove the file to let the judge begin anew, or start a new goal with another --state.`,
+        `${this.shown} cannot be used: ${clause(error.message)}. Nothing was changed. To let the judge begin anew, remove ${file}. For a new goal, pass another --state.`,
         2,
         { cause: error },
       )

@@ -104,7 +104,7 @@ export function waitText({ until, event, reason }: Waiting): string {
   const when = until === undefined ? "" : `${isToday(until) ? new Date(until).toLocaleTimeString() : new Date(until).toLocaleString()}`
   const why = reason === undefined ? "" : ` ${sentence(reason)}`
   if (event === undefined) return `The next turn starts at ${when} or later.${why}`
-  return `The next turn starts when ${oneLine(event)} happens${when === "" ? "" : `, or at ${when}`}.${why}`
+  return `The next turn starts when ${oneLine(event)} happens${when === "" ? "" : `, at ${when}`}, or after goal say or goal resume.${why}`
 }
 
 function isToday(time: number): boolean {

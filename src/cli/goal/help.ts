@@ -171,7 +171,7 @@ ${STATE_FLAG}
                         needed if you did not start the goal here, or moved its folder; the refusal shows them
   --timeout-ms N, --retries N, --force, --take-over, --json     as at the start: turn-machine goal --help
 
-While another process runs the goal, the budgets are extended there.
+While another process runs the goal, the budgets are extended there. A goal that waits stops waiting.
 
 ${EXIT_CODES}
 
@@ -179,13 +179,13 @@ Examples
   turn-machine goal resume
   turn-machine goal resume --add-tokens 20000 --add-time 10m
 `,
-  edit: `turn-machine goal edit: changes the objective or the contract. A running turn is informed; a complete goal becomes active again.
+  edit: `turn-machine goal edit: changes the objective or the contract of a goal.
 
 Usage
   turn-machine goal edit [flags] ["new objective"]
 
-The judge writes a new checklist; the items that you added stay. To replace the checks, pause the goal, and then:
-turn-machine goal resume --check "COMMAND".
+A running turn is informed, and a complete goal becomes active again. The judge writes a new checklist; the items that
+you added stay. To replace the checks, pause the goal, and then: turn-machine goal resume --check "COMMAND".
 
   --contract FILE       replace the contract; none removes it
 ${STATE_FLAG}

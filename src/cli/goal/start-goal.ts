@@ -1,3 +1,4 @@
+import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import type { SetGoal } from "../../wire/goal.ts"
 import { readCount } from "../terminal/args.ts"
@@ -100,7 +101,8 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
   // A complete goal with items that were reopened or added since can be resumed.
   const isOpen = stored.checklist?.goal?.checklist.some((item) => item.status === "pending") === true
   const isComplete = stored.goal?.status === "complete" && Object.keys(more).length === 0 && !isOpen
-  const isWanted = !isComplete && (Object.keys(more).length > 0 || stored.goal?.status !== "active" || stored.commands.length > 0)
+  const isWaiting = readGoal(stored.history, stored.threadId).state.memory.wait !== undefined
+  const isWanted = !isComplete && (Object.keys(more).length > 0 || stored.goal?.status !== "active" || stored.commands.length > 0 || isWaiting)
   if (stored.settled === null) throw new CliError(`The goal in ${folder.path} was cleared. Start a new one: turn-machine goal "what to achieve".`)
   // A complete goal may still have an open turn, interrupted after it marked the goal complete, and words of the user that came too late for it.
   if (isComplete && stored.openTurn === undefined && stored.undelivered.length === 0) {

@@ -6,7 +6,7 @@ import { readJournalParts } from "../../hosts/journal/parts.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
-import type { Goal, GoalCheckMemory, GoalOutput } from "../../wire/goal.ts"
+import type { Goal, GoalCheckMemory, GoalOutput, GoalWait } from "../../wire/goal.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import type { ModelChoice } from "../run/run-settings.ts"
@@ -65,6 +65,7 @@ class Watch {
   #iteration = 0
   #checklist = ""
   #checks: GoalCheckMemory | undefined
+  #wait: string | undefined
   /** Whether the user knows that no process runs the goal. */
   #isAlone = false
 
@@ -142,6 +143,13 @@ class Watch {
     showUntil(Number.POSITIVE_INFINITY)
     this.#showChecks(memory.checks, goal)
     this.#showList(checklist)
+    this.#showWait(goal?.status === "active" ? memory.wait : undefined)
+  }
+
+  #showWait(wait: GoalWait | undefined): void {
+    const shown = JSON.stringify(wait)
+    if (wait !== undefined && shown !== this.#wait) this.#reporter.waiting(wait)
+    this.#wait = shown
   }
 
   #showList(checklist: ChecklistState | undefined): void {
