@@ -114,6 +114,7 @@ export const GoalMemory: Tagged<GoalMemory> = exact(
     limitEndsAt: Timestamp.exactOptional(),
     blockedTurns: Count,
     shown: z.string().exactOptional(),
+    brakedAfter: z.string().exactOptional(),
     wait: GoalWait.exactOptional(),
     checks: GoalCheckMemory.exactOptional(),
   }),

@@ -135,6 +135,8 @@ export type GoalMemory = {
   readonly blockedTurns: number
   /** A digest of the objective and contract that a continuation last showed in full. */
   readonly shown?: string
+  /** The turn after which a brake paused the goal. It is still checked and judged. */
+  readonly brakedAfter?: string
   readonly wait?: GoalWait
   readonly checks?: GoalCheckMemory
 }

@@ -1,5 +1,6 @@
 import * as fc from "fast-check"
 import { chatDriver } from "../../src/drivers/chat.ts"
+import { readGoal } from "../../src/drivers/goal/history.ts"
 import { type Host, LlmCallError } from "../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import type { JournalStore } from "../../src/hosts/journal/store.ts"
@@ -85,6 +86,13 @@ export async function play({ acts, during, answers, verdicts, passes, budget, is
   const now = (): number => at
   const isCharged = (): boolean => running?.goal?.status === "active" || running?.goal?.status === "budget_limited"
 
+  /** Of a goal that a brake paused, the last turn is still judged. */
+  const isJudgeCharged = (): boolean => {
+    if (running === undefined || isCharged()) return running !== undefined
+    const { goal, memory } = readGoal(running.history, "t").state
+    return goal?.status === "paused" && memory.brakedAfter === running.lastTurn?.turnId
+  }
+
   const apply = async (thread: Thread, given: Given, duringCall: boolean): Promise<void> => {
     at += 500
     await give(thread, given)
@@ -133,7 +141,7 @@ export async function play({ acts, during, answers, verdicts, passes, budget, is
     llmCall: async ({ request }, { signal }) => {
       at += 1_000
       if (request.model === "judge") {
-        seen.push({ type: "judging", turnId: running?.lastTurn?.turnId ?? "", isCharged: isCharged() })
+        seen.push({ type: "judging", turnId: running?.lastTurn?.turnId ?? "", isCharged: isJudgeCharged() })
         return judgement(request)
       }
       const number = requests.length

@@ -2,7 +2,7 @@ import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checkli
 import { evidenceText, reasonText } from "../../drivers/checklist/wording.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
-import type { Goal, GoalCheckMemory } from "../../wire/goal.ts"
+import type { Goal, GoalCheckMemory, GoalCheckResult } from "../../wire/goal.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -83,8 +83,15 @@ function showChecks(
           : failed !== undefined
             ? "failed"
             : `runs after the ${isOpen ? "" : "next "}turn`
-    row(index === 0 ? "checks" : "", `${oneLine(name)}: ${state}`)
+    row(index === 0 ? "checks" : "", `${oneLine(name)}: ${state}${state === "failed" ? failureOf(failed) : ""}`)
   }
+}
+
+/** The exit code and the last line of a failed check. */
+function failureOf(result: GoalCheckResult | undefined): string {
+  const code = result?.exitCode === undefined ? "" : ` with exit code ${result.exitCode}`
+  const line = (result?.tail ?? "").trim().split("\n").at(-1) ?? ""
+  return line === "" ? code : `${code}: ${oneLine(line)}`
 }
 
 function verdictOf({ goal }: ChecklistState): string {

@@ -1,5 +1,5 @@
 import type { Goal, GoalTurn } from "../../wire/goal.ts"
-import { add, budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
+import { add, budgetReached, budgetReason, isBraked, isCharged, withStatus } from "./goal.ts"
 import type { FullGoalPolicy } from "./policy.ts"
 import { type GoalStep, updateMemory, write } from "./step.ts"
 import { nextStatus } from "./transitions.ts"
@@ -18,7 +18,7 @@ const NO_CHILD_USAGE: ChildUsage = { tokens: 0, costMicros: 0 }
  */
 export function flush(step: GoalStep, options: { readonly steer?: boolean; readonly children?: ChildUsage } = {}): void {
   const { goal, turn, markedAt, at } = step
-  if (goal === null || !isCharged(goal.status)) return
+  if (goal === null || !(isCharged(goal.status) || isBraked(goal, step.memory))) return
   const seconds = markedAt === null ? 0 : Math.floor((at - markedAt) / 1000)
   const marked = turn?.marked === true ? turn : null
   const tokens = marked === null ? 0 : tokensSince(marked)

@@ -1,7 +1,7 @@
 import { trim } from "../../text.ts"
 import type { Goal, GoalCheck, GoalCheckMemory, GoalCheckResult, GoalInput, GoalOutput, GoalTurn } from "../../wire/goal.ts"
 import { fingerprint } from "../fingerprint.ts"
-import { isCharged, withStatus } from "./goal.ts"
+import { isBraked, isCharged, withStatus } from "./goal.ts"
 import { brake, type GoalStep, updateMemory, write } from "./step.ts"
 import { nextStatus } from "./transitions.ts"
 
@@ -54,7 +54,7 @@ export function checksPassed({ memory, turn }: GoalStep): boolean {
 /** The checks to run now, if any. */
 export function dueChecks({ goal, memory, turn }: GoalStep): Extract<GoalOutput, { type: "run_checks" }> | undefined {
   const due = memory.checks?.due
-  if (due === undefined || turn !== null || !hasChecks(goal) || !isCharged(goal.status)) return undefined
+  if (due === undefined || turn !== null || !hasChecks(goal) || !(isCharged(goal.status) || isBraked(goal, memory))) return undefined
   return { type: "run_checks", turnId: due, checks: goal.checks }
 }
 

@@ -36,7 +36,7 @@ export function countContinuation(step: GoalStep, turn: GoalTurn, toolCalls: num
 export function capReached({ goal, memory, policy }: GoalStep): string | undefined {
   const continuations = continuationsOf(goal, memory)
   return reached(continuations, policy.maxContinuations)
-    ? `Paused: ${continuations} continuations have run, which is the limit. Resume to allow as many again.`
+    ? `Paused: ${continuations === 1 ? "1 continuation has" : `${continuations} continuations have`} run, which is the limit. Resume to allow as many again.`
     : undefined
 }
 

@@ -41,6 +41,11 @@ export function isCharged(status: GoalStatus): boolean {
   return status === "active" || status === "budget_limited"
 }
 
+/** Whether a brake paused the goal after its last turn, which is still checked and judged. What a judge uses is charged. */
+export function isBraked({ status }: Goal, { brakedAfter }: GoalMemory): boolean {
+  return status === "paused" && brakedAfter !== undefined
+}
+
 /** Returns the goal with another status. `reason` says why it stopped; without one, an earlier reason is removed. */
 export function withStatus(goal: Goal, status: GoalStatus, reason?: string): Goal {
   const { reason: _, ...rest } = goal

@@ -101,6 +101,7 @@ export function resetBrakes(step: GoalStep, before: Goal, goal: Goal): void {
   const { checks } = step.memory
   updateMemory(step, {
     repeatedAnswers: 0,
+    brakedAfter: undefined,
     lastAnswer: undefined,
     transientErrors: 0,
     retryAt: undefined,

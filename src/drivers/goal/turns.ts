@@ -81,7 +81,9 @@ export function turnFinished(step: GoalStep, { toolCalls, finalText, problem }: 
   noteFailure(step, turn, problem)
   requireChecks(step, turn)
   if (step.goal?.status !== "active") return
-  brake(step, countContinuation(step, turn, toolCalls, finalText))
+  const reason = countContinuation(step, turn, toolCalls, finalText)
+  if (reason !== undefined && isDurable(step.policy)) updateMemory(step, { brakedAfter: turn.turnId })
+  brake(step, reason)
 }
 
 /** Remembers how a turn of the goal failed or was cut off, for the next continuation. */

@@ -4,7 +4,7 @@ import { applyJudgement } from "../../drivers/checklist/judgement.ts"
 import { type Managed, manageChecklist } from "../../drivers/checklist/manager.ts"
 import { continuationPrompt, judgeRemark } from "../../drivers/checklist/prompts.ts"
 import { pauseText } from "../../drivers/checklist/wording.ts"
-import { remainingTokens } from "../../drivers/goal/goal.ts"
+import { isBraked, isCharged, remainingTokens } from "../../drivers/goal/goal.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { fullPolicy } from "../../drivers/goal/policy.ts"
 import { escapeXml } from "../../drivers/goal/prompts.ts"
@@ -12,7 +12,7 @@ import { addKnown, NO_USAGE } from "../../machine/limits.ts"
 import { upperTokens } from "../../machine/usage-estimate.ts"
 import type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
 import type { LlmCall } from "../../wire/effect.ts"
-import type { Goal, GoalCommand, GoalInput } from "../../wire/goal.ts"
+import type { Goal, GoalCommand, GoalInput, GoalMemory } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
 import type { Host } from "../host.ts"
@@ -100,7 +100,7 @@ export class JudgedThread {
     await this.#update({ checklist: managed.state })
     const { goal } = this.#thread
     const isOwn = goal !== null && goal.goalId === this.#memory.current.goalId
-    if (isDone && isOwn && isOpen(goal)) await this.#thread.command(completion(goal))
+    if (isDone && isOwn && goal.status !== "complete") await this.#thread.command(completion(goal))
     return managed
   }
 
@@ -139,7 +139,8 @@ export class JudgedThread {
     const { judged, limited } = this.#memory.current
     const { history, threadId } = this.#thread
     const { goal, memory } = readGoal(history, threadId).state
-    if (goal === null || !isOpen(goal) || judged === turnId) return false
+    if (goal === null || !isOpen(goal, memory) || judged === turnId) return false
+    if (goal.status === "paused" && memory.brakedAfter !== turnId) return false
     // A pause came when the goal reached a budget.
     if (goal.status === "budget_limited" && memory.interrupted) return false
     if (goal.status === "budget_limited" && limited === true) return false
@@ -210,7 +211,7 @@ export class JudgedThread {
     const before = this.state.goal
     const { state, decision } = applyJudgement(config, this.state, judgement, this.#now())
     const isStale = decision.verdict === "stale"
-    // A turn that reached the budget is the goal's last one: it is judged by the list, too.
+    // A turn that reached the budget or a brake is the goal's last one: it is judged by the list, too.
     const isLast = decision.verdict === "decompose" && this.#memory.current.judging?.limited === true
     const isAgain = isStale || isLast
     const { finding } = judgement
@@ -231,9 +232,9 @@ export class JudgedThread {
       decision,
     )
     await this.#settle()
-    const { goal } = this.#thread
+    const { goal, memory } = readGoal(this.#thread.history, this.#thread.threadId).state
     // A user changed the list during the judgement: the same turn is judged again with the current list.
-    if (isAgain && goal !== null && isOpen(goal) && !this.#thread.isCommanded) await this.#judge(turn)
+    if (isAgain && goal !== null && isOpen(goal, memory) && !this.#thread.isCommanded) await this.#judge(turn)
   }
 
   /** The judge that a crash interrupted, or a new one. */
@@ -246,7 +247,7 @@ export class JudgedThread {
       // The goal's own wait is over, if a turn has ended since.
       const at = Math.max(this.#now(), this.state.goal?.notBefore ?? 0)
       const judge = new ChecklistJudge(config, this.state, judgedTurn({ threadId, history, turn, heard, at }))
-      return { judge, attempt, ...(goal?.status === "budget_limited" && { limited: true }) }
+      return { judge, attempt, ...(goal?.status !== "active" && { limited: true }) }
     }
     const judge = ChecklistJudge.restore(config, judging.checkpoint, { transcript: transcriptOf({ threadId, history, turn }) })
     await this.#chargeOutstanding(judge, judging)
@@ -347,15 +348,15 @@ export class JudgedThread {
     const inputs: GoalInput[] = []
     if (usage !== undefined)
       inputs.push({ type: "child_usage_reported", at, usage, ...(costMicros !== undefined && { costMicros: costMicros(usage) }) })
-    const { goal } = this.#thread
-    if (goal === null || !isOpen(goal) || (goalId !== undefined && goalId !== goal.goalId) || this.#isEdited(goal)) return inputs
+    const { goal, memory } = readGoal(this.#thread.history, this.#thread.threadId).state
+    if (goal === null || !isOpen(goal, memory) || (goalId !== undefined && goalId !== goal.goalId) || this.#isEdited(goal)) return inputs
     if (progress === true) inputs.push({ type: "progress_noted", at })
     if (status === "complete") inputs.push({ type: "command", at, command: completion(goal) })
-    if (goal.status !== "active") return inputs
+    if (goal.status === "budget_limited") return inputs
     const ifGoalId = goal.goalId
     if (status !== undefined && status !== "complete")
       inputs.push({ type: "command", at, command: { type: "set", status, ifGoalId, ...(reason !== undefined && { reason }) } })
-    if (wait !== undefined) inputs.push({ type: "command", at, command: { type: "wait", ...wait } })
+    if (wait !== undefined && goal.status === "active") inputs.push({ type: "command", at, command: { type: "wait", ...wait } })
     return inputs
   }
 
@@ -369,9 +370,9 @@ export class JudgedThread {
   }
 }
 
-/** Whether a verdict can still complete a goal. */
-function isOpen({ status }: Goal): boolean {
-  return status === "active" || status === "budget_limited"
+/** Whether a verdict can still complete a goal: the last turn of one that reached a budget, or that a brake paused, is judged. */
+function isOpen(goal: Goal, memory: GoalMemory): boolean {
+  return isCharged(goal.status) || isBraked(goal, memory)
 }
 
 /** Completes a goal. One with checks is complete once they pass. */

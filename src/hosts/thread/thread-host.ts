@@ -45,7 +45,7 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
   })
 }
 
-/** The estimated usage of an aborted model call that reported none: its prompt was paid for all the same. */
+/** The estimated usage of an aborted model call that reported none. Its prompt is paid for. */
 export function abortedUsage(request: LlmRequest, { lostUsage }: Pick<ThreadOptions, "lostUsage">): TokenUsage {
   return { ...NO_USAGE, inputTokens: estimateTokens(request), estimated: true, ...lostUsage?.(request) }
 }

@@ -797,6 +797,18 @@ function mirror(store: JournalStore, texts: Map<string, string>): JournalStore {
   }
 }
 
+describe("the last turn before a brake", () => {
+  test("is judged and can complete the goal; the judge is charged", async () => {
+    const world = new World([LIST, rules({ updates: [holds(1), holds(2)] })])
+    const both = await world.open(memoryJournalStore(), { policy: { endedBy: "judge", maxIdleContinuations: 0, maxContinuations: 2 } })
+    await both.thread.command({ type: "set", objective: "Build a kite." })
+    await world.run(both)
+    expect(world.worked).toHaveLength(2)
+    expect(world.judged).toHaveLength(2)
+    expect(both.thread.goal).toMatchObject({ status: "complete", childTokensUsed: 20 })
+  })
+})
+
 describe("downtime of a thread", () => {
   test("is not charged, neither between turns nor during one", async () => {
     const store = memoryJournalStore()
