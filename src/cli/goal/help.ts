@@ -35,8 +35,8 @@ What the goal is
   --contract FILE       what counts as reached: a JSON object or lines "field: value" with the fields outcome,
                         verification, constraints, boundaries, stopWhen. Model and judge see it.
   --check "COMMAND"     run this command after each turn, in the folder of --dir, without a shell, for at most
-                        5 minutes. The goal is complete only when it exits with 0. Repeat the flag for more checks. $TURN_MACHINE_OUT names the
-                        output folder.
+                        5 minutes. The goal is complete only when it exits with 0. Repeat the flag for more checks.
+                        $TURN_MACHINE_OUT names the output folder.
 
 Budgets (default: ${formatCount(DEFAULT_BUDGET_TOKENS)} tokens for a model at an endpoint if you set no budget, otherwise none)
   --budget-tokens N     tokens, not counting prompt tokens read from the provider's cache; none: no limit
