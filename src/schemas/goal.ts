@@ -232,6 +232,7 @@ export const GoalInput: Tagged<GoalInput> = exact(
     z.object({ type: z.literal("child_usage_reported"), at, usage: TokenUsage, costMicros: Count.exactOptional() }),
     z.object({ type: z.literal("checks_reported"), at, turnId, results: z.array(GoalCheckResult) }),
     z.object({ type: z.literal("progress_noted"), at }),
+    z.object({ type: z.literal("user_spoke"), at, turnId }),
     z.object({ type: z.literal("event_happened"), at, event: z.string() }),
     z.object({ type: z.literal("tool_finished"), at, turnId, callId: z.string(), toolName: z.string() }),
     z.object({ type: z.literal("goal_tool_called"), at, turnId, callId: z.string(), toolName: GoalToolName, args: Json }),

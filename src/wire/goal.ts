@@ -303,6 +303,8 @@ export type GoalInput =
   | { readonly type: "checks_reported"; readonly at: number; readonly turnId: string; readonly results: readonly GoalCheckResult[] }
   /** The host saw progress that no tool call shows, such as a settled item of a checklist. Resets the brakes on idle turns and equal answers. */
   | { readonly type: "progress_noted"; readonly at: number }
+  /** A message of the user reached the running turn. Resets the brakes, and withdraws a claim that the goal is complete. */
+  | { readonly type: "user_spoke"; readonly at: number; readonly turnId: string }
   | { readonly type: "event_happened"; readonly at: number; readonly event: string }
   | { readonly type: "tool_finished"; readonly at: number; readonly turnId: string; readonly callId: string; readonly toolName: string }
   | {

@@ -77,7 +77,15 @@ const move = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("checks" as const), stale: fc.constantFrom(false, false, true), ok: fc.boolean() }) },
-  { weight: 1, arbitrary: fc.constantFrom({ type: "progress" as const }, { type: "event" as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      { type: "progress" as const },
+      { type: "event" as const },
+      { type: "speak" as const, current: true },
+      { type: "speak" as const, current: false },
+    ),
+  },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("load" as const), plan: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("idle" as const), plan: fc.boolean(), queued: fc.boolean() }) },
 )
@@ -154,6 +162,8 @@ class Host {
         return { type: "checks_reported", at, turnId: made.stale ? "another" : due, results: [{ name: "test", ok: made.ok, tail: `${at} ms` }] }
       case "progress":
         return { type: "progress_noted", at }
+      case "speak":
+        return { type: "user_spoke", at, turnId: made.current ? turnId : "another" }
       case "event":
         return { type: "event_happened", at, event: "built" }
       case "load":

@@ -16,6 +16,7 @@ import {
   turnInterrupted,
   turnStarted,
   usageReported,
+  userSpoke,
 } from "./turns.ts"
 import { eventHappened } from "./waits.ts"
 
@@ -45,6 +46,8 @@ function applyInput(step: GoalStep, input: GoalInput): void {
       return void childUsageReported(step, input)
     case "checks_reported":
       return void checksReported(step, input)
+    case "user_spoke":
+      return void userSpoke(step)
     case "progress_noted":
       return void progressNoted(step)
     case "event_happened":

@@ -127,8 +127,10 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
         isAskedToStop ||= asksToStop(record.input, goal.state.goal)
         goal.apply(record.input, record.told)
       }
+      const isAttended = (delivery.userMessages ?? []).some(isFromUser)
+      if (isAttended && isDurable(policy)) goal.apply({ type: "user_spoke", at: now(context, options), turnId: options.turnId })
       const actions = next(context.withTools(tools), checkpoint, delivery)
-      const isUnattended = origin === "continuation" && isDurable(policy) && !(delivery.userMessages ?? []).some(isFromUser)
+      const isUnattended = origin === "continuation" && isDurable(policy) && !isAttended
       const stops = isUnattended && (checkpoint === "after_work" || hasMessages(delivery))
       const stop = stops ? stopOf(before, goal.state.goal, policy, isAskedToStop) : undefined
       return finish(goal, stop === undefined ? actions : [...withoutDecisions(actions), ...stop], context)

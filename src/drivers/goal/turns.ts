@@ -2,7 +2,7 @@ import { tokensOf } from "../../machine/limits.ts"
 import { cutMiddle } from "../../text.ts"
 import type { GoalInput, GoalTurn } from "../../wire/goal.ts"
 import { flush, startCharging } from "./accounting.ts"
-import { outdateChecks, requireChecks } from "./checks.ts"
+import { dropClaim, outdateChecks, requireChecks } from "./checks.ts"
 import { capReached, countContinuation } from "./continuation.ts"
 import { add, budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
 import { resetForNewGoal } from "./new-goal.ts"
@@ -61,6 +61,13 @@ export function childUsageReported(step: GoalStep, { usage, costMicros = 0 }: In
   if (!turn.marked) return
   const childCostMicros = add(turn.childCostMicros ?? 0, costMicros)
   step.turn = { ...turn, childTokens: add(turn.childTokens, tokens), ...(childCostMicros > 0 && { childCostMicros }) }
+}
+
+/** The user may have asked for more, so an earlier claim does not count, as at the start of a user's turn. */
+export function userSpoke(step: GoalStep): void {
+  if (namedTurn(step) === null) return
+  updateMemory(step, { idleContinuations: 0, repeatedAnswers: 0, lastAnswer: undefined, earlierContinuations: undefined })
+  dropClaim(step)
 }
 
 /** Resets the brakes that watch for progress. */

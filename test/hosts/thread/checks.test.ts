@@ -39,6 +39,25 @@ describe("the checks of a goal", () => {
     await thread.close()
   })
 
+  test("complete nothing that the model claimed before the user spoke in the same turn", async () => {
+    const world = new World(async (calls) => {
+      if (calls === 0) return claiming(0)
+      if (calls === 1) {
+        await thread.say("One more thing.")
+        return says("Done.")
+      }
+      return says(`Sure ${calls}.`)
+    })
+    const thread = await Thread.open(memoryJournalStore(), "t", world.options({ policy: { maxIdleContinuations: 1 } }))
+    await thread.command(set([tests]))
+    const { ran, runner } = results(true, true)
+    await world.run(thread, { checks: runner })
+    expect(shown(world.requests[2])).toContain("One more thing.")
+    expect(ran.length).toBeGreaterThan(0)
+    expect(thread.goal?.status).toBe("paused")
+    await thread.close()
+  })
+
   test("that are commands need a runner; without one the goal rests and says so", async () => {
     const world = new World(claiming)
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
