@@ -80,6 +80,8 @@ test("the embedded model's goal, killed at random moments, ends as one that was 
   expect(kills).toBeGreaterThan(3)
   const [one, other] = [await readStored(join(base, "whole")), await readStored(join(base, "parts"))]
   expect(summaryOf(other)).toEqual(summaryOf(one))
+  // A call that ran before the kill and runs again may report its result in other words, so the estimates may differ a little.
+  expect(Math.abs((other.goal?.tokensUsed ?? 0) - (one.goal?.tokensUsed ?? 0))).toBeLessThanOrEqual(20)
   const checksOf = (name: string): readonly string[] => linesOf(join(base, `${name}.events`))
   expect(checksOf("whole")).toContain("check 0 failed")
   expect(checksOf("parts").length).toBeGreaterThanOrEqual(checksOf("whole").length)
@@ -90,9 +92,9 @@ test("the embedded model's goal, killed at random moments, ends as one that was 
 })
 
 function summaryOf({ goal, turns, checklist }: StoredGoal): unknown {
-  const { tokensUsed, childTokensUsed, continuations, status } = goal ?? ({} as Partial<Goal>)
+  const { continuations, status } = goal ?? ({} as Partial<Goal>)
   const items = checklist?.goal?.checklist.map(({ text, status: mark, evidence }) => ({ text, mark, evidence }))
-  return { tokensUsed, childTokensUsed, continuations, status, turns, items }
+  return { continuations, status, turns, items }
 }
 
 interface Story {

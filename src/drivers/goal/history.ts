@@ -258,9 +258,14 @@ export class GoalWriter {
     if (goal === null && !before.known) return this.#records.map(protocolRecord)
     const written = this.#records.slice()
     const noted = FACTS.some((fact) => this[fact] !== before[fact])
-    const moved = turn !== before.state.turn || clock !== before.state.clock || noted
+    const moved = turn !== before.state.turn || hasMoved(before.state.clock, clock) || noted
     if (moved) written.push(turnRecord(this))
     // After the record of the turn that they belong to.
     return [...written, ...this.#unreported].map(protocolRecord)
   }
+}
+
+/** A clock that is not running has nothing to record. */
+function hasMoved(before: GoalState["clock"], { seenAt, markedAt }: GoalState["clock"]): boolean {
+  return markedAt !== before.markedAt || (markedAt !== null && seenAt !== before.seenAt)
 }
