@@ -52,7 +52,8 @@ async function inSlowCall(slowMs: number, { isHeld = true } = {}): Promise<World
     release = resolve
   })
   const script = async (body: ChatBody, number: number): Promise<ScriptedAnswer> => {
-    if (number !== SLOW) return answer(body)
+    // Slower than `goal watch` looks at the goal, so that it sees each verdict before the next.
+    if (number !== SLOW) return { ...answer(body), ...(number > SLOW && { firstByteMs: 600 }) }
     if (isHeld) await released
     return { ...answer(body), firstByteMs: slowMs }
   }
