@@ -18,7 +18,7 @@ Usage
   turn-machine goal [flags] ["objective"]     start a goal
   turn-machine goal status                    show its status, also while it runs
   turn-machine goal watch                     follow a goal that runs in another terminal
-  turn-machine goal say "text"                tell the model something, also while it works
+  turn-machine goal say "text"                send the model a message, also while it works
   turn-machine goal pause [--now]             stop at the next step of the running turn, or at once
   turn-machine goal resume [flags]            resume after a pause, a stop, a crash or Ctrl-C
   turn-machine goal edit "new objective"      change the objective, or with --contract FILE the contract
@@ -124,7 +124,7 @@ Examples
   turn-machine goal watch
   turn-machine goal watch --json --state my-goal
 `,
-  say: `turn-machine goal say: tells the model something. A running turn receives it at its next step.
+  say: `turn-machine goal say: sends the model a message. A running turn receives it at its next step.
 
 Usage
   turn-machine goal say [flags] "text"

@@ -1,7 +1,7 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 
-/** What a user sees of a record of a turn's journal: the events that its process emitted, as far as the record tells. */
+/** What a user sees of a record of a turn's journal: the events that its process emitted, as far as the record holds them. */
 export function recordEvents(record: JournalRecord, iteration: number): readonly TurnEvent[] {
   switch (record.type) {
     case "llm_complete": {

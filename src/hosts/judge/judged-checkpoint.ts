@@ -12,9 +12,7 @@ import type { CheckpointDelivery, Message } from "../../wire/message.ts"
 import type { EffectContext, Host } from "../host.ts"
 import { endOf } from "./judged-thread.ts"
 import { lastAnswer } from "./judged-turn.ts"
-import { runJudge } from "./run-judge.ts"
-
-const DEFAULT_TIMEOUT_MS = 60_000
+import { JUDGE_TIMEOUT_MS, runJudge } from "./run-judge.ts"
 
 /** Options of {@link judgedCheckpoint}. */
 export interface JudgedTurnOptions {
@@ -44,14 +42,14 @@ export interface JudgedTurnOptions {
 
 /**
  * Creates a checkpoint handler that judges a turn before it ends (`before_completion`). While items are open, the model receives them
- * in a message that stays in the history, and the turn continues; otherwise the turn ends. A verdict to wait also ends it, with `notBefore` in the checklist. Merge the result
- * with the host's own deliveries (`mergeDeliveries`).
+ * in a message that stays in the history, and the turn continues; otherwise the turn ends. A verdict to wait also ends it, with `notBefore`
+ * in the checklist. Merge the result with the host's own deliveries (`mergeDeliveries`).
  *
  * After a crash before the delivery was stored, the turn is judged again. The first result is already stored by `save`, and settled items
  * stay settled.
  */
 export function judgedCheckpoint(options: JudgedTurnOptions): (effect: Checkpoint, context: EffectContext) => Promise<CheckpointDelivery> {
-  const { judge: config, host, state, save, messages, threadId, said, costMicros, timeoutMs = DEFAULT_TIMEOUT_MS, now = Date.now } = options
+  const { judge: config, host, state, save, messages, threadId, said, costMicros, timeoutMs = JUDGE_TIMEOUT_MS, now = Date.now } = options
   return async ({ checkpoint }, { signal, idempotencyKey, isFatal }) => {
     if (checkpoint !== "before_completion") return {}
     const at = Math.floor(now())

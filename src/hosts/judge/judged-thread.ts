@@ -21,7 +21,7 @@ import type { EndedThreadTurn } from "../thread/log.ts"
 import type { Guidance, Thread } from "../thread/thread.ts"
 import { type JudgeMemory, type Judging, judgeName, type Owed, StoredJudgeMemory } from "./judge-memory.ts"
 import { contractText, judgedTurn, transcriptOf } from "./judged-turn.ts"
-import { type JudgeOptions, runJudge } from "./run-judge.ts"
+import { JUDGE_TIMEOUT_MS, type JudgeOptions, runJudge } from "./run-judge.ts"
 
 /** Options of {@link JudgedThread}. */
 export interface JudgedThreadOptions extends OpenOptions, Pick<JudgeOptions, "signal" | "onEvent" | "isFatal" | "sleep"> {
@@ -37,8 +37,6 @@ export interface JudgedThreadOptions extends OpenOptions, Pick<JudgeOptions, "si
   /** Called when the checklist has changed. `decision` is given if a judgement changed it. Awaited. */
   readonly onChecklist?: (state: ChecklistState, decision?: Decision) => unknown
 }
-
-const DEFAULT_TIMEOUT_MS = 60_000
 
 /**
  * A judge for the goal of a thread. After each turn it decides on the checklist, and its decision completes, blocks or pauses the goal, or
@@ -179,7 +177,7 @@ export class JudgedThread {
   }
 
   async #judge(turn: EndedThreadTurn): Promise<void> {
-    const { judge: config, host, signal, onEvent, isFatal, sleep, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options
+    const { judge: config, host, signal, onEvent, isFatal, sleep, timeoutMs = JUDGE_TIMEOUT_MS } = this.#options
     const { turnId } = turn
     await this.#options.onJudging?.(turnId)
     const { judge, ...begun } = await this.#judgeOf(turn)

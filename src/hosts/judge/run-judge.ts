@@ -8,6 +8,9 @@ import { Work, type WorkOptions } from "../run/effect-run.ts"
 import type { Answer } from "../run/execute.ts"
 import { onAbort, sleep } from "../timers.ts"
 
+/** The longest time for one call of a judge of a thread or a turn, in milliseconds, if its options name none. */
+export const JUDGE_TIMEOUT_MS = 60_000
+
 /**
  * Options of {@link runJudge}. Aborting `signal` stops the open call. `turnId` is the judged turn; an idempotency key is then
  * `turnId:judge:goalId:revision:effectId`.

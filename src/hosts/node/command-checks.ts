@@ -32,7 +32,7 @@ const DRAIN_MS = 500
  * Runs the checks of a goal that are commands, one after another. A check passes if its program exits with 0. The end of its standard
  * output and error, interleaved as they arrive, is the tail of the result.
  *
- *     await runThread(thread, host, { checks: commandChecks({ cwd: "/work/app" }) })
+ *     await runThread(thread, host, { checks: commandChecks({ cwd: "./app" }) })
  *
  * A command that is one text is split at spaces, with quotes and backslashes as in a POSIX shell. One that needs a shell (pipes, redirects,
  * variables, patterns, `&&`) fails with a message that says so, unless `shell` is set. A command that is a list runs as it is.
