@@ -105,8 +105,11 @@ describe("performEffect", () => {
       effects: ({ callId }) => (callId === "c4" ? "none" : "once"),
       async call({ callId }, { signal }) {
         if (callId === "c1") return fine()
-        if (callId === "c3") setTimeout(() => controller.abort("Enough."), 1)
-        await new Promise((resolve) => setTimeout(resolve, callId === "c2" ? 5 : 10_000, signal).unref())
+        const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()))
+        if (callId === "c4") controller.abort("Enough.")
+        // c2 ends in the grace time; c3 and c4 do not listen.
+        if (callId === "c2") await aborted
+        else await new Promise((resolve) => setTimeout(resolve, 10_000).unref())
         return fine()
       },
     }
