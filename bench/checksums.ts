@@ -2,7 +2,7 @@
  * The checksum of journals beside a CRC-32: npx tsx bench/checksums.ts. Nanoseconds per character, the fastest round and,
  * in brackets, the median ratio to the first row of the same block.
  */
-import { canonicalJson } from "../src/replay/canonical-json.ts"
+import { canonicalJson } from "../src/json.ts"
 import { digest } from "../src/replay/digest.ts"
 import { Hash } from "../src/replay/hash.ts"
 import { JournalWriter, LineReader } from "../src/replay/journal.ts"

@@ -16,7 +16,7 @@ export {
 export type { Json } from "./json.ts"
 export type { WaitingTools } from "./machine/batch.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./machine/config.ts"
-export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./machine/driver.ts"
+export type { DriverContext, ProtocolDriver, WaitingDecisions, WaitingExec, WaitingLlm } from "./machine/driver.ts"
 export type { History } from "./machine/history.ts"
 export { advance, begin, command, type HostCommand, handle } from "./machine/step.ts"
 export type { ExecutionSurface, StateName, Step, Turn, TurnPosition, TurnRecord, TurnState } from "./machine/turn.ts"
@@ -25,7 +25,23 @@ export { type ChatProjectorOptions, chatProjector, createChatProjector } from ".
 export type { ProjectionInput, Projector, Transcript } from "./projectors/projector.ts"
 export { wireValidation } from "./schemas/validation.ts"
 export { TurnMachine } from "./validated-turn-machine.ts"
-export type { DriverAction, Finish, OnEmpty, StartCheckpoint, StartExec, StartLlm, StartTools } from "./wire/action.ts"
+export type { DriverAction, Finish, OnEmpty, ReleaseCalls, SettleCalls, StartCheckpoint, StartExec, StartLlm, StartTools } from "./wire/action.ts"
+export type {
+  ApprovalChoice,
+  ApprovalGrant,
+  ApprovalGrantRevoked,
+  ApprovalRecord,
+  ApprovalScope,
+  Ask,
+  DecidedCall,
+  Decision,
+  DecisionFacts,
+  ExternalCall,
+  GrantKey,
+  HeldCall,
+  HoldCall,
+  Verdict,
+} from "./wire/approval.ts"
 export type { SavedDone, SavedEffect, SavedProgress, SavedRecord, SavedState, SettledCall, TurnCheckpoint } from "./wire/checkpoint.ts"
 export type { CompleteTurnConfigData, TurnConfigData, TurnStart } from "./wire/config.ts"
 export type {
@@ -41,6 +57,7 @@ export type {
   Progress,
   SyncExecutionSurface,
   ToolCalls,
+  ToolCallsReleased,
 } from "./wire/effect.ts"
 export type {
   CheckpointKind,
@@ -110,7 +127,7 @@ export type {
   ToolResultPart,
   TurnCause,
 } from "./wire/message.ts"
-export type { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolResults } from "./wire/response.ts"
+export type { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolDecisions, ToolPending, ToolResults } from "./wire/response.ts"
 export type {
   CancelledOutput,
   CompletedToolCall,

@@ -1,15 +1,18 @@
 import { castDraft, Immer } from "immer"
 import { DriverError } from "../errors.ts"
-import type { DriverAction } from "../wire/action.ts"
+import type { DriverAction, ReleaseCalls, SettleCalls, StartTools } from "../wire/action.ts"
+import type { Decision, ExternalCall } from "../wire/approval.ts"
 import type { SettledCall } from "../wire/checkpoint.ts"
-import type { AnswerableEffect, Effect } from "../wire/effect.ts"
+import type { AnswerableEffect, Effect, ToolCalls, ToolCallsReleased } from "../wire/effect.ts"
 import type { LogEvent, Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
-import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
-import { divideBatch, WaitingTools } from "./batch.ts"
+import type { CompletedToolCall, PendingToolCall, ToolSpec } from "../wire/tool.ts"
+import { completeBatch, divideBatch, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
+import { heldUntil } from "./context.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
+import { type ConcludedDecisions, concludeDecisions, holdCalls } from "./held.ts"
 import type { History } from "./history.ts"
 import { addKnown, limitReached } from "./limits.ts"
 import { toolCallEvent } from "./terminal.ts"
@@ -21,6 +24,8 @@ export type MachineAction =
   | { readonly type: "log"; readonly event: LogEvent }
   | { readonly type: "count_usage"; readonly cumulative: TokenUsage }
   | { readonly type: "store_results"; readonly arrived: readonly SettledCall[] }
+  | { readonly type: "take_decisions"; readonly decisions: readonly Decision[] }
+  | { readonly type: "store_pending"; readonly call: ExternalCall }
   | { readonly type: "append_messages"; readonly messages: readonly Message[] }
   | { readonly type: "add_turn_causes"; readonly turnCauses: readonly TurnCause[] }
   | { readonly type: "start_sync"; readonly updateMachineConfig: boolean }
@@ -40,7 +45,8 @@ type WaitingState = Extract<TurnState, { outstanding: AnswerableEffect }>
  * Applies one list of actions and returns the next turn with the effects of the list, in order. The only place that makes a
  * next turn. One `progress` reports what became durable: right before the work that the list starts, else before the end of
  * the turn, else last.
- * @throws {DriverError} `two_starts`, `action_after_finish`, `unknown_action`, `unknown_settled_call`
+ * @throws {DriverError} `two_starts`, `action_after_finish`, `unknown_action`, `unknown_settled_call`, `invalid_hold`, `invalid_decision`,
+ *   `missing_callback`
  */
 export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: readonly MachineAction[], facts: StepFacts): Applied {
   const effects: Effect[] = []
@@ -51,6 +57,8 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
   let settled: readonly CompletedToolCall[] | undefined
   let outcome: Outcome | undefined
   let hasUnreported = false
+  let decisions: readonly Decision[] | undefined
+  const verdicts: (ReleaseCalls | SettleCalls)[] = []
 
   for (const action of actions) {
     if (outcome !== undefined) throw new DriverError("action_after_finish", `A list of actions has ${action.type} after finish.`)
@@ -83,7 +91,17 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
         usage = action.cumulative
         break
       case "store_results":
-        if (state.type === "waiting_tools") state = state.with(action.arrived)
+        if (state.type === "waiting_tools") state = state.withResults(action.arrived)
+        break
+      case "store_pending":
+        if (state.type === "waiting_tools") state = state.with({ pending: [...state.pending, action.call] })
+        break
+      case "take_decisions":
+        decisions = action.decisions
+        break
+      case "release_calls":
+      case "settle_calls":
+        verdicts.push(action)
         break
       case "set_surface":
         syncedIteration = iteration
@@ -128,8 +146,10 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
           settled = batch.settled.map(({ result }) => result)
           break
         }
-        const outstanding = { type: "tool_calls", id: nextEffectId, calls: batch.open } as const
-        started = new WaitingTools(outstanding, batch.settled.length === 0 ? undefined : batch.settled)
+        const held = action.held === undefined ? undefined : heldBatch(config, nextEffectId, action, batch.open)
+        const outstanding: ToolCalls = { type: "tool_calls", id: nextEffectId, ...(held ?? { calls: batch.open }) }
+        for (const call of held?.held ?? []) effects.push({ type: "emit", event: { type: "approval_requested", held: call } })
+        started = new WaitingTools(outstanding, batch.settled.length === 0 ? {} : { settled: batch.settled })
         break
       }
       case "start_exec": {
@@ -164,6 +184,20 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
     effects.push(work)
   }
 
+  let released: ToolCallsReleased | undefined
+  if (decisions !== undefined || verdicts.length > 0) {
+    const concluded = conclude(turn, decisions, verdicts, work ?? outcome)
+    for (const event of concluded.events) effects.push({ type: "emit", event })
+    for (const { result } of concluded.settled) effects.push({ type: "emit", event: toolCallEvent(result) })
+    usage = addKnown(usage, ...concluded.settled.map(({ result }) => result.usage)) ?? usage
+    settled = completeBatch(concluded.state, [])
+    state = concluded.state
+    if (concluded.released.length > 0) {
+      released = { type: "tool_calls_released", id: concluded.state.outstanding.id, calls: concluded.released }
+      effects.push(released)
+    }
+  }
+
   const { at, nextMessageNumber } = facts
   const { reportedEvents, startLength } = turn.record
   const { iterationOffset, deadlineAt } = turn.position
@@ -179,13 +213,15 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
     nextMessageNumber,
     usage,
     at,
+    heldSince: state.type === "waiting_tools" && state.isHeld ? at : undefined,
+    heldMs: heldUntil(turn.position, at),
   }
   const changed = hasUnreported || turnCauses !== turn.record.turnCauses
   const record: TurnRecord = changed
     ? { messages, events, turnCauses, reportedEvents: hasUnreported ? events.length : reportedEvents, startLength }
     : turn.record
   const next: Turn = { position, record, surface }
-  if (hasUnreported) insertProgress(effects, reportedEvents, next, work)
+  if (hasUnreported) insertProgress(effects, reportedEvents, next, work ?? released)
   if (outcome !== undefined) appendEnd(effects, next, outcome)
   return { turn: next, effects, settled }
 }
@@ -194,8 +230,36 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
 export interface Applied {
   readonly turn: Turn
   readonly effects: Effect[]
-  /** The results of a batch that the list starts and that needs no host. The driver is to be asked what follows. */
+  /** The results of a batch that the list starts or completes, and that needs no host any more. The driver is to be asked what follows. */
   readonly settled: readonly CompletedToolCall[] | undefined
+}
+
+/** @throws {DriverError} `invalid_hold`, `missing_callback` */
+function heldBatch(
+  { driver }: CompleteTurnConfig,
+  id: number,
+  { calls, held = [] }: StartTools,
+  open: readonly PendingToolCall[],
+): Pick<ToolCalls, "calls" | "held"> {
+  const batch = holdCalls(id, calls, open, held)
+  if (batch.held.length === 0) return { calls: batch.calls }
+  if (driver.onToolDecisions === undefined)
+    throw new DriverError("missing_callback", `The driver "${driver.name}" holds calls but has no onToolDecisions.`)
+  return batch
+}
+
+/** @throws {DriverError} `invalid_decision` */
+function conclude(
+  { position: { state } }: Turn,
+  decisions: readonly Decision[] | undefined,
+  verdicts: readonly (ReleaseCalls | SettleCalls)[],
+  end: AnswerableEffect | Outcome | undefined,
+): ConcludedDecisions {
+  if (decisions === undefined || state.type !== "waiting_tools")
+    throw new DriverError("invalid_decision", `A driver may use ${verdicts[0]?.type} only in answer to a decision.`)
+  if (end !== undefined)
+    throw new DriverError("invalid_decision", `In answer to a decision, a driver may not start or end anything, such as ${end.type}.`)
+  return concludeDecisions(state, decisions, verdicts)
 }
 
 // Auto-freezing would walk schemas of any size.
@@ -217,8 +281,8 @@ function appendConversation(messages: History<Message>, records: readonly Histor
   return messages.append(spoken)
 }
 
-/** Inserts one `progress` right before the started work; last, if no work was started. */
-function insertProgress(effects: Effect[], from: number, { record, position }: Turn, work: AnswerableEffect | undefined): void {
+/** Inserts one `progress` right before the work that is started or released; last, if there is none. */
+function insertProgress(effects: Effect[], from: number, { record, position }: Turn, work: Effect | undefined): void {
   const progress = progressEffect(record.messages, record.events.slice(from), from, position.iteration)
   if (work === undefined) effects.push(progress)
   else effects.splice(effects.lastIndexOf(work), 0, progress)

@@ -2,7 +2,7 @@ import { CheckpointError } from "../errors.ts"
 import type { SavedEffect, SavedRecord, SettledCall, TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { Effect, LlmCall } from "../wire/effect.ts"
 import type { HistoryRecord, Message } from "../wire/message.ts"
-import { WaitingTools } from "./batch.ts"
+import { callsOf, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
 import { History } from "./history.ts"
@@ -42,6 +42,8 @@ export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: 
     iterationOffset: position.iterationOffset,
     ...(syncedIteration !== undefined && { syncedIteration }),
     turnLimitScheduled: position.turnLimitScheduled,
+    ...(position.heldSince !== undefined && { heldSince: position.heldSince }),
+    ...(position.heldMs > 0 && { heldMs: position.heldMs }),
     ...(deadlineAt !== undefined && { deadlineAt }),
     ...(position.surfaceChanged && { surfaceChanged: true as const }),
     nextEffectId: position.nextEffectId,
@@ -56,8 +58,15 @@ export function writeCheckpoint(config: CompleteTurnConfig, { turn, unpolled }: 
 function plainState(state: TurnState): TurnCheckpoint["state"] {
   if (state.type === "waiting_llm") return { ...state, outstanding: plainCall(state.outstanding) }
   if (state.type !== "waiting_tools") return state
-  const { type, outstanding, results, settled } = state
-  return { type, outstanding, results, ...(settled !== undefined && { settled }) }
+  const { type, outstanding, results, settled, decided, pending } = state
+  return {
+    type,
+    outstanding,
+    results,
+    ...(settled !== undefined && { settled }),
+    ...(decided.length > 0 && { decided: decided.toArray() }),
+    ...(pending.length > 0 && { pending }),
+  }
 }
 
 /** A projector may make a request's lists on demand; a checkpoint has them as plain lists. */
@@ -92,7 +101,8 @@ function saveUnpolled(turn: Turn, unpolled: readonly Effect[]): readonly SavedEf
       saved.push(effect.type === "done" ? { type: "done", outcome: effect.outcome, ...report } : { type: "progress", ...report })
     } else if (effect.type === "llm_call") {
       saved.push(plainCall(effect))
-    } else {
+    } else if (effect.type !== "tool_calls_released") {
+      // The calls of a release are among those of the batch, which is emitted again.
       saved.push(effect)
     }
   }
@@ -127,6 +137,7 @@ function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): He
   )
   const { state, turnCauses, reportedEvents, startLength, systemPrompt, tools, surfaceChanged = false } = checkpoint
   const { iteration, iterationOffset, deadlineAt, syncedIteration, turnLimitScheduled, nextEffectId, nextMessageNumber, usage, at } = checkpoint
+  const { heldSince, heldMs = 0 } = checkpoint
   const turn: Turn = {
     record: { messages, events, turnCauses: History.of(turnCauses), reportedEvents, startLength },
     position: {
@@ -141,6 +152,8 @@ function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): He
       nextMessageNumber,
       usage,
       at,
+      heldSince,
+      heldMs,
     },
     surface: { systemPrompt, tools },
   }
@@ -149,9 +162,9 @@ function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): He
 
 function restoreState(state: TurnCheckpoint["state"]): TurnState {
   if (state.type !== "waiting_tools") return state
-  const { outstanding, results, settled } = state
+  const { outstanding, results, settled, decided = [], pending = [] } = state
   const arrived = results.flatMap((result, index): SettledCall[] => (result === null ? [] : [{ index, result }]))
-  return new WaitingTools(outstanding, settled, History.of(arrived))
+  return new WaitingTools(outstanding, { settled, arrived: History.of(arrived), decided: History.of(decided), pending })
 }
 
 function restoreUnpolled(turn: Turn, saved: readonly SavedEffect[]): readonly Effect[] {
@@ -254,7 +267,7 @@ const COUNTERS = ["iteration", "iterationOffset", "nextEffectId", "nextMessageNu
 /** Counters that contradict each other would emit effects under wrong ids or report records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
   const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents, startLength } = checkpoint
-  const require = (holds: boolean, path: string, message: string): void => {
+  const require: Require = (holds, path, message) => {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
 
@@ -268,29 +281,67 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
     const { id } = state.outstanding
     require(id === nextEffectId - 1, "/state/outstanding/id", `effect ${id} is outstanding while the next id is ${nextEffectId}`)
   }
-  if (state.type === "waiting_tools") {
-    const { outstanding, results } = state
-    require(results.length ===
-      outstanding.calls.length, "/state/results", `there are ${results.length} results for ${outstanding.calls.length} calls`)
-    results.forEach((result, index) => {
-      const fits = result === null || result.callId === outstanding.calls[index]?.callId
-      require(fits, `/state/results/${index}/callId`, "the result belongs to another call")
-    })
-    require(results.length === 0 || results.includes(null), "/state/results", "every call has its result, so nothing is outstanding")
-    const { settled = [] } = state
-    settled.forEach(({ index }, place) => {
-      const follows = index > (settled[place - 1]?.index ?? -1) && index < results.length + settled.length
-      require(follows, `/state/settled/${place}/index`, "the result has no place of its own in the batch")
-    })
-    require(settled.length === 0 || results.length > 0, "/state/settled", "every call has its result, so nothing is outstanding")
-  }
+  if (state.type === "waiting_tools") checkBatch(state, require)
   events.forEach((record, index) => {
     require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "the message does not exist")
   })
   checkUnpolled(checkpoint, require)
 }
 
-function checkUnpolled(checkpoint: TurnCheckpoint, require: (holds: boolean, path: string, message: string) => void): void {
+type Require = (holds: boolean, path: string, message: string) => void
+
+/** Results and decisions that belong to no call, or to another one, would run a call that nobody allowed, or one that has its result. */
+function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_tools" }>, require: Require): void {
+  const { outstanding, results, settled = [], decided = [], pending = [] } = state
+  const { held = [] } = outstanding
+  const taken = new Set<number>()
+  const total = outstanding.calls.length + held.length + settled.length
+  settled.forEach(({ index }, place) => {
+    const follows = index > (settled[place - 1]?.index ?? -1) && index < total
+    require(follows, `/state/settled/${place}/index`, "the result has no place of its own in the batch")
+    taken.add(index)
+  })
+  const requests = new Map<string, string>()
+  held.forEach(({ callId, requestId, index }, place) => {
+    const path = `/state/outstanding/held/${place}`
+    const follows = index > (held[place - 1]?.index ?? -1) && index < total && !taken.has(index)
+    require(follows, `${path}/index`, "the held call has no place of its own in the batch")
+    require(!requests.has(requestId), `${path}/requestId`, "two held calls have the same request")
+    requests.set(requestId, callId)
+  })
+  const calls = callsOf(outstanding, settled.length === 0 ? undefined : settled)
+  require(results.length === calls.length, "/state/results", `there are ${results.length} results for ${calls.length} calls`)
+  results.forEach((result, index) => {
+    const fits = result === null || result.callId === calls[index]?.callId
+    require(fits, `/state/results/${index}/callId`, "the result belongs to another call")
+  })
+  require(results.length === 0 || results.includes(null), "/state/results", "every call has its result, so nothing is outstanding")
+  require(settled.length === 0 || results.length > 0, "/state/settled", "every call has its result, so nothing is outstanding")
+
+  const placeOf = new Map(calls.map(({ callId }, index) => [callId, index]))
+  const unique = placeOf.size === calls.length
+  require(held.length === 0 || unique, "/state/outstanding/held", "calls of a batch with held ones have ids of their own")
+  const isOpen = (callId: string): boolean => results[placeOf.get(callId) ?? -1] === null
+  const undecided = new Map(requests)
+  decided.forEach(({ requestId, decision, args }, place) => {
+    const path = `/state/decided/${place}`
+    const callId = undecided.get(requestId)
+    require(callId !== undefined, `${path}/requestId`, "the decision is about no held call, or about one that is decided before")
+    require((decision === "edit") === (args !== undefined), `${path}/args`, "an edit has arguments, and nothing else has")
+    const runs = decision === "approve" || decision === "edit"
+    require(runs || !isOpen(callId ?? ""), `${path}/decision`, "a call that was not approved waits for its result")
+    undecided.delete(requestId)
+  })
+  for (const callId of undecided.values()) require(isOpen(callId), "/state/results", "a call has a result without a decision")
+  const outside = new Set<string>()
+  pending.forEach(({ callId }, place) => {
+    const fits = isOpen(callId) && ![...undecided.values()].includes(callId) && !outside.has(callId)
+    require(fits, `/state/pending/${place}/callId`, "the call does not wait for its result")
+    outside.add(callId)
+  })
+}
+
+function checkUnpolled(checkpoint: TurnCheckpoint, require: Require): void {
   const { state, unpolled, messages, events, nextEffectId, reportedEvents } = checkpoint
   // The outstanding effect has an entry of its own type; any other effect was answered before it.
   const answeredBelow = "outstanding" in state ? state.outstanding.id : nextEffectId

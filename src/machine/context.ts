@@ -25,6 +25,7 @@ export class TurnContext implements DriverContext {
   readonly surfaceChanged: boolean
   readonly usage: TokenUsage
   readonly at: number | undefined
+  readonly heldMs: number
   // No private fields here: `withTools` makes contexts that inherit from this one, and they count message ids together.
   readonly counter: { next: number }
   readonly systemPrompt: string
@@ -48,6 +49,7 @@ export class TurnContext implements DriverContext {
     this.usage = usage
     // Answers may come late or from another clock; the latest time seen never goes back.
     this.at = at === undefined || (position.at !== undefined && position.at > at) ? position.at : at
+    this.heldMs = heldUntil(position, this.at)
     this.counter = { next: position.nextMessageNumber }
     this.systemPrompt = surface.systemPrompt
     this.startLength = record.startLength
@@ -89,6 +91,11 @@ export class TurnContext implements DriverContext {
       projectRequest: { value: projectRequest, enumerable: true },
     }) as DriverContext
   }
+}
+
+/** How long a turn has waited for nothing but people until a time, in milliseconds. */
+export function heldUntil({ heldSince, heldMs }: Turn["position"], at: number | undefined): number {
+  return heldSince === undefined || at === undefined ? heldMs : heldMs + Math.max(0, at - heldSince)
 }
 
 /** A host's function may throw, or return anything. */

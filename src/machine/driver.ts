@@ -1,6 +1,7 @@
 import type { Json } from "../json.ts"
 import type { Transcript } from "../projectors/projector.ts"
 import type { DriverAction } from "../wire/action.ts"
+import type { Decision, HeldCall } from "../wire/approval.ts"
 import type { CompleteTurnConfigData } from "../wire/config.ts"
 import type { ExecCode, LlmCall } from "../wire/effect.ts"
 import type { CheckpointKind } from "../wire/event.ts"
@@ -28,6 +29,12 @@ export interface ProtocolDriver {
   onLlmComplete(context: DriverContext, waiting: WaitingLlm, response: LlmResponse, textStreamed: boolean): readonly DriverAction[]
   /** All calls of a batch are answered; `results` are in the order of the calls. */
   onToolResults(context: DriverContext, results: readonly CompletedToolCall[]): readonly DriverAction[]
+  /**
+   * People decided about held calls: each call is named once, and the decision is one that its ask allows. Answer with `release_calls` and
+   * `settle_calls` for all of them, and for others that the decisions reach. Actions that start work or finish are not allowed here.
+   * Needed by drivers that hold calls.
+   */
+  onToolDecisions?(context: DriverContext, waiting: WaitingDecisions, decisions: readonly Decision[]): readonly DriverAction[]
   /** Needed by drivers that start `exec_code`. */
   onExecResult?(context: DriverContext, waiting: WaitingExec, result: ExecResult["result"]): readonly DriverAction[]
   /**
@@ -46,6 +53,13 @@ export interface ProtocolDriver {
   onLlmFailed?(context: DriverContext, waiting: WaitingLlm, error: LlmFailure): readonly DriverAction[] | undefined
   /** A host delivered something. The actions follow what was delivered; if they start nothing, the turn prepares anew. */
   onDelivery?(context: DriverContext, checkpoint: CheckpointKind, delivery: CheckpointDelivery): readonly DriverAction[]
+}
+
+/** The held calls that have no decision yet, those that are decided now included. */
+export interface WaitingDecisions {
+  /** The id of the batch. */
+  readonly id: number
+  readonly held: readonly HeldCall[]
 }
 
 /** The model call that was answered, with the state that the driver set when it started the call. */
@@ -80,6 +94,8 @@ export interface DriverContext {
   readonly usage: TokenUsage
   /** The latest time seen on any response, in milliseconds since the epoch. Absent until a response carries one. */
   readonly at: number | undefined
+  /** How long the turn has waited for nothing but people until `at`, in milliseconds. That time is not the agent's. */
+  readonly heldMs: number
   /**
    * Renders the transcript as it is now, without what the same action list appends. `ownTools`: tools that the driver answers
    * itself. Requests that show tools show them after the host's.

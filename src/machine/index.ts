@@ -17,7 +17,7 @@ export { type Applied, applyActions, type MachineAction, type StepFacts } from "
 export type { WaitingTools } from "./batch.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./config.ts"
 export type { TurnContext } from "./context.ts"
-export type { DriverContext, ProtocolDriver, WaitingExec, WaitingLlm } from "./driver.ts"
+export type { DriverContext, ProtocolDriver, WaitingDecisions, WaitingExec, WaitingLlm } from "./driver.ts"
 export { History } from "./history.ts"
 export { addKnown, addUsage, NO_USAGE, resultLimit } from "./limits.ts"
 export { advance, begin, command, type HostCommand, handle } from "./step.ts"
@@ -25,6 +25,7 @@ export { errorEvent, failWith, type StopType, stopFor, stopped } from "./termina
 export { deriveModelReturn, toolResultParts } from "./tool-results.ts"
 export {
   ANSWERS,
+  isAnswerTo,
   PREPARATION,
   type ResponseOf,
   type ResponseType,

@@ -10,14 +10,14 @@ import type { LlmResponse } from "../wire/llm.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
-import { joinBatch, resultsByCall } from "./batch.ts"
+import { lateResults, leftBatch, resultsByCall } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import type { ProtocolDriver } from "./driver.ts"
 import { checkedActions, refuseUnstorable } from "./driver-actions.ts"
 import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
 import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped, toolCallEvent } from "./terminal.ts"
-import { ANSWERS, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
+import { ANSWERS, isAnswerTo, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
 import { withinLimits } from "./turn-limits.ts"
 
@@ -47,8 +47,11 @@ export function advance(config: TurnConfig, turn: Turn): Step {
 /**
  * Feeds one response to a turn and returns the turn after it with every effect it raised, in order. Pure.
  * `response.id` answers the outstanding effect; one already answered returns `status: "stale"`, the same turn and no effects.
+ * A decision that repeats an earlier one is `stale`, too.
  * @throws {SchemaError} `invalid_response`, where `config.validation` is given. The turn is unchanged.
- * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`. The turn is unchanged.
+ * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`, `call_is_held`,
+ *   `call_is_pending`, `call_not_unique`, `unknown_request`, `digest_mismatch`, `decision_not_allowed`, `call_already_decided`. The turn is
+ *   unchanged.
  * @see docs/protocol.md
  */
 export function handle(config: TurnConfig, turn: Turn, response: Response): Step {
@@ -65,7 +68,10 @@ export function handleChecked(config: CompleteTurnConfig, turn: Turn, answer: Re
     throw new ProtocolError("unknown_effect", `No effect has the id ${answer.id}; a turn in "${state.type}" accepts ${accepted(outstanding)}.`)
   }
   const rule = ruleFor(state, answer)
-  if (rule !== undefined) return step(config, turn, rule.run(config, turn, state, answer), rule.next)
+  if (rule !== undefined) {
+    const result = rule.run(config, turn, state, answer)
+    return result.isStale ? { turn, effects: [], status: "stale" } : step(config, turn, result, rule.next)
+  }
   throw new ProtocolError("unexpected_response", `A turn in "${state.type}" does not accept "${answer.type}"; it accepts ${accepted(outstanding)}.`)
 }
 
@@ -81,7 +87,7 @@ function ruleFor(state: TurnState, response: Response): MatchedRule | undefined 
 }
 
 function accepted(outstanding: AnswerableEffect | undefined): string {
-  return outstanding === undefined ? "no response now" : `${ANSWERS[outstanding.type]} for effect ${outstanding.id}`
+  return outstanding === undefined ? "no response now" : `${ANSWERS[outstanding.type].join(", ")} for effect ${outstanding.id}`
 }
 
 /**
@@ -127,9 +133,8 @@ interface Left {
 function checkedAnswer({ validation }: CompleteTurnConfig, turn: Turn, answer: Response | undefined): Response | undefined {
   const { state } = turn.position
   const checkedOne = answer && (validation?.response(answer) ?? answer)
-  return "outstanding" in state && checkedOne?.id === state.outstanding.id && checkedOne.type === ANSWERS[state.outstanding.type]
-    ? checkedOne
-    : undefined
+  const { outstanding = undefined } = "outstanding" in state ? state : {}
+  return outstanding !== undefined && checkedOne?.id === outstanding.id && isAnswerTo(outstanding, checkedOne) ? checkedOne : undefined
 }
 
 /** The partial answer of the outstanding model call, cut off by the end; `undefined` if the turn waits for something else. */
@@ -160,7 +165,7 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
     case "apply": {
       const actions = checked(context, hostCommand.actions)
       if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn does not accept actions.")
-      const start = actions.find((action) => action.type.startsWith("start_"))
+      const start = actions.find(({ type }) => type.startsWith("start_") || type === "release_calls" || type === "settle_calls")
       if (start !== undefined)
         throw new ProtocolError("action_starts_work", `Only a driver may ${start.type}; apply accepts actions that do not start work.`)
       for (const [index, action] of actions.entries()) refuseUnstorable("The host", action, index)
@@ -184,18 +189,18 @@ function leaveWork(context: TurnContext, turn: Turn, { partial, answer }: Left, 
         answer?.type === "exec_result" ? driver.onExecResult?.(context, state, answer.result) : driver.onExecCancelled?.(context, state, reason),
       )
     case "waiting_tools": {
-      const given = resultsByCall(answer?.type === "tool_results" ? answer.results : [])
+      const given = resultsByCall(lateResults(state, answer?.type === "tool_results" ? answer.results : []))
       const late: CompletedToolCall[] = []
       const resultOf = (call: PendingToolCall): CompletedToolCall => {
         const result = given.get(call.callId)?.pop()
         if (result !== undefined) late.push(result)
         return result ?? cancelledCall(call, reason)
       }
-      const results = state.outstanding.calls.map((call, index) => state.results[index] ?? resultOf(call))
+      const results = leftBatch(state, resultOf)
       if (results.length === 0) return []
       const counted: readonly MachineAction[] = context.usage === turn.position.usage ? [] : [{ type: "count_usage", cumulative: context.usage }]
       const shown = late.map((result): MachineAction => ({ type: "emit", event: toolCallEvent(result) }))
-      return [...shown, ...counted, resultsAction(context, "cancelled", joinBatch(results, state.settled))]
+      return [...shown, ...counted, resultsAction(context, "cancelled", results)]
     }
     default:
       return []
@@ -255,7 +260,7 @@ function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: re
     )
     const { settled } = result
     if (settled !== undefined) {
-      // A batch that its driver answered as a whole needs no host: the driver is asked at once what follows. If it fails, the results stay.
+      // A batch of which its driver answered what was left needs no host: the driver is asked at once what follows. If it fails, the results stay.
       const after = new TurnContext(config, result.turn)
       context = after
       actions = []

@@ -10,8 +10,9 @@ import type { CompletedToolCall, ModelReturn, ToolOutput } from "../wire/tool.ts
  */
 export function toolResultParts(messageId: string, results: readonly CompletedToolCall[], limit: number = Number.POSITIVE_INFINITY): readonly Part[] {
   const parts: Part[] = []
-  for (const { callId, toolName, output, modelReturn } of results) {
-    const { text, content } = modelReturn === undefined ? shownOutput(output, limit) : shownParts(modelReturn.parts, limit)
+  for (const completed of results) {
+    const { callId, toolName, output, edited } = completed
+    const { text, content } = edited === undefined ? shownResult(completed, limit) : shownEdited(completed, limit)
     const result = { id: `${messageId}.p${parts.length}`, type: "tool_result", callId, toolName, text } as const
     const marked = output.status === "success" ? result : { ...result, isError: true as const }
     const attachments = content.flatMap((part) => (part.type === "attachment" ? [part.attachment] : []))
@@ -29,6 +30,22 @@ interface Shown {
   readonly text: string
   /** Needed only with attachments. */
   readonly content: readonly ReturnPart[]
+}
+
+function shownResult({ output, modelReturn }: CompletedToolCall, limit: number): Shown {
+  return modelReturn === undefined ? shownOutput(output, limit) : shownParts(modelReturn.parts, limit)
+}
+
+/** The model wrote other arguments than those that ran. Without being told, it would make its call again. */
+function shownEdited(completed: CompletedToolCall, limit: number): Shown {
+  const { args, output } = completed
+  const what = output.status === "success" ? "Ran with arguments changed by the user" : "The user changed the arguments of this call"
+  const note = cutMiddle(`${what}: ${JSON.stringify(args)}`, Math.floor(limit / 2))
+  const { text, content } = shownResult(completed, limit - note.length - 1)
+  return {
+    text: text === "" ? note : `${note}\n${text}`,
+    content: content.length === 0 ? content : [{ type: "text", text: note }, ...content],
+  }
 }
 
 function shownParts(parts: readonly ReturnPart[], limit: number): Shown {

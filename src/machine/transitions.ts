@@ -8,12 +8,14 @@ import type { DriverAction } from "../wire/action.ts"
 import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
 import type { Response } from "../wire/response.ts"
 import type { MachineAction } from "./apply-actions.ts"
-import { completeBatch, type Placed, placeResults } from "./batch.ts"
+import { completeBatch, leftBatch, pendingCall, placeResults, type RefusedCall } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import { deliveryActions, isSilent } from "./delivery.ts"
+import { placeDecisions, undecidedCalls } from "./held.ts"
 import { addKnown, addUsage, refineTerminalReason } from "./limits.ts"
 import {
+  cancelledCall,
   debugLog,
   ENDED_WITH_ERROR,
   errorEvent,
@@ -41,6 +43,8 @@ export interface RuleResult {
   readonly ask?: () => readonly MachineAction[]
   /** What to store if the driver fails when it is asked. */
   readonly rescue?: () => readonly MachineAction[]
+  /** The response repeats what the turn knows, and changes nothing. */
+  readonly isStale?: true
 }
 
 /** One rule: what runs, and the states that may follow. */
@@ -66,6 +70,8 @@ export const TRANSITIONS = {
   },
   waiting_tools: {
     tool_results: { run: collectResults, next: DRIVER_CHOICE },
+    tool_decisions: { run: decideCalls, next: DRIVER_CHOICE },
+    tool_pending: { run: awaitCall, next: ["waiting_tools"] },
   },
   waiting_exec: {
     exec_result: { run: completeExec, next: DRIVER_CHOICE },
@@ -82,14 +88,19 @@ export const PREPARATION = {
   prepare_iteration: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
 } as const satisfies { readonly [State in StateName]?: { run: (config: CompleteTurnConfig, turn: Turn) => RuleResult; next: readonly StateName[] } }
 
-/** Which response answers which effect. */
+/** Which responses answer which effect. */
 export const ANSWERS = {
-  sync_execution_surface: "execution_surface_synced",
-  llm_call: "llm_complete",
-  tool_calls: "tool_results",
-  exec_code: "exec_result",
-  checkpoint: "checkpoint_delivery",
-} as const satisfies Record<AnswerableEffect["type"], ResponseType>
+  sync_execution_surface: ["execution_surface_synced"],
+  llm_call: ["llm_complete"],
+  tool_calls: ["tool_results", "tool_decisions", "tool_pending"],
+  exec_code: ["exec_result"],
+  checkpoint: ["checkpoint_delivery"],
+} as const satisfies Record<AnswerableEffect["type"], readonly ResponseType[]>
+
+/** Whether a response may answer an effect, by their types. */
+export function isAnswerTo(effect: AnswerableEffect, { type }: Pick<Response, "type">): boolean {
+  return (ANSWERS[effect.type] as readonly ResponseType[]).includes(type)
+}
 
 function prepare(config: CompleteTurnConfig, turn: Turn): RuleResult {
   const context = new TurnContext(config, turn)
@@ -164,9 +175,54 @@ function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"
   return { context, actions, ask: () => config.driver.onToolResults(context, all), rescue: () => [resultsAction(context, "tools", all)] }
 }
 
-function callRefused({ id }: ToolCalls, { callId, isKnown }: NonNullable<Placed["refused"]>): ProtocolError {
-  if (isKnown) return new ProtocolError("call_already_answered", `The call ${quoted(callId)} of effect ${id} already has its result.`)
-  return new ProtocolError("unknown_call", `Effect ${id} has no call ${quoted(callId)}.`)
+const REFUSED: { readonly [Why in RefusedCall["why"]]: (call: string, id: number) => string } = {
+  unknown_call: (call, id) => `Effect ${id} has no call ${call}.`,
+  call_already_answered: (call, id) => `The call ${call} of effect ${id} already has its result.`,
+  call_is_held: (call, id) => `The call ${call} of effect ${id} waits for a decision; it must not have run.`,
+  call_is_pending: (call, id) => `The call ${call} of effect ${id} is pending under another token.`,
+  call_not_unique: (call, id) => `Effect ${id} has several calls ${call}; which of them is pending cannot be told.`,
+}
+
+function callRefused({ id }: ToolCalls, { callId, why }: RefusedCall): ProtocolError {
+  return new ProtocolError(why, REFUSED[why](quoted(callId), id))
+}
+
+/** Accepts decisions about held calls in any order and split. The driver is asked which calls they release, and which they settle. */
+function decideCalls(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_decisions">): RuleResult {
+  const context = new TurnContext(config, turn, response.at)
+  const { decisions, refused } = placeDecisions(state, response.decisions, context.at)
+  if (refused !== undefined) throw new ProtocolError(refused.why, refused.message)
+  if (decisions.length === 0) return { context, actions: [], isStale: true }
+  const { driver } = config
+  const waiting = { id: state.outstanding.id, held: undecidedCalls(state) }
+  const ask = (): readonly DriverAction[] => {
+    if (driver.onToolDecisions !== undefined) return driver.onToolDecisions(context, waiting, decisions)
+    throw new DriverError("missing_callback", `The driver "${driver.name}" holds calls but has no onToolDecisions.`)
+  }
+  const rescue = (): readonly MachineAction[] => [
+    resultsAction(
+      context,
+      "tools",
+      leftBatch(state, (call) => cancelledCall(call, ENDED_WITH_ERROR)),
+    ),
+  ]
+  return { context, actions: [{ type: "take_decisions", decisions }], ask, rescue }
+}
+
+function awaitCall(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_pending">): RuleResult {
+  const context = new TurnContext(config, turn, response.at)
+  const call = pendingCall(state, response)
+  if (call === "known") return { context, actions: [], isStale: true }
+  if ("why" in call) throw callRefused(state.outstanding, call)
+  const { callId, toolName: name, token, note } = call
+  const event = { type: "tool_pending", callId, name, token, ...(note !== undefined && { note }) } as const
+  return {
+    context,
+    actions: [
+      { type: "store_pending", call },
+      { type: "emit", event },
+    ],
+  }
 }
 
 function completeExec(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_exec">, { at, result }: ResponseOf<"exec_result">): RuleResult {

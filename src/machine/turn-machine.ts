@@ -2,16 +2,17 @@ import { frozen } from "../freeze.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { TurnStart } from "../wire/config.ts"
-import type { AnswerableEffect, Effect } from "../wire/effect.ts"
+import type { AnswerableEffect, Effect, ToolCallsReleased } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
+import { stillToRun } from "./batch.ts"
 import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts"
 import { type CompleteTurnConfig, checkedConfig, type TurnConfig } from "./config.ts"
 import { advance, begin, command, type HostCommand, handleChecked } from "./step.ts"
 import { ANSWERS } from "./transitions.ts"
-import { outstandingEffect, type StateName, type Step, type Turn } from "./turn.ts"
+import { outstandingEffect, type StateName, type Step, type Turn, type TurnState } from "./turn.ts"
 
 /**
  * One turn of an agent: emits effects and accepts responses. A thin shell over the pure functions of step.ts that holds the current
@@ -89,7 +90,10 @@ export class TurnMachine {
     }
     const { state } = this.#turn.position
     // A batch may have been answered in part before it was polled; finished calls are not requested again.
-    return frozen("outstanding" in state && effect === state.outstanding ? outstandingEffect(state) : effect)
+    if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return frozen(this.#withReleased(state))
+    if (effect?.type !== "tool_calls_released") return frozen(effect)
+    const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
+    return calls.length === 0 ? this.poll() : frozen({ ...effect, calls })
   }
 
   /**
@@ -104,9 +108,11 @@ export class TurnMachine {
   }
 
   /**
-   * Handles the response to an effect. A response to an effect that was already answered is `stale` and changes nothing.
+   * Handles the response to an effect. A response to an effect that was already answered, or one that repeats a decision, is `stale` and
+   * changes nothing.
    * @throws {SchemaError} `invalid_response`. The turn is unchanged.
-   * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`. The turn is unchanged.
+   * @throws {ProtocolError} `unexpected_response`, `unknown_effect`, `unknown_call`, `call_already_answered`, `call_is_held`, `call_is_pending`,
+   *   `call_not_unique`, `unknown_request`, `digest_mismatch`, `decision_not_allowed`, `call_already_decided`. The turn is unchanged.
    */
   handle(response: Response): { readonly status: "accepted" | "stale" } {
     const result = handleChecked(this.#config, this.#turn, response === this.#checked ? response : this.check(response))
@@ -202,6 +208,15 @@ export class TurnMachine {
     return this.#turn.record.turnCauses.toArray()
   }
 
+  /** The outstanding effect. It names the calls that were released before it was polled, so their release is not emitted any more. */
+  #withReleased(state: TurnState): AnswerableEffect | undefined {
+    if (state.type === "waiting_tools" && state.decided.length > 0) {
+      this.#effects = this.#effects.slice(this.#polled).filter(({ type }) => type !== "tool_calls_released")
+      this.#polled = 0
+    }
+    return outstandingEffect(state)
+  }
+
   /** Removes the effect of a restored turn that was to be emitted once more. */
   #withdrawRedelivery(): void {
     const index = this.#redelivery === undefined ? -1 : this.#effects.indexOf(this.#redelivery, this.#polled)
@@ -225,7 +240,8 @@ export class TurnMachine {
   #withdrawWork(isAnswer: boolean): ReadonlySet<number> {
     const { state } = this.#turn.position
     const open = "outstanding" in state && !isAnswer ? state.outstanding : undefined
-    const isWork = (effect: Effect): effect is AnswerableEffect => isAnswerable(effect) && (effect.type !== "checkpoint" || effect === open)
+    const isWork = (effect: Effect): effect is AnswerableEffect | ToolCallsReleased =>
+      effect.type === "tool_calls_released" || (isAnswerable(effect) && (effect.type !== "checkpoint" || effect === open))
     const unpolled = this.#effects.slice(this.#polled)
     this.#effects = unpolled.filter((effect) => !isWork(effect))
     this.#polled = 0

@@ -63,6 +63,10 @@ export interface TurnPosition {
   readonly usage: TokenUsage
   /** The latest time seen on any response, in milliseconds since the epoch. */
   readonly at: number | undefined
+  /** Since when the turn waits for nothing but people, in milliseconds since the epoch. `undefined`: it does not, or the time is not known. */
+  readonly heldSince: number | undefined
+  /** How long it did so before, in milliseconds. */
+  readonly heldMs: number
 }
 
 /** The system prompt and tools as last synced; at first those of the config. */
@@ -101,6 +105,8 @@ export function newTurn(config: CompleteTurnConfigData, start: TurnStart): Turn 
       nextMessageNumber: messages.length,
       usage: NO_USAGE,
       at: undefined,
+      heldSince: undefined,
+      heldMs: 0,
     },
     surface: { systemPrompt: config.systemPrompt, tools: config.tools },
   }

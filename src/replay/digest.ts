@@ -1,5 +1,5 @@
 import type { Json } from "../json.ts"
-import { isList, sortedKeys } from "./canonical-json.ts"
+import { isList, sortedKeys } from "../json.ts"
 import { Hash } from "./hash.ts"
 
 /** A digest of JSON values in order, from which the digest of one more value is made without reading the earlier ones again. */

@@ -1,12 +1,12 @@
 import { type Difference, ReplayDivergence, TurnError } from "../errors.ts"
+import { canonicalJson } from "../json.ts"
 import type { TurnConfig } from "../machine/config.ts"
-import { ANSWERS } from "../machine/transitions.ts"
+import { isAnswerTo } from "../machine/transitions.ts"
 import { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { JournalInterruption, JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
-import { canonicalJson } from "./canonical-json.ts"
 import { differences } from "./divergence.ts"
 import { fingerprint } from "./fingerprint.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
@@ -133,7 +133,7 @@ function checkEffect(
   if (check === "none") return
   const { state } = machine.turn.position
   const effect = "outstanding" in state ? state.outstanding : undefined
-  if (effect?.id === id && (check === "full" ? fingerprint(effect) === expected : ANSWERS[effect.type] === type)) return
+  if (effect?.id === id && (check === "full" ? fingerprint(effect) === expected : isAnswerTo(effect, { type }))) return
   const found: readonly Difference[] =
     recorded === undefined
       ? [

@@ -8,6 +8,7 @@ export {
   ReplayDivergence,
   type ReplayErrorCode,
 } from "../errors.ts"
+export { canonicalJson } from "../json.ts"
 export type {
   JournalCallStarted,
   JournalEffect,
@@ -19,7 +20,6 @@ export type {
   JournalRecord,
   JournalSnapshot,
 } from "../wire/journal.ts"
-export { canonicalJson } from "./canonical-json.ts"
 export { compareJournals, type JournalComparison, type JournalParting } from "./compare.ts"
 export { digest } from "./digest.ts"
 export { differences } from "./divergence.ts"

@@ -1,5 +1,6 @@
 import type { TurnConfig } from "../machine/config.ts"
 import { addUsage, NO_USAGE } from "../machine/limits.ts"
+import type { Decision } from "../wire/approval.ts"
 import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { JournalHeader, JournalInterruption, JournalRecord } from "../wire/journal.ts"
@@ -64,6 +65,8 @@ export type OutlineFacts =
       readonly prefixBreak: PrefixBreak | undefined
     }
   | { readonly type: "tool_results"; readonly results: readonly CompletedToolCall[] }
+  | { readonly type: "tool_decisions"; readonly decisions: readonly Decision[] }
+  | { readonly type: "tool_pending"; readonly callId: string; readonly token: string }
   | {
       readonly type: "exec_result"
       /** Whether the code ran; it may have ended with an error. */
@@ -164,6 +167,10 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
     }
     case "tool_results":
       return { type, results: record.results }
+    case "tool_decisions":
+      return { type, decisions: record.decisions }
+    case "tool_pending":
+      return { type, callId: record.callId, token: record.token }
     case "exec_result": {
       const { result } = record
       if (!result.ok) return { type, ran: false, error: result.error, durationMs: undefined }

@@ -1,5 +1,6 @@
 import * as z from "zod"
 import type * as wire from "../wire/action.ts"
+import { HoldCall } from "./approval.ts"
 import { CheckpointKind, Outcome, TurnEvent } from "./event.ts"
 import { exact, Json, type Tagged } from "./json.ts"
 import { LlmRequest } from "./llm.ts"
@@ -19,7 +20,14 @@ export const DriverAction: Tagged<DriverAction> = exact(
     z.object({ type: z.literal("emit"), event: TurnEvent }),
     z.object({ type: z.literal("append_events"), events: z.array(HistoryRecord) }),
     z.object({ type: z.literal("start_llm"), request: LlmRequest, driverState: Json.exactOptional() }),
-    z.object({ type: z.literal("start_tools"), calls: z.array(PendingToolCall), settled: z.array(CompletedToolCall).exactOptional() }),
+    z.object({
+      type: z.literal("start_tools"),
+      calls: z.array(PendingToolCall),
+      settled: z.array(CompletedToolCall).exactOptional(),
+      held: z.array(HoldCall).exactOptional(),
+    }),
+    z.object({ type: z.literal("release_calls"), requestIds: z.array(z.string()), by: z.string().exactOptional() }),
+    z.object({ type: z.literal("settle_calls"), results: z.array(CompletedToolCall), by: z.string().exactOptional() }),
     z.object({ type: z.literal("start_exec"), code: z.string(), language: z.string().exactOptional(), driverState: Json }),
     z.object({ type: z.literal("start_checkpoint"), checkpoint: CheckpointKind, onEmpty: OnEmpty }),
     z.object({ type: z.literal("advance_iteration") }),

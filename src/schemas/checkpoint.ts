@@ -1,6 +1,7 @@
 import * as z from "zod"
 import type * as wire from "../wire/checkpoint.ts"
 import { OnEmpty } from "./action.ts"
+import { DecidedCall, ExternalCall } from "./approval.ts"
 import { AnswerableEffect, CancelLlm, Checkpoint, Emit, ExecCode, LlmCall, Log, SyncExecutionSurface, ToolCalls } from "./effect.ts"
 import { Outcome } from "./event.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
@@ -23,6 +24,8 @@ const SavedState: Tagged<wire.SavedState> = exact(
       outstanding: ToolCalls,
       results: z.array(CompletedToolCall.nullable()),
       settled: z.array(z.object({ index: Count, result: CompletedToolCall })).exactOptional(),
+      decided: z.array(DecidedCall).exactOptional(),
+      pending: z.array(ExternalCall).exactOptional(),
     }),
     z.object({ type: z.literal("waiting_exec"), outstanding: ExecCode, driverState: Json }),
     z.object({ type: z.literal("waiting_checkpoint"), outstanding: Checkpoint, onEmpty: OnEmpty }),
@@ -73,6 +76,8 @@ export const TurnCheckpoint: Tagged<TurnCheckpoint> = exact(
     nextMessageNumber: Count,
     syncedIteration: Count.exactOptional(),
     turnLimitScheduled: z.boolean(),
+    heldSince: Timestamp.exactOptional(),
+    heldMs: Count.exactOptional(),
     systemPrompt: z.string(),
     tools: z.array(ToolSpec),
     at: Timestamp.exactOptional(),

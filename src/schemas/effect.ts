@@ -1,5 +1,6 @@
 import * as z from "zod"
 import type * as wire from "../wire/effect.ts"
+import { ExternalCall, HeldCall } from "./approval.ts"
 import { CheckpointKind, LogEvent, Outcome, TurnEvent } from "./event.ts"
 import { Count, exact, type Tagged } from "./json.ts"
 import { LlmRequest } from "./llm.ts"
@@ -21,9 +22,22 @@ export const LlmCall: Tagged<LlmCall> = exact(z.object({ type: z.literal("llm_ca
 /** The turn no longer waits for the `llm_call` with this id. No answer. */
 export type CancelLlm = wire.CancelLlm
 export const CancelLlm: Tagged<CancelLlm> = exact(z.object({ type: z.literal("cancel_llm"), ...id }))
-/** Asks for tool calls to be run. Answer: `tool_results`, all at once or in parts. */
+/** Asks for tool calls to be run. Answer: `tool_results`, all at once or in parts; `tool_decisions` for held calls. */
 export type ToolCalls = wire.ToolCalls
-export const ToolCalls: Tagged<ToolCalls> = exact(z.object({ type: z.literal("tool_calls"), ...id, calls: z.array(PendingToolCall) }))
+export const ToolCalls: Tagged<ToolCalls> = exact(
+  z.object({
+    type: z.literal("tool_calls"),
+    ...id,
+    calls: z.array(PendingToolCall),
+    held: z.array(HeldCall).exactOptional(),
+    pending: z.array(ExternalCall).exactOptional(),
+  }),
+)
+/** Held calls of the outstanding batch that may run now. No answer of its own: their results answer the batch. */
+export type ToolCallsReleased = wire.ToolCallsReleased
+export const ToolCallsReleased: Tagged<ToolCallsReleased> = exact(
+  z.object({ type: z.literal("tool_calls_released"), ...id, calls: z.array(PendingToolCall) }),
+)
 /** Asks for code to be run. Answer: `exec_result`. */
 export type ExecCode = wire.ExecCode
 export const ExecCode: Tagged<ExecCode> = exact(
@@ -53,4 +67,4 @@ export const AnswerableEffect: Tagged<AnswerableEffect> = exact(z.discriminatedU
 
 /** Everything that a turn asks of its host or reports to it. */
 export type Effect = wire.Effect
-export const Effect: Tagged<Effect> = exact(z.discriminatedUnion("type", [...answerable, CancelLlm, Progress, Done, Emit, Log]))
+export const Effect: Tagged<Effect> = exact(z.discriminatedUnion("type", [...answerable, ToolCallsReleased, CancelLlm, Progress, Done, Emit, Log]))

@@ -1,5 +1,6 @@
 import * as z from "zod"
 import type * as wire from "../wire/event.ts"
+import { HeldCall, VerdictName } from "./approval.ts"
 import { Count, exact, Json, type Schema, type Tagged, Timestamp } from "./json.ts"
 import { LlmFailureKind, TerminalReason, TokenUsage } from "./llm.ts"
 import { DeliveredMessage } from "./message.ts"
@@ -83,6 +84,17 @@ export const TurnEvent: Tagged<TurnEvent> = exact(
       progress: z.number().exactOptional(),
       total: z.number().exactOptional(),
     }),
+    z.object({ type: z.literal("approval_requested"), held: HeldCall }),
+    z.object({
+      type: z.literal("approval_decided"),
+      requestId: z.string(),
+      callId: z.string(),
+      name: z.string(),
+      decision: VerdictName,
+      args: Json.exactOptional(),
+      by: z.string().exactOptional(),
+    }),
+    z.object({ type: z.literal("tool_pending"), callId: z.string(), name: z.string(), token: z.string(), note: z.string().exactOptional() }),
     z.object({ type: z.literal("llm_request"), iteration: Count, messageCount: Count, tools: z.array(z.string()) }),
     z.object({ type: z.literal("llm_response"), iteration: Count, content: z.string(), durationMs: Count }),
     z.object({ type: z.literal("token_usage"), iteration: Count, usage: TokenUsage, cumulative: TokenUsage }),

@@ -1,6 +1,18 @@
 /** One zod schema per wire value; each name is the schema and, as a type, what it parses to. `z.toJSONSchema` works on all. */
 export { DriverAction, OnEmpty } from "./action.ts"
 export {
+  ApprovalGrant,
+  ApprovalGrantRevoked,
+  ApprovalRecord,
+  ApprovalScope,
+  Ask,
+  DecidedCall,
+  Decision,
+  ExternalCall,
+  HeldCall,
+  HoldCall,
+} from "./approval.ts"
+export {
   ChecklistCommand,
   ChecklistGoal,
   ChecklistItem,
@@ -38,6 +50,7 @@ export {
   Progress,
   SyncExecutionSurface,
   ToolCalls,
+  ToolCallsReleased,
 } from "./effect.ts"
 export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./event.ts"
 export {
@@ -93,7 +106,7 @@ export {
   SurfaceChange,
   TurnCause,
 } from "./message.ts"
-export { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolResults } from "./response.ts"
+export { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolDecisions, ToolPending, ToolResults } from "./response.ts"
 export {
   CompletedToolCall,
   ExecResponse,

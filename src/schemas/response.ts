@@ -1,5 +1,6 @@
 import * as z from "zod"
 import type * as wire from "../wire/response.ts"
+import { Decision } from "./approval.ts"
 import { Count, exact, type Tagged, Timestamp } from "./json.ts"
 import { LlmFailure, LlmResponse } from "./llm.ts"
 import { CheckpointDelivery } from "./message.ts"
@@ -41,6 +42,19 @@ export const LlmComplete: Tagged<LlmComplete> = exact(
 export type ToolResults = wire.ToolResults
 export const ToolResults: Tagged<ToolResults> = exact(z.object({ type: z.literal("tool_results"), ...answer, results: z.array(CompletedToolCall) }))
 
+/**
+ * Decides about held calls of `tool_calls`: all at once, or in any split and order. The same decision again changes nothing, and a
+ * contrary one is refused.
+ */
+export type ToolDecisions = wire.ToolDecisions
+export const ToolDecisions: Tagged<ToolDecisions> = exact(z.object({ type: z.literal("tool_decisions"), ...answer, decisions: z.array(Decision) }))
+
+/** Says that a call of `tool_calls` goes on outside the host. Its result comes later, as `tool_results`. */
+export type ToolPending = wire.ToolPending
+export const ToolPending: Tagged<ToolPending> = exact(
+  z.object({ type: z.literal("tool_pending"), ...answer, callId: z.string(), token: z.string(), note: z.string().exactOptional() }),
+)
+
 /** Answers `exec_code`. */
 export type ExecResult = wire.ExecResult
 export const ExecResult: Tagged<ExecResult> = exact(
@@ -63,5 +77,5 @@ export const CheckpointDelivered: Tagged<CheckpointDelivered> = exact(
 /** The answer to one effect. Unknown keys are ignored: a newer host may send more. */
 export type Response = wire.Response
 export const Response: Tagged<Response> = exact(
-  z.discriminatedUnion("type", [ExecutionSurfaceSynced, LlmComplete, ToolResults, ExecResult, CheckpointDelivered]),
+  z.discriminatedUnion("type", [ExecutionSurfaceSynced, LlmComplete, ToolResults, ToolDecisions, ToolPending, ExecResult, CheckpointDelivered]),
 )

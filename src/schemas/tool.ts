@@ -15,11 +15,11 @@ export const ToolSpec: Tagged<ToolSpec> = exact(
   }),
 )
 
+/** The fields of a {@link PendingToolCall}. */
+export const pendingCall = { callId: z.string(), toolName: z.string(), args: Json, replay: ReplayMeta.exactOptional() }
 /** A tool call that the host is asked to run. */
 export type PendingToolCall = wire.PendingToolCall
-export const PendingToolCall: Tagged<PendingToolCall> = exact(
-  z.object({ callId: z.string(), toolName: z.string(), args: Json, replay: ReplayMeta.exactOptional() }),
-)
+export const PendingToolCall: Tagged<PendingToolCall> = exact(z.object(pendingCall))
 
 /** Where a failure or a cancellation comes from. */
 export type FailureSource = wire.FailureSource
@@ -82,6 +82,7 @@ export const CompletedToolCall: Tagged<CompletedToolCall> = exact(
     args: Json,
     output: ToolOutput,
     modelReturn: ModelReturn.exactOptional(),
+    edited: z.literal(true).exactOptional(),
     durationMs: Count,
     replay: ReplayMeta.exactOptional(),
     usage: TokenUsage.exactOptional(),

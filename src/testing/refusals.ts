@@ -1,4 +1,4 @@
-import { ANSWERS, type ResponseType } from "../machine/transitions.ts"
+import { ANSWERS, isAnswerTo, type ResponseType } from "../machine/transitions.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { ToolCalls } from "../wire/effect.ts"
@@ -29,7 +29,7 @@ export function refusalsOf(machine: TestedMachine): readonly Refusal[] {
   ]
   if (outstanding === undefined) return refusals
   for (const type of RESPONSE_TYPES) {
-    if (type !== ANSWERS[outstanding.type]) refusals.push(respond(`${type} for ${outstanding.type}`, sample(type, id), "unexpected_response"))
+    if (!isAnswerTo(outstanding, { type })) refusals.push(respond(`${type} for ${outstanding.type}`, sample(type, id), "unexpected_response"))
   }
   if (outstanding.type === "tool_calls") refusals.push(...badResults(outstanding, state))
   return refusals
@@ -37,7 +37,7 @@ export function refusalsOf(machine: TestedMachine): readonly Refusal[] {
 
 const END: DriverAction = { type: "finish", outcome: { type: "stopped", stop: { type: "plugin_abort" } } }
 const START: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
-const RESPONSE_TYPES = Object.values(ANSWERS)
+const RESPONSE_TYPES = Object.values(ANSWERS).flat()
 
 function respond(what: string, response: unknown, code: string): Refusal {
   return { what, input: { type: "respond", response: response as Response }, code }
@@ -70,6 +70,10 @@ function sample(type: ResponseType, id: number): Response {
       return { type, id, result: { ok: false, error: { message: "no answer", retryable: false, terminalReason: "provider_error" } } }
     case "tool_results":
       return { type, id, results: [] }
+    case "tool_decisions":
+      return { type, id, decisions: [] }
+    case "tool_pending":
+      return { type, id, callId: "", token: "" }
     case "exec_result":
       return { type, id, result: { ok: false, error: "no result" } }
     case "checkpoint_delivery":

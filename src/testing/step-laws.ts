@@ -20,6 +20,8 @@ const DRIVER_ERRORS: { readonly [Code in DriverErrorCode]: true } = {
   action_after_finish: true,
   unknown_action: true,
   unknown_settled_call: true,
+  invalid_hold: true,
+  invalid_decision: true,
   invalid_action: true,
   second_end: true,
   invalid_limit_message: true,

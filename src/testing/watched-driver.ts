@@ -13,6 +13,7 @@ export function watchDriver(driver: ProtocolDriver, report: (call: DriverCall) =
     prepareIteration: watched(report, "prepareIteration"),
     onLlmComplete: watched(report, "onLlmComplete", "waiting", "response", "textStreamed"),
     onToolResults: watched(report, "onToolResults", "results"),
+    onToolDecisions: watched(report, "onToolDecisions", "waiting", "decisions"),
     onExecResult: watched(report, "onExecResult", "waiting", "result"),
     onExecCancelled: watched(report, "onExecCancelled", "waiting", "reason"),
     onLlmCutOff: watched(report, "onLlmCutOff", "waiting", "response"),

@@ -62,6 +62,10 @@ function describeResponse(response: Response): string {
       return describeAnswer(response.result)
     case "tool_results":
       return `Results: ${response.results.map(({ callId, output }) => `${callId} ${output.status}${output.control === undefined ? "" : ` (${output.control.type})`}`).join(", ")}.`
+    case "tool_decisions":
+      return `Decisions: ${response.decisions.map(({ requestId, decision }) => `${requestId} ${decision}`).join(", ")}.`
+    case "tool_pending":
+      return `The call ${response.callId} goes on outside.`
     case "exec_result":
       return response.result.ok ? `The code ran: ${shown(response.result.value, LENGTH)}.` : `The code did not run: ${response.result.error}`
     case "checkpoint_delivery": {

@@ -1,4 +1,5 @@
 import type { Json } from "../json.ts"
+import type { HoldCall } from "./approval.ts"
 import type { CheckpointKind, Outcome, TurnEvent } from "./event.ts"
 import type { LlmRequest } from "./llm.ts"
 import type { HistoryRecord, Message } from "./message.ts"
@@ -28,6 +29,27 @@ export type StartTools = {
   readonly calls: readonly PendingToolCall[]
   /** The results of those calls that the driver answers itself. The host is asked only for the others; without any, for none. */
   readonly settled?: readonly CompletedToolCall[]
+  /**
+   * Those calls that wait for a person's decision. Each has a call id of its own in the batch. The driver needs `onToolDecisions`. A call
+   * that is also settled is not held.
+   */
+  readonly held?: readonly HoldCall[]
+}
+
+/** Lets held calls run: those that were approved or edited, or that nobody has decided yet. Only in answer to a decision. */
+export type ReleaseCalls = {
+  readonly type: "release_calls"
+  readonly requestIds: readonly string[]
+  /** Who decided, where nobody decided about these calls themselves. */
+  readonly by?: string
+}
+
+/** Gives held calls their results, so that they never run. Only in answer to a decision. */
+export type SettleCalls = {
+  readonly type: "settle_calls"
+  readonly results: readonly CompletedToolCall[]
+  /** Who decided, where nobody decided about these calls themselves. */
+  readonly by?: string
 }
 
 /** Starts the execution of code. */
@@ -52,6 +74,8 @@ export type DriverAction =
   | { readonly type: "append_events"; readonly events: readonly HistoryRecord[] }
   | StartLlm
   | StartTools
+  | ReleaseCalls
+  | SettleCalls
   | StartExec
   | StartCheckpoint
   | { readonly type: "advance_iteration" }

@@ -1,5 +1,6 @@
 import type { Json } from "../json.ts"
 import type { OnEmpty } from "./action.ts"
+import type { DecidedCall, ExternalCall } from "./approval.ts"
 import type { AnswerableEffect, CancelLlm, Checkpoint, Emit, ExecCode, LlmCall, Log, SyncExecutionSurface, ToolCalls } from "./effect.ts"
 import type { Outcome } from "./event.ts"
 import type { TokenUsage } from "./llm.ts"
@@ -21,8 +22,12 @@ export type SavedState =
   | {
       readonly type: "waiting_tools"
       readonly outstanding: ToolCalls
+      /** In call order, of the calls that may run and of those that are held; null where a call has no result yet. */
       readonly results: readonly (CompletedToolCall | null)[]
       readonly settled?: readonly SettledCall[]
+      /** The decisions about held calls, in the order in which they came. */
+      readonly decided?: readonly DecidedCall[]
+      readonly pending?: readonly ExternalCall[]
     }
   | { readonly type: "waiting_exec"; readonly outstanding: ExecCode; readonly driverState: Json }
   | { readonly type: "waiting_checkpoint"; readonly outstanding: Checkpoint; readonly onEmpty: OnEmpty }
@@ -86,6 +91,10 @@ export type TurnCheckpoint = {
   readonly nextMessageNumber: number
   readonly syncedIteration?: number
   readonly turnLimitScheduled: boolean
+  /** Since when the turn waits for nothing but people, in milliseconds since the epoch. */
+  readonly heldSince?: number
+  /** How long it did so before, in milliseconds. */
+  readonly heldMs?: number
   /** As last synced. */
   readonly systemPrompt: string
   /** As last synced. */

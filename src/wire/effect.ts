@@ -1,3 +1,4 @@
+import type { ExternalCall, HeldCall } from "./approval.ts"
 import type { CheckpointKind, LogEvent, Outcome, TurnEvent } from "./event.ts"
 import type { LlmRequest } from "./llm.ts"
 import type { HistoryRecord, Message } from "./message.ts"
@@ -25,9 +26,22 @@ export type CancelLlm = {
   readonly id: number
 }
 
-/** Asks for tool calls to be run. Answer: `tool_results`, all at once or in parts. */
+/** Asks for tool calls to be run. Answer: `tool_results`, all at once or in parts; `tool_decisions` for held calls. */
 export type ToolCalls = {
   readonly type: "tool_calls"
+  readonly id: number
+  /** The calls to run. Emitted again: those that have no result yet. */
+  readonly calls: readonly PendingToolCall[]
+  /** The calls that wait for a decision. Absent: none. */
+  readonly held?: readonly HeldCall[]
+  /** The calls whose work goes on outside. They are not to be run again. Absent: none. */
+  readonly pending?: readonly ExternalCall[]
+}
+
+/** Held calls of the outstanding batch that may run now. No answer of its own: their results answer the batch. */
+export type ToolCallsReleased = {
+  readonly type: "tool_calls_released"
+  /** The id of the batch. */
   readonly id: number
   readonly calls: readonly PendingToolCall[]
 }
@@ -90,4 +104,4 @@ export type Log = {
 export type AnswerableEffect = SyncExecutionSurface | LlmCall | ToolCalls | ExecCode | Checkpoint
 
 /** Everything that a turn asks of its host or reports to it. */
-export type Effect = AnswerableEffect | CancelLlm | Progress | Done | Emit | Log
+export type Effect = AnswerableEffect | ToolCallsReleased | CancelLlm | Progress | Done | Emit | Log

@@ -1,4 +1,5 @@
 import type { Json } from "../json.ts"
+import type { HeldCall, Verdict } from "./approval.ts"
 import type { LlmFailureKind, TerminalReason, TokenUsage } from "./llm.ts"
 import type { DeliveredMessage } from "./message.ts"
 import type { ToolFailure, ToolOutput } from "./tool.ts"
@@ -84,6 +85,21 @@ export type TurnEvent =
       /** How much there is to do, in the same unit. Absent: unknown. */
       readonly total?: number
     }
+  /** A call waits for a person's decision. */
+  | { readonly type: "approval_requested"; readonly held: HeldCall }
+  | {
+      /** A held call has its decision. */
+      readonly type: "approval_decided"
+      readonly requestId: string
+      readonly callId: string
+      readonly name: string
+      readonly decision: Verdict["decision"]
+      /** The arguments that the call runs with, if they were edited. */
+      readonly args?: Json
+      readonly by?: string
+    }
+  /** The work of a call goes on outside the host. */
+  | { readonly type: "tool_pending"; readonly callId: string; readonly name: string; readonly token: string; readonly note?: string }
   | { readonly type: "llm_request"; readonly iteration: number; readonly messageCount: number; readonly tools: readonly string[] }
   | { readonly type: "llm_response"; readonly iteration: number; readonly content: string; readonly durationMs: number }
   | { readonly type: "token_usage"; readonly iteration: number; readonly usage: TokenUsage; readonly cumulative: TokenUsage }

@@ -1,3 +1,4 @@
+import type { Decision } from "./approval.ts"
 import type { LlmFailure, LlmResponse } from "./llm.ts"
 import type { CheckpointDelivery } from "./message.ts"
 import type { CompletedToolCall, ExecResponse, ToolSpec } from "./tool.ts"
@@ -39,6 +40,32 @@ export type ToolResults = {
   readonly results: readonly CompletedToolCall[]
 }
 
+/**
+ * Decides about held calls of `tool_calls`: all at once, or in any split and order. The same decision again changes nothing, and a
+ * contrary one is refused.
+ */
+export type ToolDecisions = {
+  readonly type: "tool_decisions"
+  /** The id of the effect that this answers. */
+  readonly id: number
+  /** When the decisions were made, in milliseconds since the epoch. */
+  readonly at?: number
+  readonly decisions: readonly Decision[]
+}
+
+/** Says that a call of `tool_calls` goes on outside the host. Its result comes later, as `tool_results`. */
+export type ToolPending = {
+  readonly type: "tool_pending"
+  /** The id of the effect that this answers. */
+  readonly id: number
+  /** When the answer arrived, in milliseconds since the epoch. */
+  readonly at?: number
+  readonly callId: string
+  /** Identifies the work where it goes on. */
+  readonly token: string
+  readonly note?: string
+}
+
 /** Answers `exec_code`. */
 export type ExecResult = {
   readonly type: "exec_result"
@@ -60,4 +87,4 @@ export type CheckpointDelivered = {
 }
 
 /** The answer to one effect. Unknown keys are ignored: a newer host may send more. */
-export type Response = ExecutionSurfaceSynced | LlmComplete | ToolResults | ExecResult | CheckpointDelivered
+export type Response = ExecutionSurfaceSynced | LlmComplete | ToolResults | ToolDecisions | ToolPending | ExecResult | CheckpointDelivered

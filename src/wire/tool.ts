@@ -86,6 +86,8 @@ export type CompletedToolCall = {
   readonly args: Json
   readonly output: ToolOutput
   readonly modelReturn?: ModelReturn
+  /** A person changed the arguments: `args` are those that the call ran with. The machine sets it; what a host sends is ignored. */
+  readonly edited?: true
   /** Milliseconds. */
   readonly durationMs: number
   readonly replay?: ReplayMeta

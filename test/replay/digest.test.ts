@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
 import type { Json } from "../../src/json.ts"
-import { canonicalJson } from "../../src/replay/canonical-json.ts"
+import { canonicalJson } from "../../src/json.ts"
 import { digest, digestString, EMPTY, extend } from "../../src/replay/digest.ts"
 
 test.each([

@@ -21,6 +21,10 @@ function textOf(row: OutlineRow, isOurs: boolean): string {
       return modelText(row)
     case "tool_results":
       return row.results.length === 0 ? "no tool results" : row.results.map((result) => toolText(result, isOurs)).join(" · ")
+    case "tool_decisions":
+      return row.decisions.map(({ requestId, decision, by }) => `${decision} ${requestId}${by === undefined ? "" : ` by ${by}`}`).join(" · ")
+    case "tool_pending":
+      return `call ${row.callId} goes on outside as ${row.token}`
     case "exec_result":
       if (!row.ran) return `✗ the code could not run: ${row.error}`
       return `the code ran in ${formatDuration(row.durationMs ?? 0)}${row.error === undefined ? "" : `, with an error: ${row.error}`}`

@@ -1,6 +1,6 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
-import { canonicalJson } from "../../replay/canonical-json.ts"
+import { canonicalJson } from "../../json.ts"
 import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, LineReader, type RecordFormat } from "../../replay/journal.ts"
 import {
   THREAD_FORMAT,

@@ -1,4 +1,4 @@
-import { canonicalJson } from "../../replay/canonical-json.ts"
+import { canonicalJson } from "../../json.ts"
 import type { GoalWait } from "../../wire/goal.ts"
 import { sleep } from "../timers.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"

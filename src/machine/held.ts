@@ -1,0 +1,268 @@
+/** Held calls: which of a batch wait for a person, what was decided, and what follows for the batch. */
+
+import { DriverError } from "../errors.ts"
+import { canonicalJson } from "../json.ts"
+import { quoted } from "../text.ts"
+import type { ReleaseCalls, SettleCalls } from "../wire/action.ts"
+import type { DecidedCall, Decision, HeldCall, HoldCall } from "../wire/approval.ts"
+import type { SettledCall } from "../wire/checkpoint.ts"
+import type { ToolCalls } from "../wire/effect.ts"
+import type { TurnEvent } from "../wire/event.ts"
+import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
+import type { WaitingTools } from "./batch.ts"
+
+/** A held call without what its host is asked. */
+export function heldCall({ callId, toolName, args, replay }: HeldCall): PendingToolCall {
+  return replay === undefined ? { callId, toolName, args } : { callId, toolName, args, replay }
+}
+
+/** The calls of a batch that are not settled: those that may run, and those that are held. */
+export interface HeldBatch {
+  readonly calls: readonly PendingToolCall[]
+  readonly held: readonly HeldCall[]
+}
+
+/**
+ * Takes the held calls out of a batch. `all`: the whole batch, by which places count; `open`: those of it that have no result.
+ * @throws {DriverError} `invalid_hold`
+ */
+export function holdCalls(id: number, all: readonly PendingToolCall[], open: readonly PendingToolCall[], holds: readonly HoldCall[]): HeldBatch {
+  const byCall = new Map<string, HoldCall>()
+  for (const hold of holds) {
+    if (byCall.has(hold.callId)) throw new DriverError("invalid_hold", `A batch holds the call ${quoted(hold.callId)} twice.`)
+    byCall.set(hold.callId, hold)
+  }
+  const isOpen = new Set(open)
+  const calls: PendingToolCall[] = []
+  const held: HeldCall[] = []
+  const seen = new Set<string>()
+  all.forEach((call, index) => {
+    const { callId } = call
+    const hold = byCall.get(callId)
+    if (hold !== undefined && seen.has(callId))
+      throw new DriverError("invalid_hold", `A batch holds the call ${quoted(callId)} and has another call with this id.`)
+    seen.add(callId)
+    if (!isOpen.has(call)) return
+    if (hold === undefined) calls.push(call)
+    else held.push({ ...call, requestId: `${id}:${callId}`, index, digest: hold.digest, ask: hold.ask })
+  })
+  const unknown = holds.find(({ callId }) => !seen.has(callId))
+  if (unknown !== undefined) throw new DriverError("invalid_hold", `A batch holds the call ${quoted(unknown.callId)}, which it does not have.`)
+  return { calls, held }
+}
+
+const NONE: ReadonlyMap<string, HeldCall> = new Map()
+const requests = new WeakMap<ToolCalls, ReadonlyMap<string, HeldCall>>()
+
+/** The held calls of a batch by their call id. */
+function heldByCall(batch: ToolCalls): ReadonlyMap<string, HeldCall> {
+  if (batch.held === undefined) return NONE
+  let known = requests.get(batch)
+  if (known === undefined) {
+    known = new Map(batch.held.map((call) => [call.callId, call]))
+    requests.set(batch, known)
+  }
+  return known
+}
+
+/** The decisions by their request, as the first `read` of a storage left them. */
+interface Index {
+  readonly byRequest: Map<string, DecidedCall>
+  read: number
+}
+
+const indexes = new WeakMap<readonly DecidedCall[], Index>()
+
+/** Reads only the decisions that came since the last time. A turn that was resumed from an earlier point is read anew. */
+function decisions({ decided: { storage, length } }: WaitingTools): ReadonlyMap<string, DecidedCall> {
+  let index = indexes.get(storage)
+  if (index === undefined || index.read > length) {
+    index = { byRequest: new Map(), read: 0 }
+    if (storage.length === length) indexes.set(storage, index)
+  }
+  for (; index.read < length; index.read += 1) {
+    const call = storage[index.read] as DecidedCall
+    index.byRequest.set(call.requestId, call)
+  }
+  return index.byRequest
+}
+
+/** Whether a call is one that is held, and the decision about it. */
+export function decisionOf(state: WaitingTools, callId: string): { readonly isHeld: boolean; readonly decided: DecidedCall | undefined } {
+  const held = heldByCall(state.outstanding).get(callId)
+  return { isHeld: held !== undefined, decided: held && decisions(state).get(held.requestId) }
+}
+
+/** How many held calls have no decision. */
+export function undecidedCount({ outstanding: { held }, decided }: WaitingTools): number {
+  return held === undefined ? 0 : held.length - decided.length
+}
+
+/** The held calls that have no decision, in call order. */
+export function undecidedCalls(state: WaitingTools): readonly HeldCall[] {
+  const known = decisions(state)
+  return (state.outstanding.held ?? []).filter(({ requestId }) => !known.has(requestId))
+}
+
+/** Why a decision is refused. */
+export interface RefusedDecision {
+  readonly requestId: string
+  readonly why: "unknown_request" | "digest_mismatch" | "decision_not_allowed" | "call_already_decided"
+  readonly message: string
+}
+
+/** Which decisions are new. */
+export interface PlacedDecisions {
+  /** Each about a call that had none. An approval that came too late is `expired`. */
+  readonly decisions: readonly Decision[]
+  /** The first decision that does not fit. No decision counts then. */
+  readonly refused?: RefusedDecision
+}
+
+/**
+ * Finds the held calls that some decisions are about, by request and digest. One that repeats what was decided is left out. `at`: the
+ * latest time that the turn knows.
+ */
+export function placeDecisions(state: WaitingTools, given: readonly Decision[], at: number | undefined): PlacedDecisions {
+  const byRequest = new Map((state.outstanding.held ?? []).map((call) => [call.requestId, call]))
+  const known = new Map(decisions(state))
+  const placed: Decision[] = []
+  for (const decision of given) {
+    const call = byRequest.get(decision.requestId)
+    const fault = call === undefined ? unknownRequest(decision) : faultOf(decision, call)
+    if (fault !== undefined) return { decisions: [], refused: { requestId: decision.requestId, ...fault } }
+    const counted = call === undefined ? decision : inTime(decision, call, at)
+    const first = known.get(decision.requestId)
+    if (first === undefined) {
+      placed.push(counted)
+      known.set(decision.requestId, decidedBy(counted))
+    } else if (!isSame(first, counted)) {
+      const message = `The call ${quoted(call?.callId ?? "")} is decided already: ${wordsOf(first)}.`
+      return { decisions: [], refused: { requestId: decision.requestId, why: "call_already_decided", message } }
+    }
+  }
+  return { decisions: placed }
+}
+
+type Fault = Pick<RefusedDecision, "why" | "message">
+
+function unknownRequest({ requestId }: Decision): Fault {
+  return { why: "unknown_request", message: `The turn holds no call with the request ${quoted(requestId)}.` }
+}
+
+function faultOf(decision: Decision, { callId, digest, ask }: HeldCall): Fault | undefined {
+  if (decision.digest !== digest)
+    return {
+      why: "digest_mismatch",
+      message: `The decision about ${quoted(callId)} was made for another call: its digest is not that of the request.`,
+    }
+  const kind = decision.decision
+  const isOfHost = kind === "expired" || kind === "cancelled"
+  if (!isOfHost && !ask.allow.includes(kind))
+    return { why: "decision_not_allowed", message: `The call ${quoted(callId)} allows ${ask.allow.join(", ")}, not ${kind}.` }
+  const scope = "scope" in decision ? (decision.scope ?? "call") : "call"
+  if (scope !== "call" && !ask.scopes.includes(scope))
+    return { why: "decision_not_allowed", message: `A decision about ${quoted(callId)} may not reach the ${scope}.` }
+  return undefined
+}
+
+function inTime(decision: Decision, { ask: { expiresAt } }: HeldCall, at: number | undefined): Decision {
+  const runs = decision.decision === "approve" || decision.decision === "edit"
+  if (!runs || expiresAt === undefined || at === undefined || at < expiresAt) return decision
+  const { requestId, digest, by, note } = decision
+  return { requestId, digest, decision: "expired", ...(by !== undefined && { by }), ...(note !== undefined && { note }) }
+}
+
+/** What a turn keeps of a decision. */
+export function decidedBy(decision: Decision): DecidedCall {
+  const { requestId, by } = decision
+  const edited = decision.decision === "edit" ? { args: decision.args } : {}
+  return { requestId, decision: decision.decision, ...edited, ...(by !== undefined && { by }) }
+}
+
+function isSame(first: DecidedCall, second: Decision): boolean {
+  if (first.decision !== second.decision) return false
+  return second.decision !== "edit" || canonicalJson(first.args ?? null) === canonicalJson(second.args)
+}
+
+function wordsOf({ decision, by }: DecidedCall): string {
+  return by === undefined ? decision : `${decision} by ${quoted(by)}`
+}
+
+/** The batch after some decisions, and what to report of it. */
+export interface ConcludedDecisions {
+  readonly state: WaitingTools
+  /** The calls that may run now, in the order in which they were released. */
+  readonly released: readonly PendingToolCall[]
+  /** The calls that got a result. */
+  readonly settled: readonly SettledCall[]
+  readonly events: readonly TurnEvent[]
+}
+
+/**
+ * Applies what a driver made of some decisions. Each decided call is released or settled; others are only if nobody decided about them, and
+ * then count as approved or rejected. Nothing that was rejected is released, and nothing runs twice.
+ * @throws {DriverError} `invalid_decision`
+ */
+export function concludeDecisions(
+  before: WaitingTools,
+  made: readonly Decision[],
+  actions: readonly (ReleaseCalls | SettleCalls)[],
+): ConcludedDecisions {
+  const byCall = heldByCall(before.outstanding)
+  const byRequest = new Map([...byCall.values()].map((call) => [call.requestId, call]))
+  const decided = new Map(made.map((decision) => [decision.requestId, decidedBy(decision)]))
+  const earlier = decisions(before)
+  const done = new Set<string>()
+  const released: PendingToolCall[] = []
+  const settled: SettledCall[] = []
+  const events: TurnEvent[] = []
+
+  const conclude = (call: HeldCall | undefined, name: string, otherwise: "approve" | "reject", by: string | undefined): DecidedCall => {
+    if (call === undefined) throw new DriverError("invalid_decision", `A driver decided about ${quoted(name)}, which is not held.`)
+    const { requestId, callId, toolName } = call
+    if (earlier.has(requestId) || done.has(requestId))
+      throw new DriverError("invalid_decision", `A driver decided about ${quoted(callId)}, which was decided before.`)
+    done.add(requestId)
+    const known: DecidedCall = decided.get(requestId) ?? { requestId, decision: otherwise, ...(by !== undefined && { by }) }
+    decided.set(requestId, known)
+    events.push({ type: "approval_decided", callId, name: toolName, ...known })
+    return known
+  }
+
+  for (const action of actions) {
+    if (action.type === "release_calls") {
+      for (const requestId of action.requestIds) {
+        const call = byRequest.get(requestId)
+        const { decision, args } = conclude(call, requestId, "approve", action.by)
+        if (decision !== "approve" && decision !== "edit")
+          throw new DriverError("invalid_decision", `A driver released ${quoted(requestId)}, although the decision is ${decision}.`)
+        const pending = heldCall(call as HeldCall)
+        released.push(args === undefined ? pending : { ...pending, args })
+      }
+    } else {
+      for (const result of action.results) {
+        conclude(byCall.get(result.callId), result.callId, "reject", action.by)
+        settled.push({ index: -1, result })
+      }
+    }
+  }
+  const open = made.find(({ requestId }) => !done.has(requestId))
+  if (open !== undefined) throw new DriverError("invalid_decision", `A driver neither released nor settled ${quoted(open.requestId)}.`)
+
+  const placed = inPlaces(before, settled)
+  const next = before.with({ decided: before.decided.append([...decided.values()]) }).withResults(placed)
+  return { state: next, released, settled: placed, events }
+}
+
+/** Settled results with the places of their calls. */
+function inPlaces({ calls }: WaitingTools, settled: readonly SettledCall[]): readonly SettledCall[] {
+  if (settled.length === 0) return settled
+  const places = new Map(calls.map(({ callId }, index) => [callId, index]))
+  return settled.map(({ result }) => ({ index: places.get(result.callId) as number, result: ofMachine(result) }))
+}
+
+/** Results without a mark that only results of edited calls that ran have. */
+function ofMachine({ edited: _edited, ...result }: CompletedToolCall): CompletedToolCall {
+  return result
+}
