@@ -179,6 +179,10 @@ export class TurnMachine {
   get done(): boolean {
     return this.#turn.position.state.type === "finished"
   }
+  /** Whether the driver may hold calls for a person, so that the turn needs a host that takes decisions. */
+  get mayHold(): boolean {
+    return this.#config.driver.onToolDecisions !== undefined
+  }
   /** How the turn ended; `undefined` while it runs. */
   get outcome(): Outcome | undefined {
     return this.#turn.position.state.type === "finished" ? this.#turn.position.state.outcome : undefined
