@@ -275,6 +275,8 @@ function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: re
     throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
   } catch (error) {
     const failed = failWith(driverErrorEvent(config, error))
+    // Decisions mean nothing without what the driver makes of them.
+    actions = actions.filter(({ type }) => type !== "take_decisions")
     const rescued = unlessItThrows(config, rescue)
     try {
       return accept(applyActions(config, reached, [...actions, ...rescued, ...failed], context), before)
