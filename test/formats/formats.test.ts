@@ -135,7 +135,8 @@ describe("journals of version 2", () => {
     })
     const known = tags<JournalRecord["type"]>({
       ...{ header: true, interruption: true, snapshot: true, effect: true, opened: true, reconfigured: true, call_started: true, end: true },
-      ...{ execution_surface_synced: true, llm_complete: true, tool_results: true, exec_result: true, checkpoint_delivery: true },
+      ...{ execution_surface_synced: true, llm_complete: true, exec_result: true, checkpoint_delivery: true },
+      ...{ tool_results: true, tool_decisions: true, tool_pending: true },
     })
     expect(typesIn(records)).toEqual(known)
   })

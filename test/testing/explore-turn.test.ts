@@ -7,6 +7,7 @@ import { readGoal } from "../../src/drivers/goal/history.ts"
 import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import { ProtocolError } from "../../src/errors.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
+import { isAnswerable } from "../../src/machine/transitions.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
 import type { LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
@@ -278,7 +279,7 @@ const BREACHES: readonly Breach[] = [
     /effect 3 was returned after effect 1; ids rise by one/,
     () => ({
       driver: chatDriver(),
-      machine: emitting((effect) => ("id" in effect && effect.type !== "cancel_llm" && effect.id === 2 ? { ...effect, id: 3 } : effect)),
+      machine: emitting((effect) => (isAnswerable(effect) && effect.id === 2 ? { ...effect, id: 3 } : effect)),
     }),
   ],
   [
