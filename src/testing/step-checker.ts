@@ -371,9 +371,9 @@ function sameTexts(left: readonly string[], right: readonly string[]): boolean {
   return left.length === right.length && left.every((text, index) => text === right[index])
 }
 
-/** Law 3. While a batch is incomplete, a repeated part is an error and not a duplicate; see the refusals. */
+/** Law 3. While a batch is incomplete, repeated results are an error and not a duplicate; see the refusals. */
 function requireStale(where: string, input: Extract<GivenInput, { type: "respond" }>, { machine, checkpoint }: Run): void {
-  if (machine.outstanding?.id === input.response.id) return
+  if (machine.outstanding?.id === input.response.id && input.response.type === "tool_results") return
   const { turn } = machine
   requireEqual("duplicates", where, "the verdict on the repeated answer", give(machine, input), "stale")
   if (machine.turn !== turn)
