@@ -177,6 +177,13 @@ export function placeResults(state: WaitingTools, results: readonly CompletedToo
   return { arrived }
 }
 
+/** Finds the held calls that some results of a driver belong to. These calls do not run, so their results have no mark of edited ones that did. */
+export function placeSettled(state: WaitingTools, results: readonly CompletedToolCall[]): readonly SettledCall[] {
+  if (results.length === 0) return []
+  const places = indexOf(state)
+  return results.map((given) => ({ index: places.get(given.callId)?.all[0] as number, result: withArguments(given, undefined) }))
+}
+
 /** Those of some results that a batch may still take when it is left: not those of held calls, which must not have run. */
 export function lateResults(state: WaitingTools, results: readonly CompletedToolCall[]): readonly CompletedToolCall[] {
   return results.flatMap((given) => {
@@ -268,7 +275,10 @@ function runnable(state: WaitingTools): readonly PendingToolCall[] {
 
 /** The results of a batch that is left before its end, in call order. `resultOf` makes those that are missing. */
 export function leftBatch(state: WaitingTools, resultOf: (call: PendingToolCall) => CompletedToolCall): readonly CompletedToolCall[] {
-  const results = state.calls.map((call, index) => state.results[index] ?? resultOf(toRun(state, call)))
+  const results = state.calls.map((call, index) => {
+    const { decided } = decisionOf(state, call.callId)
+    return state.results[index] ?? withArguments(resultOf(toRun(state, call)), decided)
+  })
   return joinBatch(results, state.settled)
 }
 
