@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
-import type { Decision, Verdict } from "../../src/schemas/approval.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import type { TurnMachine } from "../../src/validated-turn-machine.ts"
+import type { Decision, Verdict } from "../../src/wire/approval.ts"
 import {
   about,
   answered,
