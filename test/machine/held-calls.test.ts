@@ -314,6 +314,23 @@ describe("a driver that answers decisions", () => {
     ])
   })
 
+  test("may follow the last decision with a batch that it answers itself, as it may follow results", () => {
+    let asked = 0
+    const next = batchOf(["c"], [], { settled: [completed("c", "mine")] })
+    const onToolResults: ProtocolDriver["onToolResults"] = (_context, given) => {
+      asked += 1
+      return asked === 1 ? [next] : [{ type: "finish", outcome: { type: "finished", finish: { type: "submitted_value", value: given as never } } }]
+    }
+    const machine = waiting(batchOf(["a"]), { onToolResults })
+    const effects = respond(machine, decides(about("a", "reject")))
+    expect(resultsOf(machine)).toEqual([["c", "mine"]])
+    expect(effectNames(effects).filter((name) => name === "emit tool_call")).toHaveLength(2)
+    asked = 0
+    const twice = waiting(batchOf(["a"]), { onToolResults: () => [next] })
+    respond(twice, decides(about("a", "reject")))
+    expect(driverError(twice)).toBe("no_way_forward")
+  })
+
   test("counts the usage of what it settles", () => {
     const usage = { inputTokens: 5, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
     const { machine } = answering([{ type: "settle_calls", results: [{ ...rejected("a"), usage }] }])
