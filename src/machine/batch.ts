@@ -15,7 +15,7 @@ export interface BatchParts {
   readonly arrived?: History<SettledCall>
   /** The decisions about held calls, in the order in which they came. */
   readonly decided?: History<DecidedCall>
-  /** The calls that go on outside and have no result yet. */
+  /** The calls that continue outside and have no result yet. */
   readonly pending?: readonly ExternalCall[]
 }
 
@@ -53,7 +53,7 @@ export class WaitingTools implements Required<BatchParts> {
     return this.#results
   }
 
-  /** Whether nothing is left to run: every call without a result waits for a decision, or goes on outside. */
+  /** Whether nothing is left to run: every call without a result waits for a decision, or continues outside. */
   get isHeld(): boolean {
     const open = this.calls.length - this.arrived.length
     return open > 0 && open === undecidedCount(this) + this.pending.length
@@ -199,7 +199,7 @@ function withArguments(given: CompletedToolCall, decided: DecidedCall | undefine
   return result
 }
 
-/** The call that goes on outside, or why it does not. */
+/** The call that continues outside, or why it does not. */
 export function pendingCall(
   state: WaitingTools,
   { callId, token, note }: { readonly callId: string; readonly token: string; readonly note?: string },
@@ -239,7 +239,7 @@ export function completeBatch(state: WaitingTools, arrived: readonly SettledCall
 }
 
 /**
- * The batch as it is emitted again: the calls without a result that may run, those that wait for a decision, and those that go on outside.
+ * The batch as it is emitted again: the calls without a result that may run, those that wait for a decision, and those that continue outside.
  * The lists are built when they are first read.
  */
 export function openCalls(state: WaitingTools): ToolCalls {

@@ -290,7 +290,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
 
 type Require = (holds: boolean, path: string, message: string) => void
 
-/** Results and decisions that belong to no call, or to another one, would run a call that nobody allowed, or one that has its result. */
+/** Results and decisions that belong to no call, or to another one, would run a call without consent, or one that has its result. */
 function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_tools" }>, require: Require): void {
   const { outstanding, results, settled = [], decided = [], pending = [] } = state
   const { held = [] } = outstanding
@@ -323,7 +323,7 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
   held.forEach(({ callId }, place) => {
     require(!repeated.has(callId), `/state/outstanding/held/${place}/callId`, "two calls of the batch have the id of a held one")
   })
-  // A batch becomes outstanding before any of its calls goes on outside.
+  // A batch becomes outstanding before any of its calls continues outside.
   require(outstanding.pending === undefined, "/state/outstanding/pending", "pending calls are those of the state")
   const isOpen = (callId: string): boolean => results[placeOf.get(callId) ?? -1] === null
   const undecided = new Map(requests)

@@ -210,7 +210,7 @@ export interface ConcludedDecisions {
 }
 
 /**
- * Applies what a driver made of some decisions. Each decided call is released or settled; others are only if nobody decided about them, and
+ * Applies what a driver made of some decisions. Each decided call is released or settled; others only if no decision names them, and
  * then count as approved or rejected. Nothing that was rejected is released, and nothing runs twice.
  * @throws {DriverError} `invalid_decision`
  */

@@ -186,7 +186,7 @@ const REFUSED: { readonly [Why in RefusedCall["why"]]: (call: string, id: number
   call_already_answered: (call, id) => `The call ${call} of effect ${id} already has its result.`,
   call_is_held: (call, id) => `The call ${call} of effect ${id} waits for a decision; it must not have run.`,
   call_is_pending: (call, id) => `The call ${call} of effect ${id} is pending under another token.`,
-  call_not_unique: (call, id) => `Effect ${id} has several calls ${call}; which of them is pending cannot be told.`,
+  call_not_unique: (call, id) => `Effect ${id} has several calls ${call}, so a report cannot name one of them.`,
 }
 
 function callRefused({ id }: ToolCalls, { callId, why }: RefusedCall): ProtocolError {

@@ -45,7 +45,7 @@ const DEFAULTS = {
 } as const satisfies Answers
 
 /**
- * Returns the response to an effect, with the results of all calls of a batch that may run or go on outside; without any, with decisions
+ * Returns the response to an effect, with the results of all calls of a batch that may run or continue outside; without any, with decisions
  * about those that are held. `at`: milliseconds since the epoch.
  */
 export function answerTo(effect: AnswerableEffect, answers: Answers = {}, at?: number): Response {

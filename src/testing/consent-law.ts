@@ -8,13 +8,13 @@ import { requireThat } from "./laws.ts"
 /** A batch, as far as its effects and answers show it. */
 interface Batch {
   readonly held: ReadonlyMap<string, { readonly requestId: string; readonly args: string }>
-  /** How often each call may still be handed out: once, and not after its result or while it goes on outside. */
+  /** How often each call may still be handed out: once, and not after its result or while it continues outside. */
   readonly left: Map<string, number>
 }
 
 /**
  * Law 13: a held call is handed out only if a decision, or a driver that a decision led to, let it run; and then with the arguments that
- * were decided. No call is handed out twice, after its result, or while it goes on outside.
+ * were decided. No call is handed out twice, after its result, or while it continues outside.
  */
 export function checkConsent({ machine, begin, steps }: EffectTrace): void {
   const granted = grantsOf({ machine, begin, steps })
@@ -66,7 +66,12 @@ function requireConsent(where: string, { callId, args }: PendingToolCall, batch:
   const allowed = granted.get(held.requestId)
   requireThat("consent", where, allowed !== undefined, `the held call ${JSON.stringify(callId)} was let run without a decision`)
   const due = allowed === "" ? held.args : allowed
-  requireThat("consent", where, canonicalJson(args) === due, `the held call ${JSON.stringify(callId)} was let run with arguments that nobody decided`)
+  requireThat(
+    "consent",
+    where,
+    canonicalJson(args) === due,
+    `the held call ${JSON.stringify(callId)} was let run with arguments that no decision has`,
+  )
 }
 
 /** The requests that were approved, with "", and those that were edited, with their arguments as JSON text. */

@@ -37,7 +37,7 @@ function outputOf(decision: Decision): ToolOutput {
   if (decision.decision === "cancelled") return { status: "cancelled", message: "The request was cancelled.", source: "cancellation" }
   const [code, message] =
     decision.decision === "expired"
-      ? ["approval_expired", "Nobody decided in time."]
+      ? ["approval_expired", "There was no decision in time."]
       : ["rejected", ("message" in decision && decision.message) || "No."]
   return { status: "failure", failure: { class: "permission_denied", code, message, source: "policy", retry: { type: "never" } } }
 }

@@ -102,7 +102,7 @@ function badResults(outstanding: ToolCalls, state: TurnCheckpoint["state"]): rea
   return [...refusals, respond("one result more than there are calls", { type: "tool_results", id, results: tooMany }, "call_already_answered")]
 }
 
-/** Reports about calls that do not exist, that have their result, that wait for a decision, or that go on under another token. */
+/** Reports about calls that do not exist, that have their result, that wait for a decision, or that are pending under another token. */
 function badReports({ id, held = [], pending = [] }: ToolCalls, state: TurnCheckpoint["state"]): readonly Refusal[] {
   const report = (what: string, callId: string, code: string, token = ""): Refusal =>
     respond(`a report about ${what}`, { type: "tool_pending", id, callId, token }, code)

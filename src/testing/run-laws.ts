@@ -96,7 +96,7 @@ function checkResultOrder(subject: Subject, trace: Trace): void {
 }
 
 /**
- * The decisions of a batch at once or one by one from the last to the first, then the reports about calls that go on outside, then the
+ * The decisions of a batch at once or one by one from the last to the first, then the reports about calls that continue outside, then the
  * results in the same ways. Decisions that reach other calls, and those that time may expire, depend on their order.
  */
 function checkDecisionOrder(subject: Subject, trace: Trace): void {

@@ -20,7 +20,7 @@ export type HostMove =
   | { readonly type: "answer"; readonly answers?: Answers; readonly pick?: readonly number[]; readonly at?: number }
   /** Decides about some held calls of the outstanding batch, if there are any. `pick`: places among them, as above. Default: all. */
   | { readonly type: "decide"; readonly decisions: readonly ScriptedDecision[]; readonly pick?: readonly number[]; readonly at?: number }
-  /** Reports that a call of the outstanding batch goes on outside. `place`: among those that may run, taken modulo their number. */
+  /** Reports that a call of the outstanding batch continues outside. `place`: among those that may run, taken modulo their number. */
   | { readonly type: "pend"; readonly place: number; readonly token: string; readonly note?: string; readonly at?: number }
   /** Repeats an earlier answer: 0 the last one, 1 the one before, … */
   | { readonly type: "repeat"; readonly back: number }
@@ -111,7 +111,7 @@ export function inputOf(move: HostMove, machine: TestedMachine, answered: readon
   }
 }
 
-/** Some of the calls that may run or go on outside; without any, some of those that are held. */
+/** Some of the calls that may run or continue outside; without any, some of those that are held. */
 function pickCalls({ pending = [], held = [], ...effect }: ToolCalls, pick: readonly number[]): ToolCalls {
   const open = [...effect.calls, ...pending.map(({ token: _token, note: _note, ...call }) => call)]
   if (open.length === 0 && held.length > 0) return { ...effect, held: picked(held, pick) }

@@ -209,7 +209,7 @@ describe("a release", () => {
     expect(pollAll(other).map(({ type }) => type)).not.toContain("tool_calls_released")
   })
 
-  test("of a call that goes on outside already is not emitted", () => {
+  test("of a call that continues outside already is not emitted", () => {
     const machine = waiting(three)
     machine.handle(decides(about("a")))
     machine.handle(goesOn("a"))

@@ -7,7 +7,7 @@ import { completed, type Edit, plain, pollAll, push, refusal, remove, respond, r
 const BATCH = batchOf(["s", "h1", "f", "h2", "h3", "p"], ["h1", "h2", "h3"], { settled: [completed("s", "mine")] })
 const CONFIG = holdingConfig(BATCH)
 
-/** `h1` is approved and has its result, `h2` is edited and runs, `h3` is undecided, `f` runs, `p` goes on outside. Places as in results: h1, f, h2, h3, p. */
+/** `h1` is approved and has its result, `h2` is edited and runs, `h3` is undecided, `f` runs, `p` continues outside. Places as in results: h1, f, h2, h3, p. */
 function saved(...edits: readonly Edit[]): object {
   const machine = waiting(BATCH)
   respond(machine, decides(about("h1"), about("h2", "edit", { by: "anna" })))

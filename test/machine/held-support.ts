@@ -93,7 +93,7 @@ export function outstandingBatch(machine: TurnMachine): ToolCalls {
   return outstanding
 }
 
-/** The ids of the calls of a batch: those that may run, those that are held, and those that go on outside. */
+/** The ids of the calls of a batch: those that may run, those that are held, and those that continue outside. */
 export function shape({ calls, held, pending: outside }: ToolCalls): Readonly<Record<string, readonly string[]>> {
   const ids = (list: readonly { readonly callId: string }[]): readonly string[] => list.map(({ callId }) => callId)
   return { calls: ids(calls), ...(held !== undefined && { held: ids(held) }), ...(outside !== undefined && { pending: ids(outside) }) }

@@ -6,7 +6,7 @@ import { completed, effectNames, expectRefused, moved, pending, pollAll, respond
 
 const FREE = batchOf(["a", "b"], [])
 
-describe("a call that goes on outside", () => {
+describe("a call that continues outside", () => {
   test("is reported, and is not to be run again, also after a restore", () => {
     const machine = waiting(FREE)
     const effects = respond(machine, goesOn("a", "job-1", "takes a day"))
@@ -81,7 +81,7 @@ describe("a call that goes on outside", () => {
     respond(machine, results(1, completed("b")))
     refused(machine, goesOn("b"), "call_already_answered", 'The call "b" of effect 1 already has its result.')
     const twins = waiting(batchOf(["a", "a"], []))
-    refused(twins, goesOn("a"), "call_not_unique", 'Effect 1 has several calls "a"; which of them is pending cannot be told.')
+    refused(twins, goesOn("a"), "call_not_unique", 'Effect 1 has several calls "a", so a report cannot name one of them.')
     respond(twins, results(1, completed("a")))
     refused(twins, goesOn("a"), "call_not_unique")
   })

@@ -772,7 +772,7 @@ interface Work {
   readonly effect: AnswerableEffect
   /** The calls of a batch that the driver did not answer, in order. */
   readonly calls: readonly ModelCall[]
-  /** Those of them that go on outside, as they were reported. */
+  /** Those of them that continue outside, as they were reported. */
   outside: readonly { readonly callId: string; readonly token: string; readonly note?: string }[]
   results: readonly (CompletedToolCall | null)[]
   /** The calls that the driver answered, with their places in the batch. */
@@ -911,7 +911,7 @@ function effectOf(work: Work): AnswerableEffect {
   return { ...effect, calls: runnable(work), ...(held.length > 0 && { held }), ...(pending.length > 0 && { pending }) }
 }
 
-/** The calls that may run and have not been answered, nor reported as going on outside. */
+/** The calls that may run and have not been answered, nor reported as continuing outside. */
 function runnable({ calls, results, outside }: Work): readonly PendingToolCall[] {
   const open = calls.filter(
     ({ callId, hold, decision }, index) =>
