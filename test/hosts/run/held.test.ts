@@ -1,15 +1,27 @@
 import { getEventListeners } from "node:events"
-import { afterEach, describe, expect, test, vi } from "vitest"
-import { type HostPatch, pending, type Recovered, RunError, type TurnLog, wrapHost } from "../../../src/hosts/host.ts"
+import { afterEach, describe, expect, expectTypeOf, test, vi } from "vitest"
+import * as z from "zod"
+import {
+  type HostPatch,
+  pending,
+  type Recovered,
+  RunError,
+  type RunOptions,
+  type Suspended,
+  type TurnLog,
+  wrapHost,
+} from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { performEffect } from "../../../src/hosts/run/perform-effect.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { wakeRun } from "../../../src/hosts/run/wake-run.ts"
+import { type DefinedTool, defineTool } from "../../../src/hosts/tools/define-tool.ts"
+import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
 import type { TurnMachine } from "../../../src/machine/turn-machine.ts"
 import type { Decision, HeldCall } from "../../../src/schemas/approval.ts"
-import type { ToolCalls } from "../../../src/schemas/effect.ts"
+import type { Done, ToolCalls } from "../../../src/schemas/effect.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import { type Asked, approve, Counted, decided, doneOf, heldOf, heldTurn, holding, hostOf, reject, restored, suspendedOf } from "./held-support.ts"
@@ -435,6 +447,36 @@ describe("pending", () => {
     const run = runTurn(machine, hostOf(counted, [["f1", "look"]], { decide: neverCalled }))
     await expect(run).rejects.toMatchObject({ code: "pending_without_suspend" })
     expect(machine.outstanding).toMatchObject({ calls: [], pending: [{ callId: "f1" }] })
+  })
+
+  test("is what a defined tool may return, beside its values", async () => {
+    const report = defineTool({
+      name: "report",
+      description: "Writes a report.",
+      input: z.object({}),
+      execute: async (_input, { idempotencyKey }) => (idempotencyKey === undefined ? "No key." : pending({ token: idempotencyKey })),
+    })
+    expectTypeOf(report).toEqualTypeOf<DefinedTool<"report", string>>()
+    const machine = heldTurn()
+    const host = { llmCall: script(calls(["f1", "report"])), tools: toolbox([report]) }
+    const suspended = suspendedOf(await runTurn(machine, host, { suspend: true, turnId: "t" }))
+    expect(suspended.pending).toMatchObject([{ callId: "f1", token: "t:2:f1" }])
+  })
+
+  test("only a run that may suspend has Suspended in its type", () => {
+    const [machine, host] = [heldTurn(), { llmCall: neverCalled }] as const
+    const run = {
+      plain: () => runTurn(machine, host),
+      options: (options: RunOptions) => runTurn(machine, host, options),
+      suspend: () => runTurn(machine, host, { suspend: true }),
+      pause: (pause: AbortSignal) => runTurn(machine, host, { pause }),
+      maybe: (options: { readonly pause?: AbortSignal }) => runTurn(machine, host, { ...options }),
+    }
+    expectTypeOf(run.plain).returns.resolves.toEqualTypeOf<Done>()
+    expectTypeOf(run.options).returns.resolves.toEqualTypeOf<Done>()
+    expectTypeOf(run.suspend).returns.resolves.toEqualTypeOf<Done | Suspended>()
+    expectTypeOf(run.pause).returns.resolves.toEqualTypeOf<Done | Suspended>()
+    expectTypeOf(run.maybe).returns.resolves.toEqualTypeOf<Done | Suspended>()
   })
 
   test.each(["", undefined, 7])("refuses the token %j", (token) => {
