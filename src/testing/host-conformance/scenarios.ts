@@ -2,7 +2,6 @@ import { memoryJournalStore } from "../../hosts/journal/memory.ts"
 import { TurnJournal } from "../../hosts/journal/turn-journal.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
 import type { TurnConfig } from "../../machine/config.ts"
-import type { HeldCall } from "../../wire/approval.ts"
 import { wrapMembers } from "../../wrap.ts"
 import { shown } from "../difference.ts"
 import type { ConformanceFault, ConformanceLaw } from "./conformance-laws.ts"
@@ -91,8 +90,7 @@ export class Laboratory {
 /** The end of a turn that nothing disturbs. */
 export async function endOf(script: TurnScript): Promise<TestedEnd> {
   const nothing = async (): Promise<void> => {}
-  const decide = async (held: readonly HeldCall[]): Promise<readonly string[]> => held.map(({ callId }) => callId)
-  const executors = executorsOf(script, { perform: nothing, lookUp: async () => false, progress: nothing, decide })
+  const executors = executorsOf(script, { perform: nothing, lookUp: async () => false, progress: nothing })
   const journal = await TurnJournal.open(memoryJournalStore(), "turn-1", { now: () => 1_000 })
   const machine = await journal.begin(configOf(script), START)
   for (;;) {

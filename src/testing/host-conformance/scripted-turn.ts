@@ -64,8 +64,8 @@ export interface ScriptedWorld {
   /** Whether a `once` call took effect. */
   lookUp(work: ScriptedWork): Promise<boolean>
   progress(effect: Progress | Done): Promise<void>
-  /** Asks people about held calls. Returns the ids of the calls about which they decide now, in this order. */
-  decide(held: readonly HeldCall[]): Promise<readonly string[]>
+  /** Asks people about held calls. Returns the ids of the calls about which they decide now, in this order. Absent: about all. */
+  decide?(held: readonly HeldCall[]): Promise<readonly string[]>
 }
 
 const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
@@ -162,7 +162,7 @@ export function executorsOf(script: TurnScript, world: ScriptedWorld): Host {
     progress: (effect) => world.progress(effect),
     ...(hasHeld(script) && {
       decide: async (held: readonly HeldCall[]): Promise<readonly Decision[]> => {
-        const now = await world.decide(held)
+        const now = (await world.decide?.(held)) ?? held.map(({ callId }) => callId)
         return now.flatMap((callId) =>
           held.flatMap((call): Decision[] => {
             const { requestId, digest } = call

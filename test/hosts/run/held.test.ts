@@ -454,7 +454,7 @@ describe("pending", () => {
       name: "report",
       description: "Writes a report.",
       input: z.object({}),
-      execute: async (_input, { idempotencyKey }) => (idempotencyKey === undefined ? "No key." : pending({ token: idempotencyKey })),
+      execute: async (_input, { idempotencyKey }) => (idempotencyKey === undefined ? String(idempotencyKey) : pending({ token: idempotencyKey })),
     })
     expectTypeOf(report).toEqualTypeOf<DefinedTool<"report", string>>()
     const machine = heldTurn()
