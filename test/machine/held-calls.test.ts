@@ -344,6 +344,7 @@ describe("a driver that answers decisions", () => {
   })
 
   const RELEASE_A: DriverAction = { type: "release_calls", requestIds: ["1:a"] }
+  const RELEASE_B: DriverAction = { type: "release_calls", requestIds: ["1:b"] }
   test.each<readonly [string, readonly DriverAction[], RegExp]>([
     ["nothing", [], /neither released nor settled "1:a"/],
     ["only about another call", [{ type: "release_calls", requestIds: ["1:b"] }], /neither released nor settled "1:a"/],
@@ -380,9 +381,10 @@ describe("a driver that answers decisions", () => {
   })
 
   test("may not name a call that was decided before", () => {
-    const machine = waiting(two, { onToolDecisions: () => [RELEASE_A] })
+    const machine = waiting(two, { onToolDecisions: (_context, _waiting, [only]) => [RELEASE_A, ...(only?.requestId === "1:b" ? [RELEASE_B] : [])] })
     respond(machine, decides(about("a")))
-    respond(machine, decides(about("b")))
+    expect(letRun(respond(machine, decides(about("b"))))).toEqual([])
+    expect(JSON.stringify(machine.outcome)).toContain("which was decided before")
     expect(driverError(machine)).toBe("invalid_decision")
   })
 
