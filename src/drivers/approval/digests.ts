@@ -1,6 +1,6 @@
 import { sha256 } from "@noble/hashes/sha2.js"
 import { canonicalJson, type Json } from "../../json.ts"
-import type { GrantKey } from "../../wire/approval.ts"
+import type { GrantKey, HeldCall } from "../../wire/approval.ts"
 import type { PendingToolCall, ToolSpec } from "../../wire/tool.ts"
 
 /** Incremented when the content of a digest changes. */
@@ -28,6 +28,19 @@ export function toolDigest(tool: ToolSpec | undefined): string {
  */
 export function callDigest({ toolName, args }: Pick<PendingToolCall, "toolName" | "args">, tool: ToolSpec | undefined): string {
   return digestOf([DIGEST_VERSION, toolName, toolDigest(tool), args])
+}
+
+/**
+ * Whether the tool of a held call has another description or schema than when a person was asked about it, or is missing. A turn continues
+ * with the tools that its model was shown, so a host checks its own tools before it records an approval or an edit.
+ */
+export function isToolChanged(call: HeldCall, tools: readonly ToolSpec[]): boolean {
+  return (
+    callDigest(
+      call,
+      tools.find(({ name }) => name === call.toolName),
+    ) !== call.digest
+  )
 }
 
 /** Returns the key of the grants that reach calls of a tool. */

@@ -13,7 +13,7 @@ export type {
   HeldCall,
   Verdict,
 } from "../../wire/approval.ts"
-export { callDigest, grantKey, toolDigest } from "./digests.ts"
+export { callDigest, grantKey, isToolChanged, toolDigest } from "./digests.ts"
 export { type ApprovalDriverOptions, approvalDriver } from "./driver.ts"
 export { approvalGrant, type GrantFacts, grantsOf, revokeGrant } from "./grants.ts"
 export { type ApprovalPolicy, type AskOptions, type PolicyAnswer, type PolicyFacts, summaryOf } from "./policy.ts"

@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto"
 import { describe, expect, test } from "vitest"
-import { callDigest, toolDigest } from "../../../src/drivers/approval/digests.ts"
+import { callDigest, isToolChanged, toolDigest } from "../../../src/drivers/approval/digests.ts"
 import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
 import type { ApprovalPolicy } from "../../../src/drivers/approval/policy.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { canonicalJson, type Json } from "../../../src/json.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
 import type { ToolSpec } from "../../../src/schemas/tool.ts"
-import type { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { driverOf, moved, pending, pollAll, refusal, respond, results } from "../../machine/support.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import { driverOf, pending, pollAll, refusal, respond, results } from "../../machine/support.ts"
 import {
   approvals,
   approves,
@@ -320,9 +320,10 @@ describe("a call with broken arguments", () => {
 describe("a tool that changed since a person was asked", () => {
   const changed: ToolSpec = { ...PAY, description: "Pays everything." }
 
-  /** The turn as it continues in a process with another version of the tool. */
+  /** The turn with other tools than those of its request. */
   function withChangedTool(...parts: Parameters<typeof asks>[1][]): TurnMachine {
-    const machine = moved(batchOf(configWith(HOLD_PAY), ...parts), configWith(HOLD_PAY, { tools: [changed, LOOK] }))
+    const saved = { ...batchOf(configWith(HOLD_PAY), ...parts).checkpoint(), tools: [changed, LOOK] }
+    const machine = TurnMachine.restore(configWith(HOLD_PAY), JSON.stringify(saved))
     pollAll(machine)
     return machine
   }
@@ -336,6 +337,13 @@ describe("a tool that changed since a person was asked", () => {
     expect(failures(effects)).toEqual({ a: "tool_changed", b: "tool_changed" })
     expect(released(effects)).toEqual([])
     expect(approvals(machine).filter((record) => (record as { type: string }).type === "approval_grant")).toEqual([])
+  })
+
+  test("is found by its host before a decision is recorded", () => {
+    const machine = batchOf(configWith(HOLD_PAY), call("a"))
+    expect(isToolChanged(held(machine, "a"), [PAY, LOOK])).toBe(false)
+    expect(isToolChanged(held(machine, "a"), [changed, LOOK])).toBe(true)
+    expect(isToolChanged(held(machine, "a"), [])).toBe(true)
   })
 
   test("a rejection reaches its own call alone", () => {
