@@ -47,7 +47,7 @@ export function decideCalls(
   if (made.length > 0) {
     for (const call of byRequest.values()) {
       const grant = hasChanged(call, tools) ? undefined : grantFor(made, grantKey(call.toolName, tools.get(call.toolName)))
-      if (grant === undefined || !reaches(grant, call, context.at)) continue
+      if (grant === undefined || !reaches(grant, call)) continue
       const by = grant.by === undefined ? {} : { by: grant.by }
       actions.push(
         grant.effect === "allow"
@@ -129,11 +129,9 @@ function grantOf(
   }
 }
 
-/** A grant lets run what a person may approve, what may be granted that far, and what has not expired. It denies every call. */
-function reaches({ effect, scope }: ApprovalGrant, { ask: { allow, scopes, expiresAt } }: HeldCall, at: number | undefined): boolean {
-  if (effect === "deny") return true
-  const isExpired = expiresAt !== undefined && at !== undefined && at >= expiresAt
-  return allow.includes("approve") && scopes.includes(scope) && !isExpired
+/** A grant lets run what a person may approve, and may grant that far. It denies every call. */
+function reaches({ effect, scope }: ApprovalGrant, { ask: { allow, scopes } }: HeldCall): boolean {
+  return effect === "deny" || (allow.includes("approve") && scopes.includes(scope))
 }
 
 function recordOf({ at }: DriverContext, { callId, toolName, digest }: HeldCall, decision: Decision): ApprovalRecord {

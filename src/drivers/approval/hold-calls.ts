@@ -71,9 +71,13 @@ function stopCall(batch: Batch, call: PendingToolCall): HoldCall | CompletedTool
   return holdOf(batch, call, judgement.ask)
 }
 
-/** The hold of a call whose arguments cannot be read, for a person who may edit them. No grant lets it run as it is. */
+/**
+ * The hold of a call whose arguments cannot be read, for a person who may edit them. No grant lets it run as it is. A call of a tool that the
+ * host does not have stays settled: an inner driver would have answered it.
+ */
 function holdBroken(batch: Batch, call: PendingToolCall): HoldCall | undefined {
   const { settings, context, tools, grants } = batch
+  if (!context.hostTools.some(({ name }) => name === call.toolName)) return undefined
   const judgement = judge(settings.policy, call, { grants, tool: tools.get(call.toolName), iteration: context.iteration, broken: true })
   return judgement.type === "hold" ? holdOf(batch, call, judgement.ask) : undefined
 }
