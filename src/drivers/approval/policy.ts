@@ -80,6 +80,7 @@ export function judge(policy: ApprovalPolicy, call: PendingToolCall, facts: Poli
 /** Refuses what would be ignored: a misspelled `allow` would allow everything. */
 function askProblem(hold: unknown): string | undefined {
   if (typeof hold !== "object" || hold === null || Array.isArray(hold)) return `hold must be an object, not ${shown(hold)}`
+  if ("then" in hold) return "hold is a promise, and a policy is synchronous"
   const unknown = unknownKey(hold, KEYS)
   if (unknown !== undefined) return `hold has the unknown key ${quoted(unknown.key)}; ${unknown.hint ?? `the keys are ${KEYS.join(", ")}`}`
   const { summary, risk, allow, scopes } = hold as { readonly [Key in keyof AskOptions]?: unknown }

@@ -95,6 +95,7 @@ describe("the policy", () => {
     ["holds with an unknown scope", () => ({ hold: { scopes: ["forever"] } }), "invalid_policy_answer", "scopes must be a list"],
     ["holds with an unknown risk", () => ({ hold: { risk: "huge" } }), "invalid_policy_answer", "risk must be"],
     ["holds with a summary that is not a text", () => ({ hold: { summary: 1 } }), "invalid_policy_answer", "summary must be"],
+    ["holds with a promise", () => ({ hold: Promise.resolve({}) }), "invalid_policy_answer", "hold is a promise"],
     ["holds with true", () => ({ hold: true }), "invalid_policy_answer", "hold must be an object"],
   ])("that %s ends the turn as runtime_error, and nothing runs", (_name, policy, code, text) => {
     const machine = begun(configWith(policy as unknown as ApprovalPolicy))
