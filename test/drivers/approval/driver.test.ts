@@ -271,7 +271,8 @@ describe("a call with broken arguments", () => {
   const holdBroken: ApprovalPolicy = (_call, { broken: isBroken }) => (isBroken ? { hold: {} } : "run")
 
   test("fails as before where the policy lets it run or denies it", () => {
-    for (const policy of [() => "run", () => ({ deny: "no" })] as const) {
+    for (const answer of ["run", { deny: "no" }] as const) {
+      const policy: ApprovalPolicy = () => answer
       const machine = begun(configWith(policy))
       expect(failures(respond(machine, asks(1, broken("a"))))).toEqual({ a: "broken_arguments" })
     }

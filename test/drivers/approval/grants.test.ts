@@ -2,10 +2,10 @@ import { describe, expect, test } from "vitest"
 import { toolDigest } from "../../../src/drivers/approval/digests.ts"
 import { approvalGrant, grantsOf, revokeGrant } from "../../../src/drivers/approval/grants.ts"
 import type { ApprovalPolicy } from "../../../src/drivers/approval/policy.ts"
-import type { ApprovalGrant } from "../../../src/schemas/approval.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import type { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import type { ApprovalGrant } from "../../../src/wire/approval.ts"
 import { delivers, respond, results } from "../../machine/support.ts"
 import {
   approvals,
