@@ -39,7 +39,7 @@ export interface SignedDecision {
 export interface VerifyOptions {
   /** Milliseconds since the epoch. */
   readonly now: number
-  /** Who decides, as the host knows it. It replaces what the client says. Absent: the decision names nobody. */
+  /** Who decides, as the host knows it. It replaces what the client says. Absent: the decision has no name. */
   readonly by?: string
 }
 
