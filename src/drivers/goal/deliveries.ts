@@ -123,14 +123,13 @@ export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUs
  */
 export function stopRecord(history: RecordList, threadId: string, at: number, waits?: TurnWaits): HistoryRecord | undefined {
   if (waits?.heldSince !== undefined) return undefined
-  const goal = new GoalWriter(readGoal(history, threadId), {})
-  if (waits?.at !== undefined) goal.excludeHeld(waits.heldMs, waits.at)
+  const goal = readGoal(history, threadId)
   const { markedAt, seenAt } = goal.state.clock
   if (markedAt === null || seenAt === null) return undefined
   const from = Math.max(seenAt, waits?.at ?? seenAt)
   if (at <= from) return undefined
-  goal.state = { ...goal.state, clock: { seenAt: at, markedAt: markedAt + (at - from) } }
-  return protocolRecord(turnRecord(goal))
+  const clock = { seenAt: at, markedAt: markedAt + (at - from) }
+  return protocolRecord(turnRecord({ ...goal, state: { ...goal.state, clock } }))
 }
 
 /**

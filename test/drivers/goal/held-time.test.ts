@@ -6,11 +6,11 @@ import { goalDriver } from "../../../src/drivers/goal/driver.ts"
 import { readGoal } from "../../../src/drivers/goal/history.ts"
 import { changeGoal, endGoalTurn } from "../../../src/drivers/goal/thread.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
-import type { Verdict } from "../../../src/wire/approval.ts"
 import type { Goal } from "../../../src/schemas/goal.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import type { Response } from "../../../src/schemas/response.ts"
 import type { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import type { Verdict } from "../../../src/wire/approval.ts"
 import { answer, configOf, delivers, moved, pollAll, respond, results } from "../../machine/support.ts"
 import { batch, begun, call, decision, HOLD_PAY, LOOK, PAY, ran } from "../approval/support.ts"
 
@@ -22,6 +22,14 @@ const ORDERS: readonly (readonly [string, TurnConfig])[] = [
 
 function config(driver: TurnConfig["driver"]): TurnConfig {
   return configOf({ driver, tools: [PAY, LOOK] })
+}
+
+/** The configuration of the next turn, which begins at 600,000. */
+function nextOf(around: TurnConfig): TurnConfig {
+  const options = { ...OPTIONS, turnId: "turn-2", startedAt: 600_000 }
+  return around.driver.name.startsWith("goal")
+    ? config(goalDriver(approvalDriver(chatDriver(), { policy: HOLD_PAY }), options))
+    : config(approvalDriver(goalDriver(chatDriver(), options), { policy: HOLD_PAY }))
 }
 
 function withGoal(): readonly HistoryRecord[] {
@@ -187,5 +195,46 @@ describe.each(ORDERS)("%s", (_name, around) => {
     respond(machine, asksAt(110_000, 4, call("b", "look")))
     respond(machine, at(112_000, results(5, ran("b", "look"))))
     expect(goalOf(machine.history).secondsUsed).toBe(13)
+  })
+
+  test("the waits of an earlier turn do not count as those of the next", () => {
+    const machine = begun(around, { events: withGoal() })
+    respond(machine, asksAt(11_000, 1, call("a")))
+    machine.cancel()
+    pollAll(machine)
+    const { outcome, history } = machine
+    if (outcome === undefined) throw new Error("The turn has not ended.")
+    const waits = machine.turn.position
+    const ended = endGoalTurn({ threadId: "t1", history }, { turnId: "turn-1", outcome, waits }, 500_000)
+    const { records } = changeGoal(
+      { threadId: "t1", history: [...history, ...ended.records] },
+      { type: "thread_resumed", at: 500_000, mode: "default" },
+    )
+    const next = nextOf(around)
+    const second = begun(next, { events: [...history, ...ended.records, ...records], iterationOffset: 1 })
+    respond(second, asksAt(601_000, 1, call("b")))
+    decidesAt(second, 700_000, "b")
+    respond(second, at(702_000, results(2, ran("b"))))
+    // One second of the first turn, and of the second turn one before its wait and two after it.
+    expect(goalOf(second.history).secondsUsed).toBe(4)
+  })
+
+  test("a wait starts no clock that does not run", () => {
+    const paused = changeGoal({ threadId: "t1", history: withGoal() }, { type: "command", at: 10_000, command: { type: "set", status: "paused" } })
+    const machine = begun(around, { events: [...withGoal(), ...paused.records] })
+    respond(machine, asksAt(11_000, 1, call("a")))
+    decidesAt(machine, 500_000, "a")
+    respond(machine, at(502_000, results(2, ran("a"))))
+    expect(readGoal(machine.history, "t1").state.clock.markedAt).toBeNull()
+  })
+
+  test("without a wait, nothing is recorded for it", () => {
+    const machine = begun(around, { events: withGoal() })
+    respond(machine, asksAt(11_000, 1, call("b", "look")))
+    respond(machine, at(12_000, results(2, ran("b", "look"))))
+    const { length } = machine.history
+    respond(machine, at(13_000, delivers(3)))
+    expect(machine.history).toHaveLength(length)
+    expect(JSON.stringify(machine.history)).not.toContain("heldMs")
   })
 })
