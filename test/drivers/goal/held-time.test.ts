@@ -208,7 +208,7 @@ describe.each(ORDERS)("%s", (_name, around) => {
     const ended = endGoalTurn({ threadId: "t1", history }, { turnId: "turn-1", outcome, waits }, 500_000)
     const { records } = changeGoal(
       { threadId: "t1", history: [...history, ...ended.records] },
-      { type: "thread_resumed", at: 500_000, mode: "default" },
+      { type: "command", at: 600_000, command: { type: "set", status: "active" } },
     )
     const next = nextOf(around)
     const second = begun(next, { events: [...history, ...ended.records, ...records], iterationOffset: 1 })
