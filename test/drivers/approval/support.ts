@@ -117,7 +117,7 @@ export function failures(effects: readonly Effect[]): Readonly<Record<string, st
   for (const effect of effects) {
     if (effect.type !== "emit" || effect.event.type !== "tool_call") continue
     const { callId, output } = effect.event
-    codes[callId] = output.status === "failure" ? output.failure.code : output.status
+    codes[callId ?? ""] = output.status === "failure" ? output.failure.code : output.status
   }
   return codes
 }
