@@ -8,7 +8,7 @@ import type { LogEvent, Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { CompletedToolCall, PendingToolCall, ToolSpec } from "../wire/tool.ts"
-import { completeBatch, divideBatch, WaitingTools } from "./batch.ts"
+import { completeBatch, divideBatch, placeSettled, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { heldUntil } from "./context.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
@@ -186,14 +186,16 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
 
   let released: ToolCallsReleased | undefined
   if (decisions !== undefined || verdicts.length > 0) {
-    const concluded = conclude(turn, decisions, verdicts, work ?? outcome)
+    const concluded = conclude(turn, decisions, verdicts, settled === undefined ? (work ?? outcome) : { type: "tool_calls" })
+    const arrived = placeSettled(concluded.state, concluded.settled)
+    const waiting = concluded.state.withResults(arrived)
     for (const event of concluded.events) effects.push({ type: "emit", event })
-    for (const { result } of concluded.settled) effects.push({ type: "emit", event: toolCallEvent(result) })
-    usage = addKnown(usage, ...concluded.settled.map(({ result }) => result.usage)) ?? usage
-    settled = completeBatch(concluded.state, [])
-    state = concluded.state
+    for (const { result } of arrived) effects.push({ type: "emit", event: toolCallEvent(result) })
+    usage = addKnown(usage, ...arrived.map(({ result }) => result.usage)) ?? usage
+    settled = completeBatch(waiting, [])
+    state = waiting
     if (concluded.released.length > 0) {
-      released = { type: "tool_calls_released", id: concluded.state.outstanding.id, calls: concluded.released }
+      released = { type: "tool_calls_released", id: waiting.outstanding.id, calls: concluded.released }
       effects.push(released)
     }
   }
@@ -258,7 +260,7 @@ function conclude(
   { position: { state } }: Turn,
   decisions: readonly Decision[] | undefined,
   verdicts: readonly (ReleaseCalls | SettleCalls)[],
-  end: AnswerableEffect | Outcome | undefined,
+  end: { readonly type: string } | undefined,
 ): ConcludedDecisions {
   if (decisions === undefined || state.type !== "waiting_tools")
     throw new DriverError("invalid_decision", `A driver may use ${verdicts[0]?.type} only in answer to a decision.`)

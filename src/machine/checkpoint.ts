@@ -290,7 +290,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
 
 type Require = (holds: boolean, path: string, message: string) => void
 
-/** Results and decisions that belong to no call, or to another one, would run a call that nobody allowed, or one that has its result. */
+/** Results and decisions that belong to no call, or to another one, would run a call without consent, or one that has its result. */
 function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_tools" }>, require: Require): void {
   const { outstanding, results, settled = [], decided = [], pending = [] } = state
   const { held = [] } = outstanding
@@ -319,8 +319,12 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
   require(settled.length === 0 || results.length > 0, "/state/settled", "every call has its result, so nothing is outstanding")
 
   const placeOf = new Map(calls.map(({ callId }, index) => [callId, index]))
-  const unique = placeOf.size === calls.length
-  require(held.length === 0 || unique, "/state/outstanding/held", "calls of a batch with held ones have ids of their own")
+  const repeated = new Set(calls.flatMap(({ callId }, index) => (placeOf.get(callId) === index ? [] : [callId])))
+  held.forEach(({ callId }, place) => {
+    require(!repeated.has(callId), `/state/outstanding/held/${place}/callId`, "two calls of the batch have the id of a held one")
+  })
+  // A batch becomes outstanding before any of its calls continues outside.
+  require(outstanding.pending === undefined, "/state/outstanding/pending", "pending calls are those of the state")
   const isOpen = (callId: string): boolean => results[placeOf.get(callId) ?? -1] === null
   const undecided = new Map(requests)
   decided.forEach(({ requestId, decision, args }, place) => {
@@ -332,12 +336,13 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
     require(runs || !isOpen(callId ?? ""), `${path}/decision`, "a call that was not approved waits for its result")
     undecided.delete(requestId)
   })
-  for (const callId of undecided.values()) require(isOpen(callId), "/state/results", "a call has a result without a decision")
-  const outside = new Set<string>()
+  const waiting = new Set(undecided.values())
+  for (const callId of waiting) require(isOpen(callId), "/state/results", "a call has a result without a decision")
   pending.forEach(({ callId }, place) => {
-    const fits = isOpen(callId) && ![...undecided.values()].includes(callId) && !outside.has(callId)
-    require(fits, `/state/pending/${place}/callId`, "the call does not wait for its result")
-    outside.add(callId)
+    require(isOpen(callId) &&
+      !waiting.has(callId) &&
+      !repeated.has(callId), `/state/pending/${place}/callId`, "the call does not wait for its result")
+    waiting.add(callId)
   })
 }
 

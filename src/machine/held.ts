@@ -5,7 +5,6 @@ import { canonicalJson } from "../json.ts"
 import { quoted } from "../text.ts"
 import type { ReleaseCalls, SettleCalls } from "../wire/action.ts"
 import type { DecidedCall, Decision, HeldCall, HoldCall } from "../wire/approval.ts"
-import type { SettledCall } from "../wire/checkpoint.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { TurnEvent } from "../wire/event.ts"
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
@@ -51,18 +50,26 @@ export function holdCalls(id: number, all: readonly PendingToolCall[], open: rea
   return { calls, held }
 }
 
-const NONE: ReadonlyMap<string, HeldCall> = new Map()
-const requests = new WeakMap<ToolCalls, ReadonlyMap<string, HeldCall>>()
+/** The held calls of a batch by their ids. */
+interface HeldCalls {
+  readonly byCall: ReadonlyMap<string, HeldCall>
+  readonly byRequest: ReadonlyMap<string, HeldCall>
+}
 
-/** The held calls of a batch by their call id. */
-function heldByCall(batch: ToolCalls): ReadonlyMap<string, HeldCall> {
+const NONE: HeldCalls = { byCall: new Map(), byRequest: new Map() }
+const known = new WeakMap<ToolCalls, HeldCalls>()
+
+function heldCalls(batch: ToolCalls): HeldCalls {
   if (batch.held === undefined) return NONE
-  let known = requests.get(batch)
-  if (known === undefined) {
-    known = new Map(batch.held.map((call) => [call.callId, call]))
-    requests.set(batch, known)
+  let calls = known.get(batch)
+  if (calls === undefined) {
+    calls = {
+      byCall: new Map(batch.held.map((call) => [call.callId, call])),
+      byRequest: new Map(batch.held.map((call) => [call.requestId, call])),
+    }
+    known.set(batch, calls)
   }
-  return known
+  return calls
 }
 
 /** The decisions by their request, as the first `read` of a storage left them. */
@@ -89,7 +96,7 @@ function decisions({ decided: { storage, length } }: WaitingTools): ReadonlyMap<
 
 /** Whether a call is one that is held, and the decision about it. */
 export function decisionOf(state: WaitingTools, callId: string): { readonly isHeld: boolean; readonly decided: DecidedCall | undefined } {
-  const held = heldByCall(state.outstanding).get(callId)
+  const held = heldCalls(state.outstanding).byCall.get(callId)
   return { isHeld: held !== undefined, decided: held && decisions(state).get(held.requestId) }
 }
 
@@ -100,8 +107,8 @@ export function undecidedCount({ outstanding: { held }, decided }: WaitingTools)
 
 /** The held calls that have no decision, in call order. */
 export function undecidedCalls(state: WaitingTools): readonly HeldCall[] {
-  const known = decisions(state)
-  return (state.outstanding.held ?? []).filter(({ requestId }) => !known.has(requestId))
+  const decided = decisions(state)
+  return (state.outstanding.held ?? []).filter(({ requestId }) => !decided.has(requestId))
 }
 
 /** Why a decision is refused. */
@@ -124,19 +131,21 @@ export interface PlacedDecisions {
  * latest time that the turn knows.
  */
 export function placeDecisions(state: WaitingTools, given: readonly Decision[], at: number | undefined): PlacedDecisions {
-  const byRequest = new Map((state.outstanding.held ?? []).map((call) => [call.requestId, call]))
-  const known = new Map(decisions(state))
+  const { byRequest } = heldCalls(state.outstanding)
+  const earlier = decisions(state)
+  const added = new Map<string, DecidedCall>()
   const placed: Decision[] = []
   for (const decision of given) {
     const call = byRequest.get(decision.requestId)
     const fault = call === undefined ? unknownRequest(decision) : faultOf(decision, call)
     if (fault !== undefined) return { decisions: [], refused: { requestId: decision.requestId, ...fault } }
     const counted = call === undefined ? decision : inTime(decision, call, at)
-    const first = known.get(decision.requestId)
+    const first = earlier.get(decision.requestId) ?? added.get(decision.requestId)
     if (first === undefined) {
       placed.push(counted)
-      known.set(decision.requestId, decidedBy(counted))
-    } else if (!isSame(first, counted)) {
+      added.set(decision.requestId, decidedBy(counted))
+    } else if (!isSame(first, decision) && !isSame(first, counted)) {
+      // An approval that is repeated after its time is the one that came in time.
       const message = `The call ${quoted(call?.callId ?? "")} is decided already: ${wordsOf(first)}.`
       return { decisions: [], refused: { requestId: decision.requestId, why: "call_already_decided", message } }
     }
@@ -191,16 +200,17 @@ function wordsOf({ decision, by }: DecidedCall): string {
 
 /** The batch after some decisions, and what to report of it. */
 export interface ConcludedDecisions {
+  /** Without the results of `settled`. */
   readonly state: WaitingTools
   /** The calls that may run now, in the order in which they were released. */
   readonly released: readonly PendingToolCall[]
-  /** The calls that got a result. */
-  readonly settled: readonly SettledCall[]
+  /** The results of held calls that do not run. */
+  readonly settled: readonly CompletedToolCall[]
   readonly events: readonly TurnEvent[]
 }
 
 /**
- * Applies what a driver made of some decisions. Each decided call is released or settled; others are only if nobody decided about them, and
+ * Applies what a driver made of some decisions. Each decided call is released or settled; others only if no decision names them, and
  * then count as approved or rejected. Nothing that was rejected is released, and nothing runs twice.
  * @throws {DriverError} `invalid_decision`
  */
@@ -209,13 +219,12 @@ export function concludeDecisions(
   made: readonly Decision[],
   actions: readonly (ReleaseCalls | SettleCalls)[],
 ): ConcludedDecisions {
-  const byCall = heldByCall(before.outstanding)
-  const byRequest = new Map([...byCall.values()].map((call) => [call.requestId, call]))
+  const { byCall, byRequest } = heldCalls(before.outstanding)
   const decided = new Map(made.map((decision) => [decision.requestId, decidedBy(decision)]))
   const earlier = decisions(before)
   const done = new Set<string>()
   const released: PendingToolCall[] = []
-  const settled: SettledCall[] = []
+  const settled: CompletedToolCall[] = []
   const events: TurnEvent[] = []
 
   const conclude = (call: HeldCall | undefined, name: string, otherwise: "approve" | "reject", by: string | undefined): DecidedCall => {
@@ -224,10 +233,10 @@ export function concludeDecisions(
     if (earlier.has(requestId) || done.has(requestId))
       throw new DriverError("invalid_decision", `A driver decided about ${quoted(callId)}, which was decided before.`)
     done.add(requestId)
-    const known: DecidedCall = decided.get(requestId) ?? { requestId, decision: otherwise, ...(by !== undefined && { by }) }
-    decided.set(requestId, known)
-    events.push({ type: "approval_decided", callId, name: toolName, ...known })
-    return known
+    const decision: DecidedCall = decided.get(requestId) ?? { requestId, decision: otherwise, ...(by !== undefined && { by }) }
+    decided.set(requestId, decision)
+    events.push({ type: "approval_decided", callId, name: toolName, ...decision })
+    return decision
   }
 
   for (const action of actions) {
@@ -243,26 +252,13 @@ export function concludeDecisions(
     } else {
       for (const result of action.results) {
         conclude(byCall.get(result.callId), result.callId, "reject", action.by)
-        settled.push({ index: -1, result })
+        settled.push(result)
       }
     }
   }
   const open = made.find(({ requestId }) => !done.has(requestId))
   if (open !== undefined) throw new DriverError("invalid_decision", `A driver neither released nor settled ${quoted(open.requestId)}.`)
 
-  const placed = inPlaces(before, settled)
-  const next = before.with({ decided: before.decided.append([...decided.values()]) }).withResults(placed)
-  return { state: next, released, settled: placed, events }
-}
-
-/** Settled results with the places of their calls. */
-function inPlaces({ calls }: WaitingTools, settled: readonly SettledCall[]): readonly SettledCall[] {
-  if (settled.length === 0) return settled
-  const places = new Map(calls.map(({ callId }, index) => [callId, index]))
-  return settled.map(({ result }) => ({ index: places.get(result.callId) as number, result: ofMachine(result) }))
-}
-
-/** Results without a mark that only results of edited calls that ran have. */
-function ofMachine({ edited: _edited, ...result }: CompletedToolCall): CompletedToolCall {
-  return result
+  const next = before.with({ decided: before.decided.append([...decided.values()]) })
+  return { state: next, released, settled, events }
 }

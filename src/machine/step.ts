@@ -258,15 +258,16 @@ function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: re
       ask === undefined ? actions : actions.concat(withinLimits(context, checkedActions(config, ask()))),
       context,
     )
-    const { settled } = result
-    if (settled !== undefined) {
+    // The driver may follow results with one batch that it answers itself. Those that a decision completed are results like any other.
+    for (let left = actions.some(({ type }) => type === "take_decisions") ? 2 : 1; left > 0 && result.settled !== undefined; left -= 1) {
       // A batch of which its driver answered what was left needs no host: the driver is asked at once what follows. If it fails, the results stay.
+      const { settled } = result
       const after = new TurnContext(config, result.turn)
       context = after
       actions = []
       rescue = () => [resultsAction(after, "tools", settled)]
       reached = result.turn
-      before = result.effects
+      before = [...before, ...result.effects]
       result = applyActions(config, reached, withinLimits(after, checkedActions(config, driver.onToolResults(after, settled))), after)
     }
     const { state } = result.turn.position

@@ -65,7 +65,8 @@ export class TurnMachine {
     const machine = new this(config, { messages: [] })
     const { state } = turn.position
     machine.#turn = turn
-    machine.#effects = [...unpolled]
+    // A release names calls that the batch names, too, when it is emitted again.
+    machine.#effects = unpolled.filter(({ type }) => type !== "tool_calls_released")
     machine.#redelivery = "outstanding" in state ? state.outstanding : undefined
     if (machine.#redelivery !== undefined && !unpolled.includes(machine.#redelivery)) machine.#effects.push(machine.#redelivery)
     return machine
@@ -81,19 +82,15 @@ export class TurnMachine {
    * done.
    */
   poll(): Effect | undefined {
-    if (this.#polled === this.#effects.length) this.#accept(advance(this.#config, this.#turn))
-    const effect = this.#effects[this.#polled]
-    if (effect !== undefined) this.#polled += 1
-    if (this.#polled * 2 > this.#effects.length) {
-      this.#effects = this.#effects.slice(this.#polled)
-      this.#polled = 0
+    for (;;) {
+      const effect = this.#next()
+      const { state } = this.#turn.position
+      // A batch may have been answered in part before it was polled; finished calls are not requested again.
+      if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return frozen(this.#withReleased(state))
+      if (effect?.type !== "tool_calls_released") return frozen(effect)
+      const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
+      if (calls.length > 0) return frozen({ ...effect, calls })
     }
-    const { state } = this.#turn.position
-    // A batch may have been answered in part before it was polled; finished calls are not requested again.
-    if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return frozen(this.#withReleased(state))
-    if (effect?.type !== "tool_calls_released") return frozen(effect)
-    const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
-    return calls.length === 0 ? this.poll() : frozen({ ...effect, calls })
   }
 
   /**
@@ -210,6 +207,17 @@ export class TurnMachine {
   /** The outside events that the turn runs for: those it began with, and those that were delivered. */
   get turnCauses(): readonly TurnCause[] {
     return this.#turn.record.turnCauses.toArray()
+  }
+
+  #next(): Effect | undefined {
+    if (this.#polled === this.#effects.length) this.#accept(advance(this.#config, this.#turn))
+    const effect = this.#effects[this.#polled]
+    if (effect !== undefined) this.#polled += 1
+    if (this.#polled * 2 > this.#effects.length) {
+      this.#effects = this.#effects.slice(this.#polled)
+      this.#polled = 0
+    }
+    return effect
   }
 
   /** The outstanding effect. It names the calls that were released before it was polled, so their release is not emitted any more. */

@@ -37,9 +37,10 @@ export function checkCutsInARow(subject: Subject, trace: Trace): void {
 /**
  * A restored turn that follows the steps of one that was never cut. They may differ in one way only: an effect
  * that was outstanding at the cut and that the host had polled is returned again, after the queued effects, unless it
- * is answered or ended first. A restored turn cannot know whether its host polled the outstanding effect, so one that it
+ * is answered or ended first. A batch that is returned again names the calls that were released until then, so their releases are not
+ * returned. A restored turn cannot know whether its host polled the outstanding effect, so one that it
  * had not polled counts as polled too: answered or ended first, it is not returned again, and `cancel` cancels
- * it. A batch that is returned again has the calls that were released before, whose release is not returned then.
+ * it.
  */
 class Follower {
   readonly #subject: Subject
@@ -55,8 +56,8 @@ class Follower {
   /** The effect to return again, and how many effects come before it. */
   #redelivery: { readonly id: number; readonly queued: number } | undefined
   #effectsSinceCut = 0
-  /** The calls of the batch that was returned again: a release of them that came before is not returned. */
-  #callsAgain: ReadonlySet<string> = new Set()
+  /** The calls of the outstanding batch whose release it covers: those that were decided at the cut, and those with which it was returned. */
+  #covered: ReadonlySet<string> = new Set()
 
   constructor(subject: Subject, trace: Trace, place: number) {
     this.#subject = subject
@@ -102,9 +103,9 @@ class Follower {
     const machine = restoredMachine(this.#subject, checkpoint, (call) => this.#driverCalls.push(call))
     const { outstanding } = machine
     this.#effectsSinceCut = 0
+    this.#covered = decidedCalls(machine)
     this.#outstandingAtCut = outstanding?.id
     this.#redelivery = undefined
-    this.#callsAgain = new Set()
     if (outstanding !== undefined && this.#taken.has(outstanding.id)) {
       const { unpolled } = JSON.parse(checkpoint) as TurnCheckpoint
       const place = unpolled.findIndex((effect) => effect.type === "outstanding")
@@ -115,10 +116,10 @@ class Follower {
 
   #poll(where: string, step: TraceStep): void {
     if (isAnswerable(step.effect) && this.#passedOver.has(step.effect.id)) return
-    if (this.#isReleasedAgain(step.effect)) return
+    if (this.#isCovered(step.effect)) return
     let effect = this.#machine.poll()
     while (this.#mayDiffer(where, step, effect)) {
-      if (this.#isReleasedAgain(step.effect)) return
+      if (this.#isCovered(step.effect)) return
       effect = this.#machine.poll()
     }
     requireEqualTexts("cut", where, "the effect polled", jsonText(effect), step.effectText)
@@ -126,11 +127,6 @@ class Follower {
     if (effect !== undefined) this.#effectsSinceCut += 1
     else if (this.#redelivery !== undefined)
       requireThat("cut", where, false, `effect ${this.#redelivery.id} was outstanding at the cut and was not returned again`)
-  }
-
-  /** Whether the batch that was returned again has the calls of a release. */
-  #isReleasedAgain(effect: Effect | undefined): boolean {
-    return effect?.type === "tool_calls_released" && effect.calls.every(({ callId }) => this.#callsAgain.has(`${effect.id} ${callId}`))
   }
 
   /** Whether an effect is one that only a restored turn returns. */
@@ -147,7 +143,21 @@ class Follower {
       `effect ${effect.id} was returned again after ${returned} effects, not after the ${redelivery.queued} that were queued`,
     )
     this.#redelivery = undefined
-    if (effect.type === "tool_calls") this.#callsAgain = new Set(effect.calls.map(({ callId }) => `${effect.id} ${callId}`))
+    if (effect.type === "tool_calls") this.#covered = new Set(effect.calls.map(({ callId }) => callId))
     return true
   }
+
+  /** Whether an effect is a release of calls that the batch names, which a restored turn returns again. */
+  #isCovered(effect: Effect | undefined): boolean {
+    const isRelease = effect?.type === "tool_calls_released" && effect.id === this.#outstandingAtCut
+    return isRelease && effect.calls.every(({ callId }) => this.#covered.has(callId))
+  }
+}
+
+/** The calls of the outstanding batch about which a decision was made. */
+function decidedCalls(machine: TestedMachine): ReadonlySet<string> {
+  const { state } = machine.turn.position
+  if (state.type !== "waiting_tools") return new Set()
+  const decided = new Set(state.decided.toArray().map(({ requestId }) => requestId))
+  return new Set((state.outstanding.held ?? []).flatMap(({ requestId, callId }) => (decided.has(requestId) ? [callId] : [])))
 }

@@ -1,5 +1,6 @@
 import { isAnswerable } from "../machine/transitions.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
+import { checkConsent } from "./consent-law.ts"
 import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
 import type { TestedMachine } from "./turn-input.ts"
 import type { Subject, Trace, TraceStep } from "./turn-trace.ts"
@@ -13,6 +14,7 @@ export function checkEffects(subject: Subject, trace: EffectTrace): void {
   checkCancelled(trace)
   checkEnding(trace)
   checkProgress(subject, trace)
+  checkConsent(trace)
 }
 
 /** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered. */
