@@ -2,10 +2,11 @@ import { TurnError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { HostCommand } from "../machine/step.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
+import type { Decision, ExternalCall, HeldCall } from "../wire/approval.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../wire/effect.ts"
 import type { LogEvent, TurnEvent } from "../wire/event.ts"
-import type { LlmFailure, LlmResponse } from "../wire/llm.ts"
-import type { CheckpointDelivery } from "../wire/message.ts"
+import type { LlmFailure, LlmResponse, TokenUsage } from "../wire/llm.ts"
+import type { CheckpointDelivery, Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../wire/tool.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
@@ -31,11 +32,51 @@ export interface EffectContext {
   readonly isFatal?: (error: unknown) => boolean
 }
 
-/** The result of a tool executor, with the type of its value if known. The run loop adds call id, name, arguments and duration. */
+/**
+ * The result of a tool executor, with the type of its value if known. The run loop adds call id, name, arguments and duration. A call whose
+ * work goes on elsewhere answers with {@link pending}.
+ */
 export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn"> {
   readonly output:
     | Exclude<ToolOutput, { status: "success" }>
     | (Omit<Extract<ToolOutput, { status: "success" }>, "value"> & { readonly value: Value })
+    | PendingOutput
+}
+
+/** Where the work of a call goes on, such as a job that reports by a webhook. */
+export interface PendingFacts {
+  /** Identifies the work where it goes on. Not empty. */
+  readonly token: string
+  /** One line for people who look at the turn. */
+  readonly note?: string
+}
+
+/** The call has begun, and its result comes later. */
+export interface PendingOutput extends PendingFacts {
+  readonly status: "pending"
+}
+
+/** What {@link pending} returns: a {@link ToolAnswer} without a result. */
+export class PendingAnswer implements ToolAnswer<never> {
+  readonly output: PendingOutput
+
+  /** @throws {TypeError} the token is not a string, or is empty */
+  constructor({ token, note }: PendingFacts) {
+    if (typeof token !== "string" || token === "") throw new TypeError("pending needs a token that identifies the work: pending({ token: job.id }).")
+    this.output = Object.freeze({ status: "pending", token, ...(note !== undefined && { note }) })
+  }
+}
+
+/**
+ * The answer of a tool whose work goes on outside this process: a job, a webhook, a person's task. The turn waits; a run with `suspend`
+ * resolves. The call has begun and never runs again. Its result is handed in later, as with `TurnJournal.answer`.
+ *
+ *     execute: async ({ report }, { idempotencyKey }) => pending({ token: await jobs.start(report, idempotencyKey) })
+ *
+ * @throws {TypeError} the token is not a string, or is empty
+ */
+export function pending(facts: PendingFacts): PendingAnswer {
+  return new PendingAnswer(facts)
 }
 
 /**
@@ -102,6 +143,15 @@ export interface Host {
   readonly code?: HostCode
   /** Delivers messages and events at a checkpoint. Absent or `undefined`: nothing is delivered. Thrown: the same, with an `error` event. */
   checkpoint?(effect: Checkpoint, context: EffectContext): Promise<CheckpointDelivery | undefined>
+  /**
+   * Decides about held calls, and runs beside the calls of the batch that are not held. Each decision repeats the `requestId` and `digest` of
+   * its call. Decisions are handed in one by one; one that the turn refuses is reported as a `message` event with the kind `diagnostic`, and
+   * its call stays held. As long as a call gives at least one new decision, it is called again with the calls that are still undecided.
+   *
+   * `undefined` or an empty list: the calls are not decided here. The run then suspends, or rejects with `held_without_decider`. If it throws,
+   * the same, with an `error` event. The signal is aborted when the turn is cancelled or the run ends; a later decision is dropped.
+   */
+  decide?(held: readonly HeldCall[], context: EffectContext): Promise<readonly Decision[] | undefined>
   /** Returns the system prompt and tools for the next iteration if they changed. If it throws, the turn stops as `runtime_error`. */
   syncExecutionSurface?(
     effect: SyncExecutionSurface,
@@ -119,7 +169,10 @@ export interface Host {
 /** Changes for {@link wrapHost}: for each member, a function that receives the host's own as `next`, then the member's arguments. */
 export type HostPatch = Change<Host>
 
-/** The behavior of absent optional members. Without `tools` or `code` the effect fails, so they have no entry. */
+/**
+ * The behavior of absent optional members. Without `tools` or `code` the effect fails, and a host without `decide` is refused where calls may
+ * be held, so they have no entry.
+ */
 const ABSENT: Partial<Host> = {
   checkpoint: async () => undefined,
   syncExecutionSurface: async () => undefined,
@@ -137,8 +190,8 @@ const ABSENT: Partial<Host> = {
  *       },
  *     })
  *
- * If the host lacks an optional member, its wrapper receives a `next` that does nothing. Wrappers of `tools` and `code` are left out
- * instead.
+ * If the host lacks an optional member, its wrapper receives a `next` that does nothing. Wrappers of `tools`, `code` and
+ * `decide` are left out instead.
  */
 export function wrapHost(host: Host, patch: HostPatch): Host {
   return wrapMembers(host, patch, ABSENT as { readonly [name: string]: unknown })
@@ -178,10 +231,13 @@ export class ToolError extends Error {
   }
 }
 
-/** Why a run was refused, before it performed anything. */
-export type RunErrorCode = "once_without_log"
+/**
+ * Why a run was refused. `held_without_decider`: a call is held, or may be, and the run has neither `Host.decide` nor `suspend` or `pause`; or
+ * `Host.decide` decided nothing and the run may not suspend.
+ */
+export type RunErrorCode = "once_without_log" | "held_without_decider"
 
-/** A run that was refused, before it performed anything. The turn is unchanged. */
+/** A run that was refused. The turn is unchanged. */
 export class RunError extends TurnError<RunErrorCode> {}
 
 /**
@@ -241,6 +297,45 @@ export interface RunOptions extends PerformOptions {
   readonly cancelGraceMs?: number
   /** Receives every log entry. The run waits for a promise. If it throws or rejects, `runTurn` rejects. */
   readonly onLog?: (event: LogEvent) => unknown
-  /** How many calls of one batch run concurrently. At least 1; default 8. They start in the order of the batch. */
+  /** How many calls of one batch run concurrently. At least 1; default 8. They start in the order of the batch. Held calls do not count. */
   readonly toolConcurrency?: number
+}
+
+/** Lets a run stop before the end of its turn, with {@link Suspended}. */
+export interface SuspendOptions {
+  /**
+   * Resolves with {@link Suspended} once nothing is left to perform but held calls without a decision, and calls that go on outside. Without
+   * it, a turn that waits for either rejects as `held_without_decider`.
+   */
+  readonly suspend?: true | undefined
+  /**
+   * Aborting it suspends the run at the next safe point, also in the middle of its work: running calls end and are recorded, and nothing more
+   * begins. The next run continues. Nothing is cancelled. A turn that ends until then resolves with its `done`. For the shutdown of a process.
+   */
+  readonly pause?: AbortSignal | undefined
+}
+
+/** Options of a run that may suspend. */
+export type SuspendingRunOptions = RunOptions & SuspendOptions
+
+/** Options of a run that ends with its turn. */
+export interface RunToEndOptions extends RunOptions {
+  readonly suspend?: undefined
+  readonly pause?: undefined
+}
+
+/** A loop that runs a turn, such as `runTurn` of `turn-machine/hosts` or that of `openTelemetry`. */
+export type RunLoop = (machine: TurnMachine, host: Host, options?: SuspendingRunOptions) => Promise<Done | Suspended>
+
+/** A run that stopped before the end of its turn, with everything stored. Run the turn again to continue. */
+export interface Suspended {
+  readonly type: "suspended"
+  /** The calls that wait for a decision. Empty only after `pause`, or where calls go on outside. */
+  readonly held: readonly HeldCall[]
+  /** The calls that go on outside. */
+  readonly pending: readonly ExternalCall[]
+  /** The transcript so far. */
+  readonly messages: readonly Message[]
+  /** The tokens of all answers so far. */
+  readonly usage: TokenUsage
 }

@@ -10,14 +10,14 @@ import { OutFolder } from "../../src/cli/workspace/out-folder.ts"
 import { Pace } from "../../src/cli/workspace/pace.ts"
 import { type SearchResult, searchFolder } from "../../src/cli/workspace/text-search.ts"
 import { fileTools } from "../../src/cli/workspace/tools.ts"
+import type { ToolAnswer } from "../../src/hosts/host.ts"
 import { toolbox } from "../../src/hosts/tools/toolbox.ts"
 import type { Json } from "../../src/json.ts"
-import type { ToolOutput } from "../../src/schemas/tool.ts"
 import { CONTEXT, fill, newFolder } from "./harness.ts"
 
 const MEGABYTE = 1024 * 1024
 
-function call(dir: string, toolName: string, args: Json, signal: AbortSignal = CONTEXT.signal): Promise<ToolOutput> {
+function call(dir: string, toolName: string, args: Json, signal: AbortSignal = CONTEXT.signal): Promise<ToolAnswer["output"]> {
   const tools = toolbox(fileTools(new Folder(dir), new OutFolder(join(dir, "..", "out"))))
   return tools.call({ callId: "c", toolName, args }, { ...CONTEXT, signal }).then(({ output }) => output)
 }

@@ -4,12 +4,12 @@ import { describe, expect, it } from "vitest"
 import { Folder } from "../../src/cli/workspace/folder.ts"
 import { OutFolder } from "../../src/cli/workspace/out-folder.ts"
 import { fileTools } from "../../src/cli/workspace/tools.ts"
+import type { ToolAnswer } from "../../src/hosts/host.ts"
 import { toolbox } from "../../src/hosts/tools/toolbox.ts"
 import type { Json } from "../../src/json.ts"
-import type { ToolOutput } from "../../src/schemas/tool.ts"
 import { CONTEXT, fill, newFolder } from "./harness.ts"
 
-type Call = (toolName: string, args: Json) => Promise<ToolOutput>
+type Call = (toolName: string, args: Json) => Promise<ToolAnswer["output"]>
 
 function toolsOf(dir: string, hidden?: (path: string) => boolean): Call {
   const { call } = toolbox(fileTools(new Folder(dir, hidden), new OutFolder(join(dir, "..", "out"))))
@@ -23,13 +23,13 @@ function newPair(): { readonly inside: string; readonly outside: string } {
   return { inside: join(base, "inside"), outside: join(base, "outside") }
 }
 
-function failureOf(output: ToolOutput): { readonly class: string; readonly code: string; readonly message: string } {
+function failureOf(output: ToolAnswer["output"]): { readonly class: string; readonly code: string; readonly message: string } {
   if (output.status !== "failure") throw new Error(`expected a failure, not ${JSON.stringify(output)}`)
   const { class: kind, code, message } = output.failure
   return { class: kind, code, message }
 }
 
-function value<Value>(output: ToolOutput): Value {
+function value<Value>(output: ToolAnswer["output"]): Value {
   if (output.status !== "success") throw new Error(`expected a success, not ${JSON.stringify(output)}`)
   return output.value as Value
 }

@@ -188,6 +188,7 @@ export async function play({ acts, during, answers, verdicts, passes, budget, is
       },
       runTurn: async (machine, attended, more) => {
         const result = await runTurn(machine, attended, more)
+        if (result.type === "suspended") throw new Error("A turn of a story ends.")
         const { outcome } = result
         const isDone = outcome.type !== "stopped" || ["max_iterations", "max_tokens", "deadline", "incomplete"].includes(outcome.stop.type)
         seen.push({ type: "ended", turnId: thread.openTurn?.turnId ?? "", isDone, isCharged: isCharged() })

@@ -5,7 +5,7 @@ import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
-import type { Host, RunOptions } from "../host.ts"
+import type { Host, RunLoop, RunOptions, Suspended, SuspendOptions } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { lastLine, readJournalParts } from "./parts.ts"
 import type { JournalStore } from "./store.ts"
@@ -26,7 +26,8 @@ export interface JournaledHost {
    * its journal is only read, also while another process has it open.
    * @throws {JournalStoreError | JournalError | ReplayDivergence | CheckpointError | SchemaError} as {@link TurnJournal}
    */
-  run(name: string, turn: JournaledTurn, options?: JournaledRunOptions): Promise<Done>
+  run(name: string, turn: JournaledTurn, options?: JournaledRunOptions & { readonly suspend?: undefined; readonly pause?: undefined }): Promise<Done>
+  run(name: string, turn: JournaledTurn, options?: JournaledRunOptions & SuspendOptions): Promise<Done | Suspended>
 }
 
 /** Options of {@link JournaledHost.run}. The clock is that of the journal, too. */
@@ -38,7 +39,7 @@ export interface JournaledRunOptions extends Omit<RunOptions, "journal" | "now">
 /** Options of {@link journaled}. */
 export interface JournaledOptions extends TurnJournalOptions {
   /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
-  readonly runTurn?: typeof runTurn
+  readonly runTurn?: RunLoop
   /**
    * How turns are resumed. With `{ reconfigure: true }`, open turns continue after a deployment that changed the model, its settings or
    * the code, and their journals record the change.
@@ -51,25 +52,29 @@ export function journaled(host: Host, store: JournalStore, options: JournaledOpt
   if (typeof store?.open !== "function") throw new TypeError("journaled takes a host and a store: journaled(host, memoryJournalStore()).")
   checkKeys("journaled(host, store, options)", options, OPTION_KEYS)
   const { runTurn: loop = runTurn, resume: resumeOptions, ...journalOptions } = options
-  return {
-    async run(name, turn, { resume = resumeOptions, ...runOptions } = {}) {
-      checkKeys("The turn given to run", turn, TURN_KEYS)
-      const { config, start, ...begin } = turn
-      const { now } = runOptions
-      const ended = await readEnded(store, name)
-      if (ended !== undefined) {
-        const machine = resumeEnded(ended, { ...config, validation: config.validation ?? wireValidation }, resume)
-        return loop(machine, host, { turnId: ended.header.turnId, ...runOptions })
-      }
-      const journal = await TurnJournal.open(store, name, { ...(now !== undefined && { now }), ...journalOptions })
-      try {
-        const machine = journal.recorded === undefined ? await journal.begin(config, start, begin) : await journal.resume(config, resume)
-        return await loop(machine, host, { ...runOptions, journal })
-      } finally {
-        await journal.close()
-      }
-    },
+  const run = async (
+    name: string,
+    turn: JournaledTurn,
+    { resume = resumeOptions, ...runOptions }: JournaledRunOptions & SuspendOptions = {},
+  ): Promise<Done | Suspended> => {
+    checkKeys("The turn given to run", turn, TURN_KEYS)
+    const { config, start, ...begin } = turn
+    const { now } = runOptions
+    const ended = await readEnded(store, name)
+    if (ended !== undefined) {
+      const machine = resumeEnded(ended, { ...config, validation: config.validation ?? wireValidation }, resume)
+      return loop(machine, host, { turnId: ended.header.turnId, ...runOptions })
+    }
+    const journal = await TurnJournal.open(store, name, { ...(now !== undefined && { now }), ...journalOptions })
+    try {
+      const machine = journal.recorded === undefined ? await journal.begin(config, start, begin) : await journal.resume(config, resume)
+      return await loop(machine, host, { ...runOptions, journal })
+    } finally {
+      await journal.close()
+    }
   }
+  // The run loop suspends only where the options allow it.
+  return { run: run as JournaledHost["run"] }
 }
 
 const TURN_KEYS = ["config", "start", "turnId", "meta"] as const satisfies readonly (keyof JournaledTurn)[]

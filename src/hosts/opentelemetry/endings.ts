@@ -1,8 +1,9 @@
 import type { Attributes } from "@opentelemetry/api"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
-import type { ExecResponse, ToolOutput } from "../../wire/tool.ts"
-import type { Recovered, ToolAnswer } from "../host.ts"
+import type { ExecResponse } from "../../wire/tool.ts"
+import type { Recovered, Suspended, ToolAnswer } from "../host.ts"
 import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
 import { finishReason, outputMessages } from "./content.ts"
 import { type Ending, exceptionOf } from "./spans.ts"
@@ -32,7 +33,7 @@ export function failedCall(thrown: unknown): Ending {
 
 /** How a tool's span ends for an answer. */
 export function ranTool(answer: ToolAnswer, captureContent: boolean): Ending {
-  const output: ToolOutput | undefined = answer?.output
+  const output: ToolAnswer["output"] | undefined = answer?.output
   switch (output?.status) {
     case "success":
       return captureContent ? { attributes: { "gen_ai.tool.call.result": JSON.stringify(output.value) } } : {}
@@ -40,6 +41,8 @@ export function ranTool(answer: ToolAnswer, captureContent: boolean): Ending {
       const { code, message } = output.failure
       return { error: { type: code, message, exception: { name: code, message } } }
     }
+    case "pending":
+      return { attributes: { "turn_machine.tool.pending": output.token } }
     case "cancelled":
       return { cancelled: true }
     default:
@@ -82,6 +85,18 @@ export function outcomeOf({ outcome, iteration }: Done): Ending {
       if (type === "cancelled") return { attributes: stopped, cancelled: true }
       return { attributes: stopped, error: { type, message: `The turn was stopped: ${type}.` } }
     }
+  }
+}
+
+/** How a turn's span ends for a run that was suspended: not an error, and not the end of the turn. */
+export function suspendedRun({ held, pending }: Suspended, { iteration }: TurnMachine): Ending {
+  return {
+    attributes: {
+      "turn_machine.suspended": true,
+      "turn_machine.iteration": iteration,
+      "turn_machine.held_calls": held.length,
+      "turn_machine.pending_calls": pending.length,
+    },
   }
 }
 

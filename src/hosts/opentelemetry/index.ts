@@ -5,10 +5,21 @@ import { type MarkedBreak, PrefixWatch } from "../../replay/prefix.ts"
 import type { Checkpoint, Done, ExecCode, SyncExecutionSurface } from "../../wire/effect.ts"
 import type { GoalOutput } from "../../wire/goal.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
-import { type EffectContext, type Host, type RunOptions, wrapHost } from "../host.ts"
+import { type EffectContext, type Host, type RunOptions, type RunToEndOptions, type Suspended, type SuspendOptions, wrapHost } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { requestAttributes } from "./content.ts"
-import { answeredCall, answeredCode, failedCall, failedTool, failedWork, outcomeOf, ranTool, recoveredCall, rejected } from "./endings.ts"
+import {
+  answeredCall,
+  answeredCode,
+  failedCall,
+  failedTool,
+  failedWork,
+  outcomeOf,
+  ranTool,
+  recoveredCall,
+  rejected,
+  suspendedRun,
+} from "./endings.ts"
 import { TelemetryMetrics } from "./metrics.ts"
 import { active, inSpan, QuietSpan, quietly, type SpannedWork, within } from "./spans.ts"
 
@@ -38,7 +49,8 @@ export interface TracedRunOptions extends RunOptions {
 /** Spans and metrics of turns. A failure of the telemetry never affects a turn. */
 export interface OpenTelemetry {
   /** Runs a turn as `runTurn` does, in a span with a child span for each call of an executor. Its parent is the active span. */
-  runTurn(machine: TurnMachine, host: Host, options?: TracedRunOptions): Promise<Done>
+  runTurn(machine: TurnMachine, host: Host, options?: TracedRunOptions & RunToEndOptions): Promise<Done>
+  runTurn(machine: TurnMachine, host: Host, options?: TracedRunOptions & SuspendOptions): Promise<Done | Suspended>
   /** Wraps a host so that each call of an executor is a child of the active span: for a loop of your own, or `runJudge`. */
   traced(host: Host): Host
   /**
@@ -175,44 +187,51 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
     })
   }
 
+  const run = async (
+    machine: TurnMachine,
+    host: Host,
+    { conversationId, ...options }: TracedRunOptions & SuspendOptions = {},
+  ): Promise<Done | Suspended> => {
+    // A journal without a turn throws here. The run reports that.
+    const turnId = options.turnId ?? quietly(() => options.journal?.turnId)
+    const operation = {
+      "gen_ai.operation.name": "invoke_agent",
+      "gen_ai.provider.name": provider,
+      ...(agentName !== undefined && { "gen_ai.agent.name": agentName }),
+    }
+    const span = new QuietSpan(tracer, {
+      name: agentName === undefined ? "invoke_agent" : `invoke_agent ${agentName}`,
+      kind: SpanKind.INTERNAL,
+      parent: active(),
+      attributes: () => ({
+        ...operation,
+        ...(conversationId !== undefined && { "gen_ai.conversation.id": conversationId }),
+        ...(turnId !== undefined && { "turn_machine.turn.id": turnId }),
+        ...(machine.state !== "preparing" && { "turn_machine.resumed": true }),
+      }),
+    })
+    const before = machine.usage
+    const turn: TracedTurn = { span, machine, redelivered: machine.outstanding?.id, conversationId, prefixes: new PrefixWatch() }
+    const end = (describe: Parameters<QuietSpan["end"]>[0]): void => {
+      // Tokens that a resumed turn used earlier were reported then.
+      const ended = span.end(() => ({ ...describe(), usage: since(before, machine.usage) }))
+      if (ended !== undefined) metrics.duration(ended.seconds, operation, ended.ending)
+    }
+    try {
+      const result = await within(span.context, () => runTurn(machine, traced(host, turn), options))
+      end(() => (result.type === "suspended" ? suspendedRun(result, machine) : outcomeOf(result)))
+      return result
+    } catch (thrown) {
+      end(() => rejected(thrown))
+      throw thrown
+    }
+  }
+
   return {
     traced: (host) => traced(host),
     recordGoal: (outputs) => metrics.goal(outputs),
-    async runTurn(machine, host, { conversationId, ...options } = {}) {
-      // A journal without a turn throws here. The run reports that.
-      const turnId = options.turnId ?? quietly(() => options.journal?.turnId)
-      const operation = {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.provider.name": provider,
-        ...(agentName !== undefined && { "gen_ai.agent.name": agentName }),
-      }
-      const span = new QuietSpan(tracer, {
-        name: agentName === undefined ? "invoke_agent" : `invoke_agent ${agentName}`,
-        kind: SpanKind.INTERNAL,
-        parent: active(),
-        attributes: () => ({
-          ...operation,
-          ...(conversationId !== undefined && { "gen_ai.conversation.id": conversationId }),
-          ...(turnId !== undefined && { "turn_machine.turn.id": turnId }),
-          ...(machine.state !== "preparing" && { "turn_machine.resumed": true }),
-        }),
-      })
-      const before = machine.usage
-      const turn: TracedTurn = { span, machine, redelivered: machine.outstanding?.id, conversationId, prefixes: new PrefixWatch() }
-      const end = (describe: Parameters<QuietSpan["end"]>[0]): void => {
-        // Tokens that a resumed turn used earlier were reported then.
-        const ended = span.end(() => ({ ...describe(), usage: since(before, machine.usage) }))
-        if (ended !== undefined) metrics.duration(ended.seconds, operation, ended.ending)
-      }
-      try {
-        const done = await within(span.context, () => runTurn(machine, traced(host, turn), options))
-        end(() => outcomeOf(done))
-        return done
-      } catch (thrown) {
-        end(() => rejected(thrown))
-        throw thrown
-      }
-    },
+    // The run loop suspends only where the options allow it.
+    runTurn: run as OpenTelemetry["runTurn"],
   }
 }
 

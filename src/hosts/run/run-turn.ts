@@ -3,7 +3,7 @@ import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { AnswerableEffect, Done, Progress } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
-import type { Host, RunOptions, TurnLog } from "../host.ts"
+import type { Host, RunOptions, RunToEndOptions, Suspended, SuspendingRunOptions, TurnLog } from "../host.ts"
 import { settledInTime } from "../timers.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools } from "./checks.ts"
 import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
@@ -26,7 +26,9 @@ import { cancelledResponses } from "./task.ts"
  * @throws {RangeError} `toolConcurrency` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
-export async function runTurn(machine: TurnMachine, host: Host, options: RunOptions = {}): Promise<Done> {
+export async function runTurn(machine: TurnMachine, host: Host, options?: RunToEndOptions): Promise<Done>
+export async function runTurn(machine: TurnMachine, host: Host, options?: SuspendingRunOptions): Promise<Done | Suspended>
+export async function runTurn(machine: TurnMachine, host: Host, options: SuspendingRunOptions = {}): Promise<Done | Suspended> {
   const { cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, signal, toolConcurrency, journal } = options
   checkHost(host)
   checkToolConcurrency(toolConcurrency)

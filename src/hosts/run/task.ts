@@ -136,6 +136,10 @@ function timed(response: unknown, { durationMs }: Facts): unknown {
 export function toolTask(host: Host, effectId: number, call: PendingToolCall, past: Past = "first"): Task {
   const complete = (answer: unknown, { at, durationMs }: Facts): Response => {
     const { output, modelReturn } = plainAnswer(answer)
+    if (output.status === "pending") {
+      const { token, note } = output
+      return { type: "tool_pending", id: effectId, at, callId: call.callId, token, ...(note !== undefined && { note }) }
+    }
     return { type: "tool_results", id: effectId, at, results: [{ ...call, output, ...(modelReturn !== undefined && { modelReturn }), durationMs }] }
   }
   const fail = (failure: unknown, facts: Facts): Response => complete({ output: { status: "failure", failure } }, facts)

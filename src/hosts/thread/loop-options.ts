@@ -2,8 +2,7 @@ import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalCheckResult, GoalOutput, GoalWait } from "../../wire/goal.ts"
-import type { RunOptions } from "../host.ts"
-import type { runTurn } from "../run/run-turn.ts"
+import type { RunLoop, RunOptions } from "../host.ts"
 import type { CheckRequest, CheckRunner } from "./check-runner.ts"
 import type { ThreadTurn } from "./config.ts"
 
@@ -16,7 +15,7 @@ export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"
   /** Called when a turn begins or is resumed. Awaited. If it throws, the run rejects. */
   readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => unknown
   /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
-  readonly runTurn?: typeof runTurn
+  readonly runTurn?: RunLoop
   /**
    * Waits until a time (milliseconds since the epoch) or until the signal is aborted, which happens when the run is stopped, and when a
    * message, a command or an event arrives. It may return earlier. Default: a timer.

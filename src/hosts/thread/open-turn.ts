@@ -8,6 +8,7 @@ import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { digest } from "../../replay/digest.ts"
 import type { TurnStart } from "../../wire/config.ts"
+import type { Done } from "../../wire/effect.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
@@ -75,7 +76,8 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
     const attended = threadHost(thread, machine, host, () => options.attend?.())
-    const { outcome } = await loop(machine, attended, { ...runOptions, journal, ...(now !== undefined && { now }) })
+    // Without `suspend` it runs to its end.
+    const { outcome } = (await loop(machine, attended, { ...runOptions, journal, ...(now !== undefined && { now }) })) as Done
     await endTurn(thread, turn, machine, outcome)
     return outcome
   } finally {

@@ -3,7 +3,7 @@ import type { Json } from "../../json.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
 import type { Attachment, AttachmentInfo } from "../attachments/store.ts"
-import { type EffectContext, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
+import { type EffectContext, PendingAnswer, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
 import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
 import { MAX_TIMER_MS, onAbort } from "../timers.ts"
@@ -77,8 +77,8 @@ export interface ToolDefinition<
 /** What a tool knows about a call that a crash interrupted. `undefined`: nothing. */
 export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Returned<Value> } | { readonly ran: false } | undefined
 
-/** The return value of a tool: the value, or a {@link ToolReply} with more. */
-export type Returned<Value> = Value | ToolReply<Value>
+/** The return value of a tool: the value, a {@link ToolReply} with more, or {@link PendingAnswer} for work that goes on outside. */
+export type Returned<Value> = Value | ToolReply<Value> | PendingAnswer
 
 /** What `execute` may return for values of the output schema. */
 export type ToolReturn<Value> = Returned<NoInfer<Value>> | Promise<Returned<NoInfer<Value>>>
@@ -86,9 +86,11 @@ export type ToolReturn<Value> = Returned<NoInfer<Value>> | Promise<Returned<NoIn
 /** The type of a tool's values: that of its output schema, or, without one, that of what `execute` returns. */
 export type ToolValue<Value, Result> = unknown extends Value
   ? Awaited<Result> extends infer Each
-    ? Each extends ToolReply<infer Inner>
-      ? Inner
-      : Each
+    ? Each extends PendingAnswer
+      ? never
+      : Each extends ToolReply<infer Inner>
+        ? Inner
+        : Each
     : never
   : Value
 
@@ -266,6 +268,7 @@ async function noStore(): Promise<never> {
 }
 
 async function answerOf<Value>(output: ZodSchema<unknown, Value> | undefined, returned: Returned<Value>): Promise<ToolAnswer<JsonOf<Value>>> {
+  if (returned instanceof PendingAnswer) return returned
   try {
     const { value, extra } = returned instanceof ToolReply ? returned : { value: returned, extra: {} }
     const { control, modelReturn } = extra as ToolReply["extra"]

@@ -7,6 +7,7 @@ import type { Host } from "../../../src/hosts/host.ts"
 import { judgedCheckpoint } from "../../../src/hosts/judge/judged-checkpoint.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import type { ChecklistState, PauseReason } from "../../../src/schemas/checklist.ts"
+import type { Done } from "../../../src/schemas/effect.ts"
 import type { GoalCheck } from "../../../src/schemas/goal.ts"
 import type { LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
@@ -50,7 +51,7 @@ class Judged {
     this.machine = new TurnMachine({ ...CONFIG, driver }, { ...START, events: history })
   }
 
-  async run(isFatal?: (error: unknown) => boolean): ReturnType<typeof runTurn> {
+  async run(isFatal?: (error: unknown) => boolean): Promise<Done> {
     const { works, rules: replies, threadId } = this.#options
     const llmCall = async (request: LlmRequest): Promise<LlmResponse> => {
       if (request.model !== "judge") {

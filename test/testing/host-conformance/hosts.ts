@@ -176,7 +176,7 @@ export class Workflow {
       if (effect.type === "progress" || effect.type === "done") await this.report(effect)
       if (effect.type === "emit") this.options.onEvent(effect.event)
       if (effect.type === "done") return this.end(effect)
-      if ("id" in effect && effect.type !== "cancel_llm") await this.answer(effect)
+      if ("id" in effect && effect.type !== "cancel_llm" && effect.type !== "tool_calls_released") await this.answer(effect)
     }
   }
 
