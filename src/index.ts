@@ -127,7 +127,16 @@ export type {
   ToolResultPart,
   TurnCause,
 } from "./wire/message.ts"
-export type { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolDecisions, ToolPending, ToolResults } from "./wire/response.ts"
+export type {
+  CheckpointDelivered,
+  ExecResult,
+  ExecutionSurfaceSynced,
+  LlmComplete,
+  Response,
+  ToolDecisions,
+  ToolPending,
+  ToolResults,
+} from "./wire/response.ts"
 export type {
   CancelledOutput,
   CompletedToolCall,
