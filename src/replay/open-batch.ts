@@ -4,6 +4,7 @@ import { decidedBy, placeDecisions, undecidedCalls } from "../machine/held.ts"
 import type { DecidedCall, Decision, HeldCall } from "../wire/approval.ts"
 import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { ToolDecisions, ToolPending, ToolResults } from "../wire/response.ts"
+import type { JournalEntry } from "./journal.ts"
 
 /**
  * The batch of tool calls that a journal ends in, read from a snapshot and the records after it, without the driver of the turn. What its
@@ -89,6 +90,13 @@ export class OpenBatch {
   #with(state: WaitingTools, at: number | undefined): OpenBatch {
     return new OpenBatch(state, this.since, latest(this.at, at))
   }
+}
+
+/** The batch after more entries. `batch`: the one before them. */
+export function batchAfter(batch: OpenBatch | undefined, entries: readonly Pick<JournalEntry, "record">[]): OpenBatch | undefined {
+  let last = batch
+  for (const { record } of entries) last = record.type === "snapshot" ? OpenBatch.of(record, last) : last?.after(record)
+  return last
 }
 
 /** The later of two times. A time that goes back does not count, as in the turn. */

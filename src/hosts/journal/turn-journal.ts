@@ -5,7 +5,7 @@ import type { HostCommand } from "../../machine/step.ts"
 import { TurnMachine } from "../../machine/turn-machine.ts"
 import { configDigests, trustingConfig } from "../../replay/config.ts"
 import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, MAX_LINE_CHARS, readJournal } from "../../replay/journal.ts"
-import { isWide, OpenBatch } from "../../replay/open-batch.ts"
+import { batchAfter, isWide } from "../../replay/open-batch.ts"
 import { journalEnded, Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
 import { lastSection } from "../../replay/sections.ts"
@@ -417,7 +417,11 @@ export class TurnJournal implements TurnLog {
   ): Promise<void> {
     const journal = this.#recorded
     const batch =
-      journal === undefined ? new RecordedBatch(undefined) : config === undefined ? recordedBatch(journal) : replayedBatch(journal, config)
+      journal === undefined
+        ? new RecordedBatch(undefined)
+        : config === undefined
+          ? new RecordedBatch(batchAfter(undefined, journal.entries))
+          : replayedBatch(journal, config)
     const responses: { readonly response: Response; readonly effect: AnswerableEffect | undefined }[] = []
     for (const find of answers) {
       const { response, result, settle } = find(this.#turnOf(batch))
@@ -547,13 +551,6 @@ export class TurnJournal implements TurnLog {
     if (Number.isSafeInteger(now)) return now
     throw new RangeError(`now() must return milliseconds since the epoch, not ${now}.`)
   }
-}
-
-/** The batch that a journal ends in, without the driver of its turn. */
-function recordedBatch({ entries }: Journal): RecordedBatch {
-  let batch: OpenBatch | undefined
-  for (const { record } of entries) batch = record.type === "snapshot" ? OpenBatch.of(record, batch) : batch?.after(record)
-  return new RecordedBatch(batch)
 }
 
 function replayedBatch(journal: Journal, config: TurnConfig): MachineBatch {
