@@ -76,7 +76,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
 
 function refusedText(decisions: readonly Decision[], error: TurnError): string {
   const requests = decisions.map((decision: Partial<Decision> | null) => String(decision?.requestId)).join(", ")
-  return `A decision about ${requests} was refused (${error.code}), and the call stays held. ${error.message}`
+  return `A decision about ${requests} was refused (${error.code}): ${error.message}`
 }
 
 /** Records a response. One that is too long to be read again fails its effect, which would otherwise fail with each resume. */
