@@ -233,9 +233,9 @@ export class ToolError extends Error {
 
 /**
  * Why a run was refused. `held_without_decider`: a call is held, or may be, and the run has neither `Host.decide` nor `suspend` or `pause`; or
- * `Host.decide` decided nothing and the run may not suspend.
+ * `Host.decide` decided nothing and the run may not suspend. `pending_without_suspend`: a call goes on outside, and the run may not suspend.
  */
-export type RunErrorCode = "once_without_log" | "held_without_decider"
+export type RunErrorCode = "once_without_log" | "held_without_decider" | "pending_without_suspend"
 
 /** A run that was refused. The turn is unchanged. */
 export class RunError extends TurnError<RunErrorCode> {}
@@ -305,12 +305,13 @@ export interface RunOptions extends PerformOptions {
 export interface SuspendOptions {
   /**
    * Resolves with {@link Suspended} once nothing is left to perform but held calls without a decision, and calls that go on outside. Without
-   * it, a turn that waits for either rejects as `held_without_decider`.
+   * it, the run of a turn that waits for either rejects with a {@link RunError}.
    */
   readonly suspend?: true | undefined
   /**
    * Aborting it suspends the run at the next safe point, also in the middle of its work: running calls end and are recorded, and nothing more
    * begins. The next run continues. Nothing is cancelled. A turn that ends until then resolves with its `done`. For the shutdown of a process.
+   * Such a run also suspends as with `suspend`.
    */
   readonly pause?: AbortSignal | undefined
 }
