@@ -82,15 +82,14 @@ function drawDiagram(): string {
 }
 
 function drawTransitions(): string {
-  const rows = Object.keys(TRANSITIONS).map((state) => {
-    const row = ROWS.find((candidate) => candidate.state === state)
-    const accepts = row?.response === undefined ? (row === undefined ? "nothing" : "a poll") : code(row.response)
-    return [
-      `[${code(state)}](#${state})`,
-      row?.effect === undefined ? "nothing" : code(row.effect),
-      accepts,
-      row?.next.map(code).join(" · ") ?? "nothing",
-    ]
+  const rows = Object.keys(TRANSITIONS).flatMap((state) => {
+    const name = `[${code(state)}](#${state})`
+    const found = ROWS.filter((candidate) => candidate.state === state)
+    if (found.length === 0) return [[name, "nothing", "nothing", "nothing"]]
+    return found.map(({ effect, response, next }) => {
+      const waitsFor = effect === undefined ? "nothing" : code(effect)
+      return [name, waitsFor, response === undefined ? "a poll" : code(response), next.map(code).join(" · ")]
+    })
   })
   return table(["state", "waits for the response to", "accepts", "next states"], rows)
 }
@@ -99,7 +98,7 @@ function drawEffects(): string {
   const rows = shapesOf(Effect).map((shape) => {
     const type = literal(shape["type"])
     const answer = Object.entries(ANSWERS).find(([effect]) => effect === type)?.[1]
-    return [code(type), fields(shape), answer === undefined ? "notification" : code(answer)]
+    return [code(type), fields(shape), answer === undefined ? "notification" : answer.map(code).join(", ")]
   })
   return table(["effect", "fields", "answered by"], rows)
 }
@@ -113,7 +112,7 @@ function drawResponses(): string {
 }
 
 function effectAnsweredBy(response: string): string {
-  const found = tagsOf(AnswerableEffect).find((effect) => (ANSWERS as Record<string, string>)[effect] === response)
+  const found = tagsOf(AnswerableEffect).find((effect) => (ANSWERS as Record<string, readonly string[]>)[effect]?.includes(response))
   if (found === undefined) throw new Error(`No effect is answered by ${response}.`)
   return found
 }

@@ -19,6 +19,7 @@ export type { CompleteTurnConfig, TurnConfig, Validation } from "./machine/confi
 export type { DriverContext, ProtocolDriver, WaitingDecisions, WaitingExec, WaitingLlm } from "./machine/driver.ts"
 export type { History } from "./machine/history.ts"
 export { advance, begin, command, type HostCommand, handle } from "./machine/step.ts"
+export { isAnswerable } from "./machine/transitions.ts"
 export type { ExecutionSurface, StateName, Step, Turn, TurnPosition, TurnRecord, TurnState } from "./machine/turn.ts"
 export { type UserMessageOptions, userMessage } from "./machine/user-message.ts"
 export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./projectors/chat.ts"

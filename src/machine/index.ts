@@ -25,6 +25,7 @@ export { errorEvent, failWith, type StopType, stopFor, stopped } from "./termina
 export { deriveModelReturn, toolResultParts } from "./tool-results.ts"
 export {
   ANSWERS,
+  isAnswerable,
   isAnswerTo,
   PREPARATION,
   type ResponseOf,

@@ -5,7 +5,7 @@
 import { DriverError, ProtocolError } from "../errors.ts"
 import { quoted } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
-import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
+import type { AnswerableEffect, Effect, ToolCalls } from "../wire/effect.ts"
 import type { Response } from "../wire/response.ts"
 import type { MachineAction } from "./apply-actions.ts"
 import { completeBatch, leftBatch, pendingCall, placeResults, type RefusedCall } from "./batch.ts"
@@ -96,6 +96,11 @@ export const ANSWERS = {
   exec_code: ["exec_result"],
   checkpoint: ["checkpoint_delivery"],
 } as const satisfies Record<AnswerableEffect["type"], readonly ResponseType[]>
+
+/** Whether an effect waits for an answer. A release of calls and a `cancel_llm` have an id, too, but it is that of another effect. */
+export function isAnswerable(effect: Effect | undefined): effect is AnswerableEffect {
+  return effect !== undefined && Object.hasOwn(ANSWERS, effect.type)
+}
 
 /** Whether a response may answer an effect, by their types. */
 export function isAnswerTo(effect: AnswerableEffect, { type }: Pick<Response, "type">): boolean {

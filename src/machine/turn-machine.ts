@@ -11,7 +11,7 @@ import { stillToRun } from "./batch.ts"
 import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts"
 import { type CompleteTurnConfig, checkedConfig, type TurnConfig } from "./config.ts"
 import { advance, begin, command, type HostCommand, handleChecked } from "./step.ts"
-import { ANSWERS } from "./transitions.ts"
+import { isAnswerable } from "./transitions.ts"
 import { outstandingEffect, type StateName, type Step, type Turn, type TurnState } from "./turn.ts"
 
 /**
@@ -255,7 +255,3 @@ export class TurnMachine {
 }
 
 const NONE: ReadonlySet<number> = new Set()
-
-function isAnswerable(effect: Effect): effect is AnswerableEffect {
-  return Object.hasOwn(ANSWERS, effect.type)
-}

@@ -1,10 +1,11 @@
+import { isAnswerable } from "../machine/transitions.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { Effect } from "../wire/effect.ts"
 import type { Response } from "../wire/response.ts"
 import { jsonText } from "./difference.ts"
 import { requireEqual, requireEqualLists, requireEqualTexts, requireEqualTurns, requireThat } from "./laws.ts"
 import { give, type TestedMachine } from "./turn-input.ts"
-import { checkpointText, isAnswerable, restoredMachine, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
+import { checkpointText, restoredMachine, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
 import type { DriverCall } from "./watched-driver.ts"
 
 /** Law 2: the turn is cut before step `place` (written as JSON text and restored) and continues with the same inputs. */

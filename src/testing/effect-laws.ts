@@ -1,7 +1,8 @@
+import { isAnswerable } from "../machine/transitions.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
 import type { TestedMachine } from "./turn-input.ts"
-import { isAnswerable, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
+import type { Subject, Trace, TraceStep } from "./turn-trace.ts"
 
 /** What these laws look at. It may begin in the middle of a turn, after it was polled until nothing was left. */
 export type EffectTrace = Pick<Trace, "machine" | "begin" | "steps">

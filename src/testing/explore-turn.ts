@@ -8,7 +8,7 @@ import { chatProjector } from "../projectors/chat.ts"
 import { wireValidation } from "../schemas/validation.ts"
 import { TurnMachine } from "../validated-turn-machine.ts"
 import type { TurnStart } from "../wire/config.ts"
-import type { AnswerableEffect } from "../wire/effect.ts"
+import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { Response } from "../wire/response.ts"
 import { LAWS, LawError } from "./laws.ts"
@@ -184,7 +184,7 @@ class Explorer {
     if (this.#states.size >= bounds.states) return this.#cut("states")
     if (place.depth >= bounds.depth) return this.#cut("depth")
     if (iteration - (this.#start.iterationOffset ?? 0) > bounds.iterations) return this.#cut("iterations")
-    if (outstanding?.type === "tool_calls" && outstanding.calls.length > bounds.calls) return this.#cut("calls")
+    if (outstanding?.type === "tool_calls" && openCallsOf(outstanding) > bounds.calls) return this.#cut("calls")
     const answers = outstanding === undefined ? [] : this.#answers(outstanding)
     const given = place.deliveries < bounds.deliveries ? answers : answers.filter((response) => !delivers(response))
     if (given.length < answers.length) this.#cut("deliveries")
@@ -258,6 +258,11 @@ const COMMANDS: readonly HostInput[] = [
 
 /** The user cancels while the model answers. */
 const CANCEL_IN_ANSWER: HostInput = { type: "cancel", reason: "The user cancelled.", partial: partialAnswer() }
+
+/** How many calls of a batch have no result. */
+function openCallsOf({ calls, held = [], pending = [] }: ToolCalls): number {
+  return calls.length + held.length + pending.length
+}
 
 /** Whether a response delivers anything. */
 function delivers(response: Response): boolean {

@@ -1,3 +1,4 @@
+import type { Decision, HeldCall, Verdict } from "../wire/approval.ts"
 import type { AnswerableEffect, LlmCall, ToolCalls } from "../wire/effect.ts"
 import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../wire/llm.ts"
 import type { CheckpointDelivery } from "../wire/message.ts"
@@ -86,12 +87,18 @@ function response(parts: readonly OutputPart[], terminalReason: TerminalReason):
   return { text, parts, usage: { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }, terminalReason }
 }
 
+/** Results, decisions, and a report that the first call goes on outside. They come in any order and any mixture. */
+function toolAnswers(effect: ToolCalls): readonly Response[] {
+  const { id, calls, held = [], pending = [] } = effect
+  return [...resultAnswers(id, [...calls, ...pending], held.length > 0), ...pendingAnswers(id, calls), ...decisionAnswers(id, held)]
+}
+
 /**
  * All results at once: all succeed, all fail, or the first finishes the turn. And single results of any open call, so that they
  * come in any order, and successes and failures in any mixture.
  */
-function toolAnswers(effect: ToolCalls): readonly Response[] {
-  const { id, calls } = effect
+function resultAnswers(id: number, calls: readonly PendingToolCall[], isHeld: boolean): readonly Response[] {
+  if (calls.length === 0 && isHeld) return []
   const all = [SUCCESS, FAILURE].map((answer) =>
     results(
       id,
@@ -104,6 +111,31 @@ function toolAnswers(effect: ToolCalls): readonly Response[] {
   )
   if (calls.length < 2) return [...all, finishing]
   return [...all, finishing, ...calls.flatMap((call) => [SUCCESS, FAILURE].map((answer) => results(id, [completed(call, answer)])))]
+}
+
+/** Of several calls with one id, none can be reported. */
+function pendingAnswers(id: number, calls: readonly PendingToolCall[]): readonly Response[] {
+  const first = calls.find(({ callId }) => calls.filter((call) => call.callId === callId).length === 1)
+  return first === undefined ? [] : [{ type: "tool_pending", id, callId: first.callId, token: `job of ${first.callId}` }]
+}
+
+/** Every decision about each held call, alone; and all of them approved or rejected at once. */
+function decisionAnswers(id: number, held: readonly HeldCall[]): readonly Response[] {
+  const decide = (decisions: readonly Decision[]): Response => ({ type: "tool_decisions", id, decisions })
+  const answers = held.flatMap((call) => decisionsAbout(call).map((decision) => decide([decision])))
+  if (held.length < 2) return answers
+  const together = (["approve", "reject"] as const).filter((choice) => held.every(({ ask }) => ask.allow.includes(choice)))
+  return [...answers, ...together.map((decision) => decide(held.map(({ requestId, digest }) => ({ requestId, digest, decision }))))]
+}
+
+function decisionsAbout({ requestId, digest, ask }: HeldCall): readonly Decision[] {
+  const scopes = ask.scopes.filter((scope) => scope !== "call")
+  const allowed = ask.allow.flatMap((choice): readonly Verdict[] => {
+    if (choice === "edit") return [{ decision: "edit", args: { edited: true } }]
+    return [{ decision: choice }, ...scopes.map((scope) => ({ decision: choice, scope }))]
+  })
+  const verdicts: readonly Verdict[] = [...allowed, { decision: "expired" }, { decision: "cancelled" }]
+  return verdicts.map((verdict) => ({ requestId, digest, ...verdict }))
 }
 
 const SUCCESS: ScriptedToolAnswer = { output: { status: "success", value: "done" } }

@@ -2,6 +2,7 @@ import { TurnError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import { canonicalJson } from "../json.ts"
 import type { CompleteTurnConfig } from "../machine/config.ts"
+import { isAnswerable } from "../machine/transitions.ts"
 import type { StateName, Turn } from "../machine/turn.ts"
 import { digest } from "../replay/digest.ts"
 import type { TurnStart } from "../wire/config.ts"
@@ -14,7 +15,7 @@ import { checkPrefix } from "./prefix-law.ts"
 import { lastFirst, requireRefusals } from "./run-laws.ts"
 import { checkDriverErrors, checkOrphans, checkVerbatim } from "./step-laws.ts"
 import { describeInput, give, type TestedMachine, type TestedMachineClass, type TurnInput, type Verdict } from "./turn-input.ts"
-import { checkpointText, isAnswerable, type Standing, type Subject, type TracedCall, type TraceStep, turnText } from "./turn-trace.ts"
+import { checkpointText, type Standing, type Subject, type TracedCall, type TraceStep, turnText } from "./turn-trace.ts"
 import type { DriverCall } from "./watched-driver.ts"
 
 /** An input other than a poll. */
@@ -370,9 +371,9 @@ function sameTexts(left: readonly string[], right: readonly string[]): boolean {
   return left.length === right.length && left.every((text, index) => text === right[index])
 }
 
-/** Law 3. While a batch is incomplete, a repeated part is an error and not a duplicate; see the refusals. */
+/** Law 3. While a batch is incomplete, repeated results are an error and not a duplicate; see the refusals. */
 function requireStale(where: string, input: Extract<GivenInput, { type: "respond" }>, { machine, checkpoint }: Run): void {
-  if (machine.outstanding?.id === input.response.id) return
+  if (machine.outstanding?.id === input.response.id && input.response.type === "tool_results") return
   const { turn } = machine
   requireEqual("duplicates", where, "the verdict on the repeated answer", give(machine, input), "stale")
   if (machine.turn !== turn)

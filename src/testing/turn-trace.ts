@@ -1,5 +1,6 @@
 import type { TurnConfig } from "../machine/config.ts"
 import { History } from "../machine/history.ts"
+import { isAnswerable } from "../machine/transitions.ts"
 import type { Turn } from "../machine/turn.ts"
 import { wrapProjector } from "../projectors/wrap-projector.ts"
 import type { TurnStart } from "../wire/config.ts"
@@ -154,10 +155,6 @@ function withProjector(config: TurnConfig, used: () => void): TurnConfig {
 
 export function checkpointText(machine: TestedMachine): string {
   return jsonText(machine.checkpoint()) as string
-}
-
-export function isAnswerable(effect: Effect | undefined): effect is AnswerableEffect {
-  return effect !== undefined && "id" in effect && effect.type !== "cancel_llm"
 }
 
 /** A turn as JSON text, its histories item by item: cached lists of a history would hide later changes. */

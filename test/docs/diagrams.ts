@@ -1,6 +1,6 @@
 import { ANSWERS, TRANSITIONS } from "../../src/machine/transitions.ts"
 
-const LABELS: ReadonlySet<string> = new Set(["poll", ...Object.entries(ANSWERS).flat()])
+const LABELS: ReadonlySet<string> = new Set(["poll", ...Object.keys(ANSWERS), ...Object.values(ANSWERS).flat()])
 
 /** Returns what is wrong with a mermaid state diagram: invalid lines, or states and labels that the machine does not have. */
 export function diagramProblem(text: string): string | undefined {

@@ -27,6 +27,7 @@ import { fill, newFolder, runCli } from "../cli/harness.ts"
 import { CONFIG as JUDGE } from "../drivers/checklist/support.ts"
 import { CONFIG as COUNTING } from "../replay/support.ts"
 import { opened } from "../support/stored-text.ts"
+import { HELD_CONFIG, heldAnswer } from "./held-script.ts"
 import { answersTo, CONFIG } from "./script.ts"
 
 // What was stored at a version has to load for as long as that version is supported. Do not change these fixtures to make a test pass: raise the
@@ -87,6 +88,34 @@ describe("checkpoints of version 2", () => {
   )
 })
 
+describe("checkpoints of version 2 that wait for people", () => {
+  const lines = linesOf("checkpoints-held-v2.jsonl")
+  const { outcome } = TurnMachine.restore(HELD_CONFIG, lines.at(-1))
+
+  test("have every decision that runs or ends a call, and calls that go on outside", () => {
+    const states = lines.flatMap((text) => {
+      const { state } = JSON.parse(text) as TurnCheckpoint
+      return state.type === "waiting_tools" ? [state] : []
+    })
+    expect(states.at(-1)?.decided?.map(({ decision }) => decision)).toEqual(["edit", "reject", "edit"])
+    expect(Math.max(...states.map(({ pending = [] }) => pending.length))).toBe(3)
+    expect(outcome).toMatchObject({ finish: { value: [{ to: "a" }, { amount: 3 }, { to: "c" }, { to: "d" }, { amount: 3 }] } })
+  })
+
+  test.each(lines.map((text, place) => [place, text] as const))("checkpoint %d is restored without a loss and runs to its end", (_place, text) => {
+    const machine = TurnMachine.restore(HELD_CONFIG, text)
+    const { unpolled: _again, ...restored } = JSON.parse(JSON.stringify(machine.checkpoint())) as TurnCheckpoint
+    expect(JSON.parse(text)).toEqual({ ...restored, unpolled: expect.anything() })
+    for (;;) {
+      while (machine.poll() !== undefined);
+      const { outstanding } = machine
+      if (outstanding === undefined) break
+      machine.handle(heldAnswer(outstanding))
+    }
+    expect(machine.outcome).toEqual(outcome)
+  })
+})
+
 describe("checkpoints of an older version", () => {
   const config = completeConfig(CONFIG)
   // As if version 1 had no `startLength`, and version 0 had called `nextEffectId` `effectCount`.
@@ -126,7 +155,7 @@ describe("checkpoints of an older version", () => {
 })
 
 describe("journals of version 2", () => {
-  const names = ["journal-v2.jsonl", "journal-cancelled-v2.jsonl", "journal-failed-v2.jsonl", "journal-compacted-v2.jsonl"]
+  const names = ["journal-v2.jsonl", "journal-cancelled-v2.jsonl", "journal-failed-v2.jsonl", "journal-compacted-v2.jsonl", "journal-held-v2.jsonl"]
 
   test("have every record", () => {
     const records = names.flatMap((name): readonly JournalRecord[] => {
@@ -135,7 +164,8 @@ describe("journals of version 2", () => {
     })
     const known = tags<JournalRecord["type"]>({
       ...{ header: true, interruption: true, snapshot: true, effect: true, opened: true, reconfigured: true, call_started: true, end: true },
-      ...{ execution_surface_synced: true, llm_complete: true, tool_results: true, exec_result: true, checkpoint_delivery: true },
+      ...{ execution_surface_synced: true, llm_complete: true, exec_result: true, checkpoint_delivery: true },
+      ...{ tool_results: true, tool_decisions: true, tool_pending: true },
     })
     expect(typesIn(records)).toEqual(known)
   })
@@ -144,7 +174,7 @@ describe("journals of version 2", () => {
     const text = textOf(name)
     const journal = readJournal(text, journalValidation)
     expect([journal.length, journal.droppedLength, journal.migratedFrom]).toEqual([text.length, 0, undefined])
-    const machine = resume(journal, CONFIG, { checkEffects: false })
+    const machine = resume(journal, name.includes("held") ? HELD_CONFIG : CONFIG, { checkEffects: false })
     const end = journal.entries.at(-1)?.record
     expect(machine.outcome).toEqual(end?.type === "end" ? end.outcome : "no end")
   })

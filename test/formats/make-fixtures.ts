@@ -22,6 +22,7 @@ import type { Response } from "../../src/wire/response.ts"
 import { answerOf, completes, CONFIG as JUDGE, list, listed, manage, type Reply, reads } from "../drivers/checklist/support.ts"
 import { CONFIG as COUNTING } from "../replay/support.ts"
 import { openedText } from "../support/stored-text.ts"
+import { HELD_CONFIG, HELD_START, heldAnswer } from "./held-script.ts"
 import { ANSWER, answersTo, CONFIG, START } from "./script.ts"
 
 const FOLDER = fileURLToPath(new URL("../fixtures/formats/", import.meta.url))
@@ -139,6 +140,24 @@ function failedJournal(): string {
   return text + recorder.end(machine)
 }
 
+/** A turn that waits for people: its checkpoints after each answer, and its journal. */
+function held(): { readonly checkpoints: readonly TurnCheckpoint[]; readonly journal: string } {
+  const machine = new TurnMachine(HELD_CONFIG, HELD_START)
+  const { recorder, line } = Recorder.begin(HELD_CONFIG, HELD_START, "turn-4", { at: AT })
+  const checkpoints: TurnCheckpoint[] = []
+  let text = line
+  for (;;) {
+    checkpoints.push(machine.checkpoint())
+    while (machine.poll() !== undefined);
+    checkpoints.push(machine.checkpoint())
+    const { outstanding } = machine
+    if (outstanding === undefined) return { checkpoints, journal: text + recorder.end(machine) }
+    const response = heldAnswer(outstanding)
+    text += recorder.response(machine, response)
+    machine.handle(response)
+  }
+}
+
 /** A thread with every type of record, and a turn that is still open. */
 async function thread(): Promise<readonly (readonly [name: string, text: string])[]> {
   let at = AT
@@ -218,6 +237,9 @@ write("checkpoints-v2.jsonl", checkpoints())
 writeFileSync(join(FOLDER, "journal-v2.jsonl"), turn)
 writeFileSync(join(FOLDER, "journal-cancelled-v2.jsonl"), cancelledJournal())
 writeFileSync(join(FOLDER, "journal-failed-v2.jsonl"), failedJournal())
+const waiting = held()
+write("checkpoints-held-v2.jsonl", waiting.checkpoints)
+writeFileSync(join(FOLDER, "journal-held-v2.jsonl"), waiting.journal)
 writeFileSync(join(FOLDER, "journal-compacted-v2.jsonl"), compacted(readJournal(turn)))
 for (const [name, text] of await thread()) writeFileSync(join(FOLDER, `thread-v1.${name.slice(2)}`), text)
 write("judge-checkpoints-v1.jsonl", judgeCheckpoints())

@@ -35,6 +35,10 @@ const EXPECTED_OF_ANSWERS = [
   "unexpected_response",
   "unknown_call",
   "call_already_answered",
+  "unknown_request",
+  "digest_mismatch",
+  "decision_not_allowed",
+  "call_already_decided",
 ]
 
 describe("each hostile value as a whole", () => {

@@ -1,9 +1,10 @@
 import { afterEach, expect } from "vitest"
 import { CheckpointError, ProtocolError, SchemaError, type TurnError } from "../../src/errors.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
+import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { callsTools, configOf, driverOf, pollAll, respond, userMessage } from "../machine/support.ts"
+import { callsTools, completed, configOf, driverOf, pending, pollAll, respond, userMessage } from "../machine/support.ts"
 
 // The validating machine refuses hostile input with a stable code and leaves the turn unchanged, or accepts it, and the turn can
 // still be saved and restored. It throws no other error and changes no prototype.
@@ -26,11 +27,31 @@ export const CONFIG: TurnConfig = configOf({
   }),
 })
 
+const ASK = { summary: "s", risk: "low", allow: ["approve", "edit", "reject"], scopes: ["turn", "thread"], expiresAt: 100 } as const
+
+/** Two calls are held, as requests `1:a` and `1:b`, and a third may run. */
+export const HOLDING: TurnConfig = configOf({
+  driver: driverOf({
+    prepareIteration: () => {
+      const held = ["a", "b"].map((callId) => ({ callId, digest: `digest of ${callId}`, ask: ASK }))
+      return [{ type: "start_tools", calls: [pending("a"), pending("b"), pending("c")], held }]
+    },
+    onToolDecisions: (_context, { held }, decisions) =>
+      decisions.flatMap(({ requestId, decision }): readonly DriverAction[] => {
+        const { callId = "" } = held.find((call) => call.requestId === requestId) ?? {}
+        const runs = decision === "approve" || decision === "edit"
+        return [runs ? { type: "release_calls", requestIds: [requestId] } : { type: "settle_calls", results: [completed(callId)] }]
+      }),
+  }),
+})
+
 /** Saved turns, each waiting for one type of response, as effect 1 or 2. */
 export const SAVED: { readonly [Type in Response["type"]]: { readonly config: TurnConfig; readonly text: string; readonly id: number } } = {
   execution_surface_synced: begun(configOf({ syncExecutionSurface: true })),
   llm_complete: begun(configOf({ emitLlmTrace: true })),
   tool_results: begun(configOf(), callsTools(1, ["a", "b"])),
+  tool_decisions: begun(HOLDING),
+  tool_pending: begun(configOf(), callsTools(1, ["a", "b"])),
   exec_result: begun({ ...CONFIG, driver: { ...CONFIG.driver, prepareIteration: () => [{ type: "start_exec", code: "1", driverState: {} }] } }),
   checkpoint_delivery: begun(CONFIG),
 }

@@ -186,6 +186,25 @@ export const FULL: { readonly [name: string]: Response } = {
     completed("a"),
     completed("b", 1, { output: { status: "success", value: 1, control: { type: "finish", value: { v: 1 } } } }),
   ),
+  decisions: {
+    type: "tool_decisions",
+    id: 1,
+    at: 3,
+    decisions: [
+      { requestId: "1:a", digest: "digest of a", decision: "edit", args: { amount: 1 }, by: "anna", note: "n" },
+      { requestId: "1:b", digest: "digest of b", decision: "reject", message: "m", scope: "thread", by: "bo" },
+    ],
+  },
+  "an approval and an expiry": {
+    type: "tool_decisions",
+    id: 1,
+    decisions: [
+      { requestId: "1:b", digest: "digest of b", decision: "approve", scope: "turn" },
+      { requestId: "1:a", digest: "digest of a", decision: "expired" },
+    ],
+  },
+  "a cancelled request": { type: "tool_decisions", id: 1, decisions: [{ requestId: "1:b", digest: "digest of b", decision: "cancelled" }] },
+  "a call that goes on outside": { type: "tool_pending", id: 2, at: 3, callId: "b", token: "job-1", note: "n" },
   executed: {
     type: "exec_result",
     id: 1,

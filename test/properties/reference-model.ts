@@ -107,6 +107,9 @@ export class ReferenceMachine {
         this.#leave(work)
         this.#deliver(work, response.delivery, at)
         return "accepted"
+      case "tool_decisions":
+      case "tool_pending":
+        return "unexpected_response"
     }
   }
 
@@ -457,6 +460,7 @@ export class ReferenceMachine {
       surfaceChanged: turn.surfaceChanged,
       usage,
       at,
+      heldMs: 0,
       projectRequest: () => {
         throw new Error("The model projects nothing.")
       },

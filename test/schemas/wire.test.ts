@@ -84,7 +84,14 @@ const completedCall = {
   durationMs: 5,
   replay: { itemId: "i", opaque: "o" },
   usage,
+  edited: true,
 }
+const ask = { summary: "Pays 5", risk: "high", allow: ["approve", "edit", "reject"], scopes: ["call", "turn", "thread"], expiresAt: 9 }
+const heldCall = { ...pendingCall, requestId: "2:c", index: 2, digest: "d", ask }
+const externalCall = { ...pendingCall, token: "job-1", note: "n" }
+const decided = { requestId: "2:c", digest: "d", by: "anna", note: "n" }
+const decidedCall = { requestId: "2:c", decision: "edit", args: { a: 2 }, by: "anna" }
+const grantKey = { toolName: "t", toolDigest: "d" }
 const execResponse = {
   observations: ["1"],
   toolCalls: [{}],
@@ -127,6 +134,8 @@ const savedTurn = {
     outstanding: { type: "tool_calls", id: 2, calls: [pendingCall, pendingCall] },
     results: [completedCall, null],
     settled: [{ index: 1, result: completedCall }],
+    decided: [decidedCall],
+    pending: [externalCall],
   },
   unpolled: [
     { type: "emit", event: { type: "done" } },
@@ -153,6 +162,8 @@ const savedTurn = {
   turnLimitScheduled: false,
   systemPrompt: "p",
   tools: [tool],
+  heldSince: 4,
+  heldMs: 7,
   at: 5,
 }
 
@@ -330,7 +341,7 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
   ],
   ModelReturn: [{ schema: schemas.ModelReturn, value: completedCall.modelReturn }],
   CompletedToolCall: [
-    { schema: schemas.CompletedToolCall, value: completedCall, optional: ["/modelReturn", "/replay", "/usage", "/output/control"] },
+    { schema: schemas.CompletedToolCall, value: completedCall, optional: ["/modelReturn", "/replay", "/usage", "/output/control", "/edited"] },
   ],
   ExecResponse: [{ schema: schemas.ExecResponse, value: execResponse, optional: ["/error", "/observationTruncation"] }],
   Response: [
@@ -350,6 +361,16 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       schema: schemas.Response,
       value: { type: "tool_results", id: 1, at: 5, results: [completedCall] },
       optional: ["/at", "/results/0/modelReturn"],
+    },
+    {
+      schema: schemas.Response,
+      value: { type: "tool_decisions", id: 1, at: 5, decisions: [{ ...decided, decision: "approve" }] },
+      optional: ["/at", "/decisions/0/by"],
+    },
+    {
+      schema: schemas.Response,
+      value: { type: "tool_pending", id: 1, at: 5, callId: "c", token: "job-1", note: "n" },
+      optional: ["/at", "/note"],
     },
     {
       schema: schemas.Response,
@@ -379,6 +400,13 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
   ].map((value) => ({ schema: schemas.Outcome, value })),
   TurnEvent: [
     { schema: schemas.TurnEvent, value: { type: "text_delta", content: "" } },
+    { schema: schemas.TurnEvent, value: { type: "approval_requested", held: heldCall } },
+    {
+      schema: schemas.TurnEvent,
+      value: { type: "approval_decided", requestId: "2:c", callId: "c", name: "t", decision: "edit", args: [1], by: "anna" },
+      optional: ["/args", "/by"],
+    },
+    { schema: schemas.TurnEvent, value: { type: "tool_pending", callId: "c", name: "t", token: "job-1", note: "n" }, optional: ["/note"] },
     { schema: schemas.TurnEvent, value: { type: "reasoning_delta", content: "c" } },
     { schema: schemas.TurnEvent, value: { type: "message", text: "t", kind: "k" } },
     { schema: schemas.TurnEvent, value: { type: "tool_call_start", callId: "c", name: "n", args: {} }, optional: ["/callId"] },
@@ -436,6 +464,51 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       optional: ["/code", "/raw", "/requestBody"],
     },
   ],
+  ApprovalScope: ["call", "turn", "thread"].map((value) => ({ schema: schemas.ApprovalScope, value })),
+  Ask: [{ schema: schemas.Ask, value: ask, optional: ["/summary", "/risk", "/expiresAt"] }],
+  HoldCall: [{ schema: schemas.HoldCall, value: { callId: "c", digest: "d", ask }, optional: ["/ask/risk"] }],
+  HeldCall: [{ schema: schemas.HeldCall, value: heldCall, optional: ["/replay", "/ask/summary"] }],
+  ExternalCall: [{ schema: schemas.ExternalCall, value: externalCall, optional: ["/replay", "/note"] }],
+  Decision: [
+    { schema: schemas.Decision, value: { ...decided, decision: "approve", scope: "turn" }, optional: ["/by", "/note", "/scope"] },
+    { schema: schemas.Decision, value: { ...decided, decision: "edit", args: [null] }, optional: ["/by", "/note"] },
+    {
+      schema: schemas.Decision,
+      value: { ...decided, decision: "reject", message: "m", scope: "thread" },
+      optional: ["/by", "/note", "/message", "/scope"],
+    },
+    { schema: schemas.Decision, value: { ...decided, decision: "expired" }, optional: ["/by", "/note"] },
+    { schema: schemas.Decision, value: { ...decided, decision: "cancelled" }, optional: ["/by", "/note"] },
+  ],
+  DecidedCall: [
+    { schema: schemas.DecidedCall, value: decidedCall, optional: ["/args", "/by"] },
+    ...["approve", "reject", "expired", "cancelled"].map((decision) => ({ schema: schemas.DecidedCall, value: { requestId: "2:c", decision } })),
+  ],
+  ApprovalRecord: [
+    {
+      schema: schemas.ApprovalRecord,
+      value: {
+        ...{ ...decided, type: "approval", callId: "c", toolName: "t", decision: "edit", args: { a: 2 } },
+        ...{ scope: "turn", byGrant: true, message: "m", at: 5 },
+      },
+      optional: ["/args", "/scope", "/byGrant", "/by", "/note", "/message", "/at"],
+    },
+  ],
+  ApprovalGrant: [
+    {
+      schema: schemas.ApprovalGrant,
+      value: { type: "approval_grant", key: grantKey, effect: "deny", scope: "turn", turn: 3, by: "anna", at: 5 },
+      optional: ["/turn", "/by", "/at"],
+    },
+    { schema: schemas.ApprovalGrant, value: { type: "approval_grant", key: grantKey, effect: "allow", scope: "thread" } },
+  ],
+  ApprovalGrantRevoked: [
+    {
+      schema: schemas.ApprovalGrantRevoked,
+      value: { type: "approval_grant_revoked", key: grantKey, by: "anna", at: 5 },
+      optional: ["/by", "/at"],
+    },
+  ],
   OnEmpty: [
     { schema: schemas.OnEmpty, value: { type: "prepare_iteration" } },
     { schema: schemas.OnEmpty, value: { type: "finish", outcome: finished } },
@@ -445,6 +518,13 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.DriverAction, value: { type: "append_events", events: [{ type: "protocol", event: {} }] } },
     { schema: schemas.DriverAction, value: { type: "start_llm", request, driverState: { a: 1 } } },
     { schema: schemas.DriverAction, value: { type: "start_tools", calls: [pendingCall], settled: [completedCall] }, optional: ["/settled"] },
+    {
+      schema: schemas.DriverAction,
+      value: { type: "start_tools", calls: [pendingCall], held: [{ callId: "c", digest: "d", ask }] },
+      optional: ["/held", "/held/0/ask/expiresAt"],
+    },
+    { schema: schemas.DriverAction, value: { type: "release_calls", requestIds: ["2:c"], by: "anna" }, optional: ["/by"] },
+    { schema: schemas.DriverAction, value: { type: "settle_calls", results: [completedCall], by: "anna" }, optional: ["/by"] },
     { schema: schemas.DriverAction, value: { type: "start_exec", code: "c", language: "js", driverState: null }, optional: ["/language"] },
     { schema: schemas.DriverAction, value: { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } } },
     { schema: schemas.DriverAction, value: { type: "advance_iteration" } },
@@ -455,7 +535,12 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.Effect, value: { type: "sync_execution_surface", id: 1, updateMachineConfig: true } },
     { schema: schemas.Effect, value: { type: "llm_call", id: 1, request } },
     { schema: schemas.Effect, value: { type: "cancel_llm", id: 1 } },
-    { schema: schemas.Effect, value: { type: "tool_calls", id: 1, calls: [pendingCall] } },
+    {
+      schema: schemas.Effect,
+      value: { type: "tool_calls", id: 1, calls: [pendingCall], held: [heldCall], pending: [externalCall] },
+      optional: ["/held", "/pending", "/held/0/replay", "/pending/0/note"],
+    },
+    { schema: schemas.Effect, value: { type: "tool_calls_released", id: 1, calls: [pendingCall] } },
     { schema: schemas.Effect, value: { type: "exec_code", id: 1, code: "c", language: "js" }, optional: ["/language"] },
     { schema: schemas.Effect, value: { type: "checkpoint", id: 1, checkpoint: "after_work" } },
     {
@@ -499,7 +584,17 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     {
       schema: schemas.TurnCheckpoint,
       value: savedTurn,
-      optional: ["/syncedIteration", "/at", "/surfaceChanged", "/state/results/0/modelReturn", "/state/settled"],
+      optional: [
+        "/syncedIteration",
+        "/at",
+        "/surfaceChanged",
+        "/state/results/0/modelReturn",
+        "/state/settled",
+        "/state/decided",
+        "/state/pending",
+        "/heldSince",
+        "/heldMs",
+      ],
     },
   ],
   JournalRecord: [
@@ -559,6 +654,9 @@ const COVERED_BY_UNIONS = [
   "Progress",
   "SyncExecutionSurface",
   "ToolCalls",
+  "ToolCallsReleased",
+  "ToolDecisions",
+  "ToolPending",
   "ToolResults",
 ]
 /** In json.test.ts, checklist.test.ts and goal.test.ts. */
@@ -642,7 +740,7 @@ describe.each(Object.entries(EXAMPLES))("%s", (_, examples) => {
       for (const nothing of mayBeUndefined ? [null] : [null, undefined]) {
         const broken = edited(value, set(pointer, nothing))
         // Free JSON has no null to refuse, only an undefined.
-        const free = /\/(?:outputSchema|providerMetadata|providerOptions)$/.test(pointer)
+        const free = /\/(?:args|outputSchema|providerMetadata|providerOptions)$/.test(pointer)
         if (free && nothing === null) continue
         const result = schema.safeParse(broken)
         expect(result.success).toBe(false)

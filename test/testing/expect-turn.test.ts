@@ -4,6 +4,7 @@ import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import type { Json } from "../../src/json.ts"
 import { completeConfig, type TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext } from "../../src/machine/driver.ts"
+import { isAnswerable } from "../../src/machine/transitions.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import { wrapProjector } from "../../src/projectors/wrap-projector.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
@@ -158,10 +159,6 @@ function emitting(change: (effect: Effect) => Effect | undefined): TestedMachine
       return change(effect)
     }
   }
-}
-
-function isAnswerable(effect: Effect): effect is AnswerableEffect {
-  return "id" in effect && effect.type !== "cancel_llm"
 }
 
 const BREACHES: readonly (readonly [what: string, law: Law, message: RegExp, machine: TestedMachineClass])[] = [
@@ -620,6 +617,7 @@ function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
       surfaceChanged: false,
       usage: USAGE,
       at: 0,
+      heldMs: 0,
     },
     newMessageId: () => "m_0_script_99",
     projectRequest: () => REQUEST,

@@ -7,6 +7,7 @@ import { readGoal } from "../../src/drivers/goal/history.ts"
 import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import { ProtocolError } from "../../src/errors.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
+import { isAnswerable } from "../../src/machine/transitions.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
 import type { LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
@@ -47,9 +48,12 @@ describe("the drivers of this package follow the laws in every state of a small 
       expect(reachedRows(explored)).toEqual([
         "waiting_llm × llm_complete → finished, waiting_checkpoint, waiting_tools",
         `waiting_tools × tool_results → ${FULL ? "finished, waiting_checkpoint, waiting_tools" : "finished, waiting_tools"}`,
+        "waiting_tools × tool_pending → waiting_tools",
         "waiting_checkpoint × checkpoint_delivery → finished, prepare_iteration",
       ])
-      expect(missedRows(explored)).toEqual(["waiting_execution_surface × execution_surface_synced", "waiting_exec × exec_result"])
+      expect(missedRows(explored)).toEqual([
+        ...["waiting_execution_surface × execution_surface_synced", "waiting_tools × tool_decisions", "waiting_exec × exec_result"],
+      ])
       expect(Object.keys(explored.outcomes)).toEqual([
         ...["finished assistant_message", "finished tool_value", "stopped cancelled", "stopped incomplete", "stopped max_iterations"],
         ...["stopped plugin_abort", "stopped provider_error", "stopped runtime_error"],
@@ -67,7 +71,12 @@ describe("the drivers of this package follow the laws in every state of a small 
     })
     expect(explored).toMatchObject({ complete: true, cutOff: [] })
     expect(reachedRows(explored)[0]).toBe("waiting_execution_surface × execution_surface_synced → finished, prepare_iteration")
-    expect(missedRows(explored)).toEqual(FULL ? ["waiting_exec × exec_result"] : ["waiting_tools × tool_results", "waiting_exec × exec_result"])
+    expect(missedRows(explored)).toEqual([
+      ...(FULL ? [] : ["waiting_tools × tool_results"]),
+      "waiting_tools × tool_decisions",
+      ...(FULL ? [] : ["waiting_tools × tool_pending"]),
+      "waiting_exec × exec_result",
+    ])
   })
 
   test(
@@ -101,7 +110,10 @@ describe("the drivers of this package follow the laws in every state of a small 
         "waiting_exec × exec_result → finished, waiting_checkpoint",
         "waiting_checkpoint × checkpoint_delivery → finished, prepare_iteration",
       ])
-      expect(missedRows(explored)).toEqual(["waiting_execution_surface × execution_surface_synced", "waiting_tools × tool_results"])
+      expect(missedRows(explored)).toEqual([
+        ...["waiting_execution_surface × execution_surface_synced", "waiting_tools × tool_results"],
+        ...["waiting_tools × tool_decisions", "waiting_tools × tool_pending"],
+      ])
       expect(Object.keys(explored.outcomes)).toContain("finished submitted_value")
     },
     MINUTES,
@@ -128,7 +140,9 @@ describe("the drivers of this package follow the laws in every state of a small 
           },
         },
       })
-      expect(missedRows(explored)).toEqual(["waiting_execution_surface × execution_surface_synced", "waiting_exec × exec_result"])
+      expect(missedRows(explored)).toEqual([
+        ...["waiting_execution_surface × execution_surface_synced", "waiting_tools × tool_decisions", "waiting_exec × exec_result"],
+      ])
       expect(Object.keys(explored.outcomes)).toContain("finished tool_value")
     },
     MINUTES,
@@ -278,7 +292,7 @@ const BREACHES: readonly Breach[] = [
     /effect 3 was returned after effect 1; ids rise by one/,
     () => ({
       driver: chatDriver(),
-      machine: emitting((effect) => ("id" in effect && effect.type !== "cancel_llm" && effect.id === 2 ? { ...effect, id: 3 } : effect)),
+      machine: emitting((effect) => (isAnswerable(effect) && effect.id === 2 ? { ...effect, id: 3 } : effect)),
     }),
   ],
   [

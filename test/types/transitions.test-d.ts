@@ -53,6 +53,7 @@ describe("the transition table", () => {
   test("has a row for every state, and an answer for every answerable effect", () => {
     expectTypeOf<keyof typeof TRANSITIONS>().toEqualTypeOf<StateName>()
     expectTypeOf<keyof typeof ANSWERS>().toEqualTypeOf<AnswerableEffect["type"]>()
-    expectTypeOf<(typeof ANSWERS)["llm_call"]>().toEqualTypeOf<"llm_complete">()
+    expectTypeOf<(typeof ANSWERS)["llm_call"]>().toEqualTypeOf<readonly ["llm_complete"]>()
+    expectTypeOf<(typeof ANSWERS)[AnswerableEffect["type"]][number]>().toEqualTypeOf<Response["type"]>()
   })
 })

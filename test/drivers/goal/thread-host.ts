@@ -6,6 +6,7 @@ import type { GoalPolicy } from "../../../src/drivers/goal/policy.ts"
 import { changeGoal, endGoalTurn, type NextTurn, nextTurn } from "../../../src/drivers/goal/thread.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
+import { isAnswerable } from "../../../src/machine/transitions.ts"
 import type { TurnStart } from "../../../src/schemas/config.ts"
 import type { Effect } from "../../../src/schemas/effect.ts"
 import type { Goal, GoalCommand, GoalOutput, TurnOrigin } from "../../../src/schemas/goal.ts"
@@ -146,7 +147,7 @@ export class ThreadHost {
   }
 
   #perform(machine: TurnMachine, effect: Effect): Response | undefined {
-    if (!("id" in effect) || effect.type === "cancel_llm") return undefined
+    if (!isAnswerable(effect)) return undefined
     this.at += this.#options.answerMs ?? 1000
     const { id } = effect
     const { at } = this

@@ -7,6 +7,7 @@ import type { TurnJournalOptions } from "../../../src/hosts/journal/turn-journal
 import { performEffect } from "../../../src/hosts/run/perform-effect.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { Thread } from "../../../src/hosts/thread/thread.ts"
+import { isAnswerable } from "../../../src/machine/transitions.ts"
 import { fingerprint } from "../../../src/replay/fingerprint.ts"
 import type { AnswerableEffect, Done } from "../../../src/schemas/effect.ts"
 import type { Response } from "../../../src/schemas/response.ts"
@@ -176,7 +177,7 @@ export class Workflow {
       if (effect.type === "progress" || effect.type === "done") await this.report(effect)
       if (effect.type === "emit") this.options.onEvent(effect.event)
       if (effect.type === "done") return this.end(effect)
-      if ("id" in effect && effect.type !== "cancel_llm" && effect.type !== "tool_calls_released") await this.answer(effect)
+      if (isAnswerable(effect)) await this.answer(effect)
     }
   }
 
