@@ -213,7 +213,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
     nextMessageNumber,
     usage,
     at,
-    heldSince: state.type === "waiting_tools" && state.isHeld ? at : undefined,
+    heldSince: (state.type === "waiting_tools" && state.isHeld) || endedHeld(turn, state, at) ? at : undefined,
     heldMs: heldUntil(turn.position, at),
   }
   const changed = hasUnreported || turnCauses !== turn.record.turnCauses
@@ -224,6 +224,11 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
   if (hasUnreported) insertProgress(effects, reportedEvents, next, work ?? released)
   if (outcome !== undefined) appendEnd(effects, next, outcome)
   return { turn: next, effects, settled }
+}
+
+/** Whether a command ended a turn that waited for people: a host that has the time of the end can tell how long. */
+function endedHeld({ position }: Turn, state: TurnState, at: number | undefined): boolean {
+  return state.type === "finished" && position.heldSince !== undefined && position.at === at
 }
 
 /** The next turn, with the effects of its list. */

@@ -15,6 +15,7 @@ import type { Turn } from "./turn.ts"
 export class TurnContext implements DriverContext {
   readonly config: CompleteTurnConfig
   readonly tools: readonly ToolSpec[]
+  readonly hostTools: readonly ToolSpec[]
   readonly messages: History<Message>
   readonly events: History<HistoryRecord>
   readonly turnCauses: readonly TurnCause[]
@@ -36,6 +37,7 @@ export class TurnContext implements DriverContext {
   constructor(config: CompleteTurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
     this.config = config
     this.tools = surface.tools
+    this.hostTools = surface.tools
     this.messages = record.messages
     this.events = record.events
     this.causes = record.turnCauses

@@ -112,13 +112,29 @@ export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUs
 /**
  * Excludes downtime from the goal's clock: the time from the last record to `at` (milliseconds since the epoch). Append the
  * record when a thread is resumed, between turns or during one. `undefined` if no clock runs.
+ *
+ * `heldSince`: since when the resumed turn waits for nothing but people (`machine.turn.position.heldSince`). Until then its process worked,
+ * and what follows is not charged anyway, so there is no record.
  */
-export function stopRecord(history: RecordList, threadId: string, at: number): HistoryRecord | undefined {
+export function stopRecord(history: RecordList, threadId: string, at: number, heldSince?: number): HistoryRecord | undefined {
+  if (heldSince !== undefined) return undefined
   const goal = readGoal(history, threadId)
   const { markedAt, seenAt } = goal.state.clock
   if (markedAt === null || seenAt === null || at <= seenAt) return undefined
   const clock = { seenAt: at, markedAt: markedAt + (at - seenAt) }
   return protocolRecord(turnRecord({ ...goal, state: { ...goal.state, clock } }))
+}
+
+/**
+ * Excludes from the goal's clock what an open turn waited for nothing but people until `at`, where its driver is not asked any more: the turn
+ * was cancelled while it waited. `heldMs`: in the whole turn. `undefined` if there is nothing to exclude.
+ */
+export function heldRecord(history: RecordList, threadId: string, heldMs: number, at: number): HistoryRecord | undefined {
+  const goal = readGoal(history, threadId)
+  if (goal.state.turn === null || goal.state.clock.markedAt === null || heldMs <= goal.heldMs) return undefined
+  const writer = new GoalWriter(goal, {})
+  writer.excludeHeld(heldMs, at)
+  return protocolRecord(turnRecord(writer))
 }
 
 /** Merges deliveries into one. Each list keeps the order of the arguments. */

@@ -92,6 +92,10 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
       return finish(goal, next(context.withTools(tools), results), context)
     },
 
+    // People decide; what the turn waited for them is excluded from the clock before its released calls run.
+    onToolDecisions: (next, context, waiting, decisions) =>
+      finish(openGoal(context, options), next(context.withTools(tools), waiting, decisions), context),
+
     onExecResult(next, context, waiting, result) {
       const goal = openGoal(context, options)
       goal.toolCalls += 1
@@ -184,7 +188,9 @@ function openGoal(context: DriverContext, options: GoalDriverOptions, missing?: 
   const goal = new GoalWriter(readGoal(context.events, threadId), policy)
   if (goal.state.turn?.turnId !== turnId) {
     goal.apply({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NO_USAGE, origin })
+    goal.heldMs = 0
   }
+  goal.excludeHeld(context.heldMs, now(context, options))
   if (missing !== undefined) goal.addUnreported(turnId, missing)
   const reported = goal.state.turn?.reported ?? NO_USAGE
   const usage = addUsage(context.usage, goal.unreported)

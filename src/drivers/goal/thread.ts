@@ -54,7 +54,10 @@ export interface GoalChangeBetweenTurns {
  * During a turn, deliver the input with `goalDeliveries` instead; there, use `changeGoal` only to preview its effect.
  */
 export function changeGoal({ threadId, history, policy = {} }: GoalThread, ...inputs: readonly GoalInput[]): GoalChangeBetweenTurns {
-  const writer = new GoalWriter(readGoal(history, threadId), policy)
+  return appliedInputs(new GoalWriter(readGoal(history, threadId), policy), inputs)
+}
+
+function appliedInputs(writer: GoalWriter, inputs: readonly GoalInput[]): GoalChangeBetweenTurns {
   const outputs = inputs.flatMap((input) => writer.apply(input))
   return { state: writer.state, records: writer.records(), outputs }
 }
@@ -67,6 +70,8 @@ export interface EndedTurn {
   readonly usage?: TokenUsage
   /** The cost of a usage, in micro-units: the function that the driver was given. */
   readonly costMicros?: (usage: TokenUsage) => number
+  /** How long the turn waited for nothing but people, in milliseconds. That time is not charged. Absent: as its driver saw it last. */
+  readonly heldMs?: number
   /** Why the turn failed, if the host knows more than the driver and the outcome. */
   readonly error?: GoalTurnError
 }
@@ -79,13 +84,15 @@ export interface EndedTurn {
 export function endGoalTurn(thread: GoalThread, ended: EndedTurn, at: number): GoalChangeBetweenTurns {
   const found = readGoal(thread.history, thread.threadId)
   const { state } = found
-  const { turnId } = ended
+  const { turnId, heldMs = 0 } = ended
   const { turn } = state
   if (turn === null || turn.turnId !== turnId) return { state, records: [], outputs: [] }
   const usage = ended.usage === undefined ? turn.reported : addUsage(ended.usage, found.unreported)
   const costMicros = costOf(turn, usage, ended.costMicros)
   const reported: GoalInput = { type: "usage_reported", at, turnId, usage, ...(costMicros !== undefined && { costMicros }) }
-  return changeGoal(thread, reported, endOf(ended, found, at))
+  const writer = new GoalWriter(found, thread.policy ?? {})
+  writer.excludeHeld(heldMs, at)
+  return appliedInputs(writer, [reported, endOf(ended, found, at)])
 }
 
 /** A turn that reached a limit of its own has finished its work: the goal may continue in the next turn. */

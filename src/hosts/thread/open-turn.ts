@@ -1,8 +1,9 @@
-import { lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
+import { heldRecord, lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
 import { costOf } from "../../drivers/goal/goal.ts"
-import { protocolRecord, readGoal } from "../../drivers/goal/history.ts"
+import { protocolRecord, type RecordList, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn } from "../../drivers/goal/thread.ts"
 import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
+import { heldUntil } from "../../machine/context.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
@@ -115,7 +116,7 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   if (outstanding === undefined) return
   const { lostUsage } = thread.options
   const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
-  const stop = stopRecord(machine.history, threadId, thread.now())
+  const stop = stopRecord(machine.history, threadId, thread.now(), machine.turn.position.heldSince)
   const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
   if (events.length === 0) return
   await journal.command(machine, { type: "apply", actions: [{ type: "append_events", events }] })
@@ -125,25 +126,27 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const { log } = thread
   const at = thread.now()
   const { costMicros } = thread.options.goal ?? {}
-  const { history } = machine
+  // A turn that was cancelled while it waited for people: its driver did not see how long.
+  const waited = heldRecord(machine.history, thread.threadId, heldUntil(machine.turn.position, at), at)
+  const history = waited === undefined ? machine.history : [...machine.history, waited]
   const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
   const estimated = isCancelled ? unreportedUsage(thread, machine) : NO_USAGE
   const usage = addUsage(machine.usage, estimated)
   const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
-  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, machine, counted, at) : NOTHING
+  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
   const ended = endGoalTurn(
     { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
-  const own = history.slice(log.history.length)
+  const own = machine.history.slice(log.history.length)
   await log.append({
     type: "turn_ended",
     at,
     turnId,
     outcome,
     iteration: machine.iteration,
-    records: [...own, ...commanded.records, ...ended.records],
+    records: [...own, ...(waited === undefined ? [] : [waited]), ...commanded.records, ...ended.records],
     reported: own.length,
     surface: surfaceDigest(machine.turn.surface),
   })
@@ -171,7 +174,7 @@ const NOTHING: Commanded = { records: [], outputs: [] }
  * Applies the commands that were given before the turn was aborted, and that it did not receive: a pause that an interrupt follows is a
  * pause of the user, and is not refused because the interrupt has paused the goal. What the turn used is charged first.
  */
-function commandsBeforeAbort(thread: ThreadState, turnId: string, { history }: TurnMachine, usage: TokenUsage, at: number): Commanded {
+function commandsBeforeAbort(thread: ThreadState, turnId: string, history: RecordList, usage: TokenUsage, at: number): Commanded {
   const { threadId, abortedAt = Number.NEGATIVE_INFINITY, pendingCommands, goalThread, options } = thread
   const commands = pendingCommands.filter((command) => command.at <= abortedAt)
   if (commands.length === 0) return NOTHING
