@@ -58,7 +58,8 @@ export async function* pendingApprovals(
   }
 }
 
-async function pendingIn(store: Pick<JournalStore, "read">, name: string): Promise<PendingApproval | undefined> {
+/** The calls of one turn that wait; `undefined` if there are none, or no such journal. @throws {JournalError} it is damaged */
+export async function pendingIn(store: Pick<JournalStore, "read">, name: string): Promise<PendingApproval | undefined> {
   const text = await store.read(name)
   if (text === undefined || END.test(await lastLine(text))) return undefined
   const parts = await store.read(name)

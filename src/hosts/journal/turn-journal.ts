@@ -16,6 +16,7 @@ import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { JournalHeader, JournalRecord } from "../../wire/journal.ts"
 import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
 import type { ToolAnswer, ToolError, TurnLog } from "../host.ts"
+import { wakeRun } from "../run/wake-run.ts"
 import {
   type AnsweredTurn,
   checkedDecisions,
@@ -99,7 +100,6 @@ export class TurnJournal implements TurnLog {
   readonly #pendingSince = new Map<string, number | undefined>()
   /** The decisions of the turn, and the results of calls that went on outside, in their order. */
   readonly #outside: (ToolDecisions | ToolResults)[] = []
-  readonly #answeredOutside = new Set<() => void>()
 
   private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
     this.#stored = stored
@@ -330,12 +330,6 @@ export class TurnJournal implements TurnLog {
     return settled as OutsideAnswerResult
   }
 
-  /** Calls back after an answer that {@link decide} or {@link answer} handed to the turn that runs in this process. Returns a function that stops it. */
-  onAnswer(callback: () => void): () => void {
-    this.#answeredOutside.add(callback)
-    return () => this.#answeredOutside.delete(callback)
-  }
-
   /**
    * Records that a `once` call is about to run; without `callId`, the code of the effect. Resolves when that is stored. `again`: it was
    * recorded before, by this process or an earlier one, so the call may have run. Nothing is written then.
@@ -406,7 +400,7 @@ export class TurnJournal implements TurnLog {
         settle({ status: "refused", code: error.code as NonNullable<OutsideAnswerResult["code"]>, message: error.message })
         continue
       }
-      for (const callback of this.#answeredOutside) callback()
+      wakeRun(machine)
     }
     await this.#written
   }
