@@ -5,7 +5,8 @@ import type { Response } from "../wire/response.ts"
 import { isWide } from "./open-batch.ts"
 
 /**
- * Whether a journal needs a snapshot because calls are held. A policy decided which calls are held, and once more about edited arguments; a
+ * Whether a journal needs a snapshot because a batch waits for answers from outside. They are checked against the snapshot, by a process that
+ * does not have the driver. A policy decided which calls are held, and once more about edited arguments; a
  * driver decided what a grant reaches. None of this is asked again after a snapshot, so that a turn that is resumed under another policy
  * does not change what was allowed.
  */
@@ -44,7 +45,7 @@ export class HeldSnapshot {
 
   /** Whether a snapshot of the turn is due. The turn has handled every response that is recorded. */
   isDue({ position: { state } }: Turn): boolean {
-    if (state.type !== "waiting_tools" || state.outstanding.held === undefined) return this.#isDue
+    if (state.type !== "waiting_tools" || (state.outstanding.held === undefined && state.pending.length === 0)) return this.#isDue
     if (state.outstanding.id !== this.#id) return true
     const { storage, length } = state.decided
     for (; this.#seen < length; this.#seen += 1) {

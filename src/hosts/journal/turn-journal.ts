@@ -96,6 +96,8 @@ export class TurnJournal implements TurnLog {
   readonly #responses = new WeakSet<Response>()
   /** The responses that were recorded and not handled, in order. */
   readonly #unhandled = new Set<Response>()
+  /** Resolves when the last snapshot of held calls is stored. */
+  #heldStored: Promise<void> | undefined
   /** When calls went on outside. */
   readonly #pendingSince = new Map<string, number | undefined>()
   /** The decisions of the turn, and the results of calls that went on outside, in their order. */
@@ -449,9 +451,9 @@ export class TurnJournal implements TurnLog {
 
   /** Stores a snapshot if calls are held that none has. Resolves when it is stored, and everything before it. */
   async #snapshotHeld(machine: TurnMachine): Promise<void> {
-    const { state } = machine.turn.position
-    if (this.#unhandled.size === 0 && !machine.done) this.#append(this.#recording(machine).snapshotIfHeld(machine)).catch(() => {})
-    if (state.type === "waiting_tools" && state.outstanding.held !== undefined) await this.#written
+    const snapshot = this.#unhandled.size > 0 || machine.done ? "" : this.#recording(machine).snapshotIfHeld(machine)
+    if (snapshot !== "") this.#heldStored = this.#append(snapshot)
+    await this.#heldStored
   }
 
   #noteOutside(record: JournalRecord): void {
