@@ -245,8 +245,8 @@ describe("the goal of a turn with held calls", () => {
     story.at += 5 * HOUR
     await thread.decide([decide(call)])
     await story.go(thread)
-    // Two model calls, and one that ends the turn.
-    expect(thread.goal).toMatchObject({ status: "complete", secondsUsed: 2 })
+    // Two model calls of a second each, less the millisecond that passed before the turn; whole seconds are charged, as without a wait.
+    expect(thread.goal).toMatchObject({ status: "complete", secondsUsed: 1 })
   })
 
   test("is not charged for the wait and the downtime of several processes", async () => {
@@ -259,7 +259,7 @@ describe("the goal of a turn with held calls", () => {
     story.at += 3 * HOUR
     const third = await story.open()
     await story.go(third)
-    expect(third.goal).toMatchObject({ status: "complete", secondsUsed: 2 })
+    expect(third.goal).toMatchObject({ status: "complete", secondsUsed: 1 })
   })
 
   test("is not charged for the downtime before the next process finds that nothing was decided", async () => {
@@ -271,7 +271,7 @@ describe("the goal of a turn with held calls", () => {
     story.at += HOUR
     await second.decide([decide(call)])
     await story.go(second)
-    expect(second.goal).toMatchObject({ status: "complete", secondsUsed: 2 })
+    expect(second.goal).toMatchObject({ status: "complete", secondsUsed: 1 })
   })
 
   test.each(["run", "deny"] as const)("continues with the held calls under a policy that now says %s", async (now) => {
