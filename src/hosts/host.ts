@@ -89,7 +89,7 @@ export function pending(facts: PendingFacts): PendingAnswer {
  */
 export type ToolEffects = "none" | "idempotent" | "once"
 
-/** What is known about a call that a crash interrupted. `undefined`: nothing. */
+/** What is known about a call that a crash interrupted. `undefined`: nothing. The answer may be {@link pending}: its work goes on outside. */
 export type Recovered<Answer = ToolAnswer> = { readonly ran: true; readonly answer: Answer } | { readonly ran: false } | undefined
 
 /**
@@ -98,7 +98,7 @@ export type Recovered<Answer = ToolAnswer> = { readonly ran: true; readonly answ
  */
 export interface HostTools {
   /**
-   * Runs one tool call of a batch. Throw {@link ToolError} to classify a failure. Any other error fails the call with code
+   * Runs one tool call of a batch. Return {@link pending} if its work goes on outside. Throw {@link ToolError} to classify a failure. Any other error fails the call with code
    * `tool_threw`; a value that is not a `ToolAnswer`, or is not JSON, fails it with code `invalid_tool_result`.
    */
   call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>

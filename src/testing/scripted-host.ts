@@ -1,6 +1,8 @@
+import type { Json } from "../json.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import { TurnMachine } from "../validated-turn-machine.ts"
 import type { DriverAction } from "../wire/action.ts"
+import type { Decision, HeldCall, Verdict } from "../wire/approval.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
@@ -18,6 +20,13 @@ export type HostMove =
    * batch, in this order: places among them, taken modulo their number, each once.
    */
   | { readonly type: "answer"; readonly answers?: Answers; readonly pick?: readonly number[]; readonly at?: number }
+  /**
+   * Decides about held calls, if there are any. `pick`: places among the undecided ones, taken modulo their number, each once; default all.
+   * `edit`: the arguments of an edited call.
+   */
+  | { readonly type: "decide"; readonly decision: Verdict["decision"]; readonly pick?: readonly number[]; readonly edit?: Json; readonly at?: number }
+  /** A call goes on outside: the one at this place among those that may run, taken modulo their number. */
+  | { readonly type: "pending"; readonly pick: number; readonly token: string }
   /** Repeats an earlier answer: 0 the last one, 1 the one before, … */
   | { readonly type: "repeat"; readonly back: number }
   /** Sends an input that the turn must refuse. `which` is taken modulo the number of such inputs. */
@@ -71,6 +80,25 @@ export function inputOf(move: HostMove, machine: TestedMachine, answered: readon
       if (outstanding === undefined) return undefined
       const effect = outstanding.type === "tool_calls" && move.pick !== undefined ? pickCalls(outstanding, move.pick) : outstanding
       return { type: "respond", response: answerTo(effect, move.answers, move.at) }
+    }
+    case "decide": {
+      const { outstanding } = machine
+      if (outstanding?.type !== "tool_calls" || outstanding.held === undefined) return undefined
+      const { held } = outstanding
+      const picked =
+        move.pick === undefined ? held : Array.from(new Set(move.pick.map((place) => place % held.length)), (place) => held[place] as HeldCall)
+      const decisions = picked.map(({ requestId, digest }): Decision => {
+        return move.decision === "edit"
+          ? { requestId, digest, decision: "edit", args: move.edit ?? {} }
+          : { requestId, digest, decision: move.decision }
+      })
+      return { type: "respond", response: { type: "tool_decisions", id: outstanding.id, ...(move.at !== undefined && { at: move.at }), decisions } }
+    }
+    case "pending": {
+      const { outstanding } = machine
+      const call = outstanding?.type === "tool_calls" ? outstanding.calls[move.pick % outstanding.calls.length] : undefined
+      if (outstanding === undefined || call === undefined) return undefined
+      return { type: "respond", response: { type: "tool_pending", id: outstanding.id, callId: call.callId, token: move.token } }
     }
     case "repeat": {
       const response = answered[move.back]

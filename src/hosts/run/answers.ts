@@ -52,7 +52,7 @@ async function nowhere(): Promise<void> {}
 async function handleDecisions(machine: TurnMachine, given: ToolDecisions, journal: TurnLog | undefined, show: Show): Promise<boolean> {
   const { state } = machine.turn.position
   // The batch was answered or left while the host decided.
-  if (state.type !== "waiting_tools" || state.outstanding.id !== given.id) return false
+  if (state.type !== "waiting_tools") return false
   try {
     const response = machine.check(given) as ToolDecisions
     const { decisions, refused } = placeDecisions(state, response.decisions, response.at)

@@ -7,6 +7,7 @@ import type { Host, PerformOptions, RunOptions, SuspendOptions, TurnLog } from "
 import { onAbort, timerMs } from "../timers.ts"
 import { CallQueue } from "./call-queue.ts"
 import { isOnce } from "./checks.ts"
+import { Decider } from "./decider.ts"
 import { type Answer, execute } from "./execute.ts"
 import { idempotencyKey } from "./idempotency-key.ts"
 import { type CheckPartial, checkLoosely, PartialAnswer } from "./partial-answer.ts"
@@ -295,36 +296,4 @@ export class Work {
 /** Whether a callback that may be async has to be waited for. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { readonly then?: unknown } | undefined)?.then === "function"
-}
-
-/** Whether `Host.decide` may be called: not while it runs, nor after it gave no new decision. */
-class Decider {
-  #running: AbortController | undefined
-  /** The decisions of the last call that were not handed in yet. */
-  #left = 0
-  #gaveNew = true
-
-  get isFree(): boolean {
-    return this.#running === undefined && this.#left === 0 && this.#gaveNew
-  }
-
-  begin(): AbortController {
-    this.#running = new AbortController()
-    this.#gaveNew = false
-    return this.#running
-  }
-
-  expect(count: number): void {
-    this.#running = undefined
-    this.#left = count
-  }
-
-  count(isNew: boolean): void {
-    this.#left -= 1
-    this.#gaveNew ||= isNew
-  }
-
-  abort(reason: unknown): void {
-    this.#running?.abort(reason)
-  }
 }

@@ -75,6 +75,8 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
 
       askDecider(machine, work)
       const answer = await work.next()
+      // A decision that was not handed in before the cancellation must not release a call.
+      if (answer?.response.type === "tool_decisions" && isAborted(signal)) continue
       if (answer !== undefined) {
         const isNew = await handleAnswer(machine, answer, journal, (event) => show(Object.freeze(event), options))
         if (answer.response.type === "tool_decisions") work.countDecision(isNew)
@@ -84,7 +86,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         await journal?.settled(machine)
         await save(machine, host)
         if (machine.turn !== turn || isAborted(signal)) continue
-        if (!isAborted(pause)) refuseToWait(machine, options)
+        refuseToWait(machine, options)
         return suspended(machine)
       }
     }

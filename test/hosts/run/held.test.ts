@@ -1,15 +1,27 @@
 import { getEventListeners } from "node:events"
-import { afterEach, describe, expect, test, vi } from "vitest"
-import { type HostPatch, pending, type Recovered, RunError, type TurnLog, wrapHost } from "../../../src/hosts/host.ts"
+import { afterEach, describe, expect, expectTypeOf, test, vi } from "vitest"
+import * as z from "zod"
+import {
+  type HostPatch,
+  pending,
+  type Recovered,
+  RunError,
+  type RunOptions,
+  type Suspended,
+  type TurnLog,
+  wrapHost,
+} from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { performEffect } from "../../../src/hosts/run/perform-effect.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { wakeRun } from "../../../src/hosts/run/wake-run.ts"
+import { type DefinedTool, defineTool } from "../../../src/hosts/tools/define-tool.ts"
+import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
 import type { TurnMachine } from "../../../src/machine/turn-machine.ts"
 import type { Decision, HeldCall } from "../../../src/schemas/approval.ts"
-import type { ToolCalls } from "../../../src/schemas/effect.ts"
+import type { Done, ToolCalls } from "../../../src/schemas/effect.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import { type Asked, approve, Counted, decided, doneOf, heldOf, heldTurn, holding, hostOf, reject, restored, suspendedOf } from "./held-support.ts"
@@ -210,6 +222,36 @@ describe("Host.decide", () => {
     expect(toolTexts(done)[0]).not.toContain("may have taken effect")
   })
 
+  test("a decision that was made but not handed in when the turn is cancelled is dropped", async () => {
+    const controller = new AbortController()
+    const counted = new Counted()
+    const { events, onEvent } = watching()
+    const host = hostOf(counted, [...MIXED], { decide: async (held) => held.map(approve) })
+    await runTurn(heldTurn(), host, {
+      signal: controller.signal,
+      onEvent: (event) => {
+        onEvent(event)
+        if (event.type === "approval_decided") controller.abort()
+      },
+    })
+    expect(events.flatMap((event) => (event.type === "approval_decided" ? [event.callId] : []))).toEqual(["h1"])
+    expect(counted.counts.has("h2")).toBe(false)
+  })
+
+  test("a decision that waits while the turn is cancelled during a write is dropped", async () => {
+    const controller = new AbortController()
+    const { events, onEvent } = watching()
+    const machine = heldTurn()
+    const save = async (): Promise<void> => {
+      if (heldOf(machine).length === 1) controller.abort()
+    }
+    await runTurn(machine, hostOf(new Counted(), [...MIXED], { save, decide: async (held) => held.map(approve) }), {
+      signal: controller.signal,
+      onEvent,
+    })
+    expect(events.flatMap((event) => (event.type === "approval_decided" ? [event.callId] : []))).toEqual(["h1"])
+  })
+
   test("two deciders race: the first decision counts, the other is reported, and each call runs once", async () => {
     const counted = new Counted()
     const machine = heldTurn()
@@ -261,7 +303,7 @@ describe("Host.decide", () => {
       decide: async ([call]) => [{ ...approve(call as HeldCall), digest: "?" }, approve(call as HeldCall), approve(call as HeldCall)],
     })
     await runTurn(heldTurn(), host, { journal })
-    expect(recorded.filter((type) => type === "tool_decisions")).toHaveLength(1)
+    expect(recorded).toEqual(["llm_complete", "tool_decisions", "tool_results", "checkpoint_delivery", "llm_complete", "checkpoint_delivery"])
   })
 })
 
@@ -314,18 +356,43 @@ describe("a run that may suspend", () => {
     expect(counted.all).toEqual({ c1: 1 })
   })
 
-  test("a decision that comes while the suspension is saved is acted on", async () => {
-    const counted = new Counted()
+  test.each([1, 2, 3, 4, 5])("a decision that comes during save %i of a held batch is acted on, once", async (place) => {
+    const counted = new Counted(() => ticks(30).then(() => undefined))
     const machine = heldTurn()
-    let isDecided = false
+    let saves = 0
     const save = async (): Promise<void> => {
       const [call] = heldOf(machine)
-      if (call === undefined || isDecided) return
-      isDecided = true
-      decided(machine, approve(call))
+      if (call === undefined) return
+      saves += 1
+      if (saves >= place) decided(machine, approve(call))
     }
-    const done = doneOf(await runTurn(machine, hostOf(counted, [...PAY], { save }), { suspend: true }))
-    expect(done.outcome).toMatchObject({ finish: { text: "Done." } })
+    const both = [
+      ["f1", "look"],
+      ["c1", "pay"],
+    ] as const
+    let result = await runTurn(machine, hostOf(counted, both, { save }), { suspend: true })
+    if (result.type === "suspended") {
+      for (const call of heldOf(machine)) decided(machine, approve(call))
+      result = await runTurn(machine, hostOf(counted, [], { llmCall: script(says("Done.")) }), { suspend: true })
+    } else expect(saves).toBe(place)
+    expect(doneOf(result).outcome).toMatchObject({ finish: { text: "Done." } })
+    expect(counted.all).toEqual({ c1: 1, f1: 1 })
+  })
+
+  test("a decision that comes with its last save is acted on by the same run", async () => {
+    const counted = new Counted()
+    const machine = heldTurn()
+    let isIdle = false
+    const save = async (): Promise<void> => {
+      const [call] = heldOf(machine)
+      if (isIdle && call !== undefined) decided(machine, approve(call))
+    }
+    const decide = async (): Promise<undefined> => {
+      isIdle = true
+      return undefined
+    }
+    const result = await runTurn(machine, hostOf(counted, [...PAY], { save, decide }), { suspend: true })
+    expect(doneOf(result).outcome).toMatchObject({ finish: { text: "Done." } })
     expect(counted.all).toEqual({ c1: 1 })
   })
 
@@ -382,8 +449,48 @@ describe("pending", () => {
     expect(machine.outstanding).toMatchObject({ calls: [], pending: [{ callId: "f1" }] })
   })
 
+  test("is what a defined tool may return, beside its values", async () => {
+    const report = defineTool({
+      name: "report",
+      description: "Writes a report.",
+      input: z.object({}),
+      execute: async (_input, { idempotencyKey }) => (idempotencyKey === undefined ? String(idempotencyKey) : pending({ token: idempotencyKey })),
+    })
+    expectTypeOf(report).toEqualTypeOf<DefinedTool<"report", string>>()
+    const machine = heldTurn()
+    const host = { llmCall: script(calls(["f1", "report"])), tools: toolbox([report]) }
+    const suspended = suspendedOf(await runTurn(machine, host, { suspend: true, turnId: "t" }))
+    expect(suspended.pending).toMatchObject([{ callId: "f1", token: "t:2:f1" }])
+  })
+
+  test("only a run that may suspend has Suspended in its type", () => {
+    const [machine, host] = [heldTurn(), { llmCall: neverCalled }] as const
+    const run = {
+      plain: () => runTurn(machine, host),
+      options: (options: RunOptions) => runTurn(machine, host, options),
+      suspend: () => runTurn(machine, host, { suspend: true }),
+      pause: (pause: AbortSignal) => runTurn(machine, host, { pause }),
+      maybe: (options: { readonly pause?: AbortSignal }) => runTurn(machine, host, { ...options }),
+    }
+    expectTypeOf(run.plain).returns.resolves.toEqualTypeOf<Done>()
+    expectTypeOf(run.options).returns.resolves.toEqualTypeOf<Done>()
+    expectTypeOf(run.suspend).returns.resolves.toEqualTypeOf<Done | Suspended>()
+    expectTypeOf(run.pause).returns.resolves.toEqualTypeOf<Done | Suspended>()
+    expectTypeOf(run.maybe).returns.resolves.toEqualTypeOf<Done | Suspended>()
+  })
+
   test.each(["", undefined, 7])("refuses the token %j", (token) => {
     expect(() => pending({ token: token as string })).toThrow("pending needs a token")
+  })
+
+  test("a call that was reported as pending from outside keeps that token", async () => {
+    const machine = heldTurn()
+    const counted = new Counted(({ callId }) => {
+      machine.handle({ type: "tool_pending", id: machine.outstanding?.id ?? 0, callId, token: "first" })
+      return pending({ token: "second" })
+    })
+    const suspended = suspendedOf(await runTurn(machine, hostOf(counted, [["f1", "look"]]), { suspend: true }))
+    expect(suspended.pending).toMatchObject([{ callId: "f1", token: "first" }])
   })
 
   test("a call whose id is not unique in its batch cannot go on outside: it fails, and not the run", async () => {
@@ -474,6 +581,19 @@ describe("pause", () => {
     suspendedOf(await runTurn(machine, { llmCall, tools: new Counted().tools, checkpoint }, { pause: controller.signal }))
     expect(machine.outstanding?.type).toBe("llm_call")
     doneOf(await runTurn(restored(machine), { llmCall: script(says("Done.")) }, { suspend: true }))
+  })
+
+  test("emits what happened to the turn while its suspension was saved", async () => {
+    const machine = heldTurn()
+    const { events, onEvent } = watching()
+    const event = { type: "message", text: "From elsewhere.", kind: "info" } as const
+    let saves = 0
+    const save = async (): Promise<void> => {
+      saves += 1
+      if (saves === 1) machine.apply([{ type: "emit", event }])
+    }
+    suspendedOf(await runTurn(machine, { llmCall: neverCalled, save }, { pause: paused, onEvent }))
+    expect(events).toContainEqual(event)
   })
 
   test("lets code, and an update of the execution surface, end", async () => {
@@ -618,6 +738,42 @@ describe("once calls", () => {
     expect(outside).toContain("may have taken effect")
     for (const text of [other, held]) expect(text).not.toContain("may have taken effect")
     expect(counted.all).toEqual({ f1: 1, f2: 1 })
+  })
+
+  test("that go on outside are unknown, also where another call of the cancelled batch ends in time", async () => {
+    const store = memoryJournalStore()
+    const controller = new AbortController()
+    const counted = new Counted(
+      async ({ callId }) => {
+        if (callId === "f1") return pending({ token: "job" })
+        await ticks(200)
+        controller.abort()
+        return undefined
+      },
+      ({ callId }) => (callId === "f1" ? "once" : "none"),
+    )
+    const asked = [
+      ["f1", "look"],
+      ["f2", "look"],
+      ["h1", "pay"],
+    ] as const
+    const done = await journaled(hostOf(counted, asked), store).run("t", turn, { suspend: true, signal: controller.signal })
+    const [outside, inTime, held] = toolTexts(doneOf(done))
+    expect(outside).toContain("may have taken effect")
+    expect(inTime).toBe("ran f2")
+    expect(held).not.toContain("may have taken effect")
+  })
+
+  test("that go on outside end with the cancellation: the driver is not asked what follows", async () => {
+    const store = memoryJournalStore()
+    const call = { callId: "f1", toolName: "look", args: {} }
+    const driver: ProtocolDriver = { ...emptyBatchDriver, prepareIteration: () => [{ type: "start_tools", calls: [call] }] }
+    const host = { llmCall: neverCalled, tools: new Counted(() => pending({ token: "job" }), once).tools }
+    const only = { config: configOf({ driver }), start }
+    suspendedOf(await journaled(host, store).run("t", only, { suspend: true }))
+    const done = await journaled(host, store).run("t", only, { signal: AbortSignal.abort() })
+    expect(done.outcome).toMatchObject({ stop: { type: "cancelled" } })
+    expect(toolTexts(done)[0]).toContain("may have taken effect")
   })
 
   test("that are held are refused in a run without a journal", async () => {
