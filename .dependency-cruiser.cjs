@@ -82,6 +82,7 @@ module.exports = {
     room("hosts/thread", [HOST, TIMERS, "^src/hosts/(run|journal)/"], "A thread runs turns in journals; a judge looks at it from outside."),
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
+    room("hosts/approval", [], "Signatures of requests; it knows no loop and no journal."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(
       "hosts/node",
@@ -162,6 +163,11 @@ module.exports = {
       to: { dependencyTypes: ["core"] },
     },
     packageOnlyIn("immer", "^src/machine/apply-actions\\.ts$", "One place makes a next turn."),
+    packageOnlyIn(
+      "@noble/hashes",
+      "^src/drivers/approval/digests\\.ts$",
+      "A digest of a call needs a synchronous SHA-256; only who asks for approvals pays for it.",
+    ),
     packageOnlyIn("eventsource-parser", "^src/hosts/models/sse\\.ts$", "Model clients read their streams in one way."),
     packageOnlyIn("zod", "^src/(schemas/|hosts/tools/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
     packageOnlyIn("@opentelemetry/api", "^src/hosts/opentelemetry/", "An optional peer dependency of turn-machine/hosts/opentelemetry alone."),
@@ -169,11 +175,11 @@ module.exports = {
     {
       name: "no-other-package",
       severity: "error",
-      comment: "The dependencies are immer, eventsource-parser and zod; a host adapter that needs more gets a rule of its own here.",
+      comment: "The dependencies are immer, eventsource-parser, @noble/hashes and zod; a host adapter that needs more gets a rule of its own here.",
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
-        pathNot: "^node_modules/(immer|eventsource-parser|zod|fast-check|@opentelemetry/api)/",
+        pathNot: "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api)/",
       },
     },
     {

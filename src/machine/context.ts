@@ -96,7 +96,7 @@ export class TurnContext implements DriverContext {
 }
 
 /** How long a turn has waited for nothing but people until a time, in milliseconds. */
-export function heldUntil({ heldSince, heldMs }: Turn["position"], at: number | undefined): number {
+export function heldUntil({ heldSince, heldMs }: Pick<Turn["position"], "heldSince" | "heldMs">, at: number | undefined): number {
   return heldSince === undefined || at === undefined ? heldMs : heldMs + Math.max(0, at - heldSince)
 }
 

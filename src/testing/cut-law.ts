@@ -39,7 +39,7 @@ export function checkCutsInARow(subject: Subject, trace: Trace): void {
  * that was outstanding at the cut and that the host had polled is returned again, after the queued effects, unless it
  * is answered or ended first. A restored turn cannot know whether its host polled the outstanding effect, so one that it
  * had not polled counts as polled too: answered or ended first, it is not returned again, and `cancel` cancels
- * it.
+ * it. A batch that is returned again has the calls that were released before, whose release is not returned then.
  */
 class Follower {
   readonly #subject: Subject
@@ -55,6 +55,8 @@ class Follower {
   /** The effect to return again, and how many effects come before it. */
   #redelivery: { readonly id: number; readonly queued: number } | undefined
   #effectsSinceCut = 0
+  /** The calls of the batch that was returned again: a release of them that came before is not returned. */
+  #callsAgain: ReadonlySet<string> = new Set()
 
   constructor(subject: Subject, trace: Trace, place: number) {
     this.#subject = subject
@@ -102,6 +104,7 @@ class Follower {
     this.#effectsSinceCut = 0
     this.#outstandingAtCut = outstanding?.id
     this.#redelivery = undefined
+    this.#callsAgain = new Set()
     if (outstanding !== undefined && this.#taken.has(outstanding.id)) {
       const { unpolled } = JSON.parse(checkpoint) as TurnCheckpoint
       const place = unpolled.findIndex((effect) => effect.type === "outstanding")
@@ -112,13 +115,22 @@ class Follower {
 
   #poll(where: string, step: TraceStep): void {
     if (isAnswerable(step.effect) && this.#passedOver.has(step.effect.id)) return
+    if (this.#isReleasedAgain(step.effect)) return
     let effect = this.#machine.poll()
-    while (this.#mayDiffer(where, step, effect)) effect = this.#machine.poll()
+    while (this.#mayDiffer(where, step, effect)) {
+      if (this.#isReleasedAgain(step.effect)) return
+      effect = this.#machine.poll()
+    }
     requireEqualTexts("cut", where, "the effect polled", jsonText(effect), step.effectText)
     if (isAnswerable(effect)) this.#taken.add(effect.id)
     if (effect !== undefined) this.#effectsSinceCut += 1
     else if (this.#redelivery !== undefined)
       requireThat("cut", where, false, `effect ${this.#redelivery.id} was outstanding at the cut and was not returned again`)
+  }
+
+  /** Whether the batch that was returned again has the calls of a release. */
+  #isReleasedAgain(effect: Effect | undefined): boolean {
+    return effect?.type === "tool_calls_released" && effect.calls.every(({ callId }) => this.#callsAgain.has(`${effect.id} ${callId}`))
   }
 
   /** Whether an effect is one that only a restored turn returns. */
@@ -135,6 +147,7 @@ class Follower {
       `effect ${effect.id} was returned again after ${returned} effects, not after the ${redelivery.queued} that were queued`,
     )
     this.#redelivery = undefined
+    if (effect.type === "tool_calls") this.#callsAgain = new Set(effect.calls.map(({ callId }) => `${effect.id} ${callId}`))
     return true
   }
 }

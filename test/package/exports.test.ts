@@ -80,6 +80,17 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "toolResultParts",
     "wrapDriver",
   ],
+  "turn-machine/drivers/approval": [
+    "approvalDriver",
+    "approvalGrant",
+    "callDigest",
+    "grantKey",
+    "grantsOf",
+    "isToolChanged",
+    "revokeGrant",
+    "summaryOf",
+    "toolDigest",
+  ],
   "turn-machine/drivers/checklist": [
     "ChecklistJudge",
     "JUDGE_TRANSITIONS",
@@ -309,6 +320,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   "turn-machine/hosts/node": ["commandChecks", "fileAttachmentStore", "fileJournalStore"],
   "turn-machine/hosts/journal": ["TurnJournal", "journaled", "pendingApprovals"],
+  "turn-machine/hosts/approval": ["ApprovalSignatureError", "signRequest", "verifyDecision"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
   "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "readJudged", "runThread", "snapshotThread"],
   "turn-machine/testing": [

@@ -450,6 +450,7 @@ export class ReferenceMachine {
     return {
       config: this.#config,
       tools: [...tools],
+      hostTools: [...tools],
       messages: transcript(messages),
       events: transcript(events),
       turnCauses: [...causes],

@@ -607,6 +607,7 @@ function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
     ...{
       config: completeConfig(config),
       tools: [],
+      hostTools: [],
       messages,
       events,
       turnCauses: turnCauses.toArray(),

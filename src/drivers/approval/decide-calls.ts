@@ -46,7 +46,7 @@ export function decideCalls(
   if (settled.length > 0) actions.push({ type: "settle_calls", results: settled })
   if (made.length > 0) {
     for (const call of byRequest.values()) {
-      const grant = hasChanged(call, tools) ? undefined : grantFor(made, grantKey(call.toolName, tools.get(call.toolName)))
+      const grant = grantFor(made, grantKey(call.toolName, tools.get(call.toolName)))
       if (grant === undefined || !reaches(grant, call)) continue
       const by = grant.by === undefined ? {} : { by: grant.by }
       actions.push(

@@ -92,10 +92,6 @@ export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): P
       return finish(goal, next(context.withTools(tools), results), context)
     },
 
-    // People decide; what the turn waited for them is excluded from the clock before its released calls run.
-    onToolDecisions: (next, context, waiting, decisions) =>
-      finish(openGoal(context, options), next(context.withTools(tools), waiting, decisions), context),
-
     onExecResult(next, context, waiting, result) {
       const goal = openGoal(context, options)
       goal.toolCalls += 1

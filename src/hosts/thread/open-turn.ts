@@ -3,7 +3,6 @@ import { costOf } from "../../drivers/goal/goal.ts"
 import { protocolRecord, type RecordList, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn } from "../../drivers/goal/thread.ts"
 import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
-import { heldUntil } from "../../machine/context.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
@@ -138,7 +137,7 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   if (outstanding === undefined) return
   const { lostUsage } = thread.options
   const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
-  const stop = stopRecord(machine.history, threadId, thread.now(), machine.turn.position.heldSince)
+  const stop = stopRecord(machine.history, threadId, thread.now(), machine.turn.position)
   const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
   if (events.length === 0) return
   await journal.command(machine, { type: "apply", actions: [{ type: "append_events", events }] })
@@ -149,7 +148,7 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const at = thread.now()
   const { costMicros } = thread.options.goal ?? {}
   // A turn that was cancelled while it waited for people: its driver did not see how long.
-  const waited = heldRecord(machine.history, thread.threadId, heldUntil(machine.turn.position, at), at)
+  const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
   const history = waited === undefined ? machine.history : [...machine.history, waited]
   const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
   const estimated = isCancelled ? unreportedUsage(thread, machine) : NO_USAGE

@@ -271,7 +271,8 @@ describe("a call with broken arguments", () => {
   const holdBroken: ApprovalPolicy = (_call, { broken: isBroken }) => (isBroken ? { hold: {} } : "run")
 
   test("fails as before where the policy lets it run or denies it", () => {
-    for (const policy of [() => "run", () => ({ deny: "no" })] as const) {
+    for (const answer of ["run", { deny: "no" }] as const) {
+      const policy: ApprovalPolicy = () => answer
       const machine = begun(configWith(policy))
       expect(failures(respond(machine, asks(1, broken("a"))))).toEqual({ a: "broken_arguments" })
     }
@@ -303,6 +304,15 @@ describe("a call with broken arguments", () => {
     )
     expect(released(approves(machine, "b", { scope: "turn" } as never)).map(({ callId }) => callId)).toEqual(["b", "c"])
     expect(heldIds(machine)).toEqual(["a"])
+  })
+
+  test("is what its driver could not read, and not what a tool says about its arguments", () => {
+    const failure = { class: "invalid_request", code: "broken_arguments", message: "No.", source: "tool", retry: { type: "never" } } as const
+    const settled = [{ ...pending("a", "pay"), output: { status: "failure", failure }, durationMs: 0 }] as const
+    const inner = driverOf({ onLlmComplete: () => [{ type: "start_tools", calls: [pending("a", "pay"), pending("b", "pay")], settled }] })
+    const machine = begun(configWith(() => ({ hold: {} }), { inner }))
+    respond(machine, asks(1))
+    expect(heldIds(machine)).toEqual(["b"])
   })
 
   test("of an unknown tool is not held: there is nothing to run", () => {
@@ -351,10 +361,17 @@ describe("a tool that changed since a person was asked", () => {
     const machine = withChangedTool(call("a"), call("b"))
     expect(failures(decides(machine, [decision(machine, "a", { decision: "reject", scope: "thread" })]))).toEqual({ a: "rejected" })
     expect(heldIds(machine)).toEqual(["b"])
+    decides(machine, [decision(machine, "b", { decision: "reject" })])
+    expect(resultTexts(machine)["a"]).not.toContain("All calls of this tool")
   })
 })
 
 describe("a batch", () => {
+  test("of a tool that is listed twice is about the first, as its request is", () => {
+    const machine = batchOf(configWith(HOLD_PAY, { tools: [PAY, { ...PAY, description: "Another." }] }), call("a"))
+    expect(held(machine, "a").digest).toBe(callDigest({ toolName: "pay", args: {} }, PAY))
+  })
+
   test("with two calls of one id is refused where one of them is held or denied", () => {
     const twice: ProtocolDriver = driverOf({ onLlmComplete: () => [{ type: "start_tools", calls: [pending("a", "look"), pending("a", "pay")] }] })
     for (const policy of [HOLD_PAY, (({ toolName }) => (toolName === "pay" ? { deny: "no" } : "run")) as ApprovalPolicy]) {

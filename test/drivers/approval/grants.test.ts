@@ -2,11 +2,11 @@ import { describe, expect, test } from "vitest"
 import { toolDigest } from "../../../src/drivers/approval/digests.ts"
 import { approvalGrant, grantsOf, revokeGrant } from "../../../src/drivers/approval/grants.ts"
 import type { ApprovalPolicy } from "../../../src/drivers/approval/policy.ts"
-import type { ApprovalGrant } from "../../../src/schemas/approval.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import type { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { delivers, respond, results } from "../../machine/support.ts"
+import type { ApprovalGrant } from "../../../src/wire/approval.ts"
+import { delivers, driverOf, pending, respond, results } from "../../machine/support.ts"
 import {
   approvals,
   approves,
@@ -153,6 +153,12 @@ describe("a grant", () => {
     approves(second, "b", { scope: "turn" } as never)
     nextBatch(second, [], call("c"))
     expect(callIds(second)).toEqual(["c"])
+  })
+
+  test("of an earlier turn with the same number does not reach calls that start the turn", () => {
+    const inner = driverOf({ prepareIteration: () => [{ type: "start_tools", calls: [pending("a", "pay")] }] })
+    const events = [record(approvalGrant({ tool: PAY, effect: "allow", turn: 0 }))]
+    expect(heldIds(begun(configWith(HOLD_PAY, { inner }), { events }))).toEqual(["a"])
   })
 
   test("is delivered by a host at a checkpoint, and revoked there", () => {

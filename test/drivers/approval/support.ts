@@ -3,7 +3,6 @@ import type { ApprovalPolicy } from "../../../src/drivers/approval/policy.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
-import type { Decision, HeldCall, Verdict } from "../../../src/schemas/approval.ts"
 import type { Effect, ToolCalls } from "../../../src/schemas/effect.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 import type { OutputPart } from "../../../src/schemas/llm.ts"
@@ -11,6 +10,7 @@ import type { HistoryRecord } from "../../../src/schemas/message.ts"
 import type { Response } from "../../../src/schemas/response.ts"
 import type { CompletedToolCall, ToolSpec } from "../../../src/schemas/tool.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import type { Decision, HeldCall, Verdict } from "../../../src/wire/approval.ts"
 import { answer, configOf, pollAll, respond, userMessage } from "../../machine/support.ts"
 
 export const PAY: ToolSpec = { name: "pay", description: "Pays.", inputSchema: { type: "object" } }
@@ -107,9 +107,8 @@ export function approvals(machine: TurnMachine): readonly Json[] {
 
 /** The text that the model reads of each call. */
 export function resultTexts(machine: TurnMachine): Readonly<Record<string, string>> {
-  const texts: Record<string, string> = {}
-  for (const { parts } of machine.messages) for (const part of parts) if (part.type === "tool_result") texts[part.callId] = part.text
-  return texts
+  const results = machine.messages.flatMap(({ parts }) => parts.flatMap((part) => (part.type === "tool_result" ? [part] : [])))
+  return Object.fromEntries(results.map(({ callId, text }) => [callId, text]))
 }
 
 /** The failures of calls that got their results by now, by call id. */

@@ -77,6 +77,7 @@ describe("approval of a tool", () => {
     }
     expect(answerOf(tool, { eur: 5 })).toBe("run")
     expect(answerOf(tool, { eur: 500 })).toEqual({ hold: { risk: "low" } })
+    expect(toolbox([{ ...tool, approval: () => ({}) }]).approvals(pending("a", "pay", "{"), { ...FACTS, broken: true })).toBe("run")
   })
 
   test.each([["ask"], [true], [null], [{ hold: {} }]])("%j is refused where the tool is defined", (approval) => {
