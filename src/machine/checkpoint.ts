@@ -160,7 +160,8 @@ function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): He
   return { turn, unpolled: restoreUnpolled(turn, checkpoint.unpolled) }
 }
 
-function restoreState(state: TurnCheckpoint["state"]): TurnState {
+/** The state of a checkpoint as a turn has it. */
+export function restoreState(state: TurnCheckpoint["state"]): TurnState {
   if (state.type !== "waiting_tools") return state
   const { outstanding, results, settled, decided = [], pending = [] } = state
   const arrived = results.flatMap((result, index): SettledCall[] => (result === null ? [] : [{ index, result }]))

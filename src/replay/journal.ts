@@ -149,7 +149,9 @@ export function readJournal(text: string, validation?: JournalValidation, migrat
 export class JournalReader {
   readonly #format: RecordFormat<JournalRecord>
   readonly #lines: LineReader
-  readonly #entries: JournalEntry[] = []
+  #entries: JournalEntry[] = []
+  /** How many entries were read. */
+  #count = 0
   #header: JournalHeader | undefined
   #version = VERSION as number
   /** Whether the beginning of the turn is known. Without its snapshot, a compacted journal is lost. */
@@ -179,6 +181,18 @@ export class JournalReader {
     return this.#lines.length + this.#lines.unfinishedLength
   }
 
+  /** The first record; `undefined` before it was read. */
+  get header(): JournalHeader | undefined {
+    return this.#header
+  }
+
+  /** Returns the entries read so far, and forgets them: for a journal that must not be in memory as a whole. {@link end} returns those after them. */
+  take(): readonly JournalEntry[] {
+    const entries = this.#entries
+    this.#entries = []
+    return entries
+  }
+
   /** Returns the journal when all parts were read. @throws {JournalError} `not_a_journal`, `damaged_record` */
   end(): Journal {
     const header = this.#header
@@ -191,7 +205,7 @@ export class JournalReader {
   }
 
   #next(): number {
-    return this.#entries.length + 2 + (this.#header?.dropped ?? 0)
+    return this.#count + 2 + (this.#header?.dropped ?? 0)
   }
 
   #read(line: JournalLine | undefined, position: number, text: string): void {
@@ -204,8 +218,11 @@ export class JournalReader {
     if (line === undefined) throw damagedRecord("journal", number, intact)
     if (number === 1) this.#version = checkHeader(line.record, format)
     const record = checkRecord(migrated(line.record, this.#version, format, number, intact), format, number, intact)
-    if (this.#header !== undefined) this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
-    else this.#header = asHeader(record)
+    if (this.#header === undefined) this.#header = asHeader(record)
+    else {
+      this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
+      this.#count += 1
+    }
     this.#hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : this.#hasBeginning)
   }
 }

@@ -14,7 +14,7 @@ import type { GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
 import type { ThreadCommanded, ThreadTurnBegun } from "../../wire/thread.ts"
-import type { Host } from "../host.ts"
+import type { Host, Suspended } from "../host.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
@@ -52,39 +52,61 @@ export async function beginTurn(thread: ThreadState, continuation?: DeliveredMes
   })
 }
 
-/** Runs the turn that has begun, or resumes it, and records its end. */
-export function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
+/** Runs the turn that has begun, or resumes it, and records its end, unless it is suspended. */
+export function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Done | Suspended> {
   return thread.interruptible(options.signal, (signal) => runUntilEnd(thread, turn, host, { ...options, signal }))
 }
 
-async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
+async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Done | Suspended> {
   const { threadId } = thread
   const { turnId, origin, at: startedAt } = turn
   const { runTurn: loop = runTurn, resume = thread.options.resume, ...runOptions } = options
   await reportRecords(thread, host)
   const { now } = thread.options
-  // The owner of the log is the owner of its turns. After a crash, the lease of a turn's journal may end some seconds after that of the log.
-  const { waitMs = 0 } = thread.options
-  const journal = await TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
-  thread.journal = journal
   thread.calling = undefined
+  let journal: TurnJournal | undefined
+  let isSuspended = false
   try {
-    const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
-    const resumed = journal.recorded !== undefined
-    const machine = resumed ? await journal.resume(config, resume) : await journal.begin(config, startOf(thread, turn, config), { turnId })
-    if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
+    const { machine, resumed } = await thread.withJournalLock(async () => {
+      journal = await openTurnJournal(thread, turnId)
+      const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
+      const opened = await openMachine(thread, turn, journal, config, resume)
+      thread.journal = journal
+      return opened
+    })
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
     const attended = threadHost(thread, machine, host, () => options.attend?.())
-    // Without `suspend` it runs to its end.
-    const { outcome } = (await loop(machine, attended, { ...runOptions, journal, ...(now !== undefined && { now }) })) as Done
-    await endTurn(thread, turn, machine, outcome)
-    return outcome
+    const ended = await loop(machine, attended, { ...runOptions, suspend: true, ...(journal && { journal }), ...(now !== undefined && { now }) })
+    isSuspended = ended.type === "suspended"
+    if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
+    return ended
   } finally {
-    thread.running = undefined
+    // What a suspended turn has done so far belongs to the history.
+    if (!isSuspended) thread.running = undefined
     thread.journal = undefined
-    await journal.close()
+    await thread.withJournalLock(async () => journal?.close())
   }
+}
+
+/** Opens the journal of a turn. The owner of the log is the owner of its turns: after a crash, their leases may end some seconds apart. */
+export function openTurnJournal(thread: ThreadState, turnId: string): Promise<TurnJournal> {
+  const { waitMs = 0 } = thread.options
+  return TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
+}
+
+async function openMachine(
+  thread: ThreadState,
+  turn: ThreadTurnBegun,
+  journal: TurnJournal,
+  config: TurnConfig,
+  resume: ThreadLoopOptions["resume"],
+): Promise<{ readonly machine: TurnMachine; readonly resumed: boolean }> {
+  const { turnId } = turn
+  if (journal.recorded === undefined) return { machine: await journal.begin(config, startOf(thread, turn, config), { turnId }), resumed: false }
+  const machine = await journal.resume(config, resume)
+  await recordInterruptedWork(thread, machine, journal, turnId)
+  return { machine, resumed: true }
 }
 
 function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegun, config: TurnConfig): TurnStart {
