@@ -28,7 +28,8 @@ const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.
 export default defineConfig(({ mode }) => {
   const lane = mode === "full" || mode === "deep" ? mode : "fast"
   const shared = {
-    env: { TEST_LANE: lane, ...FACTORS[lane] },
+    // Processes that the examples start find the package in the sources, as the tests do.
+    env: { TEST_LANE: lane, TSX_TSCONFIG_PATH: fileURLToPath(new URL("tsconfig.json", import.meta.url)), ...FACTORS[lane] },
     setupFiles: ["test/setup.ts"],
     testTimeout: lane === "deep" ? 3_600_000 : 30_000,
     hookTimeout: 60_000,
@@ -71,9 +72,16 @@ export default defineConfig(({ mode }) => {
   }
 })
 
-/** How many random cases the property tests try, relative to what each of them states. */
-const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string } } = {
-  fast: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1" },
+/**
+ * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
+ * examples/approvals are killed.
+ */
+const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly KILL_EVERY?: string; readonly RANDOM_KILLS?: string } } = {
+  fast: {
+    FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1",
+    KILL_EVERY: process.env["KILL_EVERY"] ?? "60",
+    RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
+  },
   full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },
 }
