@@ -16,9 +16,7 @@ function currentFolder(): string {
 }
 
 const keyboard =
-  process.stdin.isTTY && process.stderr.isTTY
-    ? new Keyboard(process.stdin, process.stderr, () => process.kill(process.pid, "SIGINT"))
-    : undefined
+  process.stdin.isTTY && process.stderr.isTTY ? new Keyboard(process.stdin, process.stderr, () => process.kill(process.pid, "SIGINT")) : undefined
 
 const io: Io = {
   stdout: process.stdout,

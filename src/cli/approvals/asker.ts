@@ -71,7 +71,10 @@ export class Asker {
   }
 
   /** `Host.decide`. Gives one decision at a time, so that an approved call begins at once. */
-  readonly decide = async (held: readonly HeldCall[], { effectId, signal }: Pick<EffectContext, "effectId" | "signal">): Promise<readonly Decision[]> => {
+  readonly decide = async (
+    held: readonly HeldCall[],
+    { effectId, signal }: Pick<EffectContext, "effectId" | "signal">,
+  ): Promise<readonly Decision[]> => {
     const { prompt, gate, onAsking, now = Date.now } = this.#options
     const expired = held.filter(({ ask }) => ask.expiresAt !== undefined && ask.expiresAt <= now())
     if (expired.length > 0) return expired.map(({ requestId, digest }) => ({ requestId, digest, decision: "expired" }))

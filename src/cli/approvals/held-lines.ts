@@ -28,7 +28,10 @@ const MOST_ARGUMENTS = 20
 const MOST_PREVIEW_CHARS = 4_000
 
 /** Describes a held call in lines of at most `width` columns: the tool, what the call would do, each argument, and until when to decide. */
-export function heldLines({ toolName, args, ask }: ShownCall, options: HeldLinesOptions): { readonly lines: readonly string[]; readonly isCut: boolean } {
+export function heldLines(
+  { toolName, args, ask }: ShownCall,
+  options: HeldLinesOptions,
+): { readonly lines: readonly string[]; readonly isCut: boolean } {
   const { width, style, now } = options
   const { summary, risk, expiresAt } = ask
   const riskText = risk === undefined ? "" : `${risk} risk`
@@ -39,7 +42,12 @@ export function heldLines({ toolName, args, ask }: ShownCall, options: HeldLines
       : [`${style("bold", name)}  ${styledRisk(risk, riskText, style)}`]
   const lines = [...title, ...(riskText !== "" && columnsOf(`${name}  ${riskText}`) > width ? [styledRisk(risk, riskText, style)] : [])]
   // The summary may repeat arguments, so it is no safer than they are.
-  if (summary !== undefined && summary !== "") lines.push(...foldWords(inertLine(summary), width - INDENT.length).slice(0, 3).map((line) => `${INDENT}${line}`))
+  if (summary !== undefined && summary !== "")
+    lines.push(
+      ...foldWords(inertLine(summary), width - INDENT.length)
+        .slice(0, 3)
+        .map((line) => `${INDENT}${line}`),
+    )
   const shown = argumentLines(args, options)
   lines.push("", ...shown.lines)
   if (expiresAt !== undefined) lines.push("", ...foldWords(expiryText(expiresAt, now), width))
@@ -106,7 +114,8 @@ function valueLines(value: Json, width: number, full: boolean): { readonly lines
   const folded = inert(text)
     .split("\n")
     .flatMap((line) => foldToColumns(line, width - bar.length))
-  if (full || (folded.length <= MOST_VALUE_LINES && part.length === whole.length)) return { lines: folded.map((line) => `${bar}${line}`), isCut: false }
+  if (full || (folded.length <= MOST_VALUE_LINES && part.length === whole.length))
+    return { lines: folded.map((line) => `${bar}${line}`), isCut: false }
   const kept = folded.slice(0, MOST_VALUE_LINES - 1)
   const left = Math.max(1, whole.length - kept.join("").length)
   return { lines: [...kept.map((line) => `${bar}${line}`), cutToColumns(`… ${formatCount(left)} more characters`, width)], isCut: true }

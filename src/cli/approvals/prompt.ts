@@ -48,12 +48,19 @@ export class ApprovalPrompt {
   async ask(call: HeldCall, { number, total, signal }: Question): Promise<Answer> {
     const { requestId, digest, ask } = call
     const by = this.#options.by
-    const decide = (verdict: Pick<Extract<Decision, { decision: "approve" }>, "decision" | "scope"> | { decision: "reject"; message?: string } | { decision: "edit"; args: HeldCall["args"] } | { decision: "expired" }): Answer => ({
+    const decide = (
+      verdict:
+        | Pick<Extract<Decision, { decision: "approve" }>, "decision" | "scope">
+        | { decision: "reject"; message?: string }
+        | { decision: "edit"; args: HeldCall["args"] }
+        | { decision: "expired" },
+    ): Answer => ({
       type: "decision",
       decision: { requestId, digest, ...(by !== undefined && verdict.decision !== "expired" && { by }), ...verdict } as Decision,
     })
     const expiry = new AbortController()
-    const timer = ask.expiresAt === undefined ? undefined : setTimeout(() => expiry.abort(), Math.min(2_147_483_647, Math.max(0, ask.expiresAt - Date.now())))
+    const timer =
+      ask.expiresAt === undefined ? undefined : setTimeout(() => expiry.abort(), Math.min(2_147_483_647, Math.max(0, ask.expiresAt - Date.now())))
     const closed = AbortSignal.any([signal, expiry.signal])
     const closedAnswer = (): Answer | undefined => {
       if (signal.aborted) {
@@ -81,7 +88,11 @@ export class ApprovalPrompt {
             this.#chosen("approved")
             return decide({ decision: "approve" })
           case "a":
-            this.#chosen(this.#options.always === "turn" ? "approved, and every later call of this tool in this run" : "approved, and every later call of this tool for this goal")
+            this.#chosen(
+              this.#options.always === "turn"
+                ? "approved, and every later call of this tool in this run"
+                : "approved, and every later call of this tool for this goal",
+            )
             return decide({ decision: "approve", scope: this.#options.always })
           case "n": {
             this.#chosen("reject")
@@ -93,7 +104,12 @@ export class ApprovalPrompt {
           }
           case "e": {
             this.#chosen("edit")
-            const edited = await editArgs(call.args, call.toolName, { terminal: this.#terminal, env: this.#env, say: (line) => this.#say(line) }, closed)
+            const edited = await editArgs(
+              call.args,
+              call.toolName,
+              { terminal: this.#terminal, env: this.#env, say: (line) => this.#say(line) },
+              closed,
+            )
             const since = closedAnswer()
             if (since !== undefined) return since
             if (edited === undefined) break
@@ -127,7 +143,9 @@ export class ApprovalPrompt {
     return [
       ...(allow.includes("approve") ? [{ key: "y", label: "approve", help: "the call runs as it is shown" }] : []),
       ...(allow.includes("reject") ? [{ key: "n", label: "reject", help: "the call does not run; you may give the model a reason" }] : []),
-      ...(allow.includes("edit") ? [{ key: "e", label: "edit", help: "change the arguments in $VISUAL, $EDITOR or here, then run; unchanged: approve" }] : []),
+      ...(allow.includes("edit")
+        ? [{ key: "e", label: "edit", help: "change the arguments in $VISUAL, $EDITOR or here, then run; unchanged: approve" }]
+        : []),
       ...(allow.includes("approve") && scopes.includes(always)
         ? [{ key: "a", label: "always", help: `approve, and do not ask again about this tool ${where}` }]
         : []),
@@ -149,7 +167,11 @@ export class ApprovalPrompt {
 
   #menu(keys: readonly Key[]): void {
     const words = keys.map(({ key, label }) => `[${key}]\u00a0${label.replace(" ", "\u00a0")}`).join(" ")
-    this.#write(foldWords(words, this.#width()).map((line) => line.replaceAll(" ", "  ").replaceAll("\u00a0", " ")).flatMap((line) => foldWide(line, this.#width())))
+    this.#write(
+      foldWords(words, this.#width())
+        .map((line) => line.replaceAll(" ", "  ").replaceAll("\u00a0", " "))
+        .flatMap((line) => foldWide(line, this.#width())),
+    )
     this.#terminal.output.write("? ")
   }
 

@@ -220,8 +220,13 @@ function turnOf(output: GoalOutput): number {
 
 /** The settings of a goal as they are shown. */
 function shownSettings(meta: GoalMeta): GoalSettings {
-  const { dir, out, model: name, baseUrl, maxIterations } = meta
+  const { dir, out, model: name, baseUrl, maxIterations, edit } = meta
   const model: ModelChoice =
     baseUrl === undefined ? { type: "embedded", name: "embedded" } : { type: "endpoint", name, baseUrl, timeoutMs: 0, retries: 0 }
-  return { run: { task: "", dir, out, force: false, model, maxIterations }, meta, judge: undefined, areGiven: false }
+  return {
+    run: { task: "", dir, out, force: false, model, maxIterations, approval: { ...(edit === true && { edit }) } },
+    meta,
+    judge: undefined,
+    areGiven: false,
+  }
 }

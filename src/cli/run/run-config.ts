@@ -50,7 +50,8 @@ export function readRunMeta(meta: Json | undefined): RunMeta | string {
 }
 
 const APART = "What you write goes to a separate output folder, so no file that you read is changed."
-const EDITS = "write_file writes to a separate output folder; only replace_line changes files that you read. The user decides about such a change, and may refuse it: then do not ask for it again."
+const EDITS =
+  "write_file writes to a separate output folder; only replace_line changes files that you read. The user decides about such a change, and may refuse it: then do not ask for it again."
 
 const systemPrompt = (edit: boolean): string => `You work on the files of one folder with the tools you are given.
 Paths are relative to that folder; nothing outside of it can be read. ${edit ? EDITS : APART}

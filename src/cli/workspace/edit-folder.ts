@@ -83,7 +83,8 @@ export class EditFolder {
     const { root } = this.#folder
     const wanted = resolve(root, path)
     const real = await realpath(wanted)
-    if (real !== wanted) throw refusal("permission_denied", "is_a_link", `"${path}" is a link, or leads through one; nothing is changed through links.`)
+    if (real !== wanted)
+      throw refusal("permission_denied", "is_a_link", `"${path}" is a link, or leads through one; nothing is changed through links.`)
     const names = real.slice(root.length).split(/[/\\]/)
     if (!isInside(root, real) || this.#reserved(real) || names.some((name) => CLOSED_FOLDERS.has(name.toLowerCase())))
       throw refusal("permission_denied", "closed_folder", `"${path}" must not be changed.`)

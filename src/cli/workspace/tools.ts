@@ -160,7 +160,11 @@ function replaceLine(edit: EditFolder): Tool {
       path: z.string().min(1).max(1_000).describe("The file, relative to the root."),
       line: z.int().min(1).describe("The line, counted from 1."),
       oldText: z.string().max(MAX_LINE_CHARS).describe("The whole line as it is, without its line break."),
-      newText: z.string().max(MAX_LINE_CHARS).regex(/^[^\r\n]*$/).describe("The whole line as it should be: one line."),
+      newText: z
+        .string()
+        .max(MAX_LINE_CHARS)
+        .regex(/^[^\r\n]*$/)
+        .describe("The whole line as it should be: one line."),
     }),
     execute: (change): Promise<ReplacedLine> => edit.replace(change),
   })
