@@ -62,7 +62,7 @@ export async function findPlace(word: string, io: Io): Promise<ApprovalPlace> {
 }
 
 /** Reads which calls wait in a place, also while a process works on it. `problems`: journals that cannot be read. */
-export async function waitingTurns({ store, goal, shown }: ApprovalPlace): Promise<{
+export async function waitingTurns({ store, goal, shown }: Pick<ApprovalPlace, "store" | "goal" | "shown">): Promise<{
   readonly turns: readonly WaitingTurn[]
   readonly problems: readonly string[]
 }> {

@@ -107,9 +107,18 @@ export class GoalFolder {
     })
   }
 
-  /** Decides whether a new goal may begin here. Checks and a judge of the goal before are not its. @throws {CliError} as of {@link confirm} */
+  /** Decides whether a new goal may begin here. Checks, a judge and changes of the goal before are not its. @throws {CliError} as of {@link confirm} */
   async confirmNext({ known }: StoredGoal, flags: WorkFlags): Promise<Confirmed<GoalMeta>> {
-    const { checks: _checks, judgeModel: _model, judgeBaseUrl: _url, judgeApiKeyEnv: _key, ...shared } = known
+    const {
+      checks: _checks,
+      judgeModel: _model,
+      judgeBaseUrl: _url,
+      judgeApiKeyEnv: _key,
+      edit: _edit,
+      approve: _mode,
+      approveWithinMs: _ms,
+      ...shared
+    } = known
     return confirm(shared, await this.#own.find(this.#place, known.id ?? ""), flags, { name: this.shown, purpose: "start a new goal in it" })
   }
 

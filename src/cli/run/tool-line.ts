@@ -3,9 +3,10 @@ import { deriveModelReturn } from "../../machine/tool-results.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { formatBytes, formatDuration, oneLine, plural } from "../terminal/format.ts"
+import type { ReplacedLine } from "../workspace/edit-folder.ts"
 import type { Written } from "../workspace/out-folder.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
-import type { FileList, FileText } from "../workspace/tools.ts"
+import { type FileList, type FileText, REPLACE_LINE } from "../workspace/tools.ts"
 
 type ToolEvent = Extract<TurnEvent, { type: "tool_call" }>
 
@@ -29,10 +30,17 @@ export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLin
   return {
     ok: output.status === "success",
     name: oneLine(name),
-    args: name === "read_file" && output.status === "success" ? cutStart(pathOf(args)) : cutToColumns(shortArguments(args), MAX_ARGUMENTS),
+    args: shownArguments(name, args, output.status === "success"),
     result: resultOf(name, output),
     facts: `${formatBytes(characters)}, ${formatDuration(durationMs)}`,
   }
+}
+
+function shownArguments(name: string, args: Json, succeeded: boolean): string {
+  if (name === "read_file" && succeeded) return cutStart(pathOf(args))
+  if (name !== REPLACE_LINE || !succeeded) return cutToColumns(shortArguments(args), MAX_ARGUMENTS)
+  const { line, newText } = args as { readonly line: Json; readonly newText: Json }
+  return cutToColumns(oneLine(`${cutStart(pathOf(args))}:${shortValue(line)} ${shortValue(newText).trim()}`), MAX_ARGUMENTS)
 }
 
 /** Shortens arguments to the values of an object, with line numbers as a range. */
@@ -79,6 +87,8 @@ function resultOf(name: string, output: ToolEvent["output"]): string {
     }
     case "write_file":
       return (output.value as unknown as Written).status
+    case REPLACE_LINE:
+      return (output.value as unknown as ReplacedLine).status
     default:
       return "done"
   }
