@@ -29,7 +29,7 @@ export function waitingLines(held: readonly HeldCall[], pending: readonly Extern
   const [first] = held
   return [
     "",
-    ...held.map((call) => `  ${heldLine({ ...call, toolName: `${callName(call)}  ${call.toolName}` }, width - 2)}`),
+    ...held.map((call) => `  ${heldLine(call, width - 2, callName(call))}`),
     ...pending.map(({ callId, toolName, token }) =>
       cutToColumns(`  ${inertLine(callId)}  ${inertLine(toolName)}, outside as ${inertLine(token)}`, width),
     ),

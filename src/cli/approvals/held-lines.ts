@@ -139,7 +139,8 @@ export function foldWords(text: string, width: number): readonly string[] {
   return [...lines, line]
 }
 
-/** A held call on one line, such as `replace_line {"path":"a.ts"}`. */
-export function heldLine({ toolName, args }: Pick<PendingToolCall, "toolName" | "args">, width: number): string {
-  return cutToColumns(`${inertLine(toolName)} ${inertJson(args).slice(0, 1_000)}`, width)
+/** A held call on one line, such as `call_2  replace_line {"path":"a.ts"}`. `name`: how commands name it. */
+export function heldLine({ toolName, args }: Pick<PendingToolCall, "toolName" | "args">, width: number, name?: string): string {
+  const start = name === undefined ? "" : `${inertLine(name)}  `
+  return cutToColumns(`${start}${inertLine(toolName)} ${inertJson(args).slice(0, 1_000)}`, width)
 }

@@ -70,7 +70,7 @@ export async function waitingTurns({ store, goal, shown }: Pick<ApprovalPlace, "
   const problems: string[] = []
   try {
     for await (const found of pendingApprovals(store, goal === undefined ? {} : { prefix: `${goal.threadId}.` })) {
-      if ("error" in found) problems.push(`${oneLine(found.name)}: ${oneLine(found.error.message)}`)
+      if (found.error !== undefined) problems.push(`${oneLine(found.name)}: ${oneLine(found.error.message)}`)
       else turns.push(found)
     }
   } catch (error) {

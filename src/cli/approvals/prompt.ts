@@ -128,8 +128,7 @@ export class ApprovalPrompt {
             this.#say(this.#options.notLater)
             break
           default:
-            this.#say("")
-            for (const { key: name, help } of keys) this.#say(`  ${name}  ${help}`)
+            this.#write(["", ...keys.flatMap(({ key: name, help }) => hanging(`  ${name}  `, help, this.#width()))])
         }
       }
     } finally {
@@ -192,6 +191,11 @@ export class ApprovalPrompt {
     const { columns = 0 } = this.#terminal.output
     return Math.max(LEAST_COLUMNS, Math.min(MOST_COLUMNS, columns === 0 ? 80 : columns) - 1)
   }
+}
+
+/** Folds a text after a label, with later lines below its first. */
+function hanging(label: string, text: string, width: number): readonly string[] {
+  return foldWords(text, width - label.length).map((line, index) => `${index === 0 ? label : " ".repeat(label.length)}${line}`)
 }
 
 /** Two spaces between keys may exceed the width, so that they are one again. */

@@ -1,7 +1,7 @@
 import { resolve } from "node:path"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
-import { waitingLines, waitingText } from "../approvals/commands.ts"
+import { callName, waitingLines, waitingText } from "../approvals/commands.ts"
 import { heldLine } from "../approvals/held-lines.ts"
 import { decisionWords } from "../approvals/words.ts"
 import { columnsOf, cutToColumns, padToColumns } from "../terminal/columns.ts"
@@ -97,13 +97,12 @@ export class RunScreen implements Reporter {
         break
       }
       case "approval_requested":
-        screen.line(`${INDENT}${screen.style("yellow", "?")} ${heldLine(event.held, this.#width - INDENT.length - 2)}`)
+        screen.line(`${INDENT}${screen.style("yellow", "?")} ${heldLine(event.held, this.#width - INDENT.length - 2, callName(event.held))}`)
         break
       case "approval_decided": {
         const by = event.by === undefined ? "" : ` by ${oneLine(event.by)}`
-        screen.line(
-          `${INDENT}${screen.style("dim", cutToColumns(`${oneLine(event.name)} ${decisionWords(event.decision)}${by}`, this.#width - INDENT.length))}`,
-        )
+        const text = `${oneLine(event.callId)}  ${oneLine(event.name)} ${decisionWords(event.decision)}${by}`
+        screen.line(`${INDENT}${screen.style("dim", cutToColumns(text, this.#width - INDENT.length))}`)
         break
       }
       case "tool_pending":

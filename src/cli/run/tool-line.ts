@@ -38,9 +38,14 @@ export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLin
 
 function shownArguments(name: string, args: Json, succeeded: boolean): string {
   if (name === "read_file" && succeeded) return cutStart(pathOf(args))
-  if (name !== REPLACE_LINE || !succeeded) return cutToColumns(shortArguments(args), MAX_ARGUMENTS)
-  const { line, newText } = args as { readonly line: Json; readonly newText: Json }
-  return cutToColumns(oneLine(`${cutStart(pathOf(args))}:${shortValue(line)} ${shortValue(newText).trim()}`), MAX_ARGUMENTS)
+  return cutToColumns(name === REPLACE_LINE ? changeOf(args) : shortArguments(args), MAX_ARGUMENTS)
+}
+
+/** The place of a changed line, and its new text. */
+function changeOf(args: Json): string {
+  const { path, line, newText } = (typeof args === "object" && args !== null ? args : {}) as { readonly [key: string]: Json }
+  if (typeof path !== "string" || typeof line !== "number" || typeof newText !== "string") return shortArguments(args)
+  return oneLine(`${cutStart(path)}:${line} ${newText.trim()}`)
 }
 
 /** Shortens arguments to the values of an object, with line numbers as a range. */
