@@ -34,16 +34,23 @@ export function waitingLines(held: readonly HeldCall[], pending: readonly Extern
       cutToColumns(`  ${inertLine(callId)}  ${inertLine(toolName)}, outside as ${inertLine(token)}`, width),
     ),
     `Look at them with: turn-machine approvals ${shellWord(place)}`,
-    ...(first === undefined ? [] : [`Decide with: ${decideCommand(place, first)} (or reject, or edit)`]),
+    ...(first === undefined ? [] : [`Decide with: ${firstDecision(place, first)}`]),
     ...(first !== undefined || pending[0] === undefined
       ? []
       : [`Answer with: turn-machine answer ${shellWord(place)} ${shellWord(inertLine(pending[0].callId))} --value JSON`]),
   ]
 }
 
+/** The command of the first decision that a call allows, with the words of the others. */
+export function firstDecision(place: string, call: HeldCall): string {
+  const [first = "reject", ...others] = call.ask.allow
+  return `${decideCommand(place, call, first)}${others.length === 0 ? "" : ` (or ${others.join(", or ")})`}`
+}
+
 /** A held call as JSON, with the commands that decide. */
 export function plainHeld(call: HeldCall, place: string): object {
   const { requestId, callId, toolName, args, digest, ask } = call
   const command = (decision: string): string => decideCommand(place, call, decision)
-  return { requestId, callId, toolName, args, digest, ask, approve: command("approve"), reject: command("reject") }
+  const commands = Object.fromEntries(ask.allow.map((decision) => [decision, `${command(decision)}${decision === "edit" ? " --args JSON" : ""}`]))
+  return { requestId, callId, toolName, args, digest, ask, commands }
 }

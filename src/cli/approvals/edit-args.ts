@@ -5,7 +5,7 @@ import { fileReason } from "../../hosts/node/file-error.ts"
 import { CommandSyntaxError, splitCommand } from "../../hosts/node/split-command.ts"
 import { canonicalJson, type Json } from "../../json.ts"
 import { clause, oneLine } from "../terminal/format.ts"
-import { inertJson } from "../terminal/inert.ts"
+import { inert, inertJson } from "../terminal/inert.ts"
 import type { Io, Terminal } from "../terminal/io.ts"
 
 /** The arguments after editing. `undefined`: the user gave up. */
@@ -25,10 +25,17 @@ export function editArgs(args: Json, toolName: string, editor: ArgsEditor, signa
   return command === undefined ? editInline(args, editor, signal) : editInFile(args, toolName, command, editor, signal)
 }
 
+/** Longer arguments cannot be followed on a line. */
+const MOST_INLINE_CHARS = 2_000
+
 async function editInline(args: Json, { terminal, say }: ArgsEditor, signal: AbortSignal): Promise<Edited> {
-  say("New arguments as JSON. Enter: run with these. Ctrl-D: back. To use an editor, set $EDITOR.")
   // Escaped, so that nothing in it moves the cursor; as JSON it is the same value.
-  let text = inertJson(args)
+  let text = editable(args)
+  if (text.length > MOST_INLINE_CHARS) {
+    say("The arguments are too long to edit here. Set $EDITOR to an editor, such as nano.")
+    return undefined
+  }
+  say("New arguments as JSON. Enter: run with these. Ctrl-D: back. To use an editor, set $EDITOR.")
   for (;;) {
     const line = await terminal.line("> ", text, signal)
     if (line === undefined || signal.aborted) return undefined
@@ -54,7 +61,7 @@ async function editInFile(args: Json, toolName: string, command: string, editor:
   const folder = await mkdtemp(join(tmpdir(), "turn-machine-edit-"))
   try {
     const path = join(folder, `${/^[\w-]{1,64}$/.test(toolName) ? toolName : "arguments"}.json`)
-    await writeFile(path, `${inertJson(args, 2)}\n`, { mode: 0o600 })
+    await writeFile(path, `${editable(args, 2)}\n`, { mode: 0o600 })
     for (;;) {
       let exitCode: number
       try {
@@ -81,6 +88,11 @@ async function editInFile(args: Json, toolName: string, command: string, editor:
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** Arguments that could not be read are their text, and the user fixes it. */
+function editable(args: Json, indent?: number): string {
+  return typeof args === "string" ? inert(args) : inertJson(args, indent)
 }
 
 function edited(before: Json, args: Json): Edited {

@@ -1,7 +1,6 @@
 import * as z from "zod"
-import { approvalDriver } from "../../drivers/approval/index.ts"
+import { type AskOptions, approvalDriver } from "../../drivers/approval/index.ts"
 import type { ProtocolDriver } from "../../machine/driver.ts"
-import type { Ask } from "../../wire/approval.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import { oneLine } from "../terminal/format.ts"
 import { REPLACE_LINE } from "../workspace/tools.ts"
@@ -34,20 +33,16 @@ const REFUSED =
 export function withApproval(driver: ProtocolDriver, { edit, approve, approveWithinMs }: Approval): ProtocolDriver {
   if (edit !== true || approve === "auto") return driver
   return approvalDriver(driver, {
-    policy: (call) => {
+    policy: (call, { broken }) => {
       if (!ASKED.has(call.toolName)) return "run"
-      return approve === "never" ? { deny: REFUSED } : { hold: askAbout(call) }
+      return approve === "never" ? { deny: REFUSED } : { hold: askAbout(call, broken === true) }
     },
     ...(approveWithinMs !== undefined && { ttlMs: approveWithinMs }),
   })
 }
 
-function askAbout({ args }: Pick<PendingToolCall, "args">): Omit<Ask, "expiresAt"> {
+function askAbout({ args }: Pick<PendingToolCall, "args">, isBroken: boolean): AskOptions {
   const { path, line } = (typeof args === "object" && args !== null ? args : {}) as { readonly path?: unknown; readonly line?: unknown }
-  return {
-    summary: oneLine(`Changes line ${typeof line === "number" ? line : "?"} of ${typeof path === "string" ? path : "a file"}.`).slice(0, 300),
-    risk: "medium",
-    allow: ["approve", "edit", "reject"],
-    scopes: ["call", "turn", "thread"],
-  }
+  const what = `Changes line ${typeof line === "number" ? line : "?"} of ${typeof path === "string" ? path : "a file"}.`
+  return { summary: isBroken ? "The arguments are not JSON. Edit them, or reject the call." : oneLine(what).slice(0, 300), risk: "medium" }
 }

@@ -8,7 +8,7 @@ import { journalValidation } from "../../schemas/validation.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalCheckMemory, GoalOutput, GoalWait } from "../../wire/goal.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
-import { decideCommand, waitingText } from "../approvals/commands.ts"
+import { firstDecision, waitingText } from "../approvals/commands.ts"
 import { waitingTurns } from "../approvals/place.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import type { ModelChoice } from "../run/run-settings.ts"
@@ -180,7 +180,7 @@ class Watch {
       this.#reporter.event({ type: "approval_requested", held: call })
     }
     const [first] = news
-    if (first !== undefined) this.#reporter.notice(`The turn ${waitingText(held.length, 0)}. Decide with: ${decideCommand(path, first.call)}`)
+    if (first !== undefined) this.#reporter.notice(`The turn ${waitingText(held.length, 0)}. Decide with: ${firstDecision(path, first.call)}`)
   }
 
   /** Shows the new records of the turn that was shown last, and all of later turns. */

@@ -30,7 +30,7 @@ export interface Terminal {
    * wait continues. `undefined`: Ctrl-D, the end of the input, or the signal was aborted.
    */
   key(show: () => void, signal: AbortSignal): Promise<string | undefined>
-  /** Asks for a line, which begins with `given`. `undefined`: Ctrl-C, which is also an interrupt, Ctrl-D, or the signal was aborted. */
+  /** Asks for a line, which begins with `given`. `undefined`: Ctrl-C, which is also an interrupt, Ctrl-D, Escape, or the signal was aborted. */
   line(question: string, given: string, signal: AbortSignal): Promise<string | undefined>
   /** Runs a program in the terminal. Returns its exit code; an interrupt is the program's until it ends. Rejects if it cannot be run. */
   run(program: string, args: readonly string[]): Promise<number>

@@ -63,8 +63,14 @@ export class Keyboard implements Terminal {
       const reader = createInterface({ input: this.#input, output: this.#screen, terminal: true, historySize: 0 })
       const close = (): void => reader.close()
       let answer: string | undefined
+      // On a line with text, the reader itself would only delete a character.
+      const onKey = (_text: string | undefined, key: { readonly name?: string; readonly ctrl?: boolean } | undefined): void => {
+        if (key?.name === "escape" || (key?.ctrl === true && key.name === "d")) close()
+      }
+      this.#input.on("keypress", onKey)
       reader.once("close", () => {
         signal.removeEventListener("abort", close)
+        this.#input.off("keypress", onKey)
         if (answer === undefined) this.#screen.write("\n")
         resolve(answer)
       })
