@@ -82,7 +82,7 @@ export class Asker {
     const total = Math.max(held.length, this.#totals.get(effectId) ?? 0)
     this.#totals.set(effectId, total)
     for (const [index, call] of held.entries()) {
-      if (signal.aborted) return []
+      if (signal.aborted || this.#isSuspended) return []
       if (this.#elsewhere.has(call.requestId)) continue
       const closed = new AbortController()
       const close = (): void => closed.abort("The turn ended.")

@@ -26,8 +26,7 @@ export type Approval = { readonly edit?: true; readonly approve?: "never" | "aut
 /** The tools that change something outside of the output folder, so that a person is asked. Everything else only reads, or writes there. */
 const ASKED: ReadonlySet<string> = new Set([REPLACE_LINE])
 
-const REFUSED =
-  "Not done: the user runs this without approvals (--approve never), so no file outside of the output folder is changed. Do not ask for it again; say in your answer what you would change."
+const REFUSED = "The user refuses every change outside of the output folder (--approve never). Say in your answer what you would change."
 
 /** Wraps a driver so that calls that need approval are held or refused. Without such a tool, or with `auto`, the driver stays as it is. */
 export function withApproval(driver: ProtocolDriver, { edit, approve, approveWithinMs }: Approval): ProtocolDriver {
