@@ -279,10 +279,10 @@ export class GoalRunner {
   }
 
   async #end(rest: ThreadRest, reporter: GoalReporter): Promise<number> {
-    const { reason, notBefore, suspended } = rest
+    const { reason, notBefore } = rest
     const facts = this.#facts()
-    if (suspended !== undefined) {
-      const { held, pending } = suspended
+    if (rest.type === "suspended") {
+      const { held, pending } = rest
       await this.close()
       reporter.suspended({ ...facts, reason, held, pending, exitCode: SUSPENDED_EXIT_CODE })
       return SUSPENDED_EXIT_CODE

@@ -24,10 +24,10 @@ Usage
 Exit codes: 0 finished, 1 stopped before the end, 2 the command cannot run as given, 3 waits for a decision.
 `
 
-export const APPROVAL_FLAGS = `  --edit                let the model change lines of files in DIR, too (the tool replace_line). Without it, the model only
-                        reads, and writes to --out, which never asks: nothing that others wrote is replaced there.
-  --approve ask         ask before each such change (default). Without a terminal, the run stops with exit code 3 and says
-                        how to decide.
+export const APPROVAL_FLAGS = `  --edit                let the model change lines of files in DIR (the tool replace_line). Without it, the model only reads,
+                        and writes to --out, which never asks: what others wrote is not replaced there.
+  --approve ask         ask before each such change (default). Without a terminal, the command stops with exit code 3
+                        and says how to decide.
   --approve auto        make every change without asking
   --approve never       refuse every change without asking; the model reads that it was refused
   --approve-within T    a change that is not approved within this time, such as 10m, is refused`
