@@ -1,15 +1,14 @@
-import { spawn, spawnSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { stripVTControlCharacters } from "node:util"
-import { describe, expect, it, onTestFinished, vi } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { heldLines } from "../../src/cli/approvals/held-lines.ts"
 import { ApprovalPrompt } from "../../src/cli/approvals/prompt.ts"
 import { columnsOf } from "../../src/cli/terminal/columns.ts"
 import { inert, inertJson } from "../../src/cli/terminal/inert.ts"
 import type { Json } from "../../src/json.ts"
 import type { Ask, HeldCall } from "../../src/wire/approval.ts"
-import { bundleCli, fill, newFolder, type Ran, runCli, serve, TestTerminal, until } from "./harness.ts"
+import { bundleCli, fill, newFolder, type Ran, runCli, serve, TestTerminal } from "./harness.ts"
+import { hasPty, Pty } from "./pty.ts"
 
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
@@ -291,43 +290,14 @@ describe("hostile arguments", () => {
   })
 })
 
-// util-linux `script` gives a process a real terminal.
-const hasScript = spawnSync("script", ["-qec", "true", "/dev/null"], { stdio: ["pipe", "pipe", "pipe"] }).status === 0
-
-/** A process in a real terminal. */
-class Pty {
-  shown = ""
-  readonly ended: Promise<number | null>
-  readonly #child: ReturnType<typeof spawn>
-
-  constructor(args: readonly string[], { cwd, env = {}, columns = 100 }: { cwd: string; env?: Record<string, string>; columns?: number }) {
-    const words = [process.execPath, ...bundled, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ")
-    this.#child = spawn("script", ["-qec", `stty cols ${columns} rows 40; exec ${words}`, "/dev/null"], {
-      cwd,
-      env: { ...process.env, TERM: "xterm", ...env },
-      stdio: "pipe",
-    })
-    this.#child.stdout?.on("data", (data: Buffer) => (this.shown += stripVTControlCharacters(data.toString())))
-    this.ended = new Promise((resolve) => this.#child.on("close", resolve))
-    onTestFinished(() => void this.#child.kill("SIGKILL"))
-  }
-
-  type(text: string): void {
-    this.#child.stdin?.write(text)
-  }
-
-  /** Waits for a text that is shown after what was waited for before. */
-  async waitFor(text: string): Promise<void> {
-    await until(() => this.shown.includes(text, this.#from))
-    this.#from = this.shown.indexOf(text, this.#from) + text.length
-  }
-  #from = 0
-}
-
-describe.skipIf(!hasScript)("in a real terminal", () => {
+describe.skipIf(!hasPty)("in a real terminal", () => {
   const KEYS = "[?] help"
   const start = (base: string, more: readonly string[] = [], env: Record<string, string> = {}, columns = 100): Pty =>
-    new Pty(["run", "--dir", "shop", "--edit", "--state", "s.json", ...more, TASK], { cwd: base, env: { EDITOR: "", VISUAL: "", ...env }, columns })
+    new Pty(bundled, ["run", "--dir", "shop", "--edit", "--state", "s.json", ...more, TASK], {
+      cwd: base,
+      env: { EDITOR: "", VISUAL: "", ...env },
+      columns,
+    })
 
   it("y approves, n asks for a reason, and the line that was typed is not shown as an answer", async () => {
     const base = newColours()

@@ -8,6 +8,7 @@ import type { Json } from "../../json.ts"
 import type { ApprovalScope, Decision } from "../../wire/approval.ts"
 import type { RequestResult } from "../goal/control/requests.ts"
 import { sendRequest } from "../goal/control/send-request.ts"
+import { DEFAULT_STATE } from "../goal/help.ts"
 import { checkLock, storeRefusal } from "../run/journal-file.ts"
 import { readRunMeta, recordedConfig } from "../run/run-config.ts"
 import { didYouMean, readArgs } from "../terminal/args.ts"
@@ -215,13 +216,13 @@ function show({ status, code, message }: Decided, { place, call, decision, left 
       ? `The same was decided before: ${words} ${name}. Nothing changed.\n`
       : `${words.charAt(0).toUpperCase()}${words.slice(1)}: ${name}.\n`,
   )
-  const next = nextStep(place, left, message)
-  if (next !== undefined) io.stdout.write(`${next}\n`)
+  io.stdout.write(`${nextStep(place, left, message)}\n`)
   return exitCode
 }
 
-function nextStep({ shown, goal, isRun }: ApprovalPlace, left: number, message: string): string | undefined {
-  if (goal !== undefined && message !== "") return oneLine(message)
+function nextStep({ shown, goal, isRun }: ApprovalPlace, left: number, message: string): string {
   if (left > 0) return `${plural(left, "more call")} ${left === 1 ? "waits" : "wait"} for a decision: turn-machine approvals ${shellWord(shown)}`
-  return isRun ? `Continue with: turn-machine resume ${shellWord(shown)}` : "The next run of the turn continues."
+  if (goal === undefined) return isRun ? `Continue with: turn-machine resume ${shellWord(shown)}` : "The next run of the turn continues."
+  // The process that runs the goal says what it does.
+  return message === "" ? `Continue with: turn-machine goal resume${shown === DEFAULT_STATE ? "" : ` --state ${shellWord(shown)}`}` : oneLine(message)
 }

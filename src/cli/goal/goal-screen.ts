@@ -15,7 +15,7 @@ import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
 import { Wrap } from "../terminal/wrap.ts"
-import type { RequestResult } from "./control/requests.ts"
+import type { RequestResult, ResolvedRequest } from "./control/requests.ts"
 import { contractRows, leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
 import type { GoalEnd, GoalReporter, GoalStart, GoalSuspension, Ruling, Waiting } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
@@ -170,7 +170,9 @@ export class GoalScreen implements GoalReporter {
     this.#screen.line(oneLine(text))
   }
 
-  requested(_request: unknown, { ok, message }: RequestResult): void {
+  requested(request: ResolvedRequest | undefined, { ok, message }: RequestResult): void {
+    // The turn shows a decision itself.
+    if (ok && request !== undefined && "decide" in request) return
     this.#field("request", ok ? oneLine(message) : `refused: ${oneLine(message)}`)
   }
 

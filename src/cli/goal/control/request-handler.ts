@@ -117,8 +117,12 @@ async function applyDecision(decision: Decision, turnId: string, thread: Thread,
   if (thread.openTurn?.turnId !== turnId) return { ok: false, status: "refused", code: "turn_finished", message: "The turn of the call has ended." }
   const [result] = await thread.decide([decision])
   const { status = "refused", code, message = "" } = result ?? {}
-  const next = isRunner ? "The running turn continues with it." : "Continue with: turn-machine goal resume"
-  return { ok: status !== "refused", status, ...(code !== undefined && { code }), message: status === "refused" ? message : next }
+  return {
+    ok: status !== "refused",
+    status,
+    ...(code !== undefined && { code }),
+    message: status === "refused" ? message : isRunner ? "The running turn continues with it." : "",
+  }
 }
 
 async function applyToGoal(command: GoalCommand, key: string, thread: Thread): Promise<RequestResult> {
