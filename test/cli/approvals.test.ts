@@ -66,6 +66,17 @@ describe("a run without a terminal", () => {
     expect(textOf(base, "b.txt")).toBe("colour\r\nkeep\r\n")
   })
 
+  it("continues with the same command and --resume, and journal show says what it waits for", async () => {
+    const { base, run } = await suspended()
+    const { stdout } = await run("journal", "show", "s.json")
+    expect(stdout).toContain(
+      "\nstate    unfinished: waiting for 3 decisions (effect 5)\ndecide   turn-machine approvals s.json\nresume   turn-machine resume s.json\n",
+    )
+    for (const call of ["call_2", "call_3", "call_4"]) await run("decide", "s.json", call, "approve")
+    expect(await run(...EDIT_RUN, "--resume", TASK)).toMatchObject({ exitCode: 0, stderr: "" })
+    expect(textOf(base, "a.txt")).toBe("the color of x\nb\ncolor again\n")
+  })
+
   it("is refused without a state file, in which it could suspend", async () => {
     const base = newColours()
     expect(await runCli(["run", "--dir", "shop", "--edit", TASK], { cwd: base })).toMatchObject({

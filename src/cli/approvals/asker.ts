@@ -108,6 +108,12 @@ export class Asker {
 
   /** Learns of decisions that were made elsewhere. The question about a decided call is closed. */
   onEvent(event: TurnEvent): void {
+    if (event.type === "approval_requested") {
+      // A later turn may have a call with the same request.
+      const { requestId } = event.held
+      this.#elsewhere.delete(requestId)
+      this.#totals.delete(Number(requestId.slice(0, requestId.indexOf(":"))))
+    }
     if (event.type !== "approval_decided") return
     this.#elsewhere.add(event.requestId)
     if (this.#open?.requestId !== event.requestId) return

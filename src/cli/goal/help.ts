@@ -171,7 +171,7 @@ Usage
   --check "COMMAND"     replace the checks of the goal. Repeat the flag for several.
 ${STATE_FLAG}
   --dir DIR, --out DIR, --base-url URL, --model NAME, --api-key-env NAME, --judge-base-url URL, --judge-model NAME,
-  --judge-api-key-env NAME
+  --judge-api-key-env NAME, --edit, --approve MODE, --approve-within T
                         needed if you did not start the goal here, or moved its folder; the refusal shows them
   --timeout-ms N, --retries N, --force, --take-over, --json     as at the start: turn-machine goal --help
 

@@ -24,8 +24,8 @@ Usage
 Exit codes: 0 finished, 1 stopped before the end, 2 the command cannot run as given, 3 waits for a decision.
 `
 
-export const APPROVAL_FLAGS = `  --edit                let the model change lines of files in DIR (the tool replace_line). Without it, the model only reads,
-                        and writes to --out, which never asks: what others wrote is not replaced there.
+export const APPROVAL_FLAGS = `  --edit                let the model change lines of files in DIR (the tool replace_line). Without it, the model only
+                        reads, and writes to --out, which never asks: what others wrote is not replaced there.
   --approve ask         ask before each such change (default). Without a terminal, the command stops with exit code 3
                         and says how to decide.
   --approve auto        make every change without asking
@@ -74,10 +74,12 @@ Whose settings count
   are recorded in $XDG_STATE_HOME/turn-machine (default: ~/.local/state/turn-machine) and never taken from the state
   file, which may have come with the folder, for example from a repository. A file that you did not start here, that was
   moved or replaced, or that has no record, for example without a HOME, is refused with exit code 2 until you give
-  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again. The flags then count, not the file.
+  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again, and --edit if it may change files.
+  The flags then count, not the file.
 
 Output
-  --json                one JSON object per line instead of text; the last one has the outcome and usage
+  --json                one JSON object per line instead of text; the last one has the outcome and usage. Questions are
+                        asked on standard error.
   --help                show this help
 
 Ctrl-C stops the run: with --state the turn can be resumed, without it the turn is cancelled. A second Ctrl-C ends the
@@ -106,7 +108,7 @@ The same as turn-machine run --state FILE --resume, but the file must exist. Com
 model call is retried, and a finished turn shows its answer again. It accepts the flags of turn-machine run; these are
 useful here:
 
-  --dir DIR, --out DIR, --base-url URL, --model NAME
+  --dir DIR, --out DIR, --base-url URL, --model NAME, --edit, --approve MODE, --approve-within T
                         needed, with --api-key-env, if you did not start the run, or moved its file; see
                         turn-machine run --help. The refusal shows what the file asks for.
   --api-key-env NAME    the environment variable that holds the key, if its name changed
