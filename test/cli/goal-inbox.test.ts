@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { Inbox } from "../../src/cli/goal/control/inbox.ts"
+import { Inbox, newRequestId } from "../../src/cli/goal/control/inbox.ts"
 import type { RequestHandler, ResolvedRequest } from "../../src/cli/goal/control/requests.ts"
 import { money, seconds } from "../../src/cli/goal/goal-format.ts"
 import { readMicros, readPrice } from "../../src/cli/goal/goal-settings.ts"
@@ -44,6 +44,11 @@ describe("Inbox", () => {
     ])
     expect(readdirSync(folder)).toEqual([])
     expect(applied).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
+  })
+
+  it("gives requests of one millisecond ids in the order they were made", () => {
+    const ids = Array.from({ length: 200 }, newRequestId)
+    expect([...ids].sort()).toEqual(ids)
   })
 
   it("withdraws only a request that was not handled", async () => {
