@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
 import { heldLines } from "../../src/cli/approvals/held-lines.ts"
@@ -7,7 +7,7 @@ import { columnsOf } from "../../src/cli/terminal/columns.ts"
 import { inert, inertJson } from "../../src/cli/terminal/inert.ts"
 import type { Json } from "../../src/json.ts"
 import type { Ask, HeldCall } from "../../src/wire/approval.ts"
-import { bundleCli, fill, newFolder, type Ran, runCli, serve, TestTerminal } from "./harness.ts"
+import { bundleCli, fill, newFolder, type Ran, runCli, serve, TestTerminal, until } from "./harness.ts"
 import { hasPty, Pty } from "./pty.ts"
 
 // Processes start slowly on a busy machine.
@@ -320,7 +320,7 @@ describe.skipIf(!hasPty)("in a real terminal", () => {
   it("keys that were typed before the question decide nothing", async () => {
     const base = newColours()
     const pty = start(base)
-    pty.type("yyyyyyyy")
+    pty.type("y")
     await pty.waitFor(KEYS)
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(pty.shown).not.toContain("approved")
@@ -346,6 +346,28 @@ describe.skipIf(!hasPty)("in a real terminal", () => {
     await pty.waitFor("The call runs with the edited arguments.")
     await pty.waitFor(KEYS)
     pty.type("\u0004")
+    expect(await pty.ended).toBe(3)
+    expect(textOf(base, "a.txt")).toBe("edited\nb\ncolour again\n")
+  })
+
+  it("Ctrl-C in an editor is for the editor", async () => {
+    const base = newColours()
+    const editor = join(base, "editor.sh")
+    writeFileSync(
+      editor,
+      `#!/bin/sh\ntrap 'touch ${base}/interrupted' INT\ntouch '${base}/started'\nwhile [ ! -e '${base}/interrupted' ]; do sleep 0.05; done\nprintf '{"path":"a.txt","line":1,"oldText":"the colour of x","newText":"edited"}' > "$1"\n`,
+      { mode: 0o755 },
+    )
+    const pty = start(base, [], { EDITOR: editor })
+    await pty.waitFor(KEYS)
+    pty.type("e")
+    await until(() => existsSync(join(base, "started")))
+    // The shell that is the editor now sleeps between two looks at a file.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    pty.type("\u0003")
+    await pty.waitFor("The call runs with the edited arguments.")
+    await pty.waitFor(KEYS)
+    pty.type("s")
     expect(await pty.ended).toBe(3)
     expect(textOf(base, "a.txt")).toBe("edited\nb\ncolour again\n")
   })
