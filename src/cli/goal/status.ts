@@ -4,7 +4,6 @@ import { readGoal } from "../../drivers/goal/history.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalCheckMemory, GoalCheckResult } from "../../wire/goal.ts"
 import { plainHeld, waitingLines, waitingText } from "../approvals/commands.ts"
-import { waitingTurns } from "../approvals/place.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -26,7 +25,7 @@ export async function showStatus(
   const { memory } = readGoal(stored.history, stored.threadId).state
   const earlier = await folder.earlier()
   const place = new Screen(io).shortPath(folder.path)
-  const waiting = openTurn === undefined ? [] : (await waitingTurns({ store: folder.store, goal: folder, shown: folder.shown })).turns
+  const waiting = openTurn === undefined ? [] : (await folder.waiting()).turns
   const held = waiting.flatMap((turn) => turn.held)
   const pending = waiting.flatMap((turn) => turn.pending)
   const since = waiting[0]?.since

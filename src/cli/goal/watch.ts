@@ -9,7 +9,6 @@ import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalCheckMemory, GoalOutput, GoalWait } from "../../wire/goal.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import { firstDecision, waitingText } from "../approvals/commands.ts"
-import { waitingTurns } from "../approvals/place.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import type { ModelChoice } from "../run/run-settings.ts"
 import type { Io } from "../terminal/io.ts"
@@ -171,8 +170,7 @@ class Watch {
   /** Shows the calls that wait for a decision, each once, with the command that decides. */
   async #showHeld({ openTurn }: StoredGoal): Promise<void> {
     if (openTurn === undefined) return
-    const { store, shown, path } = this.#folder
-    const { turns } = await waitingTurns({ store, goal: this.#folder, shown })
+    const { turns } = await this.#folder.waiting()
     const held = turns.flatMap((turn) => turn.held.map((call) => ({ key: `${turn.turnId}:${call.requestId}`, call })))
     const news = held.filter(({ key }) => !this.#held.has(key))
     for (const { key, call } of news) {
@@ -180,7 +178,8 @@ class Watch {
       this.#reporter.event({ type: "approval_requested", held: call })
     }
     const [first] = news
-    if (first !== undefined) this.#reporter.notice(`The turn ${waitingText(held.length, 0)}. Decide with: ${firstDecision(path, first.call)}`)
+    if (first !== undefined)
+      this.#reporter.notice(`The turn ${waitingText(held.length, 0)}. Decide with: ${firstDecision(this.#folder.path, first.call)}`)
   }
 
   /** Shows the new records of the turn that was shown last, and all of later turns. */

@@ -2,13 +2,14 @@ import { readJournalParts } from "../../hosts/journal/parts.ts"
 import type { JournalStore } from "../../hosts/journal/store.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
+import { callName } from "../approvals/commands.ts"
+import { heldLine } from "../approvals/held-lines.ts"
+import type { WaitingTurn } from "../approvals/waiting.ts"
 import { didYouMean } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { plural, shellWord } from "../terminal/format.ts"
 import { inertLine } from "../terminal/inert.ts"
-import { callName } from "./commands.ts"
-import { heldLine } from "./held-lines.ts"
-import type { ApprovalPlace, WaitingTurn } from "./place.ts"
+import type { ApprovalPlace } from "./place.ts"
 
 /** A call that a command names. `held`: absent if it was decided before. */
 export interface FoundCall {

@@ -1,10 +1,9 @@
 import { stat } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import { pendingApprovals } from "../../hosts/journal/pending-approvals.ts"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
-import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
+import { readWaiting, type WaitingTurns } from "../approvals/waiting.ts"
 import { GoalFolder } from "../goal/goal-folder.ts"
 import { readJournalFile, reasonOf } from "../run/journal-file.ts"
 import { readRunMeta } from "../run/run-config.ts"
@@ -12,17 +11,6 @@ import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { OwnStates } from "../trust/own-states.ts"
-
-/** An open turn whose calls wait. */
-export interface WaitingTurn {
-  /** The name of its journal in the store of its place. */
-  readonly name: string
-  readonly turnId: string
-  readonly held: readonly HeldCall[]
-  readonly pending: readonly ExternalCall[]
-  /** Since when it waits. Milliseconds since the epoch. */
-  readonly since?: number
-}
 
 /** The state file of a run, the folder of a goal, or another folder of journals. */
 export interface ApprovalPlace {
@@ -61,23 +49,15 @@ export async function findPlace(word: string, io: Io): Promise<ApprovalPlace> {
   return { path, shown, store: oneJournal(path), goal: undefined, isRun, isFile: true }
 }
 
-/** Reads which calls wait in a place, also while a process works on it. `problems`: journals that cannot be read. */
-export async function waitingTurns({ store, goal, shown }: Pick<ApprovalPlace, "store" | "goal" | "shown">): Promise<{
-  readonly turns: readonly WaitingTurn[]
-  readonly problems: readonly string[]
-}> {
-  const turns: WaitingTurn[] = []
-  const problems: string[] = []
+/** Reads which calls wait in a place, also while a process works on it. @throws {CliError} */
+export async function waitingTurns({ store, goal, shown }: ApprovalPlace): Promise<WaitingTurns> {
+  if (goal !== undefined) return goal.waiting()
   try {
-    for await (const found of pendingApprovals(store, goal === undefined ? {} : { prefix: `${goal.threadId}.` })) {
-      if (found.error !== undefined) problems.push(`${oneLine(found.name)}: ${oneLine(found.error.message)}`)
-      else turns.push(found)
-    }
+    return await readWaiting(store)
   } catch (error) {
     if (error instanceof JournalStoreError) throw new CliError(`${shown} cannot be read: ${reasonOf(error)}.`)
     throw error
   }
-  return { turns, problems }
 }
 
 /** A store with one file, whose name is its path. */

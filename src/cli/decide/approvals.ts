@@ -1,3 +1,6 @@
+import { decideCommand, plainHeld } from "../approvals/commands.ts"
+import { heldLines } from "../approvals/held-lines.ts"
+import type { WaitingTurn } from "../approvals/waiting.ts"
 import { readArgs } from "../terminal/args.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -5,11 +8,9 @@ import { formatDuration, plainJson, plural, shellWord } from "../terminal/format
 import { inertLine } from "../terminal/inert.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
-import { decideCommand, plainHeld } from "./commands.ts"
 import { findHeld } from "./find-call.ts"
-import { heldLines } from "./held-lines.ts"
 import { APPROVALS_HELP } from "./help.ts"
-import { type ApprovalPlace, findPlace, type WaitingTurn, waitingTurns } from "./place.ts"
+import { type ApprovalPlace, findPlace, waitingTurns } from "./place.ts"
 
 const FLAGS = { json: { type: "boolean" }, help: { type: "boolean", short: "h" } } as const
 const MOST_COLUMNS = 120
