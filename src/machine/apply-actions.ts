@@ -187,8 +187,9 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
   let released: ToolCallsReleased | undefined
   if (decisions !== undefined || verdicts.length > 0) {
     const concluded = conclude(turn, decisions, verdicts, settled === undefined ? (work ?? outcome) : { type: "tool_calls" })
-    const arrived = placeSettled(concluded.state, concluded.settled)
-    const waiting = concluded.state.withResults(arrived)
+    const decided = concluded.state.with({ decided: concluded.decided })
+    const arrived = placeSettled(decided, concluded.settled)
+    const waiting = decided.withResults(arrived)
     for (const event of concluded.events) effects.push({ type: "emit", event })
     for (const { result } of arrived) effects.push({ type: "emit", event: toolCallEvent(result) })
     usage = addKnown(usage, ...arrived.map(({ result }) => result.usage)) ?? usage
@@ -261,12 +262,12 @@ function conclude(
   decisions: readonly Decision[] | undefined,
   verdicts: readonly (ReleaseCalls | SettleCalls)[],
   end: { readonly type: string } | undefined,
-): ConcludedDecisions {
+): ConcludedDecisions & { readonly state: WaitingTools } {
   if (decisions === undefined || state.type !== "waiting_tools")
     throw new DriverError("invalid_decision", `A driver may use ${verdicts[0]?.type} only in answer to a decision.`)
   if (end !== undefined)
     throw new DriverError("invalid_decision", `In answer to a decision, a driver may not start or end anything, such as ${end.type}.`)
-  return concludeDecisions(state, decisions, verdicts)
+  return { state, ...concludeDecisions(state, decisions, verdicts) }
 }
 
 // Auto-freezing would walk schemas of any size.

@@ -8,7 +8,14 @@ import type { DecidedCall, Decision, HeldCall, HoldCall } from "../wire/approval
 import type { ToolCalls } from "../wire/effect.ts"
 import type { TurnEvent } from "../wire/event.ts"
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
-import type { WaitingTools } from "./batch.ts"
+import type { History } from "./history.ts"
+
+/** The part of a waiting batch that is about held calls. */
+export interface HeldState {
+  readonly outstanding: ToolCalls
+  /** The decisions, in the order in which they came. */
+  readonly decided: History<DecidedCall>
+}
 
 /** A held call without what its host is asked. */
 export function heldCall({ callId, toolName, args, replay }: HeldCall): PendingToolCall {
@@ -81,7 +88,7 @@ interface Index {
 const indexes = new WeakMap<readonly DecidedCall[], Index>()
 
 /** Reads only the decisions that came since the last time. A turn that was resumed from an earlier point is read anew. */
-function decisions({ decided: { storage, length } }: WaitingTools): ReadonlyMap<string, DecidedCall> {
+function decisions({ decided: { storage, length } }: HeldState): ReadonlyMap<string, DecidedCall> {
   let index = indexes.get(storage)
   if (index === undefined || index.read > length) {
     index = { byRequest: new Map(), read: 0 }
@@ -95,18 +102,18 @@ function decisions({ decided: { storage, length } }: WaitingTools): ReadonlyMap<
 }
 
 /** Whether a call is one that is held, and the decision about it. */
-export function decisionOf(state: WaitingTools, callId: string): { readonly isHeld: boolean; readonly decided: DecidedCall | undefined } {
+export function decisionOf(state: HeldState, callId: string): { readonly isHeld: boolean; readonly decided: DecidedCall | undefined } {
   const held = heldCalls(state.outstanding).byCall.get(callId)
   return { isHeld: held !== undefined, decided: held && decisions(state).get(held.requestId) }
 }
 
 /** How many held calls have no decision. */
-export function undecidedCount({ outstanding: { held }, decided }: WaitingTools): number {
+export function undecidedCount({ outstanding: { held }, decided }: HeldState): number {
   return held === undefined ? 0 : held.length - decided.length
 }
 
 /** The held calls that have no decision, in call order. */
-export function undecidedCalls(state: WaitingTools): readonly HeldCall[] {
+export function undecidedCalls(state: HeldState): readonly HeldCall[] {
   const decided = decisions(state)
   return (state.outstanding.held ?? []).filter(({ requestId }) => !decided.has(requestId))
 }
@@ -130,7 +137,7 @@ export interface PlacedDecisions {
  * Finds the held calls that some decisions are about, by request and digest. One that repeats what was decided is left out. `at`: the
  * latest time that the turn knows.
  */
-export function placeDecisions(state: WaitingTools, given: readonly Decision[], at: number | undefined): PlacedDecisions {
+export function placeDecisions(state: HeldState, given: readonly Decision[], at: number | undefined): PlacedDecisions {
   const { byRequest } = heldCalls(state.outstanding)
   const earlier = decisions(state)
   const added = new Map<string, DecidedCall>()
@@ -198,10 +205,10 @@ function wordsOf({ decision, by }: DecidedCall): string {
   return by === undefined ? decision : `${decision} by ${quoted(by)}`
 }
 
-/** The batch after some decisions, and what to report of it. */
+/** What some decisions lead to, and what to report of it. */
 export interface ConcludedDecisions {
-  /** Without the results of `settled`. */
-  readonly state: WaitingTools
+  /** All decisions of the batch. */
+  readonly decided: History<DecidedCall>
   /** The calls that may run now, in the order in which they were released. */
   readonly released: readonly PendingToolCall[]
   /** The results of held calls that do not run. */
@@ -215,7 +222,7 @@ export interface ConcludedDecisions {
  * @throws {DriverError} `invalid_decision`
  */
 export function concludeDecisions(
-  before: WaitingTools,
+  before: HeldState,
   made: readonly Decision[],
   actions: readonly (ReleaseCalls | SettleCalls)[],
 ): ConcludedDecisions {
@@ -259,6 +266,5 @@ export function concludeDecisions(
   const open = made.find(({ requestId }) => !done.has(requestId))
   if (open !== undefined) throw new DriverError("invalid_decision", `A driver neither released nor settled ${quoted(open.requestId)}.`)
 
-  const next = before.with({ decided: before.decided.append([...decided.values()]) })
-  return { state: next, released, settled, events }
+  return { decided: before.decided.append([...decided.values()]), released, settled, events }
 }

@@ -89,19 +89,21 @@ export class Notifications {
     for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) this.#polled.push(effect)
   }
 
-  /** Forgets what was emitted before a batch that somebody decided about. What the decisions led to, the host may not have received. */
+  /** Forgets what was emitted before a batch that was decided about. The host may not have received what the decisions led to. */
   emitted(batchId: number): void {
-    const last = this.#polled.findLastIndex((effect) => effect.type === "tool_calls" && effect.id === batchId)
-    this.#polled = this.#polled.slice(last + 1)
+    this.#keepAfter((effect) => effect.type === "tool_calls" && effect.id === batchId)
   }
 
   /** Forgets what was emitted before an effect that the host performed. Of what remains, only records of the history are emitted again. */
   handedOut(effectId: number): void {
-    const isPerformed = (effect: Effect): boolean => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId
-    const last = this.#polled.filter(isPerformed).at(-1)
-    this.#polled = this.#polled
-      .slice(last === undefined ? 0 : this.#polled.lastIndexOf(last) + 1)
-      .filter(({ type }) => type === "progress" || type === "done")
+    this.#keepAfter((effect) => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId)
+    this.#polled = this.#polled.filter(({ type }) => type === "progress" || type === "done")
+  }
+
+  /** Forgets everything up to the last effect of a kind. */
+  #keepAfter(isLast: (effect: Effect) => boolean): void {
+    const last = this.#polled.filter(isLast).at(-1)
+    if (last !== undefined) this.#polled = this.#polled.slice(this.#polled.lastIndexOf(last) + 1)
   }
 
   clear(): void {

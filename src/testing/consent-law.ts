@@ -2,8 +2,8 @@ import { canonicalJson } from "../json.ts"
 import type { DecidedCall } from "../wire/approval.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { PendingToolCall } from "../wire/tool.ts"
-import type { EffectTrace } from "./effect-laws.ts"
 import { requireThat } from "./laws.ts"
+import type { EffectTrace } from "./turn-trace.ts"
 
 /** A batch, as far as its effects and answers show it. */
 interface Batch {

@@ -3,10 +3,7 @@ import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import { checkConsent } from "./consent-law.ts"
 import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
 import type { TestedMachine } from "./turn-input.ts"
-import type { Subject, Trace, TraceStep } from "./turn-trace.ts"
-
-/** What these laws look at. It may begin in the middle of a turn, after it was polled until nothing was left. */
-export type EffectTrace = Pick<Trace, "machine" | "begin" | "steps">
+import type { EffectTrace, Subject, TraceStep } from "./turn-trace.ts"
 
 /** The laws that can be checked on the effects of one run. */
 export function checkEffects(subject: Subject, trace: EffectTrace): void {

@@ -106,11 +106,11 @@ describe("the time that a turn waits for people", () => {
     expect(heldIn(model)).toEqual([undefined, undefined])
   })
 
-  test("ends with the turn", () => {
+  test("is known as far as it is at the end of a turn that a command ends", () => {
     const machine = waiting(mixed)
     respond(machine, at(1_000, results(1, completed("free"))))
     machine.cancel()
     pollAll(machine)
-    expect(heldIn(machine)).toEqual([undefined, undefined])
+    expect(heldIn(machine)).toEqual([1_000, undefined])
   })
 })
