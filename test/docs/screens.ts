@@ -6,5 +6,5 @@ export async function approvalScreen(): Promise<string> {
   const terminal = new TestTerminal(["s"])
   const flags = { cwd, terminal, isTTY: true, env: { NO_COLOR: "1" } }
   await runCli(["run", "--edit", "--state", "run.json", 'Replace "TODO" with "LATER"'], flags)
-  return terminal.shown.slice(terminal.shown.indexOf("── approval")).split("? decide later")[0] ?? ""
+  return terminal.shown.slice(terminal.shown.indexOf("── approval")).split("decide later")[0] ?? ""
 }
