@@ -9,7 +9,7 @@ import type { Work } from "./effect-run.ts"
 import { type Answer, checkedAnswer } from "./execute.ts"
 
 /** Machines with answers that `Host.save` has not saved, because it or something before it rejected. A later run saves them first. */
-export const UNSAVED = new WeakSet<TurnMachine>()
+export const UNSAVED: WeakSet<TurnMachine> = new WeakSet()
 
 export async function save(machine: TurnMachine, host: Host): Promise<void> {
   UNSAVED.add(machine)
