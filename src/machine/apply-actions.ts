@@ -229,7 +229,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
   return { turn: next, effects, settled }
 }
 
-/** Whether a command ended a turn that waited for people: a host that has the time of the end can tell how long. */
+/** Whether a command ended a turn that waited for people: a host that has the time of the end can compute how long. */
 function endedHeld({ position }: Turn, state: TurnState, at: number | undefined): boolean {
   return state.type === "finished" && position.heldSince !== undefined && position.at === at
 }

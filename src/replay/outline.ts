@@ -237,7 +237,7 @@ export function timeOf(record: JournalRecord): number | undefined {
 
 /**
  * Returns the milliseconds that processes worked on a turn: for each process, from its opening of the journal to its last record.
- * Time before the records that a compaction left is not included. Decisions of people, and results of calls that went on outside, do not
+ * Time before the records that a compaction left is not included. Decisions of people, and results of calls that continued outside, do not
  * count as records of a process: another process may have stored them, days later.
  */
 export function workedMs({ header, entries }: Journal): number {

@@ -16,7 +16,7 @@ const SMALL_SNAPSHOT = 10_000
 
 /**
  * What a {@link Recorder} writes besides the responses. In addition to the snapshots that the options set, one is due when a batch with held
- * calls becomes outstanding, when a call of a batch goes on outside, and after decisions of which the records do not say what they led to. A turn that is resumed from it continues
+ * calls becomes outstanding, when a call of a batch continues outside, and after decisions of which the records do not say what they led to. A turn that is resumed from it continues
  * with the calls as they were held, whatever the policy would answer now.
  */
 export interface RecorderOptions {
@@ -211,7 +211,7 @@ export class Recorder {
     return due ? this.snapshot(machine) : ""
   }
 
-  /** Returns a snapshot if one is due because calls are held or go on outside, else "". A host may call it at any time, also between two polls. */
+  /** Returns a snapshot if one is due because calls are held or continue outside, else "". A host may call it at any time, also between two polls. */
   snapshotIfHeld(machine: TurnMachine): string {
     return !this.#isTorn && this.#held.isDue(machine.turn) ? this.snapshot(machine) : ""
   }

@@ -61,7 +61,7 @@ async function waitingForJobs(): Promise<{ readonly base: string; run(): Promise
 }
 
 describe("turn-machine answer", () => {
-  it("gives the results of calls that went on outside, and the turn continues with them", async () => {
+  it("gives the results of calls that continued outside, and the turn continues with them", async () => {
     const { base, run } = await waitingForJobs()
     const listed = await runCli(["approvals", "turns"], { cwd: base })
     expect(listed.stdout).toContain(

@@ -14,7 +14,7 @@ import { check, SLOW } from "./check.ts"
 
 const GOAL = { threadId: "t1", turnId: "turn-1", startedAt: 0 }
 
-/** One call of a batch: whether it is held, how it is decided, and whether its work goes on outside for a while. */
+/** One call of a batch: whether it is held, how it is decided, and whether its work continues outside for a while. */
 const aCall = fc.record({ held: fc.boolean(), approved: fc.boolean(), outside: fc.boolean() })
 const aRound = fc.array(aCall, { minLength: 1, maxLength: 4 })
 /** What happens next: after so many milliseconds, to the open call with this number; a cut before it, with so much downtime. */

@@ -143,7 +143,7 @@ describe("held calls", () => {
   const config = turnConfig({ driver: holding() })
   const asks: HostMove = { type: "answer", answers: { llm: { ok: true, response: calls(["h1", "pay"], ["f1", "look"], ["h2", "pay"]) } } }
 
-  test("are decided in any order, and calls may go on outside", () => {
+  test("are decided in any order, and calls may continue outside", () => {
     const moves: readonly HostMove[] = [
       ...[POLL, asks, POLL, { type: "pend", place: 0, token: "job" } as const],
       { type: "decide", decisions: [{ decision: "approve" }], pick: [1], at: 5 },

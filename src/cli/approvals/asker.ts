@@ -44,7 +44,7 @@ export interface Prompt {
 }
 
 export interface AskerOptions {
-  /** Absent: nobody can be asked here. */
+  /** Absent: no person can be asked here. */
   readonly prompt?: Prompt | undefined
   readonly gate: OutputGate
   /** Called before a question is shown. */

@@ -41,7 +41,7 @@ export function heldLines(
       ? foldToColumns(name, width).map((line) => style("bold", line))
       : [`${style("bold", name)}  ${styledRisk(risk, riskText, style)}`]
   const lines = [...title, ...(riskText !== "" && columnsOf(`${name}  ${riskText}`) > width ? [styledRisk(risk, riskText, style)] : [])]
-  // The summary may repeat arguments, so it is no safer than they are.
+  // The summary may repeat arguments, so it is as unsafe as they are.
   if (summary !== undefined && summary !== "")
     lines.push(
       ...foldWords(inertLine(summary), width - INDENT.length)

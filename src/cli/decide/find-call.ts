@@ -50,7 +50,7 @@ export async function findHeld(word: string, place: ApprovalPlace, turns: readon
   )
 }
 
-/** Finds the call whose work goes on outside that `word` names. @throws {CliError} no call, or several */
+/** Finds the call whose work continues outside that `word` names. @throws {CliError} no call, or several */
 export function findPending(
   word: string,
   place: ApprovalPlace,

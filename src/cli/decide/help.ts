@@ -50,7 +50,7 @@ Examples
   turn-machine decide turn-machine-goal call_2 approve --scope thread
 `
 
-export const ANSWER_HELP = `turn-machine answer: gives the result of a call whose work went on outside, such as a job or a form.
+export const ANSWER_HELP = `turn-machine answer: gives the result of a call whose work continued outside, such as a job or a form.
 
 Usage
   turn-machine answer FILE|DIR CALL --value JSON

@@ -28,7 +28,7 @@ function textOf(row: OutlineRow, isOurs: boolean, waitedMs: number | undefined):
     case "tool_decisions":
       return `${row.decisions.map(decisionText).join(" · ")}${waitedMs === undefined ? "" : `, after ${formatDuration(waitedMs)}`}`
     case "tool_pending":
-      return `call ${row.callId} goes on outside as ${row.token}`
+      return `call ${row.callId} continues outside as ${row.token}`
     case "exec_result":
       if (!row.ran) return `✗ the code could not run: ${row.error}`
       return `the code ran in ${formatDuration(row.durationMs ?? 0)}${row.error === undefined ? "" : `, with an error: ${row.error}`}`

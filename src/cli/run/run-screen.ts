@@ -106,7 +106,7 @@ export class RunScreen implements Reporter {
         break
       }
       case "tool_pending":
-        screen.line(`${INDENT}${cutToColumns(`${oneLine(event.name)} goes on outside as ${oneLine(event.token)}`, this.#width - INDENT.length)}`)
+        screen.line(`${INDENT}${cutToColumns(`${oneLine(event.name)} continues outside as ${oneLine(event.token)}`, this.#width - INDENT.length)}`)
         break
       case "retry_status":
         screen.line(`${INDENT}${screen.style("yellow", `The model call failed: ${oneLine(event.reason)}`)}`)

@@ -81,7 +81,7 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   }
 }
 
-/** A call that is held where nobody can decide about it would lose the turn. @throws {CliError} */
+/** A held call that no person can decide about would lose the turn. @throws {CliError} */
 function checkAsking({ approval: { edit, approve } }: RunSettings, hasState: boolean, io: Io): void {
   if (edit !== true || approve !== undefined || hasState || io.terminal !== undefined) return
   throw new CliError(

@@ -49,7 +49,7 @@ export interface AnsweredTurn {
   readonly at: number | undefined
   /** What the turn is if it does not wait for a batch. */
   readonly otherwise: Pick<OutsideAnswerResult, "code" | "message">
-  /** The decisions of the turn, and the results of calls that went on outside, in their order. */
+  /** The decisions of the turn, and the results of calls that continued outside, in their order. */
   readonly records: readonly (ToolDecisions | ToolResults)[]
 }
 
@@ -146,7 +146,7 @@ function argsOf(decision: Decision): string {
   return decision.decision === "edit" ? canonicalJson(decision.args) : ""
 }
 
-/** Finds the response for the result of a call that went on outside. `since`: when it did. Nothing is changed. */
+/** Finds the response for the result of a call that continued outside. `since`: when it did. Nothing is changed. */
 export function outsideResult(
   turn: AnsweredTurn,
   callId: string,

@@ -8,7 +8,7 @@ import type { JournalHeader } from "../../wire/journal.ts"
 import { lastLine } from "./parts.ts"
 import type { JournalStore, ListOptions } from "./store.ts"
 
-/** An open turn with calls that wait for a person, or that go on outside. */
+/** An open turn with calls that wait for a person, or that continue outside. */
 export interface PendingApproval {
   /** The name of its journal. */
   readonly name: string
@@ -16,7 +16,7 @@ export interface PendingApproval {
   readonly turnId: string
   /** The calls that wait for a decision. */
   readonly held: readonly HeldCall[]
-  /** The calls that go on outside. */
+  /** The calls that continue outside. */
   readonly pending: readonly ExternalCall[]
   /** When the calls were asked for. Milliseconds since the epoch; absent if the journal does not say. */
   readonly since?: number
@@ -33,7 +33,7 @@ export interface UnreadableJournal {
 export interface PendingApprovalsOptions extends ListOptions {}
 
 /**
- * Lists the open turns of a store that have held calls without a decision, or calls that go on outside, in the order of their names. Reads the
+ * Lists the open turns of a store that have held calls without a decision, or calls that continue outside, in the order of their names. Reads the
  * journals without opening them, also those that another process runs: such a turn may have decided since. Nothing is written.
  *
  *     for await (const turn of pendingApprovals(store))

@@ -98,9 +98,9 @@ export class TurnJournal implements TurnLog {
   readonly #unhandled = new Set<Response>()
   /** Resolves when the last snapshot of held calls is stored. */
   #heldStored: Promise<void> | undefined
-  /** When calls went on outside. */
+  /** When calls continued outside. */
   readonly #pendingSince = new Map<string, number | undefined>()
-  /** The decisions of the turn, and the results of calls that went on outside, in their order. */
+  /** The decisions of the turn, and the results of calls that continued outside, in their order. */
   readonly #outside: (ToolDecisions | ToolResults)[] = []
 
   private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
@@ -308,7 +308,7 @@ export class TurnJournal implements TurnLog {
   }
 
   /**
-   * Records the result of a call that went on outside (`pending` of `turn-machine/hosts`), without running the turn. Resolves when it is stored.
+   * Records the result of a call that continued outside (`pending` of `turn-machine/hosts`), without running the turn. Resolves when it is stored.
    * The same result again is `stale`, so that a webhook may be delivered twice. A {@link ToolError} records a failure.
    * @throws {SchemaError} `invalid_response`: not a result. Nothing was written.
    * @throws {TypeError} the answer cannot be serialized, or is pending

@@ -107,7 +107,7 @@ export function rejected(thrown: unknown): Ending {
   return { error: { type, message: messageOf(thrown), exception: exceptionOf(thrown) } }
 }
 
-/** The event of a turn's span for a call that waits for a decision, for a decision, and for work that goes on outside. */
+/** The event of a turn's span for a call that waits for a decision, for a decision, and for work that continues outside. */
 export function approvalEvent(event: TurnEvent): readonly [name: string, attributes: Attributes] | undefined {
   switch (event.type) {
     case "approval_requested": {

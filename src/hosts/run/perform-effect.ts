@@ -17,7 +17,7 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
   /** Records that a `once` call, or `once` code, is about to begin, as {@link TurnLog.callStarted} does. Absent: these are refused. */
   readonly callStarted?: TurnLog["callStarted"]
   /**
-   * Receives each call of a batch whose work goes on outside, before the promise resolves with the results of the others: hand it in as well.
+   * Receives each call of a batch whose work continues outside, before the promise resolves with the results of the others: hand it in as well.
    * Absent: such a call fails, unless it is the only call of the effect; its `tool_pending` is then what the promise resolves with.
    */
   readonly onPending?: (response: ToolPending) => void
@@ -32,7 +32,7 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
  *     const response = await performEffect(host, effect, { turnId, check: (response) => machine.check(response) })
  *     machine.handle(response)
  *
- * Of a batch, only `calls` run: neither those that are held, nor those that go on outside. A loop that has held calls decided hands in
+ * Of a batch, only `calls` run: neither those that are held, nor those that continue outside. A loop that has held calls decided hands in
  * `tool_decisions`, and performs each `tool_calls_released` as the batch with these calls: `{ ...effect, calls: released.calls }`. While nothing
  * is left to run, it waits for a person; `machine.outstanding` says for whom.
  *
@@ -111,7 +111,7 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
 }
 
 function notPending({ token }: ToolPending): Error {
-  return new Error(`Its work goes on outside (${quoted(token)}), and performEffect was given no onPending.`)
+  return new Error(`Its work continues outside (${quoted(token)}), and performEffect was given no onPending.`)
 }
 
 /** The results of all calls of a batch as they came, at the time of the last. The machine brings them into call order. */

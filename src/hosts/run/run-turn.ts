@@ -27,7 +27,7 @@ import { watchRun } from "./wake-run.ts"
  * running executor has ended, or with `wakeRun`.
  * @throws {RunError} `once_without_log`: a tool or code with `effects: "once"`, and no `journal`. Nothing was performed.
  *   `held_without_decider`: the driver may hold calls, and there is neither `Host.decide` nor `suspend` nor `pause`. Nothing was performed. In
- *   mid-turn: `Host.decide` decided nothing and the run may not suspend. `pending_without_suspend`: the same for a call that goes on outside.
+ *   mid-turn: `Host.decide` decided nothing and the run may not suspend. `pending_without_suspend`: the same for a call that continues outside.
  * @throws {RangeError} `toolConcurrency` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */

@@ -14,7 +14,7 @@ export function suspended({ outstanding, messages, usage }: TurnMachine): Suspen
 }
 
 /**
- * Refuses to wait for people, or for work that goes on outside, in a run that may not suspend.
+ * Refuses to wait for people, or for work that continues outside, in a run that may not suspend.
  * @throws {RunError} `held_without_decider`, `pending_without_suspend`. The turn is unchanged.
  */
 export function refuseToWait(machine: TurnMachine, options: SuspendingRunOptions): void {
@@ -29,6 +29,6 @@ export function refuseToWait(machine: TurnMachine, options: SuspendingRunOptions
   const [outside] = pending
   throw new RunError(
     "pending_without_suspend",
-    `The call ${quoted(outside?.callId ?? "")} goes on outside, and this run may not suspend. Run the turn with suspend: true; it continues when the call has its result.`,
+    `The call ${quoted(outside?.callId ?? "")} continues outside, and this run may not suspend. Run the turn with suspend: true; it continues when the call has its result.`,
   )
 }

@@ -220,7 +220,7 @@ function outcomeUnknown(what: string): ToolFailure {
 
 const CANCELLED = outcomeUnknown("The call had begun when the turn was cancelled: it may have taken effect or not.")
 
-/** The responses for those `once` calls of a cancelled effect that had begun and have no result, also where their work goes on outside. `hasBegun` knows the calls by their id. */
+/** The responses for those `once` calls of a cancelled effect that had begun and have no result, also where their work continues outside. `hasBegun` knows the calls by their id. */
 export function cancelledResponses(effect: AnswerableEffect, hasBegun: (callId?: string) => boolean): readonly Response[] {
   if (effect.type === "exec_code") return hasBegun() ? [failedCode(effect.id, CANCELLED.message, undefined)] : []
   if (effect.type !== "tool_calls") return []
@@ -230,7 +230,7 @@ export function cancelledResponses(effect: AnswerableEffect, hasBegun: (callId?:
   return results.length === 0 ? [] : [{ type: "tool_results", id: effect.id, results }]
 }
 
-/** A call that goes on outside as its result names it. */
+/** A call that continues outside as its result names it. */
 function withoutToken({ token: _token, note: _note, ...call }: ExternalCall): PendingToolCall {
   return call
 }

@@ -10,7 +10,7 @@ import type { ThreadTurn } from "./config.ts"
 /** Options of the loop, with callbacks that know their thread. */
 export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId">, Pick<SuspendOptions, "pause"> {
   /**
-   * True: a turn that waits for a decision, or for work that goes on outside, makes the run rest at once, so that another process can decide.
+   * True: a turn that waits for a decision, or for work that continues outside, makes the run rest at once, so that another process can decide.
    * Default: the run waits for `decide` and `answer`, at most `maxWaitMs`. Its journal is closed while it waits.
    */
   readonly suspend?: true | undefined
@@ -57,7 +57,7 @@ export interface Guidance {
   readonly say?: string
 }
 
-/** An open turn with calls that wait for a decision, or whose work goes on outside. After `pause`, both lists may be empty. */
+/** An open turn with calls that wait for a decision, or whose work continues outside. After `pause`, both lists may be empty. */
 export interface SuspendedTurn {
   readonly type: "suspended"
   readonly turnId: string

@@ -23,7 +23,7 @@ export interface ThreadSnapshot {
   readonly commands: readonly GoalCommand[]
   /** The user messages that no turn has received yet. */
   readonly undelivered: readonly Message[]
-  /** The calls of the open turn that wait for a decision, or whose work goes on outside; `undefined` if there are none. */
+  /** The calls of the open turn that wait for a decision, or whose work continues outside; `undefined` if there are none. */
   readonly pendingApprovals: PendingApproval | undefined
 }
 

@@ -179,7 +179,7 @@ export class Thread {
   }
 
   /**
-   * Records the result of a call of the open turn that went on outside, as `TurnJournal.answer` does.
+   * Records the result of a call of the open turn that continued outside, as `TurnJournal.answer` does.
    * @throws as {@link decide}
    */
   async answer(callId: string, answer: ToolAnswer | ToolError, options: ThreadAnswerOptions = {}): Promise<OutsideAnswerResult> {
@@ -188,7 +188,7 @@ export class Thread {
   }
 
   /**
-   * Returns the calls of the open turn that wait for a decision, or whose work goes on outside; `undefined` if there are none.
+   * Returns the calls of the open turn that wait for a decision, or whose work continues outside; `undefined` if there are none.
    * @throws {JournalError} the turn does not run in this process, and its journal is damaged
    * @throws {JournalStoreError} `unavailable`
    */

@@ -84,7 +84,7 @@ export interface ToolDefinition<
 /** What a tool knows about a call that a crash interrupted. `undefined`: nothing. */
 export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Returned<Value> } | { readonly ran: false } | undefined
 
-/** The return value of a tool: the value, a {@link ToolReply} with more, or {@link PendingAnswer} for work that goes on outside. */
+/** The return value of a tool: the value, a {@link ToolReply} with more, or {@link PendingAnswer} for work that continues outside. */
 export type Returned<Value> = Value | ToolReply<Value> | PendingAnswer
 
 /** What `execute` may return for values of the output schema. */

@@ -148,7 +148,7 @@ class Story {
 
   /**
    * Runs a process that must be suspended with these calls. Returns whether the host can be given results from outside, and gives it those of
-   * the calls that go on there.
+   * the calls that continue there.
    */
   async toSuspension(plan: ProcessPlan, expected: readonly string[]): Promise<boolean> {
     const { process, ended } = await this.run({ ...plan, suspend: true })
@@ -270,20 +270,20 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
-    name: "calls that go on outside",
+    name: "calls that continue outside",
     laws: [...ALWAYS, "suspended"],
     needs: "held",
     async run(lab) {
       const script = outsideScript(lab.promises.once !== false)
       let places = 0
       let answers = true
-      await lab.story("a batch with calls that go on outside", script, async (story) => {
+      await lab.story("a batch with calls that continue outside", script, async (story) => {
         answers = await story.toSuspension({}, ["c0", "c2"])
         places = story.places
         if (answers) await story.toEndTwice({})
       })
       for (let killAt = 0; answers && killAt < places; killAt += Math.max(1, Math.floor(places / lab.mostPlaces)))
-        await lab.story("a batch with calls that go on outside", script, async (story) => {
+        await lab.story("a batch with calls that continue outside", script, async (story) => {
           const { ended } = await story.run({ killAt, suspend: true })
           const again = await story.run({ takeOver: ended.type === "killed", suspend: true })
           if (again.ended.type === "suspended") await again.process.answer(outsideResults(script, again.ended.suspension.pending))

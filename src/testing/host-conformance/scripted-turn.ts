@@ -197,7 +197,7 @@ function goesOn({ callId }: PendingToolCall): ToolAnswer {
   return pending({ token: `job of ${callId}` })
 }
 
-/** The results that calls which go on outside get there. */
+/** The results that calls which continue outside get there. */
 export function outsideResults(script: TurnScript, calls: readonly ExternalCall[]): readonly CompletedToolCall[] {
   return calls.map(({ token: _token, note: _note, ...call }): CompletedToolCall => {
     return { ...call, output: { status: "success", value: callOf(script, call).value }, durationMs: 0 }

@@ -57,10 +57,10 @@ export function heldScript(runsOnce: boolean): TurnScript {
   return runsOnce ? HELD : { ...HELD, batches: HELD.batches.map(allowed) }
 }
 
-/** Calls that go on outside, beside one that does not. */
+/** Calls that continue outside, beside one that does not. */
 const OUTSIDE: TurnScript = { ...plain, batches: [[{ ...call, isPending: true }, call, { ...once, recover: "finds", isPending: true }]] }
 
-/** A turn with calls that go on outside. Without `once` calls for hosts that do not run them. */
+/** A turn with calls that continue outside. Without `once` calls for hosts that do not run them. */
 export function outsideScript(runsOnce: boolean): TurnScript {
   return runsOnce ? OUTSIDE : { ...OUTSIDE, batches: OUTSIDE.batches.map(allowed) }
 }

@@ -41,7 +41,7 @@ export interface HostInstance {
    * code of the turn changed, and with fatal errors.
    */
   run(turn: TestedTurn, executors: Host, options: TestedRunOptions): Promise<TestedEnd | TestedSuspension>
-  /** Hands in the results of calls that went on outside, in a process of its own. Absent: no check has such calls. */
+  /** Hands in the results of calls that continued outside, in a process of its own. Absent: no check has such calls. */
   answer?(turn: TestedTurn, results: readonly CompletedToolCall[]): Promise<void>
   /** Called when the process of this instance was killed. From here on it must not write to the storage. */
   kill?(): Promise<void> | void

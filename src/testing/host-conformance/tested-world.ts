@@ -88,7 +88,7 @@ export class TestedWorld {
     const { name, effectId, place } = work
     this.#asked += 1
     if (place !== undefined && this.#scripted(place)?.held !== undefined && !(this.#decided.has(placeText(place)) && this.#isAllowed(place)))
-      this.fault("consent", `${describe(work)} began, although ${this.#isAllowed(place) ? "nobody has decided about it" : "it was rejected"}.`)
+      this.fault("consent", `${describe(work)} began, although ${this.#isAllowed(place) ? "it has no decision" : "it was rejected"}.`)
     if (place !== undefined) this.#batches.set(place.batch, effectId)
     this.#checkKey(work, idempotencyKey)
     if (this.#rival?.of === process) {

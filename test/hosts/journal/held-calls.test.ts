@@ -295,7 +295,7 @@ describe("pending calls", () => {
     })
   })
 
-  test("only a call that goes on outside can be answered", async () => {
+  test("only a call that continues outside can be answered", async () => {
     const store = memoryJournalStore()
     expect(await answers(store, "l1", value)).toMatchObject({ code: "turn_not_begun" })
     await held(store)
@@ -307,7 +307,7 @@ describe("pending calls", () => {
     expect(await records(store)).toEqual(["llm_complete", "snapshot"])
   })
 
-  test("an edited call that goes on outside is answered with the arguments that ran", async () => {
+  test("an edited call that continues outside is answered with the arguments that ran", async () => {
     const store = memoryJournalStore()
     const [p1] = (await held(store)) as [HeldCall]
     await decides(store, [decide(p1, { decision: "edit", args: { for: "less" } })])
@@ -371,7 +371,7 @@ describe("pendingApprovals", () => {
     return found
   }
 
-  test("lists the open turns with held calls and calls that go on outside, and what was decided since is left out", async () => {
+  test("lists the open turns with held calls and calls that continue outside, and what was decided since is left out", async () => {
     const store = memoryJournalStore()
     const [p1] = (await held(store, { name: "a" })) as [HeldCall]
     await held(store, { name: "b", more: [{ type: "tool_pending", id: 2, callId: "l1", token: "job-1" }] })

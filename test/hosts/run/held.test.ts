@@ -493,7 +493,7 @@ describe("pending", () => {
     expect(suspended.pending).toMatchObject([{ callId: "f1", token: "first" }])
   })
 
-  test("a call whose id is not unique in its batch cannot go on outside: it fails, and not the run", async () => {
+  test("a call whose id is not unique in its batch cannot continue outside: it fails, and not the run", async () => {
     const call = { callId: "same", toolName: "look", args: {} }
     const driver: ProtocolDriver = { ...emptyBatchDriver, prepareIteration: () => [{ type: "start_tools", calls: [call, call] }] }
     const done = await runTurn(newTurn({ driver }), { llmCall: neverCalled, tools: new Counted(() => pending({ token: "job" })).tools })
@@ -669,7 +669,7 @@ describe("performEffect", () => {
     expect(machine.state).not.toBe("waiting_tools")
   })
 
-  test("reports calls that go on outside apart from the results, or alone", async () => {
+  test("reports calls that continue outside apart from the results, or alone", async () => {
     const { machine, effect } = await outstanding([
       ["f1", "look"],
       ["f2", "look"],
@@ -722,7 +722,7 @@ describe("once calls", () => {
     expect(counted.all).toEqual({ c1: 1 })
   })
 
-  test("of a cancelled turn: one that goes on outside is unknown, one that is held was not run", async () => {
+  test("of a cancelled turn: one that continues outside is unknown, one that is held was not run", async () => {
     const store = memoryJournalStore()
     const asked = [
       ["f1", "look"],
@@ -740,7 +740,7 @@ describe("once calls", () => {
     expect(counted.all).toEqual({ f1: 1, f2: 1 })
   })
 
-  test("that go on outside are unknown, also where another call of the cancelled batch ends in time", async () => {
+  test("that continue outside are unknown, also where another call of the cancelled batch ends in time", async () => {
     const store = memoryJournalStore()
     const controller = new AbortController()
     const counted = new Counted(
@@ -764,7 +764,7 @@ describe("once calls", () => {
     expect(held).not.toContain("may have taken effect")
   })
 
-  test("that go on outside end with the cancellation: the driver is not asked what follows", async () => {
+  test("that continue outside end with the cancellation: the driver is not asked what follows", async () => {
     const store = memoryJournalStore()
     const call = { callId: "f1", toolName: "look", args: {} }
     const driver: ProtocolDriver = { ...emptyBatchDriver, prepareIteration: () => [{ type: "start_tools", calls: [call] }] }

@@ -213,7 +213,7 @@ test("a grant for a turn ends with it", async () => {
   expect(await story.go(thread, { suspend: true })).toMatchObject({ type: "suspended", held: [{ callId: "p2" }] })
 })
 
-test("a call that goes on outside is answered through the thread", async () => {
+test("a call that continues outside is answered through the thread", async () => {
   const story = new Story((calls) => (calls === 0 ? says("", "l1=look") : says("Done.")))
   const thread = await story.open()
   await thread.say("Look.")
@@ -222,7 +222,7 @@ test("a call that goes on outside is answered through the thread", async () => {
     type: "suspended",
     held: [],
     pending: [{ callId: "l1", token: "job-1" }],
-    reason: "The turn waits for the result of a call that goes on outside.",
+    reason: "The turn waits for the result of a call that continues outside.",
   })
   expect(await thread.answer("l1", { output: { status: "success", value: "seen" } })).toEqual({ status: "accepted" })
   expect(await thread.answer("l1", { output: { status: "success", value: "seen" } })).toEqual({ status: "stale" })

@@ -34,7 +34,7 @@ export type ResolvedRequest = Readonly<z.infer<typeof ResolvedRequest>>
 export const RequestResult = z.strictObject({
   ok: z.boolean(),
   message: z.string(),
-  /** Of a decision: what became of it, and why it does not count. */
+  /** Of a decision: its result, and why it does not count. */
   status: z.enum(["accepted", "stale", "refused"]).exactOptional(),
   code: z.string().exactOptional(),
 })
