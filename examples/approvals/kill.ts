@@ -14,7 +14,7 @@ function point(): void {
   if (points === at) process.kill(process.pid, "SIGKILL")
 }
 
-type Act = (this: unknown, ...args: readonly unknown[]) => unknown
+type Act = (this: unknown, ...args: unknown[]) => unknown
 
 /** Replaces functions by ones that may kill the process before and after they run. */
 function watch<Target extends object>(target: Target, names: readonly (keyof Target)[]): void {
