@@ -23,7 +23,7 @@ export function heldCall({ callId, toolName, args, replay }: HeldCall): PendingT
   return replay === undefined ? { callId, toolName, args } : { callId, toolName, args, replay }
 }
 
-/** The request of a held call, unique in its turn. */
+/** The request of a held call, unique within the turn. */
 export function requestIdOf(effectId: number, callId: string): string {
   return `${effectId}:${callId}`
 }
