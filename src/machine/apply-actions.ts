@@ -7,7 +7,7 @@ import type { AnswerableEffect, Effect, ToolCalls, ToolCallsReleased } from "../
 import type { LogEvent, Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
-import type { CompletedToolCall, PendingToolCall, ToolSpec } from "../wire/tool.ts"
+import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
 import { completeBatch, divideBatch, placeSettled, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { heldUntil } from "./context.ts"
@@ -146,7 +146,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
           settled = batch.settled.map(({ result }) => result)
           break
         }
-        const held = action.held === undefined ? undefined : heldBatch(config, nextEffectId, action, batch.open)
+        const held = action.held === undefined ? undefined : heldBatch(config, nextEffectId, action, batch.settled)
         const outstanding: ToolCalls = { type: "tool_calls", id: nextEffectId, ...(held ?? { calls: batch.open }) }
         for (const call of held?.held ?? []) effects.push({ type: "emit", event: { type: "approval_requested", held: call } })
         started = new WaitingTools(outstanding, batch.settled.length === 0 ? {} : { settled: batch.settled })
@@ -247,9 +247,9 @@ function heldBatch(
   { driver }: CompleteTurnConfig,
   id: number,
   { calls, held = [] }: StartTools,
-  open: readonly PendingToolCall[],
+  settled: readonly SettledCall[],
 ): Pick<ToolCalls, "calls" | "held"> {
-  const batch = holdCalls(id, calls, open, held)
+  const batch = holdCalls(id, calls, settled, held)
   if (batch.held.length === 0) return { calls: batch.calls }
   if (driver.onToolDecisions === undefined)
     throw new DriverError("missing_callback", `The driver "${driver.name}" holds calls but has no onToolDecisions.`)

@@ -247,21 +247,24 @@ export function openCalls(state: WaitingTools): ToolCalls {
   if (arrived.length === 0 && decided.length === 0 && pending.length === 0) return outstanding
   let calls: readonly PendingToolCall[] | undefined
   let held: ToolCalls["held"]
-  return {
+  const open: ToolCalls = {
     type: outstanding.type,
     id: outstanding.id,
     get calls() {
       calls ??= runnable(state)
       return calls
     },
-    ...(undecidedCount(state) > 0 && {
-      get held() {
-        held ??= undecidedCalls(state)
-        return held
-      },
-    }),
     ...(pending.length > 0 && { pending }),
   }
+  if (undecidedCount(state) === 0) return open
+  // Not by a spread, which would read the list.
+  return Object.defineProperty(open, "held", {
+    enumerable: true,
+    get: () => {
+      held ??= undecidedCalls(state)
+      return held
+    },
+  })
 }
 
 function runnable(state: WaitingTools): readonly PendingToolCall[] {

@@ -5,6 +5,7 @@ import type { HistoryRecord, Message } from "../wire/message.ts"
 import { callsOf, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
+import { requestIdOf } from "./held.ts"
 import { History } from "./history.ts"
 import { MAX_SAVED_COUNT } from "./limits.ts"
 import type { Turn, TurnRecord, TurnState } from "./turn.ts"
@@ -302,13 +303,11 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
     require(follows, `/state/settled/${place}/index`, "the result has no place of its own in the batch")
     taken.add(index)
   })
-  const requests = new Map<string, string>()
   held.forEach(({ callId, requestId, index }, place) => {
     const path = `/state/outstanding/held/${place}`
     const follows = index > (held[place - 1]?.index ?? -1) && index < total && !taken.has(index)
     require(follows, `${path}/index`, "the held call has no place of its own in the batch")
-    require(!requests.has(requestId), `${path}/requestId`, "two held calls have the same request")
-    requests.set(requestId, callId)
+    require(requestId === requestIdOf(outstanding.id, callId), `${path}/requestId`, "the request is that of another call")
   })
   const calls = callsOf(outstanding, settled.length === 0 ? undefined : settled)
   require(results.length === calls.length, "/state/results", `there are ${results.length} results for ${calls.length} calls`)
@@ -327,7 +326,7 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
   // A batch becomes outstanding before any of its calls continues outside.
   require(outstanding.pending === undefined, "/state/outstanding/pending", "pending calls are those of the state")
   const isOpen = (callId: string): boolean => results[placeOf.get(callId) ?? -1] === null
-  const undecided = new Map(requests)
+  const undecided = new Map(held.map(({ requestId, callId }) => [requestId, callId]))
   decided.forEach(({ requestId, decision, args }, place) => {
     const path = `/state/decided/${place}`
     const callId = undecided.get(requestId)

@@ -95,9 +95,9 @@ export class TurnContext implements DriverContext {
   }
 }
 
-/** How long a turn has waited for nothing but people until a time, in milliseconds. */
+/** How long a turn has waited for nothing but people until a time, in milliseconds. Stops at the largest safe integer: a checkpoint holds it. */
 export function heldUntil({ heldSince, heldMs }: Pick<Turn["position"], "heldSince" | "heldMs">, at: number | undefined): number {
-  return heldSince === undefined || at === undefined ? heldMs : heldMs + Math.max(0, at - heldSince)
+  return heldSince === undefined || at === undefined ? heldMs : Math.min(heldMs + Math.max(0, at - heldSince), Number.MAX_SAFE_INTEGER)
 }
 
 /** A host's function may throw, or return anything. */

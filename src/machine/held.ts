@@ -4,7 +4,8 @@ import { DriverError } from "../errors.ts"
 import { canonicalJson } from "../json.ts"
 import { quoted } from "../text.ts"
 import type { ReleaseCalls, SettleCalls } from "../wire/action.ts"
-import type { DecidedCall, Decision, HeldCall, HoldCall } from "../wire/approval.ts"
+import type { ApprovalGrant, DecidedCall, Decision, HeldCall, HoldCall } from "../wire/approval.ts"
+import type { SettledCall } from "../wire/checkpoint.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { TurnEvent } from "../wire/event.ts"
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
@@ -22,6 +23,11 @@ export function heldCall({ callId, toolName, args, replay }: HeldCall): PendingT
   return replay === undefined ? { callId, toolName, args } : { callId, toolName, args, replay }
 }
 
+/** The request of a held call, unique within the turn. */
+export function requestIdOf(effectId: number, callId: string): string {
+  return `${effectId}:${callId}`
+}
+
 /** The calls of a batch that are not settled: those that may run, and those that are held. */
 export interface HeldBatch {
   readonly calls: readonly PendingToolCall[]
@@ -29,16 +35,16 @@ export interface HeldBatch {
 }
 
 /**
- * Takes the held calls out of a batch. `all`: the whole batch, by which places count; `open`: those of it that have no result.
+ * Takes the held calls out of a batch, by whose order places count. `settled`: the results that its driver gave; these calls are left out.
  * @throws {DriverError} `invalid_hold`
  */
-export function holdCalls(id: number, all: readonly PendingToolCall[], open: readonly PendingToolCall[], holds: readonly HoldCall[]): HeldBatch {
+export function holdCalls(id: number, all: readonly PendingToolCall[], settled: readonly SettledCall[], holds: readonly HoldCall[]): HeldBatch {
   const byCall = new Map<string, HoldCall>()
   for (const hold of holds) {
     if (byCall.has(hold.callId)) throw new DriverError("invalid_hold", `A batch holds the call ${quoted(hold.callId)} twice.`)
     byCall.set(hold.callId, hold)
   }
-  const isOpen = new Set(open)
+  const taken = new Set(settled.map(({ index }) => index))
   const calls: PendingToolCall[] = []
   const held: HeldCall[] = []
   const seen = new Set<string>()
@@ -48,9 +54,9 @@ export function holdCalls(id: number, all: readonly PendingToolCall[], open: rea
     if (hold !== undefined && seen.has(callId))
       throw new DriverError("invalid_hold", `A batch holds the call ${quoted(callId)} and has another call with this id.`)
     seen.add(callId)
-    if (!isOpen.has(call)) return
+    if (taken.has(index)) return
     if (hold === undefined) calls.push(call)
-    else held.push({ ...call, requestId: `${id}:${callId}`, index, digest: hold.digest, ask: hold.ask })
+    else held.push({ ...call, requestId: requestIdOf(id, callId), index, digest: hold.digest, ask: hold.ask })
   })
   const unknown = holds.find(({ callId }) => !seen.has(callId))
   if (unknown !== undefined) throw new DriverError("invalid_hold", `A batch holds the call ${quoted(unknown.callId)}, which it does not have.`)
@@ -118,6 +124,11 @@ export function undecidedCalls(state: HeldState): readonly HeldCall[] {
   return (state.outstanding.held ?? []).filter(({ requestId }) => !decided.has(requestId))
 }
 
+/** Whether a grant reaches a held call: it lets run what a person may approve, and may grant that far. It denies every call. */
+export function isReached({ ask: { allow, scopes } }: HeldCall, { effect, scope }: Pick<ApprovalGrant, "effect" | "scope">): boolean {
+  return effect === "deny" || (allow.includes("approve") && scopes.includes(scope))
+}
+
 /** Why a decision is refused. */
 export interface RefusedDecision {
   readonly requestId: string
@@ -176,6 +187,9 @@ function faultOf(decision: Decision, { callId, digest, ask }: HeldCall): Fault |
   const isOfHost = kind === "expired" || kind === "cancelled"
   if (!isOfHost && !ask.allow.includes(kind))
     return { why: "decision_not_allowed", message: `The call ${quoted(callId)} allows ${ask.allow.join(", ")}, not ${kind}.` }
+  // Only a host without validation hands in such a decision. The call would run as the model wrote it.
+  if (decision.decision === "edit" && decision.args === undefined)
+    return { why: "decision_not_allowed", message: `The edit of ${quoted(callId)} has no arguments.` }
   const scope = "scope" in decision ? (decision.scope ?? "call") : "call"
   if (scope !== "call" && !ask.scopes.includes(scope))
     return { why: "decision_not_allowed", message: `A decision about ${quoted(callId)} may not reach the ${scope}.` }

@@ -14,7 +14,7 @@ import { lateResults, leftBatch, resultsByCall } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import type { ProtocolDriver } from "./driver.ts"
-import { checkedActions, refuseUnstorable } from "./driver-actions.ts"
+import { checkedActions, refuseForeign, refuseUnstorable } from "./driver-actions.ts"
 import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
 import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped, toolCallEvent } from "./terminal.ts"
 import { ANSWERS, isAnswerTo, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
@@ -164,6 +164,7 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
     }
     case "apply": {
       const actions = checked(context, hostCommand.actions)
+      refuseForeign(actions)
       if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn does not accept actions.")
       const start = actions.find(({ type }) => type.startsWith("start_") || type === "release_calls" || type === "settle_calls")
       if (start !== undefined)

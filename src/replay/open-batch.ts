@@ -1,7 +1,7 @@
 import { pendingCall, placeResults, type WaitingTools } from "../machine/batch.ts"
 import { restoreState } from "../machine/checkpoint.ts"
-import { decidedBy, placeDecisions, undecidedCalls } from "../machine/held.ts"
-import type { DecidedCall, Decision, HeldCall } from "../wire/approval.ts"
+import { decidedBy, isReached, placeDecisions, undecidedCalls } from "../machine/held.ts"
+import type { ApprovalGrant, DecidedCall, Decision, HeldCall } from "../wire/approval.ts"
 import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { ToolDecisions, ToolPending, ToolResults } from "../wire/response.ts"
 import type { JournalEntry } from "./journal.ts"
@@ -107,15 +107,19 @@ export function latest(known: number | undefined, at: number | undefined): numbe
 /** Other held calls of the same tool that a decision with a wider scope reaches. */
 function reachedBy(state: WaitingTools, decision: Decision, exact: readonly DecidedCall[]): readonly DecidedCall[] {
   if (!isWide(decision)) return []
+  const { scope } = decision
+  const effect = decision.decision === "approve" ? "allow" : "deny"
   const held = state.outstanding.held ?? []
   const toolName = held.find(({ requestId }) => requestId === decision.requestId)?.toolName
-  const isReached = (call: HeldCall): boolean => call.toolName === toolName && !exact.some(({ requestId }) => requestId === call.requestId)
+  const isOther = (call: HeldCall): boolean => call.toolName === toolName && !exact.some(({ requestId }) => requestId === call.requestId)
   return undecidedCalls(state)
-    .filter(isReached)
+    .filter((call) => isOther(call) && isReached(call, { effect, scope }))
     .map(({ requestId }) => ({ ...decidedBy(decision), requestId }))
 }
 
+type WideDecision = Extract<Decision, { readonly scope?: unknown }> & { readonly scope: ApprovalGrant["scope"] }
+
 /** Whether a decision may reach other calls. */
-export function isWide(decision: Decision): boolean {
+export function isWide(decision: Decision): decision is WideDecision {
   return "scope" in decision && decision.scope !== undefined && decision.scope !== "call"
 }

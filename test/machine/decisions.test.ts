@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import type { TurnMachine } from "../../src/validated-turn-machine.ts"
 import type { Decision, Verdict } from "../../src/wire/approval.ts"
@@ -17,7 +18,7 @@ import {
   shape,
   waiting,
 } from "./held-support.ts"
-import { completed, effectNames, expectRefused, moved, pending, plain, respond, results } from "./support.ts"
+import { completed, effectNames, expectRefused, moved, pending, plain, pollAll, respond, results } from "./support.ts"
 
 const refuses = (machine: TurnMachine, code: string, ...decisions: readonly Decision[]): string =>
   expectRefused(machine, () => machine.handle(decides(...decisions)), code).message
@@ -387,4 +388,24 @@ describe("an edit", () => {
       expect(answered(machine)[0]?.[1]).toBe(`Ran with arguments changed by the user: ${JSON.stringify(args)}\nok`)
     }
   })
+})
+
+test("without validation, an edit without arguments does not let the call run as the model wrote it", () => {
+  const machine = new BareTurnMachine(holdingConfig(batchOf(["a"])), { messages: [] })
+  pollAll(machine)
+  const edit = { requestId: "1:a", digest: "digest of a", decision: "edit" } as unknown as Decision
+  expectRefused(machine, () => machine.handle(decides(edit)), "decision_not_allowed")
+})
+
+test("without validation, a host may not hand in what the machine makes of decisions and results", () => {
+  const machine = new BareTurnMachine(holdingConfig(batchOf(["a"])), { messages: [] })
+  pollAll(machine)
+  const result = { index: 0, result: completed("a") }
+  for (const action of [
+    { type: "take_decisions", decisions: [about("a")] },
+    { type: "store_results", arrived: [result] },
+    { type: "store_pending", call: { ...pending("a"), token: "t" } },
+    { type: "prepare_iteration" },
+  ])
+    expectRefused(machine, () => machine.apply([action] as never), "unknown_action")
 })

@@ -77,6 +77,20 @@ describe("a batch with held calls", () => {
     ])
   })
 
+  test("places count where one object is the call twice, and its driver settled one", () => {
+    const twice = pending("a")
+    const start = { ...batchOf(["b"]), calls: [twice, twice, pending("b")], settled: [completed("a", "known")] }
+    const machine = new BareTurnMachine(holdingConfig(start), { messages: [] })
+    expect(letRun(pollAll(machine))).toEqual(["a"])
+    machine.handle(results(1, completed("a", "ran")))
+    machine.handle(decides(about("b", "reject")))
+    expect(resultsOf(machine)).toEqual([
+      ["a", "known"],
+      ["a", "ran"],
+      ["b", "rejected"],
+    ])
+  })
+
   test("whose held calls are all settled waits for the others, without a driver that decides", () => {
     const machine = startedWith([{ ...batchOf(["a", "b"], ["a"]), settled: [completed("a")] }])
     expect(machine.outstanding).toEqual({ type: "tool_calls", id: 1, calls: [pending("b")] })

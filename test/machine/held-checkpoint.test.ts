@@ -42,6 +42,7 @@ describe("a checkpoint that would run a call that nobody allowed, or one that ha
     ["a held call in the place of a settled one", set("/state/outstanding/held/0/index", 0), "/state/outstanding/held/0/index"],
     ["a held call past the end of the batch", set("/state/outstanding/held/2/index", 6), "/state/outstanding/held/2/index"],
     ["two held calls with one request", set("/state/outstanding/held/1/requestId", "1:h1"), "/state/outstanding/held/1/requestId"],
+    ["a held call with a request of its own", set("/state/outstanding/held/2/requestId", "2:h3"), "/state/outstanding/held/2/requestId"],
     ["a free call with the id of a held one", set("/state/outstanding/calls/0/callId", "h3"), "/state/outstanding/held/2/callId"],
     [
       "pending calls in the effect",

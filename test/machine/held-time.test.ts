@@ -89,6 +89,14 @@ describe("the time that a turn waits for people", () => {
     expect(heldIn(machine)).toEqual([undefined, undefined])
   })
 
+  test("stops at what a checkpoint can hold", () => {
+    const batch = batchOf(["a", "b", "c"])
+    const machine = waiting(batch)
+    respond(machine, decidesAt(-Number.MAX_SAFE_INTEGER, about("a", "reject")))
+    respond(machine, decidesAt(Number.MAX_SAFE_INTEGER, about("b", "reject")))
+    expect(heldIn(moved(machine, holdingConfig(batch)))).toEqual([Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER])
+  })
+
   test("is nothing in a turn without held calls", () => {
     const seen: number[] = []
     const machine = startedWith([{ type: "start_tools", calls: [] }], {})
@@ -106,11 +114,15 @@ describe("the time that a turn waits for people", () => {
     expect(heldIn(model)).toEqual([undefined, undefined])
   })
 
-  test("is known as far as it is at the end of a turn that a command ends", () => {
+  test("ends with the turn, where the end has a time; otherwise its host can tell how long it was", () => {
     const machine = waiting(mixed)
     respond(machine, at(1_000, results(1, completed("free"))))
+    const timed = moved(machine, holdingConfig(mixed))
+    timed.command({ type: "cancel", answer: at(61_000, results(1, completed("held"))) })
+    expect([timed.done, ...heldIn(timed)]).toEqual([true, undefined, 60_000])
     machine.cancel()
     pollAll(machine)
-    expect(heldIn(machine)).toEqual([1_000, undefined])
+    expect([machine.done, ...heldIn(machine)]).toEqual([true, 1_000, undefined])
+    expect(heldIn(moved(machine, holdingConfig(mixed)))).toEqual([1_000, undefined])
   })
 })

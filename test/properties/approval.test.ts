@@ -99,15 +99,14 @@ class Model {
       const isBroken = broken === 0
       const args: Json = isBroken ? "{" : { wish, callId }
       const grant = this.#grants.get(tool)
-      const [state, failure]: [Modelled["state"], string?] = isBroken
-        ? ["held"]
-        : wish === "deny"
-          ? ["answered", "denied_by_policy"]
-          : grant?.effect === "deny"
-            ? ["answered", "denied_by_grant"]
-            : wish === "run" || (grant !== undefined && wish !== "hold_once")
-              ? ["may_run"]
-              : ["held"]
+      const isDenied = wish === "deny" && !isBroken
+      const [state, failure]: [Modelled["state"], string?] = isDenied
+        ? ["answered", "denied_by_policy"]
+        : grant?.effect === "deny"
+          ? ["answered", "denied_by_grant"]
+          : !isBroken && (wish === "run" || (grant !== undefined && wish !== "hold_once"))
+            ? ["may_run"]
+            : ["held"]
       this.calls.set(callId, { tool, wish, broken: isBroken, state, args, ...(failure !== undefined && { failure }) })
     }
   }

@@ -1,5 +1,6 @@
 import type { Json } from "../../json.ts"
 import type { DriverContext } from "../../machine/driver.ts"
+import { isReached } from "../../machine/held.ts"
 import type { DriverAction } from "../../wire/action.ts"
 import type { ApprovalGrant, ApprovalRecord, Decision, HeldCall } from "../../wire/approval.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
@@ -47,7 +48,7 @@ export function decideCalls(
   if (made.length > 0) {
     for (const call of byRequest.values()) {
       const grant = grantFor(made, grantKey(call.toolName, tools.get(call.toolName)))
-      if (grant === undefined || !reaches(grant, call)) continue
+      if (grant === undefined || !isReached(call, grant)) continue
       const by = grant.by === undefined ? {} : { by: grant.by }
       actions.push(
         grant.effect === "allow"
@@ -127,11 +128,6 @@ function grantOf(
     ...(by !== undefined && { by }),
     ...(at !== undefined && { at }),
   }
-}
-
-/** A grant lets run what a person may approve, and may grant that far. It denies every call. */
-function reaches({ effect, scope }: ApprovalGrant, { ask: { allow, scopes } }: HeldCall): boolean {
-  return effect === "deny" || (allow.includes("approve") && scopes.includes(scope))
 }
 
 function recordOf({ at }: DriverContext, { callId, toolName, digest }: HeldCall, decision: Decision): ApprovalRecord {

@@ -41,17 +41,12 @@ export function holdCalls(settings: ApprovalSettings, context: DriverContext, st
   for (const call of calls) {
     const result = results.get(call.callId)?.shift()
     if (wrappersTools.has(call.toolName)) continue
-    if (result === undefined) {
-      const stop = stopCall(batch, call)
-      if (stop === undefined) continue
-      if ("ask" in stop) held.push(stop)
-      else denied.push(stop)
-    } else if (isBroken(result)) {
-      const hold = holdBroken(batch, call)
-      if (hold === undefined) continue
-      held.push(hold)
-      reopened.add(result)
-    }
+    if (result !== undefined && !isBroken(result)) continue
+    const stop = result === undefined ? stopCall(batch, call) : stopBroken(batch, call)
+    if (stop === undefined) continue
+    if ("ask" in stop) held.push(stop)
+    else denied.push(stop)
+    if (result !== undefined) reopened.add(result)
   }
   if (held.length === 0 && denied.length === 0) return start
   refuseRepeated(calls, [...held, ...denied])
@@ -72,18 +67,23 @@ function stopCall(batch: Batch, call: PendingToolCall): HoldCall | CompletedTool
 }
 
 /**
- * The hold of a call whose arguments cannot be read, for a person who may edit them. No grant lets it run as it is. A call of a tool that the
- * host does not have stays settled: an inner driver would have answered it.
+ * The hold of a call whose arguments cannot be read, for a person who may edit them, or its result where a person denied all calls of the
+ * tool. No grant lets it run as it is. `undefined`: it stays settled, as does a call of a tool that the host does not have: an inner driver
+ * would have answered it.
  */
-function holdBroken(batch: Batch, call: PendingToolCall): HoldCall | undefined {
+function stopBroken(batch: Batch, call: PendingToolCall): HoldCall | CompletedToolCall | undefined {
   const { settings, context, tools, grants } = batch
   if (!context.hostTools.some(({ name }) => name === call.toolName)) return undefined
-  const judgement = judge(settings.policy, call, { grants, tool: tools.get(call.toolName), iteration: context.iteration, broken: true })
-  return judgement.type === "hold" ? holdOf(batch, call, judgement.ask) : undefined
+  const tool = tools.get(call.toolName)
+  const judgement = judge(settings.policy, call, { grants, tool, iteration: context.iteration, broken: true })
+  if (judgement.type !== "hold") return undefined
+  const grant = grants.length === 0 ? undefined : grantFor(grants, grantKey(call.toolName, tool))
+  return grant?.effect === "deny" ? deniedByGrant(call, grant) : holdOf(batch, call, judgement.ask)
 }
 
 function holdOf({ settings: { ttlMs }, context: { at }, tools }: Batch, call: PendingToolCall, ask: HoldCall["ask"]): HoldCall {
-  const expiry = ttlMs === undefined || at === undefined ? {} : { expiresAt: at + ttlMs }
+  // A checkpoint could not hold a later time.
+  const expiry = ttlMs === undefined || at === undefined ? {} : { expiresAt: Math.min(at + ttlMs, Number.MAX_SAFE_INTEGER) }
   return { callId: call.callId, digest: callDigest(call, tools.get(call.toolName)), ask: { ...ask, ...expiry } }
 }
 

@@ -110,10 +110,18 @@ function completeAsk(
 }
 
 const SUMMARY_LENGTH = 200
+/** Control characters, and those with the property Bidi_Control. */
+const CONTROLS = /[\p{Cc}\p{Bidi_Control}]/gu
 
-/** One line: the tool's name and the arguments, cut. */
+/**
+ * One line: the tool's name and the arguments, cut. A model wrote them, so characters that control a terminal or the direction of text are
+ * escaped as in JSON.
+ */
 export function summaryOf({ toolName, args }: Pick<PendingToolCall, "toolName" | "args">): string {
-  const text = `${toolName} ${typeof args === "string" ? args : JSON.stringify(args)}`.slice(0, 4 * SUMMARY_LENGTH).replace(/\s+/g, " ")
+  const text = `${toolName} ${typeof args === "string" ? args : JSON.stringify(args)}`
+    .slice(0, 4 * SUMMARY_LENGTH)
+    .replace(/\s+/g, " ")
+    .replace(CONTROLS, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`)
   const points = Array.from(text)
   return points.length > SUMMARY_LENGTH ? `${points.slice(0, SUMMARY_LENGTH - 1).join("")}…` : text
 }

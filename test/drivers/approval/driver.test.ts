@@ -2,13 +2,13 @@ import { createHash } from "node:crypto"
 import { describe, expect, test } from "vitest"
 import { callDigest, isToolChanged, toolDigest } from "../../../src/drivers/approval/digests.ts"
 import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
-import type { ApprovalPolicy } from "../../../src/drivers/approval/policy.ts"
+import { type ApprovalPolicy, summaryOf } from "../../../src/drivers/approval/policy.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { canonicalJson, type Json } from "../../../src/json.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
 import type { ToolSpec } from "../../../src/schemas/tool.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
-import { driverOf, pending, pollAll, refusal, respond, results } from "../../machine/support.ts"
+import { delivers, driverOf, pending, pollAll, refusal, respond, results } from "../../machine/support.ts"
 import {
   approvals,
   approves,
@@ -187,6 +187,11 @@ describe("the ask", () => {
     expect(long.endsWith("😀…")).toBe(true)
   })
 
+  test("has no characters that control a terminal or the direction of text", () => {
+    expect(summaryOf({ toolName: "pay\u001b[2J", args: "\u0085{\u009b1m" })).toBe("pay\\u001b[2J \\u0085{\\u009b1m")
+    expect(summaryOf({ toolName: "pay", args: { to: "\u202eeve\u2066", by: "👩\u200d👩" } })).toBe('pay {"to":"\\u202eeve\\u2066","by":"👩\u200d👩"}')
+  })
+
   test("keeps what the policy gave, in a fixed order", () => {
     const machine = batchOf(
       configWith(() => ({ hold: { summary: "s", allow: ["reject", "approve"], scopes: ["thread", "call", "call"] } })),
@@ -204,6 +209,7 @@ describe("the ask", () => {
     }
     expect(expiresAt(500, 1_000)).toBe(1_500)
     expect(expiresAt(500, undefined)).toBeUndefined()
+    expect(expiresAt(Number.MAX_SAFE_INTEGER, 1_000)).toBe(Number.MAX_SAFE_INTEGER)
     expect(expiresAt(undefined, 1_000)).toBeUndefined()
   })
 })
@@ -304,6 +310,18 @@ describe("a call with broken arguments", () => {
     )
     expect(released(approves(machine, "b", { scope: "turn" } as never)).map(({ callId }) => callId)).toEqual(["b", "c"])
     expect(heldIds(machine)).toEqual(["a"])
+  })
+
+  test("of a tool whose calls a person denied is not asked about", () => {
+    const machine = batchOf(
+      configWith(() => ({ hold: {} })),
+      call("a"),
+      broken("b"),
+    )
+    const denied = { a: "rejected", b: "denied_by_grant" }
+    expect(failures(decides(machine, [decision(machine, "a", { decision: "reject", scope: "thread" })]))).toEqual(denied)
+    respond(machine, delivers(3))
+    expect(failures(respond(machine, asks(4, broken("c"))))).toEqual({ c: "denied_by_grant" })
   })
 
   test("is what its driver could not read, and not what a tool says about its arguments", () => {

@@ -1,4 +1,7 @@
 import { describe, expect, test } from "vitest"
+import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
+import type { ApprovalPolicy } from "../../../src/drivers/approval/policy.ts"
+import { chatDriver } from "../../../src/drivers/chat.ts"
 import { type Host, pending, ToolError } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { textOf } from "../../../src/hosts/journal/parts.ts"
@@ -170,6 +173,19 @@ describe("decide, without running the turn", () => {
     const contrary = await decides(store, [decide(p2, { decision: "reject" })], options)
     expect(contrary).toMatchObject([{ status: "refused", code: "call_already_decided", message: expect.stringContaining('approve by "ada"') }])
     expect(await decides(store, [decide(p2)], options)).toMatchObject([{ status: "stale" }])
+  })
+
+  test("a call that may be decided only by itself is not reached, and its own decision counts", async () => {
+    const store = memoryJournalStore()
+    const policy: ApprovalPolicy = ({ callId, toolName }) =>
+      toolName === "pay" ? { hold: callId === "p2" ? { scopes: ["call"] } : callId === "p3" ? { allow: ["edit", "reject"] } : {} } : "run"
+    const config = { ...CONFIG, driver: approvalDriver(chatDriver(), { policy }) }
+    const [p1, p2, p3] = (await held(store, { config, calls: ["pay:p1", "pay:p2", "pay:p3", "look:l1"] })) as [HeldCall, HeldCall, HeldCall]
+    expect(await decides(store, [decide(p1, { scope: "thread" })])).toMatchObject([{ status: "accepted" }])
+    const own = [decide(p2), decide(p3, { decision: "edit", args: { for: "p3" } })]
+    expect(await decides(store, own)).toMatchObject([{ status: "accepted" }, { status: "accepted" }])
+    const { machine } = await resumed(store, config)
+    expect(machine.outstanding).toMatchObject({ calls: [{ callId: "p1" }, { callId: "p2" }, { callId: "p3" }, { callId: "l1" }] })
   })
 
   test("a journal that was opened to decide can then run the turn", async () => {

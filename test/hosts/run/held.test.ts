@@ -498,7 +498,7 @@ describe("pending", () => {
     const driver: ProtocolDriver = { ...emptyBatchDriver, prepareIteration: () => [{ type: "start_tools", calls: [call, call] }] }
     const done = await runTurn(newTurn({ driver }), { llmCall: neverCalled, tools: new Counted(() => pending({ token: "job" })).tools })
     expect(submitted(done)).toMatchObject([
-      { output: { failure: { code: "invalid_tool_result", message: expect.stringContaining("cannot be told") } } },
+      { output: { failure: { code: "invalid_tool_result", message: expect.stringContaining("cannot name one of them") } } },
       { output: { failure: { code: "invalid_tool_result" } } },
     ])
   })
