@@ -106,7 +106,7 @@ async function mayContinue(thread: ThreadState, suspended: SuspendedTurn, option
 function reasonOf({ held, pending }: Suspended, pause: AbortSignal | undefined): string {
   if (isAborted(pause)) return "The run was paused."
   const [call] = held
-  if (call === undefined) return `The turn waits for the result of ${pending.length === 1 ? "a call that goes" : "calls that go"} on outside.`
+  if (call === undefined) return `The turn waits for the result of ${pending.length === 1 ? "a call that continues" : "calls that continue"} outside.`
   return held.length === 1 ? `The turn waits for a decision about ${call.toolName}.` : `The turn waits for decisions about ${held.length} calls.`
 }
 
