@@ -28,8 +28,7 @@ const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.
 export default defineConfig(({ mode }) => {
   const lane = mode === "full" || mode === "deep" ? mode : "fast"
   const shared = {
-    // Processes that the examples start find the package in the sources, as the tests do.
-    env: { TEST_LANE: lane, TSX_TSCONFIG_PATH: fileURLToPath(new URL("tsconfig.json", import.meta.url)), ...FACTORS[lane] },
+    env: { TEST_LANE: lane, ...FACTORS[lane] },
     setupFiles: ["test/setup.ts"],
     testTimeout: lane === "deep" ? 3_600_000 : 30_000,
     hookTimeout: 60_000,
@@ -39,6 +38,8 @@ export default defineConfig(({ mode }) => {
     extends: true as const,
     test: {
       ...shared,
+      // Processes that the examples start find the package in the sources, as the tests do.
+      env: { ...shared.env, TSX_TSCONFIG_PATH: fileURLToPath(new URL("tsconfig.json", import.meta.url)) },
       name: "fast",
       include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
       exclude: [...FULL, ...ISOLATED, "**/node_modules/**"],
