@@ -269,6 +269,7 @@ const COUNTERS = ["iteration", "iterationOffset", "nextEffectId", "nextMessageNu
 /** Counters that contradict each other would emit effects under wrong ids or report records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
   const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents, startLength } = checkpoint
+  const { heldSince, at } = checkpoint
   const require: Require = (holds, path, message) => {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
@@ -284,6 +285,8 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
     require(id === nextEffectId - 1, "/state/outstanding/id", `effect ${id} is outstanding while the next id is ${nextEffectId}`)
   }
   if (state.type === "waiting_tools") checkBatch(state, require)
+  const mayBeHeld = state.type === "waiting_tools" || state.type === "finished"
+  require(heldSince === undefined || (mayBeHeld && heldSince === at), "/heldSince", "the turn did not wait for people since its latest response")
   events.forEach((record, index) => {
     require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "the message does not exist")
   })

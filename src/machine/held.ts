@@ -124,6 +124,13 @@ export function undecidedCalls(state: HeldState): readonly HeldCall[] {
   return (state.outstanding.held ?? []).filter(({ requestId }) => !decided.has(requestId))
 }
 
+type WideDecision = Extract<Decision, { readonly scope?: unknown }> & { readonly scope: ApprovalGrant["scope"] }
+
+/** Whether a decision may reach other calls than its own. */
+export function isWide(decision: Decision): decision is WideDecision {
+  return "scope" in decision && decision.scope !== undefined && decision.scope !== "call"
+}
+
 /** Whether a grant reaches a held call: it lets run what a person may approve, and may grant that far. It denies every call. */
 export function isReached({ ask: { allow, scopes } }: HeldCall, { effect, scope }: Pick<ApprovalGrant, "effect" | "scope">): boolean {
   return effect === "deny" || (allow.includes("approve") && scopes.includes(scope))

@@ -1,8 +1,8 @@
+import { isWide } from "../machine/held.ts"
 import type { Turn } from "../machine/turn.ts"
 import type { DecidedCall } from "../wire/approval.ts"
 import type { JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
-import { isWide } from "./open-batch.ts"
 
 /**
  * Whether a journal needs a snapshot because a batch waits for answers from outside. They are checked against the snapshot, by a process that

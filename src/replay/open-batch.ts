@@ -1,7 +1,7 @@
 import { pendingCall, placeResults, type WaitingTools } from "../machine/batch.ts"
 import { restoreState } from "../machine/checkpoint.ts"
-import { decidedBy, isReached, placeDecisions, undecidedCalls } from "../machine/held.ts"
-import type { ApprovalGrant, DecidedCall, Decision, HeldCall } from "../wire/approval.ts"
+import { decidedBy, isReached, isWide, placeDecisions, undecidedCalls } from "../machine/held.ts"
+import type { DecidedCall, Decision, HeldCall } from "../wire/approval.ts"
 import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { ToolDecisions, ToolPending, ToolResults } from "../wire/response.ts"
 import type { JournalEntry } from "./journal.ts"
@@ -115,11 +115,4 @@ function reachedBy(state: WaitingTools, decision: Decision, exact: readonly Deci
   return undecidedCalls(state)
     .filter((call) => isOther(call) && isReached(call, { effect, scope }))
     .map(({ requestId }) => ({ ...decidedBy(decision), requestId }))
-}
-
-type WideDecision = Extract<Decision, { readonly scope?: unknown }> & { readonly scope: ApprovalGrant["scope"] }
-
-/** Whether a decision may reach other calls. */
-export function isWide(decision: Decision): decision is WideDecision {
-  return "scope" in decision && decision.scope !== undefined && decision.scope !== "call"
 }

@@ -1,4 +1,5 @@
 import type { ProtocolDriver } from "../machine/driver.ts"
+import { isWide } from "../machine/held.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { ApprovalRecord, Decision, HeldCall } from "../wire/approval.ts"
 import type { CompletedToolCall, ToolOutput } from "../wire/tool.ts"
@@ -16,10 +17,6 @@ export const followDecisions: NonNullable<ProtocolDriver["onToolDecisions"]> = (
     for (const { requestId } of siblings) done.add(requestId)
     return [{ type: "append_events", events: [{ type: "protocol", event: recordOf(call, decision) }] }, ...conclude([call, ...siblings], decision)]
   })
-}
-
-function isWide(decision: Decision): boolean {
-  return "scope" in decision && decision.scope !== undefined && decision.scope !== "call"
 }
 
 function conclude(calls: readonly HeldCall[], decision: Decision): readonly DriverAction[] {

@@ -1,5 +1,5 @@
+import { isWide } from "../machine/held.ts"
 import type { Turn } from "../machine/turn.ts"
-import type { Decision } from "../wire/approval.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { Response, ToolDecisions, ToolPending, ToolResults } from "../wire/response.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
@@ -123,11 +123,6 @@ type BatchPart = ToolResults | ToolDecisions | ToolPending
 
 function isPart(response: Response): response is BatchPart {
   return response.type === "tool_results" || response.type === "tool_decisions" || response.type === "tool_pending"
-}
-
-/** Whether a decision reaches other calls than its own. */
-export function isWide(decision: Decision): boolean {
-  return "scope" in decision && decision.scope !== undefined && decision.scope !== "call"
 }
 
 function mayExpire({ after: { outstanding } }: TraceStep): boolean {

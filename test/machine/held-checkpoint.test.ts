@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest"
 import { CheckpointError } from "../../src/errors.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { about, batchOf, decides, goesOn, holdingConfig, letRun, waiting } from "./held-support.ts"
-import { completed, type Edit, plain, pollAll, push, refusal, remove, respond, results, set } from "./support.ts"
+import { completed, type Edit, plain, pollAll, push, REQUEST, refusal, remove, respond, results, set } from "./support.ts"
 
 const BATCH = batchOf(["s", "h1", "f", "h2", "h3", "p"], ["h1", "h2", "h3"], { settled: [completed("s", "mine")] })
 const CONFIG = holdingConfig(BATCH)
@@ -18,6 +18,7 @@ function saved(...edits: readonly Edit[]): object {
   return checkpoint
 }
 
+const LLM = { type: "waiting_llm", outstanding: { type: "llm_call", id: 1, request: REQUEST } }
 const RESULT = (callId: string) => completed(callId, 1)
 
 test("what a turn with held calls saves", () => {
@@ -36,7 +37,7 @@ test("what a turn with held calls saves", () => {
   expect(letRun(pollAll(TurnMachine.restore(CONFIG, JSON.stringify(saved()))))).toEqual(["f", "h2"])
 })
 
-describe("a checkpoint that would run a call that nobody allowed, or one that has its result, is inconsistent", () => {
+describe("a checkpoint that would run a call without a decision, or one that has its result, or that claims a wait, is inconsistent", () => {
   test.each<readonly [string, Edit | readonly Edit[], string]>([
     ["held calls out of order", set("/state/outstanding/held/1/index", 1), "/state/outstanding/held/1/index"],
     ["a held call in the place of a settled one", set("/state/outstanding/held/0/index", 0), "/state/outstanding/held/0/index"],
@@ -68,6 +69,8 @@ describe("a checkpoint that would run a call that nobody allowed, or one that ha
     ["a pending call that is undecided", set("/state/pending/0/callId", "h3"), "/state/pending/0/callId"],
     ["a pending call twice", push("/state/pending", { callId: "p", toolName: "look", args: {}, token: "t" }), "/state/pending/1/callId"],
     ["a pending call that is one of two with its id", set("/state/outstanding/calls/0/callId", "p"), "/state/pending/0/callId"],
+    ["a wait since another time than that of the latest response", [set("/at", 1_000), set("/heldSince", 500)], "/heldSince"],
+    ["a wait in a turn that waits for its model", [set("/state", LLM), set("/at", 1_000), set("/heldSince", 1_000)], "/heldSince"],
     [
       "every call has its result",
       [

@@ -1,4 +1,5 @@
 import { DriverError } from "../../errors.ts"
+import { resultsByCall } from "../../machine/batch.ts"
 import type { DriverContext } from "../../machine/driver.ts"
 import { quoted } from "../../text.ts"
 import type { StartTools } from "../../wire/action.ts"
@@ -39,7 +40,7 @@ export function holdCalls(settings: ApprovalSettings, context: DriverContext, st
   const held: HoldCall[] = []
   const denied: CompletedToolCall[] = []
   for (const call of calls) {
-    const result = results.get(call.callId)?.shift()
+    const result = results.get(call.callId)?.pop()
     if (wrappersTools.has(call.toolName)) continue
     if (result !== undefined && !isBroken(result)) continue
     const stop = result === undefined ? stopCall(batch, call) : stopBroken(batch, call)
@@ -100,17 +101,6 @@ function toolsOfWrappers({ tools, hostTools }: DriverContext): ReadonlySet<strin
 }
 
 const NO_NAMES: ReadonlySet<string> = new Set()
-
-/** The results of each call id, in order: the first belongs to the first call with the id. */
-function resultsByCall(settled: readonly CompletedToolCall[]): ReadonlyMap<string, CompletedToolCall[]> {
-  const results = new Map<string, CompletedToolCall[]>()
-  for (const result of settled) {
-    const others = results.get(result.callId)
-    if (others === undefined) results.set(result.callId, [result])
-    else others.push(result)
-  }
-  return results
-}
 
 /** Whether the inner driver settled a call because its arguments cannot be read. */
 function isBroken({ output }: CompletedToolCall): boolean {

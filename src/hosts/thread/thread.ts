@@ -31,6 +31,12 @@ export interface ThreadInputOptions {
 export interface ThreadAnswerOptions {
   /** When the answer was given. Milliseconds since the epoch. Default: the thread's clock. */
   readonly at?: number
+  /**
+   * The turn that the answer is about, as `pendingApprovals` and `verifyDecision` return it. Give it where an answer may be handed in again or
+   * late: the same call of a later turn has the same request, and would be decided. Only the open turn and the last one are known; any other
+   * refuses as `turn_not_begun`. Default: the open turn, or else the last one.
+   */
+  readonly turnId?: string | undefined
 }
 
 /** Options of {@link runThread}. */
@@ -175,7 +181,7 @@ export class Thread {
    * @throws {JournalStoreError} `in_use`: another process decides at the moment; `fenced`, `closed`, `unavailable`
    */
   decide(decisions: readonly Decision[], options: ThreadAnswerOptions = {}): Promise<readonly DecisionResult[]> {
-    return this.#answerTurn((journal) => journal.decide(decisions, this.#timed(options)))
+    return this.#answerTurn(options, (journal) => journal.decide(decisions, this.#timed(options)))
   }
 
   /**
@@ -183,7 +189,7 @@ export class Thread {
    * @throws as {@link decide}
    */
   async answer(callId: string, answer: ToolAnswer | ToolError, options: ThreadAnswerOptions = {}): Promise<OutsideAnswerResult> {
-    const [result] = await this.#answerTurn(async (journal) => [await journal.answer(callId, answer, this.#timed(options))])
+    const [result] = await this.#answerTurn(options, async (journal) => [await journal.answer(callId, answer, this.#timed(options))])
     return result as OutsideAnswerResult
   }
 
@@ -245,12 +251,16 @@ export class Thread {
   }
 
   /** Hands an answer to the turn that runs, or to the journal of the open turn; without one, to that of the last turn, which knows what was decided. */
-  async #answerTurn<Result extends OutsideAnswerResult>(act: (journal: TurnJournal) => Promise<readonly Result[]>): Promise<readonly Result[]> {
+  async #answerTurn<Result extends OutsideAnswerResult>(
+    { turnId: given }: ThreadAnswerOptions,
+    act: (journal: TurnJournal) => Promise<readonly Result[]>,
+  ): Promise<readonly Result[]> {
     const state = this.#state
     const found = await state.withJournalLock(async () => {
       const { journal, log } = state
-      if (journal !== undefined) return { journal }
-      const turnId = log.turn?.turnId ?? log.lastTurn?.turnId
+      if (journal !== undefined && (given === undefined || given === log.turn?.turnId)) return { journal }
+      const known = [log.turn, log.lastTurn].flatMap((turn) => (turn === undefined ? [] : [turn.turnId]))
+      const turnId = given === undefined ? known[0] : known.find((id) => id === given)
       // Without a turn, an empty journal of no store says so.
       const opened = await (turnId === undefined ? TurnJournal.open(memoryJournalStore(), "none") : openTurnJournal(state, turnId))
       try {
@@ -259,7 +269,7 @@ export class Thread {
         await opened.close()
       }
     })
-    const results = found.journal === undefined ? found.results : await this.#answerRunning(found.journal, act)
+    const results = found.journal === undefined ? found.results : await this.#answerRunning(found.journal, given, act)
     if (results.some(({ status }) => status === "accepted")) state.answered()
     return results
   }
@@ -267,13 +277,14 @@ export class Thread {
   /** A run that suspends closes the journal of its turn. */
   async #answerRunning<Result extends OutsideAnswerResult>(
     journal: TurnJournal,
+    turnId: string | undefined,
     act: (journal: TurnJournal) => Promise<readonly Result[]>,
   ): Promise<readonly Result[]> {
     try {
       return await act(journal)
     } catch (error) {
       if (!(error instanceof JournalStoreError) || error.code !== "closed" || this.#state.journal === journal) throw error
-      return this.#answerTurn(act)
+      return this.#answerTurn({ turnId }, act)
     }
   }
 

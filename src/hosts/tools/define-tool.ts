@@ -76,7 +76,9 @@ export interface ToolDefinition<
   /**
    * Whether a person is asked before a call runs, where the turn's driver is an `approvalDriver` with the toolbox's `approvals`. `always`: for
    * each call. A function decides by the arguments, and says what is asked; `false`: the call runs. It is pure and synchronous. Arguments that
-   * do not match the schema are not asked about: the call fails without running. Default `never`.
+   * do not match the schema are not asked about: the call fails without running. So the schema must judge by the arguments alone: a refinement
+   * that looks at the world, such as for a file, may fail when the call is judged and pass when it runs. Check the world in `execute`. Default
+   * `never`.
    */
   readonly approval?: "never" | "always" | ((input: Input["_zod"]["output"]) => AskOptions | false)
 }

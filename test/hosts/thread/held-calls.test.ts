@@ -92,6 +92,30 @@ test("a turn with a held call makes the run rest, and another process decides an
   await third.close()
 })
 
+test("a decision that is handed in again for its turn does not allow the same call of a later turn", async () => {
+  const { story, thread, call } = await suspendedStory(PAYS, says("Paid."), PAYS, says("Done."))
+  const { turnId = "" } = thread.openTurn ?? {}
+  await thread.decide([decide(call)], { turnId })
+  await story.go(thread)
+  await thread.say("Pay again.")
+  expect(await story.go(thread, { suspend: true })).toMatchObject({
+    type: "suspended",
+    turnId: "t.2",
+    held: [{ requestId: call.requestId, digest: call.digest }],
+  })
+  expect(await thread.decide([decide(call)], { turnId })).toMatchObject([{ status: "stale" }])
+  expect(await thread.pendingApprovals()).toMatchObject({ turnId: "t.2", held: [{ callId: "p1" }] })
+  expect(await thread.decide([decide(call)], { turnId: "t.9" })).toMatchObject([{ status: "refused", code: "turn_not_begun" }])
+  const names = []
+  for await (const name of story.store.list()) names.push(name)
+  expect(names).not.toContain("t.9")
+  expect(story.ran).toEqual(['p1 {"for":"tea"}'])
+  expect(await thread.decide([decide(call)], { turnId: "t.2" })).toMatchObject([{ status: "accepted" }])
+  await story.go(thread)
+  expect(story.ran).toHaveLength(2)
+  await thread.close()
+})
+
 test("a thread without a turn has nothing to decide, and gets no journal for it", async () => {
   const story = new Story(() => says("Done."))
   const thread = await story.open()
