@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import type { Response } from "../../src/schemas/response.ts"
-import type { TurnMachine } from "../../src/validated-turn-machine.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import type { Decision, Verdict } from "../../src/wire/approval.ts"
 import {
   about,
@@ -408,4 +408,17 @@ test("without validation, a host may not hand in what the machine makes of decis
     { type: "prepare_iteration" },
   ])
     expectRefused(machine, () => machine.apply([action] as never), "unknown_action")
+})
+
+test("an earlier point of a turn does not know the decisions that came after it", () => {
+  const config = holdingConfig(batchOf(["a", "b", "c"]))
+  const machine = waiting(batchOf(["a", "b", "c"]))
+  respond(machine, decides(about("a")))
+  const { turn } = machine
+  respond(machine, decides(about("b")))
+  expect(shape(outstandingBatch(machine))).toEqual({ calls: ["a", "b"], held: ["c"] })
+  const other = TurnMachine.of(config, turn)
+  respond(other, decides(about("b", "reject")))
+  expect(shape(outstandingBatch(other))).toEqual({ calls: ["a"], held: ["c"] })
+  expect(shape(outstandingBatch(machine))).toEqual({ calls: ["a", "b"], held: ["c"] })
 })
