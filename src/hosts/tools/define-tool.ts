@@ -76,9 +76,7 @@ export interface ToolDefinition<
   /**
    * Whether a person is asked before a call runs, where the turn's driver is an `approvalDriver` with the toolbox's `approvals`. `always`: for
    * each call. A function decides by the arguments, and says what is asked; `false`: the call runs. It is pure and synchronous. Arguments that
-   * do not match the schema are not asked about: the call fails without running. So the schema must judge by the arguments alone: a refinement
-   * that looks at the world, such as for a file, may fail when the call is judged and pass when it runs. Check the world in `execute`. Default
-   * `never`.
+   * do not match the schema are not asked about: the call is denied, and the model reads what is wrong. Default `never`.
    */
   readonly approval?: "never" | "always" | ((input: Input["_zod"]["output"]) => AskOptions | false)
 }
@@ -163,21 +161,21 @@ export function defineTool<
   }
 }
 
-/** What a person is asked about a call; `false` if it runs without a question. */
+/** What a person is asked about a call; `false` if it runs without a question; why it must not run. */
 function askAbout<Input extends ZodSchema>(
   input: Input,
   approval: "always" | ((input: Input["_zod"]["output"]) => AskOptions | false),
   args: Json,
-): AskOptions | false {
-  let parsed: { readonly success: true; readonly data: unknown } | { readonly success: false }
+): AskOptions | false | { readonly deny: string } {
+  let parsed: ReturnType<typeof safeParse>
   try {
-    parsed = safeParse(coreSchema(input), args)
+    parsed = safeParse(coreSchema(input), args, messageOptions())
   } catch {
     // An async schema: whether the arguments match is known only when the call runs.
     return {}
   }
-  // The call fails without running, and the model reads why.
-  if (!parsed.success) return false
+  // Not left to the run of the call: a schema that looks at the world may fail now and pass then, although no person was asked.
+  if (!parsed.success) return { deny: `Its arguments do not match the schema of the tool:\n${describeIssues(parsed.error.issues)}` }
   return approval === "always" ? {} : approval(parsed.data)
 }
 

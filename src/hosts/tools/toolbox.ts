@@ -22,10 +22,11 @@ export interface Tool<Name extends string = string> {
   /** Finds out whether a `once` call that a crash interrupted took effect. */
   recover?(call: PendingToolCall, context: ToolCallContext): Promise<Recovered>
   /**
-   * What a person is asked before a call runs; `false`: it runs without a question. Pure and synchronous. It counts where the turn's driver
+   * What a person is asked before a call runs; `false`: it runs without a question; `deny`: it fails, and the model reads the text. Pure and
+   * synchronous. It counts where the turn's driver
    * is an `approvalDriver` with the toolbox's `approvals`. Default: no question.
    */
-  approval?(call: PendingToolCall): AskOptions | false
+  approval?(call: PendingToolCall): AskOptions | false | { readonly deny: string }
 }
 
 /** The context that a toolbox passes to its tools. */
@@ -88,7 +89,8 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
     approvals(call, { broken }) {
       // A model corrects its own broken arguments.
       const ask = broken ? false : (byName.get(call.toolName)?.approval?.(call) ?? false)
-      return ask === false ? "run" : { hold: ask }
+      if (ask === false) return "run"
+      return "deny" in ask ? ask : { hold: ask }
     },
     async call(call, context) {
       const tool = byName.get(call.toolName)
