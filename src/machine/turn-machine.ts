@@ -7,6 +7,7 @@ import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
+import type { ToolSpec } from "../wire/tool.ts"
 import { stillToRun } from "./batch.ts"
 import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts"
 import { type CompleteTurnConfig, checkedConfig, type TurnConfig } from "./config.ts"
@@ -179,6 +180,13 @@ export class TurnMachine {
   /** Whether the driver may hold calls for a person, so that the turn needs a host that takes decisions. */
   get mayHold(): boolean {
     return this.#config.driver.onToolDecisions !== undefined
+  }
+  /**
+   * The tools of the configuration. A restored turn continues with those that its model was shown (`turn.surface`), which may differ.
+   * `undefined`: the host syncs them during the turn.
+   */
+  get configuredTools(): readonly ToolSpec[] | undefined {
+    return this.#config.syncExecutionSurface ? undefined : this.#config.tools
   }
   /** How the turn ended; `undefined` while it runs. */
   get outcome(): Outcome | undefined {

@@ -4,6 +4,7 @@ import { decidedBy, isReached, isWide, placeDecisions, undecidedCalls } from "..
 import type { DecidedCall, Decision, HeldCall } from "../wire/approval.ts"
 import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { ToolDecisions, ToolPending, ToolResults } from "../wire/response.ts"
+import type { ToolSpec } from "../wire/tool.ts"
 import type { JournalEntry } from "./journal.ts"
 
 /**
@@ -16,20 +17,23 @@ export class OpenBatch {
   readonly since: number | undefined
   /** The latest time that the turn knows. */
   readonly at: number | undefined
+  /** The tools that the model was shown. */
+  readonly tools: readonly ToolSpec[]
 
-  constructor(state: WaitingTools, since: number | undefined, at: number | undefined) {
+  constructor(state: WaitingTools, since: number | undefined, at: number | undefined, tools: readonly ToolSpec[]) {
     this.state = state
     this.since = since
     this.at = at
+    this.tools = tools
   }
 
   /** The batch of a snapshot. `before`: the batch until there, which may be the same. `undefined`: the turn does not wait for tool calls. */
   static of({ checkpoint }: JournalSnapshot, before?: OpenBatch): OpenBatch | undefined {
     const state = restoreState(checkpoint.state)
     if (state.type !== "waiting_tools") return undefined
-    const { at, heldSince } = checkpoint
+    const { at, heldSince, tools } = checkpoint
     const isSame = before?.id === state.outstanding.id
-    return new OpenBatch(state, isSame ? before.since : (at ?? heldSince), at)
+    return new OpenBatch(state, isSame ? before.since : (at ?? heldSince), at, tools)
   }
 
   /** The id of the batch. */
@@ -88,7 +92,7 @@ export class OpenBatch {
   }
 
   #with(state: WaitingTools, at: number | undefined): OpenBatch {
-    return new OpenBatch(state, this.since, latest(this.at, at))
+    return new OpenBatch(state, this.since, latest(this.at, at), this.tools)
   }
 }
 

@@ -8,15 +8,18 @@ import type { Decision } from "../../wire/approval.ts"
 import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
 import { type ToolAnswer, ToolError } from "../host.ts"
+import { changedTool, type TurnTools } from "../run/changed-tool.ts"
 import { ownJson } from "../run/plain-json.ts"
 
 /**
- * Why an answer from outside does not count. `turn_not_begun`, `turn_finished`, `not_waiting_for_tools`: the turn is not where it could.
+ * Why an answer from outside does not count. `tool_changed`: an approval or an edit, and the tool that would run is not the one that was asked
+ * about; the call can be rejected. `turn_not_begun`, `turn_finished`, `not_waiting_for_tools`: the turn is not where it could.
  * `approval_expired`: it counts, as `expired`, because it came too late.
  */
 export type OutsideAnswerCode =
   | RefusedDecision["why"]
   | "approval_expired"
+  | "tool_changed"
   | "unknown_call"
   | "call_already_answered"
   | "call_is_held"
@@ -47,6 +50,7 @@ export interface AnsweredTurn {
   readonly batch: WaitingTools | undefined
   /** The latest time that the turn knows. */
   readonly at: number | undefined
+  readonly tools: TurnTools
   /** What the turn is if it does not wait for a batch. */
   readonly otherwise: Pick<OutsideAnswerResult, "code" | "message">
   /** The decisions of the turn, and the results of calls that continued outside, in their order. */
@@ -56,9 +60,11 @@ export interface AnsweredTurn {
 /** A turn as the records of its journal show it, without its driver. */
 export class RecordedBatch {
   #open: OpenBatch | undefined
+  readonly #toolsNow: TurnTools["now"]
 
-  constructor(open: OpenBatch | undefined) {
+  constructor(open: OpenBatch | undefined, toolsNow: TurnTools["now"]) {
     this.#open = open
+    this.#toolsNow = toolsNow
   }
 
   get batch(): WaitingTools | undefined {
@@ -69,6 +75,10 @@ export class RecordedBatch {
     return this.#open?.at
   }
 
+  get tools(): TurnTools {
+    return { shown: this.#open?.tools ?? [], now: this.#toolsNow }
+  }
+
   apply(response: Response): void {
     this.#open = this.#open?.after(response)
   }
@@ -77,9 +87,11 @@ export class RecordedBatch {
 /** A turn as a machine has it. */
 export class MachineBatch {
   readonly #machine: TurnMachine
+  readonly #toolsNow: TurnTools["now"]
 
-  constructor(machine: TurnMachine) {
+  constructor(machine: TurnMachine, toolsNow: TurnTools["now"]) {
     this.#machine = machine
+    this.#toolsNow = toolsNow
   }
 
   get batch(): WaitingTools | undefined {
@@ -89,6 +101,10 @@ export class MachineBatch {
 
   get at(): number | undefined {
     return this.#machine.turn.position.at
+  }
+
+  get tools(): TurnTools {
+    return { shown: this.#machine.turn.surface.tools, now: this.#toolsNow }
   }
 
   apply(response: Response): void {
@@ -122,6 +138,9 @@ export function outsideDecision(turn: AnsweredTurn, decision: Decision, at: numb
   if (placed?.refused !== undefined) return refused(placed.refused.why, placed.refused.message)
   const counted = placed?.decisions[0]
   if (counted === undefined) return { result: { requestId, status: "stale" } }
+  const call = batch.outstanding.held?.find((held) => held.requestId === requestId)
+  const changed = call && changedTool(call, counted, turn.tools)
+  if (changed !== undefined) return refused("tool_changed", changed)
   const response: ToolDecisions = { type: "tool_decisions", id: batch.outstanding.id, at, decisions: [decision] }
   if (counted.decision === decision.decision) return { response, result: { requestId, status: "accepted" } }
   const message = "The approval came after the time limit of the request. It counts as expired, and the call does not run."

@@ -16,7 +16,9 @@ import type { TurnStart } from "../../wire/config.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { JournalHeader, JournalRecord } from "../../wire/journal.ts"
 import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
+import type { ToolSpec } from "../../wire/tool.ts"
 import type { ToolAnswer, ToolError, TurnLog } from "../host.ts"
+import { type TurnTools, toolsNow } from "../run/changed-tool.ts"
 import { wakeRun } from "../run/wake-run.ts"
 import {
   type AnsweredTurn,
@@ -61,6 +63,11 @@ export interface OutsideOptions {
    * grant released. Without it, a decision that may reach other calls counts for all calls of its tool in the batch.
    */
   readonly config?: TurnConfig
+  /**
+   * The tools that the next run has. An approval or an edit of a call whose tool is not the one that was asked about is refused as
+   * `tool_changed`. Default: those of `config`, or of the turn that runs in this process; without either, tools are not compared.
+   */
+  readonly tools?: readonly ToolSpec[]
 }
 
 /**
@@ -384,15 +391,15 @@ export class TurnJournal implements TurnLog {
 
   /** Hands answers from outside to the turn that runs in this process, or records them for the next run. */
   async #answerOutside(
-    { config }: OutsideOptions,
+    { config, tools }: OutsideOptions,
     answers: readonly ((turn: AnsweredTurn) => Outside<OutsideAnswerResult> & { readonly settle: (result: OutsideAnswerResult) => void })[],
   ): Promise<void> {
     const machine = this.#machine
-    if (machine === undefined) return this.#answerRecorded(config, answers)
+    if (machine === undefined) return this.#answerRecorded(config, tools ?? (config && toolsNow(config)), answers)
     for (const find of answers) {
       // An answer that another caller has recorded counts first.
       while (this.#commanding !== undefined || this.#unhandled.size > 0) await (this.#commanding ?? nextTask())
-      const { response, result, settle } = find(this.#turnOf(new MachineBatch(machine)))
+      const { response, result, settle } = find(this.#turnOf(new MachineBatch(machine, tools ?? machine.configuredTools)))
       settle(result)
       if (response === undefined) continue
       await this.#record(machine, response)
@@ -410,15 +417,16 @@ export class TurnJournal implements TurnLog {
 
   async #answerRecorded(
     config: TurnConfig | undefined,
+    now: TurnTools["now"],
     answers: readonly ((turn: AnsweredTurn) => Outside<OutsideAnswerResult> & { readonly settle: (result: OutsideAnswerResult) => void })[],
   ): Promise<void> {
     const journal = this.#recorded
     const batch =
       journal === undefined
-        ? new RecordedBatch(undefined)
+        ? new RecordedBatch(undefined, now)
         : config === undefined
-          ? new RecordedBatch(batchAfter(undefined, journal.entries))
-          : replayedBatch(journal, config)
+          ? new RecordedBatch(batchAfter(undefined, journal.entries), now)
+          : replayedBatch(journal, config, now)
     const responses: { readonly response: Response; readonly effect: AnswerableEffect | undefined }[] = []
     for (const find of answers) {
       const { response, result, settle } = find(this.#turnOf(batch))
@@ -437,8 +445,8 @@ export class TurnJournal implements TurnLog {
   }
 
   #turnOf(source: RecordedBatch | MachineBatch): AnsweredTurn {
-    const { batch, at } = source
-    return { batch, at, records: this.#outside, otherwise: this.#whyNotWaiting() }
+    const { batch, at, tools } = source
+    return { batch, at, tools, records: this.#outside, otherwise: this.#whyNotWaiting() }
   }
 
   #whyNotWaiting(): AnsweredTurn["otherwise"] {
@@ -550,9 +558,9 @@ export class TurnJournal implements TurnLog {
   }
 }
 
-function replayedBatch(journal: Journal, config: TurnConfig): MachineBatch {
+function replayedBatch(journal: Journal, config: TurnConfig, now: TurnTools["now"]): MachineBatch {
   const checked = { ...config, validation: config.validation ?? wireValidation }
-  return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn))
+  return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
 }
 
 /** A journal with more lines, which were made for it. */

@@ -1,10 +1,11 @@
 import { ProtocolError, TurnError } from "../../errors.ts"
 import { placeDecisions } from "../../machine/held.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
-import type { Decision } from "../../wire/approval.ts"
+import type { Decision, HeldCall } from "../../wire/approval.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Response, ToolDecisions } from "../../wire/response.ts"
 import type { Host, TurnLog } from "../host.ts"
+import { changedTool } from "./changed-tool.ts"
 import type { Work } from "./effect-run.ts"
 import { type Answer, checkedAnswer } from "./execute.ts"
 
@@ -58,6 +59,11 @@ async function handleDecisions(machine: TurnMachine, given: ToolDecisions, journ
     const { decisions, refused } = placeDecisions(state, response.decisions, response.at)
     if (refused !== undefined) throw new ProtocolError(refused.why, refused.message)
     if (decisions.length === 0) return false
+    const changed = whyChanged(machine, state.outstanding.held, decisions)
+    if (changed !== undefined) {
+      await show({ type: "message", kind: "diagnostic", text: refusedText(given.decisions, { code: "tool_changed", message: changed }) })
+      return false
+    }
     await journal?.response(machine, response)
     UNSAVED.add(machine)
     return machine.handle(response).status === "accepted"
@@ -74,7 +80,17 @@ const REFUSALS: ReadonlySet<string> = new Set([
   ...["unknown_request", "digest_mismatch", "decision_not_allowed", "call_already_decided"],
 ])
 
-function refusedText(decisions: readonly Decision[], error: TurnError): string {
+function whyChanged(machine: TurnMachine, held: readonly HeldCall[] = [], decisions: readonly Decision[]): string | undefined {
+  const tools = { shown: machine.turn.surface.tools, now: machine.configuredTools }
+  for (const decision of decisions) {
+    const call = held.find(({ requestId }) => requestId === decision.requestId)
+    const changed = call && changedTool(call, decision, tools)
+    if (changed !== undefined) return changed
+  }
+  return undefined
+}
+
+function refusedText(decisions: readonly Decision[], error: { readonly code: string; readonly message: string }): string {
   const requests = decisions.map((decision: Partial<Decision> | null) => String(decision?.requestId)).join(", ")
   return `A decision about ${requests} was refused (${error.code}): ${error.message}`
 }

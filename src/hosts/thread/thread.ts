@@ -6,12 +6,14 @@ import { undecidedCalls } from "../../machine/held.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalInput, GoalOutput, GoalRefusal } from "../../wire/goal.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
+import type { ToolSpec } from "../../wire/tool.ts"
 import type { Host, ToolAnswer, ToolError } from "../host.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
 import type { DecisionResult, OutsideAnswerResult } from "../journal/outside-answers.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
 import { type JournalStore, JournalStoreError } from "../journal/store.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
+import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
 import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
@@ -175,13 +177,13 @@ export class Thread {
   }
 
   /**
-   * Records decisions about held calls of the open turn, with a result for each, as `TurnJournal.decide` does. A turn that runs receives them at
-   * once, and a run that waits for them continues. A message of the user decides nothing: it is delivered at the next checkpoint.
+   * Records decisions about held calls of the open turn, with a result for each, as `TurnJournal.decide` does, which compares the tools with those
+   * of the thread's `config`. A turn that runs receives them at once, and a run that waits for them continues. A message of the user decides nothing: it is delivered at the next checkpoint.
    * @throws {SchemaError} `invalid_response`: not decisions. Nothing was written.
    * @throws {JournalStoreError} `in_use`: another process decides at the moment; `fenced`, `closed`, `unavailable`
    */
   decide(decisions: readonly Decision[], options: ThreadAnswerOptions = {}): Promise<readonly DecisionResult[]> {
-    return this.#answerTurn(options, (journal) => journal.decide(decisions, this.#timed(options)))
+    return this.#answerTurn(options, (journal) => journal.decide(decisions, { ...this.#timed(options), ...this.#tools() }))
   }
 
   /**
@@ -286,6 +288,15 @@ export class Thread {
       if (!(error instanceof JournalStoreError) || error.code !== "closed" || this.#state.journal === journal) throw error
       return this.#answerTurn({ turnId }, act)
     }
+  }
+
+  /** The tools that the open turn has when it runs again. */
+  #tools(): { readonly tools?: readonly ToolSpec[] } {
+    const { openTurn, options } = this
+    const { config: given } = options
+    const config = typeof given === "function" ? openTurn && given(openTurn) : given
+    const tools = config && toolsNow(config)
+    return tools === undefined ? {} : { tools }
   }
 
   #timed({ at = this.#state.now() }: ThreadAnswerOptions): { readonly at: number } {
