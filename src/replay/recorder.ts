@@ -10,6 +10,7 @@ import { configDigests, trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { HeldSnapshot } from "./held-snapshot.ts"
 import { type Journal, type JournalValidation, JournalWriter, lastSnapshot } from "./journal.ts"
+import { SnapshotLines } from "./snapshot-lines.ts"
 
 /** Characters up to which a snapshot is written whenever one is due. */
 const SMALL_SNAPSHOT = 10_000
@@ -53,6 +54,7 @@ export class Recorder {
   #ended = false
   /** What the last snapshot has of held calls. */
   #held = new HeldSnapshot()
+  #snapshots = new SnapshotLines()
   /** Whether the last line names a configuration whose snapshot was torn off. Another snapshot must not take its place. */
   #isTorn = false
   /** The effect that was handed out last, as it was then. Recorded with {@link RecorderOptions.keepEffects}. */
@@ -103,6 +105,7 @@ export class Recorder {
     const recorder = new Recorder(new JournalWriter(journal, options.maxLineChars), options)
     const last = lastSnapshot(journal.entries)
     recorder.#snapshotChars = (journal.entries[last]?.end ?? 0) - (journal.entries[last - 1]?.end ?? 0)
+    recorder.#snapshots = new SnapshotLines(journal.entries[last]?.record)
     recorder.#held = HeldSnapshot.of(journal.entries.slice(Math.max(0, last)).map(({ record }) => record))
     const type = journal.entries.at(-1)?.record.type
     recorder.#ended = type === "end"
@@ -140,6 +143,7 @@ export class Recorder {
       const line = this.#line(record)
       const snapshotLine = this.#line(snapshot)
       this.#held = HeldSnapshot.of([snapshot])
+      this.#snapshots.note(snapshot)
       this.#records = 0
       this.#chars = 0
       this.#snapshotChars = snapshotLine.length
@@ -204,7 +208,7 @@ export class Recorder {
   snapshotIfDue(machine: TurnMachine): string {
     this.handOut(machine)
     if (this.#isTorn) return ""
-    if (this.#held.isDue(machine.turn)) return this.snapshot(machine)
+    if (this.#held.isDue(machine.turn)) return this.#snapshot(machine, true)
     const { snapshotEveryRecords, snapshotEveryChars } = this.#options
     if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return ""
     const due = (snapshotEveryRecords > 0 && this.#records >= snapshotEveryRecords) || (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars)
@@ -213,19 +217,26 @@ export class Recorder {
 
   /** Returns a snapshot if one is due because calls are held or continue outside, else "". A host may call it at any time, also between two polls. */
   snapshotIfHeld(machine: TurnMachine): string {
-    return !this.#isTorn && this.#held.isDue(machine.turn) ? this.snapshot(machine) : ""
+    return !this.#isTorn && this.#held.isDue(machine.turn) ? this.#snapshot(machine, true) : ""
   }
 
   /** Returns a snapshot, whether or not one is due; "" if it could not be read again. */
   snapshot(machine: TurnMachine): string {
+    return this.#snapshot(machine, false)
+  }
+
+  /** `continues`: the line has only what was added since the snapshot before, where there is one. */
+  #snapshot(machine: TurnMachine, continues: boolean): string {
     this.#records = 0
     this.#chars = 0
-    const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
+    const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint(), ...(continues && { continues: true }) }
     if (this.#isTorn) return ""
-    const line = this.#lineIfReadable(record)
+    const line = this.#lineIfReadable(this.#snapshots.short(record))
     // One that cannot be read is not tried again with each response.
     this.#held = HeldSnapshot.of([record])
-    if (line !== "") this.#snapshotChars = line.length
+    if (line === "") return line
+    this.#snapshots.note(record)
+    this.#snapshotChars = line.length
     return line
   }
 
