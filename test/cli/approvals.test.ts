@@ -289,6 +289,22 @@ describe("turn-machine decide", () => {
     expect(readFileSync(join(base, "s.json"), "utf8")).toBe(before)
   })
 
+  it.each(["", " "])("refuses the empty name %j, which every call begins with: nothing is approved that was not named", async (name) => {
+    const { base, run } = await suspended()
+    await run("decide", "s.json", "call_2", "reject")
+    await run("decide", "s.json", "call_3", "reject")
+    const before = readFileSync(join(base, "s.json"), "utf8")
+    for (const args of [
+      ["decide", "s.json", name, "approve"],
+      ["answer", "s.json", name, "--value", "1"],
+    ]) {
+      const refused = await run(...args)
+      expect(refused).toMatchObject({ exitCode: 2, stdout: "" })
+      expect(refused.stderr).toBe("turn-machine: The name of the call is empty. To list the calls: turn-machine approvals s.json\n")
+    }
+    expect(readFileSync(join(base, "s.json"), "utf8")).toBe(before)
+  })
+
   it("finds a call by a unique beginning, its request id or its digest, and explains what is ambiguous", async () => {
     const { run } = await suspended()
     const ambiguous = await run("decide", "s.json", "call", "approve")

@@ -33,6 +33,7 @@ export async function findHeld(word: string, place: ApprovalPlace, turns: readon
   const open = turns.flatMap(({ name, turnId, held }) =>
     held.map((call): FoundCall => ({ name, turnId, requestId: call.requestId, callId: call.callId, digest: call.digest, held: call })),
   )
+  checkNamed(word, place)
   const [exact, begun] = [open.filter((call) => isNamed(call, word)), open.filter((call) => isBegun(call, word))]
   const matching = exact.length > 0 ? exact : begun
   const [only, ...others] = matching
@@ -56,6 +57,7 @@ export function findPending(
   place: ApprovalPlace,
   turns: readonly WaitingTurn[],
 ): { readonly name: string; readonly call: ExternalCall } {
+  checkNamed(word, place)
   const all = turns.flatMap(({ name, pending }) => pending.map((call) => ({ name, call })))
   const exact = all.filter(({ call }) => call.callId === word || call.token === word)
   const matching = exact.length > 0 ? exact : all.filter(({ call }) => call.callId.startsWith(word) || call.token.startsWith(word))
@@ -72,6 +74,11 @@ export function findPending(
       all.map(({ call }) => call.callId),
     )} To list them: turn-machine approvals ${shellWord(place.shown)}`,
   )
+}
+
+/** Refuses an empty name, such as of a variable that is not set: every name begins with it. @throws {CliError} */
+function checkNamed(word: string, { shown }: ApprovalPlace): void {
+  if (word.trim() === "") throw new CliError(`The name of the call is empty. To list the calls: turn-machine approvals ${shellWord(shown)}`)
 }
 
 function isNamed({ turnId, requestId, callId, digest }: FoundCall, word: string): boolean {

@@ -2,6 +2,7 @@ import { approvalDriver } from "../../drivers/approval/driver.ts"
 import type { ApprovalPolicy } from "../../drivers/approval/policy.ts"
 import { type GoalDriverOptions, goalDriver } from "../../drivers/goal/driver.ts"
 import type { GoalPolicy } from "../../drivers/goal/policy.ts"
+import { invalidOption } from "../../drivers/options.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 
@@ -31,10 +32,19 @@ export interface GoalTurnOptions {
   readonly goal?: Pick<GoalDriverOptions, "costMicros" | "estimate" | "errorOf">
 }
 
-/** The configuration of a thread's turn with its driver in a goal driver. Running and reading a turn use the same one. */
+/**
+ * The configuration of a thread's turn with its driver in a goal driver. Running and reading a turn use the same one.
+ * @throws {SchemaError} `invalid_config`: `approvals`, and a driver that holds calls itself
+ */
 export function goalConfig(threadId: string, turn: ThreadTurn, options: GoalTurnOptions): TurnConfig {
   const { config: given, mode = "default", policy = {}, goal = {}, approvals, approvalTtlMs: ttlMs } = options
   const config = typeof given === "function" ? given(turn) : given
+  if (approvals !== undefined && config.driver?.onToolDecisions !== undefined)
+    throw invalidOption(
+      "Thread",
+      "approvals",
+      `the driver "${config.driver.name}" of config holds calls itself; leave out approvals, or pass config the driver inside its approvalDriver`,
+    )
   const driver = approvals === undefined ? config.driver : approvalDriver(config.driver, { policy: approvals, ...(ttlMs !== undefined && { ttlMs }) })
   return { ...config, driver: goalDriver(driver, { threadId, ...turn, mode, policy, ...goal }) }
 }

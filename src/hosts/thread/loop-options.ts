@@ -11,7 +11,8 @@ import type { ThreadTurn } from "./config.ts"
 export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId">, Pick<SuspendOptions, "pause"> {
   /**
    * True: a turn that waits for a decision, or for work that continues outside, makes the run rest at once, so that another process can decide.
-   * Default: the run waits for `decide` and `answer`, at most `maxWaitMs`. Its journal is closed while it waits.
+   * Default: the run waits for `decide` and `answer` of this thread, at most `maxWaitMs`. Its journal is closed while it waits, so that another
+   * process can decide, too; that does not end the wait, and the next run continues with it.
    */
   readonly suspend?: true | undefined
   /** Called when the open turn suspends, before the run waits or rests. Awaited. */

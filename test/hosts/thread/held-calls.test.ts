@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
 import type { ApprovalPolicy } from "../../../src/drivers/approval/policy.ts"
 import { type Host, pending } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
@@ -365,4 +366,17 @@ test("another process may decide while a run waits: its journal is not open then
   })
   expect(decided).toMatchObject([{ status: "accepted" }])
   expect(await story.go(thread)).toMatchObject({ outcome: { type: "finished" } })
+})
+
+test("approvals beside a driver that holds calls itself are refused, with what to do", async () => {
+  const story = new Story(() => says("Done."))
+  const driver = approvalDriver(CONFIG.driver, { policy: HOLD_PAY })
+  const thread = await story.open({ config: { ...CONFIG, driver } })
+  await thread.say("Pay.")
+  await expect(story.go(thread)).rejects.toMatchObject({
+    code: "invalid_config",
+    message: expect.stringMatching(/Thread .* \/approvals: the driver "approval\(chat\)" of config holds calls itself; leave out approvals/),
+  })
+  expect(story.ran).toEqual([])
+  await thread.close()
 })
