@@ -211,8 +211,16 @@ export class Work {
     this.#put({ response, instead: () => response })
   }
 
-  async #decide(held: readonly HeldCall[]): Promise<void> {
+  /** A decider that ignores that it is aborted is not waited for: what it decides then does not count. */
+  #decide(held: readonly HeldCall[]): Promise<void> {
     const controller = this.#decider.begin()
+    return new Promise((resolve, reject) => {
+      const stopWaiting = onAbort(controller.signal, resolve)
+      this.#putDecisions(held, controller).then(resolve, reject).finally(stopWaiting)
+    })
+  }
+
+  async #putDecisions(held: readonly HeldCall[], controller: AbortController): Promise<void> {
     const now = this.#now()
     const answer = await this.#answerOf(decideTask(this.#host, this.effectId, held), typeof now === "number" ? now : await now, controller)
     if (answer?.response.type !== "tool_decisions" || this.#isStopped) return

@@ -8,7 +8,7 @@ import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
 import type { ThreadCommanded } from "../../wire/thread.ts"
-import type { JournalStore } from "../journal/store.ts"
+import { type JournalStore, JournalStoreError } from "../journal/store.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
 import { onAbort } from "../timers.ts"
 import type { GoalTurnOptions } from "./config.ts"
@@ -56,6 +56,7 @@ export class ThreadState {
   /** An interruption of the open turn, which does not run yet. */
   #interruption: { readonly reason: string | undefined } | undefined
   readonly #waiting = new Set<() => void>()
+  #isClosed = false
   /** Whether a decision or a result arrived since the open turn ran last. */
   #isAnswered = false
   #journalLock: Promise<unknown> = Promise.resolve()
@@ -157,6 +158,12 @@ export class ThreadState {
     return undelivered.length > 0 || commands.length > 0 || events.length > 0
   }
 
+  /** Ends the wait of a loop, which rejects: the thread is closed. */
+  close(): void {
+    this.#isClosed = true
+    this.wake()
+  }
+
   /** Wakes the loop if it waits. */
   wake(): void {
     for (const wake of this.#waiting) wake()
@@ -167,12 +174,15 @@ export class ThreadState {
     return this.waitUntil(() => this.hasInput, [signal], wait)
   }
 
-  /** Waits with a signal that is aborted when `isDue` has become true, or when one of the signals is. Returns at once if it is true. */
+  /**
+   * Waits with a signal that is aborted when `isDue` has become true, or when one of the signals is. Returns at once if it is true.
+   * @throws {JournalStoreError} `closed`: the thread was closed
+   */
   async waitUntil(isDue: () => boolean, signals: readonly (AbortSignal | undefined)[], wait: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (isDue()) return
     const controller = new AbortController()
     const wake = (): void => {
-      if (isDue()) controller.abort()
+      if (this.#isClosed || isDue()) controller.abort()
     }
     this.#waiting.add(wake)
     const stopListening = signals.map((signal) => onAbort(signal, () => controller.abort()))
@@ -182,6 +192,7 @@ export class ThreadState {
       this.#waiting.delete(wake)
       for (const stop of stopListening) stop()
     }
+    if (this.#isClosed) throw new JournalStoreError("closed", `The thread ${JSON.stringify(this.threadId)} was closed while its run waited.`)
   }
 
   /** Passes changes and metrics on to the host. Outputs of type `event` belong to the history only. */

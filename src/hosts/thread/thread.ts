@@ -249,6 +249,7 @@ export class Thread {
 
   /** Closes the thread. A running turn stays open and can be resumed; its run rejects. Idempotent. */
   async close(): Promise<void> {
+    this.#state.close()
     await this.#state.journal?.close()
     await this.#state.log.close()
   }

@@ -570,6 +570,21 @@ describe("pause", () => {
     expect(errors(events)).toEqual([])
   })
 
+  test("does not wait for a decider that ignores that it is aborted, and what it decides later is dropped", async () => {
+    const controller = new AbortController()
+    const machine = heldTurn()
+    let later: (decisions: readonly Decision[]) => void = () => {}
+    const decide = () =>
+      new Promise<readonly Decision[]>((resolve) => {
+        later = resolve
+        controller.abort()
+      })
+    const suspended = suspendedOf(await runTurn(machine, hostOf(new Counted(), [...PAY], { decide }), { pause: controller.signal }))
+    later(suspended.held.map(approve))
+    await new Promise((resolve) => setTimeout(resolve, 0))
+    expect(heldOf(machine).map(({ callId }) => callId)).toEqual(["c1"])
+  })
+
   test("during a checkpoint lets its delivery arrive", async () => {
     const controller = new AbortController()
     const machine = heldTurn()

@@ -380,3 +380,23 @@ test("approvals beside a driver that holds calls itself are refused, with what t
   expect(story.ran).toEqual([])
   await thread.close()
 })
+
+test("a run that waits for a decision rejects when its thread is closed, so that its process can exit", async () => {
+  const story = new Story(() => PAYS)
+  const thread = await story.open()
+  await thread.say("Pay.")
+  let timer: NodeJS.Timeout | undefined
+  const closing = story.go(thread, {
+    wait: (_until, signal) =>
+      new Promise((resolve) => {
+        timer = setTimeout(resolve, 5_000)
+        signal?.addEventListener("abort", () => resolve())
+        void thread.close()
+      }),
+  })
+  const before = Date.now()
+  await expect(closing).rejects.toMatchObject({ code: "closed" })
+  expect(Date.now() - before).toBeLessThan(4_000)
+  clearTimeout(timer)
+  expect(await (await story.open()).pendingApprovals()).toMatchObject({ held: [{ callId: "p1" }] })
+})
