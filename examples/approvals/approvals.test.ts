@@ -10,8 +10,8 @@ import { decide, type OpenRequest, openRequests } from "./desk.ts"
 vi.setConfig({ testTimeout: 3_600_000, hookTimeout: 60_000 })
 
 // `KILL_EVERY=1 npm test` kills at every change to a file; by default, only at some of them.
-const KILL_EVERY = Number(process.env["KILL_EVERY"] ?? "12")
-const RANDOM_KILLS = Number(process.env["RANDOM_KILLS"] ?? "3")
+const KILL_EVERY = Number(process.env["KILL_EVERY"] ?? "40")
+const RANDOM_KILLS = Number(process.env["RANDOM_KILLS"] ?? "2")
 
 const HERE = fileURLToPath(new URL(".", import.meta.url))
 const STEPS = [["start.ts"], ["list.ts"], ["decide.ts", "carol", "approve", "bob", "reject", "Not due yet.", "ann", "edit", "100"]] as const
