@@ -272,9 +272,12 @@ function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: re
       result = applyActions(config, reached, withinLimits(after, checkedActions(config, driver.onToolResults(after, settled))), after)
     }
     const { state } = result.turn.position
-    const continues = ask === undefined || state !== turn.position.state
+    const continues = ask === undefined || state !== reached.position.state
     if (continues && result.settled === undefined && next.includes(state.type)) return accept(result, before)
-    throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
+    throw new DriverError(
+      "no_way_forward",
+      `The driver "${driver.name}" neither started work nor finished a turn in "${reached.position.state.type}".`,
+    )
   } catch (error) {
     const failed = failWith(driverErrorEvent(config, error))
     // Decisions mean nothing without what the driver makes of them.

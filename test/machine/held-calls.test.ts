@@ -345,6 +345,13 @@ describe("a driver that answers decisions", () => {
     expect(driverError(twice)).toBe("no_way_forward")
   })
 
+  test("a driver that does nothing with the results of a batch that a decision completed ends the turn, with the results", () => {
+    const machine = waiting(batchOf(["a"]), { onToolResults: () => [] })
+    respond(machine, decides(about("a", "reject")))
+    expect(driverError(machine)).toBe("no_way_forward")
+    expect(machine.messages.at(-1)?.parts).toMatchObject([{ type: "tool_result", callId: "a", isError: true }])
+  })
+
   test("counts the usage of what it settles", () => {
     const usage = { inputTokens: 5, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
     const { machine } = answering([{ type: "settle_calls", results: [{ ...rejected("a"), usage }] }])
