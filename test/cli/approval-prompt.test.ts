@@ -7,7 +7,8 @@ import { columnsOf } from "../../src/cli/terminal/columns.ts"
 import { inert, inertJson } from "../../src/cli/terminal/inert.ts"
 import type { Json } from "../../src/json.ts"
 import type { Ask, HeldCall } from "../../src/wire/approval.ts"
-import { bundleCli, fill, newFolder, type Ran, runCli, serve, TestTerminal, until } from "./harness.ts"
+import { newColours, textOf } from "./colours.ts"
+import { bundleCli, type Ran, runCli, serve, TestTerminal, until } from "./harness.ts"
 import { hasPty, Pty } from "./pty.ts"
 
 // Processes start slowly on a busy machine.
@@ -15,14 +16,6 @@ vi.setConfig({ testTimeout: 60_000 })
 
 const bundled = await bundleCli()
 const TASK = 'Replace "colour" with "color".'
-
-function newColours(): string {
-  return fill(newFolder(), { "shop/a.txt": "the colour of x\nb\ncolour again\n", "shop/b.txt": "colour\r\nkeep\r\n" })
-}
-
-function textOf(base: string, name: string): string {
-  return readFileSync(join(base, "shop", name), "utf8")
-}
 
 function heldCall(args: Json, ask: Partial<Ask> = {}): HeldCall {
   return {
