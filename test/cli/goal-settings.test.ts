@@ -162,6 +162,31 @@ describe("the budget of a goal at an endpoint", () => {
   })
 })
 
+describe("a goal that is started again with --resume", () => {
+  it("accepts the budgets and the contract that it has, also those it had before it was extended, and no others", async () => {
+    const base = fill(newFolder(), { "dir/a.txt": "a", "one.txt": "outcome: A report.\n", "two.txt": "outcome: Another report.\n" })
+    const { url } = await talker()
+    const at = ["--dir", "dir", "--base-url", url, "--model", "tiny", "--resume", "--price-in", "1", "--price-out", "1"]
+    const again = async (contract: string, ...budgets: readonly string[]): Promise<Ran> =>
+      goal(base, ...at, "--contract", contract, ...budgets, "Do it.")
+    const begun = ["--budget-tokens", "none", "--budget-cost", "0.5", "--budget-time", "10m"]
+    await again("one.txt", ...begun)
+    expect(await again("one.txt", ...begun)).toMatchObject({ exitCode: 1, stderr: "" })
+    await goal(base, "resume", "--add-cost", "1")
+    expect(await again("one.txt", ...begun)).toMatchObject({ exitCode: 1, stderr: "" })
+    expect(await again("one.txt")).toMatchObject({ exitCode: 1, stderr: "" })
+    const budgets = "turn-machine: The budgets of a started goal cannot be replaced. To extend them: --add-tokens, --add-time, --add-cost.\n"
+    for (const other of [
+      ["--budget-tokens", "7"],
+      ["--budget-cost", "0.7"],
+      ["--budget-time", "1m"],
+    ])
+      expect(await again("one.txt", ...other)).toMatchObject({ exitCode: 2, stdout: "", stderr: budgets })
+    const contract = "turn-machine: The goal has another contract. To replace it: turn-machine goal edit --contract FILE.\n"
+    expect(await again("two.txt", ...begun)).toMatchObject({ exitCode: 2, stdout: "", stderr: contract })
+  })
+})
+
 describe("the judge's model", () => {
   const judgeFlags = (url: string): readonly string[] => ["--judge", "freeform", "--judge-base-url", url, "--judge-model", "strict"]
 

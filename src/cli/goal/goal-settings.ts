@@ -117,26 +117,23 @@ async function realPathOf(path: string): Promise<string> {
 
 /** The budgets of a new goal. `isDefault`: no flag gives one, and the goal has an endpoint. @throws {CliError} */
 export function resolveBudgets(flags: GoalFlags, { prices, hard }: GoalMeta, models: Pick<GoalSettings, "run" | "judge">): GoalBudgets {
-  const { "budget-tokens": tokens, "budget-time": time, "budget-cost": cost } = flags
-  if (cost !== undefined && prices === undefined) throw new CliError("--budget-cost needs prices per million tokens: --price-in and --price-out.")
+  const given = givenBudgets(flags)
+  if (given.costBudgetMicros !== undefined && prices === undefined)
+    throw new CliError("--budget-cost needs prices per million tokens: --price-in and --price-out.")
   const isPaid = models.run.model.type === "endpoint" || models.judge?.type === "endpoint"
-  const isDefault = isPaid && tokens === undefined && time === undefined && cost === undefined
-  const tokenBudget =
-    tokens === undefined
-      ? isDefault
-        ? DEFAULT_BUDGET_TOKENS
-        : undefined
-      : tokens === "none"
-        ? undefined
-        : readCount("--budget-tokens", tokens, 1, 1_000_000_000_000)
-  if (hard === true && tokenBudget === undefined) throw new CliError("--hard needs a token budget: --budget-tokens N.")
+  const isDefault = isPaid && Object.keys(given).length === 0
+  const budgets = isDefault ? { tokenBudget: DEFAULT_BUDGET_TOKENS } : given
+  if (hard === true && typeof budgets.tokenBudget !== "number") throw new CliError("--hard needs a token budget: --budget-tokens N.")
+  return { isDefault, budgets }
+}
+
+/** The budgets that flags give, with `null` for none. @throws {CliError} */
+export function givenBudgets(flags: GoalFlags): GoalBudgets["budgets"] {
+  const { "budget-tokens": tokens, "budget-time": time, "budget-cost": cost } = flags
   return {
-    isDefault,
-    budgets: {
-      ...(tokenBudget !== undefined && { tokenBudget }),
-      ...(time !== undefined && { secondsBudget: readSeconds("--budget-time", time) }),
-      ...(cost !== undefined && { costBudgetMicros: readMicros("--budget-cost", cost) }),
-    },
+    ...(tokens !== undefined && { tokenBudget: tokens === "none" ? null : readCount("--budget-tokens", tokens, 1, 1_000_000_000_000) }),
+    ...(time !== undefined && { secondsBudget: readSeconds("--budget-time", time) }),
+    ...(cost !== undefined && { costBudgetMicros: readMicros("--budget-cost", cost) }),
   }
 }
 

@@ -1,4 +1,5 @@
-import { readGoal } from "../../drivers/goal/history.ts"
+import { isDeepStrictEqual } from "node:util"
+import { goalRecord, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import type { SetGoal } from "../../wire/goal.ts"
 import { readCount, readSeconds } from "../terminal/args.ts"
@@ -16,7 +17,16 @@ import { statusWord } from "./goal-format.ts"
 import { type GoalReporter, goalLines } from "./goal-reporter.ts"
 import { GoalRunner } from "./goal-runner.ts"
 import { GoalScreen } from "./goal-screen.ts"
-import { checkOverlaps, type Flags, type GoalFlags, type GoalSettings, readMicros, resolveBudgets, resolveGoal } from "./goal-settings.ts"
+import {
+  checkOverlaps,
+  type Flags,
+  type GoalFlags,
+  type GoalSettings,
+  givenBudgets,
+  readMicros,
+  resolveBudgets,
+  resolveGoal,
+} from "./goal-settings.ts"
 import { DEFAULT_OBJECTIVE } from "./help.ts"
 
 /** `turn-machine goal "objective"`. Returns the exit code. @throws {CliError} */
@@ -83,12 +93,10 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
     ...(flags["add-time"] !== undefined && { addSeconds: readSeconds("--add-time", flags["add-time"]) }),
     ...(flags["add-cost"] !== undefined && { addCostMicros: readMicros("--add-cost", flags["add-cost"]) }),
   }
-  if (hasBudgets(flags)) throw new CliError("The budgets of a started goal cannot be replaced. To extend them: --add-tokens, --add-time, --add-cost.")
-  if (flags.contract !== undefined)
-    throw new CliError("--contract does not belong to goal resume. To replace the contract: turn-machine goal edit --contract FILE.")
   const resume: GoalRequest = { type: "resume", ...more }
   const folder = await folderOf(flags, io)
   const stored = await folder.readExisting()
+  await checkTerms(stored, flags, io)
   // A complete goal with items that were reopened or added since can be resumed.
   const isOpen = stored.checklist?.goal?.checklist.some((item) => item.status === "pending") === true
   const isComplete = stored.goal?.status === "complete" && Object.keys(more).length === 0 && !isOpen
@@ -124,8 +132,21 @@ function showConfirmed({ meta }: GoalSettings, io: Io): void {
   io.stderr.write(`turn-machine: ${confirmedText(meta)}\n`)
 }
 
-function hasBudgets(flags: GoalFlags): boolean {
-  return flags["budget-tokens"] !== undefined || flags["budget-time"] !== undefined || flags["budget-cost"] !== undefined
+/**
+ * Refuses budgets and a contract that differ from those of the goal. The same ones are accepted, so that a command with `--resume` can be
+ * repeated after a crash at any moment; also those that the goal began with, if it was extended since.
+ */
+async function checkTerms({ history, settled, threadId }: StoredGoal, flags: GoalFlags, io: Io): Promise<void> {
+  const began = history.map((record) => goalRecord(record, threadId)).find((event) => event?.type === "goal" && event.goal !== null)
+  const goals = [settled, began?.type === "goal" ? began.goal : null].filter((goal) => goal !== null)
+  const given = givenBudgets(flags)
+  for (const name of ["tokenBudget", "secondsBudget", "costBudgetMicros"] as const)
+    if (given[name] !== undefined && !goals.some((goal) => goal[name] === given[name]))
+      throw new CliError("The budgets of a started goal cannot be replaced. To extend them: --add-tokens, --add-time, --add-cost.")
+  if (flags.contract === undefined) return
+  const contract = await readContract(flags.contract, io.cwd)
+  if (!goals.some((goal) => isDeepStrictEqual(goal.contract, contract)))
+    throw new CliError("The goal has another contract. To replace it: turn-machine goal edit --contract FILE.")
 }
 
 function reporterOf(flags: GoalFlags, io: Io): GoalReporter {
