@@ -7,6 +7,7 @@ import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
+import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
@@ -17,7 +18,7 @@ import type { ProtocolDriver } from "./driver.ts"
 import { checkedActions, refuseUnstorable } from "./driver-actions.ts"
 import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
 import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped, toolCallEvent } from "./terminal.ts"
-import { ANSWERS, isAnswerTo, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
+import { ANSWERS, continueWith, DRIVER_CHOICE, isAnswerTo, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
 import { withinLimits } from "./turn-limits.ts"
 
@@ -94,32 +95,50 @@ function accepted(outstanding: AnswerableEffect | undefined): string {
  * What a host applies to a turn from outside, in addition to its responses. `partial`: what the outstanding model call had said, if a
  * command ends the turn. `answer`: the results that came while the turn was being cancelled, of tools or of code; they are stored, and the
  * driver is not asked what follows. Both are ignored if the turn waits for something else.
+ *
+ * `redirect` does not end the turn: it stops what runs, appends the `messages`, and the turn goes on with a new iteration.
  */
 export type HostCommand =
   | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse; readonly answer?: Response }
   | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
   | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
+  | {
+      readonly type: "redirect"
+      readonly messages: readonly Message[]
+      readonly at?: number
+      readonly partial?: LlmResponse
+      readonly answer?: Response
+    }
 
 /**
- * Ends a turn from outside, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
+ * Ends a turn from outside, redirects it, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
  *
- * Every command that ends a turn leaves its work alike: a running model call gets `cancel_llm`, and its partial answer is stored; the
+ * Every command that ends or redirects a turn leaves its work alike: a running model call gets `cancel_llm`, and its partial answer is stored; the
  * results of a batch are stored, and its open calls get a cancelled one; for running code the driver's `onExecCancelled` is asked.
  * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid;
  *   `invalid_response`: the partial answer is not. The turn is unchanged.
- * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
+ * @throws {ProtocolError} `turn_finished` (apply, redirect), `action_starts_work` (apply). The turn is unchanged.
  * @throws {DriverError} as {@link applyActions} (apply); `second_end`: the event is one of the end, which only the machine emits. The turn
  *   is unchanged.
  */
 export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
   const complete = completeConfig(config)
-  if (turn.position.state.type === "finished" && hostCommand.type !== "apply") return unchanged(turn)
+  const ends = hostCommand.type !== "apply" && hostCommand.type !== "redirect"
+  if (turn.position.state.type === "finished" && ends) return unchanged(turn)
   const partial = hostCommand.type === "apply" ? undefined : checkedPartial(complete, turn, hostCommand.partial)
-  const answer = hostCommand.type === "cancel" ? checkedAnswer(complete, turn, hostCommand.answer) : undefined
+  const answer = hostCommand.type === "cancel" || hostCommand.type === "redirect" ? checkedAnswer(complete, turn, hostCommand.answer) : undefined
   const results = answer?.type === "tool_results" ? answer.results : []
   const spent = addKnown(partial?.usage, partial?.retriedUsage, ...results.map(({ usage }) => usage))
-  const context = new TurnContext(complete, turn, answer?.at, spent && addUsage(turn.position.usage, spent))
+  const at = (hostCommand.type === "redirect" ? hostCommand.at : undefined) ?? answer?.at
+  const context = new TurnContext(complete, turn, at, spent && addUsage(turn.position.usage, spent))
+  if (hostCommand.type === "redirect") {
+    const { messages } = hostCommand
+    return step(complete, turn, redirect(context, turn, checkedMessages(complete, messages), { partial, answer }), [
+      "prepare_iteration",
+      ...DRIVER_CHOICE,
+    ])
+  }
   return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, { partial, answer }), context))
 }
 
@@ -146,7 +165,37 @@ function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial:
   return checked.type === "llm_complete" && checked.result.ok ? { ...checked.result.response, terminalReason: "cancelled" } : undefined
 }
 
-function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand, done: Left): readonly MachineAction[] {
+/** Checked as the user messages of a delivery are. */
+function checkedMessages({ validation }: CompleteTurnConfig, userMessages: readonly Message[]): readonly Message[] {
+  const response = validation?.response({ type: "checkpoint_delivery", id: 1, delivery: { userMessages } })
+  return response?.type === "checkpoint_delivery" ? (response.delivery.userMessages ?? []) : userMessages
+}
+
+/**
+ * Leaves what the turn waits for, as its end would, and continues with messages of the user as with those of a delivery: the driver is asked
+ * what they mean, and a new iteration begins.
+ */
+function redirect(context: TurnContext, turn: Turn, userMessages: readonly Message[], done: Left): RuleResult {
+  const { state } = turn.position
+  if (state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn cannot be redirected: begin another one.")
+  const left = leaveWork(context, turn, done, REDIRECTED)
+  // A checkpoint after work, a surface and a turn that prepares lie between two iterations.
+  const isInIteration =
+    state.type === "waiting_llm" ||
+    state.type === "waiting_tools" ||
+    state.type === "waiting_exec" ||
+    (state.type === "waiting_checkpoint" && state.outstanding.checkpoint === "before_completion")
+  return continueWith(context, turn, { checkpoint: "after_work", delivery: { userMessages }, before: left, isNewIteration: isInIteration })
+}
+
+const REDIRECTED = "The user redirected the turn before this was done."
+
+function commandedActions(
+  context: TurnContext,
+  turn: Turn,
+  hostCommand: Exclude<HostCommand, { type: "redirect" }>,
+  done: Left,
+): readonly MachineAction[] {
   const left = (reason: string) => leaveWork(context, turn, done, reason)
   switch (hostCommand.type) {
     case "cancel": {

@@ -6,6 +6,8 @@ import { DriverError, ProtocolError } from "../errors.ts"
 import { quoted } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { AnswerableEffect, Effect, ToolCalls } from "../wire/effect.ts"
+import type { CheckpointKind } from "../wire/event.ts"
+import type { CheckpointDelivery } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { MachineAction } from "./apply-actions.ts"
 import { completeBatch, leftBatch, pendingCall, placeResults, type RefusedCall } from "./batch.ts"
@@ -56,7 +58,7 @@ export interface Rule<State extends StateName, Type extends ResponseType> {
 export type TransitionTable = { readonly [State in StateName]: { readonly [Type in ResponseType]?: Rule<State, Type> } }
 
 /** A driver that is asked may start any work, or end the turn. */
-const DRIVER_CHOICE = ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint", "finished"] as const
+export const DRIVER_CHOICE = ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint", "finished"] as const
 
 /** The whole protocol. A response that its state has no rule for is refused. */
 export const TRANSITIONS = {
@@ -253,21 +255,38 @@ function deliver(
   if (silent && !delivery.events?.length) return { context, actions: [state.onEmpty] }
 
   const { checkpoint } = state.outstanding
-  const actions: MachineAction[] = [...deliveryActions(context, delivery)]
-  const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
   // Events alone do not lead to another model call, unless the driver starts one.
-  if (silent) return { context, actions, ask: () => orElse(ask(), [state.onEmpty]) }
-  if (checkpoint === "before_completion") {
+  if (silent) {
+    const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
+    return { context, actions: deliveryActions(context, delivery), ask: () => orElse(ask(), [state.onEmpty]) }
+  }
+  return continueWith(context, turn, { checkpoint, delivery, before: [], isNewIteration: checkpoint === "before_completion" })
+}
+
+/** What a turn continues with: what was delivered, and what is done before. */
+export interface Continuation {
+  readonly checkpoint: CheckpointKind
+  readonly delivery: CheckpointDelivery
+  readonly before: readonly MachineAction[]
+  /** The iteration of the turn is over. At the turn's limit one more follows, with a message that says so, and no second one. */
+  readonly isNewIteration: boolean
+}
+
+/** Continues a turn with what was delivered: the driver is asked what it means. If it starts nothing, the turn prepares anew. */
+export function continueWith(context: TurnContext, turn: Turn, { checkpoint, delivery, before, isNewIteration }: Continuation): RuleResult {
+  const { driver } = context.config
+  const actions: MachineAction[] = [...before, ...deliveryActions(context, delivery)]
+  if (isNewIteration) {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
   }
-  const announce = checkpoint === "before_completion" && context.limitReached(1)
+  const announce = isNewIteration && context.limitReached(1)
   // If the driver starts work or finishes, that replaces preparing.
   const prepare = (): readonly MachineAction[] => [
     ...(announce ? [{ type: "schedule_turn_limit_final" as const, message: context.turnLimitMessage("last_iteration") }] : []),
     { type: "prepare_iteration" },
   ]
-  return { context, actions, ask: () => [...prepare(), ...ask()] }
+  return { context, actions, ask: () => [...prepare(), ...(driver.onDelivery?.(context, checkpoint, delivery) ?? [])] }
 }
 
 /** The driver's actions if they start work or finish; otherwise `next` follows them. */

@@ -106,7 +106,16 @@ export {
   SurfaceChange,
   TurnCause,
 } from "./message.ts"
-export { CheckpointDelivered, ExecResult, ExecutionSurfaceSynced, LlmComplete, Response, ToolDecisions, ToolPending, ToolResults } from "./response.ts"
+export {
+  CheckpointDelivered,
+  ExecResult,
+  ExecutionSurfaceSynced,
+  LlmComplete,
+  Response,
+  ToolDecisions,
+  ToolPending,
+  ToolResults,
+} from "./response.ts"
 export {
   CompletedToolCall,
   ExecResponse,

@@ -7,6 +7,7 @@ import { AnswerableEffect } from "./effect.ts"
 import { Outcome, TurnEvent } from "./event.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
 import { LlmResponse } from "./llm.ts"
+import { Message } from "./message.ts"
 import { Response } from "./response.ts"
 import { ToolSpec } from "./tool.ts"
 
@@ -53,6 +54,13 @@ export const JournalInterruption: Tagged<JournalInterruption> = exact(
       z.object({ type: z.literal("fail"), event: TurnEvent, partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("finish"), outcome: Outcome, partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("apply"), actions: z.array(DriverAction) }),
+      z.object({
+        type: z.literal("redirect"),
+        messages: z.array(Message),
+        at: Timestamp.exactOptional(),
+        partial: LlmResponse.exactOptional(),
+        answer: Response.exactOptional(),
+      }),
     ]),
   }),
 )

@@ -5,6 +5,7 @@ import type { TurnStart } from "./config.ts"
 import type { AnswerableEffect } from "./effect.ts"
 import type { Outcome, TurnEvent } from "./event.ts"
 import type { LlmResponse } from "./llm.ts"
+import type { Message } from "./message.ts"
 import type { Response } from "./response.ts"
 import type { ToolSpec } from "./tool.ts"
 
@@ -41,6 +42,14 @@ export type JournalInterruption = {
     | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
     | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
     | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
+    | {
+        readonly type: "redirect"
+        readonly messages: readonly Message[]
+        /** Milliseconds since the epoch. */
+        readonly at?: number
+        readonly partial?: LlmResponse
+        readonly answer?: Response
+      }
 }
 
 /** The turn after the record before. A resumed turn starts from here and does not need earlier records. */
