@@ -82,6 +82,7 @@ module.exports = {
     room("hosts/thread", [HOST, TIMERS, "^src/hosts/(run|journal)/"], "A thread runs turns in journals; a judge looks at it from outside."),
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
+    room("hosts/approval", [], "Signatures of requests; it knows no loop and no journal."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(
       "hosts/node",
@@ -91,10 +92,16 @@ module.exports = {
     room("cli/terminal", [], "Text on a terminal; it knows no command."),
     room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
     room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),
-    room("cli/trust", [HOSTS, "^src/cli/terminal/"], "Whose settings count; it knows no command."),
-    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|planner|trust)/"], "A run is one turn; goals and journals build on it."),
-    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|trust|run)/"], "A goal is many runs; it knows no journal command."),
-    room("cli/journal", [HOSTS, "^src/cli/(terminal|trust|run)/"], "Journal commands read what runs wrote; they know no goal."),
+    room("cli/approvals", [HOSTS, "^src/cli/(terminal|workspace)/"], "What is asked about held calls, and how; it knows no command."),
+    room("cli/trust", [HOSTS, "^src/cli/(terminal|approvals)/"], "Whose settings count; it knows no command."),
+    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|approvals|planner|trust)/"], "A run is one turn; goals and journals build on it."),
+    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|approvals|trust|run)/"], "A goal is many runs; it knows no journal command."),
+    room("cli/journal", [HOSTS, "^src/cli/(terminal|approvals|trust|run)/"], "Journal commands read what runs wrote; they know no goal."),
+    room(
+      "cli/decide",
+      [HOSTS, "^src/cli/(terminal|approvals|trust|run|goal)/"],
+      "Commands that list held calls and decide; no other command knows them.",
+    ),
     room("projectors/openai-chat", ["^src/projectors/projector\\.ts$"], "A wire is a room of its own."),
     {
       name: "the-host-contract-is-a-leaf",
@@ -162,6 +169,11 @@ module.exports = {
       to: { dependencyTypes: ["core"] },
     },
     packageOnlyIn("immer", "^src/machine/apply-actions\\.ts$", "One place makes a next turn."),
+    packageOnlyIn(
+      "@noble/hashes",
+      "^src/drivers/approval/digests\\.ts$",
+      "A digest of a call needs a synchronous SHA-256; only who asks for approvals pays for it.",
+    ),
     packageOnlyIn("eventsource-parser", "^src/hosts/models/sse\\.ts$", "Model clients read their streams in one way."),
     packageOnlyIn("zod", "^src/(schemas/|hosts/tools/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
     packageOnlyIn("@opentelemetry/api", "^src/hosts/opentelemetry/", "An optional peer dependency of turn-machine/hosts/opentelemetry alone."),
@@ -169,11 +181,11 @@ module.exports = {
     {
       name: "no-other-package",
       severity: "error",
-      comment: "The dependencies are immer, eventsource-parser and zod; a host adapter that needs more gets a rule of its own here.",
+      comment: "The dependencies are immer, eventsource-parser, @noble/hashes and zod; a host adapter that needs more gets a rule of its own here.",
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
-        pathNot: "^node_modules/(immer|eventsource-parser|zod|fast-check|@opentelemetry/api)/",
+        pathNot: "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api)/",
       },
     },
     {

@@ -38,6 +38,8 @@ export default defineConfig(({ mode }) => {
     extends: true as const,
     test: {
       ...shared,
+      // Processes that the examples start find the package in the sources, as the tests do.
+      env: { ...shared.env, TSX_TSCONFIG_PATH: fileURLToPath(new URL("tsconfig.json", import.meta.url)) },
       name: "fast",
       include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
       exclude: [...FULL, ...ISOLATED, "**/node_modules/**"],
@@ -71,9 +73,16 @@ export default defineConfig(({ mode }) => {
   }
 })
 
-/** How many random cases the property tests try, relative to what each of them states. */
-const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string } } = {
-  fast: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1" },
+/**
+ * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
+ * examples/approvals are killed.
+ */
+const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly KILL_EVERY?: string; readonly RANDOM_KILLS?: string } } = {
+  fast: {
+    FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1",
+    KILL_EVERY: process.env["KILL_EVERY"] ?? "60",
+    RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
+  },
   full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },
 }

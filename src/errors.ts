@@ -76,6 +76,8 @@ export type DriverErrorCode =
   | "second_end"
   | "invalid_limit_message"
   | "missing_callback"
+  | "policy_threw"
+  | "invalid_policy_answer"
   | "driver_threw"
 
 /** A list of actions without a way forward, or with two. From a driver it ends the turn; from `apply` it is thrown. */

@@ -14,7 +14,7 @@ export {
   TurnError,
 } from "./errors.ts"
 export type { Json } from "./json.ts"
-export type { WaitingTools } from "./machine/batch.ts"
+export type { BatchParts, WaitingTools } from "./machine/batch.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./machine/config.ts"
 export type { DriverContext, ProtocolDriver, WaitingDecisions, WaitingExec, WaitingLlm } from "./machine/driver.ts"
 export type { History } from "./machine/history.ts"

@@ -10,6 +10,7 @@ import { commandsProblem } from "./docs/commands.ts"
 import { diagramProblem } from "./docs/diagrams.ts"
 import { errorNames } from "./docs/error-codes.ts"
 import { Programs, type Run } from "./docs/programs.ts"
+import { approvalScreen } from "./docs/screens.ts"
 
 /**
  * Checks every block of README.md, CONTRIBUTING.md and docs/ against the sources. The words after the language on the opening line say how:
@@ -19,6 +20,7 @@ import { Programs, type Run } from "./docs/programs.ts"
  *     ts killed-at=word      the same, run twice: the first process is killed when it prints the word
  *     ts excerpt=src/x.ts    lines of that file, in its order; a line with … replaces omitted lines
  *     text output            the output of the program before it
+ *     text screen            what the command line asks in a terminal of 80 columns; see screens.ts
  *     text files             a drawing: the files of src/ that it names exist, and contain the names beside them
  *     sh                     commands: scripts, flags and files exist; see commands.ts
  *     json [Schema]          parses, and matches that schema of turn-machine/schemas
@@ -45,6 +47,7 @@ describe.each(docs.filter(({ blocks }) => blocks.length > 0))("$path", ({ blocks
         case "text":
           if (block.words[0] === "output" && before?.language === "ts" && option(before, "excerpt") === undefined) return
           if (block.words[0] === "files") return checkFiles(block)
+          if (block.words[0] === "screen") return expect(block.text.trimEnd()).toBe((await approvalScreen()).trimEnd())
           break
         case "sh":
           return expect(await commandsProblem(block, blocks)).toBeUndefined()

@@ -1,4 +1,7 @@
 import { readFileSync } from "node:fs"
+import { answer } from "./decide/answer.ts"
+import { approvals } from "./decide/approvals.ts"
+import { decide } from "./decide/decide.ts"
 import { goal } from "./goal/goal.ts"
 import { subgoal } from "./goal/subgoal.ts"
 import { journal } from "./journal/journal.ts"
@@ -12,7 +15,7 @@ import type { Io } from "./terminal/io.ts"
 /** Runs one command with its arguments. Returns the exit code. */
 type Command = (args: readonly string[], io: Io) => Promise<number>
 
-const COMMANDS: Readonly<Record<string, Command>> = { run, resume: resumeRun, goal, subgoal, journal }
+const COMMANDS: Readonly<Record<string, Command>> = { run, resume: resumeRun, goal, subgoal, approvals, decide, answer, journal }
 
 /** Runs the command line and returns its exit code. Errors are one line on stderr, and rarely lines of details below it. */
 export async function cli(args: readonly string[], io: Io): Promise<number> {

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { cli } from "./cli.ts"
 import type { Io } from "./terminal/io.ts"
+import { Keyboard } from "./terminal/keyboard.ts"
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const
 
@@ -14,15 +15,28 @@ function currentFolder(): string {
   }
 }
 
+const keyboard =
+  process.stdin.isTTY && process.stderr.isTTY ? new Keyboard(process.stdin, process.stderr, () => process.kill(process.pid, "SIGINT")) : undefined
+
 const io: Io = {
   stdout: process.stdout,
   stderr: process.stderr,
+  readInput: async () => {
+    let text = ""
+    for await (const chunk of process.stdin.setEncoding("utf8")) text += chunk
+    return text
+  },
+  ...(keyboard !== undefined && { terminal: keyboard }),
   env: process.env,
   cwd: currentFolder(),
   onInterrupt(listener) {
-    for (const signal of SIGNALS) process.on(signal, listener)
+    const interrupt = (signal: NodeJS.Signals): void => {
+      // Ctrl-C in an editor is for the editor.
+      if (signal !== "SIGINT" || keyboard?.isLent !== true) listener()
+    }
+    for (const signal of SIGNALS) process.on(signal, interrupt)
     return () => {
-      for (const signal of SIGNALS) process.off(signal, listener)
+      for (const signal of SIGNALS) process.off(signal, interrupt)
     }
   },
   exit: (exitCode) => process.exit(exitCode),

@@ -25,7 +25,7 @@ export type NestedState = {
   readonly inner?: Json
 }
 
-/** The default of each optional callback. Without `onExecResult` no code may start, so it has no default. */
+/** The default of each optional callback. Without `onExecResult` no code may start, and without `onToolDecisions` no call be held, so these have none. */
 const ABSENT = { onExecCancelled: () => undefined, onLlmCutOff: () => undefined, onLlmFailed: () => undefined, onDelivery: () => [] }
 
 /**
@@ -36,8 +36,8 @@ const ABSENT = { onExecCancelled: () => undefined, onLlmCutOff: () => undefined,
  *       onToolResults: (next, context, results) => [countRecord(results), ...next(context, results)],
  *     })
  *
- * If the inner driver lacks `onExecCancelled`, `onLlmCutOff`, `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`,
- * a patch for it is ignored. The name is the inner driver's unless the patch has one; with `ownState` it is `wrapped(<name>)`.
+ * If the inner driver lacks `onExecCancelled`, `onLlmCutOff`, `onLlmFailed` or `onDelivery`, `next` is the default, which decides nothing. If it lacks `onExecResult`
+ * or `onToolDecisions`, a patch for it is ignored. The name is the inner driver's unless the patch has one; with `ownState` it is `wrapped(<name>)`.
  * @throws {SchemaError} `invalid_config`: `inner` is not a driver
  */
 export function wrapDriver(inner: ProtocolDriver, { ownState, ...patch }: DriverPatch): ProtocolDriver {

@@ -34,7 +34,7 @@ export interface EffectContext {
 
 /**
  * The result of a tool executor, with the type of its value if known. The run loop adds call id, name, arguments and duration. A call whose
- * work goes on elsewhere answers with {@link pending}.
+ * work continues elsewhere answers with {@link pending}.
  */
 export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn"> {
   readonly output:
@@ -43,9 +43,9 @@ export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToo
     | PendingOutput
 }
 
-/** Where the work of a call goes on, such as a job that reports by a webhook. */
+/** Where the work of a call continues, such as a job that reports by a webhook. */
 export interface PendingFacts {
-  /** Identifies the work where it goes on. Not empty. */
+  /** Identifies the work where it continues. Not empty. */
   readonly token: string
   /** One line for people who look at the turn. */
   readonly note?: string
@@ -68,7 +68,7 @@ export class PendingAnswer implements ToolAnswer<never> {
 }
 
 /**
- * The answer of a tool whose work goes on outside this process: a job, a webhook, a person's task. The turn waits; a run with `suspend`
+ * The answer of a tool whose work continues outside this process: a job, a webhook, a person's task. The turn waits; a run with `suspend`
  * resolves. The call has begun and never runs again. Its result is handed in later, as with `TurnJournal.answer`.
  *
  *     execute: async ({ report }, { idempotencyKey }) => pending({ token: await jobs.start(report, idempotencyKey) })
@@ -89,7 +89,7 @@ export function pending(facts: PendingFacts): PendingAnswer {
  */
 export type ToolEffects = "none" | "idempotent" | "once"
 
-/** What is known about a call that a crash interrupted. `undefined`: nothing. */
+/** What is known about a call that a crash interrupted. `undefined`: nothing. The answer may be {@link pending}: its work continues outside. */
 export type Recovered<Answer = ToolAnswer> = { readonly ran: true; readonly answer: Answer } | { readonly ran: false } | undefined
 
 /**
@@ -98,7 +98,7 @@ export type Recovered<Answer = ToolAnswer> = { readonly ran: true; readonly answ
  */
 export interface HostTools {
   /**
-   * Runs one tool call of a batch. Throw {@link ToolError} to classify a failure. Any other error fails the call with code
+   * Runs one tool call of a batch. Return {@link pending} if its work continues outside. Throw {@link ToolError} to classify a failure. Any other error fails the call with code
    * `tool_threw`; a value that is not a `ToolAnswer`, or is not JSON, fails it with code `invalid_tool_result`.
    */
   call(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer>
@@ -233,9 +233,9 @@ export class ToolError extends Error {
 
 /**
  * Why a run was refused. `held_without_decider`: a call is held, or may be, and the run has neither `Host.decide` nor `suspend` or `pause`; or
- * `Host.decide` decided nothing and the run may not suspend.
+ * `Host.decide` decided nothing and the run may not suspend. `pending_without_suspend`: a call continues outside, and the run may not suspend.
  */
-export type RunErrorCode = "once_without_log" | "held_without_decider"
+export type RunErrorCode = "once_without_log" | "held_without_decider" | "pending_without_suspend"
 
 /** A run that was refused. The turn is unchanged. */
 export class RunError extends TurnError<RunErrorCode> {}
@@ -304,13 +304,14 @@ export interface RunOptions extends PerformOptions {
 /** Lets a run stop before the end of its turn, with {@link Suspended}. */
 export interface SuspendOptions {
   /**
-   * Resolves with {@link Suspended} once nothing is left to perform but held calls without a decision, and calls that go on outside. Without
-   * it, a turn that waits for either rejects as `held_without_decider`.
+   * Resolves with {@link Suspended} once nothing is left to perform but held calls without a decision, and calls that continue outside. Without
+   * it, the run of a turn that waits for either rejects with a {@link RunError}.
    */
   readonly suspend?: true | undefined
   /**
    * Aborting it suspends the run at the next safe point, also in the middle of its work: running calls end and are recorded, and nothing more
    * begins. The next run continues. Nothing is cancelled. A turn that ends until then resolves with its `done`. For the shutdown of a process.
+   * Such a run also suspends as with `suspend`.
    */
   readonly pause?: AbortSignal | undefined
 }
@@ -330,9 +331,9 @@ export type RunLoop = (machine: TurnMachine, host: Host, options?: SuspendingRun
 /** A run that stopped before the end of its turn, with everything stored. Run the turn again to continue. */
 export interface Suspended {
   readonly type: "suspended"
-  /** The calls that wait for a decision. Empty only after `pause`, or where calls go on outside. */
+  /** The calls that wait for a decision. Empty only after `pause`, or where calls continue outside. */
   readonly held: readonly HeldCall[]
-  /** The calls that go on outside. */
+  /** The calls that continue outside. */
   readonly pending: readonly ExternalCall[]
   /** The transcript so far. */
   readonly messages: readonly Message[]

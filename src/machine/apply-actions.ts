@@ -7,8 +7,8 @@ import type { AnswerableEffect, Effect, ToolCalls, ToolCallsReleased } from "../
 import type { LogEvent, Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
-import type { CompletedToolCall, PendingToolCall, ToolSpec } from "../wire/tool.ts"
-import { completeBatch, divideBatch, WaitingTools } from "./batch.ts"
+import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
+import { completeBatch, divideBatch, placeSettled, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { heldUntil } from "./context.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
@@ -146,7 +146,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
           settled = batch.settled.map(({ result }) => result)
           break
         }
-        const held = action.held === undefined ? undefined : heldBatch(config, nextEffectId, action, batch.open)
+        const held = action.held === undefined ? undefined : heldBatch(config, nextEffectId, action, batch.settled)
         const outstanding: ToolCalls = { type: "tool_calls", id: nextEffectId, ...(held ?? { calls: batch.open }) }
         for (const call of held?.held ?? []) effects.push({ type: "emit", event: { type: "approval_requested", held: call } })
         started = new WaitingTools(outstanding, batch.settled.length === 0 ? {} : { settled: batch.settled })
@@ -186,14 +186,17 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
 
   let released: ToolCallsReleased | undefined
   if (decisions !== undefined || verdicts.length > 0) {
-    const concluded = conclude(turn, decisions, verdicts, work ?? outcome)
+    const concluded = conclude(turn, decisions, verdicts, settled === undefined ? (work ?? outcome) : { type: "tool_calls" })
+    const decided = concluded.state.with({ decided: concluded.decided })
+    const arrived = placeSettled(decided, concluded.settled)
+    const waiting = decided.withResults(arrived)
     for (const event of concluded.events) effects.push({ type: "emit", event })
-    for (const { result } of concluded.settled) effects.push({ type: "emit", event: toolCallEvent(result) })
-    usage = addKnown(usage, ...concluded.settled.map(({ result }) => result.usage)) ?? usage
-    settled = completeBatch(concluded.state, [])
-    state = concluded.state
+    for (const { result } of arrived) effects.push({ type: "emit", event: toolCallEvent(result) })
+    usage = addKnown(usage, ...arrived.map(({ result }) => result.usage)) ?? usage
+    settled = completeBatch(waiting, [])
+    state = waiting
     if (concluded.released.length > 0) {
-      released = { type: "tool_calls_released", id: concluded.state.outstanding.id, calls: concluded.released }
+      released = { type: "tool_calls_released", id: waiting.outstanding.id, calls: concluded.released }
       effects.push(released)
     }
   }
@@ -213,7 +216,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
     nextMessageNumber,
     usage,
     at,
-    heldSince: state.type === "waiting_tools" && state.isHeld ? at : undefined,
+    heldSince: (state.type === "waiting_tools" && state.isHeld) || endedHeld(turn, state, at) ? at : undefined,
     heldMs: heldUntil(turn.position, at),
   }
   const changed = hasUnreported || turnCauses !== turn.record.turnCauses
@@ -224,6 +227,11 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
   if (hasUnreported) insertProgress(effects, reportedEvents, next, work ?? released)
   if (outcome !== undefined) appendEnd(effects, next, outcome)
   return { turn: next, effects, settled }
+}
+
+/** Whether a command ended a turn that waited for people: a host that has the time of the end can compute how long. */
+function endedHeld({ position }: Turn, state: TurnState, at: number | undefined): boolean {
+  return state.type === "finished" && position.heldSince !== undefined && position.at === at
 }
 
 /** The next turn, with the effects of its list. */
@@ -239,9 +247,9 @@ function heldBatch(
   { driver }: CompleteTurnConfig,
   id: number,
   { calls, held = [] }: StartTools,
-  open: readonly PendingToolCall[],
+  settled: readonly SettledCall[],
 ): Pick<ToolCalls, "calls" | "held"> {
-  const batch = holdCalls(id, calls, open, held)
+  const batch = holdCalls(id, calls, settled, held)
   if (batch.held.length === 0) return { calls: batch.calls }
   if (driver.onToolDecisions === undefined)
     throw new DriverError("missing_callback", `The driver "${driver.name}" holds calls but has no onToolDecisions.`)
@@ -253,13 +261,13 @@ function conclude(
   { position: { state } }: Turn,
   decisions: readonly Decision[] | undefined,
   verdicts: readonly (ReleaseCalls | SettleCalls)[],
-  end: AnswerableEffect | Outcome | undefined,
-): ConcludedDecisions {
+  end: { readonly type: string } | undefined,
+): ConcludedDecisions & { readonly state: WaitingTools } {
   if (decisions === undefined || state.type !== "waiting_tools")
     throw new DriverError("invalid_decision", `A driver may use ${verdicts[0]?.type} only in answer to a decision.`)
   if (end !== undefined)
     throw new DriverError("invalid_decision", `In answer to a decision, a driver may not start or end anything, such as ${end.type}.`)
-  return concludeDecisions(state, decisions, verdicts)
+  return { state, ...concludeDecisions(state, decisions, verdicts) }
 }
 
 // Auto-freezing would walk schemas of any size.

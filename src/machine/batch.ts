@@ -15,7 +15,7 @@ export interface BatchParts {
   readonly arrived?: History<SettledCall>
   /** The decisions about held calls, in the order in which they came. */
   readonly decided?: History<DecidedCall>
-  /** The calls that go on outside and have no result yet. */
+  /** The calls that continue outside and have no result yet. */
   readonly pending?: readonly ExternalCall[]
 }
 
@@ -53,7 +53,7 @@ export class WaitingTools implements Required<BatchParts> {
     return this.#results
   }
 
-  /** Whether nothing is left to run: every call without a result waits for a decision, or goes on outside. */
+  /** Whether nothing is left to run: every call without a result waits for a decision, or continues outside. */
   get isHeld(): boolean {
     const open = this.calls.length - this.arrived.length
     return open > 0 && open === undecidedCount(this) + this.pending.length
@@ -177,6 +177,13 @@ export function placeResults(state: WaitingTools, results: readonly CompletedToo
   return { arrived }
 }
 
+/** Finds the held calls that some results of a driver belong to. These calls do not run, so their results have no mark of edited ones that did. */
+export function placeSettled(state: WaitingTools, results: readonly CompletedToolCall[]): readonly SettledCall[] {
+  if (results.length === 0) return []
+  const places = indexOf(state)
+  return results.map((given) => ({ index: places.get(given.callId)?.all[0] as number, result: withArguments(given, undefined) }))
+}
+
 /** Those of some results that a batch may still take when it is left: not those of held calls, which must not have run. */
 export function lateResults(state: WaitingTools, results: readonly CompletedToolCall[]): readonly CompletedToolCall[] {
   return results.flatMap((given) => {
@@ -192,7 +199,7 @@ function withArguments(given: CompletedToolCall, decided: DecidedCall | undefine
   return result
 }
 
-/** The call that goes on outside, or why it does not. */
+/** The call that continues outside, or why it does not. */
 export function pendingCall(
   state: WaitingTools,
   { callId, token, note }: { readonly callId: string; readonly token: string; readonly note?: string },
@@ -232,7 +239,7 @@ export function completeBatch(state: WaitingTools, arrived: readonly SettledCall
 }
 
 /**
- * The batch as it is emitted again: the calls without a result that may run, those that wait for a decision, and those that go on outside.
+ * The batch as it is emitted again: the calls without a result that may run, those that wait for a decision, and those that continue outside.
  * The lists are built when they are first read.
  */
 export function openCalls(state: WaitingTools): ToolCalls {
@@ -240,21 +247,24 @@ export function openCalls(state: WaitingTools): ToolCalls {
   if (arrived.length === 0 && decided.length === 0 && pending.length === 0) return outstanding
   let calls: readonly PendingToolCall[] | undefined
   let held: ToolCalls["held"]
-  return {
+  const open: ToolCalls = {
     type: outstanding.type,
     id: outstanding.id,
     get calls() {
       calls ??= runnable(state)
       return calls
     },
-    ...(undecidedCount(state) > 0 && {
-      get held() {
-        held ??= undecidedCalls(state)
-        return held
-      },
-    }),
     ...(pending.length > 0 && { pending }),
   }
+  if (undecidedCount(state) === 0) return open
+  // Not by a spread, which would read the list.
+  return Object.defineProperty(open, "held", {
+    enumerable: true,
+    get: () => {
+      held ??= undecidedCalls(state)
+      return held
+    },
+  })
 }
 
 function runnable(state: WaitingTools): readonly PendingToolCall[] {
@@ -268,7 +278,10 @@ function runnable(state: WaitingTools): readonly PendingToolCall[] {
 
 /** The results of a batch that is left before its end, in call order. `resultOf` makes those that are missing. */
 export function leftBatch(state: WaitingTools, resultOf: (call: PendingToolCall) => CompletedToolCall): readonly CompletedToolCall[] {
-  const results = state.calls.map((call, index) => state.results[index] ?? resultOf(toRun(state, call)))
+  const results = state.calls.map((call, index) => {
+    const { decided } = decisionOf(state, call.callId)
+    return state.results[index] ?? withArguments(resultOf(toRun(state, call)), decided)
+  })
   return joinBatch(results, state.settled)
 }
 

@@ -5,6 +5,7 @@ import type { HistoryRecord, Message } from "../wire/message.ts"
 import { callsOf, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
+import { requestIdOf } from "./held.ts"
 import { History } from "./history.ts"
 import { MAX_SAVED_COUNT } from "./limits.ts"
 import type { Turn, TurnRecord, TurnState } from "./turn.ts"
@@ -160,7 +161,8 @@ function restoreTurn(config: CompleteTurnConfig, checkpoint: TurnCheckpoint): He
   return { turn, unpolled: restoreUnpolled(turn, checkpoint.unpolled) }
 }
 
-function restoreState(state: TurnCheckpoint["state"]): TurnState {
+/** The state of a checkpoint as a turn has it. */
+export function restoreState(state: TurnCheckpoint["state"]): TurnState {
   if (state.type !== "waiting_tools") return state
   const { outstanding, results, settled, decided = [], pending = [] } = state
   const arrived = results.flatMap((result, index): SettledCall[] => (result === null ? [] : [{ index, result }]))
@@ -267,6 +269,7 @@ const COUNTERS = ["iteration", "iterationOffset", "nextEffectId", "nextMessageNu
 /** Counters that contradict each other would emit effects under wrong ids or report records twice. */
 function checkConsistency(checkpoint: TurnCheckpoint): void {
   const { state, messages, events, nextEffectId, iteration, iterationOffset, syncedIteration, reportedEvents, startLength } = checkpoint
+  const { heldSince, at } = checkpoint
   const require: Require = (holds, path, message) => {
     if (!holds) throw new CheckpointError("inconsistent_checkpoint", path, `The checkpoint contradicts itself at "${path}": ${message}.`)
   }
@@ -282,6 +285,8 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
     require(id === nextEffectId - 1, "/state/outstanding/id", `effect ${id} is outstanding while the next id is ${nextEffectId}`)
   }
   if (state.type === "waiting_tools") checkBatch(state, require)
+  const mayBeHeld = state.type === "waiting_tools" || state.type === "finished"
+  require(heldSince === undefined || (mayBeHeld && heldSince === at), "/heldSince", "the turn did not wait for people since its latest response")
   events.forEach((record, index) => {
     require(record.type !== "message" || record.index < messages.length, `/events/${index}/index`, "the message does not exist")
   })
@@ -290,7 +295,7 @@ function checkConsistency(checkpoint: TurnCheckpoint): void {
 
 type Require = (holds: boolean, path: string, message: string) => void
 
-/** Results and decisions that belong to no call, or to another one, would run a call that nobody allowed, or one that has its result. */
+/** Results and decisions that belong to no call, or to another one, would run a call without consent, or one that has its result. */
 function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_tools" }>, require: Require): void {
   const { outstanding, results, settled = [], decided = [], pending = [] } = state
   const { held = [] } = outstanding
@@ -301,13 +306,11 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
     require(follows, `/state/settled/${place}/index`, "the result has no place of its own in the batch")
     taken.add(index)
   })
-  const requests = new Map<string, string>()
   held.forEach(({ callId, requestId, index }, place) => {
     const path = `/state/outstanding/held/${place}`
     const follows = index > (held[place - 1]?.index ?? -1) && index < total && !taken.has(index)
     require(follows, `${path}/index`, "the held call has no place of its own in the batch")
-    require(!requests.has(requestId), `${path}/requestId`, "two held calls have the same request")
-    requests.set(requestId, callId)
+    require(requestId === requestIdOf(outstanding.id, callId), `${path}/requestId`, "the request is that of another call")
   })
   const calls = callsOf(outstanding, settled.length === 0 ? undefined : settled)
   require(results.length === calls.length, "/state/results", `there are ${results.length} results for ${calls.length} calls`)
@@ -319,10 +322,14 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
   require(settled.length === 0 || results.length > 0, "/state/settled", "every call has its result, so nothing is outstanding")
 
   const placeOf = new Map(calls.map(({ callId }, index) => [callId, index]))
-  const unique = placeOf.size === calls.length
-  require(held.length === 0 || unique, "/state/outstanding/held", "calls of a batch with held ones have ids of their own")
+  const repeated = new Set(calls.flatMap(({ callId }, index) => (placeOf.get(callId) === index ? [] : [callId])))
+  held.forEach(({ callId }, place) => {
+    require(!repeated.has(callId), `/state/outstanding/held/${place}/callId`, "two calls of the batch have the id of a held one")
+  })
+  // A batch becomes outstanding before any of its calls continues outside.
+  require(outstanding.pending === undefined, "/state/outstanding/pending", "pending calls are those of the state")
   const isOpen = (callId: string): boolean => results[placeOf.get(callId) ?? -1] === null
-  const undecided = new Map(requests)
+  const undecided = new Map(held.map(({ requestId, callId }) => [requestId, callId]))
   decided.forEach(({ requestId, decision, args }, place) => {
     const path = `/state/decided/${place}`
     const callId = undecided.get(requestId)
@@ -332,12 +339,13 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
     require(runs || !isOpen(callId ?? ""), `${path}/decision`, "a call that was not approved waits for its result")
     undecided.delete(requestId)
   })
-  for (const callId of undecided.values()) require(isOpen(callId), "/state/results", "a call has a result without a decision")
-  const outside = new Set<string>()
+  const waiting = new Set(undecided.values())
+  for (const callId of waiting) require(isOpen(callId), "/state/results", "a call has a result without a decision")
   pending.forEach(({ callId }, place) => {
-    const fits = isOpen(callId) && ![...undecided.values()].includes(callId) && !outside.has(callId)
-    require(fits, `/state/pending/${place}/callId`, "the call does not wait for its result")
-    outside.add(callId)
+    require(isOpen(callId) &&
+      !waiting.has(callId) &&
+      !repeated.has(callId), `/state/pending/${place}/callId`, "the call does not wait for its result")
+    waiting.add(callId)
   })
 }
 

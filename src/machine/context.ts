@@ -15,6 +15,7 @@ import type { Turn } from "./turn.ts"
 export class TurnContext implements DriverContext {
   readonly config: CompleteTurnConfig
   readonly tools: readonly ToolSpec[]
+  readonly hostTools: readonly ToolSpec[]
   readonly messages: History<Message>
   readonly events: History<HistoryRecord>
   readonly turnCauses: readonly TurnCause[]
@@ -36,6 +37,7 @@ export class TurnContext implements DriverContext {
   constructor(config: CompleteTurnConfig, { position, record, surface }: Turn, at?: number, usage: TokenUsage = position.usage) {
     this.config = config
     this.tools = surface.tools
+    this.hostTools = surface.tools
     this.messages = record.messages
     this.events = record.events
     this.causes = record.turnCauses
@@ -93,9 +95,9 @@ export class TurnContext implements DriverContext {
   }
 }
 
-/** How long a turn has waited for nothing but people until a time, in milliseconds. */
-export function heldUntil({ heldSince, heldMs }: Turn["position"], at: number | undefined): number {
-  return heldSince === undefined || at === undefined ? heldMs : heldMs + Math.max(0, at - heldSince)
+/** How long a turn has waited for nothing but people until a time, in milliseconds. Stops at the largest safe integer: a checkpoint holds it. */
+export function heldUntil({ heldSince, heldMs }: Pick<Turn["position"], "heldSince" | "heldMs">, at: number | undefined): number {
+  return heldSince === undefined || at === undefined ? heldMs : Math.min(heldMs + Math.max(0, at - heldSince), Number.MAX_SAFE_INTEGER)
 }
 
 /** A host's function may throw, or return anything. */

@@ -16,7 +16,7 @@ import type { CompleteTurnConfig } from "./config.ts"
  */
 export function checkedActions({ validation, driver }: CompleteTurnConfig, actions: readonly MachineAction[]): readonly MachineAction[] {
   const foreign = actions.find((action) => Object.hasOwn(ONLY_OF_THE_MACHINE, action?.type))
-  if (foreign !== undefined) throw new DriverError("unknown_action", `A list has an action of an unknown type: ${foreign.type}.`)
+  if (foreign !== undefined) throw unknownAction(foreign)
   if (actions.every((action) => !isDriverAction(action) || isOrdinary(action))) return actions
   const who = `The driver "${shortened(driver.name)}"`
   return actions.map((action, index) => {
@@ -79,6 +79,19 @@ const ONLY_OF_THE_MACHINE: { readonly [Type in Exclude<MachineAction["type"], Dr
   start_sync: true,
   set_surface: true,
   cancel_llm: true,
+}
+
+/**
+ * Refuses what is not an action of a driver: a host may apply no other.
+ * @throws {DriverError} `unknown_action`
+ */
+export function refuseForeign(actions: readonly DriverAction[]): void {
+  const foreign = actions.find((action) => !isDriverAction(action))
+  if (foreign !== undefined) throw unknownAction(foreign)
+}
+
+function unknownAction(action: MachineAction | undefined): DriverError {
+  return new DriverError("unknown_action", `A list has an action of an unknown type: ${String(action?.type)}.`)
 }
 
 /** An action of an unknown type is refused when it is applied. */

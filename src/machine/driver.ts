@@ -78,6 +78,8 @@ export interface WaitingExec {
 export interface DriverContext {
   readonly config: CompleteTurnConfigData
   readonly tools: readonly ToolSpec[]
+  /** Those of the tools that the host runs: all but the ones that wrappers added with `withTools`. */
+  readonly hostTools: readonly ToolSpec[]
   readonly messages: Transcript<Message>
   readonly events: Transcript<HistoryRecord>
   readonly turnCauses: readonly TurnCause[]

@@ -4,16 +4,28 @@ import { DriverError } from "../errors.ts"
 import { canonicalJson } from "../json.ts"
 import { quoted } from "../text.ts"
 import type { ReleaseCalls, SettleCalls } from "../wire/action.ts"
-import type { DecidedCall, Decision, HeldCall, HoldCall } from "../wire/approval.ts"
+import type { ApprovalGrant, DecidedCall, Decision, HeldCall, HoldCall } from "../wire/approval.ts"
 import type { SettledCall } from "../wire/checkpoint.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { TurnEvent } from "../wire/event.ts"
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
-import type { WaitingTools } from "./batch.ts"
+import type { History } from "./history.ts"
+
+/** The part of a waiting batch that is about held calls. */
+export interface HeldState {
+  readonly outstanding: ToolCalls
+  /** The decisions, in the order in which they came. */
+  readonly decided: History<DecidedCall>
+}
 
 /** A held call without what its host is asked. */
 export function heldCall({ callId, toolName, args, replay }: HeldCall): PendingToolCall {
   return replay === undefined ? { callId, toolName, args } : { callId, toolName, args, replay }
+}
+
+/** The request of a held call, unique within the turn. */
+export function requestIdOf(effectId: number, callId: string): string {
+  return `${effectId}:${callId}`
 }
 
 /** The calls of a batch that are not settled: those that may run, and those that are held. */
@@ -23,16 +35,16 @@ export interface HeldBatch {
 }
 
 /**
- * Takes the held calls out of a batch. `all`: the whole batch, by which places count; `open`: those of it that have no result.
+ * Takes the held calls out of a batch, by whose order places count. `settled`: the results that its driver gave; these calls are left out.
  * @throws {DriverError} `invalid_hold`
  */
-export function holdCalls(id: number, all: readonly PendingToolCall[], open: readonly PendingToolCall[], holds: readonly HoldCall[]): HeldBatch {
+export function holdCalls(id: number, all: readonly PendingToolCall[], settled: readonly SettledCall[], holds: readonly HoldCall[]): HeldBatch {
   const byCall = new Map<string, HoldCall>()
   for (const hold of holds) {
     if (byCall.has(hold.callId)) throw new DriverError("invalid_hold", `A batch holds the call ${quoted(hold.callId)} twice.`)
     byCall.set(hold.callId, hold)
   }
-  const isOpen = new Set(open)
+  const taken = new Set(settled.map(({ index }) => index))
   const calls: PendingToolCall[] = []
   const held: HeldCall[] = []
   const seen = new Set<string>()
@@ -42,27 +54,35 @@ export function holdCalls(id: number, all: readonly PendingToolCall[], open: rea
     if (hold !== undefined && seen.has(callId))
       throw new DriverError("invalid_hold", `A batch holds the call ${quoted(callId)} and has another call with this id.`)
     seen.add(callId)
-    if (!isOpen.has(call)) return
+    if (taken.has(index)) return
     if (hold === undefined) calls.push(call)
-    else held.push({ ...call, requestId: `${id}:${callId}`, index, digest: hold.digest, ask: hold.ask })
+    else held.push({ ...call, requestId: requestIdOf(id, callId), index, digest: hold.digest, ask: hold.ask })
   })
   const unknown = holds.find(({ callId }) => !seen.has(callId))
   if (unknown !== undefined) throw new DriverError("invalid_hold", `A batch holds the call ${quoted(unknown.callId)}, which it does not have.`)
   return { calls, held }
 }
 
-const NONE: ReadonlyMap<string, HeldCall> = new Map()
-const requests = new WeakMap<ToolCalls, ReadonlyMap<string, HeldCall>>()
+/** The held calls of a batch by their ids. */
+interface HeldCalls {
+  readonly byCall: ReadonlyMap<string, HeldCall>
+  readonly byRequest: ReadonlyMap<string, HeldCall>
+}
 
-/** The held calls of a batch by their call id. */
-function heldByCall(batch: ToolCalls): ReadonlyMap<string, HeldCall> {
+const NONE: HeldCalls = { byCall: new Map(), byRequest: new Map() }
+const known = new WeakMap<ToolCalls, HeldCalls>()
+
+function heldCalls(batch: ToolCalls): HeldCalls {
   if (batch.held === undefined) return NONE
-  let known = requests.get(batch)
-  if (known === undefined) {
-    known = new Map(batch.held.map((call) => [call.callId, call]))
-    requests.set(batch, known)
+  let calls = known.get(batch)
+  if (calls === undefined) {
+    calls = {
+      byCall: new Map(batch.held.map((call) => [call.callId, call])),
+      byRequest: new Map(batch.held.map((call) => [call.requestId, call])),
+    }
+    known.set(batch, calls)
   }
-  return known
+  return calls
 }
 
 /** The decisions by their request, as the first `read` of a storage left them. */
@@ -74,7 +94,7 @@ interface Index {
 const indexes = new WeakMap<readonly DecidedCall[], Index>()
 
 /** Reads only the decisions that came since the last time. A turn that was resumed from an earlier point is read anew. */
-function decisions({ decided: { storage, length } }: WaitingTools): ReadonlyMap<string, DecidedCall> {
+function decisions({ decided: { storage, length } }: HeldState): ReadonlyMap<string, DecidedCall> {
   let index = indexes.get(storage)
   if (index === undefined || index.read > length) {
     index = { byRequest: new Map(), read: 0 }
@@ -88,20 +108,32 @@ function decisions({ decided: { storage, length } }: WaitingTools): ReadonlyMap<
 }
 
 /** Whether a call is one that is held, and the decision about it. */
-export function decisionOf(state: WaitingTools, callId: string): { readonly isHeld: boolean; readonly decided: DecidedCall | undefined } {
-  const held = heldByCall(state.outstanding).get(callId)
+export function decisionOf(state: HeldState, callId: string): { readonly isHeld: boolean; readonly decided: DecidedCall | undefined } {
+  const held = heldCalls(state.outstanding).byCall.get(callId)
   return { isHeld: held !== undefined, decided: held && decisions(state).get(held.requestId) }
 }
 
 /** How many held calls have no decision. */
-export function undecidedCount({ outstanding: { held }, decided }: WaitingTools): number {
+export function undecidedCount({ outstanding: { held }, decided }: HeldState): number {
   return held === undefined ? 0 : held.length - decided.length
 }
 
 /** The held calls that have no decision, in call order. */
-export function undecidedCalls(state: WaitingTools): readonly HeldCall[] {
-  const known = decisions(state)
-  return (state.outstanding.held ?? []).filter(({ requestId }) => !known.has(requestId))
+export function undecidedCalls(state: HeldState): readonly HeldCall[] {
+  const decided = decisions(state)
+  return (state.outstanding.held ?? []).filter(({ requestId }) => !decided.has(requestId))
+}
+
+type WideDecision = Extract<Decision, { readonly scope?: unknown }> & { readonly scope: ApprovalGrant["scope"] }
+
+/** Whether a decision may reach other calls than its own. */
+export function isWide(decision: Decision): decision is WideDecision {
+  return "scope" in decision && decision.scope !== undefined && decision.scope !== "call"
+}
+
+/** Whether a grant reaches a held call: it lets run what a person may approve, and may grant that far. It denies every call. */
+export function isReached({ ask: { allow, scopes } }: HeldCall, { effect, scope }: Pick<ApprovalGrant, "effect" | "scope">): boolean {
+  return effect === "deny" || (allow.includes("approve") && scopes.includes(scope))
 }
 
 /** Why a decision is refused. */
@@ -123,20 +155,22 @@ export interface PlacedDecisions {
  * Finds the held calls that some decisions are about, by request and digest. One that repeats what was decided is left out. `at`: the
  * latest time that the turn knows.
  */
-export function placeDecisions(state: WaitingTools, given: readonly Decision[], at: number | undefined): PlacedDecisions {
-  const byRequest = new Map((state.outstanding.held ?? []).map((call) => [call.requestId, call]))
-  const known = new Map(decisions(state))
+export function placeDecisions(state: HeldState, given: readonly Decision[], at: number | undefined): PlacedDecisions {
+  const { byRequest } = heldCalls(state.outstanding)
+  const earlier = decisions(state)
+  const added = new Map<string, DecidedCall>()
   const placed: Decision[] = []
   for (const decision of given) {
     const call = byRequest.get(decision.requestId)
     const fault = call === undefined ? unknownRequest(decision) : faultOf(decision, call)
     if (fault !== undefined) return { decisions: [], refused: { requestId: decision.requestId, ...fault } }
     const counted = call === undefined ? decision : inTime(decision, call, at)
-    const first = known.get(decision.requestId)
+    const first = earlier.get(decision.requestId) ?? added.get(decision.requestId)
     if (first === undefined) {
       placed.push(counted)
-      known.set(decision.requestId, decidedBy(counted))
-    } else if (!isSame(first, counted)) {
+      added.set(decision.requestId, decidedBy(counted))
+    } else if (!isSame(first, decision) && !isSame(first, counted)) {
+      // An approval that is repeated after its time is the one that came in time.
       const message = `The call ${quoted(call?.callId ?? "")} is decided already: ${wordsOf(first)}.`
       return { decisions: [], refused: { requestId: decision.requestId, why: "call_already_decided", message } }
     }
@@ -160,6 +194,9 @@ function faultOf(decision: Decision, { callId, digest, ask }: HeldCall): Fault |
   const isOfHost = kind === "expired" || kind === "cancelled"
   if (!isOfHost && !ask.allow.includes(kind))
     return { why: "decision_not_allowed", message: `The call ${quoted(callId)} allows ${ask.allow.join(", ")}, not ${kind}.` }
+  // Only a host without validation hands in such a decision. The call would run as the model wrote it.
+  if (decision.decision === "edit" && decision.args === undefined)
+    return { why: "decision_not_allowed", message: `The edit of ${quoted(callId)} has no arguments.` }
   const scope = "scope" in decision ? (decision.scope ?? "call") : "call"
   if (scope !== "call" && !ask.scopes.includes(scope))
     return { why: "decision_not_allowed", message: `A decision about ${quoted(callId)} may not reach the ${scope}.` }
@@ -189,33 +226,33 @@ function wordsOf({ decision, by }: DecidedCall): string {
   return by === undefined ? decision : `${decision} by ${quoted(by)}`
 }
 
-/** The batch after some decisions, and what to report of it. */
+/** What some decisions lead to, and what to report of it. */
 export interface ConcludedDecisions {
-  readonly state: WaitingTools
+  /** All decisions of the batch. */
+  readonly decided: History<DecidedCall>
   /** The calls that may run now, in the order in which they were released. */
   readonly released: readonly PendingToolCall[]
-  /** The calls that got a result. */
-  readonly settled: readonly SettledCall[]
+  /** The results of held calls that do not run. */
+  readonly settled: readonly CompletedToolCall[]
   readonly events: readonly TurnEvent[]
 }
 
 /**
- * Applies what a driver made of some decisions. Each decided call is released or settled; others are only if nobody decided about them, and
+ * Applies what a driver made of some decisions. Each decided call is released or settled; others only if no decision names them, and
  * then count as approved or rejected. Nothing that was rejected is released, and nothing runs twice.
  * @throws {DriverError} `invalid_decision`
  */
 export function concludeDecisions(
-  before: WaitingTools,
+  before: HeldState,
   made: readonly Decision[],
   actions: readonly (ReleaseCalls | SettleCalls)[],
 ): ConcludedDecisions {
-  const byCall = heldByCall(before.outstanding)
-  const byRequest = new Map([...byCall.values()].map((call) => [call.requestId, call]))
+  const { byCall, byRequest } = heldCalls(before.outstanding)
   const decided = new Map(made.map((decision) => [decision.requestId, decidedBy(decision)]))
   const earlier = decisions(before)
   const done = new Set<string>()
   const released: PendingToolCall[] = []
-  const settled: SettledCall[] = []
+  const settled: CompletedToolCall[] = []
   const events: TurnEvent[] = []
 
   const conclude = (call: HeldCall | undefined, name: string, otherwise: "approve" | "reject", by: string | undefined): DecidedCall => {
@@ -224,10 +261,10 @@ export function concludeDecisions(
     if (earlier.has(requestId) || done.has(requestId))
       throw new DriverError("invalid_decision", `A driver decided about ${quoted(callId)}, which was decided before.`)
     done.add(requestId)
-    const known: DecidedCall = decided.get(requestId) ?? { requestId, decision: otherwise, ...(by !== undefined && { by }) }
-    decided.set(requestId, known)
-    events.push({ type: "approval_decided", callId, name: toolName, ...known })
-    return known
+    const decision: DecidedCall = decided.get(requestId) ?? { requestId, decision: otherwise, ...(by !== undefined && { by }) }
+    decided.set(requestId, decision)
+    events.push({ type: "approval_decided", callId, name: toolName, ...decision })
+    return decision
   }
 
   for (const action of actions) {
@@ -243,26 +280,12 @@ export function concludeDecisions(
     } else {
       for (const result of action.results) {
         conclude(byCall.get(result.callId), result.callId, "reject", action.by)
-        settled.push({ index: -1, result })
+        settled.push(result)
       }
     }
   }
   const open = made.find(({ requestId }) => !done.has(requestId))
   if (open !== undefined) throw new DriverError("invalid_decision", `A driver neither released nor settled ${quoted(open.requestId)}.`)
 
-  const placed = inPlaces(before, settled)
-  const next = before.with({ decided: before.decided.append([...decided.values()]) }).withResults(placed)
-  return { state: next, released, settled: placed, events }
-}
-
-/** Settled results with the places of their calls. */
-function inPlaces({ calls }: WaitingTools, settled: readonly SettledCall[]): readonly SettledCall[] {
-  if (settled.length === 0) return settled
-  const places = new Map(calls.map(({ callId }, index) => [callId, index]))
-  return settled.map(({ result }) => ({ index: places.get(result.callId) as number, result: ofMachine(result) }))
-}
-
-/** Results without a mark that only results of edited calls that ran have. */
-function ofMachine({ edited: _edited, ...result }: CompletedToolCall): CompletedToolCall {
-  return result
+  return { decided: before.decided.append([...decided.values()]), released, settled, events }
 }

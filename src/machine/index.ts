@@ -14,7 +14,7 @@ export {
 } from "../errors.ts"
 export { MAX_JSON_DEPTH } from "../json.ts"
 export { type Applied, applyActions, type MachineAction, type StepFacts } from "./apply-actions.ts"
-export type { WaitingTools } from "./batch.ts"
+export type { BatchParts, WaitingTools } from "./batch.ts"
 export type { CompleteTurnConfig, TurnConfig, Validation } from "./config.ts"
 export type { TurnContext } from "./context.ts"
 export type { DriverContext, ProtocolDriver, WaitingDecisions, WaitingExec, WaitingLlm } from "./driver.ts"

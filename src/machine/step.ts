@@ -15,7 +15,7 @@ import { lateResults, leftBatch, resultsByCall } from "./batch.ts"
 import { type CompleteTurnConfig, checkedConfig, completeConfig, type TurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import type { ProtocolDriver } from "./driver.ts"
-import { checkedActions, refuseUnstorable } from "./driver-actions.ts"
+import { checkedActions, refuseForeign, refuseUnstorable } from "./driver-actions.ts"
 import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
 import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped, toolCallEvent } from "./terminal.ts"
 import { ANSWERS, continueWith, DRIVER_CHOICE, isAnswerTo, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
@@ -213,6 +213,7 @@ function commandedActions(
     }
     case "apply": {
       const actions = checked(context, hostCommand.actions)
+      refuseForeign(actions)
       if (turn.position.state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn does not accept actions.")
       const start = actions.find(({ type }) => type.startsWith("start_") || type === "release_calls" || type === "settle_calls")
       if (start !== undefined)
@@ -307,21 +308,25 @@ function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: re
       ask === undefined ? actions : actions.concat(withinLimits(context, checkedActions(config, ask()))),
       context,
     )
-    const { settled } = result
-    if (settled !== undefined) {
+    // The driver may follow results with one batch that it answers itself. Those that a decision completed are results like any other.
+    for (let left = actions.some(({ type }) => type === "take_decisions") ? 2 : 1; left > 0 && result.settled !== undefined; left -= 1) {
       // A batch of which its driver answered what was left needs no host: the driver is asked at once what follows. If it fails, the results stay.
+      const { settled } = result
       const after = new TurnContext(config, result.turn)
       context = after
       actions = []
       rescue = () => [resultsAction(after, "tools", settled)]
       reached = result.turn
-      before = result.effects
+      before = [...before, ...result.effects]
       result = applyActions(config, reached, withinLimits(after, checkedActions(config, driver.onToolResults(after, settled))), after)
     }
     const { state } = result.turn.position
-    const continues = ask === undefined || state !== turn.position.state
+    const continues = ask === undefined || state !== reached.position.state
     if (continues && result.settled === undefined && next.includes(state.type)) return accept(result, before)
-    throw new DriverError("no_way_forward", `The driver "${driver.name}" neither started work nor finished a turn in "${turn.position.state.type}".`)
+    throw new DriverError(
+      "no_way_forward",
+      `The driver "${driver.name}" neither started work nor finished a turn in "${reached.position.state.type}".`,
+    )
   } catch (error) {
     const failed = failWith(driverErrorEvent(config, error))
     // Decisions mean nothing without what the driver makes of them.

@@ -36,7 +36,7 @@ function shownResult({ output, modelReturn }: CompletedToolCall, limit: number):
   return modelReturn === undefined ? shownOutput(output, limit) : shownParts(modelReturn.parts, limit)
 }
 
-/** The model wrote other arguments than those that ran. Without being told, it would make its call again. */
+/** The model wrote other arguments than those that ran. Without this note it would make its call again. */
 function shownEdited(completed: CompletedToolCall, limit: number): Shown {
   const { args, output } = completed
   const what = output.status === "success" ? "Ran with arguments changed by the user" : "The user changed the arguments of this call"

@@ -14,6 +14,7 @@ import { completeBatch, leftBatch, pendingCall, placeResults, type RefusedCall }
 import type { CompleteTurnConfig } from "./config.ts"
 import { TurnContext } from "./context.ts"
 import { deliveryActions, isSilent } from "./delivery.ts"
+import type { WaitingDecisions } from "./driver.ts"
 import { placeDecisions, undecidedCalls } from "./held.ts"
 import { addKnown, addUsage, refineTerminalReason } from "./limits.ts"
 import {
@@ -187,7 +188,7 @@ const REFUSED: { readonly [Why in RefusedCall["why"]]: (call: string, id: number
   call_already_answered: (call, id) => `The call ${call} of effect ${id} already has its result.`,
   call_is_held: (call, id) => `The call ${call} of effect ${id} waits for a decision; it must not have run.`,
   call_is_pending: (call, id) => `The call ${call} of effect ${id} is pending under another token.`,
-  call_not_unique: (call, id) => `Effect ${id} has several calls ${call}; which of them is pending cannot be told.`,
+  call_not_unique: (call, id) => `Effect ${id} has several calls ${call}, so a report cannot name one of them.`,
 }
 
 function callRefused({ id }: ToolCalls, { callId, why }: RefusedCall): ProtocolError {
@@ -201,7 +202,7 @@ function decideCalls(config: CompleteTurnConfig, turn: Turn, state: StateOf<"wai
   if (refused !== undefined) throw new ProtocolError(refused.why, refused.message)
   if (decisions.length === 0) return { context, actions: [], isStale: true }
   const { driver } = config
-  const waiting = { id: state.outstanding.id, held: undecidedCalls(state) }
+  const waiting = waitingDecisions(state)
   const ask = (): readonly DriverAction[] => {
     if (driver.onToolDecisions !== undefined) return driver.onToolDecisions(context, waiting, decisions)
     throw new DriverError("missing_callback", `The driver "${driver.name}" holds calls but has no onToolDecisions.`)
@@ -214,6 +215,18 @@ function decideCalls(config: CompleteTurnConfig, turn: Turn, state: StateOf<"wai
     ),
   ]
   return { context, actions: [{ type: "take_decisions", decisions }], ask, rescue }
+}
+
+/** The list is built when it is first read: one decision about a batch of thousands need not go through all of them. */
+function waitingDecisions(state: StateOf<"waiting_tools">): WaitingDecisions {
+  let held: WaitingDecisions["held"] | undefined
+  return {
+    id: state.outstanding.id,
+    get held() {
+      held ??= undecidedCalls(state)
+      return held
+    },
+  }
 }
 
 function awaitCall(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_tools">, response: ResponseOf<"tool_pending">): RuleResult {

@@ -7,6 +7,7 @@ import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
+import type { ToolSpec } from "../wire/tool.ts"
 import { stillToRun } from "./batch.ts"
 import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts"
 import { type CompleteTurnConfig, checkedConfig, type TurnConfig } from "./config.ts"
@@ -65,7 +66,8 @@ export class TurnMachine {
     const machine = new this(config, { messages: [] })
     const { state } = turn.position
     machine.#turn = turn
-    machine.#effects = [...unpolled]
+    // A release names calls that the batch names, too, when it is emitted again.
+    machine.#effects = unpolled.filter(({ type }) => type !== "tool_calls_released")
     machine.#redelivery = "outstanding" in state ? state.outstanding : undefined
     if (machine.#redelivery !== undefined && !unpolled.includes(machine.#redelivery)) machine.#effects.push(machine.#redelivery)
     return machine
@@ -81,19 +83,15 @@ export class TurnMachine {
    * done.
    */
   poll(): Effect | undefined {
-    if (this.#polled === this.#effects.length) this.#accept(advance(this.#config, this.#turn))
-    const effect = this.#effects[this.#polled]
-    if (effect !== undefined) this.#polled += 1
-    if (this.#polled * 2 > this.#effects.length) {
-      this.#effects = this.#effects.slice(this.#polled)
-      this.#polled = 0
+    for (;;) {
+      const effect = this.#next()
+      const { state } = this.#turn.position
+      // A batch may have been answered in part before it was polled; finished calls are not requested again.
+      if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return frozen(this.#withReleased(state))
+      if (effect?.type !== "tool_calls_released") return frozen(effect)
+      const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
+      if (calls.length > 0) return frozen({ ...effect, calls })
     }
-    const { state } = this.#turn.position
-    // A batch may have been answered in part before it was polled; finished calls are not requested again.
-    if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return frozen(this.#withReleased(state))
-    if (effect?.type !== "tool_calls_released") return frozen(effect)
-    const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
-    return calls.length === 0 ? this.poll() : frozen({ ...effect, calls })
   }
 
   /**
@@ -183,6 +181,13 @@ export class TurnMachine {
   get mayHold(): boolean {
     return this.#config.driver.onToolDecisions !== undefined
   }
+  /**
+   * The tools of the configuration. A restored turn continues with those that its model was shown (`turn.surface`), which may differ.
+   * `undefined`: the host syncs them during the turn.
+   */
+  get configuredTools(): readonly ToolSpec[] | undefined {
+    return this.#config.syncExecutionSurface ? undefined : this.#config.tools
+  }
   /** How the turn ended; `undefined` while it runs. */
   get outcome(): Outcome | undefined {
     return this.#turn.position.state.type === "finished" ? this.#turn.position.state.outcome : undefined
@@ -210,6 +215,17 @@ export class TurnMachine {
   /** The outside events that the turn runs for: those it began with, and those that were delivered. */
   get turnCauses(): readonly TurnCause[] {
     return this.#turn.record.turnCauses.toArray()
+  }
+
+  #next(): Effect | undefined {
+    if (this.#polled === this.#effects.length) this.#accept(advance(this.#config, this.#turn))
+    const effect = this.#effects[this.#polled]
+    if (effect !== undefined) this.#polled += 1
+    if (this.#polled * 2 > this.#effects.length) {
+      this.#effects = this.#effects.slice(this.#polled)
+      this.#polled = 0
+    }
+    return effect
   }
 
   /** The outstanding effect. It names the calls that were released before it was polled, so their release is not emitted any more. */

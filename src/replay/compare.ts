@@ -1,4 +1,5 @@
 import type { Difference } from "../errors.ts"
+import type { Decision } from "../wire/approval.ts"
 import type { JournalHeader, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
@@ -25,7 +26,7 @@ export interface JournalComparison {
   /** Differences of the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`. */
   readonly header: readonly Difference[]
   readonly parting: JournalParting | undefined
-  /** How many answers to effects, tool results counted one by one, are equal before the first difference. */
+  /** How many answers to effects, tool results and decisions counted one by one, are equal before the first difference. */
   readonly alike: number
   /** The first effect whose answers are compared: above 1 if a journal was compacted. */
   readonly fromEffect: number
@@ -34,8 +35,8 @@ export interface JournalComparison {
 /**
  * Compares two journals record by record, up to the first difference. Facts about when, where and by which process a turn was run
  * are ignored: times and durations, openings, reconfigurations, snapshots, started calls, checksums, recorded effects, the order and the parts in
- * which the results of a tool batch arrived, and `turnId`, `meta`, `forkedFrom` and `dropped` of the header. After a compaction,
- * only effects that both journals answer completely are compared.
+ * which the results of a tool batch and the decisions about it arrived, which of its calls were pending, and `turnId`, `meta`, `forkedFrom` and
+ * `dropped` of the header. After a compaction, only effects that both journals answer completely are compared.
  */
 export function compareJournals(first: Journal, second: Journal): JournalComparison {
   const header = differences(comparedHeader(first.header), comparedHeader(second.header))
@@ -63,28 +64,29 @@ function firstWholeEffect({ header, entries }: Journal): number {
   const { state, nextEffectId } = snapshot.record.checkpoint
   if (!("outstanding" in state)) return nextEffectId
   // The remaining results of a batch that was answered in part are not comparable on their own.
-  return state.type === "waiting_tools" && state.results.some((result) => result !== null) ? nextEffectId : state.outstanding.id
+  const isAnswered = state.type === "waiting_tools" && (state.results.some((result) => result !== null) || (state.decided ?? []).length > 0)
+  return isAnswered ? nextEffectId : state.outstanding.id
 }
 
-/** The unit of comparison: a record, or all records with results of one batch. */
+/** The unit of comparison: a record, or all records with results of one batch and decisions about it. */
 interface ComparedStep {
   readonly entry: JournalEntry
-  readonly results: ReadonlyMap<string, Result> | undefined
+  readonly batch: ReadonlyMap<string, BatchItem> | undefined
   /** The effect that the records answer, if the journal has it. */
   readonly effect: unknown
 }
 
-/** One result, with its record and its index there. */
-interface Result {
+/** One result or one decision, with its record and its path there. */
+interface BatchItem {
   readonly entry: JournalEntry
-  readonly index: number
-  readonly result: CompletedToolCall
+  readonly path: string
+  readonly value: Omit<CompletedToolCall, "durationMs"> | Decision
 }
 
 function stepsOf({ entries }: Journal, fromEffect: number): readonly ComparedStep[] {
   const steps: ComparedStep[] = []
   let effect: unknown
-  let batch: { readonly id: number; readonly results: Map<string, Result> } | undefined
+  let batch: { readonly id: number; readonly items: Map<string, BatchItem> } | undefined
   let isCounted = fromEffect === 1
   for (const entry of entries) {
     const { record } = entry
@@ -93,15 +95,18 @@ function stepsOf({ entries }: Journal, fromEffect: number): readonly ComparedSte
     if ("id" in record) isCounted ||= record.id >= fromEffect
     else isCounted ||= record.type === "end"
     if (!isCounted) continue
-    if (record.type !== "tool_results") {
+    if (record.type !== "tool_results" && record.type !== "tool_decisions") {
       batch = undefined
-      steps.push({ entry, results: undefined, effect })
+      steps.push({ entry, batch: undefined, effect })
     } else {
       if (batch?.id !== record.id) {
-        batch = { id: record.id, results: new Map() }
-        steps.push({ entry, results: batch.results, effect })
+        batch = { id: record.id, items: new Map() }
+        steps.push({ entry, batch: batch.items, effect })
       }
-      for (const [index, result] of record.results.entries()) addResult(batch.results, { entry, index, result })
+      if (record.type === "tool_results")
+        for (const [index, result] of record.results.entries())
+          addResult(batch.items, result.callId, { entry, path: `/results/${index}`, value: untimed(result) })
+      else for (const [index, value] of record.decisions.entries()) addDecision(batch.items, { entry, path: `/decisions/${index}`, value })
     }
     effect = undefined
   }
@@ -109,14 +114,29 @@ function stepsOf({ entries }: Journal, fromEffect: number): readonly ComparedSte
 }
 
 function isCompared({ type }: JournalRecord): boolean {
-  return type !== "opened" && type !== "snapshot" && type !== "call_started" && type !== "reconfigured" && type !== "effect"
+  return !NOT_COMPARED.has(type)
 }
 
+const NOT_COMPARED: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["type"]>([
+  "opened",
+  "snapshot",
+  "call_started",
+  "reconfigured",
+  "effect",
+  "tool_pending",
+])
+
 /** A call that was answered twice has two entries, of which the turn refused the second. */
-function addResult(results: Map<string, Result>, found: Result): void {
+function addResult(items: Map<string, BatchItem>, callId: string, found: BatchItem): void {
   let count = 0
-  while (results.has(`${count} ${found.result.callId}`)) count += 1
-  results.set(`${count} ${found.result.callId}`, found)
+  while (items.has(`${count} ${callId}`)) count += 1
+  items.set(`${count} ${callId}`, found)
+}
+
+/** Only the first decision about a call counts. The turn ignored or refused the later ones. */
+function addDecision(items: Map<string, BatchItem>, found: BatchItem & { readonly value: Decision }): void {
+  const key = `decision ${found.value.requestId}`
+  if (!items.has(key)) items.set(key, found)
 }
 
 interface Compared {
@@ -132,7 +152,7 @@ function compareSteps(left: ComparedStep | undefined, right: ComparedStep | unde
     const differing = left.effect === undefined || right.effect === undefined ? [] : differences(left.effect, right.effect)
     return { parting: { first, second, type: "asked", differences: differing }, alike: 0 }
   }
-  if (left.results !== undefined && right.results !== undefined) return compareBatches(left.results, right.results)
+  if (left.batch !== undefined && right.batch !== undefined) return compareBatches(left.batch, right.batch)
   const found = differences(timeless(left.entry.record), timeless(right.entry.record))
   return found.length === 0
     ? { alike: "id" in left.entry.record ? 1 : 0 }
@@ -140,19 +160,21 @@ function compareSteps(left: ComparedStep | undefined, right: ComparedStep | unde
 }
 
 function effectKey({ record, fingerprint }: JournalEntry): string {
-  return "id" in record ? `${record.type} ${record.id} ${fingerprint ?? ""}` : ""
+  // Decisions and results answer the same effect.
+  const type = record.type === "tool_decisions" ? "tool_results" : record.type
+  return "id" in record ? `${type} ${record.id} ${fingerprint ?? ""}` : ""
 }
 
-function compareBatches(left: ReadonlyMap<string, Result>, right: ReadonlyMap<string, Result>): Compared {
+function compareBatches(left: ReadonlyMap<string, BatchItem>, right: ReadonlyMap<string, BatchItem>): Compared {
   let alike = 0
-  for (const [key, { entry: first, index, result }] of left) {
+  for (const [key, { entry: first, path, value }] of left) {
     const other = right.get(key)
     if (other === undefined) continue
-    const found = differences(untimed(result), untimed(other.result), `/results/${index}`)
+    const found = differences(value, other.value, path)
     if (found.length > 0) return { parting: { first, second: other.entry, type: "answered", differences: found }, alike }
     alike += 1
   }
-  const missing = (there: ReadonlyMap<string, Result>, here: ReadonlyMap<string, Result>): JournalEntry | undefined =>
+  const missing = (there: ReadonlyMap<string, BatchItem>, here: ReadonlyMap<string, BatchItem>): JournalEntry | undefined =>
     [...there].find(([key]) => !here.has(key))?.[1].entry
   const [first, second] = [missing(left, right), missing(right, left)]
   return first === undefined && second === undefined ? { alike } : { parting: { first, second, type: "length", differences: [] }, alike }

@@ -1,6 +1,6 @@
 import type { Json } from "../json.ts"
 import { messagesListing, type Segment } from "../lazy.ts"
-import type { AnswerableEffect } from "../wire/effect.ts"
+import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
 import type { LlmRequest } from "../wire/llm.ts"
 import { type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
 
@@ -11,7 +11,10 @@ import { type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
 export function fingerprint(effect: AnswerableEffect): string {
   let known = fingerprints.get(effect)
   if (known === undefined) {
-    known = effect.type === "llm_call" ? requestFingerprint(effect.request) : digest(withoutId(effect))
+    known =
+      effect.type === "llm_call"
+        ? requestFingerprint(effect.request)
+        : digest(effect.type === "tool_calls" ? comparedBatch(effect) : withoutId(effect))
     fingerprints.set(effect, known)
   }
   return known
@@ -19,9 +22,15 @@ export function fingerprint(effect: AnswerableEffect): string {
 
 const fingerprints = new WeakMap<AnswerableEffect, string>()
 
-function withoutId(effect: Exclude<AnswerableEffect, { type: "llm_call" }>): Json {
+function withoutId(effect: Exclude<AnswerableEffect, { type: "llm_call" | "tool_calls" }>): Json {
   const { id: _, ...content } = effect
   return content
+}
+
+/** Requests contain the id of the effect, and times follow the clock: a batch that was asked for at another time has the same fingerprint. */
+function comparedBatch({ id: _, held, ...batch }: ToolCalls): Json {
+  if (held === undefined) return batch
+  return { ...batch, held: held.map(({ requestId: _request, ask: { expiresAt: _time, ...ask }, ...call }) => ({ ...call, ask })) }
 }
 
 function requestFingerprint(request: LlmRequest): string {

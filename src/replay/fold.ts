@@ -5,7 +5,7 @@ import { isAnswerTo } from "../machine/transitions.ts"
 import { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
-import type { JournalInterruption, JournalRecord } from "../wire/journal.ts"
+import type { JournalInterruption, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
 import { differences } from "./divergence.ts"
 import { fingerprint } from "./fingerprint.ts"
@@ -54,6 +54,7 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
       case "snapshot":
         // A snapshot from before the driver was asked for the next iteration must not ask it now.
         if (!isPreparing(record.checkpoint.state)) poll(machine)
+        recorded = outstandingOf(record) ?? recorded
         break
       case "interruption":
         replayCommand(machine, record, poll)
@@ -66,8 +67,9 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
       default:
         poll(machine)
         if (entry.fingerprint !== undefined) {
-          checkEffect(machine, entry, record, recorded, check(entry))
-          notifications?.handedOut(record.id)
+          checkEffect(machine, entry, record, recorded?.id === record.id ? recorded : undefined, check(entry))
+          if (record.type === "tool_decisions") notifications?.emitted(record.id)
+          else notifications?.handedOut(record.id)
         }
         // A response that the live turn refused after it was recorded is refused here, too.
         unlessRefused(() => machine.handle(record))
@@ -87,13 +89,21 @@ export class Notifications {
     for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) this.#polled.push(effect)
   }
 
+  /** Forgets what was emitted before a batch that was decided about. The host may not have received what the decisions led to. */
+  emitted(batchId: number): void {
+    this.#keepAfter((effect) => effect.type === "tool_calls" && effect.id === batchId)
+  }
+
   /** Forgets what was emitted before an effect that the host performed. Of what remains, only records of the history are emitted again. */
   handedOut(effectId: number): void {
-    const isPerformed = (effect: Effect): boolean => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId
-    const last = this.#polled.filter(isPerformed).at(-1)
-    this.#polled = this.#polled
-      .slice(last === undefined ? 0 : this.#polled.lastIndexOf(last) + 1)
-      .filter(({ type }) => type === "progress" || type === "done")
+    this.#keepAfter((effect) => "id" in effect && effect.type !== "cancel_llm" && effect.id === effectId)
+    this.#polled = this.#polled.filter(({ type }) => type === "progress" || type === "done")
+  }
+
+  /** Forgets everything up to the last effect of a kind. */
+  #keepAfter(isLast: (effect: Effect) => boolean): void {
+    const last = this.#polled.filter(isLast).at(-1)
+    if (last !== undefined) this.#polled = this.#polled.slice(this.#polled.lastIndexOf(last) + 1)
   }
 
   clear(): void {
@@ -104,6 +114,23 @@ export class Notifications {
   toArray(): readonly Effect[] {
     return this.#polled.filter((effect) => !("id" in effect) || effect.type === "cancel_llm")
   }
+}
+
+/** The effect that a snapshot is outstanding with, as it was first emitted. */
+export function outstandingOf({ checkpoint: { state } }: JournalSnapshot): AnswerableEffect | undefined {
+  return "outstanding" in state ? state.outstanding : undefined
+}
+
+/** What to add to a divergence if other calls of a batch are held than before: the policy answers otherwise, or the tools changed. */
+export function heldDifference(recorded: AnswerableEffect | undefined, replayed: AnswerableEffect | undefined): string {
+  const [before, now] = [heldIn(recorded), heldIn(replayed)]
+  if (before === now) return ""
+  return ` Held for approval in the journal: ${before}; in the replayed turn: ${now}. The approval policy changed, or the tools did.`
+}
+
+function heldIn(effect: AnswerableEffect | undefined): string {
+  const held = effect?.type === "tool_calls" ? (effect.held ?? []) : []
+  return held.length === 0 ? "none" : held.map(({ callId, toolName }) => `${callId} (${toolName})`).join(", ")
 }
 
 export function isPreparing({ type }: TurnCheckpoint["state"]): boolean {
@@ -151,7 +178,7 @@ function checkEffect(
     number,
     id,
     found,
-    `Record ${number} answers effect ${id}, but the replayed turn has another effect${where}.`,
+    `Record ${number} answers effect ${id}, but the replayed turn has another effect${where}.${heldDifference(recorded, effect)}`,
   )
 }
 

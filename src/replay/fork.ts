@@ -22,7 +22,7 @@ export interface ForkOptions {
  * The header of the fork names its origin (`forkedFrom`). All other records before the fork are copied: snapshots, openings, and
  * started calls, which may have taken effect in either turn.
  * @param at number of the record. With an answer, that record must be a response. If a tool batch was answered in parts, the
- *   answer must have results for the same calls as the record
+ *   answer must have results for the same calls as the record, or decisions about the same requests
  * @throws {ForkError} `no_such_record`, `not_a_response`, `answers_another_effect`, `invalid_answer`, `turn_id_in_use`
  */
 export function fork(journal: Journal, at: number, answer: Response | undefined, options: ForkOptions): string {
@@ -97,14 +97,21 @@ function check({ number, record }: JournalEntry, answer: Response, validation: J
 /** Describes which answers may replace each other. */
 function describe(record: JournalRecord): string {
   if (!("id" in record)) return `of type "${record.type}"`
-  const calls =
-    record.type === "tool_results"
-      ? ` with the results of ${
-          record.results
-            .map(({ callId }) => JSON.stringify(callId))
-            .sort()
-            .join(", ") || "no call"
-        }`
-      : ""
-  return `${record.type} for effect ${record.id}${calls}`
+  return `${record.type} for effect ${record.id}${partOf(record)}`
+}
+
+/** The calls of a batch that a record is about. */
+function partOf(record: Response): string {
+  if (record.type === "tool_results") return ` with the results of ${listed(record.results.map(({ callId }) => callId))}`
+  if (record.type === "tool_decisions") return ` about ${listed(record.decisions.map(({ requestId }) => requestId))}`
+  return record.type === "tool_pending" ? ` about ${listed([record.callId])}` : ""
+}
+
+function listed(names: readonly string[]): string {
+  return (
+    names
+      .map((name) => JSON.stringify(name))
+      .sort()
+      .join(", ") || "no call"
+  )
 }

@@ -2,6 +2,7 @@ import { JournalError } from "../errors.ts"
 import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
 import { Hash } from "./hash.ts"
 import { lastSection } from "./sections.ts"
+import { SnapshotLines } from "./snapshot-lines.ts"
 
 /**
  * A journal is text with one record per line: `["<checksum>",<record>]` or, for the answer to an effect,
@@ -149,11 +150,14 @@ export function readJournal(text: string, validation?: JournalValidation, migrat
 export class JournalReader {
   readonly #format: RecordFormat<JournalRecord>
   readonly #lines: LineReader
-  readonly #entries: JournalEntry[] = []
+  #entries: JournalEntry[] = []
+  /** How many entries were read. */
+  #count = 0
   #header: JournalHeader | undefined
   #version = VERSION as number
   /** Whether the beginning of the turn is known. Without its snapshot, a compacted journal is lost. */
   #hasBeginning = true
+  readonly #snapshots = new SnapshotLines()
 
   /** @param validation checks every record. Absent: records are trusted to have their declared types */
   constructor(validation?: JournalValidation, migrations: JournalMigrations = MIGRATIONS) {
@@ -179,6 +183,18 @@ export class JournalReader {
     return this.#lines.length + this.#lines.unfinishedLength
   }
 
+  /** The first record; `undefined` before it was read. */
+  get header(): JournalHeader | undefined {
+    return this.#header
+  }
+
+  /** Returns the entries read so far, and forgets them: for a journal that must not be in memory as a whole. {@link end} returns those after them. */
+  take(): readonly JournalEntry[] {
+    const entries = this.#entries
+    this.#entries = []
+    return entries
+  }
+
   /** Returns the journal when all parts were read. @throws {JournalError} `not_a_journal`, `damaged_record` */
   end(): Journal {
     const header = this.#header
@@ -191,7 +207,7 @@ export class JournalReader {
   }
 
   #next(): number {
-    return this.#entries.length + 2 + (this.#header?.dropped ?? 0)
+    return this.#count + 2 + (this.#header?.dropped ?? 0)
   }
 
   #read(line: JournalLine | undefined, position: number, text: string): void {
@@ -203,9 +219,14 @@ export class JournalReader {
       throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first line is not a record.")
     if (line === undefined) throw damagedRecord("journal", number, intact)
     if (number === 1) this.#version = checkHeader(line.record, format)
-    const record = checkRecord(migrated(line.record, this.#version, format, number, intact), format, number, intact)
-    if (this.#header !== undefined) this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
-    else this.#header = asHeader(record)
+    const record = this.#snapshots.whole(checkRecord(migrated(line.record, this.#version, format, number, intact), format, number, intact))
+    if (record === undefined) throw damagedRecord("journal", number, intact)
+    this.#snapshots.note(record)
+    if (this.#header === undefined) this.#header = asHeader(record)
+    else {
+      this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
+      this.#count += 1
+    }
     this.#hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : this.#hasBeginning)
   }
 }
@@ -213,10 +234,12 @@ export class JournalReader {
 /** The records of an older journal with their positions in its text of this version. */
 function rewritten(header: JournalHeader, old: readonly JournalEntry[]): Omit<Journal, "droppedLength"> {
   const writer = new JournalWriter()
+  const snapshots = new SnapshotLines()
   let length = writer.line(header).length
   const entries: JournalEntry[] = []
   for (const { number, record, fingerprint } of old) {
-    length += writer.line(record, fingerprint).length
+    length += writer.line(snapshots.short(record), fingerprint).length
+    snapshots.note(record)
     entries.push({ number, record, fingerprint, end: length })
   }
   return { header, entries, checksum: writer.checksum, length }
@@ -225,8 +248,12 @@ function rewritten(header: JournalHeader, old: readonly JournalEntry[]): Omit<Jo
 /** Makes the lines of a journal again, in this version. Joined, they are the text of the journal. */
 export function* journalLines({ header, entries }: Pick<Journal, "header" | "entries">): Generator<string, void, undefined> {
   const writer = new JournalWriter()
+  const snapshots = new SnapshotLines()
   yield writer.line(header)
-  for (const { record, fingerprint } of entries) yield writer.line(record, fingerprint)
+  for (const { record, fingerprint } of entries) {
+    yield writer.line(snapshots.short(record), fingerprint)
+    snapshots.note(record)
+  }
 }
 
 /**

@@ -237,15 +237,19 @@ export function timeOf(record: JournalRecord): number | undefined {
 
 /**
  * Returns the milliseconds that processes worked on a turn: for each process, from its opening of the journal to its last record.
- * Time before the records that a compaction left is not included.
+ * Time before the records that a compaction left is not included. Decisions of people, and results of calls that continued outside, do not
+ * count as records of a process: another process may have stored them, days later.
  */
 export function workedMs({ header, entries }: Journal): number {
   let total = 0
   let from = header.dropped === undefined ? header.at : undefined
   let to = from
+  const outside = new Set<string>()
   for (const { record } of entries) {
+    if (record.type === "tool_pending") outside.add(callKey(record.id, record.callId))
+    const isOutside = record.type === "tool_results" && record.results.every(({ callId }) => outside.has(callKey(record.id, callId)))
     const at = timeOf(record)
-    if (at === undefined) continue
+    if (at === undefined || isOutside || record.type === "tool_decisions") continue
     if (record.type === "opened") {
       total += span(from, to)
       from = at
@@ -254,6 +258,10 @@ export function workedMs({ header, entries }: Journal): number {
     to = at
   }
   return total + span(from, to)
+}
+
+function callKey(effectId: number, callId: string): string {
+  return `${effectId}:${callId}`
 }
 
 function span(from: number | undefined, to: number | undefined): number {

@@ -8,12 +8,18 @@ import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
 import { configDigests, trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
+import { HeldSnapshot } from "./held-snapshot.ts"
 import { type Journal, type JournalValidation, JournalWriter, lastSnapshot } from "./journal.ts"
+import { SnapshotLines } from "./snapshot-lines.ts"
 
 /** Characters up to which a snapshot is written whenever one is due. */
 const SMALL_SNAPSHOT = 10_000
 
-/** What a {@link Recorder} writes besides the responses. */
+/**
+ * What a {@link Recorder} writes besides the responses. In addition to the snapshots that the options set, one is due when a batch with held
+ * calls becomes outstanding, when a call of a batch continues outside, and after decisions of which the records do not say what they led to. A turn that is resumed from it continues
+ * with the calls as they were held, whatever the policy would answer now.
+ */
 export interface RecorderOptions {
   /**
    * Number of records after which a snapshot is due. A large snapshot is delayed until as many characters were written as the
@@ -46,6 +52,9 @@ export class Recorder {
   #chars = 0
   #snapshotChars = 0
   #ended = false
+  /** What the last snapshot has of held calls. */
+  #held = new HeldSnapshot()
+  #snapshots = new SnapshotLines()
   /** Whether the last line names a configuration whose snapshot was torn off. Another snapshot must not take its place. */
   #isTorn = false
   /** The effect that was handed out last, as it was then. Recorded with {@link RecorderOptions.keepEffects}. */
@@ -96,6 +105,8 @@ export class Recorder {
     const recorder = new Recorder(new JournalWriter(journal, options.maxLineChars), options)
     const last = lastSnapshot(journal.entries)
     recorder.#snapshotChars = (journal.entries[last]?.end ?? 0) - (journal.entries[last - 1]?.end ?? 0)
+    recorder.#snapshots = new SnapshotLines(journal.entries[last]?.record)
+    recorder.#held = HeldSnapshot.of(journal.entries.slice(Math.max(0, last)).map(({ record }) => record))
     const type = journal.entries.at(-1)?.record.type
     recorder.#ended = type === "end"
     recorder.#isTorn = type === "reconfigured"
@@ -131,6 +142,8 @@ export class Recorder {
     return this.#writer.whole(() => {
       const line = this.#line(record)
       const snapshotLine = this.#line(snapshot)
+      this.#held = HeldSnapshot.of([snapshot])
+      this.#snapshots.note(snapshot)
       this.#records = 0
       this.#chars = 0
       this.#snapshotChars = snapshotLine.length
@@ -171,8 +184,14 @@ export class Recorder {
    */
   response(machine: TurnMachine, response: Response): string {
     const { state } = machine.turn.position
-    const answered = "outstanding" in state && state.outstanding.id === response.id ? state.outstanding : undefined
+    return this.answer("outstanding" in state ? state.outstanding : undefined, response)
+  }
+
+  /** {@link response} without a machine. `outstanding`: the effect that the turn waits for, as it was first emitted. Throws as it does. */
+  answer(outstanding: AnswerableEffect | undefined, response: Response): string {
+    const answered = outstanding?.id === response.id ? outstanding : undefined
     if (answered === undefined) return this.#count(this.#line(response))
+    this.#held.note(response)
     // Cached since the effect was handed out.
     const own = fingerprint(answered)
     const effect = answered === this.#handedOut?.effect ? this.#handedOut.copy : answered
@@ -189,20 +208,35 @@ export class Recorder {
   snapshotIfDue(machine: TurnMachine): string {
     this.handOut(machine)
     if (this.#isTorn) return ""
+    if (this.#held.isDue(machine.turn)) return this.#snapshot(machine, true)
     const { snapshotEveryRecords, snapshotEveryChars } = this.#options
     if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return ""
     const due = (snapshotEveryRecords > 0 && this.#records >= snapshotEveryRecords) || (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars)
     return due ? this.snapshot(machine) : ""
   }
 
+  /** Returns a snapshot if one is due because calls are held or continue outside, else "". A host may call it at any time, also between two polls. */
+  snapshotIfHeld(machine: TurnMachine): string {
+    return !this.#isTorn && this.#held.isDue(machine.turn) ? this.#snapshot(machine, true) : ""
+  }
+
   /** Returns a snapshot, whether or not one is due; "" if it could not be read again. */
   snapshot(machine: TurnMachine): string {
+    return this.#snapshot(machine, false)
+  }
+
+  /** `continues`: the line has only what was added since the snapshot before, where there is one. */
+  #snapshot(machine: TurnMachine, continues: boolean): string {
     this.#records = 0
     this.#chars = 0
-    const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
+    const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint(), ...(continues && { continues: true }) }
     if (this.#isTorn) return ""
-    const line = this.#lineIfReadable(record)
-    if (line !== "") this.#snapshotChars = line.length
+    const line = this.#lineIfReadable(this.#snapshots.short(record))
+    // One that cannot be read is not tried again with each response.
+    this.#held = HeldSnapshot.of([record])
+    if (line === "") return line
+    this.#snapshots.note(record)
+    this.#snapshotChars = line.length
     return line
   }
 

@@ -8,7 +8,7 @@ import type { Outcome } from "../wire/event.ts"
 import { trustingConfig } from "./config.ts"
 import { configurationChanges } from "./configuration-changes.ts"
 import { differences } from "./divergence.ts"
-import { all, beginAt, drain, fold, isPreparing } from "./fold.ts"
+import { all, beginAt, drain, fold, heldDifference, isPreparing } from "./fold.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 import { checkConfiguration, type ReplayOptions } from "./replay.ts"
 import { lastSection, type Section, sectionsOf } from "./sections.ts"
@@ -118,7 +118,10 @@ function checkSnapshot(machine: TurnMachine, number: number, checkpoint: TurnChe
   if (!isPreparing(checkpoint.state)) drain(machine)
   const found = differences(comparable(checkpoint, withConfig), comparable(machine.checkpoint(), withConfig))
   if (found.length === 0) return
-  const message = `Record ${number} is a snapshot that differs from the replayed turn, first at "${found[0]?.path}".`
+  const { state } = machine.turn.position
+  const held =
+    "outstanding" in checkpoint.state ? heldDifference(checkpoint.state.outstanding, "outstanding" in state ? state.outstanding : undefined) : ""
+  const message = `Record ${number} is a snapshot that differs from the replayed turn, first at "${found[0]?.path}".${held}`
   throw new ReplayDivergence("snapshot_differs", number, undefined, found, message)
 }
 

@@ -27,7 +27,7 @@ export const HoldCall: Tagged<HoldCall> = exact(z.object({ callId: z.string(), d
 export type HeldCall = wire.HeldCall
 export const HeldCall: Tagged<HeldCall> = exact(z.object({ ...pendingCall, requestId: z.string(), index: Count, digest: z.string(), ask: Ask }))
 
-/** A call whose work goes on outside the host, such as a job that reports by a webhook. Its result comes later. */
+/** A call whose work continues outside the host, such as a job that reports by a webhook. Its result comes later. */
 export type ExternalCall = wire.ExternalCall
 export const ExternalCall: Tagged<ExternalCall> = exact(z.object({ ...pendingCall, token: z.string(), note: z.string().exactOptional() }))
 

@@ -67,7 +67,9 @@ export const JournalInterruption: Tagged<JournalInterruption> = exact(
 
 /** The turn after the record before. A resumed turn starts from here and does not need earlier records. */
 export type JournalSnapshot = wire.JournalSnapshot
-export const JournalSnapshot: Tagged<JournalSnapshot> = exact(z.object({ type: z.literal("snapshot"), checkpoint: TurnCheckpoint }))
+export const JournalSnapshot: Tagged<JournalSnapshot> = exact(
+  z.object({ type: z.literal("snapshot"), checkpoint: TurnCheckpoint, continues: z.literal(true).exactOptional() }),
+)
 
 /** An effect as it was emitted. Recorded on request, so that a divergence can report what differs. */
 export type JournalEffect = wire.JournalEffect

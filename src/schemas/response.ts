@@ -49,7 +49,7 @@ export const ToolResults: Tagged<ToolResults> = exact(z.object({ type: z.literal
 export type ToolDecisions = wire.ToolDecisions
 export const ToolDecisions: Tagged<ToolDecisions> = exact(z.object({ type: z.literal("tool_decisions"), ...answer, decisions: z.array(Decision) }))
 
-/** Says that a call of `tool_calls` goes on outside the host. Its result comes later, as `tool_results`. */
+/** Says that a call of `tool_calls` continues outside the host. Its result comes later, as `tool_results`. */
 export type ToolPending = wire.ToolPending
 export const ToolPending: Tagged<ToolPending> = exact(
   z.object({ type: z.literal("tool_pending"), ...answer, callId: z.string(), token: z.string(), note: z.string().exactOptional() }),

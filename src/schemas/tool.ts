@@ -16,7 +16,12 @@ export const ToolSpec: Tagged<ToolSpec> = exact(
 )
 
 /** The fields of a {@link PendingToolCall}. */
-export const pendingCall = { callId: z.string(), toolName: z.string(), args: Json, replay: ReplayMeta.exactOptional() }
+export const pendingCall: {
+  readonly callId: z.ZodString
+  readonly toolName: z.ZodString
+  readonly args: typeof Json
+  readonly replay: z.ZodExactOptional<typeof ReplayMeta>
+} = { callId: z.string(), toolName: z.string(), args: Json, replay: ReplayMeta.exactOptional() }
 /** A tool call that the host is asked to run. */
 export type PendingToolCall = wire.PendingToolCall
 export const PendingToolCall: Tagged<PendingToolCall> = exact(z.object(pendingCall))

@@ -17,11 +17,13 @@ export {
   startAction,
 } from "./arbitrary-turns.ts"
 export {
+  ask,
   attachmentRef,
   block,
   checkpointKind,
   completedToolCall,
   count,
+  decision,
   deliveredMessage,
   delivery,
   execResponse,
@@ -62,4 +64,5 @@ export {
   turnCause,
   turnEvent,
   usage,
+  verdict,
 } from "./arbitrary-values.ts"

@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import type { DriverAction, OnEmpty } from "../wire/action.ts"
 import type { TurnConfigData, TurnStart } from "../wire/config.ts"
-import type { Answers, ScriptedToolAnswer } from "./answers.ts"
+import type { Answers, ScriptedDecision, ScriptedToolAnswer } from "./answers.ts"
 import * as wire from "./arbitrary-values.ts"
 import { few, object } from "./arbitrary-values.ts"
 import type { OptionalCallback, ScriptedAnswer } from "./scripted-driver.ts"
@@ -58,6 +58,7 @@ export const startAction: Arbitrary<DriverAction> = fc.oneof(
   { weight: 4, arbitrary: object({ type: fc.constant("start_llm" as const), request: wire.llmRequest }, { driverState: wire.json }) },
   { weight: 3, arbitrary: object({ type: fc.constant("start_tools" as const), calls: few(wire.pendingToolCall, 4) }) },
   { weight: 1, arbitrary: settledBatch() },
+  { weight: 3, arbitrary: heldBatch() },
   {
     weight: 2,
     arbitrary: object({ type: fc.constant("start_exec" as const), code: wire.text, driverState: wire.json }, { language: wire.text }),
@@ -79,6 +80,8 @@ const misleadingList: Arbitrary<readonly DriverAction[]> = fc.oneof(
   few(quietAction),
   fc.tuple(startAction, few(quietAction, 1), fc.oneof(startAction, finish)).map(([first, between, second]) => [first, ...between, second]),
   fc.tuple(finish, fc.oneof(quietAction, startAction, finish)),
+  fc.constant([{ type: "start_tools", calls: [], held: [{ callId: "none", digest: "", ask: { allow: [], scopes: [] } }] }]),
+  fc.constantFrom<DriverAction>({ type: "release_calls", requestIds: [] }, { type: "settle_calls", results: [] }).map((action) => [action]),
   few(quietAction, 1).map((before) => [...before, { type: "nonsense" } as never]),
 )
 
@@ -94,12 +97,18 @@ export const script: Arbitrary<readonly ScriptedAnswer[]> = oftenLong(scriptedAn
 export const callbacks: Arbitrary<readonly OptionalCallback[]> = fc.oneof(
   {
     weight: 9,
-    arbitrary: fc.subarray<OptionalCallback>(["onLlmCutOff", "onLlmFailed", "onDelivery"]).map((others) => ["onExecResult" as const, ...others]),
+    arbitrary: fc
+      .subarray<OptionalCallback>(["onLlmCutOff", "onLlmFailed", "onDelivery"])
+      .map((others) => ["onExecResult" as const, "onToolDecisions" as const, ...others]),
   },
   { weight: 1, arbitrary: fc.constant([]) },
 )
 
 const toolAnswer: Arbitrary<ScriptedToolAnswer> = object({ output: wire.toolOutput }, { modelReturn: wire.modelReturn })
+
+const scriptedDecision: Arbitrary<ScriptedDecision> = fc
+  .tuple(object({}, { by: wire.text, note: wire.text }), wire.verdict)
+  .map(([facts, decided]) => ({ ...facts, ...decided }))
 
 /** A host's answers to each type of effect. */
 export const answers: Arbitrary<Answers> = object(
@@ -107,6 +116,7 @@ export const answers: Arbitrary<Answers> = object(
     surface: wire.surfaceResult,
     llm: wire.llmResult,
     tools: fc.array(toolAnswer, { minLength: 1, maxLength: 3 }),
+    decisions: fc.array(scriptedDecision, { minLength: 1, maxLength: 3 }),
     exec: wire.execResult,
     delivery: wire.delivery,
   },
@@ -120,6 +130,14 @@ const answerSome: Arbitrary<HostMove> = object(
   { type: fc.constant("answer" as const), answers, pick: fc.array(fc.nat({ max: 3 }), { maxLength: 2 }) },
   { at: wire.timestamp },
 )
+const decide: Arbitrary<HostMove> = object(
+  { type: fc.constant("decide" as const), decisions: fc.array(scriptedDecision, { minLength: 1, maxLength: 3 }) },
+  { pick: fc.array(fc.nat({ max: 3 }), { maxLength: 2 }), at: wire.timestamp },
+)
+const pend: Arbitrary<HostMove> = object(
+  { type: fc.constant("pend" as const), place: fc.nat({ max: 3 }), token: wire.text },
+  { note: wire.text, at: wire.timestamp },
+)
 const repeat: Arbitrary<HostMove> = object({ type: fc.constant("repeat" as const), back: fc.nat({ max: 2 }) })
 const offend: Arbitrary<HostMove> = object({ type: fc.constant("offend" as const), which: fc.nat({ max: 30 }) })
 const apply: Arbitrary<HostMove> = object({ type: fc.constant("apply" as const), actions: few(quietAction) })
@@ -130,6 +148,9 @@ const round: Arbitrary<readonly HostMove[]> = fc.oneof(
   { weight: 6, arbitrary: fc.tuple(pollAll, answerSome, pollAll, answerAll) },
   { weight: 2, arbitrary: fc.tuple(pollAll, answerSome, offend, answerAll) },
   { weight: 2, arbitrary: fc.tuple(pollSome, answerAll) },
+  { weight: 4, arbitrary: fc.tuple(pollAll, decide, pollAll, answerSome, decide, answerAll) },
+  { weight: 1, arbitrary: fc.tuple(decide, pollSome, pend, answerAll) },
+  { weight: 1, arbitrary: fc.tuple(pend) },
   { weight: 1, arbitrary: fc.tuple(answerAll) },
   { weight: 1, arbitrary: fc.tuple(answerSome) },
   { weight: 1, arbitrary: fc.tuple(pollSome) },
@@ -160,6 +181,23 @@ function settledBatch(): Arbitrary<Extract<DriverAction, { type: "start_tools" }
     calls: drawn.map(([call]) => call),
     settled: drawn.flatMap(([{ callId, toolName, args }, result, isSettled]) => (isSettled ? [{ ...result, callId, toolName, args }] : [])),
   }))
+}
+
+/** A batch of which some calls are held, and some are answered by the driver. Each call has an id of its own. */
+function heldBatch(): Arbitrary<Extract<DriverAction, { type: "start_tools" }>> {
+  const role = fc.constantFrom("free", "settled", "held", "held", "both")
+  return fc.array(fc.tuple(wire.pendingToolCall, wire.completedToolCall, role, wire.ask, wire.text), { minLength: 1, maxLength: 4 }).map((drawn) => {
+    const batch = drawn.map(([call, result, is, ask, digest], index) => {
+      const { callId, toolName, args } = { ...call, callId: `${call.callId}#${index}` }
+      return { call: { ...call, callId }, result: { ...result, callId, toolName, args }, is, hold: { callId, digest, ask } }
+    })
+    return {
+      type: "start_tools",
+      calls: batch.map(({ call }) => call),
+      settled: batch.flatMap(({ result, is }) => (is === "settled" || is === "both" ? [result] : [])),
+      held: batch.flatMap(({ hold, is }) => (is === "held" || is === "both" ? [hold] : [])),
+    }
+  })
 }
 
 /** A list that is longer on average than fast-check's. It shrinks to a short one. */

@@ -1,5 +1,6 @@
 import * as fc from "fast-check"
 import type { Json } from "../json.ts"
+import type { ApprovalChoice, ApprovalScope, Ask, Decision, Verdict } from "../wire/approval.ts"
 import type { CheckpointKind, ErrorEnvelope, Outcome, TurnEvent } from "../wire/event.ts"
 import type { Block, Generation, LlmFailure, LlmMessage, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../wire/llm.ts"
 import type {
@@ -367,10 +368,35 @@ const answer = { id: count }
 const answeredAt = { at: timestamp }
 
 /** A response of any kind, to any effect. */
+/** What a person is asked about a held call. Some calls allow nothing. */
+export const ask: Arbitrary<Ask> = object(
+  {
+    allow: fc.shuffledSubarray<ApprovalChoice>(["approve", "edit", "reject"]),
+    scopes: fc.shuffledSubarray<ApprovalScope>(["call", "turn", "thread"]),
+  },
+  { summary: text, risk: fc.constantFrom("low", "medium", "high"), expiresAt: timestamp },
+)
+
+const approvalScope: Arbitrary<ApprovalScope> = fc.constantFrom("call", "turn", "thread")
+
+/** What is decided about a held call. */
+export const verdict: Arbitrary<Verdict> = fc.oneof(
+  { weight: 3, arbitrary: object({ decision: fc.constant("approve" as const) }, { scope: approvalScope }) },
+  { weight: 2, arbitrary: object({ decision: fc.constant("edit" as const), args: json }) },
+  { weight: 2, arbitrary: object({ decision: fc.constant("reject" as const) }, { message: text, scope: approvalScope }) },
+  { weight: 1, arbitrary: object({ decision: fc.constantFrom("expired", "cancelled") }) },
+)
+
+export const decision: Arbitrary<Decision> = fc
+  .tuple(object({ requestId: id, digest: text }, { by: text, note: text }), verdict)
+  .map(([facts, decided]) => ({ ...facts, ...decided }))
+
 export const response: Arbitrary<Response> = fc.oneof(
   tagged("execution_surface_synced", { ...answer, result: surfaceResult }, answeredAt),
   tagged("llm_complete", { ...answer, result: llmResult }, { ...answeredAt, textStreamed: yes }),
   tagged("tool_results", { ...answer, results: few(completedToolCall) }, answeredAt),
+  tagged("tool_decisions", { ...answer, decisions: few(decision) }, answeredAt),
+  tagged("tool_pending", { ...answer, callId: id, token: text }, { ...answeredAt, note: text }),
   tagged("exec_result", { ...answer, result: execResult }, answeredAt),
   tagged("checkpoint_delivery", { ...answer, delivery }, answeredAt),
 )
@@ -426,12 +452,23 @@ export const outcome: Arbitrary<Outcome> = fc.oneof(
 const toolCallEvent = { name: id, args: json }
 
 /** Events that a driver or host may emit: not `turn_outcome` and `done`, which only the machine emits. */
+const externalCall = { callId: id, name: id }
+
 export const turnEvent: Arbitrary<TurnEvent> = fc.oneof(
   object({ type: fc.constantFrom("text_delta", "reasoning_delta"), content: text }),
   tagged("message", { text, kind: text }),
   tagged("tool_call_start", toolCallEvent, { callId: id }),
   tagged("tool_call", { ...toolCallEvent, output: toolOutput, durationMs: count }, { callId: id }),
   tagged("tool_progress", { callId: id, name: id }, { message: text, progress: fc.double({ noNaN: true, noDefaultInfinity: true }), total: count }),
+  tagged("approval_requested", {
+    held: object({ callId: id, toolName: id, args: json, requestId: id, index: count, digest: text, ask }, { replay: replayMeta }),
+  }),
+  tagged(
+    "approval_decided",
+    { ...externalCall, requestId: id, decision: fc.constantFrom("approve", "edit", "reject", "expired", "cancelled") },
+    { args: json, by: text },
+  ),
+  tagged("tool_pending", { ...externalCall, token: text }, { note: text }),
   tagged("llm_request", { iteration: count, messageCount: count, tools: few(id) }),
   tagged("llm_response", { iteration: count, content: text, durationMs: count }),
   tagged("token_usage", { iteration: count, usage, cumulative: usage }),

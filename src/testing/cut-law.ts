@@ -37,7 +37,8 @@ export function checkCutsInARow(subject: Subject, trace: Trace): void {
 /**
  * A restored turn that follows the steps of one that was never cut. They may differ in one way only: an effect
  * that was outstanding at the cut and that the host had polled is returned again, after the queued effects, unless it
- * is answered or ended first. A restored turn cannot know whether its host polled the outstanding effect, so one that it
+ * is answered or ended first. A batch that is returned again names the calls that were released until then, so their releases are not
+ * returned. A restored turn cannot know whether its host polled the outstanding effect, so one that it
  * had not polled counts as polled too: answered or ended first, it is not returned again, and `cancel` cancels
  * it.
  */
@@ -55,6 +56,8 @@ class Follower {
   /** The effect to return again, and how many effects come before it. */
   #redelivery: { readonly id: number; readonly queued: number } | undefined
   #effectsSinceCut = 0
+  /** The calls of the outstanding batch whose release it covers: those that were decided at the cut, and those with which it was returned. */
+  #covered: ReadonlySet<string> = new Set()
 
   constructor(subject: Subject, trace: Trace, place: number) {
     this.#subject = subject
@@ -100,6 +103,7 @@ class Follower {
     const machine = restoredMachine(this.#subject, checkpoint, (call) => this.#driverCalls.push(call))
     const { outstanding } = machine
     this.#effectsSinceCut = 0
+    this.#covered = decidedCalls(machine)
     this.#outstandingAtCut = outstanding?.id
     this.#redelivery = undefined
     if (outstanding !== undefined && this.#taken.has(outstanding.id)) {
@@ -112,8 +116,12 @@ class Follower {
 
   #poll(where: string, step: TraceStep): void {
     if (isAnswerable(step.effect) && this.#passedOver.has(step.effect.id)) return
+    if (this.#isCovered(step.effect)) return
     let effect = this.#machine.poll()
-    while (this.#mayDiffer(where, step, effect)) effect = this.#machine.poll()
+    while (this.#mayDiffer(where, step, effect)) {
+      if (this.#isCovered(step.effect)) return
+      effect = this.#machine.poll()
+    }
     requireEqualTexts("cut", where, "the effect polled", jsonText(effect), step.effectText)
     if (isAnswerable(effect)) this.#taken.add(effect.id)
     if (effect !== undefined) this.#effectsSinceCut += 1
@@ -135,6 +143,21 @@ class Follower {
       `effect ${effect.id} was returned again after ${returned} effects, not after the ${redelivery.queued} that were queued`,
     )
     this.#redelivery = undefined
+    if (effect.type === "tool_calls") this.#covered = new Set(effect.calls.map(({ callId }) => callId))
     return true
   }
+
+  /** Whether an effect is a release of calls that the batch names, which a restored turn returns again. */
+  #isCovered(effect: Effect | undefined): boolean {
+    const isRelease = effect?.type === "tool_calls_released" && effect.id === this.#outstandingAtCut
+    return isRelease && effect.calls.every(({ callId }) => this.#covered.has(callId))
+  }
+}
+
+/** The calls of the outstanding batch about which a decision was made. */
+function decidedCalls(machine: TestedMachine): ReadonlySet<string> {
+  const { state } = machine.turn.position
+  if (state.type !== "waiting_tools") return new Set()
+  const decided = new Set(state.decided.toArray().map(({ requestId }) => requestId))
+  return new Set((state.outstanding.held ?? []).flatMap(({ requestId, callId }) => (decided.has(requestId) ? [callId] : [])))
 }

@@ -1,11 +1,9 @@
 import { isAnswerable } from "../machine/transitions.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
+import { checkConsent } from "./consent-law.ts"
 import { requireEqual, requireEqualTexts, requireThat } from "./laws.ts"
 import type { TestedMachine } from "./turn-input.ts"
-import type { Subject, Trace, TraceStep } from "./turn-trace.ts"
-
-/** What these laws look at. It may begin in the middle of a turn, after it was polled until nothing was left. */
-export type EffectTrace = Pick<Trace, "machine" | "begin" | "steps">
+import type { EffectTrace, Subject, TraceStep } from "./turn-trace.ts"
 
 /** The laws that can be checked on the effects of one run. */
 export function checkEffects(subject: Subject, trace: EffectTrace): void {
@@ -13,6 +11,7 @@ export function checkEffects(subject: Subject, trace: EffectTrace): void {
   checkCancelled(trace)
   checkEnding(trace)
   checkProgress(subject, trace)
+  checkConsent(trace)
 }
 
 /** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered. */
@@ -38,12 +37,9 @@ function checkOutstanding({ begin, steps }: EffectTrace): void {
       lastId = id
     }
     if (isAnswerable(effect)) {
-      requireThat(
-        "outstanding",
-        where,
-        effect.id === lastReturned + 1,
-        `effect ${effect.id} was returned after effect ${lastReturned}; ids rise by one`,
-      )
+      // Work that was answered before it was polled is withdrawn at the end, and an answered checkpoint after it is not.
+      const isNext = before.done ? effect.id > lastReturned : effect.id === lastReturned + 1
+      requireThat("outstanding", where, isNext, `effect ${effect.id} was returned after effect ${lastReturned}; ids rise by one`)
       lastReturned = effect.id
       if (effect.id === id)
         requireEqualTexts("outstanding", where, "the effect returned is the outstanding one", step.effectText, after.outstandingText)

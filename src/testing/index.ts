@@ -31,6 +31,7 @@ export type {
   TestedHost,
   TestedProcess,
   TestedRunOptions,
+  TestedSuspension,
   TestedTurn,
 } from "./host-conformance/tested-host.ts"
 export { testedStore } from "./host-conformance/tested-store.ts"

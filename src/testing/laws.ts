@@ -12,10 +12,11 @@ export const LAWS = {
   outstanding: "law 5, outstanding: never two answerable effects at once, and ids rise by one",
   ending: "law 6, ending: one turn_outcome, one done event and one done effect, and nothing after them",
   progress: "law 7, progress: the emitted deltas are the appended events, once each and in order",
-  tools: "law 8, tools: results of one batch come in any order and any split, and the driver sees the same",
+  tools: "law 8, tools: results and decisions of one batch come in any order and any split, and the driver sees the same",
   orphans: "law 10, no orphans: in every request, each tool call has exactly one result",
   prefix: "law 11, prefix: a request begins with the one before it of the same purpose, or a record with contextReset marks the break",
   verbatim: "law 12, verbatim: what a model said is stored part by part as it was said",
+  consent: "law 13, consent: no held call runs without a decision, and no call is handed out again",
   driver: "driver: a driver does not throw, and each of its lists of actions starts one piece of work or finishes the turn",
   values: "values: an old turn value does not change",
 } as const

@@ -87,7 +87,7 @@ function response(parts: readonly OutputPart[], terminalReason: TerminalReason):
   return { text, parts, usage: { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }, terminalReason }
 }
 
-/** Results, decisions, and a report that the first call goes on outside. They come in any order and any mixture. */
+/** Results, decisions, and a report that the first call continues outside. They come in any order and any mixture. */
 function toolAnswers(effect: ToolCalls): readonly Response[] {
   const { id, calls, held = [], pending = [] } = effect
   return [...resultAnswers(id, [...calls, ...pending], held.length > 0), ...pendingAnswers(id, calls), ...decisionAnswers(id, held)]

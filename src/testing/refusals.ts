@@ -1,5 +1,6 @@
 import { ANSWERS, isAnswerTo, type ResponseType } from "../machine/transitions.ts"
 import type { DriverAction } from "../wire/action.ts"
+import type { Decision } from "../wire/approval.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { Response } from "../wire/response.ts"
@@ -31,7 +32,8 @@ export function refusalsOf(machine: TestedMachine): readonly Refusal[] {
   for (const type of RESPONSE_TYPES) {
     if (!isAnswerTo(outstanding, { type })) refusals.push(respond(`${type} for ${outstanding.type}`, sample(type, id), "unexpected_response"))
   }
-  if (outstanding.type === "tool_calls") refusals.push(...badResults(outstanding, state))
+  if (outstanding.type === "tool_calls")
+    refusals.push(...badResults(outstanding, state), ...badReports(outstanding, state), ...badDecisions(outstanding, state))
   return refusals
 }
 
@@ -83,7 +85,8 @@ function sample(type: ResponseType, id: number): Response {
 
 /** Results of calls that do not exist, alone and after a valid one, and of a call that is already answered. */
 function badResults(outstanding: ToolCalls, state: TurnCheckpoint["state"]): readonly Refusal[] {
-  const { id, calls } = outstanding
+  const { id, pending = [] } = outstanding
+  const calls = [...outstanding.calls, ...pending]
   const unknown = result(unusedCallId(state))
   const missing = calls.map((call) => result(call.callId))
   const refusals = [
@@ -99,8 +102,50 @@ function badResults(outstanding: ToolCalls, state: TurnCheckpoint["state"]): rea
   return [...refusals, respond("one result more than there are calls", { type: "tool_results", id, results: tooMany }, "call_already_answered")]
 }
 
+/** Reports about calls that do not exist, that have their result, that wait for a decision, or that are pending under another token. */
+function badReports({ id, held = [], pending = [] }: ToolCalls, state: TurnCheckpoint["state"]): readonly Refusal[] {
+  const report = (what: string, callId: string, code: string, token = ""): Refusal =>
+    respond(`a report about ${what}`, { type: "tool_pending", id, callId, token }, code)
+  const refusals = [report("a call that does not exist", unusedCallId(state), "unknown_call")]
+  const [undecided] = held
+  if (undecided !== undefined) {
+    refusals.push(report("a held call", undecided.callId, "call_is_held"))
+    refusals.push(respond("the result of a held call", { type: "tool_results", id, results: [result(undecided.callId)] }, "call_is_held"))
+  }
+  const [outside] = pending
+  if (outside !== undefined) refusals.push(report("a pending call, under another token", outside.callId, "call_is_pending", `${outside.token}!`))
+  return refusals
+}
+
+/** Decisions about unknown and about changed calls, those that a call does not allow, and those that contradict an earlier one. */
+function badDecisions({ id, held = [] }: ToolCalls, state: TurnCheckpoint["state"]): readonly Refusal[] {
+  const decide = (what: string, code: string, ...decisions: readonly Decision[]): Refusal =>
+    respond(what, { type: "tool_decisions", id, decisions }, code)
+  const unknown: Decision = { requestId: `no request of ${unusedCallId(state)}`, digest: "", decision: "expired" }
+  const refusals = [decide("a decision about an unknown request", "unknown_request", unknown)]
+  const [call] = held
+  if (call !== undefined) {
+    const { requestId, digest, ask } = call
+    const valid: Decision = { requestId, digest, decision: "cancelled" }
+    refusals.push(decide("a valid decision and one about an unknown request", "unknown_request", valid, unknown))
+    refusals.push(decide("a decision about a changed call", "digest_mismatch", { ...valid, digest: `${digest}!` }))
+    refusals.push(decide("two contrary decisions", "call_already_decided", valid, { ...valid, decision: "expired" }))
+    if (!ask.allow.includes("approve"))
+      refusals.push(decide("an approval that is not allowed", "decision_not_allowed", { requestId, digest, decision: "approve" }))
+    else if (!ask.scopes.includes("thread"))
+      refusals.push(decide("an approval that reaches too far", "decision_not_allowed", { requestId, digest, decision: "approve", scope: "thread" }))
+  }
+  const { outstanding, decided = [] } = state.type === "waiting_tools" ? state : { outstanding: { held: [] } }
+  const [first] = decided
+  const digest = outstanding.held?.find(({ requestId }) => requestId === first?.requestId)?.digest
+  if (first === undefined || digest === undefined) return refusals
+  const decision = first.decision === "expired" ? "cancelled" : "expired"
+  return [...refusals, decide("a decision that contradicts one", "call_already_decided", { requestId: first.requestId, digest, decision })]
+}
+
 function unusedCallId(state: TurnCheckpoint["state"]): string {
-  const used = state.type === "waiting_tools" ? state.outstanding.calls.map((call) => call.callId) : []
+  const { calls, held = [] } = state.type === "waiting_tools" ? state.outstanding : { calls: [] }
+  const used = [...calls, ...held].map((call) => call.callId)
   return `no call of ${used.join()}`
 }
 

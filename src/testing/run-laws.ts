@@ -1,11 +1,13 @@
+import { isWide } from "../machine/held.ts"
 import type { Turn } from "../machine/turn.ts"
-import type { ToolResults } from "../wire/response.ts"
+import type { TurnCheckpoint } from "../wire/checkpoint.ts"
+import type { Response, ToolDecisions, ToolPending, ToolResults } from "../wire/response.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { jsonText } from "./difference.ts"
 import { requireEqual, requireEqualLists, requireEqualTexts, requireEqualTurns } from "./laws.ts"
 import { refusalsOf } from "./refusals.ts"
 import { give, type TestedMachine } from "./turn-input.ts"
-import { checkpointText, newMachine, type StepInput, type Subject, type Trace } from "./turn-trace.ts"
+import { checkpointText, newMachine, type StepInput, type Subject, type Trace, type TraceStep } from "./turn-trace.ts"
 import type { DriverCall } from "./watched-driver.ts"
 
 /** Law 1: the same turn from copies of the same values, without checkpoints in between. */
@@ -66,15 +68,22 @@ function requireStale(
   input: Extract<StepInput, { type: "respond" }>,
   outstandingId: number | undefined,
 ): void {
-  // While a batch is incomplete, a repeated part is an error and not a duplicate; see the refusals.
-  if (outstandingId === input.response.id) return
+  // While a batch is incomplete, repeated results are an error and not a duplicate; see the refusals.
+  if (outstandingId === input.response.id && input.response.type === "tool_results") return
   const before = checkpointText(machine)
   requireEqual("duplicates", where, "the same answer repeated", verdictOf(machine, input), "stale")
   requireEqualTexts("duplicates", where, "the checkpoint after a stale answer and before it", checkpointText(machine), before)
 }
 
-/** Law 8: all results of a batch at once, and one by one from the last to the first, compared with the order in which they arrived. */
+/** Law 8 for each batch: other orders and splits of its results and decisions, compared with the order in which they arrived. */
 export function checkToolOrder(subject: Subject, trace: Trace): void {
+  checkResultOrder(subject, trace)
+  checkDecisionOrder(subject, trace)
+}
+
+/** All results of a batch at once, and one by one from the last to the first. Batches with decisions are left to {@link checkDecisionOrder}. */
+function checkResultOrder(subject: Subject, trace: Trace): void {
+  if (trace.steps.some(({ input }) => input.type === "respond" && input.response?.type === "tool_decisions")) return
   const inputs = trace.steps.flatMap(({ input, verdict }): Input[] => (input.type === "poll_once" || verdict !== "accepted" ? [] : [input]))
   const batches = batchesOf(inputs)
   if (Array.from(batches.values()).every(({ results }) => results.length < 2)) return
@@ -84,6 +93,91 @@ export function checkToolOrder(subject: Subject, trace: Trace): void {
     requireEqualLists("tools", `results ${order}`, "the driver's calls and answers", other.driverCalls, original.driverCalls)
     requireEqualTurns("tools", `results ${order}`, "the turn at the end", other.checkpoint, original.checkpoint)
   }
+}
+
+/**
+ * The decisions of a batch at once or one by one from the last to the first, then the reports about calls that continue outside, then the
+ * results in the same ways. Decisions that reach other calls, and those that time may expire, depend on their order.
+ */
+function checkDecisionOrder(subject: Subject, trace: Trace): void {
+  const inputs = trace.steps.flatMap(({ input, verdict }): Input[] => (input.type === "poll_once" || verdict !== "accepted" ? [] : [input]))
+  const parts = inputs.flatMap((input) => (input.type === "respond" && isPart(input.response) ? [input.response] : []))
+  const decisions = parts.flatMap((part) => (part.type === "tool_decisions" ? part.decisions : []))
+  if (decisions.length === 0 || decisions.some(isWide) || trace.steps.some(mayExpire)) return
+  const original = runDrained(subject, inputs)
+  for (const [order, split] of Object.entries(DECIDED_SPLITS)) {
+    const other = runDrained(subject, regroupParts(inputs, parts, split))
+    const where = `decisions and results ${order}`
+    requireEqualLists(
+      "tools",
+      where,
+      "what the driver saw of each batch",
+      other.driverCalls.flatMap(seenBatch),
+      original.driverCalls.flatMap(seenBatch),
+    )
+    requireEqual("tools", where, "the turn at the end", inAnyOrder(other.checkpoint), inAnyOrder(original.checkpoint))
+  }
+}
+
+type BatchPart = ToolResults | ToolDecisions | ToolPending
+
+function isPart(response: Response): response is BatchPart {
+  return response.type === "tool_results" || response.type === "tool_decisions" || response.type === "tool_pending"
+}
+
+function mayExpire({ after: { outstanding } }: TraceStep): boolean {
+  return outstanding?.type === "tool_calls" && (outstanding.held ?? []).some(({ ask }) => ask.expiresAt !== undefined)
+}
+
+const DECIDED_SPLITS: { readonly [order: string]: (parts: readonly BatchPart[]) => readonly BatchPart[] } = {
+  "all at once": (parts) => {
+    const [first] = parts
+    if (first === undefined) return []
+    const decisions = parts.flatMap((part) => (part.type === "tool_decisions" ? part.decisions : []))
+    const results = parts.flatMap((part) => (part.type === "tool_results" ? part.results : []))
+    const decided: readonly BatchPart[] = decisions.length === 0 ? [] : [{ type: "tool_decisions", id: first.id, decisions }]
+    return [...decided, ...parts.filter(({ type }) => type === "tool_pending"), { type: "tool_results", id: first.id, results }]
+  },
+  "one by one, the last first": (parts) => {
+    const decided = parts.flatMap((part) =>
+      part.type === "tool_decisions" ? part.decisions.map((decision) => ({ ...part, decisions: [decision] })) : [],
+    )
+    const answered = parts.flatMap((part) => (part.type === "tool_results" ? part.results : []))
+    const first = parts.find((part) => part.type === "tool_results")
+    const split = answered.length === 0 ? [[]] : lastFirst(answered).map((result) => [result])
+    const results = first === undefined ? [] : split.map((some): BatchPart => ({ ...first, results: some }))
+    return [...decided.reverse(), ...parts.filter(({ type }) => type === "tool_pending"), ...results]
+  },
+}
+
+/** The same inputs, with the parts of each batch in another order, all in the place of the last one. */
+function regroupParts(
+  inputs: readonly Input[],
+  parts: readonly BatchPart[],
+  split: (parts: readonly BatchPart[]) => readonly BatchPart[],
+): readonly Input[] {
+  return inputs.flatMap((input): readonly Input[] => {
+    if (input.type !== "respond" || !isPart(input.response)) return [input]
+    const batch = parts.filter(({ id }) => id === input.response.id)
+    if (batch.at(-1) !== input.response) return []
+    const at = Math.max(...batch.map((part) => part.at ?? Number.NEGATIVE_INFINITY))
+    return split(batch).map(({ at: _at, ...part }) => ({ type: "respond", response: { ...part, ...(Number.isFinite(at) && { at }) } }))
+  })
+}
+
+/** What of a driver's call does not depend on the order of decisions. Nothing of the calls that are about decisions. */
+function seenBatch(call: DriverCall): readonly string[] {
+  const { callback, lastEvent: _lastEvent, at: _at, usage: _usage, ...seen } = JSON.parse(call) as Record<string, unknown>
+  return callback === "onToolDecisions" ? [] : [JSON.stringify({ callback, ...seen })]
+}
+
+/** A checkpoint without what the order of decisions and results may change: the order of records, and the time spent waiting. */
+export function inAnyOrder(checkpoint: string): unknown {
+  const { unpolled: _unpolled, heldMs: _heldMs, heldSince: _heldSince, ...turn } = JSON.parse(checkpoint) as TurnCheckpoint
+  const texts = (list: readonly unknown[] = []): readonly string[] => list.map((item) => JSON.stringify(item)).sort()
+  const state =
+    turn.state.type === "waiting_tools" ? { ...turn.state, decided: texts(turn.state.decided), pending: texts(turn.state.pending) } : turn.state
+  return { ...turn, state, events: texts(turn.events) }
 }
 
 type Input = Exclude<StepInput, { type: "poll_once" }>

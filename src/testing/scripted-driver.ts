@@ -1,8 +1,9 @@
 import type { DriverContext, ProtocolDriver } from "../machine/driver.ts"
 import type { DriverAction } from "../wire/action.ts"
+import { followDecisions } from "./follow-decisions.ts"
 
 export type DriverCallback = "prepareIteration" | "onLlmComplete" | "onToolResults" | "onExecResult" | "onLlmCutOff" | "onLlmFailed" | "onDelivery"
-export type OptionalCallback = Extract<DriverCallback, "onExecResult" | "onLlmCutOff" | "onLlmFailed" | "onDelivery">
+export type OptionalCallback = Extract<DriverCallback, "onExecResult" | "onLlmCutOff" | "onLlmFailed" | "onDelivery"> | "onToolDecisions"
 
 /** One answer of a scripted driver. Without `actions` it is `undefined` to `onLlmCutOff` and `onLlmFailed`, and an empty list otherwise. */
 export interface ScriptedAnswer {
@@ -16,7 +17,10 @@ export interface ScriptedAnswer {
 export interface ScriptedDriverOptions {
   readonly name?: string
   readonly version?: number
-  /** The optional callbacks that the driver has. Default: `onExecResult`. Every call to one uses an answer of the script. */
+  /**
+   * The optional callbacks that the driver has. Default: `onExecResult`. Every call to one uses an answer of the script, except
+   * `onToolDecisions`: decisions come in any split, so it does what was decided, and records it.
+   */
   readonly callbacks?: readonly OptionalCallback[]
 }
 
@@ -49,6 +53,7 @@ export function scriptedDriver(answers: readonly ScriptedAnswer[], options: Scri
     onLlmCutOff: (context: DriverContext) => answer("onLlmCutOff", context),
     onLlmFailed: (context: DriverContext) => answer("onLlmFailed", context),
     onDelivery: (context: DriverContext) => list("onDelivery", context),
+    onToolDecisions: followDecisions,
   }
   return {
     name,

@@ -6,7 +6,7 @@ import type { ToolCalls } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { Response } from "../wire/response.ts"
-import { type Answers, answerTo } from "./answers.ts"
+import { type Answers, answerTo, decisionsAbout, type ScriptedDecision } from "./answers.ts"
 import { refusalsOf } from "./refusals.ts"
 import { give, type TestedMachine, type TestedMachineClass, type TurnInput } from "./turn-input.ts"
 
@@ -18,6 +18,10 @@ export type HostMove =
    * batch, in this order: places among them, taken modulo their number, each once.
    */
   | { readonly type: "answer"; readonly answers?: Answers; readonly pick?: readonly number[]; readonly at?: number }
+  /** Decides about some held calls of the outstanding batch, if there are any. `pick`: places among them, as above. Default: all. */
+  | { readonly type: "decide"; readonly decisions: readonly ScriptedDecision[]; readonly pick?: readonly number[]; readonly at?: number }
+  /** Reports that a call of the outstanding batch continues outside. `place`: among those that may run, taken modulo their number. */
+  | { readonly type: "pend"; readonly place: number; readonly token: string; readonly note?: string; readonly at?: number }
   /** Repeats an earlier answer: 0 the last one, 1 the one before, … */
   | { readonly type: "repeat"; readonly back: number }
   /** Sends an input that the turn must refuse. `which` is taken modulo the number of such inputs. */
@@ -72,10 +76,28 @@ export function inputOf(move: HostMove, machine: TestedMachine, answered: readon
       const effect = outstanding.type === "tool_calls" && move.pick !== undefined ? pickCalls(outstanding, move.pick) : outstanding
       return { type: "respond", response: answerTo(effect, move.answers, move.at) }
     }
+    case "decide": {
+      const { outstanding } = machine
+      if (outstanding?.type !== "tool_calls" || outstanding.held === undefined) return undefined
+      const { id } = outstanding
+      const decisions = decisionsAbout(picked(outstanding.held, move.pick), move.decisions)
+      const response: Response = { type: "tool_decisions", id, ...(move.at !== undefined && { at: move.at }), decisions }
+      return { type: "respond", response, ...(decisions.length === 0 && { expect: "stale" }) }
+    }
+    case "pend": {
+      const { outstanding } = machine
+      const call = outstanding?.type === "tool_calls" ? outstanding.calls[move.place % outstanding.calls.length] : undefined
+      if (outstanding === undefined || call === undefined) return undefined
+      const { token, note, at } = move
+      const response = { type: "tool_pending", id: outstanding.id, ...(at !== undefined && { at }), callId: call.callId, token } as const
+      const expect = isRepeated(machine, call.callId) ? { expect: "call_not_unique" } : {}
+      return { type: "respond", response: { ...response, ...(note !== undefined && { note }) }, ...expect }
+    }
     case "repeat": {
       const response = answered[move.back]
-      // While a batch is incomplete, a repeated part is an error and not a duplicate.
-      return response === undefined || response.id === machine.outstanding?.id ? undefined : { type: "respond", response, expect: "stale" }
+      // While a batch is incomplete, repeated results are an error and not a duplicate.
+      if (response === undefined || (response.id === machine.outstanding?.id && response.type !== "tool_decisions")) return undefined
+      return { type: "respond", response, expect: "stale" }
     }
     case "offend": {
       const refusals = refusalsOf(machine)
@@ -89,7 +111,21 @@ export function inputOf(move: HostMove, machine: TestedMachine, answered: readon
   }
 }
 
-function pickCalls(effect: ToolCalls, pick: readonly number[]): ToolCalls {
-  const places = new Set(effect.calls.length === 0 ? [] : pick.map((place) => place % effect.calls.length))
-  return { ...effect, calls: Array.from(places, (place) => effect.calls[place] as ToolCalls["calls"][number]) }
+/** Some of the calls that may run or continue outside; without any, some of those that are held. */
+function pickCalls({ pending = [], held = [], ...effect }: ToolCalls, pick: readonly number[]): ToolCalls {
+  const open = [...effect.calls, ...pending.map(({ token: _token, note: _note, ...call }) => call)]
+  if (open.length === 0 && held.length > 0) return { ...effect, held: picked(held, pick) }
+  return { ...effect, calls: picked(open, pick) }
+}
+
+function picked<Item>(items: readonly Item[], pick: readonly number[] | undefined): readonly Item[] {
+  if (pick === undefined) return items
+  const places = new Set(items.length === 0 ? [] : pick.map((place) => place % items.length))
+  return Array.from(places, (place) => items[place] as Item)
+}
+
+/** Whether a batch has several calls with an id, also if some are answered. */
+function isRepeated(machine: TestedMachine, callId: string): boolean {
+  const { state } = machine.turn.position
+  return state.type === "waiting_tools" && state.calls.filter((call) => call.callId === callId).length > 1
 }

@@ -2,6 +2,7 @@ import { TurnError } from "../errors.ts"
 import type { Json } from "../json.ts"
 import { canonicalJson } from "../json.ts"
 import type { CompleteTurnConfig } from "../machine/config.ts"
+import { isWide } from "../machine/held.ts"
 import { isAnswerable } from "../machine/transitions.ts"
 import type { StateName, Turn } from "../machine/turn.ts"
 import { digest } from "../replay/digest.ts"
@@ -9,13 +10,13 @@ import type { TurnStart } from "../wire/config.ts"
 import type { Effect } from "../wire/effect.ts"
 import type { LlmResponse, TerminalReason } from "../wire/llm.ts"
 import { jsonText } from "./difference.ts"
-import { checkEffects, type EffectTrace } from "./effect-laws.ts"
+import { checkEffects } from "./effect-laws.ts"
 import { type Law, LawError, requireEqual, requireEqualLists, requireEqualTexts, requireThat } from "./laws.ts"
 import { checkPrefix } from "./prefix-law.ts"
-import { lastFirst, requireRefusals } from "./run-laws.ts"
+import { inAnyOrder, lastFirst, requireRefusals } from "./run-laws.ts"
 import { checkDriverErrors, checkOrphans, checkVerbatim } from "./step-laws.ts"
 import { describeInput, give, type TestedMachine, type TestedMachineClass, type TurnInput, type Verdict } from "./turn-input.ts"
-import { checkpointText, type Standing, type Subject, type TracedCall, type TraceStep, turnText } from "./turn-trace.ts"
+import { checkpointText, type EffectTrace, type Standing, type Subject, type TracedCall, type TraceStep, turnText } from "./turn-trace.ts"
 import type { DriverCall } from "./watched-driver.ts"
 
 /** An input other than a poll. */
@@ -276,7 +277,9 @@ export class StepChecker {
     const { outstanding } = uncut.machine
     const again = outstanding !== undefined && !effects.some(isAnswerable) ? [jsonText(outstanding) as string] : []
     const run = this.#run(restored, undefined)
-    requireEqualLists("cut", where, "the effects of the restored turn, and those of the turn that was not cut", run.texts, [...unpolled, ...again])
+    // The batch names released calls when it is returned again.
+    const due = unpolled.filter((_, index) => effects[index]?.type !== "tool_calls_released")
+    requireEqualLists("cut", where, "the effects of the restored turn, and those of the turn that was not cut", run.texts, [...due, ...again])
     requireEqualTexts("cut", where, "the checkpoint of the restored turn, and that of the turn that was not cut", run.checkpoint, uncut.checkpoint)
   }
 
@@ -320,8 +323,15 @@ export class StepChecker {
     checkVerbatim(where, answer.response, answer.cutOff, after.messages.slice(before.messages.length))
   }
 
-  /** Law 8: results that came together may also come one by one, the last first. */
+  /** Law 8: results, or decisions, that came together may also come one by one, the last first. */
   #requireAnyOrder(where: string, { response }: Extract<GivenInput, { type: "respond" }>, run: Run): void {
+    if (response.type === "tool_decisions" && response.decisions.length > 1 && !response.decisions.some(isWide)) {
+      const single = this.#begin()
+      for (const decision of response.decisions.slice().reverse())
+        this.#run(single, { type: "respond", response: { ...response, decisions: [decision] } })
+      const what = "the turn after single decisions, the last first, and after all at once"
+      requireEqual("tools", where, what, inAnyOrder(checkpointText(single)), inAnyOrder(run.checkpoint))
+    }
     if (response.type !== "tool_results" || response.results.length < 2) return
     const machine = this.#begin()
     const driverCalls: DriverCall[] = []

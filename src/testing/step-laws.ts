@@ -26,6 +26,8 @@ const DRIVER_ERRORS: { readonly [Code in DriverErrorCode]: true } = {
   second_end: true,
   invalid_limit_message: true,
   missing_callback: true,
+  policy_threw: true,
+  invalid_policy_answer: true,
   driver_threw: true,
 }
 

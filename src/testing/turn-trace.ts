@@ -69,6 +69,9 @@ export interface Trace {
   readonly projects: boolean
 }
 
+/** What the laws of effects look at. It may begin in the middle of a turn, after it was polled until nothing was left. */
+export type EffectTrace = Pick<Trace, "machine" | "begin" | "steps">
+
 /**
  * Runs a turn through its inputs, with a checkpoint after every step.
  * @throws {LawError} `inputs`, where an input gets another verdict than expected; `values`, where an old turn changed

@@ -65,7 +65,7 @@ function describeResponse(response: Response): string {
     case "tool_decisions":
       return `Decisions: ${response.decisions.map(({ requestId, decision }) => `${requestId} ${decision}`).join(", ")}.`
     case "tool_pending":
-      return `The call ${response.callId} goes on outside.`
+      return `The call ${response.callId} continues outside.`
     case "exec_result":
       return response.result.ok ? `The code ran: ${shown(response.result.value, LENGTH)}.` : `The code did not run: ${response.result.error}`
     case "checkpoint_delivery": {

@@ -36,11 +36,11 @@ export type StartTools = {
   readonly held?: readonly HoldCall[]
 }
 
-/** Lets held calls run: those that were approved or edited, or that nobody has decided yet. Only in answer to a decision. */
+/** Lets held calls run: those that were approved or edited, or that no decision names yet. Only in answer to a decision. */
 export type ReleaseCalls = {
   readonly type: "release_calls"
   readonly requestIds: readonly string[]
-  /** Who decided, where nobody decided about these calls themselves. */
+  /** Who decided, where no decision names these calls. */
   readonly by?: string
 }
 
@@ -48,7 +48,7 @@ export type ReleaseCalls = {
 export type SettleCalls = {
   readonly type: "settle_calls"
   readonly results: readonly CompletedToolCall[]
-  /** Who decided, where nobody decided about these calls themselves. */
+  /** Who decided, where no decision names these calls. */
   readonly by?: string
 }
 

@@ -37,9 +37,9 @@ export type HeldCall = PendingToolCall & {
   readonly ask: Ask
 }
 
-/** A call whose work goes on outside the host, such as a job that reports by a webhook. Its result comes later. */
+/** A call whose work continues outside the host, such as a job that reports by a webhook. Its result comes later. */
 export type ExternalCall = PendingToolCall & {
-  /** Identifies the work where it goes on. */
+  /** Identifies the work where it continues. */
   readonly token: string
   readonly note?: string
 }
@@ -88,7 +88,7 @@ export type ApprovalRecord = {
   readonly byGrant?: true
   readonly by?: string
   readonly note?: string
-  /** What the model is told about a rejection. */
+  /** What the model reads about a rejection. */
   readonly message?: string
   /** Milliseconds since the epoch. */
   readonly at?: number

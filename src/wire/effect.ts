@@ -34,7 +34,7 @@ export type ToolCalls = {
   readonly calls: readonly PendingToolCall[]
   /** The calls that wait for a decision. Absent: none. */
   readonly held?: readonly HeldCall[]
-  /** The calls whose work goes on outside. They are not to be run again. Absent: none. */
+  /** The calls whose work continues outside. They are not to be run again. Absent: none. */
   readonly pending?: readonly ExternalCall[]
 }
 

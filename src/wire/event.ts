@@ -98,7 +98,7 @@ export type TurnEvent =
       readonly args?: Json
       readonly by?: string
     }
-  /** The work of a call goes on outside the host. */
+  /** The work of a call continues outside the host. */
   | { readonly type: "tool_pending"; readonly callId: string; readonly name: string; readonly token: string; readonly note?: string }
   | { readonly type: "llm_request"; readonly iteration: number; readonly messageCount: number; readonly tools: readonly string[] }
   | { readonly type: "llm_response"; readonly iteration: number; readonly content: string; readonly durationMs: number }

@@ -56,6 +56,8 @@ export type JournalInterruption = {
 export type JournalSnapshot = {
   readonly type: "snapshot"
   readonly checkpoint: TurnCheckpoint
+  /** On its line, the checkpoint has only the messages and events after those of the snapshot before. In memory it has all of them. */
+  readonly continues?: true
 }
 
 /** An effect as it was emitted. Recorded on request, so that a divergence can report what differs. */

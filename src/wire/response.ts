@@ -53,7 +53,7 @@ export type ToolDecisions = {
   readonly decisions: readonly Decision[]
 }
 
-/** Says that a call of `tool_calls` goes on outside the host. Its result comes later, as `tool_results`. */
+/** Says that a call of `tool_calls` continues outside the host. Its result comes later, as `tool_results`. */
 export type ToolPending = {
   readonly type: "tool_pending"
   /** The id of the effect that this answers. */
@@ -61,7 +61,7 @@ export type ToolPending = {
   /** When the answer arrived, in milliseconds since the epoch. */
   readonly at?: number
   readonly callId: string
-  /** Identifies the work where it goes on. */
+  /** Identifies the work where it continues. */
   readonly token: string
   readonly note?: string
 }

@@ -1,10 +1,11 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { Inbox } from "../../src/cli/goal/control/inbox.ts"
+import { Inbox, newRequestId } from "../../src/cli/goal/control/inbox.ts"
 import type { RequestHandler, ResolvedRequest } from "../../src/cli/goal/control/requests.ts"
 import { money, seconds } from "../../src/cli/goal/goal-format.ts"
-import { readMicros, readPrice, readSeconds } from "../../src/cli/goal/goal-settings.ts"
+import { readMicros, readPrice } from "../../src/cli/goal/goal-settings.ts"
+import { readSeconds } from "../../src/cli/terminal/args.ts"
 import { CliError } from "../../src/cli/terminal/errors.ts"
 import { newFolder } from "./harness.ts"
 
@@ -43,6 +44,11 @@ describe("Inbox", () => {
     ])
     expect(readdirSync(folder)).toEqual([])
     expect(applied).toEqual([{ goal: { type: "resume", tokenBudget: 10 } }])
+  })
+
+  it("gives requests of one millisecond ids in the order they were made", () => {
+    const ids = Array.from({ length: 200 }, newRequestId)
+    expect([...ids].sort()).toEqual(ids)
   })
 
   it("withdraws only a request that was not handled", async () => {

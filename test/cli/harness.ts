@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { afterAll, onTestFinished } from "vitest"
 import { cli } from "../../src/cli/cli.ts"
+import type { Terminal } from "../../src/cli/terminal/io.ts"
 import type { EffectContext } from "../../src/hosts/host.ts"
 
 export const FIXTURES = fileURLToPath(new URL("../fixtures/folders/", import.meta.url))
@@ -54,7 +55,19 @@ export async function runCli(
     isTTY = false,
     columns = 80,
     onOutput,
-  }: { cwd: string; env?: Record<string, string>; isTTY?: boolean; columns?: number; onOutput?: (stdout: string, interrupt: () => void) => void },
+    input,
+    terminal,
+  }: {
+    cwd: string
+    env?: Record<string, string>
+    isTTY?: boolean
+    columns?: number
+    onOutput?: (stdout: string, interrupt: () => void) => void
+    /** Standard input, for an argument that is read from it. */
+    input?: string
+    /** Where a person is asked. */
+    terminal?: Terminal
+  },
 ): Promise<Ran> {
   let [stdout, stderr] = ["", ""]
   let listener: (() => void) | undefined
@@ -71,6 +84,8 @@ export async function runCli(
     stderr: { write: (text) => (stderr += text) },
     env: { XDG_STATE_HOME: process.env["XDG_STATE_HOME"], ...env },
     cwd,
+    ...(input !== undefined && { readInput: async () => input }),
+    ...(terminal !== undefined && { terminal }),
     onInterrupt(added) {
       listener = added
       return () => {
@@ -99,6 +114,54 @@ export async function bundleCli(): Promise<readonly string[]> {
   const outfile = join(folder, "main.mjs")
   await build({ entryPoints: [MAIN], outfile, bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "error" })
   return [outfile]
+}
+
+/** A person at a terminal who gives some answers in order: keys and lines. What the person reads is in `shown`. */
+export class TestTerminal implements Terminal {
+  shown = ""
+  readonly #answers: (string | undefined)[]
+  readonly #columns: number
+  /** What an editor makes of a file's text; `undefined`: it fails. */
+  readonly edits: ((text: string) => string | undefined)[] = []
+  /** Called before each key is given. */
+  onKey: (() => unknown) | undefined
+
+  constructor(answers: readonly (string | undefined)[], columns = 80) {
+    this.#answers = [...answers]
+    this.#columns = columns
+  }
+
+  get output(): Terminal["output"] {
+    return { isTTY: true, columns: this.#columns, write: (text) => (this.shown += text) }
+  }
+
+  async key(show: () => void, signal: AbortSignal): Promise<string | undefined> {
+    show()
+    await this.onKey?.()
+    return this.#next(signal)
+  }
+
+  async line(question: string, given: string, signal: AbortSignal): Promise<string | undefined> {
+    this.shown += `${question}${given}`
+    return this.#next(signal)
+  }
+
+  async run(_program: string, args: readonly string[]): Promise<number> {
+    const path = args.at(-1) ?? ""
+    const text = this.edits.shift()?.(readFileSync(path, "utf8"))
+    if (text === undefined) return 1
+    writeFileSync(path, text)
+    return 0
+  }
+
+  /** The next answer. Without one, the person does nothing until the question is closed. */
+  #next(signal: AbortSignal): Promise<string | undefined> | string | undefined {
+    if (this.#answers.length > 0) return this.#answers.shift()
+    return new Promise((resolve) => {
+      if (signal.aborted) resolve(undefined)
+      signal.addEventListener("abort", () => resolve(undefined))
+    })
+  }
 }
 
 /** Runs the command line in another process. */

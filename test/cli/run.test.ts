@@ -444,8 +444,14 @@ describe("a state file that does not match the command", () => {
 
 describe("a command that cannot run as given prints one line and exits with 2", () => {
   it.each([
-    [["rnu"], "Unknown command rnu. Did you mean run? The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
-    [["constructor"], "Unknown command constructor. The commands are: run, resume, goal, subgoal, journal. See: turn-machine --help"],
+    [
+      ["rnu"],
+      "Unknown command rnu. Did you mean run? The commands are: run, resume, goal, subgoal, approvals, decide, answer, journal. See: turn-machine --help",
+    ],
+    [
+      ["constructor"],
+      "Unknown command constructor. The commands are: run, resume, goal, subgoal, approvals, decide, answer, journal. See: turn-machine --help",
+    ],
     [["--verison"], "Unknown flag --verison. Did you mean --version? See: turn-machine --help"],
     [["run", "--jsno"], "Unknown flag --jsno. Did you mean --json? See: turn-machine run --help"],
     [["run", "--modle=x"], "Unknown flag --modle. Did you mean --model? See: turn-machine run --help"],
@@ -549,7 +555,7 @@ describe("help and version", () => {
   it("list every flag of run, within 120 columns", async () => {
     const { stdout, exitCode } = await runCli(["run", "--help"], { cwd: newFolder() })
     expect(exitCode).toBe(0)
-    for (const flag of "dir out force model base-url api-key-env timeout-ms retries max-iterations state resume compact no-check take-over json help".split(
+    for (const flag of "dir out force edit approve approve-within model base-url api-key-env timeout-ms retries max-iterations state resume compact no-check take-over json help".split(
       " ",
     )) {
       expect(stdout).toMatch(new RegExp(`^ {2}--${flag}\\b`, "m"))

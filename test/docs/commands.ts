@@ -71,7 +71,9 @@ async function cliProblem(args: readonly string[], folder: string): Promise<stri
   const exitCode = await cli(args, { stdout: output, stderr: output, env, cwd: folder, onInterrupt: () => () => {}, exit: () => {} })
   // A diff of two different journals exits with 1.
   const isDiff = args[0] === "journal" && args[1] === "diff"
-  return exitCode === 0 || (isDiff && exitCode === 1) ? undefined : `exit code ${exitCode}\n${printed}`
+  // A run that asks before a change, and has no terminal, suspends.
+  const suspends = args[0] === "run" && args.includes("--edit")
+  return exitCode === 0 || (isDiff && exitCode === 1) || (suspends && exitCode === 3) ? undefined : `exit code ${exitCode}\n${printed}`
 }
 
 /** Flags of the package's own scripts must occur in their source. */

@@ -112,7 +112,7 @@ export class Programs {
   }
 
   #node(args: readonly string[], cwd = this.#folder): Promise<{ readonly output: string; readonly failure?: string }> {
-    const options = { cwd, env: this.#env(), timeout: 120_000 }
+    const options = { cwd, env: this.#env(), timeout: 220_000 }
     return new Promise((resolve) => {
       execFile(process.execPath, [...args], options, (error, stdout, stderr) => {
         resolve({ output: stdout, ...(error !== null && { failure: stderr === "" ? error.message : stderr }) })

@@ -92,7 +92,7 @@ describe("checkpoints of version 2 that wait for people", () => {
   const lines = linesOf("checkpoints-held-v2.jsonl")
   const { outcome } = TurnMachine.restore(HELD_CONFIG, lines.at(-1))
 
-  test("have every decision that runs or ends a call, and calls that go on outside", () => {
+  test("have every decision that runs or ends a call, and calls that continue outside", () => {
     const states = lines.flatMap((text) => {
       const { state } = JSON.parse(text) as TurnCheckpoint
       return state.type === "waiting_tools" ? [state] : []

@@ -204,7 +204,7 @@ export const FULL: { readonly [name: string]: Response } = {
     ],
   },
   "a cancelled request": { type: "tool_decisions", id: 1, decisions: [{ requestId: "1:b", digest: "digest of b", decision: "cancelled" }] },
-  "a call that goes on outside": { type: "tool_pending", id: 2, at: 3, callId: "b", token: "job-1", note: "n" },
+  "a call that continues outside": { type: "tool_pending", id: 2, at: 3, callId: "b", token: "job-1", note: "n" },
   executed: {
     type: "exec_result",
     id: 1,

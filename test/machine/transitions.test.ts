@@ -96,7 +96,7 @@ describe("the table", () => {
       expect(ALL).toEqual(expect.arrayContaining([...next]))
       expect(new Set(next).size).toBe(next.length)
       expect(next).not.toContain("preparing")
-      // A call that goes on outside does not move a turn, so its driver is not asked.
+      // A call that continues outside does not move a turn, so its driver is not asked.
       if (next !== TRANSITIONS.waiting_tools.tool_pending.next) expect(next).toContain("finished")
     }
   })

@@ -5,11 +5,13 @@ import { goalDriver } from "../../src/drivers/goal/index.ts"
 import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
+import { resultsAction } from "../../src/machine/terminal.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
 import type { LlmComplete, Response } from "../../src/schemas/response.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import { about, batchOf, decides, holdingDriver, letRun } from "./held-support.ts"
 import {
   answer,
   callsAndResults,
@@ -280,4 +282,17 @@ test("a list that starts the same batch twice is at fault at a limit, too", () =
   pollAll(machine)
   respond(machine, says(1, "Hi."))
   expect(machine.outcome).toMatchObject({ stop: { type: "runtime_error", error: { code: "two_starts" } } })
+})
+
+test("a held call that is approved after the deadline runs, its result is stored, and nothing follows", () => {
+  const batch = batchOf(["a"])
+  const request = { type: "start_llm", request: REQUEST } as const
+  const driver = holdingDriver(batch, { onToolResults: (context, list) => [resultsAction(context, "tools", list), request] })
+  const machine = new TurnMachine(configOf({ driver }), { messages: [userMessage("Pay.")], deadlineAt: 500 })
+  pollAll(machine)
+  expect(letRun(respond(machine, { ...decides(about("a")), at: 501 }))).toEqual(["a"])
+  const effects = respond(machine, results(1, completed("a", "paid")))
+  expect(effects.map(({ type }) => type)).not.toContain("llm_call")
+  expect(machine.outcome).toEqual(DEADLINE)
+  expect(JSON.stringify(machine.messages)).toContain("paid")
 })

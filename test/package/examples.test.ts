@@ -16,7 +16,7 @@ describe.each(readdirSync(EXAMPLES).filter((name) => existsSync(join(EXAMPLES, n
     expect(dependencies["turn-machine"]).toBe(`^${version}`)
   })
 
-  test("compiles and passes its tests where it was copied to", { timeout: 300_000 }, async () => {
+  test("compiles and passes its tests where it was copied to", { timeout: 600_000 }, async () => {
     const user = new UserFolder()
     cpSync(join(EXAMPLES, name), user.path, { recursive: true, filter: (path) => !path.includes("node_modules") })
     await user.install("turn-machine")

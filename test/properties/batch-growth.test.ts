@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
+import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import { handle } from "../../src/machine/step.ts"
 import { TurnMachine } from "../../src/machine/turn-machine.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { TurnCause } from "../../src/schemas/message.ts"
 import type { CompletedToolCall } from "../../src/schemas/tool.ts"
+import { about, batchOf, decides, holdingConfig, waiting as waitingForPeople } from "../machine/held-support.ts"
 import { callsTools, completed, configOf, delivers, driverOf, pending, pollAll, REQUEST, results, says, userMessage } from "../machine/support.ts"
 
 // Law 9 for long batches and many causes, without a clock: the items that array methods, maps and sets touch are counted.
@@ -111,6 +113,73 @@ describe("a batch costs the same for each result at any length", () => {
       })
       expect(seen.map(({ callId }) => callId)).toEqual(ids(count))
       return touched
+    })
+  })
+
+  describe("of held calls", () => {
+    /** Decides without a look at the other calls. */
+    const onToolDecisions: NonNullable<ProtocolDriver["onToolDecisions"]> = (_context, _waiting, decisions) =>
+      decisions.map(({ requestId, decision }): DriverAction => {
+        const callId = requestId.slice(2)
+        return decision === "approve" ? { type: "release_calls", requestIds: [requestId] } : { type: "settle_calls", results: [completed(callId)] }
+      })
+    const HELD = { onToolDecisions }
+    const decide = (callId: string, index: number) => decides(about(callId, index % 2 === 0 ? "approve" : "reject"))
+
+    test.each<readonly [string, (callIds: string[]) => string[]]>([
+      ["first to last", (callIds) => callIds],
+      ["last to first", (callIds) => callIds.reverse()],
+    ])("decided one by one, %s, with repeated decisions and results in between", (_order, order) => {
+      expectLinear((count) => {
+        const machine = waitingForPeople(batchOf(ids(count)), HELD)
+        return countTouched(() => {
+          order(ids(count)).forEach((callId, index) => {
+            const response = decide(callId, index)
+            machine.handle(response)
+            while (machine.poll() !== undefined);
+            if (machine.done) return
+            expect(machine.handle(response).status).toBe("stale")
+            if (index % 2 === 0) machine.handle(results(1, completed(callId)))
+          })
+          expect(machine.done).toBe(true)
+        })
+      })
+    })
+
+    test("decided one by one, before anything is polled", () => {
+      expectLinear((count) => {
+        const machine = waitingForPeople(batchOf(ids(count)), HELD)
+        return countTouched(() => {
+          ids(count).forEach((callId, index) => void machine.handle(decide(callId, index)))
+          while (machine.poll() !== undefined);
+          expect(machine.state).toBe("waiting_tools")
+        })
+      })
+    })
+
+    test("after a restore in their middle", () => {
+      expectLinear((count) => {
+        const machine = waitingForPeople(batchOf(ids(count)), HELD)
+        const half = count / 2
+        ids(count).forEach((callId, index) => {
+          if (index < half) machine.handle(decide(callId, index))
+        })
+        const restored = TurnMachine.restore(holdingConfig(batchOf(ids(count)), HELD), JSON.stringify(machine.checkpoint()))
+        while (restored.poll() !== undefined);
+        return countTouched(() => {
+          ids(count).forEach((callId, index) => {
+            if (index >= half) restored.handle(decide(callId, index))
+          })
+          while (restored.poll() !== undefined);
+        })
+      })
+    })
+
+    test("ten thousand, one by one", () => {
+      const machine = waitingForPeople(batchOf(ids(10_000)), HELD)
+      ids(10_000).forEach((callId, index) => void machine.handle(decide(callId, index)))
+      const { outstanding } = machine
+      expect(outstanding?.type === "tool_calls" && outstanding.calls.length).toBe(5_000)
     })
   })
 

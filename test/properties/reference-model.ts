@@ -1,8 +1,9 @@
 import type { Json } from "../../src/json.ts"
 import { type CompleteTurnConfig, completeConfig, type TurnConfig } from "../../src/machine/config.ts"
-import type { DriverContext } from "../../src/machine/driver.ts"
+import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import type { Transcript } from "../../src/projectors/projector.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
+import type { Decision, HeldCall, HoldCall } from "../../src/schemas/approval.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { AnswerableEffect, Effect } from "../../src/schemas/effect.ts"
 import type { LogEvent, Outcome, TurnEvent } from "../../src/schemas/event.ts"
@@ -59,19 +60,29 @@ export class ReferenceMachine {
     if (this.#queue.length === 0) this.#prepare()
     const first = this.#queue.shift()
     if (first === undefined) return undefined
-    // Only the calls that still lack a result are emitted.
-    return first.work !== undefined && first.work === this.#turn.work ? effectOf(first.work) : first.effect
+    const { work } = this.#turn
+    if (first.effect.type === "tool_calls_released") {
+      // Only the calls that are still to be run are emitted.
+      const left = first.effect.calls.filter(({ callId }) => work !== undefined && runnable(work).some((call) => call.callId === callId))
+      return left.length === 0 ? this.poll() : { ...first.effect, calls: left }
+    }
+    if (first.work === undefined || first.work !== work) return first.effect
+    // The batch names what was released before it was polled. Only the calls that still lack a result are emitted.
+    if (work.calls.some(({ decision }) => decision !== undefined))
+      this.#queue = this.#queue.filter(({ effect }) => effect.type !== "tool_calls_released")
+    return effectOf(first.work)
   }
 
   /** Through JSON and back: the outstanding effect is redelivered after all other effects, unless it is still queued. */
   restore(): void {
     this.#turn = JSON.parse(JSON.stringify(this.#turn)) as ModelTurn
     const { work } = this.#turn
+    this.#queue = this.#queue.filter(({ effect }) => effect.type !== "tool_calls_released")
     if (work === undefined) return
     const place = this.#queue.findIndex(
       (queued) => queued.effect.type !== "cancel_llm" && "id" in queued.effect && queued.effect.id === work.effect.id,
     )
-    const again: Queued = { effect: work.effect, work, again: true }
+    const again: Queued = { effect: effectOf(work), work, again: true }
     if (place < 0) this.#queue.push(again)
     else this.#queue[place] = again
   }
@@ -108,8 +119,9 @@ export class ReferenceMachine {
         this.#deliver(work, response.delivery, at)
         return "accepted"
       case "tool_decisions":
+        return work.effect.type === "tool_calls" ? this.#decisions(work, response.decisions, at) : "unexpected_response"
       case "tool_pending":
-        return "unexpected_response"
+        return work.effect.type === "tool_calls" ? this.#pending(work, response, at) : "unexpected_response"
     }
   }
 
@@ -132,9 +144,9 @@ export class ReferenceMachine {
 
   apply(actions: readonly DriverAction[]): string {
     if (this.#turn.state === "finished") return "turn_finished"
-    if (actions.some((action) => STARTS.includes(action.type))) return "action_starts_work"
+    if (actions.some((action) => STARTS.includes(action.type) || VERDICTS.includes(action.type))) return "action_starts_work"
     const steps = actions.map(stepOf)
-    const wrong = contradiction(steps)
+    const wrong = contradiction(steps, this.#config.driver)
     if (wrong !== undefined) return wrong
     this.#carryOut(steps.some((step) => step.do === "end") ? [...this.#abandon("The turn was ended."), ...steps] : steps)
     return "accepted"
@@ -158,17 +170,13 @@ export class ReferenceMachine {
       steps.push(emit({ type: "token_usage", iteration, usage: partial.usage, cumulative: this.#turn.usage }))
       try {
         steps.push(...this.#cutOff(work, { ...partial, terminalReason: "cancelled" }))
-      } catch {
-        steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: "driver_threw" })))
+      } catch (error) {
+        const code = error instanceof Wrong ? error.code : "driver_threw"
+        steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code })))
       }
     }
-    if (work.effect.type === "tool_calls" && work.effect.calls.length > 0) {
-      const results = work.effect.calls.map((call, index): CompletedToolCall => {
-        const cancelled: CompletedToolCall = { ...call, output: { status: "cancelled", message: reason, source: "cancellation" }, durationMs: 0 }
-        return work.results[index] ?? cancelled
-      })
-      steps.push({ do: "record", records: [this.#resultsRecord("cancelled", whole(results, work))] })
-    }
+    if (work.effect.type === "tool_calls" && work.calls.length > 0)
+      steps.push({ do: "record", records: [this.#resultsRecord("cancelled", whole(cancelledResults(work, reason), work))] })
     return steps
   }
 
@@ -293,20 +301,26 @@ export class ReferenceMachine {
       ...(work.driverState !== undefined && { driverState: work.driverState }),
     }
     const actions = this.#config.driver.onLlmCutOff?.(this.#context(), waiting, response) ?? []
-    return actions.filter((action) => !decides(action)).map(stepOf)
+    const steps = actions.filter((action) => !decides(action)).map(stepOf)
+    const wrong = contradiction(steps, this.#config.driver)
+    if (wrong !== undefined) throw new Wrong(wrong)
+    return steps
   }
 
   #results(work: Work, results: readonly CompletedToolCall[], at: number | undefined): string {
-    const { calls } = work.effect as Extract<AnswerableEffect, { type: "tool_calls" }>
+    const { calls } = work
     const filled = [...work.results]
     const arrived: number[] = []
     const used: TokenUsage[] = []
-    for (const result of results) {
+    for (const { edited: _edited, ...result } of results) {
       const open = calls.findIndex((call, index) => call.callId === result.callId && filled[index] === null)
       if (open < 0) return calls.some((call) => call.callId === result.callId) ? "call_already_answered" : "unknown_call"
-      filled[open] = result
+      const { hold, decision } = calls[open] as ModelCall
+      if (hold !== undefined && decision === undefined) return "call_is_held"
+      filled[open] = decision?.decision === "edit" ? { ...result, args: decision.args, edited: true } : result
       arrived.push(open)
     }
+    work.outside = work.outside.filter(({ callId }) => !results.some((result) => result.callId === callId))
     const steps: Step[] = []
     for (let index = 0; index < calls.length; index += 1) {
       const result = filled[index]
@@ -331,6 +345,106 @@ export class ReferenceMachine {
         () => [{ type: "append_events", events: [this.#resultsRecord("tools", all)] }],
       )
     }
+    return "accepted"
+  }
+
+  /** Decisions are matched by request and digest; a list with one that does not fit changes nothing. */
+  #decisions(work: Work, given: readonly Decision[], at: number | undefined): string {
+    const made: Decision[] = []
+    for (const decision of given) {
+      const call = work.calls.find(({ callId, hold }) => hold !== undefined && `${work.effect.id}:${callId}` === decision.requestId)
+      const { hold } = call ?? {}
+      if (call === undefined || hold === undefined) return "unknown_request"
+      if (hold.digest !== decision.digest) return "digest_mismatch"
+      const kind = decision.decision
+      if (kind !== "expired" && kind !== "cancelled" && !hold.ask.allow.includes(kind)) return "decision_not_allowed"
+      if ((kind === "approve" || kind === "reject") && ![undefined, "call", ...hold.ask.scopes].includes(decision.scope))
+        return "decision_not_allowed"
+      const late = hold.ask.expiresAt !== undefined && at !== undefined && at >= hold.ask.expiresAt && (kind === "approve" || kind === "edit")
+      const { requestId, digest, by, note } = decision
+      const counted: Decision = late
+        ? { requestId, digest, decision: "expired", ...(by !== undefined && { by }), ...(note !== undefined && { note }) }
+        : decision
+      const first = call.decision ?? made.find((other) => other.requestId === requestId)
+      if (first === undefined) made.push(counted)
+      else if (!sameDecision(first, decision) && !sameDecision(first, counted)) return "call_already_decided"
+    }
+    if (made.length === 0) return "stale"
+    const { driver } = this.#config
+    const undecided = work.calls.filter(({ hold, decision }) => hold !== undefined && decision === undefined)
+    const held = undecided.map((call) => heldOf(work.effect.id, call))
+    this.#turn.at = at
+    // Scripted drivers follow decisions, and a driver without the callback could not hold calls.
+    this.#conclude(work, made, driver.onToolDecisions?.(this.#context(), { id: work.effect.id, held }, made) ?? [])
+    return "accepted"
+  }
+
+  /** What a driver makes of decisions. */
+  #conclude(work: Work, made: readonly Decision[], actions: readonly DriverAction[]): void {
+    const turn = this.#turn
+    const exact = new Map(made.map((decision) => [decision.requestId, decision]))
+    const events: Step[] = []
+    const shown: Step[] = []
+    const records: HistoryRecord[] = []
+    const released: PendingToolCall[] = []
+    const decide = (place: number, otherwise: "approve" | "reject", by: string | undefined): void => {
+      const call = work.calls[place] as ModelCall
+      const requestId = `${work.effect.id}:${call.callId}`
+      const decision: Decision = exact.get(requestId) ?? { requestId, digest: "", decision: otherwise, ...(by !== undefined && { by }) }
+      call.decision = decision
+      const args = decision.decision === "edit" ? { args: decision.args } : {}
+      const { callId, toolName: name } = call
+      const who = decision.by === undefined ? {} : { by: decision.by }
+      events.push(emit({ type: "approval_decided", requestId, callId, name, decision: decision.decision, ...args, ...who }))
+    }
+    for (const action of actions) {
+      if (action.type === "append_events") records.push(...action.events)
+      if (action.type === "release_calls")
+        for (const requestId of action.requestIds) {
+          const place = work.calls.findIndex(({ callId }) => `${work.effect.id}:${callId}` === requestId)
+          decide(place, "approve", action.by)
+          released.push(toRun(work.calls[place] as ModelCall))
+        }
+      if (action.type === "settle_calls")
+        for (const result of action.results) {
+          const place = work.calls.findIndex(({ callId }) => callId === result.callId)
+          decide(place, "reject", action.by)
+          work.results = work.results.map((known, index) => (index === place ? result : known))
+          const { callId, toolName, args, output, durationMs } = result
+          shown.push(emit({ type: "tool_call", callId, name: toolName, args, output, durationMs }))
+        }
+    }
+    const queuedBefore = this.#queue.length
+    this.#carryOut([{ do: "record", records }])
+    const progress = this.#queue.splice(queuedBefore)
+    this.#carryOut([...events, ...shown])
+    this.#queue.push(...progress)
+    // A batch that is still to be emitted names them itself.
+    if (released.length > 0) this.#queue.push({ effect: { type: "tool_calls_released", id: work.effect.id, calls: released } })
+    if (work.results.includes(null)) return
+    this.#leave(work)
+    const all = whole(work.results as CompletedToolCall[], work)
+    this.#run(
+      turn.at,
+      [],
+      (context) => this.#config.driver.onToolResults(context, all),
+      () => [{ type: "append_events", events: [this.#resultsRecord("tools", all)] }],
+    )
+  }
+
+  #pending(work: Work, { callId, token, note }: Extract<Response, { type: "tool_pending" }>, at: number | undefined): string {
+    const places = work.calls.flatMap((call, place) => (call.callId === callId ? [place] : []))
+    const [place = -1] = places
+    const call = work.calls[place]
+    if (call === undefined) return "unknown_call"
+    if (places.length > 1) return "call_not_unique"
+    if (work.results[place] !== null) return "call_already_answered"
+    if (call.hold !== undefined && call.decision === undefined) return "call_is_held"
+    const known = work.outside.find((other) => other.callId === callId)
+    if (known !== undefined) return known.token === token ? "stale" : "call_is_pending"
+    work.outside = [...work.outside, { callId, token, ...(note !== undefined && { note }) }]
+    this.#turn.at = at
+    this.#carryOut([emit({ type: "tool_pending", callId, name: call.toolName, token, ...(note !== undefined && { note }) })])
     return "accepted"
   }
 
@@ -426,7 +540,7 @@ export class ReferenceMachine {
       }
     }
     const all = [...own, ...answer]
-    wrong ??= contradiction(all)
+    wrong ??= contradiction(all, this.#config.driver)
     if (wrong === undefined && !all.some((step) => step.do === "work" || step.do === "end" || step.do === "prepare")) wrong = "no_way_forward"
     const before = { turn: { ...this.#turn }, queue: [...this.#queue] }
     if (wrong === undefined) wrong = this.#carryOut(all)
@@ -439,8 +553,9 @@ export class ReferenceMachine {
     try {
       rescued = (rescue?.(this.#context()) ?? []).map(stepOf)
     } catch {}
-    // What is rescued never decides, so only an unknown action can be wrong with it.
-    this.#carryOut(rescued.some((step) => step.do === "unknown") ? [...own, ...end] : [...own, ...rescued, ...end])
+    // A turn that ends does not announce its last iteration. What is rescued never starts work.
+    const done = own.filter((step) => step.do !== "limit_message")
+    this.#carryOut(contradiction(rescued, this.#config.driver) !== undefined ? [...done, ...end] : [...done, ...rescued, ...end])
   }
 
   #context(): DriverContext {
@@ -450,6 +565,7 @@ export class ReferenceMachine {
     return {
       config: this.#config,
       tools: [...tools],
+      hostTools: [...tools],
       messages: transcript(messages),
       events: transcript(events),
       turnCauses: [...causes],
@@ -545,17 +661,30 @@ export class ReferenceMachine {
     if (turn.outcome !== undefined)
       this.#queue = this.#queue.filter(({ effect }) => !("id" in effect) || effect.type === "cancel_llm" || effect.type === "checkpoint")
     this.#queue.push(...queued)
-    if (answered === undefined) return undefined
+    return answered === undefined ? undefined : this.#askAtOnce(answered)
+  }
+
+  /** Asks the driver about a batch that it answered itself. What was done before stays if it fails, and so do the results. */
+  #askAtOnce(answered: readonly CompletedToolCall[]): string | undefined {
+    const { driver } = this.#config
+    const fail = (code: string): undefined => {
+      const event = errorEvent(DRIVER_ERROR, { kind: "driver", code })
+      this.#carryOut([
+        { do: "record", records: [this.#resultsRecord("tools", answered)] },
+        emit(event),
+        { do: "end", outcome: stop("runtime_error", event) },
+      ])
+    }
     let answer: readonly Step[]
     try {
-      answer = this.#config.driver.onToolResults(this.#context(), answered).map(stepOf)
+      answer = driver.onToolResults(this.#context(), answered).map(stepOf)
     } catch {
-      return "driver_threw"
+      return fail("driver_threw")
     }
-    const wrong = contradiction(answer)
-    if (wrong !== undefined) return wrong
+    const wrong = contradiction(answer, driver)
+    if (wrong !== undefined) return fail(wrong)
     const settledAgain = answer.some((step) => step.do === "work" && step.start.type === "start_tools" && isSettled(step.start))
-    if (settledAgain || !answer.some((step) => step.do === "work" || step.do === "end")) return "no_way_forward"
+    if (settledAgain || !answer.some((step) => step.do === "work" || step.do === "end")) return fail("no_way_forward")
     return this.#carryOut(answer)
   }
 
@@ -568,7 +697,7 @@ export class ReferenceMachine {
     switch (start.type) {
       case "start_sync":
         turn.state = "waiting_execution_surface"
-        work = { effect: { type: "sync_execution_surface", id, updateMachineConfig: start.updateMachineConfig }, results: [] }
+        work = { effect: { type: "sync_execution_surface", id, updateMachineConfig: start.updateMachineConfig }, ...NO_CALLS, results: [] }
         break
       case "start_llm":
         turn.state = "waiting_llm"
@@ -581,6 +710,7 @@ export class ReferenceMachine {
         })
         work = {
           effect: { type: "llm_call", id, request: start.request },
+          ...NO_CALLS,
           results: [],
           ...(start.driverState !== undefined && { driverState: start.driverState }),
         }
@@ -589,21 +719,27 @@ export class ReferenceMachine {
         turn.state = "waiting_tools"
         {
           const { open, settled } = divide(start)
-          work = { effect: { type: "tool_calls", id, calls: open }, results: open.map(() => null), settled }
+          const calls = open.map((call): ModelCall => {
+            const hold = start.held?.find(({ callId }) => callId === call.callId)
+            return { ...call, index: start.calls.indexOf(call), ...(hold !== undefined && { hold }) }
+          })
+          for (const call of calls)
+            if (call.hold !== undefined) before.push({ effect: { type: "emit", event: { type: "approval_requested", held: heldOf(id, call) } } })
+          work = { effect: { type: "tool_calls", id, calls: [] }, ...NO_CALLS, calls, results: open.map(() => null), settled }
         }
         break
       case "start_exec": {
         turn.state = "waiting_exec"
         const { code, language, driverState } = start
-        work = { effect: { type: "exec_code", id, code, ...(language !== undefined && { language }) }, results: [], driverState }
+        work = { effect: { type: "exec_code", id, code, ...(language !== undefined && { language }) }, ...NO_CALLS, results: [], driverState }
         break
       }
       case "start_checkpoint":
         turn.state = "waiting_checkpoint"
-        work = { effect: { type: "checkpoint", id, checkpoint: start.checkpoint }, results: [], onEmpty: start.onEmpty }
+        work = { effect: { type: "checkpoint", id, checkpoint: start.checkpoint }, ...NO_CALLS, results: [], onEmpty: start.onEmpty }
     }
     turn.work = work
-    return [...before, { effect: work.effect, work }]
+    return [...before, { effect: effectOf(work), work }]
   }
 }
 
@@ -633,12 +769,24 @@ interface ModelTurn {
 
 /** Outstanding work, and the state that belongs to it. */
 interface Work {
+  /** Of a batch, without its calls. */
   readonly effect: AnswerableEffect
+  /** The calls of a batch that the driver did not answer, in order. */
+  readonly calls: readonly ModelCall[]
+  /** Those of them that continue outside, as they were reported. */
+  outside: readonly { readonly callId: string; readonly token: string; readonly note?: string }[]
   results: readonly (CompletedToolCall | null)[]
   /** The calls that the driver answered, with their places in the batch. */
   readonly settled?: readonly { readonly index: number; readonly result: CompletedToolCall }[]
   readonly driverState?: Json
   readonly onEmpty?: Extract<DriverAction, { type: "start_checkpoint" }>["onEmpty"]
+}
+
+interface ModelCall extends PendingToolCall {
+  /** The place in the whole batch. */
+  readonly index: number
+  readonly hold?: HoldCall
+  decision?: Decision
 }
 
 interface Queued {
@@ -658,8 +806,18 @@ type Step =
   | { readonly do: "advance" | "prepare" }
   | { readonly do: "work"; readonly start: Start }
   | { readonly do: "end"; readonly outcome: Outcome }
-  | { readonly do: "unknown" }
+  | { readonly do: "unknown" | "verdict" }
 
+class Wrong extends Error {
+  readonly code: string
+
+  constructor(code: string) {
+    super(code)
+    this.code = code
+  }
+}
+
+const VERDICTS: readonly string[] = ["release_calls", "settle_calls"]
 const STARTS: readonly string[] = ["start_llm", "start_tools", "start_exec", "start_checkpoint"]
 
 function stepOf(action: DriverAction): Step {
@@ -679,23 +837,38 @@ function stepOf(action: DriverAction): Step {
     case "start_exec":
     case "start_checkpoint":
       return { do: "work", start: action }
+    case "release_calls":
+    case "settle_calls":
+      return { do: "verdict" }
     default:
       return { do: "unknown" }
   }
 }
 
 /** The error code of an invalid list: it starts two pieces of work, continues after a finish, or contains an unknown action. */
-function contradiction(steps: readonly Step[]): string | undefined {
+function contradiction(steps: readonly Step[], driver: ProtocolDriver): string | undefined {
   let works = 0
   let ended = false
   for (const step of steps) {
     if (ended) return "action_after_finish"
     if (step.do === "unknown") return "unknown_action"
+    const hold = step.do === "work" && step.start.type === "start_tools" ? holdFault(step.start, driver) : undefined
+    if (hold !== undefined) return hold
     if ((step.do === "work" || step.do === "end") && works > 0) return "two_starts"
     if (step.do === "work") works += 1
     if (step.do === "end") ended = true
   }
-  return undefined
+  return steps.some((step) => step.do === "verdict") ? "invalid_decision" : undefined
+}
+
+/** A hold names one call that no other of the batch shares its id with. A batch that is settled as a whole is not looked at. */
+function holdFault(start: Extract<DriverAction, { type: "start_tools" }>, driver: ProtocolDriver): string | undefined {
+  const { calls, held = [] } = start
+  const ids = held.map(({ callId }) => callId)
+  if (start.held === undefined || isSettled(start)) return undefined
+  if (ids.some((id, index) => ids.indexOf(id) !== index || calls.filter(({ callId }) => callId === id).length !== 1)) return "invalid_hold"
+  const isHeld = divide(start).open.some(({ callId }) => ids.includes(callId))
+  return isHeld && driver.onToolDecisions === undefined ? "missing_callback" : undefined
 }
 
 /** The calls of a batch that the host is asked for, and the results of the others. A result answers the first call with its id. */
@@ -728,10 +901,58 @@ function decides({ type }: DriverAction): boolean {
   return type === "finish" || STARTS.includes(type)
 }
 
+const NO_CALLS = { calls: [], outside: [] } as const
+
 /** The effect of the work. A batch contains only the calls without a result. */
-function effectOf({ effect, results }: Work): AnswerableEffect {
+function effectOf(work: Work): AnswerableEffect {
+  const { effect, calls, outside } = work
   if (effect.type !== "tool_calls") return effect
-  return { ...effect, calls: effect.calls.filter((_, index) => results[index] === null) }
+  const held = calls.filter(({ hold, decision }) => hold !== undefined && decision === undefined).map((call) => heldOf(effect.id, call))
+  const pending = outside.map((report) => ({ ...toRun(calls.find(({ callId }) => callId === report.callId) as ModelCall), ...report }))
+  return { ...effect, calls: runnable(work), ...(held.length > 0 && { held }), ...(pending.length > 0 && { pending }) }
+}
+
+/** The calls that may run and have not been answered, nor reported as continuing outside. */
+function runnable({ calls, results, outside }: Work): readonly PendingToolCall[] {
+  const open = calls.filter(
+    ({ callId, hold, decision }, index) =>
+      results[index] === null && (hold === undefined || decision !== undefined) && !outside.some((other) => other.callId === callId),
+  )
+  return open.map(toRun)
+}
+
+/** A call as its host runs it: with the arguments that were decided, if they were edited. */
+function toRun({ callId, toolName, args, replay, decision }: ModelCall): PendingToolCall {
+  const due = decision?.decision === "edit" ? decision.args : args
+  return { callId, toolName, args: due, ...(replay !== undefined && { replay }) }
+}
+
+function heldOf(id: number, { index, hold, decision: _decision, ...call }: ModelCall): HeldCall {
+  const { digest, ask } = hold as HoldCall
+  return { ...call, requestId: `${id}:${call.callId}`, index, digest, ask }
+}
+
+function sameDecision(first: Decision, second: Decision): boolean {
+  if (first.decision !== "edit" || second.decision !== "edit") return first.decision === second.decision
+  return JSON.stringify(sorted(first.args)) === JSON.stringify(sorted(second.args))
+}
+
+function sorted(value: Json): Json {
+  if (value === null || typeof value !== "object") return value
+  if (Array.isArray(value)) return value.map(sorted)
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([left], [right]) => (left < right ? -1 : 1))
+      .map(([key, item]) => [key, sorted(item)]),
+  )
+}
+
+/** The results of a batch that is left: calls without one are cancelled. */
+function cancelledResults({ calls, results }: Work, message: string): readonly CompletedToolCall[] {
+  return calls.map((call, index) => {
+    const mark = call.decision?.decision === "edit" ? { edited: true as const } : {}
+    return results[index] ?? { ...toRun(call), output: { status: "cancelled", message, source: "cancellation" }, durationMs: 0, ...mark }
+  })
 }
 
 const ENDINGS: { readonly [reason: string]: SimpleStop | undefined } = {
@@ -843,9 +1064,12 @@ function transcript<Item>(items: readonly Item[]): Transcript<Item> {
 }
 
 /** One result part for each call, then its attachments. Texts over the limit lose their middle. */
-export function resultParts(id: string, results: readonly CompletedToolCall[], limit = Number.POSITIVE_INFINITY): readonly Part[] {
+export function resultParts(id: string, results: readonly CompletedToolCall[], whole = Number.POSITIVE_INFINITY): readonly Part[] {
   const parts: Part[] = []
-  for (const { callId, toolName, output, modelReturn } of results) {
+  for (const { callId, toolName, args, output, modelReturn, edited } of results) {
+    const what = output.status === "success" ? "Ran with arguments changed by the user" : "The user changed the arguments of this call"
+    const note = edited ? headAndTail(`${what}: ${JSON.stringify(args)}`, Math.floor(whole / 2)) : undefined
+    const limit = note === undefined ? whole : whole - note.length - 1
     const shown = modelReturn?.parts ?? shownOf(output)
     const texts = shown.flatMap((part) => (part.type === "text" && part.text !== "" ? [part.text] : []))
     const attached = shown.flatMap((part) => (part.type === "attachment" ? [part.attachment] : []))
@@ -854,13 +1078,19 @@ export function resultParts(id: string, results: readonly CompletedToolCall[], l
       type: "tool_result",
       callId,
       toolName,
-      text: headAndTail(texts.join("\n"), limit),
+      text: [
+        ...(note === undefined ? [] : [note]),
+        ...(note !== undefined && texts.join("") === "" ? [] : [headAndTail(texts.join("\n"), limit)]),
+      ].join("\n"),
       ...(output.status !== "success" && { isError: true as const }),
       ...(attached.length > 0 && {
-        content: shared(
-          shown.filter((part) => part.type !== "text" || part.text !== ""),
-          limit,
-        ),
+        content: [
+          ...(note === undefined ? [] : [{ type: "text" as const, text: note }]),
+          ...shared(
+            shown.filter((part) => part.type !== "text" || part.text !== ""),
+            limit,
+          ),
+        ],
       }),
     })
     for (const attachment of attached) parts.push({ id: "", type: /^image\//.test(attachment.mediaType) ? "image" : "file", attachment })

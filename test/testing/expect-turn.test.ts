@@ -91,6 +91,14 @@ describe("a turn that follows the laws", () => {
       { ...respond({ type: "exec_result", id: 1, result: { ok: false, error: "" } }), expect: "unexpected_response" } as TurnInput,
     ])
   })
+
+  test("may be answered before it is polled, up to its end: an answered checkpoint still comes, and an answered batch does not", () => {
+    const end: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: FINISH as never }
+    const [poll, said] = INPUTS as [TurnInput, TurnInput]
+    const inputs = [poll, said, results("c", "a", "b"), respond({ type: "checkpoint_delivery", id: 3, delivery: {} }), POLL]
+    const { effects } = expectTurn(configOf([[START_LLM], [START_TOOLS], [end]]), START, inputs)
+    expect(effects.filter((effect) => isAnswerable(effect)).map(({ type }) => type)).toEqual(["llm_call", "checkpoint"])
+  })
 })
 
 /** Machines that each break one law. */
@@ -607,6 +615,7 @@ function askOnceMore(config: TurnConfig, { turn }: TurnMachine): void {
     ...{
       config: completeConfig(config),
       tools: [],
+      hostTools: [],
       messages,
       events,
       turnCauses: turnCauses.toArray(),

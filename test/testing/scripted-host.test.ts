@@ -4,6 +4,8 @@ import { answerTo } from "../../src/testing/answers.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { type HostMove, scriptedHost } from "../../src/testing/scripted-host.ts"
 import type { TurnInput } from "../../src/testing/turn-input.ts"
+import { holding } from "../hosts/run/held-support.ts"
+import { calls, start, configOf as turnConfig } from "../hosts/run/support.ts"
 import { CHECKPOINT, configOf, FINISH, REQUEST, START, START_LLM, START_TOOLS } from "./turns.ts"
 
 const CONFIG = configOf([[START_LLM], [START_TOOLS], [CHECKPOINT], [FINISH]])
@@ -134,5 +136,27 @@ describe("an answer", () => {
     ])
     expect(exec).toEqual({ type: "exec_result", id: 4, at: 7, result: answers.exec })
     expect(delivered).toEqual({ type: "checkpoint_delivery", id: 5, at: 7, delivery: answers.delivery })
+  })
+})
+
+describe("held calls", () => {
+  const config = turnConfig({ driver: holding() })
+  const asks: HostMove = { type: "answer", answers: { llm: { ok: true, response: calls(["h1", "pay"], ["f1", "look"], ["h2", "pay"]) } } }
+
+  test("are decided in any order, and calls may continue outside", () => {
+    const moves: readonly HostMove[] = [
+      ...[POLL, asks, POLL, { type: "pend", place: 0, token: "job" } as const],
+      { type: "decide", decisions: [{ decision: "approve" }], pick: [1], at: 5 },
+      { type: "decide", decisions: [{ decision: "reject" }] },
+      { type: "decide", decisions: [{ decision: "approve" }] },
+    ]
+    const responses = scriptedHost(moves)
+      .play(config, start)
+      .flatMap((input) => (input.type === "respond" ? [input.response] : []))
+    expect(responses.slice(1)).toEqual([
+      { type: "tool_pending", id: 2, callId: "f1", token: "job" },
+      { type: "tool_decisions", id: 2, at: 5, decisions: [{ requestId: "2:h2", digest: "sha-h2", decision: "approve" }] },
+      { type: "tool_decisions", id: 2, decisions: [{ requestId: "2:h1", digest: "sha-h1", decision: "reject" }] },
+    ])
   })
 })

@@ -1,7 +1,6 @@
 import * as z from "zod"
 import type { JudgeConfig } from "../../drivers/checklist/judge.ts"
 import type { ThreadOptions } from "../../hosts/thread/thread.ts"
-import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import { NO_USAGE } from "../../machine/limits.ts"
 import { estimateTokens } from "../../machine/usage-estimate.ts"
@@ -9,11 +8,8 @@ import { judgeValidation } from "../../schemas/checklist.ts"
 import type { GoalCheck } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
-import { type RunMeta, runConfig, workFields } from "../run/run-config.ts"
+import { type RunMeta, recordedTools, runConfig, workFields } from "../run/run-config.ts"
 import { oneLine } from "../terminal/format.ts"
-import { Folder } from "../workspace/folder.ts"
-import { OutFolder } from "../workspace/out-folder.ts"
-import { fileTools } from "../workspace/tools.ts"
 
 const Price = z.number().nonnegative()
 
@@ -50,7 +46,7 @@ export function readGoalMeta(meta: Json | undefined): GoalMeta | string {
 }
 
 /** The settings that a goal shares with a run. */
-export function runMetaOf({ dir, out, model, baseUrl, apiKeyEnv, maxIterations }: GoalMeta, task: string): RunMeta {
+export function runMetaOf({ dir, out, model, baseUrl, apiKeyEnv, maxIterations, edit, approve, approveWithinMs }: GoalMeta, task: string): RunMeta {
   return {
     format: "turn-machine/run",
     version: 2,
@@ -61,6 +57,9 @@ export function runMetaOf({ dir, out, model, baseUrl, apiKeyEnv, maxIterations }
     ...(baseUrl !== undefined && { baseUrl }),
     ...(apiKeyEnv !== undefined && { apiKeyEnv }),
     maxIterations,
+    ...(edit !== undefined && { edit }),
+    ...(approve !== undefined && { approve }),
+    ...(approveWithinMs !== undefined && { approveWithinMs }),
   }
 }
 
@@ -119,11 +118,6 @@ function checkName(command: string, number: number): string {
 }
 
 export type CommandCheck = Extract<GoalCheck, { readonly command: unknown }>
-
-/** The tools of turns that are only read: declared and never run. */
-function recordedTools(meta: GoalMeta): readonly ToolSpec[] {
-  return toolbox(fileTools(new Folder(meta.dir), new OutFolder(meta.out))).specs
-}
 
 /** Estimates the usage of a call whose answer was lost with its process. */
 function lostUsage(request: LlmRequest): TokenUsage {

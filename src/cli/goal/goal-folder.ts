@@ -10,6 +10,7 @@ import { lockHolder } from "../../hosts/node/file-lock.ts"
 import { snapshotThread, type ThreadSnapshot } from "../../hosts/thread/snapshot.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalInput } from "../../wire/goal.ts"
+import { readWaiting, type WaitingTurns } from "../approvals/waiting.ts"
 import { reasonOf, storeRefusal } from "../run/journal-file.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause, oneLine } from "../terminal/format.ts"
@@ -107,9 +108,18 @@ export class GoalFolder {
     })
   }
 
-  /** Decides whether a new goal may begin here. Checks and a judge of the goal before are not its. @throws {CliError} as of {@link confirm} */
+  /** Decides whether a new goal may begin here. Checks, a judge and changes of the goal before are not its. @throws {CliError} as of {@link confirm} */
   async confirmNext({ known }: StoredGoal, flags: WorkFlags): Promise<Confirmed<GoalMeta>> {
-    const { checks: _checks, judgeModel: _model, judgeBaseUrl: _url, judgeApiKeyEnv: _key, ...shared } = known
+    const {
+      checks: _checks,
+      judgeModel: _model,
+      judgeBaseUrl: _url,
+      judgeApiKeyEnv: _key,
+      edit: _edit,
+      approve: _mode,
+      approveWithinMs: _ms,
+      ...shared
+    } = known
     return confirm(shared, await this.#own.find(this.#place, known.id ?? ""), flags, { name: this.shown, purpose: "start a new goal in it" })
   }
 
@@ -160,6 +170,16 @@ export class GoalFolder {
     const stored = await this.read()
     if (stored === undefined) throw new CliError(`There is no goal in ${this.path}. Start one: turn-machine goal "what to achieve".`)
     return stored
+  }
+
+  /** Reads which calls of the goal's turn wait, also while another process runs it. @throws {CliError} */
+  async waiting(): Promise<WaitingTurns> {
+    try {
+      return await readWaiting(this.store, `${this.threadId}.`)
+    } catch (error) {
+      if (error instanceof JournalStoreError) throw new CliError(`${this.shown} cannot be read: ${reasonOf(error)}.`)
+      throw error
+    }
   }
 
   /** Names the process that runs the goal now; `undefined` if none does. */

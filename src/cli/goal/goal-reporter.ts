@@ -1,8 +1,10 @@
 import type { Decision } from "../../drivers/checklist/decision.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
+import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
+import { plainHeld } from "../approvals/commands.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
@@ -33,6 +35,10 @@ export interface GoalReporter {
   notice(text: string): void
   /** A request from another terminal was handled. */
   requested(request: ResolvedRequest | undefined, result: RequestResult): void
+  /** The goal stops; calls of its turn wait for a decision. */
+  suspended(facts: GoalSuspension): void
+  /** A person is asked about a call now. */
+  asking(): void
   /** The goal ended, or stopped until it is resumed. */
   ended(facts: GoalEnd): void
   /** The process stops; the goal can be resumed from its folder. */
@@ -76,16 +82,23 @@ export interface GoalEnd {
   readonly exitCode: number
 }
 
+export interface GoalSuspension extends GoalEnd {
+  readonly held: readonly HeldCall[]
+  readonly pending: readonly ExternalCall[]
+}
+
 /**
  * Reports a goal as JSON, one object per line: `goal_started`, then as they happen `turn_started`, the turns' events, `goal_updated`
- * and the other outputs of the goal machine, `checklist`, `checks_started`, `checks`, `waiting`, `notice` and `request`, and last exactly one of `goal_ended`, `goal_interrupted`
- * and `goal_failed`.
+ * and the other outputs of the goal machine, `checklist`, `checks_started`, `checks`, `waiting`, `notice` and `request`, and last exactly one of `goal_ended`, `goal_interrupted`,
+ * `goal_suspended` and `goal_failed`.
  */
 export function goalLines(output: Output): GoalReporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
+  let place = ""
   return {
     started({ run: { dir, out, model }, meta: { judge, maxIterations, judgeModel, judgeBaseUrl, checks, hard } }, facts) {
       const { goal, state, resumed, checklist, isDefaultBudget = false, watched } = facts
+      place = state
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
       write({
         type: "goal_started",
@@ -121,6 +134,9 @@ export function goalLines(output: Output): GoalReporter {
     waiting: (wait) => write({ type: "waiting", ...wait }),
     notice: (message) => write({ type: "notice", message }),
     requested: (request, result) => write({ type: "request", ...(request !== undefined && { order: request }), answer: result }),
+    suspended: ({ held, ...facts }) =>
+      write({ type: "goal_suspended", status: facts.goal?.status ?? null, held: held.map((call) => plainHeld(call, place)), ...facts }),
+    asking() {},
     ended: (facts) => write({ type: "goal_ended", status: facts.goal?.status ?? null, ...facts }),
     interrupted: (facts) => write({ type: "goal_interrupted", status: facts.goal?.status ?? null, ...facts }),
     failed: (message) => write({ type: "goal_failed", message }),

@@ -5,13 +5,18 @@ import type { CheckRunner } from "../../hosts/thread/check-runner.ts"
 import { type Guidance, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
+import type { TurnEvent } from "../../wire/event.ts"
 import type { GoalCheckResult, GoalCommand } from "../../wire/goal.ts"
+import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
+import { ApprovalPrompt } from "../approvals/prompt.ts"
+import { SUSPENDED_EXIT_CODE } from "../run/help.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import { hiddenFiles, modelHost } from "../run/run.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
-import { Folder } from "../workspace/folder.ts"
+import { EditFolder } from "../workspace/edit-folder.ts"
+import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
 import { newRequestId } from "./control/inbox.ts"
@@ -42,6 +47,7 @@ export class GoalRunner {
   #judging = new AbortController()
   #judged: JudgedThread | undefined
   #reporter: GoalReporter | undefined
+  #asker: Asker | undefined
   /** How many requests of the user were handled. */
   #handled = 0
 
@@ -58,10 +64,12 @@ export class GoalRunner {
    * @throws {CliError}
    */
   static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false, isNew = false }: OpenGoalOptions = {}): Promise<GoalRunner> {
-    const { dir, out, force, model } = settings.run
+    const { dir, out, force, model, approval } = settings.run
     const { meta } = settings
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
-    const tools = toolbox(fileTools(new Folder(dir, await hiddenFiles(dir, out, folder.owns)), outFolder))
+    const read = new Folder(dir, await hiddenFiles(dir, out, folder.owns))
+    const edit = approval.edit === true ? new EditFolder(read, (path) => folder.owns(path) || isInside(out, path)) : undefined
+    const tools = toolbox(fileTools(read, outFolder, edit))
     const host: Host = { ...modelHost(model), tools }
     const opened: (() => Promise<void>)[] = []
     try {
@@ -102,8 +110,13 @@ export class GoalRunner {
   }
 
   /** Runs turns until the goal rests or the user asks to stop; a stopped turn can be resumed. Returns the exit code. */
-  async run(reporter: GoalReporter, io: Io, { resumed, isDefaultBudget = false }: RunFacts): Promise<number> {
+  async run(shown: GoalReporter, io: Io, { resumed, isDefaultBudget = false }: RunFacts): Promise<number> {
+    const gate = new OutputGate()
+    const reporter = gated(shown, gate)
+    const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "thread", by: loginName(io) })
+    const asker = new Asker({ prompt, gate, onAsking: () => shown.asking() })
     this.#reporter = reporter
+    this.#asker = asker
     let pause: () => void = () => {}
     const paused = new Promise<undefined>((resolvePaused) => {
       pause = () => resolvePaused(undefined)
@@ -125,7 +138,8 @@ export class GoalRunner {
       const running = this.#runAll(reporter, () => isStopping)
       running.catch(() => {})
       const rest = await Promise.race([running, paused])
-      if (rest !== undefined) return this.#end(rest, reporter)
+      if (rest !== undefined) return await this.#end(rest, reporter)
+      asker.close("Stopped.")
       await this.close()
       // The journal is closed, so running and waiting work cannot be recorded and is aborted.
       this.#controller.abort("The user stopped the process.")
@@ -191,19 +205,26 @@ export class GoalRunner {
       (...given: Given): void => {
         if (!isStopped()) report(...given)
       }
+    const asker = this.#asker
+    const host: Host = asker === undefined ? this.#host : { ...this.#host, decide: asker.decide }
+    const show = unlessStopped((event: TurnEvent) => reporter.event(event))
     const options: RunThreadOptions = {
       signal: this.#controller.signal,
+      suspend: true,
       attend: () => this.#attend(),
       checks: this.#checkRunner(reporter, isStopped),
       maxWaitMs: MAX_WAIT_MS,
-      onEvent: unlessStopped((event) => reporter.event(event)),
+      onEvent: (event) => {
+        asker?.onEvent(event)
+        show(event)
+      },
       onGoal: unlessStopped((output) => reporter.goal(output)),
       onTurn: unlessStopped(({ machine: _machine, ...turn }) => reporter.turn({ ...turn, number: thread.turns })),
       onWaiting: unlessStopped(({ wait }) => reporter.waiting(wait)),
       ...(judged !== undefined && { between: () => this.#judge(judged) }),
     }
     for (;;) {
-      const rest = await runThread(thread, this.#host, options)
+      const rest = await runThread(thread, host, options)
       const handled = this.#handled
       await this.#attend()
       // Another terminal resumed the goal, or said something, just before it rested.
@@ -257,9 +278,15 @@ export class GoalRunner {
     })
   }
 
-  #end(rest: ThreadRest, reporter: GoalReporter): number {
+  async #end(rest: ThreadRest, reporter: GoalReporter): Promise<number> {
     const { reason, notBefore } = rest
     const facts = this.#facts()
+    if (rest.type === "suspended") {
+      const { held, pending } = rest
+      await this.close()
+      reporter.suspended({ ...facts, reason, held, pending, exitCode: SUSPENDED_EXIT_CODE })
+      return SUSPENDED_EXIT_CODE
+    }
     const exitCode = facts.goal?.status === "complete" ? 0 : 1
     reporter.ended({ ...facts, reason, ...(notBefore !== undefined && { notBefore }), exitCode })
     return exitCode

@@ -6,6 +6,7 @@ import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import type { ChecklistItem, ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
+import { waitingLines, waitingText } from "../approvals/commands.ts"
 import { modelText, RunScreen } from "../run/run-screen.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { cutToColumns } from "../terminal/columns.ts"
@@ -14,9 +15,9 @@ import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
 import { Wrap } from "../terminal/wrap.ts"
-import type { RequestResult } from "./control/requests.ts"
+import type { RequestResult, ResolvedRequest } from "./control/requests.ts"
 import { contractRows, leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
-import type { GoalEnd, GoalReporter, GoalStart, Ruling, Waiting } from "./goal-reporter.ts"
+import type { GoalEnd, GoalReporter, GoalStart, GoalSuspension, Ruling, Waiting } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
 
 const TICK_MS = 1_000
@@ -33,6 +34,8 @@ export class GoalScreen implements GoalReporter {
   #goal: Goal | null = null
   #estimated = false
   #out = ""
+  /** The goal's folder, as it is shown. */
+  #place = ""
   #turn = 0
   readonly #since = Date.now()
   #shown: readonly ChecklistItem[] = []
@@ -57,6 +60,7 @@ export class GoalScreen implements GoalReporter {
     { goal, state, resumed, checklist, isDefaultBudget, isWatching, watched }: GoalStart,
   ): void {
     this.#goal = goal
+    this.#place = this.#screen.shortPath(state)
     this.#shown = checklist?.goal?.checklist ?? []
     this.#out = out
     this.#estimated = model.type === "embedded"
@@ -166,7 +170,9 @@ export class GoalScreen implements GoalReporter {
     this.#screen.line(oneLine(text))
   }
 
-  requested(_request: unknown, { ok, message }: RequestResult): void {
+  requested(request: ResolvedRequest | undefined, { ok, message }: RequestResult): void {
+    // The turn shows a decision itself.
+    if (ok && request !== undefined && "decide" in request) return
     this.#field("request", ok ? oneLine(message) : `refused: ${oneLine(message)}`)
   }
 
@@ -191,6 +197,20 @@ export class GoalScreen implements GoalReporter {
     this.#screen.line("")
     this.#fields([["status", this.#style(["bold", "yellow"], "stopped, can be resumed")], ...this.#figures(facts)])
     this.#screen.line(`Resume with: turn-machine goal resume${this.#state}`)
+  }
+
+  suspended(facts: GoalSuspension): void {
+    this.close()
+    this.#run.turnEnded()
+    this.#screen.line("")
+    const { held, pending } = facts
+    this.#fields([["status", this.#style(["bold", "yellow"], waitingText(held.length, pending.length))], ...this.#figures(facts)])
+    for (const line of waitingLines(held, pending, this.#place, this.#width())) this.#screen.line(line)
+    this.#screen.line(`Then continue with: turn-machine goal resume${this.#state}`)
+  }
+
+  asking(): void {
+    this.#run.turnEnded()
   }
 
   failed(): void {

@@ -4,7 +4,7 @@ import { CommandSyntaxError, splitCommand } from "../../hosts/node/split-command
 import type { SetGoal } from "../../wire/goal.ts"
 import { DEFAULT_RETRIES } from "../run/help.ts"
 import { checkUrl, checkVariable, type ModelChoice, RUN_FLAGS, type RunSettings, readKey, resolveRun, workOf } from "../run/run-settings.ts"
-import { type FlagSpecs, readCount } from "../terminal/args.ts"
+import { type FlagSpecs, readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -247,17 +247,6 @@ function resolvePrices(flags: GoalFlags, known: GoalMeta | undefined): Pick<Goal
 
 function differsFromStored(what: string, flags: string): CliError {
   return new CliError(`The goal was started with another ${what}. To resume it, omit ${flags}; for a new goal, pass another --state.`)
-}
-
-const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, min: 60, h: 3_600, d: 86_400 }
-
-/** Parses a duration such as `90s`, `10m` or `1h30m`, in seconds. @throws {CliError} */
-export function readSeconds(flag: string, text: string): number {
-  const parts = /^(?:\d{1,9}(?:s|min|m|h|d))+$/.test(text) ? text.matchAll(/(\d+)(s|min|m|h|d)/g) : []
-  let seconds = 0
-  for (const [, count, unit = ""] of parts) seconds += Number(count) * (UNIT_SECONDS[unit] ?? 0)
-  if (seconds > 0 && Number.isSafeInteger(seconds)) return seconds
-  throw new CliError(`${flag} takes a duration with a unit, such as 90s, 10m or 1h30m, not "${oneLine(text)}".`)
 }
 
 /** Parses an amount of money, with at most six decimals, in millionths. @throws {CliError} */

@@ -1,4 +1,4 @@
-import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS } from "../run/help.ts"
+import { APPROVAL_FLAGS, DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS } from "../run/help.ts"
 import { formatCount } from "../terminal/format.ts"
 import { Wrap } from "../terminal/wrap.ts"
 import type { GoalCommandName } from "./command-line.ts"
@@ -9,7 +9,7 @@ export const DEFAULT_OBJECTIVE =
   "Survey this folder part by part: for each, write a section on its files and its TODO and FIXME comments, and at last an overview of all sections."
 
 const STATE_FLAG = `  --state DIR           the goal's folder (default: ${DEFAULT_STATE} in the current folder)`
-const EXIT_CODES = "Exit codes: 0 complete, 1 stopped before that, 2 the command cannot run as given."
+const EXIT_CODES = "Exit codes: 0 complete, 1 stopped before that, 2 the command cannot run as given, 3 waits for a decision."
 const REQUEST_CODES = "Exit codes: 0 done, 1 refused, 2 the command cannot run as given."
 
 export const GOAL_HELP = `turn-machine goal: works towards an objective over several turns, until it is reached, blocked or out of budget.
@@ -55,6 +55,10 @@ Judge (its tokens count)
   --judge-model NAME    another model for the judge, at the same endpoint or at
   --judge-base-url URL  an endpoint of its own, with
   --judge-api-key-env NAME     the variable that holds its key. It does not get the key of the goal's model.
+
+Changes
+${APPROVAL_FLAGS}
+  While the goal runs, turn-machine approvals and decide work from another terminal; the goal continues at once.
 
 Files and model
   --state DIR           folder for the goal's state (default: ${DEFAULT_STATE} in the current folder). A folder
@@ -167,7 +171,7 @@ Usage
   --check "COMMAND"     replace the checks of the goal. Repeat the flag for several.
 ${STATE_FLAG}
   --dir DIR, --out DIR, --base-url URL, --model NAME, --api-key-env NAME, --judge-base-url URL, --judge-model NAME,
-  --judge-api-key-env NAME
+  --judge-api-key-env NAME, --edit, --approve MODE, --approve-within T
                         needed if you did not start the goal here, or moved its folder; the refusal shows them
   --timeout-ms N, --retries N, --force, --take-over, --json     as at the start: turn-machine goal --help
 

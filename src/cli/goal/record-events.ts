@@ -1,8 +1,11 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 
-/** What a user sees of a record of a turn's journal: the events that its process emitted, as far as the record holds them. */
-export function recordEvents(record: JournalRecord, iteration: number): readonly TurnEvent[] {
+/**
+ * What a user sees of a record of a turn's journal: the events that its process emitted, as far as the record holds them. `toolOf`: the tool
+ * of a held call.
+ */
+export function recordEvents(record: JournalRecord, iteration: number, toolOf: (requestId: string) => string | undefined): readonly TurnEvent[] {
   switch (record.type) {
     case "llm_complete": {
       const { result } = record
@@ -24,6 +27,23 @@ export function recordEvents(record: JournalRecord, iteration: number): readonly
         output,
         durationMs,
       }))
+    case "tool_decisions":
+      return record.decisions.map((decision): TurnEvent => {
+        const { requestId, decision: type, by } = decision
+        const callId = requestId.slice(requestId.indexOf(":") + 1)
+        const args = decision.decision === "edit" ? { args: decision.args } : {}
+        return {
+          type: "approval_decided",
+          requestId,
+          callId,
+          name: toolOf(requestId) ?? callId,
+          decision: type,
+          ...args,
+          ...(by !== undefined && { by }),
+        }
+      })
+    case "tool_pending":
+      return [{ type: "tool_pending", callId: record.callId, name: record.callId, token: record.token }]
     case "end":
       return [{ type: "turn_outcome", outcome: record.outcome }, { type: "done" }]
     default:

@@ -1,7 +1,7 @@
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import type { SetGoal } from "../../wire/goal.ts"
-import { readCount } from "../terminal/args.ts"
+import { readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import type { Io } from "../terminal/io.ts"
 import { confirmedText } from "../trust/confirm.ts"
@@ -16,16 +16,7 @@ import { statusWord } from "./goal-format.ts"
 import { type GoalReporter, goalLines } from "./goal-reporter.ts"
 import { GoalRunner } from "./goal-runner.ts"
 import { GoalScreen } from "./goal-screen.ts"
-import {
-  checkOverlaps,
-  type Flags,
-  type GoalFlags,
-  type GoalSettings,
-  readMicros,
-  readSeconds,
-  resolveBudgets,
-  resolveGoal,
-} from "./goal-settings.ts"
+import { checkOverlaps, type Flags, type GoalFlags, type GoalSettings, readMicros, resolveBudgets, resolveGoal } from "./goal-settings.ts"
 import { DEFAULT_OBJECTIVE } from "./help.ts"
 
 /** `turn-machine goal "objective"`. Returns the exit code. @throws {CliError} */

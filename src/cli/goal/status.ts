@@ -3,6 +3,7 @@ import { evidenceText, reasonText } from "../../drivers/checklist/wording.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalCheckMemory, GoalCheckResult } from "../../wire/goal.ts"
+import { plainHeld, waitingLines, waitingText } from "../approvals/commands.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { oneLine, plainJson, plural } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -23,6 +24,11 @@ export async function showStatus(
   const { goal, turns, openTurn, commands, checklist, known } = stored
   const { memory } = readGoal(stored.history, stored.threadId).state
   const earlier = await folder.earlier()
+  const place = new Screen(io).shortPath(folder.path)
+  const waiting = openTurn === undefined ? [] : (await folder.waiting()).turns
+  const held = waiting.flatMap((turn) => turn.held)
+  const pending = waiting.flatMap((turn) => turn.pending)
+  const since = waiting[0]?.since
   if (json) {
     const value = {
       type: "goal_status",
@@ -35,6 +41,9 @@ export async function showStatus(
       checklist: checklist?.goal?.checklist ?? null,
       wait: memory.wait ?? null,
       checks: memory.checks ?? null,
+      held: held.map((call) => plainHeld(call, place)),
+      pending,
+      heldSince: since ?? null,
       earlier: all ? earlier : earlier.length,
     }
     io.stdout.write(`${plainJson(value)}\n`)
@@ -57,6 +66,11 @@ export async function showStatus(
   }
   if (goal !== null) showChecks(goal, memory.checks, openTurn !== undefined, row)
   row("run by", oneLine(runner ?? "no process"))
+  if (held.length + pending.length > 0)
+    row(
+      "held",
+      `turn ${turns} ${waitingText(held.length, pending.length)}${since === undefined ? "" : `, since ${new Date(since).toLocaleString()}`}`,
+    )
   if (commands.length > 0) row("pending", `${commands.map(({ type }) => (type === "set" ? "edit" : type)).join(", ")}, at the next step of the turn`)
   if (requests > 0) row("waiting", `${plural(requests, "unhandled request")}`)
   if (goal !== null && checklist !== undefined && known.judge === "checklist") showList(checklist, io)
@@ -64,6 +78,8 @@ export async function showStatus(
   if (earlier.length > 0)
     row("earlier", all ? plural(earlier.length, "goal") : `${plural(earlier.length, "goal")} (goal status --all${state} shows them)`)
   if (all) for (const { goal: before, isCleared, turns: count } of earlier) showEarlier(before, isCleared, count, io)
+  if (held.length + pending.length > 0)
+    for (const line of waitingLines(held, pending, place, Math.min(widthOf(io.stdout), 160))) io.stdout.write(`${line}\n`)
   if (runner === undefined && goal?.status !== "complete") io.stdout.write(`${nextCommand(goal, state)}\n`)
 }
 

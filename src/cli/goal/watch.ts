@@ -8,6 +8,7 @@ import { journalValidation } from "../../schemas/validation.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalCheckMemory, GoalOutput, GoalWait } from "../../wire/goal.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
+import { firstDecision, waitingText } from "../approvals/commands.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import type { ModelChoice } from "../run/run-settings.ts"
 import type { Io } from "../terminal/io.ts"
@@ -66,6 +67,8 @@ class Watch {
   #checklist = ""
   #checks: GoalCheckMemory | undefined
   #wait: string | undefined
+  /** The tools of held calls that were shown, by request. */
+  readonly #held = new Map<string, string>()
   /** Whether the user knows that no process runs the goal. */
   #isAlone = false
 
@@ -143,6 +146,7 @@ class Watch {
     showUntil(Number.POSITIVE_INFINITY)
     this.#showChecks(memory.checks, goal)
     this.#showList(checklist)
+    await this.#showHeld(stored)
     this.#showWait(goal?.status === "active" ? memory.wait : undefined)
   }
 
@@ -163,6 +167,21 @@ class Watch {
     this.#checklist = list
   }
 
+  /** Shows the calls that wait for a decision, each once, with the command that decides. */
+  async #showHeld({ openTurn }: StoredGoal): Promise<void> {
+    if (openTurn === undefined) return
+    const { turns } = await this.#folder.waiting()
+    const held = turns.flatMap((turn) => turn.held.map((call) => ({ key: `${turn.turnId}:${call.requestId}`, call })))
+    const news = held.filter(({ key }) => !this.#held.has(key))
+    for (const { key, call } of news) {
+      this.#held.set(key, call.toolName)
+      this.#reporter.event({ type: "approval_requested", held: call })
+    }
+    const [first] = news
+    if (first !== undefined)
+      this.#reporter.notice(`The turn ${waitingText(held.length, 0)}. Decide with: ${firstDecision(this.#folder.path, first.call)}`)
+  }
+
   /** Shows the new records of the turn that was shown last, and all of later turns. */
   async #showTurns({ turns, openTurn, threadId }: StoredGoal, before: (number: number) => void): Promise<void> {
     for (let number = Math.max(1, this.#turn); number <= turns; number += 1) {
@@ -181,13 +200,14 @@ class Watch {
       for (const { number: record, record: content } of journal?.entries ?? []) {
         if (record <= this.#record) continue
         this.#record = record
-        this.#showRecord(content)
+        this.#showRecord(content, turnId)
       }
     }
   }
 
-  #showRecord(record: JournalRecord): void {
-    for (const event of recordEvents(record, this.#iteration)) this.#reporter.event(event)
+  #showRecord(record: JournalRecord, turnId: string): void {
+    const toolOf = (requestId: string): string | undefined => this.#held.get(`${turnId}:${requestId}`)
+    for (const event of recordEvents(record, this.#iteration, toolOf)) this.#reporter.event(event)
     if (record.type === "llm_complete") this.#iteration += 1
   }
 
@@ -220,8 +240,13 @@ function turnOf(output: GoalOutput): number {
 
 /** The settings of a goal as they are shown. */
 function shownSettings(meta: GoalMeta): GoalSettings {
-  const { dir, out, model: name, baseUrl, maxIterations } = meta
+  const { dir, out, model: name, baseUrl, maxIterations, edit } = meta
   const model: ModelChoice =
     baseUrl === undefined ? { type: "embedded", name: "embedded" } : { type: "endpoint", name, baseUrl, timeoutMs: 0, retries: 0 }
-  return { run: { task: "", dir, out, force: false, model, maxIterations }, meta, judge: undefined, areGiven: false }
+  return {
+    run: { task: "", dir, out, force: false, model, maxIterations, approval: { ...(edit === true && { edit }) } },
+    meta,
+    judge: undefined,
+    areGiven: false,
+  }
 }

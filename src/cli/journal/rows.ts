@@ -1,19 +1,23 @@
 import type { OutlineRow } from "../../replay/outline.ts"
+import type { Decision } from "../../wire/approval.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
+import { decisionWords } from "../approvals/words.ts"
 import { outcomeText } from "../run/run-screen.ts"
 import { toolLine } from "../run/tool-line.ts"
 import { cutText, formatCount, formatDuration, oneLine, plural } from "../terminal/format.ts"
+import { inertJson } from "../terminal/inert.ts"
 import { breakText } from "./prefixes.ts"
 
 /**
  * Describes a record on one line.
  * @param isOurs whether `turn-machine run` wrote the journal, so that its tools are known here
+ * @param waitedMs of decisions: how long the calls waited
  */
-export function rowText(row: OutlineRow, isOurs: boolean): string {
-  return oneLine(textOf(row, isOurs))
+export function rowText(row: OutlineRow, isOurs: boolean, waitedMs?: number): string {
+  return oneLine(textOf(row, isOurs, waitedMs))
 }
 
-function textOf(row: OutlineRow, isOurs: boolean): string {
+function textOf(row: OutlineRow, isOurs: boolean, waitedMs: number | undefined): string {
   switch (row.type) {
     case "header":
       return `the turn starts with ${plural(row.messageCount, "message")}`
@@ -22,9 +26,9 @@ function textOf(row: OutlineRow, isOurs: boolean): string {
     case "tool_results":
       return row.results.length === 0 ? "no tool results" : row.results.map((result) => toolText(result, isOurs)).join(" · ")
     case "tool_decisions":
-      return row.decisions.map(({ requestId, decision, by }) => `${decision} ${requestId}${by === undefined ? "" : ` by ${by}`}`).join(" · ")
+      return `${row.decisions.map(decisionText).join(" · ")}${waitedMs === undefined ? "" : `, after ${formatDuration(waitedMs)}`}`
     case "tool_pending":
-      return `call ${row.callId} goes on outside as ${row.token}`
+      return `call ${row.callId} continues outside as ${row.token}`
     case "exec_result":
       if (!row.ran) return `✗ the code could not run: ${row.error}`
       return `the code ran in ${formatDuration(row.durationMs ?? 0)}${row.error === undefined ? "" : `, with an error: ${row.error}`}`
@@ -48,6 +52,16 @@ function textOf(row: OutlineRow, isOurs: boolean): string {
     case "end":
       return `the turn ends: ${outcomeText(row.outcome)}`
   }
+}
+
+/** A decision, with the arguments that the call runs with, what the model reads, and the note of the one who decided. */
+function decisionText(decision: Decision): string {
+  const { requestId, by, note } = decision
+  const callId = requestId.slice(requestId.indexOf(":") + 1)
+  const scope = "scope" in decision && decision.scope !== undefined && decision.scope !== "call" ? ` for the ${decision.scope}` : ""
+  const args = decision.decision === "edit" ? ` ${cutText(inertJson(decision.args), 200)}` : ""
+  const message = decision.decision === "reject" && decision.message !== undefined ? `: ${cutText(decision.message, 200)}` : ""
+  return `${callId} ${decisionWords(decision.decision)}${args}${scope}${by === undefined ? "" : ` by ${by}`}${message}${note === undefined ? "" : ` (note: ${cutText(note, 200)})`}`
 }
 
 function modelText({ error, text, calls, usage, terminalReason, prefixBreak }: Extract<OutlineRow, { type: "llm_complete" }>): string {

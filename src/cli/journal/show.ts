@@ -8,7 +8,7 @@ import { shownUrl } from "../run/run-settings.ts"
 import { readArgs } from "../terminal/args.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
-import { formatBytes, formatDuration, oneLine, plainJson, plural } from "../terminal/format.ts"
+import { formatBytes, formatDuration, oneLine, plainJson, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { SHOW_HELP } from "./help.ts"
@@ -97,6 +97,9 @@ function writeTable(given: GivenJournal, io: Io): void {
   if (dropped !== undefined) fields.push(["dropped", `${plural(dropped, "record")}, by a compaction; the totals do not count them`])
   fields.push(
     ["state", turnStatusText(status)],
+    ...(typeof meta === "object" && status.type === "waiting" && status.held !== undefined
+      ? [["decide", `turn-machine approvals ${shellWord(name)}`] as [string, string]]
+      : []),
     ...(command === undefined ? [] : [["resume", command] as [string, string]]),
     [
       "work",
@@ -111,6 +114,7 @@ function writeTable(given: GivenJournal, io: Io): void {
   const numberWidth = Math.max(2, String(outline.rows.at(-1)?.number ?? 1).length)
   line(style("dim", cutToColumns(`${"no".padStart(numberWidth)}  time      effect     size  what happened (tokens: input/cached/output)`, width)))
   let date = header.at === undefined ? "" : dateOf(header.at)
+  const waited = waits(outline.rows)
   for (const row of outline.rows) {
     const { number, at, effectId, bytes } = row
     if (at !== undefined && dateOf(at) !== date) {
@@ -118,7 +122,7 @@ function writeTable(given: GivenJournal, io: Io): void {
       line(style("dim", `${"".padStart(numberWidth)}  ${date}`))
     }
     const facts = `${String(number).padStart(numberWidth)}  ${(at === undefined ? "-" : clockOf(at)).padEnd(8)}  ${String(effectId ?? "-").padStart(6)}  ${formatBytes(bytes ?? 0).padStart(7)}  `
-    const shown = cutToColumns(rowText(row, isOurs), width - facts.length)
+    const shown = cutToColumns(rowText(row, isOurs, waited.get(number)), width - facts.length)
     io.stdout.write(`${facts}${row.failed ? style("red", shown) : row.changesTurn ? shown : style("dim", shown)}\n`)
   }
   const torn = tornBytes(given)
@@ -145,13 +149,26 @@ function writeJson(given: GivenJournal, io: Io): void {
     ...totals,
     tornBytes: tornBytes(given),
   })
-  for (const row of rows) write(plainRow(row, typeof meta === "object"))
+  const waited = waits(rows)
+  for (const row of rows) write(plainRow(row, typeof meta === "object", waited.get(row.number)))
   if (damage !== undefined) write({ type: "damage", code: damage.code, record: damage.record, message: damage.message })
 }
 
-function plainRow(row: OutlineRow, isOurs: boolean): object {
+/** How long calls waited for their decisions, in milliseconds, by the number of the record: since the answer that asked for them. */
+function waits(rows: readonly OutlineRow[]): ReadonlyMap<number, number> {
+  const waited = new Map<number, number>()
+  let asked: number | undefined
+  for (const { type, number, at } of rows) {
+    if (type === "llm_complete" || type === "header") asked = at
+    if (type === "tool_decisions" && asked !== undefined && at !== undefined) waited.set(number, Math.max(0, at - asked))
+  }
+  return waited
+}
+
+function plainRow(row: OutlineRow, isOurs: boolean, waitedMs: number | undefined): object {
   const { number, type, at, effectId, bytes } = row
-  const line = { type: "record", number, kind: type, at, effectId, bytes, text: rowText(row, isOurs) }
+  const line = { type: "record", number, kind: type, at, effectId, bytes, text: rowText(row, isOurs, waitedMs) }
+  if (row.type === "tool_decisions") return { ...line, decisions: row.decisions, ...(waitedMs !== undefined && { waitedMs }) }
   if (row.type === "tool_results") return { ...line, tools: row.results.map(({ toolName: name, output: { status } }) => ({ name, status })) }
   if (row.type !== "llm_complete") return line
   const { prefixBreak } = row

@@ -38,9 +38,12 @@ function isResult(block: Block): block is Extract<Block, { type: "tool_result" }
   return block.type === "tool_result"
 }
 
+/** What the model reads before the result of a call whose arguments a person changed. */
+const EDITED = /^Ran with arguments changed by the user: [^\n]*\n/
+
 /** The tools return objects; any other result is the message of a failure. */
 function readResult(text = "there is no result"): Exchange["result"] {
-  const value = parseJson(text)
+  const value = parseJson(text.replace(EDITED, ""))
   if (typeof value === "object" && value !== null) return { ok: true, value }
   return { ok: false, message: text.replace(/^\[[^\]]*\]\n/, "") }
 }

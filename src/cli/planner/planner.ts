@@ -1,9 +1,11 @@
 import type { LlmMessage, LlmRequest, LlmResponse, OutputPart, TokenUsage } from "../../wire/llm.ts"
-import { type Conversation, readConversation, readGoalContext } from "./conversation.ts"
+import { REPLACE_LINE } from "../workspace/tools.ts"
+import { type Conversation, type GoalContext, readConversation, readGoalContext } from "./conversation.ts"
 import { goalStep } from "./goal-step.ts"
 import { readIntent } from "./intent.ts"
 import { judge } from "./judge.ts"
 import { type PlannedStep, WHAT_I_AM } from "./planned-step.ts"
+import { type Replacement, readReplacement, replaceStep } from "./replace-step.ts"
 import { searchSurvey } from "./search-survey.ts"
 import { nextStep } from "./survey.ts"
 import { todoSurvey } from "./todo-survey.ts"
@@ -26,19 +28,30 @@ export function plan(request: LlmRequest): LlmResponse {
 function planForGoal(request: LlmRequest): PlannedStep | undefined {
   const context = readGoalContext(request.messages)
   if (context === undefined) return undefined
-  return (
-    unable(request) ??
-    goalStep(
-      context,
-      request.tools.some(({ name }) => name === "update_goal"),
-    )
-  )
+  const ends = request.tools.some(({ name }) => name === "update_goal")
+  // A judge asks for sections, so only the planner itself ends such a goal.
+  const replacement = ends && canReplace(request) ? readReplacement(context.objective) : undefined
+  return unable(request) ?? (replacement === undefined ? goalStep(context, ends) : replaceForGoal(replacement, context))
+}
+
+/** A goal that is a replacement is complete when every line was changed or refused, in one turn. */
+function replaceForGoal(replacement: Replacement, { turn, isToEnd }: GoalContext): PlannedStep {
+  const step = replaceStep(replacement, turn)
+  if (step.calls.length === 0 && !turn.some(({ toolName }) => toolName === "update_goal"))
+    return { text: step.text, calls: [{ toolName: "update_goal", input: { status: "complete" } }] }
+  return isToEnd ? { text: "The budget is used up, so I stop here.", calls: [] } : step
+}
+
+function canReplace({ tools }: LlmRequest): boolean {
+  return tools.some(({ name }) => name === REPLACE_LINE)
 }
 
 function decide({ task, exchanges }: Conversation, request: LlmRequest): PlannedStep {
   const without = unable(request)
   if (without !== undefined) return without
 
+  const replacement = canReplace(request) ? readReplacement(task) : undefined
+  if (replacement !== undefined) return replaceStep(replacement, exchanges)
   const intent = readIntent(task)
   switch (intent.type) {
     case "todo":

@@ -3,6 +3,8 @@ export const DEFAULT_OUT = "turn-machine-out"
 export const DEFAULT_MAX_ITERATIONS = 30
 export const DEFAULT_TIMEOUT_MS = 120_000
 export const DEFAULT_RETRIES = 2
+/** The exit code of a command that stopped because calls wait for a decision. */
+export const SUSPENDED_EXIT_CODE = 3
 
 export const HELP = `turn-machine: runs turns of an LLM agent that can be stopped, saved and resumed at any point.
 
@@ -11,12 +13,24 @@ Usage
   turn-machine resume FILE             resume a stopped run from its state file
   turn-machine goal [flags] ["goal"]   work towards a goal over several turns, with budgets, pause, resume and a judge
   turn-machine subgoal                 edit the checklist of a goal's judge
+  turn-machine approvals FILE|DIR      list the calls that wait for a decision
+  turn-machine decide FILE|DIR CALL approve|reject|edit
+                                       decide about one of them, also in another terminal
+  turn-machine answer FILE|DIR CALL    give the result of a call whose work continued outside
   turn-machine journal                 inspect a state file: show, replay, diff, fork, compact
   turn-machine COMMAND --help          flags and examples of a command
   turn-machine --version               print the version
 
-Exit codes: 0 finished, 1 stopped before the end, 2 the command cannot run as given.
+Exit codes: 0 finished, 1 stopped before the end, 2 the command cannot run as given, 3 waits for a decision.
 `
+
+export const APPROVAL_FLAGS = `  --edit                let the model change lines of files in DIR (the tool replace_line). Without it, the model only
+                        reads, and writes to --out, which never asks: what others wrote is not replaced there.
+  --approve ask         ask before each such change (default). Without a terminal, the command stops with exit code 3
+                        and says how to decide.
+  --approve auto        make every change without asking
+  --approve never       refuse every change without asking; the model reads that it was refused
+  --approve-within T    a change that is not approved within this time, such as 10m, is refused`
 
 export const RUN_HELP = `turn-machine run: runs a task over the files of a folder and shows its progress.
 
@@ -30,6 +44,9 @@ Files
   --out DIR             folder to write to (default: ${DEFAULT_OUT} in the current folder).
                         Files that this program did not write, or that were edited since, are not replaced.
   --force               replace such files too
+
+Changes
+${APPROVAL_FLAGS}
 
 Model
   --model embedded      a small offline planner that finds TODO comments or the words you name (default)
@@ -57,23 +74,27 @@ Whose settings count
   are recorded in $XDG_STATE_HOME/turn-machine (default: ~/.local/state/turn-machine) and never taken from the state
   file, which may have come with the folder, for example from a repository. A file that you did not start here, that was
   moved or replaced, or that has no record, for example without a HOME, is refused with exit code 2 until you give
-  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again. The flags then count, not the file.
+  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again, and --edit if it may change files.
+  The flags then count, not the file.
 
 Output
-  --json                one JSON object per line instead of text; the last one has the outcome and usage
+  --json                one JSON object per line instead of text; the last one has the outcome and usage. Questions are
+                        asked on standard error.
   --help                show this help
 
 Ctrl-C stops the run: with --state the turn can be resumed, without it the turn is cancelled. A second Ctrl-C ends the
 process immediately.
 Token counts of the embedded planner are estimates, at four characters per token.
 
-Exit codes: 0 finished, 1 stopped (cancelled, limit, model failure), 2 the command cannot run as given.
+Exit codes: 0 finished, 1 stopped (cancelled, limit, model failure), 2 the command cannot run as given, 3 waits for a
+decision.
 
 Examples
   turn-machine run
   turn-machine run --dir ~/shop 'where is "checkout" used?'
   turn-machine run --state run.json
   turn-machine resume run.json                 after Ctrl-C or a crash
+  turn-machine run --edit --state run.json 'Replace "colour" with "color".'
   turn-machine run --base-url http://localhost:11434/v1 --model qwen3 "Explain how this project is built."
   turn-machine run --base-url https://api.openai.com/v1 --model gpt-5 --api-key-env OPENAI_API_KEY "Review the tests."
 `
@@ -87,7 +108,7 @@ The same as turn-machine run --state FILE --resume, but the file must exist. Com
 model call is retried, and a finished turn shows its answer again. It accepts the flags of turn-machine run; these are
 useful here:
 
-  --dir DIR, --out DIR, --base-url URL, --model NAME
+  --dir DIR, --out DIR, --base-url URL, --model NAME, --edit, --approve MODE, --approve-within T
                         needed, with --api-key-env, if you did not start the run, or moved its file; see
                         turn-machine run --help. The refusal shows what the file asks for.
   --api-key-env NAME    the environment variable that holds the key, if its name changed
@@ -100,7 +121,8 @@ useful here:
   --json                one JSON object per line instead of text
   --help                show this help
 
-Exit codes: 0 finished, 1 stopped (cancelled, limit, model failure), 2 the command cannot run as given.
+Exit codes: 0 finished, 1 stopped (cancelled, limit, model failure), 2 the command cannot run as given, 3 waits for a
+decision.
 
 Examples
   turn-machine resume run.json

@@ -1,10 +1,13 @@
 import { parseJson } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
+import { plainHeld } from "../approvals/commands.ts"
 import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
 import type { Written } from "../workspace/out-folder.ts"
+import { SUSPENDED_EXIT_CODE } from "./help.ts"
 import { type RunSettings, shownUrl } from "./run-settings.ts"
 
 /** Shows the progress and the result of a run. */
@@ -16,8 +19,17 @@ export interface Reporter {
   ended(facts: RunEnd): void
   /** The process stops; the turn can be resumed from its state file. */
   paused(facts: RunPause): void
+  /** The process stops; calls wait for a decision. */
+  suspended(facts: RunSuspension): void
+  /** A person is asked about a call now. */
+  asking(): void
   /** The process stops because of an error. */
   failed(message: string): void
+}
+
+export interface RunSuspension extends RunPause {
+  readonly held: readonly HeldCall[]
+  readonly pending: readonly ExternalCall[]
 }
 
 export interface RunEnd {
@@ -73,7 +85,7 @@ export function writtenFiles(messages: Iterable<TurnMachine["messages"][number]>
 
 /**
  * Reports a run as JSON, one object per line: `run_started`, then the turn's events as they happen, and last exactly one of
- * `run_ended`, `run_paused` and `run_failed`. The `type`s do not change between versions; keys may be added.
+ * `run_ended`, `run_paused`, `run_suspended` and `run_failed`. The `type`s do not change between versions; keys may be added.
  */
 export function jsonLines(output: Output): Reporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
@@ -86,6 +98,17 @@ export function jsonLines(output: Output): Reporter {
     ended: ({ outcome, totals, durationMs, exitCode }) =>
       write({ type: "run_ended", outcome, ...totals, durationMs: Math.round(durationMs), exitCode }),
     paused: ({ state, totals, durationMs }) => write({ type: "run_paused", state, ...totals, durationMs: Math.round(durationMs) }),
+    suspended: ({ state, held, pending, totals, durationMs }) =>
+      write({
+        type: "run_suspended",
+        state,
+        held: held.map((call) => plainHeld(call, state)),
+        pending,
+        ...totals,
+        durationMs: Math.round(durationMs),
+        exitCode: SUSPENDED_EXIT_CODE,
+      }),
+    asking() {},
     failed: (message) => write({ type: "run_failed", message }),
   }
 }

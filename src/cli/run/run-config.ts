@@ -6,7 +6,9 @@ import type { TurnConfig } from "../../machine/config.ts"
 import { chatProjector } from "../../projectors/chat.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
+import { type Approval, approvalFields, withApproval } from "../approvals/policy.ts"
 import { oneLine } from "../terminal/format.ts"
+import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
@@ -22,6 +24,7 @@ export const workFields = {
   apiKeyEnv: z.string().exactOptional(),
   /** Of each turn. */
   maxIterations: z.int().positive(),
+  ...approvalFields,
 }
 
 /** The settings of a run in the header of its journal. It names the variable of an API key, never the key. */
@@ -46,19 +49,26 @@ export function readRunMeta(meta: Json | undefined): RunMeta | string {
   return `its run settings are invalid at "${issue?.path.join("/") ?? ""}"`
 }
 
-const SYSTEM_PROMPT = `You work on the files of one folder with the tools you are given.
-Paths are relative to that folder; nothing outside of it can be read. What you write goes to a separate output folder, so no file that you read is changed.
+const APART = "What you write goes to a separate output folder, so no file that you read is changed."
+const EDITS =
+  "write_file writes to a separate output folder; only replace_line changes files that you read. The user decides about such a change, and may refuse it: then do not ask for it again."
+
+const systemPrompt = (edit: boolean): string => `You work on the files of one folder with the tools you are given.
+Paths are relative to that folder; nothing outside of it can be read. ${edit ? EDITS : APART}
 Ask for several tools in one answer where they do not wait for each other. Where a tool says that something was cut, ask for the rest if it matters.
 When you are done, answer in a few sentences with what you found and where you wrote it. Say what you could not do; do not guess.`
 
-/** The turn's configuration: equal in every process for the same model and limit. */
-export function runConfig({ model, maxIterations }: Pick<RunMeta, "model" | "maxIterations">, tools: readonly ToolSpec[]): TurnConfig {
+/** The turn's configuration: equal in every process for the same settings. */
+export function runConfig(
+  { model, maxIterations, ...approval }: Pick<RunMeta, "model" | "maxIterations"> & Approval,
+  tools: readonly ToolSpec[],
+): TurnConfig {
   return {
-    driver: chatDriver(),
+    driver: withApproval(chatDriver(), approval),
     projector: chatProjector,
     model,
     sessionId: "run",
-    systemPrompt: SYSTEM_PROMPT,
+    systemPrompt: systemPrompt(approval.edit === true),
     tools,
     maxIterations,
     generation: {},
@@ -69,7 +79,13 @@ export function runConfig({ model, maxIterations }: Pick<RunMeta, "model" | "max
 
 /** The configuration of a turn that is only read: its tools are declared and never run. */
 export function recordedConfig(meta: RunMeta): TurnConfig {
-  return runConfig(meta, toolbox(fileTools(new Folder(meta.dir), new OutFolder(meta.out))).specs)
+  return runConfig(meta, recordedTools(meta))
+}
+
+/** The tools of a turn that is only read: declared and never run. */
+export function recordedTools({ dir, out, edit }: Pick<RunMeta, "dir" | "out"> & Approval): readonly ToolSpec[] {
+  const folder = new Folder(dir)
+  return toolbox(fileTools(folder, new OutFolder(out), edit === true ? new EditFolder(folder) : undefined)).specs
 }
 
 export function runStart(task: string): TurnStart {

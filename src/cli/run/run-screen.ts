@@ -1,12 +1,15 @@
 import { resolve } from "node:path"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
+import { callName, waitingLines, waitingText } from "../approvals/commands.ts"
+import { heldLine } from "../approvals/held-lines.ts"
+import { decisionWords } from "../approvals/words.ts"
 import { columnsOf, cutToColumns, padToColumns } from "../terminal/columns.ts"
 import { formatCount, formatDuration, oneLine, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { widthOf } from "../terminal/style.ts"
-import type { Reporter, RunEnd, RunPause, RunTotals } from "./reporter.ts"
+import type { Reporter, RunEnd, RunPause, RunSuspension, RunTotals } from "./reporter.ts"
 import { type RunSettings, shownUrl } from "./run-settings.ts"
 import { toolLine } from "./tool-line.ts"
 
@@ -93,6 +96,18 @@ export class RunScreen implements Reporter {
         }
         break
       }
+      case "approval_requested":
+        screen.line(`${INDENT}${screen.style("yellow", "?")} ${heldLine(event.held, this.#width - INDENT.length - 2, callName(event.held))}`)
+        break
+      case "approval_decided": {
+        const by = event.by === undefined ? "" : ` by ${oneLine(event.by)}`
+        const text = `${oneLine(event.callId)}  ${oneLine(event.name)} ${decisionWords(event.decision)}${by}`
+        screen.line(`${INDENT}${screen.style("dim", cutToColumns(text, this.#width - INDENT.length))}`)
+        break
+      }
+      case "tool_pending":
+        screen.line(`${INDENT}${cutToColumns(`${oneLine(event.name)} continues outside as ${oneLine(event.token)}`, this.#width - INDENT.length)}`)
+        break
       case "retry_status":
         screen.line(`${INDENT}${screen.style("yellow", `The model call failed: ${oneLine(event.reason)}`)}`)
         screen.line(`${INDENT}Attempt ${event.attempt + 1} of ${event.maxAttempts} in ${formatDuration(event.waitSeconds * 1_000)}.`)
@@ -119,6 +134,17 @@ export class RunScreen implements Reporter {
     this.turnEnded()
     this.#summary(this.#screen.style(["bold", "yellow"], "stopped, can be resumed"), totals, durationMs)
     this.#screen.line(`Resume with: turn-machine resume ${shellWord(this.#screen.shortPath(state))} (or the same command with --resume)`)
+  }
+
+  suspended({ state, held, pending, totals, durationMs }: RunSuspension): void {
+    this.turnEnded()
+    this.#summary(this.#screen.style(["bold", "yellow"], waitingText(held.length, pending.length)), totals, durationMs)
+    for (const line of waitingLines(held, pending, this.#screen.shortPath(state), this.#width)) this.#screen.line(line)
+    this.#screen.line(`Then continue with: turn-machine resume ${shellWord(this.#screen.shortPath(state))} (or the same command with --resume)`)
+  }
+
+  asking(): void {
+    this.turnEnded()
   }
 
   failed(): void {

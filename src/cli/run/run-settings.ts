@@ -2,7 +2,8 @@ import { constants } from "node:fs"
 import { access, lstat, realpath, stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { fileReason } from "../../hosts/node/file-error.ts"
-import { readCount } from "../terminal/args.ts"
+import { APPROVE_MODES, type Approval, type ApproveMode } from "../approvals/policy.ts"
+import { didYouMean, readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -22,6 +23,9 @@ export const RUN_FLAGS = {
   "timeout-ms": { type: "string" },
   retries: { type: "string" },
   "max-iterations": { type: "string" },
+  edit: { type: "boolean" },
+  approve: { type: "string" },
+  "approve-within": { type: "string" },
   state: { type: "string" },
   resume: { type: "boolean" },
   compact: { type: "boolean" },
@@ -55,6 +59,7 @@ export interface RunSettings {
   readonly force: boolean
   readonly model: ModelChoice
   readonly maxIterations: number
+  readonly approval: Approval
 }
 
 /**
@@ -82,6 +87,7 @@ export async function resolveRun(
     force: flags.force ?? false,
     model: withKey(model, env),
     maxIterations: resolveLimit(flags["max-iterations"], saved, isOver),
+    approval: resolveApproval(flags, saved, known, isOver),
   }
 }
 
@@ -91,11 +97,11 @@ function withKey(model: ModelChoice, env: Io["env"]): ModelChoice {
 }
 
 /** The settings that decide what is read and written, and where a key is sent. */
-export function workOf({ dir, out, model }: RunSettings): WorkSettings {
+export function workOf({ dir, out, model, approval }: RunSettings): WorkSettings {
   const { type, name } = model
-  if (type === "embedded") return { dir, out, model: name }
+  if (type === "embedded") return { dir, out, model: name, ...approval }
   const { baseUrl, apiKeyEnv } = model
-  return { dir, out, model: name, baseUrl, ...(apiKeyEnv !== undefined && { apiKeyEnv }) }
+  return { dir, out, model: name, baseUrl, ...(apiKeyEnv !== undefined && { apiKeyEnv }), ...approval }
 }
 
 /** The limit cannot change on resume: under another one the recorded turn might have ended earlier. */
@@ -105,6 +111,42 @@ function resolveLimit(given: string | undefined, saved: RunMeta | undefined, isO
   if (limit !== undefined && limit !== saved.maxIterations && !isOver)
     throw differsFromSaved("limit", `${saved.maxIterations} iterations`, "--max-iterations")
   return saved.maxIterations
+}
+
+/**
+ * What the model may change, and who is asked. It cannot change on resume: under other rules the recorded turn might have continued
+ * differently. `known`: the saved settings, if they are the user's.
+ */
+function resolveApproval(flags: RunFlags, saved: RunMeta | undefined, known: RunMeta | undefined, isOver: boolean): Approval {
+  const { edit, approve, "approve-within": within } = flags
+  const mode = approve === undefined ? undefined : readMode(approve)
+  const approveWithinMs = within === undefined ? undefined : readSeconds("--approve-within", within) * 1_000
+  const given: Approval = {
+    ...((edit ?? known?.edit) === true && { edit: true }),
+    ...(mode === undefined ? known?.approve !== undefined && { approve: known.approve } : mode !== "ask" && { approve: mode }),
+    ...((approveWithinMs ?? known?.approveWithinMs) !== undefined && { approveWithinMs: (approveWithinMs ?? known?.approveWithinMs) as number }),
+  }
+  // Without --edit no call needs an approval.
+  const settings: Approval = given.edit === true ? given : {}
+  if (saved !== undefined && !isOver) {
+    if (settings.edit !== saved.edit) throw differsFromSaved("kind of work", saved.edit === true ? "with --edit" : "without --edit", "--edit")
+    if (settings.approve !== saved.approve) throw differsFromSaved("way of approving", saved.approve ?? "ask", "--approve")
+    if (settings.approveWithinMs !== saved.approveWithinMs)
+      throw differsFromSaved(
+        "time to decide",
+        saved.approveWithinMs === undefined ? "no limit" : `${saved.approveWithinMs / 1_000} s`,
+        "--approve-within",
+      )
+  }
+  return settings
+}
+
+function readMode(text: string): ApproveMode {
+  const mode = APPROVE_MODES.find((known) => known === text)
+  if (mode !== undefined) return mode
+  throw new CliError(
+    `--approve takes ${APPROVE_MODES.slice(0, -1).join(", ")} or ${APPROVE_MODES.at(-1)}, not "${oneLine(text)}".${didYouMean(text, APPROVE_MODES)}`,
+  )
 }
 
 async function resolveTask(words: readonly string[], flags: RunFlags, cwd: string, saved: RunMeta | undefined): Promise<string> {

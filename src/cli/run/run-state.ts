@@ -89,7 +89,7 @@ export class RunState {
     return this.#found === undefined ? { unknown: "it has no turn yet" } : this.#own.find(this.#place, this.#found.header.turnId)
   }
 
-  /** The tool calls that a resumed turn performs first, in words; `undefined` if there are none. */
+  /** The tool calls that a resumed turn performs or asks about first, in words; `undefined` if there are none. */
   get pendingCalls(): string | undefined {
     if (this.#found === undefined || this.saved === undefined) return undefined
     try {
@@ -97,7 +97,12 @@ export class RunState {
       while (machine.poll() !== undefined);
       const { outstanding } = machine
       if (outstanding?.type !== "tool_calls") return undefined
-      return outstanding.calls.map(({ toolName, args }) => `${toolName} ${JSON.stringify(args)}`).join(", ")
+      const { calls, held = [] } = outstanding
+      const texts = [
+        ...calls.map(({ toolName, args }) => `${toolName} ${JSON.stringify(args)}`),
+        ...held.map(({ toolName, args }) => `a question about ${toolName} ${JSON.stringify(args)}`),
+      ]
+      return texts.length === 0 ? undefined : texts.join(", ")
     } catch {
       // Resuming it reports why.
       return undefined

@@ -1,12 +1,15 @@
 import { realpath } from "node:fs/promises"
 import { resolve } from "node:path"
-import type { Host } from "../../hosts/host.ts"
+import type { Host, Suspended } from "../../hosts/host.ts"
 import { openAiCompatible } from "../../hosts/models/openai-compatible.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
+import type { Done } from "../../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
+import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
+import { ApprovalPrompt } from "../approvals/prompt.ts"
 import { plan } from "../planner/planner.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -14,10 +17,11 @@ import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
 import { OwnStates } from "../trust/own-states.ts"
+import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
-import { RESUME_HELP, RUN_HELP } from "./help.ts"
+import { RESUME_HELP, RUN_HELP, SUSPENDED_EXIT_CODE } from "./help.ts"
 import { jsonLines, type Reporter, totalsOf } from "./reporter.ts"
 import type { RunMeta } from "./run-config.ts"
 import { runConfig, runStart } from "./run-config.ts"
@@ -61,6 +65,7 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   const confirmed = state === undefined ? undefined : await confirmRun(state, flags)
   const settings = await resolveRun(flags, words, io, confirmed, state?.isOver)
   if (confirmed?.when === "now") io.stderr.write(`turn-machine: ${confirmedText(workOf(settings))}\n`)
+  checkAsking(settings, state !== undefined, io)
   const reporter = flags.json === true ? jsonLines(io.stdout) : new RunScreen(io)
   if (flags.resume === true && state?.saved === undefined)
     io.stderr.write(`turn-machine: ${oneLine(flags.state ?? "")} has no turn yet; starting a new one.\n`)
@@ -74,6 +79,14 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   } finally {
     await state?.close()
   }
+}
+
+/** A held call that no person can decide about would lose the turn. @throws {CliError} */
+function checkAsking({ approval: { edit, approve } }: RunSettings, hasState: boolean, io: Io): void {
+  if (edit !== true || approve !== undefined || hasState || io.terminal !== undefined) return
+  throw new CliError(
+    "--edit asks before each change, and there is no terminal to ask in. To decide later, pass --state FILE; otherwise --approve auto or --approve never.",
+  )
 }
 
 /** Decides which settings a saved turn resumes with. @throws {CliError} it may be of another user, and flags are missing */
@@ -93,13 +106,18 @@ class Run {
   readonly #reporter: Reporter
   readonly #io: Io
   readonly #startedAt = performance.now()
+  readonly #asker: Asker
   #lastError: ErrorEvent | undefined
 
   constructor(settings: RunSettings, state: RunState | undefined, reporter: Reporter, io: Io) {
+    const gate = new OutputGate()
     this.#settings = settings
     this.#state = state
-    this.#reporter = reporter
+    this.#reporter = gated(reporter, gate)
     this.#io = io
+    const notLater = state === undefined ? { notLater: "To decide later, start the run with a state file: --state FILE." } : {}
+    const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "turn", by: loginName(io), ...notLater })
+    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking() })
   }
 
   async perform(options: OpenOptions): Promise<number> {
@@ -108,8 +126,9 @@ class Run {
     const owns = state?.owns ?? (() => false)
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
-    const tools = toolbox(fileTools(folder, outFolder))
-    const host: Host = { ...modelHost(model), tools }
+    const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
+    const tools = toolbox(fileTools(folder, outFolder, edit))
+    const host: Host = { ...modelHost(model), tools, decide: this.#asker.decide }
 
     // Opened before anything is shown or run, so a state file that cannot be written fails here.
     const machine = await this.#machine(tools.specs, options)
@@ -122,8 +141,9 @@ class Run {
         await state?.journal?.settled(machine)
         return this.#end(machine, machine.outcome, true)
       }
-      const { outcome } = await this.#runOrPause(machine, host)
-      return outcome === undefined ? 1 : this.#end(machine, outcome, false)
+      const result = await this.#runOrPause(machine, host)
+      if (result === "paused") return 1
+      return result.type === "suspended" ? this.#suspended(machine, result) : this.#end(machine, result.outcome, false)
     } catch (thrown) {
       const error = state?.explain(thrown) ?? thrown
       const failure = error instanceof CliError ? error : new CliError(`The run failed: ${oneLine(String(error))}`, 1, { cause: error })
@@ -141,14 +161,14 @@ class Run {
   }
 
   /**
-   * Runs the turn until it ends or the user asks to stop. With a state file, a stopped turn can be resumed; without one, it
-   * is cancelled and ends.
+   * Runs the turn until it ends, nothing but undecided calls is left, or the user asks to stop. With a state file, a stopped turn can be
+   * resumed; without one, it is cancelled and ends.
    */
-  async #runOrPause(machine: TurnMachine, host: Host): Promise<{ readonly outcome?: Outcome }> {
+  async #runOrPause(machine: TurnMachine, host: Host): Promise<Done | Suspended | "paused"> {
     const controller = new AbortController()
     let pause: () => void = () => {}
-    const paused = new Promise<Record<string, never>>((resolve) => {
-      pause = () => resolve({})
+    const paused = new Promise<"paused">((resolve) => {
+      pause = () => resolve("paused")
     })
     let isStopping = false
     const stopListening = this.#io.onInterrupt(() => {
@@ -159,22 +179,32 @@ class Run {
     })
     try {
       const onEvent = (event: TurnEvent): void => {
+        this.#asker.onEvent(event)
         if (isStopping && this.#state !== undefined) return
         if (event.type === "error") this.#lastError = event
         this.#reporter.event(event)
       }
       const journal = this.#state?.journal
-      const ended = runTurn(machine, host, { signal: controller.signal, onEvent, ...(journal !== undefined && { journal }) })
+      const ended = runTurn(machine, host, { signal: controller.signal, suspend: true, onEvent, ...(journal !== undefined && { journal }) })
       ended.catch(() => {})
       const result = await Promise.race([ended, paused])
-      if (this.#state !== undefined && result.outcome === undefined) {
-        await this.#state.close()
-        this.#reporter.paused({ state: this.#state.path, totals: totalsOf(machine), durationMs: this.#elapsedMs() })
+      if (result === "paused") {
+        this.#asker.close("Stopped.")
+        await this.#state?.close()
+        this.#reporter.paused({ state: this.#state?.path ?? "", totals: totalsOf(machine), durationMs: this.#elapsedMs() })
       }
       return result
     } finally {
       stopListening()
     }
+  }
+
+  /** Reports the calls that a person must decide about before the turn continues. */
+  async #suspended(machine: TurnMachine, { held, pending }: Suspended): Promise<number> {
+    const { path = "" } = this.#state ?? {}
+    await this.#state?.close()
+    this.#reporter.suspended({ state: path, held, pending, totals: totalsOf(machine), durationMs: this.#elapsedMs() })
+    return SUSPENDED_EXIT_CODE
   }
 
   #end(machine: TurnMachine, outcome: Outcome, again: boolean): number {

@@ -3,9 +3,10 @@ import { deriveModelReturn } from "../../machine/tool-results.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { formatBytes, formatDuration, oneLine, plural } from "../terminal/format.ts"
+import type { ReplacedLine } from "../workspace/edit-folder.ts"
 import type { Written } from "../workspace/out-folder.ts"
 import type { SearchResult } from "../workspace/text-search.ts"
-import type { FileList, FileText } from "../workspace/tools.ts"
+import { type FileList, type FileText, REPLACE_LINE } from "../workspace/tools.ts"
 
 type ToolEvent = Extract<TurnEvent, { type: "tool_call" }>
 
@@ -29,10 +30,22 @@ export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLin
   return {
     ok: output.status === "success",
     name: oneLine(name),
-    args: name === "read_file" && output.status === "success" ? cutStart(pathOf(args)) : cutToColumns(shortArguments(args), MAX_ARGUMENTS),
+    args: shownArguments(name, args, output.status === "success"),
     result: resultOf(name, output),
     facts: `${formatBytes(characters)}, ${formatDuration(durationMs)}`,
   }
+}
+
+function shownArguments(name: string, args: Json, succeeded: boolean): string {
+  if (name === "read_file" && succeeded) return cutStart(pathOf(args))
+  return cutToColumns(name === REPLACE_LINE ? changeOf(args) : shortArguments(args), MAX_ARGUMENTS)
+}
+
+/** The place of a changed line, and its new text. */
+function changeOf(args: Json): string {
+  const { path, line, newText } = (typeof args === "object" && args !== null ? args : {}) as { readonly [key: string]: Json }
+  if (typeof path !== "string" || typeof line !== "number" || typeof newText !== "string") return shortArguments(args)
+  return oneLine(`${cutStart(path)}:${line} ${newText.trim()}`)
 }
 
 /** Shortens arguments to the values of an object, with line numbers as a range. */
@@ -79,6 +92,8 @@ function resultOf(name: string, output: ToolEvent["output"]): string {
     }
     case "write_file":
       return (output.value as unknown as Written).status
+    case REPLACE_LINE:
+      return (output.value as unknown as ReplacedLine).status
     default:
       return "done"
   }

@@ -1,5 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from "node:util"
 import { CliError } from "./errors.ts"
+import { oneLine } from "./format.ts"
 
 export type FlagSpecs = NonNullable<ParseArgsConfig["options"]>
 type Values<Specs extends FlagSpecs> = ReturnType<typeof parseArgs<{ options: Specs; allowPositionals: true; strict: true }>>["values"]
@@ -32,6 +33,17 @@ export function readCount(flag: string, text: string, least: number, most: numbe
   const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
   if (count >= least && count <= most) return count
   throw new CliError(`${flag} takes a whole number from ${least} to ${most}, not "${text}".`)
+}
+
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, min: 60, h: 3_600, d: 86_400 }
+
+/** Parses a duration such as `90s`, `10m` or `1h30m`, in seconds. @throws {CliError} */
+export function readSeconds(flag: string, text: string): number {
+  const parts = /^(?:\d{1,9}(?:s|min|m|h|d))+$/.test(text) ? text.matchAll(/(\d+)(s|min|m|h|d)/g) : []
+  let seconds = 0
+  for (const [, count, unit = ""] of parts) seconds += Number(count) * (UNIT_SECONDS[unit] ?? 0)
+  if (seconds > 0 && Number.isSafeInteger(seconds)) return seconds
+  throw new CliError(`${flag} takes a duration with a unit, such as 90s, 10m or 1h30m, not "${oneLine(text)}".`)
 }
 
 /** Returns ` Did you mean run?` for the nearest candidate, or an empty string if none is near. */

@@ -31,6 +31,24 @@ export function padToColumns(text: string, columns: number): string {
   return `${text}${" ".repeat(Math.max(0, columns - columnsOf(text)))}`
 }
 
+/** Splits a line without colours into pieces of at most `limit` columns. */
+export function foldToColumns(text: string, limit: number): readonly string[] {
+  if (columnsOf(text) <= limit) return [text]
+  const pieces: string[] = []
+  let [piece, columns] = ["", 0]
+  for (const character of text) {
+    const width = columnsOfCharacter(character)
+    if (columns + width > limit && piece !== "") {
+      pieces.push(piece)
+      piece = ""
+      columns = 0
+    }
+    piece += character
+    columns += width
+  }
+  return [...pieces, piece]
+}
+
 function columnsOfCharacter(character: string): number {
   if (EMPTY.test(character)) return 0
   return WIDE.test(character) ? 2 : 1

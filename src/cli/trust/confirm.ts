@@ -13,6 +13,9 @@ export interface WorkFlags {
   readonly "judge-base-url"?: string | undefined
   readonly "judge-api-key-env"?: string | undefined
   readonly check?: readonly string[] | undefined
+  readonly edit?: boolean | undefined
+  readonly approve?: string | undefined
+  readonly "approve-within"?: string | undefined
 }
 
 /** The settings of a state that the user has confirmed. */
@@ -55,14 +58,26 @@ export function confirm<Meta extends WorkSettings>(meta: Meta, known: KnownSetti
         ...asked.map(({ name, value }) => row(name, value)),
         ...(shown.task === undefined ? [] : [row("task", cutText(oneLine(shown.task), MAX_SHOWN))]),
         ...(shown.next === undefined ? [] : [row("next", cutText(oneLine(shown.next), MAX_SHOWN))]),
-        `To accept exactly these settings, add: ${asked.map(({ flag, typed }) => `--${flag} ${typed}`).join(" ")}`,
+        `To accept exactly these settings, add: ${asked.map(({ flag, typed }) => `--${flag} ${typed}`.trimEnd()).join(" ")}`,
       ],
     },
   )
 }
 
 /** Describes the settings that the user has just confirmed, in a sentence. */
-export function confirmedText({ dir, out, model, baseUrl, apiKeyEnv, judgeModel, judgeBaseUrl, judgeApiKeyEnv, checks = [] }: WorkSettings): string {
+export function confirmedText({
+  dir,
+  out,
+  model,
+  baseUrl,
+  apiKeyEnv,
+  judgeModel,
+  judgeBaseUrl,
+  judgeApiKeyEnv,
+  checks = [],
+  edit,
+  approve,
+}: WorkSettings): string {
   const endpoint = baseUrl === undefined ? "" : `, model ${oneLine(model)} at ${withoutQuery(baseUrl)}`
   const key = apiKeyEnv === undefined ? "" : `, the key in $${oneLine(apiKeyEnv)}`
   const judge =
@@ -71,7 +86,11 @@ export function confirmedText({ dir, out, model, baseUrl, apiKeyEnv, judgeModel,
       : `, judge ${oneLine(judgeModel)} at ${judgeBaseUrl === undefined ? "the same endpoint" : withoutQuery(judgeBaseUrl)}`
   const judgeKey = judgeApiKeyEnv === undefined ? "" : `, its key in $${oneLine(judgeApiKeyEnv)}`
   const runs = checks.length === 0 ? "" : ` It runs after each turn: ${checks.map((command) => oneLine(command)).join("; ")}.`
-  return `Confirmed: it reads ${oneLine(dir)}, writes to ${oneLine(out)}${endpoint}${key}${judge}${judgeKey}.${runs}`
+  const changes =
+    edit !== true || approve === "never"
+      ? ""
+      : `, changes files in the folder that it reads ${approve === "auto" ? "without asking" : "after asking"}`
+  return `Confirmed: it reads ${oneLine(dir)}, writes to ${oneLine(out)}${changes}${endpoint}${key}${judge}${judgeKey}.${runs}`
 }
 
 const MAX_SHOWN = 200
@@ -84,7 +103,20 @@ interface Asked {
   readonly typed: string
 }
 
-function askedBy({ dir, out, model, baseUrl, apiKeyEnv, judgeModel, judgeBaseUrl, judgeApiKeyEnv, checks = [] }: WorkSettings): readonly Asked[] {
+function askedBy({
+  dir,
+  out,
+  model,
+  baseUrl,
+  apiKeyEnv,
+  judgeModel,
+  judgeBaseUrl,
+  judgeApiKeyEnv,
+  checks = [],
+  edit,
+  approve,
+  approveWithinMs,
+}: WorkSettings): readonly Asked[] {
   const one = (flag: keyof WorkFlags, name: string, value: string, placeholder: string): Asked => ({
     flag,
     name,
@@ -109,6 +141,9 @@ function askedBy({ dir, out, model, baseUrl, apiKeyEnv, judgeModel, judgeBaseUrl
     ...(judgeModel === undefined ? [] : [one("judge-model", "judge", judgeModel, "NAME")]),
     ...(judgeApiKeyEnv === undefined ? [] : [one("judge-api-key-env", "its key", judgeApiKeyEnv, "NAME")]),
     ...checks.map((command) => one("check", "runs", command, "COMMAND")),
+    ...(edit === true ? [{ flag: "edit", name: "changes", value: "files in the folder that it reads", typed: "" } as const] : []),
+    ...(approve === undefined ? [] : [one("approve", "approve", approve, "MODE")]),
+    ...(approveWithinMs === undefined ? [] : [one("approve-within", "within", `${Math.ceil(approveWithinMs / 1_000)}s`, "T")]),
   ]
 }
 

@@ -3,6 +3,7 @@ import { ToolError } from "../../hosts/host.ts"
 import { defineTool } from "../../hosts/tools/define-tool.ts"
 import type { Tool } from "../../hosts/tools/toolbox.ts"
 import { cutText } from "../terminal/format.ts"
+import type { EditFolder, ReplacedLine } from "./edit-folder.ts"
 import type { Folder } from "./folder.ts"
 import { LineMatcher } from "./line-search.ts"
 import type { OutFolder, Written } from "./out-folder.ts"
@@ -14,6 +15,7 @@ const MAX_READ_LENGTH = 64_000
 const MAX_LINE_LENGTH = 1_000
 const MAX_WRITTEN_LENGTH = 2_000_000
 const MAX_NAMED_FOLDERS = 20
+const MAX_LINE_CHARS = 20_000
 
 /** The result of `list_files`. Here and below, `cut` describes what a limit left out; absent: nothing. */
 export interface FileList {
@@ -38,9 +40,12 @@ export interface FileText {
   readonly cut?: string
 }
 
-/** The tools of `turn-machine run`: three that read in `folder`, one that writes to `out`. */
-export function fileTools(folder: Folder, out: OutFolder): readonly Tool[] {
-  return [listFiles(folder), readFile(folder), searchText(folder), writeFile(out)]
+/** The tool that changes files outside of the output folder. */
+export const REPLACE_LINE = "replace_line"
+
+/** The tools of `turn-machine run`: three that read in `folder`, one that writes to `out`, and with `edit` one that changes lines in `folder`. */
+export function fileTools(folder: Folder, out: OutFolder, edit?: EditFolder): readonly Tool[] {
+  return [listFiles(folder), readFile(folder), searchText(folder), writeFile(out), ...(edit === undefined ? [] : [replaceLine(edit)])]
 }
 
 const inFolder = z.string().default(".").describe("Folder to look in, relative to the root. Default: the root.")
@@ -141,5 +146,26 @@ function writeFile(out: OutFolder): Tool {
       content: z.string().max(MAX_WRITTEN_LENGTH),
     }),
     execute: ({ path, content }): Promise<Written> => out.write(path, content),
+  })
+}
+
+function replaceLine(edit: EditFolder): Tool {
+  return defineTool({
+    name: REPLACE_LINE,
+    // A repeated call finds the new text and changes nothing.
+    effects: "idempotent",
+    description:
+      "Replaces one line of a text file in the folder that is read. It changes nothing unless the line is exactly the old text. The user may be asked first, and may change the arguments or refuse.",
+    input: z.object({
+      path: z.string().min(1).max(1_000).describe("The file, relative to the root."),
+      line: z.int().min(1).describe("The line, counted from 1."),
+      oldText: z.string().max(MAX_LINE_CHARS).describe("The whole line as it is, without its line break."),
+      newText: z
+        .string()
+        .max(MAX_LINE_CHARS)
+        .regex(/^[^\r\n]*$/)
+        .describe("The whole line as it should be: one line."),
+    }),
+    execute: (change): Promise<ReplacedLine> => edit.replace(change),
   })
 }

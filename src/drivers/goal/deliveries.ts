@@ -1,4 +1,6 @@
 import type { Json } from "../../json.ts"
+import { heldUntil } from "../../machine/context.ts"
+import type { TurnPosition } from "../../machine/turn.ts"
 import type { CheckpointKind } from "../../wire/event.ts"
 import type { GoalCommand, GoalInput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
@@ -6,6 +8,9 @@ import type { CheckpointDelivery, DeliveredMessage, HistoryRecord } from "../../
 import { asJson, GoalWriter, protocolRecord, type RecordList, readGoal, turnRecord } from "./history.ts"
 import { asMessage } from "./messages.ts"
 import { type FullGoalPolicy, fullPolicy, type GoalPolicy, isDurable } from "./policy.ts"
+
+/** How long a turn has waited for nothing but people, and until when that is known: `machine.turn.position`. */
+export type TurnWaits = Pick<TurnPosition, "at" | "heldSince" | "heldMs">
 
 /** Options of {@link goalDeliveries}. */
 export interface GoalDeliveryOptions {
@@ -112,13 +117,32 @@ export function lostUsageRecord(threadId: string, turnId: string, usage: TokenUs
 /**
  * Excludes downtime from the goal's clock: the time from the last record to `at` (milliseconds since the epoch). Append the
  * record when a thread is resumed, between turns or during one. `undefined` if no clock runs.
+ *
+ * `waits`: that of the turn that is resumed. The downtime then begins with its last response. While the turn waits for people there is no
+ * record, because that time is not charged.
  */
-export function stopRecord(history: RecordList, threadId: string, at: number): HistoryRecord | undefined {
+export function stopRecord(history: RecordList, threadId: string, at: number, waits?: TurnWaits): HistoryRecord | undefined {
+  if (waits?.heldSince !== undefined) return undefined
   const goal = readGoal(history, threadId)
   const { markedAt, seenAt } = goal.state.clock
-  if (markedAt === null || seenAt === null || at <= seenAt) return undefined
-  const clock = { seenAt: at, markedAt: markedAt + (at - seenAt) }
+  if (markedAt === null || seenAt === null) return undefined
+  const from = Math.max(seenAt, waits?.at ?? seenAt)
+  if (at <= from) return undefined
+  const clock = { seenAt: at, markedAt: markedAt + (at - from) }
   return protocolRecord(turnRecord({ ...goal, state: { ...goal.state, clock } }))
+}
+
+/**
+ * Excludes from the goal's clock what an open turn waited for people until `at`, where its driver is not asked any more: the turn was
+ * cancelled while it waited. `undefined` if there is nothing to exclude.
+ */
+export function heldRecord(history: RecordList, threadId: string, waits: TurnWaits, at: number): HistoryRecord | undefined {
+  const goal = readGoal(history, threadId)
+  const heldMs = heldUntil(waits, at)
+  if (goal.state.turn === null || goal.state.clock.markedAt === null || heldMs <= goal.heldMs) return undefined
+  const writer = new GoalWriter(goal, {})
+  writer.excludeHeld(heldMs, at)
+  return protocolRecord(turnRecord(writer))
 }
 
 /** Merges deliveries into one. Each list keeps the order of the arguments. */

@@ -184,7 +184,9 @@ function openGoal(context: DriverContext, options: GoalDriverOptions, missing?: 
   const goal = new GoalWriter(readGoal(context.events, threadId), policy)
   if (goal.state.turn?.turnId !== turnId) {
     goal.apply({ type: "turn_started", at: options.startedAt, turnId, mode, usage: NO_USAGE, origin })
+    goal.heldMs = 0
   }
+  goal.excludeHeld(context.heldMs, now(context, options))
   if (missing !== undefined) goal.addUnreported(turnId, missing)
   const reported = goal.state.turn?.reported ?? NO_USAGE
   const usage = addUsage(context.usage, goal.unreported)

@@ -21,6 +21,8 @@ interface GoalTurnRecord {
   readonly callsAfterBudget?: number
   /** The failure of the model call that ended the turn. */
   readonly error?: GoalTurnError
+  /** How long the turn has waited for nothing but people, in milliseconds, as far as the clock excludes it. Absent: it did not. */
+  readonly heldMs?: number
 }
 
 /** Why a turn failed: an account's usage limit, a transient error, or any other. */
@@ -77,6 +79,8 @@ export interface GoalInHistory {
   /** Model calls in the turn since it reached a budget; `undefined` if it reached none. */
   readonly callsAfterBudget: number | undefined
   readonly error: GoalTurnError | undefined
+  /** How long the turn has waited for nothing but people, in milliseconds, as far as the clock excludes it. */
+  readonly heldMs: number
   /** Usage of the open turn that its machine does not count. */
   readonly unreported: TokenUsage
   /** Messages not yet delivered, oldest first. */
@@ -114,6 +118,7 @@ function withoutGoal(threadId: string): GoalInHistory {
     warned: undefined,
     callsAfterBudget: undefined,
     error: undefined,
+    heldMs: 0,
     unreported: NO_USAGE,
     undelivered: [],
     known: false,
@@ -128,10 +133,11 @@ function applyRecord(before: GoalInHistory, record: GoalRecord): GoalInHistory {
       return { ...before, known: true, state: { ...state, goal, memory, clock: { ...state.clock, seenAt: at } } }
     }
     case "goal_turn": {
-      const { turn, clock, toolCalls, warned, callsAfterBudget, error } = record
+      const { turn, clock, toolCalls, warned, callsAfterBudget, error, heldMs = 0 } = record
       // Pending messages and unreported usage of an ended turn do not carry over to the next one.
       const { undelivered: pending, unreported } = turn?.turnId === state.turn?.turnId ? before : NOTHING_PENDING
-      return { known: true, state: { ...state, turn, clock }, toolCalls, warned, callsAfterBudget, error, undelivered: pending, unreported }
+      const facts = { toolCalls, warned, callsAfterBudget, error, heldMs }
+      return { known: true, state: { ...state, turn, clock }, ...facts, undelivered: pending, unreported }
     }
     case "goal_steer":
       return { ...before, known: true, undelivered: [...undelivered, record] }
@@ -168,10 +174,10 @@ const RECORD_TYPES: ReadonlySet<string> = new Set<GoalRecord["type"]>([
   "goal_lost",
 ])
 
-type TurnFacts = Pick<GoalInHistory, "state" | "toolCalls" | "warned" | "callsAfterBudget" | "error">
+type TurnFacts = Pick<GoalInHistory, "state" | (typeof FACTS)[number]>
 
 /** Builds the record of the open turn and the clock. */
-export function turnRecord({ state, toolCalls, warned, callsAfterBudget, error }: TurnFacts): GoalTurnRecord {
+export function turnRecord({ state, toolCalls, warned, callsAfterBudget, error, heldMs }: TurnFacts): GoalTurnRecord {
   const { threadId, turn, clock } = state
   return {
     type: "goal_turn",
@@ -182,6 +188,7 @@ export function turnRecord({ state, toolCalls, warned, callsAfterBudget, error }
     ...(warned !== undefined && { warned }),
     ...(callsAfterBudget !== undefined && { callsAfterBudget }),
     ...(error !== undefined && { error }),
+    ...(heldMs > 0 && { heldMs }),
   }
 }
 
@@ -196,7 +203,7 @@ export function asJson(record: GoalRecord): Json {
 }
 
 /** What a turn's record holds apart from the goal machine's state. */
-const FACTS = ["toolCalls", "warned", "callsAfterBudget", "error"] as const
+const FACTS = ["toolCalls", "warned", "callsAfterBudget", "error", "heldMs"] as const
 
 /** Applies inputs in order to the goal of a history, and collects the records to append. */
 export class GoalWriter {
@@ -209,6 +216,7 @@ export class GoalWriter {
   warned: string | undefined
   callsAfterBudget: number | undefined
   error: GoalTurnError | undefined
+  heldMs: number
 
   constructor(before: GoalInHistory, policy: GoalPolicy) {
     this.#before = before
@@ -218,6 +226,7 @@ export class GoalWriter {
     this.warned = before.warned
     this.callsAfterBudget = before.callsAfterBudget
     this.error = before.error
+    this.heldMs = before.heldMs
   }
 
   /** Usage of the open turn that its machine does not count. */
@@ -228,6 +237,20 @@ export class GoalWriter {
   /** Records usage that no response reports. It counts once the turn's usage is reported again. */
   addUnreported(turnId: string, usage: TokenUsage): void {
     this.#unreported.push({ type: "goal_unreported_usage", threadId: this.state.threadId, turnId, usage })
+  }
+
+  /**
+   * Excludes from the clock what the turn waited for nothing but people until `at`, in milliseconds. `heldMs` is cumulative; only what it
+   * grew since the last time moves the clock.
+   */
+  excludeHeld(heldMs: number, at: number): void {
+    const { seenAt, markedAt } = this.state.clock
+    const more = heldMs - this.heldMs
+    if (more <= 0) return
+    this.heldMs = heldMs
+    if (markedAt === null) return
+    const now = Math.max(seenAt ?? at, at)
+    this.state = { ...this.state, clock: { seenAt: now, markedAt: Math.min(markedAt + more, now) } }
   }
 
   /** Applies one input. `delivered`: its messages for the model are delivered already, so no pending record is written. */

@@ -33,7 +33,15 @@ export type {
   WaitGoal,
 } from "../../wire/goal.ts"
 export { applyGoal } from "./apply-goal.ts"
-export { type GoalDeliveryOptions, goalDeliveries, goalInputEvent, lostUsageRecord, mergeDeliveries, stopRecord } from "./deliveries.ts"
+export {
+  type GoalDeliveryOptions,
+  goalDeliveries,
+  goalInputEvent,
+  lostUsageRecord,
+  mergeDeliveries,
+  stopRecord,
+  type TurnWaits,
+} from "./deliveries.ts"
 export { type GoalDriverOptions, goalDriver } from "./driver.ts"
 export { foldGoal, newGoalState } from "./goal.ts"
 export { type GoalInHistory, type GoalSteerRecord, type GoalTurnError, type RecordList, readGoal } from "./history.ts"

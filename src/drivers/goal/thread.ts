@@ -1,8 +1,10 @@
+import { heldUntil } from "../../machine/context.ts"
 import { addUsage } from "../../machine/limits.ts"
 import type { Outcome, StoppedOutcome } from "../../wire/event.ts"
 import type { Goal, GoalInput, GoalMode, GoalOutput, GoalState } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
+import type { TurnWaits } from "./deliveries.ts"
 import { costOf } from "./goal.ts"
 import { type GoalInHistory, type GoalTurnError, GoalWriter, goalRecord, type RecordList, readGoal } from "./history.ts"
 import type { GoalPolicy } from "./policy.ts"
@@ -54,7 +56,10 @@ export interface GoalChangeBetweenTurns {
  * During a turn, deliver the input with `goalDeliveries` instead; there, use `changeGoal` only to preview its effect.
  */
 export function changeGoal({ threadId, history, policy = {} }: GoalThread, ...inputs: readonly GoalInput[]): GoalChangeBetweenTurns {
-  const writer = new GoalWriter(readGoal(history, threadId), policy)
+  return appliedInputs(new GoalWriter(readGoal(history, threadId), policy), inputs)
+}
+
+function appliedInputs(writer: GoalWriter, inputs: readonly GoalInput[]): GoalChangeBetweenTurns {
   const outputs = inputs.flatMap((input) => writer.apply(input))
   return { state: writer.state, records: writer.records(), outputs }
 }
@@ -67,6 +72,8 @@ export interface EndedTurn {
   readonly usage?: TokenUsage
   /** The cost of a usage, in micro-units: the function that the driver was given. */
   readonly costMicros?: (usage: TokenUsage) => number
+  /** How long the turn waited for people (`machine.turn.position`), which is not charged. Absent: as far as its driver saw it. */
+  readonly waits?: TurnWaits
   /** Why the turn failed, if the host knows more than the driver and the outcome. */
   readonly error?: GoalTurnError
 }
@@ -79,13 +86,15 @@ export interface EndedTurn {
 export function endGoalTurn(thread: GoalThread, ended: EndedTurn, at: number): GoalChangeBetweenTurns {
   const found = readGoal(thread.history, thread.threadId)
   const { state } = found
-  const { turnId } = ended
+  const { turnId, waits } = ended
   const { turn } = state
   if (turn === null || turn.turnId !== turnId) return { state, records: [], outputs: [] }
   const usage = ended.usage === undefined ? turn.reported : addUsage(ended.usage, found.unreported)
   const costMicros = costOf(turn, usage, ended.costMicros)
   const reported: GoalInput = { type: "usage_reported", at, turnId, usage, ...(costMicros !== undefined && { costMicros }) }
-  return changeGoal(thread, reported, endOf(ended, found, at))
+  const writer = new GoalWriter(found, thread.policy ?? {})
+  if (waits !== undefined) writer.excludeHeld(heldUntil(waits, at), at)
+  return appliedInputs(writer, [reported, endOf(ended, found, at)])
 }
 
 /** A turn that reached a limit of its own has finished its work: the goal may continue in the next turn. */

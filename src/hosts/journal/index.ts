@@ -2,4 +2,6 @@
 
 export type { ResumeOptions } from "../../replay/replay.ts"
 export { type JournaledHost, type JournaledOptions, type JournaledRunOptions, type JournaledTurn, journaled } from "./journaled.ts"
-export { type BeginOptions, TurnJournal, type TurnJournalOptions } from "./turn-journal.ts"
+export type { DecisionResult, OutsideAnswerCode, OutsideAnswerResult } from "./outside-answers.ts"
+export { type PendingApproval, type PendingApprovalsOptions, pendingApprovals, type UnreadableJournal } from "./pending-approvals.ts"
+export { type BeginOptions, type OutsideOptions, TurnJournal, type TurnJournalOptions } from "./turn-journal.ts"

@@ -8,6 +8,7 @@ import type { Done } from "../../wire/effect.ts"
 import type { Host, RunLoop, RunOptions, Suspended, SuspendOptions } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { lastLine, readJournalParts } from "./parts.ts"
+import { END } from "./pending-approvals.ts"
 import type { JournalStore } from "./store.ts"
 import { type BeginOptions, TurnJournal, type TurnJournalOptions } from "./turn-journal.ts"
 
@@ -99,5 +100,3 @@ async function readEnded(store: JournalStore, name: string): Promise<Journal | u
   const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
   return journal?.entries.at(-1)?.record.type === "end" ? journal : undefined
 }
-
-const END = /^\["[0-9a-f]{8}",\{"type":"end",/

@@ -11,6 +11,8 @@ import type { Response } from "../../wire/response.ts"
 export interface InputRecords {
   /** Whether a response is stored. Called when the machine handles it. */
   handles(response: Response): boolean
+  /** Called when the machine has handled a response. */
+  handled(): void
 }
 
 interface RecordedInputs {
@@ -76,6 +78,8 @@ export class RecordedTurnMachine extends TurnMachine {
         "not_recorded",
         "The turn has a journal, which does not have this response. Wait for journal.response(machine, response), then pass the same object, or pass the journal to runTurn.",
       )
-    return super.handle(response)
+    const result = super.handle(response)
+    inputs.get(this)?.records.handled()
+    return result
   }
 }

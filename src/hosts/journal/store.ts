@@ -117,7 +117,7 @@ export function inUse(
   name: string,
   owner?: JournalOwner,
   state = "already open",
-  remedy = "Close it, or pass takeOver if its owner is gone.",
+  remedy = "Close it, wait for that with waitMs, or pass takeOver if its owner is gone.",
   retryAfterMs?: number,
 ): JournalStoreError {
   return new JournalStoreError("in_use", `Journal ${JSON.stringify(name)} is ${state}. ${remedy}`, {

@@ -1,18 +1,36 @@
 import { JournalError, ProtocolError } from "../../errors.ts"
 import { copyOf, type Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
+import { isWide } from "../../machine/held.ts"
 import type { HostCommand } from "../../machine/step.ts"
-import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { TurnMachine } from "../../machine/turn-machine.ts"
 import { configDigests, trustingConfig } from "../../replay/config.ts"
 import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, MAX_LINE_CHARS, readJournal } from "../../replay/journal.ts"
+import { batchAfter } from "../../replay/open-batch.ts"
 import { journalEnded, Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
 import { lastSection } from "../../replay/sections.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
+import type { Decision } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
-import type { JournalHeader } from "../../wire/journal.ts"
-import type { Response } from "../../wire/response.ts"
-import type { TurnLog } from "../host.ts"
+import type { AnswerableEffect } from "../../wire/effect.ts"
+import type { JournalHeader, JournalRecord } from "../../wire/journal.ts"
+import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
+import type { ToolSpec } from "../../wire/tool.ts"
+import type { ToolAnswer, ToolError, TurnLog } from "../host.ts"
+import { type TurnTools, toolsNow } from "../run/changed-tool.ts"
+import { wakeRun } from "../run/wake-run.ts"
+import {
+  type AnsweredTurn,
+  checkedDecisions,
+  type DecisionResult,
+  MachineBatch,
+  type Outside,
+  type OutsideAnswerResult,
+  outsideDecision,
+  outsideResult,
+  RecordedBatch,
+} from "./outside-answers.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
 import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
@@ -34,6 +52,22 @@ export interface BeginOptions {
   readonly turnId?: string
   /** Any data of the host, stored in the header. */
   readonly meta?: Json
+}
+
+/** Options of {@link TurnJournal.decide} and {@link TurnJournal.answer}. */
+export interface OutsideOptions {
+  /** When the answer was given. Milliseconds since the epoch. Default: the journal's clock. */
+  readonly at?: number
+  /**
+   * The configuration of the turn. With it, the turn is replayed first, so that it is known what earlier decisions led to, such as which calls a
+   * grant released. Without it, a decision that may reach other calls counts for all calls of its tool in the batch.
+   */
+  readonly config?: TurnConfig
+  /**
+   * The tools that the next run has. An approval or an edit of a call whose tool is not the one that was asked about is refused as
+   * `tool_changed`. Default: those of `config`, or of the turn that runs in this process; without either, tools are not compared.
+   */
+  readonly tools?: readonly ToolSpec[]
 }
 
 /**
@@ -70,10 +104,17 @@ export class TurnJournal implements TurnLog {
   readonly #responses = new WeakSet<Response>()
   /** The responses that were recorded and not handled, in order. */
   readonly #unhandled = new Set<Response>()
+  /** Resolves when the last snapshot of held calls is stored. */
+  #heldStored: Promise<void> | undefined
+  /** When calls continued outside. */
+  readonly #pendingSince = new Map<string, number | undefined>()
+  /** The decisions of the turn, and the results of calls that continued outside, in their order. */
+  readonly #outside: (ToolDecisions | ToolResults)[] = []
 
   private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
     this.#stored = stored
     this.#recorded = recorded
+    for (const { record } of recorded?.entries ?? []) this.#noteOutside(record)
     this.#options = { ...options, validation: journalValidation }
   }
 
@@ -195,8 +236,12 @@ export class TurnJournal implements TurnLog {
   async response(machine: TurnMachine, response: Response): Promise<void> {
     if (!isChecked(response)) journalValidation(response)
     while (this.#commanding !== undefined) await this.#commanding
-    const recorder = this.#recording(machine)
-    const written = this.#append(recorder.response(machine, response))
+    await this.#record(machine, response)
+  }
+
+  async #record(machine: TurnMachine, response: Response): Promise<void> {
+    const written = this.#append(this.#recording(machine).response(machine, response))
+    this.#noteOutside(response)
     this.#unhandled.add(response)
     try {
       await written
@@ -240,6 +285,62 @@ export class TurnJournal implements TurnLog {
   }
 
   /**
+   * Records decisions about held calls, without running the turn and without its driver: in a web handler, say, days after the process ended that
+   * ran it. Each is checked against the held calls, as the turn does; nothing that is refused is recorded. Resolves when the others are stored,
+   * with a result for each, in the order of the decisions. Of two processes that decide at once, the second gets `call_already_decided`, which
+   * names the first. The next run of the turn continues with the decisions. A turn that runs in this process receives them at once.
+   *
+   *     const journal = await TurnJournal.open(store, name, { waitMs: 5_000 })
+   *     const [result] = await journal.decide([{ requestId, digest, decision: "approve", by: "ada" }])
+   *     await journal.close()
+   *
+   * Decisions with a scope beyond their call count after the others of the list, so that exact decisions win. An approval after the time limit
+   * is `accepted`, counts as expired, and has the code `approval_expired`.
+   * @throws {SchemaError} `invalid_response`: not decisions. Nothing was written.
+   * @throws {ReplayDivergence | CheckpointError} the config is not that of the turn. Nothing was written.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
+  async decide(decisions: readonly Decision[], options: OutsideOptions = {}): Promise<readonly DecisionResult[]> {
+    const { at = this.#now() } = options
+    const checked = checkedDecisions(decisions)
+    const results = new Map<Decision, DecisionResult>()
+    const order = [...checked.filter((decision) => !isWide(decision)), ...checked.filter(isWide)]
+    await this.#answerOutside(
+      options,
+      order.map((decision) => (turn) => {
+        const outside = outsideDecision(turn, decision, at)
+        return { ...outside, settle: (result: OutsideAnswerResult) => results.set(decision, { requestId: decision.requestId, ...result }) }
+      }),
+    )
+    return checked.map((decision) => results.get(decision) as DecisionResult)
+  }
+
+  /**
+   * Records the result of a call that continued outside (`pending` of `turn-machine/hosts`), without running the turn. Resolves when it is stored.
+   * The same result again is `stale`, so that a webhook may be delivered twice. A {@link ToolError} records a failure.
+   * @throws {SchemaError} `invalid_response`: not a result. Nothing was written.
+   * @throws {TypeError} the answer cannot be serialized, or is pending
+   * @throws as {@link decide}
+   */
+  async answer(callId: string, answer: ToolAnswer | ToolError, options: OutsideOptions = {}): Promise<OutsideAnswerResult> {
+    const { at = this.#now() } = options
+    let settled: OutsideAnswerResult | undefined
+    await this.#answerOutside(options, [
+      (turn) => {
+        const since = turn.batch && this.#pendingSince.get(keyOf(turn.batch.outstanding.id, callId))
+        const outside = outsideResult(turn, callId, answer, { at, since })
+        return {
+          ...outside,
+          settle: (result: OutsideAnswerResult) => {
+            settled = result
+          },
+        }
+      },
+    ])
+    return settled as OutsideAnswerResult
+  }
+
+  /**
    * Records that a `once` call is about to run; without `callId`, the code of the effect. Resolves when that is stored. `again`: it was
    * recorded before, by this process or an earlier one, so the call may have run. Nothing is written then.
    * @throws {ProtocolError} `journal_ended`. Nothing was written.
@@ -279,11 +380,95 @@ export class TurnJournal implements TurnLog {
       return this.#append(recorder.end(machine))
     }
     recorder.handOut(machine)
+    // The snapshot of held calls is stored before anybody can be asked about them, and before any of them runs.
+    await this.#snapshotHeld(machine)
     // A snapshot would take the place of a response that the machine has not handled.
     const snapshot = this.#unhandled.size > 0 ? "" : recorder.snapshotIfDue(machine)
     if (snapshot === "") return
     if (compactAboveChars === 0 || this.#chars + snapshot.length <= compactAboveChars) return this.#append(snapshot)
     return this.#compact(machine)
+  }
+
+  /** Hands answers from outside to the turn that runs in this process, or records them for the next run. */
+  async #answerOutside(
+    { config, tools }: OutsideOptions,
+    answers: readonly ((turn: AnsweredTurn) => Outside<OutsideAnswerResult> & { readonly settle: (result: OutsideAnswerResult) => void })[],
+  ): Promise<void> {
+    const machine = this.#machine
+    if (machine === undefined) return this.#answerRecorded(config, tools ?? (config && toolsNow(config)), answers)
+    for (const find of answers) {
+      // An answer that another caller has recorded counts first.
+      while (this.#commanding !== undefined || this.#unhandled.size > 0) await (this.#commanding ?? nextTask())
+      const { response, result, settle } = find(this.#turnOf(new MachineBatch(machine, tools ?? machine.configuredTools)))
+      settle(result)
+      if (response === undefined) continue
+      await this.#record(machine, response)
+      try {
+        machine.handle(response)
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error
+        settle({ status: "refused", code: error.code as NonNullable<OutsideAnswerResult["code"]>, message: error.message })
+        continue
+      }
+      wakeRun(machine)
+    }
+    await this.#written
+  }
+
+  async #answerRecorded(
+    config: TurnConfig | undefined,
+    now: TurnTools["now"],
+    answers: readonly ((turn: AnsweredTurn) => Outside<OutsideAnswerResult> & { readonly settle: (result: OutsideAnswerResult) => void })[],
+  ): Promise<void> {
+    const journal = this.#recorded
+    const batch =
+      journal === undefined
+        ? new RecordedBatch(undefined, now)
+        : config === undefined
+          ? new RecordedBatch(batchAfter(undefined, journal.entries), now)
+          : replayedBatch(journal, config, now)
+    const responses: { readonly response: Response; readonly effect: AnswerableEffect | undefined }[] = []
+    for (const find of answers) {
+      const { response, result, settle } = find(this.#turnOf(batch))
+      settle(result)
+      if (response === undefined) continue
+      responses.push({ response, effect: batch.batch?.outstanding })
+      batch.apply(response)
+      this.#noteOutside(response)
+    }
+    if (journal === undefined || responses.length === 0) return this.#written
+    const recorder = Recorder.resume(journal, this.#options)
+    const lines = responses.map(({ response, effect }) => recorder.answer(effect, response))
+    const written = this.#append(lines.join(""))
+    this.#recorded = withLines(journal, lines)
+    return written
+  }
+
+  #turnOf(source: RecordedBatch | MachineBatch): AnsweredTurn {
+    const { batch, at, tools } = source
+    return { batch, at, tools, records: this.#outside, otherwise: this.#whyNotWaiting() }
+  }
+
+  #whyNotWaiting(): AnsweredTurn["otherwise"] {
+    if (this.#machine === undefined && this.#recorded === undefined)
+      return { code: "turn_not_begun", message: "The journal has no turn: it has not begun, or has another name." }
+    const isEnded = this.#machine?.done ?? this.#recorded?.entries.at(-1)?.record.type === "end"
+    if (isEnded) return { code: "turn_finished", message: "The turn has ended." }
+    const message = "The turn does not wait for tool calls, as far as its journal shows. If its process was killed, run the turn again first."
+    return { code: "not_waiting_for_tools", message }
+  }
+
+  /** Stores a snapshot if calls are held that none has. Resolves when it is stored, and everything before it. */
+  async #snapshotHeld(machine: TurnMachine): Promise<void> {
+    const snapshot = this.#unhandled.size > 0 || machine.done ? "" : this.#recording(machine).snapshotIfHeld(machine)
+    if (snapshot !== "") this.#heldStored = this.#append(snapshot)
+    await this.#heldStored
+  }
+
+  #noteOutside(record: JournalRecord): void {
+    if (record.type === "tool_pending") this.#pendingSince.set(keyOf(record.id, record.callId), record.at)
+    const isResult = record.type === "tool_results" && record.results.some(({ callId }) => this.#pendingSince.has(keyOf(record.id, callId)))
+    if (isResult || record.type === "tool_decisions") this.#outside.push(record)
   }
 
   /** Closes the journal after all pending writes. Idempotent. */
@@ -342,6 +527,10 @@ export class TurnJournal implements TurnLog {
         if (isStored) this.#unhandled.delete(response)
         return isStored
       },
+      handled: () => {
+        // Not awaited here: what must not run before it waits for the write.
+        this.#snapshotHeld(machine).catch(() => {})
+      },
     })
   }
 
@@ -367,6 +556,27 @@ export class TurnJournal implements TurnLog {
     if (Number.isSafeInteger(now)) return now
     throw new RangeError(`now() must return milliseconds since the epoch, not ${now}.`)
   }
+}
+
+function replayedBatch(journal: Journal, config: TurnConfig, now: TurnTools["now"]): MachineBatch {
+  const checked = { ...config, validation: config.validation ?? wireValidation }
+  return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
+}
+
+/** A journal with more lines, which were made for it. */
+function withLines(journal: Journal, lines: readonly string[]): Journal {
+  let { length } = journal
+  let number = journal.entries.at(-1)?.number ?? 1
+  let { checksum } = journal
+  const added: JournalEntry[] = []
+  for (const line of lines.flatMap((text) => text.split("\n").filter((part) => part !== ""))) {
+    const [own, record, fingerprint] = JSON.parse(line) as readonly [string, JournalRecord, string | undefined]
+    length += line.length + 1
+    number += 1
+    checksum = own
+    added.push({ number, record, fingerprint, end: length })
+  }
+  return { ...journal, entries: [...journal.entries, ...added], checksum, length }
 }
 
 /** Resolves after all code that awaited the last write has run. */

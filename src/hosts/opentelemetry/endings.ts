@@ -1,6 +1,7 @@
 import type { Attributes } from "@opentelemetry/api"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
+import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { ExecResponse } from "../../wire/tool.ts"
 import type { Recovered, Suspended, ToolAnswer } from "../host.ts"
@@ -104,4 +105,26 @@ export function suspendedRun({ held, pending }: Suspended, { iteration }: TurnMa
 export function rejected(thrown: unknown): Ending {
   const type = thrown instanceof Error ? thrown.name : "_OTHER"
   return { error: { type, message: messageOf(thrown), exception: exceptionOf(thrown) } }
+}
+
+/** The event of a turn's span for a call that waits for a decision, for a decision, and for work that continues outside. */
+export function approvalEvent(event: TurnEvent): readonly [name: string, attributes: Attributes] | undefined {
+  switch (event.type) {
+    case "approval_requested": {
+      const { requestId, toolName, callId } = event.held
+      return ["turn_machine.approval_requested", { "turn_machine.request_id": requestId, ...toolOf(toolName, callId) }]
+    }
+    case "approval_decided": {
+      const { requestId, name, callId, decision } = event
+      return ["turn_machine.approval_decided", { "turn_machine.request_id": requestId, "turn_machine.decision": decision, ...toolOf(name, callId) }]
+    }
+    case "tool_pending":
+      return ["turn_machine.tool_pending", { "turn_machine.tool.pending": event.token, ...toolOf(event.name, event.callId) }]
+    default:
+      return undefined
+  }
+}
+
+function toolOf(name: string, callId: string): Attributes {
+  return { "gen_ai.tool.name": name, "gen_ai.tool.call.id": callId }
 }

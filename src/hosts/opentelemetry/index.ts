@@ -11,6 +11,7 @@ import { requestAttributes } from "./content.ts"
 import {
   answeredCall,
   answeredCode,
+  approvalEvent,
   failedCall,
   failedTool,
   failedWork,
@@ -175,6 +176,13 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
             answered: () => ({}),
           }),
       }),
+      decide: (next, held, context) =>
+        work(context, turn, {
+          name: "decide",
+          attributes: () => ({ "turn_machine.held_calls": held.length }),
+          execute: (inner) => next(held, inner),
+          answered: (decisions) => ({ attributes: { "turn_machine.decisions": decisions?.length ?? 0 } }),
+        }),
       ...(host.syncExecutionSurface !== undefined && {
         syncExecutionSurface: (next: NonNullable<Host["syncExecutionSurface"]>, effect: SyncExecutionSurface, context: EffectContext) =>
           work(context, turn, {
@@ -218,7 +226,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
       if (ended !== undefined) metrics.duration(ended.seconds, operation, ended.ending)
     }
     try {
-      const result = await within(span.context, () => runTurn(machine, traced(host, turn), options))
+      const result = await within(span.context, () => runTurn(machine, traced(host, turn), { ...options, onEvent: watched(span, options.onEvent) }))
       end(() => (result.type === "suspended" ? suspendedRun(result, machine) : outcomeOf(result)))
       return result
     } catch (thrown) {
@@ -232,6 +240,15 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
     recordGoal: (outputs) => metrics.goal(outputs),
     // The run loop suspends only where the options allow it.
     runTurn: run as OpenTelemetry["runTurn"],
+  }
+}
+
+/** Records requests for a decision, and decisions, as events of the turn's span. */
+function watched(span: QuietSpan, onEvent: RunOptions["onEvent"]): NonNullable<RunOptions["onEvent"]> {
+  return (event) => {
+    const [name, attributes] = approvalEvent(event) ?? []
+    if (name !== undefined) span.event(name, () => attributes ?? {})
+    return onEvent?.(event)
   }
 }
 

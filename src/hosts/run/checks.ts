@@ -1,6 +1,8 @@
+import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { PendingToolCall, ToolSpec } from "../../wire/tool.ts"
-import { type Host, RunError, type ToolEffects } from "../host.ts"
+import { type Host, RunError, type SuspendingRunOptions, type ToolEffects } from "../host.ts"
+import { maySuspend } from "./suspend.ts"
 
 /**
  * Refuses mistakes that may compile: a missing model, and tools or code that would never run.
@@ -13,6 +15,7 @@ export function checkHost(host: Host): void {
     throw new TypeError("The host's tools are not a toolbox: they need call and effects. Pass tools: toolbox([add]).")
   if (tools === undefined && "call" in host && "effects" in host)
     throw new TypeError("Tools are spread into the host, so they would never run. Pass them as a member: { llmCall, tools }.")
+  if (host.decide !== undefined && typeof host.decide !== "function") throw new TypeError("The host's decide is not a function.")
   if (code !== undefined && typeof code?.run !== "function") throw new TypeError("The host's code is not an executor: pass code: { run }.")
   if (code?.effects !== undefined) checkEffects("The host's code", code.effects)
   if ("execCode" in host) throw new TypeError("The host has an execCode function, which is never called. Pass code: { run }.")
@@ -58,7 +61,7 @@ export function checkGrace(cancelGraceMs: number): void {
 export function refuseOnce(host: Host, effect: AnswerableEffect): void {
   if (effect.type === "exec_code" && host.code?.effects === "once") throw withoutLog("The host's code")
   if (effect.type !== "tool_calls") return
-  for (const call of effect.calls) if (isOnce(host, call)) throw withoutLog(`The tool ${JSON.stringify(call.toolName)}`)
+  for (const call of [...effect.calls, ...(effect.held ?? [])]) if (isOnce(host, call)) throw withoutLog(`The tool ${JSON.stringify(call.toolName)}`)
 }
 
 /**
@@ -68,6 +71,19 @@ export function refuseOnce(host: Host, effect: AnswerableEffect): void {
 export function refuseOnceTools(host: Host, offered: readonly ToolSpec[]): void {
   if (host.code?.effects === "once") throw withoutLog("The host's code")
   for (const { name } of offered) if (isOnce(host, { callId: "", toolName: name, args: {} })) throw withoutLog(`The tool ${JSON.stringify(name)}`)
+}
+
+/**
+ * Refuses a run in which a call may be held and nothing could decide about it: at its start, and not when the call comes.
+ * @throws {RunError} `held_without_decider`
+ */
+export function refuseWithoutDecider({ mayHold, outstanding }: TurnMachine, { decide }: Host, options: SuspendingRunOptions): void {
+  const isHeld = outstanding?.type === "tool_calls" && outstanding.held !== undefined
+  if ((!mayHold && !isHeld) || decide !== undefined || maySuspend(options)) return
+  throw new RunError(
+    "held_without_decider",
+    "The driver may hold calls for a person, and this run cannot wait for one. Give the host a decide function, or run the turn with suspend: true.",
+  )
 }
 
 function withoutLog(what: string): RunError {

@@ -1,20 +1,22 @@
-import type { AnswerableEffect, ToolCalls } from "../../wire/effect.ts"
+import type { HeldCall } from "../../wire/approval.ts"
+import type { AnswerableEffect, ToolCalls, ToolCallsReleased } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
-import type { PendingToolCall } from "../../wire/tool.ts"
-import type { Host, PerformOptions, RunOptions, TurnLog } from "../host.ts"
+import type { Host, PerformOptions, RunOptions, SuspendOptions, TurnLog } from "../host.ts"
 import { onAbort, timerMs } from "../timers.ts"
+import { CallQueue } from "./call-queue.ts"
 import { isOnce } from "./checks.ts"
+import { Decider } from "./decider.ts"
 import { type Answer, execute } from "./execute.ts"
 import { idempotencyKey } from "./idempotency-key.ts"
 import { type CheckPartial, checkLoosely, PartialAnswer } from "./partial-answer.ts"
-import { type Past, type Task, taskOf, toolTask } from "./task.ts"
+import { decideTask, type Past, type Task, taskOf, toolTask } from "./task.ts"
 
 const DEFAULT_TOOL_CONCURRENCY = 8
 
 /** The options of a run that its work needs. `keyIds`: the ids before the effect's in an idempotency key. */
-export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOptions, "toolConcurrency"> {
+export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOptions, "toolConcurrency">, Pick<SuspendOptions, "pause"> {
   readonly keyIds?: readonly (string | number)[] | undefined
   readonly callStarted?: TurnLog["callStarted"]
 }
@@ -23,6 +25,8 @@ export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOpt
  * Runs a host's executors for one effect. Answers are returned one at a time as they arrive; a tool batch has one for each call. When
  * the run's signal is aborted, or {@link Work.stop} is called, the executors' signals are aborted, nothing more is started, and later
  * events are dropped. Results that still arrive count until `stop`, if they say what happened.
+ *
+ * When `pause` is aborted, running calls end and no more begin; the host is not asked for decisions any more.
  */
 export class Work {
   readonly effectId: number
@@ -31,12 +35,20 @@ export class Work {
   readonly #isModelCall: boolean
   readonly #hasGrace: boolean
   readonly #running = new Set<AbortController>()
-  readonly #stopWaiting: () => void
-  readonly #ended: Promise<void>
+  readonly #stopWaiting: readonly (() => void)[]
+  #ended: Promise<unknown>
   readonly #said: PartialAnswer
   /** The `once` calls whose start was recorded and that were stopped before they began. */
   readonly #notBegun = new Set<string | undefined>()
+  readonly #calls: CallQueue
+  /** The held calls that were released to this work. A turn may name one again. */
+  readonly #released = new Set<string>()
   #answers: Answer[] = []
+  /** How many executors have not ended, and loops that start calls. */
+  #active = 0
+  #isWoken = false
+  #isPaused = false
+  readonly #decider = new Decider()
   #isOver = false
   #isStopped = false
   #failure: { readonly error: unknown } | undefined
@@ -45,6 +57,7 @@ export class Work {
   /** Resolves when all events so far were received; `undefined` while no receiver is async. */
   #received: Promise<unknown> | undefined
   #wake: () => void = () => {}
+  #end: () => void = () => {}
 
   /** Starts at once. `checked`: returns a partial answer in the form of the wire, or `undefined` if the machine would refuse it. */
   constructor(effect: AnswerableEffect, host: Host, options: WorkOptions, checked: CheckPartial = checkLoosely) {
@@ -54,9 +67,51 @@ export class Work {
     this.#options = options
     this.#isModelCall = effect.type === "llm_call"
     this.#hasGrace = this.#isModelCall || effect.type === "tool_calls" || effect.type === "exec_code"
-    this.#stopWaiting = onAbort(options.signal, this.#abort)
-    const ended = effect.type === "tool_calls" ? this.#runBatch(effect) : this.#runOne(effect)
-    this.#ended = ended.catch(this.#fail)
+    this.#calls = new CallQueue(options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, {
+      isOver: () => this.#isOver,
+      mustRecord: (call) => isOnce(host, call),
+      recordStart: (callId) => this.#recordStart(callId),
+      skip: (past, callId) => this.#skip(past, callId),
+      now: () => this.#now(),
+      run: (call, past, startedAt) => this.#run(toolTask(host, this.effectId, call, past), startedAt, call.callId),
+      fail: this.#fail,
+    })
+    this.#stopWaiting = [onAbort(options.signal, this.#abort), onAbort(options.pause, this.#pause)]
+    this.#ended = this.#track(effect.type === "tool_calls" ? this.#runBatch(effect) : this.#runOne(effect))
+  }
+
+  /** Runs held calls of the batch that a decision released. */
+  release({ id, calls }: Pick<ToolCallsReleased, "id" | "calls">): void {
+    if (id !== this.effectId) return
+    const added = calls.filter(({ callId }) => !this.#released.has(callId))
+    for (const { callId } of added) this.#released.add(callId)
+    if (added.length > 0) this.#ended = Promise.all([this.#ended, this.#track(this.#calls.add(added))])
+  }
+
+  /** Whether `Host.decide` may decide about calls that are held. */
+  get mayDecide(): boolean {
+    return this.#host.decide !== undefined && this.#decider.isFree && !this.#isOver && !this.#isPaused
+  }
+
+  /** Asks `Host.decide`, beside the calls that run. Each of its decisions is an answer. */
+  decide(held: readonly HeldCall[]): void {
+    void this.#track(this.#decide(held))
+  }
+
+  /** Called for each of these answers: whether it was a new decision. Where none was, the host is not asked again. */
+  countDecision(isNew: boolean): void {
+    this.#decider.count(isNew)
+  }
+
+  /** Whether nothing runs, and no answer is left to read. */
+  get isIdle(): boolean {
+    return this.#active === 0 && this.#answers.length === 0
+  }
+
+  /** Lets {@link Work.next} return, so that the run looks at its turn again. */
+  wake(): void {
+    this.#isWoken = true
+    this.#wake()
   }
 
   /**
@@ -87,19 +142,20 @@ export class Work {
   }
 
   /**
-   * Waits for the next answer. Returns `undefined` once the run's signal is aborted.
+   * Waits for the next answer. Returns `undefined` once the run's signal is aborted, when nothing runs any more, or after `wake`.
    * @throws an error of the host's `onEvent`, `now` or `journal`, or a fatal one of an executor
    */
   async next(): Promise<Answer | undefined> {
-    while (this.#answers.length === 0 && !this.#isOver && this.#failure === undefined) {
+    while (this.#answers.length === 0 && this.#active > 0 && !this.#isOver && !this.#isWoken && this.#failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
+    this.#isWoken = false
     if (this.#received !== undefined && !this.#isOver) {
       // After an abort, `finish` waits for it, and not without end.
       const aborted = new Promise<void>((resolve) => {
-        this.#wake = resolve
+        this.#end = resolve
       })
       await Promise.race([this.#received, aborted])
     }
@@ -111,7 +167,7 @@ export class Work {
   stop(): readonly Answer[] {
     this.#isStopped = true
     this.#abort()
-    this.#stopWaiting()
+    for (const stopWaiting of this.#stopWaiting) stopWaiting()
     const answers = this.#answers
     this.#answers = []
     return answers
@@ -120,6 +176,14 @@ export class Work {
   readonly #abort = (): void => {
     this.#isOver = true
     for (const controller of this.#running) controller.abort(this.#options.signal?.reason)
+    this.#wake()
+    this.#end()
+  }
+
+  readonly #pause = (): void => {
+    this.#isPaused = true
+    this.#calls.pause()
+    this.#decider.abort(this.#options.pause?.reason)
     this.#wake()
   }
 
@@ -137,53 +201,43 @@ export class Work {
     await this.#run(taskOf(this.#host, effect, past), startedAt)
   }
 
-  /** Starts the calls in their order, each as soon as a place is free. */
-  async #runBatch({ id, calls }: ToolCalls): Promise<void> {
-    if (calls.length === 0) {
-      const response: Response = { type: "tool_results", id, at: await this.#now(), results: [] }
-      this.#put({ response, instead: () => response })
-      return
+  async #runBatch({ id, calls, held, pending }: ToolCalls): Promise<void> {
+    if (calls.length > 0) {
+      for (const { callId } of calls) this.#released.add(callId)
+      return this.#calls.add(calls)
     }
-    const places = new Places(this.#options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY)
-    const running: Promise<void>[] = []
-    const start = (call: PendingToolCall, past: Past, startedAt: number): void => {
-      running.push(
-        this.#run(toolTask(this.#host, this.effectId, call, past), startedAt, call.callId)
-          .catch(this.#fail)
-          .then(places.free),
-      )
-    }
-    /** Resolves when the calls before have begun; `undefined` while none has to wait. */
-    let begun: Promise<void> | undefined
-    const begin = async (
-      call: PendingToolCall,
-      recorded: Promise<Past> | undefined,
-      before: Promise<void> | undefined,
-      time: Promise<number> | undefined,
-    ): Promise<void> => {
-      // All at once: each may fail while another still waits.
-      const [past = "first", , known] = await Promise.all([recorded, before, time])
-      const startedAt = known ?? (this.#isOver ? 0 : await this.#now())
-      if (!this.#isOver) return start(call, past, startedAt)
-      this.#skip(recorded && past, call.callId)
-      places.free()
-    }
-    for (const call of calls) {
-      if (places.isFull) await places.freed()
-      if (this.#isOver) break
-      places.take()
-      const mustRecord = isOnce(this.#host, call)
-      const startedAt = mustRecord || begun !== undefined ? undefined : this.#now()
-      if (typeof startedAt === "number") {
-        start(call, "first", startedAt)
-        continue
-      }
-      // Not awaited: a journal stores the starts of several calls with one write.
-      begun = begin(call, mustRecord ? this.#recordStart(call.callId) : undefined, begun, startedAt)
-      begun.catch(this.#fail)
-    }
-    await begun
-    await Promise.all(running)
+    if (held !== undefined || pending !== undefined) return
+    const response: Response = { type: "tool_results", id, at: await this.#now(), results: [] }
+    this.#put({ response, instead: () => response })
+  }
+
+  /** A decider that ignores that it is aborted is not waited for: what it decides then does not count. */
+  #decide(held: readonly HeldCall[]): Promise<void> {
+    const controller = this.#decider.begin()
+    return new Promise((resolve, reject) => {
+      const stopWaiting = onAbort(controller.signal, resolve)
+      this.#putDecisions(held, controller).then(resolve, reject).finally(stopWaiting)
+    })
+  }
+
+  async #putDecisions(held: readonly HeldCall[], controller: AbortController): Promise<void> {
+    const now = this.#now()
+    const answer = await this.#answerOf(decideTask(this.#host, this.effectId, held), typeof now === "number" ? now : await now, controller)
+    if (answer?.response.type !== "tool_decisions" || this.#isStopped) return
+    const { response } = answer
+    const { decisions } = response
+    this.#decider.expect(decisions.length)
+    // One by one: a decision that the turn refuses takes no other with it.
+    for (const decision of decisions) this.#put({ ...answer, response: { ...response, decisions: [decision] } })
+  }
+
+  /** Counts work until it has ended. */
+  #track(work: Promise<void>): Promise<void> {
+    this.#active += 1
+    return work.catch(this.#fail).then(() => {
+      this.#active -= 1
+      if (this.#active === 0) this.#wake()
+    })
   }
 
   /** Work that records no starts is refused before it begins. */
@@ -198,9 +252,15 @@ export class Work {
 
   async #run(task: Task, startedAt: number, callId?: string): Promise<void> {
     if (this.#isOver) return
-    const controller = new AbortController()
+    const answer = await this.#answerOf(task, startedAt, new AbortController(), callId)
+    if (answer !== undefined && !this.#isStopped) this.#put(answer)
+  }
+
+  /** Calls an executor. Returns `undefined` if it was aborted and its result does not count. */
+  async #answerOf(task: Task, startedAt: number, controller: AbortController, callId?: string): Promise<Answer | undefined> {
     const { keyIds, isFatal } = this.#options
     this.#running.add(controller)
+    const isOver = (): boolean => this.#isOver || controller.signal.aborted
     const execution = await execute(task, startedAt, {
       effectId: this.effectId,
       idempotencyKey: keyIds && idempotencyKey(...keyIds, this.effectId, ...(callId === undefined ? [] : [callId])),
@@ -209,16 +269,14 @@ export class Work {
       said: this.#isModelCall ? this.#said : undefined,
       now: () => this.#now(),
       emit: (event) => {
-        if (this.#isOver) return
+        if (isOver()) return
         if (this.#isModelCall) this.#said.add(event)
         this.#emit(event)
       },
     })
     this.#running.delete(controller)
     this.#late = execution.reported
-    if (this.#isOver && !execution.countsLate) return
-    const answer = await execution.answer()
-    if (!this.#isStopped) this.#put(answer)
+    return isOver() && !execution.countsLate ? undefined : execution.answer()
   }
 
   #put(answer: Answer): void {
@@ -246,35 +304,4 @@ export class Work {
 /** Whether a callback that may be async has to be waited for. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { readonly then?: unknown } | undefined)?.then === "function"
-}
-
-/** Lets a number of calls run at the same time. One caller at a time may wait for a place. */
-class Places {
-  #left: number
-  #waiting: (() => void) | undefined
-
-  constructor(count: number) {
-    this.#left = count
-  }
-
-  get isFull(): boolean {
-    return this.#left < 1
-  }
-
-  take(): void {
-    this.#left -= 1
-  }
-
-  /** Waits until there is a place. */
-  freed(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting = resolve
-    })
-  }
-
-  readonly free = (): void => {
-    this.#left += 1
-    this.#waiting?.()
-    this.#waiting = undefined
-  }
 }

@@ -1,12 +1,13 @@
 import { frozen } from "../../freeze.ts"
+import { quoted } from "../../text.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
-import type { Response } from "../../wire/response.ts"
+import type { Response, ToolPending } from "../../wire/response.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
 import type { Host, PerformOptions, RunOptions, TurnLog } from "../host.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce } from "./checks.ts"
 import { Work } from "./effect-run.ts"
-import { checkedAnswer } from "./execute.ts"
+import { type Answer, checkedAnswer } from "./execute.ts"
 import { cancelledResponses } from "./task.ts"
 
 /** Options of {@link performEffect}. */
@@ -15,6 +16,11 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
   readonly check?: (response: Response) => Response
   /** Records that a `once` call, or `once` code, is about to begin, as {@link TurnLog.callStarted} does. Absent: these are refused. */
   readonly callStarted?: TurnLog["callStarted"]
+  /**
+   * Receives each call of a batch whose work continues outside, before the promise resolves with the results of the others: hand it in as well.
+   * Absent: such a call fails, unless it is the only call of the effect; its `tool_pending` is then what the promise resolves with.
+   */
+  readonly onPending?: (response: ToolPending) => void
   /** Receives what an aborted model call said and used, before the promise rejects. Pass it on: `machine.cancel(reason, partial)`. */
   readonly onCutOff?: (partial: LlmResponse) => void
 }
@@ -25,6 +31,10 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
  *
  *     const response = await performEffect(host, effect, { turnId, check: (response) => machine.check(response) })
  *     machine.handle(response)
+ *
+ * Of a batch, only `calls` run: neither those that are held, nor those that continue outside. A loop that has held calls decided hands in
+ * `tool_decisions`, and performs each `tool_calls_released` as the batch with these calls: `{ ...effect, calls: released.calls }`. While nothing
+ * is left to run, it waits for a person; `machine.outstanding` says for whom.
  *
  * An executor that throws fails its effect. The promise rejects with an error for which `isFatal` returns true, or an error of `onEvent`,
  * `now` or `callStarted`.
@@ -37,12 +47,23 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function performEffect(host: Host, effect: AnswerableEffect, options: PerformEffectOptions = {}): Promise<Response> {
-  const { turnId, check = (response) => response, callStarted, signal, onCutOff, cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, ...rest } = options
+  const {
+    turnId,
+    check = (response) => response,
+    callStarted,
+    signal,
+    onCutOff,
+    onPending,
+    cancelGraceMs = DEFAULT_CANCEL_GRACE_MS,
+    ...rest
+  } = options
   checkHost(host)
   checkGrace(cancelGraceMs)
   checkToolConcurrency(rest.toolConcurrency)
   if (callStarted === undefined) refuseOnce(host, effect)
   signal?.throwIfAborted()
+  if (effect.type === "tool_calls" && effect.calls.length === 0 && (effect.held ?? effect.pending) !== undefined)
+    return { type: "tool_results", id: effect.id, results: [] }
   const begun = new Set<string | undefined>()
   // One that was read from a log is not frozen yet.
   const work = new Work(frozen(effect), host, {
@@ -57,30 +78,40 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
       },
     }),
   })
+  const count = effect.type === "tool_calls" ? Math.max(1, effect.calls.length) : 1
+  const answered = (answer: Answer): Response => {
+    const response = checkedAnswer(answer, check)
+    return response.type !== "tool_pending" || count === 1 || onPending !== undefined ? response : check(answer.instead(notPending(response)))
+  }
   try {
     const responses: Response[] = []
-    const count = effect.type === "tool_calls" ? Math.max(1, effect.calls.length) : 1
     while (responses.length < count) {
       const answer = await work.next()
       if (answer === undefined) break
-      responses.push(checkedAnswer(answer, check))
+      responses.push(answered(answer))
     }
     if (responses.length < count) {
       await work.finish(cancelGraceMs)
       const { partial } = work
-      for (const answer of work.stop()) responses.push(checkedAnswer(answer, check))
-      const answered = new Set(
+      for (const answer of work.stop()) responses.push(answered(answer))
+      const withResult = new Set(
         responses.flatMap((response) => (response.type === "tool_results" ? response.results.map(({ callId }) => callId) : [])),
       )
-      const isOpen = (callId?: string): boolean => (callId === undefined ? responses.length === 0 : !answered.has(callId))
+      const isOpen = (callId?: string): boolean => (callId === undefined ? responses.length === 0 : !withResult.has(callId))
       responses.push(...cancelledResponses(effect, (callId) => begun.has(callId) && !work.isNotBegun(callId) && isOpen(callId)))
       if (partial !== undefined) onCutOff?.(partial)
       if (responses.length === 0) throw signal?.reason
     }
-    return responses.length === 1 ? (responses[0] as Response) : joined(effect, responses)
+    if (responses.length === 1) return responses[0] as Response
+    for (const response of responses) if (response.type === "tool_pending") onPending?.(response)
+    return joined(effect, responses)
   } finally {
     work.stop()
   }
+}
+
+function notPending({ token }: ToolPending): Error {
+  return new Error(`Its work continues outside (${quoted(token)}), and performEffect was given no onPending.`)
 }
 
 /** The results of all calls of a batch as they came, at the time of the last. The machine brings them into call order. */

@@ -1,5 +1,6 @@
 import { copyOf, MAX_JSON_DEPTH } from "../../json.ts"
 import { errorEvent } from "../../machine/terminal.ts"
+import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { AnswerableEffect, ExecCode, ToolCalls } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmResponse, TerminalReason } from "../../wire/llm.ts"
@@ -107,6 +108,26 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>,
   }
 }
 
+/**
+ * Asks a host to decide about held calls. An error or a value that is not a list of decisions decides nothing, so that no call runs and none is
+ * lost: they stay held.
+ */
+export function decideTask(host: Host, id: number, held: readonly HeldCall[]): Task {
+  const decideNothing = (code: string, error: unknown, { at, show }: Facts): Response => {
+    show(errorEvent(`The held calls were not decided. ${messageOf(error)}`, { kind: "approval", code }))
+    return { type: "tool_decisions", id, at, decisions: [] }
+  }
+  return {
+    execute: (context) => host.decide?.(held, context),
+    answer: (decisions, { at }) => {
+      if (decisions !== undefined && !Array.isArray(decisions)) throw new TypeError("Host.decide must return a list of decisions, or undefined.")
+      return toWire({ type: "tool_decisions", id, at, decisions: decisions ?? [] })
+    },
+    failure: (thrown, facts) => decideNothing("executor_threw", thrown, facts),
+    refusal: (error, facts) => decideNothing("invalid_decisions", error, facts),
+  }
+}
+
 async function runCode({ code }: Host, effect: ExecCode, context: EffectContext): Promise<ExecResponse> {
   if (code === undefined) throw new Error("This host does not run code.")
   return code.run(effect, context)
@@ -199,14 +220,19 @@ function outcomeUnknown(what: string): ToolFailure {
 
 const CANCELLED = outcomeUnknown("The call had begun when the turn was cancelled: it may have taken effect or not.")
 
-/** The responses for those `once` calls of a cancelled effect that had begun and have no result. `hasBegun` knows the calls by their id. */
+/** The responses for those `once` calls of a cancelled effect that had begun and have no result, also where their work continues outside. `hasBegun` knows the calls by their id. */
 export function cancelledResponses(effect: AnswerableEffect, hasBegun: (callId?: string) => boolean): readonly Response[] {
   if (effect.type === "exec_code") return hasBegun() ? [failedCode(effect.id, CANCELLED.message, undefined)] : []
   if (effect.type !== "tool_calls") return []
-  const results = effect.calls
+  const results = [...effect.calls, ...(effect.pending ?? []).map(withoutToken)]
     .filter(({ callId }) => hasBegun(callId))
     .map((call): CompletedToolCall => ({ ...call, output: { status: "failure", failure: CANCELLED }, durationMs: 0 }))
   return results.length === 0 ? [] : [{ type: "tool_results", id: effect.id, results }]
+}
+
+/** A call that continues outside as its result names it. */
+function withoutToken({ token: _token, note: _note, ...call }: ExternalCall): PendingToolCall {
+  return call
 }
 
 /** A response nests free JSON a few levels deep. The machine checks the depth of that JSON itself. */

@@ -134,7 +134,7 @@ async function toolResult(
   }
   try {
     const { output } = await tools.call(call, context)
-    if (output.status === "pending") return failed(name, `The tool ${JSON.stringify(tool)} goes on outside, so it cannot be a check.`)
+    if (output.status === "pending") return failed(name, `The tool ${JSON.stringify(tool)} continues outside, so it cannot be a check.`)
     return bounded({ name, ok: output.status === "success", tail: outputText(output) })
   } catch (error) {
     if (isFatal?.(error) === true) throw error

@@ -1,5 +1,8 @@
+import { approvalDriver } from "../../drivers/approval/driver.ts"
+import type { ApprovalPolicy } from "../../drivers/approval/policy.ts"
 import { type GoalDriverOptions, goalDriver } from "../../drivers/goal/driver.ts"
 import type { GoalPolicy } from "../../drivers/goal/policy.ts"
+import { invalidOption } from "../../drivers/options.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
 
@@ -16,15 +19,32 @@ export interface GoalTurnOptions {
   /** The configuration of a turn. Its driver is wrapped in a goal driver, which offers the goal tools to the model. */
   readonly config: TurnConfig | ((turn: ThreadTurn) => TurnConfig)
   readonly policy?: GoalPolicy
+  /**
+   * Decides which tool calls run, which a person is asked about, and which fail, as in `approvalDriver`: `toolbox([...]).approvals`, for
+   * example. Goal tools are not asked about. Default: every call runs, unless the driver of `config` holds calls itself.
+   */
+  readonly approvals?: ApprovalPolicy
+  /** Milliseconds after which an approval counts as expired. Default: no limit. */
+  readonly approvalTtlMs?: number
   /** With `plan`, turns are neither charged to a goal nor continued. Default `default`. */
   readonly mode?: GoalMode
   /** More options of the goal driver, as in {@link GoalDriverOptions}. */
   readonly goal?: Pick<GoalDriverOptions, "costMicros" | "estimate" | "errorOf">
 }
 
-/** The configuration of a thread's turn with its driver in a goal driver. Running and reading a turn use the same one. */
+/**
+ * The configuration of a thread's turn with its driver in a goal driver. Running and reading a turn use the same one.
+ * @throws {SchemaError} `invalid_config`: `approvals`, and a driver that holds calls itself
+ */
 export function goalConfig(threadId: string, turn: ThreadTurn, options: GoalTurnOptions): TurnConfig {
-  const { config: given, mode = "default", policy = {}, goal = {} } = options
+  const { config: given, mode = "default", policy = {}, goal = {}, approvals, approvalTtlMs: ttlMs } = options
   const config = typeof given === "function" ? given(turn) : given
-  return { ...config, driver: goalDriver(config.driver, { threadId, ...turn, mode, policy, ...goal }) }
+  if (approvals !== undefined && config.driver?.onToolDecisions !== undefined)
+    throw invalidOption(
+      "Thread",
+      "approvals",
+      `the driver "${config.driver.name}" of config holds calls itself; leave out approvals, or pass config the driver inside its approvalDriver`,
+    )
+  const driver = approvals === undefined ? config.driver : approvalDriver(config.driver, { policy: approvals, ...(ttlMs !== undefined && { ttlMs }) })
+  return { ...config, driver: goalDriver(driver, { threadId, ...turn, mode, policy, ...goal }) }
 }

@@ -1,13 +1,22 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
+import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalCheckResult, GoalOutput, GoalWait } from "../../wire/goal.ts"
-import type { RunLoop, RunOptions } from "../host.ts"
+import type { RunLoop, RunOptions, SuspendOptions } from "../host.ts"
 import type { CheckRequest, CheckRunner } from "./check-runner.ts"
 import type { ThreadTurn } from "./config.ts"
 
 /** Options of the loop, with callbacks that know their thread. */
-export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"> {
+export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId">, Pick<SuspendOptions, "pause"> {
+  /**
+   * True: a turn that waits for a decision, or for work that continues outside, makes the run rest at once, so that another process can decide.
+   * Default: the run waits for `decide` and `answer` of this thread, at most `maxWaitMs`. Its journal is closed while it waits, so that another
+   * process can decide, too; that does not end the wait, and the next run continues with it.
+   */
+  readonly suspend?: true | undefined
+  /** Called when the open turn suspends, before the run waits or rests. Awaited. */
+  readonly onSuspended?: (suspended: SuspendedTurn) => unknown
   /** Called at each checkpoint and between turns, before the next decision. Pass new user input to `say` and `command` here. */
   readonly attend?: () => Promise<void> | void
   /** Receives changes and metrics of the goal when they are stored, each at least once, and commands that were refused later. Awaited. */
@@ -49,8 +58,19 @@ export interface Guidance {
   readonly say?: string
 }
 
-/** Why a thread stopped running turns. */
-export interface ThreadRest {
+/** An open turn with calls that wait for a decision, or whose work continues outside. After `pause`, both lists may be empty. */
+export interface SuspendedTurn {
+  readonly type: "suspended"
+  readonly turnId: string
+  readonly held: readonly HeldCall[]
+  readonly pending: readonly ExternalCall[]
+}
+
+/** Why a thread stopped running turns. With `type: "suspended"`, the open turn waits; the next run continues it. */
+export type ThreadRest = RestFacts & ({ readonly type?: undefined } | SuspendedTurn)
+
+/** What every {@link ThreadRest} has. */
+export interface RestFacts {
   readonly reason: string
   /** When to run the thread again, if known. Milliseconds since the epoch. */
   readonly notBefore?: number

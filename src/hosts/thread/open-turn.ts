@@ -1,6 +1,6 @@
-import { lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
+import { heldRecord, lostUsageRecord, stopRecord } from "../../drivers/goal/deliveries.ts"
 import { costOf } from "../../drivers/goal/goal.ts"
-import { protocolRecord, readGoal } from "../../drivers/goal/history.ts"
+import { protocolRecord, type RecordList, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn } from "../../drivers/goal/thread.ts"
 import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
@@ -14,7 +14,7 @@ import type { GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
 import type { ThreadCommanded, ThreadTurnBegun } from "../../wire/thread.ts"
-import type { Host } from "../host.ts"
+import type { Host, Suspended } from "../host.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
@@ -52,39 +52,61 @@ export async function beginTurn(thread: ThreadState, continuation?: DeliveredMes
   })
 }
 
-/** Runs the turn that has begun, or resumes it, and records its end. */
-export function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
+/** Runs the turn that has begun, or resumes it, and records its end, unless it is suspended. */
+export function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Done | Suspended> {
   return thread.interruptible(options.signal, (signal) => runUntilEnd(thread, turn, host, { ...options, signal }))
 }
 
-async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Outcome> {
+async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Done | Suspended> {
   const { threadId } = thread
   const { turnId, origin, at: startedAt } = turn
   const { runTurn: loop = runTurn, resume = thread.options.resume, ...runOptions } = options
   await reportRecords(thread, host)
   const { now } = thread.options
-  // The owner of the log is the owner of its turns. After a crash, the lease of a turn's journal may end some seconds after that of the log.
-  const { waitMs = 0 } = thread.options
-  const journal = await TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
-  thread.journal = journal
   thread.calling = undefined
+  let journal: TurnJournal | undefined
+  let isSuspended = false
   try {
-    const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
-    const resumed = journal.recorded !== undefined
-    const machine = resumed ? await journal.resume(config, resume) : await journal.begin(config, startOf(thread, turn, config), { turnId })
-    if (resumed) await recordInterruptedWork(thread, machine, journal, turnId)
+    const { machine, resumed } = await thread.withJournalLock(async () => {
+      journal = await openTurnJournal(thread, turnId)
+      const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
+      const opened = await openMachine(thread, turn, journal, config, resume)
+      thread.journal = journal
+      return opened
+    })
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
     const attended = threadHost(thread, machine, host, () => options.attend?.())
-    // Without `suspend` it runs to its end.
-    const { outcome } = (await loop(machine, attended, { ...runOptions, journal, ...(now !== undefined && { now }) })) as Done
-    await endTurn(thread, turn, machine, outcome)
-    return outcome
+    const ended = await loop(machine, attended, { ...runOptions, suspend: true, ...(journal && { journal }), ...(now !== undefined && { now }) })
+    isSuspended = ended.type === "suspended"
+    if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
+    return ended
   } finally {
-    thread.running = undefined
+    // What a suspended turn has done so far belongs to the history.
+    if (!isSuspended) thread.running = undefined
     thread.journal = undefined
-    await journal.close()
+    await thread.withJournalLock(async () => journal?.close())
   }
+}
+
+/** Opens the journal of a turn. The owner of the log is the owner of its turns: after a crash, their leases may end some seconds apart. */
+export function openTurnJournal(thread: ThreadState, turnId: string): Promise<TurnJournal> {
+  const { waitMs = 0 } = thread.options
+  return TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
+}
+
+async function openMachine(
+  thread: ThreadState,
+  turn: ThreadTurnBegun,
+  journal: TurnJournal,
+  config: TurnConfig,
+  resume: ThreadLoopOptions["resume"],
+): Promise<{ readonly machine: TurnMachine; readonly resumed: boolean }> {
+  const { turnId } = turn
+  if (journal.recorded === undefined) return { machine: await journal.begin(config, startOf(thread, turn, config), { turnId }), resumed: false }
+  const machine = await journal.resume(config, resume)
+  await recordInterruptedWork(thread, machine, journal, turnId)
+  return { machine, resumed: true }
 }
 
 function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegun, config: TurnConfig): TurnStart {
@@ -115,7 +137,7 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   if (outstanding === undefined) return
   const { lostUsage } = thread.options
   const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
-  const stop = stopRecord(machine.history, threadId, thread.now())
+  const stop = stopRecord(machine.history, threadId, thread.now(), machine.turn.position)
   const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
   if (events.length === 0) return
   await journal.command(machine, { type: "apply", actions: [{ type: "append_events", events }] })
@@ -125,25 +147,27 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const { log } = thread
   const at = thread.now()
   const { costMicros } = thread.options.goal ?? {}
-  const { history } = machine
+  // A turn that was cancelled while it waited for people: its driver did not see how long.
+  const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
+  const history = waited === undefined ? machine.history : [...machine.history, waited]
   const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
   const estimated = isCancelled ? unreportedUsage(thread, machine) : NO_USAGE
   const usage = addUsage(machine.usage, estimated)
   const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
-  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, machine, counted, at) : NOTHING
+  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
   const ended = endGoalTurn(
     { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
-  const own = history.slice(log.history.length)
+  const own = machine.history.slice(log.history.length)
   await log.append({
     type: "turn_ended",
     at,
     turnId,
     outcome,
     iteration: machine.iteration,
-    records: [...own, ...commanded.records, ...ended.records],
+    records: [...own, ...(waited === undefined ? [] : [waited]), ...commanded.records, ...ended.records],
     reported: own.length,
     surface: surfaceDigest(machine.turn.surface),
   })
@@ -171,7 +195,7 @@ const NOTHING: Commanded = { records: [], outputs: [] }
  * Applies the commands that were given before the turn was aborted, and that it did not receive: a pause that an interrupt follows is a
  * pause of the user, and is not refused because the interrupt has paused the goal. What the turn used is charged first.
  */
-function commandsBeforeAbort(thread: ThreadState, turnId: string, { history }: TurnMachine, usage: TokenUsage, at: number): Commanded {
+function commandsBeforeAbort(thread: ThreadState, turnId: string, history: RecordList, usage: TokenUsage, at: number): Commanded {
   const { threadId, abortedAt = Number.NEGATIVE_INFINITY, pendingCommands, goalThread, options } = thread
   const commands = pendingCommands.filter((command) => command.at <= abortedAt)
   if (commands.length === 0) return NOTHING

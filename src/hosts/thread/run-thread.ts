@@ -1,12 +1,12 @@
 import { nextTurn } from "../../drivers/goal/thread.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalWait } from "../../wire/goal.ts"
-import type { Host } from "../host.ts"
+import type { Host, Suspended } from "../host.ts"
 import { missingRunner, runChecks } from "./checks.ts"
-import type { ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
+import type { SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
 import { beginTurn, reportRecords, runOpenTurn } from "./open-turn.ts"
 import type { ThreadState } from "./thread-state.ts"
-import { delay, goalWait, Waits } from "./waits.ts"
+import { DEFAULT_MAX_WAIT_MS, delay, goalWait, Waits, waitUntil } from "./waits.ts"
 
 /** Runs turns until the thread rests. */
 export async function runTurns(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
@@ -17,7 +17,7 @@ export async function runTurns(thread: ThreadState, host: Host, options: ThreadL
 
 async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
   const { log } = thread
-  const { signal, attend, between } = options
+  const { signal, pause, attend, between } = options
   const waits = new Waits(thread, options)
   thread.onGoal = options.onGoal
   let outcome: Outcome | undefined
@@ -30,11 +30,19 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
   for (;;) {
     await attend?.()
     if (log.turn !== undefined) {
-      outcome = await runOpenTurn(thread, log.turn, host, options)
+      const { turnId } = log.turn
+      const ended = await runOpenTurn(thread, log.turn, host, options)
+      if (ended.type === "suspended") {
+        const suspended: SuspendedTurn = { type: "suspended", turnId, held: ended.held, pending: ended.pending }
+        if (await mayContinue(thread, suspended, options)) continue
+        return { ...rest(reasonOf(ended, pause)), ...suspended }
+      }
+      outcome = ended.outcome
       if (signal?.aborted === true) return rest("The run was stopped.")
       continue
     }
     if (signal?.aborted === true) return rest("The run was stopped.")
+    if (isAborted(pause)) return rest("The run was paused.")
     await thread.reportReload()
     await thread.settleCommands()
 
@@ -73,6 +81,33 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
       }
     }
   }
+}
+
+/** Waits until a suspended turn may continue, or has to end. Returns false if the run should rest instead. */
+async function mayContinue(thread: ThreadState, suspended: SuspendedTurn, options: ThreadLoopOptions): Promise<boolean> {
+  const { signal, pause, suspend, maxWaitMs = DEFAULT_MAX_WAIT_MS, wait = waitUntil, onSuspended, attend } = options
+  await onSuspended?.(suspended)
+  if (isAborted(pause)) return false
+  const until = thread.now() + maxWaitMs
+  while (!thread.mayContinue && !isAborted(signal)) {
+    if (suspend === true || isAborted(pause) || thread.now() >= until) return false
+    await thread.waitUntil(
+      () => thread.mayContinue,
+      [signal, pause],
+      (woken) => wait(until, woken),
+    )
+    await attend?.()
+  }
+  // The calls are cancelled, none of them has run, and the command takes effect with the end of the turn.
+  if (!isAborted(signal) && thread.stopsGoal) thread.interrupt(undefined)
+  return true
+}
+
+function reasonOf({ held, pending }: Suspended, pause: AbortSignal | undefined): string {
+  if (isAborted(pause)) return "The run was paused."
+  const [call] = held
+  if (call === undefined) return `The turn waits for the result of ${pending.length === 1 ? "a call that continues" : "calls that continue"} outside.`
+  return held.length === 1 ? `The turn waits for a decision about ${call.toolName}.` : `The turn waits for decisions about ${held.length} calls.`
 }
 
 /** Read again after an await: the signal may have been aborted since. */

@@ -5,6 +5,7 @@ import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { Goal, GoalCommand } from "../../wire/goal.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
 import { readJournalParts } from "../journal/parts.ts"
+import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
 import { type EndedThreadTurn, ThreadLog, undelivered, unsettled } from "./log.ts"
@@ -22,6 +23,8 @@ export interface ThreadSnapshot {
   readonly commands: readonly GoalCommand[]
   /** The user messages that no turn has received yet. */
   readonly undelivered: readonly Message[]
+  /** The calls of the open turn that wait for a decision, or whose work continues outside; `undefined` if there are none. */
+  readonly pendingApprovals: PendingApproval | undefined
 }
 
 /**
@@ -61,6 +64,7 @@ export async function snapshotThread(
     lastTurn: log.lastTurn,
     commands: commands.map(({ command }) => command),
     undelivered: messages,
+    pendingApprovals: openTurn && (await pendingIn(store, openTurn.turnId)),
   }
 }
 

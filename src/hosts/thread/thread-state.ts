@@ -1,3 +1,4 @@
+import { isCharged } from "../../drivers/goal/goal.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, type GoalThread } from "../../drivers/goal/thread.ts"
 import type { Json } from "../../json.ts"
@@ -7,7 +8,7 @@ import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
 import type { ThreadCommanded } from "../../wire/thread.ts"
-import type { JournalStore } from "../journal/store.ts"
+import { type JournalStore, JournalStoreError } from "../journal/store.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
 import { onAbort } from "../timers.ts"
 import type { GoalTurnOptions } from "./config.ts"
@@ -39,7 +40,7 @@ export class ThreadState {
   readonly options: ThreadOptions
   readonly store: JournalStore
   readonly log: ThreadLog
-  /** The machine of the turn that runs in this process. */
+  /** The machine of the open turn as this process ran it last: it runs, or is suspended. */
   running: TurnMachine | undefined
   /** The journal of the open turn while this process runs it. */
   journal: TurnJournal | undefined
@@ -55,6 +56,10 @@ export class ThreadState {
   /** An interruption of the open turn, which does not run yet. */
   #interruption: { readonly reason: string | undefined } | undefined
   readonly #waiting = new Set<() => void>()
+  #isClosed = false
+  /** Whether a decision or a result arrived since the open turn ran last. */
+  #isAnswered = false
+  #journalLock: Promise<unknown> = Promise.resolve()
   /** Receives changes and metrics of the goal. */
   onGoal: ((output: GoalOutput) => unknown) | undefined
 
@@ -97,6 +102,7 @@ export class ThreadState {
   async interruptible<Result>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     const controller = new AbortController()
     this.#work = controller
+    this.#isAnswered = false
     this.abortedAt = undefined
     const stopNoting = onAbort(controller.signal, () => {
       this.abortedAt = this.log.at
@@ -117,6 +123,33 @@ export class ThreadState {
   interrupt(reason: string | undefined): void {
     if (this.#work !== undefined) this.#work.abort(reason)
     else if (this.log.turn !== undefined) this.#interruption = { reason }
+    this.wake()
+  }
+
+  /** Lets the suspended turn continue. */
+  answered(): void {
+    this.#isAnswered = true
+    this.wake()
+  }
+
+  /** Whether the suspended turn has to run: something was decided, or it has to end. A message alone waits for its next checkpoint. */
+  get mayContinue(): boolean {
+    return this.#isAnswered || this.#interruption !== undefined || this.stopsGoal
+  }
+
+  /** Whether a pending command stops or replaces the goal of the open turn. */
+  get stopsGoal(): boolean {
+    const { pendingCommands, goalThread, goal } = this
+    if (pendingCommands.length === 0 || goal === null || !isCharged(goal.status)) return false
+    const { state } = changeGoal(goalThread, ...pendingCommands.map(commandInput))
+    return state.goal?.goalId !== goal.goalId || !isCharged(state.goal.status)
+  }
+
+  /** Runs `act` while no one else of this process opens or closes the journal of the open turn. */
+  async withJournalLock<Result>(act: () => Promise<Result>): Promise<Result> {
+    const result = this.#journalLock.then(act)
+    this.#journalLock = result.catch(() => {})
+    return result
   }
 
   /** Whether there is input that a loop must act on. */
@@ -125,24 +158,41 @@ export class ThreadState {
     return undelivered.length > 0 || commands.length > 0 || events.length > 0
   }
 
+  /** Ends the wait of a loop, which rejects: the thread is closed. */
+  close(): void {
+    this.#isClosed = true
+    this.wake()
+  }
+
   /** Wakes the loop if it waits. */
   wake(): void {
     for (const wake of this.#waiting) wake()
   }
 
   /** Waits with a signal that is aborted when input arrives, or when the run's signal is. Returns at once if there is input. */
-  async waitForInput(signal: AbortSignal | undefined, wait: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    if (this.hasInput) return
+  waitForInput(signal: AbortSignal | undefined, wait: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    return this.waitUntil(() => this.hasInput, [signal], wait)
+  }
+
+  /**
+   * Waits with a signal that is aborted when `isDue` has become true, or when one of the signals is. Returns at once if it is true.
+   * @throws {JournalStoreError} `closed`: the thread was closed
+   */
+  async waitUntil(isDue: () => boolean, signals: readonly (AbortSignal | undefined)[], wait: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (isDue()) return
     const controller = new AbortController()
-    const wake = (): void => controller.abort()
+    const wake = (): void => {
+      if (this.#isClosed || isDue()) controller.abort()
+    }
     this.#waiting.add(wake)
-    const stopListening = onAbort(signal, wake)
+    const stopListening = signals.map((signal) => onAbort(signal, () => controller.abort()))
     try {
       await wait(controller.signal)
     } finally {
       this.#waiting.delete(wake)
-      stopListening()
+      for (const stop of stopListening) stop()
     }
+    if (this.#isClosed) throw new JournalStoreError("closed", `The thread ${JSON.stringify(this.threadId)} was closed while its run waited.`)
   }
 
   /** Passes changes and metrics on to the host. Outputs of type `event` belong to the history only. */

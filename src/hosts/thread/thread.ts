@@ -2,22 +2,43 @@ import { stopRecord } from "../../drivers/goal/deliveries.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
+import { undecidedCalls } from "../../machine/held.ts"
+import type { Decision } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalInput, GoalOutput, GoalRefusal } from "../../wire/goal.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
-import type { Host } from "../host.ts"
-import type { JournalStore } from "../journal/store.ts"
+import type { ToolSpec } from "../../wire/tool.ts"
+import type { Host, ToolAnswer, ToolError } from "../host.ts"
+import { memoryJournalStore } from "../journal/memory.ts"
+import type { DecisionResult, OutsideAnswerResult } from "../journal/outside-answers.ts"
+import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
+import { type JournalStore, JournalStoreError } from "../journal/store.ts"
+import { TurnJournal } from "../journal/turn-journal.ts"
+import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
-import type { Guidance, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
+import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
+import { openTurnJournal } from "./open-turn.ts"
 import { runTurns } from "./run-thread.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
 
-export type { Guidance, ThreadOptions, ThreadRest, ThreadTurn }
+export type { Guidance, SuspendedTurn, ThreadOptions, ThreadRest, ThreadTurn }
 
 /** Options of an input of a thread. */
 export interface ThreadInputOptions {
   /** Identifies the input among all of its kind in the thread. One whose key the thread already has is ignored, so that it can be sent again. */
   readonly key?: string
+}
+
+/** Options of {@link Thread.decide} and {@link Thread.answer}. */
+export interface ThreadAnswerOptions {
+  /** When the answer was given. Milliseconds since the epoch. Default: the thread's clock. */
+  readonly at?: number
+  /**
+   * The turn that the answer is about, as `pendingApprovals` and `verifyDecision` return it. Give it where an answer may be handed in again or
+   * late: the same call of a later turn has the same request, and would be decided. Only the open turn and the last one are known; any other
+   * refuses as `turn_not_begun`. Default: the open turn, or else the last one.
+   */
+  readonly turnId?: string | undefined
 }
 
 /** Options of {@link runThread}. */
@@ -156,6 +177,43 @@ export class Thread {
   }
 
   /**
+   * Records decisions about held calls of the open turn, with a result for each, as `TurnJournal.decide` does, which compares the tools with
+   * those of the thread's `config`. A turn that runs receives them at once, and a run that waits for them continues. A message of the user
+   * decides nothing: it is delivered at the next checkpoint.
+   * @throws {SchemaError} `invalid_response`: not decisions. Nothing was written.
+   * @throws {JournalStoreError} `in_use`: another process decides at the moment; `fenced`, `closed`, `unavailable`
+   */
+  decide(decisions: readonly Decision[], options: ThreadAnswerOptions = {}): Promise<readonly DecisionResult[]> {
+    return this.#answerTurn(options, (journal) => journal.decide(decisions, { ...this.#timed(options), ...this.#tools() }))
+  }
+
+  /**
+   * Records the result of a call of the open turn that continued outside, as `TurnJournal.answer` does.
+   * @throws as {@link decide}
+   */
+  async answer(callId: string, answer: ToolAnswer | ToolError, options: ThreadAnswerOptions = {}): Promise<OutsideAnswerResult> {
+    const [result] = await this.#answerTurn(options, async (journal) => [await journal.answer(callId, answer, this.#timed(options))])
+    return result as OutsideAnswerResult
+  }
+
+  /**
+   * Returns the calls of the open turn that wait for a decision, or whose work continues outside; `undefined` if there are none.
+   * @throws {JournalError} the turn does not run in this process, and its journal is damaged
+   * @throws {JournalStoreError} `unavailable`
+   */
+  async pendingApprovals(): Promise<PendingApproval | undefined> {
+    const { log, running, journal, store } = this.#state
+    const { turn } = log
+    if (turn === undefined) return undefined
+    if (running === undefined || journal === undefined) return pendingIn(store, turn.turnId)
+    const { state, heldSince } = running.turn.position
+    if (state.type !== "waiting_tools") return undefined
+    const { held, pending } = { held: undecidedCalls(state), pending: state.pending }
+    if (held.length === 0 && pending.length === 0) return undefined
+    return { name: turn.turnId, turnId: turn.turnId, held, pending, ...(heldSince !== undefined && { since: heldSince }) }
+  }
+
+  /**
    * Ends the running turn at once, as an aborted signal does, and no other turn: what it used is charged, and the goal is paused under the
    * default policy. Running checks are stopped and run again when the goal continues. A turn that is open and does not run yet
    * ends when it runs. Without an open turn or running checks, it does nothing.
@@ -191,8 +249,60 @@ export class Thread {
 
   /** Closes the thread. A running turn stays open and can be resumed; its run rejects. Idempotent. */
   async close(): Promise<void> {
+    this.#state.close()
     await this.#state.journal?.close()
     await this.#state.log.close()
+  }
+
+  /** Hands an answer to the turn that runs, or to the journal of the open turn; without one, to that of the last turn, which knows what was decided. */
+  async #answerTurn<Result extends OutsideAnswerResult>(
+    { turnId: given }: ThreadAnswerOptions,
+    act: (journal: TurnJournal) => Promise<readonly Result[]>,
+  ): Promise<readonly Result[]> {
+    const state = this.#state
+    const found = await state.withJournalLock(async () => {
+      const { journal, log } = state
+      if (journal !== undefined && (given === undefined || given === log.turn?.turnId)) return { journal }
+      const known = [log.turn, log.lastTurn].flatMap((turn) => (turn === undefined ? [] : [turn.turnId]))
+      const turnId = given === undefined ? known[0] : known.find((id) => id === given)
+      // Without a turn, an empty journal of no store says so.
+      const opened = await (turnId === undefined ? TurnJournal.open(memoryJournalStore(), "none") : openTurnJournal(state, turnId))
+      try {
+        return { results: await act(opened) }
+      } finally {
+        await opened.close()
+      }
+    })
+    const results = found.journal === undefined ? found.results : await this.#answerRunning(found.journal, given, act)
+    if (results.some(({ status }) => status === "accepted")) state.answered()
+    return results
+  }
+
+  /** A run that suspends closes the journal of its turn. */
+  async #answerRunning<Result extends OutsideAnswerResult>(
+    journal: TurnJournal,
+    turnId: string | undefined,
+    act: (journal: TurnJournal) => Promise<readonly Result[]>,
+  ): Promise<readonly Result[]> {
+    try {
+      return await act(journal)
+    } catch (error) {
+      if (!(error instanceof JournalStoreError) || error.code !== "closed" || this.#state.journal === journal) throw error
+      return this.#answerTurn({ turnId }, act)
+    }
+  }
+
+  /** The tools that the open turn has when it runs again. */
+  #tools(): { readonly tools?: readonly ToolSpec[] } {
+    const { openTurn, options } = this
+    const { config: given } = options
+    const config = typeof given === "function" ? openTurn && given(openTurn) : given
+    const tools = config && toolsNow(config)
+    return tools === undefined ? {} : { tools }
+  }
+
+  #timed({ at = this.#state.now() }: ThreadAnswerOptions): { readonly at: number } {
+    return { at }
   }
 
   /** Runs turns until the thread rests, as {@link runThread}. */
@@ -208,8 +318,10 @@ export class Thread {
 
 /**
  * Runs a thread until it rests: first an open turn, then user messages, then continuations of the goal, as `nextTurn` decides.
- * Aborting the signal cancels the running turn, which pauses the goal under the default policy. To leave a turn open instead, end the
- * process. Rejects with what `runTurn` rejects with; the thread can then be opened again.
+ * Aborting the signal cancels the running turn, which pauses the goal under the default policy. Aborting `pause` leaves the turn open instead.
+ *
+ * A turn with held calls that nothing decides waits for `thread.decide`, then the run rests with `type: "suspended"`; with `suspend: true` at
+ * once. An interrupt, or a command that stops its goal, ends the turn: its calls are cancelled, and none of them has run. Rejects with what `runTurn` rejects with; the thread can then be opened again.
  */
 export function runThread(thread: Thread, host: Host, options: RunThreadOptions = {}): Promise<ThreadRest> {
   return thread.run(host, options)

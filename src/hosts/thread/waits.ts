@@ -4,7 +4,8 @@ import { sleep } from "../timers.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import type { ThreadState } from "./thread-state.ts"
 
-const DEFAULT_MAX_WAIT_MS = 600_000
+/** How long a run waits before it rests, in milliseconds. */
+export const DEFAULT_MAX_WAIT_MS = 600_000
 
 /** The longest time between two reports of a wait, in milliseconds. */
 const REPORT_EVERY_MS = 1_800_000
@@ -60,6 +61,7 @@ export class Waits {
   }
 }
 
-function waitUntil(until: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits until a time, or until the signal is aborted. */
+export function waitUntil(until: number, signal: AbortSignal | undefined): Promise<void> {
   return sleep(until - Date.now(), signal)
 }

@@ -1,4 +1,5 @@
-import { type $ZodType, safeParseAsync } from "zod/v4/core"
+import { type $ZodType, safeParse, safeParseAsync } from "zod/v4/core"
+import type { AskOptions } from "../../drivers/approval/policy.ts"
 import type { Json } from "../../json.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
@@ -72,12 +73,18 @@ export interface ToolDefinition<
    * `{ ran: true, value }` is its result; `{ ran: false }` lets it run; `undefined`, or an error, reports it as unknown.
    */
   recover?(input: Input["_zod"]["output"], context: ToolContext): Recovery<NoInfer<Value>> | Promise<Recovery<NoInfer<Value>>>
+  /**
+   * Whether a person is asked before a call runs, where the turn's driver is an `approvalDriver` with the toolbox's `approvals`. `always`: for
+   * each call. A function decides by the arguments, and says what is asked; `false`: the call runs. It is pure and synchronous. Arguments that
+   * do not match the schema are not asked about: the call is denied, and the model reads what is wrong. Default `never`.
+   */
+  readonly approval?: "never" | "always" | ((input: Input["_zod"]["output"]) => AskOptions | false)
 }
 
 /** What a tool knows about a call that a crash interrupted. `undefined`: nothing. */
 export type Recovery<Value = unknown> = { readonly ran: true; readonly value: Returned<Value> } | { readonly ran: false } | undefined
 
-/** The return value of a tool: the value, a {@link ToolReply} with more, or {@link PendingAnswer} for work that goes on outside. */
+/** The return value of a tool: the value, a {@link ToolReply} with more, or {@link PendingAnswer} for work that continues outside. */
 export type Returned<Value> = Value | ToolReply<Value> | PendingAnswer
 
 /** What `execute` may return for values of the output schema. */
@@ -121,7 +128,7 @@ export interface DefinedTool<Name extends string, Value> extends Tool<Name> {
  * Creates a tool from zod schemas and a function. Arguments that do not match the schema fail the call, and the model sees what is wrong
  * and where. `execute` only receives arguments that match.
  * @throws {ToolDefinitionError} `not_a_tool`, `unknown_key`, `invalid_name`, `invalid_description`, `invalid_input_schema`,
- *   `invalid_output_schema`, `invalid_timeout`, `invalid_effects`, `invalid_execute`
+ *   `invalid_output_schema`, `invalid_timeout`, `invalid_effects`, `invalid_execute`, `invalid_approval`
  */
 export function defineTool<
   Input extends ZodSchema,
@@ -130,7 +137,7 @@ export function defineTool<
   Result extends ToolReturn<Value> = ToolReturn<Value>,
 >(definition: ToolDefinition<Input, Value, Name, Result>): DefinedTool<Name, NoInfer<ToolValue<Value, Result>>> {
   checkKeys(definition)
-  const { name, description, input, output, timeoutMs, effects = "idempotent", execute, recover } = definition
+  const { name, description, input, output, timeoutMs, effects = "idempotent", execute, recover, approval = "never" } = definition
   checkName(name, "A tool")
   checkNameForModels(name)
   checkDescription(name, description)
@@ -140,6 +147,8 @@ export function defineTool<
   checkEffects(name, effects)
   if (recover !== undefined && effects !== "once")
     throw new ToolDefinitionError("invalid_effects", `The tool "${name}" has a recover function, which only a tool with effects "once" uses.`)
+  if (approval !== "never" && approval !== "always" && typeof approval !== "function")
+    throw new ToolDefinitionError("invalid_approval", `approval of the tool "${name}" must be "never", "always" or a function of the input.`)
   const inputSchema = jsonSchema(name, input, "input")
   const outputSchema = output === undefined ? undefined : jsonSchema(name, output, "output")
   return {
@@ -148,7 +157,26 @@ export function defineTool<
     call: (call, context) => callTool(definition, call, context) as Promise<ToolAnswer<never>>,
     effects,
     ...(recover !== undefined && { recover: (call: PendingToolCall, context: ToolCallContext) => recoverCall(definition, call, context) }),
+    ...(approval !== "never" && { approval: ({ args }: PendingToolCall) => askAbout(input, approval, args) }),
   }
+}
+
+/** What a person is asked about a call; `false` if it runs without a question; why it must not run. */
+function askAbout<Input extends ZodSchema>(
+  input: Input,
+  approval: "always" | ((input: Input["_zod"]["output"]) => AskOptions | false),
+  args: Json,
+): AskOptions | false | { readonly deny: string } {
+  let parsed: ReturnType<typeof safeParse>
+  try {
+    parsed = safeParse(coreSchema(input), args, messageOptions())
+  } catch {
+    // An async schema: whether the arguments match is known only when the call runs.
+    return {}
+  }
+  // Not left to the run of the call: a schema that looks at the world may fail now and pass then, although no person was asked.
+  if (!parsed.success) return { deny: `Its arguments do not match the schema of the tool:\n${describeIssues(parsed.error.issues)}` }
+  return approval === "always" ? {} : approval(parsed.data)
 }
 
 const KEYS: { readonly [Key in keyof Required<ToolDefinition<ZodSchema>>]: true } = {
@@ -160,10 +188,20 @@ const KEYS: { readonly [Key in keyof Required<ToolDefinition<ZodSchema>>]: true 
   execute: true,
   effects: true,
   recover: true,
+  approval: true,
 }
 
 /** What other libraries call these keys. */
-const ALIASES = { parameters: "input", params: "input", schema: "input", args: "input", returns: "output", handler: "execute", run: "execute" }
+const ALIASES = {
+  parameters: "input",
+  params: "input",
+  schema: "input",
+  args: "input",
+  returns: "output",
+  handler: "execute",
+  run: "execute",
+  needsApproval: "approval",
+}
 
 /** Refuses unknown keys, which would be ignored: a tool with `timeout: 5_000` would have no timeout. */
 function checkKeys(definition: unknown): void {

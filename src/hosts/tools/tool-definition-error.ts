@@ -8,6 +8,7 @@ export type ToolDefinitionErrorCode =
   | "invalid_timeout"
   | "invalid_effects"
   | "invalid_execute"
+  | "invalid_approval"
   | "unknown_key"
   | "not_a_tool"
   | "duplicate_tool"

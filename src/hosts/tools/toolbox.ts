@@ -1,3 +1,4 @@
+import type { ApprovalPolicy, AskOptions } from "../../drivers/approval/policy.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { PendingToolCall, ToolFailure, ToolSpec } from "../../wire/tool.ts"
 import type { Attachment, AttachmentInfo, AttachmentStore } from "../attachments/store.ts"
@@ -20,6 +21,12 @@ export interface Tool<Name extends string = string> {
   readonly effects?: ToolEffects
   /** Finds out whether a `once` call that a crash interrupted took effect. */
   recover?(call: PendingToolCall, context: ToolCallContext): Promise<Recovered>
+  /**
+   * What a person is asked before a call runs; `false`: it runs without a question; `deny`: it fails, and the model reads the text. Pure and
+   * synchronous. It counts where the turn's driver
+   * is an `approvalDriver` with the toolbox's `approvals`. Default: no question.
+   */
+  approval?(call: PendingToolCall): AskOptions | false | { readonly deny: string }
 }
 
 /** The context that a toolbox passes to its tools. */
@@ -42,9 +49,11 @@ export interface ToolDescription<Name extends string = string> {
   readonly outputSchema?: object
 }
 
-/** A set of tools: `specs` for the turn's config, and the rest for `Host.tools`. */
+/** A set of tools: `specs` for the turn's config, `approvals` for its driver, and the rest for `Host.tools`. */
 export interface Toolbox extends Required<HostTools> {
   readonly specs: readonly ToolSpec[]
+  /** Holds the calls that the tools' `approval` asks about: `approvalDriver(chatDriver(), { policy: tools.approvals })`. */
+  readonly approvals: ApprovalPolicy
 }
 
 /**
@@ -55,7 +64,7 @@ export interface Toolbox extends Required<HostTools> {
  *     await runTurn(machine, { llmCall, tools })
  *
  * @throws {ToolDefinitionError} `not_a_tool`, `unknown_key`, `invalid_name`, `invalid_description`, `invalid_input_schema`,
- *   `invalid_output_schema`, `invalid_effects`, `duplicate_tool`
+ *   `invalid_output_schema`, `invalid_effects`, `invalid_approval`, `duplicate_tool`
  */
 export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): Toolbox {
   if (!Array.isArray(tools)) throw new ToolDefinitionError("not_a_tool", "toolbox takes a list: toolbox([add]).")
@@ -77,6 +86,12 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
     attachments === undefined ? context : { ...context, attach: async (bytes, info) => ({ $attachment: await attachments.put(bytes, info) }) }
   return {
     specs,
+    approvals(call, { broken }) {
+      // A model corrects its own broken arguments.
+      const ask = broken ? false : (byName.get(call.toolName)?.approval?.(call) ?? false)
+      if (ask === false) return "run"
+      return "deny" in ask ? ask : { hold: ask }
+    },
     async call(call, context) {
       const tool = byName.get(call.toolName)
       if (tool !== undefined) return tool.call(call, withStore(context))
@@ -89,13 +104,15 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
 }
 
 function specOf(tool: Tool, index: number): ToolSpec {
-  const { spec, call, effects } = (tool ?? {}) as Partial<Tool>
+  const { spec, call, effects, approval } = (tool ?? {}) as Partial<Tool>
   if (typeof spec !== "object" || spec === null || typeof call !== "function")
     throw new ToolDefinitionError("not_a_tool", `Item ${index} given to toolbox is not a tool. Pass what defineTool returns, or { spec, call }.`)
   const { name, description, inputSchema, outputSchema } = spec
   checkName(name, `Item ${index} given to toolbox`)
   checkDescription(name, description)
   checkEffects(name, effects)
+  if (approval !== undefined && typeof approval !== "function")
+    throw new ToolDefinitionError("invalid_approval", `approval of the tool "${name}" must be a function of the call.`)
   return {
     name,
     description,

@@ -12,6 +12,8 @@ export const CONFORMANCE_LAWS = {
   fatal: "a fatal error ends the run and is not an answer",
   calls: "finished calls of a batch do not run again",
   exclusive: "only one instance continues the turn",
+  consent: "no held call begins before it is allowed, and none is asked for after it began",
+  suspended: "a run suspends with exactly the calls that wait",
   code: "changed code is refused with an error, or continues the turn correctly",
   linear: "what is stored grows in proportion to the effects",
 } as const

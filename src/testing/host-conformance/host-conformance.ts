@@ -1,6 +1,6 @@
 import { CONFORMANCE_LAWS, ConformanceError } from "./conformance-laws.ts"
 import { Laboratory, type MakeHost, SCENARIOS } from "./scenarios.ts"
-import type { HostConformanceOptions } from "./tested-host.ts"
+import type { HostConformanceOptions, HostPromises } from "./tested-host.ts"
 
 /** One check of a host, for any test runner. */
 export interface ConformanceCheck {
@@ -21,7 +21,7 @@ export interface ConformanceCheck {
  */
 export function hostConformance(makeHost: MakeHost, options: HostConformanceOptions = {}): readonly ConformanceCheck[] {
   const { promises = {} } = options
-  const isPromised = (promise: keyof typeof promises | undefined): boolean => promise === undefined || (promises[promise] ?? promise !== "deliveries")
+  const isPromised = (promise: keyof typeof promises | undefined): boolean => promise === undefined || (promises[promise] ?? !OFF.has(promise))
   return SCENARIOS.filter(({ needs }) => isPromised(needs)).flatMap((scenario) => {
     let runs: Promise<Laboratory> | undefined
     const laws = scenario.laws.filter((law) => law !== "once" || isPromised("once")).filter((law) => law !== "linear" || isPromised("linear"))
@@ -38,6 +38,9 @@ export function hostConformance(makeHost: MakeHost, options: HostConformanceOpti
     })
   })
 }
+
+/** What a host promises only if it says so. */
+const OFF: ReadonlySet<keyof HostPromises> = new Set(["deliveries", "held"])
 
 async function runAll(lab: Laboratory, run: (lab: Laboratory) => Promise<void>): Promise<Laboratory> {
   await run(lab)

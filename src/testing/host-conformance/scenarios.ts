@@ -5,8 +5,8 @@ import type { TurnConfig } from "../../machine/config.ts"
 import { wrapMembers } from "../../wrap.ts"
 import { shown } from "../difference.ts"
 import type { ConformanceFault, ConformanceLaw } from "./conformance-laws.ts"
-import { configOf, executorsOf, START, type TurnScript } from "./scripted-turn.ts"
-import { longScript, RICH, scriptsFor, WIDE } from "./scripts.ts"
+import { configOf, executorsOf, outsideResults, START, type TurnScript } from "./scripted-turn.ts"
+import { heldScript, longScript, outsideScript, RICH, scriptsFor, WIDE } from "./scripts.ts"
 import type { HostConformanceOptions, HostPromises, TestedEnd, TestedHost } from "./tested-host.ts"
 import { TestedWorld } from "./tested-world.ts"
 import { isSuspended, type ProcessPlan, type RunEnd, WorldProcess } from "./world-process.ts"
@@ -93,7 +93,13 @@ export async function endOf(script: TurnScript): Promise<TestedEnd> {
   const executors = executorsOf(script, { perform: nothing, lookUp: async () => false, progress: nothing })
   const journal = await TurnJournal.open(memoryJournalStore(), "turn-1", { now: () => 1_000 })
   const machine = await journal.begin(configOf(script), START)
-  return runTurn(machine, executors, { journal, now: () => 1_000 })
+  for (;;) {
+    const result = await runTurn(machine, executors, { journal, now: () => 1_000, suspend: true })
+    if (result.type === "done") return result
+    const response = machine.check({ type: "tool_results", id: machine.outstanding?.id, results: outsideResults(script, result.pending) })
+    await journal.response(machine, response)
+    machine.handle(response)
+  }
 }
 
 /** The processes of one turn, one after the other. */
@@ -102,6 +108,8 @@ class Story {
   readonly #host: TestedHost
   readonly #timeoutMs: number
   #processes = 0
+  /** How many places its last process reached. */
+  places = 0
 
   constructor(world: TestedWorld, host: TestedHost, timeoutMs: number) {
     this.world = world
@@ -117,7 +125,9 @@ class Story {
 
   async run(plan: ProcessPlan): Promise<{ readonly process: WorldProcess; readonly ended: RunEnd }> {
     const { process, ended } = this.start(plan)
-    return { process, ended: await ended }
+    const result = { process, ended: await ended }
+    this.places = process.places.length
+    return result
   }
 
   /**
@@ -136,6 +146,22 @@ class Story {
     await this.toEnd({}, cancelled)
   }
 
+  /**
+   * Runs a process that must be suspended with these calls. Returns whether the host can be given results from outside, and gives it those of
+   * the calls that continue there.
+   */
+  async toSuspension(plan: ProcessPlan, expected: readonly string[]): Promise<boolean> {
+    const { process, ended } = await this.run({ ...plan, suspend: true })
+    if (ended.type !== "suspended") {
+      this.judge(process, ended)
+      this.world.fault("suspended", `The run of process ${process.number} was not suspended, but: ${ended.type}`)
+      return false
+    }
+    this.world.suspended(ended.suspension, expected)
+    const results = outsideResults(this.world.script, ended.suspension.pending)
+    return results.length === 0 || process.answer(results)
+  }
+
   judge({ number }: WorldProcess, ended: RunEnd, cancelled = false): void {
     if (ended.type === "ended") this.world.end(ended.end, cancelled)
     else if (ended.type === "timed_out") this.world.fault("ends", `The run of process ${number} did not end within ${this.#timeoutMs} ms.`)
@@ -149,7 +175,14 @@ function textOf(error: unknown): string {
 
 const ALWAYS = ["ends", "remembers", "answers", "once", "truth", "keys", "pairs", "records", "silence"] as const
 
-/** All scenarios. A call that waits for a person over a restart gets one of its own here, next to "killed while a call runs". */
+/** The orders in which people decide about the held calls of a script. */
+const ORDERS = [
+  ["c0", "c2", "c3", "c4"],
+  ["c4", "c3", "c2", "c0"],
+  ["c3", "c0", "c4", "c2"],
+] as const
+
+/** All scenarios. */
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: "undisturbed",
@@ -204,6 +237,59 @@ export const SCENARIOS: readonly Scenario[] = [
         story.judge(process, await ended)
         await story.toEndTwice({ takeOver: true })
       })
+    },
+  },
+  {
+    name: "held calls, one decided in each process",
+    laws: [...ALWAYS, "consent", "suspended"],
+    needs: "held",
+    async run(lab) {
+      for (const order of ORDERS)
+        await lab.story(`calls decided in the order ${order.join(", ")}`, heldScript(lab.promises.once !== false), async (story) => {
+          await story.toSuspension({ decides: [] }, order)
+          for (const [index, callId] of order.entries())
+            if (index < order.length - 1) await story.toSuspension({ decides: [callId] }, order.slice(index + 1))
+          await story.toEndTwice({})
+        })
+    },
+  },
+  {
+    name: "held calls, killed at every place",
+    laws: [...ALWAYS, "consent"],
+    needs: "held",
+    async run(lab) {
+      const script = heldScript(lab.promises.once !== false)
+      for (const order of ORDERS)
+        await lab.everyPlace(script, "held calls", anyPlace, (killAt) =>
+          lab.story(`calls decided in the order ${order.join(", ")}`, script, async (story) => {
+            const { process, ended } = await story.run({ killAt, decides: order })
+            if (ended.type !== "killed") story.judge(process, ended)
+            await story.toEndTwice({ takeOver: ended.type === "killed", decides: order })
+          }),
+        )
+    },
+  },
+  {
+    name: "calls that continue outside",
+    laws: [...ALWAYS, "suspended"],
+    needs: "held",
+    async run(lab) {
+      const script = outsideScript(lab.promises.once !== false)
+      let places = 0
+      let answers = true
+      await lab.story("a batch with calls that continue outside", script, async (story) => {
+        answers = await story.toSuspension({}, ["c0", "c2"])
+        places = story.places
+        if (answers) await story.toEndTwice({})
+      })
+      for (let killAt = 0; answers && killAt < places; killAt += Math.max(1, Math.floor(places / lab.mostPlaces)))
+        await lab.story("a batch with calls that continue outside", script, async (story) => {
+          const { ended } = await story.run({ killAt, suspend: true })
+          const again = await story.run({ takeOver: ended.type === "killed", suspend: true })
+          if (again.ended.type === "suspended") await again.process.answer(outsideResults(script, again.ended.suspension.pending))
+          else story.judge(again.process, again.ended)
+          await story.toEndTwice({})
+        })
     },
   },
   {

@@ -1,14 +1,16 @@
 import { chatDriver } from "../../drivers/chat.ts"
 import { codeDriver } from "../../drivers/code.ts"
-import { type EffectContext, type Host, LlmCallError, type ToolAnswer, type ToolEffects, ToolError } from "../../hosts/host.ts"
+import { type EffectContext, type Host, LlmCallError, pending, type ToolAnswer, type ToolEffects, ToolError } from "../../hosts/host.ts"
 import type { Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import { userMessage } from "../../machine/user-message.ts"
 import { chatProjector } from "../../projectors/chat.ts"
+import type { Decision, ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done, LlmCall, Progress } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
-import type { PendingToolCall, ToolSpec } from "../../wire/tool.ts"
+import type { CompletedToolCall, PendingToolCall, ToolSpec } from "../../wire/tool.ts"
+import { holdingDriver } from "./holding-driver.ts"
 
 /** One tool call of a scripted turn, as data. */
 export interface ScriptedCall {
@@ -17,6 +19,10 @@ export interface ScriptedCall {
   readonly recover?: "finds" | "knows_nothing" | "throws" | undefined
   readonly answer: "value" | "throws" | "ends_turn"
   readonly value: Json
+  /** The call waits for a person, who decides this. */
+  readonly held?: "approve" | "reject"
+  /** The call answers `pending`: its value comes from outside. */
+  readonly isPending?: true
   /** The number of microtask ticks before the call takes effect, and before it answers. They decide the order of parallel calls. */
   readonly before: number
   readonly after: number
@@ -58,6 +64,8 @@ export interface ScriptedWorld {
   /** Whether a `once` call took effect. */
   lookUp(work: ScriptedWork): Promise<boolean>
   progress(effect: Progress | Done): Promise<void>
+  /** Asks people about held calls. Returns the ids of the calls about which they decide now, in this order. Absent: about all. */
+  decide?(held: readonly HeldCall[]): Promise<readonly string[]>
 }
 
 const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
@@ -78,7 +86,8 @@ function toolsOf({ batches }: TurnScript): readonly ToolSpec[] {
 /** The configuration of a scripted turn. */
 export function configOf(script: TurnScript): TurnConfig {
   return {
-    driver: script.driver === "chat" ? chatDriver() : codeDriver(),
+    driver:
+      script.driver === "code" ? codeDriver() : hasHeld(script) ? holdingDriver((call) => callOf(script, call).held !== undefined) : chatDriver(),
     projector: chatProjector,
     model: "scripted",
     systemPrompt: "Work through the list.",
@@ -90,14 +99,20 @@ export function configOf(script: TurnScript): TurnConfig {
 
 export const START: TurnStart = { messages: [userMessage("Go.")] }
 
+function hasHeld({ batches }: TurnScript): boolean {
+  return batches.flat().some(({ held }) => held !== undefined)
+}
+
+/** The call of a script that the model asks for. */
+function callOf({ batches }: TurnScript, { args }: PendingToolCall): ScriptedCall {
+  const { batch, call } = args as unknown as CallPlace
+  return batches[batch]?.[call] as ScriptedCall
+}
+
 /** The executors of a scripted turn. What they answer depends only on the request, so a resumed turn continues the script. */
 export function executorsOf(script: TurnScript, world: ScriptedWorld): Host {
-  const callOf = ({ args }: PendingToolCall): ScriptedCall => {
-    const { batch, call } = args as unknown as CallPlace
-    return script.batches[batch]?.[call] as ScriptedCall
-  }
   const workOf = (call: PendingToolCall, { effectId }: EffectContext): ScriptedWork => {
-    const { effects, recover } = callOf(call)
+    const { effects, recover } = callOf(script, call)
     const place = call.args as unknown as CallPlace
     return { name: `${effectId}:${call.callId}`, effectId, place, kind: effects, canBeLookedUp: recover === "finds" }
   }
@@ -112,21 +127,21 @@ export function executorsOf(script: TurnScript, world: ScriptedWorld): Host {
     },
     tools: {
       call: async (call, context) => {
-        const scripted = callOf(call)
+        const scripted = callOf(script, call)
         await ticks(scripted.before)
         await world.perform(workOf(call, context), context)
         await ticks(scripted.after)
         if (scripted.answer === "throws") throw new ToolError({ class: "execution", code: "scripted", message: "It failed." })
-        return toolAnswer(scripted)
+        return scripted.isPending ? goesOn(call) : toolAnswer(scripted)
       },
       effects: ({ toolName }) => (toolName === TOOLS.once.name ? "once" : toolName === TOOLS.none.name ? "none" : "idempotent"),
       recover: async (call, context) => {
-        const scripted = callOf(call)
+        const scripted = callOf(script, call)
         const ran = await world.lookUp(workOf(call, context))
         if (scripted.recover === "throws") throw new Error("The ledger is not available.")
         if (scripted.recover !== "finds") return undefined
         if (!ran) return { ran: false }
-        return { ran: true, answer: scripted.answer === "throws" ? failedAnswer() : toolAnswer(scripted) }
+        return { ran: true, answer: scripted.answer === "throws" ? failedAnswer() : scripted.isPending ? goesOn(call) : toolAnswer(scripted) }
       },
     },
     code: {
@@ -145,6 +160,17 @@ export function executorsOf(script: TurnScript, world: ScriptedWorld): Host {
       return id % 2 === 0 ? undefined : { systemPrompt: `Continue from ${id}.`, tools: script.driver === "chat" ? toolsOf(script) : [] }
     },
     progress: (effect) => world.progress(effect),
+    ...(hasHeld(script) && {
+      decide: async (held: readonly HeldCall[]): Promise<readonly Decision[]> => {
+        const now = (await world.decide?.(held)) ?? held.map(({ callId }) => callId)
+        return now.flatMap((callId) =>
+          held.flatMap((call): Decision[] => {
+            const { requestId, digest } = call
+            return call.callId === callId ? [{ requestId, digest, decision: callOf(script, call).held ?? "approve" }] : []
+          }),
+        )
+      },
+    }),
   }
 }
 
@@ -165,6 +191,17 @@ function answerOf({ batches, modelFails, driver }: TurnScript, { request }: LlmC
 /** Yields to other microtasks `count` times. */
 export async function ticks(count: number): Promise<void> {
   for (let tick = 0; tick < count; tick += 1) await undefined
+}
+
+function goesOn({ callId }: PendingToolCall): ToolAnswer {
+  return pending({ token: `job of ${callId}` })
+}
+
+/** The results that calls which continue outside get there. */
+export function outsideResults(script: TurnScript, calls: readonly ExternalCall[]): readonly CompletedToolCall[] {
+  return calls.map(({ token: _token, note: _note, ...call }): CompletedToolCall => {
+    return { ...call, output: { status: "success", value: callOf(script, call).value }, durationMs: 0 }
+  })
 }
 
 function toolAnswer({ value, answer }: ScriptedCall): ToolAnswer {

@@ -38,10 +38,39 @@ const ENDING: TurnScript = { ...plain, batches: [[{ ...call, effects: "none", an
 /** One batch of calls that all may run again. */
 export const WIDE: TurnScript = { ...plain, batches: [[call, call, { ...call, effects: "none" }]] }
 
+/** Calls that wait for a person, beside one that runs at once. */
+const HELD: TurnScript = {
+  ...plain,
+  batches: [
+    [
+      { ...call, held: "approve" },
+      { ...call, effects: "none", value: "free" },
+      { ...once, recover: "finds", held: "approve" },
+      { ...call, held: "reject" },
+      { ...once, held: "approve" },
+    ],
+  ],
+}
+
+/** A turn with held calls. Without `once` calls for hosts that do not run them. */
+export function heldScript(runsOnce: boolean): TurnScript {
+  return runsOnce ? HELD : { ...HELD, batches: HELD.batches.map(allowed) }
+}
+
+/** Calls that continue outside, beside one that does not. */
+const OUTSIDE: TurnScript = { ...plain, batches: [[{ ...call, isPending: true }, call, { ...once, recover: "finds", isPending: true }]] }
+
+/** A turn with calls that continue outside. Without `once` calls for hosts that do not run them. */
+export function outsideScript(runsOnce: boolean): TurnScript {
+  return runsOnce ? OUTSIDE : { ...OUTSIDE, batches: OUTSIDE.batches.map(allowed) }
+}
+
+function allowed(batch: readonly ScriptedCall[]): readonly ScriptedCall[] {
+  return batch.map((one) => (one.effects === "once" ? { ...one, effects: "idempotent" } : one))
+}
+
 /** The turns of most scenarios, with their names. Without `once` calls for hosts that do not run them. */
 export function scriptsFor(runsOnce: boolean): readonly (readonly [string, TurnScript])[] {
-  const allowed = (batch: readonly ScriptedCall[]): readonly ScriptedCall[] =>
-    batch.map((one) => (one.effects === "once" ? { ...one, effects: "idempotent" } : one))
   const rich = runsOnce ? RICH : { ...RICH, batches: RICH.batches.map(allowed) }
   return [
     ["a chat turn", rich],

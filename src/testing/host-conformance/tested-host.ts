@@ -1,8 +1,9 @@
-import type { Host } from "../../hosts/host.ts"
+import type { Host, Suspended } from "../../hosts/host.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
+import type { CompletedToolCall } from "../../wire/tool.ts"
 
 /** A turn that a host under test is asked to run. */
 export interface TestedTurn {
@@ -20,6 +21,8 @@ export interface TestedRunOptions {
   readonly now: () => number
   readonly cancelGraceMs: number
   readonly toolConcurrency: number
+  /** The run resolves with a {@link TestedSuspension} when it waits for people or for work outside. Only given with the promise `held`. */
+  readonly suspend?: true
   /** How often the host delivers each answer to its turn. Always 1 without the promise `deliveries`. */
   readonly deliveries: 1 | 2
 }
@@ -27,14 +30,19 @@ export interface TestedRunOptions {
 /** The end of a turn, as a host reports it. A `Done` is one. */
 export type TestedEnd = Pick<Done, "outcome" | "messages"> & Partial<Pick<Done, "iteration" | "usage">>
 
+/** A run that was suspended. A `Suspended` is one. */
+export type TestedSuspension = Pick<Suspended, "type" | "held" | "pending">
+
 /** One instance of a host. */
 export interface HostInstance {
   /**
    * Runs a turn to its end: begins it, resumes it where an earlier instance stopped, or returns the end of a turn that has ended.
-   * `executors` are the host's model, tools, code, deliveries and `progress`. Rejects if another instance runs the turn, if the
+   * `executors` are the host's model, tools, code, deliveries, `progress` and `decide`. Rejects if another instance runs the turn, if the
    * code of the turn changed, and with fatal errors.
    */
-  run(turn: TestedTurn, executors: Host, options: TestedRunOptions): Promise<TestedEnd>
+  run(turn: TestedTurn, executors: Host, options: TestedRunOptions): Promise<TestedEnd | TestedSuspension>
+  /** Hands in the results of calls that continued outside, in a process of its own. Absent: no check has such calls. */
+  answer?(turn: TestedTurn, results: readonly CompletedToolCall[]): Promise<void>
   /** Called when the process of this instance was killed. From here on it must not write to the storage. */
   kill?(): Promise<void> | void
 }
@@ -85,6 +93,8 @@ export interface HostPromises {
   readonly calls?: boolean
   /** What it stores grows with the number of effects, and not with its square. Default true. */
   readonly linear?: boolean
+  /** Passes `decide` and `suspend` on, and continues a suspended turn in another process. Default false. */
+  readonly held?: boolean
   /** Answers may arrive twice: the host delivers each as often as `deliveries` says. Default false. */
   readonly deliveries?: boolean
 }

@@ -1,10 +1,11 @@
 import type { EffectContext } from "../../hosts/host.ts"
+import type { HeldCall } from "../../wire/approval.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
 import type { Message } from "../../wire/message.ts"
 import { describeDifference, firstDifference, shown } from "../difference.ts"
 import type { ConformanceFault, ConformanceLaw } from "./conformance-laws.ts"
 import { type CallPlace, type ScriptedCall, type ScriptedWork, START, type TurnScript } from "./scripted-turn.ts"
-import type { TestedEnd } from "./tested-host.ts"
+import type { TestedEnd, TestedSuspension } from "./tested-host.ts"
 
 /** What the world knows about a process. */
 export interface Reporter {
@@ -35,6 +36,8 @@ export class TestedWorld {
   readonly #batches = new Map<number, number>()
   /** The effect that was asked for last. Its id shows which answers were acted on. */
   #effectId = 0
+  /** What people decided about held calls, by their place in the script. */
+  readonly #decided = new Set<string>()
   #asked = 0
   #firstRecord: number | undefined
   #end: TestedEnd | undefined
@@ -84,6 +87,8 @@ export class TestedWorld {
   ask(process: Reporter, work: ScriptedWork, { idempotencyKey }: EffectContext): void {
     const { name, effectId, place } = work
     this.#asked += 1
+    if (place !== undefined && this.#scripted(place)?.held !== undefined && !(this.#decided.has(placeText(place)) && this.#isAllowed(place)))
+      this.fault("consent", `${describe(work)} began, although ${this.#isAllowed(place) ? "it has no decision" : "it was rejected"}.`)
     if (place !== undefined) this.#batches.set(place.batch, effectId)
     this.#checkKey(work, idempotencyKey)
     if (this.#rival?.of === process) {
@@ -108,6 +113,23 @@ export class TestedWorld {
     const times = (this.#performed.get(key) ?? 0) + 1
     this.#performed.set(key, times)
     if (work.kind === "once" && times > 1) this.fault("once", `${describe(work)} must not run twice. It took effect ${times} times.`)
+  }
+
+  /** A host asks people about held calls, and they decide about some. */
+  decide(held: readonly HeldCall[], callIds: readonly string[]): void {
+    for (const { callId, args } of held) {
+      const place = args as unknown as CallPlace
+      if (this.tookEffect(place)) this.fault("consent", `A decision about call ${callId} was asked for, although the call took effect.`)
+      if (callIds.includes(callId)) this.#decided.add(placeText(place))
+    }
+  }
+
+  /** A run was suspended. `expected`: the ids of the calls that wait. */
+  suspended({ held, pending }: TestedSuspension, expected: readonly string[]): void {
+    const waiting = [...held, ...pending].map(({ callId }) => callId).sort()
+    const difference = firstDifference(waiting, [...expected].sort())
+    if (difference !== undefined)
+      this.fault("suspended", `The run was suspended with other calls than those that wait, ${describeDifference(difference)}`)
   }
 
   tookEffect(place: CallPlace): boolean {
@@ -200,7 +222,7 @@ export class TestedWorld {
       const [result] = results
       if (result === undefined || this.#expected === undefined) continue
       const [took, effects] = [this.tookEffect(place), this.#scripted(place)?.effects]
-      if (!took && result.text === expected.get(placeText(place)))
+      if (!took && this.#isAllowed(place) && result.text === expected.get(placeText(place)))
         this.fault("truth", `${what} (${effects}) did not take effect, but its result is ${shown(result.text)}.`)
       if (took && effects === "once" && result.text !== expected.get(placeText(place)) && !result.text.includes(MAY_HAVE))
         this.fault("truth", `${what} (once) took effect, but its result is ${shown(result.text)}. Expected: its value, or that it ${MAY_HAVE}.`)
@@ -219,6 +241,10 @@ export class TestedWorld {
     }
     const difference = firstDifference(added(reported), added(messages.map(({ id }) => id)))
     if (difference !== undefined) this.fault("records", `The reported messages are not those of the transcript, ${describeDifference(difference)}`)
+  }
+
+  #isAllowed(place: CallPlace): boolean {
+    return this.#scripted(place)?.held !== "reject"
   }
 
   #scripted({ batch, call }: CallPlace): ScriptedCall | undefined {

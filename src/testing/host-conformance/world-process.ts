@@ -1,8 +1,10 @@
 import type { EffectContext, Host } from "../../hosts/host.ts"
 import type { TurnConfig } from "../../machine/config.ts"
+import type { HeldCall } from "../../wire/approval.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
+import type { CompletedToolCall } from "../../wire/tool.ts"
 import { configOf, executorsOf, type ScriptedWork, START } from "./scripted-turn.ts"
-import type { HostInstance, PlaceDetails, TestedEnd, TestedHost, TestedProcess } from "./tested-host.ts"
+import type { HostInstance, PlaceDetails, TestedEnd, TestedHost, TestedProcess, TestedSuspension, TestedTurn } from "./tested-host.ts"
 import { describe, type Reporter, type TestedWorld } from "./tested-world.ts"
 
 /** What happens to a process at its places, which are numbered from 0. */
@@ -18,12 +20,17 @@ export interface ProcessPlan {
   /** The call with this id waits until `release`, after it took effect. */
   readonly holdCall?: string
   readonly deliveries?: 1 | 2
+  /** The run may be suspended. */
+  readonly suspend?: true
+  /** The calls about which people decide in this process, one after the other. Default: all, at once. */
+  readonly decides?: readonly string[]
   readonly config?: TurnConfig
 }
 
 /** How a run ended. */
 export type RunEnd =
   | { readonly type: "ended"; readonly end: TestedEnd }
+  | { readonly type: "suspended"; readonly suspension: TestedSuspension }
   | { readonly type: "rejected"; readonly error: unknown }
   | { readonly type: "killed" | "timed_out" }
 
@@ -124,6 +131,17 @@ export class WorldProcess implements TestedProcess, Reporter {
     this.#release()
   }
 
+  /** Hands in results from outside, after the run. Returns whether the host takes any. */
+  async answer(results: readonly CompletedToolCall[]): Promise<boolean> {
+    const answered = this.#instance?.answer?.(this.#turn, results)
+    await answered
+    return answered !== undefined
+  }
+
+  get #turn(): TestedTurn {
+    return { turnId: "turn-1", config: this.#plan.config ?? configOf(this.#world.script), start: START }
+  }
+
   /** Starts the instance and runs the turn. */
   async run(host: TestedHost, timeoutMs: number): Promise<RunEnd> {
     let timer: ReturnType<typeof setTimeout> | undefined
@@ -142,9 +160,7 @@ export class WorldProcess implements TestedProcess, Reporter {
   async #run(host: TestedHost): Promise<RunEnd> {
     try {
       this.#instance = await host.start(this)
-      const { script } = this.#world
-      const turn = { turnId: "turn-1", config: this.#plan.config ?? configOf(script), start: START }
-      const end = await this.#instance.run(turn, this.#executors(), {
+      const end = await this.#instance.run(this.#turn, this.#executors(), {
         signal: this.#cancelling.signal,
         onEvent: ({ type }) => {
           if (this.#hasEnded) this.#world.fault("silence", `An event ${type} was emitted after the run had returned.`)
@@ -154,8 +170,9 @@ export class WorldProcess implements TestedProcess, Reporter {
         cancelGraceMs: GRACE_MS,
         toolConcurrency: 3,
         deliveries: this.#plan.deliveries ?? 1,
+        ...(this.#plan.suspend && { suspend: true }),
       })
-      return { type: "ended", end }
+      return "held" in end ? { type: "suspended", suspension: end } : { type: "ended", end }
     } catch (error) {
       return { type: "rejected", error }
     }
@@ -169,6 +186,7 @@ export class WorldProcess implements TestedProcess, Reporter {
         return place !== undefined && this.#world.tookEffect(place)
       },
       progress: (effect) => this.#progress(effect),
+      decide: (held) => this.#decide(held),
     })
   }
 
@@ -180,6 +198,15 @@ export class WorldProcess implements TestedProcess, Reporter {
     await this.#executor(`after ${describe(work)} took effect`)
     if (this.#plan.holdCall !== undefined && work.name.endsWith(`:${this.#plan.holdCall}`)) await this.#wait(describe(work))
     this.returned.add(work.name)
+  }
+
+  async #decide(held: readonly HeldCall[]): Promise<readonly string[]> {
+    await this.#executor("before people decide")
+    const left = held.map(({ callId }) => callId)
+    const now = this.#plan.decides === undefined ? left : this.#plan.decides.filter((callId) => left.includes(callId)).slice(0, 1)
+    this.#world.decide(held, now)
+    await this.#executor("after people decided")
+    return now
   }
 
   async #progress(effect: Progress | Done): Promise<void> {

@@ -127,7 +127,12 @@ describe("a tool that cannot be offered is refused when it is defined", () => {
     ["a key of other libraries", { parameters: {} }, "unknown_key", 'The tool "plain" has the unknown key "parameters"; did you mean "input"?'],
     ["another key of other libraries", { schema: {} }, "unknown_key", 'The tool "plain" has the unknown key "schema"; did you mean "input"?'],
     ["a key of a spec", { outputSchema: {} }, "unknown_key", 'did you mean "output"?'],
-    ["a key like no other", { color: "red" }, "unknown_key", "the keys are name, description, input, output, timeoutMs, execute, effects, recover."],
+    [
+      "a key like no other",
+      { color: "red" },
+      "unknown_key",
+      "the keys are name, description, input, output, timeoutMs, execute, effects, recover, approval.",
+    ],
     ["a union with an id", { input: z.union([z.object({}), z.object({ b: z.string() })]).meta({ id: "Either" }) }, "invalid_input_schema", "Wrap it"],
   ])("%s", (_what, wrong, code, message) => {
     const define = (): Tool => defineTool({ ...plain, ...wrong } as ToolDefinition<z.ZodType>)

@@ -1,7 +1,19 @@
 import { describe, expect, test } from "vitest"
-import { wrapHost } from "../../../src/hosts/host.ts"
+import { type Host, wrapHost } from "../../../src/hosts/host.ts"
+import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
-import { ConformanceError, type HostConformanceOptions, hostConformance, type MakeHost, type TestedHost } from "../../../src/testing/index.ts"
+import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import type { Decision, HeldCall } from "../../../src/schemas/approval.ts"
+import {
+  CONFORMANCE_LAWS,
+  ConformanceError,
+  type HostConformanceOptions,
+  hostConformance,
+  type MakeHost,
+  type TestedHost,
+  type TestedRunOptions,
+} from "../../../src/testing/index.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { type Entry, journaledHost, savingHost, type Workflow, workflowHost } from "./hosts.ts"
 
 /** The errors of the checks of one scenario that a host fails, by the law. */
@@ -348,5 +360,81 @@ describe("checks", () => {
     expect(names({ promises }).join("\n")).not.toMatch(/twice never|instance|cancelled|fatal|finished calls|proportion/)
     expect(names().join("\n")).not.toContain("answers arrive twice")
     expect(names({ promises: { deliveries: true } }).join("\n")).toContain("answers arrive twice")
+  })
+})
+
+describe("a host of held calls is found if it", () => {
+  const promises = { held: true }
+  const ONE_EACH = "held calls, one decided in each process"
+  const hostWith = (change: (executors: Host, options: TestedRunOptions) => readonly [Host, object]): MakeHost => {
+    return () => {
+      const store = memoryJournalStore()
+      return {
+        start: ({ takeOver }) => ({
+          async run(turn, executors, { deliveries: _deliveries, ...options }) {
+            const [host, changed] = change(executors, { ...options, deliveries: 1 })
+            const { deliveries: _mine, ...runOptions } = { ...options, ...changed } as TestedRunOptions
+            return journaled(host, store, { takeOver }).run(turn.turnId, turn, runOptions)
+          },
+        }),
+      }
+    }
+  }
+
+  test("approves calls that nobody has decided about", async () => {
+    const approving = hostWith((executors) => {
+      const decide = async (held: readonly HeldCall[]): Promise<readonly Decision[]> =>
+        held.map(({ requestId, digest }) => ({ requestId, digest, decision: "approve" }))
+      return [wrapHost(executors, { decide: (_next, held) => decide(held) }), {}]
+    })
+    const errors = await failed(approving, ONE_EACH, { promises })
+    expect(errors.get(CONFORMANCE_LAWS.consent)?.message).toMatch(/began, although (it has no decision|it was rejected)/)
+    expect(errors.has(CONFORMANCE_LAWS.suspended)).toBe(true)
+  })
+
+  test("does not pass decide on", async () => {
+    const errors = await failed(
+      hostWith(({ decide: _decide, ...executors }) => [executors, {}]),
+      "held calls, killed at every place",
+      { promises },
+    )
+    expect(errors.get(CONFORMANCE_LAWS.ends)?.message).toContain("The driver may hold calls")
+  })
+
+  test("does not pass suspend on", async () => {
+    const errors = await failed(
+      hostWith((executors) => [executors, { suspend: undefined }]),
+      ONE_EACH,
+      { promises },
+    )
+    expect(errors.get(CONFORMANCE_LAWS.suspended)?.message).toContain("was not suspended, but: rejected")
+  })
+
+  test("is suspended before its free calls have run", async () => {
+    const errors = await failed(
+      hostWith((executors, { suspend }) => [executors, suspend ? { pause: AbortSignal.abort() } : {}]),
+      ONE_EACH,
+      { promises },
+    )
+    expect(errors.get(CONFORMANCE_LAWS.suspended)?.message).toContain("other calls than those that wait")
+  })
+
+  test("forgets decisions, so that people are asked about a call that ran", async () => {
+    const forgetful: MakeHost = () => {
+      let first: string | undefined
+      return {
+        start: () => ({
+          async run({ config, start }, executors, { deliveries: _deliveries, ...options }) {
+            const machine = first === undefined ? new TurnMachine(config, start) : TurnMachine.restore(config, first)
+            const save = async (): Promise<void> => {
+              if (machine.outstanding?.type === "tool_calls") first ??= JSON.stringify(machine.checkpoint())
+            }
+            return runTurn(machine, wrapHost(executors, { save }), { ...options, turnId: "t" })
+          },
+        }),
+      }
+    }
+    const errors = await failed(forgetful, ONE_EACH, { promises: { ...promises, once: false, exclusive: false } })
+    expect(errors.get(CONFORMANCE_LAWS.consent)?.message).toContain("was asked for, although the call took effect")
   })
 })

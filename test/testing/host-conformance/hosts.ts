@@ -3,7 +3,7 @@ import { type Host, wrapHost } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore } from "../../../src/hosts/journal/store.ts"
-import type { TurnJournalOptions } from "../../../src/hosts/journal/turn-journal.ts"
+import { TurnJournal, type TurnJournalOptions } from "../../../src/hosts/journal/turn-journal.ts"
 import { performEffect } from "../../../src/hosts/run/perform-effect.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { Thread } from "../../../src/hosts/thread/thread.ts"
@@ -22,6 +22,17 @@ export function journaledHost(other: () => JournalStore, options: TurnJournalOpt
       run(turn, executors, { deliveries: _deliveries, ...runOptions }) {
         const host = journaled(executors, testedStore(other(), process), { takeOver: process.takeOver, ...options })
         return host.run(turn.turnId, turn, runOptions)
+      },
+      async answer({ turnId, config }, results) {
+        const journal = await TurnJournal.open(testedStore(other(), process), turnId, { takeOver: process.takeOver, ...options })
+        try {
+          const machine = await journal.resume(config)
+          const response = machine.check({ type: "tool_results", id: machine.outstanding?.id, results })
+          await journal.response(machine, response)
+          machine.handle(response)
+        } finally {
+          await journal.close()
+        }
       },
     }),
   }
@@ -72,6 +83,11 @@ export function savingHost(): TestedHost {
           },
         })
         return runTurn(machine, host, { ...options, turnId })
+      },
+      async answer({ turnId, config }, results) {
+        const machine = TurnMachine.restore(config, saved.get(turnId))
+        machine.handle({ type: "tool_results", id: machine.outstanding?.id ?? 0, results })
+        saved.set(turnId, JSON.stringify(machine.checkpoint()))
       },
     }),
   }

@@ -54,11 +54,11 @@ test("the chat turn of the harness has calls of every kind, failures, and delive
   ])
 })
 
-conforms("journaled, in memory", inMemory(), { fast: 30 })
+conforms("journaled, in memory", inMemory(), { fast: 30, promises: { held: true } })
 
 conforms("journaled, in memory, with a snapshot after every third record", inMemory({ snapshotEveryRecords: 3, compactAboveChars: 3_000 }), {
   fast: 9,
-  promises: { linear: false },
+  promises: { linear: false, held: true },
 })
 
 /** Journals in a new folder. `storeIn`: makes the store of one process. */
@@ -82,7 +82,7 @@ async function inFolder(storeIn: (folder: string) => JournalStore, close: () => 
   return { ...journaledHost(storeOfProcess), remove }
 }
 
-conforms("journaled, in files", () => inFolder((folder) => fileJournalStore(folder)), { fast: 3, full: 60 })
+conforms("journaled, in files", () => inFolder((folder) => fileJournalStore(folder)), { fast: 3, full: 60, promises: { held: true } })
 
 conforms(
   "journaled, in SQLite",
@@ -95,7 +95,7 @@ conforms(
     }
     return inFolder(store, () => connections.forEach((database) => void database.close()))
   },
-  { fast: 3, full: 20 },
+  { fast: 3, full: 20, promises: { held: true } },
 )
 
 conforms("a thread", threadHost, { fast: 9 })
@@ -103,4 +103,4 @@ conforms("a thread", threadHost, { fast: 9 })
 conforms("a loop of its own over performEffect", () => workflowHost(), { fast: 30, promises: { deliveries: true } })
 
 // Nothing stops two processes from running one turn, `once` calls are refused, and each checkpoint holds the whole turn.
-conforms("runTurn with Host.save alone", savingHost, { fast: 9, promises: { once: false, exclusive: false, linear: false } })
+conforms("runTurn with Host.save alone", savingHost, { fast: 9, promises: { once: false, exclusive: false, linear: false, held: true } })

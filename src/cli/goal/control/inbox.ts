@@ -148,9 +148,12 @@ export class Inbox {
   }
 }
 
-/** A new id of a request, which is also its key in the goal's log. Ids sort by time. */
+let lastTime = 0
+
+/** A new id of a request, which is also its key in the goal's log. Ids sort by time, and those of one process in the order they were made. */
 export function newRequestId(): string {
-  return `${String(Date.now()).padStart(15, "0")}-${process.pid}-${randomBytes(4).toString("hex")}`
+  lastTime = Math.max(Date.now(), lastTime + 1)
+  return `${String(lastTime).padStart(15, "0")}-${process.pid}-${randomBytes(4).toString("hex")}`
 }
 
 function readRequest(text: string): Request | undefined {

@@ -1,6 +1,7 @@
 import { renderItems } from "../../../drivers/checklist/checklist.ts"
 import type { JudgedThread } from "../../../hosts/judge/judged-thread.ts"
 import type { Thread } from "../../../hosts/thread/thread.ts"
+import type { Decision } from "../../../wire/approval.ts"
 import type { ChecklistCommand, ChecklistItem } from "../../../wire/checklist.ts"
 import type { Goal, GoalCommand } from "../../../wire/goal.ts"
 import { oneLine, plural } from "../../terminal/format.ts"
@@ -21,6 +22,7 @@ export function createRequestHandler(
     resolve: (request) => resolveRequest(request, thread.goal, judged),
     async apply(resolved, key) {
       if ("say" in resolved) return applySaid(resolved.say, key, thread, interrupt !== undefined)
+      if ("decide" in resolved) return applyDecision(resolved.decide, resolved.turnId, thread, interrupt !== undefined)
       if ("item" in resolved) return applyToItem(resolved.item, judged)
       const result = await applyToGoal(resolved.goal, key, thread)
       if (result.ok && resolved.now === true) interrupt?.("The user paused the goal.")
@@ -47,6 +49,8 @@ function resolveRequest(request: GoalRequest, goal: Goal | null, judged: JudgedT
       return { say: request.text }
     case "resume":
       return resolveResume(request, goal)
+    case "decide":
+      return { decide: request.decision, turnId: request.turnId }
     default:
       return resolveItem(request, judged)
   }
@@ -105,6 +109,19 @@ async function applySaid(text: string, key: string, thread: Thread, isRunner: bo
   return {
     ok: true,
     message: thread.openTurn === undefined ? "Recorded. The next turn begins with it." : "Recorded. The running turn receives it at its next step.",
+  }
+}
+
+/** A turn that ended since has no call to decide about, although a later turn may have one with the same request id. */
+async function applyDecision(decision: Decision, turnId: string, thread: Thread, isRunner: boolean): Promise<RequestResult> {
+  if (thread.openTurn?.turnId !== turnId) return { ok: false, status: "refused", code: "turn_finished", message: "The turn of the call has ended." }
+  const [result] = await thread.decide([decision])
+  const { status = "refused", code, message = "" } = result ?? {}
+  return {
+    ok: status !== "refused",
+    status,
+    ...(code !== undefined && { code }),
+    message: status === "refused" ? message : isRunner ? "The running turn continues with it." : "",
   }
 }
 

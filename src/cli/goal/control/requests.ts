@@ -1,4 +1,5 @@
 import * as z from "zod"
+import { Decision } from "../../../schemas/approval.ts"
 import { ChecklistCommand } from "../../../schemas/checklist.ts"
 import { GoalCommand, GoalContract } from "../../../schemas/goal.ts"
 
@@ -12,6 +13,8 @@ export const GoalRequest = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("edit"), objective: z.string().exactOptional(), contract: GoalContract.nullable().exactOptional() }),
   z.strictObject({ type: z.literal("say"), text: z.string() }),
   z.strictObject({ type: z.literal("clear") }),
+  /** A decision about a held call of a turn. */
+  z.strictObject({ type: z.literal("decide"), turnId: z.string(), decision: Decision }),
   z.strictObject({ type: z.literal("subgoal_clear") }),
   z.strictObject({ type: z.literal("subgoal_add"), text: z.string() }),
   z.strictObject({ type: z.enum(["subgoal_done", "subgoal_impossible", "subgoal_undo", "subgoal_remove"]), index: z.string() }),
@@ -22,12 +25,19 @@ export type GoalRequest = Readonly<z.infer<typeof GoalRequest>>
 export const ResolvedRequest = z.union([
   z.strictObject({ goal: GoalCommand, now: z.literal(true).exactOptional() }),
   z.strictObject({ say: z.string() }),
+  z.strictObject({ decide: Decision, turnId: z.string() }),
   z.strictObject({ item: ChecklistCommand }),
 ])
 export type ResolvedRequest = Readonly<z.infer<typeof ResolvedRequest>>
 
 /** The result of a request, for the process that made it. */
-export const RequestResult = z.strictObject({ ok: z.boolean(), message: z.string() })
+export const RequestResult = z.strictObject({
+  ok: z.boolean(),
+  message: z.string(),
+  /** Of a decision: its result, and why it does not count. */
+  status: z.enum(["accepted", "stale", "refused"]).exactOptional(),
+  code: z.string().exactOptional(),
+})
 export type RequestResult = Readonly<z.infer<typeof RequestResult>>
 
 /** Carries out requests in two steps, so that a crash between them does not apply a request twice. */

@@ -1,0 +1,125 @@
+import { ProtocolError, TurnError } from "../../errors.ts"
+import { placeDecisions } from "../../machine/held.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { Decision, HeldCall } from "../../wire/approval.ts"
+import type { TurnEvent } from "../../wire/event.ts"
+import type { Response, ToolDecisions } from "../../wire/response.ts"
+import type { Host, TurnLog } from "../host.ts"
+import { changedTool } from "./changed-tool.ts"
+import type { Work } from "./effect-run.ts"
+import { type Answer, checkedAnswer } from "./execute.ts"
+
+/** Machines with answers that `Host.save` has not saved, because it or something before it rejected. A later run saves them first. */
+export const UNSAVED: WeakSet<TurnMachine> = new WeakSet()
+
+export async function save(machine: TurnMachine, host: Host): Promise<void> {
+  UNSAVED.add(machine)
+  await host.save?.(machine)
+  UNSAVED.delete(machine)
+}
+
+/** Receives an event of the run itself. */
+export type Show = (event: TurnEvent) => Promise<void>
+
+/**
+ * Records an answer, then handles it. An answer that the turn refuses fails its effect; a refused decision is shown, and its call stays held.
+ * Returns whether the turn accepted anything.
+ */
+export async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined, show: Show = nowhere): Promise<boolean> {
+  if (answer.response.type === "tool_decisions") return handleDecisions(machine, answer.response, journal, show)
+  const response = await record(
+    machine,
+    answer,
+    checkedAnswer(answer, (response) => machine.check(response)),
+    journal,
+  )
+  UNSAVED.add(machine)
+  try {
+    return machine.handle(response).status === "accepted"
+  } catch (error) {
+    if (error instanceof ProtocolError && ANSWERED_ELSEWHERE.has(error.code)) return false
+    const instead = machine.check(answer.instead(error))
+    await journal?.response(machine, instead)
+    return machine.handle(instead).status === "accepted"
+  }
+}
+
+/** The codes of a result or a report that came after another one about the same call, from outside the run. */
+const ANSWERED_ELSEWHERE: ReadonlySet<string> = new Set(["call_already_answered", "call_is_pending"])
+
+async function nowhere(): Promise<void> {}
+
+/** Records decisions, then hands them in. Nothing that the turn refuses is recorded. */
+async function handleDecisions(machine: TurnMachine, given: ToolDecisions, journal: TurnLog | undefined, show: Show): Promise<boolean> {
+  const { state } = machine.turn.position
+  // The batch was answered or left while the host decided.
+  if (state.type !== "waiting_tools") return false
+  try {
+    const response = machine.check(given) as ToolDecisions
+    const { decisions, refused } = placeDecisions(state, response.decisions, response.at)
+    if (refused !== undefined) throw new ProtocolError(refused.why, refused.message)
+    if (decisions.length === 0) return false
+    const changed = whyChanged(machine, state.outstanding.held, decisions)
+    if (changed !== undefined) {
+      await show({ type: "message", kind: "diagnostic", text: refusedText(given.decisions, { code: "tool_changed", message: changed }) })
+      return false
+    }
+    await journal?.response(machine, response)
+    UNSAVED.add(machine)
+    return machine.handle(response).status === "accepted"
+  } catch (error) {
+    if (!(error instanceof TurnError) || !REFUSALS.has(error.code)) throw error
+    await show({ type: "message", kind: "diagnostic", text: refusedText(given.decisions, error) })
+    return false
+  }
+}
+
+/** Why a decision is refused. Other errors are those of the journal. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  ...["invalid_response", "record_too_long"],
+  ...["unknown_request", "digest_mismatch", "decision_not_allowed", "call_already_decided"],
+])
+
+function whyChanged(machine: TurnMachine, held: readonly HeldCall[] = [], decisions: readonly Decision[]): string | undefined {
+  const tools = { shown: machine.turn.surface.tools, now: machine.configuredTools }
+  for (const decision of decisions) {
+    const call = held.find(({ requestId }) => requestId === decision.requestId)
+    const changed = call && changedTool(call, decision, tools)
+    if (changed !== undefined) return changed
+  }
+  return undefined
+}
+
+function refusedText(decisions: readonly Decision[], error: { readonly code: string; readonly message: string }): string {
+  const requests = decisions.map((decision: Partial<Decision> | null) => String(decision?.requestId)).join(", ")
+  return `A decision about ${requests} was refused (${error.code}): ${error.message}`
+}
+
+/** Records a response. One that is too long to be read again fails its effect, which would otherwise fail with each resume. */
+async function record(machine: TurnMachine, answer: Answer, response: Response, journal: TurnLog | undefined): Promise<Response> {
+  try {
+    await journal?.response(machine, response)
+    return response
+  } catch (error) {
+    if (!isTooLong(error)) throw error
+    const instead = machine.check(withoutPartial(answer.instead(error)))
+    await journal?.response(machine, instead)
+    return instead
+  }
+}
+
+export function isTooLong(error: unknown): boolean {
+  return error instanceof TurnError && error.code === "record_too_long"
+}
+
+/** A failure without what the model said before it: that was streamed, and is about as long as the answer. */
+function withoutPartial(response: Response): Response {
+  if (response.type !== "llm_complete" || response.result.ok) return response
+  const { partial: _partial, ...result } = response.result
+  return { ...response, result }
+}
+
+/** Stops running executors and handles the answers that have arrived, so that their work is not repeated. */
+export async function stop(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<void> {
+  for (const answer of work?.stop() ?? []) await handleAnswer(machine, answer, journal)
+}

@@ -1,0 +1,132 @@
+import type { TurnMachine } from "../../machine/turn-machine.ts"
+import type { AnswerableEffect } from "../../wire/effect.ts"
+import type { LlmResponse } from "../../wire/llm.ts"
+import type { Response } from "../../wire/response.ts"
+import type { Host, TurnLog } from "../host.ts"
+import { handleAnswer, isTooLong, save, stop } from "./answers.ts"
+import type { Work } from "./effect-run.ts"
+import { checkedAnswer } from "./execute.ts"
+import { cancelledResponses } from "./task.ts"
+
+/** What a cancellation needs of its run. */
+export interface Cancelled {
+  readonly host: Host
+  readonly work: Work | undefined
+  readonly journal: TurnLog | undefined
+  readonly signal: AbortSignal
+  readonly cancelGraceMs: number
+}
+
+/** Cancels a turn whose signal was aborted. What its executors report in time is stored. */
+export async function cancelTurn(machine: TurnMachine, { host, work, journal, signal, cancelGraceMs }: Cancelled): Promise<void> {
+  // The work may be an earlier one, whose answer was handled.
+  const running = work?.effectId === machine.outstanding?.id ? work : undefined
+  await running?.finish(cancelGraceMs)
+  const partial = running?.partial
+  if (running === undefined) await stop(machine, work, journal)
+  const answer = await handInLate(machine, running, journal)
+  await cancel(machine, journal, reasonOf(signal), { partial, answer })
+  await save(machine, host)
+}
+
+/** What the outstanding work had done when the turn was cancelled. */
+interface Left {
+  readonly partial: LlmResponse | undefined
+  readonly answer: Response | undefined
+}
+
+async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined, { partial, answer }: Left): Promise<void> {
+  const command = {
+    type: "cancel",
+    ...(reason !== undefined && { reason }),
+    ...(partial !== undefined && { partial }),
+    ...(answer !== undefined && { answer }),
+  } as const
+  if (journal === undefined) return machine.command(command)
+  try {
+    await journal.command(machine, command)
+  } catch (error) {
+    if (!isTooLong(error)) throw error
+    // Otherwise the turn could not be cancelled. The tokens still count, and a call that took effect does not read as one that did not.
+    const short = partial && { ...partial, text: "", parts: [] }
+    const unknown = answer && machine.outstanding && cancelledResponses(machine.outstanding, () => true)[0]
+    if (isSame(short, partial) && isSame(unknown, answer)) throw error
+    await cancel(machine, journal, reason, { partial: short, answer: unknown })
+  }
+}
+
+function isSame(left: unknown, right: unknown): boolean {
+  return JSON.stringify(left) === JSON.stringify(right)
+}
+
+/**
+ * Hands in the results of a cancelled effect: those that came in time, and for `once` calls that had begun, that they may have taken effect.
+ * Returns the one after which nothing would be open, which belongs to the cancellation: the driver is not asked what follows.
+ */
+async function handInLate(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<Response | undefined> {
+  const { outstanding } = machine
+  const answers = [...(work?.stop() ?? [])]
+  const open = new OpenCalls(outstanding)
+  for (const answer of answers) {
+    // A decision that arrives after the cancellation must not release a call.
+    if (answer.response.type === "tool_decisions") continue
+    const response = checkedAnswer(answer, (response) => machine.check(response))
+    const isWork = response.type === "tool_results" || response.type === "exec_result"
+    if (isWork && open.completedBy(response)) return response
+    await handleAnswer(machine, answer, journal)
+  }
+  if (outstanding === undefined || journal === undefined) return undefined
+  const hasBegun = (callId?: string): boolean => journal.mayHaveRun(outstanding.id, callId) && work?.isNotBegun(callId) !== true
+  for (const response of cancelledResponses(machine.outstanding ?? outstanding, hasBegun)) {
+    if (response.type !== "tool_results") return response
+    const results = response.results.slice()
+    const last = open.completedBy(response) ? results.pop() : undefined
+    if (results.length > 0) await handleInParts(machine, { ...response, results }, journal)
+    if (last !== undefined) return { ...response, results: [last] }
+  }
+  return undefined
+}
+
+/** The calls of an effect that have no result yet, by id. */
+class OpenCalls {
+  readonly #open = new Map<string, number>()
+  #count = 0
+
+  constructor(effect: AnswerableEffect | undefined) {
+    if (effect?.type !== "tool_calls") return
+    const { calls, held = [], pending = [] } = effect
+    for (const { callId } of [...calls, ...held, ...pending]) this.#open.set(callId, (this.#open.get(callId) ?? 0) + 1)
+    this.#count = calls.length + held.length + pending.length
+  }
+
+  /** Whether nothing is open after a response. */
+  completedBy(response: Response): boolean {
+    if (response.type === "tool_pending") return false
+    if (response.type !== "tool_results") return true
+    for (const { callId } of response.results) {
+      const open = this.#open.get(callId) ?? 0
+      if (open === 0) continue
+      this.#open.set(callId, open - 1)
+      this.#count -= 1
+    }
+    return this.#count === 0
+  }
+}
+
+/** Records and handles the results of a batch together, or each on its own if they are too long together. */
+async function handleInParts(machine: TurnMachine, response: Response, journal: TurnLog): Promise<void> {
+  try {
+    await journal.response(machine, response)
+  } catch (error) {
+    if (response.type !== "tool_results" || response.results.length < 2 || !isTooLong(error)) throw error
+    for (const result of response.results) await handleInParts(machine, { ...response, results: [result] }, journal)
+    return
+  }
+  machine.handle(response)
+}
+
+/** The reason that the caller gave; `undefined` without one, for which the machine has a default text. */
+function reasonOf({ reason }: AbortSignal): string | undefined {
+  if (typeof reason === "string") return reason
+  return reason instanceof Error && reason.name !== "AbortError" ? reason.message : undefined
+}
