@@ -101,19 +101,29 @@ describe("at the threshold", () => {
     respond(machine, callsTools(1, ["a"]))
     respond(machine, results(2, completed("a", long(800))))
     respond(machine, delivers(3))
-    // Summarized at once: 800 tokens reach the threshold, so the small batch comes after it.
     respond(machine, says(4, "First."))
     respond(machine, delivers(5))
     const thought = { type: "reasoning", text: "Hm.", replay: { signature: "s" } } as const
-    respond(machine, answer(6, [thought, { type: "tool_call", callId: "b", toolName: "look", inputJson: "{}" }], { terminalReason: "tool_use" }))
-    respond(machine, results(7, completed("b", long(20))))
-    respond(machine, delivers(8, { events: [{ type: "compaction_requested" }] }))
-    const { request } = callIn(
-      pollAll(machine).length > 0
-        ? []
-        : ([machine.turn.position.state].flatMap((state) => ("outstanding" in state ? [state.outstanding] : [])) as never),
-    )
-    expect(request).toBeDefined()
+    const call = { type: "tool_call", toolName: "look", inputJson: "{}" } as const
+    respond(machine, answer(6, [{ ...call, callId: "b" }], { terminalReason: "tool_use" }))
+    respond(machine, results(7, completed("b", long(750))))
+    respond(machine, delivers(8))
+    respond(machine, says(9, ""))
+    respond(machine, delivers(10))
+    respond(machine, answer(11, [thought, { ...call, callId: "c" }], { terminalReason: "tool_use" }))
+    respond(machine, results(12, completed("c", long(20))))
+    const asked = callIn(respond(machine, delivers(13)))
+    expect(isCompactionRequest(asked.request)).toBe(true)
+    respond(machine, says(14, "Second."))
+    const { request } = callIn(respond(machine, delivers(15)))
+    expect(request.messages.map(({ role, blocks }) => [role, ...blocks.map(({ type }) => type)])).toEqual([
+      ["user", "text"],
+      ["user", "text"],
+      ["assistant", "tool_call"],
+      ["user", "tool_result"],
+    ])
+    expect(JSON.stringify(request)).not.toContain("Hm.")
+    expect(JSON.stringify(machine.messages)).toContain("Hm.")
   })
 })
 
@@ -221,7 +231,10 @@ describe("an overflow", () => {
     respond(machine, overflows(1))
     const effects = respond(machine, delivers(2))
     expect(effects.at(-1)).toMatchObject({ outcome: { stop: { error: { code: "context_exhausted" } } } })
-    expect(failuresOf(machine.history)).toEqual([expect.objectContaining({ problem: "nothing_to_compact" })])
+    expect(failuresOf(machine.history).map(({ reason, problem }) => [reason, problem])).toEqual([
+      ["threshold", "nothing_to_compact"],
+      ["overflow", "nothing_to_compact"],
+    ])
   })
 
   test("a failure of the provider in its compaction ends the turn as any failure", () => {
@@ -268,13 +281,11 @@ describe("a cancelled compaction", () => {
     const { machine } = afterBatch(900)
     const before = machine.messages
     machine.cancel("Stop.", {
-      partial: {
-        text: "Summ",
-        parts: [{ type: "text", text: "Summ" }],
-        usage: { inputTokens: 5, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 },
-        terminalReason: "stop",
-      },
-    } as never)
+      text: "Summ",
+      parts: [{ type: "text", text: "Summ" }],
+      usage: { inputTokens: 5, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 },
+      terminalReason: "stop",
+    })
     pollAll(machine)
     expect(machine.outcome).toMatchObject({ stop: { type: "cancelled" } })
     expect(machine.messages).toEqual(before)

@@ -22,6 +22,7 @@ export function compactingConfig(options: CompactingDriverOptions = {}, changes:
     projector: viewProjector(chatProjector),
     tools: [LOOK],
     maxContextTokens: 1_000,
+    maxResultTokens: 100_000,
     ...changes,
   })
 }
