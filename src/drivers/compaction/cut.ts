@@ -24,6 +24,14 @@ export function tailStartOf(messages: Transcript<Message>, from: number, tailTok
   return start
 }
 
+/** The places from `from` up to `end` before which a cut separates no call from its result, and an answer of the model comes; latest first. */
+export function olderTailStarts(messages: Transcript<Message>, from: number, end: number): readonly number[] {
+  const safe = safePlaces(messages, from)
+  const starts: number[] = []
+  for (let place = end - 1; place > from; place -= 1) if (messages.at(place)?.role === "assistant" && safe.has(place)) starts.push(place)
+  return starts
+}
+
 /** Whether a cut before the message at `place` separates no call from its result. */
 export function isSafePlace(messages: Transcript<Message>, from: number, place: number): boolean {
   return safePlaces(messages, from).has(place)

@@ -11,11 +11,24 @@ import type { DriverAction, StartLlm } from "../../wire/action.ts"
 import type { CompactionNeeded, CompactionProblem, CompactionReason } from "../../wire/compaction.ts"
 import type { LlmFailure, LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import { wrapDriver } from "../wrap-driver.ts"
+import { olderTailStarts } from "./cut.ts"
 import { deliveredActions } from "./delivered.ts"
-import { dueReason, failuresSinceInput, hasRecovered, isGain, planOf, recordOf, sizeOf, thresholdOf, within } from "./plan.ts"
+import {
+  type CompactionPlan,
+  type ContextSize,
+  dueReason,
+  failuresSinceInput,
+  hasRecovered,
+  isGain,
+  planOf,
+  recordOf,
+  sizeOf,
+  thresholdOf,
+  within,
+} from "./plan.ts"
 import { summaryPrompt } from "./prompt.ts"
 import { failedRecord, protocol, recordActions } from "./records.ts"
-import { compactionRequest } from "./request.ts"
+import { compactionRequest, shortenedRequest } from "./request.ts"
 import { type CompactingDriverOptions, type CompactionSettings, settingsOf } from "./settings.ts"
 import { type Compactions, readCompactions } from "./state.ts"
 
@@ -94,14 +107,16 @@ export function compactingDriver(inner: ProtocolDriver, options: CompactingDrive
 interface CompactionCall {
   readonly id: string
   readonly reason: Exclude<CompactionReason, "delivered">
+  /** Where the tail begins after it. */
+  readonly tailStart: number
 }
 
 /**
  * The driver state of a compaction call. Each call has a purpose of its own: two requests of compactions need not begin alike, because
  * each ends with an instruction that is in no later request.
  */
-function callState({ id, reason }: CompactionCall, inner: Json | undefined): Json {
-  return { purpose: `compaction ${id}`, compaction: { id, reason }, ...(inner !== undefined && { inner }) }
+function callState(call: CompactionCall, inner: Json | undefined): Json {
+  return { purpose: `compaction ${call.id}`, compaction: { ...call }, ...(inner !== undefined && { inner }) }
 }
 
 function compactionCall({ driverState }: WaitingLlm): CompactionCall | undefined {
@@ -134,18 +149,42 @@ function compact(
     const record = recordActions([failedRecord(context, { id, reason, problem, message: PROBLEMS[problem] })])
     return reason === "overflow" ? [...before, ...record, ...exhausted(PROBLEMS[problem])] : [...before, ...record, ...actions.slice(place)]
   }
-  const summaryTokens = within(settings.maxSummaryTokens, size.windowTokens)
-  const limit = limitOf(size.windowTokens, summaryTokens, reason === "overflow" ? state : undefined, failuresSinceInput(state, context.messages))
-  const request = compactionRequest(start.request, summaryPrompt(summaryTokens, settings.instructions), limit)
-  return [
-    ...before,
-    notice("The context window is nearly full: the conversation is being summarized."),
-    asked(context, start, request, { id, reason }),
-  ]
+  const { request, tailStart } = asked(settings, context, state, start.request, { reason, size, plan })
+  const call: StartLlm = {
+    type: "start_llm",
+    request: capped(context, start.request, request),
+    driverState: callState({ id, reason, tailStart }, start.driverState),
+  }
+  return [...before, notice("The context window is nearly full: the conversation is being summarized."), call]
 }
 
-function asked(context: DriverContext, start: StartLlm, request: LlmRequest, call: CompactionCall): StartLlm {
-  return { type: "start_llm", request: capped(context, start.request, request), driverState: callState(call, start.driverState) }
+/**
+ * The request of a compaction, and where the tail begins after it. If the whole conversation does not fit, only its older part is
+ * summarized, and the tail is longer; if no part fits that leaves a tail of a good size, the request is shortened.
+ */
+function asked(
+  settings: CompactionSettings,
+  context: DriverContext,
+  state: Compactions,
+  given: LlmRequest,
+  { reason, size, plan }: { readonly reason: CompactionCall["reason"]; readonly size: ContextSize; readonly plan: CompactionPlan },
+): { readonly request: LlmRequest; readonly tailStart: number } {
+  const { messages } = context
+  const summaryTokens = within(settings.maxSummaryTokens, size.windowTokens)
+  const instruction = summaryPrompt(summaryTokens, settings.instructions)
+  const overflow = reason === "overflow" ? state : undefined
+  const limit = limitOf(size.windowTokens, summaryTokens, overflow, failuresSinceInput(state, messages))
+  const whole = compactionRequest(given, instruction)
+  if (whole !== undefined && estimateTokens(whole) <= limit) return { request: whole, tailStart: plan.tailStart }
+  const most = (thresholdOf(context, size.windowTokens) ?? size.requestTokens) - summaryTokens
+  for (const tailStart of olderTailStarts(messages, size.view?.tailStart ?? 0, plan.tailStart)) {
+    const older = planOf(settings, context, size, reason, tailStart)
+    // Earlier places leave longer tails.
+    if (older === undefined || older.tokensLeft > most || !isGain(settings, reason, older.tokensBefore, older.tokensLeft + summaryTokens)) break
+    const request = compactionRequest(given, instruction, messages.slice(tailStart))
+    if (request !== undefined && estimateTokens(request) <= limit) return { request, tailStart }
+  }
+  return { request: shortenedRequest(given, instruction, limit), tailStart: plan.tailStart }
 }
 
 /** A driver inside may have limited the answer to what a budget leaves. The instruction takes its part of that. */
@@ -177,12 +216,12 @@ function measured(context: DriverContext, { usage }: LlmResponse): readonly Driv
 
 /** Reads the answer of a compaction. */
 function concluded(settings: CompactionSettings, context: DriverContext, call: CompactionCall, response: LlmResponse): readonly DriverAction[] {
-  const { id, reason } = call
+  const { id, reason, tailStart } = call
   const { text, parts, usage } = response
   if (parts.some(({ type }) => type === "tool_call")) return failed(settings, context, call, "tool_call", PROBLEMS.tool_call)
   const summary = trim(isBlank(text) ? parts.map((part) => (part.type === "text" ? part.text : "")).join("") : text)
   if (summary === "") return failed(settings, context, call, "empty_answer", PROBLEMS.empty_answer)
-  const plan = planOf(settings, context, sizeOf(context, readCompactions(context.events)), reason)
+  const plan = planOf(settings, context, sizeOf(context, readCompactions(context.events)), reason, tailStart)
   if (plan === undefined) return failed(settings, context, call, "nothing_to_compact", PROBLEMS.nothing_to_compact)
   const record = recordOf(settings, context, plan, { id, reason, summary, usage })
   const { tokensBefore, tokensAfter } = record

@@ -2,17 +2,46 @@ import { withChanges } from "../../lazy.ts"
 import { estimateTokens } from "../../machine/usage-estimate.ts"
 import { cutMiddle } from "../../text.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../wire/llm.ts"
+import type { Message } from "../../wire/message.ts"
 
 /**
  * Returns the request of a compaction: the request that was about to be made, with the instruction as its last message, so that a
- * provider's cache of it holds. If it is longer than `limitTokens`, its oldest tool results are cut, then its oldest texts.
+ * provider's cache of it holds. `tail`: the messages at its end that the summary is not about. `undefined`: they are not found in it.
  */
-export function compactionRequest(request: LlmRequest, instruction: string, limitTokens: number): LlmRequest {
-  const asked: LlmMessage = { role: "user", blocks: [{ type: "text", text: instruction }] }
-  const whole = withChanges(request, { messages: [...request.messages, asked] })
-  if (estimateTokens(whole) <= limitTokens) return whole
+export function compactionRequest(request: LlmRequest, instruction: string, tail: readonly Message[] = []): LlmRequest | undefined {
+  const end = endBefore(request.messages, tail)
+  return end === undefined ? undefined : withChanges(request, { messages: [...request.messages.slice(0, end), asking(instruction)] })
+}
+
+/** {@link compactionRequest}, with its oldest tool results and then its oldest texts cut until it has at most `limitTokens`. */
+export function shortenedRequest(request: LlmRequest, instruction: string, limitTokens: number): LlmRequest {
+  const asked = asking(instruction)
   const messages = [...cutToFit(request, limitTokens - estimateTokens({ ...request, messages: [asked], attachments: [] })), asked]
   return withChanges(request, { messages, attachments: [] })
+}
+
+function asking(instruction: string): LlmMessage {
+  return { role: "user", blocks: [{ type: "text", text: instruction }] }
+}
+
+/**
+ * The place in a request before which the messages of a tail begin. A projector shows each answer of the model as one message, but may add
+ * messages around it, so answers are counted from the end.
+ */
+function endBefore(messages: readonly LlmMessage[], tail: readonly Message[]): number | undefined {
+  let left = 0
+  for (const { role, parts } of tail) {
+    if (role !== "assistant") continue
+    // What of reasoning is shown depends on the projector.
+    if (!parts.some(({ type }) => type === "text" || type === "code" || type === "tool_call")) return undefined
+    left += 1
+  }
+  let end = messages.length
+  while (left > 0 && end > 0) {
+    end -= 1
+    if (messages[end]?.role === "assistant") left -= 1
+  }
+  return left === 0 ? end : undefined
 }
 
 /** How long a text may stay, in characters, one step after the other. */
