@@ -40,19 +40,25 @@ function lastThreadId(history: RecordList): string | undefined {
  * or is here.
  */
 function lastChecklist(history: RecordList, threadId: string, goalId: string): string | undefined {
+  let checklist: string | undefined
   for (let index = history.length - 1; index >= 0; index -= 1) {
     const record = history.at(index)
     const event = goalRecord(record, threadId)
-    // Earlier messages are about another goal.
-    if (event?.type === "goal" && event.goal?.goalId !== goalId) return undefined
-    const text = goalText(record)
-    if (text === undefined) continue
-    const [, shown] = /<goal_checklist>\n([\s\S]*)\n<\/goal_checklist>/.exec(text) ?? []
-    if (shown !== undefined) return shown
-    const start = text.indexOf("Criteria (")
-    if (text.startsWith("[Still working on a standing goal]") && start >= 0) return escapeXml(text.slice(start))
+    if (event?.type === "goal") {
+      // What comes before the first record of this goal is about another one.
+      if (event.goal?.goalId !== goalId) return undefined
+      if (checklist !== undefined) return checklist
+    } else checklist ??= checklistIn(goalText(record))
   }
   return undefined
+}
+
+function checklistIn(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const [, shown] = /<goal_checklist>\n([\s\S]*)\n<\/goal_checklist>/.exec(text) ?? []
+  if (shown !== undefined) return shown
+  const start = text.indexOf("Criteria (")
+  return text.startsWith("[Still working on a standing goal]") && start >= 0 ? escapeXml(text.slice(start)) : undefined
 }
 
 /** The text of a message that a goal wrote. */
