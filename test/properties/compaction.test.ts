@@ -88,6 +88,7 @@ const aGame = fc.record({
 })
 
 class Game {
+  readonly driver: string
   readonly inputs: TurnInput[] = [{ type: "poll" }]
   readonly machine: TurnMachine
   readonly config: ReturnType<typeof configOf>
@@ -98,11 +99,8 @@ class Game {
   readonly at = 1
   #steps = 0
 
-  constructor(
-    readonly driver: string,
-    window: number | undefined,
-    options: CompactingDriverOptions,
-  ) {
+  constructor(driver: string, window: number | undefined, options: CompactingDriverOptions) {
+    this.driver = driver
     this.driver = driver
     this.config = configOf({
       driver: (DRIVERS[driver] as (typeof DRIVERS)[string])(options),

@@ -1,6 +1,5 @@
 /** Compaction: a summary takes the place of older messages when the context window is nearly full. Pure. See docs/context.md. */
 
-export { viewProjector } from "../../projectors/view.ts"
 export type {
   CompactionBase,
   CompactionDelivered,
@@ -11,6 +10,5 @@ export type {
   CompactionRecord,
   CompactionRequested,
 } from "../../wire/compaction.ts"
-export { restateGoal } from "../goal/restate.ts"
 export { compactingDriver } from "./driver.ts"
 export type { CompactedHistory, CompactingDriverOptions, CompactionFacts } from "./settings.ts"

@@ -129,6 +129,7 @@ describe("restateGoal", () => {
   })
 
   test("says nothing without a goal", () => {
-    expect(restateGoal([{ type: "conversation", message: userMessage("hello") }])).toBeUndefined()
+    const said: HistoryRecord = { type: "conversation", message: userMessage("hello") }
+    expect(restateGoal([said])).toBeUndefined()
   })
 })
