@@ -36,6 +36,14 @@ export {
   PauseReason,
 } from "./checklist.ts"
 export { CHECKPOINT_FORMAT, CHECKPOINT_VERSION, TurnCheckpoint } from "./checkpoint.ts"
+export {
+  CompactionDelivered,
+  CompactionFailed,
+  CompactionNeeded,
+  CompactionReason,
+  CompactionRecord,
+  CompactionRequested,
+} from "./compaction.ts"
 export { TurnConfigData, TurnStart } from "./config.ts"
 export {
   AnswerableEffect,

@@ -509,6 +509,42 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       optional: ["/by", "/at"],
     },
   ],
+  CompactionReason: ["threshold", "overflow", "manual", "delivered"].map((value) => ({ schema: schemas.CompactionReason, value })),
+  CompactionRecord: [
+    {
+      schema: schemas.CompactionRecord,
+      value: {
+        type: "compaction",
+        contextReset: true,
+        id: "m_0_compaction_3",
+        reason: "threshold",
+        through: "m2",
+        base: { messageId: "m3", count: 3 },
+        summary: "It began.",
+        restated: "The goal.",
+        keptUserMessages: ["m1"],
+        tokensBefore: 100,
+        tokensAfter: 10,
+        usage,
+      },
+      optional: ["/restated", "/usage"],
+    },
+  ],
+  CompactionNeeded: [{ schema: schemas.CompactionNeeded, value: { type: "compaction_needed", reason: "overflow", tokens: 9, count: 3 } }],
+  CompactionFailed: [
+    {
+      schema: schemas.CompactionFailed,
+      value: { type: "compaction_failed", id: "c", reason: "threshold", problem: "empty_answer", message: "No text.", count: 3 },
+    },
+  ],
+  CompactionRequested: [{ schema: schemas.CompactionRequested, value: { type: "compaction_requested" } }],
+  CompactionDelivered: [
+    {
+      schema: schemas.CompactionDelivered,
+      value: { type: "compaction_delivered", base: { messageId: "m3", count: 3 }, through: "m2", summary: "It began.", usage },
+      optional: ["/usage"],
+    },
+  ],
   OnEmpty: [
     { schema: schemas.OnEmpty, value: { type: "prepare_iteration" } },
     { schema: schemas.OnEmpty, value: { type: "finish", outcome: finished } },

@@ -1,0 +1,205 @@
+import type { CompactionRecord } from "../wire/compaction.ts"
+import type { HistoryRecord, Message, Origin, Part } from "../wire/message.ts"
+import type { ProjectionInput, Projector, Transcript } from "./projector.ts"
+import { wrapProjector } from "./wrap-projector.ts"
+
+/**
+ * Wraps a projector so that it renders what is left of the transcript after the last compaction record of the history: the user's messages
+ * that the record keeps, its summary, what it restates, and the messages after `through`. Without such a record, requests are those of
+ * the inner projector. Needed with `compactingDriver`.
+ *
+ * A view is built once for each record and grows with the transcript, so the cost of a request stays that of its new messages.
+ *
+ *     const config = { model, driver: compactingDriver(chatDriver()), projector: viewProjector(chatProjector), maxContextTokens: 128_000 }
+ */
+export function viewProjector(inner: Projector): Projector {
+  return wrapProjector(inner, { input: viewedInput })
+}
+
+function viewedInput(input: ProjectionInput): ProjectionInput {
+  const view = viewOf(input.messages, input.events)
+  return view === undefined ? input : { ...input, messages: view.messages, startLength: view.placeOf(input.startLength) }
+}
+
+/** What a compaction leaves of a transcript. */
+export interface TranscriptView {
+  readonly record: CompactionRecord
+  readonly messages: Transcript<Message>
+  /** The index of the first message of the transcript that is shown as itself: the one after `through`. */
+  readonly tailStart: number
+  /** How many messages the transcript had when the record was made. */
+  readonly baseLength: number
+  /** The place in the view of a place in the transcript. */
+  placeOf(index: number): number
+}
+
+/** Returns the view after the last record that applies to a transcript. `undefined`: none does, so the view is the whole transcript. */
+export function viewOf(messages: Transcript<Message>, events: Transcript<HistoryRecord>): TranscriptView | undefined {
+  const records = recordsOf(events)
+  for (let index = records.length - 1; index >= 0; index -= 1) {
+    const { record, place } = records[index] as PlacedRecord
+    const view = place < events.length ? grownView(messages, record) : undefined
+    if (view !== undefined) return view
+  }
+  return undefined
+}
+
+interface PlacedRecord {
+  readonly record: CompactionRecord
+  /** Its index in the history. */
+  readonly place: number
+}
+
+interface ReadRecords {
+  readonly found: PlacedRecord[]
+  seen: number
+}
+
+const readRecords = new WeakMap<readonly HistoryRecord[], ReadRecords>()
+
+/** The compaction records of a history, also of a later one that shares its storage. Reads only records that are new since the last time. */
+function recordsOf({ storage, length }: Transcript<HistoryRecord>): readonly PlacedRecord[] {
+  let read = readRecords.get(storage)
+  if (read === undefined) {
+    read = { found: [], seen: 0 }
+    readRecords.set(storage, read)
+  }
+  for (; read.seen < length; read.seen += 1) {
+    const record = storage[read.seen]
+    if (record?.type === "protocol" && isCompaction(record.event)) read.found.push({ record: record.event, place: read.seen })
+  }
+  return read.found
+}
+
+/** Whether an event is a compaction record. The history may hold events of any shape. */
+export function isCompaction(event: unknown): event is CompactionRecord {
+  if (typeof event !== "object" || event === null) return false
+  const { type, contextReset, id, through, base, summary, keptUserMessages } = event as { readonly [Key in keyof CompactionRecord]?: unknown }
+  if (type !== "compaction" || contextReset !== true) return false
+  return (
+    typeof id === "string" &&
+    typeof through === "string" &&
+    typeof summary === "string" &&
+    Array.isArray(keptUserMessages) &&
+    typeof (base as { readonly messageId?: unknown } | null | undefined)?.messageId === "string"
+  )
+}
+
+/** The part of a view that all transcripts with one storage share. */
+interface SharedView {
+  readonly record: CompactionRecord
+  readonly tailStart: number
+  readonly baseLength: number
+  readonly headLength: number
+  readonly storage: Message[]
+  last?: TranscriptView
+}
+
+const sharedViews = new WeakMap<readonly Message[], WeakMap<CompactionRecord, SharedView>>()
+
+function grownView(messages: Transcript<Message>, record: CompactionRecord): TranscriptView | undefined {
+  let views = sharedViews.get(messages.storage)
+  if (views === undefined) {
+    views = new WeakMap()
+    sharedViews.set(messages.storage, views)
+  }
+  let shared = views.get(record)
+  if (shared === undefined) {
+    shared = newView(messages, record)
+    if (shared === undefined) return undefined
+    views.set(record, shared)
+  }
+  const { tailStart, headLength, storage, baseLength, last } = shared
+  if (messages.length < tailStart) return undefined
+  const length = headLength + messages.length - tailStart
+  if (last?.messages.length === length) return last
+  for (let index = tailStart + storage.length - headLength; index < messages.length; index += 1)
+    storage.push(shownInTail(messages.at(index) as Message, index < baseLength))
+  const placeOf = (index: number): number => headLength + Math.max(0, index - tailStart)
+  shared.last = { record, messages: new ViewedMessages(storage, length), tailStart, baseLength, placeOf }
+  return shared.last
+}
+
+function newView(messages: Transcript<Message>, record: CompactionRecord): SharedView | undefined {
+  const { through, base, keptUserMessages } = record
+  const throughIndex = indexOf(messages, through, 0)
+  if (throughIndex === undefined) return undefined
+  const tailStart = throughIndex + 1
+  const isBase = messages.at(base.count - 1)?.id === base.messageId
+  const baseLength = isBase ? base.count : (indexOf(messages, base.messageId, throughIndex) ?? throughIndex) + 1
+  const storage = headOf(keptMessages(messages, keptUserMessages, tailStart), record)
+  return { record, tailStart, baseLength, headLength: storage.length, storage }
+}
+
+function indexOf(messages: Transcript<Message>, id: string, from: number): number | undefined {
+  for (let index = messages.length - 1; index >= from; index -= 1) if (messages.at(index)?.id === id) return index
+  return undefined
+}
+
+function keptMessages(messages: Transcript<Message>, ids: readonly string[], end: number): readonly Message[] {
+  const kept = new Set(ids)
+  return messages.slice(0, end).filter(({ id, role }) => role === "user" && kept.has(id))
+}
+
+const ORIGIN: Origin = { type: "plugin", pluginId: "compaction" }
+
+/** The messages of a view before its tail: those of the user that are kept, the summary, and what is restated. */
+export function headOf(kept: readonly Message[], { id, summary, restated }: Pick<CompactionRecord, "id" | "summary" | "restated">): Message[] {
+  const head = [...kept, note(id, `${SUMMARY_INTRODUCTION}\n\n<summary>\n${summary}\n</summary>`)]
+  return restated === undefined ? head : [...head, note(`${id}_restated`, restated)]
+}
+
+const SUMMARY_INTRODUCTION =
+  "The earlier part of this conversation is not shown any more, except for messages of the user above. This summary of it takes its place. Continue from where it ends."
+
+function note(id: string, text: string): Message {
+  return { id, role: "user", parts: [{ id: `${id}.p0`, type: "text", text }], origin: ORIGIN }
+}
+
+/**
+ * A message of the tail as the view shows it. Reasoning from before the record is left out: providers bind its signature to the exact
+ * messages before it, which changed.
+ */
+export function shownInTail(message: Message, isBeforeRecord: boolean): Message {
+  if (!isBeforeRecord || !message.parts.some(isReasoning)) return message
+  return { ...message, parts: message.parts.filter((part) => !isReasoning(part)) }
+}
+
+function isReasoning({ type }: Part): boolean {
+  return type === "reasoning"
+}
+
+/** The first messages of a storage that only grows. */
+class ViewedMessages implements Transcript<Message> {
+  readonly storage: readonly Message[]
+  readonly length: number
+  #array: readonly Message[] | undefined
+
+  constructor(storage: readonly Message[], length: number) {
+    this.storage = storage
+    this.length = length
+  }
+
+  at(index: number): Message | undefined {
+    const place = index < 0 ? this.length + index : index
+    return place < this.length ? this.storage[place] : undefined
+  }
+
+  slice(start: number, end: number = this.length): readonly Message[] {
+    return this.storage.slice(this.#bound(start), this.#bound(end))
+  }
+
+  toArray(): readonly Message[] {
+    this.#array ??= Object.freeze(this.storage.slice(0, this.length))
+    return this.#array
+  }
+
+  /** The storage may be longer than this transcript. */
+  #bound(place: number): number {
+    return place < 0 ? Math.max(0, this.length + place) : Math.min(place, this.length)
+  }
+
+  *[Symbol.iterator](): IterableIterator<Message> {
+    for (let index = 0; index < this.length; index += 1) yield this.storage[index] as Message
+  }
+}

@@ -1,0 +1,17 @@
+import { expect, test } from "vitest"
+import { tailStartOf } from "../../../src/drivers/compaction/cut.ts"
+import { History } from "../../../src/machine/history.ts"
+import type { Message } from "../../../src/schemas/message.ts"
+import { userMessage } from "../../machine/support.ts"
+
+test("a tail that has room for the results alone does not begin between a call and its results", () => {
+  const call: Message = {
+    id: "a",
+    role: "assistant",
+    parts: [{ id: "p", type: "tool_call", callId: "c", toolName: "look", inputJson: JSON.stringify("x".repeat(400)) }],
+  }
+  const result: Message = { id: "r", role: "user", parts: [{ id: "p", type: "tool_result", callId: "c", text: "ok" }] }
+  const messages = History.of([userMessage("Do it."), call, result])
+  expect(tailStartOf(messages, 0, 50)).toBe(3)
+  expect(tailStartOf(messages, 0, 500)).toBe(1)
+})
