@@ -1,3 +1,4 @@
+import { chatDriver } from "../../../src/drivers/chat.ts"
 import { type ChildToolOptions, childTool } from "../../../src/hosts/child/index.ts"
 import type { Host } from "../../../src/hosts/host.ts"
 import { type JournaledOptions, journaled } from "../../../src/hosts/journal/journaled.ts"
@@ -5,7 +6,6 @@ import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { type Tool, toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
-import { chatDriver } from "../../../src/drivers/chat.ts"
 import type { LlmCall } from "../../../src/wire/effect.ts"
 import type { LlmResponse, TokenUsage } from "../../../src/wire/llm.ts"
 
@@ -23,10 +23,10 @@ export function says(text: string, ...calls: readonly string[]): LlmResponse {
 
 /** What the model is asked for: the first user message, and how many answers it gave. */
 export function asked({ request }: LlmCall): { readonly task: string; readonly answers: number; readonly results: readonly string[] } {
-  const text = (content: unknown): string => (typeof content === "string" ? content : JSON.stringify(content))
+  const blocks = request.messages.flatMap((message) => message.blocks)
   const first = request.messages.find(({ role }) => role === "user")
-  const results = request.messages.filter(({ role }) => role === "tool").map((message) => text(message.content))
-  const task = (first?.content as readonly { readonly text?: string }[] | undefined)?.map((part) => part.text ?? "").join("") ?? ""
+  const task = (first?.blocks ?? []).flatMap((block) => (block.type === "text" ? [block.text] : [])).join("")
+  const results = blocks.flatMap((block) => (block.type === "tool_result" ? [block.text] : []))
   return { task, answers: request.messages.filter(({ role }) => role === "assistant").length, results }
 }
 
