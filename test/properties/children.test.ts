@@ -18,6 +18,7 @@ import { readJournal } from "../../src/replay/journal.ts"
 import type { Done } from "../../src/wire/effect.ts"
 import { asked, configOf, START, says, USAGE } from "../hosts/child/support.ts"
 import { dyingStore } from "../support/dying-store.ts"
+import { checkAsync, SLOW } from "./check.ts"
 
 /** What one child does: answers with so many payments in a row, each asked about, and may have children of its own. */
 interface Plan {
@@ -151,9 +152,10 @@ async function writesOf(plans: readonly Plan[]): Promise<number> {
   }
 }
 
-describe("a tree of turns", () => {
+describe("a tree of turns", SLOW, () => {
   test("dies at any write of any of its turns, and continues: every token counted once, every result returned once", async () => {
-    await fc.assert(
+    await checkAsync(
+      60,
       fc.asyncProperty(family, fc.nat(), fc.nat(), async (plans, first, second) => {
         const whole = new World(plans)
         const expected = await whole.finish(whole.store)
@@ -171,12 +173,13 @@ describe("a tree of turns", () => {
         expect(tree?.total).toEqual(done.usage)
         expect((await world.stored()).open).toBe(0)
       }),
-      { numRuns: 30 },
+      10,
     )
   })
 
   test("is cancelled at any write, and no turn of it stays open", async () => {
-    await fc.assert(
+    await checkAsync(
+      60,
       fc.asyncProperty(family, fc.nat(), async (plans, cut) => {
         const most = await writesOf(plans)
         const world = new World(plans)
@@ -186,12 +189,13 @@ describe("a tree of turns", () => {
         await expectLaws(world)
         expect((await world.stored()).open).toBe(0)
       }),
-      { numRuns: 30 },
+      10,
     )
   })
 
   test("never grants more than its budget, also when it dies between two grants", async () => {
-    await fc.assert(
+    await checkAsync(
+      60,
       fc.asyncProperty(family, fc.nat(), fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 120 }), async (plans, cut, tokens, total) => {
         const world = new World(plans, { tokens, total })
         await world.finish(dyingStore(world.store, cut % 40)).catch((error: unknown) => expect(String(error)).toContain("killed"))
@@ -199,7 +203,7 @@ describe("a tree of turns", () => {
         await world.finish(dyingStore(world.store, Number.POSITIVE_INFINITY))
         await expectLaws(world)
       }),
-      { numRuns: 30 },
+      10,
     )
   })
 })

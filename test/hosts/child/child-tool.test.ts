@@ -3,10 +3,12 @@ import * as z from "zod"
 import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { childTool, turnTree } from "../../../src/hosts/child/index.ts"
+import { UsageCount } from "../../../src/hosts/child/turn-usage.ts"
 import type { Host, Suspended } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { pendingApprovals } from "../../../src/hosts/journal/pending-approvals.ts"
 import { TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
+import { childPlace } from "../../../src/hosts/run/child-place.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
@@ -332,4 +334,51 @@ test("a tool's own usage counts in the turn", async () => {
   const host = { llmCall: model, tools: toolbox([tool]) }
   const done = await runTurn(new TurnMachine(configOf([tool]), START), host)
   expect(done.usage).toMatchObject({ inputTokens: 21, outputTokens: 12 })
+})
+
+test("the tokens of a turn are counted from its records as its machine counts them", () => {
+  const count = new UsageCount()
+  const answer = (id: number) => ({ type: "llm_complete", id, result: { ok: true, response: says("x") } }) as const
+  const call = { callId: "c", toolName: "t", args: {}, output: { status: "success", value: 1 }, durationMs: 0, usage: USAGE } as const
+  for (const record of [
+    answer(1),
+    answer(1),
+    { type: "tool_results", id: 2, results: [call] } as const,
+    { type: "tool_results", id: 2, results: [call] } as const,
+  ])
+    count.add(record)
+  expect(count.usage).toEqual(times(2))
+  const error = { message: "down", retryable: true, terminalReason: "provider_error", retriedUsage: USAGE } as const
+  count.add({ type: "llm_complete", id: 3, result: { ok: false, error, partial: says("half") } })
+  expect(count.usage).toEqual(times(4))
+  count.add({ type: "interruption", interruption: { type: "cancel", partial: says("half") } })
+  expect(count.usage).toEqual(times(5))
+})
+
+test("two calls with the same id do not share a child", async () => {
+  const { sub } = family(memoryJournalStore(), asking())
+  const context = { effectId: 2, idempotencyKey: "T:2:c1", signal: new AbortController().signal, emit: () => {} }
+  const call = { callId: "c1", toolName: "sub", args: { task: "a" } }
+  const [first, second] = await Promise.all([sub.call(call, context), sub.call(call, context)])
+  expect(first.output).toEqual({ status: "success", value: "did a" })
+  expect(second.output).toMatchObject({ status: "failure", failure: { code: "child_running" } })
+})
+
+test("a child's journal that its owner never closed is taken over", async () => {
+  const store = memoryJournalStore()
+  const { run, turn } = family(store, asking("sub:c1:a"))
+  const place = { store, name: "t", depth: 0 }
+  const { name } = childPlace(place, { turnId: "T", effectId: 2, callId: "c1", signal: new AbortController().signal })
+  await store.open(name)
+  expect(resultsOf(await run("t", turn))).toEqual(["did a"])
+})
+
+test("the journal of another turn is not continued", async () => {
+  const store = memoryJournalStore()
+  const { run, turn } = family(store, asking("sub:c1:a"))
+  const { name } = childPlace({ store, name: "t", depth: 0 }, { turnId: "T", effectId: 2, callId: "c1", signal: new AbortController().signal })
+  const other = await TurnJournal.open(store, name)
+  await other.begin(turn.config, START, { turnId: "other" })
+  await other.close()
+  expect(resultsOf(await run("t", turn))).toEqual([expect.stringContaining("another child's turn")])
 })
