@@ -154,12 +154,12 @@ export interface HostTools {
    */
   recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
   /**
-   * Continues the work of a call that goes on outside, if this host can: called once for each when a run begins. Resolves to its result;
-   * `undefined` or {@link pending}: it still goes on. Absent, or if it throws: the call stays as it is.
+   * Resumes the work of a call that continues outside, if this host can: called once for each when a run begins. Resolves to its result;
+   * `undefined` or {@link pending}: it still continues. Absent, or if it throws: the call stays as it is.
    */
   resume?(call: ExternalCall, context: EffectContext): Promise<ToolAnswer | undefined>
   /**
-   * Ends what is left of a call that this run did not begin, because the turn is cancelled: work that goes on outside, or that a crash
+   * Ends what is left of a call that this run did not begin, because the turn is cancelled: work that continues outside, or that a crash
    * interrupted. Resolves to its result; `undefined`: nothing is known. The signal is aborted, and `RunOptions.cancelGraceMs` is the time limit.
    */
   cancel?(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer | undefined>
@@ -317,7 +317,7 @@ export interface TurnLog {
   mayHaveRun(effectId: number, callId?: string): boolean
   /** Where children of the turn are recorded. Absent: tools receive no `child`. */
   readonly children?: TurnChildren
-  /** The children that wait for decisions, or for work outside. Asked when a run suspends while calls go on outside. */
+  /** The children that wait for decisions, or for work outside. Asked when a run suspends while calls continue outside. */
   suspendedChildren?(): Promise<readonly SuspendedChild[]>
   /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */
   settled(machine: TurnMachine): Promise<void>

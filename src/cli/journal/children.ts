@@ -18,7 +18,7 @@ export interface ShownChild {
   readonly callId?: string
   /** The tokens that it may use. */
   readonly lease?: number
-  /** What became of it, in words. */
+  /** Its outcome, in words. */
   readonly state: string
   readonly usage?: TokenUsage
 }

@@ -57,7 +57,7 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
  *     const tools = toolbox([research])
  *
  * The child has a journal of its own in the parent's store. A call that runs again after a crash continues it. A child that waits for a
- * decision makes its call go on outside, so that the parent may suspend; `Suspended.children` has its held calls. Once they are decided in
+ * decision makes its call continue outside, so that the parent may suspend; `Suspended.children` has its held calls. Once they are decided in
  * the child's journal, the next run of the parent continues both. Its tokens count in the parent's turn, with its result.
  *
  * A parent without a journal runs its children in memory: they do not survive the process.

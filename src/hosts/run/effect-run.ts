@@ -23,7 +23,7 @@ export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOpt
   readonly keyIds?: readonly (string | number)[] | undefined
   readonly callStarted?: TurnLog["callStarted"]
   readonly children?: TurnChildren
-  /** Whether calls that go on outside are continued, where the host's tools can. */
+  /** Whether calls that continue outside are resumed, where the host's tools can. */
   readonly resumesCalls?: true
 }
 
@@ -267,7 +267,7 @@ export class Work {
     if (answer !== undefined && !this.#isStopped) this.#put(answer)
   }
 
-  /** Continues the work of a call that goes on outside. Without a result, nothing is handed in. */
+  /** Resumes the work of a call that continues outside. Without a result, nothing is handed in. */
   async #resume(call: ExternalCall, startedAt: number): Promise<void> {
     if (this.#isOver) return
     const { token: _token, note: _note, ...rest } = call

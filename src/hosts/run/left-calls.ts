@@ -8,7 +8,7 @@ import { type Answer, execute } from "./execute.ts"
 import { idempotencyKey } from "./idempotency-key.ts"
 import { askTask, withoutToken } from "./task.ts"
 
-/** The calls of a cancelled batch that this run did not begin: their work may go on outside, or in a child that a crash left open. */
+/** The calls of a cancelled batch that this run did not begin: their work may continue outside, or in a child that a crash left open. */
 export class LeftCalls {
   readonly #host: Host
   readonly #work: Work | undefined

@@ -13,7 +13,7 @@ export function suspended({ outstanding, messages, usage }: TurnMachine): Suspen
   return Object.freeze({ type: "suspended", held, pending, messages, usage })
 }
 
-/** Adds the children that wait, where calls go on outside. */
+/** Adds the children that wait, where calls continue outside. */
 export async function withChildren(end: Suspended, journal: TurnLog | undefined): Promise<Suspended> {
   const children = end.pending.length === 0 ? [] : ((await journal?.suspendedChildren?.()) ?? [])
   return children.length === 0 ? end : Object.freeze({ ...end, children })

@@ -22,7 +22,7 @@ export interface Tool<Name extends string = string> {
   readonly effects?: ToolEffects
   /** Finds out whether a `once` call that a crash interrupted took effect. */
   recover?(call: PendingToolCall, context: ToolCallContext): Promise<Recovered>
-  /** Continues the work of a call that goes on outside, as {@link HostTools.resume}. */
+  /** Resumes the work of a call that continues outside, as {@link HostTools.resume}. */
   resume?(call: ExternalCall, context: ToolCallContext): Promise<ToolAnswer | undefined>
   /** Ends what is left of a call when its turn is cancelled, as {@link HostTools.cancel}. */
   cancel?(call: PendingToolCall, context: ToolCallContext): Promise<ToolAnswer | undefined>
