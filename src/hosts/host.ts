@@ -5,11 +5,13 @@ import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Decision, ExternalCall, HeldCall } from "../wire/approval.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../wire/effect.ts"
 import type { LogEvent, TurnEvent } from "../wire/event.ts"
+import type { JournalParent } from "../wire/journal.ts"
 import type { LlmFailure, LlmResponse, TokenUsage } from "../wire/llm.ts"
 import type { CheckpointDelivery, Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../wire/tool.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
+import type { JournalStore } from "./journal/store.ts"
 
 /** The context that every executor receives with its effect. */
 export interface EffectContext {
@@ -28,15 +30,57 @@ export interface EffectContext {
    * not emitted twice.
    */
   emit(event: TurnEvent): void
+  /**
+   * Aborted when the run pauses: work that can continue in another run may stop here, and answer {@link pending}. Absent: the run does not
+   * pause.
+   */
+  readonly pause?: AbortSignal
+  /**
+   * Returns where a child of this tool call belongs: its id, its journal and its signal, the same when the call runs again. `name` tells several
+   * children of one call apart. Absent: the effect is not a tool call, or the run has no journal.
+   */
+  child?(name?: string): ChildPlace
   /** The run's own `isFatal`. An executor that turns errors into failures must throw an error for which it returns true. */
   readonly isFatal?: (error: unknown) => boolean
+}
+
+/** Where the children of a turn are recorded. */
+export interface TurnChildren {
+  readonly store: JournalStore
+  /** The name of the turn's own journal. */
+  readonly name: string
+  /** How many turns are above the turn: 0 for one that is not a child. */
+  readonly depth: number
+}
+
+/** Where a child turn belongs: a turn that a tool call of another turn runs. */
+export interface ChildPlace {
+  /** Id of the child's turn: the parent's turn, effect and call. */
+  readonly turnId: string
+  readonly store: JournalStore
+  /** The name of its journal, which begins with that of its parent. */
+  readonly name: string
+  /** For the header of its journal. */
+  readonly parent: JournalParent
+  /** Aborted when the call is cancelled, and so the child. */
+  readonly signal: AbortSignal
+}
+
+/** A child turn that waits for decisions, or for work outside. */
+export interface SuspendedChild {
+  /** The name of its journal. */
+  readonly name: string
+  readonly turnId: string
+  readonly parent?: JournalParent
+  readonly held: readonly HeldCall[]
+  readonly pending: readonly ExternalCall[]
 }
 
 /**
  * The result of a tool executor, with the type of its value if known. The run loop adds call id, name, arguments and duration. A call whose
  * work continues elsewhere answers with {@link pending}.
  */
-export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn"> {
+export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn" | "usage"> {
   readonly output:
     | Exclude<ToolOutput, { status: "success" }>
     | (Omit<Extract<ToolOutput, { status: "success" }>, "value"> & { readonly value: Value })
@@ -109,6 +153,16 @@ export interface HostTools {
    * `undefined`: the call fails as `outcome_unknown` and does not run.
    */
   recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
+  /**
+   * Resumes the work of a call that continues outside, if this host can: called once for each when a run begins. Resolves to its result;
+   * `undefined` or {@link pending}: it still continues. Absent, or if it throws: the call stays as it is.
+   */
+  resume?(call: ExternalCall, context: EffectContext): Promise<ToolAnswer | undefined>
+  /**
+   * Ends what is left of a call that this run did not begin, because the turn is cancelled: work that continues outside, or that a crash
+   * interrupted. Resolves to its result; `undefined`: nothing is known. The signal is aborted, and `RunOptions.cancelGraceMs` is the time limit.
+   */
+  cancel?(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer | undefined>
 }
 
 /** How a host runs code, what the code does to the world, and how to recover a run that a crash interrupted: one member, as {@link HostTools}. */
@@ -261,6 +315,10 @@ export interface TurnLog {
   callStarted(effectId: number, callId?: string): Promise<"first" | "again">
   /** Whether a start was recorded for the call, by this process or an earlier one. Asked when a turn is cancelled. */
   mayHaveRun(effectId: number, callId?: string): boolean
+  /** Where children of the turn are recorded. Absent: tools receive no `child`. */
+  readonly children?: TurnChildren
+  /** The children that wait for decisions, or for work outside. Asked when a run suspends while calls continue outside. */
+  suspendedChildren?(): Promise<readonly SuspendedChild[]>
   /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */
   settled(machine: TurnMachine): Promise<void>
 }
@@ -335,6 +393,8 @@ export interface Suspended {
   readonly held: readonly HeldCall[]
   /** The calls that continue outside. */
   readonly pending: readonly ExternalCall[]
+  /** The children of those calls that wait, and their children. Decide about their calls in their own journals. Absent: none. */
+  readonly children?: readonly SuspendedChild[]
   /** The transcript so far. */
   readonly messages: readonly Message[]
   /** The tokens of all answers so far. */

@@ -75,9 +75,9 @@ export class Recorder {
     config: TurnConfig,
     start: TurnStart,
     turnId: string,
-    options: RecorderOptions & Pick<JournalHeader, "at" | "meta"> = {},
+    options: RecorderOptions & Pick<JournalHeader, "at" | "meta" | "parent"> = {},
   ): { readonly recorder: Recorder; readonly line: string } {
-    const { at, meta } = options
+    const { at, meta, parent } = options
     const recorder = new Recorder(new JournalWriter(undefined, options.maxLineChars), options)
     const { name, version } = config.driver
     const trusted = trustingConfig(config)
@@ -93,6 +93,7 @@ export class Recorder {
       surface: { systemPrompt, tools },
       ...(at !== undefined && { at }),
       ...(meta !== undefined && { meta }),
+      ...(parent !== undefined && { parent }),
     }
     const line = recorder.#count(recorder.#line(header))
     // A snapshot right after a long header would only repeat its history.

@@ -5,7 +5,7 @@ import { TurnCheckpoint } from "./checkpoint.ts"
 import { TurnStart } from "./config.ts"
 import { AnswerableEffect } from "./effect.ts"
 import { Outcome, TurnEvent } from "./event.ts"
-import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
+import { Count, exact, Json, type Schema, type Tagged, Timestamp } from "./json.ts"
 import { LlmResponse } from "./llm.ts"
 import { Message } from "./message.ts"
 import { Response } from "./response.ts"
@@ -18,6 +18,19 @@ export const JOURNAL_VERSION = 2
 
 /** A short digest of canonical JSON, as `digest` in `turn-machine/replay` makes it. */
 const Digest = z.string()
+
+/** The tool call of another turn that a turn runs for, as its child. */
+export type JournalParent = wire.JournalParent
+export const JournalParent: Schema<JournalParent> = exact(
+  z.object({
+    turnId: z.string(),
+    effectId: Count,
+    callId: z.string(),
+    name: z.string().exactOptional(),
+    depth: Count,
+    lease: Count.exactOptional(),
+  }),
+)
 
 /** The first record: what the turn began with, and a digest of each key of its configuration. */
 export type JournalHeader = wire.JournalHeader
@@ -35,6 +48,7 @@ export const JournalHeader: Tagged<JournalHeader> = exact(
     meta: Json.exactOptional(),
     dropped: Count.exactOptional(),
     forkedFrom: z.object({ turnId: z.string(), record: Count }).exactOptional(),
+    parent: JournalParent.exactOptional(),
   }),
 )
 

@@ -9,6 +9,19 @@ import type { Message } from "./message.ts"
 import type { Response } from "./response.ts"
 import type { ToolSpec } from "./tool.ts"
 
+/** The tool call of another turn that a turn runs for, as its child. */
+export type JournalParent = {
+  readonly turnId: string
+  readonly effectId: number
+  readonly callId: string
+  /** Tells several children of one call apart. */
+  readonly name?: string
+  /** 1 for the child of a turn that has no parent. */
+  readonly depth: number
+  /** The tokens that the child may use, reserved until it ends. Absent: no limit. */
+  readonly lease?: number
+}
+
 /** The first record: what the turn began with, and a digest of each key of its configuration. */
 export type JournalHeader = {
   readonly type: "header"
@@ -30,6 +43,8 @@ export type JournalHeader = {
   readonly dropped?: number
   /** The record of another journal that was answered differently. */
   readonly forkedFrom?: { readonly turnId: string; readonly record: number }
+  /** Absent: the turn is not a child. */
+  readonly parent?: JournalParent
 }
 
 /** A command of the host. */

@@ -78,7 +78,7 @@ export function journaled(host: Host, store: JournalStore, options: JournaledOpt
   return { run: run as JournaledHost["run"] }
 }
 
-const TURN_KEYS = ["config", "start", "turnId", "meta"] as const satisfies readonly (keyof JournaledTurn)[]
+const TURN_KEYS = ["config", "start", "turnId", "meta", "parent"] as const satisfies readonly (keyof JournaledTurn)[]
 const OPTION_KEYS = [
   ...["runTurn", "resume", "takeOver", "waitMs", "snapshotEveryRecords", "snapshotEveryChars", "keepEffects", "maxLineChars", "compactAboveChars"],
   "now",

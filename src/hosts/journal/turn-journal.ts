@@ -14,11 +14,12 @@ import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
-import type { JournalHeader, JournalRecord } from "../../wire/journal.ts"
+import type { JournalHeader, JournalParent, JournalRecord } from "../../wire/journal.ts"
 import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
-import type { ToolAnswer, ToolError, TurnLog } from "../host.ts"
+import type { SuspendedChild, ToolAnswer, ToolError, TurnChildren, TurnLog } from "../host.ts"
 import { type TurnTools, toolsNow } from "../run/changed-tool.ts"
+import { childrenPrefix } from "../run/child-place.ts"
 import { wakeRun } from "../run/wake-run.ts"
 import {
   type AnsweredTurn,
@@ -32,6 +33,7 @@ import {
   RecordedBatch,
 } from "./outside-answers.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
+import { pendingApprovals } from "./pending-approvals.ts"
 import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
@@ -52,6 +54,8 @@ export interface BeginOptions {
   readonly turnId?: string
   /** Any data of the host, stored in the header. */
   readonly meta?: Json
+  /** The call of another turn that this turn runs for, stored in the header. Default: none. */
+  readonly parent?: JournalParent
 }
 
 /** Options of {@link TurnJournal.decide} and {@link TurnJournal.answer}. */
@@ -84,6 +88,7 @@ export interface OutsideOptions {
  */
 export class TurnJournal implements TurnLog {
   readonly #stored: StoredJournal
+  readonly #place: { readonly store: JournalStore; readonly name: string }
   readonly #options: TurnJournalOptions & RecorderOptions
   readonly #startedCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
@@ -111,8 +116,14 @@ export class TurnJournal implements TurnLog {
   /** The decisions of the turn, and the results of calls that continued outside, in their order. */
   readonly #outside: (ToolDecisions | ToolResults)[] = []
 
-  private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
+  private constructor(
+    stored: StoredJournal,
+    place: { readonly store: JournalStore; readonly name: string },
+    recorded: Journal | undefined,
+    options: TurnJournalOptions,
+  ) {
     this.#stored = stored
+    this.#place = place
     this.#recorded = recorded
     for (const { record } of recorded?.entries ?? []) this.#noteOutside(record)
     this.#options = { ...options, validation: journalValidation }
@@ -130,7 +141,7 @@ export class TurnJournal implements TurnLog {
       if (journal?.migratedFrom !== undefined) await stored.replace(inChunks(journalLines(journal)))
       else if (journal === undefined && length > 0) await stored.replace("")
       else if (journal !== undefined && journal.droppedLength > 0) await stored.replace(firstChars(stored.read(), journal.length))
-      return new TurnJournal(stored, journal, options)
+      return new TurnJournal(stored, { store, name }, journal, options)
     } catch (error) {
       await stored.close()
       throw error
@@ -140,6 +151,19 @@ export class TurnJournal implements TurnLog {
   /** The records that the journal held when it was opened; `undefined` for a new journal. */
   get recorded(): Journal | undefined {
     return this.#recorded
+  }
+
+  /** Where the children of this turn are recorded, each in a journal of its own. Their names begin with the name of this one. */
+  get children(): TurnChildren {
+    return { ...this.#place, depth: (this.#header ?? this.#recorded?.header)?.parent?.depth ?? 0 }
+  }
+
+  /** The children of this turn that wait for decisions, or for work outside. */
+  async suspendedChildren(): Promise<readonly SuspendedChild[]> {
+    const { store, name } = this.#place
+    const found: SuspendedChild[] = []
+    for await (const child of pendingApprovals(store, { prefix: childrenPrefix(name) })) if (child.error === undefined) found.push(child)
+    return found
   }
 
   /** @throws {TypeError} the journal was neither begun nor resumed */
@@ -154,12 +178,17 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    * @throws {TypeError} the journal is not new
    */
-  async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta }: BeginOptions = {}): Promise<TurnMachine> {
+  async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta, parent }: BeginOptions = {}): Promise<TurnMachine> {
     if (this.#recorded !== undefined || this.#recorder !== undefined)
       throw new TypeError("This journal already has a turn. Call resume instead of begin.")
     const checked = { ...config, validation: config.validation ?? wireValidation }
     const machine = new RecordedTurnMachine(checked, start)
-    const { recorder, line } = Recorder.begin(checked, start, turnId, { ...this.#options, at: this.#now(), ...(meta !== undefined && { meta }) })
+    const { recorder, line } = Recorder.begin(checked, start, turnId, {
+      ...this.#options,
+      at: this.#now(),
+      ...(meta !== undefined && { meta }),
+      ...(parent !== undefined && { parent }),
+    })
     this.#header = readJournal(line, journalValidation).header
     this.#recorder = recorder
     this.#own(machine)

@@ -4,8 +4,9 @@ import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, TurnLog } from "../host.ts"
 import { handleAnswer, isTooLong, save, stop } from "./answers.ts"
-import type { Work } from "./effect-run.ts"
+import type { Work, WorkOptions } from "./effect-run.ts"
 import { checkedAnswer } from "./execute.ts"
+import { LeftCalls } from "./left-calls.ts"
 import { cancelledResponses } from "./task.ts"
 
 /** What a cancellation needs of its run. */
@@ -15,16 +16,18 @@ export interface Cancelled {
   readonly journal: TurnLog | undefined
   readonly signal: AbortSignal
   readonly cancelGraceMs: number
+  readonly workOptions: WorkOptions
 }
 
 /** Cancels a turn whose signal was aborted. What its executors report in time is stored. */
-export async function cancelTurn(machine: TurnMachine, { host, work, journal, signal, cancelGraceMs }: Cancelled): Promise<void> {
+export async function cancelTurn(machine: TurnMachine, { host, work, journal, signal, cancelGraceMs, workOptions }: Cancelled): Promise<void> {
   // The work may be an earlier one, whose answer was handled.
   const running = work?.effectId === machine.outstanding?.id ? work : undefined
   await running?.finish(cancelGraceMs)
   const partial = running?.partial
   if (running === undefined) await stop(machine, work, journal)
-  const answer = await handInLate(machine, running, journal)
+  const left = new LeftCalls(host, running, signal, cancelGraceMs, workOptions)
+  const answer = await handInLate(machine, running, journal, left)
   await cancel(machine, journal, reasonOf(signal), { partial, answer })
   await save(machine, host)
 }
@@ -63,7 +66,12 @@ function isSame(left: unknown, right: unknown): boolean {
  * Hands in the results of a cancelled effect: those that came in time, and for `once` calls that had begun, that they may have taken effect.
  * Returns the one after which nothing would be open, which belongs to the cancellation: the driver is not asked what follows.
  */
-async function handInLate(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<Response | undefined> {
+async function handInLate(
+  machine: TurnMachine,
+  work: Work | undefined,
+  journal: TurnLog | undefined,
+  left: LeftCalls,
+): Promise<Response | undefined> {
   const { outstanding } = machine
   const answers = [...(work?.stop() ?? [])]
   const open = new OpenCalls(outstanding)
@@ -73,6 +81,11 @@ async function handInLate(machine: TurnMachine, work: Work | undefined, journal:
     const response = checkedAnswer(answer, (response) => machine.check(response))
     const isWork = response.type === "tool_results" || response.type === "exec_result"
     if (isWork && open.completedBy(response)) return response
+    await handleAnswer(machine, answer, journal)
+  }
+  for (const answer of await left.end(machine.outstanding)) {
+    const response = checkedAnswer(answer, (response) => machine.check(response))
+    if (open.completedBy(response)) return response
     await handleAnswer(machine, answer, journal)
   }
   if (outstanding === undefined || journal === undefined) return undefined

@@ -7,7 +7,7 @@ import { cancelTurn } from "./cancel.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools, refuseWithoutDecider } from "./checks.ts"
 import { Work, type WorkOptions } from "./effect-run.ts"
 import { report, show } from "./report.ts"
-import { refuseToWait, suspended } from "./suspend.ts"
+import { refuseToWait, suspended, withChildren } from "./suspend.ts"
 import { watchRun } from "./wake-run.ts"
 
 /**
@@ -46,7 +46,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   try {
     if (UNSAVED.has(machine)) await save(machine, host)
     for (;;) {
-      if (signal?.aborted === true && !machine.done) await cancelTurn(machine, { host, work, journal, signal, cancelGraceMs })
+      if (signal?.aborted === true && !machine.done) await cancelTurn(machine, { host, work, journal, signal, cancelGraceMs, workOptions })
 
       const done = await report(machine, host, options, (released) => work?.release(released))
       if (done !== undefined) {
@@ -68,7 +68,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
           if (journal === undefined) refuseOnce(host, outstanding)
           work = new Work(outstanding, host, workOptions, (partial) => validPartial(machine, partial))
         } else if (machine.turn === turn) {
-          return suspended(machine)
+          return withChildren(suspended(machine), journal)
         }
         continue
       }
@@ -87,13 +87,13 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         await save(machine, host)
         if (machine.turn !== turn || isAborted(signal)) continue
         refuseToWait(machine, options)
-        return suspended(machine)
+        return withChildren(suspended(machine), journal)
       }
     }
   } finally {
     unwatch()
     // The caller receives the error that ended the run, even if recording the last answers fails afterwards.
-    await stop(machine, work, journal).catch(() => {})
+    await stop(machine, work, journal, !machine.done && work?.effectId === machine.outstanding?.id).catch(() => {})
   }
 }
 
@@ -114,6 +114,8 @@ function workOptionsOf({ turnId, journal, signal, pause, onEvent, now, isFatal, 
     ...(isFatal !== undefined && { isFatal }),
     ...(toolConcurrency !== undefined && { toolConcurrency }),
     ...(journal !== undefined && { callStarted: (effectId, callId) => journal.callStarted(effectId, callId) }),
+    ...(journal?.children !== undefined && { children: journal.children }),
+    resumesCalls: true,
   }
 }
 

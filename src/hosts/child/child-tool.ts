@@ -1,0 +1,186 @@
+import { checkDriver, type TurnConfig } from "../../machine/config.ts"
+import { userMessage } from "../../machine/user-message.ts"
+import { digest } from "../../replay/digest.ts"
+import { quoted } from "../../text.ts"
+import { unknownKey } from "../../unknown-key.ts"
+import type { ExternalCall } from "../../wire/approval.ts"
+import type { TurnStart } from "../../wire/config.ts"
+import type { PendingToolCall } from "../../wire/tool.ts"
+import { type ChildPlace, type EffectContext, pending, type ToolAnswer, ToolError } from "../host.ts"
+import { memoryJournalStore } from "../journal/memory.ts"
+import { checkHost } from "../run/checks.ts"
+import { messageOf } from "../run/failures.ts"
+import { checkDescription, checkName } from "../tools/definition-checks.ts"
+import { failed, invalidRequest, type Tool } from "../tools/toolbox.ts"
+import { childFailure, childResult } from "./child-result.ts"
+import { type ChildRunOptions, type ChildTurn, runChild } from "./child-run.ts"
+
+/** What the model gives a child. */
+export interface ChildTask {
+  readonly task: string
+}
+
+/** Options of {@link childTool}. */
+export interface ChildToolOptions<Name extends string = string> extends ChildRunOptions, Pick<Tool, "approval"> {
+  /** The name of the tool. */
+  readonly name: Name
+  /** What the model reads: which tasks the child is for. */
+  readonly description: string
+  /** The configuration of the child's turn. A function must return the same for the same task: a resumed child has it again. */
+  readonly config: TurnConfig | ((task: ChildTask) => TurnConfig)
+  /** The I/O of the child's turn. */
+  readonly host: ChildRunOptions["host"]
+  /** What the child's turn begins with. Default: the task as the user's message. */
+  readonly start?: (task: ChildTask) => TurnStart
+  /** The tokens that children may use. Default: no limit. */
+  readonly budget?: ChildRunOptions["budget"]
+  /** How many turns may be below one that is not a child. At least 1, the default: a child has no children. */
+  readonly maxDepth?: number
+  /** How many children of one turn may be open at the same time, those that wait included. At least 1. Default: no limit. */
+  readonly maxOpen?: number
+  /** The loop that runs a child. Default: `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` makes the child's span one of the call's. */
+  readonly runTurn?: ChildRunOptions["runTurn"]
+  /** How children are journaled. */
+  readonly journal?: ChildRunOptions["journal"]
+  /** How a child is resumed that another process began, as for `journaled`. */
+  readonly resume?: ChildRunOptions["resume"]
+  /** As `cancelGraceMs` of a run, for the child. Make it shorter than the parent's, which waits for the child. Default 1,000. */
+  readonly cancelGraceMs?: number
+  /** Receives the child's events. Its tokens are also emitted by the parent, as `child_token_usage`. */
+  readonly onEvent?: ChildRunOptions["onEvent"]
+}
+
+/**
+ * Makes a tool that runs a turn of its own, a subagent, and returns its result.
+ *
+ *     const research = childTool({ name: "research", description: "Answers a question from the files.", config, host, budget: { tokens: 50_000 } })
+ *     const tools = toolbox([research])
+ *
+ * The child has a journal of its own in the parent's store. A call that runs again after a crash continues it. A child that waits for a
+ * decision makes its call continue outside, so that the parent may suspend; `Suspended.children` has its held calls. Once they are decided in
+ * the child's journal, the next run of the parent continues both. Its tokens count in the parent's turn, with its result.
+ *
+ * A parent without a journal runs its children in memory: they do not survive the process.
+ * @throws {ToolDefinitionError} `invalid_name`, `invalid_description`
+ * @throws {TypeError} the host has no `llmCall`, or an option is unknown
+ * @throws {RangeError} a number is less than 1
+ */
+export function childTool<const Name extends string>(options: ChildToolOptions<Name>): Tool<Name> {
+  checkOptions(options)
+  const { name, description, config, start = startOf, maxDepth = 1, approval } = options
+  const memory = memoryJournalStore()
+  /** The children that run in this process. */
+  const running = new Map<string, EffectContext>()
+
+  function placeOf(context: EffectContext, callId: string): ChildPlace {
+    const place = context.child?.()
+    if (place !== undefined) return place
+    const { effectId, signal } = context
+    const turnId = context.idempotencyKey ?? crypto.randomUUID()
+    return { turnId, store: memory, name: `memory.child-${digest(turnId)}`, parent: { turnId: "", effectId, callId, depth: 1 }, signal }
+  }
+
+  async function run(task: ChildTask, place: ChildPlace, context: EffectContext): Promise<ToolAnswer> {
+    const child: ChildTurn = { place, tool: name, config: typeof config === "function" ? config(task) : config, start: start(task) }
+    const other = running.get(place.turnId)
+    if (other?.signal.aborted === false) {
+      const message = "The subagent of this call runs already. Give each call an id of its own."
+      return failed(childFailure("invalid_request", "child_running", message))
+    }
+    running.set(place.turnId, context)
+    try {
+      const end = await runChild(child, options, context)
+      if (end.type === "done") return childResult(end)
+      const waits = end.held.length > 0 || (end.children ?? []).some(({ held }) => held.length > 0)
+      return pending({ token: place.turnId, note: `The subagent ${quoted(name)} ${waits ? "waits for a decision" : "is suspended"}.` })
+    } catch (error) {
+      if (context.isFatal?.(error) === true) throw error
+      if (error instanceof ToolError) return failed(error.failure)
+      return failed(childFailure("internal", "child_failed", `The subagent could not run: ${messageOf(error)}`))
+    } finally {
+      if (running.get(place.turnId) === context) running.delete(place.turnId)
+    }
+  }
+
+  /** The place of a child that has begun. */
+  async function begun(call: PendingToolCall, context: EffectContext): Promise<ChildPlace | undefined> {
+    const place = placeOf(context, call.callId)
+    if (running.get(place.turnId)?.signal.aborted === false) return undefined
+    return (await place.store.read(place.name)) === undefined ? undefined : place
+  }
+
+  return {
+    spec: { name, description, inputSchema: INPUT_SCHEMA },
+    effects: "idempotent",
+    ...(approval !== undefined && { approval }),
+    async call(call, context) {
+      const task = taskOf(call)
+      if (task === undefined) return failed(invalidRequest("invalid_arguments", `The arguments of ${quoted(name)} must be { "task": "…" }.`))
+      const place = placeOf(context, call.callId)
+      if (place.parent.depth <= maxDepth) return run(task, place, context)
+      const message = `The subagent was not started: subagents may be nested ${maxDepth} deep. Do the task here.`
+      return failed(childFailure("permission_denied", "child_depth", message))
+    },
+    async resume(call: ExternalCall, context) {
+      const task = taskOf(call)
+      const place = await begun(call, context)
+      return task === undefined || place === undefined || call.token !== place.turnId ? undefined : run(task, place, context)
+    },
+    async cancel(call, context) {
+      const task = taskOf(call)
+      const place = await begun(call, context)
+      return task === undefined || place === undefined ? undefined : run(task, place, context)
+    },
+  }
+}
+
+const INPUT_SCHEMA = {
+  type: "object",
+  properties: {
+    task: { type: "string", description: "What to do, with everything that is needed to do it: nothing else of this conversation is seen." },
+  },
+  required: ["task"],
+  additionalProperties: false,
+}
+
+function taskOf({ args }: PendingToolCall): ChildTask | undefined {
+  const { task } = (args ?? {}) as { readonly task?: unknown }
+  return typeof task === "string" && task.trim() !== "" ? { task } : undefined
+}
+
+function startOf({ task }: ChildTask): TurnStart {
+  return { messages: [userMessage(task)] }
+}
+
+const KEYS = {
+  name: true,
+  description: true,
+  config: true,
+  host: true,
+  start: true,
+  budget: true,
+  maxDepth: true,
+  maxOpen: true,
+  runTurn: true,
+  journal: true,
+  resume: true,
+  cancelGraceMs: true,
+  onEvent: true,
+  approval: true,
+} satisfies { readonly [Key in keyof ChildToolOptions]-?: true }
+
+function checkOptions(options: ChildToolOptions): void {
+  const unknown = unknownKey(options, Object.keys(KEYS))
+  if (unknown !== undefined) {
+    const { key, hint = `the options are ${Object.keys(KEYS).join(", ")}.` } = unknown
+    throw new TypeError(`childTool was given the unknown option ${JSON.stringify(key)}; ${hint}`)
+  }
+  const { name, description, host, config, maxDepth, maxOpen, budget } = options
+  checkName(name, "childTool")
+  checkDescription(name, description)
+  checkHost(host)
+  if (typeof config !== "function") checkDriver(config?.driver)
+  for (const [key, value] of Object.entries({ maxDepth, maxOpen, "budget.tokens": budget?.tokens, "budget.total": budget?.total }))
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
+      throw new RangeError(`${key} must be a whole number of at least 1, not ${value}.`)
+}

@@ -1,0 +1,67 @@
+import { tokensOf } from "../../machine/limits.ts"
+import type { ChildPlace } from "../host.ts"
+import type { JournalStore } from "../journal/store.ts"
+import { childrenPrefix, parentName } from "../run/child-place.ts"
+import { type ReadTurn, readTurn } from "./turn-tree.ts"
+
+/** How many tokens children may use: `inputTokens` plus `outputTokens`, as `maxTokens` of a turn counts. */
+export interface ChildBudget {
+  /** For each child. It becomes the child's `maxTokens`, so that a child stops after the call that reaches it. At least 1. */
+  readonly tokens: number
+  /** For all children of the turn. A child gets what is left, if that is less than `tokens`. Default: no limit. */
+  readonly total?: number
+}
+
+/** Which children a new one is counted with. */
+export interface Siblings {
+  /** How many have not ended. */
+  readonly open: number
+  /** What ended ones used, and what is reserved for the others, in tokens. */
+  readonly reserved: number
+}
+
+/** What ended children used. They do not change any more. */
+const ended = new WeakMap<JournalStore, Map<string, ReadTurn>>()
+
+/** Reads the other children of a place's parent. */
+export async function siblingsOf(place: ChildPlace): Promise<Siblings> {
+  const { store, name: own, parent } = place
+  const known = ended.get(store) ?? new Map<string, ReadTurn>()
+  ended.set(store, known)
+  const prefix = childrenPrefix(parentName(place))
+  let open = 0
+  let reserved = 0
+  for await (const name of store.list({ prefix })) {
+    if (name === own || name.includes(".child-", prefix.length)) continue
+    const child = known.get(name) ?? (await readTurn(store, name))
+    if (child?.parent?.turnId !== parent.turnId) continue
+    if (child.outcome !== undefined) known.set(name, child)
+    else open += 1
+    const used = tokensOf(child.usage)
+    reserved += child.outcome === undefined ? Math.max(used, child.parent.lease ?? 0) : used
+  }
+  return { open, reserved }
+}
+
+const turns = new WeakMap<JournalStore, Map<string, Promise<unknown>>>()
+
+/** Lets one child of a parent begin at a time, so that no two are granted the same tokens. */
+export async function oneByOne<Result>(place: ChildPlace, begin: () => Promise<Result>): Promise<Result> {
+  const { store } = place
+  const waiting = turns.get(store) ?? new Map<string, Promise<unknown>>()
+  turns.set(store, waiting)
+  const key = parentName(place)
+  const result = (waiting.get(key) ?? Promise.resolve()).then(begin)
+  const settled = result.catch(() => {})
+  waiting.set(key, settled)
+  try {
+    return await result
+  } finally {
+    if (waiting.get(key) === settled) waiting.delete(key)
+  }
+}
+
+/** The tokens that a child may use; `undefined`: no limit. 0 or less: none are left. */
+export function leaseOf({ tokens, total }: ChildBudget, { reserved }: Siblings): number {
+  return total === undefined ? tokens : Math.min(tokens, total - reserved)
+}
