@@ -323,6 +323,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "runTurn",
     "sqliteJournalStore",
     "toolbox",
+    "redirectRun",
     "wakeRun",
     "wrapHost",
   ],

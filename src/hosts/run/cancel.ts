@@ -1,3 +1,4 @@
+import type { HostCommand } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
@@ -8,6 +9,7 @@ import type { Work, WorkOptions } from "./effect-run.ts"
 import { checkedAnswer } from "./execute.ts"
 import { LeftCalls } from "./left-calls.ts"
 import { cancelledResponses } from "./task.ts"
+import type { Redirection } from "./wake-run.ts"
 
 /** What a cancellation needs of its run. */
 export interface Cancelled {
@@ -20,41 +22,69 @@ export interface Cancelled {
 }
 
 /** Cancels a turn whose signal was aborted. What its executors report in time is stored. */
-export async function cancelTurn(machine: TurnMachine, { host, work, journal, signal, cancelGraceMs, workOptions }: Cancelled): Promise<void> {
+export async function cancelTurn(machine: TurnMachine, run: Cancelled): Promise<void> {
+  const reason = reasonOf(run.signal)
+  await commandWith(machine, run.journal, { type: "cancel", ...(reason !== undefined && { reason }) }, await leave(machine, run))
+  await save(machine, run.host)
+}
+
+/** Redirects a turn: what its executors report in time is stored, and it continues with other messages. */
+export async function redirectTurn(
+  machine: TurnMachine,
+  run: Omit<Cancelled, "signal">,
+  { messages, settle }: Redirection,
+  now: () => number | Promise<number>,
+): Promise<void> {
+  const given = typeof messages === "function" ? messages() : messages
+  if (machine.done || given.length === 0) return settle(false)
+  const reason = new DOMException("The user redirected the turn.", "AbortError")
+  run.work?.leave(reason)
+  try {
+    const left = await leave(machine, { ...run, signal: AbortSignal.abort(reason) })
+    await commandWith(machine, run.journal, { type: "redirect", messages: given, at: Math.floor(await now()) }, left)
+    await save(machine, run.host)
+  } catch (error) {
+    settle(Promise.reject(error))
+    throw error
+  }
+  settle(true)
+}
+
+/** Ends the work that is outstanding, and hands in what it reports in time. */
+async function leave(machine: TurnMachine, { host, work, journal, signal, cancelGraceMs, workOptions }: Cancelled): Promise<Left> {
   // The work may be an earlier one, whose answer was handled.
   const running = work?.effectId === machine.outstanding?.id ? work : undefined
   await running?.finish(cancelGraceMs)
   const partial = running?.partial
   if (running === undefined) await stop(machine, work, journal)
   const left = new LeftCalls(host, running, signal, cancelGraceMs, workOptions)
-  const answer = await handInLate(machine, running, journal, left)
-  await cancel(machine, journal, reasonOf(signal), { partial, answer })
-  await save(machine, host)
+  return { partial, answer: await handInLate(machine, running, journal, left) }
 }
 
-/** What the outstanding work had done when the turn was cancelled. */
+/** What the outstanding work had done when the turn left it. */
 interface Left {
   readonly partial: LlmResponse | undefined
   readonly answer: Response | undefined
 }
 
-async function cancel(machine: TurnMachine, journal: TurnLog | undefined, reason: string | undefined, { partial, answer }: Left): Promise<void> {
-  const command = {
-    type: "cancel",
-    ...(reason !== undefined && { reason }),
+type LeavingCommand = Extract<HostCommand, { type: "cancel" | "redirect" }>
+
+async function commandWith(machine: TurnMachine, journal: TurnLog | undefined, given: LeavingCommand, { partial, answer }: Left): Promise<void> {
+  const command: LeavingCommand = {
+    ...given,
     ...(partial !== undefined && { partial }),
     ...(answer !== undefined && { answer }),
-  } as const
+  }
   if (journal === undefined) return machine.command(command)
   try {
     await journal.command(machine, command)
   } catch (error) {
     if (!isTooLong(error)) throw error
-    // Otherwise the turn could not be cancelled. The tokens still count, and a call that took effect does not read as one that did not.
+    // Otherwise the turn could not be cancelled or redirected. The tokens still count, and a call that took effect does not read as one that did not.
     const short = partial && { ...partial, text: "", parts: [] }
     const unknown = answer && machine.outstanding && cancelledResponses(machine.outstanding, () => true)[0]
     if (isSame(short, partial) && isSame(unknown, answer)) throw error
-    await cancel(machine, journal, reason, { partial: short, answer: unknown })
+    await commandWith(machine, journal, given, { partial: short, answer: unknown })
   }
 }
 

@@ -59,6 +59,7 @@ export class Work {
   readonly #decider = new Decider()
   #isOver = false
   #isStopped = false
+  #left: { readonly reason: unknown } | undefined
   #failure: { readonly error: unknown } | undefined
   /** What the executor of a model call returned, or threw as its partial answer. */
   #late: unknown
@@ -177,6 +178,12 @@ export class Work {
     return this.#answers.shift()
   }
 
+  /** Aborts running executors, and starts nothing more. What they report until {@link Work.stop} counts as after an abort of the run. */
+  leave(reason: unknown): void {
+    this.#left = { reason }
+    this.#abort()
+  }
+
   /**
    * Stops running executors. Returns the answers that arrived but were not read. `isOpen`: the effect is still outstanding, and another run
    * performs it again.
@@ -193,7 +200,7 @@ export class Work {
   readonly #abort = (isOpen = false): void => {
     this.#isOver = true
     const { signal } = this.#options
-    const reason = isOpen && signal?.aborted !== true ? new RunInterrupted() : signal?.reason
+    const reason = isOpen && signal?.aborted !== true ? new RunInterrupted() : this.#left === undefined ? signal?.reason : this.#left.reason
     for (const controller of this.#running) controller.abort(reason)
     this.#wake()
     this.#end()

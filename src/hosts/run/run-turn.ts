@@ -3,7 +3,7 @@ import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions } from "../host.ts"
 import { handleAnswer, save, stop, UNSAVED } from "./answers.ts"
-import { cancelTurn } from "./cancel.ts"
+import { cancelTurn, redirectTurn } from "./cancel.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools, refuseWithoutDecider } from "./checks.ts"
 import { Work, type WorkOptions } from "./effect-run.ts"
 import { report, show } from "./report.ts"
@@ -42,11 +42,17 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   if (!machine.done) refuseWithoutDecider(machine, host, options)
   const workOptions = workOptionsOf(options)
   let work: Work | undefined
-  const unwatch = watchRun(machine, () => work?.wake())
+  const outside = watchRun(machine, () => work?.wake())
   try {
     if (UNSAVED.has(machine)) await save(machine, host)
     for (;;) {
       if (signal?.aborted === true && !machine.done) await cancelTurn(machine, { host, work, journal, signal, cancelGraceMs, workOptions })
+
+      const redirection = outside.nextRedirection()
+      if (redirection !== undefined) {
+        await redirectTurn(machine, { host, work, journal, cancelGraceMs, workOptions }, redirection, options.now ?? Date.now)
+        continue
+      }
 
       const done = await report(machine, host, options, (released) => work?.release(released))
       if (done !== undefined) {
@@ -81,17 +87,17 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         const isNew = await handleAnswer(machine, answer, journal, (event) => show(Object.freeze(event), options))
         if (answer.response.type === "tool_decisions") work.countDecision(isNew)
         if (isNew) await save(machine, host)
-      } else if (work.isIdle && !isAborted(signal) && machine.turn === turn) {
+      } else if (work.isIdle && !isAborted(signal) && machine.turn === turn && !outside.isRedirected) {
         // What was decided or answered during the last writes is performed first.
         await journal?.settled(machine)
         await save(machine, host)
-        if (machine.turn !== turn || isAborted(signal)) continue
+        if (machine.turn !== turn || isAborted(signal) || outside.isRedirected) continue
         refuseToWait(machine, options)
         return withChildren(suspended(machine), journal)
       }
     }
   } finally {
-    unwatch()
+    outside.end()
     // The caller receives the error that ended the run, even if recording the last answers fails afterwards.
     await stop(machine, work, journal, !machine.done && work?.effectId === machine.outstanding?.id).catch(() => {})
   }
