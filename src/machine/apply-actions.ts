@@ -121,7 +121,8 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
         hasUnreported = true
         break
       case "prepare_iteration":
-        state = PREPARE_ITERATION
+        // A new value also where the turn prepares already: it was decided anew.
+        state = { type: "prepare_iteration" }
         break
       case "start_sync": {
         const { updateMachineConfig } = action
@@ -280,8 +281,6 @@ function synced(surface: ExecutionSurface, { systemPrompt, tools }: ExecutionSur
     if (JSON.stringify(surface.tools) !== JSON.stringify(tools)) draft.tools = castDraft(tools)
   })
 }
-
-const PREPARE_ITERATION: TurnState = { type: "prepare_iteration" }
 
 function appendConversation(messages: History<Message>, records: readonly HistoryRecord[]): History<Message> {
   const spoken: Message[] = []

@@ -105,6 +105,14 @@ describe("a turn that is redirected", () => {
     expect([machine.iteration, texts(machine.messages).slice(-2)]).toEqual([2, ["assistant: Done.", "user: And the next."]])
   })
 
+  test("may be redirected again before it asks the model", () => {
+    const machine = begun()
+    machine.command(TURN)
+    machine.command({ ...TURN, messages: [userMessage("Or the third.", "u3")] })
+    expect(work(pollAll(machine))).toEqual(["cancel_llm 1", "llm_call 2"])
+    expect(texts(machine.messages).slice(-2)).toEqual(["user: Read the other file.", "user: Or the third."])
+  })
+
   test("has one more model call at its limit, and then stops", () => {
     const machine = begun({ maxIterations: 1 })
     machine.command(TURN)
