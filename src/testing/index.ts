@@ -5,7 +5,7 @@
  */
 
 export type { Difference } from "../errors.ts"
-export { type Answers, answerTo, type ScriptedToolAnswer } from "./answers.ts"
+export { type Answers, answerTo, type ScriptedDecision, type ScriptedToolAnswer } from "./answers.ts"
 export { firstDifference } from "./difference.ts"
 export { expectReplays, ReplayMismatch } from "./expect-replays.ts"
 export { type ExpectTurnOptions, expectTurn, type TurnSummary } from "./expect-turn.ts"

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
+import { newColours, type SuspendedCommand, suspendedCommand, textOf } from "./colours.ts"
 import { bundleCli, fill, newFolder, type Ran, runCli, spawnCli, TestTerminal } from "./harness.ts"
 
 // Processes start slowly on a busy machine.
@@ -11,22 +12,9 @@ const bundled = await bundleCli()
 const TASK = 'Replace "colour" with "color".'
 const EDIT_RUN = ["run", "--dir", "shop", "--edit", "--state", "s.json"] as const
 
-/** A folder in which three lines have the word. */
-function newColours(): string {
-  return fill(newFolder(), { "shop/a.txt": "the colour of x\nb\ncolour again\n", "shop/b.txt": "colour\r\nkeep\r\n" })
-}
-
-function textOf(base: string, name: string): string {
-  return readFileSync(join(base, "shop", name), "utf8")
-}
-
 /** A run whose three changes are held. */
-async function suspended(
-  ...more: readonly string[]
-): Promise<{ readonly base: string; readonly ran: Ran; run(...args: readonly string[]): Promise<Ran> }> {
-  const base = newColours()
-  const ran = await runCli([...EDIT_RUN, ...more, TASK], { cwd: base })
-  return { base, ran, run: (...args) => runCli(args, { cwd: base }) }
+function suspended(...more: readonly string[]): Promise<SuspendedCommand> {
+  return suspendedCommand([...EDIT_RUN, ...more, TASK])
 }
 
 describe("a run without a terminal", () => {

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs"
-import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
-import { bundleCli, fill, newFolder, type Ran, runCli, spawnCli, TestTerminal, until } from "./harness.ts"
+import { newColours, type SuspendedCommand, suspendedCommand, textOf } from "./colours.ts"
+import { bundleCli, type Ran, runCli, spawnCli, TestTerminal, until } from "./harness.ts"
 import { hasPty, Pty } from "./pty.ts"
 
 // Processes start slowly on a busy machine.
@@ -12,20 +11,8 @@ const TASK = 'Replace "colour" with "color".'
 const GOAL = ["goal", "--dir", "shop", "--edit", "--state", "g"] as const
 const KEYS = "[?] help"
 
-function newColours(): string {
-  return fill(newFolder(), { "shop/a.txt": "the colour of x\nb\ncolour again\n", "shop/b.txt": "colour\r\nkeep\r\n" })
-}
-
-function textOf(base: string, name: string): string {
-  return readFileSync(join(base, "shop", name), "utf8")
-}
-
-async function suspended(
-  ...more: readonly string[]
-): Promise<{ readonly base: string; readonly ran: Ran; run(...args: readonly string[]): Promise<Ran> }> {
-  const base = newColours()
-  const ran = await runCli([...GOAL, ...more, TASK], { cwd: base })
-  return { base, ran, run: (...args) => runCli(args, { cwd: base }) }
+function suspended(...more: readonly string[]): Promise<SuspendedCommand> {
+  return suspendedCommand([...GOAL, ...more, TASK])
 }
 
 describe("a goal without a terminal", () => {

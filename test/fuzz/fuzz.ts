@@ -105,7 +105,8 @@ function begin(life: Life, store: JournalStore, broken: Broken): Running {
   return running
 }
 
-const MOST_STEPS = 5_000
+/** Turns of the event loop: a busy machine makes thousands of them while a file is written. */
+const MOST_STEPS = 50_000
 
 /**
  * Waits until a run has ended or its process is gone. If nothing can happen any more, what holds the run up is resolved: what waits for an

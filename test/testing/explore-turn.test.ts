@@ -1,4 +1,6 @@
 import { describe, expect, test } from "vitest"
+import { approvalDriver } from "../../src/drivers/approval/driver.ts"
+import type { ApprovalPolicy } from "../../src/drivers/approval/policy.ts"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { codeDriver } from "../../src/drivers/code.ts"
 import { goalInputEvent } from "../../src/drivers/goal/deliveries.ts"
@@ -59,6 +61,34 @@ describe("the drivers of this package follow the laws in every state of a small 
         ...["stopped plugin_abort", "stopped provider_error", "stopped runtime_error"],
       ])
       expect(explored.states).toBeGreaterThan(FULL ? 4000 : 150)
+    },
+    MINUTES,
+  )
+
+  test(
+    "the approval driver, over every decision about calls that are held, alone and beside free ones",
+    () => {
+      const heldCalls = [(_callId: string) => true, ...(FULL ? [(callId: string) => callId.endsWith("_1")] : [])]
+      for (const isHeld of heldCalls) {
+        const policy: ApprovalPolicy = ({ callId }) => (isHeld(callId) ? { hold: {} } : "run")
+        const explored = exploreTurn({
+          driver: approvalDriver(chatDriver(), { policy }),
+          bounds: { iterations: 1, calls: FULL ? 2 : 1 },
+          laws: {
+            "a held call may run only after an approval or an edit": ({ after }) => {
+              const { state } = after.turn.position
+              if (state.type !== "waiting_tools" || after.outstanding?.type !== "tool_calls") return undefined
+              const decided = state.decided.toArray().filter(({ decision }) => decision === "approve" || decision === "edit")
+              const allowed = new Set(decided.map(({ requestId }) => requestId))
+              const found = after.outstanding.calls.find(({ callId }) => isHeld(callId) && !allowed.has(`${state.outstanding.id}:${callId}`))
+              return found === undefined ? undefined : `${found.callId} may run`
+            },
+          },
+        })
+        expect(reachedRows(explored)).toContain("waiting_tools × tool_decisions → finished, waiting_tools")
+        expect(explored.cutOff.map(({ bound }) => bound)).toEqual(["deliveries"])
+        expect(explored.states).toBeGreaterThan(FULL ? 500 : 100)
+      }
     },
     MINUTES,
   )

@@ -1,6 +1,6 @@
 import { canonicalJson, type Json } from "../../json.ts"
 import type { WaitingTools } from "../../machine/batch.ts"
-import { decisionOf, placeDecisions, type RefusedDecision } from "../../machine/held.ts"
+import { decisionOf, placeDecisions } from "../../machine/held.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { latest, type OpenBatch } from "../../replay/open-batch.ts"
 import { wireValidation } from "../../schemas/validation.ts"
@@ -17,7 +17,10 @@ import { ownJson } from "../run/plain-json.ts"
  * `approval_expired`: it counts, as `expired`, because it came too late.
  */
 export type OutsideAnswerCode =
-  | RefusedDecision["why"]
+  | "unknown_request"
+  | "digest_mismatch"
+  | "decision_not_allowed"
+  | "call_already_decided"
   | "approval_expired"
   | "tool_changed"
   | "unknown_call"

@@ -5,7 +5,7 @@ export { JudgedThread, type JudgedThreadOptions, readJudged } from "../judge/jud
 export type { CheckRequest, CheckRunner } from "./check-runner.ts"
 export type { GoalTurnOptions } from "./config.ts"
 export type { EndedThreadTurn } from "./log.ts"
-export type { ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
+export type { RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"
 export {
   type Guidance,
