@@ -96,7 +96,7 @@ function accepted(outstanding: AnswerableEffect | undefined): string {
  * command ends the turn. `answer`: the results that came while the turn was being cancelled, of tools or of code; they are stored, and the
  * driver is not asked what follows. Both are ignored if the turn waits for something else.
  *
- * `redirect` does not end the turn: it stops what runs, appends the `messages`, and the turn goes on with a new iteration.
+ * `redirect` does not end the turn: it stops what runs, appends the `messages` and begins a new iteration.
  */
 export type HostCommand =
   | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse; readonly answer?: Response }

@@ -20,7 +20,7 @@ const SHARE = 1 / 8
 export interface ContextSize extends CompactionFacts {
   /** The model's window, by the config or by a request that did not fit. `undefined`: unknown. */
   readonly windowTokens: number | undefined
-  /** The part of a request that is no message of the transcript: the system prompt and the tools. */
+  /** The tokens of the system prompt and the tools. */
   readonly surfaceTokens: number
   readonly view: TranscriptView | undefined
 }
