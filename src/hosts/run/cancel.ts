@@ -2,7 +2,6 @@ import type { HostCommand } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
-import type { Message } from "../../wire/message.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, TurnLog } from "../host.ts"
 import { handleAnswer, isTooLong, save, stop } from "./answers.ts"
@@ -36,19 +35,12 @@ export async function redirectTurn(
   { messages, settle }: Redirection,
   now: () => number | Promise<number>,
 ): Promise<void> {
-  const read = (): readonly Message[] => (typeof messages === "function" ? messages() : messages)
-  if (machine.done || read().length === 0) return settle(false)
+  const given = typeof messages === "function" ? messages() : messages
+  if (machine.done || given.length === 0) return settle(false)
   const reason = new DOMException("The user redirected the turn.", "AbortError")
   run.work?.leave(reason)
   try {
-    const isAtCheckpoint = machine.outstanding?.type === "checkpoint"
     const left = await leave(machine, { ...run, signal: AbortSignal.abort(reason) })
-    // A delivery that came in time may have had the messages.
-    const given = read()
-    if (isAtCheckpoint && given.length === 0) {
-      await save(machine, run.host)
-      return settle(false)
-    }
     await commandWith(machine, run.journal, { type: "redirect", messages: given, at: Math.floor(await now()) }, left)
     await save(machine, run.host)
   } catch (error) {

@@ -66,6 +66,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   await reportRecords(thread, host)
   const { now } = thread.options
   thread.calling = undefined
+  thread.deliveringEffect = undefined
   let journal: TurnJournal | undefined
   let isSuspended = false
   try {

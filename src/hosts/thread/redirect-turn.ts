@@ -18,7 +18,8 @@ export async function redirectTurn(thread: ThreadState, machine: TurnMachine): P
   try {
     let calling: ThreadState["calling"]
     const isRedirected = await redirectRun(machine, () => {
-      if (!isDue()) return []
+      // What a checkpoint delivers now must not be delivered twice. The next time that the journal settles, it is known what is left.
+      if (!isDue() || thread.isDelivering(machine)) return []
       calling = thread.calling
       return thread.unreceived(machine).map(({ message }) => message)
     })

@@ -41,6 +41,9 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
     checkpoint: async (next, effect, context) => {
       await attend()
       const own = (await next(effect, context)) ?? {}
+      // What would be delivered now does not count.
+      if (context.signal.aborted) return own
+      thread.deliveringEffect = effect.id
       return deliver(thread, machine, effect, own)
     },
   })

@@ -65,6 +65,8 @@ export class ThreadState {
   failure: { readonly error: unknown } | undefined
   /** The limit of the running turn's tokens. */
   maxTokens: number | undefined
+  /** The checkpoint that delivers inputs. */
+  deliveringEffect: number | undefined
   /** Whether the run of the open turn was asked to redirect it. */
   isRedirecting = false
   /** The assigned inputs that a machine has received, and how much of its history was read for that. */
@@ -124,6 +126,11 @@ export class ThreadState {
       if (input !== undefined && isSame(input, message)) received.inputs.add(message.id)
     }
     return assigned.filter(({ inputId }) => !received.inputs.has(inputId))
+  }
+
+  /** Whether a checkpoint that the turn waits for has chosen the inputs that it delivers. */
+  isDelivering({ outstanding }: TurnMachine): boolean {
+    return outstanding !== undefined && outstanding.id === this.deliveringEffect
   }
 
   /** Whether a turn is to stop what it does, and to continue with an input. */
