@@ -111,12 +111,9 @@ interface CompactionCall {
   readonly tailStart: number
 }
 
-/**
- * The driver state of a compaction call. Each call has a purpose of its own: two requests of compactions need not begin alike, because
- * each ends with an instruction that is in no later request.
- */
+/** The driver state of a compaction call. */
 function callState(call: CompactionCall, inner: Json | undefined): Json {
-  return { purpose: `compaction ${call.id}`, compaction: { ...call }, ...(inner !== undefined && { inner }) }
+  return { compaction: { ...call }, ...(inner !== undefined && { inner }) }
 }
 
 function compactionCall({ driverState }: WaitingLlm): CompactionCall | undefined {
@@ -153,6 +150,7 @@ function compact(
   const call: StartLlm = {
     type: "start_llm",
     request: capped(context, start.request, request),
+    purpose: "compaction",
     driverState: callState({ id, reason, tailStart }, start.driverState),
   }
   return [...before, notice("The context window is nearly full: the conversation is being summarized."), call]
