@@ -153,7 +153,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
     if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
     if (partial !== undefined && !isSideCall) actions.push(...shownActions(partial, textStreamed, iteration))
     const ask = (): readonly DriverAction[] => {
-      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, state, partial))
+      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, { ...state, failed: true }, partial))
       return [...stored, ...(driver.onLlmFailed?.(context, state, error) ?? failureActions(error))]
     }
     return { context, actions, ask }

@@ -79,11 +79,12 @@ export function compactingDriver(inner: ProtocolDriver, options: CompactingDrive
       const call = compactionCall(waiting)
       if (call === undefined) {
         const actions = next(context, waiting, response)
-        if (terminalReason !== "context_overflow") return actions
+        // A call that failed is reported to onLlmFailed as well.
+        if (terminalReason !== "context_overflow" || waiting.failed === true) return actions
         return [...withoutDecisions(actions), ...overflowed(context, waiting.outstanding.request)]
       }
       const stored = accounted(context, waiting, response)
-      if (terminalReason === "cancelled") return stored
+      if (terminalReason === "cancelled" || waiting.failed === true) return stored
       const problem = terminalReason === "context_overflow" ? "overflow" : "cut_off"
       return [...stored, ...failed(settings, context, call, problem, `The answer ended early: ${terminalReason}.`)]
     },

@@ -57,7 +57,7 @@ function withEvent(compactions: Compactions, event: Json): Compactions {
     }
     case "compaction_failed": {
       const failed = event as CompactionFailed
-      // A call that failed in mid-answer is reported twice.
+      // Each failure counts once.
       if (failed.reason === "delivered" || compactions.failures.some(({ id }) => id === failed.id)) return compactions
       const { need } = compactions
       // What cannot be done is not asked for again; an overflow shows again whether it must be.
