@@ -146,12 +146,14 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   if (counted !== undefined) actions.push({ type: "count_usage", cumulative })
   if (usage !== undefined) actions.push({ type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
   const textStreamed = answer.textStreamed === true
+  // Its text is not an answer to the user.
+  const isSideCall = state.outstanding.purpose !== undefined
   if (!result.ok) {
     const { error, partial } = result
     if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
-    if (partial !== undefined) actions.push(...shownActions(partial, textStreamed, iteration))
+    if (partial !== undefined && !isSideCall) actions.push(...shownActions(partial, textStreamed, iteration))
     const ask = (): readonly DriverAction[] => {
-      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, state, partial))
+      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, { ...state, failed: true }, partial))
       return [...stored, ...(driver.onLlmFailed?.(context, state, error) ?? failureActions(error))]
     }
     return { context, actions, ask }
@@ -164,7 +166,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
     const rescue = (): readonly MachineAction[] => withoutDecisions(driver.onLlmCutOff?.(context, state, response))
     return { context, actions, rescue, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
   }
-  actions.push(...shownActions(response, textStreamed, iteration))
+  if (!isSideCall) actions.push(...shownActions(response, textStreamed, iteration))
   return { context, actions, ask: () => orElse(driver.onLlmCutOff?.(context, state, response) ?? [], ending) }
 }
 

@@ -40,6 +40,7 @@ export class Work {
   readonly #host: Host
   readonly #options: WorkOptions
   readonly #isModelCall: boolean
+  readonly #isSideCall: boolean
   readonly #hasGrace: boolean
   readonly #running = new Set<AbortController>()
   readonly #stopWaiting: readonly (() => void)[]
@@ -76,6 +77,7 @@ export class Work {
     this.#host = host
     this.#options = options
     this.#isModelCall = effect.type === "llm_call"
+    this.#isSideCall = effect.type === "llm_call" && effect.purpose !== undefined
     this.#hasGrace = this.#isModelCall || effect.type === "tool_calls" || effect.type === "exec_code"
     this.#calls = new CallQueue(options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, {
       isOver: () => this.#isOver,
@@ -320,6 +322,8 @@ export class Work {
       emit: (event) => {
         if (isOver()) return
         if (this.#isModelCall) this.#said.add(event)
+        // The text of a side call is not an answer to the user.
+        if (this.#isSideCall && (event.type === "text_delta" || event.type === "reasoning_delta")) return
         this.#emit(event)
       },
     })
