@@ -131,9 +131,13 @@ export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand
   const answer = hostCommand.type === "cancel" || hostCommand.type === "redirect" ? checkedAnswer(complete, turn, hostCommand.answer) : undefined
   const results = answer?.type === "tool_results" ? answer.results : []
   const spent = addKnown(partial?.usage, partial?.retriedUsage, ...results.map(({ usage }) => usage))
-  const redirection = hostCommand.type === "redirect" ? checkedRedirection(complete, hostCommand) : undefined
-  const context = new TurnContext(complete, turn, redirection?.at ?? answer?.at, spent && addUsage(turn.position.usage, spent))
-  if (redirection !== undefined) return redirect(context, turn, redirection.messages, { partial, answer })
+  const contextAt = (at: number | undefined): TurnContext =>
+    new TurnContext(complete, turn, at ?? answer?.at, spent && addUsage(turn.position.usage, spent))
+  if (hostCommand.type === "redirect") {
+    const { messages, at } = checkedRedirection(complete, hostCommand)
+    return redirect(contextAt(at), turn, messages, { partial, answer })
+  }
+  const context = contextAt(undefined)
   return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, { partial, answer }), context))
 }
 
@@ -162,29 +166,30 @@ function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial:
 
 type Redirect = Extract<HostCommand, { type: "redirect" }>
 
-/** Checked as a delivery with these user messages is. A host does not speak for the model, so each call of the transcript keeps its one result. */
-function checkedRedirection({ validation }: CompleteTurnConfig, given: Redirect): Pick<Redirect, "messages" | "at"> {
-  const { messages: userMessages, at } = given
+/** Checked as a delivery with these user messages is. */
+function checkedRedirection({ validation }: CompleteTurnConfig, { messages: userMessages, at }: Redirect): Pick<Redirect, "messages" | "at"> {
   const delivery: Response = { type: "checkpoint_delivery", id: 1, ...(at !== undefined && { at }), delivery: { userMessages } }
   const response = validation?.response(delivery) ?? delivery
   const messages = (response.type === "checkpoint_delivery" && response.delivery.userMessages) || []
-  const path = messages.length === 0 ? "/messages" : foreignPlace(messages)
-  if (path === undefined) return { messages, ...(at !== undefined && { at }) }
-  const message =
-    messages.length === 0
-      ? "a turn is redirected with at least one message"
-      : "only the model calls tools and answers, and only the turn answers its calls"
-  throw new SchemaError("invalid_response", `A turn cannot be redirected with these messages: "${path}": ${message}.`, [{ path, message }])
+  if (messages.length === 0) throw notRedirectable("/messages", "a turn is redirected with at least one message")
+  refuseModelWords(messages)
+  return { messages, ...(at !== undefined && { at }) }
 }
 
-/** Where a message claims to be the model's, or to answer a tool call. */
-function foreignPlace(messages: readonly Message[]): string | undefined {
+/**
+ * Refuses messages that claim to be the model's or to answer a tool call: a host does not speak for the model, and each call has one result.
+ * @throws {SchemaError} `invalid_response`
+ */
+export function refuseModelWords(messages: readonly Message[]): void {
   for (const [index, { role, parts }] of messages.entries()) {
-    if (role === "assistant") return `/messages/${index}/role`
-    const part = parts.findIndex(({ type }) => type === "tool_call" || type === "tool_result")
-    if (part >= 0) return `/messages/${index}/parts/${part}`
+    if (role === "assistant") throw notRedirectable(`/messages/${index}/role`, "a message of the user cannot be the model's")
+    const place = parts.findIndex(({ type }) => type === "tool_call" || type === "tool_result")
+    if (place >= 0) throw notRedirectable(`/messages/${index}/parts/${place}`, "a message of the user has no tool calls and no results")
   }
-  return undefined
+}
+
+function notRedirectable(path: string, message: string): SchemaError {
+  return new SchemaError("invalid_response", `A turn cannot be redirected with these messages: "${path}": ${message}.`, [{ path, message }])
 }
 
 /** Leaves what the turn waits for, as an end would, so that its driver sees the messages in a turn with nothing outstanding. */
