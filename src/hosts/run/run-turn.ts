@@ -50,7 +50,8 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
 
       const redirection = outside.nextRedirection()
       if (redirection !== undefined) {
-        await redirectTurn(machine, { host, work, journal, cancelGraceMs, workOptions }, redirection, options.now ?? Date.now)
+        const isLeft = await redirectTurn(machine, { host, work, journal, cancelGraceMs, workOptions }, redirection, options.now ?? Date.now)
+        if (isLeft) work = undefined
         continue
       }
 
