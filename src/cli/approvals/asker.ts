@@ -52,8 +52,8 @@ export interface AskerOptions {
   readonly gate: OutputGate
   /** Called before a question is shown. */
   readonly onAsking?: () => void
-  /** Resolves when the keyboard is free: another question may be open. */
-  readonly untilFree?: () => Promise<void>
+  /** Resolves when another question is no longer open. `undefined`: none is. */
+  readonly untilFree?: () => Promise<void> | undefined
   readonly now?: () => number
 }
 
@@ -87,11 +87,12 @@ export class Asker {
     const total = Math.max(held.length, this.#totals.get(effectId) ?? 0)
     this.#totals.set(effectId, total)
     for (const [index, call] of held.entries()) {
-      await untilFree?.()
+      const isBusy = untilFree?.()
+      if (isBusy !== undefined) await isBusy
       if (signal.aborted || this.#isSuspended) return []
       if (this.#elsewhere.has(call.requestId)) continue
       const closed = new AbortController()
-      const close = (): void => closed.abort("The call is no longer asked for.")
+      const close = (): void => closed.abort("The turn ended.")
       signal.addEventListener("abort", close)
       this.#open = { requestId: call.requestId, closed }
       onAsking?.()

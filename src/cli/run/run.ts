@@ -123,7 +123,7 @@ class Run {
     this.#io = io
     const notLater = state === undefined ? { notLater: "To decide later, start the run with a state file: --state FILE." } : {}
     const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "turn", by: loginName(io), ...notLater })
-    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking(), untilFree: async () => this.#menu?.closed })
+    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking(), untilFree: () => this.#menu?.closed })
     this.#makeMenu = (actions) =>
       io.terminal && new StopMenu({ terminal: io.terminal, env: io.env, gate, onOpen: () => reporter.asking(), ...actions })
   }

@@ -35,9 +35,9 @@ export class StopMenu {
     return this.#open !== undefined
   }
 
-  /** Resolves when the menu is not open. */
-  get closed(): Promise<void> {
-    return this.#open?.ended ?? Promise.resolve()
+  /** Resolves when the menu has closed. `undefined`: it is not open. */
+  get closed(): Promise<void> | undefined {
+    return this.#open?.ended
   }
 
   /** Opens the menu, unless it is open. */
