@@ -16,15 +16,21 @@ interface Sent {
 }
 
 /** A model that begins to answer, and is silent until it is asked again; then it answers at once. `finish` lets it end its first answer. */
-async function slowModel(): Promise<{ readonly url: string; readonly sent: Sent[]; finish(): void }> {
+async function slowModel(tool?: string): Promise<{ readonly url: string; readonly sent: Sent[]; finish(): void }> {
   const sent: Sent[] = []
   let open: ServerResponse | undefined
   const chunk = (content: string, reason: string | null = null): string =>
     `data: ${JSON.stringify({ choices: [{ index: 0, delta: { role: "assistant", content }, finish_reason: reason }] })}\n\n`
   const end = (response: ServerResponse, text: string): void => void response.end(`${chunk(text, "stop")}data: [DONE]\n\n`)
+  const call = (response: ServerResponse, name: string): void => {
+    const tool_calls = [{ index: 0, id: "c1", type: "function", function: { name, arguments: '{"status":"complete"}' } }]
+    const data = { choices: [{ index: 0, delta: { role: "assistant", tool_calls }, finish_reason: "tool_calls" }] }
+    response.end(`data: ${JSON.stringify(data)}\n\ndata: [DONE]\n\n`)
+  }
   const url = await serve((body, response) => {
     sent.push(JSON.parse(body) as Sent)
     response.setHeader("content-type", "text/event-stream")
+    if (sent.length === 2 && tool !== undefined) return call(response, tool)
     if (sent.length > 1) return end(response, "It is in the cellar.")
     open = response
     response.write(chunk("I will look in the attic"))
@@ -113,6 +119,38 @@ describe("Ctrl-C in a terminal", () => {
     expect(ran.stdout).toContain("outcome  finished")
   })
 
+  it.each([
+    ["Look in the cellar.", 0],
+    ["", 1],
+  ])("asks about a goal as well: %j", async (answer, exitCode) => {
+    const { base } = newShop()
+    const { url, sent } = await slowModel("update_goal")
+    const terminal = new TestTerminal([answer])
+    let isPressed = false
+    const args = ["goal", "--dir", "shop", "--base-url", url, "--model", "m", "Find it."]
+    const ran = await runCli(args, {
+      cwd: base,
+      isTTY: true,
+      env: { NO_COLOR: "1" },
+      terminal,
+      onOutput(stdout, interrupt) {
+        if (isPressed || !stdout.includes(SEEN)) return
+        isPressed = true
+        interrupt()
+      },
+    })
+    expect(terminal.shown, ran.stderr + ran.stdout).toContain("── the goal still runs ─")
+    expect([ran.exitCode, ran.stderr]).toEqual([exitCode, ""])
+    if (answer === "") expect(ran.stdout).toContain("stopped, can be resumed")
+    else {
+      expect(sent.map(textsOf)[1]?.at(-1)).toContain("user: Look in the cellar.")
+      expect(ran.stdout).toContain("The user redirected the turn.")
+      expect((await runCli(["journal", "show", "turn-machine-goal/goal.1"], { cwd: base, columns: 200 })).stdout).toContain(
+        "the user redirects the turn: Look in the cellar.",
+      )
+    }
+  })
+
   it("asks nothing without a terminal", async () => {
     const { ran } = await interrupted(undefined)
     expect(ran.stdout).toContain("outcome  stopped: cancelled")
@@ -192,7 +230,7 @@ describe.skipIf(!hasPty)("Ctrl-C in a real terminal", () => {
     pty.type("\u0003")
     await pty.waitFor("stopped, can be resumed")
     expect(await pty.ended).toBe(1)
-    expect(pty.shown.match(/the run continues meanwhile/g)).toHaveLength(1)
+    expect(pty.shown.match(/the turn still runs/g)).toHaveLength(1)
   })
 
   it("leaves a usable terminal: a later Ctrl-C in the same process is one interrupt", async () => {

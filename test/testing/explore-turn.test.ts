@@ -42,10 +42,10 @@ function says(effect: AnswerableEffect, ...parts: readonly OutputPart[]): Respon
   return answerTo(effect, { llm: { ok: true, response: { text, parts, usage, terminalReason: "stop" } } })
 }
 
-type Explored = readonly [name: string, driver: ProtocolDriver, more?: Partial<ExploreTurnOptions>]
+type Explored = readonly [name: string, driver: ProtocolDriver, more: Partial<ExploreTurnOptions>]
 
 const IN_FULL_LANE: readonly Explored[] = [
-  ["approval", approvalDriver(chatDriver(), { policy: () => ({ hold: {} }) })],
+  ["approval", approvalDriver(chatDriver(), { policy: () => ({ hold: {} }) }), {}],
   ["chat, synced", chatDriver(), { config: { syncExecutionSurface: true } }],
 ]
 
@@ -101,7 +101,7 @@ describe("the drivers of this package follow the laws in every state of a small 
   )
 
   test.each<Explored>([
-    ["chat", chatDriver()],
+    ["chat", chatDriver(), {}],
     [
       "code",
       codeDriver(),
@@ -111,11 +111,11 @@ describe("the drivers of this package follow the laws in every state of a small 
           effect.type === "llm_call" ? ["Hm.\n```ts\nf()\n```", "Done."].map((text) => says(effect, { type: "text", text })) : defaults,
       },
     ],
-    ["goal", goalDriver(chatDriver(), { threadId: "t", turnId: "t1", startedAt: 0 })],
+    ["goal", goalDriver(chatDriver(), { threadId: "t", turnId: "t1", startedAt: 0 }), {}],
     ...(FULL ? IN_FULL_LANE : []),
   ])(
     "the %s driver, redirected in every state",
-    (_name, driver, more = {}) => {
+    (_name, driver, more) => {
       const redirected = new Map<string, Set<string>>()
       const explored = exploreTurn({
         driver,

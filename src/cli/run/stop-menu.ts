@@ -18,6 +18,8 @@ export interface StopMenuOptions {
   readonly stop: () => void
   /** Does something else instead. Resolves with false if there was nothing to redirect any more. */
   readonly redirect: (text: string) => Promise<boolean>
+  /** What continues while the menu is open. Default: "the turn". */
+  readonly runs?: string
 }
 
 /** Asks a person who pressed Ctrl-C what to do. The run continues in the meantime. */
@@ -63,8 +65,8 @@ export class StopMenu {
   }
 
   async #ask(signal: AbortSignal): Promise<void> {
-    const { terminal, stop, redirect } = this.#options
-    const title = "── the run continues meanwhile "
+    const { terminal, stop, redirect, runs = "the turn" } = this.#options
+    const title = `── ${runs} still runs `
     this.#write(["", this.#style("bold", `${title}${"─".repeat(Math.max(2, this.#width() - title.length))}`)])
     this.#write(foldWords("Enter or s stops it, c or Esc lets it continue. Or type what to do instead:", this.#width()))
     const line = await terminal.line("> ", "", signal)
