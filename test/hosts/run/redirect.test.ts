@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { LlmCallError, type TurnLog } from "../../../src/hosts/host.ts"
+import { type Host, LlmCallError, type TurnLog } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
@@ -245,7 +245,27 @@ describe("a redirection that cannot be carried out", () => {
     expect(ran).toEqual(["a", "b"])
   })
 
-  test("rejects with the error of the host that ends the run meanwhile", async () => {
+  test("is one that the journal has no room for, during a model call: the model is asked again", async () => {
+    let machine: TurnMachine | undefined
+    let refused: Promise<unknown> | undefined
+    let asked = 0
+    const host: Host = {
+      save: (saved) => {
+        machine = saved
+      },
+      async llmCall(_effect, { signal }) {
+        asked += 1
+        if (asked === 2 || machine === undefined) return says("It is here.")
+        refused = redirectRun(machine, [userMessage("h".repeat(30_000), "u2")]).catch((error: unknown) => (error as { code?: string }).code)
+        return untilAborted(signal)
+      },
+    }
+    const turn = { config: configOf(), start, turnId: "t" }
+    const done = await journaled(host, memoryJournalStore(), { maxLineChars: 20_000 }).run("t", turn)
+    expect([await refused, asked, texts(done.messages).at(-1)]).toEqual(["record_too_long", 2, "assistant: It is here."])
+  })
+
+  test("rejects with the error of the host that ends the run at the same time", async () => {
     const machine = newTurn()
     let failed: Promise<unknown> | undefined
     let saves = 0
