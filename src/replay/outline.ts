@@ -53,6 +53,8 @@ export type OutlineFacts =
   | { readonly type: "header"; readonly messageCount: number }
   | {
       readonly type: "llm_complete"
+      /** Of a side call, such as `compaction`. `undefined`: the call answers the conversation. */
+      readonly purpose?: string
       /** `undefined`: the call succeeded. */
       readonly error: string | undefined
       readonly text: string
@@ -150,13 +152,15 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
     case "header":
       return { type, messageCount: record.start.messages.length }
     case "llm_complete": {
+      const purpose = record.purpose === undefined ? {} : { purpose: record.purpose }
       if (!record.result.ok) {
         const { message, terminalReason, usage } = record.result.error
-        return { type, error: message, text: "", calls: [], terminalReason, usage, prefixBreak }
+        return { type, ...purpose, error: message, text: "", calls: [], terminalReason, usage, prefixBreak }
       }
       const { text, parts, terminalReason, usage } = record.result.response
       return {
         type,
+        ...purpose,
         error: undefined,
         text,
         calls: parts.flatMap((part) => (part.type === "tool_call" ? [part.toolName] : [])),

@@ -41,7 +41,7 @@ export const CompactionFailed: Tagged<CompactionFailed> = exact(
     type: z.literal("compaction_failed"),
     id: z.string(),
     reason: CompactionReason,
-    problem: z.enum(["nothing_to_compact", "too_little_gain", "call_failed", "overflow", "cut_off", "tool_call", "empty_answer", "base_mismatch"]),
+    problem: z.enum(["nothing_to_compact", "too_little_gain", "summary_too_long", "call_failed", "overflow", "cut_off", "tool_call", "empty_answer", "base_mismatch"]),
     message: z.string(),
     count: Count,
   }),

@@ -53,6 +53,7 @@ export type CompactionNeeded = {
 export type CompactionProblem =
   | "nothing_to_compact"
   | "too_little_gain"
+  | "summary_too_long"
   | "call_failed"
   | "overflow"
   | "cut_off"

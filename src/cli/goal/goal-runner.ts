@@ -65,13 +65,13 @@ export class GoalRunner {
    * @throws {CliError}
    */
   static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false, isNew = false }: OpenGoalOptions = {}): Promise<GoalRunner> {
-    const { dir, out, force, model, approval } = settings.run
+    const { dir, out, force, model, contextTokens, approval } = settings.run
     const { meta } = settings
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
     const read = new Folder(dir, await hiddenFiles(dir, out, folder.owns))
     const edit = approval.edit === true ? new EditFolder(read, (path) => folder.owns(path) || isInside(out, path)) : undefined
     const tools = toolbox(fileTools(read, outFolder, edit))
-    const host: Host = { ...modelHost(model), tools }
+    const host: Host = { ...modelHost(model, contextTokens), tools }
     const opened: (() => Promise<void>)[] = []
     try {
       const lockOut = async (): Promise<OutLock> => {

@@ -208,7 +208,7 @@ class Watch {
   #showRecord(record: JournalRecord, turnId: string): void {
     const toolOf = (requestId: string): string | undefined => this.#held.get(`${turnId}:${requestId}`)
     for (const event of recordEvents(record, this.#iteration, toolOf)) this.#reporter.event(event)
-    if (record.type === "llm_complete") this.#iteration += 1
+    if (record.type === "llm_complete" && record.purpose === undefined) this.#iteration += 1
   }
 
   #showChecks(checks: GoalCheckMemory | undefined, goal: Goal | null): void {
@@ -240,11 +240,11 @@ function turnOf(output: GoalOutput): number {
 
 /** The settings of a goal as they are shown. */
 function shownSettings(meta: GoalMeta): GoalSettings {
-  const { dir, out, model: name, baseUrl, maxIterations, edit } = meta
+  const { dir, out, model: name, baseUrl, maxIterations, contextTokens, edit } = meta
   const model: ModelChoice =
     baseUrl === undefined ? { type: "embedded", name: "embedded" } : { type: "endpoint", name, baseUrl, timeoutMs: 0, retries: 0 }
   return {
-    run: { task: "", dir, out, force: false, model, maxIterations, approval: { ...(edit === true && { edit }) } },
+    run: { task: "", dir, out, force: false, model, maxIterations, contextTokens, approval: { ...(edit === true && { edit }) } },
     meta,
     judge: undefined,
     areGiven: false,

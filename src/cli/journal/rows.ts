@@ -65,12 +65,17 @@ function decisionText(decision: Decision): string {
   return `${callId} ${decisionWords(decision.decision)}${args}${scope}${by === undefined ? "" : ` by ${by}`}${message}${note === undefined ? "" : ` (note: ${cutText(note, 200)})`}`
 }
 
-function modelText({ error, text, calls, usage, terminalReason, prefixBreak }: Extract<OutlineRow, { type: "llm_complete" }>): string {
+function modelText({ purpose, error, text, calls, usage, terminalReason, prefixBreak }: Extract<OutlineRow, { type: "llm_complete" }>): string {
   const prefix = prefixBreak === undefined ? "" : ` (${breakText(prefixBreak)})`
-  if (error !== undefined || usage === undefined) return `✗ the model call failed${prefix}: ${error}`
+  if (error !== undefined || usage === undefined) return `✗ the ${purpose === undefined ? "model call" : `${purpose} call`} failed${prefix}: ${error}`
   const cut =
     terminalReason === "stop" || terminalReason === "tool_use" || terminalReason === "unknown" ? "" : ` (${terminalReason.replaceAll("_", " ")})`
-  const what = calls.length === 0 ? "model answers" : `model calls ${counted(calls)}`
+  const what =
+    purpose === "compaction"
+      ? "compaction: the model summarizes the conversation"
+      : calls.length === 0
+        ? "model answers"
+        : `model calls ${counted(calls)}`
   const { inputTokens, cachedInputTokens, outputTokens } = usage
   const tokens = `${formatCount(inputTokens)}/${formatCount(cachedInputTokens)}/${formatCount(outputTokens)} tokens`
   return `${what}${cut}, ${tokens}${prefix}${text.trim() === "" ? "" : `: ${cutText(text.trim(), 500)}`}`

@@ -179,9 +179,10 @@ function plainRow(row: OutlineRow, isOurs: boolean, waitedMs: number | undefined
   if (row.type === "tool_decisions") return { ...line, decisions: row.decisions, ...(waitedMs !== undefined && { waitedMs }) }
   if (row.type === "tool_results") return { ...line, tools: row.results.map(({ toolName: name, output: { status } }) => ({ name, status })) }
   if (row.type !== "llm_complete") return line
-  const { prefixBreak } = row
+  const { prefixBreak, purpose } = row
   const prefix = prefixBreak === undefined ? {} : { prefix: plainBreak(prefixBreak) }
-  return row.error === undefined ? { ...line, calls: row.calls, usage: row.usage, ...prefix } : { ...line, ...prefix }
+  const facts = { ...line, ...(purpose !== undefined && { purpose }) }
+  return row.error === undefined ? { ...facts, calls: row.calls, usage: row.usage, ...prefix } : { ...facts, ...prefix }
 }
 
 function dateOf(at: number): string {

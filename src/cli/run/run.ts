@@ -1,14 +1,16 @@
 import { realpath } from "node:fs/promises"
 import { resolve } from "node:path"
-import type { Host, Suspended } from "../../hosts/host.ts"
+import { type Host, LlmCallError, type Suspended } from "../../hosts/host.ts"
 import { openAiCompatible } from "../../hosts/models/openai-compatible.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
 import { redirectRun } from "../../hosts/run/wake-run.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
+import { estimateTokens } from "../../machine/usage-estimate.ts"
 import { userMessage } from "../../machine/user-message.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
+import type { LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
 import { ApprovalPrompt } from "../approvals/prompt.ts"
@@ -130,13 +132,13 @@ class Run {
 
   async perform(options: OpenOptions): Promise<number> {
     const state = this.#state
-    const { dir, out, force, model } = this.#settings
+    const { dir, out, force, model, contextTokens } = this.#settings
     const owns = state?.owns ?? (() => false)
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
     const tools = toolbox(fileTools(folder, outFolder, edit))
-    const host: Host = { ...modelHost(model), tools, decide: this.#asker.decide }
+    const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }
 
     // Opened before anything is shown or run, so a state file that cannot be written fails here.
     const machine = await this.#machine(tools.specs, options)
@@ -161,8 +163,9 @@ class Run {
   }
 
   async #machine(tools: readonly ToolSpec[], options: OpenOptions): Promise<TurnMachine> {
-    const { task, maxIterations } = this.#settings
-    const meta: RunMeta = { format: "turn-machine/run", version: 2, task, ...workOf(this.#settings), maxIterations }
+    const { task, maxIterations, contextTokens } = this.#settings
+    const window = contextTokens === undefined ? {} : { contextTokens }
+    const meta: RunMeta = { format: "turn-machine/run", version: 2, task, ...workOf(this.#settings), maxIterations, ...window }
     const config = runConfig(meta, tools)
     const start = runStart(task)
     return this.#state === undefined ? new TurnMachine(config, start) : this.#state.open(config, start, meta, options)
@@ -246,9 +249,12 @@ class Run {
       case "max_iterations":
         return `The turn reached its limit of ${iterations} iterations before it finished. Start a new run with a higher --max-iterations.`
       case "provider_error": {
-        if (model.type === "embedded") return `The embedded planner failed.${why}`
         const again = this.#state === undefined ? "run the command again" : "run the same command with --resume"
         const { code, terminalReason } = this.#lastError?.envelope ?? {}
+        if (model.type === "embedded") {
+          const isWindow = terminalReason === "context_overflow"
+          return `The embedded planner failed.${why}${isWindow ? " Start a new run with more --context-tokens, or ask for less." : ""}`
+        }
         const failed = `The model call to ${shownUrl(model.baseUrl)} failed.${why}`
         if (terminalReason === "content_filter" || terminalReason === "refusal") return `${why} Rephrase the task in a new run.`
         if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or use a model with a larger context.`
@@ -269,11 +275,19 @@ class Run {
   }
 }
 
-/** The host's model call for a chosen model. */
-export function modelHost(model: ModelChoice): Pick<Host, "llmCall"> {
-  if (model.type === "embedded") return { llmCall: async ({ request }) => plan(request) }
+/** The host's model call for a chosen model. `contextTokens`: the window of the embedded model, which refuses longer requests. */
+export function modelHost(model: ModelChoice, contextTokens?: number): Pick<Host, "llmCall"> {
+  if (model.type === "embedded") return { llmCall: async ({ request }) => planWithin(request, contextTokens) }
   const { baseUrl, apiKey, name, timeoutMs, retries } = model
   return openAiCompatible({ baseUrl, ...(apiKey !== undefined && { apiKey }), model: name, timeoutMs, idleTimeoutMs: timeoutMs, maxRetries: retries })
+}
+
+/** @throws {LlmCallError} the request is longer than the window */
+function planWithin(request: LlmRequest, contextTokens: number | undefined): LlmResponse {
+  const tokens = contextTokens === undefined ? 0 : estimateTokens(request)
+  if (contextTokens === undefined || tokens <= contextTokens) return plan(request)
+  const message = `The request has about ${tokens} tokens; the window has ${contextTokens}.`
+  throw new LlmCallError({ message, retryable: false, kind: "context_overflow", terminalReason: "context_overflow" })
 }
 
 /** Says which files a walk omits: the output folder, the state and its lock, and temporary files. */

@@ -172,11 +172,15 @@ function asked(
   const summaryTokens = within(settings.maxSummaryTokens, size.windowTokens)
   const instruction = summaryPrompt(summaryTokens, settings.instructions)
   const overflow = reason === "overflow" ? state : undefined
-  const limit = limitOf(size.windowTokens, summaryTokens, overflow, failuresSinceInput(state, messages))
+  const failures = failuresSinceInput(state, messages)
+  const refused = failures.filter(({ problem }) => problem === "overflow").length
+  const limit = limitOf(size.windowTokens, summaryTokens, overflow, refused)
   const whole = compactionRequest(given, instruction)
   if (whole !== undefined && estimateTokens(whole) <= limit) return { request: whole, tailStart: plan.tailStart }
   const most = (thresholdOf(context, size.windowTokens) ?? size.requestTokens) - summaryTokens
-  for (const tailStart of olderTailStarts(messages, size.view?.tailStart ?? 0, plan.tailStart)) {
+  // A part was tried already, or did not save enough.
+  const olderStarts = overflow !== undefined && failures.length > 0 ? [] : olderTailStarts(messages, size.view?.tailStart ?? 0, plan.tailStart)
+  for (const tailStart of olderStarts) {
     const older = planOf(settings, context, size, reason, tailStart)
     // Earlier places leave longer tails.
     if (older === undefined || older.tokensLeft > most || !isGain(settings, reason, older.tokensBefore, older.tokensLeft + summaryTokens)) break
@@ -197,11 +201,11 @@ function capped({ config }: DriverContext, given: LlmRequest, request: LlmReques
 /** The share of a limit that the next attempt may use. */
 const SHRINK = 0.6
 
-/** The most that the request of a compaction may have, in tokens. After an overflow it is less with every attempt. */
-function limitOf(windowTokens: number | undefined, summaryTokens: number, overflow: Compactions | undefined, attempts: number): number {
+/** The most that the request of a compaction may have, in tokens. After an overflow it is less with every attempt that did not fit either. */
+function limitOf(windowTokens: number | undefined, summaryTokens: number, overflow: Compactions | undefined, refused: number): number {
   const room = windowTokens === undefined ? Number.POSITIVE_INFINITY : windowTokens - summaryTokens
   if (overflow === undefined) return room
-  return Math.floor(Math.min(room, (overflow.need?.tokens ?? room) * 0.85) * SHRINK ** attempts)
+  return Math.floor(Math.min(room, (overflow.need?.tokens ?? room) * 0.85) * SHRINK ** refused)
 }
 
 /** Records that the last answer's usage reaches the threshold. */
@@ -224,7 +228,7 @@ function concluded(settings: CompactionSettings, context: DriverContext, call: C
   if (plan === undefined) return failed(settings, context, call, "nothing_to_compact", PROBLEMS.nothing_to_compact)
   const record = recordOf(settings, context, plan, { id, reason, summary, usage })
   const { tokensBefore, tokensAfter } = record
-  if (!isGain(settings, reason, tokensBefore, tokensAfter)) return failed(settings, context, call, "too_little_gain", PROBLEMS.too_little_gain)
+  if (!isGain(settings, reason, tokensBefore, tokensAfter)) return failed(settings, context, call, "summary_too_long", PROBLEMS.summary_too_long)
   return [
     ...recordActions([protocol(record)]),
     notice(`The conversation was summarized: about ${tokensBefore} tokens became ${tokensAfter}.`),
@@ -241,7 +245,7 @@ function failed(
   message: string,
 ): readonly DriverAction[] {
   const record = recordActions([failedRecord(context, { id, reason, problem, message })])
-  const failures = failuresSinceInput(readCompactions(context.events), context.messages) + 1
+  const failures = failuresSinceInput(readCompactions(context.events), context.messages).length + 1
   if (reason === "overflow" && failures >= settings.maxFailures) return [...record, ...exhausted(message)]
   return [...record, notice(`The conversation could not be summarized: ${message}`), ...prepareAnew()]
 }
@@ -275,6 +279,7 @@ function notice(text: string): DriverAction {
 const PROBLEMS = {
   nothing_to_compact: "There is nothing to summarize.",
   too_little_gain: "A summary would save too little.",
+  summary_too_long: "The summary is too long to save enough.",
   tool_call: "The model called a tool instead of writing a summary.",
   empty_answer: "The model wrote no summary.",
 } satisfies { readonly [Problem in CompactionProblem]?: string }

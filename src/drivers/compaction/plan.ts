@@ -3,7 +3,7 @@
 import type { DriverContext } from "../../machine/driver.ts"
 import type { Transcript } from "../../projectors/projector.ts"
 import { headOf, shownInTail, type TranscriptView, viewOf } from "../../projectors/view.ts"
-import type { CompactionReason, CompactionRecord } from "../../wire/compaction.ts"
+import type { CompactionFailed, CompactionReason, CompactionRecord } from "../../wire/compaction.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { Message } from "../../wire/message.ts"
 import { keptUserMessages, tailStartOf } from "./cut.ts"
@@ -69,13 +69,13 @@ export function dueReason(
   // Something must have been said since the last compaction, and since the last attempt.
   if (size.view !== undefined && length <= size.view.baseLength) return undefined
   if (state.failures.some(({ count }) => count >= length)) return undefined
-  return failuresSinceInput(state, context.messages) < settings.maxFailures ? reason : undefined
+  return failuresSinceInput(state, context.messages).length < settings.maxFailures ? reason : undefined
 }
 
-/** How often compaction failed since the last input. */
-export function failuresSinceInput({ failures }: Compactions, messages: Transcript<Message>): number {
+/** The failures since the last input. */
+export function failuresSinceInput({ failures }: Compactions, messages: Transcript<Message>): readonly CompactionFailed[] {
   const input = lastInput(messages)
-  return failures.filter(({ count }) => count > input).length
+  return failures.filter(({ count }) => count > input)
 }
 
 /** Whether an overflow was recovered from, or tried to, since the last input. */

@@ -13,7 +13,7 @@ export function compactionRequest(request: LlmRequest, instruction: string, tail
   return end === undefined ? undefined : withChanges(request, { messages: [...request.messages.slice(0, end), asking(instruction)] })
 }
 
-/** {@link compactionRequest}, with its oldest tool results and then its oldest texts cut until it has at most `limitTokens`. */
+/** {@link compactionRequest}, with its oldest calls and results, and then its oldest texts, cut until it has at most `limitTokens`. */
 export function shortenedRequest(request: LlmRequest, instruction: string, limitTokens: number): LlmRequest {
   const asked = asking(instruction)
   const messages = [...cutToFit(request, limitTokens - estimateTokens({ ...request, messages: [asked], attachments: [] })), asked]
@@ -44,12 +44,16 @@ function endBefore(messages: readonly LlmMessage[], tail: readonly Message[]): n
   return left === 0 ? end : undefined
 }
 
-/** How long a text may stay, in characters, one step after the other. */
-const STEPS: readonly { readonly only: "results" | "all"; readonly characters: number }[] = [
-  { only: "results", characters: 1_000 },
-  { only: "results", characters: 200 },
-  { only: "all", characters: 1_000 },
-  { only: "all", characters: 200 },
+/**
+ * How long a text may stay, in characters, one step after the other. What the model wrote into calls, such as the content of a file, is in
+ * its place; results are found again; words of the user and earlier summaries are nowhere else.
+ */
+const STEPS: readonly { readonly kinds: ReadonlySet<Block["type"]>; readonly characters: number }[] = [
+  { kinds: new Set(["tool_call"]), characters: 1_000 },
+  { kinds: new Set(["tool_result"]), characters: 1_000 },
+  { kinds: new Set(["tool_call", "tool_result"]), characters: 200 },
+  { kinds: new Set(["tool_call", "tool_result", "text", "opaque"]), characters: 1_000 },
+  { kinds: new Set(["tool_call", "tool_result", "text", "opaque"]), characters: 200 },
 ]
 
 /** The messages of a request, cut from the oldest on until they take at most `limitTokens`. System messages at the beginning stay whole. */
@@ -59,10 +63,10 @@ function cutToFit(request: LlmRequest, limitTokens: number): readonly LlmMessage
   const messages = request.messages.map(withoutBound)
   let tokens = tokensOf(messages)
   const first = messages.findIndex(({ role }) => role !== "system")
-  for (const { only, characters } of STEPS) {
+  for (const { kinds, characters } of STEPS) {
     for (let index = Math.max(0, first); index < messages.length && tokens > limitTokens; index += 1) {
       const message = messages[index] as LlmMessage
-      const cut: LlmMessage = { ...message, blocks: message.blocks.map((block) => cutBlock(block, only === "all", characters)) }
+      const cut: LlmMessage = { ...message, blocks: message.blocks.map((block) => (kinds.has(block.type) ? cutBlock(block, characters) : block)) }
       tokens += tokensOf([cut]) - tokensOf([message])
       messages[index] = cut
     }
@@ -90,12 +94,18 @@ function withoutBound(message: LlmMessage): LlmMessage {
   return { ...message, blocks: blocks.length === 0 ? [{ type: "text", text: "[Reasoning is left out here.]" }] : blocks }
 }
 
-function cutBlock(block: Block, all: boolean, characters: number): Block {
-  if (block.type === "tool_result") return { ...block, text: cutMiddle(block.text, characters) }
-  if (!all) return block
-  if (block.type === "text") return { ...block, text: cutMiddle(block.text, characters) }
-  if (block.type === "tool_call" && block.inputJson.length > characters)
-    return { ...block, inputJson: JSON.stringify({ shortened: cutMiddle(block.inputJson, characters) }) }
-  if (block.type === "opaque") return { type: "text", text: cutMiddle(block.text ?? `[The ${block.kind} is left out here.]`, characters) }
-  return block
+function cutBlock(block: Block, characters: number): Block {
+  switch (block.type) {
+    case "tool_result":
+    case "text":
+      return { ...block, text: cutMiddle(block.text, characters) }
+    case "tool_call":
+      return block.inputJson.length <= characters
+        ? block
+        : { ...block, inputJson: JSON.stringify({ shortened: cutMiddle(block.inputJson, characters) }) }
+    case "opaque":
+      return { type: "text", text: cutMiddle(block.text ?? `[The ${block.kind} is left out here.]`, characters) }
+    default:
+      return block
+  }
 }

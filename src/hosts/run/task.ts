@@ -49,7 +49,14 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>,
   switch (effect.type) {
     case "llm_call": {
       const complete = (result: unknown, { at, textStreamed }: Facts): Response =>
-        toWire({ type: "llm_complete", id, at, ...(textStreamed && { textStreamed }), result })
+        toWire({
+          type: "llm_complete",
+          id,
+          at,
+          ...(effect.purpose !== undefined && { purpose: effect.purpose }),
+          ...(textStreamed && { textStreamed }),
+          result,
+        })
       const fail = (error: LlmFailure, facts: Facts, said?: unknown): Response => {
         const partial = facts.partial(said, error.terminalReason)
         // Usage without a word is the failure's own.

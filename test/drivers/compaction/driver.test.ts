@@ -133,7 +133,7 @@ describe("a failed compaction", () => {
     ["nothing", says(4, " "), "empty_answer"],
     ["a failure", fails(4), "call_failed"],
     ["an answer that was cut off", says(4, "Summ", { terminalReason: "output_limit" }), "cut_off"],
-    ["an answer that is too long", says(4, long(900)), "too_little_gain"],
+    ["an answer that is too long", says(4, long(900)), "summary_too_long"],
   ])("%s: the context stays, and the iteration continues", (_what, response, problem) => {
     const { machine } = afterBatch(900)
     const before = machine.messages
