@@ -187,9 +187,17 @@ export async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
 }
 
-/** Starts a local HTTP server and returns the base URL of its endpoint. */
-export async function serve(answer: (body: string, response: ServerResponse, request: IncomingMessage) => void): Promise<string> {
+/** Starts a local HTTP server and returns the base URL of its endpoint. `models`: its list of models; without one, it has none. */
+export async function serve(
+  answer: (body: string, response: ServerResponse, request: IncomingMessage) => void,
+  models?: (response: ServerResponse, request: IncomingMessage) => void,
+): Promise<string> {
   const server: Server = createServer((request, response) => {
+    if (request.method === "GET" && request.url === "/v1/models") {
+      if (models === undefined) response.writeHead(404).end()
+      else models(response, request)
+      return
+    }
     let body = ""
     request.on("data", (data: Buffer) => (body += data.toString()))
     request.on("end", () => answer(body, response, request))
