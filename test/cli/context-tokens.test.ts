@@ -58,10 +58,13 @@ describe("a run of the embedded model over a large folder with a small window", 
   })
 
   test("a window that is too small for the work says so", async () => {
-    const ran = await runCli(["run", "--dir", largeFolder(), "--context-tokens", "2000"], { cwd: newFolder() })
+    const ran = await runCli(["run", "--dir", largeFolder(), "--context-tokens", "8000"], { cwd: newFolder() })
     expect(ran.exitCode).toBe(1)
     expect(ran.stderr).toContain("context window")
     expect(ran.stderr).toContain("--context-tokens")
+    const smaller = await runCli(["run", "--dir", largeFolder(), "--context-tokens", "2000"], { cwd: newFolder() })
+    expect(smaller.stdout).toContain("Every search failed")
+    expect(smaller.stdout).toContain("longer than the context window allows")
   })
 
   test("the text of a run has the window, and a line for each compaction", async () => {

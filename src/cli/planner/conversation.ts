@@ -45,6 +45,7 @@ const EDITED = /^Ran with arguments changed by the user: [^\n]*\n/
 function readResult(text = "there is no result"): Exchange["result"] {
   const value = parseJson(text.replace(EDITED, "")) ?? cutList(text)
   if (typeof value === "object" && value !== null) return { ok: true, value }
+  if (text.startsWith("{")) return { ok: false, message: "The result is longer than the context window allows." }
   return { ok: false, message: text.replace(/^\[[^\]]*\]\n/, "") }
 }
 
