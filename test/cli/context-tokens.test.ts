@@ -9,7 +9,10 @@ function largeFolder(): string {
   const files: Record<string, string> = {}
   for (let part = 0; part < 24; part += 1) {
     for (let file = 0; file < 25; file += 1) {
-      const lines = Array.from({ length: 40 }, (_, line) => `// line ${line} of file ${file} in component ${part}: nothing to see here, move along please`)
+      const lines = Array.from(
+        { length: 40 },
+        (_, line) => `// line ${line} of file ${file} in component ${part}: nothing to see here, move along please`,
+      )
       if (file === 3) lines[20] = `// TODO: replace the temporary cache of component ${part}`
       if (file === 9 && part % 3 === 0) lines[11] = `// FIXME: urgent! the index of component ${part} is broken`
       const number = (value: number): string => String(value).padStart(2, "0")
@@ -57,12 +60,12 @@ describe("a run of the embedded model over a large folder with a small window", 
     expect(replayed.exitCode).toBe(0)
   })
 
-  test("a window that is too small for the work says so", async () => {
-    const ran = await runCli(["run", "--dir", largeFolder(), "--context-tokens", "8000"], { cwd: newFolder() })
-    expect(ran.exitCode).toBe(1)
-    expect(ran.stderr).toContain("context window")
-    expect(ran.stderr).toContain("--context-tokens")
-    const smaller = await runCli(["run", "--dir", largeFolder(), "--context-tokens", "2000"], { cwd: newFolder() })
+  test("of too few tokens says what is missing", async () => {
+    const cwd = newFolder()
+    const dir = largeFolder()
+    await runCli(["run", "--dir", dir, "--out", "out", "--context-tokens", "8000"], { cwd })
+    expect(readFileSync(join(cwd, "out/todo-report.md"), "utf8")).toContain("A tool failed: `The result is longer than the context window allows.`")
+    const smaller = await runCli(["run", "--dir", dir, "--out", "out2", "--context-tokens", "2000"], { cwd })
     expect(smaller.stdout).toContain("Every search failed")
     expect(smaller.stdout).toContain("longer than the context window allows")
   })

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest"
 import type { CompactingDriverOptions } from "../../../src/drivers/compaction/settings.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { Effect } from "../../../src/schemas/effect.ts"
-import type { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { answer, callsTools, completed, delivers, pollAll, respond, results, says, userMessage } from "../../machine/support.ts"
 import { callIn, compactingConfig, fails, failuresOf, isCompactionRequest, long, overflows, recordsOf, started, textOfMessage } from "./support.ts"
 
@@ -72,6 +72,20 @@ describe("at the threshold", () => {
     respond(machine, callsTools(1, ["a"], { usage: { inputTokens: 700, cachedInputTokens: 100, outputTokens: 10, reasoningTokens: 0 } }))
     respond(machine, results(2, completed("a", long(300))))
     expect(isCompactionRequest(callIn(respond(machine, delivers(3))).request)).toBe(true)
+  })
+
+  test("nothing is compacted twice, whatever asks for it, until something more was said", () => {
+    let asked = 0
+    const due = (): "threshold" => {
+      asked += 1
+      return "threshold"
+    }
+    const { machine, effects } = afterBatch(900, { due, minGain: 0, keepTailTokens: 50 })
+    expect(isCompactionRequest(callIn(effects).request)).toBe(true)
+    respond(machine, says(4, "Summary."))
+    expect(isCompactionRequest(callIn(respond(machine, delivers(5))).request)).toBe(false)
+    expect(asked).toBeGreaterThan(1)
+    expect(failuresOf(machine.history).filter(({ count }) => count > 1)).toEqual([])
   })
 
   test("the room for the answer counts", () => {
@@ -235,6 +249,18 @@ describe("an overflow", () => {
       ["threshold", "nothing_to_compact"],
       ["overflow", "nothing_to_compact"],
     ])
+  })
+
+  test("a later turn asks the model again, such as one with a larger window", () => {
+    const config = compactingConfig({}, { maxContextTokens: undefined })
+    const machine = started(config, long(2_000))
+    pollAll(machine)
+    respond(machine, overflows(1))
+    respond(machine, delivers(2))
+    expect(machine.done).toBe(true)
+    const messages = [...machine.messages, userMessage("Try again.", "u2")]
+    const next = new TurnMachine(config, { messages, events: machine.history, iterationOffset: 1 })
+    expect(isCompactionRequest(callIn(pollAll(next)).request)).toBe(false)
   })
 
   test("a failure of the provider in its compaction ends the turn as any failure", () => {

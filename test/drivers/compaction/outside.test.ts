@@ -9,7 +9,7 @@ import { viewProjector } from "../../../src/projectors/view.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { callsTools, completed, delivers, pollAll, respond, results, says, userMessage } from "../../machine/support.ts"
-import { check } from "../../properties/check.ts"
+import { check, SLOW } from "../../properties/check.ts"
 import { callIn, compactingConfig, failuresOf, isCompactionRequest, long, recordsOf, started, textOfMessage } from "./support.ts"
 
 /** A turn at the checkpoint after so many batches, with results of so many tokens. */
@@ -128,6 +128,38 @@ describe("a summary that is delivered late", () => {
     expect(recordsOf(machine.history).length).toBe(1)
   })
 
+  test("loses also where it ends in the tail that the compaction left", () => {
+    const machine = started(compactingConfig({ keepTailTokens: 1_000 }, { maxContextTokens: 10_200 }))
+    pollAll(machine)
+    let id = 1
+    for (const [place, tokens] of [3_000, 4_900, 100, 100].entries()) {
+      respond(machine, callsTools(id, [`c${id}`]))
+      respond(machine, results(id + 1, completed(`c${id}`, long(tokens))))
+      id += 2
+      if (place === 3) break
+      // At the threshold only in the end.
+      respond(machine, delivers(id))
+      id += 1
+    }
+    const through = machine.messages.at(-1)?.id ?? ""
+    const summary = summarizeThrough(machine, { through })
+    expect(isCompactionRequest(callIn(respond(machine, delivers(id))).request)).toBe(true)
+    respond(machine, says(id + 1, "Foreground."))
+    respond(machine, delivers(id + 2))
+    respond(machine, callsTools(id + 3, ["more"]))
+    respond(machine, results(id + 4, completed("more", long(100))))
+    // Made from one batch less than the compaction saw.
+    const event = {
+      ...summary?.delivery("Background."),
+      base: { messageId: machine.messages[6]?.id ?? "", count: 7 },
+      through: machine.messages[6]?.id,
+    }
+    expect(recordsOf(machine.history)[0]).toMatchObject({ base: { count: 9 }, through: machine.messages[4]?.id })
+    respond(machine, delivers(id + 5, { events: [event as never] }))
+    expect(recordsOf(machine.history).length).toBe(1)
+    expect(failuresOf(machine.history)).toEqual([expect.objectContaining({ problem: "base_mismatch" })])
+  })
+
   test("and twice in one delivery applies once", () => {
     const machine = afterBatches(3)
     const summary = summarizeThrough(machine, { keepTailTokens: 0 })
@@ -137,7 +169,7 @@ describe("a summary that is delivered late", () => {
     expect(failuresOf(machine.history)).toEqual([expect.objectContaining({ problem: "base_mismatch" })])
   })
 
-  test("applies exactly if nothing was compacted since, in any race", () => {
+  test("applies exactly if nothing was compacted since, in any race", SLOW, () => {
     check(
       60,
       fc.property(
