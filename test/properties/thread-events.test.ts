@@ -33,7 +33,7 @@ interface Story {
   /** For each process but the last, the writes after which it is killed. */
   readonly lives: readonly number[]
   readonly decisions: readonly ("approve" | "reject" | "wait")[]
-  /** For each reader, how many events it receives before it connects again; and whether it reads the store instead. */
+  /** For each reader, how many durable events it receives before it connects again; and whether it reads the store instead. */
   readonly readers: readonly { readonly cuts: readonly number[]; readonly isOutside: boolean }[]
 }
 
@@ -85,13 +85,14 @@ class Reader {
       this.#connections += 1
       const after = this.events.at(-1)?.cursor
       const events = this.isOutside
-        ? threadEvents(store, "t", { after, signal, thread: thread.options, pollMs: 25 })
+        ? threadEvents(store, "t", { after, signal, thread: thread.options, pollMs: 150 })
         : thread.events({ ...(after !== undefined && { after }), signal })
       let left = cut
       hasEnded = true
       for await (const event of events) {
         this.#receive(event)
-        left -= 1
+        // What is live comes again with each connection.
+        if (isDurable(event)) left -= 1
         if (left > 0) continue
         hasEnded = false
         break
@@ -186,7 +187,7 @@ async function play({ says, answers, lives, decisions, readers: given }: Story) 
         ...readers.map((reader) => reader.follow(thread, store, reader.isOutside ? AbortSignal.any([killed.signal, closed.signal]) : killed.signal)),
       )
       const host = hostOf(thread)
-      for (let round = 0; round < 40; round += 1) {
+      for (let round = 0; round < 12; round += 1) {
         if (said < says) {
           said += 1
           await thread.say(`Hello ${said}`, { key: `say ${said}` })
@@ -196,7 +197,7 @@ async function play({ says, answers, lives, decisions, readers: given }: Story) 
           if (said < says) continue
           break
         }
-        const decision = isLast && round > 20 ? "reject" : (decisions[decided] ?? "reject")
+        const decision = isLast && round > 6 ? "reject" : (decisions[decided] ?? "reject")
         decided += 1
         const [call] = rest.held
         if (decision === "wait" || call === undefined) continue
