@@ -322,14 +322,14 @@ function contentOf(record: HistoryRecord, facts: { readonly at?: number; readonl
   if (record.type === "conversation") return { type: "message", ...facts, message: record.message }
   const { event } = record
   const { type } = (event ?? {}) as { readonly type?: unknown }
-  if (typeof type !== "string" || INTERNAL.has(type)) return undefined
+  if (typeof type !== "string" || INTERNAL.test(type)) return undefined
   if (type !== "goal") return { type: "notice", ...facts, kind: type, event }
   const { cause, goal } = event as unknown as GoalEvent
   return cause === "noted" ? undefined : { type: "goal_updated", ...facts, cause, goal }
 }
 
-/** Events of the history that others already show, or that a driver needs for itself. */
-const INTERNAL: ReadonlySet<string> = new Set(["goal_input", "approval"])
+/** Events of the history that others already show, or that the drivers of goals and approvals, and judges, have for themselves. */
+const INTERNAL = /^(?:goal_|approval$|approval_turn_started$|judge)/
 
 /** Whether a message stays in the history. One that is marked as transient is part of its turn only. */
 function isDurable({ origin }: Message): boolean {
