@@ -6,7 +6,7 @@ import type { GoalEvent, TurnOrigin } from "../wire/goal.ts"
 import type { JournalHeader } from "../wire/journal.ts"
 import type { HistoryRecord, Message } from "../wire/message.ts"
 import type { LlmComplete, Response } from "../wire/response.ts"
-import type { ThreadRecord, ThreadSaid, ThreadTurnBegun, ThreadTurnEnded } from "../wire/thread.ts"
+import type { ThreadRecord, ThreadTurnBegun, ThreadTurnEnded } from "../wire/thread.ts"
 import type { DurableThreadEvent } from "../wire/thread-event.ts"
 import type { TokenUsage } from "../wire/usage.ts"
 import type { JournalEntry } from "./journal.ts"
@@ -16,13 +16,6 @@ import { type TurnBase, type TurnFact, TurnFacts } from "./turn-facts.ts"
 /** An event without its cursor, which depends on what its reader has read before. */
 export type ThreadEventContent = WithoutCursor<DurableThreadEvent>
 type WithoutCursor<Event> = Event extends unknown ? Omit<Event, "cursor"> : never
-
-/** A record of the log, with what inputs have. */
-type FoldedRecord = Exclude<ThreadRecord, { type: "said" }> | (ThreadSaid & { readonly when?: "turn_end" | "next_turn" }) | InputRecord
-type InputRecord =
-  | { readonly type: "assigned"; readonly at: number; readonly inputs: readonly string[] }
-  | { readonly type: "retracted"; readonly at: number; readonly inputs: readonly string[]; readonly by?: "interrupt" }
-  | { readonly type: "reordered"; readonly at: number; readonly input: string; readonly before?: string }
 
 /** An event with its place in its thread. */
 export interface PlacedEvent {
@@ -83,7 +76,7 @@ export class ThreadEventFold {
   }
 
   /** The events of the next record of the log. `number`: counted from 1. */
-  log(record: FoldedRecord, number: number): readonly PlacedEvent[] {
+  log(record: ThreadRecord, number: number): readonly PlacedEvent[] {
     const { at } = record
     switch (record.type) {
       case "said": {
@@ -134,7 +127,7 @@ export class ThreadEventFold {
     return (this.#facts?.next({ record, fingerprint }) ?? []).flatMap((fact) => this.#factEvents(fact, turn.turnId, at))
   }
 
-  #begun(header: JournalHeader, { turnId, origin, at: startedAt, goals }: ThreadTurnBegun & { readonly goals?: false }): TurnFacts | undefined {
+  #begun(header: JournalHeader, { turnId, origin, at: startedAt, goals }: ThreadTurnBegun): TurnFacts | undefined {
     try {
       const config = this.#configOf({ turnId, origin, startedAt, ...(goals !== undefined && { goals }) })
       return config && new TurnFacts(header, config, this.#base())

@@ -24,7 +24,7 @@ const TOOLS = ["look", "pay", "fail"] as const
 interface Answer {
   readonly words: readonly string[]
   readonly calls: readonly (typeof TOOLS)[number][]
-  readonly meanwhile: "say" | "interrupt" | "goal" | "nothing"
+  readonly meanwhile: "say" | "later" | "redirect" | "interrupt" | "goal" | "nothing"
 }
 
 interface Story {
@@ -40,7 +40,7 @@ interface Story {
 const anAnswer: fc.Arbitrary<Answer> = fc.record({
   words: fc.array(fc.constantFrom("one ", "two ", "three ", "four"), { maxLength: 5 }),
   calls: fc.array(fc.constantFrom(...TOOLS), { maxLength: 3 }),
-  meanwhile: fc.constantFrom("nothing", "nothing", "nothing", "say", "interrupt", "goal"),
+  meanwhile: fc.constantFrom("nothing", "nothing", "nothing", "say", "later", "redirect", "interrupt", "goal"),
 })
 
 const aStory: fc.Arbitrary<Story> = fc.record({
@@ -149,7 +149,9 @@ async function play({ says, answers, lives, decisions, readers: given }: Story) 
         context.emit({ type: "text_delta", content: word })
         if (index !== 1) continue
         if (meanwhile === "say") await thread.say("And this.")
-        if (meanwhile === "interrupt") thread.interrupt("Stop.")
+        if (meanwhile === "later") await thread.say("And then this.", { when: "turn_end" })
+        if (meanwhile === "redirect") await thread.redirect("This instead.")
+        if (meanwhile === "interrupt") void thread.interrupt("Stop.")
         if (meanwhile === "goal") await thread.command({ type: "set", objective: "Look around.", tokenBudget: 40 })
       }
       const text = words.join("")

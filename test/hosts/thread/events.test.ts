@@ -292,7 +292,7 @@ describe("calls", () => {
     const live = received(thread.events())
     await thread.say("Wait")
     await story.run(thread, { suspend: true }, story.own)
-    thread.interrupt("Enough.")
+    await thread.interrupt("Enough.")
     await story.run(thread, { suspend: true }, story.own)
     await thread.close()
     const events = await live
@@ -321,6 +321,45 @@ test("changes of a goal are shown, and records of the host as notices", async ()
     { type: "notice", kind: "compaction", event: { id: "k1", summary: "Short." } },
     { type: "goal_updated", goal: null },
   ])
+})
+
+test("inputs are shown as they wait, move, are taken back and are delivered; a redirected turn says so", async () => {
+  const story = answering(says("one two three"))
+  const thread = await story.open({ goals: false })
+  const live = received(thread.events())
+  await thread.say("First", { when: "next_turn", key: "k" })
+  const { inputId } = await thread.say("Second", { when: "next_turn" })
+  await thread.say("Third", { when: "next_turn" })
+  await thread.reorder("user-3", inputId)
+  await thread.retract(inputId)
+  const host: Host = {
+    ...story.own,
+    llmCall: async (effect, context) => {
+      if (story.requests.length > 0) return story.host.llmCall(effect, context)
+      await story.host.llmCall(effect, context)
+      context.emit({ type: "text_delta", content: "one " })
+      await thread.redirect("Instead")
+      while (!context.signal.aborted) await nextTask()
+      throw context.signal.reason
+    },
+  }
+  await story.run(thread, {}, host)
+  await thread.close()
+  const events = await live
+  expect(events.find(({ type }) => type === "input_queued")).toMatchObject({ inputId: "user-1", when: "next_turn", key: "k" })
+  expect(events.find(({ type }) => type === "input_reordered")).toMatchObject({ inputId: "user-3", before: "user-2" })
+  expect(events.find(({ type }) => type === "input_retracted")).toMatchObject({ inputId: "user-2" })
+  const shown = events.filter((event) => isDurable(event) && !event.type.startsWith("input_")).map(told)
+  expect(shown.slice(0, 7)).toEqual([
+    ...["turn_started t.1", "user First", "model_call_ended", "redirected", "notice redirected"],
+    expect.stringContaining("assistant one"),
+    "user Instead",
+  ])
+  const recorded = await story.recorded({ thread: thread.options })
+  const isInput = ({ type }: ThreadEvent): boolean => type.startsWith("input_")
+  const bare = ({ cursor: _cursor, ...content }: DurableThreadEvent) => content
+  for (const isOne of [isInput, (event: ThreadEvent) => !isInput(event)])
+    expect(events.filter(isDurable).filter(isOne).map(bare)).toEqual(recorded.filter(isOne).map(bare))
 })
 
 describe("a cursor", () => {
