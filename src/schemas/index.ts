@@ -60,7 +60,7 @@ export {
   ToolCalls,
   ToolCallsReleased,
 } from "./effect.ts"
-export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./event.ts"
+export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, PluginEvent, TurnEvent } from "./event.ts"
 export {
   Goal,
   GoalCause,
@@ -124,6 +124,7 @@ export {
   ToolPending,
   ToolResults,
 } from "./response.ts"
+export { DurableThreadEvent, LiveThreadEvent, ThreadEvent } from "./thread-event.ts"
 export {
   CompletedToolCall,
   ExecResponse,

@@ -3,6 +3,7 @@ import type * as wire from "../wire/thread.ts"
 import { Outcome } from "./event.ts"
 import { GoalCommand, TurnOrigin } from "./goal.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
+import { TokenUsage } from "./llm.ts"
 import { HistoryRecord, Message } from "./message.ts"
 
 /** Identifies the log of a thread among other files. */
@@ -100,6 +101,7 @@ export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
     iteration: Count,
     records: z.array(HistoryRecord),
     reported: Count.exactOptional(),
+    usage: TokenUsage.exactOptional(),
     surface: z.string().exactOptional(),
   }),
 )

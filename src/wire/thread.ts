@@ -2,6 +2,7 @@ import type { Json } from "../json.ts"
 import type { Outcome } from "./event.ts"
 import type { GoalCommand, TurnOrigin } from "./goal.ts"
 import type { HistoryRecord, Message } from "./message.ts"
+import type { TokenUsage } from "./usage.ts"
 
 /** The first record of a thread's log. */
 export type ThreadHeader = {
@@ -125,6 +126,8 @@ export type ThreadTurnEnded = {
   readonly records: readonly HistoryRecord[]
   /** How many of them, from the first, the turn has reported as `progress`. The others are of its end. Absent: all. */
   readonly reported?: number
+  /** The tokens of the turn. Absent: an earlier release wrote the record. */
+  readonly usage?: TokenUsage
   /** A digest of the turn's last system prompt and tools. The next turn compares it with its own. */
   readonly surface?: string
 }

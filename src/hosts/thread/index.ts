@@ -1,9 +1,40 @@
+export { ThreadCursorError, type ThreadCursorErrorCode } from "../../replay/thread-cursor.ts"
 export type { ChecklistCommand, ChecklistState } from "../../wire/checklist.ts"
 export type { GoalMode, TurnOrigin } from "../../wire/goal.ts"
+export type {
+  ApprovalDecided,
+  ApprovalRequested,
+  CodeEnded,
+  CodeStarted,
+  DurableThreadEvent,
+  GoalUpdated,
+  InputQueued,
+  InputReordered,
+  InputRetracted,
+  LiveThreadEvent,
+  MessageCompleted,
+  MessageDelta,
+  ModelCallEnded,
+  ModelCallRetry,
+  ModelCallStarted,
+  PluginShown,
+  ThreadEvent,
+  ThreadEventPlace,
+  ThreadNotice,
+  ToolCallEnded,
+  ToolCallPending,
+  ToolCallProgress,
+  ToolCallStarted,
+  TurnEnded,
+  TurnErrorShown,
+  TurnRedirected,
+  TurnStarted,
+} from "../../wire/thread-event.ts"
 export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkpoint.ts"
 export { JudgedThread, type JudgedThreadOptions, readJudged } from "../judge/judged-thread.ts"
 export type { CheckRequest, CheckRunner } from "./check-runner.ts"
 export type { GoalTurnOptions } from "./config.ts"
+export { type ReadThreadEventsOptions, type ThreadEventsOptions, threadEvents } from "./events.ts"
 export type { EndedThreadTurn } from "./log.ts"
 export type { RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"

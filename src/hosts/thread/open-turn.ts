@@ -80,7 +80,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     })
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
-    const attended = threadHost(thread, machine, host, () => options.attend?.())
+    const attended = threadHost(thread, machine, thread.events.shownBy(turnId, host), () => options.attend?.())
     // Without the log, the inputs that are assigned to the turn could be delivered twice.
     const isFatal = (error: unknown): boolean => error === thread.failure?.error || runOptions.isFatal?.(error) === true
     const log = journal && redirectingJournal(thread, machine, journal)
@@ -162,8 +162,8 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const { costMicros } = thread.options.goal ?? {}
   if (!thread.hasGoals) {
     const records = machine.history.slice(log.history.length)
-    const { iteration, turn } = machine
-    return log.append({ type: "turn_ended", at, turnId, outcome, iteration, records, surface: surfaceDigest(turn.surface) })
+    const { iteration, turn, usage } = machine
+    return log.append({ type: "turn_ended", at, turnId, outcome, iteration, records, usage, surface: surfaceDigest(turn.surface) })
   }
   // A turn that was cancelled while it waited for people: its driver did not see how long.
   const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
@@ -187,6 +187,7 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     iteration: machine.iteration,
     records: [...own, ...(waited === undefined ? [] : [waited]), ...commanded.records, ...ended.records],
     reported: own.length,
+    usage,
     surface: surfaceDigest(machine.turn.surface),
   })
   await thread.report([...commanded.outputs, ...ended.outputs])

@@ -12,6 +12,7 @@ import { type JournalStore, JournalStoreError } from "../journal/store.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
 import { onAbort } from "../timers.ts"
 import type { GoalTurnOptions } from "./config.ts"
+import type { EventHub } from "./event-hub.ts"
 import { isSame, type QueuedInput } from "./input-queue.ts"
 import { type ThreadLog, unsettled } from "./log.ts"
 
@@ -71,11 +72,14 @@ export class ThreadState {
   isRedirecting = false
   /** The assigned inputs that a machine has received, and how much of its history was read for that. */
   #received: { readonly machine: TurnMachine; readonly inputs: Set<string>; read: number } | undefined
+  /** What the readers of the thread's events follow. */
+  readonly events: EventHub
   /** Receives changes and metrics of the goal. */
   onGoal: ((output: GoalOutput) => unknown) | undefined
 
-  constructor(store: JournalStore, threadId: string, log: ThreadLog, options: ThreadOptions) {
-    this.store = store
+  constructor(store: JournalStore, threadId: string, log: ThreadLog, options: ThreadOptions, events: EventHub) {
+    this.store = events.watched(store)
+    this.events = events
     this.threadId = threadId
     this.log = log
     this.options = options

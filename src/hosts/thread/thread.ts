@@ -8,6 +8,7 @@ import type { Decision } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalInput, GoalOutput, GoalRefusal } from "../../wire/goal.ts"
 import type { AttachmentRef, HistoryRecord } from "../../wire/message.ts"
 import type { InputTime } from "../../wire/thread.ts"
+import type { ThreadEvent } from "../../wire/thread-event.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import type { Host, ToolAnswer, ToolError } from "../host.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
@@ -17,6 +18,8 @@ import { type JournalStore, JournalStoreError } from "../journal/store.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
+import { EventHub } from "./event-hub.ts"
+import { eventSource, followEvents, type ThreadEventsOptions } from "./events.ts"
 import { type InputPart, inputMessage, isOwnId, type ThreadInput } from "./input-message.ts"
 import { isSame, type QueuedInput } from "./input-queue.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
@@ -112,13 +115,14 @@ export class Thread {
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
   static async open(store: JournalStore, threadId: string, options: ThreadOptions): Promise<Thread> {
-    const log = await ThreadLog.open(store, `${threadId}.thread`, options)
+    const events = new EventHub(eventSource(store, threadId, options))
+    const log = await ThreadLog.open(events.watched(store), `${threadId}.thread`, options)
     const known = log.header?.threadId ?? threadId
     if (known !== threadId) {
       await log.close()
       throw new JournalError("invalid_record", 1, 0, `The log belongs to thread ${JSON.stringify(known)}, not to ${JSON.stringify(threadId)}.`)
     }
-    const state = new ThreadState(store, threadId, log, options)
+    const state = new ThreadState(store, threadId, log, options, events)
     const isReloaded = log.header !== undefined && log.turn === undefined
     try {
       if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
@@ -366,6 +370,31 @@ export class Thread {
     this.#state.close()
     await this.#state.journal?.close()
     await this.#state.log.close()
+    this.#state.events.close()
+  }
+
+  /**
+   * The events of the thread for a user interface: first those that are recorded after the cursor, then those that come, without a gap. It ends when
+   * the thread closes, and can be read by any number of readers at once.
+   *
+   *     for await (const event of thread.events({ after: lastCursor })) {
+   *       send(event)
+   *       if ("cursor" in event) lastCursor = event.cursor
+   *     }
+   *
+   * A durable event has a `cursor`: no reader misses it or receives it twice, over reconnections, processes and restarts. The other events are live:
+   * they show what executors of this process emit, and may be lost or repeated. A reader that comes in the middle of a message receives its
+   * text so far as one delta. For a slow reader, deltas are joined, and durable events are read from the records again, so that it costs no memory.
+   *
+   * Events come in their order, except that of an input (`input_queued`, …) between the events of a running turn: a reader that reads it later may
+   * receive it earlier among them. The messages of a turn whose journal is not there any more, or that the present code cannot replay, come
+   * with its end; its other events are left out.
+   * @throws {ThreadCursorError} `invalid_cursor`, `cursor_of_other_thread`, `cursor_beyond_end`, from the iteration, as all errors
+   * @throws {JournalError | JournalStoreError} the records cannot be read
+   */
+  events(options: ThreadEventsOptions = {}): AsyncGenerator<ThreadEvent, void, undefined> {
+    const { events, threadId } = this.#state
+    return followEvents(eventSource(this.#state.store, threadId, this.options), events, options)
   }
 
   async #record(input: ThreadInput, when: InputTime, { key, attachments = [] }: RedirectOptions, redirects = false): Promise<InputReceipt> {
