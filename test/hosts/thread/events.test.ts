@@ -141,6 +141,25 @@ describe("a turn", () => {
     })
   })
 
+  test("shows the last words of a model call before its end, also if they come together", async () => {
+    const story = answering(says("one two"))
+    const thread = await story.open()
+    const live = received(thread.events())
+    const host: Host = {
+      ...story.own,
+      llmCall: async (effect, context) => {
+        for (const content of ["one ", "two"]) context.emit({ type: "text_delta", content })
+        return story.host.llmCall(effect, context)
+      },
+    }
+    await thread.say("Hello")
+    await story.run(thread, {}, host)
+    await thread.close()
+    const texts = (await live).map(told)
+    const said = texts.slice(texts.indexOf("model_call_started"), texts.indexOf("model_call_ended"))
+    expect(said.flatMap((text) => (text.startsWith("+") ? [text.slice(1)] : [])).join("")).toBe("one two")
+  })
+
   test("continues for a reader from any of its cursors", async () => {
     const story = answering(says("I look now.", "c1=look"))
     const thread = await story.open()
