@@ -6,17 +6,18 @@ import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
 import type { Transcript } from "../../src/projectors/projector.ts"
 import { callIn, compactingConfig, isCompactionRequest, long, recordsOf, started } from "../drivers/compaction/support.ts"
 import { callsTools, completed, delivers, pollAll, respond, results, says } from "../machine/support.ts"
+import { SLOW } from "./check.ts"
 
 // Law 9 without a clock: what the driver reads of the transcript and the history is counted.
 
-test("what compacting reads does not depend on the iterations and compactions before", () => {
+test("what compacting reads does not depend on the iterations and compactions before", SLOW, () => {
   const counted = new CountedReads()
   const config = compactingConfig({}, { driver: counted.under(compactingDriver(chatDriver(), { keepTailTokens: 100 })), maxContextTokens: 2_000 })
   const machine = started(config)
   let effects = pollAll(machine)
   let compactions = 0
   const perCycle: number[] = []
-  for (let id = 1; compactions < 120; ) {
+  for (let id = 1; compactions < 60; ) {
     if (isCompactionRequest(callIn(effects).request)) {
       respond(machine, says(id, "All is well so far."))
       effects = respond(machine, delivers(id + 1))
@@ -31,8 +32,8 @@ test("what compacting reads does not depend on the iterations and compactions be
       id += 3
     }
   }
-  expect(recordsOf(machine.history).length).toBe(120)
-  expect(machine.messages.length).toBeGreaterThan(1_000)
+  expect(recordsOf(machine.history).length).toBe(60)
+  expect(machine.messages.length).toBeGreaterThan(500)
   expect(perCycle[5]).toBeGreaterThan(20)
   // The first cycles begin without a summary.
   expect(new Set(perCycle.slice(5))).toEqual(new Set([perCycle[5]]))
