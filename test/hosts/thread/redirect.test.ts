@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { type Host, LlmCallError } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
 import type { Message } from "../../../src/wire/message.ts"
@@ -271,4 +272,46 @@ test("wherever the process dies, the input of a redirection is delivered exactly
     await later.close()
   }
   expect(redirected).toBeGreaterThan(5)
+})
+
+test("a redirection that arrives while a checkpoint delivers inputs, at any moment of that, delivers none of them twice", async () => {
+  for (let ticks = 0; ticks < 60; ticks += 1) {
+    const base = memoryJournalStore()
+    const texts: string[] = []
+    const store: JournalStore = {
+      ...base,
+      open: async (...given) => {
+        const stored = await base.open(...given)
+        return {
+          read: () => stored.read(),
+          replace: (text) => stored.replace(text),
+          close: () => stored.close(),
+          append: async (text) => {
+            // The inputs are assigned to the turn, which has not received them.
+            if (text.includes('{"type":"assigned"') && texts.length === 0) {
+              texts.push(text)
+              void (async () => {
+                for (let tick = 0; tick < ticks; tick += 1) await undefined
+                await thread.redirect("Sing instead.")
+              })()
+            }
+            await stored.append(text)
+          },
+        }
+      },
+    }
+    const world = new World(async (calls, _request, signal) => {
+      if (calls === 0) await thread.say("By the way.")
+      if (calls === 0) return says("", "a=look")
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      signal.throwIfAborted()
+      return says("Done.")
+    })
+    const thread: Thread = await Thread.open(store, "t", world.options({ goals: false }))
+    await thread.say("Dance.")
+    await world.run(thread)
+    const users = told(thread).filter((line) => line.startsWith("user: ") && line !== "user: tool_result")
+    expect([ticks, users]).toEqual([ticks, ["user: Dance.", "user: By the way.", "user: Sing instead."]])
+    await thread.close()
+  }
 })
