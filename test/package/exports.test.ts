@@ -353,6 +353,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "JudgedThread",
     "Thread",
     "ThreadCursorError",
+    "ThreadError",
     "judgedCheckpoint",
     "readJudged",
     "runThread",

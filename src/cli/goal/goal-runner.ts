@@ -2,7 +2,7 @@ import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
 import { commandChecks } from "../../hosts/node/command-checks.ts"
 import type { CheckRunner } from "../../hosts/thread/check-runner.ts"
-import { type Guidance, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
+import { type Guidance, type Interrupted, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import type { TurnEvent } from "../../wire/event.ts"
@@ -258,9 +258,10 @@ export class GoalRunner {
   }
 
   /** Ends what runs now: a turn, checks or a judgement. */
-  #interrupt(reason: string): void {
-    this.#thread.interrupt(reason)
+  #interrupt(reason: string): Promise<Interrupted> {
+    const interrupted = this.#thread.interrupt(reason)
     this.#judging.abort(reason)
+    return interrupted
   }
 
   async #openJudge(takeOver: boolean): Promise<void> {

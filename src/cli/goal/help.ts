@@ -19,6 +19,8 @@ Usage
   turn-machine goal status                    show its status, also while it runs
   turn-machine goal watch                     follow a goal that runs in another terminal
   turn-machine goal say "text"                send the model a message, also while it works
+  turn-machine goal queue                     show the messages that no turn has received yet
+  turn-machine goal retract ID                take one of them back
   turn-machine goal pause [--now]             stop at the next step of the running turn, or at once
   turn-machine goal resume [flags]            resume after a pause, a stop, a crash or Ctrl-C
   turn-machine goal edit "new objective"      change the objective, or with --contract FILE the contract
@@ -138,14 +140,46 @@ Examples
 Usage
   turn-machine goal say [flags] "text"
 
-If no process runs the goal, the text is recorded, and the next run begins with it.
+If no process runs the goal, the text is recorded, and the next run begins with it. The answer names its id, for goal
+retract.
 
+  --when TIME           now (default): at the next step of the running turn
+                        turn_end: when the running turn would end, one message each time
+                        next_turn: a turn of its own begins with it, before the goal continues
 ${STATE_FLAG}
 
 ${REQUEST_CODES}
 
 Examples
   turn-machine goal say "The tests are in spec/, not in test/."
+  turn-machine goal say --when next_turn "Then look at docs/, too."
+`,
+  queue: `turn-machine goal queue: shows what was said and what no turn has received yet, in the order of delivery. It only reads.
+
+Usage
+  turn-machine goal queue [flags]
+
+Each line has the id, the time (see goal say --when) and the text.
+
+${STATE_FLAG}
+  --json                one JSON object instead of text
+
+Exit codes: 0 shown, 2 the command cannot run as given.
+
+Examples
+  turn-machine goal queue
+`,
+  retract: `turn-machine goal retract: takes back what was said, if no turn has received it.
+
+Usage
+  turn-machine goal retract [flags] ID
+
+${STATE_FLAG}
+
+${REQUEST_CODES}
+
+Examples
+  turn-machine goal retract user-3
 `,
   pause: `turn-machine goal pause: pauses a goal. What it used until then counts.
 

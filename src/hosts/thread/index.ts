@@ -57,5 +57,6 @@ export {
   type ThreadOptions,
   type ThreadRest,
   type ThreadTurn,
+  type UserPart,
 } from "./thread.ts"
 export { ThreadError, type ThreadErrorCode } from "./thread-error.ts"

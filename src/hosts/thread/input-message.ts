@@ -2,7 +2,8 @@ import { quoted } from "../../text.ts"
 import type { AttachmentRef, CodePart, FilePart, ImagePart, Message, Part, TextPart } from "../../wire/message.ts"
 import { ThreadError } from "./thread-error.ts"
 
-type UserPart = TextPart | CodePart | ImagePart | FilePart
+/** A part of a message that a user can say. */
+export type UserPart = TextPart | CodePart | ImagePart | FilePart
 
 /** A part of an input. Without an id, it gets one of the thread. */
 export type InputPart = UserPart extends infer One ? (One extends UserPart ? Omit<One, "id"> & { readonly id?: string } : never) : never

@@ -20,7 +20,7 @@ import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
 import { EventHub } from "./event-hub.ts"
 import { eventSource, followEvents, type ThreadEventsOptions } from "./events.ts"
-import { type InputPart, inputMessage, isOwnId, type ThreadInput } from "./input-message.ts"
+import { type InputPart, inputMessage, isOwnId, type ThreadInput, type UserPart } from "./input-message.ts"
 import { isSame, type QueuedInput } from "./input-queue.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
 import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
@@ -30,7 +30,7 @@ import { runTurns } from "./run-thread.ts"
 import { ThreadError } from "./thread-error.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
 
-export type { Guidance, InputPart, InputTime, QueuedInput, SuspendedTurn, ThreadInput, ThreadOptions, ThreadRest, ThreadTurn }
+export type { Guidance, InputPart, InputTime, QueuedInput, SuspendedTurn, ThreadInput, ThreadOptions, ThreadRest, ThreadTurn, UserPart }
 
 /** Options of a command or an event of a thread. */
 export interface ThreadInputOptions {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
 import { Thread, type ThreadInput } from "../../../src/hosts/thread/thread.ts"
 import type { LlmRequest } from "../../../src/schemas/llm.ts"
@@ -304,4 +305,38 @@ describe("a queue", () => {
     }
     expect([...outcomes].sort()).toEqual(["delivered", "retracted"])
   })
+})
+
+test("a turn receives nothing before the log has it: a process that dies in that write leaves an input that can be taken back", async () => {
+  const base = memoryJournalStore()
+  let isReached: () => void = () => {}
+  const reached = new Promise<void>((resolve) => {
+    isReached = resolve
+  })
+  const store: JournalStore = {
+    ...base,
+    open: async (...given) => {
+      const stored = await base.open(...given)
+      const append = async (text: string): Promise<void> => {
+        if (!text.includes('{"type":"assigned"')) return stored.append(text)
+        isReached()
+        return new Promise(() => {})
+      }
+      return { read: () => stored.read(), replace: (text) => stored.replace(text), close: () => stored.close(), append }
+    },
+  }
+  const world = new World(async (calls) => {
+    if (calls === 0) await thread.say("Steer.")
+    return calls === 0 ? says("", "a=look") : says("Done.")
+  })
+  const thread = await Thread.open(store, "t", world.options(conversation))
+  await thread.say("Go.")
+  void world.run(thread)
+  await reached
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  const later = await Thread.open(base, "t", world.options({ ...conversation, takeOver: true }))
+  expect(await later.retract("user-2")).toBe("retracted")
+  await world.run(later)
+  expect(textsOf(world.requests.at(-1))).toEqual(["Go."])
+  await later.close()
 })
