@@ -148,7 +148,7 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
   const { type } = record
   switch (type) {
     case "header":
-      return { type, messageCount: record.start.messages.length }
+      return { type, messageCount: (record.base?.messages ?? 0) + record.start.messages.length }
     case "llm_complete": {
       if (!record.result.ok) {
         const { message, terminalReason, usage } = record.result.error

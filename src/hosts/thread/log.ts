@@ -1,7 +1,15 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { canonicalJson } from "../../json.ts"
-import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, LineReader, type RecordFormat } from "../../replay/journal.ts"
+import {
+  checkRecord,
+  damagedRecord,
+  isUnfinishedHeader,
+  JournalWriter,
+  LineReader,
+  type LogHistory,
+  type RecordFormat,
+} from "../../replay/journal.ts"
 import {
   THREAD_FORMAT,
   THREAD_VERSION,
@@ -57,6 +65,10 @@ export class ThreadLog {
   iteration = 0
   /** The latest time of a record. */
   at = 0
+  /** The last record. */
+  place: LogPlace = { records: 0, checksum: "" }
+  /** The record with which the last turn began. The history changes next when the turn ends. */
+  turnPlace: LogPlace | undefined
 
   private constructor(stored: StoredJournal, writer: JournalWriter<ThreadRecord>) {
     this.#stored = stored
@@ -67,24 +79,40 @@ export class ThreadLog {
   static async open(store: Pick<JournalStore, "open">, name: string, options: OpenOptions): Promise<ThreadLog> {
     const stored = await store.open(name, options)
     try {
-      const records: ThreadRecord[] = []
-      const lines = new LineReader((line, position) => {
-        const number = records.length + 1
-        if (line === undefined) throw damagedRecord(FORMAT.name, number, position)
-        records.push(checkRecord(line.record, FORMAT, number, position))
-      })
-      for await (const part of stored.read()) lines.push(part)
-      if (records.length === 0 && !isUnfinishedHeader(lines.unfinished, THREAD_FORMAT))
-        throw new JournalError("not_a_journal", 1, 0, "Not a thread's log: it does not have a whole first line.")
-      const { checksum, length, unfinishedLength } = lines
+      const log = new ThreadLog(stored, new JournalWriter())
+      const { length, unfinishedLength } = await log.#read(stored.read())
       if (unfinishedLength > 0) await stored.replace(firstChars(stored.read(), length))
-      const log = new ThreadLog(stored, new JournalWriter(records.length === 0 ? undefined : { checksum, lastNumber: records.length }))
-      for (const record of records) log.#apply(record)
       return log
     } catch (error) {
       await stored.close()
       throw error
     }
+  }
+
+  /** Reads a log that is not opened. `records`: how many of it, the header included. @throws {JournalError} */
+  static async read(parts: AsyncIterable<string>, records: number = Number.POSITIVE_INFINITY): Promise<ThreadLog> {
+    const log = new ThreadLog(NOT_OPEN, new JournalWriter())
+    await log.#read(parts, records)
+    return log
+  }
+
+  async #read(parts: AsyncIterable<string>, most: number = Number.POSITIVE_INFINITY): Promise<LineReader> {
+    let records = 0
+    const lines = new LineReader((line, position) => {
+      if (records >= most) return
+      records += 1
+      if (line === undefined) throw damagedRecord(FORMAT.name, records, position)
+      const { checksum } = line
+      this.#apply(checkRecord(line.record, FORMAT, records, position), { records, checksum })
+    })
+    for await (const part of parts) {
+      lines.push(part)
+      if (records >= most) break
+    }
+    if (records === 0 && !isUnfinishedHeader(lines.unfinished, THREAD_FORMAT))
+      throw new JournalError("not_a_journal", 1, 0, "Not a thread's log: it does not have a whole first line.")
+    if (records > 0) this.#writer = new JournalWriter({ checksum: this.place.checksum, lastNumber: records })
+    return lines
   }
 
   begin(threadId: string, at: number, meta?: Json): Promise<void> {
@@ -94,7 +122,7 @@ export class ThreadLog {
   /** Applies a record and stores it. The state changes at once; the promise resolves when it is stored. After a failed write, every later one rejects. @throws {JournalError} `record_too_long`: nothing changed */
   async append(record: ThreadRecord): Promise<void> {
     const line = this.#writer.line(record)
-    this.#apply(record)
+    this.#apply(record, { records: this.place.records + 1, checksum: this.#writer.checksum })
     this.#written = this.#written.then(() => this.#stored.append(line))
     return this.#written
   }
@@ -119,7 +147,8 @@ export class ThreadLog {
     await this.#stored.close()
   }
 
-  #apply(record: ThreadRecord): void {
+  #apply(record: ThreadRecord, place: LogPlace): void {
+    this.place = place
     this.at = Math.max(this.at, record.at)
     if ("key" in record && record.key !== undefined) this.#keys.add(keyOf(record.type, record.key))
     switch (record.type) {
@@ -145,6 +174,7 @@ export class ThreadLog {
         const received = this.undelivered.filter(({ id }) => record.said.includes(id))
         this.#note([...received, ...record.messages.filter(isDurable)].map((message) => ({ type: "conversation", message })))
         this.turn = record
+        this.turnPlace = place
         this.turns += 1
         break
       }
@@ -169,6 +199,16 @@ export class ThreadLog {
     this.commands = unsettled(this.commands, records)
   }
 }
+
+/** A record of a log: its number, and its checksum, which covers all records before it. */
+export type LogPlace = Pick<LogHistory, "records" | "checksum">
+
+/** What a log that is only read writes to. */
+const NOT_OPEN: StoredJournal = { read: noParts, append: nothing, replace: nothing, close: nothing }
+
+async function nothing(): Promise<void> {}
+
+async function* noParts(): AsyncGenerator<string, void, undefined> {}
 
 type KeyedRecord = ThreadSaid | ThreadCommanded | ThreadHappened
 

@@ -19,6 +19,7 @@ import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
 import { isDurable } from "./log.ts"
+import { logHistory } from "./log-history.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import { abortedUsage, countedUsage, threadHost } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
@@ -92,7 +93,9 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
 /** Opens the journal of a turn. The owner of the log is the owner of its turns: after a crash, their leases may end some seconds apart. */
 export function openTurnJournal(thread: ThreadState, turnId: string): Promise<TurnJournal> {
   const { waitMs = 0 } = thread.options
-  return TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
+  const { log } = thread
+  const history = log.turn?.turnId === turnId && log.turnPlace ? { history: logHistory(thread.logName, log.turnPlace, log.history) } : {}
+  return TurnJournal.open(thread.store, turnId, { ...thread.options, ...history, waitMs: Math.max(waitMs, MOST_APART_MS) })
 }
 
 async function openMachine(
@@ -109,14 +112,13 @@ async function openMachine(
   return { machine, resumed: true }
 }
 
+/** What the turn begins with after the history of the log. */
 function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegun, config: TurnConfig): TurnStart {
-  const { history, iteration, surface } = log
+  const { iteration, surface } = log
   const { turnDeadlineMs } = options
-  const earlier = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
   const surfaceChanged = surface !== undefined && surface !== surfaceDigest(checkedConfig(config))
   return {
-    messages: [...earlier, ...messages.filter((message) => !isDurable(message))],
-    events: history,
+    messages: messages.filter((message) => !isDurable(message)),
     iterationOffset: iteration,
     ...(surfaceChanged && { surfaceChanged }),
     ...(turnDeadlineMs !== undefined && { deadlineAt: at + turnDeadlineMs }),

@@ -15,7 +15,7 @@ import type { GoalTurnOptions } from "./config.ts"
 import { type ThreadLog, unsettled } from "./log.ts"
 
 /** Options that all turns of a thread share. */
-export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars"> {
+export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars" | "history"> {
   /**
    * How an open turn is resumed. With `{ reconfigure: true }`, it continues after a deployment that changed the model, its settings or the
    * code, and its journal records the change.
@@ -68,6 +68,11 @@ export class ThreadState {
     this.threadId = threadId
     this.log = log
     this.options = options
+  }
+
+  /** The name of the thread's log in its store. */
+  get logName(): string {
+    return `${this.threadId}.thread`
   }
 
   get history(): readonly HistoryRecord[] {
