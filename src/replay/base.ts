@@ -4,7 +4,7 @@ import type { TurnStart } from "../wire/config.ts"
 import type { JournalBase, JournalHeader } from "../wire/journal.ts"
 import type { Journal, LogHistory } from "./journal.ts"
 
-/** What the header of a journal has of a history that it refers to. */
+/** What the header of a journal has of a history that it refers to, without `surface`. */
 export function baseOf({ log, records, checksum, messages, events }: LogHistory): JournalBase {
   return { log, records, checksum, messages: messages.length, events: events.length }
 }
@@ -18,7 +18,14 @@ export function withHistory<Read extends Pick<Journal, "header">>(journal: Read,
   const { base } = journal.header
   if (base === undefined) return journal
   const { records, checksum, messages, events } = baseOf(history)
-  if (records === base.records && checksum === base.checksum && messages === base.messages && events === base.events) return { ...journal, history }
+  if (
+    records === base.records &&
+    checksum === base.checksum &&
+    messages === base.messages &&
+    events === base.events &&
+    (base.surface !== true || history.surface !== undefined)
+  )
+    return { ...journal, history }
   throw changedLog(base)
 }
 
@@ -53,6 +60,13 @@ export function wholeStart(journal: Based): TurnStart {
   return history === undefined ? start : afterHistory(start, history)
 }
 
+/** The first system prompt and tools of a turn. @throws {JournalError} `missing_log` */
+export function wholeSurface(journal: Based): JournalHeader["surface"] {
+  const { base, surface } = journal.header
+  if (base?.surface !== true) return surface
+  return historyOf(journal)?.surface ?? surface
+}
+
 /** A start whose messages and events follow those of a history. */
 export function afterHistory(start: TurnStart, { messages, events }: LogHistory): TurnStart {
   return { ...start, messages: [...messages, ...start.messages], events: [...events, ...(start.events ?? [])] }
@@ -83,5 +97,5 @@ export function wholeRecords(journal: Pick<Journal, "header" | "entries" | "hist
     const { record } = entry
     return record.type === "snapshot" ? { ...entry, record: { ...record, checkpoint: wholeCheckpoint(journal, record.checkpoint) } } : entry
   })
-  return { header: { ...header, start: wholeStart(journal) }, entries }
+  return { header: { ...header, start: wholeStart(journal), surface: wholeSurface(journal) }, entries }
 }

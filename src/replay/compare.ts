@@ -3,7 +3,7 @@ import type { Decision } from "../wire/approval.ts"
 import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
-import { wholeStart } from "./base.ts"
+import { wholeStart, wholeSurface } from "./base.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 
@@ -54,10 +54,11 @@ export function compareJournals(first: Journal, second: Journal): JournalCompari
 
 /** `surface` has the prompt and the tools themselves, so their digests are left out. */
 function comparedHeader({ header, history }: Journal): unknown {
-  const { driver, config, surface, start, base } = header
+  const { driver, config, start, base } = header
   const { systemPrompt: _prompt, tools: _tools, ...digests } = config
-  const isRead = base === undefined || history !== undefined
-  return { driver, config: digests, surface, ...(isRead ? { start: wholeStart({ header, ...(history && { history }) }) } : { base, start }) }
+  if (base !== undefined && history === undefined) return { driver, config: digests, surface: header.surface, base, start }
+  const read = { header, ...(history && { history }) }
+  return { driver, config: digests, surface: wholeSurface(read), start: wholeStart(read) }
 }
 
 function firstWholeEffect({ header, entries }: Journal): number {

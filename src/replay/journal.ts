@@ -33,6 +33,8 @@ export interface Journal {
 export interface LogHistory extends Pick<JournalBase, "log" | "records" | "checksum"> {
   readonly messages: readonly Message[]
   readonly events: readonly HistoryRecord[]
+  /** The system prompt and tools that the log has last. Absent: it has none. */
+  readonly surface?: JournalHeader["surface"]
 }
 
 /** One record with its number and where it ends. */

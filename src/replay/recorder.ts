@@ -9,6 +9,7 @@ import type { JournalBase, JournalHeader, JournalRecord } from "../wire/journal.
 import type { Response } from "../wire/response.ts"
 import { baseOf, shortCheckpoint } from "./base.ts"
 import { configDigests, trustingConfig } from "./config.ts"
+import { digest } from "./digest.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { HeldSnapshot } from "./held-snapshot.ts"
 import { type Journal, type JournalValidation, JournalWriter, type LogHistory, lastSnapshot } from "./journal.ts"
@@ -86,7 +87,7 @@ export class Recorder {
     options: RecorderOptions & Pick<JournalHeader, "at" | "meta" | "parent"> & { readonly history?: LogHistory } = {},
   ): { readonly recorder: Recorder; readonly line: string } {
     const { at, meta, parent, history } = options
-    const base = history && baseOf(history)
+    const base = history && baseFor(history, config)
     const recorder = new Recorder(new JournalWriter(undefined, options.maxLineChars), options, base)
     const { name, version } = config.driver
     const trusted = trustingConfig(config)
@@ -100,7 +101,7 @@ export class Recorder {
       config: configDigests(trusted),
       start: config.validation?.start(start) ?? start,
       ...(base !== undefined && { base }),
-      surface: { systemPrompt, tools },
+      surface: base?.surface === true ? { systemPrompt: "", tools: [] } : { systemPrompt, tools },
       ...(at !== undefined && { at }),
       ...(meta !== undefined && { meta }),
       ...(parent !== undefined && { parent }),
@@ -301,6 +302,14 @@ export class Recorder {
     this.#chars += line.length
     return line
   }
+}
+
+/** Leaves out the system prompt and tools if the log has them, too. */
+function baseFor(history: LogHistory, config: TurnConfig): JournalBase {
+  const { systemPrompt, tools } = trustingConfig(config)
+  const { surface } = history
+  const isKnown = surface !== undefined && digest([surface.systemPrompt, surface.tools]) === digest([systemPrompt, tools])
+  return { ...baseOf(history), ...(isKnown && { surface: true as const }) }
 }
 
 /** Refuses a record after the end of a journal. */

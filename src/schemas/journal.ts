@@ -35,7 +35,7 @@ export const JournalParent: Schema<JournalParent> = exact(
 /** The history that a turn of a thread begins with, in the thread's log beside the journal. */
 export type JournalBase = wire.JournalBase
 export const JournalBase: Schema<JournalBase> = exact(
-  z.object({ log: z.string(), records: Count, checksum: z.string(), messages: Count, events: Count }),
+  z.object({ log: z.string(), records: Count, checksum: z.string(), messages: Count, events: Count, surface: z.literal(true).exactOptional() }),
 )
 
 /** The first record: what the turn began with, and a digest of each key of its configuration. */

@@ -4,6 +4,7 @@ import { Outcome } from "./event.ts"
 import { GoalCommand, TurnOrigin } from "./goal.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
 import { HistoryRecord, Message } from "./message.ts"
+import { ToolSpec } from "./tool.ts"
 
 /** Identifies the log of a thread among other files. */
 export const THREAD_FORMAT = "turn-machine/thread"
@@ -60,7 +61,8 @@ export const ThreadTurnBegun: Tagged<ThreadTurnBegun> = exact(
 )
 
 /** A turn ended. */
-export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
+export type ThreadTurnEnded = wire.ThreadTurnEnded
+export const ThreadTurnEnded: Tagged<ThreadTurnEnded> = exact(
   z.object({
     type: z.literal("turn_ended"),
     at,
@@ -70,6 +72,9 @@ export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
     records: z.array(HistoryRecord),
     reported: Count.exactOptional(),
     surface: z.string().exactOptional(),
+    newSurface: z.object({ systemPrompt: z.string(), tools: z.array(ToolSpec) }).exactOptional(),
+    answered: z.literal(true).exactOptional(),
+    said: z.array(Count).exactOptional(),
   }),
 )
 

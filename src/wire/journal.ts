@@ -37,6 +37,8 @@ export type JournalBase = {
   readonly messages: number
   /** How many records of the history are from the log. They precede those of `start`, and those of each snapshot. */
   readonly events: number
+  /** The system prompt and tools are those that the log has last; the `surface` of the header is empty. */
+  readonly surface?: true
 }
 
 /** The first record: what the turn began with, and a digest of each key of its configuration. */

@@ -2,6 +2,7 @@ import type { Json } from "../json.ts"
 import type { Outcome } from "./event.ts"
 import type { GoalCommand, TurnOrigin } from "./goal.ts"
 import type { HistoryRecord, Message } from "./message.ts"
+import type { ToolSpec } from "./tool.ts"
 
 /** The first record of a thread's log. */
 export type ThreadHeader = {
@@ -83,6 +84,12 @@ export type ThreadTurnEnded = {
   readonly reported?: number
   /** A digest of the turn's last system prompt and tools. The next turn compares it with its own. */
   readonly surface?: string
+  /** The prompt and tools of that digest, if they are not those that the log has last. The journals of later turns refer to them. */
+  readonly newSurface?: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] }
+  /** On its line, the text of the outcome is left out: it is that of the last message. In memory it is there. */
+  readonly answered?: true
+  /** On its line, the messages of these `records`, by index, have no parts: `said` records have them. In memory they are there. */
+  readonly said?: readonly number[]
 }
 
 /** One record of the log of a thread. */

@@ -24,7 +24,8 @@ export function longHost(calls = false): Host {
       number += 1
       if (calls && messages.at(-1)?.blocks.at(-1)?.type !== "tool_result")
         return { text: "", parts: [{ type: "tool_call", callId: "c", toolName: "look", inputJson: "{}" }], usage, terminalReason: "tool_use" }
-      return { text: longText(number), parts: [], usage, terminalReason: "stop" }
+      const text = longText(number)
+      return { text, parts: [{ type: "text", text }], usage, terminalReason: "stop" }
     },
     tools: { call: async () => ({ output: { status: "success", value: longText(number) } }), effects: () => "idempotent" },
   }

@@ -2,7 +2,7 @@ import { changedLog, missingLog } from "../../replay/base.ts"
 import type { LogHistory } from "../../replay/journal.ts"
 import type { JournalBase } from "../../wire/journal.ts"
 import type { JournalStore } from "../journal/store.ts"
-import { ThreadLog } from "./log.ts"
+import { type LogPlace, ThreadLog } from "./log.ts"
 
 /**
  * Reads the history that a thread's log has up to a record, without opening the log. Records after it are not looked at.
@@ -13,13 +13,14 @@ import { ThreadLog } from "./log.ts"
 export async function readLogHistory(store: Pick<JournalStore, "read">, name: string, base: JournalBase): Promise<LogHistory> {
   const parts = await store.read(name)
   if (parts === undefined) throw missingLog(base)
-  const { history, place } = await ThreadLog.read(parts, base.records)
+  const log = await ThreadLog.read(parts, base.records)
+  const { place } = log
   if (place.records !== base.records || place.checksum !== base.checksum) throw changedLog(base)
-  return logHistory(base.log, place, history)
+  return logHistory(name, place, log)
 }
 
 /** The history of a log as a journal refers to it. */
-export function logHistory(log: string, place: Pick<LogHistory, "records" | "checksum">, events: LogHistory["events"]): LogHistory {
+export function logHistory(name: string, place: LogPlace, { history: events, newestSurface: surface }: ThreadLog): LogHistory {
   const messages = events.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
-  return { log: log.slice(log.lastIndexOf("/") + 1), ...place, messages, events }
+  return { log: name.slice(name.lastIndexOf("/") + 1), ...place, messages, events, ...(surface !== undefined && { surface }) }
 }

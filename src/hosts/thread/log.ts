@@ -1,6 +1,7 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { canonicalJson } from "../../json.ts"
+import { History } from "../../machine/history.ts"
 import {
   checkRecord,
   damagedRecord,
@@ -19,12 +20,14 @@ import {
   type ThreadRecord,
   type ThreadSaid,
   type ThreadTurnBegun,
+  type ThreadTurnEnded,
 } from "../../schemas/thread.ts"
 import { threadValidation } from "../../schemas/validation.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
 import { firstChars } from "../journal/parts.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
+import { LogLines } from "./log-lines.ts"
 
 const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
 
@@ -40,11 +43,12 @@ export interface EndedThreadTurn {
 export class ThreadLog {
   readonly #stored: StoredJournal
   readonly #keys = new Set<string>()
+  readonly #lines = new LogLines()
   #writer: JournalWriter<ThreadRecord>
   #written: Promise<void> = Promise.resolve()
   header: ThreadHeader | undefined
   /** The records of all ended turns, and those that were noted between them. */
-  history: readonly HistoryRecord[] = []
+  records: History<HistoryRecord> = History.of([])
   /** The user messages that no turn has received. */
   undelivered: readonly Message[] = []
   /** The goal commands that are not settled. */
@@ -59,6 +63,9 @@ export class ThreadLog {
   userMessageCount = 0
   /** A digest of the last turn's system prompt and tools. */
   surface: string | undefined
+  /** The system prompt and tools that the log has last, and their digest. */
+  newestSurface: ThreadTurnEnded["newSurface"]
+  newestSurfaceDigest: string | undefined
   /** How many records of the history were reported by turns that have ended, with those before them. */
   reported = 0
   /** The first iteration of the next turn. */
@@ -73,6 +80,11 @@ export class ThreadLog {
   private constructor(stored: StoredJournal, writer: JournalWriter<ThreadRecord>) {
     this.#stored = stored
     this.#writer = writer
+  }
+
+  /** {@link records} as an array. */
+  get history(): readonly HistoryRecord[] {
+    return this.records.toArray()
   }
 
   /** Opens a log exclusively and reads it. An incomplete last line is removed. @throws {JournalStoreError | JournalError} */
@@ -103,7 +115,9 @@ export class ThreadLog {
       records += 1
       if (line === undefined) throw damagedRecord(FORMAT.name, records, position)
       const { checksum } = line
-      this.#apply(checkRecord(line.record, FORMAT, records, position), { records, checksum })
+      const record = this.#lines.whole(checkRecord(line.record, FORMAT, records, position))
+      if (record === undefined) throw damagedRecord(FORMAT.name, records, position)
+      this.#apply(record, { records, checksum })
     })
     for await (const part of parts) {
       lines.push(part)
@@ -120,8 +134,9 @@ export class ThreadLog {
   }
 
   /** Applies a record and stores it. The state changes at once; the promise resolves when it is stored. After a failed write, every later one rejects. @throws {JournalError} `record_too_long`: nothing changed */
-  async append(record: ThreadRecord): Promise<void> {
-    const line = this.#writer.line(record)
+  async append(given: ThreadRecord): Promise<void> {
+    const record = this.#lines.marked(given)
+    const line = this.#writer.line(this.#lines.short(record))
     this.#apply(record, { records: this.place.records + 1, checksum: this.#writer.checksum })
     this.#written = this.#written.then(() => this.#stored.append(line))
     return this.#written
@@ -149,6 +164,7 @@ export class ThreadLog {
 
   #apply(record: ThreadRecord, place: LogPlace): void {
     this.place = place
+    this.#lines.note(record)
     this.at = Math.max(this.at, record.at)
     if ("key" in record && record.key !== undefined) this.#keys.add(keyOf(record.type, record.key))
     switch (record.type) {
@@ -179,10 +195,14 @@ export class ThreadLog {
         break
       }
       case "turn_ended":
-        this.reported = this.history.length + (record.reported ?? record.records.length)
+        this.reported = this.records.length + (record.reported ?? record.records.length)
         this.#note(record.records)
         this.iteration = record.iteration + 1
         this.surface = record.surface
+        if (record.newSurface !== undefined) {
+          this.newestSurface = record.newSurface
+          this.newestSurfaceDigest = record.surface
+        }
         this.turn = undefined
         this.lastTurn = {
           turnId: record.turnId,
@@ -194,7 +214,7 @@ export class ThreadLog {
 
   /** Adds records to the history. Messages and commands among them are no longer waiting. */
   #note(records: readonly HistoryRecord[]): void {
-    this.history = [...this.history, ...records]
+    this.records = this.records.append(records)
     this.undelivered = undelivered(this.undelivered, records)
     this.commands = unsettled(this.commands, records)
   }
@@ -225,10 +245,16 @@ export function isDurable({ origin }: Message): boolean {
 /** The messages that are not among the added history records. One of the host's own may have the same id, so the content counts, too. */
 export function undelivered(messages: readonly Message[], added: readonly HistoryRecord[]): readonly Message[] {
   if (messages.length === 0) return messages
-  const waiting = new Set(messages.map(({ id }) => id))
-  const received = new Set<string>()
-  for (const record of added) if (record.type === "conversation" && waiting.has(record.message.id)) received.add(canonicalJson(record.message))
-  return received.size === 0 ? messages : messages.filter((message) => !received.has(canonicalJson(message)))
+  const waiting = new Map(messages.map((message) => [message.id, message]))
+  const received = new Set<Message>()
+  for (const record of added) {
+    if (record.type !== "conversation") continue
+    const { message } = record
+    const found = waiting.get(message.id)
+    // Mostly the same object, whose text need not be made.
+    if (found !== undefined && (found === message || canonicalJson(found) === canonicalJson(message))) received.add(found)
+  }
+  return received.size === 0 ? messages : messages.filter((message) => !received.has(message))
 }
 
 /** The commands that are not among the added history records. The host's own inputs may have the same time, so the command counts, too. */

@@ -94,7 +94,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
 export function openTurnJournal(thread: ThreadState, turnId: string): Promise<TurnJournal> {
   const { waitMs = 0 } = thread.options
   const { log } = thread
-  const history = log.turn?.turnId === turnId && log.turnPlace ? { history: logHistory(thread.logName, log.turnPlace, log.history) } : {}
+  const history = log.turn?.turnId === turnId && log.turnPlace ? { history: logHistory(thread.logName, log.turnPlace, log) } : {}
   return TurnJournal.open(thread.store, turnId, { ...thread.options, ...history, waitMs: Math.max(waitMs, MOST_APART_MS) })
 }
 
@@ -162,7 +162,9 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
-  const own = machine.history.slice(log.history.length)
+  const own = machine.history.slice(log.records.length)
+  const surface = surfaceDigest(machine.turn.surface)
+  const { systemPrompt, tools } = machine.turn.surface
   await log.append({
     type: "turn_ended",
     at,
@@ -171,7 +173,8 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     iteration: machine.iteration,
     records: [...own, ...(waited === undefined ? [] : [waited]), ...commanded.records, ...ended.records],
     reported: own.length,
-    surface: surfaceDigest(machine.turn.surface),
+    surface,
+    ...(surface !== log.newestSurfaceDigest && { newSurface: { systemPrompt, tools } }),
   })
   await thread.report([...commanded.outputs, ...ended.outputs])
 }
@@ -217,9 +220,10 @@ function commandRecord(threadId: string, command: ThreadCommanded): HistoryRecor
  * turn did to the goal. A process reports them once; the next process may report the last of them again, at the same places.
  */
 export async function reportRecords(thread: ThreadState, host: Host): Promise<void> {
-  const { history, reported, iteration } = thread.log
+  const { records, reported, iteration } = thread.log
   const from = Math.max(reported, thread.reported)
-  if (from >= history.length) return
+  if (from >= records.length) return
+  const { history } = thread.log
   const messages = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
   await host.progress?.({ type: "progress", messages, eventDelta: history.slice(from), recordsFrom: from, iteration })
   thread.reported = history.length

@@ -52,7 +52,7 @@ export async function snapshotThread(
   if (openTurn !== undefined && options !== undefined && journal !== undefined) {
     const given = goalConfig(threadId, openTurn, options)
     const config = { ...given, validation: given.validation ?? wireValidation }
-    const began = logHistory(`${threadId}.thread`, log.turnPlace ?? log.place, history)
+    const began = logHistory(`${threadId}.thread`, log.turnPlace ?? log.place, log)
     const machine = resume(withHistory(journal, began), config, { checkEffects: false })
     const added = machine.history.slice(history.length)
     commands = unsettled(commands, added)

@@ -68,7 +68,7 @@ async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }
   const { threadId, log, options, pendingCommands: commands } = thread
   const { policy = {}, continueInTurn = false } = options
   const { history } = machine
-  const userMessages = log.undelivered.length === 0 ? log.undelivered : undelivered(log.undelivered, history.slice(log.history.length))
+  const userMessages = log.undelivered.length === 0 ? log.undelivered : undelivered(log.undelivered, history.slice(log.records.length))
   const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
   // A command that was valid when it was given may be refused by now.
   if (commands.length > 0)

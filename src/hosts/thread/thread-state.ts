@@ -2,6 +2,7 @@ import { isCharged } from "../../drivers/goal/goal.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, type GoalThread } from "../../drivers/goal/thread.ts"
 import type { Json } from "../../json.ts"
+import type { History } from "../../machine/history.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
 import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
@@ -79,19 +80,24 @@ export class ThreadState {
     return this.running?.history ?? this.log.history
   }
 
+  /** {@link history}, as what reads the goal from it remembers. */
+  get #records(): History<HistoryRecord> {
+    return this.running?.turn.record.events ?? this.log.records
+  }
+
   get goal(): Goal | null {
-    return readGoal(this.history, this.threadId).state.goal
+    return readGoal(this.#records, this.threadId).state.goal
   }
 
   get goalThread(): GoalThread {
     const { policy = {}, mode = "default" } = this.options
-    return { threadId: this.threadId, history: this.history, policy, mode }
+    return { threadId: this.threadId, history: this.#records, policy, mode }
   }
 
   /** The commands that the running turn has not received. */
   get pendingCommands(): readonly ThreadCommanded[] {
-    const { commands, history } = this.log
-    return commands.length === 0 ? commands : unsettled(commands, this.history.slice(history.length))
+    const { commands, records } = this.log
+    return commands.length === 0 ? commands : unsettled(commands, this.#records.slice(records.length))
   }
 
   now(): number {

@@ -333,6 +333,6 @@ const DEPEND_ON_GOAL: ReadonlySet<GoalRefusal> = new Set<GoalRefusal>(["no_goal"
 /** Records how long no process ran the thread, so that the goal's clock does not count it. */
 async function recordDowntime(state: ThreadState): Promise<void> {
   const at = state.now()
-  const stop = stopRecord(state.log.history, state.threadId, at)
+  const stop = stopRecord(state.log.records, state.threadId, at)
   if (stop !== undefined) await state.log.append({ type: "noted", at, records: [stop], commands: [] })
 }
