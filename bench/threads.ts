@@ -23,7 +23,7 @@ const KINDS: Readonly<Record<string, { readonly options: ThreadOptions; readonly
 for (const [kind, { options, calls = false, goal = false }] of Object.entries(KINDS)) {
   for (const retain of ["journals", "log"] as const) {
     const store = memoryJournalStore()
-    const thread = await Thread.open(store, "t", { ...options })
+    const thread = await Thread.open(store, "t", { ...options, retain })
     if (goal) await thread.command({ type: "set", objective: "Talk about foxes." })
     const host = longHost(calls)
     const times: number[] = []
@@ -42,7 +42,7 @@ for (const [kind, { options, calls = false, goal = false }] of Object.entries(KI
     const [opened, parsed]: [number[], number[]] = [[], []]
     for (let round = 0; round < 15; round += 1) {
       const start = performance.now()
-      const again = await Thread.open(store, "t", { ...options })
+      const again = await Thread.open(store, "t", { ...options, retain })
       opened.push(performance.now() - start)
       await again.close()
       const lines = text.trimEnd().split("\n")

@@ -13,16 +13,17 @@ import type { Outcome } from "../../wire/event.ts"
 import type { GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
-import type { ThreadCommanded, ThreadTurnBegun } from "../../wire/thread.ts"
+import type { ThreadCommanded, ThreadTurnBegun, ThreadTurnEnded } from "../../wire/thread.ts"
 import type { Host, Suspended } from "../host.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
-import { isDurable } from "./log.ts"
+import { isDurable, type ThreadLog } from "./log.ts"
 import { logHistory } from "./log-history.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import { abortedUsage, countedUsage, threadHost } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
+import { trimTurn } from "./trim.ts"
 
 /** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
 const MOST_APART_MS = 12_000
@@ -80,7 +81,10 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     const attended = threadHost(thread, machine, host, () => options.attend?.())
     const ended = await loop(machine, attended, { ...runOptions, suspend: true, ...(journal && { journal }), ...(now !== undefined && { now }) })
     isSuspended = ended.type === "suspended"
+    const { lastTurn } = thread.log
     if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
+    if (ended.type === "done" && lastTurn !== undefined && thread.options.retain === "log")
+      await trimTurn(thread.store, lastTurn.turnId, lastTurn.messages.some(callsTools))
     return ended
   } finally {
     // What a suspended turn has done so far belongs to the history.
@@ -125,6 +129,11 @@ function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegu
   }
 }
 
+/** Only a tool call can have begun the turn of a child. */
+function callsTools({ parts }: Message): boolean {
+  return parts.some(({ type }) => type === "tool_call")
+}
+
 function surfaceDigest({ systemPrompt, tools }: ExecutionSurface): string {
   return digest([systemPrompt, tools])
 }
@@ -163,8 +172,6 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     at,
   )
   const own = machine.history.slice(log.records.length)
-  const surface = surfaceDigest(machine.turn.surface)
-  const { systemPrompt, tools } = machine.turn.surface
   await log.append({
     type: "turn_ended",
     at,
@@ -173,10 +180,16 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     iteration: machine.iteration,
     records: [...own, ...(waited === undefined ? [] : [waited]), ...commanded.records, ...ended.records],
     reported: own.length,
-    surface,
-    ...(surface !== log.newestSurfaceDigest && { newSurface: { systemPrompt, tools } }),
+    ...surfaceFields(log, machine),
   })
   await thread.report([...commanded.outputs, ...ended.outputs])
+}
+
+/** The digest of the turn's last system prompt and tools; the log stores them whenever they differ from those that it has. */
+function surfaceFields({ newestSurfaceDigest }: ThreadLog, { turn }: TurnMachine): Pick<ThreadTurnEnded, "surface" | "newSurface"> {
+  const { systemPrompt, tools } = turn.surface
+  const surface = surfaceDigest(turn.surface)
+  return { surface, ...(surface !== newestSurfaceDigest && { newSurface: { systemPrompt, tools } }) }
 }
 
 /** The estimated usage of a model call that was aborted and did not end in time, so that the turn stored nothing of it. */

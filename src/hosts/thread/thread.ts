@@ -20,6 +20,7 @@ import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./l
 import { openTurnJournal } from "./open-turn.ts"
 import { runTurns } from "./run-thread.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
+import { trimTurns } from "./trim.ts"
 
 export type { Guidance, SuspendedTurn, ThreadOptions, ThreadRest, ThreadTurn }
 
@@ -90,6 +91,8 @@ export class Thread {
     try {
       if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
       else if (log.turn === undefined) await recordDowntime(state)
+      // A process may have died before it trimmed, or the option is new.
+      if (options.retain === "log") await trimTurns(store, { threadId, below: log.turns - (log.turn === undefined ? 0 : 1) })
       state.isReloaded = isReloaded
     } catch (error) {
       await log.close()
