@@ -112,6 +112,7 @@ export type JournalErrorCode =
   | "record_too_long"
   | "missing_log"
   | "changed_log"
+  | "deleted_thread"
 
 /**
  * A journal that is damaged, or a text that is not one. `record` counts from 1. The records before it are whole: the first

@@ -78,8 +78,11 @@ export const ThreadTurnEnded: Tagged<ThreadTurnEnded> = exact(
   }),
 )
 
+/** The deletion of the thread has begun. Nothing follows. */
+export const ThreadDeleted: Tagged<wire.ThreadDeleted> = exact(z.object({ type: z.literal("deleted"), at }))
+
 /** One record of the log of a thread. */
 export type ThreadRecord = wire.ThreadRecord
 export const ThreadRecord: Tagged<ThreadRecord> = exact(
-  z.discriminatedUnion("type", [ThreadHeader, ThreadSaid, ThreadCommanded, ThreadHappened, ThreadNoted, ThreadTurnBegun, ThreadTurnEnded]),
+  z.discriminatedUnion("type", [ThreadHeader, ThreadSaid, ThreadCommanded, ThreadHappened, ThreadNoted, ThreadTurnBegun, ThreadTurnEnded, ThreadDeleted]),
 )

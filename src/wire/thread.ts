@@ -92,5 +92,12 @@ export type ThreadTurnEnded = {
   readonly said?: readonly number[]
 }
 
+/** The deletion of the thread has begun. Nothing follows. */
+export type ThreadDeleted = {
+  readonly type: "deleted"
+  /** When the record before it was written. Milliseconds since the epoch. */
+  readonly at: number
+}
+
 /** One record of the log of a thread. */
-export type ThreadRecord = ThreadHeader | ThreadSaid | ThreadCommanded | ThreadHappened | ThreadNoted | ThreadTurnBegun | ThreadTurnEnded
+export type ThreadRecord = ThreadHeader | ThreadSaid | ThreadCommanded | ThreadHappened | ThreadNoted | ThreadTurnBegun | ThreadTurnEnded | ThreadDeleted

@@ -4,6 +4,8 @@ export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkp
 export { JudgedThread, type JudgedThreadOptions, readJudged } from "../judge/judged-thread.ts"
 export type { CheckRequest, CheckRunner } from "./check-runner.ts"
 export type { GoalTurnOptions } from "./config.ts"
+export { type DeleteThreadsOptions, deleteThreads } from "./delete-threads.ts"
+export type { ListedThread, UnreadableThread } from "./list-threads.ts"
 export type { EndedThreadTurn } from "./log.ts"
 export type { RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"

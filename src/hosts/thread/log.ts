@@ -66,6 +66,8 @@ export class ThreadLog {
   /** The system prompt and tools that the log has last, and their digest. */
   newestSurface: ThreadTurnEnded["newSurface"]
   newestSurfaceDigest: string | undefined
+  /** Whether the deletion of the thread has begun. */
+  isDeleted = false
   /** How many records of the history were reported by turns that have ended, with those before them. */
   reported = 0
   /** The first iteration of the next turn. */
@@ -194,6 +196,9 @@ export class ThreadLog {
         this.turns += 1
         break
       }
+      case "deleted":
+        this.isDeleted = true
+        break
       case "turn_ended":
         this.reported = this.records.length + (record.reported ?? record.records.length)
         this.#note(record.records)

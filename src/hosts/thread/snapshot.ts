@@ -9,6 +9,7 @@ import { readJournalParts } from "../journal/parts.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
+import { checkLog } from "./list-threads.ts"
 import { type EndedThreadTurn, ThreadLog, undelivered, unsettled } from "./log.ts"
 import { logHistory } from "./log-history.ts"
 
@@ -44,6 +45,7 @@ export async function snapshotThread(
   const text = await store.read(`${threadId}.thread`)
   const log = text && (await ThreadLog.read(text))
   if (log?.header === undefined) return undefined
+  checkLog(log, threadId)
   const { turn } = log
   const openTurn = turn && { turnId: turn.turnId, origin: turn.origin, startedAt: turn.at }
   const parts = openTurn === undefined || options === undefined ? undefined : await store.read(openTurn.turnId)

@@ -1,6 +1,5 @@
 import { stopRecord } from "../../drivers/goal/deliveries.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
-import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { undecidedCalls } from "../../machine/held.ts"
 import type { Decision } from "../../wire/approval.ts"
@@ -11,10 +10,12 @@ import type { Host, ToolAnswer, ToolError } from "../host.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
 import type { DecisionResult, OutsideAnswerResult } from "../journal/outside-answers.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
-import { type JournalStore, JournalStoreError } from "../journal/store.ts"
+import { type JournalStore, JournalStoreError, type ListOptions, type OpenOptions } from "../journal/store.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
+import { deleteThread } from "./delete-threads.ts"
+import { checkLog, type ListedThread, listThreads, type UnreadableThread } from "./list-threads.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
 import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
 import { openTurnJournal } from "./open-turn.ts"
@@ -76,19 +77,15 @@ export class Thread {
   /**
    * Opens a thread exclusively, creating it if needed. Its log is the journal `<threadId>.thread`; its turns are `<threadId>.1`,
    * `<threadId>.2`, …
-   * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`
+   * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`, `deleted_thread`
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
   static async open(store: JournalStore, threadId: string, options: ThreadOptions): Promise<Thread> {
     const log = await ThreadLog.open(store, `${threadId}.thread`, options)
-    const known = log.header?.threadId ?? threadId
-    if (known !== threadId) {
-      await log.close()
-      throw new JournalError("invalid_record", 1, 0, `The log belongs to thread ${JSON.stringify(known)}, not to ${JSON.stringify(threadId)}.`)
-    }
     const state = new ThreadState(store, threadId, log, options)
     const isReloaded = log.header !== undefined && log.turn === undefined
     try {
+      checkLog(log, threadId)
       if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
       else if (log.turn === undefined) await recordDowntime(state)
       // A process may have died before it trimmed, or the option is new.
@@ -99,6 +96,27 @@ export class Thread {
       throw error
     }
     return new Thread(state)
+  }
+
+  /**
+   * Lists the threads of a store, in the order of the names of their logs, with what a server needs that starts: an open turn or input to resume.
+   * Reads the logs without opening them, also those that another process runs. A log that is damaged is listed with its `error`. Nothing is written.
+   *
+   *     for await (const { threadId, error, openTurn, hasInput } of Thread.list(store))
+   *       if (error === undefined && (openTurn !== undefined || hasInput)) await resume(threadId)
+   * @throws {JournalStoreError} `unavailable`: the journals cannot be listed
+   */
+  static list(store: Pick<JournalStore, "list" | "read">, options?: ListOptions): AsyncIterable<ListedThread | UnreadableThread> {
+    return listThreads(store, options)
+  }
+
+  /**
+   * Deletes a thread: the journals of its turns, of their children and of its judge, and its log. Does nothing if there is none. A deletion that a
+   * crash interrupted is completed by the next call; until then, the thread cannot be opened.
+   * @throws {JournalStoreError} `in_use`: the thread is open, or a turn or a child of it. Nothing was deleted. `invalid_name`, `unavailable`
+   */
+  static async delete(store: JournalStore, threadId: string, options?: OpenOptions): Promise<void> {
+    await deleteThread(store, threadId, options)
   }
 
   get goal(): Goal | null {
