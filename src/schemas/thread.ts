@@ -84,5 +84,14 @@ export const ThreadDeleted: Tagged<wire.ThreadDeleted> = exact(z.object({ type: 
 /** One record of the log of a thread. */
 export type ThreadRecord = wire.ThreadRecord
 export const ThreadRecord: Tagged<ThreadRecord> = exact(
-  z.discriminatedUnion("type", [ThreadHeader, ThreadSaid, ThreadCommanded, ThreadHappened, ThreadNoted, ThreadTurnBegun, ThreadTurnEnded, ThreadDeleted]),
+  z.discriminatedUnion("type", [
+    ThreadHeader,
+    ThreadSaid,
+    ThreadCommanded,
+    ThreadHappened,
+    ThreadNoted,
+    ThreadTurnBegun,
+    ThreadTurnEnded,
+    ThreadDeleted,
+  ]),
 )

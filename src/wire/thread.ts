@@ -100,4 +100,12 @@ export type ThreadDeleted = {
 }
 
 /** One record of the log of a thread. */
-export type ThreadRecord = ThreadHeader | ThreadSaid | ThreadCommanded | ThreadHappened | ThreadNoted | ThreadTurnBegun | ThreadTurnEnded | ThreadDeleted
+export type ThreadRecord =
+  | ThreadHeader
+  | ThreadSaid
+  | ThreadCommanded
+  | ThreadHappened
+  | ThreadNoted
+  | ThreadTurnBegun
+  | ThreadTurnEnded
+  | ThreadDeleted

@@ -8,7 +8,9 @@ import { chatProjector } from "../../src/projectors/chat.ts"
 /** How long each text is that somebody says: the user, the model, a tool. */
 export const TEXT_CHARS = 1_000
 
-export const LONG_THREAD: ThreadOptions = { config: { driver: chatDriver(), projector: chatProjector, model: "m" } }
+const LOOK = { name: "look", description: "Looks.", inputSchema: { type: "object" } }
+
+export const LONG_THREAD: ThreadOptions = { config: { driver: chatDriver(), projector: chatProjector, model: "m", tools: [LOOK] } }
 
 /** A text of its own for each number. */
 export function longText(number: number): string {

@@ -67,9 +67,9 @@ class EncryptedJournal implements StoredJournal {
 
   append(text: string): Promise<void> {
     return this.#inOrder(async () => {
-      const lines = (this.#lines ??= await this.#wholeLines())
+      const lines = this.#lines ?? (await this.#wholeLines())
       await this.#stored.append(text === "" ? "" : await this.#line(text, lines + 1))
-      if (text !== "") this.#lines = lines + 1
+      this.#lines = text === "" ? lines : lines + 1
     })
   }
 

@@ -25,6 +25,11 @@ export interface ListedThread {
 export interface UnreadableThread {
   readonly threadId: string
   readonly error: Error
+  readonly openTurn?: undefined
+  readonly turns?: undefined
+  readonly updatedAt?: undefined
+  readonly meta?: undefined
+  readonly hasInput?: undefined
 }
 
 /** What the names of logs end in. */
@@ -67,7 +72,7 @@ async function readLog(store: Pick<JournalStore, "read">, name: string): Promise
   try {
     return await ThreadLog.read(seen())
   } catch (error) {
-    if (error instanceof JournalError && error.code === "not_a_journal" && !beginning.includes(`"format":"${THREAD_FORMAT}"`)) return undefined
+    if (error instanceof JournalError && error.record === 1 && !beginning.includes(`"format":"${THREAD_FORMAT}"`)) return undefined
     throw error
   }
 }

@@ -55,6 +55,6 @@ const CHILD = childrenPrefix("")
 /** The number of the turn that a journal belongs to: its own, or that of the turn that it is a child of. `undefined`: it is of no turn of the thread. */
 export function turnNumber(name: string, threadId: string): number | undefined {
   if (!name.startsWith(`${threadId}.`)) return undefined
-  const [, digits] = /^([1-9]\d*)(?:\.child-.*)?$/s.exec(name.slice(threadId.length + 1)) ?? []
+  const [, digits] = /^([1-9]\d*)(?:\.child-\d+-[0-9a-f]{16})*$/.exec(name.slice(threadId.length + 1)) ?? []
   return digits === undefined ? undefined : Number(digits)
 }
