@@ -173,6 +173,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "resume",
     "verifyReplay",
     "workedMs",
+    "withHistory",
   ],
   "turn-machine/schemas": [
     "ApprovalGrant",
@@ -343,9 +344,9 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/node": ["commandChecks", "fileAttachmentStore", "fileJournalStore"],
   "turn-machine/hosts/approval": ["ApprovalSignatureError", "signRequest", "verifyDecision"],
   "turn-machine/hosts/child": ["childTool", "turnTree"],
-  "turn-machine/hosts/journal": ["TurnJournal", "journaled", "pendingApprovals"],
+  "turn-machine/hosts/journal": ["TurnJournal", "encryptedJournalStore", "journaled", "pendingApprovals", "readTurnJournal"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
-  "turn-machine/hosts/thread": ["JudgedThread", "Thread", "judgedCheckpoint", "readJudged", "runThread", "snapshotThread"],
+  "turn-machine/hosts/thread": ["JudgedThread", "Thread", "deleteThreads", "judgedCheckpoint", "readJudged", "runThread", "snapshotThread"],
   "turn-machine/testing": [
     "CONFORMANCE_LAWS",
     "ConformanceError",
