@@ -44,7 +44,7 @@ async function deleteEnded(store: JournalStore, names: readonly string[]): Promi
     try {
       await store.delete(name)
     } catch (error) {
-      // Somebody reads an answer into it at the moment. The next opening of the thread trims it.
+      // Another process records a decision in it. The next opening of the thread deletes it.
       if (!(error instanceof JournalStoreError) || error.code !== "in_use") throw error
     }
   }
