@@ -30,6 +30,8 @@ export interface EffectContext {
    * not emitted twice.
    */
   emit(event: TurnEvent): void
+  /** The turn that the effect belongs to. Absent: the loop that performs the effect has no turn, as `performEffect`. */
+  readonly turn?: TurnView
   /**
    * Aborted when the run pauses: work that can continue in another run may stop here, and answer {@link pending}. Absent: the run does not
    * pause.
@@ -42,6 +44,16 @@ export interface EffectContext {
   child?(name?: string): ChildPlace
   /** The run's own `isFatal`. An executor that turns errors into failures must throw an error for which it returns true. */
   readonly isFatal?: (error: unknown) => boolean
+}
+
+/** A turn as its executors see it. Each member is read when it is used, and cannot be changed. */
+export interface TurnView {
+  /** The tokens of all answers so far. */
+  readonly usage: TokenUsage
+  /** The current iteration, counted from the first of the thread. */
+  readonly iteration: number
+  /** The transcript so far. */
+  readonly messages: readonly Message[]
 }
 
 /** Where the children of a turn are recorded. */

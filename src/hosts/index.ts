@@ -39,6 +39,7 @@ export {
   ToolError,
   type ToolErrorFacts,
   type TurnLog,
+  type TurnView,
   wrapHost,
 } from "./host.ts"
 export { memoryJournalStore } from "./journal/memory.ts"

@@ -131,8 +131,9 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
       }
       case "start_llm": {
         const tools = surface.tools.map((tool) => tool.name)
-        effects.push({ type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools } })
-        const waiting = { type: "waiting_llm", outstanding: { type: "llm_call", id: nextEffectId, request: action.request } } as const
+        const purpose = action.purpose === undefined ? undefined : { purpose: action.purpose }
+        effects.push({ type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools, ...purpose } })
+        const waiting = { type: "waiting_llm", outstanding: { type: "llm_call", id: nextEffectId, request: action.request, ...purpose } } as const
         started = action.driverState === undefined ? waiting : { ...waiting, driverState: action.driverState }
         surfaceChanged = false
         break

@@ -7,7 +7,7 @@ import { quoted } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { AnswerableEffect, Effect, ToolCalls } from "../wire/effect.ts"
 import type { CheckpointKind } from "../wire/event.ts"
-import type { CheckpointDelivery } from "../wire/message.ts"
+import type { CheckpointDelivery, Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { MachineAction } from "./apply-actions.ts"
 import { completeBatch, leftBatch, pendingCall, placeResults, type RefusedCall } from "./batch.ts"
@@ -91,6 +91,9 @@ export const PREPARATION = {
   prepare_iteration: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
 } as const satisfies { readonly [State in StateName]?: { run: (config: CompleteTurnConfig, turn: Turn) => RuleResult; next: readonly StateName[] } }
 
+/** A redirection by the host leaves every state but `finished`, in a turn whose work was stopped before. */
+export const REDIRECTION = { run: redirect, next: ["prepare_iteration", ...DRIVER_CHOICE] } as const
+
 /** Which responses answer which effect. */
 export const ANSWERS = {
   sync_execution_surface: ["execution_surface_synced"],
@@ -146,12 +149,14 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   if (counted !== undefined) actions.push({ type: "count_usage", cumulative })
   if (usage !== undefined) actions.push({ type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
   const textStreamed = answer.textStreamed === true
+  // Its text is not an answer to the user.
+  const isSideCall = state.outstanding.purpose !== undefined
   if (!result.ok) {
     const { error, partial } = result
     if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
-    if (partial !== undefined) actions.push(...shownActions(partial, textStreamed, iteration))
+    if (partial !== undefined && !isSideCall) actions.push(...shownActions(partial, textStreamed, iteration))
     const ask = (): readonly DriverAction[] => {
-      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, state, partial))
+      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, { ...state, failed: true }, partial))
       return [...stored, ...(driver.onLlmFailed?.(context, state, error) ?? failureActions(error))]
     }
     return { context, actions, ask }
@@ -164,7 +169,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
     const rescue = (): readonly MachineAction[] => withoutDecisions(driver.onLlmCutOff?.(context, state, response))
     return { context, actions, rescue, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
   }
-  actions.push(...shownActions(response, textStreamed, iteration))
+  if (!isSideCall) actions.push(...shownActions(response, textStreamed, iteration))
   return { context, actions, ask: () => orElse(driver.onLlmCutOff?.(context, state, response) ?? [], ending) }
 }
 
@@ -273,22 +278,29 @@ function deliver(
     const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
     return { context, actions: deliveryActions(context, delivery), ask: () => orElse(ask(), [state.onEmpty]) }
   }
-  return continueWith(context, turn, { checkpoint, delivery, before: [], isNewIteration: checkpoint === "before_completion" })
+  return continueWith(context, turn, { checkpoint, delivery, isNewIteration: checkpoint === "before_completion" })
 }
 
-/** What a turn continues with: what was delivered, and what is done before. */
-export interface Continuation {
+/** The messages are delivered as between two iterations. `left`: the state that the turn was in. */
+function redirect(config: CompleteTurnConfig, turn: Turn, left: TurnState, userMessages: readonly Message[]): RuleResult {
+  // Before its first effect, at its surface and at a checkpoint after work, the iteration has not begun.
+  const isCompleting = left.type === "waiting_checkpoint" && left.outstanding.checkpoint === "before_completion"
+  const isNewIteration = isCompleting || left.type === "waiting_llm" || left.type === "waiting_tools" || left.type === "waiting_exec"
+  return continueWith(new TurnContext(config, turn), turn, { checkpoint: "after_work", delivery: { userMessages }, isNewIteration })
+}
+
+/** What a turn continues with. */
+interface Continuation {
   readonly checkpoint: CheckpointKind
   readonly delivery: CheckpointDelivery
-  readonly before: readonly MachineAction[]
   /** The iteration of the turn is over. At the turn's limit one more follows, with a message that says so, and no second one. */
   readonly isNewIteration: boolean
 }
 
 /** Continues a turn with what was delivered: the driver is asked what it means. If it starts nothing, the turn prepares anew. */
-export function continueWith(context: TurnContext, turn: Turn, { checkpoint, delivery, before, isNewIteration }: Continuation): RuleResult {
+function continueWith(context: TurnContext, turn: Turn, { checkpoint, delivery, isNewIteration }: Continuation): RuleResult {
   const { driver } = context.config
-  const actions: MachineAction[] = [...before, ...deliveryActions(context, delivery)]
+  const actions: MachineAction[] = [...deliveryActions(context, delivery)]
   if (isNewIteration) {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }

@@ -25,6 +25,8 @@ function viewedInput(input: ProjectionInput): ProjectionInput {
 export interface TranscriptView {
   readonly record: CompactionRecord
   readonly messages: Transcript<Message>
+  /** The user's messages that it shows before the summary, in order. */
+  readonly kept: readonly Message[]
   /** The index of the first message of the transcript that is shown as itself: the one after `through`. */
   readonly tailStart: number
   /** How many messages the transcript had when the record was made. */
@@ -90,6 +92,7 @@ interface SharedView {
   readonly record: CompactionRecord
   readonly tailStart: number
   readonly baseLength: number
+  readonly kept: readonly Message[]
   readonly headLength: number
   readonly storage: Message[]
   last?: TranscriptView
@@ -109,36 +112,55 @@ function grownView(messages: Transcript<Message>, record: CompactionRecord): Tra
     if (shared === undefined) return undefined
     views.set(record, shared)
   }
-  const { tailStart, headLength, storage, baseLength, last } = shared
+  const { tailStart, headLength, storage, baseLength, kept, last } = shared
   if (messages.length < tailStart) return undefined
   const length = headLength + messages.length - tailStart
   if (last?.messages.length === length) return last
   for (let index = tailStart + storage.length - headLength; index < messages.length; index += 1)
     storage.push(shownInTail(messages.at(index) as Message, index < baseLength))
   const placeOf = (index: number): number => headLength + Math.max(0, index - tailStart)
-  shared.last = { record, messages: new ViewedMessages(storage, length), tailStart, baseLength, placeOf }
+  shared.last = { record, messages: new ViewedMessages(storage, length), kept, tailStart, baseLength, placeOf }
   return shared.last
 }
 
 function newView(messages: Transcript<Message>, record: CompactionRecord): SharedView | undefined {
   const { through, base, keptUserMessages } = record
-  const throughIndex = indexOf(messages, through, 0)
+  const throughIndex = indexOf(messages, through)
   if (throughIndex === undefined) return undefined
   const tailStart = throughIndex + 1
   const isBase = messages.at(base.count - 1)?.id === base.messageId
-  const baseLength = isBase ? base.count : (indexOf(messages, base.messageId, throughIndex) ?? throughIndex) + 1
-  const storage = headOf(keptMessages(messages, keptUserMessages, tailStart), record)
-  return { record, tailStart, baseLength, headLength: storage.length, storage }
+  const baseLength = isBase ? base.count : Math.max(indexOf(messages, base.messageId) ?? 0, throughIndex) + 1
+  const kept = keptMessages(messages, keptUserMessages, tailStart)
+  const storage = headOf(kept, record)
+  return { record, tailStart, baseLength, kept, headLength: storage.length, storage }
 }
 
-function indexOf(messages: Transcript<Message>, id: string, from: number): number | undefined {
-  for (let index = messages.length - 1; index >= from; index -= 1) if (messages.at(index)?.id === id) return index
+interface KnownPlaces {
+  readonly places: Map<string, number>
+  seen: number
+}
+
+const knownPlaces = new WeakMap<readonly Message[], KnownPlaces>()
+
+/** The last place of a message. Reads only messages that are new since the last time, so a record costs the same at any length. */
+function indexOf({ storage, length }: Transcript<Message>, id: string): number | undefined {
+  let known = knownPlaces.get(storage)
+  if (known === undefined) {
+    known = { places: new Map(), seen: 0 }
+    knownPlaces.set(storage, known)
+  }
+  for (; known.seen < length; known.seen += 1) known.places.set((storage[known.seen] as Message).id, known.seen)
+  const place = known.places.get(id)
+  if (place === undefined || place < length) return place
+  // A longer transcript with the same storage has the id again.
+  for (let index = length - 1; index >= 0; index -= 1) if (storage[index]?.id === id) return index
   return undefined
 }
 
 function keptMessages(messages: Transcript<Message>, ids: readonly string[], end: number): readonly Message[] {
-  const kept = new Set(ids)
-  return messages.slice(0, end).filter(({ id, role }) => role === "user" && kept.has(id))
+  const places = ids.flatMap((id) => indexOf(messages, id) ?? []).filter((place) => place < end)
+  const sorted = [...new Set(places)].sort((left, right) => left - right)
+  return sorted.map((place) => messages.at(place) as Message).filter(({ role }) => role === "user")
 }
 
 const ORIGIN: Origin = { type: "plugin", pluginId: "compaction" }

@@ -187,8 +187,8 @@ function compareBatches(left: ReadonlyMap<string, BatchItem>, right: ReadonlyMap
 /** A record without its times. */
 function timeless(record: JournalRecord): unknown {
   if (record.type === "interruption") {
-    const interruption = withUntimed(record.interruption, "partial") as typeof record.interruption
-    const answer = interruption.type === "cancel" ? interruption.answer : undefined
+    const { at: _, ...interruption } = withUntimed(record.interruption, "partial") as typeof record.interruption & { readonly at?: number }
+    const answer = "answer" in interruption ? interruption.answer : undefined
     return { ...record, interruption: answer === undefined ? interruption : { ...interruption, answer: timeless(answer) } }
   }
   if (!("id" in record)) return record

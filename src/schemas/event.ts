@@ -95,7 +95,13 @@ export const TurnEvent: Tagged<TurnEvent> = exact(
       by: z.string().exactOptional(),
     }),
     z.object({ type: z.literal("tool_pending"), callId: z.string(), name: z.string(), token: z.string(), note: z.string().exactOptional() }),
-    z.object({ type: z.literal("llm_request"), iteration: Count, messageCount: Count, tools: z.array(z.string()) }),
+    z.object({
+      type: z.literal("llm_request"),
+      iteration: Count,
+      messageCount: Count,
+      tools: z.array(z.string()),
+      purpose: z.string().exactOptional(),
+    }),
     z.object({ type: z.literal("llm_response"), iteration: Count, content: z.string(), durationMs: Count }),
     z.object({ type: z.literal("token_usage"), iteration: Count, usage: TokenUsage, cumulative: TokenUsage }),
     z.object({

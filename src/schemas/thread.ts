@@ -26,9 +26,39 @@ export const ThreadHeader: Tagged<ThreadHeader> = exact(
   }),
 )
 
-/** A message of the user. It waits for a new turn, or for the next checkpoint of the running one. */
+/** When a turn receives an input. */
+export type InputTime = wire.InputTime
+
+/** A message of the user. It waits for the turn that receives it. */
 export type ThreadSaid = wire.ThreadSaid
-export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(z.object({ type: z.literal("said"), at, message: Message, key: z.string().exactOptional() }))
+export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(
+  z.object({
+    type: z.literal("said"),
+    at,
+    message: Message,
+    when: z.enum(["turn_end", "next_turn"]).exactOptional(),
+    key: z.string().exactOptional(),
+    redirects: z.literal(true).exactOptional(),
+  }),
+)
+
+const inputs = z.array(z.string())
+
+/** The open turn is about to receive inputs. */
+export type ThreadAssigned = wire.ThreadAssigned
+export const ThreadAssigned: Tagged<ThreadAssigned> = exact(z.object({ type: z.literal("assigned"), at, inputs }))
+
+/** Inputs that no turn receives. */
+export type ThreadRetracted = wire.ThreadRetracted
+export const ThreadRetracted: Tagged<ThreadRetracted> = exact(
+  z.object({ type: z.literal("retracted"), at, inputs, by: z.literal("interrupt").exactOptional() }),
+)
+
+/** An input has another place among those that wait for the same time. */
+export type ThreadReordered = wire.ThreadReordered
+export const ThreadReordered: Tagged<ThreadReordered> = exact(
+  z.object({ type: z.literal("reordered"), at, input: z.string(), before: z.string().exactOptional() }),
+)
 
 /** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
 export type ThreadCommanded = wire.ThreadCommanded
@@ -57,6 +87,7 @@ export const ThreadTurnBegun: Tagged<ThreadTurnBegun> = exact(
     origin: TurnOrigin,
     said: z.array(z.string()),
     messages: z.array(Message),
+    goals: z.literal(false).exactOptional(),
   }),
 )
 
@@ -87,6 +118,9 @@ export const ThreadRecord: Tagged<ThreadRecord> = exact(
   z.discriminatedUnion("type", [
     ThreadHeader,
     ThreadSaid,
+    ThreadAssigned,
+    ThreadRetracted,
+    ThreadReordered,
     ThreadCommanded,
     ThreadHappened,
     ThreadNoted,

@@ -16,14 +16,56 @@ export type ThreadHeader = {
   readonly meta?: Json
 }
 
-/** A message of the user. It waits for a new turn, or for the next checkpoint of the running one. */
+/**
+ * When a turn receives an input. `now`: at the next checkpoint of the running turn. `turn_end`: when the running turn would end, one each time.
+ * `next_turn`: it begins a turn of its own. Without a running turn, each begins one.
+ */
+export type InputTime = "now" | "turn_end" | "next_turn"
+
+/** A message of the user. It waits for the turn that receives it. */
 export type ThreadSaid = {
   readonly type: "said"
   /** Milliseconds since the epoch. */
   readonly at: number
+  /** Its id is the id of the input. */
   readonly message: Message
+  /** Absent: `now`. */
+  readonly when?: Exclude<InputTime, "now">
   /** Given by the sender. A message with a key is recorded once. */
   readonly key?: string
+  /** The open turn stops its work, and continues with this input. It is assigned to the turn, as is every input before it that waits for a checkpoint. */
+  readonly redirects?: true
+}
+
+/**
+ * The open turn is about to receive inputs, at a checkpoint. From now on they cannot be retracted. A turn that ends before it receives them leaves
+ * them to the next one, which begins with them.
+ */
+export type ThreadAssigned = {
+  readonly type: "assigned"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly inputs: readonly string[]
+}
+
+/** Inputs that no turn receives: their sender took them back, or an interrupt returned them. */
+export type ThreadRetracted = {
+  readonly type: "retracted"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly inputs: readonly string[]
+  /** They were returned by an interrupt. Absent: by their sender. */
+  readonly by?: "interrupt"
+}
+
+/** An input has another place among those that wait for the same time. */
+export type ThreadReordered = {
+  readonly type: "reordered"
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly input: string
+  /** The input that follows it. Absent: none does. */
+  readonly before?: string
 }
 
 /** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
@@ -67,6 +109,8 @@ export type ThreadTurnBegun = {
   readonly said: readonly string[]
   /** Other messages that the turn begins with. They belong to the history, except for those whose origin is transient. */
   readonly messages: readonly Message[]
+  /** The turn has no goal driver. Absent: it has one. */
+  readonly goals?: false
 }
 
 /** A turn ended. */
@@ -103,6 +147,9 @@ export type ThreadDeleted = {
 export type ThreadRecord =
   | ThreadHeader
   | ThreadSaid
+  | ThreadAssigned
+  | ThreadRetracted
+  | ThreadReordered
   | ThreadCommanded
   | ThreadHappened
   | ThreadNoted

@@ -125,6 +125,8 @@ export class TestTerminal implements Terminal {
   readonly edits: ((text: string) => string | undefined)[] = []
   /** Called before each key is given. */
   onKey: (() => unknown) | undefined
+  /** Called when a line was asked for, after an answer is given. */
+  onLine: (() => unknown) | undefined
 
   constructor(answers: readonly (string | undefined)[], columns = 80) {
     this.#answers = [...answers]
@@ -143,7 +145,9 @@ export class TestTerminal implements Terminal {
 
   async line(question: string, given: string, signal: AbortSignal): Promise<string | undefined> {
     this.shown += `${question}${given}`
-    return this.#next(signal)
+    const answer = this.#next(signal)
+    if (this.onLine !== undefined) setTimeout(this.onLine, 20)
+    return answer
   }
 
   async run(_program: string, args: readonly string[]): Promise<number> {

@@ -190,9 +190,9 @@ test("the log of a thread of version 1 is read, with a goal and an open turn", a
     await stored.close()
   }
   const records = linesOf("thread-v1.thread").map((line) => (JSON.parse(line) as readonly [string, ThreadRecord])[1])
-  // Events and deletion were added later.
+  // Events, the queue of inputs, and deletion were added later.
   const known = { header: true, said: true, commanded: true, noted: true, turn_begun: true, turn_ended: true } as const
-  expect(typesIn(records)).toEqual(tags<Exclude<ThreadRecord["type"], "happened" | "deleted">>(known))
+  expect(typesIn(records)).toEqual(tags<Exclude<ThreadRecord["type"], "happened" | "assigned" | "retracted" | "reordered" | "deleted">>(known))
   const thread = await Thread.open(store, "t", { config: COUNTING, now: () => 1_900_000_000_000 })
   expect(thread).toMatchObject({ meta: { mine: true }, turns: 3, openTurn: { turnId: "t.3", origin: "continuation" }, lastTurn: { turnId: "t.2" } })
   expect(thread.goal).toMatchObject({ objective: "Count.", status: "active", tokenBudget: 100_000 })

@@ -65,7 +65,7 @@ describe("a turn that is redirected", () => {
     expect(machine.history.at(-1)).toEqual({ type: "conversation", message: userMessage("Read the other file.", "u2") })
   })
 
-  test("is told to its driver as a delivery, which may start other work, or finish", () => {
+  test("is reported to its driver as a delivery, which may start other work, or finish", () => {
     const seen: string[] = []
     const onDelivery: ProtocolDriver["onDelivery"] = (_context, checkpoint, { userMessages = [] }) => {
       seen.push(`${checkpoint} ${texts(userMessages).join()}`)
@@ -77,7 +77,7 @@ describe("a turn that is redirected", () => {
     expect(machine.outcome).toEqual({ type: "agent_frame_switch", frameId: "f" })
   })
 
-  test("asks for nothing that its host has not polled yet", () => {
+  test("withdraws work that its host has not polled yet", () => {
     const machine = new TurnMachine(configOf(), { messages: [userMessage("Read a file.")] })
     machine.poll()
     expect(machine.state).toBe("waiting_llm")
@@ -91,7 +91,7 @@ describe("a turn that is redirected", () => {
     expect(work(pollAll(machine))).toEqual(["cancel_llm 1", "llm_call 2"])
   })
 
-  test("goes on from a checkpoint without another iteration, and from its end with one", () => {
+  test("continues from a checkpoint in the same iteration, and from its completion in a new one", () => {
     const machine = begun()
     respond(machine, callsTools(1, ["a"]))
     respond(machine, results(2, completed("a")))

@@ -112,7 +112,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "restoreChecklist",
     "statusLine",
   ],
-  "turn-machine/drivers/compaction": ["compactingDriver"],
+  "turn-machine/drivers/compaction": ["compactingDriver", "summarizeThrough"],
   "turn-machine/drivers/goal": [
     "CONTRACT_FIELDS",
     "DEFAULT_GOAL_POLICY",

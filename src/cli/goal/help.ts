@@ -81,7 +81,10 @@ Whose settings count
   you give --dir, --out and, where it has them, --base-url, --model, --api-key-env, those of the judge and every
   --check again: see turn-machine run --help. They are shown before anything is sent or run.
 
-After Ctrl-C or a crash, the goal resumes in the interrupted turn. A second Ctrl-C ends the process immediately.
+In a terminal, Ctrl-C asks what to do, while the goal continues: stop it, let it continue, or do something else that you
+type, which redirects the turn. A second Ctrl-C stops the goal, and so does the first one without a terminal or while
+you are asked about a call. One more ends the process immediately. After a stop or a crash, the goal resumes in the
+interrupted turn.
 
 ${EXIT_CODES}
 

@@ -1,5 +1,6 @@
 import type { OutlineRow } from "../../replay/outline.ts"
 import type { Decision } from "../../wire/approval.ts"
+import type { Message } from "../../wire/message.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
 import { decisionWords } from "../approvals/words.ts"
 import { outcomeText } from "../run/run-screen.ts"
@@ -99,7 +100,14 @@ function commandText(command: Extract<OutlineRow, { type: "interruption" }>["com
       return `the host cancels the turn${command.reason === undefined ? "" : `: ${command.reason}`}`
     case "finish":
       return `the host ends the turn: ${outcomeText(command.outcome)}`
+    case "redirect":
+      return `the user redirects the turn: ${cutText(saidIn(command.messages), 500)}`
     default:
       return `the host commands: ${command.type}`
   }
+}
+
+/** The texts of messages, on one line. */
+function saidIn(messages: readonly Message[]): string {
+  return messages.flatMap(({ parts }) => parts.flatMap((part) => (part.type === "text" ? [part.text.trim()] : [`(${part.type})`]))).join(" ")
 }

@@ -3,7 +3,9 @@ import { resolve } from "node:path"
 import type { Host, Suspended } from "../../hosts/host.ts"
 import { openAiCompatible } from "../../hosts/models/openai-compatible.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
+import { redirectRun } from "../../hosts/run/wake-run.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
+import { userMessage } from "../../machine/user-message.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
@@ -28,6 +30,7 @@ import { runConfig, runStart } from "./run-config.ts"
 import { RunScreen } from "./run-screen.ts"
 import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, shownUrl, workOf } from "./run-settings.ts"
 import { type OpenOptions, RunState } from "./run-state.ts"
+import { StopMenu, type StopMenuOptions } from "./stop-menu.ts"
 
 /** `turn-machine run`. Returns the exit code. @throws {CliError} */
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -107,6 +110,9 @@ class Run {
   readonly #io: Io
   readonly #startedAt = performance.now()
   readonly #asker: Asker
+  /** Makes the menu of a run that can be asked about. */
+  readonly #makeMenu: (actions: Pick<StopMenuOptions, "stop" | "redirect">) => StopMenu | undefined
+  #menu: StopMenu | undefined
   #lastError: ErrorEvent | undefined
 
   constructor(settings: RunSettings, state: RunState | undefined, reporter: Reporter, io: Io) {
@@ -117,7 +123,9 @@ class Run {
     this.#io = io
     const notLater = state === undefined ? { notLater: "To decide later, start the run with a state file: --state FILE." } : {}
     const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "turn", by: loginName(io), ...notLater })
-    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking() })
+    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking(), untilFree: () => this.#menu?.closed })
+    this.#makeMenu = (actions) =>
+      io.terminal && new StopMenu({ terminal: io.terminal, env: io.env, gate, onOpen: () => reporter.asking(), ...actions })
   }
 
   async perform(options: OpenOptions): Promise<number> {
@@ -162,7 +170,7 @@ class Run {
 
   /**
    * Runs the turn until it ends, nothing but undecided calls is left, or the user asks to stop. With a state file, a stopped turn can be
-   * resumed; without one, it is cancelled and ends.
+   * resumed; without one, it is cancelled and ends. In a terminal, the first Ctrl-C asks what to do, and the run continues until that is chosen.
    */
   async #runOrPause(machine: TurnMachine, host: Host): Promise<Done | Suspended | "paused"> {
     const controller = new AbortController()
@@ -171,11 +179,21 @@ class Run {
       pause = () => resolve("paused")
     })
     let isStopping = false
-    const stopListening = this.#io.onInterrupt(() => {
-      if (isStopping) this.#io.exit(1)
+    const stop = (): void => {
       isStopping = true
       if (this.#state === undefined) controller.abort("The user stopped the turn.")
       else pause()
+    }
+    // The id of the message counts the messages until then.
+    const redirect = (text: string): Promise<boolean> => redirectRun(machine, () => [userMessage(text, { after: machine.messages })])
+    const menu = this.#makeMenu({ stop, redirect })
+    this.#menu = menu
+    const stopListening = this.#io.onInterrupt((isFinal = false) => {
+      if (isStopping) this.#io.exit(1)
+      else if (menu === undefined || menu.isOpen || isFinal || this.#asker.isAsking) {
+        stop()
+        void menu?.close("Stopped.")
+      } else menu.open()
     })
     try {
       const onEvent = (event: TurnEvent): void => {
@@ -188,6 +206,7 @@ class Run {
       const ended = runTurn(machine, host, { signal: controller.signal, suspend: true, onEvent, ...(journal !== undefined && { journal }) })
       ended.catch(() => {})
       const result = await Promise.race([ended, paused])
+      await menu?.close("The run has ended.")
       if (result === "paused") {
         this.#asker.close("Stopped.")
         await this.#state?.close()
@@ -196,6 +215,7 @@ class Run {
       return result
     } finally {
       stopListening()
+      await menu?.close("The run has ended.")
     }
   }
 

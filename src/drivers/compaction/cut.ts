@@ -1,4 +1,5 @@
 import type { Transcript } from "../../projectors/projector.ts"
+import type { TranscriptView } from "../../projectors/view.ts"
 import type { Message } from "../../wire/message.ts"
 import { isInput } from "./state.ts"
 import { messageTokens } from "./tokens.ts"
@@ -42,14 +43,17 @@ function isUnanswered(message: Message): boolean {
   return isInput(message) || ((message.role === "system" || message.role === "event") && !message.parts.some(({ type }) => type === "output"))
 }
 
-/** The places from `from` to the end before which a cut separates no call from its result. A result without a call counts as none. */
+/**
+ * The places from `from` to the end before which a cut separates no call from its result. A result without a call counts as none, and a call
+ * that a later message repeats has none: providers may count their ids anew in each answer.
+ */
 function safePlaces(messages: Transcript<Message>, from: number): ReadonlySet<number> {
   const open = new Map<string, number[]>()
   // How many pairs begin or end around each place.
   const around = new Array<number>(messages.length - from + 2).fill(0)
   for (let index = from; index < messages.length; index += 1) {
     for (const part of (messages.at(index) as Message).parts) {
-      if (part.type === "tool_call") open.set(part.callId, [...(open.get(part.callId) ?? []), index])
+      if (part.type === "tool_call") open.set(part.callId, [...(open.get(part.callId) ?? []).filter((place) => place === index), index])
       if (part.type !== "tool_result") continue
       const call = open.get(part.callId)?.shift()
       if (call === undefined) continue
@@ -66,12 +70,21 @@ function safePlaces(messages: Transcript<Message>, from: number): ReadonlySet<nu
   return safe
 }
 
-/** The user's own messages before the tail that fit into `keepTokens`, newest first; in the order of the transcript. */
-export function keptUserMessages(messages: Transcript<Message>, tailStart: number, keepTokens: number): readonly Message[] {
+/**
+ * The user's own messages before the tail that fit into `keepTokens`, newest first; in the order of the transcript. Only those that the view
+ * still shows: one that an earlier compaction left out stays in its summary, and the whole transcript need not be read.
+ */
+export function keptUserMessages(
+  messages: Transcript<Message>,
+  view: Pick<TranscriptView, "kept" | "tailStart"> | undefined,
+  tailStart: number,
+  keepTokens: number,
+): readonly Message[] {
+  const shown = [...(view?.kept ?? []), ...messages.slice(view?.tailStart ?? 0, tailStart)]
   const kept: Message[] = []
   let left = keepTokens
-  for (let index = tailStart - 1; index >= 0 && left > 0; index -= 1) {
-    const message = messages.at(index) as Message
+  for (let index = shown.length - 1; index >= 0 && left > 0; index -= 1) {
+    const message = shown[index] as Message
     if (!isInput(message) || message.origin !== undefined) continue
     const tokens = messageTokens(message)
     // A message that is too long is in the summary only.

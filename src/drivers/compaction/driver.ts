@@ -79,11 +79,12 @@ export function compactingDriver(inner: ProtocolDriver, options: CompactingDrive
       const call = compactionCall(waiting)
       if (call === undefined) {
         const actions = next(context, waiting, response)
-        if (terminalReason !== "context_overflow") return actions
+        // A call that failed is reported to onLlmFailed as well.
+        if (terminalReason !== "context_overflow" || waiting.failed === true) return actions
         return [...withoutDecisions(actions), ...overflowed(context, waiting.outstanding.request)]
       }
       const stored = accounted(context, waiting, response)
-      if (terminalReason === "cancelled") return stored
+      if (terminalReason === "cancelled" || waiting.failed === true) return stored
       const problem = terminalReason === "context_overflow" ? "overflow" : "cut_off"
       return [...stored, ...failed(settings, context, call, problem, `The answer ended early: ${terminalReason}.`)]
     },
@@ -111,12 +112,9 @@ interface CompactionCall {
   readonly tailStart: number
 }
 
-/**
- * The driver state of a compaction call. Each call has a purpose of its own: two requests of compactions need not begin alike, because
- * each ends with an instruction that is in no later request.
- */
+/** The driver state of a compaction call. */
 function callState(call: CompactionCall, inner: Json | undefined): Json {
-  return { purpose: `compaction ${call.id}`, compaction: { ...call }, ...(inner !== undefined && { inner }) }
+  return { compaction: { ...call }, ...(inner !== undefined && { inner }) }
 }
 
 function compactionCall({ driverState }: WaitingLlm): CompactionCall | undefined {
@@ -153,6 +151,7 @@ function compact(
   const call: StartLlm = {
     type: "start_llm",
     request: capped(context, start.request, request),
+    purpose: "compaction",
     driverState: callState({ id, reason, tailStart }, start.driverState),
   }
   return [...before, notice("The context window is nearly full: the conversation is being summarized."), call]

@@ -11,4 +11,5 @@ export type {
   CompactionRequested,
 } from "../../wire/compaction.ts"
 export { compactingDriver } from "./driver.ts"
+export { type OutsideSummary, type SummarizedTurn, type SummarizeOptions, summarizeThrough } from "./outside.ts"
 export type { CompactedHistory, CompactingDriverOptions, CompactionFacts } from "./settings.ts"

@@ -60,8 +60,10 @@ export function dueReason(
   const { need } = state
   if (need?.reason === "overflow" || need?.reason === "manual") return need.reason
   const { thresholdTokens, requestTokens } = size
-  const isReached = thresholdTokens !== undefined && requestTokens >= thresholdTokens
-  const reason = settings.due === undefined ? (isReached || need !== undefined ? "threshold" : undefined) : settings.due(context, size)
+  // What a provider reported counts for the window of now: a thread may continue with a model of a larger one.
+  const largest = Math.max(requestTokens, need?.tokens ?? 0)
+  const isReached = thresholdTokens !== undefined && largest >= thresholdTokens
+  const reason = settings.due === undefined ? (isReached ? "threshold" : undefined) : settings.due(context, size)
   if (reason === undefined) return undefined
   const { length } = context.messages
   // Something must have been said since the last compaction, and since the last attempt.
@@ -99,7 +101,7 @@ export function planOf(
   tailStart = tailStartOf(messages, size.view?.tailStart ?? 0, reason === "overflow" ? 0 : within(settings.keepTailTokens, size.windowTokens)),
 ): CompactionPlan | undefined {
   if (tailStart === undefined) return undefined
-  const kept = keptUserMessages(messages, tailStart, within(settings.keepUserTokens, size.windowTokens))
+  const kept = keptUserMessages(messages, size.view, tailStart, within(settings.keepUserTokens, size.windowTokens))
   let tokensLeft = size.surfaceTokens
   for (const message of kept) tokensLeft += messageTokens(message)
   for (const message of messages.slice(tailStart)) tokensLeft += messageTokens(shownInTail(message, true))

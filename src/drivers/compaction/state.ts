@@ -10,7 +10,7 @@ export interface Compactions {
   readonly need: { readonly reason: "threshold" | "overflow" | "manual"; readonly tokens?: number } | undefined
   /** The last compaction. */
   readonly record: CompactionRecord | undefined
-  /** The failures since the last compaction, oldest first. */
+  /** The failures since the last compaction and the last input that the history has, oldest first. */
   readonly failures: readonly CompactionFailed[]
   /** The last request that did not fit. */
   readonly overflow: CompactionNeeded | undefined
@@ -35,6 +35,9 @@ export function readCompactions(history: Transcript<HistoryRecord>): Compactions
   for (let index = from?.seen ?? 0; index < history.length; index += 1) {
     const record = history.at(index)
     if (record?.type === "protocol") compactions = withEvent(compactions, record.event)
+    // Failures before the last input do not count any more.
+    else if (record?.type === "conversation" && compactions.failures.length > 0 && isInput(record.message))
+      compactions = { ...compactions, failures: [] }
   }
   cache.set(history.storage, { seen: history.length, compactions })
   return compactions
@@ -54,7 +57,7 @@ function withEvent(compactions: Compactions, event: Json): Compactions {
     }
     case "compaction_failed": {
       const failed = event as CompactionFailed
-      // A call that failed in mid-answer is reported twice.
+      // Each failure counts once.
       if (failed.reason === "delivered" || compactions.failures.some(({ id }) => id === failed.id)) return compactions
       const { need } = compactions
       // What cannot be done is not asked for again; an overflow shows again whether it must be.

@@ -11,7 +11,6 @@ import { requestAttributes } from "./content.ts"
 import {
   answeredCall,
   answeredCode,
-  approvalEvent,
   failedCall,
   failedTool,
   failedWork,
@@ -19,6 +18,7 @@ import {
   ranTool,
   recoveredCall,
   rejected,
+  steeringEvent,
   suspendedRun,
 } from "./endings.ts"
 import { TelemetryMetrics } from "./metrics.ts"
@@ -243,10 +243,10 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
   }
 }
 
-/** Records requests for a decision, and decisions, as events of the turn's span. */
+/** Records requests for a decision, decisions and redirections as events of the turn's span. */
 function watched(span: QuietSpan, onEvent: RunOptions["onEvent"]): NonNullable<RunOptions["onEvent"]> {
   return (event) => {
-    const [name, attributes] = approvalEvent(event) ?? []
+    const [name, attributes] = steeringEvent(event) ?? []
     if (name !== undefined) span.event(name, () => attributes ?? {})
     return onEvent?.(event)
   }

@@ -1,7 +1,9 @@
 import type { HostCommand } from "../../machine/step.ts"
+import { refuseModelWords } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
+import type { Message } from "../../wire/message.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, TurnLog } from "../host.ts"
 import { handleAnswer, isTooLong, save, stop } from "./answers.ts"
@@ -9,7 +11,7 @@ import type { Work, WorkOptions } from "./effect-run.ts"
 import { checkedAnswer } from "./execute.ts"
 import { LeftCalls } from "./left-calls.ts"
 import { cancelledResponses } from "./task.ts"
-import type { Redirection } from "./wake-run.ts"
+import type { Redirection, RedirectMessages } from "./wake-run.ts"
 
 /** What a cancellation needs of its run. */
 export interface Cancelled {
@@ -28,26 +30,63 @@ export async function cancelTurn(machine: TurnMachine, run: Cancelled): Promise<
   await save(machine, run.host)
 }
 
-/** Redirects a turn: what its executors report in time is stored, and it continues with other messages. */
+/**
+ * Redirects a turn: what its executors report in time is stored, and it continues with other messages. Returns whether the work was stopped.
+ * A redirection that cannot be carried out rejects alone; the turn continues as if it had not been asked for, and its run does not reject.
+ */
 export async function redirectTurn(
   machine: TurnMachine,
   run: Omit<Cancelled, "signal">,
   { messages, settle }: Redirection,
   now: () => number | Promise<number>,
-): Promise<void> {
-  const given = typeof messages === "function" ? messages() : messages
-  if (machine.done || given.length === 0) return settle(false)
+): Promise<boolean> {
+  let given: readonly Message[]
+  try {
+    given = taken(machine, messages)
+  } catch (error) {
+    settle(Promise.reject(error))
+    return false
+  }
+  if (machine.done || given.length === 0) {
+    settle(false)
+    return false
+  }
   const reason = new DOMException("The user redirected the turn.", "AbortError")
   run.work?.leave(reason)
   try {
     const left = await leave(machine, { ...run, signal: AbortSignal.abort(reason) })
-    await commandWith(machine, run.journal, { type: "redirect", messages: given, at: Math.floor(await now()) }, left)
+    // An answer that arrived in the meantime may have ended the turn.
+    const isDone = machine.done
+    if (!isDone) await redirectWith(machine, run.journal, { type: "redirect", messages: given, at: Math.floor(await now()) }, left)
     await save(machine, run.host)
+    settle(!isDone)
   } catch (error) {
     settle(Promise.reject(error))
+    if (!isTooLong(error)) throw error
+    await save(machine, run.host)
+  }
+  return true
+}
+
+/** The messages in the form of the wire, which their owner cannot change any more. @throws {SchemaError} a turn cannot be redirected with them */
+function taken(machine: TurnMachine, messages: RedirectMessages): readonly Message[] {
+  const userMessages = typeof messages === "function" ? messages() : messages
+  if (userMessages.length === 0) return []
+  const response = machine.check({ type: "checkpoint_delivery", id: 1, delivery: { userMessages } })
+  const checked = (response.type === "checkpoint_delivery" && response.delivery.userMessages) || []
+  refuseModelWords(checked)
+  return checked
+}
+
+/** Messages that are too long to be recorded leave a result that arrived with them as an ordinary one. */
+async function redirectWith(machine: TurnMachine, journal: TurnLog | undefined, command: LeavingCommand, left: Left): Promise<void> {
+  try {
+    await commandWith(machine, journal, command, left)
+  } catch (error) {
+    const { answer } = left
+    if (isTooLong(error) && answer !== undefined) await handleAnswer(machine, { response: answer, instead: () => answer }, journal)
     throw error
   }
-  settle(true)
 }
 
 /** Ends the work that is outstanding, and hands in what it reports in time. */

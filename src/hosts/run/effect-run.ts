@@ -4,7 +4,7 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
-import type { EffectContext, Host, PerformOptions, RunOptions, SuspendOptions, TurnChildren, TurnLog } from "../host.ts"
+import type { EffectContext, Host, PerformOptions, RunOptions, SuspendOptions, TurnChildren, TurnLog, TurnView } from "../host.ts"
 import { onAbort, timerMs } from "../timers.ts"
 import { CallQueue } from "./call-queue.ts"
 import { isOnce } from "./checks.ts"
@@ -23,6 +23,7 @@ export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOpt
   readonly keyIds?: readonly (string | number)[] | undefined
   readonly callStarted?: TurnLog["callStarted"]
   readonly children?: TurnChildren
+  readonly turn?: TurnView
   /** Whether calls that continue outside are resumed, where the host's tools can. */
   readonly resumesCalls?: true
 }
@@ -39,6 +40,7 @@ export class Work {
   readonly #host: Host
   readonly #options: WorkOptions
   readonly #isModelCall: boolean
+  readonly #isSideCall: boolean
   readonly #hasGrace: boolean
   readonly #running = new Set<AbortController>()
   readonly #stopWaiting: readonly (() => void)[]
@@ -75,6 +77,7 @@ export class Work {
     this.#host = host
     this.#options = options
     this.#isModelCall = effect.type === "llm_call"
+    this.#isSideCall = effect.type === "llm_call" && effect.purpose !== undefined
     this.#hasGrace = this.#isModelCall || effect.type === "tool_calls" || effect.type === "exec_code"
     this.#calls = new CallQueue(options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, {
       isOver: () => this.#isOver,
@@ -298,7 +301,7 @@ export class Work {
 
   /** Calls an executor. Returns `undefined` if it was aborted and its result does not count. */
   async #answerOf(task: Task, startedAt: number, controller: AbortController, callId?: string): Promise<Answer | undefined> {
-    const { keyIds = [], isFatal, pause, children } = this.#options
+    const { keyIds = [], isFatal, pause, children, turn } = this.#options
     const [turnId] = keyIds
     this.#running.add(controller)
     const isOver = (): boolean => this.#isOver || controller.signal.aborted
@@ -306,6 +309,7 @@ export class Work {
       effectId: this.effectId,
       idempotencyKey: turnId === undefined ? undefined : idempotencyKey(...keyIds, this.effectId, ...(callId === undefined ? [] : [callId])),
       pause,
+      ...(turn !== undefined && { turn }),
       ...(children !== undefined &&
         turnId !== undefined &&
         callId !== undefined && {
@@ -318,6 +322,8 @@ export class Work {
       emit: (event) => {
         if (isOver()) return
         if (this.#isModelCall) this.#said.add(event)
+        // The text of a side call is not an answer to the user.
+        if (this.#isSideCall && (event.type === "text_delta" || event.type === "reasoning_delta")) return
         this.#emit(event)
       },
     })

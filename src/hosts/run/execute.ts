@@ -37,6 +37,7 @@ export interface Surroundings {
   readonly isFatal: PerformOptions["isFatal"]
   readonly pause?: AbortSignal | undefined
   readonly child?: EffectContext["child"]
+  readonly turn?: EffectContext["turn"]
   /** What a model call has said. */
   readonly said: PartialAnswer | undefined
   now(): number | Promise<number>
@@ -55,6 +56,7 @@ export async function execute(task: Task, startedAt: number, { now, emit, said, 
     ...(given.isFatal !== undefined && { isFatal: given.isFatal }),
     ...(given.pause !== undefined && { pause: given.pause }),
     ...(given.child !== undefined && { child: given.child }),
+    ...(given.turn !== undefined && { turn: given.turn }),
     emit: (event) => {
       if (hasEnded) return
       if (event.type === "text_delta" && event.content !== "") textStreamed = true

@@ -1,7 +1,7 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
-import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions } from "../host.ts"
+import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnView } from "../host.ts"
 import { handleAnswer, save, stop, UNSAVED } from "./answers.ts"
 import { cancelTurn, redirectTurn } from "./cancel.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools, refuseWithoutDecider } from "./checks.ts"
@@ -40,7 +40,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   checkGrace(cancelGraceMs)
   if (journal === undefined && !machine.done) refuseOnceTools(host, machine.turn.surface.tools)
   if (!machine.done) refuseWithoutDecider(machine, host, options)
-  const workOptions = workOptionsOf(options)
+  const workOptions = workOptionsOf(machine, options)
   let work: Work | undefined
   const outside = watchRun(machine, () => work?.wake())
   try {
@@ -50,7 +50,8 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
 
       const redirection = outside.nextRedirection()
       if (redirection !== undefined) {
-        await redirectTurn(machine, { host, work, journal, cancelGraceMs, workOptions }, redirection, options.now ?? Date.now)
+        const isLeft = await redirectTurn(machine, { host, work, journal, cancelGraceMs, workOptions }, redirection, options.now ?? Date.now)
+        if (isLeft) work = undefined
         continue
       }
 
@@ -109,7 +110,8 @@ function askDecider({ outstanding }: TurnMachine, work: Work): void {
   work.decide(outstanding.held)
 }
 
-function workOptionsOf({ turnId, journal, signal, pause, onEvent, now, isFatal, toolConcurrency }: SuspendingRunOptions): WorkOptions {
+function workOptionsOf(machine: TurnMachine, options: SuspendingRunOptions): WorkOptions {
+  const { turnId, journal, signal, pause, onEvent, now, isFatal, toolConcurrency } = options
   const id = turnId ?? journal?.turnId
   return {
     keyIds: id === undefined ? undefined : [id],
@@ -122,7 +124,22 @@ function workOptionsOf({ turnId, journal, signal, pause, onEvent, now, isFatal, 
     ...(journal !== undefined && { callStarted: (effectId, callId) => journal.callStarted(effectId, callId) }),
     ...(journal?.children !== undefined && { children: journal.children }),
     resumesCalls: true,
+    turn: viewOf(machine),
   }
+}
+
+function viewOf(machine: TurnMachine): TurnView {
+  return Object.freeze({
+    get usage() {
+      return machine.usage
+    },
+    get iteration() {
+      return machine.iteration
+    },
+    get messages() {
+      return machine.messages
+    },
+  })
 }
 
 /** A partial answer that the machine accepts. One that it does not is left out: neither a cancellation nor a failure fails for it. */

@@ -249,7 +249,7 @@ function outcomeUnknown(what: string): ToolFailure {
   return { class: "internal", code: "outcome_unknown", message, source: "runtime", retry: { type: "never" } }
 }
 
-const CANCELLED = outcomeUnknown("The call had begun when the turn was cancelled: it may have taken effect or not.")
+const CANCELLED = outcomeUnknown("The call had begun when it was cancelled: it may have taken effect or not.")
 
 /** The responses for those `once` calls of a cancelled effect that had begun and have no result, also where their work continues outside. `hasBegun` knows the calls by their id. */
 export function cancelledResponses(effect: AnswerableEffect, hasBegun: (callId?: string) => boolean): readonly Response[] {

@@ -1,7 +1,7 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Message } from "../../wire/message.ts"
 
-/** What the messages of a redirection are, when the turn takes them. */
+/** The messages of a redirection, or a function that returns them when it is carried out. */
 export type RedirectMessages = readonly Message[] | (() => readonly Message[])
 
 /** A redirection that a run has not carried out yet. */
@@ -27,10 +27,14 @@ export function wakeRun(machine: TurnMachine): void {
 
 /**
  * Stops what the running `runTurn` of a machine does, and continues its turn with these messages. What the model said until then is stored,
- * and every open call of a batch gets a result: one that came in time, `outcome_unknown` for a `once` call that had begun, or a cancelled
- * one. A function is called when the messages are taken; without any, nothing is redirected.
+ * and every open call of a batch gets a result: one that arrived in time, `outcome_unknown` for a `once` call that had begun, or a cancelled
+ * one. A function is called when the run carries the redirection out; if it returns no messages, nothing is stopped.
  *
- * Resolves with true once the turn is redirected, and with false if it is not running, or ends before. Rejects with what the run rejects with.
+ * Resolves with true once the turn is redirected and that is recorded, and with false if the machine is not running, or its turn ends or
+ * suspends before. Rejects if the messages cannot be used: the turn then continues as if it had not been redirected. Also rejects with an
+ * error that ends the run while it carries the redirection out.
+ *
+ * Pass the messages of one user, with ids that the thread does not have yet: two redirections are two, even with the same messages.
  */
 export function redirectRun(machine: TurnMachine, messages: RedirectMessages): Promise<boolean> {
   const [run] = RUNS.get(machine) ?? []

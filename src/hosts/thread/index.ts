@@ -11,13 +11,22 @@ export type { RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"
 export {
   type Guidance,
+  type InputPart,
+  type InputReceipt,
+  type InputTime,
+  type Interrupted,
+  type QueuedInput,
+  type RedirectOptions,
   type RunThreadOptions,
   runThread,
+  type SayOptions,
   type SuspendedTurn,
   Thread,
   type ThreadAnswerOptions,
+  type ThreadInput,
   type ThreadInputOptions,
   type ThreadOptions,
   type ThreadRest,
   type ThreadTurn,
 } from "./thread.ts"
+export { ThreadError, type ThreadErrorCode } from "./thread-error.ts"

@@ -18,7 +18,6 @@ import {
   type ThreadHappened,
   type ThreadHeader,
   type ThreadRecord,
-  type ThreadSaid,
   type ThreadTurnBegun,
   type ThreadTurnEnded,
 } from "../../schemas/thread.ts"
@@ -27,6 +26,7 @@ import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
 import { firstChars } from "../journal/parts.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
+import { InputQueue } from "./input-queue.ts"
 import { LogLines } from "./log-lines.ts"
 
 const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
@@ -49,8 +49,8 @@ export class ThreadLog {
   header: ThreadHeader | undefined
   /** The records of all ended turns, and those that were noted between them. */
   records: History<HistoryRecord> = History.of([])
-  /** The user messages that no turn has received. */
-  undelivered: readonly Message[] = []
+  /** The inputs of the user that no turn has received. */
+  readonly queue = new InputQueue()
   /** The goal commands that are not settled. */
   commands: readonly ThreadCommanded[] = []
   /** The events that are not settled. */
@@ -131,6 +131,16 @@ export class ThreadLog {
     return lines
   }
 
+  /** The messages of the user that no turn has received. */
+  get undelivered(): readonly Message[] {
+    return this.queue.messages
+  }
+
+  /** Resolves when everything that was appended is stored. Rejects as {@link append}. */
+  get written(): Promise<void> {
+    return this.#written
+  }
+
   begin(threadId: string, at: number, meta?: Json): Promise<void> {
     return this.append({ type: "header", format: THREAD_FORMAT, version: THREAD_VERSION, threadId, at, ...(meta !== undefined && { meta }) })
   }
@@ -168,13 +178,13 @@ export class ThreadLog {
     this.place = place
     this.#lines.note(record)
     this.at = Math.max(this.at, record.at)
-    if ("key" in record && record.key !== undefined) this.#keys.add(keyOf(record.type, record.key))
+    this.queue.apply(record)
+    if ("key" in record && record.key !== undefined && record.type !== "said") this.#keys.add(keyOf(record.type, record.key))
     switch (record.type) {
       case "header":
         this.header = record
         break
       case "said":
-        this.undelivered = [...this.undelivered, record.message]
         this.userMessageCount += 1
         break
       case "commanded":
@@ -189,7 +199,7 @@ export class ThreadLog {
         this.events = this.events.filter(({ at }) => !record.commands.includes(at))
         break
       case "turn_begun": {
-        const received = this.undelivered.filter(({ id }) => record.said.includes(id))
+        const received = this.queue.begin(record.said)
         this.#note([...received, ...record.messages.filter(isDurable)].map((message) => ({ type: "conversation", message })))
         this.turn = record
         this.turnPlace = place
@@ -220,7 +230,7 @@ export class ThreadLog {
   /** Adds records to the history. Messages and commands among them are no longer waiting. */
   #note(records: readonly HistoryRecord[]): void {
     this.records = this.records.append(records)
-    this.undelivered = undelivered(this.undelivered, records)
+    this.queue.received(records)
     this.commands = unsettled(this.commands, records)
   }
 }
@@ -235,9 +245,9 @@ async function nothing(): Promise<void> {}
 
 async function* noParts(): AsyncGenerator<string, void, undefined> {}
 
-type KeyedRecord = ThreadSaid | ThreadCommanded | ThreadHappened
+type KeyedRecord = ThreadCommanded | ThreadHappened
 
-/** Messages and commands of one sender may have the same key. */
+/** Commands and events of one sender may have the same key. */
 function keyOf(type: KeyedRecord["type"], key: string): string {
   return `${type} ${key}`
 }

@@ -21,14 +21,15 @@ import { goalConfig } from "./config.ts"
 import { isDurable, type ThreadLog } from "./log.ts"
 import { logHistory } from "./log-history.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
-import { abortedUsage, countedUsage, threadHost } from "./thread-host.ts"
+import { redirectingJournal } from "./redirect-turn.ts"
+import { countedUsage, threadHost, unreportedUsage } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
 import { trimTurn } from "./trim.ts"
 
 /** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
 const MOST_APART_MS = 12_000
 
-/** Begins a turn: with the waiting messages of the user, or with a continuation, which becomes part of the history. `say`: more text for it. */
+/** Begins a turn: with inputs of the user that come next, or with a continuation, which becomes part of the history. `say`: more text for it. */
 export async function beginTurn(thread: ThreadState, continuation?: DeliveredMessage, say?: string): Promise<void> {
   const { log } = thread
   const number = log.turns + 1
@@ -49,8 +50,9 @@ export async function beginTurn(thread: ThreadState, continuation?: DeliveredMes
     at: thread.now(),
     turnId: `${thread.threadId}.${number}`,
     origin: continuation === undefined ? "user" : "continuation",
-    said: continuation === undefined ? log.undelivered.map((message) => message.id) : [],
+    said: continuation === undefined ? log.queue.forNextTurn().map(({ inputId }) => inputId) : [],
     messages: [...messages],
+    ...(thread.options.goals === false && { goals: false as const }),
   })
 }
 
@@ -66,12 +68,14 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   await reportRecords(thread, host)
   const { now } = thread.options
   thread.calling = undefined
+  thread.deliveringEffect = undefined
   let journal: TurnJournal | undefined
   let isSuspended = false
   try {
     const { machine, resumed } = await thread.withJournalLock(async () => {
       journal = await openTurnJournal(thread, turnId)
-      const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
+      const config = goalConfig(threadId, { turnId, origin, startedAt }, { ...thread.options, goals: thread.hasGoals })
+      thread.maxTokens = config.maxTokens
       const opened = await openMachine(thread, turn, journal, config, resume)
       thread.journal = journal
       return opened
@@ -79,7 +83,16 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
     const attended = threadHost(thread, machine, host, () => options.attend?.())
-    const ended = await loop(machine, attended, { ...runOptions, suspend: true, ...(journal && { journal }), ...(now !== undefined && { now }) })
+    // Without the log, the inputs that are assigned to the turn could be delivered twice.
+    const isFatal = (error: unknown): boolean => error === thread.failure?.error || runOptions.isFatal?.(error) === true
+    const log = journal && redirectingJournal(thread, machine, journal)
+    const ended = await loop(machine, attended, {
+      ...runOptions,
+      isFatal,
+      suspend: true,
+      ...(log && { journal: log }),
+      ...(now !== undefined && { now }),
+    })
     isSuspended = ended.type === "suspended"
     const { lastTurn } = thread.log
     if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
@@ -145,7 +158,7 @@ function surfaceDigest({ systemPrompt, tools }: ExecutionSurface): string {
 async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, journal: TurnJournal, turnId: string): Promise<void> {
   const { threadId } = thread
   const { outstanding } = machine
-  if (outstanding === undefined) return
+  if (outstanding === undefined || !thread.hasGoals) return
   const { lostUsage } = thread.options
   const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
   const stop = stopRecord(machine.history, threadId, thread.now(), machine.turn.position)
@@ -158,11 +171,15 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const { log } = thread
   const at = thread.now()
   const { costMicros } = thread.options.goal ?? {}
+  if (!thread.hasGoals) {
+    const records = machine.history.slice(log.records.length)
+    return log.append({ type: "turn_ended", at, turnId, outcome, iteration: machine.iteration, records, ...surfaceFields(log, machine) })
+  }
   // A turn that was cancelled while it waited for people: its driver did not see how long.
   const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
   const history = waited === undefined ? machine.history : [...machine.history, waited]
   const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
-  const estimated = isCancelled ? unreportedUsage(thread, machine) : NO_USAGE
+  const estimated = (isCancelled ? unreportedUsage(thread, machine, thread.calling) : undefined) ?? NO_USAGE
   const usage = addUsage(machine.usage, estimated)
   const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
   const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
@@ -190,16 +207,6 @@ function surfaceFields({ newestSurfaceDigest }: ThreadLog, { turn }: TurnMachine
   const { systemPrompt, tools } = turn.surface
   const surface = surfaceDigest(turn.surface)
   return { surface, ...(surface !== newestSurfaceDigest && { newSurface: { systemPrompt, tools } }) }
-}
-
-/** The estimated usage of a model call that was aborted and did not end in time, so that the turn stored nothing of it. */
-function unreportedUsage({ calling, options, threadId }: ThreadState, machine: TurnMachine): TokenUsage {
-  if (calling === undefined) return NO_USAGE
-  const counted = countedUsage(machine, threadId)
-  const { inputTokens, cachedInputTokens, outputTokens } = calling.counted
-  const isCounted = counted.inputTokens !== inputTokens || counted.cachedInputTokens !== cachedInputTokens || counted.outputTokens !== outputTokens
-  if (isCounted) return NO_USAGE
-  return abortedUsage(calling.request, options)
 }
 
 interface Commanded {

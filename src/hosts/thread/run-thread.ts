@@ -6,6 +6,7 @@ import { missingRunner, runChecks } from "./checks.ts"
 import type { SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
 import { beginTurn, reportRecords, runOpenTurn } from "./open-turn.ts"
 import type { ThreadState } from "./thread-state.ts"
+import { isAtLimit } from "./turn-inputs.ts"
 import { DEFAULT_MAX_WAIT_MS, delay, goalWait, Waits, waitUntil } from "./waits.ts"
 
 /** Runs turns until the thread rests. */
@@ -43,13 +44,20 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
     }
     if (signal?.aborted === true) return rest("The run was stopped.")
     if (isAborted(pause)) return rest("The run was paused.")
+    if (!thread.hasGoals) {
+      await between?.()
+      if (isAborted(signal)) continue
+      if (log.queue.isEmpty) return rest("No input waits.")
+      await beginTurn(thread)
+      continue
+    }
     await thread.reportReload()
     await thread.settleCommands()
 
     const due = nextTurn(thread.goalThread, thread.now())
     if (due.type === "run_checks") {
       // The turn that the user's message begins makes the checks due again. No judgement comes before them.
-      if (log.undelivered.length > 0) {
+      if (!log.queue.isEmpty) {
         await beginTurn(thread)
         continue
       }
@@ -64,7 +72,7 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
     if (log.commands.length > 0 || isAborted(signal)) continue
     await thread.settleEvents()
     const now = thread.now()
-    const next = nextTurn({ ...thread.goalThread, queuedInput: log.undelivered.length > 0 }, now)
+    const next = nextTurn({ ...thread.goalThread, queuedInput: !log.queue.isEmpty }, now)
     switch (next.type) {
       case "run_checks":
         continue
@@ -99,8 +107,14 @@ async function mayContinue(thread: ThreadState, suspended: SuspendedTurn, option
     await attend?.()
   }
   // The calls are cancelled, none of them has run, and the command takes effect with the end of the turn.
-  if (!isAborted(signal) && thread.stopsGoal) thread.interrupt(undefined)
+  if (!isAborted(signal) && (thread.stopsGoal || isRedirectedAtLimit(thread))) thread.interrupt(undefined)
   return true
+}
+
+/** Whether a turn that cannot continue was redirected: it ends, and the input begins the next one. */
+function isRedirectedAtLimit(thread: ThreadState): boolean {
+  const { running } = thread
+  return running !== undefined && thread.isRedirected(running) && isAtLimit(thread, running, "before_completion")
 }
 
 function reasonOf({ held, pending }: Suspended, pause: AbortSignal | undefined): string {

@@ -9,6 +9,7 @@ import { readJournalParts } from "../journal/parts.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
+import type { QueuedInput } from "./input-queue.ts"
 import { checkLog } from "./list-threads.ts"
 import { type EndedThreadTurn, ThreadLog, undelivered, unsettled } from "./log.ts"
 import { logHistory } from "./log-history.ts"
@@ -26,6 +27,8 @@ export interface ThreadSnapshot {
   readonly commands: readonly GoalCommand[]
   /** The user messages that no turn has received yet. */
   readonly undelivered: readonly Message[]
+  /** Those of them that can be retracted, in the order in which they are delivered, as {@link Thread.queue}. */
+  readonly queue: readonly QueuedInput[]
   /** The calls of the open turn that wait for a decision, or whose work continues outside; `undefined` if there are none. */
   readonly pendingApprovals: PendingApproval | undefined
 }
@@ -51,14 +54,16 @@ export async function snapshotThread(
   const parts = openTurn === undefined || options === undefined ? undefined : await store.read(openTurn.turnId)
   const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
   let { history, commands, undelivered: messages } = log
+  let queue = log.queue.waiting
   if (openTurn !== undefined && options !== undefined && journal !== undefined) {
-    const given = goalConfig(threadId, openTurn, options)
+    const given = goalConfig(threadId, openTurn, { ...options, goals: turn?.goals !== false })
     const config = { ...given, validation: given.validation ?? wireValidation }
     const began = logHistory(`${threadId}.thread`, log.turnPlace ?? log.place, log)
     const machine = resume(withHistory(journal, began), config, { checkEffects: false })
     const added = machine.history.slice(history.length)
     commands = unsettled(commands, added)
     messages = undelivered(messages, added)
+    queue = queue.filter(({ message }) => messages.includes(message))
     history = machine.history
   }
   return {
@@ -70,6 +75,7 @@ export async function snapshotThread(
     lastTurn: log.lastTurn,
     commands: commands.map(({ command }) => command),
     undelivered: messages,
+    queue,
     pendingApprovals: openTurn && (await pendingIn(store, openTurn.turnId)),
   }
 }

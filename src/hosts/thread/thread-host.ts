@@ -9,16 +9,16 @@ import type { LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery } from "../../wire/message.ts"
 import { type Host, LlmCallError, wrapHost } from "../host.ts"
 import { llmFailureOf, partialOf } from "../run/failures.ts"
-import { undelivered } from "./log.ts"
 import { commandInput, type ThreadOptions, type ThreadState } from "./thread-state.ts"
+import { assignInputs } from "./turn-inputs.ts"
 
 /**
  * Wraps a host for one turn of a thread: reports changes of the goal after each `progress`, and delivers user messages and goal
  * commands at checkpoints, together with the host's own deliveries. `attend` runs before each delivery.
  */
 export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host, attend: () => Promise<void> | void): Host {
-  const { threadId, options } = thread
-  let goal = readGoal(machine.history, threadId).state.goal
+  const { threadId, options, hasGoals } = thread
+  let goal = hasGoals ? readGoal(machine.history, threadId).state.goal : null
   return wrapHost(host, {
     llmCall: async (next, effect, context) => {
       thread.calling = { request: effect.request, counted: countedUsage(machine, threadId) }
@@ -33,6 +33,7 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
     },
     progress: async (next, effect) => {
       await next(effect)
+      if (!hasGoals) return
       const outputs = goalChanges(effect.eventDelta, threadId, goal)
       goal = readGoal(machine.history, threadId).state.goal
       await thread.report(outputs)
@@ -40,14 +41,26 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
     checkpoint: async (next, effect, context) => {
       await attend()
       const own = (await next(effect, context)) ?? {}
+      // What would be delivered now does not count.
+      if (context.signal.aborted) return own
+      thread.deliveringEffect = effect.id
       return deliver(thread, machine, effect, own)
     },
   })
 }
 
 /** The estimated usage of an aborted model call that reported none. Its prompt is paid for. */
-export function abortedUsage(request: LlmRequest, { lostUsage }: Pick<ThreadOptions, "lostUsage">): TokenUsage {
+function abortedUsage(request: LlmRequest, { lostUsage }: Pick<ThreadOptions, "lostUsage">): TokenUsage {
   return { ...NO_USAGE, inputTokens: estimateTokens(request), estimated: true, ...lostUsage?.(request) }
+}
+
+/** The estimated usage of a model call that was aborted and did not end in time, so that the turn stored nothing of it; `undefined`: there is none. */
+export function unreportedUsage({ options, threadId }: ThreadState, machine: TurnMachine, calling: ThreadState["calling"]): TokenUsage | undefined {
+  if (calling === undefined) return undefined
+  const counted = countedUsage(machine, threadId)
+  const { inputTokens, cachedInputTokens, outputTokens } = calling.counted
+  const isCounted = counted.inputTokens !== inputTokens || counted.cachedInputTokens !== cachedInputTokens || counted.outputTokens !== outputTokens
+  return isCounted ? undefined : abortedUsage(calling.request, options)
 }
 
 /** The error of an aborted call, with an estimate if it reports no usage. The turn stores it with its end, so that no crash loses it. */
@@ -65,14 +78,16 @@ export function countedUsage({ usage, history }: TurnMachine, threadId: string):
 }
 
 async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): Promise<CheckpointDelivery> {
+  const userMessages = (await assignInputs(thread, machine, checkpoint)).map(({ message }) => message)
+  const inputs = userMessages.length > 0 ? { userMessages } : {}
+  if (!thread.hasGoals) return mergeDeliveries(inputs, own)
   const { threadId, log, options, pendingCommands: commands } = thread
   const { policy = {}, continueInTurn = false } = options
-  const { history } = machine
-  const userMessages = log.undelivered.length === 0 ? log.undelivered : undelivered(log.undelivered, history.slice(log.records.length))
-  const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
+  const isNext = log.queue.waitingFor("next_turn").length > 0
+  const queuedInput = isNext || userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
   // A command that was valid when it was given may be refused by now.
   if (commands.length > 0)
     await thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
-  const goals = goalDeliveries(history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
-  return mergeDeliveries({ ...(userMessages.length > 0 && { userMessages: [...userMessages] }) }, own, goals)
+  const goals = goalDeliveries(machine.history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
+  return mergeDeliveries(inputs, own, goals)
 }

@@ -8,11 +8,12 @@ import type { ResumeOptions } from "../../replay/replay.ts"
 import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
-import type { ThreadCommanded } from "../../wire/thread.ts"
+import type { ThreadCommanded, ThreadRecord } from "../../wire/thread.ts"
 import { type JournalStore, JournalStoreError } from "../journal/store.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
 import { onAbort } from "../timers.ts"
 import type { GoalTurnOptions } from "./config.ts"
+import { isSame, type QueuedInput } from "./input-queue.ts"
 import { type ThreadLog, unsettled } from "./log.ts"
 
 /** Options that all turns of a thread share. */
@@ -67,6 +68,16 @@ export class ThreadState {
   /** Whether a decision or a result arrived since the open turn ran last. */
   #isAnswered = false
   #journalLock: Promise<unknown> = Promise.resolve()
+  /** The error of a write to the log that a checkpoint needed. The run of the turn rejects with it. */
+  failure: { readonly error: unknown } | undefined
+  /** The limit of the running turn's tokens. */
+  maxTokens: number | undefined
+  /** The checkpoint that delivers inputs. */
+  deliveringEffect: number | undefined
+  /** Whether the run of the open turn was asked to redirect it. */
+  isRedirecting = false
+  /** The assigned inputs that a machine has received, and how much of its history was read for that. */
+  #received: { readonly machine: TurnMachine; readonly inputs: Set<string>; read: number } | undefined
   /** Receives changes and metrics of the goal. */
   onGoal: ((output: GoalOutput) => unknown) | undefined
 
@@ -98,6 +109,50 @@ export class ThreadState {
   get goalThread(): GoalThread {
     const { policy = {}, mode = "default" } = this.options
     return { threadId: this.threadId, history: this.#records, policy, mode }
+  }
+
+  /** Appends a record that a turn needs before it continues. If that fails, its run rejects with the error. */
+  async appendOrFail(record: ThreadRecord): Promise<void> {
+    try {
+      await this.log.append(record)
+    } catch (error) {
+      this.failure = { error }
+      throw error
+    }
+  }
+
+  /** Whether the open turn has a goal driver; without one, whether the next turn will. */
+  get hasGoals(): boolean {
+    const { turn } = this.log
+    return turn === undefined ? this.options.goals !== false : turn.goals !== false
+  }
+
+  /** The inputs that are assigned to the open turn, and that its machine has not received, in order. */
+  unreceived(machine: TurnMachine): readonly QueuedInput[] {
+    const { assigned } = this.log.queue
+    if (assigned.length === 0) return assigned
+    const { events } = machine.turn.record
+    // The machine of the open turn began with the history of the log.
+    if (this.#received?.machine !== machine) this.#received = { machine, inputs: new Set(), read: this.log.records.length }
+    const received = this.#received
+    for (; received.read < events.length; received.read += 1) {
+      const record = events.at(received.read)
+      if (record?.type !== "conversation") continue
+      const { message } = record
+      const input = this.log.queue.messageOf(message.id)
+      if (input !== undefined && isSame(input, message)) received.inputs.add(message.id)
+    }
+    return assigned.filter(({ inputId }) => !received.inputs.has(inputId))
+  }
+
+  /** Whether a checkpoint that the turn waits for has chosen the inputs that it delivers. */
+  isDelivering({ outstanding }: TurnMachine): boolean {
+    return outstanding !== undefined && outstanding.id === this.deliveringEffect
+  }
+
+  /** Whether a turn is to stop what it does, and to continue with an input. */
+  isRedirected(machine: TurnMachine): boolean {
+    return this.unreceived(machine).some(({ inputId }) => this.log.queue.redirects(inputId))
   }
 
   /** The commands that the running turn has not received. */
@@ -149,15 +204,16 @@ export class ThreadState {
     this.wake()
   }
 
-  /** Whether the suspended turn has to run: something was decided, or it has to end. A message alone waits for its next checkpoint. */
+  /** Whether the suspended turn has to run: something was decided, or it has to end or was redirected. A message alone waits for its next checkpoint. */
   get mayContinue(): boolean {
-    return this.#isAnswered || this.#interruption !== undefined || this.stopsGoal
+    const isRedirected = this.running !== undefined && this.isRedirected(this.running)
+    return this.#isAnswered || this.#interruption !== undefined || isRedirected || this.stopsGoal
   }
 
   /** Whether a pending command stops or replaces the goal of the open turn. */
   get stopsGoal(): boolean {
     const { pendingCommands, goalThread, goal } = this
-    if (pendingCommands.length === 0 || goal === null || !isCharged(goal.status)) return false
+    if (!this.hasGoals || pendingCommands.length === 0 || goal === null || !isCharged(goal.status)) return false
     const { state } = changeGoal(goalThread, ...pendingCommands.map(commandInput))
     return state.goal?.goalId !== goal.goalId || !isCharged(state.goal.status)
   }
@@ -171,8 +227,8 @@ export class ThreadState {
 
   /** Whether there is input that a loop must act on. */
   get hasInput(): boolean {
-    const { undelivered, commands, events } = this.log
-    return undelivered.length > 0 || commands.length > 0 || events.length > 0
+    const { queue, commands, events } = this.log
+    return !queue.isEmpty || commands.length > 0 || events.length > 0
   }
 
   /** Ends the wait of a loop, which rejects: the thread is closed. */

@@ -1,10 +1,12 @@
 import { stopRecord } from "../../drivers/goal/deliveries.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
-import type { Json } from "../../json.ts"
+import { copyOf, type Json } from "../../json.ts"
 import { undecidedCalls } from "../../machine/held.ts"
+import { threadValidation } from "../../schemas/validation.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalInput, GoalOutput, GoalRefusal } from "../../wire/goal.ts"
-import type { HistoryRecord, Message } from "../../wire/message.ts"
+import type { AttachmentRef, HistoryRecord } from "../../wire/message.ts"
+import type { InputTime } from "../../wire/thread.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import type { Host, ToolAnswer, ToolError } from "../host.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
@@ -15,20 +17,51 @@ import { TurnJournal } from "../journal/turn-journal.ts"
 import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
 import { deleteThread } from "./delete-threads.ts"
+import { type InputPart, inputMessage, isOwnId, type ThreadInput } from "./input-message.ts"
+import { isSame, type QueuedInput } from "./input-queue.ts"
 import { checkLog, type ListedThread, listThreads, type UnreadableThread } from "./list-threads.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
 import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
 import { openTurnJournal } from "./open-turn.ts"
+import { redirectTurn } from "./redirect-turn.ts"
 import { runTurns } from "./run-thread.ts"
+import { ThreadError } from "./thread-error.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
 import { trimTurns } from "./trim.ts"
 
-export type { Guidance, SuspendedTurn, ThreadOptions, ThreadRest, ThreadTurn }
+export type { Guidance, InputPart, InputTime, QueuedInput, SuspendedTurn, ThreadInput, ThreadOptions, ThreadRest, ThreadTurn }
 
-/** Options of an input of a thread. */
+/** Options of a command or an event of a thread. */
 export interface ThreadInputOptions {
   /** Identifies the input among all of its kind in the thread. One whose key the thread already has is ignored, so that it can be sent again. */
   readonly key?: string
+}
+
+/** Options of {@link Thread.redirect}. */
+export interface RedirectOptions {
+  /** Identifies the input among all that were said in the thread: sent again, it is one input and has the same receipt. */
+  readonly key?: string
+  /** Stored bytes that the model is shown after the text, as images if their `mediaType` says so, otherwise as files. */
+  readonly attachments?: readonly AttachmentRef[]
+}
+
+/** Options of {@link Thread.say}. */
+export interface SayOptions extends RedirectOptions {
+  /** When a turn receives the input. Default `now`. */
+  readonly when?: InputTime
+}
+
+/** The input is stored. It is delivered once, unless it is retracted. */
+export interface InputReceipt {
+  /** The id of its message. */
+  readonly inputId: string
+  readonly status: "queued"
+}
+
+/** What an interrupt took out of the queue. */
+export interface Interrupted {
+  /** The inputs that the turn did not receive, in the order of the queue. They are retracted: say them again, or show them to their author. */
+  readonly returned: readonly QueuedInput[]
 }
 
 /** Options of {@link Thread.decide} and {@link Thread.answer}. */
@@ -87,10 +120,10 @@ export class Thread {
     try {
       checkLog(log, threadId)
       if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
-      else if (log.turn === undefined) await recordDowntime(state)
+      else if (log.turn === undefined && state.hasGoals) await recordDowntime(state)
       // A process may have died before it trimmed, or the option is new.
       if (options.retain === "log") await trimTurns(store, { threadId, below: log.turns - (log.turn === undefined ? 0 : 1) })
-      state.isReloaded = isReloaded
+      state.isReloaded = isReloaded && options.goals !== false
     } catch (error) {
       await log.close()
       throw error
@@ -155,24 +188,88 @@ export class Thread {
   }
 
   /**
-   * Records a user message. A running turn receives it at its next checkpoint; otherwise it begins a turn. It ends a wait.
+   * Records an input of the user: a text, the parts of a message, or a message. Resolves when it is stored; from then on it is delivered exactly
+   * once, as a message of its own, or is retracted. It ends a wait.
+   *
+   * `when`: with `now`, the running turn receives it at its next checkpoint; with `turn_end`, when it would end: one input each time, after those
+   * that wait for `now`; with `next_turn`, a turn begins with it alone, before the goal continues. Without a running turn, the next one begins with
+   * all inputs for `now` together; without any, with the first for `turn_end`, or else for `next_turn`. A turn that has reached a limit leaves its
+   * inputs to the next one.
+   *
+   * The id of the input is that of its message: `user-<n>`, or the one that a message has, which must be unique in the thread.
+   * @throws {ThreadError} `invalid_input`; `id_taken`; `key_reused`: an input with this key has other content, or another `when`. Nothing was recorded.
+   * @throws {SchemaError} `invalid_record`: a part is not valid. Nothing was recorded.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
-  async say(text: string, { key }: ThreadInputOptions = {}): Promise<void> {
-    const { log } = this.#state
-    const id = `user-${log.userMessageCount + 1}`
-    const message: Message = { id, role: "user", parts: [{ id: `${id}.p0`, type: "text", text }] }
-    await log.appendOnce({ type: "said", at: this.#state.now(), message, ...(key !== undefined && { key }) })
+  async say(input: ThreadInput, { when = "now", ...options }: SayOptions = {}): Promise<InputReceipt> {
+    return this.#record(input, when, options)
+  }
+
+  /**
+   * Stops what the open turn does, and continues it with this input. What the model said until then stays in the transcript, marked as interrupted,
+   * and is charged as after an interrupt. Open calls get a result: they were cancelled, or may have run. A turn that waits for decisions continues,
+   * too. Inputs that wait for `now` come before this one. Without an open turn, it is {@link say}.
+   *
+   * Resolves when the input is stored. The turn is redirected when its run notices; after a crash until then, when it is resumed. If the turn ends
+   * first, or cannot continue because of a limit, the next turn begins with the input.
+   * @throws as {@link say}
+   */
+  async redirect(input: ThreadInput, options: RedirectOptions = {}): Promise<InputReceipt> {
+    const receipt = await this.#record(input, "now", options, true)
+    const { running } = this.#state
+    // If it rejects, so does the run.
+    if (running !== undefined) redirectTurn(this.#state, running).catch(() => {})
     this.#state.wake()
+    return receipt
+  }
+
+  /** Returns the inputs that no turn has received and that can be retracted, in the order in which they are delivered. */
+  queue(): readonly QueuedInput[] {
+    return this.#state.log.queue.waiting
+  }
+
+  /**
+   * Moves an input before another one that waits for the same time; without `before`, after all of them. Resolves when that is stored. An input that
+   * no longer waits stays as it is: the result says what happened to it. Before an input that a turn has received is the first place.
+   * @throws {ThreadError} `input_not_queued`: `before` was retracted, is unknown, or waits for another time. Nothing was recorded.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
+  async reorder(inputId: string, before?: string): Promise<"reordered" | "delivered" | "retracted" | "unknown"> {
+    const { log } = this.#state
+    const when = log.queue.timeOf(inputId)
+    if (when === undefined) return this.#whereabouts(inputId)
+    if (before === inputId) return "reordered"
+    const state = before === undefined ? undefined : log.queue.stateOf(before)
+    const [first] = log.queue.waitingFor(when)
+    const place = state === "delivered" || state === "assigned" ? first?.inputId : before
+    if (place !== undefined && log.queue.timeOf(place) !== when)
+      throw new ThreadError("input_not_queued", `The input ${JSON.stringify(place)} does not wait for ${when}, so no other can be placed before it.`)
+    if (place !== inputId)
+      await log.append({ type: "reordered", at: this.#state.now(), input: inputId, ...(place !== undefined && { before: place }) })
+    return "reordered"
+  }
+
+  /**
+   * Takes an input back. Resolves when that is stored. `delivered`: a turn has received the input, or is about to, and no crash changes that.
+   * Idempotent.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
+   */
+  async retract(inputId: string): Promise<"retracted" | "delivered" | "unknown"> {
+    const { log } = this.#state
+    if (log.queue.stateOf(inputId) !== "waiting") return this.#whereabouts(inputId)
+    await log.append({ type: "retracted", at: this.#state.now(), inputs: [inputId] })
+    return "retracted"
   }
 
   /**
    * Records a goal command. A running turn receives it at its next checkpoint. Returns what the command does to the goal as it is now; a
    * `refused` command is not recorded. While a turn is open but not resumed, its effect on the goal is unknown: a command that depends
    * on it is recorded, and the result is empty. The result of a repeated command, by its key, is empty, too.
+   * @throws {ThreadError} `without_goals`: the thread was opened with `goals: false`
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async command(command: GoalCommand, { key }: ThreadInputOptions = {}): Promise<readonly GoalOutput[]> {
+    this.#needGoals()
     const { log, pendingCommands, goalThread, running, history } = this.#state
     const at = this.#state.uniqueTime()
     const record = { type: "commanded", at, command, ...(key !== undefined && { key }) } as const
@@ -189,9 +286,11 @@ export class Thread {
   /**
    * Records that something happened that a goal may wait for. It counts between turns, and ends a wait for this event. While a turn runs,
    * it counts after the turn, so it also ends a wait that the turn begins.
+   * @throws {ThreadError} `without_goals`: the thread was opened with `goals: false`
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async event(name: string, { key }: ThreadInputOptions = {}): Promise<void> {
+    this.#needGoals()
     const { log } = this.#state
     await log.appendOnce({ type: "happened", at: this.#state.uniqueTime(), event: name, ...(key !== undefined && { key }) })
     this.#state.wake()
@@ -238,19 +337,34 @@ export class Thread {
    * Ends the running turn at once, as an aborted signal does, and no other turn: what it used is charged, and the goal is paused under the
    * default policy. Running checks are stopped and run again when the goal continues. A turn that is open and does not run yet
    * ends when it runs. Without an open turn or running checks, it does nothing.
+   *
+   * With an open turn, the inputs that wait for `now` and `turn_end` leave the queue as retracted, and are returned; those for `next_turn` stay. Resolves
+   * when that is stored. After a crash before that, they are still queued, and the turn is resumed. An aborted signal of the run returns nothing: all
+   * inputs stay.
+   * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
-  interrupt(reason?: string): void {
+  interrupt(reason?: string): Promise<Interrupted> {
+    const { log } = this.#state
     this.#state.interrupt(reason)
+    const returned = log.turn === undefined ? [] : log.queue.waiting.filter(({ when }) => when !== "next_turn")
+    if (returned.length === 0) return Promise.resolve({ returned })
+    const inputs = returned.map(({ inputId }) => inputId)
+    const stored = log.append({ type: "retracted", at: this.#state.now(), inputs, by: "interrupt" }).then(() => ({ returned }))
+    // A caller that does not need the inputs need not wait. The run rejects, too.
+    stored.catch(() => {})
+    return stored
   }
 
   /**
    * Adds records to the history between turns, atomically: goal inputs, such as the usage of child threads, and the host's own
    * records. Returns what the inputs did to the goal.
+   * @throws {ThreadError} `without_goals`: goal inputs, and the thread was opened with `goals: false`
    * @throws {TypeError} a turn is open
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async note(inputs: readonly GoalInput[], records: readonly HistoryRecord[] = []): Promise<readonly GoalOutput[]> {
     const { log, goalThread } = this.#state
+    if (inputs.length > 0) this.#needGoals()
     if (log.turn !== undefined) throw new TypeError("A turn is open. Call note only between turns.")
     const changed = changeGoal(goalThread, ...inputs)
     await log.append({ type: "noted", at: this.#state.now(), records: [...changed.records, ...records], commands: [] })
@@ -265,7 +379,7 @@ export class Thread {
    */
   async settle(): Promise<void> {
     if (this.#state.log.turn !== undefined) throw new TypeError("A turn is open. It receives commands at its next checkpoint.")
-    await this.#state.settleCommands()
+    if (this.#state.hasGoals) await this.#state.settleCommands()
   }
 
   /** Closes the thread. A running turn stays open and can be resumed; its run rejects. Idempotent. */
@@ -273,6 +387,66 @@ export class Thread {
     this.#state.close()
     await this.#state.journal?.close()
     await this.#state.log.close()
+  }
+
+  async #record(input: ThreadInput, when: InputTime, { key, attachments = [] }: RedirectOptions, redirects = false): Promise<InputReceipt> {
+    const { log } = this.#state
+    const known = key === undefined ? undefined : log.queue.withKey(key)
+    if (known !== undefined) {
+      const { message } = known
+      const same = inputMessage(input, attachments, (given) => given ?? message.id)
+      if (known.when !== when || !isSame(message, same))
+        throw new ThreadError(
+          "key_reused",
+          `An input with the key ${JSON.stringify(key)} was recorded with other content. Use a key for one input only.`,
+        )
+      await log.written
+      return { inputId: message.id, status: "queued" }
+    }
+    const message = inputMessage(input, attachments, (given) => this.#messageId(given))
+    const record = threadValidation({
+      type: "said",
+      at: this.#state.now(),
+      message: copyOf(message),
+      ...(when !== "now" && { when }),
+      ...(key !== undefined && { key }),
+      ...(redirects && log.turn !== undefined && { redirects }),
+    })
+    await log.append(record)
+    this.#state.wake()
+    return { inputId: message.id, status: "queued" }
+  }
+
+  /** A new id, or the given one, which no other message of the thread may have. */
+  #messageId(given: string | undefined): string {
+    const { log, running } = this.#state
+    if (given !== undefined) {
+      const added = running?.history.slice(log.records.length) ?? []
+      const isTaken = log.queue.hasId(given) || added.some((record) => record.type === "conversation" && record.message.id === given)
+      if (isTaken || isOwnId(given))
+        throw new ThreadError(
+          "id_taken",
+          `The thread has, or makes, a message with the id ${JSON.stringify(given)}. Leave the id out, or choose another one.`,
+        )
+      return given
+    }
+    let number = log.userMessageCount + 1
+    while (log.queue.hasId(`user-${number}`)) number += 1
+    return `user-${number}`
+  }
+
+  /** What happened to an input that does not wait. Resolves when it is stored. */
+  async #whereabouts(inputId: string): Promise<"delivered" | "retracted" | "unknown"> {
+    const { log } = this.#state
+    const state = log.queue.stateOf(inputId)
+    await log.written
+    if (state === undefined) return "unknown"
+    return state === "retracted" ? "retracted" : "delivered"
+  }
+
+  #needGoals(): void {
+    if (this.options.goals !== false) return
+    throw new ThreadError("without_goals", "The thread was opened with goals: false. Open it without that option to give it a goal.")
   }
 
   /** Hands an answer to the turn that runs, or to the journal of the open turn; without one, to that of the last turn, which knows what was decided. */

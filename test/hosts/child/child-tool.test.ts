@@ -5,14 +5,17 @@ import { chatDriver } from "../../../src/drivers/chat.ts"
 import { childTool, turnTree } from "../../../src/hosts/child/index.ts"
 import { UsageCount } from "../../../src/hosts/child/turn-usage.ts"
 import type { Host, Suspended } from "../../../src/hosts/host.ts"
+import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { pendingApprovals } from "../../../src/hosts/journal/pending-approvals.ts"
 import { TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
 import { childPlace } from "../../../src/hosts/run/child-place.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import { redirectRun } from "../../../src/hosts/run/wake-run.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import { TurnMachine } from "../../../src/machine/turn-machine.ts"
+import { userMessage } from "../../../src/machine/user-message.ts"
 import type { Done } from "../../../src/wire/effect.ts"
 import type { TurnEvent } from "../../../src/wire/event.ts"
 import { asked, configOf, family, START, says, USAGE } from "./support.ts"
@@ -153,6 +156,34 @@ describe("budgets", () => {
     const results = resultsOf(await run("t", turn))
     expect(results[0]).toBe("did a")
     expect(results[1]).toMatch(/1 of at most 1/)
+  })
+})
+
+describe("a redirected parent", () => {
+  test("cancels its children, counts what they used and said, and continues", async () => {
+    const store = memoryJournalStore()
+    let redirected: Promise<boolean> | undefined
+    let parent: TurnMachine | undefined
+    const model: Host["llmCall"] = async (effect, { signal, emit }) => {
+      const { task, answers } = asked(effect)
+      if (task === "parent") return answers === 0 ? says("", "sub:c1:slow", "sub:c2:slow") : says("done")
+      emit({ type: "text_delta", content: "half of it" })
+      if (parent !== undefined) redirected ??= redirectRun(parent, [userMessage("Do something else.", { id: "u2" })])
+      return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
+    }
+    const { host, turn } = family(store, model)
+    const save: Host["save"] = (machine) => {
+      parent = machine
+    }
+    const { run } = journaled({ ...host, save }, store)
+    const done = await run("t", turn)
+    expect([await redirected, done.outcome.type]).toEqual([true, "finished"])
+    expect(resultsOf(done)).toHaveLength(2)
+    for (const text of resultsOf(done)) expect(text).toMatch(/cancelled.*half of it/s)
+    const tree = await turnTree(store, "t")
+    expect(tree?.children).toHaveLength(2)
+    for (const child of tree?.children ?? []) expect(child.outcome).toMatchObject({ type: "stopped", stop: { type: "cancelled" } })
+    expect(tree?.usage).toEqual(done.usage)
   })
 })
 

@@ -9,8 +9,8 @@ describe("an interrupt", () => {
   test("ends the running turn at once, pauses the goal, and the run continues with the user's message", async () => {
     const world = new World(async (calls) => {
       if (calls > 0) return says("Singing.")
-      await thread.say("Sing instead.")
-      thread.interrupt("Enough.")
+      await thread.say("Sing instead.", { when: "next_turn" })
+      await thread.interrupt("Enough.")
       return hanging()
     })
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
