@@ -1,8 +1,9 @@
 import type { Difference } from "../errors.ts"
 import type { Decision } from "../wire/approval.ts"
-import type { JournalHeader, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
+import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
+import { wholeStart, wholeSurface } from "./base.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 
@@ -23,7 +24,7 @@ export interface JournalParting {
 
 /** The result of {@link compareJournals}. In each difference, `expected` is the first journal's value and `received` the second's. */
 export interface JournalComparison {
-  /** Differences of the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`. */
+  /** Differences of the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`; `/base` of a journal without its history. */
   readonly header: readonly Difference[]
   readonly parting: JournalParting | undefined
   /** How many answers to effects, tool results and decisions counted one by one, are equal before the first difference. */
@@ -39,7 +40,7 @@ export interface JournalComparison {
  * `dropped` of the header. After a compaction, only effects that both journals answer completely are compared.
  */
 export function compareJournals(first: Journal, second: Journal): JournalComparison {
-  const header = differences(comparedHeader(first.header), comparedHeader(second.header))
+  const header = differences(comparedHeader(first), comparedHeader(second))
   const fromEffect = Math.max(firstWholeEffect(first), firstWholeEffect(second))
   const [left, right] = [stepsOf(first, fromEffect), stepsOf(second, fromEffect)]
   let alike = 0
@@ -52,9 +53,12 @@ export function compareJournals(first: Journal, second: Journal): JournalCompari
 }
 
 /** `surface` has the prompt and the tools themselves, so their digests are left out. */
-function comparedHeader({ driver, config, surface, start }: JournalHeader): unknown {
+function comparedHeader({ header, history }: Journal): unknown {
+  const { driver, config, start, base } = header
   const { systemPrompt: _prompt, tools: _tools, ...digests } = config
-  return { driver, config: digests, surface, start }
+  if (base !== undefined && history === undefined) return { driver, config: digests, surface: header.surface, base, start }
+  const read = { header, ...(history && { history }) }
+  return { driver, config: digests, surface: wholeSurface(read), start: wholeStart(read) }
 }
 
 function firstWholeEffect({ header, entries }: Journal): number {

@@ -1,5 +1,6 @@
 import { JournalError } from "../errors.ts"
-import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
+import type { JournalBase, JournalHeader, JournalRecord } from "../wire/journal.ts"
+import type { HistoryRecord, Message } from "../wire/message.ts"
 import { Hash } from "./hash.ts"
 import { lastSection } from "./sections.ts"
 import { SnapshotLines } from "./snapshot-lines.ts"
@@ -24,6 +25,16 @@ export interface Journal {
    * returns. Replace the stored text with it before you append. `undefined`: the text was of this version.
    */
   readonly migratedFrom?: number
+  /** The history that the `base` of the header refers to, added by `withHistory`. Without it, such a journal cannot be replayed. */
+  readonly history?: LogHistory
+}
+
+/** The history of a thread as its log has it up to one of its records. */
+export interface LogHistory extends Pick<JournalBase, "log" | "records" | "checksum"> {
+  readonly messages: readonly Message[]
+  readonly events: readonly HistoryRecord[]
+  /** The system prompt and tools that the log has last. Absent: it has none. */
+  readonly surface?: JournalHeader["surface"]
 }
 
 /** One record with its number and where it ends. */

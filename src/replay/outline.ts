@@ -150,7 +150,7 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
   const { type } = record
   switch (type) {
     case "header":
-      return { type, messageCount: record.start.messages.length }
+      return { type, messageCount: (record.base?.messages ?? 0) + record.start.messages.length }
     case "llm_complete": {
       const purpose = record.purpose === undefined ? {} : { purpose: record.purpose }
       if (!record.result.ok) {

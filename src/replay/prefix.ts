@@ -5,6 +5,7 @@ import type { Turn } from "../machine/turn.ts"
 import type { Transcript } from "../projectors/projector.ts"
 import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
 import type { AttachmentRef, HistoryRecord } from "../wire/message.ts"
+import { wholeSurface } from "./base.ts"
 import { trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { beginAt, drain, fold, none, underDriver } from "./fold.ts"
@@ -322,9 +323,9 @@ function breaksOfReplay(journal: Journal, config: TurnConfig): PrefixReport {
 
 /** Returns false at a record whose effect is not the replayed one. */
 function watchSection(journal: Journal, section: Section, config: CompleteTurnConfig, watch: PrefixWatch, breaks: PrefixBreak[]): boolean {
-  const { header, entries } = journal
+  const { entries } = journal
   const snapshot = entries[section.first]?.record
-  const machine = beginAt(journal, section.record === 1 ? snapshot : underDriver(snapshot, config), { ...config, ...header.surface })
+  const machine = beginAt(journal, section.record === 1 ? snapshot : underDriver(snapshot, config), { ...config, ...wholeSurface(journal) })
   for (const entry of entries.slice(section.first + 1, section.end)) {
     const { record, number } = entry
     if ("id" in record) {

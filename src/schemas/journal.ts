@@ -32,6 +32,12 @@ export const JournalParent: Schema<JournalParent> = exact(
   }),
 )
 
+/** The history that a turn of a thread begins with, in the thread's log beside the journal. */
+export type JournalBase = wire.JournalBase
+export const JournalBase: Schema<JournalBase> = exact(
+  z.object({ log: z.string(), records: Count, checksum: z.string(), messages: Count, events: Count, surface: z.literal(true).exactOptional() }),
+)
+
 /** The first record: what the turn began with, and a digest of each key of its configuration. */
 export type JournalHeader = wire.JournalHeader
 export const JournalHeader: Tagged<JournalHeader> = exact(
@@ -43,6 +49,7 @@ export const JournalHeader: Tagged<JournalHeader> = exact(
     driver: z.object({ name: z.string(), version: Count }),
     config: z.record(z.string(), Digest),
     start: TurnStart,
+    base: JournalBase.exactOptional(),
     surface: z.object({ systemPrompt: z.string(), tools: z.array(ToolSpec) }),
     at: Timestamp.exactOptional(),
     meta: Json.exactOptional(),

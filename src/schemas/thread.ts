@@ -5,6 +5,7 @@ import { GoalCommand, TurnOrigin } from "./goal.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
 import { TokenUsage } from "./llm.ts"
 import { HistoryRecord, Message } from "./message.ts"
+import { ToolSpec } from "./tool.ts"
 
 /** Identifies the log of a thread among other files. */
 export const THREAD_FORMAT = "turn-machine/thread"
@@ -92,7 +93,8 @@ export const ThreadTurnBegun: Tagged<ThreadTurnBegun> = exact(
 )
 
 /** A turn ended. */
-export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
+export type ThreadTurnEnded = wire.ThreadTurnEnded
+export const ThreadTurnEnded: Tagged<ThreadTurnEnded> = exact(
   z.object({
     type: z.literal("turn_ended"),
     at,
@@ -103,8 +105,14 @@ export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
     reported: Count.exactOptional(),
     usage: TokenUsage.exactOptional(),
     surface: z.string().exactOptional(),
+    newSurface: z.object({ systemPrompt: z.string(), tools: z.array(ToolSpec) }).exactOptional(),
+    answered: z.literal(true).exactOptional(),
+    said: z.array(Count).exactOptional(),
   }),
 )
+
+/** The deletion of the thread has begun. Nothing follows. */
+export const ThreadDeleted: Tagged<wire.ThreadDeleted> = exact(z.object({ type: z.literal("deleted"), at }))
 
 /** One record of the log of a thread. */
 export type ThreadRecord = wire.ThreadRecord
@@ -120,5 +128,6 @@ export const ThreadRecord: Tagged<ThreadRecord> = exact(
     ThreadNoted,
     ThreadTurnBegun,
     ThreadTurnEnded,
+    ThreadDeleted,
   ]),
 )

@@ -22,6 +22,25 @@ export type JournalParent = {
   readonly lease?: number
 }
 
+/**
+ * The history that a turn of a thread begins with: what the thread's log says up to one of its records. The journal does not repeat it. The log is
+ * beside the journal, in the same store or folder.
+ */
+export type JournalBase = {
+  /** The name of the log. A journal whose name has a folder, up to its last `/`, has the log in that folder. */
+  readonly log: string
+  /** How many records of the log, the header included. */
+  readonly records: number
+  /** The checksum of the last of them, which covers all records before it. */
+  readonly checksum: string
+  /** How many messages of the transcript are from the log. They precede those of `start`, and those of each snapshot. */
+  readonly messages: number
+  /** How many records of the history are from the log. They precede those of `start`, and those of each snapshot. */
+  readonly events: number
+  /** The system prompt and tools are those that the log has last; the `surface` of the header is empty. */
+  readonly surface?: true
+}
+
 /** The first record: what the turn began with, and a digest of each key of its configuration. */
 export type JournalHeader = {
   readonly type: "header"
@@ -32,7 +51,10 @@ export type JournalHeader = {
   readonly driver: { readonly name: string; readonly version: number }
   /** A digest for each key, so that a replay under another configuration can name what changed. */
   readonly config: Readonly<Record<string, string>>
+  /** With a `base`, its messages and events are those after the ones of the log. */
   readonly start: TurnStart
+  /** Absent: the journal has the whole history. */
+  readonly base?: JournalBase
   /** The first system prompt and tools. A resumed turn keeps them, as one from a checkpoint does. */
   readonly surface: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] }
   /** Milliseconds since the epoch. */
@@ -67,7 +89,10 @@ export type JournalInterruption = {
       }
 }
 
-/** The turn after the record before. A resumed turn starts from here and does not need earlier records. */
+/**
+ * The turn after the record before. A resumed turn starts from here and does not need earlier records. In a journal with a `base`, its messages
+ * and events are those after the ones of the log; counts and indexes are those of the whole turn.
+ */
 export type JournalSnapshot = {
   readonly type: "snapshot"
   readonly checkpoint: TurnCheckpoint

@@ -2,6 +2,7 @@ import type { Json } from "../json.ts"
 import type { Outcome } from "./event.ts"
 import type { GoalCommand, TurnOrigin } from "./goal.ts"
 import type { HistoryRecord, Message } from "./message.ts"
+import type { ToolSpec } from "./tool.ts"
 import type { TokenUsage } from "./usage.ts"
 
 /** The first record of a thread's log. */
@@ -130,6 +131,19 @@ export type ThreadTurnEnded = {
   readonly usage?: TokenUsage
   /** A digest of the turn's last system prompt and tools. The next turn compares it with its own. */
   readonly surface?: string
+  /** The prompt and tools of that digest, if they are not those that the log has last. The journals of later turns refer to them. */
+  readonly newSurface?: { readonly systemPrompt: string; readonly tools: readonly ToolSpec[] }
+  /** On its line, the text of the outcome is left out: it is that of the last message. In memory it is there. */
+  readonly answered?: true
+  /** On its line, the messages of these `records`, by index, have no parts: `said` records have them. In memory they are there. */
+  readonly said?: readonly number[]
+}
+
+/** The deletion of the thread has begun. Nothing follows. */
+export type ThreadDeleted = {
+  readonly type: "deleted"
+  /** When the record before it was written. Milliseconds since the epoch. */
+  readonly at: number
 }
 
 /** One record of the log of a thread. */
@@ -144,3 +158,4 @@ export type ThreadRecord =
   | ThreadNoted
   | ThreadTurnBegun
   | ThreadTurnEnded
+  | ThreadDeleted

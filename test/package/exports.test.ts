@@ -173,6 +173,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "resume",
     "verifyReplay",
     "workedMs",
+    "withHistory",
   ],
   "turn-machine/schemas": [
     "ApprovalGrant",
@@ -347,13 +348,14 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/node": ["commandChecks", "fileAttachmentStore", "fileJournalStore"],
   "turn-machine/hosts/approval": ["ApprovalSignatureError", "signRequest", "verifyDecision"],
   "turn-machine/hosts/child": ["childTool", "turnTree"],
-  "turn-machine/hosts/journal": ["TurnJournal", "journaled", "pendingApprovals"],
+  "turn-machine/hosts/journal": ["TurnJournal", "encryptedJournalStore", "journaled", "pendingApprovals", "readTurnJournal"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
   "turn-machine/hosts/thread": [
     "JudgedThread",
     "Thread",
     "ThreadCursorError",
     "ThreadError",
+    "deleteThreads",
     "judgedCheckpoint",
     "readJudged",
     "runThread",

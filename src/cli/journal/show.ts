@@ -96,8 +96,9 @@ function writeTable(given: GivenJournal, children: readonly ShownChild[], io: Io
   if (typeof meta === "object")
     fields.push(["model", `${oneLine(meta.model)}${meta.baseUrl === undefined ? "" : ` at ${shownUrl(meta.baseUrl)}`}`], ["task", oneLine(meta.task)])
   else fields.push(["writer", `not turn-machine run: ${meta}`])
-  const { forkedFrom, dropped, parent } = header
+  const { forkedFrom, dropped, parent, base } = header
   if (parent !== undefined) fields.push(["parent", parentText(parent)])
+  if (base !== undefined) fields.push(["log", logText(given)])
   if (forkedFrom !== undefined) fields.push(["forked", `from turn ${oneLine(forkedFrom.turnId)} at record ${forkedFrom.record}`])
   if (dropped !== undefined) fields.push(["dropped", `${plural(dropped, "record")}, by a compaction; the totals do not count them`])
   fields.push(
@@ -135,6 +136,13 @@ function writeTable(given: GivenJournal, children: readonly ShownChild[], io: Io
   if (torn > 0) line(cutToColumns(`The file ends with ${formatBytes(torn)} of an unfinished line, which is ignored.`, width))
 }
 
+/** `t.thread, up to record 5: 3 messages`, and why they are not known. */
+function logText({ journal: { header }, historyFault }: GivenJournal): string {
+  const { log = "", records = 0, messages = 0 } = header.base ?? {}
+  const found = `${oneLine(log)}, up to record ${records}: ${plural(messages, "message")}`
+  return historyFault === undefined ? found : `${found}. ${oneLine(historyFault.message)}`
+}
+
 function writeJson(given: GivenJournal, children: readonly ShownChild[], io: Io): void {
   const write = (value: object): void => void io.stdout.write(`${plainJson(value)}\n`)
   const { journal, meta, path, damage, bytes } = given
@@ -149,6 +157,7 @@ function writeJson(given: GivenJournal, children: readonly ShownChild[], io: Io)
     forkedFrom,
     dropped,
     parent: journal.header.parent,
+    base: journal.header.base,
     ...run,
     records: journal.entries.length + 1,
     bytes: bytes,

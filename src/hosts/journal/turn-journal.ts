@@ -2,10 +2,20 @@ import { JournalError, ProtocolError } from "../../errors.ts"
 import { copyOf, type Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import { isWide } from "../../machine/held.ts"
-import type { HostCommand } from "../../machine/step.ts"
+import { begin, type HostCommand } from "../../machine/step.ts"
 import { TurnMachine } from "../../machine/turn-machine.ts"
+import { afterHistory, shortCheckpoint, withHistory } from "../../replay/base.ts"
 import { configDigests, trustingConfig } from "../../replay/config.ts"
-import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, MAX_LINE_CHARS, readJournal } from "../../replay/journal.ts"
+import {
+  compactedJournal,
+  type Journal,
+  type JournalEntry,
+  JournalReader,
+  journalLines,
+  type LogHistory,
+  MAX_LINE_CHARS,
+  readJournal,
+} from "../../replay/journal.ts"
 import { batchAfter } from "../../replay/open-batch.ts"
 import { journalEnded, Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
@@ -34,6 +44,7 @@ import {
 } from "./outside-answers.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
 import { pendingApprovals } from "./pending-approvals.ts"
+import { readHistory } from "./read-journal.ts"
 import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
@@ -46,6 +57,12 @@ export interface TurnJournalOptions extends OpenOptions, Omit<RecorderOptions, "
   readonly compactAboveChars?: number
   /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
+  /**
+   * The history of a thread that the turn begins with. A new journal refers to it and does not repeat it: the messages and events of its
+   * `start` follow those of the history. For a journal that has begun, it saves reading the log again. Default: none for a new journal;
+   * otherwise it is read from the log that the journal names, which is in the same store.
+   */
+  readonly history?: LogHistory
 }
 
 /** The identity of a new journal. */
@@ -92,6 +109,8 @@ export class TurnJournal implements TurnLog {
   readonly #options: TurnJournalOptions & RecorderOptions
   readonly #startedCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
+  /** Why the history that the journal refers to is not known. */
+  readonly #historyFault: unknown
   #recorder: Recorder | undefined
   #machine: RecordedTurnMachine | undefined
   /** As in the journal; after a reconfiguration, with the configuration that is in effect. */
@@ -119,18 +138,20 @@ export class TurnJournal implements TurnLog {
   private constructor(
     stored: StoredJournal,
     place: { readonly store: JournalStore; readonly name: string },
-    recorded: Journal | undefined,
+    { recorded, fault }: { readonly recorded: Journal | undefined; readonly fault?: unknown },
     options: TurnJournalOptions,
   ) {
     this.#stored = stored
     this.#place = place
     this.#recorded = recorded
+    this.#historyFault = fault
     for (const { record } of recorded?.entries ?? []) this.#noteOutside(record)
     this.#options = { ...options, validation: journalValidation }
   }
 
   /**
-   * Opens a journal exclusively, creating it if needed, and reads it. An incomplete last line is removed.
+   * Opens a journal exclusively, creating it if needed, and reads it. An incomplete last line is removed. Where a thread's log is missing or
+   * changed, only what needs the history throws, such as `resume`.
    * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The journal is unchanged.
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
@@ -141,7 +162,7 @@ export class TurnJournal implements TurnLog {
       if (journal?.migratedFrom !== undefined) await stored.replace(inChunks(journalLines(journal)))
       else if (journal === undefined && length > 0) await stored.replace("")
       else if (journal !== undefined && journal.droppedLength > 0) await stored.replace(firstChars(stored.read(), journal.length))
-      return new TurnJournal(stored, { store, name }, journal, options)
+      return new TurnJournal(stored, { store, name }, await readHistory(store, name, journal, options.history), options)
     } catch (error) {
       await stored.close()
       throw error
@@ -182,7 +203,8 @@ export class TurnJournal implements TurnLog {
     if (this.#recorded !== undefined || this.#recorder !== undefined)
       throw new TypeError("This journal already has a turn. Call resume instead of begin.")
     const checked = { ...config, validation: config.validation ?? wireValidation }
-    const machine = new RecordedTurnMachine(checked, start)
+    const { history } = this.#options
+    const machine = history === undefined ? new RecordedTurnMachine(checked, start) : beginAfter(history, checked, start)
     const { recorder, line } = Recorder.begin(checked, start, turnId, {
       ...this.#options,
       at: this.#now(),
@@ -202,6 +224,7 @@ export class TurnJournal implements TurnLog {
    * Where the turn continues under a changed configuration, a `reconfigured` record with the driver and the digests of the new one and a
    * snapshot are written together. The system prompt and the tools of the turn do not change.
    * @throws {ReplayDivergence | CheckpointError} as `resume` of `turn-machine/replay`. Nothing was written.
+   * @throws {JournalError} `missing_log`, `changed_log`: the history that the turn began with. Nothing was written.
    * @throws {JournalError} `invalid_record`: the turn cannot be reconfigured, because its snapshot could not be read again. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    * @throws {TypeError} the journal is new, or was resumed before
@@ -210,6 +233,7 @@ export class TurnJournal implements TurnLog {
     const journal = this.#recorded
     if (journal === undefined || this.#recorder !== undefined)
       throw new TypeError("This journal has no turn to resume, or was already resumed. Call begin for a new journal, and resume only once.")
+    if (this.#historyFault !== undefined) throw this.#historyFault
     const checked = { ...config, validation: config.validation ?? wireValidation }
     const { turn, unreported, isReconfigured } = resumeTurn(journal, checked, options)
     const machine = RecordedTurnMachine.of(checked, turn, unreported)
@@ -252,7 +276,8 @@ export class TurnJournal implements TurnLog {
       throw new RangeError(`The journal cannot be rewound to record ${record}: a compaction removed the records that it needs.`, { cause })
     }
     await this.#stored.replace(firstChars(this.#stored.read(), end))
-    this.#recorded = rewound
+    const { history } = this.#recorded ?? {}
+    this.#recorded = rewound && history ? withHistory(rewound, history) : rewound
   }
 
   /**
@@ -455,7 +480,7 @@ export class TurnJournal implements TurnLog {
         ? new RecordedBatch(undefined, now)
         : config === undefined
           ? new RecordedBatch(batchAfter(undefined, journal.entries), now)
-          : replayedBatch(journal, config, now)
+          : this.#replayedBatch(journal, config, now)
     const responses: { readonly response: Response; readonly effect: AnswerableEffect | undefined }[] = []
     for (const find of answers) {
       const { response, result, settle } = find(this.#turnOf(batch))
@@ -471,6 +496,12 @@ export class TurnJournal implements TurnLog {
     const written = this.#append(lines.join(""))
     this.#recorded = withLines(journal, lines)
     return written
+  }
+
+  #replayedBatch(journal: Journal, config: TurnConfig, now: TurnTools["now"]): MachineBatch {
+    if (this.#historyFault !== undefined) throw this.#historyFault
+    const checked = { ...config, validation: config.validation ?? wireValidation }
+    return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
   }
 
   #turnOf(source: RecordedBatch | MachineBatch): AnsweredTurn {
@@ -509,7 +540,7 @@ export class TurnJournal implements TurnLog {
 
   /** No line waits for a write. Until the text is replaced, nothing else is written; lines that arrive until then follow the new text. */
   #compact(machine: TurnMachine): Promise<void> {
-    const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
+    const record = { type: "snapshot", checkpoint: shortCheckpoint(machine.checkpoint(), this.#knownHeader().base) } as const
     const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
     const lines = [...journalLines(compactedJournal({ header: this.#knownHeader(), entries }))]
     const reader = new JournalReader()
@@ -587,9 +618,11 @@ export class TurnJournal implements TurnLog {
   }
 }
 
-function replayedBatch(journal: Journal, config: TurnConfig, now: TurnTools["now"]): MachineBatch {
-  const checked = { ...config, validation: config.validation ?? wireValidation }
-  return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
+/** The machine of a turn that begins after a history. What comes from a log was checked when it was written or read. */
+function beginAfter(history: LogHistory, config: TurnConfig, start: TurnStart): RecordedTurnMachine {
+  const own = config.validation?.start(start) ?? start
+  const { validation: _checked, ...trusting } = config
+  return RecordedTurnMachine.of(config, begin(trusting, afterHistory(own, history)).turn)
 }
 
 /** A journal with more lines, which were made for it. */

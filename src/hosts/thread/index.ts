@@ -35,6 +35,8 @@ export { JudgedThread, type JudgedThreadOptions, readJudged } from "../judge/jud
 export type { CheckRequest, CheckRunner } from "./check-runner.ts"
 export type { GoalTurnOptions } from "./config.ts"
 export { type ReadThreadEventsOptions, type ThreadEventsOptions, threadEvents } from "./events.ts"
+export { type DeleteThreadsOptions, deleteThreads } from "./delete-threads.ts"
+export type { ListedThread, UnreadableThread } from "./list-threads.ts"
 export type { EndedThreadTurn } from "./log.ts"
 export type { RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"

@@ -13,16 +13,18 @@ import type { Outcome } from "../../wire/event.ts"
 import type { GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
-import type { ThreadCommanded, ThreadTurnBegun } from "../../wire/thread.ts"
+import type { ThreadCommanded, ThreadTurnBegun, ThreadTurnEnded } from "../../wire/thread.ts"
 import type { Host, Suspended } from "../host.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
-import { isDurable } from "./log.ts"
+import { isDurable, type ThreadLog } from "./log.ts"
+import { logHistory } from "./log-history.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import { redirectingJournal } from "./redirect-turn.ts"
 import { countedUsage, threadHost, unreportedUsage } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
+import { trimTurn } from "./trim.ts"
 
 /** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
 const MOST_APART_MS = 12_000
@@ -92,7 +94,10 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
       ...(now !== undefined && { now }),
     })
     isSuspended = ended.type === "suspended"
+    const { lastTurn } = thread.log
     if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
+    if (ended.type === "done" && lastTurn !== undefined && thread.options.retain === "log")
+      await trimTurn(thread.store, lastTurn.turnId, lastTurn.messages.some(callsTools))
     return ended
   } finally {
     // What a suspended turn has done so far belongs to the history.
@@ -105,7 +110,9 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
 /** Opens the journal of a turn. The owner of the log is the owner of its turns: after a crash, their leases may end some seconds apart. */
 export function openTurnJournal(thread: ThreadState, turnId: string): Promise<TurnJournal> {
   const { waitMs = 0 } = thread.options
-  return TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
+  const { log } = thread
+  const history = log.turn?.turnId === turnId && log.turnPlace ? { history: logHistory(thread.logName, log.turnPlace, log) } : {}
+  return TurnJournal.open(thread.store, turnId, { ...thread.options, ...history, waitMs: Math.max(waitMs, MOST_APART_MS) })
 }
 
 async function openMachine(
@@ -122,18 +129,22 @@ async function openMachine(
   return { machine, resumed: true }
 }
 
+/** What the turn begins with after the history of the log. */
 function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegun, config: TurnConfig): TurnStart {
-  const { history, iteration, surface } = log
+  const { iteration, surface } = log
   const { turnDeadlineMs } = options
-  const earlier = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
   const surfaceChanged = surface !== undefined && surface !== surfaceDigest(checkedConfig(config))
   return {
-    messages: [...earlier, ...messages.filter((message) => !isDurable(message))],
-    events: history,
+    messages: messages.filter((message) => !isDurable(message)),
     iterationOffset: iteration,
     ...(surfaceChanged && { surfaceChanged }),
     ...(turnDeadlineMs !== undefined && { deadlineAt: at + turnDeadlineMs }),
   }
+}
+
+/** Only a tool call can have begun the turn of a child. */
+function callsTools({ parts }: Message): boolean {
+  return parts.some(({ type }) => type === "tool_call")
 }
 
 function surfaceDigest({ systemPrompt, tools }: ExecutionSurface): string {
@@ -161,9 +172,9 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const at = thread.now()
   const { costMicros } = thread.options.goal ?? {}
   if (!thread.hasGoals) {
-    const records = machine.history.slice(log.history.length)
-    const { iteration, turn, usage } = machine
-    return log.append({ type: "turn_ended", at, turnId, outcome, iteration, records, usage, surface: surfaceDigest(turn.surface) })
+    const records = machine.history.slice(log.records.length)
+    const { iteration, usage } = machine
+    return log.append({ type: "turn_ended", at, turnId, outcome, iteration, records, usage, ...surfaceFields(log, machine) })
   }
   // A turn that was cancelled while it waited for people: its driver did not see how long.
   const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
@@ -178,7 +189,7 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
-  const own = machine.history.slice(log.history.length)
+  const own = machine.history.slice(log.records.length)
   await log.append({
     type: "turn_ended",
     at,
@@ -188,9 +199,16 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     records: [...own, ...(waited === undefined ? [] : [waited]), ...commanded.records, ...ended.records],
     reported: own.length,
     usage,
-    surface: surfaceDigest(machine.turn.surface),
+    ...surfaceFields(log, machine),
   })
   await thread.report([...commanded.outputs, ...ended.outputs])
+}
+
+/** The digest of the turn's last system prompt and tools; the log stores them whenever they differ from those that it has. */
+function surfaceFields({ newestSurfaceDigest }: ThreadLog, { turn }: TurnMachine): Pick<ThreadTurnEnded, "surface" | "newSurface"> {
+  const { systemPrompt, tools } = turn.surface
+  const surface = surfaceDigest(turn.surface)
+  return { surface, ...(surface !== newestSurfaceDigest && { newSurface: { systemPrompt, tools } }) }
 }
 
 interface Commanded {
@@ -224,9 +242,10 @@ function commandRecord(threadId: string, command: ThreadCommanded): HistoryRecor
  * turn did to the goal. A process reports them once; the next process may report the last of them again, at the same places.
  */
 export async function reportRecords(thread: ThreadState, host: Host): Promise<void> {
-  const { history, reported, iteration } = thread.log
+  const { records, reported, iteration } = thread.log
   const from = Math.max(reported, thread.reported)
-  if (from >= history.length) return
+  if (from >= records.length) return
+  const { history } = thread.log
   const messages = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
   await host.progress?.({ type: "progress", messages, eventDelta: history.slice(from), recordsFrom: from, iteration })
   thread.reported = history.length

@@ -1,5 +1,6 @@
 import { readGoal } from "../../drivers/goal/history.ts"
 import type { Json } from "../../json.ts"
+import { withHistory } from "../../replay/base.ts"
 import { resume } from "../../replay/replay.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { Goal, GoalCommand } from "../../wire/goal.ts"
@@ -9,7 +10,9 @@ import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts
 import type { JournalStore } from "../journal/store.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
 import type { QueuedInput } from "./input-queue.ts"
+import { checkLog } from "./list-threads.ts"
 import { type EndedThreadTurn, ThreadLog, undelivered, unsettled } from "./log.ts"
+import { logHistory } from "./log-history.ts"
 
 /** The state of a thread at the time it was read. */
 export interface ThreadSnapshot {
@@ -42,8 +45,10 @@ export async function snapshotThread(
   threadId: string,
   options: GoalTurnOptions | undefined,
 ): Promise<ThreadSnapshot | undefined> {
-  const log = await ThreadLog.open(readOnly(store), `${threadId}.thread`, {})
-  if (log.header === undefined) return undefined
+  const text = await store.read(`${threadId}.thread`)
+  const log = text && (await ThreadLog.read(text))
+  if (log?.header === undefined) return undefined
+  checkLog(log, threadId)
   const { turn } = log
   const openTurn = turn && { turnId: turn.turnId, origin: turn.origin, startedAt: turn.at }
   const parts = openTurn === undefined || options === undefined ? undefined : await store.read(openTurn.turnId)
@@ -53,7 +58,8 @@ export async function snapshotThread(
   if (openTurn !== undefined && options !== undefined && journal !== undefined) {
     const given = goalConfig(threadId, openTurn, { ...options, goals: turn?.goals !== false })
     const config = { ...given, validation: given.validation ?? wireValidation }
-    const machine = resume(journal, config, { checkEffects: false })
+    const began = logHistory(`${threadId}.thread`, log.turnPlace ?? log.place, log)
+    const machine = resume(withHistory(journal, began), config, { checkEffects: false })
     const added = machine.history.slice(history.length)
     commands = unsettled(commands, added)
     messages = undelivered(messages, added)
@@ -73,16 +79,3 @@ export async function snapshotThread(
     pendingApprovals: openTurn && (await pendingIn(store, openTurn.turnId)),
   }
 }
-
-/** A store that reads journals and ignores writes. */
-function readOnly(store: Pick<JournalStore, "read">): Pick<JournalStore, "open"> {
-  const nothing = async (): Promise<void> => {}
-  return {
-    async open(name) {
-      const parts = await store.read(name)
-      return { read: () => parts ?? noParts(), append: nothing, replace: nothing, close: nothing }
-    },
-  }
-}
-
-async function* noParts(): AsyncGenerator<string, void, undefined> {}

@@ -2,6 +2,7 @@ import { isCharged } from "../../drivers/goal/goal.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, type GoalThread } from "../../drivers/goal/thread.ts"
 import type { Json } from "../../json.ts"
+import type { History } from "../../machine/history.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
 import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
@@ -17,7 +18,7 @@ import { isSame, type QueuedInput } from "./input-queue.ts"
 import { type ThreadLog, unsettled } from "./log.ts"
 
 /** Options that all turns of a thread share. */
-export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars"> {
+export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars" | "history"> {
   /**
    * How an open turn is resumed. With `{ reconfigure: true }`, it continues after a deployment that changed the model, its settings or the
    * code, and its journal records the change.
@@ -32,6 +33,12 @@ export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions,
    * Default: nothing is charged.
    */
   readonly lostUsage?: (request: LlmRequest) => TokenUsage
+  /**
+   * What is stored of turns that have ended. `journals`: everything; each can be replayed. `log`: their messages and records, in the thread's
+   * log; a journal is deleted when the turn after it has ended. The journals of the open turn, of the turn before it, and of children that have not ended stay.
+   * Default `journals`.
+   */
+  readonly retain?: "journals" | "log"
   /** Any data of the host, stored in the header of a new thread. */
   readonly meta?: Json
 }
@@ -85,17 +92,27 @@ export class ThreadState {
     this.options = options
   }
 
+  /** The name of the thread's log in its store. */
+  get logName(): string {
+    return `${this.threadId}.thread`
+  }
+
   get history(): readonly HistoryRecord[] {
     return this.running?.history ?? this.log.history
   }
 
+  /** {@link history}, as what reads the goal from it remembers. */
+  get #records(): History<HistoryRecord> {
+    return this.running?.turn.record.events ?? this.log.records
+  }
+
   get goal(): Goal | null {
-    return readGoal(this.history, this.threadId).state.goal
+    return readGoal(this.#records, this.threadId).state.goal
   }
 
   get goalThread(): GoalThread {
     const { policy = {}, mode = "default" } = this.options
-    return { threadId: this.threadId, history: this.history, policy, mode }
+    return { threadId: this.threadId, history: this.#records, policy, mode }
   }
 
   /** Appends a record that a turn needs before it continues. If that fails, its run rejects with the error. */
@@ -120,7 +137,7 @@ export class ThreadState {
     if (assigned.length === 0) return assigned
     const { events } = machine.turn.record
     // The machine of the open turn began with the history of the log.
-    if (this.#received?.machine !== machine) this.#received = { machine, inputs: new Set(), read: this.log.history.length }
+    if (this.#received?.machine !== machine) this.#received = { machine, inputs: new Set(), read: this.log.records.length }
     const received = this.#received
     for (; received.read < events.length; received.read += 1) {
       const record = events.at(received.read)
@@ -144,8 +161,8 @@ export class ThreadState {
 
   /** The commands that the running turn has not received. */
   get pendingCommands(): readonly ThreadCommanded[] {
-    const { commands, history } = this.log
-    return commands.length === 0 ? commands : unsettled(commands, this.history.slice(history.length))
+    const { commands, records } = this.log
+    return commands.length === 0 ? commands : unsettled(commands, this.#records.slice(records.length))
   }
 
   now(): number {

@@ -1,6 +1,5 @@
 import { stopRecord } from "../../drivers/goal/deliveries.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
-import { JournalError } from "../../errors.ts"
 import { copyOf, type Json } from "../../json.ts"
 import { undecidedCalls } from "../../machine/held.ts"
 import { threadValidation } from "../../schemas/validation.ts"
@@ -14,14 +13,16 @@ import type { Host, ToolAnswer, ToolError } from "../host.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
 import type { DecisionResult, OutsideAnswerResult } from "../journal/outside-answers.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
-import { type JournalStore, JournalStoreError } from "../journal/store.ts"
+import { type JournalStore, JournalStoreError, type ListOptions, type OpenOptions } from "../journal/store.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
+import { deleteThread } from "./delete-threads.ts"
 import { EventHub } from "./event-hub.ts"
 import { eventSource, followEvents, type ThreadEventsOptions } from "./events.ts"
 import { type InputPart, inputMessage, isOwnId, type ThreadInput, type UserPart } from "./input-message.ts"
 import { isSame, type QueuedInput } from "./input-queue.ts"
+import { checkLog, type ListedThread, listThreads, type UnreadableThread } from "./list-threads.ts"
 import { type EndedThreadTurn, ThreadLog } from "./log.ts"
 import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
 import { openTurnJournal } from "./open-turn.ts"
@@ -29,6 +30,7 @@ import { redirectTurn } from "./redirect-turn.ts"
 import { runTurns } from "./run-thread.ts"
 import { ThreadError } from "./thread-error.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
+import { trimTurns } from "./trim.ts"
 
 export type { Guidance, InputPart, InputTime, QueuedInput, SuspendedTurn, ThreadInput, ThreadOptions, ThreadRest, ThreadTurn, UserPart }
 
@@ -111,28 +113,47 @@ export class Thread {
   /**
    * Opens a thread exclusively, creating it if needed. Its log is the journal `<threadId>.thread`; its turns are `<threadId>.1`,
    * `<threadId>.2`, …
-   * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`
+   * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`, `deleted_thread`
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
   static async open(store: JournalStore, threadId: string, options: ThreadOptions): Promise<Thread> {
     const events = new EventHub(eventSource(store, threadId, options))
     const log = await ThreadLog.open(events.watched(store), `${threadId}.thread`, options)
-    const known = log.header?.threadId ?? threadId
-    if (known !== threadId) {
-      await log.close()
-      throw new JournalError("invalid_record", 1, 0, `The log belongs to thread ${JSON.stringify(known)}, not to ${JSON.stringify(threadId)}.`)
-    }
     const state = new ThreadState(store, threadId, log, options, events)
     const isReloaded = log.header !== undefined && log.turn === undefined
     try {
+      checkLog(log, threadId)
       if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
       else if (log.turn === undefined && state.hasGoals) await recordDowntime(state)
+      // A process may have died before it trimmed, or the option is new.
+      if (options.retain === "log") await trimTurns(store, { threadId, below: log.turns - (log.turn === undefined ? 0 : 1) })
       state.isReloaded = isReloaded && options.goals !== false
     } catch (error) {
       await log.close()
       throw error
     }
     return new Thread(state)
+  }
+
+  /**
+   * Lists the threads of a store, in the order of the names of their logs, with what a server needs that starts: an open turn or input to resume.
+   * Reads the logs without opening them, also those that another process runs. A log that is damaged is listed with its `error`. Nothing is written.
+   *
+   *     for await (const { threadId, error, openTurn, hasInput } of Thread.list(store))
+   *       if (error === undefined && (openTurn !== undefined || hasInput)) await resume(threadId)
+   * @throws {JournalStoreError} `unavailable`: the journals cannot be listed
+   */
+  static list(store: Pick<JournalStore, "list" | "read">, options?: ListOptions): AsyncIterable<ListedThread | UnreadableThread> {
+    return listThreads(store, options)
+  }
+
+  /**
+   * Deletes a thread: the journals of its turns, of their children and of its judge, and its log. Does nothing if there is none. A deletion that a
+   * crash interrupted is completed by the next call; until then, the thread cannot be opened.
+   * @throws {JournalStoreError} `in_use`: the thread is open, or a turn or a child of it. Nothing was deleted. `invalid_name`, `unavailable`
+   */
+  static async delete(store: JournalStore, threadId: string, options?: OpenOptions): Promise<void> {
+    await deleteThread(store, threadId, options)
   }
 
   get goal(): Goal | null {
@@ -429,7 +450,7 @@ export class Thread {
   #messageId(given: string | undefined): string {
     const { log, running } = this.#state
     if (given !== undefined) {
-      const added = running?.history.slice(log.history.length) ?? []
+      const added = running?.history.slice(log.records.length) ?? []
       const isTaken = log.queue.hasId(given) || added.some((record) => record.type === "conversation" && record.message.id === given)
       if (isTaken || isOwnId(given))
         throw new ThreadError(
@@ -536,6 +557,6 @@ const DEPEND_ON_GOAL: ReadonlySet<GoalRefusal> = new Set<GoalRefusal>(["no_goal"
 /** Records how long no process ran the thread, so that the goal's clock does not count it. */
 async function recordDowntime(state: ThreadState): Promise<void> {
   const at = state.now()
-  const stop = stopRecord(state.log.history, state.threadId, at)
+  const stop = stopRecord(state.log.records, state.threadId, at)
   if (stop !== undefined) await state.log.append({ type: "noted", at, records: [stop], commands: [] })
 }
