@@ -51,6 +51,8 @@ export class ThreadEventFold {
   #undelivered: readonly Message[] = []
   #turn: ThreadTurnBegun | undefined
   #facts: TurnFacts | undefined
+  /** The system prompt and tools that the log has last. */
+  #surface: ThreadTurnEnded["newSurface"]
   /** The calls that started and have no result, by id. */
   #open = new Map<string, string>()
   /** The model call that was answered last. */
@@ -100,6 +102,7 @@ export class ThreadEventFold {
       case "assigned":
       case "commanded":
       case "happened":
+      case "deleted":
         return []
       case "header":
         this.#advance(number)
@@ -138,7 +141,11 @@ export class ThreadEventFold {
 
   #base(): TurnBase {
     const events = [...this.#history]
-    return { events, messages: events.flatMap((record) => (record.type === "conversation" ? [record.message] : [])) }
+    return {
+      events,
+      ...(this.#surface !== undefined && { surface: this.#surface }),
+      messages: events.flatMap((record) => (record.type === "conversation" ? [record.message] : [])),
+    }
   }
 
   #begin(record: ThreadTurnBegun, number: number): readonly PlacedEvent[] {
@@ -154,7 +161,8 @@ export class ThreadEventFold {
   }
 
   #end(record: ThreadTurnEnded, number: number): readonly PlacedEvent[] {
-    const { at, turnId, outcome, usage, records } = record
+    const { at, turnId, outcome, usage, records, newSurface } = record
+    if (newSurface !== undefined) this.#surface = newSurface
     this.#advance(number)
     this.#turn = undefined
     this.#facts = undefined

@@ -25,6 +25,8 @@ export type TurnFact =
 export interface TurnBase {
   readonly messages: readonly Message[]
   readonly events: readonly HistoryRecord[]
+  /** The system prompt and tools that the log has last. Absent: it has none. */
+  readonly surface?: JournalHeader["surface"]
 }
 
 /** Replays the journal of a turn record by record, and returns what each record shows. Nothing is performed. */
@@ -37,10 +39,9 @@ export class TurnFacts {
 
   /** @param base what the log had when the turn began; used where the journal refers to the log */
   constructor(header: JournalHeader, config: TurnConfig, base: TurnBase) {
-    this.#config = { ...trustingConfig(config), ...header.surface }
-    this.#base = baseOf(header) === undefined ? { messages: [], events: [] } : base
-    if (header.dropped !== undefined || !this.#isDriver(header.driver) || (baseOf(header)?.events ?? base.events.length) !== base.events.length)
-      return
+    this.#config = { ...trustingConfig(config), ...(header.base?.surface === true ? (base.surface ?? header.surface) : header.surface) }
+    this.#base = header.base === undefined ? { messages: [], events: [] } : base
+    if (header.dropped !== undefined || !this.#isDriver(header.driver) || (header.base?.events ?? base.events.length) !== base.events.length) return
     const { start } = header
     this.#turn = this.#try(() =>
       begin(this.#config, {
@@ -142,9 +143,4 @@ export class TurnFacts {
     const { driver } = this.#config
     return driver.name === name && driver.version === version
   }
-}
-
-/** How many messages and events of a turn are in the log of its thread; `undefined`: its journal has the whole history. */
-function baseOf(header: JournalHeader): { readonly events: number } | undefined {
-  return (header as { readonly base?: { readonly events: number } }).base
 }

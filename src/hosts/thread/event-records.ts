@@ -7,6 +7,7 @@ import { journalValidation, threadValidation } from "../../schemas/validation.ts
 import type { ThreadTurnBegun } from "../../wire/thread.ts"
 import type { DurableThreadEvent } from "../../wire/thread-event.ts"
 import type { JournalStore } from "../journal/store.ts"
+import { LogLines } from "./log-lines.ts"
 
 const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
 
@@ -28,6 +29,7 @@ export class EventRecords {
   readonly #fold: ThreadEventFold
   readonly #records: ThreadRecord[] = []
   readonly #log: LineReader
+  readonly #lines = new LogLines()
   /** The journal of the open turn, once it was read. */
   #journal: JournalReader | undefined
   #hasHeader = false
@@ -38,7 +40,10 @@ export class EventRecords {
     this.#log = new LineReader((line, position) => {
       const number = this.#records.length + 1
       if (line === undefined) throw damagedRecord(FORMAT.name, number, position)
-      this.#records.push(checkRecord(line.record, FORMAT, number, position))
+      const record = this.#lines.whole(checkRecord(line.record, FORMAT, number, position))
+      if (record === undefined) throw damagedRecord(FORMAT.name, number, position)
+      this.#lines.note(record)
+      this.#records.push(record)
     })
   }
 
