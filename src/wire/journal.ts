@@ -20,6 +20,10 @@ export type JournalParent = {
   readonly depth: number
   /** The tokens that the child may use, reserved until it ends. Absent: no limit. */
   readonly lease?: number
+  /** The call has its result, and does not wait for the child. The tool that continues the child after a crash, and its arguments. Absent: the call waits. */
+  readonly detached?: { readonly toolName: string; readonly args: Json }
+  /** The W3C `traceparent` of the span in which the child began. */
+  readonly trace?: string
 }
 
 /** The first record: what the turn began with, and a digest of each key of its configuration. */

@@ -45,7 +45,8 @@ export async function turnTree(store: Pick<JournalStore, "list" | "read">, name:
     const child = await turnTree(store, found)
     if (child?.parent?.turnId !== turn.turnId) continue
     children.push(child)
-    const isCounted = turn.countedCalls.has(callKey(child.parent.effectId, child.parent.callId)) || turn.hasPassed(child)
+    const { detached, effectId, callId } = child.parent
+    const isCounted = detached === undefined && (turn.countedCalls.has(callKey(effectId, callId)) || turn.hasPassed(child))
     total = addUsage(total, isCounted ? below(child) : child.total)
   }
   const { turnId, parent, outcome, usage } = turn

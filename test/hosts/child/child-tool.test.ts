@@ -4,7 +4,7 @@ import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { childTool, turnTree } from "../../../src/hosts/child/index.ts"
 import { UsageCount } from "../../../src/hosts/child/turn-usage.ts"
-import type { Host, Suspended } from "../../../src/hosts/host.ts"
+import { type Host, pending, type Suspended } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { pendingApprovals } from "../../../src/hosts/journal/pending-approvals.ts"
@@ -412,4 +412,31 @@ test("the journal of another turn is not continued", async () => {
   await other.begin(turn.config, START, { turnId: "other" })
   await other.close()
   expect(resultsOf(await run("t", turn))).toEqual([expect.stringContaining("another child's turn")])
+})
+
+test("a compaction in the middle of a batch counts the child that has its result once", async () => {
+  const store = memoryJournalStore()
+  const model: Host["llmCall"] = async (effect) => {
+    const { task, answers } = asked(effect)
+    if (task !== "parent") return says(`did ${task} `.repeat(200))
+    return answers === 0 ? says("", "sub:c1:a", "wait:w:x") : says("done")
+  }
+  let isReady = false
+  const wait = {
+    spec: { name: "wait", description: "", inputSchema: { type: "object" } },
+    call: async () => (isReady ? { output: { status: "success" as const, value: 1 } } : pending({ token: "job" })),
+  }
+  const { run, turn } = family(store, model, { own: [wait], journal: { compactAboveChars: 1, snapshotEveryRecords: 1 } })
+  expect((await run("t", turn, { suspend: true })).type).toBe("suspended")
+  // Another process: the snapshot of an open batch takes the place of the child's result.
+  expect((await run("t", turn, { suspend: true })).type).toBe("suspended")
+  expect((await turnTree(store, "t"))?.total).toEqual(times(2))
+  isReady = true
+  const journal = await TurnJournal.open(store, "t")
+  expect(journal.recorded?.header.dropped ?? 0).toBeGreaterThan(0)
+  expect(journal.recorded?.entries.some(({ record }) => record.type === "tool_results")).toBe(false)
+  await journal.answer("w", { output: { status: "success", value: 1 } })
+  await journal.close()
+  await run("t", turn, { suspend: true })
+  expect((await turnTree(store, "t"))?.total).toEqual(times(3))
 })
