@@ -44,7 +44,7 @@ const WAIT_MS = 1_000
  */
 export async function runChild(child: ChildTurn, options: ChildRunOptions, context: EffectContext): Promise<Done | Suspended> {
   const { place, tool, config } = child
-  const { host, runTurn: loop = runTurn, cancelGraceMs = 1_000, onEvent } = options
+  const { host, runTurn: loop = runTurn, cancelGraceMs = 1_000 / 2 ** (place.parent.depth - 1), onEvent } = options
   const cancel = new AbortController()
   const pause = new AbortController()
   const { signal } = place

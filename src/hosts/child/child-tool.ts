@@ -10,6 +10,7 @@ import { type ChildPlace, type EffectContext, pending, type ToolAnswer, ToolErro
 import { memoryJournalStore } from "../journal/memory.ts"
 import { checkHost } from "../run/checks.ts"
 import { messageOf } from "../run/failures.ts"
+import { idempotencyKey } from "../run/idempotency-key.ts"
 import { checkDescription, checkName } from "../tools/definition-checks.ts"
 import { failed, invalidRequest, type Tool } from "../tools/toolbox.ts"
 import { childFailure, childResult } from "./child-result.ts"
@@ -44,7 +45,7 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
   readonly journal?: ChildRunOptions["journal"]
   /** How a child is resumed that another process began, as for `journaled`. */
   readonly resume?: ChildRunOptions["resume"]
-  /** As `cancelGraceMs` of a run, for the child. Make it shorter than the parent's, which waits for the child. Default 1,000. */
+  /** As `cancelGraceMs` of a run, for the child. Make it shorter than the parent's, which waits for the child. Default 1,000, and half of that at each further depth. */
   readonly cancelGraceMs?: number
   /** Receives the child's events. Its tokens are also emitted by the parent, as `child_token_usage`. */
   readonly onEvent?: ChildRunOptions["onEvent"]
@@ -60,7 +61,8 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
  * decision makes its call continue outside, so that the parent may suspend; `Suspended.children` has its held calls. Once they are decided in
  * the child's journal, the next run of the parent continues both. Its tokens count in the parent's turn, with its result.
  *
- * A parent without a journal runs its children in memory: they do not survive the process.
+ * A parent without a journal runs its children in memory: they do not survive the process. Give such a run a `turnId`: without one,
+ * `budget.total` counts only children that are open.
  * @throws {ToolDefinitionError} `invalid_name`, `invalid_description`
  * @throws {TypeError} the host has no `llmCall`, or an option is unknown
  * @throws {RangeError} a number is less than 1
@@ -77,7 +79,13 @@ export function childTool<const Name extends string>(options: ChildToolOptions<N
     if (place !== undefined) return place
     const { effectId, signal } = context
     const turnId = context.idempotencyKey ?? crypto.randomUUID()
-    return { turnId, store: memory, name: `memory.child-${digest(turnId)}`, parent: { turnId: "", effectId, callId, depth: 1 }, signal }
+    const ofTurn = context.idempotencyKey?.slice(0, -idempotencyKey("", effectId, callId).length) ?? ""
+    return { turnId, store: memory, name: `memory.child-${digest(turnId)}`, parent: { turnId: ofTurn, effectId, callId, depth: 1 }, signal }
+  }
+
+  /** Frees the memory of a child that has ended, unless its tokens still count in a total. */
+  async function forget({ store, name, parent }: ChildPlace): Promise<void> {
+    if (store === memory && (parent.turnId === "" || options.budget?.total === undefined)) await store.delete(name)
   }
 
   async function run(task: ChildTask, place: ChildPlace, context: EffectContext): Promise<ToolAnswer> {
@@ -90,7 +98,10 @@ export function childTool<const Name extends string>(options: ChildToolOptions<N
     running.set(place.turnId, context)
     try {
       const end = await runChild(child, options, context)
-      if (end.type === "done") return childResult(end)
+      if (end.type === "done") {
+        await forget(place)
+        return childResult(end)
+      }
       const waits = end.held.length > 0 || (end.children ?? []).some(({ held }) => held.length > 0)
       return pending({ token: place.turnId, note: `The subagent ${quoted(name)} ${waits ? "waits for a decision" : "is suspended"}.` })
     } catch (error) {
