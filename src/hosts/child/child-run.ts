@@ -1,10 +1,12 @@
 import type { TurnConfig } from "../../machine/config.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
 import { quoted } from "../../text.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import { type ChildPlace, type EffectContext, type Host, type RunLoop, type Suspended, ToolError } from "../host.ts"
+import { noteRunningChild } from "../journal/child-journals.ts"
 import { JournalStoreError } from "../journal/store.ts"
 import { TurnJournal, type TurnJournalOptions } from "../journal/turn-journal.ts"
 import { RunInterrupted } from "../run/interrupted.ts"
@@ -37,13 +39,58 @@ export interface ChildTurn {
 /** How long the owner of a child's journal may take to close it: a process that records a decision. */
 const WAIT_MS = 1_000
 
+/** A child whose journal is open, and whose turn has begun or was resumed. */
+export interface OpenChild {
+  readonly journal: TurnJournal
+  readonly machine: TurnMachine
+  /** Closes its journal. */
+  close(): Promise<void>
+}
+
 /**
  * Runs a child's turn until it ends or waits: begins it, or continues the one that its journal has. The signal of its place cancels it; a
  * run that ends early only suspends it.
  * @throws {ToolError} `child_budget`, `child_capacity`, `child_conflict`. The child did not begin.
  */
-export async function runChild(child: ChildTurn, options: ChildRunOptions, context: EffectContext): Promise<Done | Suspended> {
-  const { place, tool, config } = child
+export async function runChild(child: ChildTurn, options: ChildRunOptions, context: ChildContext): Promise<Done | Suspended> {
+  return runOpenChild(child, await openChild(child, options), options, context)
+}
+
+/** Begins a child's turn, or resumes the one that its journal has. Resolves when that is stored. @throws as {@link runChild} */
+export async function openChild(child: ChildTurn, options: ChildRunOptions): Promise<OpenChild> {
+  const { place, config } = child
+  const journal = await openJournal(place, options)
+  try {
+    const { recorded } = journal
+    const machine =
+      recorded === undefined
+        ? await begin(journal, child, options)
+        : await journal.resume(withLease(config, own(recorded.header, place).parent?.lease), options.resume)
+    const forget = noteRunningChild(place.store, place.name, journal)
+    return {
+      journal,
+      machine,
+      close: () => {
+        forget()
+        return journal.close()
+      },
+    }
+  } catch (error) {
+    await journal.close()
+    throw error
+  }
+}
+
+/** What a child needs of the run of its parent. */
+export type ChildContext = Pick<EffectContext, "pause" | "isFatal" | "emit">
+
+/** Runs an open child until it ends or waits, and closes its journal. */
+export async function runOpenChild(
+  { place, tool, config }: ChildTurn,
+  { journal, machine, close }: OpenChild,
+  options: ChildRunOptions,
+  context: ChildContext,
+): Promise<Done | Suspended> {
   const { host, runTurn: loop = runTurn, cancelGraceMs = 1_000 / 2 ** (place.parent.depth - 1), onEvent } = options
   const cancel = new AbortController()
   const pause = new AbortController()
@@ -52,13 +99,7 @@ export async function runChild(child: ChildTurn, options: ChildRunOptions, conte
     onAbort(signal, () => (signal.reason instanceof RunInterrupted ? pause.abort() : cancel.abort(signal.reason))),
     onAbort(context.pause, () => pause.abort()),
   ]
-  const journal = await openJournal(place, options)
   try {
-    const { recorded } = journal
-    const machine =
-      recorded === undefined
-        ? await begin(journal, child, options)
-        : await journal.resume(withLease(config, own(recorded.header, place).parent?.lease), options.resume)
     return await loop(machine, host, {
       journal,
       signal: cancel.signal,
@@ -77,7 +118,7 @@ export async function runChild(child: ChildTurn, options: ChildRunOptions, conte
     })
   } finally {
     for (const stop of stopWaiting) stop()
-    await journal.close()
+    await close()
   }
 }
 

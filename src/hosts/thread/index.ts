@@ -21,6 +21,7 @@ export {
   type SuspendedTurn,
   Thread,
   type ThreadAnswerOptions,
+  type ThreadApprovals,
   type ThreadInput,
   type ThreadInputOptions,
   type ThreadOptions,

@@ -3,7 +3,7 @@ import type { ResumeOptions } from "../../replay/replay.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalCheckResult, GoalOutput, GoalWait } from "../../wire/goal.ts"
-import type { RunLoop, RunOptions, SuspendOptions } from "../host.ts"
+import type { RunLoop, RunOptions, SuspendedChild, SuspendOptions } from "../host.ts"
 import type { CheckRequest, CheckRunner } from "./check-runner.ts"
 import type { ThreadTurn } from "./config.ts"
 
@@ -64,6 +64,8 @@ export interface SuspendedTurn {
   readonly turnId: string
   readonly held: readonly HeldCall[]
   readonly pending: readonly ExternalCall[]
+  /** The children of those calls that wait, and their children. Decide about their calls with `thread.decide`, and their `turnId`. Absent: none. */
+  readonly children?: readonly SuspendedChild[]
 }
 
 /** Why a thread stopped running turns. With `type: "suspended"`, the open turn waits; the next run continues it. */

@@ -34,7 +34,8 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
       const { turnId } = log.turn
       const ended = await runOpenTurn(thread, log.turn, host, options)
       if (ended.type === "suspended") {
-        const suspended: SuspendedTurn = { type: "suspended", turnId, held: ended.held, pending: ended.pending }
+        const { held, pending, children } = ended
+        const suspended: SuspendedTurn = { type: "suspended", turnId, held, pending, ...(children !== undefined && { children }) }
         if (await mayContinue(thread, suspended, options)) continue
         return { ...rest(reasonOf(ended, pause)), ...suspended }
       }
@@ -117,8 +118,9 @@ function isRedirectedAtLimit(thread: ThreadState): boolean {
   return running !== undefined && thread.isRedirected(running) && isAtLimit(thread, running, "before_completion")
 }
 
-function reasonOf({ held, pending }: Suspended, pause: AbortSignal | undefined): string {
+function reasonOf({ held: own, pending, children = [] }: Suspended, pause: AbortSignal | undefined): string {
   if (isAborted(pause)) return "The run was paused."
+  const held = [...own, ...children.flatMap((child) => child.held)]
   const [call] = held
   if (call === undefined) return `The turn waits for the result of ${pending.length === 1 ? "a call that continues" : "calls that continue"} outside.`
   return held.length === 1 ? `The turn waits for a decision about ${call.toolName}.` : `The turn waits for decisions about ${held.length} calls.`

@@ -1,0 +1,134 @@
+import { describe, expect, test } from "vitest"
+import * as z from "zod"
+import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
+import { chatDriver } from "../../../src/drivers/chat.ts"
+import { childTool, turnTree } from "../../../src/hosts/child/index.ts"
+import type { Host, SuspendedChild } from "../../../src/hosts/host.ts"
+import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import type { JournalStore } from "../../../src/hosts/journal/store.ts"
+import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
+import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
+import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import { asked, configOf, says } from "../child/support.ts"
+
+/** A thread whose child pays, and is asked before; each call of a model uses 15 tokens. */
+class Family {
+  readonly store: JournalStore = memoryJournalStore()
+  readonly paid: string[] = []
+  /** What the child does until it pays. */
+  before: () => Promise<void> = async () => {}
+
+  process() {
+    const pay = defineTool({
+      name: "pay",
+      description: "",
+      input: z.object({ task: z.string() }),
+      effects: "once",
+      execute: async ({ task }) => {
+        this.paid.push(task)
+        return `paid ${task}`
+      },
+    })
+    const look = defineTool({
+      name: "look",
+      description: "",
+      input: z.object({ task: z.string() }),
+      execute: async () => {
+        await this.before()
+        return "seen"
+      },
+    })
+    const llmCall: Host["llmCall"] = async (effect) => {
+      const { task, answers, results } = asked(effect)
+      if (task === "parent") return answers === 0 ? says("", "sub:c1:bill") : says(results.join("; "))
+      return answers === 0 ? says("", "pay:p1:10 euros", "look:l1:x") : says(results.join())
+    }
+    const driver = approvalDriver(chatDriver(), { policy: ({ toolName }) => (toolName === "pay" ? { hold: {} } : "run") })
+    const tools = toolbox([pay, look])
+    const sub = childTool({ name: "sub", description: "", config: configOf([pay, look], { driver }), host: { llmCall, tools } })
+    const host: Host = { llmCall, tools: toolbox([sub]) }
+    return { host, open: () => Thread.open(this.store, "t", { config: configOf([sub]) }) }
+  }
+}
+
+const decisionAbout = ({ held: [call] }: SuspendedChild, decision: "approve" | "reject" = "approve") => [
+  { requestId: call?.requestId ?? "", digest: call?.digest ?? "", decision, by: "ada" } as const,
+]
+
+describe("a child of a thread's turn that waits for a decision", () => {
+  test("is decided through the thread, by its turn's id, and both turns continue", async () => {
+    const family = new Family()
+    const first = family.process()
+    const thread = await first.open()
+    await thread.say("parent")
+    const rest = await runThread(thread, first.host, { suspend: true })
+    expect(rest).toMatchObject({ type: "suspended", held: [], pending: [{ callId: "c1" }], reason: "The turn waits for a decision about pay." })
+    const [child] = rest.type === "suspended" ? (rest.children ?? []) : []
+    expect(child).toMatchObject({ turnId: "t.1:2:c1", parent: { turnId: "t.1", callId: "c1" }, held: [{ toolName: "pay" }] })
+    expect(await thread.pendingApprovals()).toMatchObject({ turnId: "t.1", held: [], pending: [{ callId: "c1" }], children: [child] })
+    await thread.close()
+
+    const second = family.process()
+    const again = await second.open()
+    const { children: [found] = [] } = (await again.pendingApprovals()) ?? {}
+    expect(found).toEqual(child)
+    const decision = decisionAbout(found as SuspendedChild)
+    expect(await again.decide(decision, { turnId: "nobody" })).toMatchObject([{ status: "refused", code: "turn_not_begun" }])
+    expect(await again.decide(decision, { turnId: found?.turnId })).toMatchObject([{ status: "accepted" }])
+    expect(await again.decide(decision, { turnId: found?.turnId })).toMatchObject([{ status: "stale" }])
+    const end = await runThread(again, second.host)
+    expect(end.outcome).toMatchObject({ type: "finished", finish: { text: "paid 10 euros,seen" } })
+    expect(family.paid).toEqual(["10 euros"])
+    expect(await again.pendingApprovals()).toBeUndefined()
+    await again.close()
+  })
+
+  test("is decided while the run of its thread waits for it", async () => {
+    const family = new Family()
+    const { host, open } = family.process()
+    const thread = await open()
+    await thread.say("parent")
+    const { outcome } = await runThread(thread, host, {
+      onSuspended: async ({ children: [child] = [] }) => {
+        expect(await thread.decide(decisionAbout(child as SuspendedChild, "reject"), { turnId: child?.turnId })).toMatchObject([
+          { status: "accepted" },
+        ])
+      },
+    })
+    expect(outcome).toMatchObject({ finish: { text: expect.stringContaining("seen") } })
+    expect(family.paid).toEqual([])
+    await thread.close()
+  })
+
+  test("is decided while it runs", async () => {
+    const family = new Family()
+    const { host, open } = family.process()
+    const thread = await open()
+    family.before = async () => {
+      const { children: [child] = [] } = (await thread.pendingApprovals()) ?? {}
+      expect(await thread.decide(decisionAbout(child as SuspendedChild), { turnId: child?.turnId })).toMatchObject([{ status: "accepted" }])
+      await expect.poll(() => family.paid).toEqual(["10 euros"])
+    }
+    await thread.say("parent")
+    const { outcome } = await runThread(thread, host)
+    expect(outcome).toMatchObject({ finish: { text: "paid 10 euros,seen" } })
+    await thread.close()
+  })
+
+  test("is cancelled by an interrupt of the turn, and its tokens count in the goal", async () => {
+    const family = new Family()
+    const { host, open } = family.process()
+    const thread = await open()
+    await thread.command({ type: "set", objective: "Pay.", tokenBudget: 1_000 })
+    await thread.say("parent")
+    await runThread(thread, host, { suspend: true })
+    thread.interrupt("enough")
+    const { outcome } = await runThread(thread, host, { suspend: true })
+    expect(outcome).toMatchObject({ stop: { type: "cancelled" } })
+    const tree = await turnTree(family.store, "t.1")
+    expect(tree?.children[0]?.outcome).toMatchObject({ stop: { type: "cancelled" } })
+    expect(tree?.total.outputTokens).toBe(10)
+    expect(thread.goal).toMatchObject({ status: "paused", tokensUsed: 30 })
+    await thread.close()
+  })
+})
