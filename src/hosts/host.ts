@@ -7,7 +7,7 @@ import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurfac
 import type { LogEvent, TurnEvent } from "../wire/event.ts"
 import type { JournalParent } from "../wire/journal.ts"
 import type { LlmFailure, LlmResponse, TokenUsage } from "../wire/llm.ts"
-import type { CheckpointDelivery, Message } from "../wire/message.ts"
+import type { CheckpointDelivery, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../wire/tool.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
@@ -86,6 +86,46 @@ export interface SuspendedChild {
   readonly parent?: JournalParent
   readonly held: readonly HeldCall[]
   readonly pending: readonly ExternalCall[]
+}
+
+/** How far a child is whose call does not wait for it. */
+export interface ChildReport {
+  /** Id of the child's turn. */
+  readonly childId: string
+  /** The name of its journal. */
+  readonly name: string
+  readonly parent: JournalParent
+  /** When it began. Milliseconds since the epoch; absent if unknown. */
+  readonly startedAt?: number
+  /** All tokens that it has used so far. */
+  readonly usage: TokenUsage
+  /** Its end, for the model, always with the same id. Absent: it has not ended. */
+  readonly end?: TurnCause
+}
+
+/** The children of a process whose calls do not wait for them: `detachedChildren` of `turn-machine/hosts/child` makes one. */
+export interface DetachedChildren {
+  /**
+   * Continues the open children of turns, and reports those that have ended once more. `prefix`: what the names of their journals begin with.
+   * `isKnown`: whether the end of a child was received. A child whose parent was cancelled is cancelled.
+   * Resolves when all have begun. Call it when a process starts, and after a decision about a call of a child.
+   */
+  resume(store: JournalStore, options: { readonly prefix: string; readonly isKnown?: (name: string) => boolean }): Promise<void>
+  /** Calls `receive` with each change of a child, until the returned function is called. An end is reported as often as it is found. */
+  watch(store: JournalStore, prefix: string, receive: (report: ChildReport) => unknown): () => void
+  /** Whether children run in this process whose journals have names that begin with `prefix`, and that `isMeant`. */
+  isRunning(store: JournalStore, prefix: string, isMeant?: (name: string) => boolean): boolean
+  /** Cancels the children that run in this process. Each still ends in order, and its end is reported. */
+  cancel(store: JournalStore, options: { readonly prefix: string; readonly reason?: string }): void
+  /**
+   * The ends of the children of a turn, by the name of its journal, for `Host.checkpoint` of a turn without a thread. The machine leaves out those
+   * that it knows.
+   */
+  deliver(store: JournalStore, name: string): CheckpointDelivery
+  /** Resolves when no child runs. */
+  idle(): Promise<void>
+  /** Suspends all children, and resolves when they have stopped. Another process, or another `detachedChildren`, can continue them. */
+  close(): Promise<void>
 }
 
 /**

@@ -43,6 +43,8 @@ const WAIT_MS = 1_000
 export interface OpenChild {
   readonly journal: TurnJournal
   readonly machine: TurnMachine
+  /** When it began. Milliseconds since the epoch; absent if its journal does not say. */
+  readonly startedAt: number | undefined
   /** Closes its journal. */
   close(): Promise<void>
 }
@@ -70,6 +72,7 @@ export async function openChild(child: ChildTurn, options: ChildRunOptions): Pro
     return {
       journal,
       machine,
+      startedAt: recorded === undefined ? (options.journal?.now ?? Date.now)() : recorded.header.at,
       close: () => {
         forget()
         return journal.close()

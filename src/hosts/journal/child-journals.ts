@@ -1,7 +1,8 @@
+import { JournalError } from "../../errors.ts"
 import { digest } from "../../replay/digest.ts"
 import type { SuspendedChild } from "../host.ts"
 import { childrenPrefix } from "../run/child-place.ts"
-import { pendingApprovals } from "./pending-approvals.ts"
+import { pendingApprovals, pendingIn } from "./pending-approvals.ts"
 import type { JournalStore } from "./store.ts"
 import type { TurnJournal } from "./turn-journal.ts"
 
@@ -27,6 +28,21 @@ export async function findChild(store: Pick<JournalStore, "list">, prefix: strin
   const ending = `-${digest(turnId)}`
   for await (const name of store.list({ prefix })) if (name.includes(childrenPrefix("")) && name.endsWith(ending)) return name
   return undefined
+}
+
+/** The children of all turns of a thread that wait, and their children. Only the journals of children are read. */
+export async function waitingChildrenOf(store: Pick<JournalStore, "list" | "read">, threadId: string): Promise<readonly SuspendedChild[]> {
+  const found: SuspendedChild[] = []
+  for await (const name of store.list({ prefix: `${threadId}.` })) {
+    if (!/^\d+\.child-/.test(name.slice(threadId.length + 1))) continue
+    const child = await pendingIn(store, name).catch(nothingUnreadable)
+    if (child !== undefined) found.push(child)
+  }
+  return found
+}
+
+function nothingUnreadable(error: unknown): undefined {
+  if (!(error instanceof JournalError)) throw error
 }
 
 /** The children of a turn that wait for decisions, or for work outside, and their children. `name`: the journal of the turn. */

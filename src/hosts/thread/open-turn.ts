@@ -93,6 +93,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     })
     isSuspended = ended.type === "suspended"
     if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
+    if (ended.type === "done" && isCancelled(ended.outcome)) await thread.children?.cancel(turnId)
     return ended
   } finally {
     // What a suspended turn has done so far belongs to the history.
@@ -168,11 +169,11 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   // A turn that was cancelled while it waited for people: its driver did not see how long.
   const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
   const history = waited === undefined ? machine.history : [...machine.history, waited]
-  const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
-  const estimated = (isCancelled ? unreportedUsage(thread, machine, thread.calling) : undefined) ?? NO_USAGE
+  const cancelled = isCancelled(outcome)
+  const estimated = (cancelled ? unreportedUsage(thread, machine, thread.calling) : undefined) ?? NO_USAGE
   const usage = addUsage(machine.usage, estimated)
   const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
-  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
+  const commanded = cancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
   const ended = endGoalTurn(
     { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
@@ -190,6 +191,10 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     surface: surfaceDigest(machine.turn.surface),
   })
   await thread.report([...commanded.outputs, ...ended.outputs])
+}
+
+function isCancelled(outcome: Outcome): boolean {
+  return outcome.type === "stopped" && outcome.stop.type === "cancelled"
 }
 
 interface Commanded {

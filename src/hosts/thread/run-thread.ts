@@ -7,7 +7,7 @@ import type { SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-option
 import { beginTurn, reportRecords, runOpenTurn } from "./open-turn.ts"
 import type { ThreadState } from "./thread-state.ts"
 import { isAtLimit } from "./turn-inputs.ts"
-import { DEFAULT_MAX_WAIT_MS, delay, goalWait, Waits, waitUntil } from "./waits.ts"
+import { childrenWait, DEFAULT_MAX_WAIT_MS, delay, goalWait, Waits, waitUntil } from "./waits.ts"
 
 /** Runs turns until the thread rests. */
 export async function runTurns(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
@@ -18,9 +18,10 @@ export async function runTurns(thread: ThreadState, host: Host, options: ThreadL
 
 async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
   const { log } = thread
-  const { signal, pause, attend, between } = options
+  const { signal, pause, attend, between, children } = options
   const waits = new Waits(thread, options)
   thread.onGoal = options.onGoal
+  await thread.followChildren(children)
   let outcome: Outcome | undefined
   const rest = (reason: string, notBefore?: number, wait?: GoalWait): ThreadRest => ({
     reason,
@@ -54,6 +55,7 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
     }
     await thread.reportReload()
     await thread.settleCommands()
+    await thread.settleChildren()
 
     const due = nextTurn(thread.goalThread, thread.now())
     if (due.type === "run_checks") {
@@ -82,6 +84,7 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
         continue
       case "rest":
         if (next.wait !== undefined && (await waits.hold(goalWait(next.wait)))) continue
+        if (thread.children?.isRunning === true && (await waits.hold(childrenWait(now)))) continue
         return rest(next.reason, next.notBefore, next.wait)
       case "continue": {
         const until = Math.max(next.notBefore ?? 0, notBefore)

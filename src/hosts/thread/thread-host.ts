@@ -89,5 +89,7 @@ async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }
   if (commands.length > 0)
     await thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
   const goals = goalDeliveries(machine.history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
-  return mergeDeliveries(inputs, own, goals)
+  const { state } = readGoal(machine.history, threadId)
+  const events = thread.children?.usageEvents(state.goal, state.memory) ?? []
+  return mergeDeliveries(inputs, events.length > 0 ? { events } : {}, own, goals)
 }

@@ -10,7 +10,7 @@ import type { AttachmentRef, HistoryRecord } from "../../wire/message.ts"
 import type { InputTime } from "../../wire/thread.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import type { Host, SuspendedChild, ToolAnswer, ToolError } from "../host.ts"
-import { findChild, runningChild, waitingChildren } from "../journal/child-journals.ts"
+import { findChild, runningChild, waitingChildren, waitingChildrenOf } from "../journal/child-journals.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
 import type { DecisionResult, OutsideAnswerResult } from "../journal/outside-answers.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
@@ -318,6 +318,15 @@ export class Thread {
     return { ...(own ?? { name: turnId, turnId, held: [], pending: [] }), children }
   }
 
+  /**
+   * Returns the children of all turns that wait for decisions, or for work outside, and their children: also those in the background, whose turn
+   * has ended.
+   * @throws {JournalStoreError} `unavailable`
+   */
+  async suspendedChildren(): Promise<readonly SuspendedChild[]> {
+    return waitingChildrenOf(this.#state.store, this.threadId)
+  }
+
   async #ownApprovals(turnId: string): Promise<PendingApproval | undefined> {
     const { running, journal, store } = this.#state
     if (running === undefined || journal === undefined) return pendingIn(store, turnId)
@@ -341,7 +350,8 @@ export class Thread {
   interrupt(reason?: string): Promise<Interrupted> {
     const { log } = this.#state
     this.#state.interrupt(reason)
-    const returned = log.turn === undefined ? [] : log.queue.waiting.filter(({ when }) => when !== "next_turn")
+    // The end of a child in the background has no author to return it to: the next turn begins with it.
+    const returned = log.turn === undefined ? [] : log.queue.waiting.filter(({ when, message }) => when !== "next_turn" && message.role !== "event")
     if (returned.length === 0) return Promise.resolve({ returned })
     const inputs = returned.map(({ inputId }) => inputId)
     const stored = log.append({ type: "retracted", at: this.#state.now(), inputs, by: "interrupt" }).then(() => ({ returned }))
@@ -458,14 +468,16 @@ export class Thread {
       // Without a turn, an empty journal of no store says so.
       const opened = await (name === undefined ? TurnJournal.open(memoryJournalStore(), "none") : openTurnJournal(state, name))
       try {
-        return { results: await act(opened, own === undefined) }
+        return { results: await act(opened, own === undefined), isChild: own === undefined }
       } finally {
         await opened.close()
       }
     })
-    const results =
-      found.journal === undefined ? found.results : await this.#answerRunning(found.journal, found.isChild === true, given, act)
-    if (results.some(({ status }) => status === "accepted")) state.answered()
+    const results = found.journal === undefined ? found.results : await this.#answerRunning(found.journal, found.isChild === true, given, act)
+    if (!results.some(({ status }) => status === "accepted")) return results
+    state.answered()
+    // A child in the background that waited for the decision runs on.
+    if (found.isChild === true) await state.children?.resume()
     return results
   }
 
