@@ -19,6 +19,8 @@ class Story {
   readonly requests: string[] = []
   readonly errors: unknown[] = []
   paid = 0
+  /** Called before an answer of the parent's model. */
+  onParent: (answers: number) => Promise<void> | void = () => {}
   #release: () => void = () => {}
   #released: Promise<void> = Promise.resolve()
 
@@ -34,7 +36,7 @@ class Story {
     this.#release()
   }
 
-  process(store = this.store, options: { readonly pays?: boolean } = {}) {
+  process(store = this.store, options: { readonly pays?: boolean; readonly looks?: boolean } = {}) {
     const children = detachedChildren({ onError: (error) => this.errors.push(error) })
     const llmCall: Host["llmCall"] = async (effect, { signal }) => {
       const { task, answers, results } = asked(effect)
@@ -47,6 +49,8 @@ class Story {
         return says(`did ${task}${results.join()}`)
       }
       this.requests.push(ends.join("|"))
+      await this.onParent(answers)
+      if (options.looks === true && answers === 1) return says("", "missing:m:x")
       return answers === 0 ? says("", "sub:c1:look") : says(`answer ${answers}: ${results.join()}`)
     }
     const pay = defineTool({
@@ -67,7 +71,7 @@ class Story {
       children,
       host,
       config: configOf([sub]),
-      open: () => Thread.open(store, "t", { config: configOf([sub]) }),
+      open: (threadId = "t") => Thread.open(store, threadId, { config: configOf([sub]) }),
       run: (thread: Thread, more: RunThreadOptions = {}) => runThread(thread, host, { children, ...more }),
     }
   }
@@ -169,6 +173,70 @@ describe("a detached child of a thread", () => {
     await run(thread)
     expect(story.requests.at(-1)).toContain("The subagent was cancelled.")
     expect(story.requests.filter((text) => text.includes("cancelled"))).toHaveLength(1)
+    await thread.close()
+  })
+
+  test("is charged at the next checkpoint of a turn that runs, and between turns before the next begins", async () => {
+    const seen: number[] = []
+    const story = new Story().hold()
+    const { open, run, children } = story.process(story.store, { looks: true })
+    const thread = await open()
+    story.onParent = async (answers) => {
+      seen.push(thread.goal?.childTokensUsed ?? -1)
+      if (answers === 1) story.release()
+      if (answers === 1) await children.idle()
+    }
+    await thread.command({ type: "set", objective: "Look.", tokenBudget: 1_000 })
+    await thread.command({ type: "pause" })
+    await thread.say("parent")
+    await run(thread)
+    expect(seen).toEqual([0, 0, 15])
+    await thread.close()
+
+    const other = new Story().hold()
+    const next = other.process()
+    const later = await next.open()
+    await later.command({ type: "set", objective: "Look.", tokenBudget: 1_000 })
+    await later.command({ type: "pause" })
+    await later.say("parent")
+    await next.run(later, { maxWaitMs: 0 })
+    other.release()
+    await next.children.idle()
+    const begun: (number | undefined)[] = []
+    await next.run(later, { onTurn: () => void begun.push(later.goal?.childTokensUsed) })
+    expect(begun).toEqual([15])
+    await later.close()
+  })
+
+  test("is not that of another thread whose name begins alike", async () => {
+    const story = new Story().hold()
+    const { open, run } = story.process()
+    const [thread, other] = [await open("t"), await open("t.1")]
+    await run(thread)
+    await other.say("parent")
+    await run(other, { maxWaitMs: 0 })
+    story.release()
+    await run(other)
+    await run(thread)
+    expect([thread.turns, other.turns]).toEqual([0, 2])
+    await other.close()
+    await thread.close()
+  })
+
+  test("that waits for a decision is cancelled with its turn", async () => {
+    const story = new Story()
+    const { open, run, children } = story.process(story.store, { pays: true })
+    const thread = await open()
+    story.onParent = async (answers) => {
+      if (answers !== 1) return
+      await children.idle()
+      thread.interrupt("enough")
+    }
+    await thread.say("parent")
+    await run(thread)
+    expect(story.paid).toBe(0)
+    expect((await turnTree(story.store, "t.1"))?.children[0]?.outcome).toMatchObject({ stop: { type: "cancelled" } })
+    expect(await thread.suspendedChildren()).toEqual([])
     await thread.close()
   })
 
