@@ -76,6 +76,16 @@ export interface ChildPlace {
   readonly parent: JournalParent
   /** Aborted when the call is cancelled, and so the child. */
   readonly signal: AbortSignal
+  /** What the goal of the parent's thread has left now. Absent or `undefined`: no limit. */
+  readonly left?: () => TokensLeft | undefined
+}
+
+/** The tokens that a goal has left. */
+export interface TokensLeft {
+  /** What neither the goal nor its running turn has used, and no child of an earlier turn has reserved. */
+  readonly tokens: number
+  /** How much of what a child of the running turn used is left out of `tokens` already. */
+  counted(child: { readonly turnId: string; readonly parent: JournalParent; readonly usage: TokenUsage }): number
 }
 
 /** A child turn that waits for decisions, or for work outside. */

@@ -70,12 +70,13 @@ export class DetachedRuns implements DetachedChildren {
         return this.#report(store, {
           childId: child.place.turnId,
           name,
-          parent: child.place.parent,
+          parent: open.parent,
           ...(open.startedAt !== undefined && { startedAt: open.startedAt }),
           usage: open.machine.usage,
           ...(end !== undefined && { end }),
         })
       }
+      void report()
       const onEvent: ChildRunOptions["onEvent"] = (event, place) => {
         if (event.type === "token_usage") void report()
         return options.onEvent?.(event, place)

@@ -45,8 +45,8 @@ export class ThreadChildren {
   /** Whether the end of a child was received, and its tokens with it: a crash may have come before the checkpoint that charges them. */
   #isSettled(name: string): boolean {
     const { log } = this.#thread
-    if (!log.hasKey("said", endKey(name))) return false
-    const unsettled = [...log.undelivered.map(({ id }) => id), ...(log.turn?.said ?? [])]
+    if (log.queue.withKey(endKey(name)) === undefined) return false
+    const unsettled = [...log.queue.messages.map(({ id }) => id), ...(log.turn?.said ?? [])]
     return !unsettled.some((id) => id.startsWith(ID) && name.endsWith(`-${digest(id.slice(ID.length))}`))
   }
 
@@ -73,6 +73,18 @@ export class ThreadChildren {
     return inputs
   }
 
+  /** The tokens that children of other turns have reserved or used, and the goal was not charged for. */
+  reserved(turnId: string, { children: known = [] }: Pick<GoalMemory, "children">): number {
+    let sum = 0
+    for (const { childId, usage, parent, end } of this.#reports.values()) {
+      if (parent.turnId === turnId) continue
+      const used = tokensOf(usage)
+      const charged = known.find((child) => child.childId === childId)?.tokens ?? 0
+      sum += Math.max(0, (end === undefined ? Math.max(used, parent.lease ?? 0) : used) - charged)
+    }
+    return sum
+  }
+
   /** The same as events of a delivery. */
   usageEvents(goal: Goal | null, memory: Pick<GoalMemory, "children">): readonly Json[] {
     return this.usage(goal, memory).map((input) => goalInputEvent(this.#thread.threadId, input))
@@ -89,7 +101,9 @@ export class ThreadChildren {
     this.#reports.set(report.childId, report)
     if (end === undefined) return
     const { log } = this.#thread
-    await log.appendOnce({ type: "said", at: this.#thread.now(), message: messageOf(end), key: endKey(name) }).catch(() => {})
+    const key = endKey(name)
+    if (log.queue.withKey(key) === undefined)
+      await log.append({ type: "said", at: this.#thread.now(), message: messageOf(end), key }).catch(() => {})
     this.#thread.wake()
   }
 

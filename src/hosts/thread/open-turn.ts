@@ -21,8 +21,9 @@ import { goalConfig } from "./config.ts"
 import { isDurable } from "./log.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import { redirectingJournal } from "./redirect-turn.ts"
-import { countedUsage, threadHost, unreportedUsage } from "./thread-host.ts"
+import { threadHost, unreportedUsage } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
+import { countedUsage } from "./tokens-left.ts"
 
 /** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
 const MOST_APART_MS = 12_000

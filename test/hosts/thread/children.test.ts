@@ -9,6 +9,7 @@ import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import { dyingStore } from "../../support/dying-store.ts"
 import { asked, configOf, says } from "../child/support.ts"
 
 /** A thread whose child pays, and is asked before; each call of a model uses 15 tokens. */
@@ -130,5 +131,74 @@ describe("a child of a thread's turn that waits for a decision", () => {
     expect(tree?.total.outputTokens).toBe(10)
     expect(thread.goal).toMatchObject({ status: "paused", tokensUsed: 30 })
     await thread.close()
+  })
+})
+
+describe("the budget of a goal", () => {
+  /** A parent that asks several children at once. Each child answers so often, with 15 tokens a time. */
+  const budgeted = (store: JournalStore, steps: readonly number[], answersAfter = 0) => {
+    const llmCall: Host["llmCall"] = async (effect) => {
+      const { task, answers, results } = asked(effect)
+      if (task !== "parent") return answers + 1 < Number(task) ? says("", `missing:m${answers}:x`) : says(`used ${task}`)
+      if (answers === 0) return says("", ...steps.map((step, index) => `sub:c${index}:${step}`))
+      return answers <= answersAfter ? says("", `sub:d${answers}:1`) : says(results.join(";"))
+    }
+    const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, budget: { tokens: 50 } })
+    const host: Host = { llmCall, tools: toolbox([sub]) }
+    const run = async () => {
+      const thread = await Thread.open(store, "t", { config: configOf([sub]) })
+      if (thread.goal === null) await thread.command({ type: "set", objective: "Use it.", tokenBudget: 100 }, { key: "goal" })
+      await thread.say("parent", { key: "parent" })
+      await runThread(thread, host)
+      return thread
+    }
+    const leases = async () => (await turnTree(store, "t.1"))?.children.map(({ parent }) => parent?.lease ?? 0).toSorted((a, b) => a - b)
+    return { run, leases }
+  }
+
+  test("limits the leases of children that begin at once: what is asked for, or what is left", async () => {
+    const store = memoryJournalStore()
+    const { run, leases } = budgeted(store, [9, 9, 9])
+    const thread = await run()
+    // 100, less the answer that asked.
+    expect(await leases()).toEqual([35, 50])
+    const results = thread.history.flatMap((record) =>
+      record.type === "conversation" ? record.message.parts.flatMap((part) => (part.type === "tool_result" ? [part.text] : [])) : [],
+    )
+    expect(results.filter((text) => text.includes("of its goal, is used up"))).toHaveLength(1)
+    await thread.close()
+  })
+
+  test("has again what children did not use, once their results are in", async () => {
+    const store = memoryJournalStore()
+    const { run, leases } = budgeted(store, [1, 1], 1)
+    const thread = await run()
+    // 85 left for the first two, then 100 - 15 - 30 - 15.
+    expect(await leases()).toEqual([35, 40, 50])
+    await thread.close()
+  })
+
+  test("is never granted twice, at any write at which a process dies", async () => {
+    for (let writes = 0, isOver = false; !isOver; writes += 1) {
+      const store = memoryJournalStore()
+      isOver = await budgeted(dyingStore(store, writes), [2, 1, 3, 9])
+        .run()
+        .then(
+          () => true,
+          () => false,
+        )
+      const reserved = async () =>
+        ((await turnTree(store, "t.1"))?.children ?? []).reduce(
+          (sum, { parent, outcome, usage }) =>
+            sum + (outcome === undefined ? (parent?.lease ?? 0) : Math.min(usage.inputTokens + usage.outputTokens, parent?.lease ?? 0)),
+          0,
+        )
+      expect(await reserved()).toBeLessThanOrEqual(85)
+      // The turns after it have no children.
+      isOver ||= (await turnTree(store, "t.1"))?.outcome !== undefined
+      const thread = await budgeted(dyingStore(store, Number.POSITIVE_INFINITY), [2, 1, 3, 9]).run()
+      expect(await reserved()).toBeLessThanOrEqual(85)
+      await thread.close()
+    }
   })
 })
