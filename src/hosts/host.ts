@@ -379,6 +379,8 @@ export interface TurnLog {
   mayHaveRun(effectId: number, callId?: string): boolean
   /** Where children of the turn are recorded. Absent: tools receive no `child`. */
   readonly children?: TurnChildren
+  /** The call that the turn runs for, if it is the child of another turn. */
+  readonly parent?: JournalParent | undefined
   /** The children that wait for decisions, or for work outside. Asked when a run suspends while calls continue outside. */
   suspendedChildren?(): Promise<readonly SuspendedChild[]>
   /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */

@@ -6,7 +6,7 @@ import { childTool, turnTree } from "../../../src/hosts/child/index.ts"
 import type { Host, SuspendedChild } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore } from "../../../src/hosts/journal/store.ts"
-import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
+import { type RunThreadOptions, runThread, Thread } from "../../../src/hosts/thread/thread.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import { dyingStore } from "../../support/dying-store.ts"
@@ -145,11 +145,11 @@ describe("the budget of a goal", () => {
     }
     const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, budget: { tokens: 50 } })
     const host: Host = { llmCall, tools: toolbox([sub]) }
-    const run = async () => {
+    const run = async (options: RunThreadOptions = {}) => {
       const thread = await Thread.open(store, "t", { config: configOf([sub]) })
       if (thread.goal === null) await thread.command({ type: "set", objective: "Use it.", tokenBudget: 100 }, { key: "goal" })
       await thread.say("parent", { key: "parent" })
-      await runThread(thread, host)
+      await runThread(thread, host, options)
       return thread
     }
     const leases = async () => (await turnTree(store, "t.1"))?.children.map(({ parent }) => parent?.lease ?? 0).toSorted((a, b) => a - b)
@@ -175,6 +175,14 @@ describe("the budget of a goal", () => {
     const thread = await run()
     // 85 left for the first two, then 100 - 15 - 30 - 15.
     expect(await leases()).toEqual([35, 40, 50])
+    await thread.close()
+  })
+
+  test("counts the results that a batch has once", async () => {
+    const store = memoryJournalStore()
+    const { run, leases } = budgeted(store, [1, 1, 1])
+    const thread = await run({ toolConcurrency: 1 })
+    expect(await leases()).toEqual([50, 50, 50])
     await thread.close()
   })
 
