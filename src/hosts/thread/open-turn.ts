@@ -18,6 +18,7 @@ import type { Host, Suspended } from "../host.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
+import { chargeLeftChildren } from "./left-children.ts"
 import { isDurable } from "./log.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import { redirectingJournal } from "./redirect-turn.ts"
@@ -70,6 +71,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   thread.deliveringEffect = undefined
   let journal: TurnJournal | undefined
   let isSuspended = false
+  let leftOf: string | undefined
   try {
     const { machine, resumed } = await thread.withJournalLock(async () => {
       journal = await openTurnJournal(thread, turnId)
@@ -93,14 +95,21 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
       ...(now !== undefined && { now }),
     })
     isSuspended = ended.type === "suspended"
-    if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
-    if (ended.type === "done" && isCancelled(ended.outcome)) await thread.children?.cancel(turnId)
+    if (ended.type === "done") {
+      const { state } = readGoal(machine.history, threadId)
+      await endTurn(thread, turn, machine, ended.outcome)
+      if (isCancelled(ended.outcome)) {
+        await thread.children?.cancel(turnId)
+        if (state.goal !== null && state.turn?.marked === true) leftOf = state.goal.goalId
+      }
+    }
     return ended
   } finally {
     // What a suspended turn has done so far belongs to the history.
     if (!isSuspended) thread.running = undefined
     thread.journal = undefined
     await thread.withJournalLock(async () => journal?.close())
+    if (leftOf !== undefined) await chargeLeftChildren(thread, turnId, leftOf)
   }
 }
 

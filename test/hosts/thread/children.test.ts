@@ -134,6 +134,31 @@ describe("a child of a thread's turn that waits for a decision", () => {
   })
 })
 
+test("a child that takes longer to end than its parent waits is charged by what it has used", async () => {
+  const store = memoryJournalStore()
+  const parked = new AbortController()
+  let stop = (): void => {}
+  const llmCall: Host["llmCall"] = async (effect) => {
+    const { task, answers } = asked(effect)
+    if (task === "parent") return says("", "sub:c1:slow")
+    if (answers === 0) return says("begun", "missing:m:x")
+    stop()
+    await new Promise((resolve) => parked.signal.addEventListener("abort", resolve))
+    return says("late")
+  }
+  const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, cancelGraceMs: 60_000 })
+  const host: Host = { llmCall, tools: toolbox([sub]) }
+  const thread = await Thread.open(store, "t", { config: configOf([sub]) })
+  stop = () => thread.interrupt("enough")
+  await thread.command({ type: "set", objective: "Look.", tokenBudget: 1_000 })
+  await thread.say("parent")
+  const { outcome } = await runThread(thread, host, { cancelGraceMs: 20 })
+  expect(outcome).toMatchObject({ stop: { type: "cancelled" } })
+  expect(thread.goal).toMatchObject({ status: "paused", tokensUsed: 15, childTokensUsed: 15 })
+  parked.abort()
+  await thread.close()
+})
+
 describe("the budget of a goal", () => {
   /** A parent that asks several children at once. Each child answers so often, with 15 tokens a time. */
   const budgeted = (store: JournalStore, steps: readonly number[], answersAfter = 0) => {
