@@ -5,18 +5,30 @@ import { digest } from "../../replay/digest.ts"
 import type { Goal, GoalInput, GoalMemory } from "../../wire/goal.ts"
 import type { Message, TurnCause } from "../../wire/message.ts"
 import type { ChildReport, DetachedChildren } from "../host.ts"
+import type { JournalStore } from "../journal/store.ts"
 import { childrenPrefix } from "../run/child-place.ts"
-import type { ThreadState } from "./thread-state.ts"
+import type { GoalTurnOptions } from "./config.ts"
+import type { ThreadLog } from "./log.ts"
+
+/** What the children of a thread need of it. */
+interface ParentThread {
+  readonly threadId: string
+  readonly store: JournalStore
+  readonly log: ThreadLog
+  readonly options: Pick<GoalTurnOptions, "goal">
+  now(): number
+  wake(): void
+}
 
 /** The children of a thread's turns whose calls do not wait for them. */
 export class ThreadChildren {
-  readonly #thread: ThreadState
+  readonly #thread: ParentThread
   readonly #children: DetachedChildren
   /** What was reported last of each child that this process has run. */
   readonly #reports = new Map<string, ChildReport>()
   readonly #stopWatching: () => void
 
-  constructor(thread: ThreadState, children: DetachedChildren) {
+  constructor(thread: ParentThread, children: DetachedChildren) {
     this.#thread = thread
     this.#children = children
     this.#stopWatching = children.watch(thread.store, thread.threadId, (report) => this.#receive(report))
