@@ -14,7 +14,7 @@ export type JournalParent = {
   readonly turnId: string
   readonly effectId: number
   readonly callId: string
-  /** Tells several children of one call apart. */
+  /** Distinguishes several children of one call. */
   readonly name?: string
   /** 1 for the child of a turn that has no parent. */
   readonly depth: number

@@ -35,7 +35,7 @@ export class DetachedRuns implements DetachedChildren {
   readonly #watches = new Set<Watch>()
   /** Ends that no watch received, for {@link deliver}. */
   readonly #ends: { readonly store: JournalStore; readonly report: ChildReport }[] = []
-  /** The journals that are no detached children, or of which everything is known. */
+  /** The journals of children whose calls wait for them. */
   readonly #settled = new WeakMap<JournalStore, Set<string>>()
   readonly #pause = new AbortController()
 
@@ -192,7 +192,7 @@ interface Watch {
 
 /**
  * Makes the home of children whose calls do not wait for them. Give it to the tools that begin them, and to the run of their thread, which
- * resumes those that a crash left open, and tells the model how each has ended:
+ * resumes those that a crash left open, and gives the model the end of each:
  *
  *     const children = detachedChildren()
  *     const research = childTool({ name: "research", description: "…", config, host, detached: children })
