@@ -114,8 +114,7 @@ export class ThreadChildren {
     if (end === undefined) return
     const { log } = this.#thread
     const key = endKey(name)
-    if (log.queue.withKey(key) === undefined)
-      await log.append({ type: "said", at: this.#thread.now(), message: messageOf(end), key }).catch(() => {})
+    if (log.queue.withKey(key) === undefined) await log.append({ type: "said", at: this.#thread.now(), message: messageOf(end), key }).catch(() => {})
     this.#thread.wake()
   }
 

@@ -49,6 +49,7 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
     if (!thread.hasGoals) {
       await between?.()
       if (isAborted(signal)) continue
+      if (log.queue.isEmpty && thread.children?.isRunning === true && (await waits.hold(childrenWait(thread.now())))) continue
       if (log.queue.isEmpty) return rest("No input waits.")
       await beginTurn(thread)
       continue

@@ -114,6 +114,18 @@ describe("a detached child of a thread", () => {
     await thread.close()
   })
 
+  test("is waited for in a conversation without goals", async () => {
+    const story = new Story().hold()
+    const { run, children, config } = story.process()
+    const thread = await Thread.open(story.store, "t", { config, goals: false })
+    await thread.say("parent")
+    setTimeout(() => story.release(), 20)
+    await run(thread)
+    expect(thread.turns).toBe(2)
+    await children.close()
+    await thread.close()
+  })
+
   test("that a dead process left open is resumed, and its end is delivered once", async () => {
     const story = new Story().hold()
     const first = story.process(dyingStore(story.store, Number.POSITIVE_INFINITY))
