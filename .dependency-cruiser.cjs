@@ -79,7 +79,11 @@ module.exports = {
     ),
     room("hosts/models", [HOST, TIMERS, ATTACHMENTS, "^src/projectors/openai-chat/"], "A model client is an executor; it knows no loop."),
     room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "A journal records one turn; it knows no thread."),
-    room("hosts/thread", [HOST, TIMERS, "^src/hosts/(run|journal)/"], "A thread runs turns in journals; a judge looks at it from outside."),
+    room(
+      "hosts/thread",
+      [HOST, TIMERS, "^src/hosts/(run|journal)/", "^src/hosts/child/turn-(tree|usage)\\.ts$"],
+      "A thread runs turns in journals, and reads what their children used; a judge looks at it from outside.",
+    ),
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
     room("hosts/child", [HOST, TIMERS, "^src/hosts/(run|journal|tools)/"], "A child is a tool that runs a turn in a journal; it knows no thread."),

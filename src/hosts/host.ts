@@ -7,7 +7,7 @@ import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurfac
 import type { LogEvent, TurnEvent } from "../wire/event.ts"
 import type { JournalParent } from "../wire/journal.ts"
 import type { LlmFailure, LlmResponse, TokenUsage } from "../wire/llm.ts"
-import type { CheckpointDelivery, Message } from "../wire/message.ts"
+import type { CheckpointDelivery, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../wire/tool.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
@@ -76,6 +76,16 @@ export interface ChildPlace {
   readonly parent: JournalParent
   /** Aborted when the call is cancelled, and so the child. */
   readonly signal: AbortSignal
+  /** What the goal of the parent's thread has left now. Absent or `undefined`: no limit. */
+  readonly left?: () => TokensLeft | undefined
+}
+
+/** The tokens that a goal has left. */
+export interface TokensLeft {
+  /** What neither the goal nor its running turn has used, and no child of an earlier turn has reserved. */
+  readonly tokens: number
+  /** How much of what a child of the running turn used is left out of `tokens` already. */
+  counted(child: { readonly turnId: string; readonly parent: JournalParent; readonly usage: TokenUsage }): number
 }
 
 /** A child turn that waits for decisions, or for work outside. */
@@ -86,6 +96,46 @@ export interface SuspendedChild {
   readonly parent?: JournalParent
   readonly held: readonly HeldCall[]
   readonly pending: readonly ExternalCall[]
+}
+
+/** How far a child is whose call does not wait for it. */
+export interface ChildReport {
+  /** Id of the child's turn. */
+  readonly childId: string
+  /** The name of its journal. */
+  readonly name: string
+  readonly parent: JournalParent
+  /** When it began. Milliseconds since the epoch; absent if unknown. */
+  readonly startedAt?: number
+  /** All tokens that it has used so far. */
+  readonly usage: TokenUsage
+  /** Its end, for the model, always with the same id. Absent: it has not ended. */
+  readonly end?: TurnCause
+}
+
+/** The children of a process whose calls do not wait for them: `detachedChildren` of `turn-machine/hosts/child` makes one. */
+export interface DetachedChildren {
+  /**
+   * Continues the open children of turns, and reports those that have ended once more. `prefix`: what the names of their journals begin with.
+   * `isKnown`: whether the end of a child was received. A child whose parent was cancelled is cancelled.
+   * Resolves when all have begun. Call it when a process starts, and after a decision about a call of a child.
+   */
+  resume(store: JournalStore, options: { readonly prefix: string; readonly isKnown?: (name: string) => boolean }): Promise<void>
+  /** Calls `receive` with each change of a child, until the returned function is called. An end is reported as often as it is found. */
+  watch(store: JournalStore, prefix: string, receive: (report: ChildReport) => unknown): () => void
+  /** Whether children run in this process whose journals have names that begin with `prefix`, and that `isMeant`. */
+  isRunning(store: JournalStore, prefix: string, isMeant?: (name: string) => boolean): boolean
+  /** Cancels the children that run in this process. Each still ends in order, and its end is reported. */
+  cancel(store: JournalStore, options: { readonly prefix: string; readonly reason?: string }): void
+  /**
+   * The ends of the children of a turn, by the name of its journal, for `Host.checkpoint` of a turn without a thread. The machine leaves out those
+   * that it knows.
+   */
+  deliver(store: JournalStore, name: string): CheckpointDelivery
+  /** Resolves when no child runs. */
+  idle(): Promise<void>
+  /** Suspends all children, and resolves when they have stopped. Another process, or another `detachedChildren`, can continue them. */
+  close(): Promise<void>
 }
 
 /**
@@ -329,6 +379,8 @@ export interface TurnLog {
   mayHaveRun(effectId: number, callId?: string): boolean
   /** Where children of the turn are recorded. Absent: tools receive no `child`. */
   readonly children?: TurnChildren
+  /** The call that the turn runs for, if it is the child of another turn. */
+  readonly parent?: JournalParent | undefined
   /** The children that wait for decisions, or for work outside. Asked when a run suspends while calls continue outside. */
   suspendedChildren?(): Promise<readonly SuspendedChild[]>
   /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */

@@ -29,6 +29,8 @@ export const JournalParent: Schema<JournalParent> = exact(
     name: z.string().exactOptional(),
     depth: Count,
     lease: Count.exactOptional(),
+    detached: z.object({ toolName: z.string(), args: Json }).exactOptional(),
+    trace: z.string().exactOptional(),
   }),
 )
 

@@ -139,7 +139,7 @@ export type GoalMemory = {
   readonly brakedAfter?: string
   readonly wait?: GoalWait
   readonly checks?: GoalCheckMemory
-  /** What children have reported with their ids: tokens and cost, the last 64 that reported first. Absent: none. */
+  /** What children have reported with their ids: tokens and cost, the 64 that reported last, in that order. Absent: none. */
   readonly children?: readonly GoalChild[]
 }
 

@@ -14,12 +14,16 @@ export type JournalParent = {
   readonly turnId: string
   readonly effectId: number
   readonly callId: string
-  /** Tells several children of one call apart. */
+  /** Distinguishes several children of one call. */
   readonly name?: string
   /** 1 for the child of a turn that has no parent. */
   readonly depth: number
   /** The tokens that the child may use, reserved until it ends. Absent: no limit. */
   readonly lease?: number
+  /** The call has its result, and does not wait for the child. The tool that continues the child after a crash, and its arguments. Absent: the call waits. */
+  readonly detached?: { readonly toolName: string; readonly args: Json }
+  /** The W3C `traceparent` of the span in which the child began. */
+  readonly trace?: string
 }
 
 /**

@@ -1,8 +1,9 @@
 import { stat } from "node:fs/promises"
-import { join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
+import { childrenPrefix } from "../../hosts/run/child-place.ts"
 import { readWaiting, type WaitingTurns } from "../approvals/waiting.ts"
 import { GoalFolder } from "../goal/goal-folder.ts"
 import { readJournalFile, reasonOf } from "../run/journal-file.ts"
@@ -60,13 +61,14 @@ export async function waitingTurns({ store, goal, shown }: ApprovalPlace): Promi
   }
 }
 
-/** A store with one file, whose name is its path. */
+/** A store with one file, whose name is its path, and the journals of the children of its turn, which are beside it. */
 function oneJournal(path: string): JournalStore {
   const files = fileJournalStore()
   return {
     ...files,
     async *list() {
       yield path
+      for await (const name of fileJournalStore(dirname(path)).list({ prefix: childrenPrefix(basename(path)) })) yield join(dirname(path), name)
     },
   }
 }

@@ -78,7 +78,8 @@ function childTotalReported(step: GoalStep, { usage, costMicros = 0, goalId }: I
   const cost = Math.max(0, costMicros - (before?.costMicros ?? 0))
   if (tokens === 0 && cost === 0) return
   const grown = { childId, tokens: (before?.tokens ?? 0) + tokens, costMicros: (before?.costMicros ?? 0) + cost }
-  const children = before === undefined ? [...known, grown].slice(-MOST_CHILDREN) : known.map((child) => (child === before ? grown : child))
+  // One that still reports is not forgotten for those that have ended.
+  const children = [...known.filter((child) => child !== before), grown].slice(-MOST_CHILDREN)
   updateMemory(step, { children })
   if (goal === null || (goalId !== undefined && goalId !== goal.goalId)) return
   chargeChild(step, goal, { tokens, costMicros: cost }, usage.estimated === true)

@@ -1,10 +1,13 @@
 import type { TurnConfig } from "../../machine/config.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
 import { quoted } from "../../text.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
+import type { JournalHeader, JournalParent } from "../../wire/journal.ts"
 import { type ChildPlace, type EffectContext, type Host, type RunLoop, type Suspended, ToolError } from "../host.ts"
+import { noteRunningChild } from "../journal/child-journals.ts"
 import { JournalStoreError } from "../journal/store.ts"
 import { TurnJournal, type TurnJournalOptions } from "../journal/turn-journal.ts"
 import { RunInterrupted } from "../run/interrupted.ts"
@@ -37,14 +40,63 @@ export interface ChildTurn {
 /** How long the owner of a child's journal may take to close it: a process that records a decision. */
 const WAIT_MS = 1_000
 
+/** A child whose journal is open, and whose turn has begun or was resumed. */
+export interface OpenChild {
+  readonly journal: TurnJournal
+  readonly machine: TurnMachine
+  /** As in its header, with its lease. */
+  readonly parent: JournalParent
+  /** When it began. Milliseconds since the epoch; absent if its journal does not say. */
+  readonly startedAt: number | undefined
+  /** Closes its journal. */
+  close(): Promise<void>
+}
+
 /**
  * Runs a child's turn until it ends or waits: begins it, or continues the one that its journal has. The signal of its place cancels it; a
  * run that ends early only suspends it.
  * @throws {ToolError} `child_budget`, `child_capacity`, `child_conflict`. The child did not begin.
  */
-export async function runChild(child: ChildTurn, options: ChildRunOptions, context: EffectContext): Promise<Done | Suspended> {
-  const { place, tool, config } = child
-  const { host, runTurn: loop = runTurn, cancelGraceMs = 1_000, onEvent } = options
+export async function runChild(child: ChildTurn, options: ChildRunOptions, context: ChildContext): Promise<Done | Suspended> {
+  return runOpenChild(child, await openChild(child, options), options, context)
+}
+
+/** Begins a child's turn, or resumes the one that its journal has. Resolves when that is stored. @throws as {@link runChild} */
+export async function openChild(child: ChildTurn, options: ChildRunOptions): Promise<OpenChild> {
+  const { place, config } = child
+  const journal = await openJournal(place, options)
+  try {
+    const { recorded } = journal
+    const { machine, parent } =
+      recorded === undefined ? await begin(journal, child, options) : await resume(journal, config, own(recorded.header, place), options)
+    const forget = noteRunningChild(place.store, place.name, journal)
+    return {
+      journal,
+      machine,
+      parent,
+      startedAt: recorded === undefined ? (options.journal?.now ?? Date.now)() : recorded.header.at,
+      close: () => {
+        forget()
+        return journal.close()
+      },
+    }
+  } catch (error) {
+    await journal.close()
+    throw error
+  }
+}
+
+/** What a child needs of the run of its parent. */
+export type ChildContext = Pick<EffectContext, "pause" | "isFatal" | "emit">
+
+/** Runs an open child until it ends or waits, and closes its journal. */
+export async function runOpenChild(
+  { place, tool, config }: ChildTurn,
+  { journal, machine, close }: OpenChild,
+  options: ChildRunOptions,
+  context: ChildContext,
+): Promise<Done | Suspended> {
+  const { host, runTurn: loop = runTurn, cancelGraceMs = 1_000 / 2 ** (place.parent.depth - 1), onEvent } = options
   const cancel = new AbortController()
   const pause = new AbortController()
   const { signal } = place
@@ -52,13 +104,7 @@ export async function runChild(child: ChildTurn, options: ChildRunOptions, conte
     onAbort(signal, () => (signal.reason instanceof RunInterrupted ? pause.abort() : cancel.abort(signal.reason))),
     onAbort(context.pause, () => pause.abort()),
   ]
-  const journal = await openJournal(place, options)
   try {
-    const { recorded } = journal
-    const machine =
-      recorded === undefined
-        ? await begin(journal, child, options)
-        : await journal.resume(withLease(config, own(recorded.header, place).parent?.lease), options.resume)
     return await loop(machine, host, {
       journal,
       signal: cancel.signal,
@@ -77,7 +123,7 @@ export async function runChild(child: ChildTurn, options: ChildRunOptions, conte
     })
   } finally {
     for (const stop of stopWaiting) stop()
-    await journal.close()
+    await close()
   }
 }
 
@@ -91,26 +137,34 @@ async function openJournal({ store, name }: ChildPlace, { journal = {} }: ChildR
   }
 }
 
+type Begun = Pick<OpenChild, "machine" | "parent">
+
+async function resume(journal: TurnJournal, config: TurnConfig, { parent }: ChildHeader, options: ChildRunOptions): Promise<Begun> {
+  return { machine: await journal.resume(withLease(config, parent.lease), options.resume), parent }
+}
+
 /** Grants the child its tokens, and records both with the beginning of its turn. */
-function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budget, maxOpen }: ChildRunOptions): ReturnType<TurnJournal["begin"]> {
-  if (budget?.total === undefined && maxOpen === undefined) return beginWith(budget?.tokens)
+function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budget, maxOpen }: ChildRunOptions): Promise<Begun> {
+  if ((budget === undefined || (budget.total === undefined && place.left?.() === undefined)) && maxOpen === undefined)
+    return beginWith(budget?.tokens)
   return oneByOne(place, async () => {
     const siblings = await siblingsOf(place)
     if (maxOpen !== undefined && siblings.open >= maxOpen) {
       const message = `The subagent was not started: ${siblings.open} of at most ${maxOpen} run already. Wait for their results.`
       throw new ToolError({ ...childFailure("resource_limit", "child_capacity", message), retry: { type: "safe" } })
     }
-    const lease = budget && leaseOf(budget, siblings)
+    const lease = budget && leaseOf(budget, siblings, place.left?.())
     if (lease !== undefined && lease < 1) {
-      const message = "The subagent was not started: the token budget of this turn's subagents is used up, or reserved for those that run."
+      const message =
+        "The subagent was not started: the token budget of this turn's subagents, or of its goal, is used up, or reserved for those that run."
       throw new ToolError(childFailure("resource_limit", "child_budget", message))
     }
     return beginWith(lease)
   })
 
-  function beginWith(lease: number | undefined): ReturnType<TurnJournal["begin"]> {
+  async function beginWith(lease: number | undefined): Promise<Begun> {
     const parent = { ...place.parent, ...(lease !== undefined && { lease }) }
-    return journal.begin(withLease(config, lease), start, { turnId: place.turnId, parent })
+    return { machine: await journal.begin(withLease(config, lease), start, { turnId: place.turnId, parent }), parent }
   }
 }
 
@@ -118,9 +172,13 @@ function withLease(config: TurnConfig, lease: number | undefined): TurnConfig {
   return lease === undefined ? config : { ...config, maxTokens: Math.min(lease, config.maxTokens ?? lease) }
 }
 
+/** The header of a child's journal. */
+type ChildHeader = JournalHeader & { readonly parent: JournalParent }
+
 /** Refuses a journal of another child, which a digest of the same value would lead to. */
-function own<Header extends { readonly turnId: string }>(header: Header, { name, turnId }: ChildPlace): Header {
-  if (header.turnId === turnId) return header
+function own(header: JournalHeader, { name, turnId }: ChildPlace): ChildHeader {
+  const { parent } = header
+  if (header.turnId === turnId && parent !== undefined) return { ...header, parent }
   const message = `Journal ${quoted(name)} has another child's turn, so this one was not started.`
   throw new ToolError(childFailure("internal", "child_conflict", message))
 }

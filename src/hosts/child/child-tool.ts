@@ -6,14 +6,16 @@ import { unknownKey } from "../../unknown-key.ts"
 import type { ExternalCall } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
-import { type ChildPlace, type EffectContext, pending, type ToolAnswer, ToolError } from "../host.ts"
+import { type ChildPlace, type DetachedChildren, type EffectContext, pending, type ToolAnswer, ToolError } from "../host.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
 import { checkHost } from "../run/checks.ts"
 import { messageOf } from "../run/failures.ts"
+import { idempotencyKey } from "../run/idempotency-key.ts"
 import { checkDescription, checkName } from "../tools/definition-checks.ts"
 import { failed, invalidRequest, type Tool } from "../tools/toolbox.ts"
 import { childFailure, childResult } from "./child-result.ts"
 import { type ChildRunOptions, type ChildTurn, runChild } from "./child-run.ts"
+import { type DetachedRuns, runsOf } from "./detached.ts"
 
 /** What the model gives a child. */
 export interface ChildTask {
@@ -34,6 +36,12 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
   readonly start?: (task: ChildTask) => TurnStart
   /** The tokens that children may use. Default: no limit. */
   readonly budget?: ChildRunOptions["budget"]
+  /**
+   * The call has its result at once, `{ childId, status: "running" }`, and the child runs on. The end of the child is given to the model later: by a
+   * thread whose run has the same `children`, at the next checkpoint or as the beginning of a turn. Only turns that are not children have detached
+   * children. Default: the call waits for its child.
+   */
+  readonly detached?: DetachedChildren
   /** How many turns may be below one that is not a child. At least 1, the default: a child has no children. */
   readonly maxDepth?: number
   /** How many children of one turn may be open at the same time, those that wait included. At least 1. Default: no limit. */
@@ -44,7 +52,7 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
   readonly journal?: ChildRunOptions["journal"]
   /** How a child is resumed that another process began, as for `journaled`. */
   readonly resume?: ChildRunOptions["resume"]
-  /** As `cancelGraceMs` of a run, for the child. Make it shorter than the parent's, which waits for the child. Default 1,000. */
+  /** As `cancelGraceMs` of a run, for the child. Make it shorter than the parent's, which waits for the child. Default 1,000, and half of that at each further depth. */
   readonly cancelGraceMs?: number
   /** Receives the child's events. Its tokens are also emitted by the parent, as `child_token_usage`. */
   readonly onEvent?: ChildRunOptions["onEvent"]
@@ -60,7 +68,8 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
  * decision makes its call continue outside, so that the parent may suspend; `Suspended.children` has its held calls. Once they are decided in
  * the child's journal, the next run of the parent continues both. Its tokens count in the parent's turn, with its result.
  *
- * A parent without a journal runs its children in memory: they do not survive the process.
+ * A parent without a journal runs its children in memory: they do not survive the process. Give such a run a `turnId`: without one,
+ * `budget.total` counts only children that are open.
  * @throws {ToolDefinitionError} `invalid_name`, `invalid_description`
  * @throws {TypeError} the host has no `llmCall`, or an option is unknown
  * @throws {RangeError} a number is less than 1
@@ -68,6 +77,7 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
 export function childTool<const Name extends string>(options: ChildToolOptions<Name>): Tool<Name> {
   checkOptions(options)
   const { name, description, config, start = startOf, maxDepth = 1, approval } = options
+  const detached = options.detached === undefined ? undefined : runsOf(options.detached)
   const memory = memoryJournalStore()
   /** The children that run in this process. */
   const running = new Map<string, EffectContext>()
@@ -77,26 +87,62 @@ export function childTool<const Name extends string>(options: ChildToolOptions<N
     if (place !== undefined) return place
     const { effectId, signal } = context
     const turnId = context.idempotencyKey ?? crypto.randomUUID()
-    return { turnId, store: memory, name: `memory.child-${digest(turnId)}`, parent: { turnId: "", effectId, callId, depth: 1 }, signal }
+    const ofTurn = context.idempotencyKey?.slice(0, -idempotencyKey("", effectId, callId).length) ?? ""
+    return { turnId, store: memory, name: `memory.child-${digest(turnId)}`, parent: { turnId: ofTurn, effectId, callId, depth: 1 }, signal }
+  }
+
+  /** Frees the memory of a child that has ended, unless its tokens still count in a total. */
+  async function forget({ store, name, parent }: ChildPlace): Promise<void> {
+    if (store === memory && (parent.turnId === "" || options.budget?.total === undefined)) await store.delete(name)
+  }
+
+  function childOf(task: ChildTask, place: ChildPlace): ChildTurn {
+    return { place, tool: name, config: typeof config === "function" ? config(task) : config, start: start(task) }
+  }
+
+  detached?.add(name, {
+    options,
+    childOf: (args, place) => {
+      const task = taskOf(args)
+      if (task === undefined) throw new TypeError(`The arguments of ${quoted(name)} must be { "task": "…" }.`)
+      return childOf(task, place)
+    },
+  })
+
+  /** Begins a child that runs on, and answers with its id. */
+  async function detach(
+    runs: DetachedRuns,
+    task: ChildTask,
+    given: ChildPlace,
+    { args }: PendingToolCall,
+    context: EffectContext,
+  ): Promise<ToolAnswer> {
+    if (given.store === memory) return failed(childFailure("internal", "child_failed", "Subagents in the background need a turn with a journal."))
+    const place = { ...given, parent: { ...given.parent, detached: { toolName: name, args } } }
+    try {
+      if (await runs.start(childOf(task, place), options))
+        return { output: { status: "success", value: { childId: place.turnId, status: "running" } } }
+      return failed(SAME_CHILD)
+    } catch (error) {
+      return failedChild(error, context)
+    }
   }
 
   async function run(task: ChildTask, place: ChildPlace, context: EffectContext): Promise<ToolAnswer> {
-    const child: ChildTurn = { place, tool: name, config: typeof config === "function" ? config(task) : config, start: start(task) }
+    const child = childOf(task, place)
     const other = running.get(place.turnId)
-    if (other?.signal.aborted === false) {
-      const message = "The subagent of this call runs already. Give each call an id of its own."
-      return failed(childFailure("invalid_request", "child_running", message))
-    }
+    if (other?.signal.aborted === false) return failed(SAME_CHILD)
     running.set(place.turnId, context)
     try {
       const end = await runChild(child, options, context)
-      if (end.type === "done") return childResult(end)
+      if (end.type === "done") {
+        await forget(place)
+        return childResult(end)
+      }
       const waits = end.held.length > 0 || (end.children ?? []).some(({ held }) => held.length > 0)
       return pending({ token: place.turnId, note: `The subagent ${quoted(name)} ${waits ? "waits for a decision" : "is suspended"}.` })
     } catch (error) {
-      if (context.isFatal?.(error) === true) throw error
-      if (error instanceof ToolError) return failed(error.failure)
-      return failed(childFailure("internal", "child_failed", `The subagent could not run: ${messageOf(error)}`))
+      return failedChild(error, context)
     } finally {
       if (running.get(place.turnId) === context) running.delete(place.turnId)
     }
@@ -114,24 +160,38 @@ export function childTool<const Name extends string>(options: ChildToolOptions<N
     effects: "idempotent",
     ...(approval !== undefined && { approval }),
     async call(call, context) {
-      const task = taskOf(call)
+      const task = taskOf(call.args)
       if (task === undefined) return failed(invalidRequest("invalid_arguments", `The arguments of ${quoted(name)} must be { "task": "…" }.`))
       const place = placeOf(context, call.callId)
-      if (place.parent.depth <= maxDepth) return run(task, place, context)
+      if (detached !== undefined && place.parent.depth > 1) return failed(childFailure("permission_denied", "child_depth", NOT_DETACHED))
+      if (place.parent.depth <= maxDepth) return detached === undefined ? run(task, place, context) : detach(detached, task, place, call, context)
       const message = `The subagent was not started: subagents may be nested ${maxDepth} deep. Do the task here.`
       return failed(childFailure("permission_denied", "child_depth", message))
     },
     async resume(call: ExternalCall, context) {
-      const task = taskOf(call)
+      if (detached !== undefined) return undefined
+      const task = taskOf(call.args)
       const place = await begun(call, context)
       return task === undefined || place === undefined || call.token !== place.turnId ? undefined : run(task, place, context)
     },
     async cancel(call, context) {
-      const task = taskOf(call)
+      // The child of a call without a result is cancelled with its turn.
+      if (detached !== undefined) return undefined
+      const task = taskOf(call.args)
       const place = await begun(call, context)
       return task === undefined || place === undefined ? undefined : run(task, place, context)
     },
   }
+}
+
+const NOT_DETACHED = "The subagent was not started: it runs in the background, and only the main agent can start such subagents. Do the task here."
+const SAME_CHILD = childFailure("invalid_request", "child_running", "The subagent of this call runs already. Give each call an id of its own.")
+
+/** The failure of a call whose child could not run. @throws an error that is fatal for the parent's run */
+function failedChild(error: unknown, { isFatal }: EffectContext): ToolAnswer {
+  if (isFatal?.(error) === true) throw error
+  if (error instanceof ToolError) return failed(error.failure)
+  return failed(childFailure("internal", "child_failed", `The subagent could not run: ${messageOf(error)}`))
 }
 
 const INPUT_SCHEMA = {
@@ -143,7 +203,7 @@ const INPUT_SCHEMA = {
   additionalProperties: false,
 }
 
-function taskOf({ args }: PendingToolCall): ChildTask | undefined {
+function taskOf(args: PendingToolCall["args"]): ChildTask | undefined {
   const { task } = (args ?? {}) as { readonly task?: unknown }
   return typeof task === "string" && task.trim() !== "" ? { task } : undefined
 }
@@ -159,6 +219,7 @@ const KEYS = {
   host: true,
   start: true,
   budget: true,
+  detached: true,
   maxDepth: true,
   maxOpen: true,
   runTurn: true,

@@ -1,5 +1,7 @@
 import { tokensOf } from "../../machine/limits.ts"
-import type { ChildPlace } from "../host.ts"
+import type { JournalParent } from "../../wire/journal.ts"
+import type { TokenUsage } from "../../wire/usage.ts"
+import type { ChildPlace, TokensLeft } from "../host.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { childrenPrefix, parentName } from "../run/child-place.ts"
 import { type ReadTurn, readTurn } from "./turn-tree.ts"
@@ -18,6 +20,15 @@ export interface Siblings {
   readonly open: number
   /** What ended ones used, and what is reserved for the others, in tokens. */
   readonly reserved: number
+  readonly children: readonly Sibling[]
+}
+
+interface Sibling {
+  readonly turnId: string
+  readonly parent: JournalParent
+  readonly usage: TokenUsage
+  /** What it used, or what is reserved for it, in tokens. */
+  readonly reserved: number
 }
 
 /** What ended children used. They do not change any more. */
@@ -30,7 +41,7 @@ export async function siblingsOf(place: ChildPlace): Promise<Siblings> {
   ended.set(store, known)
   const prefix = childrenPrefix(parentName(place))
   let open = 0
-  let reserved = 0
+  const children: Sibling[] = []
   for await (const name of store.list({ prefix })) {
     if (name === own || name.includes(".child-", prefix.length)) continue
     const child = known.get(name) ?? (await readTurn(store, name))
@@ -38,9 +49,10 @@ export async function siblingsOf(place: ChildPlace): Promise<Siblings> {
     if (child.outcome !== undefined) known.set(name, child)
     else open += 1
     const used = tokensOf(child.usage)
-    reserved += child.outcome === undefined ? Math.max(used, child.parent.lease ?? 0) : used
+    const reserved = child.outcome === undefined ? Math.max(used, child.parent.lease ?? 0) : used
+    children.push({ turnId: child.turnId, parent: child.parent, usage: child.usage, reserved })
   }
-  return { open, reserved }
+  return { open, reserved: children.reduce((sum, child) => sum + child.reserved, 0), children }
 }
 
 const turns = new WeakMap<JournalStore, Map<string, Promise<unknown>>>()
@@ -61,7 +73,10 @@ export async function oneByOne<Result>(place: ChildPlace, begin: () => Promise<R
   }
 }
 
-/** The tokens that a child may use; `undefined`: no limit. 0 or less: none are left. */
-export function leaseOf({ tokens, total }: ChildBudget, { reserved }: Siblings): number {
-  return total === undefined ? tokens : Math.min(tokens, total - reserved)
+/** The tokens that a child may use. 0 or less: none are left. `left`: what the goal of the thread has left, as of now. */
+export function leaseOf({ tokens, total = Number.POSITIVE_INFINITY }: ChildBudget, { reserved, children }: Siblings, left?: TokensLeft): number {
+  const ofTotal = Math.min(tokens, total - reserved)
+  if (left === undefined) return ofTotal
+  const open = children.reduce((sum, child) => sum + Math.max(0, child.reserved - left.counted(child)), 0)
+  return Math.min(ofTotal, left.tokens - open)
 }

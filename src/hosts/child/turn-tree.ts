@@ -2,7 +2,7 @@ import { addUsage } from "../../machine/limits.ts"
 import { JournalReader } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import type { Outcome } from "../../wire/event.ts"
-import type { JournalParent } from "../../wire/journal.ts"
+import type { JournalHeader, JournalParent } from "../../wire/journal.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { childrenPrefix } from "../run/child-place.ts"
@@ -45,7 +45,8 @@ export async function turnTree(store: Pick<JournalStore, "list" | "read">, name:
     const child = await turnTree(store, found)
     if (child?.parent?.turnId !== turn.turnId) continue
     children.push(child)
-    const isCounted = turn.countedCalls.has(callKey(child.parent.effectId, child.parent.callId)) || turn.hasPassed(child)
+    const { detached, effectId, callId } = child.parent
+    const isCounted = detached === undefined && (turn.countedCalls.has(callKey(effectId, callId)) || turn.hasPassed(child))
     total = addUsage(total, isCounted ? below(child) : child.total)
   }
   const { turnId, parent, outcome, usage } = turn
@@ -103,4 +104,14 @@ export async function readTurn(store: Pick<JournalStore, "read">, name: string):
     countedCalls: count.countedCalls,
     hasPassed: (child) => dropped > 0 && child.outcome !== undefined && (child.parent?.effectId ?? 0) < firstOpen,
   }
+}
+
+/** Reads the header of a journal, and no more than it has to; `undefined`: there is no whole one. @throws as {@link turnTree} */
+export async function readHeader(store: Pick<JournalStore, "read">, name: string): Promise<JournalHeader | undefined> {
+  const reader = new JournalReader(journalValidation)
+  for await (const part of (await store.read(name)) ?? []) {
+    reader.push(part)
+    if (reader.header !== undefined) return reader.header
+  }
+  return undefined
 }

@@ -1,4 +1,5 @@
 import { addKnown, addUsage, NO_USAGE } from "../../machine/limits.ts"
+import type { TurnCheckpoint } from "../../wire/checkpoint.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
@@ -19,6 +20,7 @@ export class UsageCount {
     switch (record.type) {
       case "snapshot":
         this.usage = record.checkpoint.usage
+        this.#noteResults(record.checkpoint)
         return
       case "llm_complete":
       case "tool_results":
@@ -29,6 +31,17 @@ export class UsageCount {
         if ("partial" in interruption) this.#count(interruption.partial)
         if ("answer" in interruption && interruption.answer !== undefined) this.#answer(interruption.answer)
       }
+    }
+  }
+
+  /** The results that an open batch has. A compaction may have removed their own records. */
+  #noteResults({ state }: TurnCheckpoint): void {
+    if (state.type !== "waiting_tools") return
+    for (const result of state.results) {
+      if (result === null) continue
+      const key = callKey(state.outstanding.id, result.callId)
+      this.#calls.add(key)
+      if (result.usage !== undefined) this.countedCalls.add(key)
     }
   }
 

@@ -176,7 +176,12 @@ export class TurnJournal implements TurnLog {
 
   /** Where the children of this turn are recorded, each in a journal of its own. Their names begin with the name of this one. */
   get children(): TurnChildren {
-    return { ...this.#place, depth: (this.#header ?? this.#recorded?.header)?.parent?.depth ?? 0 }
+    return { ...this.#place, depth: this.parent?.depth ?? 0 }
+  }
+
+  /** The call that this turn runs for, as in its header; `undefined`: it is not the child of another turn. */
+  get parent(): JournalParent | undefined {
+    return (this.#header ?? this.#recorded?.header)?.parent
   }
 
   /** The children of this turn that wait for decisions, or for work outside. */

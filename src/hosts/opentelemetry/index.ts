@@ -149,6 +149,20 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
             execute: (inner) => next(call, inner),
             answered: (recovered) => recoveredCall(recovered),
           }),
+        resume: (next, call, context) =>
+          work(context, turn, {
+            name: `resume_tool ${call.toolName}`,
+            attributes: () => toolAttributes(call),
+            execute: (inner) => next(call, inner),
+            answered: (answer) => (answer === undefined ? {} : ranTool(answer, captureContent)),
+          }),
+        cancel: (next, call, context) =>
+          work(context, turn, {
+            name: `cancel_tool ${call.toolName}`,
+            attributes: () => toolAttributes(call),
+            execute: (inner) => next(call, inner),
+            answered: (answer) => (answer === undefined ? {} : ranTool(answer, captureContent)),
+          }),
       },
       code: {
         run: (next, effect, context) =>
@@ -207,7 +221,9 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
       "gen_ai.provider.name": provider,
       ...(agentName !== undefined && { "gen_ai.agent.name": agentName }),
     }
+    const above = quietly(() => options.journal?.parent)
     const span = new QuietSpan(tracer, {
+      link: above?.trace,
       name: agentName === undefined ? "invoke_agent" : `invoke_agent ${agentName}`,
       kind: SpanKind.INTERNAL,
       parent: active(),
@@ -215,6 +231,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
         ...operation,
         ...(conversationId !== undefined && { "gen_ai.conversation.id": conversationId }),
         ...(turnId !== undefined && { "turn_machine.turn.id": turnId }),
+        ...(above !== undefined && { "turn_machine.parent.turn.id": above.turnId, "turn_machine.parent.call.id": above.callId }),
         ...(machine.state !== "preparing" && { "turn_machine.resumed": true }),
       }),
     })

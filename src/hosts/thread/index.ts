@@ -54,6 +54,7 @@ export {
   type SuspendedTurn,
   Thread,
   type ThreadAnswerOptions,
+  type ThreadApprovals,
   type ThreadInput,
   type ThreadInputOptions,
   type ThreadOptions,

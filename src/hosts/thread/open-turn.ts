@@ -18,12 +18,14 @@ import type { Host, Suspended } from "../host.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
+import { chargeLeftChildren } from "./left-children.ts"
 import { isDurable, type ThreadLog } from "./log.ts"
 import { logHistory } from "./log-history.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import { redirectingJournal } from "./redirect-turn.ts"
-import { countedUsage, threadHost, unreportedUsage } from "./thread-host.ts"
+import { threadHost, unreportedUsage } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
+import { countedUsage } from "./tokens-left.ts"
 import { trimTurn } from "./trim.ts"
 
 /** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
@@ -71,6 +73,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   thread.deliveringEffect = undefined
   let journal: TurnJournal | undefined
   let isSuspended = false
+  let leftOf: string | undefined
   try {
     const { machine, resumed } = await thread.withJournalLock(async () => {
       journal = await openTurnJournal(thread, turnId)
@@ -94,16 +97,23 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
       ...(now !== undefined && { now }),
     })
     isSuspended = ended.type === "suspended"
-    const { lastTurn } = thread.log
-    if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
-    if (ended.type === "done" && lastTurn !== undefined && thread.options.retain === "log")
-      await trimTurn(thread.store, lastTurn.turnId, lastTurn.messages.some(callsTools))
+    if (ended.type === "done") {
+      const { lastTurn } = thread.log
+      const { state } = readGoal(machine.history, threadId)
+      await endTurn(thread, turn, machine, ended.outcome)
+      if (isCancelled(ended.outcome)) {
+        await thread.children?.cancel(turnId)
+        if (state.goal !== null && state.turn?.marked === true) leftOf = state.goal.goalId
+      }
+      if (lastTurn !== undefined && thread.options.retain === "log") await trimTurn(thread.store, lastTurn.turnId, lastTurn.messages.some(callsTools))
+    }
     return ended
   } finally {
     // What a suspended turn has done so far belongs to the history.
     if (!isSuspended) thread.running = undefined
     thread.journal = undefined
     await thread.withJournalLock(async () => journal?.close())
+    if (leftOf !== undefined) await chargeLeftChildren(thread, turnId, leftOf)
   }
 }
 
@@ -179,11 +189,11 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   // A turn that was cancelled while it waited for people: its driver did not see how long.
   const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
   const history = waited === undefined ? machine.history : [...machine.history, waited]
-  const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
-  const estimated = (isCancelled ? unreportedUsage(thread, machine, thread.calling) : undefined) ?? NO_USAGE
+  const cancelled = isCancelled(outcome)
+  const estimated = (cancelled ? unreportedUsage(thread, machine, thread.calling) : undefined) ?? NO_USAGE
   const usage = addUsage(machine.usage, estimated)
   const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
-  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
+  const commanded = cancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
   const ended = endGoalTurn(
     { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
@@ -209,6 +219,10 @@ function surfaceFields({ newestSurfaceDigest }: ThreadLog, { turn }: TurnMachine
   const { systemPrompt, tools } = turn.surface
   const surface = surfaceDigest(turn.surface)
   return { surface, ...(surface !== newestSurfaceDigest && { newSurface: { systemPrompt, tools } }) }
+}
+
+function isCancelled(outcome: Outcome): boolean {
+  return outcome.type === "stopped" && outcome.stop.type === "cancelled"
 }
 
 interface Commanded {

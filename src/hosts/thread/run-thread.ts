@@ -7,7 +7,7 @@ import type { SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-option
 import { beginTurn, reportRecords, runOpenTurn } from "./open-turn.ts"
 import type { ThreadState } from "./thread-state.ts"
 import { isAtLimit } from "./turn-inputs.ts"
-import { DEFAULT_MAX_WAIT_MS, delay, goalWait, Waits, waitUntil } from "./waits.ts"
+import { childrenWait, DEFAULT_MAX_WAIT_MS, delay, goalWait, Waits, waitUntil } from "./waits.ts"
 
 /** Runs turns until the thread rests. */
 export async function runTurns(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
@@ -18,9 +18,10 @@ export async function runTurns(thread: ThreadState, host: Host, options: ThreadL
 
 async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
   const { log } = thread
-  const { signal, pause, attend, between } = options
+  const { signal, pause, attend, between, children } = options
   const waits = new Waits(thread, options)
   thread.onGoal = options.onGoal
+  await thread.followChildren(children)
   let outcome: Outcome | undefined
   const rest = (reason: string, notBefore?: number, wait?: GoalWait): ThreadRest => ({
     reason,
@@ -34,7 +35,8 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
       const { turnId } = log.turn
       const ended = await runOpenTurn(thread, log.turn, host, options)
       if (ended.type === "suspended") {
-        const suspended: SuspendedTurn = { type: "suspended", turnId, held: ended.held, pending: ended.pending }
+        const { held, pending, children } = ended
+        const suspended: SuspendedTurn = { type: "suspended", turnId, held, pending, ...(children !== undefined && { children }) }
         if (await mayContinue(thread, suspended, options)) continue
         return { ...rest(reasonOf(ended, pause)), ...suspended }
       }
@@ -47,12 +49,14 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
     if (!thread.hasGoals) {
       await between?.()
       if (isAborted(signal)) continue
+      if (log.queue.isEmpty && thread.children?.isRunning === true && (await waits.hold(childrenWait(thread.now())))) continue
       if (log.queue.isEmpty) return rest("No input waits.")
       await beginTurn(thread)
       continue
     }
     await thread.reportReload()
     await thread.settleCommands()
+    await thread.settleChildren()
 
     const due = nextTurn(thread.goalThread, thread.now())
     if (due.type === "run_checks") {
@@ -81,6 +85,7 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
         continue
       case "rest":
         if (next.wait !== undefined && (await waits.hold(goalWait(next.wait)))) continue
+        if (thread.children?.isRunning === true && (await waits.hold(childrenWait(now)))) continue
         return rest(next.reason, next.notBefore, next.wait)
       case "continue": {
         const until = Math.max(next.notBefore ?? 0, notBefore)
@@ -117,8 +122,9 @@ function isRedirectedAtLimit(thread: ThreadState): boolean {
   return running !== undefined && thread.isRedirected(running) && isAtLimit(thread, running, "before_completion")
 }
 
-function reasonOf({ held, pending }: Suspended, pause: AbortSignal | undefined): string {
+function reasonOf({ held: own, pending, children = [] }: Suspended, pause: AbortSignal | undefined): string {
   if (isAborted(pause)) return "The run was paused."
+  const held = [...own, ...children.flatMap((child) => child.held)]
   const [call] = held
   if (call === undefined) return `The turn waits for the result of ${pending.length === 1 ? "a call that continues" : "calls that continue"} outside.`
   return held.length === 1 ? `The turn waits for a decision about ${call.toolName}.` : `The turn waits for decisions about ${held.length} calls.`

@@ -1,7 +1,7 @@
 import { goalDeliveries, mergeDeliveries } from "../../drivers/goal/deliveries.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, goalChanges } from "../../drivers/goal/thread.ts"
-import { addUsage, NO_USAGE, tokensOf } from "../../machine/limits.ts"
+import { NO_USAGE, tokensOf } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { estimateTokens } from "../../machine/usage-estimate.ts"
 import type { Checkpoint } from "../../wire/effect.ts"
@@ -10,6 +10,7 @@ import type { CheckpointDelivery } from "../../wire/message.ts"
 import { type Host, LlmCallError, wrapHost } from "../host.ts"
 import { llmFailureOf, partialOf } from "../run/failures.ts"
 import { commandInput, type ThreadOptions, type ThreadState } from "./thread-state.ts"
+import { countedUsage, withTokensLeft } from "./tokens-left.ts"
 import { assignInputs } from "./turn-inputs.ts"
 
 /**
@@ -31,6 +32,8 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
         if (!context.signal.aborted) thread.calling = undefined
       }
     },
+    // Children that are continued have their leases.
+    tools: { call: (next, call, context) => next(call, withTokensLeft(context, thread, machine, thread.log.turn?.turnId ?? "")) },
     progress: async (next, effect) => {
       await next(effect)
       if (!hasGoals) return
@@ -72,11 +75,6 @@ function withUsage(error: unknown, request: LlmRequest, options: ThreadOptions):
   return new LlmCallError(failure, { cause: error, ...(partial !== undefined && { partial }) })
 }
 
-/** The usage of a turn that is counted so far, with what no response reported. */
-export function countedUsage({ usage, history }: TurnMachine, threadId: string): TokenUsage {
-  return addUsage(usage, readGoal(history, threadId).unreported)
-}
-
 async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): Promise<CheckpointDelivery> {
   const userMessages = (await assignInputs(thread, machine, checkpoint)).map(({ message }) => message)
   const inputs = userMessages.length > 0 ? { userMessages } : {}
@@ -89,5 +87,7 @@ async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }
   if (commands.length > 0)
     await thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
   const goals = goalDeliveries(machine.history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
-  return mergeDeliveries(inputs, own, goals)
+  const { state } = readGoal(machine.history, threadId)
+  const events = thread.children?.usageEvents(state.goal, state.memory) ?? []
+  return mergeDeliveries(inputs, events.length > 0 ? { events } : {}, own, goals)
 }

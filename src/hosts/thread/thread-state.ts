@@ -9,9 +9,11 @@ import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
 import type { ThreadCommanded, ThreadRecord } from "../../wire/thread.ts"
+import type { DetachedChildren } from "../host.ts"
 import { type JournalStore, JournalStoreError } from "../journal/store.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
 import { onAbort } from "../timers.ts"
+import { ThreadChildren } from "./children.ts"
 import type { GoalTurnOptions } from "./config.ts"
 import type { EventHub } from "./event-hub.ts"
 import { isSame, type QueuedInput } from "./input-queue.ts"
@@ -81,6 +83,8 @@ export class ThreadState {
   #received: { readonly machine: TurnMachine; readonly inputs: Set<string>; read: number } | undefined
   /** What the readers of the thread's events follow. */
   readonly events: EventHub
+  /** The children that the last run was given. They are followed until the thread is closed. */
+  children: ThreadChildren | undefined
   /** Receives changes and metrics of the goal. */
   onGoal: ((output: GoalOutput) => unknown) | undefined
 
@@ -235,8 +239,26 @@ export class ThreadState {
     return !queue.isEmpty || commands.length > 0 || events.length > 0
   }
 
+  /** Follows the children of a run, and continues those that are open. */
+  async followChildren(given: DetachedChildren | undefined): Promise<void> {
+    if (given === undefined) return
+    if (this.children?.isOf(given) !== true) {
+      this.children?.stop()
+      this.children = new ThreadChildren(this, given)
+    }
+    await this.children.resume()
+  }
+
+  /** Charges between turns what children used. */
+  async settleChildren(): Promise<void> {
+    const { state } = readGoal(this.history, this.threadId)
+    const inputs = this.children?.usage(state.goal, state.memory) ?? []
+    if (inputs.length > 0) await this.apply(inputs)
+  }
+
   /** Ends the wait of a loop, which rejects: the thread is closed. */
   close(): void {
+    this.children?.stop()
     this.#isClosed = true
     this.wake()
   }

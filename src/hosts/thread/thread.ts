@@ -9,7 +9,8 @@ import type { AttachmentRef, HistoryRecord } from "../../wire/message.ts"
 import type { InputTime } from "../../wire/thread.ts"
 import type { ThreadEvent } from "../../wire/thread-event.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
-import type { Host, ToolAnswer, ToolError } from "../host.ts"
+import type { Host, SuspendedChild, ToolAnswer, ToolError } from "../host.ts"
+import { findChild, runningChild, waitingChildren, waitingChildrenOf } from "../journal/child-journals.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
 import type { DecisionResult, OutsideAnswerResult } from "../journal/outside-answers.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
@@ -73,10 +74,16 @@ export interface ThreadAnswerOptions {
   readonly at?: number
   /**
    * The turn that the answer is about, as `pendingApprovals` and `verifyDecision` return it. Give it where an answer may be handed in again or
-   * late: the same call of a later turn has the same request, and would be decided. Only the open turn and the last one are known; any other
-   * refuses as `turn_not_begun`. Default: the open turn, or else the last one.
+   * late: the same call of a later turn has the same request, and would be decided. The open turn, the last one, and the children of all turns
+   * are known; any other refuses as `turn_not_begun`. Default: the open turn, or else the last one.
    */
   readonly turnId?: string | undefined
+}
+
+/** The calls of a thread's open turn that wait. */
+export interface ThreadApprovals extends PendingApproval {
+  /** The children of the turn that wait, and their children. Decide about their calls with their `turnId`. Absent: none. */
+  readonly children?: readonly SuspendedChild[]
 }
 
 /** Options of {@link runThread}. */
@@ -301,14 +308,14 @@ export class Thread {
   }
 
   /**
-   * Records decisions about held calls of the open turn, with a result for each, as `TurnJournal.decide` does, which compares the tools with
-   * those of the thread's `config`. A turn that runs receives them at once, and a run that waits for them continues. A message of the user
+   * Records decisions about held calls of the open turn, or with `turnId` of a child, with a result for each, as `TurnJournal.decide` does, which
+   * compares the tools of the open turn with those of the thread's `config`. A turn that runs receives them at once, and a run that waits for them continues. A message of the user
    * decides nothing: it is delivered at the next checkpoint.
    * @throws {SchemaError} `invalid_response`: not decisions. Nothing was written.
    * @throws {JournalStoreError} `in_use`: another process decides at the moment; `fenced`, `closed`, `unavailable`
    */
   decide(decisions: readonly Decision[], options: ThreadAnswerOptions = {}): Promise<readonly DecisionResult[]> {
-    return this.#answerTurn(options, (journal) => journal.decide(decisions, { ...this.#timed(options), ...this.#tools() }))
+    return this.#answerTurn(options, (journal, isChild) => journal.decide(decisions, { ...this.#timed(options), ...(isChild ? {} : this.#tools()) }))
   }
 
   /**
@@ -321,20 +328,38 @@ export class Thread {
   }
 
   /**
-   * Returns the calls of the open turn that wait for a decision, or whose work continues outside; `undefined` if there are none.
+   * Returns the calls of the open turn that wait for a decision, or whose work continues outside, with those of its children; `undefined` if
+   * there are none.
    * @throws {JournalError} the turn does not run in this process, and its journal is damaged
    * @throws {JournalStoreError} `unavailable`
    */
-  async pendingApprovals(): Promise<PendingApproval | undefined> {
-    const { log, running, journal, store } = this.#state
-    const { turn } = log
+  async pendingApprovals(): Promise<ThreadApprovals | undefined> {
+    const { turn } = this.#state.log
     if (turn === undefined) return undefined
-    if (running === undefined || journal === undefined) return pendingIn(store, turn.turnId)
+    const { turnId } = turn
+    const own = await this.#ownApprovals(turnId)
+    const children = await waitingChildren(this.#state.store, turnId)
+    if (children.length === 0) return own
+    return { ...(own ?? { name: turnId, turnId, held: [], pending: [] }), children }
+  }
+
+  /**
+   * Returns the children of all turns that wait for decisions, or for work outside, and their children: also those in the background, whose turn
+   * has ended.
+   * @throws {JournalStoreError} `unavailable`
+   */
+  async suspendedChildren(): Promise<readonly SuspendedChild[]> {
+    return waitingChildrenOf(this.#state.store, this.threadId)
+  }
+
+  async #ownApprovals(turnId: string): Promise<PendingApproval | undefined> {
+    const { running, journal, store } = this.#state
+    if (running === undefined || journal === undefined) return pendingIn(store, turnId)
     const { state, heldSince } = running.turn.position
     if (state.type !== "waiting_tools") return undefined
     const { held, pending } = { held: undecidedCalls(state), pending: state.pending }
     if (held.length === 0 && pending.length === 0) return undefined
-    return { name: turn.turnId, turnId: turn.turnId, held, pending, ...(heldSince !== undefined && { since: heldSince }) }
+    return { name: turnId, turnId, held, pending, ...(heldSince !== undefined && { since: heldSince }) }
   }
 
   /**
@@ -350,7 +375,8 @@ export class Thread {
   interrupt(reason?: string): Promise<Interrupted> {
     const { log } = this.#state
     this.#state.interrupt(reason)
-    const returned = log.turn === undefined ? [] : log.queue.waiting.filter(({ when }) => when !== "next_turn")
+    // The end of a child in the background has no author to return it to: the next turn begins with it.
+    const returned = log.turn === undefined ? [] : log.queue.waiting.filter(({ when, message }) => when !== "next_turn" && message.role !== "event")
     if (returned.length === 0) return Promise.resolve({ returned })
     const inputs = returned.map(({ inputId }) => inputId)
     const stored = log.append({ type: "retracted", at: this.#state.now(), inputs, by: "interrupt" }).then(() => ({ returned }))
@@ -479,37 +505,41 @@ export class Thread {
   }
 
   /** Hands an answer to the turn that runs, or to the journal of the open turn; without one, to that of the last turn, which knows what was decided. */
-  async #answerTurn<Result extends OutsideAnswerResult>(
-    { turnId: given }: ThreadAnswerOptions,
-    act: (journal: TurnJournal) => Promise<readonly Result[]>,
-  ): Promise<readonly Result[]> {
+  async #answerTurn<Result extends OutsideAnswerResult>({ turnId: given }: ThreadAnswerOptions, act: Act<Result>): Promise<readonly Result[]> {
     const state = this.#state
     const found = await state.withJournalLock(async () => {
       const { journal, log } = state
       if (journal !== undefined && (given === undefined || given === log.turn?.turnId)) return { journal }
       const known = [log.turn, log.lastTurn].flatMap((turn) => (turn === undefined ? [] : [turn.turnId]))
-      const turnId = given === undefined ? known[0] : known.find((id) => id === given)
+      const own = given === undefined ? known[0] : known.find((id) => id === given)
+      const name = own ?? (given && (await findChild(state.store, `${state.threadId}.`, given)))
+      const running = name === undefined ? undefined : runningChild(state.store, name)
+      if (running !== undefined) return { journal: running, isChild: true }
       // Without a turn, an empty journal of no store says so.
-      const opened = await (turnId === undefined ? TurnJournal.open(memoryJournalStore(), "none") : openTurnJournal(state, turnId))
+      const opened = await (name === undefined ? TurnJournal.open(memoryJournalStore(), "none") : openTurnJournal(state, name))
       try {
-        return { results: await act(opened) }
+        return { results: await act(opened, own === undefined), isChild: own === undefined }
       } finally {
         await opened.close()
       }
     })
-    const results = found.journal === undefined ? found.results : await this.#answerRunning(found.journal, given, act)
-    if (results.some(({ status }) => status === "accepted")) state.answered()
+    const results = found.journal === undefined ? found.results : await this.#answerRunning(found.journal, found.isChild === true, given, act)
+    if (!results.some(({ status }) => status === "accepted")) return results
+    state.answered()
+    // A child in the background that waited for the decision runs on.
+    if (found.isChild === true) await state.children?.resume()
     return results
   }
 
   /** A run that suspends closes the journal of its turn. */
   async #answerRunning<Result extends OutsideAnswerResult>(
     journal: TurnJournal,
+    isChild: boolean,
     turnId: string | undefined,
-    act: (journal: TurnJournal) => Promise<readonly Result[]>,
+    act: Act<Result>,
   ): Promise<readonly Result[]> {
     try {
-      return await act(journal)
+      return await act(journal, isChild)
     } catch (error) {
       if (!(error instanceof JournalStoreError) || error.code !== "closed" || this.#state.journal === journal) throw error
       return this.#answerTurn({ turnId }, act)
@@ -550,6 +580,9 @@ export class Thread {
 export function runThread(thread: Thread, host: Host, options: RunThreadOptions = {}): Promise<ThreadRest> {
   return thread.run(host, options)
 }
+
+/** Hands an answer to a journal. `isChild`: whether it is that of a child of a turn. */
+type Act<Result> = (journal: TurnJournal, isChild: boolean) => Promise<readonly Result[]>
 
 /** Refusals of commands that depend on the goal at the time. */
 const DEPEND_ON_GOAL: ReadonlySet<GoalRefusal> = new Set<GoalRefusal>(["no_goal", "other_goal", "no_budget", "not_active"])

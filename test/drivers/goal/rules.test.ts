@@ -485,4 +485,14 @@ describe("a child that reports with its id", () => {
     expect(thread.goal.childTokensUsed).toBe(70)
     expect(thread.state.memory.children).toHaveLength(64)
   })
+
+  test("is not forgotten while it reports, however many others end", () => {
+    const thread = new Thread()
+    thread.command({ type: "set", objective: "ship" })
+    for (let child = 1; child <= 200; child += 1) {
+      thread.give(report(child, { childId: "long" }))
+      thread.give(report(1, { childId: `c${child}` }))
+    }
+    expect(thread.goal.childTokensUsed).toBe(400)
+  })
 })

@@ -4,7 +4,7 @@ import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { childTool, turnTree } from "../../../src/hosts/child/index.ts"
 import { UsageCount } from "../../../src/hosts/child/turn-usage.ts"
-import type { Host, Suspended } from "../../../src/hosts/host.ts"
+import { type Host, pending, type Suspended } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { pendingApprovals } from "../../../src/hosts/journal/pending-approvals.ts"
@@ -66,6 +66,14 @@ describe("a child", () => {
     const done = await runTurn(new TurnMachine(turn.config, turn.start), host)
     expect(resultsOf(done)).toEqual(["did look"])
     expect(done.usage).toEqual(times(3))
+  })
+
+  test("in memory counts in the total of its own turn", async () => {
+    const { host, turn } = family(memoryJournalStore(), asking("sub:c1:a", "sub:c2:b"), { child: { budget: { tokens: 20, total: 20 } } })
+    for (const turnId of ["A", "B:2"]) {
+      const done = await runTurn(new TurnMachine(turn.config, turn.start), host, { turnId })
+      expect(resultsOf(done)).toEqual(["did a", expect.stringContaining("budget of this turn's subagents")])
+    }
   })
 
   test("has no children at the default depth, and the model reads why", async () => {
@@ -209,6 +217,49 @@ describe("a cancelled parent", () => {
     const tree = await turnTree(store, "t")
     expect(tree?.children).toHaveLength(2)
     for (const child of tree?.children ?? []) expect(child.outcome).toMatchObject({ type: "stopped", stop: { type: "cancelled" } })
+    expect(tree?.total).toEqual(times(3))
+  })
+
+  test("waits for the children of its children: each depth has less time to end", async () => {
+    const store = memoryJournalStore()
+    const controller = new AbortController()
+    const model: Host["llmCall"] = async (effect) => {
+      const { task, answers } = asked(effect)
+      if (task !== "grandchild") return says("", `sub:c-${task}:${task === "parent" ? "child" : "grandchild"}`)
+      if (answers === 0) return says("begun", "nothing:n:x")
+      controller.abort("enough")
+      return new Promise(() => {})
+    }
+    const options = { name: "sub", description: "", maxDepth: 2, host: { llmCall: model } }
+    const inner = childTool({ ...options, config: configOf([]) })
+    const { run, turn } = family(store, model, {
+      child: { ...options, config: configOf([inner]), host: { llmCall: model, tools: toolbox([inner]) } },
+    })
+    expect((await run("t", turn, { signal: controller.signal })).usage).toEqual(times(3))
+  })
+
+  test("cancels its children where it is redirected, and counts what they used", async () => {
+    const store = memoryJournalStore()
+    const redirect = { now: (): void => {} }
+    const model: Host["llmCall"] = async (effect, { signal }) => {
+      const { task, answers } = asked(effect)
+      if (task === "parent") return answers === 0 ? says("", "sub:c1:a") : says("done")
+      if (answers === 0) return says("begun", "nothing:n:x")
+      redirect.now()
+      await new Promise((resolve) => signal.addEventListener("abort", resolve))
+      throw signal.reason
+    }
+    const { host, turn } = family(store, model)
+    const journal = await TurnJournal.open(store, "t")
+    const machine = await journal.begin(turn.config, turn.start, { turnId: "T" })
+    redirect.now = () => void redirectRun(machine, [{ ...userMessage("instead"), id: "other" }])
+    const done = await runTurn(machine, host, { journal })
+    await journal.close()
+    expect(done.outcome.type).toBe("finished")
+    expect(resultsOf(done)).toEqual([expect.stringContaining("begun")])
+    expect(done.usage).toEqual(times(3))
+    const tree = await turnTree(store, "t")
+    expect(tree?.children[0]?.outcome).toMatchObject({ type: "stopped", stop: { type: "cancelled" } })
     expect(tree?.total).toEqual(times(3))
   })
 })
@@ -412,4 +463,26 @@ test("the journal of another turn is not continued", async () => {
   await other.begin(turn.config, START, { turnId: "other" })
   await other.close()
   expect(resultsOf(await run("t", turn))).toEqual([expect.stringContaining("another child's turn")])
+})
+
+test("a compaction in the middle of a batch counts the child that has its result once", async () => {
+  const store = memoryJournalStore()
+  const model: Host["llmCall"] = async (effect) => {
+    const { task, answers } = asked(effect)
+    if (task !== "parent") return says(`did ${task} `.repeat(200))
+    return answers === 0 ? says("", "sub:c1:a", "wait:w:x") : says("done")
+  }
+  const wait = { spec: { name: "wait", description: "", inputSchema: { type: "object" } }, call: async () => pending({ token: "job" }) }
+  const { run, turn } = family(store, model, { own: [wait], journal: { compactAboveChars: 1, snapshotEveryRecords: 1 } })
+  expect((await run("t", turn, { suspend: true })).type).toBe("suspended")
+  // Another process: the snapshot of an open batch takes the place of the child's result.
+  expect((await run("t", turn, { suspend: true })).type).toBe("suspended")
+  expect((await turnTree(store, "t"))?.total).toEqual(times(2))
+  const journal = await TurnJournal.open(store, "t")
+  expect(journal.recorded?.header.dropped ?? 0).toBeGreaterThan(0)
+  expect(journal.recorded?.entries.some(({ record }) => record.type === "tool_results")).toBe(false)
+  await journal.answer("w", { output: { status: "success", value: 1 } })
+  await journal.close()
+  await run("t", turn, { suspend: true })
+  expect((await turnTree(store, "t"))?.total).toEqual(times(3))
 })
