@@ -74,8 +74,8 @@ Files and model
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
   --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})
   --max-iterations N    the most model calls in each turn (default: ${DEFAULT_MAX_ITERATIONS})
-  --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation, and
-                        work continues from the summary (default: as the endpoint lists it, if it does; off: never)
+  --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation,
+                        and work continues from the summary (default: as the endpoint lists it; off: never)
   --take-over           take the goal from a process on another computer that has ended
   --json                one JSON object per line instead of text
 

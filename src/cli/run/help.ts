@@ -57,8 +57,8 @@ Model
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
   --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})
   --max-iterations N    the most model calls in the turn (default: ${DEFAULT_MAX_ITERATIONS})
-  --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation, and
-                        work continues from the summary (default: as the endpoint lists it, if it does; off: never)
+  --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation,
+                        and work continues from the summary (default: as the endpoint lists it; off: never)
 
 Stopping and resuming
   --state FILE          record each step of the turn in this journal as soon as it is done. An existing file is

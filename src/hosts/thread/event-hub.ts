@@ -86,35 +86,33 @@ export class EventHub {
   /** The same host, of which the hub sees what the executors of a turn emit. */
   shownBy(turnId: string, host: Host): Host {
     return wrapHost(host, {
-      llmCall: async (next, effect, context) => {
+      llmCall: (next, effect, context) => {
         this.#calls += 1
         const call: LiveCall = { number: this.#calls, turnId, effectId: effect.id, pieces: [], isOver: false }
         this.#call = call
         this.#wake()
-        try {
-          return await next(
-            effect,
-            this.#emitting(context, (event) => this.#onModelEvent(call, event)),
-          )
-        } finally {
-          call.isOver = true
-        }
+        const emitting = this.#emitting(context, (event) => this.#onModelEvent(call, event))
+        return untilEnd(
+          () => next(effect, emitting),
+          () => {
+            call.isOver = true
+          },
+        )
       },
       tools: {
-        call: async (next, pending, context) => {
+        call: (next, pending, context) => {
           const { callId } = pending
           let isOver = false
-          try {
-            return await next(
-              pending,
-              this.#emitting(context, (event) => {
-                if (!isOver) this.#onToolEvent(turnId, callId, event)
-              }),
-            )
-          } finally {
-            isOver = true
-            this.#progress.delete(callId)
-          }
+          const emitting = this.#emitting(context, (event) => {
+            if (!isOver) this.#onToolEvent(turnId, callId, event)
+          })
+          return untilEnd(
+            () => next(pending, emitting),
+            () => {
+              isOver = true
+              this.#progress.delete(callId)
+            },
+          )
         },
       },
     })
@@ -323,4 +321,16 @@ function unread(
     const later = appended.slice(index).filter((other) => other.name === name)
     return !later.slice(1).some(({ text }) => records.endsIn(name, text))
   })
+}
+
+/** Runs `end` when the work has ended. The promise is the work's own: a later one would give an executor time to change what it returned. */
+function untilEnd<Result>(work: () => Promise<Result>, end: () => void): Promise<Result> {
+  try {
+    const result = work()
+    void Promise.resolve(result).then(end, end)
+    return result
+  } catch (error) {
+    end()
+    throw error
+  }
 }
