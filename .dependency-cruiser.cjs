@@ -78,7 +78,7 @@ module.exports = {
       "A tool is an executor with a schema; it knows no loop.",
     ),
     room("hosts/models", [HOST, TIMERS, ATTACHMENTS, "^src/projectors/openai-chat/"], "A model client is an executor; it knows no loop."),
-    room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "A journal records one turn; it knows no thread."),
+    room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "What is stored: journals of turns and logs of threads; it knows no loop."),
     room(
       "hosts/thread",
       [HOST, TIMERS, "^src/hosts/(run|journal)/", "^src/hosts/child/turn-(tree|usage)\\.ts$"],

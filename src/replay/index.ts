@@ -17,6 +17,7 @@ export type {
   JournalHeader,
   JournalInterruption,
   JournalOpened,
+  JournalParent,
   JournalReconfigured,
   JournalRecord,
   JournalSnapshot,

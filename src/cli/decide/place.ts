@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
+import { logName } from "../../hosts/journal/thread-names.ts"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import { childrenPrefix } from "../../hosts/run/child-place.ts"
@@ -39,7 +40,7 @@ export async function findPlace(word: string, io: Io): Promise<ApprovalPlace> {
   }
   if (isFolder) {
     const folder = await GoalFolder.find(path, new OwnStates(io.env))
-    const isGoal = (await stat(join(folder.path, `${folder.threadId}.thread`)).catch(() => undefined)) !== undefined
+    const isGoal = (await stat(join(folder.path, logName(folder.threadId))).catch(() => undefined)) !== undefined
     if (isGoal) return { path: folder.path, shown, store: folder.store, goal: folder, isRun: false, isFile: false }
     return { path, shown, store: fileJournalStore(path), goal: undefined, isRun: false, isFile: false }
   }

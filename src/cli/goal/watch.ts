@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { goalChanges } from "../../drivers/goal/thread.ts"
 import { readJournalParts } from "../../hosts/journal/parts.ts"
+import { judgeName, logName } from "../../hosts/journal/thread-names.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
@@ -102,7 +103,7 @@ class Watch {
   async #signatureNow(): Promise<string> {
     const { threadId, path } = this.#folder
     const turn = `${threadId}.${Math.max(1, this.#stored?.turns ?? 1)}`
-    const found = await Promise.all([`${threadId}.thread`, `${threadId}.judge`, turn].map((name) => stat(join(path, name)).catch(() => undefined)))
+    const found = await Promise.all([logName(threadId), judgeName(threadId), turn].map((name) => stat(join(path, name)).catch(() => undefined)))
     return found.map((file) => (file === undefined ? "-" : `${file.ino}:${file.size}:${file.mtimeMs}`)).join(" ")
   }
 

@@ -1,5 +1,3 @@
-import type { ModelChoice } from "./run-settings.ts"
-
 /** How long the list of models may take. Without it, a run begins as if the window were unknown. */
 const LIST_TIMEOUT_MS = 5_000
 /** A window below this is not believed. */
@@ -8,8 +6,15 @@ const LEAST_WINDOW = 2_000
 /** What endpoints call the window of a model in their lists. */
 const KEYS = ["context_length", "context_window", "max_model_len", "max_context_length", "context_size", "n_ctx"]
 
+/** A model of an endpoint. */
+export interface EndpointModel {
+  readonly name: string
+  readonly baseUrl: string
+  readonly apiKey?: string
+}
+
 /** The context window of a model in tokens, as its endpoint lists it (`GET /models`). `undefined`: it does not say, or does not answer. */
-export async function listedWindow({ baseUrl, name, apiKey }: Extract<ModelChoice, { type: "endpoint" }>): Promise<number | undefined> {
+export async function listedWindow({ baseUrl, name, apiKey }: EndpointModel): Promise<number | undefined> {
   try {
     const url = new URL(baseUrl)
     url.pathname = `${url.pathname.replace(/\/+$/, "")}/models`

@@ -98,7 +98,11 @@ export function planOf(
   { messages }: DriverContext,
   size: ContextSize,
   reason: CompactionReason,
-  tailStart = tailStartOf(messages, size.view?.tailStart ?? 0, reason === "overflow" ? 0 : within(settings.keepTailTokens, size.windowTokens)),
+  tailStart: number | undefined = tailStartOf(
+    messages,
+    size.view?.tailStart ?? 0,
+    reason === "overflow" ? 0 : within(settings.keepTailTokens, size.windowTokens),
+  ),
 ): CompactionPlan | undefined {
   if (tailStart === undefined) return undefined
   const kept = keptUserMessages(messages, size.view, tailStart, within(settings.keepUserTokens, size.windowTokens))

@@ -9,6 +9,7 @@ export type {
   GoalCheck,
   GoalCheckMemory,
   GoalCheckResult,
+  GoalChild,
   GoalCommand,
   GoalContract,
   GoalEvent,

@@ -2,7 +2,7 @@ import { JournalError } from "../../errors.ts"
 import { missingLog, withHistory } from "../../replay/base.ts"
 import type { Journal, LogHistory } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
-import { readLogHistory } from "../thread/log-history.ts"
+import { readLogHistory } from "./log-history.ts"
 import { readJournalParts } from "./parts.ts"
 import type { JournalStore } from "./store.ts"
 

@@ -6,9 +6,9 @@ import type { Goal, GoalInput, GoalMemory } from "../../wire/goal.ts"
 import type { Message, TurnCause } from "../../wire/message.ts"
 import type { ChildReport, DetachedChildren } from "../host.ts"
 import type { JournalStore } from "../journal/store.ts"
+import type { ThreadLog } from "../journal/thread-log.ts"
 import { childrenPrefix } from "../run/child-place.ts"
 import type { GoalTurnOptions } from "./config.ts"
-import type { ThreadLog } from "./log.ts"
 
 /** What the children of a thread need of it. */
 interface ParentThread {

@@ -3,9 +3,9 @@ import { JournalError } from "../../errors.ts"
 import { lastLine } from "../journal/parts.ts"
 import { END } from "../journal/pending-approvals.ts"
 import { type JournalStore, JournalStoreError, type ListOptions, type OpenOptions } from "../journal/store.ts"
-import { judgeName } from "../judge/judge-memory.ts"
+import { ThreadLog } from "../journal/thread-log.ts"
+import { judgeName, logName } from "../journal/thread-names.ts"
 import { listThreads } from "./list-threads.ts"
-import { ThreadLog } from "./log.ts"
 import { turnNumber } from "./trim.ts"
 
 /** Options of {@link deleteThreads}. */
@@ -59,7 +59,7 @@ export async function deleteThread(
   options: OpenOptions = {},
   isDue: (log: ThreadLog) => boolean = () => true,
 ): Promise<boolean> {
-  const name = `${threadId}.thread`
+  const name = logName(threadId)
   if ((await store.read(name)) === undefined) return false
   const log = await openLog(store, name, options)
   let names: readonly string[]

@@ -6,7 +6,8 @@ import type { LiveThreadEvent } from "../../wire/thread-event.ts"
 import { wrapMembers } from "../../wrap.ts"
 import { type EffectContext, type Host, wrapHost } from "../host.ts"
 import type { JournalStore, StoredJournal } from "../journal/store.ts"
-import { EventRecords, type EventSource, logNameOf } from "./event-records.ts"
+import { logName } from "../journal/thread-names.ts"
+import { EventRecords, type EventSource } from "./event-records.ts"
 
 /** How many durable events are kept for readers that are live. A reader that falls further behind reads the records again. */
 const RECENT_EVENTS = 256
@@ -254,7 +255,7 @@ export class EventHub {
 
   /** The text has changed: an incomplete line was removed, or an older journal was rewritten. */
   #onReplaced(name: string): void {
-    const isOwn = name === logNameOf(this.#source) || name === this.#records?.openTurn?.turnId
+    const isOwn = name === logName(this.#source.threadId) || name === this.#records?.openTurn?.turnId
     if (this.#appended !== undefined) this.#isStale = true
     else if (this.#records !== undefined && isOwn) void this.#start()
   }

@@ -6,8 +6,9 @@ import { THREAD_FORMAT, THREAD_VERSION, type ThreadRecord } from "../../schemas/
 import { journalValidation, threadValidation } from "../../schemas/validation.ts"
 import type { ThreadTurnBegun } from "../../wire/thread.ts"
 import type { DurableThreadEvent } from "../../wire/thread-event.ts"
+import { LogLines } from "../journal/log-lines.ts"
 import type { JournalStore } from "../journal/store.ts"
-import { LogLines } from "./log-lines.ts"
+import { logName } from "../journal/thread-names.ts"
 
 const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
 
@@ -16,11 +17,6 @@ export interface EventSource {
   readonly store: Pick<JournalStore, "read">
   readonly threadId: string
   readonly configOf: ConfigOfTurn
-}
-
-/** The name of a thread's log. */
-export function logNameOf({ threadId }: EventSource): string {
-  return `${threadId}.thread`
 }
 
 /** Reads the events of a thread from its records: at first those that are stored, then texts that were appended to them. */
@@ -77,7 +73,7 @@ export class EventRecords {
 
   /** Reads the log. Call it first, and once. @throws {JournalError | JournalStoreError} */
   async readLog(): Promise<void> {
-    const parts = await this.#source.store.read(logNameOf(this.#source))
+    const parts = await this.#source.store.read(logName(this.#source.threadId))
     if (parts !== undefined) for await (const part of parts) this.#log.push(part)
   }
 
@@ -118,7 +114,7 @@ export class EventRecords {
    * @throws {JournalError} the text does not follow what was read
    */
   appended(name: string, text: string): readonly PlacedEvent[] {
-    if (name === logNameOf(this.#source)) {
+    if (name === logName(this.#source.threadId)) {
       const before = this.#records.length
       this.#log.push(afterLine(text, this.#lastChecksum(name)))
       return this.#records.slice(before).flatMap((record, index) => {
@@ -138,7 +134,7 @@ export class EventRecords {
   }
 
   #lastChecksum(name: string): string {
-    if (name === logNameOf(this.#source)) return this.#log.checksum
+    if (name === logName(this.#source.threadId)) return this.#log.checksum
     return name === this.openTurn?.turnId && this.#hasHeader ? (this.#journal?.end().checksum ?? "") : ""
   }
 

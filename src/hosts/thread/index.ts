@@ -30,6 +30,7 @@ export type {
   TurnRedirected,
   TurnStarted,
 } from "../../wire/thread-event.ts"
+export type { EndedThreadTurn } from "../journal/thread-log.ts"
 export { type JudgedTurnOptions, judgedCheckpoint } from "../judge/judged-checkpoint.ts"
 export { JudgedThread, type JudgedThreadOptions, readJudged } from "../judge/judged-thread.ts"
 export type { CheckRequest, CheckRunner } from "./check-runner.ts"
@@ -37,7 +38,6 @@ export type { GoalTurnOptions } from "./config.ts"
 export { type DeleteThreadsOptions, deleteThreads } from "./delete-threads.ts"
 export { type ReadThreadEventsOptions, type ThreadEventsOptions, threadEvents } from "./events.ts"
 export type { ListedThread, UnreadableThread } from "./list-threads.ts"
-export type { EndedThreadTurn } from "./log.ts"
 export type { RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"
 export {

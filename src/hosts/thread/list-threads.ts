@@ -2,8 +2,8 @@ import { JournalError, TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { THREAD_FORMAT } from "../../schemas/thread.ts"
 import type { JournalStore, ListOptions } from "../journal/store.ts"
+import { ThreadLog } from "../journal/thread-log.ts"
 import type { ThreadTurn } from "./config.ts"
-import { ThreadLog } from "./log.ts"
 
 /** What a thread's log says of it. */
 export interface ListedThread {

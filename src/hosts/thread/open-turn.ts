@@ -15,12 +15,13 @@ import type { TokenUsage } from "../../wire/llm.ts"
 import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
 import type { ThreadCommanded, ThreadTurnBegun, ThreadTurnEnded } from "../../wire/thread.ts"
 import type { Host, Suspended } from "../host.ts"
+import { logHistory } from "../journal/log-history.ts"
+import { isDurable, type ThreadLog } from "../journal/thread-log.ts"
+import { logName } from "../journal/thread-names.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
 import { chargeLeftChildren } from "./left-children.ts"
-import { isDurable, type ThreadLog } from "./log.ts"
-import { logHistory } from "./log-history.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
 import { redirectingJournal } from "./redirect-turn.ts"
 import { threadHost, unreportedUsage } from "./thread-host.ts"
@@ -121,7 +122,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
 export function openTurnJournal(thread: ThreadState, turnId: string): Promise<TurnJournal> {
   const { waitMs = 0 } = thread.options
   const { log } = thread
-  const history = log.turn?.turnId === turnId && log.turnPlace ? { history: logHistory(thread.logName, log.turnPlace, log) } : {}
+  const history = log.turn?.turnId === turnId && log.turnPlace ? { history: logHistory(logName(thread.threadId), log.turnPlace, log) } : {}
   return TurnJournal.open(thread.store, turnId, { ...thread.options, ...history, waitMs: Math.max(waitMs, MOST_APART_MS) })
 }
 

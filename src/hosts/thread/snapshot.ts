@@ -5,14 +5,15 @@ import { resume } from "../../replay/replay.ts"
 import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { Goal, GoalCommand } from "../../wire/goal.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
+import type { QueuedInput } from "../journal/input-queue.ts"
+import { logHistory } from "../journal/log-history.ts"
 import { readJournalParts } from "../journal/parts.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
 import type { JournalStore } from "../journal/store.ts"
+import { type EndedThreadTurn, ThreadLog, undelivered, unsettled } from "../journal/thread-log.ts"
+import { logName } from "../journal/thread-names.ts"
 import { type GoalTurnOptions, goalConfig, type ThreadTurn } from "./config.ts"
-import type { QueuedInput } from "./input-queue.ts"
 import { checkLog } from "./list-threads.ts"
-import { type EndedThreadTurn, ThreadLog, undelivered, unsettled } from "./log.ts"
-import { logHistory } from "./log-history.ts"
 
 /** The state of a thread at the time it was read. */
 export interface ThreadSnapshot {
@@ -45,7 +46,7 @@ export async function snapshotThread(
   threadId: string,
   options: GoalTurnOptions | undefined,
 ): Promise<ThreadSnapshot | undefined> {
-  const text = await store.read(`${threadId}.thread`)
+  const text = await store.read(logName(threadId))
   const log = text && (await ThreadLog.read(text))
   if (log?.header === undefined) return undefined
   checkLog(log, threadId)
@@ -58,7 +59,7 @@ export async function snapshotThread(
   if (openTurn !== undefined && options !== undefined && journal !== undefined) {
     const given = goalConfig(threadId, openTurn, { ...options, goals: turn?.goals !== false })
     const config = { ...given, validation: given.validation ?? wireValidation }
-    const began = logHistory(`${threadId}.thread`, log.turnPlace ?? log.place, log)
+    const began = logHistory(logName(threadId), log.turnPlace ?? log.place, log)
     const machine = resume(withHistory(journal, began), config, { checkEffects: false })
     const added = machine.history.slice(history.length)
     commands = unsettled(commands, added)

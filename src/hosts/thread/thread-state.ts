@@ -10,14 +10,14 @@ import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
 import type { ThreadCommanded, ThreadRecord } from "../../wire/thread.ts"
 import type { DetachedChildren } from "../host.ts"
+import { isSame, type QueuedInput } from "../journal/input-queue.ts"
 import { type JournalStore, JournalStoreError } from "../journal/store.ts"
+import { type ThreadLog, unsettled } from "../journal/thread-log.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
 import { onAbort } from "../timers.ts"
 import { ThreadChildren } from "./children.ts"
 import type { GoalTurnOptions } from "./config.ts"
 import type { EventHub } from "./event-hub.ts"
-import { isSame, type QueuedInput } from "./input-queue.ts"
-import { type ThreadLog, unsettled } from "./log.ts"
 
 /** Options that all turns of a thread share. */
 export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars" | "history"> {
@@ -94,11 +94,6 @@ export class ThreadState {
     this.threadId = threadId
     this.log = log
     this.options = options
-  }
-
-  /** The name of the thread's log in its store. */
-  get logName(): string {
-    return `${this.threadId}.thread`
   }
 
   get history(): readonly HistoryRecord[] {

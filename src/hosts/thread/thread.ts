@@ -11,10 +11,13 @@ import type { ThreadEvent } from "../../wire/thread-event.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import type { Host, SuspendedChild, ToolAnswer, ToolError } from "../host.ts"
 import { findChild, runningChild, waitingChildren, waitingChildrenOf } from "../journal/child-journals.ts"
+import { isSame, type QueuedInput } from "../journal/input-queue.ts"
 import { memoryJournalStore } from "../journal/memory.ts"
 import type { DecisionResult, OutsideAnswerResult } from "../journal/outside-answers.ts"
 import { type PendingApproval, pendingIn } from "../journal/pending-approvals.ts"
 import { type JournalStore, JournalStoreError, type ListOptions, type OpenOptions } from "../journal/store.ts"
+import { type EndedThreadTurn, ThreadLog } from "../journal/thread-log.ts"
+import { logName } from "../journal/thread-names.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
@@ -22,9 +25,7 @@ import { deleteThread } from "./delete-threads.ts"
 import { EventHub } from "./event-hub.ts"
 import { eventSource, followEvents, type ThreadEventsOptions } from "./events.ts"
 import { type InputPart, inputMessage, isOwnId, type ThreadInput, type UserPart } from "./input-message.ts"
-import { isSame, type QueuedInput } from "./input-queue.ts"
 import { checkLog, type ListedThread, listThreads, type UnreadableThread } from "./list-threads.ts"
-import { type EndedThreadTurn, ThreadLog } from "./log.ts"
 import type { Guidance, SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
 import { openTurnJournal } from "./open-turn.ts"
 import { redirectTurn } from "./redirect-turn.ts"
@@ -125,7 +126,7 @@ export class Thread {
    */
   static async open(store: JournalStore, threadId: string, options: ThreadOptions): Promise<Thread> {
     const events = new EventHub(eventSource(store, threadId, options))
-    const log = await ThreadLog.open(events.watched(store), `${threadId}.thread`, options)
+    const log = await ThreadLog.open(events.watched(store), logName(threadId), options)
     const state = new ThreadState(store, threadId, log, options, events)
     const isReloaded = log.header !== undefined && log.turn === undefined
     try {

@@ -1,7 +1,7 @@
 import { tokensOf } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { CheckpointKind } from "../../wire/event.ts"
-import type { QueuedInput } from "./input-queue.ts"
+import type { QueuedInput } from "../journal/input-queue.ts"
 import type { ThreadState } from "./thread-state.ts"
 
 /**

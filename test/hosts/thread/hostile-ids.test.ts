@@ -2,7 +2,7 @@ import { expect, test } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore } from "../../../src/hosts/journal/store.ts"
-import { judgeName } from "../../../src/hosts/judge/judge-memory.ts"
+import { judgeName, logName } from "../../../src/hosts/journal/thread-names.ts"
 import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
 import { compareJournals } from "../../../src/replay/compare.ts"
@@ -22,7 +22,7 @@ const texts = (thread: Thread): readonly string[] =>
 test("threads whose ids begin alike do not share a journal", async () => {
   const store = memoryJournalStore()
   const ids = ["a", "a.1", "a.1.1", "a.thread", "a.judge", "a.thread.thread", "1", "", "a:1", "a%3A1"]
-  const names = ids.flatMap((id) => [`${id}.thread`, judgeName(id), `${id}.1`, `${id}.2`])
+  const names = ids.flatMap((id) => [logName(id), judgeName(id), `${id}.1`, `${id}.2`])
   expect(new Set(names).size).toBe(names.length)
   for (const id of ids) {
     const thread = await Thread.open(store, id, { config: CONFIG })

@@ -24,10 +24,10 @@ import {
 import { threadValidation } from "../../schemas/validation.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
-import { firstChars } from "../journal/parts.ts"
-import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
 import { InputQueue } from "./input-queue.ts"
 import { LogLines } from "./log-lines.ts"
+import { firstChars } from "./parts.ts"
+import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
 const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
 
@@ -50,7 +50,7 @@ export class ThreadLog {
   /** The records of all ended turns, and those that were noted between them. */
   records: History<HistoryRecord> = History.of([])
   /** The inputs of the user that no turn has received. */
-  readonly queue = new InputQueue()
+  readonly queue: InputQueue = new InputQueue()
   /** The goal commands that are not settled. */
   commands: readonly ThreadCommanded[] = []
   /** The events that are not settled. */

@@ -1,8 +1,8 @@
 import { changedLog, missingLog } from "../../replay/base.ts"
 import type { LogHistory } from "../../replay/journal.ts"
 import type { JournalBase } from "../../wire/journal.ts"
-import type { JournalStore } from "../journal/store.ts"
-import { type LogPlace, ThreadLog } from "./log.ts"
+import type { JournalStore } from "./store.ts"
+import { type LogPlace, ThreadLog } from "./thread-log.ts"
 
 /**
  * Reads the history that a thread's log has up to a record, without opening the log. Records after it are not looked at.
