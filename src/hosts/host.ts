@@ -63,6 +63,10 @@ export interface TurnChildren {
   readonly name: string
   /** How many turns are above the turn: 0 for one that is not a child. */
   readonly depth: number
+  /** The tokens that were granted to the turn, if it is a child. Absent: no limit. */
+  readonly lease?: number
+  /** What the turn has left of its lease now. Absent: no limit. */
+  readonly left?: () => TokensLeft | undefined
 }
 
 /** Where a child turn belongs: a turn that a tool call of another turn runs. */
@@ -76,13 +80,13 @@ export interface ChildPlace {
   readonly parent: JournalParent
   /** Aborted when the call is cancelled, and so the child. */
   readonly signal: AbortSignal
-  /** What the goal of the parent's thread has left now. Absent or `undefined`: no limit. */
+  /** What the goal of the parent's thread, or the parent's own lease, has left now. Absent or `undefined`: no limit. */
   readonly left?: () => TokensLeft | undefined
 }
 
-/** The tokens that a goal has left. */
+/** The tokens that a goal or a lease has left. */
 export interface TokensLeft {
-  /** What neither the goal nor its running turn has used, and no child of an earlier turn has reserved. */
+  /** What neither the goal nor the running turn has used, and no child of an earlier turn has reserved. */
   readonly tokens: number
   /** How much of what a child of the running turn used is left out of `tokens` already. */
   counted(child: { readonly turnId: string; readonly parent: JournalParent; readonly usage: TokenUsage }): number

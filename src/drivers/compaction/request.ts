@@ -6,18 +6,28 @@ import type { Message } from "../../wire/message.ts"
 
 /**
  * Returns the request of a compaction: the request that was about to be made, with the instruction as its last message, so that a
- * provider's cache of it holds. `tail`: the messages at its end that the summary is not about. `undefined`: they are not found in it.
+ * provider's cache of it holds. It may be answered with text, whatever the request demanded. `tail`: the messages at its end that the
+ * summary is not about. `undefined`: they are not found in it.
  */
 export function compactionRequest(request: LlmRequest, instruction: string, tail: readonly Message[] = []): LlmRequest | undefined {
   const end = endBefore(request.messages, tail)
-  return end === undefined ? undefined : withChanges(request, { messages: [...request.messages.slice(0, end), asking(instruction)] })
+  return end === undefined
+    ? undefined
+    : withChanges(answerableWithText(request), { messages: [...request.messages.slice(0, end), asking(instruction)] })
+}
+
+/** A summary is text, not a tool call or JSON. A tool choice that allows text stays: providers bind their cache to it. */
+function answerableWithText(request: LlmRequest): LlmRequest {
+  const { outputSpec: _outputSpec, ...rest } = request
+  const { toolChoice } = request
+  return toolChoice === "auto" || toolChoice === "none" ? rest : { ...rest, toolChoice: "auto" }
 }
 
 /** {@link compactionRequest}, with its oldest calls and results, and then its oldest texts, cut until it has at most `limitTokens`. */
 export function shortenedRequest(request: LlmRequest, instruction: string, limitTokens: number): LlmRequest {
   const asked = asking(instruction)
   const messages = [...cutToFit(request, limitTokens - estimateTokens({ ...request, messages: [asked], attachments: [] })), asked]
-  return withChanges(request, { messages, attachments: [] })
+  return withChanges(answerableWithText(request), { messages, attachments: [] })
 }
 
 function asking(instruction: string): LlmMessage {

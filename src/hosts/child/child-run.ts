@@ -145,18 +145,17 @@ async function resume(journal: TurnJournal, config: TurnConfig, { parent }: Chil
 
 /** Grants the child its tokens, and records both with the beginning of its turn. */
 function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budget, maxOpen }: ChildRunOptions): Promise<Begun> {
-  if ((budget === undefined || (budget.total === undefined && place.left?.() === undefined)) && maxOpen === undefined)
-    return beginWith(budget?.tokens)
+  if (budget?.total === undefined && place.left?.() === undefined && maxOpen === undefined) return beginWith(budget?.tokens)
   return oneByOne(place, async () => {
     const siblings = await siblingsOf(place)
     if (maxOpen !== undefined && siblings.open >= maxOpen) {
       const message = `The subagent was not started: ${siblings.open} of at most ${maxOpen} run already. Wait for their results.`
       throw new ToolError({ ...childFailure("resource_limit", "child_capacity", message), retry: { type: "safe" } })
     }
-    const lease = budget && leaseOf(budget, siblings, place.left?.())
+    const lease = leaseOf(budget, siblings, place.left?.())
     if (lease !== undefined && lease < 1) {
       const message =
-        "The subagent was not started: the token budget of this turn's subagents, or of its goal, is used up, or reserved for those that run."
+        "The subagent was not started: the token budget of this turn's subagents, of the turn itself or of its goal, is used up, or reserved for those that run."
       throw new ToolError(childFailure("resource_limit", "child_budget", message))
     }
     return beginWith(lease)

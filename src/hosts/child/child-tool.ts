@@ -34,7 +34,7 @@ export interface ChildToolOptions<Name extends string = string> extends ChildRun
   readonly host: ChildRunOptions["host"]
   /** What the child's turn begins with. Default: the task as the user's message. */
   readonly start?: (task: ChildTask) => TurnStart
-  /** The tokens that children may use. Default: no limit. */
+  /** The tokens that children may use. Default: what the goal of the thread or the lease of the parent has left; without these, no limit. */
   readonly budget?: ChildRunOptions["budget"]
   /**
    * The call has its result at once, `{ childId, status: "running" }`, and the child runs on. The end of the child is given to the model later: by a

@@ -73,10 +73,14 @@ export async function oneByOne<Result>(place: ChildPlace, begin: () => Promise<R
   }
 }
 
-/** The tokens that a child may use. 0 or less: none are left. `left`: what the goal of the thread has left, as of now. */
-export function leaseOf({ tokens, total = Number.POSITIVE_INFINITY }: ChildBudget, { reserved, children }: Siblings, left?: TokensLeft): number {
+/**
+ * The tokens that a child may use. 0 or less: none are left; `undefined`: nothing limits it. `left`: what the goal of the thread, or the lease of
+ * the parent, has left, as of now.
+ */
+export function leaseOf(budget: ChildBudget | undefined, { reserved, children }: Siblings, left?: TokensLeft): number | undefined {
+  const { tokens = Number.POSITIVE_INFINITY, total = Number.POSITIVE_INFINITY } = budget ?? {}
   const ofTotal = Math.min(tokens, total - reserved)
-  if (left === undefined) return ofTotal
+  if (left === undefined) return ofTotal === Number.POSITIVE_INFINITY ? undefined : ofTotal
   const open = children.reduce((sum, child) => sum + Math.max(0, child.reserved - left.counted(child)), 0)
   return Math.min(ofTotal, left.tokens - open)
 }

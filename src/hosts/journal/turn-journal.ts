@@ -176,7 +176,8 @@ export class TurnJournal implements TurnLog {
 
   /** Where the children of this turn are recorded, each in a journal of its own. Their names begin with the name of this one. */
   get children(): TurnChildren {
-    return { ...this.#place, depth: this.parent?.depth ?? 0 }
+    const { depth = 0, lease } = this.parent ?? {}
+    return { ...this.#place, depth, ...(lease !== undefined && { lease }) }
   }
 
   /** The call that this turn runs for, as in its header; `undefined`: it is not the child of another turn. */

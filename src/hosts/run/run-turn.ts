@@ -1,11 +1,12 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
-import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnView } from "../host.ts"
+import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnChildren, TurnView } from "../host.ts"
 import { handleAnswer, save, stop, UNSAVED } from "./answers.ts"
 import { cancelTurn, redirectTurn } from "./cancel.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools, refuseWithoutDecider } from "./checks.ts"
 import { Work, type WorkOptions } from "./effect-run.ts"
+import { leaseLeft } from "./lease-left.ts"
 import { report, show } from "./report.ts"
 import { refuseToWait, suspended, withChildren } from "./suspend.ts"
 import { watchRun } from "./wake-run.ts"
@@ -122,10 +123,16 @@ function workOptionsOf(machine: TurnMachine, options: SuspendingRunOptions): Wor
     ...(isFatal !== undefined && { isFatal }),
     ...(toolConcurrency !== undefined && { toolConcurrency }),
     ...(journal !== undefined && { callStarted: (effectId, callId) => journal.callStarted(effectId, callId) }),
-    ...(journal?.children !== undefined && { children: journal.children }),
+    ...(journal?.children !== undefined && { children: childrenOf(machine, journal.children) }),
     resumesCalls: true,
     turn: viewOf(machine),
   }
+}
+
+/** A turn with a lease shares what is left of it with its own children. */
+function childrenOf(machine: TurnMachine, children: TurnChildren): TurnChildren {
+  const { lease } = children
+  return lease === undefined ? children : { ...children, left: () => leaseLeft(machine, lease) }
 }
 
 function viewOf(machine: TurnMachine): TurnView {

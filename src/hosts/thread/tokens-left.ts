@@ -3,6 +3,7 @@ import { addUsage, tokensOf } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
 import type { EffectContext, TokensLeft } from "../host.ts"
+import { countedIn } from "../run/lease-left.ts"
 import type { ThreadState } from "./thread-state.ts"
 
 /** The usage of a turn that is counted so far, with what no response reported. */
@@ -16,14 +17,11 @@ export function tokensLeft(thread: ThreadState, machine: TurnMachine, turnId: st
   if (goal === null || goal.tokenBudget === null || turn?.marked !== true) return undefined
   const uncharged = tokensOf(countedUsage(machine, thread.threadId)) - tokensOf(turn.charged)
   const used = goal.tokensUsed + goal.childTokensUsed + Math.max(0, uncharged) + turn.childTokens
-  const { state } = machine.turn.position
   return {
     tokens: goal.tokenBudget - used - (thread.children?.reserved(turnId, memory) ?? 0),
     counted(child) {
-      const { detached, effectId, callId } = child.parent
-      if (detached !== undefined) return memory.children?.find(({ childId }) => childId === child.turnId)?.tokens ?? 0
-      if (state.type !== "waiting_tools" || effectId < state.outstanding.id) return tokensOf(child.usage)
-      return state.results.some((result) => result?.callId === callId) ? tokensOf(child.usage) : 0
+      if (child.parent.detached === undefined) return countedIn(machine, child)
+      return memory.children?.find(({ childId }) => childId === child.turnId)?.tokens ?? 0
     },
   }
 }

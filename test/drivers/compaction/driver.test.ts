@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest"
 import type { CompactingDriverOptions } from "../../../src/drivers/compaction/settings.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
+import { chatProjector } from "../../../src/projectors/chat.ts"
+import { viewProjector } from "../../../src/projectors/view.ts"
+import { wrapProjector } from "../../../src/projectors/wrap-projector.ts"
 import type { Effect } from "../../../src/schemas/effect.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { answer, callsTools, completed, delivers, pollAll, respond, results, says, userMessage } from "../../machine/support.ts"
@@ -47,6 +50,18 @@ describe("at the threshold", () => {
       },
     ])
     expect(machine.usage.inputTokens).toBe(20)
+  })
+
+  test("the summary may be text, also where the request demands a tool call or JSON", () => {
+    const outputSpec = { type: "json_object" } as const
+    for (const toolChoice of ["required", { toolName: "look" }, "none", "auto"] as const) {
+      const demanding = wrapProjector(chatProjector, { request: () => ({ toolChoice, outputSpec }) })
+      const { effects } = afterBatch(900, {}, { projector: viewProjector(demanding) })
+      const { request } = callIn(effects)
+      expect(isCompactionRequest(request)).toBe(true)
+      expect(request.toolChoice).toBe(toolChoice === "none" ? "none" : "auto")
+      expect(request).not.toHaveProperty("outputSpec")
+    }
   })
 
   test("the next request shows the user's message and the summary, within the same iteration", () => {

@@ -14,6 +14,7 @@ import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { redirectRun } from "../../../src/hosts/run/wake-run.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
+import { tokensOf } from "../../../src/machine/limits.ts"
 import { TurnMachine } from "../../../src/machine/turn-machine.ts"
 import { userMessage } from "../../../src/machine/user-message.ts"
 import type { Done } from "../../../src/wire/effect.ts"
@@ -156,6 +157,30 @@ describe("budgets", () => {
     const leases = (await turnTree(store, "t"))?.children.map(({ parent }) => parent?.lease ?? 0) ?? []
     expect(leases.toSorted()).toEqual([10, 30, 30])
     expect(results.filter((text) => text.includes("budget of this turn's subagents"))).toHaveLength(1)
+  })
+
+  test.each([
+    ["a budget of their own", { budget: { tokens: 1_000 } }],
+    ["no budget", {}],
+  ])("children of a child share its lease, with %s", async (_case, budget) => {
+    const store = memoryJournalStore()
+    const model: Host["llmCall"] = async (effect) => {
+      const { task, answers } = asked(effect)
+      if (task === "parent") return answers === 0 ? says("", "sub:c:child") : says("done")
+      if (task === "child") return answers === 0 ? says("", "sub:g1:one", "sub:g2:two") : says("done")
+      return says("deep")
+    }
+    const options = { name: "sub", description: "", maxDepth: 2, host: { llmCall: model } }
+    const inner = childTool({ ...options, ...budget, config: configOf([]) })
+    const { run, turn } = family(store, model, {
+      child: { ...options, budget: { tokens: 50 }, config: configOf([inner]), host: { llmCall: model, tools: toolbox([inner]) } },
+    })
+    await run("t", turn)
+    const child = (await turnTree(store, "t"))?.children[0]
+    expect(child?.parent?.lease).toBe(50)
+    // The child's own call took 15. What is left goes to the first of its children, and the other is refused.
+    expect(child?.children.map(({ parent }) => parent?.lease)).toEqual([35])
+    expect(tokensOf(child?.total ?? USAGE)).toBe(15 * 3)
   })
 
   test("a child beyond the capacity is refused, and may be asked for later", async () => {
