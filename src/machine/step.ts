@@ -97,7 +97,7 @@ function accepted(outstanding: AnswerableEffect | undefined): string {
  * Both are ignored if the turn waits for something else.
  *
  * `redirect` does not end the turn: it stops what runs, appends the `messages`, which must not be the model's own words, and continues. Its
- * model is asked again in a new iteration, except between two iterations. `at`: milliseconds since the epoch.
+ * model is asked again in a new iteration, except between two iterations and at a side call. `at`: milliseconds since the epoch.
  */
 export type HostCommand =
   | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse; readonly answer?: Response }

@@ -283,9 +283,10 @@ function deliver(
 
 /** The messages are delivered as between two iterations. `left`: the state that the turn was in. */
 function redirect(config: CompleteTurnConfig, turn: Turn, left: TurnState, userMessages: readonly Message[]): RuleResult {
-  // Before its first effect, at its surface and at a checkpoint after work, the iteration has not begun.
+  // Before its first effect, at its surface, at a side call and at a checkpoint after work, the iteration has not begun.
   const isCompleting = left.type === "waiting_checkpoint" && left.outstanding.checkpoint === "before_completion"
-  const isNewIteration = isCompleting || left.type === "waiting_llm" || left.type === "waiting_tools" || left.type === "waiting_exec"
+  const isAnswering = left.type === "waiting_llm" && left.outstanding.purpose === undefined
+  const isNewIteration = isCompleting || isAnswering || left.type === "waiting_tools" || left.type === "waiting_exec"
   return continueWith(new TurnContext(config, turn), turn, { checkpoint: "after_work", delivery: { userMessages }, isNewIteration })
 }
 

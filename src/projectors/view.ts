@@ -76,9 +76,12 @@ function recordsOf({ storage, length }: Transcript<HistoryRecord>): readonly Pla
 /** Whether an event is a compaction record. The history may hold events of any shape. */
 export function isCompaction(event: unknown): event is CompactionRecord {
   if (typeof event !== "object" || event === null) return false
-  const { type, contextReset, id, through, base, summary, keptUserMessages } = event as { readonly [Key in keyof CompactionRecord]?: unknown }
+  const { type, contextReset, id, through, base, summary, restated, keptUserMessages } = event as {
+    readonly [Key in keyof CompactionRecord]?: unknown
+  }
   if (type !== "compaction" || contextReset !== true) return false
   return (
+    (restated === undefined || typeof restated === "string") &&
     typeof id === "string" &&
     typeof through === "string" &&
     typeof summary === "string" &&
@@ -125,11 +128,12 @@ function grownView(messages: Transcript<Message>, record: CompactionRecord): Tra
 
 function newView(messages: Transcript<Message>, record: CompactionRecord): SharedView | undefined {
   const { through, base, keptUserMessages } = record
-  const throughIndex = indexOf(messages, through)
+  const isBase = messages.at(base.count - 1)?.id === base.messageId
+  // A later turn may count its message ids from the same number.
+  const throughIndex = indexOf(messages, through, isBase ? base.count : messages.length)
   if (throughIndex === undefined) return undefined
   const tailStart = throughIndex + 1
-  const isBase = messages.at(base.count - 1)?.id === base.messageId
-  const baseLength = isBase ? base.count : Math.max(indexOf(messages, base.messageId) ?? 0, throughIndex) + 1
+  const baseLength = isBase ? base.count : Math.max(indexOf(messages, base.messageId, messages.length) ?? 0, throughIndex) + 1
   const kept = keptMessages(messages, keptUserMessages, tailStart)
   const storage = headOf(kept, record)
   return { record, tailStart, baseLength, kept, headLength: storage.length, storage }
@@ -142,8 +146,8 @@ interface KnownPlaces {
 
 const knownPlaces = new WeakMap<readonly Message[], KnownPlaces>()
 
-/** The last place of a message. Reads only messages that are new since the last time, so a record costs the same at any length. */
-function indexOf({ storage, length }: Transcript<Message>, id: string): number | undefined {
+/** The last place of a message before `end`. Reads only messages that are new since the last time, so a record costs the same at any length. */
+function indexOf({ storage, length }: Transcript<Message>, id: string, end: number): number | undefined {
   let known = knownPlaces.get(storage)
   if (known === undefined) {
     known = { places: new Map(), seen: 0 }
@@ -151,14 +155,14 @@ function indexOf({ storage, length }: Transcript<Message>, id: string): number |
   }
   for (; known.seen < length; known.seen += 1) known.places.set((storage[known.seen] as Message).id, known.seen)
   const place = known.places.get(id)
-  if (place === undefined || place < length) return place
-  // A longer transcript with the same storage has the id again.
-  for (let index = length - 1; index >= 0; index -= 1) if (storage[index]?.id === id) return index
+  if (place === undefined || place < end) return place
+  // A later message, or one of a longer transcript with the same storage, has the id again.
+  for (let index = end - 1; index >= 0; index -= 1) if (storage[index]?.id === id) return index
   return undefined
 }
 
 function keptMessages(messages: Transcript<Message>, ids: readonly string[], end: number): readonly Message[] {
-  const places = ids.flatMap((id) => indexOf(messages, id) ?? []).filter((place) => place < end)
+  const places = ids.flatMap((id) => indexOf(messages, id, end) ?? [])
   const sorted = [...new Set(places)].sort((left, right) => left - right)
   return sorted.map((place) => messages.at(place) as Message).filter(({ role }) => role === "user")
 }

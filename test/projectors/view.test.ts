@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import type { Json } from "../../src/json.ts"
 import { History } from "../../src/machine/history.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { Transcript } from "../../src/projectors/projector.ts"
@@ -77,7 +78,14 @@ describe("viewProjector", () => {
   })
 
   test("events that only resemble a record are passed over", () => {
-    for (const event of [null, 7, "compaction", { type: "compaction" }, { ...(record() as { event: object }).event, contextReset: false }])
+    for (const event of [
+      null,
+      7,
+      "compaction",
+      { type: "compaction" },
+      { ...(record() as { event: object }).event, contextReset: false },
+      (record({ restated: 5 as never }) as { event: Json }).event,
+    ])
       expect(shown(requestOf(History.of(MESSAGES), [{ type: "protocol", event }])).length).toBe(5)
   })
 
@@ -85,6 +93,17 @@ describe("viewProjector", () => {
     const original = shown(requestOf(History.of(MESSAGES), [record()]))
     expect(shown(requestOf(History.of(JSON.parse(JSON.stringify(MESSAGES)) as Message[]), [record()]))).toEqual(original)
     expect(shown(requestOf(History.of(MESSAGES.filter(({ id }) => id !== "a1")), [record()]))).toEqual(original)
+  })
+
+  test("a later message with the id of one that was compacted does not move the cut", () => {
+    const events = [record({ through: "a1", keptUserMessages: ["u1"] })]
+    const transcript = History.of(MESSAGES)
+    const before = shown(requestOf(transcript, events))
+    const later = [userMessage("third", "u1"), { id: "a1", role: "assistant", parts: [{ id: "p", type: "text", text: "three" }] } as const]
+    const expected = [...before, "third", "three"]
+    expect(shown(requestOf(transcript.append(later), events))).toEqual(expected)
+    // Without what the first view has cached, as after a restore.
+    expect(shown(requestOf(History.of([...MESSAGES, ...later]), events))).toEqual(expected)
   })
 
   test("a shorter transcript with the same storage has its own view", () => {

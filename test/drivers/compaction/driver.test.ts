@@ -318,6 +318,17 @@ describe("an overflow", () => {
 })
 
 describe("a cancelled compaction", () => {
+  test("by a redirection takes no iteration: the turn's own call has not begun", () => {
+    const { machine } = afterBatch(900, {}, { maxIterations: 2 })
+    for (const id of ["u2", "u3", "u4"]) {
+      machine.command({ type: "redirect", messages: [userMessage("Something else.", id)] })
+      expect(isCompactionRequest(callIn(pollAll(machine)).request)).toBe(true)
+    }
+    respond(machine, says(machine.outstanding?.id ?? 0, "Summary."))
+    const { request } = callIn(respond(machine, delivers(machine.outstanding?.id ?? 0)))
+    expect(request.messages.map(textOfMessage)).toContain("Something else.")
+  })
+
   test("ends the turn, counts its usage, and stores nothing of the summary", () => {
     const { machine } = afterBatch(900)
     const before = machine.messages
