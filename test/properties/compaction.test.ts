@@ -72,6 +72,8 @@ const aMove = fc.record({
     { weight: 8, arbitrary: fc.constant("nothing" as const) },
     { weight: 1, arbitrary: fc.constantFrom("user" as const, "request" as const, "summary" as const, "cause" as const) },
   ),
+  /** Whether the host redirects the turn instead, with what a model call had said until then. */
+  redirect: fc.oneof({ weight: 14, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.record({ said: fc.nat({ max: 60 }) }) }),
 })
 type Move = typeof aMove extends fc.Arbitrary<infer Value> ? Value : never
 
@@ -101,7 +103,6 @@ class Game {
 
   constructor(driver: string, window: number | undefined, options: CompactingDriverOptions) {
     this.driver = driver
-    this.driver = driver
     this.config = configOf({
       driver: (DRIVERS[driver] as (typeof DRIVERS)[string])(options),
       projector: viewProjector(chatProjector),
@@ -125,9 +126,23 @@ class Game {
       const { outstanding } = this.machine
       if (outstanding === undefined) return
       this.#steps += 1
-
-      this.#answer(outstanding, move)
+      if (move.redirect === undefined) this.#answer(outstanding, move)
+      else this.#redirect(outstanding, move.redirect.said)
     }
+  }
+
+  #redirect(outstanding: NonNullable<TurnMachine["outstanding"]>, said: number): void {
+    const id = `u${this.#steps + 1}`
+    this.said.push(id)
+    const text = "r".repeat(said)
+    const partial =
+      outstanding.type === "llm_call" && said > 0
+        ? ({ text, parts: [{ type: "text", text }], usage: this.#usage(said), terminalReason: "cancelled" } as const)
+        : undefined
+    const command = { type: "redirect", messages: [userMessage(`Instead ${id}.`, id)], at: this.at, ...(partial && { partial }) } as const
+    this.machine.command(command)
+    this.inputs.push(command, { type: "poll" })
+    pollAll(this.machine)
   }
 
   #answer(outstanding: NonNullable<TurnMachine["outstanding"]>, move: Move): void {
@@ -344,7 +359,13 @@ describe("compaction in random turns", () => {
   test("a turn that only ever works compacts as often as it must, and every request fits", SLOW, () => {
     for (const name of Object.keys(DRIVERS)) {
       const game = new Game(name, 2_000, { keepTailTokens: 0 })
-      const move: Move = { model: { type: "calls", sizes: [200] }, summary: { type: "summary", size: 20 }, hold: false, delivery: "nothing" }
+      const move: Move = {
+        model: { type: "calls", sizes: [200] },
+        summary: { type: "summary", size: 20 },
+        hold: false,
+        delivery: "nothing",
+        redirect: undefined,
+      }
       game.play(Array.from({ length: 200 }, () => move))
       expect(game.machine.done).toBe(false)
       const count = recordsOf(game.machine.history).length
