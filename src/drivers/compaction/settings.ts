@@ -33,7 +33,7 @@ export interface CompactingDriverOptions {
   readonly keepTailTokens?: number
   /** What the model reads after our instruction for the summary. Default: nothing. */
   readonly instructions?: string
-  /** The most that the summary may take, in tokens. Default 2,000; at most an eighth of the window. */
+  /** The length that the model is asked for, in tokens. Default 2,000; at most an eighth of the window. A longer summary is used if it saves enough. */
   readonly maxSummaryTokens?: number
   /** Failures after which compaction rests until new input arrives, and after which an overflow ends the turn. Default 3. */
   readonly maxFailures?: number

@@ -105,7 +105,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
   function traced(host: Host, turn?: TracedTurn): Host {
     return wrapHost(host, {
       llmCall(next, effect, context) {
-        const { request } = effect
+        const { request, purpose } = effect
         const conversationId = turn?.conversationId ?? request.sessionId
         const known = {
           "gen_ai.request.model": request.model,
@@ -118,7 +118,13 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
         return work(context, turn, {
           name: `chat ${request.model}`,
           kind: SpanKind.CLIENT,
-          attributes: () => ({ ...operation, ...known, ...requestAttributes(request, captureContent), ...(broken && prefixAttributes(broken)) }),
+          attributes: () => ({
+            ...operation,
+            ...known,
+            ...requestAttributes(request, captureContent),
+            ...(purpose !== undefined && { "turn_machine.llm.purpose": purpose }),
+            ...(broken && prefixAttributes(broken)),
+          }),
           execute: (inner) => next(effect, inner),
           answered: (response) => answeredCall(response, captureContent),
           failed: failedCall,
