@@ -14,7 +14,7 @@ import { RunInterrupted } from "../run/interrupted.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { onAbort } from "../timers.ts"
 import { childFailure } from "./child-result.ts"
-import { type ChildBudget, leaseOf, oneByOne, siblingsOf } from "./lease.ts"
+import { type ChildBudget, forgetEnded, leaseOf, oneByOne, siblingsOf } from "./lease.ts"
 
 /** How a child runs. */
 export interface ChildRunOptions {
@@ -163,6 +163,7 @@ function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budg
 
   async function beginWith(lease: number | undefined): Promise<Begun> {
     const parent = { ...place.parent, ...(lease !== undefined && { lease }) }
+    forgetEnded(place)
     return { machine: await journal.begin(withLease(config, lease), start, { turnId: place.turnId, parent }), parent }
   }
 }

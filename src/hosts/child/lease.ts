@@ -34,6 +34,11 @@ interface Sibling {
 /** What ended children used. They do not change any more. */
 const ended = new WeakMap<JournalStore, Map<string, ReadTurn>>()
 
+/** Forgets an earlier child of the same name: its journal was deleted, such as with its thread. */
+export function forgetEnded({ store, name }: ChildPlace): void {
+  ended.get(store)?.delete(name)
+}
+
 /** Reads the other children of a place's parent. */
 export async function siblingsOf(place: ChildPlace): Promise<Siblings> {
   const { store, name: own, parent } = place

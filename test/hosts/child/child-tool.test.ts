@@ -183,6 +183,25 @@ describe("budgets", () => {
     expect(tokensOf(child?.total ?? USAGE)).toBe(15 * 3)
   })
 
+  test("a turn that has the name of a deleted one shares its total anew", async () => {
+    const store = memoryJournalStore()
+    const model: Host["llmCall"] = async (effect) => {
+      const { task, answers } = asked(effect)
+      if (task !== "parent") return says("did it")
+      return [says("", "sub:c1:one", "sub:c2:two"), says("", "sub:c3:three")][answers] ?? says("done")
+    }
+    const { run, turn } = family(store, model, { child: { budget: { tokens: 30, total: 50 } } })
+    const leases = async () => (await turnTree(store, "t"))?.children.map(({ parent }) => parent?.lease ?? 0).toSorted()
+    await run("t", turn)
+    const first = await leases()
+    const names: string[] = []
+    for await (const name of store.list()) names.push(name)
+    for (const name of names) await store.delete(name)
+    await run("t", turn)
+    expect(first).toEqual([20, 20, 30])
+    expect(await leases()).toEqual(first)
+  })
+
   test("a child beyond the capacity is refused, and may be asked for later", async () => {
     const store = memoryJournalStore()
     const { run, turn } = family(store, asking("sub:c1:a", "sub:c2:b"), { child: { maxOpen: 1 } })
