@@ -161,14 +161,14 @@ test("a child that takes longer to end than its parent waits is charged by what 
 
 describe("the budget of a goal", () => {
   /** A parent that asks several children at once. Each child answers so often, with 15 tokens a time. */
-  const budgeted = (store: JournalStore, steps: readonly number[], answersAfter = 0) => {
+  const budgeted = (store: JournalStore, steps: readonly number[], answersAfter = 0, budget: { tokens: number } | null = { tokens: 50 }) => {
     const llmCall: Host["llmCall"] = async (effect) => {
       const { task, answers, results } = asked(effect)
       if (task !== "parent") return answers + 1 < Number(task) ? says("", `missing:m${answers}:x`) : says(`used ${task}`)
       if (answers === 0) return says("", ...steps.map((step, index) => `sub:c${index}:${step}`))
       return answers <= answersAfter ? says("", `sub:d${answers}:1`) : says(results.join(";"))
     }
-    const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, budget: { tokens: 50 } })
+    const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, ...(budget && { budget }) })
     const host: Host = { llmCall, tools: toolbox([sub]) }
     const run = async (options: RunThreadOptions = {}) => {
       const thread = await Thread.open(store, "t", { config: configOf([sub]) })
@@ -191,6 +191,14 @@ describe("the budget of a goal", () => {
       record.type === "conversation" ? record.message.parts.flatMap((part) => (part.type === "tool_result" ? [part.text] : [])) : [],
     )
     expect(results.filter((text) => text.includes("of its goal, is used up"))).toHaveLength(1)
+    await thread.close()
+  })
+
+  test("limits children whose tool has no budget, too", async () => {
+    const store = memoryJournalStore()
+    const { run, leases } = budgeted(store, [9, 9], 0, null)
+    const thread = await run()
+    expect(await leases()).toEqual([85])
     await thread.close()
   })
 
