@@ -228,10 +228,10 @@ export class ThreadState {
     return result
   }
 
-  /** Whether there is input that a loop must act on. */
+  /** Whether there is input that a loop must act on. Without goals, commands and events from before are left as they are. */
   get hasInput(): boolean {
     const { queue, commands, events } = this.log
-    return !queue.isEmpty || commands.length > 0 || events.length > 0
+    return !queue.isEmpty || (this.hasGoals && (commands.length > 0 || events.length > 0))
   }
 
   /** Follows the children of a run, and continues those that are open. */
