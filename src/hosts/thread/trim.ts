@@ -2,7 +2,7 @@ import { readHeader } from "../child/turn-tree.ts"
 import { lastLine } from "../journal/parts.ts"
 import { END } from "../journal/pending-approvals.ts"
 import { type JournalStore, JournalStoreError } from "../journal/store.ts"
-import { childrenPrefix } from "../run/child-place.ts"
+import { childrenPrefix, isBelow } from "../run/child-place.ts"
 import { isSettled } from "./children.ts"
 import type { ThreadLog } from "../journal/thread-log.ts"
 
@@ -30,7 +30,7 @@ export async function trimTurns(store: JournalStore, { threadId, below, log }: T
 /** Deletes the journal of one turn that has ended. `hasChildren`: its tool calls may have begun turns of their own. */
 export async function trimTurn(store: JournalStore, log: ThreadLog, turnId: string, hasChildren: boolean): Promise<void> {
   const names: string[] = []
-  if (hasChildren) for await (const name of store.list({ prefix: childrenPrefix(turnId) })) names.push(name)
+  if (hasChildren) for await (const name of store.list({ prefix: childrenPrefix(turnId) })) if (isBelow(turnId, name)) names.push(name)
   await deleteEnded(store, log, [turnId, ...names])
 }
 

@@ -155,6 +155,7 @@ describe("what a user says", () => {
       [{ id: "mine", role: "user", parts: [text] }, "id_taken"],
       [{ id: "continue-7", role: "user", parts: [text] }, "id_taken"],
       [{ id: "m_3_answer_1", role: "user", parts: [text] }, "id_taken"],
+      [{ id: "child:t.1:2:c", role: "user", parts: [text] }, "id_taken"],
       [{ id: "a", role: "assistant", parts: [text] }, "invalid_input"],
       [[], "invalid_input"],
       [[text, text], "invalid_input"],
