@@ -4,7 +4,7 @@ import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { judgeName, logName } from "../../../src/hosts/journal/thread-names.ts"
 import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
-import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
+import { type InputReceipt, runThread, Thread } from "../../../src/hosts/thread/thread.ts"
 import { compareJournals } from "../../../src/replay/compare.ts"
 import { type Journal, JournalWriter, readJournal } from "../../../src/replay/journal.ts"
 import { Recorder } from "../../../src/replay/recorder.ts"
@@ -65,16 +65,18 @@ test("an input does not get the id of a message of the host that the running tur
   const thread = await Thread.open(memoryJournalStore(), "t", { config: CONFIG, goals: false })
   await thread.say("First.")
   const own = { id: "user-2", role: "user", parts: [{ id: "x", type: "text", text: "From the host." }] } as const
+  const receipts: InputReceipt[] = []
   let calls = 0
   const host: Host = {
     async llmCall() {
       calls += 1
-      if (calls === 2) expect(await thread.say("Second.")).toEqual({ inputId: "user-3", status: "queued" })
+      if (calls === 2) receipts.push(await thread.say("Second."))
       return says("Hello.")
     },
     checkpoint: async () => (calls === 1 ? { userMessages: [own] } : undefined),
   }
   await runThread(thread, host)
+  expect(receipts).toEqual([{ inputId: "user-3", status: "queued" }])
   expect(texts(thread)).toEqual(["First.", "From the host.", "Second."])
   await thread.close()
 })
