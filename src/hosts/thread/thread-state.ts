@@ -71,6 +71,8 @@ export class ThreadState {
   /** Whether a decision or a result arrived since the open turn ran last. */
   #isAnswered = false
   #journalLock: Promise<unknown> = Promise.resolve()
+  /** Resolves when all runs so far have ended. */
+  #runs: Promise<unknown> = Promise.resolve()
   /** The error of a write to the log that a checkpoint needed. The run of the turn rejects with it. */
   failure: { readonly error: unknown } | undefined
   /** The limit of the running turn's tokens. */
@@ -226,6 +228,19 @@ export class ThreadState {
     const result = this.#journalLock.then(act)
     this.#journalLock = result.catch(() => {})
     return result
+  }
+
+  /**
+   * Runs `run` when every run before it has ended.
+   * @throws {JournalStoreError} `closed`: the thread was closed
+   */
+  runAlone<Result>(run: () => Promise<Result>): Promise<Result> {
+    const ended = this.#runs.then(() => {
+      if (this.#isClosed) throw new JournalStoreError("closed", `The thread ${JSON.stringify(this.threadId)} is closed. Open it again to run it.`)
+      return run()
+    })
+    this.#runs = ended.catch(() => {})
+    return ended
   }
 
   /** Whether there is input that a loop must act on. Without goals, commands and events from before are left as they are. */

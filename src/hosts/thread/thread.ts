@@ -573,7 +573,8 @@ export class Thread {
 }
 
 /**
- * Runs a thread until it rests: first an open turn, then user messages, then continuations of the goal, as `nextTurn` decides.
+ * Runs a thread until it rests: first an open turn, then user messages, then continuations of the goal, as `nextTurn` decides. A thread that
+ * already runs is run again when that run has ended, so each input can be followed by a run of its own: one that arrives as a run ends is not left.
  * Aborting the signal cancels the running turn, which pauses the goal under the default policy. Aborting `pause` leaves the turn open instead.
  *
  * A turn with held calls that nothing decides waits for `thread.decide`, then the run rests with `type: "suspended"`; with `suspend: true` at
