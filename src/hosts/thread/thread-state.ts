@@ -37,7 +37,8 @@ export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions,
   readonly lostUsage?: (request: LlmRequest) => TokenUsage
   /**
    * What is stored of turns that have ended. `journals`: everything; each can be replayed. `log`: their messages and records, in the thread's
-   * log; a journal is deleted when the turn after it has ended. The journals of the open turn, of the turn before it, and of children that have not ended stay.
+   * log; a journal is deleted when the turn after it has ended. The journals of the open turn, of the turn before it, and of children that have not ended,
+   * or whose end the thread has not received, stay.
    * Default `journals`.
    */
   readonly retain?: "journals" | "log"

@@ -10,7 +10,11 @@ const id = fc.constantFrom("a", "b")
 const text = fc.constantFrom("", "one", "two")
 const aMessage: fc.Arbitrary<Message> = fc
   .record({ id, texts: fc.oneof({ weight: 3, arbitrary: fc.constant(["one"]) }, { weight: 1, arbitrary: fc.array(text, { maxLength: 2 }) }) })
-  .map(({ id, texts }) => ({ id, role: "user" as const, parts: texts.map((text, index) => ({ id: `${id}.p${index}`, type: "text" as const, text })) }))
+  .map(({ id, texts }) => ({
+    id,
+    role: "user" as const,
+    parts: texts.map((text, index) => ({ id: `${id}.p${index}`, type: "text" as const, text })),
+  }))
 const aHistoryRecord: fc.Arbitrary<HistoryRecord> = fc.oneof(
   { weight: 4, arbitrary: aMessage.map((message) => ({ type: "conversation" as const, message })) },
   { weight: 1, arbitrary: fc.constant({ type: "protocol" as const, event: { type: "notice" } }) },
@@ -23,9 +27,9 @@ const anOutcome = fc.oneof(
 const aRecord: fc.Arbitrary<ThreadRecord> = fc.oneof(
   aMessage.map((message): ThreadRecord => ({ type: "said", at: 1, message })),
   fc.array(id, { maxLength: 2 }).map((said): ThreadRecord => ({ type: "turn_begun", at: 1, turnId: "t.1", origin: "user", said, messages: [] })),
-  fc.record({ outcome: anOutcome, records: fc.array(aHistoryRecord, { maxLength: 4 }) }).map(
-    ({ outcome, records }) => ({ type: "turn_ended", at: 1, turnId: "t.1", outcome, iteration: 1, records }) as ThreadRecord,
-  ),
+  fc
+    .record({ outcome: anOutcome, records: fc.array(aHistoryRecord, { maxLength: 4 }) })
+    .map(({ outcome, records }) => ({ type: "turn_ended", at: 1, turnId: "t.1", outcome, iteration: 1, records }) as ThreadRecord),
 )
 
 /** A record as its writer has it, without the marks of its line. */

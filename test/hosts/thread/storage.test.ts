@@ -206,7 +206,9 @@ describe("the journal of a thread's turn", () => {
   ])("a log that leaves out what it does not have is damaged: %s", async (_what, change) => {
     const { store } = await played(3)
     const writer = new JournalWriter<ThreadRecord>()
-    const records = (await recordsOf(store, "t.thread")).map((record) => (record.type === "turn_ended" ? ({ ...record, ...change } as ThreadRecord) : record))
+    const records = (await recordsOf(store, "t.thread")).map((record) =>
+      record.type === "turn_ended" ? ({ ...record, ...change } as ThreadRecord) : record,
+    )
     await rewrite(store, "t.thread", records.map((record) => writer.line(record)).join(""))
     await expect(Thread.open(store, "t", OPTIONS)).rejects.toMatchObject({ code: "damaged_record", record: 4 })
   })
