@@ -2,9 +2,9 @@ import { readHeader } from "../child/turn-tree.ts"
 import { lastLine } from "../journal/parts.ts"
 import { END } from "../journal/pending-approvals.ts"
 import { type JournalStore, JournalStoreError } from "../journal/store.ts"
+import type { ThreadLog } from "../journal/thread-log.ts"
 import { childrenPrefix, isBelow } from "../run/child-place.ts"
 import { isSettled } from "./children.ts"
-import type { ThreadLog } from "../journal/thread-log.ts"
 
 /** Which turns a trim reaches: those whose numbers are lower. */
 interface TrimmedTurns {

@@ -1,6 +1,6 @@
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
-import { LogLines } from "../../../src/hosts/thread/log-lines.ts"
+import { LogLines } from "../../../src/hosts/journal/log-lines.ts"
 import type { HistoryRecord, Message } from "../../../src/wire/message.ts"
 import type { ThreadRecord } from "../../../src/wire/thread.ts"
 import { check } from "../../properties/check.ts"
@@ -9,7 +9,13 @@ import { check } from "../../properties/check.ts"
 const id = fc.constantFrom("a", "b")
 const text = fc.constantFrom("", "one", "two")
 const aMessage: fc.Arbitrary<Message> = fc
-  .record({ id, texts: fc.oneof({ weight: 3, arbitrary: fc.constant(["one"]) }, { weight: 1, arbitrary: fc.array(text, { maxLength: 2 }) }) })
+  .record({
+    id,
+    texts: fc.oneof(
+      { weight: 3, arbitrary: fc.constant<readonly ("" | "one" | "two")[]>(["one"]) },
+      { weight: 1, arbitrary: fc.array(text, { maxLength: 2 }) as fc.Arbitrary<readonly ("" | "one" | "two")[]> },
+    ),
+  })
   .map(({ id, texts }) => ({
     id,
     role: "user" as const,
