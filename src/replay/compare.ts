@@ -40,7 +40,9 @@ export interface JournalComparison {
  * `dropped` of the header. After a compaction, only effects that both journals answer completely are compared.
  */
 export function compareJournals(first: Journal, second: Journal): JournalComparison {
-  const header = differences(comparedHeader(first), comparedHeader(second))
+  // Without the history of one turn, the histories of both are left out: the log and the record at which each begins say whether they are the same.
+  const isKnown = hasHistory(first) && hasHistory(second)
+  const header = differences(comparedHeader(first, isKnown), comparedHeader(second, isKnown))
   const fromEffect = Math.max(firstWholeEffect(first), firstWholeEffect(second))
   const [left, right] = [stepsOf(first, fromEffect), stepsOf(second, fromEffect)]
   let alike = 0
@@ -52,11 +54,15 @@ export function compareJournals(first: Journal, second: Journal): JournalCompari
   return { header, parting: undefined, alike, fromEffect }
 }
 
+function hasHistory({ header, history }: Journal): boolean {
+  return header.base === undefined || history !== undefined
+}
+
 /** `surface` has the prompt and the tools themselves, so their digests are left out. */
-function comparedHeader({ header, history }: Journal): unknown {
+function comparedHeader({ header, history }: Journal, isKnown: boolean): unknown {
   const { driver, config, start, base } = header
   const { systemPrompt: _prompt, tools: _tools, ...digests } = config
-  if (base !== undefined && history === undefined) return { driver, config: digests, surface: header.surface, base, start }
+  if (base !== undefined && !isKnown) return { driver, config: digests, surface: header.surface, base, start }
   const read = { header, ...(history && { history }) }
   return { driver, config: digests, surface: wholeSurface(read), start: wholeStart(read) }
 }

@@ -1,7 +1,7 @@
 import { JournalError } from "../../errors.ts"
 import { digest } from "../../replay/digest.ts"
 import type { SuspendedChild } from "../host.ts"
-import { childrenPrefix } from "../run/child-place.ts"
+import { childrenPrefix, isBelow } from "../run/child-place.ts"
 import { pendingApprovals, pendingIn } from "./pending-approvals.ts"
 import type { JournalStore } from "./store.ts"
 import type { TurnJournal } from "./turn-journal.ts"
@@ -34,7 +34,8 @@ export async function findChild(store: Pick<JournalStore, "list">, prefix: strin
 export async function waitingChildrenOf(store: Pick<JournalStore, "list" | "read">, threadId: string): Promise<readonly SuspendedChild[]> {
   const found: SuspendedChild[] = []
   for await (const name of store.list({ prefix: `${threadId}.` })) {
-    if (!/^\d+\.child-/.test(name.slice(threadId.length + 1))) continue
+    const [, turn] = /^(\d+)\.child-/.exec(name.slice(threadId.length + 1)) ?? []
+    if (turn === undefined || !isBelow(`${threadId}.${turn}`, name)) continue
     const child = await pendingIn(store, name).catch(nothingUnreadable)
     if (child !== undefined) found.push(child)
   }
@@ -48,6 +49,7 @@ function nothingUnreadable(error: unknown): undefined {
 /** The children of a turn that wait for decisions, or for work outside, and their children. `name`: the journal of the turn. */
 export async function waitingChildren(store: Pick<JournalStore, "list" | "read">, name: string): Promise<readonly SuspendedChild[]> {
   const found: SuspendedChild[] = []
-  for await (const child of pendingApprovals(store, { prefix: childrenPrefix(name) })) if (child.error === undefined) found.push(child)
+  for await (const child of pendingApprovals(store, { prefix: childrenPrefix(name) }))
+    if (child.error === undefined && isBelow(name, child.name)) found.push(child)
   return found
 }

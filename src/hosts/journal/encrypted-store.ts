@@ -1,7 +1,10 @@
 import { firstChars, inChunks } from "./parts.ts"
 import { closed, type JournalStore, JournalStoreError, type OpenOptions, type StoredJournal } from "./store.ts"
 
-/** Where a stored line is. An encryption that binds it notices lines that were moved, exchanged or cut out. */
+/**
+ * Where a stored line is. An encryption that binds it notices lines that were moved, exchanged or cut out. Do not derive a nonce from it: after a
+ * failed write, a crash or a replacement, another text is encrypted for the same place.
+ */
 export interface LinePlace {
   /** The name of the journal. */
   readonly name: string

@@ -29,8 +29,8 @@ import type { Response, ToolDecisions, ToolResults } from "../../wire/response.t
 import type { ToolSpec } from "../../wire/tool.ts"
 import type { SuspendedChild, ToolAnswer, ToolError, TurnChildren, TurnLog } from "../host.ts"
 import { type TurnTools, toolsNow } from "../run/changed-tool.ts"
-import { childrenPrefix } from "../run/child-place.ts"
 import { wakeRun } from "../run/wake-run.ts"
+import { waitingChildren } from "./child-journals.ts"
 import {
   type AnsweredTurn,
   checkedDecisions,
@@ -43,7 +43,6 @@ import {
   RecordedBatch,
 } from "./outside-answers.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
-import { pendingApprovals } from "./pending-approvals.ts"
 import { readHistory } from "./read-journal.ts"
 import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
@@ -188,9 +187,7 @@ export class TurnJournal implements TurnLog {
   /** The children of this turn that wait for decisions, or for work outside. */
   async suspendedChildren(): Promise<readonly SuspendedChild[]> {
     const { store, name } = this.#place
-    const found: SuspendedChild[] = []
-    for await (const child of pendingApprovals(store, { prefix: childrenPrefix(name) })) if (child.error === undefined) found.push(child)
-    return found
+    return waitingChildren(store, name)
   }
 
   /** @throws {TypeError} the journal was neither begun nor resumed */

@@ -22,6 +22,11 @@ export function childrenPrefix(name: string): string {
   return `${name}.child-`
 }
 
+/** Whether a journal has the name of a child of a turn, or of a child of a child. `name`: the journal of the turn. */
+export function isBelow(name: string, found: string): boolean {
+  return found.startsWith(name) && /^(?:\.child-\d+-[0-9a-f]{16})+$/.test(found.slice(name.length))
+}
+
 /** The name of the journal of a child's parent. */
 export function parentName({ name }: Pick<ChildPlace, "name">): string {
   return name.slice(0, name.lastIndexOf(".child-"))

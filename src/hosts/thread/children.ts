@@ -42,7 +42,7 @@ export class ThreadChildren {
   /** Continues those that are open, and records the ends that the thread does not know. */
   async resume(): Promise<void> {
     const { store, threadId } = this.#thread
-    await this.#children.resume(store, { prefix: `${threadId}.`, isKnown: (name) => !this.#isOwn(name) || this.#isSettled(name) })
+    await this.#children.resume(store, { prefix: `${threadId}.`, isKnown: (name) => !this.#isOwn(name) || isSettled(this.#thread.log, name) })
   }
 
   /** Cancels the children of a turn. */
@@ -51,15 +51,7 @@ export class ThreadChildren {
     const prefix = childrenPrefix(turnId)
     this.#children.cancel(store, { prefix })
     // Those that wait for a decision do not run. They are found cancelled with their parent.
-    await this.#children.resume(store, { prefix, isKnown: (name) => this.#isSettled(name) })
-  }
-
-  /** Whether the end of a child was received, and its tokens with it: a crash may have come before the checkpoint that charges them. */
-  #isSettled(name: string): boolean {
-    const { log } = this.#thread
-    if (log.queue.withKey(endKey(name)) === undefined) return false
-    const unsettled = [...log.queue.messages.map(({ id }) => id), ...(log.turn?.said ?? [])]
-    return !unsettled.some((id) => id.startsWith(ID) && name.endsWith(`-${digest(id.slice(ID.length))}`))
+    await this.#children.resume(store, { prefix, isKnown: (name) => isSettled(this.#thread.log, name) })
   }
 
   get isRunning(): boolean {
@@ -127,6 +119,16 @@ export class ThreadChildren {
 
 /** What the id of an end begins with. The rest is the id of the child. */
 const ID = "child:"
+
+/**
+ * Whether the thread has received the end of a child in the background, and its tokens with it: a crash may have come before the checkpoint that
+ * charges them. Until then, the journal of the child is needed.
+ */
+export function isSettled({ queue, turn }: ThreadLog, name: string): boolean {
+  if (queue.withKey(endKey(name)) === undefined) return false
+  const unsettled = [...queue.messages.map(({ id }) => id), ...(turn?.said ?? [])]
+  return !unsettled.some((id) => id.startsWith(ID) && name.endsWith(`-${digest(id.slice(ID.length))}`))
+}
 
 /** The key of the input that says how a child has ended. */
 function endKey(name: string): string {

@@ -1,12 +1,10 @@
 import { readGoal } from "../../drivers/goal/history.ts"
 import { JournalError } from "../../errors.ts"
-import { lastLine } from "../journal/parts.ts"
-import { END } from "../journal/pending-approvals.ts"
 import { type JournalStore, JournalStoreError, type ListOptions, type OpenOptions } from "../journal/store.ts"
 import { ThreadLog } from "../journal/thread-log.ts"
 import { judgeName, logName } from "../journal/thread-names.ts"
 import { listThreads } from "./list-threads.ts"
-import { turnNumber } from "./trim.ts"
+import { isAwaited, isOpen, turnNumber } from "./trim.ts"
 
 /** Options of {@link deleteThreads}. */
 export interface DeleteThreadsOptions extends ListOptions {
@@ -18,7 +16,8 @@ export interface DeleteThreadsOptions extends ListOptions {
 
 /**
  * Deletes the threads of a store that rest and whose last record is old enough, and completes deletions that were interrupted. A thread with an
- * open turn, with input, or with a goal that is active stays, as does one that is in use or whose log is damaged.
+ * open turn, with input, with a child in the background whose end it has not received, or with a goal that is active stays, as does one that is in
+ * use or whose log is damaged.
  * @returns the ids of the deleted threads, in the order of their names
  * @throws {RangeError} `olderThanMs` is not a number of at least 0
  * @throws {JournalStoreError} `unavailable`
@@ -26,7 +25,12 @@ export interface DeleteThreadsOptions extends ListOptions {
 export async function deleteThreads(store: JournalStore, { olderThanMs, now = Date.now, ...list }: DeleteThreadsOptions): Promise<readonly string[]> {
   if (!(olderThanMs >= 0)) throw new RangeError(`olderThanMs must be at least 0, not ${olderThanMs}.`)
   const before = now() - olderThanMs
-  const isDue = (log: ThreadLog): boolean => log.isDeleted || (log.at <= before && rests(log))
+  const isDue = async (log: ThreadLog, names: readonly string[]): Promise<boolean> => {
+    if (log.isDeleted) return true
+    if (log.at > before || !rests(log)) return false
+    for (const name of names) if (await isAwaited(store, log, name)) return false
+    return true
+  }
   const due: string[] = []
   for await (const found of listThreads(store, list)) {
     const { threadId, error } = found
@@ -57,15 +61,14 @@ export async function deleteThread(
   store: JournalStore,
   threadId: string,
   options: OpenOptions = {},
-  isDue: (log: ThreadLog) => boolean = () => true,
+  isDue: (log: ThreadLog, names: readonly string[]) => boolean | Promise<boolean> = () => true,
 ): Promise<boolean> {
   const name = logName(threadId)
   if ((await store.read(name)) === undefined) return false
   const log = await openLog(store, name, options)
-  let names: readonly string[]
   try {
-    if (log instanceof ThreadLog && !isDue(log)) return false
-    names = await journalsOf(store, threadId)
+    const names = await journalsOf(store, threadId)
+    if (log instanceof ThreadLog && !(await isDue(log, names))) return false
     await refuseUsed(store, names, options)
     // A damaged log is refused as it is.
     if (log instanceof ThreadLog && log.header !== undefined && !log.isDeleted) await log.append({ type: "deleted", at: log.at })
@@ -97,8 +100,7 @@ async function journalsOf(store: JournalStore, threadId: string): Promise<readon
 /** Refuses before anything is deleted. Only a turn that has not ended can be in use for long. @throws {JournalStoreError} `in_use` */
 async function refuseUsed(store: JournalStore, names: readonly string[], options: OpenOptions): Promise<void> {
   for (const name of names) {
-    const text = await store.read(name)
-    if (text === undefined || END.test(await lastLine(text))) continue
+    if (!(await isOpen(store, name))) continue
     const stored = await store.open(name, options)
     await stored.close()
   }

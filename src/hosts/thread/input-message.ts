@@ -16,8 +16,8 @@ export type ThreadInput = string | readonly InputPart[] | Message
 
 const USER_PARTS: ReadonlySet<string> = new Set<UserPart["type"]>(["text", "code", "output", "error", "image", "file"])
 
-/** Ids that a thread, its drivers and its goal make for other messages, now or later. */
-const OWN_ID = /^continue-\d+$|^m_\d+_|\.goal\d+$/
+/** Ids that a thread, its drivers, its goal and its children make for other messages, now or later. */
+const OWN_ID = /^continue-\d+$|^m_\d+_|^child:|\.goal\d+$/
 
 /**
  * The message of an input. `idOf` chooses its id, given the one that the caller chose.

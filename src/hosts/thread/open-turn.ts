@@ -106,7 +106,8 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
         await thread.children?.cancel(turnId)
         if (state.goal !== null && state.turn?.marked === true) leftOf = state.goal.goalId
       }
-      if (lastTurn !== undefined && thread.options.retain === "log") await trimTurn(thread.store, lastTurn.turnId, lastTurn.messages.some(callsTools))
+      if (lastTurn !== undefined && thread.options.retain === "log")
+        await trimTurn(thread.store, thread.log, lastTurn.turnId, lastTurn.messages.some(callsTools))
     }
     return ended
   } finally {

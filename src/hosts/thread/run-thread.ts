@@ -9,11 +9,13 @@ import type { ThreadState } from "./thread-state.ts"
 import { isAtLimit } from "./turn-inputs.ts"
 import { childrenWait, DEFAULT_MAX_WAIT_MS, delay, goalWait, Waits, waitUntil } from "./waits.ts"
 
-/** Runs turns until the thread rests. */
-export async function runTurns(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
-  const rest = await runUntilRest(thread, host, options)
-  await reportRecords(thread, host)
-  return rest
+/** Runs turns until the thread rests. Of several runs, each begins when those before it have ended. */
+export function runTurns(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {
+  return thread.runAlone(async () => {
+    const rest = await runUntilRest(thread, host, options)
+    await reportRecords(thread, host)
+    return rest
+  })
 }
 
 async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoopOptions): Promise<ThreadRest> {

@@ -37,7 +37,8 @@ export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions,
   readonly lostUsage?: (request: LlmRequest) => TokenUsage
   /**
    * What is stored of turns that have ended. `journals`: everything; each can be replayed. `log`: their messages and records, in the thread's
-   * log; a journal is deleted when the turn after it has ended. The journals of the open turn, of the turn before it, and of children that have not ended stay.
+   * log; a journal is deleted when the turn after it has ended. The journals of the open turn, of the turn before it, and of children that have not ended,
+   * or whose end the thread has not received, stay.
    * Default `journals`.
    */
   readonly retain?: "journals" | "log"
@@ -71,6 +72,8 @@ export class ThreadState {
   /** Whether a decision or a result arrived since the open turn ran last. */
   #isAnswered = false
   #journalLock: Promise<unknown> = Promise.resolve()
+  /** Resolves when all runs so far have ended. */
+  #runs: Promise<unknown> = Promise.resolve()
   /** The error of a write to the log that a checkpoint needed. The run of the turn rejects with it. */
   failure: { readonly error: unknown } | undefined
   /** The limit of the running turn's tokens. */
@@ -228,10 +231,23 @@ export class ThreadState {
     return result
   }
 
-  /** Whether there is input that a loop must act on. */
+  /**
+   * Runs `run` when every run before it has ended.
+   * @throws {JournalStoreError} `closed`: the thread was closed
+   */
+  runAlone<Result>(run: () => Promise<Result>): Promise<Result> {
+    const ended = this.#runs.then(() => {
+      if (this.#isClosed) throw new JournalStoreError("closed", `The thread ${JSON.stringify(this.threadId)} is closed. Open it again to run it.`)
+      return run()
+    })
+    this.#runs = ended.catch(() => {})
+    return ended
+  }
+
+  /** Whether there is input that a loop must act on. Without goals, commands and events from before are left as they are. */
   get hasInput(): boolean {
     const { queue, commands, events } = this.log
-    return !queue.isEmpty || commands.length > 0 || events.length > 0
+    return !queue.isEmpty || (this.hasGoals && (commands.length > 0 || events.length > 0))
   }
 
   /** Follows the children of a run, and continues those that are open. */

@@ -134,7 +134,7 @@ export class Thread {
       if (log.header === undefined) await log.begin(threadId, state.now(), options.meta)
       else if (log.turn === undefined && state.hasGoals) await recordDowntime(state)
       // A process may have died before it trimmed, or the option is new.
-      if (options.retain === "log") await trimTurns(store, { threadId, below: log.turns - (log.turn === undefined ? 0 : 1) })
+      if (options.retain === "log") await trimTurns(store, { threadId, below: log.turns - (log.turn === undefined ? 0 : 1), log })
       state.isReloaded = isReloaded && options.goals !== false
     } catch (error) {
       await log.close()
@@ -476,10 +476,11 @@ export class Thread {
   /** A new id, or the given one, which no other message of the thread may have. */
   #messageId(given: string | undefined): string {
     const { log, running } = this.#state
+    const added = running?.turn.record.events.slice(log.records.length) ?? []
+    const ids = new Set(added.flatMap((record) => (record.type === "conversation" ? [record.message.id] : [])))
+    const isTaken = (id: string): boolean => log.queue.hasId(id) || ids.has(id)
     if (given !== undefined) {
-      const added = running?.history.slice(log.records.length) ?? []
-      const isTaken = log.queue.hasId(given) || added.some((record) => record.type === "conversation" && record.message.id === given)
-      if (isTaken || isOwnId(given))
+      if (isTaken(given) || isOwnId(given))
         throw new ThreadError(
           "id_taken",
           `The thread has, or makes, a message with the id ${JSON.stringify(given)}. Leave the id out, or choose another one.`,
@@ -487,7 +488,7 @@ export class Thread {
       return given
     }
     let number = log.userMessageCount + 1
-    while (log.queue.hasId(`user-${number}`)) number += 1
+    while (isTaken(`user-${number}`)) number += 1
     return `user-${number}`
   }
 
@@ -572,7 +573,8 @@ export class Thread {
 }
 
 /**
- * Runs a thread until it rests: first an open turn, then user messages, then continuations of the goal, as `nextTurn` decides.
+ * Runs a thread until it rests: first an open turn, then user messages, then continuations of the goal, as `nextTurn` decides. A thread that
+ * already runs is run again when that run has ended, so each input can be followed by a run of its own: one that arrives as a run ends is not left.
  * Aborting the signal cancels the running turn, which pauses the goal under the default policy. Aborting `pause` leaves the turn open instead.
  *
  * A turn with held calls that nothing decides waits for `thread.decide`, then the run rests with `type: "suspended"`; with `suspend: true` at

@@ -47,6 +47,16 @@ describe("an encrypted store", () => {
     expect(await readText(store, "turn")).toBe("a secret one\na secret two\na secret three\nfour\n")
   })
 
+  test("numbers its lines anew when the text is replaced", async () => {
+    const { store } = await written()
+    const journal = await store.open("turn")
+    await journal.append("four\n")
+    await journal.replace("instead\n")
+    await journal.append("and more\n")
+    await journal.close()
+    expect(await readText(store, "turn")).toBe("instead\nand more\n")
+  })
+
   test("refuses another key", async () => {
     const { plain } = await written()
     const store = encryptedJournalStore(plain, await aesGcm("another key"))

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { JournalStore } from "../../../src/hosts/journal/store.ts"
 import { deleteThreads } from "../../../src/hosts/thread/delete-threads.ts"
+import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
 import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
 import { turnNumber } from "../../../src/hosts/thread/trim.ts"
 import { LONG_THREAD, longHost, playTurns } from "../../support/long-thread.ts"
@@ -123,6 +124,7 @@ describe("Thread.delete", () => {
         await expect(Thread.open(store, "t", OPTIONS)).rejects.toMatchObject({ name: "JournalError", code: "deleted_thread" })
         for await (const found of Thread.list(store, { prefix: "t.thread" }))
           expect(found).toMatchObject({ threadId: "t", error: { code: "deleted_thread" } })
+        await expect(snapshotThread(store, "t", OPTIONS)).rejects.toMatchObject({ name: "JournalError", code: "deleted_thread" })
       } else expect(left).toEqual(isKilled ? [...OWN].sort() : [])
       await Thread.delete(store, "t")
       expect((await namesIn(store)).filter((name) => OWN.includes(name))).toEqual([])

@@ -408,6 +408,32 @@ describe("a cursor", () => {
     await expect(copy.next()).rejects.toMatchObject({ code: "cursor_beyond_end" })
   })
 
+  test("beyond the end of the journal of the open turn is refused", async () => {
+    const store = memoryJournalStore()
+    const world = new World((calls) => {
+      if (calls > 0) throw new Error("fatal")
+      return says("", "a=look")
+    })
+    const options = world.options({ config: CONFIG, goals: false })
+    const thread = await Thread.open(store, "t", options)
+    await thread.say("Hello")
+    await expect(world.run(thread, { isFatal: () => true })).rejects.toThrow("fatal")
+    await thread.close()
+    const recorded = async (after?: string): Promise<readonly DurableThreadEvent[]> => {
+      const events: DurableThreadEvent[] = []
+      for await (const event of threadEvents(store, "t", { after, thread: options })) events.push(event)
+      return events
+    }
+    const ended = (await recorded()).filter(({ type }) => type === "model_call_ended").at(-1)?.cursor
+    expect((await recorded(ended)).length).toBeGreaterThan(0)
+    const journal = await store.open("t.1")
+    let text = ""
+    for await (const part of journal.read()) text += part
+    await journal.replace(`${text.split("\n")[0]}\n`)
+    await journal.close()
+    await expect(recorded(ended)).rejects.toMatchObject({ code: "cursor_beyond_end" })
+  })
+
   test("sorts as its events do", async () => {
     const cursors = (await story.recorded({}, "one")).map(({ cursor }) => cursor)
     expect([...cursors].sort()).toEqual(cursors)

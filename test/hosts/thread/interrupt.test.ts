@@ -109,6 +109,8 @@ describe("an interrupt", () => {
     const thread = await Thread.open(memoryJournalStore(), "t", world.options())
     thread.interrupt()
     await thread.say("Look.")
+    expect(await thread.interrupt()).toEqual({ returned: [] })
+    expect(thread.queue()).toHaveLength(1)
     expect((await world.run(thread)).outcome).toMatchObject({ type: "finished" })
     await thread.close()
   })

@@ -155,6 +155,7 @@ describe("what a user says", () => {
       [{ id: "mine", role: "user", parts: [text] }, "id_taken"],
       [{ id: "continue-7", role: "user", parts: [text] }, "id_taken"],
       [{ id: "m_3_answer_1", role: "user", parts: [text] }, "id_taken"],
+      [{ id: "child:t.1:2:c", role: "user", parts: [text] }, "id_taken"],
       [{ id: "a", role: "assistant", parts: [text] }, "invalid_input"],
       [[], "invalid_input"],
       [[text, text], "invalid_input"],
@@ -338,5 +339,36 @@ test("a turn receives nothing before the log has it: a process that dies in that
   expect(await later.retract("user-2")).toBe("retracted")
   await world.run(later)
   expect(textsOf(world.requests.at(-1))).toEqual(["Go."])
+  await later.close()
+})
+
+test("a run ends with the error of a write that says what its turn receives, and the turn receives nothing", async () => {
+  const base = memoryJournalStore()
+  let isFull = true
+  const store: JournalStore = {
+    ...base,
+    open: async (...given) => {
+      const stored = await base.open(...given)
+      const append = async (text: string): Promise<void> => {
+        if (isFull && text.includes('{"type":"assigned"')) throw new Error("The disk is full.")
+        return stored.append(text)
+      }
+      return { read: () => stored.read(), replace: (text) => stored.replace(text), close: () => stored.close(), append }
+    },
+  }
+  const world = new World(async (calls) => {
+    if (calls === 0) await thread.say("Steer.")
+    return calls === 0 ? says("", "a=look") : says("Done.")
+  })
+  const thread = await Thread.open(store, "t", world.options(conversation))
+  await thread.say("Go.")
+  await expect(world.run(thread)).rejects.toThrow("The disk is full.")
+  expect(world.requests).toHaveLength(1)
+  await thread.close()
+  isFull = false
+  const later = await Thread.open(store, "t", world.options(conversation))
+  expect(inputsOf(later)).toEqual(["user-2"])
+  await world.run(later)
+  expect(textsOf(world.requests.at(-1))).toEqual(["Go.", "Steer."])
   await later.close()
 })

@@ -200,6 +200,19 @@ describe("the journal of a thread's turn", () => {
     expect(() => replay(opened.recorded as Journal, configOf("t.3"))).toThrow(expect.objectContaining({ code: "missing_log" }))
   })
 
+  test.each([
+    ["a message that was not said", { said: [0] }],
+    ["an answer that no message has", { answered: true, records: [] }],
+  ])("a log that leaves out what it does not have is damaged: %s", async (_what, change) => {
+    const { store } = await played(3)
+    const writer = new JournalWriter<ThreadRecord>()
+    const records = (await recordsOf(store, "t.thread")).map((record) =>
+      record.type === "turn_ended" ? ({ ...record, ...change } as ThreadRecord) : record,
+    )
+    await rewrite(store, "t.thread", records.map((record) => writer.line(record)).join(""))
+    await expect(Thread.open(store, "t", OPTIONS)).rejects.toMatchObject({ code: "damaged_record", record: 4 })
+  })
+
   test("belongs to the log that the thread had then: later records, also damaged ones, do not matter", async () => {
     const { store } = await played(3)
     const text = (await readText(store, "t.thread")) ?? ""
