@@ -13,6 +13,16 @@ export function copyOfSegment<Item>(segment: Segment<Item>): readonly Item[] {
   return copy
 }
 
+/** The segment that a list is a copy of, as {@link copyOfSegment} made it. */
+export function segmentOf<Item>(list: readonly Item[]): Segment<Item> | undefined {
+  return segments.get(list) as Segment<Item> | undefined
+}
+
+/** What all lists that grow from one another share, as a key of caches. `undefined`: the list is an array of its own. */
+export function storageOf<Item>(list: { readonly storage?: readonly Item[] }): readonly Item[] | undefined {
+  return list.storage ?? segmentOf<Item>(list as unknown as readonly Item[])?.storage
+}
+
 /** Whether a list begins with the same items as another. */
 export function beginsWith<Item>(list: readonly Item[], beginning: readonly Item[]): boolean {
   if (beginning.length > list.length) return false

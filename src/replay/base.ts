@@ -69,7 +69,12 @@ export function wholeSurface(journal: Based): JournalHeader["surface"] {
 
 /** A start whose messages and events follow those of a history. */
 export function afterHistory(start: TurnStart, { messages, events }: LogHistory): TurnStart {
-  return { ...start, messages: [...messages, ...start.messages], events: [...events, ...(start.events ?? [])] }
+  return { ...start, messages: joined(messages, start.messages), events: joined(events, start.events ?? []) }
+}
+
+/** Without more items the list itself: a turn that begins with it shares its storage. */
+function joined<Item>(list: readonly Item[], more: readonly Item[]): readonly Item[] {
+  return more.length === 0 ? list : [...list, ...more]
 }
 
 /** The checkpoint of a snapshot, in full. @throws {JournalError} `missing_log` */

@@ -1,4 +1,5 @@
 import type { Json } from "../../json.ts"
+import { storageOf } from "../../lazy.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { GoalEvent, GoalInput, GoalOutput, GoalState, GoalTurn } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
@@ -99,7 +100,7 @@ const cache = new WeakMap<readonly HistoryRecord[], CachedRead>()
 
 /** Reads the goal from a history. It continues after the records read last, so the cost does not grow with the history. */
 export function readGoal(history: RecordList, threadId: string): GoalInHistory {
-  const { storage } = history
+  const storage = storageOf(history)
   const last = storage === undefined ? undefined : cache.get(storage)
   const from = last !== undefined && last.threadId === threadId && last.seen <= history.length ? last : undefined
   let goal = from?.goal ?? withoutGoal(threadId)

@@ -1,3 +1,4 @@
+import { storageOf } from "../../lazy.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
 import { goalRecord, type RecordList, readGoal } from "./history.ts"
 import { contractText, escapeXml } from "./prompts.ts"
@@ -38,7 +39,7 @@ const cache = new WeakMap<readonly HistoryRecord[], { readonly seen: number; rea
 
 /** Reads what a history shows of its goal. It continues after the records read last, so the cost does not grow with the history. */
 function readShown(history: RecordList): Shown {
-  const { storage } = history
+  const storage = storageOf(history)
   const last = storage === undefined ? undefined : cache.get(storage)
   const from = last !== undefined && last.seen <= history.length ? last : undefined
   let shown = from?.shown ?? NOTHING

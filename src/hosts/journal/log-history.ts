@@ -20,7 +20,6 @@ export async function readLogHistory(store: Pick<JournalStore, "read">, name: st
 }
 
 /** The history of a log as a journal refers to it. */
-export function logHistory(name: string, place: LogPlace, { history: events, newestSurface: surface }: ThreadLog): LogHistory {
-  const messages = events.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
-  return { log: name.slice(name.lastIndexOf("/") + 1), ...place, messages, events, ...(surface !== undefined && { surface }) }
+export function logHistory(name: string, place: LogPlace, { messages, history: events, newestSurface: surface }: ThreadLog): LogHistory {
+  return { log: name.slice(name.lastIndexOf("/") + 1), ...place, messages: messages.toArray(), events, ...(surface !== undefined && { surface }) }
 }

@@ -51,10 +51,6 @@ export class LogLines {
   }
 }
 
-function messagesOf(records: readonly HistoryRecord[]): readonly Message[] {
-  return records.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
-}
-
 /** The records, of which the messages at the indexes are changed. */
 function atEach(indexes: readonly number[], records: readonly HistoryRecord[], change: (message: Message) => Message): readonly HistoryRecord[] {
   if (indexes.length === 0) return records
@@ -69,10 +65,13 @@ function idOf(record: HistoryRecord | undefined): string {
 
 /** The text of the last message that a turn added. */
 function answerOf({ records }: Pick<ThreadTurnEnded, "records">): string | undefined {
-  return messagesOf(records)
-    .at(-1)
-    ?.parts.flatMap((part) => (part.type === "text" ? [part.text] : []))
-    .join("")
+  let index = records.length - 1
+  while (index >= 0 && records[index]?.type !== "conversation") index -= 1
+  const last = records[index]
+  if (last?.type !== "conversation") return undefined
+  let text = ""
+  for (const part of last.message.parts) if (part.type === "text") text += part.text
+  return text
 }
 
 function answeredWith(text: string): ThreadTurnEnded["outcome"] {

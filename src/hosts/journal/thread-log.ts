@@ -9,6 +9,7 @@ import {
   JournalWriter,
   LineReader,
   type LogHistory,
+  MAX_LINE_CHARS,
   type RecordFormat,
 } from "../../replay/journal.ts"
 import {
@@ -21,15 +22,16 @@ import {
   type ThreadTurnBegun,
   type ThreadTurnEnded,
 } from "../../schemas/thread.ts"
-import { threadValidation } from "../../schemas/validation.ts"
+import { threadLineValidation } from "../../schemas/validation.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
+import { encodeAscii } from "./encode-ascii.ts"
 import { InputQueue } from "./input-queue.ts"
 import { LogLines } from "./log-lines.ts"
 import { firstChars } from "./parts.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
-const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
+const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadLineValidation }
 
 /** A turn that has ended. */
 export interface EndedThreadTurn {
@@ -49,6 +51,8 @@ export class ThreadLog {
   header: ThreadHeader | undefined
   /** The records of all ended turns, and those that were noted between them. */
   records: History<HistoryRecord> = History.of([])
+  /** The messages among {@link records}. */
+  messages: History<Message> = History.of([])
   /** The inputs of the user that no turn has received. */
   readonly queue: InputQueue = new InputQueue()
   /** The goal commands that are not settled. */
@@ -112,15 +116,19 @@ export class ThreadLog {
 
   async #read(parts: AsyncIterable<string>, most: number = Number.POSITIVE_INFINITY): Promise<LineReader> {
     let records = 0
-    const lines = new LineReader((line, position) => {
-      if (records >= most) return
-      records += 1
-      if (line === undefined) throw damagedRecord(FORMAT.name, records, position)
-      const { checksum } = line
-      const record = this.#lines.whole(checkRecord(line.record, FORMAT, records, position))
-      if (record === undefined) throw damagedRecord(FORMAT.name, records, position)
-      this.#apply(record, { records, checksum })
-    })
+    const lines = new LineReader(
+      (line, position) => {
+        if (records >= most) return
+        records += 1
+        if (line === undefined) throw damagedRecord(FORMAT.name, records, position)
+        const { checksum } = line
+        const record = this.#lines.whole(checkRecord(line.record, FORMAT, records, position))
+        if (record === undefined) throw damagedRecord(FORMAT.name, records, position)
+        this.#apply(record, { records, checksum })
+      },
+      MAX_LINE_CHARS,
+      encodeAscii,
+    )
     for await (const part of parts) {
       lines.push(part)
       if (records >= most) break
@@ -219,17 +227,14 @@ export class ThreadLog {
           this.newestSurfaceDigest = record.surface
         }
         this.turn = undefined
-        this.lastTurn = {
-          turnId: record.turnId,
-          outcome: record.outcome,
-          messages: record.records.flatMap((added) => (added.type === "conversation" ? [added.message] : [])),
-        }
+        this.lastTurn = { turnId: record.turnId, outcome: record.outcome, messages: messagesOf(record.records) }
     }
   }
 
   /** Adds records to the history. Messages and commands among them are no longer waiting. */
   #note(records: readonly HistoryRecord[]): void {
     this.records = this.records.append(records)
+    this.messages = this.messages.append(messagesOf(records))
     this.queue.received(records)
     this.commands = unsettled(this.commands, records)
   }
@@ -244,6 +249,12 @@ const NOT_OPEN: StoredJournal = { read: noParts, append: nothing, replace: nothi
 async function nothing(): Promise<void> {}
 
 async function* noParts(): AsyncGenerator<string, void, undefined> {}
+
+function messagesOf(records: readonly HistoryRecord[]): readonly Message[] {
+  const messages: Message[] = []
+  for (const record of records) if (record.type === "conversation") messages.push(record.message)
+  return messages
+}
 
 type KeyedRecord = ThreadCommanded | ThreadHappened
 

@@ -3,6 +3,7 @@ import { costOf } from "../../drivers/goal/goal.ts"
 import { protocolRecord, type RecordList, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn } from "../../drivers/goal/thread.ts"
 import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
+import { progressEffect } from "../../machine/effects.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
@@ -190,14 +191,16 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   }
   // A turn that was cancelled while it waited for people: its driver did not see how long.
   const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
-  const history = waited === undefined ? machine.history : [...machine.history, waited]
+  const { events } = machine.turn.record
+  // What is appended to these is what the log appends: they share one storage, and what was read of it is not read again.
+  const history = waited === undefined ? events : events.append([waited])
   const cancelled = isCancelled(outcome)
   const estimated = (cancelled ? unreportedUsage(thread, machine, thread.calling) : undefined) ?? NO_USAGE
   const usage = addUsage(machine.usage, estimated)
   const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
   const commanded = cancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
   const ended = endGoalTurn(
-    { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
+    { ...thread.goalThread, history: history.append(commanded.records) },
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
@@ -258,11 +261,9 @@ function commandRecord(threadId: string, command: ThreadCommanded): HistoryRecor
  * turn did to the goal. A process reports them once; the next process may report the last of them again, at the same places.
  */
 export async function reportRecords(thread: ThreadState, host: Host): Promise<void> {
-  const { records, reported, iteration } = thread.log
+  const { records, messages, reported, iteration } = thread.log
   const from = Math.max(reported, thread.reported)
   if (from >= records.length) return
-  const { history } = thread.log
-  const messages = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
-  await host.progress?.({ type: "progress", messages, eventDelta: history.slice(from), recordsFrom: from, iteration })
-  thread.reported = history.length
+  await host.progress?.(progressEffect(messages, records.slice(from), from, iteration))
+  thread.reported = records.length
 }
