@@ -4,6 +4,7 @@ import { textOf } from "../../src/hosts/journal/parts.ts"
 import type { JournalStore } from "../../src/hosts/journal/store.ts"
 import { runThread, type Thread, type ThreadOptions } from "../../src/hosts/thread/thread.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
+import type { HistoryRecord } from "../../src/schemas/message.ts"
 
 /** How long each text is that somebody says: the user, the model, a tool. */
 export const TEXT_CHARS = 1_000
@@ -40,6 +41,16 @@ export async function playTurns(thread: Thread, host: Host, count: number, calls
     await runThread(thread, host)
   }
   return count * TEXT_CHARS * (calls ? 3 : 2)
+}
+
+/** How many characters the messages of a history have: of the user, the model and tools, and of a goal that continues. */
+export function saidChars(history: readonly HistoryRecord[]): number {
+  let chars = 0
+  for (const record of history) {
+    if (record.type !== "conversation") continue
+    for (const part of record.message.parts) if ("text" in part) chars += part.text?.length ?? 0
+  }
+  return chars
 }
 
 /** How many characters the journals of a store have whose names begin with a prefix. */
