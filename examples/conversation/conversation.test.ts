@@ -12,7 +12,7 @@ import { readScreen } from "./screen.ts"
 
 vi.setConfig({ testTimeout: 600_000 })
 
-const ROUNDS = Number(process.env["RANDOM_KILLS"] ?? "2")
+const ROUNDS = Number(process.env["RANDOM_KILLS"] ?? "1")
 const PACE = { WORD_MS: "10", TOOL_MS: "100" }
 
 const root = mkdtempSync(join(tmpdir(), "conversation-"))
