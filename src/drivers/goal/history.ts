@@ -154,6 +154,19 @@ function applyRecord(before: GoalInHistory, record: GoalRecord): GoalInHistory {
 
 const NOTHING_PENDING: Pick<GoalInHistory, "undelivered" | "unreported"> = { undelivered: [], unreported: NO_USAGE }
 
+/** The id of the goal that a turn was charged to when it ended; `undefined` if it was charged to none. Reads from the end of the history. */
+export function chargedGoal(history: RecordList, threadId: string, turnId: string): string | undefined {
+  let isCharged = false
+  for (let index = history.length - 1; index >= 0; index -= 1) {
+    const record = goalRecord(history.at(index), threadId)
+    if (record?.type === "goal" && isCharged) return record.goal?.goalId
+    if (record?.type !== "goal_turn" || record.turn?.turnId !== turnId) continue
+    if (!record.turn.marked) return undefined
+    isCharged = true
+  }
+  return undefined
+}
+
 /** Returns the goal record of this thread in a history record, if any. Records are trusted: this package wrote them, or validation checked them. */
 export function goalRecord(record: HistoryRecord | undefined, threadId: string): GoalRecord | undefined {
   return record?.type === "protocol" ? goalEvent(record.event, threadId) : undefined

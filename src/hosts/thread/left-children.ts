@@ -1,3 +1,4 @@
+import { chargedGoal } from "../../drivers/goal/history.ts"
 import { tokensOf } from "../../machine/limits.ts"
 import type { GoalInput } from "../../wire/goal.ts"
 import { readTurn, turnTree } from "../child/turn-tree.ts"
@@ -6,11 +7,16 @@ import { childrenPrefix } from "../run/child-place.ts"
 import type { ThreadState } from "./thread-state.ts"
 
 /**
- * Charges the goal with what the children of a cancelled turn have used whose calls ended without a result: they took longer to end than their
- * parent waited. `goalId`: the goal that the turn was charged to.
+ * Charges the goal with what the children of the last turn have used, if it was cancelled, whose calls ended without a result: they took longer
+ * to end than their parent waited. Their reports are cumulative, so it is repeated when the thread runs again: the process may have died
+ * before it was stored, and a child may have used more since.
  */
-export async function chargeLeftChildren(thread: ThreadState, turnId: string, goalId: string): Promise<void> {
-  const { store } = thread
+export async function chargeLeftChildren(thread: ThreadState): Promise<void> {
+  const { store, log, threadId } = thread
+  const { turnId, outcome } = log.lastTurn ?? {}
+  if (turnId === undefined || log.turn !== undefined || outcome?.type !== "stopped" || outcome.stop.type !== "cancelled") return
+  const goalId = chargedGoal(log.records, threadId, turnId)
+  if (goalId === undefined) return
   const prefix = childrenPrefix(turnId)
   const inputs: GoalInput[] = []
   let turn: Awaited<ReturnType<typeof readTurn>>

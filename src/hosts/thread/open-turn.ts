@@ -75,7 +75,6 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   thread.deliveringEffect = undefined
   let journal: TurnJournal | undefined
   let isSuspended = false
-  let leftOf: string | undefined
   try {
     const { machine, resumed } = await thread.withJournalLock(async () => {
       journal = await openTurnJournal(thread, turnId)
@@ -101,12 +100,8 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     isSuspended = ended.type === "suspended"
     if (ended.type === "done") {
       const { lastTurn } = thread.log
-      const { state } = readGoal(machine.history, threadId)
       await endTurn(thread, turn, machine, ended.outcome)
-      if (isCancelled(ended.outcome)) {
-        await thread.children?.cancel(turnId)
-        if (state.goal !== null && state.turn?.marked === true) leftOf = state.goal.goalId
-      }
+      if (isCancelled(ended.outcome)) await thread.children?.cancel(turnId)
       if (lastTurn !== undefined && thread.options.retain === "log")
         await trimTurn(thread.store, thread.log, lastTurn.turnId, lastTurn.messages.some(callsTools))
     }
@@ -116,7 +111,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     if (!isSuspended) thread.running = undefined
     thread.journal = undefined
     await thread.withJournalLock(async () => journal?.close())
-    if (leftOf !== undefined) await chargeLeftChildren(thread, turnId, leftOf)
+    await chargeLeftChildren(thread)
   }
 }
 

@@ -3,6 +3,7 @@ import type { Outcome } from "../../wire/event.ts"
 import type { GoalWait } from "../../wire/goal.ts"
 import type { Host, Suspended } from "../host.ts"
 import { missingRunner, runChecks } from "./checks.ts"
+import { chargeLeftChildren } from "./left-children.ts"
 import type { SuspendedTurn, ThreadLoopOptions, ThreadRest } from "./loop-options.ts"
 import { beginTurn, reportRecords, runOpenTurn } from "./open-turn.ts"
 import type { ThreadState } from "./thread-state.ts"
@@ -24,6 +25,7 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
   const waits = new Waits(thread, options)
   thread.onGoal = options.onGoal
   await thread.followChildren(children)
+  if (thread.hasGoals) await chargeLeftChildren(thread)
   let outcome: Outcome | undefined
   const rest = (reason: string, notBefore?: number, wait?: GoalWait): ThreadRest => ({
     reason,

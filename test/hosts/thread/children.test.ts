@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import * as z from "zod"
 import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
@@ -157,6 +157,52 @@ test("a child that takes longer to end than its parent waits is charged by what 
   expect(thread.goal).toMatchObject({ status: "paused", tokensUsed: 15, childTokensUsed: 15 })
   parked.abort()
   await thread.close()
+})
+
+test("a child that a cancelled turn left is charged once, also if the process dies before that is stored, and for what it uses later", async () => {
+  const store = memoryJournalStore()
+  const parked = new AbortController()
+  let stop = (): void => {}
+  const llmCall: Host["llmCall"] = async (effect) => {
+    const { task, answers } = asked(effect)
+    if (task !== "child") return task === "parent" ? says("", "sub:c1:child") : says("Hello.")
+    if (answers === 0) return says("begun", "missing:m:x")
+    stop()
+    await new Promise((resolve) => parked.signal.addEventListener("abort", resolve))
+    return says("late")
+  }
+  const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, cancelGraceMs: 60_000 })
+  const host: Host = { llmCall, tools: toolbox([sub]) }
+  const config = configOf([sub])
+  const dying: JournalStore = {
+    ...store,
+    async open(name, options) {
+      const stored = await store.open(name, options)
+      const append = async (text: string): Promise<void> => {
+        if (name === "t.thread" && text.includes('"noted"') && text.includes('"children"')) throw new Error("killed")
+        await stored.append(text)
+      }
+      return { read: () => stored.read(), append, replace: (text) => stored.replace(text), close: () => stored.close() }
+    },
+  }
+  const killed = await Thread.open(dying, "t", { config })
+  stop = () => void killed.interrupt("enough")
+  await killed.command({ type: "set", objective: "Look.", tokenBudget: 1_000 })
+  await killed.say("parent")
+  await expect(runThread(killed, host, { cancelGraceMs: 20 })).rejects.toThrow("killed")
+  await killed.close().catch(() => {})
+
+  const next = async (): Promise<number | undefined> => {
+    const thread = await Thread.open(store, "t", { config })
+    await runThread(thread, host)
+    await thread.close()
+    return thread.goal?.childTokensUsed
+  }
+  expect(await next()).toBe(15)
+  parked.abort()
+  await vi.waitFor(async () => expect((await turnTree(store, "t.1"))?.total.outputTokens).toBe(15))
+  expect(await next()).toBe(30)
+  expect(await next()).toBe(30)
 })
 
 describe("the budget of a goal", () => {
