@@ -103,7 +103,16 @@ export class CheckpointError extends TurnError<CheckpointErrorCode> {
 }
 
 /** Why a journal cannot be read further, or a record not be written. */
-export type JournalErrorCode = "not_a_journal" | "unsupported_version" | "damaged_record" | "invalid_record" | "dropped_record" | "record_too_long"
+export type JournalErrorCode =
+  | "not_a_journal"
+  | "unsupported_version"
+  | "damaged_record"
+  | "invalid_record"
+  | "dropped_record"
+  | "record_too_long"
+  | "missing_log"
+  | "changed_log"
+  | "deleted_thread"
 
 /**
  * A journal that is damaged, or a text that is not one. `record` counts from 1. The records before it are whole: the first

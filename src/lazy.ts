@@ -13,6 +13,16 @@ export function copyOfSegment<Item>(segment: Segment<Item>): readonly Item[] {
   return copy
 }
 
+/** The segment that a list is a copy of, as {@link copyOfSegment} made it. */
+export function segmentOf<Item>(list: readonly Item[]): Segment<Item> | undefined {
+  return segments.get(list) as Segment<Item> | undefined
+}
+
+/** What all lists that grow from one another share, as a key of caches. `undefined`: the list is an array of its own. */
+export function storageOf<Item>(list: { readonly storage?: readonly Item[] }): readonly Item[] | undefined {
+  return list.storage ?? segmentOf<Item>(list as unknown as readonly Item[])?.storage
+}
+
 /** Whether a list begins with the same items as another. */
 export function beginsWith<Item>(list: readonly Item[], beginning: readonly Item[]): boolean {
   if (beginning.length > list.length) return false
@@ -38,7 +48,11 @@ export class Joined<Item> implements Listing<Item> {
   }
 
   toArray(): readonly Item[] {
-    this.#array ??= Object.freeze(this.#segments.flatMap(({ storage, length }) => storage.slice(0, length)))
+    if (this.#array === undefined) {
+      const none: readonly Item[] = []
+      // `concat` copies memory; `flatMap` takes fifty times as long.
+      this.#array = Object.freeze(none.concat(...this.#segments.map(({ storage, length }) => storage.slice(0, length))))
+    }
     return this.#array
   }
 

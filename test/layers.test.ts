@@ -65,6 +65,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/machine/type-circle.ts": { code: 'import type { B } from "./type-circle-back.ts"\nexport type A = B | 1' },
   "src/machine/type-circle-back.ts": { code: 'import type { A } from "./type-circle.ts"\nexport type B = A', breaks: ["no-cycle"] },
   "src/drivers/approval/with-hashes.ts": { code: 'import "@noble/hashes"', breaks: ["@noble/hashes-in-its-place"] },
+  "src/hosts/child/to-thread.ts": { code: 'import "../thread/thread.ts"\nimport "../tools/define-tool.ts"', breaks: ["hosts-child-reaches-only"] },
   "src/hosts/approval/to-journal.ts": { code: 'import "../journal/store.ts"', breaks: ["hosts-approval-reaches-only"] },
   "src/machine/with-immer.ts": { code: 'import "immer"', breaks: ["immer-in-its-place"] },
   "src/machine/with-zod.ts": { code: 'import type { ZodType } from "zod"\nexport type X = ZodType', breaks: ["zod-in-its-place"] },

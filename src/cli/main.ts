@@ -15,8 +15,12 @@ function currentFolder(): string {
   }
 }
 
-const keyboard =
-  process.stdin.isTTY && process.stderr.isTTY ? new Keyboard(process.stdin, process.stderr, () => process.kill(process.pid, "SIGINT")) : undefined
+/** Reports a Ctrl-C that arrives while a key or a line is read. Listeners are called before the read ends. */
+function interruptedByKey(): void {
+  if (!process.emit("SIGINT", "SIGINT")) process.kill(process.pid, "SIGINT")
+}
+
+const keyboard = process.stdin.isTTY && process.stderr.isTTY ? new Keyboard(process.stdin, process.stderr, interruptedByKey) : undefined
 
 const io: Io = {
   stdout: process.stdout,
@@ -32,7 +36,7 @@ const io: Io = {
   onInterrupt(listener) {
     const interrupt = (signal: NodeJS.Signals): void => {
       // Ctrl-C in an editor is for the editor.
-      if (signal !== "SIGINT" || keyboard?.isLent !== true) listener()
+      if (signal !== "SIGINT" || keyboard?.isLent !== true) listener(signal === "SIGTERM")
     }
     for (const signal of SIGNALS) process.on(signal, interrupt)
     return () => {

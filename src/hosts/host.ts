@@ -5,11 +5,13 @@ import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Decision, ExternalCall, HeldCall } from "../wire/approval.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../wire/effect.ts"
 import type { LogEvent, TurnEvent } from "../wire/event.ts"
+import type { JournalParent } from "../wire/journal.ts"
 import type { LlmFailure, LlmResponse, TokenUsage } from "../wire/llm.ts"
-import type { CheckpointDelivery, Message } from "../wire/message.ts"
+import type { CheckpointDelivery, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall, ToolFailure, ToolOutput, ToolSpec } from "../wire/tool.ts"
 import { type Change, wrapMembers } from "../wrap.ts"
+import type { JournalStore } from "./journal/store.ts"
 
 /** The context that every executor receives with its effect. */
 export interface EffectContext {
@@ -28,15 +30,123 @@ export interface EffectContext {
    * not emitted twice.
    */
   emit(event: TurnEvent): void
+  /** The turn that the effect belongs to. Absent: the loop that performs the effect has no turn, as `performEffect`. */
+  readonly turn?: TurnView
+  /**
+   * Aborted when the run pauses: work that can continue in another run may stop here, and answer {@link pending}. Absent: the run does not
+   * pause.
+   */
+  readonly pause?: AbortSignal
+  /**
+   * Returns where a child of this tool call belongs: its id, its journal and its signal, the same when the call runs again. `name` tells several
+   * children of one call apart. Absent: the effect is not a tool call, or the run has no journal.
+   */
+  child?(name?: string): ChildPlace
   /** The run's own `isFatal`. An executor that turns errors into failures must throw an error for which it returns true. */
   readonly isFatal?: (error: unknown) => boolean
+}
+
+/** A turn as its executors see it. Each member is read when it is used, and cannot be changed. */
+export interface TurnView {
+  /** The tokens of all answers so far. */
+  readonly usage: TokenUsage
+  /** The current iteration, counted from the first of the thread. */
+  readonly iteration: number
+  /** The transcript so far. */
+  readonly messages: readonly Message[]
+}
+
+/** Where the children of a turn are recorded. */
+export interface TurnChildren {
+  readonly store: JournalStore
+  /** The name of the turn's own journal. */
+  readonly name: string
+  /** How many turns are above the turn: 0 for one that is not a child. */
+  readonly depth: number
+  /** The tokens that were granted to the turn, if it is a child. Absent: no limit. */
+  readonly lease?: number
+  /** What the turn has left of its lease now. Absent: no limit. */
+  readonly left?: () => TokensLeft | undefined
+}
+
+/** Where a child turn belongs: a turn that a tool call of another turn runs. */
+export interface ChildPlace {
+  /** Id of the child's turn: the parent's turn, effect and call. */
+  readonly turnId: string
+  readonly store: JournalStore
+  /** The name of its journal, which begins with that of its parent. */
+  readonly name: string
+  /** For the header of its journal. */
+  readonly parent: JournalParent
+  /** Aborted when the call is cancelled, and so the child. */
+  readonly signal: AbortSignal
+  /** What the goal of the parent's thread, or the parent's own lease, has left now. Absent or `undefined`: no limit. */
+  readonly left?: () => TokensLeft | undefined
+}
+
+/** The tokens that a goal or a lease has left. */
+export interface TokensLeft {
+  /** What neither the goal nor the running turn has used, and no child of an earlier turn has reserved. */
+  readonly tokens: number
+  /** How much of what a child of the running turn used is left out of `tokens` already. */
+  counted(child: { readonly turnId: string; readonly parent: JournalParent; readonly usage: TokenUsage }): number
+}
+
+/** A child turn that waits for decisions, or for work outside. */
+export interface SuspendedChild {
+  /** The name of its journal. */
+  readonly name: string
+  readonly turnId: string
+  readonly parent?: JournalParent
+  readonly held: readonly HeldCall[]
+  readonly pending: readonly ExternalCall[]
+}
+
+/** How far a child is whose call does not wait for it. */
+export interface ChildReport {
+  /** Id of the child's turn. */
+  readonly childId: string
+  /** The name of its journal. */
+  readonly name: string
+  readonly parent: JournalParent
+  /** When it began. Milliseconds since the epoch; absent if unknown. */
+  readonly startedAt?: number
+  /** All tokens that it has used so far. */
+  readonly usage: TokenUsage
+  /** Its end, for the model, always with the same id. Absent: it has not ended. */
+  readonly end?: TurnCause
+}
+
+/** The children of a process whose calls do not wait for them: `detachedChildren` of `turn-machine/hosts/child` makes one. */
+export interface DetachedChildren {
+  /**
+   * Continues the open children of turns, and reports those that have ended once more. `prefix`: what the names of their journals begin with.
+   * `isKnown`: whether the end of a child was received. A child whose parent was cancelled is cancelled.
+   * Resolves when all have begun. Call it when a process starts, and after a decision about a call of a child.
+   */
+  resume(store: JournalStore, options: { readonly prefix: string; readonly isKnown?: (name: string) => boolean }): Promise<void>
+  /** Calls `receive` with each change of a child, until the returned function is called. An end is reported as often as it is found. */
+  watch(store: JournalStore, prefix: string, receive: (report: ChildReport) => unknown): () => void
+  /** Whether children run in this process whose journals have names that begin with `prefix`, and that `isMeant`. */
+  isRunning(store: JournalStore, prefix: string, isMeant?: (name: string) => boolean): boolean
+  /** Cancels the children that run in this process. Each still ends in order, and its end is reported. */
+  cancel(store: JournalStore, options: { readonly prefix: string; readonly reason?: string }): void
+  /**
+   * The ends of the children of a turn, by the name of its journal, for `Host.checkpoint` of a turn without a thread. The machine leaves out those
+   * that it knows.
+   */
+  deliver(store: JournalStore, name: string): CheckpointDelivery
+  /** Resolves when no child runs. */
+  idle(): Promise<void>
+  /** Suspends all children, and resolves when they have stopped. Another process, or another `detachedChildren`, can continue them. */
+  close(): Promise<void>
 }
 
 /**
  * The result of a tool executor, with the type of its value if known. The run loop adds call id, name, arguments and duration. A call whose
  * work continues elsewhere answers with {@link pending}.
  */
-export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn"> {
+export interface ToolAnswer<Value extends Json = Json> extends Pick<CompletedToolCall, "modelReturn" | "usage"> {
   readonly output:
     | Exclude<ToolOutput, { status: "success" }>
     | (Omit<Extract<ToolOutput, { status: "success" }>, "value"> & { readonly value: Value })
@@ -109,6 +219,16 @@ export interface HostTools {
    * `undefined`: the call fails as `outcome_unknown` and does not run.
    */
   recover?(call: PendingToolCall, context: EffectContext): Promise<Recovered>
+  /**
+   * Resumes the work of a call that continues outside, if this host can: called once for each when a run begins. Resolves to its result;
+   * `undefined` or {@link pending}: it still continues. Absent, or if it throws: the call stays as it is.
+   */
+  resume?(call: ExternalCall, context: EffectContext): Promise<ToolAnswer | undefined>
+  /**
+   * Ends what is left of a call that this run did not begin, because the turn is cancelled: work that continues outside, or that a crash
+   * interrupted. Resolves to its result; `undefined`: nothing is known. The signal is aborted, and `RunOptions.cancelGraceMs` is the time limit.
+   */
+  cancel?(call: PendingToolCall, context: EffectContext): Promise<ToolAnswer | undefined>
 }
 
 /** How a host runs code, what the code does to the world, and how to recover a run that a crash interrupted: one member, as {@link HostTools}. */
@@ -261,6 +381,12 @@ export interface TurnLog {
   callStarted(effectId: number, callId?: string): Promise<"first" | "again">
   /** Whether a start was recorded for the call, by this process or an earlier one. Asked when a turn is cancelled. */
   mayHaveRun(effectId: number, callId?: string): boolean
+  /** Where children of the turn are recorded. Absent: tools receive no `child`. */
+  readonly children?: TurnChildren
+  /** The call that the turn runs for, if it is the child of another turn. */
+  readonly parent?: JournalParent | undefined
+  /** The children that wait for decisions, or for work outside. Asked when a run suspends while calls continue outside. */
+  suspendedChildren?(): Promise<readonly SuspendedChild[]>
   /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */
   settled(machine: TurnMachine): Promise<void>
 }
@@ -335,6 +461,8 @@ export interface Suspended {
   readonly held: readonly HeldCall[]
   /** The calls that continue outside. */
   readonly pending: readonly ExternalCall[]
+  /** The children of those calls that wait, and their children. Decide about their calls in their own journals. Absent: none. */
+  readonly children?: readonly SuspendedChild[]
   /** The transcript so far. */
   readonly messages: readonly Message[]
   /** The tokens of all answers so far. */

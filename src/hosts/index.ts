@@ -39,6 +39,7 @@ export {
   ToolError,
   type ToolErrorFacts,
   type TurnLog,
+  type TurnView,
   wrapHost,
 } from "./host.ts"
 export { memoryJournalStore } from "./journal/memory.ts"
@@ -57,7 +58,7 @@ export { type JudgeOptions, runJudge } from "./judge/run-judge.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./models/openai-compatible.ts"
 export { type PerformEffectOptions, performEffect } from "./run/perform-effect.ts"
 export { runTurn } from "./run/run-turn.ts"
-export { wakeRun } from "./run/wake-run.ts"
+export { type RedirectMessages, redirectRun, wakeRun } from "./run/wake-run.ts"
 export {
   type DefinedTool,
   defineTool,

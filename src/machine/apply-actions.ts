@@ -121,7 +121,8 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
         hasUnreported = true
         break
       case "prepare_iteration":
-        state = PREPARE_ITERATION
+        // A new value also where the turn prepares already: it was decided anew.
+        state = { type: "prepare_iteration" }
         break
       case "start_sync": {
         const { updateMachineConfig } = action
@@ -130,8 +131,9 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
       }
       case "start_llm": {
         const tools = surface.tools.map((tool) => tool.name)
-        effects.push({ type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools } })
-        const waiting = { type: "waiting_llm", outstanding: { type: "llm_call", id: nextEffectId, request: action.request } } as const
+        const purpose = action.purpose === undefined ? undefined : { purpose: action.purpose }
+        effects.push({ type: "emit", event: { type: "llm_request", iteration, messageCount: messages.length, tools, ...purpose } })
+        const waiting = { type: "waiting_llm", outstanding: { type: "llm_call", id: nextEffectId, request: action.request, ...purpose } } as const
         started = action.driverState === undefined ? waiting : { ...waiting, driverState: action.driverState }
         surfaceChanged = false
         break
@@ -280,8 +282,6 @@ function synced(surface: ExecutionSurface, { systemPrompt, tools }: ExecutionSur
     if (JSON.stringify(surface.tools) !== JSON.stringify(tools)) draft.tools = castDraft(tools)
   })
 }
-
-const PREPARE_ITERATION: TurnState = { type: "prepare_iteration" }
 
 function appendConversation(messages: History<Message>, records: readonly HistoryRecord[]): History<Message> {
   const spoken: Message[] = []

@@ -66,6 +66,8 @@ export interface WaitingDecisions {
 export interface WaitingLlm {
   readonly outstanding: LlmCall
   readonly driverState?: Json
+  /** Given to `onLlmCutOff` where the call failed in mid-answer: `onLlmFailed` is asked after it. */
+  readonly failed?: true
 }
 
 /** The code that was executed, with the state that the driver set when it started the code. */

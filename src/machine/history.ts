@@ -1,10 +1,10 @@
 import { frozen } from "../freeze.ts"
-import { copyOfSegment } from "../lazy.ts"
+import { copyOfSegment, segmentOf } from "../lazy.ts"
 
 /**
  * An append-only list of frozen items as a value: appending gives a new history and leaves the old one as it was, and both share one
  * array. Appending to the newest history costs the same at 10 and at 10,000 items; appending to an older one (a turn
- * that was resumed from an earlier point) copies once.
+ * that was resumed from an earlier point) copies once, unless the newer one has the same items there.
  */
 export class History<Item> {
   /** What all histories grown from one another share. Its items below `length` never change, so it may key a cache. */
@@ -17,7 +17,10 @@ export class History<Item> {
     this.length = length
   }
 
+  /** A history of these items. Of the array of a history, it shares the storage, so that what is cached for one turn serves the next. */
   static of<Item>(items: readonly Item[]): History<Item> {
+    const segment = segmentOf(items)
+    if (segment instanceof History) return new History(segment.storage as readonly Item[], segment.length)
     return new History(items.map(frozen), items.length)
   }
 
@@ -29,8 +32,13 @@ export class History<Item> {
 
   append(items: readonly Item[]): History<Item> {
     if (items.length === 0) return this
-    const storage = this.storage.length === this.length ? (this.storage as Item[]) : this.storage.slice(0, this.length)
-    for (const item of items) storage.push(frozen(item))
+    // A turn that began with this history may have appended the same items to its own.
+    let found = 0
+    while (found < items.length && this.length + found < this.storage.length && this.storage[this.length + found] === items[found]) found += 1
+    const length = this.length + found
+    if (found === items.length) return new History(this.storage, length)
+    const storage = this.storage.length === length ? (this.storage as Item[]) : this.storage.slice(0, length)
+    for (let index = found; index < items.length; index += 1) storage.push(frozen(items[index] as Item))
     return new History(storage, storage.length)
   }
 

@@ -7,6 +7,7 @@ import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
+import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall, PendingToolCall } from "../wire/tool.ts"
 import { applyActions, type MachineAction } from "./apply-actions.ts"
@@ -17,7 +18,7 @@ import type { ProtocolDriver } from "./driver.ts"
 import { checkedActions, refuseForeign, refuseUnstorable } from "./driver-actions.ts"
 import { addKnown, addUsage, MAX_COUNT } from "./limits.ts"
 import { cancelledCall, ENDED_WITH_ERROR, errorEvent, failWith, resultsAction, stopped, toolCallEvent } from "./terminal.ts"
-import { ANSWERS, isAnswerTo, PREPARATION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
+import { ANSWERS, isAnswerTo, PREPARATION, REDIRECTION, type RuleResult, TRANSITIONS, withoutDecisions } from "./transitions.ts"
 import { newTurn, type StateName, type StateOf, type Step, type Turn, type TurnState } from "./turn.ts"
 import { withinLimits } from "./turn-limits.ts"
 
@@ -91,39 +92,56 @@ function accepted(outstanding: AnswerableEffect | undefined): string {
 }
 
 /**
- * What a host applies to a turn from outside, in addition to its responses. `partial`: what the outstanding model call had said, if a
- * command ends the turn. `answer`: the results that came while the turn was being cancelled, of tools or of code; they are stored, and the
- * driver is not asked what follows. Both are ignored if the turn waits for something else.
+ * What a host applies to a turn from outside, in addition to its responses. `partial`: what the outstanding model call had said. `answer`:
+ * the results that came while the work was being stopped, of tools or of code; they are stored, and the driver is not asked what follows.
+ * Both are ignored if the turn waits for something else.
+ *
+ * `redirect` does not end the turn: it stops what runs, appends the `messages`, which must not be the model's own words, and continues. Its
+ * model is asked again in a new iteration, except between two iterations and at a side call. `at`: milliseconds since the epoch.
  */
 export type HostCommand =
   | { readonly type: "cancel"; readonly reason?: string; readonly partial?: LlmResponse; readonly answer?: Response }
   | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
   | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
+  | {
+      readonly type: "redirect"
+      readonly messages: readonly Message[]
+      readonly at?: number
+      readonly partial?: LlmResponse
+      readonly answer?: Response
+    }
 
 /**
- * Ends a turn from outside, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
+ * Ends a turn from outside, redirects it, or applies a host's own actions to it. Ending a finished turn changes nothing. Pure.
  *
- * Every command that ends a turn leaves its work alike: a running model call gets `cancel_llm`, and its partial answer is stored; the
+ * Every command that ends or redirects a turn leaves its work alike: a running model call gets `cancel_llm`, and its partial answer is stored; the
  * results of a batch are stored, and its open calls get a cancelled one; for running code the driver's `onExecCancelled` is asked.
  * @throws {SchemaError} `invalid_actions`, where `config.validation` is given: an action, outcome, event or reason is not valid;
- *   `invalid_response`: the partial answer is not. The turn is unchanged.
- * @throws {ProtocolError} `turn_finished`, `action_starts_work` (apply). The turn is unchanged.
+ *   `invalid_response`: the partial answer is not, or a turn cannot be redirected with the messages. The turn is unchanged.
+ * @throws {ProtocolError} `turn_finished` (apply, redirect), `action_starts_work` (apply). The turn is unchanged.
  * @throws {DriverError} as {@link applyActions} (apply); `second_end`: the event is one of the end, which only the machine emits. The turn
  *   is unchanged.
  */
 export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand): Step {
   const complete = completeConfig(config)
-  if (turn.position.state.type === "finished" && hostCommand.type !== "apply") return unchanged(turn)
+  const ends = hostCommand.type !== "apply" && hostCommand.type !== "redirect"
+  if (turn.position.state.type === "finished" && ends) return unchanged(turn)
   const partial = hostCommand.type === "apply" ? undefined : checkedPartial(complete, turn, hostCommand.partial)
-  const answer = hostCommand.type === "cancel" ? checkedAnswer(complete, turn, hostCommand.answer) : undefined
+  const answer = hostCommand.type === "cancel" || hostCommand.type === "redirect" ? checkedAnswer(complete, turn, hostCommand.answer) : undefined
   const results = answer?.type === "tool_results" ? answer.results : []
   const spent = addKnown(partial?.usage, partial?.retriedUsage, ...results.map(({ usage }) => usage))
-  const context = new TurnContext(complete, turn, answer?.at, spent && addUsage(turn.position.usage, spent))
+  const contextAt = (at: number | undefined): TurnContext =>
+    new TurnContext(complete, turn, at ?? answer?.at, spent && addUsage(turn.position.usage, spent))
+  if (hostCommand.type === "redirect") {
+    const { messages, at } = checkedRedirection(complete, hostCommand)
+    return redirect(contextAt(at), turn, messages, { partial, answer })
+  }
+  const context = contextAt(undefined)
   return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, { partial, answer }), context))
 }
 
-/** What the outstanding work had done when the turn ended. */
+/** What the outstanding work had done when the turn left it. */
 interface Left {
   readonly partial: LlmResponse | undefined
   readonly answer: Response | undefined
@@ -137,7 +155,7 @@ function checkedAnswer({ validation }: CompleteTurnConfig, turn: Turn, answer: R
   return outstanding !== undefined && checkedOne?.id === outstanding.id && isAnswerTo(outstanding, checkedOne) ? checkedOne : undefined
 }
 
-/** The partial answer of the outstanding model call, cut off by the end; `undefined` if the turn waits for something else. */
+/** The partial answer of the outstanding model call, cut off by the command; `undefined` if the turn waits for something else. */
 function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial: LlmResponse | undefined): LlmResponse | undefined {
   const { state } = turn.position
   if (partial === undefined || state.type !== "waiting_llm") return undefined
@@ -146,7 +164,47 @@ function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial:
   return checked.type === "llm_complete" && checked.result.ok ? { ...checked.result.response, terminalReason: "cancelled" } : undefined
 }
 
-function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCommand, done: Left): readonly MachineAction[] {
+type Redirect = Extract<HostCommand, { type: "redirect" }>
+
+/** Checked as a delivery with these user messages is. */
+function checkedRedirection({ validation }: CompleteTurnConfig, { messages: userMessages, at }: Redirect): Pick<Redirect, "messages" | "at"> {
+  const delivery: Response = { type: "checkpoint_delivery", id: 1, ...(at !== undefined && { at }), delivery: { userMessages } }
+  const response = validation?.response(delivery) ?? delivery
+  const messages = (response.type === "checkpoint_delivery" && response.delivery.userMessages) || []
+  if (messages.length === 0) throw notRedirectable("/messages", "a turn is redirected with at least one message")
+  refuseModelWords(messages)
+  return { messages, ...(at !== undefined && { at }) }
+}
+
+/**
+ * Refuses messages that claim to be the model's or to answer a tool call: a host does not speak for the model, and each call has one result.
+ * @throws {SchemaError} `invalid_response`
+ */
+export function refuseModelWords(messages: readonly Message[]): void {
+  for (const [index, { role, parts }] of messages.entries()) {
+    if (role === "assistant") throw notRedirectable(`/messages/${index}/role`, "a message of the user cannot be the model's")
+    const place = parts.findIndex(({ type }) => type === "tool_call" || type === "tool_result")
+    if (place >= 0) throw notRedirectable(`/messages/${index}/parts/${place}`, "a message of the user has no tool calls and no results")
+  }
+}
+
+function notRedirectable(path: string, message: string): SchemaError {
+  return new SchemaError("invalid_response", `A turn cannot be redirected with these messages: "${path}": ${message}.`, [{ path, message }])
+}
+
+/** Leaves what the turn waits for, as an end would, so that its driver sees the messages in a turn with nothing outstanding. */
+function redirect(context: TurnContext, turn: Turn, messages: readonly Message[], done: Left): Step {
+  const { config } = context
+  const { state } = turn.position
+  if (state.type === "finished") throw new ProtocolError("turn_finished", "A finished turn cannot be redirected: begin another one.")
+  const notice: MachineAction = { type: "emit", event: { type: "message", text: "The user redirected the turn.", kind: "redirected" } }
+  const left = applyActions(config, turn, [...leaveWork(context, turn, done, REDIRECTED), notice, { type: "prepare_iteration" }], context)
+  return step(config, left.turn, REDIRECTION.run(config, left.turn, state, messages), REDIRECTION.next, left.effects)
+}
+
+const REDIRECTED = "The user redirected the turn before this was done."
+
+function commandedActions(context: TurnContext, turn: Turn, hostCommand: Exclude<HostCommand, Redirect>, done: Left): readonly MachineAction[] {
   const left = (reason: string) => leaveWork(context, turn, done, reason)
   switch (hostCommand.type) {
     case "cancel": {
@@ -177,7 +235,10 @@ function commandedActions(context: TurnContext, turn: Turn, hostCommand: HostCom
 
 const ENDED = "The turn was ended."
 
-/** Returns the actions that leave the work which a turn waits for, when it ends. The driver is asked what to store of an answer or of code. */
+/**
+ * Returns the actions that leave the work which a turn waits for, when it ends or is redirected. The driver is asked what to store of an
+ * answer or of code.
+ */
 function leaveWork(context: TurnContext, turn: Turn, { partial, answer }: Left, reason: string): readonly MachineAction[] {
   const { state } = turn.position
   switch (state.type) {
@@ -191,17 +252,19 @@ function leaveWork(context: TurnContext, turn: Turn, { partial, answer }: Left, 
       )
     case "waiting_tools": {
       const given = resultsByCall(lateResults(state, answer?.type === "tool_results" ? answer.results : []))
-      const late: CompletedToolCall[] = []
+      const shown: CompletedToolCall[] = []
       const resultOf = (call: PendingToolCall): CompletedToolCall => {
-        const result = given.get(call.callId)?.pop()
-        if (result !== undefined) late.push(result)
-        return result ?? cancelledCall(call, reason)
+        const late = given.get(call.callId)?.pop()
+        const result = late ?? cancelledCall(call, reason)
+        // The end of a turn ends its open calls. A turn that continues says that they ended.
+        if (late !== undefined || reason === REDIRECTED) shown.push(result)
+        return result
       }
       const results = leftBatch(state, resultOf)
       if (results.length === 0) return []
       const counted: readonly MachineAction[] = context.usage === turn.position.usage ? [] : [{ type: "count_usage", cumulative: context.usage }]
-      const shown = late.map((result): MachineAction => ({ type: "emit", event: toolCallEvent(result) }))
-      return [...shown, ...counted, resultsAction(context, "cancelled", results)]
+      const events = shown.map((result): MachineAction => ({ type: "emit", event: toolCallEvent(result) }))
+      return [...events, ...counted, resultsAction(context, "cancelled", results)]
     }
     default:
       return []
@@ -218,7 +281,7 @@ function cutOff(context: TurnContext, turn: Turn, waiting: StateOf<"waiting_llm"
   return counted.concat(stored(context, turn, (driver) => driver.onLlmCutOff?.(context, waiting, partial)))
 }
 
-/** What the driver stores of work that is left. A driver that throws, or whose actions cannot be applied, does not stop the end. */
+/** What the driver stores of work that is left. A driver that throws, or whose actions cannot be applied, does not stop the command. */
 function stored(context: TurnContext, turn: Turn, ask: (driver: ProtocolDriver) => readonly DriverAction[] | undefined): readonly MachineAction[] {
   const { config } = context
   try {
@@ -243,15 +306,15 @@ function checkedEvent(context: TurnContext, event: TurnEvent): TurnEvent {
 }
 
 /**
- * Applies the result of a rule and the driver's actions that follow it. A driver that throws, contradicts itself, or neither
+ * Applies the result of a rule and the driver's actions that follow it; `first`: the effects before it. A driver that throws, contradicts itself, or neither
  * starts work nor finishes ends the turn as `runtime_error`: the response was accepted, and a turn that cannot continue must
  * not look as if it could.
  */
-function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: readonly StateName[]): Step {
+function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: readonly StateName[], first: readonly Effect[] = []): Step {
   const { driver } = config
   let { context, actions, ask, rescue } = rule
   let reached = turn
-  let before: readonly Effect[] = []
+  let before = first
   try {
     let result = applyActions(
       config,

@@ -6,6 +6,8 @@ import { DriverError, ProtocolError } from "../errors.ts"
 import { quoted } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { AnswerableEffect, Effect, ToolCalls } from "../wire/effect.ts"
+import type { CheckpointKind } from "../wire/event.ts"
+import type { CheckpointDelivery, Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { MachineAction } from "./apply-actions.ts"
 import { completeBatch, leftBatch, pendingCall, placeResults, type RefusedCall } from "./batch.ts"
@@ -57,7 +59,7 @@ export interface Rule<State extends StateName, Type extends ResponseType> {
 export type TransitionTable = { readonly [State in StateName]: { readonly [Type in ResponseType]?: Rule<State, Type> } }
 
 /** A driver that is asked may start any work, or end the turn. */
-const DRIVER_CHOICE = ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint", "finished"] as const
+export const DRIVER_CHOICE = ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint", "finished"] as const
 
 /** The whole protocol. A response that its state has no rule for is refused. */
 export const TRANSITIONS = {
@@ -88,6 +90,9 @@ export const PREPARATION = {
   preparing: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
   prepare_iteration: { run: prepare, next: ["waiting_execution_surface", ...DRIVER_CHOICE] },
 } as const satisfies { readonly [State in StateName]?: { run: (config: CompleteTurnConfig, turn: Turn) => RuleResult; next: readonly StateName[] } }
+
+/** A redirection by the host leaves every state but `finished`, in a turn whose work was stopped before. */
+export const REDIRECTION = { run: redirect, next: ["prepare_iteration", ...DRIVER_CHOICE] } as const
 
 /** Which responses answer which effect. */
 export const ANSWERS = {
@@ -144,12 +149,14 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   if (counted !== undefined) actions.push({ type: "count_usage", cumulative })
   if (usage !== undefined) actions.push({ type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
   const textStreamed = answer.textStreamed === true
+  // Its text is not an answer to the user.
+  const isSideCall = state.outstanding.purpose !== undefined
   if (!result.ok) {
     const { error, partial } = result
     if (emitLlmTrace) actions.push({ type: "log", event: errorLog(sessionId, iteration, error) })
-    if (partial !== undefined) actions.push(...shownActions(partial, textStreamed, iteration))
+    if (partial !== undefined && !isSideCall) actions.push(...shownActions(partial, textStreamed, iteration))
     const ask = (): readonly DriverAction[] => {
-      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, state, partial))
+      const stored = partial === undefined ? [] : withoutDecisions(driver.onLlmCutOff?.(context, { ...state, failed: true }, partial))
       return [...stored, ...(driver.onLlmFailed?.(context, state, error) ?? failureActions(error))]
     }
     return { context, actions, ask }
@@ -162,7 +169,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
     const rescue = (): readonly MachineAction[] => withoutDecisions(driver.onLlmCutOff?.(context, state, response))
     return { context, actions, rescue, ask: () => driver.onLlmComplete(context, state, response, textStreamed) }
   }
-  actions.push(...shownActions(response, textStreamed, iteration))
+  if (!isSideCall) actions.push(...shownActions(response, textStreamed, iteration))
   return { context, actions, ask: () => orElse(driver.onLlmCutOff?.(context, state, response) ?? [], ending) }
 }
 
@@ -266,21 +273,46 @@ function deliver(
   if (silent && !delivery.events?.length) return { context, actions: [state.onEmpty] }
 
   const { checkpoint } = state.outstanding
-  const actions: MachineAction[] = [...deliveryActions(context, delivery)]
-  const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
   // Events alone do not lead to another model call, unless the driver starts one.
-  if (silent) return { context, actions, ask: () => orElse(ask(), [state.onEmpty]) }
-  if (checkpoint === "before_completion") {
+  if (silent) {
+    const ask = (): readonly DriverAction[] => config.driver.onDelivery?.(context, checkpoint, delivery) ?? []
+    return { context, actions: deliveryActions(context, delivery), ask: () => orElse(ask(), [state.onEmpty]) }
+  }
+  return continueWith(context, turn, { checkpoint, delivery, isNewIteration: checkpoint === "before_completion" })
+}
+
+/** The messages are delivered as between two iterations. `left`: the state that the turn was in. */
+function redirect(config: CompleteTurnConfig, turn: Turn, left: TurnState, userMessages: readonly Message[]): RuleResult {
+  // Before its first effect, at its surface, at a side call and at a checkpoint after work, the iteration has not begun.
+  const isCompleting = left.type === "waiting_checkpoint" && left.outstanding.checkpoint === "before_completion"
+  const isAnswering = left.type === "waiting_llm" && left.outstanding.purpose === undefined
+  const isNewIteration = isCompleting || isAnswering || left.type === "waiting_tools" || left.type === "waiting_exec"
+  return continueWith(new TurnContext(config, turn), turn, { checkpoint: "after_work", delivery: { userMessages }, isNewIteration })
+}
+
+/** What a turn continues with. */
+interface Continuation {
+  readonly checkpoint: CheckpointKind
+  readonly delivery: CheckpointDelivery
+  /** The iteration of the turn is over. At the turn's limit one more follows, with a message that says so, and no second one. */
+  readonly isNewIteration: boolean
+}
+
+/** Continues a turn with what was delivered: the driver is asked what it means. If it starts nothing, the turn prepares anew. */
+function continueWith(context: TurnContext, turn: Turn, { checkpoint, delivery, isNewIteration }: Continuation): RuleResult {
+  const { driver } = context.config
+  const actions: MachineAction[] = [...deliveryActions(context, delivery)]
+  if (isNewIteration) {
     actions.push({ type: "advance_iteration" })
     if (turn.position.turnLimitScheduled) return { context, actions: [...actions, { type: "finish", outcome: stopped("max_iterations") }] }
   }
-  const announce = checkpoint === "before_completion" && context.limitReached(1)
+  const announce = isNewIteration && context.limitReached(1)
   // If the driver starts work or finishes, that replaces preparing.
   const prepare = (): readonly MachineAction[] => [
     ...(announce ? [{ type: "schedule_turn_limit_final" as const, message: context.turnLimitMessage("last_iteration") }] : []),
     { type: "prepare_iteration" },
   ]
-  return { context, actions, ask: () => [...prepare(), ...ask()] }
+  return { context, actions, ask: () => [...prepare(), ...(driver.onDelivery?.(context, checkpoint, delivery) ?? [])] }
 }
 
 /** The driver's actions if they start work or finish; otherwise `next` follows them. */

@@ -244,17 +244,23 @@ export class TurnMachine {
     this.#redelivery = undefined
   }
 
+  /** Whether the turn ends, or a command made it leave what it waited for. */
+  #leavesWork(next: TurnState, isAnswer: boolean): boolean {
+    const { state } = this.#turn.position
+    if (next.type === "finished") return state.type !== "finished"
+    return !isAnswer && "outstanding" in state && !("outstanding" in next && next.outstanding === state.outstanding)
+  }
+
   /** `isAnswer`: the input answered the outstanding effect. */
   #accept(result: Step, isAnswer = false): void {
-    const ends = result.turn.position.state.type === "finished" && !this.done
-    const withdrawn = ends ? this.#withdrawWork(isAnswer) : NONE
+    const withdrawn = this.#leavesWork(result.turn.position.state, isAnswer) ? this.#withdrawWork(isAnswer) : NONE
     this.#turn = result.turn
     // Not `push(...effects)`: one response may lead to more effects than a call can have arguments.
     for (const effect of result.effects) if (effect.type !== "cancel_llm" || !withdrawn.has(effect.id)) this.#effects.push(effect)
   }
 
   /**
-   * Removes the work that the host has not polled when the turn ends, so that it performs none of it. An answered checkpoint is not work:
+   * Removes the work that the host has not polled when the turn ends or is redirected, so that it performs none of it. An answered checkpoint is not work:
    * the host only saves at it. Returns the ids of effects that no host has ever polled.
    */
   #withdrawWork(isAnswer: boolean): ReadonlySet<number> {

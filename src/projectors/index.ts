@@ -17,4 +17,5 @@ export {
   type ReasoningField,
 } from "./openai-chat/index.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"
+export { viewProjector } from "./view.ts"
 export { type ProjectorPatch, wrapProjector } from "./wrap-projector.ts"

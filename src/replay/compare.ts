@@ -1,8 +1,9 @@
 import type { Difference } from "../errors.ts"
 import type { Decision } from "../wire/approval.ts"
-import type { JournalHeader, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
+import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
+import { wholeStart, wholeSurface } from "./base.ts"
 import { differences } from "./divergence.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 
@@ -23,7 +24,7 @@ export interface JournalParting {
 
 /** The result of {@link compareJournals}. In each difference, `expected` is the first journal's value and `received` the second's. */
 export interface JournalComparison {
-  /** Differences of the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`. */
+  /** Differences of the headers: `/driver`, `/surface`, `/start`, and digests as `/config/<key>`; `/base` of a journal without its history. */
   readonly header: readonly Difference[]
   readonly parting: JournalParting | undefined
   /** How many answers to effects, tool results and decisions counted one by one, are equal before the first difference. */
@@ -39,7 +40,9 @@ export interface JournalComparison {
  * `dropped` of the header. After a compaction, only effects that both journals answer completely are compared.
  */
 export function compareJournals(first: Journal, second: Journal): JournalComparison {
-  const header = differences(comparedHeader(first.header), comparedHeader(second.header))
+  // Without the history of one turn, the histories of both are left out: the log and the record at which each begins say whether they are the same.
+  const isKnown = hasHistory(first) && hasHistory(second)
+  const header = differences(comparedHeader(first, isKnown), comparedHeader(second, isKnown))
   const fromEffect = Math.max(firstWholeEffect(first), firstWholeEffect(second))
   const [left, right] = [stepsOf(first, fromEffect), stepsOf(second, fromEffect)]
   let alike = 0
@@ -51,10 +54,17 @@ export function compareJournals(first: Journal, second: Journal): JournalCompari
   return { header, parting: undefined, alike, fromEffect }
 }
 
+function hasHistory({ header, history }: Journal): boolean {
+  return header.base === undefined || history !== undefined
+}
+
 /** `surface` has the prompt and the tools themselves, so their digests are left out. */
-function comparedHeader({ driver, config, surface, start }: JournalHeader): unknown {
+function comparedHeader({ header, history }: Journal, isKnown: boolean): unknown {
+  const { driver, config, start, base } = header
   const { systemPrompt: _prompt, tools: _tools, ...digests } = config
-  return { driver, config: digests, surface, start }
+  if (base !== undefined && !isKnown) return { driver, config: digests, surface: header.surface, base, start }
+  const read = { header, ...(history && { history }) }
+  return { driver, config: digests, surface: wholeSurface(read), start: wholeStart(read) }
 }
 
 function firstWholeEffect({ header, entries }: Journal): number {
@@ -183,8 +193,8 @@ function compareBatches(left: ReadonlyMap<string, BatchItem>, right: ReadonlyMap
 /** A record without its times. */
 function timeless(record: JournalRecord): unknown {
   if (record.type === "interruption") {
-    const interruption = withUntimed(record.interruption, "partial") as typeof record.interruption
-    const answer = interruption.type === "cancel" ? interruption.answer : undefined
+    const { at: _, ...interruption } = withUntimed(record.interruption, "partial") as typeof record.interruption & { readonly at?: number }
+    const answer = "answer" in interruption ? interruption.answer : undefined
     return { ...record, interruption: answer === undefined ? interruption : { ...interruption, answer: timeless(answer) } }
   }
   if (!("id" in record)) return record

@@ -2,6 +2,7 @@ import type { Difference } from "../errors.ts"
 import type { CompleteTurnConfig } from "../machine/config.ts"
 import type { JournalRecord } from "../wire/journal.ts"
 import type { LlmRequest } from "../wire/llm.ts"
+import { wholeSurface } from "./base.ts"
 import { configDigests } from "./config.ts"
 import { digest } from "./digest.ts"
 import { differences } from "./divergence.ts"
@@ -53,7 +54,9 @@ function inFull(difference: Difference, journal: Journal, section: Section, conf
   const { path, expected } = difference
   const key = path.replace("/config/", "")
   if (key === "systemPrompt" || key === "tools") {
-    const found = differences(journal.header.surface[key], config[key], path)
+    // Without the log, only the digests are known.
+    if (journal.header.base?.surface === true && journal.history === undefined) return [difference]
+    const found = differences(wholeSurface(journal)[key], config[key], path)
     return section.record > 1 || found.length === 0 ? [difference] : found
   }
   if (!Object.hasOwn(REQUEST_KEYS, key)) return [difference]

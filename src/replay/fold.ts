@@ -7,13 +7,15 @@ import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { JournalInterruption, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
+import { wholeCheckpoint, wholeStart } from "./base.ts"
 import { differences } from "./divergence.ts"
 import { fingerprint } from "./fingerprint.ts"
 import type { Journal, JournalEntry } from "./journal.ts"
 
-/** Returns the machine at a snapshot, or at the start of the turn without one. */
-export function beginAt({ header }: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
-  return snapshot?.type === "snapshot" ? TurnMachine.restore(config, snapshot.checkpoint) : new TurnMachine(config, header.start)
+/** Returns the machine at a snapshot, or at the start of the turn without one. @throws {JournalError} `missing_log` */
+export function beginAt(journal: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {
+  if (snapshot?.type === "snapshot") return TurnMachine.restore(config, wholeCheckpoint(journal, snapshot.checkpoint))
+  return new TurnMachine(config, wholeStart(journal))
 }
 
 /** A snapshot with the configuration's driver in place of the recorded one. */

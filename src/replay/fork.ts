@@ -1,6 +1,7 @@
 import { ForkError } from "../errors.ts"
 import type { JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
+import { wholeRecords } from "./base.ts"
 import { type Journal, type JournalEntry, type JournalValidation, journalLines } from "./journal.ts"
 
 /** Options of {@link fork}. */
@@ -19,10 +20,11 @@ export interface ForkOptions {
  * Without an answer, it ends before that record, so that the effect is performed again. A number one above the last record
  * copies all records, for a turn that continues separately from the old one.
  *
- * The header of the fork names its origin (`forkedFrom`). All other records before the fork are copied: snapshots, openings, and
+ * The fork of a thread's turn has the whole history in its header. The header of the fork names its origin (`forkedFrom`). All other records before the fork are copied: snapshots, openings, and
  * started calls, which may have taken effect in either turn.
  * @param at number of the record. With an answer, that record must be a response. If a tool batch was answered in parts, the
  *   answer must have results for the same calls as the record, or decisions about the same requests
+ * @throws {JournalError} `missing_log`
  * @throws {ForkError} `no_such_record`, `not_a_response`, `answers_another_effect`, `invalid_answer`, `turn_id_in_use`
  */
 export function fork(journal: Journal, at: number, answer: Response | undefined, options: ForkOptions): string {
@@ -31,7 +33,8 @@ export function fork(journal: Journal, at: number, answer: Response | undefined,
 
 /** The lines of a fork, as {@link fork} joins them: a long journal's text may be longer than a string can be. */
 export function forkLines(journal: Journal, at: number, answer: Response | undefined, { turnId, validation }: ForkOptions): Iterable<string> {
-  const { header, entries } = journal
+  // A fork does not belong to the thread, whose log may be deleted.
+  const { header, entries } = wholeRecords(journal)
   if (turnId === header.turnId)
     throw new ForkError(
       "turn_id_in_use",

@@ -41,6 +41,30 @@ export class Hash {
     return this
   }
 
+  /** As {@link text} for a text of ASCII characters only, in about a fifth of the time. `start` is a multiple of 4. */
+  ascii(kind: number, { bytes, words, length }: AsciiText, start: number): this {
+    this.number(kind, length - start)
+    let { a, b } = this
+    const end = length >> 2
+    let index = start >> 2
+    // Two words in a round: the test of the bounds is a third of the time.
+    for (; index + 2 <= end; index = (index + 2) | 0) {
+      const first = words[index] as number
+      const second = words[index + 1] as number
+      a = round(round(a, lowHalf(first)), lowHalf(second))
+      b = round(round(b, highHalf(first)), highHalf(second))
+    }
+    for (; index < end; index += 1) {
+      const word = words[index] as number
+      a = round(a, lowHalf(word))
+      b = round(b, highHalf(word))
+    }
+    for (let at = Math.max(start, 4 * end); at < length; at += 1) a = round(a, bytes[at] as number)
+    this.a = a
+    this.b = b
+    return this
+  }
+
   /** Both lanes as 16 hexadecimal digits. */
   long(): string {
     return hexadecimal(mixed(this.a)) + hexadecimal(mixed(this.b))
@@ -51,6 +75,18 @@ export class Hash {
     return hexadecimal(mixed(this.a + ((this.b << 16) | (this.b >>> 16))))
   }
 }
+
+/** A text of ASCII characters only, with one byte for each. */
+export interface AsciiText {
+  readonly bytes: Uint8Array
+  /** The same memory, four bytes in a word, the first in its lowest bits. */
+  readonly words: Int32Array
+  /** How many bytes it has. The memory may be longer. */
+  readonly length: number
+}
+
+/** Returns the bytes of a text, which are valid until it is called again. `undefined`: the text has other characters, or is too long. */
+export type EncodeAscii = (text: string) => AsciiText | undefined
 
 const PRIME_1 = 0x9e3779b1 | 0
 const PRIME_2 = 0x85ebca77 | 0
@@ -64,6 +100,16 @@ const PRIME_3 = 0xc2b2ae3d | 0
 function round(lane: number, word: number): number {
   const sum = (lane + Math.imul(word, PRIME_2)) | 0
   return Math.imul((sum << 13) | (sum >>> 19), PRIME_1)
+}
+
+/** The first two bytes of a word as two code units. */
+function lowHalf(word: number): number {
+  return (word & 0xff) | ((word & 0xff00) << 8)
+}
+
+/** The last two bytes of a word as two code units. */
+function highHalf(word: number): number {
+  return ((word >>> 16) & 0xff) | ((word >>> 24) << 16)
 }
 
 /** Spreads every bit over all 32, as xxHash32 ends. */

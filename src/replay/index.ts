@@ -10,16 +10,19 @@ export {
 } from "../errors.ts"
 export { canonicalJson } from "../json.ts"
 export type {
+  JournalBase,
   JournalCallStarted,
   JournalEffect,
   JournalEnd,
   JournalHeader,
   JournalInterruption,
   JournalOpened,
+  JournalParent,
   JournalReconfigured,
   JournalRecord,
   JournalSnapshot,
 } from "../wire/journal.ts"
+export { withHistory } from "./base.ts"
 export { compareJournals, type JournalComparison, type JournalParting } from "./compare.ts"
 export { digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
@@ -36,6 +39,7 @@ export {
   type JournalValidation,
   JournalWriter,
   journalLines,
+  type LogHistory,
   MAX_LINE_CHARS,
   readJournal,
   type WrittenLines,

@@ -1,6 +1,7 @@
 import { JournalError } from "../errors.ts"
-import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
-import { Hash } from "./hash.ts"
+import type { JournalBase, JournalHeader, JournalRecord } from "../wire/journal.ts"
+import type { HistoryRecord, Message } from "../wire/message.ts"
+import { type AsciiText, type EncodeAscii, Hash } from "./hash.ts"
 import { lastSection } from "./sections.ts"
 import { SnapshotLines } from "./snapshot-lines.ts"
 
@@ -24,6 +25,16 @@ export interface Journal {
    * returns. Replace the stored text with it before you append. `undefined`: the text was of this version.
    */
   readonly migratedFrom?: number
+  /** The history that the `base` of the header refers to, added by `withHistory`. Without it, such a journal cannot be replayed. */
+  readonly history?: LogHistory
+}
+
+/** The history of a thread as its log has it up to one of its records. */
+export interface LogHistory extends Pick<JournalBase, "log" | "records" | "checksum"> {
+  readonly messages: readonly Message[]
+  readonly events: readonly HistoryRecord[]
+  /** The system prompt and tools that the log has last. Absent: it has none. */
+  readonly surface?: JournalHeader["surface"]
 }
 
 /** One record with its number and where it ends. */
@@ -127,6 +138,11 @@ function tooLong(number: number, maxChars: number): JournalError {
 /** The checksum of the part of a line after its own checksum, and of the checksum before. */
 function checksum(before: string, text: string, start: number, end: number): string {
   return new Hash().text(0, before).text(0, text, start, end).short()
+}
+
+/** As {@link checksum}, of a line of ASCII characters. */
+function asciiChecksum(before: string, line: AsciiText): string {
+  return new Hash().text(0, before).ascii(0, line, CHECKSUM_LENGTH).short()
 }
 
 /**
@@ -266,16 +282,21 @@ export type OnLine = (line: JournalLine | undefined, position: number, text: str
 export class LineReader {
   readonly #onLine: OnLine
   readonly #maxChars: number
+  readonly #encode: EncodeAscii | undefined
   #checksum = ""
   #length = 0
   #unfinished: string[] = []
   #unfinishedLength = 0
   #isBroken = false
 
-  /** @param maxChars a longer line is damaged: no journal was written with it */
-  constructor(onLine: OnLine, maxChars: number = MAX_LINE_CHARS) {
+  /**
+   * @param maxChars a longer line is damaged: no journal was written with it
+   * @param encode reads the characters of a text faster than ECMAScript can. The result is the same
+   */
+  constructor(onLine: OnLine, maxChars: number = MAX_LINE_CHARS, encode?: EncodeAscii) {
     this.#onLine = onLine
     this.#maxChars = maxChars
+    this.#encode = encode
   }
 
   /** The checksum of the last whole line; "" before the first. */
@@ -324,7 +345,7 @@ export class LineReader {
   }
 
   #line(text: string, start: number, newline: number): void {
-    const line = readLine(text, start, newline, this.#checksum, this.#length - start)
+    const line = readLine(text.slice(start, newline), this.#checksum, this.#length, this.#encode)
     if (line === undefined) {
       this.#break(text.slice(start, newline))
       return
@@ -356,13 +377,14 @@ export interface JournalLine {
   readonly end: number
 }
 
-/** Reads the line at `start`. `shift`: how much further than in `text` the line is in the whole text. */
-function readLine(text: string, start: number, newline: number, before: string, shift: number): JournalLine | undefined {
-  const own = checksum(before, text, start + CHECKSUM_LENGTH, newline)
-  if (!text.startsWith(`["${own}",`, start)) return undefined
+/** Reads a line. `position`: where it begins in the whole text. */
+function readLine(text: string, before: string, position: number, encode: EncodeAscii | undefined): JournalLine | undefined {
+  const ascii = encode?.(text)
+  const own = ascii === undefined ? checksum(before, text, CHECKSUM_LENGTH, text.length) : asciiChecksum(before, ascii)
+  if (!text.startsWith(`["${own}",`)) return undefined
   try {
-    const [, record, fingerprint] = JSON.parse(text.slice(start, newline)) as readonly [unknown, unknown, unknown]
-    return { checksum: own, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined, end: newline + 1 + shift }
+    const [, record, fingerprint] = JSON.parse(text) as readonly [unknown, unknown, unknown]
+    return { checksum: own, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined, end: position + text.length + 1 }
   } catch {
     return undefined
   }

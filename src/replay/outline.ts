@@ -1,5 +1,5 @@
 import type { TurnConfig } from "../machine/config.ts"
-import { addUsage, NO_USAGE } from "../machine/limits.ts"
+import { addKnown, addUsage, NO_USAGE } from "../machine/limits.ts"
 import type { Decision } from "../wire/approval.ts"
 import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
@@ -53,6 +53,8 @@ export type OutlineFacts =
   | { readonly type: "header"; readonly messageCount: number }
   | {
       readonly type: "llm_complete"
+      /** Of a side call, such as `compaction`. `undefined`: the call answers the conversation. */
+      readonly purpose?: string
       /** `undefined`: the call succeeded. */
       readonly error: string | undefined
       readonly text: string
@@ -148,15 +150,17 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
   const { type } = record
   switch (type) {
     case "header":
-      return { type, messageCount: record.start.messages.length }
+      return { type, messageCount: (record.base?.messages ?? 0) + record.start.messages.length }
     case "llm_complete": {
+      const purpose = record.purpose === undefined ? {} : { purpose: record.purpose }
       if (!record.result.ok) {
         const { message, terminalReason, usage } = record.result.error
-        return { type, error: message, text: "", calls: [], terminalReason, usage, prefixBreak }
+        return { type, ...purpose, error: message, text: "", calls: [], terminalReason, usage, prefixBreak }
       }
       const { text, parts, terminalReason, usage } = record.result.response
       return {
         type,
+        ...purpose,
         error: undefined,
         text,
         calls: parts.flatMap((part) => (part.type === "tool_call" ? [part.toolName] : [])),
@@ -208,7 +212,7 @@ function hasFailed(record: JournalRecord): boolean {
     case "tool_results":
       return record.results.some(({ output }) => output.status !== "success")
     case "interruption":
-      return true
+      return record.interruption.type !== "redirect"
     case "end":
       return record.outcome.type !== "finished"
     default:
@@ -222,6 +226,11 @@ function totalsOf(rows: readonly OutlineRow[]): Omit<OutlineTotals, "workedMs"> 
   for (const row of rows) {
     if (row.type === "opened") processes += 1
     if (row.type === "tool_results") toolCalls += row.results.length
+    const stopped = row.type === "interruption" && "partial" in row.command ? row.command.partial : undefined
+    if (stopped !== undefined) {
+      modelCalls += 1
+      usage = addUsage(usage, addKnown(stopped.usage, stopped.retriedUsage) ?? NO_USAGE)
+    }
     if (row.type !== "llm_complete") continue
     modelCalls += 1
     usage = addUsage(usage, row.usage ?? NO_USAGE)
@@ -232,6 +241,7 @@ function totalsOf(rows: readonly OutlineRow[]): Omit<OutlineTotals, "workedMs"> 
 /** Returns when a record was written, in milliseconds since the epoch; `undefined` if it has no time. */
 export function timeOf(record: JournalRecord): number | undefined {
   if (record.type === "snapshot") return record.checkpoint.at
+  if (record.type === "interruption") return "at" in record.interruption ? record.interruption.at : undefined
   return "at" in record ? record.at : undefined
 }
 

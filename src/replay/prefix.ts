@@ -5,6 +5,7 @@ import type { Turn } from "../machine/turn.ts"
 import type { Transcript } from "../projectors/projector.ts"
 import type { Block, LlmMessage, LlmRequest } from "../wire/llm.ts"
 import type { AttachmentRef, HistoryRecord } from "../wire/message.ts"
+import { wholeSurface } from "./base.ts"
 import { trustingConfig } from "./config.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { beginAt, drain, fold, none, underDriver } from "./fold.ts"
@@ -200,7 +201,8 @@ export interface MarkedBreak extends BrokenPrefix {
 
 /**
  * Follows the model calls of a turn and compares each request with the one before it of the same purpose. The purpose is the text
- * `purpose` in the driver state of the call; calls without one have a purpose of their own.
+ * `purpose` in the driver state of the call; calls without one have a purpose of their own. Side calls, those with a purpose in the effect
+ * alone, continue no request, so they are not compared.
  */
 export class PrefixWatch {
   readonly #previous = new Map<string | undefined, { readonly request: LlmRequest; readonly records: number }>()
@@ -213,6 +215,7 @@ export class PrefixWatch {
     const { state } = turn.position
     if (state.type !== "waiting_llm") return undefined
     const purpose = purposeOf(state.driverState)
+    if (purpose === undefined && state.outstanding.purpose !== undefined) return undefined
     const { events } = turn.record
     const call = { request: request ?? state.outstanding.request, records: events.length }
     const previous = this.#previous.get(purpose)
@@ -224,10 +227,18 @@ export class PrefixWatch {
   }
 }
 
+/** The purpose in a driver state, also where wrappers with a state of their own have nested it. The outermost one counts. */
 function purposeOf(driverState: Json | undefined): string | undefined {
-  if (typeof driverState !== "object" || driverState === null || !("purpose" in driverState)) return undefined
-  const { purpose } = driverState
-  return typeof purpose === "string" ? purpose : undefined
+  let state: Json | undefined = driverState
+  while (typeof state === "object" && state !== null) {
+    const { purpose, own, inner } = state as { readonly purpose?: Json; readonly own?: Json; readonly inner?: Json }
+    if (typeof purpose === "string") return purpose
+    if (own === undefined) return undefined
+    const ownPurpose = purposeOf(own)
+    if (ownPurpose !== undefined) return ownPurpose
+    state = inner
+  }
+  return undefined
 }
 
 function hasReset(events: Transcript<HistoryRecord>, from: number): boolean {
@@ -271,13 +282,18 @@ export function prefixBreaks(journal: Journal, config?: TurnConfig): PrefixRepor
 
 function breaksOfEffects({ entries }: Journal): PrefixReport {
   const requests = new Map<number, LlmRequest>()
+  const sideCalls = new Set<number>()
   const breaks: PrefixBreak[] = []
   let previous: LlmRequest | undefined
   let compared = 0
   let complete = true
   for (const { record, number } of entries) {
-    if (record.type === "effect" && record.effect.type === "llm_call") requests.set(record.effect.id, record.effect.request)
-    if (record.type !== "llm_complete") continue
+    if (record.type === "effect" && record.effect.type === "llm_call") {
+      const { id, request, purpose } = record.effect
+      if (purpose === undefined) requests.set(id, request)
+      else sideCalls.add(id)
+    }
+    if (record.type !== "llm_complete" || sideCalls.has(record.id)) continue
     const request = requests.get(record.id)
     complete &&= request !== undefined
     if (previous !== undefined && request !== undefined) {
@@ -307,9 +323,9 @@ function breaksOfReplay(journal: Journal, config: TurnConfig): PrefixReport {
 
 /** Returns false at a record whose effect is not the replayed one. */
 function watchSection(journal: Journal, section: Section, config: CompleteTurnConfig, watch: PrefixWatch, breaks: PrefixBreak[]): boolean {
-  const { header, entries } = journal
+  const { entries } = journal
   const snapshot = entries[section.first]?.record
-  const machine = beginAt(journal, section.record === 1 ? snapshot : underDriver(snapshot, config), { ...config, ...header.surface })
+  const machine = beginAt(journal, section.record === 1 ? snapshot : underDriver(snapshot, config), { ...config, ...wholeSurface(journal) })
   for (const entry of entries.slice(section.first + 1, section.end)) {
     const { record, number } = entry
     if ("id" in record) {

@@ -2,14 +2,17 @@ import { JournalError, ProtocolError } from "../errors.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import type { HostCommand } from "../machine/step.ts"
 import type { TurnMachine } from "../machine/turn-machine.ts"
+import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
-import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
+import type { JournalBase, JournalHeader, JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
+import { baseOf, shortCheckpoint } from "./base.ts"
 import { configDigests, trustingConfig } from "./config.ts"
+import { digest } from "./digest.ts"
 import { fingerprint } from "./fingerprint.ts"
 import { HeldSnapshot } from "./held-snapshot.ts"
-import { type Journal, type JournalValidation, JournalWriter, lastSnapshot } from "./journal.ts"
+import { type Journal, type JournalValidation, JournalWriter, type LogHistory, lastSnapshot } from "./journal.ts"
 import { SnapshotLines } from "./snapshot-lines.ts"
 
 /** Characters up to which a snapshot is written whenever one is due. */
@@ -55,13 +58,16 @@ export class Recorder {
   /** What the last snapshot has of held calls. */
   #held = new HeldSnapshot()
   #snapshots = new SnapshotLines()
+  /** What the journal leaves out, because its thread's log has it. */
+  readonly #base: JournalBase | undefined
   /** Whether the last line names a configuration whose snapshot was torn off. Another snapshot must not take its place. */
   #isTorn = false
   /** The effect that was handed out last, as it was then. Recorded with {@link RecorderOptions.keepEffects}. */
   #handedOut: { readonly effect: AnswerableEffect; readonly copy: AnswerableEffect } | undefined
 
-  private constructor(writer: JournalWriter, options: RecorderOptions) {
+  private constructor(writer: JournalWriter, options: RecorderOptions, base: JournalBase | undefined) {
     this.#writer = writer
+    this.#base = base
     this.#options = {
       snapshotEveryRecords: options.snapshotEveryRecords ?? 300,
       snapshotEveryChars: options.snapshotEveryChars ?? 1_000_000,
@@ -70,15 +76,19 @@ export class Recorder {
     this.#validation = options.validation
   }
 
-  /** Starts a journal and returns its first line. `turnId` is unique among the turns of the host. */
+  /**
+   * Starts a journal and returns its first line. `turnId` is unique among the turns of the host. With a `history`, the messages and events of
+   * `start` are those after it, and the journal only refers to it.
+   */
   static begin(
     config: TurnConfig,
     start: TurnStart,
     turnId: string,
-    options: RecorderOptions & Pick<JournalHeader, "at" | "meta"> = {},
+    options: RecorderOptions & Pick<JournalHeader, "at" | "meta" | "parent"> & { readonly history?: LogHistory } = {},
   ): { readonly recorder: Recorder; readonly line: string } {
-    const { at, meta } = options
-    const recorder = new Recorder(new JournalWriter(undefined, options.maxLineChars), options)
+    const { at, meta, parent, history } = options
+    const base = history && baseFor(history, config)
+    const recorder = new Recorder(new JournalWriter(undefined, options.maxLineChars), options, base)
     const { name, version } = config.driver
     const trusted = trustingConfig(config)
     const { systemPrompt, tools } = trusted
@@ -90,9 +100,11 @@ export class Recorder {
       driver: { name, version },
       config: configDigests(trusted),
       start: config.validation?.start(start) ?? start,
-      surface: { systemPrompt, tools },
+      ...(base !== undefined && { base }),
+      surface: base?.surface === true ? { systemPrompt: "", tools: [] } : { systemPrompt, tools },
       ...(at !== undefined && { at }),
       ...(meta !== undefined && { meta }),
+      ...(parent !== undefined && { parent }),
     }
     const line = recorder.#count(recorder.#line(header))
     // A snapshot right after a long header would only repeat its history.
@@ -102,7 +114,7 @@ export class Recorder {
 
   /** Continues a journal that was read. The next snapshot is due as if the last one were at the end of the journal. */
   static resume(journal: Journal, options: RecorderOptions = {}): Recorder {
-    const recorder = new Recorder(new JournalWriter(journal, options.maxLineChars), options)
+    const recorder = new Recorder(new JournalWriter(journal, options.maxLineChars), options, journal.header.base)
     const last = lastSnapshot(journal.entries)
     recorder.#snapshotChars = (journal.entries[last]?.end ?? 0) - (journal.entries[last - 1]?.end ?? 0)
     recorder.#snapshots = new SnapshotLines(journal.entries[last]?.record)
@@ -124,7 +136,7 @@ export class Recorder {
    * @throws {JournalError} `invalid_record`: the turn could not be read again. The recorder is unchanged
    */
   reconfigured(machine: TurnMachine, config: TurnConfig, at?: number): string {
-    const snapshot: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint() }
+    const snapshot: JournalRecord = { type: "snapshot", checkpoint: this.#checkpoint(machine) }
     if (!this.#isReadable(snapshot))
       throw new JournalError(
         "invalid_record",
@@ -211,6 +223,8 @@ export class Recorder {
     if (this.#held.isDue(machine.turn)) return this.#snapshot(machine, true)
     const { snapshotEveryRecords, snapshotEveryChars } = this.#options
     if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return ""
+    // The request of an outstanding model call would repeat the history, which a later snapshot leaves out.
+    if (this.#base !== undefined && machine.turn.position.state.type === "waiting_llm") return ""
     const due = (snapshotEveryRecords > 0 && this.#records >= snapshotEveryRecords) || (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars)
     return due ? this.snapshot(machine) : ""
   }
@@ -229,7 +243,7 @@ export class Recorder {
   #snapshot(machine: TurnMachine, continues: boolean): string {
     this.#records = 0
     this.#chars = 0
-    const record: JournalRecord = { type: "snapshot", checkpoint: machine.checkpoint(), ...(continues && { continues: true }) }
+    const record: JournalRecord = { type: "snapshot", checkpoint: this.#checkpoint(machine), ...(continues && { continues: true }) }
     if (this.#isTorn) return ""
     const line = this.#lineIfReadable(this.#snapshots.short(record))
     // One that cannot be read is not tried again with each response.
@@ -238,6 +252,10 @@ export class Recorder {
     this.#snapshots.note(record)
     this.#snapshotChars = line.length
     return line
+  }
+
+  #checkpoint(machine: TurnMachine): TurnCheckpoint {
+    return shortCheckpoint(machine.checkpoint(), this.#base)
   }
 
   /** Returns the line that ends a journal; "" if the turn has not ended or the end could not be read again. Nothing may follow it. */
@@ -284,6 +302,14 @@ export class Recorder {
     this.#chars += line.length
     return line
   }
+}
+
+/** Leaves out the system prompt and tools if the log has them, too. */
+function baseFor(history: LogHistory, config: TurnConfig): JournalBase {
+  const { systemPrompt, tools } = trustingConfig(config)
+  const { surface } = history
+  const isKnown = surface !== undefined && digest([surface.systemPrompt, surface.tools]) === digest([systemPrompt, tools])
+  return { ...baseOf(history), ...(isKnown && { surface: true as const }) }
 }
 
 /** Refuses a record after the end of a journal. */

@@ -5,6 +5,7 @@ import type { Turn } from "../machine/turn.ts"
 import { TurnMachine } from "../machine/turn-machine.ts"
 import type { Effect } from "../wire/effect.ts"
 import type { LlmRequest } from "../wire/llm.ts"
+import { wholeSurface } from "./base.ts"
 import { trustingConfig } from "./config.ts"
 import { changesOnResume, changesRequests, configurationChanges, REQUEST_KEYS, type RequestKey } from "./configuration-changes.ts"
 import { digest } from "./digest.ts"
@@ -117,8 +118,8 @@ interface FoldedTurn extends Pick<ResumedTurn, "turn" | "unreported"> {}
 
 /** Folds the records since the last snapshot. `anyDriver`: the snapshot may be of another driver. */
 function foldTurn(journal: Journal, config: CompleteTurnConfig, check: EffectCheck, anyDriver = false): FoldedTurn {
-  const { entries, header } = journal
-  const trusting = { ...config, ...header.surface }
+  const { entries } = journal
+  const trusting = { ...config, ...wholeSurface(journal) }
   const last = lastSnapshot(entries)
   const snapshot = entries[last]?.record
   const machine = beginAt(journal, anyDriver ? underDriver(snapshot, trusting) : snapshot, trusting)

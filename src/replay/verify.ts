@@ -5,6 +5,7 @@ import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { AnswerableEffect } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
+import { wholeCheckpoint } from "./base.ts"
 import { trustingConfig } from "./config.ts"
 import { configurationChanges } from "./configuration-changes.ts"
 import { differences } from "./divergence.ts"
@@ -81,7 +82,7 @@ function verifySection(journal: Journal, section: Section, trusting: CompleteTur
         recorded = { entry, effect: record.effect }
         continue
       case "snapshot":
-        checkSnapshot(machine, number, record.checkpoint, checkConfig)
+        checkSnapshot(machine, number, wholeCheckpoint(journal, record.checkpoint), checkConfig)
         counts.snapshots += 1
         continue
       case "interruption":

@@ -19,7 +19,7 @@ export const DriverAction: Tagged<DriverAction> = exact(
   z.discriminatedUnion("type", [
     z.object({ type: z.literal("emit"), event: TurnEvent }),
     z.object({ type: z.literal("append_events"), events: z.array(HistoryRecord) }),
-    z.object({ type: z.literal("start_llm"), request: LlmRequest, driverState: Json.exactOptional() }),
+    z.object({ type: z.literal("start_llm"), request: LlmRequest, purpose: z.string().exactOptional(), driverState: Json.exactOptional() }),
     z.object({
       type: z.literal("start_tools"),
       calls: z.array(PendingToolCall),

@@ -18,7 +18,9 @@ export const SyncExecutionSurface: Tagged<SyncExecutionSurface> = exact(
 )
 /** Asks for a model call. Answer: `llm_complete`. */
 export type LlmCall = wire.LlmCall
-export const LlmCall: Tagged<LlmCall> = exact(z.object({ type: z.literal("llm_call"), ...id, request: LlmRequest }))
+export const LlmCall: Tagged<LlmCall> = exact(
+  z.object({ type: z.literal("llm_call"), ...id, request: LlmRequest, purpose: z.string().exactOptional() }),
+)
 /** The turn no longer waits for the `llm_call` with this id. No answer. */
 export type CancelLlm = wire.CancelLlm
 export const CancelLlm: Tagged<CancelLlm> = exact(z.object({ type: z.literal("cancel_llm"), ...id }))

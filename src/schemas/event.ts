@@ -66,6 +66,15 @@ export const Outcome: Tagged<Outcome> = exact(
   ]),
 )
 
+/** An event of a plugin of the host. */
+export type PluginEvent = wire.PluginEvent
+export const PluginEvent: Tagged<PluginEvent> = exact(
+  z.discriminatedUnion("type", [
+    z.object({ type: z.literal("status"), key: z.string(), label: z.string(), detail: z.string().exactOptional() }),
+    z.object({ type: z.literal("custom"), name: z.string(), payload: Json }),
+  ]),
+)
+
 const toolCallId = { callId: z.string().exactOptional(), name: z.string(), args: Json }
 
 /** What a user interface may show. Events may be lost or repeated; nothing durable depends on them. */
@@ -95,7 +104,13 @@ export const TurnEvent: Tagged<TurnEvent> = exact(
       by: z.string().exactOptional(),
     }),
     z.object({ type: z.literal("tool_pending"), callId: z.string(), name: z.string(), token: z.string(), note: z.string().exactOptional() }),
-    z.object({ type: z.literal("llm_request"), iteration: Count, messageCount: Count, tools: z.array(z.string()) }),
+    z.object({
+      type: z.literal("llm_request"),
+      iteration: Count,
+      messageCount: Count,
+      tools: z.array(z.string()),
+      purpose: z.string().exactOptional(),
+    }),
     z.object({ type: z.literal("llm_response"), iteration: Count, content: z.string(), durationMs: Count }),
     z.object({ type: z.literal("token_usage"), iteration: Count, usage: TokenUsage, cumulative: TokenUsage }),
     z.object({
@@ -120,10 +135,7 @@ export const TurnEvent: Tagged<TurnEvent> = exact(
     z.object({
       type: z.literal("plugin_event"),
       pluginId: z.string(),
-      event: z.discriminatedUnion("type", [
-        z.object({ type: z.literal("status"), key: z.string(), label: z.string(), detail: z.string().exactOptional() }),
-        z.object({ type: z.literal("custom"), name: z.string(), payload: Json }),
-      ]),
+      event: PluginEvent,
     }),
     z.object({ type: z.literal("turn_outcome"), outcome: Outcome }),
     z.object({ type: z.literal("done") }),

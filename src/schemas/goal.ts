@@ -94,6 +94,10 @@ export const GoalMode: Schema<GoalMode> = exact(z.enum(["default", "plan"]))
 export type TurnOrigin = wire.TurnOrigin
 export const TurnOrigin: Schema<TurnOrigin> = exact(z.enum(["user", "continuation"]))
 
+/** What a child of a goal's turns has used, as far as reported. */
+export type GoalChild = wire.GoalChild
+export const GoalChild: Tagged<GoalChild> = exact(z.object({ childId: z.string(), tokens: Count, costMicros: Count }))
+
 /** What is recorded with the goal: brakes, waits before the next continuation, what the model was already shown. */
 export type GoalMemory = wire.GoalMemory
 export const GoalMemory: Tagged<GoalMemory> = exact(
@@ -117,6 +121,7 @@ export const GoalMemory: Tagged<GoalMemory> = exact(
     brakedAfter: z.string().exactOptional(),
     wait: GoalWait.exactOptional(),
     checks: GoalCheckMemory.exactOptional(),
+    children: z.array(GoalChild).exactOptional(),
   }),
 )
 
@@ -229,7 +234,14 @@ export const GoalInput: Tagged<GoalInput> = exact(
   z.discriminatedUnion("type", [
     z.object({ type: z.literal("turn_started"), at, turnId, mode: GoalMode, usage: TokenUsage, origin: TurnOrigin }),
     z.object({ type: z.literal("usage_reported"), at, turnId, usage: TokenUsage, costMicros: Count.exactOptional() }),
-    z.object({ type: z.literal("child_usage_reported"), at, usage: TokenUsage, costMicros: Count.exactOptional() }),
+    z.object({
+      type: z.literal("child_usage_reported"),
+      at,
+      usage: TokenUsage,
+      costMicros: Count.exactOptional(),
+      childId: z.string().exactOptional(),
+      goalId: z.string().exactOptional(),
+    }),
     z.object({ type: z.literal("checks_reported"), at, turnId, results: z.array(GoalCheckResult) }),
     z.object({ type: z.literal("progress_noted"), at }),
     z.object({ type: z.literal("user_spoke"), at, turnId }),

@@ -36,6 +36,14 @@ export {
   PauseReason,
 } from "./checklist.ts"
 export { CHECKPOINT_FORMAT, CHECKPOINT_VERSION, TurnCheckpoint } from "./checkpoint.ts"
+export {
+  CompactionDelivered,
+  CompactionFailed,
+  CompactionNeeded,
+  CompactionReason,
+  CompactionRecord,
+  CompactionRequested,
+} from "./compaction.ts"
 export { TurnConfigData, TurnStart } from "./config.ts"
 export {
   AnswerableEffect,
@@ -52,7 +60,7 @@ export {
   ToolCalls,
   ToolCallsReleased,
 } from "./effect.ts"
-export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, TurnEvent } from "./event.ts"
+export { CheckpointKind, ErrorEnvelope, LogEvent, Outcome, PluginEvent, TurnEvent } from "./event.ts"
 export {
   Goal,
   GoalCause,
@@ -116,6 +124,7 @@ export {
   ToolPending,
   ToolResults,
 } from "./response.ts"
+export { DurableThreadEvent, LiveThreadEvent, ThreadEvent } from "./thread-event.ts"
 export {
   CompletedToolCall,
   ExecResponse,

@@ -5,8 +5,9 @@ import { TurnCheckpoint } from "./checkpoint.ts"
 import { TurnStart } from "./config.ts"
 import { AnswerableEffect } from "./effect.ts"
 import { Outcome, TurnEvent } from "./event.ts"
-import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
+import { Count, exact, Json, type Schema, type Tagged, Timestamp } from "./json.ts"
 import { LlmResponse } from "./llm.ts"
+import { Message } from "./message.ts"
 import { Response } from "./response.ts"
 import { ToolSpec } from "./tool.ts"
 
@@ -17,6 +18,27 @@ export const JOURNAL_VERSION = 2
 
 /** A short digest of canonical JSON, as `digest` in `turn-machine/replay` makes it. */
 const Digest = z.string()
+
+/** The tool call of another turn that a turn runs for, as its child. */
+export type JournalParent = wire.JournalParent
+export const JournalParent: Schema<JournalParent> = exact(
+  z.object({
+    turnId: z.string(),
+    effectId: Count,
+    callId: z.string(),
+    name: z.string().exactOptional(),
+    depth: Count,
+    lease: Count.exactOptional(),
+    detached: z.object({ toolName: z.string(), args: Json }).exactOptional(),
+    trace: z.string().exactOptional(),
+  }),
+)
+
+/** The history that a turn of a thread begins with, in the thread's log beside the journal. */
+export type JournalBase = wire.JournalBase
+export const JournalBase: Schema<JournalBase> = exact(
+  z.object({ log: z.string(), records: Count, checksum: z.string(), messages: Count, events: Count, surface: z.literal(true).exactOptional() }),
+)
 
 /** The first record: what the turn began with, and a digest of each key of its configuration. */
 export type JournalHeader = wire.JournalHeader
@@ -29,11 +51,13 @@ export const JournalHeader: Tagged<JournalHeader> = exact(
     driver: z.object({ name: z.string(), version: Count }),
     config: z.record(z.string(), Digest),
     start: TurnStart,
+    base: JournalBase.exactOptional(),
     surface: z.object({ systemPrompt: z.string(), tools: z.array(ToolSpec) }),
     at: Timestamp.exactOptional(),
     meta: Json.exactOptional(),
     dropped: Count.exactOptional(),
     forkedFrom: z.object({ turnId: z.string(), record: Count }).exactOptional(),
+    parent: JournalParent.exactOptional(),
   }),
 )
 
@@ -53,6 +77,13 @@ export const JournalInterruption: Tagged<JournalInterruption> = exact(
       z.object({ type: z.literal("fail"), event: TurnEvent, partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("finish"), outcome: Outcome, partial: LlmResponse.exactOptional() }),
       z.object({ type: z.literal("apply"), actions: z.array(DriverAction) }),
+      z.object({
+        type: z.literal("redirect"),
+        messages: z.array(Message),
+        at: Timestamp.exactOptional(),
+        partial: LlmResponse.exactOptional(),
+        answer: Response.exactOptional(),
+      }),
     ]),
   }),
 )

@@ -30,6 +30,7 @@ export const LlmComplete: Tagged<LlmComplete> = exact(
   z.object({
     type: z.literal("llm_complete"),
     ...answer,
+    purpose: z.string().exactOptional(),
     textStreamed: z.literal(true).exactOptional(),
     result: z.discriminatedUnion("ok", [
       z.object({ ok: z.literal(true), response: LlmResponse }),

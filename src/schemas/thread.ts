@@ -3,7 +3,9 @@ import type * as wire from "../wire/thread.ts"
 import { Outcome } from "./event.ts"
 import { GoalCommand, TurnOrigin } from "./goal.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
+import { TokenUsage } from "./llm.ts"
 import { HistoryRecord, Message } from "./message.ts"
+import { ToolSpec } from "./tool.ts"
 
 /** Identifies the log of a thread among other files. */
 export const THREAD_FORMAT = "turn-machine/thread"
@@ -25,9 +27,39 @@ export const ThreadHeader: Tagged<ThreadHeader> = exact(
   }),
 )
 
-/** A message of the user. It waits for a new turn, or for the next checkpoint of the running one. */
+/** When a turn receives an input. */
+export type InputTime = wire.InputTime
+
+/** A message of the user. It waits for the turn that receives it. */
 export type ThreadSaid = wire.ThreadSaid
-export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(z.object({ type: z.literal("said"), at, message: Message, key: z.string().exactOptional() }))
+export const ThreadSaid: Tagged<wire.ThreadSaid> = exact(
+  z.object({
+    type: z.literal("said"),
+    at,
+    message: Message,
+    when: z.enum(["turn_end", "next_turn"]).exactOptional(),
+    key: z.string().exactOptional(),
+    redirects: z.literal(true).exactOptional(),
+  }),
+)
+
+const inputs = z.array(z.string())
+
+/** The open turn is about to receive inputs. */
+export type ThreadAssigned = wire.ThreadAssigned
+export const ThreadAssigned: Tagged<ThreadAssigned> = exact(z.object({ type: z.literal("assigned"), at, inputs }))
+
+/** Inputs that no turn receives. */
+export type ThreadRetracted = wire.ThreadRetracted
+export const ThreadRetracted: Tagged<ThreadRetracted> = exact(
+  z.object({ type: z.literal("retracted"), at, inputs, by: z.literal("interrupt").exactOptional() }),
+)
+
+/** An input has another place among those that wait for the same time. */
+export type ThreadReordered = wire.ThreadReordered
+export const ThreadReordered: Tagged<ThreadReordered> = exact(
+  z.object({ type: z.literal("reordered"), at, input: z.string(), before: z.string().exactOptional() }),
+)
 
 /** A command for the goal. It waits as a message does. Every command of a thread has a time of its own. */
 export type ThreadCommanded = wire.ThreadCommanded
@@ -56,11 +88,13 @@ export const ThreadTurnBegun: Tagged<ThreadTurnBegun> = exact(
     origin: TurnOrigin,
     said: z.array(z.string()),
     messages: z.array(Message),
+    goals: z.literal(false).exactOptional(),
   }),
 )
 
 /** A turn ended. */
-export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
+export type ThreadTurnEnded = wire.ThreadTurnEnded
+export const ThreadTurnEnded: Tagged<ThreadTurnEnded> = exact(
   z.object({
     type: z.literal("turn_ended"),
     at,
@@ -69,12 +103,31 @@ export const ThreadTurnEnded: Tagged<wire.ThreadTurnEnded> = exact(
     iteration: Count,
     records: z.array(HistoryRecord),
     reported: Count.exactOptional(),
+    usage: TokenUsage.exactOptional(),
     surface: z.string().exactOptional(),
+    newSurface: z.object({ systemPrompt: z.string(), tools: z.array(ToolSpec) }).exactOptional(),
+    answered: z.literal(true).exactOptional(),
+    said: z.array(Count).exactOptional(),
   }),
 )
+
+/** The deletion of the thread has begun. Nothing follows. */
+export const ThreadDeleted: Tagged<wire.ThreadDeleted> = exact(z.object({ type: z.literal("deleted"), at }))
 
 /** One record of the log of a thread. */
 export type ThreadRecord = wire.ThreadRecord
 export const ThreadRecord: Tagged<ThreadRecord> = exact(
-  z.discriminatedUnion("type", [ThreadHeader, ThreadSaid, ThreadCommanded, ThreadHappened, ThreadNoted, ThreadTurnBegun, ThreadTurnEnded]),
+  z.discriminatedUnion("type", [
+    ThreadHeader,
+    ThreadSaid,
+    ThreadAssigned,
+    ThreadRetracted,
+    ThreadReordered,
+    ThreadCommanded,
+    ThreadHappened,
+    ThreadNoted,
+    ThreadTurnBegun,
+    ThreadTurnEnded,
+    ThreadDeleted,
+  ]),
 )

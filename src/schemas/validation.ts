@@ -7,6 +7,7 @@ import { parse, parseSaved, unknownKey } from "./checking.ts"
 import { TurnCheckpoint } from "./checkpoint.ts"
 import { TurnConfigData, TurnStart } from "./config.ts"
 import { configMistake } from "./config-mistakes.ts"
+import { exactMatch } from "./exact-match.ts"
 import { JournalRecord } from "./journal.ts"
 import { Response } from "./response.ts"
 import { startMistake, unknownStartKey } from "./start-mistakes.ts"
@@ -22,6 +23,11 @@ export function journalValidation(value: unknown): JournalRecord {
 /** Checks one record of the log of a thread. An unknown key is refused. */
 export function threadValidation(value: unknown): ThreadRecord {
   return parseRecord(ThreadRecord, value, "thread record")
+}
+
+/** As {@link threadValidation}, for a value that was parsed from JSON: one that is valid is returned itself. */
+export function threadLineValidation(value: unknown): ThreadRecord {
+  return exactMatch(ThreadRecord)(value) ? (value as ThreadRecord) : threadValidation(value)
 }
 
 function parseConfig(value: unknown): TurnConfigData {

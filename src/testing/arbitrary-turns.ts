@@ -139,8 +139,13 @@ const pend: Arbitrary<HostMove> = object(
   { note: wire.text, at: wire.timestamp },
 )
 const repeat: Arbitrary<HostMove> = object({ type: fc.constant("repeat" as const), back: fc.nat({ max: 2 }) })
-const offend: Arbitrary<HostMove> = object({ type: fc.constant("offend" as const), which: fc.nat({ max: 30 }) })
+const offend: Arbitrary<HostMove> = object({ type: fc.constant("offend" as const), which: fc.nat({ max: 40 }) })
 const apply: Arbitrary<HostMove> = object({ type: fc.constant("apply" as const), actions: few(quietAction) })
+
+const redirect: Arbitrary<HostMove> = object(
+  { type: fc.constant("redirect" as const), messages: wire.userMessages },
+  { at: wire.timestamp, partial: wire.llmResponse, answers, pick: fc.array(fc.nat({ max: 3 }), { maxLength: 2 }) },
+)
 
 /** The moves of a working host, and common disturbances. */
 const round: Arbitrary<readonly HostMove[]> = fc.oneof(
@@ -157,6 +162,10 @@ const round: Arbitrary<readonly HostMove[]> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(repeat) },
   { weight: 2, arbitrary: fc.tuple(offend) },
   { weight: 1, arbitrary: fc.tuple(apply) },
+  { weight: 1, arbitrary: fc.tuple(redirect) },
+  { weight: 1, arbitrary: fc.tuple(pollAll, redirect, pollSome, redirect) },
+  { weight: 1, arbitrary: fc.tuple(pollAll, answerSome, pollAll, redirect) },
+  { weight: 1, arbitrary: fc.tuple(decide, pollSome, redirect, pollAll, answerAll) },
 )
 
 const endMove: Arbitrary<HostMove> = fc.oneof(

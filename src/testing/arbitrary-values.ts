@@ -184,6 +184,15 @@ export const producer: Arbitrary<Producer> = object(
 
 export const message: Arbitrary<Message> = object({ id, role, parts: few(part, 3) }, { origin, producer })
 
+/** Messages of a user, at least one. */
+export const userMessages: Arbitrary<readonly Message[]> = fc.array(
+  message.map(({ role, parts, ...rest }): Message => {
+    const words = parts.filter(({ type }) => type !== "tool_call" && type !== "tool_result")
+    return { ...rest, role: role === "assistant" ? "user" : role, parts: words }
+  }),
+  { minLength: 1, maxLength: 2 },
+)
+
 export const historyRecord: Arbitrary<HistoryRecord> = fc.oneof(tagged("conversation", { message }), tagged("protocol", { event: json }))
 
 export const turnCause: Arbitrary<TurnCause> = object({ id, eventType: text, origin, text })

@@ -14,12 +14,16 @@ export function checkEffects(subject: Subject, trace: EffectTrace): void {
   checkConsent(trace)
 }
 
-/** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered. */
+/** Law 5: answerable effects have the ids 1, 2, 3, …, each after the previous one was answered, or left by a redirection. */
 function checkOutstanding({ begin, steps }: EffectTrace): void {
   let lastId = begin.outstanding?.id ?? 0
   let lastReturned = begin.taken ? lastId : Math.max(0, lastId - 1)
+  // Work that was not polled is withdrawn by a redirection, up to this id.
+  let withdrawn = 0
   for (const step of steps) {
     const { where, input, verdict, effect, before, after } = step
+    const isRedirected = input.type === "redirect" && verdict === "accepted"
+    if (isRedirected) withdrawn = lastId
     const answered = input.type === "respond" && verdict === "accepted" ? input.response.id : undefined
     if (answered !== undefined) {
       requireThat(
@@ -32,13 +36,13 @@ function checkOutstanding({ begin, steps }: EffectTrace): void {
     const id = after.outstanding?.id
     if (id !== undefined && id !== lastId) {
       requireThat("outstanding", where, id === lastId + 1, `effect ${id} is outstanding after effect ${lastId}; ids rise by one`)
-      const free = before.outstanding === undefined || answered === before.outstanding.id
+      const free = before.outstanding === undefined || answered === before.outstanding.id || isRedirected
       requireThat("outstanding", where, free, `effect ${id} became outstanding while ${name(before.outstanding)} was not answered`)
       lastId = id
     }
     if (isAnswerable(effect)) {
       // Work that was answered before it was polled is withdrawn at the end, and an answered checkpoint after it is not.
-      const isNext = before.done ? effect.id > lastReturned : effect.id === lastReturned + 1
+      const isNext = before.done || effect.id - 1 <= withdrawn ? effect.id > lastReturned : effect.id === lastReturned + 1
       requireThat("outstanding", where, isNext, `effect ${effect.id} was returned after effect ${lastReturned}; ids rise by one`)
       lastReturned = effect.id
       if (effect.id === id)

@@ -12,7 +12,7 @@ import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { Response } from "../wire/response.ts"
 import { LAWS, LawError } from "./laws.ts"
-import { partialAnswer, possibleAnswers } from "./possible-answers.ts"
+import { partialAnswer, possibleAnswers, possibleRedirections } from "./possible-answers.ts"
 import { type CheckedStep, type DriverLaw, type GivenInput, keyOf, type Reached, StepChecker, type StepLaw, StepLawError } from "./step-checker.ts"
 import type { TestedMachine, TestedMachineClass, TurnInput } from "./turn-input.ts"
 import { type DriverCall, watchDriver } from "./watched-driver.ts"
@@ -26,6 +26,8 @@ export interface ExploreBounds {
   readonly calls?: number
   /** Deliveries in one turn that are not empty. Default 1. */
   readonly deliveries?: number
+  /** Redirections of one turn by its user. Default 0: the host never redirects it. */
+  readonly redirects?: number
   /** Inputs in one turn. Default 100. */
   readonly depth?: number
   /** Different states of the turn. Default 20,000. */
@@ -42,7 +44,10 @@ export interface ExploreTurnOptions {
   readonly bounds?: ExploreBounds
   /** The answers that a host may give to an effect. `defaults` are those of {@link possibleAnswers}. Default: these. */
   readonly answers?: (effect: AnswerableEffect, defaults: readonly Response[]) => readonly Response[]
-  /** The commands that a host may give to an unfinished turn in a state. Default: `cancel`, also in mid-answer, `fail` and `finish`. */
+  /**
+   * The commands that a host may give to an unfinished turn in a state. Default: `cancel`, also in mid-answer, `fail` and `finish`; with a bound
+   * of `redirects`, also `redirect`, with what the model had said or with the results of calls that ended in time.
+   */
   readonly commands?: (turn: TestedMachine, defaults: readonly HostInput[]) => readonly HostInput[]
   /** Laws of the caller, by name. Each is checked on every step. */
   readonly laws?: { readonly [law: string]: StepLaw }
@@ -55,7 +60,7 @@ export interface ExploreTurnOptions {
 }
 
 /** A command that a host gives to a turn. */
-export type HostInput = Extract<TurnInput, { type: "cancel" | "fail" | "finish" | "apply" }>
+export type HostInput = Extract<TurnInput, { type: "cancel" | "fail" | "finish" | "apply" | "redirect" }>
 
 /** One row of the transition table: a state and a response that it accepts. */
 export interface TableRow {
@@ -108,7 +113,7 @@ export function exploreTurn(options: ExploreTurnOptions): Exploration {
   return new Explorer(options).explore()
 }
 
-const DEFAULT_BOUNDS: Required<ExploreBounds> = { iterations: 2, calls: 2, deliveries: 1, depth: 100, states: 20_000 }
+const DEFAULT_BOUNDS: Required<ExploreBounds> = { iterations: 2, calls: 2, deliveries: 1, redirects: 0, depth: 100, states: 20_000 }
 
 /** A state that was reached, and the shortest way to it. */
 interface Place {
@@ -118,6 +123,8 @@ interface Place {
   readonly depth: number
   /** The number of deliveries on the way that were not empty. */
   readonly deliveries: number
+  /** The number of redirections on the way. */
+  readonly redirects: number
 }
 
 /** A state whose inputs are still to be given. */
@@ -188,9 +195,12 @@ class Explorer {
     const answers = outstanding === undefined ? [] : this.#answers(outstanding)
     const given = place.deliveries < bounds.deliveries ? answers : answers.filter((response) => !delivers(response))
     if (given.length < answers.length) this.#cut("deliveries")
-    const defaults = outstanding?.type === "llm_call" ? [...COMMANDS, CANCEL_IN_ANSWER] : COMMANDS
+    const cancels = outstanding?.type === "llm_call" ? [...COMMANDS, CANCEL_IN_ANSWER] : COMMANDS
+    const defaults = bounds.redirects === 0 ? cancels : [...cancels, ...possibleRedirections(outstanding)]
     const commands = this.#options.commands?.(machine, defaults) ?? defaults
-    return [...given.map((response): GivenInput => ({ type: "respond", response })), ...commands]
+    const allowed = place.redirects < bounds.redirects ? commands : commands.filter(({ type }) => type !== "redirect")
+    if (allowed.length < commands.length) this.#cut("redirects")
+    return [...given.map((response): GivenInput => ({ type: "respond", response })), ...allowed]
   }
 
   #answers(effect: AnswerableEffect): readonly Response[] {
@@ -210,11 +220,12 @@ class Explorer {
     if (from !== undefined) this.#transitions += 1
     this.#countRow(step)
     const deliveries = (from?.deliveries ?? 0) + (input?.type === "respond" && delivers(input.response) ? 1 : 0)
-    const key = `${deliveries} ${keyOf(step)}`
+    const redirects = (from?.redirects ?? 0) + (input?.type === "redirect" ? 1 : 0)
+    const key = `${deliveries} ${redirects} ${keyOf(step)}`
     if (this.#states.has(key)) return
     this.#states.add(key)
     const { outcome } = step.after
-    const place: Place = { from, input, depth: from === undefined ? 0 : from.depth + 1, deliveries }
+    const place: Place = { from, input, depth: from === undefined ? 0 : from.depth + 1, deliveries, redirects }
     this.#open.push({ place, reached: step.reached })
     if (outcome === undefined) return
     const name = nameOf(outcome)

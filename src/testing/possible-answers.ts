@@ -1,10 +1,11 @@
 import type { Decision, HeldCall, Verdict } from "../wire/approval.ts"
 import type { AnswerableEffect, LlmCall, ToolCalls } from "../wire/effect.ts"
 import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../wire/llm.ts"
-import type { CheckpointDelivery } from "../wire/message.ts"
+import type { CheckpointDelivery, Message } from "../wire/message.ts"
 import type { LlmComplete, Response } from "../wire/response.ts"
 import type { CompletedToolCall, ExecResponse, PendingToolCall } from "../wire/tool.ts"
 import { answerTo, type ScriptedToolAnswer } from "./answers.ts"
+import type { TurnInput } from "./turn-input.ts"
 
 /**
  * Returns the different answers that a host may give to an effect: every kind of answer once. `mostCalls` is the largest number of
@@ -85,6 +86,18 @@ const LOST: LlmFailure = { message: "The connection was lost.", retryable: true,
 function response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
   const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("")
   return { text, parts, usage: { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }, terminalReason }
+}
+
+const REDIRECTED: Message = { id: "redirected", role: "user", parts: [{ id: "redirected.p0", type: "text", text: "Something else." }] }
+
+/** Every kind of redirection once: of a model call with and without what it said, and of a batch in which no call or the first one ended in time. */
+export function possibleRedirections(effect: AnswerableEffect | undefined): readonly Extract<TurnInput, { type: "redirect" }>[] {
+  const redirect = { type: "redirect", messages: [REDIRECTED] } as const
+  if (effect?.type === "llm_call") return [redirect, { ...redirect, partial: partialAnswer() }]
+  if (effect?.type === "exec_code") return [redirect, { ...redirect, answer: answerTo(effect) }]
+  const [first] = effect?.type === "tool_calls" ? effect.calls : []
+  if (effect === undefined || first === undefined) return [redirect]
+  return [redirect, { ...redirect, answer: results(effect.id, [completed(first, SUCCESS)]) }]
 }
 
 /** Results, decisions, and a report that the first call continues outside. They come in any order and any mixture. */

@@ -3,6 +3,7 @@ import type { DriverAction } from "../wire/action.ts"
 import type { Decision } from "../wire/approval.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { ToolCalls } from "../wire/effect.ts"
+import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import type { TestedMachine, TurnInput } from "./turn-input.ts"
@@ -10,7 +11,7 @@ import type { TestedMachine, TurnInput } from "./turn-input.ts"
 /** An input that a turn must refuse, and the code it must refuse it with. */
 export interface Refusal {
   readonly what: string
-  readonly input: Extract<TurnInput, { type: "respond" | "apply" }>
+  readonly input: Extract<TurnInput, { type: "respond" | "apply" | "redirect" }>
   readonly code: string
 }
 
@@ -28,6 +29,7 @@ export function refusalsOf(machine: TestedMachine): readonly Refusal[] {
     { what: "an action that starts work", input: { type: "apply", actions: [START] }, code: done ? "turn_finished" : "action_starts_work" },
     { what: "an action after a finish", input: { type: "apply", actions: [END, END] }, code: done ? "turn_finished" : "action_after_finish" },
   ]
+  refusals.push(...badRedirections(done))
   if (outstanding === undefined) return refusals
   for (const type of RESPONSE_TYPES) {
     if (!isAnswerTo(outstanding, { type })) refusals.push(respond(`${type} for ${outstanding.type}`, sample(type, id), "unexpected_response"))
@@ -40,6 +42,23 @@ export function refusalsOf(machine: TestedMachine): readonly Refusal[] {
 const END: DriverAction = { type: "finish", outcome: { type: "stopped", stop: { type: "plugin_abort" } } }
 const START: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: { type: "prepare_iteration" } }
 const RESPONSE_TYPES = Object.values(ANSWERS).flat()
+
+const ANOTHER: Message = { id: "another", role: "user", parts: [{ id: "another.p0", type: "text", text: "Another one." }] }
+
+/** Redirections without a message, with one of the model, or at no time; and each of a turn that has ended. */
+function badRedirections(done: boolean): readonly Refusal[] {
+  const refuse = (what: string, messages: readonly Message[], code = "invalid_response", at?: number): Refusal => ({
+    what,
+    input: { type: "redirect", messages, ...(at !== undefined && { at }) },
+    code,
+  })
+  const refusals = [
+    refuse("a redirection without a message", []),
+    refuse("a redirection with a message of the model", [{ ...ANOTHER, role: "assistant" }]),
+    refuse("a redirection at a time that is not finite", [ANOTHER], "invalid_response", Number.NaN),
+  ]
+  return done ? [...refusals, refuse("a redirection after the end", [ANOTHER], "turn_finished")] : refusals
+}
 
 function respond(what: string, response: unknown, code: string): Refusal {
   return { what, input: { type: "respond", response: response as Response }, code }

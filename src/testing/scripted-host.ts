@@ -5,6 +5,7 @@ import type { TurnStart } from "../wire/config.ts"
 import type { ToolCalls } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
+import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import { type Answers, answerTo, decisionsAbout, type ScriptedDecision } from "./answers.ts"
 import { refusalsOf } from "./refusals.ts"
@@ -31,6 +32,17 @@ export type HostMove =
   | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   /** The host's own actions; they must start no work, and a `finish` among them must be the last. */
   | { readonly type: "apply"; readonly actions: readonly DriverAction[] }
+  /**
+   * Redirects the turn. `answers`: what the outstanding tool calls or code had done by then. `pick`: only those of some missing calls, as above.
+   */
+  | {
+      readonly type: "redirect"
+      readonly messages: readonly Message[]
+      readonly at?: number
+      readonly partial?: LlmResponse
+      readonly answers?: Answers
+      readonly pick?: readonly number[]
+    }
 
 /** A host that plays moves on a turn. */
 export interface ScriptedHost {
@@ -103,6 +115,14 @@ export function inputOf(move: HostMove, machine: TestedMachine, answered: readon
       const refusals = refusalsOf(machine)
       const refusal = refusals[move.which % refusals.length]
       return refusal === undefined ? undefined : { ...refusal.input, expect: refusal.code }
+    }
+    case "redirect": {
+      const { answers, pick, ...redirect } = move
+      const { outstanding } = machine
+      if (machine.done) return { ...redirect, expect: "turn_finished" }
+      if (answers === undefined || (outstanding?.type !== "tool_calls" && outstanding?.type !== "exec_code")) return redirect
+      const effect = outstanding.type === "tool_calls" && pick !== undefined ? pickCalls(outstanding, pick) : outstanding
+      return { ...redirect, answer: answerTo(effect, answers) }
     }
     case "apply":
       return machine.done ? { ...move, expect: "turn_finished" } : move

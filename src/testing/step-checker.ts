@@ -406,10 +406,10 @@ const ENDS: readonly GivenInput[] = [
   { type: "finish", outcome: { type: "stopped", stop: { type: "plugin_abort" } } },
 ]
 
-/** What the model said in an input. `cutOff`: the turn ends with it, and no driver decides. */
+/** What the model said in an input. `cutOff`: it was stopped, and no driver decides about it. */
 function answerOf(input: GivenInput): { readonly response: LlmResponse; readonly cutOff: boolean } | undefined {
-  if (input.type === "cancel" || input.type === "fail" || input.type === "finish") return input.partial && { response: input.partial, cutOff: true }
-  if (input.type !== "respond" || input.response.type !== "llm_complete") return undefined
+  if (input.type !== "respond") return "partial" in input && input.partial !== undefined ? { response: input.partial, cutOff: true } : undefined
+  if (input.response.type !== "llm_complete") return undefined
   const { result } = input.response
   if (result.ok) return { response: result.response, cutOff: CUT_OFF.has(result.response.terminalReason) }
   return result.partial && { response: result.partial, cutOff: true }

@@ -6,6 +6,7 @@ import type { DriverAction } from "../wire/action.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
+import type { Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 
 /** Every operation of a host on a turn, as data. */
@@ -18,6 +19,14 @@ export type TurnInput =
   | { readonly type: "fail"; readonly event: TurnEvent; readonly partial?: LlmResponse }
   | { readonly type: "finish"; readonly outcome: Outcome; readonly partial?: LlmResponse }
   | { readonly type: "apply"; readonly actions: readonly DriverAction[]; readonly expect?: Verdict }
+  | {
+      readonly type: "redirect"
+      readonly messages: readonly Message[]
+      readonly at?: number
+      readonly partial?: LlmResponse
+      readonly answer?: Response
+      readonly expect?: Verdict
+    }
 
 /** The verdict on an input: accepted, already answered, or refused with the `code` of a `TurnError`. */
 export type Verdict = "accepted" | "stale" | (string & {})
@@ -32,6 +41,7 @@ export type TestedMachine = Pick<
   | "fail"
   | "finish"
   | "apply"
+  | "command"
   | "state"
   | "turn"
   | "outstanding"
@@ -70,6 +80,11 @@ export function give(machine: TestedMachine, input: Exclude<TurnInput, { type: "
       case "apply":
         machine.apply(input.actions)
         return "accepted"
+      case "redirect": {
+        const { expect: _expect, ...command } = input
+        machine.command(command)
+        return "accepted"
+      }
     }
   } catch (error) {
     if (error instanceof TurnError) return error.code

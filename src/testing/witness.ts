@@ -47,6 +47,11 @@ function describe(input: TurnInput): string {
       return `The host finishes the turn: ${shown(input.outcome, LENGTH)}.`
     case "apply":
       return `The host applies ${input.actions.map(({ type }) => type).join(", ")}.`
+    case "redirect":
+      return `The user redirects the turn${input.partial === undefined ? "" : ` after the model said ${shown(input.partial.text, LENGTH)}`}${input.answer === undefined ? "" : `, with ${describeResponse(input.answer)}`}.`.replace(
+        /\.\.$/,
+        ".",
+      )
     case "poll":
       return "The host polls."
   }

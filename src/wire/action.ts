@@ -18,6 +18,8 @@ export type OnEmpty = { readonly type: "prepare_iteration" } | Finish
 export type StartLlm = {
   readonly type: "start_llm"
   readonly request: LlmRequest
+  /** Marks a side call, such as `compaction`. Its text is not an answer: it is not emitted. Default: the call answers the conversation. */
+  readonly purpose?: string
   /** Handed back to the driver with the answer. */
   readonly driverState?: Json
 }

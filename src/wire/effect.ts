@@ -18,6 +18,11 @@ export type LlmCall = {
   readonly type: "llm_call"
   readonly id: number
   readonly request: LlmRequest
+  /**
+   * Why a driver makes a side call, such as `compaction`. Its text is not an answer to the user, so it is not emitted, and its request need
+   * not begin with the one before it. Absent: the call answers the conversation.
+   */
+  readonly purpose?: string
 }
 
 /** The turn no longer waits for the `llm_call` with this id. No answer. */

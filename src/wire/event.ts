@@ -100,7 +100,14 @@ export type TurnEvent =
     }
   /** The work of a call continues outside the host. */
   | { readonly type: "tool_pending"; readonly callId: string; readonly name: string; readonly token: string; readonly note?: string }
-  | { readonly type: "llm_request"; readonly iteration: number; readonly messageCount: number; readonly tools: readonly string[] }
+  | {
+      readonly type: "llm_request"
+      readonly iteration: number
+      readonly messageCount: number
+      readonly tools: readonly string[]
+      /** Of a side call, such as `compaction`. Its text is not emitted. */
+      readonly purpose?: string
+    }
   | { readonly type: "llm_response"; readonly iteration: number; readonly content: string; readonly durationMs: number }
   | { readonly type: "token_usage"; readonly iteration: number; readonly usage: TokenUsage; readonly cumulative: TokenUsage }
   | {

@@ -139,7 +139,12 @@ export type GoalMemory = {
   readonly brakedAfter?: string
   readonly wait?: GoalWait
   readonly checks?: GoalCheckMemory
+  /** What children have reported with their ids: tokens and cost, the 64 that reported last, in that order. Absent: none. */
+  readonly children?: readonly GoalChild[]
 }
+
+/** What a child of a goal's turns has used, as far as reported. */
+export type GoalChild = { readonly childId: string; readonly tokens: number; readonly costMicros: number }
 
 /** The running turn. Usage and cost are cumulative figures of the thread. */
 export type GoalTurn = {
@@ -299,7 +304,19 @@ export type GoalInput =
       readonly origin: TurnOrigin
     }
   | { readonly type: "usage_reported"; readonly at: number; readonly turnId: string; readonly usage: TokenUsage; readonly costMicros?: number }
-  | { readonly type: "child_usage_reported"; readonly at: number; readonly usage: TokenUsage; readonly costMicros?: number }
+  | {
+      readonly type: "child_usage_reported"
+      readonly at: number
+      readonly usage: TokenUsage
+      readonly costMicros?: number
+      /**
+       * `usage` and `costMicros` are all that this child has used so far, and the goal is charged the difference to its last report, so that a
+       * repeated report counts once. It also counts after the goal was paused or stopped. Absent: each report is an addition.
+       */
+      readonly childId?: string
+      /** The goal that the child worked for. Another goal is not charged. Default: the present one. Only with `childId`. */
+      readonly goalId?: string
+    }
   | { readonly type: "checks_reported"; readonly at: number; readonly turnId: string; readonly results: readonly GoalCheckResult[] }
   /** The host saw progress that no tool call shows, such as a settled item of a checklist. Resets the brakes on idle turns and equal answers. */
   | { readonly type: "progress_noted"; readonly at: number }

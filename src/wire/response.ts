@@ -22,6 +22,8 @@ export type LlmComplete = {
   readonly id: number
   /** When the answer arrived, in milliseconds since the epoch. */
   readonly at?: number
+  /** The purpose of the call, for those who read the journal without the effect. The turn ignores it. */
+  readonly purpose?: string
   /** The host already showed the text, so the driver does not emit it again. */
   readonly textStreamed?: true
   readonly result:

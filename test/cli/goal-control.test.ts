@@ -93,6 +93,30 @@ describe("a goal in a slow model call, controlled from other processes", () => {
     expect(watched.stdout).not.toContain("\nTurn 1")
   })
 
+  it("returns what a turn that is paused at once has not received, and receives a message of its own turn after that", async () => {
+    const { server, running, release, goal } = await inSlowCall(500)
+    expect(await goal("say", "Behind the door.")).toMatchObject({
+      ...DONE,
+      stdout: "Recorded as user-1. The running turn receives it at its next step.\n",
+    })
+    expect((await goal("say", "--when", "turn_end", "Up.")).stdout).toContain("Recorded as user-2. The running turn receives it when it would end.")
+    expect((await goal("say", "Down.")).stdout).toContain("Recorded as user-3.")
+    expect((await goal("say", "--when", "next_turn", "Then look left.")).stdout).toContain(
+      "A turn of its own begins with it, before the goal continues.",
+    )
+    expect(await goal("retract", "user-3")).toMatchObject({ ...DONE, stdout: "Taken back: no turn receives user-3.\n" })
+    expect((await goal("queue")).stdout.split("\n").map((line) => line.slice(0, 6))).toEqual(["user-1", "user-2", "user-4", ""])
+    expect(await goal("pause", "--now")).toMatchObject({
+      ...DONE,
+      stdout: 'Paused. Not delivered, and taken back: "Behind the door.", "Up.".\n',
+    })
+    release()
+    await running
+    const last = JSON.stringify(agents(server).at(-1)?.body.messages)
+    expect(last).toContain("Then look left.")
+    expect(last).not.toContain("Behind the door.")
+  })
+
   it("has a new objective, and pauses at the next step, with all usage charged", async () => {
     const { server, running, release, goal, status } = await inSlowCall(500)
     expect(await goal("edit", "Look up.")).toMatchObject(DONE)

@@ -222,7 +222,7 @@ describe("a running goal, followed and steered", () => {
     await until(() => model.asked.includes(2))
     expect(await goal(base, "say", "Look behind the door.")).toMatchObject({
       exitCode: 0,
-      stdout: "Recorded. The running turn receives it at its next step.\n",
+      stdout: "Recorded as user-1. The running turn receives it at its next step.\n",
     })
     model.release()
     await until(() => model.asked.includes(3))
@@ -236,7 +236,7 @@ describe("a running goal, followed and steered", () => {
     await goal(base, ...flags(model.url), "--max-continuations", "1", "Look around.")
     const said = await goal(base, "say", "Look behind the door.")
     expect(said).toMatchObject({ exitCode: 0, stderr: "" })
-    expect(said.stdout).toBe("Recorded. No process runs the goal; the next run begins with it: turn-machine goal resume\n")
+    expect(said.stdout).toBe("Recorded as user-1. No process runs the goal; the next run begins with it: turn-machine goal resume\n")
     const resumed = await goal(base, "resume", "--json")
     expect(resumed.stdout).toContain('"origin":"user"')
   })

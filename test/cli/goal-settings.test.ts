@@ -68,7 +68,7 @@ describe("the commands of turn-machine goal", () => {
     expect(await goal(newFolder(), ...args)).toMatchObject({ exitCode: 2, stdout: "", stderr: `turn-machine: ${message}\n` })
   })
 
-  it.each(["status", "watch", "pause", "say", "resume", "edit", "clear"])("have a help of their own: %s", async (name) => {
+  it.each(["status", "watch", "pause", "say", "queue", "retract", "resume", "edit", "clear"])("have a help of their own: %s", async (name) => {
     const { stdout, exitCode } = await goal(newFolder(), name, "--help")
     expect(exitCode).toBe(0)
     expect(stdout).toMatch(new RegExp(`^turn-machine goal ${name}: `))

@@ -125,6 +125,8 @@ export class TestTerminal implements Terminal {
   readonly edits: ((text: string) => string | undefined)[] = []
   /** Called before each key is given. */
   onKey: (() => unknown) | undefined
+  /** Called when a line was asked for, after an answer is given. */
+  onLine: (() => unknown) | undefined
 
   constructor(answers: readonly (string | undefined)[], columns = 80) {
     this.#answers = [...answers]
@@ -143,7 +145,9 @@ export class TestTerminal implements Terminal {
 
   async line(question: string, given: string, signal: AbortSignal): Promise<string | undefined> {
     this.shown += `${question}${given}`
-    return this.#next(signal)
+    const answer = this.#next(signal)
+    if (this.onLine !== undefined) setTimeout(this.onLine, 20)
+    return answer
   }
 
   async run(_program: string, args: readonly string[]): Promise<number> {
@@ -183,9 +187,17 @@ export async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
 }
 
-/** Starts a local HTTP server and returns the base URL of its endpoint. */
-export async function serve(answer: (body: string, response: ServerResponse, request: IncomingMessage) => void): Promise<string> {
+/** Starts a local HTTP server and returns the base URL of its endpoint. `models`: its list of models; without one, it has none. */
+export async function serve(
+  answer: (body: string, response: ServerResponse, request: IncomingMessage) => void,
+  models?: (response: ServerResponse, request: IncomingMessage) => void,
+): Promise<string> {
   const server: Server = createServer((request, response) => {
+    if (request.method === "GET" && request.url === "/v1/models") {
+      if (models === undefined) response.writeHead(404).end()
+      else models(response, request)
+      return
+    }
     let body = ""
     request.on("data", (data: Buffer) => (body += data.toString()))
     request.on("end", () => answer(body, response, request))

@@ -130,6 +130,26 @@ describe("the planner", () => {
     })
   })
 
+  it("does not say that something is absent if the search for it failed", () => {
+    for (const hits of [[], [{ path: "c.py", line: 2, text: "# FIXME it leaks" }]]) {
+      const talk = new Talk("Find all TODO and FIXME comments.").answer({ ...LIST, totalFiles: 7 })
+      talk.ask()
+      talk.answer("the disk is on fire", found(...hits))
+      if (hits.length > 0) {
+        talk.ask()
+        talk.answer({ path: "c.py", fromLine: 1, toLine: 2, totalLines: 2, text: "x = 1\n# FIXME it leaks" })
+      }
+      const content = contentOf(talk.ask().calls[0])
+      const total = hits.length === 0 ? "No FIXME comment in 7 files." : "**1 comment** (1 FIXME) in 1 of 7 files."
+      expect(content).toContain(`${total} The search for TODO failed.`)
+      expect(content).toContain("- A tool failed: `the disk is on fire`")
+      talk.answer({ path: "todo-report.md", bytes: 3, status: "written" })
+      const { text } = talk.ask()
+      expect(text).toContain(" The search for TODO failed. The report is in todo-report.md.")
+      expect(text).not.toMatch(/no TODO|0 TODO/)
+    }
+  })
+
   it("writes a report that nothing was found", () => {
     const talk = new Talk("todo").answer(LIST)
     expect(talk.ask().calls).toHaveLength(1)

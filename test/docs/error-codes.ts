@@ -40,8 +40,9 @@ function collect(
     }
     if (ts.isPropertyAssignment(node) && node.name.getText() === "code") add(node.initializer)
     if (ts.isObjectLiteralExpression(node)) {
-      // An error event has none of these beside its kind: a message has the failure of a turn that is reported to a goal, `retryable` that of a model call.
-      const [kind, ...others] = ["kind", "type", "message", "retryable"].map((name) =>
+      // An error event has none of these beside its kind: a message has the failure of a turn that is reported to a goal, `retryable` that of a model call,
+      // and a position an event of a thread.
+      const [kind, ...others] = ["kind", "type", "message", "retryable", "position"].map((name) =>
         node.properties.find((property) => property.name?.getText() === name),
       )
       if (kind !== undefined && others.every((other) => other === undefined) && ts.isPropertyAssignment(kind)) add(kind.initializer, kinds)

@@ -8,9 +8,10 @@ import { OWN_FILES, readOwnFiles } from "../../src/cli/workspace/own-files.ts"
 import { ChecklistJudge, type JudgeStateName } from "../../src/drivers/checklist/index.ts"
 import { CheckpointError } from "../../src/errors.ts"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
+import { readTurnJournal } from "../../src/hosts/journal/read-journal.ts"
 import { sqliteJournalStore } from "../../src/hosts/journal/sqlite.ts"
 import { snapshotThread } from "../../src/hosts/thread/snapshot.ts"
-import { Thread } from "../../src/hosts/thread/thread.ts"
+import { runThread, Thread } from "../../src/hosts/thread/thread.ts"
 import { readCheckpoint } from "../../src/machine/checkpoint.ts"
 import { completeConfig } from "../../src/machine/config.ts"
 import { PREPARATION, TRANSITIONS } from "../../src/machine/transitions.ts"
@@ -189,14 +190,33 @@ test("the log of a thread of version 1 is read, with a goal and an open turn", a
     await stored.close()
   }
   const records = linesOf("thread-v1.thread").map((line) => (JSON.parse(line) as readonly [string, ThreadRecord])[1])
-  // Events were added later.
+  // Events, the queue of inputs, and deletion were added later.
   const known = { header: true, said: true, commanded: true, noted: true, turn_begun: true, turn_ended: true } as const
-  expect(typesIn(records)).toEqual(tags<Exclude<ThreadRecord["type"], "happened">>(known))
+  expect(typesIn(records)).toEqual(tags<Exclude<ThreadRecord["type"], "happened" | "assigned" | "retracted" | "reordered" | "deleted">>(known))
   const thread = await Thread.open(store, "t", { config: COUNTING, now: () => 1_900_000_000_000 })
   expect(thread).toMatchObject({ meta: { mine: true }, turns: 3, openTurn: { turnId: "t.3", origin: "continuation" }, lastTurn: { turnId: "t.2" } })
   expect(thread.goal).toMatchObject({ objective: "Count.", status: "active", tokenBudget: 100_000 })
   await thread.close()
   expect(await snapshotThread(store, "t", undefined)).toMatchObject({ turns: 3, goal: { objective: "Count." } })
+})
+
+test("the journals of a thread that refer to its log are read with it, resumed and run to the end", async () => {
+  const store = memoryJournalStore()
+  for (const name of readdirSync(FOLDER).filter((file) => file.startsWith("thread-based-v1."))) {
+    const stored = await store.open(name.replace("thread-based-v1", "t"))
+    await stored.append(textOf(name))
+    await stored.close()
+  }
+  const journal = await readTurnJournal(store, "t.3")
+  expect(journal?.header.base).toMatchObject({ log: "t.thread", surface: true })
+  expect(journal?.history).toMatchObject({ messages: { length: journal?.header.base?.messages }, events: { length: journal?.header.base?.events } })
+  const thread = await Thread.open(store, "t", { config: COUNTING, now: () => 1_900_000_000_000 })
+  expect(thread).toMatchObject({ turns: 3, openTurn: { turnId: "t.3" }, lastTurn: { turnId: "t.2", outcome: { type: "finished" } } })
+  const said = thread.history.length
+  await runThread(thread, { llmCall: async () => Promise.reject(new Error("The provider is gone.")) }, { wait: async () => {}, maxWaitMs: 0 })
+  expect(thread.history.length).toBeGreaterThan(said)
+  expect(thread.lastTurn).toMatchObject({ turnId: "t.3", outcome: { type: "stopped" } })
+  await thread.close()
 })
 
 test("the checkpoints of a judge of version 1 are restored, in every state", () => {

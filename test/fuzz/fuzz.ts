@@ -1,9 +1,9 @@
+import { readTurnJournal } from "../../src/hosts/journal/read-journal.ts"
 import type { JournalStore } from "../../src/hosts/journal/store.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
-import { type Journal, readJournal } from "../../src/replay/journal.ts"
+import type { Journal } from "../../src/replay/journal.ts"
 import { replay, resume } from "../../src/replay/replay.ts"
 import { verifyReplay } from "../../src/replay/verify.ts"
-import { journalValidation } from "../../src/schemas/validation.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { readText } from "../support/stored-text.ts"
 import { turnOfTheLoop, VirtualClock } from "./clock.ts"
@@ -223,7 +223,7 @@ async function judgeTurn(
   let journal: Journal
   let replayed: TurnMachine
   try {
-    journal = readJournal(text, journalValidation)
+    journal = (await readTurnJournal(store, turnId)) as Journal
     verifyReplay(journal, config)
     replayed = replay(journal, config) as TurnMachine
   } catch (error) {

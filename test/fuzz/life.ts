@@ -1,6 +1,7 @@
 import { getEventListeners } from "node:events"
 import type { EffectContext, Host, Recovered, ToolAnswer } from "../../src/hosts/host.ts"
 import { LlmCallError, ToolError } from "../../src/hosts/host.ts"
+import { redirectRun } from "../../src/hosts/run/wake-run.ts"
 import type { Done, LlmCall, Progress } from "../../src/schemas/effect.ts"
 import type { TurnEvent } from "../../src/schemas/event.ts"
 import type { LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
@@ -94,6 +95,26 @@ export class Life {
     this.controller.abort("The user stopped.")
   }
 
+  /** The machine that the run loop runs now. */
+  machine: TurnMachine | undefined
+
+  #redirect(): void {
+    const { machine, world } = this
+    if (machine === undefined || !this.isAlive) return
+    const number = world.redirects++
+    const id = `r${number}`
+    const text = `Redirected ${number}.`
+    const redirected = redirectRun(machine, [{ id, role: "user", parts: [{ id: `${id}.p0`, type: "text", text }] }])
+    redirected.then(
+      (isRedirected) => {
+        if (isRedirected) world.figures.redirects += 1
+        const times = JSON.stringify(machine.messages).split(JSON.stringify(text)).length - 1
+        if (times !== (isRedirected ? 1 : 0)) world.wrong("after a redirection its message is in the turn", times, "times:", text, isRedirected)
+      },
+      () => {},
+    )
+  }
+
   kill(): void {
     if (!this.isAlive) return
     this.isAlive = false
@@ -134,6 +155,9 @@ export class Life {
         return never()
       case "aborts":
         this.abort()
+        return undefined
+      case "redirects":
+        this.#redirect()
         return undefined
       case "kill":
         this.kill()

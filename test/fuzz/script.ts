@@ -61,10 +61,23 @@ export const PLACES = [
 export type Place = (typeof PLACES)[number]
 
 /**
- * What goes wrong. `delay`: it takes a while. `hangs`: until its signal is aborted. `stuck`: for ever. `kill`: the process is gone.
+ * What goes wrong. `redirects`: the user redirects the turn that runs. `delay`: it takes a while. `hangs`: until its signal is aborted. `stuck`: for ever. `kill`: the process is gone.
  * `taken over`: another process takes the journal, while this one lives. `torn`: half of an append is stored, and it fails.
  */
-export const FAULTS = ["delay", "throws", "rejects", "fatal", "hangs", "stuck", "aborts", "kill", "taken over", "garbage", "torn"] as const
+export const FAULTS = [
+  "delay",
+  "throws",
+  "rejects",
+  "fatal",
+  "hangs",
+  "stuck",
+  "aborts",
+  "redirects",
+  "kill",
+  "taken over",
+  "garbage",
+  "torn",
+] as const
 export type FaultKind = (typeof FAULTS)[number]
 
 /** Something that goes wrong the `nth` time that a place is reached, from 0. */
@@ -162,7 +175,22 @@ const fault: fc.Arbitrary<Fault> = fc.record({
   nth: fc.oneof({ weight: 2, arbitrary: few }, { weight: 1, arbitrary: fc.nat({ max: 20 }) }),
   what: fc.oneof(
     { weight: 3, arbitrary: fc.constantFrom(...FAULTS) },
-    { weight: 4, arbitrary: fc.constantFrom<FaultKind>("kill", "kill", "kill", "aborts", "aborts", "hangs", "rejects", "taken over", "torn") },
+    {
+      weight: 4,
+      arbitrary: fc.constantFrom<FaultKind>(
+        "kill",
+        "kill",
+        "kill",
+        "aborts",
+        "aborts",
+        "redirects",
+        "redirects",
+        "hangs",
+        "rejects",
+        "taken over",
+        "torn",
+      ),
+    },
   ),
   much: fc.nat({ max: 100 }),
 })

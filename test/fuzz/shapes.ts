@@ -94,8 +94,9 @@ function runOptions({ world, signal, onEvent, onLog }: Life) {
   return { signal, onEvent, onLog, cancelGraceMs, toolConcurrency, isFatal }
 }
 
-function brokenLoop(broken: Broken): typeof runTurn {
+function brokenLoop(life: Life, broken: Broken): typeof runTurn {
   return async (machine, host, options = {}) => {
+    life.machine = machine
     const run = await broken({ host, options })
     return runTurn(machine, run.host, run.options)
   }
@@ -107,7 +108,7 @@ export function endOf({ outcome, messages, iteration, usage }: Done): End {
 
 async function runJournaled(life: Life, store: JournalStore, broken: Broken): Promise<End> {
   const { script } = life.world
-  const host = journaled(life.host, store, { ...journalOptions(life), runTurn: brokenLoop(broken) })
+  const host = journaled(life.host, store, { ...journalOptions(life), runTurn: brokenLoop(life, broken) })
   return endOf(await host.run(TURN, { config: configOf(script), start: START, turnId: TURN }, runOptions(life)))
 }
 
@@ -124,7 +125,7 @@ async function runSaved(life: Life, broken: Broken): Promise<End> {
     world.saved = { checkpoint: JSON.stringify(saved.checkpoint()), outstanding: saved.outstanding?.id }
   }
   const now = script.asyncNow ? life.asyncNow : life.now
-  return endOf(await brokenLoop(broken)(machine, life.host, { ...runOptions(life), now, turnId: TURN }))
+  return endOf(await brokenLoop(life, broken)(machine, life.host, { ...runOptions(life), now, turnId: TURN }))
 }
 
 // --- a thread
@@ -152,7 +153,7 @@ async function runThreadLife(life: Life, store: JournalStore, broken: Broken): P
       await thread.command({ type: "set", objective: "Reach it.", tokenBudget: goalTokens })
     const { reason } = await runThread(thread, life.host, {
       ...runOptions(life),
-      runTurn: brokenLoop(broken),
+      runTurn: brokenLoop(life, broken),
       maxWaitMs: Number.MAX_SAFE_INTEGER,
       wait: (until) => world.clock.wait(until - world.clock.now),
       onTurn: ({ turnId, resumed }) => {

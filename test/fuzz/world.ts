@@ -16,6 +16,8 @@ export interface Figures {
   executions: number
   kills: number
   aborts: number
+  /** Turns that were redirected. */
+  redirects: number
   takeOvers: number
   throws: number
   delays: number
@@ -39,6 +41,7 @@ export function newFigures(): Figures {
     executions: 0,
     kills: 0,
     aborts: 0,
+    redirects: 0,
     takeOvers: 0,
     throws: 0,
     delays: 0,
@@ -102,6 +105,8 @@ export class World {
   wasTakenOver = false
   /** Two processes may take the journal from each other. */
   isContested = false
+  /** How many redirections were asked for. */
+  redirects = 0
   /** What the user said, by whether that was acknowledged. */
   readonly said: { readonly text: string; stored: boolean }[] = []
   readonly #reached = new Map<Place, number>()
@@ -167,7 +172,7 @@ export class World {
         if (!facts.started.has(key)) this.wrong("a call that never started is reported as unknown:", facts.turnId, key)
       }
     } else if (record.type === "interruption") {
-      if (record.interruption.type === "cancel" && record.effectId !== undefined) facts.answered.add(`${record.effectId}`)
+      if (["cancel", "redirect"].includes(record.interruption.type) && record.effectId !== undefined) facts.answered.add(`${record.effectId}`)
     } else if ("id" in record) {
       const isRefused = record.type === "llm_complete" && !record.result.ok && record.result.error.code === "invalid_llm_response"
       if (isRefused && this.script.faults.every(({ what }) => what !== "garbage")) this.wrong("an answer is refused:", record)

@@ -17,6 +17,39 @@ describe("History", () => {
     expect(third.storage).toBe(first.storage)
   })
 
+  test("two histories that append the same items to one past share one storage", () => {
+    const [first, second, third] = [{ text: "first" }, { text: "second" }, { text: "third" }]
+    const past = History.of([first])
+    const turn = past.append([second, third])
+    const log = past.append([second]).append([third])
+    expect(log.toArray()).toEqual([first, second, third])
+    expect(log.storage).toBe(turn.storage)
+    const longer = past.append([second, third, { text: "fourth" }])
+    expect(longer.storage).toBe(turn.storage)
+    expect(longer.length).toBe(4)
+    expect(turn.length).toBe(3)
+  })
+
+  test("an item that only equals another is another", () => {
+    const past = History.of<{ readonly text: string }>([])
+    const left = past.append([{ text: "same" }])
+    const right = past.append([{ text: "same" }])
+    expect(right.toArray()).toEqual(left.toArray())
+    expect(right.storage).not.toBe(left.storage)
+  })
+
+  test("a history of the array of another shares its storage, and no more than its items", () => {
+    const first = History.of([{ text: "first" }])
+    const array = first.toArray()
+    const longer = first.append([{ text: "second" }])
+    const again = History.of(array)
+    expect(again.storage).toBe(first.storage)
+    expect(again.length).toBe(1)
+    expect(again.append([{ text: "other" }]).toArray()).toEqual([{ text: "first" }, { text: "other" }])
+    expect(longer.toArray()).toEqual([{ text: "first" }, { text: "second" }])
+    expect(History.of(array.slice()).storage).not.toBe(first.storage)
+  })
+
   test("two futures of one past do not see each other", () => {
     const past = History.of(["a"])
     const left = past.append(["left"])

@@ -17,7 +17,7 @@ import { callbacks, configData, moves, script, start } from "../../src/testing/a
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import { scriptedHost } from "../../src/testing/scripted-host.ts"
-import type { TurnInput } from "../../src/testing/turn-input.ts"
+import { give, type TurnInput } from "../../src/testing/turn-input.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { configOf, pollAll, userMessage } from "../machine/support.ts"
 import { check, SLOW } from "./check.ts"
@@ -93,6 +93,8 @@ function outcomeOf(machine: TurnMachine, input: TurnInput): unknown {
         return machine.finish(input.outcome)
       case "apply":
         return machine.apply(input.actions)
+      case "redirect":
+        return give(machine, input)
     }
   } catch (error) {
     return (error as { code?: unknown }).code

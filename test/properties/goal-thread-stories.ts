@@ -78,6 +78,7 @@ export async function play({ acts, during, answers, verdicts, passes, budget, is
   const requests: LlmRequest[] = []
   const said: string[] = []
   const seen: Seen[] = []
+  let messages = 0
   let checks = 0
   let judged = 0
   let at = 1_000_000
@@ -102,10 +103,15 @@ export async function play({ acts, during, answers, verdicts, passes, budget, is
 
   const give = async (thread: Thread, given: Given): Promise<void> => {
     switch (given.type) {
-      case "interrupt":
-        return thread.interrupt()
+      case "interrupt": {
+        // Nothing delivers what it returns.
+        const { returned } = await thread.interrupt()
+        for (const { message } of returned) for (const part of message.parts) if (part.type === "text") said.splice(said.indexOf(part.text), 1)
+        return
+      }
       case "say": {
-        const text = `Message ${said.length}!`
+        messages += 1
+        const text = `Message ${messages}!`
         await thread.say(text)
         said.push(text)
         return

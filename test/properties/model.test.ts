@@ -69,6 +69,8 @@ function giveModel(model: ReferenceMachine, input: Exclude<TurnInput, { type: "p
       return model.respond(input.response)
     case "apply":
       return model.apply(input.actions)
+    case "redirect":
+      return model.redirect(input)
     case "cancel":
       model.cancel(input.reason, input.partial)
       return "accepted"

@@ -1,6 +1,7 @@
 import type { Json } from "../../src/json.ts"
 import { type CompleteTurnConfig, completeConfig, type TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
+import type { HostCommand } from "../../src/machine/step.ts"
 import type { Transcript } from "../../src/projectors/projector.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
 import type { Decision, HeldCall, HoldCall } from "../../src/schemas/approval.ts"
@@ -152,8 +153,29 @@ export class ReferenceMachine {
     return "accepted"
   }
 
-  /** What is done about the work of a turn that ends from outside. */
-  #abandon(reason: string, partial?: LlmResponse): readonly Step[] {
+  /** The work is abandoned as at an end; then the messages are delivered, as between two iterations. */
+  redirect({ messages, at, partial, answer }: Extract<HostCommand, { type: "redirect" }>): string {
+    const turn = this.#turn
+    if (turn.state === "finished") return "turn_finished"
+    const { work } = turn
+    const done = answer !== undefined && answer.id === work?.effect.id ? answer : undefined
+    const began = turn.state
+    const kind = work?.effect.type === "checkpoint" ? work.effect.checkpoint : undefined
+    turn.at = latest(turn.at, at ?? done?.at)
+    const steps = this.#abandon("The user redirected the turn before this was done.", partial, done, true)
+    // Nothing that was not polled is performed. At an answered checkpoint the host only saves.
+    this.#queue = this.#queue.filter(({ effect }) => !("id" in effect) || effect.type === "cancel_llm" || effect.type === "checkpoint")
+    this.#carryOut([...steps, emit({ type: "message", text: "The user redirected the turn.", kind: "redirected" })])
+    turn.work = undefined
+    turn.state = "prepare_iteration"
+    const isInIteration = ["waiting_llm", "waiting_tools", "waiting_exec"].includes(began) || kind === "before_completion"
+    const records: Step = { do: "record", records: messages.map((message) => ({ type: "conversation", message })) }
+    this.#continue([records], "after_work", { userMessages: messages }, isInIteration, turn.at)
+    return "accepted"
+  }
+
+  /** What is done about the work of a turn that ends or is redirected from outside. `done`: what it had done by then. `all`: its calls are all shown. */
+  #abandon(reason: string, partial?: LlmResponse, done?: Response, all = false): readonly Step[] {
     const { work } = this.#turn
     const steps: Step[] = []
     if (work === undefined) return steps
@@ -175,8 +197,38 @@ export class ReferenceMachine {
         steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code })))
       }
     }
-    if (work.effect.type === "tool_calls" && work.calls.length > 0)
-      steps.push({ do: "record", records: [this.#resultsRecord("cancelled", whole(cancelledResults(work, reason), work))] })
+    if (work.effect.type === "exec_code" && done?.type === "exec_result") {
+      const waiting = { outstanding: work.effect, driverState: work.driverState ?? null }
+      try {
+        const kept = (this.#config.driver.onExecResult?.(this.#context(), waiting, done.result) ?? [])
+          .filter((action) => !decides(action))
+          .map(stepOf)
+        const wrong = contradiction(kept, this.#config.driver)
+        if (wrong !== undefined) throw new Wrong(wrong)
+        steps.push(...kept)
+      } catch (error) {
+        steps.push(emit(errorEvent(DRIVER_ERROR, { kind: "driver", code: error instanceof Wrong ? error.code : "driver_threw" })))
+      }
+    }
+    if (work.effect.type === "tool_calls" && work.calls.length > 0) {
+      const late = done?.type === "tool_results" ? [...done.results] : []
+      const used = late.flatMap(({ usage }) => usage ?? [])
+      if (used.length > 0) this.#turn.usage = sum(this.#turn.usage, used.reduce(sum))
+      const known = work.results.map((result, index) => {
+        const { callId, hold, decision } = work.calls[index] as ModelCall
+        if (result !== null || (hold !== undefined && decision === undefined)) return result
+        const place = late.findIndex((other) => other.callId === callId)
+        const [found] = place < 0 ? [] : late.splice(place, 1)
+        if (found === undefined) return null
+        const { edited: _edited, ...given } = found
+        return decision?.decision === "edit" ? { ...given, args: decision.args, edited: true as const } : given
+      })
+      const results = cancelledResults({ ...work, results: known }, reason)
+      for (const [index, { callId, toolName: name, args, output, durationMs }] of results.entries())
+        if (work.results[index] === null && (all || known[index] !== null))
+          steps.push(emit({ type: "tool_call", callId, name, args, output, durationMs }))
+      steps.push({ do: "record", records: [this.#resultsRecord("cancelled", whole(results, work))] })
+    }
     return steps
   }
 
@@ -486,7 +538,6 @@ export class ReferenceMachine {
       const { id, text, origin } = cause
       steps.push({ do: "cause", cause }, { do: "message", message: { id, role: "event", parts: [{ id: `${id}.p0`, type: "text", text }], origin } })
     }
-    const { maxIterations } = this.#config
     const { onDelivery } = this.#config.driver
     if (lists.slice(0, 4).every((list) => list === undefined || list.length === 0)) {
       this.#run(at, steps, (context) => {
@@ -498,7 +549,20 @@ export class ReferenceMachine {
       })
       return
     }
-    if (kind === "before_completion") {
+    this.#continue(steps, kind, delivery, kind === "before_completion", at)
+  }
+
+  /** Continues after a delivery: in a new iteration, or in the one that was to be prepared. */
+  #continue(
+    steps: Step[],
+    kind: Extract<AnswerableEffect, { type: "checkpoint" }>["checkpoint"],
+    delivery: CheckpointDelivery,
+    isNewIteration: boolean,
+    at: number | undefined,
+  ): void {
+    const { maxIterations } = this.#config
+    const { onDelivery } = this.#config.driver
+    if (isNewIteration) {
       steps.push({ do: "advance" })
       if (this.#turn.limitAnnounced) {
         this.#turn.at = at

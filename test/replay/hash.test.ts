@@ -1,5 +1,6 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
+import { encodeAscii } from "../../src/hosts/journal/encode-ascii.ts"
 import { Hash } from "../../src/replay/hash.ts"
 
 /** Pairs of texts that each case compares. Random values would share one of the 2³² short forms in about one run of a thousand. */
@@ -50,6 +51,29 @@ function hashOf(texts: readonly string[]): Hash {
   for (const text of texts) hash.text(7, text)
   return hash
 }
+
+test("a text of ASCII characters has the same hash from its bytes", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary-ascii", maxLength: 60 }), fc.constantFrom(0, 4, 12), (text, start) => {
+      fc.pre(text.length >= start)
+      const ascii = encodeAscii(text)
+      expect(ascii?.length).toBe(text.length)
+      if (ascii !== undefined) expect(new Hash().ascii(7, ascii, start).long()).toBe(reference([text.slice(start)]).long)
+    }),
+  )
+})
+
+test.each([
+  ["ü", "a character of Latin-1"],
+  ["文", "a character of three bytes"],
+  ["🦊", "a pair"],
+  ["\ud800", "half a pair"],
+  ["a".repeat(2 ** 20), "one, at the end of a long text"],
+])("a text with other characters is not encoded", (other, end) => {
+  expect(encodeAscii(`abcd${other}`)).toBeUndefined()
+  expect(encodeAscii(`${"abcd".repeat(10_000)}ü ${end}`)).toBeUndefined()
+  expect(encodeAscii("abcd")?.length).toBe(4)
+})
 
 test("agrees with a reference in whole-number arithmetic", () => {
   fc.assert(

@@ -167,6 +167,60 @@ const savedTurn = {
   at: 5,
 }
 
+const threadPlace = { cursor: "0123abcd-101010101010", at: 5 }
+const ofTurn = { ...threadPlace, turnId: "t.1" }
+const ofCall = { ...ofTurn, callId: "c", toolName: "t" }
+const durableThreadEvents: readonly Omit<Example, "schema">[] = [
+  { value: { type: "input_queued", ...threadPlace, inputId: "m1", message, key: "k", when: "turn_end" }, optional: ["/at", "/key", "/when"] },
+  { value: { type: "input_retracted", ...threadPlace, inputId: "m1", by: "interrupt" }, optional: ["/by"] },
+  { value: { type: "input_reordered", ...threadPlace, inputId: "m1", before: "m2" }, optional: ["/before"] },
+  { value: { type: "turn_started", ...ofTurn, origin: "continuation" } },
+  { value: { type: "turn_ended", ...ofTurn, outcome: finished, usage }, optional: ["/usage"] },
+  { value: { type: "message", ...ofTurn, message }, optional: ["/turnId"] },
+  {
+    value: {
+      type: "model_call_ended",
+      ...ofTurn,
+      effectId: 2,
+      terminalReason: "stop",
+      usage,
+      error: { message: "m", code: "c", kind: "overloaded" },
+    },
+    optional: ["/usage", "/error", "/error/code", "/error/kind"],
+  },
+  { value: { type: "tool_call_started", ...ofCall, effectId: 2, args: { a: 1 } } },
+  {
+    value: { type: "tool_call_ended", ...ofCall, status: "success", output: { status: "success", value: 1 }, durationMs: 3 },
+    optional: ["/callId", "/output", "/durationMs"],
+  },
+  { value: { type: "approval_requested", ...ofTurn, held: heldCall } },
+  { value: { type: "approval_decided", ...ofCall, requestId: "2:c", decision: "edit", args: [1], by: "anna" }, optional: ["/args", "/by"] },
+  { value: { type: "tool_call_pending", ...ofCall, token: "job-1", note: "n" }, optional: ["/note"] },
+  { value: { type: "code_started", ...ofTurn, effectId: 2, code: "1 + 1", language: "js" }, optional: ["/language"] },
+  {
+    value: {
+      ...{ type: "code_ended", ...ofTurn, effectId: 2, error: "e" },
+      result: { observations: ["2"], toolCalls: [], images: [], printedImages: [], durationMs: 1 },
+    },
+    optional: ["/result", "/error"],
+  },
+  { value: { type: "redirected", ...ofTurn } },
+  { value: { type: "goal_updated", ...ofTurn, cause: "command", goal: null }, optional: ["/turnId"] },
+  { value: { type: "notice", ...ofTurn, kind: "compaction", text: "t", event: { type: "compaction" } }, optional: ["/turnId", "/text", "/event"] },
+  { value: { type: "error", ...ofTurn, message: "m", envelope: { kind: "driver", userMessage: "m" } }, optional: ["/envelope"] },
+]
+const liveThreadEvents: readonly Omit<Example, "schema">[] = [
+  { value: { type: "model_call_started", turnId: "t.1", effectId: 2 } },
+  { value: { type: "text_delta", turnId: "t.1", effectId: 2, delta: "d" } },
+  { value: { type: "reasoning_delta", turnId: "t.1", effectId: 2, delta: "d" } },
+  {
+    value: { type: "tool_progress", turnId: "t.1", callId: "c", toolName: "t", message: "m", progress: 1, total: 2 },
+    optional: ["/message", "/progress", "/total"],
+  },
+  { value: { type: "retry", turnId: "t.1", effectId: 2, waitSeconds: 1.5, attempt: 1, maxAttempts: 3, reason: "r" } },
+  { value: { type: "plugin_event", turnId: "t.1", pluginId: "p", event: { type: "custom", name: "n", payload: 1 } } },
+]
+
 const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
   Role: ["user", "assistant", "system", "event"].map((value) => ({ schema: schemas.Role, value })),
   Origin: [
@@ -439,6 +493,13 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.TurnEvent, value: { type: "done" } },
     { schema: schemas.TurnEvent, value: { type: "error", message: "m", envelope }, optional: ["/envelope"] },
   ],
+  PluginEvent: [
+    { schema: schemas.PluginEvent, value: { type: "status", key: "k", label: "l", detail: "d" }, optional: ["/detail"] },
+    { schema: schemas.PluginEvent, value: { type: "custom", name: "n", payload: [1] } },
+  ],
+  DurableThreadEvent: durableThreadEvents.map((example) => ({ schema: schemas.DurableThreadEvent, ...example })),
+  LiveThreadEvent: liveThreadEvents.map((example) => ({ schema: schemas.LiveThreadEvent, ...example })),
+  ThreadEvent: [...durableThreadEvents, ...liveThreadEvents].map((example) => ({ schema: schemas.ThreadEvent, ...example })),
   LogEvent: [
     {
       schema: schemas.LogEvent,
@@ -507,6 +568,42 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       schema: schemas.ApprovalGrantRevoked,
       value: { type: "approval_grant_revoked", key: grantKey, by: "anna", at: 5 },
       optional: ["/by", "/at"],
+    },
+  ],
+  CompactionReason: ["threshold", "overflow", "manual", "delivered"].map((value) => ({ schema: schemas.CompactionReason, value })),
+  CompactionRecord: [
+    {
+      schema: schemas.CompactionRecord,
+      value: {
+        type: "compaction",
+        contextReset: true,
+        id: "m_0_compaction_3",
+        reason: "threshold",
+        through: "m2",
+        base: { messageId: "m3", count: 3 },
+        summary: "It began.",
+        restated: "The goal.",
+        keptUserMessages: ["m1"],
+        tokensBefore: 100,
+        tokensAfter: 10,
+        usage,
+      },
+      optional: ["/restated", "/usage"],
+    },
+  ],
+  CompactionNeeded: [{ schema: schemas.CompactionNeeded, value: { type: "compaction_needed", reason: "overflow", tokens: 9, count: 3 } }],
+  CompactionFailed: [
+    {
+      schema: schemas.CompactionFailed,
+      value: { type: "compaction_failed", id: "c", reason: "threshold", problem: "empty_answer", message: "No text.", count: 3 },
+    },
+  ],
+  CompactionRequested: [{ schema: schemas.CompactionRequested, value: { type: "compaction_requested" } }],
+  CompactionDelivered: [
+    {
+      schema: schemas.CompactionDelivered,
+      value: { type: "compaction_delivered", base: { messageId: "m3", count: 3 }, through: "m2", summary: "It began.", usage },
+      optional: ["/usage"],
     },
   ],
   OnEmpty: [
@@ -740,7 +837,7 @@ describe.each(Object.entries(EXAMPLES))("%s", (_, examples) => {
       for (const nothing of mayBeUndefined ? [null] : [null, undefined]) {
         const broken = edited(value, set(pointer, nothing))
         // Free JSON has no null to refuse, only an undefined.
-        const free = /\/(?:args|outputSchema|providerMetadata|providerOptions)$/.test(pointer)
+        const free = /\/(?:args|event|outputSchema|providerMetadata|providerOptions)$/.test(pointer)
         if (free && nothing === null) continue
         const result = schema.safeParse(broken)
         expect(result.success).toBe(false)

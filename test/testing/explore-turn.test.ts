@@ -19,7 +19,7 @@ import { answerTo } from "../../src/testing/answers.ts"
 import { type Exploration, type ExploreTurnOptions, exploreTurn } from "../../src/testing/explore-turn.ts"
 import { possibleAnswers } from "../../src/testing/possible-answers.ts"
 import type { ExploredStep } from "../../src/testing/step-checker.ts"
-import type { TestedMachineClass } from "../../src/testing/turn-input.ts"
+import type { TestedMachine, TestedMachineClass } from "../../src/testing/turn-input.ts"
 import { ExplorationError } from "../../src/testing/witness.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { REQUEST } from "./turns.ts"
@@ -41,6 +41,13 @@ function says(effect: AnswerableEffect, ...parts: readonly OutputPart[]): Respon
   const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
   return answerTo(effect, { llm: { ok: true, response: { text, parts, usage, terminalReason: "stop" } } })
 }
+
+type Explored = readonly [name: string, driver: ProtocolDriver, more: Partial<ExploreTurnOptions>]
+
+const IN_FULL_LANE: readonly Explored[] = [
+  ["approval", approvalDriver(chatDriver(), { policy: () => ({ hold: {} }) }), {}],
+  ["chat, synced", chatDriver(), { config: { syncExecutionSurface: true } }],
+]
 
 describe("the drivers of this package follow the laws in every state of a small turn", () => {
   test(
@@ -89,6 +96,46 @@ describe("the drivers of this package follow the laws in every state of a small 
         expect(explored.cutOff.map(({ bound }) => bound)).toEqual(["deliveries"])
         expect(explored.states).toBeGreaterThan(FULL ? 500 : 100)
       }
+    },
+    MINUTES,
+  )
+
+  test.each<Explored>([
+    ["chat", chatDriver(), {}],
+    [
+      "code",
+      codeDriver(),
+      {
+        without: ["verbatim"],
+        answers: (effect, defaults) =>
+          effect.type === "llm_call" ? ["Hm.\n```ts\nf()\n```", "Done."].map((text) => says(effect, { type: "text", text })) : defaults,
+      },
+    ],
+    ["goal", goalDriver(chatDriver(), { threadId: "t", turnId: "t1", startedAt: 0 }), {}],
+    ...(FULL ? IN_FULL_LANE : []),
+  ])(
+    "the %s driver, redirected in every state",
+    (_name, driver, more) => {
+      const redirected = new Map<string, Set<string>>()
+      const explored = exploreTurn({
+        driver,
+        ...more,
+        bounds: { iterations: 1, calls: FULL ? 2 : 1, deliveries: 0, redirects: 1 },
+        laws: {
+          "a redirected turn leaves what it waited for, and has the message once more": ({ input, before, after }) => {
+            if (input?.type !== "redirect" || before === undefined) return undefined
+            redirected.set(before.state, (redirected.get(before.state) ?? new Set()).add(after.state))
+            if (after.outstanding !== undefined && after.outstanding.id === before.outstanding?.id)
+              return `it still waits for ${after.outstanding.id}`
+            const times = (turn: TestedMachine): number => turn.messages.filter(({ id }) => id === "redirected").length
+            if (times(after) !== times(before) + 1) return `the message is there ${times(after)} times`
+            return before.messages.every((message, index) => after.messages[index] === message) ? undefined : "what was said has changed"
+          },
+        },
+      })
+      expect([...redirected.keys()]).toEqual(expect.arrayContaining(["waiting_llm", "waiting_checkpoint"]))
+      for (const next of redirected.values()) expect([...next].every((state) => state !== "waiting_tools" && state !== "waiting_exec")).toBe(true)
+      expect(explored.cutOff.map(({ bound }) => bound)).toContain("redirects")
     },
     MINUTES,
   )

@@ -58,7 +58,7 @@ describe("a scripted host", () => {
   })
 
   test("sends inputs that must be refused, and states the expected code", () => {
-    const offences = Array.from({ length: 25 }, (_, which): HostMove => ({ type: "offend", which }))
+    const offences = Array.from({ length: 28 }, (_, which): HostMove => ({ type: "offend", which }))
     const inputs = play(POLL, ANSWER, ...offences)
     const codes = new Set(inputs.flatMap((input) => ("expect" in input && input.expect !== undefined ? [input.expect] : [])))
     expect([...codes].sort()).toEqual([

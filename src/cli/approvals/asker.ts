@@ -9,22 +9,25 @@ import { decisionWords } from "./words.ts"
 
 /** Holds back output while a question is open, so that nothing is written into it. */
 export class OutputGate {
-  #waiting: (() => void)[] | undefined
+  readonly #waiting: (() => void)[] = []
+  /** How many questions are open. */
+  #closed = 0
 
   /** Runs a call now, or when the gate opens. */
   pass(call: () => void): void {
-    if (this.#waiting === undefined) call()
+    if (this.#closed === 0) call()
     else this.#waiting.push(call)
   }
 
   close(): void {
-    this.#waiting ??= []
+    this.#closed += 1
   }
 
+  /** Opens the gate, once it was opened as often as it was closed. */
   open(): void {
-    const waiting = this.#waiting ?? []
-    this.#waiting = undefined
-    for (const call of waiting) call()
+    this.#closed = Math.max(0, this.#closed - 1)
+    if (this.#closed > 0) return
+    for (const call of this.#waiting.splice(0)) call()
   }
 }
 
@@ -49,6 +52,8 @@ export interface AskerOptions {
   readonly gate: OutputGate
   /** Called before a question is shown. */
   readonly onAsking?: () => void
+  /** Resolves when another question is no longer open. `undefined`: none is. */
+  readonly untilFree?: () => Promise<void> | undefined
   readonly now?: () => number
 }
 
@@ -75,13 +80,15 @@ export class Asker {
     held: readonly HeldCall[],
     { effectId, signal }: Pick<EffectContext, "effectId" | "signal">,
   ): Promise<readonly Decision[]> => {
-    const { prompt, gate, onAsking, now = Date.now } = this.#options
+    const { prompt, gate, onAsking, untilFree, now = Date.now } = this.#options
     const expired = held.filter(({ ask }) => ask.expiresAt !== undefined && ask.expiresAt <= now())
     if (expired.length > 0) return expired.map(({ requestId, digest }) => ({ requestId, digest, decision: "expired" }))
     if (prompt === undefined || this.#isSuspended) return []
     const total = Math.max(held.length, this.#totals.get(effectId) ?? 0)
     this.#totals.set(effectId, total)
     for (const [index, call] of held.entries()) {
+      const isBusy = untilFree?.()
+      if (isBusy !== undefined) await isBusy
       if (signal.aborted || this.#isSuspended) return []
       if (this.#elsewhere.has(call.requestId)) continue
       const closed = new AbortController()
@@ -104,6 +111,11 @@ export class Asker {
       }
     }
     return []
+  }
+
+  /** Whether a question is open. */
+  get isAsking(): boolean {
+    return this.#open !== undefined
   }
 
   /** Learns of decisions that were made elsewhere. The question about a decided call is closed. */

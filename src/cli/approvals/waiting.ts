@@ -1,6 +1,7 @@
 import { pendingApprovals } from "../../hosts/journal/pending-approvals.ts"
 import type { JournalStore } from "../../hosts/journal/store.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
+import type { JournalParent } from "../../wire/journal.ts"
 import { oneLine } from "../terminal/format.ts"
 
 /** An open turn whose calls wait. */
@@ -10,6 +11,8 @@ export interface WaitingTurn {
   readonly turnId: string
   readonly held: readonly HeldCall[]
   readonly pending: readonly ExternalCall[]
+  /** The call that the turn runs for, if it is the child of another turn. */
+  readonly parent?: JournalParent
   /** Since when it waits. Milliseconds since the epoch. */
   readonly since?: number
 }
@@ -31,5 +34,11 @@ export async function readWaiting(store: JournalStore, prefix?: string): Promise
     if (found.error !== undefined) problems.push(`${oneLine(found.name)}: ${oneLine(found.error.message)}`)
     else turns.push(found)
   }
-  return { turns, problems }
+  return { turns: withoutChildren(turns), problems }
+}
+
+/** A call that continues in a child is not answered from outside: the child has calls of its own that wait. */
+function withoutChildren(turns: readonly WaitingTurn[]): readonly WaitingTurn[] {
+  const children = new Set(turns.flatMap(({ turnId, parent }) => (parent === undefined ? [] : [turnId])))
+  return children.size === 0 ? turns : turns.map((turn) => ({ ...turn, pending: turn.pending.filter(({ token }) => !children.has(token)) }))
 }

@@ -54,13 +54,14 @@ function writeText(place: ApprovalPlace, turns: readonly WaitingTurn[], io: Io, 
     return
   }
   let isAnyCut = false
-  for (const { name, held, pending, since } of waiting) {
+  for (const { name, held, pending, since, parent } of waiting) {
     const where = place.isFile || place.goal !== undefined ? place.shown : `${place.shown}/${inertLine(name)}`
     const time = since === undefined ? "" : `, since ${new Date(since).toLocaleString()} (${formatDuration(Math.max(0, now - since))})`
     for (const [index, call] of held.entries()) {
       if (index > 0) line("")
+      const of = parent === undefined ? "" : `, in a subagent of ${inertLine(parent.turnId)}`
       const count = held.length > 1 ? ` ${index + 1} of ${held.length}` : ""
-      line(style("bold", cutToColumns(`Waits for a decision${count}${time}`, width)))
+      line(style("bold", cutToColumns(`Waits for a decision${count}${of}${time}`, width)))
       const { lines, isCut } = heldLines(call, { width, style, full, now })
       isAnyCut ||= isCut
       for (const text of lines) line(text)
@@ -87,9 +88,10 @@ function writeText(place: ApprovalPlace, turns: readonly WaitingTurn[], io: Io, 
 
 function writeJson(place: ApprovalPlace, turns: readonly WaitingTurn[], problems: readonly string[], io: Io): void {
   const write = (value: object): void => void io.stdout.write(`${plainJson(value)}\n`)
-  for (const { name, turnId, held, pending, since } of turns) {
+  for (const { name, turnId, held, pending, since, parent } of turns) {
     const where = place.isFile || place.goal !== undefined ? place.shown : `${place.shown}/${name}`
-    for (const call of held) write({ type: "held", turnId, ...(since !== undefined && { since }), ...plainHeld(call, where) })
+    for (const call of held)
+      write({ type: "held", turnId, ...(parent !== undefined && { parent }), ...(since !== undefined && { since }), ...plainHeld(call, where) })
     for (const call of pending) write({ type: "pending", turnId, ...(since !== undefined && { since }), ...call })
   }
   write({

@@ -154,9 +154,10 @@ async function record(place: ApprovalPlace, { name, turnId }: FoundCall, decisio
 
 /** Opens a journal of a place for an answer. @throws {CliError} a process has it open, or it cannot be used */
 export async function withJournal<Result>(place: ApprovalPlace, name: string, work: (journal: TurnJournal) => Promise<Result>): Promise<Result> {
-  const { store, shown, isFile, path } = place
+  const { store, shown, isFile } = place
   try {
-    if (isFile) await checkLock(await realpath(path))
+    // The file, or the journal of a child beside it.
+    if (isFile) await checkLock(await realpath(name))
     // Another decision takes a moment; a run that has the journal open takes as long as it takes.
     const journal = await TurnJournal.open(store, name, { waitMs: 2_000 })
     try {

@@ -98,7 +98,11 @@ function listed(calls: readonly FoundCall[]): readonly string[] {
 
 /** The calls that were decided, from the records of the journals. */
 async function decidedCalls({ store, goal, isFile, path }: ApprovalPlace, turns: readonly WaitingTurn[]): Promise<readonly FoundCall[]> {
-  const names = isFile ? [path] : goal === undefined ? turns.map(({ name }) => name) : await lastOf(store, `${goal.threadId}.`)
+  const names = isFile
+    ? [path, ...turns.map(({ name }) => name).filter((name) => name !== path)]
+    : goal === undefined
+      ? turns.map(({ name }) => name)
+      : await lastOf(store, `${goal.threadId}.`)
   const found: FoundCall[] = []
   for (const name of names) {
     const parts = await store.read(name)

@@ -1,8 +1,10 @@
 import { stat } from "node:fs/promises"
-import { join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
+import { logName } from "../../hosts/journal/thread-names.ts"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
+import { childrenPrefix } from "../../hosts/run/child-place.ts"
 import { readWaiting, type WaitingTurns } from "../approvals/waiting.ts"
 import { GoalFolder } from "../goal/goal-folder.ts"
 import { readJournalFile, reasonOf } from "../run/journal-file.ts"
@@ -38,7 +40,7 @@ export async function findPlace(word: string, io: Io): Promise<ApprovalPlace> {
   }
   if (isFolder) {
     const folder = await GoalFolder.find(path, new OwnStates(io.env))
-    const isGoal = (await stat(join(folder.path, `${folder.threadId}.thread`)).catch(() => undefined)) !== undefined
+    const isGoal = (await stat(join(folder.path, logName(folder.threadId))).catch(() => undefined)) !== undefined
     if (isGoal) return { path: folder.path, shown, store: folder.store, goal: folder, isRun: false, isFile: false }
     return { path, shown, store: fileJournalStore(path), goal: undefined, isRun: false, isFile: false }
   }
@@ -60,13 +62,14 @@ export async function waitingTurns({ store, goal, shown }: ApprovalPlace): Promi
   }
 }
 
-/** A store with one file, whose name is its path. */
+/** A store with one file, whose name is its path, and the journals of the children of its turn, which are beside it. */
 function oneJournal(path: string): JournalStore {
   const files = fileJournalStore()
   return {
     ...files,
     async *list() {
       yield path
+      for await (const name of fileJournalStore(dirname(path)).list({ prefix: childrenPrefix(basename(path)) })) yield join(dirname(path), name)
     },
   }
 }

@@ -21,7 +21,9 @@ export const COMMAND_FLAGS = {
   status: { ...STATE, ...JSON_FLAG, all: { type: "boolean" } },
   watch: { ...STATE, ...JSON_FLAG },
   pause: { ...STATE, now: { type: "boolean" } },
-  say: STATE,
+  say: { ...STATE, when: { type: "string" } },
+  queue: { ...STATE, ...JSON_FLAG },
+  retract: STATE,
   edit: { ...STATE, contract: { type: "string" } },
   clear: STATE,
 } as const

@@ -46,7 +46,10 @@ export function readGoalMeta(meta: Json | undefined): GoalMeta | string {
 }
 
 /** The settings that a goal shares with a run. */
-export function runMetaOf({ dir, out, model, baseUrl, apiKeyEnv, maxIterations, edit, approve, approveWithinMs }: GoalMeta, task: string): RunMeta {
+export function runMetaOf(
+  { dir, out, model, baseUrl, apiKeyEnv, maxIterations, contextTokens, edit, approve, approveWithinMs }: GoalMeta,
+  task: string,
+): RunMeta {
   return {
     format: "turn-machine/run",
     version: 2,
@@ -57,6 +60,7 @@ export function runMetaOf({ dir, out, model, baseUrl, apiKeyEnv, maxIterations, 
     ...(baseUrl !== undefined && { baseUrl }),
     ...(apiKeyEnv !== undefined && { apiKeyEnv }),
     maxIterations,
+    ...(contextTokens !== undefined && { contextTokens }),
     ...(edit !== undefined && { edit }),
     ...(approve !== undefined && { approve }),
     ...(approveWithinMs !== undefined && { approveWithinMs }),

@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path"
 import { changeGoal, goalChanges } from "../../drivers/goal/thread.ts"
 import { CheckpointError, JournalError, ReplayDivergence } from "../../errors.ts"
 import { type JournalStore, JournalStoreError } from "../../hosts/journal/store.ts"
+import { judgeName, logName } from "../../hosts/journal/thread-names.ts"
 import { readJudged } from "../../hosts/judge/judged-thread.ts"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
@@ -156,7 +157,7 @@ export class GoalFolder {
       return await readJudged(this.store, this.threadId)
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error
-      const file = oneLine(join(this.path, `${this.threadId}.judge`))
+      const file = oneLine(join(this.path, judgeName(this.threadId)))
       throw new CliError(
         `${this.shown} cannot be used: ${clause(error.message)}. Nothing was changed. To let the judge begin anew, remove ${file}. For a new goal, pass another --state.`,
         2,
@@ -184,7 +185,7 @@ export class GoalFolder {
 
   /** Names the process that runs the goal now; `undefined` if none does. */
   async runner(): Promise<string | undefined> {
-    const held = await lockHolder(join(this.path, `${this.threadId}.thread`))
+    const held = await lockHolder(join(this.path, logName(this.threadId)))
     return held && holderText(held.holder)
   }
 

@@ -1,4 +1,5 @@
 import type { Goal, GoalContract, GoalStatus } from "../../wire/goal.ts"
+import type { Message } from "../../wire/message.ts"
 import { formatCount, formatDuration, oneLine, plural, sentence } from "../terminal/format.ts"
 import type { Style } from "../terminal/style.ts"
 import type { Waiting } from "./goal-reporter.ts"
@@ -109,4 +110,9 @@ export function waitText({ until, event, reason }: Waiting): string {
 
 function isToday(time: number): boolean {
   return new Date(time).toDateString() === new Date().toDateString()
+}
+
+/** What a user said, as one text. Attachments are named by their type. */
+export function inputText({ parts }: Message): string {
+  return parts.map((part) => ("text" in part ? part.text : `[${part.type}]`)).join(" ")
 }

@@ -96,7 +96,7 @@ export function goalLines(output: Output): GoalReporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   let place = ""
   return {
-    started({ run: { dir, out, model }, meta: { judge, maxIterations, judgeModel, judgeBaseUrl, checks, hard } }, facts) {
+    started({ run: { dir, out, model }, meta: { judge, maxIterations, contextTokens, judgeModel, judgeBaseUrl, checks, hard } }, facts) {
       const { goal, state, resumed, checklist, isDefaultBudget = false, watched } = facts
       place = state
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
@@ -108,6 +108,7 @@ export function goalLines(output: Output): GoalReporter {
         model: model.name,
         ...endpoint,
         maxIterations,
+        ...(contextTokens !== undefined && { contextTokens }),
         judge,
         ...(judgeModel !== undefined && { judgeModel }),
         ...(judgeBaseUrl !== undefined && { judgeBaseUrl: shownUrl(judgeBaseUrl) }),

@@ -2,7 +2,7 @@ import type { Host } from "../../hosts/host.ts"
 import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
 import { commandChecks } from "../../hosts/node/command-checks.ts"
 import type { CheckRunner } from "../../hosts/thread/check-runner.ts"
-import { type Guidance, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
+import { type Guidance, type Interrupted, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import type { TurnEvent } from "../../wire/event.ts"
@@ -12,6 +12,7 @@ import { ApprovalPrompt } from "../approvals/prompt.ts"
 import { SUSPENDED_EXIT_CODE } from "../run/help.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import { hiddenFiles, modelHost } from "../run/run.ts"
+import { StopMenu } from "../run/stop-menu.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -64,13 +65,13 @@ export class GoalRunner {
    * @throws {CliError}
    */
   static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false, isNew = false }: OpenGoalOptions = {}): Promise<GoalRunner> {
-    const { dir, out, force, model, approval } = settings.run
+    const { dir, out, force, model, contextTokens, approval } = settings.run
     const { meta } = settings
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
     const read = new Folder(dir, await hiddenFiles(dir, out, folder.owns))
     const edit = approval.edit === true ? new EditFolder(read, (path) => folder.owns(path) || isInside(out, path)) : undefined
     const tools = toolbox(fileTools(read, outFolder, edit))
-    const host: Host = { ...modelHost(model), tools }
+    const host: Host = { ...modelHost(model, contextTokens), tools }
     const opened: (() => Promise<void>)[] = []
     try {
       const lockOut = async (): Promise<OutLock> => {
@@ -109,12 +110,15 @@ export class GoalRunner {
     if (refused?.type === "refused") throw new CliError(refused.message)
   }
 
-  /** Runs turns until the goal rests or the user asks to stop; a stopped turn can be resumed. Returns the exit code. */
+  /**
+   * Runs turns until the goal rests or the user asks to stop; a stopped turn can be resumed. In a terminal, the first Ctrl-C asks what to do.
+   * Returns the exit code.
+   */
   async run(shown: GoalReporter, io: Io, { resumed, isDefaultBudget = false }: RunFacts): Promise<number> {
     const gate = new OutputGate()
     const reporter = gated(shown, gate)
     const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "thread", by: loginName(io) })
-    const asker = new Asker({ prompt, gate, onAsking: () => shown.asking() })
+    const asker = new Asker({ prompt, gate, onAsking: () => shown.asking(), untilFree: () => menu?.closed })
     this.#reporter = reporter
     this.#asker = asker
     let pause: () => void = () => {}
@@ -122,10 +126,22 @@ export class GoalRunner {
       pause = () => resolvePaused(undefined)
     })
     let isStopping = false
-    const stopListening = io.onInterrupt(() => {
-      if (isStopping) io.exit(1)
+    const stop = (): void => {
       isStopping = true
       pause()
+    }
+    const redirect = async (text: string): Promise<boolean> => {
+      await this.#thread.redirect(text)
+      return true
+    }
+    const menu =
+      io.terminal && new StopMenu({ terminal: io.terminal, env: io.env, gate, onOpen: () => shown.asking(), stop, redirect, runs: "the goal" })
+    const stopListening = io.onInterrupt((isFinal = false) => {
+      if (isStopping) io.exit(1)
+      else if (menu === undefined || menu.isOpen || isFinal || asker.isAsking) {
+        stop()
+        void menu?.close("Stopped.")
+      } else menu.open()
     })
     const polling = setInterval(() => void this.#attend().catch(() => {}), POLL_MS)
     polling.unref()
@@ -138,6 +154,7 @@ export class GoalRunner {
       const running = this.#runAll(reporter, () => isStopping)
       running.catch(() => {})
       const rest = await Promise.race([running, paused])
+      await menu?.close("The goal rests.")
       if (rest !== undefined) return await this.#end(rest, reporter)
       asker.close("Stopped.")
       await this.close()
@@ -153,6 +170,7 @@ export class GoalRunner {
     } finally {
       clearInterval(polling)
       stopListening()
+      await menu?.close("The goal rests.")
       reporter.close()
     }
   }
@@ -240,9 +258,10 @@ export class GoalRunner {
   }
 
   /** Ends what runs now: a turn, checks or a judgement. */
-  #interrupt(reason: string): void {
-    this.#thread.interrupt(reason)
+  #interrupt(reason: string): Promise<Interrupted> {
+    const interrupted = this.#thread.interrupt(reason)
     this.#judging.abort(reason)
+    return interrupted
   }
 
   async #openJudge(takeOver: boolean): Promise<void> {

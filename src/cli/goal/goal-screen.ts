@@ -10,7 +10,7 @@ import { waitingLines, waitingText } from "../approvals/commands.ts"
 import { modelText, RunScreen } from "../run/run-screen.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { cutToColumns } from "../terminal/columns.ts"
-import { oneLine, plainText, plural, sentence } from "../terminal/format.ts"
+import { formatCount, oneLine, plainText, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
@@ -74,6 +74,7 @@ export class GoalScreen implements GoalReporter {
       ["goal", oneLine(goal?.objective ?? "none")],
       ...contractRows(goal?.contract),
       ["model", modelText(model)],
+      ...(meta.contextTokens === undefined ? [] : [["window", `${formatCount(meta.contextTokens)} tokens`] as const]),
       ...(judge === "none" ? [] : [["judge", `${judge}${judgeAt}`] as const]),
       ...checks.map((command, index) => [index === 0 ? "checks" : "", oneLine(command)] as const),
       ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", `${budgets.join(", ")}${which}`] as const]),

@@ -1,10 +1,15 @@
+import type { InputTime } from "../../wire/thread.ts"
+import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
+import { oneLine, plainJson } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { widthOf } from "../terminal/style.ts"
 import { findCommand, type GoalCommandName, readGoalArgs } from "./command-line.ts"
 import { readContract } from "./contract.ts"
 import type { GoalRequest } from "./control/requests.ts"
 import { sendRequest } from "./control/send-request.ts"
 import { folderOf, printResult, stateFlag } from "./folder-flags.ts"
+import { inputText } from "./goal-format.ts"
 import { goalLines } from "./goal-reporter.ts"
 import { GoalScreen } from "./goal-screen.ts"
 import { GOAL_COMMAND_HELP, GOAL_HELP } from "./help.ts"
@@ -19,6 +24,8 @@ const COMMANDS: Readonly<Record<GoalCommandName, (args: readonly string[], io: I
   watch,
   pause,
   say,
+  queue,
+  retract,
   edit,
   clear,
 }
@@ -61,11 +68,47 @@ async function say(args: readonly string[], io: Io): Promise<number> {
   const { flags, words } = readGoalArgs("say", args)
   const text = words.join(" ").trim()
   if (text === "") throw new CliError('goal say needs a text: turn-machine goal say "what the model should know".')
-  return request("say", flags, [], io, { type: "say", text })
+  const { when } = flags
+  if (when !== undefined && !isInputTime(when)) throw new CliError(`--when must be now, turn_end or next_turn, not ${oneLine(when)}.`)
+  return request("say", flags, [], io, { type: "say", text, ...(when !== undefined && { when }) })
 }
 
+const INPUT_TIMES = ["now", "turn_end", "next_turn"] as const
+
+function isInputTime(text: string): text is InputTime {
+  return INPUT_TIMES.some((time) => time === text)
+}
+
+async function retract(args: readonly string[], io: Io): Promise<number> {
+  const { flags, words } = readGoalArgs("retract", args)
+  const [inputId] = words
+  if (inputId === undefined || words.length > 1)
+    throw new CliError("goal retract needs one id, as in: turn-machine goal retract user-3. See: turn-machine goal queue")
+  return request("retract", flags, [], io, { type: "retract", inputId })
+}
+
+async function queue(args: readonly string[], io: Io): Promise<number> {
+  const { flags, words } = readGoalArgs("queue", args)
+  if (words.length > 0) throw new CliError("goal queue takes no words.")
+  const folder = await folderOf(flags, io)
+  const { queue: inputs } = await folder.readExisting()
+  if (flags.json === true) {
+    io.stdout.write(`${plainJson({ type: "goal_queue", inputs })}\n`)
+    return 0
+  }
+  if (inputs.length === 0) io.stdout.write("Nothing waits for a turn.\n")
+  const width = Math.max(0, ...inputs.map(({ inputId }) => oneLine(inputId).length))
+  for (const { inputId, when, message } of inputs) {
+    const row = `${oneLine(inputId).padEnd(width)}  ${when.padEnd("next_turn".length)}  ${oneLine(inputText(message))}`
+    io.stdout.write(`${cutToColumns(row, widthOf(io.stdout))}\n`)
+  }
+  return 0
+}
+
+const NO_GOAL_TO: { readonly [name: string]: string } = { say: " to say it to", retract: ", so nothing waits for it" }
+
 async function request(
-  name: "pause" | "clear" | "edit" | "say",
+  name: "pause" | "clear" | "edit" | "say" | "retract",
   flags: { readonly state?: string },
   words: readonly string[],
   io: Io,
@@ -75,7 +118,7 @@ async function request(
   const folder = await folderOf(flags, io)
   const stored = await folder.readExisting()
   if (stored.goal === null && stored.commands.length === 0)
-    return printResult({ ok: false, message: `The folder has no goal to ${name === "say" ? "say it to" : name}.` }, io)
+    return printResult({ ok: false, message: `The folder has no goal${NO_GOAL_TO[name] ?? ` to ${name}`}.` }, io)
   return printResult(await sendRequest(folder, stored.known, given), io)
 }
 

@@ -19,6 +19,8 @@ Usage
   turn-machine goal status                    show its status, also while it runs
   turn-machine goal watch                     follow a goal that runs in another terminal
   turn-machine goal say "text"                send the model a message, also while it works
+  turn-machine goal queue                     show the messages that no turn has received yet
+  turn-machine goal retract ID                take one of them back
   turn-machine goal pause [--now]             stop at the next step of the running turn, or at once
   turn-machine goal resume [flags]            resume after a pause, a stop, a crash or Ctrl-C
   turn-machine goal edit "new objective"      change the objective, or with --contract FILE the contract
@@ -72,6 +74,8 @@ Files and model
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
   --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})
   --max-iterations N    the most model calls in each turn (default: ${DEFAULT_MAX_ITERATIONS})
+  --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation,
+                        and work continues from the summary (default: as the endpoint lists it; off: never)
   --take-over           take the goal from a process on another computer that has ended
   --json                one JSON object per line instead of text
 
@@ -81,7 +85,10 @@ Whose settings count
   you give --dir, --out and, where it has them, --base-url, --model, --api-key-env, those of the judge and every
   --check again: see turn-machine run --help. They are shown before anything is sent or run.
 
-After Ctrl-C or a crash, the goal resumes in the interrupted turn. A second Ctrl-C ends the process immediately.
+In a terminal, Ctrl-C asks what to do, while the goal continues: stop it, let it continue, or do something else that you
+type, which redirects the turn. A second Ctrl-C stops the goal, and so does the first one without a terminal or while
+you are asked about a call. One more ends the process immediately. After a stop or a crash, the goal resumes in the
+interrupted turn.
 
 ${EXIT_CODES}
 
@@ -133,14 +140,46 @@ Examples
 Usage
   turn-machine goal say [flags] "text"
 
-If no process runs the goal, the text is recorded, and the next run begins with it.
+If no process runs the goal, the text is recorded, and the next run begins with it. The answer names its id, for goal
+retract.
 
+  --when TIME           now (default): at the next step of the running turn
+                        turn_end: when the running turn would end, one message each time
+                        next_turn: a turn of its own begins with it, before the goal continues
 ${STATE_FLAG}
 
 ${REQUEST_CODES}
 
 Examples
   turn-machine goal say "The tests are in spec/, not in test/."
+  turn-machine goal say --when next_turn "Then look at docs/, too."
+`,
+  queue: `turn-machine goal queue: shows what was said and what no turn has received yet, in the order of delivery. It only reads.
+
+Usage
+  turn-machine goal queue [flags]
+
+Each line has the id, the time (see goal say --when) and the text.
+
+${STATE_FLAG}
+  --json                one JSON object instead of text
+
+Exit codes: 0 shown, 2 the command cannot run as given.
+
+Examples
+  turn-machine goal queue
+`,
+  retract: `turn-machine goal retract: takes back what was said, if no turn has received it.
+
+Usage
+  turn-machine goal retract [flags] ID
+
+${STATE_FLAG}
+
+${REQUEST_CODES}
+
+Examples
+  turn-machine goal retract user-3
 `,
   pause: `turn-machine goal pause: pauses a goal. What it used until then counts.
 

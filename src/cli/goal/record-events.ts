@@ -1,5 +1,6 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
+import type { LlmComplete } from "../../wire/response.ts"
 
 /**
  * What a user sees of a record of a turn's journal: the events that its process emitted, as far as the record holds them. `toolOf`: the tool
@@ -8,7 +9,8 @@ import type { JournalRecord } from "../../wire/journal.ts"
 export function recordEvents(record: JournalRecord, iteration: number, toolOf: (requestId: string) => string | undefined): readonly TurnEvent[] {
   switch (record.type) {
     case "llm_complete": {
-      const { result } = record
+      const { result, purpose } = record
+      if (purpose !== undefined) return sideCall(iteration, purpose, result)
       if (!result.ok) return [request(iteration), { type: "error", message: `LLM error: ${result.error.message}` }]
       const { text, usage } = result.response
       return [
@@ -49,6 +51,19 @@ export function recordEvents(record: JournalRecord, iteration: number, toolOf: (
     default:
       return []
   }
+}
+
+/** The text of a side call is not an answer. */
+function sideCall(iteration: number, purpose: string, result: LlmComplete["result"]): readonly TurnEvent[] {
+  const request: TurnEvent = { type: "llm_request", iteration, messageCount: 0, tools: [], purpose }
+  const usage = result.ok ? result.response.usage : result.error.usage
+  const did = purpose === "compaction" ? "The conversation was summarized" : `A model call for ${purpose} ended`
+  const text = result.ok ? `${did}.` : `A model call for ${purpose} failed: ${result.error.message}`
+  return [
+    request,
+    { type: "message", text, kind: purpose },
+    ...(usage === undefined ? [] : [{ type: "token_usage", iteration, usage, cumulative: usage } as const]),
+  ]
 }
 
 function request(iteration: number): TurnEvent {

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { goalChanges } from "../../drivers/goal/thread.ts"
 import { readJournalParts } from "../../hosts/journal/parts.ts"
+import { judgeName, logName } from "../../hosts/journal/thread-names.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import type { ChecklistState } from "../../wire/checklist.ts"
@@ -102,7 +103,7 @@ class Watch {
   async #signatureNow(): Promise<string> {
     const { threadId, path } = this.#folder
     const turn = `${threadId}.${Math.max(1, this.#stored?.turns ?? 1)}`
-    const found = await Promise.all([`${threadId}.thread`, `${threadId}.judge`, turn].map((name) => stat(join(path, name)).catch(() => undefined)))
+    const found = await Promise.all([logName(threadId), judgeName(threadId), turn].map((name) => stat(join(path, name)).catch(() => undefined)))
     return found.map((file) => (file === undefined ? "-" : `${file.ino}:${file.size}:${file.mtimeMs}`)).join(" ")
   }
 
@@ -208,7 +209,7 @@ class Watch {
   #showRecord(record: JournalRecord, turnId: string): void {
     const toolOf = (requestId: string): string | undefined => this.#held.get(`${turnId}:${requestId}`)
     for (const event of recordEvents(record, this.#iteration, toolOf)) this.#reporter.event(event)
-    if (record.type === "llm_complete") this.#iteration += 1
+    if (record.type === "llm_complete" && record.purpose === undefined) this.#iteration += 1
   }
 
   #showChecks(checks: GoalCheckMemory | undefined, goal: Goal | null): void {
@@ -240,11 +241,11 @@ function turnOf(output: GoalOutput): number {
 
 /** The settings of a goal as they are shown. */
 function shownSettings(meta: GoalMeta): GoalSettings {
-  const { dir, out, model: name, baseUrl, maxIterations, edit } = meta
+  const { dir, out, model: name, baseUrl, maxIterations, contextTokens, edit } = meta
   const model: ModelChoice =
     baseUrl === undefined ? { type: "embedded", name: "embedded" } : { type: "endpoint", name, baseUrl, timeoutMs: 0, retries: 0 }
   return {
-    run: { task: "", dir, out, force: false, model, maxIterations, approval: { ...(edit === true && { edit }) } },
+    run: { task: "", dir, out, force: false, model, maxIterations, contextTokens, approval: { ...(edit === true && { edit }) } },
     meta,
     judge: undefined,
     areGiven: false,

@@ -51,6 +51,7 @@ export async function diffJournals(args: readonly string[], io: Io): Promise<num
     for (const text of differingLines(shown, names, width)) line(text)
     if (found.length > shown.length) line(`  and ${plural(found.length - shown.length, "more place")}`)
   }
+  for (const { name, historyFault } of [first, second]) if (historyFault !== undefined) line(`${name}: ${oneLine(historyFault.message)}`)
   if (fromEffect > 1) line(`A compaction dropped the records before effect ${fromEffect}; they are not compared.`)
   if (header.length > 0) {
     line("The turns started differently:")

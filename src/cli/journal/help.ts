@@ -24,7 +24,7 @@ Usage
 Each line has the record's number, the time it was written, the effect it answers, its size in the file and a summary.
 A model request that does not begin with the request before is marked: the provider's cache does not apply to it. For
 journals of turn-machine run, a replay computes the requests; other journals need the recorded effects.
-Of a damaged journal, the intact records are shown.
+Of a damaged journal, the intact records are shown. Subagents have journals of their own beside FILE, which are listed.
 
 Exit codes: 0 shown, 1 the journal is damaged, 2 the command cannot run as given.
 

@@ -1,5 +1,6 @@
 import type { OutlineRow } from "../../replay/outline.ts"
 import type { Decision } from "../../wire/approval.ts"
+import type { Message } from "../../wire/message.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
 import { decisionWords } from "../approvals/words.ts"
 import { outcomeText } from "../run/run-screen.ts"
@@ -64,12 +65,17 @@ function decisionText(decision: Decision): string {
   return `${callId} ${decisionWords(decision.decision)}${args}${scope}${by === undefined ? "" : ` by ${by}`}${message}${note === undefined ? "" : ` (note: ${cutText(note, 200)})`}`
 }
 
-function modelText({ error, text, calls, usage, terminalReason, prefixBreak }: Extract<OutlineRow, { type: "llm_complete" }>): string {
+function modelText({ purpose, error, text, calls, usage, terminalReason, prefixBreak }: Extract<OutlineRow, { type: "llm_complete" }>): string {
   const prefix = prefixBreak === undefined ? "" : ` (${breakText(prefixBreak)})`
-  if (error !== undefined || usage === undefined) return `✗ the model call failed${prefix}: ${error}`
+  if (error !== undefined || usage === undefined) return `✗ the ${purpose === undefined ? "model call" : `${purpose} call`} failed${prefix}: ${error}`
   const cut =
     terminalReason === "stop" || terminalReason === "tool_use" || terminalReason === "unknown" ? "" : ` (${terminalReason.replaceAll("_", " ")})`
-  const what = calls.length === 0 ? "model answers" : `model calls ${counted(calls)}`
+  const what =
+    purpose === "compaction"
+      ? "compaction: the model summarizes the conversation"
+      : calls.length === 0
+        ? "model answers"
+        : `model calls ${counted(calls)}`
   const { inputTokens, cachedInputTokens, outputTokens } = usage
   const tokens = `${formatCount(inputTokens)}/${formatCount(cachedInputTokens)}/${formatCount(outputTokens)} tokens`
   return `${what}${cut}, ${tokens}${prefix}${text.trim() === "" ? "" : `: ${cutText(text.trim(), 500)}`}`
@@ -99,7 +105,14 @@ function commandText(command: Extract<OutlineRow, { type: "interruption" }>["com
       return `the host cancels the turn${command.reason === undefined ? "" : `: ${command.reason}`}`
     case "finish":
       return `the host ends the turn: ${outcomeText(command.outcome)}`
+    case "redirect":
+      return `the user redirects the turn: ${cutText(saidIn(command.messages), 500)}`
     default:
       return `the host commands: ${command.type}`
   }
+}
+
+/** The texts of messages, on one line. */
+function saidIn(messages: readonly Message[]): string {
+  return messages.flatMap(({ parts }) => parts.flatMap((part) => (part.type === "text" ? [part.text.trim()] : [`(${part.type})`]))).join(" ")
 }

@@ -11,6 +11,7 @@ import { CliError } from "../terminal/errors.ts"
 import { formatBytes, formatDuration, oneLine, plainJson, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
+import { childrenOf, childText, parentText, type ShownChild } from "./children.ts"
 import { SHOW_HELP } from "./help.ts"
 import { damageOf, type GivenJournal, givenJournals, HELP_FLAG, readRecordNumber } from "./open.ts"
 import { plainBreak, prefixText } from "./prefixes.ts"
@@ -29,8 +30,11 @@ export async function showJournal(args: readonly string[], io: Io): Promise<numb
   const [given] = await givenJournals(words, 1, "show", io)
   if (given === undefined) return 2
   if (flags.record !== undefined) io.stdout.write(`${plainJson(recordOf(given, flags.record), 2)}\n`)
-  else if (flags.json === true) writeJson(given, io)
-  else writeTable(given, io)
+  else {
+    const children = await childrenOf(given.path, given.journal.header)
+    if (flags.json === true) writeJson(given, children, io)
+    else writeTable(given, children, io)
+  }
   const damage = damageOf(given)
   if (damage === undefined) return 0
   throw new CliError(damage, 1)
@@ -74,7 +78,7 @@ function tornBytes({ unfinishedBytes, damage }: GivenJournal): number {
   return damage === undefined ? unfinishedBytes : 0
 }
 
-function writeTable(given: GivenJournal, io: Io): void {
+function writeTable(given: GivenJournal, children: readonly ShownChild[], io: Io): void {
   const style = styler(io)
   const width = widthOf(io.stdout)
   const line = (text: string): void => void io.stdout.write(`${text}\n`)
@@ -92,7 +96,9 @@ function writeTable(given: GivenJournal, io: Io): void {
   if (typeof meta === "object")
     fields.push(["model", `${oneLine(meta.model)}${meta.baseUrl === undefined ? "" : ` at ${shownUrl(meta.baseUrl)}`}`], ["task", oneLine(meta.task)])
   else fields.push(["writer", `not turn-machine run: ${meta}`])
-  const { forkedFrom, dropped } = header
+  const { forkedFrom, dropped, parent, base } = header
+  if (parent !== undefined) fields.push(["parent", parentText(parent)])
+  if (base !== undefined) fields.push(["log", logText(given)])
   if (forkedFrom !== undefined) fields.push(["forked", `from turn ${oneLine(forkedFrom.turnId)} at record ${forkedFrom.record}`])
   if (dropped !== undefined) fields.push(["dropped", `${plural(dropped, "record")}, by a compaction; the totals do not count them`])
   fields.push(
@@ -109,6 +115,7 @@ function writeTable(given: GivenJournal, io: Io): void {
   )
   const prefix = prefixText(outline.prefix)
   if (prefix !== undefined) fields.push(["prefix", prefix])
+  for (const child of children) fields.push(["child", childText(child)])
   for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutToColumns(value, width - 9)}\n`)
   line("")
   const numberWidth = Math.max(2, String(outline.rows.at(-1)?.number ?? 1).length)
@@ -129,7 +136,14 @@ function writeTable(given: GivenJournal, io: Io): void {
   if (torn > 0) line(cutToColumns(`The file ends with ${formatBytes(torn)} of an unfinished line, which is ignored.`, width))
 }
 
-function writeJson(given: GivenJournal, io: Io): void {
+/** `t.thread, up to record 5: 3 messages`, and why they are not known. */
+function logText({ journal: { header }, historyFault }: GivenJournal): string {
+  const { log = "", records = 0, messages = 0 } = header.base ?? {}
+  const found = `${oneLine(log)}, up to record ${records}: ${plural(messages, "message")}`
+  return historyFault === undefined ? found : `${found}. ${oneLine(historyFault.message)}`
+}
+
+function writeJson(given: GivenJournal, children: readonly ShownChild[], io: Io): void {
   const write = (value: object): void => void io.stdout.write(`${plainJson(value)}\n`)
   const { journal, meta, path, damage, bytes } = given
   const { rows, outcome: _, turnId, driver, at, forkedFrom, dropped, ...totals } = outlineOf(given)
@@ -142,6 +156,8 @@ function writeJson(given: GivenJournal, io: Io): void {
     at,
     forkedFrom,
     dropped,
+    parent: journal.header.parent,
+    base: journal.header.base,
     ...run,
     records: journal.entries.length + 1,
     bytes: bytes,
@@ -151,6 +167,7 @@ function writeJson(given: GivenJournal, io: Io): void {
   })
   const waited = waits(rows)
   for (const row of rows) write(plainRow(row, typeof meta === "object", waited.get(row.number)))
+  for (const child of children) write({ type: "child", ...child })
   if (damage !== undefined) write({ type: "damage", code: damage.code, record: damage.record, message: damage.message })
 }
 
@@ -171,9 +188,10 @@ function plainRow(row: OutlineRow, isOurs: boolean, waitedMs: number | undefined
   if (row.type === "tool_decisions") return { ...line, decisions: row.decisions, ...(waitedMs !== undefined && { waitedMs }) }
   if (row.type === "tool_results") return { ...line, tools: row.results.map(({ toolName: name, output: { status } }) => ({ name, status })) }
   if (row.type !== "llm_complete") return line
-  const { prefixBreak } = row
+  const { prefixBreak, purpose } = row
   const prefix = prefixBreak === undefined ? {} : { prefix: plainBreak(prefixBreak) }
-  return row.error === undefined ? { ...line, calls: row.calls, usage: row.usage, ...prefix } : { ...line, ...prefix }
+  const facts = { ...line, ...(purpose !== undefined && { purpose }) }
+  return row.error === undefined ? { ...facts, calls: row.calls, usage: row.usage, ...prefix } : { ...facts, ...prefix }
 }
 
 function dateOf(at: number): string {

@@ -43,9 +43,19 @@ const EDITED = /^Ran with arguments changed by the user: [^\n]*\n/
 
 /** The tools return objects; any other result is the message of a failure. */
 function readResult(text = "there is no result"): Exchange["result"] {
-  const value = parseJson(text.replace(EDITED, ""))
+  const value = parseJson(text.replace(EDITED, "")) ?? cutList(text)
   if (typeof value === "object" && value !== null) return { ok: true, value }
+  if (text.startsWith("{")) return { ok: false, message: "The result is longer than the context window allows." }
   return { ok: false, message: text.replace(/^\[[^\]]*\]\n/, "") }
+}
+
+/** A list of files that was cut in the middle, for a small window: what it says apart from the files. */
+const CUT_LIST = /^(\{"root":.*?,"files":\[)[\s\S]*?(\],"totalFiles":\d+,"totalBytes":\d+,"skippedFolders":\[[\s\S]*\})$/
+
+/** The value of such a list, without its files. `undefined`: the text is not one. */
+export function cutList(text: string): Json | undefined {
+  const [, head = "", end = ""] = CUT_LIST.exec(text) ?? []
+  return head === "" ? undefined : parseJson(`${head}${end}`)
 }
 
 /** A check that failed after the turn before. */

@@ -21,6 +21,10 @@ export function goalStep(context: GoalContext, ends: boolean): PlannedStep {
   }
   if (!listing.result.ok) return answer(`I could not list the folder, so I stopped: ${listing.result.message}`)
   const list = listing.result.value as unknown as FileList
+  if (list.files.length === 0 && list.totalFiles > 0)
+    return answer(
+      `I could not list the folder, so I stopped: the list of its ${plural(list.totalFiles, "file")} is longer than my context window allows.`,
+    )
   const survey = surveyOf(list, all, surveyFolder(context.objective))
   if (isToEnd)
     return answer(`The budget is used up, so I stop here.\n${progressText(survey)}\nNext, I would write ${survey.left[0] ?? "nothing more"}.`)

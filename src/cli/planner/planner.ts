@@ -7,6 +7,7 @@ import { judge } from "./judge.ts"
 import { type PlannedStep, WHAT_I_AM } from "./planned-step.ts"
 import { type Replacement, readReplacement, replaceStep } from "./replace-step.ts"
 import { searchSurvey } from "./search-survey.ts"
+import { readSummary, summarize } from "./summary.ts"
 import { nextStep } from "./survey.ts"
 import { todoSurvey } from "./todo-survey.ts"
 
@@ -14,14 +15,17 @@ import { todoSurvey } from "./todo-survey.ts"
  * The embedded model: a planner that uses the tools like a model would, without a network. Pure: it depends only on the
  * request, so any process can resume a turn and gets the same answers.
  */
-export function plan(request: LlmRequest): LlmResponse {
-  const { text, calls } = judge(request) ?? planForGoal(request) ?? decide(readConversation(request.messages), request)
-  const before = request.messages.reduce((sum, { blocks }) => sum + blocks.filter(({ type }) => type === "tool_call").length, 0)
+export function plan(given: LlmRequest): LlmResponse {
+  const { messages, callsBefore: before, isAskedForSummary } = readSummary(given.messages)
+  const request = { ...given, messages }
+  const { text, calls } = isAskedForSummary
+    ? { text: summarize(messages, before), calls: [] }
+    : (judge(request) ?? planForGoal(request) ?? decide(readConversation(messages), request))
   const parts: OutputPart[] = [{ type: "text", text }]
   calls.forEach(({ toolName, input }, index) => {
     parts.push({ type: "tool_call", callId: `call_${before + index + 1}`, toolName, inputJson: JSON.stringify(input) })
   })
-  return { text, parts, usage: estimateUsage(request, parts), terminalReason: calls.length > 0 ? "tool_use" : "stop" }
+  return { text, parts, usage: estimateUsage(given, parts), terminalReason: calls.length > 0 ? "tool_use" : "stop" }
 }
 
 /** The next step towards a goal; `undefined` if the turn has no goal. */

@@ -6,7 +6,7 @@ import { type Hit, holds } from "./windows.ts"
 
 /** The most hits that a report shows with surrounding lines; further hits are listed without. */
 export const MAX_BLOCKS = 200
-const MAX_SHOWN_LENGTH = 200
+export const MAX_SHOWN_LENGTH = 200
 
 /** Formats any text as inline code. */
 export function code(text: string): string {

@@ -33,7 +33,8 @@ export function todoSurvey(markers: readonly string[]): Survey<TodoHit> {
     summary: (evidence) => {
       const comments = commentsOf(evidence.found)
       const searched = plural(searchedFiles(evidence), "file")
-      if (comments.length === 0) return `There is no ${markers.join(" or ")} comment in the ${searched} I searched.`
+      const { found, failed } = searchedMarkers(evidence, markers)
+      if (comments.length === 0) return `There is no ${found.join(" or ")} comment in the ${searched} I searched.${failed}`
       const files = formatCount(byFile(comments).size)
       const urgent = mostUrgent(comments).length
       const [first] = mostUrgentFirst(comments)
@@ -41,9 +42,16 @@ export function todoSurvey(markers: readonly string[]): Survey<TodoHit> {
         urgent === 0 || first === undefined
           ? "None is urgent by the report's rules."
           : `Most urgent: ${first.path}:${first.line} (${first.reasons.join(", ")}).`
-      return `I found ${plural(comments.length, "comment")} (${counts(comments, markers)}) in ${files} of the ${searched} I searched${uncounted(evidence)}. ${most}`
+      return `I found ${plural(comments.length, "comment")} (${counts(comments, found)}) in ${files} of the ${searched} I searched${uncounted(evidence)}. ${most}${failed}`
     },
   }
+}
+
+/** The markers that were searched, and a sentence on the others: what was not searched is not absent. */
+function searchedMarkers({ results }: Evidence<TodoHit>, markers: readonly string[]): { readonly found: readonly string[]; readonly failed: string } {
+  const isSearched = (_marker: string, index: number): boolean => results[index] !== undefined
+  const failed = markers.filter((marker, index) => !isSearched(marker, index))
+  return { found: markers.filter(isSearched), failed: failed.length === 0 ? "" : ` The search for ${failed.join(" and ")} failed.` }
 }
 
 function findNotes(results: readonly SearchResult[], markers: readonly string[]): readonly TodoHit[] {
@@ -92,14 +100,15 @@ function report(evidence: Evidence<TodoHit>, markers: readonly string[], subject
   const mentions = evidence.found.filter((hit) => !hit.note.inComment)
   const files = byFile(comments)
   const searched = plural(searchedFiles(evidence), "file")
+  const { found, failed } = searchedMarkers(evidence, markers)
   const total =
     comments.length === 0
-      ? `No comment in ${searched}.`
-      : `**${plural(comments.length, "comment")}** (${counts(comments, markers)}) in ${formatCount(files.size)} of ${searched}${uncounted(evidence)}.`
+      ? `No ${failed === "" ? "" : `${found.join(" or ")} `}comment in ${searched}.${failed}`
+      : `**${plural(comments.length, "comment")}** (${counts(comments, found)}) in ${formatCount(files.size)} of ${searched}${uncounted(evidence)}.${failed}`
   const sections = [
     `# ${subject} comments in ${prose(evidence.list.root)}`,
     total,
-    ...(comments.length === 0 ? [] : [countTable(files, markers), urgentSection(comments), ...commentSections(files, evidence)]),
+    ...(comments.length === 0 ? [] : [countTable(files, found), urgentSection(comments), ...commentSections(files, evidence)]),
     ...mentionSection(mentions),
     ...omissionSection(evidence),
     `## Rules\n\n- ${COMMENT_RULE}\n- ${URGENCY_RULE}`,

@@ -57,6 +57,8 @@ Model
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
   --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})
   --max-iterations N    the most model calls in the turn (default: ${DEFAULT_MAX_ITERATIONS})
+  --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation,
+                        and work continues from the summary (default: as the endpoint lists it; off: never)
 
 Stopping and resuming
   --state FILE          record each step of the turn in this journal as soon as it is done. An existing file is
@@ -82,8 +84,10 @@ Output
                         asked on standard error.
   --help                show this help
 
-Ctrl-C stops the run: with --state the turn can be resumed, without it the turn is cancelled. A second Ctrl-C ends the
-process immediately.
+In a terminal, Ctrl-C asks what to do, while the run continues: stop it, let it continue, or do something else that you
+type, which redirects the turn. A second Ctrl-C stops the run, and so does the first one without a terminal or while
+you are asked about a call: with --state the turn can be resumed, without it the turn is cancelled. One more Ctrl-C
+ends the process immediately.
 Token counts of the embedded planner are estimates, at four characters per token.
 
 Exit codes: 0 finished, 1 stopped (cancelled, limit, model failure), 2 the command cannot run as given, 3 waits for a

@@ -1,10 +1,13 @@
 import { lstat, open, stat } from "node:fs/promises"
 import { hostname } from "node:os"
+import { basename, dirname } from "node:path"
 import { JournalError } from "../../errors.ts"
 import { firstChars } from "../../hosts/journal/parts.ts"
+import { readHistory } from "../../hosts/journal/read-journal.ts"
 import type { JournalOwner, JournalStoreError } from "../../hosts/journal/store.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { bytesOf, decoded } from "../../hosts/node/file-journal.ts"
+import { fileJournalStore } from "../../hosts/node/file-journal-store.ts"
 import { type Journal, JournalReader } from "../../replay/journal.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -22,6 +25,8 @@ export interface JournalFile {
   readonly lineBytes: readonly number[]
   /** Size of the text after the last line, in bytes. */
   readonly unfinishedBytes: number
+  /** Why the history is not known that the turn of a thread began with. Absent: it is known. */
+  readonly historyFault?: Error
 }
 
 /** A file that is read by parts, because it may be longer than a string can be. */
@@ -48,7 +53,9 @@ export async function readJournalFile(path: string, shown: string): Promise<Jour
   }
   if (file === undefined) throw new CliError(`${shown} is not a file. Pass the path of a journal.`)
   try {
-    return await parseJournal(file)
+    const parsed = await parseJournal(file)
+    const { recorded = parsed.journal, fault } = await readHistory(fileJournalStore(dirname(path)), basename(path), parsed.journal)
+    return { ...parsed, journal: recorded, ...(fault instanceof Error && { historyFault: fault }) }
   } catch (error) {
     throw errorCode(error) === undefined || error instanceof JournalError
       ? notAJournal(shown, file.beginning, error)

@@ -1,5 +1,6 @@
 import { parseJson } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { isCompaction } from "../../projectors/view.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
@@ -65,6 +66,8 @@ export function totalsOf(machine: TurnMachine): RunTotals {
     if (role === "assistant") modelCalls += 1
     toolCalls += parts.filter(({ type }) => type === "tool_result").length
   }
+  // The summary of a compaction is not a message of the transcript.
+  for (const record of machine.history) if (record.type === "protocol" && isCompaction(record.event)) modelCalls += 1
   // Iterations count from 0. A turn that reached its limit points at the one that was not allowed.
   const { outcome, iteration } = machine
   const atLimit = outcome?.type === "stopped" && outcome.stop.type === "max_iterations"
@@ -90,9 +93,20 @@ export function writtenFiles(messages: Iterable<TurnMachine["messages"][number]>
 export function jsonLines(output: Output): Reporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   return {
-    started({ task, dir, out, model, maxIterations }, { state, resumedAt }) {
+    started({ task, dir, out, model, maxIterations, contextTokens }, { state, resumedAt }) {
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
-      write({ type: "run_started", task, dir, out, model: model.name, ...endpoint, maxIterations, state, resumed: resumedAt !== undefined })
+      write({
+        type: "run_started",
+        task,
+        dir,
+        out,
+        model: model.name,
+        ...endpoint,
+        maxIterations,
+        contextTokens,
+        state,
+        resumed: resumedAt !== undefined,
+      })
     },
     event: write,
     ended: ({ outcome, totals, durationMs, exitCode }) =>

@@ -1,9 +1,11 @@
 import * as z from "zod"
 import { chatDriver } from "../../drivers/chat.ts"
+import { compactingDriver } from "../../drivers/compaction/driver.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import { chatProjector } from "../../projectors/chat.ts"
+import { viewProjector } from "../../projectors/view.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { type Approval, approvalFields, withApproval } from "../approvals/policy.ts"
@@ -24,6 +26,8 @@ export const workFields = {
   apiKeyEnv: z.string().exactOptional(),
   /** Of each turn. */
   maxIterations: z.int().positive(),
+  /** The context window of the model, in tokens. Absent: unknown, and nothing is compacted. */
+  contextTokens: z.int().positive().exactOptional(),
   ...approvalFields,
 }
 
@@ -60,12 +64,14 @@ When you are done, answer in a few sentences with what you found and where you w
 
 /** The turn's configuration: equal in every process for the same settings. */
 export function runConfig(
-  { model, maxIterations, ...approval }: Pick<RunMeta, "model" | "maxIterations"> & Approval,
+  { model, maxIterations, contextTokens, ...approval }: Pick<RunMeta, "model" | "maxIterations" | "contextTokens"> & Approval,
   tools: readonly ToolSpec[],
 ): TurnConfig {
+  const compacting = contextTokens !== undefined
   return {
-    driver: withApproval(chatDriver(), approval),
-    projector: chatProjector,
+    driver: withApproval(compacting ? compactingDriver(chatDriver()) : chatDriver(), approval),
+    projector: compacting ? viewProjector(chatProjector) : chatProjector,
+    ...(compacting && { maxContextTokens: contextTokens }),
     model,
     sessionId: "run",
     systemPrompt: systemPrompt(approval.edit === true),

@@ -39,7 +39,7 @@ export class RunScreen implements Reporter {
   }
 
   started(settings: RunSettings, { state, resumedAt }: { readonly state?: string; readonly resumedAt?: number }): void {
-    const { task, dir, out, model } = settings
+    const { task, dir, out, model, contextTokens } = settings
     this.#out = out
     this.#estimated = model.type === "embedded"
     const resumed = resumedAt === undefined ? "" : ` (resumed at iteration ${resumedAt + 1})`
@@ -47,6 +47,7 @@ export class RunScreen implements Reporter {
       ["folder", oneLine(dir)],
       ["task", oneLine(task)],
       ["model", modelText(model)],
+      ...(contextTokens === undefined ? [] : [["window", `${formatCount(contextTokens)} tokens`] as const]),
       ...(state === undefined ? [] : [["state", `${this.#screen.shortPath(state)}${resumed}`] as const]),
     ])
   }
@@ -56,6 +57,10 @@ export class RunScreen implements Reporter {
     switch (event.type) {
       case "llm_request":
         this.turnEnded()
+        if (event.purpose !== undefined) {
+          screen.wait(event.purpose === "compaction" ? "summarizing the conversation" : `waiting for the model (${oneLine(event.purpose)})`)
+          break
+        }
         screen.line("")
         screen.begin(`${String(event.iteration + 1).padEnd(INDENT.length - 1)} `)
         screen.wait("waiting for the model")
@@ -113,6 +118,8 @@ export class RunScreen implements Reporter {
         screen.line(`${INDENT}Attempt ${event.attempt + 1} of ${event.maxAttempts} in ${formatDuration(event.waitSeconds * 1_000)}.`)
         break
       case "message":
+        // What a call before it used comes first.
+        if (event.kind === "compaction") this.turnEnded()
         screen.line(`${INDENT}${oneLine(event.text)}`)
         break
       case "error":

@@ -11,6 +11,7 @@ import type { Confirmed } from "../trust/confirm.ts"
 import type { WorkSettings } from "../trust/own-states.ts"
 import { checkWritable } from "../workspace/out-folder.ts"
 import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TASK, DEFAULT_TIMEOUT_MS } from "./help.ts"
+import { listedWindow } from "./listed-window.ts"
 import type { RunMeta } from "./run-config.ts"
 
 export const RUN_FLAGS = {
@@ -23,6 +24,7 @@ export const RUN_FLAGS = {
   "timeout-ms": { type: "string" },
   retries: { type: "string" },
   "max-iterations": { type: "string" },
+  "context-tokens": { type: "string" },
   edit: { type: "boolean" },
   approve: { type: "string" },
   "approve-within": { type: "string" },
@@ -59,6 +61,8 @@ export interface RunSettings {
   readonly force: boolean
   readonly model: ModelChoice
   readonly maxIterations: number
+  /** The context window of the model, in tokens. `undefined`: unknown, and nothing is compacted. */
+  readonly contextTokens: number | undefined
   readonly approval: Approval
 }
 
@@ -80,13 +84,16 @@ export async function resolveRun(
   const task = await resolveTask(words, flags, cwd, saved)
   const dir = await resolveDir(flags.dir, cwd, known)
   const out = await resolveOut(flags.out, cwd, known)
+  const limit = resolveLimit(flags["max-iterations"], saved, isOver)
+  const withItsKey = withKey(model, env)
   return {
     task,
     dir,
     out,
     force: flags.force ?? false,
-    model: withKey(model, env),
-    maxIterations: resolveLimit(flags["max-iterations"], saved, isOver),
+    model: withItsKey,
+    maxIterations: limit,
+    contextTokens: await resolveWindow(flags["context-tokens"], withItsKey, saved, isOver),
     approval: resolveApproval(flags, saved, known, isOver),
   }
 }
@@ -111,6 +118,26 @@ function resolveLimit(given: string | undefined, saved: RunMeta | undefined, isO
   if (limit !== undefined && limit !== saved.maxIterations && !isOver)
     throw differsFromSaved("limit", `${saved.maxIterations} iterations`, "--max-iterations")
   return saved.maxIterations
+}
+
+/** The smallest window in which the tools, their results and a summary have room. */
+const LEAST_WINDOW = 2_000
+
+/**
+ * The context window: as given, otherwise as the endpoint's list of models says. It cannot change on resume: under another one the recorded
+ * turn would have made other requests.
+ */
+async function resolveWindow(
+  given: string | undefined,
+  model: ModelChoice,
+  saved: RunMeta | undefined,
+  isOver: boolean,
+): Promise<number | undefined> {
+  const window = given === undefined || given === "off" ? undefined : readCount("--context-tokens", given, LEAST_WINDOW, 100_000_000)
+  if (saved === undefined) return given === undefined && model.type === "endpoint" ? listedWindow(model) : window
+  if (given !== undefined && window !== saved.contextTokens && !isOver)
+    throw differsFromSaved("context window", saved.contextTokens === undefined ? "off" : `${saved.contextTokens} tokens`, "--context-tokens")
+  return saved.contextTokens
 }
 
 /**

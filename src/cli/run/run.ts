@@ -1,12 +1,16 @@
 import { realpath } from "node:fs/promises"
 import { resolve } from "node:path"
-import type { Host, Suspended } from "../../hosts/host.ts"
+import { type Host, LlmCallError, type Suspended } from "../../hosts/host.ts"
 import { openAiCompatible } from "../../hosts/models/openai-compatible.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
+import { redirectRun } from "../../hosts/run/wake-run.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
+import { estimateTokens } from "../../machine/usage-estimate.ts"
+import { userMessage } from "../../machine/user-message.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
+import type { LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
 import { ApprovalPrompt } from "../approvals/prompt.ts"
@@ -28,6 +32,7 @@ import { runConfig, runStart } from "./run-config.ts"
 import { RunScreen } from "./run-screen.ts"
 import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, shownUrl, workOf } from "./run-settings.ts"
 import { type OpenOptions, RunState } from "./run-state.ts"
+import { StopMenu, type StopMenuOptions } from "./stop-menu.ts"
 
 /** `turn-machine run`. Returns the exit code. @throws {CliError} */
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -107,6 +112,9 @@ class Run {
   readonly #io: Io
   readonly #startedAt = performance.now()
   readonly #asker: Asker
+  /** Makes the menu of a run that can be asked about. */
+  readonly #makeMenu: (actions: Pick<StopMenuOptions, "stop" | "redirect">) => StopMenu | undefined
+  #menu: StopMenu | undefined
   #lastError: ErrorEvent | undefined
 
   constructor(settings: RunSettings, state: RunState | undefined, reporter: Reporter, io: Io) {
@@ -117,18 +125,20 @@ class Run {
     this.#io = io
     const notLater = state === undefined ? { notLater: "To decide later, start the run with a state file: --state FILE." } : {}
     const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "turn", by: loginName(io), ...notLater })
-    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking() })
+    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking(), untilFree: () => this.#menu?.closed })
+    this.#makeMenu = (actions) =>
+      io.terminal && new StopMenu({ terminal: io.terminal, env: io.env, gate, onOpen: () => reporter.asking(), ...actions })
   }
 
   async perform(options: OpenOptions): Promise<number> {
     const state = this.#state
-    const { dir, out, force, model } = this.#settings
+    const { dir, out, force, model, contextTokens } = this.#settings
     const owns = state?.owns ?? (() => false)
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
     const tools = toolbox(fileTools(folder, outFolder, edit))
-    const host: Host = { ...modelHost(model), tools, decide: this.#asker.decide }
+    const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }
 
     // Opened before anything is shown or run, so a state file that cannot be written fails here.
     const machine = await this.#machine(tools.specs, options)
@@ -153,8 +163,9 @@ class Run {
   }
 
   async #machine(tools: readonly ToolSpec[], options: OpenOptions): Promise<TurnMachine> {
-    const { task, maxIterations } = this.#settings
-    const meta: RunMeta = { format: "turn-machine/run", version: 2, task, ...workOf(this.#settings), maxIterations }
+    const { task, maxIterations, contextTokens } = this.#settings
+    const window = contextTokens === undefined ? {} : { contextTokens }
+    const meta: RunMeta = { format: "turn-machine/run", version: 2, task, ...workOf(this.#settings), maxIterations, ...window }
     const config = runConfig(meta, tools)
     const start = runStart(task)
     return this.#state === undefined ? new TurnMachine(config, start) : this.#state.open(config, start, meta, options)
@@ -162,7 +173,7 @@ class Run {
 
   /**
    * Runs the turn until it ends, nothing but undecided calls is left, or the user asks to stop. With a state file, a stopped turn can be
-   * resumed; without one, it is cancelled and ends.
+   * resumed; without one, it is cancelled and ends. In a terminal, the first Ctrl-C asks what to do, and the run continues until that is chosen.
    */
   async #runOrPause(machine: TurnMachine, host: Host): Promise<Done | Suspended | "paused"> {
     const controller = new AbortController()
@@ -171,11 +182,21 @@ class Run {
       pause = () => resolve("paused")
     })
     let isStopping = false
-    const stopListening = this.#io.onInterrupt(() => {
-      if (isStopping) this.#io.exit(1)
+    const stop = (): void => {
       isStopping = true
       if (this.#state === undefined) controller.abort("The user stopped the turn.")
       else pause()
+    }
+    // The id of the message counts the messages until then.
+    const redirect = (text: string): Promise<boolean> => redirectRun(machine, () => [userMessage(text, { after: machine.messages })])
+    const menu = this.#makeMenu({ stop, redirect })
+    this.#menu = menu
+    const stopListening = this.#io.onInterrupt((isFinal = false) => {
+      if (isStopping) this.#io.exit(1)
+      else if (menu === undefined || menu.isOpen || isFinal || this.#asker.isAsking) {
+        stop()
+        void menu?.close("Stopped.")
+      } else menu.open()
     })
     try {
       const onEvent = (event: TurnEvent): void => {
@@ -188,6 +209,7 @@ class Run {
       const ended = runTurn(machine, host, { signal: controller.signal, suspend: true, onEvent, ...(journal !== undefined && { journal }) })
       ended.catch(() => {})
       const result = await Promise.race([ended, paused])
+      await menu?.close("The run has ended.")
       if (result === "paused") {
         this.#asker.close("Stopped.")
         await this.#state?.close()
@@ -196,6 +218,7 @@ class Run {
       return result
     } finally {
       stopListening()
+      await menu?.close("The run has ended.")
     }
   }
 
@@ -226,9 +249,12 @@ class Run {
       case "max_iterations":
         return `The turn reached its limit of ${iterations} iterations before it finished. Start a new run with a higher --max-iterations.`
       case "provider_error": {
-        if (model.type === "embedded") return `The embedded planner failed.${why}`
         const again = this.#state === undefined ? "run the command again" : "run the same command with --resume"
         const { code, terminalReason } = this.#lastError?.envelope ?? {}
+        if (model.type === "embedded") {
+          const isWindow = terminalReason === "context_overflow"
+          return `The embedded planner failed.${why}${isWindow ? " Start a new run with more --context-tokens, or ask for less." : ""}`
+        }
         const failed = `The model call to ${shownUrl(model.baseUrl)} failed.${why}`
         if (terminalReason === "content_filter" || terminalReason === "refusal") return `${why} Rephrase the task in a new run.`
         if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or use a model with a larger context.`
@@ -249,11 +275,19 @@ class Run {
   }
 }
 
-/** The host's model call for a chosen model. */
-export function modelHost(model: ModelChoice): Pick<Host, "llmCall"> {
-  if (model.type === "embedded") return { llmCall: async ({ request }) => plan(request) }
+/** The host's model call for a chosen model. `contextTokens`: the window of the embedded model, which refuses longer requests. */
+export function modelHost(model: ModelChoice, contextTokens?: number): Pick<Host, "llmCall"> {
+  if (model.type === "embedded") return { llmCall: async ({ request }) => planWithin(request, contextTokens) }
   const { baseUrl, apiKey, name, timeoutMs, retries } = model
   return openAiCompatible({ baseUrl, ...(apiKey !== undefined && { apiKey }), model: name, timeoutMs, idleTimeoutMs: timeoutMs, maxRetries: retries })
+}
+
+/** @throws {LlmCallError} the request is longer than the window */
+function planWithin(request: LlmRequest, contextTokens: number | undefined): LlmResponse {
+  const tokens = contextTokens === undefined ? 0 : estimateTokens(request)
+  if (contextTokens === undefined || tokens <= contextTokens) return plan(request)
+  const message = `The request has about ${tokens} tokens; the window has ${contextTokens}.`
+  throw new LlmCallError({ message, retryable: false, kind: "context_overflow", terminalReason: "context_overflow" })
 }
 
 /** Says which files a walk omits: the output folder, the state and its lock, and temporary files. */

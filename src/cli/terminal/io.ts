@@ -9,8 +9,11 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>
   /** The folder that relative paths start from. */
   readonly cwd: string
-  /** Calls `listener` each time the user or the system asks the process to stop. Returns a function that removes the listener. */
-  onInterrupt(listener: () => void): () => void
+  /**
+   * Calls `listener` each time the user or the system asks the process to stop. `isFinal`: the system does, so that no question is asked.
+   * Returns a function that removes the listener.
+   */
+  onInterrupt(listener: (isFinal?: boolean) => void): () => void
   /** Ends the process immediately. */
   exit(exitCode: number): void
 }

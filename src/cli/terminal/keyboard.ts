@@ -75,8 +75,8 @@ export class Keyboard implements Terminal {
         resolve(answer)
       })
       reader.once("SIGINT", () => {
-        close()
         this.#interrupt()
+        close()
       })
       signal.addEventListener("abort", close)
       reader.question(question, (line) => {

@@ -1,4 +1,5 @@
 import type { Json } from "../../json.ts"
+import { storageOf } from "../../lazy.ts"
 import type { ApprovalGrant, ApprovalGrantRevoked, GrantKey } from "../../wire/approval.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
@@ -57,7 +58,7 @@ const cache = new WeakMap<readonly HistoryRecord[], CachedGrants>()
  * with one key the last counts. It continues after the records read last, so the cost does not grow with the history.
  */
 export function grantsOf(history: RecordList, turn?: number): readonly ApprovalGrant[] {
-  const { storage } = history
+  const storage = storageOf(history)
   const last = storage === undefined ? undefined : cache.get(storage)
   const from = last !== undefined && last.seen <= history.length ? last : NOTHING_READ
   let { grants } = from

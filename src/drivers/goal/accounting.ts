@@ -44,6 +44,17 @@ export function flush(step: GoalStep, options: { readonly steer?: boolean; reado
   write(step, limitedByBudget(goal, spent, step.policy), "usage", { steer: options.steer === true })
 }
 
+/** Writes what a child of this goal used, whether or not the goal is charged for turns now. */
+export function chargeChild(step: GoalStep, goal: Goal, { tokens, costMicros }: ChildUsage, isEstimated: boolean): void {
+  const spent: Goal = {
+    ...goal,
+    childTokensUsed: add(goal.childTokensUsed, tokens),
+    costUsedMicros: add(goal.costUsedMicros, costMicros),
+    ...(isEstimated && tokens > 0 && { usageEstimated: true }),
+  }
+  write(step, isCharged(goal.status) ? limitedByBudget(goal, spent, step.policy) : spent, "usage", { steer: step.turn !== null })
+}
+
 /** Usage may reach a budget. After that, the reason follows the figures, so that it shows by how much the budget was crossed. */
 function limitedByBudget(before: Goal, spent: Goal, policy: FullGoalPolicy): Goal {
   const status = nextStatus(spent.status, "usage", budgetReached(spent, policy))

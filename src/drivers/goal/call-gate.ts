@@ -34,11 +34,11 @@ export function gateCalls(goal: GoalWriter, actions: readonly DriverAction[], ga
 }
 
 function gateCall(goal: GoalWriter, call: StartLlm, gate: CallGate): readonly DriverAction[] {
-  return endAfterBudget(goal, gate) ?? capCall(goal, call, gate) ?? warn(goal, call, gate)
+  return endAfterBudget(goal, call, gate) ?? capCall(goal, call, gate) ?? warn(goal, call, gate)
 }
 
 /** Ends the turn if it reached a budget and made all the calls that it may still make. */
-function endAfterBudget(goal: GoalWriter, { context, policy, turnId, at }: CallGate): readonly DriverAction[] | undefined {
+function endAfterBudget(goal: GoalWriter, { purpose }: StartLlm, { context, policy, turnId, at }: CallGate): readonly DriverAction[] | undefined {
   const { state } = goal
   // A turn may reach a budget without a tool that ended since.
   const left = tokensLeft(goal, policy)
@@ -47,7 +47,8 @@ function endAfterBudget(goal: GoalWriter, { context, policy, turnId, at }: CallG
   if (calls === undefined || state.turn?.turnId !== turnId) return undefined
   const { maxCallsAfterBudget: most, hardBudget } = policy
   if (!hardBudget && (most === 0 || calls < most)) {
-    goal.callsAfterBudget = calls + 1
+    // A side call, such as a compaction, does not take the place of an answer.
+    if (purpose === undefined) goal.callsAfterBudget = calls + 1
     return undefined
   }
   const reason = goal.state.goal?.reason ?? "A budget of the goal is used up."
@@ -89,6 +90,8 @@ function warn(writer: GoalWriter, call: StartLlm, { context, policy, estimate }:
   const { goal } = writer.state
   const left = estimate === undefined ? undefined : tokensLeft(writer, policy)
   if (goal === null || left === undefined || estimate === undefined) return [call]
+  // The last message of a side call is its instruction. The next call of the turn has the warning.
+  if (call.purpose !== undefined) return [call]
   const warned = `${goal.goalId} ${goal.tokenBudget}`
   if (writer.warned === warned) return [call]
   const room = Math.max(0, left)

@@ -1,4 +1,5 @@
 import type { Json } from "../../json.ts"
+import { storageOf } from "../../lazy.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { GoalEvent, GoalInput, GoalOutput, GoalState, GoalTurn } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
@@ -99,7 +100,7 @@ const cache = new WeakMap<readonly HistoryRecord[], CachedRead>()
 
 /** Reads the goal from a history. It continues after the records read last, so the cost does not grow with the history. */
 export function readGoal(history: RecordList, threadId: string): GoalInHistory {
-  const { storage } = history
+  const storage = storageOf(history)
   const last = storage === undefined ? undefined : cache.get(storage)
   const from = last !== undefined && last.threadId === threadId && last.seen <= history.length ? last : undefined
   let goal = from?.goal ?? withoutGoal(threadId)
@@ -152,6 +153,19 @@ function applyRecord(before: GoalInHistory, record: GoalRecord): GoalInHistory {
 }
 
 const NOTHING_PENDING: Pick<GoalInHistory, "undelivered" | "unreported"> = { undelivered: [], unreported: NO_USAGE }
+
+/** The id of the goal that a turn was charged to when it ended; `undefined` if it was charged to none. Reads from the end of the history. */
+export function chargedGoal(history: RecordList, threadId: string, turnId: string): string | undefined {
+  let isCharged = false
+  for (let index = history.length - 1; index >= 0; index -= 1) {
+    const record = goalRecord(history.at(index), threadId)
+    if (record?.type === "goal" && isCharged) return record.goal?.goalId
+    if (record?.type !== "goal_turn" || record.turn?.turnId !== turnId) continue
+    if (!record.turn.marked) return undefined
+    isCharged = true
+  }
+  return undefined
+}
 
 /** Returns the goal record of this thread in a history record, if any. Records are trusted: this package wrote them, or validation checked them. */
 export function goalRecord(record: HistoryRecord | undefined, threadId: string): GoalRecord | undefined {

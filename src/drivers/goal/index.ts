@@ -9,6 +9,7 @@ export type {
   GoalCheck,
   GoalCheckMemory,
   GoalCheckResult,
+  GoalChild,
   GoalCommand,
   GoalContract,
   GoalEvent,
@@ -47,6 +48,7 @@ export { foldGoal, newGoalState } from "./goal.ts"
 export { type GoalInHistory, type GoalSteerRecord, type GoalTurnError, type RecordList, readGoal } from "./history.ts"
 export { DEFAULT_GOAL_POLICY, type FullGoalPolicy, type GoalPolicy, REFERENCE_GOAL_POLICY } from "./policy.ts"
 export { contractText } from "./prompts.ts"
+export { restateGoal } from "./restate.ts"
 export { CONTRACT_FIELDS, MAX_CHECKS, MAX_CONTRACT_LENGTH, MAX_OBJECTIVE_LENGTH } from "./terms.ts"
 export {
   changeGoal,

@@ -57,6 +57,13 @@ function inheritedBrakes({ turn, goal, memory }: GoalStep): Partial<GoalMemory> 
 export function resetForNewGoal(step: GoalStep, changes: Partial<GoalMemory>): void {
   stopCharging(step)
   const { turn, memory } = step
+  const { children } = memory
   if (turn !== null) step.turn = { ...turn, ofGoal: false, claimed: false }
-  step.memory = { ...NEW_MEMORY, goalsMade: memory.goalsMade, costMicros: turn?.reportedCostMicros ?? memory.costMicros, ...changes }
+  step.memory = {
+    ...NEW_MEMORY,
+    goalsMade: memory.goalsMade,
+    costMicros: turn?.reportedCostMicros ?? memory.costMicros,
+    ...(children !== undefined && { children }),
+    ...changes,
+  }
 }

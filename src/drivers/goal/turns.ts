@@ -1,7 +1,7 @@
 import { tokensOf } from "../../machine/limits.ts"
 import { cutMiddle } from "../../text.ts"
 import type { GoalInput, GoalTurn } from "../../wire/goal.ts"
-import { flush, startCharging } from "./accounting.ts"
+import { chargeChild, flush, startCharging } from "./accounting.ts"
 import { dropClaim, outdateChecks, requireChecks } from "./checks.ts"
 import { capReached, countContinuation } from "./continuation.ts"
 import { add, budgetReached, budgetReason, isCharged, withStatus } from "./goal.ts"
@@ -50,7 +50,9 @@ export function usageReported(step: GoalStep, { usage, costMicros }: InputOf<"us
 }
 
 /** Holds child usage until the running goal turn's next write. Between turns it is written immediately. */
-export function childUsageReported(step: GoalStep, { usage, costMicros = 0 }: InputOf<"child_usage_reported">): void {
+export function childUsageReported(step: GoalStep, input: InputOf<"child_usage_reported">): void {
+  if (input.childId !== undefined) return void childTotalReported(step, input, input.childId)
+  const { usage, costMicros = 0 } = input
   const { turn } = step
   const tokens = tokensOf(usage)
   const { goal } = step
@@ -61,6 +63,26 @@ export function childUsageReported(step: GoalStep, { usage, costMicros = 0 }: In
   if (!turn.marked) return
   const childCostMicros = add(turn.childCostMicros ?? 0, costMicros)
   step.turn = { ...turn, childTokens: add(turn.childTokens, tokens), ...(childCostMicros > 0 && { childCostMicros }) }
+}
+
+/** Children whose reports are remembered. Every record of a goal repeats them. */
+const MOST_CHILDREN = 64
+
+/** Charges what a child used since its last report, also to a goal that has been stopped since: the work was done before. */
+function childTotalReported(step: GoalStep, { usage, costMicros = 0, goalId }: InputOf<"child_usage_reported">, childId: string): void {
+  const { goal } = step
+  const total = { childId, tokens: tokensOf(usage), costMicros }
+  const known = step.memory.children ?? []
+  const before = known.find((child) => child.childId === childId)
+  const tokens = Math.max(0, total.tokens - (before?.tokens ?? 0))
+  const cost = Math.max(0, costMicros - (before?.costMicros ?? 0))
+  if (tokens === 0 && cost === 0) return
+  const grown = { childId, tokens: (before?.tokens ?? 0) + tokens, costMicros: (before?.costMicros ?? 0) + cost }
+  // One that still reports is not forgotten for those that have ended.
+  const children = [...known.filter((child) => child !== before), grown].slice(-MOST_CHILDREN)
+  updateMemory(step, { children })
+  if (goal === null || (goalId !== undefined && goalId !== goal.goalId)) return
+  chargeChild(step, goal, { tokens, costMicros: cost }, usage.estimated === true)
 }
 
 /** The user may have asked for more, so an earlier claim does not count, as at the start of a user's turn. */

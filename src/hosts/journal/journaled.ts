@@ -1,14 +1,15 @@
 import type { TurnConfig } from "../../machine/config.ts"
 import type { Journal } from "../../replay/journal.ts"
 import { type ResumeOptions, resume as resumeEnded } from "../../replay/replay.ts"
-import { journalValidation, wireValidation } from "../../schemas/validation.ts"
+import { wireValidation } from "../../schemas/validation.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Host, RunLoop, RunOptions, Suspended, SuspendOptions } from "../host.ts"
 import { runTurn } from "../run/run-turn.ts"
-import { lastLine, readJournalParts } from "./parts.ts"
+import { lastLine } from "./parts.ts"
 import { END } from "./pending-approvals.ts"
+import { readTurnJournal } from "./read-journal.ts"
 import type { JournalStore } from "./store.ts"
 import { type BeginOptions, TurnJournal, type TurnJournalOptions } from "./turn-journal.ts"
 
@@ -38,7 +39,7 @@ export interface JournaledRunOptions extends Omit<RunOptions, "journal" | "now">
 }
 
 /** Options of {@link journaled}. */
-export interface JournaledOptions extends TurnJournalOptions {
+export interface JournaledOptions extends Omit<TurnJournalOptions, "history"> {
   /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
   readonly runTurn?: RunLoop
   /**
@@ -78,7 +79,7 @@ export function journaled(host: Host, store: JournalStore, options: JournaledOpt
   return { run: run as JournaledHost["run"] }
 }
 
-const TURN_KEYS = ["config", "start", "turnId", "meta"] as const satisfies readonly (keyof JournaledTurn)[]
+const TURN_KEYS = ["config", "start", "turnId", "meta", "parent"] as const satisfies readonly (keyof JournaledTurn)[]
 const OPTION_KEYS = [
   ...["runTurn", "resume", "takeOver", "waitMs", "snapshotEveryRecords", "snapshotEveryChars", "keepEffects", "maxLineChars", "compactAboveChars"],
   "now",
@@ -96,7 +97,6 @@ function checkKeys(what: string, given: object, known: readonly string[]): void 
 async function readEnded(store: JournalStore, name: string): Promise<Journal | undefined> {
   const found = await store.read(name)
   if (found === undefined || !END.test(await lastLine(found))) return undefined
-  const parts = await store.read(name)
-  const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
+  const journal = await readTurnJournal(store, name)
   return journal?.entries.at(-1)?.record.type === "end" ? journal : undefined
 }

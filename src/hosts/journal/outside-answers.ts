@@ -211,11 +211,11 @@ function whyNotPending(batch: WaitingTools, callId: string): Pick<OutsideAnswerR
   return { code: "call_not_pending", message: `The call ${name} runs in the process that runs the turn, which stores its result.` }
 }
 
-function resultOf(answer: ToolAnswer | ToolError): Pick<CompletedToolCall, "output" | "modelReturn"> {
-  const { output, modelReturn } = answer instanceof ToolError ? { output: { status: "failure", failure: answer.failure } as const } : answer
+function resultOf(answer: ToolAnswer | ToolError): Pick<CompletedToolCall, "output" | "modelReturn" | "usage"> {
+  const { output, modelReturn, usage } = answer instanceof ToolError ? { output: { status: "failure", failure: answer.failure } as const } : answer
   if (output?.status === "pending") throw new TypeError("The answer of a pending call is its result; pending is none.")
-  const own = ownJson({ output, ...(modelReturn !== undefined && { modelReturn }) })
-  return own as unknown as Pick<CompletedToolCall, "output" | "modelReturn">
+  const own = ownJson({ output, ...(modelReturn !== undefined && { modelReturn }), ...(usage !== undefined && { usage }) })
+  return own as unknown as ReturnType<typeof resultOf>
 }
 
 function textOf({ output, modelReturn }: Pick<CompletedToolCall, "output" | "modelReturn">): string {

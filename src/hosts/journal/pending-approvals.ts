@@ -4,7 +4,7 @@ import { JournalReader } from "../../replay/journal.ts"
 import { batchAfter, type OpenBatch } from "../../replay/open-batch.ts"
 import { journalValidation } from "../../schemas/validation.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
-import type { JournalHeader } from "../../wire/journal.ts"
+import type { JournalHeader, JournalParent } from "../../wire/journal.ts"
 import { lastLine } from "./parts.ts"
 import type { JournalStore, ListOptions } from "./store.ts"
 
@@ -14,6 +14,8 @@ export interface PendingApproval {
   readonly name: string
   /** A request is unique among all turns together with it. */
   readonly turnId: string
+  /** The call that the turn runs for, if it is the child of another turn. */
+  readonly parent?: JournalParent
   /** The calls that wait for a decision. */
   readonly held: readonly HeldCall[]
   /** The calls that continue outside. */
@@ -69,7 +71,14 @@ export async function pendingIn(store: Pick<JournalStore, "read">, name: string)
   const held = undecidedCalls(batch.state)
   const { pending } = batch.state
   if (held.length === 0 && pending.length === 0) return undefined
-  return { name, turnId: header.turnId, held, pending, ...(batch.since !== undefined && { since: batch.since }) }
+  return {
+    name,
+    turnId: header.turnId,
+    ...(header.parent !== undefined && { parent: header.parent }),
+    held,
+    pending,
+    ...(batch.since !== undefined && { since: batch.since }),
+  }
 }
 
 interface FoundBatch {

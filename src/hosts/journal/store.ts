@@ -77,7 +77,7 @@ export interface StoredJournal {
 }
 
 /** Why a journal cannot be opened or written. */
-export type JournalStoreErrorCode = "in_use" | "fenced" | "closed" | "invalid_name" | "unavailable"
+export type JournalStoreErrorCode = "in_use" | "fenced" | "closed" | "invalid_name" | "unavailable" | "not_decrypted"
 
 /** The owner of a journal, as far as the store knows it. */
 export interface JournalOwner {

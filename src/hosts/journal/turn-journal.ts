@@ -2,10 +2,20 @@ import { JournalError, ProtocolError } from "../../errors.ts"
 import { copyOf, type Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import { isWide } from "../../machine/held.ts"
-import type { HostCommand } from "../../machine/step.ts"
+import { begin, type HostCommand } from "../../machine/step.ts"
 import { TurnMachine } from "../../machine/turn-machine.ts"
+import { afterHistory, shortCheckpoint, withHistory } from "../../replay/base.ts"
 import { configDigests, trustingConfig } from "../../replay/config.ts"
-import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, MAX_LINE_CHARS, readJournal } from "../../replay/journal.ts"
+import {
+  compactedJournal,
+  type Journal,
+  type JournalEntry,
+  JournalReader,
+  journalLines,
+  type LogHistory,
+  MAX_LINE_CHARS,
+  readJournal,
+} from "../../replay/journal.ts"
 import { batchAfter } from "../../replay/open-batch.ts"
 import { journalEnded, Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
@@ -14,12 +24,13 @@ import { journalValidation, wireValidation } from "../../schemas/validation.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
-import type { JournalHeader, JournalRecord } from "../../wire/journal.ts"
+import type { JournalHeader, JournalParent, JournalRecord } from "../../wire/journal.ts"
 import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
-import type { ToolAnswer, ToolError, TurnLog } from "../host.ts"
+import type { SuspendedChild, ToolAnswer, ToolError, TurnChildren, TurnLog } from "../host.ts"
 import { type TurnTools, toolsNow } from "../run/changed-tool.ts"
 import { wakeRun } from "../run/wake-run.ts"
+import { waitingChildren } from "./child-journals.ts"
 import {
   type AnsweredTurn,
   checkedDecisions,
@@ -32,6 +43,7 @@ import {
   RecordedBatch,
 } from "./outside-answers.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
+import { readHistory } from "./read-journal.ts"
 import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
@@ -44,6 +56,12 @@ export interface TurnJournalOptions extends OpenOptions, Omit<RecorderOptions, "
   readonly compactAboveChars?: number
   /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
+  /**
+   * The history of a thread that the turn begins with. A new journal refers to it and does not repeat it: the messages and events of its
+   * `start` follow those of the history. For a journal that has begun, it saves reading the log again. Default: none for a new journal;
+   * otherwise it is read from the log that the journal names, which is in the same store.
+   */
+  readonly history?: LogHistory
 }
 
 /** The identity of a new journal. */
@@ -52,6 +70,8 @@ export interface BeginOptions {
   readonly turnId?: string
   /** Any data of the host, stored in the header. */
   readonly meta?: Json
+  /** The call of another turn that this turn runs for, stored in the header. Default: none. */
+  readonly parent?: JournalParent
 }
 
 /** Options of {@link TurnJournal.decide} and {@link TurnJournal.answer}. */
@@ -84,9 +104,12 @@ export interface OutsideOptions {
  */
 export class TurnJournal implements TurnLog {
   readonly #stored: StoredJournal
+  readonly #place: { readonly store: JournalStore; readonly name: string }
   readonly #options: TurnJournalOptions & RecorderOptions
   readonly #startedCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
+  /** Why the history that the journal refers to is not known. */
+  readonly #historyFault: unknown
   #recorder: Recorder | undefined
   #machine: RecordedTurnMachine | undefined
   /** As in the journal; after a reconfiguration, with the configuration that is in effect. */
@@ -111,15 +134,23 @@ export class TurnJournal implements TurnLog {
   /** The decisions of the turn, and the results of calls that continued outside, in their order. */
   readonly #outside: (ToolDecisions | ToolResults)[] = []
 
-  private constructor(stored: StoredJournal, recorded: Journal | undefined, options: TurnJournalOptions) {
+  private constructor(
+    stored: StoredJournal,
+    place: { readonly store: JournalStore; readonly name: string },
+    { recorded, fault }: { readonly recorded: Journal | undefined; readonly fault?: unknown },
+    options: TurnJournalOptions,
+  ) {
     this.#stored = stored
+    this.#place = place
     this.#recorded = recorded
+    this.#historyFault = fault
     for (const { record } of recorded?.entries ?? []) this.#noteOutside(record)
     this.#options = { ...options, validation: journalValidation }
   }
 
   /**
-   * Opens a journal exclusively, creating it if needed, and reads it. An incomplete last line is removed.
+   * Opens a journal exclusively, creating it if needed, and reads it. An incomplete last line is removed. Where a thread's log is missing or
+   * changed, only what needs the history throws, such as `resume`.
    * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The journal is unchanged.
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
@@ -130,7 +161,7 @@ export class TurnJournal implements TurnLog {
       if (journal?.migratedFrom !== undefined) await stored.replace(inChunks(journalLines(journal)))
       else if (journal === undefined && length > 0) await stored.replace("")
       else if (journal !== undefined && journal.droppedLength > 0) await stored.replace(firstChars(stored.read(), journal.length))
-      return new TurnJournal(stored, journal, options)
+      return new TurnJournal(stored, { store, name }, await readHistory(store, name, journal, options.history), options)
     } catch (error) {
       await stored.close()
       throw error
@@ -140,6 +171,23 @@ export class TurnJournal implements TurnLog {
   /** The records that the journal held when it was opened; `undefined` for a new journal. */
   get recorded(): Journal | undefined {
     return this.#recorded
+  }
+
+  /** Where the children of this turn are recorded, each in a journal of its own. Their names begin with the name of this one. */
+  get children(): TurnChildren {
+    const { depth = 0, lease } = this.parent ?? {}
+    return { ...this.#place, depth, ...(lease !== undefined && { lease }) }
+  }
+
+  /** The call that this turn runs for, as in its header; `undefined`: it is not the child of another turn. */
+  get parent(): JournalParent | undefined {
+    return (this.#header ?? this.#recorded?.header)?.parent
+  }
+
+  /** The children of this turn that wait for decisions, or for work outside. */
+  async suspendedChildren(): Promise<readonly SuspendedChild[]> {
+    const { store, name } = this.#place
+    return waitingChildren(store, name)
   }
 
   /** @throws {TypeError} the journal was neither begun nor resumed */
@@ -154,12 +202,18 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    * @throws {TypeError} the journal is not new
    */
-  async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta }: BeginOptions = {}): Promise<TurnMachine> {
+  async begin(config: TurnConfig, start: TurnStart, { turnId = crypto.randomUUID(), meta, parent }: BeginOptions = {}): Promise<TurnMachine> {
     if (this.#recorded !== undefined || this.#recorder !== undefined)
       throw new TypeError("This journal already has a turn. Call resume instead of begin.")
     const checked = { ...config, validation: config.validation ?? wireValidation }
-    const machine = new RecordedTurnMachine(checked, start)
-    const { recorder, line } = Recorder.begin(checked, start, turnId, { ...this.#options, at: this.#now(), ...(meta !== undefined && { meta }) })
+    const { history } = this.#options
+    const machine = history === undefined ? new RecordedTurnMachine(checked, start) : beginAfter(history, checked, start)
+    const { recorder, line } = Recorder.begin(checked, start, turnId, {
+      ...this.#options,
+      at: this.#now(),
+      ...(meta !== undefined && { meta }),
+      ...(parent !== undefined && { parent }),
+    })
     this.#header = readJournal(line, journalValidation).header
     this.#recorder = recorder
     this.#own(machine)
@@ -173,6 +227,7 @@ export class TurnJournal implements TurnLog {
    * Where the turn continues under a changed configuration, a `reconfigured` record with the driver and the digests of the new one and a
    * snapshot are written together. The system prompt and the tools of the turn do not change.
    * @throws {ReplayDivergence | CheckpointError} as `resume` of `turn-machine/replay`. Nothing was written.
+   * @throws {JournalError} `missing_log`, `changed_log`: the history that the turn began with. Nothing was written.
    * @throws {JournalError} `invalid_record`: the turn cannot be reconfigured, because its snapshot could not be read again. Nothing was written.
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    * @throws {TypeError} the journal is new, or was resumed before
@@ -181,6 +236,7 @@ export class TurnJournal implements TurnLog {
     const journal = this.#recorded
     if (journal === undefined || this.#recorder !== undefined)
       throw new TypeError("This journal has no turn to resume, or was already resumed. Call begin for a new journal, and resume only once.")
+    if (this.#historyFault !== undefined) throw this.#historyFault
     const checked = { ...config, validation: config.validation ?? wireValidation }
     const { turn, unreported, isReconfigured } = resumeTurn(journal, checked, options)
     const machine = RecordedTurnMachine.of(checked, turn, unreported)
@@ -223,7 +279,8 @@ export class TurnJournal implements TurnLog {
       throw new RangeError(`The journal cannot be rewound to record ${record}: a compaction removed the records that it needs.`, { cause })
     }
     await this.#stored.replace(firstChars(this.#stored.read(), end))
-    this.#recorded = rewound
+    const { history } = this.#recorded ?? {}
+    this.#recorded = rewound && history ? withHistory(rewound, history) : rewound
   }
 
   /**
@@ -426,7 +483,7 @@ export class TurnJournal implements TurnLog {
         ? new RecordedBatch(undefined, now)
         : config === undefined
           ? new RecordedBatch(batchAfter(undefined, journal.entries), now)
-          : replayedBatch(journal, config, now)
+          : this.#replayedBatch(journal, config, now)
     const responses: { readonly response: Response; readonly effect: AnswerableEffect | undefined }[] = []
     for (const find of answers) {
       const { response, result, settle } = find(this.#turnOf(batch))
@@ -442,6 +499,12 @@ export class TurnJournal implements TurnLog {
     const written = this.#append(lines.join(""))
     this.#recorded = withLines(journal, lines)
     return written
+  }
+
+  #replayedBatch(journal: Journal, config: TurnConfig, now: TurnTools["now"]): MachineBatch {
+    if (this.#historyFault !== undefined) throw this.#historyFault
+    const checked = { ...config, validation: config.validation ?? wireValidation }
+    return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
   }
 
   #turnOf(source: RecordedBatch | MachineBatch): AnsweredTurn {
@@ -480,7 +543,7 @@ export class TurnJournal implements TurnLog {
 
   /** No line waits for a write. Until the text is replaced, nothing else is written; lines that arrive until then follow the new text. */
   #compact(machine: TurnMachine): Promise<void> {
-    const record = { type: "snapshot", checkpoint: machine.checkpoint() } as const
+    const record = { type: "snapshot", checkpoint: shortCheckpoint(machine.checkpoint(), this.#knownHeader().base) } as const
     const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
     const lines = [...journalLines(compactedJournal({ header: this.#knownHeader(), entries }))]
     const reader = new JournalReader()
@@ -558,9 +621,11 @@ export class TurnJournal implements TurnLog {
   }
 }
 
-function replayedBatch(journal: Journal, config: TurnConfig, now: TurnTools["now"]): MachineBatch {
-  const checked = { ...config, validation: config.validation ?? wireValidation }
-  return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
+/** The machine of a turn that begins after a history. What comes from a log was checked when it was written or read. */
+function beginAfter(history: LogHistory, config: TurnConfig, start: TurnStart): RecordedTurnMachine {
+  const own = config.validation?.start(start) ?? start
+  const { validation: _checked, ...trusting } = config
+  return RecordedTurnMachine.of(config, begin(trusting, afterHistory(own, history)).turn)
 }
 
 /** A journal with more lines, which were made for it. */

@@ -7,6 +7,7 @@ import { type ChecklistState, type JudgeCheckpoint, judgeValidation } from "../.
 import type { TokenUsage } from "../../wire/llm.ts"
 import { textOf } from "../journal/parts.ts"
 import type { JournalStore, StoredJournal } from "../journal/store.ts"
+import { judgeName } from "../journal/thread-names.ts"
 
 /** The stored state of a thread's judge. */
 export interface JudgeMemory {
@@ -100,11 +101,6 @@ export class StoredJudgeMemory {
  */
 export async function readJudged(store: Pick<JournalStore, "read">, threadId: string): Promise<ChecklistState> {
   return readMemory(await textOf(await store.read(judgeName(threadId)))).checklist
-}
-
-/** The name of the journal that holds the state of a thread's judge. */
-export function judgeName(threadId: string): string {
-  return `${threadId}.judge`
 }
 
 function writeMemory(memory: JudgeMemory): string {

@@ -2,7 +2,7 @@ import type { EvidenceTranscript, JudgedTurn } from "../../wire/checklist.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalContract } from "../../wire/goal.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
-import type { EndedThreadTurn } from "../thread/log.ts"
+import type { EndedThreadTurn } from "../journal/thread-log.ts"
 
 /** The facts of a thread that a turn is judged with. */
 export interface TurnFacts {

@@ -108,7 +108,7 @@ export function rejected(thrown: unknown): Ending {
 }
 
 /** The event of a turn's span for a call that waits for a decision, for a decision, and for work that continues outside. */
-export function approvalEvent(event: TurnEvent): readonly [name: string, attributes: Attributes] | undefined {
+export function steeringEvent(event: TurnEvent): readonly [name: string, attributes: Attributes] | undefined {
   switch (event.type) {
     case "approval_requested": {
       const { requestId, toolName, callId } = event.held
@@ -120,6 +120,8 @@ export function approvalEvent(event: TurnEvent): readonly [name: string, attribu
     }
     case "tool_pending":
       return ["turn_machine.tool_pending", { "turn_machine.tool.pending": event.token, ...toolOf(event.name, event.callId) }]
+    case "message":
+      return event.kind === "redirected" ? ["turn_machine.redirected", {}] : undefined
     default:
       return undefined
   }

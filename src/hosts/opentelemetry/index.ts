@@ -11,7 +11,6 @@ import { requestAttributes } from "./content.ts"
 import {
   answeredCall,
   answeredCode,
-  approvalEvent,
   failedCall,
   failedTool,
   failedWork,
@@ -19,6 +18,7 @@ import {
   ranTool,
   recoveredCall,
   rejected,
+  steeringEvent,
   suspendedRun,
 } from "./endings.ts"
 import { TelemetryMetrics } from "./metrics.ts"
@@ -105,7 +105,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
   function traced(host: Host, turn?: TracedTurn): Host {
     return wrapHost(host, {
       llmCall(next, effect, context) {
-        const { request } = effect
+        const { request, purpose } = effect
         const conversationId = turn?.conversationId ?? request.sessionId
         const known = {
           "gen_ai.request.model": request.model,
@@ -118,7 +118,13 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
         return work(context, turn, {
           name: `chat ${request.model}`,
           kind: SpanKind.CLIENT,
-          attributes: () => ({ ...operation, ...known, ...requestAttributes(request, captureContent), ...(broken && prefixAttributes(broken)) }),
+          attributes: () => ({
+            ...operation,
+            ...known,
+            ...requestAttributes(request, captureContent),
+            ...(purpose !== undefined && { "turn_machine.llm.purpose": purpose }),
+            ...(broken && prefixAttributes(broken)),
+          }),
           execute: (inner) => next(effect, inner),
           answered: (response) => answeredCall(response, captureContent),
           failed: failedCall,
@@ -148,6 +154,20 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
             attributes: () => toolAttributes(call),
             execute: (inner) => next(call, inner),
             answered: (recovered) => recoveredCall(recovered),
+          }),
+        resume: (next, call, context) =>
+          work(context, turn, {
+            name: `resume_tool ${call.toolName}`,
+            attributes: () => toolAttributes(call),
+            execute: (inner) => next(call, inner),
+            answered: (answer) => (answer === undefined ? {} : ranTool(answer, captureContent)),
+          }),
+        cancel: (next, call, context) =>
+          work(context, turn, {
+            name: `cancel_tool ${call.toolName}`,
+            attributes: () => toolAttributes(call),
+            execute: (inner) => next(call, inner),
+            answered: (answer) => (answer === undefined ? {} : ranTool(answer, captureContent)),
           }),
       },
       code: {
@@ -207,7 +227,9 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
       "gen_ai.provider.name": provider,
       ...(agentName !== undefined && { "gen_ai.agent.name": agentName }),
     }
+    const above = quietly(() => options.journal?.parent)
     const span = new QuietSpan(tracer, {
+      link: above?.trace,
       name: agentName === undefined ? "invoke_agent" : `invoke_agent ${agentName}`,
       kind: SpanKind.INTERNAL,
       parent: active(),
@@ -215,6 +237,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
         ...operation,
         ...(conversationId !== undefined && { "gen_ai.conversation.id": conversationId }),
         ...(turnId !== undefined && { "turn_machine.turn.id": turnId }),
+        ...(above !== undefined && { "turn_machine.parent.turn.id": above.turnId, "turn_machine.parent.call.id": above.callId }),
         ...(machine.state !== "preparing" && { "turn_machine.resumed": true }),
       }),
     })
@@ -243,10 +266,10 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
   }
 }
 
-/** Records requests for a decision, and decisions, as events of the turn's span. */
+/** Records requests for a decision, decisions and redirections as events of the turn's span. */
 function watched(span: QuietSpan, onEvent: RunOptions["onEvent"]): NonNullable<RunOptions["onEvent"]> {
   return (event) => {
-    const [name, attributes] = approvalEvent(event) ?? []
+    const [name, attributes] = steeringEvent(event) ?? []
     if (name !== undefined) span.event(name, () => attributes ?? {})
     return onEvent?.(event)
   }

@@ -4,6 +4,8 @@ import {
   context as contexts,
   diag,
   type Exception,
+  isSpanContextValid,
+  type Link,
   ROOT_CONTEXT,
   type Span,
   type SpanKind,
@@ -14,7 +16,7 @@ import {
 import type { TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { wrapMembers } from "../../wrap.ts"
-import type { EffectContext } from "../host.ts"
+import type { ChildPlace, EffectContext } from "../host.ts"
 import { messageOf } from "../run/failures.ts"
 import { onAbort } from "../timers.ts"
 import { usageAttributes } from "./content.ts"
@@ -46,6 +48,8 @@ export interface SpanStart {
   readonly kind: SpanKind
   readonly attributes: () => Attributes
   readonly parent: Context
+  /** Another span that led to this one, as `traceparent`. One that is the parent is not linked. */
+  readonly link?: string | undefined
 }
 
 /** A call of one executor, and how its result ends the span. */
@@ -85,8 +89,9 @@ export class QuietSpan {
   readonly #startedAt: number = performance.now()
   #ended = false
 
-  constructor(tracer: Tracer | undefined, { name, kind, attributes, parent }: SpanStart) {
-    const span = quietly(() => tracer?.startSpan(name, { kind, attributes: quietly(attributes) ?? {} }, parent))
+  constructor(tracer: Tracer | undefined, { name, kind, attributes, parent, link }: SpanStart) {
+    const links = quietly(() => linksTo(link, parent)) ?? []
+    const span = quietly(() => tracer?.startSpan(name, { kind, attributes: quietly(attributes) ?? {}, ...(links.length > 0 && { links }) }, parent))
     this.#span = span
     this.context = (span && quietly(() => trace.setSpan(parent, span))) ?? parent
   }
@@ -124,6 +129,20 @@ export class QuietSpan {
   }
 }
 
+function linksTo(traceparent: string | undefined, parent: Context): Link[] | undefined {
+  const [, traceId = "", spanId = "", flags = ""] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/.exec(traceparent ?? "") ?? []
+  const context = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
+  if (!isSpanContextValid(context) || trace.getSpanContext(parent)?.spanId === spanId) return undefined
+  return [{ context }]
+}
+
+/** The `traceparent` of the span of a context; `undefined`: it has none. */
+export function traceparentOf(context: Context): string | undefined {
+  const span = quietly(() => trace.getSpanContext(context))
+  if (span === undefined || !isSpanContextValid(span)) return undefined
+  return `00-${span.traceId}-${span.spanId}-${(span.traceFlags & 0xff).toString(16).padStart(2, "0")}`
+}
+
 /** Runs an executor in a span. Its answer or error is passed on unchanged. */
 export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWork<Answer>): Promise<Answer> {
   const { effect } = work
@@ -140,7 +159,14 @@ export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWo
   }
   const stopWaiting = onAbort(effect.signal, cutOff)
   try {
-    const answer = await within(span.context, () => work.execute(wrapMembers(effect, { emit })))
+    // A child of the call says in its journal in which span it began, for the process that resumes it.
+    const trace = traceparentOf(span.context)
+    const child = (next: NonNullable<EffectContext["child"]>, name?: string): ChildPlace => {
+      const place = next(name)
+      return trace === undefined ? place : { ...place, parent: { ...place.parent, trace } }
+    }
+    const patch = { emit, ...(effect.child !== undefined && { child }) }
+    const answer = await within(span.context, () => work.execute(wrapMembers(effect, patch)))
     end(() => work.answered(answer))
     return answer
   } catch (thrown) {

@@ -119,7 +119,7 @@ function withoutPartial(response: Response): Response {
   return { ...response, result }
 }
 
-/** Stops running executors and handles the answers that have arrived, so that their work is not repeated. */
-export async function stop(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined): Promise<void> {
-  for (const answer of work?.stop() ?? []) await handleAnswer(machine, answer, journal)
+/** Stops running executors and handles the answers that have arrived, so that their work is not repeated. `isOpen`: as {@link Work.stop}. */
+export async function stop(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined, isOpen = false): Promise<void> {
+  for (const answer of work?.stop(isOpen) ?? []) await handleAnswer(machine, answer, journal)
 }

@@ -1,17 +1,20 @@
-import type { HeldCall } from "../../wire/approval.ts"
+import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { AnswerableEffect, ToolCalls, ToolCallsReleased } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
-import type { Host, PerformOptions, RunOptions, SuspendOptions, TurnLog } from "../host.ts"
+import type { PendingToolCall } from "../../wire/tool.ts"
+import type { EffectContext, Host, PerformOptions, RunOptions, SuspendOptions, TurnChildren, TurnLog, TurnView } from "../host.ts"
 import { onAbort, timerMs } from "../timers.ts"
 import { CallQueue } from "./call-queue.ts"
 import { isOnce } from "./checks.ts"
+import { childPlace } from "./child-place.ts"
 import { Decider } from "./decider.ts"
 import { type Answer, execute } from "./execute.ts"
 import { idempotencyKey } from "./idempotency-key.ts"
+import { RunInterrupted } from "./interrupted.ts"
 import { type CheckPartial, checkLoosely, PartialAnswer } from "./partial-answer.ts"
-import { decideTask, type Past, type Task, taskOf, toolTask } from "./task.ts"
+import { askTask, decideTask, type Past, type Task, taskOf, toolTask } from "./task.ts"
 
 const DEFAULT_TOOL_CONCURRENCY = 8
 
@@ -19,6 +22,10 @@ const DEFAULT_TOOL_CONCURRENCY = 8
 export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOptions, "toolConcurrency">, Pick<SuspendOptions, "pause"> {
   readonly keyIds?: readonly (string | number)[] | undefined
   readonly callStarted?: TurnLog["callStarted"]
+  readonly children?: TurnChildren
+  readonly turn?: TurnView
+  /** Whether calls that continue outside are resumed, where the host's tools can. */
+  readonly resumesCalls?: true
 }
 
 /**
@@ -33,6 +40,7 @@ export class Work {
   readonly #host: Host
   readonly #options: WorkOptions
   readonly #isModelCall: boolean
+  readonly #isSideCall: boolean
   readonly #hasGrace: boolean
   readonly #running = new Set<AbortController>()
   readonly #stopWaiting: readonly (() => void)[]
@@ -40,6 +48,8 @@ export class Work {
   readonly #said: PartialAnswer
   /** The `once` calls whose start was recorded and that were stopped before they began. */
   readonly #notBegun = new Set<string | undefined>()
+  /** The calls whose executor was called. */
+  readonly #begun = new Set<string | undefined>()
   readonly #calls: CallQueue
   /** The held calls that were released to this work. A turn may name one again. */
   readonly #released = new Set<string>()
@@ -51,6 +61,7 @@ export class Work {
   readonly #decider = new Decider()
   #isOver = false
   #isStopped = false
+  #left: { readonly reason: unknown } | undefined
   #failure: { readonly error: unknown } | undefined
   /** What the executor of a model call returned, or threw as its partial answer. */
   #late: unknown
@@ -66,17 +77,19 @@ export class Work {
     this.#host = host
     this.#options = options
     this.#isModelCall = effect.type === "llm_call"
+    this.#isSideCall = effect.type === "llm_call" && effect.purpose !== undefined
     this.#hasGrace = this.#isModelCall || effect.type === "tool_calls" || effect.type === "exec_code"
     this.#calls = new CallQueue(options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, {
       isOver: () => this.#isOver,
-      mustRecord: (call) => isOnce(host, call),
+      mustRecord: (call) => !isExternal(call) && isOnce(host, call),
       recordStart: (callId) => this.#recordStart(callId),
       skip: (past, callId) => this.#skip(past, callId),
       now: () => this.#now(),
-      run: (call, past, startedAt) => this.#run(toolTask(host, this.effectId, call, past), startedAt, call.callId),
+      run: (call, past, startedAt) =>
+        isExternal(call) ? this.#resume(call, startedAt) : this.#run(toolTask(host, this.effectId, call, past), startedAt, call.callId),
       fail: this.#fail,
     })
-    this.#stopWaiting = [onAbort(options.signal, this.#abort), onAbort(options.pause, this.#pause)]
+    this.#stopWaiting = [onAbort(options.signal, () => this.#abort()), onAbort(options.pause, this.#pause)]
     this.#ended = this.#track(effect.type === "tool_calls" ? this.#runBatch(effect) : this.#runOne(effect))
   }
 
@@ -136,6 +149,11 @@ export class Work {
     return this.#isModelCall && this.#answers.length === 0 ? this.#said.response(this.#late, "cancelled") : undefined
   }
 
+  /** Whether the executor of a call was called. */
+  hasBegun(callId: string): boolean {
+    return this.#begun.has(callId)
+  }
+
   /** Whether a call was recorded as started and then not begun. */
   isNotBegun(callId?: string): boolean {
     return this.#notBegun.has(callId)
@@ -163,19 +181,30 @@ export class Work {
     return this.#answers.shift()
   }
 
-  /** Stops running executors. Returns the answers that arrived but were not read. */
-  stop(): readonly Answer[] {
-    this.#isStopped = true
+  /** Aborts running executors, and starts nothing more. What they report until {@link Work.stop} counts as after an abort of the run. */
+  leave(reason: unknown): void {
+    this.#left = { reason }
     this.#abort()
+  }
+
+  /**
+   * Stops running executors. Returns the answers that arrived but were not read. `isOpen`: the effect is still outstanding, and another run
+   * performs it again.
+   */
+  stop(isOpen = false): readonly Answer[] {
+    this.#isStopped = true
+    this.#abort(isOpen)
     for (const stopWaiting of this.#stopWaiting) stopWaiting()
     const answers = this.#answers
     this.#answers = []
     return answers
   }
 
-  readonly #abort = (): void => {
+  readonly #abort = (isOpen = false): void => {
     this.#isOver = true
-    for (const controller of this.#running) controller.abort(this.#options.signal?.reason)
+    const { signal } = this.#options
+    const reason = isOpen && signal?.aborted !== true ? new RunInterrupted() : this.#left === undefined ? signal?.reason : this.#left.reason
+    for (const controller of this.#running) controller.abort(reason)
     this.#wake()
     this.#end()
   }
@@ -202,10 +231,9 @@ export class Work {
   }
 
   async #runBatch({ id, calls, held, pending }: ToolCalls): Promise<void> {
-    if (calls.length > 0) {
-      for (const { callId } of calls) this.#released.add(callId)
-      return this.#calls.add(calls)
-    }
+    const outside = this.#options.resumesCalls === true && this.#host.tools?.resume !== undefined ? (pending ?? []) : []
+    for (const { callId } of calls) this.#released.add(callId)
+    if (calls.length + outside.length > 0) return this.#calls.add([...calls, ...outside])
     if (held !== undefined || pending !== undefined) return
     const response: Response = { type: "tool_results", id, at: await this.#now(), results: [] }
     this.#put({ response, instead: () => response })
@@ -252,18 +280,41 @@ export class Work {
 
   async #run(task: Task, startedAt: number, callId?: string): Promise<void> {
     if (this.#isOver) return
+    this.#begun.add(callId)
     const answer = await this.#answerOf(task, startedAt, new AbortController(), callId)
     if (answer !== undefined && !this.#isStopped) this.#put(answer)
   }
 
+  /** Resumes the work of a call that continues outside. Without a result, nothing is handed in. */
+  async #resume(call: ExternalCall, startedAt: number): Promise<void> {
+    if (this.#isOver) return
+    const { token: _token, note: _note, ...rest } = call
+    let isOutside = false
+    const ask = async (_own: PendingToolCall, context: EffectContext) => this.#host.tools?.resume?.(call, context)
+    const task = askTask(this.#host, this.effectId, rest, ask, () => {
+      isOutside = true
+    })
+    this.#begun.add(call.callId)
+    const answer = await this.#answerOf(task, startedAt, new AbortController(), call.callId)
+    if (answer !== undefined && !isOutside && !this.#isStopped) this.#put(answer)
+  }
+
   /** Calls an executor. Returns `undefined` if it was aborted and its result does not count. */
   async #answerOf(task: Task, startedAt: number, controller: AbortController, callId?: string): Promise<Answer | undefined> {
-    const { keyIds, isFatal } = this.#options
+    const { keyIds = [], isFatal, pause, children, turn } = this.#options
+    const [turnId] = keyIds
     this.#running.add(controller)
     const isOver = (): boolean => this.#isOver || controller.signal.aborted
     const execution = await execute(task, startedAt, {
       effectId: this.effectId,
-      idempotencyKey: keyIds && idempotencyKey(...keyIds, this.effectId, ...(callId === undefined ? [] : [callId])),
+      idempotencyKey: turnId === undefined ? undefined : idempotencyKey(...keyIds, this.effectId, ...(callId === undefined ? [] : [callId])),
+      pause,
+      ...(turn !== undefined && { turn }),
+      ...(children !== undefined &&
+        turnId !== undefined &&
+        callId !== undefined && {
+          child: (name) => childPlace(children, { turnId, effectId: this.effectId, callId, signal: controller.signal }, name),
+        }),
       signal: controller.signal,
       isFatal,
       said: this.#isModelCall ? this.#said : undefined,
@@ -271,6 +322,8 @@ export class Work {
       emit: (event) => {
         if (isOver()) return
         if (this.#isModelCall) this.#said.add(event)
+        // The text of a side call is not an answer to the user.
+        if (this.#isSideCall && (event.type === "text_delta" || event.type === "reasoning_delta")) return
         this.#emit(event)
       },
     })
@@ -299,6 +352,10 @@ export class Work {
     const time = (this.#options.now ?? Date.now)()
     return typeof time === "number" ? Math.floor(time) : time.then(Math.floor)
   }
+}
+
+function isExternal(call: PendingToolCall): call is ExternalCall {
+  return "token" in call
 }
 
 /** Whether a callback that may be async has to be waited for. */

@@ -35,6 +35,9 @@ export interface Surroundings {
   readonly idempotencyKey: string | undefined
   readonly signal: AbortSignal
   readonly isFatal: PerformOptions["isFatal"]
+  readonly pause?: AbortSignal | undefined
+  readonly child?: EffectContext["child"]
+  readonly turn?: EffectContext["turn"]
   /** What a model call has said. */
   readonly said: PartialAnswer | undefined
   now(): number | Promise<number>
@@ -51,6 +54,9 @@ export async function execute(task: Task, startedAt: number, { now, emit, said, 
     idempotencyKey: given.idempotencyKey,
     signal: given.signal,
     ...(given.isFatal !== undefined && { isFatal: given.isFatal }),
+    ...(given.pause !== undefined && { pause: given.pause }),
+    ...(given.child !== undefined && { child: given.child }),
+    ...(given.turn !== undefined && { turn: given.turn }),
     emit: (event) => {
       if (hasEnded) return
       if (event.type === "text_delta" && event.content !== "") textStreamed = true

@@ -1,13 +1,14 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
-import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions } from "../host.ts"
+import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnChildren, TurnView } from "../host.ts"
 import { handleAnswer, save, stop, UNSAVED } from "./answers.ts"
-import { cancelTurn } from "./cancel.ts"
+import { cancelTurn, redirectTurn } from "./cancel.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools, refuseWithoutDecider } from "./checks.ts"
 import { Work, type WorkOptions } from "./effect-run.ts"
+import { leaseLeft } from "./lease-left.ts"
 import { report, show } from "./report.ts"
-import { refuseToWait, suspended } from "./suspend.ts"
+import { refuseToWait, suspended, withChildren } from "./suspend.ts"
 import { watchRun } from "./wake-run.ts"
 
 /**
@@ -40,13 +41,20 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   checkGrace(cancelGraceMs)
   if (journal === undefined && !machine.done) refuseOnceTools(host, machine.turn.surface.tools)
   if (!machine.done) refuseWithoutDecider(machine, host, options)
-  const workOptions = workOptionsOf(options)
+  const workOptions = workOptionsOf(machine, options)
   let work: Work | undefined
-  const unwatch = watchRun(machine, () => work?.wake())
+  const outside = watchRun(machine, () => work?.wake())
   try {
     if (UNSAVED.has(machine)) await save(machine, host)
     for (;;) {
-      if (signal?.aborted === true && !machine.done) await cancelTurn(machine, { host, work, journal, signal, cancelGraceMs })
+      if (signal?.aborted === true && !machine.done) await cancelTurn(machine, { host, work, journal, signal, cancelGraceMs, workOptions })
+
+      const redirection = outside.nextRedirection()
+      if (redirection !== undefined) {
+        const isLeft = await redirectTurn(machine, { host, work, journal, cancelGraceMs, workOptions }, redirection, options.now ?? Date.now)
+        if (isLeft) work = undefined
+        continue
+      }
 
       const done = await report(machine, host, options, (released) => work?.release(released))
       if (done !== undefined) {
@@ -68,7 +76,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
           if (journal === undefined) refuseOnce(host, outstanding)
           work = new Work(outstanding, host, workOptions, (partial) => validPartial(machine, partial))
         } else if (machine.turn === turn) {
-          return suspended(machine)
+          return withChildren(suspended(machine), journal)
         }
         continue
       }
@@ -81,19 +89,19 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         const isNew = await handleAnswer(machine, answer, journal, (event) => show(Object.freeze(event), options))
         if (answer.response.type === "tool_decisions") work.countDecision(isNew)
         if (isNew) await save(machine, host)
-      } else if (work.isIdle && !isAborted(signal) && machine.turn === turn) {
+      } else if (work.isIdle && !isAborted(signal) && machine.turn === turn && !outside.isRedirected) {
         // What was decided or answered during the last writes is performed first.
         await journal?.settled(machine)
         await save(machine, host)
-        if (machine.turn !== turn || isAborted(signal)) continue
+        if (machine.turn !== turn || isAborted(signal) || outside.isRedirected) continue
         refuseToWait(machine, options)
-        return suspended(machine)
+        return withChildren(suspended(machine), journal)
       }
     }
   } finally {
-    unwatch()
+    outside.end()
     // The caller receives the error that ended the run, even if recording the last answers fails afterwards.
-    await stop(machine, work, journal).catch(() => {})
+    await stop(machine, work, journal, !machine.done && work?.effectId === machine.outstanding?.id).catch(() => {})
   }
 }
 
@@ -103,7 +111,8 @@ function askDecider({ outstanding }: TurnMachine, work: Work): void {
   work.decide(outstanding.held)
 }
 
-function workOptionsOf({ turnId, journal, signal, pause, onEvent, now, isFatal, toolConcurrency }: SuspendingRunOptions): WorkOptions {
+function workOptionsOf(machine: TurnMachine, options: SuspendingRunOptions): WorkOptions {
+  const { turnId, journal, signal, pause, onEvent, now, isFatal, toolConcurrency } = options
   const id = turnId ?? journal?.turnId
   return {
     keyIds: id === undefined ? undefined : [id],
@@ -114,7 +123,30 @@ function workOptionsOf({ turnId, journal, signal, pause, onEvent, now, isFatal, 
     ...(isFatal !== undefined && { isFatal }),
     ...(toolConcurrency !== undefined && { toolConcurrency }),
     ...(journal !== undefined && { callStarted: (effectId, callId) => journal.callStarted(effectId, callId) }),
+    ...(journal?.children !== undefined && { children: childrenOf(machine, journal.children) }),
+    resumesCalls: true,
+    turn: viewOf(machine),
   }
+}
+
+/** A turn with a lease shares what is left of it with its own children. */
+function childrenOf(machine: TurnMachine, children: TurnChildren): TurnChildren {
+  const { lease } = children
+  return lease === undefined ? children : { ...children, left: () => leaseLeft(machine, lease) }
+}
+
+function viewOf(machine: TurnMachine): TurnView {
+  return Object.freeze({
+    get usage() {
+      return machine.usage
+    },
+    get iteration() {
+      return machine.iteration
+    },
+    get messages() {
+      return machine.messages
+    },
+  })
 }
 
 /** A partial answer that the machine accepts. One that it does not is left out: neither a cancellation nor a failure fails for it. */

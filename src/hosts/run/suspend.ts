@@ -1,6 +1,6 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { quoted } from "../../text.ts"
-import { RunError, type Suspended, type SuspendingRunOptions } from "../host.ts"
+import { RunError, type Suspended, type SuspendingRunOptions, type TurnLog } from "../host.ts"
 
 /** Whether a run may stop before the end of its turn. */
 export function maySuspend({ suspend, pause }: SuspendingRunOptions): boolean {
@@ -11,6 +11,12 @@ export function maySuspend({ suspend, pause }: SuspendingRunOptions): boolean {
 export function suspended({ outstanding, messages, usage }: TurnMachine): Suspended {
   const { held = [], pending = [] } = outstanding?.type === "tool_calls" ? outstanding : {}
   return Object.freeze({ type: "suspended", held, pending, messages, usage })
+}
+
+/** Adds the children that wait, where calls continue outside. */
+export async function withChildren(end: Suspended, journal: TurnLog | undefined): Promise<Suspended> {
+  const children = end.pending.length === 0 ? [] : ((await journal?.suspendedChildren?.()) ?? [])
+  return children.length === 0 ? end : Object.freeze({ ...end, children })
 }
 
 /**

@@ -49,7 +49,14 @@ export function taskOf(host: Host, effect: Exclude<AnswerableEffect, ToolCalls>,
   switch (effect.type) {
     case "llm_call": {
       const complete = (result: unknown, { at, textStreamed }: Facts): Response =>
-        toWire({ type: "llm_complete", id, at, ...(textStreamed && { textStreamed }), result })
+        toWire({
+          type: "llm_complete",
+          id,
+          at,
+          ...(effect.purpose !== undefined && { purpose: effect.purpose }),
+          ...(textStreamed && { textStreamed }),
+          result,
+        })
       const fail = (error: LlmFailure, facts: Facts, said?: unknown): Response => {
         const partial = facts.partial(said, error.terminalReason)
         // Usage without a word is the failure's own.
@@ -156,12 +163,17 @@ function timed(response: unknown, { durationMs }: Facts): unknown {
  */
 export function toolTask(host: Host, effectId: number, call: PendingToolCall, past: Past = "first"): Task {
   const complete = (answer: unknown, { at, durationMs }: Facts): Response => {
-    const { output, modelReturn } = plainAnswer(answer)
+    const { output, modelReturn, usage } = plainAnswer(answer)
     if (output.status === "pending") {
       const { token, note } = output
       return { type: "tool_pending", id: effectId, at, callId: call.callId, token, ...(note !== undefined && { note }) }
     }
-    return { type: "tool_results", id: effectId, at, results: [{ ...call, output, ...(modelReturn !== undefined && { modelReturn }), durationMs }] }
+    return {
+      type: "tool_results",
+      id: effectId,
+      at,
+      results: [{ ...call, output, ...(modelReturn !== undefined && { modelReturn }), durationMs, ...(usage !== undefined && { usage }) }],
+    }
   }
   const fail = (failure: unknown, facts: Facts): Response => complete({ output: { status: "failure", failure } }, facts)
   return {
@@ -182,6 +194,32 @@ export function toolTask(host: Host, effectId: number, call: PendingToolCall, pa
     failure: (thrown, facts) => fail(toolFailureOf(thrown), facts),
     refusal: (error, facts) => fail(invalidToolResult(error), facts),
   }
+}
+
+/**
+ * Asks a host's tools about a call that this run does not begin. `onNothing`: called if they know no result; the response then has none.
+ */
+export function askTask(host: Host, effectId: number, call: PendingToolCall, ask: Ask, onNothing: () => void): Task {
+  const task = toolTask(host, effectId, call)
+  const nothing = ({ at }: Facts): Response => {
+    onNothing()
+    return { type: "tool_results", id: effectId, at, results: [] }
+  }
+  return {
+    ...task,
+    execute: (context) => ask({ ...call, args: copyOf(call.args) }, context),
+    countsLate: () => true,
+    answer: (answer, facts) => (isNothing(answer) ? nothing(facts) : task.answer(answer, facts)),
+    failure: (_thrown, facts) => nothing(facts),
+  }
+}
+
+/** What {@link askTask} asks: to continue the work of a call, or to end it. */
+export type Ask = (call: PendingToolCall, context: EffectContext) => Promise<ToolAnswer | undefined>
+
+function isNothing(answer: unknown): boolean {
+  const { output } = (answer ?? {}) as Partial<ToolAnswer>
+  return output === undefined || output?.status === "pending"
 }
 
 /** Whether a result is what the tool says about the call, and not merely an error that the abort of its signal led to. */
@@ -218,7 +256,7 @@ function outcomeUnknown(what: string): ToolFailure {
   return { class: "internal", code: "outcome_unknown", message, source: "runtime", retry: { type: "never" } }
 }
 
-const CANCELLED = outcomeUnknown("The call had begun when the turn was cancelled: it may have taken effect or not.")
+const CANCELLED = outcomeUnknown("The call had begun when it was cancelled: it may have taken effect or not.")
 
 /** The responses for those `once` calls of a cancelled effect that had begun and have no result, also where their work continues outside. `hasBegun` knows the calls by their id. */
 export function cancelledResponses(effect: AnswerableEffect, hasBegun: (callId?: string) => boolean): readonly Response[] {
@@ -231,7 +269,7 @@ export function cancelledResponses(effect: AnswerableEffect, hasBegun: (callId?:
 }
 
 /** A call that continues outside as its result names it. */
-function withoutToken({ token: _token, note: _note, ...call }: ExternalCall): PendingToolCall {
+export function withoutToken({ token: _token, note: _note, ...call }: ExternalCall): PendingToolCall {
   return call
 }
 

@@ -16,8 +16,17 @@ export interface ThreadTurn {
 
 /** How the turns of a thread are configured. */
 export interface GoalTurnOptions {
-  /** The configuration of a turn. Its driver is wrapped in a goal driver, which offers the goal tools to the model. */
+  /**
+   * The configuration of a turn: `driver`, `projector` and `model` are needed. Its driver is wrapped in a goal driver, which offers the goal tools
+   * to the model, except with `goals: false`.
+   */
   readonly config: TurnConfig | ((turn: ThreadTurn) => TurnConfig)
+  /**
+   * `false`: the thread is a conversation. Its model is offered no goal tools, its history gets no records of a goal, and commands are refused. A goal
+   * that the thread has from before is neither charged nor continued, and is unchanged when the thread is opened with goals again. An open turn
+   * ends as it began, with its goal or without. Default true.
+   */
+  readonly goals?: boolean
   readonly policy?: GoalPolicy
   /**
    * Decides which tool calls run, which a person is asked about, and which fail, as in `approvalDriver`: `toolbox([...]).approvals`, for
@@ -33,7 +42,7 @@ export interface GoalTurnOptions {
 }
 
 /**
- * The configuration of a thread's turn with its driver in a goal driver. Running and reading a turn use the same one.
+ * The configuration of a thread's turn, with its driver in a goal driver unless `goals` is false. Running and reading a turn use the same one.
  * @throws {SchemaError} `invalid_config`: `approvals`, and a driver that holds calls itself
  */
 export function goalConfig(threadId: string, turn: ThreadTurn, options: GoalTurnOptions): TurnConfig {
@@ -46,5 +55,6 @@ export function goalConfig(threadId: string, turn: ThreadTurn, options: GoalTurn
       `the driver "${config.driver.name}" of config holds calls itself; leave out approvals, or pass config the driver inside its approvalDriver`,
     )
   const driver = approvals === undefined ? config.driver : approvalDriver(config.driver, { policy: approvals, ...(ttlMs !== undefined && { ttlMs }) })
+  if (options.goals === false) return { ...config, driver }
   return { ...config, driver: goalDriver(driver, { threadId, ...turn, mode, policy, ...goal }) }
 }

@@ -3,7 +3,7 @@ import type { ResumeOptions } from "../../replay/replay.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalCheckResult, GoalOutput, GoalWait } from "../../wire/goal.ts"
-import type { RunLoop, RunOptions, SuspendOptions } from "../host.ts"
+import type { DetachedChildren, RunLoop, RunOptions, SuspendedChild, SuspendOptions } from "../host.ts"
 import type { CheckRequest, CheckRunner } from "./check-runner.ts"
 import type { ThreadTurn } from "./config.ts"
 
@@ -23,6 +23,12 @@ export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"
   readonly onGoal?: (output: GoalOutput) => unknown
   /** Called when a turn begins or is resumed. Awaited. If it throws, the run rejects. */
   readonly onTurn?: (turn: ThreadTurn & { readonly resumed: boolean; readonly machine: TurnMachine }) => unknown
+  /**
+   * The children of this thread's turns whose calls do not wait for them. Those that a crash left open are resumed, and the run waits for them, at
+   * most `maxWaitMs`, before it rests. Each end is recorded as an input of the thread: the running turn receives it at its next checkpoint, otherwise
+   * it begins a turn. Their tokens count in the goal. A turn that is cancelled cancels its children. Default: none.
+   */
+  readonly children?: DetachedChildren | undefined
   /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
   readonly runTurn?: RunLoop
   /**
@@ -64,6 +70,8 @@ export interface SuspendedTurn {
   readonly turnId: string
   readonly held: readonly HeldCall[]
   readonly pending: readonly ExternalCall[]
+  /** The children of those calls that wait, and their children. Decide about their calls with `thread.decide`, and their `turnId`. Absent: none. */
+  readonly children?: readonly SuspendedChild[]
 }
 
 /** Why a thread stopped running turns. With `type: "suspended"`, the open turn waits; the next run continues it. */

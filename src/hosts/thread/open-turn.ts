@@ -3,6 +3,7 @@ import { costOf } from "../../drivers/goal/goal.ts"
 import { protocolRecord, type RecordList, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, endGoalTurn } from "../../drivers/goal/thread.ts"
 import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
+import { progressEffect } from "../../machine/effects.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
@@ -13,20 +14,26 @@ import type { Outcome } from "../../wire/event.ts"
 import type { GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import type { DeliveredMessage, HistoryRecord, Message } from "../../wire/message.ts"
-import type { ThreadCommanded, ThreadTurnBegun } from "../../wire/thread.ts"
+import type { ThreadCommanded, ThreadTurnBegun, ThreadTurnEnded } from "../../wire/thread.ts"
 import type { Host, Suspended } from "../host.ts"
+import { logHistory } from "../journal/log-history.ts"
+import { isDurable, type ThreadLog } from "../journal/thread-log.ts"
+import { logName } from "../journal/thread-names.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
-import { isDurable } from "./log.ts"
+import { chargeLeftChildren } from "./left-children.ts"
 import type { ThreadLoopOptions } from "./loop-options.ts"
-import { abortedUsage, countedUsage, threadHost } from "./thread-host.ts"
+import { redirectingJournal } from "./redirect-turn.ts"
+import { threadHost, unreportedUsage } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
+import { countedUsage } from "./tokens-left.ts"
+import { trimTurn } from "./trim.ts"
 
 /** How far apart the leases of two journals of one process may end, in milliseconds: more than the time between two renewals. */
 const MOST_APART_MS = 12_000
 
-/** Begins a turn: with the waiting messages of the user, or with a continuation, which becomes part of the history. `say`: more text for it. */
+/** Begins a turn: with inputs of the user that come next, or with a continuation, which becomes part of the history. `say`: more text for it. */
 export async function beginTurn(thread: ThreadState, continuation?: DeliveredMessage, say?: string): Promise<void> {
   const { log } = thread
   const number = log.turns + 1
@@ -47,8 +54,9 @@ export async function beginTurn(thread: ThreadState, continuation?: DeliveredMes
     at: thread.now(),
     turnId: `${thread.threadId}.${number}`,
     origin: continuation === undefined ? "user" : "continuation",
-    said: continuation === undefined ? log.undelivered.map((message) => message.id) : [],
+    said: continuation === undefined ? log.queue.forNextTurn().map(({ inputId }) => inputId) : [],
     messages: [...messages],
+    ...(thread.options.goals === false && { goals: false as const }),
   })
 }
 
@@ -64,35 +72,55 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   await reportRecords(thread, host)
   const { now } = thread.options
   thread.calling = undefined
+  thread.deliveringEffect = undefined
   let journal: TurnJournal | undefined
   let isSuspended = false
   try {
     const { machine, resumed } = await thread.withJournalLock(async () => {
       journal = await openTurnJournal(thread, turnId)
-      const config = goalConfig(threadId, { turnId, origin, startedAt }, thread.options)
+      const config = goalConfig(threadId, { turnId, origin, startedAt }, { ...thread.options, goals: thread.hasGoals })
+      thread.maxTokens = config.maxTokens
       const opened = await openMachine(thread, turn, journal, config, resume)
       thread.journal = journal
       return opened
     })
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
-    const attended = threadHost(thread, machine, host, () => options.attend?.())
-    const ended = await loop(machine, attended, { ...runOptions, suspend: true, ...(journal && { journal }), ...(now !== undefined && { now }) })
+    const attended = threadHost(thread, machine, thread.events.shownBy(turnId, host), () => options.attend?.())
+    // Without the log, the inputs that are assigned to the turn could be delivered twice.
+    const isFatal = (error: unknown): boolean => error === thread.failure?.error || runOptions.isFatal?.(error) === true
+    const log = journal && redirectingJournal(thread, machine, journal)
+    const ended = await loop(machine, attended, {
+      ...runOptions,
+      isFatal,
+      suspend: true,
+      ...(log && { journal: log }),
+      ...(now !== undefined && { now }),
+    })
     isSuspended = ended.type === "suspended"
-    if (ended.type === "done") await endTurn(thread, turn, machine, ended.outcome)
+    if (ended.type === "done") {
+      const { lastTurn } = thread.log
+      await endTurn(thread, turn, machine, ended.outcome)
+      if (isCancelled(ended.outcome)) await thread.children?.cancel(turnId)
+      if (lastTurn !== undefined && thread.options.retain === "log")
+        await trimTurn(thread.store, thread.log, lastTurn.turnId, lastTurn.messages.some(callsTools))
+    }
     return ended
   } finally {
     // What a suspended turn has done so far belongs to the history.
     if (!isSuspended) thread.running = undefined
     thread.journal = undefined
     await thread.withJournalLock(async () => journal?.close())
+    await chargeLeftChildren(thread)
   }
 }
 
 /** Opens the journal of a turn. The owner of the log is the owner of its turns: after a crash, their leases may end some seconds apart. */
 export function openTurnJournal(thread: ThreadState, turnId: string): Promise<TurnJournal> {
   const { waitMs = 0 } = thread.options
-  return TurnJournal.open(thread.store, turnId, { ...thread.options, waitMs: Math.max(waitMs, MOST_APART_MS) })
+  const { log } = thread
+  const history = log.turn?.turnId === turnId && log.turnPlace ? { history: logHistory(logName(thread.threadId), log.turnPlace, log) } : {}
+  return TurnJournal.open(thread.store, turnId, { ...thread.options, ...history, waitMs: Math.max(waitMs, MOST_APART_MS) })
 }
 
 async function openMachine(
@@ -109,18 +137,22 @@ async function openMachine(
   return { machine, resumed: true }
 }
 
+/** What the turn begins with after the history of the log. */
 function startOf({ log, options }: ThreadState, { messages, at }: ThreadTurnBegun, config: TurnConfig): TurnStart {
-  const { history, iteration, surface } = log
+  const { iteration, surface } = log
   const { turnDeadlineMs } = options
-  const earlier = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
   const surfaceChanged = surface !== undefined && surface !== surfaceDigest(checkedConfig(config))
   return {
-    messages: [...earlier, ...messages.filter((message) => !isDurable(message))],
-    events: history,
+    messages: messages.filter((message) => !isDurable(message)),
     iterationOffset: iteration,
     ...(surfaceChanged && { surfaceChanged }),
     ...(turnDeadlineMs !== undefined && { deadlineAt: at + turnDeadlineMs }),
   }
+}
+
+/** Only a tool call can have begun the turn of a child. */
+function callsTools({ parts }: Message): boolean {
+  return parts.some(({ type }) => type === "tool_call")
 }
 
 function surfaceDigest({ systemPrompt, tools }: ExecutionSurface): string {
@@ -134,7 +166,7 @@ function surfaceDigest({ systemPrompt, tools }: ExecutionSurface): string {
 async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, journal: TurnJournal, turnId: string): Promise<void> {
   const { threadId } = thread
   const { outstanding } = machine
-  if (outstanding === undefined) return
+  if (outstanding === undefined || !thread.hasGoals) return
   const { lostUsage } = thread.options
   const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
   const stop = stopRecord(machine.history, threadId, thread.now(), machine.turn.position)
@@ -147,20 +179,27 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const { log } = thread
   const at = thread.now()
   const { costMicros } = thread.options.goal ?? {}
+  if (!thread.hasGoals) {
+    const records = machine.history.slice(log.records.length)
+    const { iteration, usage } = machine
+    return log.append({ type: "turn_ended", at, turnId, outcome, iteration, records, usage, ...surfaceFields(log, machine) })
+  }
   // A turn that was cancelled while it waited for people: its driver did not see how long.
   const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
-  const history = waited === undefined ? machine.history : [...machine.history, waited]
-  const isCancelled = outcome.type === "stopped" && outcome.stop.type === "cancelled"
-  const estimated = isCancelled ? unreportedUsage(thread, machine) : NO_USAGE
+  const { events } = machine.turn.record
+  // What is appended to these is what the log appends: they share one storage, and what was read of it is not read again.
+  const history = waited === undefined ? events : events.append([waited])
+  const cancelled = isCancelled(outcome)
+  const estimated = (cancelled ? unreportedUsage(thread, machine, thread.calling) : undefined) ?? NO_USAGE
   const usage = addUsage(machine.usage, estimated)
   const counted = addUsage(countedUsage(machine, thread.threadId), estimated)
-  const commanded = isCancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
+  const commanded = cancelled ? commandsBeforeAbort(thread, turnId, history, counted, at) : NOTHING
   const ended = endGoalTurn(
-    { ...thread.goalThread, history: commanded === NOTHING ? history : [...history, ...commanded.records] },
+    { ...thread.goalThread, history: history.append(commanded.records) },
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
-  const own = machine.history.slice(log.history.length)
+  const own = machine.history.slice(log.records.length)
   await log.append({
     type: "turn_ended",
     at,
@@ -169,19 +208,21 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     iteration: machine.iteration,
     records: [...own, ...(waited === undefined ? [] : [waited]), ...commanded.records, ...ended.records],
     reported: own.length,
-    surface: surfaceDigest(machine.turn.surface),
+    usage,
+    ...surfaceFields(log, machine),
   })
   await thread.report([...commanded.outputs, ...ended.outputs])
 }
 
-/** The estimated usage of a model call that was aborted and did not end in time, so that the turn stored nothing of it. */
-function unreportedUsage({ calling, options, threadId }: ThreadState, machine: TurnMachine): TokenUsage {
-  if (calling === undefined) return NO_USAGE
-  const counted = countedUsage(machine, threadId)
-  const { inputTokens, cachedInputTokens, outputTokens } = calling.counted
-  const isCounted = counted.inputTokens !== inputTokens || counted.cachedInputTokens !== cachedInputTokens || counted.outputTokens !== outputTokens
-  if (isCounted) return NO_USAGE
-  return abortedUsage(calling.request, options)
+/** The digest of the turn's last system prompt and tools; the log stores them whenever they differ from those that it has. */
+function surfaceFields({ newestSurfaceDigest }: ThreadLog, { turn }: TurnMachine): Pick<ThreadTurnEnded, "surface" | "newSurface"> {
+  const { systemPrompt, tools } = turn.surface
+  const surface = surfaceDigest(turn.surface)
+  return { surface, ...(surface !== newestSurfaceDigest && { newSurface: { systemPrompt, tools } }) }
+}
+
+function isCancelled(outcome: Outcome): boolean {
+  return outcome.type === "stopped" && outcome.stop.type === "cancelled"
 }
 
 interface Commanded {
@@ -215,10 +256,9 @@ function commandRecord(threadId: string, command: ThreadCommanded): HistoryRecor
  * turn did to the goal. A process reports them once; the next process may report the last of them again, at the same places.
  */
 export async function reportRecords(thread: ThreadState, host: Host): Promise<void> {
-  const { history, reported, iteration } = thread.log
+  const { records, messages, reported, iteration } = thread.log
   const from = Math.max(reported, thread.reported)
-  if (from >= history.length) return
-  const messages = history.flatMap((record) => (record.type === "conversation" ? [record.message] : []))
-  await host.progress?.({ type: "progress", messages, eventDelta: history.slice(from), recordsFrom: from, iteration })
-  thread.reported = history.length
+  if (from >= records.length) return
+  await host.progress?.(progressEffect(messages, records.slice(from), from, iteration))
+  thread.reported = records.length
 }

@@ -1,7 +1,7 @@
 import { goalDeliveries, mergeDeliveries } from "../../drivers/goal/deliveries.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, goalChanges } from "../../drivers/goal/thread.ts"
-import { addUsage, NO_USAGE, tokensOf } from "../../machine/limits.ts"
+import { NO_USAGE, tokensOf } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { estimateTokens } from "../../machine/usage-estimate.ts"
 import type { Checkpoint } from "../../wire/effect.ts"
@@ -9,16 +9,17 @@ import type { LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { CheckpointDelivery } from "../../wire/message.ts"
 import { type Host, LlmCallError, wrapHost } from "../host.ts"
 import { llmFailureOf, partialOf } from "../run/failures.ts"
-import { undelivered } from "./log.ts"
 import { commandInput, type ThreadOptions, type ThreadState } from "./thread-state.ts"
+import { countedUsage, withTokensLeft } from "./tokens-left.ts"
+import { assignInputs } from "./turn-inputs.ts"
 
 /**
  * Wraps a host for one turn of a thread: reports changes of the goal after each `progress`, and delivers user messages and goal
  * commands at checkpoints, together with the host's own deliveries. `attend` runs before each delivery.
  */
 export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host, attend: () => Promise<void> | void): Host {
-  const { threadId, options } = thread
-  let goal = readGoal(machine.history, threadId).state.goal
+  const { threadId, options, hasGoals } = thread
+  let goal = hasGoals ? readGoal(machine.history, threadId).state.goal : null
   return wrapHost(host, {
     llmCall: async (next, effect, context) => {
       thread.calling = { request: effect.request, counted: countedUsage(machine, threadId) }
@@ -31,8 +32,11 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
         if (!context.signal.aborted) thread.calling = undefined
       }
     },
+    // Children that are continued have their leases.
+    tools: { call: (next, call, context) => next(call, withTokensLeft(context, thread, machine, thread.log.turn?.turnId ?? "")) },
     progress: async (next, effect) => {
       await next(effect)
+      if (!hasGoals) return
       const outputs = goalChanges(effect.eventDelta, threadId, goal)
       goal = readGoal(machine.history, threadId).state.goal
       await thread.report(outputs)
@@ -40,14 +44,26 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
     checkpoint: async (next, effect, context) => {
       await attend()
       const own = (await next(effect, context)) ?? {}
+      // What would be delivered now does not count.
+      if (context.signal.aborted) return own
+      thread.deliveringEffect = effect.id
       return deliver(thread, machine, effect, own)
     },
   })
 }
 
 /** The estimated usage of an aborted model call that reported none. Its prompt is paid for. */
-export function abortedUsage(request: LlmRequest, { lostUsage }: Pick<ThreadOptions, "lostUsage">): TokenUsage {
+function abortedUsage(request: LlmRequest, { lostUsage }: Pick<ThreadOptions, "lostUsage">): TokenUsage {
   return { ...NO_USAGE, inputTokens: estimateTokens(request), estimated: true, ...lostUsage?.(request) }
+}
+
+/** The estimated usage of a model call that was aborted and did not end in time, so that the turn stored nothing of it; `undefined`: there is none. */
+export function unreportedUsage({ options, threadId }: ThreadState, machine: TurnMachine, calling: ThreadState["calling"]): TokenUsage | undefined {
+  if (calling === undefined) return undefined
+  const counted = countedUsage(machine, threadId)
+  const { inputTokens, cachedInputTokens, outputTokens } = calling.counted
+  const isCounted = counted.inputTokens !== inputTokens || counted.cachedInputTokens !== cachedInputTokens || counted.outputTokens !== outputTokens
+  return isCounted ? undefined : abortedUsage(calling.request, options)
 }
 
 /** The error of an aborted call, with an estimate if it reports no usage. The turn stores it with its end, so that no crash loses it. */
@@ -59,20 +75,19 @@ function withUsage(error: unknown, request: LlmRequest, options: ThreadOptions):
   return new LlmCallError(failure, { cause: error, ...(partial !== undefined && { partial }) })
 }
 
-/** The usage of a turn that is counted so far, with what no response reported. */
-export function countedUsage({ usage, history }: TurnMachine, threadId: string): TokenUsage {
-  return addUsage(usage, readGoal(history, threadId).unreported)
-}
-
 async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }: Checkpoint, own: CheckpointDelivery): Promise<CheckpointDelivery> {
+  const userMessages = (await assignInputs(thread, machine, checkpoint)).map(({ message }) => message)
+  const inputs = userMessages.length > 0 ? { userMessages } : {}
+  if (!thread.hasGoals) return mergeDeliveries(inputs, own)
   const { threadId, log, options, pendingCommands: commands } = thread
   const { policy = {}, continueInTurn = false } = options
-  const { history } = machine
-  const userMessages = log.undelivered.length === 0 ? log.undelivered : undelivered(log.undelivered, history.slice(log.history.length))
-  const queuedInput = userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
+  const isNext = log.queue.waitingFor("next_turn").length > 0
+  const queuedInput = isNext || userMessages.length > 0 || Object.values(own).some((list) => Array.isArray(list) && list.length > 0)
   // A command that was valid when it was given may be refused by now.
   if (commands.length > 0)
     await thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
-  const goals = goalDeliveries(history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
-  return mergeDeliveries({ ...(userMessages.length > 0 && { userMessages: [...userMessages] }) }, own, goals)
+  const goals = goalDeliveries(machine.history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
+  const { state } = readGoal(machine.history, threadId)
+  const events = thread.children?.usageEvents(state.goal, state.memory) ?? []
+  return mergeDeliveries(inputs, events.length > 0 ? { events } : {}, own, goals)
 }

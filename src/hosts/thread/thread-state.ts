@@ -2,20 +2,25 @@ import { isCharged } from "../../drivers/goal/goal.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal, type GoalThread } from "../../drivers/goal/thread.ts"
 import type { Json } from "../../json.ts"
+import type { History } from "../../machine/history.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
 import type { Goal, GoalInput, GoalOutput } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { HistoryRecord } from "../../wire/message.ts"
-import type { ThreadCommanded } from "../../wire/thread.ts"
+import type { ThreadCommanded, ThreadRecord } from "../../wire/thread.ts"
+import type { DetachedChildren } from "../host.ts"
+import { isSame, type QueuedInput } from "../journal/input-queue.ts"
 import { type JournalStore, JournalStoreError } from "../journal/store.ts"
+import { type ThreadLog, unsettled } from "../journal/thread-log.ts"
 import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts"
 import { onAbort } from "../timers.ts"
+import { ThreadChildren } from "./children.ts"
 import type { GoalTurnOptions } from "./config.ts"
-import { type ThreadLog, unsettled } from "./log.ts"
+import type { EventHub } from "./event-hub.ts"
 
 /** Options that all turns of a thread share. */
-export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars"> {
+export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions, "compactAboveChars" | "history"> {
   /**
    * How an open turn is resumed. With `{ reconfigure: true }`, it continues after a deployment that changed the model, its settings or the
    * code, and its journal records the change.
@@ -30,6 +35,13 @@ export interface ThreadOptions extends GoalTurnOptions, Omit<TurnJournalOptions,
    * Default: nothing is charged.
    */
   readonly lostUsage?: (request: LlmRequest) => TokenUsage
+  /**
+   * What is stored of turns that have ended. `journals`: everything; each can be replayed. `log`: their messages and records, in the thread's
+   * log; a journal is deleted when the turn after it has ended. The journals of the open turn, of the turn before it, and of children that have not ended,
+   * or whose end the thread has not received, stay.
+   * Default `journals`.
+   */
+  readonly retain?: "journals" | "log"
   /** Any data of the host, stored in the header of a new thread. */
   readonly meta?: Json
 }
@@ -60,11 +72,28 @@ export class ThreadState {
   /** Whether a decision or a result arrived since the open turn ran last. */
   #isAnswered = false
   #journalLock: Promise<unknown> = Promise.resolve()
+  /** Resolves when all runs so far have ended. */
+  #runs: Promise<unknown> = Promise.resolve()
+  /** The error of a write to the log that a checkpoint needed. The run of the turn rejects with it. */
+  failure: { readonly error: unknown } | undefined
+  /** The limit of the running turn's tokens. */
+  maxTokens: number | undefined
+  /** The checkpoint that delivers inputs. */
+  deliveringEffect: number | undefined
+  /** Whether the run of the open turn was asked to redirect it. */
+  isRedirecting = false
+  /** The assigned inputs that a machine has received, and how much of its history was read for that. */
+  #received: { readonly machine: TurnMachine; readonly inputs: Set<string>; read: number } | undefined
+  /** What the readers of the thread's events follow. */
+  readonly events: EventHub
+  /** The children that the last run was given. They are followed until the thread is closed. */
+  children: ThreadChildren | undefined
   /** Receives changes and metrics of the goal. */
   onGoal: ((output: GoalOutput) => unknown) | undefined
 
-  constructor(store: JournalStore, threadId: string, log: ThreadLog, options: ThreadOptions) {
-    this.store = store
+  constructor(store: JournalStore, threadId: string, log: ThreadLog, options: ThreadOptions, events: EventHub) {
+    this.store = events.watched(store)
+    this.events = events
     this.threadId = threadId
     this.log = log
     this.options = options
@@ -74,19 +103,68 @@ export class ThreadState {
     return this.running?.history ?? this.log.history
   }
 
+  /** {@link history}, as what reads the goal from it remembers. */
+  get #records(): History<HistoryRecord> {
+    return this.running?.turn.record.events ?? this.log.records
+  }
+
   get goal(): Goal | null {
-    return readGoal(this.history, this.threadId).state.goal
+    return readGoal(this.#records, this.threadId).state.goal
   }
 
   get goalThread(): GoalThread {
     const { policy = {}, mode = "default" } = this.options
-    return { threadId: this.threadId, history: this.history, policy, mode }
+    return { threadId: this.threadId, history: this.#records, policy, mode }
+  }
+
+  /** Appends a record that a turn needs before it continues. If that fails, its run rejects with the error. */
+  async appendOrFail(record: ThreadRecord): Promise<void> {
+    try {
+      await this.log.append(record)
+    } catch (error) {
+      this.failure = { error }
+      throw error
+    }
+  }
+
+  /** Whether the open turn has a goal driver; without one, whether the next turn will. */
+  get hasGoals(): boolean {
+    const { turn } = this.log
+    return turn === undefined ? this.options.goals !== false : turn.goals !== false
+  }
+
+  /** The inputs that are assigned to the open turn, and that its machine has not received, in order. */
+  unreceived(machine: TurnMachine): readonly QueuedInput[] {
+    const { assigned } = this.log.queue
+    if (assigned.length === 0) return assigned
+    const { events } = machine.turn.record
+    // The machine of the open turn began with the history of the log.
+    if (this.#received?.machine !== machine) this.#received = { machine, inputs: new Set(), read: this.log.records.length }
+    const received = this.#received
+    for (; received.read < events.length; received.read += 1) {
+      const record = events.at(received.read)
+      if (record?.type !== "conversation") continue
+      const { message } = record
+      const input = this.log.queue.messageOf(message.id)
+      if (input !== undefined && isSame(input, message)) received.inputs.add(message.id)
+    }
+    return assigned.filter(({ inputId }) => !received.inputs.has(inputId))
+  }
+
+  /** Whether a checkpoint that the turn waits for has chosen the inputs that it delivers. */
+  isDelivering({ outstanding }: TurnMachine): boolean {
+    return outstanding !== undefined && outstanding.id === this.deliveringEffect
+  }
+
+  /** Whether a turn is to stop what it does, and to continue with an input. */
+  isRedirected(machine: TurnMachine): boolean {
+    return this.unreceived(machine).some(({ inputId }) => this.log.queue.redirects(inputId))
   }
 
   /** The commands that the running turn has not received. */
   get pendingCommands(): readonly ThreadCommanded[] {
-    const { commands, history } = this.log
-    return commands.length === 0 ? commands : unsettled(commands, this.history.slice(history.length))
+    const { commands, records } = this.log
+    return commands.length === 0 ? commands : unsettled(commands, this.#records.slice(records.length))
   }
 
   now(): number {
@@ -132,15 +210,16 @@ export class ThreadState {
     this.wake()
   }
 
-  /** Whether the suspended turn has to run: something was decided, or it has to end. A message alone waits for its next checkpoint. */
+  /** Whether the suspended turn has to run: something was decided, or it has to end or was redirected. A message alone waits for its next checkpoint. */
   get mayContinue(): boolean {
-    return this.#isAnswered || this.#interruption !== undefined || this.stopsGoal
+    const isRedirected = this.running !== undefined && this.isRedirected(this.running)
+    return this.#isAnswered || this.#interruption !== undefined || isRedirected || this.stopsGoal
   }
 
   /** Whether a pending command stops or replaces the goal of the open turn. */
   get stopsGoal(): boolean {
     const { pendingCommands, goalThread, goal } = this
-    if (pendingCommands.length === 0 || goal === null || !isCharged(goal.status)) return false
+    if (!this.hasGoals || pendingCommands.length === 0 || goal === null || !isCharged(goal.status)) return false
     const { state } = changeGoal(goalThread, ...pendingCommands.map(commandInput))
     return state.goal?.goalId !== goal.goalId || !isCharged(state.goal.status)
   }
@@ -152,14 +231,45 @@ export class ThreadState {
     return result
   }
 
-  /** Whether there is input that a loop must act on. */
+  /**
+   * Runs `run` when every run before it has ended.
+   * @throws {JournalStoreError} `closed`: the thread was closed
+   */
+  runAlone<Result>(run: () => Promise<Result>): Promise<Result> {
+    const ended = this.#runs.then(() => {
+      if (this.#isClosed) throw new JournalStoreError("closed", `The thread ${JSON.stringify(this.threadId)} is closed. Open it again to run it.`)
+      return run()
+    })
+    this.#runs = ended.catch(() => {})
+    return ended
+  }
+
+  /** Whether there is input that a loop must act on. Without goals, commands and events from before are left as they are. */
   get hasInput(): boolean {
-    const { undelivered, commands, events } = this.log
-    return undelivered.length > 0 || commands.length > 0 || events.length > 0
+    const { queue, commands, events } = this.log
+    return !queue.isEmpty || (this.hasGoals && (commands.length > 0 || events.length > 0))
+  }
+
+  /** Follows the children of a run, and continues those that are open. */
+  async followChildren(given: DetachedChildren | undefined): Promise<void> {
+    if (given === undefined) return
+    if (this.children?.isOf(given) !== true) {
+      this.children?.stop()
+      this.children = new ThreadChildren(this, given)
+    }
+    await this.children.resume()
+  }
+
+  /** Charges between turns what children used. */
+  async settleChildren(): Promise<void> {
+    const { state } = readGoal(this.history, this.threadId)
+    const inputs = this.children?.usage(state.goal, state.memory) ?? []
+    if (inputs.length > 0) await this.apply(inputs)
   }
 
   /** Ends the wait of a loop, which rejects: the thread is closed. */
   close(): void {
+    this.children?.stop()
     this.#isClosed = true
     this.wake()
   }

@@ -27,6 +27,11 @@ export function delay(since: number, until: number): Awaited {
   return { key: `until ${until}`, wait: { since, until, reason: "The goal waits before it continues." } }
 }
 
+/** The wait for children whose calls do not wait for them. The end of one is an input. */
+export function childrenWait(since: number): Awaited {
+  return { key: "children", wait: { since, event: "subagent_ended", reason: "Subagents work in the background." } }
+}
+
 /** The waits of one run: how long each has lasted, and when it was reported. */
 export class Waits {
   readonly #thread: ThreadState

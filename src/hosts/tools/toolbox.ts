@@ -1,5 +1,6 @@
 import type { ApprovalPolicy, AskOptions } from "../../drivers/approval/policy.ts"
 import { unknownKey } from "../../unknown-key.ts"
+import type { ExternalCall } from "../../wire/approval.ts"
 import type { PendingToolCall, ToolFailure, ToolSpec } from "../../wire/tool.ts"
 import type { Attachment, AttachmentInfo, AttachmentStore } from "../attachments/store.ts"
 import type { EffectContext, HostTools, Recovered, ToolAnswer, ToolEffects } from "../host.ts"
@@ -21,6 +22,10 @@ export interface Tool<Name extends string = string> {
   readonly effects?: ToolEffects
   /** Finds out whether a `once` call that a crash interrupted took effect. */
   recover?(call: PendingToolCall, context: ToolCallContext): Promise<Recovered>
+  /** Resumes the work of a call that continues outside, as {@link HostTools.resume}. */
+  resume?(call: ExternalCall, context: ToolCallContext): Promise<ToolAnswer | undefined>
+  /** Ends what is left of a call when its turn is cancelled, as {@link HostTools.cancel}. */
+  cancel?(call: PendingToolCall, context: ToolCallContext): Promise<ToolAnswer | undefined>
   /**
    * What a person is asked before a call runs; `false`: it runs without a question; `deny`: it fails, and the model reads the text. Pure and
    * synchronous. It counts where the turn's driver
@@ -100,6 +105,8 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
     },
     effects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",
     recover: async (call, context) => byName.get(call.toolName)?.recover?.(call, withStore(context)),
+    resume: async (call, context) => byName.get(call.toolName)?.resume?.(call, withStore(context)),
+    cancel: async (call, context) => byName.get(call.toolName)?.cancel?.(call, withStore(context)),
   }
 }
 

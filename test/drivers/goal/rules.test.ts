@@ -436,3 +436,63 @@ test("unreported usage under the name of earlier versions counts", () => {
   const history = events.map((event) => ({ type: "protocol", event: event as unknown as Json }) as const)
   expect(readGoal(history, "t1").unreported.inputTokens).toBe(7)
 })
+
+describe("a child that reports with its id", () => {
+  const report = (tokens: number, more: object = {}) =>
+    ({ type: "child_usage_reported", at: 2_000, usage: used(tokens), childId: "c1", ...more }) as const
+
+  test("is charged the difference to its last report, so that a repeated one counts once", () => {
+    for (const inTurn of [false, true]) {
+      const thread = new Thread()
+      thread.command({ type: "set", objective: "ship", tokenBudget: 100 })
+      if (inTurn) thread.starts("one")
+      for (const tokens of [10, 10, 25, 20, 25]) thread.give(report(tokens))
+      thread.give(report(7, { childId: "c2", costMicros: 3 }))
+      thread.give(report(7, { childId: "c2", costMicros: 3 }))
+      expect(thread.goal).toMatchObject({ childTokensUsed: 32, costUsedMicros: 3, tokensUsed: 0 })
+    }
+  })
+
+  test("is charged to a goal that was paused since, whose status stays, and to no other goal", () => {
+    const thread = new Thread()
+    thread.command({ type: "set", objective: "ship", tokenBudget: 20 })
+    const { goalId } = thread.goal
+    thread.give(report(5, { goalId }))
+    thread.command({ type: "pause" })
+    thread.give(report(30, { goalId }))
+    expect(thread.goal).toMatchObject({ status: "paused", childTokensUsed: 30 })
+    thread.command({ type: "clear" })
+    thread.command({ type: "set", objective: "another" })
+    thread.give(report(40, { goalId }))
+    expect(thread.goal).toMatchObject({ objective: "another", childTokensUsed: 0 })
+    // What was reported before counts as known, also for a report that names no goal.
+    thread.give(report(41))
+    expect(thread.goal.childTokensUsed).toBe(1)
+  })
+
+  test("reaches a budget as any other usage, and survives a restart", () => {
+    const thread = new Thread()
+    thread.command({ type: "set", objective: "ship", tokenBudget: 20 })
+    thread.give(report(20))
+    expect(thread.goal.status).toBe("budget_limited")
+    expect(thread.state.memory.children).toEqual([{ childId: "c1", tokens: 20, costMicros: 0 }])
+  })
+
+  test("is remembered with the last 64", () => {
+    const thread = new Thread()
+    thread.command({ type: "set", objective: "ship" })
+    for (let child = 0; child < 70; child += 1) thread.give(report(1, { childId: `c${child}` }))
+    expect(thread.goal.childTokensUsed).toBe(70)
+    expect(thread.state.memory.children).toHaveLength(64)
+  })
+
+  test("is not forgotten while it reports, however many others end", () => {
+    const thread = new Thread()
+    thread.command({ type: "set", objective: "ship" })
+    for (let child = 1; child <= 200; child += 1) {
+      thread.give(report(child, { childId: "long" }))
+      thread.give(report(1, { childId: `c${child}` }))
+    }
+    expect(thread.goal.childTokensUsed).toBe(400)
+  })
+})

@@ -3,12 +3,14 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import Database from "libsql"
 import { describe, expect, onTestFinished, test } from "vitest"
+import { encryptedJournalStore } from "../../../src/hosts/journal/encrypted-store.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { firstChars } from "../../../src/hosts/journal/parts.ts"
 import { type SqliteDatabase, sqliteJournalStore } from "../../../src/hosts/journal/sqlite.ts"
 import { type JournalOwner, type JournalStore, JournalStoreError, type StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
+import { aesGcm } from "../../support/aes.ts"
 import { opened, openedText, readText, textIn } from "../../support/stored-text.ts"
 
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
@@ -19,6 +21,8 @@ interface Kind {
   /** Returns a function that opens the same storage each time. */
   readonly make: () => () => JournalStore
 }
+
+const ENCRYPTION = await aesGcm("a key of the tests")
 
 const KINDS: readonly Kind[] = [
   {
@@ -35,6 +39,22 @@ const KINDS: readonly Kind[] = [
     make: () => {
       const folder = newFolder()
       return () => closedAfterTest(fileJournalStore(folder))
+    },
+  },
+  {
+    name: "files, encrypted",
+    knows: { pid: process.pid, host: hostname() },
+    make: () => {
+      const folder = newFolder()
+      return () => closedAfterTest(encryptedJournalStore(fileJournalStore(folder), ENCRYPTION))
+    },
+  },
+  {
+    name: "memory, encrypted",
+    knows: {},
+    make: () => {
+      const store = memoryJournalStore()
+      return () => encryptedJournalStore(store, ENCRYPTION)
     },
   },
   { name: "SQLite, by libsql", knows: {}, make: () => inSqlite((path) => new Database(path)) },

@@ -1,8 +1,10 @@
 import { SpanStatusCode } from "@opentelemetry/api"
 import { describe, expect, test } from "vitest"
 import { pending } from "../../../src/hosts/host.ts"
+import { redirectRun } from "../../../src/hosts/run/wake-run.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
 import { Counted, heldTurn, hostOf } from "../run/held-support.ts"
+import { newTurn, says } from "../run/support.ts"
 import { watch } from "./support.ts"
 
 const ASKED = [
@@ -24,6 +26,26 @@ describe("the span of a run with held calls", () => {
       { name: "turn_machine.approval_decided", attributes: { "turn_machine.request_id": "2:h1", "turn_machine.decision": "approve", ...tool } },
     ])
     expect(span("decide").attributes).toMatchObject({ "turn_machine.held_calls": 1, "turn_machine.decisions": 1 })
+  })
+
+  test("has an event for each redirection, and the model call that it stopped is cancelled", async () => {
+    const { telemetry, span, spans } = watch()
+    const machine = newTurn({ projector: chatProjector })
+    let asked = 0
+    await telemetry.runTurn(machine, {
+      async llmCall(_effect, { signal }) {
+        asked += 1
+        if (asked === 2) return says("Redirected.")
+        void redirectRun(machine, [{ id: "u2", role: "user", parts: [{ id: "u2.p0", type: "text", text: "The other one." }] }])
+        return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
+      },
+    })
+    expect(span("invoke_agent").events.map(({ name }) => name)).toEqual(["turn_machine.redirected"])
+    const calls = spans().filter(({ name }) => name === "chat test")
+    expect(calls.map(({ status, attributes }) => [status.code, attributes["turn_machine.cancelled"]])).toEqual([
+      [SpanStatusCode.UNSET, true],
+      [SpanStatusCode.UNSET, undefined],
+    ])
   })
 
   test("ends without an error when the run is suspended", async () => {

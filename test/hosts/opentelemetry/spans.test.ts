@@ -143,6 +143,14 @@ invoke_agent
     ])
   })
 
+  test("names the purpose of side calls", async () => {
+    const { telemetry, spans } = watch()
+    const host = telemetry.traced({ llmCall: answers(answer("Summary."), answer("Three.")) })
+    await host.llmCall({ ...CALL, purpose: "compaction" }, effect())
+    await host.llmCall(CALL, effect())
+    expect(spans().map(({ attributes }) => attributes["turn_machine.llm.purpose"])).toEqual(["compaction", undefined])
+  })
+
   test("uses the conversation id of its requests by default", async () => {
     const { telemetry, span } = watch()
     await telemetry.runTurn(new TurnMachine({ ...CONFIG, runSessionId: "run-9" }, START), { llmCall: answers(answer("One.")) })

@@ -19,7 +19,7 @@ import { readText } from "../../support/stored-text.ts"
 import { calls, configOf, deferred, execDriver, neverCalled, newTurn, says, script, start, submitted, toolTexts } from "./support.ts"
 
 const MAY_HAVE =
-  "[Tool execution failed]\nThe call had begun when the turn was cancelled: it may have taken effect or not. Find out before asking for it once more."
+  "[Tool execution failed]\nThe call had begun when it was cancelled: it may have taken effect or not. Find out before asking for it once more."
 const CODE = { observations: ["2"], toolCalls: [], images: [], printedImages: [], durationMs: 1 }
 const answer = (value: string): ToolAnswer => ({ output: { status: "success", value } })
 
@@ -356,7 +356,7 @@ describe("once code", () => {
     }
     const options = { signal: controller.signal, cancelGraceMs: 1 }
     const done = await journaled({ llmCall: neverCalled, code }, memoryJournalStore()).run("t", { config: configOf({ driver }), start }, options)
-    expect(errors).toEqual([{ ok: false, error: expect.stringContaining("The call had begun when the turn was cancelled") }])
+    expect(errors).toEqual([{ ok: false, error: expect.stringContaining("The call had begun when it was cancelled") }])
     expect(done.outcome).toEqual({ type: "stopped", stop: { type: "cancelled" } })
   })
 })

@@ -1,14 +1,14 @@
 import { expect, test } from "vitest"
 import { LlmCallError } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import { readTurnJournal } from "../../../src/hosts/journal/read-journal.ts"
 import { goalConfig, type ThreadTurn } from "../../../src/hosts/thread/config.ts"
 import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
-import { readJournal } from "../../../src/replay/journal.ts"
+import type { Journal } from "../../../src/replay/journal.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
-import { journalValidation, wireValidation } from "../../../src/schemas/validation.ts"
+import { wireValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG } from "../../replay/support.ts"
-import { opened } from "../../support/stored-text.ts"
 
 const usage = { inputTokens: 8, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
 const partial: LlmResponse = { text: "Half an", parts: [{ type: "text", text: "Half an" }], usage, retriedUsage: usage, terminalReason: "cancelled" }
@@ -52,7 +52,7 @@ test("what a cancelled model call said stays in the thread, its usage counts for
   await reopened.close()
 
   const [{ turnId, origin, startedAt }] = turns as [ThreadTurn]
-  const journal = readJournal((await opened(store, turnId, { takeOver: true })).text, journalValidation)
+  const journal = (await readTurnJournal(store, turnId)) as Journal
   expect(journal.entries.map(({ record }) => record)).toMatchObject([
     { type: "interruption", interruption: { type: "cancel", partial } },
     { type: "end" },

@@ -1,13 +1,13 @@
 import { expect, test } from "vitest"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
+import { readTurnJournal } from "../../../src/hosts/journal/read-journal.ts"
 import { goalConfig, type ThreadTurn } from "../../../src/hosts/thread/config.ts"
 import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread/thread.ts"
-import { readJournal } from "../../../src/replay/journal.ts"
+import type { Journal } from "../../../src/replay/journal.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
-import { journalValidation, wireValidation } from "../../../src/schemas/validation.ts"
+import { wireValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG } from "../../replay/support.ts"
-import { opened } from "../../support/stored-text.ts"
 
 const call = (callId: string, toolName: string, inputJson = "{}"): OutputPart => ({ type: "tool_call", callId, toolName, inputJson })
 
@@ -67,8 +67,8 @@ test("every turn of a thread replays from its journal, also one that crashed, wa
 
   expect(turns.map(({ turnId }) => turnId)).toEqual(["t.1", "t.2"])
   for (const { turnId, origin, startedAt } of turns) {
-    const { text } = await opened(store, turnId, { takeOver: true })
+    const journal = await readTurnJournal(store, turnId)
     const config = { validation: wireValidation, ...goalConfig("t", { turnId, origin, startedAt }, options) }
-    expect(verifyReplay(readJournal(text, journalValidation), config).iterations).toBeGreaterThan(0)
+    expect(verifyReplay(journal as Journal, config).iterations).toBeGreaterThan(0)
   }
 })

@@ -1,11 +1,11 @@
 import { renderItems } from "../../../drivers/checklist/checklist.ts"
 import type { JudgedThread } from "../../../hosts/judge/judged-thread.ts"
-import type { Thread } from "../../../hosts/thread/thread.ts"
+import type { Interrupted, Thread } from "../../../hosts/thread/thread.ts"
 import type { Decision } from "../../../wire/approval.ts"
 import type { ChecklistCommand, ChecklistItem } from "../../../wire/checklist.ts"
 import type { Goal, GoalCommand } from "../../../wire/goal.ts"
 import { oneLine, plural } from "../../terminal/format.ts"
-import { money, seconds } from "../goal-format.ts"
+import { inputText, money, seconds } from "../goal-format.ts"
 import type { GoalRequest, RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
 /**
@@ -15,18 +15,20 @@ import type { GoalRequest, RequestHandler, RequestResult, ResolvedRequest } from
 export function createRequestHandler(
   thread: Thread,
   judged: JudgedThread | undefined,
-  { interrupt }: { readonly interrupt?: (reason: string) => void } = {},
+  { interrupt }: { readonly interrupt?: (reason: string) => Promise<Interrupted> } = {},
 ): RequestHandler & { readonly threadId: string } {
   return {
     threadId: thread.threadId,
     resolve: (request) => resolveRequest(request, thread.goal, judged),
     async apply(resolved, key) {
-      if ("say" in resolved) return applySaid(resolved.say, key, thread, interrupt !== undefined)
+      if ("say" in resolved) return applySaid(resolved, key, thread, interrupt !== undefined)
+      if ("retract" in resolved) return applyRetract(resolved.retract, thread)
       if ("decide" in resolved) return applyDecision(resolved.decide, resolved.turnId, thread, interrupt !== undefined)
       if ("item" in resolved) return applyToItem(resolved.item, judged)
       const result = await applyToGoal(resolved.goal, key, thread)
-      if (result.ok && resolved.now === true) interrupt?.("The user paused the goal.")
-      return result
+      if (!result.ok || resolved.now !== true || interrupt === undefined) return result
+      const { returned } = await interrupt("The user paused the goal.")
+      return returned.length === 0 ? result : { ...result, message: `${result.message} ${notDelivered(returned)}` }
     },
   }
 }
@@ -46,7 +48,9 @@ function resolveRequest(request: GoalRequest, goal: Goal | null, judged: JudgedT
     case "say":
       if (goal === null || goal.status === "complete")
         return `${goal === null ? "The folder has no goal" : "The goal is complete"}, so there is nothing to say it to.`
-      return { say: request.text }
+      return { say: request.text, ...(request.when !== undefined && { when: request.when }) }
+    case "retract":
+      return { retract: request.inputId }
     case "resume":
       return resolveResume(request, goal)
     case "decide":
@@ -103,13 +107,37 @@ function resolveItem(request: ItemRequest, judged: JudgedThread | undefined): Re
 
 const NO_JUDGE = "This goal has no checklist: it was started without --judge checklist."
 
-async function applySaid(text: string, key: string, thread: Thread, isRunner: boolean): Promise<RequestResult> {
-  await thread.say(text, { key })
-  if (!isRunner) return { ok: true, message: "Recorded. No process runs the goal; the next run begins with it: turn-machine goal resume" }
-  return {
-    ok: true,
-    message: thread.openTurn === undefined ? "Recorded. The next turn begins with it." : "Recorded. The running turn receives it at its next step.",
+type Said = Extract<ResolvedRequest, { readonly say: string }>
+
+async function applySaid({ say, when }: Said, key: string, thread: Thread, isRunner: boolean): Promise<RequestResult> {
+  const { inputId } = await thread.say(say, { key, ...(when !== undefined && { when }) })
+  const recorded = `Recorded as ${inputId}.`
+  const result = { ok: true, inputId }
+  if (when === "next_turn") {
+    const next = "A turn of its own begins with it, before the goal continues."
+    return { ...result, message: `${recorded} ${isRunner ? next : "No process runs the goal; the next run comes to it: turn-machine goal resume"}` }
   }
+  if (!isRunner) return { ...result, message: `${recorded} No process runs the goal; the next run begins with it: turn-machine goal resume` }
+  if (thread.openTurn === undefined) return { ...result, message: `${recorded} The next turn begins with it.` }
+  return { ...result, message: `${recorded} The running turn receives it ${when === "turn_end" ? "when it would end" : "at its next step"}.` }
+}
+
+async function applyRetract(inputId: string, thread: Thread): Promise<RequestResult> {
+  const shown = oneLine(inputId)
+  switch (await thread.retract(inputId)) {
+    case "retracted":
+      return { ok: true, inputId, message: `Taken back: no turn receives ${shown}.` }
+    case "delivered":
+      return { ok: false, inputId, message: `A turn has received ${shown}, so it cannot be taken back.` }
+    default:
+      return { ok: false, message: `Nothing that was said has the id ${shown}. See: turn-machine goal queue` }
+  }
+}
+
+/** What an interrupt returned, for the user to say again. */
+function notDelivered(returned: Interrupted["returned"]): string {
+  const texts = returned.map(({ message }) => oneLine(JSON.stringify(inputText(message))))
+  return `Not delivered, and taken back: ${texts.join(", ")}.`
 }
 
 /** A turn that ended since has no call to decide about, although a later turn may have one with the same request id. */

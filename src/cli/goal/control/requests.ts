@@ -3,6 +3,7 @@ import { Decision } from "../../../schemas/approval.ts"
 import { ChecklistCommand } from "../../../schemas/checklist.ts"
 import { GoalCommand, GoalContract } from "../../../schemas/goal.ts"
 
+const when = z.enum(["now", "turn_end", "next_turn"]).exactOptional()
 const more = z.int().positive().exactOptional()
 
 /** A user's request about a goal, from any terminal. */
@@ -11,7 +12,9 @@ export const GoalRequest = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("pause"), now: z.literal(true).exactOptional() }),
   z.strictObject({ type: z.literal("resume"), addTokens: more, addSeconds: more, addCostMicros: more }),
   z.strictObject({ type: z.literal("edit"), objective: z.string().exactOptional(), contract: GoalContract.nullable().exactOptional() }),
-  z.strictObject({ type: z.literal("say"), text: z.string() }),
+  z.strictObject({ type: z.literal("say"), text: z.string(), when }),
+  /** Takes back what was said, if no turn has received it. */
+  z.strictObject({ type: z.literal("retract"), inputId: z.string() }),
   z.strictObject({ type: z.literal("clear") }),
   /** A decision about a held call of a turn. */
   z.strictObject({ type: z.literal("decide"), turnId: z.string(), decision: Decision }),
@@ -24,7 +27,8 @@ export type GoalRequest = Readonly<z.infer<typeof GoalRequest>>
 /** A request as commands, with everything filled in that depends on the current list. Budgets are additions. */
 export const ResolvedRequest = z.union([
   z.strictObject({ goal: GoalCommand, now: z.literal(true).exactOptional() }),
-  z.strictObject({ say: z.string() }),
+  z.strictObject({ say: z.string(), when }),
+  z.strictObject({ retract: z.string() }),
   z.strictObject({ decide: Decision, turnId: z.string() }),
   z.strictObject({ item: ChecklistCommand }),
 ])
@@ -37,6 +41,8 @@ export const RequestResult = z.strictObject({
   /** Of a decision: its result, and why it does not count. */
   status: z.enum(["accepted", "stale", "refused"]).exactOptional(),
   code: z.string().exactOptional(),
+  /** Of what was said: its id in the queue. */
+  inputId: z.string().exactOptional(),
 })
 export type RequestResult = Readonly<z.infer<typeof RequestResult>>
 

@@ -1,7 +1,17 @@
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { canonicalJson } from "../../json.ts"
-import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, LineReader, type RecordFormat } from "../../replay/journal.ts"
+import { History } from "../../machine/history.ts"
+import {
+  checkRecord,
+  damagedRecord,
+  isUnfinishedHeader,
+  JournalWriter,
+  LineReader,
+  type LogHistory,
+  MAX_LINE_CHARS,
+  type RecordFormat,
+} from "../../replay/journal.ts"
 import {
   THREAD_FORMAT,
   THREAD_VERSION,
@@ -9,16 +19,19 @@ import {
   type ThreadHappened,
   type ThreadHeader,
   type ThreadRecord,
-  type ThreadSaid,
   type ThreadTurnBegun,
+  type ThreadTurnEnded,
 } from "../../schemas/thread.ts"
-import { threadValidation } from "../../schemas/validation.ts"
+import { threadLineValidation } from "../../schemas/validation.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
-import { firstChars } from "../journal/parts.ts"
-import type { JournalStore, OpenOptions, StoredJournal } from "../journal/store.ts"
+import { encodeAscii } from "./encode-ascii.ts"
+import { InputQueue } from "./input-queue.ts"
+import { LogLines } from "./log-lines.ts"
+import { firstChars } from "./parts.ts"
+import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
-const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadValidation }
+const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadLineValidation }
 
 /** A turn that has ended. */
 export interface EndedThreadTurn {
@@ -32,13 +45,16 @@ export interface EndedThreadTurn {
 export class ThreadLog {
   readonly #stored: StoredJournal
   readonly #keys = new Set<string>()
+  readonly #lines = new LogLines()
   #writer: JournalWriter<ThreadRecord>
   #written: Promise<void> = Promise.resolve()
   header: ThreadHeader | undefined
   /** The records of all ended turns, and those that were noted between them. */
-  history: readonly HistoryRecord[] = []
-  /** The user messages that no turn has received. */
-  undelivered: readonly Message[] = []
+  records: History<HistoryRecord> = History.of([])
+  /** The messages among {@link records}. */
+  messages: History<Message> = History.of([])
+  /** The inputs of the user that no turn has received. */
+  readonly queue: InputQueue = new InputQueue()
   /** The goal commands that are not settled. */
   commands: readonly ThreadCommanded[] = []
   /** The events that are not settled. */
@@ -51,35 +67,39 @@ export class ThreadLog {
   userMessageCount = 0
   /** A digest of the last turn's system prompt and tools. */
   surface: string | undefined
+  /** The system prompt and tools that the log has last, and their digest. */
+  newestSurface: ThreadTurnEnded["newSurface"]
+  newestSurfaceDigest: string | undefined
+  /** Whether the deletion of the thread has begun. */
+  isDeleted = false
   /** How many records of the history were reported by turns that have ended, with those before them. */
   reported = 0
   /** The first iteration of the next turn. */
   iteration = 0
   /** The latest time of a record. */
   at = 0
+  /** The last record. */
+  place: LogPlace = { records: 0, checksum: "" }
+  /** The record with which the last turn began. The history changes next when the turn ends. */
+  turnPlace: LogPlace | undefined
 
   private constructor(stored: StoredJournal, writer: JournalWriter<ThreadRecord>) {
     this.#stored = stored
     this.#writer = writer
   }
 
+  /** {@link records} as an array. */
+  get history(): readonly HistoryRecord[] {
+    return this.records.toArray()
+  }
+
   /** Opens a log exclusively and reads it. An incomplete last line is removed. @throws {JournalStoreError | JournalError} */
   static async open(store: Pick<JournalStore, "open">, name: string, options: OpenOptions): Promise<ThreadLog> {
     const stored = await store.open(name, options)
     try {
-      const records: ThreadRecord[] = []
-      const lines = new LineReader((line, position) => {
-        const number = records.length + 1
-        if (line === undefined) throw damagedRecord(FORMAT.name, number, position)
-        records.push(checkRecord(line.record, FORMAT, number, position))
-      })
-      for await (const part of stored.read()) lines.push(part)
-      if (records.length === 0 && !isUnfinishedHeader(lines.unfinished, THREAD_FORMAT))
-        throw new JournalError("not_a_journal", 1, 0, "Not a thread's log: it does not have a whole first line.")
-      const { checksum, length, unfinishedLength } = lines
+      const log = new ThreadLog(stored, new JournalWriter())
+      const { length, unfinishedLength } = await log.#read(stored.read())
       if (unfinishedLength > 0) await stored.replace(firstChars(stored.read(), length))
-      const log = new ThreadLog(stored, new JournalWriter(records.length === 0 ? undefined : { checksum, lastNumber: records.length }))
-      for (const record of records) log.#apply(record)
       return log
     } catch (error) {
       await stored.close()
@@ -87,14 +107,57 @@ export class ThreadLog {
     }
   }
 
+  /** Reads a log that is not opened. `records`: how many of it, the header included. @throws {JournalError} */
+  static async read(parts: AsyncIterable<string>, records: number = Number.POSITIVE_INFINITY): Promise<ThreadLog> {
+    const log = new ThreadLog(NOT_OPEN, new JournalWriter())
+    await log.#read(parts, records)
+    return log
+  }
+
+  async #read(parts: AsyncIterable<string>, most: number = Number.POSITIVE_INFINITY): Promise<LineReader> {
+    let records = 0
+    const lines = new LineReader(
+      (line, position) => {
+        if (records >= most) return
+        records += 1
+        if (line === undefined) throw damagedRecord(FORMAT.name, records, position)
+        const { checksum } = line
+        const record = this.#lines.whole(checkRecord(line.record, FORMAT, records, position))
+        if (record === undefined) throw damagedRecord(FORMAT.name, records, position)
+        this.#apply(record, { records, checksum })
+      },
+      MAX_LINE_CHARS,
+      encodeAscii,
+    )
+    for await (const part of parts) {
+      lines.push(part)
+      if (records >= most) break
+    }
+    if (records === 0 && !isUnfinishedHeader(lines.unfinished, THREAD_FORMAT))
+      throw new JournalError("not_a_journal", 1, 0, "Not a thread's log: it does not have a whole first line.")
+    if (records > 0) this.#writer = new JournalWriter({ checksum: this.place.checksum, lastNumber: records })
+    return lines
+  }
+
+  /** The messages of the user that no turn has received. */
+  get undelivered(): readonly Message[] {
+    return this.queue.messages
+  }
+
+  /** Resolves when everything that was appended is stored. Rejects as {@link append}. */
+  get written(): Promise<void> {
+    return this.#written
+  }
+
   begin(threadId: string, at: number, meta?: Json): Promise<void> {
     return this.append({ type: "header", format: THREAD_FORMAT, version: THREAD_VERSION, threadId, at, ...(meta !== undefined && { meta }) })
   }
 
   /** Applies a record and stores it. The state changes at once; the promise resolves when it is stored. After a failed write, every later one rejects. @throws {JournalError} `record_too_long`: nothing changed */
-  async append(record: ThreadRecord): Promise<void> {
-    const line = this.#writer.line(record)
-    this.#apply(record)
+  async append(given: ThreadRecord): Promise<void> {
+    const record = this.#lines.marked(given)
+    const line = this.#writer.line(this.#lines.short(record))
+    this.#apply(record, { records: this.place.records + 1, checksum: this.#writer.checksum })
     this.#written = this.#written.then(() => this.#stored.append(line))
     return this.#written
   }
@@ -119,15 +182,17 @@ export class ThreadLog {
     await this.#stored.close()
   }
 
-  #apply(record: ThreadRecord): void {
+  #apply(record: ThreadRecord, place: LogPlace): void {
+    this.place = place
+    this.#lines.note(record)
     this.at = Math.max(this.at, record.at)
-    if ("key" in record && record.key !== undefined) this.#keys.add(keyOf(record.type, record.key))
+    this.queue.apply(record)
+    if ("key" in record && record.key !== undefined && record.type !== "said") this.#keys.add(keyOf(record.type, record.key))
     switch (record.type) {
       case "header":
         this.header = record
         break
       case "said":
-        this.undelivered = [...this.undelivered, record.message]
         this.userMessageCount += 1
         break
       case "commanded":
@@ -142,37 +207,58 @@ export class ThreadLog {
         this.events = this.events.filter(({ at }) => !record.commands.includes(at))
         break
       case "turn_begun": {
-        const received = this.undelivered.filter(({ id }) => record.said.includes(id))
+        const received = this.queue.begin(record.said)
         this.#note([...received, ...record.messages.filter(isDurable)].map((message) => ({ type: "conversation", message })))
         this.turn = record
+        this.turnPlace = place
         this.turns += 1
         break
       }
+      case "deleted":
+        this.isDeleted = true
+        break
       case "turn_ended":
-        this.reported = this.history.length + (record.reported ?? record.records.length)
+        this.reported = this.records.length + (record.reported ?? record.records.length)
         this.#note(record.records)
         this.iteration = record.iteration + 1
         this.surface = record.surface
-        this.turn = undefined
-        this.lastTurn = {
-          turnId: record.turnId,
-          outcome: record.outcome,
-          messages: record.records.flatMap((added) => (added.type === "conversation" ? [added.message] : [])),
+        if (record.newSurface !== undefined) {
+          this.newestSurface = record.newSurface
+          this.newestSurfaceDigest = record.surface
         }
+        this.turn = undefined
+        this.lastTurn = { turnId: record.turnId, outcome: record.outcome, messages: messagesOf(record.records) }
     }
   }
 
   /** Adds records to the history. Messages and commands among them are no longer waiting. */
   #note(records: readonly HistoryRecord[]): void {
-    this.history = [...this.history, ...records]
-    this.undelivered = undelivered(this.undelivered, records)
+    this.records = this.records.append(records)
+    this.messages = this.messages.append(messagesOf(records))
+    this.queue.received(records)
     this.commands = unsettled(this.commands, records)
   }
 }
 
-type KeyedRecord = ThreadSaid | ThreadCommanded | ThreadHappened
+/** A record of a log: its number, and its checksum, which covers all records before it. */
+export type LogPlace = Pick<LogHistory, "records" | "checksum">
 
-/** Messages and commands of one sender may have the same key. */
+/** What a log that is only read writes to. */
+const NOT_OPEN: StoredJournal = { read: noParts, append: nothing, replace: nothing, close: nothing }
+
+async function nothing(): Promise<void> {}
+
+async function* noParts(): AsyncGenerator<string, void, undefined> {}
+
+function messagesOf(records: readonly HistoryRecord[]): readonly Message[] {
+  const messages: Message[] = []
+  for (const record of records) if (record.type === "conversation") messages.push(record.message)
+  return messages
+}
+
+type KeyedRecord = ThreadCommanded | ThreadHappened
+
+/** Commands and events of one sender may have the same key. */
 function keyOf(type: KeyedRecord["type"], key: string): string {
   return `${type} ${key}`
 }
@@ -185,10 +271,16 @@ export function isDurable({ origin }: Message): boolean {
 /** The messages that are not among the added history records. One of the host's own may have the same id, so the content counts, too. */
 export function undelivered(messages: readonly Message[], added: readonly HistoryRecord[]): readonly Message[] {
   if (messages.length === 0) return messages
-  const waiting = new Set(messages.map(({ id }) => id))
-  const received = new Set<string>()
-  for (const record of added) if (record.type === "conversation" && waiting.has(record.message.id)) received.add(canonicalJson(record.message))
-  return received.size === 0 ? messages : messages.filter((message) => !received.has(canonicalJson(message)))
+  const waiting = new Map(messages.map((message) => [message.id, message]))
+  const received = new Set<Message>()
+  for (const record of added) {
+    if (record.type !== "conversation") continue
+    const { message } = record
+    const found = waiting.get(message.id)
+    // Mostly the same object, whose text need not be made.
+    if (found !== undefined && (found === message || canonicalJson(found) === canonicalJson(message))) received.add(found)
+  }
+  return received.size === 0 ? messages : messages.filter((message) => !received.has(message))
 }
 
 /** The commands that are not among the added history records. The host's own inputs may have the same time, so the command counts, too. */

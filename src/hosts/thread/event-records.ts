@@ -1,0 +1,252 @@
+import { JournalError } from "../../errors.ts"
+import { checkRecord, damagedRecord, JournalReader, LineReader, MAX_LINE_CHARS, type RecordFormat } from "../../replay/journal.ts"
+import { beyondEnd, cursorOf, cursorTag, includes, isKnown, joined, positionOf, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
+import { type ConfigOfTurn, type PlacedEvent, ThreadEventFold } from "../../replay/thread-events.ts"
+import { THREAD_FORMAT, THREAD_VERSION, type ThreadRecord } from "../../schemas/thread.ts"
+import { journalValidation, threadLineValidation } from "../../schemas/validation.ts"
+import type { ThreadTurnBegun } from "../../wire/thread.ts"
+import type { DurableThreadEvent } from "../../wire/thread-event.ts"
+import { encodeAscii } from "../journal/encode-ascii.ts"
+import { LogLines } from "../journal/log-lines.ts"
+import type { JournalStore } from "../journal/store.ts"
+import { logName } from "../journal/thread-names.ts"
+
+const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadLineValidation }
+
+/** The records of a thread: where they are, and how its turns are replayed. */
+export interface EventSource {
+  readonly store: Pick<JournalStore, "read">
+  readonly threadId: string
+  readonly configOf: ConfigOfTurn
+}
+
+/** Reads the events of a thread from its records: at first those that are stored, then texts that were appended to them. */
+export class EventRecords {
+  readonly #source: EventSource
+  readonly #fold: ThreadEventFold
+  readonly #records: ThreadRecord[] = []
+  readonly #log: LineReader
+  readonly #lines = new LogLines()
+  /** The journal of the open turn, once it was read. */
+  #journal: JournalReader | undefined
+  #hasHeader = false
+
+  constructor(source: EventSource) {
+    this.#source = source
+    this.#fold = new ThreadEventFold(source.configOf)
+    this.#log = new LineReader(
+      (line, position) => {
+        const number = this.#records.length + 1
+        if (line === undefined) throw damagedRecord(FORMAT.name, number, position)
+        const record = this.#lines.whole(checkRecord(line.record, FORMAT, number, position))
+        if (record === undefined) throw damagedRecord(FORMAT.name, number, position)
+        this.#lines.note(record)
+        this.#records.push(record)
+      },
+      MAX_LINE_CHARS,
+      encodeAscii,
+    )
+  }
+
+  /** A position for {@link read} from which only the journal of the open turn is read. */
+  get lastTurn(): ThreadPosition {
+    let main = 0
+    for (const [index, { type }] of this.#records.entries()) if (type === "turn_begun" || type === "turn_ended") main = index + 1
+    return { ...START, main }
+  }
+
+  /** The position after all events that were read. */
+  get position(): ThreadPosition {
+    return this.#fold.position
+  }
+
+  /** The open turn, as far as it was read. */
+  get openTurn(): ThreadTurnBegun | undefined {
+    return this.#fold.openTurn
+  }
+
+  /** The id of the last model call of the open turn that has ended; 0 without one. */
+  get answeredModelCall(): number {
+    return this.#fold.answeredModelCall
+  }
+
+  /** What the thread's cursors begin with; `undefined` if there is no thread. */
+  get tag(): string | undefined {
+    const [header] = this.#records
+    return header?.type === "header" ? cursorTag(header.threadId, header.at) : undefined
+  }
+
+  /** Reads the log. Call it first, and once. @throws {JournalError | JournalStoreError} */
+  async readLog(): Promise<void> {
+    const parts = await this.#source.store.read(logName(this.#source.threadId))
+    if (parts !== undefined) for await (const part of parts) this.#log.push(part)
+  }
+
+  /**
+   * Returns the events of the records that {@link readLog} read, and of the journals of their turns. A turn that ended before `known.main` is
+   * not looked at.
+   * @throws {JournalError | JournalStoreError} the journal of the open turn is damaged
+   */
+  async *read(known: ThreadPosition): AsyncGenerator<PlacedEvent, void, undefined> {
+    const records = [...this.#records]
+    for (let index = 0; index < records.length; index += 1) {
+      const record = records[index] as ThreadRecord
+      yield* this.#fold.log(record, index + 1)
+      if (record.type !== "turn_begun" || known.main > index + 1) continue
+      // A message is delivered after it was accepted, so inputs that arrived during the turn come first.
+      for (let next = records[index + 1]; next !== undefined && next.type !== "turn_ended"; next = records[index + 1]) {
+        index += 1
+        yield* this.#fold.log(next, index + 1)
+      }
+      yield* this.#readJournal(record.turnId, index + 1 < records.length)
+    }
+  }
+
+  async *#readJournal(turnId: string, hasEnded: boolean): AsyncGenerator<PlacedEvent, void, undefined> {
+    const parts = await this.#source.store.read(turnId)
+    this.#openJournal()
+    if (parts === undefined) return
+    try {
+      for await (const part of parts) yield* this.#pushJournal(part)
+    } catch (error) {
+      // The log has the messages of a turn that has ended.
+      if (!hasEnded || !(error instanceof JournalError)) throw error
+    }
+  }
+
+  /**
+   * Returns the events of text that was appended to the log or to the journal of the open turn. Lines that were read before are left out.
+   * @throws {JournalError} the text does not follow what was read
+   */
+  appended(name: string, text: string): readonly PlacedEvent[] {
+    if (name === logName(this.#source.threadId)) {
+      const before = this.#records.length
+      this.#log.push(afterLine(text, this.#lastChecksum(name)))
+      return this.#records.slice(before).flatMap((record, index) => {
+        const events = this.#fold.log(record, before + index + 1)
+        if (record.type === "turn_begun") this.#openJournal()
+        return events
+      })
+    }
+    if (name !== this.openTurn?.turnId || this.#journal === undefined) return []
+    return [...this.#pushJournal(afterLine(text, this.#lastChecksum(name)))]
+  }
+
+  /** Whether a text has the line that was read last. */
+  endsIn(name: string, text: string): boolean {
+    const checksum = this.#lastChecksum(name)
+    return checksum !== "" && afterLine(text, checksum) !== text
+  }
+
+  #lastChecksum(name: string): string {
+    if (name === logName(this.#source.threadId)) return this.#log.checksum
+    return name === this.openTurn?.turnId && this.#hasHeader ? (this.#journal?.end().checksum ?? "") : ""
+  }
+
+  #openJournal(): void {
+    this.#journal = new JournalReader(journalValidation)
+    this.#hasHeader = false
+  }
+
+  *#pushJournal(text: string): Generator<PlacedEvent, void, undefined> {
+    const reader = this.#journal
+    if (reader === undefined) return
+    reader.push(text)
+    const { header } = reader
+    if (header === undefined) return
+    if (!this.#hasHeader) yield* this.#fold.journal({ number: 1, record: header, fingerprint: undefined })
+    this.#hasHeader = true
+    for (const entry of reader.take()) yield* this.#fold.journal(entry)
+  }
+}
+
+/** The lines of a text after the one with a checksum; the whole text if none has it. */
+function afterLine(text: string, checksum: string): string {
+  const beginning = `["${checksum}",`
+  const start = text.startsWith(beginning) ? 0 : text.indexOf(`\n${beginning}`) + 1
+  if (checksum === "" || !text.startsWith(beginning, start)) return text
+  const end = text.indexOf("\n", start)
+  return end < 0 ? "" : text.slice(end + 1)
+}
+
+/** A place in the events of a thread, and what is known of them there. */
+export class EventCursor {
+  #position: ThreadPosition = START
+  /** The position after the last event, which its cursor names. */
+  #last: ThreadPosition = START
+  #tag: string | undefined
+  readonly #after: string | undefined
+  #isChecked = false
+
+  constructor(after: string | undefined) {
+    this.#after = after
+  }
+
+  get position(): ThreadPosition {
+    return this.#position
+  }
+
+  /** Learns which thread the cursor is of. @throws {ThreadCursorError} `invalid_cursor`, `cursor_of_other_thread`, `cursor_beyond_end` */
+  belongsTo(tag: string | undefined): void {
+    if (this.#tag !== undefined) return
+    this.#tag = tag
+    if (this.#after === undefined) return
+    // Where there is no thread, at least the form is checked.
+    this.#position = positionOf(tag ?? this.#after.slice(0, 8), this.#after)
+    this.#last = this.#position
+    if (tag === undefined) throw beyondEnd(this.#after)
+  }
+
+  /** Called when all records were read. @throws {ThreadCursorError} `cursor_beyond_end` */
+  reached({ position: end, openTurn }: Pick<EventRecords, "position" | "openTurn">): void {
+    const known = this.#position
+    // An open turn that cannot be replayed shows its history when it ends.
+    const isBeyond = known.main > end.main || known.inputs > end.inputs || (openTurn === undefined && known.places > end.places)
+    if (!this.#isChecked && this.#after !== undefined && (isBeyond || (known.main === end.main && known.record > end.record)))
+      throw beyondEnd(this.#after)
+    this.#isChecked = true
+    this.#position = joined(known, end)
+  }
+
+  /** The event with its cursor; `undefined` if it was read before. */
+  next({ kind, position, content }: PlacedEvent): DurableThreadEvent | undefined {
+    if (isKnown(kind, position, this.#position)) return undefined
+    const own = onlyOf(kind, position)
+    this.#position = joined(this.#position, own)
+    this.#last = joined(this.#last, own)
+    return { ...content, cursor: cursorOf(this.#tag ?? "", this.#last) } as DurableThreadEvent
+  }
+
+  /** Whether an event was not read before. */
+  isNew({ kind, position }: PlacedEvent): boolean {
+    return !isKnown(kind, position, this.#position)
+  }
+
+  /** Whether everything up to a position was read. */
+  includes(position: ThreadPosition): boolean {
+    return includes(this.#position, position)
+  }
+}
+
+/** An event says nothing about events of other kinds: a reader may receive those in another order. */
+function onlyOf(kind: PlacedEvent["kind"], { main, record, index, places, inputs, inputIndex }: ThreadPosition): ThreadPosition {
+  if (kind === "input") return { ...START, inputs, inputIndex }
+  return kind === "history" ? { ...START, places } : { ...START, main, record, index }
+}
+
+/** Yields the events after a cursor that are recorded. */
+export async function* recordedEvents(
+  source: EventSource,
+  cursor: EventCursor,
+  signal?: AbortSignal,
+): AsyncGenerator<DurableThreadEvent, void, undefined> {
+  const records = new EventRecords(source)
+  await records.readLog()
+  cursor.belongsTo(records.tag)
+  for await (const placed of records.read(cursor.position)) {
+    if (signal?.aborted === true) return
+    const event = cursor.next(placed)
+    if (event !== undefined) yield event
+  }
+  cursor.reached(records)
+}
