@@ -14,7 +14,7 @@ import type { ThreadState } from "./thread-state.ts"
 export async function chargeLeftChildren(thread: ThreadState): Promise<void> {
   const { store, log, threadId } = thread
   const { turnId, outcome } = log.lastTurn ?? {}
-  if (turnId === undefined || log.turn !== undefined || outcome?.type !== "stopped" || outcome.stop.type !== "cancelled") return
+  if (!thread.hasGoals || turnId === undefined || log.turn !== undefined || outcome?.type !== "stopped" || outcome.stop.type !== "cancelled") return
   const goalId = chargedGoal(log.records, threadId, turnId)
   if (goalId === undefined) return
   const prefix = childrenPrefix(turnId)

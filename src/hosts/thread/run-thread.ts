@@ -25,7 +25,7 @@ async function runUntilRest(thread: ThreadState, host: Host, options: ThreadLoop
   const waits = new Waits(thread, options)
   thread.onGoal = options.onGoal
   await thread.followChildren(children)
-  if (thread.hasGoals) await chargeLeftChildren(thread)
+  await chargeLeftChildren(thread)
   let outcome: Outcome | undefined
   const rest = (reason: string, notBefore?: number, wait?: GoalWait): ThreadRest => ({
     reason,

@@ -262,7 +262,7 @@ export class ThreadState {
 
   /** Charges between turns what children used. */
   async settleChildren(): Promise<void> {
-    const { state } = readGoal(this.history, this.threadId)
+    const { state } = readGoal(this.#records, this.threadId)
     const inputs = this.children?.usage(state.goal, state.memory) ?? []
     if (inputs.length > 0) await this.apply(inputs)
   }
