@@ -116,18 +116,13 @@ export class ThreadLog {
 
   async #read(parts: AsyncIterable<string>, most: number = Number.POSITIVE_INFINITY): Promise<LineReader> {
     let records = 0
-    const lines = new LineReader(
-      (line, position) => {
-        if (records >= most) return
-        records += 1
-        if (line === undefined) throw damagedRecord(FORMAT.name, records, position)
-        const { checksum } = line
-        const record = this.#lines.whole(checkRecord(line.record, FORMAT, records, position))
-        if (record === undefined) throw damagedRecord(FORMAT.name, records, position)
-        this.#apply(record, { records, checksum })
+    const lines = logReader(
+      this.#lines,
+      (record, place) => {
+        records = place.records
+        this.#apply(record, place)
       },
-      MAX_LINE_CHARS,
-      encodeAscii,
+      most,
     )
     for await (const part of parts) {
       lines.push(part)
@@ -238,6 +233,27 @@ export class ThreadLog {
     this.queue.received(records)
     this.commands = unsettled(this.commands, records)
   }
+}
+
+/** Reads the text of a log. `onRecord` receives each record whole, up to the `most`-th. `known`: the lines before it, which `onRecord` adds to. */
+export function logReader(
+  known: LogLines,
+  onRecord: (record: ThreadRecord, place: LogPlace) => void,
+  most: number = Number.POSITIVE_INFINITY,
+): LineReader {
+  let records = 0
+  return new LineReader(
+    (line, position) => {
+      if (records >= most) return
+      records += 1
+      if (line === undefined) throw damagedRecord(FORMAT.name, records, position)
+      const record = known.whole(checkRecord(line.record, FORMAT, records, position))
+      if (record === undefined) throw damagedRecord(FORMAT.name, records, position)
+      onRecord(record, { records, checksum: line.checksum })
+    },
+    MAX_LINE_CHARS,
+    encodeAscii,
+  )
 }
 
 /** A record of a log: its number, and its checksum, which covers all records before it. */

@@ -1,17 +1,15 @@
 import { JournalError } from "../../errors.ts"
-import { checkRecord, damagedRecord, JournalReader, LineReader, MAX_LINE_CHARS, type RecordFormat } from "../../replay/journal.ts"
+import { JournalReader, type LineReader } from "../../replay/journal.ts"
 import { beyondEnd, cursorOf, cursorTag, includes, isKnown, joined, positionOf, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
 import { type ConfigOfTurn, type PlacedEvent, ThreadEventFold } from "../../replay/thread-events.ts"
-import { THREAD_FORMAT, THREAD_VERSION, type ThreadRecord } from "../../schemas/thread.ts"
-import { journalValidation, threadLineValidation } from "../../schemas/validation.ts"
+import type { ThreadRecord } from "../../schemas/thread.ts"
+import { journalValidation } from "../../schemas/validation.ts"
 import type { ThreadTurnBegun } from "../../wire/thread.ts"
 import type { DurableThreadEvent } from "../../wire/thread-event.ts"
-import { encodeAscii } from "../journal/encode-ascii.ts"
 import { LogLines } from "../journal/log-lines.ts"
 import type { JournalStore } from "../journal/store.ts"
+import { logReader } from "../journal/thread-log.ts"
 import { logName } from "../journal/thread-names.ts"
-
-const FORMAT: RecordFormat<ThreadRecord> = { format: THREAD_FORMAT, version: THREAD_VERSION, name: "thread's log", validation: threadLineValidation }
 
 /** The records of a thread: where they are, and how its turns are replayed. */
 export interface EventSource {
@@ -26,7 +24,6 @@ export class EventRecords {
   readonly #fold: ThreadEventFold
   readonly #records: ThreadRecord[] = []
   readonly #log: LineReader
-  readonly #lines = new LogLines()
   /** The journal of the open turn, once it was read. */
   #journal: JournalReader | undefined
   #hasHeader = false
@@ -34,18 +31,11 @@ export class EventRecords {
   constructor(source: EventSource) {
     this.#source = source
     this.#fold = new ThreadEventFold(source.configOf)
-    this.#log = new LineReader(
-      (line, position) => {
-        const number = this.#records.length + 1
-        if (line === undefined) throw damagedRecord(FORMAT.name, number, position)
-        const record = this.#lines.whole(checkRecord(line.record, FORMAT, number, position))
-        if (record === undefined) throw damagedRecord(FORMAT.name, number, position)
-        this.#lines.note(record)
-        this.#records.push(record)
-      },
-      MAX_LINE_CHARS,
-      encodeAscii,
-    )
+    const lines = new LogLines()
+    this.#log = logReader(lines, (record) => {
+      lines.note(record)
+      this.#records.push(record)
+    })
   }
 
   /** A position for {@link read} from which only the journal of the open turn is read. */
