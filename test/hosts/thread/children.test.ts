@@ -134,22 +134,30 @@ describe("a child of a thread's turn that waits for a decision", () => {
   })
 })
 
-test("a child that takes longer to end than its parent waits is charged by what it has used", async () => {
-  const store = memoryJournalStore()
+/** A parent whose child makes two model calls. The second one answers only when `parked` is aborted, and ignores that it was cancelled. */
+function slowChild() {
   const parked = new AbortController()
-  let stop = (): void => {}
+  let begun = (): void => {}
   const llmCall: Host["llmCall"] = async (effect) => {
     const { task, answers } = asked(effect)
-    if (task === "parent") return says("", "sub:c1:slow")
+    if (task !== "child") return task === "parent" ? says("", "sub:c1:child") : says("Hello.")
     if (answers === 0) return says("begun", "missing:m:x")
-    stop()
+    begun()
     await new Promise((resolve) => parked.signal.addEventListener("abort", resolve))
     return says("late")
   }
   const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, cancelGraceMs: 60_000 })
-  const host: Host = { llmCall, tools: toolbox([sub]) }
-  const thread = await Thread.open(store, "t", { config: configOf([sub]) })
-  stop = () => thread.interrupt("enough")
+  const onSecondCall = (act: () => void): void => {
+    begun = act
+  }
+  return { host: { llmCall, tools: toolbox([sub]) } satisfies Host, config: configOf([sub]), parked, onSecondCall }
+}
+
+test("a child that takes longer to end than its parent waits is charged by what it has used", async () => {
+  const store = memoryJournalStore()
+  const { host, config, parked, onSecondCall } = slowChild()
+  const thread = await Thread.open(store, "t", { config })
+  onSecondCall(() => void thread.interrupt("enough"))
   await thread.command({ type: "set", objective: "Look.", tokenBudget: 1_000 })
   await thread.say("parent")
   const { outcome } = await runThread(thread, host, { cancelGraceMs: 20 })
@@ -161,19 +169,7 @@ test("a child that takes longer to end than its parent waits is charged by what 
 
 test("a child that a cancelled turn left is charged once, also if the process dies before that is stored, and for what it uses later", async () => {
   const store = memoryJournalStore()
-  const parked = new AbortController()
-  let stop = (): void => {}
-  const llmCall: Host["llmCall"] = async (effect) => {
-    const { task, answers } = asked(effect)
-    if (task !== "child") return task === "parent" ? says("", "sub:c1:child") : says("Hello.")
-    if (answers === 0) return says("begun", "missing:m:x")
-    stop()
-    await new Promise((resolve) => parked.signal.addEventListener("abort", resolve))
-    return says("late")
-  }
-  const sub = childTool({ name: "sub", description: "", config: configOf([]), host: { llmCall }, cancelGraceMs: 60_000 })
-  const host: Host = { llmCall, tools: toolbox([sub]) }
-  const config = configOf([sub])
+  const { host, config, parked, onSecondCall } = slowChild()
   const dying: JournalStore = {
     ...store,
     async open(name, options) {
@@ -186,7 +182,7 @@ test("a child that a cancelled turn left is charged once, also if the process di
     },
   }
   const killed = await Thread.open(dying, "t", { config })
-  stop = () => void killed.interrupt("enough")
+  onSecondCall(() => void killed.interrupt("enough"))
   await killed.command({ type: "set", objective: "Look.", tokenBudget: 1_000 })
   await killed.say("parent")
   await expect(runThread(killed, host, { cancelGraceMs: 20 })).rejects.toThrow("killed")
