@@ -3,20 +3,16 @@ import type { TurnConfig } from "../../machine/config.ts"
 import type { HeldCall } from "../../wire/approval.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
+import { forever, KillableProcess, type PlacePlan } from "./killable-process.ts"
 import { configOf, executorsOf, type ScriptedWork, START } from "./scripted-turn.ts"
-import type { HostInstance, PlaceDetails, TestedEnd, TestedHost, TestedProcess, TestedSuspension, TestedTurn } from "./tested-host.ts"
+import type { HostInstance, TestedEnd, TestedHost, TestedSuspension, TestedTurn } from "./tested-host.ts"
 import { describe, type Reporter, type TestedWorld } from "./tested-world.ts"
 
-/** What happens to a process at its places, which are numbered from 0. */
-export interface ProcessPlan {
-  /** Takes the locks of earlier processes. */
-  readonly takeOver?: boolean
-  readonly killAt?: number
+/** What happens to the process of a turn. Its places are numbered from 0. */
+export interface ProcessPlan extends PlacePlan {
   readonly cancelAt?: number
   /** The executor that reaches this place, or the next one, throws a fatal error. */
   readonly suspendAt?: number
-  /** The process waits here until `release`. */
-  readonly holdAt?: number
   /** The call with this id waits until `release`, after it took effect. */
   readonly holdCall?: string
   readonly deliveries?: 1 | 2
@@ -47,88 +43,38 @@ export const isSuspended = (error: unknown): boolean => error instanceof Suspend
 const GRACE_MS = 50
 
 /** One process: an instance of the host under test, and the places that it passed. */
-export class WorldProcess implements TestedProcess, Reporter {
-  readonly number: number
-  readonly takeOver: boolean
+export class WorldProcess extends KillableProcess implements Reporter {
   readonly asked: Set<string> = new Set()
-  readonly places: string[] = []
   nextRecord: number | undefined
-  /** The characters that it wrote. */
-  chars = 0
-  /** Resolves when the process waits at `holdAt` or `holdCall`, with the place. */
-  readonly held: Promise<string>
   /** The names of the calls whose executors returned. */
   readonly returned: Set<string> = new Set()
   readonly #world: TestedWorld
   readonly #plan: ProcessPlan
-  readonly #killing = new AbortController()
   readonly #cancelling = new AbortController()
-  readonly #released: Promise<void>
-  readonly #killed: Promise<RunEnd>
   #instance: HostInstance | undefined
   #isOver = false
   #hasEnded = false
   #isSuspending = false
-  #isDying = false
-  #hold: (place: string) => void = () => {}
-  #release: () => void = () => {}
-  #kill: () => void = () => {}
 
   constructor(world: TestedWorld, number: number, plan: ProcessPlan) {
-    this.number = number
-    this.takeOver = plan.takeOver === true
+    super(number, plan)
     this.#world = world
     this.#plan = plan
-    this.held = new Promise((resolve) => {
-      this.#hold = resolve
-    })
-    this.#released = new Promise((resolve) => {
-      this.#release = resolve
-    })
-    this.#killed = new Promise((resolve) => {
-      this.#kill = () => resolve({ type: "killed" })
-    })
   }
 
-  get killed(): AbortSignal {
-    return this.#killing.signal
+  protected override passes(number: number): void {
+    if (number === this.#plan.suspendAt) this.#isSuspending = true
+    if (number === this.#plan.cancelAt) this.cancel()
   }
 
-  async reached(place: string, { chars = 0, dying }: PlaceDetails = {}): Promise<void> {
-    if (this.killed.aborted || this.#isDying) return forever()
-    const { killAt, cancelAt, suspendAt, holdAt } = this.#plan
-    const number = this.places.push(place) - 1
-    this.chars += chars
-    if (number === suspendAt) this.#isSuspending = true
-    if (number === cancelAt) {
-      this.#world.interrupt()
-      this.#cancelling.abort()
-    }
-    if (number === killAt) {
-      this.#isDying = true
-      await dying?.()
-      this.kill(place)
-      return forever()
-    }
-    if (number === holdAt) await this.#wait(place)
-  }
-
-  /** Kills the process: nothing that it awaits returns. */
-  kill(place: string): void {
-    if (this.killed.aborted) return
-    this.#world.place += `, killed at place ${this.places.length - 1} of process ${this.number}, ${place}`
+  protected override dies(place: string): void {
+    this.#world.place += place
     this.#world.interrupt()
-    this.#killing.abort()
-    this.#kill()
   }
 
   cancel(): void {
     this.#world.interrupt()
     this.#cancelling.abort()
-  }
-
-  release(): void {
-    this.#release()
   }
 
   /** Hands in results from outside, after the run. Returns whether the host takes any. */
@@ -148,7 +94,8 @@ export class WorldProcess implements TestedProcess, Reporter {
     const timedOut = new Promise<RunEnd>((resolve) => {
       timer = setTimeout(() => resolve({ type: "timed_out" }), timeoutMs)
     })
-    const ended = await Promise.race([this.#run(host), this.#killed, timedOut])
+    const killed = this.whenKilled.then((): RunEnd => ({ type: "killed" }))
+    const ended = await Promise.race([this.#run(host), killed, timedOut])
     clearTimeout(timer)
     if (ended.type === "timed_out") this.kill("which did not end")
     this.#isOver = true
@@ -196,7 +143,7 @@ export class WorldProcess implements TestedProcess, Reporter {
     await this.#executor(`before ${describe(work)} takes effect`)
     this.#world.take(work)
     await this.#executor(`after ${describe(work)} took effect`)
-    if (this.#plan.holdCall !== undefined && work.name.endsWith(`:${this.#plan.holdCall}`)) await this.#wait(describe(work))
+    if (this.#plan.holdCall !== undefined && work.name.endsWith(`:${this.#plan.holdCall}`)) await this.wait(describe(work))
     this.returned.add(work.name)
   }
 
@@ -227,13 +174,4 @@ export class WorldProcess implements TestedProcess, Reporter {
     this.#world.place += `, suspended ${place}`
     throw new Suspended()
   }
-
-  async #wait(place: string): Promise<void> {
-    this.#hold(place)
-    await this.#released
-  }
-}
-
-function forever(): Promise<never> {
-  return new Promise(() => {})
 }
