@@ -370,6 +370,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "LawError",
     "NUMBERS_PER_ANSWER",
     "ReplayMismatch",
+    "THREAD_LAWS",
     "answerTo",
     "expectReplays",
     "expectTurn",
@@ -383,7 +384,9 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "scriptedDriver",
     "scriptedHost",
     "scriptedModel",
+    "storedThread",
     "testedStore",
+    "threadConformance",
   ],
   "turn-machine/testing/arbitraries": [
     "ask",

@@ -1,4 +1,5 @@
-import { CONFORMANCE_LAWS, ConformanceError } from "./conformance-laws.ts"
+import { ConformanceError } from "./conformance-error.ts"
+import { CONFORMANCE_LAWS } from "./conformance-laws.ts"
 import { Laboratory, type MakeHost, SCENARIOS } from "./scenarios.ts"
 import type { HostConformanceOptions, HostPromises } from "./tested-host.ts"
 
