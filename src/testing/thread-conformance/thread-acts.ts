@@ -104,7 +104,10 @@ export class ThreadClient {
         const { goal } = await instance.status()
         for (const [field, expected] of Object.entries(act.goal ?? {}))
           if (goal?.[field as keyof Goal] !== expected)
-            world.fault("commands", `The goal has ${field} ${shown(goal?.[field as keyof Goal])}. Expected: ${shown(expected)}.`)
+            world.fault(
+              field === "tokensUsed" || expected === "complete" ? "continues" : "commands",
+              `The goal has ${field} ${shown(goal?.[field as keyof Goal])}. Expected: ${shown(expected)}.`,
+            )
         if (act.goal === null && goal !== null) world.fault("commands", `The goal is ${shown(goal)}. Expected: there is none.`)
       }
     }

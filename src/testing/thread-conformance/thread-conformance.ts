@@ -20,7 +20,7 @@ export function threadConformance(makeHost: MakeThreadHost, options: ThreadConfo
   const isPromised = (promise: keyof ThreadPromises): boolean => promises[promise] !== false
   return THREAD_SCENARIOS.filter(({ needs = [] }) => needs.every(isPromised)).flatMap((scenario) => {
     let runs: Promise<readonly ConformanceFault[]> | undefined
-    const laws = scenario.laws.filter((law) => law !== "once" || isPromised("once"))
+    const laws = scenario.laws.filter((law) => (law !== "once" && law !== "linear") || isPromised(law))
     return laws.map((law: ThreadLaw): ConformanceCheck => {
       const name = `${scenario.name}: ${THREAD_LAWS[law]}`
       return {

@@ -1,4 +1,4 @@
-import { objectiveOf, TTL_MS } from "./scripted-thread.ts"
+import { ANSWER_TOKENS, objectiveOf, TTL_MS } from "./scripted-thread.ts"
 import type { ThreadPromises } from "./tested-thread.ts"
 import type { Act } from "./thread-acts.ts"
 import type { ThreadLaw } from "./thread-laws.ts"
@@ -42,8 +42,9 @@ const late: Act = { ...approve, counts: false, expects: ["stale", "refused"] }
 const reject: Act = { ...approve, decision: "reject" }
 
 const set = (key: string, name: string, steps: number): Act => {
-  return { do: "command", key, command: { type: "set", objective: objectiveOf(name, steps) } }
+  return { do: "command", key, command: { type: "set", objective: objectiveOf(name, steps), tokenBudget: 1_000 } }
 }
+const extend: Act = { do: "command", key: "k4", command: { type: "resume", addTokens: 500 } }
 
 /** All stories. */
 export const THREAD_STORIES: readonly ThreadStory[] = [
@@ -131,8 +132,10 @@ export const THREAD_STORIES: readonly ThreadStory[] = [
     goals: true,
     stages: [
       { acts: [set("k1", "dance", 3)], during: { "step 1 of dance": [say("a")] } },
-      // Two model calls for each step, one for the input, and two to end it.
-      { restart: true, acts: [{ do: "see_goal", goal: { status: "complete", objective: objectiveOf("dance", 3) } }, say("b", "work")] },
+      {
+        restart: true,
+        acts: [{ do: "see_goal", goal: { status: "complete", objective: objectiveOf("dance", 3) } }, say("b", "work")],
+      },
     ],
   },
   {
@@ -150,20 +153,22 @@ export const THREAD_STORIES: readonly ThreadStory[] = [
         restart: true,
         acts: [
           { do: "see_goal", goal: { status: "paused" } },
-          { do: "command", key: "k4", command: { type: "resume" } },
+          extend,
+          // Sent again, it must not add tokens again.
+          { ...extend },
         ],
       },
       {
         restart: true,
         acts: [
-          { do: "see_goal", goal: { status: "complete", objective: objectiveOf("dance", 2) } },
+          { do: "see_goal", goal: { status: "complete", objective: objectiveOf("dance", 2), tokenBudget: 1_500 } },
           { do: "command", key: "k5", command: { type: "start", objective: objectiveOf("song", 1) } },
         ],
       },
       {
         restart: true,
         acts: [
-          { do: "see_goal", goal: { status: "complete", objective: objectiveOf("song", 1) } },
+          { do: "see_goal", goal: { status: "complete", objective: objectiveOf("song", 1), tokensUsed: 3 * ANSWER_TOKENS } },
           { do: "command", key: "k6", command: { type: "clear" } },
         ],
       },
@@ -180,7 +185,8 @@ export const THREAD_STORIES: readonly ThreadStory[] = [
         acts: [set("k1", "dance", 2)],
         during: { "step 1 of dance": [{ do: "command", key: "k2", command: (now) => ({ type: "wait", until: now + 3_600_000 }) }] },
       },
-      { restart: true, acts: [{ do: "see_goal", goal: { status: "complete" } }], run: false },
+      // Two answers for each step, and the one that completes the goal. What the model says after that is not charged.
+      { restart: true, acts: [{ do: "see_goal", goal: { status: "complete", tokensUsed: 5 * ANSWER_TOKENS } }], run: false },
     ],
   },
   {
