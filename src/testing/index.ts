@@ -22,12 +22,13 @@ export {
 export { ConformanceError, type ConformanceFault } from "./host-conformance/conformance-error.ts"
 export { CONFORMANCE_LAWS, type ConformanceLaw } from "./host-conformance/conformance-laws.ts"
 export { type ConformanceCheck, hostConformance } from "./host-conformance/host-conformance.ts"
-export type { MakeHost } from "./host-conformance/scenarios.ts"
+export type { MakeHost } from "./host-conformance/laboratory.ts"
 export type {
   HostConformanceOptions,
   HostInstance,
   HostPromises,
   PlaceDetails,
+  TestedDecision,
   TestedEnd,
   TestedHost,
   TestedProcess,
@@ -60,7 +61,6 @@ export {
 export type { DriverLaw, ExploredStep, GivenInput, StepLaw } from "./step-checker.ts"
 export { storedThread } from "./thread-conformance/stored-thread.ts"
 export type {
-  TestedDecision,
   TestedInput,
   TestedRest,
   TestedStatus,

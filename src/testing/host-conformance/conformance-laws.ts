@@ -13,6 +13,7 @@ export const CONFORMANCE_LAWS = {
   calls: "finished calls of a batch do not run again",
   exclusive: "only one instance continues the turn",
   consent: "no held call begins before it is allowed, and none is asked for after it began",
+  decided: "a decision counts once, and one that comes too late changes nothing",
   suspended: "a run suspends with exactly the calls that wait",
   code: "changed code is refused with an error, or continues the turn correctly",
   linear: "what is stored grows in proportion to the effects",

@@ -26,6 +26,8 @@ export class TestedWorld {
   readonly script: TurnScript
   /** Where the turn was interrupted, for the faults. */
   place: string
+  /** The clock, in milliseconds. */
+  now = 1_000
   readonly #expected: TestedEnd | undefined
   readonly #performed = new Map<string, number>()
   readonly #keys = new Map<string, string>()

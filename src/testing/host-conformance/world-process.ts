@@ -1,11 +1,11 @@
 import type { EffectContext, Host } from "../../hosts/host.ts"
 import type { TurnConfig } from "../../machine/config.ts"
-import type { HeldCall } from "../../wire/approval.ts"
+import type { Decision, HeldCall } from "../../wire/approval.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
 import { forever, KillableProcess, type PlacePlan } from "./killable-process.ts"
 import { configOf, executorsOf, type ScriptedWork, START } from "./scripted-turn.ts"
-import type { HostInstance, TestedEnd, TestedHost, TestedSuspension, TestedTurn } from "./tested-host.ts"
+import type { HostInstance, TestedDecision, TestedEnd, TestedHost, TestedSuspension, TestedTurn } from "./tested-host.ts"
 import { describe, type Reporter, type TestedWorld } from "./tested-world.ts"
 
 /** What happens to the process of a turn. Its places are numbered from 0. */
@@ -29,6 +29,12 @@ export type RunEnd =
   | { readonly type: "suspended"; readonly suspension: TestedSuspension }
   | { readonly type: "rejected"; readonly error: unknown }
   | { readonly type: "killed" | "timed_out" }
+
+/** Decisions were handed in. */
+export interface Decided {
+  readonly type: "decided"
+  readonly results: readonly TestedDecision[]
+}
 
 /** The error by which the harness suspends a run, as engines do. */
 class Suspended extends Error {
@@ -90,16 +96,35 @@ export class WorldProcess extends KillableProcess implements Reporter {
 
   /** Starts the instance and runs the turn. */
   async run(host: TestedHost, timeoutMs: number): Promise<RunEnd> {
+    const ended = await this.#end(timeoutMs, this.#run(host))
+    this.#hasEnded = ended.type === "ended"
+    return ended
+  }
+
+  /** Starts the instance and hands in decisions. `undefined`: the host cannot be given any. */
+  async decideOutside(host: TestedHost, timeoutMs: number, decisions: readonly Decision[]): Promise<RunEnd | Decided | undefined> {
+    const decide = async (): Promise<RunEnd | Decided | undefined> => {
+      try {
+        this.#instance = await host.start(this)
+        const results = await this.#instance.decide?.(this.#turn, decisions, () => this.#world.now)
+        return results && { type: "decided", results }
+      } catch (error) {
+        return { type: "rejected", error }
+      }
+    }
+    return this.#end(timeoutMs, decide())
+  }
+
+  async #end<End extends RunEnd | Decided | undefined>(timeoutMs: number, work: Promise<End>): Promise<End | RunEnd> {
     let timer: ReturnType<typeof setTimeout> | undefined
     const timedOut = new Promise<RunEnd>((resolve) => {
       timer = setTimeout(() => resolve({ type: "timed_out" }), timeoutMs)
     })
     const killed = this.whenKilled.then((): RunEnd => ({ type: "killed" }))
-    const ended = await Promise.race([this.#run(host), killed, timedOut])
+    const ended = await Promise.race([work, killed, timedOut])
     clearTimeout(timer)
-    if (ended.type === "timed_out") this.kill("which did not end")
+    if (ended?.type === "timed_out") this.kill("which did not end")
     this.#isOver = true
-    this.#hasEnded = ended.type === "ended"
     if (this.killed.aborted) await this.#instance?.kill?.()
     return ended
   }
@@ -113,7 +138,7 @@ export class WorldProcess extends KillableProcess implements Reporter {
           if (this.#hasEnded) this.#world.fault("silence", `An event ${type} was emitted after the run had returned.`)
         },
         isFatal: isSuspended,
-        now: () => 1_000,
+        now: () => this.#world.now,
         cancelGraceMs: GRACE_MS,
         toolConcurrency: 3,
         deliveries: this.#plan.deliveries ?? 1,

@@ -4,7 +4,7 @@ import type { Decision, HeldCall } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalOutput } from "../../wire/goal.ts"
 import type { Message } from "../../wire/message.ts"
 import type { InputTime } from "../../wire/thread.ts"
-import type { TestedProcess } from "../host-conformance/tested-host.ts"
+import type { TestedDecision, TestedProcess } from "../host-conformance/tested-host.ts"
 
 /** The thread that a host under test is asked to open. It is the same in every process. */
 export interface TestedThread {
@@ -39,12 +39,6 @@ export interface TestedStatus {
   readonly openTurn?: string | undefined
   /** The goal, or `null`. Absent: the host has no goals. */
   readonly goal?: Goal | null | undefined
-}
-
-/** The result of one decision. A `DecisionResult` is one. */
-export interface TestedDecision {
-  /** `accepted`: it is stored. `stale`: the same one was stored before. `refused`: nothing was stored. */
-  readonly status: "accepted" | "stale" | "refused"
 }
 
 /**

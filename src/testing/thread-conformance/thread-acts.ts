@@ -2,8 +2,9 @@ import type { Verdict } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalRefusal } from "../../wire/goal.ts"
 import type { InputTime } from "../../wire/thread.ts"
 import { shown } from "../difference.ts"
+import type { TestedDecision } from "../host-conformance/tested-host.ts"
 import { inputText, type Verb } from "./scripted-thread.ts"
-import type { TestedDecision, TestedStatus, TestedThreadHost, ThreadInstance, ThreadPromises } from "./tested-thread.ts"
+import type { TestedStatus, TestedThreadHost, ThreadInstance, ThreadPromises } from "./tested-thread.ts"
 import type { ThreadWorld } from "./thread-world.ts"
 
 /** One thing that a person or a client does with a thread. */

@@ -1,6 +1,6 @@
 import { CONFORMANCE_LAWS } from "../host-conformance/conformance-laws.ts"
 
-const { once, keys, consent, exclusive } = CONFORMANCE_LAWS
+const { once, keys, consent, decided, exclusive } = CONFORMANCE_LAWS
 
 /** What is checked of a host of threads. */
 export const THREAD_LAWS = {
@@ -18,7 +18,7 @@ export const THREAD_LAWS = {
   once,
   keys,
   consent,
-  decided: "a decision counts once, and one that comes too late changes nothing",
+  decided,
   exclusive,
   linear: "what is stored grows in proportion to the turns",
 } as const
