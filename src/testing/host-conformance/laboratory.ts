@@ -206,6 +206,7 @@ export class Story {
             "decided",
             `The decision to ${decision} call ${callId} was ${status ?? "not answered"}. Expected: ${expects.join(" or ")}.`,
           )
+        else if (counts) this.world.settled(call)
         break
       }
     }

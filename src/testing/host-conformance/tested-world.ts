@@ -41,6 +41,8 @@ export class TestedWorld {
   #effectId = 0
   /** What people decided about held calls, by their place in the script. */
   readonly #decided = new Set<string>()
+  /** The held calls about which the host has stored a decision. */
+  readonly #settled = new Set<string>()
   #asked = 0
   #firstRecord: number | undefined
   #end: TestedEnd | undefined
@@ -122,9 +124,15 @@ export class TestedWorld {
   decide(held: readonly HeldCall[], callIds: readonly string[]): void {
     for (const { callId, args } of held) {
       const place = args as unknown as CallPlace
+      if (this.#settled.has(placeText(place))) this.fault("decided", `A decision about call ${callId} was asked for, although one was stored.`)
       if (this.tookEffect(place)) this.fault("consent", `A decision about call ${callId} was asked for, although the call took effect.`)
       if (callIds.includes(callId)) this.#decided.add(placeText(place))
     }
+  }
+
+  /** The host has stored a decision about a held call. */
+  settled({ args }: HeldCall): void {
+    this.#settled.add(placeText(args as unknown as CallPlace))
   }
 
   /** A run was suspended. `expected`: the ids of the calls that wait. */
