@@ -11,6 +11,7 @@ export type {
   TurnObjectStorage,
 } from "./platform.ts"
 export type { TurnObjectFailure } from "./responses.ts"
+export type { TurnObjectNamespace, TurnObjectStub } from "./stub.ts"
 export { TurnObject, type TurnObjectRunOptions, type TurnObjectStatus } from "./turn-object.ts"
 export type { TurnObjectErrorCode } from "./turn-object-error.ts"
 export { TurnObjectError } from "./turn-object-error.ts"
