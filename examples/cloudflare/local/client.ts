@@ -42,8 +42,8 @@ export class Client {
     }
   }
 
-  /** Follows the events, and reconnects after the last cursor, until `receive` returns true. */
-  async follow(how: "server-sent events" | "WebSocket", receive: (event: ThreadEvent) => boolean): Promise<void> {
+  /** Follows the events, and reconnects after the last cursor, until `receive` returns true. `onConnect` is called before each connection. */
+  async follow(how: "server-sent events" | "WebSocket", receive: (event: ThreadEvent) => boolean, onConnect = () => {}): Promise<void> {
     let cursor: string | undefined
     const see = (text: string): boolean => {
       const event = JSON.parse(text) as ThreadEvent
@@ -51,6 +51,7 @@ export class Client {
       return receive(event)
     }
     for (;;) {
+      onConnect()
       const isDone = await (how === "WebSocket" ? this.#overSocket(cursor, see) : this.#overStream(cursor, see)).catch((error: unknown) => {
         if (error instanceof Refused) throw error
         return false

@@ -1,11 +1,13 @@
 /** The Worker of the tests: the same agent, in an object whose storage can be made to fail, and that shows what it stores. */
-import type { TurnObjectNamespace } from "turn-machine/hosts/cloudflare"
+import { durableObjectJournalStore, type TurnObjectNamespace } from "turn-machine/hosts/cloudflare"
 import worker, { type Env, Support } from "../src/index.ts"
 
 /** What the tests make fail: statements of objects in this process that add to a text. */
 let left = Number.POSITIVE_INFINITY
 
 export class TestedSupport extends Support {
+  readonly #bornAt = Date.now()
+
   constructor(ctx: DurableObjectState, env: Env) {
     super(failing(ctx), env)
   }
@@ -17,6 +19,18 @@ export class TestedSupport extends Support {
   /** From the n-th write on, all writes fail; `undefined`: none does. */
   breakAfter(writes: number | undefined): void {
     left = writes ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Appends to a journal of the same storage, one after the other. */
+  async appendMany(count: number, chars: number): Promise<void> {
+    const journal = await durableObjectJournalStore(this.ctx.storage).open("appended", { takeOver: true })
+    const text = `${"x".repeat(chars - 1)}\n`
+    for (let index = 0; index < count; index += 1) await journal.append(text)
+    await journal.close()
+  }
+
+  bornAt(): number {
+    return this.#bornAt
   }
 
   /** How much is stored. */
@@ -57,12 +71,17 @@ export default {
     const [, test, name = "", method] = new URL(request.url).pathname.split("/")
     if (test !== "test") return worker.fetch(request as Parameters<typeof worker.fetch>[0], env)
     const object = env.SUPPORT.getByName(name)
-    const [first] = (await request.json()) as unknown[]
+    const [first, second] = (await request.json()) as unknown[]
     try {
       switch (method) {
         case "breakAfter":
           await object.breakAfter(first as number | undefined)
           return Response.json({})
+        case "appendMany":
+          await object.appendMany(first as number, second as number)
+          return Response.json({})
+        case "bornAt":
+          return Response.json({ at: await object.bornAt() })
         case "stored":
           return Response.json(await object.stored())
         case "alarmAt":
