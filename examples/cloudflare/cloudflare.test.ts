@@ -185,9 +185,9 @@ test("what is wrong with a request is answered with a code", async () => {
   expect(await refusal("no-such-route")).toEqual([404, "unknown_route"])
   expect(await refusal("say")).toEqual([405, "method_not_allowed"])
   expect(await refusal("status", {})).toEqual([405, "method_not_allowed"])
-  expect(await refusal("say", {})).toEqual([400, "invalid_request"])
-  expect(await refusal("say", [])).toEqual([400, "invalid_request"])
-  expect(await refusal("say", { input: "a", wen: "now" })).toEqual([400, "invalid_request"])
+  expect(await refusal("say", {})).toEqual([400, "bad_request"])
+  expect(await refusal("say", [])).toEqual([400, "bad_request"])
+  expect(await refusal("say", { input: "a", wen: "now" })).toEqual([400, "bad_request"])
   expect(await refusal("say", { input: 4 })).toEqual([400, "invalid_input"])
   expect(await refusal("say", { input: [{ type: "text", text: 4 }] })).toEqual([400, "invalid_record"])
   expect(await refusal("command", { command: { type: "pause" } })).toEqual([409, "without_goals"])
@@ -200,7 +200,7 @@ test("what is wrong with a request is answered with a code", async () => {
   const response = await fetch(`${place.worker.url}/threads/t/say`, { method: "POST", body: "{", headers: { authorization: `Bearer ${TOKEN}` } })
   expect([response.status, await response.json()]).toEqual([
     400,
-    { error: { code: "invalid_request", message: "The body of the request is not JSON." } },
+    { error: { code: "bad_request", message: "The body of the request is not JSON." } },
   ])
 })
 

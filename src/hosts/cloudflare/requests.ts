@@ -13,7 +13,7 @@ export type Body = { readonly [field: string]: unknown }
 
 /**
  * Reads the JSON object in a request; an empty body is an empty object.
- * @throws {TurnObjectError} `invalid_request`, `request_too_large`
+ * @throws {TurnObjectError} `bad_request`, `request_too_large`
  */
 export async function bodyOf(request: Request): Promise<Body> {
   const text = await textOf(request)
@@ -22,7 +22,7 @@ export async function bodyOf(request: Request): Promise<Body> {
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw new TurnObjectError("invalid_request", "The body of the request is not JSON.", { cause })
+    throw new TurnObjectError("bad_request", "The body of the request is not JSON.", { cause })
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("The body of the request must be a JSON object.")
   return value as Body
@@ -49,7 +49,7 @@ async function textOf(request: Request): Promise<string> {
   }
 }
 
-/** What is said: `{ input, when?, key?, attachments? }`. The thread checks the input. @throws {TurnObjectError} `invalid_request` */
+/** What is said: `{ input, when?, key?, attachments? }`. The thread checks the input. @throws {TurnObjectError} `bad_request` */
 export function inputOf(body: Body, withTime: boolean): readonly [ThreadInput, SayOptions] {
   onlyFields(body, ["input", "key", "attachments", ...(withTime ? ["when"] : [])])
   const { input, when, attachments } = body
@@ -67,19 +67,19 @@ export function inputOf(body: Body, withTime: boolean): readonly [ThreadInput, S
   ]
 }
 
-/** `{ command, key? }`. @throws {TurnObjectError | SchemaError} `invalid_request`, `invalid_record` */
+/** `{ command, key? }`. @throws {TurnObjectError | SchemaError} `bad_request`, `invalid_record` */
 export function commandOf(body: Body): readonly [GoalCommand, ThreadInputOptions] {
   onlyFields(body, ["command", "key"])
   return [parse(GoalCommand, body["command"], "invalid_record", "goal command"), keyOf(body)]
 }
 
-/** `{ name, key? }`. @throws {TurnObjectError} `invalid_request` */
+/** `{ name, key? }`. @throws {TurnObjectError} `bad_request` */
 export function eventOf(body: Body): readonly [string, ThreadInputOptions] {
   onlyFields(body, ["name", "key"])
   return [textIn(body, "name"), keyOf(body)]
 }
 
-/** `{ decisions, turnId? }`. The journal checks the decisions. @throws {TurnObjectError} `invalid_request` */
+/** `{ decisions, turnId? }`. The journal checks the decisions. @throws {TurnObjectError} `bad_request` */
 export function decisionsOf(body: Body): readonly [readonly Decision[], ThreadAnswerOptions] {
   onlyFields(body, ["decisions", "turnId"])
   const { decisions } = body
@@ -87,7 +87,7 @@ export function decisionsOf(body: Body): readonly [readonly Decision[], ThreadAn
   return [decisions as Decision[], turnOf(body)]
 }
 
-/** `{ callId, answer, turnId? }`. The journal checks the answer. @throws {TurnObjectError} `invalid_request` */
+/** `{ callId, answer, turnId? }`. The journal checks the answer. @throws {TurnObjectError} `bad_request` */
 export function answerOf(body: Body): readonly [string, ToolAnswer, ThreadAnswerOptions] {
   onlyFields(body, ["callId", "answer", "turnId"])
   const { answer } = body
@@ -95,13 +95,13 @@ export function answerOf(body: Body): readonly [string, ToolAnswer, ThreadAnswer
   return [textIn(body, "callId"), answer as ToolAnswer, turnOf(body)]
 }
 
-/** `{ reason? }`. @throws {TurnObjectError} `invalid_request` */
+/** `{ reason? }`. @throws {TurnObjectError} `bad_request` */
 export function reasonOf(body: Body): string | undefined {
   onlyFields(body, ["reason"])
   return body["reason"] === undefined ? undefined : textIn(body, "reason")
 }
 
-/** `{ inputId }`. @throws {TurnObjectError} `invalid_request` */
+/** `{ inputId }`. @throws {TurnObjectError} `bad_request` */
 export function inputIdOf(body: Body): string {
   onlyFields(body, ["inputId"])
   return textIn(body, "inputId")
@@ -129,5 +129,5 @@ function onlyFields(body: Body, known: readonly string[]): void {
 }
 
 function invalid(message: string): TurnObjectError {
-  return new TurnObjectError("invalid_request", message)
+  return new TurnObjectError("bad_request", message)
 }

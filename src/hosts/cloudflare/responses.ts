@@ -14,7 +14,7 @@ export interface TurnObjectFailure {
 }
 
 const STATUS: { readonly [code in TurnObjectErrorCode]: number } = {
-  invalid_request: 400,
+  bad_request: 400,
   unknown_route: 404,
   method_not_allowed: 405,
   request_too_large: 413,
