@@ -21,6 +21,9 @@ const SMOKE = "test/crash/smoke.test.ts"
 /** Tests that replace modules, and so cannot share a module registry with others. */
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
 
+/** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs these, and runs them. */
+const INSTALLED = ["examples/cloudflare/**"]
+
 /**
  * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode deep` runs only the property
  * tests and the fuzzer, with a hundred times as many cases.
@@ -42,7 +45,7 @@ export default defineConfig(({ mode }) => {
       env: { ...shared.env, TSX_TSCONFIG_PATH: fileURLToPath(new URL("tsconfig.json", import.meta.url)) },
       name: "fast",
       include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
-      exclude: [...FULL, ...ISOLATED, "**/node_modules/**"],
+      exclude: [...FULL, ...ISOLATED, ...INSTALLED, "**/node_modules/**"],
       pool: "threads" as const,
       isolate: false,
     },

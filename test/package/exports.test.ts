@@ -347,6 +347,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   "turn-machine/hosts/node": ["commandChecks", "fileAttachmentStore", "fileJournalStore"],
   "turn-machine/hosts/approval": ["ApprovalSignatureError", "signRequest", "verifyDecision"],
+  "turn-machine/hosts/cloudflare": ["TurnObject", "TurnObjectError", "durableObjectJournalStore"],
   "turn-machine/hosts/child": ["childTool", "detachedChildren", "turnTree"],
   "turn-machine/hosts/journal": ["TurnJournal", "encryptedJournalStore", "journaled", "pendingApprovals", "readTurnJournal"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
