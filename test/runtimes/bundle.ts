@@ -45,6 +45,22 @@ export async function bundleProgram(): Promise<string> {
   return outputFiles[0]?.text ?? ""
 }
 
+/** The bundle of a worker: a TypeScript program that imports the package by its name. */
+export async function bundleWorker(program: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: program, resolveDir: ROOT, loader: "ts" },
+    bundle: true,
+    format: "esm",
+    platform: "neutral",
+    mainFields: ["module", "main"],
+    alias: packageAliases(),
+    define: { "process.env.NODE_ENV": '"production"' },
+    logLevel: "error",
+    write: false,
+  })
+  return outputFiles[0]?.text ?? ""
+}
+
 /** Every conformance scenario, as text, by suite. */
 function fixtures(): { readonly [suite: string]: readonly string[] } {
   const suites = readdirSync(FIXTURES, { withFileTypes: true }).filter((entry) => entry.isDirectory())

@@ -102,11 +102,19 @@ async function firstLine(cwd: string, command: string): Promise<string> {
   return /\d+(?:\.\d+)+|\d{4}-\d\d-\d\d/.exec(printed)?.[0] ?? printed
 }
 
-async function workerd(cwd: string, modules: string): Promise<Running> {
+/** A workerd that listens. */
+export interface Workerd extends Omit<Running, "call"> {
+  readonly url: string
+  /** Rejects when the process stops. */
+  readonly died: Promise<never>
+}
+
+/** Starts workerd with a configuration in this folder, whose only socket has a free port. */
+export async function startWorkerd(cwd: string, config: string, modules: string): Promise<Workerd> {
   const command = join(modules, ".bin/workerd")
   const version = await firstLine(cwd, command)
   const startedAt = Date.now()
-  const child = spawn(command, ["serve", "workerd.capnp", "--control-fd=3"], { cwd, env: ENV, stdio: ["ignore", "ignore", "pipe", "pipe"] })
+  const child = spawn(command, ["serve", config, "--control-fd=3"], { cwd, env: ENV, stdio: ["ignore", "ignore", "pipe", "pipe"] })
   const died = death(child)
   const control = createInterface({ input: child.stdio[3] as Readable })
   const listening = new Promise<number>((resolve) => {
@@ -116,16 +124,19 @@ async function workerd(cwd: string, modules: string): Promise<Running> {
     })
   })
   const port = await Promise.race([listening, died])
+  return { version, startedAt, url: `http://127.0.0.1:${port}/`, died, stop: () => end(child) }
+}
+
+async function workerd(folder: string, modules: string): Promise<Running> {
+  const { url, died, ...started } = await startWorkerd(folder, "workerd.capnp", modules)
   return {
-    version,
-    startedAt,
+    ...started,
     async call(text) {
-      const response = await Promise.race([fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: text }), died])
+      const response = await Promise.race([fetch(url, { method: "POST", body: text }), died])
       const body = await response.text()
       if (!response.ok) throw new Error(`workerd answered ${response.status}: ${body}`)
       return body
     },
-    stop: () => end(child),
   }
 }
 
