@@ -51,7 +51,8 @@ beforeAll(async () => {
   const { blocks } = readDoc("docs/edge.md", readFileSync(join(ROOT, "docs/edge.md"), "utf8"))
   const block = blocks.find((candidate) => option(candidate, "file") === "worker.ts")
   writeFileSync(join(folder, "worker.js"), await bundleWorker(block?.text ?? ""))
-  writeFileSync(join(folder, "config.capnp"), CONFIG(`http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/v1`))
+  const modelUrl = `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/v1`
+  writeFileSync(join(folder, "config.capnp"), CONFIG(modelUrl))
   workerd = await startWorkerd(folder, "config.capnp", modules)
 }, 300_000)
 
@@ -92,17 +93,30 @@ describe("the worker of docs/edge.md in workerd", () => {
 
   test("ends the model call when its client disconnects", async ({ skip }) => {
     if (workerd === undefined) return skip(missing)
-    const closed = new Promise<string>((resolve) => {
-      answer = (_request, response) => {
-        response.write(chunk({ content: "It has " }))
-        response.once("close", () => resolve("closed"))
-      }
-    })
+    const closed = talksUntilClosed()
     const client = new AbortController()
     const response = await fetch(workerd.url, { method: "POST", body: "Is it warm in the cellar?", signal: client.signal })
-    const reader = (response.body as ReadableStream<Uint8Array>).getReader()
-    await reader.read()
+    await untilItTalks(response)
     client.abort()
     expect(await closed).toBe("closed")
   })
 })
+
+/** Reads a stream up to the first word of the model. */
+async function untilItTalks(response: Response): Promise<void> {
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+  for (let text = ""; !text.includes("text_delta"); ) text += new TextDecoder().decode((await reader.read()).value)
+}
+
+/** Lets the model talk without an end, and returns when its connection is closed. */
+function talksUntilClosed(): Promise<string> {
+  return new Promise((resolve) => {
+    answer = (_request, response) => {
+      const talking = setInterval(() => response.write(chunk({ content: "and " })), 20)
+      response.once("close", () => {
+        clearInterval(talking)
+        resolve("closed")
+      })
+    }
+  })
+}
