@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { availableParallelism, tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -93,23 +93,26 @@ describe.each(RUNTIMES.map(({ name }) => name))("%s", (name) => {
 
 test("the bundle has every conformance scenario, and the laws, hosts, threads and tools", ({ skip }) => {
   const { groups } = resultOf("Node 20", skip).report
-  expect(Object.fromEntries(groups.map(({ name, checks }) => [name, checks]))).toEqual({
-    "conformance: checklist": 37,
-    "conformance: goal": 149,
-    "conformance: machine": 231,
-    "conformance: projector": 264,
-    "laws of a turn (expectTurn)": 10,
-    "laws in every state (exploreTurn)": 3,
-    "requests of the chat and code drivers only grow at their end (law 11)": 2,
-    "an answer": 1,
-    "what is cached does not show": 1,
-    "every earlier turn value can be continued, at any time and in any order": 2,
-    "hostConformance of journaled, in memory": 110,
-    "a journaled turn with tools": 31,
-    "a thread with a goal and a model that streams": 3,
-    "defineTool with zod": 5,
-  })
+  const scenarios = ["checklist", "goal", "machine", "projector"].map((suite) => ({ name: `conformance: ${suite}`, checks: filesIn(suite) }))
+  expect(groups.slice(0, 4).map(({ name, checks }) => ({ name, checks }))).toEqual(scenarios)
+  expect(groups.slice(4).map(({ name }) => name)).toEqual([
+    "laws of a turn (expectTurn)",
+    "laws in every state (exploreTurn)",
+    "requests of the chat and code drivers only grow at their end (law 11)",
+    "an answer",
+    "what is cached does not show",
+    "every earlier turn value can be continued, at any time and in any order",
+    "hostConformance of journaled, in memory",
+    "a journaled turn with tools",
+    "a thread with a goal and a model that streams",
+    "defineTool with zod",
+  ])
 })
+
+/** The number of scenarios of a suite. */
+function filesIn(suite: string): number {
+  return readdirSync(join(ROOT, "test/fixtures/conformance", suite)).filter((file) => file.endsWith(".json")).length
+}
 
 test.each([
   ["workerd", ["process", "Buffer", "require", "setImmediate", "window", "document"]],
