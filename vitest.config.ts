@@ -6,6 +6,7 @@ import { defineConfig } from "vitest/config"
 const FULL = [
   "test/package/**/*.test.ts", // packs the package, installs it and compiles its users' programs
   "test/crash/**/*.test.ts", // kills processes at every boundary
+  "test/runtimes/**/*.test.ts", // starts Node, workerd, Chromium, Deno and Bun
   "test/types/*.test.ts", // runs the compiler
   "test/docs.test.ts", // compiles and runs every program in the docs
   "test/purity.test.ts", // runs the linter and the compiler, and bundles the core
