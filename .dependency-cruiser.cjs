@@ -87,6 +87,7 @@ module.exports = {
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
     room("hosts/child", [HOST, TIMERS, "^src/hosts/(run|journal|tools)/"], "A child is a tool that runs a turn in a journal; it knows no thread."),
+    room("hosts/postgres", [TIMERS, "^src/hosts/journal/"], "A journal store and a queue of work in a database; they know no loop."),
     room("hosts/approval", [], "Signatures of requests; it knows no loop and no journal."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(

@@ -12,6 +12,8 @@ const FULL = [
   "test/layers.test.ts", // runs dependency-cruiser
   "test/cli/*process.test.ts", // starts the command line as a process
   "test/cli/goal-control.test.ts", // starts the command line as a process
+  "test/hosts/postgres/**/*.test.ts", // starts a database server
+  "examples/workers/*.test.ts", // starts a database server, and kills processes
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 

@@ -11,6 +11,7 @@ import { type JournalOwner, type JournalStore, JournalStoreError, type StoredJou
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
 import { aesGcm } from "../../support/aes.ts"
+import { storesInPostgres } from "../../support/postgres.ts"
 import { opened, openedText, readText, textIn } from "../../support/stored-text.ts"
 
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
@@ -59,6 +60,7 @@ const KINDS: readonly Kind[] = [
   },
   { name: "SQLite, by libsql", knows: {}, make: () => inSqlite((path) => new Database(path)) },
   ...sqliteOfNode(),
+  ...(await storesInPostgres()),
 ]
 
 /** Each store has a connection of its own to one file. */

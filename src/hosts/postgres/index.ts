@@ -1,0 +1,4 @@
+/** A journal store and a work queue in PostgreSQL, for processes on any number of machines. */
+
+export type { PostgresClient, PostgresOptions } from "./client.ts"
+export { type PostgresJournalStoreOptions, postgresJournalStore } from "./journal-store.ts"
