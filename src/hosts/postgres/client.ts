@@ -24,6 +24,9 @@ export interface PostgresOptions {
 const FIRST_DELAY_MS = 50
 const LAST_DELAY_MS = 1_000
 
+/** How long an answer that has arrived may take to be read, in milliseconds. */
+const UNREAD_MS = 200
+
 /** How long a statement waits for a lock: another connection of the same owner may have lost its client in the middle of a statement. */
 const LOCK_TIMEOUT_MS = 10_000
 
@@ -92,7 +95,10 @@ function described(error: unknown): unknown {
 async function inTime<Result>(pending: Promise<Result>, ms: number): Promise<Result> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`the server did not answer in ${Math.round(ms)} ms`)), ms)
+    // In a process that was suspended, timers fire before an answer that has arrived is read.
+    timer = setTimeout(() => {
+      timer = setTimeout(() => reject(new Error(`the server did not answer in ${Math.round(ms)} ms`)), UNREAD_MS)
+    }, ms)
   })
   try {
     return await Promise.race([pending, late])

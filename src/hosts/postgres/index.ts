@@ -2,3 +2,14 @@
 
 export type { PostgresClient, PostgresOptions } from "./client.ts"
 export { type PostgresJournalStoreOptions, postgresJournalStore } from "./journal-store.ts"
+export {
+  type ClaimedWork,
+  type EnqueueOptions,
+  type PerformWork,
+  postgresWorkQueue,
+  type WorkCounts,
+  type Worker,
+  type WorkerOptions,
+  type WorkQueue,
+  type WorkQueueOptions,
+} from "./work-queue.ts"
