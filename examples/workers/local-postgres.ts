@@ -66,11 +66,11 @@ export async function startPostgres(bin: string, settings: Readonly<Record<strin
       ended.then(() => clearTimeout(timer))
     })
   }
-  const end = async (signal: "SIGINT" | "SIGKILL"): Promise<void> => {
+  const end = async (signal: "SIGQUIT" | "SIGKILL"): Promise<void> => {
     server?.kill(signal)
     await ended
   }
-  // A process that ends without `stop` does not leave a server. SIGQUIT ends it at once.
+  // A process that ends without `stop` does not leave a server.
   const endAtExit = (): void => {
     server?.kill("SIGQUIT")
     rmSync(folder, { recursive: true, force: true })
@@ -101,8 +101,8 @@ export async function startPostgres(bin: string, settings: Readonly<Record<strin
     },
     async stop() {
       process.off("exit", endAtExit)
-      // SIGINT ends the server in order, without waiting for its clients.
-      await end("SIGINT")
+      // Ends the server at once: its data is not needed any longer.
+      await end("SIGQUIT")
       rmSync(folder, { recursive: true, force: true })
     },
   }
