@@ -92,6 +92,7 @@ module.exports = {
       [HOST, TIMERS, "^src/hosts/run/failures\\.ts$", "^src/hosts/(journal|thread)/"],
       "A store in a Durable Object, and a thread as one; they know no tool and no model.",
     ),
+    room("hosts/postgres", [TIMERS, "^src/hosts/journal/"], "A journal store and a queue of work in a database; they know no loop."),
     room("hosts/approval", [], "Signatures of requests; it knows no loop and no journal."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(

@@ -13,6 +13,7 @@ const FULL = [
   "test/layers.test.ts", // runs dependency-cruiser
   "test/cli/*process.test.ts", // starts the command line as a process
   "test/cli/goal-control.test.ts", // starts the command line as a process
+  "test/hosts/postgres/**/*.test.ts", // starts a database server
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 
@@ -79,13 +80,14 @@ export default defineConfig(({ mode }) => {
 
 /**
  * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
- * examples/approvals are killed.
+ * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests.
  */
-const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly KILL_EVERY?: string; readonly RANDOM_KILLS?: string } } = {
+const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly [name: string]: string } } = {
   fast: {
     FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1",
     KILL_EVERY: process.env["KILL_EVERY"] ?? "60",
     RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
+    ORDERS: process.env["ORDERS"] ?? "0",
   },
   full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },

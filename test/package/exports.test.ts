@@ -351,6 +351,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/child": ["childTool", "detachedChildren", "turnTree"],
   "turn-machine/hosts/journal": ["TurnJournal", "encryptedJournalStore", "journaled", "pendingApprovals", "readTurnJournal"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
+  "turn-machine/hosts/postgres": ["postgresJournalStore", "postgresWorkQueue"],
   "turn-machine/hosts/thread": [
     "JudgedThread",
     "Thread",

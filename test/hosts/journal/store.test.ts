@@ -12,6 +12,7 @@ import { type JournalOwner, type JournalStore, JournalStoreError, type StoredJou
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
 import { aesGcm } from "../../support/aes.ts"
+import { storesInPostgres } from "../../support/postgres.ts"
 import { opened, openedText, readText, textIn } from "../../support/stored-text.ts"
 import { FakeStorage } from "../cloudflare/fake-storage.ts"
 
@@ -70,6 +71,7 @@ const KINDS: readonly Kind[] = [
   },
   { name: "SQLite, by libsql", knows: {}, make: () => inSqlite((path) => new Database(path)) },
   ...sqliteOfNode(),
+  ...(await storesInPostgres()),
 ]
 
 /** Each store has a connection of its own to one file. */
