@@ -23,6 +23,7 @@ import { logName } from "../journal/thread-names.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
+import { EngineTurn } from "./engine-turn.ts"
 import { chargeLeftChildren } from "./left-children.ts"
 import type { OpenTurn, ThreadLoopOptions } from "./loop-options.ts"
 import { redirectingJournal } from "./redirect-turn.ts"
@@ -85,6 +86,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     })
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
+    if (openTurn !== undefined) thread.engineTurn = new EngineTurn(machine, () => thread.now())
     const attended = threadHost(thread, machine, thread.events.shownBy(turnId, host), { attend: () => options.attend?.(), isRecorded: openTurn !== undefined })
     // Without the log, the inputs that are assigned to the turn could be delivered twice.
     const isFatal = (error: unknown): boolean => error === thread.failure?.error || runOptions.isFatal?.(error) === true
