@@ -170,7 +170,7 @@ async function handInLate(
 }
 
 /** The calls of an effect that have no result yet, by id. */
-class OpenCalls {
+export class OpenCalls {
   readonly #open = new Map<string, number>()
   #count = 0
 
