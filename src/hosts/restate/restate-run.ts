@@ -1,13 +1,13 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
-import type { AnswerableEffect, Done, ToolCalls } from "../../wire/effect.ts"
+import type { AnswerableEffect, Checkpoint, Done, Progress, ToolCalls } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import { type EffectContext, type Host, type PerformOptions, type RunOptions, type Suspended, type ToolAnswer, ToolError } from "../host.ts"
 import { handleAnswer } from "../run/answers.ts"
-import { OpenCalls } from "../run/cancel.ts"
+import { OpenCalls, reasonOf } from "../run/cancel.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, isOnce } from "../run/checks.ts"
 import { execute } from "../run/execute.ts"
 import { toolFailureOf } from "../run/failures.ts"
@@ -59,6 +59,21 @@ export interface RestateTurnOptions extends Pick<RunOptions, "toolConcurrency" |
   readonly onWaiting?: (waiting: WaitingCalls) => Promise<void> | void
 }
 
+/** What a thread adds to the run of a turn. What it does must be the same in all attempts. */
+export interface RunHooks {
+  /** Answers a checkpoint in the handler, outside of a step. */
+  checkpoint(effect: Checkpoint): Promise<Response>
+  /** Receives reports in the handler, outside of a step. */
+  progress(effect: Progress | Done): Promise<void> | void
+  /** Called before an effect is performed. */
+  onEffect(machine: TurnMachine): Promise<void> | void
+  /** Resolves when something arrives for the turn. `onMail` is then awaited: it may hand decisions and results to the machine. */
+  mail(): DurablePromise<unknown>
+  onMail(): Promise<void>
+  /** Aborted by `onMail` or `checkpoint`: the turn is cancelled. Otherwise, a turn that waits for people or work outside suspends. */
+  readonly signal?: AbortSignal
+}
+
 /** The result of something that the turn waits for. */
 interface Settled {
   readonly key: string
@@ -91,6 +106,7 @@ export class RestateRun {
   readonly #machine: TurnMachine
   readonly #host: Host
   readonly #options: RestateTurnOptions
+  readonly #hooks: RunHooks | undefined
   readonly #controller = new AbortController()
   /** What the turn waits for, in the order in which it began. */
   readonly #open = new Map<string, Open>()
@@ -103,6 +119,7 @@ export class RestateRun {
   #entries = 0
   #mayDecide = true
   #isCancelled = false
+  #isStored = false
   #hasLeft = false
   /** What came after the cancellation. */
   readonly #late: { readonly response: Response | undefined; readonly cutOff: StoredAnswer["cutOff"]; readonly callId: string | undefined }[] = []
@@ -110,12 +127,23 @@ export class RestateRun {
   #events: { readonly number: number; readonly event: TurnEvent }[] = []
   #emitted = 0
 
-  constructor(sdk: RestateSdk, ctx: RestateContext, machine: TurnMachine, host: Host, options: RestateTurnOptions) {
+  constructor(sdk: RestateSdk, ctx: RestateContext, machine: TurnMachine, host: Host, options: RestateTurnOptions, hooks?: RunHooks) {
+    this.#hooks = hooks
     this.#sdk = sdk
     this.#ctx = ctx
     this.#machine = machine
     this.#host = host
     this.#options = options
+  }
+
+  /** Whether the turn was cancelled, with the invocation or by a hook. */
+  get isCancelled(): boolean {
+    return this.#isCancelled
+  }
+
+  /** Whether the run ended because its segment did. */
+  get isStored(): boolean {
+    return this.#isStored
   }
 
   async run(): Promise<Done | Suspended> {
@@ -138,6 +166,7 @@ export class RestateRun {
     checkCode(this.#sdk, await this.#wait(this.#step(`turn ${code["turnId"]}`, async () => code)), code)
     const host: Host = { ...this.#host, progress: (effect) => this.#progress(effect) }
     for (;;) {
+      if (this.#hooks?.signal?.aborted === true && !this.#isCancelled && !machine.done) this.#cancel(this.#hooks.signal.reason)
       if (this.#isCancelled && !machine.done) await this.#leave()
       const done = await report(machine, host, { onEvent: (event) => this.#emit(event) }, ({ id, calls }) => {
         if (id === this.#effectId) this.#enqueue(calls)
@@ -151,12 +180,39 @@ export class RestateRun {
       if (outstanding === undefined || (this.#isCancelled && !machine.done)) continue
       if (outstanding.id !== this.#effectId) {
         if (this.#isSegmentOver(outstanding)) return this.#store()
+        await this.#hooks?.onEffect(machine)
         this.#begin(outstanding)
+        if (this.#hooks !== undefined && outstanding.type === "checkpoint") {
+          await this.#deliver(outstanding, this.#hooks)
+          continue
+        }
       }
       this.#startCalls()
       await this.#watch()
+      if (this.#hooks !== undefined && !this.#isCancelled) {
+        if (this.#isIdle) {
+          await this.#flush()
+          return suspended(machine)
+        }
+        this.#listen(this.#hooks)
+      }
       if (!this.#isCancelled) await this.#next()
     }
+  }
+
+  async #deliver(effect: Checkpoint, { checkpoint, signal }: RunHooks): Promise<void> {
+    const response = await checkpoint(effect)
+    // Nothing is delivered to a turn that is cancelled.
+    if (signal?.aborted !== true) await this.#handle(effect, response, response.type === "checkpoint_delivery" ? (response.at ?? 0) : 0)
+  }
+
+  /** Whether only people, or work outside, can continue the turn. */
+  get #isIdle(): boolean {
+    return this.#queue.length === 0 && [...this.#open.keys()].every((key) => key === MAIL)
+  }
+
+  #listen({ mail, onMail }: RunHooks): void {
+    if (!this.#open.has(MAIL)) this.#add(MAIL, mail(), onMail)
   }
 
   #checkSegment(segment: RestateTurnOptions["segment"]): void {
@@ -178,6 +234,7 @@ export class RestateRun {
   }
 
   async #store(): Promise<Suspended> {
+    this.#isStored = true
     if (hasState(this.#ctx)) storeSegment(this.#ctx, this.#machine, this.#options.turnId)
     await this.#flush()
     return suspended(this.#machine)
@@ -401,6 +458,10 @@ export class RestateRun {
   async #watch(): Promise<void> {
     const { outstanding } = this.#machine
     const { held = [], pending = [] } = outstanding?.type === "tool_calls" ? outstanding : {}
+    if (this.#hooks !== undefined) {
+      if (outstanding !== undefined && held.length > 0) this.#askHost(outstanding.id, held)
+      return
+    }
     const wanted = new Set([
       ...held.flatMap(({ requestId }) => [`held ${requestId}`, `expiry ${requestId}`]),
       ...pending.map(({ token }) => `outside ${token}`),
@@ -411,7 +472,11 @@ export class RestateRun {
     const newHeld = held.filter(({ requestId }) => !this.#open.has(`held ${requestId}`))
     const newPending = pending.filter(({ token }) => !this.#open.has(`outside ${token}`))
     if (newHeld.length + newPending.length > 0) await this.#beginToWait(outstanding, newHeld, newPending)
-    if (this.#host.decide !== undefined && held.length > 0 && this.#mayDecide && !this.#isCancelled) this.#decide(outstanding.id, held)
+    if (held.length > 0) this.#askHost(outstanding.id, held)
+  }
+
+  #askHost(id: number, held: readonly HeldCall[]): void {
+    if (this.#host.decide !== undefined && this.#mayDecide && !this.#isCancelled) this.#decide(id, held)
   }
 
   async #beginToWait({ id }: ToolCalls, held: readonly HeldCall[], pending: readonly ExternalCall[]): Promise<void> {
@@ -528,9 +593,9 @@ export class RestateRun {
 
   // --- cancellation ------------------------------------------------------------------------------------------------------------------
 
-  #cancel(): void {
+  #cancel(reason: unknown = new DOMException("The invocation was cancelled.", "AbortError")): void {
     this.#isCancelled = true
-    if (!this.#controller.signal.aborted) this.#controller.abort(new DOMException("The invocation was cancelled.", "AbortError"))
+    if (!this.#controller.signal.aborted) this.#controller.abort(reason)
   }
 
   /** Ends a cancelled turn in order: running work has its grace time, and what it reports is recorded before the turn is cancelled. */
@@ -554,7 +619,8 @@ export class RestateRun {
     }
     for (const { response } of this.#late) if (response !== undefined) await hand(response)
     if (answer === undefined && outstanding?.type === "tool_calls") for (const response of await this.#endLeft(outstanding)) await hand(response)
-    machine.command({ type: "cancel", ...(partial !== undefined && { partial }), ...(answer !== undefined && { answer }) })
+    const reason = reasonOf(this.#controller.signal)
+    machine.command({ type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }), ...(answer !== undefined && { answer }) })
   }
 
   /** What is known of the calls that this invocation does not run: their results from the host's tools, and of `once` calls that they may have run. */
@@ -592,6 +658,7 @@ export class RestateRun {
   // --- reports -----------------------------------------------------------------------------------------------------------------------
 
   async #progress(effect: Parameters<NonNullable<Host["progress"]>>[0]): Promise<void> {
+    if (this.#hooks !== undefined) return this.#hooks.progress(effect)
     const host = this.#host
     if (host.progress === undefined) return
     await this.#wait(
@@ -616,3 +683,6 @@ export class RestateRun {
 }
 
 const DEFAULT_TOOL_CONCURRENCY = 8
+
+/** The key of what is open while a hook listens. */
+const MAIL = "mail"

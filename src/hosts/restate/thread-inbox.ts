@@ -112,12 +112,17 @@ export async function peekItems(ctx: SharedThreadContext, { from }: { readonly f
   return entries
 }
 
+interface Waiter {
+  readonly id: string
+  readonly promise: DurablePromise<unknown>
+}
+
 /** The inbox as the run of its thread sees it. */
 export class Inbox {
   readonly #ctx: ThreadContext
   readonly #service: string
   #from: number
-  #waiter: { readonly id: string; readonly promise: DurablePromise<unknown> } | undefined
+  #waiter: Waiter | undefined
 
   /** `from`: the number of the first item that is not in the log. */
   constructor(ctx: ThreadContext, service: string, from: number) {
@@ -155,7 +160,7 @@ export class Inbox {
     this.#waiter = undefined
   }
 
-  get #waiting(): NonNullable<typeof this.#waiter> {
+  get #waiting(): Waiter {
     this.#waiter ??= this.#ctx.awakeable()
     return this.#waiter
   }

@@ -1,4 +1,5 @@
 import { TurnError } from "../../errors.ts"
+import { lostUsageRecord } from "../../drivers/goal/deliveries.ts"
 import type { Json } from "../../json.ts"
 import { undecidedCalls } from "../../machine/held.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
@@ -92,6 +93,13 @@ export interface TurnProgress {
 export const HEAD = "head"
 export const PROGRESS = "progress"
 
+/** The open turn, and the invocation that runs it. `null`: it is stored, and any invocation may continue it. */
+type BegunTurn = { readonly turnId: string; readonly invocation: string | null }
+
+const BEGUN = "begun"
+
+const LOST = "The invocation that ran the turn ended before it. What it did is not known here, so the turn does not run again."
+
 /** What a run of the thread was asked for. */
 export interface RunRequest {
   /** It runs for the item with this number. If another run has recorded it and the thread rests, there is nothing to do. */
@@ -114,8 +122,10 @@ export class ThreadRun {
   readonly #ctx: ThreadContext
   readonly #options: ThreadRunOptions
   readonly #inbox: Inbox
+  /** Aborted when a segment of a turn ends. */
   readonly #pause = new AbortController()
-  readonly #head: ThreadHead | null
+  /** Aborted when the invocation is cancelled. */
+  readonly #stop = new AbortController()
   #at: number
   #usage: TokenUsage
   #turn: OpenedTurn | undefined
@@ -123,6 +133,8 @@ export class ThreadRun {
   /** Answers from outside that came before the open turn ran. */
   #deferred: InboxEntry[] = []
   #counted: string | undefined
+  /** Why the open turn cannot continue. */
+  #lost: Error | undefined
   #written = ""
   #steps = 0
 
@@ -130,7 +142,6 @@ export class ThreadRun {
     this.#sdk = sdk
     this.#ctx = ctx
     this.#options = options
-    this.#head = found.head
     this.#at = found.at
     this.#usage = found.head?.usage ?? NO_USAGE
     this.#inbox = new Inbox(ctx, options.name, found.cursor)
@@ -161,15 +172,15 @@ export class ThreadRun {
         this.#client("send")["run"]?.({ after: -1 })
         return { type: "continues" }
       }
-      if (rest.type === "suspended") {
+      if (rest.type === "suspended" && !this.#stop.signal.aborted) {
         this.#writeHead(thread)
         await this.#arrival(expiryOf(rest.held))
         await this.#expire(thread, rest.held)
         await this.#receive(thread)
         continue
       }
-      if ((await this.#receive(thread)) > 0) continue
-      const { notBefore } = rest
+      if (!this.#stop.signal.aborted && (await this.#receive(thread)) > 0) continue
+      const notBefore = this.#stop.signal.aborted ? undefined : rest.notBefore
       const { maxWaitMs = DEFAULT_MAX_WAIT_MS } = this.#options
       if (notBefore !== undefined && notBefore - this.#now <= maxWaitMs) {
         this.#writeHead(thread)
@@ -200,6 +211,7 @@ export class ThreadRun {
     return thread.run(this.#host(thread), {
       maxWaitMs: 0,
       pause: this.#pause.signal,
+      signal: this.#stop.signal,
       openTurn: (turn) => this.#open(turn),
       runTurn: this.#loop(thread),
       onTurn: () => this.#writeHead(thread),
@@ -225,9 +237,31 @@ export class ThreadRun {
     const known = this.#turn?.turnId === turn.turnId ? this.#machine : undefined
     this.#turn = turn
     if (known !== undefined) return { machine: known, resumed: true }
-    const restored = await restoreSegment(this.#sdk, this.#ctx, withValidation(turn.config), turn.turnId)
-    this.#machine = restored ?? beginTurn(turn)
-    return { machine: this.#machine, resumed: restored !== undefined }
+    const { turnId } = turn
+    const begun = await this.#ctx.get<BegunTurn>(BEGUN)
+    const progress = await this.#ctx.get<TurnProgress>(PROGRESS)
+    const restored = await restoreSegment(this.#sdk, this.#ctx, withValidation(turn.config), turnId)
+    const machine = restored ?? beginTurn(turn)
+    const { id: invocation } = this.#ctx.request()
+    this.#machine = machine
+    this.#lost = undefined
+    if (begun?.turnId === turnId && begun.invocation !== null && begun.invocation !== invocation) {
+      this.#lost = new Error(LOST)
+      if (progress?.turnId === turnId) this.#chargeLost(machine, turnId, progress.usage)
+    }
+    this.#writeBegun({ turnId, invocation })
+    return { machine, resumed: restored !== undefined }
+  }
+
+  #writeBegun(begun: BegunTurn): void {
+    this.#ctx.set(BEGUN, begun)
+  }
+
+  /** Charges what the turn had used, as far as the state knows. */
+  #chargeLost(machine: PureTurnMachine, turnId: string, used: TokenUsage): void {
+    if (this.#options.goals === false) return
+    const usage = usageSince(machine.usage, used)
+    machine.apply([{ type: "append_events", events: [lostUsageRecord(threadIdOf(this.#options.name, this.#ctx.key), turnId, usage)] }])
   }
 
   #loop(thread: Thread): RunLoop {
@@ -242,7 +276,6 @@ export class ThreadRun {
         ...(onEvent !== undefined && { onEvent: (event: TurnEvent) => onEvent(event, { key, turnId }) }),
       }
       const run = new RestateRun(this.#sdk, this.#ctx, machine, host, options, {
-        suspends: true,
         checkpoint: (effect) => this.#checkpoint(host, effect, signal),
         progress: (effect) => host.progress?.(effect),
         onEffect: (given) => this.#onEffect(host, given),
@@ -251,7 +284,7 @@ export class ThreadRun {
           this.#inbox.arrived()
           await this.#receive(thread)
         },
-        ...(signal !== undefined && { signal }),
+        ...(signal !== undefined && { signal: this.#lost === undefined ? signal : AbortSignal.abort(this.#lost) }),
       })
       const ended = await run.run()
       this.#at = this.#now
@@ -259,9 +292,13 @@ export class ThreadRun {
         if (this.#counted !== turnId) this.#usage = addUsage(this.#usage, machine.usage)
         this.#counted = turnId
         this.#ctx.clear(PROGRESS)
-        // What was ordered before the cancellation of the invocation takes effect with the end of the turn.
-        if (run.isCancelled && signal?.aborted !== true) thread.interrupt()
-      } else if (run.isStored) this.#pause.abort()
+        this.#ctx.clear(BEGUN)
+        // The invocation was cancelled: nothing more begins.
+        if (run.isCancelled && this.#lost === undefined && signal?.aborted !== true) this.#stop.abort()
+      } else if (run.isStored) {
+        this.#writeBegun({ turnId, invocation: null })
+        this.#pause.abort()
+      }
       return ended
     }
   }
@@ -341,8 +378,8 @@ export class ThreadRun {
       if (first === "arrival") this.#inbox.arrived()
       else if (until !== undefined) this.#at = Math.max(this.#now, until)
     } catch (error) {
-      // A cancelled invocation stops what runs. A wait is over then.
       if (!isCancellation(error)) throw error
+      this.#stop.abort()
     }
   }
 
@@ -355,11 +392,23 @@ export class ThreadRun {
   async #receive(thread: Thread): Promise<number> {
     let count = 0
     for (;;) {
-      const taken: TakenItems = await this.#inbox.take()
+      const taken: TakenItems = await this.#taken()
       for (const entry of taken.entries) await this.#apply(thread, entry)
       this.#inbox.recorded(taken)
       count += taken.entries.length
       if (taken.entries.length === 0) return count
+    }
+  }
+
+  async #taken(): Promise<TakenItems> {
+    for (;;) {
+      try {
+        return await this.#inbox.take()
+      } catch (error) {
+        // The cancellation of the invocation cancels its calls. What they would have handed out is still there.
+        if ((error as { readonly code?: unknown }).code !== 409) throw error
+        this.#stop.abort()
+      }
     }
   }
 
@@ -451,6 +500,15 @@ function beginTurn({ config, start, history }: OpenedTurn): PureTurnMachine {
 
 function withValidation(config: OpenedTurn["config"]): OpenedTurn["config"] {
   return { ...config, validation: config.validation ?? wireValidation }
+}
+
+function usageSince(before: TokenUsage, after: TokenUsage): TokenUsage {
+  return {
+    inputTokens: Math.max(0, after.inputTokens - before.inputTokens),
+    cachedInputTokens: Math.max(0, after.cachedInputTokens - before.cachedInputTokens),
+    outputTokens: Math.max(0, after.outputTokens - before.outputTokens),
+    reasoningTokens: Math.max(0, after.reasoningTokens - before.reasoningTokens),
+  }
 }
 
 function expiryOf(held: readonly HeldCall[]): number | undefined {
