@@ -181,6 +181,7 @@ export class RestateRun {
       if (outstanding.id !== this.#effectId) {
         if (this.#isSegmentOver(outstanding)) return this.#store()
         await this.#hooks?.onEffect(machine)
+        if (this.#hooks?.signal?.aborted === true) continue
         this.#begin(outstanding)
         if (this.#hooks !== undefined && outstanding.type === "checkpoint") {
           await this.#deliver(outstanding, this.#hooks)

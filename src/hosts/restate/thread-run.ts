@@ -6,6 +6,7 @@ import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { begin } from "../../machine/step.ts"
 import { errorEvent } from "../../machine/terminal.ts"
 import type { TurnMachine as PureTurnMachine } from "../../machine/turn-machine.ts"
+import { cutMiddle } from "../../text.ts"
 import { wireValidation } from "../../schemas/validation.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
@@ -18,14 +19,14 @@ import type { TokenUsage } from "../../wire/usage.ts"
 import { type EffectContext, type Host, type RunLoop, ToolError, wrapHost } from "../host.ts"
 import type { CheckRunner } from "../thread/check-runner.ts"
 import type { ThreadTurn } from "../thread/config.ts"
-import type { OpenedTurn } from "../thread/loop-options.ts"
+import type { OpenedTurn, RestFacts } from "../thread/loop-options.ts"
 import { Thread, type ThreadOptions, type ThreadRest } from "../thread/thread.ts"
 import { isCancellation } from "./context.ts"
 import { RestateRun, type RestateTurnOptions } from "./restate-run.ts"
 import { restoreSegment } from "./segments.ts"
 import type { ObjectClient, ObjectSdk, ThreadContext } from "./thread-context.ts"
 import { CURSOR, Inbox, type InboxEntry, type InboxItem, type InboxReply, type TakenItems } from "./thread-inbox.ts"
-import { objectStore } from "./thread-store.ts"
+import { objectStore, piecesOf } from "./thread-store.ts"
 
 /** How the turns of a thread in Restate run. */
 export interface ThreadRunOptions
@@ -66,6 +67,7 @@ export interface ThreadHead {
   readonly turns: number
   /** The turn that has begun and not ended. */
   readonly openTurn?: ThreadTurn
+  /** The last turn that ended. A long text of its outcome is cut. */
   readonly lastTurn?: { readonly turnId: string; readonly outcome: Outcome }
   /** The inputs that no turn has received. */
   readonly queue: readonly WaitingInput[]
@@ -76,7 +78,7 @@ export interface ThreadHead {
   /** The tokens of all turns that have ended. */
   readonly usage: TokenUsage
   /** Why the thread rests. Absent: it runs, or continues in another invocation. */
-  readonly rest?: ThreadRest
+  readonly rest?: Omit<RestFacts, "outcome">
 }
 
 /** How far the open turn is. */
@@ -92,6 +94,25 @@ export interface TurnProgress {
 /** The keys of the state. */
 export const HEAD = "head"
 export const PROGRESS = "progress"
+const REST = "rest"
+
+/** A rest has the whole text of its outcome. */
+async function writeRest(ctx: ThreadContext, rest: ThreadRest): Promise<void> {
+  const before = (await ctx.get<number>(REST)) ?? 0
+  const pieces = piecesOf(JSON.stringify(rest))
+  pieces.forEach((piece, index) => {
+    ctx.set(`${REST}:${index}`, piece)
+  })
+  for (let index = pieces.length; index < before; index += 1) ctx.clear(`${REST}:${index}`)
+  ctx.set(REST, pieces.length)
+}
+
+async function readRest(ctx: ThreadContext): Promise<ThreadRest> {
+  const count = (await ctx.get<number>(REST)) ?? 0
+  let text = ""
+  for (let index = 0; index < count; index += 1) text += (await ctx.get<string>(`${REST}:${index}`)) ?? ""
+  return JSON.parse(text) as ThreadRest
+}
 
 /** The open turn, and the invocation that runs it. `null`: it is stored, and any invocation may continue it. */
 type BegunTurn = { readonly turnId: string; readonly invocation: string | null }
@@ -133,8 +154,10 @@ export class ThreadRun {
   /** Answers from outside that came before the open turn ran. */
   #deferred: InboxEntry[] = []
   #counted: string | undefined
-  /** Why the open turn cannot continue. */
-  #lost: Error | undefined
+  /** Aborted when the open turn, which another invocation has left, is to end. */
+  #lost: AbortController | undefined
+  /** What that turn had used. */
+  #lostUsage: TokenUsage | undefined
   #written = ""
   #steps = 0
 
@@ -150,7 +173,10 @@ export class ThreadRun {
   static async run(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions, { after }: RunRequest): Promise<RunResult> {
     const head = await ctx.get<ThreadHead>(HEAD)
     const cursor = (await ctx.get<number>(CURSOR)) ?? 0
-    if (after !== undefined && after < cursor && head?.rest !== undefined) return { type: "rested", rest: head.rest }
+    // What the run is for is recorded, and nothing waits.
+    if (after !== undefined && after < cursor && head?.rest !== undefined && head.queue.length === 0) {
+      return { type: "rested", rest: await readRest(ctx) }
+    }
     return new ThreadRun(sdk, ctx, options, { head, cursor, at: await ctx.date.now() }).#run()
   }
 
@@ -189,6 +215,7 @@ export class ThreadRun {
         continue
       }
       this.#writeHead(thread, rest)
+      await writeRest(this.#ctx, rest)
       await thread.close()
       if (notBefore !== undefined) this.#client("send")["run"]?.({}, this.#sdk.rpc.sendOpts({ delay: Math.max(0, notBefore - this.#now) }))
       return { type: "rested", rest }
@@ -246,8 +273,8 @@ export class ThreadRun {
     this.#machine = machine
     this.#lost = undefined
     if (begun?.turnId === turnId && begun.invocation !== null && begun.invocation !== invocation) {
-      this.#lost = new Error(LOST)
-      if (progress?.turnId === turnId) this.#chargeLost(machine, turnId, progress.usage)
+      this.#lost = new AbortController()
+      this.#lostUsage = progress?.turnId === turnId ? usageSince(machine.usage, progress.usage) : undefined
     }
     this.#writeBegun({ turnId, invocation })
     return { machine, resumed: restored !== undefined }
@@ -257,11 +284,16 @@ export class ThreadRun {
     this.#ctx.set(BEGUN, begun)
   }
 
-  /** Charges what the turn had used, as far as the state knows. */
-  #chargeLost(machine: PureTurnMachine, turnId: string, used: TokenUsage): void {
-    if (this.#options.goals === false) return
-    const usage = usageSince(machine.usage, used)
-    machine.apply([{ type: "append_events", events: [lostUsageRecord(threadIdOf(this.#options.name, this.#ctx.key), turnId, usage)] }])
+  /** Ends a turn that its invocation has left, before its work: what it did is not known. What it had used is charged as far as the state says. */
+  #leave(machine: PureTurnMachine, lost: AbortController): void {
+    // The turn of a goal begins with the first request.
+    const { type } = machine.outstanding ?? {}
+    if (type === "sync_execution_surface" || type === "checkpoint") return
+    const { turnId = "" } = this.#turn ?? {}
+    if (this.#lostUsage !== undefined && this.#options.goals !== false)
+      machine.apply([{ type: "append_events", events: [lostUsageRecord(threadIdOf(this.#options.name, this.#ctx.key), turnId, this.#lostUsage)] }])
+    this.#lostUsage = undefined
+    lost.abort(new Error(LOST))
   }
 
   #loop(thread: Thread): RunLoop {
@@ -284,7 +316,7 @@ export class ThreadRun {
           this.#inbox.arrived()
           await this.#receive(thread)
         },
-        ...(signal !== undefined && { signal: this.#lost === undefined ? signal : AbortSignal.abort(this.#lost) }),
+        ...(signal !== undefined && { signal: this.#lost?.signal ?? signal }),
       })
       const ended = await run.run()
       this.#at = this.#now
@@ -317,7 +349,8 @@ export class ThreadRun {
   }
 
   async #onEffect(host: Host, machine: PureTurnMachine): Promise<void> {
-    await host.save?.(machine)
+    if (this.#lost === undefined) await host.save?.(machine)
+    else this.#leave(machine, this.#lost)
   }
 
   /** The host of the user. What the thread calls outside of an effect's step gets a step of its own. */
@@ -396,7 +429,8 @@ export class ThreadRun {
       for (const entry of taken.entries) await this.#apply(thread, entry)
       this.#inbox.recorded(taken)
       count += taken.entries.length
-      if (taken.entries.length === 0) return count
+      if (taken.entries.length > 0) this.#writeHead(thread)
+      else return count
     }
   }
 
@@ -444,18 +478,33 @@ export class ThreadRun {
       goal,
       turns,
       ...(openTurn !== undefined && { openTurn }),
-      ...(lastTurn !== undefined && { lastTurn: { turnId: lastTurn.turnId, outcome: lastTurn.outcome } }),
+      ...(lastTurn !== undefined && { lastTurn: { turnId: lastTurn.turnId, outcome: shortOutcome(lastTurn.outcome) } }),
       queue: thread.queue().map(({ inputId, when, at }): WaitingInput => ({ inputId, when, at })),
       held: waits === undefined ? [] : undecidedCalls(waits),
       pending: waits?.pending ?? [],
       usage: this.#usage,
-      ...(rest !== undefined && { rest }),
+      ...(rest !== undefined && { rest: withoutOutcome(rest) }),
     }
     const text = JSON.stringify(head)
     if (text === this.#written) return
     this.#written = text
     this.#ctx.set<ThreadHead>(HEAD, { at: this.#now, ...head })
   }
+}
+
+function withoutOutcome({ reason, notBefore, wait }: ThreadRest): Omit<RestFacts, "outcome"> {
+  return { reason, ...(notBefore !== undefined && { notBefore }), ...(wait !== undefined && { wait }) }
+}
+
+/** How much of the text of an outcome the head has, in UTF-16 units. */
+const MAX_TEXT_CHARS = 1_000
+
+function shortOutcome(outcome: Outcome): Outcome {
+  if (outcome.type !== "finished") return outcome
+  const { finish } = outcome
+  if (finish.type === "assistant_message") return { type: "finished", finish: { ...finish, text: cutMiddle(finish.text, MAX_TEXT_CHARS) } }
+  const text = JSON.stringify(finish.value) ?? ""
+  return text.length <= MAX_TEXT_CHARS ? outcome : { type: "finished", finish: { ...finish, value: cutMiddle(text, MAX_TEXT_CHARS) } }
 }
 
 function approvalOptions(options: object): Pick<ThreadOptions, "approvals" | "approvalTtlMs"> {

@@ -485,8 +485,11 @@ class Durable<Value> implements PromiseLike<Value> {
   }
 
   // biome-ignore lint/suspicious/noThenProperty: the SDK's promises are thenables, too
-  then<Result, Other>(onValue?: ((value: Value) => Result) | null, onError?: ((error: unknown) => Other) | null): Promise<Result | Other> {
-    return this.#settled().then(onValue as never, onError as never)
+  then<Result = Value, Other = never>(
+    onValue?: ((value: Value) => Result | PromiseLike<Result>) | null,
+    onError?: ((error: unknown) => Other | PromiseLike<Other>) | null,
+  ): Promise<Result | Other> {
+    return this.#settled().then(onValue, onError)
   }
 
   catch<Other>(onError: (error: unknown) => Other): Promise<Value | Other> {
