@@ -38,6 +38,8 @@ export interface WaitingCalls {
 
 /** Options of `restateTurn`. */
 export interface RestateTurnOptions extends Pick<RunOptions, "toolConcurrency" | "cancelGraceMs">, Pick<PerformOptions, "isFatal"> {
+  /** The clock that steps read: what it says is recorded with their results. Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number
   /** Id of the turn, unique among all turns of the host; part of its idempotency keys. */
   readonly turnId: string
   /**
@@ -385,7 +387,7 @@ export class RestateRun {
   async #execute(effect: AnswerableEffect, past: Past, effectSignal: AbortSignal): Promise<StoredAnswer> {
     const { turnId, cancelGraceMs, toolConcurrency } = this.#options
     const stored = (answer: Response | undefined, cutOff?: StoredAnswer["cutOff"]): StoredAnswer => ({
-      at: Date.now(),
+      at: this.#clock(),
       fingerprint: fingerprintOf(effect),
       ...(answer !== undefined && { answer: packed(answer) }),
       ...(cutOff !== undefined && { cutOff }),
@@ -408,6 +410,7 @@ export class RestateRun {
         isFatal: (error) => this.#isFatal(error),
         callStarted: async () => past,
         onEvent: (event) => this.#options.onEvent?.(event),
+        now: () => this.#clock(),
         onCutOff: (said) => {
           partial = said
         },
@@ -494,7 +497,7 @@ export class RestateRun {
       this.#step(`${id} waits`, async () => {
         const invocationId = this.#ctx.request().id
         await this.#options.onWaiting?.({ invocationId, held, pending, ...(Object.keys(awakeables).length > 0 && { awakeables }) })
-        return Date.now()
+        return this.#clock()
       }),
     )
     for (const { requestId, digest, ask } of held) {
@@ -562,9 +565,13 @@ export class RestateRun {
     })
   }
 
+  #clock(): number {
+    return Math.floor((this.#options.now ?? Date.now)())
+  }
+
   /** The engine's time. */
   #now(id: number): Promise<number> {
-    return this.#wait(this.#step(`${id} time`, async () => Date.now()))
+    return this.#wait(this.#step(`${id} time`, async () => this.#clock()))
   }
 
   /** Returns whether a decision is new. */
@@ -581,7 +588,7 @@ export class RestateRun {
     this.#mayDecide = false
     const { signal } = this.#effectController
     const decided = this.#step(`${id} decide`, async () => {
-      const now = (): number => Date.now()
+      const now = (): number => this.#clock()
       const context = { effectId: id, idempotencyKey: undefined, signal, isFatal: (error: unknown) => this.#isFatal(error), said: undefined, now }
       const emit: EffectContext["emit"] = (event) => void this.#options.onEvent?.(event)
       return (await (await execute(decideTask(this.#host, id, held), now(), { ...context, emit })).answer()).response
@@ -616,7 +623,7 @@ export class RestateRun {
     const hand = async (response: Response): Promise<void> => {
       const isWork = response.type === "tool_results" || response.type === "exec_result"
       if (isWork && open.completedBy(response)) answer = response
-      else if (outstanding !== undefined) await this.#handle(outstanding, response, Date.now())
+      else if (outstanding !== undefined) await this.#handle(outstanding, response, response.at ?? 0)
     }
     for (const { response } of this.#late) if (response !== undefined) await hand(response)
     if (answer === undefined && outstanding?.type === "tool_calls") for (const response of await this.#endLeft(outstanding)) await hand(response)
