@@ -11,6 +11,20 @@ export type { DurablePromise, RestateContext, RestateObjectContext, SignalContex
 export type { RestateTurnErrorCode } from "./entries.ts"
 export type { RestateTurnOptions, WaitingCalls } from "./restate-run.ts"
 export type { RetryPolicy } from "./retry.ts"
+export type {
+  AnswerRequest,
+  CancelResult,
+  CommandRequest,
+  DecideRequest,
+  RestateApprovals,
+  RestateThreadOptions,
+  SayRequest,
+  SayResult,
+  ThreadApi,
+  ThreadStatus,
+} from "./thread.ts"
+export { restateThread } from "./thread-index.ts"
+export type { RunRequest, RunResult, ThreadHead, ThreadRunOptions, TurnProgress, WaitingInput } from "./thread-run.ts"
 
 /** The parts of the installed SDK that the adapter uses. */
 export const sdk: RestateSdk = { RestatePromise: RestatePromise as unknown as RestateSdk["RestatePromise"], TerminalError, RestateError }

@@ -31,6 +31,8 @@ export interface RestateApprovals {
 export interface RestateThreadOptions extends ThreadRunOptions {
   /** Which calls people are asked about, and how their decisions are verified. Default: every call runs. */
   readonly approvals?: RestateApprovals
+  /** Options of the virtual object, as `options` of the SDK's `object`: `retryPolicy` or `journalRetention`, for example. */
+  readonly objectOptions?: object
 }
 
 /** An input of the user. */
@@ -84,8 +86,8 @@ export interface CancelResult extends Interrupted {
   readonly wasRunning: boolean
 }
 
-/** The handlers of a thread. Those of the SDK's clients have the same names. */
-export interface ThreadHandlers {
+/** The handlers of a thread that clients call. */
+export interface ThreadApi {
   say(ctx: SharedThreadContext, request: SayRequest | string): Promise<SayResult>
   steer(ctx: SharedThreadContext, request: SayRequest | string): Promise<InputReceipt>
   command(ctx: SharedThreadContext, request: CommandRequest): Promise<readonly GoalOutput[]>
@@ -96,6 +98,10 @@ export interface ThreadHandlers {
   cancel(ctx: SharedThreadContext, request?: { readonly reason?: string }): Promise<CancelResult>
   status(ctx: SharedThreadContext): Promise<ThreadStatus>
   run(ctx: ThreadContext, request?: RunRequest): Promise<RunResult>
+}
+
+/** All handlers of a thread. */
+export interface ThreadHandlers extends ThreadApi {
   put: typeof putItem
   take: typeof takeItems
   peek: typeof peekItems
@@ -287,7 +293,7 @@ function refusal(sdk: ObjectSdk, code: string, message: string, errorCode = 400)
 
 /** Defines the virtual object. */
 export function defineThread(sdk: ObjectSdk, options: RestateThreadOptions): unknown {
-  const { name } = options
+  const { name, objectOptions } = options
   if (typeof name !== "string" || name === "") throw new TypeError("restateThread needs the name of a virtual object.")
   const handlers = threadHandlers(sdk, options)
   const { exclusive, shared } = sdk.handlers.object
@@ -309,5 +315,6 @@ export function defineThread(sdk: ObjectSdk, options: RestateThreadOptions): unk
       take: exclusive(own, handlers.take),
       peek: shared(own, handlers.peek),
     },
+    ...(objectOptions !== undefined && { options: objectOptions }),
   })
 }

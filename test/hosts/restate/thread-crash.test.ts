@@ -12,7 +12,7 @@ useClock()
 const withoutTimes = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (name, own) => (/(At|Ms|^at|Used)$/.test(name) && name !== "tokensUsed" ? 0 : own)))
 
-const STRIDE = inject("lane") === "fast" ? 13 : 1
+const STRIDE = process.env["TEST_LANE"] === "fast" ? 13 : 1
 
 describe("a thread whose service is killed", () => {
   const script = ({ messages }: LlmRequest): LlmResponse => {
