@@ -72,6 +72,8 @@ export interface RunHooks {
   /** Resolves when something arrives for the turn. `onMail` is then awaited: it may hand decisions and results to the machine. */
   mail(): DurablePromise<unknown>
   onMail(): Promise<void>
+  /** How many messages and events of the turn are stored elsewhere: a segment does not repeat them. */
+  readonly history?: { readonly messages: number; readonly events: number }
   /** Aborted by `onMail` or `checkpoint`: the turn is cancelled. Otherwise, a turn that waits for people or work outside suspends. */
   readonly signal?: AbortSignal
 }
@@ -238,7 +240,7 @@ export class RestateRun {
 
   async #store(): Promise<Suspended> {
     this.#isStored = true
-    if (hasState(this.#ctx)) storeSegment(this.#ctx, this.#machine, this.#options.turnId)
+    if (hasState(this.#ctx)) storeSegment(this.#ctx, this.#machine, this.#options.turnId, this.#hooks?.history)
     await this.#flush()
     return suspended(this.#machine)
   }

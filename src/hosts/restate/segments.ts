@@ -29,6 +29,14 @@ interface StoredTurn {
   readonly texts: { readonly [List in ListName]: string }
 }
 
+/** The messages and events that a turn begins with, and that are stored elsewhere. */
+export interface KnownHistory {
+  readonly messages: TurnCheckpoint["messages"]
+  readonly events: TurnCheckpoint["events"]
+}
+
+const NO_HISTORY: KnownHistory = { messages: [], events: [] }
+
 const STORED = new WeakMap<PureTurnMachine, StoredTurn>()
 
 const headKey = (turnId: string): string => `turn ${turnId}`
@@ -45,6 +53,7 @@ export async function restoreSegment(
   ctx: Pick<RestateObjectContext, "get">,
   config: TurnConfig,
   turnId: string,
+  history: KnownHistory = NO_HISTORY,
 ): Promise<PureTurnMachine | undefined> {
   const head = await ctx.get<Head>(headKey(turnId))
   if (head === null) return undefined
@@ -64,16 +73,25 @@ export async function restoreSegment(
   }
   const texts = { messages: await read("messages", head.messages.length), events: await read("events", head.events.length) }
   const rest = JSON.parse(await read("rest", head.rest)) as Omit<TurnCheckpoint, ListName>
-  const machine = TurnMachine.restore(config, { ...rest, messages: itemsOf(texts.messages), events: itemsOf(texts.events) })
+  const machine = TurnMachine.restore(config, {
+    ...rest,
+    messages: [...history.messages, ...itemsOf(texts.messages)],
+    events: [...history.events, ...itemsOf(texts.events)],
+  })
   STORED.set(machine, { head, texts })
   return machine
 }
 
 /** Stores a turn. Of a list that has grown, only what is new is written. */
-export function storeSegment(ctx: RestateObjectContext, machine: PureTurnMachine, turnId: string): void {
+export function storeSegment(
+  ctx: RestateObjectContext,
+  machine: PureTurnMachine,
+  turnId: string,
+  known: { readonly messages: number; readonly events: number } = { messages: 0, events: 0 },
+): void {
   const { messages, events, ...rest } = machine.checkpoint()
   const stored = STORED.get(machine)
-  const texts = { messages: textOf(messages), events: textOf(events) }
+  const texts = { messages: textOf(messages.slice(known.messages)), events: textOf(events.slice(known.events)) }
   const restPieces = cut(JSON.stringify(rest))
   for (const [index, piece] of restPieces.entries()) ctx.set(pieceKey(turnId, "rest", index), piece)
   for (let index = restPieces.length; index < (stored?.head.rest ?? 0); index += 1) ctx.clear(pieceKey(turnId, "rest", index))

@@ -23,7 +23,7 @@ import type { OpenedTurn, RestFacts } from "../thread/loop-options.ts"
 import { Thread, type ThreadOptions, type ThreadRest } from "../thread/thread.ts"
 import { isCancellation } from "./context.ts"
 import { RestateRun, type RestateTurnOptions } from "./restate-run.ts"
-import { restoreSegment } from "./segments.ts"
+import { type KnownHistory, restoreSegment } from "./segments.ts"
 import type { ObjectClient, ObjectSdk, ThreadContext } from "./thread-context.ts"
 import { CURSOR, Inbox, type InboxEntry, type InboxItem, type InboxReply, type TakenItems } from "./thread-inbox.ts"
 import { objectStore, piecesOf } from "./thread-store.ts"
@@ -214,11 +214,14 @@ export class ThreadRun {
         await this.#receive(thread)
         continue
       }
-      this.#writeHead(thread, rest)
-      await writeRest(this.#ctx, rest)
+      const { lastTurn } = thread
+      // An input that was sent again has the end of the turn that received it.
+      const found: ThreadRest = rest.outcome === undefined && lastTurn !== undefined ? { ...rest, outcome: lastTurn.outcome } : rest
+      this.#writeHead(thread, found)
+      await writeRest(this.#ctx, found)
       await thread.close()
       if (notBefore !== undefined) this.#client("send")["run"]?.({}, this.#sdk.rpc.sendOpts({ delay: Math.max(0, notBefore - this.#now) }))
-      return { type: "rested", rest }
+      return { type: "rested", rest: found }
     }
   }
 
@@ -267,7 +270,7 @@ export class ThreadRun {
     const { turnId } = turn
     const begun = await this.#ctx.get<BegunTurn>(BEGUN)
     const progress = await this.#ctx.get<TurnProgress>(PROGRESS)
-    const restored = await restoreSegment(this.#sdk, this.#ctx, withValidation(turn.config), turnId)
+    const restored = await restoreSegment(this.#sdk, this.#ctx, withValidation(turn.config), turnId, historyOf(turn))
     const machine = restored ?? beginTurn(turn)
     const { id: invocation } = this.#ctx.request()
     this.#machine = machine
@@ -316,6 +319,7 @@ export class ThreadRun {
           this.#inbox.arrived()
           await this.#receive(thread)
         },
+        ...(this.#turn !== undefined && { history: this.#turn.history }),
         ...(signal !== undefined && { signal: this.#lost?.signal ?? signal }),
       })
       const ended = await run.run()
@@ -545,6 +549,12 @@ function beginTurn({ config, start, history }: OpenedTurn): PureTurnMachine {
   checked.validation?.start(added)
   const { validation: _checked, ...trusting } = checked
   return TurnMachine.of(checked, begin(trusting, start).turn)
+}
+
+/** The part of a turn that the log of the thread has, as a checkpoint has it: an event that is a message names its place. */
+function historyOf({ start, history }: OpenedTurn): KnownHistory {
+  const { messages, events = [] } = start
+  return { messages: messages.slice(0, history.messages), events: events.slice(0, history.events) }
 }
 
 function withValidation(config: OpenedTurn["config"]): OpenedTurn["config"] {

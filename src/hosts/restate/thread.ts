@@ -297,7 +297,9 @@ export function defineThread(sdk: ObjectSdk, options: RestateThreadOptions): unk
   if (typeof name !== "string" || name === "") throw new TypeError("restateThread needs the name of a virtual object.")
   const handlers = threadHandlers(sdk, options)
   const { exclusive, shared } = sdk.handlers.object
-  const own = { ingressPrivate: true }
+  // Their journals are of no interest once they have ended.
+  const brief = { journalRetention: 0 }
+  const own = { ...brief, ingressPrivate: true }
   return sdk.object({
     name,
     handlers: {
@@ -309,7 +311,7 @@ export function defineThread(sdk: ObjectSdk, options: RestateThreadOptions): unk
       answer: shared({}, handlers.answer),
       retract: shared({}, handlers.retract),
       cancel: shared({}, handlers.cancel),
-      status: shared({}, handlers.status),
+      status: shared(brief, handlers.status),
       run: exclusive({}, handlers.run),
       put: exclusive(own, handlers.put),
       take: exclusive(own, handlers.take),
