@@ -86,6 +86,7 @@ module.exports = {
     ),
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
+    room("hosts/restate", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "Turns and threads in handlers of Restate; it knows no journal store of ours."),
     room("hosts/child", [HOST, TIMERS, "^src/hosts/(run|journal|tools)/"], "A child is a tool that runs a turn in a journal; it knows no thread."),
     room(
       "hosts/cloudflare",
@@ -188,6 +189,7 @@ module.exports = {
     packageOnlyIn("eventsource-parser", "^src/hosts/models/sse\\.ts$", "Model clients read their streams in one way."),
     packageOnlyIn("zod", "^src/(schemas/|hosts/tools/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
     packageOnlyIn("@opentelemetry/api", "^src/hosts/opentelemetry/", "An optional peer dependency of turn-machine/hosts/opentelemetry alone."),
+    packageOnlyIn("@restatedev/restate-sdk", "^src/hosts/restate/index\\.ts$", "An optional peer dependency of turn-machine/hosts/restate alone."),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
       name: "no-other-package",
@@ -196,7 +198,7 @@ module.exports = {
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
-        pathNot: "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api)/",
+        pathNot: "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api|@restatedev/restate-sdk)/",
       },
     },
     {

@@ -68,7 +68,7 @@ export function wholeSurface(journal: Based): JournalHeader["surface"] {
 }
 
 /** A start whose messages and events follow those of a history. */
-export function afterHistory(start: TurnStart, { messages, events }: LogHistory): TurnStart {
+export function afterHistory(start: TurnStart, { messages, events }: Pick<LogHistory, "messages" | "events">): TurnStart {
   return { ...start, messages: joined(messages, start.messages), events: joined(events, start.events ?? []) }
 }
 

@@ -170,7 +170,7 @@ async function handInLate(
 }
 
 /** The calls of an effect that have no result yet, by id. */
-class OpenCalls {
+export class OpenCalls {
   readonly #open = new Map<string, number>()
   #count = 0
 
@@ -208,7 +208,7 @@ async function handleInParts(machine: TurnMachine, response: Response, journal: 
 }
 
 /** The reason that the caller gave; `undefined` without one, for which the machine has a default text. */
-function reasonOf({ reason }: AbortSignal): string | undefined {
+export function reasonOf({ reason }: AbortSignal): string | undefined {
   if (typeof reason === "string") return reason
   return reason instanceof Error && reason.name !== "AbortError" ? reason.message : undefined
 }

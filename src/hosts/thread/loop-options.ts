@@ -1,6 +1,8 @@
+import type { TurnConfig } from "../../machine/config.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { ResumeOptions } from "../../replay/replay.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
+import type { TurnStart } from "../../wire/config.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { GoalCheckResult, GoalOutput, GoalWait } from "../../wire/goal.ts"
 import type { DetachedChildren, RunLoop, RunOptions, SuspendedChild, SuspendOptions } from "../host.ts"
@@ -32,6 +34,11 @@ export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"
   /** The loop that runs a turn. Default `runTurn` of `turn-machine/hosts`; the one of `openTelemetry` runs turns in spans. */
   readonly runTurn?: RunLoop
   /**
+   * Begins the machine of the open turn, or restores it, where an engine records the turn instead of a journal in the store: `runTurn` then gets no
+   * journal. Default: the turn has a `TurnJournal`.
+   */
+  readonly openTurn?: OpenTurn
+  /**
    * Waits until a time (milliseconds since the epoch) or until the signal is aborted, which happens when the run is stopped, and when a
    * message, a command or an event arrives. It may return earlier. Default: a timer.
    */
@@ -55,6 +62,18 @@ export interface ThreadLoopOptions extends Omit<RunOptions, "journal" | "turnId"
    */
   readonly maxWaitMs?: number
 }
+
+/** The open turn of a thread, which an engine records. */
+export interface OpenedTurn extends ThreadTurn {
+  readonly config: TurnConfig
+  /** What the turn begins with: the history of the thread, and its own messages. */
+  readonly start: TurnStart
+  /** How many of the messages and events of `start` are the history of the thread. */
+  readonly history: { readonly messages: number; readonly events: number }
+}
+
+/** Begins the machine of an open turn, or restores it. */
+export type OpenTurn = (turn: OpenedTurn) => Promise<{ readonly machine: TurnMachine; readonly resumed: boolean }>
 
 /** Advice of the host about the next continuation. */
 export interface Guidance {

@@ -7,6 +7,7 @@ import { progressEffect } from "../../machine/effects.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { ExecutionSurface } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { afterHistory } from "../../replay/base.ts"
 import { digest } from "../../replay/digest.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
@@ -22,8 +23,9 @@ import { logName } from "../journal/thread-names.ts"
 import { TurnJournal } from "../journal/turn-journal.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { goalConfig } from "./config.ts"
+import { EngineTurn } from "./engine-turn.ts"
 import { chargeLeftChildren } from "./left-children.ts"
-import type { ThreadLoopOptions } from "./loop-options.ts"
+import type { OpenTurn, ThreadLoopOptions } from "./loop-options.ts"
 import { redirectingJournal } from "./redirect-turn.ts"
 import { threadHost, unreportedUsage } from "./thread-host.ts"
 import { commandInput, type ThreadState } from "./thread-state.ts"
@@ -66,9 +68,8 @@ export function runOpenTurn(thread: ThreadState, turn: ThreadTurnBegun, host: Ho
 }
 
 async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Host, options: ThreadLoopOptions): Promise<Done | Suspended> {
-  const { threadId } = thread
   const { turnId, origin, at: startedAt } = turn
-  const { runTurn: loop = runTurn, resume = thread.options.resume, ...runOptions } = options
+  const { runTurn: loop = runTurn, openTurn, resume = thread.options.resume, ...runOptions } = options
   await reportRecords(thread, host)
   const { now } = thread.options
   thread.calling = undefined
@@ -77,16 +78,16 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
   let isSuspended = false
   try {
     const { machine, resumed } = await thread.withJournalLock(async () => {
+      if (openTurn !== undefined) return openRecorded(thread, turn, openTurn)
       journal = await openTurnJournal(thread, turnId)
-      const config = goalConfig(threadId, { turnId, origin, startedAt }, { ...thread.options, goals: thread.hasGoals })
-      thread.maxTokens = config.maxTokens
-      const opened = await openMachine(thread, turn, journal, config, resume)
+      const opened = await openMachine(thread, turn, journal, configOf(thread, turn), resume)
       thread.journal = journal
       return opened
     })
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
-    const attended = threadHost(thread, machine, thread.events.shownBy(turnId, host), () => options.attend?.())
+    if (openTurn !== undefined) thread.engineTurn = new EngineTurn(machine, () => thread.now())
+    const attended = threadHost(thread, machine, thread.events.shownBy(turnId, host), { attend: () => options.attend?.(), isRecorded: openTurn !== undefined })
     // Without the log, the inputs that are assigned to the turn could be delivered twice.
     const isFatal = (error: unknown): boolean => error === thread.failure?.error || runOptions.isFatal?.(error) === true
     const log = journal && redirectingJournal(thread, machine, journal)
@@ -135,6 +136,22 @@ async function openMachine(
   const machine = await journal.resume(config, resume)
   await recordInterruptedWork(thread, machine, journal, turnId)
   return { machine, resumed: true }
+}
+
+function configOf(thread: ThreadState, { turnId, origin, at: startedAt }: ThreadTurnBegun): TurnConfig {
+  const config = goalConfig(thread.threadId, { turnId, origin, startedAt }, { ...thread.options, goals: thread.hasGoals })
+  thread.maxTokens = config.maxTokens
+  return config
+}
+
+/** Opens a turn that an engine records. */
+function openRecorded(thread: ThreadState, turn: ThreadTurnBegun, open: OpenTurn): ReturnType<OpenTurn> {
+  const { log, threadId } = thread
+  const config = configOf(thread, turn)
+  const { turnId, origin, at: startedAt } = turn
+  const { messages, events } = logHistory(logName(threadId), log.turnPlace ?? log.place, log)
+  const start = afterHistory(startOf(thread, turn, config), { messages, events })
+  return open({ turnId, origin, startedAt, config, start, history: { messages: messages.length, events: events.length } })
 }
 
 /** What the turn begins with after the history of the log. */

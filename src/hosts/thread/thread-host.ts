@@ -13,24 +13,38 @@ import { commandInput, type ThreadOptions, type ThreadState } from "./thread-sta
 import { countedUsage, withTokensLeft } from "./tokens-left.ts"
 import { assignInputs } from "./turn-inputs.ts"
 
+/** How a turn is attended. */
+interface Attended {
+  /** Runs before each delivery. */
+  attend(): Promise<void> | void
+  /** An engine records the turn: on a replay, it returns the result of a model call without calling the host. */
+  readonly isRecorded: boolean
+}
+
 /**
  * Wraps a host for one turn of a thread: reports changes of the goal after each `progress`, and delivers user messages and goal
- * commands at checkpoints, together with the host's own deliveries. `attend` runs before each delivery.
+ * commands at checkpoints, together with the host's own deliveries.
  */
-export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host, attend: () => Promise<void> | void): Host {
+export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host, { attend, isRecorded }: Attended): Host {
   const { threadId, options, hasGoals } = thread
   let goal = hasGoals ? readGoal(machine.history, threadId).state.goal : null
   return wrapHost(host, {
     llmCall: async (next, effect, context) => {
-      thread.calling = { request: effect.request, counted: countedUsage(machine, threadId) }
+      if (!isRecorded) thread.calling = { request: effect.request, counted: countedUsage(machine, threadId) }
       try {
         return await next(effect, context)
       } catch (error) {
         if (!context.signal.aborted || context.isFatal?.(error) === true) throw error
         throw withUsage(error, effect.request, options)
       } finally {
-        if (!context.signal.aborted) thread.calling = undefined
+        if (!isRecorded && !context.signal.aborted) thread.calling = undefined
       }
+    },
+    save: async (next, saved) => {
+      await next(saved)
+      if (!isRecorded || saved.done) return
+      const { outstanding } = saved
+      thread.calling = outstanding?.type === "llm_call" ? { request: outstanding.request, counted: countedUsage(saved, threadId) } : undefined
     },
     // Children that are continued have their leases.
     tools: { call: (next, call, context) => next(call, withTokensLeft(context, thread, machine, thread.log.turn?.turnId ?? "")) },

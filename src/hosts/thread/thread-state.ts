@@ -17,6 +17,7 @@ import type { TurnJournal, TurnJournalOptions } from "../journal/turn-journal.ts
 import { onAbort } from "../timers.ts"
 import { ThreadChildren } from "./children.ts"
 import type { GoalTurnOptions } from "./config.ts"
+import type { EngineTurn } from "./engine-turn.ts"
 import type { EventHub } from "./event-hub.ts"
 
 /** Options that all turns of a thread share. */
@@ -56,6 +57,8 @@ export class ThreadState {
   running: TurnMachine | undefined
   /** The journal of the open turn while this process runs it. */
   journal: TurnJournal | undefined
+  /** The last turn that an engine records, as this process ran it. */
+  engineTurn: EngineTurn | undefined
   /** How many records of the history this process has reported outside of turns. */
   reported = 0
   /** The goal was loaded from a log, and its machine has not been informed. */

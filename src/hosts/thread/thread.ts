@@ -23,6 +23,7 @@ import { TurnJournal } from "../journal/turn-journal.ts"
 import { toolsNow } from "../run/changed-tool.ts"
 import type { ThreadTurn } from "./config.ts"
 import { deleteThread } from "./delete-threads.ts"
+import type { AnsweredByOutside } from "./engine-turn.ts"
 import { EventHub } from "./event-hub.ts"
 import { eventSource, followEvents, type ThreadEventsOptions } from "./events.ts"
 import { type InputPart, inputMessage, isOwnId, type ThreadInput, type UserPart } from "./input-message.ts"
@@ -511,7 +512,7 @@ export class Thread {
   async #answerTurn<Result extends OutsideAnswerResult>({ turnId: given }: ThreadAnswerOptions, act: Act<Result>): Promise<readonly Result[]> {
     const state = this.#state
     const found = await state.withJournalLock(async () => {
-      const { journal, log } = state
+      const { journal = state.engineTurn, log } = state
       if (journal !== undefined && (given === undefined || given === log.turn?.turnId)) return { journal }
       const known = [log.turn, log.lastTurn].flatMap((turn) => (turn === undefined ? [] : [turn.turnId]))
       const own = given === undefined ? known[0] : known.find((id) => id === given)
@@ -536,7 +537,7 @@ export class Thread {
 
   /** A run that suspends closes the journal of its turn. */
   async #answerRunning<Result extends OutsideAnswerResult>(
-    journal: TurnJournal,
+    journal: AnsweredByOutside,
     isChild: boolean,
     turnId: string | undefined,
     act: Act<Result>,
@@ -586,7 +587,7 @@ export function runThread(thread: Thread, host: Host, options: RunThreadOptions 
 }
 
 /** Hands an answer to a journal. `isChild`: whether it is that of a child of a turn. */
-type Act<Result> = (journal: TurnJournal, isChild: boolean) => Promise<readonly Result[]>
+type Act<Result> = (journal: AnsweredByOutside, isChild: boolean) => Promise<readonly Result[]>
 
 /** Refusals of commands that depend on the goal at the time. */
 const DEPEND_ON_GOAL: ReadonlySet<GoalRefusal> = new Set<GoalRefusal>(["no_goal", "other_goal", "no_budget", "not_active"])

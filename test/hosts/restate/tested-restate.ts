@@ -1,0 +1,82 @@
+import type { Host } from "../../../src/hosts/host.ts"
+import type { RestateTurnOptions } from "../../../src/hosts/restate/restate-run.ts"
+import { RestateRun } from "../../../src/hosts/restate/restate-run.ts"
+import type { Json } from "../../../src/json.ts"
+import type { TestedEnd, TestedHost, TestedSuspension } from "../../../src/testing/index.ts"
+import { TurnMachine } from "../../../src/validated-turn-machine.ts"
+import type { ExternalCall } from "../../../src/wire/approval.ts"
+import { type AttemptEnd, FakeRestate, fakeSdk, TerminalError } from "./fake-restate.ts"
+
+/** Ways to break the host, for tests of the tests. */
+export interface Breakage {
+  readonly host?: (host: Host) => Host
+  readonly run?: (run: RestateRun) => void
+  readonly options?: (options: RestateTurnOptions) => RestateTurnOptions
+  readonly engine?: (engine: FakeRestate) => void
+}
+
+/** `restateTurn` on an engine in memory, as a host under test. */
+export function restateHost({
+  host: changeHost = (host) => host,
+  run: changeRun,
+  options: changeOptions = (options) => options,
+  engine: changeEngine,
+}: Breakage = {}): TestedHost {
+  const engine = new FakeRestate()
+  changeEngine?.(engine)
+  /** Of the last suspension: which call waits for which signal. */
+  const tokens = new Map<string, ExternalCall>()
+  return {
+    start: (process) => {
+      let isOver = false
+      return {
+        async run({ turnId, config, start }, { decide, ...executors }, { signal, suspend, deliveries: _deliveries, now, ...options }) {
+          const invocation = engine.invocation(turnId)
+          const { output } = invocation
+          if (output !== undefined && "failure" in output && output.failure.metadata["code"] === "code_changed") invocation.restart()
+          if (invocation.attempt?.isClosed === false && !process.takeOver) throw new Error(`The invocation ${turnId} runs in another process.`)
+          const cancel = (): void => {
+            if (!isOver && !process.killed.aborted) invocation.cancel()
+          }
+          signal.addEventListener("abort", cancel)
+          try {
+            for (;;) {
+              let machine: TurnMachine | undefined
+              const attempt = engine.attempt(
+                invocation,
+                (ctx) => {
+                  machine = new TurnMachine(config, start)
+                  const run = new RestateRun(fakeSdk, ctx, machine, changeHost(executors), changeOptions({ turnId, now, ...options }))
+                  changeRun?.(run)
+                  return run.run()
+                },
+                process,
+              )
+              const end: AttemptEnd = await attempt
+              if (end.type === "failed") throw end.error
+              if (end.type === "ended") return end.value as unknown as TestedEnd
+              const { held = [], pending = [] } = machine?.outstanding?.type === "tool_calls" ? machine.outstanding : {}
+              for (const call of pending) tokens.set(call.callId, call)
+              const decisions = held.length === 0 ? [] : ((await decide?.(held, {} as never)) ?? [])
+              if (decisions.length === 0 || suspend === true) {
+                if (decisions.length === 0 || held.length === 0) return { type: "suspended", held, pending } satisfies TestedSuspension
+              }
+              for (const decision of decisions) invocation.signal(decision.requestId, decision as unknown as Json)
+            }
+          } finally {
+            isOver = true
+            signal.removeEventListener("abort", cancel)
+          }
+        },
+        async answer({ turnId }, results) {
+          for (const { callId, output } of results) engine.invocation(turnId).signal(tokens.get(callId)?.token ?? "", { output } as unknown as Json)
+        },
+        kill() {
+          for (const { attempt } of engine.invocations.values()) attempt?.close()
+        },
+      }
+    },
+  }
+}
+
+export { TerminalError }

@@ -1,0 +1,552 @@
+import type { DurablePromise } from "../../../src/hosts/restate/context.ts"
+import { type RestateThreadOptions, type ThreadHandlers, threadHandlers } from "../../../src/hosts/restate/thread.ts"
+import type { ObjectSdk, ThreadContext } from "../../../src/hosts/restate/thread-context.ts"
+
+/** Errors as those of the SDK. */
+export class RestateError extends Error {
+  override name = "RestateError"
+  readonly code: number
+
+  constructor(message: string, { errorCode = 500 }: { readonly errorCode?: number } = {}) {
+    super(message)
+    this.code = errorCode
+  }
+}
+
+export class TerminalError extends RestateError {
+  override name = "TerminalError"
+  readonly metadata: Record<string, string> | undefined
+
+  constructor(message: string, options: { readonly errorCode?: number; readonly metadata?: Record<string, string> } = {}) {
+    super(message, options)
+    this.metadata = options.metadata
+  }
+}
+
+class CancelledError extends TerminalError {
+  override name = "CancelledError"
+
+  constructor() {
+    super("Cancelled", { errorCode: 409 })
+  }
+}
+
+type Completion = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly error: TerminalError }
+
+interface Notification {
+  /** The command that is completed; `CANCEL`: the invocation was cancelled. */
+  readonly index: number
+  readonly completion: Completion
+}
+
+const CANCEL = -1
+
+/** An invocation with its journal, which outlives its attempts. */
+interface Invocation {
+  readonly id: string
+  readonly place: string
+  readonly key: string
+  readonly method: string
+  readonly parameter: string
+  readonly commands: string[]
+  readonly notifications: Notification[]
+  readonly settled: Promise<Completion>
+  settle(completion: Completion): void
+  attempt: Attempt | undefined
+  failures: number
+  isDone: boolean
+  /** Wakes what waits for a notification. */
+  readonly waiting: Set<() => void>
+}
+
+class Attempt {
+  readonly controller = new AbortController()
+  isDead = false
+  cursor = 0
+  commands = 0
+  readonly processed = new Map<number, Completion>()
+}
+
+type Handler = (ctx: never, parameter: never) => Promise<unknown>
+
+const EXCLUSIVE: ReadonlySet<string> = new Set(["run", "put", "take"])
+
+/** The steps at which an engine may be killed. */
+export type Step = string
+
+/**
+ * Restate in memory, for the objects of threads: exclusive and shared handlers, journals, replays, timers. A replay that does other things than the
+ * journal says fails the test. The service, the state and the journals survive `crash`; attempts do not.
+ */
+export class FakeEngine {
+  readonly state = new Map<string, Map<string, string>>()
+  readonly invocations: Invocation[] = []
+  readonly faults: Error[] = []
+  /** Every step so far; a step is before a command is recorded, and around the work of a `run`. */
+  readonly steps: Step[] = []
+  /** Called at each step. Returning true kills all attempts there. */
+  killsAt: ((step: Step, number: number) => boolean) | undefined
+  /** False: time stands still, until `fire`. */
+  timersFire = true
+  kills = 0
+  readonly #handlers = new Map<string, ThreadHandlers>()
+  readonly #locks = new Map<string, Promise<unknown>>()
+  readonly #timers: { readonly at: number; fire(): void }[] = []
+
+  readonly sdk: ObjectSdk = {
+    RestatePromise: { race: (promises) => Durable.race(promises as never) as never },
+    TerminalError,
+    RestateError: RestateError as never,
+    object: (definition) => definition,
+    handlers: { object: { exclusive: (_options, handler) => handler, shared: (_options, handler) => handler } },
+    rpc: { sendOpts: (options) => options },
+  }
+
+  /** Deploys a thread object, or another version of it. */
+  deploy(options: RestateThreadOptions): void {
+    this.#handlers.set(options.name, threadHandlers(this.sdk, options))
+  }
+
+  /** Calls a handler as a client does. */
+  async call<Result>(name: string, key: string, method: keyof ThreadHandlers, parameter?: unknown): Promise<Result> {
+    return this.resultOf(this.invoke(name, key, method, parameter))
+  }
+
+  invoke(name: string, key: string, method: keyof ThreadHandlers, parameter?: unknown): Invocation {
+    return this.#invoke(name, key, method, JSON.stringify(parameter))
+  }
+
+  async resultOf<Result>(invocation: Invocation): Promise<Result> {
+    const completion = await Promise.race([invocation.settled, this.#faulty()])
+    if (completion.ok) return (completion.text === undefined ? undefined : JSON.parse(completion.text)) as Result
+    throw completion.error
+  }
+
+  /** Kills the service: every attempt is lost, and begins again from its journal. */
+  crash(): void {
+    this.kills += 1
+    for (const invocation of this.invocations) if (invocation.attempt !== undefined && !invocation.isDone) this.#restart(invocation)
+  }
+
+  cancel(invocation: Invocation): void {
+    this.#notify(invocation, CANCEL, { ok: true, text: "null" })
+  }
+
+  /** Ends an invocation at once, as an operator can. Its state stays. */
+  kill(invocation: Invocation): void {
+    this.#finish(invocation, { ok: false, error: new TerminalError("killed", { errorCode: 409 }) })
+  }
+
+  /** Fires the next timer. */
+  fire(): number {
+    this.#timers.sort((one, other) => one.at - other.at)
+    const next = this.#timers.shift()
+    if (next === undefined) throw new Error("No timer is set.")
+    moveTo(next.at)
+    next.fire()
+    return next.at
+  }
+
+  get timers(): number {
+    return this.#timers.length
+  }
+
+  /** The keys of the state of an object with the lengths of their values. */
+  sizes(name: string, key: string): Record<string, number> {
+    return Object.fromEntries([...(this.state.get(`${name}/${key}`) ?? [])].map(([own, text]) => [own, text.length]))
+  }
+
+  /** The bytes of the journals of a handler's invocations. */
+  journalBytes(method: keyof ThreadHandlers): number {
+    const journals = this.invocations.filter((invocation) => invocation.method === method)
+    return journals.reduce(
+      (sum, { commands, notifications }) => sum + commands.join("").length + notifications.reduce((own, { completion }) => own + (completion.ok ? (completion.text ?? "").length : 0), 0),
+      0,
+    )
+  }
+
+  async #faulty(): Promise<never> {
+    while (this.faults.length === 0) await tick()
+    throw this.faults[0]
+  }
+
+  #invoke(name: string, key: string, method: string, parameter: string): Invocation {
+    const { promise, resolve } = deferred<Completion>()
+    const place = `${name}/${key}`
+    const invocation: Invocation = {
+      id: `inv_${this.invocations.length + 1}`,
+      place,
+      key,
+      method,
+      parameter,
+      commands: [],
+      notifications: [],
+      settled: promise,
+      settle: resolve,
+      attempt: undefined,
+      failures: 0,
+      isDone: false,
+      waiting: new Set(),
+    }
+    this.invocations.push(invocation)
+    const begin = async (): Promise<void> => {
+      await tick()
+      if (invocation.isDone) return
+      this.#attempt(invocation, name)
+      if (EXCLUSIVE.has(method)) await promise
+    }
+    if (EXCLUSIVE.has(method)) this.#locks.set(place, (this.#locks.get(place) ?? Promise.resolve()).then(begin))
+    else void begin()
+    return invocation
+  }
+
+  #attempt(invocation: Invocation, name: string): void {
+    const attempt = new Attempt()
+    invocation.attempt = attempt
+    const handler = this.#handlers.get(name)?.[invocation.method as keyof ThreadHandlers] as unknown as Handler
+    const parameter = invocation.parameter === undefined ? undefined : JSON.parse(invocation.parameter)
+    const ctx = new Context(this, invocation, attempt, name)
+    const failed = (error: unknown): void => {
+      if (attempt.isDead) return
+      if (error instanceof TerminalError) return this.#finish(invocation, { ok: false, error })
+      invocation.failures += 1
+      if (invocation.failures > 5) this.faults.push(error as Error)
+      else this.#restart(invocation)
+    }
+    handler(ctx as never, parameter as never).then((value) => {
+      if (!attempt.isDead) this.#finish(invocation, { ok: true, text: JSON.stringify(value) })
+    }, failed)
+  }
+
+  #finish(invocation: Invocation, completion: Completion): void {
+    if (invocation.isDone) return
+    invocation.isDone = true
+    this.#die(invocation)
+    invocation.settle(completion)
+  }
+
+  #die({ attempt }: Invocation): void {
+    if (attempt === undefined) return
+    attempt.isDead = true
+    attempt.controller.abort(new Error("The attempt has ended."))
+  }
+
+  #restart(invocation: Invocation): void {
+    this.#die(invocation)
+    const [name = ""] = invocation.place.split("/")
+    void tick().then(() => {
+      if (!invocation.isDone) this.#attempt(invocation, name)
+    })
+  }
+
+  #notify(invocation: Invocation, index: number, completion: Completion): void {
+    if (invocation.isDone || (index !== CANCEL && invocation.notifications.some((known) => known.index === index))) return
+    invocation.notifications.push({ index, completion })
+    for (const wake of invocation.waiting) wake()
+    invocation.waiting.clear()
+  }
+
+  // --- what a context needs ----------------------------------------------------------------------------------------------------------
+
+  /** Whether the attempt was killed at this step. */
+  step(step: Step, attempt: Attempt): boolean {
+    if (attempt.isDead) return true
+    this.steps.push(step)
+    if (this.killsAt?.(step, this.steps.length) === true) this.crash()
+    return attempt.isDead
+  }
+
+  complete(invocation: Invocation, index: number, value: unknown): void {
+    this.#notify(invocation, index, { ok: true, text: JSON.stringify(value) })
+  }
+
+  fail(invocation: Invocation, index: number, error: TerminalError): void {
+    this.#notify(invocation, index, { ok: false, error })
+  }
+
+  retry(invocation: Invocation, attempt: Attempt, error: unknown): void {
+    if (attempt.isDead) return
+    invocation.failures += 1
+    if (invocation.failures > 5) this.faults.push(error as Error)
+    else this.#restart(invocation)
+  }
+
+  after(ms: number, act: () => void): void {
+    const timer = { at: Date.now() + ms, fire: act }
+    this.#timers.push(timer)
+    if (!this.timersFire) return
+    setImmediate(() => {
+      const index = this.#timers.indexOf(timer)
+      if (index < 0) return
+      this.#timers.splice(index, 1)
+      moveTo(timer.at)
+      act()
+    })
+  }
+
+  child(name: string, key: string, method: string, parameter: string, delay = 0): Promise<Completion> {
+    if (delay === 0) return this.#invoke(name, key, method, parameter).settled
+    const { promise, resolve } = deferred<Completion>()
+    this.after(delay, () => void this.#invoke(name, key, method, parameter).settled.then(resolve))
+    return promise
+  }
+
+  resolveAwakeable(id: string, payload: unknown): void {
+    const [invocation, index] = id.split(":")
+    const found = this.invocations.find((known) => known.id === invocation)
+    if (found !== undefined) this.complete(found, Number(index), payload)
+  }
+
+  stateOf(place: string): Map<string, string> {
+    const state = this.state.get(place) ?? new Map<string, string>()
+    this.state.set(place, state)
+    return state
+  }
+}
+
+/** The context of one attempt. */
+class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
+  readonly key: string
+  readonly #engine: FakeEngine
+  readonly #invocation: Invocation
+  readonly #attempt: Attempt
+  readonly #name: string
+
+  constructor(engine: FakeEngine, invocation: Invocation, attempt: Attempt, name: string) {
+    this.#engine = engine
+    this.#invocation = invocation
+    this.#attempt = attempt
+    this.#name = name
+    this.key = invocation.key
+  }
+
+  readonly date = { now: (): Promise<number> => this.run("now", async () => Date.now()) }
+
+  request(): { readonly id: string; readonly attemptCompletedSignal: AbortSignal } {
+    return { id: this.#invocation.id, attemptCompletedSignal: this.#attempt.controller.signal }
+  }
+
+  run<Value>(name: string, action: () => Promise<Value>): DurablePromise<Value> {
+    const { index } = this.#command(`run ${name}`)
+    if (!this.#isKnown(index)) void this.#execute(name, index, action)
+    return this.#promise(index)
+  }
+
+  sleep(ms: number): DurablePromise<void> {
+    const { index, isNew } = this.#command("sleep")
+    if (isNew) this.#engine.after(ms, () => this.#engine.complete(this.#invocation, index, null))
+    return this.#promise(index)
+  }
+
+  awakeable<Value>(): { readonly id: string; readonly promise: DurablePromise<Value> } {
+    const { index } = this.#command("awakeable")
+    return { id: `${this.#invocation.id}:${index}`, promise: this.#promise(index) }
+  }
+
+  resolveAwakeable<Value>(id: string, payload?: Value): void {
+    const { isNew } = this.#command(`resolve ${id} ${JSON.stringify(payload)}`)
+    if (isNew) this.#engine.resolveAwakeable(id, payload ?? null)
+  }
+
+  get<Value>(name: string): DurablePromise<Value | null> {
+    const { index, isNew } = this.#command(`get ${name}`)
+    const text = this.#state.get(name)
+    if (isNew) this.#engine.complete(this.#invocation, index, text === undefined ? null : JSON.parse(text))
+    return this.#promise(index)
+  }
+
+  stateKeys(): DurablePromise<string[]> {
+    const { index, isNew } = this.#command("keys")
+    if (isNew) this.#engine.complete(this.#invocation, index, [...this.#state.keys()])
+    return this.#promise(index)
+  }
+
+  set<Value>(name: string, value: Value): void {
+    const text = JSON.stringify(value)
+    const { isNew } = this.#command(`set ${name} ${text}`)
+    if (!isNew) return
+    if (!EXCLUSIVE.has(this.#invocation.method)) this.#engine.faults.push(new Error("A shared handler changed the state."))
+    this.#state.set(name, text)
+  }
+
+  clear(name: string): void {
+    const { isNew } = this.#command(`clear ${name}`)
+    if (isNew) this.#state.delete(name)
+  }
+
+  objectClient({ name }: { readonly name: string }, key: string): unknown {
+    return this.#client((method, parameter) => {
+      const text = JSON.stringify(parameter)
+      const { index, isNew } = this.#command(`call ${name} ${key} ${method} ${text}`)
+      if (isNew)
+        void this.#engine.child(name, key, method, text).then((completion) => {
+          if (completion.ok) this.#engine.complete(this.#invocation, index, completion.text === undefined ? null : JSON.parse(completion.text))
+          else this.#engine.fail(this.#invocation, index, completion.error)
+        })
+      return this.#promise(index)
+    })
+  }
+
+  objectSendClient({ name }: { readonly name: string }, key: string): unknown {
+    return this.#client((method, parameter, { delay } = {}) => {
+      const text = JSON.stringify(parameter)
+      const { isNew } = this.#command(`send ${name} ${key} ${method} ${text} ${delay ?? 0}`)
+      if (isNew) void this.#engine.child(name, key, method, text, delay)
+      return undefined
+    })
+  }
+
+  #client(call: (method: string, parameter: unknown, options?: { readonly delay?: number }) => unknown): unknown {
+    return new Proxy({}, { get: (_target, method) => (parameter: unknown, options?: { readonly delay?: number }) => call(String(method), parameter, options) })
+  }
+
+  get #state(): Map<string, string> {
+    return this.#engine.stateOf(this.#invocation.place)
+  }
+
+  #isKnown(index: number): boolean {
+    return this.#invocation.notifications.some((notification) => notification.index === index)
+  }
+
+  /** The next command of the handler. In a replay it must be the one that the journal has. */
+  #command(command: string): { readonly index: number; readonly isNew: boolean } {
+    const attempt = this.#attempt
+    const index = attempt.commands
+    const { commands } = this.#invocation
+    if (attempt.isDead || (commands.length <= index && this.#engine.step(`${this.#invocation.method} ${command}`, attempt))) {
+      attempt.commands += 1
+      return { index, isNew: false }
+    }
+    attempt.commands += 1
+    const known = commands[index]
+    if (known === undefined) commands.push(command)
+    else if (known !== command) {
+      this.#engine.faults.push(new Error(`The replay of ${this.#invocation.method} (${this.#name}) differs at command ${index}:\n  was ${known}\n  now ${command}`))
+    }
+    return { index, isNew: known === undefined }
+  }
+
+  async #execute(name: string, index: number, action: () => Promise<unknown>): Promise<void> {
+    await Promise.resolve()
+    const step = `${this.#invocation.method} ${name}`
+    if (this.#engine.step(`begin ${step}`, this.#attempt)) return
+    try {
+      const value = await action()
+      if (this.#engine.step(`end ${step}`, this.#attempt)) return
+      this.#engine.complete(this.#invocation, index, value ?? null)
+    } catch (error) {
+      if (this.#attempt.isDead) return
+      if (error instanceof TerminalError) this.#engine.fail(this.#invocation, index, error)
+      else this.#engine.retry(this.#invocation, this.#attempt, error)
+    }
+  }
+
+  #promise<Value>(index: number): DurablePromise<Value> {
+    return new Durable<Value>(this, [index], (completion) => {
+      if (completion.ok) return (completion.text === undefined ? undefined : JSON.parse(completion.text)) as Value
+      throw completion.error
+    }) as unknown as DurablePromise<Value>
+  }
+
+  /** Waits until one of these commands is completed, in the order of the journal. */
+  async waitFor(indexes: readonly number[]): Promise<readonly [number, Completion]> {
+    const attempt = this.#attempt
+    const { notifications } = this.#invocation
+    for (;;) {
+      if (attempt.isDead) await new Promise(() => {})
+      for (const index of indexes) {
+        const completion = attempt.processed.get(index)
+        if (completion !== undefined) return [index, completion]
+      }
+      const next = notifications[attempt.cursor]
+      if (next === undefined) {
+        await new Promise<void>((resolve) => {
+          this.#invocation.waiting.add(resolve)
+        })
+        continue
+      }
+      attempt.cursor += 1
+      if (next.index === CANCEL) throw new CancelledError()
+      attempt.processed.set(next.index, next.completion)
+    }
+  }
+}
+
+/** A promise of the SDK: it asks the journal when it is awaited. */
+class Durable<Value> implements PromiseLike<Value> {
+  readonly #context: Context
+  readonly #indexes: readonly number[]
+  readonly #value: (completion: Completion, index: number) => Value
+
+  constructor(context: Context, indexes: readonly number[], value: (completion: Completion, index: number) => Value) {
+    this.#context = context
+    this.#indexes = indexes
+    this.#value = value
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: the SDK's promises are thenables, too
+  then<Result = Value, Other = never>(
+    onValue?: ((value: Value) => Result | PromiseLike<Result>) | null,
+    onError?: ((error: unknown) => Other | PromiseLike<Other>) | null,
+  ): Promise<Result | Other> {
+    return this.#settled().then(onValue, onError)
+  }
+
+  catch<Other>(onError: (error: unknown) => Other): Promise<Value | Other> {
+    return this.#settled().catch(onError)
+  }
+
+  finally(act: () => void): Promise<Value> {
+    return this.#settled().finally(act)
+  }
+
+  map<Mapped>(mapper: (value?: Value, failure?: Error) => Mapped): Durable<Mapped> {
+    return new Durable(this.#context, this.#indexes, (completion, index) => {
+      let value: Value
+      try {
+        value = this.#value(completion, index)
+      } catch (error) {
+        return mapper(undefined, error as Error)
+      }
+      return mapper(value)
+    })
+  }
+
+  async #settled(): Promise<Value> {
+    const [index, completion] = await this.#context.waitFor(this.#indexes)
+    return this.#value(completion, index)
+  }
+
+  static race<Value>(promises: readonly Durable<Value>[]): Durable<Value> {
+    const [first] = promises
+    if (first === undefined) throw new Error("A race of nothing.")
+    return new Durable(
+      first.#context,
+      promises.flatMap((promise) => promise.#indexes),
+      (completion, index) => {
+        const winner = promises.find((promise) => promise.#indexes.includes(index)) ?? first
+        return winner.#value(completion, index)
+      },
+    )
+  }
+}
+
+function deferred<Value>(): { readonly promise: Promise<Value>; resolve(value: Value): void } {
+  let resolve: (value: Value) => void = () => {}
+  const promise = new Promise<Value>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+function tick(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Moves the clock of the test forward. */
+let moveTo: (at: number) => void = () => {}
+
+/** Sets how the clock of the test is moved. */
+export function onClock(move: (at: number) => void): void {
+  moveTo = move
+}
