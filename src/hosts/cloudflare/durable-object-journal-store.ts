@@ -187,7 +187,7 @@ class DurableObjectJournal implements StoredJournal {
   readonly #journals: Journals
   readonly #queue: WriteQueue
   #text: number
-  /** The last position of the text; `undefined` before the first write. Nobody else writes. */
+  /** The last position of the text; `undefined` before the first write. No other owner writes. */
   #position: number | undefined
   #isClosed = false
 
