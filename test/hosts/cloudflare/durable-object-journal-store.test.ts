@@ -153,6 +153,8 @@ describe("a store in a Durable Object", () => {
     await two?.return?.()
     expect(rowsIn(storage)).toHaveLength(1)
     expect(await readText(store, "turn")).toBe("new\n")
+    await journal.replace("newer\n")
+    expect(rowsIn(storage)).toEqual([{ text: 3, rows: 1 }])
   })
 
   test("leaves other tables unchanged, and refuses tables of a later version", async () => {
