@@ -129,7 +129,7 @@ class Journals {
     if (isRead) this.#replaced.add(text)
   }
 
-  /** The text of a journal as it is when the iteration begins; none if there is no journal any more. */
+  /** The text of a journal as it is when the iteration begins; empty if the journal was deleted. */
   async *read(name: string, check: () => void = () => {}): AsyncGenerator<string, void, undefined> {
     check()
     const act = <Result>(read: () => Result): Result => attempted(`Journal ${JSON.stringify(name)}`, "read", read)

@@ -290,7 +290,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
       return name === "status" ? Response.json(await this.status()) : this.#sendEvents(request, url)
     }
     const act = POST_ROUTES.get(name)
-    if (act === undefined) throw new TurnObjectError("unknown_route", `There is no route ${JSON.stringify(name)}.`)
+    if (act === undefined) throw new TurnObjectError("unknown_route", `${JSON.stringify(name)} is not a route.`)
     requireMethod(request, "POST")
     return Response.json(await act(this, await bodyOf(request)))
   }
