@@ -6,6 +6,7 @@ import { defineConfig } from "vitest/config"
 const FULL = [
   "test/package/**/*.test.ts", // packs the package, installs it and compiles its users' programs
   "test/crash/**/*.test.ts", // kills processes at every boundary
+  "test/hosts/cloudflare/store-in-workerd.test.ts", // starts workerd
   "test/runtimes/**/*.test.ts", // starts Node, workerd, Chromium, Deno and Bun
   "test/types/*.test.ts", // runs the compiler
   "test/docs.test.ts", // compiles and runs every program in the docs
