@@ -118,7 +118,7 @@ test.each([
   ["workerd", ["process", "Buffer", "require", "setImmediate", "window", "document"]],
   ["Chromium, page", ["process", "Buffer", "require", "setImmediate"]],
   ["Chromium, module worker", ["process", "Buffer", "require", "setImmediate", "window", "document"]],
-])("%s has no globals of Node, and nothing that stands for them", (name, absent) => {
+])("%s has no globals of Node, and no polyfills of them", (name, absent) => {
   const result = results.get(name)
   if (result?.globals === undefined) return // its own tests say why
   expect(absent.filter((global) => result.globals?.[global] !== false)).toEqual([])
