@@ -103,6 +103,7 @@ test("the bundle has every conformance scenario, and the laws, hosts, threads an
     "what is cached does not show",
     "every earlier turn value can be continued, at any time and in any order",
     "hostConformance of journaled, in memory",
+    "threadConformance of Thread, in memory",
     "a journaled turn with tools",
     "a thread with a goal and a model that streams",
     "defineTool with zod",
