@@ -32,6 +32,7 @@ interface Result {
 
 const folder = mkdtempSync(join(tmpdir(), "turn-machine-runtimes-"))
 const results = new Map<string, Result>()
+const started: Running[] = []
 
 beforeAll(async () => {
   const [program, modules] = await Promise.all([bundleProgram(), installTools().catch((error: unknown) => new Missing(String(error)))])
@@ -46,14 +47,14 @@ beforeAll(async () => {
 }, 15 * MINUTES)
 
 afterAll(async () => {
-  for (const { running } of results.values()) await running?.stop()
+  for (const running of started) await running.stop()
   rmSync(folder, { recursive: true, force: true })
 })
 
 async function runIn(runtime: Runtime, modules: string): Promise<Result> {
-  let running: Running | undefined
   try {
-    running = await runtime.start(folder, modules)
+    const running = await runtime.start(folder, modules)
+    started.push(running)
     const globals = await ask<Globals>(running, { do: "hello" })
     const startMs = Date.now() - running.startedAt
     const report = await ask<Report>(running, { do: "run" })
@@ -62,7 +63,7 @@ async function runIn(runtime: Runtime, modules: string): Promise<Result> {
     return { runtime, running, globals, report, row: { name, command, version: running.version, startMs, checks } }
   } catch (error) {
     if (error instanceof Missing) return { runtime, missing: error.message }
-    return { runtime, failure: error, ...(running !== undefined && { running }) }
+    return { runtime, failure: error }
   }
 }
 
