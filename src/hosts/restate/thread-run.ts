@@ -1,13 +1,13 @@
-import { TurnError } from "../../errors.ts"
 import { lostUsageRecord } from "../../drivers/goal/deliveries.ts"
+import { TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { undecidedCalls } from "../../machine/held.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { begin } from "../../machine/step.ts"
 import { errorEvent } from "../../machine/terminal.ts"
 import type { TurnMachine as PureTurnMachine } from "../../machine/turn-machine.ts"
-import { cutMiddle } from "../../text.ts"
 import { wireValidation } from "../../schemas/validation.ts"
+import { cutMiddle } from "../../text.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Checkpoint } from "../../wire/effect.ts"
@@ -161,7 +161,12 @@ export class ThreadRun {
   #written = ""
   #steps = 0
 
-  private constructor(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions, found: { readonly head: ThreadHead | null; readonly cursor: number; readonly at: number }) {
+  private constructor(
+    sdk: ObjectSdk,
+    ctx: ThreadContext,
+    options: ThreadRunOptions,
+    found: { readonly head: ThreadHead | null; readonly cursor: number; readonly at: number },
+  ) {
     this.#sdk = sdk
     this.#ctx = ctx
     this.#options = options

@@ -160,7 +160,8 @@ export class FakeEngine {
   journalBytes(method: keyof ThreadHandlers): number {
     const journals = this.invocations.filter((invocation) => invocation.method === method)
     return journals.reduce(
-      (sum, { commands, notifications }) => sum + commands.join("").length + notifications.reduce((own, { completion }) => own + (completion.ok ? (completion.text ?? "").length : 0), 0),
+      (sum, { commands, notifications }) =>
+        sum + commands.join("").length + notifications.reduce((own, { completion }) => own + (completion.ok ? (completion.text ?? "").length : 0), 0),
       0,
     )
   }
@@ -208,10 +209,8 @@ export class FakeEngine {
     const ctx = new Context(this, invocation, attempt, name)
     const failed = (error: unknown): void => {
       if (attempt.isDead) return
-      if (error instanceof TerminalError) return this.#finish(invocation, { ok: false, error })
-      invocation.failures += 1
-      if (invocation.failures > 5) this.faults.push(error as Error)
-      else this.#restart(invocation)
+      if (error instanceof TerminalError) this.#finish(invocation, { ok: false, error })
+      else this.retry(invocation, attempt, error)
     }
     handler(ctx as never, parameter as never).then((value) => {
       if (!attempt.isDead) this.#finish(invocation, { ok: true, text: JSON.stringify(value) })
@@ -397,7 +396,10 @@ class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
   }
 
   #client(call: (method: string, parameter: unknown, options?: { readonly delay?: number }) => unknown): unknown {
-    return new Proxy({}, { get: (_target, method) => (parameter: unknown, options?: { readonly delay?: number }) => call(String(method), parameter, options) })
+    return new Proxy(
+      {},
+      { get: (_target, method) => (parameter: unknown, options?: { readonly delay?: number }) => call(String(method), parameter, options) },
+    )
   }
 
   get #state(): Map<string, string> {
@@ -421,7 +423,9 @@ class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
     const known = commands[index]
     if (known === undefined) commands.push(command)
     else if (known !== command) {
-      this.#engine.faults.push(new Error(`The replay of ${this.#invocation.method} (${this.#name}) differs at command ${index}:\n  was ${known}\n  now ${command}`))
+      this.#engine.faults.push(
+        new Error(`The replay of ${this.#invocation.method} (${this.#name}) differs at command ${index}:\n  was ${known}\n  now ${command}`),
+      )
     }
     return { index, isNew: known === undefined }
   }
