@@ -18,7 +18,7 @@ const { longTurns, serve, turns } = await import("./service.ts")
 const naive = restate.service({
   name: "naive",
   handlers: {
-    async run(ctx: restate.Context, task: Task): Promise<void> {
+    async run(ctx: restate.Context, task: Task): Promise<{ outcome: string }> {
       const { config, start, host } = agentFor(task)
       const machine = new TurnMachine(config, start)
       for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) {
@@ -34,6 +34,7 @@ const naive = restate.service({
           machine.handle((await ctx.run(`${part.id} ${part.type}`, step)).response)
         }
       }
+      return { outcome: machine.outcome?.type ?? "" }
     },
   },
 })

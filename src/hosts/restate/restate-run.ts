@@ -14,7 +14,6 @@ import { toolFailureOf } from "../run/failures.ts"
 import { RunInterrupted } from "../run/interrupted.ts"
 import { LeftCalls } from "../run/left-calls.ts"
 import { performEffect } from "../run/perform-effect.ts"
-import { ownJson } from "../run/plain-json.ts"
 import { report } from "../run/report.ts"
 import { suspended } from "../run/suspend.ts"
 import { cancelledResponses, decideTask, type Past, taskOf, toolTask } from "../run/task.ts"
@@ -548,18 +547,8 @@ export class RestateRun {
     const complete = async (answer: unknown): Promise<void> => {
       const at = await this.#now(id)
       const { output, modelReturn, usage } = (answer ?? {}) as Partial<ToolAnswer>
-      try {
-        const result = ownJson({
-          ...own,
-          output,
-          ...(modelReturn !== undefined && { modelReturn }),
-          ...(usage !== undefined && { usage }),
-          durationMs: 0,
-        })
-        await this.#handle(effect, { type: "tool_results", id, at, results: [result as never] }, at)
-      } catch (error) {
-        this.#diagnose(`The signal ${JSON.stringify(token)} has no result: ${String(error)}`)
-      }
+      const facts = { output, ...(modelReturn !== undefined && { modelReturn }), ...(usage !== undefined && { usage }) }
+      await this.#handle(effect, { type: "tool_results", id, at, results: [{ ...own, ...facts, durationMs: 0 } as never] }, at)
     }
     this.#add(`outside ${token}`, wait(token), complete, {
       fail: ({ message }) =>

@@ -246,9 +246,8 @@ export class FakeContext implements SignalContext, RestateObjectContext {
   }
 
   sleep(millis: number): DurablePromise<void> {
-    const isNew = this.#command >= this.#invocation.commands.length
     const id = this.#issue("sleep", "")
-    if (isNew) this.#invocation.timers.set(id, millis)
+    if (!this.#invocation.timers.has(id) && !this.#invocation.notifications.some((known) => known.id === id)) this.#invocation.timers.set(id, millis)
     return new Leaf<void>(this, id)
   }
 
@@ -346,6 +345,7 @@ export class FakeContext implements SignalContext, RestateObjectContext {
   #suspend(leaves: readonly Leaf<unknown>[]): void {
     const signals = leaves.flatMap(({ id }) => (id.startsWith("signal ") ? [id.slice("signal ".length)] : []))
     const { timers } = this.#invocation
+    this.#makeDurable()
     this.#end({ type: "suspended", signals, timers: leaves.filter(({ id }) => timers.has(id)).length })
     this.close()
   }

@@ -1,36 +1,36 @@
 import type { Host } from "../../../src/hosts/host.ts"
-import type { RestateTurnOptions } from "../../../src/hosts/restate/restate-run.ts"
-import { RestateRun } from "../../../src/hosts/restate/restate-run.ts"
+import type { RestateContext } from "../../../src/hosts/restate/context.ts"
+import { RestateRun, type RestateTurnOptions } from "../../../src/hosts/restate/restate-run.ts"
 import type { Json } from "../../../src/json.ts"
 import type { TestedEnd, TestedHost, TestedSuspension } from "../../../src/testing/index.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import type { ExternalCall } from "../../../src/wire/approval.ts"
-import { type AttemptEnd, FakeRestate, fakeSdk, TerminalError } from "./fake-restate.ts"
+import { type AttemptEnd, type FakeContext, FakeRestate, fakeSdk } from "./fake-restate.ts"
 
 /** Ways to break the host, for tests of the tests. */
 export interface Breakage {
   readonly host?: (host: Host) => Host
-  readonly run?: (run: RestateRun) => void
+  readonly ctx?: (ctx: FakeContext) => RestateContext
   readonly options?: (options: RestateTurnOptions) => RestateTurnOptions
   readonly engine?: (engine: FakeRestate) => void
 }
 
 /** `restateTurn` on an engine in memory, as a host under test. */
 export function restateHost({
-  host: changeHost = (host) => host,
-  run: changeRun,
-  options: changeOptions = (options) => options,
-  engine: changeEngine,
+  host = (own) => own,
+  ctx: contextOf = (own) => own,
+  options: optionsOf = (own) => own,
+  engine: change,
 }: Breakage = {}): TestedHost {
   const engine = new FakeRestate()
-  changeEngine?.(engine)
+  change?.(engine)
   /** Of the last suspension: which call waits for which signal. */
   const tokens = new Map<string, ExternalCall>()
   return {
     start: (process) => {
       let isOver = false
       return {
-        async run({ turnId, config, start }, { decide, ...executors }, { signal, suspend, deliveries: _deliveries, now, ...options }) {
+        async run({ turnId, config, start }, { decide, ...executors }, { signal, suspend: _suspend, deliveries: _deliveries, now, ...options }) {
           const invocation = engine.invocation(turnId)
           const { output } = invocation
           if (output !== undefined && "failure" in output && output.failure.metadata["code"] === "code_changed") invocation.restart()
@@ -46,9 +46,7 @@ export function restateHost({
                 invocation,
                 (ctx) => {
                   machine = new TurnMachine(config, start)
-                  const run = new RestateRun(fakeSdk, ctx, machine, changeHost(executors), changeOptions({ turnId, now, ...options }))
-                  changeRun?.(run)
-                  return run.run()
+                  return new RestateRun(fakeSdk, contextOf(ctx), machine, host(executors), optionsOf({ turnId, now, ...options })).run()
                 },
                 process,
               )
@@ -58,9 +56,7 @@ export function restateHost({
               const { held = [], pending = [] } = machine?.outstanding?.type === "tool_calls" ? machine.outstanding : {}
               for (const call of pending) tokens.set(call.callId, call)
               const decisions = held.length === 0 ? [] : ((await decide?.(held, {} as never)) ?? [])
-              if (decisions.length === 0 || suspend === true) {
-                if (decisions.length === 0 || held.length === 0) return { type: "suspended", held, pending } satisfies TestedSuspension
-              }
+              if (decisions.length === 0) return { type: "suspended", held, pending } satisfies TestedSuspension
               for (const decision of decisions) invocation.signal(decision.requestId, decision as unknown as Json)
             }
           } finally {
@@ -78,5 +74,3 @@ export function restateHost({
     },
   }
 }
-
-export { TerminalError }
