@@ -9,10 +9,10 @@ import { done } from "./agent.ts"
 const WORK_MS = Number(process.env["WORK_MS"] ?? "40")
 
 /** How often the agent looks something up until its goal is complete. */
-const STEPS = 12
+const STEPS = Number(process.env["STEPS"] ?? "12")
 
 /** After so many steps, its turn ends, and the goal continues in the next one. */
-const STEPS_OF_A_TURN = 4
+const STEPS_OF_A_TURN = Number(process.env["STEPS_OF_A_TURN"] ?? "4")
 
 const lookUp = defineTool({
   name: "look_up",
