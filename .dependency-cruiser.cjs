@@ -88,6 +88,12 @@ module.exports = {
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
     room("hosts/restate", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "Turns and threads in handlers of Restate; it knows no journal store of ours."),
     room("hosts/child", [HOST, TIMERS, "^src/hosts/(run|journal|tools)/"], "A child is a tool that runs a turn in a journal; it knows no thread."),
+    room(
+      "hosts/cloudflare",
+      [HOST, TIMERS, "^src/hosts/run/failures\\.ts$", "^src/hosts/(journal|thread)/"],
+      "A store in a Durable Object, and a thread as one; they know no tool and no model.",
+    ),
+    room("hosts/postgres", [TIMERS, "^src/hosts/journal/"], "A journal store and a queue of work in a database; they know no loop."),
     room("hosts/approval", [], "Signatures of requests; it knows no loop and no journal."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(

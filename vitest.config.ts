@@ -6,12 +6,14 @@ import { defineConfig } from "vitest/config"
 const FULL = [
   "test/package/**/*.test.ts", // packs the package, installs it and compiles its users' programs
   "test/crash/**/*.test.ts", // kills processes at every boundary
+  "test/runtimes/**/*.test.ts", // starts Node, workerd, Chromium, Deno and Bun
   "test/types/*.test.ts", // runs the compiler
   "test/docs.test.ts", // compiles and runs every program in the docs
   "test/purity.test.ts", // runs the linter and the compiler, and bundles the core
   "test/layers.test.ts", // runs dependency-cruiser
   "test/cli/*process.test.ts", // starts the command line as a process
   "test/cli/goal-control.test.ts", // starts the command line as a process
+  "test/hosts/postgres/**/*.test.ts", // starts a database server
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 
@@ -20,6 +22,9 @@ const SMOKE = "test/crash/smoke.test.ts"
 
 /** Tests that replace modules, and so cannot share a module registry with others. */
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
+
+/** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs these, and runs them. */
+const INSTALLED = ["examples/cloudflare/**"]
 
 /**
  * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode deep` runs only the property
@@ -42,7 +47,7 @@ export default defineConfig(({ mode }) => {
       env: { ...shared.env, TSX_TSCONFIG_PATH: fileURLToPath(new URL("tsconfig.json", import.meta.url)) },
       name: "fast",
       include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
-      exclude: [...FULL, ...ISOLATED, "**/node_modules/**"],
+      exclude: [...FULL, ...ISOLATED, ...INSTALLED, "**/node_modules/**"],
       pool: "threads" as const,
       isolate: false,
     },
@@ -75,13 +80,14 @@ export default defineConfig(({ mode }) => {
 
 /**
  * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
- * examples/approvals are killed.
+ * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests.
  */
-const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly KILL_EVERY?: string; readonly RANDOM_KILLS?: string } } = {
+const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly [name: string]: string } } = {
   fast: {
     FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1",
     KILL_EVERY: process.env["KILL_EVERY"] ?? "60",
     RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
+    ORDERS: process.env["ORDERS"] ?? "0",
   },
   full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },

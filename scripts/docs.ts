@@ -11,6 +11,7 @@ import { ANSWERS, PREPARATION, TRANSITIONS } from "../src/machine/transitions.ts
 import { AnswerableEffect, Effect } from "../src/schemas/effect.ts"
 import { GoalPolicyData } from "../src/schemas/goal.ts"
 import { Response } from "../src/schemas/response.ts"
+import { regionOf, replaceRegion } from "./regions.ts"
 import { shapesOf, tagsOf } from "./shapes.ts"
 
 /** One way out of a state: its effect, the response to it, and the states that may follow. */
@@ -182,25 +183,6 @@ function drawGoalPolicy(): string {
   const shown = (value: unknown): string => (typeof value === "string" ? code(`"${value}"`) : String(value))
   const rows = switches.map((name) => [code(name), shown(DEFAULT_GOAL_POLICY[name]), shown(REFERENCE_GOAL_POLICY[name])])
   return table(["switch", "default", 'with `compat: "reference"`'], rows)
-}
-
-function regionOf(file: string, text: string, name: string): string {
-  const [before, after] = marks(name)
-  const start = text.indexOf(before)
-  const end = text.indexOf(after)
-  if (start < 0 || end < start)
-    throw new Error(`${file} has no region "${name}": it begins with ${before} and ends with ${after}, each on a line of its own.`)
-  return text.slice(start + before.length, end)
-}
-
-function replaceRegion(file: string, text: string, name: string, drawn: string): string {
-  const [before, after] = marks(name)
-  const region = regionOf(file, text, name)
-  return text.replace(`${before}${region}${after}`, () => `${before}\n\n${drawn}\n\n${after}`)
-}
-
-function marks(name: string): readonly [string, string] {
-  return [`<!-- generated: ${name} -->`, `<!-- end: ${name} -->`]
 }
 
 function main(args: readonly string[]): void {

@@ -19,14 +19,16 @@ export {
   type ReachedRow,
   type TableRow,
 } from "./explore-turn.ts"
-export { CONFORMANCE_LAWS, ConformanceError, type ConformanceFault, type ConformanceLaw } from "./host-conformance/conformance-laws.ts"
+export { ConformanceError, type ConformanceFault } from "./host-conformance/conformance-error.ts"
+export { CONFORMANCE_LAWS, type ConformanceLaw } from "./host-conformance/conformance-laws.ts"
 export { type ConformanceCheck, hostConformance } from "./host-conformance/host-conformance.ts"
-export type { MakeHost } from "./host-conformance/scenarios.ts"
+export type { MakeHost } from "./host-conformance/laboratory.ts"
 export type {
   HostConformanceOptions,
   HostInstance,
   HostPromises,
   PlaceDetails,
+  TestedDecision,
   TestedEnd,
   TestedHost,
   TestedProcess,
@@ -57,5 +59,19 @@ export {
   scriptedModel,
 } from "./scripted-model.ts"
 export type { DriverLaw, ExploredStep, GivenInput, StepLaw } from "./step-checker.ts"
+export { storedThread } from "./thread-conformance/stored-thread.ts"
+export type {
+  TestedInput,
+  TestedRest,
+  TestedStatus,
+  TestedThread,
+  TestedThreadHost,
+  ThreadConformanceOptions,
+  ThreadInstance,
+  ThreadPromises,
+} from "./thread-conformance/tested-thread.ts"
+export type { MakeThreadHost } from "./thread-conformance/thread-acts.ts"
+export { threadConformance } from "./thread-conformance/thread-conformance.ts"
+export { THREAD_LAWS, type ThreadLaw } from "./thread-conformance/thread-laws.ts"
 export type { TestedMachine, TestedMachineClass, TurnInput, Verdict } from "./turn-input.ts"
 export { ExplorationError } from "./witness.ts"

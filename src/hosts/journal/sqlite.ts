@@ -1,11 +1,10 @@
 import { every } from "../timers.ts"
+import { journalNamed, LEASE_MS, leased, RENEW_MS, unavailable } from "./lease.ts"
 import { inChunks } from "./parts.ts"
 import {
   checkName,
   closed,
   fenced,
-  ifGone,
-  inUse,
   type JournalOwner,
   type JournalStore,
   JournalStoreError,
@@ -44,10 +43,6 @@ export interface SqliteJournalStoreOptions {
   /** The clock of the leases, in milliseconds. All processes that use the database need the same one. Default `Date.now`. */
   readonly now?: () => number
 }
-
-/** How long an owner has a journal without a sign of life. Each write and a timer renew the lease. */
-const LEASE_MS = 30_000
-const RENEW_MS = 10_000
 
 const VERSION = 2
 
@@ -107,7 +102,7 @@ export function sqliteJournalStore(
     try {
       return act()
     } catch (error) {
-      throw error instanceof JournalStoreError ? error : unavailable(`Journal ${JSON.stringify(name)}`, action, error)
+      throw error instanceof JournalStoreError ? error : unavailable(journalNamed(name), action, error)
     }
   }
   return {
@@ -233,7 +228,7 @@ class SqliteJournal implements StoredJournal {
     try {
       return act()
     } catch (error) {
-      throw error instanceof JournalStoreError ? error : unavailable(`Journal ${JSON.stringify(this.#name)}`, action, error)
+      throw error instanceof JournalStoreError ? error : unavailable(journalNamed(this.#name), action, error)
     }
   }
 }
@@ -393,7 +388,7 @@ class Tables {
       // The clock was set back. A living owner renews its lease by the new clock; a dead one does not have it for longer than usual.
       if (expires > now + LEASE_MS) this.#limit.run(now + LEASE_MS, name)
       const retryAfterMs = Math.min(expires - now, LEASE_MS)
-      return inUse(name, readOwner(row.owner), "already open", `Close it. ${ifGone(retryAfterMs)}`, retryAfterMs)
+      return leased(name, readOwner(row.owner), retryAfterMs)
     })
     if (result instanceof JournalStoreError) throw result
     return result
@@ -459,9 +454,4 @@ function sortKey(name: string): string {
   let key = ""
   for (let index = 0; index < name.length; index += 1) key += name.charCodeAt(index).toString(16).padStart(4, "0")
   return key
-}
-
-function unavailable(what: string, action: string, cause: unknown): JournalStoreError {
-  const why = cause instanceof Error ? cause.message : String(cause)
-  return new JournalStoreError("unavailable", `${what} cannot be ${action}: ${why}.`, { cause })
 }

@@ -16,6 +16,8 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
   readonly check?: (response: Response) => Response
   /** Records that a `once` call, or `once` code, is about to begin, as {@link TurnLog.callStarted} does. Absent: these are refused. */
   readonly callStarted?: TurnLog["callStarted"]
+  /** Whether a start was recorded for a call, by this process or an earlier one, as {@link TurnLog.mayHaveRun}. Asked after an abort. Default: none was. */
+  readonly mayHaveRun?: TurnLog["mayHaveRun"]
   /**
    * Receives each call of a batch whose work continues outside, before the promise resolves with the results of the others: hand it in as well.
    * Absent: such a call fails, unless it is the only call of the effect; its `tool_pending` is then what the promise resolves with.
@@ -41,7 +43,8 @@ export interface PerformEffectOptions extends PerformOptions, Pick<RunOptions, "
  *
  * After an abort of `signal`, executors have `cancelGraceMs` to end. The promise then resolves with the results that count, among them
  * `outcome_unknown` for each `once` call that had begun; without any, it rejects with the signal's reason. Hand in the response, and then
- * cancel the machine: it cancels the calls that are still open.
+ * cancel the machine: it cancels the calls that are still open. With a signal that is aborted already, nothing is performed, and only calls count
+ * that an earlier process began, as `mayHaveRun` says.
  * @throws {RunError} `once_without_log`: a `once` call, and no `callStarted`. Nothing was performed.
  * @throws {RangeError} `toolConcurrency` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
@@ -51,6 +54,7 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
     turnId,
     check = (response) => response,
     callStarted,
+    mayHaveRun = () => false,
     signal,
     onCutOff,
     onPending,
@@ -61,7 +65,12 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
   checkGrace(cancelGraceMs)
   checkToolConcurrency(rest.toolConcurrency)
   if (callStarted === undefined) refuseOnce(host, effect)
-  signal?.throwIfAborted()
+  const mayHave = (callId?: string): boolean => mayHaveRun(effect.id, callId)
+  if (signal?.aborted === true) {
+    const [unknown] = cancelledResponses(effect, mayHave)
+    if (unknown === undefined) throw signal.reason
+    return check(unknown)
+  }
   if (effect.type === "tool_calls" && effect.calls.length === 0 && (effect.held ?? effect.pending) !== undefined)
     return { type: "tool_results", id: effect.id, results: [] }
   const begun = new Set<string | undefined>()
@@ -98,7 +107,7 @@ export async function performEffect(host: Host, effect: AnswerableEffect, option
         responses.flatMap((response) => (response.type === "tool_results" ? response.results.map(({ callId }) => callId) : [])),
       )
       const isOpen = (callId?: string): boolean => (callId === undefined ? responses.length === 0 : !withResult.has(callId))
-      responses.push(...cancelledResponses(effect, (callId) => begun.has(callId) && !work.isNotBegun(callId) && isOpen(callId)))
+      responses.push(...cancelledResponses(effect, (callId) => (begun.has(callId) || mayHave(callId)) && !work.isNotBegun(callId) && isOpen(callId)))
       if (partial !== undefined) onCutOff?.(partial)
       if (responses.length === 0) throw signal?.reason
     }

@@ -13,36 +13,10 @@ export const CONFORMANCE_LAWS = {
   calls: "finished calls of a batch do not run again",
   exclusive: "only one instance continues the turn",
   consent: "no held call begins before it is allowed, and none is asked for after it began",
+  decided: "a decision counts once, and one that comes too late changes nothing",
   suspended: "a run suspends with exactly the calls that wait",
   code: "changed code is refused with an error, or continues the turn correctly",
   linear: "what is stored grows in proportion to the effects",
 } as const
 
 export type ConformanceLaw = keyof typeof CONFORMANCE_LAWS
-
-/** One way in which a host broke a law. */
-export interface ConformanceFault {
-  readonly law: ConformanceLaw
-  /** Which turn ran, and where it was interrupted. */
-  readonly place: string
-  /** What happened, and what was expected. */
-  readonly message: string
-}
-
-const SHOWN_FAULTS = 5
-
-/** A check of {@link hostConformance} that failed. */
-export class ConformanceError extends Error {
-  /** The name of the check. */
-  readonly check: string
-  readonly faults: readonly ConformanceFault[]
-
-  constructor(check: string, faults: readonly ConformanceFault[]) {
-    const shown = faults.slice(0, SHOWN_FAULTS).map(({ place, message }) => `- ${place}:\n  ${message.replaceAll("\n", "\n  ")}`)
-    const more = faults.length - shown.length
-    super(`Broken: ${check}.\n${shown.join("\n")}${more > 0 ? `\n(and ${more} more)` : ""}`)
-    this.name = "ConformanceError"
-    this.check = check
-    this.faults = faults
-  }
-}

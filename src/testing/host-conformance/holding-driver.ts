@@ -12,11 +12,12 @@ const REJECTED: FailedOutput = {
   failure: { class: "permission_denied", code: "rejected", message: "A person rejected the call.", source: "policy", retry: { type: "never" } },
 }
 
-/** The chat driver, with calls that wait for a decision: approved ones run, others fail as rejected. */
-export function holdingDriver(isHeld: (call: PendingToolCall) => boolean): ProtocolDriver {
+/** The chat driver, with calls that wait for a decision: approved ones run, others fail as rejected. An approval after `expiresAt` is none. */
+export function holdingDriver(isHeld: (call: PendingToolCall) => boolean, expiresAt?: number): ProtocolDriver {
+  const ask: Ask = { ...ASK, ...(expiresAt !== undefined && { expiresAt }) }
   const hold = (action: DriverAction): DriverAction => {
     if (action.type !== "start_tools") return action
-    const held = action.calls.filter(isHeld).map(({ callId }): HoldCall => ({ callId, digest: `digest of ${callId}`, ask: ASK }))
+    const held = action.calls.filter(isHeld).map(({ callId }): HoldCall => ({ callId, digest: `digest of ${callId}`, ask }))
     return held.length === 0 ? action : { ...action, held }
   }
   const onToolDecisions: ProtocolDriver["onToolDecisions"] = (_context, { held }, decisions) =>

@@ -1,5 +1,8 @@
-import { CONFORMANCE_LAWS, ConformanceError } from "./conformance-laws.ts"
-import { Laboratory, type MakeHost, SCENARIOS } from "./scenarios.ts"
+import { ConformanceError } from "./conformance-error.ts"
+import { CONFORMANCE_LAWS } from "./conformance-laws.ts"
+import { HELD_SCENARIOS } from "./held-scenarios.ts"
+import { Laboratory, type MakeHost } from "./laboratory.ts"
+import { SCENARIOS } from "./scenarios.ts"
 import type { HostConformanceOptions, HostPromises } from "./tested-host.ts"
 
 /** One check of a host, for any test runner. */
@@ -22,21 +25,23 @@ export interface ConformanceCheck {
 export function hostConformance(makeHost: MakeHost, options: HostConformanceOptions = {}): readonly ConformanceCheck[] {
   const { promises = {} } = options
   const isPromised = (promise: keyof typeof promises | undefined): boolean => promise === undefined || (promises[promise] ?? !OFF.has(promise))
-  return SCENARIOS.filter(({ needs }) => isPromised(needs)).flatMap((scenario) => {
-    let runs: Promise<Laboratory> | undefined
-    const laws = scenario.laws.filter((law) => law !== "once" || isPromised("once")).filter((law) => law !== "linear" || isPromised("linear"))
-    return laws.map((law): ConformanceCheck => {
-      const name = `${scenario.name}: ${CONFORMANCE_LAWS[law]}`
-      return {
-        name,
-        async run() {
-          runs ??= runAll(new Laboratory(makeHost, options), scenario.run)
-          const broken = (await runs).faults.filter((fault) => fault.law === law)
-          if (broken.length > 0) throw new ConformanceError(name, broken)
-        },
-      }
+  return [...SCENARIOS, ...HELD_SCENARIOS]
+    .filter(({ needs }) => isPromised(needs))
+    .flatMap((scenario) => {
+      let runs: Promise<Laboratory> | undefined
+      const laws = scenario.laws.filter((law) => law !== "once" || isPromised("once")).filter((law) => law !== "linear" || isPromised("linear"))
+      return laws.map((law): ConformanceCheck => {
+        const name = `${scenario.name}: ${CONFORMANCE_LAWS[law]}`
+        return {
+          name,
+          async run() {
+            runs ??= runAll(new Laboratory(makeHost, options), scenario.run)
+            const broken = (await runs).faults.filter((fault) => fault.law === law)
+            if (broken.length > 0) throw new ConformanceError(name, broken)
+          },
+        }
+      })
     })
-  })
 }
 
 /** What a host promises only if it says so. */

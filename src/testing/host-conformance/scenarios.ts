@@ -1,17 +1,11 @@
-import { memoryJournalStore } from "../../hosts/journal/memory.ts"
-import { TurnJournal } from "../../hosts/journal/turn-journal.ts"
-import { runTurn } from "../../hosts/run/run-turn.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import { wrapMembers } from "../../wrap.ts"
-import { shown } from "../difference.ts"
-import type { ConformanceFault, ConformanceLaw } from "./conformance-laws.ts"
-import { configOf, executorsOf, outsideResults, START, type TurnScript } from "./scripted-turn.ts"
-import { heldScript, longScript, outsideScript, RICH, scriptsFor, WIDE } from "./scripts.ts"
-import type { HostConformanceOptions, HostPromises, TestedEnd, TestedHost } from "./tested-host.ts"
-import { TestedWorld } from "./tested-world.ts"
-import { isSuspended, type ProcessPlan, type RunEnd, WorldProcess } from "./world-process.ts"
-
-export type MakeHost = () => TestedHost | Promise<TestedHost>
+import type { ConformanceLaw } from "./conformance-laws.ts"
+import { type Laboratory, textOf } from "./laboratory.ts"
+import { configOf, outsideResults } from "./scripted-turn.ts"
+import { heldScript, longScript, outsideScript, RICH, WIDE } from "./scripts.ts"
+import type { HostPromises } from "./tested-host.ts"
+import { isSuspended, type RunEnd, type WorldProcess } from "./world-process.ts"
 
 /** A way to disturb turns. All its runs are made once, and each of its laws is a check. */
 export interface Scenario {
@@ -22,158 +16,8 @@ export interface Scenario {
   run(lab: Laboratory): Promise<void>
 }
 
-/** Makes worlds for a host under test, and collects the faults. */
-export class Laboratory {
-  readonly faults: ConformanceFault[] = []
-  readonly idleMs: number
-  readonly promises: HostPromises
-  readonly mostPlaces: number
-  readonly #makeHost: MakeHost
-  readonly #timeoutMs: number
-  readonly #expected = new Map<TurnScript, Promise<TestedEnd>>()
-
-  constructor(makeHost: MakeHost, { promises = {}, timeoutMs = 10_000, idleMs = 30, mostPlaces = Number.POSITIVE_INFINITY }: HostConformanceOptions) {
-    this.#makeHost = makeHost
-    this.#timeoutMs = timeoutMs
-    this.idleMs = idleMs
-    this.mostPlaces = mostPlaces
-    this.promises = promises
-  }
-
-  get scripts(): readonly (readonly [string, TurnScript])[] {
-    return scriptsFor(this.promises.once !== false)
-  }
-
-  /** Plays a story on a new storage. */
-  async story(name: string, script: TurnScript, play: (story: Story) => Promise<void>): Promise<void> {
-    const host = await this.#makeHost()
-    const world = new TestedWorld(script, name, await this.#expectedOf(script))
-    try {
-      await play(new Story(world, host, this.#timeoutMs))
-    } finally {
-      await host.remove?.()
-      this.faults.push(...world.faults)
-    }
-  }
-
-  /** Disturbs a script at each of the places for which `isPlace` returns true, or at as many of them as are wanted, spread evenly. */
-  async everyPlace(
-    script: TurnScript,
-    name: string,
-    isPlace: (place: string, at: number) => boolean,
-    disturb: (at: number, place: string) => Promise<void>,
-  ): Promise<void> {
-    const all = (await this.placesOf(name, script)).flatMap((place, at) => (isPlace(place, at) ? [{ at, place }] : []))
-    const step = Math.max(1, all.length / this.mostPlaces)
-    for (let index = 0; index < all.length; index += step) {
-      const { at, place } = all[Math.floor(index)] as (typeof all)[number]
-      await disturb(at, place)
-    }
-  }
-
-  /** The places of a run that is not disturbed. */
-  async placesOf(name: string, script: TurnScript): Promise<readonly string[]> {
-    let places: readonly string[] = []
-    await this.story(name, script, async (story) => {
-      places = (await story.toEnd({})).places
-    })
-    return places
-  }
-
-  #expectedOf(script: TurnScript): Promise<TestedEnd> {
-    const known = this.#expected.get(script) ?? endOf(script)
-    this.#expected.set(script, known)
-    return known
-  }
-}
-
-/** The end of a turn that nothing disturbs. */
-export async function endOf(script: TurnScript): Promise<TestedEnd> {
-  const nothing = async (): Promise<void> => {}
-  const executors = executorsOf(script, { perform: nothing, lookUp: async () => false, progress: nothing })
-  const journal = await TurnJournal.open(memoryJournalStore(), "turn-1", { now: () => 1_000 })
-  const machine = await journal.begin(configOf(script), START)
-  for (;;) {
-    const result = await runTurn(machine, executors, { journal, now: () => 1_000, suspend: true })
-    if (result.type === "done") return result
-    const response = machine.check({ type: "tool_results", id: machine.outstanding?.id, results: outsideResults(script, result.pending) })
-    await journal.response(machine, response)
-    machine.handle(response)
-  }
-}
-
-/** The processes of one turn, one after the other. */
-class Story {
-  readonly world: TestedWorld
-  readonly #host: TestedHost
-  readonly #timeoutMs: number
-  #processes = 0
-  /** How many places its last process reached. */
-  places = 0
-
-  constructor(world: TestedWorld, host: TestedHost, timeoutMs: number) {
-    this.world = world
-    this.#host = host
-    this.#timeoutMs = timeoutMs
-  }
-
-  start(plan: ProcessPlan): { readonly process: WorldProcess; readonly ended: Promise<RunEnd> } {
-    this.#processes += 1
-    const process = new WorldProcess(this.world, this.#processes, plan)
-    return { process, ended: process.run(this.#host, this.#timeoutMs) }
-  }
-
-  async run(plan: ProcessPlan): Promise<{ readonly process: WorldProcess; readonly ended: RunEnd }> {
-    const { process, ended } = this.start(plan)
-    const result = { process, ended: await ended }
-    this.places = process.places.length
-    return result
-  }
-
-  /**
-   * Runs a process that must reach the end of the turn. With `cancelled`, the turn may have been cancelled; a run that was cancelled before
-   * it asked for anything may also reject, as one that never began.
-   */
-  async toEnd(plan: ProcessPlan, cancelled = false): Promise<WorldProcess> {
-    const { process, ended } = await this.run(plan)
-    if (ended.type !== "rejected" || !cancelled || this.world.asked > 0) this.judge(process, ended, cancelled)
-    return process
-  }
-
-  /** As {@link toEnd}, and runs the ended turn once more. */
-  async toEndTwice(plan: ProcessPlan, cancelled = false): Promise<void> {
-    await this.toEnd(plan, cancelled)
-    await this.toEnd({}, cancelled)
-  }
-
-  /**
-   * Runs a process that must be suspended with these calls. Returns whether the host can be given results from outside, and gives it those of
-   * the calls that continue there.
-   */
-  async toSuspension(plan: ProcessPlan, expected: readonly string[]): Promise<boolean> {
-    const { process, ended } = await this.run({ ...plan, suspend: true })
-    if (ended.type !== "suspended") {
-      this.judge(process, ended)
-      this.world.fault("suspended", `The run of process ${process.number} was not suspended, but: ${ended.type}`)
-      return false
-    }
-    this.world.suspended(ended.suspension, expected)
-    const results = outsideResults(this.world.script, ended.suspension.pending)
-    return results.length === 0 || process.answer(results)
-  }
-
-  judge({ number }: WorldProcess, ended: RunEnd, cancelled = false): void {
-    if (ended.type === "ended") this.world.end(ended.end, cancelled)
-    else if (ended.type === "timed_out") this.world.fault("ends", `The run of process ${number} did not end within ${this.#timeoutMs} ms.`)
-    else if (ended.type === "rejected") this.world.fault("ends", `The run of process ${number} rejected: ${textOf(ended.error)}`)
-  }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : shown(error)
-}
-
-const ALWAYS = ["ends", "remembers", "answers", "once", "truth", "keys", "pairs", "records", "silence"] as const
+/** The laws of every scenario. */
+export const ALWAYS = ["ends", "remembers", "answers", "once", "truth", "keys", "pairs", "records", "silence"] as const
 
 /** The orders in which people decide about the held calls of a script. */
 const ORDERS = [

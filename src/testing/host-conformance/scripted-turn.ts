@@ -38,6 +38,8 @@ export interface TurnScript {
   readonly syncs: boolean
   /** Checkpoints, by effect id, at which a user's message is delivered. */
   readonly deliverAt: readonly number[]
+  /** When approvals expire, in milliseconds. Absent: never. */
+  readonly expiresAt?: number
 }
 
 /** One piece of work that an executor does: a tool call is named `effectId:callId`, anything else `effectId`. */
@@ -87,7 +89,11 @@ function toolsOf({ batches }: TurnScript): readonly ToolSpec[] {
 export function configOf(script: TurnScript): TurnConfig {
   return {
     driver:
-      script.driver === "code" ? codeDriver() : hasHeld(script) ? holdingDriver((call) => callOf(script, call).held !== undefined) : chatDriver(),
+      script.driver === "code"
+        ? codeDriver()
+        : hasHeld(script)
+          ? holdingDriver((call) => callOf(script, call).held !== undefined, script.expiresAt)
+          : chatDriver(),
     projector: chatProjector,
     model: "scripted",
     systemPrompt: "Work through the list.",
@@ -166,7 +172,7 @@ export function executorsOf(script: TurnScript, world: ScriptedWorld): Host {
         return now.flatMap((callId) =>
           held.flatMap((call): Decision[] => {
             const { requestId, digest } = call
-            return call.callId === callId ? [{ requestId, digest, decision: callOf(script, call).held ?? "approve" }] : []
+            return call.callId === callId ? [{ requestId, digest, decision: decisionOf(script, call) }] : []
           }),
         )
       },
@@ -195,6 +201,11 @@ export async function ticks(count: number): Promise<void> {
 
 function goesOn({ callId }: PendingToolCall): ToolAnswer {
   return pending({ token: `job of ${callId}` })
+}
+
+/** What people decide about a held call. */
+export function decisionOf(script: TurnScript, call: PendingToolCall): "approve" | "reject" {
+  return callOf(script, call).held ?? "approve"
 }
 
 /** The results that calls which continue outside get there. */

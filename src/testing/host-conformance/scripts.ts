@@ -57,6 +57,16 @@ export function heldScript(runsOnce: boolean): TurnScript {
   return runsOnce ? HELD : { ...HELD, batches: HELD.batches.map(allowed) }
 }
 
+/** The time after which the approvals of {@link lateScript} are none, in milliseconds. */
+export const EXPIRES_AT = 2_000
+
+/** A turn whose held calls all end as rejected: their approvals come too late. */
+export function lateScript(runsOnce: boolean): TurnScript {
+  const script = heldScript(runsOnce)
+  const batches = script.batches.map((batch) => batch.map((one): ScriptedCall => (one.held === undefined ? one : { ...one, held: "reject" })))
+  return { ...script, batches, expiresAt: EXPIRES_AT }
+}
+
 /** Calls that continue outside, beside one that does not. */
 const OUTSIDE: TurnScript = { ...plain, batches: [[{ ...call, isPending: true }, call, { ...once, recover: "finds", isPending: true }]] }
 

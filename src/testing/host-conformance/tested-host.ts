@@ -1,5 +1,6 @@
 import type { Host, Suspended } from "../../hosts/host.ts"
 import type { TurnConfig } from "../../machine/config.ts"
+import type { Decision } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
@@ -33,6 +34,12 @@ export type TestedEnd = Pick<Done, "outcome" | "messages"> & Partial<Pick<Done, 
 /** A run that was suspended. A `Suspended` is one. */
 export type TestedSuspension = Pick<Suspended, "type" | "held" | "pending">
 
+/** The result of one decision. A `DecisionResult` is one. */
+export interface TestedDecision {
+  /** `accepted`: it is stored. `stale`: the same one was stored before. `refused`: nothing was stored. */
+  readonly status: "accepted" | "stale" | "refused"
+}
+
 /** One instance of a host. */
 export interface HostInstance {
   /**
@@ -43,6 +50,11 @@ export interface HostInstance {
   run(turn: TestedTurn, executors: Host, options: TestedRunOptions): Promise<TestedEnd | TestedSuspension>
   /** Hands in the results of calls that continued outside, in a process of its own. Absent: no check has such calls. */
   answer?(turn: TestedTurn, results: readonly CompletedToolCall[]): Promise<void>
+  /**
+   * Hands in decisions about held calls, in a process of its own, with a result for each. `now`: the clock, in milliseconds. Absent: people decide
+   * only in a process that runs the turn.
+   */
+  decide?(turn: TestedTurn, decisions: readonly Decision[], now: () => number): Promise<readonly TestedDecision[]>
   /** Called when the process of this instance was killed. From here on it must not write to the storage. */
   kill?(): Promise<void> | void
 }

@@ -3,7 +3,8 @@ import type { HeldCall } from "../../wire/approval.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
 import type { Message } from "../../wire/message.ts"
 import { describeDifference, firstDifference, shown } from "../difference.ts"
-import type { ConformanceFault, ConformanceLaw } from "./conformance-laws.ts"
+import type { ConformanceFault } from "./conformance-error.ts"
+import type { ConformanceLaw } from "./conformance-laws.ts"
 import { type CallPlace, type ScriptedCall, type ScriptedWork, START, type TurnScript } from "./scripted-turn.ts"
 import type { TestedEnd, TestedSuspension } from "./tested-host.ts"
 
@@ -25,6 +26,8 @@ export class TestedWorld {
   readonly script: TurnScript
   /** Where the turn was interrupted, for the faults. */
   place: string
+  /** The clock, in milliseconds. */
+  now = 1_000
   readonly #expected: TestedEnd | undefined
   readonly #performed = new Map<string, number>()
   readonly #keys = new Map<string, string>()
@@ -38,6 +41,8 @@ export class TestedWorld {
   #effectId = 0
   /** What people decided about held calls, by their place in the script. */
   readonly #decided = new Set<string>()
+  /** The held calls about which the host has stored a decision. */
+  readonly #settled = new Set<string>()
   #asked = 0
   #firstRecord: number | undefined
   #end: TestedEnd | undefined
@@ -119,9 +124,15 @@ export class TestedWorld {
   decide(held: readonly HeldCall[], callIds: readonly string[]): void {
     for (const { callId, args } of held) {
       const place = args as unknown as CallPlace
+      if (this.#settled.has(placeText(place))) this.fault("decided", `A decision about call ${callId} was asked for, although one was stored.`)
       if (this.tookEffect(place)) this.fault("consent", `A decision about call ${callId} was asked for, although the call took effect.`)
       if (callIds.includes(callId)) this.#decided.add(placeText(place))
     }
+  }
+
+  /** The host has stored a decision about a held call. */
+  settled({ args }: HeldCall): void {
+    this.#settled.add(placeText(args as unknown as CallPlace))
   }
 
   /** A run was suspended. `expected`: the ids of the calls that wait. */

@@ -1,22 +1,18 @@
 import type { EffectContext, Host } from "../../hosts/host.ts"
 import type { TurnConfig } from "../../machine/config.ts"
-import type { HeldCall } from "../../wire/approval.ts"
+import type { Decision, HeldCall } from "../../wire/approval.ts"
 import type { Done, Progress } from "../../wire/effect.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
+import { forever, KillableProcess, type PlacePlan } from "./killable-process.ts"
 import { configOf, executorsOf, type ScriptedWork, START } from "./scripted-turn.ts"
-import type { HostInstance, PlaceDetails, TestedEnd, TestedHost, TestedProcess, TestedSuspension, TestedTurn } from "./tested-host.ts"
+import type { HostInstance, TestedDecision, TestedEnd, TestedHost, TestedSuspension, TestedTurn } from "./tested-host.ts"
 import { describe, type Reporter, type TestedWorld } from "./tested-world.ts"
 
-/** What happens to a process at its places, which are numbered from 0. */
-export interface ProcessPlan {
-  /** Takes the locks of earlier processes. */
-  readonly takeOver?: boolean
-  readonly killAt?: number
+/** What happens to the process of a turn. Its places are numbered from 0. */
+export interface ProcessPlan extends PlacePlan {
   readonly cancelAt?: number
   /** The executor that reaches this place, or the next one, throws a fatal error. */
   readonly suspendAt?: number
-  /** The process waits here until `release`. */
-  readonly holdAt?: number
   /** The call with this id waits until `release`, after it took effect. */
   readonly holdCall?: string
   readonly deliveries?: 1 | 2
@@ -34,6 +30,12 @@ export type RunEnd =
   | { readonly type: "rejected"; readonly error: unknown }
   | { readonly type: "killed" | "timed_out" }
 
+/** Decisions were handed in. */
+export interface Decided {
+  readonly type: "decided"
+  readonly results: readonly TestedDecision[]
+}
+
 /** The error by which the harness suspends a run, as engines do. */
 class Suspended extends Error {
   constructor() {
@@ -47,88 +49,38 @@ export const isSuspended = (error: unknown): boolean => error instanceof Suspend
 const GRACE_MS = 50
 
 /** One process: an instance of the host under test, and the places that it passed. */
-export class WorldProcess implements TestedProcess, Reporter {
-  readonly number: number
-  readonly takeOver: boolean
+export class WorldProcess extends KillableProcess implements Reporter {
   readonly asked: Set<string> = new Set()
-  readonly places: string[] = []
   nextRecord: number | undefined
-  /** The characters that it wrote. */
-  chars = 0
-  /** Resolves when the process waits at `holdAt` or `holdCall`, with the place. */
-  readonly held: Promise<string>
   /** The names of the calls whose executors returned. */
   readonly returned: Set<string> = new Set()
   readonly #world: TestedWorld
   readonly #plan: ProcessPlan
-  readonly #killing = new AbortController()
   readonly #cancelling = new AbortController()
-  readonly #released: Promise<void>
-  readonly #killed: Promise<RunEnd>
   #instance: HostInstance | undefined
   #isOver = false
   #hasEnded = false
   #isSuspending = false
-  #isDying = false
-  #hold: (place: string) => void = () => {}
-  #release: () => void = () => {}
-  #kill: () => void = () => {}
 
   constructor(world: TestedWorld, number: number, plan: ProcessPlan) {
-    this.number = number
-    this.takeOver = plan.takeOver === true
+    super(number, plan)
     this.#world = world
     this.#plan = plan
-    this.held = new Promise((resolve) => {
-      this.#hold = resolve
-    })
-    this.#released = new Promise((resolve) => {
-      this.#release = resolve
-    })
-    this.#killed = new Promise((resolve) => {
-      this.#kill = () => resolve({ type: "killed" })
-    })
   }
 
-  get killed(): AbortSignal {
-    return this.#killing.signal
+  protected override passes(number: number): void {
+    if (number === this.#plan.suspendAt) this.#isSuspending = true
+    if (number === this.#plan.cancelAt) this.cancel()
   }
 
-  async reached(place: string, { chars = 0, dying }: PlaceDetails = {}): Promise<void> {
-    if (this.killed.aborted || this.#isDying) return forever()
-    const { killAt, cancelAt, suspendAt, holdAt } = this.#plan
-    const number = this.places.push(place) - 1
-    this.chars += chars
-    if (number === suspendAt) this.#isSuspending = true
-    if (number === cancelAt) {
-      this.#world.interrupt()
-      this.#cancelling.abort()
-    }
-    if (number === killAt) {
-      this.#isDying = true
-      await dying?.()
-      this.kill(place)
-      return forever()
-    }
-    if (number === holdAt) await this.#wait(place)
-  }
-
-  /** Kills the process: nothing that it awaits returns. */
-  kill(place: string): void {
-    if (this.killed.aborted) return
-    this.#world.place += `, killed at place ${this.places.length - 1} of process ${this.number}, ${place}`
+  protected override dies(place: string): void {
+    this.#world.place += place
     this.#world.interrupt()
-    this.#killing.abort()
-    this.#kill()
   }
 
   cancel(): void {
     this.#world.interrupt()
     this.#cancelling.abort()
-  }
-
-  release(): void {
-    this.#release()
   }
 
   /** Hands in results from outside, after the run. Returns whether the host takes any. */
@@ -144,15 +96,35 @@ export class WorldProcess implements TestedProcess, Reporter {
 
   /** Starts the instance and runs the turn. */
   async run(host: TestedHost, timeoutMs: number): Promise<RunEnd> {
+    const ended = await this.#end(timeoutMs, this.#run(host))
+    this.#hasEnded = ended.type === "ended"
+    return ended
+  }
+
+  /** Starts the instance and hands in decisions. `undefined`: the host cannot be given any. */
+  async decideOutside(host: TestedHost, timeoutMs: number, decisions: readonly Decision[]): Promise<RunEnd | Decided | undefined> {
+    const decide = async (): Promise<RunEnd | Decided | undefined> => {
+      try {
+        this.#instance = await host.start(this)
+        const results = await this.#instance.decide?.(this.#turn, decisions, () => this.#world.now)
+        return results && { type: "decided", results }
+      } catch (error) {
+        return { type: "rejected", error }
+      }
+    }
+    return this.#end(timeoutMs, decide())
+  }
+
+  async #end<End extends RunEnd | Decided | undefined>(timeoutMs: number, work: Promise<End>): Promise<End | RunEnd> {
     let timer: ReturnType<typeof setTimeout> | undefined
     const timedOut = new Promise<RunEnd>((resolve) => {
       timer = setTimeout(() => resolve({ type: "timed_out" }), timeoutMs)
     })
-    const ended = await Promise.race([this.#run(host), this.#killed, timedOut])
+    const killed = this.whenKilled.then((): RunEnd => ({ type: "killed" }))
+    const ended = await Promise.race([work, killed, timedOut])
     clearTimeout(timer)
-    if (ended.type === "timed_out") this.kill("which did not end")
+    if (ended?.type === "timed_out") this.kill("which did not end")
     this.#isOver = true
-    this.#hasEnded = ended.type === "ended"
     if (this.killed.aborted) await this.#instance?.kill?.()
     return ended
   }
@@ -166,7 +138,7 @@ export class WorldProcess implements TestedProcess, Reporter {
           if (this.#hasEnded) this.#world.fault("silence", `An event ${type} was emitted after the run had returned.`)
         },
         isFatal: isSuspended,
-        now: () => 1_000,
+        now: () => this.#world.now,
         cancelGraceMs: GRACE_MS,
         toolConcurrency: 3,
         deliveries: this.#plan.deliveries ?? 1,
@@ -196,7 +168,7 @@ export class WorldProcess implements TestedProcess, Reporter {
     await this.#executor(`before ${describe(work)} takes effect`)
     this.#world.take(work)
     await this.#executor(`after ${describe(work)} took effect`)
-    if (this.#plan.holdCall !== undefined && work.name.endsWith(`:${this.#plan.holdCall}`)) await this.#wait(describe(work))
+    if (this.#plan.holdCall !== undefined && work.name.endsWith(`:${this.#plan.holdCall}`)) await this.wait(describe(work))
     this.returned.add(work.name)
   }
 
@@ -227,13 +199,4 @@ export class WorldProcess implements TestedProcess, Reporter {
     this.#world.place += `, suspended ${place}`
     throw new Suspended()
   }
-
-  async #wait(place: string): Promise<void> {
-    this.#hold(place)
-    await this.#released
-  }
-}
-
-function forever(): Promise<never> {
-  return new Promise(() => {})
 }

@@ -3,6 +3,7 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import Database from "libsql"
 import { describe, expect, onTestFinished, test } from "vitest"
+import { durableObjectJournalStore } from "../../../src/hosts/cloudflare/durable-object-journal-store.ts"
 import { encryptedJournalStore } from "../../../src/hosts/journal/encrypted-store.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { firstChars } from "../../../src/hosts/journal/parts.ts"
@@ -11,7 +12,9 @@ import { type JournalOwner, type JournalStore, JournalStoreError, type StoredJou
 import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import { newFolder, until } from "../../cli/harness.ts"
 import { aesGcm } from "../../support/aes.ts"
+import { storesInPostgres } from "../../support/postgres.ts"
 import { opened, openedText, readText, textIn } from "../../support/stored-text.ts"
+import { FakeStorage } from "../cloudflare/fake-storage.ts"
 
 /** Makes the means to open a store of a kind: two stores that are opened of the same means hold the same journals. */
 interface Kind {
@@ -57,8 +60,18 @@ const KINDS: readonly Kind[] = [
       return () => encryptedJournalStore(store, ENCRYPTION)
     },
   },
+  {
+    name: "a Durable Object",
+    knows: {},
+    make: () => {
+      const storage = new FakeStorage()
+      onTestFinished(() => void storage.database.close())
+      return () => durableObjectJournalStore(storage)
+    },
+  },
   { name: "SQLite, by libsql", knows: {}, make: () => inSqlite((path) => new Database(path)) },
   ...sqliteOfNode(),
+  ...(await storesInPostgres()),
 ]
 
 /** Each store has a connection of its own to one file. */

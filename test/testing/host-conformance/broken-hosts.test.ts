@@ -8,6 +8,7 @@ import {
   CONFORMANCE_LAWS,
   ConformanceError,
   type HostConformanceOptions,
+  type HostInstance,
   hostConformance,
   type MakeHost,
   type TestedHost,
@@ -436,5 +437,50 @@ describe("a host of held calls is found if it", () => {
     }
     const errors = await failed(forgetful, ONE_EACH, { promises: { ...promises, once: false, exclusive: false } })
     expect(errors.get(CONFORMANCE_LAWS.consent)?.message).toContain("was asked for, although the call took effect")
+  })
+
+  const deciding = (
+    decide: (
+      inner: NonNullable<HostInstance["decide"]>,
+      ...given: Parameters<NonNullable<HostInstance["decide"]>>
+    ) => ReturnType<NonNullable<HostInstance["decide"]>>,
+  ): MakeHost => {
+    return () => {
+      const store = memoryJournalStore()
+      return {
+        async start(process) {
+          const instance = await journaledHost(() => store).start(process)
+          const inner = instance.decide?.bind(instance)
+          return { ...instance, ...(inner && { decide: (...given) => decide(inner, ...given) }) }
+        },
+      }
+    }
+  }
+
+  test("says that a decision is stored, and forgets it", async () => {
+    const forgetful = deciding(async (_decide, _turn, decisions) => decisions.map(() => ({ status: "accepted" })))
+    const errors = await failed(forgetful, "held calls, decided while no process runs the turn", { promises })
+    expect(errors.get(CONFORMANCE_LAWS.decided)?.message).toContain("A decision about call c0 was asked for, although one was stored.")
+  })
+
+  test("accepts every decision", async () => {
+    const errors = await failed(
+      deciding(async (decide, ...given) => {
+        await decide(...given)
+        return given[1].map(() => ({ status: "accepted" }))
+      }),
+      "held calls, decided again and too late",
+      { promises },
+    )
+    expect(errors.get(CONFORMANCE_LAWS.decided)?.message).toContain("The decision to approve call c0 was accepted. Expected: stale.")
+  })
+
+  test("does not notice that approvals expired", async () => {
+    const errors = await failed(
+      deciding((decide, turn, decisions) => decide(turn, decisions, () => 1_000)),
+      "held calls whose approvals expired",
+      { promises },
+    )
+    expect(errors.get(CONFORMANCE_LAWS.consent)?.message).toContain("began, although it was rejected")
   })
 })

@@ -34,6 +34,15 @@ export function journaledHost(other: () => JournalStore, options: TurnJournalOpt
           await journal.close()
         }
       },
+      async decide({ turnId }, decisions, now) {
+        const store = testedStore(other(), process)
+        const journal = await TurnJournal.open(store, turnId, { takeOver: process.takeOver, ...options, now })
+        try {
+          return await journal.decide(decisions)
+        } finally {
+          await journal.close()
+        }
+      },
     }),
   }
 }
