@@ -20,6 +20,9 @@ const FULL = [
 /** Kills one process and resumes its turn: the part of the crash tests that every run checks. */
 const SMOKE = "test/crash/smoke.test.ts"
 
+/** Examples that need more than this repository installs. test/package/examples.test.ts installs and runs them. */
+const INSTALLED = ["examples/restate/**"]
+
 /** Tests that replace modules, and so cannot share a module registry with others. */
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
 
@@ -80,7 +83,8 @@ export default defineConfig(({ mode }) => {
 
 /**
  * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
- * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests.
+ * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests. `SERVICE_KILLS`: how often
+ * the service of examples/restate is.
  */
 const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly [name: string]: string } } = {
   fast: {
@@ -89,7 +93,7 @@ const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; rea
     RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
     ORDERS: process.env["ORDERS"] ?? "0",
   },
-  full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1" },
+  full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1", SERVICE_KILLS: process.env["SERVICE_KILLS"] ?? "25" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },
 }
 
