@@ -2,7 +2,7 @@ import { test } from "vitest"
 import type { CancelResult, ThreadStatus } from "../../../src/hosts/restate/thread.ts"
 import { snapshotThread } from "../../../src/hosts/thread/snapshot.ts"
 import type { InputReceipt } from "../../../src/hosts/thread/thread.ts"
-import { type TestedProcess, type TestedStatus, type TestedThread, threadConformance, type ThreadInstance } from "../../../src/testing/index.ts"
+import { type TestedProcess, type TestedStatus, type TestedThread, type ThreadInstance, threadConformance } from "../../../src/testing/index.ts"
 import type { GoalOutput } from "../../../src/wire/goal.ts"
 import { FakeEngine } from "./thread-engine.ts"
 import { storeOf } from "./thread-support.ts"
@@ -19,7 +19,8 @@ function serve(engine: FakeEngine, process: TestedProcess, { threadId: key, conf
   engine.deploy({ name: NAME, config, goals, host: executors, now, maxWaitMs: 0, cancelGraceMs: 50 })
   process.killed.addEventListener("abort", () => engine.stop(), { once: true })
   engine.start()
-  const call = <Result>(handler: Parameters<FakeEngine["call"]>[2], request?: unknown): Promise<Result> => engine.call<Result>(NAME, key, handler, request)
+  const call = <Result>(handler: Parameters<FakeEngine["call"]>[2], request?: unknown): Promise<Result> =>
+    engine.call<Result>(NAME, key, handler, request)
   const statusOf = (): Promise<ThreadStatus> => call<ThreadStatus>("status")
   return {
     async run() {
@@ -61,7 +62,7 @@ const checks = threadConformance(
     const engine = new FakeEngine()
     return { start: (process, thread) => serve(engine, process, thread) }
   },
-  { promises: { redirect: false, exclusive: false, linear: false }, timeoutMs: 60_000, mostPlaces: IS_FAST ? 3 : 30 },
+  { promises: { redirect: false, exclusive: false, linear: false }, timeoutMs: 5_000, mostPlaces: IS_FAST ? 3 : 30 },
 )
 
 for (const { name, run } of checks) test(name, run, IS_FAST ? 60_000 : 600_000)
