@@ -86,7 +86,11 @@ module.exports = {
     ),
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
     room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
-    room("hosts/restate", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "Turns and threads in handlers of Restate; it knows no journal store of ours."),
+    room(
+      "hosts/restate",
+      [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"],
+      "Turns and threads in handlers of Restate; it knows no journal store of ours.",
+    ),
     room("hosts/child", [HOST, TIMERS, "^src/hosts/(run|journal|tools)/"], "A child is a tool that runs a turn in a journal; it knows no thread."),
     room(
       "hosts/cloudflare",

@@ -33,7 +33,7 @@ const SMOKE = "test/crash/smoke.test.ts"
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
 
 /** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs these, and runs them. */
-const INSTALLED = ["examples/cloudflare/**"]
+const INSTALLED = ["examples/cloudflare/**", "examples/restate/**"]
 
 /**
  * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode node` runs what depends on the version of
@@ -95,7 +95,7 @@ export default defineConfig(({ mode }) => {
 /**
  * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
  * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests. `CRASH_KILLS`: how often
- * test/crash/goals.test.ts kills.
+ * test/crash/goals.test.ts kills. `SERVICE_KILLS`: how often the service of examples/restate is killed.
  */
 const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly [name: string]: string } } = {
   fast: {
@@ -105,7 +105,7 @@ const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; rea
     ORDERS: process.env["ORDERS"] ?? "0",
   },
   node: { FC_RUNS_FACTOR: "0.1", KILL_EVERY: "60", RANDOM_KILLS: "1", ORDERS: "0", CRASH_KILLS: process.env["CRASH_KILLS"] ?? "50" },
-  full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1" },
+  full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1", SERVICE_KILLS: process.env["SERVICE_KILLS"] ?? "25" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },
 }
 

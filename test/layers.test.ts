@@ -41,6 +41,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/hosts/judge/judged-thread.ts": { code: 'import "../thread/thread.ts"' },
   "src/hosts/opentelemetry/index.ts": { code: 'import "@opentelemetry/api"\nimport "../host.ts"\nimport "./spans.ts"' },
   "src/hosts/opentelemetry/spans.ts": { code: 'import type { Span } from "@opentelemetry/api"\nexport type X = Span' },
+  "src/hosts/restate/index.ts": { code: 'import "@restatedev/restate-sdk"\nimport "../run/run-turn.ts"\nimport "../thread/thread.ts"' },
   "src/projectors/openai-chat/index.ts": { code: 'import type { P } from "../projector.ts"\nexport type W = P' },
   "src/testing/arbitraries.ts": { code: 'import "fast-check"\nimport "../hosts/host.ts"' },
   "src/cli/main.ts": {
@@ -92,6 +93,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/hosts/thread/to-judge.ts": { code: 'import "../judge/judged-thread.ts"', breaks: ["hosts-thread-reaches-only"] },
   "src/hosts/judge/to-tools.ts": { code: 'import "../tools/define-tool.ts"', breaks: ["hosts-judge-reaches-only"] },
   "src/hosts/opentelemetry/to-journal.ts": { code: 'import "../journal/store.ts"', breaks: ["hosts-opentelemetry-reaches-only"] },
+  "src/hosts/restate/to-models.ts": { code: 'import "../models/sse.ts"', breaks: ["hosts-restate-reaches-only"] },
   "src/hosts/node/to-loop.ts": { code: 'import "../run/run-turn.ts"', breaks: ["hosts-node-reaches-only"] },
   "src/projectors/openai-chat/to-chat.ts": { code: 'import "../chat.ts"', breaks: ["projectors-openai-chat-reaches-only"] },
   "src/hosts/to-cli.ts": { code: 'import "../cli/main.ts"', breaks: ["nothing-imports-the-command-line"] },
@@ -117,6 +119,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
     code: 'import type { Span } from "@opentelemetry/api"\nexport type X = Span',
     breaks: ["@opentelemetry/api-in-its-place"],
   },
+  "src/hosts/restate/with-the-sdk.ts": { code: 'import "@restatedev/restate-sdk"', breaks: ["@restatedev/restate-sdk-in-its-place"] },
   "src/replay/with-checksums.ts": { code: 'import "crc-32"', breaks: ["no-other-package"] },
   "src/hosts/with-another.ts": { code: 'import "another"', breaks: ["no-other-package"] },
   "src/hosts/to-nowhere.ts": { code: 'import "./nowhere.ts"', breaks: ["no-other-package", "no-unresolvable"] },
@@ -135,7 +138,17 @@ let violations: readonly Violation[] = []
 
 beforeAll(async () => {
   for (const name of [".dependency-cruiser.cjs", "tsconfig.json", "tsconfig.base.json"]) cpSync(join(ROOT, name), join(scratch, name))
-  const packages = ["immer", "eventsource-parser", "@noble/hashes", "zod", "fast-check", "crc-32", "@opentelemetry/api", "another"]
+  const packages = [
+    "immer",
+    "eventsource-parser",
+    "@noble/hashes",
+    "zod",
+    "fast-check",
+    "crc-32",
+    "@opentelemetry/api",
+    "@restatedev/restate-sdk",
+    "another",
+  ]
   write("package.json", JSON.stringify({ type: "module", dependencies: Object.fromEntries(packages.map((name) => [name, "1.0.0"])) }))
   for (const name of packages) {
     write(`node_modules/${name}/package.json`, JSON.stringify({ name, version: "1.0.0", main: "index.js" }))

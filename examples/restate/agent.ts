@@ -28,7 +28,7 @@ export interface Work {
 /** The file with the work that was done. `WORLD`: where it is. */
 const WORLD = process.env["WORLD"] ?? "data/world.jsonl"
 
-function done(key: string | undefined, what: string): void {
+export function done(key: string | undefined, what: string): void {
   appendFileSync(WORLD, `${JSON.stringify({ key, what, pid: process.pid } satisfies Omit<Work, "key"> & { key: string | undefined })}\n`)
 }
 

@@ -6,6 +6,7 @@ import { workDone } from "./agent.ts"
 import { Client } from "./client.ts"
 import { freePort, freePorts, type RunningEngine, type RunningService, startEngine, startService, type WaitingCall } from "./engine.ts"
 import { journalOf, summaryOf } from "./journal.ts"
+import { showGoal } from "./thread-demo.ts"
 import { faultsOf, repeatsOf } from "./world.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "turn-machine-restate-"))
@@ -59,6 +60,11 @@ try {
     }
     await sleep(100)
   }
+
+  await showGoal(client, async () => {
+    await service?.kill()
+    service = await start()
+  })
 } finally {
   await service?.kill()
   await engine?.kill()

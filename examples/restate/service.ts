@@ -3,6 +3,7 @@ import * as restate from "@restatedev/restate-sdk"
 import { TurnMachine } from "turn-machine"
 import { restateTurn, restoreTurn } from "turn-machine/hosts/restate"
 import { agentFor, type Task } from "./agent.ts"
+import { agent } from "./thread.ts"
 
 /** What a client reads of the end of a turn. */
 export interface End {
@@ -79,7 +80,7 @@ export const longTurns = restate.object({
 /** Serves the handlers on 127.0.0.1, where only this machine reaches them. */
 export function serve(
   port: number,
-  services: Parameters<typeof restate.createEndpointHandler>[0]["services"] = [turns, longTurns],
+  services: Parameters<typeof restate.createEndpointHandler>[0]["services"] = [turns, longTurns, agent],
 ): Promise<() => void> {
   const server = createServer(restate.createEndpointHandler({ services, logger: quietly }))
   return new Promise((resolve, reject) => {

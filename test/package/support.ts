@@ -14,6 +14,7 @@ const WINDOWS = process.platform === "win32"
 /** Optional peer dependencies, by the subpaths that need them. Every other subpath needs only zod. */
 export const NEEDED_BY: { readonly [peer: string]: readonly string[] } = {
   "@opentelemetry/api": ["turn-machine/hosts/opentelemetry"],
+  "@restatedev/restate-sdk": ["turn-machine/hosts/restate"],
   "fast-check": ["turn-machine/testing/arbitraries"],
 }
 

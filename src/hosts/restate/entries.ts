@@ -1,6 +1,6 @@
 /** What the journal of an invocation holds of a turn: answers without the prompts and arguments that the turn makes again. */
 
-import { canonicalJson, type Json } from "../../json.ts"
+import type { Json } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { digest } from "../../replay/digest.ts"
 import { fingerprint } from "../../replay/fingerprint.ts"
@@ -51,9 +51,18 @@ function partsOf(request: LlmRequest): Record<string, string> {
   return {
     model: short([model, modelVariant ?? null]),
     system: short(system as unknown as Json),
-    tools: short(tools as unknown as Json),
+    tools: toolsDigest(tools),
     generation: short([generation as unknown as Json, toolChoice as unknown as Json]),
   }
+}
+
+const toolsDigests = new WeakMap<LlmRequest["tools"], string>()
+
+/** Computed once for each list: a turn has the same tools in all requests. */
+function toolsDigest(tools: LlmRequest["tools"]): string {
+  const known = toolsDigests.get(tools) ?? short(tools as unknown as Json)
+  toolsDigests.set(tools, known)
+  return known
 }
 
 function short(value: Json): string {
@@ -119,9 +128,4 @@ export type RestateTurnErrorCode = "code_changed" | "segment_without_state" | "s
 /** An error that Restate does not retry. */
 export function turnError(sdk: RestateSdk, code: RestateTurnErrorCode, message: string, facts: Record<string, string> = {}): Error {
   return new sdk.TerminalError(`${code}: ${message}`, { errorCode: 500, metadata: { code, ...facts } })
-}
-
-/** Whether two values are the same JSON. */
-export function isSame(left: unknown, right: unknown): boolean {
-  return canonicalJson(left as Json) === canonicalJson(right as Json)
 }

@@ -27,15 +27,56 @@ export { restateThread } from "./thread-index.ts"
 export type { RunRequest, RunResult, ThreadHead, ThreadRunOptions, TurnProgress, WaitingInput } from "./thread-run.ts"
 
 /** The parts of the installed SDK that the adapter uses. */
-export const sdk: RestateSdk = { RestatePromise: RestatePromise as unknown as RestateSdk["RestatePromise"], TerminalError, RestateError }
+const sdk: RestateSdk = { RestatePromise: RestatePromise as unknown as RestateSdk["RestatePromise"], TerminalError, RestateError }
 
 /**
- * Runs a turn in a Restate handler.
+ * Runs a turn in a handler of Restate, which resumes it after a crash of the service or of the server.
+ *
+ *     const turns = restate.service({
+ *       name: "turns",
+ *       handlers: {
+ *         run: async (ctx: restate.Context, { turnId, text }: Task) => {
+ *           const machine = new TurnMachine(config, { messages: [userMessage(text, { id: "user-1" })] })
+ *           return restateTurn(ctx, machine, host, { turnId })
+ *         },
+ *       },
+ *     })
+ *
+ * Each effect is a step of the invocation's journal, and each call of a batch one of its own. Calls run in parallel, and their results come in
+ * the order in which they were recorded. The journal holds answers, without the prompts and arguments that the turn makes again. Make the
+ * machine anew in each attempt, from the same config and start; give messages ids.
+ *
+ * - The start of a `once` call is recorded first. After a crash the call does not run again; `recover` looks it up, as with a journal.
+ * - Held calls, and calls that continue outside, wait for signals to the invocation, in no process: see {@link WaitingCalls}. A held call is
+ *   decided with `ctx.invocation(id).signal(requestId).resolve({ decision: "approve" })`, and the result of a pending call is a `ToolAnswer`
+ *   for the signal with its token. A decision that the turn refuses is reported as a `message` event, and the call waits for the next signal.
+ * - A cancelled invocation ends its turn in order: what running work reports within `cancelGraceMs` is recorded, and the promise resolves with
+ *   the end. Throw afterwards if the invocation is to fail.
+ * - `Host.progress` is a step, and may run again after a crash. `Host.save` is not called: Restate stores the turn.
+ * - Errors of the SDK that an executor throws, and those for which `isFatal` returns true, are not results. A `TerminalError` ends the
+ *   invocation; any other error fails the attempt, and Restate runs the work again.
+ *
+ * Resolves with `type: "suspended"` only after `segment`.
+ * @throws {TerminalError} `code_changed`: the code now asks for something else than what the journal answers; the message says what.
+ *   `segment_without_state`: `segment` in a service. The code is in the message and in the error's `metadata`.
+ * @throws {RangeError} `toolConcurrency` or `segment.effects` is less than 1, or `cancelGraceMs` is not at least 0
+ * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function restateTurn(ctx: RestateContext, machine: TurnMachine, host: Host, options: RestateTurnOptions): Promise<Done | Suspended> {
   return new RestateRun(sdk, ctx, machine, host, options).run()
 }
 
+/**
+ * Restores a turn that `restateTurn` with `segment` stored in the state of this object. `undefined`: none is stored.
+ *
+ *     const machine = (await restoreTurn(ctx, config, turnId)) ?? new TurnMachine(config, start)
+ *     const end = await restateTurn(ctx, machine, host, { turnId, segment: { effects: 500 } })
+ *     if (end.type === "suspended") ctx.objectSendClient(self, ctx.key).run(task) // continues in a new invocation
+ *
+ * The state has pieces of at most 64,000 characters under keys that begin with `turn ` and the turn's id. They are cleared at the end of the turn.
+ * @throws {CheckpointError} the turn belongs to another driver or another version of it
+ * @throws {TerminalError} `segment_lost`: a piece is missing
+ */
 export async function restoreTurn(ctx: Pick<RestateObjectContext, "get">, config: TurnConfig, turnId: string): Promise<TurnMachine | undefined> {
   return restoreSegment(sdk, ctx, config, turnId)
 }

@@ -619,7 +619,12 @@ export class RestateRun {
     for (const { response } of this.#late) if (response !== undefined) await hand(response)
     if (answer === undefined && outstanding?.type === "tool_calls") for (const response of await this.#endLeft(outstanding)) await hand(response)
     const reason = reasonOf(this.#controller.signal)
-    machine.command({ type: "cancel", ...(reason !== undefined && { reason }), ...(partial !== undefined && { partial }), ...(answer !== undefined && { answer }) })
+    machine.command({
+      type: "cancel",
+      ...(reason !== undefined && { reason }),
+      ...(partial !== undefined && { partial }),
+      ...(answer !== undefined && { answer }),
+    })
   }
 
   /** What is known of the calls that this invocation does not run: their results from the host's tools, and of `once` calls that they may have run. */

@@ -33,9 +33,7 @@ export interface InboxEntry {
 }
 
 /** What a sender receives about its item. */
-export type InboxReply =
-  | { readonly ok: true; readonly value: Json }
-  | { readonly ok: false; readonly code: string; readonly message: string }
+export type InboxReply = { readonly ok: true; readonly value: Json } | { readonly ok: false; readonly code: string; readonly message: string }
 
 /** What {@link takeItems} was asked for. */
 export interface TakeRequest {

@@ -32,6 +32,8 @@ const sdk: ObjectSdk = { RestatePromise, TerminalError, RestateError, handlers, 
  * A request that is refused fails with status 400, or 403 if its decision was not verified; nothing was stored. If an operator kills the invocation
  * of a turn, the turn does not run again: the next run ends it as cancelled, and charges what it had used at its last checkpoint.
  */
-export function restateThread<Name extends string>(options: RestateThreadOptions & { readonly name: Name }): VirtualObjectDefinition<Name, ThreadApi> {
+export function restateThread<Name extends string>(
+  options: RestateThreadOptions & { readonly name: Name },
+): VirtualObjectDefinition<Name, ThreadApi> {
   return defineThread(sdk, options) as VirtualObjectDefinition<Name, ThreadApi>
 }

@@ -1,22 +1,23 @@
-import { TurnError } from "../../errors.ts"
 import { lostUsageRecord } from "../../drivers/goal/deliveries.ts"
+import { TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { undecidedCalls } from "../../machine/held.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import { begin } from "../../machine/step.ts"
 import { errorEvent } from "../../machine/terminal.ts"
 import type { TurnMachine as PureTurnMachine } from "../../machine/turn-machine.ts"
-import { cutMiddle } from "../../text.ts"
 import { wireValidation } from "../../schemas/validation.ts"
+import { cutMiddle } from "../../text.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Checkpoint } from "../../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalOutput } from "../../wire/goal.ts"
-import type { Response } from "../../wire/response.ts"
+import type { Response, ToolDecisions } from "../../wire/response.ts"
 import type { InputTime } from "../../wire/thread.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
 import { type EffectContext, type Host, type RunLoop, ToolError, wrapHost } from "../host.ts"
+import { type DecisionResult, type OutsideAnswerCode, outsideDecision } from "../journal/outside-answers.ts"
 import type { CheckRunner } from "../thread/check-runner.ts"
 import type { ThreadTurn } from "../thread/config.ts"
 import type { OpenedTurn, RestFacts } from "../thread/loop-options.ts"
@@ -31,7 +32,7 @@ import { objectStore, piecesOf } from "./thread-store.ts"
 /** How the turns of a thread in Restate run. */
 export interface ThreadRunOptions
   extends Pick<ThreadOptions, "config" | "goals" | "policy" | "mode" | "goal" | "turnDeadlineMs" | "continueInTurn" | "lostUsage">,
-    Pick<RestateTurnOptions, "retry" | "segment" | "toolConcurrency" | "cancelGraceMs" | "isFatal"> {
+    Pick<RestateTurnOptions, "retry" | "segment" | "toolConcurrency" | "cancelGraceMs" | "isFatal" | "now"> {
   /** The name of the virtual object. */
   readonly name: string
   /** The executors of all turns. `save` is not called. */
@@ -119,6 +120,11 @@ type BegunTurn = { readonly turnId: string; readonly invocation: string | null }
 
 const BEGUN = "begun"
 
+/** What was decided in the last turn in which anything was. */
+type DecidedCalls = { readonly turnId: string; readonly records: readonly ToolDecisions[] }
+
+const DECIDED = "decided"
+
 const LOST = "The invocation that ran the turn ended before it. What it did is not known here, so the turn does not run again."
 
 /** What a run of the thread was asked for. */
@@ -161,7 +167,12 @@ export class ThreadRun {
   #written = ""
   #steps = 0
 
-  private constructor(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions, found: { readonly head: ThreadHead | null; readonly cursor: number; readonly at: number }) {
+  private constructor(
+    sdk: ObjectSdk,
+    ctx: ThreadContext,
+    options: ThreadRunOptions,
+    found: { readonly head: ThreadHead | null; readonly cursor: number; readonly at: number },
+  ) {
     this.#sdk = sdk
     this.#ctx = ctx
     this.#options = options
@@ -302,12 +313,12 @@ export class ThreadRun {
   #loop(thread: Thread): RunLoop {
     return async (machine, host, { signal } = {}) => {
       const { turnId = "" } = this.#turn ?? {}
-      const { retry, segment, toolConcurrency, cancelGraceMs, isFatal, onEvent } = this.#options
+      const { retry, segment, toolConcurrency, cancelGraceMs, isFatal, now, onEvent } = this.#options
       for (const entry of this.#deferred.splice(0)) await this.#apply(thread, entry)
       const { key } = this.#ctx
       const options: RestateTurnOptions = {
         turnId,
-        ...definedOnly({ retry, segment, toolConcurrency, cancelGraceMs, isFatal }),
+        ...definedOnly({ retry, segment, toolConcurrency, cancelGraceMs, isFatal, now }),
         ...(onEvent !== undefined && { onEvent: (event: TurnEvent) => onEvent(event, { key, turnId }) }),
       }
       const run = new RestateRun(this.#sdk, this.#ctx, machine, host, options, {
@@ -459,12 +470,44 @@ export class ThreadRun {
     }
     let result: InboxReply
     try {
-      result = { ok: true, value: (await applyItem(thread, item)) as Json }
+      result = { ok: true, value: (await this.#result(thread, item)) as Json }
     } catch (error) {
       if (!(error instanceof TurnError)) throw error
       result = { ok: false, code: error.code, message: error.message }
     }
     if (reply !== undefined) this.#ctx.resolveAwakeable(reply, result)
+  }
+
+  async #result(thread: Thread, item: InboxItem): Promise<unknown> {
+    if (item.type === "decided") return this.#decide(thread, item)
+    if (item.type === "answered" && !isForOpenTurn(thread, item)) return { status: "refused", ...whyNotOpen(thread, item.turnId) }
+    return applyItem(thread, item)
+  }
+
+  /** Decides, and stores what was decided: the same decision again is stale, also when another invocation receives it. */
+  async #decide(thread: Thread, item: Extract<InboxItem, { type: "decided" }>): Promise<readonly DecisionResult[]> {
+    const { decisions, at, turnId } = item
+    const isOpen = isForOpenTurn(thread, item)
+    const results = isOpen ? await thread.decide(decisions, { at, turnId }) : undefined
+    const known = await this.#ctx.get<DecidedCalls>(DECIDED)
+    const open = thread.openTurn?.turnId
+    const records = known !== null && (isOpen ? known.turnId === open : turnId === undefined || known.turnId === turnId) ? known.records : []
+    const accepted = decisions.filter((_decision, index) => results?.[index]?.status === "accepted")
+    if (open !== undefined && accepted.length > 0) {
+      const record: ToolDecisions = { type: "tool_decisions", id: 0, at, decisions: accepted }
+      this.#ctx.set<DecidedCalls>(DECIDED, { turnId: open, records: [...records, record] })
+    }
+    const otherwise = whyNotOpen(thread, turnId)
+    return decisions.map((decision, index) => {
+      const result = results?.[index]
+      if (result !== undefined && result.status !== "refused") return result
+      const earlier = outsideDecision(
+        { batch: undefined, at: undefined, tools: { shown: [], now: undefined }, records, otherwise },
+        decision,
+        at,
+      ).result
+      return result === undefined || earlier.status === "stale" ? earlier : result
+    })
   }
 
   /** Whether an answer is for the open turn, whose machine this invocation has not made yet. */
@@ -511,13 +554,24 @@ function shortOutcome(outcome: Outcome): Outcome {
   return text.length <= MAX_TEXT_CHARS ? outcome : { type: "finished", finish: { ...finish, value: cutMiddle(text, MAX_TEXT_CHARS) } }
 }
 
+function isForOpenTurn({ openTurn }: Thread, { turnId }: { readonly turnId?: string }): boolean {
+  return openTurn !== undefined && (turnId === undefined || turnId === openTurn.turnId)
+}
+
+/** Why an answer for a turn that is not open does not count. */
+function whyNotOpen({ threadId, turns }: Thread, turnId: string | undefined): { readonly code: OutsideAnswerCode; readonly message: string } {
+  const number = turnId === undefined ? turns : Number(turnId.slice(threadId.length + 1))
+  const hasEnded = turns > 0 && (turnId === undefined || turnId === `${threadId}.${number}`) && number >= 1 && number <= turns
+  return hasEnded ? { code: "turn_finished", message: "The turn has ended." } : { code: "turn_not_begun", message: "The thread has no such turn." }
+}
+
 function approvalOptions(options: object): Pick<ThreadOptions, "approvals" | "approvalTtlMs"> {
   const { approvals } = options as { readonly approvals?: { readonly policy?: ThreadOptions["approvals"]; readonly ttlMs?: number } }
   const { policy, ttlMs } = approvals ?? {}
   return { ...(policy !== undefined && { approvals: policy }), ...(ttlMs !== undefined && { approvalTtlMs: ttlMs }) }
 }
 
-async function applyItem(thread: Thread, item: InboxItem): Promise<unknown> {
+async function applyItem(thread: Thread, item: Exclude<InboxItem, { type: "decided" }>): Promise<unknown> {
   switch (item.type) {
     case "said": {
       const { input, when, key, attachments } = item
@@ -528,8 +582,6 @@ async function applyItem(thread: Thread, item: InboxItem): Promise<unknown> {
     case "happened":
       await thread.event(item.event, definedOnly({ key: item.key }))
       return null
-    case "decided":
-      return thread.decide(item.decisions, { at: item.at, turnId: item.turnId })
     case "answered":
       return thread.answer(item.callId, item.answer, { at: item.at, turnId: item.turnId })
     case "retracted":

@@ -12,7 +12,16 @@ import type { InputReceipt, Interrupted, ThreadInput, ThreadOptions, ThreadRest 
 import type { DurablePromise } from "./context.ts"
 import type { ObjectSdk, SharedThreadContext, ThreadContext } from "./thread-context.ts"
 import { CURSOR, type InboxItem, type InboxReply, inboxKey, isInboxKey, peekItems, putItem, takeItems } from "./thread-inbox.ts"
-import { HEAD, PROGRESS, type RunRequest, type RunResult, type ThreadHead, ThreadRun, type ThreadRunOptions, type TurnProgress } from "./thread-run.ts"
+import {
+  HEAD,
+  PROGRESS,
+  type RunRequest,
+  type RunResult,
+  type ThreadHead,
+  ThreadRun,
+  type ThreadRunOptions,
+  type TurnProgress,
+} from "./thread-run.ts"
 
 /** How the calls of a thread in Restate are approved. */
 export interface RestateApprovals {
@@ -107,7 +116,14 @@ export interface ThreadHandlers extends ThreadApi {
   peek: typeof peekItems
 }
 
-const NO_HEAD: Omit<ThreadHead, "at"> = { goal: null, turns: 0, queue: [], held: [], pending: [], usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 } }
+const NO_HEAD: Omit<ThreadHead, "at"> = {
+  goal: null,
+  turns: 0,
+  queue: [],
+  held: [],
+  pending: [],
+  usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
+}
 
 /** The handlers of a thread, without the SDK's wrappers. */
 export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): ThreadHandlers {
@@ -141,7 +157,12 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
   }
 
   const checkKey = ({ key }: SharedThreadContext): void => {
-    if (isInboxKey(key)) throw refusal(sdk, "invalid_key", `${JSON.stringify(key)} cannot be the key of a thread: it is that of an inbox. Choose a key that does not end in "/inbox".`)
+    if (isInboxKey(key))
+      throw refusal(
+        sdk,
+        "invalid_key",
+        `${JSON.stringify(key)} cannot be the key of a thread: it is that of an inbox. Choose a key that does not end in "/inbox".`,
+      )
   }
 
   const said = (ctx: SharedThreadContext, given: SayRequest | string): InboxItem => {
@@ -152,7 +173,13 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
       throw refusal(sdk, "invalid_input", `An input waits for now, turn_end or next_turn, not for ${JSON.stringify(when)}.`)
     checkText(sdk, "key", key)
     checked(sdk, () => inputMessage(input, attachments ?? [], (id) => id ?? "user-0"))
-    return { type: "said", input, ...(key !== undefined && { key }), ...(when !== undefined && { when }), ...(attachments !== undefined && { attachments }) }
+    return {
+      type: "said",
+      input,
+      ...(key !== undefined && { key }),
+      ...(when !== undefined && { when }),
+      ...(attachments !== undefined && { attachments }),
+    }
   }
 
   return {
@@ -224,7 +251,8 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
       try {
         return await ThreadRun.run(sdk, ctx, options, request ?? {})
       } catch (error) {
-        if (error instanceof TurnError) throw new sdk.TerminalError(`${error.code}: ${error.message}`, { errorCode: 500, metadata: { code: error.code } })
+        if (error instanceof TurnError)
+          throw new sdk.TerminalError(`${error.code}: ${error.message}`, { errorCode: 500, metadata: { code: error.code } })
         throw error
       }
     },
@@ -274,7 +302,8 @@ function orThrow<Value, Mapped>(mapper: (value: Value) => Mapped): (value?: Valu
 }
 
 function checkText(sdk: ObjectSdk, what: string, given: unknown): void {
-  if (given !== undefined && (typeof given !== "string" || given === "")) throw refusal(sdk, "invalid_request", `${what} must be a text that is not empty.`)
+  if (given !== undefined && (typeof given !== "string" || given === ""))
+    throw refusal(sdk, "invalid_request", `${what} must be a text that is not empty.`)
 }
 
 function checked<Value>(sdk: ObjectSdk, check: () => Value): Value {

@@ -87,7 +87,10 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     await options.onTurn?.({ turnId, origin, startedAt, resumed, machine })
     thread.running = machine
     if (openTurn !== undefined) thread.engineTurn = new EngineTurn(machine, () => thread.now())
-    const attended = threadHost(thread, machine, thread.events.shownBy(turnId, host), { attend: () => options.attend?.(), isRecorded: openTurn !== undefined })
+    const attended = threadHost(thread, machine, thread.events.shownBy(turnId, host), {
+      attend: () => options.attend?.(),
+      isRecorded: openTurn !== undefined,
+    })
     // Without the log, the inputs that are assigned to the turn could be delivered twice.
     const isFatal = (error: unknown): boolean => error === thread.failure?.error || runOptions.isFatal?.(error) === true
     const log = journal && redirectingJournal(thread, machine, journal)

@@ -136,7 +136,7 @@ describe("the journal", () => {
       },
     }
     const story = new Story({ llmCall: model(calls(["3", "x"], ["1", "x"], ["2", "x"]), says("Done.")), tools })
-    const order = (): readonly string[] => story.events.flatMap((event) => (event.type === "tool_call" ? [event.callId] : []))
+    const order = (): readonly string[] => story.events.flatMap((event) => (event.type === "tool_call" ? [String(event.callId)] : []))
     await story.attempt({ hooks: killedAt(story, /before 3 checkpoint is stored/) })
     expect(order()).toEqual(["1", "2", "3"])
     turn = 1

@@ -4,7 +4,7 @@ import type { SayResult } from "../../../src/hosts/restate/thread.ts"
 import type { LlmRequest, LlmResponse } from "../../../src/wire/llm.ts"
 import { says } from "../thread/support.ts"
 import type { FakeEngine } from "./thread-engine.ts"
-import { COMPLETE, engineOf, snapshotOf, START_AT, useClock, worldOf } from "./thread-support.ts"
+import { COMPLETE, engineOf, START_AT, snapshotOf, useClock, worldOf } from "./thread-support.ts"
 
 useClock()
 

@@ -64,6 +64,8 @@ class Attempt {
   isDead = false
   cursor = 0
   commands = 0
+  /** How many steps are at work. */
+  working = 0
   readonly processed = new Map<number, Completion>()
 }
 
@@ -89,6 +91,11 @@ export class FakeEngine {
   /** False: time stands still, until `fire`. */
   timersFire = true
   kills = 0
+  /** The clock of the server. */
+  now: () => number = Date.now
+  /** Called around the work of each step. A test that kills the service there never resolves. */
+  reached: (place: string) => Promise<void> = async () => {}
+  #isDown = false
   readonly #handlers = new Map<string, ThreadHandlers>()
   readonly #locks = new Map<string, Promise<unknown>>()
   readonly #timers: { readonly at: number; fire(): void }[] = []
@@ -128,6 +135,19 @@ export class FakeEngine {
     for (const invocation of this.invocations) if (invocation.attempt !== undefined && !invocation.isDone) this.#restart(invocation)
   }
 
+  /** Ends the service. Nothing runs until it is started again. */
+  stop(): void {
+    this.#isDown = true
+    for (const invocation of this.invocations) this.#die(invocation)
+  }
+
+  /** Starts the service again: every invocation that has not ended continues. */
+  start(): void {
+    if (!this.#isDown) return
+    this.#isDown = false
+    for (const invocation of this.invocations) if (invocation.attempt !== undefined && !invocation.isDone) this.#restart(invocation)
+  }
+
   cancel(invocation: Invocation): void {
     this.#notify(invocation, CANCEL, { ok: true, text: "null" })
   }
@@ -135,6 +155,11 @@ export class FakeEngine {
   /** Ends an invocation at once, as an operator can. Its state stays. */
   kill(invocation: Invocation): void {
     this.#finish(invocation, { ok: false, error: new TerminalError("killed", { errorCode: 409 }) })
+  }
+
+  /** Whether an invocation waits for something that is not in its process. */
+  isIdle({ attempt, waiting }: Invocation): boolean {
+    return attempt !== undefined && !attempt.isDead && attempt.working === 0 && waiting.size > 0
   }
 
   /** Fires the next timer. */
@@ -160,7 +185,8 @@ export class FakeEngine {
   journalBytes(method: keyof ThreadHandlers): number {
     const journals = this.invocations.filter((invocation) => invocation.method === method)
     return journals.reduce(
-      (sum, { commands, notifications }) => sum + commands.join("").length + notifications.reduce((own, { completion }) => own + (completion.ok ? (completion.text ?? "").length : 0), 0),
+      (sum, { commands, notifications }) =>
+        sum + commands.join("").length + notifications.reduce((own, { completion }) => own + (completion.ok ? (completion.text ?? "").length : 0), 0),
       0,
     )
   }
@@ -203,15 +229,17 @@ export class FakeEngine {
   #attempt(invocation: Invocation, name: string): void {
     const attempt = new Attempt()
     invocation.attempt = attempt
+    if (this.#isDown) {
+      attempt.isDead = true
+      return
+    }
     const handler = this.#handlers.get(name)?.[invocation.method as keyof ThreadHandlers] as unknown as Handler
     const parameter = invocation.parameter === undefined ? undefined : JSON.parse(invocation.parameter)
     const ctx = new Context(this, invocation, attempt, name)
     const failed = (error: unknown): void => {
       if (attempt.isDead) return
-      if (error instanceof TerminalError) return this.#finish(invocation, { ok: false, error })
-      invocation.failures += 1
-      if (invocation.failures > 5) this.faults.push(error as Error)
-      else this.#restart(invocation)
+      if (error instanceof TerminalError) this.#finish(invocation, { ok: false, error })
+      else this.retry(invocation, attempt, error)
     }
     handler(ctx as never, parameter as never).then((value) => {
       if (!attempt.isDead) this.#finish(invocation, { ok: true, text: JSON.stringify(value) })
@@ -235,7 +263,7 @@ export class FakeEngine {
     this.#die(invocation)
     const [name = ""] = invocation.place.split("/")
     void tick().then(() => {
-      if (!invocation.isDone) this.#attempt(invocation, name)
+      if (!invocation.isDone && invocation.attempt?.isDead === true) this.#attempt(invocation, name)
     })
   }
 
@@ -272,7 +300,7 @@ export class FakeEngine {
   }
 
   after(ms: number, act: () => void): void {
-    const timer = { at: Date.now() + ms, fire: act }
+    const timer = { at: this.now() + ms, fire: act }
     this.#timers.push(timer)
     if (!this.timersFire) return
     setImmediate(() => {
@@ -320,7 +348,7 @@ class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
     this.key = invocation.key
   }
 
-  readonly date = { now: (): Promise<number> => this.run("now", async () => Date.now()) }
+  readonly date = { now: (): Promise<number> => this.run("now", async () => this.#engine.now()) }
 
   request(): { readonly id: string; readonly attemptCompletedSignal: AbortSignal } {
     return { id: this.#invocation.id, attemptCompletedSignal: this.#attempt.controller.signal }
@@ -397,7 +425,10 @@ class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
   }
 
   #client(call: (method: string, parameter: unknown, options?: { readonly delay?: number }) => unknown): unknown {
-    return new Proxy({}, { get: (_target, method) => (parameter: unknown, options?: { readonly delay?: number }) => call(String(method), parameter, options) })
+    return new Proxy(
+      {},
+      { get: (_target, method) => (parameter: unknown, options?: { readonly delay?: number }) => call(String(method), parameter, options) },
+    )
   }
 
   get #state(): Map<string, string> {
@@ -421,23 +452,29 @@ class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
     const known = commands[index]
     if (known === undefined) commands.push(command)
     else if (known !== command) {
-      this.#engine.faults.push(new Error(`The replay of ${this.#invocation.method} (${this.#name}) differs at command ${index}:\n  was ${known}\n  now ${command}`))
+      this.#engine.faults.push(
+        new Error(`The replay of ${this.#invocation.method} (${this.#name}) differs at command ${index}:\n  was ${known}\n  now ${command}`),
+      )
     }
     return { index, isNew: known === undefined }
   }
 
   async #execute(name: string, index: number, action: () => Promise<unknown>): Promise<void> {
+    this.#attempt.working += 1
     await Promise.resolve()
     const step = `${this.#invocation.method} ${name}`
     if (this.#engine.step(`begin ${step}`, this.#attempt)) return
     try {
       const value = await action()
+      if (name !== "now") await this.#engine.reached(`the result of ${step} is stored`)
       if (this.#engine.step(`end ${step}`, this.#attempt)) return
       this.#engine.complete(this.#invocation, index, value ?? null)
     } catch (error) {
       if (this.#attempt.isDead) return
       if (error instanceof TerminalError) this.#engine.fail(this.#invocation, index, error)
       else this.#engine.retry(this.#invocation, this.#attempt, error)
+    } finally {
+      this.#attempt.working -= 1
     }
   }
 

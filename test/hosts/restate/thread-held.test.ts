@@ -121,7 +121,9 @@ describe("a held call", () => {
       },
     })
     const request = await signRequest(secret, { turnId: "agent/t1.1", held })
-    await expect(engine.call("agent", "t1", "decide", { request: { ...request, turnId: "x" }, decision: approve(held) })).rejects.toMatchObject({ code: 403 })
+    await expect(engine.call("agent", "t1", "decide", { request: { ...request, turnId: "x" }, decision: approve(held) })).rejects.toMatchObject({
+      code: 403,
+    })
     await expect(engine.call("agent", "t1", "decide", { decisions: [approve(held)] })).rejects.toThrow("invalid_request")
     expect(ran).toEqual(["l1 {}"])
     expect(await engine.call("agent", "t1", "decide", { request, decision: approve(held) })).toMatchObject([{ status: "accepted" }])

@@ -8,7 +8,7 @@ import type { LlmRequest, LlmResponse } from "../../../src/wire/llm.ts"
 import { CONFIG } from "../../replay/support.ts"
 import { says, shown, type World } from "../thread/support.ts"
 import type { FakeEngine } from "./thread-engine.ts"
-import { engineOf, snapshotOf, START_AT, statusOf, until, useClock, worldOf } from "./thread-support.ts"
+import { engineOf, START_AT, snapshotOf, statusOf, until, useClock, worldOf } from "./thread-support.ts"
 
 useClock()
 
@@ -74,7 +74,11 @@ describe("a long turn", () => {
 
 describe("an invocation that is ended by an operator in mid-turn", () => {
   test("leaves a turn that does not run again: it ends, what it used is charged, and the goal pauses", async () => {
-    const { engine, world, ran } = story((asked, request, signal) => (asked === 2 ? new Promise<LlmResponse>((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))) : counts(3)(asked, request)))
+    const { engine, world, ran } = story((asked, request, signal) =>
+      asked === 2
+        ? new Promise<LlmResponse>((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
+        : counts(3)(asked, request),
+    )
     await engine.call("agent", "t1", "command", { command: { type: "set", objective: "Count." } })
     await until(() => world.requests.length === 3)
     const [running] = RUNS(engine).filter(({ isDone }) => !isDone)
@@ -113,7 +117,10 @@ describe("the state of a thread", () => {
     const { engine } = story(counts(2))
     await engine.call("agent", "t1", "say", "Count.")
     const state = engine.stateOf("agent/t1")
-    const text = [...state].filter(([key]) => key.startsWith("piece:")).map(([, value]) => JSON.parse(value)).join("")
+    const text = [...state]
+      .filter(([key]) => key.startsWith("piece:"))
+      .map(([, value]) => JSON.parse(value))
+      .join("")
     const store = memoryJournalStore()
     const stored = await store.open("agent/t1.thread")
     await stored.append(text)

@@ -40,17 +40,21 @@ export function optionsOf(world: World, more: Partial<RestateThreadOptions> = {}
 
 /** The thread as its log in the state has it. */
 export async function snapshotOf(engine: FakeEngine, key = "t1"): Promise<ThreadSnapshot> {
+  const snapshot = await snapshotThread(storeOf(engine, key), `agent/${key}`, undefined)
+  if (snapshot === undefined) throw new Error("There is no thread.")
+  return snapshot
+}
+
+/** The texts in the state of an object. */
+export function storeOf(engine: FakeEngine, key: string): ReturnType<typeof readOnlyStore> {
   const state = engine.stateOf(`agent/${key}`)
-  const store = readOnlyStore({
+  return readOnlyStore({
     get: async (name) => {
       const text = state.get(name)
       return text === undefined ? null : JSON.parse(text)
     },
     stateKeys: async () => [...state.keys()],
   })
-  const snapshot = await snapshotThread(store, `agent/${key}`, undefined)
-  if (snapshot === undefined) throw new Error("There is no thread.")
-  return snapshot
 }
 
 export function statusOf(engine: FakeEngine, key = "t1"): Promise<ThreadStatus> {

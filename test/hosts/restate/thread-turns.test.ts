@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import type { InputReceipt } from "../../../src/hosts/thread/thread.ts"
 import type { CancelResult, SayResult } from "../../../src/hosts/restate/thread.ts"
+import type { InputReceipt } from "../../../src/hosts/thread/thread.ts"
 import type { GoalOutput } from "../../../src/wire/goal.ts"
 import type { LlmResponse } from "../../../src/wire/llm.ts"
 import { count, says, shown } from "../thread/support.ts"
@@ -44,7 +44,9 @@ describe("what arrives for a running turn", () => {
   })
 
   test("a cancellation ends the turn in order: it is charged, the goal pauses, and the inputs that it did not receive are returned", async () => {
-    const world = worldOf((_calls, _request, signal) => new Promise<LlmResponse>((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))))
+    const world = worldOf(
+      (_calls, _request, signal) => new Promise<LlmResponse>((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    )
     const engine = engineOf(world)
     await engine.call("agent", "t1", "command", { command: { type: "set", objective: "Work." } })
     await until(() => world.requests.length === 1)
@@ -53,9 +55,13 @@ describe("what arrives for a running turn", () => {
     expect(cancelled).toMatchObject({ wasRunning: true, returned: [{ inputId: "user-1" }] })
     await until(async () => (await statusOf(engine)).rest !== undefined)
     const status = await statusOf(engine)
-    expect(status).toMatchObject({ goal: { status: "paused", usageEstimated: true }, lastTurn: { outcome: { type: "stopped", stop: { type: "cancelled" } } }, queue: [] })
+    expect(status).toMatchObject({
+      goal: { status: "paused", usageEstimated: true },
+      lastTurn: { outcome: { type: "stopped", stop: { type: "cancelled" } } },
+      queue: [],
+    })
     expect(status.goal?.tokensUsed).toBeGreaterThan(0)
-    expect(JSON.stringify(await snapshotOf(engine))).not.toContain("One more.\"}]")
+    expect(JSON.stringify(await snapshotOf(engine))).not.toContain('One more."}]')
     expect(await engine.call<CancelResult>("agent", "t1", "cancel")).toEqual({ returned: [], wasRunning: false })
   })
 

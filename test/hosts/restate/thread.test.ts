@@ -3,7 +3,7 @@ import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import type { SayResult, ThreadStatus } from "../../../src/hosts/restate/thread.ts"
 import { Thread } from "../../../src/hosts/thread/thread.ts"
 import { says } from "../thread/support.ts"
-import { COMPLETE, engineOf, snapshotOf, START_AT, useClock, worldOf } from "./thread-support.ts"
+import { COMPLETE, engineOf, START_AT, snapshotOf, useClock, worldOf } from "./thread-support.ts"
 
 useClock()
 
