@@ -20,14 +20,11 @@ const FULL = [
 /** Kills one process and resumes its turn: the part of the crash tests that every run checks. */
 const SMOKE = "test/crash/smoke.test.ts"
 
-/** Examples that need more than this repository installs. test/package/examples.test.ts installs and runs them. */
-const INSTALLED = ["examples/restate/**"]
-
 /** Tests that replace modules, and so cannot share a module registry with others. */
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
 
 /** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs these, and runs them. */
-const INSTALLED = ["examples/cloudflare/**"]
+const INSTALLED = ["examples/cloudflare/**", "examples/restate/**"]
 
 /**
  * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode deep` runs only the property
