@@ -95,7 +95,8 @@ export default defineConfig(({ mode }) => {
 /**
  * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
  * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests. `CRASH_KILLS`: how often
- * test/crash/goals.test.ts kills. `SERVICE_KILLS`: how often the service of examples/restate is killed.
+ * test/crash/goals.test.ts kills. `SERVICE_KILLS`: how often the service of examples/restate is killed. `SERVER_EXAMPLES`: 0 skips the
+ * examples that need servers.
  */
 const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly [name: string]: string } } = {
   fast: {
@@ -104,7 +105,14 @@ const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; rea
     RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
     ORDERS: process.env["ORDERS"] ?? "0",
   },
-  node: { FC_RUNS_FACTOR: "0.1", KILL_EVERY: "60", RANDOM_KILLS: "1", ORDERS: "0", CRASH_KILLS: process.env["CRASH_KILLS"] ?? "50" },
+  node: {
+    FC_RUNS_FACTOR: "0.1",
+    KILL_EVERY: "60",
+    RANDOM_KILLS: "1",
+    ORDERS: "0",
+    SERVER_EXAMPLES: "0",
+    CRASH_KILLS: process.env["CRASH_KILLS"] ?? "50",
+  },
   full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1", SERVICE_KILLS: process.env["SERVICE_KILLS"] ?? "25" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },
 }
