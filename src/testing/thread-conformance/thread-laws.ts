@@ -1,7 +1,3 @@
-import { CONFORMANCE_LAWS } from "../host-conformance/conformance-laws.ts"
-
-const { once, keys, consent, decided, exclusive } = CONFORMANCE_LAWS
-
 /** What is checked of a host of threads. */
 export const THREAD_LAWS = {
   rests: "the thread comes to rest, and every input has an answer",
@@ -15,11 +11,11 @@ export const THREAD_LAWS = {
   early: "a goal does not continue before its time",
   history: "the model reads what came before: nothing is lost, changed or repeated",
   status: "the status of the thread is the same after a restart",
-  once,
-  keys,
-  consent,
-  decided,
-  exclusive,
+  once: "a call that must not run twice never begins twice",
+  keys: "work is repeated only under the same idempotency key, which no other work has",
+  consent: "no held call begins before it is allowed, and none is asked for after it began",
+  decided: "a decision counts once, and one that comes too late changes nothing",
+  exclusive: "only one instance continues the turn",
   linear: "what is stored grows in proportion to the turns",
 } as const
 
