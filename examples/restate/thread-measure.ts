@@ -16,7 +16,7 @@ interface Row {
 
 const table: string[] = [
   "| steps | turns | effects | journals of runs | for each effect | state | longest value | time for each effect |",
-  "| ---: ".repeat(8) + "|",
+  `${"| ---: ".repeat(8)}|`,
 ]
 for (const [steps, perTurn] of [
   [12, 4],
