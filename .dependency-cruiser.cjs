@@ -193,7 +193,11 @@ module.exports = {
     packageOnlyIn("eventsource-parser", "^src/hosts/models/sse\\.ts$", "Model clients read their streams in one way."),
     packageOnlyIn("zod", "^src/(schemas/|hosts/tools/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
     packageOnlyIn("@opentelemetry/api", "^src/hosts/opentelemetry/", "An optional peer dependency of turn-machine/hosts/opentelemetry alone."),
-    packageOnlyIn("@restatedev/restate-sdk", "^src/hosts/restate/index\\.ts$", "An optional peer dependency of turn-machine/hosts/restate alone."),
+    packageOnlyIn(
+      "@restatedev/restate-sdk",
+      "^src/hosts/restate/(thread-)?index\\.ts$",
+      "An optional peer dependency of turn-machine/hosts/restate alone.",
+    ),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
       name: "no-other-package",

@@ -6,6 +6,7 @@ import { defineConfig } from "vitest/config"
 const FULL = [
   "test/package/**/*.test.ts", // packs the package, installs it and compiles its users' programs
   "test/crash/**/*.test.ts", // kills processes at every boundary
+  "test/hosts/cloudflare/store-in-workerd.test.ts", // starts workerd
   "test/runtimes/**/*.test.ts", // starts Node, workerd, Chromium, Deno and Bun
   "test/types/*.test.ts", // runs the compiler
   "test/docs.test.ts", // compiles and runs every program in the docs
@@ -15,6 +16,14 @@ const FULL = [
   "test/cli/goal-control.test.ts", // starts the command line as a process
   "test/hosts/postgres/**/*.test.ts", // starts a database server
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
+]
+
+/** The part of them that depends on the version of Node: they start processes, or run the installed package. */
+const PROCESSES = [
+  "test/package/{exports,install,examples}.test.ts",
+  "test/crash/**/*.test.ts",
+  "test/cli/*process.test.ts",
+  "test/cli/goal-control.test.ts",
 ]
 
 /** Kills one process and resumes its turn: the part of the crash tests that every run checks. */
@@ -27,13 +36,14 @@ const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.
 const INSTALLED = ["examples/cloudflare/**", "examples/restate/**"]
 
 /**
- * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode deep` runs only the property
- * tests and the fuzzer, with a hundred times as many cases.
+ * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode node` runs what depends on the version of
+ * Node: the fast lane, and the tests that start processes. `--mode deep` runs only the property tests and the fuzzer, with a hundred times as
+ * many cases.
  */
 export default defineConfig(({ mode }) => {
-  const lane = mode === "full" || mode === "deep" ? mode : "fast"
+  const lane = mode === "full" || mode === "node" || mode === "deep" ? mode : "fast"
   const shared = {
-    env: { TEST_LANE: lane, ...FACTORS[lane] },
+    env: { TEST_LANE: lane === "node" ? "fast" : lane, ...FACTORS[lane] },
     setupFiles: ["test/setup.ts"],
     testTimeout: lane === "deep" ? 3_600_000 : 30_000,
     hookTimeout: 60_000,
@@ -69,19 +79,24 @@ export default defineConfig(({ mode }) => {
       },
     },
   }
+  const processes = { extends: true as const, test: { ...shared, name: "processes", include: PROCESSES, exclude: [SMOKE, "**/node_modules/**"] } }
   const deep = { ...fast, test: { ...fast.test, name: "deep", include: ["test/properties/**/*.test.ts", "test/fuzz/**/*.test.ts"] } }
   return {
     // The examples and the docs import the package by its name.
     resolve: { alias: packageAliases() },
     // By default Vitest leaves one core idle, which of two is half the machine.
-    test: { maxWorkers: "100%", projects: { fast: [fast, isolated], full: [fast, isolated, full], deep: [deep] }[lane] },
+    test: {
+      maxWorkers: "100%",
+      projects: { fast: [fast, isolated], full: [fast, isolated, full], node: [fast, isolated, processes], deep: [deep] }[lane],
+    },
   }
 })
 
 /**
  * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
- * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests. `SERVICE_KILLS`: how often
- * the service of examples/restate is.
+ * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests. `CRASH_KILLS`: how often
+ * test/crash/goals.test.ts kills. `SERVICE_KILLS`: how often the service of examples/restate is killed. `SERVER_EXAMPLES`: 0 skips the
+ * examples that need servers.
  */
 const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly [name: string]: string } } = {
   fast: {
@@ -89,6 +104,14 @@ const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; rea
     KILL_EVERY: process.env["KILL_EVERY"] ?? "60",
     RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
     ORDERS: process.env["ORDERS"] ?? "0",
+  },
+  node: {
+    FC_RUNS_FACTOR: "0.1",
+    KILL_EVERY: "60",
+    RANDOM_KILLS: "1",
+    ORDERS: "0",
+    SERVER_EXAMPLES: "0",
+    CRASH_KILLS: process.env["CRASH_KILLS"] ?? "50",
   },
   full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1", SERVICE_KILLS: process.env["SERVICE_KILLS"] ?? "25" },
   deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },

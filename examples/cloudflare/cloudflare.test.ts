@@ -198,10 +198,7 @@ test("what is wrong with a request is answered with a code", async () => {
   expect(await refusal("say", { input: "Other.", key: "k" })).toEqual([409, "key_reused"])
   expect(await refusal("retract", { inputId: "user-9" })).toEqual([200, undefined])
   const response = await fetch(`${place.worker.url}/threads/t/say`, { method: "POST", body: "{", headers: { authorization: `Bearer ${TOKEN}` } })
-  expect([response.status, await response.json()]).toEqual([
-    400,
-    { error: { code: "bad_request", message: "The body of the request is not JSON." } },
-  ])
+  expect([response.status, await response.json()]).toEqual([400, { error: { code: "bad_request", message: "The body of the request is not JSON." } }])
 })
 
 test("killed at random between and during effects, each object is woken by its alarm and ends its turn", async () => {
@@ -254,6 +251,10 @@ test("killed at random between and during effects, each object is woken by its a
   expect([...place.shop.refunds.values()].filter((count) => count !== 1)).toEqual([])
   console.log(
     `${kills} kills, ${place.shop.refunds.size} threads, ${place.shop.lookedUp()} orders looked up for ${place.shop.refunds.size * 9} calls`,
+  )
+  recoveries.sort((left, right) => left - right)
+  console.log(
+    `from the start of workerd to the next effect, with recoverAfterMs ${RECOVER_AFTER_MS}: median ${Math.round(recoveries[recoveries.length >> 1] ?? Number.NaN)} ms of ${recoveries.length}`,
   )
 })
 
@@ -380,7 +381,7 @@ test("the bundle has nothing of Node, and stays small", async () => {
   expect(code).not.toMatch(/["']node:|\bprocess\.|\bBuffer\b|__require|\brequire\(/)
   const gzipped = gzipSync(code).byteLength
   console.log(`worker.js: ${bytes} bytes, ${gzipped} compressed`)
-  expect(gzipped).toBeLessThan(180_000)
+  expect(gzipped).toBeLessThan(200_000)
 })
 
 /** User and system time of a process, in seconds. */

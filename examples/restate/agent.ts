@@ -46,8 +46,8 @@ export function agentFor({ rounds, asks = false, workMs = 5, resultChars = 20 }:
     description: "Looks up the price of an article.",
     input: z.object({ article: z.string() }),
     effects: "none",
-    async execute({ article }, { idempotencyKey }) {
-      await sleep(workMs)
+    async execute({ article }, { idempotencyKey, signal }) {
+      await sleep(workMs, undefined, { signal })
       done(idempotencyKey, "look_up")
       return `${article} costs 5 euros.`.padEnd(resultChars, " It is in stock.")
     },
@@ -68,8 +68,8 @@ export function agentFor({ rounds, asks = false, workMs = 5, resultChars = 20 }:
     description: "Pays for an article.",
     input: z.object({ article: z.string() }),
     effects: "once",
-    async execute({ article }, { idempotencyKey }) {
-      await sleep(workMs / 2)
+    async execute({ article }, { idempotencyKey, signal }) {
+      await sleep(workMs / 2, undefined, { signal })
       done(idempotencyKey, "pay")
       await sleep(workMs / 2)
       return `${article} is paid for.`
@@ -113,8 +113,8 @@ export function agentFor({ rounds, asks = false, workMs = 5, resultChars = 20 }:
   const host: Host = {
     tools,
     // Stands for a model. Use `openAiCompatible({ … })` instead.
-    async llmCall({ request }, { idempotencyKey }) {
-      await sleep(workMs)
+    async llmCall({ request }, { idempotencyKey, signal }) {
+      await sleep(workMs, undefined, { signal })
       done(idempotencyKey, "model")
       const said = request.messages.filter(({ role }) => role === "assistant").length
       const calls = said < rounds ? CALLS[said % CALLS.length] : said === rounds && asks ? ["send"] : undefined

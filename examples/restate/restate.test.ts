@@ -167,8 +167,8 @@ test("a long turn continues in new invocations", { timeout: LONG }, async () => 
 })
 
 test("a server that does not run is named in the error", async () => {
-  const nobody = new Client({ ingress: `http://127.0.0.1:${await freePort()}`, admin: `http://127.0.0.1:${await freePort()}` })
-  await expect(nobody.begin({ turnId: "x", rounds: 1 })).rejects.toThrow(
+  const absent = new Client({ ingress: `http://127.0.0.1:${await freePort()}`, admin: `http://127.0.0.1:${await freePort()}` })
+  await expect(absent.begin({ turnId: "x", rounds: 1 })).rejects.toThrow(
     /The server of Restate does not answer at http:\/\/127\.0\.0\.1:\d+\. Start it/,
   )
 })

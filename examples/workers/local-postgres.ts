@@ -108,7 +108,7 @@ export async function startPostgres(bin: string, settings: Readonly<Record<strin
   }
 }
 
-/** PostgreSQL refuses to run as root: then it runs as the user of Debian's package, or as nobody. */
+/** PostgreSQL refuses to run as root: then it runs as the user of Debian's package, or as one without rights. */
 function userToRunAs(): { readonly uid: number; readonly gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   for (const name of ["postgres", "nobody"]) {

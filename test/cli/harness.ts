@@ -112,7 +112,7 @@ export async function bundleCli(): Promise<readonly string[]> {
   chmodSync(folder, 0o755)
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
   const outfile = join(folder, "main.mjs")
-  await build({ entryPoints: [MAIN], outfile, bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "error" })
+  await build({ entryPoints: [MAIN], outfile, bundle: true, minify: true, format: "esm", platform: "node", target: "node20", logLevel: "error" })
   return [outfile]
 }
 

@@ -20,10 +20,10 @@ export function folderForAll(): string {
   return folder
 }
 
-/** Bundles each program into one file, which starts ten times as fast. Returns the paths in the same order. */
+/** Bundles each program into one file, which starts ten times as fast; most of what is left is parsing. Returns the paths in the same order. */
 export async function bundled(folder: string, ...programs: readonly string[]): Promise<readonly string[]> {
   const entryPoints = programs.map((program) => fileURLToPath(new URL(program, import.meta.url)))
-  const options = { bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "error" } as const
+  const options = { bundle: true, minify: true, format: "esm", platform: "node", target: "node20", logLevel: "error" } as const
   return Promise.all(
     entryPoints.map(async (entry, index) => {
       const outfile = join(folder, `program-${index}.mjs`)

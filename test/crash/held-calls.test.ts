@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs"
+import { copyFileSync, cpSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { expect, test, vi } from "vitest"
 import { bundled, counted, folderForAll, inParallel, linesOf, type Ran, run } from "./harness.ts"
@@ -24,6 +24,14 @@ class Place {
     writeFileSync(this.effects, "")
   }
 
+  /** Copies what is stored to a new place. */
+  copy(): Place {
+    const copy = new Place()
+    cpSync(this.folder, copy.folder, { recursive: true })
+    copyFileSync(this.effects, copy.effects)
+    return copy
+  }
+
   run(act: string, env: Readonly<Record<string, string>> = {}): Promise<Ran> {
     return run([worker, this.folder, act], { CRASH_EFFECTS: this.effects, ...env })
   }
@@ -37,9 +45,10 @@ test.each(STEPS.map((act, step) => [step + 1, act] as const))(
   "process %i (%s), killed at every boundary: each call that was allowed runs once",
   async (step) => {
     let kills = 0
+    const before = new Place()
+    for (const act of STEPS.slice(0, step - 1)) expect(await before.run(act)).toMatchObject({ exitCode: 0 })
     await inParallel(counted(), PARALLEL, async (at) => {
-      const place = new Place()
-      for (const act of STEPS.slice(0, step - 1)) expect(await place.run(act)).toMatchObject({ exitCode: 0 })
+      const place = before.copy()
       const act = STEPS[step - 1] as string
       const killed = await place.kill(act, at)
       if (killed.exitCode !== null) {

@@ -81,12 +81,17 @@ export class UserFolder {
 
   /** Runs an executable: a path, or the name of one that a package installed. */
   async run(executable: string, ...args: readonly string[]): Promise<Ran> {
+    return this.runWith({}, executable, ...args)
+  }
+
+  /** As {@link run}, with more environment variables. */
+  async runWith(more: Readonly<Record<string, string>>, executable: string, ...args: readonly string[]): Promise<Ran> {
     const file = executable.includes("/") || executable.includes("\\") ? executable : join(this.path, "node_modules/.bin", executable)
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST_LANE|FC_|FORCE_COLOR|NODE_ENV|NODE_OPTIONS)/.test(name)),
     )
     try {
-      const { stdout, stderr } = await run(file, [...args], { cwd: this.path, env: { ...env, NO_COLOR: "1" }, shell: WINDOWS })
+      const { stdout, stderr } = await run(file, [...args], { cwd: this.path, env: { ...env, NO_COLOR: "1", ...more }, shell: WINDOWS })
       return { failed: false, output: stdout + stderr }
     } catch (error) {
       const { stdout = "", stderr = String(error) } = error as { stdout?: string; stderr?: string }

@@ -213,7 +213,7 @@ function death(child: ChildProcess): Promise<never> {
     child.once("error", reject)
     child.once("close", (code, signal) => reject(new Error(`The process stopped (${signal ?? code}). ${complaint.slice(0, 4_000)}`)))
   })
-  // A process that stops when it is told to is not a failure.
+  // A process that `stop` ended is not a failure.
   died.catch(() => {})
   return died
 }

@@ -25,6 +25,13 @@ describe("a worker with the machine, runTurn and one tool", () => {
   })
 })
 
+test("a worker whose tools have no zod schema does not bundle zod", async () => {
+  const program = 'export { TurnMachine } from "turn-machine/machine"; export { runTurn, toolbox } from "turn-machine/hosts"'
+  const { gzipBytes, modules } = await bundle(program)
+  expect(modules.filter((path) => path.startsWith("zod/"))).toEqual([])
+  expect(gzipBytes).toBeLessThan(41_000)
+})
+
 test("with the named `z`, esbuild adds every language", async () => {
   const { gzipBytes, modules } = await bundle((PROGRAMS[TOOL] ?? "").replace("import * as z", "import { z }"))
   expect(modules.filter((path) => path.startsWith("zod/v4/locales/")).length).toBeGreaterThan(40)

@@ -7,6 +7,7 @@ import { beforeAll, expect, test } from "vitest"
 const INTERNAL: readonly string[] = [
   "ConfigCode", // a part of TurnConfig
   "JudgeTable", // the judge's own rules
+  "DurableObjectBase", // the platform's own class
   "Arbitrary", // an alias of fast-check's type
 ]
 

@@ -25,7 +25,7 @@ export function supportAgent({ shopUrl, wordMs }: AgentSettings): { readonly opt
   })
   const refund = defineTool({
     name: "refund",
-    description: "Refunds an order to the customer.",
+    description: "Pays the price of an order back to the customer.",
     input: z.object({ order: z.number().int(), euros: z.number().positive() }),
     approval: "always",
     // Money must not move twice: after a crash, the shop is asked whether it did.

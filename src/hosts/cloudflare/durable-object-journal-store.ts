@@ -129,7 +129,7 @@ class Journals {
     if (isRead) this.#replaced.add(text)
   }
 
-  /** The text of a journal as it is when the iteration begins; none if there is no journal any more. */
+  /** The text of a journal as it is when the iteration begins; empty if the journal was deleted. */
   async *read(name: string, check: () => void = () => {}): AsyncGenerator<string, void, undefined> {
     check()
     const act = <Result>(read: () => Result): Result => attempted(`Journal ${JSON.stringify(name)}`, "read", read)
@@ -187,7 +187,7 @@ class DurableObjectJournal implements StoredJournal {
   readonly #journals: Journals
   readonly #queue: WriteQueue
   #text: number
-  /** The last position of the text; `undefined` before the first write. Nobody else writes. */
+  /** The last position of the text; `undefined` before the first write. No other owner writes. */
   #position: number | undefined
   #isClosed = false
 

@@ -60,9 +60,8 @@ export class RunKeeper {
 
   /** Runs what there is to do. While a run lasts, another one follows it. */
   start(): void {
-    if (this.isStopped) return
     this.#isAsked = true
-    this.#running ??= this.#runAll()
+    if (!this.isStopped) this.#running ??= this.#runAll()
   }
 
   /**
@@ -79,15 +78,17 @@ export class RunKeeper {
     if (this.#alarmFailure !== undefined) throw this.#alarmFailure.error
   }
 
-  /** Ends what runs by `act`, without a further run, and removes the alarm. */
+  /** Waits for the run, and does something while there is none. Removes the alarm. */
   async stop(act: () => Promise<void>): Promise<void> {
     this.#stopped += 1
     try {
-      await act()
       await this.#running
+      await act()
       await this.#clearAlarm()
     } finally {
       this.#stopped -= 1
+      // An input that was recorded in the meantime.
+      if (this.#isAsked) this.start()
     }
   }
 
@@ -114,10 +115,11 @@ export class RunKeeper {
   async #onFailed(error: unknown): Promise<void> {
     this.#failures += 1
     const delay = Math.min(FIRST_RETRY_MS * 2 ** (this.#failures - 1), LONGEST_RETRY_MS)
-    await this.#kept.onFailed(error, Date.now() + delay)
+    const retryAt = Date.now() + delay
+    await this.#kept.onFailed(error, retryAt)
     if (this.isStopped) return
     try {
-      await this.#setAlarm(Date.now() + delay)
+      await this.#setAlarm(retryAt)
     } catch {
       // An earlier alarm is still set, unless it has come. As long as the object is in memory, it tries again without.
       void sleep(delay).then(() => this.start())

@@ -1,13 +1,11 @@
 import type { TurnObject } from "./turn-object.ts"
 
-/** What the platform calls, and what is not a method. */
-type NotCallable = "__DURABLE_OBJECT_BRAND" | "threadId" | "alarm" | "webSocketMessage" | "webSocketClose" | "webSocketError"
-
 /** What a Worker calls of an object. All methods return promises there. */
 export type TurnObjectStub<Object extends TurnObject = TurnObject> = {
-  readonly [Name in Exclude<keyof Object, NotCallable>]: Object[Name] extends (...args: infer Args) => infer Result
-    ? (...args: Args) => Promise<Awaited<Result>>
-    : never
+  readonly [Name in Exclude<
+    keyof Object,
+    "__DURABLE_OBJECT_BRAND" | "threadId" | "alarm" | "webSocketMessage" | "webSocketClose" | "webSocketError"
+  >]: Object[Name] extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
 }
 
 /**

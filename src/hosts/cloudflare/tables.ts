@@ -36,7 +36,7 @@ export class Tables {
     this.#storage = storage
   }
 
-  /** The id of a journal's text; `undefined` if there is no journal. */
+  /** The id of a journal's text; `undefined` if the journal does not exist. */
   find(name: string): number | undefined {
     const [row] = this.#exec("SELECT text FROM turn_machine_do_journals WHERE sort = ?", sortKey(name))
     return row && Number(row["text"])
@@ -60,7 +60,7 @@ export class Tables {
     return Number(row?.["last_text"])
   }
 
-  /** The position of the last row; 0 if there is none. */
+  /** The position of the last row; 0 for an empty text. */
   lastPosition(text: number): number {
     const [row] = this.#exec("SELECT MAX(position) AS last FROM turn_machine_do_texts WHERE text = ?", text)
     return Number(row?.["last"] ?? 0)

@@ -97,6 +97,8 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   #opening: Promise<Thread> | undefined
   #rest: ThreadRest | undefined
   #failure: TurnObjectStatus["error"]
+  /** Aborted while the thread is deleted. */
+  #deleting = new AbortController()
   readonly #sockets = new Map<TurnObjectSocket, AbortController>()
 
   /** @throws {TypeError} the class has no SQLite storage */
@@ -238,12 +240,14 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
     })
   }
 
-  /** Deletes the thread and its alarm. A run of it ends, with its error reported to {@link onError}. */
+  /** Cancels the running turn, and deletes the thread and its alarm. */
   async delete(): Promise<void> {
+    this.#deleting.abort("The thread is deleted.")
     await this.#keeper.stop(async () => {
       await this.#close()
       await Thread.delete(this.#store, this.threadId)
     })
+    this.#deleting = new AbortController()
     this.#rest = undefined
     this.#failure = undefined
   }
@@ -286,7 +290,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
       return name === "status" ? Response.json(await this.status()) : this.#sendEvents(request, url)
     }
     const act = POST_ROUTES.get(name)
-    if (act === undefined) throw new TurnObjectError("unknown_route", `There is no route ${JSON.stringify(name)}.`)
+    if (act === undefined) throw new TurnObjectError("unknown_route", `${JSON.stringify(name)} is not a route.`)
     requireMethod(request, "POST")
     return Response.json(await act(this, await bodyOf(request)))
   }
@@ -376,7 +380,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   /** Runs the thread until it rests, without waiting in memory. Returns when to run it again. */
   async #runUntilRest(): Promise<number | undefined> {
     const thread = await this.#thread()
-    const rest = await runThread(thread, await this.host(), { ...this.runOptions(), suspend: true, maxWaitMs: 0 })
+    const rest = await runThread(thread, await this.host(), { ...this.runOptions(), signal: this.#deleting.signal, suspend: true, maxWaitMs: 0 })
     this.#rest = rest
     this.#failure = undefined
     return rest.notBefore

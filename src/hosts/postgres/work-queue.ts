@@ -242,7 +242,7 @@ class QueueWorker implements Worker {
 
   async #loop(concurrency: number, pollMs: number): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      // Made before looking for work: a notification that arrives meanwhile is not lost.
+      // Made before looking for work: a notification that arrives during the look is not lost.
       this.#wake = new AbortController()
       const work = this.#running.size < concurrency ? await this.#next() : undefined
       if (work === undefined) await sleep(pollMs * (0.75 + Math.random() / 2), this.#wake.signal)

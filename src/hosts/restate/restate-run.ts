@@ -286,7 +286,7 @@ export class RestateRun {
     this.#open.set(key, { promise: tagged, isWork, settle: (value) => settle(value as Value), ...(fail !== undefined && { fail }) })
   }
 
-  /** Waits for whatever is recorded next. All attempts see the same order. */
+  /** Waits for the next thing that is recorded. All attempts see the same order. */
   async #next(): Promise<void> {
     let settled: Settled
     try {

@@ -147,7 +147,7 @@ export class ThreadProcess extends KillableProcess {
   }
 }
 
-/** What a process receives after it was killed, nobody receives. */
+/** A killed process receives no more answers. */
 function whileAlive(instance: ThreadInstance, killed: AbortSignal): ThreadInstance {
   return new Proxy(instance, {
     get(target, name, receiver) {

@@ -72,7 +72,7 @@ export class ThreadWorld {
     return this.#inputs.get(key)?.id
   }
 
-  /** Someone is about to say an input, or to say it again. */
+  /** A user is about to say an input, or to say it again. */
   saying(key: string, text: string, when: InputTime, redirects: boolean): void {
     if (!this.#inputs.has(key)) this.#inputs.set(key, { key, text, when, redirects })
   }
@@ -93,7 +93,7 @@ export class ThreadWorld {
   /** An input was retracted, or returned by an interrupt. */
   withdrawn(id: string, how: string): void {
     const input = [...this.#inputs.values()].find((one) => one.id === id)
-    if (input === undefined) this.fault("delivered", `${how} names the input ${shown(id)}, which nobody said.`)
+    if (input === undefined) this.fault("delivered", `${how} names the input ${shown(id)}, which was not said.`)
     else input.withdrawn = "yes"
   }
 
@@ -109,7 +109,7 @@ export class ThreadWorld {
     this.#interruptedAt = undefined
   }
 
-  /** Someone is about to decide about a held call. Only the first decision counts. */
+  /** A person is about to decide about a held call. Only the first decision counts. */
   decides(callId: string, decision: "approve" | "reject"): void {
     if (!this.#decided.has(callId)) this.#decided.set(callId, decision)
   }
@@ -156,7 +156,7 @@ export class ThreadWorld {
     for (const [at, message] of messages.entries())
       for (const { key } of inputsIn(message)) {
         const input = this.#inputs.get(key)
-        if (input === undefined) this.fault("history", `Model call ${number} reads an input ${key}, which nobody said.`)
+        if (input === undefined) this.fault("history", `Model call ${number} reads an input ${key}, which was not said.`)
         else if (!known.has(key)) {
           input.call ??= number
           fresh.push({ input, at })

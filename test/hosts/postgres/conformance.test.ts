@@ -10,7 +10,7 @@ import { journaledHost } from "../../testing/host-conformance/hosts.ts"
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 120_000 })
 
 // `CONFORMANCE_PLACES=1000` kills at every place of each turn.
-const mostPlaces = Number(process.env["CONFORMANCE_PLACES"] ?? "6")
+const mostPlaces = Number(process.env["CONFORMANCE_PLACES"] ?? "4")
 
 describeWithPostgres("journaled, in PostgreSQL", async () => {
   const server = await startServer({ synchronous_commit: "off" })

@@ -4,7 +4,7 @@ import type { Json } from "../../../src/json.ts"
 // A durable engine in memory, with the rules of Restate that a handler can see:
 // - Commands of a handler are recorded in their order; a replay that issues another one fails the attempt.
 // - Closures of `run` begin when they are awaited, in parallel, and their results are delivered in the order in which they were recorded.
-// - A cancellation rejects what is awaited, once. Signals wait for whoever awaits their name, in their order.
+// - A cancellation rejects what is awaited, once. Signals wait until their name is awaited, in their order.
 // - An attempt that waits for nothing of its own process is suspended: its promises never settle, and the next attempt replays.
 
 class RestateError extends Error {

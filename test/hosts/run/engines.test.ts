@@ -148,6 +148,28 @@ describe("performEffect", () => {
     expect(await answer).toMatchObject({ type: "exec_result", result: { ok: false, error: expect.stringContaining("may have taken effect") } })
   })
 
+  test("with a signal that is aborted already, calls that an earlier process began may have taken effect, and nothing is performed", async () => {
+    const effect = {
+      type: "tool_calls",
+      id: 7,
+      calls: ["c1", "c2"].map((callId) => ({ callId, toolName: "pay", args: {} })),
+    } as const
+    const tools: HostTools = { call: neverCalled, effects: () => "once" }
+    const options = { signal: AbortSignal.abort("Enough."), callStarted: neverCalled }
+    const asked: unknown[] = []
+    const mayHaveRun = (effectId: number, callId?: string): boolean => {
+      asked.push([effectId, callId])
+      return callId === "c2"
+    }
+    const response = await performEffect({ llmCall: neverCalled, tools }, effect, { ...options, mayHaveRun })
+    expect(response).toMatchObject({ type: "tool_results", id: 7, results: [{ callId: "c2", output: { failure: { code: "outcome_unknown" } } }] })
+    expect(asked).toEqual([
+      [7, "c1"],
+      [7, "c2"],
+    ])
+    await expect(performEffect({ llmCall: neverCalled, tools }, effect, options)).rejects.toBe("Enough.")
+  })
+
   test("rejects with the reason of the signal, and aborts the executor", async () => {
     const controller = new AbortController()
     let aborted = false

@@ -52,11 +52,11 @@ async function inFolder(storeIn: (folder: string) => JournalStore, close: () => 
   }
 }
 
-conforms("threads in memory", inMemory(), { fast: 5, full: 40 })
+conforms("threads in memory", inMemory(), { fast: 5, full: 15 })
 
-conforms("threads in memory that keep no journals of ended turns", inMemory({ retain: "log" }), { full: 10 })
+conforms("threads in memory that keep no journals of ended turns", inMemory({ retain: "log" }), { full: 4 })
 
-conforms("threads in files", () => inFolder((folder) => fileJournalStore(folder)), { fast: 1, full: 8 })
+conforms("threads in files", () => inFolder((folder) => fileJournalStore(folder)), { fast: 1, full: 3 })
 
 conforms(
   "threads in SQLite",
@@ -69,5 +69,5 @@ conforms(
     }
     return inFolder(store, () => connections.forEach((database) => void database.close()))
   },
-  { full: 4 },
+  { full: 2 },
 )
