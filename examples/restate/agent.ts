@@ -107,7 +107,8 @@ export function agentFor({ rounds, asks = false, workMs = 5, resultChars = 20 }:
     driver: approvalDriver(chatDriver(), { policy: tools.approvals }),
     projector: chatProjector,
     model: "scripted",
-    systemPrompt: "You buy articles.",
+    // A deployment may change the prompt. What is open then continues with the old one, or ends with an error.
+    systemPrompt: process.env["PROMPT"] ?? "You buy articles.",
     tools: tools.specs,
   }
   const host: Host = {

@@ -67,8 +67,8 @@ async function bundle(): Promise<void> {
   })
 }
 
-async function startAgain(): Promise<void> {
-  service = await startService(port, { program, env: { WORLD: world }, onWaits: (call) => waits.push(call) })
+async function startAgain(env: Record<string, string> = {}): Promise<void> {
+  service = await startService(port, { program, env: { WORLD: world, ...env }, onWaits: (call) => waits.push(call) })
 }
 
 async function killService(): Promise<void> {
@@ -146,6 +146,25 @@ test("a held call waits while neither the server nor the service runs, and then 
   await client.decide({ invocationId: id, requestId, decision: { decision: "approve", by: "eve" } })
   expect((await client.end(id)).outcome).toBe("finished")
   expect(workDone(world).filter(({ key, what }) => key.startsWith("held:") && what === "send")).toHaveLength(1)
+})
+
+test("a turn that is replayed with other code waits with an error that names it, and continues with the old code", { timeout: LONG }, async () => {
+  const id = await client.begin({ turnId: "changed", rounds: 2, asks: true })
+  const { requestId } = await waiting(id)
+  await killService()
+  await startAgain({ PROMPT: "You sell articles." })
+  const before = workDone(world).length
+  await client.decide({ invocationId: id, requestId, decision: { decision: "approve" } })
+  for (let failure = ""; !failure.includes("code_changed: This invocation began with another systemPrompt."); ) {
+    await sleep(50)
+    const [row] = await client.query<{ last_failure?: string }>(`select last_failure from sys_invocation where id = '${id}'`)
+    failure = row?.last_failure ?? ""
+  }
+  expect(workDone(world)).toHaveLength(before)
+  await killService()
+  await startAgain()
+  expect((await client.end(id)).outcome).toBe("finished")
+  expect(faultsOf(workDone(world), killed)).toEqual([])
 })
 
 test("a long turn continues in new invocations", { timeout: LONG }, async () => {

@@ -352,7 +352,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "turn-machine/hosts/journal": ["TurnJournal", "encryptedJournalStore", "journaled", "pendingApprovals", "readTurnJournal"],
   "turn-machine/hosts/opentelemetry": ["openTelemetry"],
   "turn-machine/hosts/postgres": ["postgresJournalStore", "postgresWorkQueue"],
-  "turn-machine/hosts/restate": ["restateThread", "restateTurn", "restoreTurn"],
+  "turn-machine/hosts/restate": ["RestateTurnError", "restateThread", "restateTurn", "restoreTurn"],
   "turn-machine/hosts/thread": [
     "JudgedThread",
     "Thread",

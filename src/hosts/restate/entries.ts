@@ -1,5 +1,6 @@
 /** What the journal of an invocation holds of a turn: answers without the prompts and arguments that the turn makes again. */
 
+import { TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { digest } from "../../replay/digest.ts"
@@ -95,37 +96,46 @@ export function codeOf(machine: TurnMachine, turnId: string): Record<string, str
   }
 }
 
-/** Refuses to replay a turn with other code than that which began it. @throws {TerminalError} `code_changed` */
-export function checkCode(sdk: RestateSdk, stored: Record<string, string>, now: Record<string, string>): void {
+/** Refuses to replay a turn with other code than that which began it. @throws {RestateTurnError} `code_changed` */
+export function checkCode(stored: Record<string, string>, now: Record<string, string>): void {
   const paths = Object.keys(now).filter((name) => stored[name] !== now[name])
   if (paths.length === 0) return
   const [name = ""] = paths
   const shown = name === "driver" || name === "turnId" ? ` (${name}: ${quoted(String(stored[name]))}, now ${quoted(String(now[name]))})` : ""
-  throw codeChanged(sdk, paths, `This invocation began with another ${paths.join(", ")}${shown}.`)
+  throw codeChanged(paths, `This invocation began with another ${paths.join(", ")}${shown}.`)
 }
 
-/** Refuses a stored answer that answers something else. @throws {TerminalError} `code_changed` */
-export function checkFingerprint(sdk: RestateSdk, effect: AnswerableEffect, what: string, stored: StoredAnswer): void {
+/** Refuses a stored answer that answers something else. @throws {RestateTurnError} `code_changed` */
+export function checkFingerprint(effect: AnswerableEffect, what: string, stored: StoredAnswer): void {
   const now = fingerprintOf(effect)
   if (stored.fingerprint === now) return
   const paths = changedPaths(String(stored.fingerprint), now)
   const where = paths.length === 0 ? "" : ` It differs in ${paths.join(", ")}.`
-  throw codeChanged(
-    sdk,
-    paths.length === 0 ? [effect.type] : paths,
-    `The code now asks for something else in ${what} than what was answered.${where}`,
-  )
+  throw codeChanged(paths.length === 0 ? [effect.type] : paths, `The code now asks for something else in ${what} than what was answered.${where}`)
 }
 
-function codeChanged(sdk: RestateSdk, paths: readonly string[], what: string): Error {
-  const advice = "Deploy the code that began it, and restart the invocation from its journal; or begin a new turn."
-  return turnError(sdk, "code_changed", `${what} ${advice}`, { paths: paths.join(",") })
+function codeChanged(paths: readonly string[], what: string): RestateTurnError {
+  return new RestateTurnError(paths, `${what} Deploy the code that began it: Restate then continues the turn. Or kill the invocation.`)
+}
+
+/**
+ * The code that replays an invocation is not the code that began it. The attempt fails, nothing is performed, and Restate tries again: it
+ * accepts no end of a handler in the middle of a replay. So an open turn is not lost by a deployment.
+ */
+export class RestateTurnError extends TurnError<"code_changed"> {
+  /** What differs, such as `driver` or `request/model`. */
+  readonly paths: readonly string[]
+
+  constructor(paths: readonly string[], message: string) {
+    super("code_changed", `code_changed: ${message}`)
+    this.paths = paths
+  }
 }
 
 /** Codes of the errors with which the adapter ends an invocation. They are in the message and in the `metadata` of the `TerminalError`. */
-export type RestateTurnErrorCode = "code_changed" | "segment_without_state" | "segment_lost"
+export type RestateTurnErrorCode = "segment_without_state" | "segment_lost"
 
 /** An error that Restate does not retry. */
-export function turnError(sdk: RestateSdk, code: RestateTurnErrorCode, message: string, facts: Record<string, string> = {}): Error {
-  return new sdk.TerminalError(`${code}: ${message}`, { errorCode: 500, metadata: { code, ...facts } })
+export function turnError(sdk: RestateSdk, code: RestateTurnErrorCode, message: string): Error {
+  return new sdk.TerminalError(`${code}: ${message}`, { errorCode: 500, metadata: { code } })
 }

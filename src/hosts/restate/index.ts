@@ -8,7 +8,7 @@ import { RestateRun, type RestateTurnOptions } from "./restate-run.ts"
 import { restoreSegment } from "./segments.ts"
 
 export type { DurablePromise, RestateContext, RestateObjectContext, SignalContext } from "./context.ts"
-export type { RestateTurnErrorCode } from "./entries.ts"
+export { RestateTurnError, type RestateTurnErrorCode } from "./entries.ts"
 export type { RestateTurnOptions, WaitingCalls } from "./restate-run.ts"
 export type { RetryPolicy } from "./retry.ts"
 export type {
@@ -58,8 +58,9 @@ const sdk: RestateSdk = { RestatePromise: RestatePromise as unknown as RestateSd
  *   invocation; any other error fails the attempt, and Restate runs the work again.
  *
  * Resolves with `type: "suspended"` only after `segment`.
- * @throws {TerminalError} `code_changed`: the code now asks for something else than what the journal answers; the message says what.
- *   `segment_without_state`: `segment` in a service. The code is in the message and in the error's `metadata`.
+ * @throws {RestateTurnError} `code_changed`: the code now asks for something else than what the journal answers; the message says what. The
+ *   attempt fails, and Restate tries again: with the old code, the turn continues.
+ * @throws {TerminalError} `segment_without_state`: `segment` in a service. The code is in the message and in the error's `metadata`.
  * @throws {RangeError} `toolConcurrency` or `segment.effects` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */

@@ -166,7 +166,7 @@ export class RestateRun {
   async #loop(): Promise<Done | Suspended> {
     const machine = this.#machine
     const code = codeOf(machine, this.#options.turnId)
-    checkCode(this.#sdk, await this.#wait(this.#step(`turn ${code["turnId"]}`, async () => code)), code)
+    checkCode(await this.#wait(this.#step(`turn ${code["turnId"]}`, async () => code)), code)
     const host: Host = { ...this.#host, progress: (effect) => this.#progress(effect) }
     for (;;) {
       if (this.#hooks?.signal?.aborted === true && !this.#isCancelled && !machine.done) this.#cancel(this.#hooks.signal.reason)
@@ -430,7 +430,7 @@ export class RestateRun {
   async #performed(effect: AnswerableEffect, stored: StoredAnswer, name: string, attempt: number, failed: Response | undefined): Promise<void> {
     const [call] = effect.type === "tool_calls" ? effect.calls : []
     if (call !== undefined) this.#running -= 1
-    checkFingerprint(this.#sdk, effect, name, stored)
+    checkFingerprint(effect, name, stored)
     const response = stored.answer && failedAgain(unpacked(stored.answer, effect), failed)
     if (this.#isCancelled) {
       this.#late.push({ response, cutOff: stored.cutOff, callId: call?.callId })

@@ -105,11 +105,6 @@ export class Invocation {
     for (const id of this.timers.keys()) this.add(id, {})
     this.timers.clear()
   }
-
-  /** Continues a failed invocation from its journal, as Restate's `restart-as-new` does. */
-  restart(): void {
-    this.output = undefined
-  }
 }
 
 /** The engine: invocations, and the state of objects. */
@@ -211,6 +206,10 @@ export class FakeContext implements SignalContext, RestateObjectContext {
   async finish(output: Outcome): Promise<AttemptEnd> {
     await this.#hooks.reached("before the output is stored")
     if (this.#isClosed) return new Promise(() => {})
+    // As on a server: the end is a command, too, and a handler cannot end in the middle of a replay.
+    const next = this.#invocation.commands[this.#command]
+    if (next !== undefined)
+      return { type: "failed", error: new JournalMismatch(`The handler returned. The journal has ${JSON.stringify(next)}.`, { errorCode: 570 }) }
     this.#makeDurable()
     this.#invocation.output = output
     await this.#hooks.reached("after the output was stored", { chars: JSON.stringify(output).length })

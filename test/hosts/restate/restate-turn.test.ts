@@ -4,6 +4,7 @@ import { approvalDriver } from "../../../src/drivers/approval/index.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { type Host, type HostTools, LlmCallError, pending } from "../../../src/hosts/host.ts"
 import type { RestateContext } from "../../../src/hosts/restate/context.ts"
+import { RestateTurnError } from "../../../src/hosts/restate/entries.ts"
 import { RestateRun, type RestateTurnOptions, type WaitingCalls } from "../../../src/hosts/restate/restate-run.ts"
 import { restoreSegment } from "../../../src/hosts/restate/segments.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
@@ -211,12 +212,14 @@ describe("once calls", () => {
 })
 
 describe("changed code", () => {
-  async function replayed(config: TurnConfig): Promise<TerminalError> {
+  async function replayed(config: TurnConfig): Promise<RestateTurnError> {
     const story = new Story({ llmCall: model(calls(["a", "look"]), says("Done.")), tools: fine })
     await story.attempt({ hooks: killedAt(story, /before 4 llm_call is stored/) })
     const end = await story.attempt({ config })
     expect(end.type).toBe("failed")
-    return (end as { error: TerminalError }).error
+    // The turn is not lost: it continues with the code that began it.
+    expect((await story.toEnd()).outcome.type).toBe("finished")
+    return (end as { error: RestateTurnError }).error
   }
 
   test.each([
@@ -225,12 +228,12 @@ describe("changed code", () => {
     ["the tools", configOf({ tools: [{ name: "new", description: "New.", inputSchema: {} }] }), "tools"],
     ["the model", configOf({ model: "other" }), "request/model"],
     ["the generation", configOf({ generation: { temperature: 1 } }), "request/generation"],
-  ])("%s ends the invocation with an error that names it", async (_what, config, path) => {
+  ])("%s fails the attempt with an error that names it", async (_what, config, path) => {
     const error = await replayed(config)
-    expect(error).toBeInstanceOf(TerminalError)
+    expect(error).toBeInstanceOf(RestateTurnError)
+    expect(error).toMatchObject({ code: "code_changed", paths: [path] })
     expect(error.message).toMatch(/^code_changed: /)
     expect(error.message).toContain(path)
-    expect(error.metadata).toEqual({ code: "code_changed", paths: path })
   })
 
   test("of a driver is shown with both versions", async () => {

@@ -32,8 +32,6 @@ export function restateHost({
       return {
         async run({ turnId, config, start }, { decide, ...executors }, { signal, suspend: _suspend, deliveries: _deliveries, now, ...options }) {
           const invocation = engine.invocation(turnId)
-          const { output } = invocation
-          if (output !== undefined && "failure" in output && output.failure.metadata["code"] === "code_changed") invocation.restart()
           if (invocation.attempt?.isClosed === false && !process.takeOver) throw new Error(`The invocation ${turnId} runs in another process.`)
           const cancel = (): void => {
             if (!isOver && !process.killed.aborted) invocation.cancel()
