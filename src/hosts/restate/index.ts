@@ -17,6 +17,7 @@ export type {
   CommandRequest,
   DecideRequest,
   RestateApprovals,
+  RestateThreadErrorCode,
   RestateThreadOptions,
   SayRequest,
   SayResult,

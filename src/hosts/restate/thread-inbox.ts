@@ -24,7 +24,7 @@ export type InboxItem =
   | { readonly type: "retracted"; readonly inputId: string }
   | { readonly type: "interrupted"; readonly reason?: string }
 
-/** An item that waits, with the awakeable that receives what became of it. */
+/** An item that waits, with the awakeable that receives its result. */
 export interface InboxEntry {
   readonly item: InboxItem
   /** When it arrived. Milliseconds since the epoch. */

@@ -131,7 +131,7 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
 
   const clientOf = (ctx: SharedThreadContext, key: string): Client => ctx.objectClient({ name }, key) as Client
 
-  /** Stores an item, lets the thread run, and resolves with what became of the item. `rest`: resolves when the thread rests. */
+  /** Stores an item, lets the thread run, and resolves with the result of the item. `rest`: resolves when the thread rests. */
   async function send(ctx: SharedThreadContext, item: InboxItem): Promise<{ readonly value: Json; readonly rest: () => Promise<ThreadRest> }> {
     const own = clientOf(ctx, ctx.key)
     const reply = ctx.awakeable<InboxReply>()
@@ -314,6 +314,19 @@ function checked<Value>(sdk: ObjectSdk, check: () => Value): Value {
     throw error
   }
 }
+
+/**
+ * Codes of the errors with which a thread refuses a request: in the message, and in the `metadata` of the `TerminalError`. Others are those of
+ * `Thread.say`, and of `approvals.verify`.
+ */
+export type RestateThreadErrorCode =
+  | "invalid_key"
+  | "invalid_input"
+  | "invalid_command"
+  | "invalid_event"
+  | "invalid_answer"
+  | "invalid_request"
+  | "not_verified"
 
 /** A request that is refused. Nothing was stored, and Restate does not retry it. */
 function refusal(sdk: ObjectSdk, code: string, message: string, errorCode = 400): Error {
