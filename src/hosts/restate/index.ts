@@ -24,6 +24,7 @@ export type {
   ThreadApi,
   ThreadStatus,
 } from "./thread.ts"
+export type { SharedThreadContext, StateReader, StateWriter, ThreadContext } from "./thread-context.ts"
 export { restateThread } from "./thread-index.ts"
 export type { RunRequest, RunResult, ThreadHead, ThreadRunOptions, TurnProgress, WaitingInput } from "./thread-run.ts"
 

@@ -38,7 +38,7 @@ export type { GoalTurnOptions } from "./config.ts"
 export { type DeleteThreadsOptions, deleteThreads } from "./delete-threads.ts"
 export { type ReadThreadEventsOptions, type ThreadEventsOptions, threadEvents } from "./events.ts"
 export type { ListedThread, UnreadableThread } from "./list-threads.ts"
-export type { RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
+export type { OpenedTurn, OpenTurn, RestFacts, ThreadChecks, ThreadLoopOptions, ThreadWaiting } from "./loop-options.ts"
 export { snapshotThread, type ThreadSnapshot } from "./snapshot.ts"
 export {
   type Guidance,
