@@ -20,7 +20,7 @@ import { cancelledResponses, decideTask, type Past, taskOf, toolTask } from "../
 import { onAbort } from "../timers.ts"
 import { type DurablePromise, hasSignals, hasState, isCancellation, type RestateContext, type RestateSdk } from "./context.ts"
 import { checkCode, checkFingerprint, codeOf, fingerprintOf, packed, type StoredAnswer, turnError, unpacked } from "./entries.ts"
-import { failedAgain, type RetryPolicy, retryDelay } from "./retry.ts"
+import { cutOffAgain, failedAgain, type RetryPolicy, retryDelay } from "./retry.ts"
 import { clearSegment, storeSegment } from "./segments.ts"
 
 /** Calls that wait for people, or for work outside. */
@@ -117,6 +117,8 @@ export class RestateRun {
   #effectId = 0
   #effects = 0
   #effectController = new AbortController()
+  /** The failed attempts of the effect, a model call, as the last failure with the tokens of all. */
+  #failed: Response | undefined
   #queue: QueuedCall[] = []
   #running = 0
   #entries = 0
@@ -160,6 +162,8 @@ export class RestateRun {
       return await this.#loop()
     } finally {
       stopWaiting()
+      // Of an attempt that failed, other work may still run.
+      this.#controller.abort(new RunInterrupted())
     }
   }
 
@@ -312,6 +316,7 @@ export class RestateRun {
     this.#open.clear()
     this.#effectId = effect.id
     this.#effects += 1
+    this.#failed = undefined
     this.#queue = []
     this.#running = 0
     this.#mayDecide = true
@@ -370,7 +375,7 @@ export class RestateRun {
   }
 
   /** Performs an effect, or one call, as a step. `attempt`: of a model call. */
-  #perform(effect: AnswerableEffect, past: Past, attempt = 1, failed?: Response): void {
+  #perform(effect: AnswerableEffect, past: Past, attempt = 1): void {
     const [call] = effect.type === "tool_calls" ? effect.calls : []
     const what = call === undefined ? effect.type : `${call.toolName} ${call.callId}`
     const name = `${effect.id} ${what}${attempt === 1 ? "" : ` (attempt ${attempt})`}`
@@ -382,7 +387,7 @@ export class RestateRun {
       known = "again"
       return this.#execute(effect, earlier, signal)
     })
-    this.#add(`work ${this.#nextEntry()}`, stored, (value) => this.#performed(effect, value, name, attempt, failed), { isWork: true })
+    this.#add(`work ${this.#nextEntry()}`, stored, (value) => this.#performed(effect, value, name, attempt), { isWork: true })
   }
 
   async #execute(effect: AnswerableEffect, past: Past, effectSignal: AbortSignal): Promise<StoredAnswer> {
@@ -427,11 +432,11 @@ export class RestateRun {
     }
   }
 
-  async #performed(effect: AnswerableEffect, stored: StoredAnswer, name: string, attempt: number, failed: Response | undefined): Promise<void> {
+  async #performed(effect: AnswerableEffect, stored: StoredAnswer, name: string, attempt: number): Promise<void> {
     const [call] = effect.type === "tool_calls" ? effect.calls : []
     if (call !== undefined) this.#running -= 1
     checkFingerprint(effect, name, stored)
-    const response = stored.answer && failedAgain(unpacked(stored.answer, effect), failed)
+    const response = stored.answer && failedAgain(unpacked(stored.answer, effect), this.#failed)
     if (this.#isCancelled) {
       this.#late.push({ response, cutOff: stored.cutOff, callId: call?.callId })
       return
@@ -439,8 +444,9 @@ export class RestateRun {
     // Work that was cut off without a cancellation is that of an earlier effect.
     if (response === undefined) return
     const delay = retryDelay(this.#options.retry, response, attempt, stored.at)
-    if (delay === undefined) await this.#handle(effect, response, stored.at)
-    else this.#add(`retry ${effect.id}`, this.#ctx.sleep(delay), () => this.#perform(effect, "first", attempt + 1, response))
+    if (delay === undefined) return void (await this.#handle(effect, response, stored.at))
+    this.#failed = response
+    this.#add(`retry ${effect.id}`, this.#ctx.sleep(delay), () => this.#perform(effect, "first", attempt + 1))
   }
 
   async #handle(effect: AnswerableEffect, response: Response, at: number): Promise<boolean> {
@@ -610,7 +616,9 @@ export class RestateRun {
     while (this.#open.size > 0) await this.#next()
     const open = new OpenCalls(outstanding)
     let answer: Response | undefined
-    const partial = this.#late.find(({ cutOff }) => cutOff?.partial !== undefined)?.cutOff?.partial
+    const said = this.#late.find(({ cutOff }) => cutOff?.partial !== undefined)?.cutOff?.partial
+    // A late answer has the tokens of the failed attempts already.
+    const partial = isCurrent && this.#late.every(({ response }) => response === undefined) ? cutOffAgain(said, this.#failed) : said
     const hand = async (response: Response): Promise<void> => {
       const isWork = response.type === "tool_results" || response.type === "exec_result"
       if (isWork && open.completedBy(response)) answer = response

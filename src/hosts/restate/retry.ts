@@ -1,5 +1,5 @@
-import { addKnown } from "../../machine/limits.ts"
-import type { TokenUsage } from "../../wire/llm.ts"
+import { addKnown, NO_USAGE } from "../../machine/limits.ts"
+import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { LlmComplete, Response } from "../../wire/response.ts"
 
 /** How often a failed model call is made again, and after which waits. */
@@ -33,6 +33,14 @@ export function failedAgain(response: Response, failed: Response | undefined): R
   const { result } = response
   if (result.ok) return { ...response, result: { ...result, response: { ...result.response, ...retried(result.response.retriedUsage, spent) } } }
   return { ...response, result: { ...result, error: { ...result.error, ...retried(result.error.retriedUsage, spent) } } }
+}
+
+/** What a cancelled call had said, with the tokens of the failed attempts before it. `undefined`: nothing was said or used. */
+export function cutOffAgain(partial: LlmResponse | undefined, failed: Response | undefined): LlmResponse | undefined {
+  const spent = failed?.type === "llm_complete" ? spentBy(failed) : undefined
+  if (spent === undefined) return partial
+  const said = partial ?? { text: "", parts: [], usage: NO_USAGE, terminalReason: "cancelled" }
+  return { ...said, ...retried(said.retriedUsage, spent) }
 }
 
 function retried(known: TokenUsage | undefined, spent: TokenUsage): { readonly retriedUsage?: TokenUsage } {

@@ -11,82 +11,12 @@ import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { Done } from "../../../src/schemas/effect.ts"
-import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { wrapMembers } from "../../../src/wrap.ts"
 import { calls, configOf, neverCalled, says, start, toolTexts } from "../run/support.ts"
 import { type AttemptEnd, type AttemptHooks, FakeRestate, fakeSdk, type Invocation, TerminalError } from "./fake-restate.ts"
-
-/** Answers by how much the model has said: the same in each attempt. */
-function model(...answers: readonly (LlmResponse | (() => LlmResponse))[]): Host["llmCall"] {
-  return async ({ request }) => {
-    const answer = answers[request.messages.filter(({ role }) => role === "assistant").length]
-    if (answer === undefined) throw new Error("The script has no more answers.")
-    return typeof answer === "function" ? answer() : answer
-  }
-}
-
-const fine: HostTools = { effects: () => "none", call: async ({ callId }) => ({ output: { status: "success", value: `ran ${callId}` } }) }
-
-/** A turn in an invocation of the engine in memory. */
-class Story {
-  readonly engine: FakeRestate = new FakeRestate()
-  readonly invocation: Invocation
-  readonly host: Host
-  readonly config: TurnConfig
-  readonly options: Partial<RestateTurnOptions>
-  readonly events: TurnEvent[] = []
-
-  constructor(host: Host, config: TurnConfig = configOf(), options: Partial<RestateTurnOptions> = {}, key?: string) {
-    this.host = host
-    this.config = config
-    this.options = options
-    this.invocation = this.engine.invocation("inv_1", key)
-  }
-
-  attempt({ config = this.config, hooks, contextOf = (ctx) => ctx }: Attempt = {}): Promise<AttemptEnd> {
-    const handler = (ctx: Parameters<NonNullable<Attempt["contextOf"]>>[0]): Promise<unknown> => {
-      const options = { turnId: "t", now: () => 1_000, onEvent: (event: TurnEvent) => void this.events.push(event), ...this.options }
-      return new RestateRun(fakeSdk, contextOf(ctx), new TurnMachine(config, start), this.host, options).run()
-    }
-    return this.engine.attempt(this.invocation, handler, hooks)
-  }
-
-  async toEnd(attempt: Attempt = {}): Promise<Done> {
-    return doneOf(await this.attempt(attempt))
-  }
-
-  get steps(): readonly string[] {
-    return this.invocation.commands.map((command) => command.replace(/^run /, ""))
-  }
-}
-
-interface Attempt {
-  readonly config?: TurnConfig
-  readonly hooks?: AttemptHooks
-  readonly contextOf?: (ctx: RestateContext) => RestateContext
-}
-
-function doneOf(end: AttemptEnd): Done {
-  if (end.type === "failed") throw end.error
-  if (end.type === "suspended") throw new Error(`The invocation waits for the signals ${end.signals.join(", ")}.`)
-  return end.value as unknown as Done
-}
-
-/** Stops an attempt for ever at the first place that matches. */
-function killedAt(story: Story, place: RegExp): AttemptHooks {
-  return {
-    async reached(found) {
-      if (!place.test(found)) return
-      story.invocation.attempt?.fail(new Error(`killed ${found}`))
-      await new Promise(() => {})
-    },
-  }
-}
-
-const diagnostics = (story: Story): readonly string[] =>
-  story.events.flatMap((event) => (event.type === "message" && event.kind === "diagnostic" ? [event.text] : []))
+import { diagnostics, doneOf, fine, killedAt, model, Story } from "./turn-support.ts"
 
 describe("the journal", () => {
   const twoCalls = (): Story => new Story({ llmCall: model(calls(["a", "look"], ["b", "look"]), says("Done.")), tools: fine })
