@@ -39,6 +39,12 @@ export function unpacked(response: Response, effect: AnswerableEffect): Response
   return { ...response, results: response.results.map((result) => ({ ...calls.get(result.callId), ...result })) }
 }
 
+/** The size of a value as JSON in UTF-8, in bytes. */
+export function jsonBytes(value: unknown): number {
+  const text = JSON.stringify(value) ?? ""
+  return new TextEncoder().encode(text).length
+}
+
 /** Digests of an effect: of the whole, and for a model call of the parts whose change can be named. */
 export function fingerprintOf(effect: AnswerableEffect): string {
   if (effect.type !== "llm_call") return fingerprint(effect)

@@ -62,7 +62,7 @@ const sdk: RestateSdk = { RestatePromise: RestatePromise as unknown as RestateSd
  * @throws {RestateTurnError} `code_changed`: the code now asks for something else than what the journal answers; the message says what. The
  *   attempt fails, and Restate tries again: with the old code, the turn continues.
  * @throws {TerminalError} `segment_without_state`: `segment` in a service. The code is in the message and in the error's `metadata`.
- * @throws {RangeError} `toolConcurrency` or `segment.effects` is less than 1, or `cancelGraceMs` is not at least 0
+ * @throws {RangeError} `toolConcurrency`, `segment.effects` or `maxResultBytes` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */
 export async function restateTurn(ctx: RestateContext, machine: TurnMachine, host: Host, options: RestateTurnOptions): Promise<Done | Suspended> {

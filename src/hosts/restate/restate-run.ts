@@ -19,7 +19,7 @@ import { suspended } from "../run/suspend.ts"
 import { cancelledResponses, decideTask, type Past, taskOf, toolTask } from "../run/task.ts"
 import { onAbort } from "../timers.ts"
 import { type DurablePromise, hasSignals, hasState, isCancellation, type RestateContext, type RestateSdk } from "./context.ts"
-import { checkCode, checkFingerprint, codeOf, fingerprintOf, packed, type StoredAnswer, turnError, unpacked } from "./entries.ts"
+import { checkCode, checkFingerprint, codeOf, fingerprintOf, jsonBytes, packed, type StoredAnswer, turnError, unpacked } from "./entries.ts"
 import { cutOffAgain, failedAgain, type RetryPolicy, retryDelay } from "./retry.ts"
 import { clearSegment, storeSegment } from "./segments.ts"
 
@@ -51,6 +51,11 @@ export interface RestateTurnOptions extends Pick<RunOptions, "toolConcurrency" |
    * promise resolves with `type: "suspended"`. Restore the turn with `restoreTurn` in a new invocation. Absent: one invocation runs the whole turn.
    */
   readonly segment?: { readonly effects: number }
+  /**
+   * The largest result of a model or tool call, in bytes of JSON. The call of a larger one fails: the server refuses a message of 32 MiB, and Restate
+   * would run the call again, for ever. Default 16,000,000; choose it below `worker.invoker.message_size_limit` of the server.
+   */
+  readonly maxResultBytes?: number
   /**
    * Receives events for a user interface. An event is emitted before the work that follows it, and what executors emit while they run. A replay
    * does not repeat them, but for those around an effect that a crash interrupted. If it rejects, Restate runs the attempt again.
@@ -152,10 +157,11 @@ export class RestateRun {
   }
 
   async run(): Promise<Done | Suspended> {
-    const { toolConcurrency, cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, segment } = this.#options
+    const { toolConcurrency, cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, segment, maxResultBytes } = this.#options
     checkHost(this.#host)
     checkToolConcurrency(toolConcurrency)
     checkGrace(cancelGraceMs)
+    if (maxResultBytes !== undefined && !(maxResultBytes >= 1)) throw new RangeError(`maxResultBytes must be at least 1, not ${maxResultBytes}.`)
     this.#checkSegment(segment)
     const stopWaiting = onAbort(this.#ctx.request().attemptCompletedSignal, () => this.#controller.abort(new RunInterrupted()))
     try {
@@ -412,7 +418,7 @@ export class RestateRun {
       const answer = await performEffect(this.#host, effect, {
         turnId,
         signal,
-        check: (response) => this.#machine.check(response),
+        check: (response) => this.#checkedSize(this.#machine.check(response)),
         isFatal: (error) => this.#isFatal(error),
         callStarted: async () => past,
         onEvent: (event) => this.#options.onEvent?.(event),
@@ -430,6 +436,16 @@ export class RestateRun {
     } finally {
       for (const stop of stops) stop()
     }
+  }
+
+  /** The response, unless the server would refuse its size. */
+  #checkedSize(response: Response): Response {
+    const { maxResultBytes = DEFAULT_MAX_RESULT_BYTES } = this.#options
+    const bytes = jsonBytes(packed(response))
+    if (bytes <= maxResultBytes) return response
+    throw new RangeError(
+      `The result has ${bytes} bytes as JSON, and ${maxResultBytes} are allowed (maxResultBytes). Store it elsewhere, and return where.`,
+    )
   }
 
   async #performed(effect: AnswerableEffect, stored: StoredAnswer, name: string, attempt: number): Promise<void> {
@@ -695,6 +711,7 @@ export class RestateRun {
 }
 
 const DEFAULT_TOOL_CONCURRENCY = 8
+const DEFAULT_MAX_RESULT_BYTES = 16_000_000
 
 /** The key of what is open while a hook listens. */
 const MAIL = "mail"

@@ -39,9 +39,10 @@ const NO_HISTORY: KnownHistory = { messages: [], events: [] }
 
 const STORED = new WeakMap<PureTurnMachine, StoredTurn>()
 
-const headKey = (turnId: string): string => `turn ${turnId}`
+/** No key of one turn is that of another: a space in the id is escaped. */
+const headKey = (turnId: string): string => `turn ${turnId.replace(/[% ]/g, encodeURIComponent)}`
 
-const pieceKey = (turnId: string, list: ListName | "rest", index: number): string => `turn ${turnId} ${list} ${index}`
+const pieceKey = (turnId: string, list: ListName | "rest", index: number): string => `${headKey(turnId)} ${list} ${index}`
 
 /**
  * Restores a turn that `restateTurn` with `segment` stored in the state of the object. `undefined`: there is none.

@@ -52,6 +52,9 @@ export interface TakenItems {
 /** How many items are handed out at once. */
 const MOST_ITEMS = 64
 
+/** No further item is handed out after so many characters: the server refuses messages of 32 MiB. */
+const MOST_CHARS = 1_000_000
+
 const itemKey = (number: number): string => `item:${number}`
 
 /**
@@ -89,11 +92,14 @@ export async function takeItems(ctx: ThreadContext, { from, waiter }: TakeReques
   const end = (await ctx.get<number>("end")) ?? 0
   for (let number = begin; number < from; number += 1) ctx.clear(itemKey(number))
   if (from > begin) ctx.set("begin", from)
-  const next = Math.min(end, from + MOST_ITEMS)
   const entries: InboxEntry[] = []
-  for (let number = from; number < next; number += 1) {
-    const entry = await ctx.get<InboxEntry>(itemKey(number))
-    if (entry !== null) entries.push(entry)
+  // The state of a thread that was cleared asks for items that are gone.
+  let next = Math.max(from, begin)
+  for (let chars = 0; next < end && entries.length < MOST_ITEMS && chars < MOST_CHARS; next += 1) {
+    const entry = await ctx.get<InboxEntry>(itemKey(next))
+    if (entry === null) continue
+    entries.push(entry)
+    chars += JSON.stringify(entry).length
   }
   if (entries.length === 0) ctx.set("waiter", waiter)
   return { entries, next }

@@ -32,7 +32,7 @@ import { objectStore, piecesOf } from "./thread-store.ts"
 /** How the turns of a thread in Restate run. */
 export interface ThreadRunOptions
   extends Pick<ThreadOptions, "config" | "goals" | "policy" | "mode" | "goal" | "turnDeadlineMs" | "continueInTurn" | "lostUsage">,
-    Pick<RestateTurnOptions, "retry" | "segment" | "toolConcurrency" | "cancelGraceMs" | "isFatal" | "now"> {
+    Pick<RestateTurnOptions, "retry" | "segment" | "maxResultBytes" | "toolConcurrency" | "cancelGraceMs" | "isFatal" | "now"> {
   /** The name of the virtual object. */
   readonly name: string
   /** The executors of all turns. `save` is not called. */
@@ -313,12 +313,12 @@ export class ThreadRun {
   #loop(thread: Thread): RunLoop {
     return async (machine, host, { signal } = {}) => {
       const { turnId = "" } = this.#turn ?? {}
-      const { retry, segment, toolConcurrency, cancelGraceMs, isFatal, now, onEvent } = this.#options
+      const { retry, segment, maxResultBytes, toolConcurrency, cancelGraceMs, isFatal, now, onEvent } = this.#options
       for (const entry of this.#deferred.splice(0)) await this.#apply(thread, entry)
       const { key } = this.#ctx
       const options: RestateTurnOptions = {
         turnId,
-        ...definedOnly({ retry, segment, toolConcurrency, cancelGraceMs, isFatal, now }),
+        ...definedOnly({ retry, segment, maxResultBytes, toolConcurrency, cancelGraceMs, isFatal, now }),
         ...(onEvent !== undefined && { onEvent: (event: TurnEvent) => onEvent(event, { key, turnId }) }),
       }
       const run = new RestateRun(this.#sdk, this.#ctx, machine, host, options, {

@@ -10,6 +10,7 @@ import { checkedDecisions, type DecisionResult, type OutsideAnswerResult } from 
 import { inputMessage } from "../thread/input-message.ts"
 import type { InputReceipt, Interrupted, ThreadInput, ThreadOptions, ThreadRest } from "../thread/thread.ts"
 import type { DurablePromise } from "./context.ts"
+import { RestateTurnError } from "./entries.ts"
 import type { ObjectSdk, SharedThreadContext, ThreadContext } from "./thread-context.ts"
 import { CURSOR, type InboxItem, type InboxReply, inboxKey, isInboxKey, peekItems, putItem, takeItems } from "./thread-inbox.ts"
 import {
@@ -251,7 +252,8 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
       try {
         return await ThreadRun.run(sdk, ctx, options, request ?? {})
       } catch (error) {
-        if (error instanceof TurnError)
+        // Where the code changed, the turn waits for the old code: the server accepts no end of a handler in the middle of a replay.
+        if (error instanceof TurnError && !(error instanceof RestateTurnError))
           throw new sdk.TerminalError(`${error.code}: ${error.message}`, { errorCode: 500, metadata: { code: error.code } })
         throw error
       }

@@ -236,13 +236,19 @@ export class FakeEngine {
     const handler = this.#handlers.get(name)?.[invocation.method as keyof ThreadHandlers] as unknown as Handler
     const parameter = invocation.parameter === undefined ? undefined : JSON.parse(invocation.parameter)
     const ctx = new Context(this, invocation, attempt, name)
+    /** As on a server: a handler cannot end in the middle of a replay. What it says is lost, and it is called again. */
+    const isReplaying = (): boolean => attempt.commands < invocation.commands.length
     const failed = (error: unknown): void => {
       if (attempt.isDead) return
-      if (error instanceof TerminalError) this.#finish(invocation, { ok: false, error })
+      if (error instanceof TerminalError && isReplaying())
+        this.retry(invocation, attempt, new RestateError("The handler ended, and the journal has more commands.", { errorCode: 570 }))
+      else if (error instanceof TerminalError) this.#finish(invocation, { ok: false, error })
       else this.retry(invocation, attempt, error)
     }
     handler(ctx as never, parameter as never).then((value) => {
-      if (!attempt.isDead) this.#finish(invocation, { ok: true, text: JSON.stringify(value) })
+      if (attempt.isDead) return
+      if (isReplaying()) this.faults.push(new Error(`The replay of ${invocation.method} (${name}) ended at command ${attempt.commands}.`))
+      this.#finish(invocation, { ok: true, text: JSON.stringify(value) })
     }, failed)
   }
 

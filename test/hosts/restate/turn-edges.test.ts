@@ -13,7 +13,7 @@ import { type AttemptHooks, TerminalError } from "./fake-restate.ts"
 import { until } from "./thread-support.ts"
 import { doneOf, killedAt, model, Story } from "./turn-support.ts"
 
-const STRIDE = process.env["TEST_LANE"] === "fast" ? 4 : 1
+const STRIDE = process.env["TEST_LANE"] === "fast" ? 9 : 3
 
 describe("cancelled and killed at every place", () => {
   interface Played {
@@ -76,7 +76,7 @@ describe("cancelled and killed at every place", () => {
     const whole = await play([], [])
     expect(whole.counts).toEqual({ look: 1, ring: 1, pay: 1, send: 1 })
     const { places } = whole
-    for (let cancel = 0; cancel <= places; cancel += 1)
+    for (let cancel = 0; cancel <= places; cancel += Math.ceil(STRIDE / 3))
       for (let kill = 1; kill <= places; kill += STRIDE)
         for (const swaps of [false, true]) {
           const { done, counts } = await play(cancel === 0 ? [] : [cancel, cancel + 2], [kill, kill + 3], swaps)
@@ -206,6 +206,23 @@ describe("results that are not JSON, or too large", () => {
     const story = new Story(host)
     await story.attempt({ hooks: killedAt(story, /before 4 llm_call is stored/) })
     expect((await story.toEnd()).messages).toEqual(whole.messages)
+  })
+
+  test("too large for the server: the call fails once, and is not run again for ever", async () => {
+    let runs = 0
+    const tools: HostTools = {
+      effects: () => "none",
+      call: async () => {
+        runs += 1
+        return { output: { status: "success", value: "é".repeat(600) } }
+      },
+    }
+    const story = new Story({ llmCall: model(calls(["a", "x"]), says("Done.")), tools }, configOf(), { maxResultBytes: 1_000 })
+    const [text = ""] = toolTexts(await story.toEnd())
+    expect(text).toMatch(/The result has 1\d\d\d bytes as JSON, and 1000 are allowed \(maxResultBytes\)/)
+    expect(runs).toBe(1)
+    const small = new Story({ llmCall: model(calls(["a", "x"]), says("Done.")), tools }, configOf(), { maxResultBytes: 2_000 })
+    expect(toolTexts(await small.toEnd())).toEqual(["é".repeat(600)])
   })
 
   test("the executor may change what it was given", async () => {
