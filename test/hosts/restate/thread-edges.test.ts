@@ -81,14 +81,6 @@ describe("requests to a thread that has not begun", () => {
 })
 
 describe("an inbox", () => {
-  /** A thread that has had some inputs. */
-  async function used() {
-    const world = worldOf((calls) => says(`Answer ${calls}.`))
-    const engine = engineOf(world)
-    for (const input of ["One.", "Two.", "Three."]) await engine.call<SayResult>("agent", "t1", "say", input)
-    return { engine, world }
-  }
-
   test("hands out large inputs in several messages", async () => {
     const first = gate<LlmResponse>()
     const world = worldOf((calls) => (calls === 0 ? first.promise : says("Done.")))
@@ -106,12 +98,5 @@ describe("an inbox", () => {
     )
     expect(Math.max(...longest)).toBeLessThan(1_500_000)
     expect(shown(world.requests.at(-1))).toContain("5 xxx")
-  })
-
-  test("that is older than its thread, whose state was cleared, loses no input", async () => {
-    const { engine } = await used()
-    engine.stateOf("agent/t1").clear()
-    expect(await engine.call<SayResult>("agent", "t1", "say", "Four.")).toMatchObject({ inputId: "user-1", outcome: { type: "finished" } })
-    expect(await statusOf(engine)).toMatchObject({ turns: 1, arrived: 0 })
   })
 })
