@@ -17,7 +17,7 @@ describeWithPostgres("PostgreSQL with hostile names and late statements", async 
 
   test.each([
     ["dollars", "a$$b$&c$'d"],
-    ["a dollar quote", '$turn_machine$; DROP TABLE victim; DO $turn_machine$ BEGIN END "'],
+    ["a dollar quote", '$turn_machine$; DROP TABLE victim; DO $turn_machine$BEGIN END"'],
     ["a backslash and quotes", `\\'; DROP TABLE victim; --"'`],
     ["braces", "{}{}"],
     ["63 bytes", "ä".repeat(31)],
