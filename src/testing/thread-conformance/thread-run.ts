@@ -63,6 +63,8 @@ export class ThreadRun {
   readonly #client: ThreadClient
   #acts = new StageActs({})
   #process: ThreadProcess | undefined
+  /** Whether the thread rested at the end of the last stage: a host that runs on its own may be in the middle of something otherwise. */
+  #rested = true
   /** Whether a process was killed. Any later one may find its locks. */
   #takesOver = false
 
@@ -109,6 +111,7 @@ export class ThreadRun {
     if (stage.restart && !(await this.#restart())) return false
     for (;;) {
       const result = await this.#try(stage)
+      this.#rested = stage.run !== false
       if (result !== "again") return result === "done"
     }
   }
@@ -183,7 +186,7 @@ export class ThreadRun {
     if (typeof next === "string") return next === "again"
     const after = await next.status()
     if (after.type !== "done") return this.#stopped(after, "to show its status") === "again"
-    if (before.type === "done") this.#compare(before.value, after.value)
+    if (before.type === "done" && this.#rested) this.#compare(before.value, after.value)
     return true
   }
 
