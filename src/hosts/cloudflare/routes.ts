@@ -1,9 +1,12 @@
+import type { Thread } from "../thread/thread.ts"
 import { answerOf, type Body, commandOf, decisionsOf, eventOf, inputIdOf, inputOf, reasonOf } from "./requests.ts"
-import type { TurnObject } from "./turn-object.ts"
 import { TurnObjectError } from "./turn-object-error.ts"
 
+/** The methods of an object that have a route. They are those of its thread. */
+type Routed = Pick<Thread, "say" | "redirect" | "retract" | "command" | "event" | "decide" | "answer" | "interrupt">
+
 /** Does what a request asks for. Resolves to the body of the response. */
-type PostRoute = (object: TurnObject, body: Body) => Promise<object>
+type PostRoute = (object: Routed, body: Body) => Promise<object>
 
 /** The routes that change something, by name. */
 export const POST_ROUTES: ReadonlyMap<string, PostRoute> = new Map<string, PostRoute>([

@@ -258,7 +258,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   }
 
   /**
-   * Cancels the running turn, and deletes the thread and its alarm. What comes meanwhile is for the next thread of the object. If it fails, call it
+   * Cancels the running turn, and deletes the thread and its alarm. What comes during the deletion is for the next thread of the object. If it fails, call it
    * again; otherwise the next request or alarm completes it.
    */
   delete(): Promise<void> {
