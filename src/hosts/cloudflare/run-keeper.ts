@@ -78,11 +78,13 @@ export class RunKeeper {
     if (this.#alarmFailure !== undefined) throw this.#alarmFailure.error
   }
 
-  /** Waits for the run, and does something while there is none. Removes the alarm. */
+  /** Waits for the run, and does something while there is none. Removes the alarm, which is there as long as that is not done. */
   async stop(act: () => Promise<void>): Promise<void> {
     this.#stopped += 1
     try {
       await this.#running
+      // What is done may free the storage in which no alarm can be stored.
+      await this.#guard().catch(() => {})
       await act()
       await this.#clearAlarm()
     } finally {
@@ -116,7 +118,9 @@ export class RunKeeper {
     this.#failures += 1
     const delay = Math.min(FIRST_RETRY_MS * 2 ** (this.#failures - 1), LONGEST_RETRY_MS)
     const retryAt = Date.now() + delay
-    await this.#kept.onFailed(error, retryAt)
+    await this.#kept.onFailed(error, retryAt).catch(() => {
+      // The run is tried again in any case.
+    })
     if (this.isStopped) return
     try {
       await this.#setAlarm(retryAt)

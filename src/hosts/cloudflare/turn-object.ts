@@ -1,3 +1,4 @@
+import { JournalError } from "../../errors.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalOutput } from "../../wire/goal.ts"
 import type { ThreadEvent } from "../../wire/thread-event.ts"
@@ -25,9 +26,11 @@ import {
 } from "../thread/thread.ts"
 import { DurableObjectBase } from "./base.ts"
 import { durableObjectJournalStore } from "./durable-object-journal-store.ts"
+import { hideFromWorkers } from "./hidden-hooks.ts"
 import type { TurnObjectContext, TurnObjectSocket } from "./platform.ts"
-import { answerOf, type Body, bodyOf, commandOf, decisionsOf, eventOf, inputIdOf, inputOf, reasonOf } from "./requests.ts"
+import { bodyOf } from "./requests.ts"
 import { errorResponse, eventStream, failureOf, type TurnObjectFailure } from "./responses.ts"
+import { POST_ROUTES, requireMethod } from "./routes.ts"
 import { RunKeeper } from "./run-keeper.ts"
 import { TurnObjectError } from "./turn-object-error.ts"
 
@@ -80,7 +83,12 @@ export interface TurnObjectStatus {
  * | `GET …/events` | | the events of the thread: server-sent, or the messages of a WebSocket if the request asks for one |
  *
  * Events continue after the cursor in the query's `after`, or in the header `last-event-id`. An error is `{ error: { code, message } }`. Every Worker
- * that can reach the object may use all routes and methods: override {@link authorize}, or check requests before they are forwarded.
+ * that can reach the object may use all routes and public methods: override {@link authorize}, or check requests before they are forwarded. The
+ * protected ones, such as `host`, cannot be called from Workers. Of an error of a method, the platform passes on name and message as one text, and
+ * not the `code`: use `fetch` where it matters.
+ *
+ * Server-sent events, and those of the method `events`, are read as fast as the client reads. WebSockets have no such limit: what a slow client has
+ * not read yet is in the memory of the object. Let clients read a long history with `GET …/events`, and open the WebSocket after its last cursor.
  *
  * An input is stored before its receipt is returned, and an alarm is set before it is stored. While the thread runs, the alarm is set again and again, so an
  * object that is evicted or killed is woken within {@link recoverAfterMs}, and continues where it stopped: no effect whose answer was stored is
@@ -95,6 +103,11 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   readonly #store: JournalStore
   readonly #keeper: RunKeeper
   #opening: Promise<Thread> | undefined
+  /** Resolves when the thread that was opened before is closed. */
+  #closing: Promise<void> | undefined
+  /** What reads or changes the thread now. A deletion waits for its end. */
+  readonly #acting = new Set<Promise<unknown>>()
+  #deletion: Promise<void> | undefined
   #rest: ThreadRest | undefined
   #failure: TurnObjectStatus["error"]
   /** Aborted while the thread is deleted. */
@@ -107,6 +120,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
     this.ctx = ctx
     this.env = env
     this.#store = durableObjectJournalStore(ctx.storage)
+    hideFromWorkers(this, HOOKS)
     this.#keeper = new RunKeeper(ctx.storage, {
       recoverAfterMs: () => this.recoverAfterMs,
       run: () => this.#runUntilRest(),
@@ -197,8 +211,11 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   }
 
   /** The state of the thread. */
-  async status(): Promise<TurnObjectStatus> {
-    const thread = await this.#thread()
+  status(): Promise<TurnObjectStatus> {
+    return this.#withThread((thread) => this.#statusOf(thread))
+  }
+
+  async #statusOf(thread: Thread): Promise<TurnObjectStatus> {
     const approvals = await thread.pendingApprovals()
     const { reason, notBefore, wait, outcome } = this.#rest ?? {}
     return {
@@ -240,16 +257,15 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
     })
   }
 
-  /** Cancels the running turn, and deletes the thread and its alarm. */
-  async delete(): Promise<void> {
-    this.#deleting.abort("The thread is deleted.")
-    await this.#keeper.stop(async () => {
-      await this.#close()
-      await Thread.delete(this.#store, this.threadId)
+  /**
+   * Cancels the running turn, and deletes the thread and its alarm. What comes during the deletion is for the next thread of the object. If it fails, call it
+   * again; otherwise the next request or alarm completes it.
+   */
+  delete(): Promise<void> {
+    this.#deletion ??= this.#delete().finally(() => {
+      this.#deletion = undefined
     })
-    this.#deleting = new AbortController()
-    this.#rest = undefined
-    this.#failure = undefined
+    return this.#deletion
   }
 
   /** Called by the platform: answers a request to the routes of the class. */
@@ -258,7 +274,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
       return (await this.authorize(request)) ?? (await this.#route(request))
     } catch (error) {
       const failure = failureOf(error)
-      if (failure.code === "internal_error") this.onError(error)
+      if (failure.code === "internal_error") this.#report(error)
       return errorResponse(error)
     }
   }
@@ -306,9 +322,11 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   /** A wrong cursor is answered with an error, and not in the middle of a stream. */
   async #checkCursor(after: string | undefined): Promise<void> {
     if (after === undefined) return
-    const events = (await this.#thread()).events({ after, live: false })
-    await events.next()
-    await events.return()
+    await this.#withThread(async (thread) => {
+      const events = thread.events({ after, live: false })
+      await events.next()
+      await events.return()
+    })
   }
 
   #openSocket(after: string | undefined): Response {
@@ -341,6 +359,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   /** The events after a cursor, also over failures of runs, which close the thread. A durable event is sent when its record is durable. */
   async *#follow(after: string | undefined, signal: AbortSignal, live = true): AsyncGenerator<ThreadEvent, void, undefined> {
     for (let cursor = after; !signal.aborted; ) {
+      await this.#deleted()
       const thread = await this.#thread()
       for await (const event of thread.events({ after: cursor, signal, live })) {
         if ("cursor" in event) {
@@ -357,7 +376,7 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
   /** Opens the thread, once. */
   #thread(): Promise<Thread> {
     if (this.#opening !== undefined) return this.#opening
-    const opening = Promise.resolve(this.threadOptions()).then((options) => Thread.open(this.#store, this.threadId, options))
+    const opening = this.#open()
     this.#opening = opening
     opening.catch(() => {
       if (this.#opening === opening) this.#opening = undefined
@@ -365,16 +384,74 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
     return opening
   }
 
+  async #open(): Promise<Thread> {
+    await this.#closing
+    const options = await this.threadOptions()
+    try {
+      return await Thread.open(this.#store, this.threadId, options)
+    } catch (error) {
+      if (!(error instanceof JournalError) || error.code !== "deleted_thread") throw error
+      // The object was killed in the middle of a deletion, or its storage failed.
+      await Thread.delete(this.#store, this.threadId)
+      return Thread.open(this.#store, this.threadId, options)
+    }
+  }
+
   async #close(): Promise<void> {
     const opening = this.#opening
     this.#opening = undefined
-    const thread = await opening?.catch(() => undefined)
-    await thread?.close()
+    const closing = Promise.all([
+      this.#closing,
+      opening?.then((thread) => thread.close().catch((error: unknown) => this.#report(error))).catch(() => {}),
+    ])
+    this.#closing = closing.then(() => {})
+    await this.#closing
+  }
+
+  async #delete(): Promise<void> {
+    this.#deleting.abort("The thread is deleted.")
+    await this.#keeper.stop(async () => {
+      try {
+        await Promise.allSettled(this.#acting)
+        await this.#close()
+        await Thread.delete(this.#store, this.threadId)
+        this.#rest = undefined
+        this.#failure = undefined
+      } finally {
+        this.#deleting = new AbortController()
+      }
+    })
+  }
+
+  /** A log that fails must not end what is done. */
+  #report(error: unknown): void {
+    try {
+      this.onError(error)
+    } catch (thrown) {
+      console.error(`Thread ${this.threadId}: onError failed: ${messageOf(thrown)}`, error)
+    }
+  }
+
+  /** Waits for the end of a deletion, whether it fails or not. */
+  async #deleted(): Promise<void> {
+    while (this.#deletion !== undefined) await this.#deletion.catch(() => {})
+  }
+
+  /** Does something that a deletion waits for. */
+  async #withThread<Result>(act: (thread: Thread) => Promise<Result>, guarded = (record: () => Promise<Result>) => record()): Promise<Result> {
+    await this.#deleted()
+    const acting = guarded(async () => act(await this.#thread()))
+    this.#acting.add(acting)
+    try {
+      return await acting
+    } finally {
+      this.#acting.delete(acting)
+    }
   }
 
   /** Records something in the thread, with an alarm set before it, and runs the thread after it. */
   #act<Result>(act: (thread: Thread) => Promise<Result>): Promise<Result> {
-    return this.#keeper.whileGuarded(async () => act(await this.#thread()))
+    return this.#withThread(act, (record) => this.#keeper.whileGuarded(record))
   }
 
   /** Runs the thread until it rests, without waiting in memory. Returns when to run it again. */
@@ -388,37 +465,17 @@ export abstract class TurnObject<Env = unknown, Context extends TurnObjectContex
 
   async #onFailed(error: unknown, retryAt: number): Promise<void> {
     this.#failure = { ...failureOf(error), retryAt }
-    this.onError(error)
+    this.#report(error)
     // What is in memory may be ahead of what is stored.
     await this.#close()
   }
 }
 
+/** What a subclass defines. */
+const HOOKS = ["threadOptions", "host", "runOptions", "authorize", "onError", "recoverAfterMs"] as const
+
 interface WebSocketGlobals {
   readonly WebSocketPair: new () => { readonly 0: unknown; readonly 1: TurnObjectSocket }
-}
-
-type PostRoute = (object: TurnObject, body: Body) => Promise<object>
-
-const POST_ROUTES: ReadonlyMap<string, PostRoute> = new Map<string, PostRoute>([
-  ["say", (object, body) => object.say(...inputOf(body, true))],
-  ["redirect", (object, body) => object.redirect(...inputOf(body, false))],
-  ["retract", async (object, body) => ({ result: await object.retract(inputIdOf(body)) })],
-  ["command", async (object, body) => ({ outputs: await object.command(...commandOf(body)) })],
-  [
-    "event",
-    async (object, body) => {
-      await object.event(...eventOf(body))
-      return {}
-    },
-  ],
-  ["decide", async (object, body) => ({ results: await object.decide(...decisionsOf(body)) })],
-  ["answer", async (object, body) => ({ result: await object.answer(...answerOf(body)) })],
-  ["interrupt", (object, body) => object.interrupt(reasonOf(body))],
-])
-
-function requireMethod({ method }: Request, allowed: string): void {
-  if (method !== allowed) throw new TurnObjectError("method_not_allowed", `The route takes ${allowed}, not ${method}.`)
 }
 
 /** Closing a WebSocket that is closed may throw. */

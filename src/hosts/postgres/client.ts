@@ -107,16 +107,22 @@ async function inTime<Result>(pending: Promise<Result>, ms: number): Promise<Res
   }
 }
 
+/** The longest name in bytes: PostgreSQL cuts longer ones, so that two schemas would be one. */
+const MOST_NAME_BYTES = 63
+
 /** A prefix for the names of tables: `"my schema".`, or nothing. @throws {RangeError} */
 export function schemaPrefix(schema: string | undefined): string {
   if (schema === undefined) return ""
-  if (schema === "" || schema.includes("\0")) throw new RangeError(`schema must be the name of a schema, not ${JSON.stringify(schema)}.`)
+  const isName =
+    schema !== "" && !schema.includes("\0") && !/\p{Surrogate}/u.test(schema) && new TextEncoder().encode(schema).length <= MOST_NAME_BYTES
+  if (!isName) throw new RangeError(`schema must be the name of a schema, of 1 to ${MOST_NAME_BYTES} bytes, not ${JSON.stringify(schema)}.`)
   return `"${schema.replaceAll('"', '""')}".`
 }
 
-/** A text in SQL. */
+/** A text in SQL, whatever the connection's `standard_conforming_strings`. */
 export function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`
+  const quoted = `'${text.replaceAll("'", "''")}'`
+  return text.includes("\\") ? `E${quoted.replaceAll("\\", "\\\\")}` : quoted
 }
 
 /** Tables that a store creates, with a version. */
@@ -150,13 +156,14 @@ export async function createTables(connection: PostgresConnection, schema: strin
     schema === undefined
       ? ""
       : `IF to_regnamespace(${literal(prefix.slice(0, -1))}) IS NULL THEN CREATE SCHEMA IF NOT EXISTS ${prefix.slice(0, -1)}; END IF;`
-  await connection.run(`
-    DO $turn_machine$ BEGIN
+  const body = `BEGIN
       PERFORM pg_advisory_xact_lock(hashtextextended(${literal(table)}, 0)), set_config('client_min_messages', 'warning', true);
       ${inSchema}
       CREATE TABLE IF NOT EXISTS ${table} (version integer NOT NULL);
       INSERT INTO ${table} SELECT ${tables.version} WHERE NOT EXISTS (SELECT 1 FROM ${table});
-      ${tables.create.replaceAll("{}", prefix)}
-    END $turn_machine$`)
+      ${tables.create.split("{}").join(prefix)}
+    END`
+  // A literal, because the name of a schema may contain whatever would end a dollar quote.
+  await connection.run(`DO ${literal(body)}`)
   if (!(await hasTables(connection, schema, tables))) throw new Error(`its table ${table} is empty`)
 }

@@ -128,7 +128,7 @@ async function* readText(name: string, tables: JournalTables, place: TextPlace):
       if (part !== "") yield part
     }
     if (rows.at(-1)?.position !== position)
-      throw unavailable(journalNamed(name), "read", "it was replaced or deleted more than a minute ago, while it was read. Read it again")
+      throw unavailable(journalNamed(name), "read", "it was deleted, or replaced more than a minute ago, while it was read. Read it again")
   }
 }
 

@@ -42,9 +42,10 @@ export interface TextPlace {
   readonly last: number
 }
 
-/** One ownership of a journal. */
+/** One ownership of a journal. Writes check both: a late copy of the claim can make its owner the owner again, but in another epoch. */
 export interface Claimed {
   readonly owner: string
+  readonly epoch: number
   readonly text: TextPlace
   readonly writes: number
   /** Whether there may be rows of other generations. */
@@ -88,6 +89,7 @@ export class JournalTables {
   async claim(name: string, owner: string, takeOver: boolean): Promise<Claimed> {
     await this.#create()
     interface Row extends PlaceRow {
+      readonly epoch: number
       readonly writes: number
       readonly stale: boolean
     }
@@ -96,15 +98,15 @@ export class JournalTables {
       const [row] = await this.#connection.run<Row>(
         `INSERT INTO ${this.#journals} AS j (key, name, owner, since, epoch, expires, lease_ms, writes, generation, last)
         SELECT $1::bytea, $2::text, $3::uuid, clock_timestamp(), 1, ${expiry("$4")}, $4::integer, 0, 1, 0 WHERE ${LOCK_TIMEOUT}
-        ON CONFLICT (key) DO UPDATE SET owner = excluded.owner, since = clock_timestamp(), epoch = j.epoch + 1, expires = ${expiry("$4")},
-          lease_ms = $4::integer, writes = CASE WHEN j.owner = excluded.owner THEN j.writes ELSE 0 END
+        ON CONFLICT (key) DO UPDATE SET owner = excluded.owner, since = clock_timestamp(), expires = ${expiry("$4")},
+          lease_ms = $4::integer, epoch = CASE WHEN j.owner = excluded.owner THEN j.epoch ELSE j.epoch + 1 END, writes = CASE WHEN j.owner = excluded.owner THEN j.writes ELSE 0 END
         WHERE $5::boolean OR j.owner IS NULL OR j.owner = excluded.owner OR j.expires <= clock_timestamp()
-        RETURNING ${PLACE}, writes::float8 AS writes, stale IS NOT NULL AS stale`,
+        RETURNING ${PLACE}, epoch::float8 AS epoch, writes::float8 AS writes, stale IS NOT NULL AS stale`,
         [keyOf(name), name, owner, leaseMs, takeOver],
       )
       if (row !== undefined) {
         this.#sweep()
-        return { owner, text: placeOf(row), writes: row.writes, isStale: row.stale }
+        return { owner, epoch: row.epoch, text: placeOf(row), writes: row.writes, isStale: row.stale }
       }
       await this.#refuseIfOwned(name)
     }
@@ -130,26 +132,26 @@ export class JournalTables {
     )
   }
 
-  async isOwner({ owner, text: { journal } }: Claimed): Promise<boolean> {
-    const rows = await this.#connection.run(`SELECT 1 FROM ${this.#journals} WHERE id = $1 AND owner = $2`, [journal, owner])
+  async isOwner({ owner, epoch, text: { journal } }: Claimed): Promise<boolean> {
+    const rows = await this.#connection.run(`SELECT 1 FROM ${this.#journals} WHERE ${MINE}`, [journal, owner, epoch])
     return rows.length > 0
   }
 
   /** Stores a row, and which text the journal has. Returns false and stores nothing if the journal has another owner. */
-  async write({ owner }: Claimed, number: number, text: TextPlace, row: Row | undefined, isStale: boolean): Promise<boolean> {
+  async write({ owner, epoch }: Claimed, number: number, text: TextPlace, row: Row | undefined, isStale: boolean): Promise<boolean> {
     const { leaseMs } = this.#options
     const stored = await this.#connection.run(
       `WITH mine AS (
-        UPDATE ${this.#journals} SET expires = ${expiry("$4")}, writes = $3, generation = $5, last = $6,
-          stale = CASE WHEN $7::boolean THEN clock_timestamp() ELSE stale END
-        WHERE id = $1 AND owner = $2 AND writes <= $3 AND ${LOCK_TIMEOUT} RETURNING id
+        UPDATE ${this.#journals} SET expires = ${expiry("$5")}, writes = $4, generation = $6, last = $7,
+          stale = CASE WHEN $8::boolean THEN clock_timestamp() ELSE stale END
+        WHERE ${MINE} AND writes <= $4 RETURNING id
       ), stored AS (
         INSERT INTO ${this.#texts} (journal, generation, position, text)
-        SELECT id, $8::bigint, $9::bigint, $10::bytea FROM mine WHERE $10::bytea IS NOT NULL
+        SELECT id, $9::bigint, $10::bigint, $11::bytea FROM mine WHERE $11::bytea IS NOT NULL
         ON CONFLICT (journal, generation, position) DO UPDATE SET text = excluded.text
       ) SELECT 1 FROM mine`,
       [
-        ...[text.journal, owner, number, leaseMs, text.generation, text.last, isStale],
+        ...[text.journal, owner, epoch, number, leaseMs, text.generation, text.last, isStale],
         ...(row === undefined ? [null, null, null] : [row.generation, row.position, row.text]),
       ],
     )
@@ -157,32 +159,31 @@ export class JournalTables {
   }
 
   /** Returns false if the journal has another owner. */
-  async renew({ owner, text: { journal } }: Claimed): Promise<boolean> {
+  async renew({ owner, epoch, text: { journal } }: Claimed): Promise<boolean> {
     const { leaseMs } = this.#options
     const rows = await this.#connection.run(
-      `UPDATE ${this.#journals} SET expires = ${expiry("$3")} WHERE id = $1 AND owner = $2 AND ${LOCK_TIMEOUT} RETURNING 1`,
-      [journal, owner, leaseMs],
+      `UPDATE ${this.#journals} SET expires = ${expiry("$4")} WHERE ${MINE} RETURNING 1`,
+      [journal, owner, epoch, leaseMs],
       leaseMs / 3,
     )
     return rows.length > 0
   }
 
   /** Deletes the rows that are not the journal's text. */
-  async clean({ owner }: Claimed, number: number, { journal, generation, last }: TextPlace): Promise<void> {
+  async clean({ owner, epoch }: Claimed, number: number, { journal, generation, last }: TextPlace): Promise<void> {
     await this.#connection.run(
       `WITH mine AS (
-        UPDATE ${this.#journals} SET writes = $3, generation = $4, last = $5, stale = NULL
-        WHERE id = $1 AND owner = $2 AND writes <= $3 AND ${LOCK_TIMEOUT} RETURNING id
-      ) DELETE FROM ${this.#texts} AS t USING mine WHERE t.journal = mine.id AND (t.generation <> $4 OR t.position > $5)`,
-      [journal, owner, number, generation, last],
+        UPDATE ${this.#journals} SET writes = $4, generation = $5, last = $6, stale = NULL
+        WHERE ${MINE} AND writes <= $4 RETURNING id
+      ) DELETE FROM ${this.#texts} AS t USING mine WHERE t.journal = mine.id AND (t.generation <> $5 OR t.position > $6)`,
+      [journal, owner, epoch, number, generation, last],
     )
   }
 
-  async release({ owner }: Claimed, number: number, { journal, generation, last }: TextPlace, retryMs: number): Promise<void> {
+  async release({ owner, epoch }: Claimed, number: number, { journal, generation, last }: TextPlace, retryMs: number): Promise<void> {
     await this.#connection.run(
-      `UPDATE ${this.#journals} SET owner = NULL, writes = $3, generation = $4, last = $5
-      WHERE id = $1 AND owner = $2 AND writes <= $3 AND ${LOCK_TIMEOUT}`,
-      [journal, owner, number, generation, last],
+      `UPDATE ${this.#journals} SET owner = NULL, writes = $4, generation = $5, last = $6 WHERE ${MINE} AND writes <= $4`,
+      [journal, owner, epoch, number, generation, last],
       retryMs,
     )
   }
@@ -263,6 +264,9 @@ export class JournalTables {
     return this.#exist
   }
 }
+
+/** The condition of all that an owner does. */
+const MINE = `id = $1 AND owner = $2 AND epoch = $3 AND ${LOCK_TIMEOUT}`
 
 interface PlaceRow {
   readonly id: string

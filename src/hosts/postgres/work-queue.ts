@@ -3,7 +3,7 @@ import { createTables, LOCK_TIMEOUT, type PostgresClient, PostgresConnection, ty
 
 /** Options of {@link postgresWorkQueue}. */
 export interface WorkQueueOptions extends PostgresOptions {
-  /** The name of the queue. Several queues share one table. Default `turns`. */
+  /** The name of the queue: at most 80 characters. Several queues share one table. Default `turns`. */
   readonly queue?: string
   /**
    * How long a worker has its work without a sign of life, in milliseconds. It renews the lease three times as often. The work of a
@@ -23,7 +23,7 @@ export interface EnqueueOptions {
 /** Work that is due, by key: for example the ids of turns or threads. Each key is performed by one worker at a time. */
 export interface WorkQueue {
   /**
-   * Makes work due. A key that is already due is performed once. A key that a worker performs is due again when that worker is done, so
+   * Makes work due. A key is a text of at most 800 characters. A key that is already due is performed once. A key that a worker performs is due again when that worker is done, so
    * nothing that happened after it began is missed.
    */
   enqueue(key: string, options?: EnqueueOptions): Promise<void>
@@ -71,9 +71,12 @@ export interface WorkerOptions {
   readonly concurrency?: number
   /** How often to look for work while there is none, in milliseconds. Default 1,000. See {@link Worker.wake}. */
   readonly pollMs?: number
-  /** In how many milliseconds work is due again that failed in this attempt. Default: 1 second, doubled with each attempt up to 1 minute. */
+  /**
+   * In how many milliseconds work is due again that failed in this attempt. Default: 1 second, doubled with each attempt up to 1 minute, also where
+   * this function fails. Attempts have no limit: work that must not be tried again returns, and does not reject.
+   */
   readonly retryDelayMs?: (attempt: number) => number
-  /** Receives the errors of work, and those of the database, which have no work. The worker continues. */
+  /** Receives the errors of work, and those of the database, which have no work. The worker continues, also if this function throws. */
   readonly onError?: (error: unknown, work?: ClaimedWork) => void
 }
 
@@ -111,12 +114,12 @@ export function postgresWorkQueue(
   client: PostgresClient,
   { schema, retryMs = 10_000, queue = "turns", leaseMs = 30_000 }: WorkQueueOptions = {},
 ): WorkQueue {
-  checkText("queue", queue)
+  checkText("queue", queue, MOST_QUEUE_UNITS)
   if (!Number.isInteger(leaseMs) || leaseMs < 300) throw new RangeError(`leaseMs must be a whole number of at least 300, not ${leaseMs}.`)
   const connection = new PostgresConnection("postgresWorkQueue", client, retryMs)
   const table = `${schemaPrefix(schema)}turn_machine_work`
   let created: Promise<void> | undefined
-  const run = async <Row>(text: string, values: readonly unknown[]): Promise<readonly Row[]> => {
+  const run = async <Row>(text: string, values: readonly unknown[], repeatMs = retryMs): Promise<readonly Row[]> => {
     created ??= createTables(connection, schema, TABLES)
     try {
       await created
@@ -124,9 +127,10 @@ export function postgresWorkQueue(
       created = undefined
       throw error
     }
-    return connection.run<Row>(text, [queue, ...values])
+    return connection.run<Row>(text, [queue, ...values], repeatMs)
   }
-  const changed = async (text: string, values: readonly unknown[]): Promise<boolean> => (await run(text, values)).length > 0
+  const changed = async (text: string, values: readonly unknown[], repeatMs?: number): Promise<boolean> =>
+    (await run(text, values, repeatMs)).length > 0
 
   const claim = async (): Promise<ClaimedWork | undefined> => {
     const owner = crypto.randomUUID()
@@ -143,7 +147,7 @@ export function postgresWorkQueue(
     const { key, payload, epoch, attempt } = row
     return {
       ...{ key, payload: JSON.parse(payload) as unknown, epoch, attempt },
-      renew: () => changed(`UPDATE ${table} SET due = ${inMs("$4")} WHERE ${MINE} RETURNING 1`, [key, owner, leaseMs]),
+      renew: () => changed(`UPDATE ${table} SET due = ${inMs("$4")} WHERE ${MINE} RETURNING 1`, [key, owner, leaseMs], leaseMs / 3),
       async complete() {
         if (await changed(`DELETE FROM ${table} WHERE ${MINE} AND again IS NULL RETURNING 1`, [key, owner])) return true
         const values = [key, owner]
@@ -160,7 +164,7 @@ export function postgresWorkQueue(
 
   return {
     async enqueue(key: string, { payload, delayMs = 0 }: EnqueueOptions = {}): Promise<void> {
-      checkText("A key", key)
+      checkText("A key", key, MOST_KEY_UNITS)
       const json = payload === undefined ? null : JSON.stringify(payload)
       await run(
         `WITH given AS (
@@ -200,12 +204,18 @@ function checkMs(name: string, ms: number): number {
   return ms
 }
 
-/** The longest name in UTF-16 code units, so that it fits into an index. */
-const MOST_UNITS = 800
+/** The longest names in UTF-16 code units, of at most 3 bytes each: together they fit into an index. */
+const MOST_QUEUE_UNITS = 80
+const MOST_KEY_UNITS = 800
 
-function checkText(what: string, text: string): void {
-  const isText = typeof text === "string" && text !== "" && text.length <= MOST_UNITS && !text.includes("\0") && !/\p{Surrogate}/u.test(text)
-  if (!isText) throw new RangeError(`${what} must be a text of 1 to ${MOST_UNITS} characters without a zero character, not ${JSON.stringify(text)}.`)
+function checkText(what: string, text: string, most: number): void {
+  const isText = typeof text === "string" && text !== "" && text.length <= most && !text.includes("\0") && !/\p{Surrogate}/u.test(text)
+  if (!isText) throw new RangeError(`${what} must be a text of 1 to ${most} characters without a zero character, not ${JSON.stringify(text)}.`)
+}
+
+/** The delay after a failed attempt, in milliseconds. */
+function retryDelayOf(attempt: number): number {
+  return Math.min(1_000 * 2 ** (attempt - 1), 60_000)
 }
 
 class QueueWorker implements Worker {
@@ -245,7 +255,8 @@ class QueueWorker implements Worker {
       // Made before looking for work: a notification that arrives during the look is not lost.
       this.#wake = new AbortController()
       const work = this.#running.size < concurrency ? await this.#next() : undefined
-      if (work === undefined) await sleep(pollMs * (0.75 + Math.random() / 2), this.#wake.signal)
+      if (work !== undefined && this.#stopping.signal.aborted) await this.#giveBack(work)
+      else if (work === undefined) await sleep(pollMs * (0.75 + Math.random() / 2), this.#wake.signal)
       else this.#start(work)
     }
     await Promise.all(this.#running)
@@ -255,8 +266,30 @@ class QueueWorker implements Worker {
     try {
       return await this.#claim()
     } catch (error) {
-      this.#options.onError?.(error)
+      this.#report(error)
       return undefined
+    }
+  }
+
+  /** The worker was stopped while it claimed. If the database cannot be reached, the lease expires. */
+  async #giveBack(work: ClaimedWork): Promise<void> {
+    await work.release().catch((error: unknown) => this.#report(error))
+  }
+
+  #report(error: unknown, work?: ClaimedWork): void {
+    try {
+      this.#options.onError?.(error, work)
+    } catch {
+      // A log that fails must not end the worker.
+    }
+  }
+
+  #retryDelay(work: ClaimedWork): number {
+    try {
+      return checkMs("retryDelayMs", (this.#options.retryDelayMs ?? retryDelayOf)(work.attempt))
+    } catch (error) {
+      this.#report(error, work)
+      return retryDelayOf(work.attempt)
     }
   }
 
@@ -269,13 +302,13 @@ class QueueWorker implements Worker {
   }
 
   async #run(work: ClaimedWork): Promise<void> {
-    const { retryDelayMs = (attempt: number) => Math.min(1_000 * 2 ** (attempt - 1), 60_000), onError } = this.#options
     const lost = new AbortController()
     let renewed = performance.now()
     const endRenewal = every(this.#leaseMs / 3, () => {
+      const asked = performance.now()
       work.renew().then(
         (isMine) => {
-          if (isMine) renewed = performance.now()
+          if (isMine) renewed = Math.max(renewed, asked)
           else lost.abort()
         },
         // The database cannot be reached. Another worker claims the work when the lease has expired.
@@ -288,9 +321,9 @@ class QueueWorker implements Worker {
       const again = await this.#perform(work, AbortSignal.any([lost.signal, this.#stopping.signal]))
       await (again === undefined ? work.complete() : work.release({ delayMs: again.dueInMs }))
     } catch (error) {
-      onError?.(error, work)
+      this.#report(error, work)
       // If the database cannot be reached, the lease expires.
-      await work.release({ delayMs: retryDelayMs(work.attempt) }).catch(() => {})
+      await work.release({ delayMs: this.#retryDelay(work) }).catch(() => {})
     } finally {
       endRenewal()
     }

@@ -17,12 +17,13 @@ export type Act =
   | { readonly do: "interrupt"; readonly again?: true }
   | { readonly do: "redirect"; readonly key: string; readonly verb: Verb }
   | { readonly do: "command"; readonly key: string; readonly command: GoalCommand | ((now: number) => GoalCommand); readonly refused?: GoalRefusal }
-  /** `counts`: whether it is the decision that counts. `expects`: the results that it may have. */
+  /** `counts`: whether it is the decision that counts. `expects`: the results that it may have. `changed`: it is about other arguments. */
   | {
       readonly do: "decide"
       readonly callId: string
       readonly decision: "approve" | "reject"
       readonly counts: boolean
+      readonly changed?: true
       readonly expects: readonly TestedDecision["status"][]
     }
   | { readonly do: "advance"; readonly ms: number }
@@ -140,7 +141,7 @@ export class ThreadClient {
   }
 
   async #decide(
-    { callId, decision, counts, expects }: Act & { readonly do: "decide" },
+    { callId, decision, counts, changed, expects }: Act & { readonly do: "decide" },
     instance: ThreadInstance,
     isRepeated: boolean,
   ): Promise<void> {
@@ -149,13 +150,14 @@ export class ThreadClient {
     if (known === undefined) return this.#world.fault("decided", `Call ${callId} never waited for a decision.`)
     if (counts) this.#world.decides(callId, decision)
     const verdict: Verdict = { decision }
-    const { turnId, ...request } = known
+    const { turnId, requestId } = known
+    const request = { requestId, digest: changed ? `${known.digest}0` : known.digest }
     const [result] = await needed(instance.decide, "decide").call(instance, [{ ...request, ...verdict }], turnId)
     // A process that was killed may have stored it.
     if (result === undefined || !(expects.includes(result.status) || (isRepeated && result.status !== "refused")))
       this.#world.fault(
         "decided",
-        `The decision to ${decision} call ${callId} was ${result?.status ?? "not answered"}. Expected: ${expects.join(" or ")}.`,
+        `The decision to ${decision} call ${callId}${changed ? " with another digest" : ""} was ${result?.status ?? "not answered"}. Expected: ${expects.join(" or ")}.`,
       )
   }
 }

@@ -1,4 +1,4 @@
-import { describeDifference, firstDifference } from "../difference.ts"
+import { describeDifference, firstDifference, shown } from "../difference.ts"
 import type { PlacePlan } from "../host-conformance/killable-process.ts"
 import type { TestedStatus, TestedThreadHost, ThreadConformanceOptions } from "./tested-thread.ts"
 import { type Act, ThreadClient } from "./thread-acts.ts"
@@ -63,6 +63,8 @@ export class ThreadRun {
   readonly #client: ThreadClient
   #acts = new StageActs({})
   #process: ThreadProcess | undefined
+  /** Whether the thread rested at the end of the last stage: a host that runs on its own may be in the middle of something otherwise. */
+  #rested = true
   /** Whether a process was killed. Any later one may find its locks. */
   #takesOver = false
 
@@ -109,6 +111,7 @@ export class ThreadRun {
     if (stage.restart && !(await this.#restart())) return false
     for (;;) {
       const result = await this.#try(stage)
+      this.#rested = stage.run !== false
       if (result !== "again") return result === "done"
     }
   }
@@ -132,15 +135,18 @@ export class ThreadRun {
     if (this.#acts.takeRest()) return "again"
     const status = await process.status()
     if (status.type !== "done") return this.#stopped(status, "to show its status")
-    this.#shown(status.value, stage.held ?? [])
+    this.#shown(status.value, stage)
     return "done"
   }
 
-  #shown(status: TestedStatus, expected: readonly string[]): void {
+  #shown(status: TestedStatus, { held: expected = [], queue }: Stage): void {
     this.#client.sees(status)
     const held = status.held.map(({ callId }) => callId)
     const difference = firstDifference(held, expected)
     if (difference !== undefined) this.world.fault("rests", `The thread rests with other held calls than expected, ${describeDifference(difference)}`)
+    const waiting = queue?.map((key) => this.world.idOf(key))
+    if (waiting !== undefined && firstDifference(status.queue, waiting) !== undefined)
+      this.world.fault("status", `The queue is ${shown(status.queue)}. Expected: ${shown(waiting)}.`)
     if (held.length === 0 && status.openTurn === undefined) this.world.shows(status)
   }
 
@@ -183,7 +189,7 @@ export class ThreadRun {
     if (typeof next === "string") return next === "again"
     const after = await next.status()
     if (after.type !== "done") return this.#stopped(after, "to show its status") === "again"
-    if (before.type === "done") this.#compare(before.value, after.value)
+    if (before.type === "done" && this.#rested) this.#compare(before.value, after.value)
     return true
   }
 

@@ -15,6 +15,8 @@ export interface Stage {
   readonly run?: false
   /** The calls that wait for decisions after the run. Default: none. */
   readonly held?: readonly string[]
+  /** The keys of the inputs that wait after the run, in their order. Default: not checked. */
+  readonly queue?: readonly string[]
 }
 
 /** The life of a thread, as data. */
@@ -39,6 +41,8 @@ const say = (key: string, verb: "talk" | "work" | "sign" = "talk", when: "now" |
 const approve: Act = { do: "decide", callId: "sign-a", decision: "approve", counts: true, expects: ["accepted"] }
 const repeated: Act = { ...approve, counts: false, expects: ["stale"] }
 const late: Act = { ...approve, counts: false, expects: ["stale", "refused"] }
+/** The call that a person saw had other arguments. */
+const changed: Act = { ...approve, counts: false, changed: true, expects: ["refused"] }
 const reject: Act = { ...approve, decision: "reject" }
 
 const set = (key: string, name: string, steps: number): Act => {
@@ -208,7 +212,7 @@ export const THREAD_STORIES: readonly ThreadStory[] = [
     held: true,
     stages: [
       { acts: [say("a", "sign")], held: ["sign-a"] },
-      { restart: true, acts: [approve, repeated, { ...late, decision: "reject", expects: ["refused"] }, say("b", "talk", "next_turn")] },
+      { restart: true, acts: [changed, approve, repeated, { ...late, decision: "reject", expects: ["refused"] }, say("b", "talk", "next_turn")] },
       { restart: true, acts: [late, { ...late, decision: "reject", expects: ["refused"] }, say("c", "work")] },
     ],
   },
@@ -259,7 +263,7 @@ export const THREAD_STORIES: readonly ThreadStory[] = [
     held: true,
     stages: [
       { acts: [say("a", "sign")], held: ["sign-a"] },
-      { restart: true, acts: [say("b"), say("c", "talk", "next_turn")], held: ["sign-a"] },
+      { restart: true, acts: [say("b"), say("c", "talk", "next_turn")], held: ["sign-a"], queue: ["b", "c"] },
       { restart: true, acts: [approve] },
     ],
   },

@@ -50,6 +50,13 @@ test("all rules are there", () => {
   expect(names.length).toBeGreaterThan(55)
 })
 
+test("a TurnObject cannot be called by Workers for what only its subclass defines", async () => {
+  const { status, ...hidden } = (await (await fetch(`http://127.0.0.1:${port}/called`)).json()) as Readonly<Record<string, string>>
+  expect(status).toBe("done")
+  expect(Object.keys(hidden)).toHaveLength(8)
+  for (const [name, result] of Object.entries(hidden)) expect(result).toBe(`TypeError: The RPC receiver does not implement the method "${name}".`)
+})
+
 test.each(names.map((name, number) => [name, number] as const))("a Durable Object: journals %s", async (_name, number) => {
   const response = await fetch(`http://127.0.0.1:${port}/${number}`)
   const text = await response.text()

@@ -368,7 +368,7 @@ describeWithPostgres("a PostgreSQL store", async () => {
     const rest = async (): Promise<void> => {
       while ((await parts?.next())?.done === false);
     }
-    expect(await refusal(rest())).toMatch(/^unavailable: Journal "turn" cannot be read: it was replaced or deleted more than a minute ago/)
+    expect(await refusal(rest())).toMatch(/^unavailable: Journal "turn" cannot be read: it was deleted, or replaced more than a minute ago/)
     expect(await answerOf(pool, "SELECT count(*)::int FROM turn_machine_journal_texts")).toBe(0)
   })
 

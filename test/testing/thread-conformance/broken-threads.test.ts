@@ -374,6 +374,34 @@ const BROKEN: readonly Broken[] = [
     }),
   },
   {
+    fault: "approves what a person did not see, because it ignores digests",
+    scenario: "a held call with several decisions",
+    law: "decided",
+    change: (instance) => ({
+      async decide(decisions, turnId) {
+        const { held } = await instance.status()
+        const digestOf = (requestId: string): string | undefined => held.find((call) => call.requestId === requestId)?.digest
+        return (
+          instance.decide?.(
+            decisions.map((decision) => ({ ...decision, digest: digestOf(decision.requestId) ?? decision.digest })),
+            turnId,
+          ) ?? []
+        )
+      },
+    }),
+  },
+  {
+    fault: "shows inputs that wait in another order than that of their delivery",
+    scenario: "an input while a call is held",
+    law: "status",
+    change: (instance) => ({
+      async status() {
+        const status = await instance.status()
+        return { ...status, queue: [...status.queue].reverse() }
+      },
+    }),
+  },
+  {
     fault: "does not notice that an approval came too late",
     scenario: "a held call whose approval comes too late",
     law: "consent",

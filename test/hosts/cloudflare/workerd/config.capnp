@@ -7,7 +7,10 @@ const main :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],
   # Before 2026-08-04, nodejs_compat is not on by default.
   compatibilityDate = "2026-04-01",
-  durableObjectNamespaces = [(className = "Rules", uniqueKey = "rules", enableSql = true)],
+  durableObjectNamespaces = [
+    (className = "Rules", uniqueKey = "rules", enableSql = true),
+    (className = "Called", uniqueKey = "called", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "storage"),
-  bindings = [(name = "RULES", durableObjectNamespace = "Rules")],
+  bindings = [(name = "RULES", durableObjectNamespace = "Rules"), (name = "CALLED", durableObjectNamespace = "Called")],
 );
