@@ -18,6 +18,7 @@ import { approvalScreen } from "./docs/screens.ts"
  *     ts                     a complete program: it compiles and runs, and prints the `text output` block that follows
  *     ts file=name.ts        the same, and later programs of the page may import it; vitest runs a `.test.ts`
  *     ts killed-at=word      the same, run twice: the first process is killed when it prints the word
+ *     ts needs=postgres      a complete program that needs a product: it compiles, and does not run
  *     ts excerpt=src/x.ts    lines of that file, in its order; a line with … replaces omitted lines
  *     text output            the output of the program before it
  *     text screen            what the command line asks in a terminal of 80 columns; see screens.ts
@@ -65,6 +66,7 @@ describe.each(docs.filter(({ blocks }) => blocks.length > 0))("$path", ({ blocks
 
 function checkProgram(block: Block, next: Block | undefined): void {
   expect(complaints.get(place(block)) ?? "").toBe("")
+  if (option(block, "needs") !== undefined) return
   const run = runs.get(place(block)) ?? { failure: "It did not run." }
   if ("failure" in run) expect.unreachable(`${place(block)}: ${run.failure}`)
   const stated = next?.language === "text" && next.words[0] === "output" ? next.text : ""

@@ -13,7 +13,7 @@ export interface ErrorNames {
 
 /**
  * Returns every error code and kind in the sources. Codes are the members of types named …ErrorCode, and literals used as a `code`: as a
- * property, as the first argument of an error, or as an argument for a parameter named `code` of a function in the same file or of an exported one. Kinds are
+ * property, as the first argument of an error or of `super` in its constructor, or as an argument for a parameter named `code` of a function in the same file or of an exported one. Kinds are
  * those of objects without a `type`.
  */
 export function errorNames(folder: string): ErrorNames {
@@ -47,7 +47,7 @@ function collect(
       )
       if (kind !== undefined && others.every((other) => other === undefined) && ts.isPropertyAssignment(kind)) add(kind.initializer, kinds)
     }
-    if (ts.isNewExpression(node) && node.expression.getText().endsWith("Error")) {
+    if (isErrorCall(node)) {
       // The first argument of a plain error is its message.
       const [first] = node.arguments ?? []
       if (first !== undefined && ts.isStringLiteral(first) && /^[a-z]+(?:_[a-z]+)*$/.test(first.text)) add(first)
@@ -59,6 +59,12 @@ function collect(
     ts.forEachChild(node, visit)
   }
   visit(file)
+}
+
+/** `new …Error(…)`, or `super(…)` in the constructor of an error that has one code. */
+function isErrorCall(node: ts.Node): node is ts.NewExpression | ts.CallExpression {
+  if (ts.isNewExpression(node)) return node.expression.getText().endsWith("Error")
+  return ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.SuperKeyword
 }
 
 /** Maps each function, or each exported one, with a parameter `code` to the position of that parameter. */

@@ -53,7 +53,7 @@ export class Programs {
   /** Runs all programs one after another in one process, and the tests among them in another. Returns the results by position. */
   async run(): Promise<ReadonlyMap<string, Run>> {
     const runs = new Map<string, Run>()
-    const scripts = this.#blocks.filter((block) => !isTest(block) && option(block, "killed-at") === undefined)
+    const scripts = this.#blocks.filter((block) => !isTest(block) && !["killed-at", "needs"].some((name) => option(block, name) !== undefined))
     const { output, failure } = await this.#node(["--import", "tsx", "run.mjs", ...scripts.map(fileOf)])
     const pieces = output.split(MARK).map((piece): readonly [string, string] => splitOnce(piece, "\n"))
     const printed = new Map(pieces)
