@@ -67,7 +67,9 @@ describe("a held call", () => {
     expect(await saying).toMatchObject({ outcome: { finish: { text: "Done." } } })
     expect(ran).toEqual(["l1 {}", 'p1 {"for":"tea"}'])
     expect(world.requests).toHaveLength(2)
-    expect(await decide([approve(held)])).toMatchObject([{ status: "refused" }])
+    expect(await decide([approve(held)])).toMatchObject([{ status: "stale" }])
+    expect(await decide([approve(held, { decision: "reject" })])).toMatchObject([{ status: "refused" }])
+    expect(ran).toHaveLength(2)
   })
 
   test("waits over kills of the service, and nothing runs twice", async () => {
