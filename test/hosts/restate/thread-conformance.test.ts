@@ -68,7 +68,11 @@ const checks = threadConformance(
     const engine = new FakeEngine()
     return { start: (process, thread) => serve(engine, process, thread) }
   },
-  { promises: { redirect: false, exclusive: false, linear: false }, timeoutMs: 30_000, mostPlaces: Number(process.env["CONFORMANCE_PLACES"] ?? (IS_FAST ? "1" : "3")) },
+  {
+    promises: { redirect: false, exclusive: false, linear: false },
+    timeoutMs: 30_000,
+    mostPlaces: Number(process.env["CONFORMANCE_PLACES"] ?? (IS_FAST ? "1" : "3")),
+  },
 )
 
 // The long thread takes a quarter of a minute.
