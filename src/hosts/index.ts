@@ -71,7 +71,8 @@ export {
   ToolReply,
   type ToolReturn,
   type ToolValue,
-  type ZodSchema,
 } from "./tools/define-tool.ts"
+export { type OutputDefinition, defineOutput } from "./tools/define-output.ts"
 export { ToolDefinitionError, type ToolDefinitionErrorCode } from "./tools/tool-definition-error.ts"
 export { type Tool, type Toolbox, type ToolboxOptions, type ToolCallContext, type ToolDescription, toolbox } from "./tools/toolbox.ts"
+export type { ZodSchema } from "./tools/zod-schema.ts"
