@@ -32,9 +32,7 @@ export interface OutputSchema<Value = unknown> {
 }
 
 /** The result of {@link OutputSchema.check}. `problem`: what is wrong and where, for the model. */
-export type OutputCheck<Value = unknown> =
-  | { readonly ok: true; readonly value: Value }
-  | { readonly ok: false; readonly problem: string }
+export type OutputCheck<Value = unknown> = { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly problem: string }
 
 /** Options of a driver whose turns end with a value. */
 export interface OutputOptions {

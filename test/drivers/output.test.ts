@@ -16,7 +16,7 @@ import { userMessage } from "../../src/machine/user-message.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import { replay } from "../../src/replay/replay.ts"
-import { answerTo, type Answers } from "../../src/testing/answers.ts"
+import { type Answers, answerTo } from "../../src/testing/answers.ts"
 import { expectReplays } from "../../src/testing/expect-replays.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { exploreTurn } from "../../src/testing/explore-turn.ts"
@@ -77,9 +77,7 @@ describe("a final answer that is JSON", () => {
     const turn = play({}, [says(` ${OSLO}\n`), CHECKPOINT])
     expect(turn.outcome).toEqual(ACCEPTED)
     expect(textsOf(turn.messages)).toEqual(["user: Which city?", `assistant:  ${OSLO}\n`])
-    expect(turn.requests.map(({ outputSpec }) => outputSpec)).toEqual([
-      { type: "json_schema", name: "city", schema: CITY.jsonSchema, strict: true },
-    ])
+    expect(turn.requests.map(({ outputSpec }) => outputSpec)).toEqual([{ type: "json_schema", name: "city", schema: CITY.jsonSchema, strict: true }])
     expect(outputOf(turn, CITY)).toEqual({ city: "Oslo" })
   })
 
@@ -201,7 +199,11 @@ describe("the tool submit", () => {
   })
 
   test.each([
-    ["of another form", '{"city":1}', 'Nothing was submitted. The answer does not have the form "city":\n- city: it must be a text\nCall submit once more.'],
+    [
+      "of another form",
+      '{"city":1}',
+      'Nothing was submitted. The answer does not have the form "city":\n- city: it must be a text\nCall submit once more.',
+    ],
     ["that are broken", '{"city":', "The call was not run: its arguments cannot be read."],
   ])("refuses arguments %s, once", (_how, inputJson, text) => {
     const again = play(tool, [says(calls("submit", inputJson)), CHECKPOINT, says(calls("submit", OSLO, "b")), CHECKPOINT])
@@ -241,7 +243,9 @@ describe("the tool submit", () => {
   })
 
   test("needs no approval, and is one of the tools beside those of a goal", () => {
-    const driver = approvalDriver(goalDriver(chatDriver({ output: CITY, ...tool }), { threadId: "t", turnId: "t1", startedAt: 0 }), { policy: () => ({ hold: {} }) })
+    const driver = approvalDriver(goalDriver(chatDriver({ output: CITY, ...tool }), { threadId: "t", turnId: "t1", startedAt: 0 }), {
+      policy: () => ({ hold: {} }),
+    })
     const turn = play({}, [says(calls("submit", OSLO)), CHECKPOINT], { driver })
     expect(turn.outcome).toEqual(ACCEPTED)
     expect(turn.requests[0]?.tools.map(({ name }) => name)).toContain("submit")
