@@ -238,7 +238,7 @@ function isInput({ role, origin, parts }: Message): boolean {
 /** Some models put JSON into a fence even where they are asked for nothing else. */
 function withoutFence(text: string): string {
   const whole = trim(text)
-  return /^```(?:json)?[ \t]*\r?\n([^]*)\n[ \t]*```$/i.exec(whole)?.[1] ?? whole
+  return /^```(?:json)?[ \t]*\r?\n([\s\S]*)\n[ \t]*```$/i.exec(whole)?.[1] ?? whole
 }
 
 function whyNotSchema(output: unknown): string | undefined {
