@@ -1,6 +1,7 @@
 /** What every host needs, by name. The folders have subpaths of their own for the rest. */
 export { type ChatDriverOptions, chatDriver } from "./drivers/chat.ts"
 export { type CodeDriverOptions, codeDriver, codeInstructions } from "./drivers/code.ts"
+export { type OutputCheck, type OutputOptions, type OutputSchema, outputOf } from "./drivers/output.ts"
 export {
   CheckpointError,
   type CheckpointErrorCode,

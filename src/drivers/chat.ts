@@ -4,13 +4,15 @@ import { isBlank } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { LlmResponse } from "../wire/llm.ts"
+import type { HistoryRecord } from "../wire/message.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { checkOptions } from "./options.ts"
+import { OUTPUT_OPTIONS, type OutputOptions, OutputPolicy } from "./output.ts"
 import { type ReadResponse, readResponse, showResponse } from "./response-parts.ts"
 import { assistantRecord, cutOffActions, diagnosis, nextIteration, saysSomething, startRequest } from "./steps.ts"
 
 /** Options of {@link chatDriver}. */
-export interface ChatDriverOptions {
+export interface ChatDriverOptions extends OutputOptions {
   /** Whether an answer with neither text nor a tool call is asked for once more before it stops the turn. Default `false`. */
   readonly retryEmptyAnswer?: boolean
 }
@@ -20,19 +22,25 @@ export interface ChatDriverOptions {
  * ends the turn. In every request, each tool call has exactly one result.
  *
  * A call whose arguments are not a JSON object, or of a tool that the request did not offer, does not run: the model reads why.
- * @throws {SchemaError} `invalid_config`: an unknown option
+ *
+ * With `output`, the turn ends with a value: the final answer is checked, and one that does not have the form is asked for once more. The
+ * model reads what is wrong with it. After the last one the turn stops as `incomplete`, with the code `invalid_output`.
+ * @throws {SchemaError} `invalid_config`: an unknown option, or an option with a wrong value
+ * @see docs/structured-output.md
  */
 export function chatDriver(options: ChatDriverOptions = {}): ProtocolDriver {
-  checkOptions("chatDriver", options, ["retryEmptyAnswer"])
+  checkOptions("chatDriver", options, ["retryEmptyAnswer", ...OUTPUT_OPTIONS])
   const { retryEmptyAnswer = false } = options
+  const output = OutputPolicy.of("chatDriver", options)
   return {
     name: "chat",
     version: 1,
 
-    prepareIteration: (context) => startRequest(context, { tools: true }),
+    prepareIteration: (context) => output?.start(context) ?? startRequest(context, { tools: true }),
 
     onLlmComplete(context, waiting, response, textStreamed) {
-      const read = readResponse(context, response, waiting.outstanding.request.tools)
+      const answer = readResponse(context, response, waiting.outstanding.request.tools)
+      const read = output?.withSubmitted(context, answer) ?? answer
       const shown = showResponse(read, context.iteration, textStreamed)
       if (read.calls.length > 0) return [...shown, ...runTools(context, read)]
       if (response.terminalReason === "paused") return [...shown, ...store(context, read), ...nextIteration(context)]
@@ -40,7 +48,8 @@ export function chatDriver(options: ChatDriverOptions = {}): ProtocolDriver {
         const kept = storeEmpty(context, read)
         return [...shown, ...kept, ...(retryEmptyAnswer && !isRetry(waiting) ? askAgain(waiting) : stopEmpty(response))]
       }
-      return [...shown, ...diagnosis(response), ...complete(context, read)]
+      const ending = output === undefined ? complete(context, read) : output.afterAnswer(context, read, storedRecords(context, read))
+      return [...shown, ...diagnosis(response), ...ending]
     },
 
     onLlmCutOff: (context, _waiting, response) => cutOffActions(context, response),
@@ -49,7 +58,7 @@ export function chatDriver(options: ChatDriverOptions = {}): ProtocolDriver {
       const appended = results.length === 0 ? [] : [resultsAction(context, "tools", results)]
       const outcome = controlOutcome(results)
       if (outcome !== undefined) return [...appended, { type: "finish", outcome }]
-      return [...appended, ...nextIteration(context)]
+      return [...appended, ...(output?.afterTools(context, results) ?? nextIteration(context))]
     },
   }
 }
@@ -69,7 +78,11 @@ function complete(context: DriverContext, read: ReadResponse): readonly DriverAc
 }
 
 function store(context: DriverContext, read: ReadResponse): readonly DriverAction[] {
-  return [{ type: "append_events", events: read.parts.some(saysSomething) ? [assistantRecord(context, read)] : [] }]
+  return [{ type: "append_events", events: storedRecords(context, read) }]
+}
+
+function storedRecords(context: DriverContext, read: ReadResponse): readonly HistoryRecord[] {
+  return read.parts.some(saysSomething) ? [assistantRecord(context, read)] : []
 }
 
 /** Reasoning that the user may have seen stays in the transcript. */

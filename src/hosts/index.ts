@@ -55,10 +55,12 @@ export {
   type StoredJournal,
 } from "./journal/store.ts"
 export { type JudgeOptions, runJudge } from "./judge/run-judge.ts"
+export { type FallbackKind, type FallbackOptions, fallback } from "./models/fallback.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./models/openai-compatible.ts"
 export { type PerformEffectOptions, performEffect } from "./run/perform-effect.ts"
 export { runTurn } from "./run/run-turn.ts"
 export { type RedirectMessages, redirectRun, wakeRun } from "./run/wake-run.ts"
+export { defineOutput, type OutputDefinition } from "./tools/define-output.ts"
 export {
   type DefinedTool,
   defineTool,
@@ -71,7 +73,7 @@ export {
   ToolReply,
   type ToolReturn,
   type ToolValue,
-  type ZodSchema,
 } from "./tools/define-tool.ts"
 export { ToolDefinitionError, type ToolDefinitionErrorCode } from "./tools/tool-definition-error.ts"
 export { type Tool, type Toolbox, type ToolboxOptions, type ToolCallContext, type ToolDescription, toolbox } from "./tools/toolbox.ts"
+export type { ZodSchema } from "./tools/zod-schema.ts"

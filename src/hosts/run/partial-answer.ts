@@ -17,13 +17,18 @@ export const checkLoosely: CheckPartial = (partial) => {
 export class PartialAnswer {
   readonly #checked: CheckPartial
   readonly #pieces: { readonly type: "text" | "reasoning"; text: string }[] = []
+  /** The next piece is the first of another attempt. */
+  #beginsAnew = false
 
   constructor(checked: CheckPartial) {
     this.#checked = checked
   }
 
   add(event: TurnEvent): void {
+    if (event.type === "retry_status") this.#beginsAnew = true
     if (event.type !== "text_delta" && event.type !== "reasoning_delta") return
+    if (this.#beginsAnew) this.#pieces.length = 0
+    this.#beginsAnew = false
     const type = event.type === "text_delta" ? "text" : "reasoning"
     const last = this.#pieces.at(-1)
     if (last?.type === type) last.text += event.content

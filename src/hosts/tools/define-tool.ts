@@ -1,18 +1,18 @@
-import { type $ZodType, safeParse, safeParseAsync } from "zod/v4/core"
+import { safeParse, safeParseAsync } from "zod/v4/core"
 import type { AskOptions } from "../../drivers/approval/policy.ts"
 import type { Json } from "../../json.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
 import type { Attachment, AttachmentInfo } from "../attachments/store.ts"
 import { type EffectContext, PendingAnswer, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
-import { invalidToolResult, messageOf, toolFailureOf } from "../run/failures.ts"
+import { invalidToolResult, toolFailureOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
 import { MAX_TIMER_MS, onAbort } from "../timers.ts"
 import { describeIssues, messageOptions } from "./argument-errors.ts"
 import { checkDescription, checkEffects, checkName, checkNameForModels } from "./definition-checks.ts"
-import { type RootSchema, schemaForModel } from "./schema-for-model.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 import { failed, invalidRequest, type Tool, type ToolCallContext } from "./toolbox.ts"
+import { coreSchema, jsonSchemaOf, type ZodSchema } from "./zod-schema.ts"
 
 /** The context of a tool call. `effectId` and `callId` together identify the call, also when it is redelivered. */
 export interface ToolContext extends EffectContext {
@@ -34,15 +34,6 @@ export interface ToolProgress {
   readonly progress?: number
   /** How much there is to do, in the same unit. Absent: unknown. */
   readonly total?: number
-}
-
-/**
- * A zod 4 schema, classic or mini, of any copy of zod. The type is structural, so the declarations of this package import no types of
- * zod, and a program with another minor version of zod compiles.
- */
-export interface ZodSchema<Output = unknown, Input = unknown> {
-  /** Missing? The schema is of zod 3, or is a JSON Schema: import zod 4 (`"zod/v4"` in zod 3.25), or write the tool by hand as `{ spec, call }`. */
-  readonly _zod: { readonly output: Output; readonly input: Input }
 }
 
 /** The definition of a tool for {@link defineTool}. `Value` is the type of `output`'s values, `Result` what `execute` returns. */
@@ -149,8 +140,8 @@ export function defineTool<
     throw new ToolDefinitionError("invalid_effects", `The tool "${name}" has a recover function, which only a tool with effects "once" uses.`)
   if (approval !== "never" && approval !== "always" && typeof approval !== "function")
     throw new ToolDefinitionError("invalid_approval", `approval of the tool "${name}" must be "never", "always" or a function of the input.`)
-  const inputSchema = jsonSchema(name, input, "input")
-  const outputSchema = output === undefined ? undefined : jsonSchema(name, output, "output")
+  const inputSchema = schemaOf(name, input, "input")
+  const outputSchema = output === undefined ? undefined : schemaOf(name, output, "output")
   return {
     spec: { name, description, inputSchema, ...(outputSchema !== undefined && { outputSchema }) },
     // Which of the two types a value has depends on whether there is an output schema, which TypeScript does not follow into callTool.
@@ -216,42 +207,9 @@ function checkKeys(definition: unknown): void {
   throw new ToolDefinitionError("unknown_key", `${tool} has the unknown key ${JSON.stringify(key)}; ${hint}`)
 }
 
-function jsonSchema(name: string, schema: ZodSchema, io: "input" | "output"): object {
-  const refuse = (why: string, options?: ErrorOptions): ToolDefinitionError =>
-    new ToolDefinitionError(`invalid_${io}_schema`, `The ${io} schema of the tool "${name}" ${why}`, options)
-  if (!isZodSchema(schema)) throw refuse(whyNotZodSchema(schema))
-  let shown: RootSchema
-  try {
-    shown = schemaForModel(schema, io)
-  } catch (cause) {
-    const message = messageOf(cause)
-    const hint = message.startsWith("Date ") ? ". JSON has no dates: use z.iso.datetime(), with .pipe(z.coerce.date()) to receive a Date." : ""
-    throw refuse(`cannot be shown to a model: ${message}${hint}`, { cause })
-  }
-  if (io === "input" && shown.type !== "object") throw refuse(`is ${kindOfSchema(shown)}: it is not an object. Wrap it: z.object({ … }).`)
-  return shown
-}
-
-/** Names the kind of a schema in a message. */
-function kindOfSchema({ type, anyOf, oneOf, allOf }: RootSchema): string {
-  if (typeof type === "string") return `of type ${type}`
-  return (anyOf ?? oneOf) !== undefined ? "a union" : allOf !== undefined ? "an intersection" : "of any type"
-}
-
-function isZodSchema(value: unknown): value is $ZodType {
-  return typeof value === "object" && value !== null && "_zod" in value
-}
-
-function whyNotZodSchema(value: unknown): string {
-  if (value === undefined || value === null) return "is missing. Give a zod schema: z.object({ … })."
-  if (typeof value === "object" && "_def" in value)
-    return 'is a zod 3 schema; zod 4 is needed. With zod 3.25 or later, import { z } from "zod/v4"; else upgrade zod.'
-  return "is not a zod schema. For a JSON Schema, write the tool by hand: { spec, call }."
-}
-
-/** A schema as zod's core types it. Another version of zod has the same shape at run time. */
-function coreSchema(schema: ZodSchema): $ZodType {
-  return schema as unknown as $ZodType
+function schemaOf(name: string, schema: ZodSchema, io: "input" | "output"): object {
+  const what = `The ${io} schema of the tool "${name}"`
+  return jsonSchemaOf(schema, { io, what, code: `invalid_${io}_schema`, byHand: "the tool by hand: { spec, call }" })
 }
 
 async function callTool<Input extends ZodSchema, Value>(

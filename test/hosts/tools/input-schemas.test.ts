@@ -2,9 +2,10 @@ import { describe, expect, test } from "vitest"
 import * as z from "zod"
 import * as mini from "zod/mini"
 import type { EffectContext } from "../../../src/hosts/host.ts"
-import { defineTool, type ToolDefinition, type ZodSchema } from "../../../src/hosts/tools/define-tool.ts"
+import { defineTool, type ToolDefinition } from "../../../src/hosts/tools/define-tool.ts"
 import { ToolDefinitionError } from "../../../src/hosts/tools/tool-definition-error.ts"
 import type { Tool } from "../../../src/hosts/tools/toolbox.ts"
+import type { ZodSchema } from "../../../src/hosts/tools/zod-schema.ts"
 import type { Json } from "../../../src/schemas/json.ts"
 
 const text = { type: "string" }
