@@ -73,5 +73,6 @@ export {
   type ToolValue,
   type ZodSchema,
 } from "./tools/define-tool.ts"
+export { type LiveToolbox, mergeToolboxes, syncTools } from "./tools/merge-toolboxes.ts"
 export { ToolDefinitionError, type ToolDefinitionErrorCode } from "./tools/tool-definition-error.ts"
 export { type Tool, type Toolbox, type ToolboxOptions, type ToolCallContext, type ToolDescription, toolbox } from "./tools/toolbox.ts"
