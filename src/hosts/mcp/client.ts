@@ -1,5 +1,5 @@
 import { $ZodLiteral, $ZodObject, $ZodUnknown } from "zod/v4/core"
-import { timerMs } from "../timers.ts"
+import { onAbort, timerMs } from "../timers.ts"
 
 /**
  * A connected client of an MCP server: `Client` of `@modelcontextprotocol/client` 2, or of `@modelcontextprotocol/sdk` 1. The type is
@@ -58,7 +58,7 @@ const LIST_CHANGED_SCHEMA: object = new $ZodObject({
 /** Sends a request, and resolves to its result as the server sent it. Aborting the signal sends `notifications/cancelled`. */
 export function request(client: McpClient, method: string, params: object, options: RequestOptions): Promise<unknown> {
   const send = client.request as (request: object, schema: object, options: object) => Promise<unknown>
-  return send.call(client, { method, params }, ANYTHING, sdkOptions(options))
+  return withOptions(options, (sdk) => send.call(client, { method, params }, ANYTHING, sdk))
 }
 
 /** Calls a tool. Neither version of the client then checks the result against the tool's output schema: it would throw the result away. */
@@ -71,15 +71,22 @@ export function callTool(
   // Over HTTP, a modern server may require arguments as headers, which only this method sends.
   if ((client as ClientOfTwo).getProtocolEra?.() !== "modern") return request(client, "tools/call", params, options)
   const call = client.callTool as (params: object, options: object) => Promise<unknown>
-  return call.call(client, params, { ...sdkOptions(options), toolDefinition: { name: params.name, inputSchema } })
+  return withOptions(options, (sdk) => call.call(client, params, { ...sdk, toolDefinition: { name: params.name, inputSchema } }))
 }
 
-function sdkOptions({ signal, timeoutMs, onProgress }: RequestOptions): object {
-  return {
-    timeout: timerMs(timeoutMs),
-    resetTimeoutOnProgress: true,
-    ...(signal !== undefined && { signal }),
-    ...(onProgress !== undefined && { onprogress: onProgress }),
+/** Performs a request with the options of the clients. Each has a signal of its own: they never remove their listeners from it. */
+async function withOptions({ signal, timeoutMs, onProgress }: RequestOptions, send: (sdk: object) => Promise<unknown>): Promise<unknown> {
+  const controller = new AbortController()
+  const stopWaiting = onAbort(signal, () => controller.abort(signal?.reason))
+  try {
+    return await send({
+      signal: controller.signal,
+      timeout: timerMs(timeoutMs),
+      resetTimeoutOnProgress: true,
+      ...(onProgress !== undefined && { onprogress: onProgress }),
+    })
+  } finally {
+    stopWaiting()
   }
 }
 

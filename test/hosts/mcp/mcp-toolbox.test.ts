@@ -207,7 +207,7 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
     expect(server.sent("tools/list")).toHaveLength(1)
     tools.push({ ...ECHO, name: "more" })
     server.notify("notifications/tools/list_changed")
-    await expect.poll(async () => (await box.refresh(), box.specs.length), { timeout: 10_000 }).toBe(2)
+    await expect.poll(() => box.refresh().then(() => box.specs.length), { timeout: 10_000 }).toBe(2)
     expect(server.sent("tools/list")).toHaveLength(2)
     expect(before.map(({ name }) => name)).toEqual(["echo"])
   })
@@ -217,7 +217,7 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
     const box = await open(server)
     const before = box.specs
     server.notify("notifications/tools/list_changed")
-    await expect.poll(async () => (await box.refresh(), server.sent("tools/list").length), { timeout: 10_000 }).toBe(2)
+    await expect.poll(() => box.refresh().then(() => server.sent("tools/list").length), { timeout: 10_000 }).toBe(2)
     expect(box.specs).toBe(before)
   })
 
@@ -228,7 +228,7 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
     const box = await open(server)
     tools = [{ ...ECHO, name: "other" }]
     server.notify("notifications/tools/list_changed")
-    await expect.poll(async () => (await box.refresh(), box.specs.length), { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => box.refresh().then(() => box.specs.length), { timeout: 10_000 }).toBe(1)
     const { output } = await call(box, "echo")
     expect(output).toMatchObject({
       failure: { code: "unknown_tool", message: 'The MCP server no longer has the tool "echo". Its tools are now: other.' },
