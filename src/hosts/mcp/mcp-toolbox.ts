@@ -146,14 +146,19 @@ class ServerToolbox implements McpToolbox {
   }
 
   readonly call: LiveToolbox["call"] = async (call, context) => {
+    let lost: Trouble | undefined
     for (let sent = 1; ; sent += 1) {
       const answer = await this.#send(call, context)
       if (!("type" in answer)) return answer
       context.signal.throwIfAborted()
       const effects = this.effects(call)
       const mayRepeat = answer.type === "session_gone" || (answer.type === "lost" && effects !== "once")
-      if (mayRepeat && sent < MAX_SENT && this.#connection.canReconnect) continue
-      return failed(failureOf(answer, call.toolName, effects, this.#options.timeoutMs))
+      if (!mayRepeat || sent === MAX_SENT || !this.#connection.canReconnect) {
+        // The second time was not sent, but the first was.
+        const trouble = answer.type === "not_sent" && lost !== undefined ? lost : answer
+        return failed(failureOf(trouble, call.toolName, effects, this.#options.timeoutMs))
+      }
+      if (answer.type === "lost") lost = answer
     }
   }
 

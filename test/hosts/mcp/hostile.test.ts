@@ -31,8 +31,14 @@ describe.each([1, 2] as const)("a hostile server, with version %i of the client"
 
   test("10,000 tools are refused, unless those that are needed are named", async () => {
     const many = Array.from({ length: 4_000 }, (_, index) => tool({ name: `t${index}` }))
-    await expect(open(serverWith([...many, ...many, ...many]))).rejects.toMatchObject({ code: "too_many_tools", message: expect.stringContaining("5,000") })
-    await expect(open(serverWith(many))).rejects.toMatchObject({ code: "too_many_tools", message: expect.stringContaining("4000 tools, and at most 200") })
+    await expect(open(serverWith([...many, ...many, ...many]))).rejects.toMatchObject({
+      code: "too_many_tools",
+      message: expect.stringContaining("5,000"),
+    })
+    await expect(open(serverWith(many))).rejects.toMatchObject({
+      code: "too_many_tools",
+      message: expect.stringContaining("4000 tools, and at most 200"),
+    })
     const box = await open(serverWith(many), { allow: ["t3999", "t7"] })
     expect(box.specs.map(({ name }) => name)).toEqual(["t3999", "t7"])
   })
@@ -170,7 +176,10 @@ describe.each([1, 2] as const)("a hostile server, with version %i of the client"
 
   test("a result of a million blocks fails the call", async () => {
     const content = Array.from({ length: 1_000_000 }, () => 0)
-    const box = await open(serverWith([ECHO], () => ({ content })), { limits: { resultChars: 1_000_000 } })
+    const box = await open(
+      serverWith([ECHO], () => ({ content })),
+      { limits: { resultChars: 1_000_000 } },
+    )
     expect((await call(box)).output).toMatchObject({ failure: { code: "mcp_result_too_large" } })
   }, 120_000)
 
@@ -203,20 +212,28 @@ describe.each([1, 2] as const)("a hostile server, with version %i of the client"
     let events = 0
     let longest = 0
     const startedAt = performance.now()
-    await (await open(server)).call({ callId: "c1", toolName: "echo", args: {} }, {
-      ...CONTEXT,
-      emit: (event) => {
-        events += 1
-        longest = Math.max(longest, JSON.stringify(event).length)
+    await (await open(server)).call(
+      { callId: "c1", toolName: "echo", args: {} },
+      {
+        ...CONTEXT,
+        emit: (event) => {
+          events += 1
+          longest = Math.max(longest, JSON.stringify(event).length)
+        },
       },
-    })
+    )
     expect(events).toBeGreaterThan(0)
     expect(events).toBeLessThanOrEqual(2 + (performance.now() - startedAt) / 50)
     expect(longest).toBeLessThan(300)
   }, 120_000)
 
   test("a turn takes whatever a server answers, and ends in order", async () => {
-    const results = [{ content: [{ type: "text", text: "\ud800" }] }, { content: {} }, { error: { code: 1, message: "\u0000\u001b[2J" } }, { isError: true }]
+    const results = [
+      { content: [{ type: "text", text: "\ud800" }] },
+      { content: {} },
+      { error: { code: 1, message: "\u0000\u001b[2J" } },
+      { isError: true },
+    ]
     const server = serverWith([tool({ annotations: { readOnlyHint: true } })], () => results.shift() as object)
     const tools = await open(server)
     const asked = { toolCalls: [{ toolName: "echo", args: {} }] }

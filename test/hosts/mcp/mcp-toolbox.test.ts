@@ -295,7 +295,9 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
       })
       isAway = true
       const { output } = await call(box, "read")
-      expect(output).toMatchObject({ failure: { code: "mcp_not_connected", message: expect.stringContaining("ECONNREFUSED") } })
+      expect(output).toMatchObject({ failure: { code: "mcp_connection_lost" } })
+      const { output: next } = await call(box, "read")
+      expect(next).toMatchObject({ failure: { code: "mcp_not_connected", message: expect.stringContaining("ECONNREFUSED") } })
     })
   })
 
