@@ -27,7 +27,7 @@ async function start(
   options: McpToolboxOptions,
 ): Promise<{ readonly box: McpToolbox; readonly pids: (number | null)[] }> {
   const pids: (number | null)[] = []
-  const given = { command: process.execPath, args: [...args], stderr: "ignore" } as const
+  const given = { command: process.execPath, args: [...args], stderr: "ignore" as const }
   const box = await mcpToolbox(async () => {
     if (version === 1) {
       const client = new ClientOne({ name: "test", version: "1" })
