@@ -82,6 +82,11 @@ module.exports = {
       [HOST, TIMERS, ATTACHMENTS, "^src/projectors/(wires|openai-chat|openai-responses|anthropic-messages|gemini)/"],
       "A model client is an executor; it knows no loop.",
     ),
+    room(
+      "hosts/mcp",
+      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$", "^src/hosts/tools/"],
+      "The tools of MCP servers are a toolbox; it knows no loop and no SDK.",
+    ),
     room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "What is stored: journals of turns and logs of threads; it knows no loop."),
     room(
       "hosts/thread",
