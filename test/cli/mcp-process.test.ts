@@ -72,7 +72,7 @@ describe("run --mcp", () => {
     expect(stdout).toContain("servers  button: 4 tools, 1 left out (bad: invalid schema)\n")
     expect(stdout).toContain("✓ button__look x")
     const names = (found.model.requests[0]?.body.tools ?? []).map((tool) => tool.function.name)
-    expect(names).toEqual(["list_files", "search_text", "read_file", "write_file", "button__env", "button__hang", "button__look", "button__press"])
+    expect(names).toEqual(["list_files", "read_file", "search_text", "write_file", "button__env", "button__hang", "button__look", "button__press"])
     const [, env = ""] = resultsRead(found)
     expect(env.split(" ")).toContain("PATH")
     expect(env).not.toContain("SECRET_KEY")
@@ -95,7 +95,7 @@ describe("run --mcp", () => {
 
   test("a rejected call does not reach the server", async () => {
     const found = await place([calls("button__press"), "Done."])
-    const { exitCode } = await found.run(["run", ...found.flags, "Press."], new TestTerminal(["r", ""]))
+    const { exitCode } = await found.run(["run", ...found.flags, "Press."], new TestTerminal(["n", ""]))
     expect(exitCode).toBe(0)
     expect(found.log().slice(1)).toEqual(["end"])
     expect(resultsRead(found)[0]).toContain("rejected this call")
@@ -126,9 +126,7 @@ describe("run --mcp", () => {
     const state = ["--state", "s.json"]
     expect(await found.run(["run", ...found.flags, ...state, "Press."])).toMatchObject({ exitCode: 3, stderr: "" })
     await allGone(found.log())
-    const decided = await found.run(["decide", "s.json", "button__press", "approve"])
-    const byId = decided.exitCode === 0 ? decided : await found.run(["decide", "s.json", await heldId(found), "approve"])
-    expect(byId).toMatchObject({ exitCode: 0 })
+    expect(await found.run(["decide", "s.json", await heldId(found, "s.json"), "approve"])).toMatchObject({ exitCode: 0, stderr: "" })
     expect(await found.run(["resume", "s.json"])).toMatchObject({ exitCode: 0, stderr: "" })
     expect(found.log().filter((line) => !line.startsWith("start"))).toEqual(["end", "call press {}", "end"])
     expect(found.log().filter((line) => line.startsWith("start"))).toHaveLength(2)
@@ -228,9 +226,9 @@ describe("run --mcp", () => {
   })
 })
 
-async function heldId(found: Place): Promise<string> {
-  const { stdout } = await found.run(["approvals", "s.json"])
-  return /(\S+)\s+button__press/.exec(stdout)?.[1] ?? ""
+async function heldId(found: Place, state: string): Promise<string> {
+  const { stdout } = await found.run(["approvals", state, "--json"])
+  return (JSON.parse(stdout.split("\n")[0] ?? "") as { readonly requestId: string }).requestId
 }
 
 describe("run --mcp-config", () => {
@@ -239,7 +237,7 @@ describe("run --mcp-config", () => {
 
   test("starts the servers of the file, with the environment that it gives", async () => {
     const found = await place([calls("my_button__env"), "Done."])
-    fill(found.base, { "mcp.json": config(found, { env: { TOKEN_OF_BUTTON: "${MY_TOKEN}" } }) })
+    fill(found.base, { "mcp.json": config(found, { env: { TOKEN_OF_BUTTON: `$\{MY_TOKEN}` } }) })
     const args = ["run", "--mcp-config", "mcp.json", ...found.flags.slice(2), "--approve", "auto", "--state", "s.json", "Go."]
     expect(await found.run(args)).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("needs the environment variable MY_TOKEN") })
     expect(await found.run(args, undefined, { MY_TOKEN: "s3cret" })).toMatchObject({ exitCode: 0 })
@@ -281,9 +279,7 @@ describe("goal --mcp", () => {
     const flags = ["goal", ...found.flags, "--budget-tokens", "none", "--state", "g"]
     expect(await found.run([...flags, "Press."])).toMatchObject({ exitCode: 3 })
     await allGone(found.log())
-    const listed = await found.run(["approvals", "g"])
-    const id = /(\S+)\s+button__press/.exec(listed.stdout)?.[1] ?? ""
-    expect(await found.run(["decide", "g", id, "approve"])).toMatchObject({ exitCode: 0 })
+    expect(await found.run(["decide", "g", await heldId(found, "g"), "approve"])).toMatchObject({ exitCode: 0, stderr: "" })
     expect(await found.run(["goal", "resume", "--state", "g"])).toMatchObject({ exitCode: 0 })
     expect(found.log().filter((line) => line.startsWith("call"))).toEqual(["call press {}"])
     expect(await found.run(["goal", "status", "--state", "g"])).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("complete") })
