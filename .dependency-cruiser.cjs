@@ -77,7 +77,16 @@ module.exports = {
       [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$"],
       "A tool is an executor with a schema; it knows no loop.",
     ),
-    room("hosts/models", [HOST, TIMERS, ATTACHMENTS, "^src/projectors/openai-chat/"], "A model client is an executor; it knows no loop."),
+    room(
+      "hosts/models",
+      [HOST, TIMERS, ATTACHMENTS, "^src/projectors/(wires|openai-chat|openai-responses|anthropic-messages|gemini)/"],
+      "A model client is an executor; it knows no loop.",
+    ),
+    room(
+      "hosts/mcp",
+      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$", "^src/hosts/tools/"],
+      "The tools of MCP servers are a toolbox; it knows no loop and no SDK.",
+    ),
     room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "What is stored: journals of turns and logs of threads; it knows no loop."),
     room(
       "hosts/thread",
@@ -118,7 +127,11 @@ module.exports = {
       [HOSTS, "^src/cli/(terminal|approvals|trust|run|goal)/"],
       "Commands that list held calls and decide; no other command knows them.",
     ),
-    room("projectors/openai-chat", ["^src/projectors/projector\\.ts$"], "A wire is a room of its own."),
+    room("projectors/wires", [], "What holds for every wire; it knows none of them."),
+    room("projectors/openai-chat", ["^src/projectors/wires/"], "A wire is a room of its own."),
+    room("projectors/openai-responses", ["^src/projectors/wires/"], "A wire is a room of its own."),
+    room("projectors/anthropic-messages", ["^src/projectors/wires/"], "A wire is a room of its own."),
+    room("projectors/gemini", ["^src/projectors/wires/"], "A wire is a room of its own."),
     {
       name: "the-host-contract-is-a-leaf",
       severity: "error",

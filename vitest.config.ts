@@ -15,6 +15,7 @@ const FULL = [
   "test/cli/*process.test.ts", // starts the command line as a process
   "test/cli/goal-control.test.ts", // starts the command line as a process
   "test/hosts/postgres/**/*.test.ts", // starts a database server
+  "test/hosts/mcp/real-servers.test.ts", // starts MCP servers as processes
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 

@@ -54,6 +54,8 @@ export interface TurnView {
   readonly iteration: number
   /** The transcript so far. */
   readonly messages: readonly Message[]
+  /** The tools as the model was last shown them, without those that drivers add. */
+  readonly tools: readonly ToolSpec[]
 }
 
 /** Where the children of a turn are recorded. */

@@ -74,6 +74,7 @@ export {
   type ToolReturn,
   type ToolValue,
 } from "./tools/define-tool.ts"
+export { type LiveToolbox, mergeToolboxes, syncTools } from "./tools/merge-toolboxes.ts"
 export { ToolDefinitionError, type ToolDefinitionErrorCode } from "./tools/tool-definition-error.ts"
 export { type Tool, type Toolbox, type ToolboxOptions, type ToolCallContext, type ToolDescription, toolbox } from "./tools/toolbox.ts"
 export type { ZodSchema } from "./tools/zod-schema.ts"

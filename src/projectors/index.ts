@@ -1,21 +1,18 @@
 export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./chat.ts"
 export {
   type CallIdForm,
-  type HttpFacts,
-  type LlmResult,
-  type OpenAiAnswerOptions,
   type OpenAiChatBody,
-  type OpenAiChatProjector,
-  OpenAiChatStream,
+  type OpenAiChatWireOptions,
   type OpenAiContentPart,
   type OpenAiMessage,
-  type OpenAiRequestOptions,
   type OpenAiRoleOptions,
   type OpenAiTool,
   type OpenAiToolCall,
-  openAiChatProjector,
+  openAiChatWire,
   type ReasoningField,
 } from "./openai-chat/index.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export { viewProjector } from "./view.ts"
+export type { HttpFacts } from "./wires/failure.ts"
+export type { DecodeOptions, EncodeOptions, LlmResult, WireProjector, WireStream } from "./wires/wire.ts"
 export { type ProjectorPatch, wrapProjector } from "./wrap-projector.ts"

@@ -46,7 +46,7 @@ export async function describeBytes(
   { mediaType, label }: AttachmentInfo,
 ): Promise<{ readonly ref: AttachmentRef; readonly copy: Uint8Array<ArrayBuffer> }> {
   if (!ArrayBuffer.isView(bytes)) throw new TypeError("An attachment needs its bytes as a Uint8Array.")
-  if (typeof mediaType !== "string" || !MEDIA_TYPE.test(mediaType))
+  if (typeof mediaType !== "string" || !isMediaType(mediaType))
     throw new TypeError(`The mediaType of an attachment must be a media type such as "image/png", not ${JSON.stringify(mediaType)}.`)
   if (label !== undefined && typeof label !== "string") throw new TypeError("The label of an attachment must be a string.")
   // The caller may reuse its buffer while the digest is computed.
@@ -65,6 +65,11 @@ export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> 
 /** Whether a text is the id of an attachment. Ids come from tools and transcripts, so they may be anything. */
 export function isAttachmentId(id: unknown): id is string {
   return typeof id === "string" && /^[0-9a-f]{64}$/.test(id)
+}
+
+/** Whether a text is a media type, as stores require it. */
+export function isMediaType(text: string): boolean {
+  return MEDIA_TYPE.test(text)
 }
 
 /** Type and subtype of RFC 6838, with parameters. */

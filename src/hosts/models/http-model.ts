@@ -1,6 +1,5 @@
-import { malformed, truncated } from "../../projectors/openai-chat/failure.ts"
-import type { HttpFacts, LlmResult } from "../../projectors/openai-chat/index.ts"
-import type { TurnEvent } from "../../wire/event.ts"
+import { type HttpFacts, malformed, truncated } from "../../projectors/wires/failure.ts"
+import type { LlmResult, WireStream } from "../../projectors/wires/wire.ts"
 import type { LlmFailure, LlmFailureKind } from "../../wire/llm.ts"
 import { type EffectContext, LlmCallError } from "../host.ts"
 import { onAbort, timerMs } from "../timers.ts"
@@ -24,33 +23,11 @@ export interface Endpoint {
   readonly redact: (text: string) => string
 }
 
-/** How the answer to one request is read. */
+/** How the answer to one request is read: a wire, with what the host knows bound to it. */
 export interface AnswerReader {
-  /** Reads a whole answer, parsed from JSON. */
-  response(body: unknown): LlmResult
-  /** Reads an answer in chunks. */
-  stream(): AnswerStream
-  /** Reads the answer to a refused request. */
+  decode(body: unknown): LlmResult
+  stream(): WireStream
   failure(status: number, body: string, facts?: HttpFacts): LlmFailure
-}
-
-/** Reads one streamed answer. */
-export interface AnswerStream {
-  /** Whether the answer has failed; further chunks are ignored. */
-  readonly failed: boolean
-  /** Whether the answer has its finish reason; at most the usage is still to come. */
-  readonly complete: boolean
-  /** Whether the answer is complete, and no text or calls are expected although the endpoint may send a finish reason in each chunk. */
-  readonly ended: boolean
-  /** Whether the usage has come. */
-  readonly hasUsage: boolean
-  /** How many chunks have added to the answer. */
-  readonly pieces: number
-  push(chunk: unknown): readonly TurnEvent[]
-  /** Returns the answer. `done`: the endpoint said that the stream has ended. */
-  finish(done?: boolean): LlmResult
-  /** Returns a failure that ended the stream, with what was said before it. */
-  cutOff(failure: LlmFailure): LlmResult
 }
 
 /** The result of one request. */
@@ -112,7 +89,7 @@ class OneRequest {
   readonly #signal: AbortSignal
   readonly #stop: (failure: LlmFailure) => void
   #body: AnswerBody | undefined
-  #stream: AnswerStream | undefined
+  #stream: WireStream | undefined
 
   constructor(endpoint: Endpoint, reader: AnswerReader, context: EffectContext, signal: AbortSignal, stop: (failure: LlmFailure) => void) {
     this.#endpoint = endpoint
@@ -203,7 +180,7 @@ class OneRequest {
     if (text.trimStart().startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text, redact) }
     const body = parse(text)
     if (body === undefined) return { ok: false, error: malformed("it is not JSON; check the base URL", text, redact) }
-    return this.#reader.response(body)
+    return this.#reader.decode(body)
   }
 
   /**
@@ -368,7 +345,7 @@ class StreamTimers {
     clearTimeout(this.#timer)
   }
 
-  onBytes(stream: AnswerStream | undefined): void {
+  onBytes(stream: WireStream | undefined): void {
     if (stream?.ended === true) this.#piecesAtEnd ??= stream.pieces
     if (stream?.ended !== true || stream.pieces !== this.#piecesAtEnd) {
       this.start()

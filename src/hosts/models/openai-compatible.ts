@@ -1,6 +1,7 @@
 import { addKnown } from "../../machine/limits.ts"
 import { estimateUsage, isUsageMissing } from "../../machine/usage-estimate.ts"
-import { type OpenAiAnswerOptions, type OpenAiRequestOptions, openAiChatProjector } from "../../projectors/openai-chat/index.ts"
+import { type OpenAiChatWireOptions, openAiChatWire } from "../../projectors/openai-chat/index.ts"
+import { countCalls, type DecodeOptions, type EncodeOptions } from "../../projectors/wires/wire.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
@@ -55,7 +56,7 @@ export interface OpenAiCompatibleOptions {
    * What the endpoint accepts. `maxTokensField` is by default the new field for OpenAI and Azure, and `max_tokens` elsewhere: a server
    * that does not know the new field would not limit the answer at all.
    */
-  readonly wire?: Omit<OpenAiRequestOptions, "stream">
+  readonly wire?: OpenAiChatWireOptions
   /** Clock, for tests: milliseconds since the epoch. */
   readonly now?: () => number
   /** Randomness, for tests: from 0 to 1. */
@@ -87,7 +88,11 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
   const { keepRequestBody = false, maxRetries = 3, maxRetryWaitMs = 60_000, random = Math.random, stream = true } = options
   const url = endpointUrl(options.baseUrl)
   const maxTokensField = ACCEPTS_NEW_FIELD.test(url.hostname) ? "max_completion_tokens" : "max_tokens"
-  const wire: OpenAiRequestOptions = { maxTokensField, ...options.wire, stream }
+  const wire = openAiChatWire({
+    maxTokensField,
+    ...(options.doneWithoutReason !== undefined && { doneWithoutReason: options.doneWithoutReason }),
+    ...options.wire,
+  })
   const redact = redactor([options.apiKey ?? "", ...Object.values(options.headers ?? {}), ...url.searchParams.values()])
   const endpoint: Endpoint = {
     url,
@@ -105,23 +110,22 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Pick<Host, "
 
   return {
     async llmCall({ request }: LlmCall, context: EffectContext): Promise<LlmResponse> {
-      const producer: Producer = { provider: options.provider ?? url.hostname, api: "openai-chat", model: options.model ?? request.model }
+      const producer: Producer = { provider: options.provider ?? url.hostname, api: wire.api, model: options.model ?? request.model }
       const urls = options.attachments === undefined ? undefined : await dataUrls(options.attachments, request.attachments)
-      const encoding: OpenAiRequestOptions = { producer, ...(urls !== undefined && { attachmentUrl: ({ id }) => urls.get(id) }), ...wire }
-      const requestBody = JSON.stringify(openAiChatProjector.request({ ...request, model: producer.model }, encoding))
+      const encoding: EncodeOptions = { stream, producer, ...(urls !== undefined && { attachmentUrl: ({ id }) => urls.get(id) }) }
+      const requestBody = JSON.stringify(wire.encode({ ...request, model: producer.model }, encoding))
       const trace = keepRequestBody ? { requestBody } : {}
-      const answerOptions: OpenAiAnswerOptions = {
+      const answerOptions: DecodeOptions = {
         firstCallNumber: countCalls(request) + 1,
         producer,
-        toolNames: openAiChatProjector.toolNames(request),
+        toolNames: wire.toolNames(request),
         now: endpoint.now,
         redact,
-        ...(options.doneWithoutReason !== undefined && { doneWithoutReason: options.doneWithoutReason }),
       }
       const reader: AnswerReader = {
-        response: (body) => openAiChatProjector.response(body, answerOptions),
-        stream: () => openAiChatProjector.stream(answerOptions),
-        failure: openAiChatProjector.failure,
+        decode: (body) => wire.decode(body, answerOptions),
+        stream: () => wire.stream(answerOptions),
+        failure: wire.failure,
       }
       let retriedUsage: TokenUsage | undefined
       for (let number = 1; ; number += 1) {
@@ -274,12 +278,6 @@ function redactFailure(failure: LlmFailure, redact: (text: string) => string): L
     ...(raw !== undefined && { raw: redact(raw) }),
     ...(requestBody !== undefined && { requestBody: redact(requestBody) }),
   }
-}
-
-function countCalls({ messages }: LlmRequest): number {
-  let count = 0
-  for (const { blocks } of messages) for (const block of blocks) if (block.type === "tool_call") count += 1
-  return count
 }
 
 function summary(attempts: number, requestId: string | undefined): string {

@@ -146,6 +146,9 @@ function viewOf(machine: TurnMachine): TurnView {
     get messages() {
       return machine.messages
     },
+    get tools() {
+      return machine.turn.surface.tools
+    },
   })
 }
 

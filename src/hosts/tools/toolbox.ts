@@ -100,8 +100,7 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
     async call(call, context) {
       const tool = byName.get(call.toolName)
       if (tool !== undefined) return tool.call(call, withStore(context))
-      const known = byName.size === 0 ? "There are no tools." : `The tools are: ${[...byName.keys()].join(", ")}.`
-      return failed(invalidRequest("unknown_tool", `There is no tool ${JSON.stringify(shorten(call.toolName))}. ${known}`))
+      return failed(unknownTool(call.toolName, [...byName.keys()]))
     },
     effects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",
     recover: async (call, context) => byName.get(call.toolName)?.recover?.(call, withStore(context)),
@@ -143,6 +142,12 @@ function jsonSchemaOf(name: string, io: "input" | "output", schema: unknown): To
 /** The answer of a call that failed. */
 export function failed(failure: ToolFailure): ToolAnswer<never> {
   return { output: { status: "failure", failure } }
+}
+
+/** The failure of a call of a tool that does not exist. */
+export function unknownTool(name: string, known: readonly string[]): ToolFailure {
+  const list = known.length === 0 ? "There are no tools." : `The tools are: ${known.join(", ")}.`
+  return invalidRequest("unknown_tool", `There is no tool ${JSON.stringify(shorten(name))}. ${list}`)
 }
 
 /** The failure of a call that the model got wrong. */

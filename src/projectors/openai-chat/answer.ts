@@ -1,34 +1,16 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmResponse, OutputPart, ReasoningBlock, TerminalReason, TextOutput } from "../../wire/llm.ts"
-import type { Producer } from "../../wire/message.ts"
-import type { LlmComplete } from "../../wire/response.ts"
+import { brokenOff, malformed } from "../wires/failure.ts"
+import { meaningOf } from "../wires/finish-reason.ts"
+import { readUsage } from "../wires/usage.ts"
+import { isRecord, jsonOf, stringOf, textOf } from "../wires/values.ts"
+import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { CallCollector } from "./calls.ts"
-import { brokenOff, malformed } from "./failure.ts"
-import { meaningOf } from "./finish-reason.ts"
 import { addMetadata, type Metadata, ReasoningBlocks } from "./metadata.ts"
-import { readUsage } from "./usage.ts"
-import { isRecord, jsonOf, stringOf, textOf } from "./values.ts"
+import type { OpenAiChatWireOptions } from "./request.ts"
 
-/** The result of a model call: `llm_complete.result`. */
-export type LlmResult = LlmComplete["result"]
-
-export interface OpenAiAnswerOptions {
-  /** The first number of the ids `call_<n>` for calls that come without an id. Default 1. */
-  readonly firstCallNumber?: number
-  /** The model that answers, as in the request. Stored with the answer, together with the provider's id of it. */
-  readonly producer?: Producer
-  /** The own names of functions that the request sent in another form: what `toolNames` of the projector returns for the request. */
-  readonly toolNames?: ReadonlyMap<string, string>
-  /**
-   * What `[DONE]` means in a stream without a finish reason. `truncated`: the answer was cut off, as without `[DONE]`. `complete`: it
-   * ended, for endpoints that never send a finish reason. Default `truncated`.
-   */
-  readonly doneWithoutReason?: "truncated" | "complete"
-  /** The clock, in milliseconds since the epoch. Without it, a failure has no `retryAt` if the provider says only how long to wait. */
-  readonly now?: () => number
-  /** Removes secrets from what the provider says of the answer: errors, finish reason, id. It is called before a text is shortened. */
-  readonly redact?: (text: string) => string
-}
+/** How an answer is read: what its endpoint does, and what the host knows. */
+export type OpenAiAnswerOptions = Pick<OpenAiChatWireOptions, "doneWithoutReason"> & DecodeOptions
 
 /**
  * Keys of a message that the provider wants back: signed or encrypted reasoning of OpenRouter, LiteLLM and Copilot.

@@ -1,7 +1,5 @@
-import { shortHash } from "./short-hash.ts"
-
-/** Who wrote a message, as seen by the endpoint: the same model, another one, or unknown. */
-export type Origin = "same" | "other" | "unknown"
+import type { Origin } from "../wires/origin.ts"
+import { shortHash } from "../wires/short-hash.ts"
 
 /** The form of call ids: `mistral` is exactly nine letters and digits. */
 export type CallIdForm = "openai" | "mistral"

@@ -1,9 +1,9 @@
 import { whyNotJson } from "../../json.ts"
 import { isBlank } from "../../text.ts"
 import type { ToolCallBlock } from "../../wire/llm.ts"
-import { Arguments } from "./arguments.ts"
+import { Arguments } from "../wires/arguments.ts"
+import { indexOf, isRecord, stringOf, textOf } from "../wires/values.ts"
 import { addMetadata, type Metadata } from "./metadata.ts"
-import { indexOf, isRecord, stringOf, textOf } from "./values.ts"
 
 /** A tool call in a message, or a piece of one in a delta. */
 interface CallPiece {

@@ -1,5 +1,5 @@
 import { type Json, whyNotJson } from "../../json.ts"
-import { isRecord } from "./values.ts"
+import { isRecord } from "../wires/values.ts"
 
 /** JSON that a provider wants back, from pieces. */
 export type Metadata = { [key: string]: Json }

@@ -1,32 +1,38 @@
 import type { Json } from "../../json.ts"
 import { isBlank, strayResultText } from "../../text.ts"
-import type { Block, LlmMessage, LlmRequest } from "../../wire/llm.ts"
-import type { AttachmentRef, Producer } from "../../wire/message.ts"
+import type { Block, LlmMessage, LlmRequest, ToolResultBlock } from "../../wire/llm.ts"
+import type { AttachmentRef } from "../../wire/message.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
+import {
+  attachmentOf,
+  describeAttachment,
+  fileName,
+  isImage,
+  missingAttachment,
+  NOTHING_SHOWN,
+  resultText,
+  type Shown,
+  shownBy,
+} from "../wires/attachments.ts"
+import { joinTexts } from "../wires/join-texts.ts"
+import { type Origin, originOf } from "../wires/origin.ts"
+import { ToolNames } from "../wires/tool-names.ts"
+import { isRecord } from "../wires/values.ts"
+import { sentArguments, wellFormed } from "../wires/well-formed.ts"
+import type { EncodeOptions } from "../wires/wire.ts"
 import type { OpenAiChatBody, OpenAiContentPart, OpenAiMessage, OpenAiTool, OpenAiToolCall } from "./body.ts"
-import { type CallIdForm, CallIds, type Origin } from "./call-ids.ts"
+import { type CallIdForm, CallIds } from "./call-ids.ts"
 import { Conversation } from "./conversation.ts"
-import { joinTexts } from "./join-texts.ts"
 import { mergeExtras, type OpenAiRoleOptions, orderRoles } from "./roles.ts"
-import { ToolNames } from "./tool-names.ts"
-import { isRecord } from "./values.ts"
-import { sentArguments, wellFormed } from "./well-formed.ts"
 
 /** What an endpoint accepts. The defaults are those of the OpenAI reference. */
-export interface OpenAiRequestOptions extends OpenAiRoleOptions {
-  /** Requests the answer in chunks. Default `false`. */
-  readonly stream?: boolean
-  /** With `stream`: requests the usage in a last chunk. `false` for endpoints that refuse `stream_options`. Default `true`. */
+export interface OpenAiChatWireOptions extends OpenAiRoleOptions {
+  /** In a stream: requests the usage in a last chunk. `false` for endpoints that refuse `stream_options`. Default `true`. */
   readonly includeUsage?: boolean
   /** The key for `generation.maxOutputTokens`. Many compatible servers accept only `max_tokens`. Default `max_completion_tokens`. */
   readonly maxTokensField?: "max_completion_tokens" | "max_tokens"
   /** Default `system`; newer OpenAI models read it as `developer`. */
   readonly systemRole?: "system" | "developer"
-  /**
-   * Returns the URL of an attachment: for an image `https:` or `data:`, for a file `data:`, because this wire takes no other URL of a
-   * file. Without one, a text replaces the attachment.
-   */
-  readonly attachmentUrl?: (attachment: AttachmentRef) => string | undefined
   /**
    * The media types of files that the endpoint accepts. A text replaces any other. Default: only `application/pdf`.
    * @see https://developers.openai.com/api/docs/guides/file-inputs (2026-11)
@@ -44,18 +50,21 @@ export interface OpenAiRequestOptions extends OpenAiRoleOptions {
    */
   readonly callIds?: CallIdForm
   /**
-   * The producer that answers of this endpoint have. A message of the same producer goes back with its `providerMetadata`, a message of
-   * another without. Default: any provider with this wire and the request's model.
+   * What `[DONE]` means in a stream without a finish reason. `truncated`: the answer was cut off, as without `[DONE]`. `complete`: it
+   * ended, for endpoints that never send a finish reason. Default `truncated`.
    */
-  readonly producer?: Partial<Pick<Producer, "provider" | "api" | "model">>
+  readonly doneWithoutReason?: "truncated" | "complete"
   /** Further keys for the body. They override ours and those of `generation.providerOptions`. */
   readonly extraBody?: { readonly [key: string]: Json }
 }
 
+/** What one request needs: what its endpoint accepts, and what its host knows. */
+type OpenAiRequestOptions = OpenAiChatWireOptions & EncodeOptions
+
 export type ReasoningField = "reasoning_content" | "reasoning"
 
-/** The name of this wire in a {@link Producer}. */
-const API = "openai-chat"
+/** The name of this wire in a producer. */
+export const OPENAI_CHAT = "openai-chat"
 
 /**
  * Projects a model request to a Chat Completions body.
@@ -67,7 +76,7 @@ const API = "openai-chat"
  * that of `generation`, else `modelVariant`. Empty messages are left out.
  *
  * Whatever a transcript contains, the body is valid: arguments are the text of a JSON object, names match `[a-zA-Z0-9_-]{1,64}`
- * (see {@link openAiToolNames}), every call has one result and every result a call, call ids fit and differ, and no text has half a
+ * (see `toolNames` of the wire), every call has one result and every result a call, call ids fit and differ, and no text has half a
  * surrogate pair. What only another model understands is left out: its `providerMetadata`, and opaque blocks except for their text.
  *
  * The request's `cache` and the cache breakpoints are ignored: these endpoints cache automatically. The wire has no mark for a failed
@@ -113,7 +122,6 @@ function responseFormat(outputSpec: NonNullable<LlmRequest["outputSpec"]>): NonN
 
 type AttachmentBlock = Extract<Block, { attachmentIndex: number }>
 type CallBlock = Extract<Block, { type: "tool_call" }>
-type ResultBlock = Extract<Block, { type: "tool_result" }>
 type Extras = Readonly<Record<string, unknown>>
 
 /** Projects the messages of one request, in order. */
@@ -137,8 +145,8 @@ class MessageProjection {
   }
 
   #project({ blocks, producer, role }: LlmMessage): void {
-    const from = this.#originOf(producer)
-    const results: ResultBlock[] = []
+    const from = originOf(producer, this.#options.producer, OPENAI_CHAT, this.#request)
+    const results: ToolResultBlock[] = []
     const calls: CallBlock[] = []
     const content: OpenAiContentPart[] = []
     let reasoning = ""
@@ -181,15 +189,8 @@ class MessageProjection {
     }
   }
 
-  /** Returns whether a message was written by the model that will read it. */
-  #originOf(producer: Producer | undefined): Origin {
-    if (producer === undefined) return "unknown"
-    const { api = API, model = this.#request.model, provider = producer.provider } = this.#options.producer ?? {}
-    return producer.api === api && producer.model === model && producer.provider === provider ? "same" : "other"
-  }
-
   /** Adds results directly after the calls that they answer. Returns those that answer none. */
-  #addResults(results: readonly ResultBlock[]): readonly ResultBlock[] {
+  #addResults(results: readonly ToolResultBlock[]): readonly ToolResultBlock[] {
     return results.filter((result) => !this.#conversation.addResult(result.callId, resultText(result)))
   }
 
@@ -234,13 +235,13 @@ class MessageProjection {
   }
 
   /** Projects an attachment by its media type: a server that is sent a PDF as an image refuses the whole request. */
-  #attachment({ attachmentIndex, type }: AttachmentBlock, role: LlmMessage["role"], shown: Shown): readonly OpenAiContentPart[] {
-    const attachment = this.#request.attachments[attachmentIndex]
-    if (attachment === undefined) return [{ type: "text", text: `[${type === "image" ? "Image" : "File"}: not available]` }]
+  #attachment(block: AttachmentBlock, role: LlmMessage["role"], shown: Shown): readonly OpenAiContentPart[] {
+    const attachment = attachmentOf(this.#request, block)
+    if (attachment === undefined) return [{ type: "text", text: missingAttachment(block.type) }]
     const isOfResult = shown.ids.has(attachment.id)
     const sent = role === "user" ? this.#sentAttachment(attachment) : undefined
-    if (sent === undefined) return isOfResult ? [] : [{ type: "text", text: describe(attachment) }]
-    return isOfResult ? [{ type: "text", text: describe(attachment, shown.toolName) }, sent] : [sent]
+    if (sent === undefined) return isOfResult ? [] : [{ type: "text", text: describeAttachment(attachment) }]
+    return isOfResult ? [{ type: "text", text: describeAttachment(attachment, shown.toolName) }, sent] : [sent]
   }
 
   /** Returns undefined if the endpoint does not accept the attachment, or the host has no URL for it. */
@@ -270,45 +271,6 @@ const CALL_KEYS: ReadonlySet<string> = new Set(["id", "type", "function"])
 
 function without(extras: Extras, keys: ReadonlySet<string>): Extras {
   return Object.fromEntries(Object.entries(extras).filter(([key]) => !keys.has(key)))
-}
-
-/** The attachments that a result names. They follow it as blocks. */
-interface Shown {
-  readonly ids: ReadonlySet<string>
-  readonly toolName?: string
-}
-
-const NOTHING_SHOWN: Shown = { ids: new Set() }
-
-function shownBy({ content = [], toolName }: ResultBlock): Shown {
-  const ids = new Set(content.flatMap((part) => (part.type === "attachment" ? [part.attachment.id] : [])))
-  return toolName === undefined ? { ids } : { ids, toolName }
-}
-
-/** The text of a result, with a name in the place of each attachment. */
-function resultText({ content, text }: ResultBlock): string {
-  if (content === undefined) return text
-  return content.reduce((joined, part, index) => {
-    if (part.type === "attachment") return joined + describe(part.attachment)
-    return content[index - 1]?.type === "text" ? `${joined}\n${part.text}` : joined + part.text
-  }, "")
-}
-
-/** Returns a name with the extension that OpenAI reads the type of a PDF from. */
-function fileName({ id, label, mediaType }: AttachmentRef): string {
-  const name = label ?? id
-  return mediaType === "application/pdf" && !/\.pdf$/i.test(name) ? `${name}.pdf` : name
-}
-
-function isImage({ mediaType }: AttachmentRef): boolean {
-  return mediaType.startsWith("image/")
-}
-
-function describe(attachment: AttachmentRef, toolName?: string): string {
-  const { height, label, mediaType, width } = attachment
-  const size = width === undefined || height === undefined ? [] : [`${width}x${height}`]
-  const origin = toolName === undefined ? [] : [`a result of ${toolName}`]
-  return `[${isImage(attachment) ? "Image" : "File"}: ${[...(label === undefined ? [] : [label]), mediaType, ...size, ...origin].join(", ")}]`
 }
 
 function textOnly(content: readonly OpenAiContentPart[]): string {

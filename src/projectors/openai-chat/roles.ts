@@ -1,5 +1,5 @@
+import { joinTexts } from "../wires/join-texts.ts"
 import type { OpenAiContentPart, OpenAiMessage } from "./body.ts"
-import { joinTexts } from "./join-texts.ts"
 
 /** Rules of some chat templates about the order of roles. They combine. */
 export interface OpenAiRoleOptions {

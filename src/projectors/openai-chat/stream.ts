@@ -1,9 +1,10 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure } from "../../wire/llm.ts"
-import { Answer, type LlmResult, type OpenAiAnswerOptions } from "./answer.ts"
-import { answerFailure, truncated } from "./failure.ts"
-import { meaningOf } from "./finish-reason.ts"
-import { indexOf, isRecord, stringOf } from "./values.ts"
+import { answerFailure, truncated } from "../wires/failure.ts"
+import { meaningOf } from "../wires/finish-reason.ts"
+import { indexOf, isRecord, stringOf } from "../wires/values.ts"
+import type { LlmResult, WireStream } from "../wires/wire.ts"
+import { Answer, type OpenAiAnswerOptions } from "./answer.ts"
 
 /**
  * Reads a streamed answer: `push` every parsed chunk, then call `finish`. Accepts any value and never throws; after a value
@@ -11,7 +12,7 @@ import { indexOf, isRecord, stringOf } from "./values.ts"
  * calls and finish reason of the others count if it has none.
  * @see https://platform.openai.com/docs/api-reference/chat-streaming/streaming (2026-11)
  */
-export class OpenAiChatStream {
+export class OpenAiChatStream implements WireStream {
   readonly #answer: Answer
   readonly #options: OpenAiAnswerOptions
   #pieces = 0

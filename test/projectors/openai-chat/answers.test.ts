@@ -1,8 +1,8 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { type OpenAiAnswerOptions, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
 import { LlmResponse } from "../../../src/schemas/llm.ts"
 import { LlmComplete } from "../../../src/schemas/response.ts"
+import { type ChatAnswerOptions, chatAnswer, chatStream } from "../../support/openai-chat.ts"
 import { answer, failure, nested, response, whole } from "./support.ts"
 
 test("a text answer is read; its input tokens do not include the cached ones", () => {
@@ -60,7 +60,7 @@ test("vLLM: reasoning sent under two names is read once", () => {
 })
 
 test("llama.cpp: calls with blank ids get numbered ones", () => {
-  const ids = (options: OpenAiAnswerOptions) =>
+  const ids = (options: ChatAnswerOptions) =>
     answer(whole("llamacpp-tool-call", options)).parts.map((part) => (part.type === "tool_call" ? part.callId : part.type))
   expect(ids({})).toEqual(["call_1", "call_2"])
   expect(ids({ firstCallNumber: 8 })).toEqual(["call_8", "call_9"])
@@ -155,7 +155,7 @@ test.each([
   ["a function that is not an object", { choices: [{ message: { tool_calls: [{ function: "f" }] }, finish_reason: "stop" }] }],
   ["arguments nested too deep", { choices: [{ message: { tool_calls: [{ function: { name: "f", arguments: nested(5_000) } }] } }] }],
 ])("%s instead of an answer is malformed", (_what, body) => {
-  const read = openAiChatProjector.response(body)
+  const read = chatAnswer(body)
   expect(failure(read)).toMatchObject({ code: "malformed_response", retryable: false, terminalReason: "provider_error" })
   expect(() => LlmComplete.parse({ type: "llm_complete", id: 1, result: read })).not.toThrow()
 })
@@ -211,9 +211,9 @@ test("any input gives a result with the wire's shape, whole and streamed", () =>
   )
   fc.assert(
     fc.property(fc.oneof(anything, almost), fc.array(fc.oneof(anything, almost), { maxLength: 3 }), (body, chunks) => {
-      const stream = openAiChatProjector.stream()
+      const stream = chatStream()
       for (const chunk of chunks) stream.push(chunk)
-      for (const result of [openAiChatProjector.response(body), stream.finish(), stream.cutOff(failure(openAiChatProjector.response(undefined)))]) {
+      for (const result of [chatAnswer(body), stream.finish(), stream.cutOff(failure(chatAnswer(undefined)))]) {
         LlmComplete.parse({ type: "llm_complete", id: 1, result })
       }
     }),
@@ -249,7 +249,7 @@ test.each<[string, unknown, readonly (readonly [string, string])[]]>([
 ])("a content of %s is read, whole and streamed", (_what, content, parts) => {
   const expected = parts.map(([type, text]) => ({ type, text }))
   expect(answer(response({ content }, "stop")).parts).toEqual(expected)
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   const events = stream.push({ choices: [{ delta: { content }, finish_reason: "stop" }] })
   expect(answer(stream.finish()).parts).toEqual(expected)
   expect(events.map((event) => ("content" in event ? event.content : "")).join("")).toBe(parts.map(([, text]) => text).join(""))

@@ -1,7 +1,8 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { openAiChatWire } from "../../../src/projectors/openai-chat/index.ts"
 import { LlmFailure } from "../../../src/schemas/llm.ts"
+import { chatAnswer, chatStream } from "../../support/openai-chat.ts"
 import { failure, response } from "./support.ts"
 
 const NOW = Date.UTC(2026, 10, 20, 12)
@@ -132,7 +133,7 @@ test.each<[string, number, unknown, string, boolean, number?]>([
     true,
   ],
 ])("%s", (_what, status, error, kind, retryable, waitSeconds) => {
-  const read = openAiChatProjector.failure(status, JSON.stringify({ error }), { nowMs: NOW })
+  const read = openAiChatWire().failure(status, JSON.stringify({ error }), { nowMs: NOW })
   expect({ kind: read.kind, retryable: read.retryable, retryAt: read.retryAt }).toEqual({
     kind,
     retryable,
@@ -237,7 +238,7 @@ test.each<[string, number, unknown, string, number?]>([
   ["a body that is a text", 429, "You have hit your usage limit. Try again in 2 hours.", "a proxy", NOW + 7_200_000],
 ])("%s: the usage limit is reached", (_provider, status, body, _source, retryAt) => {
   const text = typeof body === "string" ? body : JSON.stringify(body)
-  const { kind, retryable, retryAt: time } = openAiChatProjector.failure(status, text, { nowMs: NOW, shouldRetry: true })
+  const { kind, retryable, retryAt: time } = openAiChatWire().failure(status, text, { nowMs: NOW, shouldRetry: true })
   expect({ kind, retryable, time }).toEqual({ kind: "usage_limit", retryable: false, time: retryAt })
 })
 
@@ -247,11 +248,11 @@ test.each<[string, string, number]>([
   ['{"msg":"too many requests, wait 1500ms"}', "rate_limit", 1.5],
   ['{"error":{"type":"usage_limit_reached","resets_in_seconds":"90"}}', "usage_limit", 90],
 ])("the body %s says when to call again", (body, kind, seconds) => {
-  expect(openAiChatProjector.failure(429, body, { nowMs: NOW })).toMatchObject({ kind, retryAt: NOW + seconds * 1_000 })
+  expect(openAiChatWire().failure(429, body, { nowMs: NOW })).toMatchObject({ kind, retryAt: NOW + seconds * 1_000 })
 })
 
 test("a refusal without an envelope is described by its message", () => {
-  const message = (body: object) => openAiChatProjector.failure(400, JSON.stringify(body)).message
+  const message = (body: object) => openAiChatWire().failure(400, JSON.stringify(body)).message
   expect(message({ message: "Too long", errors: [{ message: "tools.3" }] })).toBe("The endpoint answered 400: Too long.")
   expect(message({ errors: [{ message: "No such model", code: 7003 }] })).toBe("The endpoint answered 400: No such model.")
   expect(message({ base_resp: { status_code: 2013, status_msg: "invalid params" } })).toBe("The endpoint answered 400: invalid params.")
@@ -259,7 +260,7 @@ test("a refusal without an envelope is described by its message", () => {
 
 test("a time in UTC is read like any date, and one without a zone or with odd figures is not", () => {
   const limits = { min: new Date(0), max: new Date("2999-12-31T23:59:59Z"), noInvalidDate: true }
-  const retryAt = (time: string) => openAiChatProjector.failure(400, JSON.stringify({ error: { message: `Blocked until ${time}.` } })).retryAt
+  const retryAt = (time: string) => openAiChatWire().failure(400, JSON.stringify({ error: { message: `Blocked until ${time}.` } })).retryAt
   fc.assert(
     fc.property(fc.date(limits), (date) => {
       const [day = "", clock = ""] = date.toISOString().split("T")
@@ -285,8 +286,8 @@ test.each<[string, unknown, object]>([
   ["a detail", { detail: "Upstream died", status: 503 }, { kind: "overloaded", retryable: true }],
   ["a text alone", { error: "Rate limit exceeded, try again in 8s" }, { kind: "rate_limit", retryable: true, retryAt: NOW + 8_000 }],
 ])("%s in an answer with status 200", (_what, body, expected) => {
-  expect(failure(openAiChatProjector.response(body, { now: () => NOW }))).toMatchObject(expected)
-  const stream = openAiChatProjector.stream({ now: () => NOW })
+  expect(failure(chatAnswer(body, { now: () => NOW }))).toMatchObject(expected)
+  const stream = chatStream({ now: () => NOW })
   stream.push(body)
   expect(failure(stream.finish())).toMatchObject(expected)
 })
@@ -299,8 +300,8 @@ test.each([
   { code: "Success", msg: "ok" },
 ])("%j beside an answer is not an error", (more) => {
   const choices = [{ message: { content: "Hi" }, delta: { content: "Hi" }, finish_reason: "stop" }]
-  expect(openAiChatProjector.response({ ...more, choices })).toMatchObject({ ok: true })
-  const stream = openAiChatProjector.stream()
+  expect(chatAnswer({ ...more, choices })).toMatchObject({ ok: true })
+  const stream = chatStream()
   stream.push({ ...more, choices: [] })
   stream.push({ ...more, choices })
   expect(stream.finish()).toMatchObject({ ok: !("error" in more) })
@@ -308,20 +309,20 @@ test.each([
 
 test("the later time of headers and body counts", () => {
   const body = (seconds: number) => JSON.stringify({ error: { message: `Please try again in ${seconds}s.` } })
-  expect(openAiChatProjector.failure(429, body(20), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 20_000)
-  expect(openAiChatProjector.failure(429, body(2), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
-  expect(openAiChatProjector.failure(503, "", { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
-  expect(openAiChatProjector.failure(429, body(20)).retryAt).toBeUndefined()
+  expect(openAiChatWire().failure(429, body(20), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 20_000)
+  expect(openAiChatWire().failure(429, body(2), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
+  expect(openAiChatWire().failure(503, "", { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
+  expect(openAiChatWire().failure(429, body(20)).retryAt).toBeUndefined()
 })
 
 test("errors in answers have kinds and times, too", () => {
   const error = { message: "All keys are used up. Please retry in 30s.", code: 429 }
-  expect(failure(openAiChatProjector.response({ error }, { now: () => NOW }))).toMatchObject({
+  expect(failure(chatAnswer({ error }, { now: () => NOW }))).toMatchObject({
     kind: "rate_limit",
     retryable: true,
     retryAt: NOW + 30_000,
   })
-  const stream = openAiChatProjector.stream({ now: () => NOW })
+  const stream = chatStream({ now: () => NOW })
   stream.push({ error: { message: "Overloaded", type: "overloaded_error" } })
   expect(failure(stream.finish())).toMatchObject({ kind: "overloaded", retryable: true })
   expect(failure(response({ content: "" }, "network_error"))).toMatchObject({ kind: "network", retryable: true })
@@ -344,7 +345,7 @@ test("every failure has a kind and the wire's shape", () => {
   fc.assert(
     fc.property(status, fc.oneof(fc.anything(), fc.record({ error })), fc.double({ min: 0, max: 1e9, noNaN: true }), (code, body, retryAfterMs) => {
       const text = safeJson(body)
-      const read = openAiChatProjector.failure(code, text, { nowMs: NOW, retryAfterMs })
+      const read = openAiChatWire().failure(code, text, { nowMs: NOW, retryAfterMs })
       expect(LlmFailure.parse(read)).toEqual(read)
       expect(read.kind).toBeDefined()
     }),
@@ -354,7 +355,7 @@ test("every failure has a kind and the wire's shape", () => {
 test("a message is searched for a time in linear time", () => {
   for (const piece of ["try again in ", "again 1", "wait 1m", "in 1s, and ", "9"]) {
     const start = performance.now()
-    openAiChatProjector.failure(429, JSON.stringify({ error: { message: piece.repeat(100_000) } }), { nowMs: NOW })
+    openAiChatWire().failure(429, JSON.stringify({ error: { message: piece.repeat(100_000) } }), { nowMs: NOW })
     expect(performance.now() - start).toBeLessThan(5_000)
   }
 }, 60_000)

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { openAiChatWire } from "../../../src/projectors/openai-chat/index.ts"
 import { fixture } from "./support.ts"
 
 test.each<[string, number, object]>([
@@ -35,7 +35,7 @@ test.each<[string, number, object]>([
   ["openrouter-error", 429, { retryable: true, code: "http_429" }],
 ])("a recorded refusal is read: %s", (name, status, expected) => {
   const body = fixture(`${name}.json`)
-  expect(openAiChatProjector.failure(status, body)).toMatchObject({ ...expected, raw: body })
+  expect(openAiChatWire().failure(status, body)).toMatchObject({ ...expected, raw: body })
 })
 
 test.each([
@@ -52,13 +52,13 @@ test.each([
   [503, true],
   [529, true],
 ])("status %i is retryable: %s", (status, retryable) => {
-  expect(openAiChatProjector.failure(status, "").retryable).toBe(retryable)
+  expect(openAiChatWire().failure(status, "").retryable).toBe(retryable)
 })
 
 test("the endpoint may decide whether to retry, but not if the quota is used up", () => {
-  expect(openAiChatProjector.failure(500, "", { shouldRetry: false }).retryable).toBe(false)
-  expect(openAiChatProjector.failure(400, "", { shouldRetry: true }).retryable).toBe(true)
-  expect(openAiChatProjector.failure(429, fixture("error-openai-quota.json"), { shouldRetry: true }).retryable).toBe(false)
+  expect(openAiChatWire().failure(500, "", { shouldRetry: false }).retryable).toBe(false)
+  expect(openAiChatWire().failure(400, "", { shouldRetry: true }).retryable).toBe(true)
+  expect(openAiChatWire().failure(429, fixture("error-openai-quota.json"), { shouldRetry: true }).retryable).toBe(false)
 })
 
 test.each([
@@ -70,11 +70,11 @@ test.each([
   ['{"error":{"message":"","code":null}}', 'The endpoint answered 503: {"error":{"message":"","code":null}}.'],
   ['{"detail":[{"loc":["body"],"msg":"bad"}]}', 'The endpoint answered 503: [{"loc":["body"],"msg":"bad"}].'],
 ])("the message for the body %j", (body, message) => {
-  expect(openAiChatProjector.failure(503, body).message).toBe(message)
+  expect(openAiChatWire().failure(503, body).message).toBe(message)
 })
 
 test("long bodies are shortened", () => {
-  const { message, raw } = openAiChatProjector.failure(500, JSON.stringify({ error: { message: "x".repeat(100_000) } }))
+  const { message, raw } = openAiChatWire().failure(500, JSON.stringify({ error: { message: "x".repeat(100_000) } }))
   expect(message.length).toBeLessThan(2_200)
   expect(raw?.length).toBeLessThan(8_100)
 })

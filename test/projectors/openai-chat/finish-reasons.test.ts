@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { chatStream } from "../../support/openai-chat.ts"
 import { answer, failure, response } from "./support.ts"
 
 test.each([
@@ -68,7 +68,7 @@ test("a refusal is not mistaken for a filter, a cut-off or a fault", () => {
 
 test("[DONE] without a finish reason is a truncated answer, or by an option a complete one", () => {
   const read = (option: "truncated" | "complete" | undefined, done: boolean, delta: object = { content: "Porto." }) => {
-    const stream = openAiChatProjector.stream(option === undefined ? {} : { doneWithoutReason: option })
+    const stream = chatStream(option === undefined ? {} : { doneWithoutReason: option })
     stream.push({ choices: [{ index: 0, delta }] })
     return stream.finish(done)
   }

@@ -1,13 +1,13 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { type OpenAiAnswerOptions, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import { LlmComplete } from "../../../src/schemas/response.ts"
+import { type ChatAnswerOptions, chatAnswer, chatStream } from "../../support/openai-chat.ts"
 import { answer, response } from "./support.ts"
 
 /** Reads deltas as a stream, and collects its events. */
-function deltas(list: readonly object[], options: OpenAiAnswerOptions = {}, finishReason = "stop") {
-  const stream = openAiChatProjector.stream(options)
+function deltas(list: readonly object[], options: ChatAnswerOptions = {}, finishReason = "stop") {
+  const stream = chatStream(options)
   const events: TurnEvent[] = []
   for (const delta of list) events.push(...stream.push({ id: "chatcmpl-1", choices: [{ index: 0, delta, finish_reason: null }] }))
   stream.push({ choices: [{ index: 0, delta: {}, finish_reason: finishReason }] })
@@ -141,14 +141,14 @@ test("Copilot: the calls of further choices count if the first choice has none, 
   const call = (name: string) => ({ index: 0, id: `id_${name}`, type: "function", function: { name, arguments: "{}" } })
   const choice = (index: number, key: string, message: object) => ({ index, [key]: message, finish_reason: "tool_calls" })
   const read = (first: object) => {
-    const whole = openAiChatProjector.response({
+    const whole = chatAnswer({
       choices: [
         choice(0, "message", first),
         choice(1, "message", { content: "No", tool_calls: [call("f")] }),
         choice(2, "message", { tool_calls: [call("g")] }),
       ],
     })
-    const stream = openAiChatProjector.stream()
+    const stream = chatStream()
     stream.push({ choices: [choice(0, "delta", first)] })
     stream.push({ choices: [choice(2, "delta", { tool_calls: [call("g")] }), choice(1, "delta", { content: "No", tool_calls: [call("f")] })] })
     expect(stream.finish()).toEqual(whole)
@@ -179,17 +179,17 @@ test.each<[string, readonly [object, string | null], readonly [object, string | 
   ["a refusal in the next choice", [{}, null], [{ refusal: "No." }, "stop"], ["text"], "refusal"],
 ])("Copilot: %s", (_what, first, second, types, terminalReason) => {
   const choices = (key: string) => [first, second].map(([message, finish_reason], index) => ({ index, [key]: message, finish_reason }))
-  const whole = answer(openAiChatProjector.response({ choices: choices("message") }))
+  const whole = answer(chatAnswer({ choices: choices("message") }))
   expect(whole).toMatchObject({ parts: types.map((type) => ({ type })), terminalReason })
   for (const list of [choices("delta"), choices("delta").toReversed()]) {
-    const stream = openAiChatProjector.stream()
+    const stream = chatStream()
     for (const choice of list) stream.push({ choices: [choice] })
     expect(answer(stream.finish())).toEqual(whole)
   }
 })
 
 test("an answer that has only a choice 1 is read, also with its index as text", () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   for (const content of ["Li", "ma"]) stream.push({ choices: [{ index: "1", delta: { content }, finish_reason: null }] })
   expect(stream.complete).toBe(false)
   expect(stream.cutOff({ message: "Lost.", retryable: true, terminalReason: "provider_error" })).toMatchObject({ partial: { text: "Lima" } })
@@ -201,17 +201,17 @@ test("an answer that has only a choice 1 is read, also with its index as text", 
 test("an answer names its producer, with the provider's id of the answer", () => {
   const producer = { provider: "api.example", api: "openai-chat", model: "m" }
   expect(answer(deltas([{ content: "Hi" }], { producer }).result).producer).toEqual({ ...producer, responseId: "chatcmpl-1" })
-  expect(answer(openAiChatProjector.response({ id: "x", choices: [{ message: { content: "Hi" } }] }, { producer })).producer).toEqual({
+  expect(answer(chatAnswer({ id: "x", choices: [{ message: { content: "Hi" } }] }, { producer })).producer).toEqual({
     ...producer,
     responseId: "x",
   })
-  expect(answer(openAiChatProjector.response({ choices: [{ message: { content: "Hi" } }] }, { producer })).producer).toEqual(producer)
+  expect(answer(chatAnswer({ choices: [{ message: { content: "Hi" } }] }, { producer })).producer).toEqual(producer)
   expect(answer(deltas([{ content: "Hi" }]).result)).not.toHaveProperty("producer")
 })
 
 test("a failure keeps what was said before it, without calls, and its usage", () => {
   const producer = { provider: "p", api: "openai-chat", model: "m" }
-  const stream = openAiChatProjector.stream({ producer })
+  const stream = chatStream({ producer })
   const delta = { reasoning_content: "Hm.", content: "The answer", tool_calls: [{ index: 0, id: "a", function: { name: "f", arguments: '{"x' } }] }
   stream.push({ id: "c1", choices: [{ index: 0, delta }], usage: { prompt_tokens: 9, completion_tokens: 4 } })
   const partial = {
@@ -234,11 +234,11 @@ test("a failure keeps what was said before it, without calls, and its usage", ()
 
 test("a failure before anything was said has the usage itself", () => {
   const usage = { prompt_tokens: 9, completion_tokens: 4 }
-  expect(openAiChatProjector.response({ choices: [{ message: { content: "" }, finish_reason: "error" }], usage })).toMatchObject({
+  expect(chatAnswer({ choices: [{ message: { content: "" }, finish_reason: "error" }], usage })).toMatchObject({
     ok: false,
     error: { code: "error", usage: { inputTokens: 9, outputTokens: 4 } },
   })
-  expect(openAiChatProjector.response({ choices: [{ message: { content: "" }, finish_reason: "error" }] })).not.toHaveProperty("error.usage")
+  expect(chatAnswer({ choices: [{ message: { content: "" }, finish_reason: "error" }] })).not.toHaveProperty("error.usage")
 })
 
 test("what the model says comes out in order, whatever it is made of", () => {

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest"
-import { type OpenAiMessage, type OpenAiRequestOptions, type OpenAiToolCall, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { type OpenAiMessage, type OpenAiToolCall, openAiChatWire } from "../../../src/projectors/openai-chat/index.ts"
 import type { Block, Generation, LlmMessage, LlmRequest } from "../../../src/wire/llm.ts"
+import { type ChatRequestOptions, chatAnswer, chatRequest, chatStream } from "../../support/openai-chat.ts"
 import { answer, response } from "./support.ts"
 
 const base: LlmRequest = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "auto", generation: {} }
-const body = openAiChatProjector.request
+const body = chatRequest
 const tool = (name: string) => ({ name, description: "d", inputSchema: { type: "object" } })
 const call = (more: Partial<Extract<Block, { type: "tool_call" }>> = {}): Block => ({
   type: "tool_call",
@@ -16,12 +17,12 @@ const call = (more: Partial<Extract<Block, { type: "tool_call" }>> = {}): Block 
 const result = (callId = "c1", text = "seen"): LlmMessage => ({ role: "user", blocks: [{ type: "tool_result", callId, text }] })
 const by = (provider: string, model = "m", api = "openai-chat") => ({ provider, model, api })
 
-function messagesOf(messages: readonly LlmMessage[], options?: OpenAiRequestOptions): readonly OpenAiMessage[] {
+function messagesOf(messages: readonly LlmMessage[], options?: ChatRequestOptions): readonly OpenAiMessage[] {
   return body({ ...base, messages }, options).messages
 }
 
 /** The calls that are sent for messages. */
-function callsOf(messages: readonly LlmMessage[], options?: OpenAiRequestOptions): readonly OpenAiToolCall[] {
+function callsOf(messages: readonly LlmMessage[], options?: ChatRequestOptions): readonly OpenAiToolCall[] {
   return messagesOf(messages, options).flatMap((message) => (message.role === "assistant" ? (message.tool_calls ?? []) : []))
 }
 
@@ -85,7 +86,7 @@ describe("names", () => {
 
   test("tools with odd names are sent under names that fit, and a call comes back under the own name", () => {
     const request = { ...base, tools: [tool("fs.read"), tool("fs_read"), tool("fs/read"), tool("größe"), tool("x".repeat(65)), tool("plain")] }
-    const back = openAiChatProjector.toolNames(request)
+    const back = openAiChatWire().toolNames(request)
     const sent = body(request).tools?.map(({ function: { name } }) => name) ?? []
     for (const name of sent) expect(name).toMatch(/^[a-zA-Z0-9_-]{1,64}$/)
     expect(new Set(sent).size).toBe(6)
@@ -93,13 +94,13 @@ describe("names", () => {
     expect(sent[5]).toBe("plain")
     for (const [index, { name }] of request.tools.entries()) {
       const message = { tool_calls: [{ id: "k", type: "function", function: { name: sent[index], arguments: "{}" } }] }
-      const whole = openAiChatProjector.response(
+      const whole = chatAnswer(
         { choices: [{ index: 0, message: { role: "assistant", ...message }, finish_reason: "tool_calls" }] },
         { toolNames: back },
       )
       expect(answer(whole).parts).toMatchObject([{ type: "tool_call", toolName: name }])
 
-      const stream = openAiChatProjector.stream({ toolNames: back })
+      const stream = chatStream({ toolNames: back })
       stream.push({ choices: [{ index: 0, delta: { tool_calls: [{ index: 0, ...message.tool_calls[0] }] }, finish_reason: "tool_calls" }] })
       expect(answer(stream.finish()).parts).toMatchObject([{ type: "tool_call", toolName: name }])
     }
@@ -107,7 +108,7 @@ describe("names", () => {
 
   test("a name that fits is not changed, and nothing has to be mapped back", () => {
     const request = { ...base, tools: [tool("read"), tool("a-b_C9")], messages: [{ role: "assistant" as const, blocks: [call()] }] }
-    expect(openAiChatProjector.toolNames(request).size).toBe(0)
+    expect(openAiChatWire().toolNames(request).size).toBe(0)
     expect(answer(response({ tool_calls: [{ id: "k", function: { name: "read", arguments: "{}" } }] }, "tool_calls")).parts).toMatchObject([
       { toolName: "read" },
     ])
@@ -123,7 +124,11 @@ describe("names", () => {
     expect(tools?.[0]?.function.name).toBe("fs_read")
     const sent = messages[0]?.role === "assistant" ? messages[0].tool_calls?.[0]?.function.name : undefined
     expect(sent).not.toBe("fs_read")
-    expect(openAiChatProjector.toolNames(request).get(sent ?? "")).toBe("fs_read")
+    expect(
+      openAiChatWire()
+        .toolNames(request)
+        .get(sent ?? ""),
+    ).toBe("fs_read")
   })
 
   test("a tool choice names the function as it is sent", () => {
@@ -169,7 +174,7 @@ describe("well-formed text", () => {
 })
 
 describe("call ids", () => {
-  const ids = (callIds: readonly string[], options?: OpenAiRequestOptions, producer?: LlmMessage["producer"]) => {
+  const ids = (callIds: readonly string[], options?: ChatRequestOptions, producer?: LlmMessage["producer"]) => {
     const messages = callIds.flatMap((callId): LlmMessage[] => [
       { role: "assistant", blocks: [call({ callId })], ...(producer !== undefined && { producer }) },
       result(callId, `of ${callId}`),
@@ -318,7 +323,7 @@ describe("what a provider wants back", () => {
       { role: "assistant", blocks: [{ type: "reasoning", text: "Hm." }, call({ callId: "d" })] },
       { role: "assistant", blocks: [{ type: "text", text: "Done." }] },
     ]
-    const sent = (options: OpenAiRequestOptions) =>
+    const sent = (options: ChatRequestOptions) =>
       messagesOf(messages, options).filter(({ role }) => role === "assistant") as readonly Extract<OpenAiMessage, { role: "assistant" }>[]
     expect(sent({ reasoningField: "reasoning_content" }).map((message) => message.reasoning_content)).toEqual(["", "", "Hm.", undefined])
     expect(sent({ reasoningField: "reasoning" }).map((message) => message.reasoning)).toEqual([undefined, undefined, "Hm.", undefined])
@@ -350,7 +355,7 @@ describe("files", () => {
     att_3: "data:text/csv;base64,CCCC",
     att_4: "data:image/png;base64,DDDD",
   }
-  const sent = (type: "image" | "file", options: OpenAiRequestOptions, role: LlmMessage["role"] = "user") =>
+  const sent = (type: "image" | "file", options: ChatRequestOptions, role: LlmMessage["role"] = "user") =>
     body({ ...base, attachments, messages: [{ role, blocks: [0, 1, 2, 3, 9].map((attachmentIndex) => ({ type, attachmentIndex })) }] }, options)
       .messages[0]?.content
 
@@ -382,7 +387,7 @@ describe("files", () => {
 })
 
 describe("generation", () => {
-  const sent = (generation: Generation, more: Partial<LlmRequest> = {}, options: OpenAiRequestOptions = {}) => {
+  const sent = (generation: Generation, more: Partial<LlmRequest> = {}, options: ChatRequestOptions = {}) => {
     const { messages: _messages, model: _model, ...keys } = body({ ...base, generation, ...more }, options)
     return keys
   }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { openAiChatWire } from "../../../src/projectors/openai-chat/index.ts"
+import { chatAnswer } from "../../support/openai-chat.ts"
 import { failure } from "./support.ts"
 
 /** Provider, status, error, and where the wording was reported or documented (2026-11). */
@@ -280,13 +281,13 @@ const OVERFLOWS: readonly (readonly [string, number, unknown, string])[] = [
 
 test.each(OVERFLOWS)("%s says that the context is full", (_provider, status, error) => {
   const expected = { kind: "context_overflow", terminalReason: "context_overflow", retryable: false }
-  expect(openAiChatProjector.failure(status, JSON.stringify({ error }))).toMatchObject(expected)
+  expect(openAiChatWire().failure(status, JSON.stringify({ error }))).toMatchObject(expected)
   // The same in a body or a chunk with status 200, in which no status says more.
-  expect(failure(openAiChatProjector.response({ error }))).toMatchObject(status === 413 ? {} : expected)
+  expect(failure(chatAnswer({ error }))).toMatchObject(status === 413 ? {} : expected)
 })
 
 test("413 without a body means that the request is too large", () => {
-  expect(openAiChatProjector.failure(413, "")).toMatchObject({ kind: "context_overflow", terminalReason: "context_overflow" })
+  expect(openAiChatWire().failure(413, "")).toMatchObject({ kind: "context_overflow", terminalReason: "context_overflow" })
 })
 
 test.each([
@@ -300,5 +301,5 @@ test.each([
   ["a long name", 400, "Invalid 'tools[0].function.name': string too long. Expected a string with maximum length 64."],
   ["too many tools", 400, "Invalid 'tools': array too long. Expected an array with maximum length 128, but got an array with length 130 instead."],
 ])("%s is not an overflow", (_what, status, message) => {
-  expect(openAiChatProjector.failure(status, JSON.stringify({ error: { message } })).terminalReason).toBe("provider_error")
+  expect(openAiChatWire().failure(status, JSON.stringify({ error: { message } })).terminalReason).toBe("provider_error")
 })

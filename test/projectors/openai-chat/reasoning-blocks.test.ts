@@ -1,14 +1,15 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { type LlmResult, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import type { LlmResult } from "../../../src/projectors/wires/wire.ts"
 import type { LlmFailure, LlmResponse } from "../../../src/schemas/llm.ts"
+import { chatAnswer, chatStream } from "../../support/openai-chat.ts"
 import { answer } from "./support.ts"
 
 const CANCELLED: LlmFailure = { message: "Cancelled.", retryable: false, kind: "cancelled", terminalReason: "cancelled" }
 
 /** Reads deltas as a stream that then ends with a finish reason, or is cut off. */
 function read(deltas: readonly object[], end: string | LlmFailure) {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   const shown = deltas.flatMap((delta) => stream.push({ choices: [{ index: 0, delta, finish_reason: null }] }))
   if (typeof end !== "string") return { shown, result: stream.cutOff(end) }
   stream.push({ choices: [{ index: 0, delta: {}, finish_reason: end }] })
@@ -88,7 +89,7 @@ test("a whole answer that was cut off is stored like a streamed one", () => {
       { type: "reasoning.encrypted", data: "eA" },
     ],
   }
-  const result = openAiChatProjector.response({ choices: [{ message, finish_reason: "length" }] })
+  const result = chatAnswer({ choices: [{ message, finish_reason: "length" }] })
   expect(returned(result)).toEqual({ reasoning_details: [{ type: "reasoning.encrypted", data: "eA" }] })
 })
 
@@ -158,14 +159,14 @@ test("encrypted blocks with one index are blocks of their own, and a repeated on
 })
 
 test("pieces that come as messages are pieces", () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   for (const content of ["Li", "ma", "."]) stream.push({ choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: null }] })
   stream.push({ choices: [{ index: 0, message: {}, finish_reason: "stop" }] })
   expect(answer(stream.finish()).text).toBe("Lima.")
 })
 
 test("a whole message at the end of a stream adds only what is new", () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   const call = { index: 0, id: "a", type: "function", function: { name: "f", arguments: '{"x":1}' } }
   stream.push({ choices: [{ index: 0, delta: { reasoning_content: "Plan" } }] })
   stream.push({ choices: [{ index: 0, delta: { content: "Look", tool_calls: [call] } }] })

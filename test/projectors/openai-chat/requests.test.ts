@@ -1,9 +1,9 @@
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
 import type { LlmRequest } from "../../../src/schemas/llm.ts"
+import { chatRequest } from "../../support/openai-chat.ts"
 
 const base: LlmRequest = { model: "gpt-4.1", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
-const body = openAiChatProjector.request
+const body = chatRequest
 
 test("system, user and assistant texts become messages", () => {
   const request: LlmRequest = {

@@ -1,8 +1,9 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { type OpenAiMessage, type OpenAiRequestOptions, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import type { OpenAiMessage } from "../../../src/projectors/openai-chat/index.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../../src/wire/llm.ts"
 import { check, SLOW } from "../../properties/check.ts"
+import { type ChatRequestOptions, chatRequest } from "../../support/openai-chat.ts"
 import { brokenRules } from "./body-rules.ts"
 
 const base: LlmRequest = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
@@ -92,11 +93,11 @@ function transcriptOf(steps: readonly Step[]): { readonly messages: readonly Llm
 const attachments = [{ id: "a", mediaType: "image/png", byteLength: 1 }]
 const attachmentUrl = (): string => "https://files.example/a.png"
 
-function sent(messages: readonly LlmMessage[], options: OpenAiRequestOptions) {
-  return openAiChatProjector.request({ ...base, attachments, messages }, { attachmentUrl, ...options })
+function sent(messages: readonly LlmMessage[], options: ChatRequestOptions) {
+  return chatRequest({ ...base, attachments, messages }, { attachmentUrl, ...options })
 }
 
-const COMBINATIONS: readonly OpenAiRequestOptions[] = [0, 1, 2, 3, 4, 5, 6, 7].map((bits) => ({
+const COMBINATIONS: readonly ChatRequestOptions[] = [0, 1, 2, 3, 4, 5, 6, 7].map((bits) => ({
   ...((bits & 1) > 0 && { bridgeUserAfterTool: true }),
   ...((bits & 2) > 0 && { systemOnlyFirst: true }),
   ...((bits & 4) > 0 && { alternate: true }),
@@ -157,7 +158,7 @@ test("without role options the order of roles is that of the request", () => {
 
 test("a user's message after a result is bridged, also a system note that became the user's", () => {
   const { messages } = transcriptOf([{ type: "user" }, { type: "calls", made: 1, answered: 1, between: [], text: false }, { type: "system" }])
-  const roles = (options: OpenAiRequestOptions) => sent(messages, options).messages.map(({ role }) => role)
+  const roles = (options: ChatRequestOptions) => sent(messages, options).messages.map(({ role }) => role)
   expect(roles({ bridgeUserAfterTool: true })).toEqual(["system", "user", "assistant", "tool", "system"])
   expect(roles({ systemOnlyFirst: true })).toEqual(["system", "user", "assistant", "tool", "user"])
   expect(roles({ systemOnlyFirst: true, bridgeUserAfterTool: true })).toEqual(["system", "user", "assistant", "tool", "assistant", "user"])

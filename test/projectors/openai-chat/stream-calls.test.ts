@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { chatAnswer, chatStream } from "../../support/openai-chat.ts"
 import { answer, piece, streamed } from "./support.ts"
 
 test.each<[string, readonly unknown[]]>([
@@ -231,7 +231,7 @@ test.each<[string, readonly unknown[], readonly [string, string, string][]]>([
   ["arguments that are cut off", [piece(0, "a", "f", '{"x":"half a')], [["a", "f", '{"x":"half a']]],
   ["arguments that are not an object", [piece(0, "a", "f", "nu"), piece(0, undefined, undefined, "ll")], [["a", "f", "null"]]],
 ])("calls are joined with %s", (_what, pieces, expected) => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   for (const tool_call of pieces) stream.push({ choices: [{ index: 0, delta: { tool_calls: [tool_call] }, finish_reason: null }] })
   stream.push({ choices: [{ index: 0, delta: {}, finish_reason: "tool_calls" }] })
   expect(answer(stream.finish()).parts).toEqual(expected.map(([callId, toolName, inputJson]) => ({ type: "tool_call", callId, toolName, inputJson })))
@@ -239,7 +239,7 @@ test.each<[string, readonly unknown[], readonly [string, string, string][]]>([
 
 /** Reads deltas as a stream. */
 function calls(deltas: readonly object[]) {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   for (const delta of deltas) stream.push({ choices: [{ index: 0, delta, finish_reason: null }] })
   stream.push({ choices: [{ index: 0, delta: {}, finish_reason: "tool_calls" }] })
   return answer(stream.finish()).parts
@@ -281,12 +281,12 @@ test("the older field beside the newer one is the same call once more", () => {
 
 test.each([{ tool_calls: "" }, { tool_calls: false }, { function_call: "none" }, { function_call: "auto" }])("%j is not a call", (delta) => {
   expect(calls([{ content: "Hi", ...delta }])).toEqual([{ type: "text", text: "Hi" }])
-  expect(openAiChatProjector.response({ choices: [{ message: { content: "Hi", ...delta }, finish_reason: "stop" }] })).toMatchObject({ ok: true })
+  expect(chatAnswer({ choices: [{ message: { content: "Hi", ...delta }, finish_reason: "stop" }] })).toMatchObject({ ok: true })
 })
 
 test("a signature of a call is stored for its provider, and not overwritten by a piece without one", () => {
   const signed = { google: { thought_signature: "c2ln" } }
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   const push = (more: object, text: string) =>
     stream.push({ choices: [{ index: 0, delta: { tool_calls: [{ ...piece(0, "a", "f", text), ...more }] }, finish_reason: "tool_calls" }] })
   push({ extra_content: signed }, '{"x":1}')
@@ -298,7 +298,7 @@ test("a signature of a call is stored for its provider, and not overwritten by a
 })
 
 test("names that were changed for the wire are changed back", () => {
-  const stream = openAiChatProjector.stream({ toolNames: new Map([["tabs_open", "tabs.open"]]) })
+  const stream = chatStream({ toolNames: new Map([["tabs_open", "tabs.open"]]) })
   stream.push({ choices: [{ delta: { tool_calls: [piece(0, "a", "tabs_open", "{}"), piece(1, "b", "other", "{}")] }, finish_reason: "tool_calls" }] })
   expect(answer(stream.finish()).parts).toMatchObject([{ toolName: "tabs.open" }, { toolName: "other" }])
 })
@@ -327,7 +327,7 @@ test("calls with objects as arguments are read whole from every kind of server, 
       fc.array(fc.nat({ max: 12 }), { maxLength: 40 }),
       fc.boolean(),
       (made, server, lengths, repeated) => {
-        const stream = openAiChatProjector.stream()
+        const stream = chatStream()
         let at = 0
         for (const [number, { name, value }] of made.entries()) {
           // Numbered, because two equal calls in a row are one call repeated for servers that give them the same id.
@@ -358,7 +358,7 @@ test("calls with objects as arguments are read whole from every kind of server, 
 
 test("calls are joined in linear time", () => {
   const time = (chunks: readonly unknown[]): number => {
-    const stream = openAiChatProjector.stream()
+    const stream = chatStream()
     const start = performance.now()
     for (const tool_call of chunks) stream.push({ choices: [{ index: 0, delta: { tool_calls: [tool_call] }, finish_reason: "tool_calls" }] })
     answer(stream.finish())

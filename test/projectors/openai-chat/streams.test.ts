@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
+import { chatAnswer, chatStream } from "../../support/openai-chat.ts"
 import { answer, failure, fixture, piece, streamed, whole } from "./support.ts"
 
 test("a text is shown as it arrives; its usage is in a last chunk without choices", () => {
@@ -74,7 +74,7 @@ test("a stream without a finish reason is a truncated answer", () => {
     kind: "network",
     terminalReason: "provider_error",
   })
-  expect(failure(openAiChatProjector.stream().finish()).code).toBe("stream_truncated")
+  expect(failure(chatStream().finish()).code).toBe("stream_truncated")
 })
 
 test("Azure: chunks without choices or deltas are read, and a filter may act after the stop", () => {
@@ -109,14 +109,14 @@ test("DeepSeek: reasoning comes first, and the usage in the chunk with the finis
 })
 
 test("the text of the first of several choices is read", () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   const chunk = (index: number, content: string) => ({ choices: [{ index, delta: { content }, finish_reason: "stop" }] })
   expect([chunk(1, "no"), chunk(0, "yes")].flatMap((one) => stream.push(one))).toEqual([{ type: "text_delta", content: "yes" }])
   expect(answer(stream.finish()).text).toBe("yes")
 })
 
 test("a whole message in one chunk is read", () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   expect(stream.push(fixture("openai-text.json", JSON.parse))).toEqual([{ type: "text_delta", content: "Hello! How can I assist you today?" }])
   expect(stream.finish()).toEqual(whole("openai-text"))
 })
@@ -130,7 +130,7 @@ test.each([
   ["a content that is an object", { choices: [{ delta: { content: {} } }] }],
   ["calls that are not a list", { choices: [{ delta: { tool_calls: {} } }] }],
 ])("%s instead of a chunk is malformed", (_what, chunk) => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   stream.push({ choices: [{ delta: { content: "Hi" }, finish_reason: null }] })
   expect(stream.failed).toBe(false)
   expect(stream.push(chunk)).toEqual([])
@@ -156,10 +156,10 @@ test.each(AFTER_THE_END)("%s after the finish reason does not throw a complete a
     [{ content: "Lima." }, "stop"],
     [CALL, "tool_calls"],
   ] as const) {
-    const stream = openAiChatProjector.stream()
+    const stream = chatStream()
     stream.push({ choices: [{ index: 0, delta, finish_reason: null }] })
     stream.push({ choices: [{ index: 0, delta: {}, finish_reason: finish }] })
-    const expected = openAiChatProjector.stream()
+    const expected = chatStream()
     expected.push({ choices: [{ index: 0, delta, finish_reason: finish }] })
     expect(stream.push(chunk)).toEqual([])
     expect(stream.failed).toBe(false)
@@ -172,7 +172,7 @@ test.each(AFTER_THE_END)("%s after the finish reason does not throw a complete a
 
 test("what comes after the finish reason counts if the answer is not complete, or filtered", () => {
   const after = (chunks: readonly unknown[], error: object) => {
-    const stream = openAiChatProjector.stream()
+    const stream = chatStream()
     for (const chunk of chunks) stream.push(chunk)
     stream.push({ error })
     return stream.finish()
@@ -189,7 +189,7 @@ test("what comes after the finish reason counts if the answer is not complete, o
 })
 
 test('the finish reason "null" is none', () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   stream.push({ choices: [{ index: 0, delta: { content: "Li" }, finish_reason: "null" }] })
   expect(stream.complete).toBe(false)
   expect(failure(stream.finish()).code).toBe("stream_truncated")
@@ -224,7 +224,7 @@ test("an answer is the same however it is cut into chunks", () => {
           ...pieces(argumentText).map((part) => ({ tool_calls: [piece(index, undefined, undefined, part)] })),
         ]),
       ]
-      const stream = openAiChatProjector.stream()
+      const stream = chatStream()
       const shown: TurnEvent[] = []
       for (let started = 1; queues.some((deltas) => deltas.length > 0); ) {
         const queue = next() % queues.length
@@ -243,7 +243,7 @@ test("an answer is the same however it is cut into chunks", () => {
         function: { name, arguments: argumentText },
       }))
       const message = { role: "assistant", content: text, reasoning_content: reasoning, tool_calls }
-      const expected = openAiChatProjector.response({
+      const expected = chatAnswer({
         choices: [{ index: 0, message, finish_reason: "stop" }],
         usage: { prompt_tokens: 3, completion_tokens: 2 },
       })

@@ -1,18 +1,19 @@
 import { readFileSync } from "node:fs"
-import { type LlmResult, type OpenAiAnswerOptions, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import type { LlmResult } from "../../../src/projectors/wires/wire.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { LlmFailure, LlmResponse } from "../../../src/schemas/llm.ts"
+import { type ChatAnswerOptions, chatAnswer, chatStream } from "../../support/openai-chat.ts"
 
 export const NO_USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
 
 /** Reads a fixture as a whole answer. */
-export function whole(name: string, options?: OpenAiAnswerOptions): LlmResult {
-  return openAiChatProjector.response(fixture(`${name}.json`, JSON.parse), options)
+export function whole(name: string, options?: ChatAnswerOptions): LlmResult {
+  return chatAnswer(fixture(`${name}.json`, JSON.parse), options)
 }
 
 /** Reads a fixture as a stream, and collects its events. */
-export function streamed(name: string, options?: OpenAiAnswerOptions) {
-  const stream = openAiChatProjector.stream(options)
+export function streamed(name: string, options?: ChatAnswerOptions) {
+  const stream = chatStream(options)
   const data = fixture(`${name}.sse`)
     .split(/\r?\n/)
     .filter((line) => line.startsWith("data: "))
@@ -23,7 +24,7 @@ export function streamed(name: string, options?: OpenAiAnswerOptions) {
 
 /** Reads an answer made of one message. */
 export function response(message: object, finishReason: string | null): LlmResult {
-  return openAiChatProjector.response({ choices: [{ index: 0, message: { role: "assistant", ...message }, finish_reason: finishReason }] })
+  return chatAnswer({ choices: [{ index: 0, message: { role: "assistant", ...message }, finish_reason: finishReason }] })
 }
 
 /** A tool call in a delta. */

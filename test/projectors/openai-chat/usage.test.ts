@@ -1,9 +1,8 @@
 import { expect, test } from "vitest"
-import { openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { chatAnswer, chatStream } from "../../support/openai-chat.ts"
 import { answer, NO_USAGE } from "./support.ts"
 
-const usage = (figures: unknown) =>
-  answer(openAiChatProjector.response({ choices: [{ message: { content: "Hi" }, finish_reason: "stop" }], usage: figures })).usage
+const usage = (figures: unknown) => answer(chatAnswer({ choices: [{ message: { content: "Hi" }, finish_reason: "stop" }], usage: figures })).usage
 
 test.each([
   ["nothing", undefined],
@@ -59,9 +58,7 @@ test("DeepSeek and Moonshot use other names for cached tokens", () => {
 })
 
 test("figures that are not JSON are not passed on", () => {
-  const read = openAiChatProjector.response(
-    JSON.parse('{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1e999}}'),
-  )
+  const read = chatAnswer(JSON.parse('{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1e999}}'))
   expect(answer(read)).not.toHaveProperty("providerUsage")
   expect(answer(read).usage).toEqual(NO_USAGE)
 })
@@ -106,7 +103,7 @@ test("the names of other APIs of the same providers are read", () => {
 })
 
 test("Groq's count in its own key is read", () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   stream.push({
     choices: [{ delta: { content: "x" }, finish_reason: "stop" }],
     x_groq: { id: "r", usage: { prompt_tokens: 8, completion_tokens: 3 } },
@@ -115,7 +112,7 @@ test("Groq's count in its own key is read", () => {
 })
 
 test("a last count of zeros does not overwrite an earlier one", () => {
-  const stream = openAiChatProjector.stream()
+  const stream = chatStream()
   const counts = [
     { prompt_tokens: 4, completion_tokens: 1 },
     { prompt_tokens: 4, completion_tokens: 6 },

@@ -1,9 +1,10 @@
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
-import { type OpenAiRequestOptions, openAiChatProjector } from "../../../src/projectors/openai-chat/index.ts"
+import { openAiChatWire } from "../../../src/projectors/openai-chat/index.ts"
 import * as arbitrary from "../../../src/testing/arbitraries.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../../src/wire/llm.ts"
 import { check, SLOW } from "../../properties/check.ts"
+import { type ChatRequestOptions, chatRequest } from "../../support/openai-chat.ts"
 import { brokenRules } from "./body-rules.ts"
 
 const oddName = fc.oneof(fc.constantFrom("read", "fs.read", "fs/read", "fs_read", "", " ", "ä", "x".repeat(70), "\ud800"), arbitrary.text)
@@ -82,7 +83,7 @@ const request: fc.Arbitrary<LlmRequest> = fc
 
 const URLS: { readonly [id: string]: string } = { a: "https://files.example/a.png", b: "data:application/pdf;base64,AAAA", c: "data:text/csv,1" }
 
-const options: fc.Arbitrary<OpenAiRequestOptions> = fc.record(
+const options: fc.Arbitrary<ChatRequestOptions> = fc.record(
   {
     stream: fc.boolean(),
     systemRole: fc.constantFrom("system", "developer"),
@@ -102,7 +103,7 @@ test("whatever a request contains, its body keeps the rules of the API reference
   check(
     2_000,
     fc.property(request, options, (given, chosen) => {
-      const body = openAiChatProjector.request(given, chosen)
+      const body = chatRequest(given, chosen)
       // The endpoint's own ids go back as they are.
       const id = chosen.callIds === "mistral" ? /^[a-zA-Z0-9]{9}$/ : /^[\x21-\x7e]{1,1000}$/
       expect(brokenRules(body, id)).toEqual([])
@@ -114,7 +115,7 @@ test("call ids of other or unknown models have at most 40 characters", SLOW, () 
   check(
     1_000,
     fc.property(request, (given) => {
-      const body = openAiChatProjector.request(given, { producer: { provider: "elsewhere" } })
+      const body = chatRequest(given, { producer: { provider: "elsewhere" } })
       expect(brokenRules(body)).toEqual([])
     }),
   )
@@ -124,8 +125,8 @@ test("names are mapped reversibly: no two names are sent as one, and each sent n
   check(
     2_000,
     fc.property(request, (given) => {
-      const back = openAiChatProjector.toolNames(given)
-      const { messages, tools = [] } = openAiChatProjector.request(given)
+      const back = openAiChatWire().toolNames(given)
+      const { messages, tools = [] } = chatRequest(given)
       const own = (sent: string): string => back.get(sent) ?? sent
       expect(tools.map((tool) => own(tool.function.name))).toEqual(given.tools.map((tool) => tool.name))
       const sentCalls = messages.flatMap((sent) => (sent.role === "assistant" ? (sent.tool_calls ?? []) : []))
@@ -140,7 +141,7 @@ test("the same request gives the same body, and the request is left as it was", 
     300,
     fc.property(request, options, (given, chosen) => {
       const before = JSON.stringify(given)
-      expect(openAiChatProjector.request(given, chosen)).toEqual(openAiChatProjector.request(given, chosen))
+      expect(chatRequest(given, chosen)).toEqual(chatRequest(given, chosen))
       expect(JSON.stringify(given)).toBe(before)
     }),
   )

@@ -60,9 +60,9 @@ function readableName(name: string): string {
 
 /**
  * Returns the names of functions that a request sends in another form, from the sent name to the own one: those of tools and of
- * calls in the history that do not match `[a-zA-Z0-9_-]{1,64}`. The reader of the answer needs them as its option `toolNames`.
+ * calls in the history that do not match `[a-zA-Z0-9_-]{1,64}`. The reader of the answer needs them.
  */
-export function openAiToolNames({ messages, tools }: LlmRequest): ReadonlyMap<string, string> {
+export function sentToolNames({ messages, tools }: LlmRequest): ReadonlyMap<string, string> {
   const names = new ToolNames(tools)
   for (const { blocks } of messages) for (const block of blocks) if (block.type === "tool_call") names.sent(block.toolName)
   return names.changed()
