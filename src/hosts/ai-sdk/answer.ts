@@ -1,7 +1,7 @@
 import type { Json } from "../../json.ts"
-import { brokenOff, malformed, truncated } from "../../projectors/openai-chat/failure.ts"
-import type { LlmResult } from "../../projectors/openai-chat/index.ts"
-import { isRecord, jsonOf, stringOf, textOf } from "../../projectors/openai-chat/values.ts"
+import { brokenOff, malformed, truncated } from "../../projectors/wires/failure.ts"
+import { isRecord, jsonOf, stringOf, textOf } from "../../projectors/wires/values.ts"
+import type { LlmResult } from "../../projectors/wires/wire.ts"
 import { isBlank } from "../../text.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../../wire/llm.ts"
@@ -9,13 +9,19 @@ import type { Producer } from "../../wire/message.ts"
 import type { AttachmentStore } from "../attachments/store.ts"
 import { inStore } from "./files.ts"
 import { diagnosticOf, type FinishReason, isCutOff, readReason, reasonOf } from "./finish-reason.ts"
-import { type Metadata, metadataOf, mergedMetadata } from "./metadata.ts"
+import { type Metadata, mergedMetadata, metadataOf } from "./metadata.ts"
 import { type OtherKind, otherPart } from "./other-parts.ts"
 import { readUsage } from "./usage.ts"
 
 type Words = { readonly type: "text" | "reasoning"; text: string; metadata: Metadata | undefined }
 type Call = { readonly type: "call"; readonly id: string; readonly name: string; input: string; metadata: Metadata | undefined }
-type Other = { readonly type: "other"; readonly kind: OtherKind; data: Json; readonly text: string | undefined; readonly metadata: Metadata | undefined }
+type Other = {
+  readonly type: "other"
+  readonly kind: OtherKind
+  data: Json
+  readonly text: string | undefined
+  readonly metadata: Metadata | undefined
+}
 
 /** What an answer depends on besides its parts. */
 export interface AnswerOptions {
@@ -240,7 +246,8 @@ export class Answer {
 
   #addOther(part: Readonly<Record<string, unknown>>): readonly TurnEvent[] {
     const other = otherPart(part)
-    if (other === undefined) return this.#report(`of the type ${JSON.stringify(stringOf(part["type"]).slice(0, 60))}, which is not known or not valid`)
+    if (other === undefined)
+      return this.#report(`of the type ${JSON.stringify(stringOf(part["type"]).slice(0, 60))}, which is not known or not valid`)
     const { data, kind, text } = other
     this.#pieces.push({ type: "other", kind, data, text, metadata: metadataOf(part["providerMetadata"]) })
     if (kind !== "tool-approval-request") return []

@@ -1,5 +1,5 @@
-import { answerFailure, httpFailure, malformed, truncated } from "../../projectors/openai-chat/failure.ts"
-import { isRecord, stringOf } from "../../projectors/openai-chat/values.ts"
+import { answerFailure, httpFailure, malformed, truncated } from "../../projectors/wires/failure.ts"
+import { isRecord, stringOf } from "../../projectors/wires/values.ts"
 import type { LlmFailure, LlmFailureKind } from "../../wire/llm.ts"
 import { LlmCallError } from "../host.ts"
 import { CANCELLED } from "../models/http-model.ts"

@@ -1,5 +1,5 @@
 import type { Json } from "../../json.ts"
-import { isRecord } from "../../projectors/openai-chat/values.ts"
+import { isRecord } from "../../projectors/wires/values.ts"
 import type { LlmRequest } from "../../wire/llm.ts"
 import type { AttachmentRef } from "../../wire/message.ts"
 import { type AttachmentStore, base64 } from "../attachments/store.ts"
@@ -40,7 +40,9 @@ export const FILES_V3: FileForm<FilePartV3, ResultFileV3> = {
     ...(filename !== undefined && { filename }),
   }),
   inResult: ({ base64: data = "", filename, mediaType }) =>
-    isImage(mediaType) ? { type: "image-data", data, mediaType } : { type: "file-data", data, mediaType, ...(filename !== undefined && { filename }) },
+    isImage(mediaType)
+      ? { type: "image-data", data, mediaType }
+      : { type: "file-data", data, mediaType, ...(filename !== undefined && { filename }) },
 }
 
 export interface FilePartV4 {
@@ -66,13 +68,17 @@ export function isImage(mediaType: string): boolean {
 }
 
 /** The file of an answer as the transcript holds it: bytes as an attachment if there is a store for them, otherwise in base64. */
-export type StoredFile = { readonly mediaType: string; readonly data: { readonly $attachment: AttachmentRef } | { readonly base64: string } | { readonly url: string } }
+export type StoredFile = {
+  readonly mediaType: string
+  readonly data: { readonly $attachment: AttachmentRef } | { readonly base64: string } | { readonly url: string }
+}
 
 /** Reads the file of an answer from the data of its part. `undefined`: it is not one. */
 export function storedFile(data: Json): StoredFile | undefined {
   if (!isRecord(data) || typeof data["mediaType"] !== "string" || !isRecord(data["data"])) return undefined
   const { $attachment, base64: bytes, url } = data["data"]
-  const isKnown = typeof bytes === "string" || (typeof url === "string" && URL.canParse(url)) || (isRecord($attachment) && typeof $attachment["id"] === "string")
+  const isKnown =
+    typeof bytes === "string" || (typeof url === "string" && URL.canParse(url)) || (isRecord($attachment) && typeof $attachment["id"] === "string")
   return isKnown ? (data as unknown as StoredFile) : undefined
 }
 

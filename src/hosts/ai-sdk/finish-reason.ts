@@ -1,5 +1,5 @@
-import { meaningOf } from "../../projectors/openai-chat/finish-reason.ts"
-import { isRecord, stringOf } from "../../projectors/openai-chat/values.ts"
+import { meaningOf } from "../../projectors/wires/finish-reason.ts"
+import { isRecord, stringOf } from "../../projectors/wires/values.ts"
 import type { TerminalReason } from "../../wire/llm.ts"
 
 /** Why a model stopped: the AI SDK's word, and the provider's own. */

@@ -1,5 +1,5 @@
 import type { Json } from "../../json.ts"
-import { isRecord, jsonOf } from "../../projectors/openai-chat/values.ts"
+import { isRecord, jsonOf } from "../../projectors/wires/values.ts"
 
 /** Provider metadata: JSON by the name of the provider. */
 export type Metadata = { readonly [provider: string]: Json }

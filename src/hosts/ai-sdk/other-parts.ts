@@ -1,6 +1,6 @@
 import { type Json, parseJson } from "../../json.ts"
-import { isRecord, jsonOf, stringOf } from "../../projectors/openai-chat/values.ts"
-import { wellFormed } from "../../projectors/openai-chat/well-formed.ts"
+import { isRecord, jsonOf, stringOf } from "../../projectors/wires/values.ts"
+import { wellFormed } from "../../projectors/wires/well-formed.ts"
 import type { OpaqueBlock } from "../../wire/llm.ts"
 import { base64 } from "../attachments/store.ts"
 import { type FileForm, isImage, type StoredFile, storedFile } from "./files.ts"
@@ -13,7 +13,9 @@ export type OtherKind = "tool-call" | "tool-result" | "file" | "reasoning-file" 
  * Reads such a part as the data of an opaque one, and as what another provider reads of it. `undefined`: it is not of the interface.
  * Preliminary results are left out, because a whole one follows.
  */
-export function otherPart(part: Readonly<Record<string, unknown>>): { readonly kind: OtherKind; readonly data: Json; readonly text?: string } | undefined {
+export function otherPart(
+  part: Readonly<Record<string, unknown>>,
+): { readonly kind: OtherKind; readonly data: Json; readonly text?: string } | undefined {
   const { providerMetadata: _metadata, ...content } = part
   switch (part["type"]) {
     case "tool-call":

@@ -40,6 +40,9 @@ export type PromptMessage<Of extends Files = Files> = WithOptions &
   (
     | { readonly role: "system"; readonly content: string }
     | { readonly role: "user"; readonly content: readonly (TextPart | Of["part"])[] }
-    | { readonly role: "assistant"; readonly content: readonly (TextPart | ReasoningPart | CallPart | ResultPart<Of["inResult"]> | OtherPart | Of["part"])[] }
+    | {
+        readonly role: "assistant"
+        readonly content: readonly (TextPart | ReasoningPart | CallPart | ResultPart<Of["inResult"]> | OtherPart | Of["part"])[]
+      }
     | { readonly role: "tool"; readonly content: readonly ResultPart<Of["inResult"]>[] }
   )

@@ -1,13 +1,24 @@
 import { parseJson } from "../../json.ts"
-import { CallIds, type Origin } from "../../projectors/openai-chat/call-ids.ts"
-import { joinTexts } from "../../projectors/openai-chat/join-texts.ts"
-import type { ToolNames } from "../../projectors/openai-chat/tool-names.ts"
-import { isRecord } from "../../projectors/openai-chat/values.ts"
-import { sentArguments, wellFormed, wellFormedText } from "../../projectors/openai-chat/well-formed.ts"
+import { CallIds } from "../../projectors/openai-chat/call-ids.ts"
+import {
+  attachmentOf,
+  describeAttachment,
+  isImage,
+  missingAttachment,
+  NOTHING_SHOWN,
+  resultText,
+  type Shown,
+  shownBy,
+} from "../../projectors/wires/attachments.ts"
+import { joinTexts } from "../../projectors/wires/join-texts.ts"
+import { type Origin, originOf } from "../../projectors/wires/origin.ts"
+import type { ToolNames } from "../../projectors/wires/tool-names.ts"
+import { isRecord } from "../../projectors/wires/values.ts"
+import { sentArguments, wellFormed, wellFormedText } from "../../projectors/wires/well-formed.ts"
 import { isBlank, strayResultText } from "../../text.ts"
 import type { Block, LlmMessage, LlmRequest } from "../../wire/llm.ts"
 import type { AttachmentRef, Producer } from "../../wire/message.ts"
-import { type FileForm, isImage } from "./files.ts"
+import type { FileForm } from "./files.ts"
 import type { Dialect, ProviderOptions } from "./language-model.ts"
 import { promptPart } from "./other-parts.ts"
 import { PromptMessages } from "./prompt-messages.ts"
@@ -78,17 +89,19 @@ class Projection {
 
   /** The parts of a message that is not the model's. An attachment that a result shows already is left out. */
   #content(blocks: readonly Block[]): readonly Content[] {
-    let shown: ShownFiles = NOTHING_SHOWN
+    let shown = NOTHING_SHOWN
+    let isInResult = false
     return blocks.flatMap((block): readonly Content[] => {
       switch (block.type) {
         case "tool_result":
           shown = shownBy(block)
+          isInResult = this.#hasFiles(block)
           return []
         case "text":
           return block.text === "" ? [] : [this.#marked(textPart(block.text), block)]
         case "image":
         case "file":
-          return this.#attachment(block, shown)
+          return this.#attachment(block, shown, isInResult)
         case "opaque":
           return block.text === undefined || block.text === "" ? [] : [textPart(block.text)]
         default:
@@ -98,7 +111,8 @@ class Projection {
   }
 
   #addAnswer({ blocks, producer }: LlmMessage): void {
-    const from = this.#originOf(producer)
+    const { producer: own } = this.#settings
+    const from = originOf(producer, own, own.api, this.#request)
     const calls: { readonly callId: string; readonly sentId: string; readonly toolName: string }[] = []
     const content = blocks.flatMap((block): readonly Content[] => {
       const options = from === "other" ? undefined : optionsOf(block.providerMetadata)
@@ -141,12 +155,6 @@ class Projection {
     }
   }
 
-  #originOf(producer: Producer | undefined): Origin {
-    if (producer === undefined) return "unknown"
-    const { api, model, provider } = this.#settings.producer
-    return producer.api === api && producer.model === model && producer.provider === provider ? "same" : "other"
-  }
-
   #addResult(block: ResultBlock): boolean {
     return this.#prompt.addResult(block.callId, (toolCallId, toolName): ResultPart => {
       return { type: "tool-result", toolCallId, toolName, output: this.#output(block) }
@@ -154,30 +162,34 @@ class Projection {
   }
 
   #output(block: ResultBlock): ResultOutput {
-    const { content, isError } = block
-    const hasFiles = content?.some((part) => part.type === "attachment" && this.#isSent(part.attachment)) === true
-    // The interface has no mark for a failed result with files.
-    if (content === undefined || !hasFiles || isError === true || !this.#settings.filesInResults)
-      return { type: isError === true ? "error-text" : "text", value: wellFormedText(resultText(block)) }
+    const { content = [], isError } = block
+    if (!this.#hasFiles(block)) return { type: isError === true ? "error-text" : "text", value: wellFormedText(resultText(block)) }
     const value = content.map((part) => {
       if (part.type === "text") return { type: "text" as const, text: wellFormedText(part.text) }
-      return this.#file(part.attachment, "inResult") ?? { type: "text" as const, text: describe(part.attachment) }
+      return this.#file(part.attachment, "inResult") ?? { type: "text" as const, text: wellFormedText(describeAttachment(part.attachment)) }
     })
     return { type: "content", value }
   }
 
-  #attachment({ attachmentIndex, type }: AttachmentBlock, shown: ShownFiles): readonly Content[] {
-    const attachment = this.#request.attachments[attachmentIndex]
-    if (attachment === undefined) return [textPart(`[${type === "image" ? "Image" : "File"}: not available]`)]
-    const isOfResult = shown.ids.has(attachment.id)
-    if (isOfResult && this.#settings.filesInResults && !shown.isError) return []
-    const file = this.#file(attachment, "part")
-    if (file === undefined) return isOfResult ? [] : [textPart(describe(attachment))]
-    return isOfResult ? [textPart(describe(attachment, shown.toolName)), file] : [file]
+  /** Whether the files of a result are sent in it. The interface has no mark for a failed result with files. */
+  #hasFiles({ content = [], isError }: ResultBlock): boolean {
+    if (isError === true || !this.#settings.filesInResults) return false
+    return content.some((part) => part.type === "attachment" && this.#isSent(part.attachment))
   }
 
-  #isSent({ id, mediaType }: AttachmentRef): boolean {
-    const isAccepted = isImage(mediaType) || this.#settings.fileTypes.some((type) => matches(type, mediaType))
+  #attachment(block: AttachmentBlock, shown: Shown, isInResult: boolean): readonly Content[] {
+    const attachment = attachmentOf(this.#request, block)
+    if (attachment === undefined) return [textPart(missingAttachment(block.type))]
+    const isOfResult = shown.ids.has(attachment.id)
+    if (isOfResult && isInResult) return []
+    const file = this.#file(attachment, "part")
+    if (file === undefined) return isOfResult ? [] : [textPart(describeAttachment(attachment))]
+    return isOfResult ? [textPart(describeAttachment(attachment, shown.toolName)), file] : [file]
+  }
+
+  #isSent(attachment: AttachmentRef): boolean {
+    const { id, mediaType } = attachment
+    const isAccepted = isImage(attachment) || this.#settings.fileTypes.some((type) => matches(type, mediaType))
     return isAccepted && this.#settings.loaded.has(id)
   }
 
@@ -185,7 +197,11 @@ class Projection {
     if (!this.#isSent(attachment)) return undefined
     const { id, label, mediaType } = attachment
     const base64 = this.#settings.loaded.get(id)
-    return this.#settings.files[as]({ mediaType, ...(base64 !== undefined && { base64 }), ...(label !== undefined && { filename: wellFormedText(label) }) })
+    return this.#settings.files[as]({
+      mediaType,
+      ...(base64 !== undefined && { base64 }),
+      ...(label !== undefined && { filename: wellFormedText(label) }),
+    })
   }
 
   /** A part at which a projector wants the provider to cache. */
@@ -222,35 +238,6 @@ function withMarks(messages: readonly PromptMessage[], key: string): readonly Pr
 function matches(pattern: string, mediaType: string): boolean {
   const [type = ""] = mediaType.split(";")
   return pattern.endsWith("/*") ? type.startsWith(pattern.slice(0, -1)) : type === pattern
-}
-
-/** The attachments that a result names. They follow it as blocks. */
-interface ShownFiles {
-  readonly ids: ReadonlySet<string>
-  readonly isError: boolean
-  readonly toolName?: string
-}
-
-const NOTHING_SHOWN: ShownFiles = { ids: new Set(), isError: false }
-
-function shownBy({ content = [], isError, toolName }: ResultBlock): ShownFiles {
-  const ids = new Set(content.flatMap((part) => (part.type === "attachment" ? [part.attachment.id] : [])))
-  return { ids, isError: isError === true, ...(toolName !== undefined && { toolName }) }
-}
-
-/** The text of a result, with a name in the place of each attachment. */
-function resultText({ content, text }: ResultBlock): string {
-  if (content === undefined) return text
-  return content.reduce((joined, part, index) => {
-    if (part.type === "attachment") return joined + describe(part.attachment)
-    return content[index - 1]?.type === "text" ? `${joined}\n${part.text}` : joined + part.text
-  }, "")
-}
-
-function describe({ height, label, mediaType, width }: AttachmentRef, toolName?: string): string {
-  const size = width === undefined || height === undefined ? [] : [`${width}x${height}`]
-  const origin = toolName === undefined ? [] : [`a result of ${toolName}`]
-  return `[${isImage(mediaType) ? "Image" : "File"}: ${[...(label === undefined ? [] : [label]), mediaType, ...size, ...origin].join(", ")}]`
 }
 
 function textOf(content: readonly Content[]): string {

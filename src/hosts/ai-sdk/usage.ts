@@ -1,4 +1,4 @@
-import { isRecord } from "../../projectors/openai-chat/values.ts"
+import { isRecord } from "../../projectors/wires/values.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
 
 /**
