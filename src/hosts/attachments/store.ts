@@ -89,7 +89,8 @@ export async function dataUrl(store: AttachmentStore, { id, mediaType }: Attachm
 /** Arguments of one call: engines limit their number. */
 const CHUNK = 0x8000
 
-function base64(bytes: Uint8Array): string {
+/** Bytes as base64. */
+export function base64(bytes: Uint8Array): string {
   let binary = ""
   for (let start = 0; start < bytes.length; start += CHUNK) binary += String.fromCharCode(...bytes.subarray(start, start + CHUNK))
   return btoa(binary)
