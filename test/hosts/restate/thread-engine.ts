@@ -91,6 +91,8 @@ export class FakeEngine {
   /** False: time stands still, until `fire`. */
   timersFire = true
   kills = 0
+  /** After more steps, the engine stops with a fault: something goes on for ever. */
+  mostSteps = 1_000_000
   /** The clock of the server. */
   now: () => number = Date.now
   /** Called around the work of each step. A test that kills the service there never resolves. */
@@ -160,6 +162,19 @@ export class FakeEngine {
   /** Whether an invocation waits for something that is not in its process. */
   isIdle({ attempt, waiting }: Invocation): boolean {
     return attempt !== undefined && !attempt.isDead && attempt.working === 0 && waiting.size > 0
+  }
+
+  /** Whether the work of any step runs. */
+  get isWorking(): boolean {
+    return this.invocations.some(({ attempt }) => attempt !== undefined && !attempt.isDead && attempt.working > 0)
+  }
+
+  /** The invocations that have not ended, with the last thing that each has done, for messages. */
+  get waits(): string {
+    return this.invocations
+      .filter(({ isDone }) => !isDone)
+      .map(({ id, place, method, commands }) => `  ${id} ${place} ${method}, after ${commands.at(-1) ?? "nothing"}`)
+      .join("\n")
   }
 
   /** Fires the next timer. */
@@ -286,6 +301,10 @@ export class FakeEngine {
   step(step: Step, attempt: Attempt): boolean {
     if (attempt.isDead) return true
     this.steps.push(step)
+    if (this.steps.length > this.mostSteps) {
+      this.faults.push(new Error(`There are more than ${this.mostSteps} steps. The last ones:\n  ${this.steps.slice(-10).join("\n  ")}\n${this.waits}`))
+      this.stop()
+    }
     if (this.killsAt?.(step, this.steps.length) === true) this.crash()
     return attempt.isDead
   }
