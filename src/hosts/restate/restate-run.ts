@@ -1,4 +1,5 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { quoted } from "../../text.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { AnswerableEffect, Checkpoint, Done, Progress, ToolCalls } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
@@ -17,10 +18,10 @@ import { performEffect } from "../run/perform-effect.ts"
 import { report } from "../run/report.ts"
 import { suspended } from "../run/suspend.ts"
 import { cancelledResponses, decideTask, type Past, taskOf, toolTask } from "../run/task.ts"
-import { quoted } from "../../text.ts"
 import { onAbort } from "../timers.ts"
 import { type DurablePromise, hasSignals, hasState, isCancellation, type RestateContext, type RestateSdk, throughCancellation } from "./context.ts"
 import { checkCode, checkFingerprint, codeOf, fingerprintOf, jsonBytes, packed, type StoredAnswer, turnError, unpacked } from "./entries.ts"
+import { checkTurnId } from "./ids.ts"
 import { cutOffAgain, failedAgain, type RetryPolicy, retryDelay } from "./retry.ts"
 import { clearSegment, storeSegment } from "./segments.ts"
 
@@ -159,6 +160,7 @@ export class RestateRun {
 
   async run(): Promise<Done | Suspended> {
     const { toolConcurrency, cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, segment, maxResultBytes } = this.#options
+    checkTurnId(this.#sdk, this.#options.turnId)
     checkHost(this.#host)
     checkToolConcurrency(toolConcurrency)
     checkGrace(cancelGraceMs)

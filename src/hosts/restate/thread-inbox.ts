@@ -41,9 +41,9 @@ export type InboxReply = { readonly ok: true; readonly value: Json } | { readonl
  */
 export type InboxPlace = { readonly inbox: string; readonly number: number }
 
-/** Whether an item comes before a place of the same inbox. */
-export function isBefore(item: InboxPlace, place: InboxPlace): boolean {
-  return item.inbox === place.inbox && item.number < place.number
+/** Whether an item comes before a place of the same inbox. The item may come from a client. */
+export function isBefore(item: InboxPlace | null | undefined, place: InboxPlace): boolean {
+  return item?.inbox === place.inbox && item.number < place.number
 }
 
 /** What {@link takeItems} was asked for. */

@@ -204,7 +204,7 @@ export class ThreadRun {
     const head = await this.#state.get<ThreadHead>(HEAD)
     const cursor = await this.#inbox.load()
     // What the run is for is recorded, and nothing waits.
-    if (after !== undefined && isBefore(after, cursor) && head?.rest !== undefined && head.queue.length === 0) {
+    if (isBefore(after, cursor) && head?.rest !== undefined && head.queue.length === 0) {
       const rest = await readRest(this.#state)
       if (rest !== undefined) return { type: "rested", rest }
     }

@@ -1,6 +1,7 @@
 import { TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { GoalCommand as GoalCommandSchema } from "../../schemas/goal.ts"
+import { quoted } from "../../text.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { GoalCommand, GoalOutput } from "../../wire/goal.ts"
 import type { AttachmentRef } from "../../wire/message.ts"
@@ -11,6 +12,7 @@ import { inputMessage } from "../thread/input-message.ts"
 import type { InputReceipt, Interrupted, ThreadInput, ThreadOptions, ThreadRest } from "../thread/thread.ts"
 import type { DurablePromise } from "./context.ts"
 import { RestateTurnError } from "./entries.ts"
+import { whyNotId } from "./ids.ts"
 import type { ObjectSdk, SharedThreadContext, ThreadContext } from "./thread-context.ts"
 import {
   cursorOf,
@@ -187,12 +189,8 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
   }
 
   const checkKey = ({ key }: SharedThreadContext): void => {
-    if (isInboxKey(key))
-      throw refusal(
-        sdk,
-        "invalid_key",
-        `${JSON.stringify(key)} cannot be the key of a thread: it is that of an inbox. Choose a key that does not end in "/inbox".`,
-      )
+    const why = isInboxKey(key) ? 'it is that of an inbox. Choose a key that does not end in "/inbox"' : whyNotId(key, MAX_KEY_CHARS)
+    if (why !== undefined) throw refusal(sdk, "invalid_key", `${quoted(key)} cannot be the key of a thread: ${why}.`)
   }
 
   const said = (ctx: SharedThreadContext, given: SayRequest | string): InboxItem => {
@@ -313,6 +311,9 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
   }
 }
 
+/** The longest key of a thread, in UTF-16 units: it is a part of the keys of its state, and of the ids of its turns. */
+const MAX_KEY_CHARS = 1_000
+
 /** How long a reply may be on its way after the run that gave it has ended. */
 const LATE_REPLY_MS = 60_000
 
@@ -367,6 +368,7 @@ export type RestateThreadErrorCode =
   | "invalid_request"
   | "not_verified"
   | "request_lost"
+  | "state_lost"
 
 /** A request that is refused. Nothing was stored, and Restate does not retry it. */
 function refusal(sdk: ObjectSdk, code: string, message: string, errorCode = 400): Error {

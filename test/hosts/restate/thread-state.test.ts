@@ -133,7 +133,9 @@ describe("a thread whose state is cleared", () => {
     const { engine } = await spokenTo()
     const state = engine.stateOf("agent/t1")
     for (const key of [...state.keys()]) if (key.startsWith("rest")) state.delete(key)
-    expect(await settled(engine, engine.call("agent", "t1", "run", { after: { inbox: JSON.parse(state.get("cursor") as string).inbox, number: 0 } }))).toMatchObject({
+    expect(
+      await settled(engine, engine.call("agent", "t1", "run", { after: { inbox: JSON.parse(state.get("cursor") as string).inbox, number: 0 } })),
+    ).toMatchObject({
       type: "rested",
       rest: { outcome: { type: "finished" } },
     })
