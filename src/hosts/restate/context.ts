@@ -59,8 +59,8 @@ export function isCancellation(error: unknown): boolean {
 }
 
 /**
- * Awaits a step of the journal, also when the invocation is cancelled in the meantime: the cancellation rejects what is awaited then, and the step goes
- * on. `cancelled` is called each time.
+ * Awaits a step of the journal, also when the invocation is cancelled in the meantime: the cancellation rejects what is awaited then, and the step
+ * continues. `cancelled` is called each time.
  */
 export async function throughCancellation<Value>(sdk: RestateSdk, step: DurablePromise<Value>, cancelled: () => void): Promise<Value> {
   for (;;) {

@@ -91,7 +91,7 @@ export class FakeEngine {
   /** False: time stands still, until `fire`. */
   timersFire = true
   kills = 0
-  /** After more steps, the engine stops with a fault: something goes on for ever. */
+  /** After more steps, the engine stops with a fault: something never ends. */
   mostSteps = 1_000_000
   /** The clock of the server. */
   now: () => number = Date.now
