@@ -13,6 +13,7 @@ export {
 } from "./openai-chat/index.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export { viewProjector } from "./view.ts"
-export type { HttpFacts } from "./wires/failure.ts"
+export { type HttpFacts, httpFailure } from "./wires/failure.ts"
+export { sentToolNames } from "./wires/tool-names.ts"
 export type { DecodeOptions, EncodeOptions, LlmResult, WireProjector, WireStream } from "./wires/wire.ts"
 export { type ProjectorPatch, wrapProjector } from "./wrap-projector.ts"
