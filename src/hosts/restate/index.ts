@@ -4,12 +4,12 @@ import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { Host, Suspended } from "../host.ts"
 import type { RestateContext, RestateObjectContext, RestateSdk } from "./context.ts"
-import { RestateRun, type RestateTurnOptions } from "./restate-run.ts"
+import { RestateRun } from "./restate-run.ts"
 import { restoreSegment } from "./segments.ts"
+import type { RestateTurnOptions } from "./turn-options.ts"
 
 export type { DurablePromise, RestateContext, RestateObjectContext, SignalContext } from "./context.ts"
 export { RestateTurnError, type RestateTurnErrorCode } from "./entries.ts"
-export type { RestateTurnOptions, WaitingCalls } from "./restate-run.ts"
 export type { RetryPolicy } from "./retry.ts"
 export type {
   AnswerRequest,
@@ -27,6 +27,7 @@ export type {
 export type { SharedThreadContext, StateReader, StateWriter, ThreadContext } from "./thread-context.ts"
 export { restateThread } from "./thread-index.ts"
 export type { RunRequest, RunResult, ThreadHead, ThreadRunOptions, TurnProgress, WaitingInput } from "./thread-run.ts"
+export type { RestateTurnOptions, WaitingCalls } from "./turn-options.ts"
 
 /** The parts of the installed SDK that the adapter uses. */
 const sdk: RestateSdk = { RestatePromise: RestatePromise as unknown as RestateSdk["RestatePromise"], TerminalError, RestateError }

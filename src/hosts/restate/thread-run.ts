@@ -23,7 +23,7 @@ import type { ThreadTurn } from "../thread/config.ts"
 import type { OpenedTurn, RestFacts } from "../thread/loop-options.ts"
 import { Thread, type ThreadOptions, type ThreadRest } from "../thread/thread.ts"
 import { isCancellation, throughCancellation } from "./context.ts"
-import { RestateRun, type RestateTurnOptions } from "./restate-run.ts"
+import { RestateRun } from "./restate-run.ts"
 import { type KnownHistory, restoreSegment } from "./segments.ts"
 import {
   type ObjectClient,
@@ -36,6 +36,7 @@ import {
 } from "./thread-context.ts"
 import { Inbox, type InboxEntry, type InboxItem, type InboxPlace, type InboxReply, isBefore, type TakenItems } from "./thread-inbox.ts"
 import { objectStore, piecesOf } from "./thread-store.ts"
+import type { RestateTurnOptions } from "./turn-options.ts"
 
 /** How the turns of a thread in Restate run. */
 export interface ThreadRunOptions
