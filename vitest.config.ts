@@ -54,6 +54,7 @@ export default defineConfig(({ mode }) => {
     // A limit only ends what hangs: on a busy machine, a disk or a process may need a hundred times as long as on a quiet one.
     testTimeout: lane === "deep" ? 3_600_000 : 180_000,
     hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
   }
   const fast = {
     // Sharing one module registry halves the CPU time: the sources are loaded once for each thread and not for each file.

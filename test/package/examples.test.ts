@@ -53,9 +53,7 @@ describe.each(NAMES)("examples/%s", (name) => {
     expect(packagesOf(name)["turn-machine"]).toBe(`^${version}`)
   })
 
-  test("compiles and passes its tests where it was copied to", {
-    timeout: inLane({ fast: 1_200_000, full: 1_200_000, deep: 7_200_000 }),
-  }, async () => {
+  test("compiles and passes its tests where it was copied to", { timeout: LIMIT_MS }, async () => {
     const user = copyOf(name)
     expect(await user.run("tsc", "--pretty", "false")).toEqual({ failed: false, output: "" })
     const { failed, output } = await user.run("vitest", "run")
