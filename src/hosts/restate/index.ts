@@ -25,8 +25,10 @@ export type {
   ThreadStatus,
 } from "./thread.ts"
 export type { SharedThreadContext, StateReader, StateWriter, ThreadContext } from "./thread-context.ts"
+export type { ThreadHead, TurnProgress, WaitingInput } from "./thread-head.ts"
+export type { InboxPlace } from "./thread-inbox.ts"
 export { restateThread } from "./thread-index.ts"
-export type { RunRequest, RunResult, ThreadHead, ThreadRunOptions, TurnProgress, WaitingInput } from "./thread-run.ts"
+export type { RunRequest, RunResult, ThreadRunOptions } from "./thread-options.ts"
 export type { RestateTurnOptions, WaitingCalls } from "./turn-options.ts"
 
 /** The parts of the installed SDK that the adapter uses. */
