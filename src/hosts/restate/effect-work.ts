@@ -19,7 +19,7 @@ interface QueuedCall {
   start: "unknown" | "recording" | Past
 }
 
-/** What came of work after the turn was cancelled. */
+/** The result of work that ended after the turn was cancelled. */
 export interface LateAnswer {
   readonly response: Response | undefined
   readonly cutOff: StoredAnswer["cutOff"]

@@ -26,7 +26,7 @@ export class OutsideWaits {
     this.#mayDecide = true
   }
 
-  /** Asks the host about held calls of the batch that the turn waits for, and nobody else: decisions of others reach the turn in another way. */
+  /** Asks the host alone about held calls: the decisions of others reach the turn in another way. */
   askHost(): void {
     const { outstanding } = this.#run.machine
     const { held = [] } = outstanding?.type === "tool_calls" ? outstanding : {}

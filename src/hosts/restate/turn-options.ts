@@ -23,7 +23,10 @@ export interface WaitingCalls {
 export interface RestateTurnOptions extends Pick<RunOptions, "toolConcurrency" | "cancelGraceMs">, Pick<PerformOptions, "isFatal"> {
   /** The clock that steps read: what it says is recorded with their results. Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
-  /** Id of the turn, unique among all turns of the host; part of its idempotency keys. */
+  /**
+   * Id of the turn, unique among all turns of the host; part of its idempotency keys. At most 2,000 characters, without a zero character or half of a
+   * surrogate pair. It may come from a client.
+   */
   readonly turnId: string
   /**
    * Calls the model again after a failure that says `retryable`, before anything was said. Each attempt is an entry of the journal, and the
@@ -34,10 +37,13 @@ export interface RestateTurnOptions extends Pick<RunOptions, "toolConcurrency" |
    * Ends the invocation after so many effects, at the next checkpoint or tool batch, and stores the turn in the state of the object: the
    * promise resolves with `type: "suspended"`. Restore the turn with `restoreTurn` in a new invocation. Absent: one invocation runs the whole turn.
    */
-  readonly segment?: { readonly effects: number }
+  readonly segment?: {
+    /** How many effects an invocation performs, at least 1. Each is a model call, a batch of tool calls, or a checkpoint. */
+    readonly effects: number
+  }
   /**
-   * The largest result of a model or tool call, in bytes of JSON. The call of a larger one fails: the server refuses a message of 32 MiB, and Restate
-   * would run the call again, for ever. Default 16,000,000; choose it below `worker.invoker.message_size_limit` of the server.
+   * The largest result of a model or tool call, in bytes of JSON in UTF-8. The call of a larger one fails with that reason: the server refuses a
+   * message of 32 MiB, and Restate would run the call again, for ever. Default 16,000,000; choose it below the `message-size-limit` of the server.
    */
   readonly maxResultBytes?: number
   /**

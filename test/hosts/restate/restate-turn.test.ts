@@ -16,7 +16,8 @@ import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { wrapMembers } from "../../../src/wrap.ts"
 import { calls, configOf, neverCalled, says, start, toolTexts } from "../run/support.ts"
-import { type AttemptEnd, type AttemptHooks, FakeRestate, fakeSdk, type Invocation, TerminalError } from "./fake-restate.ts"
+import { TerminalError } from "./fake-errors.ts"
+import { type AttemptEnd, type AttemptHooks, FakeRestate, fakeSdk, type Invocation } from "./fake-restate.ts"
 import { diagnostics, doneOf, fine, killedAt, model, Story } from "./turn-support.ts"
 
 describe("the journal", () => {
