@@ -23,6 +23,7 @@ vi.setConfig({ testTimeout: LIMIT_MS })
 
 const SEED = Number(process.env["CRASH_SEED"] ?? Date.now() % 1_000_000)
 const KILLS = Number(process.env["CRASH_KILLS"] ?? inLane({ fast: 20, full: 60, deep: 400 }))
+const GOALS_AT_A_TIME = inLane({ fast: 1, full: 2, deep: 3 })
 const ITEMS = 8
 
 const folder = folderForAll()
@@ -39,7 +40,7 @@ afterAll(() => console.info(`seed ${SEED}: ${JSON.stringify(sum)}`))
 
 test("a judged goal with checks, killed at random moments, is judged once per turn, skips no check and counts each token", async () => {
   const failures: Error[] = []
-  await inParallel(counted(), 3, async (number) => {
+  await inParallel(counted(), GOALS_AT_A_TIME, async (number) => {
     const story = await playGoal(number)
     sum.goals += 1
     try {
