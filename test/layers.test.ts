@@ -156,7 +156,7 @@ beforeAll(async () => {
   }
   for (const [path, { code }] of Object.entries(FILES)) write(path, code)
   violations = await cruise()
-}, 60_000)
+})
 
 function write(path: string, text: string): void {
   mkdirSync(dirname(join(scratch, path)), { recursive: true })

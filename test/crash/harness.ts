@@ -116,6 +116,18 @@ function line(kind: string, ...cells: readonly (string | number)[]): string {
   return `${kind.padEnd(60)}${cells.map((cell) => String(cell).padStart(28)).join("")}`
 }
 
+/**
+ * Where to kill a process: at every boundary, or at the first one of each kind and at every `every`-th one. `list` runs the process with
+ * CRASH_AT=list.
+ */
+export async function boundariesOf(list: () => Promise<Ran>, every: number): Promise<Iterable<number>> {
+  if (every === 1) return counted()
+  const { exitCode, stderr } = await list()
+  if (exitCode !== 0) throw new Error(`The process ended with code ${exitCode}: ${stderr}`)
+  const kinds = stderr.split("\n").slice(0, -1)
+  return kinds.flatMap((kind, index) => (kinds.indexOf(kind) === index || index % every === every - 1 ? [index + 1] : []))
+}
+
 /** 1, 2, 3, … */
 export function* counted(): Generator<number> {
   for (let number = 1; ; number += 1) yield number
