@@ -241,6 +241,8 @@ export class Answer {
       return []
     }
     if (type === "tool-result" && part["preliminary"] === true) return []
+    // Not content: what is known when the answer begins.
+    if (type === "custom" && stringOf(part["kind"]).endsWith(".message_start")) return []
     return this.#addOther(part)
   }
 

@@ -68,7 +68,8 @@ function isOfNetwork({ name, message, code }: Readonly<Record<string, unknown>>)
   return name === "TypeError" && /fetch|network|terminated|socket|load failed/i.test(stringOf(message))
 }
 
-function connection(message: string, retryable: boolean): LlmFailure {
+function connection(why: string, retryable: boolean): LlmFailure {
+  const message = `The connection to the provider failed: ${why.replace(/\.$/, "")}.`
   return failure(message, "network", "connection_failed", retryable)
 }
 

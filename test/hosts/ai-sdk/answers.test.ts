@@ -266,6 +266,7 @@ test("citations of a text are kept after it, and parts of reasoning of V4 too", 
   const { response } = await ask(
     mock("v4", [
       { type: "ping" },
+      { type: "custom", kind: "anthropic.message_start", providerMetadata: { anthropic: { usage: {} } } },
       { type: "text-start", id: "1" },
       { type: "text-delta", id: "1", delta: "Hi" },
       { type: "text-end", id: "1", citations },
