@@ -122,10 +122,11 @@ module.exports = {
     room("cli/terminal", [], "Text on a terminal; it knows no command."),
     room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
     room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),
+    room("cli/mcp", [HOSTS, "^src/cli/terminal/"], "The MCP servers of a command: which they are, and how they start and end; it knows no command."),
     room("cli/approvals", [HOSTS, "^src/cli/(terminal|workspace)/"], "What is asked about held calls, and how; it knows no command."),
-    room("cli/trust", [HOSTS, "^src/cli/(terminal|approvals)/"], "Whose settings count; it knows no command."),
-    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|approvals|planner|trust)/"], "A run is one turn; goals and journals build on it."),
-    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|approvals|trust|run)/"], "A goal is many runs; it knows no journal command."),
+    room("cli/trust", [HOSTS, "^src/cli/(terminal|approvals|mcp)/"], "Whose settings count; it knows no command."),
+    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|approvals|planner|trust|mcp)/"], "A run is one turn; goals and journals build on it."),
+    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|approvals|trust|run|mcp)/"], "A goal is many runs; it knows no journal command."),
     room("cli/journal", [HOSTS, "^src/cli/(terminal|approvals|trust|run)/"], "Journal commands read what runs wrote; they know no goal."),
     room(
       "cli/decide",
@@ -209,12 +210,17 @@ module.exports = {
       "A digest of a call needs a synchronous SHA-256; only who asks for approvals pays for it.",
     ),
     packageOnlyIn("eventsource-parser", "^src/hosts/models/sse\\.ts$", "Model clients read their streams in one way."),
-    packageOnlyIn("zod", "^src/(schemas/|hosts/tools/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
+    packageOnlyIn("zod", "^src/(schemas/|hosts/(tools|mcp)/|cli/)", "zod stays at the edge; users bring it along for the schemas of their tools."),
     packageOnlyIn("@opentelemetry/api", "^src/hosts/opentelemetry/", "An optional peer dependency of turn-machine/hosts/opentelemetry alone."),
     packageOnlyIn(
       "@restatedev/restate-sdk",
       "^src/hosts/restate/(thread-)?index\\.ts$",
       "An optional peer dependency of turn-machine/hosts/restate alone.",
+    ),
+    packageOnlyIn(
+      "@modelcontextprotocol/client",
+      "^src/cli/mcp/(client-package|servers|stdio-transport)\\.ts$",
+      "An optional peer dependency of the command line alone: turn-machine/hosts/mcp knows clients by their shape.",
     ),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
@@ -224,7 +230,8 @@ module.exports = {
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
-        pathNot: "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api|@restatedev/restate-sdk)/",
+        pathNot:
+          "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api|@restatedev/restate-sdk|@modelcontextprotocol/client)/",
       },
     },
     {

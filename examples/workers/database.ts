@@ -50,8 +50,56 @@ async function createTables(connection: pg.PoolConfig): Promise<void> {
     CREATE TABLE ${SCHEMA}.writes (
       id bigint GENERATED ALWAYS AS IDENTITY, journal text NOT NULL, epoch bigint NOT NULL, worker text NOT NULL,
       at timestamptz NOT NULL DEFAULT clock_timestamp()
-    );`,
+    );
+    CREATE FUNCTION ${SCHEMA}.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      PERFORM pg_advisory_xact_lock_shared(hashtext(NEW.order_id), hashtext(NEW.tool));
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER hold BEFORE INSERT ON ${SCHEMA}.executions FOR EACH ROW EXECUTE FUNCTION ${SCHEMA}.hold();`,
   )
+}
+
+/** The tools whose calls are in `executions`. */
+export const TOOLS: readonly string[] = ["reserve", "charge", "ship"]
+
+/** A tool that does not answer for one order, as a slow service would not. Its calls wait, so that a worker can be disturbed in one. */
+export interface HeldTool {
+  readonly order: string
+  readonly tool: string
+  /** The workers that wait for an answer. */
+  callers(): Promise<readonly string[]>
+  /** Lets the tool answer. What a worker asked for that was killed since then is done, too. Idempotent. */
+  release(): Promise<void>
+}
+
+/** Holds a tool. The calls wait in the trigger of `executions`. */
+export async function holdTool(pool: pg.Pool, order: string, tool: string): Promise<HeldTool> {
+  // The lock belongs to a connection.
+  const client = await pool.connect()
+  await client.query("SELECT pg_advisory_lock(hashtext($1), hashtext($2))", [order, tool])
+  let isHeld = true
+  return {
+    order,
+    tool,
+    async callers() {
+      const { rows } = await pool.query<{ worker: string }>(
+        `SELECT a.application_name AS worker FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND l.classid::int4 = hashtext($1) AND l.objid::int4 = hashtext($2) AND l.objsubid = 2 AND NOT l.granted`,
+        [order, tool],
+      )
+      return rows.map(({ worker }) => worker)
+    },
+    async release() {
+      if (!isHeld) return
+      isHeld = false
+      try {
+        await client.query("SELECT pg_advisory_unlock(hashtext($1), hashtext($2))", [order, tool])
+      } finally {
+        client.release()
+      }
+    },
+  }
 }
 
 /** Records who writes to journals. The tables of the store exist once a journal was opened. */

@@ -1,9 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
 import pg from "pg"
 import { readTurnJournal } from "turn-machine/hosts/journal"
 import { postgresJournalStore, postgresWorkQueue } from "turn-machine/hosts/postgres"
-import { SCHEMA, watchWrites } from "./database.ts"
+import { type HeldTool, holdTool, SCHEMA, TOOLS, watchWrites } from "./database.ts"
+import { type RunningWorker, Workers } from "./worker-processes.ts"
 
 /** How the orders are disturbed. */
 export interface RunOptions {
@@ -12,7 +11,7 @@ export interface RunOptions {
   /** How many turns a worker runs concurrently. */
   readonly concurrency: number
   readonly leaseMs: number
-  /** How many workers are killed, one about every second while enough others work. */
+  /** How many workers are killed, each in or after a tool call of an order of its own: at most one less than there are orders. */
   readonly kills: number
   /** Whether one worker is paused with SIGSTOP for longer than its lease. */
   readonly pausesOne?: boolean
@@ -39,23 +38,11 @@ export interface Report {
   readonly foreignWrites: number
   /** Turns that were continued by another worker. */
   readonly continued: number
-  /** About the worker that was paused: its turns that others took over, and those that it was refused to write to when it continued. */
+  /**
+   * About the worker that was paused: its turns that others took over, those that it was refused to write to when it continued, and how
+   * often it wrote to any of them after that.
+   */
   readonly paused: { readonly takenOver: readonly string[]; readonly fenced: readonly string[]; readonly laterWrites: number } | undefined
-}
-
-const HERE = fileURLToPath(new URL(".", import.meta.url))
-
-const KILL_EVERY_MS = 800
-
-interface Running {
-  readonly name: string
-  readonly child: ChildProcess
-  /** The orders that it performs. */
-  readonly open: Set<string>
-  readonly fenced: Set<string>
-  readonly ready: Promise<void>
-  readonly ended: Promise<void>
-  isPaused: boolean
 }
 
 /** Runs orders in worker processes on one database to their ends, whatever happens to the workers. */
@@ -70,160 +57,121 @@ export async function runOrders(connection: pg.PoolConfig, options: RunOptions):
   await store.delete("first")
   await watchWrites(connection)
 
-  const names = Array.from({ length: orders }, (_, index) => `${index + 1}`)
-  let incarnations = 0
-  let kills = 0
   const ended = new Set<string>()
-  const start = (): Running => {
-    incarnations += 1
-    return startWorker(`worker-${incarnations}`, connection, options, (order) => {
-      ended.add(order)
-      if (ended.size % (orders / 10) === 0) say(`${ended.size} of ${orders} orders have ended`)
-    })
-  }
-  const workers = Array.from({ length: options.workers }, start)
+  const workers = new Workers(connection, options, (order) => {
+    ended.add(order)
+    if (ended.size % Math.ceil(orders / 10) === 0) say(`${ended.size} of ${orders} orders have ended`)
+  })
   try {
-    await Promise.all(workers.map(({ ready }) => ready))
+    await workers.allReady()
     say(`${options.workers} workers are ready`)
     const begun = performance.now()
-    await Promise.all(names.map((name) => queue.enqueue(name)))
-
-    let isOver = false
-    const killing = async (): Promise<void> => {
-      while (!isOver && kills < options.kills) {
-        await sleep(KILL_EVERY_MS * (0.5 + Math.random()))
-        // Only those that work, and never more than half: a new process takes a second to start.
-        const working = workers.filter(({ open, isPaused }) => open.size > 0 && !isPaused)
-        const worker = working[Math.floor(Math.random() * working.length)]
-        if (isOver || worker === undefined || working.length < options.workers / 2) continue
-        worker.child.kill("SIGKILL")
-        await worker.ended
-        kills += 1
-        say(`killed ${worker.name} in the middle of ${worker.open.size} orders`)
-        workers[workers.indexOf(worker)] = start()
-      }
-    }
+    const disturbances = disturbancesOf(options)
+    let kills = 0
     let paused: Report["paused"]
-    const pausing = async (): Promise<void> => {
-      if (options.pausesOne !== true) return
-      await until(() => ended.size >= orders / 4)
-      paused = await pauseOne(pool, workers, options)
-    }
-    const done = async (): Promise<void> => {
-      for (;;) {
-        const { due, claimed, later } = await queue.count()
-        if (due + claimed + later === 0) return
-        await sleep(50)
+    const names = Array.from({ length: orders }, (_, index) => `${index + 1}`)
+    // The orders come in as many parts as there are disturbances, and each disturbance waits for the first order of its part. So there is
+    // work to disturb, however fast the workers are.
+    for (const [index, part] of inParts(names, disturbances.length).entries()) {
+      const [first = "", ...others] = part
+      const disturbance = disturbances[index]
+      const tool = TOOLS[Math.floor(Math.random() * TOOLS.length)] ?? "charge"
+      const held = disturbance === undefined ? undefined : await holdTool(pool, first, tool)
+      await queue.enqueue(first)
+      await Promise.all(others.map((name) => queue.enqueue(name)))
+      if (held === undefined) continue
+      try {
+        const worker = await workers.until(`a worker calls ${tool} of order ${first}`, async () => workers.named(await held.callers()))
+        if (disturbance === "pause") paused = await pauseOne(pool, workers, worker, held, options)
+        else {
+          await killOne(workers, worker, held, disturbance === "kill in a call", say)
+          kills += 1
+        }
+      } finally {
+        await held.release()
       }
     }
-    const killed = killing()
-    await Promise.all([pausing(), done()])
+    await workers.until("the queue is empty", async () => {
+      const { due, claimed, later } = await queue.count()
+      return due + claimed + later === 0 || undefined
+    })
     const seconds = (performance.now() - begun) / 1000
-    isOver = true
-    await killed
     say("the queue is empty")
-    for (const worker of workers) worker.child.kill("SIGTERM")
-    await Promise.all(workers.map((worker) => worker.ended))
+    await workers.stop()
     return { ...(await readWorld(pool)), ...(await readEnds(pool, names, leaseMs)), seconds, kills, paused }
   } finally {
-    for (const { child } of workers) child.kill("SIGKILL")
+    workers.kill()
     await pool.end()
   }
 }
 
-function startWorker(name: string, connection: pg.PoolConfig, options: RunOptions, onEnd: (order: string) => void): Running {
-  const env = {
-    ...process.env,
-    WORKER: name,
-    CONNECTION: JSON.stringify(connection),
-    LEASE_MS: `${options.leaseMs}`,
-    CONCURRENCY: `${options.concurrency}`,
+type Disturbance = "kill in a call" | "kill later" | "pause"
+
+/** Half of the workers die in the middle of a call, the others at a random time after it. The pause comes after a quarter of them. */
+function disturbancesOf({ orders, kills, pausesOne = false }: RunOptions): readonly Disturbance[] {
+  const count = Math.min(kills, orders - 1)
+  const list = Array.from({ length: count }, (_, index): Disturbance => (index % 2 === 0 ? "kill in a call" : "kill later"))
+  return pausesOne ? [...list.slice(0, count / 4), "pause", ...list.slice(count / 4)] : list
+}
+
+/** Divides a list into parts of about the same length: as many as are asked for, and at least one. */
+function inParts<Item>(items: readonly Item[], parts: number): readonly (readonly Item[])[] {
+  const count = Math.max(parts, 1)
+  const startOf = (part: number): number => Math.floor((items.length * part) / count)
+  return Array.from({ length: count }, (_, part) => items.slice(startOf(part), startOf(part + 1)))
+}
+
+/** How long a worker that is killed later runs on at most after a call. In this time it stores results and calls the model. */
+const LATER_MS = 300
+
+async function killOne(workers: Workers, worker: RunningWorker, held: HeldTool, inCall: boolean, say: (text: string) => void): Promise<void> {
+  if (!inCall) {
+    await held.release()
+    await sleep(LATER_MS * Math.random())
   }
-  const child = spawn(process.execPath, ["--import", "tsx", "worker.ts"], { cwd: HERE, env, stdio: ["ignore", "pipe", "inherit"] })
-  const open = new Set<string>()
-  const fenced = new Set<string>()
-  const ended = new Promise<void>((resolve) => child.on("close", () => resolve()))
-  const ready = new Promise<void>((resolve, reject) => {
-    let rest = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (rest + text).split("\n")
-      rest = lines.pop() ?? ""
-      for (const line of lines) {
-        const event = JSON.parse(line) as { ready?: string; began?: string; ended?: string; failed?: string; code?: string; message?: string }
-        if (event.ready !== undefined) resolve()
-        if (event.began !== undefined) open.add(event.began)
-        const over = event.ended ?? event.failed
-        if (over !== undefined) open.delete(over)
-        if (event.ended !== undefined) onEnd(event.ended)
-        if (event.failed !== undefined && event.code === "fenced") fenced.add(event.failed)
-        else if (event.message !== undefined) options.onEvent?.(`${name}: ${event.message}`)
-      }
-    })
-    ended.then(() => reject(new Error(`${name} ended before it was ready.`)))
-  })
-  // A worker that is killed before it is ready.
-  ready.catch(() => {})
-  return { name, child, open, fenced, ready, ended, isPaused: false }
+  await workers.replace(worker)
+  if (inCall) await held.release()
+  say(`killed ${worker.name} ${inCall ? `in a call of ${held.tool}` : "at a random time"}, in the middle of ${worker.open.size} orders`)
 }
 
-interface Held {
-  readonly name: string
-  readonly epoch: string
-}
-
-/** Stops a worker in the middle of turns, and returns the journals that it owns. */
-async function stopOne(pool: pg.Pool, workers: readonly Running[]): Promise<{ readonly worker: Running; readonly held: readonly Held[] }> {
-  for (;;) {
-    for (const worker of workers.filter(({ open }) => open.size > 0)) {
-      worker.isPaused = true
-      worker.child.kill("SIGSTOP")
-      // What the server had received before.
-      await sleep(200)
-      const { rows: held } = await pool.query<Held>(
-        `SELECT DISTINCT j.name, j.epoch FROM ${SCHEMA}.turn_machine_journals AS j JOIN ${SCHEMA}.writes AS w ON w.journal = j.name AND w.epoch = j.epoch
-        WHERE j.owner IS NOT NULL AND w.worker = $1`,
-        [worker.name],
-      )
-      if (held.length > 0) return { worker, held }
-      // It was between two turns, or waits for the journal of a worker that was killed.
-      worker.child.kill("SIGCONT")
-      worker.isPaused = false
-    }
-    await sleep(100)
-  }
-}
-
-/** Stops a worker for longer than its lease, until others have taken over its turns, and continues it. */
-async function pauseOne(pool: pg.Pool, workers: readonly Running[], { leaseMs, onEvent: say = () => {} }: RunOptions): Promise<Report["paused"]> {
-  const { worker, held } = await stopOne(pool, workers)
-  say(`paused ${worker.name}, which owns the journals of orders ${held.map(({ name }) => name).join(", ")}`)
-  const ownersSince = async (): Promise<readonly string[]> => {
-    const { rows } = await pool.query<{ name: string }>(
-      `SELECT j.name FROM ${SCHEMA}.turn_machine_journals AS j JOIN unnest($1::text[], $2::bigint[]) AS held (name, epoch) ON held.name = j.name
-      WHERE j.epoch > held.epoch`,
-      [held.map(({ name }) => name), held.map(({ epoch }) => epoch)],
+/** Stops a worker that is in a call for longer than its lease, until others have taken over the order, and continues it. */
+async function pauseOne(
+  pool: pg.Pool,
+  workers: Workers,
+  worker: RunningWorker,
+  held: HeldTool,
+  { onEvent: say = () => {} }: RunOptions,
+): Promise<Report["paused"]> {
+  worker.child.kill("SIGSTOP")
+  await held.release()
+  say(`paused ${worker.name} in a call of ${held.tool} of order ${held.order}`)
+  const lost = async (): Promise<readonly { readonly name: string; readonly epoch: string }[]> => {
+    const { rows } = await pool.query<{ name: string; epoch: string }>(
+      `SELECT j.name, max(w.epoch) AS epoch FROM ${SCHEMA}.turn_machine_journals AS j JOIN ${SCHEMA}.writes AS w ON w.journal = j.name
+      WHERE w.worker = $1 AND j.name = ANY ($2) GROUP BY j.name, j.epoch HAVING j.epoch > max(w.epoch)`,
+      [worker.name, [...worker.open]],
     )
-    return rows.map(({ name }) => name)
+    return rows
   }
-  await sleep(leaseMs)
-  let takenOver = await ownersSince()
-  while (takenOver.length < held.length) {
-    await sleep(100)
-    takenOver = await ownersSince()
-  }
+  const taken = await workers.until(`another worker takes over order ${held.order}`, async () => {
+    const rows = await lost()
+    return rows.some(({ name }) => name === held.order) ? rows : undefined
+  })
+  const takenOver = taken.map(({ name }) => name)
   say(`other workers took over orders ${takenOver.join(", ")}; ${worker.name} continues`)
   const { rows: times } = await pool.query<{ now: Date }>("SELECT clock_timestamp() AS now")
+  worker.left.clear()
   worker.child.kill("SIGCONT")
-  const fenced = (): readonly string[] => takenOver.filter((name) => worker.fenced.has(name))
-  await until(() => fenced().length === takenOver.length)
-  say(`${worker.name} was refused to write to the journals of orders ${fenced().join(", ")}`)
+  await workers.until(`${worker.name} leaves orders ${takenOver.join(", ")}`, () => takenOver.every((name) => worker.left.has(name)) || undefined)
+  // What has no result to store when it notices that its lease is lost is left without a write.
+  const fenced = takenOver.filter((name) => worker.left.get(name) === "fenced")
+  say(`${worker.name} was refused to write to the journals of orders ${fenced.join(", ")}`)
   const { rows } = await pool.query<{ count: number }>(
     `SELECT count(*)::int AS count FROM ${SCHEMA}.writes AS w
     JOIN unnest($1::text[], $2::bigint[]) AS held (name, epoch) ON held.name = w.journal AND held.epoch = w.epoch WHERE w.at > $3`,
-    [held.map(({ name }) => name), held.map(({ epoch }) => epoch), times[0]?.now],
+    [takenOver, taken.map(({ epoch }) => epoch), times[0]?.now],
   )
-  worker.isPaused = false
-  return { takenOver, fenced: fenced(), laterWrites: rows[0]?.count ?? 0 }
+  return { takenOver, fenced, laterWrites: rows[0]?.count ?? 0 }
 }
 
 async function readWorld(pool: pg.Pool) {
@@ -271,14 +219,6 @@ async function readEnds(pool: pg.Pool, names: readonly string[], leaseMs: number
     if (text.includes("may have been made")) unknownCharges += 1
   }
   return { endsOfTurns, shipped, unknownCharges }
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  const deadline = Date.now() + 60_000
-  while (!isTrue()) {
-    if (Date.now() > deadline) throw new Error(`Waited a minute in vain for: ${isTrue.toString()}`)
-    await sleep(20)
-  }
 }
 
 function sleep(ms: number): Promise<void> {

@@ -24,8 +24,11 @@ const worker = queue.work(
   async ({ key, attempt }, signal) => {
     report({ began: key, attempt })
     const end = await turns.run(key, turnOf(key), { pause: signal })
-    // A worker that was stopped leaves the turn to the next one.
-    if (end.type === "suspended") return { dueInMs: 0 }
+    // A worker that was stopped, or that lost its lease, leaves the turn to the next one.
+    if (end.type === "suspended") {
+      report({ suspended: key })
+      return { dueInMs: 0 }
+    }
     report({ ended: key })
     return undefined
   },

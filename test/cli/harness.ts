@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
@@ -112,7 +112,20 @@ export async function bundleCli(): Promise<readonly string[]> {
   chmodSync(folder, 0o755)
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
   const outfile = join(folder, "main.mjs")
-  await build({ entryPoints: [MAIN], outfile, bundle: true, minify: true, format: "esm", platform: "node", target: "node20", logLevel: "error" })
+  // An optional package, which the program loads where it needs it.
+  const external = ["@modelcontextprotocol/*"]
+  symlinkSync(join(dirname(fileURLToPath(import.meta.url)), "../../node_modules"), join(folder, "node_modules"))
+  await build({
+    entryPoints: [MAIN],
+    outfile,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    logLevel: "error",
+    external,
+  })
   return [outfile]
 }
 

@@ -2,12 +2,14 @@ import * as z from "zod"
 import type { JudgeConfig } from "../../drivers/checklist/judge.ts"
 import type { ThreadOptions } from "../../hosts/thread/thread.ts"
 import type { Json } from "../../json.ts"
+import type { TurnConfig } from "../../machine/config.ts"
 import { NO_USAGE } from "../../machine/limits.ts"
 import { estimateTokens } from "../../machine/usage-estimate.ts"
 import { judgeValidation } from "../../schemas/checklist.ts"
 import type { GoalCheck } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
+import { hasServers } from "../mcp/mcp-fields.ts"
 import { type RunMeta, recordedTools, runConfig, workFields } from "../run/run-config.ts"
 import { oneLine } from "../terminal/format.ts"
 
@@ -47,7 +49,7 @@ export function readGoalMeta(meta: Json | undefined): GoalMeta | string {
 
 /** The settings that a goal shares with a run. */
 export function runMetaOf(
-  { dir, out, model, baseUrl, apiKeyEnv, maxIterations, contextTokens, edit, approve, approveWithinMs }: GoalMeta,
+  { dir, out, model, baseUrl, apiKeyEnv, maxIterations, contextTokens, mcp, mcpConfig, mcpConfigDigest, edit, approve, approveWithinMs }: GoalMeta,
   task: string,
 ): RunMeta {
   return {
@@ -61,6 +63,9 @@ export function runMetaOf(
     ...(apiKeyEnv !== undefined && { apiKeyEnv }),
     maxIterations,
     ...(contextTokens !== undefined && { contextTokens }),
+    ...(mcp !== undefined && { mcp }),
+    ...(mcpConfig !== undefined && { mcpConfig }),
+    ...(mcpConfigDigest !== undefined && { mcpConfigDigest }),
     ...(edit !== undefined && { edit }),
     ...(approve !== undefined && { approve }),
     ...(approveWithinMs !== undefined && { approveWithinMs }),
@@ -77,16 +82,19 @@ const WORK = `You pursue a goal over several turns. In each turn do one piece of
 const ENDS_IT = `When nothing is left, call update_goal with the status "complete".`
 const JUDGED = `A judge settles after each turn what of the goal is reached, from what your answer shows. You have no tool for that: say in your answer what is done and where it can be seen.`
 
-/** The thread options of a goal: equal in every process for the same settings. */
-export function goalOptions(meta: GoalMeta, tools: readonly ToolSpec[] = recordedTools(meta)): ThreadOptions {
-  const judged = meta.judge !== "none"
+/** The configuration of a goal's turns: equal in every process for the same settings and tools. */
+export function goalConfig(meta: GoalMeta, tools: readonly ToolSpec[]): TurnConfig & { readonly systemPrompt: string } {
   const config = runConfig(meta, tools)
+  const judged = meta.judge !== "none"
+  return { ...config, sessionId: "goal", systemPrompt: `${config.systemPrompt}\n\n${WORK} ${judged ? JUDGED : ENDS_IT}` }
+}
+
+/** The thread options of a goal: equal in every process for the same settings. `tools`: those that the host has at the beginning of a turn. */
+export function goalOptions(meta: GoalMeta, tools: () => readonly ToolSpec[] = () => recordedTools(meta)): ThreadOptions {
+  const judged = meta.judge !== "none"
   return {
-    config: {
-      ...config,
-      sessionId: "goal",
-      systemPrompt: `${config.systemPrompt}\n\n${WORK} ${judged ? JUDGED : ENDS_IT}`,
-    },
+    // The tools of MCP servers may be others in each turn.
+    config: hasServers(meta) ? () => goalConfig(meta, tools()) : goalConfig(meta, tools()),
     policy: {
       ...(meta.maxContinuations !== undefined && { maxContinuations: meta.maxContinuations }),
       ...(judged && { endedBy: "judge" }),

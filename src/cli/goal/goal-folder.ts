@@ -113,6 +113,9 @@ export class GoalFolder {
   async confirmNext({ known }: StoredGoal, flags: WorkFlags): Promise<Confirmed<GoalMeta>> {
     const {
       checks: _checks,
+      mcp: _servers,
+      mcpConfig: _config,
+      mcpConfigDigest: _digest,
       judgeModel: _model,
       judgeBaseUrl: _url,
       judgeApiKeyEnv: _key,

@@ -5,6 +5,7 @@ import type { ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import { plainHeld } from "../approvals/commands.ts"
+import type { ShownServer } from "../mcp/servers.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
@@ -71,6 +72,8 @@ export interface GoalStart {
   readonly resumed: boolean
   /** The judge's list; `undefined` without a judge. */
   readonly checklist: ChecklistState | undefined
+  /** The MCP servers that this process started. */
+  readonly servers?: readonly ShownServer[]
 }
 
 export interface GoalEnd {
@@ -97,7 +100,7 @@ export function goalLines(output: Output): GoalReporter {
   let place = ""
   return {
     started({ run: { dir, out, model }, meta: { judge, maxIterations, contextTokens, judgeModel, judgeBaseUrl, checks, hard } }, facts) {
-      const { goal, state, resumed, checklist, isDefaultBudget = false, watched } = facts
+      const { goal, state, resumed, checklist, isDefaultBudget = false, watched, servers = [] } = facts
       place = state
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
       write({
@@ -116,6 +119,7 @@ export function goalLines(output: Output): GoalReporter {
         ...(hard === true && { hard }),
         ...(isDefaultBudget && { isDefaultBudget }),
         ...(watched !== undefined && { runner: watched }),
+        ...(servers.length > 0 && { servers }),
         state,
         resumed,
         items: checklist?.goal?.checklist,

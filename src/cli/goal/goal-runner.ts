@@ -3,12 +3,14 @@ import { JudgedThread } from "../../hosts/judge/judged-thread.ts"
 import { commandChecks } from "../../hosts/node/command-checks.ts"
 import type { CheckRunner } from "../../hosts/thread/check-runner.ts"
 import { type Guidance, type Interrupted, type RunThreadOptions, runThread, Thread, type ThreadRest } from "../../hosts/thread/thread.ts"
+import { mergeToolboxes, syncTools } from "../../hosts/tools/merge-toolboxes.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
 import type { Json } from "../../json.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { GoalCheckResult, GoalCommand } from "../../wire/goal.ts"
 import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
 import { ApprovalPrompt } from "../approvals/prompt.ts"
+import { type McpServers, startServers } from "../mcp/servers.ts"
 import { SUSPENDED_EXIT_CODE } from "../run/help.ts"
 import { writtenFiles } from "../run/reporter.ts"
 import { hiddenFiles, modelHost } from "../run/run.ts"
@@ -23,7 +25,7 @@ import { fileTools } from "../workspace/tools.ts"
 import { newRequestId } from "./control/inbox.ts"
 import { createRequestHandler } from "./control/request-handler.ts"
 import type { GoalRequest, RequestResult } from "./control/requests.ts"
-import { checksOf, goalOptions, judgeConfig } from "./goal-config.ts"
+import { checksOf, goalConfig, goalOptions, judgeConfig } from "./goal-config.ts"
 import type { GoalFolder } from "./goal-folder.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
@@ -43,6 +45,7 @@ export class GoalRunner {
   readonly #thread: Thread
   readonly #host: Host
   readonly #out: OutLock
+  readonly #servers: McpServers
   readonly #controller = new AbortController()
   /** Ends the judgement that runs, and no later one. */
   #judging = new AbortController()
@@ -52,7 +55,8 @@ export class GoalRunner {
   /** How many requests of the user were handled. */
   #handled = 0
 
-  private constructor(folder: GoalFolder, settings: GoalSettings, thread: Thread, host: Host, out: OutLock) {
+  private constructor(folder: GoalFolder, settings: GoalSettings, thread: Thread, host: Host, out: OutLock, servers: McpServers) {
+    this.#servers = servers
     this.#out = out
     this.#folder = folder
     this.#settings = settings
@@ -64,16 +68,28 @@ export class GoalRunner {
    * Opens the goal exclusively, and with it its output folder. `isNew`: the folder's thread must be a new one.
    * @throws {CliError}
    */
-  static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false, isNew = false }: OpenGoalOptions = {}): Promise<GoalRunner> {
-    const { dir, out, force, model, contextTokens, approval } = settings.run
+  static async open(
+    folder: GoalFolder,
+    settings: GoalSettings,
+    io: Io,
+    { takeOver = false, isNew = false }: OpenGoalOptions = {},
+  ): Promise<GoalRunner> {
+    const { dir, out, force, model, contextTokens, approval, mcp } = settings.run
     const { meta } = settings
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
     const read = new Folder(dir, await hiddenFiles(dir, out, folder.owns))
     const edit = approval.edit === true ? new EditFolder(read, (path) => folder.owns(path) || isInside(out, path)) : undefined
-    const tools = toolbox(fileTools(read, outFolder, edit))
-    const host: Host = { ...modelHost(model, contextTokens), tools }
     const opened: (() => Promise<void>)[] = []
     try {
+      const servers = await startServers(mcp.servers, { cwd: dir, io })
+      opened.push(() => servers.close())
+      const tools = mergeToolboxes([toolbox(fileTools(read, outFolder, edit)), ...servers.toolboxes])
+      const options = goalOptions(meta, () => tools.specs)
+      const host: Host = {
+        ...modelHost(model, contextTokens),
+        tools,
+        syncExecutionSurface: syncTools(tools, goalConfig(meta, tools.specs).systemPrompt),
+      }
       const lockOut = async (): Promise<OutLock> => {
         const lock = await OutLock.acquire(out, { takeOver })
         opened.push(() => lock.release())
@@ -83,12 +99,12 @@ export class GoalRunner {
       const early = isNew ? await lockOut() : undefined
       // Recorded first: a process that dies in between must leave a goal that resumes without questions.
       if (settings.areGiven) await folder.record(meta)
-      const thread = await Thread.open(folder.store, folder.threadId, { ...goalOptions(meta, tools.specs), takeOver })
+      const thread = await Thread.open(folder.store, folder.threadId, { ...options, takeOver })
       opened.push(() => thread.close())
       if (isNew && (readId(thread.meta) !== meta.id || thread.turns > 0))
         throw new CliError(`${folder.shown} was given another goal at the same time. See: turn-machine goal status`)
       const lock = early ?? (await lockOut())
-      const runner = new GoalRunner(folder, settings, thread, host, lock)
+      const runner = new GoalRunner(folder, settings, thread, host, lock, servers)
       if (meta.judge !== "none") await runner.#openJudge(takeOver)
       return runner
     } catch (error) {
@@ -150,7 +166,14 @@ export class GoalRunner {
       await this.#confirmChecks()
       if (this.#thread.openTurn === undefined) await this.#thread.settle()
       const checklist = this.#judged?.state
-      reporter.started(this.#settings, { goal: this.#thread.goal, state: this.#folder.path, resumed, checklist, isDefaultBudget })
+      reporter.started(this.#settings, {
+        goal: this.#thread.goal,
+        state: this.#folder.path,
+        resumed,
+        checklist,
+        isDefaultBudget,
+        servers: this.#servers.shown,
+      })
       const running = this.#runAll(reporter, () => isStopping)
       running.catch(() => {})
       const rest = await Promise.race([running, paused])
@@ -179,6 +202,7 @@ export class GoalRunner {
   async close(): Promise<void> {
     await this.#judged?.close()
     await this.#thread.close()
+    await this.#servers.close()
     await this.#out.release()
   }
 

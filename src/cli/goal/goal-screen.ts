@@ -7,6 +7,7 @@ import type { ChecklistItem, ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import { waitingLines, waitingText } from "../approvals/commands.ts"
+import { serverLine } from "../mcp/servers.ts"
 import { modelText, RunScreen } from "../run/run-screen.ts"
 import { shownUrl } from "../run/run-settings.ts"
 import { cutToColumns } from "../terminal/columns.ts"
@@ -57,7 +58,7 @@ export class GoalScreen implements GoalReporter {
 
   started(
     { run: { dir, out, model }, meta }: GoalSettings,
-    { goal, state, resumed, checklist, isDefaultBudget, isWatching, watched }: GoalStart,
+    { goal, state, resumed, checklist, isDefaultBudget, isWatching, watched, servers = [] }: GoalStart,
   ): void {
     this.#goal = goal
     this.#place = this.#screen.shortPath(state)
@@ -77,6 +78,7 @@ export class GoalScreen implements GoalReporter {
       ...(meta.contextTokens === undefined ? [] : [["window", `${formatCount(meta.contextTokens)} tokens`] as const]),
       ...(judge === "none" ? [] : [["judge", `${judge}${judgeAt}`] as const]),
       ...checks.map((command, index) => [index === 0 ? "checks" : "", oneLine(command)] as const),
+      ...servers.map((server, index) => [index === 0 ? "servers" : "", serverLine(server)] as const),
       ...(budgets.length === 0 ? [] : [[resumed ? "left" : "budget", `${budgets.join(", ")}${which}`] as const]),
       ["state", `${this.#screen.shortPath(state)}${resumed && isWatching !== true ? " (resumed)" : ""}`],
       ...(watched === undefined ? [] : [["run by", oneLine(watched)] as const]),

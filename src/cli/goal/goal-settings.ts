@@ -3,8 +3,18 @@ import { basename, dirname, join } from "node:path"
 import { CommandSyntaxError, splitCommand } from "../../hosts/node/split-command.ts"
 import type { SetGoal } from "../../wire/goal.ts"
 import { DEFAULT_RETRIES } from "../run/help.ts"
-import { checkUrl, checkVariable, type ModelChoice, RUN_FLAGS, type RunSettings, readKey, resolveRun, workOf } from "../run/run-settings.ts"
-import { type FlagSpecs, readCount, readSeconds } from "../terminal/args.ts"
+import {
+  checkUrl,
+  checkVariable,
+  type Flags,
+  type ModelChoice,
+  RUN_FLAGS,
+  type RunSettings,
+  readKey,
+  resolveRun,
+  workOf,
+} from "../run/run-settings.ts"
+import { readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -40,10 +50,7 @@ const JUDGE_TIMEOUT_MS = 60_000
 const MAX_CHECKS = 20
 const MAX_CHECK_CHARS = 1_000
 
-/** The values of parsed flags. */
-export type Flags<Specs extends FlagSpecs> = {
-  readonly [Name in keyof Specs]?: Specs[Name]["type"] extends "boolean" ? boolean : Specs[Name]["multiple"] extends true ? string[] : string
-}
+export type { Flags }
 export type GoalFlags = Flags<typeof GOAL_FLAGS>
 
 /** The settings of a goal, with defaults filled in and paths resolved. */
@@ -84,7 +91,7 @@ export async function resolveGoal(flags: GoalFlags, io: Pick<Io, "cwd" | "env">,
     ...(hard && { hard }),
     ...resolvePrices(flags, known),
   }
-  const areGiven = confirmed?.when !== "before" || JSON.stringify(checks) !== JSON.stringify(confirmed.meta.checks ?? [])
+  const areGiven = confirmed?.when !== "before" || run.mcp.isChanged || JSON.stringify(checks) !== JSON.stringify(confirmed.meta.checks ?? [])
   return { run, meta, judge: model?.choice, areGiven }
 }
 

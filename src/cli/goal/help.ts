@@ -1,4 +1,4 @@
-import { APPROVAL_FLAGS, DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS } from "../run/help.ts"
+import { APPROVAL_FLAGS, DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS, MCP_HELP } from "../run/help.ts"
 import { formatCount } from "../terminal/format.ts"
 import { Wrap } from "../terminal/wrap.ts"
 import type { GoalCommandName } from "./command-line.ts"
@@ -62,6 +62,9 @@ Changes
 ${APPROVAL_FLAGS}
   While the goal runs, turn-machine approvals and decide work from another terminal; the goal continues at once.
 
+MCP servers
+${MCP_HELP}
+
 Files and model
   --state DIR           folder for the goal's state (default: ${DEFAULT_STATE} in the current folder). A folder
                         whose goal is neither complete nor cleared is refused: resume or clear that goal.
@@ -80,10 +83,10 @@ Files and model
   --json                one JSON object per line instead of text
 
 Whose settings count
-  A resumed goal has the folders, the endpoints, the models, the key variables and the checks that you gave when you
-  started it. A folder that you did not start here, or that was moved or replaced, is refused with exit code 2 until
-  you give --dir, --out and, where it has them, --base-url, --model, --api-key-env, those of the judge and every
-  --check again: see turn-machine run --help. They are shown before anything is sent or run.
+  A resumed goal has the folders, the endpoints, the models, the key variables, the checks and the MCP servers that you
+  gave when you started it. A folder that you did not start here, or that was moved or replaced, is refused with exit
+  code 2 until you give --dir, --out and, where it has them, --base-url, --model, --api-key-env, those of the judge,
+  every --check and every --mcp again: see turn-machine run --help. They are shown before anything is sent or run.
 
 In a terminal, Ctrl-C asks what to do, while the goal continues: stop it, let it continue, or do something else that you
 type, which redirects the turn. A second Ctrl-C stops the goal, and so does the first one without a terminal or while

@@ -71,7 +71,7 @@ async function begin(found: GoalFolder, stored: StoredGoal | undefined, objectiv
   if (refused?.type === "refused") throw new CliError(refused.message)
   if (confirmed?.when === "now") showConfirmed(settings, io)
   await folder.inbox.refuseAll()
-  const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false, isNew: true })
+  const runner = await GoalRunner.open(folder, settings, io, { takeOver: flags["take-over"] ?? false, isNew: true })
   try {
     await runner.command(command)
     return await runner.run(reporterOf(flags, io), io, { resumed: false, isDefaultBudget: isDefault })
@@ -115,7 +115,7 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
   const settings = await resolveGoal(flags, io, confirmed)
   await checkOverlaps(settings, folder.path)
   if (confirmed.when === "now") showConfirmed(settings, io)
-  const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false })
+  const runner = await GoalRunner.open(folder, settings, io, { takeOver: flags["take-over"] ?? false })
   try {
     if (isWanted) {
       const answer = await runner.handle(resume)

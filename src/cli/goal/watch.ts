@@ -245,7 +245,17 @@ function shownSettings(meta: GoalMeta): GoalSettings {
   const model: ModelChoice =
     baseUrl === undefined ? { type: "embedded", name: "embedded" } : { type: "endpoint", name, baseUrl, timeoutMs: 0, retries: 0 }
   return {
-    run: { task: "", dir, out, force: false, model, maxIterations, contextTokens, approval: { ...(edit === true && { edit }) } },
+    run: {
+      task: "",
+      dir,
+      out,
+      force: false,
+      model,
+      maxIterations,
+      contextTokens,
+      approval: { ...(edit === true && { edit }) },
+      mcp: { fields: {}, servers: [], isChanged: false },
+    },
     meta,
     judge: undefined,
     areGiven: false,

@@ -35,8 +35,8 @@ export async function givenJournals(words: readonly string[], count: 1 | 2, comm
 }
 
 /** The configuration of a turn that this program ran. @throws {CliError} another program wrote the journal */
-export function ownConfig({ name, meta }: GivenJournal, command: string, instead: string): TurnConfig {
-  if (typeof meta === "object") return recordedConfig(meta)
+export function ownConfig({ name, meta, journal }: GivenJournal, command: string, instead: string): TurnConfig {
+  if (typeof meta === "object") return recordedConfig(meta, journal.header.surface.tools)
   throw new CliError(`journal ${command} cannot read ${name}: ${meta}. ${instead}`)
 }
 

@@ -26,11 +26,20 @@ Exit codes: 0 finished, 1 stopped before the end, 2 the command cannot run as gi
 
 export const APPROVAL_FLAGS = `  --edit                let the model change lines of files in DIR (the tool replace_line). Without it, the model only
                         reads, and writes to --out, which never asks: what others wrote is not replaced there.
-  --approve ask         ask before each such change (default). Without a terminal, the command stops with exit code 3
-                        and says how to decide.
-  --approve auto        make every change without asking
-  --approve never       refuse every change without asking; the model reads that it was refused
-  --approve-within T    a change that is not approved within this time, such as 10m, is refused`
+  --approve ask         ask before each such change, and before each call of an MCP server that may change something
+                        (default). Without a terminal, the command stops with exit code 3 and says how to decide.
+  --approve auto        make every change and every call without asking
+  --approve never       refuse them without asking; the model reads that they were refused
+  --approve-within T    what is not approved within this time, such as 10m, is refused`
+
+export const MCP_HELP = `  --mcp "COMMAND"       start this MCP server, in the folder of --dir, and give its tools to the model, as in
+                        --mcp "npx -y @modelcontextprotocol/server-filesystem .". A URL connects to a server that runs.
+                        The names of its tools begin with a name for it, which you can choose: --mcp "files=COMMAND".
+                        Repeat the flag for more servers.
+  --mcp-config FILE     the servers of a JSON file {"mcpServers": {"NAME": {"command", "args", "env"} or {"url",
+                        "headers"}}}. In env and headers, \${NAME} is a variable of your environment.
+  A server has no other variables of your environment than PATH, HOME, USER and the like. A call that its server does
+  not call read-only is asked about: see --approve. Needs the package @modelcontextprotocol/client.`
 
 export const RUN_HELP = `turn-machine run: runs a task over the files of a folder and shows its progress.
 
@@ -47,6 +56,9 @@ Files
 
 Changes
 ${APPROVAL_FLAGS}
+
+MCP servers
+${MCP_HELP}
 
 Model
   --model embedded      a small offline planner that finds TODO comments or the words you name (default)
@@ -76,8 +88,8 @@ Whose settings count
   are recorded in $XDG_STATE_HOME/turn-machine (default: ~/.local/state/turn-machine) and never taken from the state
   file, which may have come with the folder, for example from a repository. A file that you did not start here, that was
   moved or replaced, or that has no record, for example without a HOME, is refused with exit code 2 until you give
-  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again, and --edit if it may change files.
-  The flags then count, not the file.
+  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again, --edit if it may change files, and
+  its MCP servers. The flags then count, not the file. An --mcp-config file that changed must be given again, too.
 
 Output
   --json                one JSON object per line instead of text; the last one has the outcome and usage. Questions are
@@ -100,6 +112,7 @@ Examples
   turn-machine resume run.json                 after Ctrl-C or a crash
   turn-machine run --edit --state run.json 'Replace "colour" with "color".'
   turn-machine run --base-url http://localhost:11434/v1 --model qwen3 "Explain how this project is built."
+  turn-machine run --mcp-config mcp.json --base-url http://localhost:11434/v1 --model qwen3 "Close the stale issues."
   turn-machine run --base-url https://api.openai.com/v1 --model gpt-5 --api-key-env OPENAI_API_KEY "Review the tests."
 `
 
@@ -112,8 +125,8 @@ The same as turn-machine run --state FILE --resume, but the file must exist. Com
 model call is retried, and a finished turn shows its answer again. It accepts the flags of turn-machine run; these are
 useful here:
 
-  --dir DIR, --out DIR, --base-url URL, --model NAME, --edit, --approve MODE, --approve-within T
-                        needed, with --api-key-env, if you did not start the run, or moved its file; see
+  --dir DIR, --out DIR, --base-url URL, --model NAME, --edit, --approve MODE, --approve-within T, --mcp "COMMAND",
+  --mcp-config FILE     needed, with --api-key-env, if you did not start the run, or moved its file; see
                         turn-machine run --help. The refusal shows what the file asks for.
   --api-key-env NAME    the environment variable that holds the key, if its name changed
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})

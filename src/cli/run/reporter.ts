@@ -5,6 +5,7 @@ import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { plainHeld } from "../approvals/commands.ts"
+import type { ShownServer } from "../mcp/servers.ts"
 import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
 import type { Written } from "../workspace/out-folder.ts"
@@ -13,8 +14,7 @@ import { type RunSettings, shownUrl } from "./run-settings.ts"
 
 /** Shows the progress and the result of a run. */
 export interface Reporter {
-  /** `resumedAt`: the iteration at which a saved turn resumes, from 0; absent for a new one. */
-  started(settings: RunSettings, facts: { readonly state?: string; readonly resumedAt?: number }): void
+  started(settings: RunSettings, facts: RunStart): void
   event(event: TurnEvent): void
   /** The turn ended. */
   ended(facts: RunEnd): void
@@ -26,6 +26,14 @@ export interface Reporter {
   asking(): void
   /** The process stops because of an error. */
   failed(message: string): void
+}
+
+export interface RunStart {
+  readonly state?: string
+  /** The iteration at which a saved turn resumes, from 0. Absent: it is a new one. */
+  readonly resumedAt?: number
+  /** The MCP servers that were started. Absent: none. */
+  readonly servers?: readonly ShownServer[]
 }
 
 export interface RunSuspension extends RunPause {
@@ -93,7 +101,7 @@ export function writtenFiles(messages: Iterable<TurnMachine["messages"][number]>
 export function jsonLines(output: Output): Reporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   return {
-    started({ task, dir, out, model, maxIterations, contextTokens }, { state, resumedAt }) {
+    started({ task, dir, out, model, maxIterations, contextTokens }, { state, resumedAt, servers }) {
       const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
       write({
         type: "run_started",
@@ -106,6 +114,7 @@ export function jsonLines(output: Output): Reporter {
         contextTokens,
         state,
         resumed: resumedAt !== undefined,
+        servers,
       })
     },
     event: write,

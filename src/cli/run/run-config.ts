@@ -9,6 +9,7 @@ import { viewProjector } from "../../projectors/view.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { type Approval, approvalFields, withApproval } from "../approvals/policy.ts"
+import { hasServers, type McpFields, mcpFields } from "../mcp/mcp-fields.ts"
 import { oneLine } from "../terminal/format.ts"
 import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder } from "../workspace/folder.ts"
@@ -28,6 +29,7 @@ export const workFields = {
   maxIterations: z.int().positive(),
   /** The context window of the model, in tokens. Absent: unknown, and nothing is compacted. */
   contextTokens: z.int().positive().exactOptional(),
+  ...mcpFields,
   ...approvalFields,
 }
 
@@ -57,35 +59,43 @@ const APART = "What you write goes to a separate output folder, so no file that 
 const EDITS =
   "write_file writes to a separate output folder; only replace_line changes files that you read. The user decides about such a change, and may refuse it: then do not ask for it again."
 
-const systemPrompt = (edit: boolean): string => `You work on the files of one folder with the tools you are given.
-Paths are relative to that folder; nothing outside of it can be read. ${edit ? EDITS : APART}
+const SERVERS =
+  "Tools with __ in their names are of other programs. They do not know this folder by relative paths, and may change what you cannot see: the user decides about calls that may, and may refuse them."
+
+const systemPrompt = (edit: boolean, mcp: boolean): string => `You work on the files of one folder with the tools you are given.
+Paths are relative to that folder; nothing outside of it can be read. ${edit ? EDITS : APART}${mcp ? `\n${SERVERS}` : ""}
 Ask for several tools in one answer where they do not wait for each other. Where a tool says that something was cut, ask for the rest if it matters.
 When you are done, answer in a few sentences with what you found and where you wrote it. Say what you could not do; do not guess.`
 
 /** The turn's configuration: equal in every process for the same settings. */
 export function runConfig(
-  { model, maxIterations, contextTokens, ...approval }: Pick<RunMeta, "model" | "maxIterations" | "contextTokens"> & Approval,
+  { model, maxIterations, contextTokens, ...settings }: Pick<RunMeta, "model" | "maxIterations" | "contextTokens"> & Approval & McpFields,
   tools: readonly ToolSpec[],
 ): TurnConfig {
+  const mcp = hasServers(settings)
   const compacting = contextTokens !== undefined
   return {
-    driver: withApproval(compacting ? compactingDriver(chatDriver()) : chatDriver(), approval),
+    driver: withApproval(compacting ? compactingDriver(chatDriver()) : chatDriver(), settings, mcp),
     projector: compacting ? viewProjector(chatProjector) : chatProjector,
     ...(compacting && { maxContextTokens: contextTokens }),
     model,
     sessionId: "run",
-    systemPrompt: systemPrompt(approval.edit === true),
+    systemPrompt: systemPrompt(settings.edit === true, mcp),
     tools,
     maxIterations,
     generation: {},
-    syncExecutionSurface: false,
+    // The tools of servers change while they run.
+    syncExecutionSurface: mcp,
     emitLlmTrace: false,
   }
 }
 
-/** The configuration of a turn that is only read: its tools are declared and never run. */
-export function recordedConfig(meta: RunMeta): TurnConfig {
-  return runConfig(meta, recordedTools(meta))
+/**
+ * The configuration of a turn that is only read: its tools are declared and never run. `shown`: those that the turn began with, which alone
+ * has the tools of its servers.
+ */
+export function recordedConfig(meta: RunMeta, shown?: readonly ToolSpec[]): TurnConfig {
+  return runConfig(meta, hasServers(meta) && shown !== undefined ? shown : recordedTools(meta))
 }
 
 /** The tools of a turn that is only read: declared and never run. */

@@ -4,12 +4,13 @@ import type { TokenUsage } from "../../wire/llm.ts"
 import { callName, waitingLines, waitingText } from "../approvals/commands.ts"
 import { heldLine } from "../approvals/held-lines.ts"
 import { decisionWords } from "../approvals/words.ts"
+import { serverLine } from "../mcp/servers.ts"
 import { columnsOf, cutToColumns, padToColumns } from "../terminal/columns.ts"
 import { formatCount, formatDuration, oneLine, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { widthOf } from "../terminal/style.ts"
-import type { Reporter, RunEnd, RunPause, RunSuspension, RunTotals } from "./reporter.ts"
+import type { Reporter, RunEnd, RunPause, RunStart, RunSuspension, RunTotals } from "./reporter.ts"
 import { type RunSettings, shownUrl } from "./run-settings.ts"
 import { toolLine } from "./tool-line.ts"
 
@@ -38,7 +39,7 @@ export class RunScreen implements Reporter {
     this.#hasColumns = this.#width >= LEAST_WIDTH
   }
 
-  started(settings: RunSettings, { state, resumedAt }: { readonly state?: string; readonly resumedAt?: number }): void {
+  started(settings: RunSettings, { state, resumedAt, servers = [] }: RunStart): void {
     const { task, dir, out, model, contextTokens } = settings
     this.#out = out
     this.#estimated = model.type === "embedded"
@@ -48,6 +49,7 @@ export class RunScreen implements Reporter {
       ["task", oneLine(task)],
       ["model", modelText(model)],
       ...(contextTokens === undefined ? [] : [["window", `${formatCount(contextTokens)} tokens`] as const]),
+      ...servers.map((server, index) => [index === 0 ? "servers" : "", serverLine(server)] as const),
       ...(state === undefined ? [] : [["state", `${this.#screen.shortPath(state)}${resumed}`] as const]),
     ])
   }

@@ -3,7 +3,9 @@ import { access, lstat, realpath, stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { fileReason } from "../../hosts/node/file-error.ts"
 import { APPROVE_MODES, type Approval, type ApproveMode } from "../approvals/policy.ts"
-import { didYouMean, readCount, readSeconds } from "../terminal/args.ts"
+import { hasServers, type McpFields } from "../mcp/mcp-fields.ts"
+import { MCP_FLAGS, type McpSettings, resolveMcp } from "../mcp/mcp-settings.ts"
+import { didYouMean, type FlagSpecs, readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -28,6 +30,7 @@ export const RUN_FLAGS = {
   edit: { type: "boolean" },
   approve: { type: "string" },
   "approve-within": { type: "string" },
+  ...MCP_FLAGS,
   state: { type: "string" },
   resume: { type: "boolean" },
   compact: { type: "boolean" },
@@ -37,7 +40,11 @@ export const RUN_FLAGS = {
   help: { type: "boolean", short: "h" },
 } as const
 
-export type RunFlags = { readonly [Name in keyof typeof RUN_FLAGS]?: (typeof RUN_FLAGS)[Name]["type"] extends "boolean" ? boolean : string }
+/** The values of parsed flags. */
+export type Flags<Specs extends FlagSpecs> = {
+  readonly [Name in keyof Specs]?: Specs[Name]["type"] extends "boolean" ? boolean : Specs[Name]["multiple"] extends true ? string[] : string
+}
+export type RunFlags = Flags<typeof RUN_FLAGS>
 
 export type ModelChoice =
   | { readonly type: "embedded"; readonly name: "embedded" }
@@ -64,6 +71,7 @@ export interface RunSettings {
   /** The context window of the model, in tokens. `undefined`: unknown, and nothing is compacted. */
   readonly contextTokens: number | undefined
   readonly approval: Approval
+  readonly mcp: McpSettings
 }
 
 /**
@@ -86,6 +94,7 @@ export async function resolveRun(
   const out = await resolveOut(flags.out, cwd, known)
   const limit = resolveLimit(flags["max-iterations"], saved, isOver)
   const withItsKey = withKey(model, env)
+  const mcp = await resolveServers(flags, { cwd, env }, saved, known, isOver)
   return {
     task,
     dir,
@@ -94,7 +103,35 @@ export async function resolveRun(
     model: withItsKey,
     maxIterations: limit,
     contextTokens: await resolveWindow(flags["context-tokens"], withItsKey, saved, isOver),
-    approval: resolveApproval(flags, saved, known, isOver),
+    approval: resolveApproval(flags, saved, known, isOver, hasServers(mcp.fields)),
+    mcp,
+  }
+}
+
+/** The MCP servers. They cannot change on resume: their tools are part of what the recorded turn was asked. */
+async function resolveServers(
+  flags: RunFlags,
+  io: Pick<Io, "cwd" | "env">,
+  saved: RunMeta | undefined,
+  known: RunMeta | undefined,
+  isOver: boolean,
+): Promise<McpSettings> {
+  // A turn that has ended calls no server, whose configuration may be gone.
+  if (isOver) return { fields: mcpFieldsOf(saved), servers: [], isChanged: false }
+  const mcp = await resolveMcp(flags, io, known)
+  if (saved === undefined) return mcp
+  const { mcp: commands = [], mcpConfig } = mcp.fields
+  const before = saved.mcp ?? []
+  if (JSON.stringify(commands) !== JSON.stringify(before)) throw differsFromSaved("list of MCP servers", before.join("; ") || "none", "--mcp")
+  if (mcpConfig !== saved.mcpConfig) throw differsFromSaved("configuration of MCP servers", saved.mcpConfig ?? "none", "--mcp-config")
+  return mcp
+}
+
+function mcpFieldsOf({ mcp, mcpConfig, mcpConfigDigest }: McpFields = {}): McpFields {
+  return {
+    ...(mcp !== undefined && { mcp }),
+    ...(mcpConfig !== undefined && { mcpConfig }),
+    ...(mcpConfigDigest !== undefined && { mcpConfigDigest }),
   }
 }
 
@@ -104,11 +141,13 @@ function withKey(model: ModelChoice, env: Io["env"]): ModelChoice {
 }
 
 /** The settings that decide what is read and written, and where a key is sent. */
-export function workOf({ dir, out, model, approval }: RunSettings): WorkSettings {
+export function workOf({ dir, out, model, approval, mcp }: RunSettings): WorkSettings {
   const { type, name } = model
-  if (type === "embedded") return { dir, out, model: name, ...approval }
+  const { mcp: commands, ...config } = mcp.fields
+  const more = { ...approval, ...(commands !== undefined && { mcp: [...commands] }), ...config }
+  if (type === "embedded") return { dir, out, model: name, ...more }
   const { baseUrl, apiKeyEnv } = model
-  return { dir, out, model: name, baseUrl, ...(apiKeyEnv !== undefined && { apiKeyEnv }), ...approval }
+  return { dir, out, model: name, baseUrl, ...(apiKeyEnv !== undefined && { apiKeyEnv }), ...more }
 }
 
 /** The limit cannot change on resume: under another one the recorded turn might have ended earlier. */
@@ -144,7 +183,7 @@ async function resolveWindow(
  * What the model may change, and who is asked. It cannot change on resume: under other rules the recorded turn might have continued
  * differently. `known`: the saved settings, if they are the user's.
  */
-function resolveApproval(flags: RunFlags, saved: RunMeta | undefined, known: RunMeta | undefined, isOver: boolean): Approval {
+function resolveApproval(flags: RunFlags, saved: RunMeta | undefined, known: RunMeta | undefined, isOver: boolean, hasMcp: boolean): Approval {
   const { edit, approve, "approve-within": within } = flags
   const mode = approve === undefined ? undefined : readMode(approve)
   const approveWithinMs = within === undefined ? undefined : readSeconds("--approve-within", within) * 1_000
@@ -153,8 +192,8 @@ function resolveApproval(flags: RunFlags, saved: RunMeta | undefined, known: Run
     ...(mode === undefined ? known?.approve !== undefined && { approve: known.approve } : mode !== "ask" && { approve: mode }),
     ...((approveWithinMs ?? known?.approveWithinMs) !== undefined && { approveWithinMs: (approveWithinMs ?? known?.approveWithinMs) as number }),
   }
-  // Without --edit no call needs an approval.
-  const settings: Approval = given.edit === true ? given : {}
+  // Without --edit and without servers no call needs an approval.
+  const settings: Approval = given.edit === true || hasMcp ? given : {}
   if (saved !== undefined && !isOver) {
     if (settings.edit !== saved.edit) throw differsFromSaved("kind of work", saved.edit === true ? "with --edit" : "without --edit", "--edit")
     if (settings.approve !== saved.approve) throw differsFromSaved("way of approving", saved.approve ?? "ask", "--approve")

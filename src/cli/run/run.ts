@@ -1,10 +1,14 @@
 import { realpath } from "node:fs/promises"
 import { resolve } from "node:path"
 import { type Host, LlmCallError, type Suspended } from "../../hosts/host.ts"
+import { memoryJournalStore } from "../../hosts/journal/memory.ts"
+import { TurnJournal } from "../../hosts/journal/turn-journal.ts"
 import { openAiCompatible } from "../../hosts/models/openai-compatible.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
 import { redirectRun } from "../../hosts/run/wake-run.ts"
+import { type LiveToolbox, mergeToolboxes, syncTools } from "../../hosts/tools/merge-toolboxes.ts"
 import { toolbox } from "../../hosts/tools/toolbox.ts"
+import type { TurnConfig } from "../../machine/config.ts"
 import { estimateTokens } from "../../machine/usage-estimate.ts"
 import { userMessage } from "../../machine/user-message.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
@@ -14,6 +18,8 @@ import type { LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
 import { ApprovalPrompt } from "../approvals/prompt.ts"
+import { hasServers } from "../mcp/mcp-fields.ts"
+import { type ShownServer, startServers } from "../mcp/servers.ts"
 import { plan } from "../planner/planner.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -79,7 +85,7 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
       takeOver: flags["take-over"] ?? false,
       checkEffects: flags["no-check"] !== true,
       compact: flags.compact ?? false,
-      recordSettings: confirmed?.when === "now",
+      recordSettings: confirmed?.when === "now" || settings.mcp.isChanged,
     })
   } finally {
     await state?.close()
@@ -87,11 +93,11 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
 }
 
 /** A held call that no person can decide about would lose the turn. @throws {CliError} */
-function checkAsking({ approval: { edit, approve } }: RunSettings, hasState: boolean, io: Io): void {
-  if (edit !== true || approve !== undefined || hasState || io.terminal !== undefined) return
-  throw new CliError(
-    "--edit asks before each change, and there is no terminal to ask in. To decide later, pass --state FILE; otherwise --approve auto or --approve never.",
-  )
+function checkAsking({ approval: { edit, approve }, mcp }: RunSettings, hasState: boolean, io: Io): void {
+  const asks =
+    edit === true ? "--edit asks before each change" : hasServers(mcp.fields) ? "--mcp asks before each call that may change something" : undefined
+  if (asks === undefined || approve !== undefined || hasState || io.terminal !== undefined) return
+  throw new CliError(`${asks}, and there is no terminal to ask in. To decide later, pass --state FILE; otherwise --approve auto or --approve never.`)
 }
 
 /** Decides which settings a saved turn resumes with. @throws {CliError} it may be of another user, and flags are missing */
@@ -137,21 +143,32 @@ class Run {
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
-    const tools = toolbox(fileTools(folder, outFolder, edit))
-    const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }
+    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, io: this.#io })
+    try {
+      const tools = mergeToolboxes([toolbox(fileTools(folder, outFolder, edit)), ...servers.toolboxes])
+      const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }
+      return await this.#performWith(host, tools, servers.shown, options)
+    } finally {
+      await servers.close()
+    }
+  }
 
+  async #performWith(host: Host, tools: LiveToolbox, servers: readonly ShownServer[], options: OpenOptions): Promise<number> {
+    const state = this.#state
     // Opened before anything is shown or run, so a state file that cannot be written fails here.
-    const machine = await this.#machine(tools.specs, options)
+    const { machine, journal, config } = await this.#open(tools.specs, options)
     this.#reporter.started(this.#settings, {
       ...(state !== undefined && { state: state.path }),
       ...(state?.saved !== undefined && { resumedAt: machine.iteration }),
+      ...(servers.length > 0 && { servers }),
     })
     try {
       if (machine.outcome !== undefined) {
         await state?.journal?.settled(machine)
         return this.#end(machine, machine.outcome, true)
       }
-      const result = await this.#runOrPause(machine, host)
+      const synced: Host = { ...host, syncExecutionSurface: syncTools(tools, config.systemPrompt ?? "") }
+      const result = await this.#runOrPause(machine, synced, journal)
       if (result === "paused") return 1
       return result.type === "suspended" ? this.#suspended(machine, result) : this.#end(machine, result.outcome, false)
     } catch (thrown) {
@@ -162,20 +179,30 @@ class Run {
     }
   }
 
-  async #machine(tools: readonly ToolSpec[], options: OpenOptions): Promise<TurnMachine> {
+  /** Starts or resumes the turn. Calls of servers must not run twice, so that a turn without a state file has a journal in memory. */
+  async #open(
+    tools: readonly ToolSpec[],
+    options: OpenOptions,
+  ): Promise<{ readonly machine: TurnMachine; readonly journal: TurnJournal | undefined; readonly config: TurnConfig }> {
     const { task, maxIterations, contextTokens } = this.#settings
     const window = contextTokens === undefined ? {} : { contextTokens }
     const meta: RunMeta = { format: "turn-machine/run", version: 2, task, ...workOf(this.#settings), maxIterations, ...window }
     const config = runConfig(meta, tools)
     const start = runStart(task)
-    return this.#state === undefined ? new TurnMachine(config, start) : this.#state.open(config, start, meta, options)
+    if (this.#state !== undefined) {
+      const machine = await this.#state.open(config, start, meta, options)
+      return { machine, journal: this.#state.journal, config }
+    }
+    if (!hasServers(meta)) return { machine: new TurnMachine(config, start), journal: undefined, config }
+    const journal = await TurnJournal.open(memoryJournalStore(), "run")
+    return { machine: await journal.begin(config, start), journal, config }
   }
 
   /**
    * Runs the turn until it ends, nothing but undecided calls is left, or the user asks to stop. With a state file, a stopped turn can be
    * resumed; without one, it is cancelled and ends. In a terminal, the first Ctrl-C asks what to do, and the run continues until that is chosen.
    */
-  async #runOrPause(machine: TurnMachine, host: Host): Promise<Done | Suspended | "paused"> {
+  async #runOrPause(machine: TurnMachine, host: Host, journal: TurnJournal | undefined): Promise<Done | Suspended | "paused"> {
     const controller = new AbortController()
     let pause: () => void = () => {}
     const paused = new Promise<"paused">((resolve) => {
@@ -205,7 +232,6 @@ class Run {
         if (event.type === "error") this.#lastError = event
         this.#reporter.event(event)
       }
-      const journal = this.#state?.journal
       const ended = runTurn(machine, host, { signal: controller.signal, suspend: true, onEvent, ...(journal !== undefined && { journal }) })
       ended.catch(() => {})
       const result = await Promise.race([ended, paused])

@@ -13,6 +13,8 @@ export interface WorkFlags {
   readonly "judge-base-url"?: string | undefined
   readonly "judge-api-key-env"?: string | undefined
   readonly check?: readonly string[] | undefined
+  readonly mcp?: readonly string[] | undefined
+  readonly "mcp-config"?: string | undefined
   readonly edit?: boolean | undefined
   readonly approve?: string | undefined
   readonly "approve-within"?: string | undefined
@@ -75,6 +77,8 @@ export function confirmedText({
   judgeBaseUrl,
   judgeApiKeyEnv,
   checks = [],
+  mcp = [],
+  mcpConfig,
   edit,
   approve,
 }: WorkSettings): string {
@@ -86,11 +90,13 @@ export function confirmedText({
       : `, judge ${oneLine(judgeModel)} at ${judgeBaseUrl === undefined ? "the same endpoint" : withoutQuery(judgeBaseUrl)}`
   const judgeKey = judgeApiKeyEnv === undefined ? "" : `, its key in $${oneLine(judgeApiKeyEnv)}`
   const runs = checks.length === 0 ? "" : ` It runs after each turn: ${checks.map((command) => oneLine(command)).join("; ")}.`
+  const started = [...mcp.map((command) => oneLine(command)), ...(mcpConfig === undefined ? [] : [`those of ${oneLine(mcpConfig)}`])]
+  const servers = started.length === 0 ? "" : ` It starts MCP servers: ${started.join("; ")}.`
   const changes =
     edit !== true || approve === "never"
       ? ""
       : `, changes files in the folder that it reads ${approve === "auto" ? "without asking" : "after asking"}`
-  return `Confirmed: it reads ${oneLine(dir)}, writes to ${oneLine(out)}${changes}${endpoint}${key}${judge}${judgeKey}.${runs}`
+  return `Confirmed: it reads ${oneLine(dir)}, writes to ${oneLine(out)}${changes}${endpoint}${key}${judge}${judgeKey}.${runs}${servers}`
 }
 
 const MAX_SHOWN = 200
@@ -113,6 +119,8 @@ function askedBy({
   judgeBaseUrl,
   judgeApiKeyEnv,
   checks = [],
+  mcp = [],
+  mcpConfig,
   edit,
   approve,
   approveWithinMs,
@@ -141,6 +149,8 @@ function askedBy({
     ...(judgeModel === undefined ? [] : [one("judge-model", "judge", judgeModel, "NAME")]),
     ...(judgeApiKeyEnv === undefined ? [] : [one("judge-api-key-env", "its key", judgeApiKeyEnv, "NAME")]),
     ...checks.map((command) => one("check", "runs", command, "COMMAND")),
+    ...mcp.map((command) => one("mcp", "starts", command, "COMMAND")),
+    ...(mcpConfig === undefined ? [] : [one("mcp-config", "starts", mcpConfig, "FILE")]),
     ...(edit === true ? [{ flag: "edit", name: "changes", value: "files in the folder that it reads", typed: "" } as const] : []),
     ...(approve === undefined ? [] : [one("approve", "approve", approve, "MODE")]),
     ...(approveWithinMs === undefined ? [] : [one("approve-within", "within", `${Math.ceil(approveWithinMs / 1_000)}s`, "T")]),

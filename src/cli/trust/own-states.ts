@@ -6,6 +6,7 @@ import * as z from "zod"
 import { writeAtomically } from "../../hosts/node/atomic-file.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { approvalFields } from "../approvals/policy.ts"
+import { mcpFields } from "../mcp/mcp-fields.ts"
 import type { Io } from "../terminal/io.ts"
 import { belongsToOther, findUserFolder, isOpenTo, makeUserFolder, userFolderPath } from "./user-folder.ts"
 
@@ -22,6 +23,7 @@ const WorkSettings = z.strictObject({
   judgeApiKeyEnv: z.string().exactOptional(),
   /** The commands that check a goal. */
   checks: z.array(z.string()).exactOptional(),
+  ...mcpFields,
   ...approvalFields,
 })
 export type WorkSettings = Readonly<z.infer<typeof WorkSettings>>

@@ -45,20 +45,21 @@ interface ClientOfTwo extends McpClient {
 }
 
 /** The clients accept results by schema. This one accepts any: what a server sends is read by our own rules, one part at a time. */
-const ANYTHING: $ZodUnknown = new $ZodUnknown({ type: "unknown" })
+function anything(): $ZodUnknown {
+  return new $ZodUnknown({ type: "unknown" })
+}
 
 const LIST_CHANGED = "notifications/tools/list_changed"
 
 /** Version 1 finds the method of a notification in its schema. */
-const LIST_CHANGED_SCHEMA: object = new $ZodObject({
-  type: "object",
-  shape: { method: new $ZodLiteral({ type: "literal", values: [LIST_CHANGED] }) },
-})
+function listChangedSchema(): object {
+  return new $ZodObject({ type: "object", shape: { method: new $ZodLiteral({ type: "literal", values: [LIST_CHANGED] }) } })
+}
 
 /** Sends a request, and resolves to its result as the server sent it. Aborting the signal sends `notifications/cancelled`. */
 export function request(client: McpClient, method: string, params: object, options: RequestOptions): Promise<unknown> {
   const send = client.request as (request: object, schema: object, options: object) => Promise<unknown>
-  return withOptions(options, (sdk) => send.call(client, { method, params }, ANYTHING, sdk))
+  return withOptions(options, (sdk) => send.call(client, { method, params }, anything(), sdk))
 }
 
 /** Calls a tool. Neither version of the client then checks the result against the tool's output schema: it would throw the result away. */
@@ -100,7 +101,7 @@ export function featuresOf(client: McpClient): ServerFeatures {
 export function onListChanged(client: McpClient, changed: () => void): void {
   const { getProtocolEra, listen } = client as ClientOfTwo
   const handle = client.setNotificationHandler as (method: string | object, handler: () => void) => void
-  handle.call(client, getProtocolEra === undefined ? LIST_CHANGED_SCHEMA : LIST_CHANGED, changed)
+  handle.call(client, getProtocolEra === undefined ? listChangedSchema() : LIST_CHANGED, changed)
   const { tools } = (client.getServerCapabilities() ?? {}) as { readonly tools?: { readonly listChanged?: boolean } }
   if (getProtocolEra?.call(client) !== "modern" || tools?.listChanged !== true) return
   // A modern server sends it only to those who ask. Without it, the tools are read again after a reconnect.

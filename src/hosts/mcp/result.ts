@@ -164,13 +164,20 @@ function decoded(base64: string): Uint8Array | undefined {
   }
 }
 
-/** Servers repeat structured content as a text for clients that do not know it. */
+/**
+ * Servers repeat structured content as a text for clients that do not know it: as its JSON, or, where it only wraps one value as in
+ * `{ "result": … }`, as that value.
+ */
 function saysTheSame(blocks: readonly Json[], structured: Json): boolean {
-  const expected = canonicalJson(structured)
+  const [only, ...others] = Object.values(membersOf(structured))
+  const said = only === undefined || others.length > 0 ? [structured] : [structured, only]
+  const expected = new Set(said.map(canonicalJson))
   return blocks.some((block) => {
     const { type, text: content } = membersOf(block)
-    const parsed = type === "text" && typeof content === "string" ? parseJson(content) : undefined
-    return parsed !== undefined && canonicalJson(parsed) === expected
+    if (type !== "text" || typeof content !== "string") return false
+    if (said.includes(content)) return true
+    const parsed = parseJson(content)
+    return parsed !== undefined && expected.has(canonicalJson(parsed))
   })
 }
 

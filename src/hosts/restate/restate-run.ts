@@ -1,4 +1,5 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
+import { quoted } from "../../text.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { AnswerableEffect, Checkpoint, Done, Progress, ToolCalls } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
@@ -18,8 +19,9 @@ import { report } from "../run/report.ts"
 import { suspended } from "../run/suspend.ts"
 import { cancelledResponses, decideTask, type Past, taskOf, toolTask } from "../run/task.ts"
 import { onAbort } from "../timers.ts"
-import { type DurablePromise, hasSignals, hasState, isCancellation, type RestateContext, type RestateSdk } from "./context.ts"
+import { type DurablePromise, hasSignals, hasState, isCancellation, type RestateContext, type RestateSdk, throughCancellation } from "./context.ts"
 import { checkCode, checkFingerprint, codeOf, fingerprintOf, jsonBytes, packed, type StoredAnswer, turnError, unpacked } from "./entries.ts"
+import { checkTurnId } from "./ids.ts"
 import { cutOffAgain, failedAgain, type RetryPolicy, retryDelay } from "./retry.ts"
 import { clearSegment, storeSegment } from "./segments.ts"
 
@@ -158,6 +160,7 @@ export class RestateRun {
 
   async run(): Promise<Done | Suspended> {
     const { toolConcurrency, cancelGraceMs = DEFAULT_CANCEL_GRACE_MS, segment, maxResultBytes } = this.#options
+    checkTurnId(this.#sdk, this.#options.turnId)
     checkHost(this.#host)
     checkToolConcurrency(toolConcurrency)
     checkGrace(cancelGraceMs)
@@ -190,7 +193,9 @@ export class RestateRun {
         return done
       }
       const { outstanding } = machine
-      if (outstanding === undefined || (this.#isCancelled && !machine.done)) continue
+      if (this.#isCancelled && !machine.done && !this.#hasLeft) continue
+      // Without it, a fault in the machine would keep the process busy for ever.
+      if (outstanding === undefined || this.#hasLeft) throw new Error(`Turn ${quoted(this.#options.turnId)} neither ends nor waits for an answer.`)
       if (outstanding.id !== this.#effectId) {
         if (this.#isSegmentOver(outstanding)) return this.#store()
         await this.#hooks?.onEffect(machine)
@@ -273,16 +278,8 @@ export class RestateRun {
   }
 
   /** Awaits one step, also when the invocation is cancelled in the meantime. */
-  async #wait<Value>(promise: DurablePromise<Value>): Promise<Value> {
-    for (;;) {
-      try {
-        // Each await of a promise of its own: one that was rejected by the cancellation stays so.
-        return await this.#sdk.RestatePromise.race([promise])
-      } catch (error) {
-        if (!isCancellation(error)) throw error
-        this.#cancel()
-      }
-    }
+  #wait<Value>(promise: DurablePromise<Value>): Promise<Value> {
+    return throughCancellation(this.#sdk, promise, () => this.#cancel())
   }
 
   /** Adds something that the turn waits for. */
@@ -507,11 +504,12 @@ export class RestateRun {
   }
 
   async #beginToWait({ id }: ToolCalls, held: readonly HeldCall[], pending: readonly ExternalCall[]): Promise<void> {
-    const awakeables: Record<string, string> = {}
+    // A token may be "__proto__".
+    const awakeables = new Map<string, string>()
     const wait = (name: string): DurablePromise<unknown> => {
       if (hasSignals(this.#ctx)) return this.#ctx.signal(name)
       const awakeable = this.#ctx.awakeable<unknown>()
-      awakeables[name] = awakeable.id
+      awakeables.set(name, awakeable.id)
       return awakeable.promise
     }
     for (const call of held) this.#waitForDecision(id, call, wait)
@@ -519,7 +517,7 @@ export class RestateRun {
     const now = await this.#wait(
       this.#step(`${id} waits`, async () => {
         const invocationId = this.#ctx.request().id
-        await this.#options.onWaiting?.({ invocationId, held, pending, ...(Object.keys(awakeables).length > 0 && { awakeables }) })
+        await this.#options.onWaiting?.({ invocationId, held, pending, ...(awakeables.size > 0 && { awakeables: Object.fromEntries(awakeables) }) })
         return this.#clock()
       }),
     )

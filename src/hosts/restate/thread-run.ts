@@ -22,11 +22,19 @@ import type { CheckRunner } from "../thread/check-runner.ts"
 import type { ThreadTurn } from "../thread/config.ts"
 import type { OpenedTurn, RestFacts } from "../thread/loop-options.ts"
 import { Thread, type ThreadOptions, type ThreadRest } from "../thread/thread.ts"
-import { isCancellation } from "./context.ts"
+import { isCancellation, throughCancellation } from "./context.ts"
 import { RestateRun, type RestateTurnOptions } from "./restate-run.ts"
 import { type KnownHistory, restoreSegment } from "./segments.ts"
-import type { ObjectClient, ObjectSdk, ThreadContext } from "./thread-context.ts"
-import { CURSOR, Inbox, type InboxEntry, type InboxItem, type InboxReply, type TakenItems } from "./thread-inbox.ts"
+import {
+  type ObjectClient,
+  type ObjectSdk,
+  readThroughCancellation,
+  type StateReader,
+  type StateWriter,
+  stateOf,
+  type ThreadContext,
+} from "./thread-context.ts"
+import { Inbox, type InboxEntry, type InboxItem, type InboxPlace, type InboxReply, isBefore, type TakenItems } from "./thread-inbox.ts"
 import { objectStore, piecesOf } from "./thread-store.ts"
 
 /** How the turns of a thread in Restate run. */
@@ -98,24 +106,32 @@ export const PROGRESS = "progress"
 const REST = "rest"
 
 /** A rest has the whole text of its outcome. */
-async function writeRest(ctx: ThreadContext, rest: ThreadRest): Promise<void> {
-  const before = (await ctx.get<number>(REST)) ?? 0
+async function writeRest(state: StateReader & StateWriter, rest: ThreadRest): Promise<void> {
+  const before = (await state.get<number>(REST)) ?? 0
   const pieces = piecesOf(JSON.stringify(rest))
   pieces.forEach((piece, index) => {
-    ctx.set(`${REST}:${index}`, piece)
+    state.set(`${REST}:${index}`, piece)
   })
-  for (let index = pieces.length; index < before; index += 1) ctx.clear(`${REST}:${index}`)
-  ctx.set(REST, pieces.length)
+  for (let index = pieces.length; index < before; index += 1) state.clear(`${REST}:${index}`)
+  state.set(REST, pieces.length)
 }
 
-async function readRest(ctx: ThreadContext): Promise<ThreadRest> {
-  const count = (await ctx.get<number>(REST)) ?? 0
+/** `undefined`: it is not there, or not whole. */
+async function readRest(state: StateReader): Promise<ThreadRest | undefined> {
+  const count = (await state.get<number>(REST)) ?? 0
   let text = ""
-  for (let index = 0; index < count; index += 1) text += (await ctx.get<string>(`${REST}:${index}`)) ?? ""
-  return JSON.parse(text) as ThreadRest
+  for (let index = 0; index < count; index += 1) text += (await state.get<string>(`${REST}:${index}`)) ?? ""
+  try {
+    return JSON.parse(text) as ThreadRest
+  } catch {
+    return undefined
+  }
 }
 
-/** The open turn, and the invocation that runs it. `null`: it is stored, and any invocation may continue it. */
+/**
+ * The last turn that began, and the invocation that runs it. `null`: it is stored, and any invocation may continue it. It stays when the turn ends: a
+ * run that is killed before the log has the end must not leave a turn that looks as if it had not begun.
+ */
 type BegunTurn = { readonly turnId: string; readonly invocation: string | null }
 
 const BEGUN = "begun"
@@ -129,8 +145,8 @@ const LOST = "The invocation that ran the turn ended before it. What it did is n
 
 /** What a run of the thread was asked for. */
 export interface RunRequest {
-  /** It runs for the item with this number. If another run has recorded it and the thread rests, there is nothing to do. */
-  readonly after?: number
+  /** It runs for this item. If another run has recorded it and the thread rests, there is nothing to do. */
+  readonly after?: InboxPlace
 }
 
 /** `continues`: the open turn continues in the next invocation. */
@@ -147,14 +163,16 @@ export function threadIdOf(name: string, key: string): string {
 export class ThreadRun {
   readonly #sdk: ObjectSdk
   readonly #ctx: ThreadContext
+  /** The state of the object. A cancelled invocation still reads it. */
+  readonly #state: StateReader & StateWriter
   readonly #options: ThreadRunOptions
   readonly #inbox: Inbox
   /** Aborted when a segment of a turn ends. */
   readonly #pause = new AbortController()
   /** Aborted when the invocation is cancelled. */
   readonly #stop = new AbortController()
-  #at: number
-  #usage: TokenUsage
+  #at = 0
+  #usage: TokenUsage = NO_USAGE
   #turn: OpenedTurn | undefined
   #machine: PureTurnMachine | undefined
   /** Answers from outside that came before the open turn ran. */
@@ -167,33 +185,37 @@ export class ThreadRun {
   #written = ""
   #steps = 0
 
-  private constructor(
-    sdk: ObjectSdk,
-    ctx: ThreadContext,
-    options: ThreadRunOptions,
-    found: { readonly head: ThreadHead | null; readonly cursor: number; readonly at: number },
-  ) {
+  private constructor(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions) {
     this.#sdk = sdk
     this.#ctx = ctx
+    this.#state = stateOf(ctx, this.#cancelled)
     this.#options = options
-    this.#at = found.at
-    this.#usage = found.head?.usage ?? NO_USAGE
-    this.#inbox = new Inbox(ctx, options.name, found.cursor)
+    this.#inbox = new Inbox(ctx, this.#state, options.name)
   }
 
-  static async run(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions, { after }: RunRequest): Promise<RunResult> {
-    const head = await ctx.get<ThreadHead>(HEAD)
-    const cursor = (await ctx.get<number>(CURSOR)) ?? 0
+  static run(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions, { after }: RunRequest): Promise<RunResult> {
+    return new ThreadRun(sdk, ctx, options).#begin(after)
+  }
+
+  /** The invocation is cancelled: the open turn ends in order, and nothing else begins. */
+  readonly #cancelled = (): void => this.#stop.abort()
+
+  async #begin(after: RunRequest["after"]): Promise<RunResult> {
+    const head = await this.#state.get<ThreadHead>(HEAD)
+    const cursor = await this.#inbox.load()
     // What the run is for is recorded, and nothing waits.
-    if (after !== undefined && after < cursor && head?.rest !== undefined && head.queue.length === 0) {
-      return { type: "rested", rest: await readRest(ctx) }
+    if (isBefore(after, cursor) && head?.rest !== undefined && head.queue.length === 0) {
+      const rest = await readRest(this.#state)
+      if (rest !== undefined) return { type: "rested", rest }
     }
-    return new ThreadRun(sdk, ctx, options, { head, cursor, at: await ctx.date.now() }).#run()
+    this.#usage = head?.usage ?? NO_USAGE
+    this.#at = await readThroughCancellation(() => this.#ctx.date.now(), this.#cancelled)
+    return this.#run()
   }
 
   async #run(): Promise<RunResult> {
     const { config, goals, policy, mode, goal, turnDeadlineMs, continueInTurn, lostUsage, name } = this.#options
-    const thread = await Thread.open(objectStore(this.#ctx), threadIdOf(name, this.#ctx.key), {
+    const thread = await Thread.open(objectStore(this.#state), threadIdOf(name, this.#ctx.key), {
       config,
       now: () => this.#now,
       ...definedOnly({ goals, policy, mode, goal, turnDeadlineMs, continueInTurn, lostUsage }),
@@ -206,7 +228,7 @@ export class ThreadRun {
       if (this.#pause.signal.aborted) {
         this.#writeHead(thread)
         await thread.close()
-        this.#client("send")["run"]?.({ after: -1 })
+        this.#client("send")["run"]?.({})
         return { type: "continues" }
       }
       if (rest.type === "suspended" && !this.#stop.signal.aborted) {
@@ -228,8 +250,9 @@ export class ThreadRun {
       const { lastTurn } = thread
       // An input that was sent again has the end of the turn that received it.
       const found: ThreadRest = rest.outcome === undefined && lastTurn !== undefined ? { ...rest, outcome: lastTurn.outcome } : rest
+      // The head says that there is a rest.
+      await writeRest(this.#state, found)
       this.#writeHead(thread, found)
-      await writeRest(this.#ctx, found)
       await thread.close()
       if (notBefore !== undefined) this.#client("send")["run"]?.({}, this.#sdk.rpc.sendOpts({ delay: Math.max(0, notBefore - this.#now) }))
       return { type: "rested", rest: found }
@@ -269,7 +292,7 @@ export class ThreadRun {
   /** A step of the journal for what is not part of an effect. */
   async #step<Value>(what: string, action: () => Promise<Value>): Promise<Value> {
     this.#steps += 1
-    return this.#ctx.run(`${what} ${this.#steps}`, action)
+    return throughCancellation(this.#sdk, this.#ctx.run(`${what} ${this.#steps}`, action), this.#cancelled)
   }
 
   // --- turns -------------------------------------------------------------------------------------------------------------------------
@@ -279,14 +302,17 @@ export class ThreadRun {
     this.#turn = turn
     if (known !== undefined) return { machine: known, resumed: true }
     const { turnId } = turn
-    const begun = await this.#ctx.get<BegunTurn>(BEGUN)
-    const progress = await this.#ctx.get<TurnProgress>(PROGRESS)
-    const restored = await restoreSegment(this.#sdk, this.#ctx, withValidation(turn.config), turnId, historyOf(turn))
-    const machine = restored ?? beginTurn(turn)
+    const begun = await this.#state.get<BegunTurn>(BEGUN)
+    const progress = await this.#state.get<TurnProgress>(PROGRESS)
     const { id: invocation } = this.#ctx.request()
+    const stored = restoreSegment(this.#sdk, this.#state, withValidation(turn.config), turnId, historyOf(turn))
+    // Another invocation left the turn. If that was while it stored a segment, nothing can be restored.
+    const isLeft = begun?.turnId === turnId && begun.invocation !== null && begun.invocation !== invocation
+    const restored = await (isLeft ? stored.catch(() => undefined) : stored)
+    const machine = restored ?? beginTurn(turn)
     this.#machine = machine
     this.#lost = undefined
-    if (begun?.turnId === turnId && begun.invocation !== null && begun.invocation !== invocation) {
+    if (isLeft || (begun?.turnId === turnId && begun.invocation === null && restored === undefined)) {
       this.#lost = new AbortController()
       this.#lostUsage = progress?.turnId === turnId ? usageSince(machine.usage, progress.usage) : undefined
     }
@@ -295,7 +321,7 @@ export class ThreadRun {
   }
 
   #writeBegun(begun: BegunTurn): void {
-    this.#ctx.set(BEGUN, begun)
+    this.#state.set(BEGUN, begun)
   }
 
   /** Ends a turn that its invocation has left, before its work: what it did is not known. What it had used is charged as far as the state says. */
@@ -338,8 +364,6 @@ export class ThreadRun {
       if (ended.type === "done") {
         if (this.#counted !== turnId) this.#usage = addUsage(this.#usage, machine.usage)
         this.#counted = turnId
-        this.#ctx.clear(PROGRESS)
-        this.#ctx.clear(BEGUN)
         // The invocation was cancelled: nothing more begins.
         if (run.isCancelled && this.#lost === undefined && signal?.aborted !== true) this.#stop.abort()
       } else if (run.isStored) {
@@ -360,7 +384,7 @@ export class ThreadRun {
 
   #writeProgress(turnId: string, { iteration, usage }: PureTurnMachine): void {
     const progress: TurnProgress = { turnId, iteration, usage, at: this.#now }
-    this.#ctx.set(PROGRESS, progress)
+    this.#state.set(PROGRESS, progress)
   }
 
   async #onEffect(host: Host, machine: PureTurnMachine): Promise<void> {
@@ -383,7 +407,7 @@ export class ThreadRun {
             } catch (error) {
               // It would be tried again, for ever. A check fails instead.
               if (error instanceof ToolError || this.#isFatal(error)) throw error
-              throw new this.#sdk.TerminalError(error instanceof Error ? error.message : String(error))
+              throw new this.#sdk.TerminalError(messageOf(error))
             }
           })
         },
@@ -391,7 +415,7 @@ export class ThreadRun {
       checkpoint: async (next, effect, context) => {
         if (host.checkpoint === undefined) return undefined
         const turnId = thread.openTurn?.turnId ?? ""
-        const delivered = await this.#ctx.run(`${effect.id} checkpoint`, async () => {
+        const step = this.#ctx.run(`${effect.id} checkpoint`, async () => {
           try {
             return (await next(effect, context)) ?? null
           } catch (error) {
@@ -401,7 +425,7 @@ export class ThreadRun {
             return null
           }
         })
-        return delivered ?? undefined
+        return (await throughCancellation(this.#sdk, step, this.#cancelled)) ?? undefined
       },
       progress: async (next, effect) => {
         if (host.progress !== undefined) await this.#step(`${effect.type} ${effect.recordsFrom}`, async () => void (await next(effect)))
@@ -427,7 +451,7 @@ export class ThreadRun {
       else if (until !== undefined) this.#at = Math.max(this.#now, until)
     } catch (error) {
       if (!isCancellation(error)) throw error
-      this.#stop.abort()
+      this.#cancelled()
     }
   }
 
@@ -456,7 +480,7 @@ export class ThreadRun {
       } catch (error) {
         // The cancellation of the invocation cancels its calls. What they would have handed out is still there.
         if ((error as { readonly code?: unknown }).code !== 409) throw error
-        this.#stop.abort()
+        this.#cancelled()
       }
     }
   }
@@ -470,18 +494,19 @@ export class ThreadRun {
     }
     let result: InboxReply
     try {
-      result = { ok: true, value: (await this.#result(thread, item)) as Json }
+      result = { ok: true, value: (await this.#result(thread, item, reply)) as Json }
     } catch (error) {
-      if (!(error instanceof TurnError)) throw error
-      result = { ok: false, code: error.code, message: error.message }
+      // What a client sent must not fail the run: it would fail again in each attempt, and no other item would be received.
+      if (this.#isFatal(error)) throw error
+      result = { ok: false, code: error instanceof TurnError ? error.code : "invalid_request", message: messageOf(error) }
     }
     if (reply !== undefined) this.#ctx.resolveAwakeable(reply, result)
   }
 
-  async #result(thread: Thread, item: InboxItem): Promise<unknown> {
+  async #result(thread: Thread, item: InboxItem, id: string | undefined): Promise<unknown> {
     if (item.type === "decided") return this.#decide(thread, item)
     if (item.type === "answered" && !isForOpenTurn(thread, item)) return { status: "refused", ...whyNotOpen(thread, item.turnId) }
-    return applyItem(thread, item)
+    return applyItem(thread, item, id)
   }
 
   /** Decides, and stores what was decided: the same decision again is stale, also when another invocation receives it. */
@@ -489,13 +514,13 @@ export class ThreadRun {
     const { decisions, at, turnId } = item
     const isOpen = isForOpenTurn(thread, item)
     const results = isOpen ? await thread.decide(decisions, { at, turnId }) : undefined
-    const known = await this.#ctx.get<DecidedCalls>(DECIDED)
+    const known = await this.#state.get<DecidedCalls>(DECIDED)
     const open = thread.openTurn?.turnId
     const records = known !== null && (isOpen ? known.turnId === open : turnId === undefined || known.turnId === turnId) ? known.records : []
     const accepted = decisions.filter((_decision, index) => results?.[index]?.status === "accepted")
     if (open !== undefined && accepted.length > 0) {
       const record: ToolDecisions = { type: "tool_decisions", id: 0, at, decisions: accepted }
-      this.#ctx.set<DecidedCalls>(DECIDED, { turnId: open, records: [...records, record] })
+      this.#state.set<DecidedCalls>(DECIDED, { turnId: open, records: [...records, record] })
     }
     const otherwise = whyNotOpen(thread, turnId)
     return decisions.map((decision, index) => {
@@ -535,7 +560,7 @@ export class ThreadRun {
     const text = JSON.stringify(head)
     if (text === this.#written) return
     this.#written = text
-    this.#ctx.set<ThreadHead>(HEAD, { at: this.#now, ...head })
+    this.#state.set<ThreadHead>(HEAD, { at: this.#now, ...head })
   }
 }
 
@@ -571,16 +596,20 @@ function approvalOptions(options: object): Pick<ThreadOptions, "approvals" | "ap
   return { ...(policy !== undefined && { approvals: policy }), ...(ttlMs !== undefined && { approvalTtlMs: ttlMs }) }
 }
 
-async function applyItem(thread: Thread, item: Exclude<InboxItem, { type: "decided" }>): Promise<unknown> {
+/**
+ * `id`: identifies the item. Where it has no key of its own, it is recorded under this one: a run that is killed between the record and the cursor
+ * leaves the item to the next run, which must not record it again.
+ */
+async function applyItem(thread: Thread, item: Exclude<InboxItem, { type: "decided" }>, id: string | undefined): Promise<unknown> {
   switch (item.type) {
     case "said": {
-      const { input, when, key, attachments } = item
+      const { input, when, key = id, attachments } = item
       return thread.say(input, definedOnly({ when, key, attachments }))
     }
     case "commanded":
-      return thread.command(item.command, definedOnly({ key: item.key }))
+      return thread.command(item.command, definedOnly({ key: item.key ?? id }))
     case "happened":
-      await thread.event(item.event, definedOnly({ key: item.key }))
+      await thread.event(item.event, definedOnly({ key: item.key ?? id }))
       return null
     case "answered":
       return thread.answer(item.callId, item.answer, { at: item.at, turnId: item.turnId })
@@ -625,6 +654,10 @@ function usageSince(before: TokenUsage, after: TokenUsage): TokenUsage {
 function expiryOf(held: readonly HeldCall[]): number | undefined {
   const times = held.flatMap(({ ask }) => ask.expiresAt ?? [])
   return times.length === 0 ? undefined : Math.min(...times)
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** The members that are not `undefined`. */

@@ -112,6 +112,13 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
       modelReturn: { parts: [{ type: "text", text: '{"a":[2],"b":1}' }] },
     })
     expect(repeated.specs[0]?.outputSchema).toEqual(tool.outputSchema)
+    for (const [said, wrapped] of [
+      ["plain", { result: "plain" }],
+      ["[1,2]", { result: [1, 2] }],
+    ] as const) {
+      const box = await open(serverWith([tool], () => ({ content: [{ type: "text", text: said }], structuredContent: wrapped })))
+      expect((await call(box, "echo")).modelReturn?.parts).toEqual([{ type: "text", text: said }])
+    }
     const other = await open(serverWith([tool], () => ({ content: [{ type: "text", text: "done" }], structuredContent })))
     expect((await call(other, "echo")).modelReturn).toEqual({
       parts: [

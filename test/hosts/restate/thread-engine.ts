@@ -91,11 +91,14 @@ export class FakeEngine {
   /** False: time stands still, until `fire`. */
   timersFire = true
   kills = 0
+  /** After more steps, the engine stops with a fault: something never ends. */
+  mostSteps = 1_000_000
   /** The clock of the server. */
   now: () => number = Date.now
   /** Called around the work of each step. A test that kills the service there never resolves. */
   reached: (place: string) => Promise<void> = async () => {}
   #isDown = false
+  readonly #onFault = new Set<(fault: Error) => void>()
   readonly #handlers = new Map<string, ThreadHandlers>()
   readonly #locks = new Map<string, Promise<unknown>>()
   readonly #timers: { readonly at: number; fire(): void }[] = []
@@ -124,9 +127,21 @@ export class FakeEngine {
   }
 
   async resultOf<Result>(invocation: Invocation): Promise<Result> {
-    const completion = await Promise.race([invocation.settled, this.#faulty()])
+    const [known] = this.faults
+    if (known !== undefined) throw known
+    const { promise: fault, resolve: fail } = deferred<Error>()
+    this.#onFault.add(fail)
+    const completion = await Promise.race([invocation.settled, fault])
+    this.#onFault.delete(fail)
+    if (completion instanceof Error) throw completion
     if (completion.ok) return (completion.text === undefined ? undefined : JSON.parse(completion.text)) as Result
     throw completion.error
+  }
+
+  /** The test is wrong, or what it tests: every request fails. */
+  fault(error: Error): void {
+    this.faults.push(error)
+    for (const fail of this.#onFault) fail(error)
   }
 
   /** Kills the service: every attempt is lost, and begins again from its journal. */
@@ -162,6 +177,19 @@ export class FakeEngine {
     return attempt !== undefined && !attempt.isDead && attempt.working === 0 && waiting.size > 0
   }
 
+  /** Whether the work of any step runs. */
+  get isWorking(): boolean {
+    return this.invocations.some(({ attempt }) => attempt !== undefined && !attempt.isDead && attempt.working > 0)
+  }
+
+  /** The invocations that have not ended, with the last thing that each has done, for messages. */
+  get waits(): string {
+    return this.invocations
+      .filter(({ isDone }) => !isDone)
+      .map(({ id, place, method, commands }) => `  ${id} ${place} ${method}, after ${commands.at(-1) ?? "nothing"}`)
+      .join("\n")
+  }
+
   /** Fires the next timer. */
   fire(): number {
     this.#timers.sort((one, other) => one.at - other.at)
@@ -189,11 +217,6 @@ export class FakeEngine {
         sum + commands.join("").length + notifications.reduce((own, { completion }) => own + (completion.ok ? (completion.text ?? "").length : 0), 0),
       0,
     )
-  }
-
-  async #faulty(): Promise<never> {
-    while (this.faults.length === 0) await tick()
-    throw this.faults[0]
   }
 
   #invoke(name: string, key: string, method: string, parameter: string): Invocation {
@@ -247,7 +270,7 @@ export class FakeEngine {
     }
     handler(ctx as never, parameter as never).then((value) => {
       if (attempt.isDead) return
-      if (isReplaying()) this.faults.push(new Error(`The replay of ${invocation.method} (${name}) ended at command ${attempt.commands}.`))
+      if (isReplaying()) this.fault(new Error(`The replay of ${invocation.method} (${name}) ended at command ${attempt.commands}.`))
       this.#finish(invocation, { ok: true, text: JSON.stringify(value) })
     }, failed)
   }
@@ -286,6 +309,10 @@ export class FakeEngine {
   step(step: Step, attempt: Attempt): boolean {
     if (attempt.isDead) return true
     this.steps.push(step)
+    if (this.steps.length > this.mostSteps) {
+      this.fault(new Error(`There are more than ${this.mostSteps} steps. The last ones:\n  ${this.steps.slice(-10).join("\n  ")}\n${this.waits}`))
+      this.stop()
+    }
     if (this.killsAt?.(step, this.steps.length) === true) this.crash()
     return attempt.isDead
   }
@@ -301,7 +328,7 @@ export class FakeEngine {
   retry(invocation: Invocation, attempt: Attempt, error: unknown): void {
     if (attempt.isDead) return
     invocation.failures += 1
-    if (invocation.failures > 5) this.faults.push(error as Error)
+    if (invocation.failures > 5) this.fault(error as Error)
     else this.#restart(invocation)
   }
 
@@ -399,7 +426,7 @@ class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
     const text = JSON.stringify(value)
     const { isNew } = this.#command(`set ${name} ${text}`)
     if (!isNew) return
-    if (!EXCLUSIVE.has(this.#invocation.method)) this.#engine.faults.push(new Error("A shared handler changed the state."))
+    if (!EXCLUSIVE.has(this.#invocation.method)) this.#engine.fault(new Error("A shared handler changed the state."))
     this.#state.set(name, text)
   }
 
@@ -458,7 +485,7 @@ class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
     const known = commands[index]
     if (known === undefined) commands.push(command)
     else if (known !== command) {
-      this.#engine.faults.push(
+      this.#engine.fault(
         new Error(`The replay of ${this.#invocation.method} (${this.#name}) differs at command ${index}:\n  was ${known}\n  now ${command}`),
       )
     }
