@@ -87,6 +87,11 @@ module.exports = {
       [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$", "^src/hosts/tools/"],
       "The tools of MCP servers are a toolbox; it knows no loop and no SDK.",
     ),
+    room(
+      "hosts/ai-sdk",
+      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/models/(http-model|retry|with-retry)\\.ts$"],
+      "A model client over the AI SDK, by the shapes of its models; it imports none of its packages.",
+    ),
     room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "What is stored: journals of turns and logs of threads; it knows no loop."),
     room(
       "hosts/thread",

@@ -57,6 +57,7 @@ export {
 export { type JudgeOptions, runJudge } from "./judge/run-judge.ts"
 export { type FallbackKind, type FallbackOptions, fallback } from "./models/fallback.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./models/openai-compatible.ts"
+export { type RetryOptions, withRetry } from "./models/with-retry.ts"
 export { type PerformEffectOptions, performEffect } from "./run/perform-effect.ts"
 export { runTurn } from "./run/run-turn.ts"
 export { type RedirectMessages, redirectRun, wakeRun } from "./run/wake-run.ts"

@@ -175,24 +175,22 @@ export class Answer {
    * items, because providers refuse references to what they have not stored, and signatures of half a block.
    */
   #parts(isCut: boolean): readonly OutputPart[] {
+    return this.#pieces.flatMap((piece) => this.#part(piece, isCut) ?? [])
+  }
+
+  #part(piece: Words | Call | Other, isCut: boolean): OutputPart | undefined {
     const { producer, toolNames } = this.#options
-    return this.#pieces.flatMap((piece): readonly OutputPart[] => {
-      const metadata = isCut || piece.metadata === undefined ? {} : { providerMetadata: piece.metadata }
-      switch (piece.type) {
-        case "text":
-        case "reasoning":
-          return piece.text === "" && metadata.providerMetadata === undefined ? [] : [{ type: piece.type, text: piece.text, ...metadata }]
-        case "call": {
-          const { id: callId, input: inputJson, name } = piece
-          return isCut ? [] : [{ type: "tool_call", callId, toolName: toolNames.get(name) ?? name, inputJson, ...metadata }]
-        }
-        case "other": {
-          const { data, kind, text } = piece
-          if (isCut && kind !== "file" && kind !== "source") return []
-          return [{ type: "opaque", provider: producer.provider, kind, data, ...(text !== undefined && { text }), ...metadata }]
-        }
-      }
-    })
+    const metadata = isCut || piece.metadata === undefined ? {} : { providerMetadata: piece.metadata }
+    if (piece.type === "call") {
+      const { id: callId, input: inputJson, name } = piece
+      return isCut ? undefined : { type: "tool_call", callId, toolName: toolNames.get(name) ?? name, inputJson, ...metadata }
+    }
+    if (piece.type === "other") {
+      const { data, kind, text } = piece
+      if (isCut && kind !== "file" && kind !== "source") return undefined
+      return { type: "opaque", provider: producer.provider, kind, data, ...(text !== undefined && { text }), ...metadata }
+    }
+    return piece.text === "" && metadata.providerMetadata === undefined ? undefined : { type: piece.type, text: piece.text, ...metadata }
   }
 
   #begin(type: Words["type"], id: unknown, metadata: unknown): Words {
@@ -241,6 +239,8 @@ export class Answer {
       return []
     }
     if (type === "tool-result" && part["preliminary"] === true) return []
+    // Not content: what is known when the answer begins.
+    if (type === "custom" && stringOf(part["kind"]).endsWith(".message_start")) return []
     return this.#addOther(part)
   }
 

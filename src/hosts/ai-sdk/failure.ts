@@ -6,7 +6,7 @@ import { CANCELLED } from "../models/http-model.ts"
 import { retryAfterMs } from "../models/retry.ts"
 
 /**
- * Describes an error of the AI SDK or of a provider package: thrown, or in a stream. Errors are told apart by their names and members, which
+ * Describes an error of the AI SDK or of a provider package: thrown, or in a stream. Errors are recognized by their names and members, which
  * are the same in every version and copy of the packages.
  */
 export function failureOf(error: unknown, nowMs: number): LlmFailure {
@@ -68,7 +68,8 @@ function isOfNetwork({ name, message, code }: Readonly<Record<string, unknown>>)
   return name === "TypeError" && /fetch|network|terminated|socket|load failed/i.test(stringOf(message))
 }
 
-function connection(message: string, retryable: boolean): LlmFailure {
+function connection(why: string, retryable: boolean): LlmFailure {
+  const message = `The connection to the provider failed: ${why.replace(/\.$/, "")}.`
   return failure(message, "network", "connection_failed", retryable)
 }
 

@@ -1,11 +1,11 @@
 import type { Json } from "../../json.ts"
 import { addKnown, NO_USAGE } from "../../machine/limits.ts"
-import { estimateUsage, isUsageMissing } from "../../machine/usage-estimate.ts"
 import { isBlank } from "../../text.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmFailure, LlmFailureKind, LlmRequest, LlmResponse, OpaqueBlock, OutputPart, TokenUsage } from "../../wire/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
+import { retryStatus, usageOf, withFailure } from "./with-retry.ts"
 
 /** A kind of failure after which another model may answer. */
 export type FallbackKind = Exclude<LlmFailureKind, "cancelled" | "invalid_request">
@@ -84,7 +84,7 @@ export function fallback(models: readonly Pick<Host, "llmCall">[], options: Fall
         }
         failed.add(failure, partial, shown)
         const reason = `${failure.message} Another model answers${isShown ? ", from the beginning" : ""}.`
-        context.emit({ type: "retry_status", waitSeconds: 0, attempt: place + 1, maxAttempts: order.length, reason, envelope: envelopeOf(failure) })
+        context.emit(retryStatus(failure, { attempt: place + 1, maxAttempts: order.length, waitMs: 0, reason }))
       }
       throw new TypeError("A fallback has no models.")
     },
@@ -110,17 +110,6 @@ function mayAskAnother({ kind = "other", retryable, terminalReason }: LlmFailure
 function overflow({ terminalDiagnostic = "The context window of the model is full.", usage }: LlmResponse): LlmFailure {
   const reason = "context_overflow"
   return { message: terminalDiagnostic, retryable: false, code: reason, kind: reason, terminalReason: reason, usage }
-}
-
-function envelopeOf({ code, kind, message, retryAt, terminalReason }: LlmFailure) {
-  return {
-    kind: "llm_provider",
-    ...(code !== undefined && { code }),
-    terminalReason,
-    ...(kind !== undefined && { failureKind: kind }),
-    ...(retryAt !== undefined && { retryAt }),
-    userMessage: message,
-  }
 }
 
 /** The text that one model has shown of its answer. */
@@ -152,7 +141,7 @@ class FailedAnswers {
   }
 
   add(failure: LlmFailure, partial: LlmResponse | undefined, { text }: ShownText): void {
-    this.#usage = addKnown(this.#usage, failure.retriedUsage ?? partial?.retriedUsage, failure.usage ?? this.#usageOf(partial))
+    this.#usage = addKnown(this.#usage, failure.retriedUsage ?? partial?.retriedUsage, failure.usage ?? usageOf(this.#request, partial))
     if (isBlank(text)) return
     const said = partial === undefined || isBlank(partial.text) ? shownAnswer(text, failure) : partial
     this.#lastShown = said
@@ -170,25 +159,23 @@ class FailedAnswers {
   }
 
   /** The error of the last model, with the usage of all, and with what the user was shown. */
-  error({ failure, partial, cause }: LlmCallError, { text }: ShownText): LlmCallError {
+  error(error: LlmCallError, { text }: ShownText): LlmCallError {
+    const { failure, partial } = error
     const retriedUsage = addKnown(this.#usage, failure.retriedUsage ?? partial?.retriedUsage)
-    const spent: LlmFailure = { ...failure, ...(retriedUsage !== undefined && { retriedUsage }) }
-    const options = cause === undefined ? {} : { cause }
+    const spent: LlmFailure = retriedUsage === undefined ? failure : { ...failure, retriedUsage }
+    return withFailure(error, spent, this.#partialOf(error, text))
+  }
+
+  #partialOf({ failure, partial }: LlmCallError, text: string): LlmResponse | undefined {
     const shown = this.#lastShown
-    if (shown === undefined) return new LlmCallError(spent, { partial, ...options })
+    if (shown === undefined) return partial
     if (isBlank(text) && (partial === undefined || !saysSomething(partial))) {
       // Nothing came after the last text that was shown. Its usage is among that of the failed models.
       const { retriedUsage: _counted, ...words } = shown
-      const said = { ...words, parts: [...this.#abandoned.slice(0, -1), ...partsOf(words)], usage: partial?.usage ?? NO_USAGE }
-      return new LlmCallError(spent, { partial: said, ...options })
+      return { ...words, parts: [...this.#abandoned.slice(0, -1), ...partsOf(words)], usage: partial?.usage ?? NO_USAGE }
     }
     const said = partial ?? shownAnswer(text, failure)
-    return new LlmCallError(spent, { partial: { ...said, parts: [...this.#abandoned, ...partsOf(said)] }, ...options })
-  }
-
-  /** As reported, or an estimate if the model had begun to answer. */
-  #usageOf(partial: LlmResponse | undefined): TokenUsage | undefined {
-    return partial !== undefined && isUsageMissing(partial) ? estimateUsage(this.#request, partial) : partial?.usage
+    return { ...said, parts: [...this.#abandoned, ...partsOf(said)] }
   }
 }
 

@@ -2,7 +2,8 @@ import { addKnown } from "../../machine/limits.ts"
 import { estimateUsage, isUsageMissing } from "../../machine/usage-estimate.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
-import type { LlmFailure, LlmResponse, TokenUsage } from "../../wire/llm.ts"
+import type { TurnEvent } from "../../wire/event.ts"
+import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { sleep } from "../timers.ts"
 import { CANCELLED } from "./http-model.ts"
@@ -37,38 +38,55 @@ const FIRST_WAIT_MS = 500
 export function withRetry(model: Pick<Host, "llmCall">, options: RetryOptions = {}): Pick<Host, "llmCall"> {
   checkRetryOptions(options)
   const { maxRetries = 3, maxRetryWaitMs = 60_000, now = Date.now, random = Math.random, sleep: wait = sleep } = options
+  const policy = { firstWaitMs: FIRST_WAIT_MS, maxWaitMs: maxRetryWaitMs }
   return {
     async llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse> {
       let retriedUsage: TokenUsage | undefined
       for (let number = 1; ; number += 1) {
-        let isShown = false
-        const emit: EffectContext["emit"] = (event) => {
-          if (event.type === "text_delta" && event.content !== "") isShown = true
-          context.emit(event)
+        const { isShown, result } = await attempted(model, effect, context)
+        if (!(result instanceof LlmCallError)) {
+          const retried = addKnown(retriedUsage, result.retriedUsage)
+          return retried === undefined ? result : { ...result, retriedUsage: retried }
         }
-        try {
-          const response = await model.llmCall(effect, { ...context, emit })
-          const retried = addKnown(retriedUsage, response.retriedUsage)
-          return retried === undefined ? response : { ...response, retriedUsage: retried }
-        } catch (error) {
-          if (!(error instanceof LlmCallError) || context.isFatal?.(error) === true) throw error
-          const { partial } = error
-          const failure = withUsage(error.failure, retriedUsage)
-          const askedMs = failure.retryAt === undefined ? undefined : Math.max(0, failure.retryAt - now())
-          const refuse = (facts: Partial<LlmFailure> = {}): LlmCallError =>
-            new LlmCallError({ ...failure, ...facts }, { partial, ...(error.cause !== undefined && { cause: error.cause }) })
-          if (failure.retryable && askedMs !== undefined && askedMs > maxRetryWaitMs) throw refuse({ kind: "usage_limit", retryable: false })
-          if (!failure.retryable || isShown || number > maxRetries || context.signal.aborted) throw refuse()
-          const used = partial !== undefined && isUsageMissing(partial) ? estimateUsage(effect.request, partial) : partial?.usage
-          retriedUsage = addKnown(failure.retriedUsage, failure.usage ?? used)
-          const waitMs = retryWaitMs(number, askedMs, random(), { firstWaitMs: FIRST_WAIT_MS, maxWaitMs: maxRetryWaitMs })
-          context.emit(retryStatus(failure, number, maxRetries + 1, waitMs))
-          await orAborted(wait(waitMs, context.signal), context.signal).catch(() => undefined)
-          if (context.signal.aborted) throw new LlmCallError(withUsage(CANCELLED, retriedUsage))
+        const failure = withUsage(result.failure, retriedUsage)
+        const askedMs = failure.retryAt === undefined ? undefined : Math.max(0, failure.retryAt - now())
+        const isTooLong = failure.retryable && askedMs !== undefined && askedMs > maxRetryWaitMs
+        if (isTooLong || !failure.retryable || isShown || number > maxRetries || context.signal.aborted) {
+          throw withFailure(result, isTooLong ? { ...failure, kind: "usage_limit", retryable: false } : failure)
         }
+        retriedUsage = addKnown(failure.retriedUsage, failure.usage ?? usageOf(effect.request, result.partial))
+        const waitMs = retryWaitMs(number, askedMs, random(), policy)
+        context.emit(retryStatus(failure, { attempt: number, maxAttempts: maxRetries + 1, waitMs }))
+        await orAborted(wait(waitMs, context.signal), context.signal).catch(() => undefined)
+        if (context.signal.aborted) throw new LlmCallError(withUsage(CANCELLED, retriedUsage))
       }
     },
   }
+}
+
+/** One attempt: its answer or its failure, and whether text of the answer was emitted. Any other error is the client's own, and is thrown. */
+async function attempted(
+  model: Pick<Host, "llmCall">,
+  effect: LlmCall,
+  context: EffectContext,
+): Promise<{ readonly isShown: boolean; readonly result: LlmResponse | LlmCallError }> {
+  let isShown = false
+  const emit: EffectContext["emit"] = (event) => {
+    if (event.type === "text_delta" && event.content !== "") isShown = true
+    context.emit(event)
+  }
+  try {
+    const result = await model.llmCall(effect, { ...context, emit })
+    return { isShown, result }
+  } catch (error) {
+    if (!(error instanceof LlmCallError) || context.isFatal?.(error) === true) throw error
+    return { isShown, result: error }
+  }
+}
+
+/** The error with other facts about its failure. */
+export function withFailure({ cause, partial: own }: LlmCallError, failure: LlmFailure, partial: LlmResponse | undefined = own): LlmCallError {
+  return new LlmCallError(failure, { partial, ...(cause !== undefined && { cause }) })
 }
 
 function withUsage(failure: LlmFailure, retried: TokenUsage | undefined): LlmFailure {
@@ -76,8 +94,23 @@ function withUsage(failure: LlmFailure, retried: TokenUsage | undefined): LlmFai
   return retriedUsage === undefined ? failure : { ...failure, retriedUsage }
 }
 
-/** The event before another attempt. `attempt`: the number of the failed one, from 1. */
-export function retryStatus(failure: LlmFailure, attempt: number, maxAttempts: number, waitMs: number, reason: string = failure.message) {
+/** What a failed attempt used: as reported, or an estimate if it had begun to answer. */
+export function usageOf(request: LlmRequest, partial: LlmResponse | undefined): TokenUsage | undefined {
+  return partial !== undefined && isUsageMissing(partial) ? estimateUsage(request, partial) : partial?.usage
+}
+
+/** Where a call is in its attempts. */
+export interface AttemptFacts {
+  /** The number of the failed attempt, from 1. */
+  readonly attempt: number
+  readonly maxAttempts: number
+  readonly waitMs: number
+  /** Default: the message of the failure. */
+  readonly reason?: string
+}
+
+/** The event before another attempt: the answer begins anew. */
+export function retryStatus(failure: LlmFailure, { attempt, maxAttempts, reason = failure.message, waitMs }: AttemptFacts): TurnEvent {
   const { code, kind, message, retryAt, terminalReason } = failure
   return {
     type: "retry_status",
@@ -93,14 +126,9 @@ export function retryStatus(failure: LlmFailure, attempt: number, maxAttempts: n
       ...(retryAt !== undefined && { retryAt }),
       userMessage: message,
     },
-  } as const
+  }
 }
 
-/**
- * Checks the options that concern retries.
- * @throws {TypeError} an unknown option
- * @throws {RangeError} a count or time that is not a number of at least 0
- */
 function checkRetryOptions(options: RetryOptions): void {
   const known = ["maxRetries", "maxRetryWaitMs", "now", "random", "sleep"]
   const unknown = unknownKey(options, known)

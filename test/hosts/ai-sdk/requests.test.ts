@@ -203,7 +203,7 @@ describe("a prompt", () => {
     const ids = answer.map(({ toolCallId }) => toolCallId)
     expect(new Set(ids).size).toBe(3)
     for (const id of ids) expect(id).toMatch(/^[\w-]{1,40}$/)
-    expect((prompt[2]?.content as { toolCallId: string }[]).map(({ toolCallId }) => toolCallId)).toEqual(ids)
+    expect(prompt[2]?.content).toMatchObject(ids.map((toolCallId) => ({ toolCallId })))
     expect(prompt).toHaveLength(3)
     expect(JSON.stringify(prompt)).not.toContain("\\ud83d")
   })
