@@ -35,6 +35,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/hosts/tools/define-tool.ts": { code: 'import * as z from "zod"\nimport "../run/failures.ts"\nexport const tool = z' },
   "src/hosts/models/openai-compatible.ts": { code: 'import "../host.ts"\nimport "../../projectors/openai-chat/index.ts"' },
   "src/hosts/ai-sdk/index.ts": { code: 'import "../host.ts"\nimport "../models/retry.ts"\nimport "../../projectors/openai-chat/index.ts"' },
+  "src/hosts/models/retry.ts": { code: 'import "../timers.ts"' },
   "src/hosts/models/sse.ts": { code: 'import "eventsource-parser"' },
   "src/hosts/journal/store.ts": { code: 'import "../run/run-turn.ts"\nimport "../../replay/journal.ts"' },
   "src/hosts/thread/index.ts": { code: 'import "./thread.ts"\nimport "../judge/judged-thread.ts"' },

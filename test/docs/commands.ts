@@ -36,6 +36,11 @@ export async function commandsProblem(block: Block, others: readonly Block[]): P
   }
 }
 
+/** Whether a program of the page imports a package. It compiles, so the package exists. */
+function isImported(name: string, others: readonly Block[]): boolean {
+  return others.some(({ language, text }) => language === "ts" && text.includes(`from "${name}"`))
+}
+
 async function commandProblem(
   [program, first = "", ...rest]: readonly string[],
   folder: string,
@@ -43,7 +48,10 @@ async function commandProblem(
 ): Promise<string | undefined> {
   if (program === "npm" && first === "ci") return existsSync(join(ROOT, "package-lock.json")) ? undefined : "the lockfile is missing"
   if (program === "npm" && first === "install")
-    return rest.find((name) => !INSTALLABLE.has(name)) && "the package is neither this one nor one of its peers"
+    return (
+      rest.find((name) => !INSTALLABLE.has(name) && !isImported(name, others)) &&
+      "the package is neither this one nor one of its peers, and no program of the page imports it"
+    )
   if (program === "npm") {
     const [script = "", ...args] = first === "run" ? rest : [first, ...rest]
     if (!Object.hasOwn(manifest.scripts, script)) return `package.json has no script "${script}"`

@@ -219,11 +219,7 @@ class Attempt {
   }
 
   #emit(events: readonly TurnEvent[]): void {
-    for (const event of events) {
-      // What comes after a cancellation is not shown.
-      if (this.#context.signal.aborted) throw this.#controller.signal.reason
-      this.#context.emit(event)
-    }
+    for (const event of events) this.#context.emit(event)
   }
 
   #stop(failure: LlmFailure): void {

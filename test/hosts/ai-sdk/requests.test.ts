@@ -273,6 +273,7 @@ describe.each(VERSIONS)("what a provider wants back (%s)", (version) => {
   test("is not what another provider wrote into the answer, nor what no provider can read", async () => {
     const odd: readonly Block[] = [
       { type: "opaque", provider: "turn-machine", kind: "abandoned_answer", data: { parts: [] } },
+      { type: "opaque", provider: "other", kind: "custom", data: { type: "custom", kind: "other.item" } },
       { type: "opaque", provider: "mock-provider", kind: "file", data: "damaged" },
       { type: "opaque", provider: "mock-provider", kind: "file", data: { mediaType: "image/png", data: { url: "not an address" } } },
       { type: "text", text: "So.", providerMetadata: "sig" },
