@@ -178,7 +178,7 @@ function kindOf({ message = "", code, type, status, hint }: ProviderError): LlmF
   if (
     status === 401 ||
     status === 403 ||
-    /^API key (?:not valid|expired|not found)/i.test(message) ||
+    /\bAPI key (?:not valid|expired|not found)/i.test(message) ||
     named(/api_key|authentication|permission|^UNAUTHENTICATED$/i)
   )
     return "auth"
