@@ -1,5 +1,23 @@
 export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./chat.ts"
 export {
+  type GeminiBlob,
+  type GeminiBody,
+  type GeminiContent,
+  type GeminiFileData,
+  type GeminiFunctionCall,
+  type GeminiFunctionDeclaration,
+  type GeminiFunctionResponse,
+  type GeminiGenerationConfig,
+  type GeminiMedia,
+  type GeminiPart,
+  type GeminiThinkingConfig,
+  type GeminiThinkingLevel,
+  type GeminiTool,
+  type GeminiToolConfig,
+  type GeminiWireOptions,
+  geminiWire,
+} from "./gemini/index.ts"
+export {
   type CallIdForm,
   type OpenAiChatBody,
   type OpenAiChatWireOptions,
